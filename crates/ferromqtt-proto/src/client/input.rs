@@ -1,0 +1,311 @@
+//! Bytes from the transport: packets, and what each of them changes.
+
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+use super::{Client, Phase};
+use crate::connection::{Connection, KeepAlive, Limits};
+use crate::error::{ConnectionError, DecodeError};
+use crate::event::{Connected, Event, Outcome};
+use crate::packet::{
+    self, Ack, ConnAck, Packet, PacketId, Publish, QoS, ReasonCode, Whole, whole_packets,
+};
+use crate::session::{Acknowledged, IdOwner, Message, QueueId};
+
+impl Client {
+    /// Takes whole packets from the front of `input`, and leaves the rest for the next call. Strings and payloads of
+    /// messages share the memory of `input`.
+    pub fn handle_input(&mut self, now: Instant, input: &mut BytesMut) {
+        let Some(connection) = &mut self.connection else {
+            input.clear();
+            return;
+        };
+        if input.is_empty() {
+            return;
+        }
+        connection.keep_alive.received(now);
+        let (bytes, failure) = match whole_packets(input, connection.maximum_packet_size) {
+            Ok(Whole { bytes, .. }) => (bytes, None),
+            Err((bytes, error)) => (bytes, Some(error)),
+        };
+        let source = input.split_to(bytes).freeze();
+        let mut at = 0;
+        while at < source.len() && self.reads() {
+            let packet = packet::decode(&source, &mut at, self.options.protocol);
+            if let Err(error) = packet.and_then(|packet| self.on_packet(now, packet)) {
+                self.protocol_violation(now, error);
+            }
+        }
+        if let Some(error) = failure
+            && self.reads()
+        {
+            self.protocol_violation(now, error);
+        }
+        if !self.reads() {
+            input.clear();
+        }
+    }
+
+    /// How many more bytes the packet at the front of `input` needs: reserve them once, rather than growing step by step.
+    /// Never more than the Maximum Packet Size announced.
+    pub fn input_hint(&self, input: &[u8]) -> usize {
+        let limit = (self.connection.as_ref()).map_or(0, |connection| connection.maximum_packet_size);
+        whole_packets(input, limit).map_or(1, |whole| whole.missing)
+    }
+
+    /// Whether packets are still processed: not after this side has ended the connection.
+    const fn reads(&self) -> bool {
+        matches!(self.phase, Phase::Handshake { .. } | Phase::Connected)
+    }
+
+    fn on_packet(&mut self, now: Instant, packet: Packet) -> Result<(), DecodeError> {
+        if let Phase::Handshake { .. } = self.phase {
+            return match packet {
+                Packet::ConnAck(connack) => self.on_connack(now, *connack),
+                _ => Err(DecodeError::protocol("the first packet is not CONNACK")),
+            };
+        }
+        match packet {
+            Packet::Publish(publish) => self.on_publish(publish),
+            Packet::PubAck(ack) => self.on_puback(ack),
+            Packet::PubRec(ack) => self.on_pubrec(ack),
+            Packet::PubRel(ack) => {
+                self.on_pubrel(&ack);
+                Ok(())
+            }
+            Packet::PubComp(ack) => self.on_pubcomp(ack),
+            Packet::SubAck(suback) => self.on_suback(*suback),
+            Packet::UnsubAck(unsuback) => self.on_unsuback(*unsuback),
+            Packet::PingResp => Ok(()), // any packet answers the Keep Alive
+            Packet::Disconnect(disconnect) if self.options.protocol.is_v5() => {
+                let cause = ConnectionError::Disconnected {
+                    reason: disconnect.reason,
+                    properties: Box::new(disconnect.properties),
+                };
+                self.end_connection(now, cause, true);
+                Ok(())
+            }
+            Packet::ConnAck(_) => Err(DecodeError::protocol("a second CONNACK came")),
+            Packet::Auth(_) => Err(DecodeError::protocol(
+                "AUTH came, but no Authentication Method was agreed",
+            )),
+            Packet::Connect(_)
+            | Packet::Subscribe(_)
+            | Packet::Unsubscribe(_)
+            | Packet::PingReq
+            | Packet::Disconnect(_) => {
+                Err(DecodeError::protocol("a packet came that only clients send"))
+            }
+        }
+    }
+
+    fn on_connack(&mut self, now: Instant, connack: ConnAck) -> Result<(), DecodeError> {
+        let ConnAck {
+            session_present,
+            reason,
+            properties,
+        } = connack;
+        if reason != ReasonCode::Success {
+            let properties = Box::new(properties);
+            self.end_connection(now, ConnectionError::Refused { reason, properties }, true);
+            return Ok(());
+        }
+        let Some(connection) = &mut self.connection else {
+            return Ok(());
+        };
+        if session_present && connection.clean_start {
+            return Err(DecodeError::protocol(
+                "Session Present is set after Clean Start", // MQTT-3.2.2-4
+            ));
+        }
+        let seconds = properties
+            .server_keep_alive
+            .unwrap_or(self.options.keep_alive); // MQTT-3.1.2-21
+        connection.keep_alive = KeepAlive::new(now, seconds);
+        connection.limits = Limits::new(&properties, &self.options);
+        connection.accepted_at = Some(now);
+        if let Some(assigned) = &properties.assigned_client_identifier {
+            self.assigned_identifier = Some(assigned.detached());
+        }
+        let first = std::mem::replace(&mut self.first, false);
+        self.phase = Phase::Connected;
+        self.stats.connections += 1;
+        self.events.push_back(Event::Connected(Box::new(Connected {
+            session_present,
+            properties,
+        })));
+        if session_present {
+            self.session.outbound.start_resending();
+        } else {
+            self.session_lost();
+            if !first {
+                self.restore_subscriptions();
+            }
+        }
+        self.send_waiting_requests();
+        Ok(())
+    }
+
+    fn on_publish(&mut self, publish: Publish) -> Result<(), DecodeError> {
+        let Some(connection) = &mut self.connection else {
+            return Ok(());
+        };
+        let topic = connection.aliases.resolve(&publish)?;
+        let answer = match (publish.qos, publish.packet_id) {
+            (QoS::AtLeastOnce, Some(id)) => Some(Packet::PubAck(Ack::success(id))),
+            (QoS::ExactlyOnce, Some(id)) => Some(Packet::PubRec(Ack::success(id))),
+            _ => None,
+        };
+        if let Some(answer) = answer {
+            connection.transmit.push(&answer, self.options.protocol);
+        }
+        if let (QoS::ExactlyOnce, Some(id)) = (publish.qos, publish.packet_id)
+            && !self.session.inbound.receive(id)
+        {
+            return Ok(()); // handed out before (MQTT-4.3.3-10)
+        }
+        self.stats.received += 1;
+        self.deliver(Message {
+            topic,
+            payload: publish.payload,
+            qos: publish.qos,
+            retain: publish.retain,
+            dup: publish.dup,
+            packet_id: publish.packet_id,
+            properties: publish.properties,
+        });
+        Ok(())
+    }
+
+    /// Puts a message into the queues that want it; into the default one when no other does.
+    fn deliver(&mut self, message: Message) {
+        let session = &mut self.session;
+        if session.subscriptions.all_to_default() {
+            if session.inbox.push(QueueId::DEFAULT, message) {
+                self.events.push_back(Event::MessageReady(QueueId::DEFAULT));
+            }
+            return;
+        }
+        let mut queues = session.subscriptions.queues(&message.topic);
+        let last = queues.pop().unwrap_or(QueueId::DEFAULT);
+        for queue in queues {
+            if session.inbox.push(queue, message.clone()) {
+                self.events.push_back(Event::MessageReady(queue));
+            }
+        }
+        if session.inbox.push(last, message) {
+            self.events.push_back(Event::MessageReady(last));
+        }
+    }
+
+    fn on_puback(&mut self, ack: Ack) -> Result<(), DecodeError> {
+        let Some(&IdOwner::Publish(number)) = self.session.ids.owner(ack.packet_id) else {
+            return Ok(()); // unknown: completes nothing
+        };
+        if self.session.outbound.qos_of(number) != Some(QoS::AtLeastOnce) {
+            return Err(DecodeError::protocol("PUBACK answers a QoS 2 PUBLISH"));
+        }
+        let acknowledged = self.session.outbound.finish_publish(number);
+        self.finish(ack, acknowledged);
+        Ok(())
+    }
+
+    fn on_pubrec(&mut self, ack: Ack) -> Result<(), DecodeError> {
+        let id = ack.packet_id;
+        match self.session.ids.owner(id) {
+            Some(&IdOwner::Publish(number)) => {
+                if self.session.outbound.qos_of(number) != Some(QoS::ExactlyOnce) {
+                    return Err(DecodeError::protocol("PUBREC answers a QoS 1 PUBLISH"));
+                }
+                if ack.reason.is_error() {
+                    let acknowledged = self.session.outbound.finish_publish(number);
+                    self.finish(ack, acknowledged); // no PUBREL (MQTT-4.3.3-4)
+                    return Ok(());
+                }
+                if let (Some(released), Some(owner)) = (
+                    self.session.outbound.release(number),
+                    self.session.ids.owner_mut(id),
+                ) {
+                    *owner = IdOwner::Release(released);
+                }
+                self.answer(Packet::PubRel(Ack::success(id)));
+            }
+            Some(IdOwner::Release(_)) => self.answer(Packet::PubRel(Ack::success(id))),
+            _ => self.answer(Packet::PubRel(Ack::new(
+                id,
+                ReasonCode::PacketIdentifierNotFound,
+            ))),
+        }
+        Ok(())
+    }
+
+    fn on_pubrel(&mut self, ack: &Ack) {
+        let id = ack.packet_id;
+        let reason = if self.session.inbound.release(id) {
+            ReasonCode::Success
+        } else {
+            ReasonCode::PacketIdentifierNotFound // answered all the same (MQTT-4.3.3-11)
+        };
+        self.answer(Packet::PubComp(Ack::new(id, reason)));
+    }
+
+    fn on_pubcomp(&mut self, ack: Ack) -> Result<(), DecodeError> {
+        match self.session.ids.owner(ack.packet_id) {
+            Some(&IdOwner::Release(number)) => {
+                let acknowledged = self.session.outbound.finish_release(number);
+                // Whatever PUBCOMP says, the server has the message since PUBREC; 0x92 only means that it forgot the identifier.
+                self.finish(Ack::success(ack.packet_id), acknowledged);
+                Ok(())
+            }
+            Some(IdOwner::Publish(_)) => {
+                Err(DecodeError::protocol("PUBCOMP came before PUBREC"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn answer(&mut self, packet: Packet) {
+        if let Some(Connection { transmit, .. }) = &mut self.connection {
+            transmit.push(&packet, self.options.protocol);
+        }
+    }
+
+    /// Ends the exchange of a QoS 1 or 2 publish: frees its identifier and its slot, and reports.
+    fn finish(&mut self, ack: Ack, acknowledged: Option<Acknowledged>) {
+        self.free(ack.packet_id);
+        let Some(acknowledged) = acknowledged else {
+            return;
+        };
+        if let Some(connection) = &mut self.connection
+            && connection.number == acknowledged.connection
+        {
+            connection.limits.free_slot();
+        }
+        self.stats.acknowledged += u64::from(!ack.reason.is_error());
+        let Some(op) = acknowledged.op else {
+            return;
+        };
+        let Ack {
+            reason, properties, ..
+        } = ack;
+        let outcome = if reason.is_error() {
+            Outcome::Refused { reason, properties }
+        } else {
+            Outcome::Acknowledged {
+                reason,
+                properties,
+                resent_as_new: acknowledged.resent_as_new,
+            }
+        };
+        self.complete(op, outcome);
+    }
+
+    fn free(&mut self, id: PacketId) {
+        let was_full = self.session.ids.is_full();
+        self.session.ids.release(id);
+        if was_full {
+            self.send_waiting_requests();
+        }
+    }
+}

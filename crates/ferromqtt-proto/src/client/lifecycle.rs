@@ -1,0 +1,269 @@
+//! A connection's beginning and end: connecting, disconnecting, time, reconnecting, and a session that was lost.
+
+use std::time::Instant;
+
+use super::{Client, Phase};
+use crate::connection::{Connection, Due};
+use crate::error::{ConnectionError, DecodeError, TransportError};
+use crate::event::{Delivery, Event, Outcome, TransportRequest};
+use crate::options::OnSessionLost;
+use crate::packet::{Connect, Disconnect, Packet, QoS, ReasonCode};
+use crate::reconnect;
+use crate::session::Waiting;
+
+impl Client {
+    /// Asks for a connection. Nothing happens when there is one, or one is being made.
+    pub fn connect(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Idle) {
+            self.first = true;
+            self.backoff.reset();
+            // The application is about to subscribe again itself: only what a reconnect loses is restored.
+            self.session.subscriptions.remove(|_| true);
+            self.open(now);
+        }
+    }
+
+    fn open(&mut self, now: Instant) {
+        let deadline = self.options.connect_timeout.map(|limit| now + limit);
+        self.phase = Phase::Opening { deadline };
+        self.transport_requests.push_back(TransportRequest::Open {
+            attempt: self.backoff.attempt,
+        });
+    }
+
+    /// The transport asked for is open: CONNECT goes out.
+    pub fn transport_opened(&mut self, now: Instant) {
+        let Phase::Opening { deadline } = self.phase else {
+            return;
+        };
+        let clean_start = self.options.starts_clean(self.first);
+        if clean_start {
+            self.session_lost();
+        }
+        self.connections += 1;
+        let mut connection = Connection::new(now, self.connections, clean_start, &self.options);
+        let options = &self.options;
+        let connect = Connect {
+            protocol: options.protocol,
+            clean_start,
+            keep_alive: options.keep_alive,
+            properties: options.properties.clone(),
+            client_identifier: self.client_identifier().clone(),
+            will: options.will.clone(),
+            user_name: options.user_name.clone(),
+            password: options.password.clone(),
+        };
+        connection
+            .transmit
+            .push(&Packet::Connect(Box::new(connect)), options.protocol);
+        self.connection = Some(connection);
+        self.phase = Phase::Handshake { deadline };
+    }
+
+    /// The transport is gone, or could not be opened.
+    pub fn transport_closed(&mut self, now: Instant, cause: TransportError) {
+        match self.phase {
+            Phase::Opening { .. } | Phase::Handshake { .. } | Phase::Connected => {
+                self.end_connection(now, ConnectionError::Transport(cause), false);
+                self.transport_requests.clear();
+            }
+            Phase::Closing { .. } => self.transport_requests.clear(),
+            Phase::Idle | Phase::Waiting { .. } => return,
+        }
+        self.connection = None;
+        self.phase = match self.phase {
+            Phase::Closing {
+                then: Some(retry_at),
+            } => Phase::Waiting { retry_at },
+            _ => Phase::Idle,
+        };
+    }
+
+    /// Sends DISCONNECT behind all that has been encoded, and closes. Operations that have not completed end as
+    /// [`Outcome::Disconnected`] with [`ConnectionError::Closed`]. An attempt to connect is given up.
+    pub fn disconnect(&mut self, now: Instant, disconnect: Disconnect) {
+        match self.phase {
+            Phase::Connected => {
+                self.send_disconnect(disconnect);
+                self.end_connection(now, ConnectionError::Closed, true);
+            }
+            Phase::Opening { .. } | Phase::Handshake { .. } => {
+                self.end_connection(now, ConnectionError::Closed, false);
+            }
+            Phase::Closing { .. } => self.phase = Phase::Closing { then: None },
+            Phase::Waiting { .. } => {
+                self.phase = Phase::Idle;
+                self.fail_all(&ConnectionError::Closed);
+                self.report_end(ConnectionError::Closed, None, 0);
+            }
+            Phase::Idle => {}
+        }
+    }
+
+    fn send_disconnect(&mut self, disconnect: Disconnect) {
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        let packet = Packet::Disconnect(Box::new(disconnect));
+        let mut encoded = bytes::BytesMut::new();
+        packet.encode(self.options.protocol, &mut encoded);
+        if connection.limits.fits(encoded.len()) {
+            connection.transmit.push(&packet, self.options.protocol);
+        }
+    }
+
+    /// When [`Client::handle_timeout`] is to be called next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Opening { deadline } | Phase::Handshake { deadline } => deadline,
+            Phase::Connected => self.connection.as_ref()?.keep_alive.deadline(),
+            Phase::Waiting { retry_at } => Some(retry_at),
+            Phase::Idle | Phase::Closing { .. } => None,
+        }
+    }
+
+    /// Does what is due at `now`. Calls that come early are harmless.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Opening { deadline } | Phase::Handshake { deadline } => {
+                if deadline.is_some_and(|deadline| deadline <= now) {
+                    self.end_connection(now, ConnectionError::ConnectTimeout, false);
+                }
+            }
+            Phase::Connected => self.check_keep_alive(now),
+            Phase::Waiting { retry_at } if retry_at <= now => self.open(now),
+            Phase::Waiting { .. } | Phase::Idle | Phase::Closing { .. } => {}
+        }
+    }
+
+    fn check_keep_alive(&mut self, now: Instant) {
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        match connection.keep_alive.due(now) {
+            Due::Nothing => {}
+            Due::Ping => connection
+                .transmit
+                .push(&Packet::PingReq, self.options.protocol),
+            Due::PeerIsDead => self.end_connection(now, ConnectionError::KeepAliveTimeout, false),
+        }
+    }
+
+    /// Answers a broken rule: DISCONNECT with its Reason Code where the version has one and the connection was accepted.
+    pub(super) fn protocol_violation(&mut self, now: Instant, error: DecodeError) {
+        let tell = self.options.protocol.is_v5() && self.is_connected();
+        if tell {
+            let reason = match error.reason {
+                // DISCONNECT has no such code.
+                ReasonCode::UnsupportedProtocolVersion => ReasonCode::ProtocolError,
+                reason => reason,
+            };
+            self.send_disconnect(Disconnect::because(reason));
+        }
+        self.end_connection(now, ConnectionError::ProtocolViolation(error), tell);
+    }
+
+    /// The connection is over for us: reports it, decides whether to try again, and settles what was on its way.
+    /// The transport is asked to close; `flush` says whether what has been encoded is still to be written.
+    pub(super) fn end_connection(&mut self, now: Instant, cause: ConnectionError, flush: bool) {
+        let was_connected = self.is_connected();
+        let unflushed = match &mut self.connection {
+            Some(connection) if !flush => {
+                let unflushed = connection.transmit.unflushed();
+                connection.transmit = crate::connection::Transmit::default();
+                unflushed
+            }
+            _ => 0,
+        };
+        let retry_at = self.retry_at(now, &cause, was_connected);
+        self.session.outbound.stop_resending();
+        self.phase = Phase::Closing { then: retry_at };
+        self.transport_requests.clear();
+        self.transport_requests
+            .push_back(TransportRequest::Close { flush });
+        self.report_end(cause.clone(), retry_at, unflushed);
+        if retry_at.is_some() {
+            self.suspend_requests(&cause, true);
+        } else {
+            self.fail_all(&cause);
+        }
+    }
+
+    fn report_end(&mut self, cause: ConnectionError, retry_at: Option<Instant>, unflushed: u64) {
+        self.stats.unflushed += unflushed;
+        self.events.push_back(Event::Disconnected {
+            cause,
+            retry_at,
+            unflushed,
+        });
+    }
+
+    fn retry_at(
+        &mut self,
+        now: Instant,
+        cause: &ConnectionError,
+        was_connected: bool,
+    ) -> Option<Instant> {
+        let policy = self.options.reconnect.as_ref()?;
+        if reconnect::is_final(cause) || (self.first && !policy.initial) {
+            return None;
+        }
+        let accepted_at = (self.connection.as_ref()).and_then(|connection| connection.accepted_at);
+        if was_connected && accepted_at.is_some_and(|at| now >= at + policy.stable_after) {
+            self.backoff.reset();
+        }
+        Some(self.backoff.next_attempt(now, policy))
+    }
+
+    /// No connection will follow by itself: every operation ends now. What never reached the wire is dropped; what did
+    /// stays in the session without an owner (design decision 2).
+    fn fail_all(&mut self, cause: &ConnectionError) {
+        self.suspend_requests(cause, false);
+        for op in self.session.outbound.detach_all() {
+            let cause = cause.clone();
+            let delivery = Delivery::Unknown;
+            self.complete(op, Outcome::Disconnected { cause, delivery });
+        }
+        for waiting in self.session.outbound.take_waiting() {
+            let delivery = if waiting.resent_as_new {
+                Delivery::Unknown
+            } else {
+                Delivery::NotSent
+            };
+            if let Some(op) = waiting.op {
+                let cause = cause.clone();
+                self.complete(op, Outcome::Disconnected { cause, delivery });
+            }
+        }
+    }
+
+    /// The session that was on the server is gone: it says so (MQTT-3.2.2-5), or CONNECT asks for a fresh one
+    /// (MQTT-3.1.2-4). Publishes that were on its wire are settled by design decision 1: QoS 1 goes out anew, QoS 2 ends
+    /// as `SessionLost`, or goes out anew if asked. What nobody waits for any more is dropped.
+    pub(super) fn session_lost(&mut self) {
+        self.session.inbound.clear();
+        let (publishing, released) = self.session.outbound.take_on_the_wire();
+        let mut anew = Vec::new();
+        let mut lost = Vec::new();
+        for flow in publishing {
+            self.session.ids.release(flow.id);
+            let again = flow.publish.qos == QoS::AtLeastOnce
+                || self.options.on_session_lost == OnSessionLost::Resend;
+            if again && flow.op.is_some() {
+                anew.push(Waiting {
+                    op: flow.op,
+                    publish: flow.publish,
+                    resent_as_new: true,
+                });
+            } else {
+                lost.extend(flow.op);
+            }
+        }
+        lost.extend(released.into_iter().flatten());
+        self.session.ids.clear(); // only PUBRELs of the lost session are left: requests hold none between connections
+        self.session.outbound.put_first(anew);
+        for op in lost {
+            self.complete(op, Outcome::SessionLost);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Bytes for the transport. Publishes are encoded here, when the transport asks, and not before.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::{Client, Phase};
+use crate::event::Outcome;
+use crate::packet::{Ack, Packet, QoS};
+use crate::session::InFlight;
+
+impl Client {
+    /// The next chunk to write. Call it again until `None` each time the transport can take more. A chunk holds many
+    /// small packets, or one large payload that was not copied.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
+        if matches!(self.phase, Phase::Connected) {
+            self.encode_publishes();
+        }
+        let connection = self.connection.as_mut()?;
+        let chunk = connection.transmit.pop()?;
+        connection.keep_alive.sent(now);
+        Some(chunk)
+    }
+
+    /// How many bytes are encoded and not handed over yet: a driver flushes early when this is large.
+    pub fn pending_transmit(&self) -> usize {
+        self.connection
+            .as_ref()
+            .map_or(0, |connection| connection.transmit.len())
+    }
+
+    /// Encodes, until a chunk is full: first what is owed to a resumed session, in its order (MQTT-4.4.0-1,
+    /// MQTT-4.6.0-1), then what waits, in its order, as far as the server's Receive Maximum allows (MQTT-4.9.0-2).
+    fn encode_publishes(&mut self) {
+        while let Some(connection) = &self.connection
+            && !connection.transmit.is_full()
+        {
+            let progress = if self.session.outbound.is_resending() {
+                self.resend_one()
+            } else {
+                self.send_one()
+            };
+            if !progress {
+                return;
+            }
+        }
+    }
+
+    fn resend_one(&mut self) -> bool {
+        let Some(connection) = &mut self.connection else {
+            return false;
+        };
+        let version = self.options.protocol;
+        let outbound = &mut self.session.outbound;
+        if let Some(id) = outbound.next_release() {
+            let pubrel = Packet::PubRel(Ack::success(id));
+            connection.transmit.push(&pubrel, version);
+            return true;
+        }
+        if !connection.limits.has_slot() {
+            return false;
+        }
+        if let Some(flow) = outbound.next_resend(connection.number) {
+            connection.limits.take_slot();
+            let packet = flow.publish.packet(Some(flow.id), true);
+            connection
+                .transmit
+                .push_publish(packet, &flow.publish.payload, version);
+            self.stats.resent += 1;
+        }
+        true
+    }
+
+    fn send_one(&mut self) -> bool {
+        let Some(connection) = &mut self.connection else {
+            return false;
+        };
+        let version = self.options.protocol;
+        let outbound = &mut self.session.outbound;
+        let Some(waiting) = outbound.first_waiting() else {
+            return false;
+        };
+        let publish = &waiting.publish;
+        let packet_len = publish.packet(None, false).packet_len(version);
+        let allowed = connection
+            .limits
+            .check_publish(publish.qos, publish.retain, packet_len);
+        if let Err(error) = allowed {
+            let refused = outbound.pop_waiting();
+            if let Some(op) = refused.and_then(|refused| refused.op) {
+                self.complete(op, Outcome::NotPossible(error));
+            }
+            return true;
+        }
+        if publish.qos == QoS::AtMostOnce {
+            let Some(waiting) = outbound.pop_waiting() else {
+                return false;
+            };
+            let packet = waiting.publish.packet(None, false);
+            connection
+                .transmit
+                .push_publish(packet, &waiting.publish.payload, version);
+            self.stats.sent_qos0 += 1;
+            if let Some(op) = waiting.op {
+                self.complete(op, Outcome::Sent);
+            }
+            return true;
+        }
+        if !connection.limits.has_slot() {
+            return false;
+        }
+        let Some(InFlight { id, publish, .. }) =
+            outbound.start(&mut self.session.ids, connection.number)
+        else {
+            return false; // all Packet Identifiers are in use: an acknowledgement frees one
+        };
+        connection.limits.take_slot();
+        let packet = publish.packet(Some(*id), false);
+        connection
+            .transmit
+            .push_publish(packet, &publish.payload, version);
+        true
+    }
+}

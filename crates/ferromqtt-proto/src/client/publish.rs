@@ -1,0 +1,176 @@
+//! Accepting publishes: all that can be refused is refused here, before anything is sent.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::{Client, Phase};
+use crate::connection::LARGEST_PACKET;
+use crate::error::PublishError;
+use crate::event::OpId;
+use crate::packet::{PacketId, PacketType, Place, Properties, ProtocolVersion, PublishRef, QoS};
+use crate::session::Waiting;
+use crate::topic::TopicName;
+
+/// A message to publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publish {
+    /// Topic Name.
+    pub topic: TopicName,
+    /// Application Message.
+    pub payload: Bytes,
+    /// Quality of Service.
+    pub qos: QoS,
+    /// RETAIN: the server is to keep it for later subscriptions.
+    pub retain: bool,
+    /// Properties (5.0), if any. Topic Aliases and Subscription Identifiers are not the caller's (MQTT-3.3.4-6).
+    pub properties: Option<Box<Properties>>,
+}
+
+impl Publish {
+    /// A message at QoS 0 without RETAIN and properties.
+    pub fn new(topic: TopicName, payload: impl Into<Bytes>) -> Self {
+        Self {
+            topic,
+            payload: payload.into(),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            properties: None,
+        }
+    }
+
+    pub(crate) fn packet(&self, packet_id: Option<PacketId>, dup: bool) -> PublishRef<'_> {
+        PublishRef {
+            dup,
+            qos: self.qos,
+            retain: self.retain,
+            topic: self.topic.as_utf8().as_bytes(),
+            packet_id,
+            properties: self.properties.as_deref(),
+            payload_len: self.payload.len(),
+        }
+    }
+}
+
+impl Client {
+    /// Accepts a message. It is encoded when the transport asks for bytes, in the order of the calls, and completes with
+    /// exactly one [`Event::Completed`](crate::Event::Completed), unless it is [abandoned](Client::abandon).
+    ///
+    /// # Errors
+    /// Whatever [`PublishError`] lists; nothing has been sent or kept then.
+    pub fn publish(&mut self, _now: Instant, publish: Publish) -> Result<OpId, PublishError> {
+        if !self.accepts() {
+            return Err(PublishError::NotConnected);
+        }
+        self.check_publish(publish.packet(None, false))?;
+        self.check_room(publish.payload.len())?;
+        let op = self.next_op();
+        self.session.outbound.push(Waiting {
+            op: Some(op),
+            publish,
+            resent_as_new: false,
+        });
+        Ok(op)
+    }
+
+    /// Encodes a QoS 0 message at once, without keeping anything of it: the fast way. `Ok(false)` when it has to wait
+    /// its turn behind others, or for the transport; then use [`Client::publish`].
+    ///
+    /// `publish.payload_len` must be the length of `payload`.
+    ///
+    /// # Errors
+    /// As [`Client::publish`].
+    pub fn publish_at_once(
+        &mut self,
+        publish: PublishRef<'_>,
+        payload: &[u8],
+    ) -> Result<bool, PublishError> {
+        if !matches!(self.phase, Phase::Connected) || publish.qos != QoS::AtMostOnce {
+            return Ok(false);
+        }
+        self.check_publish(publish)?;
+        let Some(connection) = &mut self.connection else {
+            return Ok(false);
+        };
+        if connection.transmit.is_full() || !self.session.outbound.nothing_before() {
+            return Ok(false);
+        }
+        connection
+            .transmit
+            .push_copied(publish, payload, self.options.protocol);
+        self.stats.sent_qos0 += 1;
+        Ok(true)
+    }
+
+    /// What is wrong with a message by itself, and by the limits of the server it would go to now.
+    fn check_publish(&self, publish: PublishRef<'_>) -> Result<(), PublishError> {
+        check_properties(publish.properties, self.options.protocol)?;
+        let packet_len = publish.packet_len(self.options.protocol);
+        if packet_len > LARGEST_PACKET {
+            return Err(PublishError::TooLarge {
+                bytes: packet_len,
+                limit: LARGEST_PACKET,
+                whose: "MQTT",
+            });
+        }
+        match (&self.connection, self.phase) {
+            (Some(connection), Phase::Connected) => {
+                connection
+                    .limits
+                    .check_publish(publish.qos, publish.retain, packet_len)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_room(&self, payload_len: usize) -> Result<(), PublishError> {
+        let limits = self.options.outgoing;
+        let outbound = &self.session.outbound;
+        if let Some(limit) = limits.messages
+            && outbound.len() >= limit
+        {
+            return Err(PublishError::QueueFull {
+                limit,
+                unit: "messages",
+            });
+        }
+        if let Some(limit) = limits.bytes
+            && outbound.len() > 0
+            && outbound.bytes() + payload_len > limit
+        {
+            return Err(PublishError::QueueFull {
+                limit,
+                unit: "bytes",
+            });
+        }
+        Ok(())
+    }
+}
+
+fn check_properties(
+    properties: Option<&Properties>,
+    version: ProtocolVersion,
+) -> Result<(), PublishError> {
+    let Some(properties) = properties else {
+        return Ok(());
+    };
+    if !version.is_v5() && !properties.is_empty() {
+        return Err(PublishError::Properties(
+            "properties exist in MQTT 5.0 only",
+        ));
+    }
+    let own = properties.topic_alias.is_some() || !properties.subscription_identifiers.is_empty();
+    if own || !properties.fit(Place::of(PacketType::Publish)) {
+        return Err(PublishError::Properties(
+            "a property given does not belong into a client's PUBLISH",
+        ));
+    }
+    if let Some(response) = &properties.response_topic
+        && TopicName::check(response).is_err()
+    {
+        return Err(PublishError::Properties(
+            "the Response Topic is empty or contains a wildcard",
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,374 @@
+//! SUBSCRIBE and UNSUBSCRIBE: accepting, sending, completing, and what becomes of them when a connection ends.
+
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+use super::{Client, Phase};
+use crate::error::{ConnectionError, DecodeError, SubscribeError};
+use crate::event::{Delivery, OpId, Outcome};
+use crate::packet::{
+    self, Packet, PacketId, PacketType, Place, Properties, SubscriptionOptions,
+};
+use crate::session::{IdOwner, QueueId, Subscription};
+use crate::topic::TopicFilter;
+
+/// A subscription to one or more filters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscribe {
+    /// The filters with their options: at least one.
+    pub filters: Vec<(TopicFilter, SubscriptionOptions)>,
+    /// SUBSCRIBE properties (5.0).
+    pub properties: Properties,
+    /// Where the messages go.
+    pub queue: QueueId,
+}
+
+/// The end of one or more subscriptions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsubscribe {
+    /// The filters: at least one.
+    pub filters: Vec<TopicFilter>,
+    /// UNSUBSCRIBE properties (5.0).
+    pub properties: Properties,
+}
+
+#[derive(Debug)]
+pub(super) struct Request {
+    kind: Kind,
+    /// Packet Identifier, once it is on the wire of this connection.
+    sent_as: Option<PacketId>,
+    /// Nobody waits for it any more.
+    abandoned: bool,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Subscribe(Subscribe),
+    Unsubscribe(Unsubscribe),
+}
+
+impl Client {
+    /// Accepts a SUBSCRIBE. It is sent at once when connected, also past publishes that wait for the server's window
+    /// (MQTT-3.3.4-8). Completes as [`Outcome::Subscribed`], with failures of single filters among its Reason Codes.
+    ///
+    /// # Errors
+    /// Whatever [`SubscribeError`] lists; nothing has been sent then.
+    pub fn subscribe(
+        &mut self,
+        _now: Instant,
+        subscribe: Subscribe,
+    ) -> Result<OpId, SubscribeError> {
+        for (filter, options) in &subscribe.filters {
+            if options.no_local && filter.is_shared() {
+                return Err(SubscribeError::NoLocalShared);
+            }
+        }
+        self.check_request(
+            subscribe.filters.iter().map(|(filter, _)| filter),
+            &subscribe.properties,
+            PacketType::Subscribe,
+        )?;
+        self.accept(Kind::Subscribe(subscribe))
+    }
+
+    /// Accepts an UNSUBSCRIBE, as [`Client::subscribe`] does. Completes as [`Outcome::Unsubscribed`].
+    ///
+    /// # Errors
+    /// Whatever [`SubscribeError`] lists; nothing has been sent then.
+    pub fn unsubscribe(
+        &mut self,
+        _now: Instant,
+        unsubscribe: Unsubscribe,
+    ) -> Result<OpId, SubscribeError> {
+        self.check_request(
+            unsubscribe.filters.iter(),
+            &unsubscribe.properties,
+            PacketType::Unsubscribe,
+        )?;
+        self.accept(Kind::Unsubscribe(unsubscribe))
+    }
+
+    /// Closes a queue: its messages are dropped. Returns the filters that no other queue needs, which the caller should
+    /// unsubscribe.
+    pub fn close_queue(&mut self, queue: QueueId) -> Vec<TopicFilter> {
+        if queue == QueueId::DEFAULT {
+            return Vec::new();
+        }
+        self.session.inbox.close(queue);
+        let subscriptions = &mut self.session.subscriptions;
+        subscriptions
+            .remove(|subscription| subscription.queue == queue)
+            .into_iter()
+            .map(|subscription| subscription.filter)
+            .filter(|filter| !subscriptions.contains(filter))
+            .collect()
+    }
+
+    fn check_request<'a>(
+        &self,
+        filters: impl ExactSizeIterator<Item = &'a TopicFilter>,
+        properties: &Properties,
+        packet_type: PacketType,
+    ) -> Result<(), SubscribeError> {
+        if filters.len() == 0 {
+            return Err(SubscribeError::NoFilter);
+        }
+        if !self.options.protocol.is_v5() && !properties.is_empty() {
+            return Err(SubscribeError::Properties(
+                "properties exist in MQTT 5.0 only",
+            ));
+        }
+        if !properties.fit(Place::of(packet_type)) {
+            return Err(SubscribeError::Properties(
+                "a property given does not belong into this packet",
+            ));
+        }
+        if !self.accepts() {
+            return Err(SubscribeError::NotConnected);
+        }
+        if packet_type == PacketType::Subscribe
+            && let (Some(connection), Phase::Connected) = (&self.connection, self.phase)
+        {
+            let identifier = !properties.subscription_identifiers.is_empty();
+            connection.limits.check_identifier(identifier)?;
+            for filter in filters {
+                connection.limits.check_filter(filter)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, kind: Kind) -> Result<OpId, SubscribeError> {
+        if let (Some(connection), Phase::Connected) = (&self.connection, self.phase) {
+            if self.session.ids.is_full() {
+                return Err(SubscribeError::NoPacketIdentifier);
+            }
+            let mut encoded = BytesMut::new();
+            kind.packet(PacketId::MAX)
+                .encode(self.options.protocol, &mut encoded);
+            connection.limits.check_size(encoded.len())?;
+        }
+        let op = self.next_op();
+        self.requests.insert(
+            op,
+            Request {
+                kind,
+                sent_as: None,
+                abandoned: false,
+            },
+        );
+        if self.is_connected() {
+            self.send_request(op);
+        }
+        Ok(op)
+    }
+
+    /// Sends what was accepted while there was no connection, in order.
+    pub(super) fn send_waiting_requests(&mut self) {
+        let waiting: Vec<_> = self
+            .requests
+            .iter()
+            .filter(|(_, request)| request.sent_as.is_none())
+            .map(|(&op, _)| op)
+            .collect();
+        for op in waiting {
+            self.send_request(op);
+        }
+    }
+
+    fn send_request(&mut self, op: OpId) {
+        let (Some(request), Some(connection)) = (self.requests.get_mut(&op), &mut self.connection)
+        else {
+            return;
+        };
+        let Some(id) = self.session.ids.take(IdOwner::Request(op)) else {
+            return; // tried again when an identifier is free
+        };
+        request.sent_as = Some(id);
+        connection
+            .transmit
+            .push(&request.kind.packet(id), self.options.protocol);
+        // Retained messages may arrive before SUBACK, so the filters must be known from now on.
+        match &request.kind {
+            Kind::Subscribe(subscribe) => {
+                for (filter, options) in &subscribe.filters {
+                    self.session.subscriptions.add(Subscription {
+                        filter: filter.clone(),
+                        options: *options,
+                        queue: subscribe.queue,
+                    });
+                }
+            }
+            Kind::Unsubscribe(unsubscribe) => {
+                self.session
+                    .subscriptions
+                    .remove(|subscription| unsubscribe.filters.contains(&subscription.filter));
+            }
+        }
+    }
+
+    /// Subscribes again to all that a lost session held.
+    pub(super) fn restore_subscriptions(&mut self) {
+        let mut by_queue: Vec<Subscribe> = Vec::new();
+        for subscription in self.session.subscriptions.iter() {
+            let filter = (subscription.filter.clone(), subscription.options);
+            match by_queue.last_mut() {
+                Some(last) if last.queue == subscription.queue && last.filters.len() < 100 => {
+                    last.filters.push(filter);
+                }
+                _ => by_queue.push(Subscribe {
+                    filters: vec![filter],
+                    properties: Properties::default(),
+                    queue: subscription.queue,
+                }),
+            }
+        }
+        for subscribe in by_queue {
+            let op = self.next_op();
+            self.requests.insert(
+                op,
+                Request {
+                    kind: Kind::Subscribe(subscribe),
+                    sent_as: None,
+                    abandoned: true, // nobody waits for it
+                },
+            );
+        }
+    }
+
+    pub(super) fn on_suback(&mut self, suback: packet::SubAck) -> Result<(), DecodeError> {
+        let Some(op) = self.request_of(suback.packet_id) else {
+            return Ok(()); // unknown identifiers complete nothing (MQTT-2.2.1-6)
+        };
+        let Some(Kind::Subscribe(subscribe)) = self.requests.get(&op).map(|request| &request.kind)
+        else {
+            return Err(DecodeError::protocol("SUBACK answers an UNSUBSCRIBE"));
+        };
+        if suback.reasons.len() != subscribe.filters.len() {
+            return Err(DecodeError::protocol(
+                "SUBACK has not one Reason Code for each filter",
+            ));
+        }
+        let queue = subscribe.queue;
+        let refused: Vec<_> = (subscribe.filters.iter().zip(&suback.reasons))
+            .filter(|(_, reason)| reason.is_error())
+            .map(|((filter, _), _)| filter.clone())
+            .collect();
+        self.session.subscriptions.remove(|subscription| {
+            subscription.queue == queue && refused.contains(&subscription.filter)
+        });
+        let outcome = Outcome::Subscribed {
+            reasons: suback.reasons,
+            properties: suback.properties,
+        };
+        self.finish_request(op, outcome);
+        Ok(())
+    }
+
+    pub(super) fn on_unsuback(&mut self, unsuback: packet::UnsubAck) -> Result<(), DecodeError> {
+        let Some(op) = self.request_of(unsuback.packet_id) else {
+            return Ok(());
+        };
+        let Some(Kind::Unsubscribe(unsubscribe)) =
+            self.requests.get(&op).map(|request| &request.kind)
+        else {
+            return Err(DecodeError::protocol("UNSUBACK answers a SUBSCRIBE"));
+        };
+        let expected = if self.options.protocol.is_v5() {
+            unsubscribe.filters.len()
+        } else {
+            0
+        };
+        if unsuback.reasons.len() != expected {
+            return Err(DecodeError::protocol(
+                "UNSUBACK has not one Reason Code for each filter",
+            ));
+        }
+        let outcome = Outcome::Unsubscribed {
+            reasons: unsuback.reasons,
+            properties: unsuback.properties,
+        };
+        self.finish_request(op, outcome);
+        Ok(())
+    }
+
+    fn request_of(&self, id: PacketId) -> Option<OpId> {
+        match self.session.ids.owner(id) {
+            Some(IdOwner::Request(op)) => Some(*op),
+            _ => None,
+        }
+    }
+
+    /// Ends a request and frees its Packet Identifier.
+    fn finish_request(&mut self, op: OpId, outcome: Outcome) {
+        let Some(request) = self.requests.remove(&op) else {
+            return;
+        };
+        if let Some(id) = request.sent_as {
+            self.session.ids.release(id);
+        }
+        if !request.abandoned {
+            self.complete(op, outcome);
+        }
+        self.send_waiting_requests();
+    }
+
+    pub(super) fn abandon_request(&mut self, op: OpId) -> Option<Delivery> {
+        let request = self.requests.get_mut(&op)?;
+        if request.abandoned {
+            return None;
+        }
+        if request.sent_as.is_none() {
+            self.requests.remove(&op);
+            return Some(Delivery::NotSent);
+        }
+        request.abandoned = true; // its identifier stays in use until the answer
+        Some(Delivery::Unknown)
+    }
+
+    /// The connection is gone, and with it the identifiers of requests. With `retry` they wait for the next connection.
+    pub(super) fn suspend_requests(&mut self, cause: &ConnectionError, retry: bool) {
+        let requests = std::mem::take(&mut self.requests);
+        for (op, mut request) in requests {
+            let sent = request.sent_as.take();
+            if let Some(id) = sent {
+                self.session.ids.release(id);
+            }
+            if request.abandoned {
+                continue;
+            }
+            if retry {
+                self.requests.insert(op, request);
+                continue;
+            }
+            let delivery = match sent {
+                Some(_) => Delivery::Unknown,
+                None => Delivery::NotSent,
+            };
+            let cause = cause.clone();
+            self.complete(op, Outcome::Disconnected { cause, delivery });
+        }
+    }
+}
+
+impl Kind {
+    fn packet(&self, packet_id: PacketId) -> Packet {
+        match self {
+            Self::Subscribe(subscribe) => Packet::Subscribe(Box::new(packet::Subscribe {
+                packet_id,
+                properties: subscribe.properties.clone(),
+                filters: (subscribe.filters.iter())
+                    .map(|(filter, options)| (filter.as_utf8().clone(), *options))
+                    .collect(),
+            })),
+            Self::Unsubscribe(unsubscribe) => Packet::Unsubscribe(Box::new(packet::Unsubscribe {
+                packet_id,
+                properties: unsubscribe.properties.clone(),
+                filters: (unsubscribe.filters.iter())
+                    .map(|filter| filter.as_utf8().clone())
+                    .collect(),
+            })),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Errors, told apart by whose fault they are.
+//!
+//! Ours before anything is sent: [`StringError`], [`TopicError`], [`OptionsError`], [`PublishError`],
+//! [`SubscribeError`]. The peer's bytes: [`DecodeError`]. The end of a connection, whoever ended it: [`ConnectionError`].
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::packet::{Properties, ReasonCode};
+
+/// A text that cannot be an MQTT string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum StringError {
+    /// More than 65,535 bytes of UTF-8.
+    #[error("string is {bytes} bytes long; MQTT strings hold at most 65535")]
+    TooLong {
+        /// Its length in bytes.
+        bytes: usize,
+    },
+    /// Holds the character U+0000 (MQTT-1.5.4-2).
+    #[error("string contains the character U+0000, which MQTT forbids")]
+    Nul,
+}
+
+/// A text that cannot be a Topic Name or Topic Filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum TopicError {
+    /// No character at all (MQTT-4.7.3-1).
+    #[error("topic is empty")]
+    Empty,
+    /// `+` or `#` in a name that messages are published to (MQTT-3.3.2-2).
+    #[error("a topic to publish to cannot contain the wildcards + and #")]
+    WildcardInName,
+    /// `+` or `#` that does not fill its level, or `#` that is not last (MQTT-4.7.1-1, MQTT-4.7.1-2).
+    #[error("a wildcard must fill its level, and # must be the last level")]
+    MisplacedWildcard,
+    /// `$share/` without a share name or without a filter behind it (MQTT-4.8.2-1, MQTT-4.8.2-2).
+    #[error("a shared subscription reads $share/name/filter")]
+    MalformedShare,
+    /// Not an MQTT string.
+    #[error(transparent)]
+    String(#[from] StringError),
+}
+
+/// Options that no connection can be made with.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum OptionsError {
+    /// 3.1 and 3.1.1: a session that is kept needs a name (MQTT-3.1.3-7 of 3.1.1).
+    #[error("a Client Identifier is needed to keep a session: give one, or use clean start")]
+    IdentifierNeeded,
+    /// 3.1 demands 1 to 23 characters.
+    #[error("MQTT 3.1 needs a Client Identifier of 1 to 23 characters, not {length}")]
+    IdentifierLength {
+        /// Its length in characters.
+        length: usize,
+    },
+    /// 3.1 and 3.1.1: a password cannot stand without a user name (MQTT-3.1.2-22 of 3.1.1).
+    #[error("a password without a user name is possible with MQTT 5.0 only")]
+    PasswordWithoutUserName,
+    /// A password or will payload longer than 65,535 bytes.
+    #[error("{what} is {bytes} bytes long; the CONNECT packet holds at most 65535")]
+    TooLong {
+        /// Which field.
+        what: &'static str,
+        /// Its length in bytes.
+        bytes: usize,
+    },
+    /// Properties on a version before 5.0, or properties that CONNECT or the will does not have.
+    #[error("{0}")]
+    Properties(&'static str),
+}
+
+/// A publish that was refused before anything was sent.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The topic cannot be published to.
+    #[error(transparent)]
+    Topic(#[from] TopicError),
+    /// The packet would be longer than MQTT, or this server, allows (MQTT-3.2.2-15).
+    #[error("packet of {bytes} bytes is larger than the {limit} that {whose} accepts")]
+    TooLarge {
+        /// Size of the whole PUBLISH packet.
+        bytes: usize,
+        /// The limit broken.
+        limit: usize,
+        /// "the server" or "MQTT".
+        whose: &'static str,
+    },
+    /// Above the server's Maximum QoS (MQTT-3.2.2-11).
+    #[error("the server accepts QoS {maximum} at most; publish with that, or elsewhere")]
+    QosNotSupported {
+        /// The server's Maximum QoS.
+        maximum: u8,
+    },
+    /// Retain Available is 0 (MQTT-3.2.2-14).
+    #[error("the server does not support retained messages")]
+    RetainNotSupported,
+    /// Properties on a version before 5.0, or ones that a client's PUBLISH does not have.
+    #[error("{0}")]
+    Properties(&'static str),
+    /// The outgoing queue is at its limit.
+    #[error("the outgoing queue is full ({limit} {unit})")]
+    QueueFull {
+        /// The limit reached.
+        limit: usize,
+        /// "messages" or "bytes".
+        unit: &'static str,
+    },
+    /// There is no connection, and none will be made by itself.
+    #[error("the client is not connected")]
+    NotConnected,
+}
+
+/// A SUBSCRIBE or UNSUBSCRIBE that was refused before anything was sent.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// A filter is malformed.
+    #[error(transparent)]
+    Topic(#[from] TopicError),
+    /// No filter at all (MQTT-3.8.3-2, MQTT-3.10.3-2).
+    #[error("at least one topic filter is needed")]
+    NoFilter,
+    /// No Local on a Shared Subscription (MQTT-3.8.3-4).
+    #[error("No Local cannot be combined with a shared subscription")]
+    NoLocalShared,
+    /// The server said that it does not support this kind of subscription.
+    #[error("the server does not support {0}")]
+    NotSupported(&'static str),
+    /// The packet would be longer than MQTT, or this server, allows (MQTT-3.2.2-15).
+    #[error("packet of {bytes} bytes is larger than the {limit} that the server accepts")]
+    TooLarge {
+        /// Size of the whole packet.
+        bytes: usize,
+        /// The limit broken.
+        limit: usize,
+    },
+    /// Properties on a version before 5.0, or ones that the packet does not have.
+    #[error("{0}")]
+    Properties(&'static str),
+    /// All 65,535 Packet Identifiers are in use.
+    #[error("all 65535 Packet Identifiers are in use: wait for acknowledgements")]
+    NoPacketIdentifier,
+    /// There is no connection, and none will be made by itself.
+    #[error("the client is not connected")]
+    NotConnected,
+}
+
+/// Bytes from the peer that break the standard, with the Reason Code that answers them (section 4.13).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{what} (0x{:02X})", reason.value())]
+pub struct DecodeError {
+    /// What a DISCONNECT packet says about it.
+    pub reason: ReasonCode,
+    /// What was wrong.
+    pub what: &'static str,
+}
+
+impl DecodeError {
+    /// Cannot be read by the rules of the standard: Malformed Packet.
+    pub const fn malformed(what: &'static str) -> Self {
+        Self {
+            reason: ReasonCode::MalformedPacket,
+            what,
+        }
+    }
+
+    /// Can be read, but must not be sent like that or now: Protocol Error.
+    pub const fn protocol(what: &'static str) -> Self {
+        Self {
+            reason: ReasonCode::ProtocolError,
+            what,
+        }
+    }
+}
+
+/// Why a transport ended or could not be opened, as its driver saw it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// The peer closed the stream.
+    #[error("the server closed the connection")]
+    EndOfStream,
+    /// The operating system, TLS, or a proxy reported an error.
+    #[error("{0}")]
+    Failed(Arc<str>),
+}
+
+/// Why there is no connection (any more).
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ConnectionError {
+    /// The server answered CONNECT with an error (section 3.2.2.2). On 3.x the Return Code, as the 5.0 code of that meaning.
+    #[error("the server refused the connection: {reason}")]
+    Refused {
+        /// The server's Reason Code.
+        reason: ReasonCode,
+        /// Reason String, Server Reference and the like.
+        properties: Box<Properties>,
+    },
+    /// The server sent DISCONNECT (section 3.14).
+    #[error("the server disconnected: {reason}")]
+    Disconnected {
+        /// The server's Reason Code.
+        reason: ReasonCode,
+        /// Reason String, Server Reference and the like.
+        properties: Box<Properties>,
+    },
+    /// The server broke the standard, and this client ended the connection (section 4.13).
+    #[error("the server broke the protocol: {0}")]
+    ProtocolViolation(DecodeError),
+    /// Nothing came from the server within the Keep Alive and the time to answer a PINGREQ (MQTT-3.1.2-20).
+    #[error("nothing came from the server within the Keep Alive time")]
+    KeepAliveTimeout,
+    /// The transport or the CONNACK packet took longer than the time limit.
+    #[error("the server did not accept the connection in time")]
+    ConnectTimeout,
+    /// The transport failed.
+    #[error(transparent)]
+    Transport(TransportError),
+    /// This client disconnected, as it was asked to.
+    #[error("the client disconnected")]
+    Closed,
+}

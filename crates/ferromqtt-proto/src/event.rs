@@ -1,0 +1,127 @@
+//! What the core tells its driver: events, outcomes, and requests for a transport.
+
+use std::time::Instant;
+
+use crate::error::{ConnectionError, PublishError};
+use crate::packet::{Properties, ReasonCode};
+use crate::session::QueueId;
+
+/// The name of one accepted operation. Never reused within a [`Client`](crate::Client).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OpId(pub(crate) u64);
+
+impl OpId {
+    /// The number, for a driver's table.
+    pub const fn value(self) -> u64 {
+        self.0
+    }
+}
+
+/// What a driver learns from [`Client::poll_event`](crate::Client::poll_event).
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The server accepted the connection.
+    Connected(Box<Connected>),
+    /// There is no connection any more, or none came about.
+    Disconnected {
+        /// Why.
+        cause: ConnectionError,
+        /// When the next attempt is made; `None` when none will be.
+        retry_at: Option<Instant>,
+        /// QoS 0 publishes that were reported as sent but had not been handed to the transport.
+        unflushed: u64,
+    },
+    /// A queue of received messages is no longer empty; see [`Client::next_message`](crate::Client::next_message).
+    MessageReady(QueueId),
+    /// An operation ended. Exactly one for each accepted operation that was not abandoned.
+    Completed {
+        /// Which.
+        op: OpId,
+        /// How.
+        outcome: Outcome,
+    },
+}
+
+/// The server's answer to CONNECT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connected {
+    /// Session Present: the server resumed the session.
+    pub session_present: bool,
+    /// CONNACK properties (5.0).
+    pub properties: Properties,
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// A QoS 0 publish was handed to the transport.
+    Sent,
+    /// A QoS 1 or 2 publish was acknowledged with a Reason Code below 0x80.
+    Acknowledged {
+        /// The server's Reason Code.
+        reason: ReasonCode,
+        /// Its properties, if any.
+        properties: Option<Box<Properties>>,
+        /// The server had lost the session, and the message was published anew: it may have come twice.
+        resent_as_new: bool,
+    },
+    /// SUBACK came.
+    Subscribed {
+        /// One Reason Code a filter, failures included.
+        reasons: Vec<ReasonCode>,
+        /// SUBACK properties.
+        properties: Properties,
+    },
+    /// UNSUBACK came.
+    Unsubscribed {
+        /// One Reason Code a filter; none before 5.0.
+        reasons: Vec<ReasonCode>,
+        /// UNSUBACK properties.
+        properties: Properties,
+    },
+    /// The server refused a publish: PUBACK or PUBREC with 0x80 or above (MQTT-4.4.0-2).
+    Refused {
+        /// The server's Reason Code.
+        reason: ReasonCode,
+        /// Its properties, if any.
+        properties: Option<Box<Properties>>,
+    },
+    /// A limit of the server that was learnt only after the operation had been accepted forbids it. Nothing was sent.
+    NotPossible(PublishError),
+    /// The connection ended, and none will be made by itself.
+    Disconnected {
+        /// Why it ended.
+        cause: ConnectionError,
+        /// Whether anything reached the wire.
+        delivery: Delivery,
+    },
+    /// The server lost the session while a QoS 2 publish was on its way (design decision 1). Delivery is unknown.
+    SessionLost,
+}
+
+/// Whether an operation that did not succeed may have reached the server all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// It never reached the wire.
+    NotSent,
+    /// It was on the wire; what became of it is unknown. A QoS 1 or 2 publish stays in the session.
+    Unknown,
+}
+
+/// What the driver is to do with its transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TransportRequest {
+    /// Open one, then call `transport_opened`, or `transport_closed` when that failed.
+    Open {
+        /// 0 for the first attempt after `connect()` or after a stable connection; grows with each that failed.
+        attempt: u32,
+    },
+    /// Close it, then call `transport_closed`.
+    Close {
+        /// Flush what was handed over first; otherwise drop it at once (abort).
+        flush: bool,
+    },
+}

@@ -1,0 +1,211 @@
+//! What a client is told once, under the standard's names.
+
+use std::fmt;
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::error::OptionsError;
+use crate::packet::{PacketType, Place, Properties, ProtocolVersion, Will};
+use crate::reconnect::Reconnect;
+use crate::session::QueueOptions;
+use crate::text::Utf8String;
+use crate::topic::TopicName;
+
+/// When CONNECT asks for a fresh session (section 3.1.2.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CleanStart {
+    /// At every connection.
+    Always,
+    /// At the first connection after [`Client::connect`](crate::Client::connect); the ones made by reconnecting resume.
+    /// On 3.x, where a clean session ends with its connection, this is the same as `Always`.
+    #[default]
+    FirstOnly,
+    /// Never: resume whatever session the server has.
+    Never,
+}
+
+/// What becomes of a QoS 2 publish whose outcome is unknown when the server has lost the session (design decision 1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnSessionLost {
+    /// It completes as [`Outcome::SessionLost`](crate::Outcome::SessionLost): nothing comes twice.
+    #[default]
+    Report,
+    /// It is published anew: nothing is lost, but it may come twice.
+    Resend,
+}
+
+/// Bounds of the queue of publishes that wait for a connection or for the server's window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutgoingLimits {
+    /// Messages; `None` is no limit. Counts waiting publishes of every QoS and unacknowledged ones of QoS 1 and 2.
+    pub messages: Option<usize>,
+    /// Payload bytes of the same messages; `None` is no limit.
+    pub bytes: Option<usize>,
+}
+
+impl OutgoingLimits {
+    /// No limit at all.
+    pub const NONE: Self = Self {
+        messages: None,
+        bytes: None,
+    };
+}
+
+impl Default for OutgoingLimits {
+    /// 1,000 messages and 16 MiB.
+    fn default() -> Self {
+        Self {
+            messages: Some(1_000),
+            bytes: Some(16 << 20),
+        }
+    }
+}
+
+/// Everything a [`Client`](crate::Client) needs to know. Its `Debug` never shows the password.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Options {
+    /// Version of MQTT. Default: 5.0.
+    pub protocol: ProtocolVersion,
+    /// Client Identifier. Default: empty, which lets the server choose.
+    pub client_identifier: Utf8String,
+    /// Clean Start (5.0) or Clean Session (3.x). Default: [`CleanStart::FirstOnly`].
+    pub clean_start: CleanStart,
+    /// Keep Alive in seconds; 0 turns it off; a Server Keep Alive replaces it. Default: 60.
+    pub keep_alive: u16,
+    /// CONNECT properties (5.0): Session Expiry Interval, Receive Maximum, Maximum Packet Size ... Default: none.
+    pub properties: Properties,
+    /// The will. Default: none.
+    pub will: Option<Will>,
+    /// User Name. Default: none.
+    pub user_name: Option<Utf8String>,
+    /// Password. Default: none.
+    pub password: Option<Bytes>,
+    /// Time for opening the transport and for CONNACK together; `None` waits for ever. Default: 10 s.
+    pub connect_timeout: Option<Duration>,
+    /// How many QoS 1 and 2 publishes may be unacknowledged, beside the server's Receive Maximum. `None`: only that. Default: `None`.
+    pub max_in_flight: Option<NonZeroU16>,
+    /// Bounds of the outgoing queue. Default: 1,000 messages and 16 MiB.
+    pub outgoing: OutgoingLimits,
+    /// Bounds of the default queue of received messages. Default: none.
+    pub incoming: QueueOptions,
+    /// How to reconnect; `None` never does. Default: `None`.
+    pub reconnect: Option<Reconnect>,
+    /// What becomes of a QoS 2 publish in a lost session. Default: reported.
+    pub on_session_lost: OnSessionLost,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            protocol: ProtocolVersion::default(),
+            client_identifier: Utf8String::new(),
+            clean_start: CleanStart::default(),
+            keep_alive: 60,
+            properties: Properties::default(),
+            will: None,
+            user_name: None,
+            password: None,
+            connect_timeout: Some(Duration::from_secs(10)),
+            max_in_flight: None,
+            outgoing: OutgoingLimits::default(),
+            incoming: QueueOptions::default(),
+            reconnect: None,
+            on_session_lost: OnSessionLost::default(),
+        }
+    }
+}
+
+impl Options {
+    /// Checks what can be checked before any connection.
+    ///
+    /// # Errors
+    /// Each [`OptionsError`] names the field and what to do.
+    pub fn check(&self) -> Result<(), OptionsError> {
+        self.check_identifier()?;
+        if self.password.is_some() && self.user_name.is_none() && !self.protocol.is_v5() {
+            return Err(OptionsError::PasswordWithoutUserName);
+        }
+        check_length("the password", self.password.as_ref())?;
+        check_length(
+            "the will payload",
+            self.will.as_ref().map(|will| &will.payload),
+        )?;
+        if let Some(will) = &self.will {
+            TopicName::check(&will.topic)
+                .map_err(|_| OptionsError::Properties("the will topic is empty or has wildcards"))?;
+        }
+        self.check_properties()
+    }
+
+    fn check_identifier(&self) -> Result<(), OptionsError> {
+        let length = self.client_identifier.chars().count();
+        match self.protocol {
+            ProtocolVersion::V31 if !(1..=23).contains(&length) => {
+                Err(OptionsError::IdentifierLength { length })
+            }
+            ProtocolVersion::V311 if length == 0 && self.clean_start == CleanStart::Never => {
+                Err(OptionsError::IdentifierNeeded)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_properties(&self) -> Result<(), OptionsError> {
+        let will = self.will.as_ref().map(|will| &will.properties);
+        if !self.protocol.is_v5() {
+            if !self.properties.is_empty() || will.is_some_and(|will| !will.is_empty()) {
+                return Err(OptionsError::Properties(
+                    "properties exist in MQTT 5.0 only",
+                ));
+            }
+            return Ok(());
+        }
+        if !self.properties.fit(Place::of(PacketType::Connect)) {
+            return Err(OptionsError::Properties(
+                "a property given does not belong into CONNECT",
+            ));
+        }
+        if will.is_some_and(|will| !will.fit(Place::WILL)) {
+            return Err(OptionsError::Properties(
+                "a property given does not belong into a will",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether the connection numbered `attempt` since `connect()` asks for a fresh session.
+    pub(crate) const fn starts_clean(&self, first: bool) -> bool {
+        match self.clean_start {
+            CleanStart::Always => true,
+            CleanStart::FirstOnly => first || !self.protocol.is_v5(),
+            CleanStart::Never => false,
+        }
+    }
+}
+
+fn check_length(what: &'static str, field: Option<&Bytes>) -> Result<(), OptionsError> {
+    match field {
+        Some(field) if field.len() > usize::from(u16::MAX) => Err(OptionsError::TooLong {
+            what,
+            bytes: field.len(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("protocol", &self.protocol)
+            .field("client_identifier", &self.client_identifier)
+            .field("clean_start", &self.clean_start)
+            .field("keep_alive", &self.keep_alive)
+            .field("user_name", &self.user_name)
+            .field("password", &self.password.as_ref().map(|_| "<hidden>"))
+            .field("reconnect", &self.reconnect)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,75 @@
+//! PUBACK, PUBREC, PUBREL and PUBCOMP (sections 3.4 to 3.7), which share one form.
+
+use bytes::{BufMut, BytesMut};
+
+use super::{
+    PacketId, PacketType, Place, Properties, ProtocolVersion, ReasonCode, put_packet, read_boxed,
+    read_packet_id,
+};
+use crate::codec::Reader;
+use crate::error::DecodeError;
+
+/// One of the four acknowledgements of a PUBLISH.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ack {
+    /// Packet Identifier of the PUBLISH (MQTT-2.2.1-5).
+    pub packet_id: PacketId,
+    /// Result; always Success before 5.0.
+    pub reason: ReasonCode,
+    /// Properties (5.0), if any.
+    pub properties: Option<Box<Properties>>,
+}
+
+impl Ack {
+    /// The plain acknowledgement: Success, no properties.
+    pub const fn success(packet_id: PacketId) -> Self {
+        Self::new(packet_id, ReasonCode::Success)
+    }
+
+    /// An acknowledgement with a Reason Code and no properties.
+    pub const fn new(packet_id: PacketId, reason: ReasonCode) -> Self {
+        Self {
+            packet_id,
+            reason,
+            properties: None,
+        }
+    }
+
+    pub(crate) fn encode(
+        &self,
+        packet_type: PacketType,
+        version: ProtocolVersion,
+        out: &mut BytesMut,
+    ) {
+        let plain = self.reason == ReasonCode::Success && self.properties.is_none();
+        if plain || !version.is_v5() {
+            let [high, low] = self.packet_id.get().to_be_bytes();
+            out.put_slice(&[packet_type.first_byte(), 2, high, low]);
+            return;
+        }
+        put_packet(out, packet_type, |out| {
+            out.put_u16(self.packet_id.get());
+            out.put_u8(self.reason.value());
+            if let Some(properties) = &self.properties {
+                properties.encode(out);
+            }
+        });
+    }
+
+    pub(super) fn decode(
+        packet_type: PacketType,
+        version: ProtocolVersion,
+        mut body: Reader<'_>,
+    ) -> Result<Self, DecodeError> {
+        let packet_id = read_packet_id(&mut body)?;
+        let mut ack = Self::success(packet_id);
+        if version.is_v5() && !body.is_empty() {
+            ack.reason = ReasonCode::read(packet_type, body.u8()?)?;
+            if !body.is_empty() {
+                ack.properties = read_boxed(Place::of(packet_type), &mut body)?;
+            }
+        }
+        body.finish()?;
+        Ok(ack)
+    }
+}

@@ -1,0 +1,88 @@
+//! CONNACK (section 3.2).
+
+use bytes::{BufMut, BytesMut};
+
+use super::{PacketType, Place, Properties, ProtocolVersion, ReasonCode, put_packet};
+use crate::codec::Reader;
+use crate::error::DecodeError;
+
+/// A CONNACK packet. Return Codes of 3.x are held as the Reason Code of the same meaning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnAck {
+    /// Session Present: the server has state from before.
+    pub session_present: bool,
+    /// Result.
+    pub reason: ReasonCode,
+    /// Properties (5.0).
+    pub properties: Properties,
+}
+
+impl ConnAck {
+    pub(super) fn encode(&self, version: ProtocolVersion, out: &mut BytesMut) {
+        put_packet(out, PacketType::ConnAck, |out| {
+            out.put_u8(u8::from(self.session_present));
+            if version.is_v5() {
+                out.put_u8(self.reason.value());
+                self.properties.encode(out);
+            } else {
+                out.put_u8(return_code(self.reason));
+            }
+        });
+    }
+
+    pub(super) fn decode(
+        version: ProtocolVersion,
+        mut body: Reader<'_>,
+    ) -> Result<Self, DecodeError> {
+        let flags = body.u8()?;
+        if flags > 1 {
+            return Err(DecodeError::malformed("CONNACK has reserved flags set"));
+        }
+        let code = body.u8()?;
+        let connack = if version.is_v5() {
+            Self {
+                session_present: flags == 1,
+                reason: ReasonCode::read(PacketType::ConnAck, code)?,
+                properties: Properties::decode(Place::of(PacketType::ConnAck), &mut body)?,
+            }
+        } else {
+            Self {
+                session_present: flags == 1,
+                reason: from_return_code(code),
+                properties: Properties::default(),
+            }
+        };
+        body.finish()?;
+        if connack.session_present && connack.reason != ReasonCode::Success {
+            return Err(DecodeError::protocol(
+                "CONNACK refuses but has Session Present set",
+            ));
+        }
+        Ok(connack)
+    }
+}
+
+/// The Connect Return Code of 3.1.1 (table 3.1 there) for a Reason Code.
+const fn return_code(reason: ReasonCode) -> u8 {
+    match reason {
+        ReasonCode::Success => 0,
+        ReasonCode::UnsupportedProtocolVersion => 1,
+        ReasonCode::ClientIdentifierNotValid => 2,
+        ReasonCode::BadUserNameOrPassword => 4,
+        ReasonCode::NotAuthorized | ReasonCode::Banned => 5,
+        _ => 3,
+    }
+}
+
+/// The Reason Code of the same meaning; codes that 3.1.1 reserves are failures without a name.
+const fn from_return_code(code: u8) -> ReasonCode {
+    match code {
+        0 => ReasonCode::Success,
+        1 => ReasonCode::UnsupportedProtocolVersion,
+        2 => ReasonCode::ClientIdentifierNotValid,
+        3 => ReasonCode::ServerUnavailable,
+        4 => ReasonCode::BadUserNameOrPassword,
+        5 => ReasonCode::NotAuthorized,
+        _ => ReasonCode::UnspecifiedError,
+    }
+}

@@ -1,0 +1,321 @@
+//! The packets of MQTT 3.1, 3.1.1 and 5.0: one type each, whose coding takes the [`ProtocolVersion`].
+//!
+//! Clients and servers use the same types: [`decode`] reads what either side may send, and [`Packet::encode`] writes it.
+
+mod ack;
+mod auth;
+mod connack;
+mod connect;
+mod disconnect;
+mod properties;
+mod publish;
+mod reason_code;
+mod subscribe;
+mod unsubscribe;
+
+use std::num::NonZeroU16;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+pub use ack::Ack;
+pub use auth::Auth;
+pub use connack::ConnAck;
+pub use connect::{Connect, Will};
+pub use disconnect::Disconnect;
+pub use properties::{Properties, TopicAlias};
+pub(crate) use properties::{Place, read_boxed};
+pub use publish::{Publish, PublishRef};
+pub use reason_code::ReasonCode;
+pub use subscribe::{RetainHandling, SubAck, Subscribe, SubscriptionOptions};
+pub use unsubscribe::{UnsubAck, Unsubscribe};
+
+use crate::codec::{FixedHeader, Reader, put_with_length};
+use crate::error::DecodeError;
+
+/// A Packet Identifier (section 2.2.1): never zero.
+pub type PacketId = NonZeroU16;
+
+/// The version of MQTT that a connection speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProtocolVersion {
+    /// MQTT 3.1: protocol name `MQIsdp`, level 3; otherwise treated as 3.1.1.
+    V31,
+    /// MQTT 3.1.1, level 4.
+    V311,
+    /// MQTT 5.0.
+    #[default]
+    V5,
+}
+
+impl ProtocolVersion {
+    /// The Protocol Version byte of CONNECT (section 3.1.2.2).
+    pub const fn level(self) -> u8 {
+        match self {
+            Self::V31 => 3,
+            Self::V311 => 4,
+            Self::V5 => 5,
+        }
+    }
+
+    /// Whether packets have properties and Reason Codes.
+    pub const fn is_v5(self) -> bool {
+        matches!(self, Self::V5)
+    }
+}
+
+/// Quality of Service (section 4.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum QoS {
+    /// At most once: sent, never acknowledged.
+    #[default]
+    AtMostOnce = 0,
+    /// At least once: acknowledged by PUBACK.
+    AtLeastOnce = 1,
+    /// Exactly once: PUBREC, PUBREL, PUBCOMP.
+    ExactlyOnce = 2,
+}
+
+impl QoS {
+    /// The QoS with this number: 0, 1 or 2.
+    pub const fn from_value(value: u8) -> Option<Self> {
+        match value {
+            0 => Some(Self::AtMostOnce),
+            1 => Some(Self::AtLeastOnce),
+            2 => Some(Self::ExactlyOnce),
+            _ => None,
+        }
+    }
+
+    /// The number of this QoS.
+    pub const fn value(self) -> u8 {
+        self as u8
+    }
+}
+
+/// The type of a packet: the high four bits of its first byte (table 2-1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[allow(
+    missing_docs,
+    reason = "the names are the standard's, and each type has a struct of its own"
+)]
+pub enum PacketType {
+    Connect = 1,
+    ConnAck = 2,
+    Publish = 3,
+    PubAck = 4,
+    PubRec = 5,
+    PubRel = 6,
+    PubComp = 7,
+    Subscribe = 8,
+    SubAck = 9,
+    Unsubscribe = 10,
+    UnsubAck = 11,
+    PingReq = 12,
+    PingResp = 13,
+    Disconnect = 14,
+    Auth = 15,
+}
+
+impl PacketType {
+    const fn from_first_byte(first_byte: u8) -> Option<Self> {
+        Some(match first_byte >> 4 {
+            1 => Self::Connect,
+            2 => Self::ConnAck,
+            3 => Self::Publish,
+            4 => Self::PubAck,
+            5 => Self::PubRec,
+            6 => Self::PubRel,
+            7 => Self::PubComp,
+            8 => Self::Subscribe,
+            9 => Self::SubAck,
+            10 => Self::Unsubscribe,
+            11 => Self::UnsubAck,
+            12 => Self::PingReq,
+            13 => Self::PingResp,
+            14 => Self::Disconnect,
+            15 => Self::Auth,
+            _ => return None,
+        })
+    }
+
+    /// The first byte of a packet of this type, for all but PUBLISH, whose flags say more (MQTT-2.1.3-1).
+    pub(crate) const fn first_byte(self) -> u8 {
+        let flags = match self {
+            Self::PubRel | Self::Subscribe | Self::Unsubscribe => 2,
+            _ => 0,
+        };
+        (self as u8) << 4 | flags
+    }
+}
+
+/// Any packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(
+    missing_docs,
+    reason = "the names are the standard's, and each type has a struct of its own"
+)]
+pub enum Packet {
+    Connect(Box<Connect>),
+    ConnAck(Box<ConnAck>),
+    Publish(Publish),
+    PubAck(Ack),
+    PubRec(Ack),
+    PubRel(Ack),
+    PubComp(Ack),
+    Subscribe(Box<Subscribe>),
+    SubAck(Box<SubAck>),
+    Unsubscribe(Box<Unsubscribe>),
+    UnsubAck(Box<UnsubAck>),
+    PingReq,
+    PingResp,
+    Disconnect(Box<Disconnect>),
+    Auth(Box<Auth>),
+}
+
+impl Packet {
+    /// Appends the packet to `out`. On versions before 5.0 properties are left out, and Reason Codes where 3.x has none.
+    pub fn encode(&self, version: ProtocolVersion, out: &mut BytesMut) {
+        match self {
+            Self::Connect(connect) => connect.encode(out),
+            Self::ConnAck(connack) => connack.encode(version, out),
+            Self::Publish(publish) => publish.encode(version, out),
+            Self::PubAck(ack) => ack.encode(PacketType::PubAck, version, out),
+            Self::PubRec(ack) => ack.encode(PacketType::PubRec, version, out),
+            Self::PubRel(ack) => ack.encode(PacketType::PubRel, version, out),
+            Self::PubComp(ack) => ack.encode(PacketType::PubComp, version, out),
+            Self::Subscribe(subscribe) => subscribe.encode(version, out),
+            Self::SubAck(suback) => suback.encode(version, out),
+            Self::Unsubscribe(unsubscribe) => unsubscribe.encode(version, out),
+            Self::UnsubAck(unsuback) => unsuback.encode(version, out),
+            Self::PingReq => out.put_slice(&[PacketType::PingReq.first_byte(), 0]),
+            Self::PingResp => out.put_slice(&[PacketType::PingResp.first_byte(), 0]),
+            Self::Disconnect(disconnect) => disconnect.encode(version, out),
+            Self::Auth(auth) => auth.encode(out),
+        }
+    }
+}
+
+/// How many bytes at the front of `input` are whole packets.
+///
+/// # Errors
+/// Malformed Packet for a wrong Remaining Length; Packet too large, from the fixed header alone and before anything is
+/// buffered, for a packet of more than `maximum_packet_size` bytes (MQTT-3.1.2-24). Packets before the faulty one are
+/// told by `Err`'s first value.
+pub fn whole_packets(
+    input: &[u8],
+    maximum_packet_size: usize,
+) -> Result<Whole, (usize, DecodeError)> {
+    let mut bytes = 0;
+    loop {
+        match FixedHeader::read(&input[bytes..]) {
+            Err(error) => return Err((bytes, error)),
+            Ok(None) => return Ok(Whole { bytes, missing: 1 }),
+            Ok(Some(header)) => {
+                let length = header.packet_len();
+                if length > maximum_packet_size {
+                    return Err((
+                        bytes,
+                        DecodeError {
+                            reason: ReasonCode::PacketTooLarge,
+                            what: "packet is larger than the Maximum Packet Size",
+                        },
+                    ));
+                }
+                if input.len() - bytes < length {
+                    let missing = length - (input.len() - bytes);
+                    return Ok(Whole { bytes, missing });
+                }
+                bytes += length;
+            }
+        }
+    }
+}
+
+/// What [`whole_packets`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Whole {
+    /// Length of the whole packets at the front.
+    pub bytes: usize,
+    /// At least so many bytes are missing until the next packet is whole.
+    pub missing: usize,
+}
+
+/// Reads the packet that starts at `at` in `source` and must end in it, and moves `at` behind it.
+///
+/// Strings and payloads are slices of `source`. CONNECT is read by the version it names itself; all else by `version`.
+///
+/// # Errors
+/// Whatever breaks the standard's rules on the packet by itself; what is wrong only at this moment is for the caller to see.
+pub fn decode(
+    source: &Bytes,
+    at: &mut usize,
+    version: ProtocolVersion,
+) -> Result<Packet, DecodeError> {
+    let header = FixedHeader::read(&source[*at..])?
+        .filter(|header| header.packet_len() <= source.len() - *at)
+        .ok_or_else(|| DecodeError::malformed("packet is not whole"))?;
+    let start = *at + header.header_len;
+    *at = start + header.remaining_length;
+    let body = Reader::new(source, start, *at);
+    let packet_type = PacketType::from_first_byte(header.first_byte)
+        .ok_or_else(|| DecodeError::malformed("packet type 0 is reserved"))?;
+    if packet_type == PacketType::Publish {
+        return Publish::decode(header.first_byte, version, body).map(Packet::Publish);
+    }
+    if header.first_byte != packet_type.first_byte() {
+        return Err(DecodeError::malformed(
+            "reserved bits of the fixed header are not as the standard fixes them",
+        ));
+    }
+    Ok(match packet_type {
+        PacketType::PubAck => Packet::PubAck(Ack::decode(packet_type, version, body)?),
+        PacketType::PubRec => Packet::PubRec(Ack::decode(packet_type, version, body)?),
+        PacketType::PubRel => Packet::PubRel(Ack::decode(packet_type, version, body)?),
+        PacketType::PubComp => Packet::PubComp(Ack::decode(packet_type, version, body)?),
+        PacketType::Connect => Packet::Connect(Box::new(Connect::decode(body)?)),
+        PacketType::ConnAck => Packet::ConnAck(Box::new(ConnAck::decode(version, body)?)),
+        PacketType::Subscribe => Packet::Subscribe(Box::new(Subscribe::decode(version, body)?)),
+        PacketType::SubAck => Packet::SubAck(Box::new(SubAck::decode(version, body)?)),
+        PacketType::Unsubscribe => {
+            Packet::Unsubscribe(Box::new(Unsubscribe::decode(version, body)?))
+        }
+        PacketType::UnsubAck => Packet::UnsubAck(Box::new(UnsubAck::decode(version, body)?)),
+        PacketType::Disconnect => Packet::Disconnect(Box::new(Disconnect::decode(version, body)?)),
+        PacketType::Auth if version.is_v5() => Packet::Auth(Box::new(Auth::decode(body)?)),
+        PacketType::Auth => return Err(DecodeError::malformed("AUTH exists in MQTT 5.0 only")),
+        PacketType::PingReq => {
+            body.finish()?;
+            Packet::PingReq
+        }
+        PacketType::PingResp => {
+            body.finish()?;
+            Packet::PingResp
+        }
+        PacketType::Publish => unreachable!("returned above"),
+    })
+}
+
+/// Reads a Packet Identifier, which is never zero (MQTT-2.2.1-3, MQTT-2.2.1-4).
+fn read_packet_id(body: &mut Reader<'_>) -> Result<PacketId, DecodeError> {
+    PacketId::new(body.u16()?).ok_or_else(|| DecodeError::protocol("Packet Identifier is 0"))
+}
+
+/// Reads a byte that stands for yes or no.
+const fn flag(value: u8) -> Result<bool, DecodeError> {
+    match value {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(DecodeError::protocol("a yes-or-no byte is neither 0 nor 1")),
+    }
+}
+
+/// Appends a packet whose body `body` writes.
+fn put_packet(out: &mut BytesMut, packet_type: PacketType, body: impl FnOnce(&mut BytesMut)) {
+    out.put_u8(packet_type.first_byte());
+    put_with_length(out, body);
+}
+
+#[cfg(test)]
+mod tests;

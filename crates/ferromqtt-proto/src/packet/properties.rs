@@ -1,0 +1,360 @@
+//! Properties of MQTT 5.0 (section 2.2.2): one table says which there are, what they hold, and where they may stand.
+
+use std::num::{NonZeroU16, NonZeroU32};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use super::{PacketType, flag};
+use crate::codec::{Reader, put_binary, put_var_int, put_with_length, var_int_len};
+use crate::error::DecodeError;
+use crate::packet::{QoS, ReasonCode};
+use crate::text::Utf8String;
+
+/// Where properties stand: a packet, or the will inside CONNECT. One bit each, for the table below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place(u16);
+
+impl Place {
+    pub(crate) const fn of(packet: PacketType) -> Self {
+        Self(1 << packet as u16)
+    }
+
+    pub(crate) const WILL: Self = Self(1);
+    const PUBLISH: Self = Self::of(PacketType::Publish);
+    const MESSAGE: Self = Self::PUBLISH.or(Self::WILL);
+    const CONNECT: Self = Self::of(PacketType::Connect);
+    const CONNACK: Self = Self::of(PacketType::ConnAck);
+    const SUBSCRIBE: Self = Self::of(PacketType::Subscribe);
+    const DISCONNECT: Self = Self::of(PacketType::Disconnect);
+    const AUTH: Self = Self::of(PacketType::Auth);
+    const BOTH_CONNECT: Self = Self::CONNECT.or(Self::CONNACK);
+    const ANSWERS: Self = Self::CONNACK
+        .or(Self::of(PacketType::PubAck))
+        .or(Self::of(PacketType::PubRec))
+        .or(Self::of(PacketType::PubRel))
+        .or(Self::of(PacketType::PubComp))
+        .or(Self::of(PacketType::SubAck))
+        .or(Self::of(PacketType::UnsubAck))
+        .or(Self::DISCONNECT)
+        .or(Self::AUTH);
+
+    const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    const fn allowed_in(self, place: Self) -> bool {
+        self.0 & place.0 != 0
+    }
+}
+
+/// A Topic Alias (section 3.3.2.3.4): never zero (MQTT-3.3.2-8), which has a Reason Code of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TopicAlias(pub NonZeroU16);
+
+/// A type that one property holds.
+trait Value: Sized {
+    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError>;
+    fn write(&self, out: &mut BytesMut);
+    fn wire_len(&self) -> usize;
+}
+
+macro_rules! properties {
+    ($($id:literal $field:ident: $type:ty, $places:expr, $doc:literal;)+) => {
+        /// The properties of a packet or of a will. Those that a packet does not list are refused, in what is read and
+        /// in what is to be sent.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct Properties {
+            $(#[doc = $doc] pub $field: Option<$type>,)+
+            /// Subscription Identifiers (3.8.2.1.2, 3.3.2.3.8): one in SUBSCRIBE; in PUBLISH one for each subscription that matched.
+            pub subscription_identifiers: Vec<u32>,
+            /// User Properties in their order, names may repeat (MQTT-3.3.2-18).
+            pub user_properties: Vec<(Utf8String, Utf8String)>,
+        }
+
+        impl Properties {
+            /// Whether there is none.
+            pub fn is_empty(&self) -> bool {
+                true $(&& self.$field.is_none())+
+                    && self.subscription_identifiers.is_empty()
+                    && self.user_properties.is_empty()
+            }
+
+            /// Whether every property may stand in `place`.
+            pub(crate) fn fit(&self, place: Place) -> bool {
+                true $(&& (self.$field.is_none() || $places.allowed_in(place)))+
+                    && match place {
+                        Place::SUBSCRIBE => self.subscription_identifiers.len() <= 1,
+                        Place::PUBLISH => true,
+                        _ => self.subscription_identifiers.is_empty(),
+                    }
+            }
+
+            /// Length of the properties without their length field.
+            fn content_len(&self) -> usize {
+                let mut len = 0;
+                $(if let Some(value) = &self.$field {
+                    len += 1 + value.wire_len();
+                })+
+                for &identifier in &self.subscription_identifiers {
+                    len += 1 + var_int_len(identifier as usize);
+                }
+                for (name, value) in &self.user_properties {
+                    len += 5 + name.len() + value.len();
+                }
+                len
+            }
+
+            fn write_content(&self, out: &mut BytesMut) {
+                $(if let Some(value) = &self.$field {
+                    out.put_u8($id);
+                    value.write(out);
+                })+
+                for &identifier in &self.subscription_identifiers {
+                    out.put_u8(SUBSCRIPTION_IDENTIFIER);
+                    put_var_int(out, identifier as usize);
+                }
+                for (name, value) in &self.user_properties {
+                    out.put_u8(USER_PROPERTY);
+                    put_binary(out, name.as_bytes());
+                    put_binary(out, value.as_bytes());
+                }
+            }
+
+            fn read_one(&mut self, id: u8, place: Place, body: &mut Reader<'_>) -> Result<(), DecodeError> {
+                match id {
+                    $($id => {
+                        if !$places.allowed_in(place) {
+                            return Err(DecodeError::protocol("packet holds a property that it must not have"));
+                        }
+                        if self.$field.replace(Value::read(body)?).is_some() {
+                            return Err(DecodeError::protocol("packet holds a property twice"));
+                        }
+                    })+
+                    SUBSCRIPTION_IDENTIFIER => self.read_subscription_identifier(place, body)?,
+                    USER_PROPERTY => self.user_properties.push((body.string()?, body.string()?)),
+                    _ => return Err(DecodeError::malformed("unknown property")),
+                }
+                Ok(())
+            }
+        }
+    };
+}
+
+const SUBSCRIPTION_IDENTIFIER: u8 = 0x0B;
+const USER_PROPERTY: u8 = 0x26;
+
+properties! {
+    0x01 payload_format_indicator: bool, Place::MESSAGE, "Payload Format Indicator: the payload is UTF-8 text.";
+    0x02 message_expiry_interval: u32, Place::MESSAGE, "Message Expiry Interval, in seconds.";
+    0x03 content_type: Utf8String, Place::MESSAGE, "Content Type, by convention a MIME type.";
+    0x08 response_topic: Utf8String, Place::MESSAGE, "Response Topic: where an answer is to be published.";
+    0x09 correlation_data: Bytes, Place::MESSAGE, "Correlation Data, returned with the answer.";
+    0x11 session_expiry_interval: u32, Place::BOTH_CONNECT.or(Place::DISCONNECT), "Session Expiry Interval, in seconds; 0xFFFFFFFF never expires.";
+    0x12 assigned_client_identifier: Utf8String, Place::CONNACK, "Assigned Client Identifier.";
+    0x13 server_keep_alive: u16, Place::CONNACK, "Server Keep Alive, in seconds.";
+    0x15 authentication_method: Utf8String, Place::BOTH_CONNECT.or(Place::AUTH), "Authentication Method.";
+    0x16 authentication_data: Bytes, Place::BOTH_CONNECT.or(Place::AUTH), "Authentication Data.";
+    0x17 request_problem_information: bool, Place::CONNECT, "Request Problem Information.";
+    0x18 will_delay_interval: u32, Place::WILL, "Will Delay Interval, in seconds.";
+    0x19 request_response_information: bool, Place::CONNECT, "Request Response Information.";
+    0x1A response_information: Utf8String, Place::CONNACK, "Response Information.";
+    0x1C server_reference: Utf8String, Place::CONNACK.or(Place::DISCONNECT), "Server Reference: another server to use.";
+    0x1F reason_string: Utf8String, Place::ANSWERS, "Reason String, for humans.";
+    0x21 receive_maximum: NonZeroU16, Place::BOTH_CONNECT, "Receive Maximum.";
+    0x22 topic_alias_maximum: u16, Place::BOTH_CONNECT, "Topic Alias Maximum.";
+    0x23 topic_alias: TopicAlias, Place::PUBLISH, "Topic Alias.";
+    0x24 maximum_qos: QoS, Place::CONNACK, "Maximum QoS: 0 or 1.";
+    0x25 retain_available: bool, Place::CONNACK, "Retain Available.";
+    0x27 maximum_packet_size: NonZeroU32, Place::BOTH_CONNECT, "Maximum Packet Size, in bytes.";
+    0x28 wildcard_subscription_available: bool, Place::CONNACK, "Wildcard Subscription Available.";
+    0x29 subscription_identifier_available: bool, Place::CONNACK, "Subscription Identifier Available.";
+    0x2A shared_subscription_available: bool, Place::CONNACK, "Shared Subscription Available.";
+}
+
+impl Properties {
+    /// Length of the properties with their length field.
+    pub(crate) fn encoded_len(&self) -> usize {
+        let content = self.content_len();
+        var_int_len(content) + content
+    }
+
+    /// Appends the length and the properties; a single zero byte when there are none (MQTT-2.2.2-1).
+    pub(crate) fn encode(&self, out: &mut BytesMut) {
+        put_with_length(out, |out| self.write_content(out));
+    }
+
+    /// Reads the length and the properties.
+    pub(crate) fn decode(place: Place, body: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let length = body.var_int()?;
+        let mut block = body.block(length)?;
+        let mut properties = Self::default();
+        while !block.is_empty() {
+            let id = block.u8()?;
+            properties.read_one(id, place, &mut block)?;
+        }
+        Ok(properties)
+    }
+
+    fn read_subscription_identifier(
+        &mut self,
+        place: Place,
+        body: &mut Reader<'_>,
+    ) -> Result<(), DecodeError> {
+        if place != Place::SUBSCRIBE && place != Place::PUBLISH {
+            return Err(DecodeError::protocol(
+                "packet holds a property that it must not have",
+            ));
+        }
+        if place == Place::SUBSCRIBE && !self.subscription_identifiers.is_empty() {
+            return Err(DecodeError::protocol("packet holds a property twice"));
+        }
+        let identifier = body.var_int()?;
+        if identifier == 0 {
+            return Err(DecodeError::protocol("Subscription Identifier is 0"));
+        }
+        self.subscription_identifiers.push(identifier as u32);
+        Ok(())
+    }
+}
+
+/// Reads properties that are mostly absent: `None` for an empty block.
+pub(crate) fn read_boxed(
+    place: Place,
+    body: &mut Reader<'_>,
+) -> Result<Option<Box<Properties>>, DecodeError> {
+    let properties = Properties::decode(place, body)?;
+    Ok((!properties.is_empty()).then(|| Box::new(properties)))
+}
+
+impl Value for bool {
+    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        flag(body.u8()?)
+    }
+
+    fn write(&self, out: &mut BytesMut) {
+        out.put_u8(u8::from(*self));
+    }
+
+    fn wire_len(&self) -> usize {
+        1
+    }
+}
+
+impl Value for u16 {
+    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        body.u16()
+    }
+
+    fn write(&self, out: &mut BytesMut) {
+        out.put_u16(*self);
+    }
+
+    fn wire_len(&self) -> usize {
+        2
+    }
+}
+
+impl Value for u32 {
+    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        body.u32()
+    }
+
+    fn write(&self, out: &mut BytesMut) {
+        out.put_u32(*self);
+    }
+
+    fn wire_len(&self) -> usize {
+        4
+    }
+}
+
+impl Value for NonZeroU16 {
+    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Self::new(body.u16()?).ok_or_else(|| DecodeError::protocol("Receive Maximum is 0"))
+    }
+
+    fn write(&self, out: &mut BytesMut) {
+        out.put_u16(self.get());
+    }
+
+    fn wire_len(&self) -> usize {
+        2
+    }
+}
+
+impl Value for NonZeroU32 {
+    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Self::new(body.u32()?).ok_or_else(|| DecodeError::protocol("Maximum Packet Size is 0"))
+    }
+
+    fn write(&self, out: &mut BytesMut) {
+        out.put_u32(self.get());
+    }
+
+    fn wire_len(&self) -> usize {
+        4
+    }
+}
+
+impl Value for QoS {
+    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match body.u8()? {
+            0 => Ok(Self::AtMostOnce),
+            1 => Ok(Self::AtLeastOnce),
+            _ => Err(DecodeError::protocol("Maximum QoS is neither 0 nor 1")),
+        }
+    }
+
+    fn write(&self, out: &mut BytesMut) {
+        out.put_u8(self.value());
+    }
+
+    fn wire_len(&self) -> usize {
+        1
+    }
+}
+
+impl Value for Bytes {
+    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        body.binary()
+    }
+
+    fn write(&self, out: &mut BytesMut) {
+        put_binary(out, self);
+    }
+
+    fn wire_len(&self) -> usize {
+        2 + self.remaining()
+    }
+}
+
+impl Value for Utf8String {
+    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        body.string()
+    }
+
+    fn write(&self, out: &mut BytesMut) {
+        put_binary(out, self.as_bytes());
+    }
+
+    fn wire_len(&self) -> usize {
+        2 + self.as_bytes().len()
+    }
+}
+
+impl Value for TopicAlias {
+    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        NonZeroU16::new(body.u16()?).map(Self).ok_or(DecodeError {
+            reason: ReasonCode::TopicAliasInvalid,
+            what: "Topic Alias is 0",
+        })
+    }
+
+    fn write(&self, out: &mut BytesMut) {
+        out.put_u16(self.0.get());
+    }
+
+    fn wire_len(&self) -> usize {
+        2
+    }
+}

@@ -1,0 +1,162 @@
+//! PUBLISH (section 3.3): the packet, and a borrowed form of it that is encoded without taking anything over.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::{
+    PacketId, PacketType, Place, Properties, ProtocolVersion, QoS, read_boxed, read_packet_id,
+};
+use crate::codec::{Reader, put_binary, put_var_int};
+use crate::error::DecodeError;
+use crate::text::Utf8String;
+
+const DUP: u8 = 0b1000;
+const RETAIN: u8 = 0b0001;
+
+/// A PUBLISH packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publish {
+    /// Sent before (MQTT-3.3.1-1).
+    pub dup: bool,
+    /// Quality of Service.
+    pub qos: QoS,
+    /// Kept by the server, or sent because it was kept.
+    pub retain: bool,
+    /// Topic Name; empty only beside a Topic Alias.
+    pub topic: Utf8String,
+    /// Packet Identifier: present exactly at QoS 1 and 2 (MQTT-2.2.1-2).
+    pub packet_id: Option<PacketId>,
+    /// Properties (5.0), if any.
+    pub properties: Option<Box<Properties>>,
+    /// Application Message.
+    pub payload: Bytes,
+}
+
+impl Publish {
+    pub(super) fn encode(&self, version: ProtocolVersion, out: &mut BytesMut) {
+        let publish = self.borrowed();
+        publish.encode_header(version, out);
+        out.put_slice(&self.payload);
+    }
+
+    /// The same packet as references.
+    pub fn borrowed(&self) -> PublishRef<'_> {
+        PublishRef {
+            dup: self.dup,
+            qos: self.qos,
+            retain: self.retain,
+            topic: self.topic.as_bytes(),
+            packet_id: self.packet_id,
+            properties: self.properties.as_deref(),
+            payload_len: self.payload.len(),
+        }
+    }
+
+    pub(super) fn decode(
+        first_byte: u8,
+        version: ProtocolVersion,
+        mut body: Reader<'_>,
+    ) -> Result<Self, DecodeError> {
+        let dup = first_byte & DUP != 0;
+        let Some(qos) = QoS::from_value(first_byte >> 1 & 3) else {
+            return Err(DecodeError::malformed("PUBLISH has QoS 3"));
+        };
+        if dup && qos == QoS::AtMostOnce {
+            return Err(DecodeError::malformed("PUBLISH has DUP set at QoS 0"));
+        }
+        let topic = body.string()?;
+        if topic.bytes().any(|byte| byte == b'+' || byte == b'#') {
+            return Err(DecodeError::malformed("PUBLISH topic contains a wildcard"));
+        }
+        let packet_id = match qos {
+            QoS::AtMostOnce => None,
+            _ => Some(read_packet_id(&mut body)?),
+        };
+        let properties = if version.is_v5() {
+            read_boxed(Place::of(PacketType::Publish), &mut body)?
+        } else {
+            None
+        };
+        let alias = properties.as_ref().is_some_and(|p| p.topic_alias.is_some());
+        if topic.is_empty() && !alias {
+            return Err(DecodeError::protocol(
+                "PUBLISH has neither topic nor Topic Alias",
+            ));
+        }
+        if let Some(response) = properties.as_ref().and_then(|p| p.response_topic.as_ref())
+            && response.bytes().any(|byte| byte == b'+' || byte == b'#')
+        {
+            return Err(DecodeError::protocol("Response Topic contains a wildcard"));
+        }
+        Ok(Self {
+            dup,
+            qos,
+            retain: first_byte & RETAIN != 0,
+            topic,
+            packet_id,
+            properties,
+            payload: body.rest(),
+        })
+    }
+}
+
+/// A PUBLISH packet without its payload, as references to what the caller holds.
+#[derive(Clone, Copy, Debug)]
+pub struct PublishRef<'a> {
+    /// Sent before.
+    pub dup: bool,
+    /// Quality of Service.
+    pub qos: QoS,
+    /// Retain flag.
+    pub retain: bool,
+    /// Topic Name in UTF-8.
+    pub topic: &'a [u8],
+    /// Packet Identifier, at QoS 1 and 2.
+    pub packet_id: Option<PacketId>,
+    /// Properties, if any.
+    pub properties: Option<&'a Properties>,
+    /// Length of the payload that follows the header.
+    pub payload_len: usize,
+}
+
+impl PublishRef<'_> {
+    fn remaining_length(&self, version: ProtocolVersion) -> usize {
+        let packet_id = if self.qos == QoS::AtMostOnce { 0 } else { 2 };
+        let properties = match (version.is_v5(), self.properties) {
+            (false, _) => 0,
+            (true, None) => 1,
+            (true, Some(properties)) => properties.encoded_len(),
+        };
+        2 + self.topic.len() + packet_id + properties + self.payload_len
+    }
+
+    /// Length of the whole packet, payload included: what Maximum Packet Size limits (MQTT-3.2.2-15).
+    pub fn packet_len(&self, version: ProtocolVersion) -> usize {
+        let remaining = self.remaining_length(version);
+        1 + crate::codec::var_int_len(remaining) + remaining
+    }
+
+    /// Appends all but the payload, which the caller appends or sends behind it.
+    pub fn encode_header(&self, version: ProtocolVersion, out: &mut BytesMut) {
+        let remaining = self.remaining_length(version);
+        out.reserve(5 + remaining - self.payload_len);
+        let mut first_byte = (PacketType::Publish as u8) << 4 | self.qos.value() << 1;
+        if self.dup {
+            first_byte |= DUP;
+        }
+        if self.retain {
+            first_byte |= RETAIN;
+        }
+        out.put_u8(first_byte);
+        put_var_int(out, remaining);
+        put_binary(out, self.topic);
+        if let Some(packet_id) = self.packet_id {
+            out.put_u16(packet_id.get());
+        }
+        if version.is_v5() {
+            match self.properties {
+                None => out.put_u8(0),
+                Some(properties) => properties.encode(out),
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! SUBSCRIBE and SUBACK (sections 3.8 and 3.9).
+
+use bytes::{BufMut, BytesMut};
+
+use super::{
+    PacketId, PacketType, Place, Properties, ProtocolVersion, QoS, ReasonCode, put_packet,
+    read_packet_id,
+};
+use crate::codec::{Reader, put_binary};
+use crate::error::DecodeError;
+use crate::text::Utf8String;
+
+/// When the server sends the messages it retains to a new subscription (section 3.8.3.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum RetainHandling {
+    /// At every SUBSCRIBE.
+    #[default]
+    OnSubscribe = 0,
+    /// Only if the subscription did not exist yet.
+    IfNew = 1,
+    /// Never.
+    Never = 2,
+}
+
+/// The options of one subscription (section 3.8.3.1). Before 5.0 only the QoS exists; the rest is not sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SubscriptionOptions {
+    /// Maximum QoS at which the server may send.
+    pub qos: QoS,
+    /// No Local: do not send back what this client published.
+    pub no_local: bool,
+    /// Retain As Published: keep the RETAIN flag as it was published.
+    pub retain_as_published: bool,
+    /// Retain Handling.
+    pub retain_handling: RetainHandling,
+}
+
+impl SubscriptionOptions {
+    /// The byte on the wire: reserved bits are 0 (MQTT-3.8.3-5), and in 3.x all but the QoS are.
+    pub const fn byte(self, version: ProtocolVersion) -> u8 {
+        let mut byte = self.qos.value();
+        if version.is_v5() {
+            byte |= (self.no_local as u8) << 2;
+            byte |= (self.retain_as_published as u8) << 3;
+            byte |= (self.retain_handling as u8) << 4;
+        }
+        byte
+    }
+
+    fn from_byte(byte: u8, version: ProtocolVersion) -> Result<Self, DecodeError> {
+        let reserved = if version.is_v5() { 0xC0 } else { 0xFC };
+        let qos = QoS::from_value(byte & 3);
+        let (Some(qos), 0) = (qos, byte & reserved) else {
+            return Err(DecodeError::malformed(
+                "SUBSCRIBE has QoS 3 or reserved option bits",
+            ));
+        };
+        Ok(Self {
+            qos,
+            no_local: byte & 0x04 != 0,
+            retain_as_published: byte & 0x08 != 0,
+            retain_handling: match byte >> 4 & 3 {
+                0 => RetainHandling::OnSubscribe,
+                1 => RetainHandling::IfNew,
+                2 => RetainHandling::Never,
+                _ => return Err(DecodeError::protocol("SUBSCRIBE has Retain Handling 3")),
+            },
+        })
+    }
+}
+
+impl From<QoS> for SubscriptionOptions {
+    fn from(qos: QoS) -> Self {
+        Self {
+            qos,
+            ..Self::default()
+        }
+    }
+}
+
+/// A SUBSCRIBE packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscribe {
+    /// Packet Identifier.
+    pub packet_id: PacketId,
+    /// Properties (5.0).
+    pub properties: Properties,
+    /// Topic Filters with their options: at least one (MQTT-3.8.3-2).
+    pub filters: Vec<(Utf8String, SubscriptionOptions)>,
+}
+
+impl Subscribe {
+    pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut BytesMut) {
+        put_packet(out, PacketType::Subscribe, |out| {
+            out.put_u16(self.packet_id.get());
+            if version.is_v5() {
+                self.properties.encode(out);
+            }
+            for (filter, options) in &self.filters {
+                put_binary(out, filter.as_bytes());
+                out.put_u8(options.byte(version));
+            }
+        });
+    }
+
+    pub(super) fn decode(
+        version: ProtocolVersion,
+        mut body: Reader<'_>,
+    ) -> Result<Self, DecodeError> {
+        let packet_id = read_packet_id(&mut body)?;
+        let properties = if version.is_v5() {
+            Properties::decode(Place::of(PacketType::Subscribe), &mut body)?
+        } else {
+            Properties::default()
+        };
+        let mut filters = Vec::new();
+        while !body.is_empty() {
+            let filter = body.string()?;
+            filters.push((
+                filter,
+                SubscriptionOptions::from_byte(body.u8()?, version)?,
+            ));
+        }
+        if filters.is_empty() {
+            return Err(DecodeError::protocol("SUBSCRIBE has no Topic Filter"));
+        }
+        Ok(Self {
+            packet_id,
+            properties,
+            filters,
+        })
+    }
+}
+
+/// A SUBACK packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubAck {
+    /// Packet Identifier of the SUBSCRIBE.
+    pub packet_id: PacketId,
+    /// Properties (5.0).
+    pub properties: Properties,
+    /// One Reason Code a filter, in order.
+    pub reasons: Vec<ReasonCode>,
+}
+
+impl SubAck {
+    pub(super) fn encode(&self, version: ProtocolVersion, out: &mut BytesMut) {
+        put_packet(out, PacketType::SubAck, |out| {
+            out.put_u16(self.packet_id.get());
+            if version.is_v5() {
+                self.properties.encode(out);
+            }
+            for reason in &self.reasons {
+                let failure = reason.is_error() && !version.is_v5();
+                out.put_u8(if failure { 0x80 } else { reason.value() });
+            }
+        });
+    }
+
+    pub(super) fn decode(
+        version: ProtocolVersion,
+        mut body: Reader<'_>,
+    ) -> Result<Self, DecodeError> {
+        let packet_id = read_packet_id(&mut body)?;
+        let properties = if version.is_v5() {
+            Properties::decode(Place::of(PacketType::SubAck), &mut body)?
+        } else {
+            Properties::default()
+        };
+        let mut reasons = Vec::with_capacity(body.remaining());
+        while !body.is_empty() {
+            let reason = ReasonCode::read(PacketType::SubAck, body.u8()?)?;
+            if !version.is_v5() && reason.value() > 0x80 {
+                return Err(DecodeError::protocol("SUBACK has an undefined Return Code"));
+            }
+            reasons.push(reason);
+        }
+        Ok(Self {
+            packet_id,
+            properties,
+            reasons,
+        })
+    }
+}

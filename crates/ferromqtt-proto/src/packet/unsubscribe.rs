@@ -1,0 +1,107 @@
+//! UNSUBSCRIBE and UNSUBACK (sections 3.10 and 3.11).
+
+use bytes::{BufMut, BytesMut};
+
+use super::{
+    PacketId, PacketType, Place, Properties, ProtocolVersion, ReasonCode, put_packet,
+    read_packet_id,
+};
+use crate::codec::{Reader, put_binary};
+use crate::error::DecodeError;
+use crate::text::Utf8String;
+
+/// An UNSUBSCRIBE packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsubscribe {
+    /// Packet Identifier.
+    pub packet_id: PacketId,
+    /// Properties (5.0).
+    pub properties: Properties,
+    /// Topic Filters: at least one (MQTT-3.10.3-2).
+    pub filters: Vec<Utf8String>,
+}
+
+impl Unsubscribe {
+    pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut BytesMut) {
+        put_packet(out, PacketType::Unsubscribe, |out| {
+            out.put_u16(self.packet_id.get());
+            if version.is_v5() {
+                self.properties.encode(out);
+            }
+            for filter in &self.filters {
+                put_binary(out, filter.as_bytes());
+            }
+        });
+    }
+
+    pub(super) fn decode(
+        version: ProtocolVersion,
+        mut body: Reader<'_>,
+    ) -> Result<Self, DecodeError> {
+        let packet_id = read_packet_id(&mut body)?;
+        let properties = if version.is_v5() {
+            Properties::decode(Place::of(PacketType::Unsubscribe), &mut body)?
+        } else {
+            Properties::default()
+        };
+        let mut filters = Vec::new();
+        while !body.is_empty() {
+            filters.push(body.string()?);
+        }
+        if filters.is_empty() {
+            return Err(DecodeError::protocol("UNSUBSCRIBE has no Topic Filter"));
+        }
+        Ok(Self {
+            packet_id,
+            properties,
+            filters,
+        })
+    }
+}
+
+/// An UNSUBACK packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnsubAck {
+    /// Packet Identifier of the UNSUBSCRIBE.
+    pub packet_id: PacketId,
+    /// Properties (5.0).
+    pub properties: Properties,
+    /// One Reason Code a filter, in order; none before 5.0.
+    pub reasons: Vec<ReasonCode>,
+}
+
+impl UnsubAck {
+    pub(super) fn encode(&self, version: ProtocolVersion, out: &mut BytesMut) {
+        put_packet(out, PacketType::UnsubAck, |out| {
+            out.put_u16(self.packet_id.get());
+            if version.is_v5() {
+                self.properties.encode(out);
+                for reason in &self.reasons {
+                    out.put_u8(reason.value());
+                }
+            }
+        });
+    }
+
+    pub(super) fn decode(
+        version: ProtocolVersion,
+        mut body: Reader<'_>,
+    ) -> Result<Self, DecodeError> {
+        let packet_id = read_packet_id(&mut body)?;
+        let mut unsuback = Self {
+            packet_id,
+            properties: Properties::default(),
+            reasons: Vec::new(),
+        };
+        if version.is_v5() {
+            unsuback.properties =
+                Properties::decode(Place::of(PacketType::UnsubAck), &mut body)?;
+            while !body.is_empty() {
+                let reason = ReasonCode::read(PacketType::UnsubAck, body.u8()?)?;
+                unsuback.reasons.push(reason);
+            }
+        }
+        body.finish()?;
+        Ok(unsuback)
+    }
+}

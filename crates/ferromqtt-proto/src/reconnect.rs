@@ -1,0 +1,124 @@
+//! When to try again: exponential back-off with jitter, and which ends of a connection are final.
+
+use std::time::{Duration, Instant};
+
+use crate::error::ConnectionError;
+use crate::packet::ReasonCode;
+
+/// How a client reconnects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reconnect {
+    /// Longest wait before the first retry; it doubles with each failure. Default: 500 ms.
+    pub initial_delay: Duration,
+    /// Upper bound of the doubling. Default: 30 s.
+    pub max_delay: Duration,
+    /// How long a connection must have lasted for the back-off to start anew. Default: 10 s.
+    pub stable_after: Duration,
+    /// Also retry while no connection has come about since `connect()`. Default: `false`, so that a wrong address is told at once.
+    pub initial: bool,
+}
+
+impl Default for Reconnect {
+    fn default() -> Self {
+        Self {
+            initial_delay: Duration::from_millis(500),
+            max_delay: Duration::from_secs(30),
+            stable_after: Duration::from_secs(10),
+            initial: false,
+        }
+    }
+}
+
+/// Counts attempts and draws the jitter, from a seed alone.
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    state: u64,
+    pub(crate) attempt: u32,
+}
+
+impl Backoff {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self {
+            state: seed,
+            attempt: 0,
+        }
+    }
+
+    pub(crate) const fn reset(&mut self) {
+        self.attempt = 0;
+    }
+
+    /// The time of the next attempt: between half and the whole of the doubled delay.
+    pub(crate) fn next_attempt(&mut self, now: Instant, policy: &Reconnect) -> Instant {
+        let doubled = policy
+            .initial_delay
+            .saturating_mul(1_u32 << self.attempt.min(16))
+            .min(policy.max_delay);
+        self.attempt = self.attempt.saturating_add(1);
+        let half = doubled / 2;
+        now + half + half.mul_f64(self.random())
+    }
+
+    /// A number in 0..1 (SplitMix64, whose constants are its author's).
+    fn random(&mut self) -> f64 {
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+/// Whether trying again could never help, or would take the session from another client for ever.
+pub(crate) const fn is_final(cause: &ConnectionError) -> bool {
+    match cause {
+        ConnectionError::Closed => true,
+        ConnectionError::Refused { reason, .. } => matches!(
+            reason,
+            ReasonCode::UnsupportedProtocolVersion
+                | ReasonCode::ClientIdentifierNotValid
+                | ReasonCode::BadUserNameOrPassword
+                | ReasonCode::NotAuthorized
+                | ReasonCode::Banned
+                | ReasonCode::BadAuthenticationMethod
+                | ReasonCode::MalformedPacket
+                | ReasonCode::ProtocolError
+                | ReasonCode::PacketTooLarge
+                | ReasonCode::TopicNameInvalid
+                | ReasonCode::PayloadFormatInvalid
+                | ReasonCode::RetainNotSupported
+                | ReasonCode::QosNotSupported
+                | ReasonCode::ServerMoved
+        ),
+        ConnectionError::Disconnected { reason, .. } => matches!(
+            reason,
+            ReasonCode::SessionTakenOver
+                | ReasonCode::NotAuthorized
+                | ReasonCode::BadAuthenticationMethod
+                | ReasonCode::ServerMoved
+        ),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_double_with_jitter_up_to_the_bound_and_depend_on_the_seed_alone() {
+        let policy = Reconnect::default();
+        let now = crate::tests_support::start();
+        let mut one = Backoff::new(7);
+        let mut two = Backoff::new(7);
+        let mut longest = policy.initial_delay;
+        for _ in 0..20 {
+            let delay = one.next_attempt(now, &policy) - now;
+            assert_eq!(delay, two.next_attempt(now, &policy) - now);
+            assert!(delay >= longest / 2 && delay <= longest, "{delay:?}");
+            longest = (longest * 2).min(policy.max_delay);
+        }
+        one.reset();
+        assert!(one.next_attempt(now, &policy) - now <= policy.initial_delay);
+    }
+}

@@ -1,0 +1,41 @@
+//! The session (section 4.1): what outlives a Network Connection.
+
+mod inbound;
+mod inbox;
+mod outbound;
+mod packet_id;
+mod ring;
+mod subscriptions;
+
+pub use inbox::{Message, Overflow, QueueId, QueueOptions};
+pub(crate) use inbox::Inbox;
+pub(crate) use outbound::{Acknowledged, InFlight, Outbound, Waiting};
+pub(crate) use subscriptions::{Subscription, Subscriptions};
+
+use inbound::Inbound;
+use packet_id::PacketIds;
+
+use crate::event::OpId;
+
+/// Session state: unacknowledged publishes, QoS 2 identifiers received, subscriptions, and messages not yet taken.
+///
+/// Make one with `Session::default()`; get it back from [`Client::into_session`](crate::Client::into_session).
+#[derive(Debug, Default)]
+pub struct Session {
+    pub(crate) ids: PacketIds<IdOwner>,
+    pub(crate) outbound: Outbound,
+    pub(crate) inbound: Inbound,
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) inbox: Inbox,
+}
+
+/// Whom a Packet Identifier in use belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IdOwner {
+    /// A PUBLISH awaiting PUBACK or PUBREC: its number in the ring of those.
+    Publish(u64),
+    /// A PUBREL awaiting PUBCOMP: its number in the ring of those.
+    Release(u64),
+    /// A SUBSCRIBE or UNSUBSCRIBE of this connection.
+    Request(OpId),
+}

@@ -1,0 +1,264 @@
+//! Publishes on their way out: waiting in order, awaiting PUBACK or PUBREC, awaiting PUBCOMP; and the resend of the latter
+//! two after a reconnect (MQTT-4.4.0-1), in the order in which they were sent (MQTT-4.6.0-1, MQTT-4.6.0-4).
+
+use std::collections::VecDeque;
+
+use super::ring::Ring;
+use super::{IdOwner, PacketIds};
+use crate::client::Publish;
+use crate::event::{Delivery, OpId};
+use crate::packet::{PacketId, QoS};
+
+/// A publish that is not on any wire yet.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) op: Option<OpId>,
+    pub(crate) publish: Publish,
+    /// Was on the wire in a session that the server lost.
+    pub(crate) resent_as_new: bool,
+}
+
+/// A QoS 1 or 2 PUBLISH that was sent and awaits PUBACK or PUBREC.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    pub(crate) id: PacketId,
+    pub(crate) op: Option<OpId>,
+    pub(crate) publish: Publish,
+    pub(crate) resent_as_new: bool,
+    /// The connection on which it was sent last: only there it takes a slot of the Receive Maximum.
+    pub(crate) connection: u64,
+}
+
+/// A PUBREL that was sent and awaits PUBCOMP. The message itself is no longer needed (MQTT-4.3.3-6).
+#[derive(Debug)]
+pub(crate) struct Release {
+    pub(crate) id: PacketId,
+    op: Option<OpId>,
+    payload_len: usize,
+    resent_as_new: bool,
+    connection: u64,
+}
+
+/// A publish whose exchange an acknowledgement has ended.
+#[derive(Debug)]
+pub(crate) struct Acknowledged {
+    pub(crate) op: Option<OpId>,
+    pub(crate) resent_as_new: bool,
+    /// The connection whose Receive Maximum slot is free now.
+    pub(crate) connection: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Outbound {
+    waiting: VecDeque<Waiting>,
+    publishing: Ring<InFlight>,
+    releasing: Ring<Release>,
+    /// Payload bytes of all of them.
+    bytes: usize,
+    /// Which part of the two rings is still to be resent on this connection: from .. until.
+    resend_publish: (u64, u64),
+    resend_release: (u64, u64),
+}
+
+impl Outbound {
+    /// Messages that wait or are unacknowledged.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len() + self.publishing.len() + self.releasing.len()
+    }
+
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether a QoS 0 publish would overtake nothing.
+    pub(crate) fn nothing_before(&self) -> bool {
+        self.waiting.is_empty() && !self.is_resending()
+    }
+
+    pub(crate) const fn is_resending(&self) -> bool {
+        self.resend_publish.0 < self.resend_publish.1
+            || self.resend_release.0 < self.resend_release.1
+    }
+
+    pub(crate) fn push(&mut self, waiting: Waiting) {
+        self.bytes += waiting.publish.payload.len();
+        self.waiting.push_back(waiting);
+    }
+
+    pub(crate) fn first_waiting(&self) -> Option<&Waiting> {
+        self.waiting.front()
+    }
+
+    pub(crate) fn pop_waiting(&mut self) -> Option<Waiting> {
+        let waiting = self.waiting.pop_front()?;
+        self.bytes -= waiting.publish.payload.len();
+        if self.waiting.is_empty() && self.waiting.capacity() > 64 {
+            self.waiting = VecDeque::new();
+        }
+        Some(waiting)
+    }
+
+    /// Moves the first waiting publish into flight. The caller has made sure that it is QoS 1 or 2.
+    pub(crate) fn start(
+        &mut self,
+        ids: &mut PacketIds<IdOwner>,
+        connection: u64,
+    ) -> Option<&mut InFlight> {
+        let number = self.publishing.next_number();
+        let id = ids.take(IdOwner::Publish(number))?;
+        let Waiting {
+            op,
+            publish,
+            resent_as_new,
+        } = self.pop_waiting()?;
+        self.bytes += publish.payload.len();
+        self.publishing.push(InFlight {
+            id,
+            op,
+            publish,
+            resent_as_new,
+            connection,
+        });
+        self.publishing.get_mut(number)
+    }
+
+    /// PUBACK, or a PUBREC with an error, for the PUBLISH numbered `number`.
+    pub(crate) fn finish_publish(&mut self, number: u64) -> Option<Acknowledged> {
+        let flow = self.publishing.remove(number)?;
+        self.bytes -= flow.publish.payload.len();
+        Some(Acknowledged {
+            op: flow.op,
+            resent_as_new: flow.resent_as_new,
+            connection: flow.connection,
+        })
+    }
+
+    /// The QoS of the PUBLISH numbered `number`: tells a PUBACK from a PUBREC that is due.
+    pub(crate) fn qos_of(&mut self, number: u64) -> Option<QoS> {
+        self.publishing
+            .get_mut(number)
+            .map(|flow| flow.publish.qos)
+    }
+
+    /// PUBREC for the PUBLISH numbered `number`: from now on it is a PUBREL that is owed.
+    pub(crate) fn release(&mut self, number: u64) -> Option<u64> {
+        let flow = self.publishing.remove(number)?;
+        Some(self.releasing.push(Release {
+            id: flow.id,
+            op: flow.op,
+            payload_len: flow.publish.payload.len(),
+            resent_as_new: flow.resent_as_new,
+            connection: flow.connection,
+        }))
+    }
+
+    /// PUBCOMP for the PUBREL numbered `number`.
+    pub(crate) fn finish_release(&mut self, number: u64) -> Option<Acknowledged> {
+        let release = self.releasing.remove(number)?;
+        self.bytes -= release.payload_len;
+        Some(Acknowledged {
+            op: release.op,
+            resent_as_new: release.resent_as_new,
+            connection: release.connection,
+        })
+    }
+
+    /// All that is unacknowledged now is to be resent on this connection.
+    pub(crate) fn start_resending(&mut self) {
+        self.resend_publish = (0, self.publishing.next_number());
+        self.resend_release = (0, self.releasing.next_number());
+    }
+
+    pub(crate) const fn stop_resending(&mut self) {
+        self.resend_publish = (0, 0);
+        self.resend_release = (0, 0);
+    }
+
+    /// The next PUBREL to resend.
+    pub(crate) fn next_release(&mut self) -> Option<PacketId> {
+        let (from, until) = self.resend_release;
+        let number = self.releasing.at_or_after(from).filter(|&number| number < until);
+        let Some(number) = number else {
+            self.resend_release = (0, 0);
+            return None;
+        };
+        self.resend_release.0 = number + 1;
+        self.releasing.get_mut(number).map(|release| release.id)
+    }
+
+    /// The next PUBLISH to resend, which takes a slot on `connection`.
+    pub(crate) fn next_resend(&mut self, connection: u64) -> Option<&mut InFlight> {
+        let (from, until) = self.resend_publish;
+        let number = self.publishing.at_or_after(from).filter(|&number| number < until);
+        let Some(number) = number else {
+            self.resend_publish = (0, 0);
+            return None;
+        };
+        self.resend_publish.0 = number + 1;
+        let flow = self.publishing.get_mut(number)?;
+        flow.connection = connection;
+        Some(flow)
+    }
+
+    /// Takes out everything that was on the wire, because the session it belonged to is gone.
+    pub(crate) fn take_on_the_wire(&mut self) -> (Vec<InFlight>, Vec<Option<OpId>>) {
+        self.stop_resending();
+        let publishing: Vec<_> = self.publishing.drain().collect();
+        let releasing: Vec<_> = self.releasing.drain().collect();
+        for flow in &publishing {
+            self.bytes -= flow.publish.payload.len();
+        }
+        for release in &releasing {
+            self.bytes -= release.payload_len;
+        }
+        let released = releasing.into_iter().map(|release| release.op).collect();
+        (publishing, released)
+    }
+
+    /// Puts publishes before all that wait, in their order.
+    pub(crate) fn put_first(&mut self, publishes: Vec<Waiting>) {
+        for waiting in publishes.into_iter().rev() {
+            self.bytes += waiting.publish.payload.len();
+            self.waiting.push_front(waiting);
+        }
+    }
+
+    /// Takes out all that waits, in order.
+    pub(crate) fn take_waiting(&mut self) -> Vec<Waiting> {
+        std::iter::from_fn(|| self.pop_waiting()).collect()
+    }
+
+    /// Detaches the operations of all that is on the wire: the messages stay, nobody waits for them any more.
+    pub(crate) fn detach_all(&mut self) -> Vec<OpId> {
+        let publishing = self.publishing.iter_mut().map(|flow| &mut flow.op);
+        let releasing = self.releasing.iter_mut().map(|release| &mut release.op);
+        let mut ops: Vec<_> = publishing
+            .chain(releasing)
+            .filter_map(Option::take)
+            .collect();
+        ops.sort_unstable();
+        ops
+    }
+
+    /// The caller no longer waits for `op`: what is not on the wire leaves, what is stays without an owner.
+    pub(crate) fn abandon(&mut self, op: OpId) -> Option<Delivery> {
+        let waiting = self.waiting.iter().position(|waiting| waiting.op == Some(op));
+        if let Some(index) = waiting
+            && let Some(gone) = self.waiting.remove(index)
+        {
+            self.bytes -= gone.publish.payload.len();
+            return Some(if gone.resent_as_new {
+                Delivery::Unknown
+            } else {
+                Delivery::NotSent
+            });
+        }
+        let publishing = self.publishing.iter_mut().map(|flow| &mut flow.op);
+        let releasing = self.releasing.iter_mut().map(|release| &mut release.op);
+        let owner = publishing
+            .chain(releasing)
+            .find(|owner| **owner == Some(op))?;
+        *owner = None;
+        Some(Delivery::Unknown)
+    }
+}

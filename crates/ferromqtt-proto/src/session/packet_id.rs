@@ -1,0 +1,110 @@
+//! Packet Identifiers: one space for PUBLISH, SUBSCRIBE and UNSUBSCRIBE (MQTT-2.2.1-3).
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use crate::packet::PacketId;
+
+/// The identifiers in use, each with whom it belongs to.
+#[derive(Debug)]
+pub(crate) struct PacketIds<T> {
+    busy: HashMap<PacketId, T, BuildHasherDefault<IdHasher>>,
+    last: u16,
+}
+
+impl<T> Default for PacketIds<T> {
+    fn default() -> Self {
+        Self {
+            busy: HashMap::default(),
+            last: 0,
+        }
+    }
+}
+
+impl<T> PacketIds<T> {
+    /// Takes the next identifier that is free, for `owner`. Going round the whole space, rather than taking the lowest
+    /// free one, keeps a late acknowledgement from meeting a new exchange. `None` when all 65,535 are in use.
+    pub(crate) fn take(&mut self, owner: T) -> Option<PacketId> {
+        if self.is_full() {
+            return None;
+        }
+        loop {
+            self.last = self.last.wrapping_add(1);
+            if let Some(id) = PacketId::new(self.last)
+                && !self.busy.contains_key(&id)
+            {
+                self.busy.insert(id, owner);
+                return Some(id);
+            }
+        }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.busy.len() == usize::from(u16::MAX)
+    }
+
+    pub(crate) fn owner(&self, id: PacketId) -> Option<&T> {
+        self.busy.get(&id)
+    }
+
+    pub(crate) fn owner_mut(&mut self, id: PacketId) -> Option<&mut T> {
+        self.busy.get_mut(&id)
+    }
+
+    pub(crate) fn release(&mut self, id: PacketId) -> Option<T> {
+        self.busy.remove(&id)
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.busy.clear();
+    }
+}
+
+/// Spreads a 16-bit identifier; keys are our own, so no attacker chooses them.
+#[derive(Default)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u16(u16::from(byte));
+        }
+    }
+
+    fn write_u16(&mut self, id: u16) {
+        self.0 = (self.0 << 16 | u64::from(id)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn busy_identifiers_are_skipped_and_zero_is_never_drawn_mqtt_2_2_1_3() {
+        let mut ids = PacketIds::default();
+        let kept = ids.take(()).unwrap();
+        for _ in 1..u16::MAX {
+            let id = ids.take(()).unwrap();
+            ids.release(id);
+        }
+        let next = ids.take(()).unwrap();
+        assert_eq!(kept.get(), 1);
+        assert_eq!(next.get(), 2, "1 is still in use");
+    }
+
+    #[test]
+    fn all_identifiers_busy_is_an_answer_not_a_hang() {
+        let mut ids = PacketIds::default();
+        for _ in 0..u16::MAX {
+            assert!(ids.take(()).is_some());
+        }
+        assert_eq!(ids.take(()), None);
+        ids.release(PacketId::new(77).unwrap());
+        assert_eq!(ids.take(()), PacketId::new(77));
+    }
+}

@@ -1,0 +1,262 @@
+//! Topic Names and Topic Filters (section 4.7).
+
+use std::fmt;
+use std::ops::Deref;
+
+use crate::error::TopicError;
+use crate::text::{self, Utf8String};
+
+/// The name a message is published to: at least one character, no wildcard (MQTT-4.7.3-1, MQTT-3.3.2-2).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicName(Utf8String);
+
+impl TopicName {
+    /// Checks a Topic Name.
+    ///
+    /// # Errors
+    /// When it is empty, longer than 65,535 bytes, or holds `+`, `#` or U+0000.
+    pub fn new(topic: impl Into<String>) -> Result<Self, TopicError> {
+        let topic = topic.into();
+        Self::check(&topic)?;
+        Ok(Self(Utf8String::from_string(topic)?))
+    }
+
+    /// Checks without keeping anything: what [`TopicName::new`] would say of `topic`.
+    ///
+    /// # Errors
+    /// As [`TopicName::new`].
+    pub fn check(topic: &str) -> Result<(), TopicError> {
+        if topic.is_empty() {
+            return Err(TopicError::Empty);
+        }
+        if has_wildcard(topic) {
+            return Err(TopicError::WildcardInName);
+        }
+        Ok(text::check(topic)?)
+    }
+
+    /// Wraps a topic from the wire; `None` when it is no valid Topic Name.
+    pub(crate) fn from_wire(topic: Utf8String) -> Option<Self> {
+        (!topic.is_empty() && !has_wildcard(&topic)).then_some(Self(topic))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// The name as the wire carries it.
+    pub const fn as_utf8(&self) -> &Utf8String {
+        &self.0
+    }
+
+    /// Whether `filter` matches this name, by the rules of section 4.7: wildcards at the front do not match names that
+    /// begin with `$` (MQTT-4.7.2-1), and a Shared Subscription matches by its inner filter.
+    pub fn matches(&self, filter: &TopicFilter) -> bool {
+        filter.matches(self.as_str())
+    }
+}
+
+/// What a subscription asks for: a Topic Name with wildcards (section 4.7.1), or `$share/name/filter` (4.8.2).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicFilter(Utf8String);
+
+impl TopicFilter {
+    /// Checks a Topic Filter.
+    ///
+    /// # Errors
+    /// When it is empty, longer than 65,535 bytes, holds U+0000, has a `+` or `#` that does not stand alone in its level
+    /// (MQTT-4.7.1-1, MQTT-4.7.1-2), or names a malformed Shared Subscription (MQTT-4.8.2-1, MQTT-4.8.2-2).
+    pub fn new(filter: impl Into<String>) -> Result<Self, TopicError> {
+        let filter = filter.into();
+        Self::check(&filter)?;
+        Ok(Self(Utf8String::from_string(filter)?))
+    }
+
+    /// Checks without keeping anything: what [`TopicFilter::new`] would say of `filter`.
+    ///
+    /// # Errors
+    /// As [`TopicFilter::new`].
+    pub fn check(filter: &str) -> Result<(), TopicError> {
+        text::check(filter)?;
+        let inner = match filter.strip_prefix("$share/") {
+            Some(shared) => match shared.split_once('/') {
+                Some((name, inner)) if !name.is_empty() && !has_wildcard(name) => inner,
+                _ => return Err(TopicError::MalformedShare),
+            },
+            None => filter,
+        };
+        if inner.is_empty() {
+            return Err(if inner.len() == filter.len() {
+                TopicError::Empty
+            } else {
+                TopicError::MalformedShare
+            });
+        }
+        let mut levels = inner.split('/').peekable();
+        while let Some(level) = levels.next() {
+            if level.len() > 1 && has_wildcard(level) || level == "#" && levels.peek().is_some() {
+                return Err(TopicError::MisplacedWildcard);
+            }
+        }
+        Ok(())
+    }
+
+    /// The filter as text, `$share/name/` included.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// The filter as the wire carries it.
+    pub const fn as_utf8(&self) -> &Utf8String {
+        &self.0
+    }
+
+    /// Whether this is a Shared Subscription (section 4.8.2).
+    pub fn is_shared(&self) -> bool {
+        self.as_str().starts_with("$share/")
+    }
+
+    /// Whether the filter matches the Topic Name `topic` (section 4.7; MQTT-4.7.2-1, MQTT-4.7.3-4).
+    pub fn matches(&self, topic: &str) -> bool {
+        let filter = self.as_str();
+        let filter = match filter.strip_prefix("$share/") {
+            Some(shared) => shared.split_once('/').map_or("", |(_, inner)| inner),
+            None => filter,
+        };
+        if topic.starts_with('$') && filter.starts_with(['+', '#']) {
+            return false;
+        }
+        let mut names = topic.split('/');
+        for level in filter.split('/') {
+            if level == "#" {
+                return true;
+            }
+            match names.next() {
+                Some(name) if level == "+" || level == name => {}
+                _ => return false,
+            }
+        }
+        names.next().is_none()
+    }
+}
+
+fn has_wildcard(topic: &str) -> bool {
+    topic.bytes().any(|byte| byte == b'+' || byte == b'#')
+}
+
+macro_rules! text_newtype {
+    ($name:ident) => {
+        impl Deref for $name {
+            type Target = str;
+
+            fn deref(&self) -> &str {
+                self.as_str()
+            }
+        }
+
+        impl TryFrom<&str> for $name {
+            type Error = TopicError;
+
+            fn try_from(text: &str) -> Result<Self, TopicError> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = TopicError;
+
+            fn try_from(text: String) -> Result<Self, TopicError> {
+                Self::new(text)
+            }
+        }
+
+        impl PartialEq<&str> for $name {
+            fn eq(&self, other: &&str) -> bool {
+                self.0 == *other
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(self.as_str(), f)
+            }
+        }
+    };
+}
+
+text_newtype!(TopicName);
+text_newtype!(TopicFilter);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(filter: &str, topic: &str) -> bool {
+        TopicFilter::new(filter).unwrap().matches(topic)
+    }
+
+    #[test]
+    fn wildcards_match_whole_levels_mqtt_4_7_1_1_and_4_7_1_2() {
+        assert!(matches("a/b", "a/b"));
+        assert!(!matches("a/b", "a/b/c"));
+        assert!(!matches("a/b", "a"));
+        assert!(matches("a/+", "a/b"));
+        assert!(matches("a/+", "a/"));
+        assert!(!matches("a/+", "a"));
+        assert!(!matches("+", "/a"));
+        assert!(matches("+/+", "/a"));
+        assert!(matches("a/#", "a"));
+        assert!(matches("a/#", "a/b/c"));
+        assert!(matches("#", "a/b"));
+        assert!(matches("$share/g/a/#", "a/b"));
+    }
+
+    #[test]
+    fn leading_wildcards_do_not_match_dollar_topics_mqtt_4_7_2_1() {
+        assert!(!matches("#", "$SYS/x"));
+        assert!(!matches("+/x", "$SYS/x"));
+        assert!(matches("$SYS/#", "$SYS/x"));
+        assert!(matches("$SYS/+", "$SYS/x"));
+    }
+
+    #[test]
+    fn malformed_filters_are_refused_mqtt_4_7_1_1_and_4_8_2_2() {
+        for filter in ["a#", "a/#/b", "#/", "a+", "+a/b", "a/++"] {
+            assert_eq!(
+                TopicFilter::check(filter),
+                Err(TopicError::MisplacedWildcard),
+                "{filter}"
+            );
+        }
+        for filter in ["$share//x", "$share/g", "$share/g/", "$share/a+/x"] {
+            assert_eq!(
+                TopicFilter::check(filter),
+                Err(TopicError::MalformedShare),
+                "{filter}"
+            );
+        }
+        assert_eq!(TopicFilter::check(""), Err(TopicError::Empty));
+        assert!(TopicFilter::check("a\0").is_err());
+    }
+
+    #[test]
+    fn names_with_wildcards_or_without_characters_are_refused_mqtt_4_7_0_1_and_4_7_3_1() {
+        assert_eq!(TopicName::check("a/+"), Err(TopicError::WildcardInName));
+        assert_eq!(TopicName::check("#"), Err(TopicError::WildcardInName));
+        assert_eq!(TopicName::check(""), Err(TopicError::Empty));
+        assert!(TopicName::check("$SYS/\u{feff}").is_ok());
+    }
+
+    #[test]
+    fn a_topic_may_be_65535_bytes_but_not_65536_mqtt_4_7_3_3() {
+        assert!(TopicName::new("a".repeat(65_535)).is_ok());
+        assert!(TopicName::new("a".repeat(65_536)).is_err());
+    }
+}
