@@ -197,9 +197,9 @@ impl<'a> Reader<'a> {
     }
 
     /// A reader over the next `length` bytes alone; this one continues behind them.
-    pub(crate) fn block(&mut self, length: usize) -> Result<Reader<'a>, DecodeError> {
+    pub(crate) fn block(&mut self, length: usize) -> Result<Self, DecodeError> {
         let start = self.advance(length)?;
-        Ok(Reader::new(self.source, start, start + length))
+        Ok(Self::new(self.source, start, start + length))
     }
 
     /// Refuses bytes left over behind the last field.

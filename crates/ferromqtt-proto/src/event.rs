@@ -15,6 +15,11 @@ impl OpId {
     pub const fn value(self) -> u64 {
         self.0
     }
+
+    /// The operation with this number.
+    pub const fn from_value(value: u64) -> Self {
+        Self(value)
+    }
 }
 
 /// What a driver learns from [`Client::poll_event`](crate::Client::poll_event).
@@ -71,15 +76,15 @@ pub enum Outcome {
     Subscribed {
         /// One Reason Code a filter, failures included.
         reasons: Vec<ReasonCode>,
-        /// SUBACK properties.
-        properties: Properties,
+        /// SUBACK properties, if any.
+        properties: Option<Box<Properties>>,
     },
     /// UNSUBACK came.
     Unsubscribed {
         /// One Reason Code a filter; none before 5.0.
         reasons: Vec<ReasonCode>,
-        /// UNSUBACK properties.
-        properties: Properties,
+        /// UNSUBACK properties, if any.
+        properties: Option<Box<Properties>>,
     },
     /// The server refused a publish: PUBACK or PUBREC with 0x80 or above (MQTT-4.4.0-2).
     Refused {

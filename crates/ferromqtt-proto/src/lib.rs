@@ -13,6 +13,7 @@ mod tests_support;
 mod text;
 mod topic;
 
+pub use connection::CHUNK;
 pub use client::{Client, Publish, Stats, Subscribe, Unsubscribe};
 pub use error::{
     ConnectionError, DecodeError, OptionsError, PublishError, StringError, SubscribeError,

@@ -260,7 +260,7 @@ impl Client {
         });
         let outcome = Outcome::Subscribed {
             reasons: suback.reasons,
-            properties: suback.properties,
+            properties: suback.properties.boxed(),
         };
         self.finish_request(op, outcome);
         Ok(())
@@ -287,7 +287,7 @@ impl Client {
         }
         let outcome = Outcome::Unsubscribed {
             reasons: unsuback.reasons,
-            properties: unsuback.properties,
+            properties: unsuback.properties.boxed(),
         };
         self.finish_request(op, outcome);
         Ok(())

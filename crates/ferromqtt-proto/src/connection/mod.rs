@@ -8,6 +8,7 @@ mod transmit;
 pub(crate) use keep_alive::{Due, KeepAlive};
 pub(crate) use limits::{LARGEST_PACKET, Limits};
 pub(crate) use topic_alias::IncomingAliases;
+pub use transmit::CHUNK;
 pub(crate) use transmit::Transmit;
 
 use std::time::Instant;

@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::packet::{Packet, ProtocolVersion, PublishRef, QoS};
 
 /// A chunk is handed over when it has grown to this size: one write then carries hundreds of small packets.
-pub(crate) const CHUNK: usize = 64 * 1024;
+pub const CHUNK: usize = 64 * 1024;
 
 /// A payload of this size or more is not copied into a chunk.
 const LARGE_PAYLOAD: usize = 4 * 1024;

@@ -172,6 +172,11 @@ properties! {
 }
 
 impl Properties {
+    /// The properties on the heap, or nothing when there are none.
+    pub(crate) fn boxed(self) -> Option<Box<Self>> {
+        (!self.is_empty()).then(|| Box::new(self))
+    }
+
     /// Length of the properties with their length field.
     pub(crate) fn encoded_len(&self) -> usize {
         let content = self.content_len();
@@ -222,8 +227,7 @@ pub(crate) fn read_boxed(
     place: Place,
     body: &mut Reader<'_>,
 ) -> Result<Option<Box<Properties>>, DecodeError> {
-    let properties = Properties::decode(place, body)?;
-    Ok((!properties.is_empty()).then(|| Box::new(properties)))
+    Ok(Properties::decode(place, body)?.boxed())
 }
 
 impl Value for bool {

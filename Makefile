@@ -1,0 +1,115 @@
+# One command per check; `make` lists them. Longer logic is in scripts/.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := $(CURDIR)/.venv
+BIN := .venv/bin
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+CARGO_DENY_VERSION := 0.20.2
+# CI builds exactly what Cargo.lock says and fails when that file is out of date.
+LOCKED := $(if $(CI),--locked)
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+
+export PYTHON
+# One interpreter for every build of the binding, so that no check rebuilds another's work.
+export PYO3_PYTHON := $(VENV)/bin/python
+# Debian installs brokers where not every user's PATH looks.
+export PATH := $(PATH):/usr/sbin
+
+NATIVE_SOURCES := $(wildcard Cargo.lock) Cargo.toml pyproject.toml \
+	$(shell find crates -name '*.rs' -o -name Cargo.toml)
+PYTHON_SOURCES := README.md $(wildcard python/aiomqtt-shim/*.*) \
+	$(shell find python/ferromqtt python/aiomqtt-shim/aiomqtt -name '*.py' -o -name '*.pyi' -o -name py.typed)
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: quickstart
+quickstart: .venv/.native ## Build the Python module and run the first example (BROKER=mqtt://host:port for your own broker)
+	$(BIN)/python examples/python/quickstart.py
+
+.PHONY: test
+test: .venv/.dev .venv/.native ## Unit, property and scenario tests; Python tests against mosquitto
+	scripts/need-program.sh mosquitto mosquitto
+	scripts/need-program.sh openssl openssl
+# The binding's tests are the Python ones: a test program of its own would have to link libpython.
+	cargo test $(LOCKED) --workspace --exclude ferromqtt-py --all-features
+	$(BIN)/python -m pytest python/tests --ignore=python/tests/interop
+
+.PHONY: lint
+lint: .venv/.dev .venv/.native ## Formatting, lints, documentation, types and stubs
+	cargo fmt --all --check
+	cargo clippy $(LOCKED) --workspace --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc $(LOCKED) --workspace --all-features --no-deps
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy python/ferromqtt python/aiomqtt-shim/aiomqtt
+	$(BIN)/python -m mypy.stubtest ferromqtt._native
+
+.PHONY: interop
+interop: .venv/.dev .venv/.native ## The Python client against more brokers (NATS)
+	scripts/need-program.sh nats-server nats-server
+	$(BIN)/python -m pytest python/tests/interop
+
+.PHONY: audit
+audit: .tools/bin/cargo-deny ## Licences and sources of dependencies; the core builds where there is no operating system
+# Not `advisories`: that database is fetched from a git host, which CI does not reach.
+	.tools/bin/cargo-deny $(LOCKED) check bans licenses sources
+	rustup target add wasm32-unknown-unknown
+	cargo build $(LOCKED) -p ferromqtt-proto --target wasm32-unknown-unknown
+
+.PHONY: wheel
+wheel: dist/.built ## Build both Python distributions into dist/
+
+.PHONY: bench-quick
+bench-quick: .venv/.dev .venv/.native .venv-aiomqtt/.installed .venv-shim/.installed ## Compare with aiomqtt in a few minutes
+	cargo build $(LOCKED) --release -p ferromqtt-bench-peer
+	$(BIN)/python bench/quick.py --aiomqtt .venv-aiomqtt/bin/python --ferromqtt .venv/bin/python \
+		--shim .venv-shim/bin/python --peer $(TARGET)/release/ferromqtt-bench-peer
+
+.PHONY: clean
+clean: ## Remove everything that was built or installed here
+	cargo clean
+	rm -rf .venv .venv-aiomqtt .venv-shim .tools dist .mypy_cache .pytest_cache .ruff_cache
+	rm -f python/ferromqtt/_native*.so
+	find python bench examples scripts -name __pycache__ -type d -prune -exec rm -r {} +
+
+# Each stamp lives in the folder that it speaks of, and goes with it.
+
+.venv/.created .venv-aiomqtt/.created .venv-shim/.created:
+	scripts/venv.sh $(@D)
+	touch $@
+
+.venv/.build: requirements/build.txt .venv/.created
+	$(BIN)/python $(PIP_INSTALL) -r $<
+	touch $@
+
+.venv/.dev: requirements/dev.txt requirements/build.txt .venv/.created
+	$(BIN)/python $(PIP_INSTALL) -r $<
+	touch $@
+
+# Installed in place: a change of a Python file needs no new build.
+.venv/.native: $(NATIVE_SOURCES) .venv/.build
+	env -u CONDA_PREFIX VIRTUAL_ENV=$(VENV) $(BIN)/maturin develop --release $(LOCKED)
+	touch $@
+
+dist/.built: scripts/wheel.sh $(NATIVE_SOURCES) $(PYTHON_SOURCES) .venv/.dev
+	scripts/wheel.sh $(BIN)/python dist $(LOCKED)
+	touch $@
+
+.venv-aiomqtt/.installed: bench/requirements-aiomqtt.txt .venv-aiomqtt/.created
+	.venv-aiomqtt/bin/python $(PIP_INSTALL) -r $<
+	touch $@
+
+.venv-shim/.installed: dist/.built .venv-shim/.created
+	.venv-shim/bin/python $(PIP_INSTALL) --force-reinstall --no-index dist/*.whl
+	touch $@
+
+.tools/bin/cargo-deny: Makefile
+	cargo install --locked cargo-deny --version $(CARGO_DENY_VERSION) --root .tools
+	touch $@

@@ -1,0 +1,57 @@
+//! What the user types.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use clap::{Args, Parser, Subcommand};
+
+/// MQTT from the command line
+#[derive(Debug, Parser)]
+#[command(name = "ferromqtt", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a broker for tests and first steps, until Ctrl-C
+    ///
+    /// Speaks MQTT 3.1, 3.1.1 and 5.0, and keeps everything in memory. It prints its URL as the first line on standard
+    /// output, and runs until SIGINT or SIGTERM.
+    ///
+    /// Not for production: it asks nobody for a password and forgets everything when it ends.
+    Broker(BrokerOptions),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BrokerOptions {
+    /// Address to listen on
+    ///
+    /// The default is reached from this machine only. With 0.0.0.0 the whole network can use the broker.
+    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub(crate) host: IpAddr,
+
+    /// Port to listen on; 0 takes a free one
+    ///
+    /// MQTT's own port is 1883.
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    pub(crate) port: u16,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_broker_listens_on_loopback_unless_told_otherwise() {
+        let Command::Broker(options) = Cli::parse_from(["ferromqtt", "broker"]).command;
+        assert!(options.host.is_loopback());
+        assert_eq!(options.port, 0);
+    }
+}

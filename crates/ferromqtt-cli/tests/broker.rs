@@ -1,0 +1,165 @@
+//! Runs the real `ferromqtt broker`.
+
+#![cfg(unix)] // it is stopped by signals
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A `ferromqtt` process, killed at the end whatever happens.
+struct TestEnv {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl TestEnv {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = command(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let stdout = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
+        Self { child, stdout }
+    }
+
+    /// The first line; a process that ends instead gives an empty one.
+    fn first_line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        assert!(
+            Command::new("sh")
+                .args(["-c", &kill])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    /// Waits for its end; returns the exit code and what it wrote to standard error.
+    fn wait(&mut self) -> (Option<i32>, String) {
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(start.elapsed() < LIMIT, "the process does not end");
+            thread::sleep(Duration::from_millis(5));
+        };
+        let mut log = String::new();
+        self.child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut log)
+            .unwrap();
+        (status.code(), log)
+    }
+}
+
+impl Drop for TestEnv {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ferromqtt"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    command(arguments).output().unwrap()
+}
+
+fn port_of(url: &str) -> u16 {
+    url.strip_prefix("mqtt://127.0.0.1:")
+        .and_then(|port| port.parse().ok())
+        .unwrap_or_else(|| panic!("a URL expected, got {url:?}"))
+}
+
+/// Connects, and expects CONNACK with Return Code 0.
+fn connect(port: u16) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream
+        .write_all(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01a")
+        .unwrap();
+    let mut connack = [0; 4];
+    stream.read_exact(&mut connack).unwrap();
+    assert_eq!(connack, *b"\x20\x02\x00\x00");
+    stream
+}
+
+#[test]
+fn the_first_line_is_a_url_that_answers_and_signals_end_it_with_code_0() {
+    for signal in ["TERM", "INT"] {
+        let mut broker = TestEnv::start(&["broker"]);
+        let port = port_of(&broker.first_line());
+        let mut client = connect(port);
+        broker.signal(signal);
+        let (code, log) = broker.wait();
+        assert_eq!(code, Some(0), "{log}");
+        assert!(log.contains(signal), "{log}");
+        assert_eq!(
+            client.read(&mut [0]).unwrap(),
+            0,
+            "the connection ends with it"
+        );
+    }
+}
+
+#[test]
+fn a_port_in_use_is_a_clear_error() {
+    let mut broker = TestEnv::start(&["broker"]);
+    let port = port_of(&broker.first_line()).to_string();
+    let output = run(&["broker", "--port", &port]);
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    assert_eq!(output.stdout, b"");
+    assert!(
+        log.contains(&format!("127.0.0.1:{port}")) && log.contains("--port"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_given_port_is_the_port_it_listens_on() {
+    let mut first = TestEnv::start(&["broker"]);
+    let port = port_of(&first.first_line());
+    first.signal("TERM");
+    assert_eq!(first.wait().0, Some(0));
+    let mut second =
+        TestEnv::start(&["broker", "--host", "127.0.0.1", "--port", &port.to_string()]);
+    assert_eq!(port_of(&second.first_line()), port);
+    connect(port);
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2_and_help_says_what_there_is() {
+    for arguments in [
+        &["broker", "--port", "70000"][..],
+        &["broker", "--host", "nowhere"],
+        &["brokr"],
+        &[],
+    ] {
+        assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    let help = run(&["broker", "--help"]);
+    assert!(help.status.success());
+    let help = String::from_utf8(help.stdout).unwrap();
+    for part in ["--host", "--port", "Not for production"] {
+        assert!(help.contains(part), "{part} in {help}");
+    }
+}

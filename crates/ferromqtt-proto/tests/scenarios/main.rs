@@ -1,0 +1,34 @@
+//! Scenarios: a client and a scripted server in virtual time, one module for each behaviour.
+//!
+//! Names and comments of tests carry the statement identifiers of the standards; `3.1.1:` stands before those of
+//! MQTT 3.1.1, which has numbers of its own. "Pitfall" numbers refer to twenty mistakes that clients make in practice:
+//! Packet Identifier used twice (1), DUP (2), resend forgotten (3), PUBLISH instead of PUBREL (4), order (5), Session
+//! Present (6), Receive Maximum of the server (7) and our own (8), PUBREC with an error (9), Server Keep Alive (10), what
+//! resets Keep Alive (11), Assigned Client Identifier (12), Topic Aliases out (13) and in (14), Maximum Packet Size (15),
+//! Maximum QoS and Retain Available (16), malformed input (17), strings (18), unexpected packets (19), a connection's end (20).
+
+mod abandon;
+mod connect;
+mod connect_answer;
+mod disconnect;
+mod incoming;
+mod keep_alive;
+mod malformed_input;
+mod outgoing_queue;
+mod packet_ids;
+mod publish_qos0;
+mod publish_qos1;
+mod publish_qos2;
+mod queues;
+mod random_operations;
+mod receive_maximum;
+mod reconnect;
+mod resend;
+mod restore_subscriptions;
+mod resume_session;
+mod server_limits;
+mod session_lost;
+mod split_input;
+mod subscribe;
+mod support;
+mod topic_alias;

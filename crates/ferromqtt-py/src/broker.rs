@@ -1,0 +1,139 @@
+//! The test broker for `ferromqtt.testing`: the sans-IO broker with Python's `bytes` on both sides.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use ferromqtt_testing::{BrokerOptions, ConnectionId};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+/// An MQTT broker without a socket; its host moves the bytes and watches the time.
+#[pyclass(module = "ferromqtt._native")]
+#[derive(Debug)]
+pub(crate) struct Broker {
+    core: ferromqtt_testing::Broker,
+    /// What each open connection sent that is not a whole packet yet.
+    inputs: HashMap<ConnectionId, BytesMut>,
+    /// Connections whose transport takes no more for now: their output stays in the core.
+    paused: HashSet<ConnectionId>,
+    /// Connections that were paused, and may have output since.
+    resumed: Vec<ConnectionId>,
+}
+
+#[pymethods]
+impl Broker {
+    #[new]
+    fn new() -> Self {
+        Self {
+            core: ferromqtt_testing::Broker::new(BrokerOptions::default()),
+            inputs: HashMap::new(),
+            paused: HashSet::new(),
+            resumed: Vec::new(),
+        }
+    }
+
+    /// A transport was opened; returns the number of its connection.
+    fn open(&mut self) -> u64 {
+        let id = self.core.open(Instant::now());
+        self.inputs.insert(id, BytesMut::new());
+        id.0
+    }
+
+    /// The transport delivered bytes.
+    fn receive(&mut self, id: u64, data: &[u8]) {
+        let id = ConnectionId(id);
+        if let Some(input) = self.inputs.get_mut(&id) {
+            input.extend_from_slice(data);
+            self.core.handle_input(Instant::now(), id, input);
+        }
+    }
+
+    /// What is to be written now, and to which connections.
+    fn take_output<'py>(&mut self, py: Python<'py>) -> PyResult<Vec<(u64, Bound<'py, PyBytes>)>> {
+        let mut output = Vec::new();
+        while let Some(id) = self.resumed.pop().or_else(|| self.core.poll_writable()) {
+            if self.paused.contains(&id) {
+                continue; // `resume_output` names it again
+            }
+            let mut chunks = Vec::new();
+            while let Some(chunk) = self.core.poll_transmit(id) {
+                chunks.push(chunk);
+            }
+            if !chunks.is_empty() {
+                output.push((id.0, join(py, &chunks)?));
+            }
+        }
+        Ok(output)
+    }
+
+    /// The connections whose transports are to be closed behind their output.
+    fn take_closed(&mut self) -> Vec<u64> {
+        let mut closed = Vec::new();
+        while let Some(id) = self.core.poll_close() {
+            self.forget(id);
+            closed.push(id.0);
+        }
+        closed
+    }
+
+    /// The transport's buffer is full: `take_output` leaves the connection out.
+    fn pause_output(&mut self, id: u64) {
+        let id = ConnectionId(id);
+        if self.inputs.contains_key(&id) {
+            self.paused.insert(id);
+        }
+    }
+
+    /// The transport's buffer has room again.
+    fn resume_output(&mut self, id: u64) {
+        let id = ConnectionId(id);
+        if self.paused.remove(&id) {
+            self.resumed.push(id);
+        }
+    }
+
+    /// The transport ended.
+    fn closed(&mut self, id: u64) {
+        let id = ConnectionId(id);
+        self.forget(id);
+        self.core.closed(Instant::now(), id);
+    }
+
+    /// Seconds until `handle_timeout` is due, or `None`.
+    fn timeout(&self) -> Option<f64> {
+        let deadline = self.core.poll_timeout()?;
+        Some(deadline.saturating_duration_since(Instant::now()).as_secs_f64())
+    }
+
+    /// Does what is due by now.
+    fn handle_timeout(&mut self) {
+        self.core.handle_timeout(Instant::now());
+    }
+
+    /// How many messages were dropped, at a limit or because they expired.
+    #[getter]
+    fn dropped(&self) -> u64 {
+        self.core.stats().dropped
+    }
+}
+
+impl Broker {
+    fn forget(&mut self, id: ConnectionId) {
+        self.inputs.remove(&id);
+        self.paused.remove(&id);
+    }
+}
+
+/// One `bytes` object of all chunks.
+fn join<'py>(py: Python<'py>, chunks: &[Bytes]) -> PyResult<Bound<'py, PyBytes>> {
+    let length = chunks.iter().map(Bytes::len).sum();
+    PyBytes::new_with(py, length, |mut rest| {
+        for chunk in chunks {
+            let (here, behind) = rest.split_at_mut(chunk.len());
+            here.copy_from_slice(chunk);
+            rest = behind;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,204 @@
+//! From Python's arguments to the core's types, with the errors that users of aiomqtt know.
+
+use std::num::NonZeroU16;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ferromqtt_proto::{
+    CleanStart, Options, OutgoingLimits, Overflow, ProtocolVersion, QoS, QueueOptions, TopicName,
+    Utf8String, Will,
+};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyString};
+
+use crate::properties;
+
+/// A payload of this size or more is not copied: the message keeps the caller's own `bytes`.
+const LARGE_PAYLOAD: usize = 4 * 1024;
+
+/// The largest payload that paho accepts, and so the largest before the packet itself is checked.
+const MAX_PAYLOAD: usize = 268_435_455;
+
+pub(crate) fn qos(value: &Bound<'_, PyAny>) -> PyResult<QoS> {
+    let number: Option<u8> = value.extract().ok();
+    number
+        .and_then(QoS::from_value)
+        .ok_or_else(|| PyValueError::new_err("Invalid QoS level."))
+}
+
+pub(crate) fn utf8(value: &Bound<'_, PyAny>) -> PyResult<Utf8String> {
+    let text: &str = value.cast::<PyString>()?.to_str()?;
+    Utf8String::try_from(text).map_err(|error| PyValueError::new_err(error.to_string()))
+}
+
+/// Checks a topic to publish to.
+pub(crate) fn topic<'a>(value: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
+    if value.is_none() {
+        return Err(PyValueError::new_err("Invalid topic."));
+    }
+    let Ok(text) = value.cast::<PyString>() else {
+        let class = value.get_type().qualname()?;
+        return Err(PyTypeError::new_err(format!(
+            "topic must be of type str, not {class}"
+        )));
+    };
+    let text = text.to_str()?; // a lone surrogate is a UnicodeEncodeError, which is a ValueError
+    TopicName::check(text).map_err(topic_error)?;
+    Ok(text)
+}
+
+fn topic_error(error: ferromqtt_proto::TopicError) -> PyErr {
+    use ferromqtt_proto::{StringError, TopicError};
+    let text = match error {
+        TopicError::Empty => "Invalid topic.",
+        TopicError::WildcardInName => "Publish topic cannot contain wildcards.",
+        TopicError::String(StringError::TooLong { .. }) => "Publish topic is too long.",
+        _ => return PyValueError::new_err(error.to_string()),
+    };
+    PyValueError::new_err(text)
+}
+
+/// A payload: borrowed from `bytes` and `str`, made for the rest.
+pub(crate) enum Payload<'py> {
+    Bytes(Bound<'py, PyBytes>),
+    Text(Bound<'py, PyString>),
+    Made(Vec<u8>),
+}
+
+impl<'py> Payload<'py> {
+    /// str is sent as UTF-8; int, float and bool as their `str()`; bytes and bytearray as they are; None as nothing.
+    pub(crate) fn new(value: &Bound<'py, PyAny>) -> PyResult<Self> {
+        let payload = if let Ok(bytes) = value.cast::<PyBytes>() {
+            Self::Bytes(bytes.clone())
+        } else if let Ok(text) = value.cast::<PyString>() {
+            text.to_str()?;
+            Self::Text(text.clone())
+        } else if value.is_none() {
+            Self::Made(Vec::new())
+        } else if let Ok(bytes) = value.cast::<PyByteArray>() {
+            Self::Made(bytes.to_vec())
+        } else if value.is_instance_of::<PyInt>()
+            || value.is_instance_of::<PyFloat>()
+            || value.is_instance_of::<PyBool>()
+        {
+            Self::Made(value.str()?.to_str()?.as_bytes().to_vec())
+        } else {
+            return Err(PyTypeError::new_err(
+                "payload must be a string, bytearray, int, float or None.",
+            ));
+        };
+        if payload.as_slice().len() > MAX_PAYLOAD {
+            return Err(PyValueError::new_err("Payload too large."));
+        }
+        Ok(payload)
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Bytes(bytes) => bytes.as_bytes(),
+            Self::Text(text) => text.to_str().unwrap_or_default().as_bytes(), // encoded once in `new`
+            Self::Made(made) => made,
+        }
+    }
+
+    /// The payload for a message that outlives the call.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Bytes(bytes) if bytes.as_bytes().len() >= LARGE_PAYLOAD => {
+                Bytes::from_owner(PyBackedBytes::from(bytes))
+            }
+            Self::Made(made) => Bytes::from(made),
+            borrowed => Bytes::copy_from_slice(borrowed.as_slice()),
+        }
+    }
+}
+
+/// When a call that starts now gives up; infinity is never.
+pub(crate) fn deadline(now: Instant, timeout: f64) -> Option<Instant> {
+    let timeout = Duration::try_from_secs_f64(timeout.max(0.0)).ok()?;
+    now.checked_add(timeout)
+}
+
+/// The core's options of the keyword arguments that `ferromqtt._driver` gives.
+pub(crate) fn options(arguments: &Bound<'_, PyDict>) -> PyResult<Options> {
+    let mut options = Options::default();
+    options.connect_timeout = None; // the driver's `timeout` covers connecting as a whole
+    options.outgoing = OutgoingLimits::NONE;
+    for (name, value) in arguments {
+        let name: String = name.extract()?;
+        match name.as_str() {
+            "protocol" => {
+                options.protocol = match value.extract()? {
+                    3_u8 => ProtocolVersion::V31,
+                    4 => ProtocolVersion::V311,
+                    5 => ProtocolVersion::V5,
+                    _ => return Err(PyValueError::new_err("unknown protocol version")),
+                }
+            }
+            "client_identifier" => options.client_identifier = utf8(&value)?,
+            "clean_start" => {
+                options.clean_start = match value.extract()? {
+                    0_u8 => CleanStart::Never,
+                    1 => CleanStart::Always,
+                    _ => CleanStart::FirstOnly,
+                }
+            }
+            "keep_alive" => options.keep_alive = value.extract()?,
+            "user_name" => options.user_name = optional(&value, utf8)?,
+            "password" => {
+                options.password = optional(&value, |value| Ok(Payload::new(value)?.into_bytes()))?;
+            }
+            "properties" => {
+                options.properties = optional_properties(&value)?;
+            }
+            "will" => options.will = optional(&value, will)?,
+            "max_in_flight" => options.max_in_flight = value.extract::<Option<NonZeroU16>>()?,
+            "max_outgoing" => options.outgoing.messages = value.extract()?,
+            "max_incoming" => {
+                options.incoming = QueueOptions {
+                    limit: value.extract()?,
+                    overflow: Overflow::DropNewest,
+                }
+            }
+            _ => return Err(PyTypeError::new_err(format!("unknown option {name:?}"))),
+        }
+    }
+    Ok(options)
+}
+
+fn optional<'py, T>(
+    value: &Bound<'py, PyAny>,
+    convert: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<T>,
+) -> PyResult<Option<T>> {
+    if value.is_none() {
+        Ok(None)
+    } else {
+        convert(value).map(Some)
+    }
+}
+
+fn optional_properties(value: &Bound<'_, PyAny>) -> PyResult<ferromqtt_proto::Properties> {
+    let properties = optional(value, |value| properties::from_dict(value.cast()?))?;
+    Ok(properties.unwrap_or_default())
+}
+
+/// (topic, payload, qos, retain, properties)
+fn will(value: &Bound<'_, PyAny>) -> PyResult<Will> {
+    type Parts<'py> = (
+        Bound<'py, PyAny>,
+        Bound<'py, PyAny>,
+        Bound<'py, PyAny>,
+        bool,
+        Bound<'py, PyAny>,
+    );
+    let (topic, payload, qos_value, retain, properties): Parts<'_> = value.extract()?;
+    Ok(Will {
+        topic: utf8(&topic)?,
+        payload: Payload::new(&payload)?.into_bytes(),
+        qos: qos(&qos_value)?,
+        retain,
+        properties: optional_properties(&properties)?,
+    })
+}

@@ -1,0 +1,591 @@
+//! The protocol object: the sans-IO core, held by an asyncio transport on one side and by `ferromqtt.Client` on the other.
+//!
+//! A borrow of [`Core`] is never held while Python code may run: a transport's `write` calls `pause_writing` at once,
+//! and any allocation may run a finalizer. So every method takes what it needs in a short borrow, and then acts.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use ferromqtt_proto::packet::{Disconnect, PublishRef};
+use ferromqtt_proto::{
+    Client, OpId, Publish, QoS, QueueId, ReasonCode, RetainHandling, Session, Subscribe,
+    SubscribeError, SubscriptionOptions, TopicFilter, TopicName, TransportError, TransportRequest,
+    Unsubscribe,
+};
+use pyo3::exceptions::PyValueError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyMemoryView};
+
+use crate::buffer::{self, ReadBuffer};
+use crate::calls::Calls;
+use crate::convert::{self, Payload};
+use crate::events;
+use crate::hooks;
+use crate::message::TopicCache;
+use crate::next_message::MessagesIterator;
+use crate::properties;
+use crate::turn::Turn;
+
+/// One MQTT client as an asyncio `BufferedProtocol`. `ferromqtt._driver.Protocol` adds the base class and the hooks.
+#[pyclass(subclass, weakref, module = "ferromqtt._native")]
+pub(crate) struct Core {
+    pub(crate) client: Client,
+    input: BytesMut,
+    read_buffer: Option<Py<ReadBuffer>>,
+    pub(crate) event_loop: Option<Py<PyAny>>,
+    transport: Option<Py<PyAny>>,
+    write: Option<Py<PyAny>>,
+    writable: bool,
+    flush_scheduled: bool,
+    timer: Option<(Instant, Py<PyAny>)>,
+    pub(crate) calls: Calls,
+    turn: Turn,
+    /// Futures of iterators that wait for a message, first come first served.
+    pub(crate) waiters: VecDeque<Py<PyAny>>,
+    /// Iterators that were woken for a message and have not taken it yet.
+    pub(crate) woken: usize,
+    /// Messages taken since an iterator last suspended.
+    pub(crate) taken: u32,
+    /// The connection has ended: an iterator that finds no message raises.
+    pub(crate) ended: bool,
+    pub(crate) topics: TopicCache,
+    /// Takes every message instead of the queue, if set.
+    #[pyo3(get, set)]
+    message_sink: Option<Py<PyAny>>,
+    /// How many calls may wait before each further one is logged.
+    #[pyo3(get, set)]
+    pending_calls_threshold: usize,
+    /// The number of the call that was accepted last, for `abandon`.
+    #[pyo3(get)]
+    last_op: u64,
+}
+
+#[pymethods]
+impl Core {
+    #[new]
+    #[pyo3(signature = (seed, **options))]
+    fn new(seed: u64, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let options = match options {
+            Some(options) => convert::options(options)?,
+            None => ferromqtt_proto::Options::default(),
+        };
+        let client = Client::new(options, Session::default(), seed)
+            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        Ok(Self {
+            client,
+            input: BytesMut::new(),
+            read_buffer: None,
+            event_loop: None,
+            transport: None,
+            write: None,
+            writable: false,
+            flush_scheduled: false,
+            timer: None,
+            calls: Calls::default(),
+            turn: Turn::default(),
+            waiters: VecDeque::new(),
+            woken: 0,
+            taken: 0,
+            ended: false,
+            topics: TopicCache::default(),
+            message_sink: None,
+            pending_calls_threshold: 10,
+            last_op: 0,
+        })
+    }
+
+    // The connection, for `ferromqtt._driver`.
+
+    /// A connection is about to be opened on `event_loop`; the caller opens it.
+    fn begin(&mut self, event_loop: Py<PyAny>) {
+        self.event_loop = Some(event_loop);
+        self.ended = false;
+        self.client.connect(Instant::now());
+        while self.client.poll_transport().is_some() {}
+    }
+
+    /// The transport could not be opened.
+    fn give_up(slf: &Bound<'_, Self>, reason: String) -> PyResult<()> {
+        let mut core = slf.borrow_mut();
+        core.client
+            .transport_closed(Instant::now(), TransportError::Failed(reason.into()));
+        drop(core);
+        events::pump(slf)
+    }
+
+    /// Sends DISCONNECT behind all that waits, and closes the transport. `with_will`: the server is to publish the will.
+    #[pyo3(signature = (with_will = false))]
+    fn disconnect(slf: &Bound<'_, Self>, with_will: bool) -> PyResult<()> {
+        let disconnect = if with_will {
+            Disconnect::because(ReasonCode::DisconnectWithWill)
+        } else {
+            Disconnect::normal()
+        };
+        slf.borrow_mut()
+            .client
+            .disconnect(Instant::now(), disconnect);
+        Self::flush(slf)
+    }
+
+    /// No message will come any more: iterators raise once the queue is empty.
+    fn end_messages(slf: &Bound<'_, Self>) -> PyResult<()> {
+        slf.borrow_mut().ended = true;
+        crate::next_message::wake(slf)
+    }
+
+    /// Whether the server has accepted the connection and it has not ended.
+    #[getter]
+    fn connected(&self) -> bool {
+        self.client.is_connected()
+    }
+
+    /// Whether a transport is attached that has not reported its end.
+    #[getter]
+    fn attached(&self) -> bool {
+        self.transport.is_some()
+    }
+
+    /// The transport, while there is one.
+    #[getter]
+    fn transport(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.transport.as_ref().map(|transport| transport.clone_ref(py))
+    }
+
+    // asyncio.BufferedProtocol
+
+    fn connection_made(slf: &Bound<'_, Self>, transport: Bound<'_, PyAny>) -> PyResult<()> {
+        let write = transport.getattr(intern!(slf.py(), "write"))?.unbind();
+        let mut core = slf.borrow_mut();
+        core.transport = Some(transport.unbind());
+        core.write = Some(write);
+        core.writable = true;
+        core.input.clear();
+        core.client.transport_opened(Instant::now());
+        drop(core);
+        Self::flush(slf)
+    }
+
+    fn connection_lost(slf: &Bound<'_, Self>, exc: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+        let cause = match exc {
+            None => TransportError::EndOfStream,
+            Some(exc) => TransportError::Failed(exc.str()?.to_string().into()),
+        };
+        let mut core = slf.borrow_mut();
+        let transport = (core.transport.take(), core.write.take());
+        core.writable = false;
+        core.input = BytesMut::new();
+        core.client.transport_closed(Instant::now(), cause);
+        drop(core);
+        drop(transport);
+        events::pump(slf)?;
+        Self::stop_timer(slf)?;
+        slf.call_method0(intern!(slf.py(), "_on_closed"))?;
+        Ok(())
+    }
+
+    fn eof_received(&self) -> Option<bool> {
+        None // the transport closes itself and reports `connection_lost`
+    }
+
+    fn pause_writing(&mut self) {
+        self.writable = false;
+    }
+
+    fn resume_writing(slf: &Bound<'_, Self>) -> PyResult<()> {
+        slf.borrow_mut().writable = true;
+        Self::flush(slf)
+    }
+
+    fn get_buffer<'py>(
+        slf: &Bound<'py, Self>,
+        sizehint: isize,
+    ) -> PyResult<Bound<'py, PyMemoryView>> {
+        let _ = sizehint;
+        let py = slf.py();
+        let buffer = ReadBuffer::free(py, ReadBuffer::shared(py)?)?;
+        let view = PyMemoryView::from(buffer.as_any())?;
+        let previous = slf.borrow_mut().read_buffer.replace(buffer.unbind());
+        drop(previous);
+        Ok(view)
+    }
+
+    fn buffer_updated(slf: &Bound<'_, Self>, nbytes: usize) -> PyResult<()> {
+        let Some(buffer) = slf.borrow_mut().read_buffer.take() else {
+            return Ok(());
+        };
+        let mut guard = slf.borrow_mut();
+        let core = &mut *guard;
+        buffer
+            .bind(slf.py())
+            .get()
+            .with_read(nbytes, |read| core.take_input(read));
+        drop(guard);
+        events::pump(slf)?;
+        Self::flush(slf)
+    }
+
+    // Calls
+
+    /// Publishes. Returns None when the message is on its way, or something to await: a future, or one turn of the loop.
+    #[pyo3(signature = (topic, payload, qos, retain, properties, timeout))]
+    fn publish<'py>(
+        slf: &Bound<'py, Self>,
+        topic: &Bound<'py, PyAny>,
+        payload: &Bound<'py, PyAny>,
+        qos: &Bound<'py, PyAny>,
+        retain: bool,
+        properties: Option<&Bound<'py, PyDict>>,
+        timeout: f64,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let topic = convert::topic(topic)?;
+        let qos = convert::qos(qos)?;
+        let payload = Payload::new(payload)?;
+        let properties = properties.map(properties::from_dict).transpose()?;
+        let packet = PublishRef {
+            dup: false,
+            qos,
+            retain,
+            topic: topic.as_bytes(),
+            packet_id: None,
+            properties: properties.as_ref(),
+            payload_len: payload.as_slice().len(),
+        };
+        let at_once = slf
+            .borrow_mut()
+            .client
+            .publish_at_once(packet, payload.as_slice());
+        match at_once {
+            Ok(true) => return Self::sent_at_once(slf),
+            Ok(false) => {}
+            Err(error) => return Err(events::publish_refused(slf, &error)?),
+        }
+        let publish = Publish {
+            topic: TopicName::new(topic).map_err(|error| PyValueError::new_err(error.to_string()))?,
+            payload: payload.into_bytes(),
+            qos,
+            retain,
+            properties: properties.map(Box::new),
+        };
+        let accepted = slf.borrow_mut().client.publish(Instant::now(), publish);
+        match accepted {
+            Ok(op) => Self::wait_for(slf, op, timeout, "publish").map(Some),
+            Err(error) => Err(events::publish_refused(slf, &error)?),
+        }
+    }
+
+    /// Subscribes to (filter, qos, no local, retain as published, retain handling) tuples. Returns a future of the list of
+    /// Reason Codes.
+    #[pyo3(signature = (filters, properties, timeout))]
+    fn subscribe<'py>(
+        slf: &Bound<'py, Self>,
+        filters: Vec<(String, u8, bool, bool, u8)>,
+        properties: Option<&Bound<'py, PyDict>>,
+        timeout: f64,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let filters = filters.into_iter().map(subscription);
+        let subscribe = Subscribe {
+            filters: filters.collect::<PyResult<_>>()?,
+            properties: properties.map(properties::from_dict).transpose()?.unwrap_or_default(),
+            queue: QueueId::DEFAULT,
+        };
+        let accepted = slf.borrow_mut().client.subscribe(Instant::now(), subscribe);
+        Self::requested(slf, accepted, timeout, "subscribe")
+    }
+
+    /// Unsubscribes from filters. Returns a future of the list of Reason Codes, which is empty before 5.0.
+    #[pyo3(signature = (filters, properties, timeout))]
+    fn unsubscribe<'py>(
+        slf: &Bound<'py, Self>,
+        filters: Vec<String>,
+        properties: Option<&Bound<'py, PyDict>>,
+        timeout: f64,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let filters = filters.into_iter().map(filter);
+        let unsubscribe = Unsubscribe {
+            filters: filters.collect::<PyResult<_>>()?,
+            properties: properties.map(properties::from_dict).transpose()?.unwrap_or_default(),
+        };
+        let accepted = slf
+            .borrow_mut()
+            .client
+            .unsubscribe(Instant::now(), unsubscribe);
+        Self::requested(slf, accepted, timeout, "unsubscribe")
+    }
+
+    /// The caller of the call that was accepted as `op` does not wait for it any more.
+    fn abandon(slf: &Bound<'_, Self>, op: u64) {
+        let mut core = slf.borrow_mut();
+        let future = core.calls.remove(op);
+        core.client.abandon(OpId::from_value(op));
+        drop(core);
+        drop(future);
+    }
+
+    // Messages
+
+    /// A new iterator over the messages.
+    fn messages(slf: &Bound<'_, Self>) -> MessagesIterator {
+        MessagesIterator::new(slf.clone().unbind())
+    }
+
+    // Callbacks on the loop
+
+    /// Writes all that can be written; once a turn, and whenever there is something to hurry.
+    fn flush(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let now = Instant::now();
+        let mut core = slf.borrow_mut();
+        core.flush_scheduled = false;
+        core.turn = Turn::default();
+        drop(core);
+        loop {
+            let mut core = slf.borrow_mut();
+            let (true, Some(write)) = (core.writable, core.write.as_ref()) else {
+                break;
+            };
+            let write = write.clone_ref(py);
+            let Some(chunk) = core.client.poll_transmit(now) else {
+                break;
+            };
+            drop(core);
+            write.bind(py).call1((buffer::for_transport(py, chunk)?,))?;
+        }
+        Self::follow_transport_requests(slf)?;
+        events::pump(slf)?;
+        Self::arm_timer(slf)
+    }
+
+    /// The loop's timer has fired.
+    fn timer_fired(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let now = Instant::now();
+        let mut core = slf.borrow_mut();
+        let fired = core.timer.take();
+        core.client.handle_timeout(now);
+        drop(core);
+        drop(fired);
+        events::expire_calls(slf, now)?;
+        events::pump(slf)?;
+        Self::flush(slf)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.event_loop)?;
+        visit.call(&self.transport)?;
+        visit.call(&self.write)?;
+        visit.call(&self.read_buffer)?;
+        visit.call(&self.message_sink)?;
+        visit.call(self.timer.as_ref().map(|(_, handle)| handle))?;
+        for future in self.calls.futures().chain(&self.waiters) {
+            visit.call(future)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&mut self) {
+        self.event_loop = None;
+        self.transport = None;
+        self.write = None;
+        self.read_buffer = None;
+        self.message_sink = None;
+        self.timer = None;
+        self.calls.clear();
+        self.waiters.clear();
+    }
+}
+
+impl Core {
+    pub(crate) fn sink<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.message_sink.as_ref().map(|sink| sink.bind(py).clone())
+    }
+
+    fn take_input(&mut self, read: &[u8]) {
+        let now = Instant::now();
+        if self.input.is_empty() {
+            self.input = BytesMut::with_capacity(read.len());
+        } else {
+            // A large packet is under way: make room for the rest of it once.
+            let missing = self.client.input_hint(&self.input);
+            self.input.reserve(missing.max(read.len()));
+        }
+        self.input.extend_from_slice(read);
+        self.client.handle_input(now, &mut self.input);
+        if self.input.is_empty() {
+            self.input = BytesMut::new(); // an idle client keeps no memory, and messages theirs alone
+        }
+    }
+
+    /// A QoS 0 publish has been encoded: sees to it that it is written, and that others get to run.
+    fn sent_at_once<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = slf.py();
+        let mut core = slf.borrow_mut();
+        let full = core.client.pending_transmit() >= ferromqtt_proto::CHUNK;
+        let rest = core.turn.count() || full;
+        let schedule = !std::mem::replace(&mut core.flush_scheduled, true);
+        let event_loop = core.event_loop.as_ref().map(|it| it.clone_ref(py));
+        drop(core);
+        Self::count_pending(slf, event_loop.as_ref())?;
+        if full {
+            Self::flush(slf)?;
+        } else if schedule {
+            Self::schedule_flush(slf, event_loop)?;
+        }
+        if rest {
+            return hooks::turn(py).map(|turn| Some(turn.clone()));
+        }
+        Ok(None)
+    }
+
+    fn schedule_flush(slf: &Bound<'_, Self>, event_loop: Option<Py<PyAny>>) -> PyResult<()> {
+        let py = slf.py();
+        if let Some(event_loop) = event_loop {
+            let flush = slf.getattr(intern!(py, "flush"))?;
+            event_loop.call_method1(py, intern!(py, "call_soon"), (flush,))?;
+        }
+        Ok(())
+    }
+
+    /// Warns when more calls wait than the threshold allows. QoS 0 calls, which do not wait here, count by their tasks.
+    fn count_pending(slf: &Bound<'_, Self>, event_loop: Option<&Py<PyAny>>) -> PyResult<()> {
+        let py = slf.py();
+        if let Some(event_loop) = event_loop {
+            let task = hooks::current_task(py)?.call1((event_loop,))?;
+            slf.borrow_mut().turn.note_task(&task);
+        }
+        let core = slf.borrow();
+        let pending = core.calls.len() + core.turn.tasks;
+        let warn = pending > core.pending_calls_threshold;
+        drop(core);
+        if warn {
+            slf.call_method1(intern!(py, "_on_pending_calls"), ("publish", pending))?;
+        }
+        Ok(())
+    }
+
+    fn requested<'py>(
+        slf: &Bound<'py, Self>,
+        accepted: Result<OpId, SubscribeError>,
+        timeout: f64,
+        what: &'static str,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        match accepted {
+            Ok(op) => Self::wait_for(slf, op, timeout, what),
+            Err(error) => Err(events::request_refused(slf, &error, what)?),
+        }
+    }
+
+    /// A future for an accepted operation. What goes first in a turn is written at once; what follows joins one write.
+    fn wait_for<'py>(
+        slf: &Bound<'py, Self>,
+        op: OpId,
+        timeout: f64,
+        what: &'static str,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let event_loop = slf.borrow().event_loop.as_ref().map(|it| it.clone_ref(py));
+        let Some(event_loop) = event_loop else {
+            return Err(PyValueError::new_err("the client was never entered"));
+        };
+        let future = event_loop.call_method0(py, intern!(py, "create_future"))?;
+        let mut core = slf.borrow_mut();
+        core.last_op = op.value();
+        let deadline = convert::deadline(Instant::now(), timeout);
+        core.calls.insert(op.value(), future.clone_ref(py), deadline);
+        let pending = core.calls.len() + core.turn.tasks;
+        let warn = pending > core.pending_calls_threshold;
+        let schedule = !std::mem::replace(&mut core.flush_scheduled, true);
+        drop(core);
+        if warn {
+            slf.call_method1(intern!(py, "_on_pending_calls"), (what, pending))?;
+        }
+        if schedule {
+            Self::write_first(slf)?;
+            Self::schedule_flush(slf, Some(event_loop))?;
+            slf.borrow_mut().flush_scheduled = true;
+        }
+        Ok(future.into_bound(py))
+    }
+
+    /// Writes without waiting for the end of the turn, which saves the first caller the wait.
+    fn write_first(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let tasks = std::mem::take(&mut slf.borrow_mut().turn);
+        Self::flush(slf)?;
+        slf.borrow_mut().turn = tasks;
+        Ok(())
+    }
+
+    fn follow_transport_requests(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        loop {
+            let mut core = slf.borrow_mut();
+            let Some(request) = core.client.poll_transport() else {
+                return Ok(());
+            };
+            let transport = core.transport.as_ref().map(|it| it.clone_ref(py));
+            drop(core);
+            match (request, transport) {
+                (TransportRequest::Close { flush: true }, Some(transport)) => {
+                    transport.call_method0(py, intern!(py, "close"))?;
+                }
+                (TransportRequest::Close { flush: false }, Some(transport)) => {
+                    transport.call_method0(py, intern!(py, "abort"))?;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Sees to it that the loop calls back no later than the next deadline. A timer that fires early finds nothing to do
+    /// and is set anew, so that the usual case, a deadline that moves further away, costs nothing.
+    pub(crate) fn arm_timer(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let core = slf.borrow();
+        let deadlines = [core.client.poll_timeout(), core.calls.first_deadline()];
+        let Some(next) = deadlines.into_iter().flatten().min() else {
+            return Ok(());
+        };
+        if core.timer.as_ref().is_some_and(|(armed, _)| *armed <= next) {
+            return Ok(());
+        }
+        let Some(event_loop) = core.event_loop.as_ref().map(|it| it.clone_ref(py)) else {
+            return Ok(());
+        };
+        drop(core);
+        Self::stop_timer(slf)?;
+        let delay = next.saturating_duration_since(Instant::now()).as_secs_f64();
+        let fired = slf.getattr(intern!(py, "timer_fired"))?;
+        let handle = event_loop.call_method1(py, intern!(py, "call_later"), (delay, fired))?;
+        slf.borrow_mut().timer = Some((next, handle));
+        Ok(())
+    }
+
+    fn stop_timer(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let timer = slf.borrow_mut().timer.take();
+        if let Some((_, handle)) = timer {
+            handle.call_method0(slf.py(), intern!(slf.py(), "cancel"))?;
+        }
+        Ok(())
+    }
+}
+
+fn filter(text: String) -> PyResult<TopicFilter> {
+    TopicFilter::new(text).map_err(|_| PyValueError::new_err("Invalid subscription filter."))
+}
+
+fn subscription(
+    (text, qos, no_local, retain_as_published, retain_handling): (String, u8, bool, bool, u8),
+) -> PyResult<(TopicFilter, SubscriptionOptions)> {
+    let options = SubscriptionOptions {
+        qos: QoS::from_value(qos).ok_or_else(|| PyValueError::new_err("Invalid QoS level."))?,
+        no_local,
+        retain_as_published,
+        retain_handling: match retain_handling {
+            1 => RetainHandling::IfNew,
+            2 => RetainHandling::Never,
+            _ => RetainHandling::OnSubscribe,
+        },
+    };
+    Ok((filter(text)?, options))
+}

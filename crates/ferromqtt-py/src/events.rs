@@ -1,0 +1,235 @@
+//! From the core's events and errors to futures, hooks and exceptions.
+
+use std::time::Instant;
+
+use ferromqtt_proto::{
+    ConnectionError, Delivery, Event, OpId, Outcome, Properties, PublishError, QueueId, ReasonCode,
+    SubscribeError,
+};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use crate::core::Core;
+use crate::hooks;
+use crate::next_message;
+use crate::properties;
+
+/// Hands out all events that have come up.
+pub(crate) fn pump(slf: &Bound<'_, Core>) -> PyResult<()> {
+    loop {
+        let event = slf.borrow_mut().client.poll_event();
+        match event {
+            None => break,
+            Some(Event::Completed { op, outcome }) => complete(slf, op, outcome)?,
+            Some(Event::MessageReady(_)) => {} // looked at below, with the steps that wait
+            Some(Event::Connected(connected)) => {
+                let dict = properties::to_dict(slf.py(), Some(&connected.properties))?;
+                slf.call_method1(
+                    intern!(slf.py(), "_on_connected"),
+                    (connected.session_present, dict),
+                )?;
+                Core::arm_timer(slf)?;
+            }
+            Some(Event::Disconnected {
+                cause, unflushed, ..
+            }) => disconnected(slf, &cause, unflushed)?,
+            Some(_) => {}
+        }
+    }
+    let lost = slf.borrow_mut().client.take_lost(QueueId::DEFAULT);
+    if lost > 0 {
+        slf.call_method1(intern!(slf.py(), "_on_lost"), (lost,))?;
+    }
+    let sink = slf.borrow().sink(slf.py());
+    match sink {
+        Some(sink) => feed(slf, &sink),
+        None => next_message::wake(slf),
+    }
+}
+
+/// Hands every message to Python code that keeps them itself.
+fn feed(slf: &Bound<'_, Core>, sink: &Bound<'_, PyAny>) -> PyResult<()> {
+    while let Some(message) = next_message::pop(slf)? {
+        sink.call1((message,))?;
+    }
+    Ok(())
+}
+
+fn disconnected(slf: &Bound<'_, Core>, cause: &ConnectionError, unflushed: u64) -> PyResult<()> {
+    let (kind, code, text) = describe(cause);
+    let dict = properties::to_dict(slf.py(), cause_properties(cause))?;
+    slf.call_method1(
+        intern!(slf.py(), "_on_disconnected"),
+        (kind, code, text, dict, unflushed),
+    )?;
+    Ok(())
+}
+
+fn complete(slf: &Bound<'_, Core>, op: OpId, outcome: Outcome) -> PyResult<()> {
+    let py = slf.py();
+    let Some(future) = slf.borrow_mut().calls.remove(op.value()) else {
+        return Ok(());
+    };
+    let future = future.into_bound(py);
+    match outcome {
+        Outcome::Sent | Outcome::Acknowledged { .. } => {
+            hooks::set_result(&future, py.None().into_bound(py))
+        }
+        Outcome::Subscribed { reasons, .. } | Outcome::Unsubscribed { reasons, .. } => {
+            let codes = PyList::new(py, reasons.iter().map(|reason| reason.value()))?;
+            hooks::set_result(&future, codes.into_any())
+        }
+        Outcome::Refused { reason, properties } => {
+            let text = reason_string(properties.as_deref());
+            fail(&future, "refused", reason.value(), text, None)
+        }
+        Outcome::NotPossible(error) => {
+            let (kind, code) = publish_kind(&error);
+            fail(&future, kind, code, error.to_string(), Some(Delivery::NotSent))
+        }
+        Outcome::Disconnected { cause, delivery } => {
+            let (kind, code, text) = describe(&cause);
+            fail(&future, kind, code, text, Some(delivery))
+        }
+        Outcome::SessionLost => {
+            let text = "The server lost the session: delivery is unknown".to_owned();
+            fail(&future, "session_lost", 0, text, Some(Delivery::Unknown))
+        }
+        _ => fail(&future, "unknown", 0, String::new(), None),
+    }
+}
+
+/// Fails the calls whose time is over.
+pub(crate) fn expire_calls(slf: &Bound<'_, Core>, now: Instant) -> PyResult<()> {
+    loop {
+        let mut core = slf.borrow_mut();
+        let Some(op) = core.calls.expired(now) else {
+            return Ok(());
+        };
+        let future = core.calls.remove(op);
+        let delivery = core.client.abandon(OpId::from_value(op));
+        drop(core);
+        if let Some(future) = future {
+            let future = future.into_bound(slf.py());
+            fail(&future, "timeout", 0, String::new(), delivery)?;
+        }
+    }
+}
+
+fn fail(
+    future: &Bound<'_, PyAny>,
+    kind: &str,
+    code: u8,
+    text: String,
+    delivery: Option<Delivery>,
+) -> PyResult<()> {
+    let error = call_error(future.py(), kind, code, text, delivery, "")?;
+    hooks::set_exception(future, error)
+}
+
+fn call_error<'py>(
+    py: Python<'py>,
+    kind: &str,
+    code: u8,
+    text: String,
+    delivery: Option<Delivery>,
+    what: &str,
+) -> PyResult<Bound<'py, PyAny>> {
+    let delivery = match delivery {
+        Some(Delivery::NotSent) => Some("not_sent"),
+        Some(Delivery::Unknown) => Some("unknown"),
+        None => None,
+    };
+    hooks::call_error(py)?.call1((kind, code, text, delivery, what))
+}
+
+/// The exception for a publish that was refused before anything was sent.
+pub(crate) fn publish_refused(slf: &Bound<'_, Core>, error: &PublishError) -> PyResult<PyErr> {
+    let (kind, code) = publish_kind(error);
+    refused(slf, kind, code, error.to_string(), "publish")
+}
+
+/// The exception for a SUBSCRIBE or UNSUBSCRIBE that was refused before anything was sent.
+pub(crate) fn request_refused(
+    slf: &Bound<'_, Core>,
+    error: &SubscribeError,
+    what: &str,
+) -> PyResult<PyErr> {
+    let (kind, code) = match error {
+        SubscribeError::NotConnected => ("not_connected", 0),
+        SubscribeError::TooLarge { .. } => ("limit", ReasonCode::PacketTooLarge.value()),
+        SubscribeError::NoPacketIdentifier => ("limit", ReasonCode::QuotaExceeded.value()),
+        SubscribeError::NotSupported(_) => {
+            ("limit", ReasonCode::ImplementationSpecificError.value())
+        }
+        _ => ("value", 0),
+    };
+    refused(slf, kind, code, error.to_string(), what)
+}
+
+fn refused(
+    slf: &Bound<'_, Core>,
+    kind: &str,
+    code: u8,
+    text: String,
+    what: &str,
+) -> PyResult<PyErr> {
+    let py = slf.py();
+    let error = call_error(py, kind, code, text, Some(Delivery::NotSent), what)?;
+    if kind == "not_connected" && what == "publish" {
+        let cause = slf.call_method0(intern!(py, "_disconnect_cause"))?;
+        error.setattr(intern!(py, "__cause__"), cause)?;
+    }
+    Ok(PyErr::from_value(error))
+}
+
+const fn publish_kind(error: &PublishError) -> (&'static str, u8) {
+    match error {
+        PublishError::NotConnected => ("not_connected", 0),
+        PublishError::QueueFull { .. } => ("queue_full", 0),
+        PublishError::TooLarge { .. } => ("limit", ReasonCode::PacketTooLarge.value()),
+        PublishError::QosNotSupported { .. } => ("limit", ReasonCode::QosNotSupported.value()),
+        PublishError::RetainNotSupported => ("limit", ReasonCode::RetainNotSupported.value()),
+        _ => ("value", 0),
+    }
+}
+
+/// A cause as (kind, Reason Code, text).
+fn describe(cause: &ConnectionError) -> (&'static str, u8, String) {
+    match cause {
+        ConnectionError::Refused { reason, properties } => {
+            ("connack", reason.value(), reason_string(Some(properties)))
+        }
+        ConnectionError::Disconnected { reason, properties } => {
+            ("server", reason.value(), reason_string(Some(properties)))
+        }
+        ConnectionError::ProtocolViolation(error) => {
+            ("protocol", error.reason.value(), error.what.to_owned())
+        }
+        ConnectionError::KeepAliveTimeout => {
+            ("keep_alive", ReasonCode::KeepAliveTimeout.value(), String::new())
+        }
+        ConnectionError::ConnectTimeout => ("timeout", 0, String::new()),
+        ConnectionError::Transport(error) => {
+            ("transport", ReasonCode::UnspecifiedError.value(), error.to_string())
+        }
+        ConnectionError::Closed => ("closed", 0, String::new()),
+        _ => ("transport", ReasonCode::UnspecifiedError.value(), cause.to_string()),
+    }
+}
+
+const fn cause_properties(cause: &ConnectionError) -> Option<&Properties> {
+    match cause {
+        ConnectionError::Refused { properties, .. }
+        | ConnectionError::Disconnected { properties, .. } => Some(properties),
+        _ => None,
+    }
+}
+
+fn reason_string(properties: Option<&Properties>) -> String {
+    properties
+        .and_then(|properties| properties.reason_string.as_ref())
+        .map(ToString::to_string)
+        .unwrap_or_default()
+}

@@ -1,0 +1,63 @@
+//! What the native module needs of Python: a few functions, looked up once.
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+/// `module.name`, imported at first use.
+fn lookup<'py>(
+    py: Python<'py>,
+    cell: &'static PyOnceLock<Py<PyAny>>,
+    module: &str,
+    name: &str,
+) -> PyResult<&'py Bound<'py, PyAny>> {
+    cell.get_or_try_init(py, || Ok(py.import(module)?.getattr(name)?.unbind()))
+        .map(|object| object.bind(py))
+}
+
+macro_rules! hooks {
+    ($($(#[doc = $doc:literal])+ $function:ident = $module:literal . $name:literal;)+) => {
+        $($(#[doc = $doc])+
+        pub(crate) fn $function(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+            static CELL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+            lookup(py, &CELL, $module, $name)
+        })+
+    };
+}
+
+hooks! {
+    /// The loop that runs in this thread.
+    running_loop = "asyncio"."get_running_loop";
+    /// The task that runs on a loop.
+    current_task = "asyncio"."current_task";
+    /// A `Topic` of a name that is known to be valid.
+    trusted_topic = "ferromqtt.topic"."_trusted_topic";
+    /// A `Topic`, or a copy of one, from what a user gives.
+    topic_class = "ferromqtt.topic"."Topic";
+    /// A `Properties` object of a dictionary.
+    from_native = "ferromqtt.properties"."from_native";
+    /// The exception that fits a failed call.
+    call_error = "ferromqtt._errors"."call_error";
+    /// Lets a coroutine wait for one turn of the loop.
+    turn = "ferromqtt._driver"."TURN";
+}
+
+/// Completes a future, unless its caller has gone already.
+pub(crate) fn set_result(future: &Bound<'_, PyAny>, result: Bound<'_, PyAny>) -> PyResult<()> {
+    let py = future.py();
+    if future.call_method1(intern!(py, "set_result"), (result,)).is_err() {
+        // Cancelled, or its loop is closed: nobody is there to tell.
+        debug_assert!(!PyErr::occurred(py));
+    }
+    Ok(())
+}
+
+/// Fails a future, unless its caller has gone already.
+pub(crate) fn set_exception(future: &Bound<'_, PyAny>, error: Bound<'_, PyAny>) -> PyResult<()> {
+    let py = future.py();
+    let done = future.call_method0(intern!(py, "done"))?.is_truthy()?;
+    if !done {
+        future.call_method1(intern!(py, "set_exception"), (error,))?;
+    }
+    Ok(())
+}

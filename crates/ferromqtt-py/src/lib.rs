@@ -1,0 +1,27 @@
+//! The native module of the Python package `ferromqtt`: the sans-IO core as an asyncio protocol, its messages and its
+//! test broker. Nothing here knows MQTT; nothing here opens a socket.
+
+mod broker;
+mod buffer;
+mod calls;
+mod convert;
+mod core;
+mod events;
+mod hooks;
+mod message;
+mod next_message;
+mod properties;
+mod turn;
+
+use pyo3::prelude::*;
+
+#[pymodule(gil_used = true)]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<broker::Broker>()?;
+    module.add_class::<core::Core>()?;
+    module.add_class::<message::Message>()?;
+    module.add_class::<next_message::MessagesIterator>()?;
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    next_message::finish_type(module.py());
+    Ok(())
+}

@@ -1,0 +1,398 @@
+//! `async for message in client.messages`: the iterator, and the awaitable that each step of it is.
+//!
+//! A step that finds a message ends at once, without a coroutine and without raising StopIteration: `am_send` returns the
+//! message. A step that must wait does so on a real asyncio future. A message is taken out of its queue only when it is
+//! handed to the awaiting code, so a step that is cancelled, closed or never awaited loses nothing.
+
+use ferromqtt_proto::QueueId;
+use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
+use pyo3::ffi;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+
+use crate::core::Core;
+use crate::hooks;
+use crate::message::{self, Message};
+
+/// So many messages may be taken without suspending; then other tasks get to run.
+const IN_A_ROW: u32 = 1_024;
+
+/// The messages of a client. Any number of tasks may iterate: each message goes to one of them, first come first served.
+#[pyclass(frozen, weakref, module = "ferromqtt")]
+pub(crate) struct MessagesIterator {
+    core: Py<Core>,
+}
+
+impl MessagesIterator {
+    pub(crate) const fn new(core: Py<Core>) -> Self {
+        Self { core }
+    }
+}
+
+#[pymethods]
+impl MessagesIterator {
+    const fn __aiter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __anext__(&self, py: Python<'_>) -> NextMessage {
+        NextMessage {
+            core: self.core.clone_ref(py),
+            state: State::Fresh,
+        }
+    }
+
+    fn __len__(&self, py: Python<'_>) -> usize {
+        self.core.bind(py).borrow().client.queue_len(QueueId::DEFAULT)
+    }
+}
+
+/// One step of a [`MessagesIterator`].
+#[pyclass(freelist = 16, module = "ferromqtt._native")]
+pub(crate) struct NextMessage {
+    core: Py<Core>,
+    state: State,
+}
+
+enum State {
+    /// Not awaited yet.
+    Fresh,
+    /// Has let others run, or was woken: takes a message next.
+    Yielded,
+    /// Waits on this future, through its iterator.
+    Waiting { future: Py<PyAny>, steps: Py<PyAny> },
+    Done,
+}
+
+/// How a step goes on.
+enum Step<'py> {
+    Return(Bound<'py, PyAny>),
+    Yield(Bound<'py, PyAny>),
+}
+
+#[pymethods]
+impl NextMessage {
+    const fn __await__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    const fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __next__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        match advance(slf)? {
+            Step::Yield(object) => Ok(object),
+            // A tuple, so that a value that is itself a tuple or an exception stays what it is.
+            Step::Return(value) => Err(PyStopIteration::new_err((value.unbind(),))),
+        }
+    }
+
+    fn send<'py>(slf: &Bound<'py, Self>, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let _ = value;
+        Self::__next__(slf)
+    }
+
+    #[pyo3(signature = (kind, value = None, traceback = None))]
+    fn throw(
+        slf: &Bound<'_, Self>,
+        kind: &Bound<'_, PyAny>,
+        value: Option<&Bound<'_, PyAny>>,
+        traceback: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let _ = traceback;
+        release(slf)?;
+        let error = match (kind.cast::<PyType>(), value) {
+            (Ok(class), None) => class.call0()?,
+            (Ok(class), Some(value)) if value.is_instance(class)? => value.clone(),
+            (Ok(class), Some(value)) => class.call1((value,))?,
+            (Err(_), _) => kind.clone(),
+        };
+        Err(PyErr::from_value(error))
+    }
+
+    fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
+        release(slf)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.core)?;
+        if let State::Waiting { future, steps } = &self.state {
+            visit.call(future)?;
+            visit.call(steps)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&mut self) {
+        self.state = State::Done;
+    }
+}
+
+/// A step that waits and is dropped, rather than closed, gives back what it holds.
+impl Drop for NextMessage {
+    fn drop(&mut self) {
+        let State::Waiting { future, .. } = std::mem::replace(&mut self.state, State::Done) else {
+            return;
+        };
+        Python::attach(|py| {
+            if let Err(error) = give_back(self.core.bind(py), future.bind(py)) {
+                error.write_unraisable(py, None);
+            }
+        });
+    }
+}
+
+/// Runs a step up to its end or its next suspension.
+fn advance<'py>(slf: &Bound<'py, NextMessage>) -> PyResult<Step<'py>> {
+    let py = slf.py();
+    let step = slf.borrow();
+    let core = step.core.bind(py).clone();
+    let fresh = match &step.state {
+        State::Fresh => true,
+        State::Yielded => false,
+        State::Waiting { future, steps } => {
+            let (future, steps) = (future.bind(py).clone(), steps.bind(py).clone());
+            drop(step);
+            if let Some(yielded) = still_waits(slf, &core, &future, &steps)? {
+                return Ok(Step::Yield(yielded));
+            }
+            return take_or_wait(slf, &core, false);
+        }
+        State::Done => {
+            return Err(PyRuntimeError::new_err(
+                "this step was awaited to its end already",
+            ));
+        }
+    };
+    drop(step);
+    take_or_wait(slf, &core, fresh)
+}
+
+/// Takes a message that nobody else was woken for. Without one, raises if none will come, or queues up.
+fn take_or_wait<'py>(
+    slf: &Bound<'py, NextMessage>,
+    core: &Bound<'py, Core>,
+    may_rest: bool,
+) -> PyResult<Step<'py>> {
+    let py = slf.py();
+    let mut guard = core.borrow_mut();
+    let available = guard.client.queue_len(QueueId::DEFAULT) > guard.woken;
+    if available && may_rest && guard.taken >= IN_A_ROW {
+        guard.taken = 0;
+        drop(guard);
+        slf.borrow_mut().state = State::Yielded;
+        return Ok(Step::Yield(py.None().into_bound(py)));
+    }
+    if available {
+        guard.taken += 1;
+        drop(guard);
+        slf.borrow_mut().state = State::Done;
+        return take(core);
+    }
+    guard.taken = 0;
+    let no_more = guard.ended;
+    drop(guard);
+    if no_more {
+        slf.borrow_mut().state = State::Done;
+        return Err(ended(core));
+    }
+    wait(slf, core)
+}
+
+/// Takes the next message, which the caller has made sure of.
+fn take<'py>(core: &Bound<'py, Core>) -> PyResult<Step<'py>> {
+    match pop(core)? {
+        Some(message) => Ok(Step::Return(message.into_any())),
+        None => Err(ended(core)),
+    }
+}
+
+/// The next message as a Python object.
+pub(crate) fn pop<'py>(core: &Bound<'py, Core>) -> PyResult<Option<Bound<'py, Message>>> {
+    let py = core.py();
+    let mut guard = core.borrow_mut();
+    let Some(received) = guard.client.next_message(QueueId::DEFAULT) else {
+        return Ok(None);
+    };
+    let v5 = guard.client.options().protocol.is_v5();
+    let known = guard.topics.get(py, received.topic.as_utf8().as_bytes());
+    drop(guard);
+    let topic = match known {
+        Some(topic) => topic,
+        None => {
+            let topic = message::make_topic(py, received.topic.as_str())?;
+            let name = received.topic.as_utf8().as_bytes();
+            core.borrow_mut().topics.insert(name, topic.clone().unbind());
+            topic
+        }
+    };
+    Message::create(py, topic, received, v5).map(Some)
+}
+
+/// Queues up behind the other waiting steps.
+fn wait<'py>(slf: &Bound<'py, NextMessage>, core: &Bound<'py, Core>) -> PyResult<Step<'py>> {
+    let py = slf.py();
+    let event_loop = hooks::running_loop(py)?.call0()?;
+    let future = event_loop.call_method0(intern!(py, "create_future"))?;
+    let steps = future.call_method0(intern!(py, "__await__"))?;
+    core.borrow_mut().waiters.push_back(future.clone().unbind());
+    let yielded = steps.call_method0(intern!(py, "__next__"))?;
+    slf.borrow_mut().state = State::Waiting {
+        future: future.unbind(),
+        steps: steps.unbind(),
+    };
+    Ok(Step::Yield(yielded))
+}
+
+/// Looks at the future that a step waits on. What to yield if it is not done; nothing if the step was woken.
+fn still_waits<'py>(
+    slf: &Bound<'py, NextMessage>,
+    core: &Bound<'py, Core>,
+    future: &Bound<'py, PyAny>,
+    steps: &Bound<'py, PyAny>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = slf.py();
+    if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
+        return steps.call_method0(intern!(py, "__next__")).map(Some);
+    }
+    if future.call_method0(intern!(py, "cancelled"))?.is_truthy()? {
+        release(slf)?;
+        future.call_method0(intern!(py, "result"))?; // raises CancelledError
+    }
+    let state = std::mem::replace(&mut slf.borrow_mut().state, State::Yielded);
+    drop(state);
+    let mut guard = core.borrow_mut();
+    guard.woken = guard.woken.saturating_sub(1);
+    Ok(None)
+}
+
+/// Ends a step before its time.
+fn release(slf: &Bound<'_, NextMessage>) -> PyResult<()> {
+    let py = slf.py();
+    let state = std::mem::replace(&mut slf.borrow_mut().state, State::Done);
+    let State::Waiting { future, .. } = state else {
+        return Ok(());
+    };
+    let core = slf.borrow().core.bind(py).clone();
+    give_back(&core, future.bind(py))
+}
+
+/// Gives back what a waiting step holds: its place in the queue, or the message that it was woken for.
+fn give_back(core: &Bound<'_, Core>, future: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = core.py();
+    let mut guard = core.try_borrow_mut()?;
+    if let Some(place) = guard.waiters.iter().position(|waiter| waiter.is(future)) {
+        let waiter = guard.waiters.remove(place);
+        drop(guard);
+        drop(waiter);
+        return Ok(());
+    }
+    drop(guard);
+    if future.call_method0(intern!(py, "cancelled"))?.is_truthy()? {
+        return Ok(()); // it was passed over
+    }
+    let mut guard = core.borrow_mut();
+    guard.woken = guard.woken.saturating_sub(1);
+    drop(guard);
+    wake(core)
+}
+
+/// Wakes as many waiting steps as there are messages nobody has been woken for; all of them when there will be none.
+pub(crate) fn wake(core: &Bound<'_, Core>) -> PyResult<()> {
+    let py = core.py();
+    loop {
+        let mut guard = core.borrow_mut();
+        let available = guard.client.queue_len(QueueId::DEFAULT) > guard.woken;
+        if !available && !guard.ended {
+            return Ok(());
+        }
+        let Some(future) = guard.waiters.pop_front() else {
+            return Ok(());
+        };
+        guard.woken += 1;
+        drop(guard);
+        let future = future.into_bound(py);
+        if future
+            .call_method1(intern!(py, "set_result"), (py.None(),))
+            .is_err()
+        {
+            // Cancelled, and its step not told yet, or its loop is closed: it is passed over.
+            let mut guard = core.borrow_mut();
+            guard.woken = guard.woken.saturating_sub(1);
+        }
+    }
+}
+
+fn ended(core: &Bound<'_, Core>) -> PyErr {
+    let py = core.py();
+    match core.call_method0(intern!(py, "_iteration_error")) {
+        Ok(error) => PyErr::from_value(error),
+        Err(error) => error,
+    }
+}
+
+/// `Py_TPFLAGS_HAVE_AM_SEND` of CPython's `object.h`.
+const HAVE_AM_SEND: std::ffi::c_ulong = 1 << 21;
+
+/// Gives [`NextMessage`] the slot that PyO3 has no name for.
+pub(crate) fn finish_type(py: Python<'_>) {
+    let class = py.get_type::<NextMessage>();
+    #[allow(unsafe_code, reason = "am_send can be set in no other way")]
+    // SAFETY: `class` is a heap type that this module alone has made, with the GIL held and before anyone else can see
+    // it. A heap type has `tp_as_async`, since the interpreter lays it out inside the type. `am_send` fits the slot.
+    unsafe {
+        let class = class.as_type_ptr();
+        (*(*class).tp_as_async).am_send = Some(am_send);
+        (*class).tp_flags |= HAVE_AM_SEND;
+        ffi::PyType_Modified(class);
+    }
+}
+
+/// `am_send` of [`NextMessage`]: as `send`, but a value that is returned needs no exception.
+#[allow(unsafe_code, reason = "called by the interpreter, with raw pointers")]
+unsafe extern "C" fn am_send(
+    slf: *mut ffi::PyObject,
+    _value: *mut ffi::PyObject,
+    result: *mut *mut ffi::PyObject,
+) -> ffi::PySendResult {
+    // SAFETY: the interpreter calls slots with the GIL held.
+    let py = unsafe { Python::assume_attached() };
+    // SAFETY: the interpreter passes a live object of the type whose slot this is, or of a subclass, of which there are
+    // none: the class is final.
+    let slf = unsafe { Borrowed::from_ptr(py, slf).cast_unchecked::<NextMessage>() };
+    let outcome = advance_attached(&slf);
+    let (status, object) = match outcome {
+        Ok(Step::Return(value)) => (ffi::PySendResult::PYGEN_RETURN, value.into_ptr()),
+        Ok(Step::Yield(value)) => (ffi::PySendResult::PYGEN_NEXT, value.into_ptr()),
+        Err(error) => {
+            error.restore(py);
+            (ffi::PySendResult::PYGEN_ERROR, std::ptr::null_mut())
+        }
+    };
+    // SAFETY: the interpreter passes a valid place for the result, and takes over the reference.
+    unsafe { *result = object };
+    status
+}
+
+/// [`advance`], by the shortest way when a message is there: that drops no `Py`, whose drop outside of a PyO3 call would be
+/// put off. Everything else goes through a full attach.
+fn advance_attached<'py>(slf: &Bound<'py, NextMessage>) -> PyResult<Step<'py>> {
+    let py = slf.py();
+    let mut step = slf.borrow_mut();
+    if let State::Fresh = step.state {
+        let core = step.core.bind(py).clone();
+        let mut guard = core.borrow_mut();
+        if guard.taken < IN_A_ROW && guard.client.queue_len(QueueId::DEFAULT) > guard.woken {
+            guard.taken += 1;
+            drop(guard);
+            step.state = State::Done;
+            drop(step);
+            return take(&core);
+        }
+    }
+    drop(step);
+    Python::attach(|_| advance(slf))
+}

@@ -1,0 +1,288 @@
+//! The broker as its host sees it.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use ferromqtt_proto::DecodeError;
+use ferromqtt_proto::packet::{self, Packet, ProtocolVersion, ReasonCode};
+
+use crate::connection::{Connection, ConnectionId, Phase};
+use crate::options::BrokerOptions;
+use crate::retained::Retained;
+use crate::session::Sessions;
+use crate::subscriptions::{Subscription, Subscriptions};
+use crate::timers::{Timer, Timers};
+
+/// The server role of MQTT, sans-IO. The [crate] documentation describes the loop around it.
+///
+/// Memory is bounded by [`BrokerOptions`] for each connection, session and topic; their number is up to who connects.
+#[derive(Debug)]
+pub struct Broker {
+    pub(crate) options: BrokerOptions,
+    pub(crate) connections: HashMap<ConnectionId, Connection>,
+    pub(crate) sessions: Sessions,
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) retained: Retained,
+    pub(crate) timers: Timers,
+    pub(crate) dropped: u64,
+    /// Subscriptions that match the message being routed: kept for its memory.
+    pub(crate) found: Vec<Subscription>,
+    opened: u64,
+    /// The latest time that the host told: `poll_transmit` sends queued messages by it.
+    now: Option<Instant>,
+    writable: VecDeque<ConnectionId>,
+    to_close: VecDeque<ConnectionId>,
+}
+
+/// Counts of a [`Broker`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Connections that are open or being closed.
+    pub connections: usize,
+    /// Sessions, connected or not.
+    pub sessions: usize,
+    /// Topics with a retained message.
+    pub retained_messages: usize,
+    /// Messages that did not go to a session, or were not retained: a limit was reached, they expired, or they were larger
+    /// than the client's Maximum Packet Size.
+    pub dropped: u64,
+}
+
+impl Broker {
+    /// A broker without connections, sessions and messages.
+    pub fn new(options: BrokerOptions) -> Self {
+        Self {
+            options,
+            connections: HashMap::new(),
+            sessions: Sessions::default(),
+            subscriptions: Subscriptions::default(),
+            retained: Retained::default(),
+            timers: Timers::default(),
+            dropped: 0,
+            found: Vec::new(),
+            opened: 0,
+            now: None,
+            writable: VecDeque::new(),
+            to_close: VecDeque::new(),
+        }
+    }
+
+    /// A transport was opened. Its client has [`BrokerOptions::handshake_timeout`] to send CONNECT.
+    pub fn open(&mut self, now: Instant) -> ConnectionId {
+        self.now = Some(now);
+        self.opened += 1;
+        let id = ConnectionId(self.opened);
+        let deadline = now + self.options.handshake_timeout;
+        self.connections.insert(id, Connection::new(deadline));
+        self.timers.arm(Timer::Connection(id), deadline);
+        id
+    }
+
+    /// Takes the whole packets from the front of `input` and acts on them. What is left there is the beginning of a packet.
+    ///
+    /// Input of a connection that is closed, or being closed, is thrown away.
+    pub fn handle_input(&mut self, now: Instant, id: ConnectionId, input: &mut BytesMut) {
+        self.now = Some(now);
+        let limit = self.options.maximum_packet_size as usize;
+        let (length, mut failure) = match packet::whole_packets(input, limit) {
+            Ok(whole) => (whole.bytes, None),
+            Err((length, error)) => (length, Some(error)),
+        };
+        let packets = input.split_to(length).freeze();
+        let mut at = 0;
+        while at < length {
+            let Some(version) = self.reading_version(now, id) else {
+                input.clear();
+                return;
+            };
+            let result = packet::decode(&packets, &mut at, version)
+                .and_then(|packet| self.handle_packet(now, id, packet));
+            if let Err(error) = result {
+                failure = Some(error);
+                break;
+            }
+        }
+        if failure.is_none() && self.output_of(id) > self.options.maximum_output {
+            failure = Some(DecodeError {
+                reason: ReasonCode::QuotaExceeded,
+                what: "client asks for more than it reads",
+            });
+        }
+        if let Some(error) = failure {
+            input.clear();
+            self.fail(now, id, error);
+        }
+    }
+
+    /// The transport of `id` ended, from the other side or by an error. Without a DISCONNECT before, the will is published
+    /// (MQTT-3.1.2-8).
+    pub fn closed(&mut self, now: Instant, id: ConnectionId) {
+        self.now = Some(now);
+        self.end_connection(now, id, None, true);
+        self.forget(id);
+    }
+
+    /// A connection that got output since it was last named: drain [`Broker::poll_transmit`] for it. To be polled until
+    /// `None` after every other call.
+    pub fn poll_writable(&mut self) -> Option<ConnectionId> {
+        loop {
+            let id = self.writable.pop_front()?;
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.listed = false;
+                return Some(id);
+            }
+        }
+    }
+
+    /// The next bytes to write to `id`. A host whose socket is full leaves the rest here and asks again later.
+    pub fn poll_transmit(&mut self, id: ConnectionId) -> Option<Bytes> {
+        let connection = self.connections.get_mut(&id)?;
+        let chunk = connection.output.take()?;
+        if connection.output.is_empty() {
+            match &connection.phase {
+                Phase::Connected(connected) => {
+                    let session = connected.session;
+                    if let Some(now) = self.now {
+                        self.pump(now, session);
+                    }
+                }
+                Phase::Closing { .. } => self.to_close.push_back(id),
+                Phase::AwaitingConnect { .. } => {}
+            }
+        }
+        Some(chunk)
+    }
+
+    /// A connection whose transport is to be closed behind the bytes that were handed out. To be polled until `None` after
+    /// [`Broker::poll_transmit`]; a connection is named once, and is not known any more then.
+    pub fn poll_close(&mut self) -> Option<ConnectionId> {
+        loop {
+            let id = self.to_close.pop_front()?;
+            if self.connections.contains_key(&id) {
+                self.forget(id);
+                return Some(id);
+            }
+        }
+    }
+
+    /// When to call [`Broker::handle_timeout`], if nothing else happens before. May be earlier than anything is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// Does what is due at `now`: Keep Alive, Session Expiry, Will Delay, unfinished handshakes.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = Some(now);
+        while let Some(timer) = self.timers.pop_due(now) {
+            match timer {
+                Timer::Connection(id) => self.handle_connection_timeout(now, id),
+                Timer::Session(id) => self.handle_session_timeout(now, id),
+            }
+        }
+    }
+
+    /// What there is at the moment, and what was lost so far.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            connections: self.connections.len(),
+            sessions: self.sessions.len(),
+            retained_messages: self.retained.len(),
+            dropped: self.dropped,
+        }
+    }
+
+    /// Notes that a packet came; tells the version to read it by, or `None` when nothing is to be read any more.
+    fn reading_version(&mut self, now: Instant, id: ConnectionId) -> Option<ProtocolVersion> {
+        match &mut self.connections.get_mut(&id)?.phase {
+            Phase::AwaitingConnect { .. } => Some(ProtocolVersion::V311), // CONNECT names its own
+            Phase::Connected(connected) => {
+                connected.last_input = now;
+                Some(connected.version)
+            }
+            Phase::Closing { .. } => None,
+        }
+    }
+
+    fn handle_packet(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        packet: Packet,
+    ) -> Result<(), DecodeError> {
+        let connected = self.connections.get(&id).and_then(Connection::connected);
+        let Some(session) = connected.map(|connected| connected.session) else {
+            return match packet {
+                Packet::Connect(connect) => self.handle_connect(now, id, *connect),
+                _ => Err(DecodeError::protocol("the first packet is not CONNECT")),
+            };
+        };
+        match packet {
+            Packet::Publish(publish) => self.handle_publish(now, id, session, publish)?,
+            Packet::PubAck(ack) => self.handle_puback(now, session, &ack)?,
+            Packet::PubRec(ack) => self.handle_pubrec(now, id, session, &ack)?,
+            Packet::PubRel(ack) => self.handle_pubrel(id, session, &ack),
+            Packet::PubComp(ack) => self.handle_pubcomp(now, session, &ack)?,
+            Packet::Subscribe(subscribe) => self.handle_subscribe(now, id, session, *subscribe),
+            Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(id, session, *unsubscribe),
+            Packet::PingReq => self.send(id, &Packet::PingResp),
+            Packet::Disconnect(disconnect) => {
+                self.handle_disconnect(now, id, session, &disconnect)?
+            }
+            Packet::Connect(_) => return Err(DecodeError::protocol("CONNECT came twice")),
+            Packet::Auth(_) => {
+                return Err(DecodeError::protocol(
+                    "AUTH came without an Authentication Method",
+                ));
+            }
+            Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
+                return Err(DecodeError::protocol(
+                    "client sent a packet that only servers send",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a packet to a connected client.
+    pub(crate) fn send(&mut self, id: ConnectionId, packet: &Packet) {
+        if let Some(connection) = self.connections.get_mut(&id)
+            && let Some(wire) = connection.wire()
+        {
+            wire.output.packet(packet, wire.version);
+            self.announce_output(id);
+        }
+    }
+
+    /// Names the connection to the host, if it has output and is not named already.
+    pub(crate) fn announce_output(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(&id)
+            && !connection.listed
+            && !connection.output.is_empty()
+        {
+            connection.listed = true;
+            self.writable.push_back(id);
+        }
+    }
+
+    /// Lets the host close `id` once its output was taken.
+    pub(crate) fn close_behind_output(&mut self, id: ConnectionId) {
+        if self.output_of(id) == 0 {
+            self.to_close.push_back(id);
+        } else {
+            self.announce_output(id);
+        }
+    }
+
+    fn output_of(&self, id: ConnectionId) -> usize {
+        self.connections
+            .get(&id)
+            .map_or(0, |connection| connection.output.waiting())
+    }
+
+    fn forget(&mut self, id: ConnectionId) {
+        self.connections.remove(&id);
+        self.timers.disarm(Timer::Connection(id));
+    }
+}

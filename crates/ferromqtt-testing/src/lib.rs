@@ -1,0 +1,63 @@
+//! A broker for tests and first steps.
+//!
+//! [`Broker`] is the server role of MQTT 3.1, 3.1.1 and 5.0 over the codec that the client uses: sans-IO, in memory, and
+//! with time as an argument, so that a test plays hours in no time and without a socket. With the feature `tokio`,
+//! `TestBroker` puts it on a loopback socket.
+//!
+//! It is **not a production broker**: nothing is written to disk, nobody is authenticated, and all of it runs on one
+//! thread at a time. Use Mosquitto or a cluster there.
+//!
+//! # The loop of a host
+//! 1. A transport was opened: [`Broker::open`]. It delivered bytes: [`Broker::handle_input`]. It ended: [`Broker::closed`].
+//!    The deadline is over: [`Broker::handle_timeout`].
+//! 2. After each of them: write what [`Broker::poll_transmit`] gives for each connection that [`Broker::poll_writable`]
+//!    names, close those that [`Broker::poll_close`] names, and sleep until [`Broker::poll_timeout`] at the latest.
+//!
+//! ```
+//! use std::time::Instant;
+//! use bytes::BytesMut;
+//! use ferromqtt_testing::{Broker, BrokerOptions};
+//!
+//! let mut broker = Broker::new(BrokerOptions::default());
+//! let now = Instant::now();
+//! let connection = broker.open(now);
+//! let mut input = BytesMut::from(&b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01a"[..]);
+//! broker.handle_input(now, connection, &mut input);
+//! assert_eq!(broker.poll_writable(), Some(connection));
+//! assert_eq!(&broker.poll_transmit(connection).unwrap()[..], b"\x20\x02\x00\x00");
+//! ```
+//!
+//! # Map
+//! | What | Where |
+//! | --- | --- |
+//! | the calls of a host | `broker.rs` |
+//! | CONNECT, taking over, the end of a connection | `handshake.rs` |
+//! | PUBLISH and its acknowledgements, from clients and to them | `routing.rs` |
+//! | SUBSCRIBE, UNSUBSCRIBE | `subscribing.rs` |
+//! | state of one Network Connection | `connection.rs`, `output.rs` |
+//! | state of one session | `session.rs`, `outbound.rs` |
+//! | the socket, with feature `tokio` | `host.rs` |
+//! | state of all | `subscriptions.rs`, `retained.rs`, `timers.rs` |
+
+mod broker;
+mod connection;
+mod handshake;
+#[cfg(feature = "tokio")]
+mod host;
+mod message;
+mod options;
+mod outbound;
+mod output;
+mod retained;
+mod routing;
+mod session;
+mod subscribing;
+mod subscriptions;
+mod timers;
+
+pub use broker::{Broker, Stats};
+pub use connection::ConnectionId;
+#[cfg(feature = "tokio")]
+pub use host::TestBroker;
+
+pub use options::BrokerOptions;

@@ -1,0 +1,149 @@
+//! A message, and its way to one session.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ferromqtt_proto::Utf8String;
+use ferromqtt_proto::packet::{
+    PacketId, Properties, ProtocolVersion, Publish, PublishRef, QoS, Will,
+};
+
+use crate::output::Output;
+use crate::session::SessionId;
+
+/// An Application Message as it was published. A clone shares all of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    pub(crate) topic: Utf8String,
+    pub(crate) payload: Bytes,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) properties: Option<Arc<Properties>>,
+    /// Who published it, for No Local.
+    pub(crate) publisher: SessionId,
+    /// When it came, for Message Expiry.
+    pub(crate) received: Instant,
+}
+
+impl Message {
+    pub(crate) fn from_publish(now: Instant, publish: Publish, publisher: SessionId) -> Self {
+        Self {
+            topic: publish.topic,
+            payload: publish.payload,
+            qos: publish.qos,
+            retain: publish.retain,
+            properties: publish.properties.map(|properties| Arc::new(*properties)),
+            publisher,
+            received: now,
+        }
+    }
+
+    /// The message that a will becomes when it is published at `now`.
+    pub(crate) fn from_will(now: Instant, will: Will, publisher: SessionId) -> Self {
+        let mut properties = will.properties;
+        properties.will_delay_interval = None;
+        Self {
+            topic: will.topic,
+            payload: will.payload,
+            qos: will.qos,
+            retain: will.retain,
+            properties: (!properties.is_empty()).then(|| Arc::new(properties)),
+            publisher,
+            received: now,
+        }
+    }
+
+    /// A copy with memory of its own: what is kept for long must not hold back a receive buffer.
+    pub(crate) fn detached(&self) -> Self {
+        Self {
+            topic: self.topic.detached(),
+            payload: Bytes::copy_from_slice(&self.payload),
+            ..self.clone()
+        }
+    }
+
+    /// Seconds of its Message Expiry Interval that are left: `None` when it has none, `Some(0)` when it is over.
+    fn seconds_left(&self, now: Instant) -> Option<u32> {
+        let interval = self.properties.as_ref()?.message_expiry_interval?;
+        let waited = now.saturating_duration_since(self.received);
+        let waited = u32::try_from(waited.as_secs()).unwrap_or(u32::MAX);
+        Some(interval.saturating_sub(waited))
+    }
+
+    /// Whether its Message Expiry Interval is over (MQTT-3.3.2-5).
+    pub(crate) fn expired(&self, now: Instant) -> bool {
+        let interval = self
+            .properties
+            .as_ref()
+            .and_then(|p| p.message_expiry_interval);
+        interval.is_some_and(|seconds| {
+            now.saturating_duration_since(self.received) >= Duration::from_secs(seconds.into())
+        })
+    }
+}
+
+/// How a message goes to one session, whatever matched there.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) subscription_identifiers: Vec<u32>,
+}
+
+/// Where a PUBLISH packet goes.
+pub(crate) struct Wire<'a> {
+    pub(crate) output: &'a mut Output,
+    pub(crate) version: ProtocolVersion,
+    pub(crate) maximum_packet_size: usize,
+}
+
+impl Wire<'_> {
+    /// Writes the PUBLISH packet, unless it is larger than the client takes (MQTT-3.1.2-24): then it says `false`.
+    pub(crate) fn publish(
+        &mut self,
+        now: Instant,
+        message: &Message,
+        terms: &Terms,
+        flight: Option<(PacketId, bool)>,
+    ) -> bool {
+        let changed = self.changed_properties(now, message, terms);
+        let publish = PublishRef {
+            dup: flight.is_some_and(|(_, dup)| dup),
+            qos: terms.qos,
+            retain: terms.retain,
+            topic: message.topic.as_bytes(),
+            packet_id: flight.map(|(packet_id, _)| packet_id),
+            properties: changed.as_ref().or(message.properties.as_deref()),
+            payload_len: message.payload.len(),
+        };
+        if publish.packet_len(self.version) > self.maximum_packet_size {
+            return false;
+        }
+        self.output
+            .publish(&publish, &message.payload, self.version);
+        true
+    }
+
+    /// The properties, where they differ from the published ones: for the rest of the time that the message may live
+    /// (MQTT-3.3.2-6), and for the subscriptions that it matched (MQTT-3.3.4-3).
+    fn changed_properties(
+        &self,
+        now: Instant,
+        message: &Message,
+        terms: &Terms,
+    ) -> Option<Properties> {
+        let seconds_left = message.seconds_left(now);
+        if !self.version.is_v5()
+            || seconds_left.is_none() && terms.subscription_identifiers.is_empty()
+        {
+            return None;
+        }
+        let mut properties = message.properties.as_deref().cloned().unwrap_or_default();
+        properties.message_expiry_interval = seconds_left;
+        properties
+            .subscription_identifiers
+            .clone_from(&terms.subscription_identifiers);
+        Some(properties)
+    }
+}

@@ -1,0 +1,242 @@
+//! PUBLISH and its acknowledgements: from a client to the subscriptions that match, and on to their sessions.
+
+use std::mem;
+use std::time::Instant;
+
+use ferromqtt_proto::DecodeError;
+use ferromqtt_proto::packet::{Ack, Packet, Publish, QoS, ReasonCode};
+
+use crate::broker::Broker;
+use crate::connection::ConnectionId;
+use crate::message::{Message, Terms};
+use crate::outbound::Release;
+use crate::session::SessionId;
+use crate::subscriptions::Subscription;
+
+impl Broker {
+    pub(crate) fn handle_publish(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        session: SessionId,
+        publish: Publish,
+    ) -> Result<(), DecodeError> {
+        check(&publish)?;
+        let (qos, packet_id) = (publish.qos, publish.packet_id);
+        let mut reason = ReasonCode::Success;
+        if qos != QoS::ExactlyOnce || self.is_first(session, &publish)? {
+            let reached = self.route(now, &Message::from_publish(now, publish, session));
+            if !reached {
+                reason = ReasonCode::NoMatchingSubscribers;
+            }
+        }
+        if let Some(packet_id) = packet_id {
+            let ack = Ack::new(packet_id, reason);
+            self.send(
+                id,
+                &match qos {
+                    QoS::ExactlyOnce => Packet::PubRec(ack),
+                    _ => Packet::PubAck(ack),
+                },
+            );
+        }
+        Ok(())
+    }
+
+    /// Notes a QoS 2 message until its PUBREL; `false` for one that is noted already (MQTT-4.3.3-10).
+    fn is_first(&mut self, session: SessionId, publish: &Publish) -> Result<bool, DecodeError> {
+        let (Some(session), Some(packet_id)) = (self.sessions.get_mut(session), publish.packet_id)
+        else {
+            return Ok(false);
+        };
+        let first = session.unreleased.insert(packet_id);
+        if session.unreleased.len() > usize::from(self.options.receive_maximum.get()) {
+            session.unreleased.remove(&packet_id); // not accepted
+            return Err(DecodeError {
+                reason: ReasonCode::ReceiveMaximumExceeded,
+                what: "more QoS 2 messages are unreleased than the Receive Maximum allows",
+            });
+        }
+        Ok(first)
+    }
+
+    pub(crate) fn handle_pubrel(&mut self, id: ConnectionId, session: SessionId, ack: &Ack) {
+        let known = self
+            .sessions
+            .get_mut(session)
+            .is_some_and(|session| session.unreleased.remove(&ack.packet_id));
+        let reason = if known {
+            ReasonCode::Success
+        } else {
+            ReasonCode::PacketIdentifierNotFound
+        };
+        self.send(id, &Packet::PubComp(Ack::new(ack.packet_id, reason)));
+    }
+
+    pub(crate) fn handle_puback(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        ack: &Ack,
+    ) -> Result<(), DecodeError> {
+        if let Some(state) = self.sessions.get_mut(session) {
+            state.outbound.acknowledged(ack.packet_id)?;
+            self.pump(now, session);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn handle_pubrec(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        session: SessionId,
+        ack: &Ack,
+    ) -> Result<(), DecodeError> {
+        let Some(state) = self.sessions.get_mut(session) else {
+            return Ok(());
+        };
+        let reason = match state
+            .outbound
+            .received(ack.packet_id, ack.reason.is_error())?
+        {
+            Release::Send => ReasonCode::Success,
+            Release::NotFound => ReasonCode::PacketIdentifierNotFound,
+            Release::Nothing => {
+                self.pump(now, session);
+                return Ok(());
+            }
+        };
+        self.send(id, &Packet::PubRel(Ack::new(ack.packet_id, reason)));
+        Ok(())
+    }
+
+    pub(crate) fn handle_pubcomp(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        ack: &Ack,
+    ) -> Result<(), DecodeError> {
+        if let Some(state) = self.sessions.get_mut(session) {
+            state.outbound.completed(ack.packet_id)?;
+            self.pump(now, session);
+        }
+        Ok(())
+    }
+
+    /// Retains the message if it says so, and hands it to every session with a matching subscription: once each, whatever
+    /// number of its subscriptions match (section 3.3.4 leaves that open). `false` when there is no such session.
+    pub(crate) fn route(&mut self, now: Instant, message: &Message) -> bool {
+        if message.retain
+            && !self
+                .retained
+                .store(message, self.options.maximum_retained_messages)
+        {
+            self.dropped += 1;
+        }
+        let mut found = mem::take(&mut self.found);
+        self.subscriptions.matching(&message.topic, &mut found);
+        found.retain(|subscription| {
+            !(subscription.options.no_local && subscription.session == message.publisher)
+        });
+        if found.len() > 1 {
+            found.sort_by_key(|subscription| subscription.session);
+        }
+        for matches in found.chunk_by(|left, right| left.session == right.session) {
+            let terms = terms(message, matches);
+            self.deliver(now, matches[0].session, message, terms);
+        }
+        let reached = !found.is_empty();
+        found.clear();
+        self.found = found;
+        reached
+    }
+
+    /// Sends a message to one session, or keeps it for the session.
+    pub(crate) fn deliver(&mut self, now: Instant, id: SessionId, message: &Message, terms: Terms) {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        let connection = session
+            .connection
+            .and_then(|id| self.connections.get_mut(&id));
+        let wire = connection.and_then(|connection| connection.wire());
+        let kept = match (terms.qos, wire) {
+            (QoS::AtMostOnce, None) => return, // 3.1.2.4 lets QoS 0 go while the client is away
+            (QoS::AtMostOnce, Some(mut wire)) => {
+                wire.output.waiting() < self.options.maximum_output
+                    && wire.publish(now, message, &terms, None)
+            }
+            (_, None) => session.outbound.enqueue(
+                message.detached(),
+                terms,
+                self.options.maximum_queued_messages,
+            ),
+            (_, Some(mut wire)) => {
+                let limit = self.options.maximum_queued_messages;
+                let kept = session.outbound.enqueue(message.clone(), terms, limit);
+                self.dropped += session.outbound.pump(now, &mut wire);
+                kept
+            }
+        };
+        if !kept {
+            self.dropped += 1;
+        }
+        if let Some(connection) = session.connection {
+            self.announce_output(connection);
+        }
+    }
+
+    /// Sends what waits for a session and has room now.
+    pub(crate) fn pump(&mut self, now: Instant, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        if session.outbound.has_waiting()
+            && let Some(connection_id) = session.connection
+            && let Some(connection) = self.connections.get_mut(&connection_id)
+            && let Some(mut wire) = connection.wire()
+        {
+            self.dropped += session.outbound.pump(now, &mut wire);
+            self.announce_output(connection_id);
+        }
+    }
+}
+
+/// What a client may not send, though a server may.
+fn check(publish: &Publish) -> Result<(), DecodeError> {
+    let Some(properties) = &publish.properties else {
+        return Ok(());
+    };
+    if properties.topic_alias.is_some() {
+        return Err(DecodeError {
+            reason: ReasonCode::TopicAliasInvalid,
+            what: "client uses a Topic Alias, and the Topic Alias Maximum is 0",
+        });
+    }
+    if !properties.subscription_identifiers.is_empty() {
+        return Err(DecodeError::protocol(
+            "client sent a Subscription Identifier",
+        ));
+    }
+    Ok(())
+}
+
+/// The terms for a session with all its `matches`: the highest QoS of them (MQTT-3.3.4-2), every identifier (MQTT-3.3.4-3).
+fn terms(message: &Message, matches: &[Subscription]) -> Terms {
+    let granted = matches
+        .iter()
+        .map(|subscription| subscription.options.qos)
+        .max();
+    let keep_retain = matches
+        .iter()
+        .any(|subscription| subscription.options.retain_as_published);
+    Terms {
+        qos: message.qos.min(granted.unwrap_or_default()),
+        retain: message.retain && keep_retain,
+        subscription_identifiers: matches
+            .iter()
+            .filter_map(|subscription| subscription.identifier)
+            .collect(),
+    }
+}

@@ -1,0 +1,221 @@
+//! The broker on loopback sockets.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use ferromqtt_proto::Utf8String;
+use ferromqtt_proto::packet::{
+    self, Connect, Packet, PacketId, Properties, ProtocolVersion, Publish, QoS, Subscribe, Will,
+};
+use ferromqtt_testing::{BrokerOptions, TestBroker};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+const VERSION: ProtocolVersion = ProtocolVersion::V311;
+const LIMIT: Duration = Duration::from_secs(20);
+
+struct Client {
+    stream: TcpStream,
+    received: BytesMut,
+}
+
+impl Client {
+    async fn connect(broker: &TestBroker, connect: Connect) -> Self {
+        let stream = TcpStream::connect((broker.host(), broker.port()))
+            .await
+            .unwrap();
+        let mut client = Self {
+            stream,
+            received: BytesMut::new(),
+        };
+        client.send(&Packet::Connect(Box::new(connect))).await;
+        assert!(matches!(client.next().await, Some(Packet::ConnAck(_))));
+        client
+    }
+
+    async fn subscribe(&mut self, filter: &str, qos: QoS) {
+        let subscribe = Subscribe {
+            packet_id: PacketId::MIN,
+            properties: Properties::default(),
+            filters: vec![(text(filter), qos.into())],
+        };
+        self.send(&Packet::Subscribe(Box::new(subscribe))).await;
+        assert!(matches!(self.next().await, Some(Packet::SubAck(_))));
+    }
+
+    async fn send(&mut self, packet: &Packet) {
+        let mut bytes = BytesMut::new();
+        packet.encode(VERSION, &mut bytes);
+        self.stream.write_all(&bytes).await.unwrap();
+    }
+
+    /// The next packet, or `None` when the broker closed the connection.
+    async fn next(&mut self) -> Option<Packet> {
+        loop {
+            let whole = packet::whole_packets(&self.received, usize::MAX).unwrap();
+            if whole.bytes > 0 {
+                let source = self.received.clone().freeze();
+                let mut at = 0;
+                let packet = packet::decode(&source, &mut at, VERSION).unwrap();
+                let _ = self.received.split_to(at);
+                return Some(packet);
+            }
+            let read = self.stream.read_buf(&mut self.received);
+            if timeout(LIMIT, read)
+                .await
+                .expect("the broker answers in time")
+                .unwrap_or(0)
+                == 0
+            {
+                return None;
+            }
+        }
+    }
+}
+
+fn connect(name: &str) -> Connect {
+    Connect {
+        protocol: VERSION,
+        clean_start: true,
+        keep_alive: 60,
+        properties: Properties::default(),
+        client_identifier: text(name),
+        will: None,
+        user_name: None,
+        password: None,
+    }
+}
+
+fn publish(topic: &str, payload: Bytes) -> Packet {
+    Packet::Publish(Publish {
+        dup: false,
+        qos: QoS::AtMostOnce,
+        retain: false,
+        topic: text(topic),
+        packet_id: None,
+        properties: None,
+        payload,
+    })
+}
+
+fn text(text: &str) -> Utf8String {
+    Utf8String::try_from(text).unwrap()
+}
+
+#[tokio::test]
+async fn messages_go_from_client_to_client_whole_and_in_order() {
+    let broker = TestBroker::start().await.unwrap();
+    assert_eq!(broker.url(), format!("mqtt://127.0.0.1:{}", broker.port()));
+    let mut subscriber = Client::connect(&broker, connect("subscriber")).await;
+    subscriber.subscribe("t/#", QoS::AtMostOnce).await;
+    let mut publisher = Client::connect(&broker, connect("publisher")).await;
+    let sizes = [0, 10, 100_000, 3, 5_000_000, 7];
+    for size in sizes {
+        publisher
+            .send(&publish("t/x", vec![b'x'; size].into()))
+            .await;
+    }
+    for size in sizes {
+        let Some(Packet::Publish(message)) = subscriber.next().await else {
+            panic!("PUBLISH expected");
+        };
+        assert_eq!(message.payload.len(), size);
+    }
+    assert_eq!(broker.stats().connections, 2);
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_small_messages_arrives_complete_on_two_threads() {
+    const MESSAGES: u32 = 100_000;
+    let broker = TestBroker::start().await.unwrap();
+    let mut subscriber = Client::connect(&broker, connect("subscriber")).await;
+    subscriber.subscribe("t", QoS::AtMostOnce).await;
+    let mut publisher = Client::connect(&broker, connect("publisher")).await;
+    let sending = tokio::spawn(async move {
+        let mut bytes = BytesMut::new();
+        for number in 0..MESSAGES {
+            publish("t", Bytes::copy_from_slice(&number.to_be_bytes())).encode(VERSION, &mut bytes);
+        }
+        publisher.stream.write_all(&bytes).await.unwrap();
+        publisher
+    });
+    for number in 0..MESSAGES {
+        let Some(Packet::Publish(message)) = subscriber.next().await else {
+            panic!("PUBLISH expected");
+        };
+        assert_eq!(message.payload[..], number.to_be_bytes());
+    }
+    drop(sending.await.unwrap());
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_vanishes_leaves_its_will_mqtt_3_1_2_8() {
+    let broker = TestBroker::start().await.unwrap();
+    let mut watcher = Client::connect(&broker, connect("watcher")).await;
+    watcher.subscribe("will", QoS::AtMostOnce).await;
+    let mut mortal = connect("mortal");
+    mortal.will = Some(Will {
+        topic: text("will"),
+        payload: Bytes::from_static(b"gone"),
+        qos: QoS::AtMostOnce,
+        retain: false,
+        properties: Properties::default(),
+    });
+    drop(Client::connect(&broker, mortal).await);
+    let Some(Packet::Publish(message)) = watcher.next().await else {
+        panic!("the will expected");
+    };
+    assert_eq!(message.payload, "gone");
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn the_broker_closes_who_is_taken_over_who_is_silent_and_who_disconnects() {
+    let mut options = BrokerOptions::default();
+    options.handshake_timeout = Duration::from_millis(50);
+    let broker = TestBroker::bind(([127, 0, 0, 1], 0).into(), options)
+        .await
+        .unwrap();
+
+    let mut old = Client::connect(&broker, connect("same")).await;
+    let mut new = Client::connect(&broker, connect("same")).await;
+    assert_eq!(old.next().await, None);
+
+    let mut silent = TcpStream::connect((broker.host(), broker.port()))
+        .await
+        .unwrap();
+    let read = timeout(LIMIT, silent.read(&mut [0; 1])).await;
+    assert_eq!(read.expect("closed in time").unwrap(), 0);
+
+    new.stream.write_all(b"\xe0\x00").await.unwrap();
+    assert_eq!(new.next().await, None);
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn stop_breaks_connections_and_frees_the_port() {
+    let broker = TestBroker::start().await.unwrap();
+    let address = (broker.host(), broker.port()).into();
+    let mut client = Client::connect(&broker, connect("c")).await;
+    broker.stop().await;
+    assert_eq!(client.next().await, None);
+    let again = TestBroker::bind(address, BrokerOptions::default())
+        .await
+        .unwrap();
+    again.stop().await;
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_an_error() {
+    let broker = TestBroker::start().await.unwrap();
+    let address = (broker.host(), broker.port()).into();
+    assert!(
+        TestBroker::bind(address, BrokerOptions::default())
+            .await
+            .is_err()
+    );
+    broker.stop().await;
+}

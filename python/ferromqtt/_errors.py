@@ -1,0 +1,90 @@
+"""From what the core reports to the exceptions of the contract."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ferromqtt.exceptions import MqttCodeError, MqttConnectError, MqttError, MqttTimeoutError
+from ferromqtt.reasons import MQTTErrorCode, PacketTypes, ReasonCode
+
+Delivery = Literal["not_sent", "unknown"] | None
+
+_COULD_NOT = {
+    "publish": "Could not publish message",
+    "subscribe": "Could not subscribe to topic",
+    "unsubscribe": "Could not unsubscribe from topic",
+}
+
+
+def call_error(kind: str, code: int, text: str, delivery: Delivery, what: str) -> Exception:
+    """Return the exception for a call that failed; `delivery` tells whether it may have arrived."""
+    error = _call_error(kind, code, text, what)
+    if isinstance(error, MqttError):
+        error.delivery = delivery
+    return error
+
+
+def _call_error(kind: str, code: int, text: str, what: str) -> Exception:
+    match kind:
+        case "value":
+            return ValueError(text)
+        case "timeout":
+            return MqttTimeoutError("Operation timed out")
+        case "not_connected":
+            return MqttCodeError(MQTTErrorCode.MQTT_ERR_NO_CONN, _COULD_NOT[what])
+        case "queue_full":
+            return MqttCodeError(MQTTErrorCode.MQTT_ERR_QUEUE_SIZE, _COULD_NOT["publish"])
+        case "refused":
+            reason = ReasonCode(PacketTypes.PUBACK, identifier=code)
+            return MqttCodeError(reason, text or _COULD_NOT["publish"])
+        case "limit":
+            reason = ReasonCode(PacketTypes.DISCONNECT, identifier=code)
+            return MqttCodeError(reason, text)
+        case "session_lost":
+            return MqttError(text)
+        case _:
+            error = MqttError(f"The connection ended before the server answered: {_told(kind, text)}")
+            error.__cause__ = disconnect_cause(kind, code, text)
+            return error
+
+
+def disconnect_cause(kind: str, code: int, text: str) -> MqttCodeError | None:
+    """Return why a connection ended; None for an end that was asked for."""
+    if kind == "closed" or (kind == "server" and code == 0):
+        return None
+    reason = ReasonCode(PacketTypes.DISCONNECT, identifier=code)
+    cause = MqttCodeError(reason, "Unexpected disconnection")
+    cause.add_note(_told(kind, text))
+    return cause
+
+
+def connect_error(kind: str, code: int, text: str) -> MqttError:
+    """Return why no connection came about."""
+    match kind:
+        case "connack":
+            error = MqttConnectError(ReasonCode(PacketTypes.CONNACK, identifier=code))
+            if text:
+                error.add_note(text)
+            return error
+        case "timeout":
+            return MqttTimeoutError("Operation timed out")
+        case "transport" if not text.startswith("the server closed"):
+            return MqttError(text)
+        case _:
+            error = MqttError(f"The connection ended before it was accepted: {_told(kind, text)}")
+            error.__cause__ = disconnect_cause(kind, code, text)
+            return error
+
+
+def _told(kind: str, text: str) -> str:
+    match kind:
+        case "keep_alive":
+            return "nothing came from the server within the Keep Alive time"
+        case "protocol":
+            return f"the server broke the protocol: {text}"
+        case "server" | "connack":
+            return f"the server disconnected{f': {text}' if text else ''}"
+        case "closed":
+            return "the client disconnected"
+        case _:
+            return text

@@ -1,0 +1,53 @@
+"""Fixtures: a fresh event loop of each kind, brokers of each kind."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import pytest
+
+import ferromqtt
+from support.builtin import BuiltinBroker
+from support.clients import PROTOCOLS
+from support.loops import FACTORIES, LoopRunner
+from support.mosquitto import Mosquitto
+
+
+class Broker(Protocol):
+    """What a test needs to know about a running broker."""
+
+    host: str
+    port: int
+
+
+@pytest.fixture(params=FACTORIES)
+def run(request: pytest.FixtureRequest) -> LoopRunner:
+    """Run a coroutine function in a fresh loop: `run(main)`."""
+    return LoopRunner(request.param)
+
+
+@pytest.fixture(scope="session")
+def mosquitto() -> Iterator[Mosquitto]:
+    """Debian's mosquitto with plain, login and TLS listeners."""
+    with Mosquitto() as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def builtin() -> Iterator[BuiltinBroker]:
+    """The broker of this package."""
+    with BuiltinBroker() as broker:
+        yield broker
+
+
+@pytest.fixture(params=["mosquitto", "builtin"])
+def broker(request: pytest.FixtureRequest) -> Broker:
+    """Each broker in turn."""
+    chosen: Broker = request.getfixturevalue(request.param)
+    return chosen
+
+
+@pytest.fixture(params=PROTOCOLS, ids=lambda protocol: protocol.name)
+def protocol(request: pytest.FixtureRequest) -> ferromqtt.ProtocolVersion:
+    """Each protocol version in turn."""
+    chosen: ferromqtt.ProtocolVersion = request.param
+    return chosen

@@ -1,0 +1,1 @@
+"""Helpers of the Python tests: brokers, a cutting proxy, a scripted server, a flood."""

@@ -1,0 +1,192 @@
+"""A server in a process of its own that sends a flood; run it as a program.
+
+It accepts one client, starts the flood at its SUBSCRIBE, answers everything the client sends, and
+closes the connection like a broker when the client is silent for 1.5 times its Keep Alive. The
+first line on stdout is the port; a report as JSON follows when the connection has ended.
+"""
+
+import argparse
+import json
+import socket
+import subprocess
+import sys
+import threading
+from collections import deque
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from support import packets
+
+TOPIC = "flood"
+UPLOAD = packets.publish("upload", b"." * 64)
+"""The one QoS 0 PUBLISH a test sends in its endless loop: skipped here without parsing."""
+
+
+class Flood:
+    """The server's side of one connection."""
+
+    def __init__(self, sock: socket.socket, messages: int, qos1_every: int) -> None:
+        self.sock = sock
+        self.messages = messages
+        self.qos1_every = qos1_every
+        self.replies: deque[bytes] = deque()
+        self.wake = threading.Event()
+        self.subscribed = self.ended = False
+        self.keepalive = 0
+        self.report: dict[str, Any] = dict.fromkeys(
+            ("pings", "pubacks", "publishes", "publishes_during_flood", "sent", "uploads"), 0
+        )
+        self.report["keepalive_expired"] = False
+
+    def read(self) -> None:
+        """Take what the client sends until it leaves (the reading thread)."""
+        carry = b""
+        while True:
+            try:
+                data = self.sock.recv(1 << 18)
+            except TimeoutError:
+                self.report["keepalive_expired"] = True
+                self.sock.shutdown(socket.SHUT_RDWR)
+                break
+            except OSError:
+                break
+            if not data:
+                break
+            carry = self.take(carry + data)
+            self.wake.set()
+        self.ended = True
+        self.wake.set()
+
+    def take(self, data: bytes) -> bytes:
+        """Handle the whole packets in front, return the rest."""
+        uploads = data.count(UPLOAD)
+        if uploads:
+            self.report["uploads"] += uploads
+            data = data.replace(UPLOAD, b"")
+        while len(data) >= 2:
+            length, position, shift = 0, 1, 0
+            while True:
+                if position == len(data):
+                    return data
+                byte = data[position]
+                length |= (byte & 0x7F) << shift
+                position, shift = position + 1, shift + 7
+                if byte < 0x80:
+                    break
+            if len(data) < position + length:
+                return data
+            self.handle(data[0], data[position : position + length])
+            data = data[position + length :]
+        return data
+
+    def handle(self, first: int, body: bytes) -> None:
+        """Count one packet and queue its answer."""
+        kind, packet_id = first >> 4, packets.packet_id_of(first, body)
+        if kind == packets.CONNECT:
+            self.keepalive = int.from_bytes(body[8:10], "big")
+            self.sock.settimeout(self.keepalive * 1.5 if self.keepalive else 60)
+            self.replies.append(packets.CONNACK_311)
+        elif kind == packets.SUBSCRIBE:
+            self.replies.append(packets.ack(packets.SUBACK, packet_id, b"\x01"))
+            self.subscribed = True
+        elif kind == packets.PINGREQ:
+            self.report["pings"] += 1
+            self.replies.append(packets.PINGRESP_PACKET)
+        elif kind == packets.PUBACK:
+            self.report["pubacks"] += 1
+        elif kind == packets.PUBLISH:
+            self.report["publishes"] += 1
+            if self.report["sent"] < self.messages:
+                self.report["publishes_during_flood"] += 1
+            if packet_id:
+                self.replies.append(packets.ack(packets.PUBACK, packet_id))
+
+    def write(self) -> None:
+        """Send answers, and the flood between them, until the client has left."""
+        plain = packets.publish(TOPIC, b"." * 64)
+        # the reader's time limit must not end a send that the client makes wait
+        writer = socket.socket(fileno=self.sock.dup().detach())
+        writer.settimeout(None)
+        writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 17)
+        packet_id = 0
+        try:
+            while not self.ended:
+                while self.replies:
+                    writer.sendall(self.replies.popleft())
+                if self.subscribed and self.report["sent"] < self.messages:
+                    count = min(1000, self.messages - self.report["sent"])
+                    chunk = plain * count
+                    if self.qos1_every and self.report["sent"] % self.qos1_every == 0:
+                        packet_id += 1
+                        last = packets.publish(TOPIC, b"." * 64, qos=1, packet_id=packet_id)
+                        chunk = plain * (count - 1) + last
+                    writer.sendall(chunk)
+                    self.report["sent"] += count
+                else:
+                    self.wake.wait(1)
+                    self.wake.clear()
+        except OSError:
+            pass
+        finally:
+            writer.close()
+
+
+def main() -> None:
+    """Serve one connection."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--messages", type=int, default=0)
+    parser.add_argument("--qos1-every", type=int, default=0, help="a multiple of 1000")
+    options = parser.parse_args()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        print(listener.getsockname()[1], flush=True)
+        listener.settimeout(60)
+        sock, _ = listener.accept()
+    with sock:
+        sock.settimeout(60)
+        flood = Flood(sock, options.messages, options.qos1_every)
+        reader = threading.Thread(target=flood.read)
+        reader.start()
+        flood.write()
+        reader.join(10)
+    print(json.dumps(flood.report), flush=True)
+
+
+class FloodProcess:
+    """Starts this file as a program; `report()` waits for the end of the connection."""
+
+    def __init__(self, messages: int = 0, qos1_every: int = 0) -> None:
+        self._arguments = [f"--messages={messages}", f"--qos1-every={qos1_every}"]
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, *self._arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        self.port = int(self._process.stdout.readline())
+        return self
+
+    def report(self) -> dict[str, Any]:
+        """Return what the server counted."""
+        output, _ = self._process.communicate(timeout=20)
+        report: dict[str, Any] = json.loads(output)
+        return report
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.communicate(timeout=20)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Message, Will, ProtocolVersion and the other small types (contract 1.7)."""
+
+import asyncio
+import dataclasses
+
+import pytest
+
+from ferromqtt import Message, ProtocolVersion, ProxySettings, TLSParameters, Topic, Will
+
+
+def test_message_attributes() -> None:
+    message = Message("a/b", b"payload", 1, True, 7, None)
+    assert message.topic == Topic("a/b")
+    assert message.payload == b"payload"
+    assert (message.qos, message.retain, message.mid, message.properties) == (1, True, 7, None)
+
+
+def test_message_takes_a_topic_object_and_keywords() -> None:
+    topic = Topic("a")
+    message = Message(topic=topic, payload=b"", qos=0, retain=False, mid=0, properties=None)
+    assert message.topic is topic
+
+
+def test_message_refuses_an_invalid_topic() -> None:
+    with pytest.raises(ValueError, match=r"^Invalid topic: a/#$"):
+        Message("a/#", b"", 0, False, 0, None)
+
+
+def test_messages_are_ordered_by_packet_identifier() -> None:
+    first = Message("b", b"", 0, False, 1, None)
+    second = Message("a", b"", 0, False, 2, None)
+    assert first < second
+    assert not second < first
+    assert sorted([second, first]) == [first, second]
+
+
+def test_messages_break_ties_in_a_priority_queue() -> None:
+    queue: asyncio.PriorityQueue[tuple[int, Message]] = asyncio.PriorityQueue()
+    second, first = (Message("a", b"", 1, False, mid, None) for mid in (2, 1))
+    queue.put_nowait((5, second))
+    queue.put_nowait((5, first))
+    assert queue.get_nowait()[1] is first
+
+
+def test_messages_with_equal_content_are_not_equal() -> None:
+    one, other = (Message("a", b"", 0, False, 0, None) for _ in range(2))
+    assert one != other
+    assert one == one  # noqa: PLR0124
+    assert len({one, other}) == 2
+
+
+def test_will_defaults_and_frozen() -> None:
+    will = Will("a")
+    expected = {"topic": "a", "payload": None, "qos": 0, "retain": False, "properties": None}
+    assert {field.name: getattr(will, field.name) for field in dataclasses.fields(will)} == expected
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        will.topic = "b"  # type: ignore[misc]
+
+
+def test_tls_parameters_defaults_and_frozen() -> None:
+    parameters = TLSParameters()
+    names = [field.name for field in dataclasses.fields(parameters)]
+    assert names == [
+        *("ca_certs", "certfile", "keyfile", "cert_reqs", "tls_version", "ciphers"),
+        "keyfile_password",
+    ]
+    assert all(getattr(parameters, name) is None for name in names)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        parameters.ca_certs = "b"  # type: ignore[misc]
+
+
+def test_protocol_version_values() -> None:
+    assert {version.name: int(version) for version in ProtocolVersion} == {
+        "V31": 3,
+        "V311": 4,
+        "V5": 5,
+    }
+
+
+def test_secrets_do_not_show_in_a_repr() -> None:
+    proxy = ProxySettings(
+        proxy_type=2, proxy_addr="127.0.0.1", proxy_username="u", proxy_password="s3cr3t"
+    )
+    assert proxy.proxy_args["proxy_password"] == "s3cr3t"
+    assert "s3cr3t" not in repr(proxy)

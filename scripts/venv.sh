@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Usage: venv.sh DIR
+# Creates the Python virtual environment DIR with $PYTHON (python3 by default).
+# Debian ships venv as a package of its own: it is installed when missing.
+set -euo pipefail
+
+directory=$1
+python=${PYTHON:-python3}
+
+command -v "$python" >/dev/null || {
+    echo "venv.sh: $python not found; install Python 3.11 or newer, or set PYTHON" >&2
+    exit 1
+}
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+    echo "venv.sh: $("$python" --version) is too old; install Python 3.11 or newer, or set PYTHON" >&2
+    exit 1
+}
+# ensurepip is the part of venv that Debian splits off.
+if ! "$python" -c 'import ensurepip' 2>/dev/null; then
+    "$(dirname "$0")/apt-install.sh" python3-venv
+    "$python" -c 'import ensurepip' || {
+        echo "venv.sh: $python still has no ensurepip; install its venv package, or set PYTHON" >&2
+        exit 1
+    }
+fi
+"$python" -m venv --clear "$directory"
