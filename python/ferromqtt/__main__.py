@@ -11,6 +11,8 @@ DESCRIPTION = """Run a broker for tests and first steps, until Ctrl-C. It speaks
 and 5.0, keeps everything in memory, and prints its URL as the first line on standard output.
 Not for production: it asks nobody for a password and forgets everything when it ends."""
 
+LARGEST_PORT = 0xFFFF
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
@@ -19,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """What the user may type."""
+    """Define what the user may type."""
     top = argparse.ArgumentParser(prog="python -m ferromqtt", description="MQTT for asyncio.")
     commands = top.add_subparsers(title="commands", required=True)
     broker = commands.add_parser("broker", help="run a test broker", description=DESCRIPTION)
@@ -39,10 +41,9 @@ def parser() -> argparse.ArgumentParser:
 
 def port_number(text: str) -> int:
     """Read a port."""
-    port = int(text)
-    if not 0 <= port <= 0xFFFF:
-        raise argparse.ArgumentTypeError(f"{port} is not a port: give 0 to 65535")
-    return port
+    if not text.isdecimal() or int(text) > LARGEST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: give 0 to {LARGEST_PORT}")
+    return int(text)
 
 
 async def run_broker(host: str, port: int) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING
 
 from ferromqtt import _errors
 from ferromqtt._native import Core
@@ -11,7 +12,7 @@ from ferromqtt.exceptions import MqttError, MqttTimeoutError
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
 
 class _Turn:
@@ -28,27 +29,31 @@ TURN = _Turn()
 
 
 class Protocol(Core, asyncio.BufferedProtocol):
-    """The core as an asyncio protocol. It lives as long as its client: its session outlives connections."""
+    """The core as an asyncio protocol.
+
+    It lives as long as its client, since its session outlives connections. The methods with an
+    underscore are what the core calls.
+    """
 
     logger: logging.Logger
-    session_present = False
-    """What the last CONNACK said."""
-    connack_properties: dict[str, object]
-    """CONNACK properties of the last connection."""
+    on_end: Callable[[], None] | None = None
+    """Called when no message will come any more."""
 
     _loop: asyncio.AbstractEventLoop
     _connecting: asyncio.Future[None] | None = None
     _closed: asyncio.Future[None] | None = None
     _cause: Exception | None = None
+    _ended = False
 
-    # Entering and leaving
-
-    def start(self) -> None:
+    async def start(self) -> None:
         """Get ready for a transport that is about to be opened on the running loop."""
+        if self._closed is not None and self.attached:
+            await self._closed
         self._loop = asyncio.get_running_loop()
         self._connecting = self._loop.create_future()
         self._closed = None
         self._cause = None
+        self._ended = False
         self.begin(self._loop)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -57,33 +62,35 @@ class Protocol(Core, asyncio.BufferedProtocol):
         super().connection_made(transport)
 
     async def accepted(self) -> None:
-        """Wait for CONNACK; raise when the server refuses or the connection ends before."""
-        assert self._connecting is not None
-        await self._connecting
+        """Wait for CONNACK; raise when the server refuses, or the connection ends before."""
+        if self._connecting is not None:
+            await self._connecting
 
-    def fail_to_start(self, reason: str) -> None:
-        """Take note that there will be no transport, or drop the one that there is."""
+    async def cancel_start(self) -> None:
+        """Give up the connection that was being made."""
         connecting, self._connecting = self._connecting, None
-        if connecting is not None:
-            connecting.cancel()
+        if connecting is not None and not connecting.cancel():
+            connecting.exception()  # it was told already, or somebody else is being told
         transport = self.transport
-        if transport is not None:
-            transport.abort()
-        else:
-            self.give_up(reason)
+        if transport is None:
+            self.give_up("the connection was not made")
+            return
+        transport.abort()
+        if self._closed is not None:
+            await self._closed
 
-    async def stop(self, timeout: float, *, with_will: bool) -> None:
-        """Send DISCONNECT, and wait until all is written and the transport is closed."""
+    async def stop(self, timeout: float, *, publish_will: bool) -> None:
+        """Send DISCONNECT, and wait until it is written and the transport is closed.
+
+        Raises:
+            MqttTimeoutError: Not all was written in time. The transport is closed all the same.
+        """
         if self.connected:
-            self.disconnect(with_will)
-        await self.wait_closed(timeout)
-
-    async def wait_closed(self, timeout: float) -> None:
-        """Wait for the end of the transport, and abort it when that takes longer than `timeout` seconds."""
+            self.disconnect(publish_will)
         closed, transport = self._closed, self.transport
         if closed is None or transport is None:
             return
-        limit = None if timeout == float("inf") else timeout
+        limit = None if timeout == math.inf else timeout
         done, _ = await asyncio.wait([closed], timeout=limit)
         if done:
             return
@@ -91,13 +98,14 @@ class Protocol(Core, asyncio.BufferedProtocol):
         transport.abort()
         await closed
         if unwritten:
-            raise MqttTimeoutError("Operation timed out")
+            raise MqttTimeoutError
 
-    # What the core calls
+    def iteration_end(self) -> MqttError | None:
+        """Return what iterators raise once the queue is empty; None while messages may come."""
+        return self._iteration_error() if self._ended else None
 
-    def _on_connected(self, session_present: bool, properties: dict[str, object]) -> None:
-        self.session_present = session_present
-        self.connack_properties = properties
+    def _on_connected(self, session_present: bool, properties: dict[str, object]) -> None:  # noqa: FBT001 - called by the core
+        del session_present, properties  # not shown yet
         connecting, self._connecting = self._connecting, None
         if connecting is not None and not connecting.done():
             connecting.set_result(None)
@@ -106,15 +114,18 @@ class Protocol(Core, asyncio.BufferedProtocol):
         self, kind: str, code: int, text: str, properties: dict[str, object], unflushed: int
     ) -> None:
         del properties
-        connecting, self._connecting = self._connecting, None
+        connecting = self._connecting
         if connecting is not None:
             if not connecting.done():
                 connecting.set_exception(_errors.connect_error(kind, code, text))
             return
         self._cause = _errors.disconnect_cause(kind, code, text)
         if unflushed:
-            self.logger.warning("%d QoS 0 messages had not been written when the connection ended.", unflushed)
+            self.logger.warning("%d QoS 0 messages were not written.", unflushed)
+        self._ended = True
         self.end_messages()
+        if self.on_end is not None:
+            self.on_end()
 
     def _on_closed(self) -> None:
         if self._closed is not None and not self._closed.done():
@@ -134,7 +145,3 @@ class Protocol(Core, asyncio.BufferedProtocol):
 
     def _disconnect_cause(self) -> Exception | None:
         return self._cause
-
-    if TYPE_CHECKING:
-
-        def __init__(self, seed: int, **options: Any) -> None: ...

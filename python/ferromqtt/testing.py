@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["TestBroker"]
 
+LINGER = 1.0
+"""Seconds that a client has to close its side, once the broker closed its own."""
+
 
 class TestBroker:
     """An MQTT 3.1, 3.1.1 and 5.0 broker in this process.
@@ -31,6 +34,7 @@ class TestBroker:
     Attributes:
         host: The address it listens on.
         port: The port it listens on, once it is started.
+
     """
 
     __test__ = False  # a class that tests use, not one for pytest to collect
@@ -58,6 +62,7 @@ class TestBroker:
         Raises:
             RuntimeError: It is running already.
             OSError: The address cannot be listened on.
+
         """
         if self._running:
             raise RuntimeError("the test broker is running already: stop it first")
@@ -140,8 +145,14 @@ class _Host:
                 transport.write(data)
         for number in broker.take_closed():
             if transport := transports.get(number):
-                transport.close()
+                self._end(transport)
         self._arm()
+
+    def _end(self, transport: asyncio.Transport) -> None:
+        """Close, but let a client that still writes read why: it would be a reset else."""
+        if not transport.is_closing():
+            transport.write_eof()
+            self._loop.call_later(LINGER, transport.close)
 
     def _arm(self) -> None:
         """Wake up for the next deadline; a timer that fires earlier than that stays as it is."""

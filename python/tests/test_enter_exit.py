@@ -184,10 +184,12 @@ def test_exit_sends_a_normal_disconnect_and_closes(
 def test_exit_after_the_connection_was_lost_is_quiet(run: LoopRunner) -> None:
     def script(connection: Connection) -> None:
         connection.accept()
+        connection.expect(packets.PUBLISH)
         connection.close()
 
     async def main(server: ScriptedServer) -> None:
         async with Client(server.host, server.port) as client:
+            await client.publish("go")
             with pytest.raises(MqttError):
                 await receive(client)
 

@@ -76,12 +76,9 @@ def test_call_when_not_connected(run: LoopRunner, broker: Broker, name: str) -> 
 def test_call_after_the_connection_was_lost(run: LoopRunner, name: str) -> None:
     call, text = CALLS_NOT_CONNECTED[name]
 
-    def script(connection: Connection) -> None:
-        connection.accept()
-        connection.close()
-
     async def main(server: ScriptedServer) -> None:
         async with Client(server.host, server.port) as client:
+            await client.publish("go")
             with pytest.raises(MqttError):
                 await asyncio.wait_for(anext(client.messages), LIMIT)
             with pytest.raises(MqttCodeError) as caught:
@@ -91,7 +88,7 @@ def test_call_after_the_connection_was_lost(run: LoopRunner, name: str) -> None:
             if text == "Could not publish message":
                 assert str(caught.value.__cause__) == "[code:128] Unspecified error"
 
-    with ScriptedServer(script) as server:
+    with ScriptedServer(close_at_first_packet) as server:
         run(main, server)
 
 
@@ -450,7 +447,7 @@ def test_custom_logger(run: LoopRunner, broker: Broker, caplog: pytest.LogCaptur
 
 
 def test_cancelled_publishes_leave_the_client_usable(run: LoopRunner, broker: Broker) -> None:
-    """Calls cancelled after 0 to 4 turns of the loop; the others all arrive, in order."""
+    """Calls cancelled after 0 to 4 turns of the loop; the others all arrive, once, in order."""
     topic, count = unique("cancelled"), 200
 
     async def main() -> None:
@@ -477,7 +474,10 @@ def test_cancelled_publishes_leave_the_client_usable(run: LoopRunner, broker: Br
             async with asyncio.timeout(LIMIT):
                 while not numbers or numbers[-1] != -1:
                     numbers += [int(it.payload) for it in await receive_many(subscriber, 1)]
-            assert numbers[:-1] == sorted(set(numbers[:-1]))
+            # a broker passes QoS 2 on at PUBREL, so order is promised within one QoS only
+            for qos in range(3):
+                of_qos = [number for number in numbers[:-1] if number % 3 == qos]
+                assert of_qos == sorted(set(of_qos))
             assert {number for number in range(count) if number % 4 != 3} <= set(numbers)
 
     run(main)

@@ -49,15 +49,10 @@ pub enum TopicError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum OptionsError {
-    /// 3.1 and 3.1.1: a session that is kept needs a name (MQTT-3.1.3-7 of 3.1.1).
-    #[error("a Client Identifier is needed to keep a session: give one, or use clean start")]
+    /// 3.1 always needs a name (most servers take more than the 23 characters that it allows); 3.1.1 needs one for a session
+    /// that is kept (MQTT-3.1.3-7 of 3.1.1).
+    #[error("a Client Identifier is needed: give one (or, with MQTT 3.1.1, use a clean session)")]
     IdentifierNeeded,
-    /// 3.1 demands 1 to 23 characters.
-    #[error("MQTT 3.1 needs a Client Identifier of 1 to 23 characters, not {length}")]
-    IdentifierLength {
-        /// Its length in characters.
-        length: usize,
-    },
     /// 3.1 and 3.1.1: a password cannot stand without a user name (MQTT-3.1.2-22 of 3.1.1).
     #[error("a password without a user name is possible with MQTT 5.0 only")]
     PasswordWithoutUserName,

@@ -141,12 +141,13 @@ impl Options {
     }
 
     fn check_identifier(&self) -> Result<(), OptionsError> {
-        let length = self.client_identifier.chars().count();
         match self.protocol {
-            ProtocolVersion::V31 if !(1..=23).contains(&length) => {
-                Err(OptionsError::IdentifierLength { length })
+            ProtocolVersion::V31 if self.client_identifier.is_empty() => {
+                Err(OptionsError::IdentifierNeeded)
             }
-            ProtocolVersion::V311 if length == 0 && self.clean_start == CleanStart::Never => {
+            ProtocolVersion::V311
+                if self.client_identifier.is_empty() && self.clean_start == CleanStart::Never =>
+            {
                 Err(OptionsError::IdentifierNeeded)
             }
             _ => Ok(()),
@@ -165,12 +166,12 @@ impl Options {
         }
         if !self.properties.fit(Place::of(PacketType::Connect)) {
             return Err(OptionsError::Properties(
-                "a property given does not belong into CONNECT",
+                "a property given does not belong into CONNECT, or its value is out of range",
             ));
         }
         if will.is_some_and(|will| !will.fit(Place::WILL)) {
             return Err(OptionsError::Properties(
-                "a property given does not belong into a will",
+                "a property given does not belong into a will, or its value is out of range",
             ));
         }
         Ok(())

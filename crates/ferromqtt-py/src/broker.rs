@@ -41,8 +41,8 @@ impl Broker {
     }
 
     /// The transport delivered bytes.
-    fn receive(&mut self, id: u64, data: &[u8]) {
-        let id = ConnectionId(id);
+    fn receive(&mut self, connection: u64, data: &[u8]) {
+        let id = ConnectionId(connection);
         if let Some(input) = self.inputs.get_mut(&id) {
             input.extend_from_slice(data);
             self.core.handle_input(Instant::now(), id, input);
@@ -78,24 +78,24 @@ impl Broker {
     }
 
     /// The transport's buffer is full: `take_output` leaves the connection out.
-    fn pause_output(&mut self, id: u64) {
-        let id = ConnectionId(id);
+    fn pause_output(&mut self, connection: u64) {
+        let id = ConnectionId(connection);
         if self.inputs.contains_key(&id) {
             self.paused.insert(id);
         }
     }
 
     /// The transport's buffer has room again.
-    fn resume_output(&mut self, id: u64) {
-        let id = ConnectionId(id);
+    fn resume_output(&mut self, connection: u64) {
+        let id = ConnectionId(connection);
         if self.paused.remove(&id) {
             self.resumed.push(id);
         }
     }
 
     /// The transport ended.
-    fn closed(&mut self, id: u64) {
-        let id = ConnectionId(id);
+    fn closed(&mut self, connection: u64) {
+        let id = ConnectionId(connection);
         self.forget(id);
         self.core.closed(Instant::now(), id);
     }
@@ -103,7 +103,11 @@ impl Broker {
     /// Seconds until `handle_timeout` is due, or `None`.
     fn timeout(&self) -> Option<f64> {
         let deadline = self.core.poll_timeout()?;
-        Some(deadline.saturating_duration_since(Instant::now()).as_secs_f64())
+        Some(
+            deadline
+                .saturating_duration_since(Instant::now())
+                .as_secs_f64(),
+        )
     }
 
     /// Does what is due by now.

@@ -9,7 +9,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 use ferromqtt_proto::packet::{Disconnect, PublishRef};
 use ferromqtt_proto::{
-    Client, OpId, Publish, QoS, QueueId, ReasonCode, RetainHandling, Session, Subscribe,
+    Client, OpId, Options, Publish, QoS, QueueId, ReasonCode, RetainHandling, Session, Subscribe,
     SubscribeError, SubscriptionOptions, TopicFilter, TopicName, TransportError, TransportRequest,
     Unsubscribe,
 };
@@ -33,6 +33,7 @@ use crate::turn::Turn;
 #[pyclass(subclass, weakref, module = "ferromqtt._native")]
 pub(crate) struct Core {
     pub(crate) client: Client,
+    seed: u64,
     input: BytesMut,
     read_buffer: Option<Py<ReadBuffer>>,
     pub(crate) event_loop: Option<Py<PyAny>>,
@@ -66,16 +67,12 @@ pub(crate) struct Core {
 #[pymethods]
 impl Core {
     #[new]
-    #[pyo3(signature = (seed, **options))]
-    fn new(seed: u64, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
-        let options = match options {
-            Some(options) => convert::options(options)?,
-            None => ferromqtt_proto::Options::default(),
-        };
-        let client = Client::new(options, Session::default(), seed)
+    fn new(seed: u64) -> PyResult<Self> {
+        let client = Client::new(Options::default(), Session::default(), seed)
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
         Ok(Self {
             client,
+            seed,
             input: BytesMut::new(),
             read_buffer: None,
             event_loop: None,
@@ -98,6 +95,18 @@ impl Core {
     }
 
     // The connection, for `ferromqtt._driver`.
+
+    /// Sets the core's options, before the first connection. Messages and iterators stay.
+    #[pyo3(signature = (**options))]
+    fn configure(&mut self, options: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+        let options = match options {
+            Some(options) => convert::options(options)?,
+            None => Options::default(),
+        };
+        self.client = Client::new(options, Session::default(), self.seed)
+            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        Ok(())
+    }
 
     /// A connection is about to be opened on `event_loop`; the caller opens it.
     fn begin(&mut self, event_loop: Py<PyAny>) {
@@ -236,13 +245,14 @@ impl Core {
         topic: &Bound<'py, PyAny>,
         payload: &Bound<'py, PyAny>,
         qos: &Bound<'py, PyAny>,
-        retain: bool,
+        retain: &Bound<'py, PyAny>,
         properties: Option<&Bound<'py, PyDict>>,
         timeout: f64,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let topic = convert::topic(topic)?;
         let qos = convert::qos(qos)?;
         let payload = Payload::new(payload)?;
+        let retain = retain.is_truthy()?;
         let properties = properties.map(properties::from_dict).transpose()?;
         let packet = PublishRef {
             dup: false,

@@ -21,6 +21,9 @@ const READ_SIZE: usize = 64 * 1024;
 /// How long to wait after the system refused to accept, for example because it has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a client has to close its side, once the broker closed its own.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// A [`Broker`] that listens on TCP, until it is stopped or dropped.
 ///
 /// ```
@@ -216,7 +219,16 @@ async fn serve_connection(mut stream: TcpStream, shared: Arc<Shared>) {
         state.wakers.remove(&id);
         state.broker.closed(Instant::now(), id);
     });
-    let _ = stream.shutdown().await;
+    let _ = tokio::time::timeout(LINGER, linger(&mut stream)).await;
+}
+
+/// Closes the broker's side and waits for the client's: dropping the socket would reset the connection of a client that still
+/// writes, and it might give up before it has read why.
+async fn linger(stream: &mut TcpStream) -> io::Result<()> {
+    stream.shutdown().await?;
+    let mut ignored = [0; 4096];
+    while stream.read(&mut ignored).await? > 0 {}
+    Ok(())
 }
 
 /// Moves bytes both ways, until the peer or the broker ends the connection.

@@ -196,6 +196,26 @@ async fn the_broker_closes_who_is_taken_over_who_is_silent_and_who_disconnects()
 }
 
 #[tokio::test]
+async fn a_client_that_still_writes_can_read_why_it_was_closed() {
+    let broker = TestBroker::start().await.unwrap();
+    let mut client = Client::connect(&broker, connect("c")).await;
+    client.subscribe("t", QoS::AtMostOnce).await;
+    let mut bytes = BytesMut::new();
+    publish("t", Bytes::from_static(b"before")).encode(VERSION, &mut bytes);
+    bytes.extend_from_slice(b"\x00\x00"); // malformed
+    bytes.resize(20_000_000, 0); // more than the system buffers
+    client
+        .stream
+        .write_all(&bytes)
+        .await
+        .expect("no reset while it writes");
+    assert!(matches!(client.next().await, Some(Packet::Publish(_))));
+    let end = timeout(LIMIT, client.stream.read(&mut [0])).await;
+    assert_eq!(end.unwrap().expect("an end, not a reset"), 0);
+    broker.stop().await;
+}
+
+#[tokio::test]
 async fn stop_breaks_connections_and_frees_the_port() {
     let broker = TestBroker::start().await.unwrap();
     let address = (broker.host(), broker.port()).into();

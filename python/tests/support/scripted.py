@@ -22,6 +22,7 @@ class Connection:
         self.received = b""
         self.parsed = 0
         sock.settimeout(LIMIT)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _fill(self) -> bool:
         """Read once; False at the end of the stream."""

@@ -18,7 +18,7 @@ use crate::error::OptionsError;
 use crate::event::{Delivery, Event, OpId, Outcome, TransportRequest};
 use crate::options::Options;
 use crate::reconnect::Backoff;
-use crate::session::{Inbox, Message, QueueId, QueueOptions, Session};
+use crate::session::{Message, QueueId, QueueOptions, Session};
 use crate::text::Utf8String;
 use request::Request;
 
@@ -87,9 +87,7 @@ impl Client {
     /// What [`Options::check`] finds.
     pub fn new(options: Options, mut session: Session, seed: u64) -> Result<Self, OptionsError> {
         options.check()?;
-        if session.inbox.len(QueueId::DEFAULT) == 0 {
-            session.inbox = Inbox::new(options.incoming);
-        }
+        session.inbox.bound_default(options.incoming);
         Ok(Self {
             options,
             session,

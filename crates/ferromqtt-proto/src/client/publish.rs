@@ -162,7 +162,7 @@ fn check_properties(
     let own = properties.topic_alias.is_some() || !properties.subscription_identifiers.is_empty();
     if own || !properties.fit(Place::of(PacketType::Publish)) {
         return Err(PublishError::Properties(
-            "a property given does not belong into a client's PUBLISH",
+            "a property given does not belong into a client's PUBLISH, or its value is out of range",
         ));
     }
     if let Some(response) = &properties.response_topic

@@ -121,7 +121,7 @@ impl Client {
         }
         if !properties.fit(Place::of(packet_type)) {
             return Err(SubscribeError::Properties(
-                "a property given does not belong into this packet",
+                "a property given does not belong into this packet, or its value is out of range",
             ));
         }
         if !self.accepts() {

@@ -5,7 +5,9 @@ use std::num::{NonZeroU16, NonZeroU32};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::{PacketType, flag};
-use crate::codec::{Reader, put_binary, put_var_int, put_with_length, var_int_len};
+use crate::codec::{
+    MAX_REMAINING_LENGTH, Reader, put_binary, put_var_int, put_with_length, var_int_len,
+};
 use crate::error::DecodeError;
 use crate::packet::{QoS, ReasonCode};
 use crate::text::Utf8String;
@@ -79,9 +81,9 @@ macro_rules! properties {
                     && self.user_properties.is_empty()
             }
 
-            /// Whether every property may stand in `place`.
+            /// Whether every property may stand in `place`, with a value that the wire can carry.
             pub(crate) fn fit(&self, place: Place) -> bool {
-                true $(&& (self.$field.is_none() || $places.allowed_in(place)))+
+                self.values_in_range() $(&& (self.$field.is_none() || $places.allowed_in(place)))+
                     && match place {
                         Place::SUBSCRIBE => self.subscription_identifiers.len() <= 1,
                         Place::PUBLISH => true,
@@ -175,6 +177,18 @@ impl Properties {
     /// The properties on the heap, or nothing when there are none.
     pub(crate) fn boxed(self) -> Option<Box<Self>> {
         (!self.is_empty()).then(|| Box::new(self))
+    }
+
+    /// Whether binary data fits behind its two-byte length, and no Subscription Identifier is 0 or too large
+    /// (sections 1.5.6 and 3.8.2.1.2). All other types cannot hold a value out of range.
+    fn values_in_range(&self) -> bool {
+        let binary = [&self.correlation_data, &self.authentication_data];
+        let identifiers = 1..=MAX_REMAINING_LENGTH as u32;
+        binary
+            .into_iter()
+            .flatten()
+            .all(|data| data.len() <= usize::from(u16::MAX))
+            && (self.subscription_identifiers.iter()).all(|it| identifiers.contains(it))
     }
 
     /// Length of the properties with their length field.

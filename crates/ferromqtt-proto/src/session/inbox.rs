@@ -71,10 +71,9 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    pub(crate) fn new(options: QueueOptions) -> Self {
-        let mut inbox = Self::default();
-        inbox.default.options = options;
-        inbox
+    /// Sets the bounds of the default queue. What it holds already stays.
+    pub(crate) const fn bound_default(&mut self, options: QueueOptions) {
+        self.default.options = options;
     }
 
     pub(crate) fn open(&mut self, options: QueueOptions) -> QueueId {

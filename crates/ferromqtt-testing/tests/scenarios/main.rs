@@ -2,6 +2,7 @@
 
 mod errors;
 mod handshake;
+mod properties;
 mod publish;
 mod retained;
 mod scene;

@@ -82,8 +82,12 @@ impl Scene {
     }
 
     pub(crate) fn send_bytes(&mut self, peer: Peer, bytes: &[u8]) {
-        let mut input = BytesMut::from(bytes);
-        self.broker.handle_input(self.now, peer.id, &mut input);
+        self.feed(peer, &mut BytesMut::from(bytes));
+    }
+
+    /// Hands over `input`; what the broker leaves in it is the beginning of a packet.
+    pub(crate) fn feed(&mut self, peer: Peer, input: &mut BytesMut) {
+        self.broker.handle_input(self.now, peer.id, input);
         self.collect();
     }
 

@@ -3,5 +3,5 @@
 mod pair;
 mod write;
 
-pub(crate) use pair::{Pair, Sent};
+pub(crate) use pair::Pair;
 pub(crate) use write::*;

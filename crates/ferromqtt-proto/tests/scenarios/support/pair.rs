@@ -13,9 +13,6 @@ use ferromqtt_proto::{
 
 use super::write::{accepted, at, filter};
 
-/// What the client sent, as far as most scenarios look at it: one short line for each packet.
-pub(crate) type Sent = Vec<String>;
-
 /// The state of the link between the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Link {
@@ -257,7 +254,7 @@ impl Pair {
     }
 
     /// As [`Pair::packets`], in short: see [`short`].
-    pub(crate) fn sent(&mut self) -> Sent {
+    pub(crate) fn sent(&mut self) -> Vec<String> {
         self.packets().iter().map(short).collect()
     }
 

@@ -1,0 +1,275 @@
+//! What comes after CONNECT: CONNACK, something else, or nothing.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use ferromqtt_proto::packet::Packet;
+use ferromqtt_proto::{
+    CleanStart, ConnectionError, Event, Properties, PublishError, ReasonCode, TransportError,
+};
+
+use crate::support::*;
+
+fn violates(cause: &ConnectionError, reason: ReasonCode) -> bool {
+    matches!(cause, ConnectionError::ProtocolViolation(error) if error.reason == reason)
+}
+
+/// Nothing but CONNECT is on the wire before CONNACK: what is sent earlier would be lost (MQTT-3.1.4-6; 3.1.1: MQTT-3.1.4-5).
+#[test]
+fn operations_wait_for_connack() {
+    for version in VERSIONS {
+        let mut pair = Pair::new(resuming(version));
+        pair.connect();
+        pair.subscribe(&["a"]);
+        pair.publish("t", "x", AtMostOnce);
+        pair.publish("t", "y", AtLeastOnce);
+        pair.accept(false, Properties::default());
+        assert_eq!(pair.sent(), ["SUBSCRIBE 1 a", "PUBLISH q0 x", "PUBLISH q1 2 y"]);
+    }
+}
+
+#[test]
+fn without_a_connection_and_without_reconnecting_nothing_is_accepted() {
+    let mut pair = Pair::new(options(V5));
+    let publish = || ferromqtt_proto::Publish::new("t".try_into().unwrap(), "x");
+    assert_eq!(pair.client.publish(pair.now, publish()), Err(PublishError::NotConnected));
+    pair.connect();
+    assert_eq!(pair.client.publish(pair.now, publish()), Err(PublishError::NotConnected));
+    pair.accept(false, Properties::default());
+    assert!(pair.client.publish(pair.now, publish()).is_ok());
+    pair.cut();
+    assert_eq!(pair.client.publish(pair.now, publish()), Err(PublishError::NotConnected));
+    assert!(pair.client.is_idle());
+}
+
+/// 3.1.1: MQTT-3.1.2-2, MQTT-3.1.3-9, MQTT-3.2.2-4, MQTT-3.2.2-5. Return Codes are told as the 5.0 code of that meaning. Pitfall 20.
+#[test]
+fn a_return_code_of_3_1_1_is_told_and_the_connection_closed() {
+    for (code, reason) in [
+        (1, ReasonCode::UnsupportedProtocolVersion),
+        (2, ReasonCode::ClientIdentifierNotValid),
+        (3, ReasonCode::ServerUnavailable),
+        (4, ReasonCode::BadUserNameOrPassword),
+        (5, ReasonCode::NotAuthorized),
+        (6, ReasonCode::UnspecifiedError),
+    ] {
+        let mut pair = Pair::new(options(V311));
+        pair.connect();
+        pair.bytes();
+        pair.server_sends_bytes(&[0x20, 2, 0, code]);
+        let properties = Box::default();
+        assert_eq!(pair.cause(), ConnectionError::Refused { reason, properties });
+        assert!(pair.bytes().is_empty());
+        assert!(!pair.link_is_up() && pair.client.is_idle());
+    }
+}
+
+/// MQTT-3.2.2-7, MQTT-3.2.2-8, MQTT-4.13.2-1. Pitfall 20.
+#[test]
+fn a_reason_code_of_5_0_is_told_with_its_properties() {
+    let mut pair = Pair::new(options(V5));
+    pair.connect();
+    pair.bytes();
+    pair.server_sends_bytes(b"\x20\x08\x00\x9d\x05\x1c\x00\x02hi");
+    let ConnectionError::Refused { reason, properties } = pair.cause() else {
+        panic!("not told as refused");
+    };
+    assert_eq!(reason, ReasonCode::ServerMoved);
+    assert_eq!(properties.server_reference, Some(text("hi")));
+    assert!(pair.bytes().is_empty(), "nothing follows a refusal");
+    assert!(!pair.link_is_up());
+}
+
+/// 3.1.1: MQTT-3.2.2-6: a close instead of CONNACK is an error at once, not after a time limit. Pitfall 20.
+#[test]
+fn end_of_stream_before_connack_is_told_at_once() {
+    for version in VERSIONS {
+        let mut pair = Pair::new(options(version));
+        pair.connect();
+        pair.cut();
+        let cause = ConnectionError::Transport(TransportError::EndOfStream);
+        assert_eq!(pair.cause(), cause);
+        assert!(pair.client.is_idle());
+    }
+}
+
+#[test]
+fn connack_has_until_the_time_limit_which_counts_from_the_beginning() {
+    for version in VERSIONS {
+        let mut options = options(version);
+        options.connect_timeout = Some(10 * SECOND);
+        let mut pair = Pair::new(options);
+        pair.opens = false;
+        pair.connect();
+        pair.advance(6 * SECOND);
+        pair.transport_opens();
+        pair.advance(Duration::from_millis(3_999));
+        assert!(pair.events().is_empty());
+        pair.advance(Duration::from_millis(1));
+        assert_eq!(pair.cause(), ConnectionError::ConnectTimeout);
+        assert_eq!(pair.closes, [false], "aborted");
+    }
+}
+
+#[test]
+fn a_transport_that_does_not_open_has_the_same_time_limit() {
+    let mut pair = Pair::new(options(V5));
+    pair.opens = false;
+    pair.connect();
+    pair.advance(10 * SECOND);
+    assert_eq!(pair.cause(), ConnectionError::ConnectTimeout);
+    assert!(pair.client.is_idle());
+}
+
+#[test]
+fn without_a_time_limit_connack_is_awaited_for_ever() {
+    let mut options = options(V5);
+    options.connect_timeout = None;
+    let mut pair = Pair::new(options);
+    pair.connect();
+    pair.advance(1_000_000 * SECOND);
+    pair.accept(false, Properties::default());
+}
+
+/// A CONNACK that comes after the time limit changes nothing: the driver may still be closing.
+#[test]
+fn a_late_connack_is_not_processed() {
+    let mut pair = Pair::new(options(V5));
+    pair.connect();
+    let late = pair.now + 10 * SECOND;
+    pair.client.handle_timeout(late);
+    let mut connack = BytesMut::from(&b"\x20\x03\x00\x00\x00"[..]);
+    pair.client.handle_input(late, &mut connack);
+    assert!(connack.is_empty() && !pair.client.is_connected());
+    pair.pump();
+    assert_eq!(pair.cause(), ConnectionError::ConnectTimeout);
+}
+
+/// MQTT-3.2.0-1, MQTT-3.14.0-1; 3.1.1: MQTT-3.2.0-1. Before CONNACK there is nobody to send DISCONNECT to. Pitfall 19.
+#[test]
+fn any_other_first_packet_closes_the_connection() {
+    for version in VERSIONS {
+        for packet in [
+            Packet::Publish(message("t", "x", AtMostOnce, 0)),
+            puback(1),
+            suback(1, &[ReasonCode::Success]),
+            Packet::PingResp,
+            disconnect(ReasonCode::Success),
+        ] {
+            let mut pair = Pair::new(options(version));
+            pair.connect();
+            pair.bytes();
+            pair.server_sends(packet);
+            assert!(violates(&pair.cause(), ReasonCode::ProtocolError));
+            assert!(pair.bytes().is_empty());
+            assert_eq!(pair.closes, [false]);
+            assert!(pair.messages().is_empty());
+        }
+    }
+}
+
+/// MQTT-3.2.0-2; 3.1.1: MQTT-4.8.0-1. Pitfall 19.
+#[test]
+fn a_second_connack_closes_the_connection() {
+    for (version, answer) in [(V311, &b""[..]), (V5, b"\xe0\x01\x82")] {
+        let mut pair = Pair::connected(options(version));
+        pair.events();
+        pair.server_sends(accepted(false, Properties::default()));
+        assert!(violates(&pair.cause(), ReasonCode::ProtocolError));
+        assert_eq!(pair.bytes(), answer);
+    }
+}
+
+/// MQTT-3.2.2-4; 3.1.1: MQTT-3.2.2-1. Pitfall 6.
+#[test]
+fn session_present_after_clean_start_closes_the_connection() {
+    for version in VERSIONS {
+        let mut options = options(version);
+        options.clean_start = CleanStart::Always;
+        let mut pair = Pair::new(options);
+        pair.connect();
+        pair.server_sends(accepted(true, Properties::default()));
+        assert!(violates(&pair.cause(), ReasonCode::ProtocolError));
+        assert!(!pair.link_is_up());
+    }
+}
+
+/// MQTT-3.2.2-1, MQTT-3.2.2-6, MQTT-3.2.2-8. Pitfall 17.
+#[test]
+fn a_malformed_connack_closes_the_connection() {
+    for (version, connack) in [
+        (V311, &b"\x20\x02\x02\x00"[..]), // a reserved flag
+        (V311, b"\x20\x02\x01\x05"),      // refused, yet Session Present
+        (V311, b"\x20\x03\x00\x00\x00"),  // too long
+        (V311, b"\x21\x02\x00\x00"),      // a reserved bit of the fixed header
+        (V5, b"\x20\x03\x02\x00\x00"),
+        (V5, b"\x20\x03\x01\x87\x00"),
+        (V5, b"\x20\x03\x00\x01\x00"), // no Reason Code of CONNACK
+        (V5, b"\x20\x02\x00\x00"),     // no Property Length
+        (V5, b"\x20\x05\x00\x00\x02\x24\x02"), // Maximum QoS 2
+        (V5, b"\x20\x06\x00\x00\x03\x21\x00\x00"), // Receive Maximum 0
+    ] {
+        let mut pair = Pair::new(options(version));
+        pair.connect();
+        pair.bytes();
+        pair.server_sends_bytes(connack);
+        let cause = pair.cause();
+        assert!(matches!(cause, ConnectionError::ProtocolViolation(_)), "{connack:?} {cause}");
+        assert!(pair.bytes().is_empty());
+    }
+}
+
+/// A message that comes in the segment of CONNACK is delivered, and so is one from before the client subscribed (MQTT-3.3.2-3).
+#[test]
+fn connack_and_more_in_one_segment() {
+    for (version, connack) in [(V311, &b"\x20\x02\x00\x00"[..]), (V5, b"\x20\x03\x00\x00\x00")] {
+        let mut segment = BytesMut::from(connack);
+        Packet::Publish(message("t", "x", AtLeastOnce, 13_423)).encode(version, &mut segment);
+        let mut pair = Pair::new(options(version));
+        pair.connect();
+        pair.bytes();
+        pair.server_sends_bytes(&segment);
+        assert!(matches!(pair.events()[0], Event::Connected(_)));
+        assert_eq!(pair.payloads(), ["x"]);
+        assert_eq!(pair.bytes(), &b"\x40\x02\x34\x6f"[..]);
+    }
+}
+
+/// Pitfall 20: a loss that comes right behind CONNACK is told, after the connection was.
+#[test]
+fn connack_and_a_malformed_packet_in_one_segment() {
+    for (version, segment) in [
+        (V311, &b"\x20\x02\x00\x00\x00\x00"[..]),
+        (V5, b"\x20\x03\x00\x00\x00\x00\x00"),
+    ] {
+        let mut pair = Pair::new(options(version));
+        pair.connect();
+        pair.server_sends_bytes(segment);
+        let events = pair.events();
+        assert!(
+            matches!(&events[..], [Event::Connected(_), Event::Disconnected { .. }]),
+            "{events:?}"
+        );
+    }
+}
+
+/// MQTT-3.2.2-16. Pitfall 12.
+#[test]
+fn an_assigned_client_identifier_is_told_and_used_from_then_on() {
+    let mut options = resuming(V5);
+    options.client_identifier = text("");
+    let mut pair = Pair::new(options);
+    pair.connect();
+    let assigned = Properties {
+        assigned_client_identifier: Some(text("given")),
+        ..Properties::default()
+    };
+    let connect = pair.accept(false, assigned.clone());
+    assert_eq!(connect.client_identifier, "");
+    assert_eq!(pair.connected_event().properties, assigned);
+    assert_eq!(pair.client.client_identifier(), &"given");
+    pair.cut();
+    pair.wait_for_transport();
+    let connect = pair.accept(true, Properties::default());
+    assert_eq!(connect.client_identifier, "given");
+}

@@ -1,0 +1,99 @@
+//! Packet Identifiers: one space for PUBLISH, SUBSCRIBE and UNSUBSCRIBE.
+
+use ferromqtt_proto::{
+    OutgoingLimits, Properties, QueueId, ReasonCode, Subscribe, SubscribeError,
+};
+
+use crate::support::*;
+
+fn unbounded(version: ferromqtt_proto::ProtocolVersion) -> Pair {
+    let mut options = resuming(version);
+    options.outgoing = OutgoingLimits::NONE;
+    Pair::connected(options)
+}
+
+/// MQTT-2.2.1-3; 3.1.1: MQTT-2.3.1-1, MQTT-2.3.1-2. Pitfall 1.
+#[test]
+fn the_three_packets_share_one_space() {
+    for version in VERSIONS {
+        let mut pair = unbounded(version);
+        pair.publish("t", "x", AtLeastOnce);
+        pair.subscribe(&["a"]);
+        pair.unsubscribe(&["b"]);
+        pair.publish("t", "y", ExactlyOnce);
+        assert_eq!(
+            pair.sent(),
+            ["PUBLISH q1 1 x", "SUBSCRIBE 2 a", "UNSUBSCRIBE 3 b", "PUBLISH q2 4 y"]
+        );
+    }
+}
+
+/// MQTT-2.2.1-3; 3.1.1: MQTT-2.3.1-2, MQTT-2.3.1-3: the count wraps from 65,535 to 1 and skips what is in use. Pitfall 1.
+#[test]
+fn the_count_wraps_and_skips_identifiers_in_use() {
+    for version in VERSIONS {
+        let mut pair = unbounded(version);
+        pair.publish("t", "kept", AtLeastOnce);
+        pair.subscribe(&["kept"]);
+        pair.publish("t", "kept", ExactlyOnce);
+        pair.server_sends(pubrec(3));
+        for id in 4..=65_535 {
+            pair.publish("t", "x", AtLeastOnce);
+            pair.server_sends(puback(id));
+        }
+        pair.bytes();
+        pair.publish("t", "y", AtLeastOnce);
+        assert_eq!(pair.sent(), ["PUBLISH q1 4 y"]);
+        // PUBCOMP, not PUBREC, frees an identifier of QoS 2; SUBACK that of a SUBSCRIBE.
+        pair.server_sends(pubcomp(3));
+        pair.server_sends(suback(2, &[ReasonCode::GrantedQos1]));
+        for id in 5..=65_535 {
+            pair.publish("t", "x", AtLeastOnce);
+            pair.server_sends(puback(id));
+        }
+        pair.bytes();
+        pair.publish("t", "z", AtLeastOnce);
+        pair.publish("t", "z", AtLeastOnce);
+        assert_eq!(pair.sent(), ["PUBLISH q1 2 z", "PUBLISH q1 3 z"]);
+    }
+}
+
+/// Pitfall 1: "all 65,535 in use" has an answer: publishes wait, requests are refused, and both go on when one is free.
+#[test]
+fn with_every_identifier_in_use_publishes_wait_and_requests_are_refused() {
+    let mut pair = unbounded(V311);
+    for _ in 0..65_536 {
+        pair.publish("t", "x", AtLeastOnce);
+    }
+    assert_eq!(pair.packets().len(), 65_535);
+    let subscribe = Subscribe {
+        filters: vec![(filter("a"), at(AtMostOnce))],
+        properties: Properties::default(),
+        queue: QueueId::DEFAULT,
+    };
+    let refused = pair.client.subscribe(pair.now, subscribe.clone());
+    assert_eq!(refused, Err(SubscribeError::NoPacketIdentifier));
+    pair.server_sends(puback(77));
+    assert_eq!(pair.sent(), ["PUBLISH q1 77 x"], "it had waited longest");
+    pair.server_sends(puback(78));
+    pair.client.subscribe(pair.now, subscribe).unwrap();
+    pair.pump();
+    assert_eq!(pair.sent(), ["SUBSCRIBE 78 a"]);
+}
+
+/// A request accepted offline finds every identifier in use after the reconnect: it waits for one.
+#[test]
+fn a_request_that_waited_gets_the_next_free_identifier() {
+    let mut pair = unbounded(V311);
+    for _ in 0..65_535 {
+        pair.publish("t", "x", AtLeastOnce);
+    }
+    pair.bytes();
+    pair.cut();
+    pair.subscribe(&["a"]);
+    pair.wait_for_transport();
+    pair.accept(true, Properties::default());
+    assert!(!pair.sent().iter().any(|packet| packet.starts_with("SUBSCRIBE")));
+    pair.server_sends(puback(500));
+    assert_eq!(pair.sent(), ["SUBSCRIBE 500 a"]);
+}

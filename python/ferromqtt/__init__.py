@@ -1,0 +1,45 @@
+"""MQTT that tells you what happened to every message.
+
+An asyncio client for MQTT 5.0, 3.1.1 and 3.1 on a core in Rust; a drop-in for aiomqtt 2.x.
+"""
+
+from ferromqtt._native import __version__
+from ferromqtt.client import Client, ProtocolVersion, ProxySettings, TLSParameters, Will
+from ferromqtt.exceptions import (
+    MqttCodeError,
+    MqttConnectError,
+    MqttError,
+    MqttReentrantError,
+    MqttTimeoutError,
+)
+from ferromqtt.message import Message, MessagesIterator
+from ferromqtt.properties import Properties, SubscribeOptions
+from ferromqtt.reasons import PacketTypes, ReasonCode
+from ferromqtt.topic import Topic, TopicLike, Wildcard, WildcardLike
+
+__version_tuple__ = tuple(int(part) for part in __version__.split("."))
+
+__all__ = [
+    "Client",
+    "Message",
+    "MessagesIterator",
+    "MqttCodeError",
+    "MqttConnectError",
+    "MqttError",
+    "MqttReentrantError",
+    "MqttTimeoutError",
+    "PacketTypes",
+    "Properties",
+    "ProtocolVersion",
+    "ProxySettings",
+    "ReasonCode",
+    "SubscribeOptions",
+    "TLSParameters",
+    "Topic",
+    "TopicLike",
+    "Wildcard",
+    "WildcardLike",
+    "Will",
+    "__version__",
+    "__version_tuple__",
+]

@@ -1,0 +1,473 @@
+"""The client."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import secrets
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from ferromqtt import _transport
+from ferromqtt._driver import Protocol
+from ferromqtt._native import MessagesIterator
+from ferromqtt._queue import MessageQueue, QueuedMessages
+from ferromqtt.exceptions import MqttError, MqttReentrantError, MqttTimeoutError
+from ferromqtt.options import (
+    MQTT_CLEAN_START_FIRST_ONLY,
+    ClientOptions,
+    ProtocolVersion,
+    ProxySettings,
+    TLSParameters,
+    Will,
+    check_enter,
+    subscribe_filters,
+    unsubscribe_filters,
+)
+from ferromqtt.properties import to_native
+from ferromqtt.reasons import PacketTypes, ReasonCode
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterable
+    from types import TracebackType
+    from typing import Literal
+
+    from ferromqtt._native import Message
+    from ferromqtt.types import (
+        PayloadType,
+        PropertiesLike,
+        SocketOption,
+        SubscribeOptionsLike,
+        SubscribeTopic,
+        WebSocketHeaders,
+    )
+
+__all__ = ["Client", "MessagesIterator", "ProtocolVersion", "ProxySettings", "TLSParameters", "Will"]
+
+_DEFAULT_TIMEOUT = 10.0
+_DEFAULT_INFLIGHT = 20
+
+
+class Client:
+    """An MQTT client for asyncio.
+
+    ```python
+    async with Client("test.mosquitto.org") as client:
+        await client.publish("temperature/outside", payload=28.4)
+    ```
+
+    It can be entered again after it was left, and keeps its messages and its unacknowledged
+    publishes meanwhile. Any number of tasks may use it at the same time.
+
+    Args:
+        hostname: Name or address of the server.
+        port: Its port.
+        username: User Name to log in with.
+        password: Password; not used without a user name.
+        logger: Where warnings go; None for the logger "ferromqtt".
+        identifier: Client Identifier; None lets the server choose (3.1.1, 5.0) or makes one up (3.1).
+        queue_type: A class of queue for received messages, used through `put_nowait` and `get`;
+            None for the fast one of the core.
+        protocol: Version of MQTT; None for 3.1.1.
+        will: The message that the server publishes when it loses the client.
+        clean_session: (before 5.0) False keeps the session at the server; needs an identifier.
+        transport: "tcp". "websockets" and "unix" are not supported yet.
+        timeout: Seconds that entering, leaving and each call may take, unless told otherwise; None
+            for 10, `math.inf` for ever.
+        keepalive: Keep Alive in seconds; 0 turns it off.
+        bind_address: Local address to connect from.
+        bind_port: Local port to connect from.
+        clean_start: (5.0) True and 3 start with a fresh session each time, False resumes.
+        max_queued_incoming_messages: How many received messages may wait to be taken; a further one
+            is dropped with a warning. None, 0 or less: no limit.
+        max_queued_outgoing_messages: How many QoS 1 and 2 publishes may be unfinished. None or 0: no
+            limit.
+        max_inflight_messages: How many QoS 1 and 2 publishes may be unacknowledged at once; others
+            wait. None for 20, 0 for no limit but the server's.
+        max_concurrent_outgoing_calls: How many calls may run at once; others wait. None: no limit.
+        properties: (5.0) CONNECT properties.
+        tls_context: Connect with TLS by this context.
+        tls_params: Connect with TLS by a context made of these.
+        tls_insecure: Whether not to check the server's name.
+        proxy: Not supported yet.
+        socket_options: Arguments for `socket.setsockopt`.
+        websocket_path: Not used yet.
+        websocket_headers: Not used yet.
+        will_on_error: Whether the server is to publish the will when the block is left by an
+            exception. An addition to aiomqtt's parameters.
+
+    Attributes:
+        timeout: As the parameter; may be changed at any time.
+
+    Raises:
+        ValueError: An argument is wrong. Some are looked at only when the client is entered.
+    """
+
+    _default_logger_name: ClassVar[str] = "ferromqtt"
+
+    def __init__(
+        self,
+        hostname: str,
+        port: int = 1883,
+        *,
+        username: str | None = None,
+        password: str | bytes | None = None,
+        logger: logging.Logger | None = None,
+        identifier: str | None = None,
+        queue_type: type[asyncio.Queue[Message]] | None = None,
+        protocol: ProtocolVersion | None = None,
+        will: Will | None = None,
+        clean_session: bool | None = None,
+        transport: str = "tcp",
+        timeout: float | None = None,
+        keepalive: int = 60,
+        bind_address: str = "",
+        bind_port: int = 0,
+        clean_start: bool | Literal[3] = MQTT_CLEAN_START_FIRST_ONLY,
+        max_queued_incoming_messages: int | None = None,
+        max_queued_outgoing_messages: int | None = None,
+        max_inflight_messages: int | None = None,
+        max_concurrent_outgoing_calls: int | None = None,
+        properties: PropertiesLike | None = None,
+        tls_context: ssl.SSLContext | None = None,
+        tls_params: TLSParameters | None = None,
+        tls_insecure: bool | None = None,
+        proxy: ProxySettings | None = None,
+        socket_options: Iterable[SocketOption] | None = None,
+        websocket_path: str | None = None,
+        websocket_headers: WebSocketHeaders | None = None,
+        will_on_error: bool = False,
+    ) -> None:
+        self._options = ClientOptions(
+            hostname=hostname,
+            port=port,
+            username=username,
+            password=password,
+            identifier=identifier,
+            protocol=protocol,
+            will=will,
+            clean_session=clean_session,
+            transport=transport,
+            keepalive=keepalive,
+            bind_address=bind_address,
+            bind_port=bind_port,
+            clean_start=clean_start,
+            max_queued_incoming_messages=max_queued_incoming_messages,
+            max_queued_outgoing_messages=max_queued_outgoing_messages,
+            max_inflight_messages=max_inflight_messages,
+            properties=properties,
+            tls_context=tls_context,
+            tls_params=tls_params,
+            tls_insecure=tls_insecure,
+            proxy=proxy,
+            socket_options=socket_options,
+            websocket_path=websocket_path,
+            websocket_headers=websocket_headers,
+        )
+        self.timeout = _DEFAULT_TIMEOUT if timeout is None else timeout
+        self._will_on_error = will_on_error
+        self._logger = logger or logging.getLogger(self._default_logger_name)
+        self._core = Protocol(secrets.randbits(64))
+        self._core.logger = self._logger
+        self._publish = self._core.publish
+        self._entered = False
+        self._was_entered = False
+        self._outgoing_calls: contextlib.AbstractAsyncContextManager[object] | None = None
+        if max_concurrent_outgoing_calls is not None:
+            self._outgoing_calls = asyncio.Semaphore(max_concurrent_outgoing_calls)
+        self._queue: MessageQueue | None = None
+        if queue_type is not None:
+            limit = max(max_queued_incoming_messages or 0, 0)
+            self._queue = MessageQueue(
+                queue_type(maxsize=limit), self._logger, self._core.iteration_end
+            )
+            self._core.message_sink = self._queue.put
+            self._core.on_end = self._queue.wake_all
+
+    @property
+    def identifier(self) -> str:
+        """The Client Identifier that was given or made up; not one that the server assigned."""
+        return self._options.identifier or ""
+
+    @property
+    def messages(self) -> MessagesIterator | QueuedMessages:
+        """A new iterator over the received messages, each of which goes to one iterator.
+
+        `len()` is the number of queued messages. Iterating raises `MqttError` once the queue is
+        empty and the connection has ended. A cancelled step loses no message.
+        """
+        if self._queue is not None:
+            return QueuedMessages(self._queue)
+        return self._core.messages()
+
+    @property
+    def pending_calls_threshold(self) -> int:
+        """How many calls may wait before each further one is logged. Default: 10."""
+        return self._core.pending_calls_threshold
+
+    @pending_calls_threshold.setter
+    def pending_calls_threshold(self, threshold: int) -> None:
+        self._core.pending_calls_threshold = threshold
+
+    async def publish(
+        self,
+        topic: str,
+        payload: PayloadType = None,
+        qos: int = 0,
+        retain: bool = False,  # noqa: FBT001, FBT002 - aiomqtt's signature
+        properties: PropertiesLike | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Publish a message.
+
+        Returns at QoS 0 when the message is on its way to the socket, at QoS 1 and 2 when the server
+        has acknowledged it. When cancelled, a message that is not on the wire yet is dropped; one
+        that is stays in the session.
+
+        Args:
+            topic: The topic to publish to.
+            payload: str is sent as UTF-8, int and float as text, None as nothing.
+            qos: 0, 1 or 2.
+            retain: Whether the server is to keep it for later subscribers.
+            properties: (5.0) PUBLISH properties.
+            timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for ever.
+
+        Raises:
+            ValueError: The topic, QoS or a property is wrong. Nothing was sent.
+            TypeError: The topic or payload is of a type that cannot be sent. Nothing was sent.
+            MqttCodeError: The client is not connected, its queue is full, a limit of the server
+                forbids it (nothing was sent), or the server refused it.
+            MqttError: The connection ended or time ran out; `delivery` tells what may have happened.
+        """
+        if self._outgoing_calls is not None:
+            async with self._outgoing_calls:
+                waiter = self._start_publish(topic, payload, qos, retain, properties, timeout)
+                if waiter is not None:
+                    await self._wait(waiter)
+            return
+        # The fast path, written out: a call costs as much as the message.
+        waiter = self._publish(
+            topic,
+            payload,
+            qos,
+            retain,
+            None if properties is None else self._native(properties, PacketTypes.PUBLISH),
+            self.timeout if timeout is None else timeout,
+        )
+        if waiter is not None:
+            op = self._core.last_op
+            try:
+                await waiter
+            except (asyncio.CancelledError, GeneratorExit):
+                self._core.abandon(op)
+                raise
+
+    async def subscribe(
+        self,
+        topic: SubscribeTopic,
+        qos: int = 0,
+        options: SubscribeOptionsLike | None = None,
+        properties: PropertiesLike | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> list[ReasonCode]:
+        """Subscribe to one or more filters.
+
+        Args:
+            topic: A filter, a pair of filter and QoS (or options, on 5.0), or a list of pairs.
+            qos: The QoS for a single filter.
+            options: (5.0) `SubscribeOptions` for a single filter, instead of `qos`.
+            properties: (5.0) SUBSCRIBE properties.
+            timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for ever.
+
+        Returns:
+            A Reason Code for each filter. A filter that the server refuses does not raise: look at
+            `is_failure`.
+
+        Raises:
+            ValueError: An argument is wrong. Nothing was sent.
+            MqttCodeError: The client is not connected, or a limit of the server forbids it.
+            MqttError: The connection ended or time ran out.
+        """
+        filters = subscribe_filters(topic, qos, options, self._version)
+        native = self._native(properties, PacketTypes.SUBSCRIBE)
+        async with self._outgoing_calls or contextlib.nullcontext():
+            waiter = self._core.subscribe(filters, native, self._time_limit(timeout))
+            codes = await self._wait(waiter)
+        return [ReasonCode(PacketTypes.SUBACK, identifier=code) for code in codes]
+
+    async def unsubscribe(
+        self,
+        topic: str | list[str],
+        properties: PropertiesLike | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Unsubscribe from one filter or several.
+
+        Args:
+            topic: A filter or a list of filters.
+            properties: (5.0) UNSUBSCRIBE properties.
+            timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for ever.
+
+        Raises:
+            ValueError: An argument is wrong. Nothing was sent.
+            MqttCodeError: The client is not connected.
+            MqttError: The connection ended or time ran out.
+        """
+        filters = unsubscribe_filters(topic)
+        native = self._native(properties, PacketTypes.UNSUBSCRIBE)
+        async with self._outgoing_calls or contextlib.nullcontext():
+            await self._wait(
+                self._core.unsubscribe(filters, native, self._time_limit(timeout))
+            )
+
+    async def __aenter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            MqttReentrantError: The client is entered already.
+            ValueError: An option is wrong.
+            MqttConnectError: The server refused the connection; `rc` tells why.
+            MqttError: There was no connection, or not in time. The client can be entered again.
+        """
+        if self._entered:
+            raise MqttReentrantError(
+                "The client context manager is reusable, but not reentrant"
+            )
+        self._entered = True
+        try:
+            check_enter(self._options)
+            self._check_supported()
+            if not self._was_entered:
+                self._core.configure(**self._core_options())
+                self._was_entered = True
+            await self._connect()
+        except BaseException:
+            self._entered = False
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Disconnect, after everything was written. Quiet when the connection has ended already.
+
+        Raises:
+            MqttError: Not everything could be written in time. The client can be entered again.
+        """
+        if not self._was_entered:
+            self._logger.warning(
+                "Could not gracefully disconnect: %d. Forcing disconnection.", 4
+            )
+            return
+        publish_will = self._will_on_error and exc_type is not None
+        if publish_will and self._version != ProtocolVersion.V5 and self._core.transport:
+            self._core.transport.abort()  # before 5.0 a DISCONNECT always deletes the will
+        try:
+            await self._core.stop(self.timeout, publish_will=publish_will)
+        finally:
+            self._entered = False
+
+    async def _connect(self) -> None:
+        """Open a transport and wait for CONNACK, all within the client's time limit."""
+        limit = None if self.timeout == math.inf else self.timeout
+        scope = asyncio.timeout(limit)
+        try:
+            async with scope:
+                await self._core.start()
+                await _transport.open_transport(self._target(), self._core)
+                await self._core.accepted()
+        except BaseException as error:
+            await self._core.cancel_start()
+            if isinstance(error, TimeoutError) and scope.expired():
+                raise MqttTimeoutError from None
+            if isinstance(error, OSError | UnicodeError):
+                raise MqttError(str(error)) from None
+            raise
+
+    def _start_publish(
+        self,
+        topic: str,
+        payload: PayloadType,
+        qos: int,
+        retain: bool,  # noqa: FBT001 - as `publish`
+        properties: PropertiesLike | None,
+        timeout: float | None,
+    ) -> Any:  # noqa: ANN401 - something to await
+        native = self._native(properties, PacketTypes.PUBLISH)
+        return self._publish(topic, payload, qos, retain, native, self._time_limit(timeout))
+
+    async def _wait(self, waiter: Any) -> Any:  # noqa: ANN401 - any call's future
+        """Wait for a call that was just accepted; let the core know when nobody waits any more."""
+        op = self._core.last_op
+        try:
+            return await waiter
+        except (asyncio.CancelledError, GeneratorExit):
+            self._core.abandon(op)
+            raise
+
+    @property
+    def _version(self) -> ProtocolVersion:
+        return self._options.protocol or ProtocolVersion.V311
+
+    def _time_limit(self, timeout: float | None) -> float:
+        return self.timeout if timeout is None else timeout
+
+    def _native(
+        self, properties: PropertiesLike | None, packet_type: int
+    ) -> dict[str, object] | None:
+        """Properties as the core takes them; before 5.0 they are not used."""
+        if self._version != ProtocolVersion.V5:
+            return None
+        native = to_native(properties, packet_type)
+        if native is not None:
+            native.pop("topic_alias", None)  # the core assigns its own, and always knows the topic
+        return native
+
+    def _check_supported(self) -> None:
+        options = self._options
+        if options.transport != "tcp":
+            raise NotImplementedError(f"transport={options.transport!r} is not supported yet")
+        if options.proxy is not None:
+            raise NotImplementedError("proxies are not supported yet")
+
+    def _target(self) -> _transport.Target:
+        options = self._options
+        return _transport.Target(
+            hostname=options.hostname,
+            port=options.port,
+            bind_address=options.bind_address,
+            bind_port=options.bind_port,
+            socket_options=tuple(options.socket_options or ()),
+            tls_context=options.tls_context,
+            tls_params=options.tls_params,
+            tls_insecure=options.tls_insecure,
+        )
+
+    def _core_options(self) -> dict[str, object]:
+        options = self._options
+        will = options.will
+        inflight = options.max_inflight_messages
+        incoming = options.max_queued_incoming_messages
+        return {
+            "protocol": int(self._version),
+            "client_identifier": self.identifier,
+            "clean_start": {False: 0, True: 1}.get(options.clean, 2),
+            "keep_alive": options.keepalive,
+            "properties": options.connect_properties,
+            "user_name": options.username,
+            "password": None if options.username is None else options.password,
+            "will": will
+            and (will.topic, will.payload, will.qos, bool(will.retain), options.will_properties),
+            "max_in_flight": (_DEFAULT_INFLIGHT if inflight is None else inflight) or None,
+            "max_outgoing": options.max_queued_outgoing_messages or None,
+            # A queue of the user's own class has its own limit.
+            "max_incoming": incoming if incoming and incoming > 0 and not self._queue else None,
+        }

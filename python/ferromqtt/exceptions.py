@@ -1,0 +1,94 @@
+"""The exceptions of a client. Wrong arguments are `ValueError` and `TypeError`, not these."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from ferromqtt.reasons import error_string
+
+if TYPE_CHECKING:
+    from ferromqtt.reasons import ReasonCode
+
+
+class MqttError(Exception):
+    """Base of everything that a client raises about its connection or a server's answer.
+
+    Attributes:
+        delivery: Of a call that failed: "not_sent" when the server cannot have got it, "unknown"
+            when it may have. None when the question makes no sense.
+    """
+
+    delivery: Literal["not_sent", "unknown"] | None = None
+
+
+class MqttTimeoutError(MqttError, TimeoutError):
+    """What was waited for did not happen in time."""
+
+    def __init__(self, message: str = "Operation timed out") -> None:
+        super().__init__(message)
+
+
+class MqttCodeError(MqttError):
+    """An error with a code.
+
+    Args:
+        rc: A Reason Code of the standard, or one of `MQTTErrorCode`.
+        args: What could not be done.
+
+    Attributes:
+        rc: The code.
+    """
+
+    def __init__(self, rc: int | ReasonCode | None, *args: object) -> None:
+        super().__init__(*args)
+        self.rc = rc
+
+    def __str__(self) -> str:
+        if isinstance(self.rc, int):
+            return f"[code:{int(self.rc)}] {error_string(self.rc)}"
+        # Any class of Reason Codes will do, so one may come from another library.
+        value = getattr(self.rc, "value", None)
+        if value is not None:
+            return f"[code:{value}] {self.rc}"
+        return f"[code:{self.rc}] {super().__str__()}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # `args` lacks the code, so the inherited way could not call the constructor again.
+        return _restored, (type(self), self.args, self.__dict__.copy())
+
+
+class MqttConnectError(MqttCodeError):
+    """The server refused the connection.
+
+    Args:
+        rc: The Reason Code, or the return code of a version before 5.0.
+    """
+
+    def __init__(self, rc: int | ReasonCode) -> None:
+        if not isinstance(rc, int):
+            super().__init__(rc)
+            return
+        text = _CONNECT_RC_STRINGS.get(rc)
+        super().__init__(rc, f"Connection refused: {text}" if text else "Connection refused")
+
+
+class MqttReentrantError(MqttError):
+    """The client is entered already. It can be entered again after it was left."""
+
+
+_CONNECT_RC_STRINGS: dict[int, str] = {
+    1: "Incorrect protocol version",
+    2: "Invalid client identifier",
+    3: "Server unavailable",
+    4: "Bad username or password",
+    5: "Not authorised",
+}
+
+
+def _restored(
+    kind: type[MqttCodeError], args: tuple[object, ...], state: dict[str, object]
+) -> MqttCodeError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error

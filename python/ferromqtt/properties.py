@@ -1,0 +1,314 @@
+"""Properties of MQTT 5.0 and options of a subscription, with the attribute names that paho gives.
+
+The core exchanges properties as dictionaries under the standard's names; `to_native` and
+`from_native` are the way there and back.
+"""
+# ruff: noqa: N802, N803 - paho's names: programs written for it read and pass them
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+
+from ferromqtt.reasons import PacketTypes, packet_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ferromqtt.types import PropertiesLike
+
+_LONGEST = 65535  # bytes of a string or of binary data, section 1.5
+_MAX_U32 = 0xFFFF_FFFF
+_MAX_VARIABLE = 268_435_455
+
+
+class MQTTException(ValueError):  # noqa: N818 - paho's name
+    """A property that the packet cannot have, or a value that the property cannot have."""
+
+
+# What a property may hold: each of these returns the value as the core takes it, or raises a
+# ValueError that completes the sentence "Property NAME ...".
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, int) or value not in (0, 1):
+        raise ValueError("value must be 0 or 1")
+    return bool(value)
+
+
+def _integer(low: int, high: int) -> Callable[[object], int]:
+    def checked(value: object) -> int:
+        if not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"value must be in the range {low}-{high}")
+        return int(value)
+
+    return checked
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):  # paho takes encoded strings too
+        value = value.decode()
+    if not isinstance(value, str):
+        raise ValueError(f"value must be a str, not {type(value).__name__}")  # noqa: TRY004
+    if len(value.encode()) > _LONGEST:
+        raise ValueError(f"value must be at most {_LONGEST} bytes of UTF-8")
+    if "\0" in value:
+        raise ValueError("value must not contain U+0000")
+    return value
+
+
+def _binary(value: object) -> bytes:
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise ValueError(f"value must be bytes, not {type(value).__name__}")  # noqa: TRY004
+    value = bytes(value)
+    if len(value) > _LONGEST:
+        raise ValueError(f"value must be at most {_LONGEST} bytes")
+    return value
+
+
+def _pair(value: object) -> tuple[str, str]:
+    match value:
+        case (name, text):
+            return _text(name), _text(text)
+    raise ValueError("value must be a pair of strings, or a list of such pairs")
+
+
+class _Property(NamedTuple):
+    """One row of section 2.2.2.2."""
+
+    identifier: int
+    name: str
+    value_of: Callable[[object], object]
+    packets: tuple[int, ...]
+    attribute: str
+    native: str
+    repeats: bool
+
+
+def _row(
+    identifier: int, name: str, value_of: Callable[[object], object], *packets: int
+) -> _Property:
+    attribute, native = name.replace(" ", ""), name.replace(" ", "_").lower()
+    repeats = attribute in ("SubscriptionIdentifier", "UserProperty")
+    if repeats:
+        native = {"SubscriptionIdentifier": "subscription_identifiers"}.get(
+            attribute, "user_properties"
+        )
+    return _Property(identifier, name, value_of, packets, attribute, native, repeats)
+
+
+_P = PacketTypes
+_MESSAGE = (_P.PUBLISH, _P.WILLMESSAGE)
+_CONNECTING = (_P.CONNECT, _P.CONNACK)
+_ANSWERS = (_P.PUBACK, _P.PUBREC, _P.PUBREL, _P.PUBCOMP, _P.SUBACK, _P.UNSUBACK)
+_U16, _U32 = _integer(0, 0xFFFF), _integer(0, _MAX_U32)
+
+_ROWS: Final = (
+    _row(1, "Payload Format Indicator", _flag, *_MESSAGE),
+    _row(2, "Message Expiry Interval", _U32, *_MESSAGE),
+    _row(3, "Content Type", _text, *_MESSAGE),
+    _row(8, "Response Topic", _text, *_MESSAGE),
+    _row(9, "Correlation Data", _binary, *_MESSAGE),
+    _row(11, "Subscription Identifier", _integer(1, _MAX_VARIABLE), _P.PUBLISH, _P.SUBSCRIBE),
+    _row(17, "Session Expiry Interval", _U32, *_CONNECTING, _P.DISCONNECT),
+    _row(18, "Assigned Client Identifier", _text, _P.CONNACK),
+    _row(19, "Server Keep Alive", _U16, _P.CONNACK),
+    _row(21, "Authentication Method", _text, *_CONNECTING, _P.AUTH),
+    _row(22, "Authentication Data", _binary, *_CONNECTING, _P.AUTH),
+    _row(23, "Request Problem Information", _flag, _P.CONNECT),
+    _row(24, "Will Delay Interval", _U32, _P.WILLMESSAGE),
+    _row(25, "Request Response Information", _flag, _P.CONNECT),
+    _row(26, "Response Information", _text, _P.CONNACK),
+    _row(28, "Server Reference", _text, _P.CONNACK, _P.DISCONNECT),
+    _row(31, "Reason String", _text, _P.CONNACK, *_ANSWERS, _P.DISCONNECT, _P.AUTH),
+    _row(33, "Receive Maximum", _integer(1, 0xFFFF), *_CONNECTING),
+    _row(34, "Topic Alias Maximum", _U16, *_CONNECTING),
+    _row(35, "Topic Alias", _integer(1, 0xFFFF), _P.PUBLISH),
+    _row(36, "Maximum QoS", _integer(0, 1), _P.CONNACK),
+    _row(37, "Retain Available", _flag, _P.CONNACK),
+    _row(
+        *(38, "User Property", _pair),
+        *(*_CONNECTING, *_MESSAGE, *_ANSWERS, _P.SUBSCRIBE, _P.UNSUBSCRIBE, _P.DISCONNECT, _P.AUTH),
+    ),
+    _row(39, "Maximum Packet Size", _integer(1, _MAX_U32), *_CONNECTING),
+    _row(40, "Wildcard Subscription Available", _flag, _P.CONNACK),
+    _row(41, "Subscription Identifier Available", _flag, _P.CONNACK),
+    _row(42, "Shared Subscription Available", _flag, _P.CONNACK),
+)
+_BY_ATTRIBUTE: Final = {row.attribute: row for row in _ROWS}
+_BY_NATIVE: Final = {row.native: row for row in _ROWS}
+
+
+class Properties:
+    """The properties of one packet, as attributes: `properties.ContentType = "text/plain"`.
+
+    A property that is not set has no attribute. `UserProperty` and `SubscriptionIdentifier` are
+    lists, and assigning to them adds to the list.
+
+    Args:
+        packetType: The packet, one of `PacketTypes`; `PacketTypes.WILLMESSAGE` for a will.
+
+    Attributes:
+        packetType: The packet.
+        names: The properties of the standard and their identifiers.
+
+    Raises:
+        MQTTException: On assigning, when the packet cannot have the property, or the property
+            cannot have the value. It is a ValueError.
+    """
+
+    packetType: int  # noqa: N815
+
+    names: ClassVar[Mapping[str, int]] = MappingProxyType(
+        {row.name: row.identifier for row in _ROWS}
+    )
+
+    def __init__(self, packetType: int) -> None:
+        self.packetType = packetType
+
+    def __setattr__(self, name: str, value: object) -> None:
+        name = name.replace(" ", "")
+        if name != "packetType":
+            row = _BY_ATTRIBUTE.get(name)
+            if row is None:
+                raise MQTTException(f"Property name must be one of {', '.join(self.names)}")
+            if self.packetType not in row.packets:
+                packet = packet_name(self.packetType)
+                raise MQTTException(f"Property {name} does not apply to packet type {packet}")
+            _checked(row, value)
+            if row.repeats:
+                value = [*getattr(self, name, []), *_each(value)]
+        object.__setattr__(self, name, value)
+
+    if TYPE_CHECKING:  # the properties that are set
+
+        def __getattr__(self, name: str) -> Any: ...  # noqa: ANN401
+
+    def isEmpty(self) -> bool:
+        """Tell whether no property is set."""
+        return not self._set()
+
+    def clear(self) -> None:
+        """Take all properties away."""
+        for name in self._set():
+            delattr(self, name)
+
+    def json(self) -> dict[str, Any]:
+        """Return the properties that are set; binary correlation data in hexadecimal digits."""
+        properties = self._set()
+        data = properties.get("CorrelationData")
+        if isinstance(data, bytes):
+            properties["CorrelationData"] = data.hex()
+        return properties
+
+    def __str__(self) -> str:
+        shown = self._set()
+        if "AuthenticationData" in shown:
+            shown["AuthenticationData"] = "(not shown)"
+        return f"[{', '.join(f'{name} : {value}' for name, value in shown.items())}]"
+
+    def _set(self) -> dict[str, Any]:
+        given = vars(self)
+        return {name: given[name] for name in _BY_ATTRIBUTE if name in given}
+
+
+def to_native(properties: PropertiesLike | None, packet_type: int) -> dict[str, object] | None:
+    """Return what the core takes for `properties` in a packet that a client sends.
+
+    Any object will do that has the attributes of `Properties`, so it may come from another library.
+
+    Raises:
+        ValueError: The packet cannot have one of them, or one cannot have its value.
+    """
+    if properties is None:
+        return None
+    native: dict[str, object] = {}
+    for attribute, row in _BY_ATTRIBUTE.items():
+        value = getattr(properties, attribute, None)
+        if value is None:
+            continue
+        if packet_type not in row.packets:
+            packet = packet_name(packet_type)
+            raise MQTTException(f"Property {attribute} does not apply to packet type {packet}")
+        if packet_type == _P.PUBLISH and attribute in ("SubscriptionIdentifier", "TopicAlias"):
+            # A received message may have them, and then be published again as it is.
+            raise MQTTException(f"Property {attribute} must not be given to publish: leave it out")
+        checked = _checked(row, value)
+        if attribute == "SubscriptionIdentifier" and len(_each(value)) > 1:
+            raise MQTTException(f"Property {attribute} must be given once for a subscribe call")
+        native[row.native] = checked
+    return native
+
+
+def from_native(native: Mapping[str, object], packet_type: int) -> Properties:
+    """Return the properties of a packet that the core has read."""
+    properties = Properties(packet_type)
+    attributes = vars(properties)  # past the checks, which the core has made
+    for name, value in native.items():
+        row = _BY_NATIVE[name]
+        attributes[row.attribute] = int(value) if isinstance(value, bool) else value
+    return properties
+
+
+def _each(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
+
+
+def _checked(row: _Property, value: object) -> object:
+    """Return `value` as the core takes it."""
+    try:
+        return [row.value_of(each) for each in _each(value)] if row.repeats else row.value_of(value)
+    except UnicodeError:
+        # Not its own text, which would show a value that may be secret.
+        raise MQTTException(f"Property {row.attribute} value must be valid UTF-8") from None
+    except ValueError as error:
+        raise MQTTException(f"Property {row.attribute} {error}") from None
+
+
+class SubscribeOptions:
+    """What MQTT 5.0 lets a subscription ask for.
+
+    Args:
+        qos: The highest QoS at which the server is to send.
+        noLocal: Whether the client's own messages are to be left out.
+        retainAsPublished: Whether the retain flag is to be kept as it was published.
+        retainHandling: When retained messages are to be sent: one of the constants here.
+
+    Attributes:
+        QoS: As the argument `qos`.
+        noLocal: As the argument.
+        retainAsPublished: As the argument.
+        retainHandling: As the argument.
+
+    Raises:
+        ValueError: `qos` or `retainHandling` is not 0, 1 or 2.
+    """
+
+    __slots__ = ("QoS", "noLocal", "retainAsPublished", "retainHandling")
+
+    RETAIN_SEND_ON_SUBSCRIBE: Final = 0
+    RETAIN_SEND_IF_NEW_SUB: Final = 1
+    RETAIN_DO_NOT_SEND: Final = 2
+
+    def __init__(
+        self,
+        qos: int = 0,
+        noLocal: bool = False,
+        retainAsPublished: bool = False,
+        retainHandling: int = RETAIN_SEND_ON_SUBSCRIBE,
+    ) -> None:
+        if retainHandling not in (0, 1, 2):
+            raise ValueError(f"Retain handling should be 0, 1 or 2, not {retainHandling}")
+        if qos not in (0, 1, 2):
+            raise ValueError(f"QoS should be 0, 1 or 2, not {qos}")
+        self.QoS = qos
+        self.noLocal = noLocal
+        self.retainAsPublished = retainAsPublished
+        self.retainHandling = retainHandling
+
+    def json(self) -> dict[str, int]:
+        """Return the options by their names."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def __repr__(self) -> str:
+        return "{" + ", ".join(f"{name}={value}" for name, value in self.json().items()) + "}"

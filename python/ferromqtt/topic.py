@@ -1,0 +1,115 @@
+"""Topics and the wildcards that match them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import TypeAlias
+
+MAX_TOPIC_LENGTH = 65535
+"""The longest topic or wildcard, in characters."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Wildcard:
+    """What a subscription asks for: a topic in which levels may be `+`, and the last one `#`.
+
+    Args:
+        value: The wildcard as text.
+
+    Attributes:
+        value: The wildcard as text.
+
+    Raises:
+        TypeError: The value is not a string.
+        ValueError: It is empty, too long, or has a `+` or `#` where none may stand.
+    """
+
+    value: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.value, str):
+            raise TypeError("Wildcard must be of type str")
+        _check_wildcard(self.value)
+
+    def __str__(self) -> str:
+        return self.value
+
+
+WildcardLike: TypeAlias = str | Wildcard
+"""What `Topic.matches` takes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Topic(Wildcard):
+    """The topic a message is published to: no wildcard in it.
+
+    Args:
+        value: The topic as text.
+
+    Attributes:
+        value: The topic as text.
+
+    Raises:
+        TypeError: The value is not a string.
+        ValueError: It is empty, too long, or contains `+` or `#`.
+    """
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.value, str):
+            raise TypeError("Topic must be of type str")
+        if not 0 < len(self.value) <= MAX_TOPIC_LENGTH or "+" in self.value or "#" in self.value:
+            raise ValueError(f"Invalid topic: {self.value}")
+
+    def matches(self, wildcard: WildcardLike) -> bool:
+        """Tell whether a subscription to `wildcard` would receive messages of this topic.
+
+        A shared subscription `$share/name/wildcard` matches as its `wildcard` does. A leading
+        wildcard matches topics that start with `$` too, which a server would not send for it.
+
+        Raises:
+            TypeError: `wildcard` is neither a string nor a `Wildcard`.
+            ValueError: It is a malformed wildcard.
+        """
+        text = wildcard.value if isinstance(wildcard, Wildcard) else wildcard
+        if not isinstance(text, str):
+            raise TypeError("Wildcard must be of type str")
+        wanted = _levels_to_match(text)
+        levels = self.value.split("/")
+        for index, level in enumerate(wanted):
+            if level == "#":
+                return True
+            if index == len(levels) or level not in ("+", levels[index]):
+                return False
+        return len(wanted) == len(levels)
+
+
+TopicLike: TypeAlias = str | Topic
+"""What `Message` takes as its topic."""
+
+
+def _trusted_topic(value: str) -> Topic:
+    """Make a `Topic` of a text that the core has checked."""
+    topic = object.__new__(Topic)
+    object.__setattr__(topic, "value", value)
+    return topic
+
+
+@functools.lru_cache(maxsize=256)  # programs compare each message with the same few wildcards
+def _levels_to_match(wildcard: str) -> tuple[str, ...]:
+    _check_wildcard(wildcard)
+    levels = wildcard.split("/")
+    return tuple(levels[2:] if levels[0] == "$share" else levels)
+
+
+def _check_wildcard(value: str) -> None:
+    if not 0 < len(value) <= MAX_TOPIC_LENGTH or has_misplaced_wildcard(value):
+        raise ValueError(f"Invalid wildcard: {value}")
+
+
+def has_misplaced_wildcard(value: str) -> bool:
+    """Tell whether a `+` or `#` shares its level, or a `#` is not at the end."""
+    if "#/" in value:
+        return True
+    levels = value.split("/")
+    return any(len(level) > 1 and ("+" in level or "#" in level) for level in levels)
