@@ -43,6 +43,7 @@ class Protocol(Core, asyncio.BufferedProtocol):
     _connecting: asyncio.Future[None] | None = None
     _closed: asyncio.Future[None] | None = None
     _cause: Exception | None = None
+    _accepted = False
     _ended = False
 
     async def start(self) -> None:
@@ -53,6 +54,7 @@ class Protocol(Core, asyncio.BufferedProtocol):
         self._connecting = self._loop.create_future()
         self._closed = None
         self._cause = None
+        self._accepted = False
         self._ended = False
         self.begin(self._loop)
 
@@ -69,8 +71,8 @@ class Protocol(Core, asyncio.BufferedProtocol):
     async def cancel_start(self) -> None:
         """Give up the connection that was being made."""
         connecting, self._connecting = self._connecting, None
-        if connecting is not None and not connecting.cancel():
-            connecting.exception()  # it was told already, or somebody else is being told
+        if connecting is not None and not connecting.cancel() and not connecting.cancelled():
+            connecting.exception()  # which the caller has seen, or something worse
         transport = self.transport
         if transport is None:
             self.give_up("the connection was not made")
@@ -106,6 +108,7 @@ class Protocol(Core, asyncio.BufferedProtocol):
 
     def _on_connected(self, session_present: bool, properties: dict[str, object]) -> None:  # noqa: FBT001 - called by the core
         del session_present, properties  # not shown yet
+        self._accepted = True
         connecting, self._connecting = self._connecting, None
         if connecting is not None and not connecting.done():
             connecting.set_result(None)
@@ -114,9 +117,9 @@ class Protocol(Core, asyncio.BufferedProtocol):
         self, kind: str, code: int, text: str, properties: dict[str, object], unflushed: int
     ) -> None:
         del properties
-        connecting = self._connecting
-        if connecting is not None:
-            if not connecting.done():
+        if not self._accepted:
+            connecting = self._connecting
+            if connecting is not None and not connecting.done():
                 connecting.set_exception(_errors.connect_error(kind, code, text))
             return
         self._cause = _errors.disconnect_cause(kind, code, text)

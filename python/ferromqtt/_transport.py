@@ -37,15 +37,24 @@ async def open_transport(target: Target, protocol: asyncio.BaseProtocol) -> None
     loop = asyncio.get_running_loop()
     context = await _tls_context(target)
     connection = await _connect(loop, target)
-    try:
-        await loop.create_connection(
+    opening = loop.create_task(
+        loop.create_connection(
             lambda: protocol,
             sock=connection,
             ssl=context,
             server_hostname=target.hostname if context is not None else None,
         )
-    except BaseException:
-        connection.close()
+    )
+    try:
+        await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        # A transport that is being made must not be left behind half made: without TLS it is complete in a moment, and
+        # the protocol closes it then.
+        if context is not None:
+            opening.cancel()
+        await asyncio.wait([opening])
+        if not opening.cancelled():
+            opening.exception()
         raise
 
 

@@ -403,7 +403,8 @@ def unsubscribe_filters(topic: str | list[str]) -> list[str]:
     if not filters:
         raise ValueError("Empty topic list")
     for text in filters:
-        _check_list_entry(text)
+        if not isinstance(text, str) or not text:
+            raise ValueError("Invalid topic.")
         _check_filter(text)
     return filters
 
@@ -416,7 +417,8 @@ def _listed_filters(topics: list[Any], *, v5: bool) -> list[SubscribeFilter]:
         text, wanted = _pair(entry)
         if not v5 or isinstance(wanted, int):
             wanted = _check_qos(wanted)
-        _check_list_entry(text)
+        if not isinstance(text, str) or (not v5 and not text):
+            raise ValueError("Invalid topic.")
         filters.append(_filter(text, wanted))
     return filters
 
@@ -425,11 +427,6 @@ def _pair(entry: object) -> tuple[Any, Any]:
     if not isinstance(entry, tuple | list) or len(entry) != 2:  # noqa: PLR2004 - a pair
         raise ValueError(f"Each subscription must be a (topic, QoS) pair, not {entry!r}")
     return entry[0], entry[1]
-
-
-def _check_list_entry(text: object) -> None:
-    if not isinstance(text, str) or not text:
-        raise ValueError("Invalid topic.")
 
 
 def _filter(text: str, wanted: object) -> SubscribeFilter:

@@ -230,8 +230,8 @@ def to_native(properties: PropertiesLike | None, packet_type: int) -> dict[str, 
         if packet_type not in row.packets:
             packet = packet_name(packet_type)
             raise MQTTException(f"Property {attribute} does not apply to packet type {packet}")
-        if packet_type == _P.PUBLISH and attribute in ("SubscriptionIdentifier", "TopicAlias"):
-            # A received message may have them, and then be published again as it is.
+        if packet_type == _P.PUBLISH and attribute == "SubscriptionIdentifier":
+            # A received message may have it, and then be published again as it is. (MQTT-3.3.4-6)
             raise MQTTException(f"Property {attribute} must not be given to publish: leave it out")
         checked = _checked(row, value)
         if attribute == "SubscriptionIdentifier" and len(_each(value)) > 1:

@@ -3,10 +3,10 @@
 import asyncio
 
 import pytest
-from ferromqtt.exceptions import MqttConnectError
 
 from conftest import Broker
 from ferromqtt import Client, PacketTypes, Properties, ProtocolVersion, Will
+from ferromqtt.exceptions import MqttConnectError
 from support import packets
 from support.clients import receive, receive_until, unique
 from support.loops import LoopRunner

@@ -49,7 +49,7 @@ def sender(data: bytes) -> Script:
 
 
 BAD_ANSWERS: dict[str, bytes] = {
-    "http": b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
+    "http": b"HTTP/1.1 400 Bad Request\r\nContent-Length: 200\r\n\r\n" + b"?" * 200,
     "zeros": bytes(64),
     "ones": b"\xff" * 64,
     "publish before connack": packets.publish("a", b"x"),
@@ -152,10 +152,10 @@ def test_exit_without_enter_warns(
         async with client:
             pass
 
-    with caplog.at_level(logging.WARNING, logger="mqtt"):
+    with caplog.at_level(logging.WARNING, logger="ferromqtt"):
         run(main)
     assert [(record.name, record.getMessage()) for record in caplog.records] == [
-        ("mqtt", "Could not gracefully disconnect: 4. Forcing disconnection.")
+        ("ferromqtt", "Could not gracefully disconnect: 4. Forcing disconnection.")
     ]
 
 
@@ -407,8 +407,10 @@ def test_exit_is_bounded_when_the_server_takes_nothing(run: LoopRunner) -> None:
             with pytest.raises(MqttError, match=r"^Operation timed out$"):
                 await client.__aexit__(None, None, None)
             assert loop.time() - started < 5
-            with pytest.raises(MqttError):
-                await asyncio.wait_for(publish, LIMIT)
+            # it may have returned: what the transport had taken was not the call's any more
+            await asyncio.wait([publish], timeout=LIMIT)
+            assert publish.done()
+            publish.exception()
         finally:
             left.set()
         client.timeout = LIMIT

@@ -1,7 +1,6 @@
 """Exceptions and their texts (contract 1.7, 1.8)."""
 
 import pytest
-from ferromqtt.exceptions import MqttConnectError
 
 from ferromqtt import (
     MqttCodeError,
@@ -10,6 +9,7 @@ from ferromqtt import (
     PacketTypes,
     ReasonCode,
 )
+from ferromqtt.exceptions import MqttConnectError
 
 CODE_TEXTS = {
     -1: "Unknown error.",

@@ -20,9 +20,9 @@ INTERVAL = 0.005
 ALLOWED = 0.005
 BACKLOG = 1_000_000
 UPLOAD = b"." * 64
-WORK = 1.5e-6
+WORK = 1.1e-6
 """Seconds. The client lets others run after 1,024 messages taken without a wait; asyncio runs a due
-timer behind the task that is ready, so a tick may come two such stretches late: 3.1 ms."""
+timer behind the task that is ready, so a tick may come two or three such stretches late: 3 ms."""
 
 
 class Ticker:
@@ -205,7 +205,7 @@ def test_pings_deadlines_and_cancel_beside_a_backlog(run: LoopRunner) -> None:
                 await asyncio.wait_for(all_taken.wait(), LIMIT * 2)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            assert loop.time() - started > 1.2, "too fast to show that pings were sent"
+            assert loop.time() - started > 1.05, "too fast to show that pings were sent"
             assert taken == BACKLOG
             await client.publish("other", b"still connected", qos=1)
 

@@ -368,7 +368,7 @@ def test_full_incoming_queue_drops_the_new_message_and_warns(
             assert len(client.messages) == 2
             assert [it.payload for it in await receive_many(client, 2)] == [b"1", b"2"]
 
-    with caplog.at_level(logging.WARNING, logger="mqtt"), ScriptedServer(script) as server:
+    with caplog.at_level(logging.WARNING, logger="ferromqtt"), ScriptedServer(script) as server:
         run(main, server)
     texts = [record.getMessage() for record in caplog.records]
     assert texts == ["Message queue is full. Discarding message."] * 3

@@ -149,7 +149,6 @@ def test_nothing_is_lost_when_the_connection_is_cut_ten_times(
                     async for message in client.messages:
                         received.append(int(message.payload))  # noqa: PERF401
             assert await asyncio.to_thread(cut.done.wait, LIMIT)
-            assert len(set(received)) < COUNT, "the cut came too late to be in the middle"
         async with client:
             async with asyncio.timeout(LIMIT):
                 while len(set(received)) < COUNT:

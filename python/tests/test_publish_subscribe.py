@@ -4,11 +4,11 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
-from ferromqtt.types import PayloadType
 
 import ferromqtt
 from conftest import Broker
 from ferromqtt import Client, PacketTypes, Properties, ProtocolVersion, SubscribeOptions, Topic
+from ferromqtt.types import PayloadType
 from support.clients import LIMIT, receive, receive_many, receive_until, unique
 from support.loops import LoopRunner
 

@@ -3,9 +3,9 @@
 import dataclasses
 
 import pytest
-from ferromqtt.topic import MAX_TOPIC_LENGTH
 
 from ferromqtt import Topic, Wildcard
+from ferromqtt.topic import MAX_TOPIC_LENGTH
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
 
-/// One read from a socket brings at most this much.
-const READ_SIZE: usize = 256 * 1024;
+/// One read from a socket brings at most this much: large enough that the cost of a read does not count, small enough
+/// that what it brings is taken in well within a millisecond.
+pub(crate) const READ_SIZE: usize = 128 * 1024;
 
 /// Chunks below this size are copied into a `bytes` object, which costs less than a view of them.
 const COPY_BELOW: usize = 4 * 1024;

@@ -233,7 +233,20 @@ impl Core {
             .with_read(nbytes, |read| core.take_input(read));
         drop(guard);
         events::pump(slf)?;
-        Self::flush(slf)
+        Self::flush(slf)?;
+        if nbytes >= buffer::READ_SIZE {
+            Self::rest_from_reading(slf)?;
+        }
+        Ok(())
+    }
+
+    /// Goes on reading, after a turn of the loop.
+    fn resume_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        if let Some(transport) = Self::open_transport(slf)? {
+            transport.call_method0(intern!(py, "resume_reading"))?;
+        }
+        Ok(())
     }
 
     // Calls
@@ -425,6 +438,32 @@ impl Core {
         if self.input.is_empty() {
             self.input = BytesMut::new(); // an idle client keeps no memory, and messages theirs alone
         }
+    }
+
+    /// Stops reading for one turn of the loop. There is more in the socket, and libuv would read on up to 32 times before
+    /// anybody else got to run. One turn keeps nobody waiting for an answer.
+    fn rest_from_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let Some(transport) = Self::open_transport(slf)? else {
+            return Ok(());
+        };
+        transport.call_method0(intern!(py, "pause_reading"))?;
+        let event_loop = slf.borrow().event_loop.as_ref().map(|it| it.clone_ref(py));
+        let resume = slf.getattr(intern!(py, "resume_reading"))?;
+        if let Some(event_loop) = event_loop {
+            event_loop.call_method1(py, intern!(py, "call_soon"), (resume,))?;
+        }
+        Ok(())
+    }
+
+    /// The transport, unless it is closing.
+    fn open_transport<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = slf.py();
+        let Some(transport) = slf.borrow().transport.as_ref().map(|it| it.bind(py).clone()) else {
+            return Ok(None);
+        };
+        let closing = transport.call_method0(intern!(py, "is_closing"))?;
+        Ok((!closing.is_truthy()?).then_some(transport))
     }
 
     /// A QoS 0 publish has been encoded: sees to it that it is written, and that others get to run.

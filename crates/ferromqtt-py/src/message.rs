@@ -105,6 +105,11 @@ impl Message {
         Ok(made.clone_ref(py))
     }
 
+    /// By identity, as equality is.
+    fn __hash__(slf: &Bound<'_, Self>) -> isize {
+        slf.as_ptr() as isize >> 4
+    }
+
     fn __lt__(&self, other: &Bound<'_, PyAny>) -> PyResult<bool> {
         let py = other.py();
         let other = other

@@ -17,7 +17,7 @@ use crate::hooks;
 use crate::message::{self, Message};
 
 /// So many messages may be taken without suspending; then other tasks get to run.
-const IN_A_ROW: u32 = 1_024;
+const IN_A_ROW: u32 = 512;
 
 /// The messages of a client. Any number of tasks may iterate: each message goes to one of them, first come first served.
 #[pyclass(frozen, weakref, module = "ferromqtt")]

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 
 /// So many QoS 0 publishes may go by without suspending, however small they are.
-const PUBLISHES: u32 = 1_024;
+const PUBLISHES: u32 = 512;
 
 /// What has happened since the last flush, which comes once a turn.
 #[derive(Default)]

@@ -1,1 +1,80 @@
-//! To come.
+//! An MQTT client for tokio that tells what happened to every message.
+//!
+//! ```
+//! use ferromqtt::{Error, Options, QoS};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! # let broker = ferromqtt_testing::TestBroker::start().await.unwrap();
+//! # let (host, port) = (broker.host(), broker.port());
+//! ferromqtt::scope(Options::new(host, port), async |client| {
+//!     let mut readings = client.subscribe("temperature/#").await?;
+//!     client.publish("temperature/outside", "28.4").qos(QoS::AtLeastOnce).await?;
+//!     if let Some(message) = readings.next().await {
+//!         assert_eq!(message.topic, "temperature/outside");
+//!     }
+//!     Ok::<_, Error>(())
+//! })
+//! .await?;
+//! # broker.stop().await;
+//! # Ok::<_, Error>(()) }).unwrap();
+//! ```
+//!
+//! # What is where
+//! - [`scope`] connects, runs a program, and disconnects whether it succeeds or fails. [`Connection`] is the same without
+//!   a block around it.
+//! - [`Client`] is what a program works with: a cheap clone, for as many tasks as you like.
+//! - [`Client::publish`] completes when the message has reached its Quality of Service; `.enqueue()` only waits until it is
+//!   accepted, and gives a [`Receipt`] for the rest.
+//! - [`Client::subscribe`] gives [`Messages`], a stream.
+//! - [`Options`] are under the standard's names. MQTT 5.0 and reconnecting are the defaults.
+//!
+//! # What it promises
+//! - Messages go out in the order of the calls. When the outgoing queue is full a call waits for room; calls that wait get
+//!   their turn in order too.
+//! - Reading never pauses. Whatever the application does, acknowledgements are sent and PINGREQ is answered; so a publish
+//!   from inside a loop over messages never waits for itself.
+//! - After a lost connection the client connects again, with growing pauses, resumes the session or makes it anew, and
+//!   resends what was unacknowledged (MQTT-4.4.0-1). Calls wait meanwhile.
+//! - Every error says whose fault it was, and whether the message may have arrived all the same ([`Delivery`]).
+//!
+//! # How it is built
+//! All of MQTT is in [`ferromqtt_proto`], which does no I/O. Here is one task that moves bytes between that core and a
+//! socket (`driver.rs`), and handles for the application that call the core directly, under a lock that is never held
+//! over an await.
+//!
+//! # Runtimes
+//! Works on tokio's multi-thread and current-thread runtimes, which need their I/O and time drivers on. Every public
+//! type is `Send` and `Sync`.
+
+mod address;
+mod client;
+mod connection;
+mod driver;
+mod error;
+mod link;
+mod log;
+mod messages;
+mod options;
+mod publish;
+mod shared;
+mod subscribe;
+#[cfg(test)]
+mod tests;
+mod transport;
+mod will;
+
+pub use client::Client;
+pub use connection::{Connection, scope};
+pub use error::{
+    AddressError, ConnectError, Error, OptionsError, PublishError, SubscribeError,
+};
+pub use ferromqtt_proto::{
+    CleanStart, ConnectionError, Delivery, Message, OnSessionLost, OutgoingLimits, Overflow,
+    Properties, ProtocolVersion, QoS, QueueOptions, ReasonCode, Reconnect, RetainHandling, Stats,
+    TopicFilter, TopicName, TransportError, Utf8String,
+};
+pub use messages::Messages;
+pub use options::Options;
+pub use publish::{Publish, PublishFuture, Published, Receipt};
+pub use subscribe::Subscribe;
+pub use will::Will;

@@ -7,6 +7,7 @@ first line on stdout is the port; a report as JSON follows when the connection h
 
 import argparse
 import json
+import select
 import socket
 import subprocess
 import sys
@@ -35,7 +36,7 @@ class Flood:
         self.replies: deque[bytes] = deque()
         self.wake = threading.Event()
         self.subscribed = self.ended = False
-        self.keepalive = 0
+        self.patience = 60.0
         self.report: dict[str, Any] = dict.fromkeys(
             ("pings", "pubacks", "publishes", "publishes_during_flood", "sent", "uploads"), 0
         )
@@ -45,13 +46,15 @@ class Flood:
         """Take what the client sends until it leaves (the reading thread)."""
         carry = b""
         while True:
-            try:
-                data = self.sock.recv(1 << 18)
-            except TimeoutError:
+            # not the socket's own time limit: that would end a send that the client makes wait, too
+            readable, _, _ = select.select([self.sock], [], [], self.patience)
+            if not readable:
                 self.report["keepalive_expired"] = True
                 self.sock.shutdown(socket.SHUT_RDWR)
                 break
-            except OSError:
+            try:
+                data = self.sock.recv(1 << 18)
+            except ConnectionError:
                 break
             if not data:
                 break
@@ -86,8 +89,8 @@ class Flood:
         """Count one packet and queue its answer."""
         kind, packet_id = first >> 4, packets.packet_id_of(first, body)
         if kind == packets.CONNECT:
-            self.keepalive = int.from_bytes(body[8:10], "big")
-            self.sock.settimeout(self.keepalive * 1.5 if self.keepalive else 60)
+            keepalive = int.from_bytes(body[8:10], "big")
+            self.patience = keepalive * 1.5 if keepalive else 60
             self.replies.append(packets.CONNACK_311)
         elif kind == packets.SUBSCRIBE:
             self.replies.append(packets.ack(packets.SUBACK, packet_id, b"\x01"))
@@ -107,15 +110,12 @@ class Flood:
     def write(self) -> None:
         """Send answers, and the flood between them, until the client has left."""
         plain = packets.publish(TOPIC, b"." * 64)
-        # the reader's time limit must not end a send that the client makes wait
-        writer = socket.socket(fileno=self.sock.dup().detach())
-        writer.settimeout(None)
-        writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 17)
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 17)
         packet_id = 0
         try:
             while not self.ended:
                 while self.replies:
-                    writer.sendall(self.replies.popleft())
+                    self.sock.sendall(self.replies.popleft())
                 if self.subscribed and self.report["sent"] < self.messages:
                     count = min(1000, self.messages - self.report["sent"])
                     chunk = plain * count
@@ -123,15 +123,13 @@ class Flood:
                         packet_id += 1
                         last = packets.publish(TOPIC, b"." * 64, qos=1, packet_id=packet_id)
                         chunk = plain * (count - 1) + last
-                    writer.sendall(chunk)
+                    self.sock.sendall(chunk)
                     self.report["sent"] += count
                 else:
                     self.wake.wait(1)
                     self.wake.clear()
-        except OSError:
+        except ConnectionError:
             pass
-        finally:
-            writer.close()
 
 
 def main() -> None:
@@ -145,7 +143,6 @@ def main() -> None:
         listener.settimeout(60)
         sock, _ = listener.accept()
     with sock:
-        sock.settimeout(60)
         flood = Flood(sock, options.messages, options.qos1_every)
         reader = threading.Thread(target=flood.read)
         reader.start()

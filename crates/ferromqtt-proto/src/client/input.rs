@@ -139,9 +139,9 @@ impl Client {
             self.session.outbound.start_resending();
         } else {
             self.session_lost();
-            if !first {
-                self.restore_subscriptions();
-            }
+        }
+        if !first && (!session_present || self.is_restoring()) {
+            self.restore_subscriptions();
         }
         self.send_waiting_requests();
         Ok(())
@@ -157,12 +157,17 @@ impl Client {
             (QoS::ExactlyOnce, Some(id)) => Some(Packet::PubRec(Ack::success(id))),
             _ => None,
         };
+        let new = match (publish.qos, publish.packet_id) {
+            (QoS::ExactlyOnce, Some(id)) => {
+                let limit = connection.receive_maximum;
+                (self.session.inbound).receive(id, connection.number, limit)?
+            }
+            _ => true,
+        };
         if let Some(answer) = answer {
             connection.transmit.push(&answer, self.options.protocol);
         }
-        if let (QoS::ExactlyOnce, Some(id)) = (publish.qos, publish.packet_id)
-            && !self.session.inbound.receive(id)
-        {
+        if !new {
             return Ok(()); // handed out before (MQTT-4.3.3-10)
         }
         self.stats.received += 1;

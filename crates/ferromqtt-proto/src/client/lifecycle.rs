@@ -40,8 +40,9 @@ impl Client {
         if clean_start {
             self.session_lost();
         }
-        self.connections += 1;
-        let mut connection = Connection::new(now, self.connections, clean_start, &self.options);
+        self.session.connections += 1;
+        let number = self.session.connections;
+        let mut connection = Connection::new(now, number, clean_start, &self.options);
         let options = &self.options;
         let connect = Connect {
             protocol: options.protocol,
@@ -90,14 +91,17 @@ impl Client {
             Phase::Opening { .. } | Phase::Handshake { .. } => {
                 self.end_connection(now, ConnectionError::Closed, false);
             }
-            Phase::Closing { .. } => self.phase = Phase::Closing { then: None },
-            Phase::Waiting { .. } => {
-                self.phase = Phase::Idle;
-                self.fail_all(&ConnectionError::Closed);
-                self.report_end(ConnectionError::Closed, None, 0);
-            }
-            Phase::Idle => {}
+            Phase::Closing { then: Some(_) } => self.give_up(Phase::Closing { then: None }),
+            Phase::Waiting { .. } => self.give_up(Phase::Idle),
+            Phase::Closing { then: None } | Phase::Idle => {}
         }
+    }
+
+    /// Leaves a connection alone that was to be made later.
+    fn give_up(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.fail_all(&ConnectionError::Closed);
+        self.report_end(ConnectionError::Closed, None, 0);
     }
 
     fn send_disconnect(&mut self, disconnect: Disconnect) {
@@ -151,8 +155,8 @@ impl Client {
 
     /// Answers a broken rule: DISCONNECT with its Reason Code where the version has one and the connection was accepted.
     pub(super) fn protocol_violation(&mut self, now: Instant, error: DecodeError) {
-        let tell = self.options.protocol.is_v5() && self.is_connected();
-        if tell {
+        let flush = self.is_connected(); // acknowledgements of good packets before the bad one still leave
+        if flush && self.options.protocol.is_v5() {
             let reason = match error.reason {
                 // DISCONNECT has no such code.
                 ReasonCode::UnsupportedProtocolVersion => ReasonCode::ProtocolError,
@@ -160,7 +164,7 @@ impl Client {
             };
             self.send_disconnect(Disconnect::because(reason));
         }
-        self.end_connection(now, ConnectionError::ProtocolViolation(error), tell);
+        self.end_connection(now, ConnectionError::ProtocolViolation(error), flush);
     }
 
     /// The connection is over for us: reports it, decides whether to try again, and settles what was on its way.
@@ -217,7 +221,7 @@ impl Client {
 
     /// No connection will follow by itself: every operation ends now. What never reached the wire is dropped; what did
     /// stays in the session without an owner (design decision 2).
-    fn fail_all(&mut self, cause: &ConnectionError) {
+    pub(super) fn fail_all(&mut self, cause: &ConnectionError) {
         self.suspend_requests(cause, false);
         for op in self.session.outbound.detach_all() {
             let cause = cause.clone();

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 
 use crate::connection::Connection;
-use crate::error::OptionsError;
+use crate::error::{ConnectionError, OptionsError};
 use crate::event::{Delivery, Event, OpId, Outcome, TransportRequest};
 use crate::options::Options;
 use crate::reconnect::Backoff;
@@ -35,7 +35,6 @@ pub struct Client {
     transport_requests: VecDeque<TransportRequest>,
     backoff: Backoff,
     assigned_identifier: Option<Utf8String>,
-    connections: u64,
     /// No connection has come about since `connect()`.
     first: bool,
     last_op: u64,
@@ -98,7 +97,6 @@ impl Client {
             transport_requests: VecDeque::new(),
             backoff: Backoff::new(seed),
             assigned_identifier: None,
-            connections: 0,
             first: true,
             last_op: 0,
             stats: Stats::default(),
@@ -193,8 +191,11 @@ impl Client {
         self.session.outbound.abandon(op)
     }
 
-    /// Ends the client and keeps its session, to resume it later.
-    pub fn into_session(self) -> Session {
+    /// Ends the client and keeps its session, to resume it later. What has not reached the wire is dropped, and nobody
+    /// waits any more for what has: operations belong to a client, not to its session.
+    pub fn into_session(mut self) -> Session {
+        self.fail_all(&ConnectionError::Closed);
+        self.session.outbound.stop_resending();
         self.session
     }
 

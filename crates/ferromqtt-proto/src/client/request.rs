@@ -5,10 +5,10 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use super::{Client, Phase};
-use crate::error::{ConnectionError, DecodeError, SubscribeError};
+use crate::error::{ConnectionError, DecodeError, PublishError, SubscribeError};
 use crate::event::{Delivery, OpId, Outcome};
 use crate::packet::{
-    self, Packet, PacketId, PacketType, Place, Properties, SubscriptionOptions,
+    self, Packet, PacketId, PacketType, Place, Properties, ProtocolVersion, SubscriptionOptions,
 };
 use crate::session::{IdOwner, QueueId, Subscription};
 use crate::topic::TopicFilter;
@@ -38,8 +38,12 @@ pub(super) struct Request {
     kind: Kind,
     /// Packet Identifier, once it is on the wire of this connection.
     sent_as: Option<PacketId>,
-    /// Nobody waits for it any more.
+    /// It was on the wire, of whatever connection.
+    was_sent: bool,
+    /// Nobody waits for it (any more).
     abandoned: bool,
+    /// Restores subscriptions that a lost session held.
+    restores: bool,
 }
 
 #[derive(Debug)]
@@ -144,20 +148,11 @@ impl Client {
             if self.session.ids.is_full() {
                 return Err(SubscribeError::NoPacketIdentifier);
             }
-            let mut encoded = BytesMut::new();
-            kind.packet(PacketId::MAX)
-                .encode(self.options.protocol, &mut encoded);
-            connection.limits.check_size(encoded.len())?;
+            let size = kind.size(self.options.protocol);
+            connection.limits.check_size(size)?;
         }
         let op = self.next_op();
-        self.requests.insert(
-            op,
-            Request {
-                kind,
-                sent_as: None,
-                abandoned: false,
-            },
-        );
+        self.requests.insert(op, Request::new(kind));
         if self.is_connected() {
             self.send_request(op);
         }
@@ -182,13 +177,17 @@ impl Client {
         else {
             return;
         };
+        let version = self.options.protocol;
+        let size = connection.limits.check_size(request.kind.size(version));
+        if let Err(SubscribeError::TooLarge { bytes, limit }) = size {
+            return self.give_up_request(op, bytes, limit);
+        }
         let Some(id) = self.session.ids.take(IdOwner::Request(op)) else {
             return; // tried again when an identifier is free
         };
         request.sent_as = Some(id);
-        connection
-            .transmit
-            .push(&request.kind.packet(id), self.options.protocol);
+        request.was_sent = true;
+        connection.transmit.push(&request.kind.packet(id), version);
         // Retained messages may arrive before SUBACK, so the filters must be known from now on.
         match &request.kind {
             Kind::Subscribe(subscribe) => {
@@ -208,10 +207,29 @@ impl Client {
         }
     }
 
-    /// Subscribes again to all that a lost session held.
+    /// The server's Maximum Packet Size was learnt only after the request had been accepted.
+    fn give_up_request(&mut self, op: OpId, bytes: usize, limit: usize) {
+        let whose = "the server";
+        let error = PublishError::TooLarge { bytes, limit, whose };
+        if self.requests.remove(&op).is_some_and(|request| !request.abandoned) {
+            self.complete(op, Outcome::NotPossible(error));
+        }
+    }
+
+    /// Whether subscriptions were being restored when the last connection ended.
+    pub(super) fn is_restoring(&self) -> bool {
+        self.requests.values().any(|request| request.restores)
+    }
+
+    /// Subscribes again to all that a lost session held, before any request that waits: an UNSUBSCRIBE among those must
+    /// come after it.
     pub(super) fn restore_subscriptions(&mut self) {
+        self.requests.retain(|_, request| !request.restores);
         let mut by_queue: Vec<Subscribe> = Vec::new();
         for subscription in self.session.subscriptions.iter() {
+            if (self.requests.values()).any(|request| request.kind.subscribes(subscription)) {
+                continue; // it is sent again anyway
+            }
             let filter = (subscription.filter.clone(), subscription.options);
             match by_queue.last_mut() {
                 Some(last) if last.queue == subscription.queue && last.filters.len() < 100 => {
@@ -226,14 +244,13 @@ impl Client {
         }
         for subscribe in by_queue {
             let op = self.next_op();
-            self.requests.insert(
-                op,
-                Request {
-                    kind: Kind::Subscribe(subscribe),
-                    sent_as: None,
-                    abandoned: true, // nobody waits for it
-                },
-            );
+            let request = Request {
+                abandoned: true,
+                restores: true,
+                ..Request::new(Kind::Subscribe(subscribe))
+            };
+            self.requests.insert(op, request);
+            self.send_request(op);
         }
     }
 
@@ -319,40 +336,75 @@ impl Client {
         if request.abandoned {
             return None;
         }
+        let delivery = request.delivery();
         if request.sent_as.is_none() {
             self.requests.remove(&op);
-            return Some(Delivery::NotSent);
+        } else {
+            request.abandoned = true; // its identifier stays in use until the answer
         }
-        request.abandoned = true; // its identifier stays in use until the answer
-        Some(Delivery::Unknown)
+        Some(delivery)
     }
 
     /// The connection is gone, and with it the identifiers of requests. With `retry` they wait for the next connection.
     pub(super) fn suspend_requests(&mut self, cause: &ConnectionError, retry: bool) {
         let requests = std::mem::take(&mut self.requests);
         for (op, mut request) in requests {
-            let sent = request.sent_as.take();
-            if let Some(id) = sent {
+            if let Some(id) = request.sent_as.take() {
                 self.session.ids.release(id);
+            }
+            if retry && (request.restores || !request.abandoned) {
+                self.requests.insert(op, request);
+                continue;
             }
             if request.abandoned {
                 continue;
             }
-            if retry {
-                self.requests.insert(op, request);
-                continue;
-            }
-            let delivery = match sent {
-                Some(_) => Delivery::Unknown,
-                None => Delivery::NotSent,
-            };
+            let delivery = request.delivery();
             let cause = cause.clone();
             self.complete(op, Outcome::Disconnected { cause, delivery });
         }
     }
 }
 
+impl Request {
+    const fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            sent_as: None,
+            was_sent: false,
+            abandoned: false,
+            restores: false,
+        }
+    }
+
+    const fn delivery(&self) -> Delivery {
+        if self.was_sent {
+            Delivery::Unknown
+        } else {
+            Delivery::NotSent
+        }
+    }
+}
+
 impl Kind {
+    /// Size of the whole packet.
+    fn size(&self, version: ProtocolVersion) -> usize {
+        let mut encoded = BytesMut::new();
+        self.packet(PacketId::MAX).encode(version, &mut encoded);
+        encoded.len()
+    }
+
+    /// Whether this asks for `subscription`.
+    fn subscribes(&self, subscription: &Subscription) -> bool {
+        match self {
+            Self::Subscribe(subscribe) => {
+                subscribe.queue == subscription.queue
+                    && (subscribe.filters.iter()).any(|(filter, _)| *filter == subscription.filter)
+            }
+            Self::Unsubscribe(_) => false,
+        }
+    }
+
     fn packet(&self, packet_id: PacketId) -> Packet {
         match self {
             Self::Subscribe(subscribe) => Packet::Subscribe(Box::new(packet::Subscribe {

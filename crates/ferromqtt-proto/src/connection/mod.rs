@@ -24,6 +24,9 @@ pub(crate) struct Connection {
     pub(crate) clean_start: bool,
     /// Largest packet that the server may send.
     pub(crate) maximum_packet_size: usize,
+    /// How many QoS 2 messages the server may have under way: the Receive Maximum announced. Those of QoS 1 are
+    /// acknowledged at once.
+    pub(crate) receive_maximum: usize,
     pub(crate) keep_alive: KeepAlive,
     pub(crate) aliases: IncomingAliases,
     pub(crate) limits: Limits,
@@ -40,6 +43,7 @@ impl Connection {
             maximum_packet_size: own
                 .maximum_packet_size
                 .map_or(LARGEST_PACKET, |limit| limit.get() as usize),
+            receive_maximum: own.receive_maximum.map_or(u16::MAX, |limit| limit.get()).into(),
             keep_alive: KeepAlive::new(now, 0), // starts with CONNACK
             aliases: IncomingAliases::new(own.topic_alias_maximum.unwrap_or(0)),
             limits: Limits::new(&Properties::default(), options),

@@ -1,9 +1,10 @@
 //! Queues of received messages, from arrival until the application takes them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 use bytes::Bytes;
 
+use super::fifo::Fifo;
 use crate::packet::{PacketId, Properties, QoS};
 use crate::topic::TopicName;
 
@@ -57,7 +58,7 @@ pub struct QueueOptions {
 
 #[derive(Debug, Default)]
 struct Queue {
-    messages: VecDeque<Message>,
+    messages: Fifo<Message>,
     options: QueueOptions,
     lost: u64,
 }
@@ -109,22 +110,16 @@ impl Inbox {
             match queue.options.overflow {
                 Overflow::DropNewest => return false,
                 Overflow::DropOldest => {
-                    queue.messages.pop_front();
+                    queue.messages.pop();
                 }
             }
         }
-        queue.messages.push_back(message);
+        queue.messages.push(message);
         queue.messages.len() == 1
     }
 
     pub(crate) fn pop(&mut self, id: QueueId) -> Option<Message> {
-        let queue = self.queue_mut(id)?;
-        let message = queue.messages.pop_front();
-        // A burst leaves a large buffer behind: an idle client should not keep it.
-        if queue.messages.is_empty() && queue.messages.capacity() > 64 {
-            queue.messages = VecDeque::new();
-        }
-        message
+        self.queue_mut(id)?.messages.pop()
     }
 
     pub(crate) fn len(&self, id: QueueId) -> usize {

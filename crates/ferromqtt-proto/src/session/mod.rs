@@ -1,5 +1,6 @@
 //! The session (section 4.1): what outlives a Network Connection.
 
+mod fifo;
 mod inbound;
 mod inbox;
 mod outbound;
@@ -27,6 +28,8 @@ pub struct Session {
     pub(crate) inbound: Inbound,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) inbox: Inbox,
+    /// How many connections there have been: their numbers tell which one took a slot of a Receive Maximum.
+    pub(crate) connections: u64,
 }
 
 /// Whom a Packet Identifier in use belongs to.

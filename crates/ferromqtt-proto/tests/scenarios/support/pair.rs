@@ -128,6 +128,7 @@ impl Pair {
     fn open(&mut self) {
         self.link = Link::Up;
         self.input.clear();
+        self.wire.clear(); // what was not looked at belongs to the connection before
         self.client.transport_opened(self.now);
     }
 

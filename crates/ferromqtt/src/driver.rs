@@ -1,0 +1,199 @@
+//! The one task behind a connection: it opens transports when the core asks, moves bytes, and sleeps until the core's
+//! deadline. It knows nothing of MQTT.
+
+use std::future::pending;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ferromqtt_proto::{TransportError, TransportRequest};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Sleep, sleep_until};
+
+use crate::link::{Link, Output, Step};
+use crate::shared::{Shared, Turn, now};
+use crate::transport::Connect;
+
+/// How the last transport ended: an error when bytes that were to be written were not.
+pub(crate) type Flushed = Result<(), TransportError>;
+
+/// Runs until the core wants no connection any more.
+pub(crate) async fn drive<C: Connect>(shared: Arc<Shared>, connector: C) -> Flushed {
+    let _gone = Gone(&shared);
+    let mut alarm = Alarm::default();
+    let mut flushed = Ok(());
+    while let Some(request) = next_request(&shared, &mut alarm).await {
+        let cause = match request {
+            TransportRequest::Open { .. } => match open(&shared, &connector, &mut alarm).await {
+                Ok(stream) => {
+                    let end = carry(&shared, stream, &mut alarm).await;
+                    flushed = end.flushed;
+                    end.cause
+                }
+                Err(cause) => cause,
+            },
+            _ => TransportError::EndOfStream, // to be closed before it was opened
+        };
+        no_transport(&shared, |core, now| core.transport_closed(now, cause));
+    }
+    flushed
+}
+
+/// Waits, without a transport, for what the core wants next. `None`: nothing any more.
+async fn next_request(shared: &Shared, alarm: &mut Alarm) -> Option<TransportRequest> {
+    loop {
+        let turn = no_transport(shared, |_, _| {});
+        if turn.request.is_some() || turn.idle {
+            return turn.request;
+        }
+        alarm.set(turn.deadline);
+        tokio::select! {
+            () = alarm.wait() => {}
+            () = shared.driver.notified() => {}
+        }
+    }
+}
+
+/// Opens a transport, unless the core gives it up before.
+async fn open<C: Connect>(
+    shared: &Shared,
+    connector: &C,
+    alarm: &mut Alarm,
+) -> Result<C::Stream, TransportError> {
+    let mut connecting = std::pin::pin!(connector.connect());
+    loop {
+        let turn = no_transport(shared, |_, _| {});
+        if turn.request.is_some() {
+            return Err(TransportError::EndOfStream); // told to close: the core knows why
+        }
+        alarm.set(turn.deadline);
+        tokio::select! {
+            connected = &mut connecting => return connected.map_err(|error| failed(&error)),
+            () = alarm.wait() => {}
+            () = shared.driver.notified() => {}
+        }
+    }
+}
+
+fn no_transport(
+    shared: &Shared,
+    call: impl FnOnce(&mut ferromqtt_proto::Client, Instant),
+) -> Turn {
+    shared.turn(&mut Output::default(), call)
+}
+
+/// How a transport ended.
+struct End {
+    cause: TransportError,
+    flushed: Flushed,
+}
+
+impl End {
+    fn unwritten(cause: TransportError) -> Self {
+        Self {
+            flushed: Err(cause.clone()),
+            cause,
+        }
+    }
+}
+
+/// Moves bytes over a transport until it ends, or the core ends it.
+async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
+    shared: &Shared,
+    stream: S,
+    alarm: &mut Alarm,
+) -> End {
+    let mut link = Link::new(stream);
+    let mut close_by = None;
+    let mut turn = shared.turn(&mut link.output, |core, now| core.transport_opened(now));
+    loop {
+        if turn.ended {
+            close_by = Some(now() + shared.disconnect_timeout);
+        }
+        if let Some(TransportRequest::Close { flush }) = turn.request {
+            return close(link, flush, close_by).await;
+        }
+        if close_by.is_some_and(|deadline| deadline <= now()) {
+            return End::unwritten(failed(&io::ErrorKind::TimedOut.into()));
+        }
+        alarm.set(turn.deadline.or(close_by));
+        let step = tokio::select! {
+            step = link.step(turn.missing) => step,
+            () = alarm.wait() => Ok(Step::Written),
+            () = shared.driver.notified() => Ok(Step::Written),
+        };
+        turn = match step {
+            Ok(Step::Read) => {
+                let Link { input, output, .. } = &mut link;
+                shared.turn(output, |core, now| core.handle_input(now, input))
+            }
+            Ok(Step::Written) => shared.turn(&mut link.output, |_, _| {}),
+            Err(error) => return End::unwritten(failed(&error)),
+        };
+    }
+}
+
+/// Closes a transport at the core's wish. The core knows the cause already.
+async fn close<S: AsyncRead + AsyncWrite + Unpin>(
+    link: Link<S>,
+    flush: bool,
+    close_by: Option<Instant>,
+) -> End {
+    let limit = close_by.map_or_else(Default::default, |deadline| deadline - now());
+    let flushed = match flush {
+        true => link.close(limit).await.map_err(|error| failed(&error)),
+        false => Ok(()),
+    };
+    End {
+        cause: TransportError::EndOfStream,
+        flushed,
+    }
+}
+
+fn failed(error: &io::Error) -> TransportError {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => TransportError::EndOfStream,
+        _ => TransportError::Failed(error.to_string().into()),
+    }
+}
+
+/// Tells everyone who waits that the driver has gone, also when its runtime drops it.
+struct Gone<'a>(&'a Shared);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        self.0.driver_gone();
+    }
+}
+
+/// A timer that is set anew only for an earlier deadline: one that moves away costs nothing until the old one is over.
+#[derive(Debug, Default)]
+struct Alarm {
+    sleep: Option<Pin<Box<Sleep>>>,
+    armed: bool,
+}
+
+impl Alarm {
+    fn set(&mut self, deadline: Option<Instant>) {
+        let Some(deadline) = deadline.map(tokio::time::Instant::from_std) else {
+            self.armed = false;
+            return;
+        };
+        match &mut self.sleep {
+            Some(sleep) if self.armed && sleep.deadline() <= deadline => {}
+            Some(sleep) => sleep.as_mut().reset(deadline),
+            None => self.sleep = Some(Box::pin(sleep_until(deadline))),
+        }
+        self.armed = true;
+    }
+
+    /// Waits for the deadline; for ever when there is none.
+    async fn wait(&mut self) {
+        match &mut self.sleep {
+            Some(sleep) if self.armed => sleep.await,
+            _ => pending().await,
+        }
+        self.armed = false;
+    }
+}

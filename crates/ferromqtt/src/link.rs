@@ -1,0 +1,216 @@
+//! One open transport: bytes in, bytes out, both at once.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+/// The core is asked for more once less than this waits to be written.
+const OUTPUT_SIZE: usize = 64 * 1024;
+
+/// How many chunks one call writes.
+const SLICES: usize = 16;
+
+/// Room for one read: it grows while reads fill it, so that an idle connection holds little.
+const READ_SIZE_MIN: usize = 4 * 1024;
+const READ_SIZE_MAX: usize = 64 * 1024;
+
+/// The most that is reserved at once for a large packet. Its length is the peer's word, and not yet its bytes.
+const RESERVE_MAX: usize = 1024 * 1024;
+
+/// How long the peer has to close its side, once ours is closed.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Chunks that the core has handed over.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    chunks: VecDeque<Bytes>,
+    len: usize,
+}
+
+impl Output {
+    pub(crate) const fn has_room(&self) -> bool {
+        self.len < OUTPUT_SIZE
+    }
+
+    pub(crate) fn push(&mut self, chunk: Bytes) {
+        self.len += chunk.len();
+        self.chunks.push_back(chunk);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    fn slices(&self) -> ([IoSlice<'_>; SLICES], usize) {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let mut count = 0;
+        for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
+            *slice = IoSlice::new(chunk);
+            count += 1;
+        }
+        (slices, count)
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        self.len -= written;
+        while let Some(first) = self.chunks.front_mut() {
+            if written < first.len() {
+                first.advance(written);
+                return;
+            }
+            written -= first.len();
+            self.chunks.pop_front();
+        }
+    }
+}
+
+/// What a [`Link`] has done.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// There are new bytes in the input.
+    Read,
+    /// Some output is written: there is room for more.
+    Written,
+}
+
+#[derive(Debug)]
+pub(crate) struct Link<S> {
+    stream: S,
+    pub(crate) input: BytesMut,
+    pub(crate) output: Output,
+    read_size: usize,
+    /// Written, but perhaps still in a buffer of the stream.
+    unflushed: bool,
+    write_error: Option<io::Error>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        Self {
+            stream,
+            input: BytesMut::new(),
+            output: Output::default(),
+            read_size: READ_SIZE_MIN,
+            unflushed: false,
+            write_error: None,
+        }
+    }
+
+    /// Reads and writes once each, as far as the stream is ready. `missing` is how many bytes the packet at the front of
+    /// the input still needs. Nothing is lost when the future is dropped.
+    ///
+    /// After an error of writing it goes on reading: the peer may have said why it closes.
+    pub(crate) async fn step(&mut self, missing: usize) -> io::Result<Step> {
+        let wanted = missing.min(RESERVE_MAX).max(self.read_size);
+        self.input.reserve(wanted);
+        poll_fn(|cx| {
+            let written = self.poll_write(cx).is_ready();
+            match self.poll_read(cx) {
+                Poll::Ready(Ok(0)) => Poll::Ready(Err(self.end())),
+                Poll::Ready(Ok(read)) => {
+                    self.adapt(read);
+                    Poll::Ready(Ok(Step::Read))
+                }
+                Poll::Ready(Err(error)) => {
+                    Poll::Ready(Err(self.write_error.take().unwrap_or(error)))
+                }
+                Poll::Pending if written => Poll::Ready(Ok(Step::Written)),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        pin!(self.stream.read_buf(&mut self.input)).poll(cx)
+    }
+
+    /// Ready when something was written.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.write_error.is_some() {
+            return Poll::Pending;
+        }
+        match ready!(self.poll_output(cx)) {
+            Ok(()) => Poll::Ready(()),
+            Err(error) => {
+                self.write_error = Some(error);
+                Poll::Pending
+            }
+        }
+    }
+
+    fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let stream = Pin::new(&mut self.stream);
+        if self.output.is_empty() {
+            if self.unflushed {
+                ready!(stream.poll_flush(cx))?;
+                self.unflushed = false;
+            }
+            return Poll::Pending;
+        }
+        let (slices, count) = self.output.slices();
+        let written = ready!(stream.poll_write_vectored(cx, &slices[..count]))?;
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.output.advance(written);
+        self.unflushed = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn end(&mut self) -> io::Error {
+        self.write_error
+            .take()
+            .unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
+    fn adapt(&mut self, read: usize) {
+        let size = self.read_size;
+        self.read_size = if read >= size {
+            (size * 2).min(READ_SIZE_MAX)
+        } else if read < size / 4 {
+            (size / 2).max(READ_SIZE_MIN)
+        } else {
+            size
+        };
+    }
+
+    /// Writes what is left, then closes this side and waits a moment for the other: dropping a socket over unread input
+    /// would reset the connection, and the peer might lose what was written last.
+    ///
+    /// # Errors
+    /// When not all could be written in `limit`.
+    pub(crate) async fn close(mut self, limit: Duration) -> io::Result<()> {
+        match timeout(limit, self.write_all_and_shut_down()).await {
+            Ok(result) => result?,
+            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+        }
+        let _ = timeout(LINGER, self.discard_input()).await; // how the peer ends is no longer of interest
+        Ok(())
+    }
+
+    async fn write_all_and_shut_down(&mut self) -> io::Result<()> {
+        if let Some(error) = self.write_error.take() {
+            return Err(error);
+        }
+        while !self.output.is_empty() {
+            poll_fn(|cx| self.poll_output(cx)).await?;
+        }
+        self.stream.shutdown().await
+    }
+
+    async fn discard_input(&mut self) -> io::Result<()> {
+        self.input.clear();
+        while self.stream.read_buf(&mut self.input).await? > 0 {
+            self.input.clear();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,307 @@
+//! What a connection is told once, under the standard's names.
+
+use std::fmt;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ferromqtt_proto as proto;
+
+use crate::address::Address;
+use crate::error::{AddressError, OptionsError};
+use crate::{
+    CleanStart, OnSessionLost, OutgoingLimits, Properties, ProtocolVersion, QueueOptions, Reconnect,
+    Utf8String, Will,
+};
+
+/// How long a server keeps the session while the client reconnects.
+const SESSION_EXPIRY_SECONDS: u32 = 3_600;
+
+/// How many messages the queue of a subscription holds, unless told otherwise.
+pub(crate) const QUEUE_LIMIT: usize = 100_000;
+
+/// Bounds of a queue of received messages, unless told otherwise.
+pub(crate) const QUEUE: QueueOptions = QueueOptions {
+    limit: Some(QUEUE_LIMIT),
+    overflow: crate::Overflow::DropOldest,
+};
+
+/// Where to connect, and how.
+///
+/// The defaults: MQTT 5.0, Keep Alive 60 s, reconnecting; a fresh session at the first connection, which survives lost
+/// connections for an hour and ends with [`Connection::disconnect`](crate::Connection::disconnect).
+///
+/// `Debug` never shows the password.
+///
+/// ```
+/// use ferromqtt::{Options, ProtocolVersion};
+///
+/// let options = Options::from_url("mqtt://localhost:1883")?
+///     .client_identifier("station-7")
+///     .keep_alive(30)
+///     .protocol(ProtocolVersion::V311);
+/// # Ok::<_, ferromqtt::AddressError>(())
+/// ```
+#[derive(Clone)]
+pub struct Options {
+    pub(crate) address: Address,
+    pub(crate) disconnect_timeout: Duration,
+    client_identifier: String,
+    user_name: Option<String>,
+    will: Option<Will>,
+    core: proto::Options,
+}
+
+impl Options {
+    /// A server by host name or IP address, and port.
+    pub fn new(host: impl ToString, port: u16) -> Self {
+        Self::at(Address {
+            host: host.to_string(),
+            port,
+        })
+    }
+
+    /// A server by `mqtt://host:port`; without `:port` it is 1883.
+    ///
+    /// # Errors
+    /// When the address cannot be read; each error says what is wrong with it.
+    pub fn from_url(url: &str) -> Result<Self, AddressError> {
+        Address::parse(url).map(Self::at)
+    }
+
+    fn at(address: Address) -> Self {
+        let mut core = proto::Options::default();
+        core.reconnect = Some(Reconnect::default());
+        core.incoming = QUEUE;
+        Self {
+            address,
+            disconnect_timeout: Duration::from_secs(5),
+            client_identifier: String::new(),
+            user_name: None,
+            will: None,
+            core,
+        }
+    }
+
+    /// Version of MQTT. Default: 5.0.
+    #[must_use]
+    pub const fn protocol(mut self, version: ProtocolVersion) -> Self {
+        self.core.protocol = version;
+        self
+    }
+
+    /// Client Identifier. Default: empty, which lets the server choose one.
+    ///
+    /// Two clients with the same one take the server from each other; the one that loses does not reconnect.
+    #[must_use]
+    pub fn client_identifier(mut self, identifier: impl Into<String>) -> Self {
+        self.client_identifier = identifier.into();
+        self
+    }
+
+    /// Clean Start (5.0) or Clean Session (3.x). Default: [`CleanStart::FirstOnly`].
+    ///
+    /// With [`CleanStart::Never`] give a Client Identifier too: a session is found by it.
+    #[must_use]
+    pub const fn clean_start(mut self, clean_start: CleanStart) -> Self {
+        self.core.clean_start = clean_start;
+        self
+    }
+
+    /// Keep Alive in seconds; 0 turns it off. The server may answer with another. Default: 60.
+    #[must_use]
+    pub const fn keep_alive(mut self, seconds: u16) -> Self {
+        self.core.keep_alive = seconds;
+        self
+    }
+
+    /// Session Expiry Interval in seconds (5.0): how long the server keeps the session without a connection.
+    ///
+    /// Default: one hour, and 0 with [`CleanStart::Always`]. With [`CleanStart::FirstOnly`] and no interval given here,
+    /// disconnecting ends the session at once, since nobody would resume it.
+    #[must_use]
+    pub const fn session_expiry_interval(mut self, seconds: u32) -> Self {
+        self.core.properties.session_expiry_interval = Some(seconds);
+        self
+    }
+
+    /// Receive Maximum (5.0): how many QoS 1 and 2 messages the server may have unacknowledged. Default: 65,535.
+    #[must_use]
+    pub const fn receive_maximum(mut self, messages: NonZeroU16) -> Self {
+        self.core.properties.receive_maximum = Some(messages);
+        self
+    }
+
+    /// Maximum Packet Size in bytes (5.0): a larger packet is refused before it is read. Default: no limit but MQTT's.
+    #[must_use]
+    pub const fn maximum_packet_size(mut self, bytes: NonZeroU32) -> Self {
+        self.core.properties.maximum_packet_size = Some(bytes);
+        self
+    }
+
+    /// All CONNECT properties (5.0). Replaces those that other methods have set. Default: none.
+    #[must_use]
+    pub fn properties(mut self, properties: Properties) -> Self {
+        self.core.properties = properties;
+        self
+    }
+
+    /// The will. Default: none.
+    #[must_use]
+    pub fn will(mut self, will: Will) -> Self {
+        self.will = Some(will);
+        self
+    }
+
+    /// User Name. Default: none.
+    #[must_use]
+    pub fn user_name(mut self, user_name: impl Into<String>) -> Self {
+        self.user_name = Some(user_name.into());
+        self
+    }
+
+    /// Password. Default: none. Without TLS it crosses the network as it is.
+    #[must_use]
+    pub fn password(mut self, password: impl Into<Bytes>) -> Self {
+        self.core.password = Some(password.into());
+        self
+    }
+
+    /// Time for opening the transport and for CONNACK together. Default: 10 s.
+    #[must_use]
+    pub const fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.core.connect_timeout = Some(limit);
+        self
+    }
+
+    /// Time for writing what is left when the connection ends, DISCONNECT included; then the transport is cut.
+    /// Default: 5 s.
+    #[must_use]
+    pub const fn disconnect_timeout(mut self, limit: Duration) -> Self {
+        self.disconnect_timeout = limit;
+        self
+    }
+
+    /// How to reconnect; `None` never does. Default: `Some(Reconnect::default())`.
+    ///
+    /// An end that trying again cannot mend is final all the same: wrong credentials, or another client that took the
+    /// Client Identifier over. So is a first connection that does not come about, unless [`Reconnect::initial`] is set.
+    #[must_use]
+    pub fn reconnect(mut self, policy: impl Into<Option<Reconnect>>) -> Self {
+        self.core.reconnect = policy.into();
+        self
+    }
+
+    /// How many QoS 1 and 2 messages may be unacknowledged at once, if that is less than the server's Receive Maximum.
+    /// Default: no limit but the server's.
+    #[must_use]
+    pub const fn max_in_flight(mut self, messages: NonZeroU16) -> Self {
+        self.core.max_in_flight = Some(messages);
+        self
+    }
+
+    /// Bounds of the outgoing queue, at which publishing waits for room. At least one message always finds room.
+    /// Default: 1,000 messages and 16 MiB.
+    #[must_use]
+    pub const fn outgoing(mut self, limits: OutgoingLimits) -> Self {
+        self.core.outgoing = limits;
+        self
+    }
+
+    /// Bounds of the queue behind [`Client::messages`](crate::Client::messages). Default: the latest 100,000 messages.
+    #[must_use]
+    pub const fn incoming(mut self, bounds: QueueOptions) -> Self {
+        self.core.incoming = bounds;
+        self
+    }
+
+    /// What becomes of a QoS 2 message on its way when the server has lost the session. Default:
+    /// [`PublishError::SessionLost`](crate::PublishError::SessionLost), so that nothing comes twice.
+    #[must_use]
+    pub const fn on_session_lost(mut self, choice: OnSessionLost) -> Self {
+        self.core.on_session_lost = choice;
+        self
+    }
+
+    /// Whether the session is of no use once the application disconnects, though the server would keep it.
+    pub(crate) fn ends_session(&self) -> bool {
+        self.core.protocol.is_v5()
+            && self.core.clean_start == CleanStart::FirstOnly
+            && self.core.properties.session_expiry_interval.is_none()
+    }
+
+    /// The options of the core, checked.
+    pub(crate) fn to_core(&self) -> Result<proto::Options, OptionsError> {
+        let mut core = self.core.clone();
+        core.client_identifier = text("the Client Identifier", &self.client_identifier)?;
+        core.user_name = (self.user_name.as_ref())
+            .map(|user_name| text("the User Name", user_name))
+            .transpose()?;
+        core.will = self.will.clone().map(Will::into_core).transpose()?;
+        if core.protocol.is_v5() && core.clean_start != CleanStart::Always {
+            core.properties
+                .session_expiry_interval
+                .get_or_insert(SESSION_EXPIRY_SECONDS);
+        }
+        core.outgoing.messages = core.outgoing.messages.map(|limit| limit.max(1));
+        core.check()?;
+        Ok(core)
+    }
+}
+
+fn text(what: &'static str, text: &str) -> Result<Utf8String, OptionsError> {
+    Utf8String::try_from(text).map_err(|error| OptionsError::Text { what, error })
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("address", &self.address)
+            .field("client_identifier", &self.client_identifier)
+            .field("user_name", &self.user_name)
+            .field("will", &self.will.as_ref().map(|will| &will.topic))
+            .field("disconnect_timeout", &self.disconnect_timeout)
+            .field("core", &self.core) // hides the password
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_session_outlives_a_lost_connection_by_an_hour_unless_every_start_is_clean() {
+        let options = Options::new("localhost", 1883);
+        let expiry = |options: &Options| {
+            let core = options.to_core().unwrap();
+            core.properties.session_expiry_interval
+        };
+        assert_eq!(expiry(&options), Some(3_600));
+        assert!(options.ends_session());
+        let own = options.clone().session_expiry_interval(7);
+        assert_eq!(expiry(&own), Some(7));
+        assert!(!own.ends_session());
+        let clean = options.clone().clean_start(CleanStart::Always);
+        assert_eq!(expiry(&clean), None);
+        let old = options.protocol(ProtocolVersion::V311);
+        assert_eq!(expiry(&old), None);
+        assert!(!old.ends_session());
+    }
+
+    #[test]
+    fn wrong_options_are_named() {
+        let options = Options::new("localhost", 1883).client_identifier("a\0");
+        let error = options.to_core().unwrap_err();
+        assert!(error.to_string().contains("Client Identifier"), "{error}");
+        let options = Options::new("localhost", 1883).will(Will::new("a/#", ""));
+        assert!(matches!(options.to_core(), Err(OptionsError::Invalid(_))));
+    }
+
+    #[test]
+    fn debug_hides_the_password() {
+        let options = Options::new("localhost", 1883).password("geheim");
+        let shown = format!("{options:?}");
+        assert!(shown.contains("<hidden>") && !shown.contains("geheim"), "{shown}");
+    }
+}
