@@ -130,4 +130,4 @@ def test_importing_needs_no_other_package_and_starts_no_thread() -> None:
         timeout=30,
         check=True,
     )
-    assert json.loads(done.stdout) == [["aiomqtt", "ferromqtt"], 1, logging.WARNING]
+    assert json.loads(done.stdout) == [["aiomqtt", "ferromqtt"], 1, logging.NOTSET]

@@ -121,7 +121,7 @@ pub enum Delivery {
 pub enum TransportRequest {
     /// Open one, then call `transport_opened`, or `transport_closed` when that failed.
     Open {
-        /// 0 for the first attempt after `connect()` or after a stable connection; grows with each that failed.
+        /// 0 for the attempt that `connect()` makes, 1 for the first after a stable connection; grows with each that failed.
         attempt: u32,
     },
     /// Close it, then call `transport_closed`.

@@ -134,8 +134,9 @@ impl Options {
             self.will.as_ref().map(|will| &will.payload),
         )?;
         if let Some(will) = &self.will {
-            TopicName::check(&will.topic)
-                .map_err(|_| OptionsError::Properties("the will topic is empty or has wildcards"))?;
+            TopicName::check(&will.topic).map_err(|_| {
+                OptionsError::Properties("the will topic is empty or has wildcards")
+            })?;
         }
         self.check_properties()
     }

@@ -1,6 +1,7 @@
 //! The native module of the Python package `ferromqtt`: the sans-IO core as an asyncio protocol, its messages and its
 //! test broker. Nothing here knows MQTT; nothing here opens a socket.
 
+mod allocator;
 mod broker;
 mod buffer;
 mod calls;
@@ -17,6 +18,7 @@ use pyo3::prelude::*;
 
 #[pymodule(gil_used = true)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    allocator::set_up();
     module.add_class::<broker::Broker>()?;
     module.add_class::<core::Core>()?;
     module.add_class::<message::Message>()?;

@@ -90,9 +90,16 @@ mod tests {
 
     #[test]
     fn each_mistake_is_named_and_a_password_is_not_repeated() {
-        let error = |url| Address::parse(url).unwrap_err();
+        let error = |url: &str| Address::parse(url).unwrap_err();
         assert_eq!(error("https://a"), AddressError::Scheme("https".into()));
-        for url in ["", "mqtt://", "mqtt://:1883", "mqtt://[::1", "mqtt://[::1]x", "a b"] {
+        for url in [
+            "",
+            "mqtt://",
+            "mqtt://:1883",
+            "mqtt://[::1",
+            "mqtt://[::1]x",
+            "a b",
+        ] {
             assert_eq!(error(url), AddressError::Host, "{url}");
         }
         for port in ["", "0", "x", "+1", "65536", "1:2"] {

@@ -1,7 +1,7 @@
 //! The one task behind a connection: it opens transports when the core asks, moves bytes, and sleeps until the core's
 //! deadline. It knows nothing of MQTT.
 
-use std::future::pending;
+use std::future::{Future, pending};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,15 +19,22 @@ use crate::transport::Connect;
 pub(crate) type Flushed = Result<(), TransportError>;
 
 /// Runs until the core wants no connection any more.
-pub(crate) async fn drive<C: Connect>(shared: Arc<Shared>, connector: C) -> Flushed {
-    let _gone = Gone(&shared);
+pub(crate) fn drive<C: Connect>(
+    shared: Arc<Shared>,
+    connector: C,
+) -> impl Future<Output = Flushed> + Send {
+    let gone = Gone(shared); // made here: the task may be dropped before it has begun
+    async move { drive_to_end(&gone.0, &connector).await }
+}
+
+async fn drive_to_end<C: Connect>(shared: &Shared, connector: &C) -> Flushed {
     let mut alarm = Alarm::default();
     let mut flushed = Ok(());
-    while let Some(request) = next_request(&shared, &mut alarm).await {
+    while let Some(request) = next_request(shared, &mut alarm).await {
         let cause = match request {
-            TransportRequest::Open { .. } => match open(&shared, &connector, &mut alarm).await {
+            TransportRequest::Open { .. } => match open(shared, connector, &mut alarm).await {
                 Ok(stream) => {
-                    let end = carry(&shared, stream, &mut alarm).await;
+                    let end = carry(shared, stream, &mut alarm).await;
                     flushed = end.flushed;
                     end.cause
                 }
@@ -35,7 +42,7 @@ pub(crate) async fn drive<C: Connect>(shared: Arc<Shared>, connector: C) -> Flus
             },
             _ => TransportError::EndOfStream, // to be closed before it was opened
         };
-        no_transport(&shared, |core, now| core.transport_closed(now, cause));
+        no_transport(shared, |core, now| core.transport_closed(now, cause));
     }
     flushed
 }
@@ -76,10 +83,7 @@ async fn open<C: Connect>(
     }
 }
 
-fn no_transport(
-    shared: &Shared,
-    call: impl FnOnce(&mut ferromqtt_proto::Client, Instant),
-) -> Turn {
+fn no_transport(shared: &Shared, call: impl FnOnce(&mut ferromqtt_proto::Client, Instant)) -> Turn {
     shared.turn(&mut Output::default(), call)
 }
 
@@ -106,27 +110,31 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> End {
     let mut link = Link::new(stream);
     let mut close_by = None;
+    let mut missing = 1;
     let mut turn = shared.turn(&mut link.output, |core, now| core.transport_opened(now));
     loop {
-        if turn.ended {
-            close_by = Some(now() + shared.disconnect_timeout);
+        if turn.ended || link.write_failed() {
+            close_by.get_or_insert_with(|| now() + shared.disconnect_timeout);
         }
         if let Some(TransportRequest::Close { flush }) = turn.request {
             return close(link, flush, close_by).await;
         }
         if close_by.is_some_and(|deadline| deadline <= now()) {
-            return End::unwritten(failed(&io::ErrorKind::TimedOut.into()));
+            return End::unwritten(failed(&link.overdue()));
         }
-        alarm.set(turn.deadline.or(close_by));
+        alarm.set([turn.deadline, close_by].into_iter().flatten().min());
         let step = tokio::select! {
-            step = link.step(turn.missing) => step,
+            step = link.step(missing) => step,
             () = alarm.wait() => Ok(Step::Written),
             () = shared.driver.notified() => Ok(Step::Written),
         };
         turn = match step {
             Ok(Step::Read) => {
                 let Link { input, output, .. } = &mut link;
-                shared.turn(output, |core, now| core.handle_input(now, input))
+                shared.turn(output, |core, now| {
+                    core.handle_input(now, input);
+                    missing = core.input_hint(input);
+                })
             }
             Ok(Step::Written) => shared.turn(&mut link.output, |_, _| {}),
             Err(error) => return End::unwritten(failed(&error)),
@@ -159,9 +167,9 @@ fn failed(error: &io::Error) -> TransportError {
 }
 
 /// Tells everyone who waits that the driver has gone, also when its runtime drops it.
-struct Gone<'a>(&'a Shared);
+struct Gone(Arc<Shared>);
 
-impl Drop for Gone<'_> {
+impl Drop for Gone {
     fn drop(&mut self) {
         self.0.driver_gone();
     }

@@ -1,5 +1,7 @@
 //! Errors, one type an operation, told apart by whose fault they are.
 
+use std::convert::Infallible;
+
 use ferromqtt_proto as proto;
 use thiserror::Error;
 
@@ -22,7 +24,9 @@ pub enum AddressError {
     #[error("the address has a path, query or fragment, which MQTT over TCP does not know")]
     Path,
     /// User name and password do not belong into the address, which is shown in logs and errors.
-    #[error("the address holds credentials; give them with Options::user_name and Options::password")]
+    #[error(
+        "the address holds credentials; give them with Options::user_name and Options::password"
+    )]
     Credentials,
 }
 
@@ -94,6 +98,18 @@ impl PublishError {
     }
 }
 
+impl From<Infallible> for PublishError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl From<proto::TopicError> for PublishError {
+    fn from(error: proto::TopicError) -> Self {
+        Self::Invalid(error.into())
+    }
+}
+
 impl From<proto::PublishError> for PublishError {
     fn from(error: proto::PublishError) -> Self {
         Self::Invalid(error)
@@ -123,6 +139,18 @@ pub enum SubscribeError {
         /// Whether the request may have arrived.
         delivery: Delivery,
     },
+}
+
+impl From<Infallible> for SubscribeError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl From<proto::TopicError> for SubscribeError {
+    fn from(error: proto::TopicError) -> Self {
+        Self::Invalid(error.into())
+    }
 }
 
 impl From<proto::SubscribeError> for SubscribeError {

@@ -65,14 +65,13 @@ mod will;
 
 pub use client::Client;
 pub use connection::{Connection, scope};
-pub use error::{
-    AddressError, ConnectError, Error, OptionsError, PublishError, SubscribeError,
-};
+pub use error::{AddressError, ConnectError, Error, OptionsError, PublishError, SubscribeError};
 pub use ferromqtt_proto::{
     CleanStart, ConnectionError, Delivery, Message, OnSessionLost, OutgoingLimits, Overflow,
     Properties, ProtocolVersion, QoS, QueueOptions, ReasonCode, Reconnect, RetainHandling, Stats,
     TopicFilter, TopicName, TransportError, Utf8String,
 };
+pub use futures_core::Stream;
 pub use messages::Messages;
 pub use options::Options;
 pub use publish::{Publish, PublishFuture, Published, Receipt};

@@ -76,7 +76,7 @@ impl Output {
 pub(crate) enum Step {
     /// There are new bytes in the input.
     Read,
-    /// Some output is written: there is room for more.
+    /// Some output is written, and there is room for more; or writing has failed.
     Written,
 }
 
@@ -132,7 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         pin!(self.stream.read_buf(&mut self.input)).poll(cx)
     }
 
-    /// Ready when something was written.
+    /// Ready when something was written, and once when that failed.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.write_error.is_some() {
             return Poll::Pending;
@@ -141,7 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             Ok(()) => Poll::Ready(()),
             Err(error) => {
                 self.write_error = Some(error);
-                Poll::Pending
+                Poll::Ready(())
             }
         }
     }
@@ -163,6 +163,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.output.advance(written);
         self.unflushed = true;
         Poll::Ready(Ok(()))
+    }
+
+    /// Nothing more can be written; what is still to be read says why, perhaps.
+    pub(crate) const fn write_failed(&self) -> bool {
+        self.write_error.is_some()
+    }
+
+    /// Why it has to end now.
+    pub(crate) fn overdue(&mut self) -> io::Error {
+        self.write_error
+            .take()
+            .unwrap_or_else(|| io::ErrorKind::TimedOut.into())
     }
 
     fn end(&mut self) -> io::Error {

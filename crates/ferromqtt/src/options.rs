@@ -10,8 +10,8 @@ use ferromqtt_proto as proto;
 use crate::address::Address;
 use crate::error::{AddressError, OptionsError};
 use crate::{
-    CleanStart, OnSessionLost, OutgoingLimits, Properties, ProtocolVersion, QueueOptions, Reconnect,
-    Utf8String, Will,
+    CleanStart, OnSessionLost, OutgoingLimits, Properties, ProtocolVersion, QueueOptions,
+    Reconnect, Utf8String, Will,
 };
 
 /// How long a server keeps the session while the client reconnects.
@@ -302,6 +302,9 @@ mod tests {
     fn debug_hides_the_password() {
         let options = Options::new("localhost", 1883).password("geheim");
         let shown = format!("{options:?}");
-        assert!(shown.contains("<hidden>") && !shown.contains("geheim"), "{shown}");
+        assert!(
+            shown.contains("<hidden>") && !shown.contains("geheim"),
+            "{shown}"
+        );
     }
 }

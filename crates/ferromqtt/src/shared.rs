@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use ferromqtt_proto as proto;
 use proto::packet::{Disconnect, PublishRef};
-use proto::{Event, OpId, Outcome, QueueId, TransportError, TransportRequest};
+use proto::{Event, OpId, Outcome, QueueId, TransportRequest};
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::link::Output;
 use crate::publish::Receipt;
-use crate::{ConnectionError, Delivery, Properties, PublishError, QoS, ReasonCode, log};
+use crate::{ConnectionError, Delivery, Properties, PublishError, QoS, log};
 
 /// A payload of this size or more is handed on without copying it, even if that takes an entry in the queue.
 const LARGE_PAYLOAD: usize = 4 * 1024;
@@ -37,7 +37,9 @@ pub(crate) struct Shared {
 pub(crate) struct State {
     pub(crate) core: proto::Client,
     calls: HashMap<OpId, oneshot::Sender<Outcome>>,
-    readers: HashMap<QueueId, Vec<Waker>>,
+    /// Who waits for messages: for each queue the streams that do, by their numbers.
+    readers: HashMap<QueueId, Vec<(u64, Waker)>>,
+    last_reader: u64,
     /// Set once nothing will come any more.
     end: Option<ConnectionError>,
 }
@@ -82,6 +84,7 @@ impl Shared {
                 core,
                 calls: HashMap::new(),
                 readers: HashMap::new(),
+                last_reader: 0,
                 end: None,
             }),
             driver: Notify::new(),
@@ -112,17 +115,20 @@ impl Shared {
         self.call(|state, now| state.core.disconnect(now, disconnect));
     }
 
-    /// Waits until the server has accepted a connection.
+    /// Waits until the server has accepted a connection, even if that has ended again since.
     pub(crate) async fn connected(&self) -> Result<(), ConnectionError> {
         match self.status(|status| *status != Status::Connecting).await {
-            Status::Ended(cause) => Err(cause),
-            Status::Connecting | Status::Connected => Ok(()),
+            Status::Ended(cause) if self.lock().core.stats().connections == 0 => Err(cause),
+            _ => Ok(()),
         }
     }
 
     /// Waits until there is no connection and none will follow.
     pub(crate) async fn ended(&self) -> ConnectionError {
-        match self.status(|status| matches!(status, Status::Ended(_))).await {
+        match self
+            .status(|status| matches!(status, Status::Ended(_)))
+            .await
+        {
             Status::Ended(cause) => cause,
             Status::Connecting | Status::Connected => ConnectionError::Closed,
         }
@@ -227,11 +233,7 @@ impl Shared {
 }
 
 impl State {
-    fn publish(
-        &mut self,
-        now: Instant,
-        publish: &proto::Publish,
-    ) -> Result<Receipt, PublishError> {
+    fn publish(&mut self, now: Instant, publish: &proto::Publish) -> Result<Receipt, PublishError> {
         if publish.qos == QoS::AtMostOnce && publish.payload.len() < LARGE_PAYLOAD {
             let packet = PublishRef {
                 dup: false,
@@ -277,16 +279,31 @@ impl State {
         self.end.is_some()
     }
 
+    /// The number of a new stream.
+    pub(crate) const fn new_reader(&mut self) -> u64 {
+        self.last_reader += 1;
+        self.last_reader
+    }
+
     /// `waker` is to be woken when `queue` is no longer empty, or will stay empty.
-    pub(crate) fn wait_for_message(&mut self, queue: QueueId, waker: &Waker) {
+    pub(crate) fn wait_for_message(&mut self, queue: QueueId, reader: u64, waker: &Waker) {
         let waiting = self.readers.entry(queue).or_default();
-        if !waiting.iter().any(|other| other.will_wake(waker)) {
-            waiting.push(waker.clone());
+        match waiting.iter_mut().find(|(other, _)| *other == reader) {
+            Some((_, current)) => current.clone_from(waker),
+            None => waiting.push((reader, waker.clone())),
+        }
+    }
+
+    pub(crate) fn stop_waiting(&mut self, queue: QueueId, reader: u64) {
+        if let Some(waiting) = self.readers.get_mut(&queue) {
+            waiting.retain(|(other, _)| *other != reader);
+            if waiting.is_empty() {
+                self.readers.remove(&queue);
+            }
         }
     }
 
     pub(crate) fn close_queue(&mut self, now: Instant, queue: QueueId) {
-        self.readers.remove(&queue);
         let filters = self.core.close_queue(queue);
         if !filters.is_empty() {
             // Refused only without a connection, and then the subscription has gone with it.
@@ -317,7 +334,9 @@ impl State {
                 }
             }
             Event::MessageReady(queue) => {
-                news.readers.extend(self.readers.remove(&queue).unwrap_or_default());
+                let waiting = self.readers.remove(&queue).unwrap_or_default();
+                news.readers
+                    .extend(waiting.into_iter().map(|(_, waker)| waker));
             }
             Event::Completed { op, outcome } => {
                 news.room = true;
@@ -332,7 +351,8 @@ impl State {
     fn finish(&mut self, cause: ConnectionError, news: &mut News) {
         self.end = Some(cause.clone());
         news.status = Some(Status::Ended(cause));
-        news.readers.extend(self.readers.drain().flat_map(|(_, waiting)| waiting));
+        let waiting = self.readers.drain().flat_map(|(_, waiting)| waiting);
+        news.readers.extend(waiting.map(|(_, waker)| waker));
         news.room = true;
     }
 }
@@ -341,14 +361,3 @@ impl State {
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
-
-/// What a caller learns whose driver has gone without a word: its runtime was shut down.
-pub(crate) const fn driver_gone() -> Outcome {
-    Outcome::Disconnected {
-        cause: ConnectionError::Transport(TransportError::EndOfStream),
-        delivery: Delivery::Unknown,
-    }
-}
-
-/// The Reason Code that stands for a publish at QoS 0, which no one acknowledges.
-pub(crate) const SENT: ReasonCode = ReasonCode::Success;

@@ -13,6 +13,8 @@ use crate::packet::{
 };
 use crate::session::{Acknowledged, IdOwner, Message, QueueId};
 
+const NOT_CONNACK: DecodeError = DecodeError::protocol("the first packet is not CONNACK");
+
 impl Client {
     /// Takes whole packets from the front of `input`, and leaves the rest for the next call. Strings and payloads of
     /// messages share the memory of `input`.
@@ -25,6 +27,14 @@ impl Client {
             return;
         }
         connection.keep_alive.received(now);
+        if let Phase::Handshake { .. } = self.phase
+            && input[0] != packet::PacketType::ConnAck.first_byte()
+        {
+            // Told from the first byte, since whoever does not speak MQTT may never send a whole packet.
+            self.protocol_violation(now, NOT_CONNACK);
+            input.clear();
+            return;
+        }
         let (bytes, failure) = match whole_packets(input, connection.maximum_packet_size) {
             Ok(Whole { bytes, .. }) => (bytes, None),
             Err((bytes, error)) => (bytes, Some(error)),
@@ -50,7 +60,8 @@ impl Client {
     /// How many more bytes the packet at the front of `input` needs: reserve them once, rather than growing step by step.
     /// Never more than the Maximum Packet Size announced.
     pub fn input_hint(&self, input: &[u8]) -> usize {
-        let limit = (self.connection.as_ref()).map_or(0, |connection| connection.maximum_packet_size);
+        let limit =
+            (self.connection.as_ref()).map_or(0, |connection| connection.maximum_packet_size);
         whole_packets(input, limit).map_or(1, |whole| whole.missing)
     }
 
@@ -63,7 +74,7 @@ impl Client {
         if let Phase::Handshake { .. } = self.phase {
             return match packet {
                 Packet::ConnAck(connack) => self.on_connack(now, *connack),
-                _ => Err(DecodeError::protocol("the first packet is not CONNACK")),
+                _ => Err(NOT_CONNACK),
             };
         }
         match packet {
@@ -94,9 +105,9 @@ impl Client {
             | Packet::Subscribe(_)
             | Packet::Unsubscribe(_)
             | Packet::PingReq
-            | Packet::Disconnect(_) => {
-                Err(DecodeError::protocol("a packet came that only clients send"))
-            }
+            | Packet::Disconnect(_) => Err(DecodeError::protocol(
+                "a packet came that only clients send",
+            )),
         }
     }
 
@@ -263,9 +274,7 @@ impl Client {
                 self.finish(Ack::success(ack.packet_id), acknowledged);
                 Ok(())
             }
-            Some(IdOwner::Publish(_)) => {
-                Err(DecodeError::protocol("PUBCOMP came before PUBREC"))
-            }
+            Some(IdOwner::Publish(_)) => Err(DecodeError::protocol("PUBCOMP came before PUBREC")),
             _ => Ok(()),
         }
     }

@@ -12,7 +12,8 @@ use crate::reconnect;
 use crate::session::Waiting;
 
 impl Client {
-    /// Asks for a connection. Nothing happens when there is one, or one is being made.
+    /// Asks for a connection. Nothing happens unless the client [is idle](Client::is_idle): when there is one, or one is
+    /// being made or closed.
     pub fn connect(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Idle) {
             self.first = true;
@@ -250,7 +251,6 @@ impl Client {
         let mut anew = Vec::new();
         let mut lost = Vec::new();
         for flow in publishing {
-            self.session.ids.release(flow.id);
             let again = flow.publish.qos == QoS::AtLeastOnce
                 || self.options.on_session_lost == OnSessionLost::Resend;
             if again && flow.op.is_some() {
@@ -264,7 +264,7 @@ impl Client {
             }
         }
         lost.extend(released.into_iter().flatten());
-        self.session.ids.clear(); // only PUBRELs of the lost session are left: requests hold none between connections
+        self.session.ids.clear(); // requests hold none between connections
         self.session.outbound.put_first(anew);
         for op in lost {
             self.complete(op, Outcome::SessionLost);

@@ -12,7 +12,6 @@ pub use request::{Subscribe, Unsubscribe};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-
 use crate::connection::Connection;
 use crate::error::{ConnectionError, OptionsError};
 use crate::event::{Delivery, Event, OpId, Outcome, TransportRequest};
@@ -149,7 +148,8 @@ impl Client {
     /// What to do with the transport. Ask after [`Client::poll_transmit`] has returned `None`: a `Close` is told only
     /// when the last bytes have been handed over.
     pub fn poll_transport(&mut self) -> Option<TransportRequest> {
-        let flushing = self.transport_requests.front() == Some(&TransportRequest::Close { flush: true });
+        let flushing =
+            self.transport_requests.front() == Some(&TransportRequest::Close { flush: true });
         if flushing
             && self
                 .connection
@@ -208,4 +208,3 @@ impl Client {
         self.events.push_back(Event::Completed { op, outcome });
     }
 }
-

@@ -191,11 +191,13 @@ impl Client {
         // Retained messages may arrive before SUBACK, so the filters must be known from now on.
         match &request.kind {
             Kind::Subscribe(subscribe) => {
+                let identifiers = &subscribe.properties.subscription_identifiers;
                 for (filter, options) in &subscribe.filters {
                     self.session.subscriptions.add(Subscription {
                         filter: filter.clone(),
                         options: *options,
                         queue: subscribe.queue,
+                        identifier: identifiers.first().copied(),
                     });
                 }
             }
@@ -210,8 +212,16 @@ impl Client {
     /// The server's Maximum Packet Size was learnt only after the request had been accepted.
     fn give_up_request(&mut self, op: OpId, bytes: usize, limit: usize) {
         let whose = "the server";
-        let error = PublishError::TooLarge { bytes, limit, whose };
-        if self.requests.remove(&op).is_some_and(|request| !request.abandoned) {
+        let error = PublishError::TooLarge {
+            bytes,
+            limit,
+            whose,
+        };
+        if self
+            .requests
+            .remove(&op)
+            .is_some_and(|request| !request.abandoned)
+        {
             self.complete(op, Outcome::NotPossible(error));
         }
     }
@@ -225,24 +235,33 @@ impl Client {
     /// come after it.
     pub(super) fn restore_subscriptions(&mut self) {
         self.requests.retain(|_, request| !request.restores);
-        let mut by_queue: Vec<Subscribe> = Vec::new();
+        let mut groups: Vec<Subscribe> = Vec::new();
         for subscription in self.session.subscriptions.iter() {
             if (self.requests.values()).any(|request| request.kind.subscribes(subscription)) {
                 continue; // it is sent again anyway
             }
             let filter = (subscription.filter.clone(), subscription.options);
-            match by_queue.last_mut() {
-                Some(last) if last.queue == subscription.queue && last.filters.len() < 100 => {
+            let queue = subscription.queue;
+            let properties = Properties {
+                subscription_identifiers: subscription.identifier.into_iter().collect(),
+                ..Properties::default()
+            };
+            match groups.last_mut() {
+                Some(last)
+                    if last.queue == queue
+                        && last.properties == properties
+                        && last.filters.len() < 100 =>
+                {
                     last.filters.push(filter);
                 }
-                _ => by_queue.push(Subscribe {
+                _ => groups.push(Subscribe {
                     filters: vec![filter],
-                    properties: Properties::default(),
-                    queue: subscription.queue,
+                    properties,
+                    queue,
                 }),
             }
         }
-        for subscribe in by_queue {
+        for subscribe in groups {
             let op = self.next_op();
             let request = Request {
                 abandoned: true,

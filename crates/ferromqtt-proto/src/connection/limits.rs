@@ -23,7 +23,9 @@ pub(crate) struct Limits {
 
 impl Limits {
     pub(crate) fn new(connack: &Properties, options: &Options) -> Self {
-        let receive_maximum = connack.receive_maximum.map_or(u16::MAX, |limit| limit.get());
+        let receive_maximum = connack
+            .receive_maximum
+            .map_or(u16::MAX, |limit| limit.get());
         let own = options.max_in_flight.map_or(u16::MAX, |limit| limit.get());
         Self {
             maximum_packet_size: connack

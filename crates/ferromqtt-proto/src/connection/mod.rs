@@ -43,7 +43,10 @@ impl Connection {
             maximum_packet_size: own
                 .maximum_packet_size
                 .map_or(LARGEST_PACKET, |limit| limit.get() as usize),
-            receive_maximum: own.receive_maximum.map_or(u16::MAX, |limit| limit.get()).into(),
+            receive_maximum: own
+                .receive_maximum
+                .map_or(u16::MAX, |limit| limit.get())
+                .into(),
             keep_alive: KeepAlive::new(now, 0), // starts with CONNACK
             aliases: IncomingAliases::new(own.topic_alias_maximum.unwrap_or(0)),
             limits: Limits::new(&Properties::default(), options),

@@ -133,7 +133,10 @@ mod tests {
         }
         assert_eq!(transmit.unflushed(), 4);
         let first = transmit.pop().unwrap();
-        assert_eq!(&first[..], b"\x30\x04\x00\x01tx\x30\x04\x00\x01tx\x30\x83\x20\x00\x01t");
+        assert_eq!(
+            &first[..],
+            b"\x30\x04\x00\x01tx\x30\x04\x00\x01tx\x30\x83\x20\x00\x01t"
+        );
         let second = transmit.pop().unwrap();
         assert_eq!(second.as_ptr(), large.as_ptr());
         assert_eq!(&transmit.pop().unwrap()[..], b"\x30\x04\x00\x01tx");

@@ -158,9 +158,7 @@ impl Connect {
         let user_name = (flags & USER_NAME != 0)
             .then(|| body.string())
             .transpose()?;
-        let password = (flags & PASSWORD != 0)
-            .then(|| body.binary())
-            .transpose()?;
+        let password = (flags & PASSWORD != 0).then(|| body.binary()).transpose()?;
         body.finish()?;
         Ok(Self {
             protocol,

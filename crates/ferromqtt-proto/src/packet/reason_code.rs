@@ -112,7 +112,10 @@ impl ReasonCode {
                     || matches!(value, 0x80..=0x8A | 0x8C | 0x90 | 0x95 | 0x97 | 0x99..=0x9D | 0x9F)
             }
             PacketType::PubAck | PacketType::PubRec => {
-                matches!(value, 0x00 | 0x10 | 0x80 | 0x83 | 0x87 | 0x90 | 0x91 | 0x97 | 0x99)
+                matches!(
+                    value,
+                    0x00 | 0x10 | 0x80 | 0x83 | 0x87 | 0x90 | 0x91 | 0x97 | 0x99
+                )
             }
             PacketType::PubRel | PacketType::PubComp => matches!(value, 0x00 | 0x92),
             PacketType::SubAck => matches!(

@@ -117,10 +117,7 @@ impl Subscribe {
         let mut filters = Vec::new();
         while !body.is_empty() {
             let filter = body.string()?;
-            filters.push((
-                filter,
-                SubscriptionOptions::from_byte(body.u8()?, version)?,
-            ));
+            filters.push((filter, SubscriptionOptions::from_byte(body.u8()?, version)?));
         }
         if filters.is_empty() {
             return Err(DecodeError::protocol("SUBSCRIBE has no Topic Filter"));

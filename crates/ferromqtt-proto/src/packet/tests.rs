@@ -193,7 +193,11 @@ fn a_packet_cut_anywhere_or_lengthened_is_malformed_and_never_panics() {
         });
         assert_eq!(
             read(&longer, ProtocolVersion::V5).is_err(),
-            !has_open_end || !matches!(packet, Packet::Publish(_) | Packet::SubAck(_) | Packet::UnsubAck(_)),
+            !has_open_end
+                || !matches!(
+                    packet,
+                    Packet::Publish(_) | Packet::SubAck(_) | Packet::UnsubAck(_)
+                ),
             "{packet:?}"
         );
     }

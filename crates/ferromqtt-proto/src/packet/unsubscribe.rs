@@ -94,8 +94,7 @@ impl UnsubAck {
             reasons: Vec::new(),
         };
         if version.is_v5() {
-            unsuback.properties =
-                Properties::decode(Place::of(PacketType::UnsubAck), &mut body)?;
+            unsuback.properties = Properties::decode(Place::of(PacketType::UnsubAck), &mut body)?;
             while !body.is_empty() {
                 let reason = ReasonCode::read(PacketType::UnsubAck, body.u8()?)?;
                 unsuback.reasons.push(reason);

@@ -105,17 +105,19 @@ impl Inbox {
         let Some(queue) = self.queue_mut(id) else {
             return false;
         };
-        if queue.options.limit.is_some_and(|limit| queue.messages.len() >= limit) {
+        let length = queue.messages.len();
+        if queue.options.limit.is_some_and(|limit| length >= limit) {
             queue.lost += 1;
-            match queue.options.overflow {
-                Overflow::DropNewest => return false,
-                Overflow::DropOldest => {
-                    queue.messages.pop();
-                }
+            let makes_room = match queue.options.overflow {
+                Overflow::DropNewest => false,
+                Overflow::DropOldest => queue.messages.pop().is_some(),
+            };
+            if !makes_room {
+                return false;
             }
         }
         queue.messages.push(message);
-        queue.messages.len() == 1
+        length == 0
     }
 
     pub(crate) fn pop(&mut self, id: QueueId) -> Option<Message> {
@@ -153,15 +155,23 @@ mod tests {
     }
 
     fn drain(inbox: &mut Inbox, id: QueueId) -> Vec<u8> {
-        std::iter::from_fn(|| inbox.pop(id)).map(|message| message.payload[0]).collect()
+        std::iter::from_fn(|| inbox.pop(id))
+            .map(|message| message.payload[0])
+            .collect()
     }
 
     #[test]
     fn a_full_queue_drops_by_its_policy_and_counts() {
         let mut inbox = Inbox::default();
         let limit = Some(2);
-        let oldest = inbox.open(QueueOptions { limit, overflow: Overflow::DropOldest });
-        let newest = inbox.open(QueueOptions { limit, overflow: Overflow::DropNewest });
+        let oldest = inbox.open(QueueOptions {
+            limit,
+            overflow: Overflow::DropOldest,
+        });
+        let newest = inbox.open(QueueOptions {
+            limit,
+            overflow: Overflow::DropNewest,
+        });
         for number in 0..5 {
             inbox.push(oldest, message(number));
             inbox.push(newest, message(number));

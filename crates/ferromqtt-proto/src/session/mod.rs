@@ -5,11 +5,11 @@ mod inbound;
 mod inbox;
 mod outbound;
 mod packet_id;
-mod ring;
+mod in_order;
 mod subscriptions;
 
-pub use inbox::{Message, Overflow, QueueId, QueueOptions};
 pub(crate) use inbox::Inbox;
+pub use inbox::{Message, Overflow, QueueId, QueueOptions};
 pub(crate) use outbound::{Acknowledged, InFlight, Outbound, Waiting};
 pub(crate) use subscriptions::{Subscription, Subscriptions};
 
@@ -35,9 +35,9 @@ pub struct Session {
 /// Whom a Packet Identifier in use belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IdOwner {
-    /// A PUBLISH awaiting PUBACK or PUBREC: its number in the ring of those.
+    /// A PUBLISH awaiting PUBACK or PUBREC: its number in the order of those.
     Publish(u64),
-    /// A PUBREL awaiting PUBCOMP: its number in the ring of those.
+    /// A PUBREL awaiting PUBCOMP: its number in the order of those.
     Release(u64),
     /// A SUBSCRIBE or UNSUBSCRIBE of this connection.
     Request(OpId),

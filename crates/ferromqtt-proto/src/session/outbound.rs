@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::ring::Ring;
+use super::in_order::InOrder;
 use super::{IdOwner, PacketIds};
 use crate::client::Publish;
 use crate::event::{Delivery, OpId};
@@ -51,11 +51,11 @@ pub(crate) struct Acknowledged {
 #[derive(Debug, Default)]
 pub(crate) struct Outbound {
     waiting: VecDeque<Waiting>,
-    publishing: Ring<InFlight>,
-    releasing: Ring<Release>,
+    publishing: InOrder<InFlight>,
+    releasing: InOrder<Release>,
     /// Payload bytes of all of them.
     bytes: usize,
-    /// Which part of the two rings is still to be resent on this connection: from .. until.
+    /// Which part of the two is still to be resent on this connection: from .. until.
     resend_publish: (u64, u64),
     resend_release: (u64, u64),
 }
@@ -135,9 +135,7 @@ impl Outbound {
 
     /// The QoS of the PUBLISH numbered `number`: tells a PUBACK from a PUBREC that is due.
     pub(crate) fn qos_of(&mut self, number: u64) -> Option<QoS> {
-        self.publishing
-            .get_mut(number)
-            .map(|flow| flow.publish.qos)
+        self.publishing.get_mut(number).map(|flow| flow.publish.qos)
     }
 
     /// PUBREC for the PUBLISH numbered `number`: from now on it is a PUBREL that is owed.
@@ -177,7 +175,10 @@ impl Outbound {
     /// The next PUBREL to resend.
     pub(crate) fn next_release(&mut self) -> Option<PacketId> {
         let (from, until) = self.resend_release;
-        let number = self.releasing.at_or_after(from).filter(|&number| number < until);
+        let number = self
+            .releasing
+            .at_or_after(from)
+            .filter(|&number| number < until);
         let Some(number) = number else {
             self.resend_release = (0, 0);
             return None;
@@ -189,7 +190,10 @@ impl Outbound {
     /// The next PUBLISH to resend, which takes a slot on `connection`.
     pub(crate) fn next_resend(&mut self, connection: u64) -> Option<&mut InFlight> {
         let (from, until) = self.resend_publish;
-        let number = self.publishing.at_or_after(from).filter(|&number| number < until);
+        let number = self
+            .publishing
+            .at_or_after(from)
+            .filter(|&number| number < until);
         let Some(number) = number else {
             self.resend_publish = (0, 0);
             return None;
@@ -242,7 +246,10 @@ impl Outbound {
 
     /// The caller no longer waits for `op`: what is not on the wire leaves, what is stays without an owner.
     pub(crate) fn abandon(&mut self, op: OpId) -> Option<Delivery> {
-        let waiting = self.waiting.iter().position(|waiting| waiting.op == Some(op));
+        let waiting = self
+            .waiting
+            .iter()
+            .position(|waiting| waiting.op == Some(op));
         if let Some(index) = waiting
             && let Some(gone) = self.waiting.remove(index)
         {

@@ -9,6 +9,8 @@ pub(crate) struct Subscription {
     pub(crate) filter: TopicFilter,
     pub(crate) options: SubscriptionOptions,
     pub(crate) queue: QueueId,
+    /// Subscription Identifier (5.0), if any.
+    pub(crate) identifier: Option<u32>,
 }
 
 /// The registry, in order of subscribing.
@@ -21,11 +23,12 @@ pub(crate) struct Subscriptions {
 
 impl Subscriptions {
     pub(crate) fn add(&mut self, subscription: Subscription) {
-        let same = self.entries.iter_mut().find(|entry| {
-            entry.queue == subscription.queue && entry.filter == subscription.filter
-        });
+        let same = self
+            .entries
+            .iter_mut()
+            .find(|entry| entry.queue == subscription.queue && entry.filter == subscription.filter);
         match same {
-            Some(entry) => entry.options = subscription.options,
+            Some(entry) => *entry = subscription,
             None => {
                 self.routed += usize::from(subscription.queue != QueueId::DEFAULT);
                 self.entries.push(subscription);

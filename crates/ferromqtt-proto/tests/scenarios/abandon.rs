@@ -69,7 +69,11 @@ fn a_late_suback_of_an_abandoned_subscribe_is_harmless() {
         assert_eq!(pair.client.abandon(op), Some(Delivery::Unknown));
         assert_eq!(pair.client.abandon(op), None, "twice");
         let next = pair.subscribe(&["b"]);
-        assert_eq!(pair.sent(), ["SUBSCRIBE 1 a", "SUBSCRIBE 2 b"], "1 is in use");
+        assert_eq!(
+            pair.sent(),
+            ["SUBSCRIBE 1 a", "SUBSCRIBE 2 b"],
+            "1 is in use"
+        );
         pair.server_sends(suback(1, &[ReasonCode::GrantedQos1]));
         assert_eq!(pair.outcomes(), []);
         pair.server_sends(suback(1, &[ReasonCode::GrantedQos1]));

@@ -19,7 +19,10 @@ fn refusal(options: Options) -> OptionsError {
 #[test]
 fn a_plain_connect_in_each_version() {
     for (version, expected) in [
-        (V31, &b"\x10\x10\x00\x06MQIsdp\x03\x02\x00\x3c\x00\x02me"[..]),
+        (
+            V31,
+            &b"\x10\x10\x00\x06MQIsdp\x03\x02\x00\x3c\x00\x02me"[..],
+        ),
         (V311, b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02me"),
         (V5, b"\x10\x0f\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x02me"),
     ] {
@@ -133,7 +136,10 @@ fn what_connect_cannot_hold_is_refused_at_once() {
     let long = Bytes::from(vec![0; 65_536]);
     let mut with_password = options(V5);
     with_password.password = Some(long.clone());
-    assert!(matches!(refusal(with_password), OptionsError::TooLong { bytes: 65_536, .. }));
+    assert!(matches!(
+        refusal(with_password),
+        OptionsError::TooLong { bytes: 65_536, .. }
+    ));
 
     let mut with_will = options(V5);
     with_everything(&mut with_will);
@@ -144,7 +150,10 @@ fn what_connect_cannot_hold_is_refused_at_once() {
         let mut with_topic = options(V5);
         with_everything(&mut with_topic);
         with_topic.will.as_mut().unwrap().topic = text(topic);
-        assert!(matches!(refusal(with_topic), OptionsError::Properties(_)), "{topic}");
+        assert!(
+            matches!(refusal(with_topic), OptionsError::Properties(_)),
+            "{topic}"
+        );
     }
 
     let mut before_5 = options(V311);
@@ -179,7 +188,10 @@ fn debug_output_does_not_show_the_password() {
     options.password = Some(Bytes::from_static(b"s3cret"));
     let client = Client::new(options, Session::default(), 1).unwrap();
     let shown = format!("{client:?}");
-    assert!(shown.contains("you") && !shown.contains("s3cret"), "{shown}");
+    assert!(
+        shown.contains("you") && !shown.contains("s3cret"),
+        "{shown}"
+    );
 }
 
 /// 5.0, design decision 3: Clean Start on the first connection only; 3.1.1, where a clean session ends with its
@@ -201,7 +213,11 @@ fn clean_start_by_choice_and_version() {
         for expected in flags {
             pair.wait_for_transport();
             let connect = pair.accept(false, Properties::default());
-            assert_eq!(connect.clean_start, expected == 2, "{version:?} {clean_start:?}");
+            assert_eq!(
+                connect.clean_start,
+                expected == 2,
+                "{version:?} {clean_start:?}"
+            );
             pair.cut();
         }
     }

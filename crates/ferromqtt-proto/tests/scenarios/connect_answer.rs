@@ -24,7 +24,10 @@ fn operations_wait_for_connack() {
         pair.publish("t", "x", AtMostOnce);
         pair.publish("t", "y", AtLeastOnce);
         pair.accept(false, Properties::default());
-        assert_eq!(pair.sent(), ["SUBSCRIBE 1 a", "PUBLISH q0 x", "PUBLISH q1 2 y"]);
+        assert_eq!(
+            pair.sent(),
+            ["SUBSCRIBE 1 a", "PUBLISH q0 x", "PUBLISH q1 2 y"]
+        );
     }
 }
 
@@ -32,13 +35,22 @@ fn operations_wait_for_connack() {
 fn without_a_connection_and_without_reconnecting_nothing_is_accepted() {
     let mut pair = Pair::new(options(V5));
     let publish = || ferromqtt_proto::Publish::new("t".try_into().unwrap(), "x");
-    assert_eq!(pair.client.publish(pair.now, publish()), Err(PublishError::NotConnected));
+    assert_eq!(
+        pair.client.publish(pair.now, publish()),
+        Err(PublishError::NotConnected)
+    );
     pair.connect();
-    assert_eq!(pair.client.publish(pair.now, publish()), Err(PublishError::NotConnected));
+    assert_eq!(
+        pair.client.publish(pair.now, publish()),
+        Err(PublishError::NotConnected)
+    );
     pair.accept(false, Properties::default());
     assert!(pair.client.publish(pair.now, publish()).is_ok());
     pair.cut();
-    assert_eq!(pair.client.publish(pair.now, publish()), Err(PublishError::NotConnected));
+    assert_eq!(
+        pair.client.publish(pair.now, publish()),
+        Err(PublishError::NotConnected)
+    );
     assert!(pair.client.is_idle());
 }
 
@@ -58,7 +70,10 @@ fn a_return_code_of_3_1_1_is_told_and_the_connection_closed() {
         pair.bytes();
         pair.server_sends_bytes(&[0x20, 2, 0, code]);
         let properties = Box::default();
-        assert_eq!(pair.cause(), ConnectionError::Refused { reason, properties });
+        assert_eq!(
+            pair.cause(),
+            ConnectionError::Refused { reason, properties }
+        );
         assert!(pair.bytes().is_empty());
         assert!(!pair.link_is_up() && pair.client.is_idle());
     }
@@ -138,9 +153,9 @@ fn a_late_connack_is_not_processed() {
     pair.connect();
     let late = pair.now + 10 * SECOND;
     pair.client.handle_timeout(late);
-    let mut connack = BytesMut::from(&b"\x20\x03\x00\x00\x00"[..]);
-    pair.client.handle_input(late, &mut connack);
-    assert!(connack.is_empty() && !pair.client.is_connected());
+    let mut input = BytesMut::from(&b"\x20\x03\x00\x00\x00 and the begin of more"[..]);
+    pair.client.handle_input(late, &mut input);
+    assert!(input.is_empty() && !pair.client.is_connected());
     pair.pump();
     assert_eq!(pair.cause(), ConnectionError::ConnectTimeout);
 }
@@ -214,7 +229,10 @@ fn a_malformed_connack_closes_the_connection() {
         pair.bytes();
         pair.server_sends_bytes(connack);
         let cause = pair.cause();
-        assert!(matches!(cause, ConnectionError::ProtocolViolation(_)), "{connack:?} {cause}");
+        assert!(
+            matches!(cause, ConnectionError::ProtocolViolation(_)),
+            "{connack:?} {cause}"
+        );
         assert!(pair.bytes().is_empty());
     }
 }
@@ -222,7 +240,10 @@ fn a_malformed_connack_closes_the_connection() {
 /// A message that comes in the segment of CONNACK is delivered, and so is one from before the client subscribed (MQTT-3.3.2-3).
 #[test]
 fn connack_and_more_in_one_segment() {
-    for (version, connack) in [(V311, &b"\x20\x02\x00\x00"[..]), (V5, b"\x20\x03\x00\x00\x00")] {
+    for (version, connack) in [
+        (V311, &b"\x20\x02\x00\x00"[..]),
+        (V5, b"\x20\x03\x00\x00\x00"),
+    ] {
         let mut segment = BytesMut::from(connack);
         Packet::Publish(message("t", "x", AtLeastOnce, 13_423)).encode(version, &mut segment);
         let mut pair = Pair::new(options(version));
@@ -247,7 +268,10 @@ fn connack_and_a_malformed_packet_in_one_segment() {
         pair.server_sends_bytes(segment);
         let events = pair.events();
         assert!(
-            matches!(&events[..], [Event::Connected(_), Event::Disconnected { .. }]),
+            matches!(
+                &events[..],
+                [Event::Connected(_), Event::Disconnected { .. }]
+            ),
             "{events:?}"
         );
     }

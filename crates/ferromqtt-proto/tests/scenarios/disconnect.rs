@@ -59,7 +59,10 @@ fn nothing_follows_disconnect() {
         let mut input = bytes::BytesMut::new();
         at_once.encode(version, &mut input);
         pair.client.handle_input(pair.now, &mut input);
-        let unsubscribe = Unsubscribe { filters: vec![filter("a")], properties: Properties::default() };
+        let unsubscribe = Unsubscribe {
+            filters: vec![filter("a")],
+            properties: Properties::default(),
+        };
         let refused = pair.client.unsubscribe(pair.now, unsubscribe);
         assert_eq!(refused, Err(SubscribeError::NotConnected));
         let later = pair.now + 1_000 * SECOND;
@@ -68,7 +71,10 @@ fn nothing_follows_disconnect() {
         pair.pump();
         assert_eq!(pair.sent(), ["DISCONNECT 0x00"]);
         pair.advance(10_000 * SECOND);
-        assert!(pair.attempts.len() == 1 && !pair.link_is_up(), "no reconnect");
+        assert!(
+            pair.attempts.len() == 1 && !pair.link_is_up(),
+            "no reconnect"
+        );
         assert!(pair.messages().is_empty());
     }
 }
@@ -88,7 +94,10 @@ fn close_is_told_after_the_last_chunk() {
     assert_eq!(payload.len(), 5_000);
     assert_eq!(client.poll_transport(), None);
     assert_eq!(client.poll_transmit(pair.now).unwrap(), &b"\xe0\x00"[..]);
-    assert_eq!(client.poll_transport(), Some(TransportRequest::Close { flush: true }));
+    assert_eq!(
+        client.poll_transport(),
+        Some(TransportRequest::Close { flush: true })
+    );
     assert_eq!(client.poll_transport(), None);
 }
 
@@ -109,7 +118,10 @@ fn operations_end_with_the_connection() {
         pair.pump();
         let mut outcomes = pair.outcomes();
         outcomes.sort_by_key(|(op, _)| *op);
-        let closed = |delivery| Outcome::Disconnected { cause: ConnectionError::Closed, delivery };
+        let closed = |delivery| Outcome::Disconnected {
+            cause: ConnectionError::Closed,
+            delivery,
+        };
         assert_eq!(
             outcomes,
             [
@@ -128,7 +140,11 @@ fn a_disconnect_of_the_server_is_told_with_its_reason() {
     for (bytes, reason, text_given) in [
         (&b"\xe0\x00"[..], ReasonCode::Success, None),
         (b"\xe0\x01\x8b", ReasonCode::ServerShuttingDown, None),
-        (b"\xe0\x08\x9c\x06\x1c\x00\x03alt", ReasonCode::UseAnotherServer, Some(text("alt"))),
+        (
+            b"\xe0\x08\x9c\x06\x1c\x00\x03alt",
+            ReasonCode::UseAnotherServer,
+            Some(text("alt")),
+        ),
     ] {
         let mut pair = Pair::connected(options(V5));
         pair.events();
@@ -136,8 +152,14 @@ fn a_disconnect_of_the_server_is_told_with_its_reason() {
         pair.bytes();
         pair.server_sends_bytes(bytes);
         let events = pair.events();
-        let [Event::Disconnected { cause, retry_at: None, .. }, Event::Completed { op: ended, outcome }] =
-            &events[..]
+        let [
+            Event::Disconnected {
+                cause,
+                retry_at: None,
+                ..
+            },
+            Event::Completed { op: ended, outcome },
+        ] = &events[..]
         else {
             panic!("{events:?}");
         };
@@ -168,7 +190,10 @@ fn nothing_is_read_behind_a_disconnect_of_the_server() {
 fn a_disconnect_of_a_3_1_1_server_breaks_the_protocol() {
     let mut pair = Pair::connected(options(V311));
     pair.server_sends_bytes(b"\xe0\x00");
-    assert!(matches!(pair.cause(), ConnectionError::ProtocolViolation(_)));
+    assert!(matches!(
+        pair.cause(),
+        ConnectionError::ProtocolViolation(_)
+    ));
 }
 
 /// An attempt can be given up at any moment; each operation that waited for it gets its outcome.
@@ -193,9 +218,15 @@ fn disconnecting_before_there_is_a_connection() {
         for op in [publish, subscribe] {
             let (cause, delivery) = (ConnectionError::Closed, Delivery::NotSent);
             let outcome = Outcome::Disconnected { cause, delivery };
-            assert!(events.contains(&Event::Completed { op, outcome }), "{moment}");
+            assert!(
+                events.contains(&Event::Completed { op, outcome }),
+                "{moment}"
+            );
         }
-        assert!(pair.bytes().is_empty(), "{moment}: no DISCONNECT before CONNACK");
+        assert!(
+            pair.bytes().is_empty(),
+            "{moment}: no DISCONNECT before CONNACK"
+        );
         assert!(pair.client.is_idle(), "{moment}");
         pair.advance(1_000 * SECOND);
         assert!(!pair.link_is_up(), "{moment}");
@@ -210,10 +241,15 @@ fn disconnecting_while_the_lost_connection_is_being_closed() {
     pair.events();
     let mut malformed = bytes::BytesMut::from(&b"\x00\x00"[..]);
     pair.client.handle_input(pair.now, &mut malformed);
-    let waiting = pair.client.publish(pair.now, Publish::new(TopicName::new("t").unwrap(), "y"));
+    let waiting = pair
+        .client
+        .publish(pair.now, Publish::new(TopicName::new("t").unwrap(), "y"));
     pair.client.disconnect(pair.now, Disconnect::normal());
     pair.pump();
-    let closed = |delivery| Outcome::Disconnected { cause: ConnectionError::Closed, delivery };
+    let closed = |delivery| Outcome::Disconnected {
+        cause: ConnectionError::Closed,
+        delivery,
+    };
     let expected = [
         (on_the_wire, closed(Delivery::Unknown)),
         (waiting.unwrap(), closed(Delivery::NotSent)),

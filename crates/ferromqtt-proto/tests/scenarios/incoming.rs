@@ -35,11 +35,19 @@ fn acknowledgements_follow_the_order_of_arrival() {
     for version in VERSIONS {
         let mut pair = Pair::connected(options(version));
         let mut segment = BytesMut::new();
-        for (qos, packet_id) in [(ExactlyOnce, 9), (AtLeastOnce, 3), (ExactlyOnce, 1), (AtLeastOnce, 7)] {
+        for (qos, packet_id) in [
+            (ExactlyOnce, 9),
+            (AtLeastOnce, 3),
+            (ExactlyOnce, 1),
+            (AtLeastOnce, 7),
+        ] {
             Packet::Publish(message("t", "x", qos, packet_id)).encode(version, &mut segment);
         }
         pair.server_sends_bytes(&segment);
-        assert_eq!(pair.sent(), ["PUBREC 9", "PUBACK 3", "PUBREC 1", "PUBACK 7"]);
+        assert_eq!(
+            pair.sent(),
+            ["PUBREC 9", "PUBACK 3", "PUBREC 1", "PUBACK 7"]
+        );
     }
 }
 
@@ -113,7 +121,10 @@ fn qos_2_identifiers_are_forgotten_with_the_session() {
 /// MQTT-4.3.3-11, MQTT-3.7.2-1. Pitfall 19: otherwise the server would never free its message.
 #[test]
 fn an_unknown_pubrel_is_answered() {
-    for (version, answer) in [(V311, &b"\x70\x02\x00\x09"[..]), (V5, b"\x70\x03\x00\x09\x92")] {
+    for (version, answer) in [
+        (V311, &b"\x70\x02\x00\x09"[..]),
+        (V5, b"\x70\x03\x00\x09\x92"),
+    ] {
         let mut pair = Pair::connected(options(version));
         pair.server_sends(pubrel(9));
         assert_eq!(pair.bytes(), answer);
@@ -132,7 +143,12 @@ fn messages_without_a_subscription_or_without_room_are_acknowledged() {
         };
         let mut pair = Pair::connected(options);
         for packet_id in 1..=3 {
-            pair.server_sends(Packet::Publish(message("never/asked", "x", AtLeastOnce, packet_id)));
+            pair.server_sends(Packet::Publish(message(
+                "never/asked",
+                "x",
+                AtLeastOnce,
+                packet_id,
+            )));
         }
         assert_eq!(pair.sent(), ["PUBACK 1", "PUBACK 2", "PUBACK 3"]);
         assert_eq!(pair.payloads(), ["x"]);
@@ -149,7 +165,11 @@ fn properties_reach_the_application_as_they_came() {
         response_topic: Some(text("answer")),
         correlation_data: Some(Bytes::new()),
         subscription_identifiers: vec![1, 268_435_455, 1],
-        user_properties: vec![(text("b"), text("1")), (text("a"), text("2")), (text("b"), text("1"))],
+        user_properties: vec![
+            (text("b"), text("1")),
+            (text("a"), text("2")),
+            (text("b"), text("1")),
+        ],
         ..Properties::default()
     };
     let mut pair = Pair::connected(options(V5));

@@ -46,7 +46,11 @@ fn receiving_does_not_postpone_a_ping() {
         let mut pings = 0;
         for _ in 0..20 {
             pair.advance(5 * SECOND);
-            pings += pair.sent().iter().filter(|packet| *packet == "PINGREQ").count();
+            pings += pair
+                .sent()
+                .iter()
+                .filter(|packet| *packet == "PINGREQ")
+                .count();
             pair.server_sends(Packet::Publish(message("t", "x", AtMostOnce, 0)));
         }
         assert_eq!(pings, 10, "one for each 10 of 100 seconds");
@@ -68,7 +72,13 @@ fn sending_does_not_hide_a_dead_server() {
             pair.publish("t", "x", AtMostOnce);
         }
         assert_eq!(pair.now - began, 15 * SECOND, "one interval and a half");
-        assert_eq!(pair.sent().iter().filter(|packet| *packet == "PINGREQ").count(), 1);
+        assert_eq!(
+            pair.sent()
+                .iter()
+                .filter(|packet| *packet == "PINGREQ")
+                .count(),
+            1
+        );
         assert_eq!(pair.cause(), ConnectionError::KeepAliveTimeout);
         assert_eq!(pair.closes, [false], "aborted: nothing could be flushed");
     }
@@ -170,7 +180,11 @@ fn after_a_keep_alive_timeout_the_client_reconnects() {
     let told = pair.events().into_iter().any(|event| {
         matches!(
             event,
-            Event::Disconnected { cause: ConnectionError::KeepAliveTimeout, retry_at: Some(_), .. }
+            Event::Disconnected {
+                cause: ConnectionError::KeepAliveTimeout,
+                retry_at: Some(_),
+                ..
+            }
         )
     });
     assert!(told);

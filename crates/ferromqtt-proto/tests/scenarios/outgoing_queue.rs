@@ -28,12 +28,18 @@ fn the_number_of_messages_is_bounded() {
         let refused = pair.client.publish(pair.now, publish(AtMostOnce, 0));
         assert_eq!(refused, Err(full(3, "messages")));
         pair.server_sends(pubrec(2));
-        pair.client.publish(pair.now, publish(AtMostOnce, 0)).unwrap_err();
+        pair.client
+            .publish(pair.now, publish(AtMostOnce, 0))
+            .unwrap_err();
         pair.server_sends(pubcomp(2));
         pair.publish("t", "e", AtLeastOnce);
-        pair.client.publish(pair.now, publish(AtMostOnce, 0)).unwrap_err();
+        pair.client
+            .publish(pair.now, publish(AtMostOnce, 0))
+            .unwrap_err();
         pair.server_sends(puback(1));
-        pair.client.publish(pair.now, publish(AtMostOnce, 0)).unwrap();
+        pair.client
+            .publish(pair.now, publish(AtMostOnce, 0))
+            .unwrap();
     }
 }
 
@@ -54,12 +60,20 @@ fn the_number_of_payload_bytes_is_bounded() {
             pair.server_sends(puback(id));
         } else {
             pair.server_sends(pubrec(id));
-            pair.client.publish(pair.now, publish(AtMostOnce, 1)).unwrap_err();
+            pair.client
+                .publish(pair.now, publish(AtMostOnce, 1))
+                .unwrap_err();
             pair.server_sends(pubcomp(id));
         }
-        pair.client.publish(pair.now, publish(AtMostOnce, 60)).unwrap();
-        pair.client.publish(pair.now, publish(AtMostOnce, 40)).unwrap();
-        pair.client.publish(pair.now, publish(AtMostOnce, 1)).unwrap_err();
+        pair.client
+            .publish(pair.now, publish(AtMostOnce, 60))
+            .unwrap();
+        pair.client
+            .publish(pair.now, publish(AtMostOnce, 40))
+            .unwrap();
+        pair.client
+            .publish(pair.now, publish(AtMostOnce, 1))
+            .unwrap_err();
         pair.pump();
         pair.cut();
     }
@@ -73,15 +87,23 @@ fn publishes_of_a_lost_session_are_counted_once() {
     options.outgoing.bytes = Some(20);
     let mut pair = Pair::connected(options);
     for id in 1..5 {
-        pair.client.publish(pair.now, publish(AtLeastOnce, 10)).unwrap();
-        pair.client.publish(pair.now, publish(ExactlyOnce, 10)).unwrap();
+        pair.client
+            .publish(pair.now, publish(AtLeastOnce, 10))
+            .unwrap();
+        pair.client
+            .publish(pair.now, publish(ExactlyOnce, 10))
+            .unwrap();
         pair.pump();
         pair.reconnect(false);
         // QoS 2 ended as SessionLost, QoS 1 went out anew.
         let anew = 3 * id;
         assert_eq!(pair.packets().len(), 1);
-        pair.client.publish(pair.now, publish(AtMostOnce, 10)).unwrap();
-        pair.client.publish(pair.now, publish(AtMostOnce, 0)).unwrap_err();
+        pair.client
+            .publish(pair.now, publish(AtMostOnce, 10))
+            .unwrap();
+        pair.client
+            .publish(pair.now, publish(AtMostOnce, 0))
+            .unwrap_err();
         pair.pump();
         pair.server_sends(puback(anew));
     }
@@ -94,7 +116,9 @@ fn encoding_follows_the_transport() {
     options.outgoing = ferromqtt_proto::OutgoingLimits::NONE;
     let mut pair = Pair::connected(options);
     for _ in 0..1_000 {
-        pair.client.publish(pair.now, publish(AtMostOnce, 1_000)).unwrap();
+        pair.client
+            .publish(pair.now, publish(AtMostOnce, 1_000))
+            .unwrap();
     }
     assert_eq!(pair.client.pending_transmit(), 0);
     let mut chunks = 0;
@@ -137,7 +161,14 @@ fn a_topic_and_a_payload_at_the_limits_of_mqtt() {
     too_large.payload = largest.clone();
     let refused = pair.client.publish(pair.now, too_large.clone());
     let (bytes, limit) = (268_435_461, 268_435_460);
-    assert_eq!(refused, Err(PublishError::TooLarge { bytes, limit, whose: "MQTT" }));
+    assert_eq!(
+        refused,
+        Err(PublishError::TooLarge {
+            bytes,
+            limit,
+            whose: "MQTT"
+        })
+    );
     let mut options = options(V311);
     options.outgoing = ferromqtt_proto::OutgoingLimits::NONE;
     let mut pair = Pair::connected(options);

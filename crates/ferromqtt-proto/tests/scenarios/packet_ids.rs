@@ -1,8 +1,6 @@
 //! Packet Identifiers: one space for PUBLISH, SUBSCRIBE and UNSUBSCRIBE.
 
-use ferromqtt_proto::{
-    OutgoingLimits, Properties, QueueId, ReasonCode, Subscribe, SubscribeError,
-};
+use ferromqtt_proto::{OutgoingLimits, Properties, QueueId, ReasonCode, Subscribe, SubscribeError};
 
 use crate::support::*;
 
@@ -23,7 +21,12 @@ fn the_three_packets_share_one_space() {
         pair.publish("t", "y", ExactlyOnce);
         assert_eq!(
             pair.sent(),
-            ["PUBLISH q1 1 x", "SUBSCRIBE 2 a", "UNSUBSCRIBE 3 b", "PUBLISH q2 4 y"]
+            [
+                "PUBLISH q1 1 x",
+                "SUBSCRIBE 2 a",
+                "UNSUBSCRIBE 3 b",
+                "PUBLISH q2 4 y"
+            ]
         );
     }
 }
@@ -81,6 +84,28 @@ fn with_every_identifier_in_use_publishes_wait_and_requests_are_refused() {
     assert_eq!(pair.sent(), ["SUBSCRIBE 78 a"]);
 }
 
+/// The same, when it is the answer to another request that frees one.
+#[test]
+fn an_answered_request_gives_its_identifier_to_one_that_waits() {
+    let mut pair = unbounded(V311);
+    for _ in 0..65_534 {
+        pair.publish("t", "x", AtLeastOnce);
+    }
+    pair.subscribe(&["a"]);
+    pair.cut();
+    pair.subscribe(&["b"]);
+    pair.wait_for_transport();
+    pair.accept(true, Properties::default());
+    let subscribes = |sent: Vec<String>| -> Vec<String> {
+        sent.into_iter()
+            .filter(|packet| packet.starts_with("SUB"))
+            .collect()
+    };
+    assert_eq!(subscribes(pair.sent()), ["SUBSCRIBE 65535 a"]);
+    pair.server_sends(suback(65_535, &[ReasonCode::GrantedQos1]));
+    assert_eq!(pair.sent(), ["SUBSCRIBE 65535 b"]);
+}
+
 /// A request accepted offline finds every identifier in use after the reconnect: it waits for one.
 #[test]
 fn a_request_that_waited_gets_the_next_free_identifier() {
@@ -93,7 +118,12 @@ fn a_request_that_waited_gets_the_next_free_identifier() {
     pair.subscribe(&["a"]);
     pair.wait_for_transport();
     pair.accept(true, Properties::default());
-    assert!(!pair.sent().iter().any(|packet| packet.starts_with("SUBSCRIBE")));
+    assert!(
+        !pair
+            .sent()
+            .iter()
+            .any(|packet| packet.starts_with("SUBSCRIBE"))
+    );
     pair.server_sends(puback(500));
     assert_eq!(pair.sent(), ["SUBSCRIBE 500 a"]);
 }

@@ -1,7 +1,9 @@
 //! QoS 0 from the client.
 
+use std::num::NonZeroU16;
+
 use bytes::Bytes;
-use ferromqtt_proto::packet::PublishRef;
+use ferromqtt_proto::packet::{PublishRef, TopicAlias};
 use ferromqtt_proto::{
     ConnectionError, Delivery, Event, Outcome, Properties, Publish, PublishError, TopicName,
     TransportError,
@@ -44,7 +46,11 @@ fn retain_and_properties_are_on_the_wire() {
     publish.properties = Some(Box::new(Properties {
         payload_format_indicator: Some(true),
         correlation_data: Some(Bytes::new()),
-        user_properties: vec![(text("b"), text("1")), (text("a"), text("")), (text("b"), text("1"))],
+        user_properties: vec![
+            (text("b"), text("1")),
+            (text("a"), text("")),
+            (text("b"), text("1")),
+        ],
         ..Properties::default()
     }));
     pair.client.publish(pair.now, publish).unwrap();
@@ -86,9 +92,15 @@ fn the_fast_way_writes_the_same_bytes_in_the_order_of_the_calls() {
         // A message waits, so the fast way would overtake it.
         assert_eq!(client.publish_at_once(borrowed("t", b"3"), b"3"), Ok(false));
         pair.pump();
-        assert_eq!(pair.client.publish_at_once(borrowed("t", b"3"), b"3"), Ok(true));
+        assert_eq!(
+            pair.client.publish_at_once(borrowed("t", b"3"), b"3"),
+            Ok(true)
+        );
         pair.pump();
-        assert_eq!(pair.sent(), ["PUBLISH q0 1", "PUBLISH q0 2", "PUBLISH q0 3"]);
+        assert_eq!(
+            pair.sent(),
+            ["PUBLISH q0 1", "PUBLISH q0 2", "PUBLISH q0 3"]
+        );
         assert_eq!(pair.client.stats().sent_qos0, 3);
     }
 }
@@ -98,29 +110,48 @@ fn the_fast_way_is_closed_while_the_transport_is_full_or_absent() {
     let payload = vec![7; 4_000];
     let mut pair = Pair::connected(options(V5));
     let mut written = 0;
-    while pair.client.publish_at_once(borrowed("t", &payload), &payload) == Ok(true) {
+    while pair
+        .client
+        .publish_at_once(borrowed("t", &payload), &payload)
+        == Ok(true)
+    {
         written += 1;
         assert!(written < 100, "never full");
     }
     assert!(pair.client.pending_transmit() >= 64 * 1024);
     pair.cut();
-    assert_eq!(pair.client.publish_at_once(borrowed("t", b""), b""), Ok(false));
+    assert_eq!(
+        pair.client.publish_at_once(borrowed("t", b""), b""),
+        Ok(false)
+    );
 }
 
 /// MQTT-3.3.4-6, MQTT-3.3.2-8, MQTT-3.3.2-14, MQTT-3.2.2-18: aliases and identifiers are not the caller's. Pitfall 13.
 #[test]
 fn properties_that_a_client_must_not_send_are_refused() {
-    let mut alias = Properties::default();
-    alias.topic_alias = std::num::NonZeroU16::new(1).map(ferromqtt_proto::packet::TopicAlias);
-    let mut identifier = Properties::default();
-    identifier.subscription_identifiers = vec![1];
-    let mut wildcard = Properties::default();
-    wildcard.response_topic = Some(text("a/#"));
-    let mut misplaced = Properties::default();
-    misplaced.server_keep_alive = Some(1);
-    let mut too_long = Properties::default();
-    too_long.correlation_data = Some(Bytes::from(vec![0; 65_536]));
-    for properties in [alias, identifier, wildcard, misplaced, too_long] {
+    let none = Properties::default();
+    for properties in [
+        Properties {
+            topic_alias: NonZeroU16::new(1).map(TopicAlias),
+            ..none.clone()
+        },
+        Properties {
+            subscription_identifiers: vec![1],
+            ..none.clone()
+        },
+        Properties {
+            response_topic: Some(text("a/#")),
+            ..none.clone()
+        },
+        Properties {
+            server_keep_alive: Some(1),
+            ..none.clone()
+        },
+        Properties {
+            correlation_data: Some(Bytes::from(vec![0; 65_536])),
+            ..none
+        },
+    ] {
         let mut pair = Pair::connected(options(V5));
         let mut publish = Publish::new(TopicName::new("t").unwrap(), "x");
         publish.properties = Some(Box::new(properties));
@@ -144,6 +175,9 @@ fn properties_that_a_client_must_not_send_are_refused() {
 fn a_lost_connection_tells_how_many_were_never_handed_over() {
     for version in VERSIONS {
         let mut pair = Pair::connected(options(version));
+        for _ in 0..3 {
+            pair.publish("t", "handed over", AtMostOnce);
+        }
         pair.events();
         pair.writable = false;
         for _ in 0..2 {
@@ -158,8 +192,15 @@ fn a_lost_connection_tells_how_many_were_never_handed_over() {
         assert_eq!(
             events,
             [
-                Event::Disconnected { cause: cause.clone(), retry_at: None, unflushed: 2 },
-                Event::Completed { op: waiting, outcome: Outcome::Disconnected { cause, delivery } },
+                Event::Disconnected {
+                    cause: cause.clone(),
+                    retry_at: None,
+                    unflushed: 2
+                },
+                Event::Completed {
+                    op: waiting,
+                    outcome: Outcome::Disconnected { cause, delivery }
+                },
             ]
         );
         assert_eq!(pair.client.stats().unflushed, 2);

@@ -35,7 +35,10 @@ fn acknowledgements_complete_their_own_publishes_in_any_order() {
     for version in VERSIONS {
         let mut pair = Pair::connected(options(version));
         let ops = ["a", "b", "c"].map(|payload| pair.publish("t", payload, AtLeastOnce));
-        assert_eq!(pair.sent(), ["PUBLISH q1 1 a", "PUBLISH q1 2 b", "PUBLISH q1 3 c"]);
+        assert_eq!(
+            pair.sent(),
+            ["PUBLISH q1 1 a", "PUBLISH q1 2 b", "PUBLISH q1 3 c"]
+        );
         for (id, op) in [(2, ops[1]), (3, ops[2]), (1, ops[0])] {
             pair.server_sends(puback(id));
             assert_eq!(pair.outcome(op), acknowledged(ReasonCode::Success));
@@ -52,15 +55,25 @@ fn puback_tells_its_reason_code_and_properties() {
     });
     let plain = |reason| (reason, None);
     for (puback, (reason, properties)) in [
-        (&b"\x40\x03\x00\x01\x10"[..], plain(ReasonCode::NoMatchingSubscribers)),
+        (
+            &b"\x40\x03\x00\x01\x10"[..],
+            plain(ReasonCode::NoMatchingSubscribers),
+        ),
         (b"\x40\x04\x00\x01\x00\x00", plain(ReasonCode::Success)),
-        (b"\x40\x0a\x00\x01\x00\x06\x1f\x00\x03why", (ReasonCode::Success, Some(because.clone()))),
+        (
+            b"\x40\x0a\x00\x01\x00\x06\x1f\x00\x03why",
+            (ReasonCode::Success, Some(because.clone())),
+        ),
     ] {
         let mut pair = Pair::connected(options(V5));
         let op = pair.publish("t", "x", AtLeastOnce);
         pair.server_sends_bytes(puback);
         let resent_as_new = false;
-        let outcome = Outcome::Acknowledged { reason, properties, resent_as_new };
+        let outcome = Outcome::Acknowledged {
+            reason,
+            properties,
+            resent_as_new,
+        };
         assert_eq!(pair.outcome(op), outcome);
     }
     let mut pair = Pair::connected(options(V5));
@@ -79,7 +92,13 @@ fn a_negative_puback_ends_the_exchange() {
     assert_eq!(pair.sent(), ["PUBLISH q1 1 a"]);
     pair.server_sends(Packet::PubAck(Ack::new(id(1), ReasonCode::QuotaExceeded)));
     let reason = ReasonCode::QuotaExceeded;
-    assert_eq!(pair.outcome(first), Outcome::Refused { reason, properties: None });
+    assert_eq!(
+        pair.outcome(first),
+        Outcome::Refused {
+            reason,
+            properties: None
+        }
+    );
     assert_eq!(pair.sent(), ["PUBLISH q1 2 b"]);
     pair.reconnect(true);
     assert_eq!(pair.sent(), ["PUBLISH q1 2 DUP b"]);
@@ -97,7 +116,14 @@ fn unknown_acknowledgements_are_ignored() {
             puback(7),
             pubcomp(7),
             suback(7, &[ReasonCode::Success]),
-            unsuback(7, if version == V5 { &[ReasonCode::Success] } else { &[] }),
+            unsuback(
+                7,
+                if version == V5 {
+                    &[ReasonCode::Success]
+                } else {
+                    &[]
+                },
+            ),
             // Identifiers in use, but by an exchange of another kind.
             puback(2),
             suback(1, &[ReasonCode::Success]),
@@ -111,7 +137,10 @@ fn unknown_acknowledgements_are_ignored() {
         pair.server_sends(puback(1));
         assert_eq!(pair.outcome(publish), acknowledged(ReasonCode::Success));
         pair.server_sends(suback(2, &[ReasonCode::GrantedQos1]));
-        assert!(matches!(pair.outcome(subscribe), Outcome::Subscribed { .. }));
+        assert!(matches!(
+            pair.outcome(subscribe),
+            Outcome::Subscribed { .. }
+        ));
         pair.server_sends(puback(1)); // once more
         assert!(pair.outcomes().is_empty());
     }
@@ -131,9 +160,16 @@ fn the_wrong_kind_of_acknowledgement_closes_the_connection() {
             pair.publish("t", "x", qos);
             pair.bytes();
             pair.server_sends(packet);
-            let expected = if version == V5 { &b"\xe0\x01\x82"[..] } else { b"" };
+            let expected = if version == V5 {
+                &b"\xe0\x01\x82"[..]
+            } else {
+                b""
+            };
             assert_eq!(pair.bytes(), expected);
-            assert!(matches!(pair.cause(), ConnectionError::ProtocolViolation(_)));
+            assert!(matches!(
+                pair.cause(),
+                ConnectionError::ProtocolViolation(_)
+            ));
         }
     }
 }

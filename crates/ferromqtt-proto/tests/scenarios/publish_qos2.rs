@@ -53,10 +53,20 @@ fn a_negative_pubrec_ends_the_exchange_without_pubrel() {
     pair.publish("t", "b", ExactlyOnce);
     assert_eq!(pair.sent(), ["PUBLISH q2 1 a"]);
     let refusal = Ack::new(id(1), ReasonCode::NotAuthorized);
-    pair.server_sends(Packet::PubRec(refusal.clone()));
+    pair.server_sends(Packet::PubRec(refusal));
     let reason = ReasonCode::NotAuthorized;
-    assert_eq!(pair.outcome(first), Outcome::Refused { reason, properties: None });
-    assert_eq!(pair.sent(), ["PUBLISH q2 2 b"], "no PUBREL, but the next message");
+    assert_eq!(
+        pair.outcome(first),
+        Outcome::Refused {
+            reason,
+            properties: None
+        }
+    );
+    assert_eq!(
+        pair.sent(),
+        ["PUBLISH q2 2 b"],
+        "no PUBREL, but the next message"
+    );
     assert_eq!(pair.client.stats().acknowledged, 0);
 }
 

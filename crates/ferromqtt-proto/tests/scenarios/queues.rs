@@ -61,6 +61,22 @@ fn a_full_queue_drops_by_its_policy_and_counts() {
     }
 }
 
+/// Bounds at their edges: a queue of one keeps the newest and is announced once; a queue of none holds nothing.
+#[test]
+fn queues_of_one_and_of_none() {
+    for (limit, kept, announcements) in [(1, vec!["c"], 1), (0, vec![], 0)] {
+        let mut options = options(V5);
+        options.incoming = bounded(limit, Overflow::DropOldest);
+        let mut pair = Pair::connected(options);
+        for payload in ["a", "b", "c"] {
+            receive(&mut pair, "t", payload);
+        }
+        assert_eq!(announced(&mut pair).len(), announcements);
+        assert_eq!(pair.client.take_lost(QueueId::DEFAULT), 3 - limit as u64);
+        assert_eq!(pair.payloads(), kept);
+    }
+}
+
 /// Design decision 7: every matching queue gets a message once, and the default queue those that no other wants.
 #[test]
 fn messages_go_to_the_queues_of_the_filters_they_match() {

@@ -58,7 +58,13 @@ fn a_full_window_delays_nothing_but_publish() {
     pair.advance(10 * SECOND);
     assert_eq!(
         pair.sent(),
-        ["SUBSCRIBE 2 s", "UNSUBSCRIBE 3 u", "PUBREC 9", "PUBCOMP 9", "PINGREQ"]
+        [
+            "SUBSCRIBE 2 s",
+            "UNSUBSCRIBE 3 u",
+            "PUBREC 9",
+            "PUBCOMP 9",
+            "PINGREQ"
+        ]
     );
 }
 
@@ -66,7 +72,12 @@ fn a_full_window_delays_nothing_but_publish() {
 #[test]
 fn qos_0_never_overtakes_an_earlier_publish() {
     let mut pair = Pair::connected_with(options(V5), receive_maximum(1));
-    for (payload, qos) in [("a", AtLeastOnce), ("b", AtMostOnce), ("c", AtLeastOnce), ("d", AtMostOnce)] {
+    for (payload, qos) in [
+        ("a", AtLeastOnce),
+        ("b", AtMostOnce),
+        ("c", AtLeastOnce),
+        ("d", AtMostOnce),
+    ] {
         pair.publish("t", payload, qos);
     }
     assert_eq!(pair.sent(), ["PUBLISH q1 1 a", "PUBLISH q0 b"]);
@@ -104,7 +115,10 @@ fn the_limit_does_not_outlive_its_connection() {
     }
     assert_eq!(pair.sent().len(), 1);
     pair.reconnect(true);
-    assert_eq!(pair.sent(), ["PUBLISH q1 1 DUP a", "PUBLISH q1 2 b", "PUBLISH q1 3 c"]);
+    assert_eq!(
+        pair.sent(),
+        ["PUBLISH q1 1 DUP a", "PUBLISH q1 2 b", "PUBLISH q1 3 c"]
+    );
 }
 
 /// Section 4.9: PUBREL takes no slot, so its PUBCOMP gives none back, or more than the limit would follow.
@@ -145,9 +159,12 @@ fn a_negative_pubrec_for_a_resend_frees_its_slot() {
 /// Our own bound holds on 3.1.1 as well, where the server cannot announce one; the smaller of the two counts.
 #[test]
 fn our_own_bound_on_publishes_in_flight() {
-    for (version, own, servers, expected) in
-        [(V311, 2, 65_535, 2), (V5, 2, 65_535, 2), (V5, 3, 2, 2), (V5, 2, 3, 2)]
-    {
+    for (version, own, servers, expected) in [
+        (V311, 2, 65_535, 2),
+        (V5, 2, 65_535, 2),
+        (V5, 3, 2, 2),
+        (V5, 2, 3, 2),
+    ] {
         let mut options = options(version);
         options.max_in_flight = NonZeroU16::new(own);
         let mut pair = Pair::connected_with(options, receive_maximum(servers));

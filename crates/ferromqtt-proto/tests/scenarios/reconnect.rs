@@ -44,7 +44,10 @@ fn the_delay_doubles_with_each_failure_up_to_its_bound() {
         pair.events();
         pair.cut();
         let delay = delay(&mut pair);
-        assert!(between_half_and_whole(delay, seconds * SECOND), "{seconds} {delay:?}");
+        assert!(
+            between_half_and_whole(delay, seconds * SECOND),
+            "{seconds} {delay:?}"
+        );
         pair.advance(delay - Duration::from_nanos(1));
         assert!(!pair.link_is_up(), "too early");
         pair.advance(Duration::from_nanos(1));
@@ -63,7 +66,10 @@ fn only_a_stable_connection_resets_the_delay() {
         pair.advance(Duration::from_millis(9_999));
         pair.cut();
         let delay = delay(&mut pair);
-        assert!(between_half_and_whole(delay, seconds * SECOND), "{seconds} {delay:?}");
+        assert!(
+            between_half_and_whole(delay, seconds * SECOND),
+            "{seconds} {delay:?}"
+        );
         pair.advance(delay);
     }
     pair.accept(false, Properties::default());
@@ -88,7 +94,9 @@ fn the_first_connection_is_tried_again_only_when_asked() {
             };
             assert_eq!(retry_at.is_some(), initial);
             assert_eq!(pair.client.is_idle(), !initial);
-            let ended = events.iter().any(|event| matches!(event, Event::Completed { op: it, .. } if *it == op));
+            let ended = events
+                .iter()
+                .any(|event| matches!(event, Event::Completed { op: it, .. } if *it == op));
             assert_eq!(ended, !initial);
         }
     }
@@ -132,7 +140,10 @@ fn refusals_that_cannot_heal_are_final() {
         assert_eq!(pair.client.is_idle(), is_final, "{version:?} {reason}");
         let outcomes = pair.outcomes();
         if is_final {
-            let cause = ConnectionError::Refused { reason, properties: Box::default() };
+            let cause = ConnectionError::Refused {
+                reason,
+                properties: Box::default(),
+            };
             let delivery = Delivery::NotSent;
             assert_eq!(outcomes, [(op, Outcome::Disconnected { cause, delivery })]);
         } else {
@@ -170,7 +181,10 @@ fn publishes_wait_for_the_next_connection() {
             assert_eq!(pair.outcomes(), [], "neither done nor failed");
             pair.wait_for_transport();
             pair.accept(session_present, Properties::default());
-            assert_eq!(pair.sent(), ["PUBLISH q0 x", "PUBLISH q1 1 x", "PUBLISH q2 2 x"]);
+            assert_eq!(
+                pair.sent(),
+                ["PUBLISH q0 x", "PUBLISH q1 1 x", "PUBLISH q2 2 x"]
+            );
             assert_eq!(pair.outcome(ops[0]), Outcome::Sent);
         }
     }
@@ -207,7 +221,10 @@ fn a_transport_that_could_not_be_opened_is_tried_again() {
     let error = TransportError::Failed("no route".into());
     pair.client.transport_closed(pair.now, error.clone());
     while let Some(event) = pair.client.poll_event() {
-        if let Event::Disconnected { cause, retry_at, .. } = event {
+        if let Event::Disconnected {
+            cause, retry_at, ..
+        } = event
+        {
             assert_eq!(cause, ConnectionError::Transport(error.clone()));
             assert!(retry_at.is_some());
         }
@@ -227,7 +244,14 @@ fn a_reconnect_without_connack_is_given_up_and_tried_again() {
     assert_eq!(pair.closes, [false]);
     assert!(!pair.link_is_up());
     let told = pair.events().into_iter().any(|event| {
-        matches!(event, Event::Disconnected { cause: ConnectionError::ConnectTimeout, retry_at: Some(_), .. })
+        matches!(
+            event,
+            Event::Disconnected {
+                cause: ConnectionError::ConnectTimeout,
+                retry_at: Some(_),
+                ..
+            }
+        )
     });
     assert!(told);
     pair.wait_for_transport();

@@ -9,8 +9,14 @@ use crate::support::*;
 #[test]
 fn an_unacknowledged_publish_comes_again_with_dup_and_its_identifier() {
     for (version, expected) in [
-        (V311, &b"\x3a\x06\x00\x01t\x00\x01x\x3c\x06\x00\x01t\x00\x02y"[..]),
-        (V5, b"\x3a\x07\x00\x01t\x00\x01\x00x\x3c\x07\x00\x01t\x00\x02\x00y"),
+        (
+            V311,
+            &b"\x3a\x06\x00\x01t\x00\x01x\x3c\x06\x00\x01t\x00\x02y"[..],
+        ),
+        (
+            V5,
+            b"\x3a\x07\x00\x01t\x00\x01\x00x\x3c\x07\x00\x01t\x00\x02\x00y",
+        ),
     ] {
         let mut pair = Pair::connected(resuming(version));
         let first = pair.publish("t", "x", AtLeastOnce);
@@ -20,7 +26,13 @@ fn an_unacknowledged_publish_comes_again_with_dup_and_its_identifier() {
         pair.server_sends(puback(1));
         let outcome = pair.outcome(first);
         assert!(
-            matches!(outcome, Outcome::Acknowledged { resent_as_new: false, .. }),
+            matches!(
+                outcome,
+                Outcome::Acknowledged {
+                    resent_as_new: false,
+                    ..
+                }
+            ),
             "{outcome:?}"
         );
         assert_eq!(pair.client.stats().resent, 2);
@@ -114,7 +126,12 @@ fn a_first_send_has_no_dup_however_many_connections_it_waited_for() {
         pair.accept(true, Properties::default());
         assert_eq!(
             pair.sent(),
-            ["PUBLISH q1 1 x", "PUBLISH q2 2 y", "PUBLISH q2 3 y", "PUBLISH q2 4 y"]
+            [
+                "PUBLISH q1 1 x",
+                "PUBLISH q2 2 y",
+                "PUBLISH q2 3 y",
+                "PUBLISH q2 4 y"
+            ]
         );
     }
 }
@@ -134,7 +151,11 @@ fn resending_that_was_interrupted_starts_over() {
         pair.reconnect(true);
         assert_eq!(
             pair.sent(),
-            ["PUBLISH q1 1 DUP a", "PUBLISH q1 2 DUP b", "PUBLISH q1 3 DUP c"]
+            [
+                "PUBLISH q1 1 DUP a",
+                "PUBLISH q1 2 DUP b",
+                "PUBLISH q1 3 DUP c"
+            ]
         );
     }
 }

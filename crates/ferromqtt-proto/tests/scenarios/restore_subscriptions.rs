@@ -1,5 +1,6 @@
 //! Subscriptions after a reconnect: they live in the server's session, and are made again when it was lost.
 
+use ferromqtt_proto::packet::Packet;
 use ferromqtt_proto::{Properties, QueueId, QueueOptions, ReasonCode};
 
 use crate::support::*;
@@ -50,14 +51,55 @@ fn subscriptions_are_restored_with_their_options() {
     assert_eq!(pair.bytes(), &b"\x82\x07\x00\x03\x00\x00\x01a\x0a"[..]);
 }
 
+/// Section 3.8.2.1.2: without its Subscription Identifier the application could not tell the messages apart.
+#[test]
+fn subscriptions_are_restored_with_their_identifiers() {
+    let mut pair = subscribed(V5, &["a"]);
+    for (name, identifier) in [("b", 7), ("c", 7), ("d", 8)] {
+        let subscribe = ferromqtt_proto::Subscribe {
+            filters: vec![(filter(name), at(AtLeastOnce))],
+            properties: Properties {
+                subscription_identifiers: vec![identifier],
+                ..Properties::default()
+            },
+            queue: QueueId::DEFAULT,
+        };
+        pair.client.subscribe(pair.now, subscribe).unwrap();
+        pair.pump();
+    }
+    for id in 2..=4 {
+        pair.server_sends(suback(id, &[ReasonCode::GrantedQos1]));
+    }
+    pair.reconnect(false);
+    let restored: Vec<_> = pair
+        .packets()
+        .into_iter()
+        .map(|packet| match packet {
+            Packet::Subscribe(it) => (it.properties.subscription_identifiers, it.filters.len()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(restored, [(vec![], 1), (vec![7], 2), (vec![8], 1)]);
+}
+
 #[test]
 fn what_was_unsubscribed_or_refused_is_not_restored() {
     for version in VERSIONS {
         let mut pair = subscribed(version, &["a", "b"]);
         pair.unsubscribe(&["a"]);
-        pair.server_sends(unsuback(3, if version == V5 { &[ReasonCode::Success] } else { &[] }));
+        pair.server_sends(unsuback(
+            3,
+            if version == V5 {
+                &[ReasonCode::Success]
+            } else {
+                &[]
+            },
+        ));
         pair.subscribe(&["c", "d"]);
-        pair.server_sends(suback(4, &[ReasonCode::UnspecifiedError, ReasonCode::GrantedQos1]));
+        pair.server_sends(suback(
+            4,
+            &[ReasonCode::UnspecifiedError, ReasonCode::GrantedQos1],
+        ));
         pair.reconnect(false);
         assert_eq!(pair.sent(), ["SUBSCRIBE 5 b d"]);
     }
@@ -75,6 +117,12 @@ fn restoring_comes_before_requests_that_waited() {
         assert_eq!(pair.sent(), ["SUBSCRIBE 3 a b", "UNSUBSCRIBE 4 a"]);
         pair.reconnect(false);
         assert_eq!(pair.sent(), ["SUBSCRIBE 5 b", "UNSUBSCRIBE 6 a"]);
+        pair.reconnect(true);
+        assert_eq!(
+            pair.sent(),
+            ["SUBSCRIBE 7 b", "UNSUBSCRIBE 8 a"],
+            "none was answered"
+        );
     }
 }
 
@@ -124,7 +172,7 @@ fn queues_are_kept() {
         assert_eq!(pair.sent(), ["SUBSCRIBE 4 a", "SUBSCRIBE 5 b"]);
         for topic in ["a", "b"] {
             let publish = message(topic, topic, AtMostOnce, 0);
-            pair.server_sends(ferromqtt_proto::packet::Packet::Publish(publish));
+            pair.server_sends(Packet::Publish(publish));
         }
         assert_eq!(pair.payloads(), ["a"]);
         assert_eq!(pair.payloads_of(kept), ["b"]);
@@ -136,7 +184,8 @@ fn queues_are_kept() {
 fn connecting_anew_restores_nothing() {
     for version in VERSIONS {
         let mut pair = subscribed(version, &["a"]);
-        pair.client.disconnect(pair.now, ferromqtt_proto::packet::Disconnect::normal());
+        pair.client
+            .disconnect(pair.now, ferromqtt_proto::packet::Disconnect::normal());
         pair.pump();
         pair.connect();
         pair.accept(false, Properties::default());

@@ -46,7 +46,14 @@ fn operations_of_the_old_client_complete_nothing_of_the_new_one() {
         let mut pair = resumed(resuming(version), session, Properties::default());
         let publish = pair.publish("t", "new", AtLeastOnce);
         let subscribe = pair.subscribe(&["new"]);
-        assert_eq!(pair.sent(), ["PUBLISH q1 1 DUP old", "PUBLISH q1 3 new", "SUBSCRIBE 4 new"]);
+        assert_eq!(
+            pair.sent(),
+            [
+                "PUBLISH q1 1 DUP old",
+                "PUBLISH q1 3 new",
+                "SUBSCRIBE 4 new"
+            ]
+        );
         pair.server_sends(puback(1));
         pair.server_sends(suback(2, &[ferromqtt_proto::ReasonCode::GrantedQos1]));
         assert_eq!(pair.outcomes(), []);

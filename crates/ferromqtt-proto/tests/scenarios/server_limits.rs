@@ -33,7 +33,10 @@ fn no_retain() -> Properties {
 fn a_publish_above_maximum_qos_is_refused() {
     for (maximum, allowed) in [(AtMostOnce, 1), (AtLeastOnce, 2)] {
         let mut pair = Pair::connected_with(options(V5), maximum_qos(maximum));
-        for (index, qos) in [AtMostOnce, AtLeastOnce, ExactlyOnce].into_iter().enumerate() {
+        for (index, qos) in [AtMostOnce, AtLeastOnce, ExactlyOnce]
+            .into_iter()
+            .enumerate()
+        {
             let result = pair.client.publish(pair.now, publish(qos, false));
             let maximum = maximum.value();
             match result {
@@ -53,7 +56,9 @@ fn retain_is_refused_where_it_is_not_available() {
     let mut pair = Pair::connected_with(options(V5), no_retain());
     let refused = pair.client.publish(pair.now, publish(AtMostOnce, true));
     assert_eq!(refused, Err(PublishError::RetainNotSupported));
-    pair.client.publish(pair.now, publish(AtMostOnce, false)).unwrap();
+    pair.client
+        .publish(pair.now, publish(AtMostOnce, false))
+        .unwrap();
 }
 
 /// MQTT-3.2.2-15: the whole packet counts, and a packet of exactly the limit passes. Pitfall 15.
@@ -68,7 +73,11 @@ fn maximum_packet_size_counts_the_whole_packet() {
         pair.pump();
         assert_eq!(pair.bytes().len(), 20);
         exact.payload = vec![0; fits + 1].into();
-        let error = PublishError::TooLarge { bytes: 21, limit: 20, whose: "the server" };
+        let error = PublishError::TooLarge {
+            bytes: 21,
+            limit: 20,
+            whose: "the server",
+        };
         assert_eq!(pair.client.publish(pair.now, exact), Err(error));
     }
 }
@@ -84,13 +93,25 @@ fn requests_larger_than_maximum_packet_size_are_refused_and_keep_nothing() {
         queue: QueueId::DEFAULT,
     };
     let error = pair.client.subscribe(pair.now, subscribe).unwrap_err();
-    assert_eq!(error, SubscribeError::TooLarge { bytes: 38, limit: 20 });
+    assert_eq!(
+        error,
+        SubscribeError::TooLarge {
+            bytes: 38,
+            limit: 20
+        }
+    );
     let unsubscribe = Unsubscribe {
         filters: vec![filter(&long)],
         properties: Properties::default(),
     };
     let error = pair.client.unsubscribe(pair.now, unsubscribe).unwrap_err();
-    assert_eq!(error, SubscribeError::TooLarge { bytes: 37, limit: 20 });
+    assert_eq!(
+        error,
+        SubscribeError::TooLarge {
+            bytes: 37,
+            limit: 20
+        }
+    );
     let mut large = publish(AtLeastOnce, false);
     large.payload = vec![0; 100].into();
     pair.client.publish(pair.now, large).unwrap_err();
@@ -103,7 +124,10 @@ fn requests_larger_than_maximum_packet_size_are_refused_and_keep_nothing() {
 fn disconnect_is_left_out_when_it_does_not_fit() {
     let mut pair = Pair::connected_with(options(V5), maximum_packet_size(2));
     let reason = ferromqtt_proto::ReasonCode::DisconnectWithWill;
-    pair.client.disconnect(pair.now, ferromqtt_proto::packet::Disconnect::because(reason));
+    pair.client.disconnect(
+        pair.now,
+        ferromqtt_proto::packet::Disconnect::because(reason),
+    );
     pair.pump();
     assert!(pair.bytes().is_empty());
     assert_eq!(pair.closes, [true]);
@@ -117,9 +141,18 @@ fn subscriptions_of_a_kind_that_is_not_available_are_refused() {
         ..Properties::default()
     };
     let none = Properties::default();
-    let no_wildcard = Properties { wildcard_subscription_available: Some(false), ..none.clone() };
-    let no_shared = Properties { shared_subscription_available: Some(false), ..none.clone() };
-    let no_identifier = Properties { subscription_identifier_available: Some(false), ..none.clone() };
+    let no_wildcard = Properties {
+        wildcard_subscription_available: Some(false),
+        ..none.clone()
+    };
+    let no_shared = Properties {
+        shared_subscription_available: Some(false),
+        ..none.clone()
+    };
+    let no_identifier = Properties {
+        subscription_identifier_available: Some(false),
+        ..none.clone()
+    };
     for (limits, text, properties) in [
         (&no_wildcard, "a/+", &none),
         (&no_wildcard, "#", &none),
@@ -146,17 +179,27 @@ fn subscriptions_of_a_kind_that_is_not_available_are_refused() {
 #[test]
 fn limits_learnt_only_after_a_reconnect_make_a_waiting_publish_not_possible() {
     for (limits, error) in [
-        (maximum_qos(AtLeastOnce), PublishError::QosNotSupported { maximum: 1 }),
+        (
+            maximum_qos(AtLeastOnce),
+            PublishError::QosNotSupported { maximum: 1 },
+        ),
         (no_retain(), PublishError::RetainNotSupported),
         (
             maximum_packet_size(8),
-            PublishError::TooLarge { bytes: 9, limit: 8, whose: "the server" },
+            PublishError::TooLarge {
+                bytes: 9,
+                limit: 8,
+                whose: "the server",
+            },
         ),
     ] {
         let mut pair = Pair::connected(resuming(V5));
         pair.cut();
         let before = pair.publish("t", "", AtMostOnce);
-        let op = pair.client.publish(pair.now, publish(ExactlyOnce, true)).unwrap();
+        let op = pair
+            .client
+            .publish(pair.now, publish(ExactlyOnce, true))
+            .unwrap();
         let after = pair.publish("t", "", AtLeastOnce);
         pair.wait_for_transport();
         pair.accept(true, limits);
@@ -164,7 +207,11 @@ fn limits_learnt_only_after_a_reconnect_make_a_waiting_publish_not_possible() {
             pair.outcomes(),
             [(before, Outcome::Sent), (op, Outcome::NotPossible(error))]
         );
-        assert_eq!(pair.sent(), ["PUBLISH q0 ", "PUBLISH q1 1 "], "the others go on");
+        assert_eq!(
+            pair.sent(),
+            ["PUBLISH q0 ", "PUBLISH q1 1 "],
+            "the others go on"
+        );
         pair.server_sends(puback(1));
         assert!(matches!(pair.outcome(after), Outcome::Acknowledged { .. }));
     }
@@ -183,7 +230,11 @@ fn a_waiting_request_too_large_for_the_next_connection_is_not_possible() {
     pair.accept(true, maximum_packet_size(20));
     assert!(pair.bytes().is_empty());
     let too_large = |bytes| {
-        Outcome::NotPossible(PublishError::TooLarge { bytes, limit: 20, whose: "the server" })
+        Outcome::NotPossible(PublishError::TooLarge {
+            bytes,
+            limit: 20,
+            whose: "the server",
+        })
     };
     assert_eq!(
         pair.outcomes(),
@@ -200,7 +251,9 @@ fn limits_do_not_outlive_their_connection() {
     limits.retain_available = Some(false);
     limits.maximum_packet_size = maximum_packet_size(10).maximum_packet_size;
     let mut pair = Pair::connected_with(resuming(V5), limits);
-    pair.client.publish(pair.now, publish(ExactlyOnce, true)).unwrap_err();
+    pair.client
+        .publish(pair.now, publish(ExactlyOnce, true))
+        .unwrap_err();
     pair.reconnect(true);
     let mut large = publish(ExactlyOnce, true);
     large.payload = vec![0; 1_000].into();

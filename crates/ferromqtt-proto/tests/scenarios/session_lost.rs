@@ -28,7 +28,13 @@ fn qos_1_goes_out_anew_and_qos_2_is_told_as_lost() {
         pair.accept(false, Properties::default());
         let mut lost = pair.outcomes();
         lost.sort_by_key(|(op, _)| *op);
-        assert_eq!(lost, [(second, Outcome::SessionLost), (third, Outcome::SessionLost)]);
+        assert_eq!(
+            lost,
+            [
+                (second, Outcome::SessionLost),
+                (third, Outcome::SessionLost)
+            ]
+        );
         let sent = ["PUBLISH q1 5 a", "PUBLISH q1 6 d", "PUBLISH q1 7 e"];
         assert_eq!(pair.sent(), sent);
         for (id, op, anew) in [(5, first, true), (6, fourth, true), (7, waiting, false)] {
@@ -53,12 +59,22 @@ fn qos_2_goes_out_anew_when_asked_unless_the_server_had_it() {
         pair.bytes();
         pair.reconnect(false);
         assert_eq!(pair.outcome(released), Outcome::SessionLost);
-        assert_eq!(pair.sent(), ["PUBLISH q2 3 b"], "no PUBREL into a fresh session");
+        assert_eq!(
+            pair.sent(),
+            ["PUBLISH q2 3 b"],
+            "no PUBREL into a fresh session"
+        );
         pair.server_sends(pubrec(3));
         pair.server_sends(pubcomp(3));
         let outcome = pair.outcome(open);
         assert!(
-            matches!(outcome, Outcome::Acknowledged { resent_as_new: true, .. }),
+            matches!(
+                outcome,
+                Outcome::Acknowledged {
+                    resent_as_new: true,
+                    ..
+                }
+            ),
             "{outcome:?}"
         );
     }
@@ -75,6 +91,26 @@ fn acknowledgements_of_the_lost_session_complete_nothing() {
         pair.events();
         pair.server_sends(puback(1));
         assert!(pair.outcomes().is_empty());
+    }
+}
+
+/// Nor is its PUBREC known: the new session has no such exchange, and the identifier can be used for another.
+#[test]
+fn a_pubrec_of_the_lost_session_is_unknown() {
+    for (version, unknown) in [(V311, "PUBREL 1"), (V5, "PUBREL 1 0x92")] {
+        let mut pair = Pair::connected(resuming(version));
+        pair.publish("t", "a", ExactlyOnce);
+        pair.server_sends(pubrec(1));
+        pair.reconnect(false);
+        pair.server_sends(pubrec(1));
+        assert_eq!(pair.sent(), [unknown]);
+        for id in 2..=65_535 {
+            pair.publish("t", "x", AtLeastOnce);
+            pair.server_sends(puback(id));
+        }
+        pair.bytes();
+        pair.publish("t", "b", AtLeastOnce);
+        assert_eq!(pair.sent(), ["PUBLISH q1 1 b"]);
     }
 }
 
@@ -108,7 +144,10 @@ fn a_publish_can_be_lost_many_times_and_completes_once() {
         pair.server_sends(puback(9));
         assert!(matches!(
             pair.outcome(op),
-            Outcome::Acknowledged { resent_as_new: true, .. }
+            Outcome::Acknowledged {
+                resent_as_new: true,
+                ..
+            }
         ));
     }
 }
@@ -122,5 +161,8 @@ fn a_publish_that_waits_to_go_out_anew_is_still_of_unknown_delivery() {
     pair.wait_for_transport();
     pair.writable = false;
     pair.server_sends(accepted(false, Properties::default()));
-    assert_eq!(pair.client.abandon(op), Some(ferromqtt_proto::Delivery::Unknown));
+    assert_eq!(
+        pair.client.abandon(op),
+        Some(ferromqtt_proto::Delivery::Unknown)
+    );
 }

@@ -10,12 +10,17 @@ use crate::support::*;
 /// A packet that a server may send, or something broken.
 fn server_bytes(version: ProtocolVersion) -> impl Strategy<Value = Bytes> {
     let id = 1_u16..8;
-    let publish = (0_u8..3, id.clone(), "[a-c]{1,3}", 0_usize..300).prop_map(|(qos, id, topic, length)| {
-        let qos = QoS::from_value(qos).unwrap();
-        let id = if qos == AtMostOnce { 0 } else { id };
-        Packet::Publish(message(&topic, &"x".repeat(length), qos, id))
-    });
-    let reasons: &[ReasonCode] = if version == V5 { &[ReasonCode::Success] } else { &[] };
+    let publish =
+        (0_u8..3, id.clone(), "[a-c]{1,3}", 0_usize..300).prop_map(|(qos, id, topic, length)| {
+            let qos = QoS::from_value(qos).unwrap();
+            let id = if qos == AtMostOnce { 0 } else { id };
+            Packet::Publish(message(&topic, &"x".repeat(length), qos, id))
+        });
+    let reasons: &[ReasonCode] = if version == V5 {
+        &[ReasonCode::Success]
+    } else {
+        &[]
+    };
     let packet = prop_oneof![
         6 => publish,
         1 => id.clone().prop_map(puback),
@@ -54,7 +59,6 @@ fn play(
             at = end;
         }
     }
-    // A message that is announced again is one that arrived after the queue was emptied: here it never is.
     (pair.events(), pair.messages(), pair.bytes())
 }
 
@@ -67,15 +71,18 @@ fn any_split_is_the_same(
     let mut ends: Vec<_> = cuts.iter().map(|cut| cut % (stream.len() + 1)).collect();
     ends.sort_unstable();
     let whole = play(version, &stream, &[]);
-    prop_assert_eq!(&play(version, &stream, &ends), &whole, "split at {:?}", ends);
+    prop_assert_eq!(
+        &play(version, &stream, &ends),
+        &whole,
+        "split at {:?}",
+        ends
+    );
     let each_byte: Vec<_> = (0..stream.len()).collect();
     prop_assert_eq!(&play(version, &stream, &each_byte), &whole, "byte by byte");
     Ok(())
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
-
     #[test]
     fn any_split_gives_the_same_events_in_3_1_1(
         pieces in proptest::collection::vec(server_bytes(V311), 1..12),

@@ -35,9 +35,21 @@ fn subscribe_on_the_wire() {
         retain_handling: RetainHandling::Never,
     };
     for (version, properties, expected) in [
-        (V311, Properties::default(), &b"\x82\x0a\x00\x01\x00\x01a\x02\x00\x01b\x00"[..]),
-        (V5, Properties::default(), b"\x82\x0b\x00\x01\x00\x00\x01a\x2e\x00\x01b\x00"),
-        (V5, identifier(268_435_455), b"\x82\x10\x00\x01\x05\x0b\xff\xff\xff\x7f\x00\x01a\x2e\x00\x01b\x00"),
+        (
+            V311,
+            Properties::default(),
+            &b"\x82\x0a\x00\x01\x00\x01a\x02\x00\x01b\x00"[..],
+        ),
+        (
+            V5,
+            Properties::default(),
+            b"\x82\x0b\x00\x01\x00\x00\x01a\x2e\x00\x01b\x00",
+        ),
+        (
+            V5,
+            identifier(268_435_455),
+            b"\x82\x10\x00\x01\x05\x0b\xff\xff\xff\x7f\x00\x01a\x2e\x00\x01b\x00",
+        ),
     ] {
         let mut pair = Pair::connected(options(version));
         let request = subscribe(&[("a", all), ("b", at(AtMostOnce))], properties);
@@ -63,13 +75,22 @@ fn unsubscribe_on_the_wire() {
 /// MQTT-3.8.4-6, MQTT-3.9.3-1, MQTT-3.9.3-2; 3.1.1: MQTT-3.8.4-5, MQTT-3.9.3-1: failures stand beside successes.
 #[test]
 fn suback_tells_a_reason_code_for_each_filter() {
-    for (version, failure) in [(V311, ReasonCode::UnspecifiedError), (V5, ReasonCode::NotAuthorized)] {
+    for (version, failure) in [
+        (V311, ReasonCode::UnspecifiedError),
+        (V5, ReasonCode::NotAuthorized),
+    ] {
         let mut pair = Pair::connected(options(version));
         let op = pair.subscribe(&["a", "b", "c"]);
         let reasons = vec![ReasonCode::GrantedQos1, failure, ReasonCode::Success];
         pair.server_sends(suback(1, &reasons));
         let properties = None;
-        assert_eq!(pair.outcome(op), Outcome::Subscribed { reasons, properties });
+        assert_eq!(
+            pair.outcome(op),
+            Outcome::Subscribed {
+                reasons,
+                properties
+            }
+        );
         assert!(pair.client.is_connected());
     }
 }
@@ -89,7 +110,13 @@ fn suback_and_unsuback_tell_their_properties() {
         reasons: reasons.clone(),
     })));
     let properties = Some(Box::new(because));
-    assert_eq!(pair.outcome(op), Outcome::Subscribed { reasons, properties });
+    assert_eq!(
+        pair.outcome(op),
+        Outcome::Subscribed {
+            reasons,
+            properties
+        }
+    );
 }
 
 /// MQTT-3.11.3-1, MQTT-3.11.3-2; 3.1.1: MQTT-3.10.4-4, where UNSUBACK holds nothing.
@@ -97,13 +124,22 @@ fn suback_and_unsuback_tell_their_properties() {
 fn unsuback_tells_a_reason_code_for_each_filter_in_5_0() {
     for (version, reasons) in [
         (V311, vec![]),
-        (V5, vec![ReasonCode::NoSubscriptionExisted, ReasonCode::NotAuthorized]),
+        (
+            V5,
+            vec![ReasonCode::NoSubscriptionExisted, ReasonCode::NotAuthorized],
+        ),
     ] {
         let mut pair = Pair::connected(options(version));
         let op = pair.unsubscribe(&["a", "b"]);
         pair.server_sends(unsuback(1, &reasons));
         let properties = None;
-        assert_eq!(pair.outcome(op), Outcome::Unsubscribed { reasons, properties });
+        assert_eq!(
+            pair.outcome(op),
+            Outcome::Unsubscribed {
+                reasons,
+                properties
+            }
+        );
     }
 }
 
@@ -115,13 +151,19 @@ fn a_wrong_number_of_reason_codes_closes_the_connection() {
             let mut pair = Pair::connected(options(version));
             pair.subscribe(&["a", "b"]);
             pair.server_sends(suback(1, &vec![ReasonCode::Success; count]));
-            assert!(matches!(pair.cause(), ConnectionError::ProtocolViolation(_)));
+            assert!(matches!(
+                pair.cause(),
+                ConnectionError::ProtocolViolation(_)
+            ));
         }
     }
     let mut pair = Pair::connected(options(V5));
     pair.unsubscribe(&["a", "b"]);
     pair.server_sends(unsuback(1, &[ReasonCode::Success]));
-    assert!(matches!(pair.cause(), ConnectionError::ProtocolViolation(_)));
+    assert!(matches!(
+        pair.cause(),
+        ConnectionError::ProtocolViolation(_)
+    ));
 }
 
 /// The answer of the wrong kind for a request that is open breaks the protocol.
@@ -131,11 +173,24 @@ fn suback_for_an_unsubscribe_closes_the_connection() {
         let mut pair = Pair::connected(options(version));
         pair.unsubscribe(&["a"]);
         pair.server_sends(suback(1, &[ReasonCode::Success]));
-        assert!(matches!(pair.cause(), ConnectionError::ProtocolViolation(_)));
+        assert!(matches!(
+            pair.cause(),
+            ConnectionError::ProtocolViolation(_)
+        ));
         let mut pair = Pair::connected(options(version));
         pair.subscribe(&["a"]);
-        pair.server_sends(unsuback(1, if version == V5 { &[ReasonCode::Success] } else { &[] }));
-        assert!(matches!(pair.cause(), ConnectionError::ProtocolViolation(_)));
+        pair.server_sends(unsuback(
+            1,
+            if version == V5 {
+                &[ReasonCode::Success]
+            } else {
+                &[]
+            },
+        ));
+        assert!(matches!(
+            pair.cause(),
+            ConnectionError::ProtocolViolation(_)
+        ));
     }
 }
 
@@ -165,10 +220,16 @@ fn what_no_server_would_accept_is_refused_locally() {
     };
     for (request, shared) in [
         (subscribe(&[], Properties::default()), false),
-        (subscribe(&[("$share/g/a", no_local)], Properties::default()), true),
+        (
+            subscribe(&[("$share/g/a", no_local)], Properties::default()),
+            true,
+        ),
         (subscribe(&[("a", at(AtMostOnce))], misplaced), false),
         (subscribe(&[("a", at(AtMostOnce))], identifier(0)), false),
-        (subscribe(&[("a", at(AtMostOnce))], identifier(268_435_456)), false),
+        (
+            subscribe(&[("a", at(AtMostOnce))], identifier(268_435_456)),
+            false,
+        ),
     ] {
         let mut pair = Pair::connected(options(V5));
         let error = pair.client.subscribe(pair.now, request).unwrap_err();
@@ -205,9 +266,22 @@ fn a_request_waits_through_reconnects() {
             assert_eq!(pair.sent(), sent, "each once");
             pair.events();
             pair.server_sends(suback(3, &[ReasonCode::GrantedQos1]));
-            assert!(matches!(pair.outcome(subscribe), Outcome::Subscribed { .. }));
-            pair.server_sends(unsuback(4, if version == V5 { &[ReasonCode::Success] } else { &[] }));
-            assert!(matches!(pair.outcome(unsubscribe), Outcome::Unsubscribed { .. }));
+            assert!(matches!(
+                pair.outcome(subscribe),
+                Outcome::Subscribed { .. }
+            ));
+            pair.server_sends(unsuback(
+                4,
+                if version == V5 {
+                    &[ReasonCode::Success]
+                } else {
+                    &[]
+                },
+            ));
+            assert!(matches!(
+                pair.outcome(unsubscribe),
+                Outcome::Unsubscribed { .. }
+            ));
             pair.server_sends(suback(5, &[ReasonCode::GrantedQos1]));
             assert!(matches!(pair.outcome(offline), Outcome::Subscribed { .. }));
         }
@@ -237,12 +311,19 @@ fn a_request_that_was_sent_once_is_of_unknown_delivery_from_then_on() {
     let unsent = pair.subscribe(&["c"]);
     assert_eq!(pair.client.abandon(abandoned), Some(Delivery::Unknown));
     pair.events();
-    pair.client.disconnect(pair.now, ferromqtt_proto::packet::Disconnect::normal());
+    pair.client
+        .disconnect(pair.now, ferromqtt_proto::packet::Disconnect::normal());
     pair.pump();
     let cause = ConnectionError::Closed;
-    let outcome = |delivery| Outcome::Disconnected { cause: cause.clone(), delivery };
+    let outcome = |delivery| Outcome::Disconnected {
+        cause: cause.clone(),
+        delivery,
+    };
     assert_eq!(
         pair.outcomes(),
-        [(sent, outcome(Delivery::Unknown)), (unsent, outcome(Delivery::NotSent))]
+        [
+            (sent, outcome(Delivery::Unknown)),
+            (unsent, outcome(Delivery::NotSent))
+        ]
     );
 }

@@ -24,7 +24,10 @@ fn accepting(maximum: u16) -> Options {
 }
 
 fn topics(pair: &mut Pair) -> Vec<String> {
-    pair.messages().iter().map(|it| it.topic.to_string()).collect()
+    pair.messages()
+        .iter()
+        .map(|it| it.topic.to_string())
+        .collect()
 }
 
 /// MQTT-3.3.2-10: assigned, used, assigned anew, up to our maximum. Pitfall 14.
@@ -94,6 +97,9 @@ fn the_client_uses_no_aliases() {
         let Packet::Publish(publish) = packet else {
             panic!("{packet:?}");
         };
-        assert_eq!((publish.topic.as_str(), publish.properties), ("a/long/topic", None));
+        assert_eq!(
+            (publish.topic.as_str(), publish.properties),
+            ("a/long/topic", None)
+        );
     }
 }

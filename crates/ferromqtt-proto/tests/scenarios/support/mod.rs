@@ -1,7 +1,9 @@
-//! What the scenarios share: the [`Pair`], and short ways to write packets and options.
+//! What the scenarios share: the [`Pair`], a [`ModelServer`], and short ways to write packets and options.
 
+mod model;
 mod pair;
 mod write;
 
+pub(crate) use model::{ModelServer, numbered};
 pub(crate) use pair::Pair;
 pub(crate) use write::*;

@@ -385,12 +385,20 @@ fn short(packet: &Packet) -> String {
         Packet::PubRel(it) => ack("PUBREL", it),
         Packet::PubComp(it) => ack("PUBCOMP", it),
         Packet::Subscribe(subscribe) => {
-            let filters: Vec<_> = subscribe.filters.iter().map(|(it, _)| it.as_str()).collect();
+            let filters: Vec<_> = subscribe
+                .filters
+                .iter()
+                .map(|(it, _)| it.as_str())
+                .collect();
             format!("SUBSCRIBE {} {}", subscribe.packet_id, filters.join(" "))
         }
         Packet::Unsubscribe(unsubscribe) => {
             let filters: Vec<_> = unsubscribe.filters.iter().map(|it| it.as_str()).collect();
-            format!("UNSUBSCRIBE {} {}", unsubscribe.packet_id, filters.join(" "))
+            format!(
+                "UNSUBSCRIBE {} {}",
+                unsubscribe.packet_id,
+                filters.join(" ")
+            )
         }
         Packet::PingReq => "PINGREQ".to_owned(),
         Packet::Disconnect(disconnect) => format!("DISCONNECT 0x{:02X}", disconnect.reason.value()),

@@ -1,0 +1,354 @@
+//! A small server that keeps sessions, and checks every packet of the client against the rules as it comes.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use ferromqtt_proto::packet::{Ack, Packet, Publish};
+use ferromqtt_proto::{PacketId, ProtocolVersion, QoS, ReasonCode};
+
+use super::Pair;
+use super::write::{accepted, message, pubrel, receive_maximum, suback, unsuback};
+
+/// An exchange of the client's that is not finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Open {
+    /// PUBLISH with this number was sent; PUBACK or PUBREC has not reached the client.
+    Published(QoS, usize),
+    /// PUBREC has reached the client.
+    Released,
+    /// SUBSCRIBE or UNSUBSCRIBE with so many filters.
+    Request(usize),
+}
+
+pub(crate) struct ModelServer {
+    version: ProtocolVersion,
+    receive_maximum: u16,
+    /// Came over the wire, not processed yet.
+    inbox: VecDeque<Packet>,
+    /// What the client must remember: one space of identifiers.
+    open: BTreeMap<PacketId, Open>,
+    /// Identifiers of `Published`, in the order in which they were sent first.
+    order: Vec<PacketId>,
+    /// Identifiers of `Released`, in the order of the PUBRECs.
+    released: Vec<PacketId>,
+    /// What this connection owes to the session, in its order: PUBLISH, and PUBREL.
+    owed: VecDeque<PacketId>,
+    owed_releases: VecDeque<PacketId>,
+    /// Slots of the Receive Maximum that are taken on this connection.
+    slots: BTreeSet<PacketId>,
+    /// The highest number of a message seen so far.
+    newest: Option<usize>,
+    /// This side of QoS 2.
+    received: BTreeSet<PacketId>,
+    /// How often each message has been accepted.
+    pub(crate) accepted: BTreeMap<usize, usize>,
+    has_session: bool,
+    /// The session is to be forgotten at the next CONNECT.
+    pub(crate) forgets: bool,
+    /// Messages to the client that are not finished: whether PUBREC has come.
+    outgoing: BTreeMap<PacketId, (Publish, bool)>,
+    next_outgoing: u16,
+    /// Sessions that were lost so far.
+    pub(crate) losses: usize,
+}
+
+/// Messages carry their number, and are of any size.
+pub(crate) fn numbered(number: usize, length: usize) -> String {
+    format!("{number}:{}", "x".repeat(length))
+}
+
+fn number_of(payload: &[u8]) -> usize {
+    let text = std::str::from_utf8(payload).unwrap();
+    text.split_once(':').unwrap().0.parse().unwrap()
+}
+
+impl ModelServer {
+    pub(crate) fn new(version: ProtocolVersion, receive_maximum: u16) -> Self {
+        Self {
+            version,
+            receive_maximum,
+            inbox: VecDeque::new(),
+            open: BTreeMap::new(),
+            order: Vec::new(),
+            released: Vec::new(),
+            owed: VecDeque::new(),
+            owed_releases: VecDeque::new(),
+            slots: BTreeSet::new(),
+            newest: None,
+            received: BTreeSet::new(),
+            accepted: BTreeMap::new(),
+            has_session: false,
+            forgets: false,
+            outgoing: BTreeMap::new(),
+            next_outgoing: 0,
+            losses: 0,
+        }
+    }
+
+    pub(crate) fn has_work(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
+    /// Looks at what the client has sent.
+    pub(crate) fn read(&mut self, pair: &mut Pair) {
+        for packet in pair.packets() {
+            self.check(&packet);
+            self.inbox.push_back(packet);
+        }
+    }
+
+    /// The connection is gone, with all that was on its way.
+    pub(crate) fn connection_lost(&mut self) {
+        self.inbox.clear();
+        self.slots.clear();
+        self.owed.clear();
+        self.owed_releases.clear();
+        self.open
+            .retain(|_, open| !matches!(open, Open::Request(_)));
+    }
+
+    fn check(&mut self, packet: &Packet) {
+        match packet {
+            Packet::Connect(_) => self.connection_lost(),
+            Packet::Publish(publish) => self.check_publish(publish),
+            Packet::PubRel(ack) => {
+                let id = ack.packet_id;
+                assert_eq!(
+                    self.open.get(&id),
+                    Some(&Open::Released),
+                    "PUBREL {id} is not due"
+                );
+                if let Some(owed) = self.owed_releases.pop_front() {
+                    assert_eq!(id, owed, "PUBRELs out of order (MQTT-4.6.0-4)");
+                }
+            }
+            Packet::Subscribe(it) => self.check_new(it.packet_id, Open::Request(it.filters.len())),
+            Packet::Unsubscribe(it) => {
+                self.check_new(it.packet_id, Open::Request(it.filters.len()))
+            }
+            _ => {}
+        }
+    }
+
+    fn check_new(&mut self, id: PacketId, exchange: Open) {
+        let before = self.open.insert(id, exchange);
+        assert_eq!(before, None, "identifier {id} is in use (MQTT-2.2.1-3)");
+    }
+
+    fn check_publish(&mut self, publish: &Publish) {
+        let number = number_of(&publish.payload);
+        if publish.dup {
+            let id = publish.packet_id.unwrap();
+            assert_eq!(
+                self.owed.pop_front(),
+                Some(id),
+                "resend out of order (MQTT-4.6.0-1)"
+            );
+            let open = Open::Published(publish.qos, number);
+            assert_eq!(self.open.get(&id), Some(&open), "not what was sent first");
+        } else {
+            assert!(
+                self.owed.is_empty(),
+                "a new message before what is owed (MQTT-4.6.0-1)"
+            );
+            assert!(
+                self.owed_releases.is_empty(),
+                "a new message before a PUBREL that is owed"
+            );
+            if self.newest.is_none_or(|newest| newest < number) {
+                self.newest = Some(number);
+            } else {
+                assert!(self.losses > 0, "sent twice, or out of order: {number}");
+            }
+            if let Some(id) = publish.packet_id {
+                self.check_new(id, Open::Published(publish.qos, number));
+                self.order.push(id);
+            }
+        }
+        if let Some(id) = publish.packet_id {
+            assert!(
+                self.slots.insert(id),
+                "{id} twice on one connection (MQTT-4.4.0-1)"
+            );
+            let limit = usize::from(self.receive_maximum);
+            assert!(
+                self.slots.len() <= limit,
+                "beyond Receive Maximum (MQTT-3.3.4-7)"
+            );
+        }
+    }
+
+    /// Processes the oldest packet. With `answers` false the answer is lost together with the connection; with `refuses` a
+    /// publish is answered with an error, where the version has one.
+    pub(crate) fn process(&mut self, pair: &mut Pair, answers: bool, refuses: bool) {
+        let Some(packet) = self.inbox.pop_front() else {
+            return;
+        };
+        let refuses = refuses && self.version.is_v5();
+        let answer = match packet {
+            // That a session was lost, told in a CONNACK that is lost itself, is nothing a client could ever learn, and the
+            // next CONNACK says that the session is present. So a CONNECT whose answer is lost has no effect here.
+            Packet::Connect(_) if !answers => None,
+            Packet::Connect(connect) => Some(self.on_connect(connect.clean_start)),
+            Packet::Publish(publish) => self.on_publish(&publish, refuses),
+            Packet::PubRel(ack) => {
+                self.received.remove(&ack.packet_id);
+                Some(Packet::PubComp(Ack::success(ack.packet_id)))
+            }
+            Packet::Subscribe(it) => {
+                let reasons = vec![ReasonCode::GrantedQos1; it.filters.len()];
+                Some(suback(it.packet_id.get(), &reasons))
+            }
+            Packet::Unsubscribe(it) => {
+                let count = if self.version.is_v5() {
+                    it.filters.len()
+                } else {
+                    0
+                };
+                Some(unsuback(
+                    it.packet_id.get(),
+                    &vec![ReasonCode::Success; count],
+                ))
+            }
+            Packet::PubRec(ack) => {
+                if let Some((_, received)) = self.outgoing.get_mut(&ack.packet_id) {
+                    *received = true;
+                }
+                Some(pubrel(ack.packet_id.get()))
+            }
+            Packet::PubAck(ack) | Packet::PubComp(ack) => {
+                self.outgoing.remove(&ack.packet_id);
+                None
+            }
+            Packet::Disconnect(_) => None,
+            other => panic!("a client sent {other:?}"),
+        };
+        if !answers {
+            pair.cut();
+            self.connection_lost();
+        } else if let Some(answer) = answer
+            && pair.link_is_up()
+        {
+            self.answer(pair, answer);
+        }
+        self.read(pair);
+    }
+
+    fn on_connect(&mut self, clean: bool) -> Packet {
+        let present = self.has_session && !self.forgets && !clean;
+        self.forgets = false;
+        if !present {
+            self.losses += usize::from(self.has_session);
+            self.received.clear();
+            self.outgoing.clear();
+        }
+        self.has_session = true;
+        accepted(present, receive_maximum(self.receive_maximum))
+    }
+
+    fn on_publish(&mut self, publish: &Publish, refuses: bool) -> Option<Packet> {
+        let number = number_of(&publish.payload);
+        let id = publish.packet_id;
+        let known =
+            publish.qos == QoS::ExactlyOnce && id.is_some_and(|id| self.received.contains(&id));
+        if !known && !refuses {
+            *self.accepted.entry(number).or_default() += 1;
+        }
+        let reason = if refuses && !known {
+            ReasonCode::QuotaExceeded
+        } else {
+            ReasonCode::Success
+        };
+        let ack = Ack::new(id?, reason);
+        if publish.qos == QoS::AtLeastOnce {
+            return Some(Packet::PubAck(ack));
+        }
+        if !reason.is_error() {
+            self.received.insert(ack.packet_id);
+        }
+        Some(Packet::PubRec(ack))
+    }
+
+    /// Sends an answer, after noting what the client knows from now on.
+    fn answer(&mut self, pair: &mut Pair, answer: Packet) {
+        let finished = match &answer {
+            Packet::ConnAck(connack) => {
+                self.on_accepted(connack.session_present);
+                None
+            }
+            Packet::PubRec(ack) if !ack.reason.is_error() => {
+                if matches!(self.open.get(&ack.packet_id), Some(Open::Published(..))) {
+                    self.open.insert(ack.packet_id, Open::Released);
+                    self.order.retain(|id| *id != ack.packet_id);
+                    self.owed.retain(|id| *id != ack.packet_id);
+                    self.released.push(ack.packet_id);
+                }
+                None
+            }
+            Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubComp(ack) => Some(ack.packet_id),
+            Packet::SubAck(it) => Some(it.packet_id),
+            Packet::UnsubAck(it) => Some(it.packet_id),
+            _ => None,
+        };
+        if let Some(id) = finished {
+            self.open.remove(&id);
+            self.slots.remove(&id);
+            self.order.retain(|it| *it != id);
+            self.released.retain(|it| *it != id);
+        }
+        let connack = matches!(answer, Packet::ConnAck(_));
+        pair.server_sends(answer);
+        if connack {
+            self.read(pair);
+            self.resend(pair);
+        }
+    }
+
+    fn on_accepted(&mut self, session_present: bool) {
+        if session_present {
+            self.owed = self.order.iter().copied().collect();
+            self.owed_releases = self.released.iter().copied().collect();
+        } else {
+            self.open.clear();
+            self.order.clear();
+            self.released.clear();
+        }
+    }
+
+    /// Resends to the client what it has not finished.
+    fn resend(&mut self, pair: &mut Pair) {
+        for (id, (mut publish, received)) in self.outgoing.clone() {
+            let packet = if received {
+                pubrel(id.get())
+            } else {
+                publish.dup = true;
+                Packet::Publish(publish)
+            };
+            if pair.link_is_up() {
+                pair.server_sends(packet);
+                self.read(pair);
+            }
+        }
+    }
+
+    /// Publishes to the client; its payload is the number returned.
+    pub(crate) fn publish(&mut self, pair: &mut Pair, qos: QoS) -> Option<u16> {
+        if !pair.client.is_connected() || !pair.link_is_up() {
+            return None;
+        }
+        self.next_outgoing += 1;
+        let number = self.next_outgoing;
+        let id = if qos == QoS::AtMostOnce { 0 } else { number };
+        let publish = message("t", &number.to_string(), qos, id);
+        if let Some(id) = publish.packet_id {
+            self.outgoing.insert(id, (publish.clone(), false));
+        }
+        pair.server_sends(Packet::Publish(publish));
+        self.read(pair);
+        Some(number)
+    }
+
+    /// Nothing is unfinished on either side.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.inbox.is_empty() && self.open.is_empty() && self.outgoing.is_empty()
+    }
+}

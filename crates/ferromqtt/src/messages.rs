@@ -1,0 +1,139 @@
+//! Received messages as a stream.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use ferromqtt_proto::QueueId;
+use futures_core::Stream;
+
+use crate::shared::Shared;
+use crate::subscribe::unsubscribe;
+use crate::{Message, QoS, SubscribeError, TopicFilter};
+
+/// The messages of one subscription, in order of arrival; or those that no subscription asked for
+/// ([`Client::messages`](crate::Client::messages)).
+///
+/// It is a [`Stream`], and has [`next`](Self::next) of its own. It ends when the connection has ended for good and every
+/// message is taken; a connection that is lost and made again does not end it.
+///
+/// Messages wait in a queue with a bound, and are acknowledged when they arrive there. When nobody takes them the oldest
+/// leave (or the newest: [`Overflow`](crate::Overflow)), and [`take_lost`](Self::take_lost) tells how many.
+///
+/// Dropping it closes the queue, and unsubscribes in the background if no other stream has the same filter;
+/// [`detach`](Self::detach) leaves the subscription to the session.
+pub struct Messages {
+    shared: Arc<Shared>,
+    queue: QueueId,
+    reader: u64,
+    filter: Option<TopicFilter>,
+    pub(crate) granted: QoS,
+}
+
+impl Messages {
+    pub(crate) fn new(shared: Arc<Shared>, queue: QueueId, filter: Option<TopicFilter>) -> Self {
+        let reader = shared.lock().new_reader();
+        Self {
+            shared,
+            queue,
+            reader,
+            filter,
+            granted: QoS::AtMostOnce,
+        }
+    }
+
+    /// The next message; `None` when none will come any more.
+    ///
+    /// # Cancel safety
+    /// A message is taken only when this completes: nothing is lost in `select!` or under a time limit.
+    pub async fn next(&mut self) -> Option<Message> {
+        poll_fn(|cx| self.poll_message(cx)).await
+    }
+
+    /// A message that is already there, without waiting.
+    pub fn try_next(&mut self) -> Option<Message> {
+        self.shared.lock().core.next_message(self.queue)
+    }
+
+    /// How many messages wait.
+    pub fn len(&self) -> usize {
+        self.shared.lock().core.queue_len(self.queue)
+    }
+
+    /// Whether no message waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many messages the full queue has lost since the last call.
+    pub fn take_lost(&mut self) -> u64 {
+        self.shared.lock().core.take_lost(self.queue)
+    }
+
+    /// The QoS that the server has granted: it may be less than what was asked for (MQTT-3.8.4-7). 0 for
+    /// [`Client::messages`](crate::Client::messages).
+    pub const fn granted_qos(&self) -> QoS {
+        self.granted
+    }
+
+    /// Ends the subscription and waits until the server has confirmed it. Messages not taken are dropped, also when this
+    /// fails or is dropped itself. Other streams with the same filter end with it.
+    ///
+    /// # Errors
+    /// As [`Client::unsubscribe`](crate::Client::unsubscribe).
+    pub async fn unsubscribe(self) -> Result<(), SubscribeError> {
+        match &self.filter {
+            Some(filter) => unsubscribe(&self.shared, filter.clone()).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the stream, but not the subscription: the server keeps it in the session. For
+    /// [`CleanStart::Never`](crate::CleanStart::Never), before disconnecting. Messages not taken are dropped; those that
+    /// come from now on go to [`Client::messages`](crate::Client::messages), in this connection or the next.
+    pub fn detach(self) {
+        self.shared.lock().core.close_queue(self.queue); // `drop` finds it closed, and nothing to unsubscribe
+    }
+
+    fn poll_message(&self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        // A loop over messages that are all there must not starve the thread's other tasks.
+        ready!(pin!(tokio::task::coop::consume_budget()).poll(cx));
+        let mut state = self.shared.lock();
+        if let Some(message) = state.core.next_message(self.queue) {
+            return Poll::Ready(Some(message));
+        }
+        if state.has_ended() {
+            return Poll::Ready(None);
+        }
+        state.wait_for_message(self.queue, self.reader, cx.waker());
+        Poll::Pending
+    }
+}
+
+impl Stream for Messages {
+    type Item = Message;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.poll_message(cx)
+    }
+}
+
+impl Drop for Messages {
+    fn drop(&mut self) {
+        self.shared.call(|state, now| {
+            state.stop_waiting(self.queue, self.reader);
+            state.close_queue(now, self.queue); // the default queue stays
+        });
+    }
+}
+
+impl fmt::Debug for Messages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Messages")
+            .field("filter", &self.filter)
+            .field("granted_qos", &self.granted)
+            .finish_non_exhaustive()
+    }
+}

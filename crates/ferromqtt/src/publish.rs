@@ -1,0 +1,266 @@
+//! Publishing: what is to be sent, when it was accepted, and how it ended.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::mem;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use ferromqtt_proto as proto;
+use proto::Outcome;
+use tokio::sync::oneshot;
+
+use crate::shared::Shared;
+use crate::{
+    Client, ConnectionError, Delivery, Properties, PublishError, QoS, ReasonCode, TopicName,
+};
+
+/// A message that is about to be published: see [`Client::publish`].
+#[derive(Clone, Debug)]
+#[must_use = "nothing is published until this is awaited or enqueued"]
+pub struct Publish<'a> {
+    client: &'a Client,
+    publish: Result<proto::Publish, PublishError>,
+}
+
+impl<'a> Publish<'a> {
+    pub(crate) fn new(
+        client: &'a Client,
+        topic: Result<TopicName, PublishError>,
+        payload: Bytes,
+    ) -> Self {
+        Self {
+            client,
+            publish: topic.map(|topic| proto::Publish::new(topic, payload)),
+        }
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut proto::Publish)) -> Self {
+        if let Ok(publish) = &mut self.publish {
+            set(publish);
+        }
+        self
+    }
+
+    /// Quality of Service. Default: 0, at most once.
+    pub fn qos(self, qos: QoS) -> Self {
+        self.with(|publish| publish.qos = qos)
+    }
+
+    /// RETAIN: the server keeps the message for later subscriptions. Default: `false`.
+    pub fn retain(self, retain: bool) -> Self {
+        self.with(|publish| publish.retain = retain)
+    }
+
+    /// Properties (5.0), such as Message Expiry Interval or Response Topic. Default: none.
+    pub fn properties(self, properties: Properties) -> Self {
+        self.with(|publish| publish.properties = Some(Box::new(properties)))
+    }
+
+    /// Waits until the message is accepted, which is at once unless the outgoing queue is full. The [`Receipt`] is for
+    /// the rest of its way.
+    ///
+    /// An accepted message is written in its turn, but only while there is a connection: await the receipts of what must
+    /// arrive before disconnecting.
+    ///
+    /// # Errors
+    /// [`PublishError::Invalid`] when the message, or a limit of the server, forbids it; [`PublishError::Disconnected`]
+    /// when there is no connection and none will follow. Nothing was sent then.
+    ///
+    /// # Cancel safety
+    /// Until this completes the message was not accepted; dropped before, nothing is sent.
+    ///
+    /// ```no_run
+    /// # async fn example(client: ferromqtt::Client) -> Result<(), ferromqtt::PublishError> {
+    /// use ferromqtt::QoS;
+    ///
+    /// let mut receipts = Vec::new();
+    /// for line in ["one", "two", "three"] {
+    ///     receipts.push(client.publish("log", line).qos(QoS::AtLeastOnce).enqueue().await?);
+    /// }
+    /// for receipt in receipts {
+    ///     receipt.await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn enqueue(self) -> Result<Receipt, PublishError> {
+        let publish = self.publish?;
+        let shared = &self.client.shared;
+        tokio::task::coop::consume_budget().await;
+        match shared.publish_now(&publish) {
+            Some(accepted) => accepted,
+            None => shared.publish(publish).await,
+        }
+    }
+}
+
+impl<'a> IntoFuture for Publish<'a> {
+    type Output = Result<Published, PublishError>;
+    type IntoFuture = PublishFuture<'a>;
+
+    fn into_future(self) -> PublishFuture<'a> {
+        PublishFuture(match self.publish {
+            Ok(publish) => Stage::Start(&self.client.shared, publish),
+            Err(error) => Stage::Wrong(error),
+        })
+    }
+}
+
+/// Completes when a message has reached its Quality of Service: awaiting a [`Publish`] makes it.
+///
+/// # Cancel safety
+/// Dropping it does not take back a message that was accepted. One that still waited for room is not sent.
+#[must_use = "futures do nothing unless awaited"]
+pub struct PublishFuture<'a>(Stage<'a>);
+
+enum Stage<'a> {
+    Start(&'a Shared, proto::Publish),
+    /// Waiting for room: rare, so only this is boxed.
+    Full(Pin<Box<dyn Future<Output = Result<Receipt, PublishError>> + Send + Sync + 'a>>),
+    Accepted(Receipt),
+    Wrong(PublishError),
+    Done,
+}
+
+impl Future for PublishFuture<'_> {
+    type Output = Result<Published, PublishError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            if let Stage::Start(..) = self.0 {
+                // A loop of publishes that complete at once must not starve the thread's other tasks.
+                ready!(pin!(tokio::task::coop::consume_budget()).poll(cx));
+            }
+            let accepted = match mem::replace(&mut self.0, Stage::Done) {
+                Stage::Start(shared, publish) => match shared.publish_now(&publish) {
+                    Some(accepted) => accepted,
+                    None => {
+                        self.0 = Stage::Full(Box::pin(shared.publish(publish)));
+                        continue;
+                    }
+                },
+                Stage::Full(mut waiting) => match waiting.as_mut().poll(cx) {
+                    Poll::Ready(accepted) => accepted,
+                    Poll::Pending => {
+                        self.0 = Stage::Full(waiting);
+                        return Poll::Pending;
+                    }
+                },
+                Stage::Accepted(mut receipt) => {
+                    let result = Pin::new(&mut receipt).poll(cx);
+                    if result.is_pending() {
+                        self.0 = Stage::Accepted(receipt);
+                    }
+                    return result;
+                }
+                Stage::Wrong(error) => return Poll::Ready(Err(error)),
+                Stage::Done => panic!("a PublishFuture was polled after it had completed"),
+            };
+            self.0 = match accepted {
+                Ok(receipt) => Stage::Accepted(receipt),
+                Err(error) => Stage::Wrong(error),
+            };
+        }
+    }
+}
+
+impl fmt::Debug for PublishFuture<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stage = match self.0 {
+            Stage::Start(..) => "not polled",
+            Stage::Full(_) => "waiting for room",
+            Stage::Accepted(_) => "accepted",
+            Stage::Wrong(_) | Stage::Done => "done",
+        };
+        f.debug_tuple("PublishFuture").field(&stage).finish()
+    }
+}
+
+/// The server has the message, or at QoS 0 the transport.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Published {
+    /// The server's Reason Code; Success at QoS 0 and before 5.0.
+    pub reason: ReasonCode,
+    /// Reason String and User Properties of the acknowledgement, if any.
+    pub properties: Option<Box<Properties>>,
+    /// The server had lost the session, and the message was published anew: it may have come twice.
+    pub resent_as_new: bool,
+}
+
+impl Published {
+    const SENT: Self = Self {
+        reason: ReasonCode::Success,
+        properties: None,
+        resent_as_new: false,
+    };
+}
+
+/// A future that tells how an accepted message ended.
+///
+/// # Errors
+/// Each [`PublishError`] says whether the message may have arrived: [`PublishError::delivery`].
+///
+/// # Cancel safety
+/// Dropping it changes nothing about the message.
+#[derive(Debug)]
+#[must_use = "a receipt tells whether the message arrived; drop it explicitly if that does not matter"]
+pub struct Receipt(Option<oneshot::Receiver<Outcome>>);
+
+impl Receipt {
+    /// Handed to the transport already.
+    pub(crate) const fn sent() -> Self {
+        Self(None)
+    }
+
+    pub(crate) const fn waiting(outcome: oneshot::Receiver<Outcome>) -> Self {
+        Self(Some(outcome))
+    }
+}
+
+impl Future for Receipt {
+    type Output = Result<Published, PublishError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(outcome) = &mut self.0 else {
+            return Poll::Ready(Ok(Published::SENT));
+        };
+        let outcome = ready!(Pin::new(outcome).poll(cx));
+        Poll::Ready(match outcome {
+            Ok(outcome) => published(outcome),
+            Err(_) => Err(no_driver()),
+        })
+    }
+}
+
+fn published(outcome: Outcome) -> Result<Published, PublishError> {
+    match outcome {
+        Outcome::Acknowledged {
+            reason,
+            properties,
+            resent_as_new,
+        } => Ok(Published {
+            reason,
+            properties,
+            resent_as_new,
+        }),
+        Outcome::Refused { reason, properties } => {
+            Err(PublishError::Rejected { reason, properties })
+        }
+        Outcome::NotPossible(error) => Err(PublishError::Invalid(error)),
+        Outcome::Disconnected { cause, delivery } => {
+            Err(PublishError::Disconnected { cause, delivery })
+        }
+        Outcome::SessionLost => Err(PublishError::SessionLost),
+        _ => Ok(Published::SENT),
+    }
+}
+
+/// The driver has gone without a word: its runtime was shut down.
+const fn no_driver() -> PublishError {
+    PublishError::Disconnected {
+        cause: ConnectionError::Closed,
+        delivery: Delivery::Unknown,
+    }
+}

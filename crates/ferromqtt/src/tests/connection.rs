@@ -1,0 +1,261 @@
+//! Opening, losing, regaining and closing a connection.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ferromqtt_proto::packet::{self, Packet};
+use tokio::io::AsyncReadExt;
+use tokio::time::{Instant, timeout};
+
+use super::server::Server;
+use super::{Attempts, connected, message, options};
+use crate::{
+    Client, ConnectError, Connection, ConnectionError, Delivery, Messages, PublishError, QoS,
+    ReasonCode, TransportError,
+};
+
+#[test]
+fn public_types_go_between_threads() {
+    fn shared<T: Send + Sync + 'static>() {}
+    shared::<Client>();
+    shared::<Connection>();
+    shared::<Messages>();
+    shared::<crate::Receipt>();
+    shared::<crate::PublishFuture<'static>>();
+    shared::<crate::Publish<'static>>();
+    shared::<crate::Subscribe<'static>>();
+    shared::<crate::Error>();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_server_is_given_up_after_keep_alive_and_half_of_it_mqtt_3_1_2_20() {
+    let options = options().keep_alive(60).reconnect(None);
+    let (connection, mut server, _attempts) = connected(options, 4096).await;
+    let start = Instant::now();
+    let client = connection.client();
+    let closed = client.closed();
+    tokio::pin!(closed);
+    assert!(timeout(Duration::from_secs(89), &mut closed).await.is_err());
+    assert_eq!(server.next().await, Some(Packet::PingReq));
+    assert_eq!(closed.await, ConnectionError::KeepAliveTimeout);
+    assert_eq!(start.elapsed().as_secs(), 90);
+    let end = connection.disconnect().await;
+    assert_eq!(end, Err(ConnectionError::KeepAliveTimeout));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answered_ping_keeps_the_connection() {
+    let (connection, mut server, _attempts) = connected(options().reconnect(None), 4096).await;
+    for _ in 0..5 {
+        assert_eq!(server.next().await, Some(Packet::PingReq));
+        server.send(&Packet::PingResp).await;
+    }
+    assert!(connection.client().is_connected());
+    let (end, _) = tokio::join!(connection.disconnect(), server.disconnected());
+    assert_eq!(end, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_answer_connect_is_given_up_in_time() {
+    let (attempts, script) = Attempts::new();
+    let _silent = attempts.succeeds(4096);
+    let options = options().connect_timeout(Duration::from_secs(7));
+    let start = Instant::now();
+    let error = Connection::open_over(options, script).await.unwrap_err();
+    assert_eq!(
+        error,
+        ConnectError::Connection(ConnectionError::ConnectTimeout)
+    );
+    assert_eq!(start.elapsed().as_secs(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transport_that_does_not_open_is_given_up_in_time() {
+    let (_attempts, script) = Attempts::new();
+    let error = Connection::open_over(options(), script).await.unwrap_err();
+    assert_eq!(
+        error,
+        ConnectError::Connection(ConnectionError::ConnectTimeout)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn opening_that_is_given_up_closes_the_transport() {
+    let (attempts, script) = Attempts::new();
+    let mut stream = attempts.succeeds(4096);
+    let opening = Connection::open_over(options(), script);
+    assert!(timeout(Duration::from_secs(1), opening).await.is_err());
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await.unwrap(); // ends only when the other side is dropped
+    assert_eq!(bytes[0], 0x10, "CONNECT alone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_read_delays_disconnecting_for_the_time_limit_only() {
+    let options = options().disconnect_timeout(Duration::from_secs(3));
+    let (connection, server, _attempts) = connected(options, 256).await;
+    connection
+        .client()
+        .publish("t", vec![0; 10_000])
+        .await
+        .unwrap();
+    let start = Instant::now();
+    let end = connection.disconnect().await;
+    assert!(
+        matches!(
+            end,
+            Err(ConnectionError::Transport(TransportError::Failed(_)))
+        ),
+        "{end:?}"
+    );
+    assert_eq!(start.elapsed().as_secs(), 3);
+    drop(server);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_transport_does_not_stop_delivery() {
+    let (connection, mut server, _attempts) = connected(options(), 256).await;
+    let client = connection.client();
+    let stuck = client.publish("t", vec![0; 10_000]).qos(QoS::AtLeastOnce);
+    let stuck = stuck.enqueue().await.unwrap();
+    for payload in ["one", "two", "three"] {
+        server.send(&message(payload)).await;
+        let received = client.messages().next().await.unwrap();
+        assert_eq!(received.payload, payload);
+    }
+    let publish = server.publish().await;
+    assert_eq!(publish.payload.len(), 10_000);
+    server.puback(publish.packet_id, ReasonCode::Success).await;
+    stuck.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_connection_disconnects_in_the_background_and_ends_the_session() {
+    let (connection, mut server, _attempts) = connected(options(), 4096).await;
+    let client = connection.client();
+    client.publish("t", "last").await.unwrap();
+    drop(connection);
+    assert_eq!(server.publish().await.payload, "last");
+    let disconnect = server.disconnected().await;
+    assert_eq!(disconnect.reason, ReasonCode::Success);
+    assert_eq!(disconnect.properties.session_expiry_interval, Some(0));
+    assert_eq!(client.closed().await, ConnectionError::Closed);
+    assert_eq!(
+        client.publish("t", "").await,
+        Err(PublishError::Disconnected {
+            cause: ConnectionError::Closed,
+            delivery: Delivery::NotSent,
+        })
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_loss_it_retries_until_it_is_back_and_resends_with_dup_mqtt_4_4_0_1() {
+    let (connection, mut server, attempts) = connected(options(), 4096).await;
+    let client = connection.client();
+    let publish = client.publish("t", "precious").qos(QoS::AtLeastOnce);
+    let receipt = publish.enqueue().await.unwrap();
+    let first = server.publish().await;
+    assert!(!first.dup);
+    attempts.fails();
+    attempts.fails();
+    let stream = attempts.succeeds(4096);
+    drop(server);
+    let (mut server, connect) = Server::accept(stream, true).await;
+    assert!(!connect.clean_start);
+    let again = server.publish().await;
+    assert!(again.dup);
+    assert_eq!(
+        (again.packet_id, again.payload),
+        (first.packet_id, first.payload)
+    );
+    server.puback(again.packet_id, ReasonCode::Success).await;
+    assert!(!receipt.await.unwrap().resent_as_new);
+    assert_eq!(client.stats().connections, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn disconnecting_while_there_is_no_connection_says_so() {
+    let (connection, server, _attempts) = connected(options(), 4096).await;
+    let client = connection.client();
+    let waiting = client.publish("t", "").qos(QoS::AtLeastOnce).enqueue();
+    let waiting = waiting.await.unwrap();
+    drop(server);
+    let start = Instant::now();
+    let end = connection.disconnect().await;
+    assert!(matches!(end, Err(ConnectionError::Transport(_))), "{end:?}");
+    assert!(start.elapsed() < Duration::from_secs(6));
+    let Err(PublishError::Disconnected { .. }) = waiting.await else {
+        panic!("a receipt ends with the connection");
+    };
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_server_said_before_it_closed_is_the_cause_though_writing_failed() {
+    let (connection, mut server, _attempts) = connected(options(), 4096).await;
+    let client = connection.client();
+    let goodbye = packet::Disconnect::because(ReasonCode::SessionTakenOver);
+    server.send(&Packet::Disconnect(Box::new(goodbye))).await;
+    drop(server);
+    client.publish("t", "into the void").await.unwrap();
+    let end = client.closed().await;
+    assert!(
+        matches!(
+            end,
+            ConnectionError::Disconnected {
+                reason: ReasonCode::SessionTakenOver,
+                ..
+            }
+        ),
+        "{end:?}"
+    );
+    assert_eq!(client.messages().next().await, None);
+}
+
+#[test]
+fn nobody_waits_for_a_driver_whose_runtime_was_shut_down() {
+    let build = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().start_paused(true).build().unwrap()
+    };
+    let first = build();
+    let (connection, server, attempts) = first.block_on(connected(options(), 4096));
+    let client = connection.client();
+    let receipt = first
+        .block_on(client.publish("t", "").qos(QoS::AtLeastOnce).enqueue())
+        .unwrap();
+    drop(first);
+    build().block_on(async {
+        let Err(error) = receipt.await else {
+            panic!("nobody has acknowledged it");
+        };
+        assert_eq!(error.delivery(), Delivery::Unknown);
+        assert_eq!(client.messages().next().await, None);
+        assert_eq!(client.closed().await, ConnectionError::Closed);
+        assert!(connection.disconnect().await.is_err());
+    });
+    drop((server, attempts));
+}
+
+#[tokio::test(start_paused = true)]
+async fn loops_that_never_wait_leave_their_thread_to_others() {
+    let (connection, mut server, _attempts) = connected(options(), 1 << 20).await;
+    let client = connection.client();
+    let turns = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&turns);
+    let ticker = tokio::spawn(async move {
+        loop {
+            counter.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    for _ in 0..1_000 {
+        client.publish("t", "").await.unwrap();
+    }
+    ticker.abort();
+    assert!(turns.load(Ordering::Relaxed) > 1);
+    for _ in 0..1_000 {
+        server.publish().await;
+    }
+}

@@ -1,0 +1,79 @@
+//! The driver over pipes in memory, in virtual time: the runtime's clock moves only when everyone waits.
+
+mod connection;
+mod operations;
+#[path = "../../tests/scenarios/server.rs"]
+mod server;
+
+use std::io;
+
+use ferromqtt_proto::packet::{self, Packet};
+use tokio::io::{DuplexStream, duplex};
+use tokio::sync::{Mutex, mpsc};
+
+use crate::transport::Connect;
+use crate::{Connection, Options, QoS, Utf8String};
+use server::Server;
+
+/// Gives the driver the streams, or the errors, that a test has sent.
+struct Script(Mutex<mpsc::UnboundedReceiver<io::Result<DuplexStream>>>);
+
+impl Connect for Script {
+    type Stream = DuplexStream;
+
+    async fn connect(&self) -> io::Result<DuplexStream> {
+        match self.0.lock().await.recv().await {
+            Some(result) => result,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// The test's end of the script: each call makes the client's next attempt succeed or fail.
+struct Attempts(mpsc::UnboundedSender<io::Result<DuplexStream>>);
+
+impl Attempts {
+    fn new() -> (Self, Script) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self(sender), Script(Mutex::new(receiver)))
+    }
+
+    /// The next attempt gets a pipe that holds `size` bytes; this is its other end.
+    fn succeeds(&self, size: usize) -> DuplexStream {
+        let (ours, theirs) = duplex(size);
+        self.0.send(Ok(theirs)).unwrap();
+        ours
+    }
+
+    fn fails(&self) {
+        let refused = io::ErrorKind::ConnectionRefused.into();
+        self.0.send(Err(refused)).unwrap();
+    }
+}
+
+fn options() -> Options {
+    Options::new("in memory", 1883)
+}
+
+/// A client that is connected over a pipe of `size` bytes, the server at its other end, and what becomes of later attempts.
+async fn connected(options: Options, size: usize) -> (Connection, Server<DuplexStream>, Attempts) {
+    let (attempts, script) = Attempts::new();
+    let stream = attempts.succeeds(size);
+    let (connection, (server, _)) = tokio::join!(
+        Connection::open_over(options, script),
+        Server::accept(stream, false)
+    );
+    (connection.unwrap(), server, attempts)
+}
+
+fn message(payload: &'static str) -> Packet {
+    Packet::Publish(packet::Publish {
+        dup: false,
+        qos: QoS::AtMostOnce,
+        retain: false,
+        topic: Utf8String::from_static("t").unwrap(),
+        packet_id: None,
+        properties: None,
+        payload: payload.into(),
+    })
+}

@@ -1,0 +1,108 @@
+//! Full queues: waiting for room must never wait for itself.
+
+use std::num::NonZeroU16;
+
+use ferromqtt::{Client, Error, Options, OutgoingLimits, QoS};
+
+use crate::{broker, connect, in_time, options};
+
+/// Room for two messages, one of them on its way.
+fn narrow(options: Options) -> Options {
+    options
+        .max_in_flight(NonZeroU16::MIN)
+        .outgoing(OutgoingLimits {
+            messages: Some(2),
+            bytes: None,
+        })
+}
+
+async fn echo(client: &Client, qos: QoS, count: usize) -> Result<(), Error> {
+    let mut messages = client.subscribe("ask").qos(qos).await?;
+    client.publish("ready", "").qos(QoS::AtLeastOnce).await?;
+    for _ in 0..count {
+        let message = messages.next().await.expect("a message");
+        client.publish("answer", message.payload).qos(qos).await?;
+    }
+    Ok(())
+}
+
+async fn consumers_publish_under_full_queues() {
+    const COUNT: usize = 500;
+    let broker = broker().await;
+    let asking = connect(&broker).await;
+    let asker = asking.client();
+    let mut ready = asker.subscribe("ready").await.unwrap();
+    let mut answers = asker
+        .subscribe("answer")
+        .qos(QoS::ExactlyOnce)
+        .await
+        .unwrap();
+    let options = narrow(options(&broker));
+    let echoing = tokio::spawn(ferromqtt::scope(options, async |client| {
+        tokio::try_join!(
+            echo(&client, QoS::AtLeastOnce, COUNT),
+            echo(&client, QoS::ExactlyOnce, COUNT),
+        )
+    }));
+    for _ in 0..2 {
+        ready.next().await.unwrap();
+    }
+    let mut receipts = Vec::new();
+    for _ in 0..COUNT {
+        let question = asker.publish("ask", "x").qos(QoS::AtLeastOnce);
+        receipts.push(question.enqueue().await.unwrap());
+    }
+    // The broker may send one message for both subscriptions: each stream has its copy of it all the same.
+    for _ in 0..2 * COUNT {
+        answers.next().await.unwrap();
+    }
+    for receipt in receipts {
+        receipt.await.unwrap();
+    }
+    echoing.await.unwrap().unwrap();
+    asking.disconnect().await.unwrap();
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn consumers_publish_under_full_queues_on_one_thread() {
+    in_time(consumers_publish_under_full_queues()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn consumers_publish_under_full_queues_on_two_threads() {
+    in_time(consumers_publish_under_full_queues()).await;
+}
+
+#[tokio::test]
+async fn a_flood_into_a_narrow_queue_arrives_complete_and_in_order() {
+    in_time(async {
+        let broker = broker().await;
+        let receiving = connect(&broker).await;
+        let mut messages = receiving
+            .client()
+            .subscribe("t")
+            .qos(QoS::ExactlyOnce)
+            .await
+            .unwrap();
+        ferromqtt::scope(narrow(options(&broker)), async |client| {
+            let mut last = None;
+            for number in 0..600_u32 {
+                let qos = QoS::from_value((number % 3) as u8).unwrap_or_default();
+                let publish = client.publish("t", number.to_be_bytes().to_vec()).qos(qos);
+                last = Some(publish.enqueue().await?);
+            }
+            last.expect("600 receipts").await?;
+            Ok::<_, Error>(())
+        })
+        .await
+        .unwrap();
+        for number in 0..600_u32 {
+            let message = messages.next().await.unwrap();
+            assert_eq!(message.payload[..], number.to_be_bytes());
+        }
+        receiving.disconnect().await.unwrap();
+        broker.stop().await;
+    })
+    .await;
+}

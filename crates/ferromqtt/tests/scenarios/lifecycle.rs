@@ -1,0 +1,195 @@
+//! Scopes and connections over TCP: how they begin, and how they end.
+
+use ferromqtt::{
+    ConnectError, Connection, ConnectionError, Error, Options, OptionsError, QoS, ReasonCode,
+    TransportError,
+};
+use ferromqtt_proto::packet::Packet;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+use crate::in_time;
+use crate::server::Server;
+
+async fn listen() -> (TcpListener, Options) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, Options::new("127.0.0.1", port))
+}
+
+async fn accept(listener: &TcpListener) -> Server<TcpStream> {
+    let (stream, _) = listener.accept().await.unwrap();
+    let (server, connect) = Server::accept(stream, false).await;
+    assert!(connect.clean_start);
+    server
+}
+
+#[tokio::test]
+async fn a_scope_disconnects_when_its_program_succeeds() {
+    in_time(async {
+        let (listener, options) = listen().await;
+        let (result, ()) = tokio::join!(
+            ferromqtt::scope(options, async |client| {
+                client.publish("t", "last words").await?;
+                Ok::<_, Error>(7)
+            }),
+            async {
+                let mut server = accept(&listener).await;
+                assert_eq!(server.publish().await.payload, "last words");
+                assert_eq!(server.disconnected().await.reason, ReasonCode::Success);
+            }
+        );
+        assert_eq!(result, Ok(7));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_scope_disconnects_when_its_program_fails() {
+    in_time(async {
+        let (listener, options) = listen().await;
+        let (result, _) = tokio::join!(
+            ferromqtt::scope(options, async |client| {
+                client.publish("no/wildcards/+", "").await?;
+                Ok::<_, Error>(())
+            }),
+            async { accept(&listener).await.disconnected().await }
+        );
+        assert!(matches!(result, Err(Error::Publish(_))), "{result:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_scope_disconnects_in_the_background_when_it_is_cancelled() {
+    in_time(async {
+        let (listener, options) = listen().await;
+        let (entered, inside) = oneshot::channel();
+        let task = tokio::spawn(ferromqtt::scope(options, async move |client| {
+            let _ = entered.send(());
+            Err::<(), Error>(client.closed().await.into())
+        }));
+        let mut server = accept(&listener).await;
+        inside.await.unwrap();
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+        server.disconnected().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_scope_disconnects_in_the_background_when_its_program_panics() {
+    in_time(async {
+        let (listener, options) = listen().await;
+        let task = tokio::spawn(ferromqtt::scope(options, async |client| {
+            assert!(!client.is_connected(), "this panic is the test's");
+            Ok::<_, Error>(())
+        }));
+        accept(&listener).await.disconnected().await;
+        assert!(task.await.unwrap_err().is_panic());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_scope_whose_connection_had_ended_tells_why() {
+    in_time(async {
+        let (listener, options) = listen().await;
+        let (result, ()) = tokio::join!(
+            ferromqtt::scope(options.reconnect(None), async |client| {
+                client.closed().await;
+                Ok::<_, Error>(())
+            }),
+            async { drop(accept(&listener).await) }
+        );
+        let cause = ConnectionError::Transport(TransportError::EndOfStream);
+        assert_eq!(result, Err(Error::Connection(cause)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn disconnect_arrives_though_the_client_has_not_read_all() {
+    in_time(async {
+        let (listener, options) = listen().await;
+        let connection = tokio::spawn(Connection::open(options));
+        let mut server = accept(&listener).await;
+        let connection = connection.await.unwrap().unwrap();
+        // As long as the client does not read, its socket would be reset by closing it at once.
+        let flood = Packet::Publish(ferromqtt_proto::packet::Publish {
+            dup: false,
+            qos: QoS::AtMostOnce,
+            retain: false,
+            topic: "t".try_into().unwrap(),
+            packet_id: None,
+            properties: None,
+            payload: vec![0; 1_000].into(),
+        });
+        let ending = tokio::spawn(connection.disconnect());
+        for _ in 0..100 {
+            server.send(&flood).await;
+        }
+        server.disconnected().await;
+        drop(server);
+        ending.await.unwrap().unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_with_its_reason() {
+    in_time(async {
+        let (listener, options) = listen().await;
+        let opening = tokio::spawn(Connection::open(options));
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut server = Server::new(stream);
+        server.connect().await;
+        let refusal = ferromqtt_proto::packet::ConnAck {
+            session_present: false,
+            reason: ReasonCode::BadUserNameOrPassword,
+            properties: ferromqtt::Properties::default(),
+        };
+        server.send(&Packet::ConnAck(Box::new(refusal))).await;
+        drop(server);
+        let error = opening.await.unwrap().unwrap_err();
+        let ConnectError::Connection(ConnectionError::Refused { reason, .. }) = error else {
+            panic!("refused, not {error:?}");
+        };
+        assert_eq!(reason, ReasonCode::BadUserNameOrPassword);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_named_in_the_error() {
+    in_time(async {
+        let (listener, options) = listen().await;
+        let address = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        let error = Connection::open(options).await.unwrap_err().to_string();
+        assert!(error.contains(&address), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn wrong_options_fail_before_anything_is_tried() {
+    in_time(async {
+        let (listener, options) = listen().await;
+        let error = Connection::open(options.client_identifier("a\0"))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, ConnectError::Options(OptionsError::Text { .. })),
+            "{error:?}"
+        );
+        let accepting = listener.accept();
+        tokio::select! {
+            biased;
+            _ = accepting => panic!("a connection was made"),
+            () = std::future::ready(()) => {}
+        }
+    })
+    .await;
+}

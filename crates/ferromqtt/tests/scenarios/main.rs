@@ -1,0 +1,37 @@
+//! The client on loopback sockets: against the built-in broker, behind a cable that can be cut, and against a server that
+//! is played by hand.
+
+mod backpressure;
+mod cable;
+mod lifecycle;
+mod publish;
+mod reconnect;
+mod server;
+mod subscribe;
+
+use std::future::Future;
+use std::time::Duration;
+
+use ferromqtt::{Connection, Options};
+use ferromqtt_testing::TestBroker;
+
+/// Runs a test with a limit, so that a hang is a failure.
+async fn in_time<T>(test: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), test)
+        .await
+        .expect("the test ends in time")
+}
+
+async fn broker() -> TestBroker {
+    TestBroker::start().await.expect("a loopback port")
+}
+
+fn options(broker: &TestBroker) -> Options {
+    Options::new(broker.host(), broker.port())
+}
+
+async fn connect(broker: &TestBroker) -> Connection {
+    Connection::open(options(broker))
+        .await
+        .expect("a connection")
+}

@@ -1,0 +1,133 @@
+//! Subscriptions as streams, through the built-in broker.
+
+use std::pin::Pin;
+
+use ferromqtt::{
+    CleanStart, Connection, ConnectionError, Error, Messages, QoS, ReasonCode, Stream,
+};
+
+use crate::{broker, connect, in_time, options};
+
+#[tokio::test]
+async fn each_stream_gets_what_its_filter_matches() {
+    in_time(async {
+        let broker = broker().await;
+        ferromqtt::scope(options(&broker), async |client| {
+            let mut all = client.subscribe("house/#").await?;
+            let mut kitchen = client.subscribe("house/kitchen/+").await?;
+            client
+                .publish("house/kitchen/light", "on")
+                .qos(QoS::AtLeastOnce)
+                .await?;
+            client
+                .publish("house/cellar/light", "off")
+                .qos(QoS::AtLeastOnce)
+                .await?;
+            assert_eq!(all.next().await.unwrap().payload, "on");
+            assert_eq!(kitchen.next().await.unwrap().payload, "on");
+            // The broker sends a copy for each subscription that overlaps, or one for both: never does one stream get less.
+            loop {
+                if all.next().await.unwrap().payload == "off" {
+                    break;
+                }
+            }
+            while let Some(message) = kitchen.try_next() {
+                assert_eq!(message.payload, "on");
+            }
+            Ok::<_, Error>(())
+        })
+        .await
+        .unwrap();
+        broker.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_subscription_is_a_stream_that_ends_with_the_connection() {
+    in_time(async {
+        let broker = broker().await;
+        let connection = connect(&broker).await;
+        let client = connection.client();
+        let mut messages = client.subscribe("t").await.unwrap();
+        client
+            .publish("t", "last")
+            .qos(QoS::AtLeastOnce)
+            .await
+            .unwrap();
+        assert_eq!(from_stream(&mut messages).await.unwrap().payload, "last");
+        let waiting = tokio::spawn(async move { from_stream(&mut messages).await });
+        connection.disconnect().await.unwrap();
+        assert_eq!(waiting.await.unwrap(), None);
+        broker.stop().await;
+    })
+    .await;
+}
+
+async fn from_stream(messages: &mut Messages) -> Option<ferromqtt::Message> {
+    std::future::poll_fn(|cx| Pin::new(&mut *messages).poll_next(cx)).await
+}
+
+#[tokio::test]
+async fn the_messages_of_a_session_that_was_away_come_to_messages() {
+    in_time(async {
+        let broker = broker().await;
+        let station = options(&broker)
+            .client_identifier("station")
+            .clean_start(CleanStart::Never);
+        ferromqtt::scope(station.clone(), async |client| {
+            client
+                .subscribe("alarms")
+                .qos(QoS::AtLeastOnce)
+                .await?
+                .detach();
+            Ok::<_, Error>(())
+        })
+        .await
+        .unwrap();
+        ferromqtt::scope(options(&broker), async |client| {
+            for number in 1..=3 {
+                let payload = format!("alarm {number}");
+                client
+                    .publish("alarms", payload)
+                    .qos(QoS::AtLeastOnce)
+                    .await?;
+            }
+            Ok::<_, Error>(())
+        })
+        .await
+        .unwrap();
+        ferromqtt::scope(station, async |client| {
+            let mut missed = client.messages();
+            for number in 1..=3 {
+                let message = missed.next().await.unwrap();
+                assert_eq!(message.payload, format!("alarm {number}"));
+            }
+            client.unsubscribe("alarms").await?;
+            Ok::<_, Error>(())
+        })
+        .await
+        .unwrap();
+        broker.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_session_that_another_client_takes_over_is_not_taken_back() {
+    in_time(async {
+        let broker = broker().await;
+        let same = options(&broker).client_identifier("same");
+        let old = Connection::open(same.clone()).await.unwrap();
+        let mut messages = old.client().subscribe("t").await.unwrap();
+        let new = Connection::open(same).await.unwrap();
+        assert_eq!(messages.next().await, None);
+        let Err(ConnectionError::Disconnected { reason, .. }) = old.disconnect().await else {
+            panic!("the server has said why");
+        };
+        assert_eq!(reason, ReasonCode::SessionTakenOver);
+        new.disconnect().await.unwrap();
+        broker.stop().await;
+    })
+    .await;
+}
