@@ -1,4 +1,4 @@
-"""The asyncio side of one connection: futures and logging around the native core, which is the protocol."""
+"""The asyncio side of a connection: futures and logging around the native core, the protocol."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Protocol(Core, asyncio.BufferedProtocol):
         """Return what iterators raise once the queue is empty; None while messages may come."""
         return self._iteration_error() if self._ended else None
 
-    def _on_connected(self, session_present: bool, properties: dict[str, object]) -> None:  # noqa: FBT001 - called by the core
+    def _on_connected(self, session_present: bool, properties: dict[str, object]) -> None:
         del session_present, properties  # not shown yet
         self._accepted = True
         connecting, self._connecting = self._connecting, None

@@ -25,27 +25,27 @@ def call_error(kind: str, code: int, text: str, delivery: Delivery, what: str) -
 
 
 def _call_error(kind: str, code: int, text: str, what: str) -> Exception:
+    error: Exception
     match kind:
         case "value":
-            return ValueError(text)
+            error = ValueError(text)
         case "timeout":
-            return MqttTimeoutError("Operation timed out")
+            error = MqttTimeoutError()
         case "not_connected":
-            return MqttCodeError(MQTTErrorCode.MQTT_ERR_NO_CONN, _COULD_NOT[what])
+            error = MqttCodeError(MQTTErrorCode.MQTT_ERR_NO_CONN, _COULD_NOT[what])
         case "queue_full":
-            return MqttCodeError(MQTTErrorCode.MQTT_ERR_QUEUE_SIZE, _COULD_NOT["publish"])
+            error = MqttCodeError(MQTTErrorCode.MQTT_ERR_QUEUE_SIZE, _COULD_NOT["publish"])
         case "refused":
             reason = ReasonCode(PacketTypes.PUBACK, identifier=code)
-            return MqttCodeError(reason, text or _COULD_NOT["publish"])
+            error = MqttCodeError(reason, text or _COULD_NOT["publish"])
         case "limit":
-            reason = ReasonCode(PacketTypes.DISCONNECT, identifier=code)
-            return MqttCodeError(reason, text)
+            error = MqttCodeError(ReasonCode(PacketTypes.DISCONNECT, identifier=code), text)
         case "session_lost":
-            return MqttError(text)
+            error = MqttError(text)
         case _:
-            error = MqttError(f"The connection ended before the server answered: {_told(kind, text)}")
+            error = MqttError(f"The connection ended before the answer came: {_told(kind, text)}")
             error.__cause__ = disconnect_cause(kind, code, text)
-            return error
+    return error
 
 
 def disconnect_cause(kind: str, code: int, text: str) -> MqttCodeError | None:
@@ -60,20 +60,18 @@ def disconnect_cause(kind: str, code: int, text: str) -> MqttCodeError | None:
 
 def connect_error(kind: str, code: int, text: str) -> MqttError:
     """Return why no connection came about."""
+    error: MqttError
     match kind:
         case "connack":
             error = MqttConnectError(ReasonCode(PacketTypes.CONNACK, identifier=code))
             if text:
                 error.add_note(text)
-            return error
         case "timeout":
-            return MqttTimeoutError("Operation timed out")
-        case "transport" if not text.startswith("the server closed"):
-            return MqttError(text)
+            error = MqttTimeoutError()
         case _:
             error = MqttError(f"The connection ended before it was accepted: {_told(kind, text)}")
             error.__cause__ = disconnect_cause(kind, code, text)
-            return error
+    return error
 
 
 def _told(kind: str, text: str) -> str:

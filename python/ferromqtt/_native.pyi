@@ -1,31 +1,36 @@
-"""What the Rust part of the package offers to the Python part. Not for users, but for `Message` and `MessagesIterator`."""
+"""The Rust part of the package. Users see `Message` and `MessagesIterator` of it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any, final
+from typing import Any, Self, final
+
+from typing_extensions import disjoint_base
 
 from ferromqtt.properties import Properties
 from ferromqtt.topic import Topic
 
+__all__ = ["Broker", "Core", "Message", "MessagesIterator", "__version__"]
+
 __version__: str
 
+@disjoint_base
 class Message:
     """A message that was received."""
 
     def __new__(
         cls,
         topic: str | Topic,
-        payload: Any,
+        payload: object,
         qos: int,
         retain: bool,
-        mconnection: int,
+        mid: int,
         properties: Properties | None,
-    ) -> Message: ...
+    ) -> Self: ...
     @property
     def topic(self) -> Topic:
         """The topic it was published to."""
     @property
-    def payload(self) -> Any:
+    def payload(self) -> Any:  # noqa: ANN401 - what was given, in a message of the user's making
         """The payload; always bytes in a message that was received."""
     @property
     def qos(self) -> int:
@@ -40,19 +45,21 @@ class Message:
     def properties(self) -> Properties | None:
         """The properties on MQTT 5.0, otherwise None."""
     def __lt__(self, other: Message, /) -> bool: ...
+    def __gt__(self, other: Message, /) -> bool: ...
 
 @final
 class MessagesIterator:
-    """The messages of a client; each goes to one of the tasks that iterate, first come first served."""
+    """The messages of a client; each goes to one task, first come first served."""
 
     def __aiter__(self) -> AsyncIterator[Message]: ...
     def __anext__(self) -> Coroutine[Any, Any, Message]: ...
     def __len__(self) -> int: ...
 
+@disjoint_base
 class Core:
     """The sans-IO core as an asyncio protocol; `ferromqtt._driver.Protocol` completes it."""
 
-    def __new__(cls, seed: int) -> Core: ...
+    def __new__(cls, seed: int) -> Self: ...
     @property
     def connected(self) -> bool: ...
     @property
@@ -63,7 +70,7 @@ class Core:
     def last_op(self) -> int: ...
     pending_calls_threshold: int
     message_sink: Callable[[Message], object] | None
-    def configure(self, **options: Any) -> None: ...
+    def configure(self, **options: object) -> None: ...
     def begin(self, event_loop: asyncio.AbstractEventLoop) -> None: ...
     def give_up(self, reason: str) -> None: ...
     def disconnect(self, with_will: bool = False) -> None: ...
@@ -99,10 +106,9 @@ class Core:
     def flush(self) -> None: ...
     def timer_fired(self) -> None: ...
 
-
 @final
 class Broker:
-    def __new__(cls) -> Broker: ...
+    def __new__(cls) -> Self: ...
     def open(self) -> int: ...
     def receive(self, connection: int, data: bytes) -> None: ...
     def take_output(self) -> list[tuple[int, bytes]]: ...

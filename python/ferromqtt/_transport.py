@@ -48,8 +48,8 @@ async def open_transport(target: Target, protocol: asyncio.BaseProtocol) -> None
     try:
         await asyncio.shield(opening)
     except asyncio.CancelledError:
-        # A transport that is being made must not be left behind half made: without TLS it is complete in a moment, and
-        # the protocol closes it then.
+        # A transport must not be left behind half made: without TLS it is complete in a moment,
+        # and the protocol closes it then.
         if context is not None:
             opening.cancel()
         await asyncio.wait([opening])

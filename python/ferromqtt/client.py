@@ -44,10 +44,19 @@ if TYPE_CHECKING:
         WebSocketHeaders,
     )
 
-__all__ = ["Client", "MessagesIterator", "ProtocolVersion", "ProxySettings", "TLSParameters", "Will"]
+__all__ = [
+    "Client",
+    "MessagesIterator",
+    "ProtocolVersion",
+    "ProxySettings",
+    "TLSParameters",
+    "Will",
+]
 
 _DEFAULT_TIMEOUT = 10.0
 _DEFAULT_INFLIGHT = 20
+_CLEAN_START: dict[bool | int, int] = {False: 0, True: 1, MQTT_CLEAN_START_FIRST_ONLY: 2}
+"""The core's numbers: never, always, at the first connection."""
 
 
 class Client:
@@ -67,7 +76,8 @@ class Client:
         username: User Name to log in with.
         password: Password; not used without a user name.
         logger: Where warnings go; None for the logger "ferromqtt".
-        identifier: Client Identifier; None lets the server choose (3.1.1, 5.0) or makes one up (3.1).
+        identifier: Client Identifier; None lets the server choose (3.1.1, 5.0) or makes one up
+            (3.1).
         queue_type: A class of queue for received messages, used through `put_nowait` and `get`;
             None for the fast one of the core.
         protocol: Version of MQTT; None for 3.1.1.
@@ -82,8 +92,8 @@ class Client:
         clean_start: (5.0) True and 3 start with a fresh session each time, False resumes.
         max_queued_incoming_messages: How many received messages may wait to be taken; a further one
             is dropped with a warning. None, 0 or less: no limit.
-        max_queued_outgoing_messages: How many QoS 1 and 2 publishes may be unfinished. None or 0: no
-            limit.
+        max_queued_outgoing_messages: How many QoS 1 and 2 publishes may be unfinished. None or 0:
+            no limit.
         max_inflight_messages: How many QoS 1 and 2 publishes may be unacknowledged at once; others
             wait. None for 20, 0 for no limit but the server's.
         max_concurrent_outgoing_calls: How many calls may run at once; others wait. None: no limit.
@@ -216,16 +226,16 @@ class Client:
         topic: str,
         payload: PayloadType = None,
         qos: int = 0,
-        retain: bool = False,  # noqa: FBT001, FBT002 - aiomqtt's signature
+        retain: bool = False,
         properties: PropertiesLike | None = None,
         *,
         timeout: float | None = None,
     ) -> None:
         """Publish a message.
 
-        Returns at QoS 0 when the message is on its way to the socket, at QoS 1 and 2 when the server
-        has acknowledged it. When cancelled, a message that is not on the wire yet is dropped; one
-        that is stays in the session.
+        Returns at QoS 0 when the message is on its way to the socket, at QoS 1 and 2 when the
+        server has acknowledged it. When cancelled, a message that is not on the wire yet is
+        dropped; one that is stays in the session.
 
         Args:
             topic: The topic to publish to.
@@ -240,7 +250,8 @@ class Client:
             TypeError: The topic or payload is of a type that cannot be sent. Nothing was sent.
             MqttCodeError: The client is not connected, its queue is full, a limit of the server
                 forbids it (nothing was sent), or the server refused it.
-            MqttError: The connection ended or time ran out; `delivery` tells what may have happened.
+            MqttError: The connection ended or time ran out; `delivery` tells whether the server may
+                have got it.
         """
         if self._outgoing_calls is not None:
             async with self._outgoing_calls:
@@ -321,9 +332,7 @@ class Client:
         filters = unsubscribe_filters(topic)
         native = self._native(properties, PacketTypes.UNSUBSCRIBE)
         async with self._outgoing_calls or contextlib.nullcontext():
-            await self._wait(
-                self._core.unsubscribe(filters, native, self._time_limit(timeout))
-            )
+            await self._wait(self._core.unsubscribe(filters, native, self._time_limit(timeout)))
 
     async def __aenter__(self) -> Self:
         """Connect.
@@ -335,9 +344,7 @@ class Client:
             MqttError: There was no connection, or not in time. The client can be entered again.
         """
         if self._entered:
-            raise MqttReentrantError(
-                "The client context manager is reusable, but not reentrant"
-            )
+            raise MqttReentrantError("The client context manager is reusable, but not reentrant")
         self._entered = True
         try:
             check_enter(self._options)
@@ -363,9 +370,7 @@ class Client:
             MqttError: Not everything could be written in time. The client can be entered again.
         """
         if not self._was_entered:
-            self._logger.warning(
-                "Could not gracefully disconnect: %d. Forcing disconnection.", 4
-            )
+            self._logger.warning("Could not gracefully disconnect: %d. Forcing disconnection.", 4)
             return
         publish_will = self._will_on_error and exc_type is not None
         if publish_will and self._version != ProtocolVersion.V5 and self._core.transport:
@@ -397,7 +402,7 @@ class Client:
         topic: str,
         payload: PayloadType,
         qos: int,
-        retain: bool,  # noqa: FBT001 - as `publish`
+        retain: bool,
         properties: PropertiesLike | None,
         timeout: float | None,
     ) -> Any:  # noqa: ANN401 - something to await
@@ -459,7 +464,7 @@ class Client:
         return {
             "protocol": int(self._version),
             "client_identifier": self.identifier,
-            "clean_start": {False: 0, True: 1}.get(options.clean, 2),
+            "clean_start": _CLEAN_START[options.clean],
             "keep_alive": options.keepalive,
             "properties": options.connect_properties,
             "user_name": options.username,

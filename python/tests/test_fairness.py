@@ -78,14 +78,14 @@ class Ticker:
         self.handle.cancel()
         if kind is None:
             if self.latest > ALLOWED:
-                raise TooLate(
+                raise TooLateError(
                     f"a tick came {self.latest * 1000:.1f} ms of CPU time late ({self.ticks} ticks "
                     f"in {self.loop.time() - self.started:.2f} s)"
                 )
             assert self.ticks
 
 
-class TooLate(AssertionError):
+class TooLateError(AssertionError):
     """A tick came too late."""
 
 
@@ -99,7 +99,7 @@ def up_to_three_times(test: Callable[[LoopRunner], None]) -> Callable[[LoopRunne
     @functools.wraps(test)
     def tried(run: LoopRunner) -> None:
         for _ in range(2):
-            with contextlib.suppress(TooLate):
+            with contextlib.suppress(TooLateError):
                 return test(run)
         return test(run)
 
