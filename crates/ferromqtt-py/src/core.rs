@@ -160,7 +160,9 @@ impl Core {
     /// The transport, while there is one.
     #[getter]
     fn transport(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.transport.as_ref().map(|transport| transport.clone_ref(py))
+        self.transport
+            .as_ref()
+            .map(|transport| transport.clone_ref(py))
     }
 
     // asyncio.BufferedProtocol
@@ -286,7 +288,8 @@ impl Core {
             Err(error) => return Err(events::publish_refused(slf, &error)?),
         }
         let publish = Publish {
-            topic: TopicName::new(topic).map_err(|error| PyValueError::new_err(error.to_string()))?,
+            topic: TopicName::new(topic)
+                .map_err(|error| PyValueError::new_err(error.to_string()))?,
             payload: payload.into_bytes(),
             qos,
             retain,
@@ -311,7 +314,10 @@ impl Core {
         let filters = filters.into_iter().map(subscription);
         let subscribe = Subscribe {
             filters: filters.collect::<PyResult<_>>()?,
-            properties: properties.map(properties::from_dict).transpose()?.unwrap_or_default(),
+            properties: properties
+                .map(properties::from_dict)
+                .transpose()?
+                .unwrap_or_default(),
             queue: QueueId::DEFAULT,
         };
         let accepted = slf.borrow_mut().client.subscribe(Instant::now(), subscribe);
@@ -329,7 +335,10 @@ impl Core {
         let filters = filters.into_iter().map(filter);
         let unsubscribe = Unsubscribe {
             filters: filters.collect::<PyResult<_>>()?,
-            properties: properties.map(properties::from_dict).transpose()?.unwrap_or_default(),
+            properties: properties
+                .map(properties::from_dict)
+                .transpose()?
+                .unwrap_or_default(),
         };
         let accepted = slf
             .borrow_mut()
@@ -459,7 +468,12 @@ impl Core {
     /// The transport, unless it is closing.
     fn open_transport<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = slf.py();
-        let Some(transport) = slf.borrow().transport.as_ref().map(|it| it.bind(py).clone()) else {
+        let Some(transport) = slf
+            .borrow()
+            .transport
+            .as_ref()
+            .map(|it| it.bind(py).clone())
+        else {
             return Ok(None);
         };
         let closing = transport.call_method0(intern!(py, "is_closing"))?;
@@ -541,7 +555,8 @@ impl Core {
         let mut core = slf.borrow_mut();
         core.last_op = op.value();
         let deadline = convert::deadline(Instant::now(), timeout);
-        core.calls.insert(op.value(), future.clone_ref(py), deadline);
+        core.calls
+            .insert(op.value(), future.clone_ref(py), deadline);
         let pending = core.calls.len() + core.turn.tasks;
         let warn = pending > core.pending_calls_threshold;
         let schedule = !std::mem::replace(&mut core.flush_scheduled, true);

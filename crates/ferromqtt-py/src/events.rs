@@ -86,7 +86,13 @@ fn complete(slf: &Bound<'_, Core>, op: OpId, outcome: Outcome) -> PyResult<()> {
         }
         Outcome::NotPossible(error) => {
             let (kind, code) = publish_kind(&error);
-            fail(&future, kind, code, error.to_string(), Some(Delivery::NotSent))
+            fail(
+                &future,
+                kind,
+                code,
+                error.to_string(),
+                Some(Delivery::NotSent),
+            )
         }
         Outcome::Disconnected { cause, delivery } => {
             let (kind, code, text) = describe(&cause);
@@ -207,15 +213,23 @@ fn describe(cause: &ConnectionError) -> (&'static str, u8, String) {
         ConnectionError::ProtocolViolation(error) => {
             ("protocol", error.reason.value(), error.what.to_owned())
         }
-        ConnectionError::KeepAliveTimeout => {
-            ("keep_alive", ReasonCode::KeepAliveTimeout.value(), String::new())
-        }
+        ConnectionError::KeepAliveTimeout => (
+            "keep_alive",
+            ReasonCode::KeepAliveTimeout.value(),
+            String::new(),
+        ),
         ConnectionError::ConnectTimeout => ("timeout", 0, String::new()),
-        ConnectionError::Transport(error) => {
-            ("transport", ReasonCode::UnspecifiedError.value(), error.to_string())
-        }
+        ConnectionError::Transport(error) => (
+            "transport",
+            ReasonCode::UnspecifiedError.value(),
+            error.to_string(),
+        ),
         ConnectionError::Closed => ("closed", 0, String::new()),
-        _ => ("transport", ReasonCode::UnspecifiedError.value(), cause.to_string()),
+        _ => (
+            "transport",
+            ReasonCode::UnspecifiedError.value(),
+            cause.to_string(),
+        ),
     }
 }
 

@@ -45,7 +45,10 @@ hooks! {
 /// Completes a future, unless its caller has gone already.
 pub(crate) fn set_result(future: &Bound<'_, PyAny>, result: Bound<'_, PyAny>) -> PyResult<()> {
     let py = future.py();
-    if future.call_method1(intern!(py, "set_result"), (result,)).is_err() {
+    if future
+        .call_method1(intern!(py, "set_result"), (result,))
+        .is_err()
+    {
         // Cancelled, or its loop is closed: nobody is there to tell.
         debug_assert!(!PyErr::occurred(py));
     }

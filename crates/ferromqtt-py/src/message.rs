@@ -51,7 +51,12 @@ impl Message {
                 topic: topic.unbind(),
                 payload: PyBytes::new(py, &message.payload).into_any().unbind(),
                 qos: message.qos.value().into_pyobject(py)?.into_any().unbind(),
-                retain: message.retain.into_pyobject(py)?.to_owned().into_any().unbind(),
+                retain: message
+                    .retain
+                    .into_pyobject(py)?
+                    .to_owned()
+                    .into_any()
+                    .unbind(),
                 mid: mid.into_pyobject(py)?.into_any().unbind(),
                 received: v5.then_some(Received(message.properties)),
                 properties: PyOnceLock::new(),

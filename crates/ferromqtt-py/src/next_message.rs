@@ -45,7 +45,11 @@ impl MessagesIterator {
     }
 
     fn __len__(&self, py: Python<'_>) -> usize {
-        self.core.bind(py).borrow().client.queue_len(QueueId::DEFAULT)
+        self.core
+            .bind(py)
+            .borrow()
+            .client
+            .queue_len(QueueId::DEFAULT)
     }
 }
 
@@ -62,7 +66,10 @@ enum State {
     /// Has let others run, or was woken: takes a message next.
     Yielded,
     /// Waits on this future, through its iterator.
-    Waiting { future: Py<PyAny>, steps: Py<PyAny> },
+    Waiting {
+        future: Py<PyAny>,
+        steps: Py<PyAny>,
+    },
     Done,
 }
 
@@ -225,7 +232,9 @@ pub(crate) fn pop<'py>(core: &Bound<'py, Core>) -> PyResult<Option<Bound<'py, Me
         None => {
             let topic = message::make_topic(py, received.topic.as_str())?;
             let name = received.topic.as_utf8().as_bytes();
-            core.borrow_mut().topics.insert(name, topic.clone().unbind());
+            core.borrow_mut()
+                .topics
+                .insert(name, topic.clone().unbind());
             topic
         }
     };

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::{PacketType, Place, Properties, ProtocolVersion, ReasonCode, put_packet};
+use super::{PacketType, Properties, ProtocolVersion, ReasonCode, put_packet};
 use crate::codec::Reader;
 use crate::error::DecodeError;
 
@@ -39,18 +39,14 @@ impl ConnAck {
             return Err(DecodeError::malformed("CONNACK has reserved flags set"));
         }
         let code = body.u8()?;
-        let connack = if version.is_v5() {
-            Self {
-                session_present: flags == 1,
-                reason: ReasonCode::read(PacketType::ConnAck, code)?,
-                properties: Properties::decode(Place::of(PacketType::ConnAck), &mut body)?,
-            }
-        } else {
-            Self {
-                session_present: flags == 1,
-                reason: from_return_code(code),
-                properties: Properties::default(),
-            }
+        let connack = Self {
+            session_present: flags == 1,
+            reason: if version.is_v5() {
+                ReasonCode::read(PacketType::ConnAck, code)?
+            } else {
+                from_return_code(code)
+            },
+            properties: Properties::of(PacketType::ConnAck, version, &mut body)?,
         };
         body.finish()?;
         if connack.session_present && connack.reason != ReasonCode::Success {

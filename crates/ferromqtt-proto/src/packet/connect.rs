@@ -133,11 +133,7 @@ impl Connect {
             ));
         }
         let keep_alive = body.u16()?;
-        let properties = if protocol.is_v5() {
-            Properties::decode(Place::of(PacketType::Connect), &mut body)?
-        } else {
-            Properties::default()
-        };
+        let properties = Properties::of(PacketType::Connect, protocol, &mut body)?;
         let client_identifier = body.string()?;
         let will = if flags & WILL != 0 {
             let properties = if protocol.is_v5() {

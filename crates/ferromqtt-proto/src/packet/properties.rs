@@ -4,7 +4,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::{PacketType, flag};
+use super::{PacketType, ProtocolVersion, flag};
 use crate::codec::{
     MAX_REMAINING_LENGTH, Reader, put_binary, put_var_int, put_with_length, var_int_len,
 };
@@ -200,6 +200,19 @@ impl Properties {
     /// Appends the length and the properties; a single zero byte when there are none (MQTT-2.2.2-1).
     pub(crate) fn encode(&self, out: &mut BytesMut) {
         put_with_length(out, |out| self.write_content(out));
+    }
+
+    /// Reads the properties of a packet that always has them on 5.0 and never before.
+    pub(crate) fn of(
+        packet: PacketType,
+        version: ProtocolVersion,
+        body: &mut Reader<'_>,
+    ) -> Result<Self, DecodeError> {
+        if version.is_v5() {
+            Self::decode(Place::of(packet), body)
+        } else {
+            Ok(Self::default())
+        }
     }
 
     /// Reads the length and the properties.

@@ -3,8 +3,7 @@
 use bytes::{BufMut, BytesMut};
 
 use super::{
-    PacketId, PacketType, Place, Properties, ProtocolVersion, QoS, ReasonCode, put_packet,
-    read_packet_id,
+    PacketId, PacketType, Properties, ProtocolVersion, QoS, ReasonCode, put_packet, read_packet_id,
 };
 use crate::codec::{Reader, put_binary};
 use crate::error::DecodeError;
@@ -109,11 +108,7 @@ impl Subscribe {
         mut body: Reader<'_>,
     ) -> Result<Self, DecodeError> {
         let packet_id = read_packet_id(&mut body)?;
-        let properties = if version.is_v5() {
-            Properties::decode(Place::of(PacketType::Subscribe), &mut body)?
-        } else {
-            Properties::default()
-        };
+        let properties = Properties::of(PacketType::Subscribe, version, &mut body)?;
         let mut filters = Vec::new();
         while !body.is_empty() {
             let filter = body.string()?;
@@ -160,11 +155,7 @@ impl SubAck {
         mut body: Reader<'_>,
     ) -> Result<Self, DecodeError> {
         let packet_id = read_packet_id(&mut body)?;
-        let properties = if version.is_v5() {
-            Properties::decode(Place::of(PacketType::SubAck), &mut body)?
-        } else {
-            Properties::default()
-        };
+        let properties = Properties::of(PacketType::SubAck, version, &mut body)?;
         let mut reasons = Vec::with_capacity(body.remaining());
         while !body.is_empty() {
             let reason = ReasonCode::read(PacketType::SubAck, body.u8()?)?;

@@ -3,8 +3,7 @@
 use bytes::{BufMut, BytesMut};
 
 use super::{
-    PacketId, PacketType, Place, Properties, ProtocolVersion, ReasonCode, put_packet,
-    read_packet_id,
+    PacketId, PacketType, Properties, ProtocolVersion, ReasonCode, put_packet, read_packet_id,
 };
 use crate::codec::{Reader, put_binary};
 use crate::error::DecodeError;
@@ -39,11 +38,7 @@ impl Unsubscribe {
         mut body: Reader<'_>,
     ) -> Result<Self, DecodeError> {
         let packet_id = read_packet_id(&mut body)?;
-        let properties = if version.is_v5() {
-            Properties::decode(Place::of(PacketType::Unsubscribe), &mut body)?
-        } else {
-            Properties::default()
-        };
+        let properties = Properties::of(PacketType::Unsubscribe, version, &mut body)?;
         let mut filters = Vec::new();
         while !body.is_empty() {
             filters.push(body.string()?);
@@ -88,19 +83,16 @@ impl UnsubAck {
         mut body: Reader<'_>,
     ) -> Result<Self, DecodeError> {
         let packet_id = read_packet_id(&mut body)?;
-        let mut unsuback = Self {
-            packet_id,
-            properties: Properties::default(),
-            reasons: Vec::new(),
-        };
-        if version.is_v5() {
-            unsuback.properties = Properties::decode(Place::of(PacketType::UnsubAck), &mut body)?;
-            while !body.is_empty() {
-                let reason = ReasonCode::read(PacketType::UnsubAck, body.u8()?)?;
-                unsuback.reasons.push(reason);
-            }
+        let properties = Properties::of(PacketType::UnsubAck, version, &mut body)?;
+        let mut reasons = Vec::new();
+        while version.is_v5() && !body.is_empty() {
+            reasons.push(ReasonCode::read(PacketType::UnsubAck, body.u8()?)?);
         }
         body.finish()?;
-        Ok(unsuback)
+        Ok(Self {
+            packet_id,
+            properties,
+            reasons,
+        })
     }
 }

@@ -1,11 +1,11 @@
 //! The session (section 4.1): what outlives a Network Connection.
 
 mod fifo;
+mod in_order;
 mod inbound;
 mod inbox;
 mod outbound;
 mod packet_id;
-mod in_order;
 mod subscriptions;
 
 pub(crate) use inbox::Inbox;

@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout};
 
 use super::server::Server;
-use super::{Attempts, connected, message, options};
+use super::{Attempts, connected, in_time, message, options};
 use crate::{
     Client, ConnectError, Connection, ConnectionError, Delivery, Messages, PublishError, QoS,
     ReasonCode, TransportError,
@@ -92,6 +92,18 @@ async fn opening_that_is_given_up_closes_the_transport() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn opening_that_is_given_up_ends_the_attempt() {
+    let (attempts, script) = Attempts::new(); // the attempt waits for ever
+    let opening = Connection::open_over(options(), script);
+    assert!(
+        in_time(timeout(Duration::from_secs(1), opening))
+            .await
+            .is_err()
+    );
+    in_time(attempts.0.closed()).await; // the driver has dropped its end
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_peer_that_does_not_read_delays_disconnecting_for_the_time_limit_only() {
     let options = options().disconnect_timeout(Duration::from_secs(3));
     let (connection, server, _attempts) = connected(options, 256).await;
@@ -121,7 +133,8 @@ async fn a_full_transport_does_not_stop_delivery() {
     let stuck = stuck.enqueue().await.unwrap();
     for payload in ["one", "two", "three"] {
         server.send(&message(payload)).await;
-        let received = client.messages().next().await.unwrap();
+        let mut messages = client.messages();
+        let received = in_time(messages.next()).await.unwrap();
         assert_eq!(received.payload, payload);
     }
     let publish = server.publish().await;
@@ -199,7 +212,7 @@ async fn what_the_server_said_before_it_closed_is_the_cause_though_writing_faile
     server.send(&Packet::Disconnect(Box::new(goodbye))).await;
     drop(server);
     client.publish("t", "into the void").await.unwrap();
-    let end = client.closed().await;
+    let end = in_time(client.closed()).await;
     assert!(
         matches!(
             end,
@@ -226,7 +239,7 @@ fn nobody_waits_for_a_driver_whose_runtime_was_shut_down() {
         .block_on(client.publish("t", "").qos(QoS::AtLeastOnce).enqueue())
         .unwrap();
     drop(first);
-    build().block_on(async {
+    let told = async {
         let Err(error) = receipt.await else {
             panic!("nobody has acknowledged it");
         };
@@ -234,7 +247,8 @@ fn nobody_waits_for_a_driver_whose_runtime_was_shut_down() {
         assert_eq!(client.messages().next().await, None);
         assert_eq!(client.closed().await, ConnectionError::Closed);
         assert!(connection.disconnect().await.is_err());
-    });
+    };
+    build().block_on(in_time(told));
     drop((server, attempts));
 }
 

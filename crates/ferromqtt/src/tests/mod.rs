@@ -5,11 +5,14 @@ mod operations;
 #[path = "../../tests/scenarios/server.rs"]
 mod server;
 
+use std::future::Future;
 use std::io;
+use std::time::Duration;
 
 use ferromqtt_proto::packet::{self, Packet};
 use tokio::io::{DuplexStream, duplex};
 use tokio::sync::{Mutex, mpsc};
+use tokio::time::timeout;
 
 use crate::transport::Connect;
 use crate::{Connection, Options, QoS, Utf8String};
@@ -49,6 +52,13 @@ impl Attempts {
         let refused = io::ErrorKind::ConnectionRefused.into();
         self.0.send(Err(refused)).unwrap();
     }
+}
+
+/// A limit in virtual time, so that a hang is a failure.
+async fn in_time<T>(step: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(3_600), step)
+        .await
+        .expect("done in time")
 }
 
 fn options() -> Options {

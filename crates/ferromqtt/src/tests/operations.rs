@@ -6,7 +6,7 @@ use ferromqtt_proto::packet::Packet;
 use tokio::time::timeout;
 
 use super::server::Server;
-use super::{connected, message, options};
+use super::{connected, in_time, message, options};
 use crate::{
     Delivery, OutgoingLimits, Overflow, PublishError, QoS, QueueOptions, ReasonCode, SubscribeError,
 };
@@ -89,6 +89,33 @@ async fn calls_that_wait_for_room_get_it_in_their_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_does_not_overtake_those_that_wait_for_room() {
+    let limits = OutgoingLimits {
+        messages: Some(1),
+        bytes: None,
+    };
+    let (connection, mut server, _attempts) = connected(options().outgoing(limits), 4096).await;
+    let client = connection.client();
+    let first = client.publish("t", "first").qos(QoS::AtLeastOnce);
+    let first = first.enqueue().await.unwrap();
+    // Told before the other that there is room again, and so the first to run.
+    let late = connection.client();
+    let late = tokio::spawn(async move {
+        first.await?;
+        late.publish("t", "third").await
+    });
+    let waiting = connection.client();
+    let waiting = tokio::spawn(async move { waiting.publish("t", "second").await });
+    tokio::task::yield_now().await; // both have called
+    let publish = server.publish().await;
+    server.puback(publish.packet_id, ReasonCode::Success).await;
+    assert_eq!(server.publish().await.payload, "second");
+    assert_eq!(server.publish().await.payload, "third");
+    late.await.unwrap().unwrap();
+    waiting.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_that_gives_up_waiting_for_room_was_not_accepted_and_blocks_nobody() {
     let limits = OutgoingLimits {
         messages: Some(1),
@@ -131,7 +158,7 @@ async fn whoever_waits_for_room_learns_that_the_connection_has_ended() {
     tokio::task::yield_now().await; // each of them has called
     connection.disconnect().await.unwrap();
     for call in calls {
-        let error = call.await.unwrap().unwrap_err();
+        let error = in_time(call).await.unwrap().unwrap_err();
         assert!(
             matches!(error, PublishError::Disconnected { .. }),
             "{error:?}"
