@@ -9,10 +9,11 @@ use std::time::Instant;
 
 use ferromqtt_proto::{TransportError, TransportRequest};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep_until};
 
 use crate::link::{Link, Output, Step};
-use crate::shared::{Shared, Turn, now};
+use crate::shared::{MESSAGES_PER_TURN, Shared, Turn, now};
 use crate::transport::Connect;
 
 /// How the last transport ended: an error when bytes that were to be written were not.
@@ -111,6 +112,7 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
     let mut link = Link::new(stream);
     let mut close_by = None;
     let mut missing = 1;
+    let mut received = 0;
     let mut turn = shared.turn(&mut link.output, |core, now| core.transport_opened(now));
     loop {
         if turn.ended || link.write_failed() {
@@ -131,10 +133,16 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
         turn = match step {
             Ok(Step::Read) => {
                 let Link { input, output, .. } = &mut link;
-                shared.turn(output, |core, now| {
+                let turn = shared.turn(output, |core, now| {
                     core.handle_input(now, input);
                     missing = core.input_hint(input);
-                })
+                });
+                received += turn.received;
+                while received >= MESSAGES_PER_TURN {
+                    received -= MESSAGES_PER_TURN;
+                    yield_now().await;
+                }
+                turn
             }
             Ok(Step::Written) => shared.turn(&mut link.output, |_, _| {}),
             Err(error) => return End::unwritten(failed(&error)),

@@ -1,15 +1,15 @@
 //! Received messages as a stream.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker};
 
 use ferromqtt_proto::QueueId;
 use futures_core::Stream;
 
-use crate::shared::Shared;
+use crate::shared::{MESSAGES_PER_TURN, Shared};
 use crate::subscribe::unsubscribe;
 use crate::{Message, QoS, SubscribeError, TopicFilter};
 
@@ -28,6 +28,8 @@ pub struct Messages {
     shared: Arc<Shared>,
     queue: QueueId,
     reader: u64,
+    /// Messages taken since this last let others run.
+    taken: usize,
     filter: Option<TopicFilter>,
     pub(crate) granted: QoS,
 }
@@ -39,6 +41,7 @@ impl Messages {
             shared,
             queue,
             reader,
+            taken: 0,
             filter,
             granted: QoS::AtMostOnce,
         }
@@ -49,7 +52,7 @@ impl Messages {
     /// # Cancel safety
     /// A message is taken only when this completes: nothing is lost in `select!` or under a time limit.
     pub async fn next(&mut self) -> Option<Message> {
-        poll_fn(|cx| self.poll_message(cx)).await
+        poll_fn(|cx| self.poll_message(cx.waker())).await
     }
 
     /// A message that is already there, without waiting.
@@ -97,17 +100,23 @@ impl Messages {
         self.shared.lock().core.close_queue(self.queue); // `drop` finds it closed, and nothing to unsubscribe
     }
 
-    fn poll_message(&self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        // A loop over messages that are all there must not starve the thread's other tasks.
-        ready!(pin!(tokio::task::coop::consume_budget()).poll(cx));
+    fn poll_message(&mut self, waker: &Waker) -> Poll<Option<Message>> {
+        if self.taken >= MESSAGES_PER_TURN {
+            // A loop over messages that are all there must not starve the thread's other tasks.
+            self.taken = 0;
+            waker.wake_by_ref();
+            return Poll::Pending;
+        }
         let mut state = self.shared.lock();
         if let Some(message) = state.core.next_message(self.queue) {
+            self.taken += 1;
             return Poll::Ready(Some(message));
         }
+        self.taken = 0;
         if state.has_ended() {
             return Poll::Ready(None);
         }
-        state.wait_for_message(self.queue, self.reader, cx.waker());
+        state.wait_for_message(self.queue, self.reader, waker);
         Poll::Pending
     }
 }
@@ -115,8 +124,8 @@ impl Messages {
 impl Stream for Messages {
     type Item = Message;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        self.poll_message(cx)
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.poll_message(cx.waker())
     }
 }
 

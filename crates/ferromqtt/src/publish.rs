@@ -253,7 +253,8 @@ fn published(outcome: Outcome) -> Result<Published, PublishError> {
             Err(PublishError::Disconnected { cause, delivery })
         }
         Outcome::SessionLost => Err(PublishError::SessionLost),
-        _ => Ok(Published::SENT),
+        Outcome::Sent => Ok(Published::SENT),
+        _ => Err(no_driver()), // no other outcome belongs to a publish
     }
 }
 

@@ -19,6 +19,10 @@ use crate::{ConnectionError, Delivery, Properties, PublishError, QoS, log};
 /// A payload of this size or more is handed on without copying it, even if that takes an entry in the queue.
 const LARGE_PAYLOAD: usize = 4 * 1024;
 
+/// How many messages a stream gives before it lets other tasks run; and how many the driver reads for each time that it
+/// does, so that streams on the same thread keep up with it.
+pub(crate) const MESSAGES_PER_TURN: usize = 1_024;
+
 #[derive(Debug)]
 pub(crate) struct Shared {
     state: Mutex<State>,
@@ -61,6 +65,8 @@ pub(crate) struct Turn {
     pub(crate) ended: bool,
     /// There is no connection, and none is wanted.
     pub(crate) idle: bool,
+    /// How many messages have come.
+    pub(crate) received: usize,
 }
 
 /// What happened, told after the lock is released: whoever is woken may call at once.
@@ -179,6 +185,7 @@ impl Shared {
         let now = now();
         let mut state = self.lock();
         let core = &mut state.core;
+        let received = core.stats().received;
         call(core, now);
         core.handle_timeout(now);
         while output.has_room()
@@ -191,6 +198,7 @@ impl Shared {
             deadline: core.poll_timeout(),
             ended: false,
             idle: core.is_idle(),
+            received: usize::try_from(core.stats().received - received).unwrap_or(usize::MAX),
         };
         let mut news = News::default();
         while let Some(event) = state.core.poll_event() {

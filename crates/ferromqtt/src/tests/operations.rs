@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use bytes::BytesMut;
 use ferromqtt_proto::packet::Packet;
+use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use super::server::Server;
 use super::{connected, in_time, message, options};
 use crate::{
-    Delivery, OutgoingLimits, Overflow, PublishError, QoS, QueueOptions, ReasonCode, SubscribeError,
+    Delivery, OutgoingLimits, Overflow, ProtocolVersion, PublishError, QoS, QueueOptions,
+    ReasonCode, SubscribeError,
 };
 
 #[tokio::test(start_paused = true)]
@@ -105,12 +108,17 @@ async fn a_call_does_not_overtake_those_that_wait_for_room() {
         late.publish("t", "third").await
     });
     let waiting = connection.client();
-    let waiting = tokio::spawn(async move { waiting.publish("t", "second").await });
+    let waiting = tokio::spawn(async move {
+        let publishing = waiting.publish("t", "second").qos(QoS::AtLeastOnce);
+        publishing.await
+    });
     tokio::task::yield_now().await; // both have called
     let publish = server.publish().await;
     server.puback(publish.packet_id, ReasonCode::Success).await;
-    assert_eq!(server.publish().await.payload, "second");
+    let publish = server.publish().await;
+    assert_eq!(publish.payload, "second");
     assert_eq!(server.publish().await.payload, "third");
+    server.puback(publish.packet_id, ReasonCode::Success).await;
     late.await.unwrap().unwrap();
     waiting.await.unwrap().unwrap();
 }
@@ -275,4 +283,35 @@ async fn a_full_queue_keeps_the_latest_messages_and_counts_the_others() {
     assert_eq!(messages.next().await.unwrap().payload, "4");
     assert_eq!(messages.try_next().unwrap().payload, "5");
     assert_eq!(messages.try_next(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_only_takes_keeps_up_with_a_flood_on_its_own_thread() {
+    const COUNT: usize = 200_000;
+    let (connection, mut server, _attempts) = connected(options(), 1 << 20).await;
+    let client = connection.client();
+    let bounds = QueueOptions {
+        limit: Some(20_000), // one read of such small messages is already half of it
+        overflow: Overflow::DropOldest,
+    };
+    let (messages, ()) = tokio::join!(
+        client.subscribe("t").queue(bounds).into_future(),
+        server.subscribe(ReasonCode::Success)
+    );
+    let mut messages = messages.unwrap();
+    let flood = tokio::spawn(async move {
+        let mut bytes = BytesMut::new();
+        for _ in 0..COUNT {
+            message("").encode(ProtocolVersion::V5, &mut bytes);
+        }
+        server.stream.write_all(&bytes).await.unwrap();
+        server
+    });
+    let mut count = 0;
+    while count < COUNT && messages.take_lost() == 0 {
+        in_time(messages.next()).await.unwrap();
+        count += 1;
+    }
+    assert_eq!(count, COUNT);
+    drop(flood.await);
 }
