@@ -1,11 +1,23 @@
 """Message, Will, ProtocolVersion and the other small types (contract 1.7)."""
 
 import asyncio
+import copy
 import dataclasses
+import pickle
+from collections.abc import Callable
 
 import pytest
 
-from ferromqtt import Message, ProtocolVersion, ProxySettings, TLSParameters, Topic, Will
+from ferromqtt import (
+    Message,
+    PacketTypes,
+    Properties,
+    ProtocolVersion,
+    ProxySettings,
+    TLSParameters,
+    Topic,
+    Will,
+)
 
 
 def test_message_attributes() -> None:
@@ -47,6 +59,19 @@ def test_messages_with_equal_content_are_not_equal() -> None:
     assert one != other
     assert one == one  # noqa: PLR0124
     assert len({one, other}) == 2
+
+
+@pytest.mark.parametrize("copied", [copy.copy, lambda message: pickle.loads(pickle.dumps(message))])
+def test_messages_can_be_copied_and_pickled(copied: Callable[[Message], Message]) -> None:
+    properties = Properties(PacketTypes.PUBLISH)
+    properties.ContentType = "text/plain"
+    message = Message("a/b", b"payload", 1, True, 7, properties)
+    other = copied(message)
+    assert other is not message
+    assert (other.topic, other.payload, other.qos) == (message.topic, message.payload, message.qos)
+    assert (other.retain, other.mid) == (message.retain, message.mid)
+    assert other.properties is not None
+    assert other.properties.ContentType == "text/plain"
 
 
 def test_will_defaults_and_frozen() -> None:

@@ -5,7 +5,7 @@ use ferromqtt_proto::{self as proto, Properties};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::{PyBytes, PyString, PyTuple, PyType};
 
 use crate::hooks;
 use crate::properties;
@@ -33,6 +33,9 @@ pub(crate) struct Message {
     received: Option<Received>,
     properties: PyOnceLock<Py<PyAny>>,
 }
+
+/// What `__reduce__` returns: the class, and the arguments to call it with.
+type Reduced<'py> = (Bound<'py, PyType>, Bound<'py, PyTuple>);
 
 struct Received(Option<Box<Properties>>);
 
@@ -108,6 +111,22 @@ impl Message {
             PyResult::Ok(made.unbind())
         })?;
         Ok(made.clone_ref(py))
+    }
+
+    /// For `copy` and `pickle`.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Reduced<'py>> {
+        let py = slf.py();
+        let this = slf.get();
+        let fields = [
+            &this.topic,
+            &this.payload,
+            &this.qos,
+            &this.retain,
+            &this.mid,
+            &this.properties(py)?,
+        ]
+        .map(|field| field.bind(py).clone());
+        Ok((slf.get_type(), PyTuple::new(py, fields)?))
     }
 
     /// By identity, as equality is.
