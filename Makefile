@@ -39,6 +39,7 @@ test: .venv/.dev .venv/.native ## Unit, property and scenario tests; Python test
 	scripts/need-program.sh openssl openssl
 # The binding's tests are the Python ones: a test program of its own would have to link libpython.
 	cargo test $(LOCKED) --workspace --exclude ferromqtt-py --all-features
+	cargo run --quiet $(LOCKED) -p ferromqtt --example quickstart
 	$(BIN)/python -m pytest python/tests --ignore=python/tests/interop
 
 .PHONY: lint
