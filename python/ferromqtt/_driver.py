@@ -48,8 +48,9 @@ class Protocol(Core, asyncio.BufferedProtocol):
 
     async def start(self) -> None:
         """Get ready for a transport that is about to be opened on the running loop."""
-        if self._closed is not None and self.attached:
-            await self._closed
+        if self._closed is not None and self.transport is not None:
+            self.transport.abort()  # nobody waited for its end
+            await asyncio.wait([self._closed])
         self._loop = asyncio.get_running_loop()
         self._connecting = self._loop.create_future()
         self._closed = None
@@ -79,7 +80,7 @@ class Protocol(Core, asyncio.BufferedProtocol):
             return
         transport.abort()
         if self._closed is not None:
-            await self._closed
+            await asyncio.wait([self._closed])
 
     async def stop(self, timeout: float, *, publish_will: bool) -> None:
         """Send DISCONNECT, and wait until it is written and the transport is closed.
@@ -93,12 +94,16 @@ class Protocol(Core, asyncio.BufferedProtocol):
         if closed is None or transport is None:
             return
         limit = None if timeout == math.inf else timeout
-        done, _ = await asyncio.wait([closed], timeout=limit)
+        try:
+            done, _ = await asyncio.wait([closed], timeout=limit)
+        except asyncio.CancelledError:
+            transport.abort()
+            raise
         if done:
             return
         unwritten = transport.get_write_buffer_size()
         transport.abort()
-        await closed
+        await asyncio.wait([closed])
         if unwritten:
             raise MqttTimeoutError
 
@@ -123,12 +128,12 @@ class Protocol(Core, asyncio.BufferedProtocol):
                 connecting.set_exception(_errors.connect_error(kind, code, text))
             return
         self._cause = _errors.disconnect_cause(kind, code, text)
-        if unflushed:
-            self.logger.warning("%d QoS 0 messages were not written.", unflushed)
         self._ended = True
         self.end_messages()
         if self.on_end is not None:
             self.on_end()
+        if unflushed:
+            self.logger.warning("%d QoS 0 messages were not written.", unflushed)
 
     def _on_closed(self) -> None:
         if self._closed is not None and not self._closed.done():

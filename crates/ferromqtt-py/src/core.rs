@@ -46,8 +46,8 @@ pub(crate) struct Core {
     turn: Turn,
     /// Futures of iterators that wait for a message, first come first served.
     pub(crate) waiters: VecDeque<Py<PyAny>>,
-    /// Iterators that were woken for a message and have not taken it yet.
-    pub(crate) woken: usize,
+    /// Those that were woken for a message and have not taken it yet: each has one message reserved.
+    pub(crate) woken: Vec<Py<PyAny>>,
     /// Messages taken since an iterator last suspended.
     pub(crate) taken: u32,
     /// The connection has ended: an iterator that finds no message raises.
@@ -84,7 +84,7 @@ impl Core {
             calls: Calls::default(),
             turn: Turn::default(),
             waiters: VecDeque::new(),
-            woken: 0,
+            woken: Vec::new(),
             taken: 0,
             ended: false,
             topics: TopicCache::default(),
@@ -191,10 +191,11 @@ impl Core {
         core.client.transport_closed(Instant::now(), cause);
         drop(core);
         drop(transport);
-        events::pump(slf)?;
+        // Whatever a hook of the user's raises meanwhile, those who wait for the end must be told.
+        let told = events::pump(slf);
         Self::stop_timer(slf)?;
         slf.call_method0(intern!(slf.py(), "_on_closed"))?;
-        Ok(())
+        told
     }
 
     fn eof_received(&self) -> Option<bool> {
@@ -410,7 +411,7 @@ impl Core {
         visit.call(&self.read_buffer)?;
         visit.call(&self.message_sink)?;
         visit.call(self.timer.as_ref().map(|(_, handle)| handle))?;
-        for future in self.calls.futures().chain(&self.waiters) {
+        for future in self.calls.futures().chain(&self.waiters).chain(&self.woken) {
             visit.call(future)?;
         }
         Ok(())
@@ -425,10 +426,22 @@ impl Core {
         self.timer = None;
         self.calls.clear();
         self.waiters.clear();
+        self.woken.clear();
     }
 }
 
 impl Core {
+    /// Whether there is a message that is not reserved.
+    pub(crate) fn has_message(&self) -> bool {
+        self.client.queue_len(QueueId::DEFAULT) > self.woken.len()
+    }
+
+    /// Ends the reservation of the step that waits on `future`, if it has one.
+    pub(crate) fn take_reservation(&mut self, future: &Bound<'_, PyAny>) -> Option<Py<PyAny>> {
+        let place = self.woken.iter().position(|woken| woken.is(future))?;
+        Some(self.woken.swap_remove(place))
+    }
+
     pub(crate) fn sink<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         self.message_sink.as_ref().map(|sink| sink.bind(py).clone())
     }
@@ -486,43 +499,55 @@ impl Core {
         let mut core = slf.borrow_mut();
         let full = core.client.pending_transmit() >= ferromqtt_proto::CHUNK;
         let rest = core.turn.count() || full;
-        let schedule = !std::mem::replace(&mut core.flush_scheduled, true);
-        let event_loop = core.event_loop.as_ref().map(|it| it.clone_ref(py));
+        core.last_op = 0; // there is no call to abandon
         drop(core);
-        Self::count_pending(slf, event_loop.as_ref())?;
         if full {
             Self::flush(slf)?;
-        } else if schedule {
-            Self::schedule_flush(slf, event_loop)?;
+        } else {
+            Self::schedule_flush(slf)?;
         }
+        Self::count_pending(slf)?;
         if rest {
             return hooks::turn(py).map(|turn| Some(turn.clone()));
         }
         Ok(None)
     }
 
-    fn schedule_flush(slf: &Bound<'_, Self>, event_loop: Option<Py<PyAny>>) -> PyResult<()> {
+    /// Sees to it that `flush` runs at the end of this turn of the loop.
+    fn schedule_flush(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
+        let core = slf.borrow();
+        if core.flush_scheduled {
+            return Ok(());
+        }
+        let event_loop = core.event_loop.as_ref().map(|it| it.clone_ref(py));
+        drop(core);
         if let Some(event_loop) = event_loop {
             let flush = slf.getattr(intern!(py, "flush"))?;
             event_loop.call_method1(py, intern!(py, "call_soon"), (flush,))?;
+            slf.borrow_mut().flush_scheduled = true;
         }
         Ok(())
     }
 
     /// Warns when more calls wait than the threshold allows. QoS 0 calls, which do not wait here, count by their tasks.
-    fn count_pending(slf: &Bound<'_, Self>, event_loop: Option<&Py<PyAny>>) -> PyResult<()> {
+    fn count_pending(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
+        let event_loop = slf.borrow().event_loop.as_ref().map(|it| it.clone_ref(py));
         if let Some(event_loop) = event_loop {
             let task = hooks::current_task(py)?.call1((event_loop,))?;
             slf.borrow_mut().turn.note_task(&task);
         }
+        Self::warn_of_pending(slf, "publish")
+    }
+
+    fn warn_of_pending(slf: &Bound<'_, Self>, what: &str) -> PyResult<()> {
         let core = slf.borrow();
         let pending = core.calls.len() + core.turn.tasks;
         let warn = pending > core.pending_calls_threshold;
         drop(core);
         if warn {
-            slf.call_method1(intern!(py, "_on_pending_calls"), ("publish", pending))?;
+            slf.call_method1(intern!(slf.py(), "_on_pending_calls"), (what, pending))?;
         }
         Ok(())
     }
@@ -557,18 +582,13 @@ impl Core {
         let deadline = convert::deadline(Instant::now(), timeout);
         core.calls
             .insert(op.value(), future.clone_ref(py), deadline);
-        let pending = core.calls.len() + core.turn.tasks;
-        let warn = pending > core.pending_calls_threshold;
-        let schedule = !std::mem::replace(&mut core.flush_scheduled, true);
+        let first = !core.flush_scheduled;
         drop(core);
-        if warn {
-            slf.call_method1(intern!(py, "_on_pending_calls"), (what, pending))?;
-        }
-        if schedule {
+        if first {
             Self::write_first(slf)?;
-            Self::schedule_flush(slf, Some(event_loop))?;
-            slf.borrow_mut().flush_scheduled = true;
         }
+        Self::schedule_flush(slf)?;
+        Self::warn_of_pending(slf, what)?;
         Ok(future.into_bound(py))
     }
 

@@ -147,8 +147,10 @@ impl Message {
 #[derive(Default)]
 pub(crate) struct TopicCache {
     last: Option<(Bytes, Py<PyAny>)>,
-    known: std::collections::HashMap<Bytes, Py<PyAny>>,
+    known: Known,
 }
+
+type Known = std::collections::HashMap<Bytes, Py<PyAny>>;
 
 /// So many topics are remembered; beyond, all are forgotten and learnt again.
 const REMEMBERED: usize = 256;
@@ -161,16 +163,16 @@ impl TopicCache {
             return Some(topic.bind(py).clone());
         }
         let (key, topic) = self.known.get_key_value(name)?;
-        self.last = Some((key.clone(), topic.clone_ref(py)));
+        self.last = Some((key.clone(), topic.clone_ref(py))); // the one before is in `known` still
         Some(topic.bind(py).clone())
     }
 
-    pub(crate) fn insert(&mut self, name: &[u8], topic: Py<PyAny>) {
-        if self.known.len() >= REMEMBERED {
-            self.known.clear();
-            self.last = None;
-        }
+    /// Remembers a topic. What is forgotten for it is returned, for the caller to drop when that can do no harm.
+    #[must_use]
+    pub(crate) fn insert(&mut self, name: &[u8], topic: Py<PyAny>) -> Option<Self> {
+        let forgotten = (self.known.len() >= REMEMBERED).then(|| std::mem::take(self));
         self.known.insert(Bytes::copy_from_slice(name), topic);
+        forgotten
     }
 }
 

@@ -133,9 +133,8 @@ impl NextMessage {
         Ok(())
     }
 
-    fn __clear__(&mut self) {
-        self.state = State::Done;
-    }
+    // No `__clear__`: a step that waits must be dropped, to give back what it holds. Whatever cycle it is in runs through a
+    // task, a list or the core, which can be cleared.
 }
 
 /// A step that waits and is dropped, rather than closed, gives back what it holds.
@@ -186,7 +185,7 @@ fn take_or_wait<'py>(
 ) -> PyResult<Step<'py>> {
     let py = slf.py();
     let mut guard = core.borrow_mut();
-    let available = guard.client.queue_len(QueueId::DEFAULT) > guard.woken;
+    let available = guard.has_message();
     if available && may_rest && guard.taken >= IN_A_ROW {
         guard.taken = 0;
         drop(guard);
@@ -232,9 +231,11 @@ pub(crate) fn pop<'py>(core: &Bound<'py, Core>) -> PyResult<Option<Bound<'py, Me
         None => {
             let topic = message::make_topic(py, received.topic.as_str())?;
             let name = received.topic.as_utf8().as_bytes();
-            core.borrow_mut()
+            let forgotten = core
+                .borrow_mut()
                 .topics
                 .insert(name, topic.clone().unbind());
+            drop(forgotten); // with the core released, since it may run code of the user's
             topic
         }
     };
@@ -273,8 +274,8 @@ fn still_waits<'py>(
     }
     let state = std::mem::replace(&mut slf.borrow_mut().state, State::Yielded);
     drop(state);
-    let mut guard = core.borrow_mut();
-    guard.woken = guard.woken.saturating_sub(1);
+    let reservation = core.borrow_mut().take_reservation(future);
+    drop(reservation);
     Ok(None)
 }
 
@@ -291,7 +292,6 @@ fn release(slf: &Bound<'_, NextMessage>) -> PyResult<()> {
 
 /// Gives back what a waiting step holds: its place in the queue, or the message that it was woken for.
 fn give_back(core: &Bound<'_, Core>, future: &Bound<'_, PyAny>) -> PyResult<()> {
-    let py = core.py();
     let mut guard = core.try_borrow_mut()?;
     if let Some(place) = guard.waiters.iter().position(|waiter| waiter.is(future)) {
         let waiter = guard.waiters.remove(place);
@@ -299,38 +299,37 @@ fn give_back(core: &Bound<'_, Core>, future: &Bound<'_, PyAny>) -> PyResult<()> 
         drop(waiter);
         return Ok(());
     }
+    let reservation = guard.take_reservation(future);
     drop(guard);
-    if future.call_method0(intern!(py, "cancelled"))?.is_truthy()? {
-        return Ok(()); // it was passed over
+    match reservation {
+        Some(_) => wake(core), // somebody else may have the message
+        None => Ok(()),
     }
-    let mut guard = core.borrow_mut();
-    guard.woken = guard.woken.saturating_sub(1);
-    drop(guard);
-    wake(core)
 }
 
-/// Wakes as many waiting steps as there are messages nobody has been woken for; all of them when there will be none.
+/// Wakes waiting steps: as many as there are messages that are not reserved, and reserves those; then, if none will come any
+/// more, all the others.
 pub(crate) fn wake(core: &Bound<'_, Core>) -> PyResult<()> {
     let py = core.py();
     loop {
         let mut guard = core.borrow_mut();
-        let available = guard.client.queue_len(QueueId::DEFAULT) > guard.woken;
-        if !available && !guard.ended {
+        let reserve = guard.has_message();
+        if !reserve && !guard.ended {
             return Ok(());
         }
         let Some(future) = guard.waiters.pop_front() else {
             return Ok(());
         };
-        guard.woken += 1;
+        if reserve {
+            guard.woken.push(future.clone_ref(py));
+        }
         drop(guard);
         let future = future.into_bound(py);
-        if future
-            .call_method1(intern!(py, "set_result"), (py.None(),))
-            .is_err()
-        {
+        let told = future.call_method1(intern!(py, "set_result"), (py.None(),));
+        if told.is_err() {
             // Cancelled, and its step not told yet, or its loop is closed: it is passed over.
-            let mut guard = core.borrow_mut();
-            guard.woken = guard.woken.saturating_sub(1);
+            let reservation = core.borrow_mut().take_reservation(&future);
+            drop(reservation);
         }
     }
 }
@@ -394,7 +393,7 @@ fn advance_attached<'py>(slf: &Bound<'py, NextMessage>) -> PyResult<Step<'py>> {
     if let State::Fresh = step.state {
         let core = step.core.bind(py).clone();
         let mut guard = core.borrow_mut();
-        if guard.taken < IN_A_ROW && guard.client.queue_len(QueueId::DEFAULT) > guard.woken {
+        if guard.taken < IN_A_ROW && guard.has_message() {
             guard.taken += 1;
             drop(guard);
             step.state = State::Done;
