@@ -51,11 +51,16 @@ lint: .venv/.dev .venv/.native ## Formatting, lints, documentation, types and st
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy python/ferromqtt python/aiomqtt-shim/aiomqtt
 	$(BIN)/python -m mypy.stubtest ferromqtt._native
+	$(BIN)/python scripts/conformance.py --check
 
 .PHONY: interop
 interop: .venv/.dev .venv/.native ## The Python client against more brokers (NATS)
 	scripts/need-program.sh nats-server nats-server
 	$(BIN)/python -m pytest python/tests/interop
+
+.PHONY: conformance
+conformance: ## Which test proves which statement of the standards (docs/conformance.md)
+	$(PYTHON) scripts/conformance.py
 
 .PHONY: audit
 audit: .tools/bin/cargo-deny ## Licences and sources of dependencies; the core builds where there is no operating system

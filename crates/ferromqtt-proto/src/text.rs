@@ -35,7 +35,7 @@ impl Utf8String {
     /// # Errors
     /// When the text is longer than 65,535 bytes or contains U+0000.
     pub fn from_string(text: String) -> Result<Self, StringError> {
-        check(&text)?;
+        check(text.as_bytes())?;
         Ok(Self(Bytes::from(text)))
     }
 
@@ -44,7 +44,7 @@ impl Utf8String {
     /// # Errors
     /// As [`Utf8String::from_string`].
     pub fn from_static(text: &'static str) -> Result<Self, StringError> {
-        check(text)?;
+        check(text.as_bytes())?;
         Ok(Self(Bytes::from_static(text.as_bytes())))
     }
 
@@ -80,11 +80,11 @@ impl Utf8String {
 }
 
 /// What every string must keep to: at most 65,535 bytes, no U+0000.
-pub(crate) fn check(text: &str) -> Result<(), StringError> {
+pub(crate) fn check(text: &[u8]) -> Result<(), StringError> {
     if text.len() > usize::from(u16::MAX) {
         return Err(StringError::TooLong { bytes: text.len() });
     }
-    if text.as_bytes().contains(&0) {
+    if text.contains(&0) {
         return Err(StringError::Nul);
     }
     Ok(())

@@ -26,10 +26,15 @@ impl TopicName {
     /// # Errors
     /// As [`TopicName::new`].
     pub fn check(topic: &str) -> Result<(), TopicError> {
+        Self::check_bytes(topic.as_bytes())
+    }
+
+    /// The same of a name as UTF-8.
+    pub(crate) fn check_bytes(topic: &[u8]) -> Result<(), TopicError> {
         if topic.is_empty() {
             return Err(TopicError::Empty);
         }
-        if has_wildcard(topic) {
+        if topic.iter().any(|&byte| byte == b'+' || byte == b'#') {
             return Err(TopicError::WildcardInName);
         }
         Ok(text::check(topic)?)
@@ -78,7 +83,7 @@ impl TopicFilter {
     /// # Errors
     /// As [`TopicFilter::new`].
     pub fn check(filter: &str) -> Result<(), TopicError> {
-        text::check(filter)?;
+        text::check(filter.as_bytes())?;
         let inner = match filter.strip_prefix("$share/") {
             Some(shared) => match shared.split_once('/') {
                 Some((name, inner)) if !name.is_empty() && !has_wildcard(name) => inner,

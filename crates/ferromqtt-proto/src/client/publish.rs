@@ -76,7 +76,7 @@ impl Client {
     /// Encodes a QoS 0 message at once, without keeping anything of it: the fast way. `Ok(false)` when it has to wait
     /// its turn behind others, or for the transport; then use [`Client::publish`].
     ///
-    /// `publish.payload_len` must be the length of `payload`.
+    /// `publish.topic` must be UTF-8, and `publish.payload_len` the length of `payload`.
     ///
     /// # Errors
     /// As [`Client::publish`].
@@ -88,6 +88,7 @@ impl Client {
         if !matches!(self.phase, Phase::Connected) || publish.qos != QoS::AtMostOnce {
             return Ok(false);
         }
+        TopicName::check_bytes(publish.topic)?;
         self.check_publish(publish)?;
         let Some(connection) = &mut self.connection else {
             return Ok(false);

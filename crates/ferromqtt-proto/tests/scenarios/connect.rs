@@ -1,7 +1,7 @@
 //! CONNECT on the wire, and options that no CONNECT can be made of.
 
 use bytes::Bytes;
-use ferromqtt_proto::{CleanStart, Client, Options, OptionsError, Properties, Session, Will};
+use ferromqtt_proto::{CleanStart, Client, Options, OptionsError, Properties, QoS, Session, Will};
 
 use crate::support::*;
 
@@ -15,7 +15,8 @@ fn refusal(options: Options) -> OptionsError {
     Client::new(options, Session::default(), 1).unwrap_err()
 }
 
-/// MQTT-3.1.0-1, MQTT-3.1.2-1, MQTT-3.1.2-3, MQTT-3.1.2-11, MQTT-3.1.2-13, MQTT-2.2.2-1; 3.1.1: MQTT-3.1.2-11 to -21.
+/// MQTT-3.1.0-1, MQTT-3.1.2-1, MQTT-3.1.2-3, MQTT-3.1.2-11, MQTT-3.1.2-13, MQTT-2.2.2-1, MQTT-3.1.3-3;
+/// 3.1.1: MQTT-3.1.0-1, MQTT-3.1.2-1, MQTT-3.1.2-3, MQTT-3.1.2-11, -13, -15, -18, -20, MQTT-3.1.3-3.
 #[test]
 fn a_plain_connect_in_each_version() {
     for (version, expected) in [
@@ -45,7 +46,7 @@ fn with_everything(options: &mut Options) {
     options.password = Some(Bytes::from_static(b"\xfe"));
 }
 
-/// MQTT-3.1.2-9, MQTT-3.1.3-1; 3.1.1: MQTT-3.1.2-9, MQTT-3.1.3-1.
+/// MQTT-3.1.2-9, MQTT-3.1.3-1; 3.1.1: MQTT-3.1.2-9, MQTT-3.1.2-19, MQTT-3.1.2-21, MQTT-3.1.3-1.
 #[test]
 fn will_user_name_and_password_follow_in_the_order_of_the_standard() {
     for version in [V31, V311] {
@@ -55,6 +56,26 @@ fn will_user_name_and_password_follow_in_the_order_of_the_standard() {
         let tail = b"\xf6\x01\x02\x00\x02me\x00\x04gone\x00\x02\x00\xff\x00\x03you\x00\x01\xfe";
         assert!(bytes.ends_with(tail), "{version:?} {bytes:?}");
     }
+}
+
+/// MQTT-3.1.2-12; 3.1.1: MQTT-3.1.2-14. No value of the type stands for QoS 3.
+#[test]
+fn will_qos_and_will_retain_are_flags_of_connect() {
+    for version in VERSIONS {
+        for (qos, retain, flags) in [
+            (AtMostOnce, false, 0b0000_0110),
+            (AtLeastOnce, false, 0b0000_1110),
+            (ExactlyOnce, true, 0b0011_0110),
+        ] {
+            let mut options = options(version);
+            with_everything(&mut options);
+            (options.user_name, options.password) = (None, None);
+            let will = options.will.as_mut().unwrap();
+            (will.qos, will.retain) = (qos, retain);
+            assert_eq!(connect_bytes(options)[9], flags, "{version:?} {qos:?}");
+        }
+    }
+    assert_eq!(QoS::from_value(3), None);
 }
 
 /// MQTT-3.1.2-9, MQTT-3.1.3-1, MQTT-3.1.3-10, MQTT-2.2.2-1.

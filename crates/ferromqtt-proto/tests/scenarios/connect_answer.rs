@@ -54,7 +54,7 @@ fn without_a_connection_and_without_reconnecting_nothing_is_accepted() {
     assert!(pair.client.is_idle());
 }
 
-/// 3.1.1: MQTT-3.1.2-2, MQTT-3.1.3-9, MQTT-3.2.2-4, MQTT-3.2.2-5. Return Codes are told as the 5.0 code of that meaning. Pitfall 20.
+/// 3.1.1: MQTT-3.1.2-2, MQTT-3.1.3-8, -9, MQTT-3.2.2-4, MQTT-3.2.2-5. Return Codes are told as the 5.0 code of that meaning. Pitfall 20.
 #[test]
 fn a_return_code_of_3_1_1_is_told_and_the_connection_closed() {
     for (code, reason) in [
@@ -181,6 +181,22 @@ fn any_other_first_packet_closes_the_connection() {
             assert!(pair.messages().is_empty());
         }
     }
+}
+
+/// MQTT-3.1.2-28: a server that tells what it was not asked for is no danger to the client.
+#[test]
+fn response_information_that_was_not_asked_for_is_told() {
+    let mut options = options(V5);
+    options.properties.request_response_information = Some(false);
+    let mut pair = Pair::new(options);
+    pair.connect();
+    let unasked = Properties {
+        response_information: Some(text("answers/me")),
+        ..Properties::default()
+    };
+    let connect = pair.accept(false, unasked.clone());
+    assert_eq!(connect.properties.request_response_information, Some(false));
+    assert_eq!(pair.connected_event().properties, unasked);
 }
 
 /// MQTT-3.2.0-2; 3.1.1: MQTT-4.8.0-1. Pitfall 19.

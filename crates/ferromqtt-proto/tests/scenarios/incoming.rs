@@ -66,7 +66,7 @@ fn at_qos_1_a_repeated_publish_is_delivered_again() {
     }
 }
 
-/// MQTT-4.3.3-10, MQTT-4.3.3-11, MQTT-4.3.3-12; 3.1.1: MQTT-4.3.3-2.
+/// MQTT-4.3.3-10, MQTT-4.3.3-11, MQTT-4.3.3-12; 3.1.1: MQTT-4.3.3-2, and MQTT-4.1.0-2 as the session is a clean one.
 #[test]
 fn at_qos_2_a_repeat_is_answered_but_not_delivered_until_pubrel() {
     for version in VERSIONS {
@@ -85,6 +85,26 @@ fn at_qos_2_a_repeat_is_answered_but_not_delivered_until_pubrel() {
         assert_eq!(pair.payloads(), ["x"], "a new message");
         assert_eq!(pair.client.stats().received, 2);
     }
+}
+
+/// MQTT-4.3.3-13: the exchange goes on, whatever has become of the message meanwhile.
+#[test]
+fn an_expired_message_at_qos_2_is_acknowledged_to_the_end() {
+    let mut pair = Pair::connected(resuming(V5));
+    let mut publish = message("t", "x", ExactlyOnce, 5);
+    publish.properties = Some(Box::new(Properties {
+        message_expiry_interval: Some(1),
+        ..Properties::default()
+    }));
+    pair.server_sends(Packet::Publish(publish.clone()));
+    assert_eq!(pair.sent(), ["PUBREC 5"]);
+    pair.advance(10 * SECOND);
+    publish.dup = true;
+    pair.server_sends(Packet::Publish(publish));
+    assert_eq!(pair.sent(), ["PUBREC 5"]);
+    pair.reconnect(true);
+    pair.server_sends(pubrel(5));
+    assert_eq!(pair.sent(), ["PUBCOMP 5"]);
 }
 
 /// MQTT-4.3.3-10, MQTT-3.1.2-23; 3.1.1: MQTT-3.1.2-4. Pitfall 19.
@@ -132,7 +152,7 @@ fn an_unknown_pubrel_is_answered() {
     }
 }
 
-/// MQTT-4.5.0-2, MQTT-3.3.2-3: acknowledged, wanted or not. Pitfall 19.
+/// MQTT-4.5.0-2, MQTT-3.3.2-3; 3.1.1: MQTT-4.5.0-2: acknowledged, wanted or not. Pitfall 19.
 #[test]
 fn messages_without_a_subscription_or_without_room_are_acknowledged() {
     for version in VERSIONS {

@@ -99,7 +99,7 @@ fn traffic_both_ways_needs_no_ping() {
     }
 }
 
-/// 3.1.1: MQTT-3.12.4-1. Any packet answers a ping, and so does a part of one that is still arriving.
+/// MQTT-3.12.4-1; 3.1.1: MQTT-3.12.4-1. Any packet answers a ping, and so does a part of one that is still arriving.
 #[test]
 fn any_byte_answers_a_ping_and_silence_does_not() {
     for version in VERSIONS {

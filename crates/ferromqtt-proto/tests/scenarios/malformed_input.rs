@@ -25,7 +25,7 @@ fn busy(version: ferromqtt_proto::ProtocolVersion) -> Pair {
     pair
 }
 
-/// Pitfalls 17, 18 and 19; the statements stand beside the bytes.
+/// MQTT-4.13.1-1, and the statements beside the bytes. Pitfalls 17, 18 and 19.
 #[test]
 fn in_5_0_disconnect_with_a_reason_code_goes_first() {
     for (reason, bytes) in [
@@ -120,7 +120,7 @@ fn in_3_1_1_the_connection_is_just_closed() {
         b"\x30\x04\x00\x02t\x00",     // MQTT-1.5.3-2
         b"\x30\x04\x00\x02a#",        // MQTT-3.3.2-2
         b"\x30\x02\x00\x00",          // MQTT-4.7.3-1
-        b"\x32\x05\x00\x01t\x00\x00", // MQTT-2.3.1-1
+        b"\x32\x05\x00\x01t\x00\x00", // MQTT-2.3.1-1, MQTT-2.3.1-4
         b"\x90\x04\x00\x03\x00\x03",  // MQTT-3.9.3-2
         b"\x90\x04\x00\x03\x00\x87",
         b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02me",

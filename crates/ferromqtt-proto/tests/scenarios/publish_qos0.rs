@@ -206,3 +206,14 @@ fn a_lost_connection_tells_how_many_were_never_handed_over() {
         assert_eq!(pair.client.stats().unflushed, 2);
     }
 }
+
+/// MQTT-3.3.2-2, MQTT-4.7.3-1, MQTT-4.7.3-2.
+#[test]
+fn the_fast_way_refuses_a_topic_that_cannot_be_published_to() {
+    let mut pair = Pair::connected(options(V5));
+    for topic in ["", "a/#", "+", "a\0b"] {
+        let result = pair.client.publish_at_once(borrowed(topic, b"x"), b"x");
+        assert!(matches!(result, Err(PublishError::Topic(_))), "{topic:?}");
+    }
+    assert!(pair.bytes().is_empty());
+}

@@ -13,7 +13,7 @@ fn acknowledged(reason: ReasonCode) -> Outcome {
     }
 }
 
-/// MQTT-4.3.2-1, MQTT-4.3.2-2, MQTT-4.3.2-3, MQTT-2.2.1-3, MQTT-3.3.1-3; 3.1.1: MQTT-4.3.2-1, MQTT-2.3.1-1.
+/// MQTT-4.3.2-1, MQTT-4.3.2-2, MQTT-4.3.2-3, MQTT-2.2.1-3, MQTT-3.3.1-3; 3.1.1: MQTT-4.3.2-1, MQTT-2.3.1-1, MQTT-3.3.1-3.
 #[test]
 fn dup_0_an_identifier_and_done_at_puback() {
     for (version, expected) in [

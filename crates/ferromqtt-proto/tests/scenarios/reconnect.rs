@@ -273,6 +273,29 @@ fn connect_is_idempotent() {
     pair.accept(true, Properties::default());
 }
 
+/// MQTT-3.1.0-1, MQTT-3.1.0-2, MQTT-3.1.3-2; 3.1.1: MQTT-3.1.0-1, MQTT-3.1.0-2, MQTT-3.1.3-2: whatever the application
+/// asks for, each connection has one CONNECT, at its beginning, and all of a session name the same Client Identifier.
+#[test]
+fn each_connection_has_one_connect_that_names_the_session() {
+    for version in VERSIONS {
+        let mut pair = Pair::new(resuming(version));
+        for connection in 0..3 {
+            pair.connect();
+            pair.wait_for_transport();
+            pair.connect();
+            let connect = pair.accept(connection > 0, Properties::default());
+            assert_eq!(connect.client_identifier, "me");
+            assert!(!connect.clean_start);
+            pair.connect();
+            pair.publish("t", "x", AtMostOnce);
+            pair.connect();
+            assert_eq!(pair.sent(), ["PUBLISH q0 x"]);
+            pair.cut();
+        }
+        assert_eq!(pair.attempts.len(), 3);
+    }
+}
+
 /// Without a policy there is one connection and no more; and calls fail rather than wait (pitfall 20).
 #[test]
 fn without_a_policy_nothing_is_tried_again() {

@@ -1,11 +1,11 @@
 //! What is sent again into a session that the server resumed.
 
 use ferromqtt_proto::packet::{Ack, Packet};
-use ferromqtt_proto::{Outcome, Properties, ReasonCode};
+use ferromqtt_proto::{Outcome, Properties, Publish, ReasonCode, TopicName};
 
 use crate::support::*;
 
-/// MQTT-4.4.0-1, MQTT-3.3.1-1; 3.1.1: MQTT-4.4.0-1, MQTT-3.3.1-1, MQTT-2.3.1-3. Pitfalls 2 and 3.
+/// MQTT-4.4.0-1, MQTT-3.3.1-1, MQTT-3.2.2-2; 3.1.1: MQTT-4.4.0-1, MQTT-3.2.2-2, MQTT-3.3.1-1, MQTT-2.3.1-3. Pitfalls 2 and 3.
 #[test]
 fn an_unacknowledged_publish_comes_again_with_dup_and_its_identifier() {
     for (version, expected) in [
@@ -39,7 +39,7 @@ fn an_unacknowledged_publish_comes_again_with_dup_and_its_identifier() {
     }
 }
 
-/// MQTT-4.6.0-1, MQTT-4.6.0-4; 3.1.1: the same. Pitfalls 4 and 5: order of sending, QoS 1 and 2 mixed; PUBRELs in order of the PUBRECs.
+/// MQTT-4.6.0-1, MQTT-4.6.0-4; 3.1.1: MQTT-4.6.0-1, MQTT-4.6.0-4. Pitfalls 4 and 5: order of sending, QoS 1 and 2 mixed; PUBRELs in order of the PUBRECs.
 #[test]
 fn everything_comes_again_in_the_order_it_was_sent_and_before_what_is_new() {
     for version in VERSIONS {
@@ -93,6 +93,30 @@ fn after_pubrec_pubrel_is_what_comes_again() {
     }
 }
 
+/// MQTT-4.3.3-7: once it was on the wire, its time no longer counts; it must not vanish from the server's exchange.
+#[test]
+fn a_message_that_was_sent_comes_again_though_it_has_expired() {
+    let mut pair = Pair::connected(resuming(V5));
+    let mut publish = Publish::new(TopicName::new("t").unwrap(), "x");
+    publish.qos = ExactlyOnce;
+    publish.properties = Some(Box::new(Properties {
+        message_expiry_interval: Some(1),
+        ..Properties::default()
+    }));
+    let op = pair.client.publish(pair.now, publish).unwrap();
+    pair.pump();
+    assert_eq!(pair.sent(), ["PUBLISH q2 1 x"]);
+    pair.events();
+    pair.advance(10 * SECOND);
+    pair.reconnect(true);
+    assert_eq!(pair.sent(), ["PUBLISH q2 1 DUP x"]);
+    pair.server_sends(pubrec(1));
+    assert_eq!(pair.sent(), ["PUBREL 1"]);
+    pair.events();
+    pair.server_sends(pubcomp(1));
+    assert!(matches!(pair.outcome(op), Outcome::Acknowledged { .. }));
+}
+
 /// MQTT-4.4.0-1: once a connection, right behind CONNACK, and on no timer. Pitfall 3.
 #[test]
 fn nothing_comes_again_within_a_connection() {
@@ -109,7 +133,7 @@ fn nothing_comes_again_within_a_connection() {
     }
 }
 
-/// MQTT-3.3.1-3. Pitfall 2: what only waited was never sent, and so has no DUP.
+/// MQTT-3.3.1-3; 3.1.1: MQTT-3.3.1-3. Pitfall 2: what only waited was never sent, and so has no DUP.
 #[test]
 fn a_first_send_has_no_dup_however_many_connections_it_waited_for() {
     for version in VERSIONS {

@@ -19,7 +19,7 @@ fn resumed(options: Options, session: Session, properties: Properties) -> Pair {
     pair
 }
 
-/// MQTT-4.4.0-1, MQTT-4.1.0-1; 3.1.1: MQTT-3.1.2-4.
+/// MQTT-4.4.0-1, MQTT-4.1.0-1; 3.1.1: MQTT-3.1.2-4, MQTT-4.1.0-1.
 #[test]
 fn what_was_on_the_wire_comes_again_what_was_not_is_dropped() {
     for version in VERSIONS {

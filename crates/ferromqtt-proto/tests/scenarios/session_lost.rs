@@ -10,7 +10,7 @@ fn report_or_resend(options: Options, choice: OnSessionLost) -> Options {
     options
 }
 
-/// MQTT-3.2.2-5; 3.1.1: MQTT-3.2.2-2, MQTT-3.2.2-3, MQTT-3.1.2-6. Pitfall 6: QoS 1 goes out anew (a new identifier, DUP 0,
+/// MQTT-3.2.2-3, MQTT-3.2.2-5; 3.1.1: MQTT-3.2.2-2, MQTT-3.2.2-3, MQTT-3.1.2-6. Pitfall 6: QoS 1 goes out anew (a new identifier, DUP 0,
 /// before what waits), QoS 2 is told as lost, whether PUBREC had come or not.
 #[test]
 fn qos_1_goes_out_anew_and_qos_2_is_told_as_lost() {

@@ -72,7 +72,7 @@ fn unsubscribe_on_the_wire() {
     }
 }
 
-/// MQTT-3.8.4-6, MQTT-3.9.3-1, MQTT-3.9.3-2; 3.1.1: MQTT-3.8.4-5, MQTT-3.9.3-1: failures stand beside successes.
+/// MQTT-3.8.4-6, MQTT-3.8.4-7, MQTT-3.9.3-1, MQTT-3.9.3-2; 3.1.1: MQTT-3.8.4-5, MQTT-3.9.3-1: failures stand beside successes.
 #[test]
 fn suback_tells_a_reason_code_for_each_filter() {
     for (version, failure) in [
@@ -119,7 +119,7 @@ fn suback_and_unsuback_tell_their_properties() {
     );
 }
 
-/// MQTT-3.11.3-1, MQTT-3.11.3-2; 3.1.1: MQTT-3.10.4-4, where UNSUBACK holds nothing.
+/// MQTT-3.11.3-1, MQTT-3.11.3-2, MQTT-3.10.4-4; 3.1.1: MQTT-3.10.4-4, -5, where UNSUBACK holds nothing.
 #[test]
 fn unsuback_tells_a_reason_code_for_each_filter_in_5_0() {
     for (version, reasons) in [
@@ -194,7 +194,7 @@ fn suback_for_an_unsubscribe_closes_the_connection() {
     }
 }
 
-/// MQTT-2.2.1-6: answers find their own requests in any order.
+/// MQTT-2.2.1-6, MQTT-3.8.4-2, MQTT-3.10.4-5; 3.1.1: MQTT-2.3.1-7, MQTT-3.8.4-2, MQTT-3.10.4-4: answers find their own requests in any order.
 #[test]
 fn answers_may_come_in_any_order() {
     for version in VERSIONS {
