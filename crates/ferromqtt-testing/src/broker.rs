@@ -11,6 +11,7 @@ use crate::connection::{Connection, ConnectionId, Phase};
 use crate::options::BrokerOptions;
 use crate::retained::Retained;
 use crate::session::Sessions;
+use crate::shared::SharedSubscriptions;
 use crate::subscriptions::{Subscription, Subscriptions};
 use crate::timers::{Timer, Timers};
 
@@ -23,6 +24,7 @@ pub struct Broker {
     pub(crate) connections: HashMap<ConnectionId, Connection>,
     pub(crate) sessions: Sessions,
     pub(crate) subscriptions: Subscriptions,
+    pub(crate) shared: SharedSubscriptions,
     pub(crate) retained: Retained,
     pub(crate) timers: Timers,
     pub(crate) dropped: u64,
@@ -58,6 +60,7 @@ impl Broker {
             connections: HashMap::new(),
             sessions: Sessions::default(),
             subscriptions: Subscriptions::default(),
+            shared: SharedSubscriptions::default(),
             retained: Retained::default(),
             timers: Timers::default(),
             dropped: 0,
@@ -224,7 +227,7 @@ impl Broker {
             Packet::PubRec(ack) => self.handle_pubrec(now, id, session, &ack)?,
             Packet::PubRel(ack) => self.handle_pubrel(id, session, &ack),
             Packet::PubComp(ack) => self.handle_pubcomp(now, session, &ack)?,
-            Packet::Subscribe(subscribe) => self.handle_subscribe(now, id, session, *subscribe),
+            Packet::Subscribe(subscribe) => self.handle_subscribe(now, id, session, *subscribe)?,
             Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(id, session, *unsubscribe),
             Packet::PingReq => self.send(id, &Packet::PingResp),
             Packet::Disconnect(disconnect) => {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use ferromqtt_proto::packet::{ProtocolVersion, Will};
 
+use crate::aliases::Aliases;
 use crate::message::Wire;
 use crate::output::Output;
 use crate::session::SessionId;
@@ -40,6 +41,7 @@ pub(crate) struct Connected {
     pub(crate) last_input: Instant,
     pub(crate) maximum_packet_size: usize,
     pub(crate) will: Option<Box<Will>>,
+    pub(crate) aliases: Aliases,
 }
 
 impl Connected {

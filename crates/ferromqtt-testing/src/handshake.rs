@@ -1,14 +1,14 @@
 //! How connections and sessions begin and end.
 
 use std::mem;
-use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use ferromqtt_proto::packet::{
     ConnAck, Connect, Disconnect, Packet, Properties, ProtocolVersion, ReasonCode, Will,
 };
-use ferromqtt_proto::{DecodeError, TopicName, Utf8String};
+use ferromqtt_proto::{DecodeError, TopicName};
 
+use crate::aliases::Aliases;
 use crate::broker::Broker;
 use crate::connection::{Connected, ConnectionId, Phase};
 use crate::message::Message;
@@ -23,8 +23,14 @@ impl Broker {
         mut connect: Connect,
     ) -> Result<(), DecodeError> {
         let version = connect.protocol;
-        if let Some(reason) = refusal(&connect) {
+        if let Some(reason) = refusal(&connect).or_else(|| self.options.login_refusal(&connect)) {
             self.refuse(now, id, version, reason);
+            return Ok(());
+        }
+        if let Some(will) = &connect.will
+            && let Some(error) = self.options.message_refusal(will.qos, will.retain)
+        {
+            self.refuse(now, id, version, error.reason);
             return Ok(());
         }
         if let Some(will) = &connect.will
@@ -43,8 +49,10 @@ impl Broker {
         let connack = ConnAck {
             session_present,
             reason: ReasonCode::Success,
-            properties: self
-                .connack_properties(assigned.then(|| connect.client_identifier.clone())),
+            properties: Properties {
+                assigned_client_identifier: assigned.then(|| connect.client_identifier.clone()),
+                ..self.options.announced(&connect)
+            },
         };
         self.begin_session(now, id, session, connect);
         self.send(id, &Packet::ConnAck(Box::new(connack)));
@@ -89,7 +97,12 @@ impl Broker {
             session.expires_at = None;
             session.delayed_will = None; // the client is back in time (section 3.1.3.2.2)
             session.expiry = match (v5, connect.clean_start) {
-                (true, _) => Expiry::from_interval(properties.session_expiry_interval.unwrap_or(0)),
+                (true, _) => Expiry::from_interval(
+                    properties
+                        .session_expiry_interval
+                        .unwrap_or(0)
+                        .min(self.options.maximum_session_expiry_interval),
+                ),
                 (false, true) => Expiry::AtDisconnect,
                 (false, false) => Expiry::Never,
             };
@@ -100,31 +113,20 @@ impl Broker {
             connection.phase = Phase::Connected(Connected {
                 version: connect.protocol,
                 session: session_id,
-                keep_alive: connect.keep_alive,
+                keep_alive: (self.options.server_keep_alive)
+                    .filter(|_| v5)
+                    .unwrap_or(connect.keep_alive),
                 last_input: now,
                 maximum_packet_size: properties
                     .maximum_packet_size
                     .map_or(usize::MAX, |size| size.get() as usize),
                 will: connect.will.map(Box::new),
+                aliases: Aliases::default(),
             });
             self.timers.disarm(Timer::Connection(id));
             if let Some(deadline) = connection.deadline() {
                 self.timers.arm(Timer::Connection(id), deadline);
             }
-        }
-    }
-
-    /// What this broker can do, where that is not what the standard assumes.
-    fn connack_properties(&self, assigned: Option<Utf8String>) -> Properties {
-        let options = &self.options;
-        Properties {
-            assigned_client_identifier: assigned,
-            receive_maximum: (options.receive_maximum.get() < u16::MAX)
-                .then_some(options.receive_maximum),
-            maximum_packet_size: NonZeroU32::new(options.maximum_packet_size)
-                .filter(|_| options.limits_packet_size()),
-            shared_subscription_available: Some(false),
-            ..Properties::default()
         }
     }
 
@@ -178,7 +180,8 @@ impl Broker {
                     "DISCONNECT sets a Session Expiry Interval that CONNECT had at 0",
                 ));
             }
-            session.expiry = Expiry::from_interval(interval);
+            let maximum = self.options.maximum_session_expiry_interval;
+            session.expiry = Expiry::from_interval(interval.min(maximum));
         }
         let publish_will = disconnect.reason != ReasonCode::Success;
         self.end_connection(now, id, None, publish_will);
@@ -224,6 +227,7 @@ impl Broker {
             return;
         };
         session.connection = None;
+        session.outbound.end();
         let mut due_will = None;
         if let Some(will) = will {
             match will.properties.will_delay_interval {
@@ -255,7 +259,7 @@ impl Broker {
             return;
         };
         for filter in &session.filters {
-            self.subscriptions.remove(filter, id);
+            self.remove_subscription(filter, id);
         }
         if let Some((_, will)) = session.delayed_will {
             self.route(now, &Message::from_will(now, *will, id));

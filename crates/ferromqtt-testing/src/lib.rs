@@ -4,7 +4,7 @@
 //! with time as an argument, so that a test plays hours in no time and without a socket. With the feature `tokio`,
 //! `TestBroker` puts it on a loopback socket.
 //!
-//! It is **not a production broker**: nothing is written to disk, nobody is authenticated, and all of it runs on one
+//! It is **not a production broker**: nothing is written to disk, passwords are held in the clear, and all of it runs on one
 //! thread at a time. Use Mosquitto or a cluster there.
 //!
 //! # The loop of a host
@@ -34,16 +34,21 @@
 //! | CONNECT, taking over, the end of a connection | `handshake.rs` |
 //! | PUBLISH and its acknowledgements, from clients and to them | `routing.rs` |
 //! | SUBSCRIBE, UNSUBSCRIBE | `subscribing.rs` |
-//! | state of one Network Connection | `connection.rs`, `output.rs` |
+//! | User Names, and refused topics | `access.rs` |
+//! | limits that CONNACK tells | `limits.rs` |
+//! | state of one Network Connection | `connection.rs`, `aliases.rs`, `output.rs` |
 //! | state of one session | `session.rs`, `outbound.rs` |
 //! | the socket, with feature `tokio` | `host.rs` |
-//! | state of all | `subscriptions.rs`, `retained.rs`, `timers.rs` |
+//! | state of all | `subscriptions.rs`, `shared.rs`, `retained.rs`, `timers.rs` |
 
+mod access;
+mod aliases;
 mod broker;
 mod connection;
 mod handshake;
 #[cfg(feature = "tokio")]
 mod host;
+mod limits;
 mod message;
 mod options;
 mod outbound;
@@ -51,10 +56,12 @@ mod output;
 mod retained;
 mod routing;
 mod session;
+mod shared;
 mod subscribing;
 mod subscriptions;
 mod timers;
 
+pub use access::User;
 pub use broker::{Broker, Stats};
 pub use connection::ConnectionId;
 #[cfg(feature = "tokio")]

@@ -13,7 +13,7 @@ const ENOUGH_OUTPUT: usize = 1 << 20;
 
 #[derive(Debug, Default)]
 pub(crate) struct Outbound {
-    /// Accepted and not yet sent, oldest first. QoS 1 and 2 only.
+    /// Accepted and not yet sent, oldest first. QoS 0 is among them where something went before it: one order for all.
     queue: VecDeque<(Message, Terms)>,
     in_flight: HashMap<PacketId, InFlight>,
     /// In flight from before this Network Connection and not yet sent on it, in the order to send.
@@ -71,6 +71,11 @@ impl Outbound {
         }
     }
 
+    /// The connection ended: QoS 0 messages that were to go out on it are forgotten (section 3.1.2.4 lets them go).
+    pub(crate) fn end(&mut self) {
+        self.queue.retain(|(_, terms)| terms.qos != QoS::AtMostOnce);
+    }
+
     /// Puts a message into the queue; `false` when that is full.
     pub(crate) fn enqueue(&mut self, message: Message, terms: Terms, limit: usize) -> bool {
         let room = self.queue.len() < limit;
@@ -91,7 +96,7 @@ impl Outbound {
             }
             self.resend.pop_front();
         }
-        while self.has_room(wire)
+        while self.may_send_next(wire)
             && let Some((message, terms)) = self.queue.pop_front()
         {
             if message.expired(now) || !self.send_first(now, message, terms, wire) {
@@ -179,6 +184,16 @@ impl Outbound {
         self.on_wire < self.window && wire.output.waiting() < ENOUGH_OUTPUT
     }
 
+    /// Whether the oldest message may go out: QoS 0 needs no room in the window.
+    fn may_send_next(&self, wire: &Wire<'_>) -> bool {
+        match self.queue.front() {
+            Some((_, terms)) if terms.qos == QoS::AtMostOnce => {
+                wire.output.waiting() < ENOUGH_OUTPUT
+            }
+            _ => self.has_room(wire),
+        }
+    }
+
     fn send_first(
         &mut self,
         now: Instant,
@@ -186,6 +201,9 @@ impl Outbound {
         terms: Terms,
         wire: &mut Wire<'_>,
     ) -> bool {
+        if terms.qos == QoS::AtMostOnce {
+            return wire.publish(now, &message, &terms, None);
+        }
         let packet_id = self.next_packet_id();
         if !wire.publish(now, &message, &terms, Some((packet_id, false))) {
             return false;

@@ -1,13 +1,14 @@
 //! PUBLISH and its acknowledgements: from a client to the subscriptions that match, and on to their sessions.
 
 use std::mem;
+use std::slice;
 use std::time::Instant;
 
 use ferromqtt_proto::DecodeError;
 use ferromqtt_proto::packet::{Ack, Packet, Publish, QoS, ReasonCode};
 
 use crate::broker::Broker;
-use crate::connection::ConnectionId;
+use crate::connection::{Connection, ConnectionId, Phase};
 use crate::message::{Message, Terms};
 use crate::outbound::Release;
 use crate::session::SessionId;
@@ -19,12 +20,23 @@ impl Broker {
         now: Instant,
         id: ConnectionId,
         session: SessionId,
-        publish: Publish,
+        mut publish: Publish,
     ) -> Result<(), DecodeError> {
         check(&publish)?;
+        if let Some(error) = self.options.message_refusal(publish.qos, publish.retain) {
+            return Err(error);
+        }
+        if let Some(connection) = self.connections.get_mut(&id)
+            && let Phase::Connected(connected) = &mut connection.phase
+        {
+            let maximum = self.options.topic_alias_maximum;
+            connected.aliases.resolve(&mut publish, maximum)?;
+        }
         let (qos, packet_id) = (publish.qos, publish.packet_id);
         let mut reason = ReasonCode::Success;
-        if qos != QoS::ExactlyOnce || self.is_first(session, &publish)? {
+        if self.options.denies_publish(&publish.topic) {
+            reason = self.denied(id);
+        } else if qos != QoS::ExactlyOnce || self.is_first(session, &publish)? {
             let reached = self.route(now, &Message::from_publish(now, publish, session));
             if !reached {
                 reason = ReasonCode::NoMatchingSubscribers;
@@ -41,6 +53,15 @@ impl Broker {
             );
         }
         Ok(())
+    }
+
+    /// How a message that its client may not publish is answered: 3.x has no word for it (MQTT-3.3.5-2 of 3.1.1).
+    fn denied(&self, id: ConnectionId) -> ReasonCode {
+        let connected = self.connections.get(&id).and_then(Connection::connected);
+        match connected {
+            Some(connected) if connected.version.is_v5() => ReasonCode::NotAuthorized,
+            _ => ReasonCode::Success,
+        }
     }
 
     /// Notes a QoS 2 message until its PUBREL; `false` for one that is noted already (MQTT-4.3.3-10).
@@ -125,7 +146,8 @@ impl Broker {
     }
 
     /// Retains the message if it says so, and hands it to every session with a matching subscription: once each, whatever
-    /// number of its subscriptions match (section 3.3.4 leaves that open). `false` when there is no such session.
+    /// number of its subscriptions match (section 3.3.4 leaves that open); then to one session of each Shared Subscription,
+    /// which may be a second copy for it (section 4.8.2). `false` when there is no such session.
     pub(crate) fn route(&mut self, now: Instant, message: &Message) -> bool {
         if message.retain
             && !self
@@ -146,7 +168,19 @@ impl Broker {
             let terms = terms(message, matches);
             self.deliver(now, matches[0].session, message, terms);
         }
-        let reached = !found.is_empty();
+        let mut reached = !found.is_empty();
+        found.clear();
+
+        self.shared.choose(
+            &message.topic,
+            |session| self.sessions.is_online(session),
+            &mut found,
+        );
+        reached |= !found.is_empty();
+        for subscription in &found {
+            let terms = terms(message, slice::from_ref(subscription));
+            self.deliver(now, subscription.session, message, terms);
+        }
         found.clear();
         self.found = found;
         reached
@@ -163,7 +197,7 @@ impl Broker {
         let wire = connection.and_then(|connection| connection.wire());
         let kept = match (terms.qos, wire) {
             (QoS::AtMostOnce, None) => return, // 3.1.2.4 lets QoS 0 go while the client is away
-            (QoS::AtMostOnce, Some(mut wire)) => {
+            (QoS::AtMostOnce, Some(mut wire)) if !session.outbound.has_waiting() => {
                 wire.output.waiting() < self.options.maximum_output
                     && wire.publish(now, message, &terms, None)
             }
@@ -208,12 +242,6 @@ fn check(publish: &Publish) -> Result<(), DecodeError> {
     let Some(properties) = &publish.properties else {
         return Ok(());
     };
-    if properties.topic_alias.is_some() {
-        return Err(DecodeError {
-            reason: ReasonCode::TopicAliasInvalid,
-            what: "client uses a Topic Alias, and the Topic Alias Maximum is 0",
-        });
-    }
     if !properties.subscription_identifiers.is_empty() {
         return Err(DecodeError::protocol(
             "client sent a Subscription Identifier",

@@ -103,6 +103,11 @@ impl Sessions {
         self.by_id.get(&id)
     }
 
+    pub(crate) fn is_online(&self, id: SessionId) -> bool {
+        self.get(id)
+            .is_some_and(|session| session.connection.is_some())
+    }
+
     pub(crate) fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
         self.by_id.get_mut(&id)
     }

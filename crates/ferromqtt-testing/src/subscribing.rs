@@ -6,7 +6,7 @@ use ferromqtt_proto::packet::{
     Packet, Properties, QoS, ReasonCode, RetainHandling, SubAck, Subscribe, SubscriptionOptions,
     UnsubAck, Unsubscribe,
 };
-use ferromqtt_proto::{TopicFilter, Utf8String};
+use ferromqtt_proto::{DecodeError, TopicFilter, Utf8String};
 
 use crate::broker::Broker;
 use crate::connection::ConnectionId;
@@ -21,7 +21,9 @@ impl Broker {
         id: ConnectionId,
         session: SessionId,
         subscribe: Subscribe,
-    ) {
+    ) -> Result<(), DecodeError> {
+        check(&subscribe)?;
+        self.options.check_subscribe(&subscribe)?;
         let identifier = subscribe
             .properties
             .subscription_identifiers
@@ -29,7 +31,8 @@ impl Broker {
             .copied();
         let mut reasons = Vec::with_capacity(subscribe.filters.len());
         let mut with_retained = Vec::new();
-        for (filter, options) in subscribe.filters {
+        for (filter, mut options) in subscribe.filters {
+            options.qos = options.qos.min(self.options.maximum_qos);
             let subscription = Subscription {
                 session,
                 options,
@@ -38,7 +41,7 @@ impl Broker {
             match self.subscribe(&filter, subscription) {
                 Ok((filter, replaced)) => {
                     reasons.push(granted(options.qos));
-                    if wants_retained(options, replaced) {
+                    if wants_retained(&filter, options, replaced) {
                         with_retained.push((filter, subscription));
                     }
                 }
@@ -54,6 +57,7 @@ impl Broker {
         for (filter, subscription) in with_retained {
             self.send_retained(now, &filter, subscription);
         }
+        Ok(())
     }
 
     /// Adds one subscription; tells whether it replaced one.
@@ -64,15 +68,19 @@ impl Broker {
     ) -> Result<(TopicFilter, bool), ReasonCode> {
         let filter =
             TopicFilter::new(filter.as_str()).map_err(|_| ReasonCode::TopicFilterInvalid)?;
-        if filter.is_shared() {
-            return Err(ReasonCode::SharedSubscriptionsNotSupported);
+        if self.options.denies_subscribe(&filter) {
+            return Err(ReasonCode::NotAuthorized);
         }
         let session = self
             .sessions
             .get_mut(subscription.session)
             .ok_or(ReasonCode::UnspecifiedError)?;
         session.filters.insert(filter.clone());
-        let replaced = self.subscriptions.insert(&filter, subscription);
+        let replaced = if filter.is_shared() {
+            self.shared.insert(&filter, subscription)
+        } else {
+            self.subscriptions.insert(&filter, subscription)
+        };
         Ok((filter, replaced))
     }
 
@@ -121,10 +129,19 @@ impl Broker {
         if let Some(session) = self.sessions.get_mut(session) {
             session.filters.remove(&filter);
         }
-        if self.subscriptions.remove(&filter, session) {
+        if self.remove_subscription(&filter, session) {
             ReasonCode::Success
         } else {
             ReasonCode::NoSubscriptionExisted
+        }
+    }
+
+    /// Removes one subscription, shared or not, if there is one.
+    pub(crate) fn remove_subscription(&mut self, filter: &TopicFilter, session: SessionId) -> bool {
+        if filter.is_shared() {
+            self.shared.remove(filter, session)
+        } else {
+            self.subscriptions.remove(filter, session)
         }
     }
 }
@@ -137,8 +154,21 @@ const fn granted(qos: QoS) -> ReasonCode {
     }
 }
 
-const fn wants_retained(options: SubscriptionOptions, replaced: bool) -> bool {
+/// What no SUBSCRIBE may ask for, whatever the broker can do.
+fn check(subscribe: &Subscribe) -> Result<(), DecodeError> {
+    let mut filters = subscribe.filters.iter();
+    if filters.any(|(filter, options)| options.no_local && filter.starts_with("$share/")) {
+        return Err(DecodeError::protocol(
+            "client asks for No Local on a Shared Subscription",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether retained messages are to be sent. A Shared Subscription never gets them (section 3.8.3.1).
+fn wants_retained(filter: &TopicFilter, options: SubscriptionOptions, replaced: bool) -> bool {
     match options.retain_handling {
+        _ if filter.is_shared() => false,
         RetainHandling::OnSubscribe => true,
         RetainHandling::IfNew => !replaced,
         RetainHandling::Never => false,

@@ -122,10 +122,7 @@ fn limits_of_the_broker_are_told_and_the_defaults_are_not() {
     let (_, connack) = scene.connect(connect(ProtocolVersion::V5, "c"));
     assert_eq!(connack.properties.receive_maximum, None);
     assert_eq!(connack.properties.maximum_packet_size, None);
-    assert_eq!(
-        connack.properties.shared_subscription_available,
-        Some(false)
-    );
+    assert!(connack.properties.is_empty());
 
     let mut scene = Scene::with(|options| {
         options.receive_maximum = 3.try_into().unwrap();

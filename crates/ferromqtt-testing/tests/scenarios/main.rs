@@ -1,11 +1,14 @@
 //! The broker in virtual time: what clients send and get, byte for byte, without a socket and without waiting.
 
+mod access;
 mod errors;
 mod handshake;
+mod limits;
 mod properties;
 mod publish;
 mod retained;
 mod scene;
 mod sessions;
+mod shared;
 mod subscribe;
 mod time;

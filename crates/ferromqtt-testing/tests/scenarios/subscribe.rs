@@ -27,13 +27,10 @@ fn each_filter_gets_a_code_of_its_own_in_order_mqtt_3_8_4_5() {
         let Some(Packet::SubAck(suback)) = scene.next(client) else {
             panic!("SUBACK expected");
         };
-        let (invalid, shared) = if version.is_v5() {
-            (
-                ReasonCode::TopicFilterInvalid,
-                ReasonCode::SharedSubscriptionsNotSupported,
-            )
+        let invalid = if version.is_v5() {
+            ReasonCode::TopicFilterInvalid
         } else {
-            (ReasonCode::UnspecifiedError, ReasonCode::UnspecifiedError)
+            ReasonCode::UnspecifiedError
         };
         assert_eq!(suback.packet_id, packet_id(5));
         assert_eq!(
@@ -42,7 +39,7 @@ fn each_filter_gets_a_code_of_its_own_in_order_mqtt_3_8_4_5() {
                 ReasonCode::GrantedQos2,
                 invalid,
                 ReasonCode::Success,
-                shared,
+                ReasonCode::GrantedQos1,
                 ReasonCode::GrantedQos1
             ]
         );
