@@ -40,7 +40,7 @@ def _call_error(kind: str, code: int, text: str, what: str) -> Exception:
             error = MqttCodeError(reason, text or _COULD_NOT["publish"])
         case "limit":
             error = MqttCodeError(ReasonCode(PacketTypes.DISCONNECT, identifier=code), text)
-        case "session_lost":
+        case "session_lost" | "not_sent":
             error = MqttError(text)
         case _:
             error = MqttError(f"The connection ended before the answer came: {_told(kind, text)}")

@@ -442,6 +442,8 @@ class Client:
             raise NotImplementedError(f"transport={options.transport!r} is not supported yet")
         if options.proxy is not None:
             raise NotImplementedError("proxies are not supported yet")
+        if "authentication_method" in (options.connect_properties or {}):
+            raise NotImplementedError("enhanced authentication is not supported yet")
 
     def _target(self) -> _transport.Target:
         options = self._options

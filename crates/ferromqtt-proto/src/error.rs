@@ -1,7 +1,7 @@
 //! Errors, told apart by whose fault they are.
 //!
 //! Ours before anything is sent: [`StringError`], [`TopicError`], [`OptionsError`], [`PublishError`],
-//! [`SubscribeError`]. The peer's bytes: [`DecodeError`]. The end of a connection, whoever ended it: [`ConnectionError`].
+//! [`SubscribeError`], [`DisconnectError`], [`AuthError`]. The peer's bytes: [`DecodeError`]. The end of a connection, whoever ended it: [`ConnectionError`].
 
 use std::sync::Arc;
 
@@ -142,6 +142,51 @@ pub enum SubscribeError {
     #[error("all 65535 Packet Identifiers are in use: wait for acknowledgements")]
     NoPacketIdentifier,
     /// There is no connection, and none will be made by itself.
+    #[error("the client is not connected")]
+    NotConnected,
+}
+
+/// A DISCONNECT that a client must not send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum DisconnectError {
+    /// A Reason Code that DISCONNECT does not have, or that only servers send (section 3.14.2.1).
+    #[error("a client cannot disconnect with the Reason Code {0}")]
+    Reason(ReasonCode),
+    /// A Session Expiry Interval above 0, after a CONNECT with 0 or none (section 3.14.2.2.2).
+    #[error(
+        "DISCONNECT cannot keep a session that CONNECT has not asked to keep: give a Session Expiry Interval when connecting"
+    )]
+    SessionExpiryRaised,
+    /// Properties that a client's DISCONNECT does not have.
+    #[error("{0}")]
+    Properties(&'static str),
+}
+
+/// An AUTH that was refused before anything was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AuthError {
+    /// CONNECT named no Authentication Method, or another one (MQTT-4.12.0-5, MQTT-4.12.0-7).
+    #[error("AUTH needs the Authentication Method that the connection was made with")]
+    Method,
+    /// The Reason Code is not a client's, or has no place at this point of the exchange (MQTT-3.15.2-1).
+    #[error(
+        "AUTH cannot say {0} now: continue only when the server asked, re-authenticate only when connected and no exchange is under way"
+    )]
+    NotNow(ReasonCode),
+    /// Properties that AUTH does not have, or Authentication Data of more than 65,535 bytes.
+    #[error("a property given does not belong into AUTH, or its value is out of range")]
+    Properties,
+    /// The packet would be longer than this server allows (MQTT-3.2.2-15).
+    #[error("packet of {bytes} bytes is larger than the {limit} that the server accepts")]
+    TooLarge {
+        /// Size of the whole packet.
+        bytes: usize,
+        /// The limit broken.
+        limit: usize,
+    },
+    /// There is no connection.
     #[error("the client is not connected")]
     NotConnected,
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::error::{ConnectionError, PublishError};
-use crate::packet::{Properties, ReasonCode};
+use crate::packet::{Auth, Properties, ReasonCode};
 use crate::session::QueueId;
 
 /// The name of one accepted operation. Never reused within a [`Client`](crate::Client).
@@ -37,6 +37,9 @@ pub enum Event {
         /// QoS 0 publishes that were reported as sent but had not been handed to the transport.
         unflushed: u64,
     },
+    /// The server sent AUTH (section 4.12). Continue authentication is to be answered by
+    /// [`Client::authenticate`](crate::Client::authenticate); Success ends an authentication that this client started.
+    Auth(Box<Auth>),
     /// A queue of received messages is no longer empty; see [`Client::next_message`](crate::Client::next_message).
     MessageReady(QueueId),
     /// An operation ended. Exactly one for each accepted operation that was not abandoned.
@@ -95,6 +98,12 @@ pub enum Outcome {
     },
     /// A limit of the server that was learnt only after the operation had been accepted forbids it. Nothing was sent.
     NotPossible(PublishError),
+    /// The limits of a later connection forbid to send again what an earlier one carried. Delivery is unknown.
+    GivenUp(PublishError),
+    /// The outgoing queue was full, and its [policy](crate::OutgoingPolicy) dropped the message. It never was on the wire.
+    Dropped,
+    /// The Message Expiry Interval was over before the message could be sent. It never was on the wire.
+    Expired,
     /// The connection ended, and none will be made by itself.
     Disconnected {
         /// Why it ended.
@@ -102,7 +111,8 @@ pub enum Outcome {
         /// Whether anything reached the wire.
         delivery: Delivery,
     },
-    /// The server lost the session while a QoS 2 publish was on its way (design decision 1). Delivery is unknown.
+    /// The server lost the session while a QoS 2 publish was on its way (design decision 1), or a QoS 1 publish that was
+    /// to go out anew has expired since. Delivery is unknown.
     SessionLost,
 }
 

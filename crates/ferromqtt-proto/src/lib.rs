@@ -163,11 +163,11 @@ mod topic;
 pub use client::{Client, Publish, Stats, Subscribe, Unsubscribe};
 pub use connection::CHUNK;
 pub use error::{
-    ConnectionError, DecodeError, OptionsError, PublishError, StringError, SubscribeError,
-    TopicError, TransportError,
+    AuthError, ConnectionError, DecodeError, DisconnectError, OptionsError, PublishError,
+    StringError, SubscribeError, TopicError, TransportError,
 };
 pub use event::{Connected, Delivery, Event, OpId, Outcome, TransportRequest};
-pub use options::{CleanStart, OnSessionLost, Options, OutgoingLimits};
+pub use options::{CleanStart, OnSessionLost, Options, OutgoingLimits, OutgoingPolicy};
 pub use packet::{
     PacketId, Properties, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubscriptionOptions,
     Will,

@@ -36,6 +36,20 @@ pub enum OnSessionLost {
     Resend,
 }
 
+/// What becomes of a publish for which the outgoing queue has no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OutgoingPolicy {
+    /// It is refused as [`PublishError::QueueFull`](crate::PublishError::QueueFull): the caller decides.
+    #[default]
+    Refuse,
+    /// The oldest messages that never were on the wire end as [`Outcome::Dropped`](crate::Outcome::Dropped), as many as
+    /// it takes. When that would not do, the new one does.
+    DropOldest,
+    /// It is accepted and ends as [`Outcome::Dropped`](crate::Outcome::Dropped) at once.
+    DropNewest,
+}
+
 /// Bounds of the queue of publishes that wait for a connection or for the server's window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutgoingLimits {
@@ -89,6 +103,11 @@ pub struct Options {
     pub max_in_flight: Option<NonZeroU16>,
     /// Bounds of the outgoing queue. Default: 1,000 messages and 16 MiB.
     pub outgoing: OutgoingLimits,
+    /// What becomes of a publish that these bounds leave no room for. Default: refused.
+    pub outgoing_policy: OutgoingPolicy,
+    /// How many Topic Aliases to assign at most (5.0), beside the server's Topic Alias Maximum: a topic that is published
+    /// to again is then left out. Default: 0, which assigns none.
+    pub topic_aliases_out: u16,
     /// Bounds of the default queue of received messages. Default: none.
     pub incoming: QueueOptions,
     /// How to reconnect; `None` never does. Default: `None`.
@@ -111,6 +130,8 @@ impl Default for Options {
             connect_timeout: Some(Duration::from_secs(10)),
             max_in_flight: None,
             outgoing: OutgoingLimits::default(),
+            outgoing_policy: OutgoingPolicy::default(),
+            topic_aliases_out: 0,
             incoming: QueueOptions::default(),
             reconnect: None,
             on_session_lost: OnSessionLost::default(),
@@ -168,6 +189,12 @@ impl Options {
         if !self.properties.fit(Place::of(PacketType::Connect)) {
             return Err(OptionsError::Properties(
                 "a property given does not belong into CONNECT, or its value is out of range",
+            ));
+        }
+        let properties = &self.properties;
+        if properties.authentication_data.is_some() && properties.authentication_method.is_none() {
+            return Err(OptionsError::Properties(
+                "Authentication Data needs an Authentication Method",
             ));
         }
         if will.is_some_and(|will| !will.fit(Place::WILL)) {

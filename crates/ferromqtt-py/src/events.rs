@@ -84,15 +84,15 @@ fn complete(slf: &Bound<'_, Core>, op: OpId, outcome: Outcome) -> PyResult<()> {
             let text = reason_string(properties.as_deref());
             fail(&future, "refused", reason.value(), text, None)
         }
-        Outcome::NotPossible(error) => {
-            let (kind, code) = publish_kind(&error);
-            fail(
-                &future,
-                kind,
-                code,
-                error.to_string(),
-                Some(Delivery::NotSent),
-            )
+        Outcome::NotPossible(error) => not_possible(&future, &error, Delivery::NotSent),
+        Outcome::GivenUp(error) => not_possible(&future, &error, Delivery::Unknown),
+        Outcome::Expired => {
+            let text = "The message expired before it could be sent".to_owned();
+            fail(&future, "not_sent", 0, text, Some(Delivery::NotSent))
+        }
+        Outcome::Dropped => {
+            let text = "The full outgoing queue dropped the message".to_owned();
+            fail(&future, "not_sent", 0, text, Some(Delivery::NotSent))
         }
         Outcome::Disconnected { cause, delivery } => {
             let (kind, code, text) = describe(&cause);
@@ -104,6 +104,15 @@ fn complete(slf: &Bound<'_, Core>, op: OpId, outcome: Outcome) -> PyResult<()> {
         }
         _ => fail(&future, "unknown", 0, String::new(), None),
     }
+}
+
+fn not_possible(
+    future: &Bound<'_, PyAny>,
+    error: &PublishError,
+    delivery: Delivery,
+) -> PyResult<()> {
+    let (kind, code) = publish_kind(error);
+    fail(future, kind, code, error.to_string(), Some(delivery))
 }
 
 /// Fails the calls whose time is over.

@@ -85,6 +85,16 @@ pub enum PublishError {
     /// The server lost the session while a QoS 2 message was on its way. It may have arrived.
     #[error("the server lost the session; the message may have arrived")]
     SessionLost,
+    /// It was unacknowledged when its connection was lost, and a limit of the next one forbids to send it again. It may have
+    /// arrived.
+    #[error("cannot be sent again: {0}; the message may have arrived")]
+    GivenUp(proto::PublishError),
+    /// Its Message Expiry Interval was over before it could be sent.
+    #[error("the message expired before it could be sent")]
+    Expired,
+    /// The outgoing queue was full, and its policy dropped the message.
+    #[error("the full outgoing queue dropped the message")]
+    Dropped,
 }
 
 impl PublishError {
@@ -92,8 +102,8 @@ impl PublishError {
     pub const fn delivery(&self) -> Delivery {
         match self {
             Self::Disconnected { delivery, .. } => *delivery,
-            Self::Invalid(_) => Delivery::NotSent,
-            Self::Rejected { .. } | Self::SessionLost => Delivery::Unknown,
+            Self::Invalid(_) | Self::Expired | Self::Dropped => Delivery::NotSent,
+            Self::Rejected { .. } | Self::SessionLost | Self::GivenUp(_) => Delivery::Unknown,
         }
     }
 }

@@ -244,6 +244,10 @@ impl Options {
                 .get_or_insert(SESSION_EXPIRY_SECONDS);
         }
         core.outgoing.messages = core.outgoing.messages.map(|limit| limit.max(1));
+        if core.properties.authentication_method.is_some() {
+            let what = "enhanced authentication is not supported by this client yet";
+            return Err(proto::OptionsError::Properties(what).into());
+        }
         core.check()?;
         Ok(core)
     }

@@ -249,6 +249,9 @@ fn published(outcome: Outcome) -> Result<Published, PublishError> {
             Err(PublishError::Rejected { reason, properties })
         }
         Outcome::NotPossible(error) => Err(PublishError::Invalid(error)),
+        Outcome::GivenUp(error) => Err(PublishError::GivenUp(error)),
+        Outcome::Expired => Err(PublishError::Expired),
+        Outcome::Dropped => Err(PublishError::Dropped),
         Outcome::Disconnected { cause, delivery } => {
             Err(PublishError::Disconnected { cause, delivery })
         }

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
-use super::{Client, Phase};
-use crate::connection::{Connection, KeepAlive, Limits};
+use super::{Client, Phase, Turn};
+use crate::connection::{Connection, KeepAlive, Limits, OutgoingAliases};
 use crate::error::{ConnectionError, DecodeError};
 use crate::event::{Connected, Event, Outcome};
 use crate::packet::{
@@ -29,6 +29,8 @@ impl Client {
         connection.keep_alive.received(now);
         if let Phase::Handshake { .. } = self.phase
             && input[0] != packet::PacketType::ConnAck.first_byte()
+            && !(self.options.properties.authentication_method.is_some()
+                && input[0] == packet::PacketType::Auth.first_byte())
         {
             // Told from the first byte, since whoever does not speak MQTT may never send a whole packet.
             self.protocol_violation(now, NOT_CONNACK);
@@ -74,6 +76,7 @@ impl Client {
         if let Phase::Handshake { .. } = self.phase {
             return match packet {
                 Packet::ConnAck(connack) => self.on_connack(now, *connack),
+                Packet::Auth(auth) => self.on_auth(*auth),
                 _ => Err(NOT_CONNACK),
             };
         }
@@ -90,6 +93,7 @@ impl Client {
             Packet::UnsubAck(unsuback) => self.on_unsuback(*unsuback),
             Packet::PingResp => Ok(()), // any packet answers the Keep Alive
             Packet::Disconnect(disconnect) if self.options.protocol.is_v5() => {
+                disconnect.check_server()?;
                 let cause = ConnectionError::Disconnected {
                     reason: disconnect.reason,
                     properties: Box::new(disconnect.properties),
@@ -98,9 +102,7 @@ impl Client {
                 Ok(())
             }
             Packet::ConnAck(_) => Err(DecodeError::protocol("a second CONNACK came")),
-            Packet::Auth(_) => Err(DecodeError::protocol(
-                "AUTH came, but no Authentication Method was agreed",
-            )),
+            Packet::Auth(auth) => self.on_auth(*auth),
             Packet::Connect(_)
             | Packet::Subscribe(_)
             | Packet::Unsubscribe(_)
@@ -122,6 +124,7 @@ impl Client {
             self.end_connection(now, ConnectionError::Refused { reason, properties }, true);
             return Ok(());
         }
+        self.check_method(properties.authentication_method.as_ref())?;
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
@@ -135,6 +138,10 @@ impl Client {
             .unwrap_or(self.options.keep_alive); // MQTT-3.1.2-21
         connection.keep_alive = KeepAlive::new(now, seconds);
         connection.limits = Limits::new(&properties, &self.options);
+        let aliases =
+            (properties.topic_alias_maximum.unwrap_or(0)).min(self.options.topic_aliases_out);
+        connection.outgoing_aliases = OutgoingAliases::new(aliases);
+        connection.authentication = Turn::Nobody;
         connection.accepted_at = Some(now);
         if let Some(assigned) = &properties.assigned_client_identifier {
             self.assigned_identifier = Some(assigned.detached());
@@ -245,13 +252,13 @@ impl Client {
                 ) {
                     *owner = IdOwner::Release(released);
                 }
-                self.answer(Packet::PubRel(Ack::success(id)));
+                self.answer(Packet::PubRel, Ack::success(id));
             }
-            Some(IdOwner::Release(_)) => self.answer(Packet::PubRel(Ack::success(id))),
-            _ => self.answer(Packet::PubRel(Ack::new(
-                id,
-                ReasonCode::PacketIdentifierNotFound,
-            ))),
+            Some(IdOwner::Release(_)) => self.answer(Packet::PubRel, Ack::success(id)),
+            _ => self.answer(
+                Packet::PubRel,
+                Ack::new(id, ReasonCode::PacketIdentifierNotFound),
+            ),
         }
         Ok(())
     }
@@ -263,7 +270,7 @@ impl Client {
         } else {
             ReasonCode::PacketIdentifierNotFound // answered all the same (MQTT-4.3.3-11)
         };
-        self.answer(Packet::PubComp(Ack::new(id, reason)));
+        self.answer(Packet::PubComp, Ack::new(id, reason));
     }
 
     fn on_pubcomp(&mut self, ack: Ack) -> Result<(), DecodeError> {
@@ -279,9 +286,14 @@ impl Client {
         }
     }
 
-    fn answer(&mut self, packet: Packet) {
-        if let Some(Connection { transmit, .. }) = &mut self.connection {
-            transmit.push(&packet, self.options.protocol);
+    /// Acknowledges within the server's Maximum Packet Size (MQTT-3.2.2-15).
+    fn answer(&mut self, packet: fn(Ack) -> Packet, ack: Ack) {
+        if let Some(Connection {
+            transmit, limits, ..
+        }) = &mut self.connection
+        {
+            let ack = ack.within(limits.maximum_packet_size());
+            transmit.push(&packet(ack), self.options.protocol);
         }
     }
 
@@ -315,7 +327,7 @@ impl Client {
         self.complete(op, outcome);
     }
 
-    fn free(&mut self, id: PacketId) {
+    pub(super) fn free(&mut self, id: PacketId) {
         let was_full = self.session.ids.is_full();
         self.session.ids.release(id);
         if was_full {

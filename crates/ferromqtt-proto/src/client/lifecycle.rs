@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{Client, Phase};
 use crate::connection::{Connection, Due};
-use crate::error::{ConnectionError, DecodeError, TransportError};
+use crate::error::{ConnectionError, DecodeError, DisconnectError, TransportError};
 use crate::event::{Delivery, Event, Outcome, TransportRequest};
 use crate::options::OnSessionLost;
 use crate::packet::{Connect, Disconnect, Packet, QoS, ReasonCode};
@@ -83,10 +83,16 @@ impl Client {
 
     /// Sends DISCONNECT behind all that has been encoded, and closes. Operations that have not completed end as
     /// [`Outcome::Disconnected`] with [`ConnectionError::Closed`]. An attempt to connect is given up.
+    ///
+    /// The end cannot fail: a packet that [`Client::check_disconnect`] refuses, or that is larger than the server accepts,
+    /// is not sent, neither as it is nor altered, and the transport is closed without one. The server then publishes the
+    /// will.
     pub fn disconnect(&mut self, now: Instant, disconnect: Disconnect) {
         match self.phase {
             Phase::Connected => {
-                self.send_disconnect(disconnect);
+                if self.check_disconnect(&disconnect).is_ok() {
+                    self.send_disconnect(disconnect);
+                }
                 self.end_connection(now, ConnectionError::Closed, true);
             }
             Phase::Opening { .. } | Phase::Handshake { .. } => {
@@ -96,6 +102,17 @@ impl Client {
             Phase::Waiting { .. } => self.give_up(Phase::Idle),
             Phase::Closing { then: None } | Phase::Idle => {}
         }
+    }
+
+    /// Whether this client may send `disconnect`. Before 5.0 the packet holds nothing, so nothing can be wrong with it.
+    ///
+    /// # Errors
+    /// Each [`DisconnectError`] says what the standard forbids.
+    pub fn check_disconnect(&self, disconnect: &Disconnect) -> Result<(), DisconnectError> {
+        if !self.options.protocol.is_v5() {
+            return Ok(());
+        }
+        disconnect.check_client(self.options.properties.session_expiry_interval)
     }
 
     /// Leaves a connection alone that was to be made later.
@@ -109,11 +126,16 @@ impl Client {
         let Some(connection) = &mut self.connection else {
             return;
         };
-        let packet = Packet::Disconnect(Box::new(disconnect));
-        let mut encoded = bytes::BytesMut::new();
-        packet.encode(self.options.protocol, &mut encoded);
-        if connection.limits.fits(encoded.len()) {
-            connection.transmit.push(&packet, self.options.protocol);
+        let version = self.options.protocol;
+        let short = disconnect.clone().without_diagnosis();
+        for disconnect in [disconnect, short] {
+            let packet = Packet::Disconnect(Box::new(disconnect));
+            let mut encoded = bytes::BytesMut::new();
+            packet.encode(version, &mut encoded);
+            if connection.limits.fits(encoded.len()) {
+                connection.transmit.push(&packet, version);
+                return;
+            }
         }
     }
 
@@ -258,6 +280,7 @@ impl Client {
                     op: flow.op,
                     publish: flow.publish,
                     resent_as_new: true,
+                    expiry: flow.expiry,
                 });
             } else {
                 lost.extend(flow.op);

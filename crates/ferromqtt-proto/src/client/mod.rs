@@ -1,11 +1,13 @@
 //! The state machine that a driver holds: everything MQTT knows, without a socket and without a clock.
 
+mod authenticate;
 mod input;
 mod lifecycle;
 mod output;
 mod publish;
 mod request;
 
+pub(crate) use authenticate::Turn;
 pub use publish::Publish;
 pub use request::{Subscribe, Unsubscribe};
 

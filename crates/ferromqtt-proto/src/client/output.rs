@@ -5,8 +5,9 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{Client, Phase};
+use crate::error::PublishError;
 use crate::event::Outcome;
-use crate::packet::{Ack, Packet, QoS};
+use crate::packet::{Ack, Packet, PacketId, QoS};
 use crate::session::InFlight;
 
 impl Client {
@@ -14,7 +15,7 @@ impl Client {
     /// small packets, or one large payload that was not copied.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
         if matches!(self.phase, Phase::Connected) {
-            self.encode_publishes();
+            self.encode_publishes(now);
         }
         let connection = self.connection.as_mut()?;
         let chunk = connection.transmit.pop()?;
@@ -31,14 +32,14 @@ impl Client {
 
     /// Encodes, until a chunk is full: first what is owed to a resumed session, in its order (MQTT-4.4.0-1,
     /// MQTT-4.6.0-1), then what waits, in its order, as far as the server's Receive Maximum allows (MQTT-4.9.0-2).
-    fn encode_publishes(&mut self) {
+    fn encode_publishes(&mut self, now: Instant) {
         while let Some(connection) = &self.connection
             && !connection.transmit.is_full()
         {
             let progress = if self.session.outbound.is_resending() {
                 self.resend_one()
             } else {
-                self.send_one()
+                self.send_one(now)
             };
             if !progress {
                 return;
@@ -57,21 +58,45 @@ impl Client {
             connection.transmit.push(&pubrel, version);
             return true;
         }
+        let Some((number, flow)) = outbound.next_resend() else {
+            return true; // nothing is owed any more
+        };
+        let publish = &flow.publish;
+        let packet = publish.packet(Some(flow.id), true);
+        let allowed = (connection.limits).check_publish(
+            publish.qos,
+            publish.retain,
+            packet.packet_len(version),
+        );
+        if let Err(error) = allowed {
+            let id = flow.id;
+            self.give_up_resend(number, id, error);
+            return true;
+        }
         if !connection.limits.has_slot() {
             return false;
         }
-        if let Some(flow) = outbound.next_resend(connection.number) {
-            connection.limits.take_slot();
-            let packet = flow.publish.packet(Some(flow.id), true);
-            connection
-                .transmit
-                .push_publish(packet, &flow.publish.payload, version);
-            self.stats.resent += 1;
-        }
+        connection.limits.take_slot();
+        flow.connection = connection.number;
+        connection
+            .transmit
+            .push_publish(packet, &publish.payload, version);
+        outbound.resent(number);
+        self.stats.resent += 1;
         true
     }
 
-    fn send_one(&mut self) -> bool {
+    /// The limits of this connection forbid a PUBLISH that an earlier one carried (MQTT-3.2.2-11, MQTT-3.2.2-14,
+    /// MQTT-3.2.2-15): its exchange can never end.
+    fn give_up_resend(&mut self, number: u64, id: PacketId, error: PublishError) {
+        let given_up = self.session.outbound.finish_publish(number);
+        self.free(id);
+        if let Some(op) = given_up.and_then(|given_up| given_up.op) {
+            self.complete(op, Outcome::GivenUp(error));
+        }
+    }
+
+    fn send_one(&mut self, now: Instant) -> bool {
         let Some(connection) = &mut self.connection else {
             return false;
         };
@@ -80,6 +105,17 @@ impl Client {
         let Some(waiting) = outbound.first_waiting() else {
             return false;
         };
+        if waiting.has_expired(now) {
+            let outcome = if waiting.resent_as_new {
+                Outcome::SessionLost // it was on the wire once
+            } else {
+                Outcome::Expired
+            };
+            if let Some(op) = outbound.pop_waiting().and_then(|expired| expired.op) {
+                self.complete(op, outcome);
+            }
+            return true;
+        }
         let publish = &waiting.publish;
         let packet_len = publish.packet(None, false).packet_len(version);
         let allowed = connection
@@ -97,9 +133,9 @@ impl Client {
                 return false;
             };
             let packet = waiting.publish.packet(None, false);
-            connection
-                .transmit
-                .push_publish(packet, &waiting.publish.payload, version);
+            connection.send_publish(packet, version, |transmit, packet| {
+                transmit.push_publish(packet, &waiting.publish.payload, version);
+            });
             self.stats.sent_qos0 += 1;
             if let Some(op) = waiting.op {
                 self.complete(op, Outcome::Sent);
@@ -116,9 +152,9 @@ impl Client {
         };
         connection.limits.take_slot();
         let packet = publish.packet(Some(*id), false);
-        connection
-            .transmit
-            .push_publish(packet, &publish.payload, version);
+        connection.send_publish(packet, version, |transmit, packet| {
+            transmit.push_publish(packet, &publish.payload, version);
+        });
         true
     }
 }

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use super::{Client, Phase};
 use crate::connection::LARGEST_PACKET;
 use crate::error::PublishError;
-use crate::event::OpId;
+use crate::event::{OpId, Outcome};
+use crate::options::{OutgoingLimits, OutgoingPolicy};
 use crate::packet::{PacketId, PacketType, Place, Properties, ProtocolVersion, PublishRef, QoS};
-use crate::session::Waiting;
+use crate::session::{Expiry, Waiting};
 use crate::topic::TopicName;
 
 /// A message to publish.
@@ -56,19 +57,30 @@ impl Client {
     /// Accepts a message. It is encoded when the transport asks for bytes, in the order of the calls, and completes with
     /// exactly one [`Event::Completed`](crate::Event::Completed), unless it is [abandoned](Client::abandon).
     ///
+    /// A Message Expiry Interval runs from now: the whole seconds until the message is first sent are subtracted from it,
+    /// and when it is over before that, the message ends as [`Outcome::Expired`](crate::Outcome::Expired).
+    ///
     /// # Errors
     /// Whatever [`PublishError`] lists; nothing has been sent or kept then.
-    pub fn publish(&mut self, _now: Instant, publish: Publish) -> Result<OpId, PublishError> {
+    pub fn publish(&mut self, now: Instant, publish: Publish) -> Result<OpId, PublishError> {
         if !self.accepts() {
             return Err(PublishError::NotConnected);
         }
         self.check_publish(publish.packet(None, false))?;
-        self.check_room(publish.payload.len())?;
+        if let Err(full) = self.check_room(publish.payload.len())
+            && !self.make_room(publish.payload.len(), full)?
+        {
+            let op = self.next_op();
+            self.complete(op, Outcome::Dropped);
+            return Ok(op);
+        }
         let op = self.next_op();
+        let interval = (publish.properties.as_ref()).and_then(|it| it.message_expiry_interval);
         self.session.outbound.push(Waiting {
             op: Some(op),
             publish,
             resent_as_new: false,
+            expiry: interval.map(|interval| Expiry::new(now, interval)),
         });
         Ok(op)
     }
@@ -96,9 +108,10 @@ impl Client {
         if connection.transmit.is_full() || !self.session.outbound.nothing_before() {
             return Ok(false);
         }
-        connection
-            .transmit
-            .push_copied(publish, payload, self.options.protocol);
+        let version = self.options.protocol;
+        connection.send_publish(publish, version, |transmit, publish| {
+            transmit.push_copied(publish, payload, version);
+        });
         self.stats.sent_qos0 += 1;
         Ok(true)
     }
@@ -125,24 +138,44 @@ impl Client {
     }
 
     fn check_room(&self, payload_len: usize) -> Result<(), PublishError> {
-        let limits = self.options.outgoing;
         let outbound = &self.session.outbound;
-        if let Some(limit) = limits.messages
-            && outbound.len() >= limit
-        {
-            return Err(PublishError::QueueFull {
-                limit,
-                unit: "messages",
-            });
+        (self.options.outgoing).check(outbound.len(), outbound.bytes(), payload_len)
+    }
+
+    /// Does what the policy says about a queue that is full; tells whether there is room now.
+    fn make_room(&mut self, payload_len: usize, full: PublishError) -> Result<bool, PublishError> {
+        let limits = self.options.outgoing;
+        let fits = |messages, bytes| limits.check(messages, bytes, payload_len).is_ok();
+        let dropped = match self.options.outgoing_policy {
+            OutgoingPolicy::Refuse => return Err(full),
+            OutgoingPolicy::DropNewest => None,
+            OutgoingPolicy::DropOldest => self.session.outbound.drop_oldest(fits),
+        };
+        let Some(dropped) = dropped else {
+            return Ok(false);
+        };
+        for op in dropped.into_iter().filter_map(|waiting| waiting.op) {
+            self.complete(op, Outcome::Dropped);
         }
-        if let Some(limit) = limits.bytes
-            && outbound.len() > 0
-            && outbound.bytes() + payload_len > limit
+        Ok(true)
+    }
+}
+
+impl OutgoingLimits {
+    /// Whether a payload has room beside so many messages and bytes. One larger than the bound passes alone.
+    fn check(self, messages: usize, bytes: usize, payload_len: usize) -> Result<(), PublishError> {
+        if let Some(limit) = self.messages
+            && messages >= limit
         {
-            return Err(PublishError::QueueFull {
-                limit,
-                unit: "bytes",
-            });
+            let unit = "messages";
+            return Err(PublishError::QueueFull { limit, unit });
+        }
+        if let Some(limit) = self.bytes
+            && messages > 0
+            && bytes + payload_len > limit
+        {
+            let unit = "bytes";
+            return Err(PublishError::QueueFull { limit, unit });
         }
         Ok(())
     }

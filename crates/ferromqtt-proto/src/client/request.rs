@@ -44,6 +44,8 @@ pub(super) struct Request {
     abandoned: bool,
     /// Restores subscriptions that a lost session held.
     restores: bool,
+    /// What an UNSUBSCRIBE took out of the registry, to be put back when the server refuses it.
+    removed: Vec<Subscription>,
 }
 
 #[derive(Debug)]
@@ -202,9 +204,10 @@ impl Client {
                 }
             }
             Kind::Unsubscribe(unsubscribe) => {
-                self.session
-                    .subscriptions
-                    .remove(|subscription| unsubscribe.filters.contains(&subscription.filter));
+                let filters = &unsubscribe.filters;
+                let removed = (self.session.subscriptions)
+                    .remove(|subscription| filters.contains(&subscription.filter));
+                request.removed.extend(removed);
             }
         }
     }
@@ -321,12 +324,34 @@ impl Client {
                 "UNSUBACK has not one Reason Code for each filter",
             ));
         }
+        let refused: Vec<_> = (unsubscribe.filters.iter().zip(&unsuback.reasons))
+            .filter(|(_, reason)| reason.is_error())
+            .map(|(filter, _)| filter.clone())
+            .collect();
+        self.keep_subscribed(op, &refused);
         let outcome = Outcome::Unsubscribed {
             reasons: unsuback.reasons,
             properties: unsuback.properties.boxed(),
         };
         self.finish_request(op, outcome);
         Ok(())
+    }
+
+    /// The server refused to unsubscribe `filters`: messages go on to come, so they are registered again. A queue that was
+    /// closed, or a filter that was subscribed anew, meanwhile stays as it is.
+    fn keep_subscribed(&mut self, op: OpId, filters: &[TopicFilter]) {
+        let Some(request) = self.requests.get_mut(&op) else {
+            return;
+        };
+        let session = &mut self.session;
+        for subscription in std::mem::take(&mut request.removed) {
+            if filters.contains(&subscription.filter)
+                && session.inbox.is_open(subscription.queue)
+                && !session.subscriptions.holds(&subscription)
+            {
+                session.subscriptions.add(subscription);
+            }
+        }
     }
 
     fn request_of(&self, id: PacketId) -> Option<OpId> {
@@ -393,6 +418,7 @@ impl Request {
             was_sent: false,
             abandoned: false,
             restores: false,
+            removed: Vec::new(),
         }
     }
 

@@ -106,6 +106,10 @@ impl Limits {
         Ok(())
     }
 
+    pub(crate) const fn maximum_packet_size(&self) -> usize {
+        self.maximum_packet_size
+    }
+
     /// Whether a packet of `bytes` may be sent at all; for DISCONNECT, which is left out otherwise.
     pub(crate) const fn fits(&self, bytes: usize) -> bool {
         bytes <= self.maximum_packet_size

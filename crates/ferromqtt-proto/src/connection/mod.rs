@@ -7,14 +7,18 @@ mod transmit;
 
 pub(crate) use keep_alive::{Due, KeepAlive};
 pub(crate) use limits::{LARGEST_PACKET, Limits};
-pub(crate) use topic_alias::IncomingAliases;
+pub(crate) use topic_alias::{IncomingAliases, OutgoingAliases};
 pub use transmit::CHUNK;
 pub(crate) use transmit::Transmit;
 
 use std::time::Instant;
 
+use crate::client::Turn;
 use crate::options::Options;
-use crate::packet::Properties;
+use crate::packet::{Properties, ProtocolVersion, PublishRef};
+
+/// What a Topic Alias may add to a packet: the property, and one byte more for each of two lengths.
+const LONGEST_GROWTH: usize = 3 + 2;
 
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -29,6 +33,8 @@ pub(crate) struct Connection {
     pub(crate) receive_maximum: usize,
     pub(crate) keep_alive: KeepAlive,
     pub(crate) aliases: IncomingAliases,
+    pub(crate) outgoing_aliases: OutgoingAliases,
+    pub(crate) authentication: Turn,
     pub(crate) limits: Limits,
     pub(crate) transmit: Transmit,
     pub(crate) accepted_at: Option<Instant>,
@@ -49,9 +55,37 @@ impl Connection {
                 .into(),
             keep_alive: KeepAlive::new(now, 0), // starts with CONNACK
             aliases: IncomingAliases::new(own.topic_alias_maximum.unwrap_or(0)),
+            outgoing_aliases: OutgoingAliases::default(), // none before CONNACK
+            // CONNECT is the first packet of the exchange, if there is one.
+            authentication: Turn::Server,
             limits: Limits::new(&Properties::default(), options),
             transmit: Transmit::default(),
             accepted_at: None,
         }
+    }
+
+    /// Encodes a PUBLISH that was not sent before, with a Topic Alias where one helps. `push` appends it.
+    pub(crate) fn send_publish(
+        &mut self,
+        publish: PublishRef<'_>,
+        version: ProtocolVersion,
+        push: impl FnOnce(&mut Transmit, PublishRef<'_>),
+    ) {
+        // The longest form counts, since an alias that has been assigned must be sent.
+        let longest = publish.packet_len(version) + LONGEST_GROWTH;
+        if !self.outgoing_aliases.serves(publish.topic) || !self.limits.fits(longest) {
+            return push(&mut self.transmit, publish);
+        }
+        let Some((alias, known)) = self.outgoing_aliases.assign(publish.topic) else {
+            return push(&mut self.transmit, publish);
+        };
+        let mut properties = publish.properties.cloned().unwrap_or_default();
+        properties.topic_alias = Some(alias);
+        let aliased = PublishRef {
+            topic: if known { b"" } else { publish.topic },
+            properties: Some(&properties),
+            ..publish
+        };
+        push(&mut self.transmit, aliased);
     }
 }

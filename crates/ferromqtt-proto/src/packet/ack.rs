@@ -9,6 +9,9 @@ use super::{
 use crate::codec::Reader;
 use crate::error::DecodeError;
 
+/// Length of the packet with a Reason Code and no properties.
+const LEN_WITH_REASON: usize = 5;
+
 /// One of the four acknowledgements of a PUBLISH.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ack {
@@ -33,6 +36,15 @@ impl Ack {
             reason,
             properties: None,
         }
+    }
+
+    /// The same acknowledgement in at most `limit` bytes: its Reason Code is left out when it does not fit. That form
+    /// says Success, but it ends the exchange all the same, which no answer would not do.
+    pub(crate) fn within(self, limit: usize) -> Self {
+        if self.reason != ReasonCode::Success && limit < LEN_WITH_REASON {
+            return Self::success(self.packet_id);
+        }
+        self
     }
 
     pub(crate) fn encode(

@@ -4,7 +4,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::{PacketType, Place, Properties, ProtocolVersion, ReasonCode, put_packet};
 use crate::codec::Reader;
-use crate::error::DecodeError;
+use crate::error::{DecodeError, DisconnectError};
 
 /// A DISCONNECT packet. Before 5.0 only clients send it, and it holds nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,46 @@ impl Disconnect {
             reason,
             properties: Properties::default(),
         }
+    }
+
+    /// What a client must not send, after a CONNECT with this Session Expiry Interval.
+    pub(crate) fn check_client(&self, connect_expiry: Option<u32>) -> Result<(), DisconnectError> {
+        if !self.reason.ends_a_clients_connection() {
+            return Err(DisconnectError::Reason(self.reason));
+        }
+        let of_server = self.properties.server_reference.is_some();
+        if of_server || !self.properties.fit(Place::of(PacketType::Disconnect)) {
+            return Err(DisconnectError::Properties(
+                "a property given does not belong into a client's DISCONNECT",
+            ));
+        }
+        let raised = self.properties.session_expiry_interval.unwrap_or(0) > 0;
+        if raised && connect_expiry.unwrap_or(0) == 0 {
+            return Err(DisconnectError::SessionExpiryRaised);
+        }
+        Ok(())
+    }
+
+    /// What a server must not send (MQTT-3.14.2-1, MQTT-3.14.2-2).
+    pub(crate) fn check_server(&self) -> Result<(), DecodeError> {
+        if self.properties.session_expiry_interval.is_some() {
+            return Err(DecodeError::protocol(
+                "the server's DISCONNECT holds a Session Expiry Interval",
+            ));
+        }
+        if self.reason == ReasonCode::DisconnectWithWill {
+            return Err(DecodeError::protocol(
+                "the server's DISCONNECT has a Reason Code that only clients send",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Leaves out what is for humans and diagnosis alone (MQTT-3.14.2-3, MQTT-3.14.2-4).
+    pub(crate) fn without_diagnosis(mut self) -> Self {
+        self.properties.reason_string = None;
+        self.properties.user_properties.clear();
+        self
     }
 
     pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut BytesMut) {

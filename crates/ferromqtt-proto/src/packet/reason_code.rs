@@ -103,6 +103,14 @@ impl ReasonCode {
         }
     }
 
+    /// Whether a client's DISCONNECT may carry this code: the others of that table are the server's (section 3.14.2.1).
+    pub(crate) const fn ends_a_clients_connection(self) -> bool {
+        matches!(
+            self.value(),
+            0x00 | 0x04 | 0x80..=0x83 | 0x90 | 0x93..=0x99
+        )
+    }
+
     /// Whether `packet` may carry this code.
     fn belongs_to(self, packet: PacketType) -> bool {
         let value = self.value();

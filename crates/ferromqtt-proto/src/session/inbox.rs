@@ -93,6 +93,10 @@ impl Inbox {
         self.others.remove(&id);
     }
 
+    pub(crate) fn is_open(&self, id: QueueId) -> bool {
+        id == QueueId::DEFAULT || self.others.contains_key(&id)
+    }
+
     fn queue_mut(&mut self, id: QueueId) -> Option<&mut Queue> {
         match id {
             QueueId::DEFAULT => Some(&mut self.default),

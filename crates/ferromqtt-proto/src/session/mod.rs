@@ -1,5 +1,6 @@
 //! The session (section 4.1): what outlives a Network Connection.
 
+mod expiry;
 mod fifo;
 mod in_order;
 mod inbound;
@@ -8,6 +9,7 @@ mod outbound;
 mod packet_id;
 mod subscriptions;
 
+pub(crate) use expiry::Expiry;
 pub(crate) use inbox::Inbox;
 pub use inbox::{Message, Overflow, QueueId, QueueOptions};
 pub(crate) use outbound::{Acknowledged, InFlight, Outbound, Waiting};

@@ -2,9 +2,10 @@
 //! two after a reconnect (MQTT-4.4.0-1), in the order in which they were sent (MQTT-4.6.0-1, MQTT-4.6.0-4).
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use super::in_order::InOrder;
-use super::{IdOwner, PacketIds};
+use super::{Expiry, IdOwner, PacketIds};
 use crate::client::Publish;
 use crate::event::{Delivery, OpId};
 use crate::packet::{PacketId, QoS};
@@ -16,6 +17,24 @@ pub(crate) struct Waiting {
     pub(crate) publish: Publish,
     /// Was on the wire in a session that the server lost.
     pub(crate) resent_as_new: bool,
+    /// Of a message with a Message Expiry Interval.
+    pub(crate) expiry: Option<Expiry>,
+}
+
+impl Waiting {
+    /// Whether it must not be sent any more at `now`. Otherwise its Message Expiry Interval is what is left of it.
+    pub(crate) fn has_expired(&mut self, now: Instant) -> bool {
+        let Some(expiry) = &self.expiry else {
+            return false;
+        };
+        if expiry.is_over(now) {
+            return true;
+        }
+        if let Some(properties) = &mut self.publish.properties {
+            properties.message_expiry_interval = Some(expiry.left(now));
+        }
+        false
+    }
 }
 
 /// A QoS 1 or 2 PUBLISH that was sent and awaits PUBACK or PUBREC.
@@ -25,6 +44,8 @@ pub(crate) struct InFlight {
     pub(crate) op: Option<OpId>,
     pub(crate) publish: Publish,
     pub(crate) resent_as_new: bool,
+    /// For a session that is lost: while the exchange lasts, nothing expires (MQTT-4.3.3-7).
+    pub(crate) expiry: Option<Expiry>,
     /// The connection on which it was sent last: only there it takes a slot of the Receive Maximum.
     pub(crate) connection: u64,
 }
@@ -85,8 +106,8 @@ impl Outbound {
         self.waiting.push_back(waiting);
     }
 
-    pub(crate) fn first_waiting(&self) -> Option<&Waiting> {
-        self.waiting.front()
+    pub(crate) fn first_waiting(&mut self) -> Option<&mut Waiting> {
+        self.waiting.front_mut()
     }
 
     pub(crate) fn pop_waiting(&mut self) -> Option<Waiting> {
@@ -110,6 +131,7 @@ impl Outbound {
             op,
             publish,
             resent_as_new,
+            expiry,
         } = self.pop_waiting()?;
         self.bytes += publish.payload.len();
         self.publishing.push(InFlight {
@@ -117,6 +139,7 @@ impl Outbound {
             op,
             publish,
             resent_as_new,
+            expiry,
             connection,
         });
         self.publishing.get_mut(number)
@@ -187,8 +210,8 @@ impl Outbound {
         self.releasing.get_mut(number).map(|release| release.id)
     }
 
-    /// The next PUBLISH to resend, which takes a slot on `connection`.
-    pub(crate) fn next_resend(&mut self, connection: u64) -> Option<&mut InFlight> {
+    /// The next PUBLISH to resend, with its number. It stays the next one until it is finished or [resent](Self::resent).
+    pub(crate) fn next_resend(&mut self) -> Option<(u64, &mut InFlight)> {
         let (from, until) = self.resend_publish;
         let number = self
             .publishing
@@ -198,10 +221,13 @@ impl Outbound {
             self.resend_publish = (0, 0);
             return None;
         };
-        self.resend_publish.0 = number + 1;
         let flow = self.publishing.get_mut(number)?;
-        flow.connection = connection;
-        Some(flow)
+        Some((number, flow))
+    }
+
+    /// The PUBLISH numbered `number` is on the wire again.
+    pub(crate) const fn resent(&mut self, number: u64) {
+        self.resend_publish.0 = number + 1;
     }
 
     /// Takes out everything that was on the wire, because the session it belonged to is gone.
@@ -225,6 +251,27 @@ impl Outbound {
             self.bytes += waiting.publish.payload.len();
             self.waiting.push_front(waiting);
         }
+    }
+
+    /// Takes out the oldest publishes that never were on the wire, until what is left of messages and bytes `fits`.
+    /// `None`, and nothing taken, when all of them would not be enough.
+    pub(crate) fn drop_oldest(
+        &mut self,
+        fits: impl Fn(usize, usize) -> bool,
+    ) -> Option<Vec<Waiting>> {
+        // What was on the wire of a lost session waits before all else.
+        let first = (self.waiting.iter())
+            .take_while(|waiting| waiting.resent_as_new)
+            .count();
+        let mut end = first;
+        let (mut messages, mut bytes) = (self.len(), self.bytes);
+        while !fits(messages, bytes) {
+            bytes -= self.waiting.get(end)?.publish.payload.len();
+            messages -= 1;
+            end += 1;
+        }
+        self.bytes = bytes;
+        Some(self.waiting.drain(first..end).collect())
     }
 
     /// Takes out all that waits, in order.

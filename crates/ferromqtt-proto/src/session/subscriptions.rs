@@ -49,6 +49,11 @@ impl Subscriptions {
         gone
     }
 
+    /// Whether the same filter feeds the same queue already.
+    pub(crate) fn holds(&self, other: &Subscription) -> bool {
+        (self.entries.iter()).any(|it| it.queue == other.queue && it.filter == other.filter)
+    }
+
     pub(crate) fn contains(&self, filter: &TopicFilter) -> bool {
         self.entries.iter().any(|entry| entry.filter == *filter)
     }

@@ -31,7 +31,11 @@ fn disconnect_on_the_wire() {
         (V5, with_will, b"\xe0\x01\x04"),
         (V5, expiring, b"\xe0\x07\x00\x05\x11\x00\x00\x0e\x10"),
     ] {
-        let mut pair = Pair::connected(options(version));
+        let mut options = options(version);
+        if version == V5 {
+            options.properties.session_expiry_interval = Some(60); // only then may DISCONNECT change it
+        }
+        let mut pair = Pair::connected(options);
         pair.events();
         leave(&mut pair, disconnect);
         assert_eq!(pair.bytes(), expected);

@@ -8,13 +8,19 @@
 //! Maximum QoS and Retain Available (16), malformed input (17), strings (18), unexpected packets (19), a connection's end (20).
 
 mod abandon;
+mod aliases_out;
+mod auth;
 mod connect;
 mod connect_answer;
 mod disconnect;
+mod disconnect_rules;
+mod expiry;
 mod fixed_header;
 mod incoming;
 mod keep_alive;
+mod limits_on_resend;
 mod malformed_input;
+mod outgoing_policy;
 mod outgoing_queue;
 mod packet_ids;
 mod publish_qos0;

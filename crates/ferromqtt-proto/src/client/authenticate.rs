@@ -1,0 +1,119 @@
+//! Enhanced authentication (section 4.12): AUTH before CONNACK, and authenticating anew on an accepted connection.
+
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+use super::{Client, Phase};
+use crate::error::{AuthError, DecodeError};
+use crate::event::Event;
+use crate::packet::{Auth, Packet, PacketType, Place, ReasonCode};
+use crate::text::Utf8String;
+
+/// Whose turn it is in an exchange of AUTH packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// No exchange of AUTH is under way.
+    #[default]
+    Nobody,
+    /// This client has sent the last packet.
+    Server,
+    /// The server has asked, and the application is to answer.
+    Client,
+}
+
+impl Client {
+    /// Answers [`Event::Auth`] with Continue authentication, or starts to authenticate anew with Re-authenticate
+    /// (MQTT-4.12.1-1). The Authentication Method is that of CONNECT, and is added when it is absent (MQTT-4.12.0-5).
+    ///
+    /// To give up instead, [disconnect](Client::disconnect).
+    ///
+    /// # Errors
+    /// Each [`AuthError`] says what the standard forbids; nothing has been sent then.
+    pub fn authenticate(&mut self, _now: Instant, mut auth: Auth) -> Result<(), AuthError> {
+        let method = (auth.properties.authentication_method)
+            .take()
+            .or_else(|| self.authentication_method().cloned());
+        if self.authentication_method().is_none() || method.as_ref() != self.authentication_method()
+        {
+            return Err(AuthError::Method); // MQTT-4.12.0-7
+        }
+        auth.properties.authentication_method = method;
+        if !auth.properties.fit(Place::of(PacketType::Auth)) {
+            return Err(AuthError::Properties);
+        }
+        let connected = self.is_connected();
+        let version = self.options.protocol;
+        let Some(connection) = self
+            .connection
+            .as_mut()
+            .filter(|_| matches!(self.phase, Phase::Handshake { .. } | Phase::Connected))
+        else {
+            return Err(AuthError::NotConnected);
+        };
+        let allowed = match auth.reason {
+            ReasonCode::ContinueAuthentication => connection.authentication == Turn::Client,
+            ReasonCode::ReAuthenticate => connected && connection.authentication == Turn::Nobody,
+            _ => false, // Success is the server's (MQTT-3.15.2-1)
+        };
+        if !allowed {
+            return Err(AuthError::NotNow(auth.reason));
+        }
+        let packet = Packet::Auth(Box::new(auth));
+        let mut encoded = BytesMut::new();
+        packet.encode(version, &mut encoded);
+        if !connection.limits.fits(encoded.len()) {
+            return Err(AuthError::TooLarge {
+                bytes: encoded.len(),
+                limit: connection.limits.maximum_packet_size(),
+            });
+        }
+        connection.authentication = Turn::Server;
+        connection.transmit.push(&packet, version);
+        Ok(())
+    }
+
+    /// The Authentication Method that CONNECT names.
+    pub(super) const fn authentication_method(&self) -> Option<&Utf8String> {
+        self.options.properties.authentication_method.as_ref()
+    }
+
+    /// Whether AUTH or CONNACK names the method of CONNECT, or neither names one (MQTT-4.12.0-5, MQTT-4.12.0-6).
+    pub(super) fn check_method(&self, method: Option<&Utf8String>) -> Result<(), DecodeError> {
+        if method != self.authentication_method() {
+            return Err(DecodeError::protocol(
+                "the server's Authentication Method is not that of CONNECT",
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_auth(&mut self, mut auth: Auth) -> Result<(), DecodeError> {
+        if self.authentication_method().is_none() {
+            return Err(DecodeError::protocol(
+                "AUTH came, but no Authentication Method was agreed",
+            ));
+        }
+        self.check_method(auth.properties.authentication_method.as_ref())?;
+        let Some(connection) = &mut self.connection else {
+            return Ok(());
+        };
+        if connection.authentication != Turn::Server {
+            return Err(DecodeError::protocol("AUTH came out of turn"));
+        }
+        connection.authentication = match auth.reason {
+            ReasonCode::ContinueAuthentication => Turn::Client,
+            ReasonCode::Success if matches!(self.phase, Phase::Connected) => Turn::Nobody,
+            _ => {
+                return Err(DecodeError::protocol(
+                    "AUTH has a Reason Code that the server must not send now", // MQTT-4.12.0-2
+                ));
+            }
+        };
+        if let Some(data) = &mut auth.properties.authentication_data {
+            *data = bytes::Bytes::copy_from_slice(data); // not to keep the read buffer alive
+        }
+        self.events.push_back(Event::Auth(Box::new(auth)));
+        Ok(())
+    }
+}
