@@ -53,9 +53,27 @@ async def open_transport(target: Target, protocol: asyncio.BaseProtocol) -> None
         if context is not None:
             opening.cancel()
         await asyncio.wait([opening])
-        if not opening.cancelled():
-            opening.exception()
         raise
+    finally:
+        _settle_ownership(loop, connection, opening)
+
+
+def _settle_ownership(
+    loop: asyncio.AbstractEventLoop,
+    connection: socket.socket,
+    opening: asyncio.Task[tuple[asyncio.BaseTransport, asyncio.BaseProtocol]],
+) -> None:
+    """See to it that a connection that ended while it was being opened is closed once only.
+
+    uvloop takes a socket over after its transport has started. If that has ended by then, its
+    descriptor is closed, and the socket does not know: it would later close whichever connection
+    has got the same number.
+    """
+    ended = (
+        opening.cancelled() or opening.exception() is not None or opening.result()[0].is_closing()
+    )
+    if ended and type(loop).__module__.partition(".")[0] == "uvloop":
+        connection.detach()
 
 
 async def _tls_context(target: Target) -> ssl.SSLContext | None:
