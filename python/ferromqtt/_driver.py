@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,10 @@ TURN = _Turn()
 """What a publish awaits that has filled a chunk: a loop of publishes must not starve the others."""
 
 
+_ABORT_LIMIT = 1.0
+"""Seconds that an aborted transport gets to report its end, which takes one turn of the loop."""
+
+
 class Protocol(Core, asyncio.BufferedProtocol):
     """The core as an asyncio protocol.
 
@@ -48,9 +53,7 @@ class Protocol(Core, asyncio.BufferedProtocol):
 
     async def start(self) -> None:
         """Get ready for a transport that is about to be opened on the running loop."""
-        if self._closed is not None and self.transport is not None:
-            self.transport.abort()  # nobody waited for its end
-            await asyncio.wait([self._closed])
+        await self._drop()  # one whose end nobody waited for
         self._loop = asyncio.get_running_loop()
         self._connecting = self._loop.create_future()
         self._closed = None
@@ -74,13 +77,9 @@ class Protocol(Core, asyncio.BufferedProtocol):
         connecting, self._connecting = self._connecting, None
         if connecting is not None and not connecting.cancel() and not connecting.cancelled():
             connecting.exception()  # which the caller has seen, or something worse
-        transport = self.transport
-        if transport is None:
+        if self.transport is None:
             self.give_up("the connection was not made")
-            return
-        transport.abort()
-        if self._closed is not None:
-            await asyncio.wait([self._closed])
+        await self._drop()
 
     async def stop(self, timeout: float, *, publish_will: bool) -> None:
         """Send DISCONNECT, and wait until it is written and the transport is closed.
@@ -102,10 +101,22 @@ class Protocol(Core, asyncio.BufferedProtocol):
         if done:
             return
         unwritten = transport.get_write_buffer_size()
-        transport.abort()
-        await asyncio.wait([closed])
+        await self._drop()
         if unwritten:
             raise MqttTimeoutError
+
+    async def _drop(self) -> None:
+        """Abort the transport, if there is one, and see to it that the core knows its end."""
+        closed, transport = self._closed, self.transport
+        if closed is None or transport is None:
+            return
+        with contextlib.suppress(RuntimeError):  # its loop is closed
+            transport.abort()
+        if closed.get_loop() is asyncio.get_running_loop():
+            await asyncio.wait([closed], timeout=_ABORT_LIMIT)
+        if not closed.done() and self.transport is transport:
+            # uvloop may never tell the end of one that was cancelled while TLS began.
+            self.connection_lost(None)
 
     def iteration_end(self) -> MqttError | None:
         """Return what iterators raise once the queue is empty; None while messages may come."""
