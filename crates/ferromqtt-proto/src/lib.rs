@@ -161,7 +161,7 @@ mod text;
 mod topic;
 
 pub use client::{Client, Publish, Stats, Subscribe, Unsubscribe};
-pub use connection::CHUNK;
+pub use connection::{CHUNK, LARGE_PAYLOAD};
 pub use error::{
     AuthError, ConnectionError, DecodeError, DisconnectError, OptionsError, PublishError,
     StringError, SubscribeError, TopicError, TransportError,

@@ -15,9 +15,6 @@ use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyString
 
 use crate::properties;
 
-/// A payload of this size or more is not copied: the message keeps the caller's own `bytes`.
-const LARGE_PAYLOAD: usize = 4 * 1024;
-
 /// The largest payload that paho accepts, and so the largest before the packet itself is checked.
 const MAX_PAYLOAD: usize = 268_435_455;
 
@@ -106,7 +103,7 @@ impl<'py> Payload<'py> {
     /// The payload for a message that outlives the call.
     pub(crate) fn into_bytes(self) -> Bytes {
         match self {
-            Self::Bytes(bytes) if bytes.as_bytes().len() >= LARGE_PAYLOAD => {
+            Self::Bytes(bytes) if bytes.as_bytes().len() >= ferromqtt_proto::LARGE_PAYLOAD => {
                 Bytes::from_owner(PyBackedBytes::from(bytes))
             }
             Self::Made(made) => Bytes::from(made),

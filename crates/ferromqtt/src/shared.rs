@@ -16,9 +16,6 @@ use crate::link::Output;
 use crate::publish::Receipt;
 use crate::{ConnectionError, Delivery, Properties, PublishError, QoS, log};
 
-/// A payload of this size or more is handed on without copying it, even if that takes an entry in the queue.
-const LARGE_PAYLOAD: usize = 4 * 1024;
-
 /// How many messages a stream gives before it lets other tasks run; and how many the driver reads for each time that it
 /// does, so that streams on the same thread keep up with it.
 pub(crate) const MESSAGES_PER_TURN: usize = 1_024;
@@ -242,7 +239,7 @@ impl Shared {
 
 impl State {
     fn publish(&mut self, now: Instant, publish: &proto::Publish) -> Result<Receipt, PublishError> {
-        if publish.qos == QoS::AtMostOnce && publish.payload.len() < LARGE_PAYLOAD {
+        if publish.qos == QoS::AtMostOnce && publish.payload.len() < proto::LARGE_PAYLOAD {
             let packet = PublishRef {
                 dup: false,
                 qos: publish.qos,

@@ -8,8 +8,8 @@ mod transmit;
 pub(crate) use keep_alive::{Due, KeepAlive};
 pub(crate) use limits::{LARGEST_PACKET, Limits};
 pub(crate) use topic_alias::{IncomingAliases, OutgoingAliases};
-pub use transmit::CHUNK;
 pub(crate) use transmit::Transmit;
+pub use transmit::{CHUNK, LARGE_PAYLOAD};
 
 use std::time::Instant;
 

@@ -9,8 +9,8 @@ use crate::packet::{Packet, ProtocolVersion, PublishRef, QoS};
 /// A chunk is handed over when it has grown to this size: one write then carries hundreds of small packets.
 pub const CHUNK: usize = 64 * 1024;
 
-/// A payload of this size or more is not copied into a chunk.
-const LARGE_PAYLOAD: usize = 4 * 1024;
+/// A payload of this size or more is not copied into a chunk; drivers hand it over in the form that needs no copy either.
+pub const LARGE_PAYLOAD: usize = 4 * 1024;
 
 #[derive(Debug, Default)]
 pub(crate) struct Transmit {
