@@ -1,7 +1,8 @@
 //! Errors, told apart by whose fault they are.
 //!
 //! Ours before anything is sent: [`StringError`], [`TopicError`], [`OptionsError`], [`PublishError`],
-//! [`SubscribeError`], [`DisconnectError`], [`AuthError`]. The peer's bytes: [`DecodeError`]. The end of a connection, whoever ended it: [`ConnectionError`].
+//! [`SubscribeError`], [`DisconnectError`], [`AuthError`], [`AcknowledgeError`]. The peer's bytes: [`DecodeError`]. The end
+//! of a connection, whoever ended it: [`ConnectionError`].
 
 use std::sync::Arc;
 
@@ -124,9 +125,9 @@ pub enum SubscribeError {
     /// No Local on a Shared Subscription (MQTT-3.8.3-4).
     #[error("No Local cannot be combined with a shared subscription")]
     NoLocalShared,
-    /// The server said that it does not support this kind of subscription.
-    #[error("the server does not support {0}")]
-    NotSupported(&'static str),
+    /// The server said in CONNACK that it does not support this kind of subscription: the Reason Code names it.
+    #[error("the server does not offer what this subscription needs: {0}")]
+    NotSupported(ReasonCode),
     /// The packet would be longer than MQTT, or this server, allows (MQTT-3.2.2-15).
     #[error("packet of {bytes} bytes is larger than the {limit} that the server accepts")]
     TooLarge {
@@ -138,6 +139,9 @@ pub enum SubscribeError {
     /// Properties on a version before 5.0, or ones that the packet does not have.
     #[error("{0}")]
     Properties(&'static str),
+    /// The queue that its messages would go to has been closed.
+    #[error("the queue for the messages has been closed: open another one")]
+    NoQueue,
     /// All 65,535 Packet Identifiers are in use.
     #[error("all 65535 Packet Identifiers are in use: wait for acknowledgements")]
     NoPacketIdentifier,
@@ -189,6 +193,21 @@ pub enum AuthError {
     /// There is no connection.
     #[error("the client is not connected")]
     NotConnected,
+}
+
+/// An answer to a received message that was refused before anything was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AcknowledgeError {
+    /// Before 5.0 PUBACK and PUBREC hold no Reason Code.
+    #[error("acknowledging with a Reason Code is possible with MQTT 5.0 only")]
+    NotInThisVersion,
+    /// A Reason Code that PUBACK and PUBREC do not have, or that only servers send (sections 3.4.2.1 and 3.5.2.1).
+    #[error("a client cannot acknowledge with the Reason Code {0}")]
+    Reason(ReasonCode),
+    /// Properties that PUBACK and PUBREC do not have.
+    #[error("a property given does not belong into an acknowledgement")]
+    Properties,
 }
 
 /// Bytes from the peer that break the standard, with the Reason Code that answers them (section 4.13).

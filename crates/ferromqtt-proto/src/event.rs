@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
-use crate::error::{ConnectionError, PublishError};
+use crate::error::{ConnectionError, PublishError, SubscribeError};
 use crate::packet::{Auth, Properties, ReasonCode};
+use crate::servers::Server;
 use crate::session::QueueId;
+use crate::topic::TopicFilter;
 
 /// The name of one accepted operation. Never reused within a [`Client`](crate::Client).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,8 +42,24 @@ pub enum Event {
     /// The server sent AUTH (section 4.12). Continue authentication is to be answered by
     /// [`Client::authenticate`](crate::Client::authenticate); Success ends an authentication that this client started.
     Auth(Box<Auth>),
+    /// A subscription that the server lost with its session could not be made anew: `queue` gets no messages for `filter`
+    /// any more, until it is subscribed again.
+    NotRestored {
+        /// Where its messages went.
+        queue: QueueId,
+        /// What was subscribed.
+        filter: TopicFilter,
+        /// The server's Reason Code, or the one that stands for the limit of the server that forbids to ask.
+        reason: ReasonCode,
+    },
     /// A queue of received messages is no longer empty; see [`Client::next_message`](crate::Client::next_message).
     MessageReady(QueueId),
+    /// A queue has overflown and lost a message, the first since its reader asked with
+    /// [`Client::take_lost`](crate::Client::take_lost).
+    Lagged(QueueId),
+    /// The publish that was refused last as [`PublishError::QueueFull`] under
+    /// [`OutgoingPolicy::Wait`](crate::OutgoingPolicy::Wait) has room now: try it again.
+    OutgoingRoom,
     /// An operation ended. Exactly one for each accepted operation that was not abandoned.
     Completed {
         /// Which.
@@ -98,9 +116,12 @@ pub enum Outcome {
     },
     /// A limit of the server that was learnt only after the operation had been accepted forbids it. Nothing was sent.
     NotPossible(PublishError),
+    /// The same for a SUBSCRIBE or UNSUBSCRIBE.
+    RequestNotPossible(SubscribeError),
     /// The limits of a later connection forbid to send again what an earlier one carried. Delivery is unknown.
     GivenUp(PublishError),
-    /// The outgoing queue was full, and its [policy](crate::OutgoingPolicy) dropped the message. It never was on the wire.
+    /// The outgoing queue was full, and its [policy](crate::OutgoingPolicy) dropped the message; or the queue that a
+    /// SUBSCRIBE was to feed was closed. It never was on the wire.
     Dropped,
     /// The Message Expiry Interval was over before the message could be sent. It never was on the wire.
     Expired,
@@ -126,11 +147,13 @@ pub enum Delivery {
 }
 
 /// What the driver is to do with its transport.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TransportRequest {
     /// Open one, then call `transport_opened`, or `transport_closed` when that failed.
     Open {
+        /// To which server.
+        server: Server,
         /// 0 for the attempt that `connect()` makes, 1 for the first after a stable connection; grows with each that failed.
         attempt: u32,
     },

@@ -143,7 +143,7 @@
 //! | [`packet`] | a type for each packet, one for all versions |
 //! | [`codec`] | the fixed header, and the data types below it |
 //! | `options`, `event`, `error` | what goes in once, and what comes out |
-//! | `reconnect` | back-off, and which ends are final |
+//! | `reconnect`, `servers` | back-off, and which ends are final; which server is next |
 //! | `topic`, `text` | Topic Names and Filters, and the strings they are made of |
 
 mod client;
@@ -154,6 +154,7 @@ mod event;
 mod options;
 pub mod packet;
 mod reconnect;
+mod servers;
 mod session;
 #[cfg(test)]
 mod tests_support;
@@ -163,8 +164,8 @@ mod topic;
 pub use client::{Client, Publish, Stats, Subscribe, Unsubscribe};
 pub use connection::{CHUNK, LARGE_PAYLOAD};
 pub use error::{
-    AuthError, ConnectionError, DecodeError, DisconnectError, OptionsError, PublishError,
-    StringError, SubscribeError, TopicError, TransportError,
+    AcknowledgeError, AuthError, ConnectionError, DecodeError, DisconnectError, OptionsError,
+    PublishError, StringError, SubscribeError, TopicError, TransportError,
 };
 pub use event::{Connected, Delivery, Event, OpId, Outcome, TransportRequest};
 pub use options::{CleanStart, OnSessionLost, Options, OutgoingLimits, OutgoingPolicy};
@@ -173,6 +174,10 @@ pub use packet::{
     Will,
 };
 pub use reconnect::Reconnect;
-pub use session::{Message, Overflow, QueueId, QueueOptions, Session};
+pub use servers::Server;
+pub use session::{
+    Acknowledge, DeliveryId, JournalEntry, Message, Overflow, QueueId, QueueOptions, Session,
+    SessionChange,
+};
 pub use text::Utf8String;
 pub use topic::{TopicFilter, TopicName};

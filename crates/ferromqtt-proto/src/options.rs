@@ -43,6 +43,9 @@ pub enum OutgoingPolicy {
     /// It is refused as [`PublishError::QueueFull`](crate::PublishError::QueueFull): the caller decides.
     #[default]
     Refuse,
+    /// It is refused likewise, and [`Event::OutgoingRoom`](crate::Event::OutgoingRoom) tells when it has room: a driver lets
+    /// its caller wait until then.
+    Wait,
     /// The oldest messages that never were on the wire end as [`Outcome::Dropped`](crate::Outcome::Dropped), as many as
     /// it takes. When that would not do, the new one does.
     DropOldest,
@@ -112,8 +115,18 @@ pub struct Options {
     pub incoming: QueueOptions,
     /// How to reconnect; `None` never does. Default: `None`.
     pub reconnect: Option<Reconnect>,
+    /// How many servers the driver's list has. They are tried in turn: the next one at once when an attempt has failed,
+    /// until all have been tried; an attempt to [connect](crate::Client::connect) fails when all have. Default: 1.
+    pub servers: NonZeroU16,
+    /// Whether to connect to the server that another one refers to by Use another server or Server moved (5.0, section
+    /// 4.11), with the same credentials: only for servers that you trust. When that connection ends, the list is used again.
+    /// Default: `false`; the Server Reference is told with the end of the connection.
+    pub follow_server_reference: bool,
     /// What becomes of a QoS 2 publish in a lost session. Default: reported.
     pub on_session_lost: OnSessionLost,
+    /// Whether a store keeps the session: what depends on a change is then sent only when
+    /// [`Client::journal_written`](crate::Client::journal_written) has said that the change is on record. Default: `false`.
+    pub journal: bool,
 }
 
 impl Default for Options {
@@ -134,7 +147,10 @@ impl Default for Options {
             topic_aliases_out: 0,
             incoming: QueueOptions::default(),
             reconnect: None,
+            servers: NonZeroU16::MIN,
+            follow_server_reference: false,
             on_session_lost: OnSessionLost::default(),
+            journal: false,
         }
     }
 }

@@ -33,7 +33,10 @@ impl Default for Reconnect {
 #[derive(Debug)]
 pub(crate) struct Backoff {
     state: u64,
+    /// Attempts since the last stable connection, for the driver to know.
     pub(crate) attempt: u32,
+    /// How often it has waited since then.
+    waits: u32,
 }
 
 impl Backoff {
@@ -41,22 +44,24 @@ impl Backoff {
         Self {
             state: seed,
             attempt: 0,
+            waits: 0,
         }
     }
 
     pub(crate) const fn reset(&mut self) {
         self.attempt = 0;
+        self.waits = 0;
     }
 
     /// The time of the next attempt: between half and the whole of the doubled delay.
     pub(crate) fn next_attempt(&mut self, now: Instant, policy: &Reconnect) -> Instant {
         let doubled = policy
             .initial_delay
-            .saturating_mul(1_u32 << self.attempt.min(16))
+            .saturating_mul(1_u32 << self.waits.min(16))
             .min(policy.max_delay);
-        self.attempt = self.attempt.saturating_add(1);
+        self.waits = self.waits.saturating_add(1);
         let half = doubled / 2;
-        now + half + half.mul_f64(self.random())
+        later(now, half + half.mul_f64(self.random()))
     }
 
     /// A number in 0..1 (SplitMix64, whose constants are its author's).
@@ -69,35 +74,51 @@ impl Backoff {
     }
 }
 
-/// Whether trying again could never help, or would take the session from another client for ever.
-pub(crate) const fn is_final(cause: &ConnectionError) -> bool {
+/// `now` and a duration that the application has chosen, however long.
+pub(crate) fn later(now: Instant, duration: Duration) -> Instant {
+    const LONG: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
+    now.checked_add(duration).unwrap_or(now + LONG)
+}
+
+/// What the end of a connection, or of an attempt, says about the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Severity {
+    /// Trying again could never help, or would take the session from another client for ever.
+    Final,
+    /// Trying this server again could never help.
+    ThisServer,
+    /// It may go better the next time.
+    Passing,
+}
+
+pub(crate) const fn severity(cause: &ConnectionError) -> Severity {
     match cause {
-        ConnectionError::Closed => true,
-        ConnectionError::Refused { reason, .. } => matches!(
-            reason,
+        ConnectionError::Closed => Severity::Final,
+        ConnectionError::Refused { reason, .. } => match reason {
             ReasonCode::UnsupportedProtocolVersion
-                | ReasonCode::ClientIdentifierNotValid
-                | ReasonCode::BadUserNameOrPassword
-                | ReasonCode::NotAuthorized
-                | ReasonCode::Banned
-                | ReasonCode::BadAuthenticationMethod
-                | ReasonCode::MalformedPacket
-                | ReasonCode::ProtocolError
-                | ReasonCode::PacketTooLarge
-                | ReasonCode::TopicNameInvalid
-                | ReasonCode::PayloadFormatInvalid
-                | ReasonCode::RetainNotSupported
-                | ReasonCode::QosNotSupported
-                | ReasonCode::ServerMoved
-        ),
-        ConnectionError::Disconnected { reason, .. } => matches!(
-            reason,
+            | ReasonCode::ClientIdentifierNotValid
+            | ReasonCode::BadUserNameOrPassword
+            | ReasonCode::NotAuthorized
+            | ReasonCode::Banned
+            | ReasonCode::BadAuthenticationMethod
+            | ReasonCode::MalformedPacket
+            | ReasonCode::ProtocolError
+            | ReasonCode::PacketTooLarge
+            | ReasonCode::TopicNameInvalid
+            | ReasonCode::PayloadFormatInvalid
+            | ReasonCode::RetainNotSupported
+            | ReasonCode::QosNotSupported => Severity::Final,
+            ReasonCode::ServerMoved => Severity::ThisServer,
+            _ => Severity::Passing,
+        },
+        ConnectionError::Disconnected { reason, .. } => match reason {
             ReasonCode::SessionTakenOver
-                | ReasonCode::NotAuthorized
-                | ReasonCode::BadAuthenticationMethod
-                | ReasonCode::ServerMoved
-        ),
-        _ => false,
+            | ReasonCode::NotAuthorized
+            | ReasonCode::BadAuthenticationMethod => Severity::Final,
+            ReasonCode::ServerMoved => Severity::ThisServer,
+            _ => Severity::Passing,
+        },
+        _ => Severity::Passing,
     }
 }
 

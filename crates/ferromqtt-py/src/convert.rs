@@ -157,6 +157,7 @@ pub(crate) fn options(arguments: &Bound<'_, PyDict>) -> PyResult<Options> {
                 options.incoming = QueueOptions {
                     limit: value.extract()?,
                     overflow: Overflow::DropNewest,
+                    ..QueueOptions::default()
                 }
             }
             _ => return Err(PyTypeError::new_err(format!("unknown option {name:?}"))),

@@ -86,6 +86,16 @@ fn complete(slf: &Bound<'_, Core>, op: OpId, outcome: Outcome) -> PyResult<()> {
         }
         Outcome::NotPossible(error) => not_possible(&future, &error, Delivery::NotSent),
         Outcome::GivenUp(error) => not_possible(&future, &error, Delivery::Unknown),
+        Outcome::RequestNotPossible(error) => {
+            let (kind, code) = request_kind(&error);
+            fail(
+                &future,
+                kind,
+                code,
+                error.to_string(),
+                Some(Delivery::NotSent),
+            )
+        }
         Outcome::Expired => {
             let text = "The message expired before it could be sent".to_owned();
             fail(&future, "not_sent", 0, text, Some(Delivery::NotSent))
@@ -171,15 +181,7 @@ pub(crate) fn request_refused(
     error: &SubscribeError,
     what: &str,
 ) -> PyResult<PyErr> {
-    let (kind, code) = match error {
-        SubscribeError::NotConnected => ("not_connected", 0),
-        SubscribeError::TooLarge { .. } => ("limit", ReasonCode::PacketTooLarge.value()),
-        SubscribeError::NoPacketIdentifier => ("limit", ReasonCode::QuotaExceeded.value()),
-        SubscribeError::NotSupported(_) => {
-            ("limit", ReasonCode::ImplementationSpecificError.value())
-        }
-        _ => ("value", 0),
-    };
+    let (kind, code) = request_kind(error);
     refused(slf, kind, code, error.to_string(), what)
 }
 
@@ -197,6 +199,16 @@ fn refused(
         error.setattr(intern!(py, "__cause__"), cause)?;
     }
     Ok(PyErr::from_value(error))
+}
+
+const fn request_kind(error: &SubscribeError) -> (&'static str, u8) {
+    match error {
+        SubscribeError::NotConnected => ("not_connected", 0),
+        SubscribeError::TooLarge { .. } => ("limit", ReasonCode::PacketTooLarge.value()),
+        SubscribeError::NoPacketIdentifier => ("limit", ReasonCode::QuotaExceeded.value()),
+        SubscribeError::NotSupported(reason) => ("limit", reason.value()),
+        _ => ("value", 0),
+    }
 }
 
 const fn publish_kind(error: &PublishError) -> (&'static str, u8) {

@@ -9,8 +9,8 @@ use ferromqtt_proto::QueueId;
 use crate::shared::Shared;
 use crate::subscribe::unsubscribe;
 use crate::{
-    ConnectionError, Messages, Publish, PublishError, Stats, Subscribe, SubscribeError,
-    TopicFilter, TopicName, Utf8String,
+    AcknowledgeError, ConnectionError, DeliveryId, Messages, Properties, Publish, PublishError,
+    ReasonCode, Stats, Subscribe, SubscribeError, TopicFilter, TopicName, Utf8String,
 };
 
 /// A handle to a connection: cheap to clone, shared by as many tasks as you like.
@@ -104,6 +104,30 @@ impl Client {
     /// All such streams of a connection share one queue.
     pub fn messages(&self) -> Messages {
         Messages::new(Arc::clone(&self.shared), QueueId::DEFAULT, None)
+    }
+
+    /// Says that the application is done with a message whose queue leaves that to it
+    /// ([`Acknowledge::ByApplication`](crate::Acknowledge::ByApplication)): [`Message::delivery`](crate::Message::delivery)
+    /// names it. PUBACK or PUBREC goes out as soon as those of the messages before it have (MQTT-4.6.0-2). A delivery that
+    /// was acknowledged already, or whose session is lost, is harmless.
+    pub fn acknowledge(&self, delivery: DeliveryId) {
+        self.shared
+            .call(|state, _| state.core.acknowledge(delivery));
+    }
+
+    /// As [`acknowledge`](Self::acknowledge), with a Reason Code and properties for the server (5.0). One of 0x80 or above
+    /// refuses the message: the server does not send it again.
+    ///
+    /// # Errors
+    /// Each [`AcknowledgeError`] says what the standard forbids; the message is still to be acknowledged then.
+    pub fn acknowledge_with(
+        &self,
+        delivery: DeliveryId,
+        reason: ReasonCode,
+        properties: Properties,
+    ) -> Result<(), AcknowledgeError> {
+        self.shared
+            .call(|state, _| state.core.acknowledge_with(delivery, reason, properties))
     }
 
     /// Whether there is a connection now.

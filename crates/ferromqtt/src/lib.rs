@@ -67,9 +67,10 @@ pub use client::Client;
 pub use connection::{Connection, scope};
 pub use error::{AddressError, ConnectError, Error, OptionsError, PublishError, SubscribeError};
 pub use ferromqtt_proto::{
-    CleanStart, ConnectionError, Delivery, Message, OnSessionLost, OutgoingLimits, Overflow,
-    Properties, ProtocolVersion, QoS, QueueOptions, ReasonCode, Reconnect, RetainHandling, Stats,
-    TopicFilter, TopicName, TransportError, Utf8String,
+    Acknowledge, AcknowledgeError, CleanStart, ConnectionError, Delivery, DeliveryId, Message,
+    OnSessionLost, OutgoingLimits, OutgoingPolicy, Overflow, Properties, ProtocolVersion, QoS,
+    QueueOptions, ReasonCode, Reconnect, RetainHandling, Stats, TopicFilter, TopicName,
+    TransportError, Utf8String,
 };
 pub use futures_core::Stream;
 pub use messages::Messages;

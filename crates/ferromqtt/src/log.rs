@@ -1,6 +1,6 @@
 //! What is told to `tracing`, if that feature is on. Never a payload, never a credential.
 
-use crate::ConnectionError;
+use crate::{ConnectionError, ReasonCode};
 
 #[cfg(feature = "tracing")]
 pub(crate) fn connected(session_present: bool) {
@@ -14,6 +14,14 @@ pub(crate) fn disconnected(cause: &ConnectionError, retries: bool, unflushed: u6
         cause => tracing::warn!(%cause, retries, unflushed, "no connection"),
     }
 }
+
+#[cfg(feature = "tracing")]
+pub(crate) fn not_restored(filter: &str, reason: ReasonCode) {
+    tracing::warn!(filter, %reason, "a subscription that the server had lost was not renewed");
+}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) const fn not_restored(_filter: &str, _reason: ReasonCode) {}
 
 #[cfg(not(feature = "tracing"))]
 pub(crate) const fn connected(_session_present: bool) {}

@@ -9,9 +9,9 @@ use std::task::{Context, Poll, Waker};
 use ferromqtt_proto::QueueId;
 use futures_core::Stream;
 
-use crate::shared::{MESSAGES_PER_TURN, Shared};
+use crate::shared::{MESSAGES_PER_TURN, Shared, State};
 use crate::subscribe::unsubscribe;
-use crate::{Message, QoS, SubscribeError, TopicFilter};
+use crate::{Message, QoS, ReasonCode, SubscribeError, TopicFilter};
 
 /// The messages of one subscription, in order of arrival; or those that no subscription asked for
 /// ([`Client::messages`](crate::Client::messages)).
@@ -47,7 +47,9 @@ impl Messages {
         }
     }
 
-    /// The next message; `None` when none will come any more.
+    /// The next message; `None` when none will come any more: the connection has ended for good, the server
+    /// [did not renew](Self::not_renewed) the subscription, or a queue with [`Overflow::Fail`](crate::Overflow::Fail) has
+    /// overflown. In the last case the stream goes on behind the gap once [`take_lost`](Self::take_lost) has told it.
     ///
     /// # Cancel safety
     /// A message is taken only when this completes: nothing is lost in `select!` or under a time limit.
@@ -57,7 +59,7 @@ impl Messages {
 
     /// A message that is already there, without waiting.
     pub fn try_next(&mut self) -> Option<Message> {
-        self.shared.lock().core.next_message(self.queue)
+        self.take(&mut self.shared.lock())
     }
 
     /// How many messages wait.
@@ -70,7 +72,14 @@ impl Messages {
         self.len() == 0
     }
 
-    /// How many messages the full queue has lost since the last call.
+    /// The server lost the session, and refused to renew the subscription in the next one with this Reason Code: no
+    /// message will come any more. Subscribe again, if that can help.
+    pub fn not_renewed(&self) -> Option<ReasonCode> {
+        self.shared.lock().not_restored.get(&self.queue).copied()
+    }
+
+    /// How many messages the full queue has lost since the last call. With [`Overflow::Fail`](crate::Overflow::Fail) it
+    /// tells that when all before the gap has been taken.
     pub fn take_lost(&mut self) -> u64 {
         self.shared.lock().core.take_lost(self.queue)
     }
@@ -100,6 +109,16 @@ impl Messages {
         self.shared.lock().core.close_queue(self.queue); // `drop` finds it closed, and nothing to unsubscribe
     }
 
+    /// Takes a message. That may let an acknowledgement go, which the driver has to write.
+    fn take(&self, state: &mut State) -> Option<Message> {
+        let unsent = state.core.pending_transmit();
+        let message = state.core.next_message(self.queue);
+        if state.core.pending_transmit() > unsent {
+            self.shared.driver.notify_one();
+        }
+        message
+    }
+
     fn poll_message(&mut self, waker: &Waker) -> Poll<Option<Message>> {
         if self.taken >= MESSAGES_PER_TURN {
             // A loop over messages that are all there must not starve the thread's other tasks.
@@ -108,12 +127,17 @@ impl Messages {
             return Poll::Pending;
         }
         let mut state = self.shared.lock();
-        if let Some(message) = state.core.next_message(self.queue) {
+        if let Some(message) = self.take(&mut state) {
+            drop(state);
             self.taken += 1;
             return Poll::Ready(Some(message));
         }
-        self.taken = 0;
-        if state.has_ended() {
+        if state.has_ended()
+            || state.core.has_failed(self.queue)
+            || state.not_restored.contains_key(&self.queue)
+        {
+            drop(state);
+            self.taken = 0;
             return Poll::Ready(None);
         }
         state.wait_for_message(self.queue, self.reader, waker);

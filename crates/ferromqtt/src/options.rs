@@ -10,8 +10,8 @@ use ferromqtt_proto as proto;
 use crate::address::Address;
 use crate::error::{AddressError, OptionsError};
 use crate::{
-    CleanStart, OnSessionLost, OutgoingLimits, Properties, ProtocolVersion, QueueOptions,
-    Reconnect, Utf8String, Will,
+    CleanStart, OnSessionLost, OutgoingLimits, OutgoingPolicy, Properties, ProtocolVersion,
+    QueueOptions, Reconnect, Utf8String, Will,
 };
 
 /// How long a server keeps the session while the client reconnects.
@@ -24,6 +24,7 @@ pub(crate) const QUEUE_LIMIT: usize = 100_000;
 pub(crate) const QUEUE: QueueOptions = QueueOptions {
     limit: Some(QUEUE_LIMIT),
     overflow: crate::Overflow::DropOldest,
+    acknowledge: crate::Acknowledge::OnReceipt,
 };
 
 /// Where to connect, and how.
@@ -72,6 +73,7 @@ impl Options {
     fn at(address: Address) -> Self {
         let mut core = proto::Options::default();
         core.reconnect = Some(Reconnect::default());
+        core.outgoing_policy = OutgoingPolicy::Wait;
         core.incoming = QUEUE;
         Self {
             address,
@@ -200,11 +202,25 @@ impl Options {
         self
     }
 
-    /// Bounds of the outgoing queue, at which publishing waits for room. At least one message always finds room.
-    /// Default: 1,000 messages and 16 MiB.
+    /// Bounds of the outgoing queue. At least one message always finds room. Default: 1,000 messages and 16 MiB.
     #[must_use]
     pub const fn outgoing(mut self, limits: OutgoingLimits) -> Self {
         self.core.outgoing = limits;
+        self
+    }
+
+    /// What a publish meets that these bounds leave no room for. Default: [`OutgoingPolicy::Wait`], it waits for room.
+    #[must_use]
+    pub const fn outgoing_policy(mut self, policy: OutgoingPolicy) -> Self {
+        self.core.outgoing_policy = policy;
+        self
+    }
+
+    /// How many Topic Aliases to assign at most (5.0), beside the server's Topic Alias Maximum: a topic that is published to
+    /// again is then left out of the packet. Default: 0, which assigns none.
+    #[must_use]
+    pub const fn topic_aliases_out(mut self, maximum: u16) -> Self {
+        self.core.topic_aliases_out = maximum;
         self
     }
 

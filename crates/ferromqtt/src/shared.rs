@@ -12,9 +12,10 @@ use proto::packet::{Disconnect, PublishRef};
 use proto::{Event, OpId, Outcome, QueueId, TransportRequest};
 use tokio::sync::{Notify, oneshot, watch};
 
+use crate::OutgoingPolicy;
 use crate::link::Output;
 use crate::publish::Receipt;
-use crate::{ConnectionError, Delivery, Properties, PublishError, QoS, log};
+use crate::{ConnectionError, Delivery, Properties, PublishError, QoS, ReasonCode, log};
 
 /// How many messages a stream gives before it lets other tasks run; and how many the driver reads for each time that it
 /// does, so that streams on the same thread keep up with it.
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     status: watch::Sender<Status>,
     pub(crate) disconnect_timeout: Duration,
     ends_session: bool,
+    /// Whether a publish waits for room in the outgoing queue.
+    waits: bool,
 }
 
 #[derive(Debug)]
@@ -41,6 +44,8 @@ pub(crate) struct State {
     /// Who waits for messages: for each queue the streams that do, by their numbers.
     readers: HashMap<QueueId, Vec<(u64, Waker)>>,
     last_reader: u64,
+    /// Queues whose subscription the server has lost and not renewed, and why.
+    pub(crate) not_restored: HashMap<QueueId, ReasonCode>,
     /// Set once nothing will come any more.
     end: Option<ConnectionError>,
 }
@@ -72,7 +77,7 @@ struct News {
     readers: Vec<Waker>,
     completed: Vec<(oneshot::Sender<Outcome>, Outcome)>,
     status: Option<Status>,
-    /// An operation has left the outgoing queue.
+    /// The outgoing queue has room for the publish that waits.
     room: bool,
 }
 
@@ -82,12 +87,14 @@ impl Shared {
         disconnect_timeout: Duration,
         ends_session: bool,
     ) -> Self {
+        let waits = core.options().outgoing_policy == OutgoingPolicy::Wait;
         Self {
             state: Mutex::new(State {
                 core,
                 calls: HashMap::new(),
                 readers: HashMap::new(),
                 last_reader: 0,
+                not_restored: HashMap::new(),
                 end: None,
             }),
             driver: Notify::new(),
@@ -96,6 +103,7 @@ impl Shared {
             status: watch::Sender::new(Status::Connecting),
             disconnect_timeout,
             ends_session,
+            waits,
         }
     }
 
@@ -168,7 +176,7 @@ impl Shared {
     fn try_publish(&self, publish: &proto::Publish) -> Option<Result<Receipt, PublishError>> {
         let accepted = self.call(|state, now| state.publish(now, publish));
         match accepted {
-            Err(PublishError::Invalid(proto::PublishError::QueueFull { .. })) => None,
+            Err(PublishError::Invalid(proto::PublishError::QueueFull { .. })) if self.waits => None,
             accepted => Some(accepted),
         }
     }
@@ -310,6 +318,7 @@ impl State {
 
     pub(crate) fn close_queue(&mut self, now: Instant, queue: QueueId) {
         let filters = self.core.close_queue(queue);
+        self.not_restored.remove(&queue);
         if !filters.is_empty() {
             // Refused only without a connection, and then the subscription has gone with it.
             let _ = self.core.unsubscribe(
@@ -338,19 +347,31 @@ impl State {
                     self.finish(cause, news);
                 }
             }
-            Event::MessageReady(queue) => {
-                let waiting = self.readers.remove(&queue).unwrap_or_default();
-                news.readers
-                    .extend(waiting.into_iter().map(|(_, waker)| waker));
+            Event::MessageReady(queue) => self.wake_readers(queue, news),
+            Event::Lagged(queue) if self.core.has_failed(queue) => self.wake_readers(queue, news),
+            Event::NotRestored {
+                queue,
+                filter,
+                reason,
+            } => {
+                log::not_restored(&filter, reason);
+                self.not_restored.insert(queue, reason);
+                self.wake_readers(queue, news);
             }
+            Event::OutgoingRoom => news.room = true,
             Event::Completed { op, outcome } => {
-                news.room = true;
                 if let Some(call) = self.calls.remove(&op) {
                     news.completed.push((call, outcome));
                 }
             }
             _ => {}
         }
+    }
+
+    fn wake_readers(&mut self, queue: QueueId, news: &mut News) {
+        let waiting = self.readers.remove(&queue).unwrap_or_default();
+        news.readers
+            .extend(waiting.into_iter().map(|(_, waker)| waker));
     }
 
     fn finish(&mut self, cause: ConnectionError, news: &mut News) {

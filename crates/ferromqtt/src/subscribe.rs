@@ -159,6 +159,7 @@ impl<'a> Request<'a> {
             Ok(Outcome::Disconnected { cause, delivery }) => {
                 return Err(SubscribeError::Disconnected { cause, delivery });
             }
+            Ok(Outcome::RequestNotPossible(error)) => return Err(error.into()),
             // No other outcome belongs to a request; no outcome at all means that the runtime was shut down.
             _ => {
                 return Err(SubscribeError::Disconnected {

@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use bytes::BytesMut;
-
 use super::{Client, Phase};
 use crate::error::{AuthError, DecodeError};
 use crate::event::Event;
@@ -59,14 +57,17 @@ impl Client {
         if !allowed {
             return Err(AuthError::NotNow(auth.reason));
         }
-        let packet = Packet::Auth(Box::new(auth));
-        let mut encoded = BytesMut::new();
-        packet.encode(version, &mut encoded);
-        if !connection.limits.fits(encoded.len()) {
-            return Err(AuthError::TooLarge {
-                bytes: encoded.len(),
-                limit: connection.limits.maximum_packet_size(),
-            });
+        let mut packet = Packet::Auth(Box::new(auth.clone()));
+        if !connection.limits.fits(packet.encoded_len(version)) {
+            // MQTT-3.15.2-2, MQTT-3.15.2-3: what only explains is left out.
+            auth.properties.reason_string = None;
+            auth.properties.user_properties.clear();
+            packet = Packet::Auth(Box::new(auth));
+        }
+        let bytes = packet.encoded_len(version);
+        if !connection.limits.fits(bytes) {
+            let limit = connection.limits.maximum_packet_size();
+            return Err(AuthError::TooLarge { bytes, limit });
         }
         connection.authentication = Turn::Server;
         connection.transmit.push(&packet, version);

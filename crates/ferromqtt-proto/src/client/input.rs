@@ -5,13 +5,11 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use super::{Client, Phase, Turn};
-use crate::connection::{Connection, KeepAlive, Limits, OutgoingAliases};
+use crate::connection::{KeepAlive, Limits, OutgoingAliases};
 use crate::error::{ConnectionError, DecodeError};
 use crate::event::{Connected, Event, Outcome};
-use crate::packet::{
-    self, Ack, ConnAck, Packet, PacketId, Publish, QoS, ReasonCode, Whole, whole_packets,
-};
-use crate::session::{Acknowledged, IdOwner, Message, QueueId};
+use crate::packet::{self, Ack, ConnAck, Packet, PacketId, QoS, ReasonCode, Whole, whole_packets};
+use crate::session::{Acknowledged, IdOwner, SessionChange};
 
 const NOT_CONNACK: DecodeError = DecodeError::protocol("the first packet is not CONNACK");
 
@@ -74,20 +72,19 @@ impl Client {
 
     fn on_packet(&mut self, now: Instant, packet: Packet) -> Result<(), DecodeError> {
         if let Phase::Handshake { .. } = self.phase {
+            self.check_problem_information(&packet)?;
             return match packet {
                 Packet::ConnAck(connack) => self.on_connack(now, *connack),
                 Packet::Auth(auth) => self.on_auth(*auth),
                 _ => Err(NOT_CONNACK),
             };
         }
+        self.check_problem_information(&packet)?;
         match packet {
             Packet::Publish(publish) => self.on_publish(publish),
             Packet::PubAck(ack) => self.on_puback(ack),
             Packet::PubRec(ack) => self.on_pubrec(ack),
-            Packet::PubRel(ack) => {
-                self.on_pubrel(&ack);
-                Ok(())
-            }
+            Packet::PubRel(ack) => self.on_pubrel(&ack),
             Packet::PubComp(ack) => self.on_pubcomp(ack),
             Packet::SubAck(suback) => self.on_suback(*suback),
             Packet::UnsubAck(unsuback) => self.on_unsuback(*unsuback),
@@ -111,6 +108,30 @@ impl Client {
                 "a packet came that only clients send",
             )),
         }
+    }
+
+    /// Whether the packet says more than Request Problem Information asked for (MQTT-3.1.2-29).
+    fn check_problem_information(&self, packet: &Packet) -> Result<(), DecodeError> {
+        if self.options.properties.request_problem_information != Some(false) {
+            return Ok(());
+        }
+        let properties = match packet {
+            Packet::PubAck(it) | Packet::PubRec(it) | Packet::PubRel(it) | Packet::PubComp(it) => {
+                it.properties.as_deref()
+            }
+            Packet::SubAck(it) => Some(&it.properties),
+            Packet::UnsubAck(it) => Some(&it.properties),
+            Packet::Auth(it) => Some(&it.properties),
+            _ => None,
+        };
+        let tells = properties
+            .is_some_and(|it| it.reason_string.is_some() || !it.user_properties.is_empty());
+        if tells {
+            return Err(DecodeError::protocol(
+                "a Reason String or User Property came that Request Problem Information forbids",
+            ));
+        }
+        Ok(())
     }
 
     fn on_connack(&mut self, now: Instant, connack: ConnAck) -> Result<(), DecodeError> {
@@ -143,6 +164,7 @@ impl Client {
         connection.outgoing_aliases = OutgoingAliases::new(aliases);
         connection.authentication = Turn::Nobody;
         connection.accepted_at = Some(now);
+        connection.transmit.depend_on(self.session.journal.last()); // resends do, on changes of before
         if let Some(assigned) = &properties.assigned_client_identifier {
             self.assigned_identifier = Some(assigned.detached());
         }
@@ -163,63 +185,6 @@ impl Client {
         }
         self.send_waiting_requests();
         Ok(())
-    }
-
-    fn on_publish(&mut self, publish: Publish) -> Result<(), DecodeError> {
-        let Some(connection) = &mut self.connection else {
-            return Ok(());
-        };
-        let topic = connection.aliases.resolve(&publish)?;
-        let answer = match (publish.qos, publish.packet_id) {
-            (QoS::AtLeastOnce, Some(id)) => Some(Packet::PubAck(Ack::success(id))),
-            (QoS::ExactlyOnce, Some(id)) => Some(Packet::PubRec(Ack::success(id))),
-            _ => None,
-        };
-        let new = match (publish.qos, publish.packet_id) {
-            (QoS::ExactlyOnce, Some(id)) => {
-                let limit = connection.receive_maximum;
-                (self.session.inbound).receive(id, connection.number, limit)?
-            }
-            _ => true,
-        };
-        if let Some(answer) = answer {
-            connection.transmit.push(&answer, self.options.protocol);
-        }
-        if !new {
-            return Ok(()); // handed out before (MQTT-4.3.3-10)
-        }
-        self.stats.received += 1;
-        self.deliver(Message {
-            topic,
-            payload: publish.payload,
-            qos: publish.qos,
-            retain: publish.retain,
-            dup: publish.dup,
-            packet_id: publish.packet_id,
-            properties: publish.properties,
-        });
-        Ok(())
-    }
-
-    /// Puts a message into the queues that want it; into the default one when no other does.
-    fn deliver(&mut self, message: Message) {
-        let session = &mut self.session;
-        if session.subscriptions.all_to_default() {
-            if session.inbox.push(QueueId::DEFAULT, message) {
-                self.events.push_back(Event::MessageReady(QueueId::DEFAULT));
-            }
-            return;
-        }
-        let mut queues = session.subscriptions.queues(&message.topic);
-        let last = queues.pop().unwrap_or(QueueId::DEFAULT);
-        for queue in queues {
-            if session.inbox.push(queue, message.clone()) {
-                self.events.push_back(Event::MessageReady(queue));
-            }
-        }
-        if session.inbox.push(last, message) {
-            self.events.push_back(Event::MessageReady(last));
-        }
     }
 
     fn on_puback(&mut self, ack: Ack) -> Result<(), DecodeError> {
@@ -250,27 +215,20 @@ impl Client {
                     self.session.outbound.release(number),
                     self.session.ids.owner_mut(id),
                 ) {
-                    *owner = IdOwner::Release(released);
+                    *owner = IdOwner::Release(released.number);
+                    if let Some(key) = released.key {
+                        self.record(|| SessionChange::Releasing { key });
+                    }
                 }
-                self.answer(Packet::PubRel, Ack::success(id));
+                self.answer(Packet::PubRel, Ack::success(id), false)
             }
-            Some(IdOwner::Release(_)) => self.answer(Packet::PubRel, Ack::success(id)),
+            Some(IdOwner::Release(_)) => self.answer(Packet::PubRel, Ack::success(id), false),
             _ => self.answer(
                 Packet::PubRel,
                 Ack::new(id, ReasonCode::PacketIdentifierNotFound),
+                false,
             ),
         }
-        Ok(())
-    }
-
-    fn on_pubrel(&mut self, ack: &Ack) {
-        let id = ack.packet_id;
-        let reason = if self.session.inbound.release(id) {
-            ReasonCode::Success
-        } else {
-            ReasonCode::PacketIdentifierNotFound // answered all the same (MQTT-4.3.3-11)
-        };
-        self.answer(Packet::PubComp, Ack::new(id, reason));
     }
 
     fn on_pubcomp(&mut self, ack: Ack) -> Result<(), DecodeError> {
@@ -286,23 +244,13 @@ impl Client {
         }
     }
 
-    /// Acknowledges within the server's Maximum Packet Size (MQTT-3.2.2-15).
-    fn answer(&mut self, packet: fn(Ack) -> Packet, ack: Ack) {
-        if let Some(Connection {
-            transmit, limits, ..
-        }) = &mut self.connection
-        {
-            let ack = ack.within(limits.maximum_packet_size());
-            transmit.push(&packet(ack), self.options.protocol);
-        }
-    }
-
     /// Ends the exchange of a QoS 1 or 2 publish: frees its identifier and its slot, and reports.
     fn finish(&mut self, ack: Ack, acknowledged: Option<Acknowledged>) {
         self.free(ack.packet_id);
         let Some(acknowledged) = acknowledged else {
             return;
         };
+        self.record_finished(acknowledged.key);
         if let Some(connection) = &mut self.connection
             && connection.number == acknowledged.connection
         {

@@ -8,8 +8,8 @@ use crate::error::{ConnectionError, DecodeError, DisconnectError, TransportError
 use crate::event::{Delivery, Event, Outcome, TransportRequest};
 use crate::options::OnSessionLost;
 use crate::packet::{Connect, Disconnect, Packet, QoS, ReasonCode};
-use crate::reconnect;
-use crate::session::Waiting;
+use crate::reconnect::{self, Severity};
+use crate::session::{SessionChange, Waiting};
 
 impl Client {
     /// Asks for a connection. Nothing happens unless the client [is idle](Client::is_idle): when there is one, or one is
@@ -18,6 +18,7 @@ impl Client {
         if matches!(self.phase, Phase::Idle) {
             self.first = true;
             self.backoff.reset();
+            self.servers.start();
             // The application is about to subscribe again itself: only what a reconnect loses is restored.
             self.session.subscriptions.remove(|_| true);
             self.open(now);
@@ -25,9 +26,11 @@ impl Client {
     }
 
     fn open(&mut self, now: Instant) {
-        let deadline = self.options.connect_timeout.map(|limit| now + limit);
+        let limit = self.options.connect_timeout;
+        let deadline = limit.map(|limit| reconnect::later(now, limit));
         self.phase = Phase::Opening { deadline };
         self.transport_requests.push_back(TransportRequest::Open {
+            server: self.servers.current().clone(),
             attempt: self.backoff.attempt,
         });
     }
@@ -43,6 +46,7 @@ impl Client {
         }
         self.session.connections += 1;
         let number = self.session.connections;
+        self.session.inbound.connection_opened(number);
         let mut connection = Connection::new(now, number, clean_start, &self.options);
         let options = &self.options;
         let connect = Connect {
@@ -130,9 +134,7 @@ impl Client {
         let short = disconnect.clone().without_diagnosis();
         for disconnect in [disconnect, short] {
             let packet = Packet::Disconnect(Box::new(disconnect));
-            let mut encoded = bytes::BytesMut::new();
-            packet.encode(version, &mut encoded);
-            if connection.limits.fits(encoded.len()) {
+            if connection.limits.fits(packet.encoded_len(version)) {
                 connection.transmit.push(&packet, version);
                 return;
             }
@@ -141,16 +143,23 @@ impl Client {
 
     /// When [`Client::handle_timeout`] is to be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        match self.phase {
+        let connection = match self.phase {
             Phase::Opening { deadline } | Phase::Handshake { deadline } => deadline,
-            Phase::Connected => self.connection.as_ref()?.keep_alive.deadline(),
+            Phase::Connected => {
+                (self.connection.as_ref()).and_then(|connection| connection.keep_alive.deadline())
+            }
             Phase::Waiting { retry_at } => Some(retry_at),
             Phase::Idle | Phase::Closing { .. } => None,
-        }
+        };
+        let expiry = self.session.outbound.next_expiry();
+        connection.into_iter().chain(expiry).min()
     }
 
     /// Does what is due at `now`. Calls that come early are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if (self.session.outbound.next_expiry()).is_some_and(|expiry| expiry <= now) {
+            self.expire(now);
+        }
         match self.phase {
             Phase::Opening { deadline } | Phase::Handshake { deadline } => {
                 if deadline.is_some_and(|deadline| deadline <= now) {
@@ -204,6 +213,7 @@ impl Client {
         };
         let retry_at = self.retry_at(now, &cause, was_connected);
         self.session.outbound.stop_resending();
+        self.session.deliveries.connection_ended();
         self.phase = Phase::Closing { then: retry_at };
         self.transport_requests.clear();
         self.transport_requests
@@ -231,14 +241,29 @@ impl Client {
         cause: &ConnectionError,
         was_connected: bool,
     ) -> Option<Instant> {
-        let policy = self.options.reconnect.as_ref()?;
-        if reconnect::is_final(cause) || (self.first && !policy.initial) {
+        let is_final = match reconnect::severity(cause) {
+            Severity::Final => true,
+            Severity::ThisServer => !self.servers.has_another(cause),
+            Severity::Passing => false,
+        };
+        if is_final {
             return None;
         }
         let accepted_at = (self.connection.as_ref()).and_then(|connection| connection.accepted_at);
-        if was_connected && accepted_at.is_some_and(|at| now >= at + policy.stable_after) {
+        let policy = self.options.reconnect.as_ref();
+        if let (Some(policy), Some(accepted_at), true) = (policy, accepted_at, was_connected)
+            && now >= reconnect::later(accepted_at, policy.stable_after)
+        {
             self.backoff.reset();
         }
+        // One that was connected waits, so that not all clients of a server turn to the next one at the same moment.
+        let at_once = self.servers.advance(cause) && !was_connected;
+        self.backoff.attempt = self.backoff.attempt.saturating_add(1);
+        if at_once && (self.first || policy.is_some()) {
+            return Some(now);
+        }
+        let policy = policy.filter(|policy| policy.initial || !self.first)?;
+        self.servers.waits();
         Some(self.backoff.next_attempt(now, policy))
     }
 
@@ -251,42 +276,54 @@ impl Client {
             let delivery = Delivery::Unknown;
             self.complete(op, Outcome::Disconnected { cause, delivery });
         }
-        for waiting in self.session.outbound.take_waiting() {
+        let mut kept = Vec::new();
+        for mut waiting in self.session.outbound.take_waiting() {
             let delivery = if waiting.resent_as_new {
                 Delivery::Unknown
             } else {
                 Delivery::NotSent
             };
-            if let Some(op) = waiting.op {
+            if let Some(op) = waiting.op.take() {
                 let cause = cause.clone();
                 self.complete(op, Outcome::Disconnected { cause, delivery });
             }
+            if waiting.key.is_some() {
+                kept.push(waiting); // a store has it
+            }
         }
+        self.session.outbound.put_first(kept);
     }
 
     /// The session that was on the server is gone: it says so (MQTT-3.2.2-5), or CONNECT asks for a fresh one
     /// (MQTT-3.1.2-4). Publishes that were on its wire are settled by design decision 1: QoS 1 goes out anew, QoS 2 ends
-    /// as `SessionLost`, or goes out anew if asked. What nobody waits for any more is dropped.
+    /// as `SessionLost`, or goes out anew if asked. What nobody waits for any more is dropped, unless a store keeps it.
     pub(super) fn session_lost(&mut self) {
         self.session.inbound.clear();
+        self.session.deliveries.clear();
         let (publishing, released) = self.session.outbound.take_on_the_wire();
         let mut anew = Vec::new();
         let mut lost = Vec::new();
         for flow in publishing {
             let again = flow.publish.qos == QoS::AtLeastOnce
                 || self.options.on_session_lost == OnSessionLost::Resend;
-            if again && flow.op.is_some() {
+            if again && (flow.op.is_some() || flow.key.is_some()) {
                 anew.push(Waiting {
                     op: flow.op,
                     publish: flow.publish,
                     resent_as_new: true,
                     expiry: flow.expiry,
+                    key: flow.key,
                 });
             } else {
                 lost.extend(flow.op);
+                self.record_finished(flow.key);
             }
         }
-        lost.extend(released.into_iter().flatten());
+        for release in released {
+            lost.extend(release.op);
+            self.record_finished(release.key);
+        }
+        self.record(|| SessionChange::SessionLost);
         self.session.ids.clear(); // requests hold none between connections
         self.session.outbound.put_first(anew);
         for op in lost {

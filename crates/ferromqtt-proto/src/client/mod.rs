@@ -5,11 +5,14 @@ mod input;
 mod lifecycle;
 mod output;
 mod publish;
+mod receive;
 mod request;
+mod restore;
+mod subscribe;
 
 pub(crate) use authenticate::Turn;
 pub use publish::Publish;
-pub use request::{Subscribe, Unsubscribe};
+pub use subscribe::{Subscribe, Unsubscribe};
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -19,7 +22,8 @@ use crate::error::{ConnectionError, OptionsError};
 use crate::event::{Delivery, Event, OpId, Outcome, TransportRequest};
 use crate::options::Options;
 use crate::reconnect::Backoff;
-use crate::session::{Message, QueueId, QueueOptions, Session};
+use crate::servers::Servers;
+use crate::session::{JournalEntry, QueueId, QueueOptions, Session, SessionChange};
 use crate::text::Utf8String;
 use request::Request;
 
@@ -35,10 +39,13 @@ pub struct Client {
     events: VecDeque<Event>,
     transport_requests: VecDeque<TransportRequest>,
     backoff: Backoff,
+    servers: Servers,
     assigned_identifier: Option<Utf8String>,
     /// No connection has come about since `connect()`.
     first: bool,
     last_op: u64,
+    /// Payload bytes of the publish that is to be tried again when there is room for it.
+    room_wanted: Option<usize>,
     stats: Stats,
 }
 
@@ -88,6 +95,11 @@ impl Client {
     pub fn new(options: Options, mut session: Session, seed: u64) -> Result<Self, OptionsError> {
         options.check()?;
         session.inbox.bound_default(options.incoming);
+        session.journal.enable(options.journal);
+        let servers = Servers::new(
+            options.servers.get().into(),
+            options.follow_server_reference,
+        );
         Ok(Self {
             options,
             session,
@@ -97,9 +109,11 @@ impl Client {
             events: VecDeque::new(),
             transport_requests: VecDeque::new(),
             backoff: Backoff::new(seed),
+            servers,
             assigned_identifier: None,
             first: true,
             last_op: 0,
+            room_wanted: None,
             stats: Stats::default(),
         })
     }
@@ -130,10 +144,11 @@ impl Client {
     const fn accepts(&self) -> bool {
         match self.phase {
             Phase::Connected => true,
-            Phase::Opening { .. } | Phase::Handshake { .. } => self.options.reconnect.is_some(),
-            Phase::Waiting { .. } => true,
-            Phase::Closing { then } => then.is_some(),
-            Phase::Idle => false,
+            Phase::Idle | Phase::Closing { then: None } => false,
+            Phase::Opening { .. }
+            | Phase::Handshake { .. }
+            | Phase::Waiting { .. }
+            | Phase::Closing { then: Some(_) } => self.options.reconnect.is_some(),
         }
     }
 
@@ -144,7 +159,15 @@ impl Client {
 
     /// What happened, in order. Drain it after every call.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        let event = self.events.pop_front();
+        if event.is_none()
+            && let Some(bytes) = self.room_wanted
+            && self.check_room(bytes).is_ok()
+        {
+            self.room_wanted = None;
+            return Some(Event::OutgoingRoom);
+        }
+        event
     }
 
     /// What to do with the transport. Ask after [`Client::poll_transmit`] has returned `None`: a `Close` is told only
@@ -168,19 +191,46 @@ impl Client {
         self.session.inbox.open(options)
     }
 
-    /// Takes the next message out of a queue.
-    pub fn next_message(&mut self, queue: QueueId) -> Option<Message> {
-        self.session.inbox.pop(queue)
-    }
-
     /// How many messages a queue holds.
     pub fn queue_len(&self, queue: QueueId) -> usize {
         self.session.inbox.len(queue)
     }
 
-    /// How many messages a full queue has lost since the last call.
+    /// Whether a queue has overflown under [`Overflow::Fail`](crate::Overflow::Fail), and all that it held has been taken.
+    pub fn has_failed(&self, queue: QueueId) -> bool {
+        self.session.inbox.has_failed(queue)
+    }
+
+    /// How many messages a full queue has lost since the last call. A queue under
+    /// [`Overflow::Fail`](crate::Overflow::Fail) tells it when it is empty, and takes messages again from then on.
     pub fn take_lost(&mut self, queue: QueueId) -> u64 {
         self.session.inbox.take_lost(queue)
+    }
+
+    /// The next change of the session to put on record, with [`Options::journal`]. Drain it after every call, before
+    /// [`Client::poll_transmit`]; entries may be written many at a time.
+    pub fn poll_journal(&mut self) -> Option<JournalEntry> {
+        self.session.journal.poll()
+    }
+
+    /// All entries up to the one numbered `sequence` are on record: the packets that depend on them may leave.
+    pub fn journal_written(&mut self, sequence: u64) {
+        self.session.journal.set_written(sequence);
+    }
+
+    /// Records a change of the session. What is sent from now on depends on it.
+    fn record(&mut self, change: impl FnOnce() -> SessionChange) {
+        let sequence = self.session.journal.record(change);
+        if let Some(connection) = &mut self.connection {
+            connection.transmit.depend_on(sequence);
+        }
+    }
+
+    /// The exchange of the message with this key has ended, if it has one.
+    fn record_finished(&mut self, key: Option<u64>) {
+        if let Some(key) = key {
+            self.record(|| SessionChange::Finished { key });
+        }
     }
 
     /// The caller no longer waits for `op`, which gets no `Completed` event any more. What had not reached the wire is

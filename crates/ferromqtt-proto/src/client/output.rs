@@ -8,7 +8,7 @@ use super::{Client, Phase};
 use crate::error::PublishError;
 use crate::event::Outcome;
 use crate::packet::{Ack, Packet, PacketId, QoS};
-use crate::session::InFlight;
+use crate::session::{InFlight, Waiting};
 
 impl Client {
     /// The next chunk to write. Call it again until `None` each time the transport can take more. A chunk holds many
@@ -18,7 +18,7 @@ impl Client {
             self.encode_publishes(now);
         }
         let connection = self.connection.as_mut()?;
-        let chunk = connection.transmit.pop()?;
+        let chunk = connection.transmit.pop(self.session.journal.written())?;
         connection.keep_alive.sent(now);
         Some(chunk)
     }
@@ -44,6 +44,25 @@ impl Client {
             if !progress {
                 return;
             }
+        }
+    }
+
+    /// Ends the messages in the outgoing queue that have expired.
+    pub(super) fn expire(&mut self, now: Instant) {
+        for expired in self.session.outbound.take_expired(now) {
+            self.complete_expired(expired);
+        }
+    }
+
+    fn complete_expired(&mut self, expired: Waiting) {
+        self.record_finished(expired.key);
+        let outcome = if expired.resent_as_new {
+            Outcome::SessionLost // it was on the wire once
+        } else {
+            Outcome::Expired
+        };
+        if let Some(op) = expired.op {
+            self.complete(op, outcome);
         }
     }
 
@@ -90,6 +109,7 @@ impl Client {
     /// MQTT-3.2.2-15): its exchange can never end.
     fn give_up_resend(&mut self, number: u64, id: PacketId, error: PublishError) {
         let given_up = self.session.outbound.finish_publish(number);
+        self.record_finished(given_up.as_ref().and_then(|given_up| given_up.key));
         self.free(id);
         if let Some(op) = given_up.and_then(|given_up| given_up.op) {
             self.complete(op, Outcome::GivenUp(error));
@@ -106,13 +126,8 @@ impl Client {
             return false;
         };
         if waiting.has_expired(now) {
-            let outcome = if waiting.resent_as_new {
-                Outcome::SessionLost // it was on the wire once
-            } else {
-                Outcome::Expired
-            };
-            if let Some(op) = outbound.pop_waiting().and_then(|expired| expired.op) {
-                self.complete(op, outcome);
+            if let Some(expired) = outbound.pop_waiting() {
+                self.complete_expired(expired);
             }
             return true;
         }
@@ -122,9 +137,11 @@ impl Client {
             .limits
             .check_publish(publish.qos, publish.retain, packet_len);
         if let Err(error) = allowed {
-            let refused = outbound.pop_waiting();
-            if let Some(op) = refused.and_then(|refused| refused.op) {
-                self.complete(op, Outcome::NotPossible(error));
+            if let Some(refused) = outbound.pop_waiting() {
+                self.record_finished(refused.key);
+                if let Some(op) = refused.op {
+                    self.complete(op, Outcome::NotPossible(error));
+                }
             }
             return true;
         }
@@ -145,11 +162,17 @@ impl Client {
         if !connection.limits.has_slot() {
             return false;
         }
-        let Some(InFlight { id, publish, .. }) =
-            outbound.start(&mut self.session.ids, connection.number)
+        let journal = &mut self.session.journal;
+        let Some(flow) =
+            outbound.start(&mut self.session.ids, connection.number, journal.next_key())
         else {
             return false; // all Packet Identifiers are in use: an acknowledgement frees one
         };
+        if let Some(key) = flow.key {
+            let sequence = journal.record(|| flow.as_change(key));
+            connection.transmit.depend_on(sequence);
+        }
+        let InFlight { id, publish, .. } = flow;
         connection.limits.take_slot();
         let packet = publish.packet(Some(*id), false);
         connection.send_publish(packet, version, |transmit, packet| {

@@ -67,6 +67,9 @@ impl Client {
             return Err(PublishError::NotConnected);
         }
         self.check_publish(publish.packet(None, false))?;
+        if self.check_room(publish.payload.len()).is_err() {
+            self.expire(now); // what is over takes no room
+        }
         if let Err(full) = self.check_room(publish.payload.len())
             && !self.make_room(publish.payload.len(), full)?
         {
@@ -81,6 +84,7 @@ impl Client {
             publish,
             resent_as_new: false,
             expiry: interval.map(|interval| Expiry::new(now, interval)),
+            key: None,
         });
         Ok(op)
     }
@@ -137,7 +141,7 @@ impl Client {
         }
     }
 
-    fn check_room(&self, payload_len: usize) -> Result<(), PublishError> {
+    pub(super) fn check_room(&self, payload_len: usize) -> Result<(), PublishError> {
         let outbound = &self.session.outbound;
         (self.options.outgoing).check(outbound.len(), outbound.bytes(), payload_len)
     }
@@ -148,6 +152,10 @@ impl Client {
         let fits = |messages, bytes| limits.check(messages, bytes, payload_len).is_ok();
         let dropped = match self.options.outgoing_policy {
             OutgoingPolicy::Refuse => return Err(full),
+            OutgoingPolicy::Wait => {
+                self.room_wanted = Some(payload_len);
+                return Err(full);
+            }
             OutgoingPolicy::DropNewest => None,
             OutgoingPolicy::DropOldest => self.session.outbound.drop_oldest(fits),
         };

@@ -11,6 +11,8 @@ pub(crate) struct KeepAlive {
     last_sent: Instant,
     last_received: Instant,
     ping_sent: Option<Instant>,
+    /// A second ping was sent because the first one's deadline was noticed far too late.
+    pinged_again: bool,
 }
 
 /// What is due.
@@ -28,6 +30,7 @@ impl KeepAlive {
             last_sent: now,
             last_received: now,
             ping_sent: None,
+            pinged_again: false,
         }
     }
 
@@ -38,6 +41,7 @@ impl KeepAlive {
     pub(crate) const fn received(&mut self, now: Instant) {
         self.last_received = now;
         self.ping_sent = None;
+        self.pinged_again = false;
     }
 
     /// When [`KeepAlive::due`] is to be asked next.
@@ -51,12 +55,19 @@ impl KeepAlive {
 
     /// What is due at `now`; a ping that is due counts as sent.
     pub(crate) fn due(&mut self, now: Instant) -> Due {
-        match self.deadline() {
-            Some(deadline) if deadline <= now => {}
-            _ => return Due::Nothing,
+        let (Some(deadline), Some(interval)) = (self.deadline(), self.interval) else {
+            return Due::Nothing;
+        };
+        if deadline > now {
+            return Due::Nothing;
         }
         if self.ping_sent.is_some() {
-            return Due::PeerIsDead;
+            // Noticed late, because the machine slept or the process stood still: the answer may be there, unread.
+            let stood_still = now.saturating_duration_since(deadline) >= answer_time(interval);
+            if !stood_still || self.pinged_again {
+                return Due::PeerIsDead;
+            }
+            self.pinged_again = true;
         }
         self.ping_sent = Some(now);
         Due::Ping
@@ -100,6 +111,16 @@ mod tests {
         keep_alive.received(start() + 12 * SECOND);
         assert_eq!(keep_alive.due(start() + 15 * SECOND), Due::Nothing);
         assert_eq!(keep_alive.deadline(), Some(start() + 20 * SECOND));
+    }
+
+    #[test]
+    fn after_a_standstill_the_peer_gets_one_more_chance() {
+        let mut keep_alive = KeepAlive::new(start(), 10);
+        assert_eq!(keep_alive.due(start() + 10 * SECOND), Due::Ping);
+        let woken = start() + 3_600 * SECOND;
+        assert_eq!(keep_alive.due(woken), Due::Ping);
+        assert_eq!(keep_alive.due(woken + 4 * SECOND), Due::Nothing);
+        assert_eq!(keep_alive.due(woken + 3_600 * SECOND), Due::PeerIsDead);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::codec::MAX_REMAINING_LENGTH;
 use crate::error::{PublishError, SubscribeError};
 use crate::options::Options;
-use crate::packet::{Properties, QoS};
+use crate::packet::{Properties, QoS, ReasonCode};
 
 /// The largest packet that MQTT can express: a five-byte fixed header and the largest Remaining Length.
 pub(crate) const LARGEST_PACKET: usize = 5 + MAX_REMAINING_LENGTH;
@@ -81,17 +81,23 @@ impl Limits {
     /// Whether the server supports a subscription to `filter` (sections 3.2.2.3.11 to 3.2.2.3.13).
     pub(crate) fn check_filter(&self, filter: &str) -> Result<(), SubscribeError> {
         if !self.shared && filter.starts_with("$share/") {
-            return Err(SubscribeError::NotSupported("shared subscriptions"));
+            return Err(SubscribeError::NotSupported(
+                ReasonCode::SharedSubscriptionsNotSupported,
+            ));
         }
         if !self.wildcards && filter.contains(['+', '#']) {
-            return Err(SubscribeError::NotSupported("wildcard subscriptions"));
+            return Err(SubscribeError::NotSupported(
+                ReasonCode::WildcardSubscriptionsNotSupported,
+            ));
         }
         Ok(())
     }
 
     pub(crate) const fn check_identifier(&self, given: bool) -> Result<(), SubscribeError> {
         if given && !self.subscription_identifiers {
-            return Err(SubscribeError::NotSupported("Subscription Identifiers"));
+            return Err(SubscribeError::NotSupported(
+                ReasonCode::SubscriptionIdentifiersNotSupported,
+            ));
         }
         Ok(())
     }

@@ -12,14 +12,49 @@ pub const CHUNK: usize = 64 * 1024;
 /// A payload of this size or more is not copied into a chunk; drivers hand it over in the form that needs no copy either.
 pub const LARGE_PAYLOAD: usize = 4 * 1024;
 
+/// What stands in a chunk, or in all of them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Contents {
+    /// QoS 0 publishes whose last byte it holds: reported as sent, but not handed over yet.
+    qos0: u64,
+    /// Answers to the server's packets.
+    answers: usize,
+    /// Those among them that end an exchange, and give its slot of the Receive Maximum back to the server.
+    final_answers: usize,
+}
+
+impl Contents {
+    const fn add(&mut self, other: Self) {
+        self.qos0 += other.qos0;
+        self.answers += other.answers;
+        self.final_answers += other.final_answers;
+    }
+
+    const fn subtract(&mut self, other: Self) {
+        self.qos0 -= other.qos0;
+        self.answers -= other.answers;
+        self.final_answers -= other.final_answers;
+    }
+}
+
+#[derive(Debug)]
+struct Chunk {
+    bytes: Bytes,
+    contents: Contents,
+    /// The change of the session that must be on record before this may leave.
+    needs: u64,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Transmit {
-    chunks: VecDeque<Bytes>,
+    chunks: VecDeque<Chunk>,
     current: BytesMut,
-    /// Bytes in all of them.
+    contents_of_current: Contents,
+    /// Bytes in all of them, and what they hold.
     len: usize,
-    /// QoS 0 publishes in all of them: reported as sent, but not handed over yet.
-    unflushed: u64,
+    contents: Contents,
+    /// What the bytes that are appended now depend on.
+    needs: u64,
 }
 
 impl Transmit {
@@ -36,12 +71,36 @@ impl Transmit {
         self.len
     }
 
+    /// QoS 0 publishes that have not been handed over as a whole.
     pub(crate) const fn unflushed(&self) -> u64 {
-        self.unflushed
+        self.contents.qos0
+    }
+
+    pub(crate) const fn unsent_answers(&self) -> usize {
+        self.contents.answers
+    }
+
+    pub(crate) const fn unsent_final_answers(&self) -> usize {
+        self.contents.final_answers
     }
 
     pub(crate) fn push(&mut self, packet: &Packet, version: ProtocolVersion) {
         self.append(|out| packet.encode(version, out));
+    }
+
+    /// Appends an answer to a packet of the server; `is_final` when it ends the exchange.
+    pub(crate) fn push_answer(
+        &mut self,
+        packet: &Packet,
+        version: ProtocolVersion,
+        is_final: bool,
+    ) {
+        self.push(packet, version);
+        self.count(Contents {
+            answers: 1,
+            final_answers: usize::from(is_final),
+            ..Contents::default()
+        });
     }
 
     /// Appends a PUBLISH whose payload is copied: for one that its caller keeps.
@@ -51,10 +110,13 @@ impl Transmit {
         payload: &[u8],
         version: ProtocolVersion,
     ) {
-        self.count(publish.qos);
         self.append(|out| {
             publish.encode_header(version, out);
             out.put_slice(payload);
+        });
+        self.count(Contents {
+            qos0: u64::from(publish.qos == QoS::AtMostOnce),
+            ..Contents::default()
         });
     }
 
@@ -68,24 +130,39 @@ impl Transmit {
         if payload.len() < LARGE_PAYLOAD {
             return self.push_copied(publish, payload, version);
         }
-        self.count(publish.qos);
         self.append(|out| publish.encode_header(version, out));
         self.finish_chunk();
+        let contents = Contents {
+            qos0: u64::from(publish.qos == QoS::AtMostOnce),
+            ..Contents::default()
+        };
         self.len += payload.len();
-        self.chunks.push_back(payload.clone());
+        self.contents.add(contents);
+        self.chunks.push_back(Chunk {
+            bytes: payload.clone(),
+            contents,
+            needs: self.needs,
+        });
     }
 
-    /// The next chunk for the transport.
-    pub(crate) fn pop(&mut self) -> Option<Bytes> {
+    /// From here on, what is appended depends on the change numbered `change`, and with it the chunk that it joins: one
+    /// write to a store, and one to the transport, serve many packets.
+    pub(crate) const fn depend_on(&mut self, change: u64) {
+        self.needs = change;
+    }
+
+    /// The next chunk for the transport, when all that it depends on is `written`.
+    pub(crate) fn pop(&mut self, written: u64) -> Option<Bytes> {
         if self.chunks.is_empty() {
-            self.finish_chunk();
+            self.finish_chunk(); // so that what comes later does not hold up what is there
+        }
+        if self.chunks.front()?.needs > written {
+            return None;
         }
         let chunk = self.chunks.pop_front()?;
-        self.len -= chunk.len();
-        if self.len == 0 {
-            self.unflushed = 0;
-        }
-        Some(chunk)
+        self.len -= chunk.bytes.len();
+        self.contents.subtract(chunk.contents);
+        Some(chunk.bytes)
     }
 
     fn append(&mut self, write: impl FnOnce(&mut BytesMut)) {
@@ -94,15 +171,19 @@ impl Transmit {
         self.len += self.current.len() - before;
     }
 
-    fn count(&mut self, qos: QoS) {
-        self.unflushed += u64::from(qos == QoS::AtMostOnce);
+    fn count(&mut self, contents: Contents) {
+        self.contents.add(contents);
+        self.contents_of_current.add(contents);
     }
 
     /// Freezes the current chunk. A new one allocates when it is first written to, so that an idle connection holds nothing.
     fn finish_chunk(&mut self) {
         if !self.current.is_empty() {
-            let chunk = std::mem::take(&mut self.current);
-            self.chunks.push_back(chunk.freeze());
+            self.chunks.push_back(Chunk {
+                bytes: std::mem::take(&mut self.current).freeze(),
+                contents: std::mem::take(&mut self.contents_of_current),
+                needs: self.needs,
+            });
         }
     }
 }
@@ -132,16 +213,30 @@ mod tests {
             transmit.push_publish(header(payload), payload, ProtocolVersion::V311);
         }
         assert_eq!(transmit.unflushed(), 4);
-        let first = transmit.pop().unwrap();
+        let first = transmit.pop(0).unwrap();
+        assert_eq!(transmit.unflushed(), 2, "the third is not complete");
         assert_eq!(
             &first[..],
             b"\x30\x04\x00\x01tx\x30\x04\x00\x01tx\x30\x83\x20\x00\x01t"
         );
-        let second = transmit.pop().unwrap();
+        let second = transmit.pop(0).unwrap();
         assert_eq!(second.as_ptr(), large.as_ptr());
-        assert_eq!(&transmit.pop().unwrap()[..], b"\x30\x04\x00\x01tx");
-        assert_eq!(transmit.pop(), None);
+        assert_eq!(&transmit.pop(0).unwrap()[..], b"\x30\x04\x00\x01tx");
+        assert_eq!(transmit.pop(0), None);
         assert!(transmit.is_empty());
         assert_eq!(transmit.unflushed(), 0);
+    }
+
+    #[test]
+    fn bytes_wait_for_the_change_they_depend_on_and_for_nothing_later() {
+        let mut transmit = Transmit::default();
+        transmit.depend_on(1);
+        transmit.push(&Packet::PingReq, ProtocolVersion::V5);
+        assert_eq!(transmit.pop(0), None);
+        transmit.depend_on(2);
+        transmit.push(&Packet::PingResp, ProtocolVersion::V5);
+        assert_eq!(&transmit.pop(1).unwrap()[..], [0xC0, 0]);
+        assert_eq!(transmit.pop(1), None);
+        assert_eq!(&transmit.pop(2).unwrap()[..], [0xD0, 0]);
     }
 }

@@ -6,7 +6,7 @@ use super::{
     PacketId, PacketType, Place, Properties, ProtocolVersion, ReasonCode, put_packet, read_boxed,
     read_packet_id,
 };
-use crate::codec::Reader;
+use crate::codec::{Reader, var_int_len};
 use crate::error::DecodeError;
 
 /// Length of the packet with a Reason Code and no properties.
@@ -38,9 +38,16 @@ impl Ack {
         }
     }
 
-    /// The same acknowledgement in at most `limit` bytes: its Reason Code is left out when it does not fit. That form
-    /// says Success, but it ends the exchange all the same, which no answer would not do.
-    pub(crate) fn within(self, limit: usize) -> Self {
+    /// The same acknowledgement in at most `limit` bytes: what does not fit is left out, first the properties (MQTT-3.4.2-2,
+    /// MQTT-3.4.2-3), then the Reason Code. The shortest form says Success, but it ends the exchange all the same, which no
+    /// answer would not do.
+    pub(crate) fn within(mut self, limit: usize) -> Self {
+        if let Some(properties) = &self.properties {
+            let remaining = 3 + properties.encoded_len();
+            if 1 + var_int_len(remaining) + remaining > limit {
+                self.properties = None;
+            }
+        }
         if self.reason != ReasonCode::Success && limit < LEN_WITH_REASON {
             return Self::success(self.packet_id);
         }

@@ -175,6 +175,13 @@ pub enum Packet {
 }
 
 impl Packet {
+    /// Size of the whole packet, as it is encoded.
+    pub(crate) fn encoded_len(&self, version: ProtocolVersion) -> usize {
+        let mut encoded = BytesMut::new();
+        self.encode(version, &mut encoded);
+        encoded.len()
+    }
+
     /// Appends the packet to `out`. On versions before 5.0 properties are left out, and Reason Codes where 3.x has none.
     pub fn encode(&self, version: ProtocolVersion, out: &mut BytesMut) {
         match self {

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::reconnect::later;
+
 /// The life of a message that has a Message Expiry Interval.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expiry {
@@ -19,6 +21,11 @@ impl Expiry {
     pub(crate) fn is_over(&self, now: Instant) -> bool {
         let waited = now.saturating_duration_since(self.accepted);
         !waited.is_zero() && waited >= Duration::from_secs(self.interval.into())
+    }
+
+    /// When the interval has passed.
+    pub(crate) fn end(&self) -> Instant {
+        later(self.accepted, Duration::from_secs(self.interval.into()))
     }
 
     /// The interval less the whole seconds waited.

@@ -4,56 +4,47 @@ use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
 use super::packet_id::IdHasher;
-use crate::error::DecodeError;
-use crate::packet::{PacketId, ReasonCode};
+use crate::packet::PacketId;
 
 /// Identifiers of QoS 2 messages that were handed out and not yet released. It has at most 65,535 entries.
 #[derive(Debug, Default)]
 pub(crate) struct Inbound {
     /// Each with the number of the connection on which it came last.
     received: HashMap<PacketId, u64, BuildHasherDefault<IdHasher>>,
-    /// How many came on the connection numbered `connection`: those count against the Receive Maximum announced (4.9).
+    /// How many came on this connection: those count against the Receive Maximum announced (section 4.9).
     open: usize,
     connection: u64,
 }
 
 impl Inbound {
-    /// Notes a QoS 2 PUBLISH; `false` if it came before and must not be handed out again.
-    ///
-    /// # Errors
-    /// When more are open on `connection` than `receive_maximum` (MQTT-3.3.4-9).
-    pub(crate) fn receive(
-        &mut self,
-        id: PacketId,
-        connection: u64,
-        receive_maximum: usize,
-    ) -> Result<bool, DecodeError> {
-        if self.connection != connection {
-            self.connection = connection;
-            self.open = 0;
-        }
-        let before = self.received.get(&id).copied();
-        if before != Some(connection) {
-            if self.open >= receive_maximum {
-                return Err(DecodeError {
-                    reason: ReasonCode::ReceiveMaximumExceeded,
-                    what: "more QoS 2 messages are under way than the Receive Maximum allows",
-                });
-            }
-            self.open += 1;
-            self.received.insert(id, connection);
-        }
-        Ok(before.is_none())
+    /// A new connection counts anew.
+    pub(crate) const fn connection_opened(&mut self, number: u64) {
+        self.connection = number;
+        self.open = 0;
     }
 
-    /// Notes a PUBREL; `false` if its identifier is unknown.
+    pub(crate) const fn open(&self) -> usize {
+        self.open
+    }
+
+    /// Whether a PUBLISH with `id` would count against the Receive Maximum: not when it came on this connection before.
+    pub(crate) fn takes_slot(&self, id: PacketId) -> bool {
+        self.received.get(&id) != Some(&self.connection)
+    }
+
+    /// Notes a QoS 2 PUBLISH; `false` if it came before and must not be handed out again.
+    pub(crate) fn receive(&mut self, id: PacketId) -> bool {
+        let before = self.received.insert(id, self.connection);
+        self.open += usize::from(before != Some(self.connection));
+        before.is_none()
+    }
+
+    /// Notes a PUBREL, or that PUBREC refused the message; `false` if its identifier is unknown.
     pub(crate) fn release(&mut self, id: PacketId) -> bool {
         let Some(connection) = self.received.remove(&id) else {
             return false;
         };
-        if connection == self.connection {
-            self.open -= 1;
-        }
+        self.open -= usize::from(connection == self.connection);
         true
     }
 

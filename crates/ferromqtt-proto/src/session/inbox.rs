@@ -1,9 +1,10 @@
 //! Queues of received messages, from arrival until the application takes them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 
+use super::deliveries::DeliveryId;
 use super::fifo::Fifo;
 use crate::packet::{PacketId, Properties, QoS};
 use crate::topic::TopicName;
@@ -25,6 +26,9 @@ pub struct Message {
     pub packet_id: Option<PacketId>,
     /// Properties (5.0), if any.
     pub properties: Option<Box<Properties>>,
+    /// What [`Client::acknowledge`](crate::Client::acknowledge) is to be called with, when the queue leaves that to the
+    /// application ([`Acknowledge::ByApplication`]) and the QoS is 1 or 2.
+    pub delivery: Option<DeliveryId>,
 }
 
 /// The name of a queue of received messages.
@@ -36,24 +40,48 @@ impl QueueId {
     pub const DEFAULT: Self = Self(0);
 }
 
-/// What happens to a message that finds its queue full. QoS 1 and 2 messages are acknowledged all the same
-/// (MQTT-4.5.0-2), and each loss is counted.
+/// What happens to a message that finds its queue full. Each loss is counted, and told as
+/// [`Event::Lagged`](crate::Event::Lagged). A QoS 1 or 2 message that is lost is acknowledged all the same (MQTT-4.5.0-2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Overflow {
     /// The oldest message leaves.
     #[default]
     DropOldest,
     /// The new message is not taken.
     DropNewest,
+    /// A QoS 1 or 2 message is kept beyond the limit, and acknowledged only when the queue has room for it: so the server
+    /// sends no more than its window, or our Receive Maximum, allows, and nothing is lost. QoS 0 has no acknowledgement to
+    /// withhold: such a message is not taken.
+    ///
+    /// Acknowledgements leave in order of receipt (MQTT-4.6.0-2), so a queue like this that is full delays the server's
+    /// window for all others. A reader that lets it stand still receives nothing on any queue after a while.
+    Wait,
+    /// The queue takes nothing more, until its reader has taken what it holds and learnt the loss from
+    /// [`Client::take_lost`](crate::Client::take_lost): so the reader sees no gap without knowing.
+    Fail,
 }
 
-/// Bounds of a queue.
+/// Who says that a received message is done with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Acknowledge {
+    /// The client, when its queue has taken the message.
+    #[default]
+    OnReceipt,
+    /// The application, by [`Client::acknowledge`](crate::Client::acknowledge) with [`Message::delivery`]. The server sends
+    /// no more than its window, or our Receive Maximum, allows: who acknowledges in larger batches waits for ever.
+    ByApplication,
+}
+
+/// Bounds of a queue, and how its messages are acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueOptions {
     /// How many messages it holds; `None` is no limit. Default: no limit.
     pub limit: Option<usize>,
     /// What happens beyond the limit. Default: the oldest message leaves.
     pub overflow: Overflow,
+    /// Who acknowledges QoS 1 and 2 messages. Default: the client, on receipt.
+    pub acknowledge: Acknowledge,
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +89,55 @@ struct Queue {
     messages: Fifo<Message>,
     options: QueueOptions,
     lost: u64,
+    /// It has overflown under [`Overflow::Fail`], and its reader does not know yet.
+    failed: bool,
+    /// Holds of the messages beyond the limit, in their order, under [`Overflow::Wait`].
+    beyond: VecDeque<DeliveryId>,
+}
+
+impl Queue {
+    fn is_full(&self) -> bool {
+        (self.options.limit).is_some_and(|limit| self.messages.len() >= limit)
+    }
+
+    /// Whether a message of this QoS is to be held back: by the application, or until there is room.
+    fn holds(&self, qos: QoS) -> bool {
+        let waits = self.options.overflow == Overflow::Wait && self.is_full();
+        qos != QoS::AtMostOnce && (waits || self.options.acknowledge == Acknowledge::ByApplication)
+    }
+
+    /// Whether the message is to be taken, and which one leaves for it.
+    fn make_room(&mut self, qos: QoS) -> (bool, Option<Message>) {
+        if self.failed {
+            return (false, None);
+        }
+        if !self.is_full() {
+            return (true, None);
+        }
+        match self.options.overflow {
+            Overflow::Wait => (qos != QoS::AtMostOnce, None),
+            Overflow::DropNewest => (false, None),
+            Overflow::DropOldest => {
+                let oldest = self.messages.pop();
+                (oldest.is_some(), oldest)
+            }
+            Overflow::Fail => {
+                self.failed = true;
+                (false, None)
+            }
+        }
+    }
+}
+
+/// What became of a message that was offered to a queue.
+#[derive(Debug, Default)]
+pub(crate) struct Pushed {
+    /// The queue was empty before.
+    pub(crate) first: bool,
+    /// The queue has lost a message, and had lost none since the reader asked.
+    pub(crate) first_loss: bool,
+    /// Nobody holds this any more: its message is lost.
+    pub(crate) let_go: Option<DeliveryId>,
 }
 
 /// All queues.
@@ -88,13 +165,27 @@ impl Inbox {
         id
     }
 
-    /// Closes a queue; its messages are dropped. The default queue stays.
-    pub(crate) fn close(&mut self, id: QueueId) {
-        self.others.remove(&id);
+    /// Closes a queue; its messages are dropped. The default queue stays. Returns what its messages held.
+    pub(crate) fn close(&mut self, id: QueueId) -> Vec<DeliveryId> {
+        let Some(mut queue) = self.others.remove(&id) else {
+            return Vec::new();
+        };
+        let mut holds: Vec<_> = queue.beyond.drain(..).collect();
+        holds.extend(
+            std::iter::from_fn(|| queue.messages.pop()).filter_map(|message| message.delivery),
+        );
+        holds
     }
 
     pub(crate) fn is_open(&self, id: QueueId) -> bool {
         id == QueueId::DEFAULT || self.others.contains_key(&id)
+    }
+
+    fn queue(&self, id: QueueId) -> Option<&Queue> {
+        match id {
+            QueueId::DEFAULT => Some(&self.default),
+            _ => self.others.get(&id),
+        }
     }
 
     fn queue_mut(&mut self, id: QueueId) -> Option<&mut Queue> {
@@ -104,41 +195,79 @@ impl Inbox {
         }
     }
 
-    /// Appends a message, and tells whether the queue was empty before.
-    pub(crate) fn push(&mut self, id: QueueId, message: Message) -> bool {
-        let Some(queue) = self.queue_mut(id) else {
-            return false;
-        };
-        let length = queue.messages.len();
-        if queue.options.limit.is_some_and(|limit| length >= limit) {
-            queue.lost += 1;
-            let makes_room = match queue.options.overflow {
-                Overflow::DropNewest => false,
-                Overflow::DropOldest => queue.messages.pop().is_some(),
-            };
-            if !makes_room {
-                return false;
-            }
-        }
-        queue.messages.push(message);
-        length == 0
+    /// Whether the queue will hold back the acknowledgement of a message of this QoS that is pushed now.
+    pub(crate) fn holds(&self, id: QueueId, qos: QoS) -> bool {
+        self.queue(id).is_some_and(|queue| queue.holds(qos))
     }
 
-    pub(crate) fn pop(&mut self, id: QueueId) -> Option<Message> {
-        self.queue_mut(id)?.messages.pop()
+    /// Offers a message to a queue; with `hold` when the queue [holds](Self::holds) its like.
+    pub(crate) fn push(
+        &mut self,
+        id: QueueId,
+        mut message: Message,
+        hold: Option<DeliveryId>,
+    ) -> Pushed {
+        let Some(queue) = self.queue_mut(id) else {
+            return Pushed {
+                let_go: hold,
+                ..Pushed::default()
+            };
+        };
+        let was_full = queue.is_full();
+        let (taken, left) = queue.make_room(message.qos);
+        let loses = !taken || left.is_some();
+        let first_loss = loses && queue.lost == 0;
+        queue.lost += u64::from(loses);
+        if !taken {
+            return Pushed {
+                first_loss,
+                let_go: hold,
+                ..Pushed::default()
+            };
+        }
+        let first = queue.messages.len() == 0 && left.is_none();
+        if queue.options.acknowledge == Acknowledge::ByApplication {
+            message.delivery = hold;
+        } else if was_full {
+            queue.beyond.extend(hold);
+        }
+        queue.messages.push(message);
+        Pushed {
+            first,
+            first_loss,
+            let_go: left.and_then(|message| message.delivery),
+        }
+    }
+
+    /// Takes the first message; and, when that makes room for one beyond the limit, what that one held.
+    pub(crate) fn pop(&mut self, id: QueueId) -> (Option<Message>, Option<DeliveryId>) {
+        let Some(queue) = self.queue_mut(id) else {
+            return (None, None);
+        };
+        let message = queue.messages.pop();
+        (message, queue.beyond.pop_front())
     }
 
     pub(crate) fn len(&self, id: QueueId) -> usize {
-        match id {
-            QueueId::DEFAULT => self.default.messages.len(),
-            _ => self.others.get(&id).map_or(0, |queue| queue.messages.len()),
-        }
+        self.queue(id).map_or(0, |queue| queue.messages.len())
     }
 
-    /// How many messages the queue has lost since the last call.
+    /// Whether the queue takes nothing more, and its reader has taken all that it held.
+    pub(crate) fn has_failed(&self, id: QueueId) -> bool {
+        (self.queue(id)).is_some_and(|queue| queue.failed && queue.messages.len() == 0)
+    }
+
+    /// How many messages the queue has lost since the last call. One that failed works again from here on, when it is
+    /// empty.
     pub(crate) fn take_lost(&mut self, id: QueueId) -> u64 {
-        self.queue_mut(id)
-            .map_or(0, |queue| std::mem::take(&mut queue.lost))
+        let Some(queue) = self.queue_mut(id) else {
+            return 0;
+        };
+        if queue.failed && queue.messages.len() > 0 {
+            return 0; // told after the last message before the gap
+        }
+        queue.failed = false;
+        std::mem::take(&mut queue.lost)
     }
 }
 
@@ -155,11 +284,12 @@ mod tests {
             dup: false,
             packet_id: None,
             properties: None,
+            delivery: None,
         }
     }
 
     fn drain(inbox: &mut Inbox, id: QueueId) -> Vec<u8> {
-        std::iter::from_fn(|| inbox.pop(id))
+        std::iter::from_fn(|| inbox.pop(id).0)
             .map(|message| message.payload[0])
             .collect()
     }
@@ -171,14 +301,16 @@ mod tests {
         let oldest = inbox.open(QueueOptions {
             limit,
             overflow: Overflow::DropOldest,
+            ..QueueOptions::default()
         });
         let newest = inbox.open(QueueOptions {
             limit,
             overflow: Overflow::DropNewest,
+            ..QueueOptions::default()
         });
         for number in 0..5 {
-            inbox.push(oldest, message(number));
-            inbox.push(newest, message(number));
+            inbox.push(oldest, message(number), None);
+            inbox.push(newest, message(number), None);
         }
         assert_eq!(inbox.take_lost(oldest), 3);
         assert_eq!(inbox.take_lost(oldest), 0);
@@ -190,9 +322,9 @@ mod tests {
     #[test]
     fn only_the_first_message_of_an_empty_queue_is_announced() {
         let mut inbox = Inbox::default();
-        assert!(inbox.push(QueueId::DEFAULT, message(1)));
-        assert!(!inbox.push(QueueId::DEFAULT, message(2)));
+        assert!(inbox.push(QueueId::DEFAULT, message(1), None).first);
+        assert!(!inbox.push(QueueId::DEFAULT, message(2), None).first);
         assert_eq!(drain(&mut inbox, QueueId::DEFAULT), [1, 2]);
-        assert!(inbox.push(QueueId::DEFAULT, message(3)));
+        assert!(inbox.push(QueueId::DEFAULT, message(3), None).first);
     }
 }

@@ -1,17 +1,23 @@
 //! The session (section 4.1): what outlives a Network Connection.
 
+mod deliveries;
 mod expiry;
 mod fifo;
 mod in_order;
 mod inbound;
 mod inbox;
+mod journal;
 mod outbound;
 mod packet_id;
 mod subscriptions;
 
+pub use deliveries::DeliveryId;
+pub(crate) use deliveries::{Deliveries, Due};
 pub(crate) use expiry::Expiry;
 pub(crate) use inbox::Inbox;
-pub use inbox::{Message, Overflow, QueueId, QueueOptions};
+pub use inbox::{Acknowledge, Message, Overflow, QueueId, QueueOptions};
+pub(crate) use journal::Journal;
+pub use journal::{JournalEntry, SessionChange};
 pub(crate) use outbound::{Acknowledged, InFlight, Outbound, Waiting};
 pub(crate) use subscriptions::{Subscription, Subscriptions};
 
@@ -20,7 +26,8 @@ use packet_id::PacketIds;
 
 use crate::event::OpId;
 
-/// Session state: unacknowledged publishes, QoS 2 identifiers received, subscriptions, and messages not yet taken.
+/// Session state: unacknowledged publishes, QoS 2 identifiers received, messages not acknowledged or not taken yet, and
+/// subscriptions.
 ///
 /// Make one with `Session::default()`; get it back from [`Client::into_session`](crate::Client::into_session).
 #[derive(Debug, Default)]
@@ -28,8 +35,10 @@ pub struct Session {
     pub(crate) ids: PacketIds<IdOwner>,
     pub(crate) outbound: Outbound,
     pub(crate) inbound: Inbound,
+    pub(crate) deliveries: Deliveries,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) inbox: Inbox,
+    pub(crate) journal: Journal,
     /// How many connections there have been: their numbers tell which one took a slot of a Receive Maximum.
     pub(crate) connections: u64,
 }

@@ -2,13 +2,16 @@
 //! two after a reconnect (MQTT-4.4.0-1), in the order in which they were sent (MQTT-4.6.0-1, MQTT-4.6.0-4).
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::in_order::InOrder;
-use super::{Expiry, IdOwner, PacketIds};
+use super::{Expiry, IdOwner, PacketIds, SessionChange};
 use crate::client::Publish;
 use crate::event::{Delivery, OpId};
 use crate::packet::{PacketId, QoS};
+
+/// How often the queue is looked through for messages that have expired, at most.
+const EXPIRY_PAUSE: Duration = Duration::from_millis(250);
 
 /// A publish that is not on any wire yet.
 #[derive(Debug)]
@@ -19,6 +22,8 @@ pub(crate) struct Waiting {
     pub(crate) resent_as_new: bool,
     /// Of a message with a Message Expiry Interval.
     pub(crate) expiry: Option<Expiry>,
+    /// Names the message in the journal, if it is there already: it was on the wire of a session that the server lost.
+    pub(crate) key: Option<u64>,
 }
 
 impl Waiting {
@@ -48,25 +53,53 @@ pub(crate) struct InFlight {
     pub(crate) expiry: Option<Expiry>,
     /// The connection on which it was sent last: only there it takes a slot of the Receive Maximum.
     pub(crate) connection: u64,
+    /// Names the message in the journal, if there is one.
+    pub(crate) key: Option<u64>,
+}
+
+impl InFlight {
+    /// What goes on record before it goes out.
+    pub(crate) fn as_change(&self, key: u64) -> SessionChange {
+        let packet_id = self.id;
+        if self.resent_as_new {
+            return SessionChange::PublishingAnew { key, packet_id };
+        }
+        SessionChange::Publishing {
+            key,
+            packet_id,
+            publish: self.publish.clone(),
+        }
+    }
 }
 
 /// A PUBREL that was sent and awaits PUBCOMP. The message itself is no longer needed (MQTT-4.3.3-6).
 #[derive(Debug)]
 pub(crate) struct Release {
     pub(crate) id: PacketId,
-    op: Option<OpId>,
+    pub(crate) op: Option<OpId>,
     payload_len: usize,
     resent_as_new: bool,
     connection: u64,
+    pub(crate) key: Option<u64>,
+}
+
+/// What a PUBREC has turned into a PUBREL.
+#[derive(Debug)]
+pub(crate) struct Released {
+    pub(crate) id: PacketId,
+    pub(crate) number: u64,
+    pub(crate) key: Option<u64>,
 }
 
 /// A publish whose exchange an acknowledgement has ended.
 #[derive(Debug)]
 pub(crate) struct Acknowledged {
+    pub(crate) id: PacketId,
     pub(crate) op: Option<OpId>,
     pub(crate) resent_as_new: bool,
     /// The connection whose Receive Maximum slot is free now.
     pub(crate) connection: u64,
+    pub(crate) key: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +109,8 @@ pub(crate) struct Outbound {
     releasing: InOrder<Release>,
     /// Payload bytes of all of them.
     bytes: usize,
+    /// No message that waits expires before.
+    next_expiry: Option<Instant>,
     /// Which part of the two is still to be resent on this connection: from .. until.
     resend_publish: (u64, u64),
     resend_release: (u64, u64),
@@ -103,6 +138,7 @@ impl Outbound {
 
     pub(crate) fn push(&mut self, waiting: Waiting) {
         self.bytes += waiting.publish.payload.len();
+        self.note_expiry(waiting.expiry.as_ref());
         self.waiting.push_back(waiting);
     }
 
@@ -113,8 +149,11 @@ impl Outbound {
     pub(crate) fn pop_waiting(&mut self) -> Option<Waiting> {
         let waiting = self.waiting.pop_front()?;
         self.bytes -= waiting.publish.payload.len();
-        if self.waiting.is_empty() && self.waiting.capacity() > 64 {
-            self.waiting = VecDeque::new();
+        if self.waiting.is_empty() {
+            self.next_expiry = None;
+            if self.waiting.capacity() > 64 {
+                self.waiting = VecDeque::new();
+            }
         }
         Some(waiting)
     }
@@ -124,6 +163,7 @@ impl Outbound {
         &mut self,
         ids: &mut PacketIds<IdOwner>,
         connection: u64,
+        new_key: Option<u64>,
     ) -> Option<&mut InFlight> {
         let number = self.publishing.next_number();
         let id = ids.take(IdOwner::Publish(number))?;
@@ -132,17 +172,24 @@ impl Outbound {
             publish,
             resent_as_new,
             expiry,
+            key,
         } = self.pop_waiting()?;
-        self.bytes += publish.payload.len();
-        self.publishing.push(InFlight {
+        self.put_on_the_wire(InFlight {
             id,
             op,
             publish,
             resent_as_new,
             expiry,
             connection,
+            key: key.or(new_key),
         });
         self.publishing.get_mut(number)
+    }
+
+    /// Puts a publish behind those in flight, and tells its number.
+    pub(crate) fn put_on_the_wire(&mut self, flow: InFlight) -> u64 {
+        self.bytes += flow.publish.payload.len();
+        self.publishing.push(flow)
     }
 
     /// PUBACK, or a PUBREC with an error, for the PUBLISH numbered `number`.
@@ -150,9 +197,11 @@ impl Outbound {
         let flow = self.publishing.remove(number)?;
         self.bytes -= flow.publish.payload.len();
         Some(Acknowledged {
+            id: flow.id,
             op: flow.op,
             resent_as_new: flow.resent_as_new,
             connection: flow.connection,
+            key: flow.key,
         })
     }
 
@@ -161,16 +210,22 @@ impl Outbound {
         self.publishing.get_mut(number).map(|flow| flow.publish.qos)
     }
 
-    /// PUBREC for the PUBLISH numbered `number`: from now on it is a PUBREL that is owed.
-    pub(crate) fn release(&mut self, number: u64) -> Option<u64> {
+    /// PUBREC for the PUBLISH numbered `number`: from now on it is a PUBREL that is owed, with a number of its own.
+    pub(crate) fn release(&mut self, number: u64) -> Option<Released> {
         let flow = self.publishing.remove(number)?;
-        Some(self.releasing.push(Release {
+        let number = self.releasing.push(Release {
             id: flow.id,
             op: flow.op,
             payload_len: flow.publish.payload.len(),
             resent_as_new: flow.resent_as_new,
             connection: flow.connection,
-        }))
+            key: flow.key,
+        });
+        Some(Released {
+            id: flow.id,
+            number,
+            key: flow.key,
+        })
     }
 
     /// PUBCOMP for the PUBREL numbered `number`.
@@ -178,9 +233,11 @@ impl Outbound {
         let release = self.releasing.remove(number)?;
         self.bytes -= release.payload_len;
         Some(Acknowledged {
+            id: release.id,
             op: release.op,
             resent_as_new: release.resent_as_new,
             connection: release.connection,
+            key: release.key,
         })
     }
 
@@ -231,7 +288,7 @@ impl Outbound {
     }
 
     /// Takes out everything that was on the wire, because the session it belonged to is gone.
-    pub(crate) fn take_on_the_wire(&mut self) -> (Vec<InFlight>, Vec<Option<OpId>>) {
+    pub(crate) fn take_on_the_wire(&mut self) -> (Vec<InFlight>, Vec<Release>) {
         self.stop_resending();
         let publishing: Vec<_> = self.publishing.drain().collect();
         let releasing: Vec<_> = self.releasing.drain().collect();
@@ -241,16 +298,50 @@ impl Outbound {
         for release in &releasing {
             self.bytes -= release.payload_len;
         }
-        let released = releasing.into_iter().map(|release| release.op).collect();
-        (publishing, released)
+        (publishing, releasing)
     }
 
     /// Puts publishes before all that wait, in their order.
     pub(crate) fn put_first(&mut self, publishes: Vec<Waiting>) {
         for waiting in publishes.into_iter().rev() {
             self.bytes += waiting.publish.payload.len();
+            self.note_expiry(waiting.expiry.as_ref());
             self.waiting.push_front(waiting);
         }
+    }
+
+    /// When the next of the messages that wait expires, or may do so; none does before.
+    pub(crate) const fn next_expiry(&self) -> Option<Instant> {
+        self.next_expiry
+    }
+
+    /// Takes out all that waits and has expired. Looks at everything, so it is not to be asked again before
+    /// [`next_expiry`](Self::next_expiry).
+    pub(crate) fn take_expired(&mut self, now: Instant) -> Vec<Waiting> {
+        let is_over = |waiting: &Waiting| waiting.expiry.as_ref().is_some_and(|it| it.is_over(now));
+        let mut expired = Vec::new();
+        if self.waiting.iter().any(is_over) {
+            for waiting in std::mem::take(&mut self.waiting) {
+                if is_over(&waiting) {
+                    self.bytes -= waiting.publish.payload.len();
+                    expired.push(waiting);
+                } else {
+                    self.waiting.push_back(waiting);
+                }
+            }
+        }
+        let ends = (self.waiting.iter()).filter_map(|it| it.expiry.as_ref().map(Expiry::end));
+        // Intervals are whole seconds, so nobody misses a part of one; and a long queue is looked through seldom.
+        self.next_expiry = ends.min().map(|end| end.max(now + EXPIRY_PAUSE));
+        expired
+    }
+
+    fn note_expiry(&mut self, expiry: Option<&Expiry>) {
+        let end = expiry.map(Expiry::end);
+        self.next_expiry = match (self.next_expiry, end) {
+            (Some(next), Some(end)) => Some(next.min(end)),
+            (next, end) => next.or(end),
+        };
     }
 
     /// Takes out the oldest publishes that never were on the wire, until what is left of messages and bytes `fits`.
@@ -291,21 +382,29 @@ impl Outbound {
         ops
     }
 
+    fn abandon_waiting(&mut self, index: usize) -> Option<Delivery> {
+        let waiting = self.waiting.get_mut(index)?;
+        if waiting.key.is_some() {
+            waiting.op = None; // a store has it, and it was on the wire once
+            return Some(Delivery::Unknown);
+        }
+        let gone = self.waiting.remove(index)?;
+        self.bytes -= gone.publish.payload.len();
+        Some(if gone.resent_as_new {
+            Delivery::Unknown
+        } else {
+            Delivery::NotSent
+        })
+    }
+
     /// The caller no longer waits for `op`: what is not on the wire leaves, what is stays without an owner.
     pub(crate) fn abandon(&mut self, op: OpId) -> Option<Delivery> {
         let waiting = self
             .waiting
             .iter()
             .position(|waiting| waiting.op == Some(op));
-        if let Some(index) = waiting
-            && let Some(gone) = self.waiting.remove(index)
-        {
-            self.bytes -= gone.publish.payload.len();
-            return Some(if gone.resent_as_new {
-                Delivery::Unknown
-            } else {
-                Delivery::NotSent
-            });
+        if let Some(index) = waiting {
+            return self.abandon_waiting(index);
         }
         let publishing = self.publishing.iter_mut().map(|flow| &mut flow.op);
         let releasing = self.releasing.iter_mut().map(|release| &mut release.op);

@@ -39,6 +39,16 @@ impl<T> PacketIds<T> {
         }
     }
 
+    /// Takes this identifier, for a session that is restored.
+    pub(crate) fn put(&mut self, id: PacketId, owner: T) -> T
+    where
+        T: Copy,
+    {
+        self.last = id.get(); // as it was when this was drawn
+        self.busy.insert(id, owner);
+        owner
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.busy.len() == usize::from(u16::MAX)
     }

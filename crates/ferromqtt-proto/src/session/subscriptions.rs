@@ -1,16 +1,21 @@
 //! Which filters are subscribed, and which queue each feeds.
 
 use super::inbox::QueueId;
+use crate::codec::MAX_REMAINING_LENGTH;
 use crate::packet::SubscriptionOptions;
 use crate::topic::TopicFilter;
 
+/// One filter for one queue. Several queues may share a filter, for which the server has one subscription.
 #[derive(Clone, Debug)]
 pub(crate) struct Subscription {
     pub(crate) filter: TopicFilter,
     pub(crate) options: SubscriptionOptions,
     pub(crate) queue: QueueId,
-    /// Subscription Identifier (5.0), if any.
-    pub(crate) identifier: Option<u32>,
+    /// The Subscription Identifier (5.0) that its caller gave it.
+    pub(crate) own_identifier: Option<u32>,
+    /// The identifiers that the server knew or knows it by, the newest last: messages on their way may still carry an
+    /// older one.
+    pub(crate) identifiers: Vec<u32>,
 }
 
 /// The registry, in order of subscribing.
@@ -19,6 +24,7 @@ pub(crate) struct Subscriptions {
     entries: Vec<Subscription>,
     /// How many entries feed a queue other than the default one: while there is none, no message needs matching.
     routed: usize,
+    last_identifier: u32,
 }
 
 impl Subscriptions {
@@ -28,12 +34,76 @@ impl Subscriptions {
             .iter_mut()
             .find(|entry| entry.queue == subscription.queue && entry.filter == subscription.filter);
         match same {
-            Some(entry) => *entry = subscription,
+            Some(entry) => {
+                entry.options = subscription.options;
+                entry.own_identifier = subscription.own_identifier;
+            }
             None => {
                 self.routed += usize::from(subscription.queue != QueueId::DEFAULT);
                 self.entries.push(subscription);
             }
         }
+    }
+
+    /// The server's subscription to `filter` has this identifier from now on, or none.
+    pub(crate) fn identify(&mut self, filter: &TopicFilter, identifier: Option<u32>) {
+        for entry in (self.entries.iter_mut()).filter(|entry| entry.filter == *filter) {
+            match identifier {
+                None => entry.identifiers.clear(),
+                Some(identifier) => {
+                    entry.identifiers.retain(|it| *it != identifier);
+                    entry.identifiers.push(identifier);
+                }
+            }
+        }
+    }
+
+    /// The identifier that one of `filters` has already; otherwise one that none has.
+    pub(crate) fn identifier_for<'a>(
+        &mut self,
+        filters: impl IntoIterator<Item = &'a TopicFilter>,
+    ) -> u32 {
+        let known = filters.into_iter().find_map(|filter| {
+            let entry = self.entries.iter().find(|entry| entry.filter == *filter)?;
+            entry.identifiers.last().copied()
+        });
+        if let Some(known) = known {
+            return known;
+        }
+        loop {
+            self.last_identifier = self.last_identifier % MAX_REMAINING_LENGTH as u32 + 1;
+            let taken = (self.entries.iter())
+                .any(|entry| entry.identifiers.contains(&self.last_identifier));
+            if !taken {
+                return self.last_identifier;
+            }
+        }
+    }
+
+    /// Whether a subscription has this identifier without its caller having asked for one.
+    pub(crate) fn has_assigned(&self, identifier: u32) -> bool {
+        let known = |entry: &&Subscription| entry.identifiers.contains(&identifier);
+        (self.entries.iter().filter(known)).all(|entry| entry.own_identifier != Some(identifier))
+            && self.entries.iter().any(|entry| known(&entry))
+    }
+
+    /// What the server's one subscription to `filter` must be like to serve `queue` with `options`, and the other queues
+    /// that share it: the highest QoS, and nothing left out that one of them wants.
+    pub(crate) fn shared_options(
+        &self,
+        filter: &TopicFilter,
+        queue: QueueId,
+        options: SubscriptionOptions,
+    ) -> SubscriptionOptions {
+        (self.entries.iter())
+            .filter(|entry| entry.filter == *filter && entry.queue != queue)
+            .fold(options, |shared, other| SubscriptionOptions {
+                qos: shared.qos.max(other.options.qos),
+                no_local: shared.no_local && other.options.no_local,
+                retain_as_published: shared.retain_as_published
+                    || other.options.retain_as_published,
+                retain_handling: shared.retain_handling,
+            })
     }
 
     pub(crate) fn remove(&mut self, leaves: impl Fn(&Subscription) -> bool) -> Vec<Subscription> {
@@ -66,11 +136,26 @@ impl Subscriptions {
         self.routed == 0
     }
 
-    /// The queues that want a message with this topic, each once.
-    pub(crate) fn queues(&self, topic: &str) -> Vec<QueueId> {
+    /// The queues that want a message with this topic, each once. `identifiers` are those that the server has put on it,
+    /// one for each subscription that it was sent for (MQTT-3.3.4-3 to MQTT-3.3.4-5): a server may send it once for all of
+    /// them or once for each, and either way a queue gets it once.
+    pub(crate) fn queues(&self, topic: &str, identifiers: &[u32]) -> Vec<QueueId> {
+        let was_sent_for = |entry: &Subscription| {
+            identifiers.is_empty()
+                || entry.identifiers.is_empty()
+                || entry.identifiers.iter().any(|it| identifiers.contains(it))
+        };
+        let queues = self.matching(topic, was_sent_for);
+        if queues.is_empty() {
+            return self.matching(topic, |_| true); // an identifier of a subscription that has been replaced since
+        }
+        queues
+    }
+
+    fn matching(&self, topic: &str, wants: impl Fn(&Subscription) -> bool) -> Vec<QueueId> {
         let mut queues = Vec::new();
         for entry in &self.entries {
-            if entry.filter.matches(topic) && !queues.contains(&entry.queue) {
+            if !queues.contains(&entry.queue) && wants(entry) && entry.filter.matches(topic) {
                 queues.push(entry.queue);
             }
         }

@@ -9,6 +9,7 @@ fn bounded(limit: usize, overflow: Overflow) -> QueueOptions {
     QueueOptions {
         limit: Some(limit),
         overflow,
+        ..QueueOptions::default()
     }
 }
 

@@ -229,13 +229,8 @@ fn a_waiting_request_too_large_for_the_next_connection_is_not_possible() {
     pair.wait_for_transport();
     pair.accept(true, maximum_packet_size(20));
     assert!(pair.bytes().is_empty());
-    let too_large = |bytes| {
-        Outcome::NotPossible(PublishError::TooLarge {
-            bytes,
-            limit: 20,
-            whose: "the server",
-        })
-    };
+    let too_large =
+        |bytes| Outcome::RequestNotPossible(SubscribeError::TooLarge { bytes, limit: 20 });
     assert_eq!(
         pair.outcomes(),
         [(subscribe, too_large(38)), (unsubscribe, too_large(37))]

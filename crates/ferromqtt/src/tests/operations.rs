@@ -267,6 +267,7 @@ async fn a_full_queue_keeps_the_latest_messages_and_counts_the_others() {
     let bounds = QueueOptions {
         limit: Some(2),
         overflow: Overflow::DropOldest,
+        ..QueueOptions::default()
     };
     let (messages, ()) = tokio::join!(
         client.subscribe("t").queue(bounds).into_future(),
@@ -293,6 +294,7 @@ async fn a_stream_that_only_takes_keeps_up_with_a_flood_on_its_own_thread() {
     let bounds = QueueOptions {
         limit: Some(20_000), // one read of such small messages is already half of it
         overflow: Overflow::DropOldest,
+        ..QueueOptions::default()
     };
     let (messages, ()) = tokio::join!(
         client.subscribe("t").queue(bounds).into_future(),

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use ferromqtt_proto::packet::{Connect, Packet, decode, whole_packets};
 use ferromqtt_proto::{
     Client, Connected, ConnectionError, Event, Message, OpId, Options, Outcome, Properties,
-    ProtocolVersion, Publish, QoS, QueueId, Session, Subscribe, TopicName, TransportError,
+    ProtocolVersion, Publish, QoS, QueueId, Server, Session, Subscribe, TopicName, TransportError,
     TransportRequest, Unsubscribe,
 };
 
@@ -33,6 +33,8 @@ pub(crate) struct Pair {
     pub(crate) writable: bool,
     /// `attempt` of each transport that was asked for.
     pub(crate) attempts: Vec<u32>,
+    /// `server` of each.
+    pub(crate) servers: Vec<Server>,
     /// `flush` of each request to close.
     pub(crate) closes: Vec<bool>,
     /// From the client, not looked at yet.
@@ -57,6 +59,7 @@ impl Pair {
             opens: true,
             writable: true,
             attempts: Vec::new(),
+            servers: Vec::new(),
             closes: Vec::new(),
             wire: BytesMut::new(),
             input: BytesMut::new(),
@@ -109,9 +112,10 @@ impl Pair {
 
     fn serve(&mut self, request: TransportRequest) {
         match request {
-            TransportRequest::Open { attempt } => {
+            TransportRequest::Open { server, attempt } => {
                 assert_eq!(self.link, Link::Down, "a second transport");
                 self.attempts.push(attempt);
+                self.servers.push(server);
                 self.link = Link::Asked;
                 if self.opens {
                     self.open();

@@ -1,0 +1,288 @@
+//! Received messages: from PUBLISH to the queues, and the acknowledgements that answer them.
+
+use super::Client;
+use crate::connection::Connection;
+use crate::error::{AcknowledgeError, DecodeError};
+use crate::event::Event;
+use crate::packet::{
+    Ack, Packet, PacketId, PacketType, Place, Properties, Publish, QoS, ReasonCode,
+};
+use crate::session::{DeliveryId, Due, Message, QueueId, SessionChange};
+
+impl Client {
+    pub(super) fn on_publish(&mut self, publish: Publish) -> Result<(), DecodeError> {
+        let Some(connection) = &mut self.connection else {
+            return Ok(());
+        };
+        let topic = connection.aliases.resolve(&publish)?;
+        let message = Message {
+            topic,
+            payload: publish.payload,
+            qos: publish.qos,
+            retain: publish.retain,
+            dup: publish.dup,
+            packet_id: publish.packet_id,
+            properties: publish.properties,
+            delivery: None,
+        };
+        match (message.qos, message.packet_id) {
+            (QoS::AtLeastOnce, Some(id)) => self.on_publish_qos1(id, message),
+            (QoS::ExactlyOnce, Some(id)) => self.on_publish_qos2(id, message),
+            _ => {
+                self.deliver(message);
+                self.send_due_acks() // a message that has left for it may have been held
+            }
+        }
+    }
+
+    fn on_publish_qos1(&mut self, id: PacketId, message: Message) -> Result<(), DecodeError> {
+        if self.free_window() == 0 {
+            return Err(WINDOW_EXCEEDED);
+        }
+        let deliveries = &mut self.session.deliveries;
+        if message.dup && deliveries.comes_again(id, QoS::AtLeastOnce) {
+            return self.send_due_acks(); // handed out before, and not acknowledged yet
+        }
+        deliveries.replaces(id);
+        let holds = self.deliver(message);
+        self.file(id, QoS::AtLeastOnce, &holds)
+    }
+
+    fn on_publish_qos2(&mut self, id: PacketId, message: Message) -> Result<(), DecodeError> {
+        let window = self.free_window();
+        let session = &mut self.session;
+        if session.inbound.takes_slot(id) && window == 0 {
+            return Err(WINDOW_EXCEEDED);
+        }
+        if session.inbound.receive(id) {
+            let holds = self.deliver(message);
+            return self.file(id, QoS::ExactlyOnce, &holds);
+        }
+        if !session.deliveries.comes_again(id, QoS::ExactlyOnce)
+            && !session.deliveries.holds_back(id)
+        {
+            // Handed out before (MQTT-4.3.3-10): only the answer was lost.
+            return self.file(id, QoS::ExactlyOnce, &[]);
+        }
+        self.send_due_acks()
+    }
+
+    /// Files a message for its acknowledgement; one that nobody holds, and that comes after none that is held, is
+    /// acknowledged at once.
+    fn file(&mut self, id: PacketId, qos: QoS, holds: &[DeliveryId]) -> Result<(), DecodeError> {
+        if !holds.is_empty() || !self.session.deliveries.none_waits() {
+            self.session.deliveries.receive(id, qos, holds);
+            return self.send_due_acks();
+        }
+        match qos {
+            QoS::ExactlyOnce => self.send_pubrec(Ack::success(id)),
+            _ => self.answer(Packet::PubAck, Ack::success(id), true),
+        }
+    }
+
+    /// How many more QoS 1 and 2 messages the server may send before an answer of ours has left: its part of the Receive
+    /// Maximum announced (MQTT-3.3.4-9).
+    fn free_window(&self) -> usize {
+        let Some(connection) = &self.connection else {
+            return 0;
+        };
+        let taken = self.session.deliveries.open_qos1()
+            + self.session.inbound.open()
+            + connection.transmit.unsent_final_answers();
+        connection.receive_maximum.saturating_sub(taken)
+    }
+
+    /// Puts a message into the queues that want it; into the default one when no other does. Tells who holds it.
+    fn deliver(&mut self, mut message: Message) -> Vec<DeliveryId> {
+        self.stats.received += 1;
+        let mut holds = Vec::new();
+        if self.session.subscriptions.all_to_default() {
+            self.offer(QueueId::DEFAULT, message, &mut holds);
+        } else {
+            let mut queues = self.route(&mut message);
+            let last = queues.pop().unwrap_or(QueueId::DEFAULT);
+            for queue in queues {
+                self.offer(queue, message.clone(), &mut holds);
+            }
+            self.offer(last, message, &mut holds);
+        }
+        holds
+    }
+
+    /// The queues that want a message. Subscription Identifiers that serve to find them, and that nobody asked for, are
+    /// taken off it.
+    fn route(&self, message: &mut Message) -> Vec<QueueId> {
+        let subscriptions = &self.session.subscriptions;
+        let Some(properties) = &mut message.properties else {
+            return subscriptions.queues(&message.topic, &[]);
+        };
+        let identifiers = &mut properties.subscription_identifiers;
+        let queues = subscriptions.queues(&message.topic, identifiers);
+        identifiers.retain(|it| !subscriptions.has_assigned(*it));
+        if properties.is_empty() {
+            message.properties = None;
+        }
+        queues
+    }
+
+    fn offer(&mut self, queue: QueueId, message: Message, holds: &mut Vec<DeliveryId>) {
+        let session = &mut self.session;
+        let hold =
+            (session.inbox.holds(queue, message.qos)).then(|| session.deliveries.next_hold());
+        let pushed = session.inbox.push(queue, message, hold);
+        // A message that is lost at once holds nothing; one that left for it may have.
+        if pushed.let_go != hold {
+            holds.extend(hold);
+            if let Some(let_go) = pushed.let_go {
+                session.deliveries.let_go(let_go, None);
+            }
+        }
+        if pushed.first_loss {
+            self.events.push_back(Event::Lagged(queue));
+        }
+        if pushed.first {
+            self.events.push_back(Event::MessageReady(queue));
+        }
+    }
+
+    /// Takes the next message out of a queue. Under [`Overflow::Wait`](crate::Overflow::Wait) that may let an
+    /// acknowledgement go, so there may be bytes to write afterwards.
+    pub fn next_message(&mut self, queue: QueueId) -> Option<Message> {
+        let (message, let_go) = self.session.inbox.pop(queue);
+        if let Some(let_go) = let_go {
+            self.session.deliveries.let_go(let_go, None);
+            self.send_released_acks();
+        }
+        message
+    }
+
+    /// The application is done with a message that its queue left to it to acknowledge
+    /// ([`Acknowledge::ByApplication`](crate::Acknowledge::ByApplication)): PUBACK or PUBREC goes out, as soon as those of
+    /// the messages before it have (MQTT-4.6.0-2, MQTT-4.6.0-3).
+    ///
+    /// A delivery stays valid across connections that resume the session: what is acknowledged in between is not handed out
+    /// again, and answered when the server sends it again. One that was acknowledged already, or whose session was lost, is
+    /// harmless.
+    pub fn acknowledge(&mut self, delivery: DeliveryId) {
+        if self.session.deliveries.let_go(delivery, None) {
+            self.send_released_acks();
+        }
+    }
+
+    /// As [`Client::acknowledge`], with a Reason Code and a Reason String or User Properties for the server (5.0). With a
+    /// Reason Code of 0x80 or above the message counts as refused: the server does not send it again. What the server's
+    /// Maximum Packet Size has no room for is left out (MQTT-3.4.2-2, MQTT-3.4.2-3, MQTT-3.5.2-2, MQTT-3.5.2-3).
+    ///
+    /// # Errors
+    /// Each [`AcknowledgeError`] says what the standard forbids; the message is still to be acknowledged then.
+    pub fn acknowledge_with(
+        &mut self,
+        delivery: DeliveryId,
+        reason: ReasonCode,
+        properties: Properties,
+    ) -> Result<(), AcknowledgeError> {
+        let Some((packet_id, qos)) = self.session.deliveries.held(delivery) else {
+            return Ok(()); // stale
+        };
+        if !self.options.protocol.is_v5() {
+            return Err(AcknowledgeError::NotInThisVersion);
+        }
+        let packet_type = match qos {
+            QoS::ExactlyOnce => PacketType::PubRec,
+            _ => PacketType::PubAck,
+        };
+        if !reason.acknowledges() {
+            return Err(AcknowledgeError::Reason(reason));
+        }
+        if !properties.fit(Place::of(packet_type)) {
+            return Err(AcknowledgeError::Properties);
+        }
+        let answer = Ack {
+            packet_id,
+            reason,
+            properties: properties.boxed(),
+        };
+        self.session.deliveries.let_go(delivery, Some(answer));
+        self.send_released_acks();
+        Ok(())
+    }
+
+    /// After something was let go. That the answers do not exceed their bound is checked where packets come in.
+    pub(super) fn send_released_acks(&mut self) {
+        let _ = self.send_due_acks();
+    }
+
+    /// Sends the acknowledgements whose turn has come.
+    fn send_due_acks(&mut self) -> Result<(), DecodeError> {
+        if !self.is_connected() {
+            return Ok(());
+        }
+        while let Some(due) = self.session.deliveries.next_due() {
+            match due {
+                Due::PubAck(ack) => self.answer(Packet::PubAck, ack, true)?,
+                Due::PubRec(ack) => self.send_pubrec(ack)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn send_pubrec(&mut self, ack: Ack) -> Result<(), DecodeError> {
+        let packet_id = ack.packet_id;
+        let refused = ack.reason.is_error();
+        if refused {
+            self.session.inbound.release(packet_id); // no PUBREL follows
+        } else {
+            self.record(|| SessionChange::Received { packet_id });
+        }
+        self.answer(Packet::PubRec, ack, refused)
+    }
+
+    pub(super) fn on_pubrel(&mut self, ack: &Ack) -> Result<(), DecodeError> {
+        let id = ack.packet_id;
+        let known = self.session.inbound.release(id);
+        let reason = if known {
+            self.record(|| SessionChange::Released { packet_id: id });
+            ReasonCode::Success
+        } else {
+            ReasonCode::PacketIdentifierNotFound // answered all the same (MQTT-4.3.3-11)
+        };
+        self.answer(Packet::PubComp, Ack::new(id, reason), known)
+    }
+
+    /// Acknowledges within the server's Maximum Packet Size (MQTT-3.2.2-15). `is_final` tells that this ends an exchange
+    /// and gives its slot back to the server.
+    ///
+    /// # Errors
+    /// When the server makes us answer without reading the answers: they would pile up without bound.
+    pub(super) fn answer(
+        &mut self,
+        packet: fn(Ack) -> Packet,
+        ack: Ack,
+        is_final: bool,
+    ) -> Result<(), DecodeError> {
+        let Some(Connection {
+            transmit, limits, ..
+        }) = &mut self.connection
+        else {
+            return Ok(());
+        };
+        let ack = ack.within(limits.maximum_packet_size());
+        transmit.push_answer(&packet(ack), self.options.protocol, is_final);
+        if transmit.unsent_answers() > MOST_UNSENT_ANSWERS {
+            return Err(DecodeError {
+                reason: ReasonCode::ReceiveMaximumExceeded,
+                what: "the server asks for more and more answers, and reads none of them",
+            });
+        }
+        Ok(())
+    }
+}
+
+const WINDOW_EXCEEDED: DecodeError = DecodeError {
+    reason: ReasonCode::ReceiveMaximumExceeded,
+    what: "more QoS 1 and 2 messages are under way than the Receive Maximum allows",
+};
+
+/// Answers that may wait to be written: one of each of the four kinds for every Packet Identifier there is. A server that
+/// keeps to the rules cannot cause more, and less would cut off one that only is slow.
+const MOST_UNSENT_ANSWERS: usize = 4 * u16::MAX as usize;

@@ -1,0 +1,224 @@
+//! Subscribing and unsubscribing: what the application asks for, and what the server answers.
+
+use std::time::Instant;
+
+use super::request::{Kind, Request};
+use super::{Client, Phase};
+use crate::error::{DecodeError, SubscribeError};
+use crate::event::{OpId, Outcome};
+use crate::packet::{self, PacketType, Place, Properties, SubscriptionOptions};
+use crate::session::QueueId;
+use crate::topic::TopicFilter;
+
+/// A subscription to one or more filters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscribe {
+    /// The filters with their options: at least one.
+    pub filters: Vec<(TopicFilter, SubscriptionOptions)>,
+    /// SUBSCRIBE properties (5.0).
+    pub properties: Properties,
+    /// Where the messages go.
+    pub queue: QueueId,
+}
+
+/// The end of one or more subscriptions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsubscribe {
+    /// The filters: at least one.
+    pub filters: Vec<TopicFilter>,
+    /// UNSUBSCRIBE properties (5.0).
+    pub properties: Properties,
+}
+
+impl Client {
+    /// Accepts a SUBSCRIBE. It is sent at once when connected, also past publishes that wait for the server's window
+    /// (MQTT-3.3.4-8). Completes as [`Outcome::Subscribed`], with failures of single filters among its Reason Codes.
+    ///
+    /// Queues may share a filter, for which the server has one subscription: with the highest QoS that one of them asked
+    /// for, with No Local only if all want it, and with Retain As Published if one does. On 5.0 a subscription for a queue
+    /// of its own gets a Subscription Identifier where it has none and the server supports them, so that overlapping
+    /// subscriptions do not bring a queue the same message twice.
+    ///
+    /// # Errors
+    /// Whatever [`SubscribeError`] lists; nothing has been sent then.
+    pub fn subscribe(
+        &mut self,
+        _now: Instant,
+        subscribe: Subscribe,
+    ) -> Result<OpId, SubscribeError> {
+        for (filter, options) in &subscribe.filters {
+            if options.no_local && filter.is_shared() {
+                return Err(SubscribeError::NoLocalShared);
+            }
+        }
+        self.check_request(
+            subscribe.filters.len(),
+            &subscribe.properties,
+            PacketType::Subscribe,
+        )?;
+        if !self.session.inbox.is_open(subscribe.queue) {
+            return Err(SubscribeError::NoQueue);
+        }
+        self.accept(Kind::Subscribe(subscribe))
+    }
+
+    /// Accepts an UNSUBSCRIBE, as [`Client::subscribe`] does. Completes as [`Outcome::Unsubscribed`]. It ends the
+    /// subscription to a filter for all queues that share it.
+    ///
+    /// # Errors
+    /// Whatever [`SubscribeError`] lists; nothing has been sent then.
+    pub fn unsubscribe(
+        &mut self,
+        _now: Instant,
+        unsubscribe: Unsubscribe,
+    ) -> Result<OpId, SubscribeError> {
+        self.check_request(
+            unsubscribe.filters.len(),
+            &unsubscribe.properties,
+            PacketType::Unsubscribe,
+        )?;
+        self.accept(Kind::Unsubscribe(unsubscribe))
+    }
+
+    /// Closes a queue: its messages are dropped, and those that nobody has acknowledged yet are acknowledged. A SUBSCRIBE
+    /// for it that has not been sent ends as [`Outcome::Dropped`]. Returns the filters that no other queue needs, which the
+    /// caller should unsubscribe.
+    pub fn close_queue(&mut self, queue: QueueId) -> Vec<TopicFilter> {
+        if queue == QueueId::DEFAULT {
+            return Vec::new();
+        }
+        for hold in self.session.inbox.close(queue) {
+            self.session.deliveries.let_go(hold, None);
+        }
+        self.send_released_acks();
+        self.drop_unsent_for(queue);
+        let subscriptions = &mut self.session.subscriptions;
+        subscriptions
+            .remove(|subscription| subscription.queue == queue)
+            .into_iter()
+            .map(|subscription| subscription.filter)
+            .filter(|filter| !subscriptions.contains(filter))
+            .collect()
+    }
+
+    fn check_request(
+        &self,
+        filters: usize,
+        properties: &Properties,
+        packet_type: PacketType,
+    ) -> Result<(), SubscribeError> {
+        if filters == 0 {
+            return Err(SubscribeError::NoFilter);
+        }
+        if !self.options.protocol.is_v5() && !properties.is_empty() {
+            return Err(SubscribeError::Properties(
+                "properties exist in MQTT 5.0 only",
+            ));
+        }
+        if !properties.fit(Place::of(packet_type)) {
+            return Err(SubscribeError::Properties(
+                "a property given does not belong into this packet, or its value is out of range",
+            ));
+        }
+        if !self.accepts() {
+            return Err(SubscribeError::NotConnected);
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, kind: Kind) -> Result<OpId, SubscribeError> {
+        if matches!(self.phase, Phase::Connected) {
+            self.check_limits(&kind)?;
+            if self.session.ids.is_full() {
+                return Err(SubscribeError::NoPacketIdentifier);
+            }
+        }
+        Ok(self.send_or_keep(kind))
+    }
+
+    pub(super) fn on_suback(&mut self, suback: packet::SubAck) -> Result<(), DecodeError> {
+        let Some(op) = self.request_of(suback.packet_id) else {
+            return Ok(()); // unknown identifiers complete nothing (MQTT-2.2.1-6)
+        };
+        let Some(Request {
+            kind: Kind::Subscribe(subscribe),
+            restores,
+            ..
+        }) = self.requests.get(&op)
+        else {
+            return Err(DecodeError::protocol("SUBACK answers an UNSUBSCRIBE"));
+        };
+        if suback.reasons.len() != subscribe.filters.len() {
+            return Err(DecodeError::protocol(
+                "SUBACK has not one Reason Code for each filter",
+            ));
+        }
+        let (queue, restores) = (subscribe.queue, *restores);
+        let refused: Vec<_> = (subscribe.filters.iter().zip(&suback.reasons))
+            .filter(|(_, reason)| reason.is_error())
+            .map(|((filter, _), &reason)| (filter.clone(), reason))
+            .collect();
+        for (filter, reason) in refused {
+            if restores {
+                self.not_restored(queue, filter, reason);
+            } else {
+                (self.session.subscriptions).remove(|it| it.queue == queue && it.filter == filter);
+            }
+        }
+        let outcome = Outcome::Subscribed {
+            reasons: suback.reasons,
+            properties: suback.properties.boxed(),
+        };
+        self.finish_request(op, outcome);
+        Ok(())
+    }
+
+    pub(super) fn on_unsuback(&mut self, unsuback: packet::UnsubAck) -> Result<(), DecodeError> {
+        let Some(op) = self.request_of(unsuback.packet_id) else {
+            return Ok(());
+        };
+        let Some(Kind::Unsubscribe(unsubscribe)) =
+            self.requests.get(&op).map(|request| &request.kind)
+        else {
+            return Err(DecodeError::protocol("UNSUBACK answers a SUBSCRIBE"));
+        };
+        let expected = if self.options.protocol.is_v5() {
+            unsubscribe.filters.len()
+        } else {
+            0
+        };
+        if unsuback.reasons.len() != expected {
+            return Err(DecodeError::protocol(
+                "UNSUBACK has not one Reason Code for each filter",
+            ));
+        }
+        let refused: Vec<_> = (unsubscribe.filters.iter().zip(&unsuback.reasons))
+            .filter(|(_, reason)| reason.is_error())
+            .map(|(filter, _)| filter.clone())
+            .collect();
+        self.keep_subscribed(op, &refused);
+        let outcome = Outcome::Unsubscribed {
+            reasons: unsuback.reasons,
+            properties: unsuback.properties.boxed(),
+        };
+        self.finish_request(op, outcome);
+        Ok(())
+    }
+
+    /// The server refused to unsubscribe `filters`: messages go on to come, so they are registered again. A queue that was
+    /// closed, or a filter that was subscribed anew, meanwhile stays as it is.
+    fn keep_subscribed(&mut self, op: OpId, filters: &[TopicFilter]) {
+        let Some(request) = self.requests.get_mut(&op) else {
+            return;
+        };
+        let session = &mut self.session;
+        for subscription in std::mem::take(&mut request.removed) {
+            if filters.contains(&subscription.filter)
+                && session.inbox.is_open(subscription.queue)
+                && !session.subscriptions.holds(&subscription)
+            {
+                session.subscriptions.add(subscription);
+            }
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Received messages that are not acknowledged yet, because somebody still holds them: the application, or a full queue.
+//!
+//! Acknowledgements leave in the order in which the messages came (MQTT-4.6.0-2, MQTT-4.6.0-3), whatever the order in which
+//! they are let go. What is still held when a connection ends is kept with the session: the server sends it again
+//! (MQTT-4.4.0-1), and it is recognised then, and neither handed out twice nor forgotten.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasherDefault;
+use std::num::NonZeroU64;
+
+use super::packet_id::IdHasher;
+use crate::packet::{Ack, PacketId, QoS};
+
+/// The name of a received message that waits for [`Client::acknowledge`](crate::Client::acknowledge). Never reused within
+/// a [`Session`](crate::Session).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeliveryId(NonZeroU64);
+
+impl DeliveryId {
+    /// The number, for a driver's table.
+    pub const fn value(self) -> NonZeroU64 {
+        self.0
+    }
+
+    /// The delivery with this number. One that never was, or is no longer held, is harmless.
+    pub const fn from_value(value: NonZeroU64) -> Self {
+        Self(value)
+    }
+}
+
+/// A message that was received, and whose PUBACK or PUBREC is still to be sent.
+#[derive(Debug)]
+struct Unanswered {
+    qos: QoS,
+    /// What is to be answered, by what is known so far.
+    answer: Ack,
+    /// How many hold it back.
+    holds: usize,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Deliveries {
+    /// By a number that is given in order of receipt.
+    unanswered: HashMap<u64, Unanswered>,
+    /// Who holds which: each holder has a name of its own, so that letting go twice does not take another's part.
+    holds: HashMap<DeliveryId, u64>,
+    /// Numbers of those that came on this connection, in order.
+    order: VecDeque<u64>,
+    /// Numbers of those that came on an earlier one, and not again yet. An identifier in use has one message.
+    carried: HashMap<PacketId, u64, BuildHasherDefault<IdHasher>>,
+    /// How many in `order` are of QoS 1: their slots of the Receive Maximum announced are taken.
+    open_qos1: usize,
+    last_number: u64,
+    last_hold: u64,
+}
+
+/// An acknowledgement whose turn has come.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    PubAck(Ack),
+    PubRec(Ack),
+}
+
+impl Deliveries {
+    /// Whether nothing waits, so that a new message may be answered at once.
+    pub(crate) fn none_waits(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    pub(crate) const fn open_qos1(&self) -> usize {
+        self.open_qos1
+    }
+
+    /// A name for one who is about to hold a message.
+    pub(crate) fn next_hold(&mut self) -> DeliveryId {
+        self.last_hold += 1;
+        // The counter starts at 1 and does not overflow within a lifetime.
+        DeliveryId(NonZeroU64::new(self.last_hold).unwrap_or(NonZeroU64::MAX))
+    }
+
+    /// Files a message that has come now, behind those before it.
+    pub(crate) fn receive(&mut self, id: PacketId, qos: QoS, holds: &[DeliveryId]) {
+        self.last_number += 1;
+        let number = self.last_number;
+        for &hold in holds {
+            self.holds.insert(hold, number);
+        }
+        self.unanswered.insert(
+            number,
+            Unanswered {
+                qos,
+                answer: Ack::success(id),
+                holds: holds.len(),
+            },
+        );
+        self.enter(number, qos);
+    }
+
+    fn enter(&mut self, number: u64, qos: QoS) {
+        self.order.push_back(number);
+        self.open_qos1 += usize::from(qos == QoS::AtLeastOnce);
+    }
+
+    /// Recognises a message that an earlier connection had brought already: it gets its place in the order of this one.
+    pub(crate) fn comes_again(&mut self, id: PacketId, qos: QoS) -> bool {
+        let Some(number) = self.carried.remove(&id) else {
+            return false;
+        };
+        if (self.unanswered.get(&number)).is_none_or(|it| it.qos != qos) {
+            self.forget(number);
+            return false;
+        }
+        self.enter(number, qos);
+        true
+    }
+
+    /// The server uses `id` for another message, so it no longer waits for the one before.
+    pub(crate) fn replaces(&mut self, id: PacketId) {
+        if let Some(number) = self.carried.remove(&id) {
+            self.forget(number);
+        }
+    }
+
+    /// Whether the QoS 2 message with `id` came on this connection and is still held: its PUBREC will follow.
+    pub(crate) fn holds_back(&self, id: PacketId) -> bool {
+        (self.order.iter().filter_map(|it| self.unanswered.get(it)))
+            .any(|it| it.qos == QoS::ExactlyOnce && it.answer.packet_id == id)
+    }
+
+    /// The holder lets go, with an answer of its own or as a success. The first answer that is no success counts.
+    /// `false` for one that no longer holds anything.
+    pub(crate) fn let_go(&mut self, hold: DeliveryId, answer: Option<Ack>) -> bool {
+        let Some(number) = self.holds.remove(&hold) else {
+            return false;
+        };
+        if let Some(it) = self.unanswered.get_mut(&number) {
+            it.holds -= 1;
+            if let Some(answer) = answer
+                && !it.answer.reason.is_error()
+            {
+                it.answer = answer;
+            }
+        }
+        true
+    }
+
+    /// The Packet Identifier of the message that `hold` holds.
+    pub(crate) fn held(&self, hold: DeliveryId) -> Option<(PacketId, QoS)> {
+        let it = self.unanswered.get(self.holds.get(&hold)?)?;
+        Some((it.answer.packet_id, it.qos))
+    }
+
+    /// The next acknowledgement that may leave: nobody holds its message, nor one that came before it.
+    pub(crate) fn next_due(&mut self) -> Option<Due> {
+        let number = *self.order.front()?;
+        if (self.unanswered.get(&number)).is_some_and(|it| it.holds > 0) {
+            return None;
+        }
+        self.order.pop_front();
+        let it = self.unanswered.remove(&number)?;
+        if it.qos == QoS::AtLeastOnce {
+            self.open_qos1 -= 1;
+            return Some(Due::PubAck(it.answer));
+        }
+        Some(Due::PubRec(it.answer))
+    }
+
+    /// The connection is gone: what was not answered on it comes again in the same session.
+    pub(crate) fn connection_ended(&mut self) {
+        self.open_qos1 = 0;
+        for number in std::mem::take(&mut self.order) {
+            let Some(id) = self.unanswered.get(&number).map(|it| it.answer.packet_id) else {
+                continue;
+            };
+            if let Some(before) = self.carried.insert(id, number) {
+                self.forget(before);
+            }
+        }
+    }
+
+    fn forget(&mut self, number: u64) {
+        self.unanswered.remove(&number);
+        self.holds.retain(|_, held| *held != number);
+    }
+
+    /// The session is gone: nobody is waiting for these answers any more.
+    pub(crate) fn clear(&mut self) {
+        self.unanswered.clear();
+        self.holds.clear();
+        self.order.clear();
+        self.carried.clear();
+        self.open_qos1 = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::ReasonCode;
+
+    fn id(value: u16) -> PacketId {
+        PacketId::new(value).unwrap()
+    }
+
+    fn due(deliveries: &mut Deliveries) -> Vec<Due> {
+        std::iter::from_fn(|| deliveries.next_due()).collect()
+    }
+
+    #[test]
+    fn answers_leave_in_order_of_receipt_mqtt_4_6_0_2_and_4_6_0_3() {
+        let mut deliveries = Deliveries::default();
+        let (one, two) = (deliveries.next_hold(), deliveries.next_hold());
+        deliveries.receive(id(7), QoS::AtLeastOnce, &[one]);
+        deliveries.receive(id(8), QoS::ExactlyOnce, &[two]);
+        deliveries.receive(id(9), QoS::AtLeastOnce, &[]);
+        assert!(deliveries.let_go(two, None));
+        assert_eq!(due(&mut deliveries), []);
+        assert!(deliveries.let_go(one, None));
+        let expected = [
+            Due::PubAck(Ack::success(id(7))),
+            Due::PubRec(Ack::success(id(8))),
+            Due::PubAck(Ack::success(id(9))),
+        ];
+        assert_eq!(due(&mut deliveries), expected);
+        assert_eq!(deliveries.open_qos1(), 0);
+    }
+
+    #[test]
+    fn every_holder_must_let_go_and_each_counts_once() {
+        let mut deliveries = Deliveries::default();
+        let (one, two) = (deliveries.next_hold(), deliveries.next_hold());
+        deliveries.receive(id(1), QoS::AtLeastOnce, &[one, two]);
+        let refusal = Ack::new(id(1), ReasonCode::QuotaExceeded);
+        assert!(deliveries.let_go(one, Some(refusal.clone())));
+        assert!(!deliveries.let_go(one, None));
+        assert_eq!(due(&mut deliveries), []);
+        assert!(deliveries.let_go(two, None));
+        assert_eq!(due(&mut deliveries), [Due::PubAck(refusal)]);
+        assert!(!deliveries.let_go(two, None));
+    }
+
+    #[test]
+    fn what_was_not_answered_is_known_when_it_comes_again() {
+        let mut deliveries = Deliveries::default();
+        let hold = deliveries.next_hold();
+        deliveries.receive(id(1), QoS::AtLeastOnce, &[hold]);
+        deliveries.connection_ended();
+        assert!(deliveries.let_go(hold, None));
+        assert_eq!(due(&mut deliveries), [], "not on a connection yet");
+        assert!(deliveries.comes_again(id(1), QoS::AtLeastOnce));
+        assert_eq!(due(&mut deliveries).len(), 1);
+        assert!(!deliveries.comes_again(id(1), QoS::AtLeastOnce));
+    }
+}
