@@ -9,7 +9,7 @@ use crate::event::{Delivery, Event, Outcome, TransportRequest};
 use crate::options::OnSessionLost;
 use crate::packet::{Connect, Disconnect, Packet, QoS, ReasonCode};
 use crate::reconnect::{self, Severity};
-use crate::session::{SessionChange, Waiting};
+use crate::session::{Session, SessionChange, Waiting};
 
 impl Client {
     /// Asks for a connection. Nothing happens unless the client [is idle](Client::is_idle): when there is one, or one is
@@ -206,6 +206,9 @@ impl Client {
         let unflushed = match &mut self.connection {
             Some(connection) if !flush => {
                 let unflushed = connection.transmit.unflushed();
+                let handed_over = connection.transmit.handed_over();
+                let Session { outbound, ids, .. } = &mut self.session;
+                outbound.take_back(ids, connection.number, handed_over);
                 connection.transmit = crate::connection::Transmit::default();
                 unflushed
             }
@@ -278,17 +281,15 @@ impl Client {
         }
         let mut kept = Vec::new();
         for mut waiting in self.session.outbound.take_waiting() {
-            let delivery = if waiting.resent_as_new {
-                Delivery::Unknown
-            } else {
-                Delivery::NotSent
-            };
+            let delivery = waiting.delivery();
             if let Some(op) = waiting.op.take() {
                 let cause = cause.clone();
                 self.complete(op, Outcome::Disconnected { cause, delivery });
             }
-            if waiting.key.is_some() {
-                kept.push(waiting); // a store has it
+            if waiting.stays() {
+                kept.push(waiting);
+            } else {
+                self.record_finished(waiting.key);
             }
         }
         self.session.outbound.put_first(kept);

@@ -240,7 +240,9 @@ impl Client {
         if let Some(delivery) = self.abandon_request(op) {
             return Some(delivery);
         }
-        self.session.outbound.abandon(op)
+        let (delivery, key) = self.session.outbound.abandon(op)?;
+        self.record_finished(key);
+        Some(delivery)
     }
 
     /// Ends the client and keeps its session, to resume it later. What has not reached the wire is dropped, and nobody

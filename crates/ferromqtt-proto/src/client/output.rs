@@ -8,7 +8,7 @@ use super::{Client, Phase};
 use crate::error::PublishError;
 use crate::event::Outcome;
 use crate::packet::{Ack, Packet, PacketId, QoS};
-use crate::session::{InFlight, Waiting};
+use crate::session::Waiting;
 
 impl Client {
     /// The next chunk to write. Call it again until `None` each time the transport can take more. A chunk holds many
@@ -97,6 +97,7 @@ impl Client {
         }
         connection.limits.take_slot();
         flow.connection = connection.number;
+        flow.ends_at = 0; // an earlier connection has sent it
         connection
             .transmit
             .push_publish(packet, &publish.payload, version);
@@ -172,12 +173,12 @@ impl Client {
             let sequence = journal.record(|| flow.as_change(key));
             connection.transmit.depend_on(sequence);
         }
-        let InFlight { id, publish, .. } = flow;
         connection.limits.take_slot();
-        let packet = publish.packet(Some(*id), false);
+        let packet = flow.publish.packet(Some(flow.id), false);
         connection.send_publish(packet, version, |transmit, packet| {
-            transmit.push_publish(packet, &publish.payload, version);
+            transmit.push_publish(packet, &flow.publish.payload, version);
         });
+        flow.ends_at = connection.transmit.end();
         true
     }
 }

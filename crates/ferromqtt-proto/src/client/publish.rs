@@ -162,8 +162,11 @@ impl Client {
         let Some(dropped) = dropped else {
             return Ok(false);
         };
-        for op in dropped.into_iter().filter_map(|waiting| waiting.op) {
-            self.complete(op, Outcome::Dropped);
+        for waiting in dropped {
+            self.record_finished(waiting.key);
+            if let Some(op) = waiting.op {
+                self.complete(op, Outcome::Dropped);
+            }
         }
         Ok(true)
     }

@@ -53,6 +53,8 @@ pub(crate) struct Transmit {
     /// Bytes in all of them, and what they hold.
     len: usize,
     contents: Contents,
+    /// Bytes handed over so far.
+    handed_over: u64,
     /// What the bytes that are appended now depend on.
     needs: u64,
 }
@@ -69,6 +71,16 @@ impl Transmit {
 
     pub(crate) const fn len(&self) -> usize {
         self.len
+    }
+
+    /// Bytes handed over so far.
+    pub(crate) const fn handed_over(&self) -> u64 {
+        self.handed_over
+    }
+
+    /// How many bytes will have been handed over with the last packet that was appended.
+    pub(crate) const fn end(&self) -> u64 {
+        self.handed_over + self.len as u64
     }
 
     /// QoS 0 publishes that have not been handed over as a whole.
@@ -161,6 +173,7 @@ impl Transmit {
         }
         let chunk = self.chunks.pop_front()?;
         self.len -= chunk.bytes.len();
+        self.handed_over += chunk.bytes.len() as u64;
         self.contents.subtract(chunk.contents);
         Some(chunk.bytes)
     }

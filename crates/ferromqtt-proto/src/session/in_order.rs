@@ -42,6 +42,12 @@ impl<T> InOrder<T> {
         self.entries.remove(&number)
     }
 
+    /// Takes out the last entry, if `leaves` says so.
+    pub(crate) fn pop_last_if(&mut self, leaves: impl FnOnce(&T) -> bool) -> Option<T> {
+        let last = self.entries.last_entry()?;
+        leaves(last.get()).then(|| last.remove())
+    }
+
     /// The entries in order.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.entries.values_mut()

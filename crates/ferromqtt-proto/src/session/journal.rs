@@ -14,7 +14,8 @@ use crate::packet::PacketId;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionChange {
-    /// A QoS 1 or 2 PUBLISH goes out for the first time.
+    /// A QoS 1 or 2 PUBLISH goes out for the first time; a second time under the same key when its connection had ended
+    /// before it was handed over.
     Publishing {
         /// Names this message in later changes. Never reused within a session.
         key: u64,
@@ -137,11 +138,15 @@ impl Session {
                     packet_id,
                     publish,
                 } => {
+                    // One that was never handed over to its connection is recorded anew with the next.
+                    session.finished(on_the_wire.remove(&key));
+                    anew.remove(&key);
                     let owner = session.publishing(key, packet_id, publish, false);
                     on_the_wire.insert(key, owner);
                 }
                 SessionChange::PublishingAnew { key, packet_id } => {
-                    if let Some(publish) = anew.remove(&key) {
+                    let again = session.take_back(on_the_wire.remove(&key));
+                    if let Some(publish) = anew.remove(&key).or(again) {
                         let owner = session.publishing(key, packet_id, publish, true);
                         on_the_wire.insert(key, owner);
                     }
@@ -202,9 +207,20 @@ impl Session {
             resent_as_new,
             expiry: None,
             connection: 0,
+            ends_at: 0,
             key: Some(key),
         });
         self.ids.put(id, IdOwner::Publish(number))
+    }
+
+    /// A message that is on the wire no more.
+    fn take_back(&mut self, owner: Option<IdOwner>) -> Option<Publish> {
+        let Some(IdOwner::Publish(number)) = owner else {
+            return None;
+        };
+        let publish = self.outbound.publish_of(number)?.clone();
+        self.finished(owner);
+        Some(publish)
     }
 
     fn finished(&mut self, owner: Option<IdOwner>) {

@@ -18,7 +18,7 @@ pub(crate) use inbox::Inbox;
 pub use inbox::{Acknowledge, Message, Overflow, QueueId, QueueOptions};
 pub(crate) use journal::Journal;
 pub use journal::{JournalEntry, SessionChange};
-pub(crate) use outbound::{Acknowledged, InFlight, Outbound, Waiting};
+pub(crate) use outbound::{Acknowledged, Outbound, Waiting};
 pub(crate) use subscriptions::{Subscription, Subscriptions};
 
 use inbound::Inbound;

@@ -22,11 +22,25 @@ pub(crate) struct Waiting {
     pub(crate) resent_as_new: bool,
     /// Of a message with a Message Expiry Interval.
     pub(crate) expiry: Option<Expiry>,
-    /// Names the message in the journal, if it is there already: it was on the wire of a session that the server lost.
+    /// Names the message in the journal, if it is there already: it was about to be sent before.
     pub(crate) key: Option<u64>,
 }
 
 impl Waiting {
+    /// What is known when it goes no further.
+    pub(crate) const fn delivery(&self) -> Delivery {
+        if self.resent_as_new {
+            Delivery::Unknown
+        } else {
+            Delivery::NotSent
+        }
+    }
+
+    /// Whether it stays although nobody waits for it any more: it was on the wire once, and a store has it.
+    pub(crate) const fn stays(&self) -> bool {
+        self.resent_as_new && self.key.is_some()
+    }
+
     /// Whether it must not be sent any more at `now`. Otherwise its Message Expiry Interval is what is left of it.
     pub(crate) fn has_expired(&mut self, now: Instant) -> bool {
         let Some(expiry) = &self.expiry else {
@@ -53,6 +67,8 @@ pub(crate) struct InFlight {
     pub(crate) expiry: Option<Expiry>,
     /// The connection on which it was sent last: only there it takes a slot of the Receive Maximum.
     pub(crate) connection: u64,
+    /// How many bytes of that connection are handed over with it, when it is sent for the first time there; otherwise 0.
+    pub(crate) ends_at: u64,
     /// Names the message in the journal, if there is one.
     pub(crate) key: Option<u64>,
 }
@@ -181,6 +197,7 @@ impl Outbound {
             resent_as_new,
             expiry,
             connection,
+            ends_at: 0,
             key: key.or(new_key),
         });
         self.publishing.get_mut(number)
@@ -208,6 +225,10 @@ impl Outbound {
     /// The QoS of the PUBLISH numbered `number`: tells a PUBACK from a PUBREC that is due.
     pub(crate) fn qos_of(&mut self, number: u64) -> Option<QoS> {
         self.publishing.get_mut(number).map(|flow| flow.publish.qos)
+    }
+
+    pub(crate) fn publish_of(&mut self, number: u64) -> Option<&Publish> {
+        self.publishing.get_mut(number).map(|flow| &flow.publish)
     }
 
     /// PUBREC for the PUBLISH numbered `number`: from now on it is a PUBREL that is owed, with a number of its own.
@@ -250,6 +271,28 @@ impl Outbound {
     pub(crate) const fn stop_resending(&mut self) {
         self.resend_publish = (0, 0);
         self.resend_release = (0, 0);
+    }
+
+    /// The connection is gone: what it has not handed over was never sent, and waits again as it did before.
+    pub(crate) fn take_back(
+        &mut self,
+        ids: &mut PacketIds<IdOwner>,
+        connection: u64,
+        handed_over: u64,
+    ) {
+        let never_sent =
+            |flow: &InFlight| flow.connection == connection && flow.ends_at > handed_over;
+        while let Some(flow) = self.publishing.pop_last_if(never_sent) {
+            ids.release(flow.id);
+            self.note_expiry(flow.expiry.as_ref());
+            self.waiting.push_front(Waiting {
+                op: flow.op,
+                publish: flow.publish,
+                resent_as_new: flow.resent_as_new,
+                expiry: flow.expiry,
+                key: flow.key,
+            });
+        }
     }
 
     /// The next PUBREL to resend.
@@ -382,23 +425,20 @@ impl Outbound {
         ops
     }
 
-    fn abandon_waiting(&mut self, index: usize) -> Option<Delivery> {
+    fn abandon_waiting(&mut self, index: usize) -> Option<(Delivery, Option<u64>)> {
         let waiting = self.waiting.get_mut(index)?;
-        if waiting.key.is_some() {
-            waiting.op = None; // a store has it, and it was on the wire once
-            return Some(Delivery::Unknown);
+        if waiting.stays() {
+            waiting.op = None;
+            return Some((Delivery::Unknown, None));
         }
         let gone = self.waiting.remove(index)?;
         self.bytes -= gone.publish.payload.len();
-        Some(if gone.resent_as_new {
-            Delivery::Unknown
-        } else {
-            Delivery::NotSent
-        })
+        Some((gone.delivery(), gone.key))
     }
 
-    /// The caller no longer waits for `op`: what is not on the wire leaves, what is stays without an owner.
-    pub(crate) fn abandon(&mut self, op: OpId) -> Option<Delivery> {
+    /// The caller no longer waits for `op`: what is not on the wire leaves, what is stays without an owner. Tells the
+    /// key of a message that a store can forget.
+    pub(crate) fn abandon(&mut self, op: OpId) -> Option<(Delivery, Option<u64>)> {
         let waiting = self
             .waiting
             .iter()
@@ -412,6 +452,6 @@ impl Outbound {
             .chain(releasing)
             .find(|owner| **owner == Some(op))?;
         *owner = None;
-        Some(Delivery::Unknown)
+        Some((Delivery::Unknown, None))
     }
 }

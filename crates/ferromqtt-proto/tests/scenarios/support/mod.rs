@@ -2,8 +2,11 @@
 
 mod model;
 mod pair;
+mod seeds;
+pub(crate) mod world;
 mod write;
 
 pub(crate) use model::{ModelServer, numbered};
 pub(crate) use pair::Pair;
+pub(crate) use seeds::play_seeds;
 pub(crate) use write::*;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ferromqtt_proto::packet::{Ack, Packet, Publish};
-use ferromqtt_proto::{PacketId, ProtocolVersion, QoS, ReasonCode};
+use ferromqtt_proto::{JournalEntry, PacketId, ProtocolVersion, QoS, ReasonCode, SessionChange};
 
 use super::Pair;
 use super::write::{accepted, message, pubrel, receive_maximum, suback, unsuback};
@@ -22,6 +22,8 @@ enum Open {
 pub(crate) struct ModelServer {
     version: ProtocolVersion,
     receive_maximum: u16,
+    /// The number of the connection that this end belongs to.
+    connection: usize,
     /// Came over the wire, not processed yet.
     inbox: VecDeque<Packet>,
     /// What the client must remember: one space of identifiers.
@@ -35,6 +37,8 @@ pub(crate) struct ModelServer {
     owed_releases: VecDeque<PacketId>,
     /// Slots of the Receive Maximum that are taken on this connection.
     slots: BTreeSet<PacketId>,
+    /// What the messages on record are.
+    numbers: BTreeMap<u64, (QoS, usize)>,
     /// The highest number of a message seen so far.
     newest: Option<usize>,
     /// This side of QoS 2.
@@ -47,6 +51,12 @@ pub(crate) struct ModelServer {
     /// Messages to the client that are not finished: whether PUBREC has come.
     outgoing: BTreeMap<PacketId, (Publish, bool)>,
     next_outgoing: u16,
+    /// How many of them may be unfinished: the client's Receive Maximum.
+    pub(crate) window: usize,
+    /// Identifiers of those sent on this connection whose PUBACK or PUBREC is due, in order.
+    unanswered: VecDeque<(PacketId, QoS)>,
+    /// Identifiers, which are their numbers too, of messages that PUBACK or PUBREC has answered since the last look.
+    pub(crate) answered: Vec<u16>,
     /// Sessions that were lost so far.
     pub(crate) losses: usize,
 }
@@ -66,6 +76,7 @@ impl ModelServer {
         Self {
             version,
             receive_maximum,
+            connection: 0,
             inbox: VecDeque::new(),
             open: BTreeMap::new(),
             order: Vec::new(),
@@ -73,6 +84,7 @@ impl ModelServer {
             owed: VecDeque::new(),
             owed_releases: VecDeque::new(),
             slots: BTreeSet::new(),
+            numbers: BTreeMap::new(),
             newest: None,
             received: BTreeSet::new(),
             accepted: BTreeMap::new(),
@@ -80,6 +92,9 @@ impl ModelServer {
             forgets: false,
             outgoing: BTreeMap::new(),
             next_outgoing: 0,
+            window: 20,
+            unanswered: VecDeque::new(),
+            answered: Vec::new(),
             losses: 0,
         }
     }
@@ -90,6 +105,10 @@ impl ModelServer {
 
     /// Looks at what the client has sent.
     pub(crate) fn read(&mut self, pair: &mut Pair) {
+        if self.connection != pair.attempts.len() {
+            self.connection = pair.attempts.len();
+            self.connection_lost();
+        }
         for packet in pair.packets() {
             self.check(&packet);
             self.inbox.push_back(packet);
@@ -102,6 +121,7 @@ impl ModelServer {
         self.slots.clear();
         self.owed.clear();
         self.owed_releases.clear();
+        self.unanswered.clear();
         self.open
             .retain(|_, open| !matches!(open, Open::Request(_)));
     }
@@ -121,12 +141,25 @@ impl ModelServer {
                     assert_eq!(id, owed, "PUBRELs out of order (MQTT-4.6.0-4)");
                 }
             }
+            Packet::PubAck(ack) => self.check_answer(ack, QoS::AtLeastOnce),
+            Packet::PubRec(ack) => self.check_answer(ack, QoS::ExactlyOnce),
             Packet::Subscribe(it) => self.check_new(it.packet_id, Open::Request(it.filters.len())),
             Packet::Unsubscribe(it) => {
                 self.check_new(it.packet_id, Open::Request(it.filters.len()))
             }
             _ => {}
         }
+    }
+
+    fn check_answer(&mut self, ack: &Ack, qos: QoS) {
+        let first = self.unanswered.iter().position(|(_, other)| *other == qos);
+        let answered = first.and_then(|first| self.unanswered.remove(first));
+        assert_eq!(
+            answered,
+            Some((ack.packet_id, qos)),
+            "acknowledged out of order (MQTT-4.6.0-2, MQTT-4.6.0-3)"
+        );
+        self.answered.push(ack.packet_id.get());
     }
 
     fn check_new(&mut self, id: PacketId, exchange: Open) {
@@ -187,7 +220,7 @@ impl ModelServer {
         let answer = match packet {
             // That a session was lost, told in a CONNACK that is lost itself, is nothing a client could ever learn, and the
             // next CONNACK says that the session is present. So a CONNECT whose answer is lost has no effect here.
-            Packet::Connect(_) if !answers => None,
+            Packet::Connect(_) if !answers || !pair.link_is_up() => None,
             Packet::Connect(connect) => Some(self.on_connect(connect.clean_start)),
             Packet::Publish(publish) => self.on_publish(&publish, refuses),
             Packet::PubRel(ack) => {
@@ -324,27 +357,83 @@ impl ModelServer {
                 Packet::Publish(publish)
             };
             if pair.link_is_up() {
-                pair.server_sends(packet);
-                self.read(pair);
+                self.send(pair, packet);
             }
         }
     }
 
+    fn send(&mut self, pair: &mut Pair, packet: Packet) {
+        if let Packet::Publish(publish) = &packet
+            && let Some(id) = publish.packet_id
+        {
+            self.unanswered.push_back((id, publish.qos));
+        }
+        pair.server_sends(packet);
+        self.read(pair);
+    }
+
     /// Publishes to the client; its payload is the number returned.
-    pub(crate) fn publish(&mut self, pair: &mut Pair, qos: QoS) -> Option<u16> {
-        if !pair.client.is_connected() || !pair.link_is_up() {
+    pub(crate) fn publish(&mut self, pair: &mut Pair, topic: &str, qos: QoS) -> Option<u16> {
+        if !pair.client.is_connected() || !pair.link_is_up() || self.outgoing.len() >= self.window {
             return None;
         }
         self.next_outgoing += 1;
         let number = self.next_outgoing;
         let id = if qos == QoS::AtMostOnce { 0 } else { number };
-        let publish = message("t", &number.to_string(), qos, id);
+        let publish = message(topic, &number.to_string(), qos, id);
         if let Some(id) = publish.packet_id {
             self.outgoing.insert(id, (publish.clone(), false));
         }
-        pair.server_sends(Packet::Publish(publish));
-        self.read(pair);
+        self.send(pair, Packet::Publish(publish));
         Some(number)
+    }
+
+    /// The client has crashed, and begins again with what was on record: that is what it must remember from now on.
+    pub(crate) fn client_crashed(&mut self, record: &[JournalEntry]) {
+        self.connection_lost();
+        self.open.clear();
+        let mut publishing: Vec<(u64, PacketId)> = Vec::new();
+        let mut releasing: Vec<(u64, PacketId)> = Vec::new();
+        for entry in record {
+            match &entry.change {
+                SessionChange::Publishing {
+                    key,
+                    packet_id,
+                    publish,
+                } => {
+                    publishing.retain(|(it, _)| it != key);
+                    publishing.push((*key, *packet_id));
+                    let number = number_of(&publish.payload);
+                    self.numbers.insert(*key, (publish.qos, number));
+                }
+                SessionChange::PublishingAnew { key, packet_id } => {
+                    publishing.retain(|(it, _)| it != key);
+                    publishing.push((*key, *packet_id));
+                }
+                SessionChange::Releasing { key } => {
+                    let at = publishing.iter().position(|(it, _)| it == key).unwrap();
+                    releasing.push(publishing.remove(at));
+                }
+                SessionChange::Finished { key } => {
+                    publishing.retain(|(it, _)| it != key);
+                    releasing.retain(|(it, _)| it != key);
+                }
+                SessionChange::SessionLost => {
+                    publishing.clear();
+                    releasing.clear();
+                }
+                _ => {}
+            }
+        }
+        for (key, id) in &publishing {
+            let (qos, number) = self.numbers[key];
+            self.open.insert(*id, Open::Published(qos, number));
+        }
+        for (_, id) in &releasing {
+            self.open.insert(*id, Open::Released);
+        }
+        self.order = publishing.into_iter().map(|(_, id)| id).collect();
+        self.released = releasing.into_iter().map(|(_, id)| id).collect();
     }
 
     /// Nothing is unfinished on either side.

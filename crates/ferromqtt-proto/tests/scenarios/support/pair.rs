@@ -67,6 +67,15 @@ impl Pair {
         }
     }
 
+    /// The process has ended without a word, and a new one begins with this session: the connection is gone.
+    pub(crate) fn restart(&mut self, options: Options, session: Session) {
+        self.client = Client::new(options, session, 1).unwrap();
+        self.link = Link::Down;
+        self.wire.clear();
+        self.input.clear();
+        self.events.clear();
+    }
+
     /// A pair whose server has accepted the connection, without a session from before.
     pub(crate) fn connected(options: Options) -> Self {
         let mut pair = Self::new(options);

@@ -1,0 +1,480 @@
+//! A client in a world of random events, and what must hold whatever happens:
+//!
+//! - each accepted operation completes exactly once, or never when it was abandoned or the process crashed;
+//! - nothing that was acknowledged is lost, in either direction, and QoS 2 comes once;
+//! - a message that the application acknowledges itself is not acknowledged before;
+//! - with a store, a crash is no more than a lost connection for all that is on record;
+//! - and all that [`ModelServer`] checks: no identifier is used while it is in use, what is owed to a session is resent
+//!   once, in order and first, Receive Maximum is kept, acknowledgements leave in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use ferromqtt_proto::packet::Disconnect;
+use ferromqtt_proto::{
+    Acknowledge, CleanStart, Client, DeliveryId, JournalEntry, OpId, Options, Outcome,
+    OutgoingLimits, Properties, ProtocolVersion, Publish, QoS, QueueId, QueueOptions, Reconnect,
+    Session, SessionChange, Subscribe, TopicName, Unsubscribe,
+};
+
+use super::*;
+
+/// Messages with this topic go to a queue whose messages the application acknowledges, once it has subscribed.
+const BY_HAND: &str = "by/hand";
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setting {
+    pub(crate) version: ProtocolVersion,
+    pub(crate) clean_start: CleanStart,
+    /// The server's. 3.1.1 has none: there the client's own bound is checked instead.
+    pub(crate) receive_maximum: u16,
+    pub(crate) own_receive_maximum: u16,
+    /// A store keeps the session.
+    pub(crate) journal: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Publish {
+        qos: u8,
+        length: usize,
+        expiry: Option<u32>,
+    },
+    Subscribe {
+        own_queue: bool,
+    },
+    Unsubscribe,
+    /// Which of the operations so far.
+    Abandon(usize),
+    ServerProcesses {
+        packets: usize,
+        refuses: bool,
+    },
+    /// The server has processed a packet, but its answer is lost with the connection.
+    AnswerIsLost,
+    Cut,
+    ServerForgetsTheSession,
+    ServerPublishes {
+        acknowledged_by_hand: bool,
+        qos: u8,
+    },
+    /// Which of the messages that the application holds.
+    Acknowledge(usize),
+    Writable(bool),
+    /// The store writes all that it was given; with `false`, only the first half.
+    StoreWrites(bool),
+    /// Milliseconds.
+    Advance(u64),
+    DisconnectAndConnect,
+    /// The process ends without a word, and begins again.
+    Crash,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Pending,
+    Abandoned,
+    Completed,
+    Crashed,
+}
+
+struct Operation {
+    state: State,
+    /// Number of the message and its QoS, for a publish.
+    publish: Option<(usize, QoS)>,
+}
+
+pub(crate) struct World {
+    setting: Setting,
+    pair: Pair,
+    server: ModelServer,
+    /// Those of all processes so far.
+    operations: BTreeMap<(usize, OpId), Operation>,
+    crashes: usize,
+    messages: usize,
+    own_queue: QueueId,
+    /// How often each number came from the server, and at which QoS it was sent.
+    received: BTreeMap<u16, usize>,
+    sent: BTreeMap<u16, QoS>,
+    /// What the application holds, and what it never let go.
+    held: Vec<(DeliveryId, u16)>,
+    not_let_go: BTreeSet<u16>,
+    /// What the store was given, and what it has written.
+    unwritten: Vec<JournalEntry>,
+    written: Vec<JournalEntry>,
+}
+
+impl World {
+    pub(crate) fn new(setting: Setting) -> Self {
+        let mut pair = Pair::new(options(setting));
+        let own_queue = open_queue(&mut pair);
+        pair.connect();
+        let mut server = ModelServer::new(setting.version, setting.receive_maximum);
+        server.window = setting.own_receive_maximum.into();
+        let mut world = Self {
+            setting,
+            pair,
+            server,
+            operations: BTreeMap::new(),
+            crashes: 0,
+            messages: 0,
+            own_queue,
+            received: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            held: Vec::new(),
+            not_let_go: BTreeSet::new(),
+            unwritten: Vec::new(),
+            written: Vec::new(),
+        };
+        world.settle();
+        world
+    }
+
+    /// What every step ends with: the server reads, outcomes and messages are checked.
+    fn settle(&mut self) {
+        self.pair.pump();
+        self.server.read(&mut self.pair);
+        while let Some(entry) = self.pair.client.poll_journal() {
+            self.unwritten.push(entry);
+        }
+        for (op, outcome) in self.pair.outcomes() {
+            self.check(op, &outcome);
+        }
+        for message in self.pair.messages() {
+            self.receive(&message.payload);
+        }
+        for message in self.pair.messages_of(self.own_queue) {
+            let number = self.receive(&message.payload);
+            if let Some(delivery) = message.delivery {
+                self.held.push((delivery, number));
+                self.not_let_go.insert(number);
+            }
+        }
+        self.check_received();
+    }
+
+    fn receive(&mut self, payload: &[u8]) -> u16 {
+        let number = std::str::from_utf8(payload).unwrap().parse().unwrap();
+        *self.received.entry(number).or_default() += 1;
+        number
+    }
+
+    fn check_received(&mut self) {
+        for (number, times) in &self.received {
+            let once = self.sent.get(number) == Some(&ExactlyOnce);
+            assert!(
+                !once || *times <= 1,
+                "QoS 2 message {number} came {times} times"
+            );
+        }
+        for number in std::mem::take(&mut self.server.answered) {
+            assert!(
+                self.received.contains_key(&number),
+                "{number} was acknowledged, but is lost"
+            );
+            assert!(
+                !self.not_let_go.contains(&number),
+                "{number} was acknowledged while the application held it"
+            );
+        }
+    }
+
+    fn check(&mut self, op: OpId, outcome: &Outcome) {
+        let operation = self
+            .operations
+            .get_mut(&(self.crashes, op))
+            .expect("an operation that was never accepted");
+        assert_eq!(
+            operation.state,
+            State::Pending,
+            "{op:?} ends as {outcome:?}"
+        );
+        operation.state = State::Completed;
+        let Some((number, qos)) = operation.publish else {
+            assert!(matches!(
+                outcome,
+                Outcome::Subscribed { .. }
+                    | Outcome::Unsubscribed { .. }
+                    | Outcome::Disconnected { .. }
+            ));
+            return;
+        };
+        let times = self.server.accepted.get(&number).copied().unwrap_or(0);
+        match outcome {
+            Outcome::Sent => assert_eq!(qos, AtMostOnce),
+            Outcome::Acknowledged { resent_as_new, .. } => {
+                assert!(times > 0, "{number} was acknowledged, but is lost");
+                assert!(
+                    qos != ExactlyOnce || times == 1,
+                    "{number} came {times} times"
+                );
+                assert!(!resent_as_new || self.session_was_lost());
+            }
+            Outcome::Refused { .. } => assert_ne!(qos, AtMostOnce),
+            Outcome::SessionLost => {
+                assert_ne!(qos, AtMostOnce); // QoS 1 when it expired before it could go out anew
+                assert!(self.session_was_lost());
+            }
+            Outcome::Expired => assert_eq!(times, 0, "{number} was sent"),
+            Outcome::Disconnected { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The server forgot it, or the client asked it to.
+    fn session_was_lost(&self) -> bool {
+        self.server.losses > 0 || self.setting.clean_start != CleanStart::Never
+    }
+
+    fn accept<E: std::fmt::Debug>(
+        &mut self,
+        publish: Option<(usize, QoS)>,
+        call: impl FnOnce(&mut Client, std::time::Instant) -> Result<OpId, E>,
+    ) {
+        let op = call(&mut self.pair.client, self.pair.now).unwrap();
+        let state = State::Pending;
+        let operation = Operation { state, publish };
+        let before = self.operations.insert((self.crashes, op), operation);
+        assert!(before.is_none(), "{op:?} was used before");
+    }
+
+    pub(crate) fn play(&mut self, step: &Step) {
+        match *step {
+            Step::Publish {
+                qos,
+                length,
+                expiry,
+            } => self.publish(qos, length, expiry),
+            Step::Subscribe { own_queue } => self.subscribe(own_queue),
+            Step::Unsubscribe => {
+                let filters = vec![filter("t")];
+                let properties = Properties::default();
+                let unsubscribe = Unsubscribe {
+                    filters,
+                    properties,
+                };
+                self.accept(None, |client, now| client.unsubscribe(now, unsubscribe));
+            }
+            Step::Abandon(index) => self.abandon(index),
+            Step::ServerProcesses { packets, refuses } => {
+                for _ in 0..packets {
+                    self.server.process(&mut self.pair, true, refuses);
+                }
+            }
+            Step::AnswerIsLost => {
+                if self.pair.link_is_up() {
+                    self.server.process(&mut self.pair, false, false);
+                }
+            }
+            Step::Cut => {
+                if self.pair.link_is_up() {
+                    self.pair.cut();
+                    self.server.connection_lost();
+                }
+            }
+            Step::ServerForgetsTheSession => self.server.forgets = true,
+            Step::ServerPublishes {
+                acknowledged_by_hand,
+                qos,
+            } => {
+                let qos = QoS::from_value(qos).unwrap();
+                let topic = if acknowledged_by_hand { BY_HAND } else { "t" };
+                if let Some(number) = self.server.publish(&mut self.pair, topic, qos) {
+                    self.sent.insert(number, qos);
+                }
+            }
+            Step::Acknowledge(index) => self.acknowledge(index),
+            Step::Writable(writable) => self.pair.writable = writable,
+            Step::StoreWrites(all) => self.store_writes(all),
+            Step::Advance(milliseconds) => self.pair.advance(Duration::from_millis(milliseconds)),
+            Step::DisconnectAndConnect => self.disconnect_and_connect(),
+            Step::Crash => self.crash(),
+        }
+        self.settle();
+    }
+
+    fn publish(&mut self, qos: u8, length: usize, expiry: Option<u32>) {
+        let qos = QoS::from_value(qos).unwrap();
+        let number = self.messages;
+        self.messages += 1;
+        let topic = TopicName::new("t").unwrap();
+        let mut publish = Publish::new(topic, numbered(number, length));
+        publish.qos = qos;
+        if let (Some(seconds), V5) = (expiry, self.setting.version) {
+            publish.properties = Some(Box::new(Properties {
+                message_expiry_interval: Some(seconds),
+                ..Properties::default()
+            }));
+        }
+        self.accept(Some((number, qos)), |client, now| {
+            client.publish(now, publish)
+        });
+    }
+
+    fn subscribe(&mut self, own_queue: bool) {
+        let (filters, queue) = if own_queue {
+            (vec![(filter(BY_HAND), at(ExactlyOnce))], self.own_queue)
+        } else {
+            let filters = vec![
+                (filter("t"), at(ExactlyOnce)),
+                (filter("u"), at(AtMostOnce)),
+            ];
+            (filters, QueueId::DEFAULT)
+        };
+        let subscribe = Subscribe {
+            filters,
+            properties: Properties::default(),
+            queue,
+        };
+        self.accept(None, |client, now| client.subscribe(now, subscribe));
+    }
+
+    fn abandon(&mut self, index: usize) {
+        let of_this_process = self.operations.range((self.crashes, OpId::from_value(0))..);
+        let ops: Vec<_> = of_this_process.map(|(&(_, op), _)| op).collect();
+        if ops.is_empty() {
+            return;
+        }
+        let op = ops[index % ops.len()];
+        let abandoned = self.pair.client.abandon(op).is_some();
+        let operation = self.operations.get_mut(&(self.crashes, op)).unwrap();
+        assert_eq!(abandoned, operation.state == State::Pending, "{op:?}");
+        if abandoned {
+            operation.state = State::Abandoned;
+        }
+    }
+
+    fn acknowledge(&mut self, index: usize) {
+        if self.held.is_empty() {
+            return;
+        }
+        let (delivery, number) = self.held.remove(index % self.held.len());
+        if self.held.iter().all(|(_, other)| *other != number) {
+            self.not_let_go.remove(&number);
+        }
+        self.pair.client.acknowledge(delivery);
+        self.pair.client.acknowledge(delivery); // a second time is harmless
+    }
+
+    fn store_writes(&mut self, all: bool) {
+        let count = if all {
+            self.unwritten.len()
+        } else {
+            self.unwritten.len() / 2
+        };
+        self.written.extend(self.unwritten.drain(..count));
+        if let Some(last) = self.written.last() {
+            self.pair.client.journal_written(last.sequence);
+        }
+    }
+
+    fn disconnect_and_connect(&mut self) {
+        self.pair.writable = true;
+        self.pair
+            .client
+            .disconnect(self.pair.now, Disconnect::normal());
+        self.settle();
+        self.store_writes(true); // DISCONNECT waits behind what depends on the store
+        self.settle();
+        assert!(self.pair.client.is_idle());
+        let pending = self
+            .operations
+            .values()
+            .filter(|it| it.state == State::Pending)
+            .count();
+        assert_eq!(
+            pending, 0,
+            "every operation ends with the client's connection"
+        );
+        self.server.connection_lost();
+        self.pair.connect();
+    }
+
+    fn crash(&mut self) {
+        if !self.setting.journal {
+            return;
+        }
+        self.crashes += 1;
+        for operation in self.operations.values_mut() {
+            if operation.state == State::Pending {
+                operation.state = State::Crashed;
+            }
+        }
+        self.unwritten.clear();
+        self.held.clear();
+        self.not_let_go.clear();
+        self.forget_what_was_not_answered();
+        self.server.client_crashed(&self.written);
+        let session = Session::restore(self.written.clone());
+        self.pair.restart(options(self.setting), session);
+        self.own_queue = open_queue(&mut self.pair);
+        self.pair.connect();
+    }
+
+    /// A QoS 2 message whose PUBREC was not on record comes again: nobody has promised anything yet.
+    fn forget_what_was_not_answered(&mut self) {
+        let mut answered = BTreeSet::new();
+        for entry in &self.written {
+            match entry.change {
+                SessionChange::Received { packet_id } => {
+                    answered.insert(packet_id.get());
+                }
+                _ => {}
+            }
+        }
+        let sent = &self.sent;
+        self.received.retain(|number, _| {
+            sent.get(number) != Some(&ExactlyOnce) || answered.contains(number)
+        });
+    }
+
+    /// From now on nothing fails: everything must come to its end.
+    pub(crate) fn finish(&mut self) {
+        self.pair.writable = true;
+        for _ in 0..10_000 {
+            self.settle();
+            let pending = self
+                .operations
+                .values()
+                .any(|it| it.state == State::Pending);
+            if !self.unwritten.is_empty() {
+                self.store_writes(true);
+            } else if !self.held.is_empty() {
+                self.acknowledge(0);
+            } else if self.server.has_work() {
+                self.server.process(&mut self.pair, true, false);
+            } else if let Some(due) = self.pair.client.poll_timeout() {
+                self.pair.advance(due - self.pair.now);
+            } else if !pending && self.server.is_settled() {
+                return;
+            } else {
+                panic!("it has come to rest, but not to an end");
+            }
+        }
+        panic!("no end");
+    }
+}
+
+fn options(setting: Setting) -> Options {
+    let mut options = resuming(setting.version);
+    options.clean_start = setting.clean_start;
+    options.outgoing = OutgoingLimits::NONE;
+    options.reconnect = Some(Reconnect {
+        initial: true,
+        ..Reconnect::default()
+    });
+    options.max_in_flight = NonZeroU16::new(setting.receive_maximum);
+    if setting.version == V5 {
+        options.properties.receive_maximum = NonZeroU16::new(setting.own_receive_maximum);
+    }
+    options.journal = setting.journal;
+    options
+}
+
+fn open_queue(pair: &mut Pair) -> QueueId {
+    pair.client.open_queue(QueueOptions {
+        acknowledge: Acknowledge::ByApplication,
+        ..QueueOptions::default()
+    })
+}
