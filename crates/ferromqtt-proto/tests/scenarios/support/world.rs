@@ -414,15 +414,12 @@ impl World {
 
     /// A QoS 2 message whose PUBREC was not on record comes again: nobody has promised anything yet.
     fn forget_what_was_not_answered(&mut self) {
-        let mut answered = BTreeSet::new();
-        for entry in &self.written {
-            match entry.change {
-                SessionChange::Received { packet_id } => {
-                    answered.insert(packet_id.get());
-                }
-                _ => {}
-            }
-        }
+        let answered: BTreeSet<_> = (self.written.iter())
+            .filter_map(|entry| match entry.change {
+                SessionChange::Received { packet_id } => Some(packet_id.get()),
+                _ => None,
+            })
+            .collect();
         let sent = &self.sent;
         self.received.retain(|number, _| {
             sent.get(number) != Some(&ExactlyOnce) || answered.contains(number)
