@@ -78,6 +78,10 @@ bench-quick: .venv/.dev .venv/.native .venv-aiomqtt/.installed .venv-shim/.insta
 	$(BIN)/python bench/quick.py --aiomqtt .venv-aiomqtt/bin/python --ferromqtt .venv/bin/python \
 		--shim .venv-shim/bin/python --peer $(TARGET)/release/ferromqtt-bench-peer
 
+.PHONY: bench-codec
+bench-codec: ## Compare the codec's CPU time per message with other crates'
+	cargo run $(LOCKED) --release -p ferromqtt-bench-codec
+
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
 	cargo clean

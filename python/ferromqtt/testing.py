@@ -1,22 +1,105 @@
 """A broker for tests, on a loopback socket of the running event loop.
 
-It is not a production broker: it asks nobody for a password, and all it knows ends with it.
+It is not a production broker: passwords are held in the clear, and all it knows ends with it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias, TypedDict, Unpack, cast
 
 from ferromqtt._native import Broker
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-__all__ = ["TestBroker"]
+__all__ = ["BrokerOptions", "Denials", "SessionStats", "TestBroker"]
+
+Denials: TypeAlias = "Sequence[str | tuple[str, int]]"
+"""What is refused: with Not authorized, or with the Reason Code beside it. Not a str alone."""
 
 LINGER = 1.0
 """Seconds that a client has to close its side, once the broker closed its own."""
+
+
+class BrokerOptions(TypedDict, total=False):
+    """What can be set on a `TestBroker`. Limits are told to clients of 5.0 when they connect.
+
+    3.x cannot be told: what goes beyond a limit closes its connection, or is refused in the SUBACK
+    of 3.1.1.
+
+    Attributes:
+        users: User Names and their Passwords; without any, everybody may connect.
+        authentication: Enhanced authentication: an Authentication Method, and the challenges that
+            the broker asks one after the other, each with the answer that is right.
+        deny_connect: Client Identifiers that may not connect; `*` at the end stands for any rest.
+        deny_publish: Topic Filters; messages to what they match are refused.
+        deny_subscribe: Topic Filters; subscriptions to them and to a part of them are refused.
+        server_reference: Another server that every client is sent to when it connects.
+        server_moved: Send it there for ever: Server moved instead of Use another server.
+        response_information: For clients that ask for it.
+        assign_client_identifiers: Give a client without a Client Identifier one. Default: yes.
+        maximum_qos: Largest QoS of messages and subscriptions. Default: 2.
+        retain_available: Whether messages can be retained. Default: yes.
+        wildcard_subscription_available: Whether filters may have wildcards. Default: yes.
+        shared_subscription_available: Whether there are Shared Subscriptions. Default: yes.
+        subscription_identifier_available: Whether there are Subscription Identifiers. Default: yes.
+        receive_maximum: How many QoS 2 messages a client may have unreleased. Default: 65,535.
+        inflight_window: How many QoS 1 and 2 messages are in flight to a client of 3.x.
+            Default: 20.
+        maximum_packet_size: Largest packet from a client, in bytes, of 3.x too.
+        topic_alias_maximum: Up to which number clients may use Topic Aliases. Default: 0.
+        topic_aliases_out: How many Topic Aliases the broker assigns to a client that announces a
+            Topic Alias Maximum. Default: 16.
+        server_keep_alive: Keep Alive in seconds, instead of what clients ask for.
+        maximum_session_expiry_interval: Longest Session Expiry Interval, in seconds.
+        maximum_queued_messages: How many messages wait for one session; more are dropped and
+            counted. Default: 100,000.
+        maximum_retained_messages: How many topics have a retained message. Default: 100,000.
+        maximum_output: How many bytes wait for a client that does not read. Default: 64 MiB.
+        handshake_timeout: Seconds that a connection has for its CONNECT. Default: 10.
+
+    """
+
+    users: Mapping[str, str | bytes]
+    authentication: tuple[str, Sequence[tuple[bytes, bytes]]] | None
+    deny_connect: Denials
+    deny_publish: Denials
+    deny_subscribe: Denials
+    server_reference: str | None
+    server_moved: bool
+    response_information: str | None
+    assign_client_identifiers: bool
+    maximum_qos: int
+    retain_available: bool
+    wildcard_subscription_available: bool
+    shared_subscription_available: bool
+    subscription_identifier_available: bool
+    receive_maximum: int
+    inflight_window: int
+    maximum_packet_size: int
+    topic_alias_maximum: int
+    topic_aliases_out: int
+    server_keep_alive: int | None
+    maximum_session_expiry_interval: int
+    maximum_queued_messages: int
+    maximum_retained_messages: int
+    maximum_output: int
+    handshake_timeout: float
+
+
+class SessionStats(NamedTuple):
+    """The state of one session."""
+
+    connected: bool
+    """Whether its client is connected."""
+    queued: int
+    """Messages that wait to be sent."""
+    in_flight: int
+    """Messages that were sent and are not acknowledged to the end."""
+    dropped: int
+    """Messages that a limit, their expiry or their size kept from it."""
 
 
 class TestBroker:
@@ -30,6 +113,11 @@ class TestBroker:
     Args:
         host: The address to listen on.
         port: The port to listen on; 0 takes a free one.
+        options: What else to set: see `BrokerOptions`.
+
+    Raises:
+        TypeError: There is no such option, or its value has the wrong type.
+        ValueError: The value of an option is out of its range.
 
     Attributes:
         host: The address it listens on.
@@ -39,10 +127,14 @@ class TestBroker:
 
     __test__ = False  # a class that tests use, not one for pytest to collect
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, host: str = "127.0.0.1", port: int = 0, **options: Unpack[BrokerOptions]
+    ) -> None:
+        Broker(**options)  # what is wrong is said here, and not at the start
         self.host = host
         self.port = port
         self._requested_port = port
+        self._options = options
         self._running: _Host | None = None
 
     @property
@@ -56,6 +148,35 @@ class TestBroker:
         """How many messages a limit or their expiry cost, since the start; 0 while not running."""
         return self._running.broker.dropped if self._running else 0
 
+    def session(self, client_identifier: str) -> SessionStats | None:
+        """Return the state of a client's session; None when there is none."""
+        stats = self._running and self._running.broker.session(client_identifier)
+        return SessionStats(*stats) if stats else None
+
+    def disconnect_client(
+        self, client_identifier: str, reason: int, server_reference: str | None = None
+    ) -> bool:
+        """Send a client away; its will is published.
+
+        Args:
+            client_identifier: Who is to go.
+            reason: The Reason Code for a client of 5.0; 3.x is told nothing.
+            server_reference: Where it is to go, beside Use another server (0x9C) and Server
+                moved (0x9D).
+
+        Returns:
+            Whether the client was connected.
+
+        Raises:
+            ValueError: A server's DISCONNECT cannot have this Reason Code.
+
+        """
+        if not self._running:
+            return False
+        done = self._running.broker.disconnect_client(client_identifier, reason, server_reference)
+        self._running.flush()
+        return done
+
     async def start(self) -> None:
         """Start listening. Sessions and retained messages of an earlier start are forgotten.
 
@@ -66,7 +187,7 @@ class TestBroker:
         """
         if self._running:
             raise RuntimeError("the test broker is running already: stop it first")
-        host = _Host(asyncio.get_running_loop())
+        host = _Host(asyncio.get_running_loop(), Broker(**self._options))
         await host.listen(self.host, self._requested_port)
         self._running = host
         self.port = host.port
@@ -93,8 +214,8 @@ class TestBroker:
 class _Host:
     """Moves bytes between transports and the broker, and tells it the time."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.broker = Broker()
+    def __init__(self, loop: asyncio.AbstractEventLoop, broker: Broker) -> None:
+        self.broker = broker
         self.port = 0
         self._loop = loop
         self._server: asyncio.Server | None = None

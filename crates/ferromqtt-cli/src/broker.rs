@@ -4,24 +4,22 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 
-use ferromqtt_testing::TestBroker;
+use ferromqtt_testing::{BrokerOptions, TestBroker};
 use tokio::signal;
 
-use crate::cli::BrokerOptions;
-
 /// Runs the broker until a signal comes.
-pub(crate) fn run(options: &BrokerOptions) -> Result<(), String> {
+pub(crate) fn run(address: SocketAddr, options: BrokerOptions) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start the event loop: {error}"))?;
-    runtime.block_on(serve((options.host, options.port).into()))
+    runtime.block_on(serve(address, options))
 }
 
-async fn serve(address: SocketAddr) -> Result<(), String> {
+async fn serve(address: SocketAddr, options: BrokerOptions) -> Result<(), String> {
     // Before the URL is out: who reads it may send the signal at once.
     let stop_asked = stop_asked().map_err(|error| format!("cannot wait for signals: {error}"))?;
-    let broker = TestBroker::bind(address, ferromqtt_testing::BrokerOptions::default())
+    let broker = TestBroker::bind(address, options)
         .await
         .map_err(|error| {
             format!("cannot listen on {address}: {error}; choose another --port (0 takes a free one) or --host")

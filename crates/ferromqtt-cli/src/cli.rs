@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::broker_options::OptionArguments;
+
 /// MQTT from the command line
 #[derive(Debug, Parser)]
 #[command(name = "ferromqtt", version)]
@@ -19,12 +21,12 @@ pub(crate) enum Command {
     /// Speaks MQTT 3.1, 3.1.1 and 5.0, and keeps everything in memory. It prints its URL as the first line on standard
     /// output, and runs until SIGINT or SIGTERM.
     ///
-    /// Not for production: it asks nobody for a password and forgets everything when it ends.
-    Broker(BrokerOptions),
+    /// Not for production: unless told otherwise it asks nobody for a password, and it forgets everything when it ends.
+    Broker(Box<BrokerArguments>),
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct BrokerOptions {
+pub(crate) struct BrokerArguments {
     /// Address to listen on
     ///
     /// The default is reached from this machine only. With 0.0.0.0 the whole network can use the broker.
@@ -36,6 +38,9 @@ pub(crate) struct BrokerOptions {
     /// MQTT's own port is 1883.
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub(crate) port: u16,
+
+    #[command(flatten)]
+    pub(crate) options: OptionArguments,
 }
 
 #[cfg(test)]

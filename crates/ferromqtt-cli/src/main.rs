@@ -1,18 +1,23 @@
 //! The `ferromqtt` command.
 
 mod broker;
+mod broker_options;
 mod cli;
 mod exit_code;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Broker(options) => broker::run(&options),
+        Command::Broker(arguments) => match arguments.options.options() {
+            Ok(options) => broker::run((arguments.host, arguments.port).into(), options),
+            Err(message) => wrong_usage(&message),
+        },
     };
     match result {
         Ok(()) => exit_code::SUCCESS,
@@ -21,4 +26,11 @@ fn main() -> ExitCode {
             exit_code::FAILURE
         }
     }
+}
+
+/// Ends as the argument parser does.
+fn wrong_usage(message: &str) -> ! {
+    Cli::command()
+        .error(ErrorKind::ValueValidation, message)
+        .exit()
 }

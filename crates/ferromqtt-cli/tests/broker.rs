@@ -91,15 +91,19 @@ fn port_of(url: &str) -> u16 {
 
 /// Connects, and expects CONNACK with Return Code 0.
 fn connect(port: u16) -> TcpStream {
+    let (stream, connack) = exchange(port, b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01a", 4);
+    assert_eq!(connack, b"\x20\x02\x00\x00");
+    stream
+}
+
+/// Sends bytes on a new connection and reads so many.
+fn exchange(port: u16, sent: &[u8], length: usize) -> (TcpStream, Vec<u8>) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
-    stream
-        .write_all(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01a")
-        .unwrap();
-    let mut connack = [0; 4];
-    stream.read_exact(&mut connack).unwrap();
-    assert_eq!(connack, *b"\x20\x02\x00\x00");
-    stream
+    stream.write_all(sent).unwrap();
+    let mut received = vec![0; length];
+    stream.read_exact(&mut received).unwrap();
+    (stream, received)
 }
 
 #[test]
@@ -147,10 +151,68 @@ fn a_given_port_is_the_port_it_listens_on() {
 }
 
 #[test]
+fn users_and_denials_of_the_command_line_hold() {
+    let mut broker = TestEnv::start(&[
+        "broker",
+        "--user",
+        "ann:one:two",
+        "--deny-connect",
+        "0x89:busy*",
+    ]);
+    let port = port_of(&broker.first_line());
+    for (login, code) in [
+        (&b"\x00\x01a\x00\x03ann\x00\x07one:two"[..], 0),
+        (b"\x00\x01a\x00\x03ann\x00\x07one:tw0", 4),
+        (b"\x00\x05busy1\x00\x03ann\x00\x03one", 3),
+    ] {
+        let mut connect = vec![0x10, 10 + u8::try_from(login.len()).unwrap()];
+        connect.extend_from_slice(b"\x00\x04MQTT\x04\xc2\x00\x00");
+        connect.extend_from_slice(login);
+        let (_, connack) = exchange(port, &connect, 4);
+        assert_eq!(connack, [0x20, 2, 0, code]);
+    }
+}
+
+#[test]
+fn limits_of_the_command_line_are_told_in_connack() {
+    let mut broker = TestEnv::start(&[
+        "broker",
+        "--maximum-qos=1",
+        "--retain-available=false",
+        "--server-keep-alive=7",
+        "--topic-alias-maximum=3",
+    ]);
+    let port = port_of(&broker.first_line());
+    let connect = b"\x10\x0e\x00\x04MQTT\x05\x02\x00\x00\x00\x00\x01a";
+    let expected = b"\x20\x0d\x00\x00\x0a\x13\x00\x07\x22\x00\x03\x24\x01\x25\x00";
+    let (_, connack) = exchange(port, connect, expected.len());
+    assert_eq!(connack, expected);
+}
+
+#[test]
+fn a_password_is_not_repeated_in_an_error() {
+    let output = run(&["broker", "--user", "s3cret"]);
+    assert_eq!(output.status.code(), Some(2));
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        log.contains("NAME:PASSWORD") && !log.contains("s3cret"),
+        "{log}"
+    );
+}
+
+#[test]
 fn wrong_usage_is_exit_code_2_and_help_says_what_there_is() {
     for arguments in [
         &["broker", "--port", "70000"][..],
         &["broker", "--host", "nowhere"],
+        &["broker", "--maximum-qos", "3"],
+        &["broker", "--receive-maximum", "0"],
+        &["broker", "--retain-available", "perhaps"],
+        &["broker", "--deny-publish", "a/#/b"],
+        &["broker", "--deny-publish", "0x10:a"],
+        &["broker", "--deny-subscribe", "0x99:a"],
+        &["broker", "--deny-connect", "0x05:a"],
+        &["broker", "--server-moved"],
         &["brokr"],
         &[],
     ] {
@@ -159,7 +221,7 @@ fn wrong_usage_is_exit_code_2_and_help_says_what_there_is() {
     let help = run(&["broker", "--help"]);
     assert!(help.status.success());
     let help = String::from_utf8(help.stdout).unwrap();
-    for part in ["--host", "--port", "Not for production"] {
+    for part in ["--host", "--port", "--maximum-qos", "Not for production"] {
         assert!(help.contains(part), "{part} in {help}");
     }
 }

@@ -3,6 +3,8 @@
 //! Reading works on one shared [`Bytes`] with a cursor, so that strings and payloads become slices of the
 //! receive buffer and are never copied. Writing appends to a [`BytesMut`] and patches lengths afterwards.
 
+use std::ops::Range;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::error::DecodeError;
@@ -46,6 +48,10 @@ pub(crate) fn put_with_length(out: &mut BytesMut, body: impl FnOnce(&mut BytesMu
     out.put_u8(0);
     body(out);
     let length = out.len() - at - 1;
+    if length <= 0x7f {
+        out[at] = length as u8;
+        return;
+    }
     let extra = var_int_len(length) - 1;
     if extra > 0 {
         out.put_bytes(0, extra);
@@ -76,6 +82,14 @@ impl FixedHeader {
     /// # Errors
     /// Malformed Packet when the Remaining Length takes more than four bytes, or more bytes than it needs (MQTT-1.5.5-1).
     pub fn read(input: &[u8]) -> Result<Option<Self>, DecodeError> {
+        // Nearly all packets are so short.
+        if let [first_byte, length @ 0..=0x7f, ..] = *input {
+            return Ok(Some(Self {
+                first_byte,
+                header_len: 2,
+                remaining_length: length.into(),
+            }));
+        }
         let Some(&first_byte) = input.first() else {
             return Ok(None);
         };
@@ -109,57 +123,63 @@ impl FixedHeader {
     }
 }
 
+const ENDS_EARLY: DecodeError = DecodeError::malformed("packet ends in the middle of a field");
+
 /// A cursor over one packet body inside a shared buffer.
 pub(crate) struct Reader<'a> {
     source: &'a Bytes,
-    at: usize,
+    /// What has not been read yet.
+    rest: &'a [u8],
+    /// Where that ends in `source`.
     end: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) const fn new(source: &'a Bytes, at: usize, end: usize) -> Self {
-        Self { source, at, end }
+    pub(crate) fn new(source: &'a Bytes, at: usize, end: usize) -> Self {
+        let rest = &source[at..end];
+        Self { source, rest, end }
     }
 
     pub(crate) const fn remaining(&self) -> usize {
-        self.end - self.at
+        self.rest.len()
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
-        self.at == self.end
+        self.rest.is_empty()
     }
 
-    /// Moves past `count` bytes and tells where they start.
-    fn advance(&mut self, count: usize) -> Result<usize, DecodeError> {
-        if count > self.remaining() {
-            return Err(DecodeError::malformed(
-                "packet ends in the middle of a field",
-            ));
-        }
-        let start = self.at;
-        self.at += count;
-        Ok(start)
+    /// Reads a field of `N` bytes.
+    #[inline]
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let (&field, rest) = self.rest.split_first_chunk().ok_or(ENDS_EARLY)?;
+        self.rest = rest;
+        Ok(field)
     }
 
+    /// Moves past `length` bytes and tells where they are in the source.
+    #[inline]
+    fn advance(&mut self, length: usize) -> Result<Range<usize>, DecodeError> {
+        let start = self.end - self.rest.len();
+        self.rest = self.rest.get(length..).ok_or(ENDS_EARLY)?;
+        Ok(start..start + length)
+    }
+
+    #[inline]
     pub(crate) fn u8(&mut self) -> Result<u8, DecodeError> {
-        let start = self.advance(1)?;
-        Ok(self.source[start])
+        self.array().map(u8::from_be_bytes)
     }
 
+    #[inline]
     pub(crate) fn u16(&mut self) -> Result<u16, DecodeError> {
-        let start = self.advance(2)?;
-        Ok(u16::from_be_bytes([
-            self.source[start],
-            self.source[start + 1],
-        ]))
+        self.array().map(u16::from_be_bytes)
     }
 
+    #[inline]
     pub(crate) fn u32(&mut self) -> Result<u32, DecodeError> {
-        let high = self.u16()?;
-        let low = self.u16()?;
-        Ok(u32::from(high) << 16 | u32::from(low))
+        self.array().map(u32::from_be_bytes)
     }
 
+    #[inline]
     pub(crate) fn var_int(&mut self) -> Result<usize, DecodeError> {
         let mut value = 0;
         for index in 0..4 {
@@ -179,27 +199,38 @@ impl<'a> Reader<'a> {
         ))
     }
 
+    /// Moves past a field behind its two-byte length, and tells where it is in the source.
+    #[inline]
+    fn field(&mut self) -> Result<Range<usize>, DecodeError> {
+        let length = self.u16()?;
+        self.advance(length.into())
+    }
+
     pub(crate) fn binary(&mut self) -> Result<Bytes, DecodeError> {
-        let length = usize::from(self.u16()?);
-        let start = self.advance(length)?;
-        Ok(self.source.slice(start..start + length))
+        let field = self.field()?;
+        Ok(self.source.slice(field))
     }
 
     pub(crate) fn string(&mut self) -> Result<Utf8String, DecodeError> {
-        Utf8String::from_wire(self.binary()?)
+        let field = self.field()?;
+        Utf8String::from_wire(self.source, field)
+    }
+
+    /// The Topic Name of a PUBLISH, which may be empty beside a Topic Alias.
+    pub(crate) fn topic(&mut self) -> Result<Utf8String, DecodeError> {
+        let field = self.field()?;
+        Utf8String::topic_from_wire(self.source, field)
     }
 
     /// All that is left of the packet.
-    pub(crate) fn rest(&mut self) -> Bytes {
-        let start = self.at;
-        self.at = self.end;
-        self.source.slice(start..self.end)
+    pub(crate) fn rest(self) -> Bytes {
+        self.source.slice(self.end - self.rest.len()..self.end)
     }
 
     /// A reader over the next `length` bytes alone; this one continues behind them.
     pub(crate) fn block(&mut self, length: usize) -> Result<Self, DecodeError> {
-        let start = self.advance(length)?;
-        Ok(Self::new(self.source, start, start + length))
+        let block = self.advance(length)?;
+        Ok(Self::new(self.source, block.start, block.end))
     }
 
     /// Refuses bytes left over behind the last field.

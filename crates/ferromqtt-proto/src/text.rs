@@ -1,7 +1,7 @@
 //! The standard's UTF-8 Encoded String (section 1.5.4).
 
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 use bytes::Bytes;
 
@@ -20,14 +20,25 @@ impl Utf8String {
         Self(Bytes::new())
     }
 
-    /// Checks a string that came from the peer.
-    pub(crate) fn from_wire(bytes: Bytes) -> Result<Self, DecodeError> {
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|_| DecodeError::malformed("string is not well-formed UTF-8"))?;
-        if text.as_bytes().contains(&0) {
-            return Err(DecodeError::malformed("string contains U+0000"));
+    /// Checks a string that came from the peer, and takes it out of `source`.
+    pub(crate) fn from_wire(source: &Bytes, field: Range<usize>) -> Result<Self, DecodeError> {
+        check_wire(&source[field.clone()])?;
+        Ok(Self(source.slice(field)))
+    }
+
+    /// The same of the Topic Name of a PUBLISH, which may be empty beside a Topic Alias.
+    pub(crate) fn topic_from_wire(
+        source: &Bytes,
+        field: Range<usize>,
+    ) -> Result<Self, DecodeError> {
+        let topic = &source[field.clone()];
+        if !is_plain(topic) {
+            if has_wildcard(topic) {
+                return Err(DecodeError::malformed("PUBLISH topic contains a wildcard"));
+            }
+            check_wire(topic)?;
         }
-        Ok(Self(bytes))
+        Ok(Self(source.slice(field)))
     }
 
     /// Takes over `text` without copying it.
@@ -77,6 +88,55 @@ impl Utf8String {
     pub fn detached(&self) -> Self {
         Self(Bytes::copy_from_slice(&self.0))
     }
+}
+
+/// Whether `text` is ASCII without U+0000, `+` and `#`, as nearly all strings and topics are: then it needs no closer look.
+///
+/// It looks at eight bytes together and for all four faults at once: one byte and one check after another would be the
+/// dearest part of reading a PUBLISH.
+pub(crate) fn is_plain(text: &[u8]) -> bool {
+    let (words, _) = text.as_chunks();
+    let Some(last) = text.last_chunk() else {
+        let mut padded = [b' '; 8];
+        padded[..text.len()].copy_from_slice(text);
+        return are_plain(padded);
+    };
+    // The last eight bytes may overlap with those before: cheaper than to take what is left over one by one.
+    words.iter().chain([last]).all(|bytes| are_plain(*bytes))
+}
+
+const EACH_BYTE: u64 = u64::from_ne_bytes([1; 8]);
+const HIGH_BITS: u64 = 0x80 * EACH_BYTE;
+
+/// The same of eight bytes.
+const fn are_plain(bytes: [u8; 8]) -> bool {
+    let word = u64::from_ne_bytes(bytes);
+    // `+` and `#` differ in one bit: with that one set, the exclusive or makes both zero. Adding 0x7f sets the high bit of
+    // every ASCII byte but zero; that of another may be carried into the next byte, but makes the answer no anyway.
+    let no_wildcard = (word | (0x08 * EACH_BYTE)) ^ (b'+' as u64 * EACH_BYTE);
+    let ascii = !word;
+    let not_zero = word.wrapping_add(0x7f * EACH_BYTE);
+    let not_wildcard = no_wildcard.wrapping_add(0x7f * EACH_BYTE);
+    ascii & not_zero & not_wildcard & HIGH_BITS == HIGH_BITS
+}
+
+/// Whether `text` holds a wildcard of Topic Filters.
+pub(crate) fn has_wildcard(text: &[u8]) -> bool {
+    !is_plain(text) && text.iter().any(|&byte| byte == b'+' || byte == b'#')
+}
+
+/// What every string from the wire must keep to: well-formed UTF-8, no U+0000. Its length always fits.
+fn check_wire(text: &[u8]) -> Result<(), DecodeError> {
+    if is_plain(text) {
+        return Ok(());
+    }
+    if std::str::from_utf8(text).is_err() {
+        return Err(DecodeError::malformed("string is not well-formed UTF-8"));
+    }
+    if text.contains(&0) {
+        return Err(DecodeError::malformed("string contains U+0000"));
+    }
+    Ok(())
 }
 
 /// What every string must keep to: at most 65,535 bytes, no U+0000.
@@ -148,22 +208,59 @@ impl fmt::Debug for Utf8String {
 mod tests {
     use super::*;
 
+    fn from_wire(text: &[u8]) -> Result<Utf8String, DecodeError> {
+        Utf8String::from_wire(&Bytes::copy_from_slice(text), 0..text.len())
+    }
+
     #[test]
     fn a_string_with_u0000_is_refused_mqtt_1_5_4_2() {
         assert_eq!(Utf8String::try_from("a\0b"), Err(StringError::Nul));
-        assert!(Utf8String::from_wire(Bytes::from_static(b"a\0b")).is_err());
+        assert!(from_wire(b"a\0b").is_err());
     }
 
     #[test]
     fn surrogates_and_broken_utf8_from_the_wire_are_malformed_mqtt_1_5_4_1() {
-        assert!(Utf8String::from_wire(Bytes::from_static(b"\xed\xa0\x80")).is_err());
-        assert!(Utf8String::from_wire(Bytes::from_static(b"\xff")).is_err());
+        assert!(from_wire(b"\xed\xa0\x80").is_err());
+        assert!(from_wire(b"\xff").is_err());
     }
 
     #[test]
     fn u_feff_is_kept_mqtt_1_5_4_3() {
-        let text = Utf8String::from_wire(Bytes::from_static(b"\xef\xbb\xbfx")).unwrap();
+        let text = from_wire(b"\xef\xbb\xbfx").unwrap();
         assert_eq!(text.as_str(), "\u{feff}x");
+    }
+
+    #[test]
+    fn a_fault_is_seen_at_every_place_of_a_string_of_any_length() {
+        for length in 0..40 {
+            let text = vec![b'a'; length];
+            assert!(is_plain(&text), "{length}");
+            for (at, byte) in (0..length).flat_map(|at| (0..=255).map(move |byte| (at, byte))) {
+                let mut text = text.clone();
+                text[at] = byte;
+                let plain = byte.is_ascii() && !matches!(byte, 0 | b'+' | b'#');
+                assert_eq!(is_plain(&text), plain, "{text:?}");
+                assert_eq!(has_wildcard(&text), matches!(byte, b'+' | b'#'), "{text:?}");
+                let valid = byte.is_ascii() && byte != 0;
+                assert_eq!(from_wire(&text).is_ok(), valid);
+            }
+        }
+    }
+
+    #[test]
+    fn two_faults_do_not_hide_each_other() {
+        let bytes = [0, 1, b'#', b'+', b'a', 0x7f, 0x80, 0xff];
+        for (first, second) in bytes.into_iter().flat_map(|a| bytes.map(|b| (a, b))) {
+            for at in 0..15 {
+                let mut text = [b'a'; 16];
+                text[at] = first;
+                text[at + 1] = second;
+                let plain = [first, second]
+                    .iter()
+                    .all(|byte| byte.is_ascii() && !matches!(byte, 0 | b'+' | b'#'));
+                assert_eq!(is_plain(&text), plain, "{text:?}");
+            }
+        }
     }
 
     #[test]

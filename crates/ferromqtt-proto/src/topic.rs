@@ -31,18 +31,17 @@ impl TopicName {
 
     /// The same of a name as UTF-8.
     pub(crate) fn check_bytes(topic: &[u8]) -> Result<(), TopicError> {
-        if topic.is_empty() {
-            return Err(TopicError::Empty);
+        match topic.len() {
+            0 => Err(TopicError::Empty),
+            1..=0xffff if text::is_plain(topic) => Ok(()),
+            _ if text::has_wildcard(topic) => Err(TopicError::WildcardInName),
+            _ => Ok(text::check(topic)?),
         }
-        if topic.iter().any(|&byte| byte == b'+' || byte == b'#') {
-            return Err(TopicError::WildcardInName);
-        }
-        Ok(text::check(topic)?)
     }
 
     /// Wraps a topic from the wire; `None` when it is no valid Topic Name.
     pub(crate) fn from_wire(topic: Utf8String) -> Option<Self> {
-        (!topic.is_empty() && !has_wildcard(&topic)).then_some(Self(topic))
+        (!topic.is_empty() && !text::has_wildcard(topic.as_bytes())).then_some(Self(topic))
     }
 
     /// The name as text.
@@ -147,7 +146,7 @@ impl TopicFilter {
 }
 
 fn has_wildcard(topic: &str) -> bool {
-    topic.bytes().any(|byte| byte == b'+' || byte == b'#')
+    text::has_wildcard(topic.as_bytes())
 }
 
 macro_rules! text_newtype {

@@ -4,9 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use ferromqtt_testing::{BrokerOptions, ConnectionId};
+use ferromqtt_testing::ConnectionId;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyDict};
+
+mod options;
 
 /// An MQTT broker without a socket; its host moves the bytes and watches the time.
 #[pyclass(module = "ferromqtt._native")]
@@ -24,13 +27,14 @@ pub(crate) struct Broker {
 #[pymethods]
 impl Broker {
     #[new]
-    fn new() -> Self {
-        Self {
-            core: ferromqtt_testing::Broker::new(BrokerOptions::default()),
+    #[pyo3(signature = (**options))]
+    fn new(options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        Ok(Self {
+            core: ferromqtt_testing::Broker::new(options::read(options)?),
             inputs: HashMap::new(),
             paused: HashSet::new(),
             resumed: Vec::new(),
-        }
+        })
     }
 
     /// A transport was opened; returns the number of its connection.
@@ -119,6 +123,31 @@ impl Broker {
     #[getter]
     fn dropped(&self) -> u64 {
         self.core.stats().dropped
+    }
+
+    /// Of one client's session: whether it is connected, and how many messages are queued, in flight and were dropped.
+    fn session(&self, client_identifier: &str) -> Option<(bool, usize, usize, u64)> {
+        let stats = self.core.session_stats(client_identifier)?;
+        Some((
+            stats.connected,
+            stats.queued,
+            stats.in_flight,
+            stats.dropped,
+        ))
+    }
+
+    /// Sends a client away; `False` when it is not connected.
+    fn disconnect_client(
+        &mut self,
+        client_identifier: &str,
+        reason: &Bound<'_, PyAny>,
+        server_reference: &Bound<'_, PyAny>,
+    ) -> PyResult<bool> {
+        let reason = options::reason_code("reason", reason)?;
+        let elsewhere = options::optional("server_reference", server_reference, options::text)?;
+        (self.core)
+            .disconnect_client(Instant::now(), client_identifier, reason, elsewhere)
+            .map_err(|error| PyValueError::new_err(error.to_string()))
     }
 }
 

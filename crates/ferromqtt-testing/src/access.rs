@@ -1,8 +1,7 @@
-//! Who may connect, and what may be published and subscribed to.
+//! Who may connect: User Names and Passwords.
 
 use std::fmt;
 
-use ferromqtt_proto::TopicFilter;
 use ferromqtt_proto::packet::{Connect, ReasonCode};
 
 use crate::options::BrokerOptions;
@@ -20,6 +19,12 @@ impl User {
         let (name, password) = (name.into(), password.into());
         Self { name, password }
     }
+
+    fn logs_in_with(&self, connect: &Connect) -> bool {
+        let name = connect.user_name.as_ref();
+        name.is_some_and(|name| *name == *self.name)
+            && connect.password.as_deref() == Some(&*self.password)
+    }
 }
 
 impl fmt::Debug for User {
@@ -31,52 +36,17 @@ impl fmt::Debug for User {
 }
 
 impl BrokerOptions {
-    /// Why a client may not connect, if so.
+    /// Why a client may not connect with its User Name and Password, if so. One that names an Authentication Method is
+    /// asked by that instead.
     pub(crate) fn login_refusal(&self, connect: &Connect) -> Option<ReasonCode> {
-        let will = connect.will.as_ref();
-        if self.users.is_empty() || self.users.iter().any(|user| is_login_of(connect, user)) {
-            return will
-                .filter(|will| self.denies_publish(&will.topic))
-                .map(|_| ReasonCode::NotAuthorized);
+        let open_to_all = self.users.is_empty() && self.authentication.is_none();
+        let authenticates = connect.properties.authentication_method.is_some();
+        if open_to_all || authenticates || self.users.iter().any(|it| it.logs_in_with(connect)) {
+            return None;
         }
         Some(match connect.user_name {
             Some(_) => ReasonCode::BadUserNameOrPassword,
             None => ReasonCode::NotAuthorized,
         })
     }
-
-    pub(crate) fn denies_publish(&self, topic: &str) -> bool {
-        self.deny_publish.iter().any(|denied| denied.matches(topic))
-    }
-
-    pub(crate) fn denies_subscribe(&self, filter: &TopicFilter) -> bool {
-        let inner = match filter.strip_prefix("$share/") {
-            Some(shared) => shared.split_once('/').map_or("", |(_, inner)| inner),
-            None => filter,
-        };
-        self.deny_subscribe
-            .iter()
-            .any(|denied| covers(denied, inner))
-    }
-}
-
-fn is_login_of(connect: &Connect, user: &User) -> bool {
-    connect
-        .user_name
-        .as_ref()
-        .is_some_and(|it| *it == *user.name)
-        && connect.password.as_deref() == Some(&*user.password)
-}
-
-/// Whether `wide` matches every topic that `narrow` does.
-fn covers(wide: &str, narrow: &str) -> bool {
-    let mut narrow = narrow.split('/');
-    for level in wide.split('/') {
-        match narrow.next() {
-            _ if level == "#" => return true,
-            Some(it) if it == level || level == "+" && it != "#" => {}
-            _ => return false,
-        }
-    }
-    narrow.next().is_none()
 }

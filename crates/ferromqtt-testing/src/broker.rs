@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use ferromqtt_proto::DecodeError;
-use ferromqtt_proto::packet::{self, Packet, ProtocolVersion, ReasonCode};
+use ferromqtt_proto::packet::{self, Disconnect, Packet, ProtocolVersion, ReasonCode};
 
 use crate::connection::{Connection, ConnectionId, Phase};
 use crate::options::BrokerOptions;
+use crate::outbound::Outbound;
 use crate::retained::Retained;
-use crate::session::Sessions;
+use crate::session::{Session, SessionStats, Sessions};
 use crate::shared::SharedSubscriptions;
 use crate::subscriptions::{Subscription, Subscriptions};
 use crate::timers::{Timer, Timers};
@@ -32,7 +33,7 @@ pub struct Broker {
     pub(crate) found: Vec<Subscription>,
     opened: u64,
     /// The latest time that the host told: `poll_transmit` sends queued messages by it.
-    now: Option<Instant>,
+    pub(crate) now: Option<Instant>,
     writable: VecDeque<ConnectionId>,
     to_close: VecDeque<ConnectionId>,
 }
@@ -88,7 +89,7 @@ impl Broker {
     /// Input of a connection that is closed, or being closed, is thrown away.
     pub fn handle_input(&mut self, now: Instant, id: ConnectionId, input: &mut BytesMut) {
         self.now = Some(now);
-        let limit = self.options.maximum_packet_size as usize;
+        let limit = self.options.maximum_packet_size.get() as usize;
         let (length, mut failure) = match packet::whole_packets(input, limit) {
             Ok(whole) => (whole.bytes, None),
             Err((length, error)) => (length, Some(error)),
@@ -152,7 +153,7 @@ impl Broker {
                     }
                 }
                 Phase::Closing { .. } => self.to_close.push_back(id),
-                Phase::AwaitingConnect { .. } => {}
+                Phase::AwaitingConnect { .. } | Phase::Connecting { .. } => {}
             }
         }
         Some(chunk)
@@ -196,10 +197,17 @@ impl Broker {
         }
     }
 
+    /// The state of one client's session, if there is one.
+    pub fn session_stats(&self, client_identifier: &str) -> Option<SessionStats> {
+        let id = self.sessions.find(client_identifier)?;
+        self.sessions.get(id).map(Session::stats)
+    }
+
     /// Notes that a packet came; tells the version to read it by, or `None` when nothing is to be read any more.
     fn reading_version(&mut self, now: Instant, id: ConnectionId) -> Option<ProtocolVersion> {
         match &mut self.connections.get_mut(&id)?.phase {
             Phase::AwaitingConnect { .. } => Some(ProtocolVersion::V311), // CONNECT names its own
+            Phase::Connecting { connect, .. } => Some(connect.protocol),
             Phase::Connected(connected) => {
                 connected.last_input = now;
                 Some(connected.version)
@@ -216,29 +224,28 @@ impl Broker {
     ) -> Result<(), DecodeError> {
         let connected = self.connections.get(&id).and_then(Connection::connected);
         let Some(session) = connected.map(|connected| connected.session) else {
-            return match packet {
-                Packet::Connect(connect) => self.handle_connect(now, id, *connect),
-                _ => Err(DecodeError::protocol("the first packet is not CONNECT")),
-            };
+            return self.handle_early_packet(now, id, packet);
         };
         match packet {
             Packet::Publish(publish) => self.handle_publish(now, id, session, publish)?,
-            Packet::PubAck(ack) => self.handle_puback(now, session, &ack)?,
+            Packet::PubAck(ack) => {
+                self.handle_last_ack(now, session, &ack, Outbound::acknowledged)?
+            }
             Packet::PubRec(ack) => self.handle_pubrec(now, id, session, &ack)?,
-            Packet::PubRel(ack) => self.handle_pubrel(id, session, &ack),
-            Packet::PubComp(ack) => self.handle_pubcomp(now, session, &ack)?,
+            Packet::PubRel(ack) => self.handle_pubrel(now, id, session, &ack),
+            Packet::PubComp(ack) => {
+                self.handle_last_ack(now, session, &ack, Outbound::completed)?
+            }
             Packet::Subscribe(subscribe) => self.handle_subscribe(now, id, session, *subscribe)?,
-            Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(id, session, *unsubscribe),
-            Packet::PingReq => self.send(id, &Packet::PingResp),
+            Packet::Unsubscribe(unsubscribe) => {
+                self.handle_unsubscribe(now, id, session, *unsubscribe)
+            }
+            Packet::PingReq => self.send(now, id, &Packet::PingResp),
+            Packet::Auth(auth) => self.handle_auth(now, id, &auth)?,
             Packet::Disconnect(disconnect) => {
                 self.handle_disconnect(now, id, session, &disconnect)?
             }
             Packet::Connect(_) => return Err(DecodeError::protocol("CONNECT came twice")),
-            Packet::Auth(_) => {
-                return Err(DecodeError::protocol(
-                    "AUTH came without an Authentication Method",
-                ));
-            }
             Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
                 return Err(DecodeError::protocol(
                     "client sent a packet that only servers send",
@@ -248,13 +255,19 @@ impl Broker {
         Ok(())
     }
 
-    /// Writes a packet to a connected client.
-    pub(crate) fn send(&mut self, id: ConnectionId, packet: &Packet) {
-        if let Some(connection) = self.connections.get_mut(&id)
-            && let Some(wire) = connection.wire()
-        {
-            wire.output.packet(packet, wire.version);
+    /// Writes a packet to a client. One that takes no packet so large can get no answer, and is disconnected
+    /// (MQTT-3.1.2-24).
+    pub(crate) fn send(&mut self, now: Instant, id: ConnectionId, packet: &Packet) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        if connection.write(packet) {
             self.announce_output(id);
+        } else if matches!(packet, Packet::ConnAck(_)) {
+            self.end_connection(now, id, None, false); // CONNACK would have to come first (MQTT-3.2.0-1)
+        } else {
+            let farewell = Disconnect::because(ReasonCode::PacketTooLarge);
+            self.end_connection(now, id, Some(farewell), true);
         }
     }
 

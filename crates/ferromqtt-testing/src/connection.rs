@@ -1,10 +1,12 @@
 //! One Network Connection.
 
+use std::collections::HashSet;
+use std::mem;
 use std::time::{Duration, Instant};
 
-use ferromqtt_proto::packet::{ProtocolVersion, Will};
+use ferromqtt_proto::packet::{Connect, Packet, PacketId, ProtocolVersion, Will};
 
-use crate::aliases::Aliases;
+use crate::aliases::{IncomingAliases, OutgoingAliases};
 use crate::message::Wire;
 use crate::output::Output;
 use crate::session::SessionId;
@@ -26,8 +28,14 @@ pub(crate) struct Connection {
 pub(crate) enum Phase {
     /// Nothing but CONNECT may come, and not later than this.
     AwaitingConnect { deadline: Instant },
+    /// CONNECT came; whether it is accepted, challenge number `challenge` will tell.
+    Connecting {
+        connect: Box<Connect>,
+        challenge: usize,
+        deadline: Instant,
+    },
     /// Between CONNACK and the end.
-    Connected(Connected),
+    Connected(Box<Connected>),
     /// What comes is thrown away; what is left to write may take this long.
     Closing { deadline: Instant },
 }
@@ -41,7 +49,14 @@ pub(crate) struct Connected {
     pub(crate) last_input: Instant,
     pub(crate) maximum_packet_size: usize,
     pub(crate) will: Option<Box<Will>>,
-    pub(crate) aliases: Aliases,
+    pub(crate) aliases: IncomingAliases,
+    pub(crate) aliases_out: OutgoingAliases,
+    /// QoS 2 messages that came on this connection and are not released: the Receive Maximum counts them, and not those
+    /// of earlier connections (section 4.9).
+    pub(crate) unreleased: HashSet<PacketId>,
+    /// Whether CONNECT named an Authentication Method, and the challenge that is to be answered.
+    pub(crate) authenticated: bool,
+    pub(crate) challenge: Option<usize>,
 }
 
 impl Connected {
@@ -68,23 +83,75 @@ impl Connection {
         }
     }
 
+    pub(crate) const fn connected_mut(&mut self) -> Option<&mut Connected> {
+        match &mut self.phase {
+            Phase::Connected(connected) => Some(connected),
+            _ => None,
+        }
+    }
+
+    /// The challenge that is asked before CONNACK.
+    pub(crate) const fn challenge(&self) -> Option<usize> {
+        match self.phase {
+            Phase::Connecting { challenge, .. } => Some(challenge),
+            _ => None,
+        }
+    }
+
+    /// Takes out the CONNECT that is to be accepted.
+    pub(crate) fn take_connect(&mut self) -> Option<Connect> {
+        let Phase::Connecting { deadline, .. } = self.phase else {
+            return None;
+        };
+        match mem::replace(&mut self.phase, Phase::AwaitingConnect { deadline }) {
+            Phase::Connecting { connect, .. } => Some(*connect),
+            _ => None,
+        }
+    }
+
     /// The time at which the broker gives up on it, if nothing comes.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::AwaitingConnect { deadline } | Phase::Closing { deadline } => Some(*deadline),
+            Phase::AwaitingConnect { deadline }
+            | Phase::Connecting { deadline, .. }
+            | Phase::Closing { deadline } => Some(*deadline),
             Phase::Connected(connected) => connected.keep_alive_deadline(),
         }
     }
 
+    /// The version that the client speaks and its Maximum Packet Size, from CONNECT to the end.
+    fn agreed(&self) -> Option<(ProtocolVersion, usize)> {
+        match &self.phase {
+            Phase::Connecting { connect, .. } => {
+                Some((connect.protocol, maximum_packet_size(connect)))
+            }
+            Phase::Connected(connected) => Some((connected.version, connected.maximum_packet_size)),
+            _ => None,
+        }
+    }
+
+    /// Writes a packet, unless it is larger than the client takes (MQTT-3.1.2-24): then it says `false`.
+    pub(crate) fn write(&mut self, packet: &Packet) -> bool {
+        self.agreed()
+            .is_some_and(|(version, maximum)| self.output.packet(packet, version, maximum))
+    }
+
     /// Where PUBLISH packets to the client are written, while it is connected.
     pub(crate) const fn wire(&mut self) -> Option<Wire<'_>> {
-        match &self.phase {
+        match &mut self.phase {
             Phase::Connected(connected) => Some(Wire {
                 version: connected.version,
                 maximum_packet_size: connected.maximum_packet_size,
+                aliases: &mut connected.aliases_out,
                 output: &mut self.output,
             }),
             _ => None,
         }
     }
+}
+
+/// The client's Maximum Packet Size.
+pub(crate) fn maximum_packet_size(connect: &Connect) -> usize {
+    let size = connect.properties.maximum_packet_size;
+    size.map_or(usize::MAX, |size| size.get() as usize)
 }

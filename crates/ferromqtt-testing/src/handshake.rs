@@ -1,38 +1,48 @@
-//! How connections and sessions begin and end.
+//! From CONNECT to CONNACK.
 
-use std::mem;
-use std::time::{Duration, Instant};
+use std::collections::HashSet;
+use std::time::Instant;
 
 use ferromqtt_proto::packet::{
-    ConnAck, Connect, Disconnect, Packet, Properties, ProtocolVersion, ReasonCode, Will,
+    ConnAck, Connect, Disconnect, Packet, Properties, ProtocolVersion, ReasonCode,
 };
 use ferromqtt_proto::{DecodeError, TopicName};
 
-use crate::aliases::Aliases;
+use crate::aliases::{IncomingAliases, OutgoingAliases};
 use crate::broker::Broker;
-use crate::connection::{Connected, ConnectionId, Phase};
-use crate::message::Message;
+use crate::connection::{Connected, ConnectionId, Phase, maximum_packet_size};
 use crate::session::{Expiry, SessionId};
 use crate::timers::Timer;
 
 impl Broker {
-    pub(crate) fn handle_connect(
+    /// A packet before CONNACK (MQTT-3.1.0-1, MQTT-3.1.2-30).
+    pub(crate) fn handle_early_packet(
         &mut self,
         now: Instant,
         id: ConnectionId,
-        mut connect: Connect,
+        packet: Packet,
     ) -> Result<(), DecodeError> {
-        let version = connect.protocol;
-        if let Some(reason) = refusal(&connect).or_else(|| self.options.login_refusal(&connect)) {
-            self.refuse(now, id, version, reason);
-            return Ok(());
+        let connecting = (self.connections.get(&id)).is_some_and(|it| it.challenge().is_some());
+        match packet {
+            Packet::Connect(connect) if !connecting => self.handle_connect(now, id, connect),
+            Packet::Auth(auth) if connecting => self.handle_early_auth(now, id, &auth),
+            Packet::Disconnect(_) if connecting => {
+                self.end_connection(now, id, None, false);
+                Ok(())
+            }
+            _ if connecting => Err(DecodeError::protocol(
+                "client sends more than AUTH and DISCONNECT before it is authenticated",
+            )),
+            _ => Err(DecodeError::protocol("the first packet is not CONNECT")),
         }
-        if let Some(will) = &connect.will
-            && let Some(error) = self.options.message_refusal(will.qos, will.retain)
-        {
-            self.refuse(now, id, version, error.reason);
-            return Ok(());
-        }
+    }
+
+    fn handle_connect(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        connect: Box<Connect>,
+    ) -> Result<(), DecodeError> {
         if let Some(will) = &connect.will
             && TopicName::check(&will.topic).is_err()
         {
@@ -41,6 +51,49 @@ impl Broker {
                 what: "the Will Topic is not a Topic Name",
             });
         }
+        let refusal = self.refusal(&connect);
+        let challenge = self.first_challenge(&connect);
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return Ok(());
+        };
+        connection.phase = Phase::Connecting {
+            connect,
+            challenge: 0,
+            deadline: now + self.options.handshake_timeout,
+        };
+        match (refusal, challenge) {
+            (Some(reason), _) => self.refuse(now, id, reason),
+            (None, Some(challenge)) => self.send(now, id, &challenge),
+            (None, None) => self.accept(now, id),
+        }
+        Ok(())
+    }
+
+    /// Why a CONNECT cannot be accepted, if so.
+    fn refusal(&self, connect: &Connect) -> Option<ReasonCode> {
+        let options = &self.options;
+        let identifier = &connect.client_identifier;
+        if options.server_reference.is_some() {
+            return Some(options.redirection());
+        }
+        if self.is_unknown_method(connect) {
+            return Some(ReasonCode::BadAuthenticationMethod);
+        }
+        if identifier.is_empty() && !(options.assign_client_identifiers && may_be_assigned(connect))
+        {
+            return Some(ReasonCode::ClientIdentifierNotValid);
+        }
+        (options.connect_denial(identifier))
+            .or_else(|| options.login_refusal(connect))
+            .or_else(|| options.will_refusal(connect.will.as_ref()?))
+    }
+
+    /// Gives the client its session, and tells it so.
+    pub(crate) fn accept(&mut self, now: Instant, id: ConnectionId) {
+        let connection = self.connections.get_mut(&id);
+        let Some(mut connect) = connection.and_then(|connection| connection.take_connect()) else {
+            return;
+        };
         let assigned = connect.client_identifier.is_empty();
         if assigned {
             connect.client_identifier = self.sessions.assign_identifier();
@@ -51,13 +104,13 @@ impl Broker {
             reason: ReasonCode::Success,
             properties: Properties {
                 assigned_client_identifier: assigned.then(|| connect.client_identifier.clone()),
+                authentication_method: connect.properties.authentication_method.clone(),
                 ..self.options.announced(&connect)
             },
         };
         self.begin_session(now, id, session, connect);
-        self.send(id, &Packet::ConnAck(Box::new(connack)));
+        self.send(now, id, &Packet::ConnAck(Box::new(connack)));
         self.pump(now, session);
-        Ok(())
     }
 
     /// Finds or makes the session for the Client Identifier. Whoever has it is disconnected (MQTT-3.1.4-3).
@@ -68,7 +121,8 @@ impl Broker {
             .find(identifier)
             .and_then(|session| self.sessions.get(session)?.connection);
         if let Some(holder) = holder {
-            self.end_connection(now, holder, Some(ReasonCode::SessionTakenOver), true);
+            let farewell = Disconnect::because(ReasonCode::SessionTakenOver);
+            self.end_connection(now, holder, Some(farewell), true);
         }
         match self.sessions.find(identifier) {
             Some(session) if !connect.clean_start => return (session, true),
@@ -110,19 +164,23 @@ impl Broker {
         }
         self.timers.disarm(Timer::Session(session_id));
         if let Some(connection) = self.connections.get_mut(&id) {
-            connection.phase = Phase::Connected(Connected {
+            let authenticated = properties.authentication_method.is_some();
+            let aliases_out = properties.topic_alias_maximum.unwrap_or(0);
+            connection.phase = Phase::Connected(Box::new(Connected {
                 version: connect.protocol,
                 session: session_id,
                 keep_alive: (self.options.server_keep_alive)
                     .filter(|_| v5)
                     .unwrap_or(connect.keep_alive),
                 last_input: now,
-                maximum_packet_size: properties
-                    .maximum_packet_size
-                    .map_or(usize::MAX, |size| size.get() as usize),
+                maximum_packet_size: maximum_packet_size(&connect),
                 will: connect.will.map(Box::new),
-                aliases: Aliases::default(),
-            });
+                aliases: IncomingAliases::default(),
+                aliases_out: OutgoingAliases::new(aliases_out.min(self.options.topic_aliases_out)),
+                unreleased: HashSet::new(),
+                authenticated,
+                challenge: None,
+            }));
             self.timers.disarm(Timer::Connection(id));
             if let Some(deadline) = connection.deadline() {
                 self.timers.arm(Timer::Connection(id), deadline);
@@ -130,185 +188,46 @@ impl Broker {
         }
     }
 
-    /// Answers CONNECT with an error and closes (MQTT-3.2.2-7).
-    fn refuse(
-        &mut self,
-        now: Instant,
-        id: ConnectionId,
-        version: ProtocolVersion,
-        reason: ReasonCode,
-    ) {
-        if let Some(connection) = self.connections.get_mut(&id) {
-            let connack = ConnAck {
-                session_present: false,
-                reason,
-                properties: Properties::default(),
-            };
-            connection
-                .output
-                .packet(&Packet::ConnAck(Box::new(connack)), version);
+    /// Answers CONNECT with an error and closes (MQTT-3.2.2-7). To go elsewhere, the client is told where.
+    pub(crate) fn refuse(&mut self, now: Instant, id: ConnectionId, reason: ReasonCode) {
+        let mut connack = ConnAck {
+            session_present: false,
+            reason,
+            properties: Properties {
+                server_reference: self.options.server_reference_with(reason),
+                ..Properties::default()
+            },
+        };
+        if let Some(connection) = self.connections.get_mut(&id)
+            && !connection.write(&Packet::ConnAck(Box::new(connack.clone())))
+        {
+            connack.properties = Properties::default();
+            connection.write(&Packet::ConnAck(Box::new(connack))); // or nothing, for a client that takes nothing
         }
         self.end_connection(now, id, None, false);
     }
 
-    /// The client broke the protocol or a limit: 5.0 is told why, and the connection is closed (section 4.13).
-    pub(crate) fn fail(&mut self, now: Instant, id: ConnectionId, error: DecodeError) {
-        let awaiting = self
-            .connections
-            .get(&id)
-            .is_some_and(|connection| matches!(connection.phase, Phase::AwaitingConnect { .. }));
-        if awaiting && error.reason == ReasonCode::UnsupportedProtocolVersion {
-            // In the form of 3.1.1, which demands this answer (MQTT-3.1.2-2 there); 5.0 leaves it open.
-            self.refuse(now, id, ProtocolVersion::V311, error.reason);
-        } else {
-            self.end_connection(now, id, Some(error.reason), true);
-        }
-    }
-
-    pub(crate) fn handle_disconnect(
-        &mut self,
-        now: Instant,
-        id: ConnectionId,
-        session: SessionId,
-        disconnect: &Disconnect,
-    ) -> Result<(), DecodeError> {
-        if let Some(interval) = disconnect.properties.session_expiry_interval
-            && let Some(session) = self.sessions.get_mut(session)
-        {
-            if session.expiry == Expiry::AtDisconnect && interval > 0 {
-                return Err(DecodeError::protocol(
-                    "DISCONNECT sets a Session Expiry Interval that CONNECT had at 0",
-                ));
-            }
-            let maximum = self.options.maximum_session_expiry_interval;
-            session.expiry = Expiry::from_interval(interval.min(maximum));
-        }
-        let publish_will = disconnect.reason != ReasonCode::Success;
-        self.end_connection(now, id, None, publish_will);
-        Ok(())
-    }
-
-    /// Ends the MQTT side of a connection; the host closes its transport once the output is written. `reason` goes into a
-    /// DISCONNECT packet, for a client that knows the server's (MQTT-4.13.1-1 allows it, 3.x has none).
-    pub(crate) fn end_connection(
-        &mut self,
-        now: Instant,
-        id: ConnectionId,
-        reason: Option<ReasonCode>,
-        publish_will: bool,
-    ) {
-        let Some(connection) = self.connections.get_mut(&id) else {
-            return;
+    /// Refuses a version that the broker does not know, in the form of 3.1.1, which demands this answer (MQTT-3.1.2-2
+    /// there); 5.0 leaves it open.
+    pub(crate) fn refuse_version(&mut self, now: Instant, id: ConnectionId) {
+        let connack = ConnAck {
+            session_present: false,
+            reason: ReasonCode::UnsupportedProtocolVersion,
+            properties: Properties::default(),
         };
-        if matches!(connection.phase, Phase::Closing { .. }) {
-            return;
+        if let Some(connection) = self.connections.get_mut(&id) {
+            let connack = Packet::ConnAck(Box::new(connack));
+            (connection.output).packet(&connack, ProtocolVersion::V311, usize::MAX);
         }
-        let deadline = now + self.options.handshake_timeout;
-        if let Phase::Connected(connected) =
-            mem::replace(&mut connection.phase, Phase::Closing { deadline })
-        {
-            if let Some(reason) = reason
-                && connected.version.is_v5()
-            {
-                let disconnect = Packet::Disconnect(Box::new(Disconnect::because(reason)));
-                connection.output.packet(&disconnect, connected.version);
-            }
-            let will = connected.will.filter(|_| publish_will);
-            self.detach(now, connected.session, will);
-        }
-        self.timers.disarm(Timer::Connection(id));
-        self.timers.arm(Timer::Connection(id), deadline);
-        self.close_behind_output(id);
-    }
-
-    /// The session goes on without a connection, or ends with it.
-    fn detach(&mut self, now: Instant, id: SessionId, will: Option<Box<Will>>) {
-        let Some(session) = self.sessions.get_mut(id) else {
-            return;
-        };
-        session.connection = None;
-        session.outbound.end();
-        let mut due_will = None;
-        if let Some(will) = will {
-            match will.properties.will_delay_interval {
-                None | Some(0) => due_will = Some(will),
-                Some(delay) => {
-                    session.delayed_will = Some((now + Duration::from_secs(delay.into()), will))
-                }
-            }
-        }
-        let ends_now = session.expiry == Expiry::AtDisconnect;
-        if let Expiry::After(interval) = session.expiry {
-            session.expires_at = Some(now + interval);
-        }
-        if let Some(deadline) = session.deadline() {
-            self.timers.arm(Timer::Session(id), deadline);
-        }
-        if let Some(will) = due_will {
-            self.route(now, &Message::from_will(now, *will, id));
-        }
-        if ends_now {
-            self.end_session(now, id);
-        }
-    }
-
-    /// Forgets a session whose client is not connected. A will that was still waiting is published (MQTT-3.1.2-8).
-    fn end_session(&mut self, now: Instant, id: SessionId) {
-        self.timers.disarm(Timer::Session(id));
-        let Some(session) = self.sessions.remove(id) else {
-            return;
-        };
-        for filter in &session.filters {
-            self.remove_subscription(filter, id);
-        }
-        if let Some((_, will)) = session.delayed_will {
-            self.route(now, &Message::from_will(now, *will, id));
-        }
-    }
-
-    pub(crate) fn handle_connection_timeout(&mut self, now: Instant, id: ConnectionId) {
-        let Some(connection) = self.connections.get_mut(&id) else {
-            return;
-        };
-        match connection.deadline() {
-            None => {}
-            Some(deadline) if deadline > now => self.timers.arm(Timer::Connection(id), deadline),
-            Some(_) if matches!(connection.phase, Phase::Closing { .. }) => {
-                while connection.output.take().is_some() {} // nobody reads it
-                self.close_behind_output(id);
-            }
-            Some(_) => self.end_connection(now, id, Some(ReasonCode::KeepAliveTimeout), true),
-        }
-    }
-
-    pub(crate) fn handle_session_timeout(&mut self, now: Instant, id: SessionId) {
-        let Some(session) = self.sessions.get_mut(id) else {
-            return;
-        };
-        if session.expires_at.is_some_and(|at| at <= now) {
-            self.end_session(now, id);
-            return;
-        }
-        let due = session.delayed_will.take_if(|(at, _)| *at <= now);
-        if let Some(deadline) = session.deadline() {
-            self.timers.arm(Timer::Session(id), deadline);
-        }
-        if let Some((_, will)) = due {
-            self.route(now, &Message::from_will(now, *will, id));
-        }
+        self.end_connection(now, id, None, false);
     }
 }
 
-/// Why a CONNECT cannot be accepted, if so.
-fn refusal(connect: &Connect) -> Option<ReasonCode> {
-    if connect.properties.authentication_method.is_some() {
-        return Some(ReasonCode::BadAuthenticationMethod);
+/// Whether the standard lets a client come without a Client Identifier.
+const fn may_be_assigned(connect: &Connect) -> bool {
+    match connect.protocol {
+        ProtocolVersion::V31 => false,
+        ProtocolVersion::V311 => connect.clean_start, // MQTT-3.1.3-8 of 3.1.1
+        ProtocolVersion::V5 => true,
     }
-    let identifier_needed = match connect.protocol {
-        ProtocolVersion::V31 => true,
-        ProtocolVersion::V311 => !connect.clean_start, // MQTT-3.1.3-8 of 3.1.1
-        ProtocolVersion::V5 => false,
-    };
-    (identifier_needed && connect.client_identifier.is_empty())
-        .then_some(ReasonCode::ClientIdentifierNotValid)
 }

@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
+use ferromqtt_proto::{ReasonCode, Utf8String};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::{Broker, BrokerOptions, ConnectionId, Stats};
+use crate::{Broker, BrokerOptions, BrokerOptionsError, ConnectionId, SessionStats, Stats};
 
 /// Room for one read.
 const READ_SIZE: usize = 64 * 1024;
@@ -94,6 +95,27 @@ impl TestBroker {
     /// What there is at the moment, and what was lost so far.
     pub fn stats(&self) -> Stats {
         self.shared.lock().broker.stats()
+    }
+
+    /// The state of one client's session, if there is one.
+    pub fn session_stats(&self, client_identifier: &str) -> Option<SessionStats> {
+        self.shared.lock().broker.session_stats(client_identifier)
+    }
+
+    /// Sends a client away: see [`Broker::disconnect_client`].
+    ///
+    /// # Errors
+    /// When a server's DISCONNECT cannot hold `reason`.
+    pub fn disconnect_client(
+        &self,
+        client_identifier: &str,
+        reason: ReasonCode,
+        server_reference: Option<Utf8String>,
+    ) -> Result<bool, BrokerOptionsError> {
+        self.shared.with(|state| {
+            let now = Instant::now();
+            (state.broker).disconnect_client(now, client_identifier, reason, server_reference)
+        })
     }
 
     /// Stops listening and breaks every connection; returns when all of it is gone.

@@ -31,10 +31,11 @@
 //! | What | Where |
 //! | --- | --- |
 //! | the calls of a host | `broker.rs` |
-//! | CONNECT, taking over, the end of a connection | `handshake.rs` |
+//! | from CONNECT to CONNACK, taking over | `handshake.rs`, `authentication.rs` |
+//! | the end of connections and sessions | `ending.rs` |
 //! | PUBLISH and its acknowledgements, from clients and to them | `routing.rs` |
 //! | SUBSCRIBE, UNSUBSCRIBE | `subscribing.rs` |
-//! | User Names, and refused topics | `access.rs` |
+//! | User Names; what is refused by its name | `access.rs`, `denied.rs` |
 //! | limits that CONNACK tells | `limits.rs` |
 //! | state of one Network Connection | `connection.rs`, `aliases.rs`, `output.rs` |
 //! | state of one session | `session.rs`, `outbound.rs` |
@@ -43,8 +44,11 @@
 
 mod access;
 mod aliases;
+mod authentication;
 mod broker;
 mod connection;
+mod denied;
+mod ending;
 mod handshake;
 #[cfg(feature = "tokio")]
 mod host;
@@ -62,9 +66,10 @@ mod subscriptions;
 mod timers;
 
 pub use access::User;
+pub use authentication::Authentication;
 pub use broker::{Broker, Stats};
 pub use connection::ConnectionId;
 #[cfg(feature = "tokio")]
 pub use host::TestBroker;
-
-pub use options::BrokerOptions;
+pub use options::{BrokerOptions, BrokerOptionsError};
+pub use session::SessionStats;

@@ -1,9 +1,7 @@
 //! What this broker does not do, by its options: told in CONNACK, and held up against what clients send (section 3.2.2.3).
 
-use std::num::NonZeroU32;
-
-use ferromqtt_proto::DecodeError;
-use ferromqtt_proto::packet::{Connect, Properties, QoS, ReasonCode, Subscribe};
+use ferromqtt_proto::packet::{Connect, Properties, QoS, ReasonCode, Will};
+use ferromqtt_proto::{DecodeError, Utf8String};
 
 use crate::options::BrokerOptions;
 
@@ -12,15 +10,16 @@ impl BrokerOptions {
     pub(crate) fn announced(&self, connect: &Connect) -> Properties {
         let unavailable = |available: bool| (!available).then_some(false);
         let asked = connect.properties.session_expiry_interval.unwrap_or(0);
+        let wants_information = connect.properties.request_response_information == Some(true);
         Properties {
             receive_maximum: (self.receive_maximum.get() < u16::MAX)
                 .then_some(self.receive_maximum),
-            maximum_packet_size: NonZeroU32::new(self.maximum_packet_size)
-                .filter(|_| self.limits_packet_size()),
+            maximum_packet_size: self.restricted_packet_size(),
             maximum_qos: (self.maximum_qos < QoS::ExactlyOnce).then_some(self.maximum_qos),
             retain_available: unavailable(self.retain_available),
             topic_alias_maximum: (self.topic_alias_maximum > 0).then_some(self.topic_alias_maximum),
             server_keep_alive: self.server_keep_alive,
+            response_information: (self.response_information.clone()).filter(|_| wants_information), // MQTT-3.1.2-28
             session_expiry_interval: (asked > self.maximum_session_expiry_interval)
                 .then_some(self.maximum_session_expiry_interval),
             wildcard_subscription_available: unavailable(self.wildcard_subscription_available),
@@ -44,23 +43,41 @@ impl BrokerOptions {
         Some(DecodeError { reason, what })
     }
 
-    /// Refuses what CONNACK said is not available.
-    pub(crate) fn check_subscribe(&self, subscribe: &Subscribe) -> Result<(), DecodeError> {
-        let any = |test: fn(&str) -> bool| subscribe.filters.iter().any(|(filter, _)| test(filter));
-        let identified = !subscribe.properties.subscription_identifiers.is_empty();
-        let (reason, what) =
-            if !self.shared_subscription_available && any(|it| it.starts_with("$share/")) {
-                let what = "client asks for a Shared Subscription, which is not available";
-                (ReasonCode::SharedSubscriptionsNotSupported, what)
-            } else if !self.wildcard_subscription_available && any(|it| it.contains(['+', '#'])) {
-                let what = "client subscribes with a wildcard, which is not available";
-                (ReasonCode::WildcardSubscriptionsNotSupported, what)
-            } else if !self.subscription_identifier_available && identified {
-                let what = "client sets a Subscription Identifier, which is not available";
-                (ReasonCode::SubscriptionIdentifiersNotSupported, what)
-            } else {
-                return Ok(());
-            };
-        Err(DecodeError { reason, what })
+    /// Why a will cannot be accepted, if so.
+    pub(crate) fn will_refusal(&self, will: &Will) -> Option<ReasonCode> {
+        if self.publish_denial(&will.topic).is_some() {
+            return Some(ReasonCode::NotAuthorized);
+        }
+        (self.message_refusal(will.qos, will.retain)).map(|error| error.reason)
+    }
+
+    /// Why a Topic Filter, as it came, goes beyond what is available.
+    pub(crate) fn filter_refusal(&self, filter: &str) -> Option<DecodeError> {
+        let shared = filter.starts_with("$share/");
+        let (reason, what) = if shared && !self.shared_subscription_available {
+            let what = "client asks for a Shared Subscription, which is not available";
+            (ReasonCode::SharedSubscriptionsNotSupported, what)
+        } else if filter.contains(['+', '#']) && !self.wildcard_subscription_available {
+            let what = "client subscribes with a wildcard, which is not available";
+            (ReasonCode::WildcardSubscriptionsNotSupported, what)
+        } else {
+            return None;
+        };
+        Some(DecodeError { reason, what })
+    }
+
+    /// How a client is told to go to [`BrokerOptions::server_reference`].
+    pub(crate) const fn redirection(&self) -> ReasonCode {
+        if self.server_moved {
+            ReasonCode::ServerMoved
+        } else {
+            ReasonCode::UseAnotherServer
+        }
+    }
+
+    /// The Server Reference, beside a Reason Code that speaks of it.
+    pub(crate) fn server_reference_with(&self, reason: ReasonCode) -> Option<Utf8String> {
+        let elsewhere = [ReasonCode::UseAnotherServer, ReasonCode::ServerMoved];
+        (self.server_reference.clone()).filter(|_| elsewhere.contains(&reason))
     }
 }

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ferromqtt_proto::Utf8String;
 use ferromqtt_proto::packet::{
-    PacketId, Properties, ProtocolVersion, Publish, PublishRef, QoS, Will,
+    Packet, PacketId, Properties, ProtocolVersion, Publish, PublishRef, QoS, Will,
 };
 
+use crate::aliases::{AliasUse, OutgoingAliases};
 use crate::output::Output;
 use crate::session::SessionId;
 
@@ -96,9 +97,16 @@ pub(crate) struct Wire<'a> {
     pub(crate) output: &'a mut Output,
     pub(crate) version: ProtocolVersion,
     pub(crate) maximum_packet_size: usize,
+    pub(crate) aliases: &'a mut OutgoingAliases,
 }
 
 impl Wire<'_> {
+    /// Writes a packet, unless it is larger than the client takes: then it says `false`.
+    pub(crate) fn packet(&mut self, packet: &Packet) -> bool {
+        self.output
+            .packet(packet, self.version, self.maximum_packet_size)
+    }
+
     /// Writes the PUBLISH packet, unless it is larger than the client takes (MQTT-3.1.2-24): then it says `false`.
     pub(crate) fn publish(
         &mut self,
@@ -107,12 +115,33 @@ impl Wire<'_> {
         terms: &Terms,
         flight: Option<(PacketId, bool)>,
     ) -> bool {
-        let changed = self.changed_properties(now, message, terms);
+        let alias = self.aliases.offer(&message.topic);
+        if let Some(used) = alias
+            && self.publish_with(now, message, terms, flight, alias)
+        {
+            self.aliases.sent(&message.topic, used);
+            return true;
+        }
+        self.publish_with(now, message, terms, flight, None)
+    }
+
+    fn publish_with(
+        &mut self,
+        now: Instant,
+        message: &Message,
+        terms: &Terms,
+        flight: Option<(PacketId, bool)>,
+        alias: Option<AliasUse>,
+    ) -> bool {
+        let changed = self.changed_properties(now, message, terms, alias);
         let publish = PublishRef {
             dup: flight.is_some_and(|(_, dup)| dup),
             qos: terms.qos,
             retain: terms.retain,
-            topic: message.topic.as_bytes(),
+            topic: match alias {
+                Some(AliasUse { known: true, .. }) => b"",
+                _ => message.topic.as_bytes(),
+            },
             packet_id: flight.map(|(packet_id, _)| packet_id),
             properties: changed.as_ref().or(message.properties.as_deref()),
             payload_len: message.payload.len(),
@@ -126,21 +155,23 @@ impl Wire<'_> {
     }
 
     /// The properties, where they differ from the published ones: for the rest of the time that the message may live
-    /// (MQTT-3.3.2-6), and for the subscriptions that it matched (MQTT-3.3.4-3).
+    /// (MQTT-3.3.2-6), for the subscriptions that it matched (MQTT-3.3.4-3), and for a Topic Alias.
     fn changed_properties(
         &self,
         now: Instant,
         message: &Message,
         terms: &Terms,
+        alias: Option<AliasUse>,
     ) -> Option<Properties> {
         let seconds_left = message.seconds_left(now);
-        if !self.version.is_v5()
-            || seconds_left.is_none() && terms.subscription_identifiers.is_empty()
-        {
+        let unchanged =
+            seconds_left.is_none() && terms.subscription_identifiers.is_empty() && alias.is_none();
+        if !self.version.is_v5() || unchanged {
             return None;
         }
         let mut properties = message.properties.as_deref().cloned().unwrap_or_default();
         properties.message_expiry_interval = seconds_left;
+        properties.topic_alias = alias.map(|used| used.alias);
         properties
             .subscription_identifiers
             .clone_from(&terms.subscription_identifiers);

@@ -1,12 +1,15 @@
 //! What can be set on a broker.
 
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
-use ferromqtt_proto::TopicFilter;
-use ferromqtt_proto::packet::QoS;
+use ferromqtt_proto::packet::{QoS, ReasonCode};
+use ferromqtt_proto::{StringError, Utf8String};
+use thiserror::Error;
 
 use crate::access::User;
+use crate::authentication::Authentication;
+use crate::denied::Denied;
 
 /// Limits of a [`Broker`](crate::Broker). Start from `BrokerOptions::default()` and set what a test needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +21,7 @@ pub struct BrokerOptions {
     /// The broker's own Receive Maximum: how many QoS 2 messages a client of 5.0 may have unreleased. Default 65,535.
     pub receive_maximum: NonZeroU16,
     /// The broker's Maximum Packet Size, in bytes, for clients of every version. Default: the largest that MQTT knows.
-    pub maximum_packet_size: u32,
+    pub maximum_packet_size: NonZeroU32,
     /// How many messages wait for a session, whether its client is away or its window is full. Default 100,000. At the
     /// limit the newest message is dropped and counted in [`Stats::dropped`](crate::Stats::dropped).
     pub maximum_queued_messages: usize,
@@ -30,26 +33,41 @@ pub struct BrokerOptions {
     /// How long a new connection may take to send CONNECT, and how long one that is being closed may take to read what
     /// is left. Default 10 s.
     pub handshake_timeout: Duration,
-    /// Who may connect. Default: empty, which lets everybody in. Otherwise a wrong User Name or Password is answered Bad User
-    /// Name or Password, and none at all Not authorized.
+    /// Who may connect. Default: empty, which lets everybody in unless [`BrokerOptions::authentication`] is set. Otherwise a
+    /// wrong User Name or Password is answered Bad User Name or Password, and none at all Not authorized.
     pub users: Vec<User>,
-    /// Topics that nobody may publish to. Default: none. 5.0 is answered Not authorized at QoS 1 and 2; 3.x and QoS 0 have
-    /// no such answer, and the message is dropped. A will there is refused with CONNECT.
-    pub deny_publish: Vec<TopicFilter>,
-    /// Topic Filters that nobody may subscribe to, nor to a part of what they match: that is answered Not authorized. Default:
-    /// none. A wider filter is granted, and gets all it matches.
-    pub deny_subscribe: Vec<TopicFilter>,
-    /// Maximum QoS of what clients publish and of what they are granted. Default 2. More in PUBLISH ends the connection.
+    /// Enhanced authentication: an Authentication Method that clients of 5.0 may use instead of a User Name. Default: none,
+    /// which answers every method Bad authentication method.
+    pub authentication: Option<Authentication>,
+    /// What is refused with a Reason Code: see [`BrokerOptions::deny_publish`] and its sisters.
+    pub(crate) denied: Denied,
+    /// Maximum QoS of what clients publish and of what they are granted. Default 2. More in PUBLISH ends the connection, of
+    /// 3.x too, which is not told of the limit.
     pub maximum_qos: QoS,
     /// Retain Available. Default `true`. Otherwise RETAIN in PUBLISH ends the connection.
     pub retain_available: bool,
-    /// Topic Alias Maximum: up to which number clients of 5.0 may use aliases. Default 0. The broker itself uses none.
+    /// Topic Alias Maximum: up to which number clients of 5.0 may use aliases. Default 0.
     pub topic_alias_maximum: u16,
+    /// How many Topic Aliases the broker itself assigns, at most, to a client that announces a Topic Alias Maximum. Default
+    /// 16; 0 turns them off. When all are in use, the oldest goes to the next topic.
+    pub topic_aliases_out: u16,
     /// Server Keep Alive, in seconds: instead of what clients of 5.0 ask for. Default: none.
     pub server_keep_alive: Option<u16>,
     /// The longest Session Expiry Interval of clients of 5.0, in seconds. Default `u32::MAX`, which never expires.
     pub maximum_session_expiry_interval: u32,
-    /// Wildcard Subscription Available. Default `true`. Otherwise asking for one ends the connection, as the next two do.
+    /// Whether a client of 5.0, or one of 3.1.1 with Clean Session, that names no Client Identifier is given one. Default
+    /// `true`. Otherwise it is answered Client Identifier not valid.
+    pub assign_client_identifiers: bool,
+    /// Response Information for clients of 5.0 that ask for it. Default: none.
+    pub response_information: Option<Utf8String>,
+    /// Server Reference: sends every client to another server, with Use another server in the answer to CONNECT. 3.x is
+    /// answered Server unavailable. Default: none.
+    pub server_reference: Option<Utf8String>,
+    /// Whether [`BrokerOptions::server_reference`] is for ever: then the answer is Server moved. Default `false`.
+    pub server_moved: bool,
+    /// Wildcard Subscription Available. Default `true`. Otherwise asking for one ends the connection of 5.0, is refused in
+    /// SUBACK of 3.1.1, and ends the connection of 3.1, whose SUBACK cannot refuse. So do the next two, but for Subscription
+    /// Identifiers, which 3.x does not know.
     pub wildcard_subscription_available: bool,
     /// Shared Subscription Available. Default `true`.
     pub shared_subscription_available: bool,
@@ -58,12 +76,46 @@ pub struct BrokerOptions {
 }
 
 /// Fixed header and Remaining Length at their largest.
-const LARGEST_PACKET: u32 = 268_435_455 + 5;
+const LARGEST_PACKET: NonZeroU32 = NonZeroU32::MIN.saturating_add(268_435_455 + 4);
+
+/// A value that a broker cannot be started with.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum BrokerOptionsError {
+    /// The standard does not list this Reason Code for the answer.
+    #[error(
+        "a refused {request} cannot be answered {reason}: give a code of 0x80 or above that section {section} of MQTT 5.0 lists"
+    )]
+    ReasonCode {
+        /// What would be refused.
+        request: &'static str,
+        /// The code.
+        reason: ReasonCode,
+        /// Where the codes for it are.
+        section: &'static str,
+    },
+    /// More than a packet can hold.
+    #[error("{what} is {bytes} bytes long: MQTT carries at most 65535")]
+    TooLong {
+        /// Which value.
+        what: &'static str,
+        /// Its length.
+        bytes: usize,
+    },
+    /// Not an MQTT string.
+    #[error("{what}: {error}")]
+    Text {
+        /// Which value.
+        what: &'static str,
+        /// Why.
+        error: StringError,
+    },
+}
 
 impl BrokerOptions {
-    /// Whether Maximum Packet Size restricts anything.
-    pub(crate) const fn limits_packet_size(&self) -> bool {
-        self.maximum_packet_size < LARGEST_PACKET
+    /// Maximum Packet Size, if it restricts anything.
+    pub(crate) fn restricted_packet_size(&self) -> Option<NonZeroU32> {
+        Some(self.maximum_packet_size).filter(|&size| size < LARGEST_PACKET)
     }
 }
 
@@ -78,13 +130,18 @@ impl Default for BrokerOptions {
             maximum_output: 64 << 20,
             handshake_timeout: Duration::from_secs(10),
             users: Vec::new(),
-            deny_publish: Vec::new(),
-            deny_subscribe: Vec::new(),
+            authentication: None,
+            denied: Denied::default(),
             maximum_qos: QoS::ExactlyOnce,
             retain_available: true,
             topic_alias_maximum: 0,
+            topic_aliases_out: 16,
             server_keep_alive: None,
             maximum_session_expiry_interval: u32::MAX,
+            assign_client_identifiers: true,
+            response_information: None,
+            server_reference: None,
+            server_moved: false,
             wildcard_subscription_available: true,
             shared_subscription_available: true,
             subscription_identifier_available: true,

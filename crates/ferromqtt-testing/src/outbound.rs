@@ -111,6 +111,16 @@ impl Outbound {
         !self.resend.is_empty() || !self.queue.is_empty()
     }
 
+    /// How many messages wait for their first send.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// How many messages were sent and are not acknowledged to the end.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
     /// PUBACK.
     ///
     /// # Errors
@@ -226,8 +236,10 @@ impl Outbound {
         };
         match &flight.state {
             State::Released => {
-                wire.output
-                    .packet(&Packet::PubRel(Ack::success(packet_id)), wire.version);
+                if !wire.packet(&Packet::PubRel(Ack::success(packet_id))) {
+                    self.finish(packet_id);
+                    return Sent::TooLarge;
+                }
             }
             State::Published(_) if !room => return Sent::NoRoom,
             State::Published(sent) => {

@@ -20,10 +20,22 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn packet(&mut self, packet: &Packet, version: ProtocolVersion) {
+    /// Appends a packet, unless it is longer than `maximum`: then it says `false`.
+    pub(crate) fn packet(
+        &mut self,
+        packet: &Packet,
+        version: ProtocolVersion,
+        maximum: usize,
+    ) -> bool {
         let before = self.current.len();
         packet.encode(version, &mut self.current);
-        self.grown(before);
+        let fits = self.current.len() - before <= maximum;
+        if fits {
+            self.grown(before);
+        } else {
+            self.current.truncate(before);
+        }
+        fits
     }
 
     pub(crate) fn publish(
@@ -101,9 +113,10 @@ mod tests {
         let version = ProtocolVersion::V311;
         let mut output = Output::default();
         let large = Bytes::from(vec![7; OWN_CHUNK]);
-        output.packet(&Packet::PingResp, version);
+        assert!(output.packet(&Packet::PingResp, version, 2));
+        assert!(!output.packet(&Packet::PingResp, version, 1));
         output.publish(&publish(&large).borrowed(), &large, version);
-        output.packet(&Packet::PingResp, version);
+        assert!(output.packet(&Packet::PingResp, version, 2));
         assert_eq!(output.waiting(), 2 + 6 + OWN_CHUNK + 2);
 
         assert_eq!(output.take().unwrap().len(), 8);

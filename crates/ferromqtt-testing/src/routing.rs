@@ -5,12 +5,12 @@ use std::slice;
 use std::time::Instant;
 
 use ferromqtt_proto::DecodeError;
-use ferromqtt_proto::packet::{Ack, Packet, Publish, QoS, ReasonCode};
+use ferromqtt_proto::packet::{Ack, Packet, PacketId, Publish, QoS, ReasonCode};
 
 use crate::broker::Broker;
-use crate::connection::{Connection, ConnectionId, Phase};
+use crate::connection::ConnectionId;
 use crate::message::{Message, Terms};
-use crate::outbound::Release;
+use crate::outbound::{Outbound, Release};
 use crate::session::SessionId;
 use crate::subscriptions::Subscription;
 
@@ -26,17 +26,20 @@ impl Broker {
         if let Some(error) = self.options.message_refusal(publish.qos, publish.retain) {
             return Err(error);
         }
-        if let Some(connection) = self.connections.get_mut(&id)
-            && let Phase::Connected(connected) = &mut connection.phase
-        {
-            let maximum = self.options.topic_alias_maximum;
-            connected.aliases.resolve(&mut publish, maximum)?;
-        }
+        let connection = self.connections.get_mut(&id);
+        let Some(connected) = connection.and_then(|connection| connection.connected_mut()) else {
+            return Ok(());
+        };
+        let v5 = connected.version.is_v5();
+        let maximum = self.options.topic_alias_maximum;
+        connected.aliases.resolve(&mut publish, maximum)?;
         let (qos, packet_id) = (publish.qos, publish.packet_id);
         let mut reason = ReasonCode::Success;
-        if self.options.denies_publish(&publish.topic) {
-            reason = self.denied(id);
-        } else if qos != QoS::ExactlyOnce || self.is_first(session, &publish)? {
+        if let Some(denial) = self.options.publish_denial(&publish.topic) {
+            if v5 {
+                reason = denial; // 3.x has no word for it (MQTT-3.3.5-2 of 3.1.1)
+            }
+        } else if qos != QoS::ExactlyOnce || self.is_first(id, session, &publish)? {
             let reached = self.route(now, &Message::from_publish(now, publish, session));
             if !reached {
                 reason = ReasonCode::NoMatchingSubscribers;
@@ -45,6 +48,7 @@ impl Broker {
         if let Some(packet_id) = packet_id {
             let ack = Ack::new(packet_id, reason);
             self.send(
+                now,
                 id,
                 &match qos {
                     QoS::ExactlyOnce => Packet::PubRec(ack),
@@ -55,53 +59,62 @@ impl Broker {
         Ok(())
     }
 
-    /// How a message that its client may not publish is answered: 3.x has no word for it (MQTT-3.3.5-2 of 3.1.1).
-    fn denied(&self, id: ConnectionId) -> ReasonCode {
-        let connected = self.connections.get(&id).and_then(Connection::connected);
-        match connected {
-            Some(connected) if connected.version.is_v5() => ReasonCode::NotAuthorized,
-            _ => ReasonCode::Success,
-        }
-    }
-
     /// Notes a QoS 2 message until its PUBREL; `false` for one that is noted already (MQTT-4.3.3-10).
-    fn is_first(&mut self, session: SessionId, publish: &Publish) -> Result<bool, DecodeError> {
-        let (Some(session), Some(packet_id)) = (self.sessions.get_mut(session), publish.packet_id)
-        else {
+    fn is_first(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        publish: &Publish,
+    ) -> Result<bool, DecodeError> {
+        let connection = self.connections.get_mut(&id);
+        let (Some(session), Some(connected), Some(packet_id)) = (
+            self.sessions.get_mut(session),
+            connection.and_then(|connection| connection.connected_mut()),
+            publish.packet_id,
+        ) else {
             return Ok(false);
         };
-        let first = session.unreleased.insert(packet_id);
-        if session.unreleased.len() > usize::from(self.options.receive_maximum.get()) {
-            session.unreleased.remove(&packet_id); // not accepted
+        let maximum = usize::from(self.options.receive_maximum.get());
+        connected.unreleased.insert(packet_id);
+        if connected.version.is_v5() && connected.unreleased.len() > maximum {
             return Err(DecodeError {
                 reason: ReasonCode::ReceiveMaximumExceeded,
                 what: "more QoS 2 messages are unreleased than the Receive Maximum allows",
             });
         }
-        Ok(first)
+        Ok(session.unreleased.insert(packet_id))
     }
 
-    pub(crate) fn handle_pubrel(&mut self, id: ConnectionId, session: SessionId, ack: &Ack) {
-        let known = self
-            .sessions
-            .get_mut(session)
-            .is_some_and(|session| session.unreleased.remove(&ack.packet_id));
+    pub(crate) fn handle_pubrel(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        session: SessionId,
+        ack: &Ack,
+    ) {
+        if let Some(connected) = (self.connections.get_mut(&id)).and_then(|it| it.connected_mut()) {
+            connected.unreleased.remove(&ack.packet_id);
+        }
+        let session = self.sessions.get_mut(session);
+        let known = session.is_some_and(|session| session.unreleased.remove(&ack.packet_id));
         let reason = if known {
             ReasonCode::Success
         } else {
             ReasonCode::PacketIdentifierNotFound
         };
-        self.send(id, &Packet::PubComp(Ack::new(ack.packet_id, reason)));
+        self.send(now, id, &Packet::PubComp(Ack::new(ack.packet_id, reason)));
     }
 
-    pub(crate) fn handle_puback(
+    /// PUBACK or PUBCOMP, as `note` tells the session: a message is through, and there may be room for the next.
+    pub(crate) fn handle_last_ack(
         &mut self,
         now: Instant,
         session: SessionId,
         ack: &Ack,
+        note: impl FnOnce(&mut Outbound, PacketId) -> Result<(), DecodeError>,
     ) -> Result<(), DecodeError> {
         if let Some(state) = self.sessions.get_mut(session) {
-            state.outbound.acknowledged(ack.packet_id)?;
+            note(&mut state.outbound, ack.packet_id)?;
             self.pump(now, session);
         }
         Ok(())
@@ -128,20 +141,7 @@ impl Broker {
                 return Ok(());
             }
         };
-        self.send(id, &Packet::PubRel(Ack::new(ack.packet_id, reason)));
-        Ok(())
-    }
-
-    pub(crate) fn handle_pubcomp(
-        &mut self,
-        now: Instant,
-        session: SessionId,
-        ack: &Ack,
-    ) -> Result<(), DecodeError> {
-        if let Some(state) = self.sessions.get_mut(session) {
-            state.outbound.completed(ack.packet_id)?;
-            self.pump(now, session);
-        }
+        self.send(now, id, &Packet::PubRel(Ack::new(ack.packet_id, reason)));
         Ok(())
     }
 
@@ -171,9 +171,10 @@ impl Broker {
         let mut reached = !found.is_empty();
         found.clear();
 
+        let maximum = self.options.maximum_queued_messages;
         self.shared.choose(
             &message.topic,
-            |session| self.sessions.is_online(session),
+            |subscription| self.sessions.chance(subscription, message.qos, maximum),
             &mut found,
         );
         reached |= !found.is_empty();
@@ -195,6 +196,7 @@ impl Broker {
             .connection
             .and_then(|id| self.connections.get_mut(&id));
         let wire = connection.and_then(|connection| connection.wire());
+        let mut given_up = 0;
         let kept = match (terms.qos, wire) {
             (QoS::AtMostOnce, None) => return, // 3.1.2.4 lets QoS 0 go while the client is away
             (QoS::AtMostOnce, Some(mut wire)) if !session.outbound.has_waiting() => {
@@ -209,13 +211,15 @@ impl Broker {
             (_, Some(mut wire)) => {
                 let limit = self.options.maximum_queued_messages;
                 let kept = session.outbound.enqueue(message.clone(), terms, limit);
-                self.dropped += session.outbound.pump(now, &mut wire);
+                given_up = session.outbound.pump(now, &mut wire);
                 kept
             }
         };
         if !kept {
-            self.dropped += 1;
+            given_up += 1;
         }
+        session.dropped += given_up;
+        self.dropped += given_up;
         if let Some(connection) = session.connection {
             self.announce_output(connection);
         }
@@ -231,7 +235,9 @@ impl Broker {
             && let Some(connection) = self.connections.get_mut(&connection_id)
             && let Some(mut wire) = connection.wire()
         {
-            self.dropped += session.outbound.pump(now, &mut wire);
+            let given_up = session.outbound.pump(now, &mut wire);
+            session.dropped += given_up;
+            self.dropped += given_up;
             self.announce_output(connection_id);
         }
     }

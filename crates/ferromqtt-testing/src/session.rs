@@ -3,11 +3,13 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use ferromqtt_proto::packet::{PacketId, Will};
+use ferromqtt_proto::packet::{PacketId, QoS, Will};
 use ferromqtt_proto::{TopicFilter, Utf8String};
 
 use crate::connection::ConnectionId;
 use crate::outbound::Outbound;
+use crate::shared::Chance;
+use crate::subscriptions::Subscription;
 
 /// Names a session of this broker. A session that starts anew under an old Client Identifier gets a new number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +46,8 @@ pub(crate) struct Session {
     pub(crate) delayed_will: Option<(Instant, Box<Will>)>,
     pub(crate) filters: BTreeSet<TopicFilter>,
     pub(crate) outbound: Outbound,
+    /// Messages that did not go to it: the queue was full, they expired, or they were too large.
+    pub(crate) dropped: u64,
     /// QoS 2 messages from the client that it has not released yet: their repetitions are not published again.
     pub(crate) unreleased: HashSet<PacketId>,
 }
@@ -58,6 +62,7 @@ impl Session {
             delayed_will: None,
             filters: BTreeSet::new(),
             outbound: Outbound::default(),
+            dropped: 0,
             unreleased: HashSet::new(),
         }
     }
@@ -95,17 +100,27 @@ impl Sessions {
         Some(session)
     }
 
-    pub(crate) fn find(&self, client_identifier: &Utf8String) -> Option<SessionId> {
-        self.by_identifier.get(client_identifier).copied()
+    pub(crate) fn find(&self, client_identifier: &str) -> Option<SessionId> {
+        let identifier = Utf8String::try_from(client_identifier).ok()?;
+        self.by_identifier.get(&identifier).copied()
     }
 
     pub(crate) fn get(&self, id: SessionId) -> Option<&Session> {
         self.by_id.get(&id)
     }
 
-    pub(crate) fn is_online(&self, id: SessionId) -> bool {
-        self.get(id)
-            .is_some_and(|session| session.connection.is_some())
+    /// What becomes of a message of this QoS, published to a subscription.
+    pub(crate) fn chance(&self, to: &Subscription, qos: QoS, maximum_queued: usize) -> Chance {
+        match self.get(to.session) {
+            Some(session) if session.connection.is_some() => Chance::Sent,
+            Some(session)
+                if qos.min(to.options.qos) > QoS::AtMostOnce
+                    && session.outbound.queued() < maximum_queued =>
+            {
+                Chance::Kept
+            }
+            _ => Chance::Lost,
+        }
     }
 
     pub(crate) fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
@@ -126,5 +141,30 @@ impl Sessions {
 
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
+    }
+}
+
+/// The state of one session of a [`Broker`](crate::Broker).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionStats {
+    /// Whether its client is connected.
+    pub connected: bool,
+    /// Messages that wait to be sent, at most [`BrokerOptions::maximum_queued_messages`](crate::BrokerOptions).
+    pub queued: usize,
+    /// Messages that were sent and are not acknowledged to the end.
+    pub in_flight: usize,
+    /// Messages that did not go to it: its queue was full, they expired, or they were larger than its Maximum Packet Size.
+    pub dropped: u64,
+}
+
+impl Session {
+    pub(crate) fn stats(&self) -> SessionStats {
+        SessionStats {
+            connected: self.connection.is_some(),
+            queued: self.outbound.queued(),
+            in_flight: self.outbound.in_flight(),
+            dropped: self.dropped,
+        }
     }
 }

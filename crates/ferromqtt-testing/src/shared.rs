@@ -1,4 +1,9 @@
 //! Shared Subscriptions (section 4.8.2): each message goes to one of the sessions that share.
+//!
+//! They take turns. A session that cannot be reached now is passed over while one can: whoever is connected comes first, at
+//! any QoS. When all are away, the message goes to one whose session keeps it, which takes QoS 1 or 2 on both sides and
+//! room in the queue. Only when there is none either, it is lost. A message that was given to a session stays with it:
+//! the standard allows to give it to another when that session ends before it is acknowledged, and this broker does not.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +22,14 @@ struct Sharing {
     subscriptions: Vec<Subscription>,
     /// Whose turn it is: a place in `subscriptions`.
     turn: usize,
+}
+
+/// What becomes of a message that is given to a subscription, worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Chance {
+    Lost,
+    Kept,
+    Sent,
 }
 
 impl SharedSubscriptions {
@@ -54,25 +67,26 @@ impl SharedSubscriptions {
     pub(crate) fn choose(
         &mut self,
         topic: &str,
-        is_online: impl Fn(SessionId) -> bool,
+        chance: impl Fn(&Subscription) -> Chance,
         chosen: &mut Vec<Subscription>,
     ) {
         let matching = self
             .0
             .iter_mut()
             .filter(|(filter, _)| filter.matches(topic));
-        chosen.extend(matching.filter_map(|(_, sharing)| sharing.next(&is_online)));
+        chosen.extend(matching.filter_map(|(_, sharing)| sharing.next(&chance)));
     }
 }
 
 impl Sharing {
-    /// The next one in turn that is online; when nobody is, the next one at all, whose session keeps the message if it can.
-    fn next(&mut self, is_online: impl Fn(SessionId) -> bool) -> Option<Subscription> {
+    /// The best chance there is; of several alike, whose turn comes first.
+    fn next(&mut self, chance: impl Fn(&Subscription) -> Chance) -> Option<Subscription> {
         let count = self.subscriptions.len();
-        let place = (0..count)
-            .map(|step| (self.turn + step) % count)
-            .find(|&place| is_online(self.subscriptions[place].session))
-            .unwrap_or_else(|| self.turn % count.max(1));
+        let in_turn = (0..count).map(|step| (self.turn + step) % count);
+        // The last of equals is the maximum, so the turns are read backwards.
+        let place = in_turn
+            .rev()
+            .max_by_key(|&place| chance(&self.subscriptions[place]))?;
         self.turn = place + 1;
         self.subscriptions.get(place).copied()
     }

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use ferromqtt_proto::packet::{
-    Packet, Properties, QoS, ReasonCode, RetainHandling, SubAck, Subscribe, SubscriptionOptions,
-    UnsubAck, Unsubscribe,
+    Packet, Properties, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubAck, Subscribe,
+    SubscriptionOptions, UnsubAck, Unsubscribe,
 };
 use ferromqtt_proto::{DecodeError, TopicFilter, Utf8String};
 
@@ -22,13 +22,8 @@ impl Broker {
         session: SessionId,
         subscribe: Subscribe,
     ) -> Result<(), DecodeError> {
-        check(&subscribe)?;
-        self.options.check_subscribe(&subscribe)?;
-        let identifier = subscribe
-            .properties
-            .subscription_identifiers
-            .first()
-            .copied();
+        self.check_subscribe(id, &subscribe)?;
+        let identifier = (subscribe.properties.subscription_identifiers.first()).copied();
         let mut reasons = Vec::with_capacity(subscribe.filters.len());
         let mut with_retained = Vec::new();
         for (filter, mut options) in subscribe.filters {
@@ -38,8 +33,9 @@ impl Broker {
                 options,
                 identifier,
             };
-            match self.subscribe(&filter, subscription) {
-                Ok((filter, replaced)) => {
+            match self.granted_filter(&filter) {
+                Ok(filter) => {
+                    let replaced = self.add_subscription(&filter, subscription);
                     reasons.push(granted(options.qos));
                     if wants_retained(&filter, options, replaced) {
                         with_retained.push((filter, subscription));
@@ -53,35 +49,69 @@ impl Broker {
             properties: Properties::default(),
             reasons,
         };
-        self.send(id, &Packet::SubAck(Box::new(suback)));
+        self.send(now, id, &Packet::SubAck(Box::new(suback)));
         for (filter, subscription) in with_retained {
             self.send_retained(now, &filter, subscription);
         }
         Ok(())
     }
 
-    /// Adds one subscription; tells whether it replaced one.
-    fn subscribe(
-        &mut self,
-        filter: &Utf8String,
-        subscription: Subscription,
-    ) -> Result<(TopicFilter, bool), ReasonCode> {
+    /// What SUBACK has no answer for: the connection is to be closed.
+    fn check_subscribe(&self, id: ConnectionId, subscribe: &Subscribe) -> Result<(), DecodeError> {
+        let filters = || subscribe.filters.iter();
+        if filters().any(|(filter, options)| options.no_local && filter.starts_with("$share/")) {
+            return Err(DecodeError::protocol(
+                "client asks for No Local on a Shared Subscription",
+            ));
+        }
+        if !subscribe.properties.subscription_identifiers.is_empty()
+            && !self.options.subscription_identifier_available
+        {
+            return Err(DecodeError {
+                reason: ReasonCode::SubscriptionIdentifiersNotSupported,
+                what: "client sets a Subscription Identifier, which is not available",
+            });
+        }
+        let connected = (self.connections.get(&id)).and_then(|it| it.connected());
+        match connected.map(|it| it.version) {
+            // It was told what is not available.
+            Some(ProtocolVersion::V5) => {
+                let mut refused = filters().filter_map(|(it, _)| self.options.filter_refusal(it));
+                refused.next().map_or(Ok(()), Err)
+            }
+            // Its SUBACK cannot refuse.
+            Some(ProtocolVersion::V31) => {
+                let mut refused = filters().filter_map(|(it, _)| self.granted_filter(it).err());
+                let what = "client of 3.1 asks for a Topic Filter that it cannot have";
+                (refused.next()).map_or(Ok(()), |reason| Err(DecodeError { reason, what }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The filter, or why it is not granted.
+    fn granted_filter(&self, filter: &Utf8String) -> Result<TopicFilter, ReasonCode> {
+        if let Some(error) = self.options.filter_refusal(filter) {
+            return Err(error.reason);
+        }
         let filter =
             TopicFilter::new(filter.as_str()).map_err(|_| ReasonCode::TopicFilterInvalid)?;
-        if self.options.denies_subscribe(&filter) {
-            return Err(ReasonCode::NotAuthorized);
+        match self.options.subscribe_denial(&filter) {
+            Some(reason) => Err(reason),
+            None => Ok(filter),
         }
-        let session = self
-            .sessions
-            .get_mut(subscription.session)
-            .ok_or(ReasonCode::UnspecifiedError)?;
-        session.filters.insert(filter.clone());
-        let replaced = if filter.is_shared() {
-            self.shared.insert(&filter, subscription)
+    }
+
+    /// Adds one subscription; tells whether it replaced one.
+    fn add_subscription(&mut self, filter: &TopicFilter, subscription: Subscription) -> bool {
+        if let Some(session) = self.sessions.get_mut(subscription.session) {
+            session.filters.insert(filter.clone());
+        }
+        if filter.is_shared() {
+            self.shared.insert(filter, subscription)
         } else {
-            self.subscriptions.insert(&filter, subscription)
-        };
-        Ok((filter, replaced))
+            self.subscriptions.insert(filter, subscription)
+        }
     }
 
     /// Sends the retained messages that a new subscription asks for, with RETAIN set (MQTT-3.3.1-8).
@@ -105,6 +135,7 @@ impl Broker {
     /// Messages that were accepted for a subscription before it ended still go out (MQTT-3.10.4-3 demands it of those in flight).
     pub(crate) fn handle_unsubscribe(
         &mut self,
+        now: Instant,
         id: ConnectionId,
         session: SessionId,
         unsubscribe: Unsubscribe,
@@ -119,7 +150,7 @@ impl Broker {
             properties: Properties::default(),
             reasons,
         };
-        self.send(id, &Packet::UnsubAck(Box::new(unsuback)));
+        self.send(now, id, &Packet::UnsubAck(Box::new(unsuback)));
     }
 
     fn unsubscribe(&mut self, filter: &Utf8String, session: SessionId) -> ReasonCode {
@@ -152,17 +183,6 @@ const fn granted(qos: QoS) -> ReasonCode {
         QoS::AtLeastOnce => ReasonCode::GrantedQos1,
         QoS::ExactlyOnce => ReasonCode::GrantedQos2,
     }
-}
-
-/// What no SUBSCRIBE may ask for, whatever the broker can do.
-fn check(subscribe: &Subscribe) -> Result<(), DecodeError> {
-    let mut filters = subscribe.filters.iter();
-    if filters.any(|(filter, options)| options.no_local && filter.starts_with("$share/")) {
-        return Err(DecodeError::protocol(
-            "client asks for No Local on a Shared Subscription",
-        ));
-    }
-    Ok(())
 }
 
 /// Whether retained messages are to be sent. A Shared Subscription never gets them (section 3.8.3.1).

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use ferromqtt_proto::Utf8String;
 use ferromqtt_proto::packet::{
     self, Connect, Packet, PacketId, Properties, ProtocolVersion, Publish, QoS, Subscribe, Will,
 };
+use ferromqtt_proto::{ReasonCode, Utf8String};
 use ferromqtt_testing::{BrokerOptions, TestBroker};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -235,6 +235,23 @@ async fn a_port_in_use_is_an_error() {
     assert!(
         TestBroker::bind(address, BrokerOptions::default())
             .await
+            .is_err()
+    );
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_can_be_sent_away_and_its_session_looked_at() {
+    let broker = TestBroker::start().await.unwrap();
+    let mut client = Client::connect(&broker, connect("c")).await;
+    assert!(broker.session_stats("c").unwrap().connected);
+    let gone = broker.disconnect_client("c", ReasonCode::AdministrativeAction, None);
+    assert_eq!(gone, Ok(true));
+    assert_eq!(client.next().await, None);
+    assert_eq!(broker.session_stats("c"), None);
+    assert!(
+        broker
+            .disconnect_client("c", ReasonCode::Success, None)
             .is_err()
     );
     broker.stop().await;

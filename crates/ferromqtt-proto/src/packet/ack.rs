@@ -43,7 +43,8 @@ impl Ack {
     /// answer would not do.
     pub(crate) fn within(mut self, limit: usize) -> Self {
         if let Some(properties) = &self.properties {
-            let remaining = 3 + properties.encoded_len();
+            let content = properties.content_len(Place::ANY);
+            let remaining = 3 + var_int_len(content) + content;
             if 1 + var_int_len(remaining) + remaining > limit {
                 self.properties = None;
             }

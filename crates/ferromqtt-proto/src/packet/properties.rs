@@ -22,6 +22,7 @@ impl Place {
     }
 
     pub(crate) const WILL: Self = Self(1);
+    pub(crate) const ANY: Self = Self(u16::MAX);
     const PUBLISH: Self = Self::of(PacketType::Publish);
     const MESSAGE: Self = Self::PUBLISH.or(Self::WILL);
     const CONNECT: Self = Self::of(PacketType::Connect);
@@ -56,7 +57,8 @@ pub struct TopicAlias(pub NonZeroU16);
 /// A type that one property holds.
 trait Value: Sized {
     fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError>;
-    fn write(&self, out: &mut BytesMut);
+    /// Appends the property: its identifier and this value.
+    fn write(&self, id: u8, out: &mut BytesMut);
     fn wire_len(&self) -> usize;
 }
 
@@ -91,10 +93,13 @@ macro_rules! properties {
                     }
             }
 
-            /// Length of the properties without their length field.
-            fn content_len(&self) -> usize {
+            /// Length of the properties that may stand in `place`, without their length field.
+            ///
+            /// It and `write_content` are inlined, so that no time is spent on those that never stand in a given place.
+            #[inline(always)]
+            pub(crate) fn content_len(&self, place: Place) -> usize {
                 let mut len = 0;
-                $(if let Some(value) = &self.$field {
+                $(if $places.allowed_in(place) && let Some(value) = &self.$field {
                     len += 1 + value.wire_len();
                 })+
                 for &identifier in &self.subscription_identifiers {
@@ -106,10 +111,10 @@ macro_rules! properties {
                 len
             }
 
-            fn write_content(&self, out: &mut BytesMut) {
-                $(if let Some(value) = &self.$field {
-                    out.put_u8($id);
-                    value.write(out);
+            #[inline(always)]
+            fn write_content(&self, place: Place, out: &mut BytesMut) {
+                $(if $places.allowed_in(place) && let Some(value) = &self.$field {
+                    value.write($id, out);
                 })+
                 for &identifier in &self.subscription_identifiers {
                     out.put_u8(SUBSCRIPTION_IDENTIFIER);
@@ -191,15 +196,19 @@ impl Properties {
             && (self.subscription_identifiers.iter()).all(|it| identifiers.contains(it))
     }
 
-    /// Length of the properties with their length field.
-    pub(crate) fn encoded_len(&self) -> usize {
-        let content = self.content_len();
-        var_int_len(content) + content
+    /// Length of what [`Properties::encode_in_publish`] appends.
+    pub(crate) fn len_in_publish(&self) -> usize {
+        self.content_len(Place::PUBLISH)
+    }
+
+    /// Appends the properties that may stand in PUBLISH, without a length field; the others were refused, or are left out.
+    pub(crate) fn encode_in_publish(&self, out: &mut BytesMut) {
+        self.write_content(Place::PUBLISH, out);
     }
 
     /// Appends the length and the properties; a single zero byte when there are none (MQTT-2.2.2-1).
     pub(crate) fn encode(&self, out: &mut BytesMut) {
-        put_with_length(out, |out| self.write_content(out));
+        put_with_length(out, |out| self.write_content(Place::ANY, out));
     }
 
     /// Reads the properties of a packet that always has them on 5.0 and never before.
@@ -220,11 +229,16 @@ impl Properties {
         let length = body.var_int()?;
         let mut block = body.block(length)?;
         let mut properties = Self::default();
+        properties.read_all(place, &mut block)?;
+        Ok(properties)
+    }
+
+    fn read_all(&mut self, place: Place, block: &mut Reader<'_>) -> Result<(), DecodeError> {
         while !block.is_empty() {
             let id = block.u8()?;
-            properties.read_one(id, place, &mut block)?;
+            self.read_one(id, place, block)?;
         }
-        Ok(properties)
+        Ok(())
     }
 
     fn read_subscription_identifier(
@@ -254,7 +268,14 @@ pub(crate) fn read_boxed(
     place: Place,
     body: &mut Reader<'_>,
 ) -> Result<Option<Box<Properties>>, DecodeError> {
-    Ok(Properties::decode(place, body)?.boxed())
+    let length = body.var_int()?;
+    let mut block = body.block(length)?;
+    if block.is_empty() {
+        return Ok(None);
+    }
+    let mut properties = Box::<Properties>::default();
+    properties.read_all(place, &mut block)?;
+    Ok(Some(properties))
 }
 
 impl Value for bool {
@@ -262,8 +283,8 @@ impl Value for bool {
         flag(body.u8()?)
     }
 
-    fn write(&self, out: &mut BytesMut) {
-        out.put_u8(u8::from(*self));
+    fn write(&self, id: u8, out: &mut BytesMut) {
+        out.put_slice(&[id, u8::from(*self)]);
     }
 
     fn wire_len(&self) -> usize {
@@ -276,8 +297,9 @@ impl Value for u16 {
         body.u16()
     }
 
-    fn write(&self, out: &mut BytesMut) {
-        out.put_u16(*self);
+    fn write(&self, id: u8, out: &mut BytesMut) {
+        let [high, low] = self.to_be_bytes();
+        out.put_slice(&[id, high, low]);
     }
 
     fn wire_len(&self) -> usize {
@@ -290,8 +312,9 @@ impl Value for u32 {
         body.u32()
     }
 
-    fn write(&self, out: &mut BytesMut) {
-        out.put_u32(*self);
+    fn write(&self, id: u8, out: &mut BytesMut) {
+        let [a, b, c, d] = self.to_be_bytes();
+        out.put_slice(&[id, a, b, c, d]);
     }
 
     fn wire_len(&self) -> usize {
@@ -304,8 +327,8 @@ impl Value for NonZeroU16 {
         Self::new(body.u16()?).ok_or_else(|| DecodeError::protocol("Receive Maximum is 0"))
     }
 
-    fn write(&self, out: &mut BytesMut) {
-        out.put_u16(self.get());
+    fn write(&self, id: u8, out: &mut BytesMut) {
+        self.get().write(id, out);
     }
 
     fn wire_len(&self) -> usize {
@@ -318,8 +341,8 @@ impl Value for NonZeroU32 {
         Self::new(body.u32()?).ok_or_else(|| DecodeError::protocol("Maximum Packet Size is 0"))
     }
 
-    fn write(&self, out: &mut BytesMut) {
-        out.put_u32(self.get());
+    fn write(&self, id: u8, out: &mut BytesMut) {
+        self.get().write(id, out);
     }
 
     fn wire_len(&self) -> usize {
@@ -336,8 +359,8 @@ impl Value for QoS {
         }
     }
 
-    fn write(&self, out: &mut BytesMut) {
-        out.put_u8(self.value());
+    fn write(&self, id: u8, out: &mut BytesMut) {
+        out.put_slice(&[id, self.value()]);
     }
 
     fn wire_len(&self) -> usize {
@@ -350,7 +373,8 @@ impl Value for Bytes {
         body.binary()
     }
 
-    fn write(&self, out: &mut BytesMut) {
+    fn write(&self, id: u8, out: &mut BytesMut) {
+        out.put_u8(id);
         put_binary(out, self);
     }
 
@@ -364,7 +388,8 @@ impl Value for Utf8String {
         body.string()
     }
 
-    fn write(&self, out: &mut BytesMut) {
+    fn write(&self, id: u8, out: &mut BytesMut) {
+        out.put_u8(id);
         put_binary(out, self.as_bytes());
     }
 
@@ -381,8 +406,8 @@ impl Value for TopicAlias {
         })
     }
 
-    fn write(&self, out: &mut BytesMut) {
-        out.put_u16(self.0.get());
+    fn write(&self, id: u8, out: &mut BytesMut) {
+        self.0.get().write(id, out);
     }
 
     fn wire_len(&self) -> usize {

@@ -5,9 +5,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::{
     PacketId, PacketType, Place, Properties, ProtocolVersion, QoS, read_boxed, read_packet_id,
 };
-use crate::codec::{Reader, put_binary, put_var_int};
+use crate::codec::{Reader, put_var_int, var_int_len};
 use crate::error::DecodeError;
-use crate::text::Utf8String;
+use crate::text::{self, Utf8String};
 
 const DUP: u8 = 0b1000;
 const RETAIN: u8 = 0b0001;
@@ -63,10 +63,7 @@ impl Publish {
         if dup && qos == QoS::AtMostOnce {
             return Err(DecodeError::malformed("PUBLISH has DUP set at QoS 0"));
         }
-        let topic = body.string()?;
-        if topic.bytes().any(|byte| byte == b'+' || byte == b'#') {
-            return Err(DecodeError::malformed("PUBLISH topic contains a wildcard"));
-        }
+        let topic = body.topic()?;
         let packet_id = match qos {
             QoS::AtMostOnce => None,
             _ => Some(read_packet_id(&mut body)?),
@@ -83,7 +80,7 @@ impl Publish {
             ));
         }
         if let Some(response) = properties.as_ref().and_then(|p| p.response_topic.as_ref())
-            && response.bytes().any(|byte| byte == b'+' || byte == b'#')
+            && text::has_wildcard(response.as_bytes())
         {
             return Err(DecodeError::protocol("Response Topic contains a wildcard"));
         }
@@ -119,26 +116,60 @@ pub struct PublishRef<'a> {
 }
 
 impl PublishRef<'_> {
-    fn remaining_length(&self, version: ProtocolVersion) -> usize {
+    /// Length of the properties without their length field; `None` where there is no such field.
+    #[inline]
+    fn properties_len(&self, version: ProtocolVersion) -> Option<usize> {
+        let properties = self.properties.map_or(0, Properties::len_in_publish);
+        version.is_v5().then_some(properties)
+    }
+
+    #[inline]
+    fn remaining_length(&self, properties_len: Option<usize>) -> usize {
         let packet_id = if self.qos == QoS::AtMostOnce { 0 } else { 2 };
-        let properties = match (version.is_v5(), self.properties) {
-            (false, _) => 0,
-            (true, None) => 1,
-            (true, Some(properties)) => properties.encoded_len(),
-        };
+        let properties = properties_len.map_or(0, |length| var_int_len(length) + length);
         2 + self.topic.len() + packet_id + properties + self.payload_len
     }
 
     /// Length of the whole packet, payload included: what Maximum Packet Size limits (MQTT-3.2.2-15).
     pub fn packet_len(&self, version: ProtocolVersion) -> usize {
-        let remaining = self.remaining_length(version);
-        1 + crate::codec::var_int_len(remaining) + remaining
+        let remaining = self.remaining_length(self.properties_len(version));
+        1 + var_int_len(remaining) + remaining
     }
 
     /// Appends all but the payload, which the caller appends or sends behind it.
+    ///
+    /// Short fields are joined: each append looks whether there is room, which takes longer than to write them.
     pub fn encode_header(&self, version: ProtocolVersion, out: &mut BytesMut) {
-        let remaining = self.remaining_length(version);
-        out.reserve(5 + remaining - self.payload_len);
+        let properties_len = self.properties_len(version);
+        let remaining = self.remaining_length(properties_len);
+        let [high, low] = (self.topic.len() as u16).to_be_bytes();
+        if remaining <= 0x7f {
+            out.put_slice(&[self.first_byte(), remaining as u8, high, low]);
+        } else {
+            out.put_u8(self.first_byte());
+            put_var_int(out, remaining);
+            out.put_slice(&[high, low]);
+        }
+        out.put_slice(self.topic);
+        let packet_id = self.packet_id.map_or(0, PacketId::get).to_be_bytes();
+        match (self.packet_id, properties_len) {
+            (None, None) => {}
+            (Some(_), None) => out.put_slice(&packet_id),
+            (None, Some(length)) => put_var_int(out, length),
+            (Some(_), Some(length @ ..=0x7f)) => {
+                out.put_slice(&[packet_id[0], packet_id[1], length as u8]);
+            }
+            (Some(_), Some(length)) => {
+                out.put_slice(&packet_id);
+                put_var_int(out, length);
+            }
+        }
+        if let (Some(properties), Some(1..)) = (self.properties, properties_len) {
+            properties.encode_in_publish(out);
+        }
+    }
+
+    fn first_byte(&self) -> u8 {
         let mut first_byte = (PacketType::Publish as u8) << 4 | self.qos.value() << 1;
         if self.dup {
             first_byte |= DUP;
@@ -146,17 +177,6 @@ impl PublishRef<'_> {
         if self.retain {
             first_byte |= RETAIN;
         }
-        out.put_u8(first_byte);
-        put_var_int(out, remaining);
-        put_binary(out, self.topic);
-        if let Some(packet_id) = self.packet_id {
-            out.put_u16(packet_id.get());
-        }
-        if version.is_v5() {
-            match self.properties {
-                None => out.put_u8(0),
-                Some(properties) => properties.encode(out),
-            }
-        }
+        first_byte
     }
 }

@@ -126,7 +126,7 @@ fn limits_of_the_broker_are_told_and_the_defaults_are_not() {
 
     let mut scene = Scene::with(|options| {
         options.receive_maximum = 3.try_into().unwrap();
-        options.maximum_packet_size = 1000;
+        options.maximum_packet_size = 1000.try_into().unwrap();
     });
     let (_, connack) = scene.connect(connect(ProtocolVersion::V5, "c"));
     assert_eq!(connack.properties.receive_maximum.map(u16::from), Some(3));

@@ -1,15 +1,14 @@
-//! Limits of the broker: told in CONNACK and held (section 3.2.2.3).
+//! Limits of the broker: told to clients of 5.0 in CONNACK, and held (section 3.2.2.3). For 3.x: `limits_3x.rs`.
 
 use std::time::Duration;
 
 use ferromqtt_proto::packet::{
-    Packet, Properties, ProtocolVersion, Publish, QoS, ReasonCode, Subscribe, TopicAlias,
+    Disconnect, Packet, Properties, ProtocolVersion, Publish, QoS, ReasonCode, Subscribe,
+    TopicAlias,
 };
 use ferromqtt_testing::BrokerOptions;
 
-use crate::scene::{
-    Peer, Scene, connect, connect_persistent, packet_id, publish, retained, text, will,
-};
+use crate::scene::{Scene, connect, connect_persistent, packet_id, publish, retained, text, will};
 
 const V5: ProtocolVersion = ProtocolVersion::V5;
 
@@ -22,14 +21,6 @@ fn narrow(options: &mut BrokerOptions) {
     options.wildcard_subscription_available = false;
     options.shared_subscription_available = false;
     options.subscription_identifier_available = false;
-}
-
-fn expect_end(scene: &mut Scene, client: Peer, reason: ReasonCode) {
-    let Some(Packet::Disconnect(disconnect)) = scene.next(client) else {
-        panic!("DISCONNECT expected");
-    };
-    assert_eq!(disconnect.reason, reason);
-    assert!(scene.is_closed(client));
 }
 
 #[test]
@@ -61,7 +52,7 @@ fn messages_and_wills_beyond_a_limit_are_refused_mqtt_3_2_2_12_and_13() {
         let mut message = retained("t", "x", qos);
         message.retain = retain;
         scene.send(client, &Packet::Publish(message));
-        expect_end(&mut scene, client, reason);
+        scene.expect_end(client, reason);
 
         let mut with_will = connect(V5, "c");
         let mut will = will("t", "x");
@@ -105,7 +96,7 @@ fn subscriptions_that_are_not_available_end_the_connection() {
             filters: vec![(text(filter), QoS::AtMostOnce.into())],
         };
         scene.send(client, &Packet::Subscribe(Box::new(subscribe)));
-        expect_end(&mut scene, client, reason);
+        scene.expect_end(client, reason);
     }
 }
 
@@ -116,7 +107,81 @@ fn server_keep_alive_and_the_longest_session_expiry_hold_mqtt_3_1_2_21() {
     scene.pass(Duration::from_secs(14));
     assert!(!scene.is_closed(client));
     scene.pass(Duration::from_secs(1));
-    expect_end(&mut scene, client, ReasonCode::KeepAliveTimeout);
+    scene.expect_end(client, ReasonCode::KeepAliveTimeout);
+    scene.pass(Duration::from_secs(59));
+    assert_eq!(scene.broker.stats().sessions, 1);
+    scene.pass(Duration::from_secs(1));
+    assert_eq!(scene.broker.stats().sessions, 0);
+}
+
+#[test]
+fn an_answer_that_the_client_has_no_room_for_ends_its_connection_mqtt_3_1_2_24() {
+    let mut scene = Scene::new();
+    let mut narrow = connect(V5, "c");
+    narrow.properties.maximum_packet_size = Some(10.try_into().unwrap());
+    let (client, _) = scene.join(narrow.clone());
+    let filters = |count| {
+        let subscribe = Subscribe {
+            packet_id: packet_id(1),
+            properties: Properties::default(),
+            filters: vec![(text("a"), QoS::AtMostOnce.into()); count],
+        };
+        Packet::Subscribe(Box::new(subscribe))
+    };
+    scene.send(client, &filters(5)); // SUBACK has 2 + 2 + 1 bytes before its codes
+    assert!(matches!(scene.next(client), Some(Packet::SubAck(_))));
+    scene.send(client, &filters(6));
+    scene.expect_end(client, ReasonCode::PacketTooLarge);
+
+    narrow.client_identifier = text(""); // an assigned one does not fit into CONNACK
+    let client = scene.open(V5);
+    scene.send(client, &Packet::Connect(Box::new(narrow)));
+    assert_eq!(scene.next(client), None);
+    assert!(scene.is_closed(client));
+}
+
+#[test]
+fn the_end_is_explained_as_far_as_the_client_has_room_mqtt_3_14_2_3() {
+    for (maximum, explained) in [(1000, true), (5, false)] {
+        let mut scene = Scene::new();
+        let mut connect = connect(V5, "c");
+        connect.properties.maximum_packet_size = Some(maximum.try_into().unwrap());
+        let (client, _) = scene.join(connect);
+        scene.send(client, &Packet::PingResp);
+        let Some(Packet::Disconnect(disconnect)) = scene.next(client) else {
+            panic!("DISCONNECT expected");
+        };
+        assert_eq!(disconnect.reason, ReasonCode::ProtocolError);
+        assert_eq!(disconnect.properties.reason_string.is_some(), explained);
+    }
+}
+
+#[test]
+fn the_receive_maximum_counts_the_messages_of_this_connection_mqtt_3_3_4_7() {
+    let mut scene = Scene::with(|options| options.receive_maximum = 1.try_into().unwrap());
+    let send = |scene: &mut Scene, client, id| {
+        let mut message = publish("t", "x", QoS::ExactlyOnce);
+        message.packet_id = Some(packet_id(id));
+        scene.send(client, &Packet::Publish(message));
+    };
+    let (client, _) = scene.join(connect_persistent(V5, "c"));
+    send(&mut scene, client, 1);
+    assert!(matches!(scene.next(client), Some(Packet::PubRec(_))));
+    scene.cut(client);
+    let (client, _) = scene.join(connect_persistent(V5, "c"));
+    send(&mut scene, client, 2); // the first is still not released, but that was another connection
+    assert!(matches!(scene.next(client), Some(Packet::PubRec(_))));
+    send(&mut scene, client, 3);
+    scene.expect_end(client, ReasonCode::ReceiveMaximumExceeded);
+}
+
+#[test]
+fn disconnect_cannot_ask_for_a_longer_session_than_the_limit() {
+    let mut scene = Scene::with(narrow);
+    let (client, _) = scene.join(connect_persistent(V5, "c"));
+    let mut leave = Disconnect::normal();
+    leave.properties.session_expiry_interval = Some(3600);
+    scene.send(client, &Packet::Disconnect(Box::new(leave)));
     scene.pass(Duration::from_secs(59));
     assert_eq!(scene.broker.stats().sessions, 1);
     scene.pass(Duration::from_secs(1));
@@ -153,9 +218,9 @@ fn topic_aliases_are_resolved_up_to_the_maximum_mqtt_3_3_2_9() {
     }
     assert_eq!(scene.next(client), None);
     scene.send(client, &Packet::Publish(aliased("a", "x", 3)));
-    expect_end(&mut scene, client, ReasonCode::TopicAliasInvalid);
+    scene.expect_end(client, ReasonCode::TopicAliasInvalid);
 
     let client = scene.client(V5, "c"); // aliases end with their connection (MQTT-3.3.2-7)
     scene.send(client, &Packet::Publish(aliased("", "x", 2)));
-    expect_end(&mut scene, client, ReasonCode::ProtocolError);
+    scene.expect_end(client, ReasonCode::ProtocolError);
 }

@@ -1,9 +1,13 @@
 //! The broker in virtual time: what clients send and get, byte for byte, without a socket and without waiting.
 
 mod access;
+mod aliases_out;
+mod authentication;
+mod elsewhere;
 mod errors;
 mod handshake;
 mod limits;
+mod limits_3x;
 mod properties;
 mod publish;
 mod retained;

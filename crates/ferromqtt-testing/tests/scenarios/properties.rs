@@ -19,7 +19,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => prop_oneof![Just(QoS::AtLeastOnce), Just(QoS::ExactlyOnce)].prop_map(Step::Publish),
+        4 => prop_oneof![Just(QoS::AtMostOnce), Just(QoS::AtLeastOnce), Just(QoS::ExactlyOnce)].prop_map(Step::Publish),
         3 => (1..8_usize).prop_map(Step::Read),
         1 => Just(Step::Cut),
     ]
@@ -30,7 +30,10 @@ struct Subscriber {
     peer: Peer,
     receive_maximum: u16,
     unreleased: HashSet<PacketId>,
-    at_least_once: Vec<usize>,
+    /// What came for the first time, at any QoS.
+    firsts: Vec<usize>,
+    at_most_once: Vec<usize>,
+    at_least_once: BTreeSet<usize>,
     exactly_once: Vec<usize>,
 }
 
@@ -50,15 +53,24 @@ impl Subscriber {
                     .unwrap()
                     .parse()
                     .unwrap();
-                let packet_id = message.packet_id.unwrap();
-                if message.qos == QoS::AtLeastOnce {
-                    self.at_least_once.push(number);
-                    scene.send(self.peer, &Packet::PubAck(Ack::success(packet_id)));
-                } else {
-                    if self.unreleased.insert(packet_id) {
-                        self.exactly_once.push(number);
+                match message.packet_id {
+                    None => {
+                        self.at_most_once.push(number);
+                        self.firsts.push(number);
                     }
-                    scene.send(self.peer, &Packet::PubRec(Ack::success(packet_id)));
+                    Some(packet_id) if message.qos == QoS::AtLeastOnce => {
+                        if self.at_least_once.insert(number) {
+                            self.firsts.push(number);
+                        }
+                        scene.send(self.peer, &Packet::PubAck(Ack::success(packet_id)));
+                    }
+                    Some(packet_id) => {
+                        if self.unreleased.insert(packet_id) {
+                            self.exactly_once.push(number);
+                            self.firsts.push(number);
+                        }
+                        scene.send(self.peer, &Packet::PubRec(Ack::success(packet_id)));
+                    }
                 }
                 assert!(self.unreleased.len() <= usize::from(self.receive_maximum));
             }
@@ -72,19 +84,9 @@ impl Subscriber {
     }
 }
 
-/// The order of first arrivals.
-fn firsts(numbers: &[usize]) -> Vec<usize> {
-    let mut seen = BTreeSet::new();
-    numbers
-        .iter()
-        .copied()
-        .filter(|&number| seen.insert(number))
-        .collect()
-}
-
 proptest! {
     #[test]
-    fn qos_1_comes_at_least_once_and_qos_2_once_both_in_order_mqtt_4_3_and_4_6(
+    fn qos_0_comes_at_most_once_qos_1_at_least_once_qos_2_once_all_in_one_order_mqtt_4_3_and_4_6(
         steps in prop::collection::vec(step(), 0..120),
         receive_maximum in 1..6_u16,
     ) {
@@ -96,15 +98,18 @@ proptest! {
             peer,
             receive_maximum,
             unreleased: HashSet::new(),
-            at_least_once: Vec::new(),
+            firsts: Vec::new(),
+            at_most_once: Vec::new(),
+            at_least_once: BTreeSet::new(),
             exactly_once: Vec::new(),
         };
-        let mut sent = [Vec::new(), Vec::new()];
+        let mut sent = [Vec::new(), Vec::new(), Vec::new()];
+        let mut cut = false;
         for (number, step) in steps.into_iter().enumerate() {
             match step {
                 Step::Publish(qos) => {
                     scene.publish(publisher, publish("t", &number.to_string(), qos));
-                    sent[usize::from(qos == QoS::ExactlyOnce)].push(number);
+                    sent[usize::from(qos.value())].push(number);
                 }
                 Step::Read(count) => {
                     for _ in 0..count {
@@ -112,14 +117,18 @@ proptest! {
                     }
                 }
                 Step::Cut => {
+                    cut = true;
                     scene.cut(subscriber.peer);
                     subscriber.peer = Subscriber::join(&mut scene, receive_maximum);
                 }
             }
         }
         while subscriber.read(&mut scene) {}
-        prop_assert_eq!(firsts(&subscriber.at_least_once), &sent[0][..]);
-        prop_assert_eq!(&subscriber.exactly_once, &sent[1]);
+        prop_assert!(subscriber.firsts.is_sorted_by(|left, right| left < right), "{:?}", subscriber.firsts);
+        prop_assert!(cut || subscriber.at_most_once == sent[0]);
+        prop_assert!(subscriber.at_most_once.iter().all(|number| sent[0].contains(number)));
+        prop_assert!(subscriber.at_least_once.iter().eq(&sent[1]));
+        prop_assert_eq!(&subscriber.exactly_once, &sent[2]);
         prop_assert!(subscriber.unreleased.is_empty());
         prop_assert_eq!(scene.broker.stats().dropped, 0);
     }

@@ -172,6 +172,18 @@ impl Scene {
         self.closed.contains(&peer.id)
     }
 
+    /// The broker ends the connection: 5.0 is told why, 3.x nothing.
+    pub(crate) fn expect_end(&mut self, peer: Peer, reason: ReasonCode) {
+        match self.next(peer) {
+            Some(Packet::Disconnect(disconnect)) if peer.version.is_v5() => {
+                assert_eq!(disconnect.reason, reason);
+            }
+            other => assert!(other.is_none() && !peer.version.is_v5(), "{other:?}"),
+        }
+        assert_eq!(self.next(peer), None);
+        assert!(self.is_closed(peer));
+    }
+
     /// The peer's transport breaks.
     pub(crate) fn cut(&mut self, peer: Peer) {
         self.broker.closed(self.now, peer.id);

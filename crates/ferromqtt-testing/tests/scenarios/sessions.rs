@@ -260,8 +260,15 @@ fn a_full_queue_drops_the_newest_and_counts_it() {
         );
     }
     assert_eq!(scene.broker.stats().dropped, 2);
+    let away = scene.broker.session_stats("c").unwrap();
+    assert!(!away.connected);
+    assert_eq!((away.queued, away.in_flight, away.dropped), (2, 0, 2));
     let (client, _) = scene.join(connect_persistent(ProtocolVersion::V311, "c"));
     assert_eq!(scene.payloads(client), ["0", "1"]);
+    let back = scene.broker.session_stats("c").unwrap();
+    assert!(back.connected);
+    assert_eq!((back.queued, back.in_flight, back.dropped), (0, 2, 2));
+    assert_eq!(scene.broker.session_stats("nobody"), None);
 }
 
 #[test]

@@ -110,6 +110,70 @@ fn an_unfinished_qos_2_message_waits_for_its_client_and_goes_to_nobody_else_mqtt
 }
 
 #[test]
+fn when_all_are_away_a_session_that_keeps_the_message_comes_first() {
+    for version in VERSIONS {
+        let mut scene = Scene::with(|options| options.maximum_queued_messages = 2);
+        let publisher = scene.client(version, "publisher");
+        let qos = [
+            QoS::AtMostOnce,
+            QoS::AtLeastOnce,
+            QoS::AtMostOnce,
+            QoS::ExactlyOnce,
+        ];
+        let names: Vec<String> = (0..qos.len()).map(|number| format!("s{number}")).collect();
+        for (name, qos) in names.iter().zip(qos) {
+            let (client, _) = scene.join(connect_persistent(version, name));
+            scene.subscribe(client, FILTER, qos);
+            scene.cut(client);
+        }
+        publish_numbers(&mut scene, publisher, QoS::AtLeastOnce, 0..4);
+        assert_eq!(scene.broker.stats().dropped, 0);
+        for number in 4..7 {
+            // Both queues are full: somebody has the turn, and the message is lost.
+            publish_numbers(&mut scene, publisher, QoS::AtLeastOnce, number..number + 1);
+        }
+        for (name, expected) in names.iter().zip([&[][..], &["0", "2"], &[], &["1", "3"]]) {
+            assert_eq!(
+                scene.broker.session_stats(name).unwrap().queued,
+                expected.len()
+            );
+            let (client, _) = scene.join(connect_persistent(version, name));
+            assert_eq!(scene.payloads(client), expected, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_full_queue_keeps_nothing_so_another_session_gets_the_message() {
+    let mut scene = Scene::with(|options| options.maximum_queued_messages = 1);
+    let version = ProtocolVersion::V5;
+    let publisher = scene.client(version, "publisher");
+    let [full, free] = sharing(&mut scene, version, QoS::AtLeastOnce);
+    scene.subscribe(full, "of its own", QoS::AtLeastOnce);
+    scene.cut(full);
+    scene.cut(free);
+    scene.publish(publisher, publish("of its own", "x", QoS::AtLeastOnce));
+    publish_numbers(&mut scene, publisher, QoS::AtLeastOnce, 0..1);
+    let (free, _) = scene.join(connect_persistent(version, "sharing 1"));
+    assert_eq!(scene.payloads(free), ["0"]);
+    assert_eq!(scene.broker.stats().dropped, 0);
+}
+
+#[test]
+fn who_is_connected_comes_before_a_session_that_keeps_the_message() {
+    let mut scene = Scene::new();
+    let version = ProtocolVersion::V5;
+    let publisher = scene.client(version, "publisher");
+    let (away, _) = scene.join(connect_persistent(version, "away"));
+    scene.subscribe(away, FILTER, QoS::AtLeastOnce);
+    scene.cut(away);
+    let here = scene.client(version, "here");
+    scene.subscribe(here, FILTER, QoS::AtMostOnce);
+    publish_numbers(&mut scene, publisher, QoS::AtLeastOnce, 0..3);
+    assert_eq!(scene.payloads(here), ["0", "1", "2"]);
+}
+
+#[test]
 fn a_refused_message_goes_to_nobody_else_mqtt_4_8_2_6() {
     let mut scene = Scene::new();
     let publisher = scene.client(ProtocolVersion::V5, "publisher");

@@ -1,0 +1,246 @@
+//! The test broker's options, from the keyword arguments of `ferromqtt.testing.TestBroker`: the names are those of
+//! [`BrokerOptions`]. No error shows a Password or an answer.
+
+use std::num::{NonZeroU16, NonZeroU32};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ferromqtt_proto::{QoS, ReasonCode, TopicFilter, Utf8String};
+use ferromqtt_testing::{Authentication, BrokerOptions, BrokerOptionsError, User};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyMapping, PyString};
+
+pub(super) fn read(arguments: Option<&Bound<'_, PyDict>>) -> PyResult<BrokerOptions> {
+    let mut options = BrokerOptions::default();
+    for (name, value) in arguments.into_iter().flatten() {
+        let name: String = name.extract()?;
+        set(&mut options, &name, &value)?;
+    }
+    Ok(options)
+}
+
+fn set(options: &mut BrokerOptions, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    match name {
+        "inflight_window" => options.inflight_window = nonzero_u16(name, value)?,
+        "receive_maximum" => options.receive_maximum = nonzero_u16(name, value)?,
+        "maximum_packet_size" => {
+            let size = whole(name, value, 1, u32::MAX.into())? as u32;
+            options.maximum_packet_size = NonZeroU32::MIN.saturating_add(size - 1);
+        }
+        "maximum_queued_messages" => options.maximum_queued_messages = count(name, value)?,
+        "maximum_retained_messages" => options.maximum_retained_messages = count(name, value)?,
+        "maximum_output" => options.maximum_output = count(name, value)?,
+        "handshake_timeout" => options.handshake_timeout = seconds(name, value)?,
+        "users" => options.users = users(name, value)?,
+        "authentication" => options.authentication = optional(name, value, authentication)?,
+        "deny_connect" => {
+            for (identifier, reason) in denials(name, value)? {
+                checked(name, options.deny_connect(identifier, reason))?;
+            }
+        }
+        "deny_publish" => {
+            for (text, reason) in denials(name, value)? {
+                checked(name, options.deny_publish(filter(name, text)?, reason))?;
+            }
+        }
+        "deny_subscribe" => {
+            for (text, reason) in denials(name, value)? {
+                checked(name, options.deny_subscribe(filter(name, text)?, reason))?;
+            }
+        }
+        "maximum_qos" => {
+            let qos = whole(name, value, 0, 2)? as u8;
+            options.maximum_qos = QoS::from_value(qos).unwrap_or_default();
+        }
+        "retain_available" => options.retain_available = flag(name, value)?,
+        "topic_alias_maximum" => options.topic_alias_maximum = any_u16(name, value)?,
+        "topic_aliases_out" => options.topic_aliases_out = any_u16(name, value)?,
+        "server_keep_alive" => options.server_keep_alive = optional(name, value, any_u16)?,
+        "maximum_session_expiry_interval" => {
+            options.maximum_session_expiry_interval =
+                whole(name, value, 0, u32::MAX.into())? as u32;
+        }
+        "assign_client_identifiers" => options.assign_client_identifiers = flag(name, value)?,
+        "response_information" => options.response_information = optional(name, value, text)?,
+        "server_reference" => options.server_reference = optional(name, value, text)?,
+        "server_moved" => options.server_moved = flag(name, value)?,
+        "wildcard_subscription_available" => {
+            options.wildcard_subscription_available = flag(name, value)?;
+        }
+        "shared_subscription_available" => {
+            options.shared_subscription_available = flag(name, value)?;
+        }
+        "subscription_identifier_available" => {
+            options.subscription_identifier_available = flag(name, value)?;
+        }
+        _ => {
+            return Err(PyTypeError::new_err(format!(
+                "the test broker has no option {name:?}: ferromqtt.testing.BrokerOptions lists them"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A Reason Code by its number.
+pub(super) fn reason_code(name: &str, value: &Bound<'_, PyAny>) -> PyResult<ReasonCode> {
+    let number = whole(name, value, 0, 0xFF)? as u8;
+    ReasonCode::from_value(number).ok_or_else(|| {
+        let problem = format!("{name}: 0x{number:02X} is no Reason Code of MQTT 5.0");
+        PyValueError::new_err(problem)
+    })
+}
+
+fn wrong_type(name: &str, wanted: &str, value: &Bound<'_, PyAny>) -> PyErr {
+    match value.get_type().qualname() {
+        Ok(given) => PyTypeError::new_err(format!("{name} must be {wanted}, not {given}")),
+        Err(error) => error,
+    }
+}
+
+/// A whole number from `least` to `most`.
+fn whole(name: &str, value: &Bound<'_, PyAny>, least: u64, most: u64) -> PyResult<u64> {
+    if !value.is_instance_of::<PyInt>() || value.is_instance_of::<PyBool>() {
+        return Err(wrong_type(name, "an int", value));
+    }
+    match value.extract::<u64>() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => Err(PyValueError::new_err(format!(
+            "{name} is {value}: give a number from {least} to {most}"
+        ))),
+    }
+}
+
+fn nonzero_u16(name: &str, value: &Bound<'_, PyAny>) -> PyResult<NonZeroU16> {
+    let number = whole(name, value, 1, u16::MAX.into())? as u16;
+    Ok(NonZeroU16::MIN.saturating_add(number - 1))
+}
+
+fn any_u16(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u16> {
+    Ok(whole(name, value, 0, u16::MAX.into())? as u16)
+}
+
+fn count(name: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    Ok(whole(name, value, 0, u32::MAX.into())? as usize)
+}
+
+fn flag(name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    value
+        .extract()
+        .map_err(|_| wrong_type(name, "a bool", value))
+}
+
+fn seconds(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Duration> {
+    let number = value.is_instance_of::<PyInt>() || value.is_instance_of::<PyFloat>();
+    if !number || value.is_instance_of::<PyBool>() {
+        return Err(wrong_type(name, "a number of seconds", value));
+    }
+    const LONGEST: f64 = 1e9; // 31 years
+    match value.extract::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds <= LONGEST => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err(PyValueError::new_err(format!(
+            "{name} is {value}: give seconds above 0, at most {LONGEST:e}"
+        ))),
+    }
+}
+
+pub(super) fn text(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Utf8String> {
+    let text = value.cast::<PyString>();
+    let text = unicode(name, text.map_err(|_| wrong_type(name, "a str", value))?)?;
+    Utf8String::try_from(text).map_err(|error| PyValueError::new_err(format!("{name}: {error}")))
+}
+
+fn unicode<'a>(name: &str, text: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
+    text.to_str().map_err(|_| {
+        let problem = "a str holds a lone surrogate, which UTF-8 cannot carry";
+        PyValueError::new_err(format!("{name}: {problem}"))
+    })
+}
+
+fn filter(name: &str, text: String) -> PyResult<TopicFilter> {
+    TopicFilter::new(text.as_str())
+        .map_err(|error| PyValueError::new_err(format!("{name}: {text:?}: {error}")))
+}
+
+pub(super) fn optional<'py, T>(
+    name: &str,
+    value: &Bound<'py, PyAny>,
+    convert: impl FnOnce(&str, &Bound<'py, PyAny>) -> PyResult<T>,
+) -> PyResult<Option<T>> {
+    if value.is_none() {
+        return Ok(None);
+    }
+    convert(name, value).map(Some)
+}
+
+fn checked(name: &str, result: Result<(), BrokerOptionsError>) -> PyResult<()> {
+    result.map_err(|error| PyValueError::new_err(format!("{name}: {error}")))
+}
+
+/// The items of a sequence that is not a str, whose items would be its characters.
+fn items<'py>(
+    name: &str,
+    wanted: &str,
+    value: &Bound<'py, PyAny>,
+) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    value.extract().map_err(|_| wrong_type(name, wanted, value))
+}
+
+/// Texts with Reason Codes; a text alone is Not authorized.
+fn denials(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<(String, ReasonCode)>> {
+    const WANTED: &str = "a list of str or (str, Reason Code)";
+    items(name, WANTED, value)?
+        .iter()
+        .map(|item| {
+            if let Ok(text) = item.cast::<PyString>() {
+                return Ok((unicode(name, text)?.to_owned(), ReasonCode::NotAuthorized));
+            }
+            let (text, code): (Bound<'_, PyString>, Bound<'_, PyAny>) =
+                item.extract().map_err(|_| wrong_type(name, WANTED, item))?;
+            Ok((unicode(name, &text)?.to_owned(), reason_code(name, &code)?))
+        })
+        .collect()
+}
+
+fn bytes(name: &str, wanted: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+    if let Ok(text) = value.cast::<PyString>() {
+        return Ok(unicode(name, text)?.as_bytes().to_vec());
+    }
+    let bytes = value.cast::<PyBytes>();
+    let bytes = bytes.map_err(|_| wrong_type(name, wanted, value))?;
+    Ok(bytes.as_bytes().to_vec())
+}
+
+fn users(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<User>> {
+    let users = value.cast::<PyMapping>();
+    let users =
+        users.map_err(|_| wrong_type(name, "a mapping from User Name to Password", value))?;
+    users
+        .items()?
+        .iter()
+        .map(|item| {
+            let (user, password): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item.extract()?;
+            let user = text(name, &user)?;
+            let password = bytes(name, "a mapping to str or bytes", &password)?;
+            Ok(User::new(user.as_str(), password))
+        })
+        .collect()
+}
+
+fn authentication(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Authentication> {
+    const WANTED: &str = "(method, [(challenge, answer), ...]) with a str and bytes";
+    let parts: Result<(Bound<'_, PyAny>, Bound<'_, PyAny>), _> = value.extract();
+    let (method, pairs) = parts.map_err(|_| wrong_type(name, WANTED, value))?;
+    let method = text(name, &method)?;
+    let mut steps = Vec::new();
+    for pair in items(name, WANTED, &pairs)? {
+        let parts: Result<(Bound<'_, PyAny>, Bound<'_, PyAny>), _> = pair.extract();
+        let (challenge, answer) = parts.map_err(|_| wrong_type(name, WANTED, &pair))?;
+        let challenge: Bytes = bytes(name, WANTED, &challenge)?.into();
+        let answer: Bytes = bytes(name, WANTED, &answer)?.into();
+        steps.push((challenge, answer));
+    }
+    Authentication::new(&method, steps)
+        .map_err(|error| PyValueError::new_err(format!("{name}: {error}")))
+}
