@@ -8,8 +8,13 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := $(CURDIR)/.venv
 BIN := .venv/bin
-TARGET := $(or $(CARGO_TARGET_DIR),target)
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 CARGO_DENY_VERSION := 0.20.2
+CARGO_FUZZ_VERSION := 0.13.1
+FUZZ_TARGETS := decode client broker
+# For `make fuzz`.
+TARGET ?= client
+SECONDS ?= 60
 # CI builds exactly what Cargo.lock says and fails when that file is out of date.
 LOCKED := $(if $(CI),--locked)
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
@@ -45,6 +50,7 @@ test: .venv/.dev .venv/.native ## Unit, property and scenario tests; Python test
 .PHONY: lint
 lint: .venv/.dev .venv/.native ## Formatting, lints, documentation, types and stubs
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy $(LOCKED) --workspace --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(LOCKED) --workspace --all-features --no-deps
 	$(BIN)/ruff check .
@@ -63,11 +69,17 @@ conformance: ## Which test proves which statement of the standards (docs/conform
 	$(PYTHON) scripts/conformance.py
 
 .PHONY: audit
-audit: .tools/bin/cargo-deny ## Licences and sources of dependencies; the core builds where there is no operating system
+audit: .tools/bin/cargo-deny .tools/bin/cargo-fuzz ## Licences and sources of dependencies; the core without an operating system; fuzzing
 # Not `advisories`: that database is fetched from a git host, which CI does not reach.
 	.tools/bin/cargo-deny $(LOCKED) check bans licenses sources
+	.tools/bin/cargo-deny --manifest-path fuzz/Cargo.toml $(LOCKED) check bans licenses sources
 	rustup target add wasm32-unknown-unknown
 	cargo build $(LOCKED) -p ferromqtt-proto --target wasm32-unknown-unknown
+	for target in $(FUZZ_TARGETS); do fuzz/run.sh $$target 60; done
+
+.PHONY: fuzz
+fuzz: .tools/bin/cargo-fuzz ## Fuzz with TARGET=decode, client or broker for SECONDS=60, or with one INPUT=file
+	fuzz/run.sh $(TARGET) $(SECONDS) $(INPUT)
 
 .PHONY: wheel
 wheel: dist/.built ## Build both Python distributions into dist/
@@ -76,7 +88,7 @@ wheel: dist/.built ## Build both Python distributions into dist/
 bench-quick: .venv/.dev .venv/.native .venv-aiomqtt/.installed .venv-shim/.installed ## Compare with aiomqtt in a few minutes
 	cargo build $(LOCKED) --release -p ferromqtt-bench-peer
 	$(BIN)/python bench/quick.py --aiomqtt .venv-aiomqtt/bin/python --ferromqtt .venv/bin/python \
-		--shim .venv-shim/bin/python --peer $(TARGET)/release/ferromqtt-bench-peer
+		--shim .venv-shim/bin/python --peer $(TARGET_DIR)/release/ferromqtt-bench-peer
 
 .PHONY: bench-codec
 bench-codec: ## Compare the codec's CPU time per message with other crates'
@@ -85,7 +97,7 @@ bench-codec: ## Compare the codec's CPU time per message with other crates'
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
 	cargo clean
-	rm -rf .venv .venv-aiomqtt .venv-shim .tools dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-aiomqtt .venv-shim .tools dist fuzz/target fuzz/artifacts .mypy_cache .pytest_cache .ruff_cache
 	rm -f python/ferromqtt/_native*.so
 	find python bench examples scripts -name __pycache__ -type d -prune -exec rm -r {} +
 
@@ -122,4 +134,8 @@ dist/.built: scripts/wheel.sh $(NATIVE_SOURCES) $(PYTHON_SOURCES) .venv/.dev
 
 .tools/bin/cargo-deny: Makefile
 	cargo install --locked cargo-deny --version $(CARGO_DENY_VERSION) --root .tools
+	touch $@
+
+.tools/bin/cargo-fuzz: Makefile
+	cargo install --locked cargo-fuzz --version $(CARGO_FUZZ_VERSION) --root .tools
 	touch $@

@@ -476,6 +476,7 @@ def test_packets_split_at_every_byte(run: LoopRunner) -> None:
             assert connection.expect(packets.PUBREC)[1] == b"\x00\x03"
             connection.send(packets.ack(packets.PUBREL, 3))
             assert connection.expect(packets.PUBCOMP)[1] == b"\x00\x03"
+        connection.send(packets.publish("end", b""))  # until then the client stays
         connection.expect(packets.DISCONNECT)
 
     async def main(server: ScriptedServer) -> None:
@@ -489,6 +490,7 @@ def test_packets_split_at_every_byte(run: LoopRunner) -> None:
                     ("topic/ä", b"y", 2),
                     ("topic/ä", b"z", 0),
                 ]
+            await receive_many(client, 1)
 
     with ScriptedServer(script) as server:
         run(main, server)
