@@ -22,7 +22,10 @@ impl Broker {
         if awaiting && error.reason == ReasonCode::UnsupportedProtocolVersion {
             self.refuse_version(now, id);
         } else {
-            let mut farewell = Disconnect::because(error.reason);
+            let mut farewell = Disconnect::because(match error.reason {
+                ReasonCode::UnsupportedProtocolVersion => ReasonCode::ProtocolError, // DISCONNECT has no such code
+                reason => reason,
+            });
             farewell.properties.reason_string = Utf8String::from_static(error.what).ok();
             self.end_connection(now, id, Some(farewell), true);
         }

@@ -250,6 +250,7 @@ impl Client {
     pub fn into_session(mut self) -> Session {
         self.fail_all(&ConnectionError::Closed);
         self.session.outbound.stop_resending();
+        self.session.deliveries.connection_ended();
         self.session
     }
 
