@@ -115,7 +115,7 @@ fn connecting_begins_with_the_first_server() {
     assert_eq!(places(&mut pair), [0, 1, 0]);
 }
 
-/// Server moved: trying it again cannot help, trying another one may. MQTT-3.2.2-22 wants the connection closed.
+/// Server moved: trying it again cannot help, trying another one may.
 #[test]
 fn a_server_that_has_moved_is_final_only_when_it_is_the_only_one() {
     for (servers, is_final) in [(1, true), (2, false)] {
