@@ -325,4 +325,6 @@ fn put_packet(out: &mut BytesMut, packet_type: PacketType, body: impl FnOnce(&mu
 }
 
 #[cfg(test)]
+mod round_trip;
+#[cfg(test)]
 mod tests;
