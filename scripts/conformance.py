@@ -14,6 +14,9 @@ within it (Rust), or in its name or docstring (Python):
 
 Tests of the test broker do not count: they prove a server.
 
+`Pitfall 7` and `Pitfalls 1 to 6, 9 and 19` in the comment of a test say that it shows how common
+mistakes are avoided; pitfalls.toml lists them.
+
 A statement without a test needs a reason, `not_applicable` or `later`. Fails when one has neither,
 when one with a reason has a test by now, when a test names a statement that is not listed, and,
 with `--check`, when docs/conformance.md is not what would be written.
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "docs/conformance.md"
 STANDARDS = {"mqtt5": "MQTT 5.0", "mqtt311": "MQTT 3.1.1"}
+PITFALLS = ROOT / "docs/conformance/pitfalls.toml"
 SOURCES_OF_TESTS = (
     ("crates/*/src/**/*.rs", "rust"),
     ("crates/*/tests/**/*.rs", "rust"),
@@ -52,6 +56,7 @@ IN_COMMENT = re.compile(
 )
 APPENDED = re.compile(r"(?P<joint>,| and|/| to) ?(?:MQTT-\d+[.-]\d+\.\d+)?-(?P<number>\d+)")
 IN_NAME = re.compile(r"(?:(mqtt(?:311)?)|(?<=\d)_and)_(\d+)_(\d+)_(\d+)_(\d+)(?!\d)")
+PITFALL = re.compile(r"[Pp]itfalls? (\d+(?:(?:,| and| to) \d+)*)")
 RUST_FUNCTION = re.compile(r"(?P<indent>\s*)(?:async )?fn (?P<name>\w+)")
 COMMENT_BESIDE = re.compile(r"(?:^|\s)// (.*MQTT-.*)")
 
@@ -232,7 +237,39 @@ def collect(standards: dict[str, Standard]) -> None:
             standard.tests.setdefault(statement, []).append(test)
 
 
-def table(standards: dict[str, Standard]) -> str:
+def pitfalls_in(comment: str) -> Iterator[int]:
+    """Find the numbers of pitfalls in a comment."""
+    for numbers in PITFALL.findall(comment):
+        last = None
+        for joint, text in re.findall(r"(,| and| to|^) ?(\d+)", numbers):
+            number = int(text)
+            yield from range((last or number) + 1, number) if joint == " to" else ()
+            yield number
+            last = number
+
+
+def pitfalls() -> tuple[list[str], list[str]]:
+    """Return the rows of the table of pitfalls, and what is wrong with it."""
+    subjects = {
+        int(key): text for key, text in tomllib.loads(PITFALLS.read_text())["subject"].items()
+    }
+    tests: dict[int, list[Test]] = {number: [] for number in subjects}
+    problems = []
+    for test in all_tests():
+        for number in dict.fromkeys(pitfalls_in(test.comment)):
+            if number in tests:
+                tests[number].append(test)
+            else:
+                problems.append(f"{test.path}: {test.name}: there is no pitfall {number}")
+    problems += [f"pitfall {number}: no test" for number, found in tests.items() if not found]
+    rows = [
+        f"| {number} | {subject} | {', '.join(test.link() for test in tests[number])} |"
+        for number, subject in subjects.items()
+    ]
+    return rows, problems
+
+
+def table(standards: dict[str, Standard], pitfall_rows: list[str]) -> str:
     """Write the page."""
     lines = [
         "# Conformance",
@@ -246,6 +283,8 @@ def table(standards: dict[str, Standard]) -> str:
         standard = standards[key]
         lines += ["", f"## {title}", "", f"{standard.counts()}.", ""]
         lines += ["| MQTT- | Subject | Proven by |", "| --- | --- | --- |", *standard.rows()]
+    lines += ["", "## Mistakes that clients make", ""]
+    lines += ["| | Mistake | Shown not to be made by |", "| --- | --- | --- |", *pitfall_rows]
     return "\n".join(lines) + "\n"
 
 
@@ -258,7 +297,9 @@ def main() -> int:
     standards = {key: Standard.read(key) for key in STANDARDS}
     collect(standards)
     problems = [problem for standard in standards.values() for problem in standard.problems()]
-    page = table(standards)
+    pitfall_rows, pitfall_problems = pitfalls()
+    problems += pitfall_problems
+    page = table(standards, pitfall_rows)
     if not check:
         TABLE.write_text(page, "utf-8")
     elif not TABLE.exists() or TABLE.read_text("utf-8") != page:
