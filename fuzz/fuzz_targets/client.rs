@@ -1,0 +1,463 @@
+//! A `Client` with any options, and any operations, packets, bytes, losses and times in any order. Server, transport,
+//! clock, store and application are all the fuzzer's; `World::step` lists what they may do.
+//!
+//! Checked are: no panic; the client comes to rest after each step; each operation completes once, or never when it was
+//! abandoned, and all have when the client has left; what it writes are a client's packets, within the server's limits,
+//! between CONNECT and DISCONNECT of an open transport (`client_output`), with Packet Identifiers that are free
+//! (`in_flight`), acknowledgements in order (`acknowledgements`) and nothing that the store does not have (`store`); and
+//! no message lies in a queue, and none is lost, without the application being told (`queues`).
+#![no_main]
+
+use std::mem;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use ferromqtt_fuzz::client_options;
+use ferromqtt_fuzz::client_output::ClientOutput;
+use ferromqtt_fuzz::operations::{Kind, Operations};
+use ferromqtt_fuzz::queues::Queues;
+use ferromqtt_fuzz::source::Source;
+use ferromqtt_fuzz::store::Store;
+use ferromqtt_fuzz::{packets, properties};
+use ferromqtt_proto::packet::{Disconnect, PacketType, PublishRef};
+use ferromqtt_proto::{
+    Client, Event, Publish, PublishError, Session, Subscribe, TransportError, TransportRequest,
+    Unsubscribe,
+};
+use libfuzzer_sys::{Corpus, fuzz_target};
+
+/// Steps of one run.
+const STEPS: usize = 300;
+/// A client has nothing more to do after so many polls: the longest input holds far fewer packets.
+const POLLS: usize = 20_000;
+/// What servers send.
+const OF_SERVER: [PacketType; 10] = [
+    PacketType::Publish,
+    PacketType::PubAck,
+    PacketType::PubRec,
+    PacketType::PubRel,
+    PacketType::PubComp,
+    PacketType::SubAck,
+    PacketType::UnsubAck,
+    PacketType::ConnAck,
+    PacketType::Disconnect,
+    PacketType::Auth,
+];
+
+fuzz_target!(|input: &[u8]| -> Corpus {
+    let mut source = Source::new(input);
+    let Some(mut world) = World::new(&mut source) else {
+        return Corpus::Reject;
+    };
+    for _ in 0..STEPS {
+        if source.is_empty() {
+            break;
+        }
+        world.step(&mut source);
+        world.settle();
+    }
+    world.finish();
+    Corpus::Keep
+});
+
+struct World {
+    client: Client,
+    now: Instant,
+    link: Link,
+    /// The driver does at once what is asked of its transport, and not only in a step of its own.
+    prompt: bool,
+    /// Whether the socket takes bytes.
+    writable: bool,
+    /// Bytes that have arrived and were not taken yet, and bytes that are still to arrive.
+    input: BytesMut,
+    held_back: BytesMut,
+    operations: Operations,
+    queues: Queues,
+    /// The publish that waits for room.
+    refused: Option<Publish>,
+    store: Store,
+}
+
+enum Link {
+    Down,
+    /// The client has asked for a transport.
+    Wanted,
+    Up(Box<ClientOutput>),
+    /// The client has asked to close it.
+    Closing,
+}
+
+impl World {
+    fn new(source: &mut Source<'_>) -> Option<Self> {
+        let prompt = !source.flag();
+        let options = client_options::any(source);
+        let queues = Queues::new(options.incoming);
+        let mut world = Self {
+            client: Client::new(options, Session::default(), 7).ok()?,
+            now: Instant::now(),
+            link: Link::Down,
+            prompt,
+            writable: true,
+            input: BytesMut::new(),
+            held_back: BytesMut::new(),
+            operations: Operations::default(),
+            queues,
+            refused: None,
+            store: Store::default(),
+        };
+        world.client.connect(world.now);
+        world.settle();
+        Some(world)
+    }
+
+    fn step(&mut self, source: &mut Source<'_>) {
+        match source.below(21) {
+            0 => self.client.connect(self.now),
+            1 => self.serve_transport(),
+            2 => self.transport_fails(),
+            3 => self.server_answers(source),
+            4 => self.server_sends_packet(source),
+            5 => {
+                let bytes = source.bytes();
+                self.arrive(bytes, source);
+            }
+            6 => self.publish_any(source),
+            7 => self.publish_at_once(source),
+            8 => self.subscribe(source),
+            9 => self.unsubscribe(source),
+            10 => self.abandon(source),
+            11 => self.queues.open_or_close(&mut self.client, source),
+            12 => self.queues.take(&mut self.client, source),
+            13 => self.disconnect(packets::disconnect(source)),
+            14 => {
+                let _ = self.client.authenticate(self.now, packets::auth(source));
+            }
+            15 => self.pass_time(source),
+            16 => self.writable = !self.writable,
+            17 => self.restart(),
+            18 => self.queues.acknowledge(&mut self.client, source),
+            19 => {
+                self.store.lags = !self.store.lags;
+                self.client.journal_written(self.store.write());
+            }
+            _ => self.crash(),
+        }
+    }
+
+    /// Drains the client, as every driver does after every call.
+    fn settle(&mut self) {
+        for _ in 0..POLLS {
+            if !self.poll() {
+                return self.check_at_rest();
+            }
+        }
+        panic!("the client does not come to rest");
+    }
+
+    fn poll(&mut self) -> bool {
+        if self.poll_journal() {
+            return true;
+        }
+        if self.writable
+            && let Some(chunk) = self.client.poll_transmit(self.now)
+        {
+            let Link::Up(output) = &mut self.link else {
+                panic!("bytes, but no open transport: {chunk:02x?}");
+            };
+            let store = (self.client.options().journal).then_some(&self.store);
+            output.wrote(&chunk, store);
+            return true;
+        }
+        if let Some(request) = self.client.poll_transport() {
+            self.on_transport_request(request);
+            return true;
+        }
+        if let Some(event) = self.client.poll_event() {
+            self.on_event(event);
+            return true;
+        }
+        self.poll_journal() // what it has encoded just now may wait for that
+    }
+
+    fn poll_journal(&mut self) -> bool {
+        let Some(entry) = self.client.poll_journal() else {
+            return false;
+        };
+        assert!(self.client.options().journal, "nobody wants {entry:?}");
+        self.store.take(entry);
+        if !self.store.lags {
+            self.client.journal_written(self.store.write());
+        }
+        true
+    }
+
+    fn on_transport_request(&mut self, request: TransportRequest) {
+        match request {
+            TransportRequest::Open { .. } => {
+                assert!(matches!(self.link, Link::Down), "two transports at once");
+                self.link = Link::Wanted;
+            }
+            TransportRequest::Close { flush } => {
+                if let Link::Up(output) = &self.link
+                    && flush
+                {
+                    assert_eq!(self.client.pending_transmit(), 0);
+                    output.check_whole();
+                }
+                assert!(!matches!(self.link, Link::Closing), "closed twice");
+                self.link = Link::Closing;
+            }
+            other => panic!("{other:?} is new here"),
+        }
+        if self.prompt {
+            self.serve_transport();
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Completed { op, outcome } => self.operations.complete(op, &outcome),
+            Event::MessageReady(queue) => self.queues.on_ready(&self.client, queue),
+            Event::Lagged(queue) => self.queues.on_lagged(queue),
+            Event::OutgoingRoom => {
+                let publish = self.refused.take().expect("room for nothing");
+                self.publish(publish);
+                assert!(self.refused.is_none(), "there is no room");
+            }
+            _ => {}
+        }
+    }
+
+    fn check_at_rest(&self) {
+        if self.client.is_idle() {
+            self.operations.check_all_ended();
+        }
+        if let Link::Up(output) = &self.link
+            && self.writable
+            && !self.store.lags
+        {
+            output.check_whole();
+            if self.client.is_connected() && !self.queues.hold_back(&self.client) {
+                output.check_acknowledged();
+            }
+        }
+        self.queues.check(&self.client);
+    }
+
+    /// The transport does what it was asked to.
+    fn serve_transport(&mut self) {
+        match self.link {
+            Link::Wanted => {
+                self.input.clear();
+                self.held_back.clear();
+                let version = self.client.options().protocol;
+                self.link = Link::Up(Box::new(ClientOutput::new(version)));
+                self.client.transport_opened(self.now);
+            }
+            Link::Closing => {
+                self.link = Link::Down;
+                self.client
+                    .transport_closed(self.now, TransportError::EndOfStream);
+            }
+            Link::Down | Link::Up(_) => {}
+        }
+    }
+
+    fn transport_fails(&mut self) {
+        if !matches!(self.link, Link::Down) {
+            self.link = Link::Down;
+            let cause = TransportError::Failed("broken pipe".into());
+            self.client.transport_closed(self.now, cause);
+        }
+    }
+
+    fn server_answers(&mut self, source: &mut Source<'_>) {
+        for _ in 0..=source.below(4) {
+            let Link::Up(output) = &mut self.link else {
+                return;
+            };
+            let Some(packet) = output.answer(source) else {
+                return;
+            };
+            let mut encoded = BytesMut::new();
+            packet.encode(self.client.options().protocol, &mut encoded);
+            self.arrive(&encoded, source);
+        }
+    }
+
+    fn server_sends_packet(&mut self, source: &mut Source<'_>) {
+        let version = self.client.options().protocol;
+        let mut encoded = BytesMut::new();
+        for _ in 0..=source.below(2) {
+            let packet_type = source.pick(&OF_SERVER);
+            packets::of_type(packet_type, version, source).encode(version, &mut encoded);
+        }
+        self.arrive(&encoded, source);
+    }
+
+    /// Bytes come from the server: all at once, in pieces, or together with the next ones.
+    fn arrive(&mut self, bytes: &[u8], source: &mut Source<'_>) {
+        if !matches!(self.link, Link::Up(_) | Link::Closing) {
+            return;
+        }
+        self.held_back.extend_from_slice(bytes);
+        let piece = match source.byte() {
+            0 => self.held_back.len(),
+            u8::MAX => return,
+            piece => usize::from(piece).max(self.held_back.len() / 64),
+        };
+        while !self.held_back.is_empty() {
+            let piece = self.held_back.split_to(piece.min(self.held_back.len()));
+            if let Link::Up(output) = &mut self.link {
+                output.server_sent(&piece);
+            }
+            self.input.extend_from_slice(&piece);
+            self.client.handle_input(self.now, &mut self.input);
+            self.settle();
+            let missing = self.client.input_hint(&self.input);
+            assert!(missing > 0, "a whole packet was left in the input");
+        }
+    }
+
+    fn publish_any(&mut self, source: &mut Source<'_>) {
+        let mut publish = Publish::new(source.topic(), source.payload());
+        publish.qos = source.qos();
+        let flags = source.byte();
+        publish.retain = flags & 1 == 1;
+        publish.properties = (flags & 2 == 2)
+            .then(|| Box::new(properties::some_of(&properties::OF_PUBLISH, source)));
+        self.publish(publish);
+    }
+
+    fn publish(&mut self, publish: Publish) {
+        let kind = Kind::Publish(publish.qos);
+        match self.client.publish(self.now, publish.clone()) {
+            Ok(op) => self.operations.accept(op, kind),
+            Err(PublishError::QueueFull { .. }) => self.refused = Some(publish),
+            Err(_) => {}
+        }
+    }
+
+    fn publish_at_once(&mut self, source: &mut Source<'_>) {
+        let topic = source.topic();
+        let payload = source.payload();
+        let properties = source.option(|source| properties::some_of(&[0, 1, 2, 3, 4], source));
+        let publish = PublishRef {
+            dup: false,
+            qos: source.qos(),
+            retain: source.flag(),
+            topic: topic.as_bytes(),
+            packet_id: None,
+            properties: properties.as_ref(),
+            payload_len: payload.len(),
+        };
+        let _ = self.client.publish_at_once(publish, &payload);
+    }
+
+    fn subscribe(&mut self, source: &mut Source<'_>) {
+        let queue = self.queues.choose(source);
+        let filters: Vec<_> = (0..source.below(4))
+            .map(|_| (source.filter(), packets::subscription(source)))
+            .collect();
+        let properties = properties::some_of(&[25, 26], source);
+        let kind = Kind::Subscribe(filters.len());
+        let subscribe = Subscribe {
+            filters,
+            properties,
+            queue,
+        };
+        if let Ok(op) = self.client.subscribe(self.now, subscribe) {
+            self.operations.accept(op, kind);
+        }
+    }
+
+    fn unsubscribe(&mut self, source: &mut Source<'_>) {
+        let filters: Vec<_> = (0..source.below(4)).map(|_| source.filter()).collect();
+        let properties = properties::some_of(&[25], source);
+        let kind = Kind::Unsubscribe(filters.len());
+        let unsubscribe = Unsubscribe {
+            filters,
+            properties,
+        };
+        if let Ok(op) = self.client.unsubscribe(self.now, unsubscribe) {
+            self.operations.accept(op, kind);
+        }
+    }
+
+    fn abandon(&mut self, source: &mut Source<'_>) {
+        let Some(op) = self.operations.choose(source.byte().into()) else {
+            return;
+        };
+        let abandoned = self.client.abandon(op).is_some();
+        assert_eq!(abandoned, self.operations.is_pending(op), "{op:?}");
+        if abandoned {
+            self.operations.abandon(op);
+        }
+    }
+
+    fn disconnect(&mut self, disconnect: Disconnect) {
+        self.client.disconnect(self.now, disconnect);
+        self.settle();
+        self.operations.check_all_ended();
+    }
+
+    fn pass_time(&mut self, source: &mut Source<'_>) {
+        let due = self.client.poll_timeout().filter(|due| *due > self.now);
+        self.now = match source.byte() {
+            0 => due.unwrap_or(self.now),
+            u8::MAX => self.now + Duration::from_secs(source.u16().into()),
+            tenths => self.now + Duration::from_millis(u64::from(tenths) * 100),
+        };
+        for _ in 0..8 {
+            self.client.handle_timeout(self.now);
+            self.settle();
+            if self.client.poll_timeout().is_none_or(|due| due > self.now) {
+                return;
+            }
+        }
+        panic!("something stays due");
+    }
+
+    /// The program ends and starts again with the session that it kept.
+    fn restart(&mut self) {
+        let placeholder = self.successor(Session::default());
+        let before = mem::replace(&mut self.client, placeholder);
+        self.begin_again(before.into_session());
+    }
+
+    /// The program dies and starts again with the session that the store kept.
+    fn crash(&mut self) {
+        if self.client.options().journal {
+            let session = Session::restore(self.store.after_crash());
+            self.queues.forget();
+            self.begin_again(session);
+        }
+    }
+
+    fn begin_again(&mut self, session: Session) {
+        self.client = self.successor(session);
+        self.operations = Operations::default();
+        self.refused = None;
+        self.link = Link::Down;
+    }
+
+    fn successor(&self, session: Session) -> Client {
+        let options = self.client.options().clone();
+        Client::new(options, session, 8).expect("these options were accepted before")
+    }
+
+    /// However it stands, a client that is told to leave comes to its end.
+    fn finish(&mut self) {
+        self.writable = true;
+        self.store.lags = false;
+        self.client.journal_written(self.store.write());
+        self.settle();
+        self.disconnect(Disconnect::normal());
+        self.serve_transport();
+        self.settle();
+        assert!(self.client.is_idle(), "it never ends");
+        assert_eq!(self.client.pending_transmit(), 0);
+        let _: Option<Bytes> = self.client.poll_transmit(self.now);
+        self.restart();
+    }
+}
