@@ -8,6 +8,9 @@
 //! Maximum QoS and Retain Available (16), malformed input (17), strings (18), unexpected packets (19), a connection's end (20).
 
 mod abandon;
+mod acknowledge;
+mod acknowledge_with;
+mod acknowledge;
 mod aliases_out;
 mod auth;
 mod connect;
@@ -22,6 +25,8 @@ mod limits_on_resend;
 mod malformed_input;
 mod outgoing_policy;
 mod outgoing_queue;
+mod overflow;
+mod own_receive_maximum;
 mod packet_ids;
 mod problem_information;
 mod publish_qos0;

@@ -2,11 +2,13 @@
 
 mod model;
 mod pair;
+mod receiving;
 mod seeds;
 pub(crate) mod world;
 mod write;
 
 pub(crate) use model::{ModelServer, numbered};
 pub(crate) use pair::Pair;
+pub(crate) use receiving::*;
 pub(crate) use seeds::play_seeds;
 pub(crate) use write::*;
