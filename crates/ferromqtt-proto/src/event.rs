@@ -120,8 +120,8 @@ pub enum Outcome {
     RequestNotPossible(SubscribeError),
     /// The limits of a later connection forbid to send again what an earlier one carried. Delivery is unknown.
     GivenUp(PublishError),
-    /// The outgoing queue was full, and its [policy](crate::OutgoingPolicy) dropped the message; or the queue that a
-    /// SUBSCRIBE was to feed was closed. It never was on the wire.
+    /// The outgoing queue was full, and its [policy](crate::OutgoingPolicy) dropped the message, which never was on the wire;
+    /// or the queue that a SUBSCRIBE was to feed was closed while there was no connection to ask on, or none any more.
     Dropped,
     /// The Message Expiry Interval was over before the message could be sent. It never was on the wire.
     Expired,

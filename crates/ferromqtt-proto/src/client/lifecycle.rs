@@ -59,6 +59,9 @@ impl Client {
             user_name: options.user_name.clone(),
             password: options.password.clone(),
         };
+        if clean_start {
+            connection.transmit.depend_on(self.session.journal.last()); // that the old session has ended
+        }
         connection
             .transmit
             .push(&Packet::Connect(Box::new(connect)), options.protocol);

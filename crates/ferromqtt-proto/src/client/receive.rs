@@ -39,6 +39,10 @@ impl Client {
         if self.free_window() == 0 {
             return Err(WINDOW_EXCEEDED);
         }
+        if self.session.inbound.release(id).is_some() {
+            // The server uses one space of identifiers, so it is done with the QoS 2 message that had this one.
+            self.record(|| SessionChange::Released { packet_id: id });
+        }
         let deliveries = &mut self.session.deliveries;
         if message.dup && deliveries.comes_again(id, QoS::AtLeastOnce) {
             return self.send_due_acks(); // handed out before, and not acknowledged yet
@@ -55,6 +59,7 @@ impl Client {
             return Err(WINDOW_EXCEEDED);
         }
         if session.inbound.receive(id) {
+            session.deliveries.replaces(id);
             let holds = self.deliver(message);
             return self.file(id, QoS::ExactlyOnce, &holds);
         }
@@ -97,6 +102,7 @@ impl Client {
         self.stats.received += 1;
         let mut holds = Vec::new();
         if self.session.subscriptions.all_to_default() {
+            self.hide_identifiers(&mut message);
             self.offer(QueueId::DEFAULT, message, &mut holds);
         } else {
             let mut queues = self.route(&mut message);
@@ -109,20 +115,27 @@ impl Client {
         holds
     }
 
-    /// The queues that want a message. Subscription Identifiers that serve to find them, and that nobody asked for, are
-    /// taken off it.
+    /// The queues that want a message.
     fn route(&self, message: &mut Message) -> Vec<QueueId> {
-        let subscriptions = &self.session.subscriptions;
+        let identifiers = (message.properties.as_ref())
+            .map_or(&[][..], |properties| &properties.subscription_identifiers);
+        let queues = (self.session.subscriptions).queues(&message.topic, identifiers);
+        self.hide_identifiers(message);
+        queues
+    }
+
+    /// Takes the Subscription Identifiers off that serve to find queues, and that no caller has asked for.
+    fn hide_identifiers(&self, message: &mut Message) {
         let Some(properties) = &mut message.properties else {
-            return subscriptions.queues(&message.topic, &[]);
+            return;
         };
         let identifiers = &mut properties.subscription_identifiers;
-        let queues = subscriptions.queues(&message.topic, identifiers);
-        identifiers.retain(|it| !subscriptions.has_assigned(*it));
-        if properties.is_empty() {
-            message.properties = None;
+        if !identifiers.is_empty() {
+            identifiers.retain(|it| !self.session.subscriptions.has_assigned(*it));
+            if properties.is_empty() {
+                message.properties = None;
+            }
         }
-        queues
     }
 
     fn offer(&mut self, queue: QueueId, message: Message, holds: &mut Vec<DeliveryId>) {
@@ -239,14 +252,22 @@ impl Client {
 
     pub(super) fn on_pubrel(&mut self, ack: &Ack) -> Result<(), DecodeError> {
         let id = ack.packet_id;
-        let known = self.session.inbound.release(id);
-        let reason = if known {
+        if self.session.deliveries.holds_back(id) {
+            return Err(DecodeError::protocol("PUBREL came before PUBREC"));
+        }
+        let released = self.session.inbound.release(id);
+        let reason = if released.is_some() {
             self.record(|| SessionChange::Released { packet_id: id });
             ReasonCode::Success
         } else {
             ReasonCode::PacketIdentifierNotFound // answered all the same (MQTT-4.3.3-11)
         };
-        self.answer(Packet::PubComp, Ack::new(id, reason), known)
+        // A slot of the Receive Maximum was taken only if the message came on this connection (section 4.9).
+        self.answer(
+            Packet::PubComp,
+            Ack::new(id, reason),
+            released == Some(true),
+        )
     }
 
     /// Acknowledges within the server's Maximum Packet Size (MQTT-3.2.2-15). `is_final` tells that this ends an exchange

@@ -4,7 +4,7 @@ use super::subscribe::{Subscribe, Unsubscribe};
 use super::{Client, Phase};
 use crate::error::{ConnectionError, SubscribeError};
 use crate::event::{Delivery, OpId, Outcome};
-use crate::packet::{self, Packet, PacketId};
+use crate::packet::{self, Packet, PacketId, ProtocolVersion};
 use crate::session::{IdOwner, QueueId, Subscription};
 
 #[derive(Debug)]
@@ -35,29 +35,31 @@ impl Client {
             return Ok(());
         };
         let limits = &connection.limits;
-        let mut size = kind
-            .packet(PacketId::MAX)
-            .encoded_len(self.options.protocol);
         if let Kind::Subscribe(subscribe) = kind {
             limits.check_identifier(!subscribe.properties.subscription_identifiers.is_empty())?;
             for (filter, _) in &subscribe.filters {
                 limits.check_filter(filter)?;
             }
-            if self.identifies(subscribe) {
-                size += LONGEST_IDENTIFIER;
-            }
         }
-        limits.check_size(size)
+        limits.check_size(kind.size(self.options.protocol))
     }
 
-    /// Whether a SUBSCRIBE gets a Subscription Identifier that its caller has not asked for.
-    fn identifies(&self, subscribe: &Subscribe) -> bool {
-        let supported = (self.connection.as_ref())
-            .is_some_and(|connection| connection.limits.check_identifier(true).is_ok());
+    /// Whether a SUBSCRIBE gets a Subscription Identifier that its caller has not asked for: one for a queue of its own, and
+    /// one that joins a filter which has an identifier and must keep it.
+    fn identifies(&self, kind: &Kind) -> bool {
+        let (Some(connection), Kind::Subscribe(subscribe)) = (&self.connection, kind) else {
+            return false;
+        };
+        let limits = &connection.limits;
+        let filters = subscribe.filters.iter().map(|(filter, _)| filter);
+        let subscriptions = &self.session.subscriptions;
+        let size = kind.size(self.options.protocol) + LONGEST_IDENTIFIER;
         self.options.protocol.is_v5()
-            && supported
-            && subscribe.queue != QueueId::DEFAULT
+            && (subscribe.queue != QueueId::DEFAULT
+                || subscriptions.known_identifier(filters).is_some())
             && subscribe.properties.subscription_identifiers.is_empty()
+            && limits.check_identifier(true).is_ok()
+            && limits.check_size(size).is_ok()
     }
 
     /// Sends a request now, or with the next connection.
@@ -87,6 +89,11 @@ impl Client {
         let Some(request) = self.requests.get(&op) else {
             return;
         };
+        if let Kind::Subscribe(subscribe) = &request.kind
+            && !self.session.inbox.is_open(subscribe.queue)
+        {
+            return self.finish_request(op, Outcome::Dropped); // nobody would read what it brings
+        }
         if let Err(error) = self.check_limits(&request.kind) {
             return self.finish_request(op, Outcome::RequestNotPossible(error));
         }
@@ -121,14 +128,13 @@ impl Client {
     /// Notes the filters of a SUBSCRIBE, since retained messages may come before SUBACK, and makes `packet` ask for all
     /// that the queues which share a filter want.
     fn register(&mut self, op: OpId, packet: &mut packet::Subscribe) {
-        let Some(Request {
-            kind: Kind::Subscribe(subscribe),
-            ..
-        }) = self.requests.get(&op)
-        else {
+        let Some(Request { kind, .. }) = self.requests.get(&op) else {
             return;
         };
-        let identifies = self.identifies(subscribe);
+        let identifies = self.identifies(kind);
+        let Kind::Subscribe(subscribe) = kind else {
+            return;
+        };
         let subscriptions = &mut self.session.subscriptions;
         let own = subscribe
             .properties
@@ -250,6 +256,11 @@ impl Request {
 }
 
 impl Kind {
+    /// Size of the whole packet.
+    fn size(&self, version: ProtocolVersion) -> usize {
+        self.packet(PacketId::MAX).encoded_len(version)
+    }
+
     /// Whether this asks for `subscription`.
     pub(super) fn subscribes(&self, subscription: &Subscription) -> bool {
         match self {

@@ -22,8 +22,12 @@ impl Client {
     /// come after it. Each packet keeps to the limits of this server; what it does not support is reported.
     pub(super) fn restore_subscriptions(&mut self) {
         self.requests.retain(|_, request| !request.restores);
+        let waiting: Vec<_> = (self.requests.values())
+            .map(|request| &request.kind)
+            .filter(|kind| self.check_limits(kind).is_ok())
+            .collect();
         let subscriptions: Vec<_> = (self.session.subscriptions.iter())
-            .filter(|&held| !self.requests.values().any(|it| it.kind.subscribes(held)))
+            .filter(|&held| !waiting.iter().any(|kind| kind.subscribes(held)))
             .cloned() // the others are sent again anyway
             .collect();
         let mut next: Option<Subscribe> = None;

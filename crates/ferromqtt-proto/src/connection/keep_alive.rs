@@ -55,7 +55,7 @@ impl KeepAlive {
 
     /// What is due at `now`; a ping that is due counts as sent.
     pub(crate) fn due(&mut self, now: Instant) -> Due {
-        let (Some(deadline), Some(interval)) = (self.deadline(), self.interval) else {
+        let Some(deadline) = self.deadline() else {
             return Due::Nothing;
         };
         if deadline > now {
@@ -63,7 +63,7 @@ impl KeepAlive {
         }
         if self.ping_sent.is_some() {
             // Noticed late, because the machine slept or the process stood still: the answer may be there, unread.
-            let stood_still = now.saturating_duration_since(deadline) >= answer_time(interval);
+            let stood_still = now.saturating_duration_since(deadline) >= LATE;
             if !stood_still || self.pinged_again {
                 return Due::PeerIsDead;
             }
@@ -73,6 +73,9 @@ impl KeepAlive {
         Due::Ping
     }
 }
+
+/// A timer that is so late says that the process did not run, or did not get round to reading.
+const LATE: Duration = Duration::from_secs(1);
 
 /// How long the peer has to answer a ping: half the Keep Alive, as servers wait one and a half times it (MQTT-3.1.2-22).
 fn answer_time(interval: Duration) -> Duration {

@@ -4,7 +4,7 @@
 //! they are let go. What is still held when a connection ends is kept with the session: the server sends it again
 //! (MQTT-4.4.0-1), and it is recognised then, and neither handed out twice nor forgotten.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::BuildHasherDefault;
 use std::num::NonZeroU64;
 
@@ -48,6 +48,8 @@ pub(crate) struct Deliveries {
     order: VecDeque<u64>,
     /// Numbers of those that came on an earlier one, and not again yet. An identifier in use has one message.
     carried: HashMap<PacketId, u64, BuildHasherDefault<IdHasher>>,
+    /// Identifiers in `order` of QoS 2.
+    waiting_qos2: HashSet<PacketId, BuildHasherDefault<IdHasher>>,
     /// How many in `order` are of QoS 1: their slots of the Receive Maximum announced are taken.
     open_qos1: usize,
     last_number: u64,
@@ -93,12 +95,16 @@ impl Deliveries {
                 holds: holds.len(),
             },
         );
-        self.enter(number, qos);
+        self.enter(number, id, qos);
     }
 
-    fn enter(&mut self, number: u64, qos: QoS) {
+    fn enter(&mut self, number: u64, id: PacketId, qos: QoS) {
         self.order.push_back(number);
-        self.open_qos1 += usize::from(qos == QoS::AtLeastOnce);
+        if qos == QoS::AtLeastOnce {
+            self.open_qos1 += 1;
+        } else {
+            self.waiting_qos2.insert(id);
+        }
     }
 
     /// Recognises a message that an earlier connection had brought already: it gets its place in the order of this one.
@@ -110,7 +116,7 @@ impl Deliveries {
             self.forget(number);
             return false;
         }
-        self.enter(number, qos);
+        self.enter(number, id, qos);
         true
     }
 
@@ -123,8 +129,7 @@ impl Deliveries {
 
     /// Whether the QoS 2 message with `id` came on this connection and is still held: its PUBREC will follow.
     pub(crate) fn holds_back(&self, id: PacketId) -> bool {
-        (self.order.iter().filter_map(|it| self.unanswered.get(it)))
-            .any(|it| it.qos == QoS::ExactlyOnce && it.answer.packet_id == id)
+        self.waiting_qos2.contains(&id)
     }
 
     /// The holder lets go, with an answer of its own or as a success. The first answer that is no success counts.
@@ -162,12 +167,14 @@ impl Deliveries {
             self.open_qos1 -= 1;
             return Some(Due::PubAck(it.answer));
         }
+        self.waiting_qos2.remove(&it.answer.packet_id);
         Some(Due::PubRec(it.answer))
     }
 
     /// The connection is gone: what was not answered on it comes again in the same session.
     pub(crate) fn connection_ended(&mut self) {
         self.open_qos1 = 0;
+        self.waiting_qos2.clear();
         for number in std::mem::take(&mut self.order) {
             let Some(id) = self.unanswered.get(&number).map(|it| it.answer.packet_id) else {
                 continue;
@@ -189,6 +196,7 @@ impl Deliveries {
         self.holds.clear();
         self.order.clear();
         self.carried.clear();
+        self.waiting_qos2.clear();
         self.open_qos1 = 0;
     }
 }

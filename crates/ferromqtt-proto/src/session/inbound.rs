@@ -39,13 +39,12 @@ impl Inbound {
         before.is_none()
     }
 
-    /// Notes a PUBREL, or that PUBREC refused the message; `false` if its identifier is unknown.
-    pub(crate) fn release(&mut self, id: PacketId) -> bool {
-        let Some(connection) = self.received.remove(&id) else {
-            return false;
-        };
-        self.open -= usize::from(connection == self.connection);
-        true
+    /// The identifier stands for nothing any more: PUBREL came, or PUBREC refused the message. Tells whether its message
+    /// had come on this connection; `None` if it is unknown.
+    pub(crate) fn release(&mut self, id: PacketId) -> Option<bool> {
+        let here = self.received.remove(&id)? == self.connection;
+        self.open -= usize::from(here);
+        Some(here)
     }
 
     pub(crate) fn clear(&mut self) {

@@ -1,7 +1,7 @@
 //! The seam to a store that keeps a session when the process does not live on (design decision 9): changes in their order,
 //! and which of them are on record. Packets that depend on a change are held until it is.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use super::outbound::InFlight;
 use super::{IdOwner, Session, Waiting};
@@ -128,41 +128,10 @@ impl Session {
     /// answered is not handed out again.
     pub fn restore(entries: impl IntoIterator<Item = JournalEntry>) -> Self {
         let mut session = Self::default();
-        let mut on_the_wire: HashMap<u64, IdOwner> = HashMap::new();
-        let mut anew: BTreeMap<u64, Publish> = BTreeMap::new();
+        let mut record = Record::default();
         for JournalEntry { sequence, change } in entries {
             session.journal.last = session.journal.last.max(sequence);
             match change {
-                SessionChange::Publishing {
-                    key,
-                    packet_id,
-                    publish,
-                } => {
-                    // One that was never handed over to its connection is recorded anew with the next.
-                    session.finished(on_the_wire.remove(&key));
-                    anew.remove(&key);
-                    let owner = session.publishing(key, packet_id, publish, false);
-                    on_the_wire.insert(key, owner);
-                }
-                SessionChange::PublishingAnew { key, packet_id } => {
-                    let again = session.take_back(on_the_wire.remove(&key));
-                    if let Some(publish) = anew.remove(&key).or(again) {
-                        let owner = session.publishing(key, packet_id, publish, true);
-                        on_the_wire.insert(key, owner);
-                    }
-                }
-                SessionChange::Releasing { key } => {
-                    if let Some(IdOwner::Publish(number)) = on_the_wire.get(&key).copied()
-                        && let Some(it) = session.outbound.release(number)
-                    {
-                        let owner = session.ids.put(it.id, IdOwner::Release(it.number));
-                        on_the_wire.insert(key, owner);
-                    }
-                }
-                SessionChange::Finished { key } => {
-                    anew.remove(&key);
-                    session.finished(on_the_wire.remove(&key));
-                }
                 SessionChange::Received { packet_id } => {
                     session.inbound.receive(packet_id);
                 }
@@ -170,19 +139,26 @@ impl Session {
                     session.inbound.release(packet_id);
                 }
                 SessionChange::SessionLost => {
-                    let (publishing, _) = session.outbound.take_on_the_wire();
-                    anew.extend(
-                        (publishing.into_iter())
-                            .filter_map(|flow| flow.key.map(|key| (key, flow.publish))),
-                    );
-                    on_the_wire.clear();
-                    session.ids.clear();
                     session.inbound.clear();
+                    record.session_lost();
                 }
+                change => record.outgoing(change),
             }
         }
         session.journal.written = session.journal.last;
-        let waiting = anew.into_iter().map(|(key, publish)| Waiting {
+        for (key, sent) in record.publishing {
+            session.publishing(key, sent);
+        }
+        for (key, sent) in record.releasing {
+            let number = session.publishing(key, sent);
+            if let Some(it) = session.outbound.release(number) {
+                session.ids.put(it.id, IdOwner::Release(it.number));
+            }
+        }
+        if let Some(id) = record.last_id {
+            session.ids.continue_after(id);
+        }
+        let waiting = record.anew.into_iter().map(|(key, publish)| Waiting {
             op: None,
             publish,
             resent_as_new: true,
@@ -193,44 +169,79 @@ impl Session {
         session
     }
 
-    fn publishing(
-        &mut self,
-        key: u64,
-        id: PacketId,
-        publish: Publish,
-        resent_as_new: bool,
-    ) -> IdOwner {
+    fn publishing(&mut self, key: u64, sent: Sent) -> u64 {
         let number = self.outbound.put_on_the_wire(InFlight {
-            id,
+            id: sent.id,
             op: None,
-            publish,
-            resent_as_new,
+            publish: sent.publish,
+            resent_as_new: sent.anew,
             expiry: None,
             connection: 0,
             ends_at: 0,
             key: Some(key),
         });
-        self.ids.put(id, IdOwner::Publish(number))
+        self.ids.put(sent.id, IdOwner::Publish(number));
+        number
     }
+}
 
-    /// A message that is on the wire no more.
-    fn take_back(&mut self, owner: Option<IdOwner>) -> Option<Publish> {
-        let Some(IdOwner::Publish(number)) = owner else {
-            return None;
-        };
-        let publish = self.outbound.publish_of(number)?.clone();
-        self.finished(owner);
-        Some(publish)
-    }
+/// What a store knows of the messages on their way out. Keys are given in the order of sending, which lasts.
+#[derive(Debug, Default)]
+struct Record {
+    publishing: BTreeMap<u64, Sent>,
+    /// In the order of the PUBRECs (MQTT-4.6.0-4).
+    releasing: Vec<(u64, Sent)>,
+    /// To be sent in another session than before.
+    anew: BTreeMap<u64, Publish>,
+    last_id: Option<PacketId>,
+}
 
-    fn finished(&mut self, owner: Option<IdOwner>) {
-        let finished = match owner {
-            Some(IdOwner::Publish(number)) => self.outbound.finish_publish(number),
-            Some(IdOwner::Release(number)) => self.outbound.finish_release(number),
-            _ => None,
-        };
-        if let Some(finished) = finished {
-            self.ids.release(finished.id);
+#[derive(Debug)]
+struct Sent {
+    id: PacketId,
+    publish: Publish,
+    anew: bool,
+}
+
+impl Record {
+    fn outgoing(&mut self, change: SessionChange) {
+        match change {
+            SessionChange::Publishing {
+                key,
+                packet_id,
+                publish,
+            } => {
+                self.anew.remove(&key);
+                self.publish(key, packet_id, publish, false);
+            }
+            SessionChange::PublishingAnew { key, packet_id } => {
+                let before = self.publishing.remove(&key).map(|sent| sent.publish);
+                if let Some(publish) = self.anew.remove(&key).or(before) {
+                    self.publish(key, packet_id, publish, true);
+                }
+            }
+            SessionChange::Releasing { key } => {
+                let sent = self.publishing.remove(&key);
+                self.releasing.extend(sent.map(|sent| (key, sent)));
+            }
+            SessionChange::Finished { key } => {
+                self.publishing.remove(&key);
+                self.releasing.retain(|(other, _)| *other != key);
+                self.anew.remove(&key);
+            }
+            _ => {} // not of an outgoing message
         }
+    }
+
+    fn publish(&mut self, key: u64, id: PacketId, publish: Publish, anew: bool) {
+        self.last_id = Some(id);
+        self.publishing.insert(key, Sent { id, publish, anew });
+    }
+
+    fn session_lost(&mut self) {
+        let lost = std::mem::take(&mut self.publishing);
+        self.anew
+            .extend(lost.into_iter().map(|(key, sent)| (key, sent.publish)));
+        self.releasing.clear();
     }
 }

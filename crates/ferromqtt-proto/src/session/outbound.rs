@@ -110,7 +110,6 @@ pub(crate) struct Released {
 /// A publish whose exchange an acknowledgement has ended.
 #[derive(Debug)]
 pub(crate) struct Acknowledged {
-    pub(crate) id: PacketId,
     pub(crate) op: Option<OpId>,
     pub(crate) resent_as_new: bool,
     /// The connection whose Receive Maximum slot is free now.
@@ -214,7 +213,6 @@ impl Outbound {
         let flow = self.publishing.remove(number)?;
         self.bytes -= flow.publish.payload.len();
         Some(Acknowledged {
-            id: flow.id,
             op: flow.op,
             resent_as_new: flow.resent_as_new,
             connection: flow.connection,
@@ -225,10 +223,6 @@ impl Outbound {
     /// The QoS of the PUBLISH numbered `number`: tells a PUBACK from a PUBREC that is due.
     pub(crate) fn qos_of(&mut self, number: u64) -> Option<QoS> {
         self.publishing.get_mut(number).map(|flow| flow.publish.qos)
-    }
-
-    pub(crate) fn publish_of(&mut self, number: u64) -> Option<&Publish> {
-        self.publishing.get_mut(number).map(|flow| &flow.publish)
     }
 
     /// PUBREC for the PUBLISH numbered `number`: from now on it is a PUBREL that is owed, with a number of its own.
@@ -254,7 +248,6 @@ impl Outbound {
         let release = self.releasing.remove(number)?;
         self.bytes -= release.payload_len;
         Some(Acknowledged {
-            id: release.id,
             op: release.op,
             resent_as_new: release.resent_as_new,
             connection: release.connection,

@@ -40,13 +40,13 @@ impl<T> PacketIds<T> {
     }
 
     /// Takes this identifier, for a session that is restored.
-    pub(crate) fn put(&mut self, id: PacketId, owner: T) -> T
-    where
-        T: Copy,
-    {
-        self.last = id.get(); // as it was when this was drawn
+    pub(crate) fn put(&mut self, id: PacketId, owner: T) {
         self.busy.insert(id, owner);
-        owner
+    }
+
+    /// This one was drawn last.
+    pub(crate) const fn continue_after(&mut self, id: PacketId) {
+        self.last = id.get();
     }
 
     pub(crate) fn is_full(&self) -> bool {

@@ -1,5 +1,7 @@
 //! Which filters are subscribed, and which queue each feeds.
 
+use std::collections::BTreeSet;
+
 use super::inbox::QueueId;
 use crate::codec::MAX_REMAINING_LENGTH;
 use crate::packet::SubscriptionOptions;
@@ -19,16 +21,34 @@ pub(crate) struct Subscription {
 }
 
 /// The registry, in order of subscribing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Subscriptions {
     entries: Vec<Subscription>,
     /// How many entries feed a queue other than the default one: while there is none, no message needs matching.
     routed: usize,
+    /// Identifiers made here are those from [`FIRST_IDENTIFIER`] up to this one.
     last_identifier: u32,
+    /// But for those that a caller has given, ever: as many as callers use different ones.
+    given: BTreeSet<u32>,
+}
+
+/// Callers, who cannot know the identifiers made here, seldom count as far as this. It takes three bytes.
+const FIRST_IDENTIFIER: u32 = 1_000_000;
+
+impl Default for Subscriptions {
+    fn default() -> Self {
+        Self {
+            entries: Vec::new(),
+            routed: 0,
+            last_identifier: FIRST_IDENTIFIER - 1,
+            given: BTreeSet::new(),
+        }
+    }
 }
 
 impl Subscriptions {
     pub(crate) fn add(&mut self, subscription: Subscription) {
+        self.given.extend(subscription.own_identifier);
         let same = self
             .entries
             .iter_mut()
@@ -58,33 +78,42 @@ impl Subscriptions {
         }
     }
 
+    /// The identifier that one of `filters` has already.
+    pub(crate) fn known_identifier<'a>(
+        &self,
+        filters: impl IntoIterator<Item = &'a TopicFilter>,
+    ) -> Option<u32> {
+        filters.into_iter().find_map(|filter| {
+            let entry = self.entries.iter().find(|entry| entry.filter == *filter)?;
+            entry.identifiers.last().copied()
+        })
+    }
+
     /// The identifier that one of `filters` has already; otherwise one that none has.
     pub(crate) fn identifier_for<'a>(
         &mut self,
         filters: impl IntoIterator<Item = &'a TopicFilter>,
     ) -> u32 {
-        let known = filters.into_iter().find_map(|filter| {
-            let entry = self.entries.iter().find(|entry| entry.filter == *filter)?;
-            entry.identifiers.last().copied()
-        });
-        if let Some(known) = known {
+        if let Some(known) = self.known_identifier(filters) {
             return known;
         }
         loop {
-            self.last_identifier = self.last_identifier % MAX_REMAINING_LENGTH as u32 + 1;
+            self.last_identifier += 1;
+            if self.last_identifier > MAX_REMAINING_LENGTH as u32 {
+                self.last_identifier = FIRST_IDENTIFIER;
+            }
             let taken = (self.entries.iter())
                 .any(|entry| entry.identifiers.contains(&self.last_identifier));
-            if !taken {
+            if !taken && !self.given.contains(&self.last_identifier) {
                 return self.last_identifier;
             }
         }
     }
 
-    /// Whether a subscription has this identifier without its caller having asked for one.
+    /// Whether this identifier was made here, and no caller has given it.
     pub(crate) fn has_assigned(&self, identifier: u32) -> bool {
-        let known = |entry: &&Subscription| entry.identifiers.contains(&identifier);
-        (self.entries.iter().filter(known)).all(|entry| entry.own_identifier != Some(identifier))
-            && self.entries.iter().any(|entry| known(&entry))
+        (FIRST_IDENTIFIER..=self.last_identifier).contains(&identifier)
+            && !self.given.contains(&identifier)
     }
 
     /// What the server's one subscription to `filter` must be like to serve `queue` with `options`, and the other queues
