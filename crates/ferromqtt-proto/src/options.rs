@@ -213,6 +213,13 @@ impl Options {
                 "Authentication Data needs an Authentication Method",
             ));
         }
+        if (will.and_then(|will| will.response_topic.as_ref()))
+            .is_some_and(|topic| TopicName::check(topic).is_err())
+        {
+            return Err(OptionsError::Properties(
+                "the will's Response Topic is empty or has wildcards", // MQTT-3.3.2-14
+            ));
+        }
         if will.is_some_and(|will| !will.fit(Place::WILL)) {
             return Err(OptionsError::Properties(
                 "a property given does not belong into a will, or its value is out of range",

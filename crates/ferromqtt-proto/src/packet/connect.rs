@@ -4,6 +4,7 @@ use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::publish::check_response_topic;
 use super::{PacketType, Place, Properties, ProtocolVersion, QoS, put_packet};
 use crate::codec::{Reader, put_binary};
 use crate::error::DecodeError;
@@ -137,7 +138,9 @@ impl Connect {
         let client_identifier = body.string()?;
         let will = if flags & WILL != 0 {
             let properties = if protocol.is_v5() {
-                Properties::decode(Place::WILL, &mut body)?
+                let properties = Properties::decode(Place::WILL, &mut body)?;
+                check_response_topic(&properties)?;
+                properties
             } else {
                 Properties::default()
             };

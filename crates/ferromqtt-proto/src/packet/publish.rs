@@ -79,10 +79,8 @@ impl Publish {
                 "PUBLISH has neither topic nor Topic Alias",
             ));
         }
-        if let Some(response) = properties.as_ref().and_then(|p| p.response_topic.as_ref())
-            && text::has_wildcard(response.as_bytes())
-        {
-            return Err(DecodeError::protocol("Response Topic contains a wildcard"));
+        if let Some(properties) = &properties {
+            check_response_topic(properties)?;
         }
         Ok(Self {
             dup,
@@ -93,6 +91,16 @@ impl Publish {
             properties,
             payload: body.rest(),
         })
+    }
+}
+
+/// Whether the Response Topic of a message, or of a will, is one that can be published to (MQTT-3.3.2-14).
+pub(super) fn check_response_topic(properties: &Properties) -> Result<(), DecodeError> {
+    match &properties.response_topic {
+        Some(topic) if text::has_wildcard(topic.as_bytes()) => {
+            Err(DecodeError::protocol("Response Topic contains a wildcard"))
+        }
+        _ => Ok(()),
     }
 }
 

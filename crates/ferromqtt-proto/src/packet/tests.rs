@@ -286,6 +286,21 @@ fn v31_connect_says_mqisdp_level_3() {
 }
 
 #[test]
+fn a_will_whose_response_topic_has_a_wildcard_is_refused_mqtt_3_3_2_14() {
+    let mut packet = one_of_each().remove(0);
+    let Packet::Connect(connect) = &mut packet else {
+        panic!("not CONNECT");
+    };
+    let will = connect.will.as_mut().unwrap();
+    will.properties.response_topic = Some(text("answers/#"));
+    let bytes = encode(&packet, ProtocolVersion::V5);
+    assert_eq!(
+        read(&bytes, ProtocolVersion::V5).map_err(|error| error.reason),
+        Err(ReasonCode::ProtocolError)
+    );
+}
+
+#[test]
 fn debug_output_never_shows_a_password() {
     let shown = format!("{:?}", one_of_each().remove(0));
     assert!(!shown.contains("secret"), "{shown}");

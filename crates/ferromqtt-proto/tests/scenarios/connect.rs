@@ -176,6 +176,17 @@ fn what_connect_cannot_hold_is_refused_at_once() {
             "{topic}"
         );
     }
+    // MQTT-3.3.2-14: nor a Response Topic.
+    for topic in ["", "a/+", "#"] {
+        let mut with_response = options(V5);
+        with_everything(&mut with_response);
+        let will = &mut with_response.will.as_mut().unwrap().properties;
+        will.response_topic = Some(text(topic));
+        assert!(matches!(
+            refusal(with_response),
+            OptionsError::Properties(_)
+        ));
+    }
 
     let mut before_5 = options(V311);
     before_5.properties.session_expiry_interval = Some(1);
