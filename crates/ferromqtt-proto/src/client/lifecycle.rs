@@ -160,9 +160,7 @@ impl Client {
 
     /// Does what is due at `now`. Calls that come early are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if (self.session.outbound.next_expiry()).is_some_and(|expiry| expiry <= now) {
-            self.expire(now);
-        }
+        self.expire(now);
         match self.phase {
             Phase::Opening { deadline } | Phase::Handshake { deadline } => {
                 if deadline.is_some_and(|deadline| deadline <= now) {

@@ -47,8 +47,11 @@ impl Client {
         }
     }
 
-    /// Ends the messages in the outgoing queue that have expired.
+    /// Ends the messages in the outgoing queue that have expired, when it is time to look.
     pub(super) fn expire(&mut self, now: Instant) {
+        if (self.session.outbound.next_expiry()).is_none_or(|expiry| expiry > now) {
+            return;
+        }
         for expired in self.session.outbound.take_expired(now) {
             self.complete_expired(expired);
         }

@@ -67,9 +67,7 @@ impl Client {
             return Err(PublishError::NotConnected);
         }
         self.check_publish(publish.packet(None, false))?;
-        if self.check_room(publish.payload.len()).is_err() {
-            self.expire(now); // what is over takes no room
-        }
+        self.expire(now); // what is over takes no room
         if let Err(full) = self.check_room(publish.payload.len())
             && !self.make_room(publish.payload.len(), full)?
         {

@@ -241,7 +241,11 @@ impl Client {
 
     fn send_pubrec(&mut self, ack: Ack) -> Result<(), DecodeError> {
         let packet_id = ack.packet_id;
-        let refused = ack.reason.is_error();
+        let limit = (self.connection.as_ref()).map_or(usize::MAX, |connection| {
+            connection.limits.maximum_packet_size()
+        });
+        let ack = ack.within(limit);
+        let refused = ack.reason.is_error(); // as the server will read it
         if refused {
             self.session.inbound.release(packet_id); // no PUBREL follows
         } else {

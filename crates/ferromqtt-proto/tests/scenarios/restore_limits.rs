@@ -45,15 +45,6 @@ fn subscribe_with_identifier(pair: &mut Pair, names: &[&str], identifier: u32) -
     op
 }
 
-fn subscribes(pair: &mut Pair) -> Vec<packet::Subscribe> {
-    (pair.packets().into_iter())
-        .map(|packet| match packet {
-            Packet::Subscribe(it) => *it,
-            other => panic!("{other:?}"),
-        })
-        .collect()
-}
-
 /// What was told as not restored since the last look.
 fn not_restored(pair: &mut Pair) -> Vec<(QueueId, String, ReasonCode)> {
     (pair.events().into_iter())
@@ -112,7 +103,7 @@ fn restoring_keeps_to_maximum_packet_size() {
     ] {
         let (mut pair, _) = subscribed(V5, &LONG, false);
         pair.reconnect_with(false, maximum_packet_size(limit as u32));
-        let restored = subscribes(&mut pair);
+        let restored = pair.subscribes();
         let counts: Vec<_> = restored.iter().map(|it| it.filters.len()).collect();
         assert_eq!(counts, packets, "limit {limit}");
         assert_eq!(not_restored(&mut pair), []);
@@ -202,7 +193,7 @@ fn what_the_server_has_not_is_reported_and_not_sent() {
                 .into_iter()
                 .filter(|it| !gone.contains(it))
                 .collect();
-            let sent: Vec<_> = (subscribes(&mut pair).iter())
+            let sent: Vec<_> = (pair.subscribes().iter())
                 .flat_map(|it| it.filters.clone())
                 .map(|(name, _)| name.as_str().to_owned())
                 .collect();
@@ -301,7 +292,7 @@ fn a_hundred_filters_go_into_one_packet() {
             let filters: Vec<_> = names.iter().map(String::as_str).collect();
             let (mut pair, _) = subscribed(version, &filters, own_queue);
             pair.reconnect(false);
-            let restored = subscribes(&mut pair);
+            let restored = pair.subscribes();
             let counts: Vec<_> = restored.iter().map(|it| it.filters.len()).collect();
             assert_eq!(counts, [100, 100, 50]);
             let order: Vec<_> = (restored.iter())

@@ -213,16 +213,8 @@ fn every_attempt_that_fails_is_told() {
     pair.connect();
     fails(&mut pair);
     fails(&mut pair);
-    let causes: Vec<_> = pair
-        .events()
-        .into_iter()
-        .filter_map(|event| match event {
-            Event::Disconnected { cause, .. } => Some(cause),
-            _ => None,
-        })
-        .collect();
     assert_eq!(
-        causes,
+        pair.causes(),
         [
             ConnectionError::Transport(TransportError::EndOfStream),
             ConnectionError::Transport(TransportError::EndOfStream)

@@ -1,7 +1,7 @@
 //! One filter for several queues: the server has one subscription for all of them, and Subscription Identifiers (5.0) tell
 //! which subscriptions a message was sent for.
 
-use ferromqtt_proto::packet::{self, Packet};
+use ferromqtt_proto::packet::Packet;
 use ferromqtt_proto::{
     OpId, Properties, QueueId, QueueOptions, ReasonCode, Subscribe, SubscriptionOptions,
 };
@@ -33,26 +33,16 @@ fn subscribe(
     op
 }
 
-/// The SUBSCRIBE packets since the last look, and nothing else.
-fn subscribes(pair: &mut Pair) -> Vec<packet::Subscribe> {
-    (pair.packets().into_iter())
-        .map(|packet| match packet {
-            Packet::Subscribe(it) => *it,
-            other => panic!("{other:?}"),
-        })
-        .collect()
-}
-
 /// The options of the filters in the SUBSCRIBE packets since the last look.
 fn options_sent(pair: &mut Pair) -> Vec<SubscriptionOptions> {
-    (subscribes(pair).into_iter())
+    (pair.subscribes().into_iter())
         .flat_map(|it| it.filters.into_iter().map(|(_, options)| options))
         .collect()
 }
 
 /// The Subscription Identifier of each SUBSCRIBE packet since the last look.
 fn identifiers_sent(pair: &mut Pair) -> Vec<Option<u32>> {
-    (subscribes(pair).into_iter())
+    (pair.subscribes().into_iter())
         .map(|it| it.properties.subscription_identifiers.first().copied())
         .collect()
 }
@@ -268,7 +258,7 @@ fn restoring_assigns_identifiers_by_what_the_server_says() {
             ..Properties::default()
         };
         pair.reconnect_with(false, properties);
-        let restored = subscribes(&mut pair);
+        let restored = pair.subscribes();
         let identifiers = &restored[0].properties.subscription_identifiers;
         assert_eq!(restored.len(), 1);
         assert_eq!(identifiers.len(), usize::from(available));

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use ferromqtt_proto::packet::{Connect, Packet, decode, whole_packets};
+use ferromqtt_proto::packet::{self, Connect, Packet, decode, whole_packets};
 use ferromqtt_proto::{
     Client, Connected, ConnectionError, Event, Message, OpId, Options, Outcome, Properties,
     ProtocolVersion, Publish, QoS, QueueId, Server, Session, Subscribe, TopicName, TransportError,
@@ -267,6 +267,16 @@ impl Pair {
         packets
     }
 
+    /// The SUBSCRIBE packets that the client sent since the last look, and nothing else.
+    pub(crate) fn subscribes(&mut self) -> Vec<packet::Subscribe> {
+        (self.packets().into_iter())
+            .map(|packet| match packet {
+                Packet::Subscribe(it) => *it,
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
     /// As [`Pair::packets`], in short: see [`short`].
     pub(crate) fn sent(&mut self) -> Vec<String> {
         self.packets().iter().map(short).collect()
@@ -306,16 +316,20 @@ impl Pair {
         connected.expect("no Connected event")
     }
 
-    /// Why the connection ended, told exactly once since the last look.
-    pub(crate) fn cause(&mut self) -> ConnectionError {
-        let mut causes: Vec<_> = self
-            .events()
+    /// Why connections and attempts ended since the last look.
+    pub(crate) fn causes(&mut self) -> Vec<ConnectionError> {
+        self.events()
             .into_iter()
             .filter_map(|event| match event {
                 Event::Disconnected { cause, .. } => Some(cause),
                 _ => None,
             })
-            .collect();
+            .collect()
+    }
+
+    /// Why the connection ended, told exactly once since the last look.
+    pub(crate) fn cause(&mut self) -> ConnectionError {
+        let mut causes = self.causes();
         assert_eq!(causes.len(), 1, "{causes:?}");
         causes.remove(0)
     }
@@ -381,7 +395,7 @@ impl Pair {
 
 /// One line for a packet: its name; what matters of it in most scenarios; DUP and a Reason Code only when set.
 fn short(packet: &Packet) -> String {
-    let ack = |name: &str, ack: &ferromqtt_proto::packet::Ack| match ack.reason.value() {
+    let ack = |name: &str, ack: &packet::Ack| match ack.reason.value() {
         0 => format!("{name} {}", ack.packet_id),
         reason => format!("{name} {} 0x{reason:02X}", ack.packet_id),
     };
