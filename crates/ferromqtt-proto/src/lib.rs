@@ -24,8 +24,11 @@
 //!
 //! What goes in: [`Client::transport_opened`] and [`Client::transport_closed`] answer the connector's requests,
 //! [`Client::handle_input`] takes bytes, [`Client::handle_timeout`] says that time has passed, and the application calls
-//! [`Client::connect`], [`Client::publish`], [`Client::subscribe`], [`Client::unsubscribe`] and [`Client::disconnect`].
-//! Each accepted operation has an [`OpId`], and ends with exactly one [`Event::Completed`].
+//! [`Client::connect`], [`Client::publish`], [`Client::subscribe`], [`Client::unsubscribe`], [`Client::acknowledge`] and
+//! [`Client::disconnect`]. Each accepted operation has an [`OpId`], and ends with exactly one [`Event::Completed`].
+//!
+//! A driver with a store for the session drains a fifth output before it writes to the socket, [`Client::poll_journal`], and
+//! says with [`Client::journal_written`] what is on record.
 //!
 //! Here is all of it, against a server of a few lines in memory:
 //!

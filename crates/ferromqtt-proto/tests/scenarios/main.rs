@@ -22,6 +22,7 @@ mod fixed_header;
 mod incoming;
 mod journal;
 mod journal_order;
+mod journal_restore;
 mod keep_alive;
 mod late_identifiers;
 mod limits_on_resend;

@@ -4,6 +4,7 @@ mod model;
 mod pair;
 mod receiving;
 mod seeds;
+pub(crate) mod store;
 pub(crate) mod world;
 mod write;
 
