@@ -425,6 +425,7 @@ impl ModelServer {
                 _ => {}
             }
         }
+        publishing.sort_unstable(); // keys are given in the order of sending
         for (key, id) in &publishing {
             let (qos, number) = self.numbers[key];
             self.open.insert(*id, Open::Published(qos, number));
