@@ -74,7 +74,8 @@ audit: .tools/bin/cargo-deny .tools/bin/cargo-fuzz ## Licences and sources of de
 	.tools/bin/cargo-deny $(LOCKED) check bans licenses sources
 	.tools/bin/cargo-deny --manifest-path fuzz/Cargo.toml $(LOCKED) check bans licenses sources
 	rustup target add wasm32-unknown-unknown
-	cargo build $(LOCKED) -p ferromqtt-proto --target wasm32-unknown-unknown
+	cargo build $(LOCKED) -p ferromqtt-no-operating-system --target wasm32-unknown-unknown
+	$(PYTHON) scripts/wasm_imports.py $(TARGET_DIR)/wasm32-unknown-unknown/debug/ferromqtt-no-operating-system.wasm
 	for target in $(FUZZ_TARGETS); do fuzz/run.sh $$target 60; done
 
 .PHONY: fuzz
