@@ -1,6 +1,7 @@
 //! The driver over pipes in memory, in virtual time: the runtime's clock moves only when everyone waits.
 
 mod connection;
+mod holding;
 mod operations;
 #[path = "../../tests/scenarios/server.rs"]
 mod server;
