@@ -60,6 +60,11 @@ impl Acknowledgements {
         let allowed = self.pubrecs_allowed.iter().position(|it| *it == id);
         let allowed = allowed.unwrap_or_else(|| panic!("not this PUBREC is due, {id}: {self:?}"));
         self.pubrecs_allowed.remove(allowed);
+        // It answers those that have come again since, too.
+        let before = self.pubrecs.len();
+        self.pubrecs.retain(|owed| owed.0 != id);
+        let again = before - self.pubrecs.len();
+        self.pubrecs_allowed.extend(iter::repeat_n(id, again));
     }
 
     /// Nobody holds a message back.
