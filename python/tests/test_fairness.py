@@ -21,7 +21,9 @@ from support.flood import TOPIC, FloodProcess
 from support.loops import LoopRunner
 
 INTERVAL = 0.005
-ALLOWED = 0.005
+ALLOWED = 0.010
+"""Twice what a quiet machine needs at its worst: beside other busy processes the caches are theirs,
+and every instruction takes longer. A loop that starves others is late by hundreds."""
 BACKLOG = 1_000_000
 UPLOAD = b"." * 64
 WORK = 1.1e-6
