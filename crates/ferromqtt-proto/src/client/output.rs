@@ -58,13 +58,18 @@ impl Client {
     }
 
     fn complete_expired(&mut self, expired: Waiting) {
-        self.record_finished(expired.key);
         let outcome = if expired.resent_as_new {
             Outcome::SessionLost // it was on the wire once
         } else {
             Outcome::Expired
         };
-        if let Some(op) = expired.op {
+        self.end_waiting(expired, outcome);
+    }
+
+    /// Ends a message that has left the outgoing queue without being sent.
+    pub(super) fn end_waiting(&mut self, waiting: Waiting, outcome: Outcome) {
+        self.record_finished(waiting.key);
+        if let Some(op) = waiting.op {
             self.complete(op, outcome);
         }
     }
@@ -142,10 +147,7 @@ impl Client {
             .check_publish(publish.qos, publish.retain, packet_len);
         if let Err(error) = allowed {
             if let Some(refused) = outbound.pop_waiting() {
-                self.record_finished(refused.key);
-                if let Some(op) = refused.op {
-                    self.complete(op, Outcome::NotPossible(error));
-                }
+                self.end_waiting(refused, Outcome::NotPossible(error));
             }
             return true;
         }

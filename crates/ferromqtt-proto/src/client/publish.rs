@@ -161,10 +161,7 @@ impl Client {
             return Ok(false);
         };
         for waiting in dropped {
-            self.record_finished(waiting.key);
-            if let Some(op) = waiting.op {
-                self.complete(op, Outcome::Dropped);
-            }
+            self.end_waiting(waiting, Outcome::Dropped);
         }
         Ok(true)
     }

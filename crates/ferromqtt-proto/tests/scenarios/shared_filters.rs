@@ -173,17 +173,23 @@ fn a_refusal_concerns_the_queue_that_asked() {
     }
 }
 
+/// Two queues subscribed to `a`, the first at QoS 2 and the second at QoS 0.
+fn sharing(pair: &mut Pair) -> (QueueId, QueueId) {
+    let (one, two) = (open(pair), open(pair));
+    subscribe(pair, "a", at(ExactlyOnce), None, one);
+    subscribe(pair, "a", at(AtMostOnce), None, two);
+    for id in [1, 2] {
+        pair.server_sends(suback(id, &[ReasonCode::GrantedQos2]));
+    }
+    (one, two)
+}
+
 /// Pitfall 6: whichever SUBSCRIBE comes last, the server's one subscription serves all.
 #[test]
 fn restoring_asks_for_what_all_queues_want() {
     for version in VERSIONS {
         let mut pair = Pair::connected(resuming(version));
-        let (one, two) = (open(&mut pair), open(&mut pair));
-        subscribe(&mut pair, "a", at(ExactlyOnce), None, one);
-        subscribe(&mut pair, "a", at(AtMostOnce), None, two);
-        for id in [1, 2] {
-            pair.server_sends(suback(id, &[ReasonCode::GrantedQos2]));
-        }
+        let (one, two) = sharing(&mut pair);
         pair.bytes();
         pair.reconnect(false);
         let qos: Vec<_> = (options_sent(&mut pair).iter().map(|it| it.qos)).collect();
@@ -200,12 +206,7 @@ fn restoring_asks_for_what_all_queues_want() {
 fn restoring_asks_for_nothing_that_a_closed_queue_wanted() {
     for version in VERSIONS {
         let mut pair = Pair::connected(resuming(version));
-        let (one, two) = (open(&mut pair), open(&mut pair));
-        subscribe(&mut pair, "a", at(ExactlyOnce), None, one);
-        subscribe(&mut pair, "a", at(AtMostOnce), None, two);
-        for id in [1, 2] {
-            pair.server_sends(suback(id, &[ReasonCode::GrantedQos2]));
-        }
+        let (one, _) = sharing(&mut pair);
         pair.client.close_queue(one);
         pair.bytes();
         pair.reconnect(false);
