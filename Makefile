@@ -55,9 +55,13 @@ lint: .venv/.dev .venv/.native ## Formatting, lints, documentation, types and st
 	RUSTDOCFLAGS="-D warnings" cargo doc $(LOCKED) --workspace --all-features --no-deps
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy python/ferromqtt python/aiomqtt-shim/aiomqtt
+	$(BIN)/mypy python/ferromqtt python/aiomqtt-shim/aiomqtt examples/python
+# The package holds pyright itself, and requirements/dev.txt a Node.js to run it: nothing is fetched here.
+	PYRIGHT_PYTHON_GLOBAL_NODE=0 PYRIGHT_PYTHON_IGNORE_WARNINGS=1 \
+		$(BIN)/pyright --pythonpath $(BIN)/python -p examples/python
 	$(BIN)/python -m mypy.stubtest ferromqtt._native
 	$(BIN)/python scripts/conformance.py --check
+	$(BIN)/python scripts/contract.py --check
 
 .PHONY: interop
 interop: .venv/.dev .venv/.native ## The Python client against more brokers (NATS)
@@ -65,8 +69,9 @@ interop: .venv/.dev .venv/.native ## The Python client against more brokers (NAT
 	$(BIN)/python -m pytest python/tests/interop
 
 .PHONY: conformance
-conformance: ## Which test proves which statement of the standards (docs/conformance.md)
+conformance: ## Which test proves which statement of the standards, and of aiomqtt's interface (docs/)
 	$(PYTHON) scripts/conformance.py
+	$(PYTHON) scripts/contract.py
 
 .PHONY: audit
 audit: .tools/bin/cargo-deny .tools/bin/cargo-fuzz ## Licences and sources of dependencies; the core without an operating system; fuzzing

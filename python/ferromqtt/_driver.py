@@ -43,13 +43,17 @@ class Protocol(Core, asyncio.BufferedProtocol):
     logger: logging.Logger
     on_end: Callable[[], None] | None = None
     """Called when no message will come any more."""
+    authenticator: Callable[[bytes], bytes] | None = None
+    """Answers the server's Authentication Data in an enhanced authentication."""
 
     _loop: asyncio.AbstractEventLoop
     _connecting: asyncio.Future[None] | None = None
     _closed: asyncio.Future[None] | None = None
     _cause: Exception | None = None
+    _refusal: str | None = None
     _accepted = False
     _ended = False
+    _had_ended = False
 
     async def start(self) -> None:
         """Get ready for a transport that is about to be opened on the running loop."""
@@ -58,8 +62,9 @@ class Protocol(Core, asyncio.BufferedProtocol):
         self._connecting = self._loop.create_future()
         self._closed = None
         self._cause = None
+        self._refusal = None
         self._accepted = False
-        self._ended = False
+        self._had_ended, self._ended = self._ended, False
         self.begin(self._loop)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -80,13 +85,21 @@ class Protocol(Core, asyncio.BufferedProtocol):
         if self.transport is None:
             self.give_up("the connection was not made")
         await self._drop()
+        if self._had_ended:
+            self._end()  # iterators of the connection before wait for nothing
 
     async def stop(self, timeout: float, *, publish_will: bool) -> None:
         """Send DISCONNECT, and wait until it is written and the transport is closed.
 
         Raises:
             MqttTimeoutError: Not all was written in time. The transport is closed all the same.
+            RuntimeError: The loop that the connection lives on is another one, and open.
         """
+        if self._loop is not asyncio.get_running_loop() and not self._loop.is_closed():
+            raise RuntimeError("the client was entered on another event loop: leave it there")
+        if self._ended or self._loop.is_closed():
+            await self._drop()  # there is nobody to say goodbye to
+            return
         if self.connected:
             self.disconnect(publish_will)
         closed, transport = self._closed, self.transport
@@ -129,6 +142,22 @@ class Protocol(Core, asyncio.BufferedProtocol):
         if connecting is not None and not connecting.done():
             connecting.set_result(None)
 
+    def _on_auth(self, data: bytes) -> bytes | None:
+        """Answer the server's AUTH; None to end the connection."""
+        if self.authenticator is None:
+            self._refusal = (
+                "The server asked to continue the authentication: "
+                "give the client an `authenticator` that answers"
+            )
+            return None
+        try:
+            return bytes(self.authenticator(data))
+        except Exception as error:  # noqa: BLE001 - whatever the user's code raises
+            # Not the error's own text, which may show what is secret.
+            self._refusal = f"The client's `authenticator` raised {type(error).__name__}"
+            self.report("an `authenticator` raised", error)
+            return None
+
     def _on_disconnected(
         self, kind: str, code: int, text: str, properties: dict[str, object], unflushed: int
     ) -> None:
@@ -136,26 +165,48 @@ class Protocol(Core, asyncio.BufferedProtocol):
         if not self._accepted:
             connecting = self._connecting
             if connecting is not None and not connecting.done():
-                connecting.set_exception(_errors.connect_error(kind, code, text))
+                error = _errors.connect_error(kind, code, text)
+                if self._refusal is not None:
+                    error = MqttError(self._refusal)
+                connecting.set_exception(error)
             return
         self._cause = _errors.disconnect_cause(kind, code, text)
+        if self._refusal is not None:
+            self._cause = MqttError(self._refusal)
+        self._end()
+        if unflushed:
+            self.warn("%d QoS 0 messages were not written.", unflushed)
+
+    def _end(self) -> None:
+        """Let iterators know that no message will come any more."""
         self._ended = True
         self.end_messages()
         if self.on_end is not None:
             self.on_end()
-        if unflushed:
-            self.logger.warning("%d QoS 0 messages were not written.", unflushed)
 
     def _on_closed(self) -> None:
         if self._closed is not None and not self._closed.done():
-            self._closed.set_result(None)
+            with contextlib.suppress(RuntimeError):  # its loop is closed: nobody waits
+                self._closed.set_result(None)
 
     def _on_pending_calls(self, what: str, count: int) -> None:
-        self.logger.warning("There are %d pending %s calls.", count, what)
+        self.warn("There are %d pending %s calls.", count, what)
 
     def _on_lost(self, count: int) -> None:
         for _ in range(count):
-            self.logger.warning("Message queue is full. Discarding message.")
+            self.warn("Message queue is full. Discarding message.")
+
+    def warn(self, text: str, *args: object) -> None:
+        """Log. What a filter or a handler raises must end neither a call nor the connection."""
+        try:
+            self.logger.warning(text, *args)
+        except Exception as error:  # noqa: BLE001 - whatever the user's code raises
+            self.report("logging raised", error)
+
+    def report(self, what: str, error: Exception) -> None:
+        """Tell the loop's exception handler what went wrong where no caller can be told."""
+        context = {"message": f"ferromqtt: {what}", "exception": error, "protocol": self}
+        self._loop.call_exception_handler(context)
 
     def _iteration_error(self) -> MqttError:
         error = MqttError("Disconnected during message iteration")

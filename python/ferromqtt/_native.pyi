@@ -9,9 +9,22 @@ from typing_extensions import disjoint_base
 from ferromqtt.properties import Properties
 from ferromqtt.topic import Topic
 
-__all__ = ["Broker", "Core", "Message", "MessagesIterator", "__version__"]
+__all__ = [
+    "Broker",
+    "Core",
+    "Message",
+    "MessagesIterator",
+    "ProxyHandshake",
+    "Race",
+    "WebSocket",
+    "__version__",
+    "payload_bytes",
+    "websocket_headers",
+]
 
 __version__: str
+
+def payload_bytes(payload: object) -> bytes: ...
 
 @disjoint_base
 class Message:
@@ -26,24 +39,18 @@ class Message:
         mid: int,
         properties: Properties | None,
     ) -> Self: ...
-    @property
-    def topic(self) -> Topic:
-        """The topic it was published to."""
-    @property
-    def payload(self) -> Any:  # noqa: ANN401 - what was given, in a message of the user's making
-        """The payload; always bytes in a message that was received."""
-    @property
-    def qos(self) -> int:
-        """The QoS it was sent with: 0, 1 or 2."""
-    @property
-    def retain(self) -> bool:
-        """Whether the server had kept it before."""
-    @property
-    def mid(self) -> int:
-        """The Packet Identifier; 0 at QoS 0."""
-    @property
-    def properties(self) -> Properties | None:
-        """The properties on MQTT 5.0, otherwise None."""
+    topic: Topic
+    """The topic it was published to."""
+    payload: Any
+    """The payload; always bytes in a message that was received."""
+    qos: int
+    """The QoS it was sent with: 0, 1 or 2."""
+    retain: bool
+    """Whether the server had kept it before."""
+    mid: int
+    """The Packet Identifier; 0 at QoS 0."""
+    properties: Properties | None
+    """The properties on MQTT 5.0, otherwise None."""
     def __lt__(self, other: Message, /) -> bool: ...
     def __gt__(self, other: Message, /) -> bool: ...
 
@@ -124,3 +131,79 @@ class Broker:
     def disconnect_client(
         self, client_identifier: str, reason: int, server_reference: str | None
     ) -> bool: ...
+
+def websocket_headers(host: str, port: int, secure: bool) -> dict[str, str]:
+    """Return the headers that a WebSocket request usually has; any of them may be changed."""
+
+@final
+class WebSocket:
+    """The client's side of a WebSocket connection, without a socket.
+
+    Raises ValueError for a path or header that would not be one line of the request.
+    """
+
+    def __new__(cls, path: str, headers: dict[str, str]) -> Self: ...
+    def receive(self, data: bytes | bytearray | memoryview) -> None:
+        """Take bytes of the connection; none mean that it ended.
+
+        Raises ConnectionError when the server refuses, or speaks something else. What came before
+        is still to be taken, and `to_transmit` may hold a Close frame.
+        """
+    def send(self, data: bytes) -> None:
+        """Queue one binary frame."""
+    def to_transmit(self) -> bytes:
+        """Return all that is to be written now, b"" for nothing."""
+    def take_received(self) -> bytes:
+        """Return all that was received, b"" for nothing."""
+    def close(self) -> None:
+        """Queue a Close frame, after what was sent."""
+    @property
+    def is_open(self) -> bool:
+        """Whether the server has accepted, and neither side has closed."""
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection is to be closed once everything is written."""
+    @property
+    def closed_by_server(self) -> str | None:
+        """What the server's Close frame said, as text for an error."""
+
+@final
+class ProxyHandshake:
+    """Asks a proxy for a connection. `kind` is 1 for SOCKS4, 2 for SOCKS5, 3 for HTTP.
+
+    Without `remote_names`, `host` must be an address. Raises ConnectionError (OSError) when this
+    kind of proxy cannot be asked for such a host, ValueError for other wrong arguments.
+    """
+
+    def __new__(
+        cls,
+        kind: int,
+        host: str,
+        port: int,
+        *,
+        remote_names: bool,
+        username: str | None,
+        password: str | None,
+    ) -> Self: ...
+    def to_transmit(self) -> bytes:
+        """Return all that is to be written now, b"" for nothing."""
+    def receive(self, data: bytes) -> bool:
+        """Take the proxy's answer; True when the connection is made. No bytes mean that it ended.
+
+        Raises ConnectionError when the proxy refuses, or speaks something else.
+        """
+
+@final
+class Race:
+    """Which of several addresses to connect to, and when (RFC 8305). Times are since its start."""
+
+    def __new__(cls, families: list[int]) -> Self: ...
+    def start(self, elapsed: float) -> list[int]:
+        """Return the attempts to be started now, by their place in the list."""
+    def wait(self, elapsed: float) -> float | None:
+        """Return the seconds until `start` has another one.
+
+        It is inf when only an attempt's end brings more, None when every attempt has failed.
+        """
+    def failed(self, index: int, elapsed: float) -> None:
+        """An attempt has failed."""

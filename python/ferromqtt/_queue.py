@@ -7,7 +7,6 @@ import collections
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Callable, Coroutine
 
     from ferromqtt._native import Message
@@ -16,32 +15,38 @@ if TYPE_CHECKING:
 class MessageQueue:
     """Every message goes through the queue's `put_nowait` and `get`.
 
-    Iterators wait here and not in `get`, so that one that is cancelled has taken nothing.
+    Iterators wait here and not in `get`, so that one that is cancelled has taken nothing. A message
+    that one of them was woken for is reserved: whoever comes later does not take it away.
     """
 
     def __init__(
         self,
         queue: asyncio.Queue[Message],
-        logger: logging.Logger,
         end: Callable[[], Exception | None],
+        warn: Callable[[str], None],
+        report: Callable[[str, Exception], None],
     ) -> None:
         self.queue = queue
-        self._logger = logger
         self._end = end
+        self._warn = warn
+        self._report = report
         self._waiters: collections.deque[asyncio.Future[None]] = collections.deque()
+        self._woken: set[asyncio.Future[None]] = set()
 
     def put(self, message: Message) -> None:
-        """Take a message from the core; one that finds the queue full is dropped."""
+        """Take a message from the core; one that the queue refuses is dropped."""
         try:
             self.queue.put_nowait(message)
         except asyncio.QueueFull:
-            self._logger.warning("Message queue is full. Discarding message.")
-        else:
-            self._wake_one()
+            self._warn("Message queue is full. Discarding message.")
+        except Exception as error:  # noqa: BLE001 - whatever the user's class raises
+            self._warn("Message queue raised an error. Discarding message.")
+            self._report("the queue of a client raised in put_nowait", error)
+        self._wake()
 
     async def get(self) -> Message:
         """Return the next message; raise when none will come any more."""
-        while self.queue.empty():
+        while not self._has_message():
             error = self._end()
             if error is not None:
                 raise error
@@ -49,25 +54,45 @@ class MessageQueue:
             self._waiters.append(waiter)
             try:
                 await waiter
-            except asyncio.CancelledError:
-                if waiter in self._waiters:
-                    self._waiters.remove(waiter)
-                elif not waiter.cancelled():
-                    self._wake_one()  # it was woken for a message that it does not take
+            except BaseException:  # cancelled, closed, or thrown into
+                self._leave(waiter)
                 raise
+            self._woken.discard(waiter)
         return await self.queue.get()
 
     def wake_all(self) -> None:
         """Let every waiting iterator look again."""
         while self._waiters:
-            self._wake_one()
+            self._tell(self._waiters.popleft())
 
-    def _wake_one(self) -> None:
-        while self._waiters:
+    def _has_message(self) -> bool:
+        """Whether there is a message that is not reserved."""
+        return self.queue.qsize() > len(self._woken)
+
+    def _wake(self) -> None:
+        while self._waiters and self._has_message():
             waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
+            if self._tell(waiter):
+                self._woken.add(waiter)
+
+    def _leave(self, waiter: asyncio.Future[None]) -> None:
+        """Give back what an iterator holds: its place, or the message that it was woken for."""
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
+        elif waiter in self._woken:
+            self._woken.remove(waiter)
+            self._wake()
+
+    @staticmethod
+    def _tell(waiter: asyncio.Future[None]) -> bool:
+        """Wake an iterator; False when it is gone, or its loop is closed."""
+        if waiter.done():
+            return False
+        try:
+            waiter.set_result(None)
+        except RuntimeError:
+            return False
+        return True
 
 
 class QueuedMessages:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import math
-import secrets
+import os
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ferromqtt import _transport
@@ -30,7 +30,7 @@ from ferromqtt.reasons import PacketTypes, ReasonCode
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
     from typing import Literal
 
@@ -83,7 +83,7 @@ class Client:
         protocol: Version of MQTT; None for 3.1.1.
         will: The message that the server publishes when it loses the client.
         clean_session: (before 5.0) False keeps the session at the server; needs an identifier.
-        transport: "tcp". "websockets" and "unix" are not supported yet.
+        transport: "tcp", "websockets", or "unix" with the socket's path as `hostname`.
         timeout: Seconds that entering, leaving and each call may take, unless told otherwise; None
             for 10, `math.inf` for ever.
         keepalive: Keep Alive in seconds; 0 turns it off.
@@ -101,12 +101,17 @@ class Client:
         tls_context: Connect with TLS by this context.
         tls_params: Connect with TLS by a context made of these.
         tls_insecure: Whether not to check the server's name.
-        proxy: Not supported yet.
-        socket_options: Arguments for `socket.setsockopt`.
-        websocket_path: Not used yet.
-        websocket_headers: Not used yet.
+        proxy: A SOCKS or HTTP proxy to connect through. None: the HTTP proxy that the environment
+            names in `mqtt_proxy`, if it does, and not for hosts in `no_proxy`.
+        socket_options: Arguments for `socket.setsockopt`; not used with WebSocket.
+        websocket_path: Path of the opening request, which may have a query; None for "/mqtt".
+        websocket_headers: Headers of the opening request, over the usual ones, or a function that
+            is given those and returns all. Not used without a `websocket_path`.
         will_on_error: Whether the server is to publish the will when the block is left by an
             exception. An addition to aiomqtt's parameters.
+        authenticator: (5.0) Is called with the Authentication Data of each AUTH packet of the
+            server, and returns the data to answer with: enhanced authentication, by the method that
+            `properties` name. An addition to aiomqtt's parameters.
 
     Attributes:
         timeout: As the parameter; may be changed at any time.
@@ -149,6 +154,7 @@ class Client:
         websocket_path: str | None = None,
         websocket_headers: WebSocketHeaders | None = None,
         will_on_error: bool = False,
+        authenticator: Callable[[bytes], bytes] | None = None,
     ) -> None:
         self._options = ClientOptions(
             hostname=hostname,
@@ -179,22 +185,17 @@ class Client:
         self.timeout = _DEFAULT_TIMEOUT if timeout is None else timeout
         self._will_on_error = will_on_error
         self._logger = logger or logging.getLogger(self._default_logger_name)
-        self._core = Protocol(secrets.randbits(64))
+        self._core = Protocol(int.from_bytes(os.urandom(8)))
         self._core.logger = self._logger
+        self._core.authenticator = authenticator
         self._publish = self._core.publish
         self._entered = False
         self._was_entered = False
-        self._outgoing_calls: contextlib.AbstractAsyncContextManager[object] | None = None
-        if max_concurrent_outgoing_calls is not None:
-            self._outgoing_calls = asyncio.Semaphore(max_concurrent_outgoing_calls)
+        self._max_outgoing_calls = max_concurrent_outgoing_calls
+        self._outgoing_calls = self._make_outgoing_calls()
         self._queue: MessageQueue | None = None
         if queue_type is not None:
-            limit = max(max_queued_incoming_messages or 0, 0)
-            self._queue = MessageQueue(
-                queue_type(maxsize=limit), self._logger, self._core.iteration_end
-            )
-            self._core.message_sink = self._queue.put
-            self._core.on_end = self._queue.wake_all
+            self._use_queue(queue_type)
 
     @property
     def identifier(self) -> str:
@@ -348,7 +349,8 @@ class Client:
         self._entered = True
         try:
             check_enter(self._options)
-            self._check_supported()
+            # One for each loop: it belongs to the one in which calls first wait.
+            self._outgoing_calls = self._make_outgoing_calls()
             if not self._was_entered:
                 self._core.configure(**self._core_options())
                 self._was_entered = True
@@ -387,7 +389,7 @@ class Client:
         try:
             async with scope:
                 await self._core.start()
-                await _transport.open_transport(self._target(), self._core)
+                await _transport.open_transport(self._options, self._core)
                 await self._core.accepted()
         except BaseException as error:
             await self._core.cancel_start()
@@ -436,27 +438,18 @@ class Client:
             native.pop("topic_alias", None)  # the core assigns its own, and always knows the topic
         return native
 
-    def _check_supported(self) -> None:
-        options = self._options
-        if options.transport != "tcp":
-            raise NotImplementedError(f"transport={options.transport!r} is not supported yet")
-        if options.proxy is not None:
-            raise NotImplementedError("proxies are not supported yet")
-        if "authentication_method" in (options.connect_properties or {}):
-            raise NotImplementedError("enhanced authentication is not supported yet")
-
-    def _target(self) -> _transport.Target:
-        options = self._options
-        return _transport.Target(
-            hostname=options.hostname,
-            port=options.port,
-            bind_address=options.bind_address,
-            bind_port=options.bind_port,
-            socket_options=tuple(options.socket_options or ()),
-            tls_context=options.tls_context,
-            tls_params=options.tls_params,
-            tls_insecure=options.tls_insecure,
+    def _use_queue(self, queue_type: type[asyncio.Queue[Message]]) -> None:
+        limit = max(self._options.max_queued_incoming_messages or 0, 0)
+        core = self._core
+        self._queue = MessageQueue(
+            queue_type(maxsize=limit), core.iteration_end, core.warn, core.report
         )
+        core.message_sink = self._queue.put
+        core.on_end = self._queue.wake_all
+
+    def _make_outgoing_calls(self) -> asyncio.Semaphore | None:
+        limit = self._max_outgoing_calls
+        return None if limit is None else asyncio.Semaphore(limit)
 
     def _core_options(self) -> dict[str, object]:
         options = self._options

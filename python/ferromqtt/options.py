@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import secrets
 import socket
 import string
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from ferromqtt._native import payload_bytes
 from ferromqtt.properties import to_native
 from ferromqtt.reasons import PacketTypes
 from ferromqtt.topic import has_misplaced_wildcard
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 MQTT_CLEAN_START_FIRST_ONLY: Final = 3
 """`clean_start` of a client whose session starts anew whenever the client is entered."""
-
-MAX_PAYLOAD = 268_435_455
-"""The longest payload, in bytes. The packet has to fit the same limit: the core may refuse it."""
 
 _MAX_BYTES = 65535  # of a string or of binary data in a packet
 _MAX_KEEP_ALIVE = 65535
@@ -128,7 +125,7 @@ class ProxySettings:
         proxy_password: str | None = None,
         proxy_port: int | None = None,
     ) -> None:
-        self.proxy_args = {
+        self.proxy_args: dict[str, Any] = {
             "proxy_type": proxy_type,
             "proxy_addr": proxy_addr,
             "proxy_rdns": proxy_rdns,
@@ -138,7 +135,8 @@ class ProxySettings:
         }
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+# Nothing more than is used: making methods that nobody calls costs every import of the package.
+@dataclasses.dataclass(kw_only=True, repr=False, eq=False)
 class ClientOptions:
     """The options of a client that stay as they are: the parameters of `Client`, with their names.
 
@@ -152,7 +150,7 @@ class ClientOptions:
     hostname: str
     port: int = 1883
     username: str | None = None
-    password: str | bytes | None = dataclasses.field(default=None, repr=False)
+    password: str | bytes | None = None
     identifier: str | None = None
     protocol: ProtocolVersion | None = None
     will: Will | None = None
@@ -172,20 +170,16 @@ class ClientOptions:
     proxy: ProxySettings | None = None
     socket_options: Iterable[SocketOption] | None = None
     websocket_path: str | None = None
-    websocket_headers: WebSocketHeaders | None = dataclasses.field(default=None, repr=False)
+    websocket_headers: WebSocketHeaders | None = None
 
     def __post_init__(self) -> None:
         version = ProtocolVersion.V311 if self.protocol is None else self.protocol
-        settled = {
-            # An enumeration is asked for: of a bare number it is not sure that a version is meant.
-            "protocol": ProtocolVersion(version.value),
-            "transport": _transport(self.transport),
-            "socket_options": tuple(self.socket_options or ()),
-        }
-        for name, value in settled.items():
-            object.__setattr__(self, name, value)
+        # An enumeration is asked for: of a bare number it is not sure that a version is meant.
+        self.protocol = ProtocolVersion(version.value)
+        self.transport = _transport(self.transport)
+        self.socket_options = tuple(self.socket_options or ())
         _check_clean_session(self)
-        object.__setattr__(self, "identifier", _client_identifier(self))
+        self.identifier = _client_identifier(self)
         _check_limits(self)
         if self.username is not None:
             _check_string("username", self.username)
@@ -274,7 +268,9 @@ def _client_identifier(options: ClientOptions) -> str:
         _check_string("identifier", options.identifier)
         return options.identifier
     if options.protocol == ProtocolVersion.V31:
-        return "".join(secrets.choice(_BASE62) for _ in range(_IDENTIFIER_LENGTH))
+        from secrets import choice  # noqa: PLC0415 - slow to import, and seldom needed
+
+        return "".join(choice(_BASE62) for _ in range(_IDENTIFIER_LENGTH))
     return ""
 
 
@@ -332,28 +328,6 @@ def _check_qos(qos: object) -> int:
     if not isinstance(qos, int) or qos not in (0, 1, 2):
         raise ValueError("Invalid QoS level.")
     return int(qos)
-
-
-def payload_bytes(payload: PayloadType) -> bytes:
-    """Return the bytes that stand for a payload.
-
-    Raises:
-        TypeError: It is of a type that none are defined for.
-        ValueError: It is too large, or text that is no valid Unicode.
-    """
-    if payload is None:
-        encoded = b""
-    elif isinstance(payload, bytes | bytearray):
-        encoded = bytes(payload)
-    elif isinstance(payload, str):
-        encoded = payload.encode()
-    elif isinstance(payload, int | float):
-        encoded = str(payload).encode("ascii")
-    else:
-        raise TypeError("payload must be a string, bytearray, int, float or None.")
-    if len(encoded) > MAX_PAYLOAD:
-        raise ValueError("Payload too large.")
-    return encoded
 
 
 def subscribe_filters(

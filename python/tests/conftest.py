@@ -1,6 +1,10 @@
 """Fixtures: a fresh event loop of each kind, brokers of each kind."""
 
+import importlib
+import sys
 from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
 from typing import Protocol
 
 import pytest
@@ -10,6 +14,8 @@ from support.builtin import BuiltinBroker
 from support.clients import PROTOCOLS
 from support.loops import FACTORIES, LoopRunner
 from support.mosquitto import Mosquitto
+
+SHIM = Path(__file__).parents[1] / "aiomqtt-shim"
 
 
 class Broker(Protocol):
@@ -51,3 +57,15 @@ def protocol(request: pytest.FixtureRequest) -> ferromqtt.ProtocolVersion:
     """Each protocol version in turn."""
     chosen: ferromqtt.ProtocolVersion = request.param
     return chosen
+
+
+@pytest.fixture
+def shim(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Import the shim as a user's program would, whatever else is installed."""
+    monkeypatch.syspath_prepend(str(SHIM))
+    for name in [name for name in sys.modules if name.split(".")[0] == "aiomqtt"]:
+        monkeypatch.delitem(sys.modules, name)
+    module = importlib.import_module("aiomqtt")
+    assert module.__file__ is not None
+    assert Path(module.__file__).is_relative_to(SHIM)
+    return module

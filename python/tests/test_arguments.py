@@ -183,7 +183,7 @@ def refuse_anything(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("name", CONSTRUCTOR)
-def test_constructor_refuses(run: LoopRunner, name: str) -> None:
+def test_constructor_refuses_1_2(run: LoopRunner, name: str) -> None:
     options, error, text = CONSTRUCTOR[name]
 
     async def main() -> None:
@@ -194,7 +194,7 @@ def test_constructor_refuses(run: LoopRunner, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ENTER)
-def test_enter_refuses_before_it_connects(run: LoopRunner, name: str) -> None:
+def test_enter_refuses_before_it_connects_1_2_and_1_4(run: LoopRunner, name: str) -> None:
     """The second attempt says the same: the client is not left "not reentrant"."""
     options, error, text = ENTER[name]
 
@@ -210,7 +210,7 @@ def test_enter_refuses_before_it_connects(run: LoopRunner, name: str) -> None:
         assert server.received == b""
 
 
-def test_keepalive_over_two_bytes_is_refused(run: LoopRunner) -> None:
+def test_keepalive_over_two_bytes_is_refused_1_2(run: LoopRunner) -> None:
     """Contract 1.2: an error of packing in the original; any ValueError-like error will do."""
 
     async def main(server: ScriptedServer) -> None:
@@ -246,32 +246,32 @@ def check_calls(
 
 
 @pytest.mark.parametrize("name", PUBLISH)
-def test_publish_refuses(run: LoopRunner, name: str) -> None:
+def test_publish_refuses_1_3(run: LoopRunner, name: str) -> None:
     check_calls(run, V311, "publish", PUBLISH[name])
 
 
 @pytest.mark.parametrize("name", [it for it in PUBLISH if it not in ("empty topic", "topic None")])
-def test_publish_of_version_5_refuses(run: LoopRunner, name: str) -> None:
+def test_publish_of_version_5_refuses_1_3(run: LoopRunner, name: str) -> None:
     check_calls(run, V5, "publish", PUBLISH[name])
 
 
 @pytest.mark.parametrize("name", SUBSCRIBE_3)
-def test_subscribe_refuses(run: LoopRunner, name: str) -> None:
+def test_subscribe_refuses_1_3(run: LoopRunner, name: str) -> None:
     check_calls(run, V311, "subscribe", SUBSCRIBE_3[name])
 
 
 @pytest.mark.parametrize("name", SUBSCRIBE_5)
-def test_subscribe_of_version_5_refuses(run: LoopRunner, name: str) -> None:
+def test_subscribe_of_version_5_refuses_1_3(run: LoopRunner, name: str) -> None:
     check_calls(run, V5, "subscribe", SUBSCRIBE_5[name])
 
 
 @pytest.mark.parametrize("name", UNSUBSCRIBE)
-def test_unsubscribe_refuses(run: LoopRunner, protocol: ProtocolVersion, name: str) -> None:
+def test_unsubscribe_refuses_1_3(run: LoopRunner, protocol: ProtocolVersion, name: str) -> None:
     check_calls(run, protocol, "unsubscribe", UNSUBSCRIBE[name])
 
 
 @pytest.mark.timeout(120)
-def test_payload_over_the_protocols_limit(run: LoopRunner) -> None:
+def test_payload_over_the_protocols_limit_1_3(run: LoopRunner) -> None:
     """268435455 bytes is the largest Remaining Length, so this cannot be a packet."""
     payload = bytes(268_435_456)
 
@@ -284,7 +284,7 @@ def test_payload_over_the_protocols_limit(run: LoopRunner) -> None:
         run(main, server)
 
 
-def test_longest_topic_is_accepted(run: LoopRunner) -> None:
+def test_longest_topic_is_accepted_1_3(run: LoopRunner) -> None:
     topic = "a" * 65535
 
     def script(connection: Connection) -> None:
@@ -301,7 +301,7 @@ def test_longest_topic_is_accepted(run: LoopRunner) -> None:
         run(main, server)
 
 
-def test_every_positional_argument_works_as_a_keyword(run: LoopRunner) -> None:
+def test_every_positional_argument_works_as_a_keyword_1_3(run: LoopRunner) -> None:
     def script(connection: Connection) -> None:
         connection.accept()
         assert connection.expect(packets.PUBLISH) == (0x31, b"\x00\x01ax")
@@ -323,7 +323,7 @@ def test_every_positional_argument_works_as_a_keyword(run: LoopRunner) -> None:
         run(main, server)
 
 
-def test_client_options_are_keyword_only(run: LoopRunner) -> None:
+def test_client_options_are_keyword_only_1_2(run: LoopRunner) -> None:
     async def main() -> None:
         with pytest.raises(TypeError, match="positional argument"):
             Client("localhost", 1883, "user")  # type: ignore[misc]
@@ -331,7 +331,7 @@ def test_client_options_are_keyword_only(run: LoopRunner) -> None:
     run(main)
 
 
-def test_queue_type_is_called_with_maxsize(run: LoopRunner) -> None:
+def test_queue_type_is_called_with_maxsize_1_2(run: LoopRunner) -> None:
     sizes: list[int] = []
 
     class Recorded(asyncio.Queue[Message]):

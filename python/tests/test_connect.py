@@ -46,24 +46,24 @@ def split(body: bytes, protocol: ProtocolVersion) -> tuple[int, int, bytes]:
     return rest[0], int.from_bytes(rest[1:3], "big"), rest[3:]
 
 
-def test_connect_packet_by_default(run: LoopRunner) -> None:
+def test_connect_packet_by_default_1_2(run: LoopRunner) -> None:
     body = connect_body(run, V311)
     assert body == HEADERS[V311] + bytes([CLEAN]) + b"\x00\x3c" + b"\x00\x00"
 
 
-def test_connect_packet_of_version_5_by_default(run: LoopRunner) -> None:
+def test_connect_packet_of_version_5_by_default_1_2(run: LoopRunner) -> None:
     body = connect_body(run, V5)
     assert body == HEADERS[V5] + bytes([CLEAN]) + b"\x00\x3c" + b"\x00" + b"\x00\x00"
 
 
-def test_connect_packet_of_version_31_carries_a_made_up_identifier(run: LoopRunner) -> None:
+def test_connect_packet_of_version_31_carries_a_made_up_identifier_1_2(run: LoopRunner) -> None:
     flags, keepalive, rest = split(connect_body(run, V31), V31)
     assert (flags, keepalive) == (CLEAN, 60)
     assert rest[:2] == b"\x00\x16"
     assert rest[2:].isalnum()
 
 
-def test_identifier_without_one_given(run: LoopRunner, protocol: ProtocolVersion) -> None:
+def test_identifier_without_one_given_1_2(run: LoopRunner, protocol: ProtocolVersion) -> None:
     """Contract 1.2: 22 base62 characters for 3.1, empty for the others, also when "" is given."""
 
     async def main() -> None:
@@ -80,13 +80,13 @@ def test_identifier_without_one_given(run: LoopRunner, protocol: ProtocolVersion
     run(main)
 
 
-def test_identifier_is_sent_as_given(run: LoopRunner, protocol: ProtocolVersion) -> None:
+def test_identifier_is_sent_as_given_1_2(run: LoopRunner, protocol: ProtocolVersion) -> None:
     _, _, rest = split(connect_body(run, protocol, identifier="fée"), protocol)
     assert rest.endswith(packets.string("fée"))
 
 
 @pytest.mark.parametrize("keepalive", [0, 1, 60, 65535])
-def test_keep_alive_is_sent_as_given(run: LoopRunner, keepalive: int) -> None:
+def test_keep_alive_is_sent_as_given_1_2(run: LoopRunner, keepalive: int) -> None:
     assert split(connect_body(run, V311, keepalive=keepalive), V311)[1] == keepalive
 
 
@@ -101,7 +101,7 @@ def test_keep_alive_is_sent_as_given(run: LoopRunner, keepalive: int) -> None:
         (V5, {"clean_start": False}, False),
     ],
 )
-def test_clean_flag(
+def test_clean_flag_1_2(
     run: LoopRunner, protocol: ProtocolVersion, options: dict[str, object], *, clean: bool
 ) -> None:
     flags, _, _ = split(connect_body(run, protocol, **options), protocol)
@@ -118,7 +118,7 @@ def test_clean_flag(
         ({"username": "", "password": ""}, HAS_USERNAME | HAS_PASSWORD, ["", ""]),
     ],
 )
-def test_login_fields(
+def test_login_fields_1_2(
     run: LoopRunner, options: dict[str, object], flags: int, fields: list[str]
 ) -> None:
     sent, _, rest = split(connect_body(run, V311, **options), V311)
@@ -126,14 +126,14 @@ def test_login_fields(
     assert rest == b"\x00\x00" + b"".join(packets.string(field) for field in fields)
 
 
-def test_will_fields(run: LoopRunner) -> None:
+def test_will_fields_1_2(run: LoopRunner) -> None:
     will = Will("last/words", payload=28.4, qos=2, retain=True)
     flags, _, rest = split(connect_body(run, V311, will=will), V311)
     assert flags == CLEAN | WILL | WILL_RETAIN | 2 << 3
     assert rest == b"\x00\x00" + packets.string("last/words") + packets.string("28.4")
 
 
-def test_connect_and_will_properties(run: LoopRunner) -> None:
+def test_connect_and_will_properties_1_2(run: LoopRunner) -> None:
     properties = Properties(PacketTypes.CONNECT)
     properties.SessionExpiryInterval = 7
     will_properties = Properties(PacketTypes.WILLMESSAGE)
@@ -149,7 +149,7 @@ def test_connect_and_will_properties(run: LoopRunner) -> None:
     )
 
 
-def test_every_enter_of_version_5_starts_clean_by_default(run: LoopRunner) -> None:
+def test_every_enter_of_version_5_starts_clean_by_default_1_2(run: LoopRunner) -> None:
     """Contract 1.2: the value 3 means set, on every enter."""
     flags: list[int] = []
 
@@ -168,7 +168,7 @@ def test_every_enter_of_version_5_starts_clean_by_default(run: LoopRunner) -> No
     assert flags == [CLEAN] * 3
 
 
-def test_login(run: LoopRunner, mosquitto: Mosquitto, protocol: ProtocolVersion) -> None:
+def test_login_1_2(run: LoopRunner, mosquitto: Mosquitto, protocol: ProtocolVersion) -> None:
     async def main() -> None:
         topic = unique("login")
         async with Client(
@@ -188,7 +188,7 @@ def test_login(run: LoopRunner, mosquitto: Mosquitto, protocol: ProtocolVersion)
 @pytest.mark.parametrize(
     "login", [{}, {"username": USERNAME}, {"username": USERNAME, "password": "wrong"}]
 )
-def test_refused_login(
+def test_refused_login_1_4(
     run: LoopRunner, mosquitto: Mosquitto, protocol: ProtocolVersion, login: dict[str, str]
 ) -> None:
     """Contract 1.4: the Reason Code of 5.0 also for the return codes before it."""
@@ -215,7 +215,7 @@ def test_refused_login(
         (5, 135, "Not authorized"),
     ],
 )
-def test_return_code_of_version_311(run: LoopRunner, code: int, value: int, text: str) -> None:
+def test_return_code_of_version_311_1_4(run: LoopRunner, code: int, value: int, text: str) -> None:
     """All five raise at once (contract 1.4, "better" for 1 and 2); then the client is usable."""
 
     def refuse(connection: Connection) -> None:
@@ -237,7 +237,7 @@ def test_return_code_of_version_311(run: LoopRunner, code: int, value: int, text
         run(main, server)
 
 
-def test_will_is_published_when_the_connection_is_lost(
+def test_will_is_published_when_the_connection_is_lost_1_2(
     run: LoopRunner, broker: Broker, protocol: ProtocolVersion
 ) -> None:
     """MQTT-3.1.2-8 (3.1.1)."""
@@ -257,7 +257,7 @@ def test_will_is_published_when_the_connection_is_lost(
 
 
 @pytest.mark.parametrize("error", [None, ValueError("the block failed")])
-def test_will_is_not_published_after_an_exit(
+def test_will_is_not_published_after_an_exit_1_4(
     run: LoopRunner, broker: Broker, error: Exception | None
 ) -> None:
     """Contract 1.4: an exit is a normal DISCONNECT, also when the block raised."""

@@ -62,7 +62,7 @@ BAD_ANSWERS: dict[str, bytes] = {
 }
 
 
-def test_client_is_itself_in_the_block(run: LoopRunner, broker: Broker) -> None:
+def test_client_is_itself_in_the_block_1_3(run: LoopRunner, broker: Broker) -> None:
     async def main() -> None:
         client = Client(broker.host, broker.port)
         async with client as entered:
@@ -71,7 +71,7 @@ def test_client_is_itself_in_the_block(run: LoopRunner, broker: Broker) -> None:
     run(main)
 
 
-def test_client_is_reusable(run: LoopRunner, broker: Broker, protocol: ProtocolVersion) -> None:
+def test_client_is_reusable_1_4(run: LoopRunner, broker: Broker, protocol: ProtocolVersion) -> None:
     topic = unique("reuse")
 
     async def main() -> None:
@@ -85,7 +85,7 @@ def test_client_is_reusable(run: LoopRunner, broker: Broker, protocol: ProtocolV
     run(main)
 
 
-def test_client_is_not_reentrant(run: LoopRunner, broker: Broker) -> None:
+def test_client_is_not_reentrant_1_4(run: LoopRunner, broker: Broker) -> None:
     topic = unique("reentrant")
 
     async def main() -> None:
@@ -100,7 +100,7 @@ def test_client_is_not_reentrant(run: LoopRunner, broker: Broker) -> None:
     run(main)
 
 
-def test_client_is_not_reentrant_while_it_connects(run: LoopRunner) -> None:
+def test_client_is_not_reentrant_while_it_connects_1_4(run: LoopRunner) -> None:
     async def main(server: ScriptedServer) -> None:
         client = Client(server.host, server.port)
         first = asyncio.ensure_future(client.__aenter__())
@@ -114,7 +114,7 @@ def test_client_is_not_reentrant_while_it_connects(run: LoopRunner) -> None:
         run(main, server)
 
 
-def test_client_may_be_made_outside_a_loop_and_used_in_several(
+def test_client_may_be_made_outside_a_loop_and_used_in_several_1_2(
     run: LoopRunner, broker: Broker
 ) -> None:
     """Contract 1.2, "better": the loop is bound on enter."""
@@ -131,7 +131,7 @@ def test_client_may_be_made_outside_a_loop_and_used_in_several(
     run(main)
 
 
-def test_exit_twice_is_harmless(run: LoopRunner, broker: Broker) -> None:
+def test_exit_twice_is_harmless_1_4(run: LoopRunner, broker: Broker) -> None:
     async def main() -> None:
         client = Client(broker.host, broker.port)
         await client.__aenter__()
@@ -143,7 +143,7 @@ def test_exit_twice_is_harmless(run: LoopRunner, broker: Broker) -> None:
     run(main)
 
 
-def test_exit_without_enter_warns(
+def test_exit_without_enter_warns_1_4(
     run: LoopRunner, broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
@@ -160,7 +160,7 @@ def test_exit_without_enter_warns(
 
 
 @pytest.mark.parametrize("error", [None, ValueError("the block failed")])
-def test_exit_sends_a_normal_disconnect_and_closes(
+def test_exit_sends_a_normal_disconnect_and_closes_1_4(
     run: LoopRunner, error: Exception | None
 ) -> None:
     """MQTT-3.14.4-1: DISCONNECT is the last packet; what was published before goes out first."""
@@ -181,7 +181,7 @@ def test_exit_sends_a_normal_disconnect_and_closes(
     assert len(server.connections) == 1
 
 
-def test_exit_after_the_connection_was_lost_is_quiet(run: LoopRunner) -> None:
+def test_exit_after_the_connection_was_lost_is_quiet_1_4(run: LoopRunner) -> None:
     def script(connection: Connection) -> None:
         connection.accept()
         connection.expect(packets.PUBLISH)
@@ -197,7 +197,7 @@ def test_exit_after_the_connection_was_lost_is_quiet(run: LoopRunner) -> None:
         run(main, server)
 
 
-def test_messages_stay_in_the_queue_across_an_exit(run: LoopRunner, broker: Broker) -> None:
+def test_messages_stay_in_the_queue_across_an_exit_1_4(run: LoopRunner, broker: Broker) -> None:
     """Contract 1.4, 1.5: queued messages come first, also after exit and after another enter."""
     topic = unique("kept")
 
@@ -220,7 +220,7 @@ def test_messages_stay_in_the_queue_across_an_exit(run: LoopRunner, broker: Brok
     run(main)
 
 
-def test_refused_port(run: LoopRunner) -> None:
+def test_refused_port_1_4(run: LoopRunner) -> None:
     async def main(listener: socket.socket) -> None:
         host, port = listener.getsockname()
         client = Client(host, port)
@@ -236,7 +236,7 @@ def test_refused_port(run: LoopRunner) -> None:
         run(main, listener)
 
 
-def test_client_enters_once_the_port_is_open(run: LoopRunner) -> None:
+def test_client_enters_once_the_port_is_open_1_4(run: LoopRunner) -> None:
     async def main(listener: socket.socket) -> None:
         client = Client(*listener.getsockname())
         with pytest.raises(MqttError, match=r"^\[Errno 111\] "):
@@ -261,7 +261,7 @@ def test_client_enters_once_the_port_is_open(run: LoopRunner) -> None:
 
 
 @pytest.mark.parametrize("name", ["no-such-host.invalid", "a" * 64 + ".invalid"])
-def test_name_that_cannot_be_resolved(run: LoopRunner, name: str) -> None:
+def test_name_that_cannot_be_resolved_1_4(run: LoopRunner, name: str) -> None:
     """The second name is not even a legal one: its label is too long."""
 
     async def main() -> None:
@@ -281,7 +281,7 @@ def test_name_that_cannot_be_resolved(run: LoopRunner, name: str) -> None:
     [close_after_connect, reset_after_connect, reset_before_connect],
     ids=lambda script: script.__name__,
 )
-def test_server_that_closes_before_connack(
+def test_server_that_closes_before_connack_1_4(
     run: LoopRunner, protocol: ProtocolVersion, script: Script
 ) -> None:
     """Contract 1.4, "better": an MqttError at once instead of a time limit; then usable."""
@@ -303,7 +303,7 @@ def test_server_that_closes_before_connack(
 
 
 @pytest.mark.parametrize("answer", BAD_ANSWERS)
-def test_server_that_does_not_speak_mqtt(run: LoopRunner, answer: str) -> None:
+def test_server_that_does_not_speak_mqtt_1_4(run: LoopRunner, answer: str) -> None:
     """MQTT-4.8.0-1 (3.1.1): the client closes; enter raises at once; then the client is usable."""
 
     async def main(server: ScriptedServer) -> None:
@@ -320,7 +320,7 @@ def test_server_that_does_not_speak_mqtt(run: LoopRunner, answer: str) -> None:
 
 
 @pytest.mark.parametrize("version", [ProtocolVersion.V311, ProtocolVersion.V5])
-def test_silent_server(run: LoopRunner, version: ProtocolVersion) -> None:
+def test_silent_server_1_4(run: LoopRunner, version: ProtocolVersion) -> None:
     good = serve_5 if version is ProtocolVersion.V5 else serve_311
 
     async def main(server: ScriptedServer) -> None:
@@ -340,7 +340,7 @@ def test_silent_server(run: LoopRunner, version: ProtocolVersion) -> None:
         run(main, server)
 
 
-def test_timeout_zero_fails_at_once(run: LoopRunner) -> None:
+def test_timeout_zero_fails_at_once_1_4(run: LoopRunner) -> None:
     async def main(server: ScriptedServer) -> None:
         client = Client(server.host, server.port, timeout=0)
         async with asyncio.timeout(5):
@@ -352,7 +352,7 @@ def test_timeout_zero_fails_at_once(run: LoopRunner) -> None:
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 10, 20, None])
-def test_cancelled_enter_releases_the_client(run: LoopRunner, turns: int | None) -> None:
+def test_cancelled_enter_releases_the_client_1_4(run: LoopRunner, turns: int | None) -> None:
     """Contract 1.4, "better": also when cancelled while it connects; `None`: after CONNECT."""
     connect_seen, cancelled = threading.Event(), threading.Event()
 
@@ -387,7 +387,7 @@ def test_cancelled_enter_releases_the_client(run: LoopRunner, turns: int | None)
         run(main, server)
 
 
-def test_exit_is_bounded_when_the_server_takes_nothing(run: LoopRunner) -> None:
+def test_exit_is_bounded_when_the_server_takes_nothing_1_4(run: LoopRunner) -> None:
     """Contract 1.4: the flush of DISCONNECT has `timeout` seconds; then the client is usable."""
     left = threading.Event()
 

@@ -1,20 +1,27 @@
 """What the README shows runs, and prints what it says; so do the programs in examples/python."""
 
+import ast
 import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
+
+import pytest
 
 from support.mosquitto import Mosquitto
 
 ROOT = Path(__file__).parents[2]
-QUICKSTART = ROOT / "examples" / "python" / "quickstart.py"
+EXAMPLES = ROOT / "examples" / "python"
+QUICKSTART = EXAMPLES / "quickstart.py"
+NEEDS_A_BROKER = EXAMPLES / "tls.py"
+ON_THEIR_OWN = sorted(set(EXAMPLES.glob("*.py")) - {QUICKSTART, NEEDS_A_BROKER})
 
 
 def run_program(*arguments: str, **environment: str) -> str:
     done = subprocess.run(
-        [sys.executable, *arguments],
+        [sys.executable, "-W", "error", *arguments],
         env=os.environ | environment,
         capture_output=True,
         text=True,
@@ -26,6 +33,15 @@ def run_program(*arguments: str, **environment: str) -> str:
     return done.stdout
 
 
+def promised_output(program: Path) -> str:
+    """Return what the program's docstring says that it prints."""
+    _, found, output = (ast.get_docstring(ast.parse(program.read_text())) or "").partition(
+        "It prints:\n\n"
+    )
+    assert found, f"{program.name}: its docstring must end with `It prints:` and the output"
+    return textwrap.dedent(output) + "\n"
+
+
 def test_the_readme_s_ten_lines_print_what_it_says() -> None:
     readme = (ROOT / "README.md").read_text()
     match = re.search(
@@ -34,6 +50,28 @@ def test_the_readme_s_ten_lines_print_what_it_says() -> None:
     assert match is not None
     program, output = match.groups()
     assert run_program("-c", program) == output
+
+
+@pytest.mark.parametrize("program", ON_THEIR_OWN, ids=lambda program: program.stem)
+def test_an_example_prints_what_its_docstring_says(program: Path) -> None:
+    assert run_program(str(program)) == promised_output(program)
+
+
+def test_the_tls_example_on_a_server_with_a_certificate(mosquitto: Mosquitto) -> None:
+    output = run_program(
+        str(NEEDS_A_BROKER),
+        BROKER=f"mqtts://localhost:{mosquitto.tls_port}",
+        CA_FILE=str(mosquitto.ca_file),
+    )
+    assert output == promised_output(NEEDS_A_BROKER)
+
+
+def test_the_list_of_examples_names_every_program() -> None:
+    listed = re.findall(r"\[(\w+\.py)\]\((\w+\.py)\)", (EXAMPLES / "README.md").read_text())
+    assert all(text == target for text, target in listed)
+    assert sorted(target for _, target in listed) == sorted(
+        program.name for program in EXAMPLES.glob("*.py")
+    )
 
 
 def test_quickstart_on_the_built_in_broker() -> None:

@@ -41,7 +41,7 @@ CONNECT_TEXTS = {
 }
 
 
-def test_hierarchy() -> None:
+def test_hierarchy_1_7() -> None:
     assert issubclass(MqttError, Exception)
     assert issubclass(MqttCodeError, MqttError)
     assert issubclass(MqttConnectError, MqttCodeError)
@@ -50,14 +50,14 @@ def test_hierarchy() -> None:
 
 
 @pytest.mark.parametrize(("code", "text"), CODE_TEXTS.items())
-def test_integer_code(code: int, text: str) -> None:
+def test_integer_code_1_7(code: int, text: str) -> None:
     error = MqttCodeError(code, "Could not publish message")
     assert error.rc == code
     assert str(error) == f"[code:{code}] {text}"
     assert error.args == ("Could not publish message",)
 
 
-def test_reason_code() -> None:
+def test_reason_code_1_7() -> None:
     reason = ReasonCode(PacketTypes.PUBACK, "Quota exceeded")
     error = MqttCodeError(reason, "refused")
     assert error.rc is reason
@@ -65,7 +65,7 @@ def test_reason_code() -> None:
     assert error.args == ("refused",)
 
 
-def test_foreign_reason_code_is_formatted_by_its_value() -> None:
+def test_foreign_reason_code_is_formatted_by_its_value_1_7() -> None:
     class Foreign:
         value = 135
 
@@ -75,31 +75,31 @@ def test_foreign_reason_code_is_formatted_by_its_value() -> None:
     assert str(MqttCodeError(Foreign())) == "[code:135] Not authorized"  # type: ignore[arg-type]
 
 
-def test_no_code() -> None:
+def test_no_code_1_7() -> None:
     error = MqttCodeError(None, "something happened")
     assert error.rc is None
     assert str(error) == "[code:None] something happened"
 
 
 @pytest.mark.parametrize(("code", "text"), CONNECT_TEXTS.items())
-def test_connect_error_with_a_return_code(code: int, text: str) -> None:
+def test_connect_error_with_a_return_code_1_7(code: int, text: str) -> None:
     error = MqttConnectError(code)
     assert error.rc == code
     assert error.args == (f"Connection refused: {text}",)
     assert str(error) == f"[code:{code}] {CODE_TEXTS[code]}"
 
 
-def test_connect_error_with_an_unknown_return_code() -> None:
+def test_connect_error_with_an_unknown_return_code_1_7() -> None:
     assert MqttConnectError(77).args == ("Connection refused",)
 
 
-def test_connect_error_with_a_reason_code() -> None:
+def test_connect_error_with_a_reason_code_1_7() -> None:
     error = MqttConnectError(ReasonCode(PacketTypes.CONNACK, "Bad user name or password"))
     assert error.args == ()
     assert str(error) == "[code:134] Bad user name or password"
 
 
-def test_reason_code_value_name_and_comparison() -> None:
+def test_reason_code_value_name_and_comparison_1_8() -> None:
     """Contract 1.8: the surface users read from a Reason Code."""
     granted = ReasonCode(PacketTypes.SUBACK, "Granted QoS 1")
     refused = ReasonCode(PacketTypes.SUBACK, identifier=135)
@@ -118,7 +118,7 @@ def test_reason_code_value_name_and_comparison() -> None:
     assert "Not authorized" in repr(refused)
 
 
-def test_reason_code_name_depends_on_the_packet_type() -> None:
+def test_reason_code_name_depends_on_the_packet_type_1_8() -> None:
     assert str(ReasonCode(PacketTypes.CONNACK, identifier=0)) == "Success"
     assert str(ReasonCode(PacketTypes.SUBACK, identifier=0)) == "Granted QoS 0"
     assert str(ReasonCode(PacketTypes.DISCONNECT, identifier=0)) == "Normal disconnection"

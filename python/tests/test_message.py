@@ -20,25 +20,25 @@ from ferromqtt import (
 )
 
 
-def test_message_attributes() -> None:
+def test_message_attributes_1_7() -> None:
     message = Message("a/b", b"payload", 1, True, 7, None)
     assert message.topic == Topic("a/b")
     assert message.payload == b"payload"
     assert (message.qos, message.retain, message.mid, message.properties) == (1, True, 7, None)
 
 
-def test_message_takes_a_topic_object_and_keywords() -> None:
+def test_message_takes_a_topic_object_and_keywords_1_7() -> None:
     topic = Topic("a")
     message = Message(topic=topic, payload=b"", qos=0, retain=False, mid=0, properties=None)
     assert message.topic is topic
 
 
-def test_message_refuses_an_invalid_topic() -> None:
+def test_message_refuses_an_invalid_topic_1_7() -> None:
     with pytest.raises(ValueError, match=r"^Invalid topic: a/#$"):
         Message("a/#", b"", 0, False, 0, None)
 
 
-def test_messages_are_ordered_by_packet_identifier() -> None:
+def test_messages_are_ordered_by_packet_identifier_1_7() -> None:
     first = Message("b", b"", 0, False, 1, None)
     second = Message("a", b"", 0, False, 2, None)
     assert first < second
@@ -46,7 +46,7 @@ def test_messages_are_ordered_by_packet_identifier() -> None:
     assert sorted([second, first]) == [first, second]
 
 
-def test_messages_break_ties_in_a_priority_queue() -> None:
+def test_messages_break_ties_in_a_priority_queue_1_7() -> None:
     queue: asyncio.PriorityQueue[tuple[int, Message]] = asyncio.PriorityQueue()
     second, first = (Message("a", b"", 1, False, mid, None) for mid in (2, 1))
     queue.put_nowait((5, second))
@@ -54,7 +54,7 @@ def test_messages_break_ties_in_a_priority_queue() -> None:
     assert queue.get_nowait()[1] is first
 
 
-def test_messages_with_equal_content_are_not_equal() -> None:
+def test_messages_with_equal_content_are_not_equal_1_7() -> None:
     one, other = (Message("a", b"", 0, False, 0, None) for _ in range(2))
     assert one != other
     assert one == one  # noqa: PLR0124
@@ -62,7 +62,7 @@ def test_messages_with_equal_content_are_not_equal() -> None:
 
 
 @pytest.mark.parametrize("copied", [copy.copy, lambda message: pickle.loads(pickle.dumps(message))])
-def test_messages_can_be_copied_and_pickled(copied: Callable[[Message], Message]) -> None:
+def test_messages_can_be_copied_and_pickled_1_7(copied: Callable[[Message], Message]) -> None:
     properties = Properties(PacketTypes.PUBLISH)
     properties.ContentType = "text/plain"
     message = Message("a/b", b"payload", 1, True, 7, properties)
@@ -74,7 +74,7 @@ def test_messages_can_be_copied_and_pickled(copied: Callable[[Message], Message]
     assert other.properties.ContentType == "text/plain"
 
 
-def test_will_defaults_and_frozen() -> None:
+def test_will_defaults_and_frozen_1_7() -> None:
     will = Will("a")
     expected = {"topic": "a", "payload": None, "qos": 0, "retain": False, "properties": None}
     assert {field.name: getattr(will, field.name) for field in dataclasses.fields(will)} == expected
@@ -82,7 +82,7 @@ def test_will_defaults_and_frozen() -> None:
         will.topic = "b"  # type: ignore[misc]
 
 
-def test_tls_parameters_defaults_and_frozen() -> None:
+def test_tls_parameters_defaults_and_frozen_1_7() -> None:
     parameters = TLSParameters()
     names = [field.name for field in dataclasses.fields(parameters)]
     assert names == [
@@ -94,7 +94,7 @@ def test_tls_parameters_defaults_and_frozen() -> None:
         parameters.ca_certs = "b"  # type: ignore[misc]
 
 
-def test_protocol_version_values() -> None:
+def test_protocol_version_values_1_7() -> None:
     assert {version.name: int(version) for version in ProtocolVersion} == {
         "V31": 3,
         "V311": 4,
@@ -102,7 +102,7 @@ def test_protocol_version_values() -> None:
     }
 
 
-def test_secrets_do_not_show_in_a_repr() -> None:
+def test_secrets_do_not_show_in_a_repr_1_2() -> None:
     proxy = ProxySettings(
         proxy_type=2, proxy_addr="127.0.0.1", proxy_username="u", proxy_password="s3cr3t"
     )

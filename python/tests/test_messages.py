@@ -38,7 +38,7 @@ def after_first_packet(data: bytes, *, v5: bool = False, close: bool = False) ->
     return script
 
 
-def test_iterator_surface(run: LoopRunner, broker: Broker) -> None:
+def test_iterator_surface_1_5(run: LoopRunner, broker: Broker) -> None:
     async def main() -> None:
         client = Client(broker.host, broker.port)
         messages = client.messages
@@ -51,7 +51,7 @@ def test_iterator_surface(run: LoopRunner, broker: Broker) -> None:
     run(main)
 
 
-def test_iterator_may_wait_before_enter(run: LoopRunner, broker: Broker) -> None:
+def test_iterator_may_wait_before_enter_1_5(run: LoopRunner, broker: Broker) -> None:
     topic = unique("early")
 
     async def main() -> None:
@@ -68,7 +68,7 @@ def test_iterator_may_wait_before_enter(run: LoopRunner, broker: Broker) -> None
 
 
 @pytest.mark.parametrize("way", ["close", "reset"])
-def test_lost_connection_reaches_every_waiting_iterator(run: LoopRunner, way: str) -> None:
+def test_lost_connection_reaches_every_waiting_iterator_1_5(run: LoopRunner, way: str) -> None:
     """The cause of a plain end is code 128; queued messages come first."""
 
     def script(connection: Connection) -> None:
@@ -101,7 +101,7 @@ def test_lost_connection_reaches_every_waiting_iterator(run: LoopRunner, way: st
 
 
 @pytest.mark.parametrize("close", [False, True])
-def test_messages_before_the_loss_are_delivered_first(run: LoopRunner, *, close: bool) -> None:
+def test_messages_before_the_loss_are_delivered_first_1_5(run: LoopRunner, *, close: bool) -> None:
     flood = b"".join(packets.publish("a", str(number).encode()) for number in range(500))
 
     async def main(server: ScriptedServer) -> None:
@@ -117,7 +117,9 @@ def test_messages_before_the_loss_are_delivered_first(run: LoopRunner, *, close:
         run(main, server)
 
 
-def test_clean_exit_ends_waiting_iterators_without_a_cause(run: LoopRunner, broker: Broker) -> None:
+def test_clean_exit_ends_waiting_iterators_without_a_cause_1_5(
+    run: LoopRunner, broker: Broker
+) -> None:
     async def main() -> None:
         client = Client(broker.host, broker.port)
         async with client:
@@ -130,7 +132,7 @@ def test_clean_exit_ends_waiting_iterators_without_a_cause(run: LoopRunner, brok
     run(main)
 
 
-def test_keep_alive_timeout_is_the_cause(run: LoopRunner) -> None:
+def test_keep_alive_timeout_is_the_cause_1_5(run: LoopRunner) -> None:
     """No PINGRESP comes: the connection is given up within about twice the Keep Alive."""
 
     async def main(server: ScriptedServer) -> None:
@@ -160,7 +162,7 @@ def test_keep_alive_timeout_is_the_cause(run: LoopRunner) -> None:
         (b"\xe0\x00", None),
     ],
 )
-def test_disconnect_of_a_version_5_server(
+def test_disconnect_of_a_version_5_server_1_5(
     run: LoopRunner, disconnect: bytes, cause: str | None
 ) -> None:
     """Its Reason Code is the cause; Reason Code 0 counts as a clean end."""
@@ -197,7 +199,7 @@ VIOLATIONS: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("name", VIOLATIONS)
-def test_protocol_violation_ends_the_connection(run: LoopRunner, name: str) -> None:
+def test_protocol_violation_ends_the_connection_1_5(run: LoopRunner, name: str) -> None:
     """MQTT-4.8.0-1: the client closes; the client can then be entered again."""
 
     async def main(server: ScriptedServer) -> None:
@@ -216,7 +218,7 @@ def test_protocol_violation_ends_the_connection(run: LoopRunner, name: str) -> N
 
 
 @pytest.mark.parametrize("name", VIOLATIONS)
-def test_protocol_violation_right_behind_connack(run: LoopRunner, name: str) -> None:
+def test_protocol_violation_right_behind_connack_1_5(run: LoopRunner, name: str) -> None:
     """In one segment: told by the enter or by the iterator, but told, and at once."""
 
     def script(connection: Connection) -> None:
@@ -233,7 +235,7 @@ def test_protocol_violation_right_behind_connack(run: LoopRunner, name: str) -> 
         run(main, server)
 
 
-def test_cancelled_next_loses_no_message(run: LoopRunner, broker: Broker) -> None:
+def test_cancelled_next_loses_no_message_1_5(run: LoopRunner, broker: Broker) -> None:
     """Contract 1.5, "better": cancelled 0 to 5 turns after the publish, around its delivery."""
     topic, count = unique("cancel"), 300
 
@@ -260,7 +262,7 @@ def test_cancelled_next_loses_no_message(run: LoopRunner, broker: Broker) -> Non
     run(main)
 
 
-def test_next_cancelled_in_the_turn_of_the_delivery_loses_no_message(run: LoopRunner) -> None:
+def test_next_cancelled_in_the_turn_of_the_delivery_loses_no_message_1_5(run: LoopRunner) -> None:
     """The future that wakes the waiter is done, the waiter is cancelled before it runs."""
     count = 50
 
@@ -302,7 +304,7 @@ def test_next_cancelled_in_the_turn_of_the_delivery_loses_no_message(run: LoopRu
         run(main, server)
 
 
-def test_next_with_a_deadline_loses_no_message(run: LoopRunner, broker: Broker) -> None:
+def test_next_with_a_deadline_loses_no_message_1_5(run: LoopRunner, broker: Broker) -> None:
     topic, count = unique("deadline"), 200
 
     async def main() -> None:
@@ -328,7 +330,7 @@ def test_next_with_a_deadline_loses_no_message(run: LoopRunner, broker: Broker) 
     run(main)
 
 
-def test_cancelled_waiter_passes_its_turn_on(run: LoopRunner, broker: Broker) -> None:
+def test_cancelled_waiter_passes_its_turn_on_1_5(run: LoopRunner, broker: Broker) -> None:
     topic = unique("turn")
 
     async def main() -> None:
@@ -346,7 +348,7 @@ def test_cancelled_waiter_passes_its_turn_on(run: LoopRunner, broker: Broker) ->
     run(main)
 
 
-def test_full_incoming_queue_drops_the_new_message_and_warns(
+def test_full_incoming_queue_drops_the_new_message_and_warns_1_2(
     run: LoopRunner, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Contract 1.2: QoS 1 is acknowledged all the same."""
@@ -374,7 +376,7 @@ def test_full_incoming_queue_drops_the_new_message_and_warns(
     assert texts == ["Message queue is full. Discarding message."] * 3
 
 
-def test_queue_type_gets_every_message_through_its_own_methods(
+def test_queue_type_gets_every_message_through_its_own_methods_1_2(
     run: LoopRunner, broker: Broker
 ) -> None:
     """Contract 1.2: the documented priority queue recipe, made by queue_type(maxsize=N)."""
@@ -404,7 +406,7 @@ def test_queue_type_gets_every_message_through_its_own_methods(
 
 
 @pytest.mark.parametrize("queue_type", [asyncio.Queue, asyncio.LifoQueue])
-def test_queue_type_still_sees_the_disconnect(
+def test_queue_type_still_sees_the_disconnect_1_2(
     run: LoopRunner, broker: Broker, queue_type: type[asyncio.Queue[Message]]
 ) -> None:
     async def main() -> None:
@@ -419,7 +421,7 @@ def test_queue_type_still_sees_the_disconnect(
     run(main)
 
 
-def test_qos_1_and_2_are_acknowledged_without_a_reader(run: LoopRunner) -> None:
+def test_qos_1_and_2_are_acknowledged_without_a_reader_1_5(run: LoopRunner) -> None:
     """Contract 1.5; MQTT-4.6.0-2: acknowledged in the order of receipt."""
 
     def script(connection: Connection) -> None:
@@ -456,7 +458,7 @@ def test_qos_1_and_2_are_acknowledged_without_a_reader(run: LoopRunner) -> None:
         run(main, server)
 
 
-def test_packets_split_at_every_byte(run: LoopRunner) -> None:
+def test_packets_split_at_every_byte_1_5(run: LoopRunner) -> None:
     """A stream has no packet borders."""
     stream = b"".join(
         packets.publish("topic/ä", payload, qos=qos, packet_id=number + 1)

@@ -50,7 +50,7 @@ def close_at_first_packet(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("name", CALLS_NOT_CONNECTED)
-def test_call_when_not_connected(run: LoopRunner, broker: Broker, name: str) -> None:
+def test_call_when_not_connected_1_6(run: LoopRunner, broker: Broker, name: str) -> None:
     """Code 4, before the first enter and after an exit."""
     call, text = CALLS_NOT_CONNECTED[name]
 
@@ -73,7 +73,7 @@ def test_call_when_not_connected(run: LoopRunner, broker: Broker, name: str) -> 
 
 
 @pytest.mark.parametrize("name", CALLS_NOT_CONNECTED)
-def test_call_after_the_connection_was_lost(run: LoopRunner, name: str) -> None:
+def test_call_after_the_connection_was_lost_1_6(run: LoopRunner, name: str) -> None:
     call, text = CALLS_NOT_CONNECTED[name]
 
     async def main(server: ScriptedServer) -> None:
@@ -93,7 +93,7 @@ def test_call_after_the_connection_was_lost(run: LoopRunner, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WAITING_CALLS)
-def test_lost_connection_fails_a_waiting_call_at_once(run: LoopRunner, name: str) -> None:
+def test_lost_connection_fails_a_waiting_call_at_once_1_6(run: LoopRunner, name: str) -> None:
     """Design decision 2; what was on the wire may have arrived: `.delivery` says "unknown"."""
 
     async def main(server: ScriptedServer) -> None:
@@ -110,7 +110,7 @@ def test_lost_connection_fails_a_waiting_call_at_once(run: LoopRunner, name: str
         run(main, server)
 
 
-def test_lost_connection_fails_every_waiting_publish(run: LoopRunner) -> None:
+def test_lost_connection_fails_every_waiting_publish_1_6(run: LoopRunner) -> None:
     """50 of QoS 1 with 20 in flight: 20 may have arrived, 30 were never sent."""
 
     def script(connection: Connection) -> None:
@@ -136,7 +136,7 @@ def test_lost_connection_fails_every_waiting_publish(run: LoopRunner) -> None:
 
 @pytest.mark.parametrize("timeout", [0, 0.2])
 @pytest.mark.parametrize("name", TIMED_CALLS)
-def test_time_limit_of_a_call(run: LoopRunner, name: str, timeout: float) -> None:
+def test_time_limit_of_a_call_1_6(run: LoopRunner, name: str, timeout: float) -> None:
     """The argument, then the client's attribute; the connection stays."""
 
     async def main(server: ScriptedServer) -> None:
@@ -161,7 +161,7 @@ def test_time_limit_of_a_call(run: LoopRunner, name: str, timeout: float) -> Non
 
 
 @pytest.mark.parametrize("name", TIMED_CALLS)
-def test_infinite_time_limit_waits_for_the_answer(run: LoopRunner, name: str) -> None:
+def test_infinite_time_limit_waits_for_the_answer_1_6(run: LoopRunner, name: str) -> None:
     """`math.inf` overrides a client timeout of a tenth of a second."""
     asked, go_on = threading.Event(), threading.Event()
 
@@ -193,7 +193,7 @@ def test_infinite_time_limit_waits_for_the_answer(run: LoopRunner, name: str) ->
 
 
 @pytest.mark.parametrize("name", WAITING_CALLS)
-def test_late_answer_to_a_cancelled_call_harms_nobody(
+def test_late_answer_to_a_cancelled_call_harms_nobody_1_6(
     run: LoopRunner, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its answer must not complete another call, log an error, or end the connection."""
@@ -226,7 +226,7 @@ def test_late_answer_to_a_cancelled_call_harms_nobody(
     assert caplog.records == []
 
 
-def test_abandoned_publishes_do_not_block_later_ones(run: LoopRunner) -> None:
+def test_abandoned_publishes_do_not_block_later_ones_1_6(run: LoopRunner) -> None:
     """25 calls time out unanswered; once the server answers, later calls complete."""
     timed_out = threading.Event()
 
@@ -258,7 +258,7 @@ def test_abandoned_publishes_do_not_block_later_ones(run: LoopRunner) -> None:
         run(main, server)
 
 
-def test_negative_acknowledgement_raises(run: LoopRunner) -> None:
+def test_negative_acknowledgement_raises_1_3(run: LoopRunner) -> None:
     """Design decision 4: PUBACK and PUBREC with a Reason Code of 0x80 or more (5.0)."""
 
     def refuse(connection: Connection) -> None:
@@ -293,7 +293,7 @@ def test_negative_acknowledgement_raises(run: LoopRunner) -> None:
         (ProtocolVersion.V5, b"\x01\x87", ["Granted QoS 1", "Not authorized"]),
     ],
 )
-def test_refused_subscription_is_returned_not_raised(
+def test_refused_subscription_is_returned_not_raised_1_3(
     run: LoopRunner, protocol: ProtocolVersion, codes: bytes, texts: list[str]
 ) -> None:
     v5 = protocol is ProtocolVersion.V5
@@ -316,7 +316,7 @@ def test_refused_subscription_is_returned_not_raised(
         run(main, server)
 
 
-def test_refused_unsubscribe_is_ignored(run: LoopRunner) -> None:
+def test_refused_unsubscribe_is_ignored_1_3(run: LoopRunner) -> None:
     def script(connection: Connection) -> None:
         connection.accept(packets.CONNACK_5)
         packet_id = packets.packet_id_of(*connection.expect(packets.UNSUBSCRIBE))
@@ -361,28 +361,28 @@ def in_flight_limit(run: LoopRunner, client_options: dict[str, Any], connack: by
     return seen
 
 
-def test_20_messages_are_in_flight_by_default(run: LoopRunner) -> None:
+def test_20_messages_are_in_flight_by_default_1_2(run: LoopRunner) -> None:
     assert in_flight_limit(run, {}, packets.CONNACK_311) == 20
 
 
 @pytest.mark.parametrize(("given", "expected"), [(1, 1), (7, 7), (0, 50)])
-def test_max_inflight_messages(run: LoopRunner, given: int, expected: int) -> None:
+def test_max_inflight_messages_1_2(run: LoopRunner, given: int, expected: int) -> None:
     options = {"max_inflight_messages": given}
     assert in_flight_limit(run, options, packets.CONNACK_311) == expected
 
 
-def test_receive_maximum_of_the_server(run: LoopRunner) -> None:
+def test_receive_maximum_of_the_server_1_2(run: LoopRunner) -> None:
     """MQTT-3.3.4-9 (5.0): never more unacknowledged than the server's Receive Maximum."""
     connack = b"\x20\x06\x00\x00\x03\x21\x00\x05"
     assert in_flight_limit(run, {"protocol": ProtocolVersion.V5}, connack) == 5
 
 
-def test_max_concurrent_outgoing_calls(run: LoopRunner) -> None:
+def test_max_concurrent_outgoing_calls_1_2(run: LoopRunner) -> None:
     options = {"max_concurrent_outgoing_calls": 3}
     assert in_flight_limit(run, options, packets.CONNACK_311) == 3
 
 
-def test_full_outgoing_queue(run: LoopRunner) -> None:
+def test_full_outgoing_queue_1_2(run: LoopRunner) -> None:
     """Contract 1.2: over max_queued_outgoing_messages publish raises code 15."""
 
     async def main(server: ScriptedServer) -> None:
@@ -404,7 +404,7 @@ def test_full_outgoing_queue(run: LoopRunner) -> None:
 
 @pytest.mark.parametrize(("calls", "threshold", "warnings"), [(10, 10, 0), (11, 10, 1), (5, 3, 2)])
 @pytest.mark.parametrize("qos", [0, 1])
-def test_warning_about_pending_calls(
+def test_warning_about_pending_calls_1_6(
     run: LoopRunner,
     broker: Broker,
     caplog: pytest.LogCaptureFixture,
@@ -429,7 +429,9 @@ def test_warning_about_pending_calls(
     ]
 
 
-def test_custom_logger(run: LoopRunner, broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+def test_custom_logger_1_2(
+    run: LoopRunner, broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
     """Contract 1.2: used instead of "ferromqtt"; its level is left alone."""
     logger = logging.getLogger("test.custom")
     logger.setLevel(logging.INFO)
@@ -446,7 +448,7 @@ def test_custom_logger(run: LoopRunner, broker: Broker, caplog: pytest.LogCaptur
     assert logger.level == logging.INFO
 
 
-def test_cancelled_publishes_leave_the_client_usable(run: LoopRunner, broker: Broker) -> None:
+def test_cancelled_publishes_leave_the_client_usable_1_6(run: LoopRunner, broker: Broker) -> None:
     """Calls cancelled after 0 to 4 turns of the loop; the others all arrive, once, in order."""
     topic, count = unique("cancelled"), 200
 

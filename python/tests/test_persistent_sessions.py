@@ -71,7 +71,7 @@ class Missed:
 
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
 @pytest.mark.parametrize("same_object", [True, False])
-def test_messages_published_meanwhile_arrive_once_in_order(
+def test_messages_published_meanwhile_arrive_once_in_order_1_2(
     run: LoopRunner, broker: Broker, version: ProtocolVersion, *, same_object: bool
 ) -> None:
     missed = Missed(broker, unique("session"))
@@ -99,7 +99,7 @@ def test_messages_published_meanwhile_arrive_once_in_order(
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
-def test_clean_session_receives_nothing_it_missed(
+def test_clean_session_receives_nothing_it_missed_1_2(
     run: LoopRunner, broker: Broker, version: ProtocolVersion
 ) -> None:
     missed = Missed(broker, unique("clean"))
@@ -127,7 +127,7 @@ def test_clean_session_receives_nothing_it_missed(
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
-def test_nothing_is_lost_when_the_connection_is_cut_ten_times(
+def test_nothing_is_lost_when_the_connection_is_cut_ten_times_1_5(
     run: LoopRunner, broker: Broker, version: ProtocolVersion
 ) -> None:
     """QoS 2 exactly once, QoS 1 at least once, first arrivals in order, same client re-entered."""
@@ -168,7 +168,7 @@ def test_nothing_is_lost_when_the_connection_is_cut_ten_times(
 
 @pytest.mark.parametrize("qos", [1, 2])
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
-def test_publishes_cut_in_the_middle_keep_their_promise(
+def test_publishes_cut_in_the_middle_keep_their_promise_1_4(
     run: LoopRunner, broker: Broker, version: ProtocolVersion, qos: int
 ) -> None:
     """MQTT-4.4.0-1 and design decision 2.

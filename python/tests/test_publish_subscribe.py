@@ -17,7 +17,7 @@ LEVELS = (0, 1, 2)
 
 @pytest.mark.parametrize("subscribed", LEVELS)
 @pytest.mark.parametrize("published", LEVELS)
-def test_message_arrives_at_the_lower_qos(
+def test_message_arrives_at_the_lower_qos_1_3(
     run: LoopRunner,
     broker: Broker,
     protocol: ProtocolVersion,
@@ -64,7 +64,7 @@ def test_message_arrives_at_the_lower_qos(
         (None, b""),
     ],
 )
-def test_payload_conversion(
+def test_payload_conversion_1_3(
     run: LoopRunner, broker: Broker, payload: PayloadType, expected: bytes
 ) -> None:
     topic = unique("payload")
@@ -79,7 +79,7 @@ def test_payload_conversion(
     run(main)
 
 
-def test_payload_is_none_by_default(run: LoopRunner, broker: Broker) -> None:
+def test_payload_is_none_by_default_1_3(run: LoopRunner, broker: Broker) -> None:
     topic = unique("payload")
 
     async def main() -> None:
@@ -91,7 +91,7 @@ def test_payload_is_none_by_default(run: LoopRunner, broker: Broker) -> None:
     run(main)
 
 
-def test_a_bytearray_may_be_changed_after_the_call(run: LoopRunner, broker: Broker) -> None:
+def test_a_bytearray_may_be_changed_after_the_call_1_3(run: LoopRunner, broker: Broker) -> None:
     topic = unique("payload")
 
     async def main() -> None:
@@ -112,7 +112,7 @@ def test_a_bytearray_may_be_changed_after_the_call(run: LoopRunner, broker: Brok
 
 
 @pytest.mark.parametrize("qos", LEVELS)
-def test_payloads_of_every_size_class(run: LoopRunner, broker: Broker, qos: int) -> None:
+def test_payloads_of_every_size_class_1_3(run: LoopRunner, broker: Broker, qos: int) -> None:
     """One to four bytes of Remaining Length; around 4 KiB, from where payloads are not copied."""
     topic = unique("size")
     sizes = (0, 1, 100, 127, 128, 4095, 4096, 4097, 16_383, 16_384, 65_536, 262_144, 2_200_000)
@@ -128,7 +128,7 @@ def test_payloads_of_every_size_class(run: LoopRunner, broker: Broker, qos: int)
     run(main)
 
 
-def test_retained_message(run: LoopRunner, broker: Broker, protocol: ProtocolVersion) -> None:
+def test_retained_message_1_3(run: LoopRunner, broker: Broker, protocol: ProtocolVersion) -> None:
     """MQTT-3.3.1-8, -9 (3.1.1): RETAIN is 1 for a new subscription, 0 for one that was there."""
     topic = unique("retain")
 
@@ -153,7 +153,7 @@ def test_retained_message(run: LoopRunner, broker: Broker, protocol: ProtocolVer
 
 
 @pytest.mark.parametrize("qos", LEVELS)
-def test_order_is_kept(
+def test_order_is_kept_1_3(
     run: LoopRunner, broker: Broker, protocol: ProtocolVersion, qos: int
 ) -> None:
     """MQTT-4.6.0-5: the messages of one publisher arrive in the order of its calls."""
@@ -172,7 +172,7 @@ def test_order_is_kept(
     run(main)
 
 
-def test_qos_0_does_not_overtake_an_earlier_qos_1(run: LoopRunner, broker: Broker) -> None:
+def test_qos_0_does_not_overtake_an_earlier_qos_1_1_3(run: LoopRunner, broker: Broker) -> None:
     """Design: one queue for all; 60 of QoS 1 exceed the in-flight window of 20."""
     topic, count = unique("overtake"), 120
 
@@ -189,7 +189,7 @@ def test_qos_0_does_not_overtake_an_earlier_qos_1(run: LoopRunner, broker: Broke
     run(main)
 
 
-def test_unsubscribe_stops_delivery(
+def test_unsubscribe_stops_delivery_1_3(
     run: LoopRunner, broker: Broker, protocol: ProtocolVersion
 ) -> None:
     """MQTT-3.10.4-2 (3.1.1)."""
@@ -213,7 +213,7 @@ def test_unsubscribe_stops_delivery(
 
 
 @pytest.mark.parametrize("protocol", [ProtocolVersion.V31, ProtocolVersion.V311])
-def test_forms_of_subscribe_in_version_3(
+def test_forms_of_subscribe_in_version_3_1_3(
     run: LoopRunner, broker: Broker, protocol: ProtocolVersion
 ) -> None:
     """Contract 1.3: "t" with qos; ("t", qos); [("t", qos), ...]."""
@@ -237,7 +237,7 @@ def test_forms_of_subscribe_in_version_3(
     run(main)
 
 
-def test_forms_of_subscribe_in_version_5(run: LoopRunner, broker: Broker) -> None:
+def test_forms_of_subscribe_in_version_5_1_3(run: LoopRunner, broker: Broker) -> None:
     """Contract 1.3: "t" with qos or options; ("t", options); a list that may mix both."""
 
     async def main() -> None:
@@ -259,7 +259,7 @@ def test_forms_of_subscribe_in_version_5(run: LoopRunner, broker: Broker) -> Non
     run(main)
 
 
-def test_subscribe_options_reach_the_broker(run: LoopRunner, broker: Broker) -> None:
+def test_subscribe_options_reach_the_broker_1_3(run: LoopRunner, broker: Broker) -> None:
     """MQTT 5.0, 3.8.3.1: No Local, Retain As Published, Retain Handling."""
     topic, other = unique("options"), unique("other")
 
@@ -283,7 +283,9 @@ def test_subscribe_options_reach_the_broker(run: LoopRunner, broker: Broker) -> 
     run(main)
 
 
-def test_options_and_properties_of_other_classes_are_taken(run: LoopRunner, broker: Broker) -> None:
+def test_options_and_properties_of_other_classes_are_taken_1_8(
+    run: LoopRunner, broker: Broker
+) -> None:
     """Contract 1.8: read by attribute, whatever the class."""
     topic, other = unique("duck"), unique("other")
     options = SimpleNamespace(QoS=1, noLocal=True, retainAsPublished=False, retainHandling=0)
@@ -304,7 +306,7 @@ def test_options_and_properties_of_other_classes_are_taken(run: LoopRunner, brok
     run(main)
 
 
-def test_publish_properties_arrive(run: LoopRunner, broker: Broker) -> None:
+def test_publish_properties_arrive_1_7(run: LoopRunner, broker: Broker) -> None:
     """MQTT 5.0, 3.3.2.3; contract 1.7 for the shape."""
     topic = unique("properties")
 
@@ -343,7 +345,7 @@ def test_publish_properties_arrive(run: LoopRunner, broker: Broker) -> None:
 
 
 @pytest.mark.parametrize("protocol", [ProtocolVersion.V31, ProtocolVersion.V311])
-def test_publish_properties_are_ignored_before_version_5(
+def test_publish_properties_are_ignored_before_version_5_1_3(
     run: LoopRunner, broker: Broker, protocol: ProtocolVersion
 ) -> None:
     topic = unique("properties")
@@ -360,7 +362,7 @@ def test_publish_properties_are_ignored_before_version_5(
     run(main)
 
 
-def test_messages_are_shared_between_iterating_tasks(run: LoopRunner, broker: Broker) -> None:
+def test_messages_are_shared_between_iterating_tasks_1_5(run: LoopRunner, broker: Broker) -> None:
     """Contract 1.5: each message goes to one task, waiters in the order in which they came."""
     topic = unique("shared")
 
@@ -378,7 +380,7 @@ def test_messages_are_shared_between_iterating_tasks(run: LoopRunner, broker: Br
 
 
 @pytest.mark.parametrize("qos", [1, 2])
-def test_one_client_shared_by_100_tasks(run: LoopRunner, broker: Broker, qos: int) -> None:
+def test_one_client_shared_by_100_tasks_1_3(run: LoopRunner, broker: Broker, qos: int) -> None:
     """All acknowledged, none lost, none twice, the order of each task kept."""
     topic, tasks, each = unique("tasks"), 100, 100 if qos == 1 else 20
 
@@ -415,7 +417,7 @@ def test_one_client_shared_by_100_tasks(run: LoopRunner, broker: Broker, qos: in
     run(main)
 
 
-def test_subscribe_and_unsubscribe_from_many_tasks(run: LoopRunner, broker: Broker) -> None:
+def test_subscribe_and_unsubscribe_from_many_tasks_1_3(run: LoopRunner, broker: Broker) -> None:
     topics = [unique("many") for _ in range(50)]
 
     async def main() -> None:

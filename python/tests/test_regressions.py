@@ -84,8 +84,10 @@ def test_a_waiting_step_in_a_garbage_cycle_takes_no_message(
     run(main)
 
 
-def test_a_logger_that_raises_stops_no_publish(run: LoopRunner, broker: Broker) -> None:
+@pytest.mark.parametrize("qos", [0, 1])
+def test_a_logger_that_raises_stops_no_publish(run: LoopRunner, broker: Broker, qos: int) -> None:
     """The flush at the end of the turn was noted as scheduled, but was not."""
+    reported: list[str] = []
     logger = logging.getLogger("test.raises")
 
     def refuse(record: logging.LogRecord) -> bool:
@@ -93,18 +95,21 @@ def test_a_logger_that_raises_stops_no_publish(run: LoopRunner, broker: Broker) 
 
     async def main() -> None:
         topic = unique("logger")
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: reported.append(str(context["exception"]))
+        )
         async with Client(broker.host, broker.port, logger=logger) as client:
             await client.subscribe(topic)
             client.pending_calls_threshold = 0
-            with pytest.raises(RuntimeError, match="pending"):
-                await client.publish(topic, "first")
+            await client.publish(topic, "first", qos=qos)
             client.pending_calls_threshold = 10
-            await client.publish(topic, "second")
+            await client.publish(topic, "second", qos=qos)
             async with asyncio.timeout(LIMIT):
                 assert [(await anext(client.messages)).payload for _ in "ab"] == [
                     b"first",
                     b"second",
                 ]
+        assert reported == ["There are %d pending %s calls."]
 
     logger.addFilter(refuse)
     try:

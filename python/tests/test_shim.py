@@ -6,15 +6,14 @@ import logging
 import os
 import subprocess
 import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 import ferromqtt
+from conftest import SHIM
 from support.loops import LoopRunner
 
-SHIM = Path(__file__).parents[1] / "aiomqtt-shim"
 NAMES = {
     "Client",
     "Message",
@@ -61,32 +60,20 @@ SUBMODULES = {
 }
 
 
-@pytest.fixture
-def shim(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """Import the shim as a user's program would, whatever else is installed."""
-    monkeypatch.syspath_prepend(str(SHIM))
-    for name in [name for name in sys.modules if name.split(".")[0] == "aiomqtt"]:
-        monkeypatch.delitem(sys.modules, name)
-    module = importlib.import_module("aiomqtt")
-    assert module.__file__ is not None
-    assert Path(module.__file__).is_relative_to(SHIM)
-    return module
-
-
-def test_top_level_names_are_those_of_ferromqtt(shim: ModuleType) -> None:
+def test_top_level_names_are_those_of_ferromqtt_1_1(shim: ModuleType) -> None:
     assert set(shim.__all__) - {"__version__", "__version_tuple__"} == NAMES
     for name in NAMES - {"Client"}:
         assert getattr(shim, name) is getattr(ferromqtt, name), name
     assert issubclass(shim.Client, ferromqtt.Client)
 
 
-def test_version_is_the_one_it_stands_in_for(shim: ModuleType) -> None:
+def test_version_is_the_one_it_stands_in_for_1_1(shim: ModuleType) -> None:
     assert shim.__version__ == "2.5.1"
     assert tuple(shim.__version_tuple__)[:3] == (2, 5, 1)
 
 
 @pytest.mark.parametrize("name", SUBMODULES)
-def test_submodule(shim: ModuleType, name: str) -> None:
+def test_submodule_1_1(shim: ModuleType, name: str) -> None:
     module = importlib.import_module(f"{shim.__name__}.{name}")
     missing = {attribute for attribute in SUBMODULES[name] if not hasattr(module, attribute)}
     assert not missing
@@ -94,13 +81,13 @@ def test_submodule(shim: ModuleType, name: str) -> None:
         assert getattr(module, attribute) is getattr(shim, attribute)
 
 
-def test_connect_error_texts_are_where_tests_import_them(shim: ModuleType) -> None:
+def test_connect_error_texts_are_where_tests_import_them_1_1(shim: ModuleType) -> None:
     exceptions = importlib.import_module(f"{shim.__name__}.exceptions")
     assert exceptions._CONNECT_RC_STRINGS[5] == "Not authorised"
     assert sorted(exceptions._CONNECT_RC_STRINGS) == [1, 2, 3, 4, 5]
 
 
-def test_warnings_go_to_the_logger_of_the_original(
+def test_warnings_go_to_the_logger_of_the_original_1_2(
     shim: ModuleType, run: LoopRunner, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
@@ -110,11 +97,11 @@ def test_warnings_go_to_the_logger_of_the_original(
     assert [(record.name, record.levelname) for record in caplog.records] == [("mqtt", "WARNING")]
 
 
-def test_ships_a_type_marker() -> None:
+def test_ships_a_type_marker_1_1() -> None:
     assert (SHIM / "aiomqtt" / "py.typed").is_file()
 
 
-def test_importing_needs_no_other_package_and_starts_no_thread() -> None:
+def test_importing_needs_no_other_package_and_starts_no_thread_1_1() -> None:
     """Only the shim, ferromqtt and the standard library are loaded; the logger is set up."""
     program = (
         "import sys, json, threading, logging; before = set(sys.modules); import aiomqtt; "

@@ -23,7 +23,7 @@ async def round_trip(client: Client) -> None:
     assert (await receive(client)).payload == payload
 
 
-def test_context(run: LoopRunner, mosquitto: Mosquitto) -> None:
+def test_context_1_2(run: LoopRunner, mosquitto: Mosquitto) -> None:
     context = ssl.create_default_context(cafile=mosquitto.ca_file)
 
     async def main() -> None:
@@ -35,7 +35,7 @@ def test_context(run: LoopRunner, mosquitto: Mosquitto) -> None:
     run(main)
 
 
-def test_context_that_verifies_nothing(run: LoopRunner, mosquitto: Mosquitto) -> None:
+def test_context_that_verifies_nothing_1_2(run: LoopRunner, mosquitto: Mosquitto) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -47,7 +47,7 @@ def test_context_that_verifies_nothing(run: LoopRunner, mosquitto: Mosquitto) ->
     run(main)
 
 
-def test_parameters(run: LoopRunner, mosquitto: Mosquitto) -> None:
+def test_parameters_1_2(run: LoopRunner, mosquitto: Mosquitto) -> None:
     parameters = TLSParameters(ca_certs=str(mosquitto.ca_file))
 
     async def main() -> None:
@@ -60,7 +60,7 @@ def test_parameters(run: LoopRunner, mosquitto: Mosquitto) -> None:
 
 
 @pytest.mark.parametrize("requirement", [ssl.CERT_NONE, ssl.CERT_REQUIRED])
-def test_certificate_requirement(
+def test_certificate_requirement_1_2(
     run: LoopRunner, mosquitto: Mosquitto, requirement: ssl.VerifyMode
 ) -> None:
     """cert_reqs decides whether a certificate of an unknown authority passes."""
@@ -79,7 +79,7 @@ def test_certificate_requirement(
 
 
 @pytest.mark.parametrize("form", ["context", "parameters"])
-def test_unknown_authority_is_refused(run: LoopRunner, mosquitto: Mosquitto, form: str) -> None:
+def test_unknown_authority_is_refused_1_2(run: LoopRunner, mosquitto: Mosquitto, form: str) -> None:
     """Each attempt says the same: the client is not left "not reentrant"."""
     file = mosquitto.other_ca_file
 
@@ -99,7 +99,7 @@ def test_unknown_authority_is_refused(run: LoopRunner, mosquitto: Mosquitto, for
 
 
 @pytest.mark.parametrize("insecure", [False, True])
-def test_host_name_is_checked_unless_told_not_to(
+def test_host_name_is_checked_unless_told_not_to_1_2(
     run: LoopRunner, mosquitto: Mosquitto, *, insecure: bool
 ) -> None:
     """The certificate names "localhost", not the address."""
@@ -119,7 +119,7 @@ def test_host_name_is_checked_unless_told_not_to(
     run(main)
 
 
-def test_client_certificate(run: LoopRunner, mosquitto: Mosquitto) -> None:
+def test_client_certificate_1_2(run: LoopRunner, mosquitto: Mosquitto) -> None:
     parameters = TLSParameters(
         ca_certs=str(mosquitto.ca_file),
         certfile=str(mosquitto.client_certificate),
@@ -138,7 +138,7 @@ def test_client_certificate(run: LoopRunner, mosquitto: Mosquitto) -> None:
     run(main)
 
 
-def test_missing_file(run: LoopRunner, mosquitto: Mosquitto, tmp_path: Path) -> None:
+def test_missing_file_1_2(run: LoopRunner, mosquitto: Mosquitto, tmp_path: Path) -> None:
     """Contract 1.2: seen on enter; the client can then be entered again."""
     parameters = TLSParameters(ca_certs=str(tmp_path / "missing.pem"))
 
@@ -151,7 +151,7 @@ def test_missing_file(run: LoopRunner, mosquitto: Mosquitto, tmp_path: Path) -> 
     run(main)
 
 
-def test_plain_listener_spoken_to_in_tls(run: LoopRunner, mosquitto: Mosquitto) -> None:
+def test_plain_listener_spoken_to_in_tls_1_4(run: LoopRunner, mosquitto: Mosquitto) -> None:
     context = ssl.create_default_context(cafile=mosquitto.ca_file)
 
     async def main() -> None:
@@ -162,7 +162,7 @@ def test_plain_listener_spoken_to_in_tls(run: LoopRunner, mosquitto: Mosquitto) 
     run(main)
 
 
-def test_tls_listener_spoken_to_in_plain(run: LoopRunner, mosquitto: Mosquitto) -> None:
+def test_tls_listener_spoken_to_in_plain_1_4(run: LoopRunner, mosquitto: Mosquitto) -> None:
     async def main() -> None:
         async with asyncio.timeout(8):
             with pytest.raises(MqttError):

@@ -31,7 +31,7 @@ from ferromqtt.topic import MAX_TOPIC_LENGTH
         ("ä/温度", "+/温度"),
     ],
 )
-def test_topic_matches(topic: str, wildcard: str) -> None:
+def test_topic_matches_1_7(topic: str, wildcard: str) -> None:
     assert Topic(topic).matches(wildcard)
     assert Topic(topic).matches(Wildcard(wildcard))
 
@@ -53,17 +53,17 @@ def test_topic_matches(topic: str, wildcard: str) -> None:
         ("a/b/c", "test/group/a/b/c"),
     ],
 )
-def test_topic_does_not_match(topic: str, wildcard: str) -> None:
+def test_topic_does_not_match_1_7(topic: str, wildcard: str) -> None:
     assert not Topic(topic).matches(wildcard)
     assert not Topic(topic).matches(Wildcard(wildcard))
 
 
-def test_topic_matches_a_topic_object() -> None:
+def test_topic_matches_a_topic_object_1_7() -> None:
     assert Topic("a/b").matches(Topic("a/b"))
     assert not Topic("a/b").matches(Topic("a/c"))
 
 
-def test_a_very_deep_topic_matches() -> None:
+def test_a_very_deep_topic_matches_1_7() -> None:
     depth = 20_000
     topic = Topic("/".join("a" * depth))
     assert topic.matches("/".join("a" * depth))
@@ -72,14 +72,14 @@ def test_a_very_deep_topic_matches() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "a/+/b", "a/#", "+", "#", "a+", "a" * 65536])
-def test_invalid_topic_is_a_value_error(value: str) -> None:
+def test_invalid_topic_is_a_value_error_1_7(value: str) -> None:
     with pytest.raises(ValueError, match=r"^Invalid topic: ") as caught:
         Topic(value)
     assert str(caught.value) == f"Invalid topic: {value}"
 
 
 @pytest.mark.parametrize("value", ["", "a/#/b", "#/", "a#", "a/b#", "a+/b", "a/+b", "a" * 65536])
-def test_invalid_wildcard_is_a_value_error(value: str) -> None:
+def test_invalid_wildcard_is_a_value_error_1_7(value: str) -> None:
     with pytest.raises(ValueError, match=r"^Invalid wildcard: ") as caught:
         Wildcard(value)
     assert str(caught.value) == f"Invalid wildcard: {value}"
@@ -88,20 +88,20 @@ def test_invalid_wildcard_is_a_value_error(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", [None, 1, b"a", ["a"]])
-def test_anything_but_a_string_is_a_type_error(value: object) -> None:
+def test_anything_but_a_string_is_a_type_error_1_7(value: object) -> None:
     with pytest.raises(TypeError, match=r"^Topic must be of type str$"):
         Topic(value)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"^Wildcard must be of type str$"):
         Wildcard(value)  # type: ignore[arg-type]
 
 
-def test_the_longest_topic_is_counted_in_characters() -> None:
+def test_the_longest_topic_is_counted_in_characters_1_7() -> None:
     assert MAX_TOPIC_LENGTH == 65535
     assert Topic("a" * MAX_TOPIC_LENGTH).value == "a" * MAX_TOPIC_LENGTH
     assert Wildcard("ä" * MAX_TOPIC_LENGTH).value == "ä" * MAX_TOPIC_LENGTH
 
 
-def test_value_str_hash_and_equality() -> None:
+def test_value_str_hash_and_equality_1_7() -> None:
     topic, wildcard = Topic("a/b"), Wildcard("a/b")
     assert (topic.value, str(topic)) == ("a/b", "a/b")
     assert (wildcard.value, str(wildcard)) == ("a/b", "a/b")
@@ -116,7 +116,7 @@ def test_value_str_hash_and_equality() -> None:
     assert repr(topic) == "Topic(value='a/b')"
 
 
-def test_both_are_frozen_dataclasses() -> None:
+def test_both_are_frozen_dataclasses_1_7() -> None:
     for instance in (Topic("a"), Wildcard("a")):
         assert [field.name for field in dataclasses.fields(instance)] == ["value"]
         with pytest.raises(dataclasses.FrozenInstanceError):

@@ -248,6 +248,9 @@ pub enum TransportError {
     /// The operating system, TLS, or a proxy reported an error.
     #[error("{0}")]
     Failed(Arc<str>),
+    /// In TLS, one side does not accept the other's certificate, or its absence.
+    #[error("{0}")]
+    Certificate(Arc<str>),
 }
 
 /// Why there is no connection (any more).

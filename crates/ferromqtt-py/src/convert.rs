@@ -112,6 +112,15 @@ impl<'py> Payload<'py> {
     }
 }
 
+/// The bytes that stand for a payload.
+#[pyfunction]
+pub(crate) fn payload_bytes<'py>(payload: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    Ok(match Payload::new(payload)? {
+        Payload::Bytes(bytes) => bytes,
+        made => PyBytes::new(payload.py(), made.as_slice()),
+    })
+}
+
 /// When a call that starts now gives up; infinity is never.
 pub(crate) fn deadline(now: Instant, timeout: f64) -> Option<Instant> {
     let timeout = Duration::try_from_secs_f64(timeout.max(0.0)).ok()?;

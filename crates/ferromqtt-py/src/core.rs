@@ -4,14 +4,13 @@
 //! and any allocation may run a finalizer. So every method takes what it needs in a short borrow, and then acts.
 
 use std::collections::VecDeque;
+use std::thread::{self, ThreadId};
 use std::time::Instant;
 
 use bytes::BytesMut;
-use ferromqtt_proto::packet::{Disconnect, PublishRef};
+use ferromqtt_proto::packet::Disconnect;
 use ferromqtt_proto::{
-    Client, OpId, Options, Publish, QoS, QueueId, ReasonCode, RetainHandling, Session, Subscribe,
-    SubscribeError, SubscriptionOptions, TopicFilter, TopicName, TransportError, TransportRequest,
-    Unsubscribe,
+    Client, Options, QueueId, ReasonCode, Session, TransportError, TransportRequest,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -21,12 +20,11 @@ use pyo3::types::{PyDict, PyMemoryView};
 
 use crate::buffer::{self, ReadBuffer};
 use crate::calls::Calls;
-use crate::convert::{self, Payload};
+use crate::convert;
 use crate::events;
-use crate::hooks;
 use crate::message::TopicCache;
 use crate::next_message::MessagesIterator;
-use crate::properties;
+use crate::operations;
 use crate::turn::Turn;
 
 /// One MQTT client as an asyncio `BufferedProtocol`. `ferromqtt._driver.Protocol` adds the base class and the hooks.
@@ -37,13 +35,15 @@ pub(crate) struct Core {
     input: BytesMut,
     read_buffer: Option<Py<ReadBuffer>>,
     pub(crate) event_loop: Option<Py<PyAny>>,
+    /// Where that loop runs.
+    thread: Option<ThreadId>,
     transport: Option<Py<PyAny>>,
     write: Option<Py<PyAny>>,
     writable: bool,
-    flush_scheduled: bool,
+    pub(crate) flush_scheduled: bool,
     timer: Option<(Instant, Py<PyAny>)>,
     pub(crate) calls: Calls,
-    turn: Turn,
+    pub(crate) turn: Turn,
     /// Futures of iterators that wait for a message, first come first served.
     pub(crate) waiters: VecDeque<Py<PyAny>>,
     /// Those that were woken for a message and have not taken it yet: each has one message reserved.
@@ -58,10 +58,10 @@ pub(crate) struct Core {
     message_sink: Option<Py<PyAny>>,
     /// How many calls may wait before each further one is logged.
     #[pyo3(get, set)]
-    pending_calls_threshold: usize,
+    pub(crate) pending_calls_threshold: usize,
     /// The number of the call that was accepted last, for `abandon`.
     #[pyo3(get)]
-    last_op: u64,
+    pub(crate) last_op: u64,
 }
 
 #[pymethods]
@@ -76,6 +76,7 @@ impl Core {
             input: BytesMut::new(),
             read_buffer: None,
             event_loop: None,
+            thread: None,
             transport: None,
             write: None,
             writable: false,
@@ -111,6 +112,7 @@ impl Core {
     /// A connection is about to be opened on `event_loop`; the caller opens it.
     fn begin(&mut self, event_loop: Py<PyAny>) {
         self.event_loop = Some(event_loop);
+        self.thread = Some(thread::current().id());
         self.ended = false;
         self.client.connect(Instant::now());
         while self.client.poll_transport().is_some() {}
@@ -265,42 +267,7 @@ impl Core {
         properties: Option<&Bound<'py, PyDict>>,
         timeout: f64,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let topic = convert::topic(topic)?;
-        let qos = convert::qos(qos)?;
-        let payload = Payload::new(payload)?;
-        let retain = retain.is_truthy()?;
-        let properties = properties.map(properties::from_dict).transpose()?;
-        let packet = PublishRef {
-            dup: false,
-            qos,
-            retain,
-            topic: topic.as_bytes(),
-            packet_id: None,
-            properties: properties.as_ref(),
-            payload_len: payload.as_slice().len(),
-        };
-        let at_once = slf
-            .borrow_mut()
-            .client
-            .publish_at_once(packet, payload.as_slice());
-        match at_once {
-            Ok(true) => return Self::sent_at_once(slf),
-            Ok(false) => {}
-            Err(error) => return Err(events::publish_refused(slf, &error)?),
-        }
-        let publish = Publish {
-            topic: TopicName::new(topic)
-                .map_err(|error| PyValueError::new_err(error.to_string()))?,
-            payload: payload.into_bytes(),
-            qos,
-            retain,
-            properties: properties.map(Box::new),
-        };
-        let accepted = slf.borrow_mut().client.publish(Instant::now(), publish);
-        match accepted {
-            Ok(op) => Self::wait_for(slf, op, timeout, "publish").map(Some),
-            Err(error) => Err(events::publish_refused(slf, &error)?),
-        }
+        operations::publish(slf, topic, payload, qos, retain, properties, timeout)
     }
 
     /// Subscribes to (filter, qos, no local, retain as published, retain handling) tuples. Returns a future of the list of
@@ -312,17 +279,7 @@ impl Core {
         properties: Option<&Bound<'py, PyDict>>,
         timeout: f64,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let filters = filters.into_iter().map(subscription);
-        let subscribe = Subscribe {
-            filters: filters.collect::<PyResult<_>>()?,
-            properties: properties
-                .map(properties::from_dict)
-                .transpose()?
-                .unwrap_or_default(),
-            queue: QueueId::DEFAULT,
-        };
-        let accepted = slf.borrow_mut().client.subscribe(Instant::now(), subscribe);
-        Self::requested(slf, accepted, timeout, "subscribe")
+        operations::subscribe(slf, filters, properties, timeout)
     }
 
     /// Unsubscribes from filters. Returns a future of the list of Reason Codes, which is empty before 5.0.
@@ -333,28 +290,12 @@ impl Core {
         properties: Option<&Bound<'py, PyDict>>,
         timeout: f64,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let filters = filters.into_iter().map(filter);
-        let unsubscribe = Unsubscribe {
-            filters: filters.collect::<PyResult<_>>()?,
-            properties: properties
-                .map(properties::from_dict)
-                .transpose()?
-                .unwrap_or_default(),
-        };
-        let accepted = slf
-            .borrow_mut()
-            .client
-            .unsubscribe(Instant::now(), unsubscribe);
-        Self::requested(slf, accepted, timeout, "unsubscribe")
+        operations::unsubscribe(slf, filters, properties, timeout)
     }
 
     /// The caller of the call that was accepted as `op` does not wait for it any more.
     fn abandon(slf: &Bound<'_, Self>, op: u64) {
-        let mut core = slf.borrow_mut();
-        let future = core.calls.remove(op);
-        core.client.abandon(OpId::from_value(op));
-        drop(core);
-        drop(future);
+        operations::abandon(slf, op);
     }
 
     // Messages
@@ -367,7 +308,7 @@ impl Core {
     // Callbacks on the loop
 
     /// Writes all that can be written; once a turn, and whenever there is something to hurry.
-    fn flush(slf: &Bound<'_, Self>) -> PyResult<()> {
+    pub(crate) fn flush(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let now = Instant::now();
         let mut core = slf.borrow_mut();
@@ -431,6 +372,11 @@ impl Core {
 }
 
 impl Core {
+    /// Whether this is the thread of the loop that the client is connected on, or it is not connected.
+    pub(crate) fn may_be_used_here(&self) -> bool {
+        !self.client.is_connected() || self.thread == Some(thread::current().id())
+    }
+
     /// Whether there is a message that is not reserved.
     pub(crate) fn has_message(&self) -> bool {
         self.client.queue_len(QueueId::DEFAULT) > self.woken.len()
@@ -493,28 +439,8 @@ impl Core {
         Ok((!closing.is_truthy()?).then_some(transport))
     }
 
-    /// A QoS 0 publish has been encoded: sees to it that it is written, and that others get to run.
-    fn sent_at_once<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let py = slf.py();
-        let mut core = slf.borrow_mut();
-        let full = core.client.pending_transmit() >= ferromqtt_proto::CHUNK;
-        let rest = core.turn.count() || full;
-        core.last_op = 0; // there is no call to abandon
-        drop(core);
-        if full {
-            Self::flush(slf)?;
-        } else {
-            Self::schedule_flush(slf)?;
-        }
-        Self::count_pending(slf)?;
-        if rest {
-            return hooks::turn(py).map(|turn| Some(turn.clone()));
-        }
-        Ok(None)
-    }
-
     /// Sees to it that `flush` runs at the end of this turn of the loop.
-    fn schedule_flush(slf: &Bound<'_, Self>) -> PyResult<()> {
+    pub(crate) fn schedule_flush(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let core = slf.borrow();
         if core.flush_scheduled {
@@ -527,76 +453,6 @@ impl Core {
             event_loop.call_method1(py, intern!(py, "call_soon"), (flush,))?;
             slf.borrow_mut().flush_scheduled = true;
         }
-        Ok(())
-    }
-
-    /// Warns when more calls wait than the threshold allows. QoS 0 calls, which do not wait here, count by their tasks.
-    fn count_pending(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        let event_loop = slf.borrow().event_loop.as_ref().map(|it| it.clone_ref(py));
-        if let Some(event_loop) = event_loop {
-            let task = hooks::current_task(py)?.call1((event_loop,))?;
-            slf.borrow_mut().turn.note_task(&task);
-        }
-        Self::warn_of_pending(slf, "publish")
-    }
-
-    fn warn_of_pending(slf: &Bound<'_, Self>, what: &str) -> PyResult<()> {
-        let core = slf.borrow();
-        let pending = core.calls.len() + core.turn.tasks;
-        let warn = pending > core.pending_calls_threshold;
-        drop(core);
-        if warn {
-            slf.call_method1(intern!(slf.py(), "_on_pending_calls"), (what, pending))?;
-        }
-        Ok(())
-    }
-
-    fn requested<'py>(
-        slf: &Bound<'py, Self>,
-        accepted: Result<OpId, SubscribeError>,
-        timeout: f64,
-        what: &'static str,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        match accepted {
-            Ok(op) => Self::wait_for(slf, op, timeout, what),
-            Err(error) => Err(events::request_refused(slf, &error, what)?),
-        }
-    }
-
-    /// A future for an accepted operation. What goes first in a turn is written at once; what follows joins one write.
-    fn wait_for<'py>(
-        slf: &Bound<'py, Self>,
-        op: OpId,
-        timeout: f64,
-        what: &'static str,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
-        let event_loop = slf.borrow().event_loop.as_ref().map(|it| it.clone_ref(py));
-        let Some(event_loop) = event_loop else {
-            return Err(PyValueError::new_err("the client was never entered"));
-        };
-        let future = event_loop.call_method0(py, intern!(py, "create_future"))?;
-        let mut core = slf.borrow_mut();
-        core.last_op = op.value();
-        let deadline = convert::deadline(Instant::now(), timeout);
-        core.calls
-            .insert(op.value(), future.clone_ref(py), deadline);
-        let first = !core.flush_scheduled;
-        drop(core);
-        if first {
-            Self::write_first(slf)?;
-        }
-        Self::schedule_flush(slf)?;
-        Self::warn_of_pending(slf, what)?;
-        Ok(future.into_bound(py))
-    }
-
-    /// Writes without waiting for the end of the turn, which saves the first caller the wait.
-    fn write_first(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let tasks = std::mem::take(&mut slf.borrow_mut().turn);
-        Self::flush(slf)?;
-        slf.borrow_mut().turn = tasks;
         Ok(())
     }
 
@@ -652,24 +508,4 @@ impl Core {
         }
         Ok(())
     }
-}
-
-fn filter(text: String) -> PyResult<TopicFilter> {
-    TopicFilter::new(text).map_err(|_| PyValueError::new_err("Invalid subscription filter."))
-}
-
-fn subscription(
-    (text, qos, no_local, retain_as_published, retain_handling): (String, u8, bool, bool, u8),
-) -> PyResult<(TopicFilter, SubscriptionOptions)> {
-    let options = SubscriptionOptions {
-        qos: QoS::from_value(qos).ok_or_else(|| PyValueError::new_err("Invalid QoS level."))?,
-        no_local,
-        retain_as_published,
-        retain_handling: match retain_handling {
-            1 => RetainHandling::IfNew,
-            2 => RetainHandling::Never,
-            _ => RetainHandling::OnSubscribe,
-        },
-    };
-    Ok((filter(text)?, options))
 }

@@ -2,13 +2,15 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
+use ferromqtt_proto::packet::{Auth, Disconnect};
 use ferromqtt_proto::{
     ConnectionError, Delivery, Event, OpId, Outcome, Properties, PublishError, QueueId, ReasonCode,
     SubscribeError,
 };
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyBytes, PyList};
 
 use crate::core::Core;
 use crate::hooks;
@@ -31,6 +33,7 @@ pub(crate) fn pump(slf: &Bound<'_, Core>) -> PyResult<()> {
                 )?;
                 Core::arm_timer(slf)?;
             }
+            Some(Event::Auth(auth)) => authenticate(slf, &auth)?,
             Some(Event::Disconnected {
                 cause, unflushed, ..
             }) => disconnected(slf, &cause, unflushed)?,
@@ -54,6 +57,38 @@ fn feed(slf: &Bound<'_, Core>, sink: &Bound<'_, PyAny>) -> PyResult<()> {
         sink.call1((message,))?;
     }
     Ok(())
+}
+
+/// Lets Python answer an AUTH packet; without an answer the connection ends.
+fn authenticate(slf: &Bound<'_, Core>, auth: &Auth) -> PyResult<()> {
+    if auth.reason != ReasonCode::ContinueAuthentication {
+        return Ok(());
+    }
+    let py = slf.py();
+    let data = auth.properties.authentication_data.as_deref();
+    let data = PyBytes::new(py, data.unwrap_or_default());
+    let answer = slf.call_method1(intern!(py, "_on_auth"), (data,))?;
+    let mut core = slf.borrow_mut();
+    let answered = match answer.cast::<PyBytes>() {
+        Ok(data) => {
+            let answer = Auth {
+                reason: ReasonCode::ContinueAuthentication,
+                properties: Properties {
+                    authentication_data: Some(Bytes::copy_from_slice(data.as_bytes())),
+                    ..Properties::default()
+                },
+            };
+            core.client.authenticate(Instant::now(), answer).is_ok()
+        }
+        Err(_) => false,
+    };
+    if !answered {
+        let reason = ReasonCode::ImplementationSpecificError;
+        let disconnect = Disconnect::because(reason);
+        core.client.disconnect(Instant::now(), disconnect);
+    }
+    drop(core);
+    Core::schedule_flush(slf)
 }
 
 fn disconnected(slf: &Bound<'_, Core>, cause: &ConnectionError, unflushed: u64) -> PyResult<()> {

@@ -59,8 +59,13 @@ pub(crate) fn set_result(future: &Bound<'_, PyAny>, result: Bound<'_, PyAny>) ->
 pub(crate) fn set_exception(future: &Bound<'_, PyAny>, error: Bound<'_, PyAny>) -> PyResult<()> {
     let py = future.py();
     let done = future.call_method0(intern!(py, "done"))?.is_truthy()?;
-    if !done {
-        future.call_method1(intern!(py, "set_exception"), (error,))?;
+    if !done
+        && future
+            .call_method1(intern!(py, "set_exception"), (error,))
+            .is_err()
+    {
+        // Its loop is closed: nobody is there to tell.
+        debug_assert!(!PyErr::occurred(py));
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! The native module of the Python package `ferromqtt`: the sans-IO core as an asyncio protocol, its messages and its
-//! test broker. Nothing here knows MQTT; nothing here opens a socket.
+//! The native module of the Python package `ferromqtt`: the sans-IO core as an asyncio protocol, its messages, its test
+//! broker, and what lies below MQTT. Nothing here knows MQTT; nothing here opens a socket.
 
 mod allocator;
 mod broker;
@@ -11,7 +11,9 @@ mod events;
 mod hooks;
 mod message;
 mod next_message;
+mod operations;
 mod properties;
+mod transport;
 mod turn;
 
 use pyo3::prelude::*;
@@ -23,6 +25,11 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<core::Core>()?;
     module.add_class::<message::Message>()?;
     module.add_class::<next_message::MessagesIterator>()?;
+    module.add_class::<transport::ProxyHandshake>()?;
+    module.add_class::<transport::Race>()?;
+    module.add_class::<transport::WebSocket>()?;
+    module.add_function(wrap_pyfunction!(convert::payload_bytes, module)?)?;
+    module.add_function(wrap_pyfunction!(transport::websocket_headers, module)?)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     next_message::finish_type(module.py());
     Ok(())

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use ferromqtt_proto::{self as proto, Properties};
 use pyo3::exceptions::PyTypeError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyString, PyTuple, PyType};
 
 use crate::hooks;
@@ -17,7 +18,9 @@ const PUBLISH: u8 = 3;
 ///
 /// Attributes: `topic` (a `Topic`), `payload` (bytes), `qos`, `retain`, `mid` (the Packet Identifier, 0 at QoS 0), and
 /// `properties` (a `Properties` object on MQTT 5.0, otherwise None).
-#[pyclass(frozen, subclass, weakref, freelist = 256, module = "ferromqtt")]
+///
+/// Without a free list: PyO3 would put instances of subclasses into it, whose memory is laid out in another way.
+#[pyclass(subclass, weakref, module = "ferromqtt")]
 pub(crate) struct Message {
     #[pyo3(get)]
     topic: Py<PyAny>,
@@ -29,15 +32,17 @@ pub(crate) struct Message {
     retain: Py<PyAny>,
     #[pyo3(get)]
     mid: Py<PyAny>,
-    /// On 5.0: what `properties` is made of when somebody asks.
-    received: Option<Received>,
-    properties: PyOnceLock<Py<PyAny>>,
+    properties: Lazy,
 }
 
-/// What `__reduce__` returns: the class, and the arguments to call it with.
-type Reduced<'py> = (Bound<'py, PyType>, Bound<'py, PyTuple>);
+/// The properties, which become a Python object when somebody asks.
+enum Lazy {
+    Received(Option<Box<Properties>>),
+    Made(Py<PyAny>),
+}
 
-struct Received(Option<Box<Properties>>);
+/// What `__reduce__` returns: the class, the arguments to call it with, and what a subclass has added.
+type Reduced<'py> = (Bound<'py, PyType>, Bound<'py, PyTuple>, Bound<'py, PyAny>);
 
 impl Message {
     /// Makes the Python object; its payload is the one copy that is made of it.
@@ -61,8 +66,11 @@ impl Message {
                     .into_any()
                     .unbind(),
                 mid: mid.into_pyobject(py)?.into_any().unbind(),
-                received: v5.then_some(Received(message.properties)),
-                properties: PyOnceLock::new(),
+                properties: if v5 {
+                    Lazy::Received(message.properties)
+                } else {
+                    Lazy::Made(py.None())
+                },
             },
         )
     }
@@ -87,46 +95,118 @@ impl Message {
         } else {
             class.call1((topic,))?
         };
-        let given = PyOnceLock::new();
-        let _ = given.set(py, properties);
         Ok(Self {
             topic: topic.unbind(),
             payload,
             qos,
             retain,
             mid,
-            received: None,
-            properties: given,
+            properties: Lazy::Made(properties),
         })
     }
 
+    // Setters drop what was there with the message released, since that may run code of the user's.
+
+    #[setter]
+    fn set_topic(slf: &Bound<'_, Self>, value: Py<PyAny>) {
+        let previous = std::mem::replace(&mut slf.borrow_mut().topic, value);
+        drop(previous);
+    }
+
+    #[setter]
+    fn set_payload(slf: &Bound<'_, Self>, value: Py<PyAny>) {
+        let previous = std::mem::replace(&mut slf.borrow_mut().payload, value);
+        drop(previous);
+    }
+
+    #[setter]
+    fn set_qos(slf: &Bound<'_, Self>, value: Py<PyAny>) {
+        let previous = std::mem::replace(&mut slf.borrow_mut().qos, value);
+        drop(previous);
+    }
+
+    #[setter]
+    fn set_retain(slf: &Bound<'_, Self>, value: Py<PyAny>) {
+        let previous = std::mem::replace(&mut slf.borrow_mut().retain, value);
+        drop(previous);
+    }
+
+    #[setter]
+    fn set_mid(slf: &Bound<'_, Self>, value: Py<PyAny>) {
+        let previous = std::mem::replace(&mut slf.borrow_mut().mid, value);
+        drop(previous);
+    }
+
     #[getter]
-    fn properties(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let made = self.properties.get_or_try_init(py, || {
-            let Some(Received(received)) = &self.received else {
-                return Ok(py.None());
-            };
-            let dict = properties::to_dict(py, received.as_deref())?;
-            let made = hooks::from_native(py)?.call1((dict, PUBLISH))?;
-            PyResult::Ok(made.unbind())
-        })?;
-        Ok(made.clone_ref(py))
+    fn properties(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        let dict = match &slf.borrow().properties {
+            Lazy::Made(made) => return Ok(made.clone_ref(py)),
+            Lazy::Received(received) => properties::to_dict(py, received.as_deref())?,
+        };
+        let made = hooks::from_native(py)?.call1((dict, PUBLISH))?.unbind();
+        let mut this = slf.borrow_mut();
+        if let Lazy::Received(_) = this.properties {
+            this.properties = Lazy::Made(made.clone_ref(py));
+        }
+        Ok(made)
+    }
+
+    #[setter]
+    fn set_properties(slf: &Bound<'_, Self>, properties: Py<PyAny>) {
+        let previous = std::mem::replace(&mut slf.borrow_mut().properties, Lazy::Made(properties));
+        drop(previous);
     }
 
     /// For `copy` and `pickle`.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Reduced<'py>> {
         let py = slf.py();
-        let this = slf.get();
+        let properties = Self::properties(slf)?;
+        let this = slf.borrow();
         let fields = [
             &this.topic,
             &this.payload,
             &this.qos,
             &this.retain,
             &this.mid,
-            &this.properties(py)?,
+            &properties,
         ]
         .map(|field| field.bind(py).clone());
-        Ok((slf.get_type(), PyTuple::new(py, fields)?))
+        drop(this);
+        let added = slf.getattr_opt(intern!(py, "__dict__"))?;
+        let added = added.unwrap_or_else(|| py.None().into_bound(py));
+        Ok((slf.get_type(), PyTuple::new(py, fields)?, added))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        for field in [
+            &self.topic,
+            &self.payload,
+            &self.qos,
+            &self.retain,
+            &self.mid,
+        ] {
+            visit.call(field)?;
+        }
+        if let Lazy::Made(properties) = &self.properties {
+            visit.call(properties)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&mut self) {
+        Python::attach(|py| {
+            for field in [
+                &mut self.topic,
+                &mut self.payload,
+                &mut self.qos,
+                &mut self.retain,
+                &mut self.mid,
+            ] {
+                *field = py.None();
+            }
+            self.properties = Lazy::Made(py.None());
+        });
     }
 
     /// By identity, as equality is.
@@ -134,12 +214,14 @@ impl Message {
         slf.as_ptr() as isize >> 4
     }
 
-    fn __lt__(&self, other: &Bound<'_, PyAny>) -> PyResult<bool> {
+    fn __lt__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> PyResult<bool> {
         let py = other.py();
+        let mid = slf.borrow().mid.bind(py).clone();
         let other = other
             .cast::<Self>()
             .map_err(|_| PyTypeError::new_err("a Message can be compared with a Message only"))?;
-        self.mid.bind(py).lt(other.get().mid.bind(py))
+        let other = other.borrow().mid.bind(py).clone();
+        mid.lt(other)
     }
 }
 

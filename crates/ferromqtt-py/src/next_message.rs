@@ -15,6 +15,7 @@ use pyo3::types::PyType;
 use crate::core::Core;
 use crate::hooks;
 use crate::message::{self, Message};
+use crate::operations;
 
 /// So many messages may be taken without suspending; then other tasks get to run.
 const IN_A_ROW: u32 = 512;
@@ -245,6 +246,9 @@ pub(crate) fn pop<'py>(core: &Bound<'py, Core>) -> PyResult<Option<Bound<'py, Me
 /// Queues up behind the other waiting steps.
 fn wait<'py>(slf: &Bound<'py, NextMessage>, core: &Bound<'py, Core>) -> PyResult<Step<'py>> {
     let py = slf.py();
+    if !core.borrow().may_be_used_here() {
+        return Err(operations::other_loop());
+    }
     let event_loop = hooks::running_loop(py)?.call0()?;
     let future = event_loop.call_method0(intern!(py, "create_future"))?;
     let steps = future.call_method0(intern!(py, "__await__"))?;

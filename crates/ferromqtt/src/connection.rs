@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::driver::{Flushed, drive};
 use crate::shared::{Shared, now};
-use crate::transport::{Connect, Tcp};
+use crate::transport::Connector;
 use crate::{Client, ConnectError, ConnectionError, Error, Options, OptionsError, TransportError};
 
 /// Connects, runs `program`, and disconnects, whether it succeeds or fails.
@@ -68,9 +68,9 @@ impl Connection {
     /// Connects, and waits until the server has accepted the connection.
     ///
     /// # Errors
-    /// [`ConnectError::Options`] before anything is tried; [`ConnectError::Connection`] with the server's refusal, the
-    /// network's error, or the time limit. The first attempt is the only one unless
-    /// [`Reconnect::initial`](crate::Reconnect::initial) is set.
+    /// [`ConnectError::Options`] before anything is tried, also when a certificate cannot be read;
+    /// [`ConnectError::Connection`] with the server's refusal, the network's error, or the time limit. The first attempt is
+    /// the only one (one for each of several servers) unless [`Reconnect::initial`](crate::Reconnect::initial) is set.
     ///
     /// # Cancel safety
     /// When the future is dropped the attempt is given up in the background.
@@ -78,15 +78,13 @@ impl Connection {
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn open(options: Options) -> Result<Self, ConnectError> {
-        let tcp = Tcp {
-            address: options.address.clone(),
-        };
-        Self::open_over(options, tcp).await
+        let connector = options.connector().await?;
+        Self::open_over(options, connector).await
     }
 
     pub(crate) async fn open_over(
         options: Options,
-        connector: impl Connect,
+        connector: Connector,
     ) -> Result<Self, ConnectError> {
         let seed = RandomState::new().build_hasher().finish();
         let mut core = proto::Client::new(options.to_core()?, Session::default(), seed)

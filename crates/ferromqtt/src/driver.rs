@@ -2,56 +2,61 @@
 //! deadline. It knows nothing of MQTT.
 
 use std::future::{Future, pending};
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ferromqtt_proto::{TransportError, TransportRequest};
+use ferromqtt_proto::{Server, TransportError, TransportRequest};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep_until};
 
 use crate::link::{Link, Output, Step};
 use crate::shared::{MESSAGES_PER_TURN, Shared, Turn, now};
-use crate::transport::Connect;
+use crate::transport::{Connector, Stream, cause};
 
 /// How the last transport ended: an error when bytes that were to be written were not.
 pub(crate) type Flushed = Result<(), TransportError>;
 
 /// Runs until the core wants no connection any more.
-pub(crate) fn drive<C: Connect>(
+pub(crate) fn drive(
     shared: Arc<Shared>,
-    connector: C,
+    connector: Connector,
 ) -> impl Future<Output = Flushed> + Send {
     let gone = Gone(shared); // made here: the task may be dropped before it has begun
     async move { drive_to_end(&gone.0, &connector).await }
 }
 
-async fn drive_to_end<C: Connect>(shared: &Shared, connector: &C) -> Flushed {
+async fn drive_to_end(shared: &Shared, connector: &Connector) -> Flushed {
     let mut alarm = Alarm::default();
     let mut flushed = Ok(());
-    while let Some(request) = next_request(shared, &mut alarm).await {
+    let mut turn = no_transport(shared, |_, _| {});
+    while let Some(request) = next_request(shared, turn, &mut alarm).await {
         let cause = match request {
-            TransportRequest::Open { .. } => match open(shared, connector, &mut alarm).await {
-                Ok(stream) => {
-                    let end = carry(shared, stream, &mut alarm).await;
-                    flushed = end.flushed;
-                    end.cause
+            TransportRequest::Open { server, .. } => {
+                match open(shared, connector, &server, &mut alarm).await {
+                    Ok(stream) => {
+                        let end = carry(shared, stream, &mut alarm).await;
+                        flushed = end.flushed;
+                        end.cause
+                    }
+                    Err(cause) => cause,
                 }
-                Err(cause) => cause,
-            },
+            }
             _ => TransportError::EndOfStream, // to be closed before it was opened
         };
-        no_transport(shared, |core, now| core.transport_closed(now, cause));
+        turn = no_transport(shared, |core, now| core.transport_closed(now, cause));
     }
     flushed
 }
 
 /// Waits, without a transport, for what the core wants next. `None`: nothing any more.
-async fn next_request(shared: &Shared, alarm: &mut Alarm) -> Option<TransportRequest> {
+async fn next_request(
+    shared: &Shared,
+    mut turn: Turn,
+    alarm: &mut Alarm,
+) -> Option<TransportRequest> {
     loop {
-        let turn = no_transport(shared, |_, _| {});
         if turn.request.is_some() || turn.idle {
             return turn.request;
         }
@@ -60,16 +65,18 @@ async fn next_request(shared: &Shared, alarm: &mut Alarm) -> Option<TransportReq
             () = alarm.wait() => {}
             () = shared.driver.notified() => {}
         }
+        turn = no_transport(shared, |_, _| {});
     }
 }
 
 /// Opens a transport, unless the core gives it up before.
-async fn open<C: Connect>(
+async fn open(
     shared: &Shared,
-    connector: &C,
+    connector: &Connector,
+    server: &Server,
     alarm: &mut Alarm,
-) -> Result<C::Stream, TransportError> {
-    let mut connecting = std::pin::pin!(connector.connect());
+) -> Result<Stream, TransportError> {
+    let mut connecting = std::pin::pin!(connector.connect(server));
     loop {
         let turn = no_transport(shared, |_, _| {});
         if turn.request.is_some() {
@@ -77,7 +84,7 @@ async fn open<C: Connect>(
         }
         alarm.set(turn.deadline);
         tokio::select! {
-            connected = &mut connecting => return connected.map_err(|error| failed(&error)),
+            connected = &mut connecting => return connected.map_err(|error| cause(&error)),
             () = alarm.wait() => {}
             () = shared.driver.notified() => {}
         }
@@ -122,7 +129,7 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
             return close(link, flush, close_by).await;
         }
         if close_by.is_some_and(|deadline| deadline <= now()) {
-            return End::unwritten(failed(&link.overdue()));
+            return End::unwritten(cause(&link.overdue()));
         }
         alarm.set([turn.deadline, close_by].into_iter().flatten().min());
         let step = tokio::select! {
@@ -145,7 +152,7 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
                 turn
             }
             Ok(Step::Written) => shared.turn(&mut link.output, |_, _| {}),
-            Err(error) => return End::unwritten(failed(&error)),
+            Err(error) => return End::unwritten(cause(&error)),
         };
     }
 }
@@ -158,19 +165,12 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> End {
     let limit = close_by.map_or_else(Default::default, |deadline| deadline - now());
     let flushed = match flush {
-        true => link.close(limit).await.map_err(|error| failed(&error)),
+        true => link.close(limit).await.map_err(|error| cause(&error)),
         false => Ok(()),
     };
     End {
         cause: TransportError::EndOfStream,
         flushed,
-    }
-}
-
-fn failed(error: &io::Error) -> TransportError {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => TransportError::EndOfStream,
-        _ => TransportError::Failed(error.to_string().into()),
     }
 }
 

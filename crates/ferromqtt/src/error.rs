@@ -3,31 +3,28 @@
 use std::convert::Infallible;
 
 use ferromqtt_proto as proto;
+use ferromqtt_transport::UrlError;
 use thiserror::Error;
 
 use crate::{ConnectionError, Delivery, Properties, ReasonCode};
 
-/// A server address that cannot be used. The caller's.
+/// An address that cannot be used. The caller's.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AddressError {
-    /// Not `mqtt` or `tcp`.
-    #[error("the address begins with {0}://; only mqtt:// is supported")]
-    Scheme(String),
-    /// No host, or one that cannot be read.
-    #[error("the address has no valid host; write mqtt://host:port, an IPv6 address in brackets")]
-    Host,
-    /// The port is no number from 1 to 65,535.
-    #[error("the port {0:?} is not a number from 1 to 65535")]
-    Port(String),
-    /// Something stands behind host and port.
-    #[error("the address has a path, query or fragment, which MQTT over TCP does not know")]
-    Path,
-    /// User name and password do not belong into the address, which is shown in logs and errors.
+    /// The URL cannot be read. Nothing of it but its scheme is repeated.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// User name and password are the client's: the same for each of its servers.
     #[error(
-        "the address holds credentials; give them with Options::user_name and Options::password"
+        "the URL of one of several servers holds credentials; give them with Options::user_name and Options::password"
     )]
     Credentials,
+    /// A Server Reference that leads from TLS to a connection without it, or to a Unix socket.
+    #[error(
+        "that is less secure than the present connection, or on this machine: it is not followed"
+    )]
+    Reference,
 }
 
 /// Options that no connection can be made with. The caller's.
@@ -45,6 +42,64 @@ pub enum OptionsError {
     /// They contradict each other, or the version of MQTT.
     #[error(transparent)]
     Invalid(#[from] proto::OptionsError),
+    /// [`Options::servers`](crate::Options::servers) got none, or more than 65,535.
+    #[error("there are {0} servers; give from 1 to 65535")]
+    Servers(usize),
+    /// The address needs a part of this crate that was not compiled in.
+    #[error(
+        "the server's address needs the feature `{0}` of the crate ferromqtt: add it in Cargo.toml"
+    )]
+    Feature(&'static str),
+    /// This operating system has no Unix sockets.
+    #[error("there are no Unix sockets on this operating system")]
+    NoUnixSockets,
+    /// Certificates, keys and names for TLS.
+    #[cfg(feature = "tls")]
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Path or headers of the WebSocket request.
+    #[cfg(feature = "websocket")]
+    #[error(transparent)]
+    WebSocket(ferromqtt_transport::WebSocketError),
+}
+
+/// What TLS was told cannot be used. The caller's. No text holds a part of a key.
+#[cfg(feature = "tls")]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("cannot read {what} from {}: {reason}", path.display())]
+    File {
+        /// What it should hold.
+        what: &'static str,
+        /// Where it is.
+        path: std::path::PathBuf,
+        /// The system's reason.
+        reason: String,
+    },
+    /// There is nothing of the kind in PEM form.
+    #[error("{what} is not in PEM form: it must have a line {expected}")]
+    NotPem {
+        /// What, and from which file.
+        what: String,
+        /// The line that is missing, or does not begin what can be read.
+        expected: &'static str,
+    },
+    /// A certificate or key can be read, and is of no use.
+    #[error("{0}")]
+    Refused(String),
+    /// The operating system trusts no authority, or does not tell which.
+    #[error(
+        "the operating system has no certificates of trusted authorities ({0}); install them (package ca-certificates), or give some with TlsOptions::ca_file"
+    )]
+    NoSystemRoots(String),
+    /// No name that a certificate can hold.
+    #[error("TlsOptions::server_name got {0:?}, which is neither a host name nor an IP address")]
+    ServerName(String),
+    /// The runtime was shut down meanwhile.
+    #[error("the runtime was shut down while certificates were read")]
+    Interrupted,
 }
 
 /// No connection came about.

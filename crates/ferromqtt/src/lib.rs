@@ -37,6 +37,18 @@
 //!   resends what was unacknowledged (MQTT-4.4.0-1). Calls wait meanwhile.
 //! - Every error says whose fault it was, and whether the message may have arrived all the same ([`Delivery`]).
 //!
+//! # Transports
+//! [`Server`] lists the URLs: `mqtt`, `mqtts`, `ws`, `wss` and `mqtt+unix`. Several addresses of a host are tried side by
+//! side (RFC 8305); several servers, one after the other ([`Options::servers`]). [`Options::transport`] takes a transport of
+//! your own: anything that reads and writes bytes.
+//!
+//! | Feature | what | default |
+//! | --- | --- | --- |
+//! | `tls` | TLS by rustls with ring: `Options::tls` | yes |
+//! | `websocket` | MQTT over WebSocket | no |
+//! | `proxy` | SOCKS 4, 4a, 5 and HTTP CONNECT: `Options::proxy` | no |
+//! | `tracing` | connections made, lost and given up, as `tracing` events | no |
+//!
 //! # How it is built
 //! All of MQTT is in [`ferromqtt_proto`], which does no I/O. Here is one task that moves bytes between that core and a
 //! socket (`driver.rs`), and handles for the application that call the core directly, under a lock that is never held
@@ -46,7 +58,6 @@
 //! Works on tokio's multi-thread and current-thread runtimes, which need their I/O and time drivers on. Every public
 //! type is `Send` and `Sync`.
 
-mod address;
 mod client;
 mod connection;
 mod driver;
@@ -56,6 +67,7 @@ mod log;
 mod messages;
 mod options;
 mod publish;
+mod server;
 mod shared;
 mod subscribe;
 #[cfg(test)]
@@ -65,6 +77,8 @@ mod will;
 
 pub use client::Client;
 pub use connection::{Connection, scope};
+#[cfg(feature = "tls")]
+pub use error::TlsError;
 pub use error::{AddressError, ConnectError, Error, OptionsError, PublishError, SubscribeError};
 pub use ferromqtt_proto::{
     Acknowledge, AcknowledgeError, CleanStart, ConnectionError, Delivery, DeliveryId, Message,
@@ -72,9 +86,20 @@ pub use ferromqtt_proto::{
     QueueOptions, ReasonCode, Reconnect, RetainHandling, Stats, TopicFilter, TopicName,
     TransportError, Utf8String,
 };
+pub use ferromqtt_transport::UrlError;
+#[cfg(feature = "websocket")]
+pub use ferromqtt_transport::WebSocketError;
 pub use futures_core::Stream;
 pub use messages::Messages;
 pub use options::Options;
 pub use publish::{Publish, PublishFuture, Published, Receipt};
+pub use server::Server;
 pub use subscribe::Subscribe;
+#[cfg(feature = "tls")]
+pub use tokio_rustls::rustls;
+#[cfg(feature = "proxy")]
+pub use transport::Proxy;
+#[cfg(feature = "tls")]
+pub use transport::TlsOptions;
+pub use transport::Transport;
 pub use will::Will;

@@ -20,6 +20,18 @@ pub(crate) fn not_restored(filter: &str, reason: ReasonCode) {
     tracing::warn!(filter, %reason, "a subscription that the server had lost was not renewed");
 }
 
+/// At each connection that is not what TLS promises.
+#[cfg(all(feature = "tls", feature = "tracing"))]
+pub(crate) fn danger(host: &str, danger: &str) {
+    tracing::warn!(
+        host,
+        "DANGER: {danger}; anyone may pretend to be the server"
+    );
+}
+
+#[cfg(all(feature = "tls", not(feature = "tracing")))]
+pub(crate) const fn danger(_host: &str, _danger: &str) {}
+
 #[cfg(not(feature = "tracing"))]
 pub(crate) const fn not_restored(_filter: &str, _reason: ReasonCode) {}
 

@@ -1,17 +1,20 @@
 //! What a connection is told once, under the standard's names.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::num::{NonZeroU16, NonZeroU32};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use ferromqtt_proto as proto;
+use ferromqtt_transport::ServerUrl;
 
-use crate::address::Address;
 use crate::error::{AddressError, OptionsError};
+use crate::transport::{self, AnyTransport, Connector, Network, Opener};
 use crate::{
     CleanStart, OnSessionLost, OutgoingLimits, OutgoingPolicy, Properties, ProtocolVersion,
-    QueueOptions, Reconnect, Utf8String, Will,
+    QueueOptions, Reconnect, Server, Transport, Utf8String, Will,
 };
 
 /// How long a server keeps the session while the client reconnects.
@@ -45,8 +48,16 @@ pub(crate) const QUEUE: QueueOptions = QueueOptions {
 /// ```
 #[derive(Clone)]
 pub struct Options {
-    pub(crate) address: Address,
     pub(crate) disconnect_timeout: Duration,
+    servers: Vec<Server>,
+    own_transport: Option<Arc<dyn AnyTransport>>,
+    bind_address: Option<IpAddr>,
+    #[cfg(feature = "tls")]
+    tls: Option<transport::TlsOptions>,
+    #[cfg(feature = "proxy")]
+    proxy: Option<transport::Proxy>,
+    #[cfg(feature = "websocket")]
+    websocket_headers: transport::Headers,
     client_identifier: String,
     user_name: Option<String>,
     will: Option<Will>,
@@ -54,35 +65,152 @@ pub struct Options {
 }
 
 impl Options {
-    /// A server by host name or IP address, and port.
+    /// A server by host name or IP address, and port: MQTT over TCP, or over TLS with [`Options::tls`].
     pub fn new(host: impl ToString, port: u16) -> Self {
-        Self::at(Address {
-            host: host.to_string(),
-            port,
-        })
+        Self::at(Server::new(host, port))
     }
 
-    /// A server by `mqtt://host:port`; without `:port` it is 1883.
+    /// A server by its URL; [`Server`] has a table of them. User name and password may stand in it, percent-encoded:
+    /// `mqtts://user:pass%40word@host`.
     ///
     /// # Errors
-    /// When the address cannot be read; each error says what is wrong with it.
+    /// When the URL cannot be read; each error says what is wrong with it, and none repeats a password.
     pub fn from_url(url: &str) -> Result<Self, AddressError> {
-        Address::parse(url).map(Self::at)
+        let url = ServerUrl::parse(url)?;
+        let mut options = Self::at(Server::at(url.place));
+        options.user_name = url.user_name;
+        options.core.password = url.password;
+        Ok(options)
     }
 
-    fn at(address: Address) -> Self {
+    /// The server at the path of a Unix socket.
+    pub fn unix(path: impl Into<String>) -> Self {
+        Self::at(Server::unix(path))
+    }
+
+    fn at(server: Server) -> Self {
         let mut core = proto::Options::default();
         core.reconnect = Some(Reconnect::default());
         core.outgoing_policy = OutgoingPolicy::Wait;
         core.incoming = QUEUE;
         Self {
-            address,
             disconnect_timeout: Duration::from_secs(5),
+            servers: vec![server],
+            own_transport: None,
+            bind_address: None,
+            #[cfg(feature = "tls")]
+            tls: None,
+            #[cfg(feature = "proxy")]
+            proxy: None,
+            #[cfg(feature = "websocket")]
+            websocket_headers: transport::Headers::default(),
             client_identifier: String::new(),
             user_name: None,
             will: None,
             core,
         }
+    }
+
+    /// Several servers instead of one. They are tried in turn: the next one at once when an attempt has failed, and a pause
+    /// as [`reconnect`](Self::reconnect) says when all have. A connection that was accepted and is lost waits first.
+    ///
+    /// All get the same user name, password and other options.
+    ///
+    /// ```
+    /// use ferromqtt::{Options, Server};
+    ///
+    /// let second: Server = "mqtts://two.example:8884".parse()?;
+    /// let options = Options::from_url("mqtts://user:password@one.example")?
+    ///     .servers(["mqtts://one.example".parse()?, second]);
+    /// # Ok::<_, ferromqtt::AddressError>(())
+    /// ```
+    #[must_use]
+    pub fn servers(mut self, servers: impl IntoIterator<Item = Server>) -> Self {
+        self.servers = servers.into_iter().collect();
+        self
+    }
+
+    /// Whether to connect to the server that another one refers to by Use another server or Server moved (5.0, section
+    /// 4.11), with the same credentials: only for servers that you trust. It is reached in the same way (TCP, TLS, WebSocket
+    /// ...), and never in a less secure one. When that connection ends, the list is used again. Default: `false`.
+    #[must_use]
+    pub const fn follow_server_reference(mut self, follow: bool) -> Self {
+        self.core.follow_server_reference = follow;
+        self
+    }
+
+    /// How to speak TLS. With it, **every** server is spoken to over TLS, whatever its URL says, except one behind a Unix
+    /// socket. Without it, those whose URLs say `mqtts` or `wss` are, with the defaults of [`TlsOptions`](crate::TlsOptions).
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: transport::TlsOptions) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Reaches servers through a proxy, except those behind a Unix socket. Default: none; no environment variable is read.
+    #[cfg(feature = "proxy")]
+    #[must_use]
+    pub fn proxy(mut self, proxy: transport::Proxy) -> Self {
+        self.proxy = Some(proxy);
+        self
+    }
+
+    /// Sets a header of the WebSocket request, and replaces the one that it usually has. Default: Host, Upgrade, Connection,
+    /// Origin, Sec-WebSocket-Key, Sec-WebSocket-Version, and Sec-WebSocket-Protocol with `mqtt`.
+    ///
+    /// Headers are not shown by `Debug`: a token may stand in one.
+    #[cfg(feature = "websocket")]
+    #[must_use]
+    pub fn websocket_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let value = Some(value.into());
+        self.websocket_headers.set(name.into(), value);
+        self
+    }
+
+    /// Leaves a header of the WebSocket request out that it usually has. Without Sec-WebSocket-Protocol the server need not
+    /// say that it speaks MQTT (MQTT-6.0.0-4), as some old ones do not.
+    #[cfg(feature = "websocket")]
+    #[must_use]
+    pub fn without_websocket_header(mut self, name: impl Into<String>) -> Self {
+        self.websocket_headers.set(name.into(), None);
+        self
+    }
+
+    /// The local IP address that connections come from. Only server addresses of the same kind (IPv4 or IPv6) are tried
+    /// then. Default: the system chooses.
+    #[must_use]
+    pub const fn bind_address(mut self, address: IpAddr) -> Self {
+        self.bind_address = Some(address);
+        self
+    }
+
+    /// Connects in a way of your own, in place of everything that comes with this crate: TCP, TLS, WebSocket, proxy and
+    /// bind address. It is given the [`Server`] to connect to.
+    ///
+    /// Anything that reads and writes bytes will do. Here it is a pipe in memory, whose other end goes to a server that is
+    /// a part of the same program:
+    ///
+    /// ```
+    /// use ferromqtt::{Options, Server};
+    /// use tokio::io::duplex;
+    ///
+    /// # let (ends, _receiver) = tokio::sync::mpsc::unbounded_channel();
+    /// let options = Options::new("in memory", 1883).transport(move |_server: Server| {
+    ///     let (ours, theirs) = duplex(64 * 1024);
+    ///     let gone = ends.send(theirs).is_err();
+    ///     async move {
+    ///         match gone {
+    ///             false => Ok(ours),
+    ///             true => Err(std::io::Error::other("the server has gone")),
+    ///         }
+    ///     }
+    /// });
+    /// ```
+    #[must_use]
+    pub fn transport(mut self, transport: impl Transport) -> Self {
+        self.own_transport = Some(Arc::new(transport));
+        self
     }
 
     /// Version of MQTT. Default: 5.0.
@@ -260,12 +388,70 @@ impl Options {
                 .get_or_insert(SESSION_EXPIRY_SECONDS);
         }
         core.outgoing.messages = core.outgoing.messages.map(|limit| limit.max(1));
+        core.servers = u16::try_from(self.servers.len())
+            .ok()
+            .and_then(NonZeroU16::new)
+            .ok_or(OptionsError::Servers(self.servers.len()))?;
         if core.properties.authentication_method.is_some() {
             let what = "enhanced authentication is not supported by this client yet";
             return Err(proto::OptionsError::Properties(what).into());
         }
         core.check()?;
         Ok(core)
+    }
+}
+
+/// What opens transports.
+impl Options {
+    /// Checked: what TLS needs is read here.
+    pub(crate) async fn connector(&self) -> Result<Connector, OptionsError> {
+        let servers = self.secured_servers();
+        let opener = match &self.own_transport {
+            Some(own) => Opener::Own(Arc::clone(own)),
+            None => Opener::Network(self.network(&servers).await?),
+        };
+        Ok(Connector::new(servers, opener))
+    }
+
+    #[cfg(feature = "tls")]
+    fn secured_servers(&self) -> Vec<Server> {
+        let servers = self.servers.iter().cloned();
+        match self.tls {
+            Some(_) => servers.map(Server::secured).collect(),
+            None => servers.collect(),
+        }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn secured_servers(&self) -> Vec<Server> {
+        self.servers.clone()
+    }
+
+    async fn network(&self, servers: &[Server]) -> Result<Network, OptionsError> {
+        for server in servers {
+            Network::check(server)?;
+            #[cfg(feature = "websocket")]
+            if let ferromqtt_transport::Place::WebSocket { path, .. } = &server.place {
+                self.websocket_headers.check(path)?;
+            }
+        }
+        Ok(Network {
+            tcp: transport::Tcp {
+                bind: self.bind_address,
+            },
+            #[cfg(feature = "proxy")]
+            proxy: self.proxy.clone(),
+            #[cfg(feature = "tls")]
+            tls: match &self.tls {
+                Some(tls) => Some(tls.load().await?),
+                None if servers.iter().any(Server::is_tls) => {
+                    Some(transport::TlsOptions::new().load().await?)
+                }
+                None => None,
+            },
+            #[cfg(feature = "websocket")]
+            headers: self.websocket_headers.clone(),
+        })
     }
 }
 
@@ -276,7 +462,8 @@ fn text(what: &'static str, text: &str) -> Result<Utf8String, OptionsError> {
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
-            .field("address", &self.address)
+            .field("servers", &self.servers)
+            .field("own_transport", &self.own_transport.is_some())
             .field("client_identifier", &self.client_identifier)
             .field("user_name", &self.user_name)
             .field("will", &self.will.as_ref().map(|will| &will.topic))

@@ -17,25 +17,30 @@ def make(folder: Path) -> None:
             *("-addext", "keyUsage=critical,keyCertSign,cRLSign"),
             *(*new_key(authority), "-out", f"{authority}.pem"),
         )
-    for name, extension in (
-        ("server", "subjectAltName=DNS:localhost\n"),
-        ("client", "extendedKeyUsage=clientAuth\n"),
-    ):
-        (folder / f"{name}.ext").write_text(extension)
-        openssl(
-            folder,
-            "req",
-            "-subj",
-            f"/CN=ferromqtt test {name}",
-            *new_key(name),
-            "-out",
-            f"{name}.csr",
-        )
-        openssl(
-            folder,
-            *("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key"),
-            *("-CAcreateserial", "-days", "2", "-extfile", f"{name}.ext", "-out", f"{name}.pem"),
-        )
+    issue(folder, "server", "subjectAltName=DNS:localhost\n")
+    issue(folder, "client", "extendedKeyUsage=clientAuth\n")
+
+
+def issue(folder: Path, name: str, extension: str, *, authority: str = "ca", days: int = 2) -> None:
+    """Write NAME.pem/.key, signed by an authority that `make` has made; -1 day: it has expired."""
+    (folder / f"{name}.ext").write_text(extension)
+    subject = ("-subj", f"/CN=ferromqtt test {name}")
+    openssl(folder, "req", *subject, *new_key(name), "-out", f"{name}.csr")
+    openssl(
+        folder,
+        *("x509", "-req", "-in", f"{name}.csr", "-CA", f"{authority}.pem"),
+        *("-CAkey", f"{authority}.key", "-CAcreateserial", "-days", str(days)),
+        *("-extfile", f"{name}.ext", "-out", f"{name}.pem"),
+    )
+
+
+def encrypt_key(folder: Path, name: str, password: str) -> None:
+    """Write NAME-encrypted.key, which a password opens, next to NAME.key."""
+    openssl(
+        folder,
+        *("pkcs8", "-topk8", "-v2", "aes-256-cbc", "-in", f"{name}.key"),
+        *("-passout", f"pass:{password}", "-out", f"{name}-encrypted.key"),
+    )
 
 
 def new_key(name: str) -> tuple[str, ...]:

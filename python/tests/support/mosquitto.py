@@ -32,7 +32,7 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 class Mosquitto:
-    """One broker process: a plain listener and, unless `plain_only`, login and TLS listeners."""
+    """One broker process: a plain listener and, unless `plain_only`, others of every kind."""
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, *, plain_only: bool = False) -> None:
         self._program = find()
@@ -46,7 +46,9 @@ class Mosquitto:
         self.other_ca_file = self._folder / "other-ca.pem"
         self.client_certificate = self._folder / "client.pem"
         self.client_key = self._folder / "client.key"
+        self.unix_path = self._folder / "socket"
         self.login_port = self.tls_port = self.mutual_tls_port = 0
+        self.websocket_port = self.secure_websocket_port = 0
 
     def _configuration(self) -> str:
         lines = [
@@ -69,6 +71,7 @@ class Mosquitto:
             subprocess.run([hasher, "-U", str(passwords)], check=True, timeout=30)
             certificates.make(self._folder)
             self.login_port, self.tls_port, self.mutual_tls_port = (free_port() for _ in range(3))
+            self.websocket_port, self.secure_websocket_port = (free_port() for _ in range(2))
             tls = [
                 "allow_anonymous true",
                 f"cafile {self.ca_file}",
@@ -84,6 +87,14 @@ class Mosquitto:
                 f"listener {self.mutual_tls_port} {self.host}",
                 *tls,
                 "require_certificate true",
+                f"listener {self.websocket_port} {self.host}",
+                "allow_anonymous true",
+                "protocol websockets",
+                f"listener {self.secure_websocket_port} {self.host}",
+                *tls,
+                "protocol websockets",
+                f"listener 0 {self.unix_path}",
+                "allow_anonymous true",
             ]
         return "\n".join(lines) + "\n"
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable
@@ -159,6 +160,18 @@ class ScriptedServer:
             self.join()
             if self.errors:
                 raise self.errors[0]
+
+
+def over_tls(context: ssl.SSLContext, script: Script) -> Script:
+    """Return a script that speaks TLS, and plays `script` in it if the client accepts."""
+
+    def wrapped(connection: Connection) -> None:
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            sock = context.wrap_socket(connection.sock, server_side=True)
+            with sock:
+                script(Connection(sock))
+
+    return wrapped
 
 
 def serve_311(connection: Connection) -> None:

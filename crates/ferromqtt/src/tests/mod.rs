@@ -8,6 +8,7 @@ mod server;
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ferromqtt_proto::packet::{self, Packet};
@@ -15,17 +16,17 @@ use tokio::io::{DuplexStream, duplex};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 
-use crate::transport::Connect;
-use crate::{Connection, Options, QoS, Utf8String};
+use crate::transport::{Connector, Opener, Transport};
+use crate::{Connection, Options, QoS, Server as Place, Utf8String};
 use server::Server;
 
 /// Gives the driver the streams, or the errors, that a test has sent.
 struct Script(Mutex<mpsc::UnboundedReceiver<io::Result<DuplexStream>>>);
 
-impl Connect for Script {
+impl Transport for Script {
     type Stream = DuplexStream;
 
-    async fn connect(&self) -> io::Result<DuplexStream> {
+    async fn connect(&self, _server: Place) -> io::Result<DuplexStream> {
         match self.0.lock().await.recv().await {
             Some(result) => result,
             None => std::future::pending().await,
@@ -37,9 +38,11 @@ impl Connect for Script {
 struct Attempts(mpsc::UnboundedSender<io::Result<DuplexStream>>);
 
 impl Attempts {
-    fn new() -> (Self, Script) {
+    fn new() -> (Self, Connector) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Self(sender), Script(Mutex::new(receiver)))
+        let script = Arc::new(Script(Mutex::new(receiver)));
+        let servers = vec![Place::new("in memory", 1883)];
+        (Self(sender), Connector::new(servers, Opener::Own(script)))
     }
 
     /// The next attempt gets a pipe that holds `size` bytes; this is its other end.

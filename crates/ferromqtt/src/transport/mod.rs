@@ -1,18 +1,211 @@
-//! Opening transports. The driver takes any stream of bytes: TLS and WebSocket will stand beside TCP here.
+//! Opening transports. The driver takes any stream of bytes.
 
+mod network;
+#[cfg(feature = "proxy")]
+mod proxy;
 mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "websocket")]
+mod websocket;
 
+use std::fmt::Display;
 use std::future::Future;
 use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use ferromqtt_proto as proto;
+use proto::TransportError;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub(crate) use network::Network;
+#[cfg(feature = "proxy")]
+pub use proxy::Proxy;
 pub(crate) use tcp::Tcp;
+#[cfg(feature = "tls")]
+pub use tls::TlsOptions;
+#[cfg(feature = "websocket")]
+pub(crate) use websocket::Headers;
 
-/// Opens a stream to the server, again for each connection.
-pub(crate) trait Connect: Send + Sync + 'static {
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send;
+use crate::Server;
+
+/// Opens streams of bytes to servers, for [`Options::transport`](crate::Options::transport).
+///
+/// A closure will do: one that takes a [`Server`] and returns a future of a stream. The stream is anything that reads and
+/// writes bytes. It is read and written at the same time, from one task, and dropped when it is no longer of use; before
+/// that, it is shut down if the client disconnects by itself.
+///
+/// The error becomes [`TransportError::Failed`] with its text, or [`TransportError::EndOfStream`] for
+/// [`io::ErrorKind::UnexpectedEof`]. An [`io::Error::other`] over a [`TransportError`] is that one.
+///
+/// ```
+/// use std::io;
+/// use ferromqtt::{Options, Server, Transport};
+/// use tokio::io::{DuplexStream, duplex};
+/// use tokio::sync::mpsc;
+///
+/// /// Pipes in memory: the other ends go to a server that is a part of this program.
+/// struct Pipes(mpsc::Sender<DuplexStream>);
+///
+/// impl Transport for Pipes {
+///     type Stream = DuplexStream;
+///
+///     async fn connect(&self, _server: Server) -> io::Result<DuplexStream> {
+///         let (ours, theirs) = duplex(64 * 1024);
+///         match self.0.send(theirs).await {
+///             Ok(()) => Ok(ours),
+///             Err(_) => Err(io::Error::other("the server has gone")),
+///         }
+///     }
+/// }
+///
+/// # let (sender, _receiver) = mpsc::channel(1);
+/// let options = Options::new("in memory", 1883).transport(Pipes(sender));
+/// ```
+pub trait Transport: Send + Sync + 'static {
+    /// What carries the bytes.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Opens a stream to `server`: again for each connection.
+    ///
+    /// # Cancel safety
+    /// The future is dropped when [`Options::connect_timeout`](crate::Options::connect_timeout) is over, and when the client
+    /// is to disconnect.
+    fn connect(&self, server: Server) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl<F, C, S> Transport for F
+where
+    F: Fn(Server) -> C + Send + Sync + 'static,
+    C: Future<Output = io::Result<S>> + Send,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    type Stream = S;
+
+    fn connect(&self, server: Server) -> impl Future<Output = io::Result<S>> + Send {
+        self(server)
+    }
+}
+
+/// What can carry MQTT.
+pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for S {}
+
+/// A stream of whatever kind. Two calls through a table for each read and write: nothing beside what the system takes.
+pub(crate) type Stream = Box<dyn ByteStream>;
+
+type Opening<'a> = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send + 'a>>;
+
+/// A [`Transport`] of whatever type.
+pub(crate) trait AnyTransport: Send + Sync {
+    fn open(&self, server: Server) -> Opening<'_>;
+}
+
+impl<T: Transport> AnyTransport for T {
+    fn open(&self, server: Server) -> Opening<'_> {
+        Box::pin(async { Ok(Box::new(self.connect(server).await?) as Stream) })
+    }
+}
+
+/// Opens the transports that the core asks for.
+pub(crate) struct Connector {
+    servers: Vec<Server>,
+    opener: Opener,
+    /// The last one that was opened: a referral is by this one.
+    current: Mutex<Option<Server>>,
+}
+
+pub(crate) enum Opener {
+    Network(Network),
+    Own(Arc<dyn AnyTransport>),
+}
+
+impl Connector {
+    pub(crate) const fn new(servers: Vec<Server>, opener: Opener) -> Self {
+        Self {
+            servers,
+            opener,
+            current: Mutex::new(None),
+        }
+    }
 
     /// The time limit is the caller's: it drops the future.
-    fn connect(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    pub(crate) async fn connect(&self, server: &proto::Server) -> io::Result<Stream> {
+        let server = self.find(server)?;
+        match &self.opener {
+            Opener::Network(network) => network.connect(&server).await,
+            Opener::Own(own) => own.open(server).await,
+        }
+    }
+
+    fn find(&self, server: &proto::Server) -> io::Result<Server> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = match server {
+            proto::Server::Listed(place) => self.servers.get(*place).cloned(),
+            proto::Server::Referred(reference) => match &*current {
+                Some(server) => Some(server.referred(reference).map_err(|error| {
+                    let what = format!("the server refers to {:?}", reference.as_str());
+                    at(what, io::Error::new(io::ErrorKind::InvalidData, error))
+                })?),
+                None => None,
+            },
+            _ => None,
+        };
+        let found = found.ok_or_else(|| io::Error::other("there is no such server"))?;
+        Ok(current.insert(found).clone())
+    }
+}
+
+/// Why a transport ended or did not open.
+pub(crate) fn cause(error: &io::Error) -> TransportError {
+    let own = error.get_ref().and_then(|inner| inner.downcast_ref());
+    if let Some(own) = own {
+        return TransportError::clone(own);
+    }
+    #[cfg(feature = "tls")]
+    if let Some(cause) = tls::cause(error) {
+        return cause;
+    }
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => TransportError::EndOfStream,
+        _ => TransportError::Failed(error.to_string().into()),
+    }
+}
+
+/// The same error, behind what was tried.
+fn at(what: impl Display, error: io::Error) -> io::Error {
+    let cause = match cause(&error) {
+        TransportError::Certificate(why) => {
+            TransportError::Certificate(format!("{what}: {why}").into())
+        }
+        why => TransportError::Failed(format!("{what}: {why}").into()),
+    };
+    io::Error::new(error.kind(), cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_keeps_its_kind_behind_what_was_tried() {
+        let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        let told = at("mqtt://a:1", refused());
+        assert_eq!(told.kind(), io::ErrorKind::ConnectionRefused);
+        let text = format!("mqtt://a:1: {}", refused());
+        assert_eq!(cause(&told), TransportError::Failed(text.into()));
+        let certificate = io::Error::other(TransportError::Certificate("no".into()));
+        let told = cause(&at("mqtts://a:1", certificate));
+        assert_eq!(told, TransportError::Certificate("mqtts://a:1: no".into()));
+    }
+
+    #[test]
+    fn the_end_of_a_stream_is_told_from_an_error() {
+        let end = io::Error::from(io::ErrorKind::UnexpectedEof);
+        assert_eq!(cause(&end), TransportError::EndOfStream);
+        let own = io::Error::other(TransportError::EndOfStream);
+        assert_eq!(cause(&own), TransportError::EndOfStream);
+    }
 }

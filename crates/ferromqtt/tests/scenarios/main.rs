@@ -1,13 +1,28 @@
 //! The client on loopback sockets: against the built-in broker, behind a cable that can be cut, and against a server that
-//! is played by hand.
+//! is played by hand; and against mosquitto.
 
 mod backpressure;
 mod cable;
+#[cfg(feature = "tls")]
+mod certificates;
 mod lifecycle;
+#[cfg(all(feature = "tls", feature = "websocket", unix))]
+mod mosquitto;
+#[cfg(feature = "proxy")]
+mod proxy;
 mod publish;
 mod reconnect;
 mod server;
+mod servers;
 mod subscribe;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "tls")]
+mod tls_front;
+#[cfg(unix)]
+mod unix;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 use std::future::Future;
 use std::time::Duration;

@@ -1,0 +1,261 @@
+//! The calls of a client: publishing, subscribing and unsubscribing, and what they wait on.
+//!
+//! As in [`crate::core`], a borrow of the core is never held while Python code may run.
+
+use std::time::Instant;
+
+use ferromqtt_proto::packet::PublishRef;
+use ferromqtt_proto::{
+    OpId, Publish, QoS, QueueId, RetainHandling, Subscribe, SubscribeError, SubscriptionOptions,
+    TopicFilter, TopicName, Unsubscribe,
+};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::convert::{self, Payload};
+use crate::core::Core;
+use crate::events;
+use crate::hooks;
+use crate::properties;
+
+/// Publishes. Returns None when the message is on its way, or something to await: a future, or one turn of the loop.
+pub(crate) fn publish<'py>(
+    slf: &Bound<'py, Core>,
+    topic: &Bound<'py, PyAny>,
+    payload: &Bound<'py, PyAny>,
+    qos: &Bound<'py, PyAny>,
+    retain: &Bound<'py, PyAny>,
+    properties: Option<&Bound<'py, PyDict>>,
+    timeout: f64,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let topic = convert::topic(topic)?;
+    let qos = convert::qos(qos)?;
+    let payload = Payload::new(payload)?;
+    let retain = retain.is_truthy()?;
+    let properties = properties.map(properties::from_dict).transpose()?;
+    let packet = PublishRef {
+        dup: false,
+        qos,
+        retain,
+        topic: topic.as_bytes(),
+        packet_id: None,
+        properties: properties.as_ref(),
+        payload_len: payload.as_slice().len(),
+    };
+    let task = calling_task(slf)?;
+    let at_once = slf
+        .borrow_mut()
+        .client
+        .publish_at_once(packet, payload.as_slice());
+    match at_once {
+        Ok(true) => return sent_at_once(slf, task),
+        Ok(false) => {}
+        Err(error) => return Err(events::publish_refused(slf, &error)?),
+    }
+    let publish = Publish {
+        topic: TopicName::new(topic).map_err(|error| PyValueError::new_err(error.to_string()))?,
+        payload: payload.into_bytes(),
+        qos,
+        retain,
+        properties: properties.map(Box::new),
+    };
+    let accepted = slf.borrow_mut().client.publish(Instant::now(), publish);
+    match accepted {
+        Ok(op) => wait_for(slf, op, timeout, "publish").map(Some),
+        Err(error) => Err(events::publish_refused(slf, &error)?),
+    }
+}
+
+/// Subscribes to (filter, qos, no local, retain as published, retain handling) tuples. Returns a future of the list of
+/// Reason Codes.
+pub(crate) fn subscribe<'py>(
+    slf: &Bound<'py, Core>,
+    filters: Vec<(String, u8, bool, bool, u8)>,
+    properties: Option<&Bound<'py, PyDict>>,
+    timeout: f64,
+) -> PyResult<Bound<'py, PyAny>> {
+    let filters = filters.into_iter().map(subscription);
+    let subscribe = Subscribe {
+        filters: filters.collect::<PyResult<_>>()?,
+        properties: properties
+            .map(properties::from_dict)
+            .transpose()?
+            .unwrap_or_default(),
+        queue: QueueId::DEFAULT,
+    };
+    calling_task(slf)?;
+    let accepted = slf.borrow_mut().client.subscribe(Instant::now(), subscribe);
+    requested(slf, accepted, timeout, "subscribe")
+}
+
+/// Unsubscribes from filters. Returns a future of the list of Reason Codes, which is empty before 5.0.
+pub(crate) fn unsubscribe<'py>(
+    slf: &Bound<'py, Core>,
+    filters: Vec<String>,
+    properties: Option<&Bound<'py, PyDict>>,
+    timeout: f64,
+) -> PyResult<Bound<'py, PyAny>> {
+    let filters = filters.into_iter().map(filter);
+    let unsubscribe = Unsubscribe {
+        filters: filters.collect::<PyResult<_>>()?,
+        properties: properties
+            .map(properties::from_dict)
+            .transpose()?
+            .unwrap_or_default(),
+    };
+    calling_task(slf)?;
+    let accepted = slf
+        .borrow_mut()
+        .client
+        .unsubscribe(Instant::now(), unsubscribe);
+    requested(slf, accepted, timeout, "unsubscribe")
+}
+
+/// The caller of the call that was accepted as `op` does not wait for it any more.
+pub(crate) fn abandon(slf: &Bound<'_, Core>, op: u64) {
+    let mut core = slf.borrow_mut();
+    let future = core.calls.remove(op);
+    core.client.abandon(OpId::from_value(op));
+    drop(core);
+    drop(future);
+}
+
+/// The task that calls, while the client is connected. Whoever calls from another loop is refused: it must not touch the
+/// transport, and could not wait for the answer.
+fn calling_task<'py>(slf: &Bound<'py, Core>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = slf.py();
+    let core = slf.borrow();
+    if !core.client.is_connected() {
+        return Ok(None);
+    }
+    let event_loop = core.event_loop.as_ref().map(|it| it.bind(py).clone());
+    let same_thread = core.may_be_used_here();
+    drop(core);
+    let Some(event_loop) = event_loop else {
+        return Ok(None);
+    };
+    if same_thread {
+        let task = hooks::current_task(py)?.call1((&event_loop,))?;
+        if !task.is_none() || hooks::running_loop(py)?.call0()?.is(&event_loop) {
+            return Ok(Some(task));
+        }
+    }
+    Err(other_loop())
+}
+
+/// The error for a call from another event loop.
+pub(crate) fn other_loop() -> PyErr {
+    PyRuntimeError::new_err(
+        "the client was entered on another event loop: use it there, \
+         for example by asyncio.run_coroutine_threadsafe",
+    )
+}
+
+/// A QoS 0 publish has been encoded: sees to it that it is written, that others get to run, and that it is counted by its
+/// task, since it does not wait here.
+fn sent_at_once<'py>(
+    slf: &Bound<'py, Core>,
+    task: Option<Bound<'py, PyAny>>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = slf.py();
+    let mut core = slf.borrow_mut();
+    let full = core.client.pending_transmit() >= ferromqtt_proto::CHUNK;
+    let rest = core.turn.count() || full;
+    core.last_op = 0; // there is no call to abandon
+    drop(core);
+    if full {
+        Core::flush(slf)?;
+    } else {
+        Core::schedule_flush(slf)?;
+    }
+    if let Some(task) = task {
+        slf.borrow_mut().turn.note_task(&task);
+    }
+    warn_of_pending(slf, "publish")?;
+    if rest {
+        return hooks::turn(py).map(|turn| Some(turn.clone()));
+    }
+    Ok(None)
+}
+
+/// Warns when more calls wait than the threshold allows.
+fn warn_of_pending(slf: &Bound<'_, Core>, what: &str) -> PyResult<()> {
+    let core = slf.borrow();
+    let pending = core.calls.len() + core.turn.tasks;
+    let warn = pending > core.pending_calls_threshold;
+    drop(core);
+    if warn {
+        slf.call_method1(intern!(slf.py(), "_on_pending_calls"), (what, pending))?;
+    }
+    Ok(())
+}
+
+fn requested<'py>(
+    slf: &Bound<'py, Core>,
+    accepted: Result<OpId, SubscribeError>,
+    timeout: f64,
+    what: &'static str,
+) -> PyResult<Bound<'py, PyAny>> {
+    match accepted {
+        Ok(op) => wait_for(slf, op, timeout, what),
+        Err(error) => Err(events::request_refused(slf, &error, what)?),
+    }
+}
+
+/// A future for an accepted operation. What goes first in a turn is written at once; what follows joins one write.
+fn wait_for<'py>(
+    slf: &Bound<'py, Core>,
+    op: OpId,
+    timeout: f64,
+    what: &'static str,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = slf.py();
+    let event_loop = slf.borrow().event_loop.as_ref().map(|it| it.clone_ref(py));
+    let Some(event_loop) = event_loop else {
+        return Err(PyValueError::new_err("the client was never entered"));
+    };
+    let future = event_loop.call_method0(py, intern!(py, "create_future"))?;
+    let mut core = slf.borrow_mut();
+    core.last_op = op.value();
+    let deadline = convert::deadline(Instant::now(), timeout);
+    core.calls
+        .insert(op.value(), future.clone_ref(py), deadline);
+    let first = !core.flush_scheduled;
+    drop(core);
+    if first {
+        write_first(slf)?;
+    }
+    Core::schedule_flush(slf)?;
+    warn_of_pending(slf, what)?;
+    Ok(future.into_bound(py))
+}
+
+/// Writes without waiting for the end of the turn, which saves the first caller the wait.
+fn write_first(slf: &Bound<'_, Core>) -> PyResult<()> {
+    let tasks = std::mem::take(&mut slf.borrow_mut().turn);
+    Core::flush(slf)?;
+    slf.borrow_mut().turn = tasks;
+    Ok(())
+}
+
+fn filter(text: String) -> PyResult<TopicFilter> {
+    TopicFilter::new(text).map_err(|_| PyValueError::new_err("Invalid subscription filter."))
+}
+
+fn subscription(
+    (text, qos, no_local, retain_as_published, retain_handling): (String, u8, bool, bool, u8),
+) -> PyResult<(TopicFilter, SubscriptionOptions)> {
+    let options = SubscriptionOptions {
+        qos: QoS::from_value(qos).ok_or_else(|| PyValueError::new_err("Invalid QoS level."))?,
+        no_local,
+        retain_as_published,
+        retain_handling: match retain_handling {
+            1 => RetainHandling::IfNew,
+            2 => RetainHandling::Never,
+            _ => RetainHandling::OnSubscribe,
+        },
+    };
+    Ok((filter(text)?, options))
+}

@@ -1,0 +1,237 @@
+//! What lies below MQTT, for `ferromqtt._transport`: WebSocket, proxies and the order of addresses, with Python's types
+//! around them. The work is done in the crate `ferromqtt-transport`.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use ferromqtt_transport as transport;
+use ferromqtt_transport::{Credentials, Destination, Next, Progress, ProxyError, ProxyKind};
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::{PyConnectionError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+
+/// The headers that a WebSocket request usually has, in their usual order.
+#[pyfunction]
+pub(crate) fn websocket_headers<'py>(
+    py: Python<'py>,
+    host: &str,
+    port: u16,
+    secure: bool,
+) -> PyResult<Bound<'py, PyDict>> {
+    let headers = PyDict::new(py);
+    for (name, value) in transport::default_headers(host, port, secure) {
+        headers.set_item(name, value)?;
+    }
+    Ok(headers)
+}
+
+/// The client's side of a WebSocket, without a socket.
+#[pyclass(module = "ferromqtt._native")]
+pub(crate) struct WebSocket(transport::WebSocket);
+
+#[pymethods]
+impl WebSocket {
+    #[new]
+    fn new(path: &str, headers: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let text = |value: &Bound<'_, PyAny>| {
+            let wrong = |_| PyTypeError::new_err("WebSocket headers must map str to str");
+            value.extract::<String>().map_err(wrong)
+        };
+        let headers = headers
+            .iter()
+            .map(|(name, value)| Ok((text(&name)?, text(&value)?)))
+            .collect::<PyResult<Vec<_>>>()?;
+        transport::Handshake::new(path, &headers)
+            .map(|handshake| Self(transport::WebSocket::new(handshake)))
+            .map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
+    /// Takes bytes of the connection; none mean that it ended.
+    fn receive(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        // Before the borrow: asking an object of the user's for its memory may run Python.
+        let copied;
+        let data = match data.cast::<PyBytes>() {
+            Ok(bytes) => bytes.as_bytes(),
+            Err(_) => {
+                copied = PyBuffer::<u8>::get(data)?.to_vec(data.py())?;
+                &copied
+            }
+        };
+        let websocket = &mut slf.try_borrow_mut()?.0;
+        let result = match data {
+            [] => websocket.end_of_stream(),
+            data => websocket.receive(data),
+        };
+        result.map_err(|error| PyConnectionError::new_err(error.to_string()))
+    }
+
+    /// Queues one binary frame.
+    fn send(&mut self, data: &[u8]) {
+        self.0.send_slice(data);
+    }
+
+    /// All that is to be written now.
+    #[pyo3(name = "to_transmit")]
+    fn transmit<'py>(&mut self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.poll_transmit().unwrap_or_default())
+    }
+
+    /// All that was received.
+    fn take_received<'py>(&mut self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.poll_received().unwrap_or_default())
+    }
+
+    /// Queues a Close frame, behind what was sent.
+    fn close(&mut self) {
+        self.0.close();
+    }
+
+    /// Whether the server has accepted, and nobody has closed.
+    #[getter]
+    fn is_open(&self) -> bool {
+        self.0.is_open()
+    }
+
+    /// Whether the connection is to be closed, once everything is written.
+    #[getter]
+    fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    /// What the server's Close frame said, as text for an error.
+    #[getter]
+    fn closed_by_server(&self) -> Option<String> {
+        self.0.close_reason().map(ToString::to_string)
+    }
+}
+
+/// The exchange with a proxy, without a socket.
+#[pyclass(module = "ferromqtt._native")]
+pub(crate) struct ProxyHandshake {
+    handshake: transport::ProxyHandshake,
+    /// An answer that is not complete yet.
+    input: BytesMut,
+}
+
+#[pymethods]
+impl ProxyHandshake {
+    #[new]
+    #[pyo3(signature = (kind, host, port, *, remote_names, username, password))]
+    fn new(
+        kind: u8,
+        host: &Bound<'_, PyAny>,
+        port: u16,
+        remote_names: bool,
+        username: Option<String>,
+        password: Option<String>,
+    ) -> PyResult<Self> {
+        let destination = destination(host)?;
+        let is_name = matches!(destination, Destination::Name(_));
+        if is_name && !remote_names {
+            let text = "without remote_names, the host must be an address";
+            return Err(PyValueError::new_err(text));
+        }
+        let kind = match kind {
+            1 if is_name => ProxyKind::Socks4a,
+            1 => ProxyKind::Socks4,
+            2 => ProxyKind::Socks5,
+            3 => ProxyKind::Http,
+            _ => {
+                return Err(PyValueError::new_err(
+                    "no kind of proxy: 1 is SOCKS4, 2 SOCKS5, 3 HTTP",
+                ));
+            }
+        };
+        let credentials = Credentials {
+            user_name: username.filter(|name| !name.is_empty()), // as PySocks
+            password: password.map(Bytes::from),
+        };
+        let handshake = transport::ProxyHandshake::new(kind, &credentials, &destination, port)
+            .map_err(|error| proxy_error(&error))?;
+        Ok(Self {
+            handshake,
+            input: BytesMut::new(),
+        })
+    }
+
+    /// All that is to be written now.
+    #[pyo3(name = "to_transmit")]
+    fn transmit<'py>(&mut self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.handshake.poll_transmit().unwrap_or_default())
+    }
+
+    /// Takes the proxy's answer; `True` when the connection is made. No bytes mean that it ended.
+    fn receive(&mut self, data: &[u8]) -> PyResult<bool> {
+        if data.is_empty() {
+            return Err(proxy_error(&self.handshake.ended()));
+        }
+        self.input.extend_from_slice(data);
+        let progress = self.handshake.receive(&mut self.input);
+        Ok(progress.map_err(|error| proxy_error(&error))? == Progress::Done)
+    }
+}
+
+fn destination(host: &Bound<'_, PyAny>) -> PyResult<Destination> {
+    let text: String = host.extract()?;
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(Destination::Address(address));
+    }
+    if text.is_ascii() {
+        return Ok(Destination::Name(text));
+    }
+    // As the system's resolver is asked.
+    let encoded = host.call_method1("encode", ("idna",))?;
+    let name = String::from_utf8(encoded.extract()?)?;
+    Ok(Destination::Name(name))
+}
+
+fn proxy_error(error: &ProxyError) -> PyErr {
+    PyConnectionError::new_err(error.to_string())
+}
+
+/// Which of several addresses to connect to, and when. Times are seconds since its start.
+#[pyclass(module = "ferromqtt._native")]
+pub(crate) struct Race(transport::Race);
+
+#[pymethods]
+impl Race {
+    #[new]
+    #[expect(clippy::needless_pass_by_value, reason = "what PyO3 makes of a list")]
+    fn new(families: Vec<i32>) -> Self {
+        Self(transport::Race::of_families(&families))
+    }
+
+    /// The attempts to be started now, by their place in the list.
+    fn start(&mut self, elapsed: f64) -> PyResult<Vec<usize>> {
+        let now = time(elapsed)?;
+        let mut indexes = Vec::new();
+        while let Next::Start(index) = self.0.poll(now) {
+            indexes.push(index);
+        }
+        Ok(indexes)
+    }
+
+    /// Seconds until `start` has another one; infinity when only an attempt's end brings more, `None` when all failed.
+    fn wait(&self, elapsed: f64) -> PyResult<Option<f64>> {
+        let now = time(elapsed)?;
+        Ok(match self.0.peek(now) {
+            Next::Start(_) => Some(0.0),
+            Next::WaitUntil(then) => Some(then.saturating_sub(now).as_secs_f64()),
+            Next::Wait => Some(f64::INFINITY),
+            Next::Failed => None,
+        })
+    }
+
+    /// An attempt has failed.
+    fn failed(&mut self, index: usize, elapsed: f64) -> PyResult<()> {
+        self.0.failed(index, time(elapsed)?);
+        Ok(())
+    }
+}
+
+fn time(elapsed: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(elapsed)
+        .map_err(|_| PyValueError::new_err("the time since the start must not be negative"))
+}

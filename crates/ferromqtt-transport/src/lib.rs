@@ -1,0 +1,29 @@
+//! What lies between a socket and MQTT, for clients: [URLs](url), [WebSocket](websocket), [proxies](proxy) and the
+//! [order of a host's addresses](addresses).
+//!
+//! Everything here is sans-IO, as the core is. A type is given the bytes that came from the socket, and asked for those
+//! that are to be written; it is told the time as an argument. So the same code serves tokio and asyncio, and tests play
+//! any exchange without a network. It opens no socket, starts no task, and has neither clock nor time limit: an exchange
+//! that hangs is ended by the driver. Random numbers (WebSocket demands keys and masks that nobody can guess) are the
+//! thread's generator's, and decide nothing.
+//!
+//! Each module begins with an example.
+
+pub mod addresses;
+#[cfg_attr(
+    not(feature = "websocket"),
+    allow(dead_code, reason = "only WebSocket reads headers")
+)]
+mod http;
+mod http_connect;
+pub mod proxy;
+mod socks;
+pub mod url;
+#[cfg(feature = "websocket")]
+pub mod websocket;
+
+pub use addresses::{Next, Race};
+pub use proxy::{Credentials, Destination, Progress, ProxyError, ProxyHandshake, ProxyKind};
+pub use url::{Place, ProxyUrl, ServerUrl, UrlError};
+#[cfg(feature = "websocket")]
+pub use websocket::{CloseReason, Handshake, WebSocket, WebSocketError, default_headers};

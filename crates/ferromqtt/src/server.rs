@@ -1,0 +1,217 @@
+//! Where a server is, and how it is reached.
+
+use std::fmt;
+use std::str::FromStr;
+
+use ferromqtt_transport::{Place, ServerUrl};
+
+use crate::error::AddressError;
+
+/// Where a server is, and how it is reached.
+///
+/// Made from host and port ([`Server::new`]), from the path of a Unix socket ([`Server::unix`]), or from a URL:
+///
+/// | URL | what | port unless given |
+/// | --- | --- | --- |
+/// | `mqtt://host:port`, or `tcp://`, or no scheme | MQTT over TCP | 1883 |
+/// | `mqtts://host:port` | over TLS; feature `tls` | 8883 |
+/// | `ws://host:port/path` | over WebSocket, path `/mqtt` unless given; feature `websocket` | 80 |
+/// | `wss://host:port/path` | over WebSocket and TLS; both features | 443 |
+/// | `mqtt+unix:///path/of/socket` | over a Unix socket | |
+///
+/// An IPv6 address stands in brackets. `Display` and `Debug` show such a URL, but not the query behind a WebSocket's path,
+/// since some servers take a token there.
+///
+/// ```
+/// use ferromqtt::Server;
+///
+/// let server: Server = "mqtts://broker.example".parse()?;
+/// assert_eq!((server.host(), server.port()), (Some("broker.example"), Some(8883)));
+/// assert_eq!(server.to_string(), "mqtts://broker.example:8883");
+/// # Ok::<_, ferromqtt::AddressError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Server {
+    pub(crate) place: Place,
+}
+
+impl Server {
+    /// MQTT over TCP, to a host name or an IP address (without brackets).
+    pub fn new(host: impl ToString, port: u16) -> Self {
+        Self::at(Place::Tcp {
+            host: host.to_string(),
+            port,
+            tls: false,
+        })
+    }
+
+    /// MQTT over the Unix socket at this path.
+    pub fn unix(path: impl Into<String>) -> Self {
+        Self::at(Place::Unix { path: path.into() })
+    }
+
+    /// Reads a URL.
+    ///
+    /// # Errors
+    /// [`AddressError::Url`] says what is wrong with it. [`AddressError::Credentials`] if it has a user name or password:
+    /// those belong to the client, not to one of its servers.
+    pub fn from_url(url: &str) -> Result<Self, AddressError> {
+        let url = ServerUrl::parse(url)?;
+        if url.user_name.is_some() || url.password.is_some() {
+            return Err(AddressError::Credentials);
+        }
+        Ok(Self::at(url.place))
+    }
+
+    pub(crate) const fn at(place: Place) -> Self {
+        Self { place }
+    }
+
+    /// The host name or IP address; none for a Unix socket.
+    pub const fn host(&self) -> Option<&str> {
+        match &self.place {
+            Place::Tcp { host, .. } | Place::WebSocket { host, .. } => Some(host.as_str()),
+            Place::Unix { .. } => None,
+        }
+    }
+
+    /// The port; none for a Unix socket.
+    pub const fn port(&self) -> Option<u16> {
+        match &self.place {
+            Place::Tcp { port, .. } | Place::WebSocket { port, .. } => Some(*port),
+            Place::Unix { .. } => None,
+        }
+    }
+
+    /// Path and query of a WebSocket, or the path of a Unix socket.
+    pub const fn path(&self) -> Option<&str> {
+        match &self.place {
+            Place::Tcp { .. } => None,
+            Place::WebSocket { path, .. } | Place::Unix { path } => Some(path.as_str()),
+        }
+    }
+
+    /// Whether TLS is spoken with it.
+    pub const fn is_tls(&self) -> bool {
+        match &self.place {
+            Place::Tcp { tls, .. } | Place::WebSocket { tls, .. } => *tls,
+            Place::Unix { .. } => false,
+        }
+    }
+
+    /// The same, with TLS. A Unix socket stays as it is: it does not leave the machine.
+    #[cfg(feature = "tls")]
+    pub(crate) fn secured(mut self) -> Self {
+        match &mut self.place {
+            Place::Tcp { tls, .. } | Place::WebSocket { tls, .. } => *tls = true,
+            Place::Unix { .. } => {}
+        }
+        self
+    }
+
+    /// The server that this one refers to: a host, a host and a port (section 3.2.2.3.16), or a URL. It is reached in the
+    /// same way, and never in a less secure one.
+    pub(crate) fn referred(&self, reference: &str) -> Result<Self, AddressError> {
+        if reference.contains("://") {
+            let server = Self::from_url(reference)?;
+            let weaker = self.is_tls() && !server.is_tls();
+            if weaker || matches!(server.place, Place::Unix { .. }) {
+                return Err(AddressError::Reference);
+            }
+            return Ok(server);
+        }
+        let scheme = match (&self.place, self.is_tls()) {
+            (Place::WebSocket { .. }, true) => "wss",
+            (Place::WebSocket { .. }, false) => "ws",
+            (_, true) => "mqtts",
+            (_, false) => "mqtt",
+        };
+        let mut server = Self::from_url(&format!("{scheme}://{reference}"))?;
+        if let (Place::WebSocket { path, .. }, Place::WebSocket { path: same, .. }) =
+            (&mut server.place, &self.place)
+        {
+            path.clone_from(same);
+        }
+        Ok(server)
+    }
+}
+
+impl FromStr for Server {
+    type Err = AddressError;
+
+    fn from_str(url: &str) -> Result<Self, AddressError> {
+        Self::from_url(url)
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut place = self.place.clone();
+        if let Place::WebSocket { path, .. } = &mut place
+            && let Some(query) = path.find('?')
+        {
+            path.replace_range(query.., "?***");
+        }
+        let url = ServerUrl {
+            place,
+            user_name: None,
+            password: None,
+        };
+        url.fmt(f)
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Server({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_with_credentials_is_refused_without_repeating_them() {
+        let error = Server::from_url("mqtt://user:geheim@a").unwrap_err();
+        assert_eq!(error, AddressError::Credentials);
+        assert!(!error.to_string().contains("geheim"));
+    }
+
+    #[test]
+    fn a_token_in_the_query_is_sent_and_not_shown() {
+        let server = Server::from_url("wss://a/mqtt?token=geheim").unwrap();
+        assert_eq!(server.path(), Some("/mqtt?token=geheim"));
+        assert_eq!(server.to_string(), "wss://a:443/mqtt?***");
+        assert!(!format!("{server:?}").contains("geheim"));
+    }
+
+    #[test]
+    fn a_referred_server_is_reached_like_the_one_that_refers_to_it() {
+        let referred = |from: &str, to: &str| {
+            let server = Server::from_url(from).unwrap().referred(to);
+            server.map(|server| server.to_string())
+        };
+        let is = |url: &str| Ok(url.to_owned());
+        assert_eq!(referred("mqtt://a", "b"), is("mqtt://b:1883"));
+        assert_eq!(referred("mqtt://a:7", "b:9"), is("mqtt://b:9"));
+        assert_eq!(referred("mqtts://a", "[::1]"), is("mqtts://[::1]:8883"));
+        assert_eq!(referred("wss://a/x", "b"), is("wss://b:443/x"));
+        assert_eq!(referred("mqtt://a", "mqtts://b"), is("mqtts://b:8883"));
+    }
+
+    #[test]
+    fn a_reference_leads_to_no_weaker_transport_and_to_no_local_file() {
+        for (from, to) in [
+            ("mqtts://a", "mqtt://b"),
+            ("wss://a", "ws://b"),
+            ("mqtt://a", "mqtt+unix:///run/other"),
+        ] {
+            let referred = Server::from_url(from).unwrap().referred(to);
+            assert_eq!(referred, Err(AddressError::Reference), "{from} {to}");
+        }
+        let credentials = Server::new("a", 1).referred("user:geheim@b");
+        assert_eq!(credentials, Err(AddressError::Credentials));
+        assert!(Server::new("a", 1).referred("").is_err());
+    }
+}

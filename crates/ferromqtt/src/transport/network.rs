@@ -1,0 +1,95 @@
+//! The transports that come with the client, one over the other.
+
+use std::io;
+
+use ferromqtt_transport::Place;
+
+use super::{Stream, at, tcp};
+use crate::Server;
+use crate::error::OptionsError;
+
+/// Opens what a server's URL names.
+#[derive(Clone)]
+pub(crate) struct Network {
+    pub(crate) tcp: tcp::Tcp,
+    #[cfg(feature = "proxy")]
+    pub(crate) proxy: Option<super::Proxy>,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<super::tls::Tls>,
+    #[cfg(feature = "websocket")]
+    pub(crate) headers: super::websocket::Headers,
+}
+
+impl Network {
+    /// Whether this build can reach `server` at all.
+    pub(crate) const fn check(server: &Server) -> Result<(), OptionsError> {
+        if server.is_tls() && !cfg!(feature = "tls") {
+            return Err(OptionsError::Feature("tls"));
+        }
+        match server.place {
+            Place::WebSocket { .. } if !cfg!(feature = "websocket") => {
+                Err(OptionsError::Feature("websocket"))
+            }
+            Place::Unix { .. } if !cfg!(unix) => Err(OptionsError::NoUnixSockets),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) async fn connect(&self, server: &Server) -> io::Result<Stream> {
+        let connected = match &server.place {
+            Place::Unix { path } => unix(path).await,
+            Place::Tcp { host, port, tls } => self.bytes(host, *port, *tls).await,
+            #[cfg(feature = "websocket")]
+            Place::WebSocket {
+                host,
+                port,
+                tls,
+                path,
+            } => {
+                let bytes = self.bytes(host, *port, *tls).await;
+                match bytes {
+                    Ok(bytes) => {
+                        let server = (host.as_str(), *port, *tls);
+                        super::websocket::connect(bytes, server, path, &self.headers).await
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+            #[cfg(not(feature = "websocket"))]
+            Place::WebSocket { .. } => Err(io::ErrorKind::Unsupported.into()),
+        };
+        connected.map_err(|error| at(server, error))
+    }
+
+    /// A way to the host for bytes: through a proxy or not, in TLS or not.
+    async fn bytes(&self, host: &str, port: u16, tls: bool) -> io::Result<Stream> {
+        let tcp = self.tcp(host, port).await?;
+        if !tls {
+            return Ok(Box::new(tcp));
+        }
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return Ok(Box::new(tls.connect(host, tcp).await?));
+        }
+        let problem = "it is to be reached over TLS, which Options::tls did not set up";
+        Err(io::Error::new(io::ErrorKind::Unsupported, problem))
+    }
+
+    async fn tcp(&self, host: &str, port: u16) -> io::Result<tokio::net::TcpStream> {
+        #[cfg(feature = "proxy")]
+        if let Some(proxy) = &self.proxy {
+            return proxy.connect(&self.tcp, host, port).await;
+        }
+        self.tcp.connect(host, port).await
+    }
+}
+
+#[cfg(unix)]
+async fn unix(path: &str) -> io::Result<Stream> {
+    Ok(Box::new(tokio::net::UnixStream::connect(path).await?))
+}
+
+#[cfg(not(unix))]
+async fn unix(_path: &str) -> io::Result<Stream> {
+    Err(io::ErrorKind::Unsupported.into())
+}

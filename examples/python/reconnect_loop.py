@@ -1,0 +1,52 @@
+"""Connect again, with growing pauses, whenever the connection ends.
+
+It prints:
+
+    received: before the restart
+    connection lost: Disconnected during message iteration
+    received: after the restart
+"""
+
+import asyncio
+import random
+
+from ferromqtt import Client, MqttError
+from ferromqtt.testing import TestBroker
+
+SHORTEST, LONGEST = 0.05, 5.0  # seconds; in earnest rather 1 and 60
+
+
+async def listen(client: Client, received: asyncio.Queue[str]) -> None:
+    pause = SHORTEST
+    while True:
+        try:
+            async with client:  # the same client: what it could not send yet, it keeps
+                await client.subscribe("news")
+                pause = SHORTEST
+                async for message in client.messages:
+                    received.put_nowait(message.payload.decode())
+        except MqttError as error:
+            if pause == SHORTEST:
+                print("connection lost:", error)
+            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
+            pause = min(2 * pause, LONGEST)
+
+
+async def publish_and_wait(broker: TestBroker, text: str, received: asyncio.Queue[str]) -> None:
+    async with Client(broker.host, broker.port) as client:
+        await client.publish("news", text, retain=True)
+        print("received:", await received.get())
+
+
+async def main() -> None:
+    received = asyncio.Queue[str]()
+    async with TestBroker() as broker:
+        listener = asyncio.create_task(listen(Client(broker.host, broker.port), received))
+        await publish_and_wait(broker, "before the restart", received)
+    async with TestBroker(port=broker.port) as broker:
+        await publish_and_wait(broker, "after the restart", received)
+        listener.cancel()
+        await asyncio.wait([listener])
+
+
+asyncio.run(main())

@@ -1,0 +1,44 @@
+"""Connect with TLS. The server's certificate and name are checked unless you say otherwise.
+
+It needs a server with a certificate:
+
+    BROKER=mqtts://localhost:8883 CA_FILE=ca.pem python tls.py
+
+It prints:
+
+    connected with a context of one's own
+    connected with TLS parameters
+    a server that nobody vouches for is refused: certificate verify failed
+"""
+
+import asyncio
+import os
+import ssl
+from urllib.parse import urlsplit
+
+from ferromqtt import Client, MqttError, TLSParameters
+
+BROKER = urlsplit(os.environ["BROKER"])
+HOST, PORT = BROKER.hostname or "localhost", BROKER.port or 8883
+CA_FILE = os.environ["CA_FILE"]  # the authorities to trust; without one, those of the system
+
+
+async def main() -> None:
+    context = ssl.create_default_context(cafile=CA_FILE)
+    async with Client(HOST, PORT, tls_context=context):
+        print("connected with a context of one's own")
+
+    # The same, and files are not read on the event loop. `certfile` and `keyfile` are for a server
+    # that asks for a certificate of the client.
+    async with Client(HOST, PORT, tls_params=TLSParameters(ca_certs=CA_FILE)):
+        print("connected with TLS parameters")
+
+    try:
+        async with Client(HOST, PORT, tls_params=TLSParameters()):
+            pass
+    except MqttError as error:
+        if "certificate verify failed" in str(error):
+            print("a server that nobody vouches for is refused: certificate verify failed")
+
+
+asyncio.run(main())

@@ -1,0 +1,166 @@
+"""Opening a transport for the core: TCP, Unix sockets, proxies, TLS, WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from ferromqtt._transport import addresses, proxy, tls, websocket
+
+if TYPE_CHECKING:
+    import ssl
+
+    from ferromqtt.options import ClientOptions
+
+
+async def open_transport(options: ClientOptions, protocol: asyncio.BufferedProtocol) -> None:
+    """Connect `protocol` to the options.
+
+    Raises OSError, whose text names what the operating system, the resolver, the proxy, TLS or the
+    web server said.
+    """
+    context = await _tls_context(options)
+    if options.transport != "websockets":
+        await _attach(await _connect(options), protocol, context, options.hostname)
+        return
+    layer = websocket.WebSocketLayer(
+        protocol,
+        options.websocket_path or websocket.DEFAULT_PATH,
+        websocket.request_headers(
+            options.hostname,
+            options.port,
+            secure=context is not None,
+            # As in aiomqtt, they count with a path only.
+            headers=options.websocket_headers if options.websocket_path else None,
+        ),
+    )
+    try:
+        await _attach(await _connect(options), layer, context, options.hostname)
+        await layer.opened
+    except BaseException:
+        layer.abort()
+        raise
+
+
+async def _tls_context(options: ClientOptions) -> ssl.SSLContext | None:
+    context = options.tls_context
+    if context is None and options.tls_params is not None:
+        context = await tls.make_context(options.tls_params)
+    if context is not None and options.tls_insecure is not None:
+        context.check_hostname = not options.tls_insecure
+    return context
+
+
+async def _connect(options: ClientOptions) -> socket.socket:
+    """Return a socket that is connected to the server, if need be through a proxy."""
+    loop = asyncio.get_running_loop()
+    if options.transport == "unix":
+        return await _connect_unix(loop, options.hostname)
+
+    async def connect(address: addresses.Address) -> socket.socket:
+        return await _connect_tcp(loop, options, address)
+
+    through = proxy.choose(options.proxy, options.hostname)
+    if through is None:
+        where = await addresses.resolve(loop, options.hostname, options.port)
+        return await addresses.connect_first(where, connect)
+    where = await addresses.resolve(loop, through.host, through.port)
+    connection = await addresses.connect_first(where, connect)
+    try:
+        await through.introduce(loop, connection, options.hostname, options.port)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+async def _connect_tcp(
+    loop: asyncio.AbstractEventLoop, options: ClientOptions, where: addresses.Address
+) -> socket.socket:
+    connection = socket.socket(where.family, socket.SOCK_STREAM)
+    try:
+        connection.setblocking(False)
+        # Small packets must not wait for the acknowledgement of earlier ones.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if options.bind_address or options.bind_port:
+            connection.bind((options.bind_address, options.bind_port))
+        await _connect_socket(loop, connection, where.address)
+        if options.transport == "tcp":  # as in aiomqtt, not with WebSocket
+            for option in options.socket_options or ():
+                connection.setsockopt(*option)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+async def _connect_unix(loop: asyncio.AbstractEventLoop, path: str) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.setblocking(False)
+        await _connect_socket(loop, connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+async def _connect_socket(
+    loop: asyncio.AbstractEventLoop, connection: socket.socket, address: tuple[object, ...] | str
+) -> None:
+    try:
+        await loop.sock_connect(connection, address)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        # The loop's own text names an address only: say what the operating system said.
+        raise OSError(error.errno, os.strerror(error.errno)) from None
+
+
+async def _attach(
+    connection: socket.socket,
+    protocol: asyncio.BaseProtocol,
+    context: ssl.SSLContext | None,
+    hostname: str,
+) -> None:
+    """Make a transport of a connected socket, with TLS on it if there is a context."""
+    loop = asyncio.get_running_loop()
+    opening = loop.create_task(
+        loop.create_connection(
+            lambda: protocol,
+            sock=connection,
+            ssl=context,
+            server_hostname=hostname if context is not None else None,
+        )
+    )
+    try:
+        await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        # A transport must not be left behind half made: without TLS it is complete in a moment,
+        # and the protocol closes it then.
+        if context is not None:
+            opening.cancel()
+        await asyncio.wait([opening])
+        raise
+    finally:
+        _settle_ownership(loop, connection, opening)
+
+
+def _settle_ownership(
+    loop: asyncio.AbstractEventLoop,
+    connection: socket.socket,
+    opening: asyncio.Task[tuple[asyncio.BaseTransport, asyncio.BaseProtocol]],
+) -> None:
+    """See to it that a connection that ended while it was being opened is closed once only.
+
+    uvloop takes a socket over after its transport has started. If that has ended by then, its
+    descriptor is closed, and the socket does not know: it would later close whichever connection
+    has got the same number.
+    """
+    ended = (
+        opening.cancelled() or opening.exception() is not None or opening.result()[0].is_closing()
+    )
+    if ended and type(loop).__module__.partition(".")[0] == "uvloop":
+        connection.detach()

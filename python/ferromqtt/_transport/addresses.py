@@ -1,0 +1,78 @@
+"""Connecting a socket to a host that may have several addresses."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+from typing import TYPE_CHECKING, NamedTuple
+
+from ferromqtt._native import Race
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+
+class Address(NamedTuple):
+    """Where a socket can be connected to."""
+
+    family: int
+    address: tuple[object, ...]
+
+
+async def resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> list[Address]:
+    """Return the addresses of a host, the preferred first. Raises OSError when it has none."""
+    try:
+        # A literal address is told without a thread.
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [Address(family, address) for family, _, _, _, address in found]
+
+
+async def connect_first(
+    addresses: list[Address],
+    connect: Callable[[Address], Coroutine[None, None, socket.socket]],
+) -> socket.socket:
+    """Return the first connection that comes about (RFC 8305). The others are given up.
+
+    An address gets a head start before the next is tried too. Raises the last failure when all
+    have failed.
+    """
+    loop = asyncio.get_running_loop()
+    race = Race([address.family for address in addresses])
+    start = loop.time()
+    attempts: dict[asyncio.Task[socket.socket], int] = {}
+    failure: OSError | None = None
+    try:
+        while True:
+            for index in race.start(loop.time() - start):
+                attempts[loop.create_task(connect(addresses[index]))] = index
+            pause = race.wait(loop.time() - start)
+            if pause is None:
+                raise failure or OSError("the host has no address")
+            timeout = None if pause == math.inf else pause
+            done, _ = await asyncio.wait(
+                attempts, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+            for attempt in done:
+                index = attempts.pop(attempt)
+                error = attempt.exception()
+                if error is None:
+                    return attempt.result()
+                if not isinstance(error, OSError):
+                    raise error
+                failure = error
+                race.failed(index, loop.time() - start)
+    finally:
+        await _give_up(attempts)
+
+
+async def _give_up(attempts: dict[asyncio.Task[socket.socket], int]) -> None:
+    for attempt in attempts:
+        attempt.cancel()
+    if attempts:
+        await asyncio.wait(attempts)
+    for attempt in attempts:
+        if not attempt.cancelled() and attempt.exception() is None:
+            attempt.result().close()

@@ -1,0 +1,96 @@
+"""Connecting through a proxy: which one, and the exchange with it on a connected socket."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ferromqtt._native import ProxyHandshake
+from ferromqtt._transport import addresses
+from ferromqtt.options import ProxySettings, ProxyType
+
+if TYPE_CHECKING:
+    import asyncio
+    import socket
+
+_USUAL_PORTS = {ProxyType.SOCKS4: 1080, ProxyType.SOCKS5: 1080, ProxyType.HTTP: 8080}
+_READ_SIZE = 4096
+
+
+@dataclass(repr=False, eq=False)
+class Proxy:
+    """A proxy to connect through."""
+
+    kind: int
+    host: str
+    port: int
+    remote_names: bool = True
+    username: str | None = None
+    password: str | None = None
+
+    async def introduce(
+        self, loop: asyncio.AbstractEventLoop, connection: socket.socket, host: str, port: int
+    ) -> None:
+        """Have the proxy, to which `connection` is connected, connect it on to the destination.
+
+        Raises OSError when the proxy refuses, cannot reach the destination, or is none.
+        """
+        if not self.remote_names:
+            host = str((await addresses.resolve(loop, host, port))[0].address[0])
+        handshake = ProxyHandshake(
+            self.kind,
+            host,
+            port,
+            remote_names=self.remote_names,
+            username=self.username,
+            password=self.password,
+        )
+        done = False
+        while not done:
+            await loop.sock_sendall(connection, handshake.to_transmit())
+            done = handshake.receive(await self._answer(loop, connection))
+
+    @staticmethod
+    async def _answer(loop: asyncio.AbstractEventLoop, connection: socket.socket) -> bytes:
+        try:
+            return await loop.sock_recv(connection, _READ_SIZE)
+        except OSError as error:
+            raise OSError(
+                error.errno, f"The proxy ended the connection: {error.strerror}"
+            ) from None
+
+
+def choose(settings: ProxySettings | None, hostname: str) -> Proxy | None:
+    """Return the proxy that was asked for, or that the environment names in `mqtt_proxy`."""
+    if settings is None:
+        return _from_environment(hostname)
+    arguments = settings.proxy_args
+    kind = ProxyType(arguments["proxy_type"])
+    return Proxy(
+        kind=kind,
+        host=arguments["proxy_addr"],
+        port=arguments["proxy_port"] or _USUAL_PORTS[kind],
+        remote_names=bool(arguments["proxy_rdns"]),
+        username=arguments["proxy_username"],
+        password=arguments["proxy_password"],
+    )
+
+
+def _from_environment(hostname: str) -> Proxy | None:
+    # Looked at before urllib.request is imported, which takes longer than connecting.
+    if not any(name.lower() == "mqtt_proxy" for name in os.environ):
+        return None
+    from urllib.parse import urlsplit  # noqa: PLC0415
+    from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415
+
+    url = urlsplit(getproxies().get("mqtt", ""))
+    if not url.hostname or proxy_bypass(hostname):
+        return None
+    return Proxy(
+        kind=ProxyType.HTTP,
+        host=url.hostname,
+        port=url.port or _USUAL_PORTS[ProxyType.HTTP],
+        username=url.username,
+        password=url.password,
+    )

@@ -1,0 +1,135 @@
+"""Hosts with several addresses, and where a connection comes from (contract 1.2)."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from conftest import Broker
+from ferromqtt import Client, MqttError
+from ferromqtt._transport import addresses
+from ferromqtt._transport.addresses import Address
+from support.clients import unique
+from support.loops import LoopRunner
+from support.mosquitto import Mosquitto, free_port
+from support.scripted import ScriptedServer, serve_311
+
+IPV4 = socket.AF_INET
+
+
+@pytest.fixture
+def deaf() -> Iterator[tuple[str, int]]:
+    """A listener whose queue is full: the next connection to it hangs."""
+    with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for filler in (first, second):
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield listener.getsockname()
+
+
+def resolve_to(monkeypatch: pytest.MonkeyPatch, *where: tuple[str, int]) -> None:
+    async def resolve(*_: object) -> list[Address]:
+        return [Address(IPV4, address) for address in where]
+
+    monkeypatch.setattr(addresses, "resolve", resolve)
+
+
+def test_an_address_that_hangs_does_not_hold_up_the_next_1_2(
+    run: LoopRunner, broker: Broker, deaf: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve_to(monkeypatch, deaf, (broker.host, broker.port))
+
+    async def main() -> None:
+        async with Client("two-addresses", timeout=5) as client:
+            await client.publish(unique("race"), qos=1)
+
+    run(main)
+
+
+def test_an_address_that_refuses_lets_the_next_begin_at_once_1_2(
+    run: LoopRunner, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing = [("127.0.0.1", free_port()) for _ in range(30)]  # 7.5 s, if each took its time
+    resolve_to(monkeypatch, *refusing, (broker.host, broker.port))
+
+    async def main() -> None:
+        async with Client("many-addresses", timeout=5) as client:
+            await client.publish(unique("race"), qos=1)
+
+    run(main)
+
+
+def test_only_the_winner_speaks_1_2(run: LoopRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(first: ScriptedServer, second: ScriptedServer) -> None:
+        resolve_to(monkeypatch, (first.host, first.port), (second.host, second.port))
+        async with Client("two-servers"):
+            pass
+
+    with ScriptedServer(serve_311) as first, ScriptedServer(serve_311) as second:
+        run(main, first, second)
+        assert len(first.connections) == 1
+        assert second.received == b""
+
+
+def test_when_all_fail_the_last_failure_is_told_1_4(
+    run: LoopRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve_to(monkeypatch, ("127.0.0.1", free_port()), ("127.0.0.1", free_port()))
+
+    async def main() -> None:
+        with pytest.raises(MqttError, match=r"^\[Errno 111\] Connection refused$"):
+            await Client("no-addresses").__aenter__()
+
+    run(main)
+
+
+def test_a_cancelled_race_leaves_nothing_behind_1_4(
+    run: LoopRunner, deaf: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve_to(monkeypatch, deaf, deaf, deaf)
+
+    async def main() -> None:
+        client = Client("deaf", timeout=0.6)  # the third has begun by then
+        with pytest.raises(MqttError, match="Operation timed out"):
+            await client.__aenter__()
+        entering = asyncio.ensure_future(client.__aenter__())
+        await asyncio.wait([entering], timeout=0.05)
+        entering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await entering
+
+    run(main)
+
+
+def test_bind_address_and_bind_port_1_2(run: LoopRunner) -> None:
+    port = free_port("127.0.0.7")
+    peers: list[object] = []
+
+    async def main(server: ScriptedServer) -> None:
+        async with Client(server.host, server.port, bind_address="127.0.0.7", bind_port=port):
+            peers.append(server.connections[0].sock.getpeername())
+        async with Client(server.host, server.port, bind_address="127.0.0.8"):
+            peers.append(server.connections[1].sock.getpeername()[0])
+
+    with ScriptedServer(serve_311) as server:
+        run(main, server)
+    assert peers == [("127.0.0.7", port), "127.0.0.8"]
+
+
+def test_socket_options_and_tcp_nodelay_are_set_1_2(run: LoopRunner, mosquitto: Mosquitto) -> None:
+    async def main() -> None:
+        options = [
+            (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+            (socket.SOL_SOCKET, socket.SO_RCVTIMEO, b"\0" * 16),
+        ]
+        client = Client(mosquitto.host, mosquitto.port, socket_options=options)
+        async with client:
+            assert client._core.transport is not None
+            connection = client._core.transport.get_extra_info("socket")
+            assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+    run(main)

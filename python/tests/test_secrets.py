@@ -1,0 +1,441 @@
+"""No secret is in a log, a repr, a traceback or an error (contract 1.2).
+
+Each case runs with asyncio's debug mode and all loggers at DEBUG; what it leaves anywhere is
+searched for the secret in every form it could have been written in.
+"""
+
+import asyncio
+import base64
+import logging
+import traceback
+import urllib.parse
+import warnings
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ferromqtt import (
+    Client,
+    MqttError,
+    PacketTypes,
+    Properties,
+    ProtocolVersion,
+    ProxySettings,
+    TLSParameters,
+    Will,
+)
+from support import certificates, packets
+from support.clients import LIMIT
+from support.loops import FACTORIES
+from support.mosquitto import Mosquitto
+from support.scripted import Connection, Script, ScriptedServer
+
+V311, V5 = ProtocolVersion.V311, ProtocolVersion.V5
+Debug = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
+SECRET = "s3cr3t/p+ss w%rd"
+FORMS = {
+    SECRET,
+    SECRET[:8],
+    repr(SECRET)[1:-1],
+    urllib.parse.quote(SECRET, safe=""),
+    urllib.parse.quote_plus(SECRET),
+    SECRET.encode().hex(),
+    *(
+        base64.b64encode(it.encode()).decode().rstrip("=")[:-1]
+        for it in (SECRET, f"u:{SECRET}", f"Bearer {SECRET}")
+    ),
+}
+"""How the secret could look in a text."""
+
+
+class Watch:
+    """Collects all that anybody could read."""
+
+    def __init__(self, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
+        self._caplog = caplog
+        self._capfd = capfd
+        self.texts: list[str] = []
+
+    def see(self, *things: object) -> None:
+        """Look at objects the ways a program prints them; at exceptions with all they carry."""
+        for thing in things:
+            self.texts += [repr(thing), str(thing), f"{thing}", f"{[thing]}"]
+            if isinstance(thing, BaseException):
+                self.texts += traceback.format_exception(thing)
+                self.texts += [repr(thing.args), repr(vars(thing))]
+                # a context that "from None" suppresses is not printed
+                context = None if thing.__suppress_context__ else thing.__context__
+                self.see(*(it for it in (thing.__cause__, context) if it is not None))
+
+    def check(self) -> None:
+        """Search everything, what was logged and printed too."""
+        formatter = logging.Formatter("%(name)s %(levelname)s %(message)s %(args)s")
+        self.texts += [formatter.format(record) for record in self._caplog.records]
+        self.texts += self._capfd.readouterr()
+        for form in FORMS:
+            for text in self.texts:
+                assert form not in text, f"{form!r} is shown: {text}"
+
+
+@pytest.fixture
+def watch(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Iterator[Watch]:
+    """Return what collects; it searches at the end of the test."""
+    caplog.set_level(logging.DEBUG)
+    levels = {name: logging.getLogger(name).level for name in ("asyncio", "ferromqtt", "mqtt")}
+    for name in levels:
+        logging.getLogger(name).setLevel(logging.DEBUG)
+    watching = Watch(caplog, capfd)
+    yield watching
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    watching.check()
+
+
+@pytest.fixture(params=FACTORIES)
+def debug(request: pytest.FixtureRequest, watch: Watch) -> Debug:
+    """Run a coroutine function in a loop in debug mode that reports every callback as slow."""
+
+    def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        watch.see(context)
+        loop.default_exception_handler(context)
+
+    def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        async def bounded() -> None:
+            loop = asyncio.get_running_loop()
+            loop.slow_callback_duration = 0
+            loop.set_exception_handler(report)
+            async with asyncio.timeout(LIMIT * 2):
+                await main()
+            watch.see(*asyncio.all_tasks())
+
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            with asyncio.Runner(debug=True, loop_factory=FACTORIES[request.param]) as runner:
+                runner.run(bounded())
+        watch.see(*(warning.message for warning in caught))
+
+    return run
+
+
+async def fail(watch: Watch, client: Client) -> None:
+    """Enter, which must fail or end soon; look at everything on the way."""
+    watch.see(client, client._options, client._core, client.messages)
+    try:
+        async with client:
+            watch.see(client, asyncio.current_task())
+            try:
+                await client.publish("a", b"x", qos=1)
+                await anext(client.messages)
+            except MqttError as error:
+                watch.see(error)
+                raise
+    except MqttError as error:
+        watch.see(error)
+    else:
+        pytest.fail("this was to fail")
+    watch.see(client, client._options, client._core)
+
+
+def refuse(code: int, *, v5: bool = False) -> Script:
+    def script(connection: Connection) -> None:
+        connection.expect(packets.CONNECT)
+        body = bytes([0, code]) + (b"\x00" if v5 else b"")
+        connection.send(packets.encode(0x20, body))
+        connection.read_to_end()
+
+    return script
+
+
+def close_at_connect(connection: Connection) -> None:
+    connection.expect(packets.CONNECT)
+    connection.close()
+
+
+def silence(connection: Connection) -> None:
+    connection.read_to_end()
+
+
+def close_at_publish(connection: Connection) -> None:
+    connection.accept(
+        packets.CONNACK_5 if b"MQTT\x05" in connection.peek() else packets.CONNACK_311
+    )
+    connection.expect(packets.PUBLISH)
+    connection.close()
+
+
+def echo(connection: Connection) -> None:
+    """Send back what the client sent, as a broken server might."""
+    connection.expect(packets.CONNECT)
+    connection.send(connection.received)
+    connection.read_to_end()
+
+
+ENDS: dict[str, Script] = {
+    "refused": refuse(5),
+    "refused in version 5": refuse(0x86, v5=True),
+    "closed before CONNACK": close_at_connect,
+    "silent": silence,
+    "lost": close_at_publish,
+    "echoed": echo,
+}
+
+
+@pytest.mark.parametrize("kind", ["str", "bytes"])
+@pytest.mark.parametrize("end", ENDS)
+def test_the_password_is_shown_nowhere_1_2(debug: Debug, watch: Watch, end: str, kind: str) -> None:
+    password = SECRET if kind == "str" else SECRET.encode()
+    protocol = V5 if end.endswith("5") else V311
+
+    async def main() -> None:
+        client = Client(
+            server.host,
+            server.port,
+            username="u",
+            password=password,
+            protocol=protocol,
+            timeout=0.5,
+        )
+        await fail(watch, client)
+
+    with ScriptedServer(ENDS[end]) as server:
+        debug(main)
+        server.join()
+        assert SECRET.encode() in server.received
+
+
+def test_a_password_that_the_broker_refuses_is_shown_nowhere_1_2(
+    debug: Debug, watch: Watch, mosquitto: Mosquitto
+) -> None:
+    async def main() -> None:
+        client = Client(mosquitto.host, mosquitto.login_port, username="alice", password=SECRET)
+        await fail(watch, client)
+
+    debug(main)
+
+
+@pytest.mark.parametrize(
+    "password", [SECRET + "\ud800", SECRET * 5000, SECRET.encode() * 5000, [SECRET]]
+)
+def test_a_password_that_cannot_be_sent_is_not_told_by_the_error_1_2(
+    watch: Watch,
+    password: Any,  # noqa: ANN401
+) -> None:
+    with pytest.raises((ValueError, TypeError)) as caught:
+        Client("localhost", username="u", password=password)
+    watch.see(caught.value)
+
+
+@pytest.mark.parametrize("value", [SECRET.encode() * 5000, SECRET, [SECRET]])
+def test_authentication_data_that_cannot_be_sent_is_not_told_by_the_error_1_2(
+    watch: Watch,
+    value: Any,  # noqa: ANN401
+) -> None:
+    properties = Properties(PacketTypes.CONNECT)
+    properties.AuthenticationMethod = "PLAIN"
+    with pytest.raises(ValueError, match="AuthenticationData") as caught:
+        properties.AuthenticationData = value
+    watch.see(caught.value)
+
+
+def ask(connection: Connection) -> None:
+    """Continue the authentication once, then close."""
+    connection.expect(packets.CONNECT)
+    properties = b"\x15" + packets.string("PLAIN") + b"\x16" + packets.string("well?")
+    body = b"\x18" + bytes([len(properties)]) + properties
+    connection.send(packets.encode(0xF0, body))
+    assert SECRET.encode() in connection.expect(packets.AUTH)[1]
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [refuse(0x86, v5=True), close_at_connect, silence, ask, echo],
+    ids=["refused", "closed", "silent", "asked", "echoed"],
+)
+def test_authentication_data_are_shown_nowhere_1_2(
+    debug: Debug, watch: Watch, script: Script
+) -> None:
+    properties = Properties(PacketTypes.CONNECT)
+    properties.AuthenticationMethod = "PLAIN"
+    properties.AuthenticationData = SECRET.encode()
+    watch.see(properties)
+
+    async def main() -> None:
+        client = Client(
+            server.host,
+            server.port,
+            protocol=V5,
+            properties=properties,
+            timeout=0.5,
+            authenticator=lambda _: SECRET.encode(),
+        )
+        await fail(watch, client)
+
+    with ScriptedServer(script) as server:
+        debug(main)
+        server.join()
+        assert SECRET.encode() in server.received
+
+
+def test_the_payload_of_a_message_is_not_told_by_an_error_1_2(debug: Debug, watch: Watch) -> None:
+    """Nor that of a will."""
+
+    async def main() -> None:
+        client = Client(server.host, server.port, will=Will("w", SECRET), timeout=0.5)
+        watch.see(client, client._options)
+        async with client:
+            for payload in (SECRET, SECRET.encode(), bytearray(SECRET.encode())):
+                with pytest.raises(MqttError) as caught:
+                    await client.publish("a", payload, qos=1)
+                watch.see(caught.value)
+            with pytest.raises(TypeError) as wrong:
+                await client.publish("a", {"key": SECRET})  # type: ignore[arg-type]
+            watch.see(wrong.value)
+
+    def mute(connection: Connection) -> None:
+        connection.accept()
+        connection.read_to_end()
+
+    with ScriptedServer(mute) as server:
+        debug(main)
+
+
+@pytest.mark.xfail(reason="defect: repr() of the UnicodeEncodeError holds the payload")
+def test_a_payload_that_is_no_unicode_is_not_told_by_the_error_1_2() -> None:
+    """Not with the watch, whose search at the end is an error and not a failure."""
+
+    async def main() -> None:
+        with pytest.raises(ValueError, match=r"surrogate|UTF-8|Unicode") as caught:
+            await Client("localhost").publish("a", SECRET + "\ud800")
+        assert SECRET not in repr(caught.value)
+
+    asyncio.run(main())
+
+
+def test_the_password_of_a_key_is_shown_nowhere_1_2(
+    debug: Debug, watch: Watch, mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    certificates.make(tmp_path)
+    certificates.encrypt_key(tmp_path, "client", "the right one")
+    parameters = TLSParameters(
+        ca_certs=str(mosquitto.ca_file),
+        certfile=str(tmp_path / "client.pem"),
+        keyfile=str(tmp_path / "client-encrypted.key"),
+        keyfile_password=SECRET,
+    )
+    watch.see(parameters)
+
+    async def main() -> None:
+        client = Client("localhost", mosquitto.mutual_tls_port, tls_params=parameters)
+        await fail(watch, client)
+
+    debug(main)
+
+
+def through_proxy(server: ScriptedServer, kind: int) -> Client:
+    proxy = ProxySettings(
+        proxy_type=kind,
+        proxy_addr=server.host,
+        proxy_port=server.port,
+        proxy_username="u",
+        proxy_password=SECRET,
+    )
+    return Client("localhost", proxy=proxy, timeout=0.5)
+
+
+@pytest.mark.parametrize("kind", [2, 3])
+@pytest.mark.parametrize("end", ["closed", "silent", "nonsense", "refused"])
+def test_the_password_of_a_proxy_is_shown_nowhere_1_2(
+    debug: Debug, watch: Watch, kind: int, end: str
+) -> None:
+    def script(connection: Connection) -> None:
+        connection.peek()
+        if end == "nonsense":
+            connection.send(b"\xff" * 100)
+        elif end == "silent":
+            connection.read_to_end()
+        elif end == "refused" and kind == 3:
+            connection.send(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+        elif end == "refused":
+            connection.send(b"\x05\x02")
+            connection._fill()
+            assert SECRET.encode() in connection.received
+            connection.send(b"\x01\x01")
+
+    async def main() -> None:
+        client = through_proxy(server, kind)
+        watch.see(client, client._options, client._options.proxy)
+        await fail(watch, client)
+
+    with ScriptedServer(script) as server:
+        debug(main)
+
+
+@pytest.mark.xfail(reason="defect: the words of the proxy are shown, which may be our own")
+def test_a_proxy_that_echoes_the_password_does_not_have_it_shown_1_2() -> None:
+    def script(connection: Connection) -> None:
+        request = connection.peek().replace(b"\r\n", b" ")
+        connection.send(b"HTTP/1.1 403 " + request + b"\r\n\r\n")
+        connection.read_to_end()
+
+    async def main() -> None:
+        with pytest.raises(MqttError) as caught:
+            await through_proxy(server, 3).__aenter__()
+        assert base64.b64encode(f"u:{SECRET}".encode()).decode() not in str(caught.value)
+
+    with ScriptedServer(script) as server:
+        asyncio.run(main())
+
+
+@pytest.mark.parametrize("end", ["closed", "silent", "refused"])
+@pytest.mark.parametrize("form", ["dict", "callable"])
+def test_a_header_of_the_opening_request_is_shown_nowhere_1_2(
+    debug: Debug, watch: Watch, end: str, form: str
+) -> None:
+    headers = {"Authorization": f"Bearer {SECRET}"}
+
+    def script(connection: Connection) -> None:
+        assert SECRET.encode() in connection.peek()
+        if end == "refused":
+            connection.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        elif end == "silent":
+            connection.read_to_end()
+
+    async def main() -> None:
+        client = Client(
+            server.host,
+            server.port,
+            transport="websockets",
+            websocket_path="/mqtt",
+            websocket_headers=headers if form == "dict" else lambda usual: usual | headers,
+            timeout=0.5,
+        )
+        await fail(watch, client)
+
+    with ScriptedServer(script) as server:
+        debug(main)
+
+
+def test_the_watch_finds_a_secret_1_2(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The tests above would pass if it saw nothing."""
+    hidden = MqttError("wrong")
+    hidden.__cause__ = ValueError(SECRET)
+    noted = MqttError("wrong")
+    noted.add_note(SECRET)
+    shown: dict[str, Callable[[Watch], object]] = {
+        "an object": lambda watch: watch.see([SECRET]),
+        "a cause": lambda watch: watch.see(hidden),
+        "a note": lambda watch: watch.see(noted),
+        "a log record": lambda _: logging.getLogger("ferromqtt").warning("%s", SECRET),
+        "output": lambda _: print(base64.b64encode(f"u:{SECRET}".encode()).decode()),
+    }
+    for show in shown.values():
+        watching = Watch(caplog, capfd)
+        show(watching)
+        with pytest.raises(AssertionError, match="is shown"):
+            watching.check()
+        caplog.clear()

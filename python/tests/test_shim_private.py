@@ -1,0 +1,101 @@
+"""Private members of aiomqtt's client that the shim has (contract 3)."""
+
+import asyncio
+import logging
+from types import ModuleType
+
+import pytest
+
+from conftest import Broker
+from ferromqtt import Message
+from support.clients import LIMIT, unique
+from support.loops import LoopRunner
+
+
+def test_the_paho_client_tells_its_logger_3(run: LoopRunner, shim: ModuleType) -> None:
+    async def main() -> None:
+        logger = logging.getLogger("test.private")
+        assert shim.Client("localhost", logger=logger)._client._logger is logger
+        assert shim.Client("localhost")._client._logger is logging.getLogger("mqtt")
+
+    run(main)
+
+
+def test_closing_the_paho_clients_socket_has_the_will_published_3(
+    run: LoopRunner, broker: Broker, shim: ModuleType
+) -> None:
+    async def main() -> None:
+        topic = unique("will")
+        async with shim.Client(broker.host, broker.port) as watcher:
+            await watcher.subscribe(topic)
+            will = shim.Will(topic, b"gone")
+            async with shim.Client(broker.host, broker.port, will=will) as client:
+                client._client._sock_close()
+                async with asyncio.timeout(LIMIT):
+                    assert (await anext(watcher.messages)).payload == b"gone"
+            client._client._sock_close()  # there is none any more
+
+    run(main)
+
+
+def test_the_lock_is_held_while_entered_3(
+    run: LoopRunner, broker: Broker, shim: ModuleType
+) -> None:
+    async def main() -> None:
+        client = shim.Client(broker.host, broker.port)
+        assert (client._lock.locked(), client._connected.done()) == (False, False)
+        async with client:
+            assert (client._lock.locked(), client._connected.done()) == (True, True)
+            assert not client._disconnected.done()
+        assert (client._lock.locked(), client._connected.done()) == (False, False)
+        client.timeout = 0
+        with pytest.raises(shim.MqttError):
+            await client.__aenter__()
+        assert (client._lock.locked(), client._connected.done()) == (False, False)
+
+    run(main)
+
+
+def test_settling_disconnected_ends_the_connection_3(
+    run: LoopRunner, broker: Broker, shim: ModuleType
+) -> None:
+    async def main() -> None:
+        topic = unique("again")
+        client = shim.Client(broker.host, broker.port)
+        async with client:
+            client._disconnected.set_result(None)
+            async with asyncio.timeout(LIMIT):
+                with pytest.raises(shim.MqttError, match="Disconnected") as failure:
+                    await anext(client.messages)
+            assert failure.value.__cause__ is None
+        async with client:
+            await client.subscribe(topic)
+            await client.publish(topic, "foo")
+            async with asyncio.timeout(LIMIT):
+                assert (await anext(client.messages)).payload == b"foo"
+
+    run(main)
+
+
+def test_an_overridden_on_message_gets_every_message_3(
+    run: LoopRunner, broker: Broker, shim: ModuleType
+) -> None:
+    seen: list[bytes] = []
+
+    class Watching(shim.Client):  # type: ignore[name-defined, misc]
+        def _on_message(self, client: object, userdata: object, message: Message) -> None:
+            super()._on_message(client, userdata, message)
+            seen.append(message.payload)
+
+    async def main() -> None:
+        topic = unique("routed")
+        async with Watching(broker.host, broker.port) as client:
+            await client.subscribe(topic)
+            for number in range(3):
+                await client.publish(topic, number)
+            async with asyncio.timeout(LIMIT):
+                payloads = [(await anext(client.messages)).payload for _ in range(3)]
+            assert payloads == seen == [b"0", b"1", b"2"]
+            seen.clear()
+
+    run(main)

@@ -1,0 +1,362 @@
+"""Each field of TLSParameters, and the files they name (contract 1.2)."""
+
+import asyncio
+import contextlib
+import os
+import ssl
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ferromqtt import Client, MqttError, MqttReentrantError, TLSParameters
+from support import certificates
+from support.clients import LIMIT
+from support.loops import LoopRunner
+from support.scripted import Connection, ScriptedServer, over_tls, serve_311
+
+HOST = "localhost"
+KEY_PASSWORD = "opens the key"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of certificates, the client's key also locked by a password."""
+    made = tmp_path_factory.mktemp("certificates")
+    certificates.make(made)
+    certificates.encrypt_key(made, "client", KEY_PASSWORD)
+    both = (made / "client.pem").read_bytes() + (made / "client.key").read_bytes()
+    (made / "client-both.pem").write_bytes(both)
+    (made / "nonsense.pem").write_text("this is no certificate\n")
+    return made
+
+
+class TlsServer(ScriptedServer):
+    """Behaves; knows each connection's version, cipher and the client's certificate."""
+
+    def __init__(self, folder: Path, *, ask: bool = False) -> None:
+        self.seen: list[tuple[str | None, str, bool]] = []
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(folder / "server.pem", folder / "server.key")
+        if ask:
+            context.load_verify_locations(folder / "ca.pem")
+            context.verify_mode = ssl.CERT_OPTIONAL
+        super().__init__(over_tls(context, self._serve))
+
+    def _serve(self, connection: Connection) -> None:
+        sock = connection.sock
+        assert isinstance(sock, ssl.SSLSocket)
+        cipher = sock.cipher()
+        assert cipher is not None
+        self.seen.append((sock.version(), cipher[0], bool(sock.getpeercert(binary_form=True))))
+        serve_311(connection)
+
+
+def connect(run: LoopRunner, server: TlsServer, parameters: TLSParameters) -> None:
+    """Enter, publish and leave."""
+
+    async def main() -> None:
+        async with Client(HOST, server.port, tls_params=parameters) as client:
+            await client.publish("a", qos=1)
+
+    run(main)
+
+
+def refuse(run: LoopRunner, server: ScriptedServer, parameters: TLSParameters, text: str) -> None:
+    """Enter twice, which fails with this text, without a cause, and at once."""
+
+    async def main() -> None:
+        client = Client(HOST, server.port, tls_params=parameters)
+        for _ in range(2):
+            async with asyncio.timeout(5):
+                with pytest.raises(MqttError, match=text) as caught:
+                    await client.__aenter__()
+            assert not isinstance(caught.value, MqttReentrantError)
+            assert caught.value.__cause__ is None
+
+    run(main)
+
+
+@pytest.fixture
+def server(folder: Path) -> Iterator[TlsServer]:
+    """A server that asks for the client's certificate and takes none for an answer."""
+    with TlsServer(folder, ask=True) as running:
+        yield running
+
+
+@pytest.fixture
+def trusting(folder: Path) -> TLSParameters:
+    return TLSParameters(ca_certs=str(folder / "ca.pem"))
+
+
+def test_by_default_the_newest_version_and_no_certificate_1_2(
+    run: LoopRunner, server: TlsServer, trusting: TLSParameters
+) -> None:
+    connect(run, server, trusting)
+    assert [(version, sent) for version, _, sent in server.seen] == [("TLSv1.3", False)]
+
+
+def test_without_ca_certs_the_system_s_authorities_count_1_2(
+    run: LoopRunner,
+    server: TlsServer,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """OpenSSL lets the environment say where the system's are."""
+    monkeypatch.setenv("SSL_CERT_DIR", str(folder / "empty"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(folder / "other-ca.pem"))
+    refuse(run, server, TLSParameters(), "CERTIFICATE_VERIFY_FAILED")
+    monkeypatch.setenv("SSL_CERT_FILE", str(folder / "ca.pem"))
+    connect(run, server, TLSParameters())
+    # and with them the system's do not
+    refuse(
+        run,
+        server,
+        TLSParameters(ca_certs=str(folder / "other-ca.pem")),
+        "CERTIFICATE_VERIFY_FAILED",
+    )
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"certfile": "client.pem", "keyfile": "client.key"},
+        {"certfile": "client-both.pem"},
+        {"certfile": "client.pem", "keyfile": "client-encrypted.key"},
+    ],
+)
+def test_certfile_keyfile_and_its_password_1_2(
+    run: LoopRunner,
+    server: TlsServer,
+    folder: Path,
+    trusting: TLSParameters,
+    files: dict[str, str],
+) -> None:
+    parameters = replace(
+        trusting,
+        keyfile_password=KEY_PASSWORD if "encrypted" in str(files) else None,
+        **{name: str(folder / file) for name, file in files.items()},
+    )
+    connect(run, server, parameters)
+    assert [sent for _, _, sent in server.seen] == [True]
+
+
+def test_wrong_password_of_a_key_1_2(
+    run: LoopRunner, server: TlsServer, folder: Path, trusting: TLSParameters
+) -> None:
+    parameters = replace(
+        trusting,
+        certfile=str(folder / "client.pem"),
+        keyfile=str(folder / "client-encrypted.key"),
+        keyfile_password="does not open it",
+    )
+    refuse(run, server, parameters, r"^\[SSL\] ")
+
+
+def test_key_of_another_certificate_1_2(
+    run: LoopRunner, server: TlsServer, folder: Path, trusting: TLSParameters
+) -> None:
+    parameters = replace(
+        trusting, certfile=str(folder / "client.pem"), keyfile=str(folder / "server.key")
+    )
+    refuse(run, server, parameters, r"^\[X509: KEY_VALUES_MISMATCH\] ")
+
+
+@pytest.mark.parametrize("requirement", [None, ssl.CERT_REQUIRED, ssl.CERT_OPTIONAL])
+def test_cert_reqs_that_verify_1_2(
+    run: LoopRunner, server: TlsServer, folder: Path, requirement: ssl.VerifyMode | None
+) -> None:
+    refuse(
+        run,
+        server,
+        TLSParameters(ca_certs=str(folder / "other-ca.pem"), cert_reqs=requirement),
+        r"^\[SSL: CERTIFICATE_VERIFY_FAILED\] ",
+    )
+    connect(run, server, TLSParameters(ca_certs=str(folder / "ca.pem"), cert_reqs=requirement))
+
+
+def test_cert_reqs_none_verifies_nothing_1_2(
+    run: LoopRunner, server: TlsServer, folder: Path
+) -> None:
+    """Not the name either."""
+    parameters = TLSParameters(ca_certs=str(folder / "other-ca.pem"), cert_reqs=ssl.CERT_NONE)
+
+    async def main() -> None:
+        for host in (HOST, "127.0.0.1"):
+            async with Client(host, server.port, tls_params=parameters) as client:
+                await client.publish("a", qos=1)
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("version", "spoken"),
+    [
+        (ssl.PROTOCOL_TLS_CLIENT, "TLSv1.3"),
+        (ssl.PROTOCOL_TLS, "TLSv1.3"),
+        (ssl.PROTOCOL_TLSv1_2, "TLSv1.2"),
+    ],
+)
+def test_tls_version_1_2(
+    run: LoopRunner,
+    server: TlsServer,
+    trusting: TLSParameters,
+    version: ssl._SSLMethod,
+    spoken: str,
+) -> None:
+    connect(run, server, replace(trusting, tls_version=version))
+    assert [it for it, _, _ in server.seen] == [spoken]
+
+
+def test_ciphers_1_2(run: LoopRunner, server: TlsServer, trusting: TLSParameters) -> None:
+    name = "ECDHE-ECDSA-CHACHA20-POLY1305"
+    parameters = replace(trusting, ciphers=name, tls_version=ssl.PROTOCOL_TLSv1_2)
+    connect(run, server, parameters)
+    assert [(version, cipher) for version, cipher, _ in server.seen] == [("TLSv1.2", name)]
+    refuse(run, server, replace(trusting, ciphers="NO-SUCH-CIPHER"), "No cipher can be selected")
+
+
+@pytest.mark.parametrize("field", ["ca_certs", "certfile", "keyfile"])
+def test_missing_file_of_each_field_1_2(
+    run: LoopRunner, server: TlsServer, folder: Path, trusting: TLSParameters, field: str
+) -> None:
+    """The text is the system's, on enter and not before."""
+    files = {"certfile": str(folder / "client.pem"), "keyfile": str(folder / "client.key")}
+    parameters = replace(trusting, **files | {field: str(folder / "missing.pem")})
+    refuse(run, server, parameters, r"^\[Errno 2\] No such file or directory")
+    assert server.seen == []
+
+
+@pytest.mark.parametrize("field", ["ca_certs", "certfile"])
+def test_file_that_holds_something_else_1_2(
+    run: LoopRunner, server: TlsServer, folder: Path, trusting: TLSParameters, field: str
+) -> None:
+    parameters = replace(trusting, **{field: str(folder / "nonsense.pem")})
+    refuse(run, server, parameters, r"^\[(SSL|X509)")
+
+
+@contextlib.contextmanager
+def slow_file(path: Path, content: bytes) -> Iterator[Path]:
+    """A pipe instead of a file: whoever reads it waits until it is filled.
+
+    It is filled at the end at the latest, and also when the test itself hangs: a reader that keeps
+    waiting could not be stopped.
+    """
+    os.mkfifo(path)
+
+    def release() -> None:
+        # for reading too: so it opens even if there is no reader
+        pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        os.write(pipe, content)
+        os.close(pipe)
+
+    rescue = threading.Timer(LIMIT, release)
+    rescue.start()
+    try:
+        yield path
+    finally:
+        rescue.cancel()
+        release()
+
+
+def put_in_place(pipe: Path, content: bytes) -> None:
+    """Make the pipe an ordinary file."""
+    pipe.unlink()
+    pipe.write_bytes(content)
+
+
+async def somebody_reads(pipe: Path) -> int:
+    """Wait until the pipe is being read; return the descriptor to write into."""
+    async with asyncio.timeout(LIMIT / 2):
+        while True:
+            try:
+                return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError:
+                await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("field", ["ca_certs", "certfile", "keyfile"])
+def test_the_loop_turns_while_a_file_is_read_1_2(
+    run: LoopRunner,
+    server: TlsServer,
+    folder: Path,
+    trusting: TLSParameters,
+    tmp_path: Path,
+    field: str,
+) -> None:
+    """The file is a pipe that is filled only after the loop has turned a thousand times."""
+    files = {
+        "ca_certs": folder / "ca.pem",
+        "certfile": folder / "client.pem",
+        "keyfile": folder / "client.key",
+    }
+    content = files[field].read_bytes()
+    files[field] = tmp_path / "slow.pem"
+    parameters = replace(trusting, **{name: str(file) for name, file in files.items()})
+
+    async def main(slow: Path) -> None:
+        client = Client(HOST, server.port, tls_params=parameters)
+        entering = asyncio.ensure_future(client.__aenter__())
+        pipe = await somebody_reads(slow)
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        assert not entering.done()
+        os.write(pipe, content)
+        os.close(pipe)
+        await asyncio.wait_for(entering, LIMIT)
+        await client.publish("a", qos=1)
+        await client.__aexit__(None, None, None)
+
+    with slow_file(files[field], content) as slow:
+        run(main, slow)
+    assert [sent for _, _, sent in server.seen] == [True]
+
+
+@pytest.mark.parametrize("how", ["time limit", "cancelled"])
+def test_a_file_that_is_never_read_ends_in_time_1_2(
+    run: LoopRunner, server: TlsServer, folder: Path, tmp_path: Path, how: str
+) -> None:
+    """The enter does not wait for the thread that reads; the client is usable afterwards."""
+    content = (folder / "ca.pem").read_bytes()
+
+    async def main(slow: Path) -> None:
+        client = Client(HOST, server.port, tls_params=TLSParameters(str(slow)), timeout=0.5)
+        entering = asyncio.ensure_future(client.__aenter__())
+        pipe = await somebody_reads(slow)
+        if how == "cancelled":
+            entering.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(entering, 5)
+        else:
+            with pytest.raises(MqttError, match=r"^Operation timed out$"):
+                await asyncio.wait_for(entering, 5)
+        os.write(pipe, content)
+        os.close(pipe)
+        put_in_place(slow, content)
+        client.timeout = LIMIT
+        async with client:
+            await client.publish("a", qos=1)
+
+    with slow_file(tmp_path / "silent.pem", content) as slow:
+        run(main, slow)
+
+
+@pytest.mark.xfail(reason="defect: the context is made again at each enter")
+def test_files_are_read_once_1_2(
+    run: LoopRunner, server: TlsServer, folder: Path, tmp_path: Path
+) -> None:
+    """A program may give up its rights, or remove the files, after the first enter."""
+    file = tmp_path / "ca.pem"
+    file.write_bytes((folder / "ca.pem").read_bytes())
+
+    async def main() -> None:
+        client = Client(HOST, server.port, tls_params=TLSParameters(str(file)))
+        async with client:
+            await client.publish("a", qos=1)
+        file.unlink()
+        async with client:
+            await client.publish("a", qos=1)
+
+    run(main)
