@@ -64,9 +64,18 @@ lint: .venv/.dev .venv/.native ## Formatting, lints, documentation, types and st
 	$(BIN)/python scripts/contract.py --check
 
 .PHONY: interop
-interop: .venv/.dev .venv/.native ## The Python client against more brokers (NATS)
+interop: .venv/.dev .venv/.native .tools/aedes/.installed upstream ## The Python client against more brokers, and aiomqtt's own tests
+	scripts/need-program.sh mosquitto mosquitto
+	scripts/need-program.sh ejabberdctl ejabberd
 	scripts/need-program.sh nats-server nats-server
+	scripts/need-program.sh rabbitmq-server rabbitmq-server
 	$(BIN)/python -m pytest python/tests/interop
+
+.PHONY: upstream
+upstream: .venv/.dev .venv-upstream/.installed ## The tests of aiomqtt itself against ferromqtt-aiomqtt
+	scripts/need-program.sh mosquitto mosquitto
+	scripts/need-program.sh openssl openssl
+	python/tests/upstream/run.sh $(BIN)/python .venv-upstream/bin/python .tools/upstream
 
 .PHONY: conformance
 conformance: ## Which test proves which statement of the standards, and of aiomqtt's interface (docs/)
@@ -103,13 +112,13 @@ bench-codec: ## Compare the codec's CPU time per message with other crates'
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
 	cargo clean
-	rm -rf .venv .venv-aiomqtt .venv-shim .tools dist fuzz/target fuzz/artifacts .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-aiomqtt .venv-shim .venv-upstream .tools dist fuzz/target fuzz/artifacts .mypy_cache .pytest_cache .ruff_cache
 	rm -f python/ferromqtt/_native*.so
 	find python bench examples scripts -name __pycache__ -type d -prune -exec rm -r {} +
 
 # Each stamp lives in the folder that it speaks of, and goes with it.
 
-.venv/.created .venv-aiomqtt/.created .venv-shim/.created:
+.venv/.created .venv-aiomqtt/.created .venv-shim/.created .venv-upstream/.created:
 	scripts/venv.sh $(@D)
 	touch $@
 
@@ -137,6 +146,16 @@ dist/.built: scripts/wheel.sh $(NATIVE_SOURCES) $(PYTHON_SOURCES) .venv/.dev
 .venv-shim/.installed: dist/.built .venv-shim/.created
 	.venv-shim/bin/python $(PIP_INSTALL) --force-reinstall --no-index dist/*.whl
 	touch $@
+
+.venv-upstream/.installed: requirements/upstream.txt dist/.built .venv-upstream/.created
+	.venv-upstream/bin/python $(PIP_INSTALL) -r $<
+	.venv-upstream/bin/python $(PIP_INSTALL) --force-reinstall --no-index dist/*.whl
+	touch $@
+
+# Where Node.js cannot be had this says so, and the tests say that aedes is not run.
+.tools/aedes/.installed: $(wildcard python/tests/interop/aedes/*.json) python/tests/interop/aedes/install.sh
+	python/tests/interop/aedes/install.sh $(@D)
+	test -e $(@D)/not-run || touch $@
 
 .tools/bin/cargo-deny: Makefile
 	cargo install --locked cargo-deny --version $(CARGO_DENY_VERSION) --root .tools

@@ -111,7 +111,7 @@ impl World {
     }
 
     fn step(&mut self, source: &mut Source<'_>) {
-        match source.below(21) {
+        match source.below(22) {
             0 => self.client.connect(self.now),
             1 => self.serve_transport(),
             2 => self.transport_fails(),
@@ -140,7 +140,8 @@ impl World {
                 self.store.lags = !self.store.lags;
                 self.client.journal_written(self.store.write());
             }
-            _ => self.crash(),
+            20 => self.crash(),
+            _ => self.request(source),
         }
     }
 
@@ -334,6 +335,17 @@ impl World {
         match self.client.publish(self.now, publish.clone()) {
             Ok(op) => self.operations.accept(op, kind),
             Err(PublishError::QueueFull { .. }) => self.refused = Some(publish),
+            Err(_) => {}
+        }
+    }
+
+    fn request(&mut self, source: &mut Source<'_>) {
+        let mut request = Publish::new(source.topic(), source.payload());
+        request.qos = source.qos();
+        let kind = Kind::Request(request.qos);
+        match self.client.request(self.now, request.clone()) {
+            Ok(op) => self.operations.accept(op, kind),
+            Err(PublishError::QueueFull { .. }) => self.refused = Some(request),
             Err(_) => {}
         }
     }

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use ferromqtt_proto::{OpId, Outcome, QoS};
+use ferromqtt_proto::{OpId, Outcome, QoS, ReasonCode};
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A publish at this QoS.
     Publish(QoS),
+    /// A publish at this QoS that wants a response.
+    Request(QoS),
     /// A SUBSCRIBE with so many filters.
     Subscribe(usize),
     /// An UNSUBSCRIBE with so many filters.
@@ -77,6 +79,12 @@ fn is_outcome_of(kind: Kind, outcome: &Outcome) -> bool {
         (Kind::Publish(_), Outcome::NotPossible(_) | Outcome::Dropped | Outcome::Expired) => true,
         (Kind::Subscribe(_), Outcome::RequestNotPossible(_) | Outcome::Dropped) => true,
         (Kind::Unsubscribe(_), Outcome::RequestNotPossible(_)) => true,
+        (Kind::Request(_), Outcome::Responded(_) | Outcome::Unanswerable { .. }) => true,
+        (Kind::Request(_), Outcome::Sent) => false,
+        (Kind::Request(qos), Outcome::Acknowledged { reason, .. }) => {
+            qos != QoS::AtMostOnce && *reason == ReasonCode::NoMatchingSubscribers
+        }
+        (Kind::Request(qos), outcome) => is_outcome_of(Kind::Publish(qos), outcome),
         (Kind::Subscribe(filters), Outcome::Subscribed { reasons, .. }) => reasons.len() == filters,
         (Kind::Unsubscribe(filters), Outcome::Unsubscribed { reasons, .. }) => {
             reasons.is_empty() || reasons.len() == filters

@@ -29,6 +29,11 @@ TURN = _Turn()
 """What a publish awaits that has filled a chunk: a loop of publishes must not starve the others."""
 
 
+def _refuse(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_exception(RuntimeError("the client was entered on another event loop"))
+
+
 _ABORT_LIMIT = 1.0
 """Seconds that an aborted transport gets to report its end, which takes one turn of the loop."""
 
@@ -66,6 +71,9 @@ class Protocol(Core, asyncio.BufferedProtocol):
         self._accepted = False
         self._had_ended, self._ended = self._ended, False
         self.begin(self._loop)
+        for waiter in self.take_foreign_waiters():
+            with contextlib.suppress(RuntimeError):  # its loop is closed
+                waiter.get_loop().call_soon_threadsafe(_refuse, waiter)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send CONNECT."""
@@ -189,8 +197,8 @@ class Protocol(Core, asyncio.BufferedProtocol):
             with contextlib.suppress(RuntimeError):  # its loop is closed: nobody waits
                 self._closed.set_result(None)
 
-    def _on_pending_calls(self, what: str, count: int) -> None:
-        self.warn("There are %d pending %s calls.", count, what)
+    def _on_pending_calls(self, count: int) -> None:
+        self.warn("There are %d pending publish calls.", count)  # aiomqtt's text, whatever waits
 
     def _on_lost(self, count: int) -> None:
         for _ in range(count):

@@ -13,6 +13,7 @@ from ferromqtt import _transport
 from ferromqtt._driver import Protocol
 from ferromqtt._native import MessagesIterator
 from ferromqtt._queue import MessageQueue, QueuedMessages
+from ferromqtt._transport.tls import TLSContext
 from ferromqtt.exceptions import MqttError, MqttReentrantError, MqttTimeoutError
 from ferromqtt.options import (
     MQTT_CLEAN_START_FIRST_ONLY,
@@ -156,7 +157,7 @@ class Client:
         will_on_error: bool = False,
         authenticator: Callable[[bytes], bytes] | None = None,
     ) -> None:
-        self._options = ClientOptions(
+        self._options = options = ClientOptions(
             hostname=hostname,
             port=port,
             username=username,
@@ -182,6 +183,7 @@ class Client:
             websocket_path=websocket_path,
             websocket_headers=websocket_headers,
         )
+        self._tls = TLSContext(options.tls_context, options.tls_params, options.tls_insecure)
         self.timeout = _DEFAULT_TIMEOUT if timeout is None else timeout
         self._will_on_error = will_on_error
         self._logger = logger or logging.getLogger(self._default_logger_name)
@@ -192,6 +194,8 @@ class Client:
         self._entered = False
         self._was_entered = False
         self._max_outgoing_calls = max_concurrent_outgoing_calls
+        if max_concurrent_outgoing_calls is not None:
+            self._core.max_calls = max(max_concurrent_outgoing_calls, 0)
         self._outgoing_calls = self._make_outgoing_calls()
         self._queue: MessageQueue | None = None
         if queue_type is not None:
@@ -389,7 +393,7 @@ class Client:
         try:
             async with scope:
                 await self._core.start()
-                await _transport.open_transport(self._options, self._core)
+                await _transport.open_transport(self._options, self._tls, self._core)
                 await self._core.accepted()
         except BaseException as error:
             await self._core.cancel_start()

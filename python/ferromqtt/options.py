@@ -289,12 +289,14 @@ def _check_limits(options: ClientOptions) -> None:
 def _check_password(password: str | bytes) -> None:
     if not isinstance(password, str | bytes | bytearray):
         raise TypeError(f"password must be of type str or bytes, not {type(password).__name__}")
-    try:
-        length = len(password.encode() if isinstance(password, str) else password)
-    except UnicodeError:
-        # Not its own text, which would show the password.
-        raise ValueError("password must be valid UTF-8.") from None
-    if length > _MAX_BYTES:
+    if isinstance(password, str):
+        # Not by an error of encoding, which would hold the password.
+        encoded = password.encode(errors="surrogatepass")
+        if encoded != password.encode(errors="replace"):
+            raise ValueError("password must be valid UTF-8.")
+    else:
+        encoded = bytes(password)
+    if len(encoded) > _MAX_BYTES:
         raise ValueError(f"password is too long: {_MAX_BYTES} bytes at most.")
 
 
@@ -356,8 +358,10 @@ def subscribe_filters(
     if not isinstance(text, str):
         raise ValueError("No topic specified, or incorrect topic type.")  # noqa: TRY004 - aiomqtt's
     _check_qos(qos)
-    if wanted is not None and qos != 0:
-        raise ValueError("Subscribe options and qos parameters cannot be combined.")
+    if wanted is not None:
+        wanted = _subscribe_options(wanted)
+        if qos != 0:
+            raise ValueError("Subscribe options and qos parameters cannot be combined.")
     if not v5 and not text:
         raise ValueError("Invalid topic.")
     return [_filter(text, qos if wanted is None else wanted)]

@@ -369,7 +369,6 @@ def test_an_exit_behind_a_full_socket_reports_nothing_on_uvloop_1_4(qos: int) ->
     leave_behind_a_full_socket(LoopRunner("uvloop"), qos)
 
 
-@pytest.mark.xfail(reason="defect: transport.close() in resume_writing() ends it twice")
 @pytest.mark.parametrize("qos", [0, 1])
 def test_an_exit_behind_a_full_socket_reports_nothing_on_asyncio_1_4(qos: int) -> None:
     leave_behind_a_full_socket(LoopRunner("asyncio"), qos)

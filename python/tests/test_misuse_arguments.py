@@ -231,7 +231,6 @@ def curious_about(client: Client) -> Iterator[None]:
         Curious.client = None
 
 
-@pytest.mark.xfail(strict=True, reason="configure converts options while the core is borrowed")
 def test_options_whose_conversion_uses_the_client(run: LoopRunner, broker: Broker) -> None:
     async def main() -> None:
         client = Client(

@@ -162,7 +162,6 @@ def sent_packets(data: bytes) -> list[bytes]:
     return found
 
 
-@pytest.mark.xfail(strict=True, reason="flush is not guarded against running within itself")
 def test_a_publish_out_of_a_collection_leaves_other_packets_whole(run: LoopRunner) -> None:
     async def publish_within(moment: int) -> tuple[int, list[bytes]]:
         """Publish in the collection of this number; return how many came, and what was sent."""
@@ -271,7 +270,6 @@ def test_what_logging_raises_ends_neither_a_call_nor_the_connection(
     asyncio.run(main())
 
 
-@pytest.mark.xfail(strict=True, reason="last_op is read after a log handler could change it")
 def test_a_publish_by_a_log_handler_is_not_the_one_that_is_cancelled(run: LoopRunner) -> None:
     """A handler that publishes what is logged; with eager tasks it does so at once."""
 
@@ -381,7 +379,6 @@ def test_a_transport_that_publishes_from_write_leaves_packets_whole(run: LoopRun
     run(main)
 
 
-@pytest.mark.xfail(strict=True, reason="MessagesIterator is not told to the garbage collector")
 def test_destroyed_tasks_may_use_the_client_as_they_go() -> None:
     """Their `finally` blocks run when the collector finds them, long after their loop."""
     for factory in FACTORIES.values():

@@ -120,7 +120,6 @@ def test_a_call_without_a_loop_is_refused(run: LoopRunner) -> None:
     assert b"other" not in server.received
 
 
-@pytest.mark.xfail(strict=True, reason="the thread is compared and not the loop")
 def test_a_loop_may_go_on_in_another_thread(factory: Factory, builtin: BuiltinBroker) -> None:
     """Entered by `run_until_complete`, and then used while the loop runs in the background."""
     loop = factory()
@@ -138,7 +137,6 @@ def test_a_loop_may_go_on_in_another_thread(factory: Factory, builtin: BuiltinBr
         loop.close()
 
 
-@pytest.mark.xfail(strict=True, reason="its future is completed from the wrong thread")
 def test_an_iterator_that_waited_elsewhere_is_told(builtin: BuiltinBroker) -> None:
     """It began to wait in a thread's loop before the client was entered on another one."""
     client = Client(builtin.host, builtin.port)

@@ -122,7 +122,6 @@ CURIOUS = [
 ]
 
 
-@pytest.mark.xfail(strict=True, reason="payloads of a subclass of bytes go in a borrow of the core")
 @pytest.mark.parametrize("program", CURIOUS, ids=" ".join)
 def test_a_payload_may_use_the_client_as_it_goes(program: tuple[str, ...]) -> None:
     assert run_program(*program) == "gone\n"
@@ -180,7 +179,6 @@ def replace_a_transport() -> None:
     asyncio.run(main())
 
 
-@pytest.mark.xfail(strict=True, reason="what was there before goes in a borrow of the core")
 @pytest.mark.parametrize("program", ["drop_an_old_loop", "replace_a_sink", "replace_a_transport"])
 def test_what_a_core_holds_may_use_it_as_it_is_replaced(program: str) -> None:
     assert run_program(program) == "gone 0\n"
@@ -205,7 +203,6 @@ def collect_a_loop_that_holds_a_step() -> None:
     print("collected")
 
 
-@pytest.mark.xfail(strict=True, reason="a step gives back to a core that is being cleared")
 def test_a_step_that_goes_with_its_core_complains_of_nothing() -> None:
     assert run_program("collect_a_loop_that_holds_a_step") == "collected\n"
 
@@ -321,7 +318,6 @@ def test_a_forked_child_that_ends_leaves_the_parents_connection_alone(
     assert run_program("fork_with_a_client", loop, child) == "after alone\n"
 
 
-@pytest.mark.xfail(strict=True, reason="a call in a forked child is not refused")
 @pytest.mark.parametrize("loop", FACTORIES)
 def test_a_forked_child_cannot_send_on_the_parents_connection(loop: str) -> None:
     """asyncio itself refuses: `get_running_loop` raises in the child of the loop's process."""
@@ -416,9 +412,7 @@ def test_memory_that_cannot_be_had_is_a_memory_error(what: str) -> None:
     [
         "publish",
         "call",
-        pytest.param(
-            "step", marks=pytest.mark.xfail(strict=True, reason="am_send lets no panic out")
-        ),
+        "step",
     ],
 )
 def test_memory_that_cannot_be_had_ends_no_process(what: str) -> None:

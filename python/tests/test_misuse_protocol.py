@@ -244,7 +244,6 @@ def test_callbacks_without_a_connection_do_no_harm(run: LoopRunner) -> None:
     run(main)
 
 
-@pytest.mark.xfail(strict=True, reason="the call that raised leaves its future with the core")
 def test_a_call_whose_transport_raises_leaves_nothing_behind(run: LoopRunner) -> None:
     class Raising(HandTransport):
         armed = False

@@ -302,7 +302,6 @@ def test_the_payload_of_a_message_is_not_told_by_an_error_1_2(debug: Debug, watc
         debug(main)
 
 
-@pytest.mark.xfail(reason="defect: repr() of the UnicodeEncodeError holds the payload")
 def test_a_payload_that_is_no_unicode_is_not_told_by_the_error_1_2() -> None:
     """Not with the watch, whose search at the end is an error and not a failure."""
 
@@ -373,7 +372,6 @@ def test_the_password_of_a_proxy_is_shown_nowhere_1_2(
         debug(main)
 
 
-@pytest.mark.xfail(reason="defect: the words of the proxy are shown, which may be our own")
 def test_a_proxy_that_echoes_the_password_does_not_have_it_shown_1_2() -> None:
     def script(connection: Connection) -> None:
         request = connection.peek().replace(b"\r\n", b" ")

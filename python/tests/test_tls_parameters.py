@@ -343,7 +343,6 @@ def test_a_file_that_is_never_read_ends_in_time_1_2(
         run(main, slow)
 
 
-@pytest.mark.xfail(reason="defect: the context is made again at each enter")
 def test_files_are_read_once_1_2(
     run: LoopRunner, server: TlsServer, folder: Path, tmp_path: Path
 ) -> None:

@@ -99,6 +99,12 @@ pub enum PublishError {
     /// Properties on a version before 5.0, or ones that a client's PUBLISH does not have.
     #[error("{0}")]
     Properties(&'static str),
+    /// The message to respond to has no Response Topic: its sender asks for no response.
+    #[error("the message has no Response Topic: it asks for no response")]
+    NoResponseTopic,
+    /// A request whose response cannot be subscribed to.
+    #[error("no response can be received: {0}")]
+    Unanswerable(SubscribeError),
     /// The outgoing queue is at its limit.
     #[error("the outgoing queue is full ({limit} {unit})")]
     QueueFull {
@@ -148,6 +154,17 @@ pub enum SubscribeError {
     /// There is no connection, and none will be made by itself.
     #[error("the client is not connected")]
     NotConnected,
+}
+
+impl SubscribeError {
+    /// The Reason Code that a server would have said this with.
+    pub(crate) const fn as_reason(&self) -> ReasonCode {
+        match self {
+            Self::NotSupported(reason) => *reason,
+            Self::TooLarge { .. } => ReasonCode::PacketTooLarge,
+            _ => ReasonCode::UnspecifiedError,
+        }
+    }
 }
 
 /// A DISCONNECT that a client must not send.
@@ -282,6 +299,9 @@ pub enum ConnectionError {
     /// The transport or the CONNACK packet took longer than the time limit.
     #[error("the server did not accept the connection in time")]
     ConnectTimeout,
+    /// This client could not answer the server's authentication, or found that it is not the right server (section 4.12).
+    #[error("authentication failed on this side: {0}")]
+    AuthenticationFailed(Arc<str>),
     /// The transport failed.
     #[error(transparent)]
     Transport(TransportError),

@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::error::{ConnectionError, PublishError, SubscribeError};
 use crate::packet::{Auth, Properties, ReasonCode};
 use crate::servers::Server;
-use crate::session::QueueId;
+use crate::session::{Message, QueueId};
 use crate::topic::TopicFilter;
 
 /// The name of one accepted operation. Never reused within a [`Client`](crate::Client).
@@ -92,6 +92,15 @@ pub enum Outcome {
         properties: Option<Box<Properties>>,
         /// The server had lost the session, and the message was published anew: it may have come twice.
         resent_as_new: bool,
+    },
+    /// A [request](crate::Client::request) was answered by this message.
+    Responded(Box<Message>),
+    /// The server refused the subscription that the response to a request would have come by, or did not renew it.
+    Unanswerable {
+        /// The server's Reason Code, or the one that stands for the limit of the server that forbids to ask.
+        reason: ReasonCode,
+        /// Whether the request itself may have arrived.
+        delivery: Delivery,
     },
     /// SUBACK came.
     Subscribed {

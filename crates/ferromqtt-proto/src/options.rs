@@ -111,6 +111,9 @@ pub struct Options {
     /// How many Topic Aliases to assign at most (5.0), beside the server's Topic Alias Maximum: a topic that is published
     /// to again is then left out. Default: 0, which assigns none.
     pub topic_aliases_out: u16,
+    /// Where the responses to [requests](crate::Client::request) are sent (5.0): a topic that no other client subscribes to.
+    /// Default: chosen by the client.
+    pub response_topic: Option<TopicName>,
     /// Bounds of the default queue of received messages. Default: none.
     pub incoming: QueueOptions,
     /// How to reconnect; `None` never does. Default: `None`.
@@ -145,6 +148,7 @@ impl Default for Options {
             outgoing: OutgoingLimits::default(),
             outgoing_policy: OutgoingPolicy::default(),
             topic_aliases_out: 0,
+            response_topic: None,
             incoming: QueueOptions::default(),
             reconnect: None,
             servers: NonZeroU16::MIN,
@@ -201,6 +205,12 @@ impl Options {
                 ));
             }
             return Ok(());
+        }
+        if (self.response_topic.as_ref()).is_some_and(|topic| topic.as_str().starts_with("$share/"))
+        {
+            return Err(OptionsError::Properties(
+                "the Response Topic begins with $share/, which would share the responses with others",
+            ));
         }
         if !self.properties.fit(Place::of(PacketType::Connect)) {
             return Err(OptionsError::Properties(

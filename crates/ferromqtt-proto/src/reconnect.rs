@@ -67,11 +67,15 @@ impl Backoff {
     /// A number in 0..1 (SplitMix64, whose constants are its author's).
     fn random(&mut self) -> f64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+        (mix(self.state) >> 11) as f64 / (1_u64 << 53) as f64
     }
+}
+
+/// Makes of each number another one, with no order left between those of neighbours.
+pub(crate) const fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
 }
 
 /// `now` and a duration that the application has chosen, however long.
@@ -93,7 +97,7 @@ pub(crate) enum Severity {
 
 pub(crate) const fn severity(cause: &ConnectionError) -> Severity {
     match cause {
-        ConnectionError::Closed => Severity::Final,
+        ConnectionError::Closed | ConnectionError::AuthenticationFailed(_) => Severity::Final,
         ConnectionError::Refused { reason, .. } => match reason {
             ReasonCode::UnsupportedProtocolVersion
             | ReasonCode::ClientIdentifierNotValid

@@ -67,10 +67,18 @@ pub(crate) enum Payload<'py> {
 impl<'py> Payload<'py> {
     /// str is sent as UTF-8; int, float and bool as their `str()`; bytes and bytearray as they are; None as nothing.
     pub(crate) fn new(value: &Bound<'py, PyAny>) -> PyResult<Self> {
-        let payload = if let Ok(bytes) = value.cast::<PyBytes>() {
+        let payload = if let Ok(bytes) = value.cast_exact::<PyBytes>() {
             Self::Bytes(bytes.clone())
+        } else if let Ok(bytes) = value.cast::<PyBytes>() {
+            // Of a subclass, which may have a finalizer: it must not run where the core lets go of its payload.
+            Self::Made(bytes.as_bytes().to_vec())
         } else if let Ok(text) = value.cast::<PyString>() {
-            text.to_str()?;
+            if text.to_str().is_err() {
+                // Not the error of Python, which holds the text.
+                return Err(PyValueError::new_err(
+                    "payload must be valid Unicode text: it has a lone surrogate.",
+                ));
+            }
             Self::Text(text.clone())
         } else if value.is_none() {
             Self::Made(Vec::new())

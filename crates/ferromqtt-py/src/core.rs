@@ -4,7 +4,6 @@
 //! and any allocation may run a finalizer. So every method takes what it needs in a short borrow, and then acts.
 
 use std::collections::VecDeque;
-use std::thread::{self, ThreadId};
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -22,6 +21,7 @@ use crate::buffer::{self, ReadBuffer};
 use crate::calls::Calls;
 use crate::convert;
 use crate::events;
+use crate::home::Home;
 use crate::message::TopicCache;
 use crate::next_message::MessagesIterator;
 use crate::operations;
@@ -36,11 +36,13 @@ pub(crate) struct Core {
     read_buffer: Option<Py<ReadBuffer>>,
     pub(crate) event_loop: Option<Py<PyAny>>,
     /// Where that loop runs.
-    thread: Option<ThreadId>,
+    pub(crate) home: Option<Home>,
     transport: Option<Py<PyAny>>,
     write: Option<Py<PyAny>>,
     writable: bool,
     pub(crate) flush_scheduled: bool,
+    /// A chunk is on its way to the transport: whoever wants to write meanwhile leaves it to `flush` to go on.
+    writing: bool,
     timer: Option<(Instant, Py<PyAny>)>,
     pub(crate) calls: Calls,
     pub(crate) turn: Turn,
@@ -54,11 +56,14 @@ pub(crate) struct Core {
     pub(crate) ended: bool,
     pub(crate) topics: TopicCache,
     /// Takes every message instead of the queue, if set.
-    #[pyo3(get, set)]
+    #[pyo3(get)]
     message_sink: Option<Py<PyAny>>,
     /// How many calls may wait before each further one is logged.
     #[pyo3(get, set)]
     pub(crate) pending_calls_threshold: usize,
+    /// How many calls the client lets through at once.
+    #[pyo3(get, set)]
+    pub(crate) max_calls: usize,
     /// The number of the call that was accepted last, for `abandon`.
     #[pyo3(get)]
     pub(crate) last_op: u64,
@@ -76,11 +81,12 @@ impl Core {
             input: BytesMut::new(),
             read_buffer: None,
             event_loop: None,
-            thread: None,
+            home: None,
             transport: None,
             write: None,
             writable: false,
             flush_scheduled: false,
+            writing: false,
             timer: None,
             calls: Calls::default(),
             turn: Turn::default(),
@@ -91,6 +97,7 @@ impl Core {
             topics: TopicCache::default(),
             message_sink: None,
             pending_calls_threshold: 10,
+            max_calls: usize::MAX,
             last_op: 0,
         })
     }
@@ -99,23 +106,35 @@ impl Core {
 
     /// Sets the core's options, before the first connection. Messages and iterators stay.
     #[pyo3(signature = (**options))]
-    fn configure(&mut self, options: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+    fn configure(slf: &Bound<'_, Self>, options: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
         let options = match options {
             Some(options) => convert::options(options)?,
             None => Options::default(),
         };
-        self.client = Client::new(options, Session::default(), self.seed)
+        let seed = slf.borrow().seed;
+        let client = Client::new(options, Session::default(), seed)
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let previous = std::mem::replace(&mut slf.borrow_mut().client, client);
+        drop(previous);
         Ok(())
     }
 
+    #[setter]
+    fn set_message_sink(slf: &Bound<'_, Self>, sink: Option<Py<PyAny>>) {
+        let previous = std::mem::replace(&mut slf.borrow_mut().message_sink, sink);
+        drop(previous);
+    }
+
     /// A connection is about to be opened on `event_loop`; the caller opens it.
-    fn begin(&mut self, event_loop: Py<PyAny>) {
-        self.event_loop = Some(event_loop);
-        self.thread = Some(thread::current().id());
-        self.ended = false;
-        self.client.connect(Instant::now());
-        while self.client.poll_transport().is_some() {}
+    fn begin(slf: &Bound<'_, Self>, event_loop: Py<PyAny>) {
+        let mut core = slf.borrow_mut();
+        let previous = core.event_loop.replace(event_loop);
+        core.home = Some(Home::here());
+        core.ended = false;
+        core.client.connect(Instant::now());
+        while core.client.poll_transport().is_some() {}
+        drop(core);
+        drop(previous);
     }
 
     /// The transport could not be opened.
@@ -172,12 +191,15 @@ impl Core {
     fn connection_made(slf: &Bound<'_, Self>, transport: Bound<'_, PyAny>) -> PyResult<()> {
         let write = transport.getattr(intern!(slf.py(), "write"))?.unbind();
         let mut core = slf.borrow_mut();
-        core.transport = Some(transport.unbind());
-        core.write = Some(write);
+        let previous = (
+            core.transport.replace(transport.unbind()),
+            core.write.replace(write),
+        );
         core.writable = true;
         core.input.clear();
         core.client.transport_opened(Instant::now());
         drop(core);
+        drop(previous);
         Self::flush(slf)
     }
 
@@ -210,7 +232,8 @@ impl Core {
 
     fn resume_writing(slf: &Bound<'_, Self>) -> PyResult<()> {
         slf.borrow_mut().writable = true;
-        Self::flush(slf)
+        // Not at once: asyncio's own transport would end twice if it were closed from here.
+        Self::schedule_flush(slf)
     }
 
     fn get_buffer<'py>(
@@ -300,6 +323,25 @@ impl Core {
 
     // Messages
 
+    /// Takes out the futures of iterators that wait on another loop than the one that was begun on.
+    fn take_foreign_waiters<'py>(slf: &Bound<'py, Self>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let py = slf.py();
+        let mut core = slf.borrow_mut();
+        let event_loop = core.event_loop.as_ref().map(|it| it.clone_ref(py));
+        let waiters = std::mem::take(&mut core.waiters);
+        drop(core);
+        let mut foreign = Vec::new();
+        for waiter in waiters {
+            let its_loop = waiter.call_method0(py, intern!(py, "get_loop"))?;
+            if event_loop.as_ref().is_some_and(|it| it.is(&its_loop)) {
+                slf.borrow_mut().waiters.push_back(waiter);
+            } else {
+                foreign.push(waiter.into_bound(py));
+            }
+        }
+        Ok(foreign)
+    }
+
     /// A new iterator over the messages.
     fn messages(slf: &Bound<'_, Self>) -> MessagesIterator {
         MessagesIterator::new(slf.clone().unbind())
@@ -309,24 +351,18 @@ impl Core {
 
     /// Writes all that can be written; once a turn, and whenever there is something to hurry.
     pub(crate) fn flush(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
         let now = Instant::now();
         let mut core = slf.borrow_mut();
         core.flush_scheduled = false;
         core.turn = Turn::default();
-        drop(core);
-        loop {
-            let mut core = slf.borrow_mut();
-            let (true, Some(write)) = (core.writable, core.write.as_ref()) else {
-                break;
-            };
-            let write = write.clone_ref(py);
-            let Some(chunk) = core.client.poll_transmit(now) else {
-                break;
-            };
-            drop(core);
-            write.bind(py).call1((buffer::for_transport(py, chunk)?,))?;
+        if core.writing {
+            return Ok(()); // Code of the user's runs between two chunks: what it adds goes behind them.
         }
+        core.writing = true;
+        drop(core);
+        let written = Self::write_chunks(slf, now);
+        slf.borrow_mut().writing = false;
+        written?;
         Self::follow_transport_requests(slf)?;
         events::pump(slf)?;
         Self::arm_timer(slf)
@@ -372,11 +408,6 @@ impl Core {
 }
 
 impl Core {
-    /// Whether this is the thread of the loop that the client is connected on, or it is not connected.
-    pub(crate) fn may_be_used_here(&self) -> bool {
-        !self.client.is_connected() || self.thread == Some(thread::current().id())
-    }
-
     /// Whether there is a message that is not reserved.
     pub(crate) fn has_message(&self) -> bool {
         self.client.queue_len(QueueId::DEFAULT) > self.woken.len()
@@ -390,6 +421,23 @@ impl Core {
 
     pub(crate) fn sink<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         self.message_sink.as_ref().map(|sink| sink.bind(py).clone())
+    }
+
+    /// Hands all chunks to the transport, in their order.
+    fn write_chunks(slf: &Bound<'_, Self>, now: Instant) -> PyResult<()> {
+        let py = slf.py();
+        loop {
+            let mut core = slf.borrow_mut();
+            let (true, Some(write)) = (core.writable, core.write.as_ref()) else {
+                return Ok(());
+            };
+            let write = write.clone_ref(py);
+            let Some(chunk) = core.client.poll_transmit(now) else {
+                return Ok(());
+            };
+            drop(core);
+            write.bind(py).call1((buffer::for_transport(py, chunk)?,))?;
+        }
     }
 
     fn take_input(&mut self, read: &[u8]) {

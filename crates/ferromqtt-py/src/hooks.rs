@@ -34,6 +34,8 @@ hooks! {
     trusted_topic = "ferromqtt.topic"."_trusted_topic";
     /// A `Topic`, or a copy of one, from what a user gives.
     topic_class = "ferromqtt.topic"."Topic";
+    /// An object of a class, without its constructor.
+    new_object = "copyreg"."__newobj__";
     /// A `Properties` object of a dictionary.
     from_native = "ferromqtt.properties"."from_native";
     /// The exception that fits a failed call.

@@ -8,6 +8,7 @@ mod calls;
 mod convert;
 mod core;
 mod events;
+mod home;
 mod hooks;
 mod message;
 mod next_message;
@@ -21,6 +22,7 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = true)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     allocator::set_up();
+    home::set_up(module)?;
     module.add_class::<broker::Broker>()?;
     module.add_class::<core::Core>()?;
     module.add_class::<message::Message>()?;

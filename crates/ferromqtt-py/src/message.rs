@@ -6,7 +6,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString, PyTuple, PyType};
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
 use crate::hooks;
 use crate::properties;
@@ -19,6 +19,7 @@ const PUBLISH: u8 = 3;
 /// Attributes: `topic` (a `Topic`), `payload` (bytes), `qos`, `retain`, `mid` (the Packet Identifier, 0 at QoS 0), and
 /// `properties` (a `Properties` object on MQTT 5.0, otherwise None).
 ///
+/// Without a `__dict__`: to make one, CPython 3.11 may collect garbage while PyO3 has not filled the object yet.
 /// Without a free list: PyO3 would put instances of subclasses into it, whose memory is laid out in another way.
 #[pyclass(subclass, weakref, module = "ferromqtt")]
 pub(crate) struct Message {
@@ -41,8 +42,12 @@ enum Lazy {
     Made(Py<PyAny>),
 }
 
-/// What `__reduce__` returns: the class, the arguments to call it with, and what a subclass has added.
-type Reduced<'py> = (Bound<'py, PyType>, Bound<'py, PyTuple>, Bound<'py, PyAny>);
+/// What `__reduce__` returns: how to make an empty message of which class, the fields, and what was added to them.
+type Reduced<'py> = (
+    Bound<'py, PyAny>,
+    Bound<'py, PyTuple>,
+    ([Py<PyAny>; 6], Bound<'py, PyAny>),
+);
 
 impl Message {
     /// Makes the Python object; its payload is the one copy that is made of it.
@@ -76,33 +81,57 @@ impl Message {
     }
 }
 
+impl Message {
+    fn fill(slf: &Bound<'_, Self>, fields: [Py<PyAny>; 6]) {
+        let [topic, payload, qos, retain, mid, properties] = fields;
+        let filled = Self {
+            topic,
+            payload,
+            qos,
+            retain,
+            mid,
+            properties: Lazy::Made(properties),
+        };
+        let previous = std::mem::replace(&mut *slf.borrow_mut(), filled);
+        drop(previous); // with the message released, since that may run code of the user's
+    }
+}
+
 #[pymethods]
 impl Message {
+    /// Empty: `__init__` fills it, so that a subclass may have a constructor of its own.
     #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        let none = || _args.py().None();
+        Self {
+            topic: none(),
+            payload: none(),
+            qos: none(),
+            retain: none(),
+            mid: none(),
+            properties: Lazy::Made(none()),
+        }
+    }
+
     #[pyo3(signature = (topic, payload, qos, retain, mid, properties))]
-    fn new(
+    fn __init__(
+        slf: &Bound<'_, Self>,
         topic: &Bound<'_, PyAny>,
         payload: Py<PyAny>,
         qos: Py<PyAny>,
         retain: Py<PyAny>,
         mid: Py<PyAny>,
         properties: Py<PyAny>,
-    ) -> PyResult<Self> {
-        let py = topic.py();
-        let class = hooks::topic_class(py)?;
+    ) -> PyResult<()> {
+        let class = hooks::topic_class(topic.py())?;
         let topic = if topic.is_instance(class)? {
             topic.clone()
         } else {
             class.call1((topic,))?
         };
-        Ok(Self {
-            topic: topic.unbind(),
-            payload,
-            qos,
-            retain,
-            mid,
-            properties: Lazy::Made(properties),
-        })
+        Self::fill(slf, [topic.unbind(), payload, qos, retain, mid, properties]);
+        Ok(())
     }
 
     // Setters drop what was there with the message released, since that may run code of the user's.
@@ -158,7 +187,7 @@ impl Message {
         drop(previous);
     }
 
-    /// For `copy` and `pickle`.
+    /// For `copy` and `pickle`: an empty message of the same class, to be filled by `__setstate__`.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Reduced<'py>> {
         let py = slf.py();
         let properties = Self::properties(slf)?;
@@ -171,11 +200,35 @@ impl Message {
             &this.mid,
             &properties,
         ]
-        .map(|field| field.bind(py).clone());
+        .map(|field| field.clone_ref(py));
         drop(this);
-        let added = slf.getattr_opt(intern!(py, "__dict__"))?;
-        let added = added.unwrap_or_else(|| py.None().into_bound(py));
-        Ok((slf.get_type(), PyTuple::new(py, fields)?, added))
+        let object = py.get_type::<PyAny>();
+        let added = object.call_method1(intern!(py, "__getstate__"), (slf,))?;
+        let class = PyTuple::new(py, [slf.get_type()])?;
+        Ok((hooks::new_object(py)?.clone(), class, (fields, added)))
+    }
+
+    /// The fields, and what was added to them: None, attributes, or a pair of attributes and slots.
+    fn __setstate__(
+        slf: &Bound<'_, Self>,
+        state: ([Py<PyAny>; 6], Bound<'_, PyAny>),
+    ) -> PyResult<()> {
+        let (fields, added) = state;
+        Self::fill(slf, fields);
+        let parts = match added.cast::<PyTuple>() {
+            Ok(pair) => pair.iter().collect(),
+            Err(_) => vec![added],
+        };
+        for part in parts {
+            if part.is_none() {
+                continue;
+            }
+            for item in part.cast::<PyDict>()?.items() {
+                let (name, value): (Bound<'_, PyString>, Bound<'_, PyAny>) = item.extract()?;
+                slf.setattr(name, value)?;
+            }
+        }
+        Ok(())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

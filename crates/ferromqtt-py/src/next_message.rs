@@ -4,11 +4,14 @@
 //! message. A step that must wait does so on a real asyncio future. A message is taken out of its queue only when it is
 //! handed to the awaiting code, so a step that is cancelled, closed or never awaited loses nothing.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use ferromqtt_proto::QueueId;
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
+use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
@@ -45,6 +48,12 @@ impl MessagesIterator {
         }
     }
 
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.core)
+    }
+
+    // No `__clear__`: whatever cycle it is in runs through the core, which can be cleared.
+
     fn __len__(&self, py: Python<'_>) -> usize {
         self.core
             .bind(py)
@@ -55,7 +64,9 @@ impl MessagesIterator {
 }
 
 /// One step of a [`MessagesIterator`].
-#[pyclass(freelist = 16, module = "ferromqtt._native")]
+///
+/// Without a free list: PyO3 does not tell the garbage collector of an object that comes out of it.
+#[pyclass(module = "ferromqtt._native")]
 pub(crate) struct NextMessage {
     core: Py<Core>,
     state: State,
@@ -246,9 +257,7 @@ pub(crate) fn pop<'py>(core: &Bound<'py, Core>) -> PyResult<Option<Bound<'py, Me
 /// Queues up behind the other waiting steps.
 fn wait<'py>(slf: &Bound<'py, NextMessage>, core: &Bound<'py, Core>) -> PyResult<Step<'py>> {
     let py = slf.py();
-    if !core.borrow().may_be_used_here() {
-        return Err(operations::other_loop());
-    }
+    operations::check_loop(core)?;
     let event_loop = hooks::running_loop(py)?.call0()?;
     let future = event_loop.call_method0(intern!(py, "create_future"))?;
     let steps = future.call_method0(intern!(py, "__await__"))?;
@@ -272,9 +281,9 @@ fn still_waits<'py>(
     if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
         return steps.call_method0(intern!(py, "__next__")).map(Some);
     }
-    if future.call_method0(intern!(py, "cancelled"))?.is_truthy()? {
-        release(slf)?;
-        future.call_method0(intern!(py, "result"))?; // raises CancelledError
+    if let Err(error) = future.call_method0(intern!(py, "result")) {
+        release(slf)?; // it was cancelled, or its loop is not the client's
+        return Err(error);
     }
     let state = std::mem::replace(&mut slf.borrow_mut().state, State::Yielded);
     drop(state);
@@ -296,7 +305,9 @@ fn release(slf: &Bound<'_, NextMessage>) -> PyResult<()> {
 
 /// Gives back what a waiting step holds: its place in the queue, or the message that it was woken for.
 fn give_back(core: &Bound<'_, Core>, future: &Bound<'_, PyAny>) -> PyResult<()> {
-    let mut guard = core.try_borrow_mut()?;
+    let Ok(mut guard) = core.try_borrow_mut() else {
+        return Ok(()); // The garbage collector is clearing the core: it has nothing to give back to any more.
+    };
     if let Some(place) = guard.waiters.iter().position(|waiter| waiter.is(future)) {
         let waiter = guard.waiters.remove(place);
         drop(guard);
@@ -375,7 +386,9 @@ unsafe extern "C" fn am_send(
     // SAFETY: the interpreter passes a live object of the type whose slot this is, or of a subclass, of which there are
     // none: the class is final.
     let slf = unsafe { Borrowed::from_ptr(py, slf).cast_unchecked::<NextMessage>() };
-    let outcome = advance_attached(&slf);
+    // A panic must not reach the interpreter: it would end the process.
+    let outcome = catch_unwind(AssertUnwindSafe(|| advance_attached(&slf)))
+        .unwrap_or_else(|_| Err(PanicException::new_err("a step of an iterator panicked")));
     let (status, object) = match outcome {
         Ok(Step::Return(value)) => (ffi::PySendResult::PYGEN_RETURN, value.into_ptr()),
         Ok(Step::Yield(value)) => (ffi::PySendResult::PYGEN_NEXT, value.into_ptr()),

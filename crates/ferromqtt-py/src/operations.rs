@@ -17,6 +17,7 @@ use pyo3::types::PyDict;
 use crate::convert::{self, Payload};
 use crate::core::Core;
 use crate::events;
+use crate::home::Home;
 use crate::hooks;
 use crate::properties;
 
@@ -63,7 +64,7 @@ pub(crate) fn publish<'py>(
     };
     let accepted = slf.borrow_mut().client.publish(Instant::now(), publish);
     match accepted {
-        Ok(op) => wait_for(slf, op, timeout, "publish").map(Some),
+        Ok(op) => wait_for(slf, op, timeout).map(Some),
         Err(error) => Err(events::publish_refused(slf, &error)?),
     }
 }
@@ -127,26 +128,42 @@ pub(crate) fn abandon(slf: &Bound<'_, Core>, op: u64) {
 fn calling_task<'py>(slf: &Bound<'py, Core>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = slf.py();
     let core = slf.borrow();
-    if !core.client.is_connected() {
-        return Ok(None);
-    }
-    let event_loop = core.event_loop.as_ref().map(|it| it.bind(py).clone());
-    let same_thread = core.may_be_used_here();
-    drop(core);
-    let Some(event_loop) = event_loop else {
+    let (true, Some(event_loop)) = (core.client.is_connected(), &core.event_loop) else {
         return Ok(None);
     };
-    if same_thread {
+    let event_loop = event_loop.bind(py).clone();
+    let at_home = core.home == Some(Home::here());
+    drop(core);
+    if at_home {
         let task = hooks::current_task(py)?.call1((&event_loop,))?;
-        if !task.is_none() || hooks::running_loop(py)?.call0()?.is(&event_loop) {
+        if !task.is_none() {
             return Ok(Some(task));
         }
     }
-    Err(other_loop())
+    check_loop(slf)?;
+    hooks::current_task(py)?.call1((event_loop,)).map(Some)
+}
+
+/// Refuses whoever calls from another loop than the one that the client is connected on.
+pub(crate) fn check_loop(slf: &Bound<'_, Core>) -> PyResult<()> {
+    let py = slf.py();
+    let core = slf.borrow();
+    let (true, Some(event_loop)) = (core.client.is_connected(), &core.event_loop) else {
+        return Ok(());
+    };
+    let event_loop = event_loop.bind(py).clone();
+    drop(core);
+    match hooks::running_loop(py)?.call0() {
+        Ok(running) if running.is(&event_loop) => {
+            slf.borrow_mut().home = Some(Home::here()); // a loop may go on in another thread
+            Ok(())
+        }
+        _ => Err(other_loop()),
+    }
 }
 
 /// The error for a call from another event loop.
-pub(crate) fn other_loop() -> PyErr {
+fn other_loop() -> PyErr {
     PyRuntimeError::new_err(
         "the client was entered on another event loop: use it there, \
          for example by asyncio.run_coroutine_threadsafe",
@@ -163,7 +180,6 @@ fn sent_at_once<'py>(
     let mut core = slf.borrow_mut();
     let full = core.client.pending_transmit() >= ferromqtt_proto::CHUNK;
     let rest = core.turn.count() || full;
-    core.last_op = 0; // there is no call to abandon
     drop(core);
     if full {
         Core::flush(slf)?;
@@ -173,7 +189,8 @@ fn sent_at_once<'py>(
     if let Some(task) = task {
         slf.borrow_mut().turn.note_task(&task);
     }
-    warn_of_pending(slf, "publish")?;
+    warn_of_pending(slf)?;
+    slf.borrow_mut().last_op = 0; // there is no call to abandon
     if rest {
         return hooks::turn(py).map(|turn| Some(turn.clone()));
     }
@@ -181,13 +198,14 @@ fn sent_at_once<'py>(
 }
 
 /// Warns when more calls wait than the threshold allows.
-fn warn_of_pending(slf: &Bound<'_, Core>, what: &str) -> PyResult<()> {
+fn warn_of_pending(slf: &Bound<'_, Core>) -> PyResult<()> {
     let core = slf.borrow();
-    let pending = core.calls.len() + core.turn.tasks;
+    // Tasks that take turns publishing at QoS 0 within one turn of the loop do not wait all at once.
+    let pending = (core.calls.len() + core.turn.tasks).min(core.max_calls);
     let warn = pending > core.pending_calls_threshold;
     drop(core);
     if warn {
-        slf.call_method1(intern!(slf.py(), "_on_pending_calls"), (what, pending))?;
+        slf.call_method1(intern!(slf.py(), "_on_pending_calls"), (pending,))?;
     }
     Ok(())
 }
@@ -199,18 +217,13 @@ fn requested<'py>(
     what: &'static str,
 ) -> PyResult<Bound<'py, PyAny>> {
     match accepted {
-        Ok(op) => wait_for(slf, op, timeout, what),
+        Ok(op) => wait_for(slf, op, timeout),
         Err(error) => Err(events::request_refused(slf, &error, what)?),
     }
 }
 
 /// A future for an accepted operation. What goes first in a turn is written at once; what follows joins one write.
-fn wait_for<'py>(
-    slf: &Bound<'py, Core>,
-    op: OpId,
-    timeout: f64,
-    what: &'static str,
-) -> PyResult<Bound<'py, PyAny>> {
+fn wait_for<'py>(slf: &Bound<'py, Core>, op: OpId, timeout: f64) -> PyResult<Bound<'py, PyAny>> {
     let py = slf.py();
     let event_loop = slf.borrow().event_loop.as_ref().map(|it| it.clone_ref(py));
     let Some(event_loop) = event_loop else {
@@ -218,18 +231,26 @@ fn wait_for<'py>(
     };
     let future = event_loop.call_method0(py, intern!(py, "create_future"))?;
     let mut core = slf.borrow_mut();
-    core.last_op = op.value();
     let deadline = convert::deadline(Instant::now(), timeout);
     core.calls
         .insert(op.value(), future.clone_ref(py), deadline);
     let first = !core.flush_scheduled;
     drop(core);
+    if let Err(error) = hurry(slf, first) {
+        abandon(slf, op.value()); // the caller gets the error, and nobody the future
+        return Err(error);
+    }
+    slf.borrow_mut().last_op = op.value(); // last, since a log handler may have published meanwhile
+    Ok(future.into_bound(py))
+}
+
+/// Sees to it that what was accepted is written.
+fn hurry(slf: &Bound<'_, Core>, first: bool) -> PyResult<()> {
     if first {
         write_first(slf)?;
     }
     Core::schedule_flush(slf)?;
-    warn_of_pending(slf, what)?;
-    Ok(future.into_bound(py))
+    warn_of_pending(slf)
 }
 
 /// Writes without waiting for the end of the turn, which saves the first caller the wait.

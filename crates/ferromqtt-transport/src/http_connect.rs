@@ -72,7 +72,13 @@ impl HttpConnect {
             502..=504 => "; it cannot reach the server",
             _ => "",
         };
-        format!("{}{hint}", http::status_line(head.status, &head.reason))
+        // The words of a proxy that was told a password may repeat it.
+        let words = if self.has_credentials {
+            ""
+        } else {
+            &head.reason
+        };
+        format!("{}{hint}", http::status_line(head.status, words))
     }
 }
 

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ferromqtt_proto::QueueId;
 
+use crate::authenticate::re_authenticate;
 use crate::shared::Shared;
 use crate::subscribe::unsubscribe;
 use crate::{
-    AcknowledgeError, ConnectionError, DeliveryId, Messages, Properties, Publish, PublishError,
-    ReasonCode, Stats, Subscribe, SubscribeError, TopicFilter, TopicName, Utf8String,
+    AcknowledgeError, ConnectionError, DeliveryId, Events, Message, Messages, Properties, Publish,
+    PublishError, ReAuthenticateError, ReasonCode, Request, Stats, Subscribe, SubscribeError,
+    TopicFilter, TopicName, Utf8String,
 };
 
 /// A handle to a connection: cheap to clone, shared by as many tasks as you like.
@@ -78,11 +80,37 @@ impl Client {
         T: TryInto<TopicFilter>,
         T::Error: Into<SubscribeError>,
     {
-        Subscribe::new(self, filter.try_into().map_err(Into::into))
+        Subscribe::new(self, [filter.try_into().map_err(Into::into)])
+    }
+
+    /// Subscribes to several filters with one SUBSCRIBE, and one stream for all: a message that several of them match comes
+    /// as often as the server sends it. See [`subscribe`](Self::subscribe) and [`Subscribe::partial`].
+    ///
+    /// # Errors
+    /// [`SubscribeError::SomeRejected`] when the server refuses some or all, and the others. The others are taken back then.
+    ///
+    /// ```no_run
+    /// # async fn example(client: ferromqtt::Client) -> Result<(), ferromqtt::SubscribeError> {
+    /// let mut doors = client.subscribe_all(["front/door", "back/door"]).await?;
+    /// for (filter, granted) in doors.results() {
+    ///     println!("{filter:?}: {granted}");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn subscribe_all<T>(&self, filters: impl IntoIterator<Item = T>) -> Subscribe<'_>
+    where
+        T: TryInto<TopicFilter>,
+        T::Error: Into<SubscribeError>,
+    {
+        let filters = filters.into_iter();
+        Subscribe::new(
+            self,
+            filters.map(|filter| filter.try_into().map_err(Into::into)),
+        )
     }
 
     /// Ends a subscription, and waits for UNSUBACK: for one that an earlier connection has left in the session. Streams of
-    /// [`subscribe`](Self::subscribe) unsubscribe by themselves; one with this filter gets nothing any more.
+    /// [`subscribe`](Self::subscribe) unsubscribe by themselves; one that has only this filter ends.
     ///
     /// # Errors
     /// [`SubscribeError::Rejected`] when the server refuses, and the others. A subscription that did not exist is no error.
@@ -95,7 +123,72 @@ impl Client {
         T::Error: Into<SubscribeError>,
     {
         let filter = filter.try_into().map_err(Into::into)?;
-        unsubscribe(&self.shared, filter).await.map(drop)
+        unsubscribe(&self.shared, vec![filter]).await
+    }
+
+    /// As [`unsubscribe`](Self::unsubscribe), with several filters in one UNSUBSCRIBE.
+    ///
+    /// # Errors
+    /// [`SubscribeError::SomeRejected`] when the server refuses some or all, which stay subscribed; and the others.
+    pub async fn unsubscribe_all<T>(
+        &self,
+        filters: impl IntoIterator<Item = T>,
+    ) -> Result<(), SubscribeError>
+    where
+        T: TryInto<TopicFilter>,
+        T::Error: Into<SubscribeError>,
+    {
+        let filters: Result<_, _> = (filters.into_iter())
+            .map(|filter| filter.try_into().map_err(Into::into))
+            .collect();
+        unsubscribe(&self.shared, filters?).await
+    }
+
+    /// Asks a question (5.0, section 4.10): publishes it with a Response Topic and Correlation Data of this client, and
+    /// completes with the message that answers it. Set what differs from the defaults, then await it.
+    ///
+    /// The client subscribes to its Response Topic with the first request, and stays subscribed: which topic that is,
+    /// [`Options::response_topic`](crate::Options::response_topic) tells. Requests may be made from as many tasks as you
+    /// like, and answered in any order.
+    ///
+    /// # Errors
+    /// Each [`RequestError`](crate::RequestError) says why there is no answer.
+    ///
+    /// # Cancel safety
+    /// Dropped, it takes back a request that was not sent yet. A response that comes later is dropped.
+    ///
+    /// ```no_run
+    /// # async fn example(client: ferromqtt::Client) -> Result<(), ferromqtt::RequestError> {
+    /// use std::time::Duration;
+    ///
+    /// let answer = client.request("clock", "now?").timeout(Duration::from_secs(2)).await?;
+    /// println!("{:?}", answer.payload);
+    /// # Ok(()) }
+    /// ```
+    pub fn request<T>(&self, topic: T, payload: impl Into<Bytes>) -> Request<'_>
+    where
+        T: TryInto<TopicName>,
+        T::Error: Into<PublishError>,
+    {
+        Request::new(self, topic.try_into().map_err(Into::into), payload.into())
+    }
+
+    /// Answers a request (5.0): a publish to its Response Topic, with its Correlation Data, and at the QoS that it came with
+    /// unless another one is set.
+    ///
+    /// # Errors
+    /// [`PublishError::Invalid`] when the message asks for no response; and as [`publish`](Self::publish).
+    ///
+    /// ```no_run
+    /// # async fn example(client: ferromqtt::Client) -> Result<(), ferromqtt::Error> {
+    /// let mut questions = client.subscribe("clock").await?;
+    /// while let Some(question) = questions.next().await {
+    ///     client.respond(&question, "half past nine").await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn respond(&self, request: &Message, payload: impl Into<Bytes>) -> Publish<'_> {
+        Publish::response_to(self, request, payload.into())
     }
 
     /// The messages that no [`subscribe`](Self::subscribe) of this connection asks for. Above all those that the server has
@@ -103,7 +196,7 @@ impl Client {
     ///
     /// All such streams of a connection share one queue.
     pub fn messages(&self) -> Messages {
-        Messages::new(Arc::clone(&self.shared), QueueId::DEFAULT, None)
+        Messages::new(Arc::clone(&self.shared), QueueId::DEFAULT)
     }
 
     /// Says that the application is done with a message whose queue leaves that to it
@@ -143,6 +236,48 @@ impl Client {
     /// Counters since the connection was opened, reconnections included.
     pub fn stats(&self) -> Stats {
         self.shared.lock().core.stats()
+    }
+
+    /// Authenticates anew on the present connection (5.0, section 4.12.1), with a new exchange of the options'
+    /// [authenticator](crate::Options::authenticator). Completes when the server has accepted it (MQTT-4.12.1-1). When one side
+    /// does not accept the other, the connection ends (MQTT-4.12.1-2).
+    ///
+    /// # Errors
+    /// Each [`ReAuthenticateError`] says what is missing, or why the connection ended.
+    ///
+    /// # Cancel safety
+    /// Dropped, the exchange goes on.
+    pub async fn re_authenticate(&self) -> Result<(), ReAuthenticateError> {
+        re_authenticate(&self.shared).await
+    }
+
+    /// What happens to the connection, from now on: a stream, that begins with how it stands if a connection has come about or
+    /// failed already.
+    ///
+    /// ```no_run
+    /// # async fn example(client: ferromqtt::Client) {
+    /// use ferromqtt::ConnectionEvent;
+    ///
+    /// let mut events = client.events();
+    /// while let Some(event) = events.next().await {
+    ///     match event {
+    ///         ConnectionEvent::Connected { session_present, .. } => println!("connected, {session_present}"),
+    ///         ConnectionEvent::Disconnected { cause, retry_at, .. } => println!("{cause}, again at {retry_at:?}"),
+    ///         other => println!("{other:?}"),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn events(&self) -> Events {
+        Events::new(Arc::clone(&self.shared))
+    }
+
+    /// Waits until there is a connection: at once when there is one.
+    ///
+    /// # Errors
+    /// Why the connection has ended for good, or why none came about.
+    pub async fn connected(&self) -> Result<(), ConnectionError> {
+        self.shared.connected().await
     }
 
     /// Waits until the connection has ended for good, and tells why.

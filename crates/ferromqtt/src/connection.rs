@@ -82,24 +82,66 @@ impl Connection {
         Self::open_over(options, connector).await
     }
 
+    /// Begins to connect, and does not wait for it: calls are accepted from now on, and wait for the connection. So a program
+    /// can publish before there is a server; the outgoing queue's bounds hold.
+    ///
+    /// As with [`open`](Self::open) the first attempt is the only one unless [`Reconnect::initial`](crate::Reconnect::initial)
+    /// is set; when it fails each call ends with its cause. [`Client::connected`] and [`Client::events`] tell how it goes.
+    /// Without reconnecting (`Options::reconnect(None)`) calls fail until there is a connection.
+    ///
+    /// # Errors
+    /// When the options are wrong, or a certificate cannot be read.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    ///
+    /// ```no_run
+    /// use ferromqtt::{Connection, Error, Options, QoS, Reconnect};
+    ///
+    /// # async fn example() -> Result<(), Error> {
+    /// let patient = Reconnect { initial: true, ..Reconnect::default() };
+    /// let connection = Connection::start(Options::new("localhost", 1883).reconnect(patient)).await?;
+    /// let client = connection.client();
+    /// let receipt = client.publish("log", "started").qos(QoS::AtLeastOnce).enqueue().await?;
+    /// receipt.await?; // when there is a server at last
+    /// # Ok(()) }
+    /// ```
+    pub async fn start(options: Options) -> Result<Self, ConnectError> {
+        let connector = options.connector().await?;
+        Self::start_over(&options, connector)
+    }
+
     pub(crate) async fn open_over(
         options: Options,
         connector: Connector,
     ) -> Result<Self, ConnectError> {
+        let connection = Self::start_over(&options, connector)?;
+        connection.client.shared.opened().await?;
+        Ok(connection)
+    }
+
+    pub(crate) fn start_over(
+        options: &Options,
+        connector: Connector,
+    ) -> Result<Self, ConnectError> {
+        let shared = Self::shared(options)?;
+        let driver = tokio::spawn(drive(Arc::clone(&shared), connector));
+        let client = Client { shared };
+        Ok(Self { client, driver })
+    }
+
+    /// A core that is about to connect, for a driver.
+    pub(crate) fn shared(options: &Options) -> Result<Arc<Shared>, ConnectError> {
         let seed = RandomState::new().build_hasher().finish();
         let mut core = proto::Client::new(options.to_core()?, Session::default(), seed)
             .map_err(OptionsError::from)?;
         core.connect(now());
-        let shared = Arc::new(Shared::new(
+        Ok(Arc::new(Shared::new(
             core,
             options.disconnect_timeout,
             options.ends_session(),
-        ));
-        let driver = tokio::spawn(drive(Arc::clone(&shared), connector));
-        let client = Client { shared };
-        let connection = Self { client, driver };
-        connection.client.shared.connected().await?;
-        Ok(connection)
+            options.authentication(),
+        )))
     }
 
     /// A handle to the connection.

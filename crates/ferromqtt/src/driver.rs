@@ -120,7 +120,7 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
     let mut close_by = None;
     let mut missing = 1;
     let mut received = 0;
-    let mut turn = shared.turn(&mut link.output, |core, now| core.transport_opened(now));
+    let mut turn = shared.transport_opened(&mut link.output);
     loop {
         if turn.ended || link.write_failed() {
             close_by.get_or_insert_with(|| now() + shared.disconnect_timeout);

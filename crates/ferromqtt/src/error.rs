@@ -6,7 +6,10 @@ use ferromqtt_proto as proto;
 use ferromqtt_transport::UrlError;
 use thiserror::Error;
 
-use crate::{ConnectionError, Delivery, Properties, ReasonCode};
+use crate::{
+    ConnectionError, Delivery, Properties, ReAuthenticateError, ReasonCode, RequestError,
+    TopicFilter,
+};
 
 /// An address that cannot be used. The caller's.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -150,6 +153,9 @@ pub enum PublishError {
     /// The outgoing queue was full, and its policy dropped the message.
     #[error("the full outgoing queue dropped the message")]
     Dropped,
+    /// The connection is being [drained](crate::Connection::drain), and accepts no more messages.
+    #[error("the connection is about to end, and accepts no more messages")]
+    Draining,
 }
 
 impl PublishError {
@@ -157,7 +163,7 @@ impl PublishError {
     pub const fn delivery(&self) -> Delivery {
         match self {
             Self::Disconnected { delivery, .. } => *delivery,
-            Self::Invalid(_) | Self::Expired | Self::Dropped => Delivery::NotSent,
+            Self::Invalid(_) | Self::Expired | Self::Dropped | Self::Draining => Delivery::NotSent,
             Self::Rejected { .. } | Self::SessionLost | Self::GivenUp(_) => Delivery::Unknown,
         }
     }
@@ -196,6 +202,14 @@ pub enum SubscribeError {
         /// Reason String and the like, if any.
         properties: Option<Box<Properties>>,
     },
+    /// The server refused some or all of several filters.
+    #[error("the server refused {} of {} filters", refused(results), results.len())]
+    SomeRejected {
+        /// What it said to each filter.
+        results: Vec<(TopicFilter, ReasonCode)>,
+        /// Reason String and the like, if any.
+        properties: Option<Box<Properties>>,
+    },
     /// The connection ended, and none follows by itself.
     #[error("the connection ended before the server answered: {cause}")]
     Disconnected {
@@ -204,6 +218,12 @@ pub enum SubscribeError {
         /// Whether the request may have arrived.
         delivery: Delivery,
     },
+}
+
+fn refused(results: &[(TopicFilter, ReasonCode)]) -> usize {
+    (results.iter())
+        .filter(|(_, reason)| reason.is_error())
+        .count()
 }
 
 impl From<Infallible> for SubscribeError {
@@ -240,4 +260,10 @@ pub enum Error {
     /// A subscription was not made, or not ended.
     #[error(transparent)]
     Subscribe(#[from] SubscribeError),
+    /// A request got no response.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The client did not authenticate anew.
+    #[error(transparent)]
+    ReAuthenticate(#[from] ReAuthenticateError),
 }

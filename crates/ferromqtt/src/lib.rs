@@ -25,7 +25,11 @@
 //! - [`Client`] is what a program works with: a cheap clone, for as many tasks as you like.
 //! - [`Client::publish`] completes when the message has reached its Quality of Service; `.enqueue()` only waits until it is
 //!   accepted, and gives a [`Receipt`] for the rest.
-//! - [`Client::subscribe`] gives [`Messages`], a stream.
+//! - [`Client::subscribe`] gives [`Messages`], a stream; [`Client::subscribe_all`] one for several filters.
+//! - [`Client::request`] and [`Client::respond`] are the two sides of request and response (5.0).
+//! - [`Client::events`] tells what happens to the connection; [`Client::connected`] and [`Client::closed`] wait for it.
+//! - [`Connection::start`] does not wait for the connection; [`Connection::drain`] ends it when all is done.
+//! - An [`Authenticator`] answers a server that asks (enhanced authentication, 5.0).
 //! - [`Options`] are under the standard's names. MQTT 5.0 and reconnecting are the defaults.
 //!
 //! # What it promises
@@ -58,33 +62,42 @@
 //! Works on tokio's multi-thread and current-thread runtimes, which need their I/O and time drivers on. Every public
 //! type is `Send` and `Sync`.
 
+mod authenticate;
+mod call;
 mod client;
 mod connection;
+mod drain;
 mod driver;
 mod error;
+mod events;
 mod link;
 mod log;
 mod messages;
 mod options;
 mod publish;
+mod request;
 mod server;
 mod shared;
+mod state;
 mod subscribe;
 #[cfg(test)]
 mod tests;
 mod transport;
 mod will;
 
+pub use authenticate::{Authenticator, AuthenticatorError, ReAuthenticateError};
 pub use client::Client;
 pub use connection::{Connection, scope};
+pub use drain::Drained;
 #[cfg(feature = "tls")]
 pub use error::TlsError;
 pub use error::{AddressError, ConnectError, Error, OptionsError, PublishError, SubscribeError};
+pub use events::{ConnectionEvent, Events};
 pub use ferromqtt_proto::{
     Acknowledge, AcknowledgeError, CleanStart, ConnectionError, Delivery, DeliveryId, Message,
     OnSessionLost, OutgoingLimits, OutgoingPolicy, Overflow, Properties, ProtocolVersion, QoS,
-    QueueOptions, ReasonCode, Reconnect, RetainHandling, Stats, TopicFilter, TopicName,
-    TransportError, Utf8String,
+    QueueOptions, ReasonCode, Reconnect, RetainHandling, Stats, SubscriptionOptions, TopicFilter,
+    TopicName, TransportError, Utf8String,
 };
 pub use ferromqtt_transport::UrlError;
 #[cfg(feature = "websocket")]
@@ -93,6 +106,7 @@ pub use futures_core::Stream;
 pub use messages::Messages;
 pub use options::Options;
 pub use publish::{Publish, PublishFuture, Published, Receipt};
+pub use request::{Request, RequestError};
 pub use server::Server;
 pub use subscribe::Subscribe;
 #[cfg(feature = "tls")]

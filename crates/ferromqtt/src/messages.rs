@@ -9,8 +9,9 @@ use std::task::{Context, Poll, Waker};
 use ferromqtt_proto::QueueId;
 use futures_core::Stream;
 
-use crate::shared::{MESSAGES_PER_TURN, Shared, State};
-use crate::subscribe::unsubscribe;
+use crate::shared::{MESSAGES_PER_TURN, Shared};
+use crate::state::State;
+use crate::subscribe::unsubscribe_queue;
 use crate::{Message, QoS, ReasonCode, SubscribeError, TopicFilter};
 
 /// The messages of one subscription, in order of arrival; or those that no subscription asked for
@@ -30,26 +31,25 @@ pub struct Messages {
     reader: u64,
     /// Messages taken since this last let others run.
     taken: usize,
-    filter: Option<TopicFilter>,
-    pub(crate) granted: QoS,
+    /// What SUBACK said to each filter; empty for the messages that no subscription asked for.
+    pub(crate) results: Vec<(TopicFilter, ReasonCode)>,
 }
 
 impl Messages {
-    pub(crate) fn new(shared: Arc<Shared>, queue: QueueId, filter: Option<TopicFilter>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, queue: QueueId) -> Self {
         let reader = shared.lock().new_reader();
         Self {
             shared,
             queue,
             reader,
             taken: 0,
-            filter,
-            granted: QoS::AtMostOnce,
+            results: Vec::new(),
         }
     }
 
-    /// The next message; `None` when none will come any more: the connection has ended for good, the server
-    /// [did not renew](Self::not_renewed) the subscription, or a queue with [`Overflow::Fail`](crate::Overflow::Fail) has
-    /// overflown. In the last case the stream goes on behind the gap once [`take_lost`](Self::take_lost) has told it.
+    /// The next message; `None` when none will come any more: the connection has ended for good, each filter was
+    /// [unsubscribed](crate::Client::unsubscribe) or [not renewed](Self::not_renewed) by the server, or a queue with
+    /// [`Overflow::Fail`](crate::Overflow::Fail) has overflown. In the last case the stream goes on behind the gap once [`take_lost`](Self::take_lost) has told it.
     ///
     /// # Cancel safety
     /// A message is taken only when this completes: nothing is lost in `select!` or under a time limit.
@@ -72,10 +72,10 @@ impl Messages {
         self.len() == 0
     }
 
-    /// The server lost the session, and refused to renew the subscription in the next one with this Reason Code: no
-    /// message will come any more. Subscribe again, if that can help.
-    pub fn not_renewed(&self) -> Option<ReasonCode> {
-        self.shared.lock().not_restored.get(&self.queue).copied()
+    /// The filters that the server, having lost the session, refused to renew in the next one, and its Reason Codes: no
+    /// message comes for them any more, and the stream ends when none is left. Subscribe again, if that can help.
+    pub fn not_renewed(&self) -> Vec<(TopicFilter, ReasonCode)> {
+        self.shared.lock().not_restored(self.queue)
     }
 
     /// How many messages the full queue has lost since the last call. With [`Overflow::Fail`](crate::Overflow::Fail) it
@@ -84,22 +84,32 @@ impl Messages {
         self.shared.lock().core.take_lost(self.queue)
     }
 
-    /// The QoS that the server has granted: it may be less than what was asked for (MQTT-3.8.4-7). 0 for
+    /// What the server has said to each filter: the QoS that it has granted, which may be less than what was asked for
+    /// (MQTT-3.8.4-7), or with [`Subscribe::partial`](crate::Subscribe::partial) an error. Empty for
     /// [`Client::messages`](crate::Client::messages).
-    pub const fn granted_qos(&self) -> QoS {
-        self.granted
+    pub fn results(&self) -> &[(TopicFilter, ReasonCode)] {
+        &self.results
+    }
+
+    /// The QoS that the server has granted: the highest, when there are several filters. 0 for
+    /// [`Client::messages`](crate::Client::messages).
+    pub fn granted_qos(&self) -> QoS {
+        (self.results.iter())
+            .filter_map(|(_, reason)| QoS::from_value(reason.value()))
+            .max()
+            .unwrap_or_default()
     }
 
     /// Ends the subscription and waits until the server has confirmed it. Messages not taken are dropped, also when this
-    /// fails or is dropped itself. Other streams with the same filter end with it.
+    /// fails or is dropped itself. What another stream has subscribed to as well stays subscribed for it.
     ///
     /// # Errors
     /// As [`Client::unsubscribe`](crate::Client::unsubscribe).
+    ///
+    /// # Cancel safety
+    /// Dropped, it goes on in the background.
     pub async fn unsubscribe(self) -> Result<(), SubscribeError> {
-        match &self.filter {
-            Some(filter) => unsubscribe(&self.shared, filter.clone()).await.map(drop),
-            None => Ok(()),
-        }
+        unsubscribe_queue(&self.shared, self.queue).await // the default queue stays
     }
 
     /// Ends the stream, but not the subscription: the server keeps it in the session. For
@@ -134,7 +144,7 @@ impl Messages {
         }
         if state.has_ended()
             || state.core.has_failed(self.queue)
-            || state.not_restored.contains_key(&self.queue)
+            || (self.queue != QueueId::DEFAULT && !state.is_subscribed(self.queue))
         {
             drop(state);
             self.taken = 0;
@@ -165,8 +175,7 @@ impl Drop for Messages {
 impl fmt::Debug for Messages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Messages")
-            .field("filter", &self.filter)
-            .field("granted_qos", &self.granted)
+            .field("results", &self.results)
             .finish_non_exhaustive()
     }
 }

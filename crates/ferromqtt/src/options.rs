@@ -10,11 +10,12 @@ use bytes::Bytes;
 use ferromqtt_proto as proto;
 use ferromqtt_transport::ServerUrl;
 
+use crate::authenticate::{Authentication, Authenticator, Method};
 use crate::error::{AddressError, OptionsError};
-use crate::transport::{self, AnyTransport, Connector, Network, Opener};
+use crate::transport::{Connector, Settings};
 use crate::{
     CleanStart, OnSessionLost, OutgoingLimits, OutgoingPolicy, Properties, ProtocolVersion,
-    QueueOptions, Reconnect, Server, Transport, Utf8String, Will,
+    QueueOptions, Reconnect, Server, TopicName, Transport, Utf8String, Will,
 };
 
 /// How long a server keeps the session while the client reconnects.
@@ -49,18 +50,11 @@ pub(crate) const QUEUE: QueueOptions = QueueOptions {
 #[derive(Clone)]
 pub struct Options {
     pub(crate) disconnect_timeout: Duration,
-    servers: Vec<Server>,
-    own_transport: Option<Arc<dyn AnyTransport>>,
-    bind_address: Option<IpAddr>,
-    #[cfg(feature = "tls")]
-    tls: Option<transport::TlsOptions>,
-    #[cfg(feature = "proxy")]
-    proxy: Option<transport::Proxy>,
-    #[cfg(feature = "websocket")]
-    websocket_headers: transport::Headers,
+    transport: Settings,
     client_identifier: String,
     user_name: Option<String>,
     will: Option<Will>,
+    authentication: Option<Method>,
     core: proto::Options,
 }
 
@@ -95,18 +89,11 @@ impl Options {
         core.incoming = QUEUE;
         Self {
             disconnect_timeout: Duration::from_secs(5),
-            servers: vec![server],
-            own_transport: None,
-            bind_address: None,
-            #[cfg(feature = "tls")]
-            tls: None,
-            #[cfg(feature = "proxy")]
-            proxy: None,
-            #[cfg(feature = "websocket")]
-            websocket_headers: transport::Headers::default(),
+            transport: Settings::new(server),
             client_identifier: String::new(),
             user_name: None,
             will: None,
+            authentication: None,
             core,
         }
     }
@@ -126,7 +113,7 @@ impl Options {
     /// ```
     #[must_use]
     pub fn servers(mut self, servers: impl IntoIterator<Item = Server>) -> Self {
-        self.servers = servers.into_iter().collect();
+        self.transport.servers = servers.into_iter().collect();
         self
     }
 
@@ -143,16 +130,16 @@ impl Options {
     /// socket. Without it, those whose URLs say `mqtts` or `wss` are, with the defaults of [`TlsOptions`](crate::TlsOptions).
     #[cfg(feature = "tls")]
     #[must_use]
-    pub fn tls(mut self, tls: transport::TlsOptions) -> Self {
-        self.tls = Some(tls);
+    pub fn tls(mut self, tls: crate::TlsOptions) -> Self {
+        self.transport.tls = Some(tls);
         self
     }
 
     /// Reaches servers through a proxy, except those behind a Unix socket. Default: none; no environment variable is read.
     #[cfg(feature = "proxy")]
     #[must_use]
-    pub fn proxy(mut self, proxy: transport::Proxy) -> Self {
-        self.proxy = Some(proxy);
+    pub fn proxy(mut self, proxy: crate::Proxy) -> Self {
+        self.transport.proxy = Some(proxy);
         self
     }
 
@@ -164,7 +151,7 @@ impl Options {
     #[must_use]
     pub fn websocket_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let value = Some(value.into());
-        self.websocket_headers.set(name.into(), value);
+        self.transport.headers.set(name.into(), value);
         self
     }
 
@@ -173,7 +160,7 @@ impl Options {
     #[cfg(feature = "websocket")]
     #[must_use]
     pub fn without_websocket_header(mut self, name: impl Into<String>) -> Self {
-        self.websocket_headers.set(name.into(), None);
+        self.transport.headers.set(name.into(), None);
         self
     }
 
@@ -181,7 +168,7 @@ impl Options {
     /// then. Default: the system chooses.
     #[must_use]
     pub const fn bind_address(mut self, address: IpAddr) -> Self {
-        self.bind_address = Some(address);
+        self.transport.bind_address = Some(address);
         self
     }
 
@@ -209,7 +196,7 @@ impl Options {
     /// ```
     #[must_use]
     pub fn transport(mut self, transport: impl Transport) -> Self {
-        self.own_transport = Some(Arc::new(transport));
+        self.transport.own = Some(Arc::new(transport));
         self
     }
 
@@ -297,6 +284,26 @@ impl Options {
         self
     }
 
+    /// Enhanced authentication (5.0, section 4.12) by this Authentication Method: `begin` makes an [`Authenticator`] for each
+    /// exchange. Default: none.
+    #[must_use]
+    pub fn authenticator<A: Authenticator>(
+        mut self,
+        method: impl Into<String>,
+        begin: impl Fn() -> A + Send + Sync + 'static,
+    ) -> Self {
+        self.authentication = Some(Method::new(method.into(), begin));
+        self
+    }
+
+    /// Where the responses to [requests](crate::Client::request) are sent (5.0): a topic that no other client subscribes to.
+    /// Default: one below the Response Information that the server gives, otherwise below `responses`, with a random name.
+    #[must_use]
+    pub fn response_topic(mut self, topic: TopicName) -> Self {
+        self.core.response_topic = Some(topic);
+        self
+    }
+
     /// Time for opening the transport and for CONNACK together. Default: 10 s.
     #[must_use]
     pub const fn connect_timeout(mut self, limit: Duration) -> Self {
@@ -374,6 +381,16 @@ impl Options {
             && self.core.properties.session_expiry_interval.is_none()
     }
 
+    /// What answers the server's AUTH packets, for one connection.
+    pub(crate) fn authentication(&self) -> Option<Authentication> {
+        self.authentication.clone().map(Authentication::new)
+    }
+
+    /// What opens transports, checked: what TLS needs is read here.
+    pub(crate) async fn connector(&self) -> Result<Connector, OptionsError> {
+        self.transport.connector().await
+    }
+
     /// The options of the core, checked.
     pub(crate) fn to_core(&self) -> Result<proto::Options, OptionsError> {
         let mut core = self.core.clone();
@@ -388,70 +405,23 @@ impl Options {
                 .get_or_insert(SESSION_EXPIRY_SECONDS);
         }
         core.outgoing.messages = core.outgoing.messages.map(|limit| limit.max(1));
-        core.servers = u16::try_from(self.servers.len())
+        match &self.authentication {
+            Some(method) => {
+                let name = text("the Authentication Method", &method.name)?;
+                core.properties.authentication_method = Some(name);
+            }
+            None if core.properties.authentication_method.is_some() => {
+                let what = "an Authentication Method needs Options::authenticator, which answers the server";
+                return Err(proto::OptionsError::Properties(what).into());
+            }
+            None => {}
+        }
+        core.servers = u16::try_from(self.transport.servers.len())
             .ok()
             .and_then(NonZeroU16::new)
-            .ok_or(OptionsError::Servers(self.servers.len()))?;
-        if core.properties.authentication_method.is_some() {
-            let what = "enhanced authentication is not supported by this client yet";
-            return Err(proto::OptionsError::Properties(what).into());
-        }
+            .ok_or(OptionsError::Servers(self.transport.servers.len()))?;
         core.check()?;
         Ok(core)
-    }
-}
-
-/// What opens transports.
-impl Options {
-    /// Checked: what TLS needs is read here.
-    pub(crate) async fn connector(&self) -> Result<Connector, OptionsError> {
-        let servers = self.secured_servers();
-        let opener = match &self.own_transport {
-            Some(own) => Opener::Own(Arc::clone(own)),
-            None => Opener::Network(self.network(&servers).await?),
-        };
-        Ok(Connector::new(servers, opener))
-    }
-
-    #[cfg(feature = "tls")]
-    fn secured_servers(&self) -> Vec<Server> {
-        let servers = self.servers.iter().cloned();
-        match self.tls {
-            Some(_) => servers.map(Server::secured).collect(),
-            None => servers.collect(),
-        }
-    }
-
-    #[cfg(not(feature = "tls"))]
-    fn secured_servers(&self) -> Vec<Server> {
-        self.servers.clone()
-    }
-
-    async fn network(&self, servers: &[Server]) -> Result<Network, OptionsError> {
-        for server in servers {
-            Network::check(server)?;
-            #[cfg(feature = "websocket")]
-            if let ferromqtt_transport::Place::WebSocket { path, .. } = &server.place {
-                self.websocket_headers.check(path)?;
-            }
-        }
-        Ok(Network {
-            tcp: transport::Tcp {
-                bind: self.bind_address,
-            },
-            #[cfg(feature = "proxy")]
-            proxy: self.proxy.clone(),
-            #[cfg(feature = "tls")]
-            tls: match &self.tls {
-                Some(tls) => Some(tls.load().await?),
-                None if servers.iter().any(Server::is_tls) => {
-                    Some(transport::TlsOptions::new().load().await?)
-                }
-                None => None,
-            },
-            #[cfg(feature = "websocket")]
-            headers: self.websocket_headers.clone(),
-        })
     }
 }
 
@@ -462,12 +432,12 @@ fn text(what: &'static str, text: &str) -> Result<Utf8String, OptionsError> {
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
-            .field("servers", &self.servers)
-            .field("own_transport", &self.own_transport.is_some())
+            .field("transport", &self.transport)
             .field("client_identifier", &self.client_identifier)
             .field("user_name", &self.user_name)
             .field("will", &self.will.as_ref().map(|will| &will.topic))
             .field("disconnect_timeout", &self.disconnect_timeout)
+            .field("authentication", &self.authentication)
             .field("core", &self.core) // hides the password
             .finish()
     }

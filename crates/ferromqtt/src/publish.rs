@@ -13,7 +13,8 @@ use tokio::sync::oneshot;
 
 use crate::shared::Shared;
 use crate::{
-    Client, ConnectionError, Delivery, Properties, PublishError, QoS, ReasonCode, TopicName,
+    Client, ConnectionError, Delivery, Message, Properties, PublishError, QoS, ReasonCode,
+    TopicName,
 };
 
 /// A message that is about to be published: see [`Client::publish`].
@@ -36,6 +37,13 @@ impl<'a> Publish<'a> {
         }
     }
 
+    pub(crate) fn response_to(client: &'a Client, request: &Message, payload: Bytes) -> Self {
+        Self {
+            client,
+            publish: proto::Publish::response_to(request, payload).map_err(Into::into),
+        }
+    }
+
     fn with(mut self, set: impl FnOnce(&mut proto::Publish)) -> Self {
         if let Ok(publish) = &mut self.publish {
             set(publish);
@@ -53,9 +61,16 @@ impl<'a> Publish<'a> {
         self.with(|publish| publish.retain = retain)
     }
 
-    /// Properties (5.0), such as Message Expiry Interval or Response Topic. Default: none.
-    pub fn properties(self, properties: Properties) -> Self {
-        self.with(|publish| publish.properties = Some(Box::new(properties)))
+    /// Properties (5.0), such as Message Expiry Interval or Content Type. Default: none, and for
+    /// [responses](Client::respond) the Correlation Data of the request, which stays unless other is given.
+    pub fn properties(self, mut properties: Properties) -> Self {
+        self.with(|publish| {
+            let set = publish.properties.take();
+            if properties.correlation_data.is_none() {
+                properties.correlation_data = set.and_then(|set| set.correlation_data);
+            }
+            publish.properties = Some(Box::new(properties));
+        })
     }
 
     /// Waits until the message is accepted, which is at once unless the outgoing queue is full. The [`Receipt`] is for
@@ -88,9 +103,13 @@ impl<'a> Publish<'a> {
         let publish = self.publish?;
         let shared = &self.client.shared;
         tokio::task::coop::consume_budget().await;
-        match shared.publish_now(&publish) {
+        match shared.accept_now(|state, now| state.publish(now, &publish)) {
             Some(accepted) => accepted,
-            None => shared.publish(publish).await,
+            None => {
+                shared
+                    .accept(|state, now| state.publish(now, &publish))
+                    .await
+            }
         }
     }
 }
@@ -133,10 +152,13 @@ impl Future for PublishFuture<'_> {
                 ready!(pin!(tokio::task::coop::consume_budget()).poll(cx));
             }
             let accepted = match mem::replace(&mut self.0, Stage::Done) {
-                Stage::Start(shared, publish) => match shared.publish_now(&publish) {
+                Stage::Start(shared, publish) => match shared
+                    .accept_now(|state, now| state.publish(now, &publish))
+                {
                     Some(accepted) => accepted,
                     None => {
-                        self.0 = Stage::Full(Box::pin(shared.publish(publish)));
+                        let accept = shared.accept(move |state, now| state.publish(now, &publish));
+                        self.0 = Stage::Full(Box::pin(accept));
                         continue;
                     }
                 },
@@ -245,19 +267,22 @@ fn published(outcome: Outcome) -> Result<Published, PublishError> {
             properties,
             resent_as_new,
         }),
-        Outcome::Refused { reason, properties } => {
-            Err(PublishError::Rejected { reason, properties })
-        }
-        Outcome::NotPossible(error) => Err(PublishError::Invalid(error)),
-        Outcome::GivenUp(error) => Err(PublishError::GivenUp(error)),
-        Outcome::Expired => Err(PublishError::Expired),
-        Outcome::Dropped => Err(PublishError::Dropped),
-        Outcome::Disconnected { cause, delivery } => {
-            Err(PublishError::Disconnected { cause, delivery })
-        }
-        Outcome::SessionLost => Err(PublishError::SessionLost),
         Outcome::Sent => Ok(Published::SENT),
-        _ => Err(no_driver()), // no other outcome belongs to a publish
+        outcome => Err(failed(outcome)),
+    }
+}
+
+/// What a publish that did not succeed ends with.
+pub(crate) fn failed(outcome: Outcome) -> PublishError {
+    match outcome {
+        Outcome::Refused { reason, properties } => PublishError::Rejected { reason, properties },
+        Outcome::NotPossible(error) => PublishError::Invalid(error),
+        Outcome::GivenUp(error) => PublishError::GivenUp(error),
+        Outcome::Expired => PublishError::Expired,
+        Outcome::Dropped => PublishError::Dropped,
+        Outcome::Disconnected { cause, delivery } => PublishError::Disconnected { cause, delivery },
+        Outcome::SessionLost => PublishError::SessionLost,
+        _ => no_driver(), // no other outcome belongs to a publish
     }
 }
 

@@ -2,20 +2,18 @@
 //!
 //! The lock is never held over an await, and nobody is woken under it.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use ferromqtt_proto as proto;
-use proto::packet::{Disconnect, PublishRef};
-use proto::{Event, OpId, Outcome, QueueId, TransportRequest};
-use tokio::sync::{Notify, oneshot, watch};
+use proto::TransportRequest;
+use proto::packet::Disconnect;
+use tokio::sync::{Notify, watch};
 
-use crate::OutgoingPolicy;
+use crate::authenticate::{Authentication, Said};
 use crate::link::Output;
-use crate::publish::Receipt;
-use crate::{ConnectionError, Delivery, Properties, PublishError, QoS, ReasonCode, log};
+use crate::state::{News, State};
+use crate::{ConnectionError, OutgoingPolicy, PublishError};
 
 /// How many messages a stream gives before it lets other tasks run; and how many the driver reads for each time that it
 /// does, so that streams on the same thread keep up with it.
@@ -30,6 +28,9 @@ pub(crate) struct Shared {
     gate: tokio::sync::Mutex<()>,
     /// The outgoing queue may have room again.
     room: Notify,
+    /// Every operation has its outcome: for who drains the connection.
+    pub(crate) idle: Notify,
+    pub(crate) authentication: Option<Authentication>,
     status: watch::Sender<Status>,
     pub(crate) disconnect_timeout: Duration,
     ends_session: bool,
@@ -37,24 +38,14 @@ pub(crate) struct Shared {
     waits: bool,
 }
 
-#[derive(Debug)]
-pub(crate) struct State {
-    pub(crate) core: proto::Client,
-    calls: HashMap<OpId, oneshot::Sender<Outcome>>,
-    /// Who waits for messages: for each queue the streams that do, by their numbers.
-    readers: HashMap<QueueId, Vec<(u64, Waker)>>,
-    last_reader: u64,
-    /// Queues whose subscription the server has lost and not renewed, and why.
-    pub(crate) not_restored: HashMap<QueueId, ReasonCode>,
-    /// Set once nothing will come any more.
-    end: Option<ConnectionError>,
-}
-
 /// Where the connection stands, for those who wait for a change.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Status {
+    /// No connection has come about yet.
     Connecting,
     Connected,
+    /// A connection was lost, and another one follows.
+    Reconnecting,
     Ended(ConnectionError),
 }
 
@@ -71,35 +62,21 @@ pub(crate) struct Turn {
     pub(crate) received: usize,
 }
 
-/// What happened, told after the lock is released: whoever is woken may call at once.
-#[derive(Default)]
-struct News {
-    readers: Vec<Waker>,
-    completed: Vec<(oneshot::Sender<Outcome>, Outcome)>,
-    status: Option<Status>,
-    /// The outgoing queue has room for the publish that waits.
-    room: bool,
-}
-
 impl Shared {
     pub(crate) fn new(
         core: proto::Client,
         disconnect_timeout: Duration,
         ends_session: bool,
+        authentication: Option<Authentication>,
     ) -> Self {
         let waits = core.options().outgoing_policy == OutgoingPolicy::Wait;
         Self {
-            state: Mutex::new(State {
-                core,
-                calls: HashMap::new(),
-                readers: HashMap::new(),
-                last_reader: 0,
-                not_restored: HashMap::new(),
-                end: None,
-            }),
+            state: Mutex::new(State::new(core)),
             driver: Notify::new(),
             gate: tokio::sync::Mutex::new(()),
             room: Notify::new(),
+            idle: Notify::new(),
+            authentication,
             status: watch::Sender::new(Status::Connecting),
             disconnect_timeout,
             ends_session,
@@ -126,8 +103,17 @@ impl Shared {
         self.call(|state, now| state.core.disconnect(now, disconnect));
     }
 
-    /// Waits until the server has accepted a connection, even if that has ended again since.
+    /// Waits until there is a connection.
     pub(crate) async fn connected(&self) -> Result<(), ConnectionError> {
+        let settled = |status: &Status| matches!(status, Status::Connected | Status::Ended(_));
+        match self.status(settled).await {
+            Status::Ended(cause) => Err(cause),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until the server has accepted a connection, even if that has ended again since.
+    pub(crate) async fn opened(&self) -> Result<(), ConnectionError> {
         match self.status(|status| *status != Status::Connecting).await {
             Status::Ended(cause) if self.lock().core.stats().connections == 0 => Err(cause),
             _ => Ok(()),
@@ -141,7 +127,7 @@ impl Shared {
             .await
         {
             Status::Ended(cause) => cause,
-            Status::Connecting | Status::Connected => ConnectionError::Closed,
+            _ => ConnectionError::Closed, // cannot be: that is what was waited for
         }
     }
 
@@ -153,32 +139,69 @@ impl Shared {
         }
     }
 
-    /// Accepts a publish without waiting. `None` when it has to wait for room, or behind others that do.
-    pub(crate) fn publish_now(
+    /// Accepts a message without waiting. `None` when it has to wait for room, or behind others that do.
+    pub(crate) fn accept_now<T>(
         &self,
-        publish: &proto::Publish,
-    ) -> Option<Result<Receipt, PublishError>> {
+        accept: impl FnOnce(&mut State, Instant) -> Result<T, PublishError>,
+    ) -> Option<Result<T, PublishError>> {
         let _turn = self.gate.try_lock().ok()?;
-        self.try_publish(publish)
+        self.try_accept(accept)
     }
 
-    /// Accepts a publish, as soon as there is room.
-    pub(crate) async fn publish(&self, publish: proto::Publish) -> Result<Receipt, PublishError> {
+    /// Accepts a message, as soon as there is room.
+    pub(crate) async fn accept<T>(
+        &self,
+        mut accept: impl FnMut(&mut State, Instant) -> Result<T, PublishError>,
+    ) -> Result<T, PublishError> {
         let _turn = self.gate.lock().await;
         loop {
-            if let Some(accepted) = self.try_publish(&publish) {
+            if let Some(accepted) = self.try_accept(&mut accept) {
                 return accepted;
             }
             self.room.notified().await; // one that came since is remembered
         }
     }
 
-    fn try_publish(&self, publish: &proto::Publish) -> Option<Result<Receipt, PublishError>> {
-        let accepted = self.call(|state, now| state.publish(now, publish));
-        match accepted {
+    fn try_accept<T>(
+        &self,
+        accept: impl FnOnce(&mut State, Instant) -> Result<T, PublishError>,
+    ) -> Option<Result<T, PublishError>> {
+        match self.call(accept) {
             Err(PublishError::Invalid(proto::PublishError::QueueFull { .. })) if self.waits => None,
             accepted => Some(accepted),
         }
+    }
+
+    /// Ends the streams whose last filter was unsubscribed.
+    pub(crate) fn end_streams(&self) {
+        let mut news = News::default();
+        self.lock().wake_ended(&mut news);
+        self.tell(news);
+    }
+
+    /// Whoever waits for room is to look again.
+    pub(crate) fn let_try_again(&self) {
+        self.room.notify_one();
+    }
+
+    /// The transport is open: CONNECT goes out, with the beginning of an authentication if there is one.
+    pub(crate) fn transport_opened(&self, output: &mut Output) -> Turn {
+        let beginning = self
+            .authentication
+            .as_ref()
+            .map(Authentication::begin_connection);
+        self.turn(output, |core, now| {
+            match beginning {
+                Some(Ok(data)) => {
+                    if let Err(error) = core.set_authentication_data(data) {
+                        return core.fail_authentication(now, error.to_string().into());
+                    }
+                }
+                Some(Err(why)) => return core.fail_authentication(now, why),
+                None => {}
+            }
+            core.transport_opened(now);
+        })
     }
 
     /// One turn of the driver: calls the core, takes bytes as far as `output` has room, and tells everyone what happened.
@@ -193,6 +216,14 @@ impl Shared {
         let received = core.stats().received;
         call(core, now);
         core.handle_timeout(now);
+        let mut news = News::default();
+        let mut ended = false;
+        if let Some(authentication) = &self.authentication {
+            // Before anything is written: the server may not be the right one.
+            ended |= state.take_events(&mut news);
+            state = self.authenticate(authentication, state, &mut news);
+        }
+        let core = &mut state.core;
         while output.has_room()
             && let Some(chunk) = core.poll_transmit(now)
         {
@@ -201,31 +232,56 @@ impl Shared {
         let mut turn = Turn {
             request: core.poll_transport(),
             deadline: core.poll_timeout(),
-            ended: false,
+            ended,
             idle: core.is_idle(),
             received: usize::try_from(core.stats().received - received).unwrap_or(usize::MAX),
         };
-        let mut news = News::default();
-        while let Some(event) = state.core.poll_event() {
-            turn.ended |= matches!(event, Event::Disconnected { .. });
-            state.on_event(event, &mut news);
-        }
+        turn.ended |= state.take_events(&mut news);
         drop(state);
         self.tell(news);
         turn
+    }
+
+    /// Lets the application's authenticator hear what the server has said, and answers. The lock is released meanwhile.
+    fn authenticate<'a>(
+        &'a self,
+        authentication: &Authentication,
+        mut state: MutexGuard<'a, State>,
+        news: &mut News,
+    ) -> MutexGuard<'a, State> {
+        for said in std::mem::take(&mut news.said) {
+            let accepted = matches!(said, Said::Accepted(_));
+            drop(state);
+            let answer = authentication.hear(said);
+            state = self.lock();
+            let done = match answer {
+                Ok(Some(auth)) => {
+                    (state.core.authenticate(now(), auth)).map_err(|error| error.to_string().into())
+                }
+                Ok(None) => Ok(()),
+                Err(why) => Err(why),
+            };
+            match done {
+                Ok(()) if accepted => {
+                    let waiting = state.re_authenticating.take();
+                    news.re_authenticated = waiting.map(|waiting| (waiting, Ok(())));
+                }
+                Ok(()) => {}
+                Err(why) => state.core.fail_authentication(now(), why),
+            }
+        }
+        state
     }
 
     /// The driver has gone, whether it has finished or its runtime is shutting down: nobody may wait any more.
     pub(crate) fn driver_gone(&self) {
         let mut news = News::default();
         let mut state = self.lock();
-        if state.end.is_none() {
-            state.finish(ConnectionError::Closed, &mut news);
-        }
-        let orphans = std::mem::take(&mut state.calls); // dropping a sender tells its receiver
+        let orphans = state.driver_gone(&mut news);
         drop(state);
         drop(orphans);
         news.room = true;
+        news.idle = true;
         self.tell(news);
     }
 
@@ -239,147 +295,15 @@ impl Shared {
         for reader in news.readers {
             reader.wake();
         }
+        if let Some((waiting, result)) = news.re_authenticated {
+            let _ = waiting.send(result); // as above
+        }
+        if news.idle {
+            self.idle.notify_one();
+        }
         if news.room {
             self.room.notify_one();
         }
-    }
-}
-
-impl State {
-    fn publish(&mut self, now: Instant, publish: &proto::Publish) -> Result<Receipt, PublishError> {
-        if publish.qos == QoS::AtMostOnce && publish.payload.len() < proto::LARGE_PAYLOAD {
-            let packet = PublishRef {
-                dup: false,
-                qos: publish.qos,
-                retain: publish.retain,
-                topic: publish.topic.as_utf8().as_bytes(),
-                packet_id: None,
-                properties: publish.properties.as_deref(),
-                payload_len: publish.payload.len(),
-            };
-            if self.core.publish_at_once(packet, &publish.payload)? {
-                return Ok(Receipt::sent());
-            }
-        }
-        match self.core.publish(now, publish.clone()) {
-            Ok(op) => Ok(Receipt::waiting(self.register(op))),
-            Err(proto::PublishError::NotConnected) => Err(PublishError::Disconnected {
-                cause: self.end_cause(),
-                delivery: Delivery::NotSent,
-            }),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Who is told how `op` ends.
-    pub(crate) fn register(&mut self, op: OpId) -> oneshot::Receiver<Outcome> {
-        let (call, receiver) = oneshot::channel();
-        self.calls.insert(op, call);
-        receiver
-    }
-
-    pub(crate) fn forget(&mut self, op: OpId) {
-        self.calls.remove(&op);
-        self.core.abandon(op);
-    }
-
-    /// Why there is no connection.
-    pub(crate) fn end_cause(&self) -> ConnectionError {
-        self.end.clone().unwrap_or(ConnectionError::Closed)
-    }
-
-    pub(crate) const fn has_ended(&self) -> bool {
-        self.end.is_some()
-    }
-
-    /// The number of a new stream.
-    pub(crate) const fn new_reader(&mut self) -> u64 {
-        self.last_reader += 1;
-        self.last_reader
-    }
-
-    /// `waker` is to be woken when `queue` is no longer empty, or will stay empty.
-    pub(crate) fn wait_for_message(&mut self, queue: QueueId, reader: u64, waker: &Waker) {
-        let waiting = self.readers.entry(queue).or_default();
-        match waiting.iter_mut().find(|(other, _)| *other == reader) {
-            Some((_, current)) => current.clone_from(waker),
-            None => waiting.push((reader, waker.clone())),
-        }
-    }
-
-    pub(crate) fn stop_waiting(&mut self, queue: QueueId, reader: u64) {
-        if let Some(waiting) = self.readers.get_mut(&queue) {
-            waiting.retain(|(other, _)| *other != reader);
-            if waiting.is_empty() {
-                self.readers.remove(&queue);
-            }
-        }
-    }
-
-    pub(crate) fn close_queue(&mut self, now: Instant, queue: QueueId) {
-        let filters = self.core.close_queue(queue);
-        self.not_restored.remove(&queue);
-        if !filters.is_empty() {
-            // Refused only without a connection, and then the subscription has gone with it.
-            let _ = self.core.unsubscribe(
-                now,
-                proto::Unsubscribe {
-                    filters,
-                    properties: Properties::default(),
-                },
-            );
-        }
-    }
-
-    fn on_event(&mut self, event: Event, news: &mut News) {
-        match event {
-            Event::Connected(connected) => {
-                log::connected(connected.session_present);
-                news.status = Some(Status::Connected);
-            }
-            Event::Disconnected {
-                cause,
-                retry_at,
-                unflushed,
-            } => {
-                log::disconnected(&cause, retry_at.is_some(), unflushed);
-                if retry_at.is_none() {
-                    self.finish(cause, news);
-                }
-            }
-            Event::MessageReady(queue) => self.wake_readers(queue, news),
-            Event::Lagged(queue) if self.core.has_failed(queue) => self.wake_readers(queue, news),
-            Event::NotRestored {
-                queue,
-                filter,
-                reason,
-            } => {
-                log::not_restored(&filter, reason);
-                self.not_restored.insert(queue, reason);
-                self.wake_readers(queue, news);
-            }
-            Event::OutgoingRoom => news.room = true,
-            Event::Completed { op, outcome } => {
-                if let Some(call) = self.calls.remove(&op) {
-                    news.completed.push((call, outcome));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn wake_readers(&mut self, queue: QueueId, news: &mut News) {
-        let waiting = self.readers.remove(&queue).unwrap_or_default();
-        news.readers
-            .extend(waiting.into_iter().map(|(_, waker)| waker));
-    }
-
-    fn finish(&mut self, cause: ConnectionError, news: &mut News) {
-        self.end = Some(cause.clone());
-        news.status = Some(Status::Ended(cause));
-        let waiting = self.readers.drain().flat_map(|(_, waiting)| waiting);
-        news.readers.extend(waiting.map(|(_, waker)| waker));
-        news.room = true;
     }
 }
 

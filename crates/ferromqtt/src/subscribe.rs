@@ -3,41 +3,77 @@
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ferromqtt_proto as proto;
 use proto::{OpId, Outcome, SubscriptionOptions};
-use tokio::sync::oneshot;
 
+use crate::call::Call;
 use crate::options::QUEUE;
-use crate::shared::{Shared, State};
+use crate::shared::Shared;
+use crate::state::State;
 use crate::{
     Client, ConnectionError, Delivery, Messages, Properties, QoS, QueueOptions, ReasonCode,
     RetainHandling, SubscribeError, TopicFilter,
 };
 
-/// A subscription that is about to be made: see [`Client::subscribe`].
+/// A subscription that is about to be made: see [`Client::subscribe`] and [`Client::subscribe_all`].
 #[derive(Clone, Debug)]
 #[must_use = "nothing is subscribed until this is awaited"]
 pub struct Subscribe<'a> {
     client: &'a Client,
-    filter: Result<TopicFilter, SubscribeError>,
+    /// `None` stands for the options that are common to all filters without their own.
+    filters: Result<Vec<(TopicFilter, Option<SubscriptionOptions>)>, SubscribeError>,
     options: SubscriptionOptions,
     properties: Properties,
     queue: QueueOptions,
+    partial: bool,
 }
 
 impl<'a> Subscribe<'a> {
-    pub(crate) fn new(client: &'a Client, filter: Result<TopicFilter, SubscribeError>) -> Self {
+    pub(crate) fn new(
+        client: &'a Client,
+        filters: impl IntoIterator<Item = Result<TopicFilter, SubscribeError>>,
+    ) -> Self {
         Self {
             client,
-            filter,
+            filters: (filters.into_iter())
+                .map(|filter| filter.map(|filter| (filter, None)))
+                .collect(),
             options: QoS::AtMostOnce.into(),
             properties: Properties::default(),
             queue: QUEUE,
+            partial: false,
         }
     }
 
+    /// One more filter for the same stream, in the same SUBSCRIBE, with a QoS or
+    /// [`SubscriptionOptions`](crate::SubscriptionOptions) of its own.
+    ///
+    /// ```no_run
+    /// # async fn example(client: ferromqtt::Client) -> Result<(), ferromqtt::SubscribeError> {
+    /// use ferromqtt::QoS;
+    ///
+    /// let mut orders = client.subscribe("orders/#").and("alarms/#", QoS::ExactlyOnce).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn and<T>(mut self, filter: T, options: impl Into<SubscriptionOptions>) -> Self
+    where
+        T: TryInto<TopicFilter>,
+        T::Error: Into<SubscribeError>,
+    {
+        if let Ok(filters) = &mut self.filters {
+            match filter.try_into() {
+                Ok(filter) => filters.push((filter, Some(options.into()))),
+                Err(error) => self.filters = Err(error.into()),
+            }
+        }
+        self
+    }
+
     /// The QoS up to which the server may send; it may grant less. Default: 0.
+    ///
+    /// This and the other options of SUBSCRIBE are for the filters that have none of their own.
     pub const fn qos(mut self, qos: QoS) -> Self {
         self.options.qos = qos;
         self
@@ -72,6 +108,14 @@ impl<'a> Subscribe<'a> {
         self.queue = bounds;
         self
     }
+
+    /// What it means when the server refuses some of several filters. By default that is
+    /// [`SubscribeError::SomeRejected`], and the others are taken back, so that no stream lacks a part unnoticed. With `true`
+    /// there is a stream for those that were granted, and [`Messages::results`] tells which; it is an error only when none was.
+    pub const fn partial(mut self, partial: bool) -> Self {
+        self.partial = partial;
+        self
+    }
 }
 
 impl<'a> IntoFuture for Subscribe<'a> {
@@ -85,99 +129,121 @@ impl<'a> IntoFuture for Subscribe<'a> {
 }
 
 async fn subscribe(subscribe: Subscribe<'_>) -> Result<Messages, SubscribeError> {
-    let filter = subscribe.filter?;
+    let common = subscribe.options;
+    let filters: Vec<_> = (subscribe.filters?.into_iter())
+        .map(|(filter, own)| (filter, own.unwrap_or(common)))
+        .collect();
+    let names: Vec<_> = filters.iter().map(|(filter, _)| filter.clone()).collect();
     let shared = &subscribe.client.shared;
     let queue = shared.lock().core.open_queue(subscribe.queue);
     // From here on dropping it closes the queue, and ends the subscription if there is one.
-    let mut messages = Messages::new(Arc::clone(shared), queue, Some(filter.clone()));
-    let request = Request::new(shared, |state, now| {
+    let mut messages = Messages::new(Arc::clone(shared), queue);
+    let call = accept(shared, |state, now| {
         let subscribe = proto::Subscribe {
-            filters: vec![(filter, subscribe.options)],
+            filters,
             properties: subscribe.properties,
             queue,
         };
         state.core.subscribe(now, subscribe)
     })?;
-    let granted = request.answer().await?;
-    messages.granted = QoS::from_value(granted.value()).unwrap_or_default();
+    let (results, properties) = answer(call, names).await?;
+    let granted = results.iter().any(|(_, reason)| !reason.is_error());
+    if !(subscribe.partial && granted) {
+        check(&results, properties)?;
+    }
+    messages.results = results;
     Ok(messages)
 }
 
+/// Unsubscribes from all of `filters`, for every stream.
 pub(crate) async fn unsubscribe(
     shared: &Shared,
-    filter: TopicFilter,
-) -> Result<ReasonCode, SubscribeError> {
-    let request = Request::new(shared, |state, now| {
-        let unsubscribe = proto::Unsubscribe {
-            filters: vec![filter],
-            properties: Properties::default(),
-        };
-        state.core.unsubscribe(now, unsubscribe)
-    })?;
-    request.answer().await
+    filters: Vec<TopicFilter>,
+) -> Result<(), SubscribeError> {
+    let names = filters.clone();
+    let call = accept(shared, |state, now| state.unsubscribe(now, filters))?;
+    shared.end_streams();
+    let (results, properties) = answer(call, names).await?;
+    check(&results, properties)
 }
 
-/// A SUBSCRIBE or UNSUBSCRIBE on its way. Dropping it takes it back, if it was not sent yet.
-struct Request<'a> {
+/// Closes a queue, and unsubscribes from what no other one needs, whether somebody waits for that or not.
+pub(crate) async fn unsubscribe_queue(
+    shared: &Shared,
+    queue: proto::QueueId,
+) -> Result<(), SubscribeError> {
+    let filters = shared.call(|state, _| state.core.close_queue(queue));
+    if filters.is_empty() {
+        return Ok(());
+    }
+    let names = filters.clone();
+    let call = accept(shared, |state, now| state.unsubscribe(now, filters))?;
+    let (results, properties) = answer(call.lasting(), names).await?;
+    check(&results, properties)
+}
+
+fn accept<'a>(
     shared: &'a Shared,
-    op: OpId,
-    outcome: oneshot::Receiver<Outcome>,
+    accept: impl FnOnce(&mut State, Instant) -> Result<OpId, proto::SubscribeError>,
+) -> Result<Call<'a>, SubscribeError> {
+    shared.call(|state, now| match accept(state, now) {
+        Ok(op) => Ok(Call::new(shared, state, op)),
+        Err(proto::SubscribeError::NotConnected) => Err(SubscribeError::Disconnected {
+            cause: state.end_cause(),
+            delivery: Delivery::NotSent,
+        }),
+        Err(error) => Err(error.into()),
+    })
 }
 
-impl<'a> Request<'a> {
-    fn new(
-        shared: &'a Shared,
-        accept: impl FnOnce(&mut State, std::time::Instant) -> Result<OpId, proto::SubscribeError>,
-    ) -> Result<Self, SubscribeError> {
-        shared.call(|state, now| match accept(state, now) {
-            Ok(op) => Ok(Self {
-                shared,
-                op,
-                outcome: state.register(op),
-            }),
-            Err(proto::SubscribeError::NotConnected) => Err(SubscribeError::Disconnected {
-                cause: state.end_cause(),
-                delivery: Delivery::NotSent,
-            }),
-            Err(error) => Err(error.into()),
-        })
-    }
+type Answer = (Vec<(TopicFilter, ReasonCode)>, Option<Box<Properties>>);
 
-    /// Waits for SUBACK or UNSUBACK: its Reason Code for the one filter.
-    async fn answer(mut self) -> Result<ReasonCode, SubscribeError> {
-        let (reasons, properties) = match (&mut self.outcome).await {
-            Ok(
-                Outcome::Subscribed {
-                    reasons,
-                    properties,
-                }
-                | Outcome::Unsubscribed {
-                    reasons,
-                    properties,
-                },
-            ) => (reasons, properties),
-            Ok(Outcome::Disconnected { cause, delivery }) => {
-                return Err(SubscribeError::Disconnected { cause, delivery });
+/// Waits for SUBACK or UNSUBACK, and tells what it says to each filter.
+async fn answer(call: Call<'_>, filters: Vec<TopicFilter>) -> Result<Answer, SubscribeError> {
+    match call.outcome().await {
+        Some(
+            Outcome::Subscribed {
+                reasons,
+                properties,
             }
-            Ok(Outcome::RequestNotPossible(error)) => return Err(error.into()),
-            // No other outcome belongs to a request; no outcome at all means that the runtime was shut down.
-            _ => {
-                return Err(SubscribeError::Disconnected {
-                    cause: ConnectionError::Closed,
-                    delivery: Delivery::Unknown,
-                });
-            }
-        };
-        let reason = reasons.first().copied().unwrap_or(ReasonCode::Success);
-        if reason.is_error() {
-            return Err(SubscribeError::Rejected { reason, properties });
+            | Outcome::Unsubscribed {
+                reasons,
+                properties,
+            },
+        ) => {
+            let reasons = reasons
+                .into_iter()
+                .chain(std::iter::repeat(ReasonCode::Success)); // UNSUBACK has none before 5.0
+            Ok((filters.into_iter().zip(reasons).collect(), properties))
         }
-        Ok(reason)
+        Some(Outcome::Disconnected { cause, delivery }) => {
+            Err(SubscribeError::Disconnected { cause, delivery })
+        }
+        Some(Outcome::RequestNotPossible(error)) => Err(error.into()),
+        // No other outcome belongs to a request; no outcome at all means that the runtime was shut down.
+        _ => Err(SubscribeError::Disconnected {
+            cause: ConnectionError::Closed,
+            delivery: Delivery::Unknown,
+        }),
     }
 }
 
-impl Drop for Request<'_> {
-    fn drop(&mut self) {
-        self.shared.call(|state, _| state.forget(self.op)); // harmless when it has completed
+/// An error when one of the filters was refused.
+fn check(
+    results: &[(TopicFilter, ReasonCode)],
+    properties: Option<Box<Properties>>,
+) -> Result<(), SubscribeError> {
+    match results {
+        [(_, reason)] if reason.is_error() => Err(SubscribeError::Rejected {
+            reason: *reason,
+            properties,
+        }),
+        results if results.iter().any(|(_, reason)| reason.is_error()) => {
+            Err(SubscribeError::SomeRejected {
+                results: results.to_vec(),
+                properties,
+            })
+        }
+        _ => Ok(()),
     }
 }

@@ -7,21 +7,24 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from ferromqtt._transport import addresses, proxy, tls, websocket
+from ferromqtt._transport import addresses, proxy, websocket
 
 if TYPE_CHECKING:
     import ssl
 
+    from ferromqtt._transport.tls import TLSContext
     from ferromqtt.options import ClientOptions
 
 
-async def open_transport(options: ClientOptions, protocol: asyncio.BufferedProtocol) -> None:
+async def open_transport(
+    options: ClientOptions, tls: TLSContext, protocol: asyncio.BufferedProtocol
+) -> None:
     """Connect `protocol` to the options.
 
     Raises OSError, whose text names what the operating system, the resolver, the proxy, TLS or the
     web server said.
     """
-    context = await _tls_context(options)
+    context = await tls.get()
     if options.transport != "websockets":
         await _attach(await _connect(options), protocol, context, options.hostname)
         return
@@ -42,15 +45,6 @@ async def open_transport(options: ClientOptions, protocol: asyncio.BufferedProto
     except BaseException:
         layer.abort()
         raise
-
-
-async def _tls_context(options: ClientOptions) -> ssl.SSLContext | None:
-    context = options.tls_context
-    if context is None and options.tls_params is not None:
-        context = await tls.make_context(options.tls_params)
-    if context is not None and options.tls_insecure is not None:
-        context.check_hostname = not options.tls_insecure
-    return context
 
 
 async def _connect(options: ClientOptions) -> socket.socket:

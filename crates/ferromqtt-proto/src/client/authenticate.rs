@@ -1,11 +1,14 @@
 //! Enhanced authentication (section 4.12): AUTH before CONNACK, and authenticating anew on an accepted connection.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::{Client, Phase};
-use crate::error::{AuthError, DecodeError};
+use crate::error::{AuthError, ConnectionError, DecodeError};
 use crate::event::Event;
-use crate::packet::{Auth, Packet, PacketType, Place, ReasonCode};
+use crate::packet::{Auth, Disconnect, Packet, PacketType, Place, ReasonCode};
 use crate::text::Utf8String;
 
 /// Whose turn it is in an exchange of AUTH packets.
@@ -74,6 +77,37 @@ impl Client {
         Ok(())
     }
 
+    /// The Authentication Data of the next CONNECT: each exchange has its own beginning.
+    ///
+    /// # Errors
+    /// [`AuthError::Method`] without an Authentication Method; [`AuthError::Properties`] for more than 65,535 bytes.
+    pub fn set_authentication_data(&mut self, data: Option<Bytes>) -> Result<(), AuthError> {
+        if self.authentication_method().is_none() {
+            return Err(AuthError::Method);
+        }
+        if (data.as_ref()).is_some_and(|data| data.len() > usize::from(u16::MAX)) {
+            return Err(AuthError::Properties);
+        }
+        self.options.properties.authentication_data = data;
+        Ok(())
+    }
+
+    /// Gives an exchange up, for a reason of the application's: the connection, or the attempt to make one, ends as
+    /// [`ConnectionError::AuthenticationFailed`]. After CONNACK a DISCONNECT tells the server (MQTT-4.12.1-2).
+    pub fn fail_authentication(&mut self, now: Instant, why: Arc<str>) {
+        let cause = ConnectionError::AuthenticationFailed(why);
+        match self.phase {
+            Phase::Connected => {
+                self.send_disconnect(Disconnect::because(ReasonCode::UnspecifiedError));
+                self.end_connection(now, cause, true);
+            }
+            Phase::Opening { .. } | Phase::Handshake { .. } => {
+                self.end_connection(now, cause, false);
+            }
+            Phase::Idle | Phase::Closing { .. } | Phase::Waiting { .. } => {}
+        }
+    }
+
     /// The Authentication Method that CONNECT names.
     pub(super) const fn authentication_method(&self) -> Option<&Utf8String> {
         self.options.properties.authentication_method.as_ref()
@@ -112,7 +146,7 @@ impl Client {
             }
         };
         if let Some(data) = &mut auth.properties.authentication_data {
-            *data = bytes::Bytes::copy_from_slice(data); // not to keep the read buffer alive
+            *data = Bytes::copy_from_slice(data); // not to keep the read buffer alive
         }
         self.events.push_back(Event::Auth(Box::new(auth)));
         Ok(())

@@ -8,7 +8,9 @@ use super::{Client, Phase, Turn};
 use crate::connection::{KeepAlive, Limits, OutgoingAliases};
 use crate::error::{ConnectionError, DecodeError};
 use crate::event::{Connected, Event, Outcome};
-use crate::packet::{self, Ack, ConnAck, Packet, PacketId, QoS, ReasonCode, Whole, whole_packets};
+use crate::packet::{
+    self, Ack, ConnAck, Packet, PacketId, ProtocolVersion, QoS, ReasonCode, Whole, whole_packets,
+};
 use crate::session::{Acknowledged, IdOwner, SessionChange};
 
 const NOT_CONNACK: DecodeError = DecodeError::protocol("the first packet is not CONNACK");
@@ -154,6 +156,9 @@ impl Client {
                 "Session Present is set after Clean Start", // MQTT-3.2.2-4
             ));
         }
+        // 3.1 has no such flag, its byte is reserved: the session that was asked for is taken to be there.
+        let resumes = session_present
+            || (self.options.protocol == ProtocolVersion::V31 && !connection.clean_start);
         let seconds = properties
             .server_keep_alive
             .unwrap_or(self.options.keep_alive); // MQTT-3.1.2-21
@@ -168,6 +173,8 @@ impl Client {
         if let Some(assigned) = &properties.assigned_client_identifier {
             self.assigned_identifier = Some(assigned.detached());
         }
+        self.correlation
+            .learn(properties.response_information.as_ref());
         let first = std::mem::replace(&mut self.first, false);
         self.phase = Phase::Connected;
         self.stats.connections += 1;
@@ -175,7 +182,7 @@ impl Client {
             session_present,
             properties,
         })));
-        if session_present {
+        if resumes {
             self.session.outbound.start_resending();
         } else {
             self.session_lost();

@@ -129,7 +129,7 @@ impl Client {
         self.report_end(ConnectionError::Closed, None, 0);
     }
 
-    fn send_disconnect(&mut self, disconnect: Disconnect) {
+    pub(super) fn send_disconnect(&mut self, disconnect: Disconnect) {
         let Some(connection) = &mut self.connection else {
             return;
         };
@@ -294,6 +294,11 @@ impl Client {
             }
         }
         self.session.outbound.put_first(kept);
+        for op in self.take_unanswered() {
+            let cause = cause.clone();
+            let delivery = Delivery::Unknown;
+            self.complete(op, Outcome::Disconnected { cause, delivery });
+        }
     }
 
     /// The session that was on the server is gone: it says so (MQTT-3.2.2-5), or CONNECT asks for a fresh one

@@ -1,6 +1,7 @@
 //! The state machine that a driver holds: everything MQTT knows, without a socket and without a clock.
 
 mod authenticate;
+mod correlate;
 mod input;
 mod lifecycle;
 mod output;
@@ -21,10 +22,12 @@ use crate::connection::Connection;
 use crate::error::{ConnectionError, OptionsError};
 use crate::event::{Delivery, Event, OpId, Outcome, TransportRequest};
 use crate::options::Options;
-use crate::reconnect::Backoff;
+use crate::reconnect::{self, Backoff};
 use crate::servers::Servers;
 use crate::session::{JournalEntry, QueueId, QueueOptions, Session, SessionChange};
 use crate::text::Utf8String;
+use crate::topic::TopicFilter;
+use correlate::Correlation;
 use request::Request;
 
 /// An MQTT client without I/O. See the [crate's documentation](crate) for the loop around it.
@@ -44,6 +47,7 @@ pub struct Client {
     /// No connection has come about since `connect()`.
     first: bool,
     last_op: u64,
+    correlation: Correlation,
     /// Payload bytes of the publish that is to be tried again when there is room for it.
     room_wanted: Option<usize>,
     stats: Stats,
@@ -113,6 +117,7 @@ impl Client {
             assigned_identifier: None,
             first: true,
             last_op: 0,
+            correlation: Correlation::new(reconnect::mix(!seed)),
             room_wanted: None,
             stats: Stats::default(),
         })
@@ -191,6 +196,14 @@ impl Client {
         self.session.inbox.open(options)
     }
 
+    /// The filters that are subscribed for a queue: none any more when each was unsubscribed, refused, or
+    /// [not restored](Event::NotRestored).
+    pub fn filters(&self, queue: QueueId) -> impl Iterator<Item = &TopicFilter> {
+        (self.session.subscriptions.iter())
+            .filter(move |subscription| subscription.queue == queue)
+            .map(|subscription| &subscription.filter)
+    }
+
     /// How many messages a queue holds.
     pub fn queue_len(&self, queue: QueueId) -> usize {
         self.session.inbox.len(queue)
@@ -237,9 +250,10 @@ impl Client {
     /// dropped; what had stays in the session, and its Packet Identifier stays in use until the server answers
     /// (design decision 2). `None` when the operation has already completed.
     pub fn abandon(&mut self, op: OpId) -> Option<Delivery> {
-        if let Some(delivery) = self.abandon_request(op) {
-            return Some(delivery);
-        }
+        (self.abandon_request(op)).or_else(|| self.abandon_response(op))
+    }
+
+    fn abandon_publish(&mut self, op: OpId) -> Option<Delivery> {
         let (delivery, key) = self.session.outbound.abandon(op)?;
         self.record_finished(key);
         Some(delivery)
@@ -260,6 +274,8 @@ impl Client {
     }
 
     fn complete(&mut self, op: OpId, outcome: Outcome) {
-        self.events.push_back(Event::Completed { op, outcome });
+        if let Some(outcome) = self.correlate(op, outcome) {
+            self.events.push_back(Event::Completed { op, outcome });
+        }
     }
 }

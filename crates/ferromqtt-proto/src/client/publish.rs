@@ -63,6 +63,17 @@ impl Client {
     /// # Errors
     /// Whatever [`PublishError`] lists; nothing has been sent or kept then.
     pub fn publish(&mut self, now: Instant, publish: Publish) -> Result<OpId, PublishError> {
+        let op = self.next_op();
+        self.publish_as(now, op, publish).map(|()| op)
+    }
+
+    /// Accepts a message as the operation `op`.
+    pub(super) fn publish_as(
+        &mut self,
+        now: Instant,
+        op: OpId,
+        publish: Publish,
+    ) -> Result<(), PublishError> {
         if !self.accepts() {
             return Err(PublishError::NotConnected);
         }
@@ -71,11 +82,9 @@ impl Client {
         if let Err(full) = self.check_room(publish.payload.len())
             && !self.make_room(publish.payload.len(), full)?
         {
-            let op = self.next_op();
             self.complete(op, Outcome::Dropped);
-            return Ok(op);
+            return Ok(());
         }
-        let op = self.next_op();
         let interval = (publish.properties.as_ref()).and_then(|it| it.message_expiry_interval);
         self.session.outbound.push(Waiting {
             op: Some(op),
@@ -84,7 +93,7 @@ impl Client {
             expiry: interval.map(|interval| Expiry::new(now, interval)),
             key: None,
         });
-        Ok(op)
+        Ok(())
     }
 
     /// Encodes a QoS 0 message at once, without keeping anything of it: the fast way. `Ok(false)` when it has to wait

@@ -139,6 +139,9 @@ impl Client {
     }
 
     fn offer(&mut self, queue: QueueId, message: Message, holds: &mut Vec<DeliveryId>) {
+        if self.correlation.is_fed_by(queue) {
+            return self.on_response(message);
+        }
         let session = &mut self.session;
         let hold =
             (session.inbox.holds(queue, message.qos)).then(|| session.deliveries.next_hold());

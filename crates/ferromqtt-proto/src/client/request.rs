@@ -6,6 +6,7 @@ use crate::error::{ConnectionError, SubscribeError};
 use crate::event::{Delivery, OpId, Outcome};
 use crate::packet::{self, Packet, PacketId, ProtocolVersion};
 use crate::session::{IdOwner, QueueId, Subscription};
+use crate::topic::TopicFilter;
 
 #[derive(Debug)]
 pub(super) struct Request {
@@ -171,6 +172,12 @@ impl Client {
         }
     }
 
+    /// Whether a SUBSCRIBE that waits for a connection asks for `filter`.
+    pub(super) fn unsent_asks_for(&self, filter: &TopicFilter) -> bool {
+        (self.requests.values())
+            .any(|request| request.sent_as.is_none() && request.kind.asks_for(filter))
+    }
+
     pub(super) fn request_of(&self, id: PacketId) -> Option<OpId> {
         match self.session.ids.owner(id) {
             Some(IdOwner::Request(op)) => Some(*op),
@@ -270,6 +277,12 @@ impl Kind {
             }
             Self::Unsubscribe(_) => false,
         }
+    }
+
+    /// Whether this asks for `filter`.
+    fn asks_for(&self, filter: &TopicFilter) -> bool {
+        matches!(self, Self::Subscribe(subscribe)
+            if subscribe.filters.iter().any(|(asked, _)| asked == filter))
     }
 
     /// Whether its messages go to `queue`.

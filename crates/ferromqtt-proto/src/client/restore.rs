@@ -3,7 +3,6 @@
 use super::Client;
 use super::request::{Kind, Request};
 use super::subscribe::Subscribe;
-use crate::error::SubscribeError;
 use crate::event::Event;
 use crate::packet::{Properties, ReasonCode};
 use crate::session::{QueueId, Subscription};
@@ -34,7 +33,7 @@ impl Client {
         for subscription in subscriptions {
             let alone = as_subscribe(&subscription);
             if let Err(error) = self.check_limits(&Kind::Subscribe(alone.clone())) {
-                self.not_restored(subscription.queue, subscription.filter, reason_of(&error));
+                self.not_restored(subscription.queue, subscription.filter, error.as_reason());
                 continue;
             }
             let Some(joined) = next.as_ref().and_then(|it| joined(it, &alone)) else {
@@ -65,6 +64,9 @@ impl Client {
         self.session
             .subscriptions
             .remove(|it| it.queue == queue && it.filter == filter);
+        if self.correlation.is_fed_by(queue) {
+            return self.no_responses(reason);
+        }
         self.events.push_back(Event::NotRestored {
             queue,
             filter,
@@ -93,13 +95,4 @@ fn joined(one: &Subscribe, other: &Subscribe) -> Option<Subscribe> {
     let mut joined = one.clone();
     joined.filters.extend(other.filters.iter().cloned());
     Some(joined)
-}
-
-/// What a server would have said.
-fn reason_of(error: &SubscribeError) -> ReasonCode {
-    match error {
-        SubscribeError::NotSupported(reason) => *reason,
-        SubscribeError::TooLarge { .. } => ReasonCode::PacketTooLarge,
-        _ => ReasonCode::UnspecifiedError,
-    }
 }

@@ -92,13 +92,15 @@ impl Client {
         }
         self.send_released_acks();
         self.drop_unsent_for(queue);
-        let subscriptions = &mut self.session.subscriptions;
-        subscriptions
-            .remove(|subscription| subscription.queue == queue)
-            .into_iter()
-            .map(|subscription| subscription.filter)
-            .filter(|filter| !subscriptions.contains(filter))
+        let gone = (self.session.subscriptions).remove(|subscription| subscription.queue == queue);
+        (gone.into_iter().map(|subscription| subscription.filter))
+            .filter(|filter| !self.is_wanted(filter))
             .collect()
+    }
+
+    /// Whether a queue needs the server's subscription to `filter`, or will when a SUBSCRIBE that waits is sent.
+    fn is_wanted(&self, filter: &TopicFilter) -> bool {
+        self.session.subscriptions.contains(filter) || self.unsent_asks_for(filter)
     }
 
     fn check_request(

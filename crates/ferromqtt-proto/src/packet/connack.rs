@@ -39,6 +39,14 @@ impl ConnAck {
             return Err(DecodeError::malformed("CONNACK has reserved flags set"));
         }
         let code = body.u8()?;
+        if version.is_v5() && body.is_empty() && code != 0 {
+            // A server that does not know 5.0 refuses it in the form that it knows.
+            return Ok(Self {
+                session_present: false,
+                reason: from_return_code(code),
+                properties: Properties::default(),
+            });
+        }
         let connack = Self {
             session_present: flags == 1,
             reason: if version.is_v5() {

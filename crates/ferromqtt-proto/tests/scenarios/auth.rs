@@ -26,6 +26,12 @@ fn authenticating() -> Options {
     options
 }
 
+fn reconnecting() -> Options {
+    let mut options = authenticating();
+    options.reconnect = resuming(V5).reconnect;
+    options
+}
+
 fn auth(reason: ReasonCode, method: &str, data: &'static str) -> Auth {
     let properties = properties(method, data);
     Auth { reason, properties }
@@ -232,4 +238,60 @@ fn data_without_a_method_is_refused() {
     options.properties.authentication_method = None;
     let error = Client::new(options, Session::default(), 1).unwrap_err();
     assert!(matches!(error, OptionsError::Properties(_)));
+}
+
+/// Each connection begins its exchange with data of its own.
+#[test]
+fn the_beginning_of_the_exchange_is_set_anew_for_each_connection() {
+    let mut pair = Pair::new(reconnecting());
+    for data in ["one", "two"] {
+        let data = Bytes::from(data);
+        pair.client
+            .set_authentication_data(Some(data.clone()))
+            .unwrap();
+        let connect = if pair.client.is_idle() {
+            pair.connect();
+            let packets = pair.packets();
+            let Some(Packet::Connect(connect)) = packets.into_iter().next() else {
+                panic!("CONNECT");
+            };
+            pair.server_sends(accepted(false, method_alone()));
+            *connect
+        } else {
+            pair.cut();
+            pair.wait_for_transport();
+            pair.accept(true, method_alone())
+        };
+        assert_eq!(connect.properties.authentication_data, Some(data));
+    }
+    let long = Bytes::from(vec![0; 65_536]);
+    let error = pair.client.set_authentication_data(Some(long));
+    assert_eq!(error, Err(AuthError::Properties));
+    let mut plain = Pair::new(options(V5));
+    assert_eq!(
+        plain.client.set_authentication_data(None),
+        Err(AuthError::Method)
+    );
+}
+
+/// MQTT-4.12.1-2: after CONNACK with DISCONNECT, before it without a word; and never tried again.
+#[test]
+fn an_exchange_that_fails_on_this_side_ends_the_connection() {
+    let why = || std::sync::Arc::from("not the right server");
+    let mut pair = Pair::new(reconnecting());
+    pair.client.fail_authentication(pair.now, why()); // harmless
+    pair.connect();
+    pair.bytes();
+    pair.server_sends(from_server(CONTINUE, "M"));
+    pair.events();
+    pair.client.fail_authentication(pair.now, why());
+    pair.pump();
+    assert_eq!(pair.cause(), ConnectionError::AuthenticationFailed(why()));
+    assert!(pair.bytes().is_empty() && !pair.link_is_up() && pair.client.is_idle());
+    let mut pair = connected();
+    pair.bytes();
+    pair.client.fail_authentication(pair.now, why());
+    pair.pump();
+    assert_eq!(pair.sent(), ["DISCONNECT 0x80"]);
+    assert_eq!(pair.cause(), ConnectionError::AuthenticationFailed(why()));
 }

@@ -82,3 +82,42 @@ fn unsubscribing_is_for_all_queues_that_share_a_filter() {
         assert_eq!(pair.payloads().is_empty(), !ends);
     }
 }
+
+/// Without a connection a queue is closed whose filter another one has asked for meanwhile: that one keeps it.
+#[test]
+fn closing_does_not_end_what_another_queue_waits_for() {
+    for version in VERSIONS {
+        for session_present in [true, false] {
+            let mut pair = Pair::connected(resuming(version));
+            let one = pair.queue(&["a"], QueueOptions::default());
+            pair.bytes();
+            pair.cut();
+            let two = pair.client.open_queue(QueueOptions::default());
+            pair.subscribe_to(&["a"], two);
+            assert!(pair.client.close_queue(one).is_empty());
+            pair.wait_for_transport();
+            pair.accept(session_present, Properties::default());
+            grant_all(&mut pair);
+            pair.receive("a", "x", AtMostOnce, 0);
+            assert_eq!(pair.payloads_of(two), ["x"]);
+        }
+    }
+}
+
+/// What is subscribed for a queue can be looked up, so that nobody waits for messages that cannot come.
+#[test]
+fn the_filters_of_a_queue_are_known() {
+    let mut pair = Pair::connected(resuming(V5));
+    let own = pair.queue(&["a", "b"], QueueOptions::default());
+    let filters = |pair: &Pair| -> Vec<_> { pair.client.filters(own).cloned().collect() };
+    assert_eq!(filters(&pair), [filter("a"), filter("b")]);
+    pair.unsubscribe(&["a"]);
+    assert_eq!(filters(&pair), [filter("b")]);
+    pair.bytes();
+    pair.server_sends(unsuback(2, &[ReasonCode::Success]));
+    pair.reconnect(false);
+    let restored = pair.subscribes().pop().unwrap();
+    let refused = suback(restored.packet_id.get(), &[ReasonCode::NotAuthorized]);
+    pair.server_sends(refused);
+    assert!(filters(&pair).is_empty());
+}

@@ -31,6 +31,25 @@ fn operations_wait_for_connack() {
     }
 }
 
+/// A server of 3.1.1 refuses 5.0 in the form of 3.1.1, which is shorter than any CONNACK of 5.0.
+#[test]
+fn a_refusal_in_the_form_of_3_1_1_is_understood() {
+    let mut pair = Pair::new(options(V5));
+    pair.connect();
+    pair.server_sends_bytes(&[0x20, 2, 0, 1]);
+    let cause = pair.cause();
+    assert!(
+        matches!(
+            cause,
+            ConnectionError::Refused {
+                reason: ReasonCode::UnsupportedProtocolVersion,
+                ..
+            }
+        ),
+        "{cause:?}"
+    );
+}
+
 #[test]
 fn without_a_connection_and_without_reconnecting_nothing_is_accepted() {
     let mut pair = Pair::new(options(V5));

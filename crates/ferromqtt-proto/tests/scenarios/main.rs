@@ -15,6 +15,7 @@ mod auth;
 mod closed_queues;
 mod connect;
 mod connect_answer;
+mod correlate;
 mod disconnect;
 mod disconnect_rules;
 mod expiry;

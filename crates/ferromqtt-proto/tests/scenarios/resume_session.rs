@@ -35,6 +35,18 @@ fn what_was_on_the_wire_comes_again_what_was_not_is_dropped() {
     }
 }
 
+/// 3.1 cannot tell that there was a session: one that was asked for is taken to be there.
+#[test]
+fn mqtt_3_1_resumes_the_session_that_it_asks_for() {
+    let session = session_after(V31, |pair| {
+        pair.publish("t", "a", AtLeastOnce);
+    });
+    let mut pair = Pair::with_session(resuming(V31), session);
+    pair.connect();
+    pair.accept(false, Properties::default());
+    assert_eq!(pair.sent(), ["PUBLISH q1 1 DUP a"]);
+}
+
 /// Operations belong to a client: an acknowledgement of the old one's publish completes nothing of the new one.
 #[test]
 fn operations_of_the_old_client_complete_nothing_of_the_new_one() {

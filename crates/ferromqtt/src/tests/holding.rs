@@ -127,5 +127,6 @@ async fn a_stream_ends_when_its_subscription_is_not_renewed() {
     let (mut server, _) = Server::accept(attempts.succeeds(4096), false).await;
     server.subscribe(ReasonCode::NotAuthorized).await;
     assert_eq!(in_time(messages.next()).await, None);
-    assert_eq!(messages.not_renewed(), Some(ReasonCode::NotAuthorized));
+    let refused = ("t".try_into().unwrap(), ReasonCode::NotAuthorized);
+    assert_eq!(messages.not_renewed(), [refused]);
 }

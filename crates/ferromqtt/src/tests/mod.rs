@@ -1,10 +1,17 @@
 //! The driver over pipes in memory, in virtual time: the runtime's clock moves only when everyone waits.
 
+mod authentication;
 mod connection;
+mod drain;
+mod events;
+mod filters;
 mod holding;
 mod operations;
+mod requests;
 #[path = "../../tests/scenarios/server.rs"]
 mod server;
+mod start;
+mod wake_ups;
 
 use std::future::Future;
 use std::io;

@@ -3,6 +3,7 @@
 mod network;
 #[cfg(feature = "proxy")]
 mod proxy;
+mod settings;
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
@@ -19,14 +20,15 @@ use ferromqtt_proto as proto;
 use proto::TransportError;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub(crate) use network::Network;
+use network::Network;
 #[cfg(feature = "proxy")]
 pub use proxy::Proxy;
-pub(crate) use tcp::Tcp;
+pub(crate) use settings::Settings;
+use tcp::Tcp;
 #[cfg(feature = "tls")]
 pub use tls::TlsOptions;
 #[cfg(feature = "websocket")]
-pub(crate) use websocket::Headers;
+use websocket::Headers;
 
 use crate::Server;
 
@@ -154,6 +156,10 @@ impl Connector {
             _ => None,
         };
         let found = found.ok_or_else(|| io::Error::other("there is no such server"))?;
+        let found = match &self.opener {
+            Opener::Network(network) => network.secured(found),
+            Opener::Own(_) => found,
+        };
         Ok(current.insert(found).clone())
     }
 }
@@ -199,6 +205,22 @@ mod tests {
         let certificate = io::Error::other(TransportError::Certificate("no".into()));
         let told = cause(&at("mqtts://a:1", certificate));
         assert_eq!(told, TransportError::Certificate("mqtts://a:1: no".into()));
+    }
+
+    #[cfg(feature = "tls")]
+    #[tokio::test]
+    async fn with_tls_options_a_referral_from_a_unix_socket_leads_to_tls_too() {
+        let authority = rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap();
+        let mut settings = Settings::new(Server::unix("/run/broker"));
+        settings.tls = Some(TlsOptions::new().ca_pem(authority.cert.pem()));
+        let connector = settings.connector().await.unwrap();
+        for reference in ["other:8883", "mqtt://other:8883"] {
+            let local = connector.find(&proto::Server::Listed(0)).unwrap();
+            assert_eq!(local.to_string(), "mqtt+unix:///run/broker");
+            let reference = proto::Utf8String::try_from(reference).unwrap();
+            let found = connector.find(&proto::Server::Referred(reference)).unwrap();
+            assert_eq!(found.to_string(), "mqtts://other:8883");
+        }
     }
 
     #[test]

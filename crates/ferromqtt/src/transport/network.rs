@@ -4,16 +4,19 @@ use std::io;
 
 use ferromqtt_transport::Place;
 
-use super::{Stream, at, tcp};
+use super::{Stream, Tcp, at};
 use crate::Server;
 use crate::error::OptionsError;
 
 /// Opens what a server's URL names.
 #[derive(Clone)]
 pub(crate) struct Network {
-    pub(crate) tcp: tcp::Tcp,
+    pub(crate) tcp: Tcp,
     #[cfg(feature = "proxy")]
     pub(crate) proxy: Option<super::Proxy>,
+    /// Whatever a URL says.
+    #[cfg(feature = "tls")]
+    pub(crate) always_tls: bool,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<super::tls::Tls>,
     #[cfg(feature = "websocket")]
@@ -33,6 +36,22 @@ impl Network {
             Place::Unix { .. } if !cfg!(unix) => Err(OptionsError::NoUnixSockets),
             _ => Ok(()),
         }
+    }
+
+    /// The server as it is to be reached.
+    #[cfg(feature = "tls")]
+    pub(crate) fn secured(&self, server: Server) -> Server {
+        match self.always_tls {
+            true => server.secured(),
+            false => server,
+        }
+    }
+
+    /// The server as it is to be reached.
+    #[cfg(not(feature = "tls"))]
+    #[allow(clippy::unused_self, reason = "as with TLS")]
+    pub(crate) const fn secured(&self, server: Server) -> Server {
+        server
     }
 
     pub(crate) async fn connect(&self, server: &Server) -> io::Result<Stream> {

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU16;
 
-use ferromqtt::{Client, Error, Options, OutgoingLimits, QoS};
+use ferromqtt::{Client, Error, Options, OutgoingLimits, Overflow, QoS, QueueOptions};
 
 use crate::{broker, connect, in_time, options};
 
@@ -16,8 +16,8 @@ fn narrow(options: Options) -> Options {
         })
 }
 
-async fn echo(client: &Client, qos: QoS, count: usize) -> Result<(), Error> {
-    let mut messages = client.subscribe("ask").qos(qos).await?;
+async fn echo(client: &Client, qos: QoS, count: usize, queue: QueueOptions) -> Result<(), Error> {
+    let mut messages = client.subscribe("ask").qos(qos).queue(queue).await?;
     client.publish("ready", "").qos(QoS::AtLeastOnce).await?;
     for _ in 0..count {
         let message = messages.next().await.expect("a message");
@@ -26,7 +26,7 @@ async fn echo(client: &Client, qos: QoS, count: usize) -> Result<(), Error> {
     Ok(())
 }
 
-async fn consumers_publish_under_full_queues() {
+async fn consumers_publish_under_full_queues(queue: QueueOptions) {
     const COUNT: usize = 500;
     let broker = broker().await;
     let asking = connect(&broker).await;
@@ -38,10 +38,10 @@ async fn consumers_publish_under_full_queues() {
         .await
         .unwrap();
     let options = narrow(options(&broker));
-    let echoing = tokio::spawn(ferromqtt::scope(options, async |client| {
+    let echoing = tokio::spawn(ferromqtt::scope(options, async move |client| {
         tokio::try_join!(
-            echo(&client, QoS::AtLeastOnce, COUNT),
-            echo(&client, QoS::ExactlyOnce, COUNT),
+            echo(&client, QoS::AtLeastOnce, COUNT, queue),
+            echo(&client, QoS::ExactlyOnce, COUNT, queue),
         )
     }));
     for _ in 0..2 {
@@ -64,14 +64,23 @@ async fn consumers_publish_under_full_queues() {
     broker.stop().await;
 }
 
+/// The queues of received messages are full too, and make the server wait.
+const FULL: QueueOptions = QueueOptions {
+    limit: Some(1),
+    overflow: Overflow::Wait,
+    acknowledge: ferromqtt::Acknowledge::OnReceipt,
+};
+
 #[tokio::test]
 async fn consumers_publish_under_full_queues_on_one_thread() {
-    in_time(consumers_publish_under_full_queues()).await;
+    in_time(consumers_publish_under_full_queues(QueueOptions::default())).await;
+    in_time(consumers_publish_under_full_queues(FULL)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn consumers_publish_under_full_queues_on_two_threads() {
-    in_time(consumers_publish_under_full_queues()).await;
+    in_time(consumers_publish_under_full_queues(QueueOptions::default())).await;
+    in_time(consumers_publish_under_full_queues(FULL)).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The client on loopback sockets: against the built-in broker, behind a cable that can be cut, and against a server that
 //! is played by hand; and against mosquitto.
 
+mod authentication;
 mod backpressure;
 mod cable;
 #[cfg(feature = "tls")]
@@ -12,6 +13,7 @@ mod mosquitto;
 mod proxy;
 mod publish;
 mod reconnect;
+mod requests;
 mod server;
 mod servers;
 mod subscribe;

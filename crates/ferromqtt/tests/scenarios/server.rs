@@ -60,29 +60,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
 
     /// Expects SUBSCRIBE, and answers with `reason` for its one filter.
     pub(crate) async fn subscribe(&mut self, reason: ReasonCode) {
+        self.subscribe_all(&[reason]).await;
+    }
+
+    /// Expects SUBSCRIBE, and answers with these for its filters.
+    pub(crate) async fn subscribe_all(&mut self, reasons: &[ReasonCode]) -> packet::Subscribe {
         let Some(Packet::Subscribe(subscribe)) = self.next().await else {
             panic!("SUBSCRIBE expected");
         };
         self.send(&Packet::SubAck(Box::new(SubAck {
             packet_id: subscribe.packet_id,
             properties: Properties::default(),
-            reasons: vec![reason],
+            reasons: reasons.to_vec(),
         })))
         .await;
+        *subscribe
     }
 
     /// Expects UNSUBSCRIBE of one filter, and confirms it.
     pub(crate) async fn unsubscribe(&mut self) -> String {
+        self.unsubscribe_all(&[ReasonCode::Success]).await.remove(0)
+    }
+
+    /// Expects UNSUBSCRIBE, and answers with these for its filters.
+    pub(crate) async fn unsubscribe_all(&mut self, reasons: &[ReasonCode]) -> Vec<String> {
         let Some(Packet::Unsubscribe(unsubscribe)) = self.next().await else {
             panic!("UNSUBSCRIBE expected");
         };
         self.send(&Packet::UnsubAck(Box::new(UnsubAck {
             packet_id: unsubscribe.packet_id,
             properties: Properties::default(),
-            reasons: vec![ReasonCode::Success],
+            reasons: reasons.to_vec(),
         })))
         .await;
-        unsubscribe.filters[0].to_string()
+        let filters = unsubscribe.filters.iter();
+        filters.map(ToString::to_string).collect()
     }
 
     pub(crate) async fn puback(&mut self, packet_id: Option<PacketId>, reason: ReasonCode) {

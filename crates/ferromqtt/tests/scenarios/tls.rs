@@ -334,7 +334,7 @@ async fn a_whole_configuration_of_rustls_can_be_given() {
     .await;
 }
 
-/// MQTT-4.4.0-1, with TLS between.
+/// What was unacknowledged is resent, as without TLS.
 #[tokio::test]
 async fn nothing_is_lost_when_tls_is_cut_in_the_middle() {
     in_time(async {

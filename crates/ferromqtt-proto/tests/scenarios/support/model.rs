@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use bytes::Bytes;
 use ferromqtt_proto::packet::{Ack, Packet, Publish};
-use ferromqtt_proto::{JournalEntry, PacketId, ProtocolVersion, QoS, ReasonCode, SessionChange};
+use ferromqtt_proto::{
+    JournalEntry, PacketId, Properties, ProtocolVersion, QoS, ReasonCode, SessionChange, Utf8String,
+};
 
 use super::Pair;
 use super::write::{accepted, message, pubrel, receive_maximum, suback, unsuback};
@@ -59,6 +62,8 @@ pub(crate) struct ModelServer {
     pub(crate) answered: Vec<u16>,
     /// Sessions that were lost so far.
     pub(crate) losses: usize,
+    /// Response Topic and Correlation Data of requests that were accepted.
+    pub(crate) asked: Vec<(Utf8String, Bytes)>,
 }
 
 /// Messages carry their number, and are of any size.
@@ -96,6 +101,7 @@ impl ModelServer {
             unanswered: VecDeque::new(),
             answered: Vec::new(),
             losses: 0,
+            asked: Vec::new(),
         }
     }
 
@@ -285,6 +291,7 @@ impl ModelServer {
             publish.qos == QoS::ExactlyOnce && id.is_some_and(|id| self.received.contains(&id));
         if !known && !refuses {
             *self.accepted.entry(number).or_default() += 1;
+            self.note_request(publish);
         }
         let reason = if refuses && !known {
             ReasonCode::QuotaExceeded
@@ -299,6 +306,27 @@ impl ModelServer {
             self.received.insert(ack.packet_id);
         }
         Some(Packet::PubRec(ack))
+    }
+
+    fn note_request(&mut self, publish: &Publish) {
+        let properties = publish.properties.as_deref();
+        let topic = properties.and_then(|it| it.response_topic.clone());
+        let data = properties.and_then(|it| it.correlation_data.clone());
+        self.asked.extend(topic.zip(data));
+    }
+
+    /// A responder answers one of the requests; its payload is the number 0.
+    pub(crate) fn respond(&mut self, pair: &mut Pair, index: usize) {
+        if self.asked.is_empty() || !pair.client.is_connected() || !pair.link_is_up() {
+            return;
+        }
+        let (topic, data) = self.asked.swap_remove(index % self.asked.len());
+        let mut response = message(topic.as_str(), "0", QoS::AtMostOnce, 0);
+        response.properties = Some(Box::new(Properties {
+            correlation_data: Some(data),
+            ..Properties::default()
+        }));
+        self.send(pair, Packet::Publish(response));
     }
 
     /// Sends an answer, after noting what the client knows from now on.

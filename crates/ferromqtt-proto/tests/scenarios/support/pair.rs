@@ -69,7 +69,8 @@ impl Pair {
 
     /// The process has ended without a word, and a new one begins with this session: the connection is gone.
     pub(crate) fn restart(&mut self, options: Options, session: Session) {
-        self.client = Client::new(options, session, 1).unwrap();
+        let seed = self.attempts.len() as u64 + 2; // a real process has one of its own too
+        self.client = Client::new(options, session, seed).unwrap();
         self.link = Link::Down;
         self.wire.clear();
         self.input.clear();

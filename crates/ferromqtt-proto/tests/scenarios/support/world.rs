@@ -41,6 +41,10 @@ pub(crate) enum Step {
         length: usize,
         expiry: Option<u32>,
     },
+    /// A publish that wants a response, in 5.0.
+    Request(u8),
+    /// Which of the requests that the server has accepted.
+    Respond(usize),
     Subscribe {
         own_queue: bool,
     },
@@ -83,6 +87,8 @@ struct Operation {
     state: State,
     /// Number of the message and its QoS, for a publish.
     publish: Option<(usize, QoS)>,
+    /// The publish is a request.
+    is_request: bool,
 }
 
 pub(crate) struct World {
@@ -201,7 +207,15 @@ impl World {
             return;
         };
         let times = self.server.accepted.get(&number).copied().unwrap_or(0);
+        if operation.is_request {
+            let success = matches!(outcome, Outcome::Sent | Outcome::Acknowledged { .. });
+            assert!(!success, "{number} waits for its response");
+        }
         match outcome {
+            Outcome::Responded(response) => {
+                assert!(times > 0, "{number} was answered, and never asked");
+                assert_eq!(response.payload, "0");
+            }
             Outcome::Sent => assert_eq!(qos, AtMostOnce),
             Outcome::Acknowledged { resent_as_new, .. } => {
                 assert!(times > 0, "{number} was acknowledged, but is lost");
@@ -234,7 +248,11 @@ impl World {
     ) {
         let op = call(&mut self.pair.client, self.pair.now).unwrap();
         let state = State::Pending;
-        let operation = Operation { state, publish };
+        let operation = Operation {
+            state,
+            publish,
+            is_request: false,
+        };
         let before = self.operations.insert((self.crashes, op), operation);
         assert!(before.is_none(), "{op:?} was used before");
     }
@@ -246,6 +264,8 @@ impl World {
                 length,
                 expiry,
             } => self.publish(qos, length, expiry),
+            Step::Request(qos) => self.request(qos),
+            Step::Respond(index) => self.server.respond(&mut self.pair, index),
             Step::Subscribe { own_queue } => self.subscribe(own_queue),
             Step::Unsubscribe => {
                 let filters = vec![filter("t")];
@@ -310,6 +330,23 @@ impl World {
         self.accept(Some((number, qos)), |client, now| {
             client.publish(now, publish)
         });
+    }
+
+    fn request(&mut self, qos: u8) {
+        if self.setting.version != V5 {
+            return;
+        }
+        let qos = QoS::from_value(qos).unwrap();
+        let number = self.messages;
+        self.messages += 1;
+        let topic = TopicName::new("service").unwrap();
+        let mut request = Publish::new(topic, numbered(number, 0));
+        request.qos = qos;
+        self.accept(Some((number, qos)), |client, now| {
+            client.request(now, request)
+        });
+        let newest = self.operations.values_mut().next_back();
+        newest.expect("the request").is_request = true;
     }
 
     fn subscribe(&mut self, own_queue: bool) {
@@ -426,6 +463,13 @@ impl World {
         });
     }
 
+    /// A request whose response was lost: nobody but its caller can end it.
+    fn unanswered(&self) -> Option<OpId> {
+        let waits = |it: &Operation| it.is_request && it.state == State::Pending;
+        let mut operations = self.operations.iter();
+        operations.find_map(|(&(_, op), it)| waits(it).then_some(op))
+    }
+
     /// From now on nothing fails: everything must come to its end.
     pub(crate) fn finish(&mut self) {
         self.pair.writable = true;
@@ -445,6 +489,12 @@ impl World {
                 self.pair.advance(due - self.pair.now);
             } else if !pending && self.server.is_settled() {
                 return;
+            } else if !self.server.asked.is_empty() && self.pair.client.is_connected() {
+                self.server.respond(&mut self.pair, 0);
+            } else if let Some(op) = self.unanswered() {
+                self.pair.client.abandon(op).expect("it still waits");
+                let operation = self.operations.get_mut(&(self.crashes, op)).unwrap();
+                operation.state = State::Abandoned;
             } else {
                 panic!("it has come to rest, but not to an end");
             }

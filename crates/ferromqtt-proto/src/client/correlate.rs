@@ -1,0 +1,292 @@
+//! Requests and their responses (5.0, section 4.10): where responses come to, and which request each of them answers.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::Client;
+use super::publish::Publish;
+use super::subscribe::Subscribe;
+use crate::error::PublishError;
+use crate::event::{Delivery, Event, OpId, Outcome};
+use crate::packet::{Properties, QoS, ReasonCode};
+use crate::session::{Message, QueueId, QueueOptions};
+use crate::text::Utf8String;
+use crate::topic::{TopicFilter, TopicName};
+
+/// Who waits for a response, and by what it is told.
+#[derive(Debug)]
+pub(super) struct Correlation {
+    /// Begins the Correlation Data of this client, so that a response to an earlier run of the program answers nothing.
+    token: u64,
+    /// CONNACK's Response Information: where this client may have its responses sent.
+    information: Option<Utf8String>,
+    topic: Option<TopicName>,
+    /// What the responses are subscribed for. It never holds a message.
+    queue: Option<QueueId>,
+    /// The SUBSCRIBE that is to bring the responses, while it is under way.
+    subscribing: Option<OpId>,
+    requests: BTreeMap<OpId, Stage>,
+}
+
+/// How far a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Its publish has not completed.
+    Publishing,
+    /// Only the response is awaited.
+    Published,
+    /// The response came first, and the request has completed; its publish has not.
+    Answered,
+}
+
+impl Correlation {
+    pub(super) const fn new(token: u64) -> Self {
+        Self {
+            token,
+            information: None,
+            topic: None,
+            queue: None,
+            subscribing: None,
+            requests: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn learn(&mut self, information: Option<&Utf8String>) {
+        self.information = information.map(Utf8String::detached);
+    }
+
+    /// Whether responses are subscribed for this queue.
+    pub(super) fn is_fed_by(&self, queue: QueueId) -> bool {
+        self.queue == Some(queue)
+    }
+
+    /// Correlation Data for one request.
+    fn data(&self, op: OpId) -> Bytes {
+        let mut data = BytesMut::with_capacity(16);
+        data.put_u64(self.token);
+        data.put_u64(op.value());
+        data.freeze()
+    }
+
+    /// The request that a response with this Correlation Data answers.
+    fn answered_by(&self, data: Option<&Bytes>) -> Option<OpId> {
+        let (token, op) = data?.split_first_chunk::<8>()?;
+        let op = u64::from_be_bytes(op.try_into().ok()?);
+        (u64::from_be_bytes(*token) == self.token).then(|| OpId::from_value(op))
+    }
+}
+
+impl Client {
+    /// Accepts a request: a message whose Response Topic and Correlation Data are made here, so that its response is told
+    /// from all others. The client subscribes to the Response Topic with the first request, before the request leaves, and
+    /// stays subscribed.
+    ///
+    /// Completes as [`Outcome::Responded`]; as [`Outcome::Acknowledged`] with No matching subscribers, when nobody was there
+    /// to respond (told at QoS 1 by servers that say so); as [`Outcome::Unanswerable`]; or as a publish does that fails. It
+    /// waits for ever otherwise: the driver [abandons](Client::abandon) it when its time is over. A response that nobody
+    /// waits for, or waits for any more, is dropped.
+    ///
+    /// The Response Topic is [`Options::response_topic`](crate::Options::response_topic). Without one it is chosen with the
+    /// first request: below the Response Information that the server gave (section 3.2.2.3.15), otherwise below `responses`.
+    ///
+    /// # Errors
+    /// As [`Client::publish`]; and [`PublishError::Unanswerable`] when the response cannot be subscribed to.
+    pub fn request(&mut self, now: Instant, mut request: Publish) -> Result<OpId, PublishError> {
+        if !self.options.protocol.is_v5() {
+            return Err(PublishError::Properties(
+                "requests and responses exist in MQTT 5.0 only",
+            ));
+        }
+        let topic = self.response_topic()?;
+        self.subscribe_to_responses(now, &topic)?;
+        let op = self.next_op();
+        let properties = request.properties.get_or_insert_default();
+        properties.response_topic = Some(topic.as_utf8().clone());
+        properties.correlation_data = Some(self.correlation.data(op));
+        self.correlation.requests.insert(op, Stage::Publishing);
+        let accepted = self.publish_as(now, op, request);
+        if accepted.is_err() {
+            self.correlation.requests.remove(&op);
+        }
+        accepted.map(|()| op)
+    }
+
+    fn response_topic(&mut self) -> Result<TopicName, PublishError> {
+        if let Some(topic) = self
+            .options
+            .response_topic
+            .as_ref()
+            .or(self.correlation.topic.as_ref())
+        {
+            return Ok(topic.clone());
+        }
+        let Correlation {
+            token, information, ..
+        } = &self.correlation;
+        let below =
+            |base: &str| TopicName::new(format!("{}/{token:016x}", base.trim_end_matches('/')));
+        let given = (information.as_ref()).and_then(|base| below(base.as_str()).ok());
+        let topic = match given {
+            Some(topic) => topic,
+            None => below("responses")?,
+        };
+        self.correlation.topic = Some(topic.clone());
+        Ok(topic)
+    }
+
+    /// Subscribes to the Response Topic, unless that is done or under way. What a lost session held is restored like every
+    /// other subscription.
+    fn subscribe_to_responses(
+        &mut self,
+        now: Instant,
+        topic: &TopicName,
+    ) -> Result<(), PublishError> {
+        let queue = match self.correlation.queue {
+            Some(queue) => queue,
+            None => self.open_queue(QueueOptions::default()),
+        };
+        self.correlation.queue = Some(queue);
+        if self.correlation.subscribing.is_some() || self.filters(queue).next().is_some() {
+            return Ok(());
+        }
+        let filter = TopicFilter::new(topic.as_str())?;
+        let subscribe = Subscribe {
+            filters: vec![(filter, QoS::AtLeastOnce.into())],
+            properties: Properties::default(),
+            queue,
+        };
+        let op = self
+            .subscribe(now, subscribe)
+            .map_err(|error| match error {
+                crate::SubscribeError::NotConnected => PublishError::NotConnected,
+                error => PublishError::Unanswerable(error),
+            })?;
+        self.correlation.subscribing = Some(op);
+        Ok(())
+    }
+
+    /// What an operation that has ended is to be told as; nothing, when it is one of ours or still waits for its response.
+    pub(super) fn correlate(&mut self, op: OpId, outcome: Outcome) -> Option<Outcome> {
+        if self.correlation.subscribing == Some(op) {
+            self.correlation.subscribing = None;
+            self.on_response_subscription(outcome);
+            return None;
+        }
+        let Some(stage) = self.correlation.requests.get_mut(&op) else {
+            return Some(outcome);
+        };
+        match (*stage, &outcome) {
+            (Stage::Publishing, Outcome::Sent) => {
+                *stage = Stage::Published;
+                return None;
+            }
+            (Stage::Publishing, Outcome::Acknowledged { reason, .. })
+                if *reason != ReasonCode::NoMatchingSubscribers =>
+            {
+                *stage = Stage::Published;
+                return None;
+            }
+            _ => {}
+        }
+        let stage = self.correlation.requests.remove(&op);
+        (stage != Some(Stage::Answered)).then_some(outcome)
+    }
+
+    fn on_response_subscription(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Subscribed { reasons, .. } => {
+                if let Some(&reason) = reasons.iter().find(|reason| reason.is_error()) {
+                    self.no_responses(reason);
+                }
+            }
+            Outcome::RequestNotPossible(error) => self.no_responses(error.as_reason()),
+            _ => {} // the connection has ended, and with it each request
+        }
+    }
+
+    /// No response can come: every request that waits for one ends.
+    pub(super) fn no_responses(&mut self, reason: ReasonCode) {
+        let requests = std::mem::take(&mut self.correlation.requests);
+        for (op, stage) in requests {
+            let delivery = match stage {
+                Stage::Answered => {
+                    self.correlation.requests.insert(op, stage);
+                    continue;
+                }
+                Stage::Publishing => self.abandon_publish(op).unwrap_or(Delivery::Unknown),
+                Stage::Published => Delivery::Unknown,
+            };
+            let outcome = Outcome::Unanswerable { reason, delivery };
+            self.events.push_back(Event::Completed { op, outcome });
+        }
+    }
+
+    /// Completes the request that a message answers. Any other message on the Response Topic is nobody's.
+    pub(super) fn on_response(&mut self, message: Message) {
+        let data = (message.properties.as_ref()).and_then(|it| it.correlation_data.as_ref());
+        let Some(op) = self.correlation.answered_by(data) else {
+            return;
+        };
+        match self.correlation.requests.get_mut(&op) {
+            Some(stage @ Stage::Publishing) => *stage = Stage::Answered,
+            Some(Stage::Published) => {
+                self.correlation.requests.remove(&op);
+            }
+            Some(Stage::Answered) | None => return, // a second response, or one that comes too late
+        }
+        let outcome = Outcome::Responded(Box::new(message));
+        self.events.push_back(Event::Completed { op, outcome });
+    }
+
+    /// The caller no longer waits for `op`, a request or a mere publish.
+    pub(super) fn abandon_response(&mut self, op: OpId) -> Option<Delivery> {
+        match self.correlation.requests.remove(&op) {
+            Some(Stage::Answered) => {
+                // It has completed; its publish still ends, and is then told to nobody.
+                self.correlation.requests.insert(op, Stage::Answered);
+                None
+            }
+            Some(Stage::Published) => Some(Delivery::Unknown),
+            Some(Stage::Publishing) | None => self.abandon_publish(op),
+        }
+    }
+
+    /// The requests that wait for nothing but their response.
+    pub(super) fn take_unanswered(&mut self) -> Vec<OpId> {
+        let mut unanswered = Vec::new();
+        self.correlation.requests.retain(|&op, stage| {
+            let waits = *stage == Stage::Published;
+            if waits {
+                unanswered.push(op);
+            }
+            !waits
+        });
+        unanswered
+    }
+}
+
+impl Publish {
+    /// The response to a request: a message to its Response Topic, with its Correlation Data, at the QoS that the request
+    /// came with.
+    ///
+    /// # Errors
+    /// [`PublishError::NoResponseTopic`] when the message asks for no response.
+    pub fn response_to(request: &Message, payload: impl Into<Bytes>) -> Result<Self, PublishError> {
+        let asked = request.properties.as_ref();
+        let topic = (asked.and_then(|it| it.response_topic.as_ref()))
+            .ok_or(PublishError::NoResponseTopic)?;
+        let mut response = Self::new(TopicName::new(topic.as_str())?, payload);
+        response.qos = request.qos;
+        response.properties = asked
+            .and_then(|it| it.correlation_data.clone())
+            .map(|data| {
+                Box::new(Properties {
+                    correlation_data: Some(data),
+                    ..Properties::default()
+                })
+            });
+        Ok(response)
+    }
+}

@@ -1,0 +1,52 @@
+//! An operation that a caller waits for.
+
+use tokio::sync::oneshot;
+
+use ferromqtt_proto::{OpId, Outcome};
+
+use crate::shared::Shared;
+use crate::state::State;
+
+/// An accepted operation. Dropping it abandons the operation, unless that is [lasting](Self::lasting): what is not on the
+/// wire yet is taken back.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    shared: &'a Shared,
+    op: OpId,
+    outcome: oneshot::Receiver<Outcome>,
+    /// Not to be abandoned, or not any more.
+    ended: bool,
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn new(shared: &'a Shared, state: &mut State, op: OpId) -> Self {
+        Self {
+            shared,
+            op,
+            outcome: state.register(op),
+            ended: false,
+        }
+    }
+
+    /// The operation goes on when nobody waits for it.
+    pub(crate) const fn lasting(mut self) -> Self {
+        self.ended = true;
+        self
+    }
+
+    /// How it ends; `None` when the driver has gone without a word, because its runtime was shut down.
+    pub(crate) async fn outcome(mut self) -> Option<Outcome> {
+        let outcome = (&mut self.outcome).await.ok();
+        self.ended = true;
+        outcome
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.shared.call(|state, _| state.forget(self.op));
+            self.shared.idle.notify_one();
+        }
+    }
+}

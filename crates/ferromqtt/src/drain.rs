@@ -1,0 +1,74 @@
+//! Ending a connection when all that was accepted has been dealt with.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::shared::Shared;
+use crate::state::Left;
+use crate::{Connection, ConnectionError};
+
+/// How a connection ended that was [drained](Connection::drain).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "this tells what was left undone"]
+#[non_exhaustive]
+pub struct Drained {
+    /// Operations that were accepted, and never sent.
+    pub not_sent: usize,
+    /// Operations that were on the wire, and whose outcome is unknown.
+    pub unknown: usize,
+    /// How disconnecting went: as [`Connection::disconnect`] would tell.
+    pub end: Result<(), ConnectionError>,
+}
+
+impl Drained {
+    /// Whether every operation has come to an end of its own, and DISCONNECT was written.
+    pub const fn is_complete(&self) -> bool {
+        self.not_sent == 0 && self.unknown == 0 && self.end.is_ok()
+    }
+}
+
+impl Connection {
+    /// Ends the connection gracefully: accepts no more messages ([`PublishError::Draining`](crate::PublishError::Draining)),
+    /// waits until every operation that was accepted has its outcome, but no longer than `limit`, then
+    /// [disconnects](Self::disconnect), and tells what was left. Calls that wait for room in the outgoing queue were not
+    /// accepted yet, and fail.
+    ///
+    /// Messages are received and acknowledged meanwhile, and a lost connection is made good.
+    ///
+    /// # Cancel safety
+    /// Dropped, the connection is closed in the background at once.
+    ///
+    /// ```no_run
+    /// # async fn example(connection: ferromqtt::Connection) {
+    /// use std::time::Duration;
+    ///
+    /// let drained = connection.drain(Duration::from_secs(5)).await;
+    /// if !drained.is_complete() {
+    ///     eprintln!("{} messages were never sent", drained.not_sent);
+    /// }
+    /// # }
+    /// ```
+    pub async fn drain(self, limit: Duration) -> Drained {
+        let client = self.client();
+        let _ = timeout(limit, client.shared.drained()).await;
+        let end = self.disconnect().await;
+        let Left { not_sent, unknown } = client.shared.lock().left();
+        Drained {
+            not_sent,
+            unknown,
+            end,
+        }
+    }
+}
+
+impl Shared {
+    /// Accepts no more messages, and waits until all that was accepted has its outcome.
+    async fn drained(&self) {
+        self.lock().drain();
+        self.let_try_again();
+        while self.lock().has_calls() {
+            self.idle.notified().await; // one that came since is remembered
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What happens to a connection, as a stream: connected, lost, and what was lost with it.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use futures_core::Stream;
+
+use crate::shared::Shared;
+use crate::{ConnectionError, Properties, ReasonCode, TopicFilter};
+
+/// How many events are kept for those who have not taken them yet.
+const KEPT: usize = 64;
+
+/// Something that happened to a connection. From [`Client::events`](crate::Client::events).
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ConnectionEvent {
+    /// The server has accepted a connection.
+    Connected {
+        /// Session Present: the server resumed the session.
+        session_present: bool,
+        /// CONNACK properties (5.0): Assigned Client Identifier, the server's limits, and so on. Authentication Data, which
+        /// is the authenticator's, is left out.
+        properties: Box<Properties>,
+    },
+    /// There is no connection any more, or an attempt to make one has failed.
+    Disconnected {
+        /// Why.
+        cause: ConnectionError,
+        /// When the next attempt is made; `None` when none will be.
+        retry_at: Option<Instant>,
+        /// QoS 0 messages that were reported as sent, but had not been handed to the transport.
+        unflushed: u64,
+    },
+    /// The server has lost the session, and this subscription could not be made anew: no messages come for it any more.
+    NotRestored {
+        /// What was subscribed.
+        filter: TopicFilter,
+        /// The server's Reason Code, or the one that stands for the limit of the server that forbids to ask.
+        reason: ReasonCode,
+    },
+    /// A full queue has lost messages, the first since its reader has asked with
+    /// [`Messages::take_lost`](crate::Messages::take_lost).
+    Lagged {
+        /// The filters of its stream; none for [`Client::messages`](crate::Client::messages).
+        filters: Vec<TopicFilter>,
+    },
+    /// So many events were not taken in time, and are gone: the oldest ones.
+    Missed(u64),
+}
+
+/// The events of a connection, in their order. From [`Client::events`](crate::Client::events).
+///
+/// It is a [`Stream`], and has [`next`](Self::next) of its own. Each such stream gets every event. The latest 64 are kept;
+/// who is further behind is told how many it has [missed](ConnectionEvent::Missed). It ends behind the last
+/// [`Disconnected`](ConnectionEvent::Disconnected).
+pub struct Events {
+    shared: Arc<Shared>,
+    reader: u64,
+    /// How the connection stood when this was made.
+    first: Option<ConnectionEvent>,
+    /// The number of the event that comes next.
+    next: u64,
+}
+
+impl Events {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let mut state = shared.lock();
+        let reader = state.new_reader();
+        let first = state.events.standing.clone();
+        let next = state.events.count;
+        drop(state);
+        Self {
+            shared,
+            reader,
+            first,
+            next,
+        }
+    }
+
+    /// The next event; `None` when the connection has ended for good and all have been taken.
+    ///
+    /// # Cancel safety
+    /// An event is taken only when this completes.
+    pub async fn next(&mut self) -> Option<ConnectionEvent> {
+        poll_fn(|cx| self.poll_event(cx.waker())).await
+    }
+
+    fn poll_event(&mut self, waker: &Waker) -> Poll<Option<ConnectionEvent>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(first));
+        }
+        let mut state = self.shared.lock();
+        match state.events.take(&mut self.next) {
+            Some(event) => Poll::Ready(Some(event)),
+            None if state.has_ended() => Poll::Ready(None),
+            None => {
+                let former = state.events.readers.insert(self.reader, waker.clone());
+                drop(state);
+                drop(former); // not under the lock: whose waker it is, is not known
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Stream for Events {
+    type Item = ConnectionEvent;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<ConnectionEvent>> {
+        self.poll_event(cx.waker())
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        let waker = self.shared.lock().events.readers.remove(&self.reader);
+        drop(waker); // not under the lock
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").finish_non_exhaustive()
+    }
+}
+
+/// The latest events, and who waits for more.
+#[derive(Debug, Default)]
+pub(crate) struct Recent {
+    kept: VecDeque<ConnectionEvent>,
+    /// How many there have been.
+    count: u64,
+    /// The last one that says whether there is a connection.
+    standing: Option<ConnectionEvent>,
+    readers: HashMap<u64, Waker>,
+}
+
+impl Recent {
+    pub(crate) fn push(&mut self, event: ConnectionEvent) {
+        if matches!(
+            event,
+            ConnectionEvent::Connected { .. } | ConnectionEvent::Disconnected { .. }
+        ) {
+            self.standing = Some(event.clone());
+        }
+        if self.kept.len() == KEPT {
+            self.kept.pop_front();
+        }
+        self.kept.push_back(event);
+        self.count += 1;
+    }
+
+    /// The event numbered `next`, or how many are gone since.
+    fn take(&self, next: &mut u64) -> Option<ConnectionEvent> {
+        let oldest = self.count - self.kept.len() as u64;
+        if *next < oldest {
+            let missed = oldest - *next;
+            *next = oldest;
+            return Some(ConnectionEvent::Missed(missed));
+        }
+        let event = self.kept.get(usize::try_from(*next - oldest).ok()?)?;
+        *next += 1;
+        Some(event.clone())
+    }
+
+    /// Those who are to be woken.
+    pub(crate) fn take_readers(&mut self) -> impl Iterator<Item = Waker> {
+        std::mem::take(&mut self.readers).into_values()
+    }
+}

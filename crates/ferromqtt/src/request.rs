@@ -1,0 +1,136 @@
+//! Requests and responses (5.0, section 4.10).
+
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ferromqtt_proto as proto;
+use proto::Outcome;
+use thiserror::Error;
+use tokio::time::timeout;
+
+use crate::call::Call;
+use crate::publish::failed;
+use crate::shared::Shared;
+use crate::{
+    Client, ConnectionError, Delivery, Message, Properties, PublishError, QoS, ReasonCode,
+    TopicName,
+};
+
+/// How long a response is awaited, unless told otherwise.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A request that is about to be made: see [`Client::request`].
+#[derive(Clone, Debug)]
+#[must_use = "nothing is asked until this is awaited"]
+pub struct Request<'a> {
+    client: &'a Client,
+    request: Result<proto::Publish, PublishError>,
+    timeout: Option<Duration>,
+}
+
+impl<'a> Request<'a> {
+    pub(crate) fn new(
+        client: &'a Client,
+        topic: Result<TopicName, PublishError>,
+        payload: Bytes,
+    ) -> Self {
+        let request = topic.map(|topic| {
+            let mut request = proto::Publish::new(topic, payload);
+            request.qos = QoS::AtLeastOnce;
+            request
+        });
+        Self {
+            client,
+            request,
+            timeout: Some(TIMEOUT),
+        }
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut proto::Publish)) -> Self {
+        if let Ok(request) = &mut self.request {
+            set(request);
+        }
+        self
+    }
+
+    /// Quality of Service of the request. Default: 1, at which a server can tell that nobody is there to respond.
+    pub fn qos(self, qos: QoS) -> Self {
+        self.with(|request| request.qos = qos)
+    }
+
+    /// Properties, such as Message Expiry Interval or Content Type. Response Topic and Correlation Data are the client's own:
+    /// they replace those given here. Default: none.
+    pub fn properties(self, properties: Properties) -> Self {
+        self.with(|request| request.properties = Some(Box::new(properties)))
+    }
+
+    /// How long to wait for the response, all included; `None` waits for ever. Default: 30 s.
+    pub fn timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.timeout = limit.into();
+        self
+    }
+}
+
+impl<'a> IntoFuture for Request<'a> {
+    type Output = Result<Message, RequestError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+
+    /// Completes with the response. Dropped before, a response that comes later is dropped too.
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let answer = answer(&self.client.shared, self.request?);
+            match self.timeout {
+                Some(limit) => timeout(limit, answer)
+                    .await
+                    .unwrap_or(Err(RequestError::TimedOut)),
+                None => answer.await,
+            }
+        })
+    }
+}
+
+async fn answer(shared: &Shared, request: proto::Publish) -> Result<Message, RequestError> {
+    let call = shared
+        .accept(|state, now| {
+            let op = state.request(now, &request)?;
+            Ok(Call::new(shared, state, op))
+        })
+        .await?;
+    match call.outcome().await {
+        Some(Outcome::Responded(response)) => Ok(*response),
+        Some(Outcome::Acknowledged { .. }) => Err(RequestError::NoResponder),
+        Some(Outcome::Unanswerable { reason, delivery }) => {
+            Err(RequestError::Unanswerable { reason, delivery })
+        }
+        Some(outcome) => Err(failed(outcome).into()),
+        None => Err(RequestError::Publish(PublishError::Disconnected {
+            cause: ConnectionError::Closed,
+            delivery: Delivery::Unknown,
+        })),
+    }
+}
+
+/// A request got no response.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The request could not be published, or the connection ended for good before the response.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The server says that nobody has subscribed to the request's topic (Reason Code 0x10).
+    #[error("nobody is there to respond")]
+    NoResponder,
+    /// The server refused the subscription that the response would have come by, or did not renew it.
+    #[error("the server lets this client receive no response: {reason}")]
+    Unanswerable {
+        /// Its Reason Code.
+        reason: ReasonCode,
+        /// Whether the request itself may have arrived.
+        delivery: Delivery,
+    },
+    /// No response came in time. The request may have arrived.
+    #[error("no response came in time")]
+    TimedOut,
+}

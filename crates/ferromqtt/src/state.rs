@@ -1,0 +1,379 @@
+//! What is behind the lock: the core, who waits for what, and what becomes of the core's events.
+
+use std::collections::HashMap;
+use std::task::Waker;
+use std::time::Instant;
+
+use ferromqtt_proto as proto;
+use proto::packet::PublishRef;
+use proto::{Event, OpId, Outcome, QueueId};
+use tokio::sync::oneshot;
+
+use crate::authenticate::Said;
+use crate::events::{ConnectionEvent, Recent};
+use crate::publish::Receipt;
+use crate::shared::Status;
+use crate::{
+    ConnectionError, Delivery, Properties, PublishError, QoS, ReasonCode, TopicFilter, log,
+};
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) core: proto::Client,
+    calls: HashMap<OpId, oneshot::Sender<Outcome>>,
+    /// Who waits for messages: for each queue the streams that do, by their numbers.
+    readers: HashMap<QueueId, Vec<(u64, Waker)>>,
+    last_reader: u64,
+    /// For each queue the subscriptions that the server has lost and not renewed, and why.
+    not_restored: HashMap<QueueId, Vec<(TopicFilter, ReasonCode)>>,
+    pub(crate) events: Recent,
+    /// Who waits for the end of an authentication that this client has begun.
+    pub(crate) re_authenticating: Option<oneshot::Sender<ReAuthenticated>>,
+    /// Set once no more messages are accepted: what had to be left since.
+    draining: Option<Left>,
+    /// Set once nothing will come any more.
+    end: Option<ConnectionError>,
+}
+
+/// Operations that were accepted, and whose outcome is that the connection ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Left {
+    pub(crate) not_sent: usize,
+    pub(crate) unknown: usize,
+}
+
+/// How an authentication on a connection that was accepted has ended: well, or with the connection.
+pub(crate) type ReAuthenticated = Result<(), ConnectionError>;
+
+/// What happened, told after the lock is released: whoever is woken may call at once.
+#[derive(Default)]
+pub(crate) struct News {
+    pub(crate) readers: Vec<Waker>,
+    pub(crate) completed: Vec<(oneshot::Sender<Outcome>, Outcome)>,
+    pub(crate) status: Option<Status>,
+    pub(crate) re_authenticated: Option<(oneshot::Sender<ReAuthenticated>, ReAuthenticated)>,
+    /// What the application's authenticator is to hear.
+    pub(crate) said: Vec<Said>,
+    /// Every operation has its outcome.
+    pub(crate) idle: bool,
+    /// The outgoing queue has room for the publish that waits.
+    pub(crate) room: bool,
+}
+
+impl State {
+    pub(crate) fn new(core: proto::Client) -> Self {
+        Self {
+            core,
+            calls: HashMap::new(),
+            readers: HashMap::new(),
+            last_reader: 0,
+            not_restored: HashMap::new(),
+            events: Recent::default(),
+            re_authenticating: None,
+            draining: None,
+            end: None,
+        }
+    }
+
+    pub(crate) fn publish(
+        &mut self,
+        now: Instant,
+        publish: &proto::Publish,
+    ) -> Result<Receipt, PublishError> {
+        self.check_draining()?;
+        if publish.qos == QoS::AtMostOnce && publish.payload.len() < proto::LARGE_PAYLOAD {
+            let packet = PublishRef {
+                dup: false,
+                qos: publish.qos,
+                retain: publish.retain,
+                topic: publish.topic.as_utf8().as_bytes(),
+                packet_id: None,
+                properties: publish.properties.as_deref(),
+                payload_len: publish.payload.len(),
+            };
+            if self.core.publish_at_once(packet, &publish.payload)? {
+                return Ok(Receipt::sent());
+            }
+        }
+        match self.core.publish(now, publish.clone()) {
+            Ok(op) => Ok(Receipt::waiting(self.register(op))),
+            Err(error) => Err(self.refused(error)),
+        }
+    }
+
+    pub(crate) fn request(
+        &mut self,
+        now: Instant,
+        request: &proto::Publish,
+    ) -> Result<OpId, PublishError> {
+        self.check_draining()?;
+        (self.core.request(now, request.clone())).map_err(|error| self.refused(error))
+    }
+
+    fn refused(&self, error: proto::PublishError) -> PublishError {
+        match error {
+            proto::PublishError::NotConnected => PublishError::Disconnected {
+                cause: self.end_cause(),
+                delivery: Delivery::NotSent,
+            },
+            error => error.into(),
+        }
+    }
+
+    const fn check_draining(&self) -> Result<(), PublishError> {
+        match self.draining {
+            Some(_) => Err(PublishError::Draining),
+            None => Ok(()),
+        }
+    }
+
+    /// Accepts no more messages.
+    pub(crate) fn drain(&mut self) {
+        self.draining.get_or_insert_default();
+    }
+
+    /// What was left when a connection that is drained ended.
+    pub(crate) fn left(&self) -> Left {
+        self.draining.unwrap_or_default()
+    }
+
+    /// Whether any operation has no outcome yet.
+    pub(crate) fn has_calls(&self) -> bool {
+        !self.calls.is_empty()
+    }
+
+    /// Who is told how `op` ends.
+    pub(crate) fn register(&mut self, op: OpId) -> oneshot::Receiver<Outcome> {
+        let (call, receiver) = oneshot::channel();
+        self.calls.insert(op, call);
+        receiver
+    }
+
+    pub(crate) fn forget(&mut self, op: OpId) {
+        self.calls.remove(&op);
+        self.core.abandon(op);
+    }
+
+    /// Why there is no connection.
+    pub(crate) fn end_cause(&self) -> ConnectionError {
+        self.end.clone().unwrap_or(ConnectionError::Closed)
+    }
+
+    pub(crate) const fn has_ended(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// The number of a new stream.
+    pub(crate) const fn new_reader(&mut self) -> u64 {
+        self.last_reader += 1;
+        self.last_reader
+    }
+
+    /// `waker` is to be woken when `queue` is no longer empty, or will stay empty.
+    pub(crate) fn wait_for_message(&mut self, queue: QueueId, reader: u64, waker: &Waker) {
+        let waiting = self.readers.entry(queue).or_default();
+        match waiting.iter_mut().find(|(other, _)| *other == reader) {
+            Some((_, current)) => current.clone_from(waker),
+            None => waiting.push((reader, waker.clone())),
+        }
+    }
+
+    pub(crate) fn stop_waiting(&mut self, queue: QueueId, reader: u64) {
+        if let Some(waiting) = self.readers.get_mut(&queue) {
+            waiting.retain(|(other, _)| *other != reader);
+            if waiting.is_empty() {
+                self.readers.remove(&queue);
+            }
+        }
+    }
+
+    pub(crate) fn close_queue(&mut self, now: Instant, queue: QueueId) {
+        let filters = self.core.close_queue(queue);
+        self.not_restored.remove(&queue);
+        if !filters.is_empty() {
+            // Refused only without a connection, and then the subscription has gone with it.
+            let _ = self.unsubscribe(now, filters);
+        }
+    }
+
+    pub(crate) fn unsubscribe(
+        &mut self,
+        now: Instant,
+        filters: Vec<TopicFilter>,
+    ) -> Result<OpId, proto::SubscribeError> {
+        let unsubscribe = proto::Unsubscribe {
+            filters,
+            properties: Properties::default(),
+        };
+        self.core.unsubscribe(now, unsubscribe)
+    }
+
+    /// Takes what the core has to tell. Tells whether the connection has ended for it.
+    pub(crate) fn take_events(&mut self, news: &mut News) -> bool {
+        let mut ended = false;
+        while let Some(event) = self.core.poll_event() {
+            ended |= matches!(event, Event::Disconnected { .. });
+            self.on_event(event, news);
+        }
+        ended
+    }
+
+    fn on_event(&mut self, event: Event, news: &mut News) {
+        match event {
+            Event::Connected(connected) => self.on_connected(*connected, news),
+            Event::Disconnected {
+                cause,
+                retry_at,
+                unflushed,
+            } => self.on_disconnected(cause, retry_at, unflushed, news),
+            Event::Auth(auth) => {
+                let data = auth.properties.authentication_data;
+                news.said.push(match auth.reason {
+                    ReasonCode::ContinueAuthentication => Said::Continue(data),
+                    _ => Said::Accepted(data),
+                });
+            }
+            Event::MessageReady(queue) => self.wake_readers(queue, news),
+            Event::Lagged(queue) => {
+                if self.core.has_failed(queue) {
+                    self.wake_readers(queue, news);
+                }
+                let filters = self.core.filters(queue).cloned().collect();
+                self.report(ConnectionEvent::Lagged { filters }, news);
+            }
+            Event::NotRestored {
+                queue,
+                filter,
+                reason,
+            } => {
+                log::not_restored(&filter, reason);
+                let lost = self.not_restored.entry(queue).or_default();
+                lost.push((filter.clone(), reason));
+                self.wake_readers(queue, news);
+                self.report(ConnectionEvent::NotRestored { filter, reason }, news);
+            }
+            Event::OutgoingRoom => news.room = true,
+            Event::Completed { op, outcome } => self.on_completed(op, outcome, news),
+            _ => {}
+        }
+    }
+
+    fn on_connected(&mut self, connected: proto::Connected, news: &mut News) {
+        let proto::Connected {
+            session_present,
+            mut properties,
+        } = connected;
+        log::connected(session_present);
+        news.status = Some(Status::Connected);
+        news.said
+            .push(Said::Accepted(properties.authentication_data.take()));
+        self.wake_ended(news); // an UNSUBSCRIBE that waited has been sent
+        let properties = Box::new(properties);
+        self.report(
+            ConnectionEvent::Connected {
+                session_present,
+                properties,
+            },
+            news,
+        );
+    }
+
+    fn on_disconnected(
+        &mut self,
+        cause: ConnectionError,
+        retry_at: Option<Instant>,
+        unflushed: u64,
+        news: &mut News,
+    ) {
+        log::disconnected(&cause, retry_at.is_some(), unflushed);
+        news.said.clear();
+        if let Some(waiting) = self.re_authenticating.take() {
+            news.re_authenticated = Some((waiting, Err(cause.clone())));
+        }
+        match retry_at {
+            None => self.finish(cause.clone(), news),
+            Some(_) if self.core.stats().connections > 0 => {
+                news.status = Some(Status::Reconnecting);
+            }
+            Some(_) => {}
+        }
+        self.report(
+            ConnectionEvent::Disconnected {
+                cause,
+                retry_at,
+                unflushed,
+            },
+            news,
+        );
+    }
+
+    fn on_completed(&mut self, op: OpId, outcome: Outcome, news: &mut News) {
+        if let (Some(left), Outcome::Disconnected { delivery, .. }) = (&mut self.draining, &outcome)
+        {
+            match delivery {
+                Delivery::NotSent => left.not_sent += 1,
+                Delivery::Unknown => left.unknown += 1,
+            }
+        }
+        if let Some(call) = self.calls.remove(&op) {
+            news.completed.push((call, outcome));
+            news.idle = self.draining.is_some() && self.calls.is_empty();
+        }
+    }
+
+    fn report(&mut self, event: ConnectionEvent, news: &mut News) {
+        self.events.push(event);
+        news.readers.extend(self.events.take_readers());
+    }
+
+    /// The subscriptions of a stream that the server has lost and not renewed.
+    pub(crate) fn not_restored(&self, queue: QueueId) -> Vec<(TopicFilter, ReasonCode)> {
+        self.not_restored.get(&queue).cloned().unwrap_or_default()
+    }
+
+    /// Wakes who waits for messages of a subscription that is no more.
+    pub(crate) fn wake_ended(&mut self, news: &mut News) {
+        let ended: Vec<_> = (self.readers.keys().copied())
+            .filter(|&queue| queue != QueueId::DEFAULT && !self.is_subscribed(queue))
+            .collect();
+        for queue in ended {
+            self.wake_readers(queue, news);
+        }
+    }
+
+    /// Whether messages may still come to the queue of a stream.
+    pub(crate) fn is_subscribed(&self, queue: QueueId) -> bool {
+        self.core.filters(queue).next().is_some()
+    }
+
+    fn wake_readers(&mut self, queue: QueueId, news: &mut News) {
+        let waiting = self.readers.remove(&queue).unwrap_or_default();
+        news.readers
+            .extend(waiting.into_iter().map(|(_, waker)| waker));
+    }
+
+    /// Nothing will come any more, if only because the runtime is shutting down. Returns those who wait for an outcome:
+    /// dropping them tells that there will be none.
+    pub(crate) fn driver_gone(
+        &mut self,
+        news: &mut News,
+    ) -> HashMap<OpId, oneshot::Sender<Outcome>> {
+        if self.end.is_none() {
+            self.finish(ConnectionError::Closed, news);
+        }
+        self.re_authenticating = None;
+        if let Some(left) = &mut self.draining {
+            left.unknown += self.calls.len();
+        }
+        std::mem::take(&mut self.calls)
+    }
+
+    fn finish(&mut self, cause: ConnectionError, news: &mut News) {
+        self.end = Some(cause.clone());
+        news.status = Some(Status::Ended(cause));
+        news.readers.extend(self.events.take_readers());
+        let waiting = self.readers.drain().flat_map(|(_, waiting)| waiting);
+        news.readers.extend(waiting.map(|(_, waker)| waker));
+        news.room = true;
+    }
+}

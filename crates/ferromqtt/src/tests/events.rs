@@ -1,0 +1,197 @@
+//! Events of a connection, and waiting for it.
+
+use ferromqtt_proto::packet::{ConnAck, Packet};
+
+use super::server::Server;
+use super::*;
+use crate::{
+    ConnectionError, ConnectionEvent, Events, Overflow, Properties, QueueOptions, ReasonCode,
+    Reconnect, TransportError,
+};
+
+async fn next(events: &mut Events) -> ConnectionEvent {
+    in_time(events.next()).await.expect("an event")
+}
+
+fn is_connected(event: &ConnectionEvent) -> bool {
+    matches!(event, ConnectionEvent::Connected { .. })
+}
+
+/// MQTT-3.2.2-16: the identifier that the server assigns, and its limits, are there to see.
+#[tokio::test(start_paused = true)]
+async fn each_connection_and_each_loss_is_told_with_its_details() {
+    let (attempts, script) = Attempts::new();
+    let stream = attempts.succeeds(4096);
+    let connection = Connection::start_over(&options(), script).unwrap();
+    let client = connection.client();
+    let mut events = client.events();
+    let told = Properties {
+        assigned_client_identifier: Some("given".try_into().unwrap()),
+        maximum_qos: Some(QoS::AtLeastOnce),
+        ..Properties::default()
+    };
+    let mut server = Server::new(stream);
+    server.connect().await;
+    server
+        .send(&Packet::ConnAck(Box::new(ConnAck {
+            session_present: false,
+            reason: ReasonCode::Success,
+            properties: told.clone(),
+        })))
+        .await;
+    let expected = ConnectionEvent::Connected {
+        session_present: false,
+        properties: Box::new(told),
+    };
+    assert_eq!(next(&mut events).await, expected);
+    drop(server);
+    let ConnectionEvent::Disconnected {
+        cause,
+        retry_at: Some(retry_at),
+        ..
+    } = next(&mut events).await
+    else {
+        panic!("the loss, and when it is tried again");
+    };
+    assert_eq!(
+        cause,
+        ConnectionError::Transport(TransportError::EndOfStream)
+    );
+    assert!(retry_at > tokio::time::Instant::now().into_std());
+    let (mut server, _) = Server::accept(attempts.succeeds(4096), true).await;
+    let ConnectionEvent::Connected {
+        session_present: true,
+        ..
+    } = next(&mut events).await
+    else {
+        panic!("the session is resumed");
+    };
+    let (end, _) = tokio::join!(connection.disconnect(), server.disconnected());
+    assert_eq!(end, Ok(()));
+    let last = next(&mut events).await;
+    let ConnectionEvent::Disconnected {
+        cause: ConnectionError::Closed,
+        retry_at: None,
+        ..
+    } = last
+    else {
+        panic!("{last:?}");
+    };
+    assert_eq!(in_time(events.next()).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_events_begins_with_how_the_connection_stands() {
+    let (connection, server, _attempts) = connected(options().reconnect(None), 4096).await;
+    let client = connection.client();
+    let mut early = client.events();
+    assert!(is_connected(&next(&mut early).await));
+    drop(server);
+    client.closed().await;
+    for mut events in [early, client.events()] {
+        assert!(!is_connected(&next(&mut events).await));
+        assert_eq!(in_time(events.next()).await, None);
+    }
+}
+
+/// Nobody is held up, and nothing grows: the oldest go, and are counted.
+#[tokio::test(start_paused = true)]
+async fn who_does_not_take_events_in_time_is_told_how_many_are_gone() {
+    let (connection, server, attempts) = connected(options(), 4096).await;
+    let client = connection.client();
+    let mut slow = client.events();
+    let mut quick = client.events();
+    assert!(is_connected(&next(&mut slow).await));
+    assert!(is_connected(&next(&mut quick).await));
+    drop(server);
+    for _ in 0..50 {
+        while is_connected(&next(&mut quick).await) {}
+        drop(Server::accept(attempts.succeeds(4096), true).await);
+        assert!(is_connected(&next(&mut quick).await));
+    }
+    assert!(!is_connected(&next(&mut quick).await)); // the 102nd
+    assert_eq!(next(&mut slow).await, ConnectionEvent::Missed(37));
+    for left in 0..64 {
+        assert_eq!(is_connected(&next(&mut slow).await), left % 2 == 0);
+    }
+    drop(connection);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_queue_and_a_lost_session_have_lost_is_told() {
+    let (connection, mut server, attempts) = connected(options(), 4096).await;
+    let client = connection.client();
+    let mut events = client.events();
+    assert!(is_connected(&next(&mut events).await));
+    let bounds = QueueOptions {
+        limit: Some(1),
+        overflow: Overflow::DropOldest,
+        ..QueueOptions::default()
+    };
+    let (messages, _) = tokio::join!(
+        client.subscribe_all(["t", "u"]).queue(bounds).into_future(),
+        server.subscribe_all(&[ReasonCode::Success; 2])
+    );
+    let messages = messages.unwrap();
+    for payload in ["1", "2", "3"] {
+        server.send(&message(payload)).await;
+    }
+    let filters = vec!["t".try_into().unwrap(), "u".try_into().unwrap()];
+    assert_eq!(next(&mut events).await, ConnectionEvent::Lagged { filters });
+    drop(server);
+    assert!(!is_connected(&next(&mut events).await));
+    let (mut server, _) = Server::accept(attempts.succeeds(4096), false).await;
+    assert!(is_connected(&next(&mut events).await));
+    let refused = ReasonCode::QuotaExceeded;
+    server.subscribe_all(&[ReasonCode::Success, refused]).await;
+    let expected = ConnectionEvent::NotRestored {
+        filter: "u".try_into().unwrap(),
+        reason: refused,
+    };
+    assert_eq!(next(&mut events).await, expected);
+    drop(messages);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_can_be_waited_for() {
+    let (connection, server, attempts) = connected(options(), 4096).await;
+    let client = connection.client();
+    assert_eq!(in_time(client.connected()).await, Ok(()));
+    drop(server);
+    while client.is_connected() {
+        tokio::task::yield_now().await;
+    }
+    let waiting = client.connected();
+    tokio::pin!(waiting);
+    assert!(timeout(Duration::from_secs(2), &mut waiting).await.is_err());
+    let (mut server, _) = Server::accept(attempts.succeeds(4096), true).await;
+    assert_eq!(in_time(waiting).await, Ok(()));
+    let (end, _) = tokio::join!(connection.disconnect(), server.disconnected());
+    assert_eq!(end, Ok(()));
+    assert_eq!(client.connected().await, Err(ConnectionError::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_that_fail_are_told_too() {
+    let (attempts, script) = Attempts::new();
+    attempts.fails();
+    let patient = Reconnect {
+        initial: true,
+        ..Reconnect::default()
+    };
+    let connection = Connection::start_over(&options().reconnect(patient), script).unwrap();
+    let mut events = connection.client().events();
+    let first = next(&mut events).await;
+    assert!(
+        matches!(
+            first,
+            ConnectionEvent::Disconnected {
+                retry_at: Some(_),
+                ..
+            }
+        ),
+        "{first:?}"
+    );
+    let (_server, _) = Server::accept(attempts.succeeds(4096), false).await;
+    assert!(is_connected(&next(&mut events).await));
+}

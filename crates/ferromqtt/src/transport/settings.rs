@@ -1,0 +1,91 @@
+//! What [`Options`](crate::Options) tell about transports.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::{AnyTransport, Connector, Network, Opener, Tcp};
+use crate::Server;
+use crate::error::OptionsError;
+
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) servers: Vec<Server>,
+    pub(crate) own: Option<Arc<dyn AnyTransport>>,
+    pub(crate) bind_address: Option<IpAddr>,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<super::TlsOptions>,
+    #[cfg(feature = "proxy")]
+    pub(crate) proxy: Option<super::Proxy>,
+    #[cfg(feature = "websocket")]
+    pub(crate) headers: super::Headers,
+}
+
+impl Settings {
+    pub(crate) fn new(server: Server) -> Self {
+        Self {
+            servers: vec![server],
+            own: None,
+            bind_address: None,
+            #[cfg(feature = "tls")]
+            tls: None,
+            #[cfg(feature = "proxy")]
+            proxy: None,
+            #[cfg(feature = "websocket")]
+            headers: super::Headers::default(),
+        }
+    }
+
+    /// What opens transports, checked: what TLS needs is read here.
+    pub(crate) async fn connector(&self) -> Result<Connector, OptionsError> {
+        let opener = match &self.own {
+            Some(own) => Opener::Own(Arc::clone(own)),
+            None => Opener::Network(self.network().await?),
+        };
+        Ok(Connector::new(self.servers.clone(), opener))
+    }
+
+    async fn network(&self) -> Result<Network, OptionsError> {
+        for server in &self.servers {
+            Network::check(server)?;
+            #[cfg(feature = "websocket")]
+            if let ferromqtt_transport::Place::WebSocket { path, .. } = &server.place {
+                self.headers.check(path)?;
+            }
+        }
+        Ok(Network {
+            tcp: Tcp {
+                bind: self.bind_address,
+            },
+            #[cfg(feature = "proxy")]
+            proxy: self.proxy.clone(),
+            #[cfg(feature = "tls")]
+            always_tls: self.tls.is_some(),
+            #[cfg(feature = "tls")]
+            tls: match &self.tls {
+                Some(tls) => Some(tls.load().await?),
+                None if self.servers.iter().any(Server::is_tls) => {
+                    Some(super::TlsOptions::new().load().await?)
+                }
+                None => None,
+            },
+            #[cfg(feature = "websocket")]
+            headers: self.headers.clone(),
+        })
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Settings");
+        shown
+            .field("servers", &self.servers)
+            .field("own", &self.own.is_some())
+            .field("bind_address", &self.bind_address);
+        #[cfg(feature = "tls")]
+        shown.field("tls", &self.tls);
+        #[cfg(feature = "proxy")]
+        shown.field("proxy", &self.proxy);
+        shown.finish_non_exhaustive() // headers may hold tokens
+    }
+}
