@@ -39,13 +39,13 @@ quickstart: .venv/.native ## Build the Python module and run the first example (
 	$(BIN)/python examples/python/quickstart.py
 
 .PHONY: test
-test: .venv/.dev .venv/.native ## Unit, property and scenario tests; Python tests against mosquitto
+test: .venv-wheel/.installed ## Unit, property and scenario tests; Python tests of the wheel, against mosquitto
 	scripts/need-program.sh mosquitto mosquitto
 	scripts/need-program.sh openssl openssl
 # The binding's tests are the Python ones: a test program of its own would have to link libpython.
 	cargo test $(LOCKED) --workspace --exclude ferromqtt-py --all-features
 	cargo run --quiet $(LOCKED) -p ferromqtt --example quickstart
-	$(BIN)/python -m pytest python/tests --ignore=python/tests/interop
+	scripts/test-wheel.sh .venv-wheel python/tests --ignore=python/tests/interop
 
 .PHONY: lint
 lint: .venv/.dev .venv/.native ## Formatting, lints, documentation, types and stubs
@@ -112,13 +112,13 @@ bench-codec: ## Compare the codec's CPU time per message with other crates'
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
 	cargo clean
-	rm -rf .venv .venv-aiomqtt .venv-shim .venv-upstream .tools dist fuzz/target fuzz/artifacts .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-aiomqtt .venv-shim .venv-upstream .venv-wheel .tools dist fuzz/target fuzz/artifacts .mypy_cache .pytest_cache .ruff_cache
 	rm -f python/ferromqtt/_native*.so
 	find python bench examples scripts -name __pycache__ -type d -prune -exec rm -r {} +
 
 # Each stamp lives in the folder that it speaks of, and goes with it.
 
-.venv/.created .venv-aiomqtt/.created .venv-shim/.created .venv-upstream/.created:
+.venv/.created .venv-aiomqtt/.created .venv-shim/.created .venv-upstream/.created .venv-wheel/.created:
 	scripts/venv.sh $(@D)
 	touch $@
 
@@ -126,7 +126,7 @@ clean: ## Remove everything that was built or installed here
 	$(BIN)/python $(PIP_INSTALL) -r $<
 	touch $@
 
-.venv/.dev: requirements/dev.txt requirements/build.txt .venv/.created
+.venv/.dev: requirements/dev.txt requirements/test.txt requirements/build.txt .venv/.created
 	$(BIN)/python $(PIP_INSTALL) -r $<
 	touch $@
 
@@ -156,6 +156,11 @@ dist/.built: scripts/wheel.sh $(NATIVE_SOURCES) $(PYTHON_SOURCES) .venv/.dev
 .tools/aedes/.installed: $(wildcard python/tests/interop/aedes/*.json) python/tests/interop/aedes/install.sh
 	python/tests/interop/aedes/install.sh $(@D)
 	test -e $(@D)/not-run || touch $@
+
+.venv-wheel/.installed: dist/.built requirements/test.txt .venv-wheel/.created
+	.venv-wheel/bin/python $(PIP_INSTALL) --only-binary :all: -r requirements/test.txt
+	.venv-wheel/bin/python $(PIP_INSTALL) --force-reinstall --no-index dist/*.whl
+	touch $@
 
 .tools/bin/cargo-deny: Makefile
 	cargo install --locked cargo-deny --version $(CARGO_DENY_VERSION) --root .tools
