@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 class TLSContext:
     """The user's context, or one that is made of parameters when it is first needed."""
 
+    __slots__ = ("_context", "_insecure", "_params")
+
     def __init__(
         self,
         context: ssl.SSLContext | None,

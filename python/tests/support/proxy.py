@@ -72,7 +72,7 @@ class CuttingProxy:
             # with no buffer allowed, drain returns only when every byte is in the kernel
             sink.transport.set_write_buffer_limits(high=0)
             left = cut.after if cut is not None and cut.direction == direction else None
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(OSError):
                 while data := await source.read(65536 if left is None else min(left, 65536)):
                     sink.write(data)
                     await sink.drain()
