@@ -216,7 +216,6 @@ def chain_messages() -> None:
     print("gone")
 
 
-@pytest.mark.xfail(strict=True, reason="a long chain of messages is freed recursively")
 def test_a_long_chain_of_messages_goes_without_a_crash() -> None:
     """As one of lists does: CPython's own containers bound the recursion (`Py_TRASHCAN`)."""
     assert run_program("chain_messages") == "made\ngone\n"

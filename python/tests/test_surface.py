@@ -239,5 +239,5 @@ def test_small_types_take_their_arguments_by_position_too_1_7() -> None:
 
 
 def test_the_docstring_of_the_client_tells_of_every_parameter_1_2() -> None:
-    documented = set(re.findall(r"^\s{8}(\w+): ", Client.__doc__ or "", re.MULTILINE))
+    documented = set(re.findall(r"^    (\w+): ", inspect.getdoc(Client) or "", re.MULTILINE))
     assert set(inspect.signature(Client).parameters) <= documented

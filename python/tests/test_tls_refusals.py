@@ -24,13 +24,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     certificates.make(made)
     localhost = "subjectAltName=DNS:localhost,IP:127.0.0.1\n"
     for_client = "extendedKeyUsage=clientAuth\n"
-    certificates.issue(made, "expired", localhost, days=-1)
+    certificates.issue(made, "expired", localhost, expired=True)
     certificates.issue(made, "elsewhere", "subjectAltName=DNS:broker.example\n")
     certificates.issue(made, "by-address", "subjectAltName=IP:127.0.0.1\n")
     certificates.issue(made, "for-clients", localhost + for_client)
     certificates.issue(made, "unknown", localhost, authority="other-ca")
     certificates.issue(made, "client-unknown", for_client, authority="other-ca")
-    certificates.issue(made, "client-expired", for_client, days=-1)
+    certificates.issue(made, "client-expired", for_client, expired=True)
     return made
 
 

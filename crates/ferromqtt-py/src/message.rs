@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use ferromqtt_proto::{self as proto, Properties};
 use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -276,6 +277,35 @@ impl Message {
         let other = other.borrow().mid.bind(py).clone();
         mid.lt(other)
     }
+}
+
+/// Takes a chain of messages apart, each of which is the payload of the one before: to be dropped as it is, it would take a
+/// call for each.
+impl Drop for Message {
+    fn drop(&mut self) {
+        Python::attach(|py| {
+            if self.payload.bind(py).is_exact_instance_of::<PyBytes>() {
+                return; // as every message that was received
+            }
+            let mut payload = std::mem::replace(&mut self.payload, py.None());
+            while is_last(&payload)
+                && let Ok(message) = payload.bind(py).cast::<Self>()
+                && let Ok(mut message) = message.try_borrow_mut()
+            {
+                let inner = std::mem::replace(&mut message.payload, py.None());
+                drop(message);
+                payload = inner;
+            }
+        });
+    }
+}
+
+/// Whether nobody else holds the object.
+fn is_last(object: &Py<PyAny>) -> bool {
+    #[allow(unsafe_code, reason = "PyO3 has no safe name for it any more")]
+    // SAFETY: a `Py` points to a live object, and this is called with the GIL held, so the count does not change meanwhile.
+    let count = unsafe { ffi::Py_REFCNT(object.as_ptr()) };
+    count == 1
 }
 
 /// Topics seen before, so that a stream of messages on few topics makes few objects.

@@ -4,6 +4,19 @@ import shutil
 import subprocess
 from pathlib import Path
 
+CA_CONFIGURATION = """
+[ca]
+default_ca = tests
+[tests]
+database = index.txt
+new_certs_dir = .
+rand_serial = yes
+default_md = sha256
+policy = any
+[any]
+commonName = supplied
+"""
+
 
 def make(folder: Path) -> None:
     """Write ca.pem, other-ca.pem, server.pem/.key (name "localhost" only) and client.pem/.key."""
@@ -21,16 +34,29 @@ def make(folder: Path) -> None:
     issue(folder, "client", "extendedKeyUsage=clientAuth\n")
 
 
-def issue(folder: Path, name: str, extension: str, *, authority: str = "ca", days: int = 2) -> None:
-    """Write NAME.pem/.key, signed by an authority that `make` has made; -1 day: it has expired."""
+def issue(
+    folder: Path, name: str, extension: str, *, authority: str = "ca", expired: bool = False
+) -> None:
+    """Write NAME.pem/.key, signed by an authority that `make` has made."""
     (folder / f"{name}.ext").write_text(extension)
     subject = ("-subj", f"/CN=ferromqtt test {name}")
     openssl(folder, "req", *subject, *new_key(name), "-out", f"{name}.csr")
+    signed = ("-in", f"{name}.csr", "-extfile", f"{name}.ext", "-out", f"{name}.pem")
+    if expired:
+        # Of the commands that sign, this one takes dates of the past in every version.
+        (folder / "ca.cnf").write_text(CA_CONFIGURATION)
+        (folder / "index.txt").write_text("")
+        openssl(
+            folder,
+            *("ca", "-batch", "-notext", "-config", "ca.cnf", *signed),
+            *("-cert", f"{authority}.pem", "-keyfile", f"{authority}.key"),
+            *("-startdate", "20200101000000Z", "-enddate", "20200102000000Z"),
+        )
+        return
     openssl(
         folder,
-        *("x509", "-req", "-in", f"{name}.csr", "-CA", f"{authority}.pem"),
-        *("-CAkey", f"{authority}.key", "-CAcreateserial", "-days", str(days)),
-        *("-extfile", f"{name}.ext", "-out", f"{name}.pem"),
+        *("x509", "-req", "-days", "2", "-CAcreateserial", *signed),
+        *("-CA", f"{authority}.pem", "-CAkey", f"{authority}.key"),
     )
 
 
