@@ -39,7 +39,7 @@ impl ConnAck {
             return Err(DecodeError::malformed("CONNACK has reserved flags set"));
         }
         let code = body.u8()?;
-        if version.is_v5() && body.is_empty() && code != 0 {
+        if version.is_v5() && body.is_empty() && flags == 0 && matches!(code, 1..=5) {
             // A server that does not know 5.0 refuses it in the form that it knows.
             return Ok(Self {
                 session_present: false,
