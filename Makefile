@@ -11,6 +11,10 @@ BIN := .venv/bin
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.1
+CARGO_PUBLIC_API_VERSION := 0.52.0
+# The oldest Rust that builds the crates: `rust-version` in Cargo.toml.
+MSRV := 1.88
+PUBLISHED := ferromqtt ferromqtt-cli ferromqtt-proto ferromqtt-testing ferromqtt-transport
 FUZZ_TARGETS := decode client broker
 # For `make fuzz`.
 TARGET ?= client
@@ -83,14 +87,25 @@ conformance: ## Which test proves which statement of the standards, and of aiomq
 	$(PYTHON) scripts/contract.py
 
 .PHONY: audit
-audit: .tools/bin/cargo-deny .tools/bin/cargo-fuzz ## Licences and sources of dependencies; the core without an operating system; fuzzing
+audit: .tools/bin/cargo-deny .tools/bin/cargo-fuzz .tools/bin/cargo-public-api ## Licences and sources of dependencies; the oldest Rust; public interfaces; the core without an operating system; fuzzing
 # Not `advisories`: that database is fetched from a git host, which CI does not reach.
 	.tools/bin/cargo-deny $(LOCKED) check bans licenses sources
 	.tools/bin/cargo-deny --manifest-path fuzz/Cargo.toml $(LOCKED) check bans licenses sources
+	rustup toolchain install $(MSRV) --profile minimal
+	CARGO_TARGET_DIR=$(TARGET_DIR)/msrv cargo +$(MSRV) check $(LOCKED) $(PUBLISHED:%=-p %) --all-features
+	LOCKED=$(LOCKED) scripts/public-api.sh --check
 	rustup target add wasm32-unknown-unknown
 	cargo build $(LOCKED) -p ferromqtt-no-operating-system --target wasm32-unknown-unknown
 	$(PYTHON) scripts/wasm_imports.py $(TARGET_DIR)/wasm32-unknown-unknown/debug/ferromqtt-no-operating-system.wasm
 	for target in $(FUZZ_TARGETS); do fuzz/run.sh $$target 60; done
+
+.PHONY: api
+api: .tools/bin/cargo-public-api ## Write what the crates offer (docs/api/)
+	scripts/public-api.sh
+
+.PHONY: stress
+stress: ## A million messages through 64 tasks and a connection that is cut at random
+	cargo test $(LOCKED) --release -p ferromqtt --test stress -- --ignored --nocapture
 
 .PHONY: fuzz
 fuzz: .tools/bin/cargo-fuzz ## Fuzz with TARGET=decode, client or broker for SECONDS=60, or with one INPUT=file
@@ -168,4 +183,8 @@ dist/.built: scripts/wheel.sh $(NATIVE_SOURCES) $(PYTHON_SOURCES) .venv/.dev
 
 .tools/bin/cargo-fuzz: Makefile
 	cargo install --locked cargo-fuzz --version $(CARGO_FUZZ_VERSION) --root .tools
+	touch $@
+
+.tools/bin/cargo-public-api: Makefile
+	cargo install --locked cargo-public-api --version $(CARGO_PUBLIC_API_VERSION) --root .tools
 	touch $@
