@@ -89,6 +89,9 @@ impl Client {
     /// # Errors
     /// [`SubscribeError::SomeRejected`] when the server refuses some or all, and the others. The others are taken back then.
     ///
+    /// # Cancel safety
+    /// Dropped before it completes, the subscriptions are taken back.
+    ///
     /// ```no_run
     /// # async fn example(client: ferromqtt::Client) -> Result<(), ferromqtt::SubscribeError> {
     /// let mut doors = client.subscribe_all(["front/door", "back/door"]).await?;
@@ -130,6 +133,9 @@ impl Client {
     ///
     /// # Errors
     /// [`SubscribeError::SomeRejected`] when the server refuses some or all, which stay subscribed; and the others.
+    ///
+    /// # Cancel safety
+    /// As [`unsubscribe`](Self::unsubscribe).
     pub async fn unsubscribe_all<T>(
         &self,
         filters: impl IntoIterator<Item = T>,
@@ -178,6 +184,9 @@ impl Client {
     ///
     /// # Errors
     /// [`PublishError::Invalid`] when the message asks for no response; and as [`publish`](Self::publish).
+    ///
+    /// # Cancel safety
+    /// As [`publish`](Self::publish): a response that was accepted is not taken back.
     ///
     /// ```no_run
     /// # async fn example(client: ferromqtt::Client) -> Result<(), ferromqtt::Error> {
@@ -276,11 +285,17 @@ impl Client {
     ///
     /// # Errors
     /// Why the connection has ended for good, or why none came about.
+    ///
+    /// # Cancel safety
+    /// Dropping it changes nothing.
     pub async fn connected(&self) -> Result<(), ConnectionError> {
         self.shared.connected().await
     }
 
     /// Waits until the connection has ended for good, and tells why.
+    ///
+    /// # Cancel safety
+    /// Dropping it changes nothing.
     pub async fn closed(&self) -> ConnectionError {
         self.shared.ended().await
     }

@@ -92,6 +92,9 @@ impl Connection {
     /// # Errors
     /// When the options are wrong, or a certificate cannot be read.
     ///
+    /// # Cancel safety
+    /// It waits for files only; dropped before it completes, nothing was begun.
+    ///
     /// # Panics
     /// Outside a tokio runtime.
     ///

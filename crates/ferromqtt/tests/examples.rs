@@ -1,0 +1,147 @@
+//! The programs in `examples/rust` print what their heads say.
+//!
+//! `cargo test` builds them; with `--test examples` it does not: `cargo build --examples --all-features` comes first then.
+#![cfg(feature = "tls")]
+
+#[path = "scenarios/certificates.rs"]
+#[allow(dead_code, reason = "of the other test program")]
+mod certificates;
+#[path = "scenarios/tls_front.rs"]
+#[allow(dead_code, reason = "of the other test program")]
+mod tls_front;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ferromqtt_testing::TestBroker;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use certificates::Authority;
+use tls_front::TlsFront;
+
+const LIMIT: Duration = Duration::from_secs(60);
+/// What these two print depends on where they run: each has a test of its own.
+const OTHERS: [&str; 2] = ["quickstart", "tls"];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/rust")
+}
+
+fn names() -> BTreeSet<String> {
+    (fs::read_dir(folder()).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect()
+}
+
+/// What the head of a program says that it prints.
+fn promised(name: &str) -> String {
+    let text = fs::read_to_string(folder().join(name).with_extension("rs")).unwrap();
+    let lines = text.lines().skip_while(|line| *line != "//! It prints:");
+    let mut lines = lines.skip_while(|line| *line != "//! ```text").skip(1);
+    let mut output = String::new();
+    loop {
+        let line = lines.next().unwrap_or_else(|| {
+            panic!("{name}.rs: its head must have `It prints:`, then a block ```text")
+        });
+        if line == "//! ```" {
+            return output;
+        }
+        output += line.strip_prefix("//! ").expect("a line of the head");
+        output.push('\n');
+    }
+}
+
+/// The program: cargo builds the examples together with the tests, next to them.
+async fn run(name: &str, environment: &[(&str, &str)]) -> String {
+    let tests = std::env::current_exe().unwrap();
+    let program = tests
+        .ancestors()
+        .nth(2)
+        .unwrap()
+        .join("examples")
+        .join(name);
+    assert!(
+        program.exists(),
+        "{} is missing; build it with: cargo build -p ferromqtt --examples --all-features",
+        program.display(),
+    );
+    let mut command = Command::new(program);
+    let running = command
+        .envs(environment.iter().copied())
+        .kill_on_drop(true)
+        .output();
+    let done = timeout(LIMIT, running).await;
+    let done = done.unwrap_or_else(|_| panic!("{name} has not ended in time"));
+    let done = done.unwrap();
+    let errors = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{name} failed: {errors}");
+    assert_eq!(errors, "", "{name} complains");
+    String::from_utf8(done.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn each_example_prints_what_its_head_says() {
+    let on_their_own = names()
+        .into_iter()
+        .filter(|name| !OTHERS.contains(&&**name));
+    let mut checked = 0;
+    for name in on_their_own {
+        assert_eq!(run(&name, &[]).await, promised(&name), "{name}");
+        checked += 1;
+    }
+    assert!(checked > 20, "{checked} examples were found");
+}
+
+#[tokio::test]
+async fn the_quickstart_receives_every_message() {
+    let broker = TestBroker::start().await.unwrap();
+    let output = run("quickstart", &[("BROKER", &broker.url())]).await;
+    assert!(output.starts_with(&format!("The broker is {}.\n", broker.url())));
+    assert_eq!(
+        output.matches("received quickstart/temperature/").count(),
+        4
+    );
+    assert!(
+        output.ends_with("Done: every message arrived.\n"),
+        "{output}"
+    );
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn the_tls_example_on_a_server_with_a_certificate() {
+    let broker = TestBroker::start().await.unwrap();
+    let authority = Authority::new("of the example");
+    let identity = authority.issue("localhost");
+    let front = TlsFront::to(SocketAddr::new(broker.host(), broker.port()), &identity).await;
+    let file = std::env::temp_dir().join(format!("ferromqtt-example-ca-{}.pem", front.port()));
+    fs::write(&file, authority.pem()).unwrap();
+    let url = format!("mqtts://localhost:{}", front.port());
+    let environment = [("BROKER", &*url), ("CA_FILE", file.to_str().unwrap())];
+    let output = run("tls", &environment).await;
+    fs::remove_file(&file).unwrap();
+    assert_eq!(output, promised("tls"));
+    broker.stop().await;
+}
+
+#[test]
+fn the_list_of_examples_and_cargo_name_every_program() {
+    let list = fs::read_to_string(folder().join("README.md")).unwrap();
+    let manifest = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).unwrap();
+    for name in names() {
+        assert!(
+            list.contains(&format!("[{name}.rs]({name}.rs)")),
+            "examples/rust/README.md does not list {name}.rs"
+        );
+        assert!(
+            manifest.contains(&format!("path = \"../../examples/rust/{name}.rs\"")),
+            "crates/ferromqtt/Cargo.toml has no [[example]] {name}"
+        );
+    }
+}

@@ -1,0 +1,70 @@
+//! Acknowledge a message when its work is done: what was not acknowledged comes again.
+//!
+//! It prints:
+//!
+//! ```text
+//! received: job 1
+//! the worker breaks off, and connects again
+//! received once more: job 1
+//! done, and acknowledged
+//! the server has 0 messages left for the worker
+//! ```
+
+#![allow(clippy::print_stdout, reason = "it shows what happens")]
+
+use std::error::Error as StdError;
+
+use ferromqtt::{Acknowledge, CleanStart, Client, Error, Options, QoS, QueueOptions};
+use ferromqtt_testing::TestBroker;
+
+const BY_HAND: QueueOptions = QueueOptions {
+    limit: None, // no more than the Receive Maximum come without being acknowledged
+    overflow: ferromqtt::Overflow::DropOldest,
+    acknowledge: Acknowledge::ByApplication,
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn StdError>> {
+    let broker = TestBroker::start().await?;
+    let options = Options::new(broker.host(), broker.port())
+        .client_identifier("worker")
+        .clean_start(CleanStart::Never)
+        .incoming(BY_HAND); // for what comes before there is a stream
+    ferromqtt::scope(options.clone(), break_off).await?;
+    println!("the worker breaks off, and connects again");
+    ferromqtt::scope(options, finish).await?;
+    let left = broker
+        .session_stats("worker")
+        .map_or(0, |session| session.queued + session.in_flight);
+    println!("the server has {left} messages left for the worker");
+    broker.stop().await;
+    Ok(())
+}
+
+async fn break_off(client: Client) -> Result<(), Error> {
+    let jobs = client.subscribe("jobs").qos(QoS::AtLeastOnce);
+    let mut jobs = jobs.queue(BY_HAND).await?;
+    client
+        .publish("jobs", "job 1")
+        .qos(QoS::AtLeastOnce)
+        .await?;
+    if let Some(job) = jobs.next().await {
+        println!("received: {}", String::from_utf8_lossy(&job.payload));
+    }
+    jobs.detach(); // the subscription stays in the session
+    Ok(())
+}
+
+async fn finish(client: Client) -> Result<(), Error> {
+    if let Some(job) = client.messages().next().await {
+        println!(
+            "received once more: {}",
+            String::from_utf8_lossy(&job.payload)
+        );
+        if let Some(delivery) = job.delivery {
+            client.acknowledge(delivery);
+            println!("done, and acknowledged");
+        }
+    }
+    Ok(())
+}
