@@ -54,6 +54,7 @@ class Mosquitto:
         lines = [
             "per_listener_settings true",
             "max_queued_messages 100000",
+            "max_packet_size 268435455",  # 2.1 takes 2 MB by default
             "set_tcp_nodelay true",
             "persistence false",
             "log_dest stderr",
