@@ -68,11 +68,13 @@ lint: .venv/.dev .venv/.native ## Formatting, lints, documentation, types and st
 	$(BIN)/python scripts/contract.py --check
 
 .PHONY: interop
-interop: .venv/.dev .venv/.native .tools/aedes/.installed upstream ## The Python client against more brokers, and aiomqtt's own tests
+interop: .venv/.dev .venv/.native .tools/aedes/.installed upstream ## Both clients against more brokers, and aiomqtt's own tests
 	scripts/need-program.sh mosquitto mosquitto
 	scripts/need-program.sh ejabberdctl ejabberd
 	scripts/need-program.sh nats-server nats-server
 	scripts/need-program.sh rabbitmq-server rabbitmq-server
+	scripts/need-program.sh openssl openssl
+	cargo build $(LOCKED) -p ferromqtt-test-client
 	$(BIN)/python -m pytest python/tests/interop
 
 .PHONY: upstream
