@@ -331,6 +331,9 @@ impl Options {
 
     /// How many QoS 1 and 2 messages may be unacknowledged at once, if that is less than the server's Receive Maximum.
     /// Default: no limit but the server's.
+    ///
+    /// Before 5.0 a server cannot say how many it takes. mosquitto 2.0 acknowledges more than 20 QoS 2 messages that are in
+    /// flight when the connection is cut, and passes on 20 of them: stay at 20 there if none may be lost.
     #[must_use]
     pub const fn max_in_flight(mut self, messages: NonZeroU16) -> Self {
         self.core.max_in_flight = Some(messages);

@@ -1,7 +1,9 @@
 """Starts Debian's mosquitto with a configuration of its own."""
 
+import contextlib
 import os
 import pwd
+import random
 import shutil
 import socket
 import subprocess
@@ -16,6 +18,7 @@ from support import certificates
 
 USERNAME, PASSWORD = "alice", "wonderland"
 INSTALL = "apt-get install mosquitto"
+PORTS = range(20_000, 32_000)  # below those that systems give to connections
 
 
 def find() -> str:
@@ -26,9 +29,15 @@ def find() -> str:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port that nothing listens on at this moment."""
-    with socket.create_server((host, 0)) as sock:
-        return int(sock.getsockname()[1])
+    """Return a port that nothing uses at this moment.
+
+    Not one that the system chooses: it gives those to connections, too, before a server is up.
+    """
+    for port in random.sample(PORTS, 1000):
+        with contextlib.suppress(OSError), socket.create_server((host, port)):
+            return port
+    message = "no port is free"
+    raise RuntimeError(message)
 
 
 class Mosquitto:
