@@ -95,11 +95,9 @@ pub(crate) async fn unsubscribe(settings: &Settings) -> Report {
 pub(crate) async fn retained(settings: &Settings) -> Report {
     let (topic, filter) = (settings.topic()?, settings.filter()?);
     let (stored, removed) = ferromqtt::scope(settings.options()?, async |client| {
-        let message = client.publish(topic, "1").retain(true);
-        message.qos(QoS::AtLeastOnce).await?;
+        store(&client, topic, "1").await?;
         let stored = greeting(&client, topic, filter).await?;
-        let message = client.publish(topic, "").retain(true);
-        message.qos(QoS::AtLeastOnce).await?;
+        store(&client, topic, "").await?;
         Ok::<_, Error>((stored, greeting(&client, topic, filter).await?))
     })
     .await?;
@@ -108,6 +106,20 @@ pub(crate) async fn retained(settings: &Settings) -> Report {
         "flags": stored.iter().map(|message| message.retain).collect::<Vec<_>>(),
         "removed": numbers(&removed),
     }))
+}
+
+/// Publishes a retained message, and waits until it comes: some servers acknowledge it before they pass it on.
+async fn store(client: &Client, topic: &str, payload: &'static str) -> Result<(), Error> {
+    let mut live = client.subscribe(topic).qos(QoS::AtLeastOnce).await?;
+    let message = client.publish(topic, payload).retain(true);
+    message.qos(QoS::AtLeastOnce).await?;
+    while let Some(message) = live.next().await {
+        if message.payload == payload.as_bytes() && !message.retain {
+            break;
+        }
+    }
+    live.unsubscribe().await?;
+    Ok(())
 }
 
 async fn greeting(client: &Client, topic: &str, filter: &str) -> Result<Vec<Message>, Error> {
