@@ -16,6 +16,8 @@ CARGO_PUBLIC_API_VERSION := 0.52.0
 MSRV := 1.88
 PUBLISHED := ferromqtt ferromqtt-cli ferromqtt-proto ferromqtt-testing ferromqtt-transport
 FUZZ_TARGETS := decode client broker
+# A workspace of its own, for the trees of the clients that it compares with.
+BENCH_RUST := --manifest-path bench/rust/Cargo.toml --target-dir $(TARGET_DIR)
 # For `make fuzz`.
 TARGET ?= client
 SECONDS ?= 60
@@ -48,6 +50,7 @@ test: .venv-wheel/.installed ## Unit, property and scenario tests; Python tests 
 	scripts/need-program.sh openssl openssl
 # The binding's tests are the Python ones: a test program of its own would have to link libpython.
 	cargo test $(LOCKED) --workspace --exclude ferromqtt-py --all-features
+	cargo test $(LOCKED) $(BENCH_RUST)
 	cargo run --quiet $(LOCKED) -p ferromqtt --example quickstart
 	scripts/test-wheel.sh .venv-wheel python/tests --ignore=python/tests/interop
 
@@ -55,7 +58,9 @@ test: .venv-wheel/.installed ## Unit, property and scenario tests; Python tests 
 lint: .venv/.dev .venv/.native ## Formatting, lints, documentation, types and stubs
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	cargo fmt --manifest-path bench/rust/Cargo.toml --check
 	cargo clippy $(LOCKED) --workspace --all-targets --all-features -- -D warnings
+	cargo clippy $(LOCKED) $(BENCH_RUST) --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(LOCKED) --workspace --all-features --no-deps
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -93,6 +98,7 @@ audit: .tools/bin/cargo-deny .tools/bin/cargo-fuzz .tools/bin/cargo-public-api #
 # Not `advisories`: that database is fetched from a git host, which CI does not reach.
 	.tools/bin/cargo-deny $(LOCKED) check bans licenses sources
 	.tools/bin/cargo-deny --manifest-path fuzz/Cargo.toml $(LOCKED) check bans licenses sources
+	.tools/bin/cargo-deny --manifest-path bench/rust/Cargo.toml $(LOCKED) check bans licenses sources
 	rustup toolchain install $(MSRV) --profile minimal
 	CARGO_TARGET_DIR=$(TARGET_DIR)/msrv cargo +$(MSRV) check $(LOCKED) $(PUBLISHED:%=-p %) --all-features
 	LOCKED=$(LOCKED) scripts/public-api.sh --check
@@ -117,10 +123,13 @@ fuzz: .tools/bin/cargo-fuzz ## Fuzz with TARGET=decode, client or broker for SEC
 wheel: dist/.built ## Build both Python distributions into dist/
 
 .PHONY: bench-quick
-bench-quick: .venv/.dev .venv/.native .venv-aiomqtt/.installed .venv-shim/.installed ## Compare with aiomqtt in a few minutes
+bench-quick: .venv/.dev .venv/.native .venv-aiomqtt/.installed .venv-shim/.installed ## Compare with aiomqtt, rumqttc and ntex-mqtt in a few minutes
 	cargo build $(LOCKED) --release -p ferromqtt-bench-peer
 	$(BIN)/python bench/quick.py --aiomqtt .venv-aiomqtt/bin/python --ferromqtt .venv/bin/python \
 		--shim .venv-shim/bin/python --peer $(TARGET_DIR)/release/ferromqtt-bench-peer
+	cargo build $(LOCKED) --release $(BENCH_RUST)
+	$(BIN)/python bench/rust.py --peer $(TARGET_DIR)/release/ferromqtt-bench-peer \
+		--clients $(TARGET_DIR)/release/ferromqtt-bench-clients
 
 .PHONY: bench-codec
 bench-codec: ## Compare the codec's CPU time per message with other crates'

@@ -123,7 +123,7 @@ impl Messages {
     fn take(&self, state: &mut State) -> Option<Message> {
         let unsent = state.core.pending_transmit();
         let message = state.core.next_message(self.queue);
-        if state.core.pending_transmit() > unsent {
+        if state.core.pending_transmit() > unsent && state.call_driver() {
             self.shared.driver.notify_one();
         }
         message

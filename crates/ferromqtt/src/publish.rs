@@ -1,5 +1,6 @@
 //! Publishing: what is to be sent, when it was accepted, and how it ended.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::mem;
@@ -103,13 +104,9 @@ impl<'a> Publish<'a> {
         let publish = self.publish?;
         let shared = &self.client.shared;
         tokio::task::coop::consume_budget().await;
-        match shared.accept_now(|state, now| state.publish(now, &publish)) {
+        match shared.accept_now(|state| state.publish(&publish)) {
             Some(accepted) => accepted,
-            None => {
-                shared
-                    .accept(|state, now| state.publish(now, &publish))
-                    .await
-            }
+            None => shared.accept(|state| state.publish(&publish)).await,
         }
     }
 }
@@ -147,44 +144,47 @@ impl Future for PublishFuture<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
-            if let Stage::Start(..) = self.0 {
-                // A loop of publishes that complete at once must not starve the thread's other tasks.
-                ready!(pin!(tokio::task::coop::consume_budget()).poll(cx));
-            }
-            let accepted = match mem::replace(&mut self.0, Stage::Done) {
-                Stage::Start(shared, publish) => match shared
-                    .accept_now(|state, now| state.publish(now, &publish))
-                {
-                    Some(accepted) => accepted,
-                    None => {
-                        let accept = shared.accept(move |state, now| state.publish(now, &publish));
-                        self.0 = Stage::Full(Box::pin(accept));
-                        continue;
-                    }
-                },
-                Stage::Full(mut waiting) => match waiting.as_mut().poll(cx) {
-                    Poll::Ready(accepted) => accepted,
-                    Poll::Pending => {
-                        self.0 = Stage::Full(waiting);
-                        return Poll::Pending;
-                    }
-                },
-                Stage::Accepted(mut receipt) => {
-                    let result = Pin::new(&mut receipt).poll(cx);
-                    if result.is_pending() {
-                        self.0 = Stage::Accepted(receipt);
-                    }
-                    return result;
+            let accepted = match &mut self.0 {
+                Stage::Start(shared, publish) => {
+                    ready!(let_others_run(cx));
+                    shared.accept_now(|state| state.publish(publish))
                 }
-                Stage::Wrong(error) => return Poll::Ready(Err(error)),
-                Stage::Done => panic!("a PublishFuture was polled after it had completed"),
+                Stage::Full(waiting) => Some(ready!(waiting.as_mut().poll(cx))),
+                Stage::Accepted(receipt) => return Pin::new(receipt).poll(cx),
+                Stage::Wrong(_) | Stage::Done => None,
             };
-            self.0 = match accepted {
-                Ok(receipt) => Stage::Accepted(receipt),
-                Err(error) => Stage::Wrong(error),
+            self.0 = match (accepted, mem::replace(&mut self.0, Stage::Done)) {
+                (Some(Ok(Receipt(None))), _) => return Poll::Ready(Ok(Published::SENT)),
+                (Some(Ok(receipt)), _) => Stage::Accepted(receipt),
+                (Some(Err(error)), _) | (None, Stage::Wrong(error)) => {
+                    return Poll::Ready(Err(error));
+                }
+                (None, Stage::Start(shared, publish)) => {
+                    let accept = shared.accept(move |state| state.publish(&publish));
+                    Stage::Full(Box::pin(accept))
+                }
+                _ => panic!("a PublishFuture was polled after it had completed"),
             };
         }
     }
+}
+
+/// A loop of publishes that complete at once must not starve the thread's other tasks, nor write a few at a time: one
+/// in so many takes from what the runtime lets a task do in a row.
+const PUBLISHES_PER_UNIT: u32 = 8;
+
+fn let_others_run(cx: &mut Context<'_>) -> Poll<()> {
+    thread_local! {
+        static PUBLISHES: Cell<u32> = const { Cell::new(0) };
+    }
+    PUBLISHES.with(|publishes| {
+        if publishes.get() >= PUBLISHES_PER_UNIT {
+            ready!(pin!(tokio::task::coop::consume_budget()).poll(cx));
+            publishes.set(0);
+        }
+        publishes.set(publishes.get() + 1);
+        Poll::Ready(())
+    })
 }
 
 impl fmt::Debug for PublishFuture<'_> {

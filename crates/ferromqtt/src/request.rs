@@ -93,8 +93,8 @@ impl<'a> IntoFuture for Request<'a> {
 
 async fn answer(shared: &Shared, request: proto::Publish) -> Result<Message, RequestError> {
     let call = shared
-        .accept(|state, now| {
-            let op = state.request(now, &request)?;
+        .accept(|state| {
+            let op = state.request(&request)?;
             Ok(Call::new(shared, state, op))
         })
         .await?;

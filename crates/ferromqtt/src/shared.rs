@@ -24,7 +24,7 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// Wakes the driver: an operation was accepted, or the connection is to end.
     pub(crate) driver: Notify,
-    /// Whoever publishes has it for a moment; whoever waits for room keeps it. It is fair, so nobody overtakes.
+    /// Whoever waits for room in the outgoing queue keeps it. It is fair, so nobody overtakes.
     gate: tokio::sync::Mutex<()>,
     /// The outgoing queue may have room again.
     room: Notify,
@@ -90,9 +90,19 @@ impl Shared {
 
     /// Calls the core for the application, then wakes the driver.
     pub(crate) fn call<T>(&self, call: impl FnOnce(&mut State, Instant) -> T) -> T {
-        let result = call(&mut self.lock(), now());
-        self.driver.notify_one();
+        let now = now();
+        let mut state = self.lock();
+        let result = call(&mut state, now);
+        self.call_driver(state);
         result
+    }
+
+    fn call_driver(&self, mut state: MutexGuard<'_, State>) {
+        let waits = state.call_driver();
+        drop(state);
+        if waits {
+            self.driver.notify_one();
+        }
     }
 
     pub(crate) fn disconnect(&self) {
@@ -142,20 +152,24 @@ impl Shared {
     /// Accepts a message without waiting. `None` when it has to wait for room, or behind others that do.
     pub(crate) fn accept_now<T>(
         &self,
-        accept: impl FnOnce(&mut State, Instant) -> Result<T, PublishError>,
+        accept: impl FnOnce(&mut State) -> Result<T, PublishError>,
     ) -> Option<Result<T, PublishError>> {
-        let _turn = self.gate.try_lock().ok()?;
-        self.try_accept(accept)
+        let state = self.lock();
+        match state.waiting_for_room {
+            0 => self.try_accept(state, accept),
+            _ => None,
+        }
     }
 
     /// Accepts a message, as soon as there is room.
     pub(crate) async fn accept<T>(
         &self,
-        mut accept: impl FnMut(&mut State, Instant) -> Result<T, PublishError>,
+        mut accept: impl FnMut(&mut State) -> Result<T, PublishError>,
     ) -> Result<T, PublishError> {
+        let _waiting = WaitingForRoom::new(self);
         let _turn = self.gate.lock().await;
         loop {
-            if let Some(accepted) = self.try_accept(&mut accept) {
+            if let Some(accepted) = self.try_accept(self.lock(), &mut accept) {
                 return accepted;
             }
             self.room.notified().await; // one that came since is remembered
@@ -164,9 +178,12 @@ impl Shared {
 
     fn try_accept<T>(
         &self,
-        accept: impl FnOnce(&mut State, Instant) -> Result<T, PublishError>,
+        mut state: MutexGuard<'_, State>,
+        accept: impl FnOnce(&mut State) -> Result<T, PublishError>,
     ) -> Option<Result<T, PublishError>> {
-        match self.call(accept) {
+        let accepted = accept(&mut state);
+        self.call_driver(state);
+        match accepted {
             Err(PublishError::Invalid(proto::PublishError::QueueFull { .. })) if self.waits => None,
             accepted => Some(accepted),
         }
@@ -212,6 +229,7 @@ impl Shared {
     ) -> Turn {
         let now = now();
         let mut state = self.lock();
+        state.driver_called = false;
         let core = &mut state.core;
         let received = core.stats().received;
         call(core, now);
@@ -304,6 +322,22 @@ impl Shared {
         if news.room {
             self.room.notify_one();
         }
+    }
+}
+
+/// One of those who wait for room in the outgoing queue, for as long as this lives.
+struct WaitingForRoom<'a>(&'a Shared);
+
+impl<'a> WaitingForRoom<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        shared.lock().waiting_for_room += 1;
+        Self(shared)
+    }
+}
+
+impl Drop for WaitingForRoom<'_> {
+    fn drop(&mut self) {
+        self.0.lock().waiting_for_room -= 1;
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is behind the lock: the core, who waits for what, and what becomes of the core's events.
 
 use std::collections::HashMap;
+use std::mem;
 use std::task::Waker;
 use std::time::Instant;
 
@@ -12,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::authenticate::Said;
 use crate::events::{ConnectionEvent, Recent};
 use crate::publish::Receipt;
-use crate::shared::Status;
+use crate::shared::{Status, now};
 use crate::{
     ConnectionError, Delivery, Properties, PublishError, QoS, ReasonCode, TopicFilter, log,
 };
@@ -29,6 +30,10 @@ pub(crate) struct State {
     pub(crate) events: Recent,
     /// Who waits for the end of an authentication that this client has begun.
     pub(crate) re_authenticating: Option<oneshot::Sender<ReAuthenticated>>,
+    /// How many wait for room in the outgoing queue: nobody may overtake them.
+    pub(crate) waiting_for_room: usize,
+    /// The driver has been called, and has had no turn since: it need not be called again.
+    pub(crate) driver_called: bool,
     /// Set once no more messages are accepted: what had to be left since.
     draining: Option<Left>,
     /// Set once nothing will come any more.
@@ -70,16 +75,15 @@ impl State {
             not_restored: HashMap::new(),
             events: Recent::default(),
             re_authenticating: None,
+            waiting_for_room: 0,
+            driver_called: false,
             draining: None,
             end: None,
         }
     }
 
-    pub(crate) fn publish(
-        &mut self,
-        now: Instant,
-        publish: &proto::Publish,
-    ) -> Result<Receipt, PublishError> {
+    /// Accepts a message. The clock is read only for one that is kept: reading it costs as much as encoding a small one.
+    pub(crate) fn publish(&mut self, publish: &proto::Publish) -> Result<Receipt, PublishError> {
         self.check_draining()?;
         if publish.qos == QoS::AtMostOnce && publish.payload.len() < proto::LARGE_PAYLOAD {
             let packet = PublishRef {
@@ -95,19 +99,15 @@ impl State {
                 return Ok(Receipt::sent());
             }
         }
-        match self.core.publish(now, publish.clone()) {
+        match self.core.publish(now(), publish.clone()) {
             Ok(op) => Ok(Receipt::waiting(self.register(op))),
             Err(error) => Err(self.refused(error)),
         }
     }
 
-    pub(crate) fn request(
-        &mut self,
-        now: Instant,
-        request: &proto::Publish,
-    ) -> Result<OpId, PublishError> {
+    pub(crate) fn request(&mut self, request: &proto::Publish) -> Result<OpId, PublishError> {
         self.check_draining()?;
-        (self.core.request(now, request.clone())).map_err(|error| self.refused(error))
+        (self.core.request(now(), request.clone())).map_err(|error| self.refused(error))
     }
 
     fn refused(&self, error: proto::PublishError) -> PublishError {
@@ -152,6 +152,11 @@ impl State {
     pub(crate) fn forget(&mut self, op: OpId) {
         self.calls.remove(&op);
         self.core.abandon(op);
+    }
+
+    /// The driver has something to do. Tells whether it has to be woken: not again before its next turn.
+    pub(crate) const fn call_driver(&mut self) -> bool {
+        !mem::replace(&mut self.driver_called, true)
     }
 
     /// Why there is no connection.
@@ -365,7 +370,7 @@ impl State {
         if let Some(left) = &mut self.draining {
             left.unknown += self.calls.len();
         }
-        std::mem::take(&mut self.calls)
+        mem::take(&mut self.calls)
     }
 
     fn finish(&mut self, cause: ConnectionError, news: &mut News) {

@@ -1,0 +1,142 @@
+"""The Rust rows of the quick benchmark: ferromqtt beside rumqttc and ntex-mqtt, in turns.
+
+Run it as `make bench-quick`, which builds what it needs. bench/README.md says how to read it.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from quick import ROOT, WORKER_TIME_LIMIT, RunError, check_far_side, peer_mode, say
+
+CLIENTS = ("ferromqtt", "ferromqtt-threads", "rumqttc", "ntex-mqtt")
+PEERS = ("rumqttc", "ntex-mqtt")
+WARM_UP = 20_000
+
+# At most so many times the CPU a message of the best other client, and of our own current thread.
+GOAL_BEST = 1.5
+GOAL_THREADS = 2.0
+
+# Messages a run: about 0.2 to 1 second of CPU.
+MESSAGES: dict[str, dict[str, int]] = {
+    "pub_qos0": dict.fromkeys(CLIENTS, 1_000_000) | {"rumqttc": 60_000},
+    "pub_qos1_w100": dict.fromkeys(CLIENTS, 400_000) | {"rumqttc": 60_000},
+    "recv_qos0": dict.fromkeys(CLIENTS, 1_000_000),
+    "recv_qos1": dict.fromkeys(CLIENTS, 400_000),
+}
+
+Runs = dict[str, list[float]]
+
+
+def main() -> int:
+    """Run every scenario and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    release = ROOT / "target/release"
+    add("--peer", type=Path, default=release / "ferromqtt-bench-peer", metavar="FILE")
+    add("--clients", type=Path, default=release / "ferromqtt-bench-clients", metavar="FILE")
+    add("--rounds", type=int, default=5)
+    add("--scenario", action="append", choices=MESSAGES, help="only this one; may be repeated")
+    add("--scale", type=float, default=1.0, help="multiply every number of messages")
+    add("--check", action="store_true", help="exit with 1 when a goal is missed")
+    arguments = parser.parse_args()
+    if arguments.rounds < 1 or arguments.scale <= 0:
+        parser.error("--rounds and --scale must be positive")
+    for option in ("peer", "clients"):
+        path = getattr(arguments, option)
+        if not path.exists():
+            sys.exit(f"rust.py: {path} does not exist: run `make bench-quick`, or give --{option}")
+    failures: list[str] = []
+    missed = False
+    for scenario in arguments.scenario or MESSAGES:
+        cpu, rates = run_scenario(scenario, arguments, failures)
+        missed |= print_scenario(scenario, cpu, rates)
+    for failure in failures:
+        say(f"FAILED: {failure}")
+    return 1 if failures or (arguments.check and missed) else 0
+
+
+def run_scenario(
+    scenario: str, arguments: argparse.Namespace, failures: list[str]
+) -> tuple[Runs, Runs]:
+    """Run each client once a round, in turns: what disturbs the machine disturbs all."""
+    cpu: Runs = {client: [] for client in CLIENTS}
+    rates: Runs = {client: [] for client in CLIENTS}
+    running = list(CLIENTS)
+    for number in range(arguments.rounds):
+        for client in running if number % 2 == 0 else running[::-1]:
+            try:
+                run = run_once(client, scenario, arguments)
+            except RunError as failure:
+                failures.append(f"{scenario}, {client}, round {number + 1}: {failure}")
+                # A client that hangs costs the time limit once, not once a round.
+                running = [other for other in running if other != client]
+                continue
+            cpu[client].append(run["cpu_seconds"] / run["messages"] * 1e6)
+            rates[client].append(run["messages"] / run["wall_seconds"])
+    return cpu, rates
+
+
+def run_once(client: str, scenario: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure one fresh process against a fresh far side; raises RunError."""
+    messages = max(1, round(MESSAGES[scenario][client] * arguments.scale))
+    peer_command = [str(arguments.peer), *peer_mode(scenario, messages, WARM_UP)]
+    with subprocess.Popen(
+        peer_command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as peer:
+        assert peer.stdout is not None
+        try:
+            port = peer.stdout.readline().strip()
+            command = [arguments.clients, client, scenario, port, str(WARM_UP), str(messages)]
+            result = run_client(command)
+            far_side = json.loads(peer.stdout.readline() or '{"error": "it ended too early"}')
+        finally:
+            peer.kill()
+    check_far_side(far_side, messages + WARM_UP, scenario)
+    return result
+
+
+def run_client(command: list[Any]) -> dict[str, Any]:
+    """Run the measured process."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=WORKER_TIME_LIMIT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise RunError(f"the client did not end within {WORKER_TIME_LIMIT:.0f} s") from None
+    if done.returncode != 0:
+        raise RunError(f"the client ended with code {done.returncode}: {done.stderr.strip()}")
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def print_scenario(scenario: str, cpu: Runs, rates: Runs) -> bool:
+    """Print one table; true when a goal was missed."""
+    middle = {client: median(runs) for client, runs in cpu.items() if runs}
+    best = min((middle[peer] for peer in PEERS if peer in middle), default=None)
+    bounds = {
+        "ferromqtt": (best, GOAL_BEST, "the best"),
+        "ferromqtt-threads": (middle.get("ferromqtt"), GOAL_THREADS, "ferromqtt"),
+    }
+    missed = False
+    say(f"\n{scenario + ', Rust':<22}{'CPU us per message':^30}{'messages/s':>12}{'x best':>10}")
+    say(f"{'':<22}{'min':>10}{'median':>10}{'max':>10}{'median':>12}{'(CPU)':>10}")
+    for client, value in middle.items():
+        line = f"{client:<22}{min(cpu[client]):>10.3f}{value:>10.3f}{max(cpu[client]):>10.3f}"
+        line += f"{median(rates[client]):>12,.0f}"
+        line += f"{value / best:>10.2f}" if best else f"{'-':>10}"
+        base, goal, of = bounds.get(client, (None, 0.0, ""))
+        if base is not None:
+            missed |= value > goal * base
+            verdict = "MISSED" if value > goal * base else "met"
+            line += f"  goal {verdict} ({value / base:.2f} x {of}, at most {goal})"
+        say(line)
+    return missed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
