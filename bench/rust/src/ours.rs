@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 
 use bytes::Bytes;
 use ferromqtt::{
-    Client, Connection, Messages, Options, Overflow, ProtocolVersion, QoS, QueueOptions, TopicName,
+    Client, Connection, Messages, Options, ProtocolVersion, QoS, QueueOptions, TopicName,
 };
 
 use crate::measure::{
@@ -72,11 +72,8 @@ async fn publish_batch<'a>(
 }
 
 async fn receive(client: &Client, plan: Plan, qos: QoS) -> Result<Cost, Failure> {
-    // Where the program falls behind, the server waits: by default a full queue loses messages of QoS 0.
-    let queue = QueueOptions {
-        overflow: Overflow::Wait,
-        ..QueueOptions::default()
-    };
+    // Without a limit: the far side sends faster than any client takes, and a full queue would drop messages at QoS 0.
+    let queue = QueueOptions::default();
     // Each SUBSCRIBE starts one batch. The clock starts before it: no message comes earlier.
     let mut batch = Batch::new(plan.warm_up);
     let mut messages = client.subscribe(TOPIC).qos(qos).queue(queue).await?;
