@@ -56,6 +56,8 @@ __all__ = [
 
 _DEFAULT_TIMEOUT = 10.0
 _DEFAULT_INFLIGHT = 20
+# As many are in flight where there is no limit.
+_PACKET_IDENTIFIERS = 65_535
 _CLEAN_START: dict[bool | int, int] = {False: 0, True: 1, MQTT_CLEAN_START_FIRST_ONLY: 2}
 """The core's numbers: never, always, at the first connection."""
 
@@ -459,6 +461,8 @@ class Client:
         options = self._options
         will = options.will
         inflight = options.max_inflight_messages
+        if inflight is None:
+            inflight = _DEFAULT_INFLIGHT
         incoming = options.max_queued_incoming_messages
         return {
             "protocol": int(self._version),
@@ -470,7 +474,7 @@ class Client:
             "password": None if options.username is None else options.password,
             "will": will
             and (will.topic, will.payload, will.qos, bool(will.retain), options.will_properties),
-            "max_in_flight": (_DEFAULT_INFLIGHT if inflight is None else inflight) or None,
+            "max_in_flight": min(inflight or _PACKET_IDENTIFIERS, _PACKET_IDENTIFIERS),
             "max_outgoing": options.max_queued_outgoing_messages or None,
             # A queue of the user's own class has its own limit.
             "max_incoming": incoming if incoming and incoming > 0 and not self._queue else None,

@@ -365,7 +365,7 @@ def test_20_messages_are_in_flight_by_default_1_2(run: LoopRunner) -> None:
     assert in_flight_limit(run, {}, packets.CONNACK_311) == 20
 
 
-@pytest.mark.parametrize(("given", "expected"), [(1, 1), (7, 7), (0, 50)])
+@pytest.mark.parametrize(("given", "expected"), [(1, 1), (7, 7), (0, 50), (100_000, 50)])
 def test_max_inflight_messages_1_2(run: LoopRunner, given: int, expected: int) -> None:
     options = {"max_inflight_messages": given}
     assert in_flight_limit(run, options, packets.CONNACK_311) == expected

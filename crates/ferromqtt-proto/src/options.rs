@@ -102,7 +102,9 @@ pub struct Options {
     pub password: Option<Bytes>,
     /// Time for opening the transport and for CONNACK together; `None` waits for ever. Default: 10 s.
     pub connect_timeout: Option<Duration>,
-    /// How many QoS 1 and 2 publishes may be unacknowledged, beside the server's Receive Maximum. `None`: only that. Default: `None`.
+    /// How many QoS 1 and 2 publishes may be unacknowledged, if that is less than the server's Receive Maximum. `None`: that
+    /// alone, and before 5.0, where a server cannot say, 20: what mosquitto 2.0, which loses the QoS 2 messages beyond
+    /// its limit when the connection is cut, takes by default. Default: `None`.
     pub max_in_flight: Option<NonZeroU16>,
     /// Bounds of the outgoing queue. Default: 1,000 messages and 16 MiB.
     pub outgoing: OutgoingLimits,

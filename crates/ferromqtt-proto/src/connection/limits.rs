@@ -8,6 +8,9 @@ use crate::packet::{Properties, QoS, ReasonCode};
 /// The largest packet that MQTT can express: a five-byte fixed header and the largest Remaining Length.
 pub(crate) const LARGEST_PACKET: usize = 5 + MAX_REMAINING_LENGTH;
 
+/// How many publishes may be unacknowledged where neither the server nor the application says it.
+const IN_FLIGHT_BEFORE_V5: u16 = 20;
+
 #[derive(Debug)]
 pub(crate) struct Limits {
     maximum_packet_size: usize,
@@ -26,7 +29,11 @@ impl Limits {
         let receive_maximum = connack
             .receive_maximum
             .map_or(u16::MAX, |limit| limit.get());
-        let own = options.max_in_flight.map_or(u16::MAX, |limit| limit.get());
+        let own = match options.max_in_flight {
+            Some(limit) => limit.get(),
+            None if options.protocol.is_v5() => u16::MAX,
+            None => IN_FLIGHT_BEFORE_V5,
+        };
         Self {
             maximum_packet_size: connack
                 .maximum_packet_size

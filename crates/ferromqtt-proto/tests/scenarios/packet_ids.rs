@@ -1,5 +1,7 @@
 //! Packet Identifiers: one space for PUBLISH, SUBSCRIBE and UNSUBSCRIBE.
 
+use std::num::NonZeroU16;
+
 use ferromqtt_proto::{OutgoingLimits, Properties, QueueId, ReasonCode, Subscribe, SubscribeError};
 
 use crate::support::*;
@@ -7,6 +9,7 @@ use crate::support::*;
 fn unbounded(version: ferromqtt_proto::ProtocolVersion) -> Pair {
     let mut options = resuming(version);
     options.outgoing = OutgoingLimits::NONE;
+    options.max_in_flight = Some(NonZeroU16::MAX);
     Pair::connected(options)
 }
 

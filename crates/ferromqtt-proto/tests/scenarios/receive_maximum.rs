@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 
 use ferromqtt_proto::packet::{Ack, Packet};
-use ferromqtt_proto::{QueueId, ReasonCode, Subscribe};
+use ferromqtt_proto::{Properties, QueueId, ReasonCode, Subscribe};
 
 use crate::support::*;
 
@@ -156,6 +156,18 @@ fn a_negative_pubrec_for_a_resend_frees_its_slot() {
     assert_eq!(pair.sent(), ["PUBLISH q2 2 DUP b"]);
 }
 
+/// Where neither side has set a limit: a server of 5.0 that says nothing takes all; one of 3.x cannot say, and gets few.
+#[test]
+fn without_a_limit_there_are_20_in_flight_before_5_0() {
+    for (version, expected) in [(V31, 20), (V311, 20), (V5, 50)] {
+        let mut pair = Pair::connected_with(options(version), Properties::default());
+        for _ in 0..50 {
+            pair.publish("t", "x", ExactlyOnce);
+        }
+        assert_eq!(pair.sent().len(), expected, "{version:?}");
+    }
+}
+
 /// Our own bound holds on 3.1.1 as well, where the server cannot announce one; the smaller of the two counts.
 #[test]
 fn our_own_bound_on_publishes_in_flight() {
@@ -174,7 +186,7 @@ fn our_own_bound_on_publishes_in_flight() {
         assert_eq!(pair.sent().len(), expected, "{version:?} {own} {servers}");
         let subscribe = Subscribe {
             filters: vec![(filter("a"), at(AtMostOnce))],
-            properties: ferromqtt_proto::Properties::default(),
+            properties: Properties::default(),
             queue: QueueId::DEFAULT,
         };
         pair.client.subscribe(pair.now, subscribe).unwrap();
