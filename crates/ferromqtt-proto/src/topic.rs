@@ -131,18 +131,29 @@ impl TopicFilter {
         if topic.starts_with('$') && filter.starts_with(['+', '#']) {
             return false;
         }
-        let mut names = topic.split('/');
-        for level in filter.split('/') {
-            if level == "#" {
-                return true;
-            }
-            match names.next() {
-                Some(name) if level == "+" || level == name => {}
-                _ => return false,
-            }
-        }
-        names.next().is_none()
+        filter == topic || matches_by_level(filter.as_bytes(), topic.as_bytes())
     }
+}
+
+/// Byte by byte, since every message is compared with every filter. Wildcards stand alone in their levels, and `#` at the
+/// end: no filter is made otherwise.
+fn matches_by_level(filter: &[u8], topic: &[u8]) -> bool {
+    let mut rest = topic;
+    for (at, &byte) in filter.iter().enumerate() {
+        match byte {
+            b'#' => return true,
+            b'+' => {
+                let level = rest.iter().position(|&byte| byte == b'/');
+                rest = &rest[level.unwrap_or(rest.len())..];
+            }
+            _ => match rest.split_first() {
+                Some((first, after)) if *first == byte => rest = after,
+                Some(_) => return false,
+                None => return &filter[at..] == b"/#", // which matches its parent too
+            },
+        }
+    }
+    rest.is_empty()
 }
 
 fn has_wildcard(topic: &str) -> bool {
@@ -200,6 +211,10 @@ text_newtype!(TopicFilter);
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     use super::*;
 
     fn matches(filter: &str, topic: &str) -> bool {
@@ -220,6 +235,35 @@ mod tests {
         assert!(matches("a/#", "a/b/c"));
         assert!(matches("#", "a/b"));
         assert!(matches("$share/g/a/#", "a/b"));
+    }
+
+    /// Section 4.7 level by level, as the standard words it.
+    fn matches_as_worded(filter: &str, topic: &str) -> bool {
+        let (levels, names): (Vec<_>, Vec<_>) =
+            (filter.split('/').collect(), topic.split('/').collect());
+        let fits = |(level, name): (&&str, &&str)| *level == "+" || level == name;
+        match levels.split_last() {
+            Some((&"#", parents)) => {
+                names.len() >= parents.len() && parents.iter().zip(&names).all(fits)
+            }
+            _ => names.len() == levels.len() && levels.iter().zip(&names).all(fits),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn filters_match_level_by_level(
+            levels in vec(select(vec!["", "a", "b", "ab", "+"]), 1..5),
+            rest in select(vec!["", "/#"]),
+            names in vec(select(vec!["", "a", "b", "ab"]), 1..5),
+        ) {
+            let (filter, topic) = (levels.join("/") + rest, names.join("/"));
+            if TopicFilter::check(&filter).is_ok() && TopicName::check(&topic).is_ok() {
+                prop_assert_eq!(matches(&filter, &topic), matches_as_worded(&filter, &topic));
+            }
+        }
     }
 
     #[test]

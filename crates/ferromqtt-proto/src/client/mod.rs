@@ -50,6 +50,8 @@ pub struct Client {
     correlation: Correlation,
     /// Payload bytes of the publish that is to be tried again when there is room for it.
     room_wanted: Option<usize>,
+    /// Empty: the memory for the queues that want the message at hand.
+    wanted_by: Vec<QueueId>,
     stats: Stats,
 }
 
@@ -119,6 +121,7 @@ impl Client {
             last_op: 0,
             correlation: Correlation::new(reconnect::mix(!seed)),
             room_wanted: None,
+            wanted_by: Vec::new(),
             stats: Stats::default(),
         })
     }
@@ -145,16 +148,10 @@ impl Client {
         matches!(self.phase, Phase::Idle)
     }
 
-    /// Whether operations are accepted: connected, or about to be again by itself.
+    /// Whether operations are accepted: connected, or about to be. Without reconnecting too the first attempt counts: what
+    /// is accepted meanwhile ends with its cause when it fails.
     const fn accepts(&self) -> bool {
-        match self.phase {
-            Phase::Connected => true,
-            Phase::Idle | Phase::Closing { then: None } => false,
-            Phase::Opening { .. }
-            | Phase::Handshake { .. }
-            | Phase::Waiting { .. }
-            | Phase::Closing { then: Some(_) } => self.options.reconnect.is_some(),
-        }
+        !matches!(self.phase, Phase::Idle | Phase::Closing { then: None })
     }
 
     /// Counters since the client was made.

@@ -1,5 +1,7 @@
 //! Received messages: from PUBLISH to the queues, and the acknowledgements that answer them.
 
+use std::mem;
+
 use super::Client;
 use crate::connection::Connection;
 use crate::error::{AcknowledgeError, DecodeError};
@@ -105,23 +107,25 @@ impl Client {
             self.hide_identifiers(&mut message);
             self.offer(QueueId::DEFAULT, message, &mut holds);
         } else {
-            let mut queues = self.route(&mut message);
+            let mut queues = mem::take(&mut self.wanted_by);
+            self.route(&mut message, &mut queues);
             let last = queues.pop().unwrap_or(QueueId::DEFAULT);
-            for queue in queues {
+            for queue in queues.drain(..) {
                 self.offer(queue, message.clone(), &mut holds);
             }
             self.offer(last, message, &mut holds);
+            self.wanted_by = queues;
         }
         holds
     }
 
-    /// The queues that want a message.
-    fn route(&self, message: &mut Message) -> Vec<QueueId> {
+    /// Finds the queues that want a message.
+    fn route(&self, message: &mut Message, queues: &mut Vec<QueueId>) {
         let identifiers = (message.properties.as_ref())
             .map_or(&[][..], |properties| &properties.subscription_identifiers);
-        let queues = (self.session.subscriptions).queues(&message.topic, identifiers);
+        let subscriptions = &self.session.subscriptions;
+        subscriptions.find_queues(&message.topic, identifiers, queues);
         self.hide_identifiers(message);
-        queues
     }
 
     /// Takes the Subscription Identifiers off that serve to find queues, and that no caller has asked for.

@@ -1,6 +1,6 @@
 //! Queues of received messages, from arrival until the application takes them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
@@ -144,7 +144,8 @@ pub(crate) struct Pushed {
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     default: Queue,
-    others: HashMap<QueueId, Queue>,
+    /// By the numbers of their names.
+    others: BTreeMap<u32, Queue>,
     last: u32,
 }
 
@@ -161,13 +162,13 @@ impl Inbox {
             options,
             ..Queue::default()
         };
-        self.others.insert(id, queue);
+        self.others.insert(id.0, queue);
         id
     }
 
     /// Closes a queue; its messages are dropped. The default queue stays. Returns what its messages held.
     pub(crate) fn close(&mut self, id: QueueId) -> Vec<DeliveryId> {
-        let Some(mut queue) = self.others.remove(&id) else {
+        let Some(mut queue) = self.others.remove(&id.0) else {
             return Vec::new();
         };
         let mut holds: Vec<_> = queue.beyond.drain(..).collect();
@@ -178,20 +179,20 @@ impl Inbox {
     }
 
     pub(crate) fn is_open(&self, id: QueueId) -> bool {
-        id == QueueId::DEFAULT || self.others.contains_key(&id)
+        id == QueueId::DEFAULT || self.others.contains_key(&id.0)
     }
 
     fn queue(&self, id: QueueId) -> Option<&Queue> {
         match id {
             QueueId::DEFAULT => Some(&self.default),
-            _ => self.others.get(&id),
+            _ => self.others.get(&id.0),
         }
     }
 
     fn queue_mut(&mut self, id: QueueId) -> Option<&mut Queue> {
         match id {
             QueueId::DEFAULT => Some(&mut self.default),
-            _ => self.others.get_mut(&id),
+            _ => self.others.get_mut(&id.0),
         }
     }
 

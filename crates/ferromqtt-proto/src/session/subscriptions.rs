@@ -168,26 +168,29 @@ impl Subscriptions {
     /// The queues that want a message with this topic, each once. `identifiers` are those that the server has put on it,
     /// one for each subscription that it was sent for (MQTT-3.3.4-3 to MQTT-3.3.4-5): a server may send it once for all of
     /// them or once for each, and either way a queue gets it once.
-    pub(crate) fn queues(&self, topic: &str, identifiers: &[u32]) -> Vec<QueueId> {
+    /// They are put into `queues`, which is empty.
+    pub(crate) fn find_queues(&self, topic: &str, identifiers: &[u32], queues: &mut Vec<QueueId>) {
         let was_sent_for = |entry: &Subscription| {
             identifiers.is_empty()
                 || entry.identifiers.is_empty()
                 || entry.identifiers.iter().any(|it| identifiers.contains(it))
         };
-        let queues = self.matching(topic, was_sent_for);
+        self.find_matching(topic, was_sent_for, queues);
         if queues.is_empty() {
-            return self.matching(topic, |_| true); // an identifier of a subscription that has been replaced since
+            self.find_matching(topic, |_| true, queues); // an identifier of a subscription that has been replaced since
         }
-        queues
     }
 
-    fn matching(&self, topic: &str, wants: impl Fn(&Subscription) -> bool) -> Vec<QueueId> {
-        let mut queues = Vec::new();
+    fn find_matching(
+        &self,
+        topic: &str,
+        wants: impl Fn(&Subscription) -> bool,
+        queues: &mut Vec<QueueId>,
+    ) {
         for entry in &self.entries {
             if !queues.contains(&entry.queue) && wants(entry) && entry.filter.matches(topic) {
                 queues.push(entry.queue);
             }
         }
-        queues
     }
 }
