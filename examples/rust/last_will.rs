@@ -1,9 +1,10 @@
-//! A will: the message that the server publishes when a client is gone without a goodbye.
+//! A will: the message that the server publishes when a client is lost.
 //!
 //! It prints:
 //!
 //! ```text
 //! station: online
+//! the station fails: the roof is gone
 //! station: lost
 //! station: online
 //! station: offline
@@ -12,34 +13,52 @@
 #![allow(clippy::print_stdout, reason = "it shows what happens")]
 
 use std::error::Error as StdError;
-use std::thread;
 
-use ferromqtt::{Client, Connection, Error, Messages, Options, QoS, Will};
+use ferromqtt::{Client, Error, Messages, Options, QoS, Will};
 use ferromqtt_testing::TestBroker;
-use tokio::runtime::Builder;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn StdError>> {
     let broker = TestBroker::start().await?;
-    let anybody = Options::new(broker.host(), broker.port());
-    let will = Will::new("station", "lost")
-        .qos(QoS::AtLeastOnce)
-        .retain(true);
-    let station = anybody.clone().will(will);
-    ferromqtt::scope(anybody, async |watcher| {
-        let mut states = watcher.subscribe("station").await?;
-        let failing = station.clone();
-        thread::spawn(|| fail(failing));
-        print_next(&mut states).await;
-        print_next(&mut states).await;
-
-        ferromqtt::scope(station, work_and_leave).await?;
-        print_next(&mut states).await;
-        print_next(&mut states).await;
-        Ok::<_, Error>(())
+    let options = Options::new(broker.host(), broker.port());
+    ferromqtt::scope(options.clone(), async |watcher| {
+        watch(watcher, options).await
     })
     .await?;
     broker.stop().await;
+    Ok(())
+}
+
+async fn watch(watcher: Client, options: Options) -> Result<(), Error> {
+    let mut states = watcher.subscribe("station").await?;
+    let will = Will::new("station", "lost").retain(true);
+    // Without `will_on_error` only a broken connection publishes the will, not an error. A program without a scope ends its
+    // connection with `disconnect_with_will`.
+    let station = options.will(will).will_on_error(true);
+
+    let failed = ferromqtt::scope(station.clone(), async |station| {
+        set_state(&station, "online").await?;
+        print_next(&mut states).await;
+        Err::<(), Box<dyn StdError>>("the roof is gone".into())
+    });
+    if let Err(error) = failed.await {
+        println!("the station fails: {error}");
+    }
+    print_next(&mut states).await;
+
+    ferromqtt::scope(station, async |station| {
+        set_state(&station, "online").await?;
+        print_next(&mut states).await;
+        set_state(&station, "offline").await // no will: this is goodbye
+    })
+    .await?;
+    print_next(&mut states).await;
+    Ok(())
+}
+
+async fn set_state(station: &Client, state: &'static str) -> Result<(), Error> {
+    let message = station.publish("station", state).retain(true);
+    message.qos(QoS::AtLeastOnce).await?;
     Ok(())
 }
 
@@ -48,26 +67,4 @@ async fn print_next(states: &mut Messages) {
         let text = String::from_utf8_lossy(&message.payload);
         println!("{}: {text}", message.topic);
     }
-}
-
-/// A program that ends in the middle of it: its runtime is gone before anything can say goodbye.
-fn fail(options: Options) -> Result<(), Box<dyn StdError + Send + Sync>> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    let connection = runtime.block_on(Connection::open(options))?;
-    runtime.block_on(go_online(&connection.client()))?;
-    drop(runtime);
-    Ok(())
-}
-
-async fn work_and_leave(client: Client) -> Result<(), Error> {
-    go_online(&client).await?;
-    let goodbye = client.publish("station", "offline"); // no will then: leaving disconnects
-    goodbye.qos(QoS::AtLeastOnce).retain(true).await?;
-    Ok(())
-}
-
-async fn go_online(client: &Client) -> Result<(), Error> {
-    let message = client.publish("station", "online");
-    message.qos(QoS::AtLeastOnce).retain(true).await?;
-    Ok(())
 }

@@ -5,7 +5,7 @@
 //! ```text
 //! temperature/#: granted QoS AtLeastOnce
 //! secrets/#: the server refused the subscription or its end: Not authorized (0x87)
-//! humidity/+: granted
+//! humidity/+: Granted QoS 0 (0x00)
 //! secrets/#: refused, Not authorized (0x87)
 //! temperature/outside 28.4
 //! humidity/inside 0.38
@@ -46,10 +46,10 @@ async fn program(client: Client) -> Result<(), Error> {
     // One stream for several filters; `partial`: for those that are granted.
     let filters = ["humidity/+", "secrets/#"];
     let mut others = client.subscribe_all(filters).partial(true).await?;
-    for (filter, reason) in others.results() {
-        match reason.is_error() {
-            false => println!("{filter}: granted"),
-            true => println!("{filter}: refused, {reason}"),
+    for (filter, result) in others.results() {
+        match result.is_error() {
+            false => println!("{filter}: {result}"),
+            true => println!("{filter}: refused, {result}"),
         }
     }
 

@@ -381,8 +381,6 @@ class Client:
             self._logger.warning("Could not gracefully disconnect: %d. Forcing disconnection.", 4)
             return
         publish_will = self._will_on_error and exc_type is not None
-        if publish_will and self._version != ProtocolVersion.V5 and self._core.transport:
-            self._core.transport.abort()  # before 5.0 a DISCONNECT always deletes the will
         try:
             await self._core.stop(self.timeout, publish_will=publish_will)
         finally:

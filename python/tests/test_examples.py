@@ -15,8 +15,9 @@ from support.mosquitto import Mosquitto
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "python"
 QUICKSTART = EXAMPLES / "quickstart.py"
-NEEDS_A_BROKER = EXAMPLES / "tls.py"
-ON_THEIR_OWN = sorted(set(EXAMPLES.glob("*.py")) - {QUICKSTART, NEEDS_A_BROKER})
+OVER_TLS = EXAMPLES / "tls.py"
+OVER_WEBSOCKET = EXAMPLES / "websocket.py"
+ON_THEIR_OWN = sorted(set(EXAMPLES.glob("*.py")) - {QUICKSTART, OVER_TLS, OVER_WEBSOCKET})
 
 
 def run_program(*arguments: str, **environment: str) -> str:
@@ -59,11 +60,18 @@ def test_an_example_prints_what_its_docstring_says(program: Path) -> None:
 
 def test_the_tls_example_on_a_server_with_a_certificate(mosquitto: Mosquitto) -> None:
     output = run_program(
-        str(NEEDS_A_BROKER),
+        str(OVER_TLS),
         BROKER=f"mqtts://localhost:{mosquitto.tls_port}",
         CA_FILE=str(mosquitto.ca_file),
     )
-    assert output == promised_output(NEEDS_A_BROKER)
+    assert output == promised_output(OVER_TLS)
+
+
+def test_the_websocket_example_on_a_server_that_speaks_it(mosquitto: Mosquitto) -> None:
+    """The built-in broker does not."""
+    url = f"ws://{mosquitto.host}:{mosquitto.websocket_port}/mqtt"
+    output = run_program(str(OVER_WEBSOCKET), BROKER=url)
+    assert output == promised_output(OVER_WEBSOCKET)
 
 
 def test_the_list_of_examples_names_every_program() -> None:

@@ -187,7 +187,7 @@ def test_will_after_an_exit_1_4(
     will_on_error: bool,
     fails: bool,
 ) -> None:
-    """Published only if the block failed and the client was told to."""
+    """Published only if the block failed and the client was told to; after what it sent."""
     topic = unique("will")
 
     async def main() -> None:
@@ -202,8 +202,10 @@ def test_will_after_an_exit_1_4(
             await observer.subscribe(topic, qos=1)
             with contextlib.suppress(ZeroDivisionError):
                 async with client:
+                    await client.publish(topic, b"words")
                     if fails:
                         raise ZeroDivisionError
+            assert (await receive(observer)).payload == b"words"
             if fails and will_on_error:
                 assert (await receive(observer)).payload == b"gone"
             async with Client(broker.host, broker.port) as later:

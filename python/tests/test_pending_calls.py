@@ -92,6 +92,39 @@ def test_call_after_the_connection_was_lost_1_6(run: LoopRunner, name: str) -> N
         run(main, server)
 
 
+@pytest.mark.parametrize("name", CALLS_NOT_CONNECTED)
+def test_call_while_the_connection_is_being_made_1_6(run: LoopRunner, name: str) -> None:
+    """Not connected yet: code 4, at once, and nothing of it is sent later."""
+    call, text = CALLS_NOT_CONNECTED[name]
+    asked, refused = threading.Event(), threading.Event()
+
+    def accept_late(connection: Connection) -> None:
+        connection.expect(packets.CONNECT)
+        asked.set()
+        assert refused.wait(LIMIT)
+        connection.send(packets.CONNACK_311)
+        assert connection.expect(packets.DISCONNECT) == (0xE0, b"")
+        connection.read_to_end()
+
+    async def main(server: ScriptedServer) -> None:
+        client = Client(server.host, server.port)
+        entering = asyncio.create_task(client.__aenter__())
+        try:
+            assert await asyncio.to_thread(asked.wait, LIMIT)
+            with pytest.raises(MqttCodeError) as caught:
+                await call(client)
+            assert caught.value.rc == 4
+            assert caught.value.args == (text,)
+        finally:
+            refused.set()
+            await entering
+        await client.__aexit__(None, None, None)
+
+    with ScriptedServer(accept_late) as server:
+        run(main, server)
+        server.join()
+
+
 @pytest.mark.parametrize("name", WAITING_CALLS)
 def test_lost_connection_fails_a_waiting_call_at_once_1_6(run: LoopRunner, name: str) -> None:
     """Design decision 2; what was on the wire may have arrived: `.delivery` says "unknown"."""

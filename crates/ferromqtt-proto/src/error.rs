@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::packet::{Properties, ReasonCode};
+use crate::packet::{PacketType, Properties, ReasonCode};
 
 /// A text that cannot be an MQTT string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -283,7 +283,7 @@ pub enum ConnectionError {
         properties: Box<Properties>,
     },
     /// The server sent DISCONNECT (section 3.14).
-    #[error("the server disconnected: {reason}")]
+    #[error("the server disconnected: {} (0x{:02X})", reason.name_in(PacketType::Disconnect), reason.value())]
     Disconnected {
         /// The server's Reason Code.
         reason: ReasonCode,

@@ -146,7 +146,8 @@ impl Core {
         events::pump(slf)
     }
 
-    /// Sends DISCONNECT behind all that waits, and closes the transport. `with_will`: the server is to publish the will.
+    /// Sends DISCONNECT behind all that is encoded, and closes the transport. `with_will`: the server is to publish the will,
+    /// for which there is no DISCONNECT before 5.0.
     #[pyo3(signature = (with_will = false))]
     fn disconnect(slf: &Bound<'_, Self>, with_will: bool) -> PyResult<()> {
         let disconnect = if with_will {

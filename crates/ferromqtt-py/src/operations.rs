@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use ferromqtt_proto::packet::PublishRef;
 use ferromqtt_proto::{
-    OpId, Publish, QoS, QueueId, RetainHandling, Subscribe, SubscribeError, SubscriptionOptions,
-    TopicFilter, TopicName, Unsubscribe,
+    OpId, Publish, PublishError, QoS, QueueId, RetainHandling, Subscribe, SubscribeError,
+    SubscriptionOptions, TopicFilter, TopicName, Unsubscribe,
 };
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::intern;
@@ -62,7 +62,10 @@ pub(crate) fn publish<'py>(
         retain,
         properties: properties.map(Box::new),
     };
-    let accepted = slf.borrow_mut().client.publish(Instant::now(), publish);
+    let accepted = match is_connecting(slf) {
+        true => Err(PublishError::NotConnected),
+        false => slf.borrow_mut().client.publish(Instant::now(), publish),
+    };
     match accepted {
         Ok(op) => wait_for(slf, op, timeout).map(Some),
         Err(error) => Err(events::publish_refused(slf, &error)?),
@@ -87,7 +90,10 @@ pub(crate) fn subscribe<'py>(
         queue: QueueId::DEFAULT,
     };
     calling_task(slf)?;
-    let accepted = slf.borrow_mut().client.subscribe(Instant::now(), subscribe);
+    let accepted = match is_connecting(slf) {
+        true => Err(SubscribeError::NotConnected),
+        false => slf.borrow_mut().client.subscribe(Instant::now(), subscribe),
+    };
     requested(slf, accepted, timeout, "subscribe")
 }
 
@@ -107,11 +113,17 @@ pub(crate) fn unsubscribe<'py>(
             .unwrap_or_default(),
     };
     calling_task(slf)?;
-    let accepted = slf
-        .borrow_mut()
-        .client
-        .unsubscribe(Instant::now(), unsubscribe);
+    let accepted = match is_connecting(slf) {
+        true => Err(SubscribeError::NotConnected),
+        false => (slf.borrow_mut().client).unsubscribe(Instant::now(), unsubscribe),
+    };
     requested(slf, accepted, timeout, "unsubscribe")
+}
+
+/// Whether the connection is still being made. The core would let calls wait for it; aiomqtt refuses them.
+fn is_connecting(slf: &Bound<'_, Core>) -> bool {
+    let client = &slf.borrow().client;
+    !client.is_connected() && !client.is_idle()
 }
 
 /// The caller of the call that was accepted as `op` does not wait for it any more.

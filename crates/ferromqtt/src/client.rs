@@ -95,8 +95,8 @@ impl Client {
     /// ```no_run
     /// # async fn example(client: ferromqtt::Client) -> Result<(), ferromqtt::SubscribeError> {
     /// let mut doors = client.subscribe_all(["front/door", "back/door"]).await?;
-    /// for (filter, granted) in doors.results() {
-    ///     println!("{filter:?}: {granted}");
+    /// for (filter, result) in doors.results() {
+    ///     println!("{filter}: {result}"); // front/door: Granted QoS 0 (0x00)
     /// }
     /// # Ok(()) }
     /// ```

@@ -11,12 +11,17 @@ use tokio::task::JoinHandle;
 use crate::driver::{Flushed, drive};
 use crate::shared::{Shared, now};
 use crate::transport::Connector;
-use crate::{Client, ConnectError, ConnectionError, Error, Options, OptionsError, TransportError};
+use crate::{
+    Client, ConnectError, ConnectionError, Error, Options, OptionsError, ReasonCode, TransportError,
+};
 
 /// Connects, runs `program`, and disconnects, whether it succeeds or fails.
 ///
 /// Returns when DISCONNECT is written, the transport is closed and the task behind it has ended. What `program` has
 /// enqueued and not awaited by then is not waited for.
+///
+/// The server then drops the will, also when the program has failed; with [`Options::will_on_error`] it publishes it in
+/// that case.
 ///
 /// # Errors
 /// The program's own. Else [`Error::Connect`] when no connection came about, and [`Error::Connection`] when it had ended
@@ -24,7 +29,7 @@ use crate::{Client, ConnectError, ConnectionError, Error, Options, OptionsError,
 ///
 /// # Cancel safety
 /// When the future is dropped, or the program panics, the connection is closed in the background, as by dropping a
-/// [`Connection`].
+/// [`Connection`]. [`Options::will_on_error`] counts this as a failure too.
 ///
 /// # Panics
 /// Outside a tokio runtime.
@@ -45,9 +50,17 @@ where
     F: AsyncFnOnce(Client) -> Result<T, E>,
     E: From<Error>,
 {
-    let connection = Connection::open(options).await.map_err(Error::from)?;
+    let when_it_fails = match options.will_on_error {
+        true => ReasonCode::DisconnectWithWill,
+        false => ReasonCode::Success,
+    };
+    let mut connection = Connection::open(options).await.map_err(Error::from)?;
+    connection.when_dropped = when_it_fails;
     let result = program(connection.client()).await;
-    let ended = connection.disconnect().await;
+    let ended = match &result {
+        Ok(_) => connection.end(ReasonCode::Success).await,
+        Err(_) => connection.end(when_it_fails).await,
+    };
     let value = result?;
     ended.map_err(Error::from)?;
     Ok(value)
@@ -62,6 +75,8 @@ where
 pub struct Connection {
     client: Client,
     driver: JoinHandle<Flushed>,
+    /// The Reason Code of DISCONNECT when nobody has called for one before.
+    when_dropped: ReasonCode,
 }
 
 impl Connection {
@@ -87,7 +102,6 @@ impl Connection {
     ///
     /// As with [`open`](Self::open) the first attempt is the only one unless [`Reconnect::initial`](crate::Reconnect::initial)
     /// is set; when it fails each call ends with its cause. [`Client::connected`] and [`Client::events`] tell how it goes.
-    /// Without reconnecting (`Options::reconnect(None)`) calls fail until there is a connection.
     ///
     /// # Errors
     /// When the options are wrong, or a certificate cannot be read.
@@ -130,7 +144,11 @@ impl Connection {
         let shared = Self::shared(options)?;
         let driver = tokio::spawn(drive(Arc::clone(&shared), connector));
         let client = Client { shared };
-        Ok(Self { client, driver })
+        Ok(Self {
+            client,
+            driver,
+            when_dropped: ReasonCode::Success,
+        })
     }
 
     /// A core that is about to connect, for a driver.
@@ -152,7 +170,8 @@ impl Connection {
         self.client.clone()
     }
 
-    /// Disconnects, and waits until DISCONNECT is written, the transport is closed, and the task behind it has ended.
+    /// Disconnects, and waits until DISCONNECT is written, the transport is closed, and the task behind it has ended. The server
+    /// drops the will (MQTT-3.14.4-3).
     ///
     /// Calls that have not completed end with [`ConnectionError::Closed`]; a QoS 0 message whose publish has completed is
     /// written.
@@ -163,8 +182,28 @@ impl Connection {
     ///
     /// # Cancel safety
     /// Dropped, it goes on in the background.
-    pub async fn disconnect(mut self) -> Result<(), ConnectionError> {
-        self.client.shared.disconnect();
+    pub async fn disconnect(self) -> Result<(), ConnectionError> {
+        self.end(ReasonCode::Success).await
+    }
+
+    /// As [`disconnect`](Self::disconnect), and has the server publish the will: for a program that ends on purpose, and wants
+    /// others to learn of it as they would of its loss.
+    ///
+    /// In 5.0 by the Reason Code Disconnect with Will Message (0x04). A Will Delay Interval still runs, but no longer than the
+    /// session lives, and by default that [ends here](Options::session_expiry_interval). Before 5.0 every DISCONNECT deletes the
+    /// will, so none is sent, and the connection is closed once all else is written.
+    ///
+    /// # Errors
+    /// As [`disconnect`](Self::disconnect).
+    ///
+    /// # Cancel safety
+    /// Dropped, it goes on in the background.
+    pub async fn disconnect_with_will(self) -> Result<(), ConnectionError> {
+        self.end(ReasonCode::DisconnectWithWill).await
+    }
+
+    async fn end(mut self, reason: ReasonCode) -> Result<(), ConnectionError> {
+        self.client.shared.disconnect(reason);
         let flushed = match (&mut self.driver).await {
             Ok(flushed) => flushed,
             // Its runtime was shut down, or it panicked.
@@ -179,6 +218,6 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.client.shared.disconnect(); // does nothing once it has ended
+        self.client.shared.disconnect(self.when_dropped); // does nothing once it has ended
     }
 }

@@ -7,8 +7,8 @@ use ferromqtt_transport::UrlError;
 use thiserror::Error;
 
 use crate::{
-    ConnectionError, Delivery, Properties, ReAuthenticateError, ReasonCode, RequestError,
-    TopicFilter,
+    ConnectionError, Delivery, FilterResult, Properties, ReAuthenticateError, ReasonCode,
+    RequestError, TopicFilter,
 };
 
 /// An address that cannot be used. The caller's.
@@ -206,7 +206,7 @@ pub enum SubscribeError {
     #[error("the server refused {} of {} filters", refused(results), results.len())]
     SomeRejected {
         /// What it said to each filter.
-        results: Vec<(TopicFilter, ReasonCode)>,
+        results: Vec<(TopicFilter, FilterResult)>,
         /// Reason String and the like, if any.
         properties: Option<Box<Properties>>,
     },
@@ -220,9 +220,9 @@ pub enum SubscribeError {
     },
 }
 
-fn refused(results: &[(TopicFilter, ReasonCode)]) -> usize {
+fn refused(results: &[(TopicFilter, FilterResult)]) -> usize {
     (results.iter())
-        .filter(|(_, reason)| reason.is_error())
+        .filter(|(_, result)| result.is_error())
         .count()
 }
 

@@ -29,6 +29,8 @@
 //! - [`Client::request`] and [`Client::respond`] are the two sides of request and response (5.0).
 //! - [`Client::events`] tells what happens to the connection; [`Client::connected`] and [`Client::closed`] wait for it.
 //! - [`Connection::start`] does not wait for the connection; [`Connection::drain`] ends it when all is done.
+//! - A [`Will`] is published by the server when the client is lost, and also when its end asks for it
+//!   ([`Connection::disconnect_with_will`], [`Options::will_on_error`]).
 //! - An [`Authenticator`] answers a server that asks (enhanced authentication, 5.0).
 //! - [`Options`] are under the standard's names. MQTT 5.0 and reconnecting are the defaults.
 //!
@@ -101,6 +103,7 @@ mod drain;
 mod driver;
 mod error;
 mod events;
+mod filter_result;
 mod link;
 mod log;
 mod messages;
@@ -133,6 +136,7 @@ pub use ferromqtt_proto::{
 pub use ferromqtt_transport::UrlError;
 #[cfg(feature = "websocket")]
 pub use ferromqtt_transport::WebSocketError;
+pub use filter_result::FilterResult;
 pub use futures_core::Stream;
 pub use messages::Messages;
 pub use options::Options;

@@ -12,7 +12,7 @@ use futures_core::Stream;
 use crate::shared::{MESSAGES_PER_TURN, Shared};
 use crate::state::State;
 use crate::subscribe::unsubscribe_queue;
-use crate::{Message, QoS, ReasonCode, SubscribeError, TopicFilter};
+use crate::{FilterResult, Message, QoS, ReasonCode, SubscribeError, TopicFilter};
 
 /// The messages of one subscription, in order of arrival; or those that no subscription asked for
 /// ([`Client::messages`](crate::Client::messages)).
@@ -32,7 +32,7 @@ pub struct Messages {
     /// Messages taken since this last let others run.
     taken: usize,
     /// What SUBACK said to each filter; empty for the messages that no subscription asked for.
-    pub(crate) results: Vec<(TopicFilter, ReasonCode)>,
+    pub(crate) results: Vec<(TopicFilter, FilterResult)>,
 }
 
 impl Messages {
@@ -87,7 +87,7 @@ impl Messages {
     /// What the server has said to each filter: the QoS that it has granted, which may be less than what was asked for
     /// (MQTT-3.8.4-7), or with [`Subscribe::partial`](crate::Subscribe::partial) an error. Empty for
     /// [`Client::messages`](crate::Client::messages).
-    pub fn results(&self) -> &[(TopicFilter, ReasonCode)] {
+    pub fn results(&self) -> &[(TopicFilter, FilterResult)] {
         &self.results
     }
 
@@ -95,7 +95,7 @@ impl Messages {
     /// [`Client::messages`](crate::Client::messages).
     pub fn granted_qos(&self) -> QoS {
         (self.results.iter())
-            .filter_map(|(_, reason)| QoS::from_value(reason.value()))
+            .filter_map(|(_, result)| result.granted_qos())
             .max()
             .unwrap_or_default()
     }

@@ -50,6 +50,7 @@ pub(crate) const QUEUE: QueueOptions = QueueOptions {
 #[derive(Clone)]
 pub struct Options {
     pub(crate) disconnect_timeout: Duration,
+    pub(crate) will_on_error: bool,
     transport: Settings,
     client_identifier: String,
     user_name: Option<String>,
@@ -89,6 +90,7 @@ impl Options {
         core.incoming = QUEUE;
         Self {
             disconnect_timeout: Duration::from_secs(5),
+            will_on_error: false,
             transport: Settings::new(server),
             client_identifier: String::new(),
             user_name: None,
@@ -270,6 +272,16 @@ impl Options {
         self
     }
 
+    /// Whether the server is to publish the will when the program of a [`scope`](crate::scope) fails: returns an error, panics
+    /// or is cancelled. Default: `false`, leaving it always says goodbye.
+    ///
+    /// A [`Connection`](crate::Connection) has [`disconnect_with_will`](crate::Connection::disconnect_with_will) instead.
+    #[must_use]
+    pub const fn will_on_error(mut self, publish: bool) -> Self {
+        self.will_on_error = publish;
+        self
+    }
+
     /// User Name. Default: none.
     #[must_use]
     pub fn user_name(mut self, user_name: impl Into<String>) -> Self {
@@ -439,6 +451,7 @@ impl fmt::Debug for Options {
             .field("client_identifier", &self.client_identifier)
             .field("user_name", &self.user_name)
             .field("will", &self.will.as_ref().map(|will| &will.topic))
+            .field("will_on_error", &self.will_on_error)
             .field("disconnect_timeout", &self.disconnect_timeout)
             .field("authentication", &self.authentication)
             .field("core", &self.core) // hides the password

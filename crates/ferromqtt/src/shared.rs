@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use crate::authenticate::{Authentication, Said};
 use crate::link::Output;
 use crate::state::{News, State};
-use crate::{ConnectionError, OutgoingPolicy, PublishError};
+use crate::{ConnectionError, OutgoingPolicy, PublishError, ReasonCode};
 
 /// How many messages a stream gives before it lets other tasks run; and how many the driver reads for each time that it
 /// does, so that streams on the same thread keep up with it.
@@ -105,8 +105,9 @@ impl Shared {
         }
     }
 
-    pub(crate) fn disconnect(&self) {
-        let mut disconnect = Disconnect::normal();
+    /// `reason` is Normal disconnection, or Disconnect with Will Message.
+    pub(crate) fn disconnect(&self, reason: ReasonCode) {
+        let mut disconnect = Disconnect::because(reason);
         if self.ends_session {
             disconnect.properties.session_expiry_interval = Some(0);
         }

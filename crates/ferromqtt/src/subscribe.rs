@@ -13,8 +13,8 @@ use crate::options::QUEUE;
 use crate::shared::Shared;
 use crate::state::State;
 use crate::{
-    Client, ConnectionError, Delivery, Messages, Properties, QoS, QueueOptions, ReasonCode,
-    RetainHandling, SubscribeError, TopicFilter,
+    Client, ConnectionError, Delivery, FilterResult, Messages, Properties, QoS, QueueOptions,
+    ReasonCode, RetainHandling, SubscribeError, TopicFilter,
 };
 
 /// A subscription that is about to be made: see [`Client::subscribe`] and [`Client::subscribe_all`].
@@ -147,7 +147,7 @@ async fn subscribe(subscribe: Subscribe<'_>) -> Result<Messages, SubscribeError>
         state.core.subscribe(now, subscribe)
     })?;
     let (results, properties) = answer(call, names).await?;
-    let granted = results.iter().any(|(_, reason)| !reason.is_error());
+    let granted = results.iter().any(|(_, result)| !result.is_error());
     if !(subscribe.partial && granted) {
         check(&results, properties)?;
     }
@@ -196,25 +196,27 @@ fn accept<'a>(
     })
 }
 
-type Answer = (Vec<(TopicFilter, ReasonCode)>, Option<Box<Properties>>);
+type Answer = (Vec<(TopicFilter, FilterResult)>, Option<Box<Properties>>);
 
 /// Waits for SUBACK or UNSUBACK, and tells what it says to each filter.
 async fn answer(call: Call<'_>, filters: Vec<TopicFilter>) -> Result<Answer, SubscribeError> {
     match call.outcome().await {
-        Some(
-            Outcome::Subscribed {
-                reasons,
-                properties,
-            }
-            | Outcome::Unsubscribed {
-                reasons,
-                properties,
-            },
-        ) => {
+        Some(Outcome::Subscribed {
+            reasons,
+            properties,
+        }) => {
+            let results = reasons.into_iter().map(FilterResult::of_suback);
+            Ok((filters.into_iter().zip(results).collect(), properties))
+        }
+        Some(Outcome::Unsubscribed {
+            reasons,
+            properties,
+        }) => {
             let reasons = reasons
                 .into_iter()
-                .chain(std::iter::repeat(ReasonCode::Success)); // UNSUBACK has none before 5.0
-            Ok((filters.into_iter().zip(reasons).collect(), properties))
+                .chain(std::iter::repeat(ReasonCode::Success)); // there are none before 5.0
+            let results = reasons.map(FilterResult::of_unsuback);
+            Ok((filters.into_iter().zip(results).collect(), properties))
         }
         Some(Outcome::Disconnected { cause, delivery }) => {
             Err(SubscribeError::Disconnected { cause, delivery })
@@ -230,15 +232,15 @@ async fn answer(call: Call<'_>, filters: Vec<TopicFilter>) -> Result<Answer, Sub
 
 /// An error when one of the filters was refused.
 fn check(
-    results: &[(TopicFilter, ReasonCode)],
+    results: &[(TopicFilter, FilterResult)],
     properties: Option<Box<Properties>>,
 ) -> Result<(), SubscribeError> {
     match results {
-        [(_, reason)] if reason.is_error() => Err(SubscribeError::Rejected {
-            reason: *reason,
+        [(_, result)] if result.is_error() => Err(SubscribeError::Rejected {
+            reason: result.reason(),
             properties,
         }),
-        results if results.iter().any(|(_, reason)| reason.is_error()) => {
+        results if results.iter().any(|(_, result)| result.is_error()) => {
             Err(SubscribeError::SomeRejected {
                 results: results.to_vec(),
                 properties,

@@ -6,7 +6,9 @@ use ferromqtt_proto as proto;
 use crate::error::OptionsError;
 use crate::{Properties, QoS, Utf8String};
 
-/// The message that the server publishes when the client is gone without having disconnected (MQTT-3.1.2-8).
+/// The message that the server publishes when the client is gone without having disconnected (MQTT-3.1.2-8). A client that
+/// ends on purpose can ask for it too: [`Connection::disconnect_with_will`](crate::Connection::disconnect_with_will),
+/// [`Options::will_on_error`](crate::Options::will_on_error).
 ///
 /// ```
 /// use ferromqtt::{Options, QoS, Will};

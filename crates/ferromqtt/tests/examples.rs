@@ -6,6 +6,10 @@
 #[path = "scenarios/certificates.rs"]
 #[allow(dead_code, reason = "of the other test program")]
 mod certificates;
+#[cfg(all(feature = "websocket", unix))]
+#[path = "scenarios/mosquitto_process.rs"]
+#[allow(dead_code, reason = "of the other test program")]
+mod mosquitto_process;
 #[path = "scenarios/tls_front.rs"]
 #[allow(dead_code, reason = "of the other test program")]
 mod tls_front;
@@ -24,8 +28,8 @@ use certificates::Authority;
 use tls_front::TlsFront;
 
 const LIMIT: Duration = Duration::from_secs(60);
-/// What these two print depends on where they run: each has a test of its own.
-const OTHERS: [&str; 2] = ["quickstart", "tls"];
+/// These need a server, or print what depends on where they run: each has a test of its own.
+const OTHERS: [&str; 3] = ["quickstart", "tls", "websocket"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/rust")
@@ -128,6 +132,27 @@ async fn the_tls_example_on_a_server_with_a_certificate() {
     fs::remove_file(&file).unwrap();
     assert_eq!(output, promised("tls"));
     broker.stop().await;
+}
+
+/// With mosquitto, since the built-in broker does not speak WebSocket.
+#[cfg(all(feature = "websocket", unix))]
+#[tokio::test]
+async fn the_websocket_example_on_mosquitto() {
+    use mosquitto_process::{Mosquitto, free_port};
+
+    let port = free_port();
+    let folder = std::env::temp_dir().join(format!("ferromqtt-example-mosquitto-{port}"));
+    // mosquitto 2.0 ends when WebSocket is all that it is to listen for.
+    let listeners = format!(
+        "listener {port} 127.0.0.1\nprotocol websockets\nlistener 0 {}/socket\n",
+        folder.display()
+    );
+    let start = move || Mosquitto::start(folder, &listeners);
+    let broker = tokio::task::spawn_blocking(start).await.unwrap();
+    let url = format!("ws://127.0.0.1:{port}/mqtt");
+    let output = run("websocket", &[("BROKER", &url)]).await;
+    assert_eq!(output, promised("websocket"));
+    drop(broker);
 }
 
 #[test]

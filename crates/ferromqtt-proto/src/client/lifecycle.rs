@@ -94,10 +94,16 @@ impl Client {
     /// The end cannot fail: a packet that [`Client::check_disconnect`] refuses, or that is larger than the server accepts,
     /// is not sent, neither as it is nor altered, and the transport is closed without one. The server then publishes the
     /// will.
+    ///
+    /// To have the will published on purpose, give the Reason Code Disconnect with Will Message. Before 5.0 a DISCONNECT holds
+    /// nothing and always deletes the will, so with that code, or any other but Success, none is sent there: the transport
+    /// is closed once all before is written (sections 3.1.2.5 and 3.14 of 3.1.1).
     pub fn disconnect(&mut self, now: Instant, disconnect: Disconnect) {
         match self.phase {
             Phase::Connected => {
-                if self.check_disconnect(&disconnect).is_ok() {
+                let version = self.options.protocol;
+                if disconnect.is_expressible(version) && self.check_disconnect(&disconnect).is_ok()
+                {
                     self.send_disconnect(disconnect);
                 }
                 self.end_connection(now, ConnectionError::Closed, true);
@@ -111,7 +117,8 @@ impl Client {
         }
     }
 
-    /// Whether this client may send `disconnect`. Before 5.0 the packet holds nothing, so nothing can be wrong with it.
+    /// Whether this client may send `disconnect`. Before 5.0 the packet holds nothing, so nothing can be wrong with it;
+    /// [`Client::disconnect`] says when none is sent.
     ///
     /// # Errors
     /// Each [`DisconnectError`] says what the standard forbids.

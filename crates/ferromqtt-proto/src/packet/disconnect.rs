@@ -29,6 +29,11 @@ impl Disconnect {
         }
     }
 
+    /// Whether a packet of this version says it. Before 5.0 every DISCONNECT is a normal disconnection, and deletes the will.
+    pub(crate) fn is_expressible(&self, version: ProtocolVersion) -> bool {
+        version.is_v5() || self.reason == ReasonCode::Success
+    }
+
     /// What a client must not send, after a CONNECT with this Session Expiry Interval.
     pub(crate) fn check_client(&self, connect_expiry: Option<u32>) -> Result<(), DisconnectError> {
         if !self.reason.ends_a_clients_connection() {

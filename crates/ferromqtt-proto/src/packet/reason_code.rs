@@ -9,7 +9,7 @@ macro_rules! reason_codes {
     ($($name:ident = $value:literal, $text:literal;)+) => {
         /// The result of an operation, as 5.0 names it. 3.x Return Codes are mapped to the code of the same meaning.
         ///
-        /// Values of 0x80 and above are failures. 0x00 is called Normal disconnection in DISCONNECT and Granted QoS 0 in SUBACK.
+        /// Values of 0x80 and above are failures. 0x00 has other names in DISCONNECT and SUBACK: [`name_in`](Self::name_in).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
         #[non_exhaustive]
@@ -86,6 +86,16 @@ impl ReasonCode {
     /// The number on the wire.
     pub const fn value(self) -> u8 {
         self as u8
+    }
+
+    /// The name of the code in the table of one packet: 0x00 is Normal disconnection in DISCONNECT, Granted QoS 0 in SUBACK,
+    /// and Success elsewhere.
+    pub const fn name_in(self, packet: PacketType) -> &'static str {
+        match (self, packet) {
+            (Self::Success, PacketType::Disconnect) => "Normal disconnection",
+            (Self::Success, PacketType::SubAck) => "Granted QoS 0",
+            _ => self.name(),
+        }
     }
 
     /// Whether the code says that the operation failed (0x80 and above).

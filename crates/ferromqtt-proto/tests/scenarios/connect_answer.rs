@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::BytesMut;
 use ferromqtt_proto::packet::Packet;
 use ferromqtt_proto::{
-    CleanStart, ConnectionError, Event, Properties, PublishError, ReasonCode, TransportError,
+    CleanStart, ConnectionError, Delivery, Event, Outcome, Properties, PublishError, ReasonCode,
+    TransportError,
 };
 
 use crate::support::*;
@@ -51,26 +52,63 @@ fn a_refusal_in_the_form_of_3_1_1_is_understood() {
 }
 
 #[test]
-fn without_a_connection_and_without_reconnecting_nothing_is_accepted() {
+fn without_a_connection_and_without_an_attempt_to_make_one_nothing_is_accepted() {
     let mut pair = Pair::new(options(V5));
     let publish = || ferromqtt_proto::Publish::new("t".try_into().unwrap(), "x");
-    assert_eq!(
-        pair.client.publish(pair.now, publish()),
-        Err(PublishError::NotConnected)
-    );
+    let refused = Err(PublishError::NotConnected);
+    assert_eq!(pair.client.publish(pair.now, publish()), refused);
     pair.connect();
-    assert_eq!(
-        pair.client.publish(pair.now, publish()),
-        Err(PublishError::NotConnected)
-    );
     pair.accept(false, Properties::default());
     assert!(pair.client.publish(pair.now, publish()).is_ok());
     pair.cut();
-    assert_eq!(
-        pair.client.publish(pair.now, publish()),
-        Err(PublishError::NotConnected)
-    );
+    assert_eq!(pair.client.publish(pair.now, publish()), refused);
     assert!(pair.client.is_idle());
+}
+
+/// Though there will be no other attempt.
+#[test]
+fn what_is_accepted_during_the_first_attempt_is_sent_after_connack() {
+    for opens in [false, true] {
+        let mut pair = Pair::new(options(V5));
+        pair.opens = opens;
+        pair.connect();
+        let publish = pair.publish("t", "x", AtLeastOnce);
+        pair.subscribe(&["a"]);
+        if !opens {
+            pair.transport_opens();
+        }
+        pair.accept(false, Properties::default());
+        assert_eq!(pair.sent(), ["SUBSCRIBE 1 a", "PUBLISH q1 2 x"]);
+        pair.events();
+        pair.server_sends(puback(2));
+        let outcomes = pair.outcomes();
+        assert!(matches!(outcomes[..], [(op, Outcome::Acknowledged { .. })] if op == publish));
+    }
+}
+
+#[test]
+fn what_is_accepted_during_the_first_attempt_ends_with_its_cause() {
+    for moment in ["opening", "handshake"] {
+        let mut pair = Pair::new(options(V5));
+        pair.opens = moment == "handshake";
+        pair.connect();
+        let ops = [
+            pair.publish("t", "x", AtMostOnce),
+            pair.publish("t", "y", ExactlyOnce),
+            pair.subscribe(&["a"]),
+        ];
+        let failure = TransportError::EndOfStream;
+        pair.client.transport_closed(pair.now, failure.clone());
+        pair.pump();
+        let mut outcomes = pair.outcomes();
+        outcomes.sort_by_key(|(op, _)| *op);
+        let ended = Outcome::Disconnected {
+            cause: ConnectionError::Transport(failure),
+            delivery: Delivery::NotSent,
+        };
+        assert_eq!(outcomes, ops.map(|op| (op, ended.clone())), "{moment}");
+        assert!(pair.client.is_idle(), "{moment}");
+    }
 }
 
 /// 3.1.1: MQTT-3.1.2-2, MQTT-3.1.3-8, -9, MQTT-3.2.2-4, MQTT-3.2.2-5. Return Codes are told as the 5.0 code of that meaning. Pitfall 20.

@@ -26,7 +26,6 @@ fn disconnect_on_the_wire() {
     let with_will = Disconnect::because(ReasonCode::DisconnectWithWill);
     for (version, disconnect, expected) in [
         (V311, Disconnect::normal(), &b"\xe0\x00"[..]),
-        (V311, with_will.clone(), b"\xe0\x00"),
         (V5, Disconnect::normal(), b"\xe0\x00"),
         (V5, with_will, b"\xe0\x01\x04"),
         (V5, expiring, b"\xe0\x07\x00\x05\x11\x00\x00\x0e\x10"),
@@ -42,6 +41,23 @@ fn disconnect_on_the_wire() {
         assert_eq!(pair.cause(), ConnectionError::Closed);
         assert_eq!(pair.closes, [true], "flushed, then closed");
         assert!(pair.client.is_idle());
+    }
+}
+
+/// There DISCONNECT always deletes the will (3.1.1, section 3.14.4). What is encoded before is to be written all the same.
+#[test]
+fn before_5_0_the_will_is_asked_for_by_closing_without_disconnect() {
+    for version in [V31, V311] {
+        for reason in [ReasonCode::DisconnectWithWill, ReasonCode::UnspecifiedError] {
+            let mut pair = Pair::connected(options(version));
+            pair.events();
+            pair.publish("t", "last words", AtMostOnce);
+            leave(&mut pair, Disconnect::because(reason));
+            assert_eq!(pair.sent(), ["PUBLISH q0 last words"], "{version:?}");
+            assert_eq!(pair.cause(), ConnectionError::Closed);
+            assert_eq!(pair.closes, [true], "flushed, then closed");
+            assert!(pair.client.is_idle());
+        }
     }
 }
 

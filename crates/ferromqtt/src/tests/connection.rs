@@ -164,6 +164,17 @@ async fn dropping_the_connection_disconnects_in_the_background_and_ends_the_sess
 }
 
 #[tokio::test(start_paused = true)]
+async fn disconnecting_with_the_will_says_so_and_ends_the_session_too() {
+    let (connection, mut server, _attempts) = connected(options(), 4096).await;
+    let ending = tokio::spawn(connection.disconnect_with_will());
+    let disconnect = server.disconnected().await;
+    drop(server);
+    assert_eq!(disconnect.reason, ReasonCode::DisconnectWithWill);
+    assert_eq!(disconnect.properties.session_expiry_interval, Some(0));
+    assert_eq!(ending.await.unwrap(), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_loss_it_retries_until_it_is_back_and_resends_with_dup_mqtt_4_4_0_1() {
     let (connection, mut server, attempts) = connected(options(), 4096).await;
     let client = connection.client();

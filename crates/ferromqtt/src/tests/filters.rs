@@ -2,13 +2,19 @@
 
 use super::server::Server;
 use super::*;
-use crate::{ReasonCode, RetainHandling, SubscribeError, SubscriptionOptions, TopicFilter};
+use crate::{
+    FilterResult, ReasonCode, RetainHandling, SubscribeError, SubscriptionOptions, TopicFilter,
+};
 
 const REFUSED: ReasonCode = ReasonCode::NotAuthorized;
 const GRANTED: ReasonCode = ReasonCode::GrantedQos1;
 
 fn filter(name: &str) -> TopicFilter {
     name.try_into().unwrap()
+}
+
+fn result(reason: ReasonCode) -> FilterResult {
+    FilterResult::of_suback(reason)
 }
 
 /// MQTT-3.8.4-5: one packet, one Reason Code for each filter, one stream for all.
@@ -32,7 +38,10 @@ async fn several_filters_go_out_in_one_subscribe_and_feed_one_stream() {
     assert_eq!(asked, [("t", common), ("u/#", common), ("v", own)]);
     let mut messages = messages.unwrap();
     assert_eq!(messages.granted_qos(), QoS::ExactlyOnce);
-    let results: Vec<_> = messages.results().iter().map(|it| it.1).collect();
+    let results: Vec<_> = (messages.results().iter())
+        .map(|(_, result)| result.reason())
+        .collect();
+    assert_eq!(messages.results()[1].1.to_string(), "Granted QoS 0 (0x00)");
     assert_eq!(
         results,
         [GRANTED, ReasonCode::Success, ReasonCode::GrantedQos2]
@@ -57,9 +66,9 @@ async fn a_partly_refused_subscribe_is_an_error_and_takes_the_rest_back() {
     assert_eq!(
         results,
         [
-            (filter("a"), GRANTED),
-            (filter("b"), REFUSED),
-            (filter("c"), GRANTED)
+            (filter("a"), result(GRANTED)),
+            (filter("b"), result(REFUSED)),
+            (filter("c"), result(GRANTED))
         ]
     );
     let confirmed = server.unsubscribe_all(&[ReasonCode::Success; 2]).await;
@@ -75,7 +84,7 @@ async fn a_partial_stream_is_for_what_was_granted_and_there_is_none_without() {
         server.subscribe_all(&[GRANTED, REFUSED])
     );
     let mut messages = messages.unwrap();
-    assert_eq!(messages.results()[1], (filter("b"), REFUSED));
+    assert_eq!(messages.results()[1], (filter("b"), result(REFUSED)));
     server.send(&message("x")).await;
     assert_eq!(messages.next().await.unwrap().payload, "x");
     let (refused, _) = tokio::join!(
@@ -130,7 +139,9 @@ async fn several_filters_are_unsubscribed_at_once_and_each_refusal_is_told() {
     assert_eq!(
         refused,
         Err(SubscribeError::SomeRejected {
-            results: vec![(filter("a"), ReasonCode::Success), (filter("b"), REFUSED)],
+            results: [("a", ReasonCode::Success), ("b", REFUSED)]
+                .map(|(name, reason)| (filter(name), FilterResult::of_unsuback(reason)))
+                .into(),
             properties: None,
         })
     );

@@ -75,6 +75,49 @@ async fn each_call_ends_once_when_the_first_connection_never_comes() {
     assert_eq!(connection.disconnect().await, Err(cause));
 }
 
+/// Without reconnecting the first attempt is the only one, and calls wait for it all the same.
+#[tokio::test(start_paused = true)]
+async fn calls_wait_for_the_only_attempt() {
+    for comes in [true, false] {
+        let (attempts, script) = Attempts::new();
+        let connection = Connection::start_over(&options().reconnect(None), script).unwrap();
+        let client = connection.client();
+        let early = client.publish("t", "early").qos(QoS::AtLeastOnce);
+        let receipt = early.enqueue().await.unwrap();
+        let plain = client.publish("t", "plain").enqueue().await.unwrap();
+        let subscribing = client.clone();
+        let subscribing = tokio::spawn(async move { subscribing.subscribe("t").await });
+        tokio::task::yield_now().await;
+        if comes {
+            let (mut server, _) = Server::accept(attempts.succeeds(4096), false).await;
+            server.subscribe(ReasonCode::Success).await;
+            let publish = server.publish().await;
+            assert_eq!(publish.payload, "early");
+            server.puback(publish.packet_id, ReasonCode::Success).await;
+            assert_eq!(server.publish().await.payload, "plain");
+            in_time(receipt).await.unwrap();
+            in_time(plain).await.unwrap();
+            in_time(subscribing).await.unwrap().unwrap();
+            continue;
+        }
+        attempts.fails();
+        let cause = in_time(client.closed()).await;
+        assert!(
+            matches!(cause, ConnectionError::Transport(TransportError::Failed(_))),
+            "{cause:?}"
+        );
+        let delivery = Delivery::NotSent;
+        let ended = PublishError::Disconnected {
+            cause: cause.clone(),
+            delivery,
+        };
+        assert_eq!(in_time(receipt).await, Err(ended.clone()));
+        assert_eq!(in_time(plain).await, Err(ended));
+        let error = in_time(subscribing).await.unwrap().unwrap_err();
+        assert_eq!(error, SubscribeError::Disconnected { cause, delivery });
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_patient_start_tries_until_there_is_a_server() {
     let (attempts, script) = Attempts::new();

@@ -9,6 +9,8 @@ mod certificates;
 mod lifecycle;
 #[cfg(all(feature = "tls", feature = "websocket", unix))]
 mod mosquitto;
+#[cfg(all(feature = "tls", feature = "websocket", unix))]
+mod mosquitto_process;
 #[cfg(feature = "proxy")]
 mod proxy;
 mod publish;
@@ -25,6 +27,7 @@ mod tls_front;
 mod unix;
 #[cfg(feature = "websocket")]
 mod websocket;
+mod will;
 
 use std::future::Future;
 use std::time::Duration;
