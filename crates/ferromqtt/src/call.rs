@@ -20,10 +20,18 @@ pub(crate) struct Call<'a> {
 
 impl<'a> Call<'a> {
     pub(crate) fn new(shared: &'a Shared, state: &mut State, op: OpId) -> Self {
+        Self::accepted(shared, op, state.register(op))
+    }
+
+    pub(crate) const fn accepted(
+        shared: &'a Shared,
+        op: OpId,
+        outcome: oneshot::Receiver<Outcome>,
+    ) -> Self {
         Self {
             shared,
             op,
-            outcome: state.register(op),
+            outcome,
             ended: false,
         }
     }

@@ -234,7 +234,7 @@ impl Client {
 
     /// Whether there is a connection now.
     pub fn is_connected(&self) -> bool {
-        self.shared.lock().core.is_connected()
+        self.shared.lock().is_connected()
     }
 
     /// The Client Identifier in use: the one of the options, or the one that the server has assigned.
@@ -306,7 +306,7 @@ impl fmt::Debug for Client {
         let state = self.shared.lock();
         f.debug_struct("Client")
             .field("client_identifier", state.core.client_identifier())
-            .field("is_connected", &state.core.is_connected())
+            .field("is_connected", &state.is_connected())
             .finish_non_exhaustive()
     }
 }

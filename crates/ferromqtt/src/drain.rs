@@ -1,11 +1,11 @@
 //! Ending a connection when all that was accepted has been dealt with.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
-use crate::shared::Shared;
-use crate::state::Left;
+use crate::shared::{Shared, now};
+use crate::state::{Left, News};
 use crate::{Connection, ConnectionError};
 
 /// How a connection ended that was [drained](Connection::drain).
@@ -17,6 +17,8 @@ pub struct Drained {
     pub not_sent: usize,
     /// Operations that were on the wire, and whose outcome is unknown.
     pub unknown: usize,
+    /// QoS 0 messages whose publish had completed, and that a connection lost meanwhile has not written.
+    pub unflushed: u64,
     /// How disconnecting went: as [`Connection::disconnect`] would tell.
     pub end: Result<(), ConnectionError>,
 }
@@ -24,15 +26,15 @@ pub struct Drained {
 impl Drained {
     /// Whether every operation has come to an end of its own, and DISCONNECT was written.
     pub const fn is_complete(&self) -> bool {
-        self.not_sent == 0 && self.unknown == 0 && self.end.is_ok()
+        self.not_sent == 0 && self.unknown == 0 && self.unflushed == 0 && self.end.is_ok()
     }
 }
 
 impl Connection {
     /// Ends the connection gracefully: accepts no more messages ([`PublishError::Draining`](crate::PublishError::Draining)),
-    /// waits until every operation that was accepted has its outcome, but no longer than `limit`, then
-    /// [disconnects](Self::disconnect), and tells what was left. Calls that wait for room in the outgoing queue were not
-    /// accepted yet, and fail.
+    /// waits until every operation that was accepted has its outcome, then [disconnects](Self::disconnect), and tells what was
+    /// left. All of that takes no longer than `limit`. Calls that wait for room in the outgoing queue were not accepted yet,
+    /// and fail.
     ///
     /// Messages are received and acknowledged meanwhile, and a lost connection is made good.
     ///
@@ -51,12 +53,15 @@ impl Connection {
     /// ```
     pub async fn drain(self, limit: Duration) -> Drained {
         let client = self.client();
-        let _ = timeout(limit, client.shared.drained()).await;
+        let before = client.stats().unflushed;
+        let deadline = now().checked_add(limit);
+        let _ = timeout(limit, client.shared.drained(deadline)).await;
         let end = self.disconnect().await;
         let Left { not_sent, unknown } = client.shared.lock().left();
         Drained {
             not_sent,
             unknown,
+            unflushed: client.stats().unflushed - before,
             end,
         }
     }
@@ -64,9 +69,10 @@ impl Connection {
 
 impl Shared {
     /// Accepts no more messages, and waits until all that was accepted has its outcome.
-    async fn drained(&self) {
-        self.lock().drain();
-        self.let_try_again();
+    async fn drained(&self, deadline: Option<Instant>) {
+        let mut news = News::default();
+        self.lock().drain(deadline, &mut news);
+        self.tell(news);
         while self.lock().has_calls() {
             self.idle.notified().await; // one that came since is remembered
         }

@@ -110,6 +110,7 @@ mod messages;
 mod options;
 mod publish;
 mod request;
+mod room;
 mod server;
 mod shared;
 mod state;

@@ -12,7 +12,9 @@ use ferromqtt_proto as proto;
 use proto::Outcome;
 use tokio::sync::oneshot;
 
+use crate::room::{InLine, Purpose};
 use crate::shared::Shared;
+use crate::state::Submitted;
 use crate::{
     Client, ConnectionError, Delivery, Message, Properties, PublishError, QoS, ReasonCode,
     TopicName,
@@ -85,7 +87,8 @@ impl<'a> Publish<'a> {
     /// when there is no connection and none will follow. Nothing was sent then.
     ///
     /// # Cancel safety
-    /// Until this completes the message was not accepted; dropped before, nothing is sent.
+    /// Dropped while it waits for room, the message is not sent; except one that was accepted at that very moment, and was
+    /// written already.
     ///
     /// ```no_run
     /// # async fn example(client: ferromqtt::Client) -> Result<(), ferromqtt::PublishError> {
@@ -104,10 +107,33 @@ impl<'a> Publish<'a> {
         let publish = self.publish?;
         let shared = &self.client.shared;
         tokio::task::coop::consume_budget().await;
-        match shared.accept_now(|state| state.publish(&publish)) {
-            Some(accepted) => accepted,
-            None => shared.accept(|state| state.publish(&publish)).await,
-        }
+        Ok(match shared.submit(Purpose::Message, &publish)? {
+            Submitted::Sent => Receipt::sent(),
+            Submitted::Accepted(_, outcome) => Receipt::waiting(outcome),
+            Submitted::Waits(place) => {
+                let (_, outcome) = InLine::new(shared, place).await?;
+                Receipt::waiting(outcome)
+            }
+        })
+    }
+
+    /// As [`enqueue`](Self::enqueue), but never waits for room, and needs no runtime: for callbacks and threads.
+    ///
+    /// # Errors
+    /// As [`enqueue`](Self::enqueue); and [`PublishError::Invalid`] when the outgoing queue is full, unless its policy drops
+    /// messages.
+    ///
+    /// ```no_run
+    /// # fn example(client: ferromqtt::Client) {
+    /// match client.publish("log", "one more line").try_enqueue() {
+    ///     Ok(receipt) => drop(receipt),
+    ///     Err(error) => eprintln!("left out: {error}"),
+    /// }
+    /// # }
+    /// ```
+    pub fn try_enqueue(self) -> Result<Receipt, PublishError> {
+        let publish = self.publish?;
+        (self.client.shared).call(|state, _| state.try_publish(&publish))
     }
 }
 
@@ -126,14 +152,14 @@ impl<'a> IntoFuture for Publish<'a> {
 /// Completes when a message has reached its Quality of Service: awaiting a [`Publish`] makes it.
 ///
 /// # Cancel safety
-/// Dropping it does not take back a message that was accepted. One that still waited for room is not sent.
+/// Dropping it does not take back a message that was accepted. One that still waited for room is not sent; except one that
+/// was accepted at that very moment, and was written already.
 #[must_use = "futures do nothing unless awaited"]
 pub struct PublishFuture<'a>(Stage<'a>);
 
 enum Stage<'a> {
     Start(&'a Shared, proto::Publish),
-    /// Waiting for room: rare, so only this is boxed.
-    Full(Pin<Box<dyn Future<Output = Result<Receipt, PublishError>> + Send + Sync + 'a>>),
+    Full(InLine<'a>),
     Accepted(Receipt),
     Wrong(PublishError),
     Done,
@@ -144,27 +170,38 @@ impl Future for PublishFuture<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
-            let accepted = match &mut self.0 {
+            let next = match &mut self.0 {
                 Stage::Start(shared, publish) => {
                     ready!(let_others_run(cx));
-                    shared.accept_now(|state| state.publish(publish))
+                    match shared.submit(Purpose::Message, publish) {
+                        Ok(Submitted::Sent) => {
+                            self.0 = Stage::Done;
+                            return Poll::Ready(Ok(Published::SENT));
+                        }
+                        Ok(Submitted::Accepted(_, outcome)) => {
+                            Stage::Accepted(Receipt::waiting(outcome))
+                        }
+                        Ok(Submitted::Waits(place)) => Stage::Full(InLine::new(shared, place)),
+                        Err(error) => Stage::Wrong(error),
+                    }
                 }
-                Stage::Full(waiting) => Some(ready!(waiting.as_mut().poll(cx))),
-                Stage::Accepted(receipt) => return Pin::new(receipt).poll(cx),
-                Stage::Wrong(_) | Stage::Done => None,
-            };
-            self.0 = match (accepted, mem::replace(&mut self.0, Stage::Done)) {
-                (Some(Ok(Receipt(None))), _) => return Poll::Ready(Ok(Published::SENT)),
-                (Some(Ok(receipt)), _) => Stage::Accepted(receipt),
-                (Some(Err(error)), _) | (None, Stage::Wrong(error)) => {
+                Stage::Full(waiting) => match ready!(Pin::new(waiting).poll(cx)) {
+                    Ok((_, outcome)) => Stage::Accepted(Receipt::waiting(outcome)),
+                    Err(error) => Stage::Wrong(error),
+                },
+                Stage::Accepted(receipt) => {
+                    let published = ready!(Pin::new(receipt).poll(cx));
+                    self.0 = Stage::Done;
+                    return Poll::Ready(published);
+                }
+                Stage::Wrong(_) | Stage::Done => {
+                    let Stage::Wrong(error) = mem::replace(&mut self.0, Stage::Done) else {
+                        panic!("a PublishFuture was polled after it had completed");
+                    };
                     return Poll::Ready(Err(error));
                 }
-                (None, Stage::Start(shared, publish)) => {
-                    let accept = shared.accept(move |state| state.publish(&publish));
-                    Stage::Full(Box::pin(accept))
-                }
-                _ => panic!("a PublishFuture was polled after it had completed"),
             };
+            self.0 = next;
         }
     }
 }
@@ -287,7 +324,7 @@ pub(crate) fn failed(outcome: Outcome) -> PublishError {
 }
 
 /// The driver has gone without a word: its runtime was shut down.
-const fn no_driver() -> PublishError {
+pub(crate) const fn no_driver() -> PublishError {
     PublishError::Disconnected {
         cause: ConnectionError::Closed,
         delivery: Delivery::Unknown,

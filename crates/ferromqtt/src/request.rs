@@ -11,8 +11,10 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use crate::call::Call;
-use crate::publish::failed;
+use crate::publish::{failed, no_driver};
+use crate::room::{InLine, Purpose};
 use crate::shared::Shared;
+use crate::state::Submitted;
 use crate::{
     Client, ConnectionError, Delivery, Message, Properties, PublishError, QoS, ReasonCode,
     TopicName,
@@ -92,12 +94,12 @@ impl<'a> IntoFuture for Request<'a> {
 }
 
 async fn answer(shared: &Shared, request: proto::Publish) -> Result<Message, RequestError> {
-    let call = shared
-        .accept(|state| {
-            let op = state.request(&request)?;
-            Ok(Call::new(shared, state, op))
-        })
-        .await?;
+    let (op, outcome) = match shared.submit(Purpose::Request, &request)? {
+        Submitted::Accepted(op, outcome) => (op, outcome),
+        Submitted::Waits(place) => InLine::new(shared, place).await?,
+        Submitted::Sent => return Err(no_driver().into()), // cannot be: that is for messages
+    };
+    let call = Call::accepted(shared, op, outcome);
     match call.outcome().await {
         Some(Outcome::Responded(response)) => Ok(*response),
         Some(Outcome::Acknowledged { .. }) => Err(RequestError::NoResponder),

@@ -12,8 +12,9 @@ use tokio::sync::{Notify, watch};
 
 use crate::authenticate::{Authentication, Said};
 use crate::link::Output;
-use crate::state::{News, State};
-use crate::{ConnectionError, OutgoingPolicy, PublishError, ReasonCode};
+use crate::room::Purpose;
+use crate::state::{News, State, Submitted};
+use crate::{ConnectionError, PublishError, ReasonCode};
 
 /// How many messages a stream gives before it lets other tasks run; and how many the driver reads for each time that it
 /// does, so that streams on the same thread keep up with it.
@@ -24,18 +25,12 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// Wakes the driver: an operation was accepted, or the connection is to end.
     pub(crate) driver: Notify,
-    /// Whoever waits for room in the outgoing queue keeps it. It is fair, so nobody overtakes.
-    gate: tokio::sync::Mutex<()>,
-    /// The outgoing queue may have room again.
-    room: Notify,
     /// Every operation has its outcome: for who drains the connection.
     pub(crate) idle: Notify,
     pub(crate) authentication: Option<Authentication>,
     status: watch::Sender<Status>,
     pub(crate) disconnect_timeout: Duration,
     ends_session: bool,
-    /// Whether a publish waits for room in the outgoing queue.
-    waits: bool,
 }
 
 /// Where the connection stands, for those who wait for a change.
@@ -54,6 +49,8 @@ pub(crate) enum Status {
 pub(crate) struct Turn {
     pub(crate) request: Option<TransportRequest>,
     pub(crate) deadline: Option<Instant>,
+    /// When the transport has to be closed, whatever is left to write.
+    pub(crate) end_by: Option<Instant>,
     /// The connection has ended for the core: what is left to write has a time limit.
     pub(crate) ended: bool,
     /// There is no connection, and none is wanted.
@@ -69,18 +66,14 @@ impl Shared {
         ends_session: bool,
         authentication: Option<Authentication>,
     ) -> Self {
-        let waits = core.options().outgoing_policy == OutgoingPolicy::Wait;
         Self {
             state: Mutex::new(State::new(core)),
             driver: Notify::new(),
-            gate: tokio::sync::Mutex::new(()),
-            room: Notify::new(),
             idle: Notify::new(),
             authentication,
             status: watch::Sender::new(Status::Connecting),
             disconnect_timeout,
             ends_session,
-            waits,
         }
     }
 
@@ -150,44 +143,16 @@ impl Shared {
         }
     }
 
-    /// Accepts a message without waiting. `None` when it has to wait for room, or behind others that do.
-    pub(crate) fn accept_now<T>(
+    /// Accepts a message, or has it wait for room.
+    pub(crate) fn submit(
         &self,
-        accept: impl FnOnce(&mut State) -> Result<T, PublishError>,
-    ) -> Option<Result<T, PublishError>> {
-        let state = self.lock();
-        match state.waiting_for_room {
-            0 => self.try_accept(state, accept),
-            _ => None,
-        }
-    }
-
-    /// Accepts a message, as soon as there is room.
-    pub(crate) async fn accept<T>(
-        &self,
-        mut accept: impl FnMut(&mut State) -> Result<T, PublishError>,
-    ) -> Result<T, PublishError> {
-        let _waiting = WaitingForRoom::new(self);
-        let _turn = self.gate.lock().await;
-        loop {
-            if let Some(accepted) = self.try_accept(self.lock(), &mut accept) {
-                return accepted;
-            }
-            self.room.notified().await; // one that came since is remembered
-        }
-    }
-
-    fn try_accept<T>(
-        &self,
-        mut state: MutexGuard<'_, State>,
-        accept: impl FnOnce(&mut State) -> Result<T, PublishError>,
-    ) -> Option<Result<T, PublishError>> {
-        let accepted = accept(&mut state);
+        purpose: Purpose,
+        publish: &proto::Publish,
+    ) -> Result<Submitted, PublishError> {
+        let mut state = self.lock();
+        let submitted = state.submit(purpose, publish);
         self.call_driver(state);
-        match accepted {
-            Err(PublishError::Invalid(proto::PublishError::QueueFull { .. })) if self.waits => None,
-            accepted => Some(accepted),
-        }
+        submitted
     }
 
     /// Ends the streams whose last filter was unsubscribed.
@@ -195,11 +160,6 @@ impl Shared {
         let mut news = News::default();
         self.lock().wake_ended(&mut news);
         self.tell(news);
-    }
-
-    /// Whoever waits for room is to look again.
-    pub(crate) fn let_try_again(&self) {
-        self.room.notify_one();
     }
 
     /// The transport is open: CONNECT goes out, with the beginning of an authentication if there is one.
@@ -242,20 +202,27 @@ impl Shared {
             ended |= state.take_events(&mut news);
             state = self.authenticate(authentication, state, &mut news);
         }
-        let core = &mut state.core;
-        while output.has_room()
-            && let Some(chunk) = core.poll_transmit(now)
-        {
-            output.push(chunk);
+        loop {
+            while output.has_room()
+                && let Some(chunk) = state.core.poll_transmit(now)
+            {
+                output.push(chunk);
+            }
+            ended |= state.take_events(&mut news);
+            if !state.let_in(&mut news) {
+                break;
+            }
         }
-        let mut turn = Turn {
+        let end_by = state.end_by;
+        let core = &mut state.core;
+        let turn = Turn {
             request: core.poll_transport(),
             deadline: core.poll_timeout(),
+            end_by,
             ended,
             idle: core.is_idle(),
             received: usize::try_from(core.stats().received - received).unwrap_or(usize::MAX),
         };
-        turn.ended |= state.take_events(&mut news);
         drop(state);
         self.tell(news);
         turn
@@ -295,21 +262,23 @@ impl Shared {
     /// The driver has gone, whether it has finished or its runtime is shutting down: nobody may wait any more.
     pub(crate) fn driver_gone(&self) {
         let mut news = News::default();
-        let mut state = self.lock();
-        let orphans = state.driver_gone(&mut news);
-        drop(state);
+        let orphans = self.lock().driver_gone(&mut news);
         drop(orphans);
-        news.room = true;
         news.idle = true;
         self.tell(news);
     }
 
-    fn tell(&self, news: News) {
+    pub(crate) fn tell(&self, news: News) {
         if let Some(status) = news.status {
             self.status.send_replace(status);
         }
         for (call, outcome) in news.completed {
             let _ = call.send(outcome); // nobody waits for it any more: that is allowed
+        }
+        for (waiting, accepted) in news.accepted {
+            if let Err(Ok((op, _))) = waiting.send(accepted) {
+                self.call(|state, _| state.forget(op)); // whoever waited has gone at this moment
+            }
         }
         for reader in news.readers {
             reader.wake();
@@ -320,25 +289,6 @@ impl Shared {
         if news.idle {
             self.idle.notify_one();
         }
-        if news.room {
-            self.room.notify_one();
-        }
-    }
-}
-
-/// One of those who wait for room in the outgoing queue, for as long as this lives.
-struct WaitingForRoom<'a>(&'a Shared);
-
-impl<'a> WaitingForRoom<'a> {
-    fn new(shared: &'a Shared) -> Self {
-        shared.lock().waiting_for_room += 1;
-        Self(shared)
-    }
-}
-
-impl Drop for WaitingForRoom<'_> {
-    fn drop(&mut self) {
-        self.0.lock().waiting_for_room -= 1;
     }
 }
 

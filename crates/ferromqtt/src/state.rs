@@ -13,9 +13,11 @@ use tokio::sync::oneshot;
 use crate::authenticate::Said;
 use crate::events::{ConnectionEvent, Recent};
 use crate::publish::Receipt;
+use crate::room::{Accepted, Line, Place, Purpose};
 use crate::shared::{Status, now};
 use crate::{
-    ConnectionError, Delivery, Properties, PublishError, QoS, ReasonCode, TopicFilter, log,
+    ConnectionError, Delivery, OutgoingPolicy, Properties, PublishError, QoS, ReasonCode,
+    TopicFilter, log,
 };
 
 #[derive(Debug)]
@@ -30,12 +32,14 @@ pub(crate) struct State {
     pub(crate) events: Recent,
     /// Who waits for the end of an authentication that this client has begun.
     pub(crate) re_authenticating: Option<oneshot::Sender<ReAuthenticated>>,
-    /// How many wait for room in the outgoing queue: nobody may overtake them.
-    pub(crate) waiting_for_room: usize,
+    /// Those who wait for room in the outgoing queue.
+    pub(crate) line: Line,
     /// The driver has been called, and has had no turn since: it need not be called again.
     pub(crate) driver_called: bool,
     /// Set once no more messages are accepted: what had to be left since.
     draining: Option<Left>,
+    /// When the connection that is drained has to be closed.
+    pub(crate) end_by: Option<Instant>,
     /// Set once nothing will come any more.
     end: Option<ConnectionError>,
 }
@@ -45,6 +49,15 @@ pub(crate) struct State {
 pub(crate) struct Left {
     pub(crate) not_sent: usize,
     pub(crate) unknown: usize,
+}
+
+/// What has become of a message that is to be published.
+pub(crate) enum Submitted {
+    /// Handed to the transport already.
+    Sent,
+    Accepted(OpId, oneshot::Receiver<Outcome>),
+    /// It waits for room.
+    Waits(Place),
 }
 
 /// How an authentication on a connection that was accepted has ended: well, or with the connection.
@@ -61,8 +74,8 @@ pub(crate) struct News {
     pub(crate) said: Vec<Said>,
     /// Every operation has its outcome.
     pub(crate) idle: bool,
-    /// The outgoing queue has room for the publish that waits.
-    pub(crate) room: bool,
+    /// Those who waited for room, and what has become of their messages.
+    pub(crate) accepted: Vec<(oneshot::Sender<Accepted>, Accepted)>,
 }
 
 impl State {
@@ -75,39 +88,101 @@ impl State {
             not_restored: HashMap::new(),
             events: Recent::default(),
             re_authenticating: None,
-            waiting_for_room: 0,
+            line: Line::default(),
             driver_called: false,
             draining: None,
+            end_by: None,
             end: None,
         }
     }
 
-    /// Accepts a message. The clock is read only for one that is kept: reading it costs as much as encoding a small one.
-    pub(crate) fn publish(&mut self, publish: &proto::Publish) -> Result<Receipt, PublishError> {
-        self.check_draining()?;
-        if publish.qos == QoS::AtMostOnce && publish.payload.len() < proto::LARGE_PAYLOAD {
-            let packet = PublishRef {
-                dup: false,
-                qos: publish.qos,
-                retain: publish.retain,
-                topic: publish.topic.as_utf8().as_bytes(),
-                packet_id: None,
-                properties: publish.properties.as_deref(),
-                payload_len: publish.payload.len(),
-            };
-            if self.core.publish_at_once(packet, &publish.payload)? {
-                return Ok(Receipt::sent());
-            }
+    /// Accepts a message, or has it wait for room behind those that do. The clock is read only for one that is kept: reading
+    /// it costs as much as encoding a small one.
+    pub(crate) fn submit(
+        &mut self,
+        purpose: Purpose,
+        publish: &proto::Publish,
+    ) -> Result<Submitted, PublishError> {
+        self.check_open()?;
+        if !self.line.is_empty() {
+            return Ok(Submitted::Waits(self.line.enter(purpose, publish.clone())));
         }
-        match self.core.publish(now(), publish.clone()) {
-            Ok(op) => Ok(Receipt::waiting(self.register(op))),
+        if purpose == Purpose::Message && self.publish_at_once(publish)? {
+            return Ok(Submitted::Sent);
+        }
+        match self.accept(purpose, publish.clone()) {
+            Err(error) if self.waits_after(&error) => {
+                Ok(Submitted::Waits(self.line.enter(purpose, publish.clone())))
+            }
+            accepted => accepted.map(|(op, outcome)| Submitted::Accepted(op, outcome)),
+        }
+    }
+
+    /// Accepts a message if there is room now. It passes those that wait for more room than there is.
+    pub(crate) fn try_publish(
+        &mut self,
+        publish: &proto::Publish,
+    ) -> Result<Receipt, PublishError> {
+        self.check_open()?;
+        if self.publish_at_once(publish)? {
+            return Ok(Receipt::sent());
+        }
+        let accepted = self.accept(Purpose::Message, publish.clone());
+        self.line.move_up(); // the core has noted how much room this one wanted, in place of the first who waits
+        accepted.map(|(_, outcome)| Receipt::waiting(outcome))
+    }
+
+    /// Encodes a small QoS 0 message if nothing is before it.
+    fn publish_at_once(&mut self, publish: &proto::Publish) -> Result<bool, PublishError> {
+        if publish.qos != QoS::AtMostOnce || publish.payload.len() >= proto::LARGE_PAYLOAD {
+            return Ok(false);
+        }
+        let packet = PublishRef {
+            dup: false,
+            qos: publish.qos,
+            retain: publish.retain,
+            topic: publish.topic.as_utf8().as_bytes(),
+            packet_id: None,
+            properties: publish.properties.as_deref(),
+            payload_len: publish.payload.len(),
+        };
+        Ok(self.core.publish_at_once(packet, &publish.payload)?)
+    }
+
+    fn accept(&mut self, purpose: Purpose, publish: proto::Publish) -> Accepted {
+        let accepted = match purpose {
+            Purpose::Message => self.core.publish(now(), publish),
+            Purpose::Request => self.core.request(now(), publish),
+        };
+        match accepted {
+            Ok(op) => Ok((op, self.register(op))),
             Err(error) => Err(self.refused(error)),
         }
     }
 
-    pub(crate) fn request(&mut self, request: &proto::Publish) -> Result<OpId, PublishError> {
-        self.check_draining()?;
-        (self.core.request(now(), request.clone())).map_err(|error| self.refused(error))
+    fn waits_after(&self, error: &PublishError) -> bool {
+        matches!(
+            error,
+            PublishError::Invalid(proto::PublishError::QueueFull { .. })
+        ) && self.core.options().outgoing_policy == OutgoingPolicy::Wait
+    }
+
+    /// Accepts those who wait, as far as there is room for them. Tells whether there was for any.
+    pub(crate) fn let_in(&mut self, news: &mut News) -> bool {
+        let before = news.accepted.len();
+        if self.line.takes_move() {
+            while let Some(first) = self.line.pop() {
+                let accepted = self.accept(first.purpose, first.publish.clone());
+                if let Err(error) = &accepted
+                    && self.waits_after(error)
+                {
+                    self.line.push_back_first(first);
+                    break;
+                }
+                news.accepted.push((first.told, accepted));
+            }
+        }
+        news.accepted.len() > before
     }
 
     fn refused(&self, error: proto::PublishError) -> PublishError {
@@ -120,16 +195,28 @@ impl State {
         }
     }
 
-    const fn check_draining(&self) -> Result<(), PublishError> {
-        match self.draining {
-            Some(_) => Err(PublishError::Draining),
+    /// The core does not know it when its driver has gone without a word, and would accept what nobody sends.
+    fn check_open(&self) -> Result<(), PublishError> {
+        if self.draining.is_some() {
+            return Err(PublishError::Draining);
+        }
+        match &self.end {
+            Some(_) => Err(self.refused(proto::PublishError::NotConnected)),
             None => Ok(()),
         }
     }
 
-    /// Accepts no more messages.
-    pub(crate) fn drain(&mut self) {
+    pub(crate) fn is_connected(&self) -> bool {
+        self.end.is_none() && self.core.is_connected()
+    }
+
+    /// Accepts no more messages, and ends the connection at `deadline` if not before.
+    pub(crate) fn drain(&mut self, deadline: Option<Instant>, news: &mut News) {
         self.draining.get_or_insert_default();
+        self.end_by = deadline;
+        let waiting = self.line.take_all();
+        news.accepted
+            .extend(waiting.map(|it| (it.told, Err(PublishError::Draining))));
     }
 
     /// What was left when a connection that is drained ended.
@@ -257,7 +344,7 @@ impl State {
                 self.wake_readers(queue, news);
                 self.report(ConnectionEvent::NotRestored { filter, reason }, news);
             }
-            Event::OutgoingRoom => news.room = true,
+            Event::OutgoingRoom => self.line.move_up(),
             Event::Completed { op, outcome } => self.on_completed(op, outcome, news),
             _ => {}
         }
@@ -375,10 +462,16 @@ impl State {
 
     fn finish(&mut self, cause: ConnectionError, news: &mut News) {
         self.end = Some(cause.clone());
+        let ended = PublishError::Disconnected {
+            cause: cause.clone(),
+            delivery: Delivery::NotSent,
+        };
+        let waiting = self.line.take_all();
+        news.accepted
+            .extend(waiting.map(|it| (it.told, Err(ended.clone()))));
         news.status = Some(Status::Ended(cause));
         news.readers.extend(self.events.take_readers());
         let waiting = self.readers.drain().flat_map(|(_, waiting)| waiting);
         news.readers.extend(waiting.map(|(_, waker)| waker));
-        news.room = true;
     }
 }

@@ -186,13 +186,19 @@ fn accept<'a>(
     shared: &'a Shared,
     accept: impl FnOnce(&mut State, Instant) -> Result<OpId, proto::SubscribeError>,
 ) -> Result<Call<'a>, SubscribeError> {
-    shared.call(|state, now| match accept(state, now) {
-        Ok(op) => Ok(Call::new(shared, state, op)),
-        Err(proto::SubscribeError::NotConnected) => Err(SubscribeError::Disconnected {
-            cause: state.end_cause(),
-            delivery: Delivery::NotSent,
-        }),
-        Err(error) => Err(error.into()),
+    shared.call(|state, now| {
+        let accepted = match state.has_ended() {
+            true => Err(proto::SubscribeError::NotConnected), // the core may not know it
+            false => accept(state, now),
+        };
+        match accepted {
+            Ok(op) => Ok(Call::new(shared, state, op)),
+            Err(proto::SubscribeError::NotConnected) => Err(SubscribeError::Disconnected {
+                cause: state.end_cause(),
+                delivery: Delivery::NotSent,
+            }),
+            Err(error) => Err(error.into()),
+        }
     })
 }
 

@@ -104,6 +104,23 @@ async fn draining_a_connection_that_had_ended_tells_why() {
     );
 }
 
+/// The server reads nothing, and never closes its side: neither writing nor closing waits for it any longer.
+#[tokio::test(start_paused = true)]
+async fn draining_takes_no_longer_than_its_limit_whatever_the_server_does() {
+    for size in [64, 4096] {
+        let (connection, server, _attempts) = connected(options(), size).await;
+        let client = connection.client();
+        let publishing = client.publish("t", vec![0; 1_000]).qos(QoS::AtLeastOnce);
+        drop(publishing.enqueue().await.unwrap());
+        let start = Instant::now();
+        let drained = connection.drain(LIMIT).await;
+        assert_eq!(start.elapsed(), LIMIT);
+        assert_eq!((drained.not_sent, drained.unknown), (0, 1));
+        assert_eq!(drained.end.is_err(), size == 64, "{drained:?}");
+        drop(server);
+    }
+}
+
 /// An operation that its caller gives up meanwhile is waited for no longer.
 #[tokio::test(start_paused = true)]
 async fn draining_does_not_wait_for_what_was_given_up() {

@@ -8,6 +8,7 @@ mod filters;
 mod holding;
 mod operations;
 mod requests;
+mod room;
 #[path = "../../tests/scenarios/server.rs"]
 mod server;
 mod start;
