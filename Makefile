@@ -15,7 +15,7 @@ CARGO_PUBLIC_API_VERSION := 0.52.0
 # The oldest Rust that builds the crates: `rust-version` in Cargo.toml.
 MSRV := 1.88
 PUBLISHED := ferromqtt ferromqtt-cli ferromqtt-proto ferromqtt-testing ferromqtt-transport
-FUZZ_TARGETS := decode client broker
+FUZZ_TARGETS := decode client broker transport
 # A workspace of its own, for the trees of the clients that it compares with.
 BENCH_RUST := --manifest-path bench/rust/Cargo.toml --target-dir $(TARGET_DIR)
 # For `make fuzz`.
@@ -116,7 +116,7 @@ stress: ## A million messages through 64 tasks and a connection that is cut at r
 	cargo test $(LOCKED) --release -p ferromqtt --test stress -- --ignored --nocapture
 
 .PHONY: fuzz
-fuzz: .tools/bin/cargo-fuzz ## Fuzz with TARGET=decode, client or broker for SECONDS=60, or with one INPUT=file
+fuzz: .tools/bin/cargo-fuzz ## Fuzz with TARGET=decode, client, broker or transport for SECONDS=60, or with one INPUT=file
 	fuzz/run.sh $(TARGET) $(SECONDS) $(INPUT)
 
 .PHONY: wheel

@@ -15,6 +15,8 @@
 //! | `store` | what a client's journal has put on record |
 //! | `queues` | what an application is told of received messages |
 //! | `operations` | that each accepted operation completes once |
+//! | `cuts` | cutting what a peer sends into pieces |
+//! | `frames` | the frames that a WebSocket client writes |
 
 pub mod acknowledgements;
 pub mod answers;
@@ -22,6 +24,8 @@ pub mod broker_options;
 pub mod broker_output;
 pub mod client_options;
 pub mod client_output;
+pub mod cuts;
+pub mod frames;
 pub mod in_flight;
 pub mod operations;
 pub mod packets;

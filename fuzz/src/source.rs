@@ -80,6 +80,11 @@ impl<'a> Source<'a> {
         self.0.bytes(length).unwrap_or_default()
     }
 
+    /// All that is left, as text.
+    pub fn text_of_rest(&mut self) -> String {
+        String::from_utf8_lossy(self.rest()).into_owned()
+    }
+
     /// A short text: nearly always one of a few, so that names meet again.
     pub fn text(&mut self) -> Utf8String {
         match self.byte() {

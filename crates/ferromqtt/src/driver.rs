@@ -13,7 +13,7 @@ use tokio::time::{Sleep, sleep_until};
 
 use crate::link::{Link, Output, Step};
 use crate::shared::{MESSAGES_PER_TURN, Shared, Turn, now};
-use crate::transport::{Connector, Stream, cause};
+use crate::transport::{Connector, Stream};
 
 /// How the last transport ended: an error when bytes that were to be written were not.
 pub(crate) type Flushed = Result<(), TransportError>;
@@ -36,7 +36,7 @@ async fn drive_to_end(shared: &Shared, connector: &Connector) -> Flushed {
             TransportRequest::Open { server, .. } => {
                 match open(shared, connector, &server, &mut alarm).await {
                     Ok(stream) => {
-                        let end = carry(shared, stream, &mut alarm).await;
+                        let end = carry(shared, connector, stream, &mut alarm).await;
                         flushed = end.flushed;
                         end.cause
                     }
@@ -84,7 +84,7 @@ async fn open(
         }
         alarm.set(turn.deadline);
         tokio::select! {
-            connected = &mut connecting => return connected.map_err(|error| cause(&error)),
+            connected = &mut connecting => return connected.map_err(|error| connector.cause(&error)),
             () = alarm.wait() => {}
             () = shared.driver.notified() => {}
         }
@@ -113,6 +113,7 @@ impl End {
 /// Moves bytes over a transport until it ends, or the core ends it.
 async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
     shared: &Shared,
+    connector: &Connector,
     stream: S,
     alarm: &mut Alarm,
 ) -> End {
@@ -122,14 +123,15 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
     let mut received = 0;
     let mut turn = shared.transport_opened(&mut link.output);
     loop {
-        if turn.ended || link.write_failed() {
-            close_by.get_or_insert_with(|| now() + shared.disconnect_timeout);
+        if (turn.ended || link.write_failed()) && close_by.is_none() {
+            let in_time = now().checked_add(shared.disconnect_timeout);
+            close_by = [in_time, turn.end_by].into_iter().flatten().min();
         }
         if let Some(TransportRequest::Close { flush }) = turn.request {
-            return close(link, flush, close_by).await;
+            return close(connector, link, flush, close_by).await;
         }
         if close_by.is_some_and(|deadline| deadline <= now()) {
-            return End::unwritten(cause(&link.overdue()));
+            return End::unwritten(connector.cause(&link.overdue()));
         }
         alarm.set([turn.deadline, close_by].into_iter().flatten().min());
         let step = tokio::select! {
@@ -152,20 +154,23 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
                 turn
             }
             Ok(Step::Written) => shared.turn(&mut link.output, |_, _| {}),
-            Err(error) => return End::unwritten(cause(&error)),
+            Err(error) => return End::unwritten(connector.cause(&error)),
         };
     }
 }
 
 /// Closes a transport at the core's wish. The core knows the cause already.
 async fn close<S: AsyncRead + AsyncWrite + Unpin>(
+    connector: &Connector,
     link: Link<S>,
     flush: bool,
     close_by: Option<Instant>,
 ) -> End {
-    let limit = close_by.map_or_else(Default::default, |deadline| deadline - now());
     let flushed = match flush {
-        true => link.close(limit).await.map_err(|error| cause(&error)),
+        true => link
+            .close(close_by)
+            .await
+            .map_err(|error| connector.cause(&error)),
         false => Ok(()),
     };
     End {

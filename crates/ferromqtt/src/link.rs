@@ -5,11 +5,13 @@ use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
+
+use crate::shared::now;
 
 /// The core is asked for more once less than this waits to be written.
 const OUTPUT_SIZE: usize = 64 * 1024;
@@ -118,9 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                     self.adapt(read);
                     Poll::Ready(Ok(Step::Read))
                 }
-                Poll::Ready(Err(error)) => {
-                    Poll::Ready(Err(self.write_error.take().unwrap_or(error)))
-                }
+                Poll::Ready(Err(error)) => Poll::Ready(Err(self.first_cause(error))),
                 Poll::Pending if written => Poll::Ready(Ok(Step::Written)),
                 Poll::Pending => Poll::Pending,
             }
@@ -177,6 +177,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             .unwrap_or_else(|| io::ErrorKind::TimedOut.into())
     }
 
+    /// Why it ended: what writing failed with, unless reading has words for it and not just a code of the system. A server's
+    /// alert of TLS waits to be read when writing fails already.
+    fn first_cause(&mut self, read_error: io::Error) -> io::Error {
+        let worded =
+            read_error.get_ref().is_some() && read_error.kind() != io::ErrorKind::UnexpectedEof;
+        match self.write_error.take() {
+            Some(write_error) if !worded => write_error,
+            _ => read_error,
+        }
+    }
+
     fn end(&mut self) -> io::Error {
         self.write_error
             .take()
@@ -198,13 +209,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// would reset the connection, and the peer might lose what was written last.
     ///
     /// # Errors
-    /// When not all could be written in `limit`.
-    pub(crate) async fn close(mut self, limit: Duration) -> io::Result<()> {
-        match timeout(limit, self.write_all_and_shut_down()).await {
+    /// When not all could be written by the deadline.
+    pub(crate) async fn close(mut self, deadline: Option<Instant>) -> io::Result<()> {
+        let left = || deadline.map_or(Duration::MAX, |deadline| deadline.duration_since(now()));
+        match timeout(left(), self.write_all_and_shut_down()).await {
             Ok(result) => result?,
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
         }
-        let _ = timeout(LINGER, self.discard_input()).await; // how the peer ends is no longer of interest
+        let _ = timeout(LINGER.min(left()), self.discard_input()).await; // how the peer ends is no longer of interest
         Ok(())
     }
 
@@ -224,5 +236,62 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             self.input.clear();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::ReadBuf;
+
+    use super::*;
+
+    /// Writing fails, and so does reading, with these.
+    struct Broken(Option<io::Error>, Option<io::Error>);
+
+    impl AsyncRead for Broken {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Poll::Ready(self.1.take().map_or(Ok(()), Err))
+        }
+    }
+
+    impl AsyncWrite for Broken {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(self.0.take().expect("not tried again")))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    async fn told(read_error: Option<io::Error>) -> String {
+        let pipe = io::ErrorKind::BrokenPipe.into();
+        let mut link = Link::new(Broken(Some(pipe), read_error));
+        link.output.push(Bytes::from_static(b"x"));
+        link.step(1).await.unwrap_err().to_string()
+    }
+
+    #[tokio::test]
+    async fn what_the_peer_said_is_told_rather_than_that_writing_to_it_failed() {
+        let alert = io::Error::new(io::ErrorKind::InvalidData, "alert");
+        assert_eq!(told(Some(alert)).await, "alert");
+        let broken = io::Error::from(io::ErrorKind::BrokenPipe).to_string();
+        assert_eq!(told(None).await, broken);
+        let reset = io::ErrorKind::ConnectionReset.into();
+        assert_eq!(told(Some(reset)).await, broken);
+        let end = io::Error::new(io::ErrorKind::UnexpectedEof, "no close_notify");
+        assert_eq!(told(Some(end)).await, broken);
     }
 }

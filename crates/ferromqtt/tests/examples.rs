@@ -18,6 +18,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Output;
 use std::time::Duration;
 
 use ferromqtt_testing::TestBroker;
@@ -61,8 +62,17 @@ fn promised(name: &str) -> String {
     }
 }
 
-/// The program: cargo builds the examples together with the tests, next to them.
+/// What the program prints. It has to succeed, without a complaint.
 async fn run(name: &str, environment: &[(&str, &str)]) -> String {
+    let done = play(name, environment).await;
+    let errors = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{name} failed: {errors}");
+    assert_eq!(errors, "", "{name} complains");
+    String::from_utf8(done.stdout).unwrap()
+}
+
+/// The program: cargo builds the examples together with the tests, next to them.
+async fn play(name: &str, environment: &[(&str, &str)]) -> Output {
     let tests = std::env::current_exe().unwrap();
     let program = tests
         .ancestors()
@@ -81,12 +91,8 @@ async fn run(name: &str, environment: &[(&str, &str)]) -> String {
         .kill_on_drop(true)
         .output();
     let done = timeout(LIMIT, running).await;
-    let done = done.unwrap_or_else(|_| panic!("{name} has not ended in time"));
-    let done = done.unwrap();
-    let errors = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "{name} failed: {errors}");
-    assert_eq!(errors, "", "{name} complains");
-    String::from_utf8(done.stdout).unwrap()
+    done.unwrap_or_else(|_| panic!("{name} has not ended in time"))
+        .unwrap()
 }
 
 #[tokio::test]
@@ -153,6 +159,55 @@ async fn the_websocket_example_on_mosquitto() {
     let output = run("websocket", &[("BROKER", &url)]).await;
     assert_eq!(output, promised("websocket"));
     drop(broker);
+}
+
+/// What the operating system trusts is where `SSL_CERT_FILE` points: a program of its own, since tests share one environment.
+#[tokio::test]
+#[cfg(all(unix, not(target_vendor = "apple")))]
+async fn a_program_without_certificates_of_its_own_trusts_what_the_operating_system_trusts() {
+    let broker = TestBroker::start().await.unwrap();
+    let (ours, other) = (Authority::new("ours"), Authority::new("other"));
+    let address = SocketAddr::new(broker.host(), broker.port());
+    let front = TlsFront::to(address, &ours.issue("localhost")).await;
+    let url = format!("mqtts://localhost:{}", front.port());
+    let folder = std::env::temp_dir().join(format!("ferromqtt-system-{}", front.port()));
+    fs::create_dir_all(&folder).unwrap();
+    for (name, text) in [
+        ("ours.pem", ours.pem()),
+        ("other.pem", other.pem()),
+        ("none.pem", String::new()),
+    ] {
+        fs::write(folder.join(name), text).unwrap();
+    }
+    let quickstart = async |file: &str| {
+        let file = folder.join(file);
+        let environment = [
+            ("BROKER", &*url),
+            ("SSL_CERT_FILE", file.to_str().unwrap()),
+            ("SSL_CERT_DIR", ""),
+        ];
+        play("quickstart", &environment).await
+    };
+
+    let trusted = quickstart("ours.pem").await;
+    assert!(trusted.status.success(), "{trusted:?}");
+    for (file, parts) in [
+        (
+            "other.pem",
+            ["issuer is not trusted", "TlsOptions::ca_file"],
+        ),
+        ("none.pem", ["Options(Tls(NoSystemRoots", "SSL_CERT_FILE"]),
+        ("missing.pem", ["Options(Tls(NoSystemRoots", "missing.pem"]),
+    ] {
+        let failed = quickstart(file).await;
+        let errors = String::from_utf8_lossy(&failed.stderr);
+        assert!(!failed.status.success(), "{file}: {failed:?}");
+        for part in parts {
+            assert!(errors.contains(part), "{file}, {part:?} in: {errors}");
+        }
+    }
+    fs::remove_dir_all(&folder).unwrap();
+    broker.stop().await;
 }
 
 #[test]

@@ -120,7 +120,7 @@ pub(crate) struct Connector {
 }
 
 pub(crate) enum Opener {
-    Network(Network),
+    Network(Box<Network>),
     Own(Arc<dyn AnyTransport>),
 }
 
@@ -140,6 +140,21 @@ impl Connector {
             Opener::Network(network) => network.connect(&server).await,
             Opener::Own(own) => own.open(server).await,
         }
+    }
+
+    /// Why the transport that was opened last has ended. TLS 1.3 lets a server refuse the client's certificate when the
+    /// handshake is over on this side: that is told as in the handshake.
+    pub(crate) fn cause(&self, error: &io::Error) -> TransportError {
+        let cause = cause(error);
+        #[cfg(feature = "tls")]
+        if let (Opener::Network(_), Some(_)) = (&self.opener, tls::cause(error)) {
+            let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+            return match &*current {
+                Some(server) => behind(server, cause),
+                None => cause,
+            };
+        }
+        cause
     }
 
     fn find(&self, server: &proto::Server) -> io::Result<Server> {
@@ -165,7 +180,7 @@ impl Connector {
 }
 
 /// Why a transport ended or did not open.
-pub(crate) fn cause(error: &io::Error) -> TransportError {
+fn cause(error: &io::Error) -> TransportError {
     let own = error.get_ref().and_then(|inner| inner.downcast_ref());
     if let Some(own) = own {
         return TransportError::clone(own);
@@ -182,13 +197,16 @@ pub(crate) fn cause(error: &io::Error) -> TransportError {
 
 /// The same error, behind what was tried.
 fn at(what: impl Display, error: io::Error) -> io::Error {
-    let cause = match cause(&error) {
+    io::Error::new(error.kind(), behind(what, cause(&error)))
+}
+
+fn behind(what: impl Display, cause: TransportError) -> TransportError {
+    match cause {
         TransportError::Certificate(why) => {
             TransportError::Certificate(format!("{what}: {why}").into())
         }
         why => TransportError::Failed(format!("{what}: {why}").into()),
-    };
-    io::Error::new(error.kind(), cause)
+    }
 }
 
 #[cfg(test)]

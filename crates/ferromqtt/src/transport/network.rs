@@ -9,7 +9,6 @@ use crate::Server;
 use crate::error::OptionsError;
 
 /// Opens what a server's URL names.
-#[derive(Clone)]
 pub(crate) struct Network {
     pub(crate) tcp: Tcp,
     #[cfg(feature = "proxy")]
@@ -82,13 +81,14 @@ impl Network {
 
     /// A way to the host for bytes: through a proxy or not, in TLS or not.
     async fn bytes(&self, host: &str, port: u16, tls: bool) -> io::Result<Stream> {
-        let tcp = self.tcp(host, port).await?;
         if !tls {
-            return Ok(Box::new(tcp));
+            return Ok(Box::new(self.tcp(host, port).await?));
         }
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
-            return Ok(Box::new(tls.connect(host, tcp).await?));
+            let handshake = tls.prepare(host).await?; // if that fails, the server need not know
+            let tcp = self.tcp(host, port).await?;
+            return Ok(Box::new(handshake.over(tcp).await?));
         }
         let problem = "it is to be reached over TLS, which Options::tls did not set up";
         Err(io::Error::new(io::ErrorKind::Unsupported, problem))

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+#[cfg(feature = "tls")]
+use super::tls::Tls;
 use super::{AnyTransport, Connector, Network, Opener, Tcp};
 use crate::Server;
 use crate::error::OptionsError;
@@ -40,7 +42,7 @@ impl Settings {
     pub(crate) async fn connector(&self) -> Result<Connector, OptionsError> {
         let opener = match &self.own {
             Some(own) => Opener::Own(Arc::clone(own)),
-            None => Opener::Network(self.network().await?),
+            None => Opener::Network(Box::new(self.network().await?)),
         };
         Ok(Connector::new(self.servers.clone(), opener))
     }
@@ -63,9 +65,9 @@ impl Settings {
             always_tls: self.tls.is_some(),
             #[cfg(feature = "tls")]
             tls: match &self.tls {
-                Some(tls) => Some(tls.load().await?),
+                Some(tls) => Some(Tls::load(tls.clone()).await?),
                 None if self.servers.iter().any(Server::is_tls) => {
-                    Some(super::TlsOptions::new().load().await?)
+                    Some(Tls::load(super::TlsOptions::new()).await?)
                 }
                 None => None,
             },

@@ -5,6 +5,8 @@ mod authentication;
 mod backpressure;
 mod cable;
 #[cfg(feature = "tls")]
+mod certificate_files;
+#[cfg(feature = "tls")]
 mod certificates;
 mod lifecycle;
 #[cfg(all(feature = "tls", feature = "websocket", unix))]

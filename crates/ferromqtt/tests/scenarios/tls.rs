@@ -1,6 +1,5 @@
 //! TLS: who is trusted, and what is told when it fails.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use ferromqtt::rustls::version::{TLS12, TLS13};
@@ -12,7 +11,8 @@ use ferromqtt_testing::TestBroker;
 use tokio::net::TcpListener;
 
 use crate::cable::Cable;
-use crate::certificates::{Authority, Identity};
+use crate::certificate_files::Files;
+use crate::certificates::Authority;
 use crate::tls_front::{Demands, TlsFront};
 use crate::{broker, in_time};
 
@@ -149,7 +149,7 @@ async fn a_server_that_wants_a_client_certificate_gets_one_from_memory_or_from_f
         let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
         let own = clients.issue("station-7");
         let stranger = servers.issue("station-8");
-        let files = Files::new(&own);
+        let files = Files::new("own", &own);
         for version in [&TLS12, &TLS13] {
             let demands = Demands {
                 versions: &[version],
@@ -158,13 +158,18 @@ async fn a_server_that_wants_a_client_certificate_gets_one_from_memory_or_from_f
             };
             let front = TlsFront::demanding(address(&broker), &servers.issue(HOST), demands).await;
             let tls = trusting(&servers);
+            let place = format!("mqtts://127.0.0.1:{}: the server ", front.port());
+            let advice = "TlsOptions::client_certificate_files";
             let without = certificate_error(options(front.port(), tls.clone())).await;
-            assert_says(&without, &["client", "certificate"]);
+            assert_says(&without, &[&place, "client", "certificate", advice]);
+            assert!(without.starts_with(&place), "{without}");
             let wrong = tls
                 .clone()
                 .client_certificate_pem(stranger.chain.clone(), stranger.key.clone());
             let wrong = certificate_error(options(front.port(), wrong)).await;
-            assert_says(&wrong, &["does not accept the client's certificate"]);
+            let problem = "does not accept the client's certificate";
+            assert_says(&wrong, &[problem, "UnknownCA", advice]);
+            assert!(wrong.starts_with(&place), "{wrong}");
             let bytes = tls
                 .clone()
                 .client_certificate_pem(own.chain.clone(), own.key.clone());
@@ -175,30 +180,6 @@ async fn a_server_that_wants_a_client_certificate_gets_one_from_memory_or_from_f
         broker.stop().await;
     })
     .await;
-}
-
-/// Files that go with the test.
-struct Files(PathBuf);
-
-impl Files {
-    fn new(own: &Identity) -> Self {
-        let name = format!("ferromqtt-tls-{}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("own.pem"), &own.chain).unwrap();
-        std::fs::write(folder.join("own.key"), &own.key).unwrap();
-        Self(folder)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 #[tokio::test]

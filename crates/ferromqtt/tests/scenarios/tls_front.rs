@@ -1,15 +1,18 @@
 //! TLS in front of a broker that does not speak it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use ferromqtt::rustls::crypto::ring;
 use ferromqtt::rustls::pki_types::pem::PemObject;
 use ferromqtt::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use ferromqtt::rustls::server::WebPkiClientVerifier;
-use ferromqtt::rustls::{ALL_VERSIONS, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use ferromqtt::rustls::{
+    ALL_VERSIONS, HandshakeKind, RootCertStore, ServerConfig, SupportedProtocolVersion,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
@@ -17,8 +20,13 @@ use crate::certificates::{Authority, Identity};
 
 pub(crate) struct TlsFront {
     address: SocketAddr,
+    acceptor: watch::Sender<TlsAcceptor>,
+    handshakes: Handshakes,
     task: JoinHandle<()>,
 }
+
+/// How those that came about were made, in their order.
+type Handshakes = Arc<Mutex<Vec<HandshakeKind>>>;
 
 /// What the server demands.
 pub(crate) struct Demands<'a> {
@@ -47,15 +55,33 @@ impl TlsFront {
         identity: &Identity,
         demands: Demands<'_>,
     ) -> Self {
-        let acceptor = TlsAcceptor::from(Arc::new(config(identity, &demands)));
+        let acceptor = watch::Sender::new(acceptor(identity, &demands));
+        let present = acceptor.subscribe();
+        let handshakes = Handshakes::default();
+        let noted = Arc::clone(&handshakes);
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(forward(acceptor.clone(), stream, broker));
+                let acceptor = present.borrow().clone();
+                tokio::spawn(forward(acceptor, stream, broker, Arc::clone(&noted)));
             }
         });
-        Self { address, task }
+        Self {
+            address,
+            acceptor,
+            handshakes,
+            task,
+        }
+    }
+
+    /// Has another certificate, or other demands, from the next connection on.
+    pub(crate) fn change(&self, identity: &Identity, demands: Demands<'_>) {
+        self.acceptor.send_replace(acceptor(identity, &demands));
+    }
+
+    pub(crate) fn handshakes(&self) -> Vec<HandshakeKind> {
+        self.handshakes.lock().unwrap().clone()
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -71,6 +97,10 @@ impl Drop for TlsFront {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+fn acceptor(identity: &Identity, demands: &Demands<'_>) -> TlsAcceptor {
+    Arc::new(config(identity, demands)).into()
 }
 
 fn config(identity: &Identity, demands: &Demands<'_>) -> ServerConfig {
@@ -101,10 +131,17 @@ fn config(identity: &Identity, demands: &Demands<'_>) -> ServerConfig {
     config
 }
 
-async fn forward(acceptor: TlsAcceptor, stream: TcpStream, broker: SocketAddr) {
+async fn forward(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    broker: SocketAddr,
+    handshakes: Handshakes,
+) {
     stream.set_nodelay(true).unwrap();
     match acceptor.accept(stream).into_fallible().await {
         Ok(mut stream) => {
+            let kind = stream.get_ref().1.handshake_kind();
+            handshakes.lock().unwrap().extend(kind);
             let mut broker = TcpStream::connect(broker).await.unwrap();
             broker.set_nodelay(true).unwrap();
             let _ = copy_bidirectional(&mut stream, &mut broker).await;

@@ -1,52 +1,71 @@
 //! TLS by rustls, with the cryptography of ring.
 
+mod loaded;
 mod options;
 mod peer;
+mod pem;
 mod verify;
 
 use std::io;
 use std::sync::Arc;
 
 use ferromqtt_proto::TransportError;
+use tokio::sync::Mutex;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
+use loaded::Loaded;
 pub use options::TlsOptions;
 pub(crate) use peer::cause;
 
 use super::ByteStream;
+use crate::error::TlsError;
 use crate::log;
 
-/// What TLS needs for each connection, made from [`TlsOptions`] once.
-#[derive(Clone)]
+/// What TLS needs for the attempts of one connection, made from [`TlsOptions`].
 pub(crate) struct Tls {
-    connector: TlsConnector,
+    options: Arc<TlsOptions>,
     server_name: Option<ServerName<'static>>,
-    /// What is not verified, for a warning at each connection.
-    danger: Option<&'static str>,
+    state: Mutex<State>,
 }
 
+struct State {
+    loaded: Arc<Loaded>,
+    /// An attempt that is given up leaves this: where files cannot be read at all (a network's file system hangs), no more
+    /// than one thread waits for them.
+    reading: Option<Reading>,
+}
+
+type Reading = JoinHandle<Result<Arc<Loaded>, TlsError>>;
+
 impl Tls {
-    fn new(
-        config: Arc<ClientConfig>,
-        server_name: Option<ServerName<'static>>,
-        danger: Option<&'static str>,
-    ) -> Self {
-        Self {
-            connector: config.into(),
+    /// Reads what is to be read, off the runtime's async threads.
+    pub(crate) async fn load(options: TlsOptions) -> Result<Self, TlsError> {
+        let server_name = match &options.server_name {
+            None => None,
+            Some(name) => match ServerName::try_from(name.clone()) {
+                Ok(name) => Some(name),
+                Err(_) => return Err(TlsError::ServerName(name.clone())),
+            },
+        };
+        let options = Arc::new(options);
+        let reader = Arc::clone(&options);
+        let loading = spawn_blocking(move || Loaded::first(&reader));
+        let loaded = loading.await.unwrap_or(Err(TlsError::Interrupted))?;
+        Ok(Self {
+            options,
             server_name,
-            danger,
-        }
+            state: Mutex::new(State {
+                loaded: Arc::new(loaded),
+                reading: None,
+            }),
+        })
     }
 
-    /// Shakes hands over `stream` with a server that is reached as `host`.
-    pub(crate) async fn connect<S: ByteStream>(
-        &self,
-        host: &str,
-        stream: S,
-    ) -> io::Result<TlsStream<S>> {
+    /// Prepares the handshake with a server that is reached as `host`: files are read again.
+    pub(crate) async fn prepare(&self, host: &str) -> io::Result<Handshake> {
         let name = match &self.server_name {
             Some(name) => name.clone(),
             None => ServerName::try_from(host.to_owned()).map_err(|_| {
@@ -54,10 +73,44 @@ impl Tls {
                 io::Error::new(io::ErrorKind::InvalidInput, problem)
             })?,
         };
-        if let Some(danger) = self.danger {
+        let loaded = self.renewed().await.map_err(io::Error::other)?;
+        if let Some(danger) = self.options.danger() {
             log::danger(host, danger);
         }
-        (self.connector.connect(name, stream).await).map_err(end_in_handshake)
+        Ok(Handshake {
+            connector: Arc::clone(&loaded.config).into(),
+            name,
+        })
+    }
+
+    async fn renewed(&self) -> Result<Arc<Loaded>, TlsError> {
+        let mut state = self.state.lock().await;
+        if !self.options.has_files() {
+            return Ok(Arc::clone(&state.loaded));
+        }
+        // What an attempt before this one has read may be out of date.
+        let unfinished = (state.reading.take()).filter(|reading| !reading.is_finished());
+        let reading = unfinished.unwrap_or_else(|| {
+            let options = Arc::clone(&self.options);
+            let former = Arc::clone(&state.loaded);
+            spawn_blocking(move || former.renewed(&options))
+        });
+        let read = state.reading.insert(reading).await;
+        state.reading = None;
+        state.loaded = read.unwrap_or(Err(TlsError::Interrupted))?;
+        Ok(Arc::clone(&state.loaded))
+    }
+}
+
+/// A handshake to come.
+pub(crate) struct Handshake {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+impl Handshake {
+    pub(crate) async fn over<S: ByteStream>(self, stream: S) -> io::Result<TlsStream<S>> {
+        (self.connector.connect(self.name, stream).await).map_err(end_in_handshake)
     }
 }
 

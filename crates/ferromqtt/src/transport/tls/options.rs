@@ -1,27 +1,26 @@
-//! What TLS is told, and the certificates that are read for it.
+//! What TLS is told.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::task::spawn_blocking;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
+use tokio_rustls::rustls::ClientConfig;
 
-use super::Tls;
-use super::verify::{AnyCertificate, AnyName};
-use crate::error::TlsError;
+use super::pem::Source;
 
 /// How to speak TLS.
 ///
 /// The defaults: TLS 1.2 and 1.3; a server is trusted when its certificate names the host connected to and was issued by
 /// one of the authorities that the operating system trusts; no client certificate; no ALPN.
 ///
-/// Certificates, keys and their files are read once, off the runtime's async threads, when the connection is opened: what
-/// is wrong with them fails before anything is tried. `Debug` never shows a key.
+/// All is read when the connection is opened, off the runtime's async threads: what is wrong with it fails before anything
+/// is tried. Files are read again for each later attempt to connect, so that a certificate that was renewed on disk is the one
+/// of the next reconnection; write the new file beside the old one and rename it. A file that is missing or of no use by then
+/// fails that attempt, and reconnecting goes on. While nothing has changed, sessions of TLS are resumed. What the operating
+/// system trusts is read once: it may take long.
+///
+/// `Debug` never shows a key.
 ///
 /// ```
 /// use ferromqtt::{Options, TlsOptions};
@@ -34,38 +33,21 @@ use crate::error::TlsError;
 /// ```
 #[derive(Clone, Default)]
 pub struct TlsOptions {
-    authorities: Vec<Pem>,
-    client: Option<(Pem, Pem)>,
-    alpn: Vec<Vec<u8>>,
-    server_name: Option<String>,
-    verification: Verification,
-    config: Option<Arc<ClientConfig>>,
-}
-
-/// Something in PEM form.
-#[derive(Clone)]
-enum Pem {
-    Bytes(Bytes),
-    File(PathBuf),
+    pub(super) authorities: Vec<Source>,
+    /// Certificate chain and private key.
+    pub(super) client: Option<(Source, Source)>,
+    pub(super) alpn: Vec<Vec<u8>>,
+    pub(super) server_name: Option<String>,
+    pub(super) verification: Verification,
+    pub(super) config: Option<Arc<ClientConfig>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Verification {
+pub(super) enum Verification {
     #[default]
     Full,
     AnyName,
     Nothing,
-}
-
-impl Verification {
-    /// For the log.
-    const fn danger(self) -> Option<&'static str> {
-        match self {
-            Self::Full => None,
-            Self::AnyName => Some("the server's name is not verified"),
-            Self::Nothing => Some("the server's certificate is not verified"),
-        }
-    }
 }
 
 impl TlsOptions {
@@ -89,14 +71,14 @@ impl TlsOptions {
     /// system trusts. Calls add up.
     #[must_use]
     pub fn ca_pem(mut self, certificates: impl Into<Bytes>) -> Self {
-        self.authorities.push(Pem::Bytes(certificates.into()));
+        self.authorities.push(Source::Bytes(certificates.into()));
         self
     }
 
     /// As [`ca_pem`](Self::ca_pem), from a file.
     #[must_use]
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.authorities.push(Pem::File(path.into()));
+        self.authorities.push(Source::File(path.into()));
         self
     }
 
@@ -108,7 +90,7 @@ impl TlsOptions {
         chain: impl Into<Bytes>,
         key: impl Into<Bytes>,
     ) -> Self {
-        self.client = Some((Pem::Bytes(chain.into()), Pem::Bytes(key.into())));
+        self.client = Some((Source::Bytes(chain.into()), Source::Bytes(key.into())));
         self
     }
 
@@ -119,7 +101,7 @@ impl TlsOptions {
         chain: impl Into<PathBuf>,
         key: impl Into<PathBuf>,
     ) -> Self {
-        self.client = Some((Pem::File(chain.into()), Pem::File(key.into())));
+        self.client = Some((Source::File(chain.into()), Source::File(key.into())));
         self
     }
 
@@ -161,152 +143,24 @@ impl TlsOptions {
         self
     }
 
-    /// Reads what is to be read.
-    pub(crate) async fn load(&self) -> Result<Tls, TlsError> {
-        let options = self.clone();
-        let loading = spawn_blocking(move || options.build());
-        loading.await.unwrap_or(Err(TlsError::Interrupted))
+    /// Whether anything may have changed since it was read.
+    pub(super) fn has_files(&self) -> bool {
+        let client = (self.client.iter()).flat_map(|(chain, key)| [chain, key]);
+        self.config.is_none() && (self.authorities.iter().chain(client)).any(Source::is_file)
     }
 
-    fn build(self) -> Result<Tls, TlsError> {
-        let server_name = match &self.server_name {
-            None => None,
-            Some(name) => match ServerName::try_from(name.clone()) {
-                Ok(name) => Some(name),
-                Err(_) => return Err(TlsError::ServerName(name.clone())),
-            },
-        };
-        let (config, danger) = match &self.config {
-            Some(config) => (Arc::clone(config), None),
-            None => (Arc::new(self.config()?), self.verification.danger()),
-        };
-        Ok(Tls::new(config, server_name, danger))
+    /// Whether the operating system says who is trusted.
+    pub(super) fn trusts_system(&self) -> bool {
+        self.authorities.is_empty() && self.verification != Verification::Nothing
     }
 
-    fn config(&self) -> Result<ClientConfig, TlsError> {
-        let provider = Arc::new(ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| TlsError::Refused(error.to_string()))?;
-        let builder = match self.verification {
-            Verification::Full => builder.with_root_certificates(self.roots()?),
-            Verification::AnyName => {
-                let verifier = AnyName::new(self.roots()?, provider)
-                    .map_err(|error| TlsError::Refused(error.to_string()))?;
-                builder
-                    .dangerous()
-                    .with_custom_certificate_verifier(Arc::new(verifier))
-            }
-            Verification::Nothing => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
-        };
-        let mut config = match &self.client {
-            None => builder.with_no_client_auth(),
-            Some((chain, key)) => builder
-                .with_client_auth_cert(
-                    chain.certificates("the client's certificate chain")?,
-                    key.private_key()?,
-                )
-                .map_err(|error| client_certificate_refused(&error))?,
-        };
-        config.alpn_protocols.clone_from(&self.alpn);
-        Ok(config)
-    }
-
-    fn roots(&self) -> Result<RootCertStore, TlsError> {
-        if self.authorities.is_empty() {
-            return system_roots();
-        }
-        let mut roots = RootCertStore::empty();
-        for authority in &self.authorities {
-            for certificate in authority.certificates(AUTHORITY)? {
-                roots.add(certificate).map_err(|error| {
-                    TlsError::Refused(format!(
-                        "{} is of no use: {error}",
-                        authority.name(AUTHORITY)
-                    ))
-                })?;
-            }
-        }
-        Ok(roots)
-    }
-}
-
-const AUTHORITY: &str = "the authority's certificate";
-
-fn system_roots() -> Result<RootCertStore, TlsError> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        let reasons: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
-        return Err(TlsError::NoSystemRoots(reasons.join("; ")));
-    }
-    Ok(roots)
-}
-
-fn client_certificate_refused(error: &rustls::Error) -> TlsError {
-    TlsError::Refused(match error {
-        rustls::Error::InconsistentKeys(_) => {
-            "the client's private key does not belong to its certificate; the client's own certificate stands first in the chain".to_owned()
-        }
-        error => format!("the client's certificate or private key is of no use: {error}"),
-    })
-}
-
-impl Pem {
-    fn read(&self, what: &'static str) -> Result<Bytes, TlsError> {
-        match self {
-            Self::Bytes(bytes) => Ok(bytes.clone()),
-            Self::File(path) => match std::fs::read(path) {
-                Ok(bytes) => Ok(bytes.into()),
-                Err(error) => Err(TlsError::File {
-                    what,
-                    path: path.clone(),
-                    reason: error.to_string(),
-                }),
-            },
-        }
-    }
-
-    fn certificates(&self, what: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-        let bytes = self.read(what)?;
-        let certificates = CertificateDer::pem_slice_iter(&bytes)
-            .collect::<Result<Vec<_>, _>>()
-            .unwrap_or_default(); // the error could quote a line of a private key
-        if certificates.is_empty() {
-            return Err(TlsError::NotPem {
-                what: self.name(what),
-                expected: "-----BEGIN CERTIFICATE-----",
-            });
-        }
-        Ok(certificates)
-    }
-
-    fn private_key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
-        let what = "the client's private key";
-        let bytes = self.read(what)?;
-        PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| TlsError::NotPem {
-            what: self.name(what),
-            expected: "-----BEGIN PRIVATE KEY----- (an encrypted key has to be decrypted first)",
-        })
-    }
-
-    /// What it is, and where it comes from.
-    fn name(&self, what: &str) -> String {
-        match self {
-            Self::Bytes(_) => what.to_owned(),
-            Self::File(path) => format!("{what} in {}", path.display()),
-        }
-    }
-}
-
-impl fmt::Debug for Pem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bytes(_) => f.write_str("<hidden>"),
-            Self::File(path) => path.fmt(f),
+    /// What is not verified, for the log.
+    pub(super) const fn danger(&self) -> Option<&'static str> {
+        match self.verification {
+            _ if self.config.is_some() => None, // it is the caller's
+            Verification::Full => None,
+            Verification::AnyName => Some("the server's name is not verified"),
+            Verification::Nothing => Some("the server's certificate is not verified"),
         }
     }
 }
@@ -327,6 +181,8 @@ impl fmt::Debug for TlsOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::TlsError;
+    use crate::transport::tls::Tls;
 
     #[test]
     fn debug_shows_where_a_key_comes_from_and_never_the_key() {
@@ -340,7 +196,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_be_read_is_named() {
-        let error = |tls: TlsOptions| async move { tls.load().await.err().unwrap() };
+        let error = |tls: TlsOptions| async move { Tls::load(tls).await.err().unwrap() };
         let missing = error(TlsOptions::new().ca_file("no such file")).await;
         assert!(matches!(missing, TlsError::File { .. }), "{missing:?}");
         assert!(missing.to_string().contains("no such file"), "{missing}");
@@ -360,7 +216,7 @@ mod tests {
         let tls = TlsOptions::new()
             .ca_pem(own.cert.pem())
             .client_certificate_pem(own.cert.pem(), key);
-        let error = tls.load().await.err().unwrap();
+        let error = Tls::load(tls).await.err().unwrap();
         assert!(matches!(error, TlsError::NotPem { .. }), "{error:?}");
         assert!(!format!("{error} {error:?}").contains("geheim"));
     }
@@ -372,7 +228,7 @@ mod tests {
         let tls = TlsOptions::new()
             .ca_pem(own.cert.pem())
             .client_certificate_pem(own.cert.pem(), other.signing_key.serialize_pem());
-        let error = tls.load().await.err().unwrap();
+        let error = Tls::load(tls).await.err().unwrap();
         assert!(error.to_string().contains("does not belong"), "{error}");
     }
 }

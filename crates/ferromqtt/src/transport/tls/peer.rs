@@ -27,7 +27,8 @@ fn describe(error: &Error) -> String {
             "the server wants a client certificate; give one with TlsOptions::client_certificate_files".to_owned()
         }
         Error::AlertReceived(alert) if is_about_certificate(*alert) => {
-            format!("the server does not accept the client's certificate, or its absence: alert {alert:?}")
+            let advice = advice(*alert);
+            format!("the server does not accept the client's certificate, or its absence: alert {alert:?}; {advice}")
         }
         Error::AlertReceived(AlertDescription::NoApplicationProtocol) => {
             "the server knows none of the protocols offered with TlsOptions::alpn".to_owned()
@@ -37,6 +38,19 @@ fn describe(error: &Error) -> String {
             "the server does not speak TLS on this port; 8883 is the usual one, and mqtt:// is without TLS".to_owned()
         }
         error => format!("TLS failed: {error}"),
+    }
+}
+
+/// What to do when the server does not accept the client's certificate.
+const fn advice(alert: AlertDescription) -> &'static str {
+    match alert {
+        AlertDescription::CertificateExpired => "renew it, or set the machines' clocks",
+        AlertDescription::CertificateRevoked => {
+            "ask its authority for another one, for TlsOptions::client_certificate_files"
+        }
+        _ => {
+            "give one that an authority which the server trusts has issued, with TlsOptions::client_certificate_files"
+        }
     }
 }
 

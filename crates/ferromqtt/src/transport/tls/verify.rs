@@ -70,10 +70,10 @@ pub(super) struct AnyName(Arc<WebPkiServerVerifier>);
 
 impl AnyName {
     pub(super) fn new(
-        roots: RootCertStore,
+        roots: Arc<RootCertStore>,
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, VerifierBuilderError> {
-        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+        WebPkiServerVerifier::builder_with_provider(roots, provider)
             .build()
             .map(Self)
     }
