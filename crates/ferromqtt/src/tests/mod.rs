@@ -1,6 +1,7 @@
 //! The driver over pipes in memory, in virtual time: the runtime's clock moves only when everyone waits.
 
 mod authentication;
+mod batching;
 mod connection;
 mod drain;
 mod events;

@@ -102,16 +102,14 @@ async fn who_gives_up_when_accepted_already_takes_the_message_back_if_it_is_not_
     fill(&client).await;
     let publish = client.publish("t", "second").qos(QoS::AtLeastOnce);
     drop(publish.enqueue().await.unwrap());
-    {
-        let publish = client.publish("t", "third").qos(QoS::AtLeastOnce);
-        let mut third = pin!(publish.enqueue());
-        begin(third.as_mut());
-        acknowledge(&mut server, "first").await;
-        let publish = server.publish().await; // so the third has room, and stays behind it
-        assert_eq!(publish.payload, "second");
-        drop(third);
-        server.puback(publish.packet_id, ReasonCode::Success).await;
-    }
+    let publish = client.publish("t", "third").qos(QoS::AtLeastOnce);
+    let mut third = Box::pin(publish.enqueue());
+    begin(third.as_mut());
+    acknowledge(&mut server, "first").await;
+    let publish = server.publish().await; // so the third has room, and stays behind it
+    assert_eq!(publish.payload, "second");
+    drop(third);
+    server.puback(publish.packet_id, ReasonCode::Success).await;
     let last = client.publish("t", "last").qos(QoS::AtLeastOnce);
     let (last, ()) = tokio::join!(last.into_future(), acknowledge(&mut server, "last"));
     last.unwrap();
