@@ -242,7 +242,8 @@ impl Client {
         self.shared.lock().core.client_identifier().clone()
     }
 
-    /// Counters since the connection was opened, reconnections included.
+    /// Counters since the connection was opened, reconnections included, and how full its outgoing queue is: for a metrics
+    /// exporter, which may ask as often as it likes.
     pub fn stats(&self) -> Stats {
         self.shared.lock().core.stats()
     }

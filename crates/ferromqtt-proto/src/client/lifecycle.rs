@@ -29,6 +29,7 @@ impl Client {
         let limit = self.options.connect_timeout;
         let deadline = limit.map(|limit| reconnect::later(now, limit));
         self.phase = Phase::Opening { deadline };
+        self.stats.attempts += 1;
         self.transport_requests.push_back(TransportRequest::Open {
             server: self.servers.current().clone(),
             attempt: self.backoff.attempt,

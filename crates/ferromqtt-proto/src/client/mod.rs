@@ -72,7 +72,7 @@ enum Phase {
     Waiting { retry_at: Instant },
 }
 
-/// Counters since the client was made.
+/// Counters since the client was made, and how full its outgoing queue is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -86,8 +86,18 @@ pub struct Stats {
     pub resent: u64,
     /// QoS 0 publishes reported as sent that were never handed to a transport.
     pub unflushed: u64,
+    /// Messages that the full outgoing queue dropped, by its policy.
+    pub dropped: u64,
+    /// Messages whose Message Expiry Interval was over before they could be sent.
+    pub expired: u64,
+    /// Attempts to connect, one that is under way included.
+    pub attempts: u64,
     /// Connections that the server accepted.
     pub connections: u64,
+    /// Messages in the outgoing queue now: they wait, or are unacknowledged.
+    pub outgoing: usize,
+    /// Their payloads' bytes.
+    pub outgoing_bytes: usize,
 }
 
 impl Client {
@@ -154,9 +164,13 @@ impl Client {
         !matches!(self.phase, Phase::Idle | Phase::Closing { then: None })
     }
 
-    /// Counters since the client was made.
-    pub const fn stats(&self) -> Stats {
-        self.stats
+    /// Counters since the client was made, and how full the outgoing queue is.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            outgoing: self.session.outbound.len(),
+            outgoing_bytes: self.session.outbound.bytes(),
+            ..self.stats
+        }
     }
 
     /// What happened, in order. Drain it after every call.

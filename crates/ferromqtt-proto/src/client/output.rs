@@ -69,6 +69,11 @@ impl Client {
     /// Ends a message that has left the outgoing queue without being sent.
     pub(super) fn end_waiting(&mut self, waiting: Waiting, outcome: Outcome) {
         self.record_finished(waiting.key);
+        match outcome {
+            Outcome::Dropped => self.stats.dropped += 1,
+            Outcome::Expired => self.stats.expired += 1,
+            _ => {}
+        }
         if let Some(op) = waiting.op {
             self.complete(op, outcome);
         }

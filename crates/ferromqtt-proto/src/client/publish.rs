@@ -82,6 +82,7 @@ impl Client {
         if let Err(full) = self.check_room(publish.payload.len())
             && !self.make_room(publish.payload.len(), full)?
         {
+            self.stats.dropped += 1;
             self.complete(op, Outcome::Dropped);
             return Ok(());
         }

@@ -51,6 +51,7 @@ mod session_lost;
 mod shared_filters;
 mod split_input;
 mod standstill;
+mod stats;
 mod strings;
 mod subscribe;
 mod support;
