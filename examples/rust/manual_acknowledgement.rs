@@ -1,5 +1,8 @@
 //! Acknowledge a message when its work is done: what was not acknowledged comes again.
 //!
+//! That needs a session that outlives the program (`CleanStart::Never`). In any other, what a stream that is dropped has not
+//! taken is acknowledged with its end, so that it holds up nobody else's; `ConnectionEvent::Lagged` tells how many were lost.
+//!
 //! It prints:
 //!
 //! ```text
@@ -18,9 +21,8 @@ use ferromqtt::{Acknowledge, CleanStart, Client, Error, Options, QoS, QueueOptio
 use ferromqtt_testing::TestBroker;
 
 const BY_HAND: QueueOptions = QueueOptions {
-    limit: None, // no more than the Receive Maximum come without being acknowledged
-    overflow: ferromqtt::Overflow::DropOldest,
     acknowledge: Acknowledge::ByApplication,
+    ..QueueOptions::UNBOUNDED // no more than the Receive Maximum come without being acknowledged
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -51,8 +53,7 @@ async fn break_off(client: Client) -> Result<(), Error> {
     if let Some(job) = jobs.next().await {
         println!("received: {}", String::from_utf8_lossy(&job.payload));
     }
-    jobs.detach(); // the subscription stays in the session
-    Ok(())
+    Ok(()) // the stream is dropped, the subscription stays in the session, and the job unacknowledged
 }
 
 async fn finish(client: Client) -> Result<(), Error> {

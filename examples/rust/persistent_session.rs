@@ -33,9 +33,8 @@ async fn main() -> Result<(), Box<dyn StdError>> {
 }
 
 async fn subscribe_and_leave(client: Client) -> Result<(), Error> {
-    let alarms = client.subscribe("alarms").qos(QoS::AtLeastOnce).await?;
-    alarms.detach(); // the stream ends, the subscription stays in the session
-    Ok(())
+    let _alarms = client.subscribe("alarms").qos(QoS::AtLeastOnce).await?;
+    Ok(()) // the stream is dropped, the subscription stays in the session
 }
 
 async fn publish_meanwhile(client: Client) -> Result<(), Error> {

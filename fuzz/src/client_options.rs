@@ -1,6 +1,6 @@
 //! Options of a client.
 
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -56,6 +56,8 @@ pub fn any(source: &mut Source<'_>) -> Options {
     options.servers = NonZeroU16::MIN.saturating_add(source.below(3) as u16);
     options.follow_server_reference = source.flag();
     options.journal = source.flag();
+    options.maximum_packet_size =
+        source.option(|source| NonZeroU32::MIN.saturating_add(source.byte().into()));
     options.password = source.option(|source| Bytes::copy_from_slice(source.bytes()));
     options
 }
@@ -64,6 +66,7 @@ pub fn any(source: &mut Source<'_>) -> Options {
 pub fn queue(source: &mut Source<'_>) -> QueueOptions {
     QueueOptions {
         limit: source.option(|source| source.below(4)),
+        bytes: source.option(|source| source.below(16)),
         overflow: source.pick(&[
             Overflow::DropOldest,
             Overflow::DropNewest,

@@ -78,7 +78,15 @@ impl Queues {
     /// One queue more, or one less.
     pub fn open_or_close(&mut self, client: &mut Client, source: &mut Source<'_>) {
         if source.flag() && self.open.len() > 1 {
-            client.close_queue(self.open.pop().unwrap_or_default());
+            let queue = self.open.pop().unwrap_or_default();
+            if source.flag() {
+                client.detach_queue(queue);
+            } else {
+                client.close_queue(queue);
+            }
+            // What is told of a queue after its end is told of none.
+            self.ready.remove(&queue);
+            self.lagging.remove(&queue);
         } else if self.open.len() <= QUEUES {
             let options = client_options::queue(source);
             self.hold_back |= holds_back(options);

@@ -293,6 +293,18 @@ pub enum ConnectionError {
     /// The server broke the standard, and this client ended the connection (section 4.13).
     #[error("the server broke the protocol: {0}")]
     ProtocolViolation(DecodeError),
+    /// Before 5.0 the server began a packet that is larger than
+    /// [`Options::maximum_packet_size`](crate::Options::maximum_packet_size) allows, and this client ended the connection. A
+    /// QoS 1 or 2 message comes again in the next connection of the session.
+    #[error(
+        "a packet of {bytes} bytes came, and the option maximum_packet_size allows {limit}: raise it, or publish less at once"
+    )]
+    PacketTooLarge {
+        /// Size of the whole packet.
+        bytes: usize,
+        /// What the option allows.
+        limit: usize,
+    },
     /// Nothing came from the server within the Keep Alive and the time to answer a PINGREQ (MQTT-3.1.2-20).
     #[error("nothing came from the server within the Keep Alive time")]
     KeepAliveTimeout,

@@ -57,6 +57,16 @@ pub enum Event {
     /// A queue has overflown and lost a message, the first since its reader asked with
     /// [`Client::take_lost`](crate::Client::take_lost).
     Lagged(QueueId),
+    /// A queue was [closed](crate::Client::close_queue) with messages in it that the application was to acknowledge and had
+    /// not taken. They have been acknowledged, so the server does not send them again.
+    Discarded {
+        /// Which queue it was.
+        queue: QueueId,
+        /// What was subscribed for it.
+        filters: Vec<TopicFilter>,
+        /// How many messages.
+        messages: u64,
+    },
     /// The publish that was refused last as [`PublishError::QueueFull`] under
     /// [`OutgoingPolicy::Wait`](crate::OutgoingPolicy::Wait) has room now: try it again.
     OutgoingRoom,

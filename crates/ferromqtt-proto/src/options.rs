@@ -1,7 +1,7 @@
 //! What a client is told once, under the standard's names.
 
 use std::fmt;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -116,8 +116,14 @@ pub struct Options {
     /// Where the responses to [requests](crate::Client::request) are sent (5.0): a topic that no other client subscribes to.
     /// Default: chosen by the client.
     pub response_topic: Option<TopicName>,
-    /// Bounds of the default queue of received messages. Default: none.
+    /// Bounds of the default queue of received messages. Default: [`QueueOptions::DEFAULT`].
     pub incoming: QueueOptions,
+    /// How many bytes a packet from the server may have. On 5.0 it is announced as Maximum Packet Size, in place of the one
+    /// among [`properties`](Self::properties), and a larger packet ends the connection as a
+    /// [protocol violation](crate::ConnectionError::ProtocolViolation) (MQTT-3.1.2-24). Earlier versions cannot announce it:
+    /// there a larger packet ends the connection as [`ConnectionError::PacketTooLarge`](crate::ConnectionError::PacketTooLarge).
+    /// Either is told from the head of the packet. Default: `None`, that property, or what MQTT allows.
+    pub maximum_packet_size: Option<NonZeroU32>,
     /// How to reconnect; `None` never does. Default: `None`.
     pub reconnect: Option<Reconnect>,
     /// How many servers the driver's list has. They are tried in turn: the next one at once when an attempt has failed,
@@ -152,6 +158,7 @@ impl Default for Options {
             topic_aliases_out: 0,
             response_topic: None,
             incoming: QueueOptions::default(),
+            maximum_packet_size: None,
             reconnect: None,
             servers: NonZeroU16::MIN,
             follow_server_reference: false,
@@ -238,6 +245,20 @@ impl Options {
             ));
         }
         Ok(())
+    }
+
+    /// The properties of CONNECT.
+    pub(crate) fn connect_properties(&self) -> Properties {
+        let mut properties = self.properties.clone();
+        if self.protocol.is_v5() {
+            properties.maximum_packet_size = self.largest_packet();
+        }
+        properties
+    }
+
+    /// How many bytes a packet from the server may have, if there is a limit.
+    pub(crate) fn largest_packet(&self) -> Option<NonZeroU32> {
+        (self.maximum_packet_size).or(self.properties.maximum_packet_size)
     }
 
     /// Whether the connection numbered `attempt` since `connect()` asks for a fresh session.

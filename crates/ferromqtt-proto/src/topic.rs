@@ -1,5 +1,6 @@
 //! Topic Names and Topic Filters (section 4.7).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
 
@@ -183,6 +184,29 @@ macro_rules! text_newtype {
 
             fn try_from(text: String) -> Result<Self, TopicError> {
                 Self::new(text)
+            }
+        }
+
+        impl TryFrom<&String> for $name {
+            type Error = TopicError;
+
+            fn try_from(text: &String) -> Result<Self, TopicError> {
+                Self::new(text.as_str())
+            }
+        }
+
+        impl TryFrom<Cow<'_, str>> for $name {
+            type Error = TopicError;
+
+            fn try_from(text: Cow<'_, str>) -> Result<Self, TopicError> {
+                Self::new(text)
+            }
+        }
+
+        impl From<&Self> for $name {
+            /// A cheap clone.
+            fn from(other: &Self) -> Self {
+                other.clone()
             }
         }
 

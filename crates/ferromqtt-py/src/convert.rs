@@ -140,6 +140,7 @@ pub(crate) fn options(arguments: &Bound<'_, PyDict>) -> PyResult<Options> {
     let mut options = Options::default();
     options.connect_timeout = None; // the driver's `timeout` covers connecting as a whole
     options.outgoing = OutgoingLimits::NONE;
+    options.incoming = QueueOptions::UNBOUNDED; // as upstream; the driver warns of a long queue
     for (name, value) in arguments {
         let name: String = name.extract()?;
         match name.as_str() {
@@ -174,7 +175,7 @@ pub(crate) fn options(arguments: &Bound<'_, PyDict>) -> PyResult<Options> {
                 options.incoming = QueueOptions {
                     limit: value.extract()?,
                     overflow: Overflow::DropNewest,
-                    ..QueueOptions::default()
+                    ..QueueOptions::UNBOUNDED
                 }
             }
             _ => return Err(PyTypeError::new_err(format!("unknown option {name:?}"))),

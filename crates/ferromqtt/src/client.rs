@@ -3,16 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use ferromqtt_proto::QueueId;
 
 use crate::authenticate::re_authenticate;
 use crate::shared::Shared;
 use crate::subscribe::unsubscribe;
 use crate::{
-    AcknowledgeError, ConnectionError, DeliveryId, Events, Message, Messages, Properties, Publish,
-    PublishError, ReAuthenticateError, ReasonCode, Request, Stats, Subscribe, SubscribeError,
-    TopicFilter, TopicName, Utf8String,
+    AcknowledgeError, ConnectionError, DeliveryId, Events, IntoPayload, Message, Messages,
+    Properties, Publish, PublishError, ReAuthenticateError, ReasonCode, Request, Stats, Subscribe,
+    SubscribeError, TopicFilter, TopicName, Utf8String,
 };
 
 /// A handle to a connection: cheap to clone, shared by as many tasks as you like.
@@ -27,7 +26,8 @@ pub struct Client {
 impl Client {
     /// Publishes a message: set what differs from the defaults, then await it, or [`enqueue`](Publish::enqueue) it.
     ///
-    /// Awaiting completes when the message has reached its Quality of Service: at QoS 0 when it is handed to the transport,
+    /// Awaiting completes when the message has reached its Quality of Service: at QoS 0 when it is on its way to the transport
+    /// (one that a connection takes with it when it is lost in that moment is counted: [`Stats::unflushed`]),
     /// at QoS 1 with PUBACK, at QoS 2 with PUBCOMP. The call waits as long as that takes, also for room in the outgoing
     /// queue and for a lost connection to come back; wrap it into a time limit if need be.
     ///
@@ -46,18 +46,23 @@ impl Client {
     /// client.publish("status", "up").qos(QoS::AtLeastOnce).retain(true).await?;
     /// # Ok(()) }
     /// ```
-    pub fn publish<T>(&self, topic: T, payload: impl Into<Bytes>) -> Publish<'_>
+    pub fn publish<T>(&self, topic: T, payload: impl IntoPayload) -> Publish<'_>
     where
         T: TryInto<TopicName>,
         T::Error: Into<PublishError>,
     {
-        Publish::new(self, topic.try_into().map_err(Into::into), payload.into())
+        Publish::new(
+            self,
+            topic.try_into().map_err(Into::into),
+            payload.into_payload(),
+        )
     }
 
     /// Subscribes: set what differs from the defaults, then await it. It completes with SUBACK, and gives the messages.
     ///
     /// The stream gets every message whose topic matches the filter (section 4.7). Where subscriptions overlap a server may
-    /// send a message once for all of them or once for each; each stream gets it as often. A lost connection is made good: the subscription is renewed if the server has lost it.
+    /// send a message once for all of them or once for each. With Subscription Identifiers (5.0) each stream gets it once all the
+    /// same, otherwise as often as the server sends it. A lost connection is made good: the subscription is renewed if the server has lost it.
     ///
     /// # Errors
     /// [`SubscribeError::Rejected`] when the server refuses, and the others.
@@ -171,12 +176,16 @@ impl Client {
     /// println!("{:?}", answer.payload);
     /// # Ok(()) }
     /// ```
-    pub fn request<T>(&self, topic: T, payload: impl Into<Bytes>) -> Request<'_>
+    pub fn request<T>(&self, topic: T, payload: impl IntoPayload) -> Request<'_>
     where
         T: TryInto<TopicName>,
         T::Error: Into<PublishError>,
     {
-        Request::new(self, topic.try_into().map_err(Into::into), payload.into())
+        Request::new(
+            self,
+            topic.try_into().map_err(Into::into),
+            payload.into_payload(),
+        )
     }
 
     /// Answers a request (5.0): a publish to its Response Topic, with its Correlation Data, and at the QoS that it came with
@@ -196,8 +205,8 @@ impl Client {
     /// }
     /// # Ok(()) }
     /// ```
-    pub fn respond(&self, request: &Message, payload: impl Into<Bytes>) -> Publish<'_> {
-        Publish::response_to(self, request, payload.into())
+    pub fn respond(&self, request: &Message, payload: impl IntoPayload) -> Publish<'_> {
+        Publish::response_to(self, request, payload.into_payload())
     }
 
     /// The messages that no [`subscribe`](Self::subscribe) of this connection asks for. Above all those that the server has

@@ -72,6 +72,7 @@ where
 /// [`Options::disconnect_timeout`]. If the runtime is shut down at once, that is cut short, and the server publishes the
 /// will. [`Connection::disconnect`] waits for it.
 #[derive(Debug)]
+#[must_use = "dropping a connection disconnects: keep it for as long as its clients are used"]
 pub struct Connection {
     client: Client,
     driver: JoinHandle<Flushed>,

@@ -111,10 +111,22 @@ pub enum TlsError {
 pub enum ConnectError {
     /// The options are wrong: nothing was tried.
     #[error("cannot connect with these options: {0}")]
-    Options(#[from] OptionsError),
+    Options(OptionsError),
     /// The server, the network, or the time limit.
     #[error("cannot connect: {0}")]
-    Connection(#[from] ConnectionError),
+    Connection(ConnectionError),
+}
+
+impl From<OptionsError> for ConnectError {
+    fn from(error: OptionsError) -> Self {
+        Self::Options(error)
+    }
+}
+
+impl From<ConnectionError> for ConnectError {
+    fn from(error: ConnectionError) -> Self {
+        Self::Connection(error)
+    }
 }
 
 /// A publish did not complete.
@@ -220,6 +232,17 @@ pub enum SubscribeError {
     },
 }
 
+impl SubscribeError {
+    /// Whether the request may have reached the server all the same: then it may be subscribed.
+    pub const fn delivery(&self) -> Delivery {
+        match self {
+            Self::Disconnected { delivery, .. } => *delivery,
+            Self::Invalid(_) => Delivery::NotSent,
+            Self::Rejected { .. } | Self::SomeRejected { .. } => Delivery::Unknown,
+        }
+    }
+}
+
 fn refused(results: &[(TopicFilter, FilterResult)]) -> usize {
     (results.iter())
         .filter(|(_, result)| result.is_error())
@@ -244,7 +267,10 @@ impl From<proto::SubscribeError> for SubscribeError {
     }
 }
 
-/// Any error of this crate, for programs that treat them alike.
+/// Any error of this crate, for programs that treat them alike: `?` converts each of them.
+///
+/// The text of an error has its cause in it, so that none is printed twice by what follows
+/// [`source`](std::error::Error::source); the variants hold causes as values.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -266,4 +292,79 @@ pub enum Error {
     /// The client did not authenticate anew.
     #[error(transparent)]
     ReAuthenticate(#[from] ReAuthenticateError),
+    /// A message was not acknowledged as asked.
+    #[error(transparent)]
+    Acknowledge(#[from] proto::AcknowledgeError),
+    /// The options are wrong.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// An address cannot be used.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// A text is no Topic Name, or no Topic Filter.
+    #[error(transparent)]
+    Topic(#[from] proto::TopicError),
+    /// A text is no MQTT string.
+    #[error(transparent)]
+    Text(#[from] proto::StringError),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as StdError;
+
+    use super::*;
+
+    #[test]
+    fn every_error_converts_and_has_its_cause_in_its_text_alone() {
+        let closed = ConnectionError::Closed;
+        let server = TopicFilter::check("").unwrap_err();
+        let errors: [(Error, &str); 14] = [
+            (
+                ConnectError::from(closed.clone()).into(),
+                "the client disconnected",
+            ),
+            (
+                ConnectError::from(OptionsError::Servers(0)).into(),
+                "0 servers",
+            ),
+            (closed.clone().into(), "the client disconnected"),
+            (PublishError::from(server).into(), "empty"),
+            (
+                PublishError::Disconnected {
+                    cause: closed.clone(),
+                    delivery: Delivery::Unknown,
+                }
+                .into(),
+                "the client disconnected",
+            ),
+            (SubscribeError::from(server).into(), "empty"),
+            (
+                SubscribeError::Disconnected {
+                    cause: closed.clone(),
+                    delivery: Delivery::NotSent,
+                }
+                .into(),
+                "the client disconnected",
+            ),
+            (
+                RequestError::from(PublishError::from(server)).into(),
+                "empty",
+            ),
+            (
+                ReAuthenticateError::Disconnected(closed).into(),
+                "the client disconnected",
+            ),
+            (proto::AcknowledgeError::NotInThisVersion.into(), "5.0"),
+            (OptionsError::Servers(0).into(), "0 servers"),
+            (AddressError::Credentials.into(), "credentials"),
+            (server.into(), "empty"),
+            (proto::StringError::Nul.into(), "U+0000"),
+        ];
+        for (error, part) in errors {
+            let text = error.to_string();
+            assert!(text.contains(part), "{part:?} in: {text}");
+            assert!(error.source().is_none(), "{text}");
+        }
+    }
 }

@@ -44,11 +44,15 @@ pub enum ConnectionEvent {
         /// The server's Reason Code, or the one that stands for the limit of the server that forbids to ask.
         reason: ReasonCode,
     },
-    /// A full queue has lost messages, the first since its reader has asked with
-    /// [`Messages::take_lost`](crate::Messages::take_lost).
+    /// Messages were lost: a full queue had no room for them, for the first time since its reader has asked with
+    /// [`Messages::take_lost`](crate::Messages::take_lost); or a stream was dropped or unsubscribed before its application
+    /// had taken, and acknowledged, them all ([`Acknowledge::ByApplication`](crate::Acknowledge::ByApplication)).
     Lagged {
-        /// The filters of its stream; none for [`Client::messages`](crate::Client::messages).
+        /// The filters of the stream; none for [`Client::messages`](crate::Client::messages).
         filters: Vec<TopicFilter>,
+        /// How many. A full queue may go on to lose more: [`Messages::take_lost`](crate::Messages::take_lost) tells them all.
+        /// 0 when its reader has asked already.
+        lost: u64,
     },
     /// So many events were not taken in time, and are gone: the oldest ones.
     Missed(u64),

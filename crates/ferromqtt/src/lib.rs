@@ -37,6 +37,8 @@
 //! # What it promises
 //! - Messages go out in the order of the calls. When the outgoing queue is full a call waits for room; calls that wait get
 //!   their turn in order too.
+//! - With [`CleanStart::Never`] the session outlives the program: a stream that is dropped leaves its subscription in it,
+//!   and what it had not taken, or acknowledged, is not lost ([`Messages::detach`]).
 //! - Reading never pauses. Whatever the application does, acknowledgements are sent and PINGREQ is answered; so a publish
 //!   from inside a loop over messages never waits for itself.
 //! - After a lost connection the client connects again, with growing pauses, resumes the session or makes it anew, and
@@ -92,8 +94,8 @@
 //! client a runtime: `tokio::runtime::Builder::new_current_thread().enable_all()`, and its `block_on`.
 //!
 //! # More
-//! A program for each task is in the repository's `examples/rust`. `ferromqtt-testing` is a broker for your tests.
-//! For those who know another client: `docs/coming-from-rumqttc.md`, `docs/coming-from-paho-mqtt-rust.md`.
+//! [A program for each task](https://github.com/ferromqtt/ferromqtt/tree/main/examples/rust); `ferromqtt-testing`, a broker
+//! for your tests; and pages for those who know another client: [`migration`].
 
 mod authenticate;
 mod call;
@@ -108,6 +110,7 @@ mod link;
 mod log;
 mod messages;
 mod options;
+mod payload;
 mod publish;
 mod request;
 mod room;
@@ -120,6 +123,8 @@ mod tests;
 mod transport;
 mod will;
 
+pub use bytes::Bytes;
+
 pub use authenticate::{Authenticator, AuthenticatorError, ReAuthenticateError};
 pub use client::Client;
 pub use connection::{Connection, scope};
@@ -128,11 +133,17 @@ pub use drain::Drained;
 pub use error::TlsError;
 pub use error::{AddressError, ConnectError, Error, OptionsError, PublishError, SubscribeError};
 pub use events::{ConnectionEvent, Events};
+pub use ferromqtt_proto::AuthError;
+/// What a message is refused for, as [`PublishError::Invalid`] and [`PublishError::GivenUp`] hold it.
+pub use ferromqtt_proto::PublishError as InvalidPublish;
+/// What a subscription is refused for, as [`SubscribeError::Invalid`] holds it.
+pub use ferromqtt_proto::SubscribeError as InvalidSubscribe;
+pub use ferromqtt_proto::packet::TopicAlias;
 pub use ferromqtt_proto::{
-    Acknowledge, AcknowledgeError, CleanStart, ConnectionError, Delivery, DeliveryId, Message,
-    OnSessionLost, OutgoingLimits, OutgoingPolicy, Overflow, Properties, ProtocolVersion, QoS,
-    QueueOptions, ReasonCode, Reconnect, RetainHandling, Stats, SubscriptionOptions, TopicFilter,
-    TopicName, TransportError, Utf8String,
+    Acknowledge, AcknowledgeError, CleanStart, ConnectionError, DecodeError, Delivery, DeliveryId,
+    Message, OnSessionLost, OutgoingLimits, OutgoingPolicy, Overflow, PacketId, Properties,
+    ProtocolVersion, QoS, QueueOptions, ReasonCode, Reconnect, RetainHandling, Stats, StringError,
+    SubscriptionOptions, TopicError, TopicFilter, TopicName, TransportError, Utf8String,
 };
 pub use ferromqtt_transport::UrlError;
 #[cfg(feature = "websocket")]
@@ -141,6 +152,7 @@ pub use filter_result::FilterResult;
 pub use futures_core::Stream;
 pub use messages::Messages;
 pub use options::Options;
+pub use payload::IntoPayload;
 pub use publish::{Publish, PublishFuture, Published, Receipt};
 pub use request::{Request, RequestError};
 pub use server::Server;
@@ -154,11 +166,12 @@ pub use transport::TlsOptions;
 pub use transport::Transport;
 pub use will::Will;
 
-/// What the pages for those who know another client show of this one compiles.
-#[cfg(all(doctest, feature = "tls", feature = "websocket"))]
-mod pages {
-    #[doc = include_str!("../../../docs/coming-from-rumqttc.md")]
-    struct FromRumqttc;
-    #[doc = include_str!("../../../docs/coming-from-paho-mqtt-rust.md")]
-    struct FromPaho;
+/// For those who know another client.
+#[cfg(all(any(doc, doctest), feature = "tls", feature = "websocket"))]
+pub mod migration {
+    #[doc = include_str!("../docs/coming-from-paho-mqtt-rust.md")]
+    pub mod from_paho_mqtt {}
+
+    #[doc = include_str!("../docs/coming-from-rumqttc.md")]
+    pub mod from_rumqttc {}
 }

@@ -1,29 +1,30 @@
-//! What is told to `tracing`, if that feature is on. Never a payload, never a credential.
+//! What is told to `tracing`, if that feature is on, with the target `ferromqtt`. Never a payload, never a credential.
 
 use crate::{ConnectionError, ReasonCode};
 
 #[cfg(feature = "tracing")]
 pub(crate) fn connected(session_present: bool) {
-    tracing::info!(session_present, "connected");
+    tracing::info!(target: "ferromqtt", session_present, "connected");
 }
 
 #[cfg(feature = "tracing")]
 pub(crate) fn disconnected(cause: &ConnectionError, retries: bool, unflushed: u64) {
     match cause {
-        ConnectionError::Closed => tracing::info!("disconnected"),
-        cause => tracing::warn!(%cause, retries, unflushed, "no connection"),
+        ConnectionError::Closed => tracing::info!(target: "ferromqtt", "disconnected"),
+        cause => tracing::warn!(target: "ferromqtt", %cause, retries, unflushed, "no connection"),
     }
 }
 
 #[cfg(feature = "tracing")]
 pub(crate) fn not_restored(filter: &str, reason: ReasonCode) {
-    tracing::warn!(filter, %reason, "a subscription that the server had lost was not renewed");
+    tracing::warn!(target: "ferromqtt", filter, %reason, "a subscription that the server had lost was not renewed");
 }
 
 /// At each connection that is not what TLS promises.
 #[cfg(all(feature = "tls", feature = "tracing"))]
 pub(crate) fn danger(host: &str, danger: &str) {
     tracing::warn!(
+        target: "ferromqtt",
         host,
         "DANGER: {danger}; anyone may pretend to be the server"
     );

@@ -20,11 +20,21 @@ use crate::{FilterResult, Message, QoS, ReasonCode, SubscribeError, TopicFilter}
 /// It is a [`Stream`], and has [`next`](Self::next) of its own. It ends when the connection has ended for good and every
 /// message is taken; a connection that is lost and made again does not end it.
 ///
-/// Messages wait in a queue with a bound, and are acknowledged when they arrive there. When nobody takes them the oldest
-/// leave (or the newest: [`Overflow`](crate::Overflow)), and [`take_lost`](Self::take_lost) tells how many.
+/// Messages wait in a queue with [bounds](crate::QueueOptions), and are acknowledged when they arrive there. When nobody
+/// takes them the oldest leave (or the newest: [`Overflow`](crate::Overflow)), and [`take_lost`](Self::take_lost) tells how
+/// many.
 ///
-/// Dropping it closes the queue, and unsubscribes in the background if no other stream has the same filter;
-/// [`detach`](Self::detach) leaves the subscription to the session.
+/// # When it is dropped
+/// With [`CleanStart::Never`](crate::CleanStart::Never) the session outlives the program, and so does the subscription:
+/// dropping the stream [detaches](Self::detach) it, and only [`unsubscribe`](Self::unsubscribe) ends it. So a program that
+/// ends, or whose task is aborted, misses nothing that is published meanwhile.
+///
+/// With any other the stream's end is the subscription's: the queue is closed, what was not taken is dropped, and the
+/// filters that no other stream has are unsubscribed in the background. Messages that the application was to acknowledge
+/// ([`Acknowledge::ByApplication`](crate::Acknowledge::ByApplication)) are acknowledged then, or they would hold up those of
+/// the other streams (MQTT-4.6.0-2): the server does not send them again.
+/// [`ConnectionEvent::Lagged`](crate::ConnectionEvent::Lagged) tells how many were lost like this.
+#[must_use = "dropping a stream of messages ends its subscription, unless the session outlives the program"]
 pub struct Messages {
     shared: Arc<Shared>,
     queue: QueueId,
@@ -100,8 +110,10 @@ impl Messages {
             .unwrap_or_default()
     }
 
-    /// Ends the subscription and waits until the server has confirmed it. Messages not taken are dropped, also when this
-    /// fails or is dropped itself. What another stream has subscribed to as well stays subscribed for it.
+    /// Ends the subscription, also with [`CleanStart::Never`](crate::CleanStart::Never), and waits until the server has
+    /// confirmed it. Messages not taken are dropped, also when this fails or is dropped itself; those that the application
+    /// was to acknowledge are told as [`ConnectionEvent::Lagged`](crate::ConnectionEvent::Lagged). What another stream has
+    /// subscribed to as well stays subscribed for it.
     ///
     /// # Errors
     /// As [`Client::unsubscribe`](crate::Client::unsubscribe).
@@ -112,11 +124,17 @@ impl Messages {
         unsubscribe_queue(&self.shared, self.queue).await // the default queue stays
     }
 
-    /// Ends the stream, but not the subscription: the server keeps it in the session. For
-    /// [`CleanStart::Never`](crate::CleanStart::Never), before disconnecting. Messages not taken are dropped; those that
-    /// come from now on go to [`Client::messages`](crate::Client::messages), in this connection or the next.
+    /// Ends the stream, but not the subscription: the server keeps it in the session. What dropping the stream does with
+    /// [`CleanStart::Never`](crate::CleanStart::Never).
+    ///
+    /// Messages not taken go to [`Client::messages`](crate::Client::messages), in order, within
+    /// [its bounds](crate::Options::incoming); and so do those that come from now on, in this connection or the next, unless
+    /// another stream wants them. Messages that the application is to acknowledge stay unacknowledged and keep their
+    /// [`delivery`](crate::Message::delivery): the server sends them again in a later connection of the session. As long as
+    /// this one lasts they hold up acknowledgements that come behind them (MQTT-4.6.0-2), so a program that goes on takes
+    /// and acknowledges them there.
     pub fn detach(self) {
-        self.shared.lock().core.close_queue(self.queue); // `drop` finds it closed, and nothing to unsubscribe
+        (self.shared).call(|state, _| state.detach_queue(self.queue)); // `drop` finds nothing left to do
     }
 
     /// Takes a message. That may let an acknowledgement go, which the driver has to write.
@@ -167,7 +185,7 @@ impl Drop for Messages {
     fn drop(&mut self) {
         self.shared.call(|state, now| {
             state.stop_waiting(self.queue, self.reader);
-            state.close_queue(now, self.queue); // the default queue stays
+            state.drop_queue(now, self.queue); // the default queue stays
         });
     }
 }

@@ -21,16 +21,6 @@ use crate::{
 /// How long a server keeps the session while the client reconnects.
 const SESSION_EXPIRY_SECONDS: u32 = 3_600;
 
-/// How many messages the queue of a subscription holds, unless told otherwise.
-pub(crate) const QUEUE_LIMIT: usize = 100_000;
-
-/// Bounds of a queue of received messages, unless told otherwise.
-pub(crate) const QUEUE: QueueOptions = QueueOptions {
-    limit: Some(QUEUE_LIMIT),
-    overflow: crate::Overflow::DropOldest,
-    acknowledge: crate::Acknowledge::OnReceipt,
-};
-
 /// Where to connect, and how.
 ///
 /// The defaults: MQTT 5.0, Keep Alive 60 s, reconnecting; a fresh session at the first connection, which survives lost
@@ -87,7 +77,6 @@ impl Options {
         let mut core = proto::Options::default();
         core.reconnect = Some(Reconnect::default());
         core.outgoing_policy = OutgoingPolicy::Wait;
-        core.incoming = QUEUE;
         Self {
             disconnect_timeout: Duration::from_secs(5),
             will_on_error: false,
@@ -211,7 +200,8 @@ impl Options {
 
     /// Client Identifier. Default: empty, which lets the server choose one.
     ///
-    /// Two clients with the same one take the server from each other; the one that loses does not reconnect.
+    /// Two clients with the same one take the server from each other. Where the server says so (5.0: Session taken over) the
+    /// one that loses does not reconnect; before 5.0, and with servers that say nothing (mosquitto 2.0), both go on for ever.
     #[must_use]
     pub fn client_identifier(mut self, identifier: impl Into<String>) -> Self {
         self.client_identifier = identifier.into();
@@ -220,7 +210,10 @@ impl Options {
 
     /// Clean Start (5.0) or Clean Session (3.x). Default: [`CleanStart::FirstOnly`].
     ///
-    /// With [`CleanStart::Never`] give a Client Identifier too: a session is found by it.
+    /// With [`CleanStart::Never`] give a Client Identifier too: a session is found by it. The subscriptions in it are kept
+    /// when their streams are dropped, and end by [`Messages::unsubscribe`](crate::Messages::unsubscribe) or
+    /// [`Client::unsubscribe`](crate::Client::unsubscribe). What the server has kept for the session comes to the streams
+    /// that are subscribed by then, and otherwise to [`Client::messages`](crate::Client::messages).
     #[must_use]
     pub const fn clean_start(mut self, clean_start: CleanStart) -> Self {
         self.core.clean_start = clean_start;
@@ -251,16 +244,23 @@ impl Options {
         self
     }
 
-    /// Maximum Packet Size in bytes (5.0): a larger packet is refused before it is read. Default: no limit but MQTT's.
+    /// How many bytes a packet from the server may have; a larger one is refused before it is read. Default: no limit but
+    /// MQTT's, 256 MiB.
+    ///
+    /// On 5.0 it is announced as Maximum Packet Size, and a server that keeps to it drops larger messages (MQTT-3.1.2-25).
+    /// Earlier versions cannot announce it: there a larger packet ends the connection as
+    /// [`ConnectionError::PacketTooLarge`](crate::ConnectionError::PacketTooLarge), and again in the next one if the server
+    /// resends it.
     #[must_use]
     pub const fn maximum_packet_size(mut self, bytes: NonZeroU32) -> Self {
-        self.core.properties.maximum_packet_size = Some(bytes);
+        self.core.maximum_packet_size = Some(bytes);
         self
     }
 
     /// All CONNECT properties (5.0). Replaces those that other methods have set. Default: none.
     #[must_use]
     pub fn properties(mut self, properties: Properties) -> Self {
+        self.core.maximum_packet_size = properties.maximum_packet_size;
         self.core.properties = properties;
         self
     }
@@ -374,7 +374,8 @@ impl Options {
         self
     }
 
-    /// Bounds of the queue behind [`Client::messages`](crate::Client::messages). Default: the latest 100,000 messages.
+    /// Bounds of the queue behind [`Client::messages`](crate::Client::messages). Default:
+    /// [`QueueOptions::DEFAULT`], the latest 100,000 messages and 64 MiB.
     #[must_use]
     pub const fn incoming(mut self, bounds: QueueOptions) -> Self {
         self.core.incoming = bounds;

@@ -136,3 +136,15 @@ pub enum RequestError {
     #[error("no response came in time")]
     TimedOut,
 }
+
+impl RequestError {
+    /// Whether the request may have arrived all the same.
+    pub const fn delivery(&self) -> Delivery {
+        match self {
+            Self::Publish(error) => error.delivery(),
+            Self::Unanswerable { delivery, .. } => *delivery,
+            Self::NoResponder => Delivery::NotSent, // to anybody
+            Self::TimedOut => Delivery::Unknown,
+        }
+    }
+}

@@ -16,8 +16,8 @@ use crate::publish::Receipt;
 use crate::room::{Accepted, Line, Place, Purpose};
 use crate::shared::{Status, now};
 use crate::{
-    ConnectionError, Delivery, OutgoingPolicy, Properties, PublishError, QoS, ReasonCode,
-    TopicFilter, log,
+    CleanStart, ConnectionError, Delivery, OutgoingPolicy, Properties, PublishError, QoS,
+    ReasonCode, TopicFilter, log,
 };
 
 #[derive(Debug)]
@@ -279,13 +279,23 @@ impl State {
         }
     }
 
-    pub(crate) fn close_queue(&mut self, now: Instant, queue: QueueId) {
+    /// The stream of a queue is gone: the subscription goes with it, unless the session is to outlive the program.
+    pub(crate) fn drop_queue(&mut self, now: Instant, queue: QueueId) {
+        if self.core.options().clean_start == CleanStart::Never {
+            return self.detach_queue(queue);
+        }
         let filters = self.core.close_queue(queue);
         self.not_restored.remove(&queue);
         if !filters.is_empty() {
             // Refused only without a connection, and then the subscription has gone with it.
             let _ = self.unsubscribe(now, filters);
         }
+    }
+
+    /// The stream of a queue is gone, and all else stays.
+    pub(crate) fn detach_queue(&mut self, queue: QueueId) {
+        self.core.detach_queue(queue);
+        self.not_restored.remove(&queue);
     }
 
     pub(crate) fn unsubscribe(
@@ -330,8 +340,18 @@ impl State {
                 if self.core.has_failed(queue) {
                     self.wake_readers(queue, news);
                 }
-                let filters = self.core.filters(queue).cloned().collect();
-                self.report(ConnectionEvent::Lagged { filters }, news);
+                let filters = match queue {
+                    QueueId::DEFAULT => Vec::new(),
+                    _ => self.core.filters(queue).cloned().collect(),
+                };
+                let lost = self.core.queue_lost(queue);
+                self.report(ConnectionEvent::Lagged { filters, lost }, news);
+            }
+            Event::Discarded {
+                filters, messages, ..
+            } => {
+                let lost = messages;
+                self.report(ConnectionEvent::Lagged { filters, lost }, news);
             }
             Event::NotRestored {
                 queue,

@@ -9,7 +9,6 @@ use ferromqtt_proto as proto;
 use proto::{OpId, Outcome, SubscriptionOptions};
 
 use crate::call::Call;
-use crate::options::QUEUE;
 use crate::shared::Shared;
 use crate::state::State;
 use crate::{
@@ -42,7 +41,7 @@ impl<'a> Subscribe<'a> {
                 .collect(),
             options: QoS::AtMostOnce.into(),
             properties: Properties::default(),
-            queue: QUEUE,
+            queue: QueueOptions::DEFAULT,
             partial: false,
         }
     }
@@ -103,14 +102,16 @@ impl<'a> Subscribe<'a> {
         self
     }
 
-    /// Bounds of the queue behind the stream. Default: the latest 100,000 messages.
+    /// Bounds of the queue behind the stream. Default: [`QueueOptions::DEFAULT`], the latest 100,000 messages and 64 MiB.
     pub const fn queue(mut self, bounds: QueueOptions) -> Self {
         self.queue = bounds;
         self
     }
 
     /// What it means when the server refuses some of several filters. By default that is
-    /// [`SubscribeError::SomeRejected`], and the others are taken back, so that no stream lacks a part unnoticed. With `true`
+    /// [`SubscribeError::SomeRejected`], and the others are taken back, so that no stream lacks a part unnoticed (with
+    /// [`CleanStart::Never`](crate::CleanStart::Never), where an earlier connection may have wanted them, they stay in the
+    /// session, and their messages go to [`Client::messages`](crate::Client::messages)). With `true`
     /// there is a stream for those that were granted, and [`Messages::results`] tells which; it is an error only when none was.
     pub const fn partial(mut self, partial: bool) -> Self {
         self.partial = partial;
@@ -122,7 +123,8 @@ impl<'a> IntoFuture for Subscribe<'a> {
     type Output = Result<Messages, SubscribeError>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
 
-    /// Completes with SUBACK. Dropped before, the subscription is taken back.
+    /// Completes with SUBACK. Dropped before, the subscription is taken back; or, with
+    /// [`CleanStart::Never`](crate::CleanStart::Never), left to the session if it has been sent.
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(subscribe(self))
     }
@@ -136,7 +138,7 @@ async fn subscribe(subscribe: Subscribe<'_>) -> Result<Messages, SubscribeError>
     let names: Vec<_> = filters.iter().map(|(filter, _)| filter.clone()).collect();
     let shared = &subscribe.client.shared;
     let queue = shared.lock().core.open_queue(subscribe.queue);
-    // From here on dropping it closes the queue, and ends the subscription if there is one.
+    // From here on dropping it gives up the queue, and the subscription if there is one.
     let mut messages = Messages::new(Arc::clone(shared), queue);
     let call = accept(shared, |state, now| {
         let subscribe = proto::Subscribe {

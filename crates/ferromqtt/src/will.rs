@@ -4,7 +4,7 @@ use bytes::Bytes;
 use ferromqtt_proto as proto;
 
 use crate::error::OptionsError;
-use crate::{Properties, QoS, Utf8String};
+use crate::{IntoPayload, Properties, QoS, Utf8String};
 
 /// The message that the server publishes when the client is gone without having disconnected (MQTT-3.1.2-8). A client that
 /// ends on purpose can ask for it too: [`Connection::disconnect_with_will`](crate::Connection::disconnect_with_will),
@@ -27,10 +27,10 @@ pub struct Will {
 
 impl Will {
     /// A will at QoS 0, not retained. The topic is checked when connecting.
-    pub fn new(topic: impl Into<String>, payload: impl Into<Bytes>) -> Self {
+    pub fn new(topic: impl Into<String>, payload: impl IntoPayload) -> Self {
         Self {
             topic: topic.into(),
-            payload: payload.into(),
+            payload: payload.into_payload(),
             qos: QoS::AtMostOnce,
             retain: false,
             properties: Properties::default(),

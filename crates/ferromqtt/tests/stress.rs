@@ -69,7 +69,7 @@ fn twenty_thousand_messages_over_a_connection_that_is_cut() {
 }
 
 #[test]
-#[ignore = "takes minutes, and wants a release build"]
+#[ignore = "a million messages take half a minute"]
 fn a_million_messages_over_a_connection_that_is_cut() {
     stress(&Run {
         messages: 1_000_000,

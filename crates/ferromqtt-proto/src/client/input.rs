@@ -5,6 +5,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use super::{Client, Phase, Turn};
+use crate::codec::FixedHeader;
 use crate::connection::{KeepAlive, Limits, OutgoingAliases};
 use crate::error::{ConnectionError, DecodeError};
 use crate::event::{Connected, Event, Outcome};
@@ -52,15 +53,34 @@ impl Client {
         if let Some(error) = failure
             && self.reads()
         {
-            self.protocol_violation(now, error);
+            self.refuse_packet(now, error, input);
         }
         if !self.reads() {
             input.clear();
         }
     }
 
+    /// Ends the connection because of the packet at the front of `input`, which `error` keeps from being read. Before 5.0 the
+    /// server cannot know how large a packet may be, so one that is too large is no fault of its own.
+    fn refuse_packet(&mut self, now: Instant, error: DecodeError, input: &[u8]) {
+        let header = FixedHeader::read(input).ok().flatten();
+        match (header, &self.connection) {
+            (Some(header), Some(connection))
+                if error.reason == ReasonCode::PacketTooLarge && !self.options.protocol.is_v5() =>
+            {
+                let cause = ConnectionError::PacketTooLarge {
+                    bytes: header.packet_len(),
+                    limit: connection.maximum_packet_size,
+                };
+                let flush = self.is_connected(); // what acknowledges the packets before it
+                self.end_connection(now, cause, flush);
+            }
+            _ => self.protocol_violation(now, error),
+        }
+    }
+
     /// How many more bytes the packet at the front of `input` needs: reserve them once, rather than growing step by step.
-    /// Never more than the Maximum Packet Size announced.
+    /// Never more than [`Options::maximum_packet_size`](crate::Options::maximum_packet_size) allows.
     pub fn input_hint(&self, input: &[u8]) -> usize {
         let limit =
             (self.connection.as_ref()).map_or(0, |connection| connection.maximum_packet_size);

@@ -54,7 +54,7 @@ impl Client {
             protocol: options.protocol,
             clean_start,
             keep_alive: options.keep_alive,
-            properties: options.properties.clone(),
+            properties: options.connect_properties(),
             client_identifier: self.client_identifier().clone(),
             will: options.will.clone(),
             user_name: options.user_name.clone(),

@@ -208,10 +208,10 @@ impl Client {
     }
 
     /// The filters that are subscribed for a queue: none any more when each was unsubscribed, refused, or
-    /// [not restored](Event::NotRestored).
+    /// [not restored](Event::NotRestored). Those of [detached](Client::detach_queue) queues are no other's.
     pub fn filters(&self, queue: QueueId) -> impl Iterator<Item = &TopicFilter> {
         (self.session.subscriptions.iter())
-            .filter(move |subscription| subscription.queue == queue)
+            .filter(move |subscription| subscription.queue == queue && !subscription.detached)
             .map(|subscription| &subscription.filter)
     }
 
@@ -223,6 +223,11 @@ impl Client {
     /// Whether a queue has overflown under [`Overflow::Fail`](crate::Overflow::Fail), and all that it held has been taken.
     pub fn has_failed(&self, queue: QueueId) -> bool {
         self.session.inbox.has_failed(queue)
+    }
+
+    /// How many messages a full queue has lost since the last call of [`take_lost`](Client::take_lost).
+    pub fn queue_lost(&self, queue: QueueId) -> u64 {
+        self.session.inbox.lost(queue)
     }
 
     /// How many messages a full queue has lost since the last call. A queue under

@@ -147,15 +147,24 @@ impl Client {
             return self.on_response(message);
         }
         let session = &mut self.session;
-        let hold =
-            (session.inbox.holds(queue, message.qos)).then(|| session.deliveries.next_hold());
-        let pushed = session.inbox.push(queue, message, hold);
-        // A message that is lost at once holds nothing; one that left for it may have.
-        if pushed.let_go != hold {
+        let hold = (session.inbox).holds(queue, message.qos, message.payload.len());
+        let hold = hold.then(|| session.deliveries.next_hold());
+        if self.push(queue, message, hold) {
             holds.extend(hold);
-            if let Some(let_go) = pushed.let_go {
-                session.deliveries.let_go(let_go, None);
-            }
+        }
+    }
+
+    /// Puts a message into a queue and tells whether it has been taken. What needs not be held back any more is let go; the
+    /// acknowledgements that are due then are for the caller to send.
+    pub(super) fn push(
+        &mut self,
+        queue: QueueId,
+        message: Message,
+        hold: Option<DeliveryId>,
+    ) -> bool {
+        let pushed = self.session.inbox.push(queue, message, hold);
+        for let_go in pushed.let_go {
+            self.session.deliveries.let_go(let_go, None);
         }
         if pushed.first_loss {
             self.events.push_back(Event::Lagged(queue));
@@ -163,17 +172,20 @@ impl Client {
         if pushed.first {
             self.events.push_back(Event::MessageReady(queue));
         }
+        pushed.taken
     }
 
-    /// Takes the next message out of a queue. Under [`Overflow::Wait`](crate::Overflow::Wait) that may let an
-    /// acknowledgement go, so there may be bytes to write afterwards.
+    /// Takes the next message out of a queue. Under [`Overflow::Wait`](crate::Overflow::Wait) that may let
+    /// acknowledgements go, so there may be bytes to write afterwards.
     pub fn next_message(&mut self, queue: QueueId) -> Option<Message> {
-        let (message, let_go) = self.session.inbox.pop(queue);
-        if let Some(let_go) = let_go {
-            self.session.deliveries.let_go(let_go, None);
+        let (message, others_wait) = self.session.inbox.pop(queue)?;
+        if others_wait {
+            while let Some(let_go) = self.session.inbox.release(queue) {
+                self.session.deliveries.let_go(let_go, None);
+            }
             self.send_released_acks();
         }
-        message
+        Some(message)
     }
 
     /// The application is done with a message that its queue left to it to acknowledge

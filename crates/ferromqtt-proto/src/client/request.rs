@@ -129,7 +129,7 @@ impl Client {
     /// Notes the filters of a SUBSCRIBE, since retained messages may come before SUBACK, and makes `packet` ask for all
     /// that the queues which share a filter want.
     fn register(&mut self, op: OpId, packet: &mut packet::Subscribe) {
-        let Some(Request { kind, .. }) = self.requests.get(&op) else {
+        let Some(Request { kind, restores, .. }) = self.requests.get(&op) else {
             return;
         };
         let identifies = self.identifies(kind);
@@ -154,6 +154,7 @@ impl Client {
                 filter: filter.clone(),
                 options: *options,
                 queue: subscribe.queue,
+                detached: *restores && subscriptions.is_detached(filter),
                 own_identifier: own,
                 identifiers: Vec::new(),
             });

@@ -5,9 +5,9 @@ use std::time::Instant;
 use super::request::{Kind, Request};
 use super::{Client, Phase};
 use crate::error::{DecodeError, SubscribeError};
-use crate::event::{OpId, Outcome};
+use crate::event::{Event, OpId, Outcome};
 use crate::packet::{self, PacketType, Place, Properties, SubscriptionOptions};
-use crate::session::QueueId;
+use crate::session::{QueueId, Subscription};
 use crate::topic::TopicFilter;
 
 /// A subscription to one or more filters.
@@ -80,22 +80,57 @@ impl Client {
         self.accept(Kind::Unsubscribe(unsubscribe))
     }
 
-    /// Closes a queue: its messages are dropped, and those that nobody has acknowledged yet are acknowledged. A SUBSCRIBE
-    /// for it that has not been sent ends as [`Outcome::Dropped`]. Returns the filters that no other queue needs, which the
-    /// caller should unsubscribe.
+    /// Closes a queue: its messages are dropped, and those that nobody has acknowledged yet are acknowledged. How many of
+    /// those the application was to acknowledge ([`Acknowledge::ByApplication`](crate::Acknowledge::ByApplication)), and
+    /// never took, is told as [`Event::Discarded`]. A SUBSCRIBE for it that has not been sent ends as [`Outcome::Dropped`].
+    /// Returns the filters that no other queue needs, which the caller should unsubscribe.
     pub fn close_queue(&mut self, queue: QueueId) -> Vec<TopicFilter> {
         if queue == QueueId::DEFAULT {
             return Vec::new();
         }
-        for hold in self.session.inbox.close(queue) {
-            self.session.deliveries.let_go(hold, None);
+        let mut discarded = 0;
+        for (message, hold) in self.session.inbox.close(queue) {
+            discarded += u64::from(message.delivery.is_some());
+            for let_go in message.delivery.into_iter().chain(hold) {
+                self.session.deliveries.let_go(let_go, None);
+            }
         }
         self.send_released_acks();
         self.drop_unsent_for(queue);
         let gone = (self.session.subscriptions).remove(|subscription| subscription.queue == queue);
-        (gone.into_iter().map(|subscription| subscription.filter))
+        let filters = gone.into_iter().map(|subscription| subscription.filter);
+        let filters: Vec<_> = filters.collect();
+        if discarded > 0 {
+            self.events.push_back(Event::Discarded {
+                queue,
+                filters: filters.clone(),
+                messages: discarded,
+            });
+        }
+        (filters.into_iter())
             .filter(|filter| !self.is_wanted(filter))
             .collect()
+    }
+
+    /// Closes a queue and keeps all else: its subscriptions stay at the server, and what it holds joins the default queue,
+    /// in order. A message that the application was to acknowledge is still to be, by the same
+    /// [`DeliveryId`](crate::DeliveryId), and holds up acknowledgements behind it for as long (MQTT-4.6.0-2). One that had
+    /// no room under [`Overflow::Wait`](crate::Overflow::Wait) is acknowledged as if it had come for the default queue.
+    /// What the default queue has no room for is lost as [its own bounds](crate::Options::incoming) say. A SUBSCRIBE for the
+    /// queue that has not been sent ends as [`Outcome::Dropped`].
+    ///
+    /// Messages that come for its filters from now on are for the default queue, unless other queues want them. Subscribing
+    /// to such a filter again, or unsubscribing from it, is as for any other; a lost session is restored with it.
+    pub fn detach_queue(&mut self, queue: QueueId) {
+        if queue == QueueId::DEFAULT || !self.session.inbox.is_open(queue) {
+            return;
+        }
+        self.drop_unsent_for(queue);
+        self.session.subscriptions.detach(queue);
+        for (message, hold) in self.session.inbox.close(queue) {
+            self.push(QueueId::DEFAULT, message, hold);
+        }
+        self.send_released_acks();
     }
 
     /// Whether a queue needs the server's subscription to `filter`, or will when a SUBSCRIBE that waits is sent.
@@ -164,7 +199,8 @@ impl Client {
             if restores {
                 self.not_restored(queue, filter, reason);
             } else {
-                (self.session.subscriptions).remove(|it| it.queue == queue && it.filter == filter);
+                let fed = |it: &Subscription| it.queue == queue || it.detached;
+                (self.session.subscriptions).remove(|it| it.filter == filter && fed(it));
             }
         }
         let outcome = Outcome::Subscribed {

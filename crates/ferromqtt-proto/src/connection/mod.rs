@@ -46,8 +46,8 @@ impl Connection {
         Self {
             number,
             clean_start,
-            maximum_packet_size: own
-                .maximum_packet_size
+            maximum_packet_size: options
+                .largest_packet()
                 .map_or(LARGEST_PACKET, |limit| limit.get() as usize),
             receive_maximum: own
                 .receive_maximum

@@ -45,7 +45,7 @@ impl QueueId {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Overflow {
-    /// The oldest message leaves.
+    /// The oldest message leaves, or as many of them as it takes for one with a large payload.
     #[default]
     DropOldest,
     /// The new message is not taken.
@@ -70,61 +70,165 @@ pub enum Acknowledge {
     OnReceipt,
     /// The application, by [`Client::acknowledge`](crate::Client::acknowledge) with [`Message::delivery`]. The server sends
     /// no more than its window, or our Receive Maximum, allows: who acknowledges in larger batches waits for ever.
+    ///
+    /// When its queue is [closed](crate::Client::close_queue), what the application has not taken is acknowledged, so that
+    /// it holds up no other queue (MQTT-4.6.0-2): it is lost, and counted in [`Event::Discarded`](crate::Event::Discarded).
+    /// [Detaching](crate::Client::detach_queue) the queue loses nothing.
     ByApplication,
 }
 
 /// Bounds of a queue, and how its messages are acknowledged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueOptions {
-    /// How many messages it holds; `None` is no limit. Default: no limit.
+    /// How many messages it holds; `None` is no limit. Default: 100,000.
     pub limit: Option<usize>,
-    /// What happens beyond the limit. Default: the oldest message leaves.
+    /// How many payload bytes they have together; `None` is no limit. A message that is larger has room in an empty queue.
+    /// Default: 64 MiB.
+    pub bytes: Option<usize>,
+    /// What happens beyond these bounds. Default: the oldest messages leave, as many as it takes.
     pub overflow: Overflow,
     /// Who acknowledges QoS 1 and 2 messages. Default: the client, on receipt.
     pub acknowledge: Acknowledge,
 }
 
+impl QueueOptions {
+    /// No bounds: the queue grows for as long as messages come faster than they are taken.
+    pub const UNBOUNDED: Self = Self {
+        limit: None,
+        bytes: None,
+        overflow: Overflow::DropOldest,
+        acknowledge: Acknowledge::OnReceipt,
+    };
+
+    /// 100,000 messages and 64 MiB, of which the oldest leave; acknowledged on receipt.
+    pub const DEFAULT: Self = Self {
+        limit: Some(100_000),
+        bytes: Some(64 << 20),
+        ..Self::UNBOUNDED
+    };
+
+    /// Whether a queue of `messages` with this many `bytes` may take one more, with a payload of `size` bytes.
+    fn have_room(&self, messages: usize, bytes: usize, size: usize) -> bool {
+        (self.limit).is_none_or(|limit| messages < limit)
+            && (self.bytes).is_none_or(|limit| messages == 0 || bytes.saturating_add(size) <= limit)
+    }
+}
+
+impl Default for QueueOptions {
+    /// [`QueueOptions::DEFAULT`].
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
 #[derive(Debug, Default)]
 struct Queue {
     messages: Fifo<Message>,
+    /// Payload bytes of all messages.
+    bytes: usize,
     options: QueueOptions,
     lost: u64,
     /// It has overflown under [`Overflow::Fail`], and its reader does not know yet.
     failed: bool,
-    /// Holds of the messages beyond the limit, in their order, under [`Overflow::Wait`].
-    beyond: VecDeque<DeliveryId>,
+    /// The last messages, those beyond the bounds under [`Overflow::Wait`]: what each holds, and its payload bytes.
+    beyond: VecDeque<(Option<DeliveryId>, usize)>,
+    /// Payload bytes of those.
+    bytes_beyond: usize,
 }
 
 impl Queue {
-    fn is_full(&self) -> bool {
-        (self.options.limit).is_some_and(|limit| self.messages.len() >= limit)
+    fn has_room(&self, size: usize) -> bool {
+        (self.options).have_room(self.messages.len(), self.bytes, size)
     }
 
-    /// Whether a message of this QoS is to be held back: by the application, or until there is room.
-    fn holds(&self, qos: QoS) -> bool {
-        let waits = self.options.overflow == Overflow::Wait && self.is_full();
+    /// Whether a message like this is to be held back: by the application, or until there is room.
+    fn holds(&self, qos: QoS, size: usize) -> bool {
+        let waits = self.options.overflow == Overflow::Wait && !self.has_room(size);
         qos != QoS::AtMostOnce && (waits || self.options.acknowledge == Acknowledge::ByApplication)
     }
 
-    /// Whether the message is to be taken, and which one leaves for it.
-    fn make_room(&mut self, qos: QoS) -> (bool, Option<Message>) {
+    /// Whether a message is to be taken that finds room, or that its policy makes room for. Those that leave for it are
+    /// counted, and what they held is let go.
+    fn make_room(&mut self, qos: QoS, size: usize, let_go: &mut Vec<DeliveryId>) -> bool {
         if self.failed {
-            return (false, None);
+            return false;
         }
-        if !self.is_full() {
-            return (true, None);
+        if self.has_room(size) {
+            return true;
         }
         match self.options.overflow {
-            Overflow::Wait => (qos != QoS::AtMostOnce, None),
-            Overflow::DropNewest => (false, None),
+            Overflow::Wait => qos != QoS::AtMostOnce,
+            Overflow::DropNewest => false,
             Overflow::DropOldest => {
-                let oldest = self.messages.pop();
-                (oldest.is_some(), oldest)
+                while !self.has_room(size) {
+                    let Some(oldest) = self.take_first() else {
+                        return false;
+                    };
+                    self.lost += 1;
+                    let_go.extend(oldest.delivery);
+                    let_go.extend(std::iter::from_fn(|| self.release()));
+                }
+                true
             }
             Overflow::Fail => {
                 self.failed = true;
-                (false, None)
+                false
             }
+        }
+    }
+
+    fn take_first(&mut self) -> Option<Message> {
+        let message = self.messages.pop()?;
+        self.bytes -= message.payload.len();
+        Some(message)
+    }
+
+    /// What the next one of those beyond the bounds held, once it has been taken or there is room for it.
+    fn release(&mut self) -> Option<DeliveryId> {
+        while let Some(&(hold, size)) = self.beyond.front() {
+            let is_there = self.beyond.len() <= self.messages.len();
+            let within = self.messages.len().saturating_sub(self.beyond.len());
+            let bytes_within = self.bytes.saturating_sub(self.bytes_beyond);
+            if is_there && !self.options.have_room(within, bytes_within, size) {
+                return None;
+            }
+            self.beyond.pop_front();
+            self.bytes_beyond -= size;
+            if hold.is_some() {
+                return hold;
+            }
+        }
+        None
+    }
+
+    /// Offers a message. `hold` is what holds it back when this queue [holds](Self::holds) its like, or another one did
+    /// that it comes from.
+    fn push(&mut self, mut message: Message, hold: Option<DeliveryId>) -> Pushed {
+        let size = message.payload.len();
+        let (was_empty, lost) = (self.messages.len() == 0, self.lost);
+        let had_room = self.has_room(size);
+        let mut let_go = Vec::new();
+        let taken = self.make_room(message.qos, size, &mut let_go);
+        if !taken {
+            self.lost += 1;
+            let_go.extend(message.delivery.or(hold));
+        } else {
+            if self.options.acknowledge == Acknowledge::ByApplication {
+                message.delivery = message.delivery.or(hold);
+            } else if !had_room && self.options.overflow == Overflow::Wait {
+                self.beyond.push_back((hold, size));
+                self.bytes_beyond += size;
+            } else {
+                let_go.extend(hold);
+            }
+            self.bytes += size;
+            self.messages.push(message);
+        }
+        Pushed {
+            taken,
+            first: taken && was_empty,
+            first_loss: lost == 0 && self.lost > 0,
+            let_go,
         }
     }
 }
@@ -132,12 +236,38 @@ impl Queue {
 /// What became of a message that was offered to a queue.
 #[derive(Debug, Default)]
 pub(crate) struct Pushed {
+    /// It is in the queue.
+    pub(crate) taken: bool,
     /// The queue was empty before.
     pub(crate) first: bool,
     /// The queue has lost a message, and had lost none since the reader asked.
     pub(crate) first_loss: bool,
-    /// Nobody holds this any more: its message is lost.
-    pub(crate) let_go: Option<DeliveryId>,
+    /// These hold nothing back any more: their messages are lost, or need not wait.
+    pub(crate) let_go: Vec<DeliveryId>,
+}
+
+/// What a queue that is closed has left behind.
+#[derive(Debug, Default)]
+pub(crate) struct Left {
+    /// Its messages, in order.
+    messages: Fifo<Message>,
+    /// How many of them, the last ones, were beyond its bounds, and what those held.
+    beyond: VecDeque<(Option<DeliveryId>, usize)>,
+}
+
+impl Iterator for Left {
+    type Item = (Message, Option<DeliveryId>);
+
+    /// The next message, and what held it back beside [`Message::delivery`].
+    fn next(&mut self) -> Option<Self::Item> {
+        let is_beyond = self.beyond.len() >= self.messages.len();
+        let message = self.messages.pop()?;
+        let hold = match is_beyond {
+            true => self.beyond.pop_front().and_then(|(hold, _)| hold),
+            false => None,
+        };
+        Some((message, hold))
+    }
 }
 
 /// All queues.
@@ -166,16 +296,15 @@ impl Inbox {
         id
     }
 
-    /// Closes a queue; its messages are dropped. The default queue stays. Returns what its messages held.
-    pub(crate) fn close(&mut self, id: QueueId) -> Vec<DeliveryId> {
-        let Some(mut queue) = self.others.remove(&id.0) else {
-            return Vec::new();
+    /// Closes a queue; the default one stays. Returns what it held.
+    pub(crate) fn close(&mut self, id: QueueId) -> Left {
+        let Some(queue) = self.others.remove(&id.0) else {
+            return Left::default();
         };
-        let mut holds: Vec<_> = queue.beyond.drain(..).collect();
-        holds.extend(
-            std::iter::from_fn(|| queue.messages.pop()).filter_map(|message| message.delivery),
-        );
-        holds
+        Left {
+            messages: queue.messages,
+            beyond: queue.beyond,
+        }
     }
 
     pub(crate) fn is_open(&self, id: QueueId) -> bool {
@@ -196,57 +325,37 @@ impl Inbox {
         }
     }
 
-    /// Whether the queue will hold back the acknowledgement of a message of this QoS that is pushed now.
-    pub(crate) fn holds(&self, id: QueueId, qos: QoS) -> bool {
-        self.queue(id).is_some_and(|queue| queue.holds(qos))
+    /// Whether the queue will hold back the acknowledgement of a message of this QoS and size that is pushed now.
+    pub(crate) fn holds(&self, id: QueueId, qos: QoS, size: usize) -> bool {
+        self.queue(id).is_some_and(|queue| queue.holds(qos, size))
     }
 
     /// Offers a message to a queue; with `hold` when the queue [holds](Self::holds) its like.
     pub(crate) fn push(
         &mut self,
         id: QueueId,
-        mut message: Message,
+        message: Message,
         hold: Option<DeliveryId>,
     ) -> Pushed {
-        let Some(queue) = self.queue_mut(id) else {
-            return Pushed {
-                let_go: hold,
+        match self.queue_mut(id) {
+            Some(queue) => queue.push(message, hold),
+            None => Pushed {
+                let_go: hold.into_iter().collect(),
                 ..Pushed::default()
-            };
-        };
-        let was_full = queue.is_full();
-        let (taken, left) = queue.make_room(message.qos);
-        let loses = !taken || left.is_some();
-        let first_loss = loses && queue.lost == 0;
-        queue.lost += u64::from(loses);
-        if !taken {
-            return Pushed {
-                first_loss,
-                let_go: hold,
-                ..Pushed::default()
-            };
-        }
-        let first = queue.messages.len() == 0 && left.is_none();
-        if queue.options.acknowledge == Acknowledge::ByApplication {
-            message.delivery = hold;
-        } else if was_full {
-            queue.beyond.extend(hold);
-        }
-        queue.messages.push(message);
-        Pushed {
-            first,
-            first_loss,
-            let_go: left.and_then(|message| message.delivery),
+            },
         }
     }
 
-    /// Takes the first message; and, when that makes room for one beyond the limit, what that one held.
-    pub(crate) fn pop(&mut self, id: QueueId) -> (Option<Message>, Option<DeliveryId>) {
-        let Some(queue) = self.queue_mut(id) else {
-            return (None, None);
-        };
-        let message = queue.messages.pop();
-        (message, queue.beyond.pop_front())
+    /// Takes the first message; and tells whether others are beyond the bounds, which may have [room](Self::release) now.
+    pub(crate) fn pop(&mut self, id: QueueId) -> Option<(Message, bool)> {
+        let queue = self.queue_mut(id)?;
+        let message = queue.take_first()?;
+        Some((message, !queue.beyond.is_empty()))
+    }
+
+    /// What the next message held that was beyond the bounds of its queue and is so no more; ask until there is none.
+    pub(crate) fn release(&mut self, id: QueueId) -> Option<DeliveryId> {
+        self.queue_mut(id)?.release()
     }
 
     pub(crate) fn len(&self, id: QueueId) -> usize {
@@ -256,6 +365,11 @@ impl Inbox {
     /// Whether the queue takes nothing more, and its reader has taken all that it held.
     pub(crate) fn has_failed(&self, id: QueueId) -> bool {
         (self.queue(id)).is_some_and(|queue| queue.failed && queue.messages.len() == 0)
+    }
+
+    /// How many messages the queue has lost that its reader has not asked for.
+    pub(crate) fn lost(&self, id: QueueId) -> u64 {
+        self.queue(id).map_or(0, |queue| queue.lost)
     }
 
     /// How many messages the queue has lost since the last call. One that failed works again from here on, when it is
@@ -290,8 +404,8 @@ mod tests {
     }
 
     fn drain(inbox: &mut Inbox, id: QueueId) -> Vec<u8> {
-        std::iter::from_fn(|| inbox.pop(id).0)
-            .map(|message| message.payload[0])
+        std::iter::from_fn(|| inbox.pop(id))
+            .map(|(message, _)| message.payload[0])
             .collect()
     }
 
@@ -327,5 +441,73 @@ mod tests {
         assert!(!inbox.push(QueueId::DEFAULT, message(2), None).first);
         assert_eq!(drain(&mut inbox, QueueId::DEFAULT), [1, 2]);
         assert!(inbox.push(QueueId::DEFAULT, message(3), None).first);
+    }
+
+    /// What a world of one queue sees of a message: its number, its payload bytes, and what was given to hold it.
+    type Offered = (u8, usize, Option<DeliveryId>);
+
+    /// Messages beyond the bounds: the last ones, of which the first has no room.
+    fn check_waiting(options: QueueOptions, there: &[Offered], withheld: &[DeliveryId]) {
+        let is_withheld = |it: &Offered| it.2.is_some_and(|hold| withheld.contains(&hold));
+        let within = (there.iter().position(is_withheld)).unwrap_or(there.len());
+        let bytes: usize = there[..within].iter().map(|it| it.1).sum();
+        let (count, most) = (within, options.bytes.unwrap_or(usize::MAX));
+        assert!(count <= options.limit.unwrap_or(usize::MAX));
+        assert!(bytes <= most || count == 1, "{bytes} bytes of {most}");
+        let Some(&(_, size, _)) = there.get(within) else {
+            return;
+        };
+        assert!(there[within..].iter().all(is_withheld), "not in order");
+        assert!(!options.have_room(count, bytes, size), "it has room");
+    }
+
+    proptest::proptest! {
+        /// No bound is exceeded, no order changed, every loss counted, and what waits for room waits exactly as long.
+        #[test]
+        fn bounds_hold_and_every_message_is_accounted_for(
+            limit in proptest::option::of(0_usize..5),
+            bytes in proptest::option::of(0_usize..20),
+            policy in 0_usize..4,
+            steps in proptest::collection::vec((proptest::bool::ANY, proptest::bool::ANY, 0_usize..12), 1..80),
+        ) {
+            let overflow = [Overflow::DropOldest, Overflow::DropNewest, Overflow::Wait, Overflow::Fail][policy];
+            let options = QueueOptions { limit, bytes, overflow, ..QueueOptions::UNBOUNDED };
+            let (mut inbox, mut deliveries) = (Inbox::default(), crate::session::Deliveries::default());
+            let id = inbox.open(options);
+            let (mut there, mut withheld) = (Vec::<Offered>::new(), Vec::new());
+            let (mut number, mut offered, mut taken) = (0_u8, 0, 0);
+            for (push, acknowledged, size) in steps {
+                if push {
+                    number += 1;
+                    offered += 1;
+                    let qos = if acknowledged { QoS::AtLeastOnce } else { QoS::AtMostOnce };
+                    let payload = vec![number; size].into();
+                    let before = inbox.lost(id);
+                    let hold = inbox.holds(id, qos, size).then(|| deliveries.next_hold());
+                    assert!(hold.is_none() || overflow == Overflow::Wait);
+                    let pushed = inbox.push(id, Message { payload, qos, ..message(0) }, hold);
+                    let lost = (inbox.lost(id) - before) as usize;
+                    let left = lost - usize::from(!pushed.taken);
+                    assert!(left == 0 || overflow == Overflow::DropOldest);
+                    assert!(pushed.taken || !acknowledged || overflow != Overflow::Wait);
+                    there.drain(..left);
+                    if pushed.taken {
+                        there.push((number, size, hold));
+                        withheld.extend(hold);
+                    }
+                } else if let Some((message, _)) = inbox.pop(id) {
+                    taken += 1;
+                    let (number, size, _) = there.remove(0);
+                    assert_eq!(message.payload, vec![number; size]);
+                    while let Some(hold) = inbox.release(id) {
+                        let at = withheld.iter().position(|it| *it == hold);
+                        withheld.remove(at.expect("let go once"));
+                    }
+                }
+                assert_eq!(inbox.len(id), there.len());
+                assert_eq!(taken + there.len() + inbox.lost(id) as usize, offered);
+                check_waiting(options, &there, &withheld);
+            }
+        }
     }
 }

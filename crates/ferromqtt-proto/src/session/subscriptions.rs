@@ -13,6 +13,9 @@ pub(crate) struct Subscription {
     pub(crate) filter: TopicFilter,
     pub(crate) options: SubscriptionOptions,
     pub(crate) queue: QueueId,
+    /// Its queue was given up, and the server still has it: the default queue gets what no other one wants. It is the only
+    /// subscription to its filter.
+    pub(crate) detached: bool,
     /// The Subscription Identifier (5.0) that its caller gave it.
     pub(crate) own_identifier: Option<u32>,
     /// The identifiers that the server knew or knows it by, the newest last: messages on their way may still carry an
@@ -49,20 +52,43 @@ impl Default for Subscriptions {
 impl Subscriptions {
     pub(crate) fn add(&mut self, subscription: Subscription) {
         self.given.extend(subscription.own_identifier);
-        let same = self
-            .entries
-            .iter_mut()
-            .find(|entry| entry.queue == subscription.queue && entry.filter == subscription.filter);
+        let same = self.entries.iter().position(|entry| {
+            entry.filter == subscription.filter
+                && (entry.queue == subscription.queue || entry.detached)
+        });
         match same {
-            Some(entry) => {
+            Some(index) => {
+                let entry = &mut self.entries[index];
                 entry.options = subscription.options;
                 entry.own_identifier = subscription.own_identifier;
+                entry.queue = subscription.queue;
+                entry.detached = subscription.detached;
             }
-            None => {
-                self.routed += usize::from(subscription.queue != QueueId::DEFAULT);
-                self.entries.push(subscription);
+            None if subscription.detached && self.contains(&subscription.filter) => return,
+            None => self.entries.push(subscription),
+        }
+        self.count_routed();
+    }
+
+    /// The queue is given up, and what is subscribed for it alone is not.
+    pub(crate) fn detach(&mut self, queue: QueueId) {
+        for mut entry in self.remove(|entry| entry.queue == queue) {
+            if !self.contains(&entry.filter) {
+                entry.queue = QueueId::DEFAULT;
+                entry.detached = true;
+                self.entries.push(entry);
             }
         }
+    }
+
+    pub(crate) fn is_detached(&self, filter: &TopicFilter) -> bool {
+        (self.entries.iter()).any(|entry| entry.detached && entry.filter == *filter)
+    }
+
+    fn count_routed(&mut self) {
+        self.routed = (self.entries.iter())
+            .filter(|entry| entry.queue != QueueId::DEFAULT)
+            .count();
     }
 
     /// The server's subscription to `filter` has this identifier from now on, or none.
@@ -125,7 +151,7 @@ impl Subscriptions {
         options: SubscriptionOptions,
     ) -> SubscriptionOptions {
         (self.entries.iter())
-            .filter(|entry| entry.filter == *filter && entry.queue != queue)
+            .filter(|entry| entry.filter == *filter && entry.queue != queue && !entry.detached)
             .fold(options, |shared, other| SubscriptionOptions {
                 qos: shared.qos.max(other.options.qos),
                 no_local: shared.no_local && other.options.no_local,
@@ -140,11 +166,7 @@ impl Subscriptions {
             .into_iter()
             .partition(leaves);
         self.entries = kept;
-        self.routed = self
-            .entries
-            .iter()
-            .filter(|entry| entry.queue != QueueId::DEFAULT)
-            .count();
+        self.count_routed();
         gone
     }
 
@@ -176,9 +198,18 @@ impl Subscriptions {
                 || entry.identifiers.iter().any(|it| identifiers.contains(it))
         };
         self.find_matching(topic, was_sent_for, queues);
-        if queues.is_empty() {
+        if queues.is_empty() && !self.is_for_detached(topic, identifiers) {
             self.find_matching(topic, |_| true, queues); // an identifier of a subscription that has been replaced since
         }
+    }
+
+    /// Whether the server has sent a message for a subscription whose queue was given up.
+    fn is_for_detached(&self, topic: &str, identifiers: &[u32]) -> bool {
+        (self.entries.iter()).any(|entry| {
+            entry.detached
+                && (entry.identifiers.iter()).any(|it| identifiers.contains(it))
+                && entry.filter.matches(topic)
+        })
     }
 
     fn find_matching(
@@ -187,7 +218,7 @@ impl Subscriptions {
         wants: impl Fn(&Subscription) -> bool,
         queues: &mut Vec<QueueId>,
     ) {
-        for entry in &self.entries {
+        for entry in self.entries.iter().filter(|entry| !entry.detached) {
             if !queues.contains(&entry.queue) && wants(entry) && entry.filter.matches(topic) {
                 queues.push(entry.queue);
             }

@@ -20,6 +20,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => any::<usize>().prop_map(Step::Respond),
         2 => any::<bool>().prop_map(|own_queue| Step::Subscribe { own_queue }),
         1 => Just(Step::Unsubscribe),
+        1 => (0_u8..3).prop_map(Step::DetachQueue),
         2 => any::<usize>().prop_map(Step::Abandon),
         12 => (1_usize..6, prop::bool::weighted(0.1))
             .prop_map(|(packets, refuses)| Step::ServerProcesses { packets, refuses }),

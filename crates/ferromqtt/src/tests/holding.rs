@@ -8,7 +8,7 @@ use ferromqtt_proto::packet::{Ack, Packet, Publish};
 use super::*;
 use crate::{Acknowledge, Client, Messages, Overflow, QueueOptions, ReasonCode};
 
-fn message(number: u16) -> Packet {
+pub(super) fn message(number: u16) -> Packet {
     Packet::Publish(Publish {
         dup: false,
         qos: QoS::AtLeastOnce,
@@ -20,11 +20,11 @@ fn message(number: u16) -> Packet {
     })
 }
 
-fn puback(number: u16) -> Packet {
+pub(super) fn puback(number: u16) -> Packet {
     Packet::PubAck(Ack::success(PacketId::new(number).unwrap()))
 }
 
-async fn subscribed(
+pub(super) async fn subscribed(
     client: &Client,
     server: &mut Server<DuplexStream>,
     queue: QueueOptions,
@@ -40,7 +40,7 @@ async fn subscribed(
     messages.unwrap()
 }
 
-async fn sends_nothing(server: &mut Server<DuplexStream>) -> bool {
+pub(super) async fn sends_nothing(server: &mut Server<DuplexStream>) -> bool {
     timeout(Duration::from_secs(1), server.next())
         .await
         .is_err()

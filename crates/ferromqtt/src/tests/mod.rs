@@ -4,6 +4,7 @@ mod authentication;
 mod batching;
 mod connection;
 mod drain;
+mod dropped_streams;
 mod events;
 mod filters;
 mod holding;

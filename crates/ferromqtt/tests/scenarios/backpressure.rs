@@ -68,7 +68,7 @@ async fn consumers_publish_under_full_queues(queue: QueueOptions) {
 const FULL: QueueOptions = QueueOptions {
     limit: Some(1),
     overflow: Overflow::Wait,
-    acknowledge: ferromqtt::Acknowledge::OnReceipt,
+    ..QueueOptions::UNBOUNDED
 };
 
 #[tokio::test]

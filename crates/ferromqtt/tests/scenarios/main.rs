@@ -8,6 +8,7 @@ mod cable;
 mod certificate_files;
 #[cfg(feature = "tls")]
 mod certificates;
+mod lasting_session;
 mod lifecycle;
 #[cfg(all(feature = "tls", feature = "websocket", unix))]
 mod mosquitto;

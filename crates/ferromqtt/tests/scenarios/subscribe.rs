@@ -1,9 +1,11 @@
 //! Subscriptions as streams, through the built-in broker.
 
+use std::num::NonZeroU32;
 use std::pin::Pin;
 
 use ferromqtt::{
-    CleanStart, Connection, ConnectionError, Error, Messages, QoS, ReasonCode, Stream,
+    CleanStart, Connection, ConnectionError, Error, Messages, ProtocolVersion, QoS, ReasonCode,
+    Stream,
 };
 
 use crate::{broker, connect, in_time, options};
@@ -127,6 +129,45 @@ async fn a_session_that_another_client_takes_over_is_not_taken_back() {
         };
         assert_eq!(reason, ReasonCode::SessionTakenOver);
         new.disconnect().await.unwrap();
+        broker.stop().await;
+    })
+    .await;
+}
+
+/// On 5.0 the server knows the limit, and drops the message (MQTT-3.1.2-25). Before, it cannot know.
+#[tokio::test]
+async fn a_message_above_the_limit_is_not_received_in_any_version() {
+    in_time(async {
+        let broker = broker().await;
+        for version in [ProtocolVersion::V5, ProtocolVersion::V311] {
+            let limited = options(&broker)
+                .protocol(version)
+                .reconnect(None)
+                .maximum_packet_size(NonZeroU32::new(100).unwrap());
+            let connection = Connection::open(limited).await.unwrap();
+            let mut messages = connection.client().subscribe("t").await.unwrap();
+            ferromqtt::scope(options(&broker), async |client| {
+                for payload in [vec![b'x'; 200], b"small".to_vec()] {
+                    client.publish("t", payload).qos(QoS::AtLeastOnce).await?;
+                }
+                Ok::<_, Error>(())
+            })
+            .await
+            .unwrap();
+            let next = messages.next().await;
+            if version == ProtocolVersion::V5 {
+                assert_eq!(next.unwrap().payload, "small");
+                connection.disconnect().await.unwrap();
+            } else {
+                assert_eq!(next, None);
+                let Err(ConnectionError::PacketTooLarge { bytes, limit: 100 }) =
+                    connection.disconnect().await
+                else {
+                    panic!("the client has not said why");
+                };
+                assert_eq!(bytes, 2 + 3 + 200 + 1);
+            }
+        }
         broker.stop().await;
     })
     .await;

@@ -14,7 +14,7 @@ use super::write::{message, suback};
 pub(crate) fn by_application() -> QueueOptions {
     QueueOptions {
         acknowledge: Acknowledge::ByApplication,
-        ..QueueOptions::default()
+        ..QueueOptions::UNBOUNDED
     }
 }
 
@@ -23,7 +23,7 @@ pub(crate) fn limited(limit: usize, overflow: Overflow) -> QueueOptions {
     QueueOptions {
         limit: Some(limit),
         overflow,
-        ..QueueOptions::default()
+        ..QueueOptions::UNBOUNDED
     }
 }
 

@@ -49,6 +49,9 @@ pub(crate) enum Step {
         own_queue: bool,
     },
     Unsubscribe,
+    /// The queue with messages that the application acknowledges is given up, just when one more has come with this QoS, and
+    /// replaced by another.
+    DetachQueue(u8),
     /// Which of the operations so far.
     Abandon(usize),
     ServerProcesses {
@@ -147,10 +150,9 @@ impl World {
         for (op, outcome) in self.pair.outcomes() {
             self.check(op, &outcome);
         }
-        for message in self.pair.messages() {
-            self.receive(&message.payload);
-        }
-        for message in self.pair.messages_of(self.own_queue) {
+        let mut messages = self.pair.messages();
+        messages.extend(self.pair.messages_of(self.own_queue));
+        for message in messages {
             let number = self.receive(&message.payload);
             if let Some(delivery) = message.delivery {
                 self.held.push((delivery, number));
@@ -203,6 +205,7 @@ impl World {
                 Outcome::Subscribed { .. }
                     | Outcome::Unsubscribed { .. }
                     | Outcome::Disconnected { .. }
+                    | Outcome::Dropped // its queue was given up before it was sent
             ));
             return;
         };
@@ -297,12 +300,11 @@ impl World {
             Step::ServerPublishes {
                 acknowledged_by_hand,
                 qos,
-            } => {
-                let qos = QoS::from_value(qos).unwrap();
-                let topic = if acknowledged_by_hand { BY_HAND } else { "t" };
-                if let Some(number) = self.server.publish(&mut self.pair, topic, qos) {
-                    self.sent.insert(number, qos);
-                }
+            } => self.server_publishes(if acknowledged_by_hand { BY_HAND } else { "t" }, qos),
+            Step::DetachQueue(qos) => {
+                self.server_publishes(BY_HAND, qos);
+                self.pair.client.detach_queue(self.own_queue);
+                self.own_queue = open_queue(&mut self.pair);
             }
             Step::Acknowledge(index) => self.acknowledge(index),
             Step::Writable(writable) => self.pair.writable = writable,
@@ -312,6 +314,13 @@ impl World {
             Step::Crash => self.crash(),
         }
         self.settle();
+    }
+
+    fn server_publishes(&mut self, topic: &str, qos: u8) {
+        let qos = QoS::from_value(qos).unwrap();
+        if let Some(number) = self.server.publish(&mut self.pair, topic, qos) {
+            self.sent.insert(number, qos);
+        }
     }
 
     fn publish(&mut self, qos: u8, length: usize, expiry: Option<u32>) {

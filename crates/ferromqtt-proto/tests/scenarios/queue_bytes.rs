@@ -1,0 +1,117 @@
+//! Bounds of queues in payload bytes.
+
+use ferromqtt_proto::{OutgoingLimits, Overflow, QueueId, QueueOptions};
+
+use crate::support::*;
+
+const DEFAULT: QueueId = QueueId::DEFAULT;
+
+fn of_bytes(bytes: usize, overflow: Overflow) -> QueueOptions {
+    QueueOptions {
+        bytes: Some(bytes),
+        overflow,
+        ..QueueOptions::UNBOUNDED
+    }
+}
+
+fn with_queue(version: ferromqtt_proto::ProtocolVersion, queue: QueueOptions) -> Pair {
+    let mut options = resuming(version);
+    options.incoming = queue;
+    Pair::connected(options)
+}
+
+/// What nobody bounds is bounded all the same: by as much as the outgoing queue, and for as many more messages as come.
+#[test]
+fn a_queue_is_bounded_unless_told_otherwise() {
+    let QueueOptions { limit, bytes, .. } = QueueOptions::default();
+    assert_eq!((limit, bytes), (Some(100_000), Some(64 << 20)));
+    assert_eq!(options(V5).incoming, QueueOptions::default());
+    let (limit, bytes) = (QueueOptions::UNBOUNDED.limit, QueueOptions::UNBOUNDED.bytes);
+    assert_eq!((limit, bytes), (OutgoingLimits::NONE.messages, None));
+}
+
+/// One large message pushes out as many as it takes, and each is counted.
+#[test]
+fn the_oldest_leave_until_a_large_message_has_room() {
+    for version in VERSIONS {
+        let mut pair = with_queue(version, of_bytes(10, Overflow::DropOldest));
+        for payload in ["aaa", "bbb", "ccc"] {
+            pair.receive("t", payload, AtMostOnce, 0);
+        }
+        assert_eq!(pair.lagged(), [], "9 of 10");
+        pair.receive("t", "d", AtMostOnce, 0);
+        assert_eq!(pair.lagged(), [], "10 of 10");
+        pair.receive("t", "eeeee", AtMostOnce, 0);
+        assert_eq!(pair.lagged(), [DEFAULT]);
+        assert_eq!(pair.client.queue_lost(DEFAULT), 2);
+        assert_eq!(pair.client.take_lost(DEFAULT), 2);
+        assert_eq!(pair.payloads(), ["ccc", "d", "eeeee"]);
+        pair.receive("t", "aaaaaaaaaa", AtMostOnce, 0);
+        assert_eq!(pair.lagged(), [], "what was taken counts no more");
+    }
+}
+
+#[test]
+fn one_message_larger_than_the_bound_passes_alone() {
+    for overflow in [
+        Overflow::DropOldest,
+        Overflow::DropNewest,
+        Overflow::Wait,
+        Overflow::Fail,
+    ] {
+        let mut pair = with_queue(V5, of_bytes(2, overflow));
+        pair.receive("t", "large", AtLeastOnce, 1);
+        assert_eq!(pair.sent(), ["PUBACK 1"], "{overflow:?}");
+        assert_eq!(pair.payloads(), ["large"], "{overflow:?}");
+        pair.receive("t", "x", AtMostOnce, 0);
+        pair.receive("t", "large", AtMostOnce, 0);
+        let (kept, lost) = match overflow {
+            Overflow::DropOldest => ("large", 1),
+            _ => ("x", 1),
+        };
+        assert_eq!(pair.payloads(), [kept], "{overflow:?}");
+        assert_eq!(pair.client.take_lost(DEFAULT), lost, "{overflow:?}");
+    }
+}
+
+/// MQTT-4.6.0-2: those beyond the bound are acknowledged in order, as many as one large message makes room for.
+#[test]
+fn wait_releases_as_many_as_there_is_room_for() {
+    for version in VERSIONS {
+        let mut pair = with_queue(version, of_bytes(6, Overflow::Wait));
+        for (packet_id, payload) in [(1, "aaaaaa"), (2, "bb"), (3, "cc"), (4, "ddd"), (5, "")] {
+            pair.receive("t", payload, AtLeastOnce, packet_id);
+        }
+        assert_eq!(pair.sent(), ["PUBACK 1"]);
+        pair.take(DEFAULT);
+        assert_eq!(pair.sent(), ["PUBACK 2", "PUBACK 3"], "ddd is too much");
+        pair.receive("t", "", AtMostOnce, 0);
+        pair.take(DEFAULT);
+        assert_eq!(pair.sent(), ["PUBACK 4", "PUBACK 5"]);
+        let lost = pair.client.take_lost(DEFAULT);
+        assert_eq!(
+            lost, 1,
+            "QoS 0 does not wait, and not even an empty one overtakes"
+        );
+        assert_eq!(pair.payloads(), ["cc", "ddd", ""]);
+    }
+}
+
+/// Either bound is enough.
+#[test]
+fn messages_and_bytes_bound_a_queue_together() {
+    let mut pair = with_queue(
+        V5,
+        QueueOptions {
+            limit: Some(2),
+            ..of_bytes(4, Overflow::DropOldest)
+        },
+    );
+    for payload in ["a", "b", "c"] {
+        pair.receive("t", payload, AtMostOnce, 0);
+    }
+    assert_eq!(pair.client.take_lost(DEFAULT), 1);
+    pair.receive("t", "dddd", AtMostOnce, 0);
+    assert_eq!(pair.client.take_lost(DEFAULT), 2);
+    assert_eq!(pair.payloads(), ["dddd"]);
+}
