@@ -129,6 +129,7 @@ impl World {
             11 => self.queues.open_or_close(&mut self.client, source),
             12 => self.queues.take(&mut self.client, source),
             13 => self.disconnect(packets::disconnect(source)),
+            14 if self.client.options().fresh_credentials => self.renew_credentials(source),
             14 => {
                 let _ = self.client.authenticate(self.now, packets::auth(source));
             }
@@ -318,6 +319,17 @@ impl World {
             let missing = self.client.input_hint(&self.input);
             assert!(missing > 0, "a whole packet was left in the input");
         }
+    }
+
+    /// What a driver does that asks for credentials at each attempt.
+    fn renew_credentials(&mut self, source: &mut Source<'_>) {
+        if source.flag() {
+            self.client.fail_credentials(self.now, "none".into());
+            return;
+        }
+        let user_name = source.option(Source::text);
+        let password = source.option(|source| Bytes::copy_from_slice(source.bytes()));
+        let _ = self.client.set_credentials(user_name, password);
     }
 
     fn publish_any(&mut self, source: &mut Source<'_>) {

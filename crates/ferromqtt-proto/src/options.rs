@@ -100,6 +100,10 @@ pub struct Options {
     pub user_name: Option<Utf8String>,
     /// Password. Default: none.
     pub password: Option<Bytes>,
+    /// Whether each attempt to connect has credentials of its own, which the driver
+    /// [sets](crate::Client::set_credentials) before it opens the transport. An end for bad credentials is then tried again
+    /// like any other, since the next ones may be better: a token may have expired. Default: `false`, it is final.
+    pub fresh_credentials: bool,
     /// Time for opening the transport and for CONNACK together; `None` waits for ever. Default: 10 s.
     pub connect_timeout: Option<Duration>,
     /// How many QoS 1 and 2 publishes may be unacknowledged, if that is less than the server's Receive Maximum. `None`: that
@@ -151,6 +155,7 @@ impl Default for Options {
             will: None,
             user_name: None,
             password: None,
+            fresh_credentials: false,
             connect_timeout: Some(Duration::from_secs(10)),
             max_in_flight: None,
             outgoing: OutgoingLimits::default(),
@@ -175,10 +180,7 @@ impl Options {
     /// Each [`OptionsError`] names the field and what to do.
     pub fn check(&self) -> Result<(), OptionsError> {
         self.check_identifier()?;
-        if self.password.is_some() && self.user_name.is_none() && !self.protocol.is_v5() {
-            return Err(OptionsError::PasswordWithoutUserName);
-        }
-        check_length("the password", self.password.as_ref())?;
+        self.check_credentials(self.user_name.as_ref(), self.password.as_ref())?;
         check_length(
             "the will payload",
             self.will.as_ref().map(|will| &will.payload),
@@ -189,6 +191,18 @@ impl Options {
             })?;
         }
         self.check_properties()
+    }
+
+    /// Whether CONNECT can hold these.
+    pub(crate) fn check_credentials(
+        &self,
+        user_name: Option<&Utf8String>,
+        password: Option<&Bytes>,
+    ) -> Result<(), OptionsError> {
+        if password.is_some() && user_name.is_none() && !self.protocol.is_v5() {
+            return Err(OptionsError::PasswordWithoutUserName);
+        }
+        check_length("the password", password)
     }
 
     fn check_identifier(&self) -> Result<(), OptionsError> {

@@ -95,10 +95,15 @@ pub(crate) enum Severity {
     Passing,
 }
 
-pub(crate) const fn severity(cause: &ConnectionError) -> Severity {
+/// With `fresh_credentials` the next attempt has others than the one that has ended: what the server says of credentials
+/// is passing. Of a method of authentication it is not, nor of a client that is banned.
+pub(crate) const fn severity(cause: &ConnectionError, fresh_credentials: bool) -> Severity {
     match cause {
         ConnectionError::Closed | ConnectionError::AuthenticationFailed(_) => Severity::Final,
         ConnectionError::Refused { reason, .. } => match reason {
+            ReasonCode::BadUserNameOrPassword | ReasonCode::NotAuthorized if fresh_credentials => {
+                Severity::Passing
+            }
             ReasonCode::UnsupportedProtocolVersion
             | ReasonCode::ClientIdentifierNotValid
             | ReasonCode::BadUserNameOrPassword
@@ -116,6 +121,7 @@ pub(crate) const fn severity(cause: &ConnectionError) -> Severity {
             _ => Severity::Passing,
         },
         ConnectionError::Disconnected { reason, .. } => match reason {
+            ReasonCode::NotAuthorized if fresh_credentials => Severity::Passing, // a token has expired
             ReasonCode::SessionTakenOver
             | ReasonCode::NotAuthorized
             | ReasonCode::BadAuthenticationMethod => Severity::Final,

@@ -140,9 +140,10 @@ impl Connection {
 
     pub(crate) fn start_over(
         options: &Options,
-        connector: Connector,
+        mut connector: Connector,
     ) -> Result<Self, ConnectError> {
         let shared = Self::shared(options)?;
+        connector.credentials = options.credentials_source(shared.lock().core.options());
         let driver = tokio::spawn(drive(Arc::clone(&shared), connector));
         let client = Client { shared };
         Ok(Self {

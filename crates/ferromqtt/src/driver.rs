@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep_until};
 
+use crate::credentials::Credentials;
 use crate::link::{Link, Output, Step};
 use crate::shared::{MESSAGES_PER_TURN, Shared, Turn, now};
 use crate::transport::{Connector, Stream};
@@ -33,8 +34,8 @@ async fn drive_to_end(shared: &Shared, connector: &Connector) -> Flushed {
     let mut turn = no_transport(shared, |_, _| {});
     while let Some(request) = next_request(shared, turn, &mut alarm).await {
         let cause = match request {
-            TransportRequest::Open { server, .. } => {
-                match open(shared, connector, &server, &mut alarm).await {
+            TransportRequest::Open { server, attempt } => {
+                match open(shared, connector, &server, attempt, &mut alarm).await {
                     Ok(stream) => {
                         let end = carry(shared, connector, stream, &mut alarm).await;
                         flushed = end.flushed;
@@ -74,9 +75,10 @@ async fn open(
     shared: &Shared,
     connector: &Connector,
     server: &Server,
+    attempt: u32,
     alarm: &mut Alarm,
 ) -> Result<Stream, TransportError> {
-    let mut connecting = std::pin::pin!(connector.connect(server));
+    let mut connecting = std::pin::pin!(connect(shared, connector, server, attempt));
     loop {
         let turn = no_transport(shared, |_, _| {});
         if turn.request.is_some() {
@@ -84,9 +86,34 @@ async fn open(
         }
         alarm.set(turn.deadline);
         tokio::select! {
-            connected = &mut connecting => return connected.map_err(|error| connector.cause(&error)),
+            connected = &mut connecting => return connected,
             () = alarm.wait() => {}
             () = shared.driver.notified() => {}
+        }
+    }
+}
+
+/// One attempt. Credentials come first: the request for a WebSocket may hold them.
+async fn connect(
+    shared: &Shared,
+    connector: &Connector,
+    server: &Server,
+    attempt: u32,
+) -> Result<Stream, TransportError> {
+    let failed = |error| connector.cause(&error);
+    let server = connector.find(server).map_err(failed)?;
+    let credentials = match &connector.credentials {
+        None => Ok(Credentials::new()),
+        Some(source) => source.renew(shared, server.clone(), attempt).await,
+    };
+    match credentials {
+        Ok(credentials) => {
+            let connecting = connector.connect(&server, &credentials);
+            connecting.await.map_err(failed)
+        }
+        Err(why) => {
+            no_transport(shared, |core, now| core.fail_credentials(now, why));
+            Err(TransportError::EndOfStream) // the core knows why
         }
     }
 }

@@ -31,6 +31,7 @@
 //! - [`Connection::start`] does not wait for the connection; [`Connection::drain`] ends it when all is done.
 //! - A [`Will`] is published by the server when the client is lost, and also when its end asks for it
 //!   ([`Connection::disconnect_with_will`], [`Options::will_on_error`]).
+//! - [`Options::credentials`] asks for credentials at each attempt to connect, where they expire.
 //! - An [`Authenticator`] answers a server that asks (enhanced authentication, 5.0).
 //! - [`Options`] are under the standard's names. MQTT 5.0 and reconnecting are the defaults.
 //!
@@ -101,6 +102,7 @@ mod authenticate;
 mod call;
 mod client;
 mod connection;
+mod credentials;
 mod drain;
 mod driver;
 mod error;
@@ -128,6 +130,7 @@ pub use bytes::Bytes;
 pub use authenticate::{Authenticator, AuthenticatorError, ReAuthenticateError};
 pub use client::Client;
 pub use connection::{Connection, scope};
+pub use credentials::{ConnectAttempt, Credentials, CredentialsError, CredentialsProvider};
 pub use drain::Drained;
 #[cfg(feature = "tls")]
 pub use error::TlsError;

@@ -11,11 +11,12 @@ use ferromqtt_proto as proto;
 use ferromqtt_transport::ServerUrl;
 
 use crate::authenticate::{Authentication, Authenticator, Method};
+use crate::credentials::{AnyProvider, Source};
 use crate::error::{AddressError, OptionsError};
 use crate::transport::{Connector, Settings};
 use crate::{
-    CleanStart, OnSessionLost, OutgoingLimits, OutgoingPolicy, Properties, ProtocolVersion,
-    QueueOptions, Reconnect, Server, TopicName, Transport, Utf8String, Will,
+    CleanStart, CredentialsProvider, OnSessionLost, OutgoingLimits, OutgoingPolicy, Properties,
+    ProtocolVersion, QueueOptions, Reconnect, Server, TopicName, Transport, Utf8String, Will,
 };
 
 /// How long a server keeps the session while the client reconnects.
@@ -46,6 +47,7 @@ pub struct Options {
     user_name: Option<String>,
     will: Option<Will>,
     authentication: Option<Method>,
+    credentials: Option<Arc<dyn AnyProvider>>,
     core: proto::Options,
 }
 
@@ -85,6 +87,7 @@ impl Options {
             user_name: None,
             will: None,
             authentication: None,
+            credentials: None,
             core,
         }
     }
@@ -92,7 +95,7 @@ impl Options {
     /// Several servers instead of one. They are tried in turn: the next one at once when an attempt has failed, and a pause
     /// as [`reconnect`](Self::reconnect) says when all have. A connection that was accepted and is lost waits first.
     ///
-    /// All get the same user name, password and other options.
+    /// All get the same user name, password and other options; [`credentials`](Self::credentials) gives each its own.
     ///
     /// ```
     /// use ferromqtt::{Options, Server};
@@ -296,6 +299,31 @@ impl Options {
         self
     }
 
+    /// Asks for credentials at each attempt to connect, for those that expire: a JSON Web Token, a shared access signature.
+    /// Default: none, the same at each attempt.
+    ///
+    /// What the provider does counts to [`connect_timeout`](Self::connect_timeout). If it fails, the attempt has failed as
+    /// [`ConnectionError::NoCredentials`](crate::ConnectionError::NoCredentials), and [`reconnect`](Self::reconnect) says
+    /// what follows. An end for bad credentials is not final then: a refusal as Bad User Name or Password or Not authorized
+    /// (of 3.x, with Return Code 4 or 5), and Not authorized from a server that disconnects. The next attempt, after a pause,
+    /// has others.
+    ///
+    /// ```
+    /// use ferromqtt::{ConnectAttempt, Credentials, Options};
+    ///
+    /// # async fn fetch_token() -> std::io::Result<String> { Ok("token".to_owned()) }
+    /// let options = Options::new("localhost", 1883).credentials(async |_: ConnectAttempt| {
+    ///     let token = fetch_token().await?; // from a service of yours
+    ///     Ok(Credentials::new().user_name("station-7").password(token))
+    /// });
+    /// ```
+    #[must_use]
+    pub fn credentials(mut self, provider: impl CredentialsProvider) -> Self {
+        self.credentials = Some(Arc::new(provider));
+        self.core.fresh_credentials = true;
+        self
+    }
+
     /// Enhanced authentication (5.0, section 4.12) by this Authentication Method: `begin` makes an [`Authenticator`] for each
     /// exchange. Default: none.
     #[must_use]
@@ -333,8 +361,8 @@ impl Options {
 
     /// How to reconnect; `None` never does. Default: `Some(Reconnect::default())`.
     ///
-    /// An end that trying again cannot mend is final all the same: wrong credentials, or another client that took the
-    /// Client Identifier over. So is a first connection that does not come about, unless [`Reconnect::initial`] is set.
+    /// An end that trying again cannot mend is final all the same: wrong credentials, unless they are
+    /// [asked for](Self::credentials) each time, or another client that took the Client Identifier over. So is a first connection that does not come about, unless [`Reconnect::initial`] is set.
     #[must_use]
     pub fn reconnect(mut self, policy: impl Into<Option<Reconnect>>) -> Self {
         self.core.reconnect = policy.into();
@@ -402,6 +430,16 @@ impl Options {
         self.authentication.clone().map(Authentication::new)
     }
 
+    /// Who is asked for credentials at each attempt. What is not given is as in `core`, which was made of these options.
+    pub(crate) fn credentials_source(&self, core: &proto::Options) -> Option<Source> {
+        let provider = Arc::clone(self.credentials.as_ref()?);
+        Some(Source {
+            provider,
+            user_name: core.user_name.clone(),
+            password: core.password.clone(),
+        })
+    }
+
     /// What opens transports, checked: what TLS needs is read here.
     pub(crate) async fn connector(&self) -> Result<Connector, OptionsError> {
         self.transport.connector().await
@@ -455,6 +493,7 @@ impl fmt::Debug for Options {
             .field("will_on_error", &self.will_on_error)
             .field("disconnect_timeout", &self.disconnect_timeout)
             .field("authentication", &self.authentication)
+            .field("credentials", &self.credentials.is_some())
             .field("core", &self.core) // hides the password
             .finish()
     }

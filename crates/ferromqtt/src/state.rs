@@ -40,6 +40,8 @@ pub(crate) struct State {
     draining: Option<Left>,
     /// When the connection that is drained has to be closed.
     pub(crate) end_by: Option<Instant>,
+    /// Why the last connection or attempt has ended.
+    pub(crate) last_end: Option<ConnectionError>,
     /// Set once nothing will come any more.
     end: Option<ConnectionError>,
 }
@@ -92,6 +94,7 @@ impl State {
             driver_called: false,
             draining: None,
             end_by: None,
+            last_end: None,
             end: None,
         }
     }
@@ -398,6 +401,7 @@ impl State {
         news: &mut News,
     ) {
         log::disconnected(&cause, retry_at.is_some(), unflushed);
+        self.last_end = Some(cause.clone());
         news.said.clear();
         if let Some(waiting) = self.re_authenticating.take() {
             news.re_authenticated = Some((waiting, Err(cause.clone())));

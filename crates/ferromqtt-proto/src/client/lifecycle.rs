@@ -28,7 +28,10 @@ impl Client {
     fn open(&mut self, now: Instant) {
         let limit = self.options.connect_timeout;
         let deadline = limit.map(|limit| reconnect::later(now, limit));
-        self.phase = Phase::Opening { deadline };
+        self.phase = Phase::Opening {
+            deadline,
+            awaits_credentials: self.options.fresh_credentials,
+        };
         self.stats.attempts += 1;
         self.transport_requests.push_back(TransportRequest::Open {
             server: self.servers.current().clone(),
@@ -38,7 +41,7 @@ impl Client {
 
     /// The transport asked for is open: CONNECT goes out.
     pub fn transport_opened(&mut self, now: Instant) {
-        let Phase::Opening { deadline } = self.phase else {
+        let Phase::Opening { deadline, .. } = self.phase else {
             return;
         };
         let clean_start = self.options.starts_clean(self.first);
@@ -155,7 +158,7 @@ impl Client {
     /// When [`Client::handle_timeout`] is to be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let connection = match self.phase {
-            Phase::Opening { deadline } | Phase::Handshake { deadline } => deadline,
+            Phase::Opening { deadline, .. } | Phase::Handshake { deadline } => deadline,
             Phase::Connected => {
                 (self.connection.as_ref()).and_then(|connection| connection.keep_alive.deadline())
             }
@@ -170,14 +173,27 @@ impl Client {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.expire(now);
         match self.phase {
-            Phase::Opening { deadline } | Phase::Handshake { deadline } => {
+            Phase::Opening { deadline, .. } | Phase::Handshake { deadline } => {
                 if deadline.is_some_and(|deadline| deadline <= now) {
-                    self.end_connection(now, ConnectionError::ConnectTimeout, false);
+                    self.end_connection(now, self.overdue(), false);
                 }
             }
             Phase::Connected => self.check_keep_alive(now),
             Phase::Waiting { retry_at } if retry_at <= now => self.open(now),
             Phase::Waiting { .. } | Phase::Idle | Phase::Closing { .. } => {}
+        }
+    }
+
+    /// What an attempt was waiting for when its time was over.
+    fn overdue(&self) -> ConnectionError {
+        match self.phase {
+            Phase::Opening {
+                awaits_credentials: true,
+                ..
+            } => ConnectionError::NoCredentials(
+                "the connect time limit was over before they came".into(),
+            ),
+            _ => ConnectionError::ConnectTimeout,
         }
     }
 
@@ -253,7 +269,7 @@ impl Client {
         cause: &ConnectionError,
         was_connected: bool,
     ) -> Option<Instant> {
-        let is_final = match reconnect::severity(cause) {
+        let is_final = match reconnect::severity(cause, self.options.fresh_credentials) {
             Severity::Final => true,
             Severity::ThisServer => !self.servers.has_another(cause),
             Severity::Passing => false,

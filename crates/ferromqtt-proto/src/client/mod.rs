@@ -2,6 +2,7 @@
 
 mod authenticate;
 mod correlate;
+mod credentials;
 mod input;
 mod lifecycle;
 mod output;
@@ -61,7 +62,11 @@ enum Phase {
     /// No transport, and none wanted.
     Idle,
     /// The driver is opening a transport.
-    Opening { deadline: Option<Instant> },
+    Opening {
+        deadline: Option<Instant>,
+        /// The driver is to set credentials first, and has not yet.
+        awaits_credentials: bool,
+    },
     /// CONNECT was sent, CONNACK is awaited.
     Handshake { deadline: Option<Instant> },
     /// CONNACK has come.
@@ -136,7 +141,7 @@ impl Client {
         })
     }
 
-    /// The options it was made with.
+    /// The options it was made with, and the [credentials](Client::set_credentials) that were set last.
     pub const fn options(&self) -> &Options {
         &self.options
     }

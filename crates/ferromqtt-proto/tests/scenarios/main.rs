@@ -16,6 +16,7 @@ mod closed_queues;
 mod connect;
 mod connect_answer;
 mod correlate;
+mod credentials;
 mod detached_queues;
 mod disconnect;
 mod disconnect_rules;

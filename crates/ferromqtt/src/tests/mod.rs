@@ -3,6 +3,7 @@
 mod authentication;
 mod batching;
 mod connection;
+mod credentials;
 mod drain;
 mod dropped_streams;
 mod events;

@@ -28,9 +28,10 @@ use tcp::Tcp;
 #[cfg(feature = "tls")]
 pub use tls::TlsOptions;
 #[cfg(feature = "websocket")]
-use websocket::Headers;
+pub(crate) use websocket::Headers;
 
-use crate::Server;
+use crate::credentials::Source;
+use crate::{Credentials, Server};
 
 /// Opens streams of bytes to servers, for [`Options::transport`](crate::Options::transport).
 ///
@@ -117,6 +118,8 @@ pub(crate) struct Connector {
     opener: Opener,
     /// The last one that was opened: a referral is by this one.
     current: Mutex<Option<Server>>,
+    /// Who is to be asked for credentials before each attempt.
+    pub(crate) credentials: Option<Source>,
 }
 
 pub(crate) enum Opener {
@@ -130,15 +133,19 @@ impl Connector {
             servers,
             opener,
             current: Mutex::new(None),
+            credentials: None,
         }
     }
 
     /// The time limit is the caller's: it drops the future.
-    pub(crate) async fn connect(&self, server: &proto::Server) -> io::Result<Stream> {
-        let server = self.find(server)?;
+    pub(crate) async fn connect(
+        &self,
+        server: &Server,
+        credentials: &Credentials,
+    ) -> io::Result<Stream> {
         match &self.opener {
-            Opener::Network(network) => network.connect(&server).await,
-            Opener::Own(own) => own.open(server).await,
+            Opener::Network(network) => network.connect(server, credentials).await,
+            Opener::Own(own) => own.open(server.clone()).await,
         }
     }
 
@@ -157,7 +164,8 @@ impl Connector {
         cause
     }
 
-    fn find(&self, server: &proto::Server) -> io::Result<Server> {
+    /// The server that the core names, as it is to be reached.
+    pub(crate) fn find(&self, server: &proto::Server) -> io::Result<Server> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let found = match server {
             proto::Server::Listed(place) => self.servers.get(*place).cloned(),

@@ -5,8 +5,8 @@ use std::io;
 use ferromqtt_transport::Place;
 
 use super::{Stream, Tcp, at};
-use crate::Server;
 use crate::error::OptionsError;
+use crate::{Credentials, Server};
 
 /// Opens what a server's URL names.
 pub(crate) struct Network {
@@ -53,7 +53,11 @@ impl Network {
         server
     }
 
-    pub(crate) async fn connect(&self, server: &Server) -> io::Result<Stream> {
+    pub(crate) async fn connect(
+        &self,
+        server: &Server,
+        credentials: &Credentials,
+    ) -> io::Result<Stream> {
         let connected = match &server.place {
             Place::Unix { path } => unix(path).await,
             Place::Tcp { host, port, tls } => self.bytes(host, *port, *tls).await,
@@ -68,13 +72,17 @@ impl Network {
                 match bytes {
                     Ok(bytes) => {
                         let server = (host.as_str(), *port, *tls);
-                        super::websocket::connect(bytes, server, path, &self.headers).await
+                        let headers = self.headers.with(&credentials.websocket_headers);
+                        super::websocket::connect(bytes, server, path, &headers).await
                     }
                     Err(error) => Err(error),
                 }
             }
             #[cfg(not(feature = "websocket"))]
-            Place::WebSocket { .. } => Err(io::ErrorKind::Unsupported.into()),
+            Place::WebSocket { .. } => {
+                let _ = credentials; // they matter to WebSocket alone here
+                Err(io::ErrorKind::Unsupported.into())
+            }
         };
         connected.map_err(|error| at(server, error))
     }

@@ -30,6 +30,15 @@ impl Headers {
         self.0.push((name, value));
     }
 
+    /// These, and the others over them.
+    pub(crate) fn with(&self, others: &Self) -> Self {
+        let mut all = self.clone();
+        for (name, value) in &others.0 {
+            all.set(name.clone(), value.clone());
+        }
+        all
+    }
+
     fn over(&self, mut usual: Vec<(String, String)>) -> Vec<(String, String)> {
         for (name, value) in &self.0 {
             let place = (usual.iter()).position(|(other, _)| other.eq_ignore_ascii_case(name));

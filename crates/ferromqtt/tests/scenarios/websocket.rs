@@ -2,12 +2,13 @@
 //! `ferromqtt-transport`; traffic with a real broker is in `mosquitto.rs`.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use ferromqtt::{
-    ConnectError, Connection, ConnectionError, Options, OptionsError, ProtocolVersion, QoS,
-    ReasonCode,
+    ConnectAttempt, ConnectError, Connection, ConnectionError, Credentials, Options, OptionsError,
+    ProtocolVersion, QoS, ReasonCode, Reconnect,
 };
 use ferromqtt_proto::packet::{self, ConnAck, Packet};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -263,6 +264,52 @@ async fn headers_and_path_are_the_caller_s_to_choose() {
             .without_websocket_header("Sec-WebSocket-Protocol");
         assert!(!format!("{options:?}").contains("geheim"));
         let connection = Connection::open(options).await.unwrap();
+        disconnected(connection, server).await;
+    })
+    .await;
+}
+
+/// Over those of the options, and like these on no other attempt.
+#[tokio::test]
+async fn each_request_has_the_headers_of_its_own_credentials() {
+    in_time(async {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = spawn_blocking(move || {
+            for (token, trace) in [("Bearer 1", Some("one")), ("Bearer 2", None)] {
+                let mut peer = Peer::accept(&listener);
+                assert_eq!(peer.header("Authorization"), Some(token));
+                assert_eq!(peer.header("X-Trace"), trace);
+                assert_eq!(peer.header("Origin"), Some("https://app.example"));
+                assert_eq!(peer.header("Sec-WebSocket-Protocol"), Some("mqtt"));
+                peer.accept_connect(); // and hangs up the first time
+                if trace.is_none() {
+                    peer.expect_disconnect_and_close();
+                }
+            }
+        });
+        let asked = AtomicU32::new(0);
+        let options = options(address)
+            .reconnect(Reconnect::default())
+            .websocket_header("Authorization", "Bearer of the options")
+            .websocket_header("Origin", "https://app.example")
+            .credentials(move |_: ConnectAttempt| {
+                let number = asked.fetch_add(1, Ordering::Relaxed) + 1;
+                let token = format!("Bearer {number}");
+                let credentials = Credentials::new().websocket_header("authorization", token);
+                async move {
+                    Ok(match number {
+                        1 => credentials.websocket_header("X-Trace", "one"),
+                        _ => credentials,
+                    })
+                }
+            });
+        let connection = Connection::open(options).await.unwrap();
+        let client = connection.client();
+        let mut events = client.events();
+        while client.stats().connections < 2 {
+            events.next().await.unwrap();
+        }
         disconnected(connection, server).await;
     })
     .await;
