@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -124,19 +125,34 @@ def run_once(client: Client, scenario: str, arguments: argparse.Namespace) -> di
     messages = max(1, round(MESSAGES[scenario][client.implementation] * arguments.scale))
     if client.module == "raw":
         messages = max(1, messages // RAW_MESSAGES_STEP) * RAW_MESSAGES_STEP
-    peer_command = [str(arguments.peer), *peer_mode(scenario, messages, client.warm_up)]
+
+    def command(port: str) -> list[str]:
+        return worker_command(client, scenario, port, messages, arguments.loop)
+
+    result = run_against_peer(arguments.peer, scenario, messages, client.warm_up, command)
+    check_identity(client, result)
+    return result
+
+
+def run_against_peer(
+    peer_program: Path,
+    scenario: str,
+    messages: int,
+    warm_up: int,
+    command: Callable[[str], list[str]],
+) -> dict[str, Any]:
+    """Measure the process that `command` names for the far side's port; raises RunError."""
+    peer_command = [str(peer_program), *peer_mode(scenario, messages, warm_up)]
     with subprocess.Popen(
         peer_command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as peer:
         assert peer.stdout is not None
         try:
-            port = peer.stdout.readline().strip()
-            result = run_worker(client, scenario, port, messages, arguments.loop)
+            result = run_measured(command(peer.stdout.readline().strip()))
             far_side = json.loads(peer.stdout.readline() or '{"error": "it ended too early"}')
         finally:
             peer.kill()
-    check_identity(client, result)
-    check_far_side(far_side, messages + client.warm_up, scenario)
+    check_far_side(far_side, messages + warm_up, scenario)
     return result
 
 
@@ -148,10 +164,8 @@ def peer_mode(scenario: str, messages: int, warm_up: int) -> list[str]:
     return ["source", "--messages", str(messages), "--warm-up", str(warm_up), "--qos", qos]
 
 
-def run_worker(
-    client: Client, scenario: str, port: str, messages: int, loop: str
-) -> dict[str, Any]:
-    """Run the measured process."""
+def worker_command(client: Client, scenario: str, port: str, messages: int, loop: str) -> list[str]:
+    """Say how the measured process is started."""
     options = {
         "--module": client.module,
         "--scenario": scenario,
@@ -162,7 +176,11 @@ def run_worker(
     }
     # Not resolved: an environment's interpreter is a link, and the link is what selects it.
     command = [str(client.interpreter.absolute()), str(BENCH / "worker.py")]
-    command += [word for option in options.items() for word in option]
+    return command + [word for option in options.items() for word in option]
+
+
+def run_measured(command: list[str]) -> dict[str, Any]:
+    """Run the measured process."""
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=WORKER_TIME_LIMIT, check=False

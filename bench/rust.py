@@ -4,14 +4,12 @@ Run it as `make bench-quick`, which builds what it needs. bench/README.md says h
 """
 
 import argparse
-import json
-import subprocess
 import sys
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from quick import ROOT, WORKER_TIME_LIMIT, RunError, check_far_side, peer_mode, say
+from quick import ROOT, RunError, run_against_peer, say
 
 CLIENTS = ("ferromqtt", "ferromqtt-threads", "rumqttc", "ntex-mqtt")
 PEERS = ("rumqttc", "ntex-mqtt")
@@ -84,34 +82,11 @@ def run_scenario(
 def run_once(client: str, scenario: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure one fresh process against a fresh far side; raises RunError."""
     messages = max(1, round(MESSAGES[scenario][client] * arguments.scale))
-    peer_command = [str(arguments.peer), *peer_mode(scenario, messages, WARM_UP)]
-    with subprocess.Popen(
-        peer_command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as peer:
-        assert peer.stdout is not None
-        try:
-            port = peer.stdout.readline().strip()
-            command = [arguments.clients, client, scenario, port, str(WARM_UP), str(messages)]
-            result = run_client(command)
-            far_side = json.loads(peer.stdout.readline() or '{"error": "it ended too early"}')
-        finally:
-            peer.kill()
-    check_far_side(far_side, messages + WARM_UP, scenario)
-    return result
 
+    def command(port: str) -> list[str]:
+        return [str(arguments.clients), client, scenario, port, str(WARM_UP), str(messages)]
 
-def run_client(command: list[Any]) -> dict[str, Any]:
-    """Run the measured process."""
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=WORKER_TIME_LIMIT, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise RunError(f"the client did not end within {WORKER_TIME_LIMIT:.0f} s") from None
-    if done.returncode != 0:
-        raise RunError(f"the client ended with code {done.returncode}: {done.stderr.strip()}")
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
+    return run_against_peer(arguments.peer, scenario, messages, WARM_UP, command)
 
 
 def print_scenario(scenario: str, cpu: Runs, rates: Runs) -> bool:

@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout};
 
 use super::server::Server;
-use super::{Attempts, connected, in_time, message, options};
+use super::{Attempts, connected, in_time, message, options, paused_runtime};
 use crate::{
     Client, ConnectError, Connection, ConnectionError, Delivery, Messages, PublishError, QoS,
     ReasonCode, TransportError,
@@ -239,11 +239,7 @@ async fn what_the_server_said_before_it_closed_is_the_cause_though_writing_faile
 
 #[test]
 fn nobody_waits_for_a_driver_whose_runtime_was_shut_down() {
-    let build = || {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        builder.enable_all().start_paused(true).build().unwrap()
-    };
-    let first = build();
+    let first = paused_runtime();
     let (connection, server, attempts) = first.block_on(connected(options(), 4096));
     let client = connection.client();
     let receipt = first
@@ -259,7 +255,7 @@ fn nobody_waits_for_a_driver_whose_runtime_was_shut_down() {
         assert_eq!(client.closed().await, ConnectionError::Closed);
         assert!(connection.disconnect().await.is_err());
     };
-    build().block_on(in_time(told));
+    paused_runtime().block_on(in_time(told));
     drop((server, attempts));
 }
 

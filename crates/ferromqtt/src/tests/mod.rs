@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use ferromqtt_proto::packet::{self, Packet};
 use tokio::io::{DuplexStream, duplex};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 
@@ -74,6 +75,12 @@ async fn in_time<T>(step: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(3_600), step)
         .await
         .expect("done in time")
+}
+
+/// A runtime that a test can shut down.
+fn paused_runtime() -> Runtime {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all().start_paused(true).build().unwrap()
 }
 
 fn options() -> Options {

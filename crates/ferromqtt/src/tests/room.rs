@@ -192,11 +192,7 @@ async fn trying_takes_no_room_from_the_memory_of_who_waits() {
 
 #[test]
 fn a_client_whose_runtime_is_gone_accepts_nothing_and_says_so() {
-    let build = || {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        builder.enable_all().start_paused(true).build().unwrap()
-    };
-    let first = build();
+    let first = paused_runtime();
     let (connection, server, attempts) = first.block_on(connected(options(), 4096));
     let client = connection.client();
     drop(first);
@@ -219,7 +215,7 @@ fn a_client_whose_runtime_is_gone_accepts_nothing_and_says_so() {
         ));
         assert!(client.unsubscribe("t").await.is_err());
     };
-    build().block_on(in_time(told));
+    paused_runtime().block_on(in_time(told));
     drop((server, attempts));
 }
 
@@ -235,10 +231,7 @@ async fn no_time_limit_is_too_long() {
 
 #[test]
 fn trying_needs_no_runtime() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = paused_runtime();
     let (connection, mut server, _attempts) = runtime.block_on(connected(options(), 4096));
     let client = connection.client();
     let receipt = client
