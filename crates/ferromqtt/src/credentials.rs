@@ -41,6 +41,8 @@ pub struct Credentials {
     password: Option<Bytes>,
     #[cfg(feature = "websocket")]
     pub(crate) websocket_headers: Headers,
+    #[cfg(feature = "websocket")]
+    pub(crate) websocket_path: Option<String>,
 }
 
 impl Credentials {
@@ -70,6 +72,15 @@ impl Credentials {
     #[must_use]
     pub fn websocket_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.websocket_headers.set(name.into(), Some(value.into()));
+        self
+    }
+
+    /// Path and query of the WebSocket request, for services whose credentials are a signature in the URL. Default: those of
+    /// the server's URL. Used where headers are.
+    #[cfg(feature = "websocket")]
+    #[must_use]
+    pub fn websocket_path(mut self, path: impl Into<String>) -> Self {
+        self.websocket_path = Some(path.into());
         self
     }
 }
@@ -180,7 +191,7 @@ impl Source {
         #[cfg(feature = "websocket")]
         credentials
             .websocket_headers
-            .check("/")
+            .check(credentials.websocket_path.as_deref().unwrap_or("/"))
             .map_err(|error| text(&error))?;
         let user_name = match &credentials.user_name {
             Some(name) => Some(Utf8String::try_from(name.as_str()).map_err(|error| {

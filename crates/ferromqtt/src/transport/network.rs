@@ -73,6 +73,7 @@ impl Network {
                     Ok(bytes) => {
                         let server = (host.as_str(), *port, *tls);
                         let headers = self.headers.with(&credentials.websocket_headers);
+                        let path = credentials.websocket_path.as_ref().unwrap_or(path);
                         super::websocket::connect(bytes, server, path, &headers).await
                     }
                     Err(error) => Err(error),

@@ -271,7 +271,7 @@ async fn headers_and_path_are_the_caller_s_to_choose() {
 
 /// Over those of the options, and like these on no other attempt.
 #[tokio::test]
-async fn each_request_has_the_headers_of_its_own_credentials() {
+async fn each_request_has_the_headers_and_the_path_of_its_own_credentials() {
     in_time(async {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
@@ -280,6 +280,12 @@ async fn each_request_has_the_headers_of_its_own_credentials() {
                 let mut peer = Peer::accept(&listener);
                 assert_eq!(peer.header("Authorization"), Some(token));
                 assert_eq!(peer.header("X-Trace"), trace);
+                let path = if trace.is_some() {
+                    "/mqtt?signature=1"
+                } else {
+                    "/mqtt"
+                };
+                assert_eq!(peer.request.uri().to_string(), path);
                 assert_eq!(peer.header("Origin"), Some("https://app.example"));
                 assert_eq!(peer.header("Sec-WebSocket-Protocol"), Some("mqtt"));
                 peer.accept_connect(); // and hangs up the first time
@@ -299,7 +305,9 @@ async fn each_request_has_the_headers_of_its_own_credentials() {
                 let credentials = Credentials::new().websocket_header("authorization", token);
                 async move {
                     Ok(match number {
-                        1 => credentials.websocket_header("X-Trace", "one"),
+                        1 => credentials
+                            .websocket_header("X-Trace", "one")
+                            .websocket_path("/mqtt?signature=1"),
                         _ => credentials,
                     })
                 }
@@ -313,6 +321,23 @@ async fn each_request_has_the_headers_of_its_own_credentials() {
         disconnected(connection, server).await;
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_path_that_makes_no_request_fails_the_attempt_and_is_not_shown() {
+    let options = Options::from_url("ws://127.0.0.1:9").unwrap();
+    let options = options.credentials(async |_: ConnectAttempt| {
+        Ok(Credentials::new().websocket_path("/mqtt?signature=secret\r\n"))
+    });
+    let error = Connection::open(options).await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            ConnectError::Connection(ConnectionError::NoCredentials(_))
+        ),
+        "{error:?}"
+    );
+    assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
 }
 
 #[tokio::test]
