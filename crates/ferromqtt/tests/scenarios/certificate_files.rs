@@ -8,6 +8,7 @@ use ferromqtt::{
     Client, Connection, ConnectionError, ConnectionEvent, Events, Options, QoS, Reconnect,
     TlsOptions, TransportError,
 };
+use ferromqtt_testing::TestBroker;
 
 use crate::cable::Cable;
 use crate::certificates::{Authority, Identity};
@@ -72,73 +73,116 @@ fn options(cable: &Cable, tls: TlsOptions) -> Options {
         .reconnect(reconnect)
 }
 
-/// Waits until there is a connection again.
-async fn connected(events: &mut Events) {
-    loop {
-        if let ConnectionEvent::Connected { .. } = events.next().await.unwrap() {
-            return;
-        }
-    }
+/// A client that reconnects to a server behind TLS.
+struct Scene {
+    broker: TestBroker,
+    front: TlsFront,
+    cable: Cable,
+    connection: Connection,
+    client: Client,
+    events: Events,
 }
 
-/// Waits for an attempt that fails for this reason, and after which there is another one.
-async fn fails(events: &mut Events, part: &str) -> TransportError {
-    loop {
-        let event = events.next().await.unwrap();
-        if let ConnectionEvent::Disconnected {
-            cause: ConnectionError::Transport(cause),
-            retry_at: Some(_),
-            ..
-        } = event
-            && cause.to_string().contains(part)
-        {
-            return cause;
+impl Scene {
+    /// Returns when the client is connected.
+    async fn new(server: &Identity, demands: Demands<'_>, tls: TlsOptions) -> Self {
+        let broker = broker().await;
+        let address = (broker.host(), broker.port()).into();
+        let front = TlsFront::demanding(address, server, demands).await;
+        let cable = Cable::to(front.address()).await;
+        let connection = Connection::open(options(&cable, tls)).await.unwrap();
+        let client = connection.client();
+        let events = client.events();
+        let mut scene = Self {
+            broker,
+            front,
+            cable,
+            connection,
+            client,
+            events,
+        };
+        scene.connected().await;
+        scene
+    }
+
+    /// The server wants a certificate of `clients`, and the client has the one in `files`.
+    async fn mutual(
+        servers: &Authority,
+        server: &Identity,
+        clients: &Authority,
+        files: &Files,
+    ) -> Self {
+        let tls = TlsOptions::new()
+            .ca_pem(servers.pem())
+            .client_certificate_files(files.path("own.pem"), files.path("own.key"));
+        Self::new(server, demanding(clients), tls).await
+    }
+
+    /// Waits until there is a connection again.
+    async fn connected(&mut self) {
+        loop {
+            if let ConnectionEvent::Connected { .. } = self.events.next().await.unwrap() {
+                return;
+            }
         }
     }
-}
 
-async fn works(client: &Client) {
-    let publish = client.publish("t", "x").qos(QoS::AtLeastOnce);
-    publish.await.unwrap();
+    /// Waits for an attempt that fails for this reason, and after which there is another one.
+    async fn fails(&mut self, part: &str) -> TransportError {
+        loop {
+            let event = self.events.next().await.unwrap();
+            if let ConnectionEvent::Disconnected {
+                cause: ConnectionError::Transport(cause),
+                retry_at: Some(_),
+                ..
+            } = event
+                && cause.to_string().contains(part)
+            {
+                return cause;
+            }
+        }
+    }
+
+    /// What errors of its server begin with.
+    fn place(&self) -> String {
+        format!("mqtts://{HOST}:{}: ", self.cable.port())
+    }
+
+    async fn works(&self) {
+        let publish = self.client.publish("t", "x").qos(QoS::AtLeastOnce);
+        publish.await.unwrap();
+    }
+
+    async fn end(self) -> Result<(), ConnectionError> {
+        let ended = self.connection.disconnect().await;
+        self.broker.stop().await;
+        ended
+    }
 }
 
 #[tokio::test]
 async fn a_client_certificate_that_is_renewed_on_disk_is_the_one_of_the_next_connection() {
     in_time(async {
-        let broker = broker().await;
-        let (servers, old, new) = (
-            Authority::new("servers"),
-            Authority::new("old"),
-            Authority::new("new"),
-        );
+        let [servers, old, new] = ["servers", "old", "new"].map(Authority::new);
         let files = Files::new("renewed", &old.issue("station-7"));
         let server = servers.issue(HOST);
-        let address = (broker.host(), broker.port()).into();
-        let front = TlsFront::demanding(address, &server, demanding(&old)).await;
-        let cable = Cable::to(front.address()).await;
-        let tls = TlsOptions::new()
-            .ca_pem(servers.pem())
-            .client_certificate_files(files.path("own.pem"), files.path("own.key"));
-        let connection = Connection::open(options(&cable, tls)).await.unwrap();
-        let client = connection.client();
-        let mut events = client.events();
-        connected(&mut events).await;
+        let mut scene = Scene::mutual(&servers, &server, &old, &files).await;
 
-        front.change(&server, demanding(&new));
-        cable.cut();
-        let refused = fails(&mut events, "does not accept the client's certificate").await;
+        scene.front.change(&server, demanding(&new));
+        scene.cable.cut();
+        let refused = scene
+            .fails("does not accept the client's certificate")
+            .await;
         assert!(
             matches!(refused, TransportError::Certificate(_)),
             "{refused:?}"
         );
-        let place = format!("mqtts://{HOST}:{}: ", cable.port());
-        assert!(refused.to_string().starts_with(&place), "{refused}");
+        assert!(refused.to_string().starts_with(&scene.place()), "{refused}");
 
         files.replace(&new.issue("station-7"));
-        connected(&mut events).await;
-        works(&client).await;
-        connection.disconnect().await.unwrap();
-        broker.stop().await;
+        scene.connected().await;
+        scene.works().await;
+        scene.end().await.unwrap();
     })
     .await;
 }
@@ -146,32 +190,24 @@ async fn a_client_certificate_that_is_renewed_on_disk_is_the_one_of_the_next_con
 #[tokio::test]
 async fn an_authority_that_is_replaced_on_disk_is_trusted_from_the_next_connection_on() {
     in_time(async {
-        let broker = broker().await;
-        let (old, new) = (Authority::new("old"), Authority::new("new"));
+        let [old, new] = ["old", "new"].map(Authority::new);
         let files = Files::new("authority", &old.issue("unused"));
         files.write("ca.pem", &old.pem());
-        let address = (broker.host(), broker.port()).into();
-        let front = TlsFront::to(address, &old.issue(HOST)).await;
-        let cable = Cable::to(front.address()).await;
         let tls = TlsOptions::new().ca_file(files.path("ca.pem"));
-        let connection = Connection::open(options(&cable, tls)).await.unwrap();
-        let client = connection.client();
-        let mut events = client.events();
-        connected(&mut events).await;
+        let mut scene = Scene::new(&old.issue(HOST), Demands::default(), tls).await;
 
-        front.change(&new.issue(HOST), Demands::default());
-        cable.cut();
-        fails(&mut events, "its issuer is not trusted").await;
+        scene.front.change(&new.issue(HOST), Demands::default());
+        scene.cable.cut();
+        scene.fails("its issuer is not trusted").await;
         files.write("ca.pem", &new.pem());
-        connected(&mut events).await;
-        works(&client).await;
+        scene.connected().await;
+        scene.works().await;
 
         // And no longer the old one.
-        front.change(&old.issue(HOST), Demands::default());
-        cable.cut();
-        fails(&mut events, "its issuer is not trusted").await;
-        connection.disconnect().await.unwrap_err(); // there is no connection to say it over
-        broker.stop().await;
+        scene.front.change(&old.issue(HOST), Demands::default());
+        scene.cable.cut();
+        scene.fails("its issuer is not trusted").await;
+        scene.end().await.unwrap_err(); // there is no connection to say it over
     })
     .await;
 }
@@ -179,39 +215,28 @@ async fn an_authority_that_is_replaced_on_disk_is_trusted_from_the_next_connecti
 #[tokio::test]
 async fn a_file_that_is_of_no_use_later_fails_that_attempt_and_no_other() {
     in_time(async {
-        let broker = broker().await;
-        let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
+        let [servers, clients] = ["servers", "clients"].map(Authority::new);
         let [own, other] = ["station-7", "station-8"].map(|name| clients.issue(name));
         let files = Files::new("later", &own);
-        let address = (broker.host(), broker.port()).into();
-        let front = TlsFront::demanding(address, &servers.issue(HOST), demanding(&clients)).await;
-        let cable = Cable::to(front.address()).await;
-        let tls = TlsOptions::new()
-            .ca_pem(servers.pem())
-            .client_certificate_files(files.path("own.pem"), files.path("own.key"));
-        let connection = Connection::open(options(&cable, tls)).await.unwrap();
-        let client = connection.client();
-        let mut events = client.events();
-        connected(&mut events).await;
+        let server = servers.issue(HOST);
+        let mut scene = Scene::mutual(&servers, &server, &clients, &files).await;
 
-        let place = format!("mqtts://{HOST}:{}: ", cable.port());
         let key = files.path("own.key").display().to_string();
         files.remove("own.key");
-        cable.cut();
-        let missing = fails(&mut events, "cannot read the client's private key").await;
-        assert!(missing.to_string().starts_with(&place), "{missing}");
+        scene.cable.cut();
+        let missing = scene.fails("cannot read the client's private key").await;
+        assert!(missing.to_string().starts_with(&scene.place()), "{missing}");
         assert!(missing.to_string().contains(&key), "{missing}");
         files.write("own.key", "half a fi");
-        let broken = fails(&mut events, "is not in PEM form").await;
+        let broken = scene.fails("is not in PEM form").await;
         assert!(broken.to_string().contains(&key), "{broken}");
         files.write("own.key", &other.key);
-        let wrong = fails(&mut events, "does not belong to").await;
+        let wrong = scene.fails("does not belong to").await;
         assert!(wrong.to_string().contains(&key), "{wrong}");
         files.write("own.key", &own.key);
-        connected(&mut events).await;
-        works(&client).await;
-        connection.disconnect().await.unwrap();
-        broker.stop().await;
+        scene.connected().await;
+        scene.works().await;
+        scene.end().await.unwrap();
     })
     .await;
 }
@@ -219,33 +244,23 @@ async fn a_file_that_is_of_no_use_later_fails_that_attempt_and_no_other() {
 #[tokio::test]
 async fn sessions_of_tls_are_resumed_while_files_stay_as_they_are() {
     in_time(async {
-        let broker = broker().await;
-        let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
+        let [servers, clients] = ["servers", "clients"].map(Authority::new);
         let own = clients.issue("station-7");
         let files = Files::new("resumed", &own);
-        let address = (broker.host(), broker.port()).into();
-        let front = TlsFront::demanding(address, &servers.issue(HOST), demanding(&clients)).await;
-        let cable = Cable::to(front.address()).await;
-        let tls = TlsOptions::new()
-            .ca_pem(servers.pem())
-            .client_certificate_files(files.path("own.pem"), files.path("own.key"));
-        let connection = Connection::open(options(&cable, tls)).await.unwrap();
-        let client = connection.client();
-        let mut events = client.events();
-        connected(&mut events).await;
+        let server = servers.issue(HOST);
+        let mut scene = Scene::mutual(&servers, &server, &clients, &files).await;
 
-        cable.cut();
-        connected(&mut events).await;
+        scene.cable.cut();
+        scene.connected().await;
         files.replace(&own); // written again, with what was there
-        cable.cut();
-        connected(&mut events).await;
+        scene.cable.cut();
+        scene.connected().await;
         files.replace(&clients.issue("station-7"));
-        cable.cut();
-        connected(&mut events).await;
+        scene.cable.cut();
+        scene.connected().await;
         let (full, resumed) = (HandshakeKind::Full, HandshakeKind::Resumed);
-        assert_eq!(front.handshakes(), [full, resumed, resumed, full]);
-        connection.disconnect().await.unwrap();
-        broker.stop().await;
+        assert_eq!(scene.front.handshakes(), [full, resumed, resumed, full]);
+        scene.end().await.unwrap();
     })
     .await;
 }
