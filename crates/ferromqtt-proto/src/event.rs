@@ -77,6 +77,13 @@ pub enum Event {
         /// How.
         outcome: Outcome,
     },
+    /// The transport of a connection whose end was reported has ended before all was written: beside those that
+    /// [`Disconnected`](Self::Disconnected) counted, these QoS 0 publishes were reported as sent, and never handed to the
+    /// transport.
+    Unflushed {
+        /// How many.
+        messages: u64,
+    },
 }
 
 /// The server's answer to CONNECT.
@@ -176,9 +183,12 @@ pub enum TransportRequest {
         /// 0 for the attempt that `connect()` makes, 1 for the first after a stable connection; grows with each that failed.
         attempt: u32,
     },
-    /// Close it, then call `transport_closed`.
-    Close {
-        /// Flush what was handed over first; otherwise drop it at once (abort).
-        flush: bool,
-    },
+    /// Write all that was handed over; then end this side of the transport, where its layer can do that and go on reading
+    /// (a half-close in TCP, a Close frame in WebSocket); then call `transport_finished`. What comes in is still handed to
+    /// `handle_input`. When the transport ends, or fails, call `transport_closed`.
+    Finish,
+    /// Close it in order (in TLS with close_notify), without waiting for anything to be read, then call `transport_closed`.
+    Close,
+    /// Drop it at once, with all that is not written yet, then call `transport_closed`.
+    Abort,
 }

@@ -22,10 +22,11 @@
 //! | [`Client::poll_event`] | the application: what happened | `None` |
 //! | [`Client::poll_timeout`] | the clock: when to call [`Client::handle_timeout`] | asked anew each time |
 //!
-//! What goes in: [`Client::transport_opened`] and [`Client::transport_closed`] answer the connector's requests,
+//! What goes in: [`Client::transport_opened`], [`Client::transport_finished`] and [`Client::transport_closed`] answer the
+//! connector's requests,
 //! [`Client::handle_input`] takes bytes, [`Client::handle_timeout`] says that time has passed, and the application calls
-//! [`Client::connect`], [`Client::publish`], [`Client::subscribe`], [`Client::unsubscribe`], [`Client::acknowledge`] and
-//! [`Client::disconnect`]. Each accepted operation has an [`OpId`], and ends with exactly one [`Event::Completed`].
+//! [`Client::connect`], [`Client::publish`], [`Client::subscribe`], [`Client::unsubscribe`], [`Client::acknowledge`],
+//! [`Client::leave`] and [`Client::disconnect`]. Each accepted operation has an [`OpId`], and ends with exactly one [`Event::Completed`].
 //!
 //! A driver with a store for the session drains a fifth output before it writes to the socket, [`Client::poll_journal`], and
 //! says with [`Client::journal_written`] what is on record.
@@ -89,10 +90,8 @@
 //!     if let Some(request) = client.poll_transport() {
 //!         match request {
 //!             TransportRequest::Open { .. } => client.transport_opened(now),
-//!             TransportRequest::Close { .. } => {
-//!                 client.transport_closed(now, ferromqtt_proto::TransportError::EndOfStream);
-//!             }
-//!             _ => {}
+//!             TransportRequest::Finish => client.transport_finished(now), // all is written, and this side has ended
+//!             _ => client.transport_closed(now, ferromqtt_proto::TransportError::EndOfStream),
 //!         }
 //!         continue; // there may be more to write now
 //!     }
@@ -128,6 +127,10 @@
 //!             log.push("woken");
 //!         }
 //!         _ if client.is_connected() => client.disconnect(now, Disconnect::normal()),
+//!         // The server has read DISCONNECT, and closes its side.
+//!         _ if !client.is_idle() => {
+//!             client.transport_closed(now, ferromqtt_proto::TransportError::EndOfStream);
+//!         }
 //!         _ => break,
 //!     }
 //! }
@@ -140,7 +143,7 @@
 //!
 //! | Module | What it holds |
 //! | --- | --- |
-//! | `client` | the state machine: `lifecycle` (begin, end, time), `input` and `output` (bytes), `publish` and `request` (operations) |
+//! | `client` | the state machine: `lifecycle` (begin, end, time), `leaving` and `closing`, `input` and `output` (bytes), `publish` and `request` (operations) |
 //! | `session` | what outlives a connection: unacknowledged messages, Packet Identifiers, subscriptions, queues |
 //! | `connection` | what does not: the server's limits, Keep Alive, Topic Aliases, bytes to be written |
 //! | [`packet`] | a type for each packet, one for all versions |

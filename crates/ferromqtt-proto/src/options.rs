@@ -142,6 +142,9 @@ pub struct Options {
     /// Whether a store keeps the session: what depends on a change is then sent only when
     /// [`Client::journal_written`](crate::Client::journal_written) has said that the change is on record. Default: `false`.
     pub journal: bool,
+    /// How long closing a transport may take when the application has given no limit: that a DISCONNECT is written which
+    /// answers a server's mistake, and that the server closes its side. Default: 10 s.
+    pub closing_timeout: Duration,
 }
 
 impl Default for Options {
@@ -169,6 +172,7 @@ impl Default for Options {
             follow_server_reference: false,
             on_session_lost: OnSessionLost::default(),
             journal: false,
+            closing_timeout: Duration::from_secs(10),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::closing::Ending;
 use super::{Client, Phase};
 use crate::error::{AuthError, ConnectionError, DecodeError};
 use crate::event::Event;
@@ -99,10 +100,10 @@ impl Client {
         match self.phase {
             Phase::Connected => {
                 self.send_disconnect(Disconnect::because(ReasonCode::UnspecifiedError));
-                self.end_connection(now, cause, true);
+                self.end_connection(now, cause, self.by_answering(now));
             }
             Phase::Opening { .. } | Phase::Handshake { .. } => {
-                self.end_connection(now, cause, false);
+                self.end_connection(now, cause, Ending::Abort);
             }
             Phase::Idle | Phase::Closing { .. } | Phase::Waiting { .. } => {}
         }

@@ -42,6 +42,11 @@ enum Stage {
 }
 
 impl Correlation {
+    /// Whether anybody waits for a response.
+    pub(super) fn waits_for_response(&self) -> bool {
+        (self.requests.values()).any(|stage| *stage != Stage::Answered)
+    }
+
     pub(super) const fn new(token: u64) -> Self {
         Self {
             token,

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::closing::Ending;
 use super::{Client, Phase};
 use crate::error::{ConnectionError, OptionsError};
 use crate::text::Utf8String;
@@ -41,7 +42,7 @@ impl Client {
     /// Does nothing at any other time.
     pub fn fail_credentials(&mut self, now: Instant, why: Arc<str>) {
         if matches!(self.phase, Phase::Opening { .. }) {
-            self.end_connection(now, ConnectionError::NoCredentials(why), false);
+            self.end_connection(now, ConnectionError::NoCredentials(why), Ending::Abort);
         }
     }
 }

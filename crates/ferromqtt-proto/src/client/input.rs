@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
+use super::closing::Ending;
 use super::{Client, Phase, Turn};
 use crate::codec::FixedHeader;
 use crate::connection::{KeepAlive, Limits, OutgoingAliases};
@@ -25,6 +26,11 @@ impl Client {
             return;
         };
         if input.is_empty() {
+            return;
+        }
+        if let Phase::Closing { .. } = self.phase {
+            self.discard_input(now);
+            input.clear();
             return;
         }
         connection.keep_alive.received(now);
@@ -72,8 +78,7 @@ impl Client {
                     bytes: header.packet_len(),
                     limit: connection.maximum_packet_size,
                 };
-                let flush = self.is_connected(); // what acknowledges the packets before it
-                self.end_connection(now, cause, flush);
+                self.end_connection(now, cause, self.by_answering(now));
             }
             _ => self.protocol_violation(now, error),
         }
@@ -117,7 +122,7 @@ impl Client {
                     reason: disconnect.reason,
                     properties: Box::new(disconnect.properties),
                 };
-                self.end_connection(now, cause, true);
+                self.end_connection(now, cause, Ending::Close);
                 Ok(())
             }
             Packet::ConnAck(_) => Err(DecodeError::protocol("a second CONNACK came")),
@@ -164,7 +169,8 @@ impl Client {
         } = connack;
         if reason != ReasonCode::Success {
             let properties = Box::new(properties);
-            self.end_connection(now, ConnectionError::Refused { reason, properties }, true);
+            let cause = ConnectionError::Refused { reason, properties };
+            self.end_connection(now, cause, Ending::Close);
             return Ok(());
         }
         self.check_method(properties.authentication_method.as_ref())?;

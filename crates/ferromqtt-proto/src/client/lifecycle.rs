@@ -1,15 +1,16 @@
-//! A connection's beginning and end: connecting, disconnecting, time, reconnecting, and a session that was lost.
+//! A connection's beginning and end: connecting, time, reconnecting, and a session that was lost.
 
 use std::time::Instant;
 
+use super::closing::Ending;
 use super::{Client, Phase};
 use crate::connection::{Connection, Due};
-use crate::error::{ConnectionError, DecodeError, DisconnectError, TransportError};
+use crate::error::{ConnectionError, DecodeError, TransportError};
 use crate::event::{Delivery, Event, Outcome, TransportRequest};
 use crate::options::OnSessionLost;
 use crate::packet::{Connect, Disconnect, Packet, QoS, ReasonCode};
 use crate::reconnect::{self, Severity};
-use crate::session::{Session, SessionChange, Waiting};
+use crate::session::{SessionChange, Waiting};
 
 impl Client {
     /// Asks for a connection. Nothing happens unless the client [is idle](Client::is_idle): when there is one, or one is
@@ -77,82 +78,20 @@ impl Client {
     pub fn transport_closed(&mut self, now: Instant, cause: TransportError) {
         match self.phase {
             Phase::Opening { .. } | Phase::Handshake { .. } | Phase::Connected => {
-                self.end_connection(now, ConnectionError::Transport(cause), false);
-                self.transport_requests.clear();
+                self.end_connection(now, ConnectionError::Transport(cause), Ending::Abort);
             }
-            Phase::Closing { .. } => self.transport_requests.clear(),
+            Phase::Closing { closing, .. } => self.report_unwritten(closing),
             Phase::Idle | Phase::Waiting { .. } => return,
         }
+        self.transport_requests.clear();
         self.connection = None;
         self.phase = match self.phase {
             Phase::Closing {
                 then: Some(retry_at),
+                ..
             } => Phase::Waiting { retry_at },
             _ => Phase::Idle,
         };
-    }
-
-    /// Sends DISCONNECT behind all that has been encoded, and closes. Operations that have not completed end as
-    /// [`Outcome::Disconnected`] with [`ConnectionError::Closed`]. An attempt to connect is given up.
-    ///
-    /// The end cannot fail: a packet that [`Client::check_disconnect`] refuses, or that is larger than the server accepts,
-    /// is not sent, neither as it is nor altered, and the transport is closed without one. The server then publishes the
-    /// will.
-    ///
-    /// To have the will published on purpose, give the Reason Code Disconnect with Will Message. Before 5.0 a DISCONNECT holds
-    /// nothing and always deletes the will, so with that code, or any other but Success, none is sent there: the transport
-    /// is closed once all before is written (sections 3.1.2.5 and 3.14 of 3.1.1).
-    pub fn disconnect(&mut self, now: Instant, disconnect: Disconnect) {
-        match self.phase {
-            Phase::Connected => {
-                let version = self.options.protocol;
-                if disconnect.is_expressible(version) && self.check_disconnect(&disconnect).is_ok()
-                {
-                    self.send_disconnect(disconnect);
-                }
-                self.end_connection(now, ConnectionError::Closed, true);
-            }
-            Phase::Opening { .. } | Phase::Handshake { .. } => {
-                self.end_connection(now, ConnectionError::Closed, false);
-            }
-            Phase::Closing { then: Some(_) } => self.give_up(Phase::Closing { then: None }),
-            Phase::Waiting { .. } => self.give_up(Phase::Idle),
-            Phase::Closing { then: None } | Phase::Idle => {}
-        }
-    }
-
-    /// Whether this client may send `disconnect`. Before 5.0 the packet holds nothing, so nothing can be wrong with it;
-    /// [`Client::disconnect`] says when none is sent.
-    ///
-    /// # Errors
-    /// Each [`DisconnectError`] says what the standard forbids.
-    pub fn check_disconnect(&self, disconnect: &Disconnect) -> Result<(), DisconnectError> {
-        if !self.options.protocol.is_v5() {
-            return Ok(());
-        }
-        disconnect.check_client(self.options.properties.session_expiry_interval)
-    }
-
-    /// Leaves a connection alone that was to be made later.
-    fn give_up(&mut self, phase: Phase) {
-        self.phase = phase;
-        self.fail_all(&ConnectionError::Closed);
-        self.report_end(ConnectionError::Closed, None, 0);
-    }
-
-    pub(super) fn send_disconnect(&mut self, disconnect: Disconnect) {
-        let Some(connection) = &mut self.connection else {
-            return;
-        };
-        let version = self.options.protocol;
-        let short = disconnect.clone().without_diagnosis();
-        for disconnect in [disconnect, short] {
-            let packet = Packet::Disconnect(Box::new(disconnect));
-            if connection.limits.fits(packet.encoded_len(version)) {
-                connection.transmit.push(&packet, version);
-                return;
-            }
-        }
     }
 
     /// When [`Client::handle_timeout`] is to be called next.
@@ -163,10 +102,12 @@ impl Client {
                 (self.connection.as_ref()).and_then(|connection| connection.keep_alive.deadline())
             }
             Phase::Waiting { retry_at } => Some(retry_at),
-            Phase::Idle | Phase::Closing { .. } => None,
+            Phase::Closing { closing, .. } => closing.deadline(),
+            Phase::Idle => None,
         };
         let expiry = self.session.outbound.next_expiry();
-        connection.into_iter().chain(expiry).min()
+        let leaving = self.leaving.as_ref().and_then(|leaving| leaving.until);
+        connection.into_iter().chain(expiry).chain(leaving).min()
     }
 
     /// Does what is due at `now`. Calls that come early are harmless.
@@ -175,13 +116,15 @@ impl Client {
         match self.phase {
             Phase::Opening { deadline, .. } | Phase::Handshake { deadline } => {
                 if deadline.is_some_and(|deadline| deadline <= now) {
-                    self.end_connection(now, self.overdue(), false);
+                    self.end_connection(now, self.overdue(), Ending::Abort);
                 }
             }
             Phase::Connected => self.check_keep_alive(now),
             Phase::Waiting { retry_at } if retry_at <= now => self.open(now),
-            Phase::Waiting { .. } | Phase::Idle | Phase::Closing { .. } => {}
+            Phase::Closing { .. } => self.check_closing(now),
+            Phase::Waiting { .. } | Phase::Idle => {}
         }
+        self.leave_when_done(now);
     }
 
     /// What an attempt was waiting for when its time was over.
@@ -206,14 +149,15 @@ impl Client {
             Due::Ping => connection
                 .transmit
                 .push(&Packet::PingReq, self.options.protocol),
-            Due::PeerIsDead => self.end_connection(now, ConnectionError::KeepAliveTimeout, false),
+            Due::PeerIsDead => {
+                self.end_connection(now, ConnectionError::KeepAliveTimeout, Ending::Abort);
+            }
         }
     }
 
     /// Answers a broken rule: DISCONNECT with its Reason Code where the version has one and the connection was accepted.
     pub(super) fn protocol_violation(&mut self, now: Instant, error: DecodeError) {
-        let flush = self.is_connected(); // acknowledgements of good packets before the bad one still leave
-        if flush && self.options.protocol.is_v5() {
+        if self.is_connected() && self.options.protocol.is_v5() {
             let reason = match error.reason {
                 // DISCONNECT has no such code.
                 ReasonCode::UnsupportedProtocolVersion => ReasonCode::ProtocolError,
@@ -221,31 +165,36 @@ impl Client {
             };
             self.send_disconnect(Disconnect::because(reason));
         }
-        self.end_connection(now, ConnectionError::ProtocolViolation(error), flush);
+        let ending = self.by_answering(now);
+        self.end_connection(now, ConnectionError::ProtocolViolation(error), ending);
+    }
+
+    /// The end of a connection that the server is still to read from: acknowledgements of good packets before a bad one,
+    /// and DISCONNECT.
+    pub(super) fn by_answering(&self, now: Instant) -> Ending {
+        if !self.is_connected() {
+            return Ending::Abort;
+        }
+        let until = Some(reconnect::later(now, self.options.closing_timeout));
+        Ending::Flush { until }
     }
 
     /// The connection is over for us: reports it, decides whether to try again, and settles what was on its way.
-    /// The transport is asked to close; `flush` says whether what has been encoded is still to be written.
-    pub(super) fn end_connection(&mut self, now: Instant, cause: ConnectionError, flush: bool) {
+    /// The transport is asked to close; `ending` says what becomes of what has been encoded.
+    pub(super) fn end_connection(&mut self, now: Instant, cause: ConnectionError, ending: Ending) {
         let was_connected = self.is_connected();
-        let unflushed = match &mut self.connection {
-            Some(connection) if !flush => {
-                let unflushed = connection.transmit.unflushed();
-                let handed_over = connection.transmit.handed_over();
-                let Session { outbound, ids, .. } = &mut self.session;
-                outbound.take_back(ids, connection.number, handed_over);
-                connection.transmit = crate::connection::Transmit::default();
-                unflushed
-            }
-            _ => 0,
+        let unflushed = match ending {
+            Ending::Flush { .. } => 0, // reported later, if the transport ends before all is handed over
+            Ending::Close | Ending::Abort => self.drop_unwritten(),
         };
         let retry_at = self.retry_at(now, &cause, was_connected);
         self.session.outbound.stop_resending();
         self.session.deliveries.connection_ended();
-        self.phase = Phase::Closing { then: retry_at };
-        self.transport_requests.clear();
-        self.transport_requests
-            .push_back(TransportRequest::Close { flush });
+        self.leaving = None;
+        self.phase = Phase::Closing {
+            then: retry_at,
+            closing: self.begin_closing(now, ending),
+        };
         self.report_end(cause.clone(), retry_at, unflushed);
         if retry_at.is_some() {
             self.suspend_requests(&cause, true);
@@ -254,7 +203,12 @@ impl Client {
         }
     }
 
-    fn report_end(&mut self, cause: ConnectionError, retry_at: Option<Instant>, unflushed: u64) {
+    pub(super) fn report_end(
+        &mut self,
+        cause: ConnectionError,
+        retry_at: Option<Instant>,
+        unflushed: u64,
+    ) {
         self.stats.unflushed += unflushed;
         self.events.push_back(Event::Disconnected {
             cause,
@@ -274,7 +228,7 @@ impl Client {
             Severity::ThisServer => !self.servers.has_another(cause),
             Severity::Passing => false,
         };
-        if is_final {
+        if is_final || self.leaving.is_some() {
             return None;
         }
         let accepted_at = (self.connection.as_ref()).and_then(|connection| connection.accepted_at);

@@ -1,9 +1,11 @@
 //! The state machine that a driver holds: everything MQTT knows, without a socket and without a clock.
 
 mod authenticate;
+mod closing;
 mod correlate;
 mod credentials;
 mod input;
+mod leaving;
 mod lifecycle;
 mod output;
 mod publish;
@@ -28,7 +30,9 @@ use crate::servers::Servers;
 use crate::session::{JournalEntry, QueueId, QueueOptions, Session, SessionChange};
 use crate::text::Utf8String;
 use crate::topic::TopicFilter;
+use closing::Closing;
 use correlate::Correlation;
+use leaving::Leaving;
 use request::Request;
 
 /// An MQTT client without I/O. See the [crate's documentation](crate) for the loop around it.
@@ -49,6 +53,8 @@ pub struct Client {
     first: bool,
     last_op: u64,
     correlation: Correlation,
+    /// The application leaves when its operations have their outcomes.
+    leaving: Option<Box<Leaving>>,
     /// Payload bytes of the publish that is to be tried again when there is room for it.
     room_wanted: Option<usize>,
     /// Empty: the memory for the queues that want the message at hand.
@@ -71,8 +77,12 @@ enum Phase {
     Handshake { deadline: Option<Instant> },
     /// CONNACK has come.
     Connected,
-    /// The connection has ended for us; the driver is still closing the transport. `then` tells when to open the next one.
-    Closing { then: Option<Instant> },
+    /// The connection has ended for us; the driver is still closing the transport.
+    Closing {
+        /// When to open the next one.
+        then: Option<Instant>,
+        closing: Closing,
+    },
     /// Waiting to try again.
     Waiting { retry_at: Instant },
 }
@@ -135,6 +145,7 @@ impl Client {
             first: true,
             last_op: 0,
             correlation: Correlation::new(reconnect::mix(!seed)),
+            leaving: None,
             room_wanted: None,
             wanted_by: Vec::new(),
             stats: Stats::default(),
@@ -164,9 +175,10 @@ impl Client {
     }
 
     /// Whether operations are accepted: connected, or about to be. Without reconnecting too the first attempt counts: what
-    /// is accepted meanwhile ends with its cause when it fails.
+    /// is accepted meanwhile ends with its cause when it fails. Not while the application leaves.
     const fn accepts(&self) -> bool {
-        !matches!(self.phase, Phase::Idle | Phase::Closing { then: None })
+        let over = matches!(self.phase, Phase::Idle | Phase::Closing { then: None, .. });
+        !over && self.leaving.is_none()
     }
 
     /// Counters since the client was made, and how full the outgoing queue is.
@@ -191,12 +203,11 @@ impl Client {
         event
     }
 
-    /// What to do with the transport. Ask after [`Client::poll_transmit`] has returned `None`: a `Close` is told only
+    /// What to do with the transport. Ask after [`Client::poll_transmit`] has returned `None`: a `Finish` is told only
     /// when the last bytes have been handed over.
     pub fn poll_transport(&mut self) -> Option<TransportRequest> {
-        let flushing =
-            self.transport_requests.front() == Some(&TransportRequest::Close { flush: true });
-        if flushing
+        let finishing = self.transport_requests.front() == Some(&TransportRequest::Finish);
+        if finishing
             && self
                 .connection
                 .as_ref()

@@ -16,6 +16,7 @@ impl Client {
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
         if matches!(self.phase, Phase::Connected) {
             self.encode_publishes(now);
+            self.leave_when_done(now);
         }
         let connection = self.connection.as_mut()?;
         let chunk = connection.transmit.pop(self.session.journal.written())?;

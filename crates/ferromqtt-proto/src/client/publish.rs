@@ -109,7 +109,8 @@ impl Client {
         publish: PublishRef<'_>,
         payload: &[u8],
     ) -> Result<bool, PublishError> {
-        if !matches!(self.phase, Phase::Connected) || publish.qos != QoS::AtMostOnce {
+        let connected = matches!(self.phase, Phase::Connected) && self.leaving.is_none();
+        if !connected || publish.qos != QoS::AtMostOnce {
             return Ok(false);
         }
         TopicName::check_bytes(publish.topic)?;

@@ -179,6 +179,11 @@ impl Client {
             .any(|request| request.sent_as.is_none() && request.kind.asks_for(filter))
     }
 
+    /// Whether anybody waits for the answer to a SUBSCRIBE or UNSUBSCRIBE.
+    pub(super) fn waits_for_request(&self) -> bool {
+        self.requests.values().any(|request| !request.abandoned)
+    }
+
     pub(super) fn request_of(&self, id: PacketId) -> Option<OpId> {
         match self.session.ids.owner(id) {
             Some(IdOwner::Request(op)) => Some(*op),

@@ -49,6 +49,11 @@ impl<T> InOrder<T> {
     }
 
     /// The entries in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.entries.values()
+    }
+
+    /// The entries in order.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.entries.values_mut()
     }

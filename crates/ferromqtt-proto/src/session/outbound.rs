@@ -418,6 +418,23 @@ impl Outbound {
         ops
     }
 
+    /// Whether anybody waits for the outcome of one of them.
+    pub(crate) fn has_owners(&self) -> bool {
+        self.waiting.iter().any(|waiting| waiting.op.is_some())
+            || self.publishing.iter().any(|flow| flow.op.is_some())
+            || self.releasing.iter().any(|release| release.op.is_some())
+    }
+
+    /// Keeps the owners that `waits` approves of; the messages of the others go on without one.
+    pub(crate) fn retain_owners(&mut self, mut waits: impl FnMut(OpId) -> bool) {
+        let waiting = self.waiting.iter_mut().map(|waiting| &mut waiting.op);
+        let publishing = self.publishing.iter_mut().map(|flow| &mut flow.op);
+        let releasing = self.releasing.iter_mut().map(|release| &mut release.op);
+        for owner in waiting.chain(publishing).chain(releasing) {
+            *owner = owner.filter(|&op| waits(op));
+        }
+    }
+
     fn abandon_waiting(&mut self, index: usize) -> Option<(Delivery, Option<u64>)> {
         let waiting = self.waiting.get_mut(index)?;
         if waiting.stays() {

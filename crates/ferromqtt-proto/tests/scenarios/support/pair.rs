@@ -35,8 +35,14 @@ pub(crate) struct Pair {
     pub(crate) attempts: Vec<u32>,
     /// `server` of each.
     pub(crate) servers: Vec<Server>,
-    /// `flush` of each request to close.
+    /// Each request to end a transport: whether everything was to be written first.
     pub(crate) closes: Vec<bool>,
+    /// The server ends its side when it has read that the client has ended its own. Otherwise it goes on.
+    pub(crate) server_closes: bool,
+    /// The driver reports that a transport has ended which it was to close. Otherwise it never does.
+    pub(crate) driver_closes: bool,
+    /// Each request but those to open.
+    pub(crate) requests: Vec<TransportRequest>,
     /// From the client, not looked at yet.
     wire: BytesMut,
     /// To the client, not whole yet.
@@ -61,6 +67,9 @@ impl Pair {
             attempts: Vec::new(),
             servers: Vec::new(),
             closes: Vec::new(),
+            server_closes: true,
+            driver_closes: true,
+            requests: Vec::new(),
             wire: BytesMut::new(),
             input: BytesMut::new(),
             events: Vec::new(),
@@ -121,6 +130,9 @@ impl Pair {
     }
 
     fn serve(&mut self, request: TransportRequest) {
+        if !matches!(request, TransportRequest::Open { .. }) {
+            self.requests.push(request.clone());
+        }
         match request {
             TransportRequest::Open { server, attempt } => {
                 assert_eq!(self.link, Link::Down, "a second transport");
@@ -131,9 +143,18 @@ impl Pair {
                     self.open();
                 }
             }
-            TransportRequest::Close { flush } => {
-                self.closes.push(flush);
-                self.lose(TransportError::EndOfStream);
+            TransportRequest::Finish => {
+                self.closes.push(true);
+                self.client.transport_finished(self.now);
+                if self.server_closes {
+                    self.lose(TransportError::EndOfStream);
+                }
+            }
+            TransportRequest::Close | TransportRequest::Abort => {
+                self.closes.push(false);
+                if self.driver_closes {
+                    self.lose(TransportError::EndOfStream);
+                }
             }
             other => panic!("an unknown request: {other:?}"),
         }
