@@ -17,8 +17,10 @@ use crate::{
 
 /// Connects, runs `program`, and disconnects, whether it succeeds or fails.
 ///
-/// Returns when DISCONNECT is written, the transport is closed and the task behind it has ended. What `program` has
-/// enqueued and not awaited by then is not waited for.
+/// When `program` has succeeded, no call is accepted any more, and what was accepted before, and somebody still waits for
+/// (another task, or a [`Receipt`](crate::Receipt) that is kept), is waited for, within
+/// [`Options::disconnect_timeout`]. When it has failed, nothing is waited for. Either way what was written last is
+/// DISCONNECT, and this returns when the transport is closed and the task behind it has ended.
 ///
 /// The server then drops the will, also when the program has failed; with [`Options::will_on_error`] it publishes it in
 /// that case.
@@ -58,8 +60,11 @@ where
     connection.when_dropped = when_it_fails;
     let result = program(connection.client()).await;
     let ended = match &result {
-        Ok(_) => connection.end(ReasonCode::Success).await,
-        Err(_) => connection.end(when_it_fails).await,
+        Ok(_) => connection.leave(ReasonCode::Success).await,
+        Err(_) => {
+            connection.client.shared.disconnect(when_it_fails, None);
+            connection.ended().await
+        }
     };
     let value = result?;
     ended.map_err(Error::from)?;
@@ -172,11 +177,15 @@ impl Connection {
         self.client.clone()
     }
 
-    /// Disconnects, and waits until DISCONNECT is written, the transport is closed, and the task behind it has ended. The server
-    /// drops the will (MQTT-3.14.4-3).
+    /// Leaves: refuses new calls, waits for the outcome of those that somebody waits for, disconnects, and returns when
+    /// DISCONNECT is written, the transport is closed, and the task behind it has ended. The server drops the will
+    /// (MQTT-3.14.4-3).
     ///
-    /// Calls that have not completed end with [`ConnectionError::Closed`]; a QoS 0 message whose publish has completed is
-    /// written.
+    /// All that takes [`Options::disconnect_timeout`], or little more. Calls that have not completed by then end with
+    /// [`ConnectionError::Closed`]. A publish whose [`Receipt`](crate::Receipt) was dropped is not waited for
+    /// ([`drain`](Self::drain) does); a QoS 0 message whose publish has completed is written. Messages are received
+    /// meanwhile, and not waited for. On a connection that is lost at the moment there is nothing to wait for, and one that
+    /// is lost meanwhile is not made again.
     ///
     /// # Errors
     /// Why the connection had ended before; or why DISCONNECT could not be written, in which case the server publishes the
@@ -185,7 +194,7 @@ impl Connection {
     /// # Cancel safety
     /// Dropped, it goes on in the background.
     pub async fn disconnect(self) -> Result<(), ConnectionError> {
-        self.end(ReasonCode::Success).await
+        self.leave(ReasonCode::Success).await
     }
 
     /// As [`disconnect`](Self::disconnect), and has the server publish the will: for a program that ends on purpose, and wants
@@ -201,11 +210,17 @@ impl Connection {
     /// # Cancel safety
     /// Dropped, it goes on in the background.
     pub async fn disconnect_with_will(self) -> Result<(), ConnectionError> {
-        self.end(ReasonCode::DisconnectWithWill).await
+        self.leave(ReasonCode::DisconnectWithWill).await
     }
 
-    async fn end(mut self, reason: ReasonCode) -> Result<(), ConnectionError> {
-        self.client.shared.disconnect(reason);
+    /// Waits for what was accepted, and disconnects.
+    async fn leave(self, reason: ReasonCode) -> Result<(), ConnectionError> {
+        self.client.shared.leave(reason);
+        self.ended().await
+    }
+
+    /// Waits until the connection, which is being ended, has ended.
+    pub(crate) async fn ended(mut self) -> Result<(), ConnectionError> {
         let flushed = match (&mut self.driver).await {
             Ok(flushed) => flushed,
             // Its runtime was shut down, or it panicked.
@@ -220,6 +235,6 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.client.shared.disconnect(self.when_dropped); // does nothing once it has ended
+        self.client.shared.disconnect(self.when_dropped, None); // does nothing once it has ended
     }
 }

@@ -1,12 +1,12 @@
 //! Ending a connection when all that was accepted has been dealt with.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::time::timeout;
 
 use crate::shared::{Shared, now};
 use crate::state::{Left, News};
-use crate::{Connection, ConnectionError};
+use crate::{Connection, ConnectionError, ReasonCode};
 
 /// How a connection ended that was [drained](Connection::drain).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,8 +55,9 @@ impl Connection {
         let client = self.client();
         let before = client.stats().unflushed;
         let deadline = now().checked_add(limit);
-        let _ = timeout(limit, client.shared.drained(deadline)).await;
-        let end = self.disconnect().await;
+        let _ = timeout(limit, client.shared.drained()).await;
+        client.shared.disconnect(ReasonCode::Success, deadline);
+        let end = self.ended().await;
         let Left { not_sent, unknown } = client.shared.lock().left();
         Drained {
             not_sent,
@@ -69,9 +70,9 @@ impl Connection {
 
 impl Shared {
     /// Accepts no more messages, and waits until all that was accepted has its outcome.
-    async fn drained(&self, deadline: Option<Instant>) {
+    async fn drained(&self) {
         let mut news = News::default();
-        self.lock().drain(deadline, &mut news);
+        self.lock().drain(&mut news);
         self.tell(news);
         while self.lock().has_calls() {
             self.idle.notified().await; // one that came since is remembered

@@ -4,7 +4,7 @@
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ferromqtt_proto::{Server, TransportError, TransportRequest};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -119,7 +119,10 @@ async fn connect(
 }
 
 fn no_transport(shared: &Shared, call: impl FnOnce(&mut ferromqtt_proto::Client, Instant)) -> Turn {
-    shared.turn(&mut Output::default(), call)
+    shared.turn(&mut Output::default(), |core, now| {
+        call(core, now);
+        core.handle_timeout(now);
+    })
 }
 
 /// How a transport ended.
@@ -128,7 +131,18 @@ struct End {
     flushed: Flushed,
 }
 
+/// How long the peer has to say why, when writing has failed.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 impl End {
+    /// All that there was to write is written. The core knows why it ended.
+    const fn closed() -> Self {
+        Self {
+            cause: TransportError::EndOfStream,
+            flushed: Ok(()),
+        }
+    }
+
     fn unwritten(cause: TransportError) -> Self {
         Self {
             flushed: Err(cause.clone()),
@@ -145,32 +159,42 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
     alarm: &mut Alarm,
 ) -> End {
     let mut link = Link::new(stream);
-    let mut close_by = None;
+    let mut give_up_at = None;
     let mut missing = 1;
     let mut received = 0;
     let mut turn = shared.transport_opened(&mut link.output);
     loop {
-        if (turn.ended || link.write_failed()) && close_by.is_none() {
-            let in_time = now().checked_add(shared.disconnect_timeout);
-            close_by = [in_time, turn.end_by].into_iter().flatten().min();
+        match turn.request {
+            Some(TransportRequest::Finish) => link.finish(),
+            Some(_) if link.has_finished() => return End::closed(),
+            Some(TransportRequest::Abort) => {
+                return End::unwritten(connector.cause(&link.overdue()));
+            }
+            Some(_) => return End::closed(), // the server has ended the connection: there is nothing to write
+            None => {}
         }
-        if let Some(TransportRequest::Close { flush }) = turn.request {
-            return close(connector, link, flush, close_by).await;
+        if link.write_failed() {
+            let at = give_up_at.get_or_insert_with(|| now() + LAST_WORDS);
+            if *at <= now() {
+                return End::unwritten(connector.cause(&link.overdue()));
+            }
         }
-        if close_by.is_some_and(|deadline| deadline <= now()) {
-            return End::unwritten(connector.cause(&link.overdue()));
-        }
-        alarm.set([turn.deadline, close_by].into_iter().flatten().min());
+        alarm.set([turn.deadline, give_up_at].into_iter().flatten().min());
         let step = tokio::select! {
+            biased; // what can be written is, even if its time is over now
             step = link.step(missing) => step,
             () = alarm.wait() => Ok(Step::Written),
-            () = shared.driver.notified() => Ok(Step::Written),
+            () = shared.driver.notified() => {
+                turn = shared.turn(&mut link.output, |_, _| {}); // and is written before the time is looked at
+                continue;
+            }
         };
         turn = match step {
             Ok(Step::Read) => {
                 let Link { input, output, .. } = &mut link;
                 let turn = shared.turn(output, |core, now| {
                     core.handle_input(now, input);
+                    core.handle_timeout(now);
                     missing = core.input_hint(input);
                 });
                 received += turn.received;
@@ -180,29 +204,16 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
                 }
                 turn
             }
-            Ok(Step::Written) => shared.turn(&mut link.output, |_, _| {}),
+            Ok(Step::Written) => {
+                shared.turn(&mut link.output, |core, now| core.handle_timeout(now))
+            }
+            Ok(Step::Finished) => shared.turn(&mut link.output, |core, now| {
+                core.transport_finished(now);
+                core.handle_timeout(now);
+            }),
+            Err(_) if link.has_finished() => return End::closed(),
             Err(error) => return End::unwritten(connector.cause(&error)),
         };
-    }
-}
-
-/// Closes a transport at the core's wish. The core knows the cause already.
-async fn close<S: AsyncRead + AsyncWrite + Unpin>(
-    connector: &Connector,
-    link: Link<S>,
-    flush: bool,
-    close_by: Option<Instant>,
-) -> End {
-    let flushed = match flush {
-        true => link
-            .close(close_by)
-            .await
-            .map_err(|error| connector.cause(&error)),
-        false => Ok(()),
-    };
-    End {
-        cause: TransportError::EndOfStream,
-        flushed,
     }
 }
 

@@ -56,6 +56,13 @@ pub enum ConnectionEvent {
     },
     /// So many events were not taken in time, and are gone: the oldest ones.
     Missed(u64),
+    /// QoS 0 messages that were reported as sent were never handed to the transport, beside those that
+    /// [`Disconnected`](Self::Disconnected) has counted: it failed while the connection was being closed. Behind the last
+    /// `Disconnected` only [`Stats::unflushed`](crate::Stats::unflushed) counts them.
+    Unflushed {
+        /// How many.
+        messages: u64,
+    },
 }
 
 /// The events of a connection, in their order. From [`Client::events`](crate::Client::events).

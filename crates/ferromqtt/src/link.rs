@@ -1,17 +1,12 @@
 //! One open transport: bytes in, bytes out, both at once.
 
+use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
-
-use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
-
-use crate::shared::now;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 /// The core is asked for more once less than this waits to be written.
 const OUTPUT_SIZE: usize = 64 * 1024;
@@ -25,9 +20,6 @@ const READ_SIZE_MAX: usize = 64 * 1024;
 
 /// The most that is reserved at once for a large packet. Its length is the peer's word, and not yet its bytes.
 const RESERVE_MAX: usize = 1024 * 1024;
-
-/// How long the peer has to close its side, once ours is closed.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// Chunks that the core has handed over.
 #[derive(Debug, Default)]
@@ -80,6 +72,17 @@ pub(crate) enum Step {
     Read,
     /// Some output is written, and there is room for more; or writing has failed.
     Written,
+    /// All output is written, and this side has ended.
+    Finished,
+}
+
+/// How much of this side is still to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writing {
+    Open,
+    /// It ends behind what is in the output.
+    Finishing,
+    Finished,
 }
 
 #[derive(Debug)]
@@ -90,6 +93,7 @@ pub(crate) struct Link<S> {
     read_size: usize,
     /// Written, but perhaps still in a buffer of the stream.
     unflushed: bool,
+    writing: Writing,
     write_error: Option<io::Error>,
 }
 
@@ -101,6 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             output: Output::default(),
             read_size: READ_SIZE_MIN,
             unflushed: false,
+            writing: Writing::Open,
             write_error: None,
         }
     }
@@ -113,7 +118,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         let wanted = missing.min(RESERVE_MAX).max(self.read_size);
         self.input.reserve(wanted);
         poll_fn(|cx| {
-            let written = self.poll_write(cx).is_ready();
+            let written = match self.writing {
+                Writing::Open => self.poll_write(cx).is_ready(),
+                Writing::Finishing => {
+                    if let Poll::Ready(finished) = self.poll_finish(cx) {
+                        return Poll::Ready(finished.map(|()| Step::Finished));
+                    }
+                    false
+                }
+                Writing::Finished => false,
+            };
             match self.poll_read(cx) {
                 Poll::Ready(Ok(0)) => Poll::Ready(Err(self.end())),
                 Poll::Ready(Ok(read)) => {
@@ -165,6 +179,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         Poll::Ready(Ok(()))
     }
 
+    /// This side is to end when all that is in the output is written.
+    pub(crate) fn finish(&mut self) {
+        if self.writing == Writing::Open {
+            self.writing = Writing::Finishing;
+        }
+    }
+
+    /// Whether all output is written, and this side has ended.
+    pub(crate) fn has_finished(&self) -> bool {
+        self.writing == Writing::Finished
+    }
+
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(error) = self.write_error.take() {
+            return Poll::Ready(Err(error));
+        }
+        while !self.output.is_empty() {
+            ready!(self.poll_output(cx))?;
+        }
+        ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        self.writing = Writing::Finished;
+        Poll::Ready(Ok(()))
+    }
+
     /// Nothing more can be written; what is still to be read says why, perhaps.
     pub(crate) const fn write_failed(&self) -> bool {
         self.write_error.is_some()
@@ -203,39 +241,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         } else {
             size
         };
-    }
-
-    /// Writes what is left, then closes this side and waits a moment for the other: dropping a socket over unread input
-    /// would reset the connection, and the peer might lose what was written last.
-    ///
-    /// # Errors
-    /// When not all could be written by the deadline.
-    pub(crate) async fn close(mut self, deadline: Option<Instant>) -> io::Result<()> {
-        let left = || deadline.map_or(Duration::MAX, |deadline| deadline.duration_since(now()));
-        match timeout(left(), self.write_all_and_shut_down()).await {
-            Ok(result) => result?,
-            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
-        }
-        let _ = timeout(LINGER.min(left()), self.discard_input()).await; // how the peer ends is no longer of interest
-        Ok(())
-    }
-
-    async fn write_all_and_shut_down(&mut self) -> io::Result<()> {
-        if let Some(error) = self.write_error.take() {
-            return Err(error);
-        }
-        while !self.output.is_empty() {
-            poll_fn(|cx| self.poll_output(cx)).await?;
-        }
-        self.stream.shutdown().await
-    }
-
-    async fn discard_input(&mut self) -> io::Result<()> {
-        self.input.clear();
-        while self.stream.read_buf(&mut self.input).await? > 0 {
-            self.input.clear();
-        }
-        Ok(())
     }
 }
 

@@ -16,6 +16,11 @@ pub(crate) fn disconnected(cause: &ConnectionError, retries: bool, unflushed: u6
 }
 
 #[cfg(feature = "tracing")]
+pub(crate) fn unflushed(messages: u64) {
+    tracing::warn!(target: "ferromqtt", messages, "QoS 0 messages were not written before the connection was closed");
+}
+
+#[cfg(feature = "tracing")]
 pub(crate) fn not_restored(filter: &str, reason: ReasonCode) {
     tracing::warn!(target: "ferromqtt", filter, %reason, "a subscription that the server had lost was not renewed");
 }
@@ -32,6 +37,9 @@ pub(crate) fn danger(host: &str, danger: &str) {
 
 #[cfg(all(feature = "tls", not(feature = "tracing")))]
 pub(crate) const fn danger(_host: &str, _danger: &str) {}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) const fn unflushed(_messages: u64) {}
 
 #[cfg(not(feature = "tracing"))]
 pub(crate) const fn not_restored(_filter: &str, _reason: ReasonCode) {}

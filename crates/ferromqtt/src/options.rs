@@ -351,8 +351,11 @@ impl Options {
         self
     }
 
-    /// Time for writing what is left when the connection ends, DISCONNECT included; then the transport is cut.
-    /// Default: 5 s.
+    /// Time for leaving: until what was accepted, and is waited for, has its outcome
+    /// ([`Connection::disconnect`](crate::Connection::disconnect)), and DISCONNECT is written. Writing it gets a second more
+    /// where the wait has taken all. Then what the server still sends is thrown away until it closes its side or is silent
+    /// for a second, for no longer than this; and the transport is closed. Also how long a DISCONNECT may take that answers
+    /// a server's mistake. Default: 5 s.
     #[must_use]
     pub const fn disconnect_timeout(mut self, limit: Duration) -> Self {
         self.disconnect_timeout = limit;
@@ -458,6 +461,7 @@ impl Options {
                 .session_expiry_interval
                 .get_or_insert(SESSION_EXPIRY_SECONDS);
         }
+        core.closing_timeout = self.disconnect_timeout;
         core.outgoing.messages = core.outgoing.messages.map(|limit| limit.max(1));
         match &self.authentication {
             Some(method) => {

@@ -49,10 +49,6 @@ pub(crate) enum Status {
 pub(crate) struct Turn {
     pub(crate) request: Option<TransportRequest>,
     pub(crate) deadline: Option<Instant>,
-    /// When the transport has to be closed, whatever is left to write.
-    pub(crate) end_by: Option<Instant>,
-    /// The connection has ended for the core: what is left to write has a time limit.
-    pub(crate) ended: bool,
     /// There is no connection, and none is wanted.
     pub(crate) idle: bool,
     /// How many messages have come.
@@ -98,13 +94,38 @@ impl Shared {
         }
     }
 
-    /// `reason` is Normal disconnection, or Disconnect with Will Message.
-    pub(crate) fn disconnect(&self, reason: ReasonCode) {
+    /// Writes what is encoded, and disconnects, by `limit` and within the options' time limit. `reason` is Normal
+    /// disconnection, or Disconnect with Will Message.
+    pub(crate) fn disconnect(&self, reason: ReasonCode, limit: Option<Instant>) {
+        let disconnect = self.farewell(reason);
+        self.call(|state, now| {
+            let until = [self.disconnect_by(now), limit].into_iter().flatten().min();
+            state.core.disconnect_within(now, disconnect, until);
+        });
+    }
+
+    /// As [`disconnect`](Self::disconnect), when everything that was accepted, and that a caller waits for, has its outcome.
+    pub(crate) fn leave(&self, reason: ReasonCode) {
+        let disconnect = self.farewell(reason);
+        let mut news = News::default();
+        self.call(|state, now| {
+            state.refuse_waiting(&mut news);
+            state.release_callers();
+            (state.core).leave(now, disconnect, self.disconnect_by(now));
+        });
+        self.tell(news);
+    }
+
+    fn farewell(&self, reason: ReasonCode) -> Disconnect {
         let mut disconnect = Disconnect::because(reason);
         if self.ends_session {
             disconnect.properties.session_expiry_interval = Some(0);
         }
-        self.call(|state, now| state.core.disconnect(now, disconnect));
+        disconnect
+    }
+
+    fn disconnect_by(&self, now: Instant) -> Option<Instant> {
+        now.checked_add(self.disconnect_timeout)
     }
 
     /// Waits until there is a connection.
@@ -182,7 +203,7 @@ impl Shared {
         })
     }
 
-    /// One turn of the driver: calls the core, takes bytes as far as `output` has room, and tells everyone what happened.
+    /// One turn of the driver: calls the core (which hears of the time only where `call` tells it), takes bytes as far as `output` has room, and tells everyone what happened.
     pub(crate) fn turn(
         &self,
         output: &mut Output,
@@ -194,12 +215,10 @@ impl Shared {
         let core = &mut state.core;
         let received = core.stats().received;
         call(core, now);
-        core.handle_timeout(now);
         let mut news = News::default();
-        let mut ended = false;
         if let Some(authentication) = &self.authentication {
             // Before anything is written: the server may not be the right one.
-            ended |= state.take_events(&mut news);
+            state.take_events(&mut news);
             state = self.authenticate(authentication, state, &mut news);
         }
         loop {
@@ -208,18 +227,15 @@ impl Shared {
             {
                 output.push(chunk);
             }
-            ended |= state.take_events(&mut news);
+            state.take_events(&mut news);
             if !state.let_in(&mut news) {
                 break;
             }
         }
-        let end_by = state.end_by;
         let core = &mut state.core;
         let turn = Turn {
             request: core.poll_transport(),
             deadline: core.poll_timeout(),
-            end_by,
-            ended,
             idle: core.is_idle(),
             received: usize::try_from(core.stats().received - received).unwrap_or(usize::MAX),
         };

@@ -38,8 +38,6 @@ pub(crate) struct State {
     pub(crate) driver_called: bool,
     /// Set once no more messages are accepted: what had to be left since.
     draining: Option<Left>,
-    /// When the connection that is drained has to be closed.
-    pub(crate) end_by: Option<Instant>,
     /// Why the last connection or attempt has ended.
     pub(crate) last_end: Option<ConnectionError>,
     /// Set once nothing will come any more.
@@ -93,7 +91,6 @@ impl State {
             line: Line::default(),
             driver_called: false,
             draining: None,
-            end_by: None,
             last_end: None,
             end: None,
         }
@@ -213,13 +210,30 @@ impl State {
         self.end.is_none() && self.core.is_connected()
     }
 
-    /// Accepts no more messages, and ends the connection at `deadline` if not before.
-    pub(crate) fn drain(&mut self, deadline: Option<Instant>, news: &mut News) {
+    /// Accepts no more messages.
+    pub(crate) fn drain(&mut self, news: &mut News) {
         self.draining.get_or_insert_default();
-        self.end_by = deadline;
         let waiting = self.line.take_all();
         news.accepted
             .extend(waiting.map(|it| (it.told, Err(PublishError::Draining))));
+    }
+
+    /// Accepts none of the messages that wait for room: the connection ends.
+    pub(crate) fn refuse_waiting(&mut self, news: &mut News) {
+        let refused = PublishError::Disconnected {
+            cause: self.end_cause(),
+            delivery: Delivery::NotSent,
+        };
+        let waiting = self.line.take_all();
+        news.accepted
+            .extend(waiting.map(|it| (it.told, Err(refused.clone()))));
+    }
+
+    /// Lets the core know which publishes nobody waits for: their receipts were dropped.
+    pub(crate) fn release_callers(&mut self) {
+        self.calls.retain(|_, call| !call.is_closed());
+        let calls = &self.calls;
+        self.core.retain_callers(|op| calls.contains_key(&op));
     }
 
     /// What was left when a connection that is drained ended.
@@ -313,14 +327,11 @@ impl State {
         self.core.unsubscribe(now, unsubscribe)
     }
 
-    /// Takes what the core has to tell. Tells whether the connection has ended for it.
-    pub(crate) fn take_events(&mut self, news: &mut News) -> bool {
-        let mut ended = false;
+    /// Takes what the core has to tell.
+    pub(crate) fn take_events(&mut self, news: &mut News) {
         while let Some(event) = self.core.poll_event() {
-            ended |= matches!(event, Event::Disconnected { .. });
             self.on_event(event, news);
         }
-        ended
     }
 
     fn on_event(&mut self, event: Event, news: &mut News) {
@@ -368,6 +379,10 @@ impl State {
                 self.report(ConnectionEvent::NotRestored { filter, reason }, news);
             }
             Event::OutgoingRoom => self.line.move_up(),
+            Event::Unflushed { messages } => {
+                log::unflushed(messages);
+                self.report(ConnectionEvent::Unflushed { messages }, news);
+            }
             Event::Completed { op, outcome } => self.on_completed(op, outcome, news),
             _ => {}
         }
@@ -486,13 +501,7 @@ impl State {
 
     fn finish(&mut self, cause: ConnectionError, news: &mut News) {
         self.end = Some(cause.clone());
-        let ended = PublishError::Disconnected {
-            cause: cause.clone(),
-            delivery: Delivery::NotSent,
-        };
-        let waiting = self.line.take_all();
-        news.accepted
-            .extend(waiting.map(|it| (it.told, Err(ended.clone()))));
+        self.refuse_waiting(news);
         news.status = Some(Status::Ended(cause));
         news.readers.extend(self.events.take_readers());
         let waiting = self.readers.drain().flat_map(|(_, waiting)| waiting);
