@@ -96,35 +96,50 @@ class Protocol(Core, asyncio.BufferedProtocol):
         if self._had_ended:
             self._end()  # iterators of the connection before wait for nothing
 
-    async def stop(self, timeout: float, *, publish_will: bool) -> None:
+    async def stop(self, timeout: float, *, publish_will: bool, wait: bool) -> None:
         """Send DISCONNECT, and wait until it is written and the transport is closed.
+
+        With `wait` that comes when the calls have their outcomes that somebody waits for.
+        Cancelling it ends that wait; cancelling it without such a wait, or again, aborts the
+        transport.
 
         Raises:
             MqttTimeoutError: Not all was written in time. The transport is closed all the same.
+            MqttError: The connection was lost before all was written.
             RuntimeError: The loop that the connection lives on is another one, and open.
         """
         if self._loop is not asyncio.get_running_loop() and not self._loop.is_closed():
             raise RuntimeError("the client was entered on another event loop: leave it there")
-        if self._ended or self._loop.is_closed():
-            await self._drop()  # there is nobody to say goodbye to
-            return
-        if self.connected:
-            self.disconnect(publish_will)
         closed, transport = self._closed, self.transport
-        if closed is None or transport is None:
+        if self._loop.is_closed() or closed is None or transport is None:
+            await self._drop()
             return
         limit = None if timeout == math.inf else timeout
+        had_ended = self._ended  # then it is being closed, behind a DISCONNECT that says why
+        self.leave(publish_will, wait, limit)
+        if wait:
+            try:
+                await asyncio.wait([closed])
+            except asyncio.CancelledError:
+                self.leave(publish_will, False, limit)
+                await self._closed_or_aborted(closed, transport)
+                raise
+        else:
+            await self._closed_or_aborted(closed, transport)
+        if had_ended or self.all_written:
+            return
+        if self.was_aborted:
+            raise MqttTimeoutError
+        raise MqttError("The connection was lost before everything was written") from self._cause
+
+    async def _closed_or_aborted(
+        self, closed: asyncio.Future[None], transport: asyncio.Transport
+    ) -> None:
         try:
-            done, _ = await asyncio.wait([closed], timeout=limit)
+            await asyncio.wait([closed])
         except asyncio.CancelledError:
             transport.abort()
             raise
-        if done:
-            return
-        unwritten = transport.get_write_buffer_size()
-        await self._drop()
-        if unwritten:
-            raise MqttTimeoutError
 
     async def _drop(self) -> None:
         """Abort the transport, if there is one, and see to it that the core knows its end."""
@@ -183,7 +198,10 @@ class Protocol(Core, asyncio.BufferedProtocol):
             self._cause = MqttError(self._refusal)
         self._end()
         if unflushed:
-            self.warn("%d QoS 0 messages were not written.", unflushed)
+            self._on_unflushed(unflushed)
+
+    def _on_unflushed(self, messages: int) -> None:
+        self.warn("%d QoS 0 messages were not written.", messages)
 
     def _end(self) -> None:
         """Let iterators know that no message will come any more."""

@@ -372,17 +372,27 @@ class Client:
         exc: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """Disconnect, after everything was written. Quiet when the connection has ended already.
+        """Disconnect. Quiet when the connection has ended already.
+
+        After a block that has ended well, calls that were accepted, and that a task still waits
+        for, have the client's `timeout` to get their outcomes; new calls are refused, and received
+        messages are not waited for. After an exception nothing is waited for. Then everything is
+        written, with DISCONNECT last. What the server still sends is thrown away until it closes
+        its side or has been silent for a second, so that nothing of that is lost.
+
+        Cancelling it ends the wait for calls; cancelling it again, or after an exception, cuts the
+        connection.
 
         Raises:
-            MqttError: Not everything could be written in time. The client can be entered again.
+            MqttError: Not everything could be written in time, so the server publishes the will.
+                The client can be entered again.
         """
         if not self._was_entered:
             self._logger.warning("Could not gracefully disconnect: %d. Forcing disconnection.", 4)
             return
         publish_will = self._will_on_error and exc_type is not None
         try:
-            await self._core.stop(self.timeout, publish_will=publish_will)
+            await self._core.stop(self.timeout, publish_will=publish_will, wait=exc_type is None)
         finally:
             self._entered = False
 

@@ -19,8 +19,10 @@ __all__ = ["BrokerOptions", "Denials", "SessionStats", "TestBroker"]
 Denials: TypeAlias = "Sequence[str | tuple[str, int]]"
 """What is refused: with Not authorized, or with the Reason Code beside it. Not a str alone."""
 
-LINGER = 1.0
+_LINGER = 10.0
 """Seconds that a client has to close its side, once the broker closed its own."""
+_SILENCE = 1.0
+"""A client that is silent for so many seconds meanwhile is not waited for."""
 
 
 class BrokerOptions(TypedDict, total=False):
@@ -266,14 +268,8 @@ class _Host:
                 transport.write(data)
         for number in broker.take_closed():
             if transport := transports.get(number):
-                self._end(transport)
+                cast("_Connection", transport.get_protocol()).end()
         self._arm()
-
-    def _end(self, transport: asyncio.Transport) -> None:
-        """Close, but let a client that still writes read why: it would be a reset else."""
-        if not transport.is_closing():
-            transport.write_eof()
-            self._loop.call_later(LINGER, transport.close)
 
     def _arm(self) -> None:
         """Wake up for the next deadline; a timer that fires earlier than that stays as it is."""
@@ -299,11 +295,35 @@ class _Connection(asyncio.Protocol):
     def __init__(self, host: _Host) -> None:
         self._host = host
         self._number = 0
+        self._transport: asyncio.Transport | None = None
+        self._heard = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._number = self._host.opened(cast("asyncio.Transport", transport))
+        self._transport = cast("asyncio.Transport", transport)
+        self._number = self._host.opened(self._transport)
+
+    def end(self) -> None:
+        """Close the broker's side, and the transport once the client has closed its own.
+
+        Closing it while the client still writes would reset the connection, and the client could
+        not read why.
+        """
+        if self._transport and not self._transport.is_closing():
+            self._transport.write_eof()
+            self._await_silence(asyncio.get_running_loop().time() + _LINGER)
+
+    def _await_silence(self, limit: float) -> None:
+        self._heard = False
+        asyncio.get_running_loop().call_later(_SILENCE, self._close_if_silent, limit)
+
+    def _close_if_silent(self, limit: float) -> None:
+        if self._heard and asyncio.get_running_loop().time() < limit:
+            self._await_silence(limit)
+        elif self._transport:
+            self._transport.close()
 
     def data_received(self, data: bytes) -> None:
+        self._heard = True
         self._host.broker.receive(self._number, data)
         self._host.flush()
 

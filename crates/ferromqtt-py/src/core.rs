@@ -4,14 +4,14 @@
 //! and any allocation may run a finalizer. So every method takes what it needs in a short borrow, and then acts.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use ferromqtt_proto::packet::Disconnect;
 use ferromqtt_proto::{
     Client, Options, QueueId, ReasonCode, Session, TransportError, TransportRequest,
 };
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -41,6 +41,8 @@ pub(crate) struct Core {
     write: Option<Py<PyAny>>,
     writable: bool,
     pub(crate) flush_scheduled: bool,
+    /// How far this side of the transport has come to its end.
+    writing_end: WritingEnd,
     /// A chunk is on its way to the transport: whoever wants to write meanwhile leaves it to `flush` to go on.
     writing: bool,
     timer: Option<(Instant, Py<PyAny>)>,
@@ -69,6 +71,19 @@ pub(crate) struct Core {
     pub(crate) last_op: u64,
 }
 
+/// The end of what is written to a transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WritingEnd {
+    /// More may follow.
+    Open,
+    /// It comes when the transport has written all that it holds.
+    Awaited,
+    /// All is written.
+    Reached,
+    /// The transport is aborted, whatever it holds.
+    Aborted,
+}
+
 #[pymethods]
 impl Core {
     #[new]
@@ -86,6 +101,7 @@ impl Core {
             write: None,
             writable: false,
             flush_scheduled: false,
+            writing_end: WritingEnd::Open,
             writing: false,
             timer: None,
             calls: Calls::default(),
@@ -131,6 +147,7 @@ impl Core {
         let previous = core.event_loop.replace(event_loop);
         core.home = Some(Home::here());
         core.ended = false;
+        core.writing_end = WritingEnd::Open;
         core.client.connect(Instant::now());
         while core.client.poll_transport().is_some() {}
         drop(core);
@@ -150,15 +167,44 @@ impl Core {
     /// for which there is no DISCONNECT before 5.0.
     #[pyo3(signature = (with_will = false))]
     fn disconnect(slf: &Bound<'_, Self>, with_will: bool) -> PyResult<()> {
-        let disconnect = if with_will {
-            Disconnect::because(ReasonCode::DisconnectWithWill)
-        } else {
-            Disconnect::normal()
-        };
-        slf.borrow_mut()
-            .client
-            .disconnect(Instant::now(), disconnect);
+        let disconnect = farewell(with_will);
+        (slf.borrow_mut().client).disconnect(Instant::now(), disconnect);
         Self::flush(slf)
+    }
+
+    /// Leaves: with `wait`, when every call that was accepted, and that somebody waits for, has its outcome; then sends
+    /// DISCONNECT behind all that is encoded, and closes the transport. `limit` is in seconds; None is no limit. Called again
+    /// without `wait`, it waits no longer.
+    #[pyo3(signature = (with_will, wait, limit))]
+    fn leave(
+        slf: &Bound<'_, Self>,
+        with_will: bool,
+        wait: bool,
+        limit: Option<f64>,
+    ) -> PyResult<()> {
+        let disconnect = farewell(with_will);
+        let now = Instant::now();
+        let limit = limit.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
+        let until = limit.and_then(|limit| now.checked_add(limit));
+        let mut core = slf.borrow_mut();
+        match wait {
+            true => core.client.leave(now, disconnect, until),
+            false => core.client.disconnect_within(now, disconnect, until),
+        }
+        drop(core);
+        Self::flush(slf)
+    }
+
+    /// Whether all that the last connection had to write was written before its transport ended.
+    #[getter]
+    fn all_written(&self) -> bool {
+        self.writing_end == WritingEnd::Reached
+    }
+
+    /// Whether the last connection's transport was given up before all was written.
+    #[getter]
+    fn was_aborted(&self) -> bool {
+        self.writing_end == WritingEnd::Aborted
     }
 
     /// No message will come any more: iterators raise once the queue is empty.
@@ -365,6 +411,7 @@ impl Core {
         slf.borrow_mut().writing = false;
         written?;
         Self::follow_transport_requests(slf)?;
+        Self::end_writing(slf)?;
         events::pump(slf)?;
         Self::arm_timer(slf)
     }
@@ -514,16 +561,58 @@ impl Core {
             };
             let transport = core.transport.as_ref().map(|it| it.clone_ref(py));
             drop(core);
-            match (request, transport) {
-                (TransportRequest::Close { flush: true }, Some(transport)) => {
+            let Some(transport) = transport else {
+                continue; // it is being opened, or has ended
+            };
+            match request {
+                TransportRequest::Finish => {
+                    slf.borrow_mut().writing_end = WritingEnd::Awaited;
+                    // So that `resume_writing` comes when nothing is left.
+                    let set_limits = intern!(py, "set_write_buffer_limits");
+                    transport.call_method1(py, set_limits, (0,))?;
+                }
+                TransportRequest::Close => {
                     transport.call_method0(py, intern!(py, "close"))?;
                 }
-                (TransportRequest::Close { flush: false }, Some(transport)) => {
+                TransportRequest::Abort => {
+                    let mut core = slf.borrow_mut();
+                    if core.writing_end != WritingEnd::Reached {
+                        core.writing_end = WritingEnd::Aborted;
+                    }
+                    drop(core);
                     transport.call_method0(py, intern!(py, "abort"))?;
                 }
-                _ => {}
+                _ => {} // opening is the caller's of `begin`
             }
         }
+    }
+
+    /// Ends this side of the transport, where its layer can, once all is written that was to be.
+    fn end_writing(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let core = slf.borrow();
+        let transport =
+            (core.transport.as_ref()).filter(|_| core.writing_end == WritingEnd::Awaited);
+        let Some(transport) = transport.map(|it| it.bind(py).clone()) else {
+            return Ok(());
+        };
+        drop(core);
+        let unwritten = transport.call_method0(intern!(py, "get_write_buffer_size"))?;
+        if unwritten.is_truthy()? {
+            return Ok(());
+        }
+        let mut core = slf.borrow_mut();
+        core.writing_end = WritingEnd::Reached;
+        core.client.transport_finished(Instant::now());
+        drop(core);
+        let can_end = transport.call_method0(intern!(py, "can_write_eof"))?;
+        if can_end.is_truthy()?
+            && let Err(error) = transport.call_method0(intern!(py, "write_eof"))
+            && !error.is_instance_of::<PyOSError>(py)
+        {
+            return Err(error);
+        }
+        Ok(()) // a socket that has failed says so by `connection_lost`
     }
 
     /// Sees to it that the loop calls back no later than the next deadline. A timer that fires early finds nothing to do
@@ -556,5 +645,14 @@ impl Core {
             handle.call_method0(slf.py(), intern!(slf.py(), "cancel"))?;
         }
         Ok(())
+    }
+}
+
+/// What the client leaves with. `with_will`: the server is to publish the will, for which there is no DISCONNECT before 5.0.
+fn farewell(with_will: bool) -> Disconnect {
+    if with_will {
+        Disconnect::because(ReasonCode::DisconnectWithWill)
+    } else {
+        Disconnect::normal()
     }
 }

@@ -37,6 +37,9 @@ pub(crate) fn pump(slf: &Bound<'_, Core>) -> PyResult<()> {
             Some(Event::Disconnected {
                 cause, unflushed, ..
             }) => disconnected(slf, &cause, unflushed)?,
+            Some(Event::Unflushed { messages }) => {
+                slf.call_method1(intern!(slf.py(), "_on_unflushed"), (messages,))?;
+            }
             Some(_) => {}
         }
     }

@@ -23,7 +23,10 @@ const READ_SIZE: usize = 64 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a client has to close its side, once the broker closed its own.
-const LINGER: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(10);
+
+/// A client that is silent for this long meanwhile is not waited for.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// A [`Broker`] that listens on TCP, until it is stopped or dropped.
 ///
@@ -249,7 +252,7 @@ async fn serve_connection(mut stream: TcpStream, shared: Arc<Shared>) {
 async fn linger(stream: &mut TcpStream) -> io::Result<()> {
     stream.shutdown().await?;
     let mut ignored = [0; 4096];
-    while stream.read(&mut ignored).await? > 0 {}
+    while tokio::time::timeout(SILENCE, stream.read(&mut ignored)).await?? > 0 {}
     Ok(())
 }
 

@@ -215,6 +215,25 @@ async fn a_client_that_still_writes_can_read_why_it_was_closed() {
     broker.stop().await;
 }
 
+/// The client is busy writing, and reads only later. A socket that is closed meanwhile would reset the connection, and the
+/// system would throw away what waits to be read.
+#[tokio::test]
+async fn a_client_that_writes_for_long_can_still_read_why_it_was_closed() {
+    let broker = TestBroker::start().await.unwrap();
+    let mut client = Client::connect(&broker, connect("c")).await;
+    client.subscribe("t", QoS::AtMostOnce).await;
+    client.send(&publish("t", Bytes::from_static(b"before"))).await;
+    client.stream.write_all(b"\x00\x00").await.unwrap(); // malformed
+    for _ in 0..25 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        client.stream.write_all(&[0; 100]).await.expect("no reset");
+    }
+    assert!(matches!(client.next().await, Some(Packet::Publish(_))));
+    let end = timeout(LIMIT, client.stream.read(&mut [0])).await;
+    assert_eq!(end.unwrap().expect("an end, not a reset"), 0);
+    broker.stop().await;
+}
+
 #[tokio::test]
 async fn stop_breaks_connections_and_frees_the_port() {
     let broker = TestBroker::start().await.unwrap();

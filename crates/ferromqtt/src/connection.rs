@@ -58,11 +58,20 @@ where
     };
     let mut connection = Connection::open(options).await.map_err(Error::from)?;
     connection.when_dropped = when_it_fails;
+    scope_over(connection, program).await
+}
+
+/// As [`scope`], over a connection that is there.
+pub(crate) async fn scope_over<T, E, F>(connection: Connection, program: F) -> Result<T, E>
+where
+    F: AsyncFnOnce(Client) -> Result<T, E>,
+    E: From<Error>,
+{
     let result = program(connection.client()).await;
     let ended = match &result {
         Ok(_) => connection.leave(ReasonCode::Success).await,
         Err(_) => {
-            connection.client.shared.disconnect(when_it_fails, None);
+            (connection.client.shared).disconnect(connection.when_dropped, None);
             connection.ended().await
         }
     };

@@ -39,6 +39,7 @@ class WebSocketLayer(asyncio.Protocol):
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._below: asyncio.Transport | None = None
         self._failure: Exception | None = None
+        self._finished = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the opening request."""
@@ -88,6 +89,15 @@ class WebSocketLayer(asyncio.Protocol):
             self._websocket.send(data)
             self._transmit()
 
+    def finish(self) -> None:
+        """End this side: send a Close frame behind everything, and nothing after it."""
+        if not self.below.is_closing():
+            self._websocket.close()
+            self._transmit()
+            self._finished = True
+            if self.below.can_write_eof():
+                self.below.write_eof()
+
     def close(self) -> None:
         """Close when everything is written."""
         if not self.below.is_closing():
@@ -117,7 +127,7 @@ class WebSocketLayer(asyncio.Protocol):
 
     def _transmit(self) -> None:
         data = self._websocket.to_transmit()
-        if data and self._below is not None:
+        if data and self._below is not None and not self._finished:
             self._below.write(data)
 
     def _hand_up(self, data: bytes) -> None:
@@ -146,6 +156,15 @@ class _WebSocketTransport(asyncio.Transport):
 
     def abort(self) -> None:
         self._layer.abort()
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self._layer.finish()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._layer.below.set_write_buffer_limits(high, low)
 
     def is_closing(self) -> bool:
         return self._layer.below.is_closing()

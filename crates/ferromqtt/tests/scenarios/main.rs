@@ -9,6 +9,7 @@ mod certificate_files;
 #[cfg(feature = "tls")]
 mod certificates;
 mod lasting_session;
+mod leaving;
 mod lifecycle;
 #[cfg(all(feature = "tls", feature = "websocket", unix))]
 mod mosquitto;
