@@ -38,6 +38,10 @@ _ABORT_LIMIT = 1.0
 """Seconds that an aborted transport gets to report its end, which takes one turn of the loop."""
 
 
+_HURRY = 1.0
+"""Seconds for writing DISCONNECT, and for the server to close, once leaving is cancelled."""
+
+
 class Protocol(Core, asyncio.BufferedProtocol):
     """The core as an asyncio protocol.
 
@@ -100,8 +104,8 @@ class Protocol(Core, asyncio.BufferedProtocol):
         """Send DISCONNECT, and wait until it is written and the transport is closed.
 
         With `wait` that comes when the calls have their outcomes that somebody waits for.
-        Cancelling it ends that wait; cancelling it without such a wait, or again, aborts the
-        transport.
+        Cancelling it ends that wait, and leaves a second for the rest; cancelling it without such
+        a wait, or again, aborts the transport.
 
         Raises:
             MqttTimeoutError: Not all was written in time. The transport is closed all the same.
@@ -121,7 +125,7 @@ class Protocol(Core, asyncio.BufferedProtocol):
             try:
                 await asyncio.wait([closed])
             except asyncio.CancelledError:
-                self.leave(publish_will, False, limit)
+                self.leave(publish_will, False, min(timeout, _HURRY))
                 await self._closed_or_aborted(closed, transport)
                 raise
         else:

@@ -380,12 +380,12 @@ class Client:
         written, with DISCONNECT last. What the server still sends is thrown away until it closes
         its side or has been silent for a second, so that nothing of that is lost.
 
-        Cancelling it ends the wait for calls; cancelling it again, or after an exception, cuts the
-        connection.
+        Cancelling it ends the wait for calls, and leaves a second for the rest; cancelling it
+        again, or after an exception, cuts the connection.
 
         Raises:
-            MqttError: Not everything could be written in time, so the server publishes the will.
-                The client can be entered again.
+            MqttError: Not everything could be written, in time or before the connection was lost,
+                so the server publishes the will. The client can be entered again.
         """
         if not self._was_entered:
             self._logger.warning("Could not gracefully disconnect: %d. Forcing disconnection.", 4)
