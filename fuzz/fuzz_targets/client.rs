@@ -83,6 +83,10 @@ enum Link {
     /// The client has asked for a transport.
     Wanted,
     Up(Box<ClientOutput>),
+    /// The client has asked to end its side, behind all that was written.
+    Finishing,
+    /// That is done, and the server has still to end its own.
+    Lingering,
     /// The client has asked to close it.
     Closing,
 }
@@ -128,7 +132,7 @@ impl World {
             10 => self.abandon(source),
             11 => self.queues.open_or_close(&mut self.client, source),
             12 => self.queues.take(&mut self.client, source),
-            13 => self.disconnect(packets::disconnect(source)),
+            13 => self.leave(source),
             14 if self.client.options().fresh_credentials => self.renew_credentials(source),
             14 => {
                 let _ = self.client.authenticate(self.now, packets::auth(source));
@@ -199,16 +203,19 @@ impl World {
                 assert!(matches!(self.link, Link::Down), "two transports at once");
                 self.link = Link::Wanted;
             }
-            TransportRequest::Close { flush } => {
-                if let Link::Up(output) = &self.link
-                    && flush
-                {
-                    assert_eq!(self.client.pending_transmit(), 0);
-                    output.check_whole();
-                }
+            TransportRequest::Finish => {
+                let Link::Up(output) = &self.link else {
+                    panic!("there is nothing to end");
+                };
+                assert_eq!(self.client.pending_transmit(), 0);
+                output.check_whole();
+                self.link = Link::Finishing;
+            }
+            TransportRequest::Close => {
                 assert!(!matches!(self.link, Link::Closing), "closed twice");
                 self.link = Link::Closing;
             }
+            TransportRequest::Abort => self.link = Link::Closing,
             other => panic!("{other:?} is new here"),
         }
         if self.prompt {
@@ -256,7 +263,11 @@ impl World {
                 self.link = Link::Up(Box::new(ClientOutput::new(version)));
                 self.client.transport_opened(self.now);
             }
-            Link::Closing => {
+            Link::Finishing => {
+                self.link = Link::Lingering;
+                self.client.transport_finished(self.now);
+            }
+            Link::Lingering | Link::Closing => {
                 self.link = Link::Down;
                 self.client
                     .transport_closed(self.now, TransportError::EndOfStream);
@@ -299,7 +310,7 @@ impl World {
 
     /// Bytes come from the server: all at once, in pieces, or together with the next ones.
     fn arrive(&mut self, bytes: &[u8], source: &mut Source<'_>) {
-        if !matches!(self.link, Link::Up(_) | Link::Closing) {
+        if matches!(self.link, Link::Down | Link::Wanted) {
             return;
         }
         self.held_back.extend_from_slice(bytes);
@@ -419,6 +430,17 @@ impl World {
         }
     }
 
+    fn leave(&mut self, source: &mut Source<'_>) {
+        let disconnect = packets::disconnect(source);
+        match source.option(|source| source.below(20)) {
+            None => self.disconnect(disconnect),
+            Some(seconds) => {
+                let until = self.now + Duration::from_secs(seconds as u64);
+                self.client.leave(self.now, disconnect, Some(until));
+            }
+        }
+    }
+
     fn disconnect(&mut self, disconnect: Disconnect) {
         self.client.disconnect(self.now, disconnect);
         self.settle();
@@ -477,8 +499,10 @@ impl World {
         self.client.journal_written(self.store.write());
         self.settle();
         self.disconnect(Disconnect::normal());
-        self.serve_transport();
-        self.settle();
+        for _ in 0..2 {
+            self.serve_transport(); // its end, and the server's
+            self.settle();
+        }
         assert!(self.client.is_idle(), "it never ends");
         assert_eq!(self.client.pending_transmit(), 0);
         let _: Option<Bytes> = self.client.poll_transmit(self.now);

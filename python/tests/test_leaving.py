@@ -71,7 +71,7 @@ def busy_websocket(read: list[bytes]) -> Script:
 
 
 @pytest.mark.parametrize("over", ["tcp", "tls", "websocket"])
-def test_a_server_that_is_busy_sending_gets_everything(
+def test_a_server_that_is_busy_sending_gets_everything_1_4(
     run: LoopRunner, folder: Path, over: str
 ) -> None:
     """The socket was closed over unread input, and the reset threw away what was on its way."""
@@ -98,7 +98,7 @@ def test_a_server_that_is_busy_sending_gets_everything(
     assert read == [expected]
 
 
-def test_the_will_stays_unpublished_while_messages_still_come(
+def test_the_will_stays_unpublished_while_messages_still_come_1_4(
     run: LoopRunner, broker: Broker
 ) -> None:
     """Most of 100 messages were gone, and the broker published the will, 8 times of 12."""
@@ -130,7 +130,9 @@ def test_the_will_stays_unpublished_while_messages_still_come(
     run(main)
 
 
-def test_publishes_that_are_waited_for_are_delivered_first(run: LoopRunner, broker: Broker) -> None:
+def test_publishes_that_are_waited_for_are_delivered_first_1_4(
+    run: LoopRunner, broker: Broker
+) -> None:
     """100 were started, 20 in flight at a time: one arrived."""
     topic = unique("started")
 
@@ -151,7 +153,7 @@ def test_publishes_that_are_waited_for_are_delivered_first(run: LoopRunner, brok
     run(main)
 
 
-def test_new_calls_are_refused_while_leaving(run: LoopRunner) -> None:
+def test_new_calls_are_refused_while_leaving_1_4(run: LoopRunner) -> None:
     go_on = threading.Event()
 
     def script(connection: Connection) -> None:
@@ -191,7 +193,7 @@ def never_acknowledge(connection: Connection) -> None:
     connection.read_to_end()
 
 
-def test_after_an_exception_nothing_is_waited_for(run: LoopRunner) -> None:
+def test_after_an_exception_nothing_is_waited_for_1_4(run: LoopRunner) -> None:
     async def main(server: ScriptedServer) -> None:
         publishes: list[asyncio.Future[None]] = []
 
@@ -211,7 +213,7 @@ def test_after_an_exception_nothing_is_waited_for(run: LoopRunner) -> None:
         run(main, server)
 
 
-def test_a_cancelled_exit_waits_for_nothing_and_still_disconnects(run: LoopRunner) -> None:
+def test_a_cancelled_exit_waits_for_nothing_and_still_disconnects_1_4(run: LoopRunner) -> None:
     async def main(server: ScriptedServer) -> None:
         client = await Client(server.host, server.port, timeout=60).__aenter__()
         publish = asyncio.ensure_future(client.publish("a", qos=1))
@@ -228,7 +230,7 @@ def test_a_cancelled_exit_waits_for_nothing_and_still_disconnects(run: LoopRunne
         run(main, server)
 
 
-def test_a_second_cancellation_cuts_the_connection(run: LoopRunner) -> None:
+def test_a_second_cancellation_cuts_the_connection_1_4(run: LoopRunner) -> None:
     over = threading.Event()
 
     def read_nothing(connection: Connection) -> None:
@@ -253,7 +255,7 @@ def test_a_second_cancellation_cuts_the_connection(run: LoopRunner) -> None:
         run(main, server)
 
 
-def test_a_peer_without_close_notify_is_not_waited_for(run: LoopRunner, folder: Path) -> None:
+def test_a_peer_without_close_notify_is_not_waited_for_1_4(run: LoopRunner, folder: Path) -> None:
     """Over TLS leaving lasted its whole time limit, 10 s."""
     left = threading.Event()
 
