@@ -3,7 +3,7 @@
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use ferromqtt::{
@@ -171,6 +171,32 @@ async fn packets_go_in_frames_however_they_are_cut() {
         assert_eq!(messages.next().await.unwrap().payload, "one");
         assert_eq!(messages.next().await.unwrap().payload, "two");
         client.publish("t", large).await.unwrap();
+        disconnected(connection, server).await;
+    })
+    .await;
+}
+
+/// As in `leaving.rs`: for longer than a client would wait that waits for a fixed second or two.
+#[tokio::test]
+async fn a_server_that_is_busy_sending_gets_everything() {
+    in_time(async {
+        let (address, server) = serve(|mut peer| {
+            peer.accept_connect();
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_millis(2_500) {
+                peer.send(&message(&[0; 1_000]));
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            for _ in 0..100 {
+                assert!(matches!(peer.packet(), Packet::Publish(_)));
+            }
+            peer.expect_disconnect_and_close();
+        });
+        let connection = Connection::open(options(address)).await.unwrap();
+        let client = connection.client();
+        for _ in 0..100 {
+            client.publish("t", "x").await.unwrap();
+        }
         disconnected(connection, server).await;
     })
     .await;
