@@ -260,7 +260,10 @@ impl World {
                 self.input.clear();
                 self.held_back.clear();
                 let version = self.client.options().protocol;
-                self.link = Link::Up(Box::new(ClientOutput::new(version)));
+                self.link = Link::Up(Box::new(ClientOutput::new(
+                    version,
+                    self.client.options().strict,
+                )));
                 self.client.transport_opened(self.now);
             }
             Link::Finishing => {

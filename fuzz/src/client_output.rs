@@ -21,6 +21,8 @@ const SHORTEST_ACK: usize = 4;
 #[derive(Debug)]
 pub struct ClientOutput {
     version: ProtocolVersion,
+    /// The client refuses every slip of the server.
+    strict: bool,
     written: Stream,
     /// What the server has sent, as far as its last packet is not whole.
     sent_by_server: BytesMut,
@@ -43,9 +45,10 @@ enum Phase {
 
 impl ClientOutput {
     /// A transport on which nothing was written yet.
-    pub fn new(version: ProtocolVersion) -> Self {
+    pub fn new(version: ProtocolVersion, strict: bool) -> Self {
         Self {
             version,
+            strict,
             written: Stream::default(),
             sent_by_server: BytesMut::new(),
             phase: Phase::AwaitingConnect,
@@ -105,9 +108,13 @@ impl ClientOutput {
             Err((bytes, _)) => bytes,
         };
         let source = self.sent_by_server.split_to(whole).freeze();
+        let decode = match self.strict {
+            true => packet::decode,
+            false => packet::decode_tolerantly,
+        };
         let mut at = 0;
         while at < source.len() {
-            let Ok(packet) = packet::decode(&source, &mut at, self.version) else {
+            let Ok(packet) = decode(&source, &mut at, self.version) else {
                 return; // the client ends the connection here
             };
             match packet {

@@ -123,6 +123,9 @@ impl FixedHeader {
     }
 }
 
+pub(crate) const BYTES_LEFT: DecodeError =
+    DecodeError::malformed("packet has bytes behind its last field");
+
 const ENDS_EARLY: DecodeError = DecodeError::malformed("packet ends in the middle of a field");
 
 /// A cursor over one packet body inside a shared buffer.
@@ -238,9 +241,7 @@ impl<'a> Reader<'a> {
         if self.is_empty() {
             Ok(())
         } else {
-            Err(DecodeError::malformed(
-                "packet has bytes behind its last field",
-            ))
+            Err(BYTES_LEFT)
         }
     }
 }

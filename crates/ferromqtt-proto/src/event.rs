@@ -6,6 +6,7 @@ use crate::error::{ConnectionError, PublishError, SubscribeError};
 use crate::packet::{Auth, Properties, ReasonCode};
 use crate::servers::Server;
 use crate::session::{Message, QueueId};
+use crate::slips::Slip;
 use crate::topic::TopicFilter;
 
 /// The name of one accepted operation. Never reused within a [`Client`](crate::Client).
@@ -83,6 +84,12 @@ pub enum Event {
     Unflushed {
         /// How many.
         messages: u64,
+    },
+    /// The server broke a rule, and the client, which is not [strict](crate::Options::strict), tolerates it. Told once for
+    /// each kind on each connection.
+    Tolerated {
+        /// What it did.
+        slip: Slip,
     },
 }
 

@@ -149,6 +149,7 @@
 //! | [`packet`] | a type for each packet, one for all versions |
 //! | [`codec`] | the fixed header, and the data types below it |
 //! | `options`, `event`, `error` | what goes in once, and what comes out |
+//! | `slips` | rules broken by the server that [`Options::strict`] refuses, and that are tolerated otherwise |
 //! | `reconnect`, `servers` | back-off, and which ends are final; which server is next |
 //! | `topic`, `text` | Topic Names and Filters, and the strings they are made of |
 
@@ -162,6 +163,7 @@ pub mod packet;
 mod reconnect;
 mod servers;
 mod session;
+mod slips;
 #[cfg(test)]
 mod tests_support;
 mod text;
@@ -185,5 +187,6 @@ pub use session::{
     Acknowledge, DeliveryId, JournalEntry, Message, Overflow, QueueId, QueueOptions, Session,
     SessionChange,
 };
+pub use slips::Slip;
 pub use text::Utf8String;
 pub use topic::{TopicFilter, TopicName};

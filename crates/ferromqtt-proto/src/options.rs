@@ -145,6 +145,12 @@ pub struct Options {
     /// How long closing a transport may take when the application has given no limit: that a DISCONNECT is written which
     /// answers a server's mistake, and that the server closes its side. Default: 10 s.
     pub closing_timeout: Duration,
+    /// Whether every rule that the server breaks ends the connection as a
+    /// [protocol violation](crate::ConnectionError::ProtocolViolation). With `false` those are tolerated that real servers
+    /// break and that lose, duplicate and misroute nothing: each [`Slip`](crate::Slip) says what is made of it. The first of
+    /// its kind on a connection is told as [`Event::Tolerated`](crate::Event::Tolerated), and
+    /// [`Stats::tolerated`](crate::Stats::tolerated) counts them all. Default: `true`.
+    pub strict: bool,
 }
 
 impl Default for Options {
@@ -173,6 +179,7 @@ impl Default for Options {
             on_session_lost: OnSessionLost::default(),
             journal: false,
             closing_timeout: Duration::from_secs(10),
+            strict: true,
         }
     }
 }

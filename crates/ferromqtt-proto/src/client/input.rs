@@ -13,7 +13,8 @@ use crate::event::{Connected, Event, Outcome};
 use crate::packet::{
     self, Ack, ConnAck, Packet, PacketId, ProtocolVersion, QoS, ReasonCode, Whole, whole_packets,
 };
-use crate::session::{Acknowledged, IdOwner, SessionChange};
+use crate::session::{Acknowledged, IdOwner, Open, SessionChange};
+use crate::slips::Slip;
 
 const NOT_CONNACK: DecodeError = DecodeError::protocol("the first packet is not CONNACK");
 
@@ -51,8 +52,12 @@ impl Client {
         let source = input.split_to(bytes).freeze();
         let mut at = 0;
         while at < source.len() && self.reads() {
-            let packet = packet::decode(&source, &mut at, self.options.protocol);
-            if let Err(error) = packet.and_then(|packet| self.on_packet(now, packet)) {
+            let start = at;
+            let version = self.options.protocol;
+            let packet = packet::decode_with(&source, &mut at, version, &mut self.slips);
+            let result = packet.and_then(|packet| self.on_packet(now, packet, at - start));
+            self.report_slips();
+            if let Err(error) = result {
                 self.protocol_violation(now, error);
             }
         }
@@ -97,7 +102,14 @@ impl Client {
         matches!(self.phase, Phase::Handshake { .. } | Phase::Connected)
     }
 
-    fn on_packet(&mut self, now: Instant, packet: Packet) -> Result<(), DecodeError> {
+    fn report_slips(&mut self) {
+        while let Some(slip) = self.slips.take_unreported() {
+            self.events.push_back(Event::Tolerated { slip });
+        }
+    }
+
+    /// `bytes` is the length of the packet.
+    fn on_packet(&mut self, now: Instant, packet: Packet, bytes: usize) -> Result<(), DecodeError> {
         if let Phase::Handshake { .. } = self.phase {
             self.check_problem_information(&packet)?;
             return match packet {
@@ -108,7 +120,7 @@ impl Client {
         }
         self.check_problem_information(&packet)?;
         match packet {
-            Packet::Publish(publish) => self.on_publish(publish),
+            Packet::Publish(publish) => self.on_publish(publish, bytes),
             Packet::PubAck(ack) => self.on_puback(ack),
             Packet::PubRec(ack) => self.on_pubrec(ack),
             Packet::PubRel(ack) => self.on_pubrel(&ack),
@@ -163,7 +175,7 @@ impl Client {
 
     fn on_connack(&mut self, now: Instant, connack: ConnAck) -> Result<(), DecodeError> {
         let ConnAck {
-            session_present,
+            mut session_present,
             reason,
             properties,
         } = connack;
@@ -178,9 +190,14 @@ impl Client {
             return Ok(());
         };
         if session_present && connection.clean_start {
-            return Err(DecodeError::protocol(
-                "Session Present is set after Clean Start", // MQTT-3.2.2-4
-            ));
+            // MQTT-3.2.2-4. In 5.0 the session that the server takes to be there would decide what comes next; before, both
+            // sides forget it with this connection.
+            let refusal = DecodeError::protocol("Session Present is set after Clean Start");
+            if self.options.protocol.is_v5() {
+                return Err(refusal);
+            }
+            (self.slips).tolerate(Slip::SessionPresentAfterCleanSession, refusal)?;
+            session_present = false;
         }
         // 3.1 has no such flag, its byte is reserved: the session that was asked for is taken to be there.
         let resumes = session_present
@@ -196,8 +213,10 @@ impl Client {
         connection.authentication = Turn::Nobody;
         connection.accepted_at = Some(now);
         connection.transmit.depend_on(self.session.journal.last()); // resends do, on changes of before
-        if let Some(assigned) = &properties.assigned_client_identifier {
-            self.assigned_identifier = Some(assigned.detached());
+        if let Some(assigned) = &properties.assigned_client_identifier
+            && self.client_identifier().is_empty()
+        {
+            self.assigned_identifier = Some(assigned.detached()); // else there is a name, which no server changes
         }
         self.correlation
             .learn(properties.response_information.as_ref());
@@ -253,13 +272,14 @@ impl Client {
                         self.record(|| SessionChange::Releasing { key });
                     }
                 }
-                self.answer(Packet::PubRel, Ack::success(id), false)
+                self.answer(Packet::PubRel, Ack::success(id), Open::NONE)
             }
-            Some(IdOwner::Release(_)) => self.answer(Packet::PubRel, Ack::success(id), false),
+            _ if ack.reason.is_error() => Ok(()), // that ends an exchange, and nothing answers it (MQTT-4.3.3-4)
+            Some(IdOwner::Release(_)) => self.answer(Packet::PubRel, Ack::success(id), Open::NONE),
             _ => self.answer(
                 Packet::PubRel,
                 Ack::new(id, ReasonCode::PacketIdentifierNotFound),
-                false,
+                Open::NONE,
             ),
         }
     }

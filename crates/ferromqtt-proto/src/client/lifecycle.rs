@@ -52,6 +52,7 @@ impl Client {
         self.session.connections += 1;
         let number = self.session.connections;
         self.session.inbound.connection_opened(number);
+        self.slips.connection_opened();
         let mut connection = Connection::new(now, number, clean_start, &self.options);
         let options = &self.options;
         let connect = Connect {

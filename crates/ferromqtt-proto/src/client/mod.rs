@@ -28,6 +28,7 @@ use crate::options::Options;
 use crate::reconnect::{self, Backoff};
 use crate::servers::Servers;
 use crate::session::{JournalEntry, QueueId, QueueOptions, Session, SessionChange};
+use crate::slips::Slips;
 use crate::text::Utf8String;
 use crate::topic::TopicFilter;
 use closing::Closing;
@@ -60,6 +61,7 @@ pub struct Client {
     /// Empty: the memory for the queues that want the message at hand.
     wanted_by: Vec<QueueId>,
     stats: Stats,
+    slips: Slips,
 }
 
 /// Where the client stands.
@@ -113,6 +115,9 @@ pub struct Stats {
     pub outgoing: usize,
     /// Their payloads' bytes.
     pub outgoing_bytes: usize,
+    /// Rules that servers broke, and that were tolerated because the client is not [strict](crate::Options::strict): each
+    /// time, not only the first of its kind.
+    pub tolerated: u64,
 }
 
 impl Client {
@@ -131,6 +136,7 @@ impl Client {
             options.servers.get().into(),
             options.follow_server_reference,
         );
+        let slips = Slips::new(options.strict);
         Ok(Self {
             options,
             session,
@@ -149,6 +155,7 @@ impl Client {
             room_wanted: None,
             wanted_by: Vec::new(),
             stats: Stats::default(),
+            slips,
         })
     }
 
@@ -157,7 +164,8 @@ impl Client {
         &self.options
     }
 
-    /// The Client Identifier in use: the one of the options, or the one that the server assigned (MQTT-3.2.2-16).
+    /// The Client Identifier in use: the one of the options, or, if that is empty, the one that the server
+    /// assigned (MQTT-3.2.2-16).
     pub fn client_identifier(&self) -> &Utf8String {
         self.assigned_identifier
             .as_ref()
@@ -186,6 +194,7 @@ impl Client {
         Stats {
             outgoing: self.session.outbound.len(),
             outgoing_bytes: self.session.outbound.bytes(),
+            tolerated: self.slips.count(),
             ..self.stats
         }
     }

@@ -9,10 +9,12 @@ use crate::event::Event;
 use crate::packet::{
     Ack, Packet, PacketId, PacketType, Place, Properties, Publish, QoS, ReasonCode,
 };
-use crate::session::{DeliveryId, Due, Message, QueueId, SessionChange};
+use crate::session::{DeliveryId, Due, Message, Open, QueueId, SessionChange};
+use crate::slips::Slip;
 
 impl Client {
-    pub(super) fn on_publish(&mut self, publish: Publish) -> Result<(), DecodeError> {
+    /// `bytes` is the length of the whole packet.
+    pub(super) fn on_publish(&mut self, publish: Publish, bytes: usize) -> Result<(), DecodeError> {
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
@@ -28,8 +30,8 @@ impl Client {
             delivery: None,
         };
         match (message.qos, message.packet_id) {
-            (QoS::AtLeastOnce, Some(id)) => self.on_publish_qos1(id, message),
-            (QoS::ExactlyOnce, Some(id)) => self.on_publish_qos2(id, message),
+            (QoS::AtLeastOnce, Some(id)) => self.on_publish_qos1(id, message, bytes),
+            (QoS::ExactlyOnce, Some(id)) => self.on_publish_qos2(id, message, bytes),
             _ => {
                 self.deliver(message);
                 self.send_due_acks() // a message that has left for it may have been held
@@ -37,66 +39,89 @@ impl Client {
         }
     }
 
-    fn on_publish_qos1(&mut self, id: PacketId, message: Message) -> Result<(), DecodeError> {
-        if self.free_window() == 0 {
-            return Err(WINDOW_EXCEEDED);
-        }
+    fn on_publish_qos1(
+        &mut self,
+        id: PacketId,
+        message: Message,
+        bytes: usize,
+    ) -> Result<(), DecodeError> {
+        self.check_window(bytes)?;
         if self.session.inbound.release(id).is_some() {
             // The server uses one space of identifiers, so it is done with the QoS 2 message that had this one.
             self.record(|| SessionChange::Released { packet_id: id });
         }
         let deliveries = &mut self.session.deliveries;
-        if message.dup && deliveries.comes_again(id, QoS::AtLeastOnce) {
+        if message.dup && deliveries.comes_again(id, QoS::AtLeastOnce, bytes) {
             return self.send_due_acks(); // handed out before, and not acknowledged yet
         }
         deliveries.replaces(id);
         let holds = self.deliver(message);
-        self.file(id, QoS::AtLeastOnce, &holds)
+        self.file(id, QoS::AtLeastOnce, bytes, &holds)
     }
 
-    fn on_publish_qos2(&mut self, id: PacketId, message: Message) -> Result<(), DecodeError> {
-        let window = self.free_window();
-        let session = &mut self.session;
-        if session.inbound.takes_slot(id) && window == 0 {
-            return Err(WINDOW_EXCEEDED);
+    fn on_publish_qos2(
+        &mut self,
+        id: PacketId,
+        message: Message,
+        bytes: usize,
+    ) -> Result<(), DecodeError> {
+        if self.session.inbound.takes_slot(id) {
+            self.check_window(bytes)?;
         }
-        if session.inbound.receive(id) {
+        let session = &mut self.session;
+        if session.inbound.receive(id, bytes) {
             session.deliveries.replaces(id);
             let holds = self.deliver(message);
-            return self.file(id, QoS::ExactlyOnce, &holds);
+            return self.file(id, QoS::ExactlyOnce, bytes, &holds);
         }
-        if !session.deliveries.comes_again(id, QoS::ExactlyOnce)
+        if !session.deliveries.comes_again(id, QoS::ExactlyOnce, bytes)
             && !session.deliveries.holds_back(id)
         {
             // Handed out before (MQTT-4.3.3-10): only the answer was lost.
-            return self.file(id, QoS::ExactlyOnce, &[]);
+            return self.file(id, QoS::ExactlyOnce, bytes, &[]);
         }
         self.send_due_acks()
     }
 
     /// Files a message for its acknowledgement; one that nobody holds, and that comes after none that is held, is
     /// acknowledged at once.
-    fn file(&mut self, id: PacketId, qos: QoS, holds: &[DeliveryId]) -> Result<(), DecodeError> {
+    fn file(
+        &mut self,
+        id: PacketId,
+        qos: QoS,
+        bytes: usize,
+        holds: &[DeliveryId],
+    ) -> Result<(), DecodeError> {
         if !holds.is_empty() || !self.session.deliveries.none_waits() {
-            self.session.deliveries.receive(id, qos, holds);
+            self.session.deliveries.receive(id, qos, bytes, holds);
             return self.send_due_acks();
         }
         match qos {
             QoS::ExactlyOnce => self.send_pubrec(Ack::success(id)),
-            _ => self.answer(Packet::PubAck, Ack::success(id), true),
+            _ => self.answer(Packet::PubAck, Ack::success(id), Open::one(bytes)),
         }
     }
 
-    /// How many more QoS 1 and 2 messages the server may send before an answer of ours has left: its part of the Receive
-    /// Maximum announced (MQTT-3.3.4-9).
-    fn free_window(&self) -> usize {
+    /// Whether the server may send one more QoS 1 or 2 message, in a packet of so many bytes, before an answer of ours has
+    /// left: its part of the Receive Maximum announced (MQTT-3.3.4-9), or what is tolerated beyond.
+    fn check_window(&mut self, bytes: usize) -> Result<(), DecodeError> {
         let Some(connection) = &self.connection else {
-            return 0;
+            return Err(WINDOW_EXCEEDED);
         };
-        let taken = self.session.deliveries.open_qos1()
-            + self.session.inbound.open()
-            + connection.transmit.unsent_final_answers();
-        connection.receive_maximum.saturating_sub(taken)
+        let open: Open = [
+            self.session.deliveries.open_qos1(),
+            self.session.inbound.open(),
+            connection.transmit.unsent_ends(),
+        ]
+        .into_iter()
+        .sum();
+        if open.messages < connection.receive_maximum {
+            return Ok(());
+        }
+        if open.messages >= MOST_OPEN.messages || open.bytes + bytes > MOST_OPEN.bytes {
+            return Err(WINDOW_EXCEEDED);
+        }
+        (self.slips).tolerate(Slip::ReceiveMaximumExceeded, WINDOW_EXCEEDED)
     }
 
     /// Puts a message into the queues that want it; into the default one when no other does. Tells who holds it.
@@ -251,7 +276,7 @@ impl Client {
         }
         while let Some(due) = self.session.deliveries.next_due() {
             match due {
-                Due::PubAck(ack) => self.answer(Packet::PubAck, ack, true)?,
+                Due::PubAck(ack, slot) => self.answer(Packet::PubAck, ack, slot)?,
                 Due::PubRec(ack) => self.send_pubrec(ack)?,
             }
         }
@@ -264,13 +289,15 @@ impl Client {
             connection.limits.maximum_packet_size()
         });
         let ack = ack.within(limit);
-        let refused = ack.reason.is_error(); // as the server will read it
-        if refused {
-            self.session.inbound.release(packet_id); // no PUBREL follows
+        let mut ended = Open::NONE;
+        // As the server will read it.
+        if ack.reason.is_error() {
+            let released = self.session.inbound.release(packet_id); // no PUBREL follows
+            ended = released.unwrap_or_default();
         } else {
             self.record(|| SessionChange::Received { packet_id });
         }
-        self.answer(Packet::PubRec, ack, refused)
+        self.answer(Packet::PubRec, ack, ended)
     }
 
     pub(super) fn on_pubrel(&mut self, ack: &Ack) -> Result<(), DecodeError> {
@@ -286,15 +313,12 @@ impl Client {
             ReasonCode::PacketIdentifierNotFound // answered all the same (MQTT-4.3.3-11)
         };
         // A slot of the Receive Maximum was taken only if the message came on this connection (section 4.9).
-        self.answer(
-            Packet::PubComp,
-            Ack::new(id, reason),
-            released == Some(true),
-        )
+        let ended = released.unwrap_or_default();
+        self.answer(Packet::PubComp, Ack::new(id, reason), ended)
     }
 
-    /// Acknowledges within the server's Maximum Packet Size (MQTT-3.2.2-15). `is_final` tells that this ends an exchange
-    /// and gives its slot back to the server.
+    /// Acknowledges within the server's Maximum Packet Size (MQTT-3.2.2-15). `ended` is the slot that this gives back
+    /// to the server, if it ends an exchange.
     ///
     /// # Errors
     /// When the server makes us answer without reading the answers: they would pile up without bound.
@@ -302,7 +326,7 @@ impl Client {
         &mut self,
         packet: fn(Ack) -> Packet,
         ack: Ack,
-        is_final: bool,
+        ended: Open,
     ) -> Result<(), DecodeError> {
         let Some(Connection {
             transmit, limits, ..
@@ -311,7 +335,7 @@ impl Client {
             return Ok(());
         };
         let ack = ack.within(limits.maximum_packet_size());
-        transmit.push_answer(&packet(ack), self.options.protocol, is_final);
+        transmit.push_answer(&packet(ack), self.options.protocol, ended);
         if transmit.unsent_answers() > MOST_UNSENT_ANSWERS {
             return Err(DecodeError {
                 reason: ReasonCode::ReceiveMaximumExceeded,
@@ -325,6 +349,13 @@ impl Client {
 const WINDOW_EXCEEDED: DecodeError = DecodeError {
     reason: ReasonCode::ReceiveMaximumExceeded,
     what: "more QoS 1 and 2 messages are under way than the Receive Maximum allows",
+};
+
+/// What may be open where more than the Receive Maximum announced is tolerated: as many messages as there are Packet
+/// Identifiers, since more cannot be told apart, and as many bytes as a program can be expected to have room for.
+const MOST_OPEN: Open = Open {
+    messages: u16::MAX as usize,
+    bytes: 64 << 20,
 };
 
 /// Answers that may wait to be written: one of each of the four kinds for every Packet Identifier there is. A server that

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::packet::{Packet, ProtocolVersion, PublishRef, QoS};
+use crate::session::Open;
 
 /// A chunk is handed over when it has grown to this size: one write then carries hundreds of small packets.
 pub const CHUNK: usize = 64 * 1024;
@@ -19,21 +20,21 @@ struct Contents {
     qos0: u64,
     /// Answers to the server's packets.
     answers: usize,
-    /// Those among them that end an exchange, and give its slot of the Receive Maximum back to the server.
-    final_answers: usize,
+    /// What those among them that end an exchange give back to the server of the Receive Maximum.
+    ended: Open,
 }
 
 impl Contents {
     const fn add(&mut self, other: Self) {
         self.qos0 += other.qos0;
         self.answers += other.answers;
-        self.final_answers += other.final_answers;
+        self.ended.add(other.ended);
     }
 
     const fn subtract(&mut self, other: Self) {
         self.qos0 -= other.qos0;
         self.answers -= other.answers;
-        self.final_answers -= other.final_answers;
+        self.ended.subtract(other.ended);
     }
 }
 
@@ -92,25 +93,21 @@ impl Transmit {
         self.contents.answers
     }
 
-    pub(crate) const fn unsent_final_answers(&self) -> usize {
-        self.contents.final_answers
+    /// The messages whose last answer has not been handed over.
+    pub(crate) const fn unsent_ends(&self) -> Open {
+        self.contents.ended
     }
 
     pub(crate) fn push(&mut self, packet: &Packet, version: ProtocolVersion) {
         self.append(|out| packet.encode(version, out));
     }
 
-    /// Appends an answer to a packet of the server; `is_final` when it ends the exchange.
-    pub(crate) fn push_answer(
-        &mut self,
-        packet: &Packet,
-        version: ProtocolVersion,
-        is_final: bool,
-    ) {
+    /// Appends an answer to a packet of the server; `ended` is the slot that it gives back, if it ends the exchange.
+    pub(crate) fn push_answer(&mut self, packet: &Packet, version: ProtocolVersion, ended: Open) {
         self.push(packet, version);
         self.count(Contents {
             answers: 1,
-            final_answers: usize::from(is_final),
+            ended,
             ..Contents::default()
         });
     }

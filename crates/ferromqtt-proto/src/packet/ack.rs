@@ -6,8 +6,9 @@ use super::{
     PacketId, PacketType, Place, Properties, ProtocolVersion, ReasonCode, put_packet, read_boxed,
     read_packet_id,
 };
-use crate::codec::{Reader, var_int_len};
+use crate::codec::{BYTES_LEFT, Reader, var_int_len};
 use crate::error::DecodeError;
+use crate::slips::{Slip, Slips};
 
 /// Length of the packet with a Reason Code and no properties.
 const LEN_WITH_REASON: usize = 5;
@@ -17,7 +18,7 @@ const LEN_WITH_REASON: usize = 5;
 pub struct Ack {
     /// Packet Identifier of the PUBLISH (MQTT-2.2.1-5).
     pub packet_id: PacketId,
-    /// Result; always Success before 5.0.
+    /// Result; Success before 5.0, where the packet has none.
     pub reason: ReasonCode,
     /// Properties (5.0), if any.
     pub properties: Option<Box<Properties>>,
@@ -80,16 +81,37 @@ impl Ack {
         packet_type: PacketType,
         version: ProtocolVersion,
         mut body: Reader<'_>,
+        slips: &mut Slips,
     ) -> Result<Self, DecodeError> {
         let packet_id = read_packet_id(&mut body)?;
         let mut ack = Self::success(packet_id);
-        if version.is_v5() && !body.is_empty() {
-            ack.reason = ReasonCode::read(packet_type, body.u8()?)?;
-            if !body.is_empty() {
-                ack.properties = read_boxed(Place::of(packet_type), &mut body)?;
-            }
+        if body.is_empty() {
+            return Ok(ack);
+        }
+        if !version.is_v5() {
+            return Self::decode_code_before_v5(packet_id, body, slips);
+        }
+        ack.reason = ReasonCode::read(packet_type, body.u8()?)?;
+        if !body.is_empty() {
+            ack.properties = read_boxed(Place::of(packet_type), &mut body)?;
         }
         body.finish()?;
         Ok(ack)
+    }
+
+    /// Some servers answer in the form of 5.0 whatever the version. A failure must not be taken for a success.
+    #[cold]
+    fn decode_code_before_v5(
+        packet_id: PacketId,
+        mut body: Reader<'_>,
+        slips: &mut Slips,
+    ) -> Result<Self, DecodeError> {
+        let code = body.u8()?;
+        slips.tolerate(Slip::AckCode, BYTES_LEFT)?;
+        let reason = match code {
+            0x80.. => ReasonCode::from_value(code).unwrap_or(ReasonCode::UnspecifiedError),
+            _ => ReasonCode::Success,
+        };
+        Ok(Self::new(packet_id, reason))
     }
 }

@@ -2,9 +2,10 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::{PacketType, Properties, ProtocolVersion, ReasonCode, put_packet};
+use super::{PacketType, Properties, ProtocolVersion, QoS, ReasonCode, put_packet};
 use crate::codec::Reader;
 use crate::error::DecodeError;
+use crate::slips::{Slip, Slips};
 
 /// A CONNACK packet. Return Codes of 3.x are held as the Reason Code of the same meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,7 @@ impl ConnAck {
     pub(super) fn decode(
         version: ProtocolVersion,
         mut body: Reader<'_>,
+        slips: &mut Slips,
     ) -> Result<Self, DecodeError> {
         let flags = body.u8()?;
         if flags > 1 {
@@ -47,7 +49,7 @@ impl ConnAck {
                 properties: Properties::default(),
             });
         }
-        let connack = Self {
+        let mut connack = Self {
             session_present: flags == 1,
             reason: if version.is_v5() {
                 ReasonCode::read(PacketType::ConnAck, code)?
@@ -57,6 +59,11 @@ impl ConnAck {
             properties: Properties::of(PacketType::ConnAck, version, &mut body)?,
         };
         body.finish()?;
+        if connack.properties.maximum_qos == Some(QoS::ExactlyOnce) {
+            let refusal = DecodeError::protocol("Maximum QoS is neither 0 nor 1");
+            slips.tolerate(Slip::MaximumQos2, refusal)?;
+            connack.properties.maximum_qos = None; // means the same
+        }
         if connack.session_present && connack.reason != ReasonCode::Success {
             return Err(DecodeError::protocol(
                 "CONNACK refuses but has Session Present set",

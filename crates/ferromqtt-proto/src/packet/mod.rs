@@ -31,6 +31,7 @@ pub use unsubscribe::{UnsubAck, Unsubscribe};
 
 use crate::codec::{FixedHeader, Reader, put_with_length};
 use crate::error::DecodeError;
+use crate::slips::Slips;
 
 /// A Packet Identifier (section 2.2.1): never zero.
 pub type PacketId = NonZeroU16;
@@ -260,6 +261,29 @@ pub fn decode(
     at: &mut usize,
     version: ProtocolVersion,
 ) -> Result<Packet, DecodeError> {
+    decode_with(source, at, version, &mut Slips::new(true))
+}
+
+/// As [`decode`], but takes what a client that is not [strict](crate::Options::strict) tolerates of a server, and reads it as
+/// each [`Slip`](crate::Slip) says.
+///
+/// # Errors
+/// As [`decode`], for all else.
+pub fn decode_tolerantly(
+    source: &Bytes,
+    at: &mut usize,
+    version: ProtocolVersion,
+) -> Result<Packet, DecodeError> {
+    decode_with(source, at, version, &mut Slips::new(false))
+}
+
+/// As [`decode`], for a client: `slips` decides about those of the server.
+pub(crate) fn decode_with(
+    source: &Bytes,
+    at: &mut usize,
+    version: ProtocolVersion,
+    slips: &mut Slips,
+) -> Result<Packet, DecodeError> {
     let header = FixedHeader::read(&source[*at..])?
         .filter(|header| header.packet_len() <= source.len() - *at)
         .ok_or_else(|| DecodeError::malformed("packet is not whole"))?;
@@ -269,7 +293,7 @@ pub fn decode(
     let packet_type = PacketType::from_first_byte(header.first_byte)
         .ok_or_else(|| DecodeError::malformed("packet type 0 is reserved"))?;
     if packet_type == PacketType::Publish {
-        return Publish::decode(header.first_byte, version, body).map(Packet::Publish);
+        return Publish::decode(header.first_byte, version, body, slips).map(Packet::Publish);
     }
     if header.first_byte != packet_type.first_byte() {
         return Err(DecodeError::malformed(
@@ -277,18 +301,18 @@ pub fn decode(
         ));
     }
     Ok(match packet_type {
-        PacketType::PubAck => Packet::PubAck(Ack::decode(packet_type, version, body)?),
-        PacketType::PubRec => Packet::PubRec(Ack::decode(packet_type, version, body)?),
-        PacketType::PubRel => Packet::PubRel(Ack::decode(packet_type, version, body)?),
-        PacketType::PubComp => Packet::PubComp(Ack::decode(packet_type, version, body)?),
+        PacketType::PubAck => Packet::PubAck(Ack::decode(packet_type, version, body, slips)?),
+        PacketType::PubRec => Packet::PubRec(Ack::decode(packet_type, version, body, slips)?),
+        PacketType::PubRel => Packet::PubRel(Ack::decode(packet_type, version, body, slips)?),
+        PacketType::PubComp => Packet::PubComp(Ack::decode(packet_type, version, body, slips)?),
         PacketType::Connect => Packet::Connect(Box::new(Connect::decode(body)?)),
-        PacketType::ConnAck => Packet::ConnAck(Box::new(ConnAck::decode(version, body)?)),
+        PacketType::ConnAck => Packet::ConnAck(Box::new(ConnAck::decode(version, body, slips)?)),
         PacketType::Subscribe => Packet::Subscribe(Box::new(Subscribe::decode(version, body)?)),
-        PacketType::SubAck => Packet::SubAck(Box::new(SubAck::decode(version, body)?)),
+        PacketType::SubAck => Packet::SubAck(Box::new(SubAck::decode(version, body, slips)?)),
         PacketType::Unsubscribe => {
             Packet::Unsubscribe(Box::new(Unsubscribe::decode(version, body)?))
         }
-        PacketType::UnsubAck => Packet::UnsubAck(Box::new(UnsubAck::decode(version, body)?)),
+        PacketType::UnsubAck => Packet::UnsubAck(Box::new(UnsubAck::decode(version, body, slips)?)),
         PacketType::Disconnect => Packet::Disconnect(Box::new(Disconnect::decode(version, body)?)),
         PacketType::Auth if version.is_v5() => Packet::Auth(Box::new(Auth::decode(body)?)),
         PacketType::Auth => return Err(DecodeError::malformed("AUTH exists in MQTT 5.0 only")),

@@ -355,6 +355,7 @@ impl Value for QoS {
         match body.u8()? {
             0 => Ok(Self::AtMostOnce),
             1 => Ok(Self::AtLeastOnce),
+            2 => Ok(Self::ExactlyOnce), // for CONNACK, the one packet that has it, to decide about
             _ => Err(DecodeError::protocol("Maximum QoS is neither 0 nor 1")),
         }
     }

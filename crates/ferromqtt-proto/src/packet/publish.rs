@@ -7,6 +7,7 @@ use super::{
 };
 use crate::codec::{Reader, put_var_int, var_int_len};
 use crate::error::DecodeError;
+use crate::slips::{Slip, Slips};
 use crate::text::{self, Utf8String};
 
 const DUP: u8 = 0b1000;
@@ -55,13 +56,16 @@ impl Publish {
         first_byte: u8,
         version: ProtocolVersion,
         mut body: Reader<'_>,
+        slips: &mut Slips,
     ) -> Result<Self, DecodeError> {
-        let dup = first_byte & DUP != 0;
+        let mut dup = first_byte & DUP != 0;
         let Some(qos) = QoS::from_value(first_byte >> 1 & 3) else {
             return Err(DecodeError::malformed("PUBLISH has QoS 3"));
         };
         if dup && qos == QoS::AtMostOnce {
-            return Err(DecodeError::malformed("PUBLISH has DUP set at QoS 0"));
+            let refusal = DecodeError::malformed("PUBLISH has DUP set at QoS 0");
+            slips.tolerate(Slip::DupAtQos0, refusal)?;
+            dup = false;
         }
         let topic = body.topic()?;
         let packet_id = match qos {
@@ -94,9 +98,10 @@ impl Publish {
     }
 }
 
-/// Whether the Response Topic of a message, or of a will, is one that can be published to (MQTT-3.3.2-14).
+/// Whether the Response Topic of a message, or of a will, is one that can be published to (MQTT-3.3.2-14, MQTT-4.7.3-1).
 pub(super) fn check_response_topic(properties: &Properties) -> Result<(), DecodeError> {
     match &properties.response_topic {
+        Some(topic) if topic.is_empty() => Err(DecodeError::protocol("Response Topic is empty")),
         Some(topic) if text::has_wildcard(topic.as_bytes()) => {
             Err(DecodeError::protocol("Response Topic contains a wildcard"))
         }

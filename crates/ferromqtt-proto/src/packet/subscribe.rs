@@ -7,6 +7,7 @@ use super::{
 };
 use crate::codec::{Reader, put_binary};
 use crate::error::DecodeError;
+use crate::slips::{Slip, Slips};
 use crate::text::Utf8String;
 
 /// When the server sends the messages it retains to a new subscription (section 3.8.3.1).
@@ -153,16 +154,19 @@ impl SubAck {
     pub(super) fn decode(
         version: ProtocolVersion,
         mut body: Reader<'_>,
+        slips: &mut Slips,
     ) -> Result<Self, DecodeError> {
         let packet_id = read_packet_id(&mut body)?;
         let properties = Properties::of(PacketType::SubAck, version, &mut body)?;
         let mut reasons = Vec::with_capacity(body.remaining());
         while !body.is_empty() {
-            let reason = ReasonCode::read(PacketType::SubAck, body.u8()?)?;
-            if !version.is_v5() && reason.value() > 0x80 {
-                return Err(DecodeError::protocol("SUBACK has an undefined Return Code"));
+            let mut code = body.u8()?;
+            if !version.is_v5() && code > 0x80 {
+                let refusal = DecodeError::protocol("SUBACK has an undefined Return Code");
+                slips.tolerate(Slip::SubackCode, refusal)?;
+                code = 0x80;
             }
-            reasons.push(reason);
+            reasons.push(ReasonCode::read(PacketType::SubAck, code)?);
         }
         Ok(Self {
             packet_id,

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::codec::{Reader, put_binary};
 use crate::error::DecodeError;
+use crate::slips::{Slip, Slips};
 use crate::text::Utf8String;
 
 /// An UNSUBSCRIBE packet.
@@ -81,6 +82,7 @@ impl UnsubAck {
     pub(super) fn decode(
         version: ProtocolVersion,
         mut body: Reader<'_>,
+        slips: &mut Slips,
     ) -> Result<Self, DecodeError> {
         let packet_id = read_packet_id(&mut body)?;
         let properties = Properties::of(PacketType::UnsubAck, version, &mut body)?;
@@ -88,7 +90,9 @@ impl UnsubAck {
         while version.is_v5() && !body.is_empty() {
             reasons.push(ReasonCode::read(PacketType::UnsubAck, body.u8()?)?);
         }
-        body.finish()?;
+        if let Err(refusal) = body.finish() {
+            slips.tolerate(Slip::UnsubackPayload, refusal)?;
+        }
         Ok(Self {
             packet_id,
             properties,

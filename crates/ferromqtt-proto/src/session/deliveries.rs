@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::BuildHasherDefault;
 use std::num::NonZeroU64;
 
+use super::Open;
 use super::packet_id::IdHasher;
 use crate::packet::{Ack, PacketId, QoS};
 
@@ -32,6 +33,8 @@ impl DeliveryId {
 #[derive(Debug)]
 struct Unanswered {
     qos: QoS,
+    /// Of its packet.
+    bytes: usize,
     /// What is to be answered, by what is known so far.
     answer: Ack,
     /// How many hold it back.
@@ -50,8 +53,8 @@ pub(crate) struct Deliveries {
     carried: HashMap<PacketId, u64, BuildHasherDefault<IdHasher>>,
     /// Identifiers in `order` of QoS 2.
     waiting_qos2: HashSet<PacketId, BuildHasherDefault<IdHasher>>,
-    /// How many in `order` are of QoS 1: their slots of the Receive Maximum announced are taken.
-    open_qos1: usize,
+    /// Those in `order` that are of QoS 1: their slots of the Receive Maximum announced are taken.
+    open_qos1: Open,
     last_number: u64,
     last_hold: u64,
 }
@@ -59,7 +62,8 @@ pub(crate) struct Deliveries {
 /// An acknowledgement whose turn has come.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Due {
-    PubAck(Ack),
+    /// With the slot that it gives back.
+    PubAck(Ack, Open),
     PubRec(Ack),
 }
 
@@ -69,7 +73,7 @@ impl Deliveries {
         self.order.is_empty()
     }
 
-    pub(crate) const fn open_qos1(&self) -> usize {
+    pub(crate) const fn open_qos1(&self) -> Open {
         self.open_qos1
     }
 
@@ -80,8 +84,8 @@ impl Deliveries {
         DeliveryId(NonZeroU64::new(self.last_hold).unwrap_or(NonZeroU64::MAX))
     }
 
-    /// Files a message that has come now, behind those before it.
-    pub(crate) fn receive(&mut self, id: PacketId, qos: QoS, holds: &[DeliveryId]) {
+    /// Files a message that has come now, in a packet of so many bytes, behind those before it.
+    pub(crate) fn receive(&mut self, id: PacketId, qos: QoS, bytes: usize, holds: &[DeliveryId]) {
         self.last_number += 1;
         let number = self.last_number;
         for &hold in holds {
@@ -91,32 +95,35 @@ impl Deliveries {
             number,
             Unanswered {
                 qos,
+                bytes,
                 answer: Ack::success(id),
                 holds: holds.len(),
             },
         );
-        self.enter(number, id, qos);
+        self.enter(number, id, qos, bytes);
     }
 
-    fn enter(&mut self, number: u64, id: PacketId, qos: QoS) {
+    fn enter(&mut self, number: u64, id: PacketId, qos: QoS, bytes: usize) {
         self.order.push_back(number);
         if qos == QoS::AtLeastOnce {
-            self.open_qos1 += 1;
+            self.open_qos1.add(Open::one(bytes));
         } else {
             self.waiting_qos2.insert(id);
         }
     }
 
     /// Recognises a message that an earlier connection had brought already: it gets its place in the order of this one.
-    pub(crate) fn comes_again(&mut self, id: PacketId, qos: QoS) -> bool {
+    pub(crate) fn comes_again(&mut self, id: PacketId, qos: QoS, bytes: usize) -> bool {
         let Some(number) = self.carried.remove(&id) else {
             return false;
         };
-        if (self.unanswered.get(&number)).is_none_or(|it| it.qos != qos) {
+        let known = (self.unanswered.get_mut(&number)).filter(|it| it.qos == qos);
+        let Some(known) = known else {
             self.forget(number);
             return false;
-        }
-        self.enter(number, id, qos);
+        };
+        known.bytes = bytes;
+        self.enter(number, id, qos, bytes);
         true
     }
 
@@ -164,8 +171,9 @@ impl Deliveries {
         self.order.pop_front();
         let it = self.unanswered.remove(&number)?;
         if it.qos == QoS::AtLeastOnce {
-            self.open_qos1 -= 1;
-            return Some(Due::PubAck(it.answer));
+            let open = Open::one(it.bytes);
+            self.open_qos1.subtract(open);
+            return Some(Due::PubAck(it.answer, open));
         }
         self.waiting_qos2.remove(&it.answer.packet_id);
         Some(Due::PubRec(it.answer))
@@ -173,7 +181,7 @@ impl Deliveries {
 
     /// The connection is gone: what was not answered on it comes again in the same session.
     pub(crate) fn connection_ended(&mut self) {
-        self.open_qos1 = 0;
+        self.open_qos1 = Open::NONE;
         self.waiting_qos2.clear();
         for number in std::mem::take(&mut self.order) {
             let Some(id) = self.unanswered.get(&number).map(|it| it.answer.packet_id) else {
@@ -197,7 +205,7 @@ impl Deliveries {
         self.order.clear();
         self.carried.clear();
         self.waiting_qos2.clear();
-        self.open_qos1 = 0;
+        self.open_qos1 = Open::NONE;
     }
 }
 
@@ -218,32 +226,32 @@ mod tests {
     fn answers_leave_in_order_of_receipt_mqtt_4_6_0_2_and_4_6_0_3() {
         let mut deliveries = Deliveries::default();
         let (one, two) = (deliveries.next_hold(), deliveries.next_hold());
-        deliveries.receive(id(7), QoS::AtLeastOnce, &[one]);
-        deliveries.receive(id(8), QoS::ExactlyOnce, &[two]);
-        deliveries.receive(id(9), QoS::AtLeastOnce, &[]);
+        deliveries.receive(id(7), QoS::AtLeastOnce, 70, &[one]);
+        deliveries.receive(id(8), QoS::ExactlyOnce, 80, &[two]);
+        deliveries.receive(id(9), QoS::AtLeastOnce, 90, &[]);
         assert!(deliveries.let_go(two, None));
         assert_eq!(due(&mut deliveries), []);
         assert!(deliveries.let_go(one, None));
         let expected = [
-            Due::PubAck(Ack::success(id(7))),
+            Due::PubAck(Ack::success(id(7)), Open::one(70)),
             Due::PubRec(Ack::success(id(8))),
-            Due::PubAck(Ack::success(id(9))),
+            Due::PubAck(Ack::success(id(9)), Open::one(90)),
         ];
         assert_eq!(due(&mut deliveries), expected);
-        assert_eq!(deliveries.open_qos1(), 0);
+        assert_eq!(deliveries.open_qos1(), Open::NONE);
     }
 
     #[test]
     fn every_holder_must_let_go_and_each_counts_once() {
         let mut deliveries = Deliveries::default();
         let (one, two) = (deliveries.next_hold(), deliveries.next_hold());
-        deliveries.receive(id(1), QoS::AtLeastOnce, &[one, two]);
+        deliveries.receive(id(1), QoS::AtLeastOnce, 9, &[one, two]);
         let refusal = Ack::new(id(1), ReasonCode::QuotaExceeded);
         assert!(deliveries.let_go(one, Some(refusal.clone())));
         assert!(!deliveries.let_go(one, None));
         assert_eq!(due(&mut deliveries), []);
         assert!(deliveries.let_go(two, None));
-        assert_eq!(due(&mut deliveries), [Due::PubAck(refusal)]);
+        assert_eq!(due(&mut deliveries), [Due::PubAck(refusal, Open::one(9))]);
         assert!(!deliveries.let_go(two, None));
     }
 
@@ -251,12 +259,12 @@ mod tests {
     fn what_was_not_answered_is_known_when_it_comes_again() {
         let mut deliveries = Deliveries::default();
         let hold = deliveries.next_hold();
-        deliveries.receive(id(1), QoS::AtLeastOnce, &[hold]);
+        deliveries.receive(id(1), QoS::AtLeastOnce, 9, &[hold]);
         deliveries.connection_ended();
         assert!(deliveries.let_go(hold, None));
         assert_eq!(due(&mut deliveries), [], "not on a connection yet");
-        assert!(deliveries.comes_again(id(1), QoS::AtLeastOnce));
+        assert!(deliveries.comes_again(id(1), QoS::AtLeastOnce, 9));
         assert_eq!(due(&mut deliveries).len(), 1);
-        assert!(!deliveries.comes_again(id(1), QoS::AtLeastOnce));
+        assert!(!deliveries.comes_again(id(1), QoS::AtLeastOnce, 9));
     }
 }

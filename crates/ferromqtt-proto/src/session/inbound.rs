@@ -3,52 +3,73 @@
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
+use super::Open;
 use super::packet_id::IdHasher;
 use crate::packet::PacketId;
 
 /// Identifiers of QoS 2 messages that were handed out and not yet released. It has at most 65,535 entries.
 #[derive(Debug, Default)]
 pub(crate) struct Inbound {
-    /// Each with the number of the connection on which it came last.
-    received: HashMap<PacketId, u64, BuildHasherDefault<IdHasher>>,
-    /// How many came on this connection: those count against the Receive Maximum announced (section 4.9).
-    open: usize,
+    received: HashMap<PacketId, Received, BuildHasherDefault<IdHasher>>,
+    /// Those that came on this connection: they count against the Receive Maximum announced (section 4.9).
+    open: Open,
     connection: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Received {
+    /// Number of the connection on which it came last.
+    connection: u64,
+    /// Of its packet.
+    bytes: usize,
 }
 
 impl Inbound {
     /// A new connection counts anew.
     pub(crate) const fn connection_opened(&mut self, number: u64) {
         self.connection = number;
-        self.open = 0;
+        self.open = Open::NONE;
     }
 
-    pub(crate) const fn open(&self) -> usize {
+    pub(crate) const fn open(&self) -> Open {
         self.open
     }
 
     /// Whether a PUBLISH with `id` would count against the Receive Maximum: not when it came on this connection before.
     pub(crate) fn takes_slot(&self, id: PacketId) -> bool {
-        self.received.get(&id) != Some(&self.connection)
+        (self.received.get(&id)).is_none_or(|it| it.connection != self.connection)
     }
 
-    /// Notes a QoS 2 PUBLISH; `false` if it came before and must not be handed out again.
-    pub(crate) fn receive(&mut self, id: PacketId) -> bool {
-        let before = self.received.insert(id, self.connection);
-        self.open += usize::from(before != Some(self.connection));
+    /// Notes a QoS 2 PUBLISH of so many bytes; `false` if it came before and must not be handed out again.
+    pub(crate) fn receive(&mut self, id: PacketId, bytes: usize) -> bool {
+        let connection = self.connection;
+        let before = self.received.insert(id, Received { connection, bytes });
+        if let Some(before) = before {
+            self.open.subtract(self.slot_of(before));
+        }
+        self.open.add(Open::one(bytes));
         before.is_none()
     }
 
-    /// The identifier stands for nothing any more: PUBREL came, or PUBREC refused the message. Tells whether its message
-    /// had come on this connection; `None` if it is unknown.
-    pub(crate) fn release(&mut self, id: PacketId) -> Option<bool> {
-        let here = self.received.remove(&id)? == self.connection;
-        self.open -= usize::from(here);
-        Some(here)
+    /// The identifier stands for nothing any more: PUBREL came, or PUBREC refused the message. Tells the slot that
+    /// its message took, which is none if it had come on an earlier connection; `None` if it is unknown.
+    pub(crate) fn release(&mut self, id: PacketId) -> Option<Open> {
+        let received = self.received.remove(&id)?;
+        let slot = self.slot_of(received);
+        self.open.subtract(slot);
+        Some(slot)
+    }
+
+    const fn slot_of(&self, received: Received) -> Open {
+        if received.connection == self.connection {
+            Open::one(received.bytes)
+        } else {
+            Open::NONE
+        }
     }
 
     pub(crate) fn clear(&mut self) {
         self.received.clear();
-        self.open = 0;
+        self.open = Open::NONE;
     }
 }

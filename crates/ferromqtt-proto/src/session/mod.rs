@@ -7,6 +7,7 @@ mod in_order;
 mod inbound;
 mod inbox;
 mod journal;
+mod open;
 mod outbound;
 mod packet_id;
 mod subscriptions;
@@ -18,6 +19,7 @@ pub(crate) use inbox::Inbox;
 pub use inbox::{Acknowledge, Message, Overflow, QueueId, QueueOptions};
 pub(crate) use journal::Journal;
 pub use journal::{JournalEntry, SessionChange};
+pub(crate) use open::Open;
 pub(crate) use outbound::{Acknowledged, Outbound, Waiting};
 pub(crate) use subscriptions::{Subscription, Subscriptions};
 

@@ -370,3 +370,28 @@ fn an_assigned_client_identifier_is_told_and_used_from_then_on() {
     let connect = pair.accept(true, Properties::default());
     assert_eq!(connect.client_identifier, "given");
 }
+
+/// MQTT-3.2.2-16: a server names those who have no name. One that renames others would make the next CONNECT, be it to another
+/// server, ask for a session of somebody else. Pitfall 12.
+#[test]
+fn a_client_that_has_an_identifier_keeps_it() {
+    let assigned = |name| Properties {
+        assigned_client_identifier: Some(text(name)),
+        ..Properties::default()
+    };
+    for (own, name) in [("me", "me"), ("", "first")] {
+        let mut options = resuming(V5);
+        options.client_identifier = text(own);
+        let mut pair = Pair::new(options);
+        pair.connect();
+        assert_eq!(pair.accept(false, assigned("first")).client_identifier, own);
+        assert_eq!(pair.client.client_identifier(), &name);
+        pair.cut();
+        pair.wait_for_transport();
+        assert_eq!(
+            pair.accept(true, assigned("second")).client_identifier,
+            name
+        );
+        assert_eq!(pair.client.client_identifier(), &name);
+    }
+}

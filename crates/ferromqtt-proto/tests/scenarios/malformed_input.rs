@@ -64,6 +64,7 @@ fn in_5_0_disconnect_with_a_reason_code_goes_first() {
         (0x82, b"\x30\x07\x00\x01t\x03\x13\x00\x01"), // a property of CONNACK
         (0x82, b"\x30\x06\x00\x01t\x02\x0b\x00"), // Subscription Identifier 0
         (0x82, b"\x30\x09\x00\x01t\x05\x08\x00\x02a+"), // MQTT-3.3.2-14
+        (0x82, b"\x30\x07\x00\x01t\x03\x08\x00\x00"), // MQTT-4.7.3-1: an empty Response Topic
         (0x94, b"\x30\x07\x00\x01t\x03\x23\x00\x00"), // MQTT-3.3.2-8: alias 0
         (0x94, b"\x30\x07\x00\x01t\x03\x23\x00\x03"), // MQTT-3.3.2-11: above our maximum
         (0x82, b"\x30\x06\x00\x00\x03\x23\x00\x01"), // MQTT-3.3.2-10: not assigned

@@ -44,10 +44,21 @@ fn ack(properties: &Properties) -> Ack {
     }
 }
 
-/// MQTT-3.1.2-29: neither in PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK nor AUTH.
+/// Starts to authenticate anew, so that AUTH is what the server owes.
+fn re_authenticate(pair: &mut Pair) {
+    let auth = Auth {
+        reason: ReasonCode::ReAuthenticate,
+        properties: Properties::default(),
+    };
+    pair.client.authenticate(pair.now, auth).unwrap();
+    pair.pump();
+    pair.bytes();
+}
+
+/// MQTT-3.1.2-29: neither in PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK nor AUTH. Each is fine when it tells nothing.
 #[test]
 fn problem_information_that_was_not_asked_for_is_a_protocol_error_mqtt_3_1_2_29() {
-    for properties in told() {
+    for properties in told().into_iter().chain([Properties::default()]) {
         let packets = [
             Packet::PubAck(ack(&properties)),
             Packet::PubRec(ack(&properties)),
@@ -73,9 +84,39 @@ fn problem_information_that_was_not_asked_for_is_a_protocol_error_mqtt_3_1_2_29(
         ];
         for packet in packets {
             let mut pair = connected(unasked());
+            re_authenticate(&mut pair);
             pair.events();
             pair.server_sends(packet.clone());
+            if properties.is_empty() {
+                assert!(pair.client.is_connected(), "{packet:?}");
+                continue;
+            }
             assert_eq!(pair.sent(), ["DISCONNECT 0x82"], "{packet:?}");
+            assert!(matches!(
+                pair.cause(),
+                ConnectionError::ProtocolViolation(error) if error.reason == ReasonCode::ProtocolError
+            ));
+        }
+    }
+}
+
+/// MQTT-3.1.2-29: nor in the AUTH before CONNACK.
+#[test]
+fn problem_information_in_the_first_auth_is_a_protocol_error_mqtt_3_1_2_29() {
+    for properties in told().into_iter().chain([Properties::default()]) {
+        let tells = !properties.is_empty();
+        let mut pair = Pair::new(unasked());
+        pair.connect();
+        pair.events();
+        pair.server_sends(Packet::Auth(Box::new(Auth {
+            reason: ReasonCode::ContinueAuthentication,
+            properties: Properties {
+                authentication_method: Some(text("m")),
+                ..properties
+            },
+        })));
+        assert_eq!(pair.link_is_up(), !tells);
+        if tells {
             assert!(matches!(
                 pair.cause(),
                 ConnectionError::ProtocolViolation(error) if error.reason == ReasonCode::ProtocolError

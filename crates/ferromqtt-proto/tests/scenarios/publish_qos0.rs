@@ -144,6 +144,10 @@ fn properties_that_a_client_must_not_send_are_refused() {
             ..none.clone()
         },
         Properties {
+            response_topic: Some(text("")),
+            ..none.clone()
+        },
+        Properties {
             server_keep_alive: Some(1),
             ..none.clone()
         },

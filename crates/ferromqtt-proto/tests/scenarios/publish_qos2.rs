@@ -89,6 +89,27 @@ fn repeated_and_unknown_pubrecs_are_answered() {
     }
 }
 
+/// MQTT-4.3.3-4: a PUBREC of 0x80 or above ends an exchange. PUBREL is for one that goes on, so none follows, whether we know
+/// the identifier or not. Pitfall 9.
+#[test]
+fn a_pubrec_with_an_error_is_never_answered() {
+    let refusal = |packet_id| Packet::PubRec(Ack::new(id(packet_id), ReasonCode::QuotaExceeded));
+    let mut pair = Pair::connected(options(V5));
+    pair.server_sends(refusal(9)); // unknown
+    pair.subscribe(&["a"]);
+    pair.bytes();
+    pair.server_sends(refusal(1)); // of a SUBSCRIBE
+    assert!(pair.bytes().is_empty());
+    let op = pair.publish("t", "x", ExactlyOnce);
+    pair.server_sends(pubrec(2));
+    pair.bytes();
+    pair.server_sends(refusal(2)); // released: the server has the message
+    assert!(pair.bytes().is_empty());
+    pair.server_sends(pubcomp(2));
+    assert!(matches!(pair.outcome(op), Outcome::Acknowledged { .. }));
+    assert!(pair.client.is_connected());
+}
+
 /// The server has had the message since PUBREC: that it forgot the identifier is no failure of the publish.
 #[test]
 fn pubcomp_with_packet_identifier_not_found_completes_the_publish() {

@@ -57,14 +57,16 @@ fn setting(version: ProtocolVersion) -> impl Strategy<Value = Setting> {
         receive_maximum,
         own_receive_maximum,
         any::<bool>(),
+        any::<bool>(),
     )
         .prop_map(
-            move |(clean_start, receive_maximum, own_receive_maximum, journal)| Setting {
+            move |(clean_start, receive_maximum, own_receive_maximum, journal, strict)| Setting {
                 version,
                 clean_start,
                 receive_maximum,
                 own_receive_maximum,
                 journal,
+                strict,
             },
         )
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use ferromqtt_proto::packet::{Ack, Packet, Publish};
 use ferromqtt_proto::{
     JournalEntry, PacketId, Properties, ProtocolVersion, QoS, ReasonCode, SessionChange, Utf8String,
@@ -64,6 +64,8 @@ pub(crate) struct ModelServer {
     pub(crate) losses: usize,
     /// Response Topic and Correlation Data of requests that were accepted.
     pub(crate) asked: Vec<(Utf8String, Bytes)>,
+    /// It slips wherever a client that is not strict goes on.
+    pub(crate) slips: bool,
 }
 
 /// Messages carry their number, and are of any size.
@@ -74,6 +76,30 @@ pub(crate) fn numbered(number: usize, length: usize) -> String {
 fn number_of(payload: &[u8]) -> usize {
     let text = std::str::from_utf8(payload).unwrap();
     text.split_once(':').unwrap().0.parse().unwrap()
+}
+
+/// An answer as a server writes it that does not know the letter of its version.
+fn slip(answer: &Packet, version: ProtocolVersion) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    match answer {
+        Packet::ConnAck(connack) if version.is_v5() => {
+            let mut connack = connack.clone();
+            connack.properties.maximum_qos = Some(QoS::ExactlyOnce);
+            Packet::ConnAck(connack).encode(version, &mut bytes);
+            return bytes;
+        }
+        _ => answer.encode(version, &mut bytes),
+    }
+    let code = match answer {
+        Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubComp(ack) => ack.reason.value(),
+        Packet::UnsubAck(_) => 0x11,
+        _ => return bytes,
+    };
+    if !version.is_v5() {
+        bytes[1] += 1; // the Remaining Length, which is short
+        bytes.extend_from_slice(&[code]);
+    }
+    bytes
 }
 
 impl ModelServer {
@@ -102,6 +128,7 @@ impl ModelServer {
             answered: Vec::new(),
             losses: 0,
             asked: Vec::new(),
+            slips: false,
         }
     }
 
@@ -222,7 +249,7 @@ impl ModelServer {
         let Some(packet) = self.inbox.pop_front() else {
             return;
         };
-        let refuses = refuses && self.version.is_v5();
+        let refuses = refuses && (self.version.is_v5() || self.slips);
         let answer = match packet {
             // That a session was lost, told in a CONNACK that is lost itself, is nothing a client could ever learn, and the
             // next CONNACK says that the session is present. So a CONNECT whose answer is lost has no effect here.
@@ -357,7 +384,11 @@ impl ModelServer {
             self.released.retain(|it| *it != id);
         }
         let connack = matches!(answer, Packet::ConnAck(_));
-        pair.server_sends(answer);
+        if self.slips {
+            pair.server_sends_bytes(&slip(&answer, self.version));
+        } else {
+            pair.server_sends(answer);
+        }
         if connack {
             self.read(pair);
             self.resend(pair);
@@ -408,7 +439,8 @@ impl ModelServer {
         self.next_outgoing += 1;
         let number = self.next_outgoing;
         let id = if qos == QoS::AtMostOnce { 0 } else { number };
-        let publish = message(topic, &number.to_string(), qos, id);
+        let mut publish = message(topic, &number.to_string(), qos, id);
+        publish.dup = self.slips && qos == QoS::AtMostOnce;
         if let Some(id) = publish.packet_id {
             self.outgoing.insert(id, (publish.clone(), false));
         }

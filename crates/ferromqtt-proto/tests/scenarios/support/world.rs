@@ -32,6 +32,8 @@ pub(crate) struct Setting {
     pub(crate) own_receive_maximum: u16,
     /// A store keeps the session.
     pub(crate) journal: bool,
+    /// The server keeps to the letter, and the client insists on it.
+    pub(crate) strict: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -121,6 +123,10 @@ impl World {
         pair.connect();
         let mut server = ModelServer::new(setting.version, setting.receive_maximum);
         server.window = setting.own_receive_maximum.into();
+        if !setting.strict {
+            server.slips = true;
+            server.window += 20;
+        }
         let mut world = Self {
             setting,
             pair,
@@ -525,6 +531,7 @@ fn options(setting: Setting) -> Options {
         options.properties.receive_maximum = NonZeroU16::new(setting.own_receive_maximum);
     }
     options.journal = setting.journal;
+    options.strict = setting.strict;
     options
 }
 
