@@ -36,19 +36,17 @@ impl fmt::Display for Slip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ReceiveMaximumExceeded => {
-                "it sent more QoS 1 and 2 messages at once than the Receive Maximum allows; they are accepted"
+                "more QoS 1 and 2 messages came at once than the Receive Maximum allows; they are accepted"
             }
             Self::SessionPresentAfterCleanSession => {
-                "its CONNACK has Session Present set after Clean Session; the session is taken to be new"
+                "CONNACK has Session Present set after Clean Session; the session is taken to be new"
             }
-            Self::MaximumQos2 => "its CONNACK has Maximum QoS 2; that is taken as no limit",
-            Self::DupAtQos0 => "it sent a PUBLISH with DUP set at QoS 0; DUP is ignored",
-            Self::SubackCode => "its SUBACK has a Return Code above 0x80; that is taken as 0x80",
-            Self::UnsubackPayload => {
-                "its UNSUBACK has bytes behind the Packet Identifier; they are ignored"
-            }
+            Self::MaximumQos2 => "CONNACK has Maximum QoS 2; that is taken as no limit",
+            Self::DupAtQos0 => "a PUBLISH at QoS 0 has DUP set; DUP is ignored",
+            Self::SubackCode => "SUBACK has a Return Code above 0x80; that is taken as 0x80",
+            Self::UnsubackPayload => "UNSUBACK has bytes behind the Packet Identifier; they are ignored",
             Self::AckCode => {
-                "its acknowledgement of a PUBLISH has bytes behind the Packet Identifier; the first one is taken as a \
+                "PUBACK, PUBREC, PUBREL or PUBCOMP has bytes behind the Packet Identifier; the first one is taken as a \
                  Reason Code"
             }
         })

@@ -11,7 +11,7 @@ use std::time::Instant;
 use futures_core::Stream;
 
 use crate::shared::Shared;
-use crate::{ConnectionError, Properties, ReasonCode, TopicFilter};
+use crate::{ConnectionError, Properties, ReasonCode, Slip, TopicFilter};
 
 /// How many events are kept for those who have not taken them yet.
 const KEPT: usize = 64;
@@ -62,6 +62,12 @@ pub enum ConnectionEvent {
     Unflushed {
         /// How many.
         messages: u64,
+    },
+    /// The server broke a rule of MQTT, and the client, which is not [strict](crate::Options::strict), tolerates it. Told once
+    /// for each kind on each connection.
+    Tolerated {
+        /// What it did, and what is made of it.
+        slip: Slip,
     },
 }
 

@@ -145,8 +145,9 @@ pub use ferromqtt_proto::packet::TopicAlias;
 pub use ferromqtt_proto::{
     Acknowledge, AcknowledgeError, CleanStart, ConnectionError, DecodeError, Delivery, DeliveryId,
     Message, OnSessionLost, OutgoingLimits, OutgoingPolicy, Overflow, PacketId, Properties,
-    ProtocolVersion, QoS, QueueOptions, ReasonCode, Reconnect, RetainHandling, Stats, StringError,
-    SubscriptionOptions, TopicError, TopicFilter, TopicName, TransportError, Utf8String,
+    ProtocolVersion, QoS, QueueOptions, ReasonCode, Reconnect, RetainHandling, Slip, Stats,
+    StringError, SubscriptionOptions, TopicError, TopicFilter, TopicName, TransportError,
+    Utf8String,
 };
 pub use ferromqtt_transport::UrlError;
 #[cfg(feature = "websocket")]

@@ -1,6 +1,6 @@
 //! What is told to `tracing`, if that feature is on, with the target `ferromqtt`. Never a payload, never a credential.
 
-use crate::{ConnectionError, ReasonCode};
+use crate::{ConnectionError, ReasonCode, Slip};
 
 #[cfg(feature = "tracing")]
 pub(crate) fn connected(session_present: bool) {
@@ -25,6 +25,15 @@ pub(crate) fn not_restored(filter: &str, reason: ReasonCode) {
     tracing::warn!(target: "ferromqtt", filter, %reason, "a subscription that the server had lost was not renewed");
 }
 
+#[cfg(feature = "tracing")]
+pub(crate) fn tolerated(slip: Slip) {
+    tracing::warn!(
+        target: "ferromqtt",
+        ?slip,
+        "the server breaks a rule of MQTT, which is tolerated: {slip}"
+    );
+}
+
 /// At each connection that is not what TLS promises.
 #[cfg(all(feature = "tls", feature = "tracing"))]
 pub(crate) fn danger(host: &str, danger: &str) {
@@ -43,6 +52,9 @@ pub(crate) const fn unflushed(_messages: u64) {}
 
 #[cfg(not(feature = "tracing"))]
 pub(crate) const fn not_restored(_filter: &str, _reason: ReasonCode) {}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) const fn tolerated(_slip: Slip) {}
 
 #[cfg(not(feature = "tracing"))]
 pub(crate) const fn connected(_session_present: bool) {}

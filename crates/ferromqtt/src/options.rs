@@ -79,6 +79,7 @@ impl Options {
         let mut core = proto::Options::default();
         core.reconnect = Some(Reconnect::default());
         core.outgoing_policy = OutgoingPolicy::Wait;
+        core.strict = false;
         Self {
             disconnect_timeout: Duration::from_secs(5),
             will_on_error: false,
@@ -241,6 +242,9 @@ impl Options {
     }
 
     /// Receive Maximum (5.0): how many QoS 1 and 2 messages the server may have unacknowledged. Default: 65,535.
+    ///
+    /// A server that sends more is disconnected only when it exceeds 65,535 messages, or 64 MiB, or if the client is
+    /// [strict](Self::strict).
     #[must_use]
     pub const fn receive_maximum(mut self, messages: NonZeroU16) -> Self {
         self.core.properties.receive_maximum = Some(messages);
@@ -418,6 +422,22 @@ impl Options {
     #[must_use]
     pub const fn on_session_lost(mut self, choice: OnSessionLost) -> Self {
         self.core.on_session_lost = choice;
+        self
+    }
+
+    /// Whether every rule of MQTT that the server breaks ends the connection. Default: `false`.
+    ///
+    /// Real servers slip: mosquitto 2.0.11, for one, sends more messages at once than the
+    /// [Receive Maximum](Self::receive_maximum) allows, and a client that insists reconnects again and again. Where nothing is
+    /// lost, duplicated or misrouted by it, a slip is tolerated: [`Slip`](crate::Slip) lists the kinds, and what is made of
+    /// each. The first of a kind on a connection is told as [`ConnectionEvent::Tolerated`](crate::ConnectionEvent::Tolerated)
+    /// and as a warning to `tracing`; [`Stats::tolerated`](crate::Stats::tolerated) counts them all.
+    ///
+    /// With `true` each ends the connection as [`ConnectionError::ProtocolViolation`](crate::ConnectionError::ProtocolViolation),
+    /// as every other broken rule does in any case: for tests of a server.
+    #[must_use]
+    pub const fn strict(mut self, strict: bool) -> Self {
+        self.core.strict = strict;
         self
     }
 

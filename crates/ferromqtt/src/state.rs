@@ -383,6 +383,10 @@ impl State {
                 log::unflushed(messages);
                 self.report(ConnectionEvent::Unflushed { messages }, news);
             }
+            Event::Tolerated { slip } => {
+                log::tolerated(slip);
+                self.report(ConnectionEvent::Tolerated { slip }, news);
+            }
             Event::Completed { op, outcome } => self.on_completed(op, outcome, news),
             _ => {}
         }

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use ferromqtt::{Connection, Options, TlsOptions};
 use ferromqtt_testing::TestBroker;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -87,5 +89,39 @@ async fn danger_is_told() {
 async fn danger_is_told_at_each_connection() {
     let limit = Duration::from_secs(60);
     let told = tokio::time::timeout(limit, danger_is_told()).await;
+    told.expect("the test ends in time");
+}
+
+/// A server that accepts and sends two messages at QoS 0 with DUP set (MQTT-3.3.1-2).
+async fn slip_is_told() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let noted = Warnings::default();
+    let _noting = tracing::subscriber::set_default(noted.clone());
+    let server = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.read_u8().await.unwrap(); // CONNECT has begun
+        let slip = b"\x38\x05\x00\x01t\x00x";
+        let bytes = [&b"\x20\x03\x00\x00\x00"[..], slip, slip].concat();
+        stream.write_all(&bytes).await.unwrap();
+        stream
+    };
+    let options = Options::new("127.0.0.1", port).reconnect(None);
+    let (connection, stream) = tokio::join!(Connection::open(options), server);
+    let client = connection.unwrap().client();
+    let mut messages = client.messages();
+    for _ in 0..2 {
+        messages.next().await.unwrap();
+    }
+    let told = noted.0.lock().unwrap().clone();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("DUP is ignored"), "{told:?}");
+    drop(stream);
+}
+
+#[tokio::test]
+async fn what_is_tolerated_of_a_server_is_told_once_a_connection() {
+    let limit = Duration::from_secs(60);
+    let told = tokio::time::timeout(limit, slip_is_told()).await;
     told.expect("the test ends in time");
 }

@@ -51,8 +51,9 @@ pub enum Overflow {
     /// The new message is not taken.
     DropNewest,
     /// A QoS 1 or 2 message is kept beyond the limit, and acknowledged only when the queue has room for it: so the server
-    /// sends no more than its window, or our Receive Maximum, allows, and nothing is lost. QoS 0 has no acknowledgement to
-    /// withhold: such a message is not taken.
+    /// sends no more than its window, or our Receive Maximum, allows, and nothing is lost. (A server that ignores the Receive
+    /// Maximum fills 65,535 messages or 64 MiB at most: [`Slip::ReceiveMaximumExceeded`](crate::Slip::ReceiveMaximumExceeded).)
+    /// QoS 0 has no acknowledgement to withhold: such a message is not taken.
     ///
     /// Acknowledgements leave in order of receipt (MQTT-4.6.0-2), so a queue like this that is full delays the server's
     /// window for all others. A reader that lets it stand still receives nothing on any queue after a while.

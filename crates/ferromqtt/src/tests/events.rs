@@ -1,12 +1,13 @@
 //! Events of a connection, and waiting for it.
 
 use ferromqtt_proto::packet::{ConnAck, Packet};
+use tokio::io::AsyncWriteExt;
 
 use super::server::Server;
 use super::*;
 use crate::{
     ConnectionError, ConnectionEvent, Events, Overflow, Properties, QueueOptions, ReasonCode,
-    Reconnect, TransportError,
+    Reconnect, Slip, TransportError,
 };
 
 async fn next(events: &mut Events) -> ConnectionEvent {
@@ -200,4 +201,48 @@ async fn attempts_that_fail_are_told_too() {
     );
     let (_server, _) = Server::accept(attempts.succeeds(4096), false).await;
     assert!(is_connected(&next(&mut events).await));
+}
+
+/// A PUBLISH at QoS 0 with DUP: harmless, and wrong (MQTT-3.3.1-2).
+const SLIP: &[u8] = b"\x38\x05\x00\x01t\x00x";
+
+#[tokio::test(start_paused = true)]
+async fn what_is_tolerated_of_a_server_is_told_once_a_connection_and_counted() {
+    let (connection, mut server, attempts) = connected(options(), 4096).await;
+    let client = connection.client();
+    let mut events = client.events();
+    assert!(is_connected(&next(&mut events).await));
+    let mut messages = client.messages();
+    let slip = Slip::DupAtQos0;
+    for connections in 1..=2 {
+        for _ in 0..3 {
+            server.stream.write_all(SLIP).await.unwrap();
+            let message = in_time(messages.next()).await.unwrap();
+            assert_eq!((&message.payload[..], message.dup), (&b"x"[..], false));
+        }
+        assert_eq!(next(&mut events).await, ConnectionEvent::Tolerated { slip });
+        assert_eq!(client.stats().tolerated, 3 * connections);
+        drop(server);
+        let end = next(&mut events).await; // and no second `Tolerated` before it
+        assert!(
+            matches!(end, ConnectionEvent::Disconnected { .. }),
+            "{end:?}"
+        );
+        (server, _) = Server::accept(attempts.succeeds(4096), true).await;
+        assert!(is_connected(&next(&mut events).await));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_strict_client_ends_the_connection_instead() {
+    let options = options().reconnect(None).strict(true);
+    let (connection, mut server, _attempts) = connected(options, 4096).await;
+    let client = connection.client();
+    server.stream.write_all(SLIP).await.unwrap();
+    let cause = in_time(client.closed()).await;
+    assert!(
+        matches!(cause, ConnectionError::ProtocolViolation(_)),
+        "{cause:?}"
+    );
+    assert_eq!(client.stats().tolerated, 0);
 }

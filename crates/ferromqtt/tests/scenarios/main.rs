@@ -14,6 +14,8 @@ mod lifecycle;
 #[cfg(all(feature = "tls", feature = "websocket", unix))]
 mod mosquitto;
 #[cfg(all(feature = "tls", feature = "websocket", unix))]
+mod mosquitto_bursts;
+#[cfg(all(feature = "tls", feature = "websocket", unix))]
 mod mosquitto_process;
 #[cfg(feature = "proxy")]
 mod proxy;
