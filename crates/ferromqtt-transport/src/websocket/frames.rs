@@ -110,6 +110,12 @@ impl Frames {
         let length = usize::try_from(cursor.position()).unwrap_or(MAX_HEADER);
         *input = &input[length.saturating_sub(before)..];
         self.partial.clear();
+        let (header, payload) = &parsed;
+        if length != header.len(*payload) {
+            return Err(protocol(
+                "a frame whose length takes more bytes than it needs",
+            )); // RFC 6455, section 5.2
+        }
         Ok(Some(parsed))
     }
 

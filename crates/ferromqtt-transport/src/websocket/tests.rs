@@ -534,6 +534,29 @@ fn frames_that_break_the_rules_end_the_websocket() {
     assert_eq!(violation(&mut open(), b"\x88\x03\x03\xe8\xff"), 1007);
 }
 
+/// RFC 6455, section 5.2: the minimal number of bytes must be used. At every boundary, and for control frames too.
+#[test]
+fn a_length_that_takes_more_bytes_than_it_needs_ends_the_websocket() {
+    for first in [0x82, 0x02, 0x89, 0x8a] {
+        for length in [0_u16, 1, 125] {
+            let [high, low] = length.to_be_bytes();
+            let medium = [first, 126, high, low];
+            assert_eq!(violation(&mut open(), &medium), 1002, "{medium:02x?}");
+        }
+        for length in [0_u64, 125, 126, 65_535] {
+            let long = [&[first, 127][..], &length.to_be_bytes()].concat();
+            assert_eq!(violation(&mut open(), &long), 1002, "{long:02x?}");
+        }
+    }
+    for length in [125, 126, 65_535, 65_536] {
+        let mut websocket = open();
+        websocket
+            .receive(&server_frame(0x82, &vec![7; length]))
+            .unwrap();
+        assert_eq!(websocket.poll_received().unwrap().len(), length);
+    }
+}
+
 #[test]
 fn what_comes_after_the_end_is_dropped() {
     let mut websocket = open();
