@@ -226,6 +226,9 @@ class Protocol(Core, asyncio.BufferedProtocol):
         for _ in range(count):
             self.warn("Message queue is full. Discarding message.")
 
+    def _on_tolerated(self, slip: str) -> None:
+        self.warn("The server breaks a rule of MQTT, which is tolerated: %s.", slip)
+
     def warn(self, text: str, *args: object) -> None:
         """Log. What a filter or a handler raises must end neither a call nor the connection."""
         try:

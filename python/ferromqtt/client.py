@@ -115,6 +115,11 @@ class Client:
         authenticator: (5.0) Is called with the Authentication Data of each AUTH packet of the
             server, and returns the data to answer with: enhanced authentication, by the method that
             `properties` name. An addition to aiomqtt's parameters.
+        strict: Whether every rule of MQTT that the server breaks ends the connection. By default
+            slips of real servers are tolerated that lose, duplicate and misroute nothing, with one
+            warning for each kind on each connection: more messages at once than the Receive Maximum
+            allows, Session Present after a clean session before 5.0, undefined codes, and what
+            else docs/tolerance.md lists. An addition to aiomqtt's parameters.
 
     Attributes:
         timeout: As the parameter; may be changed at any time.
@@ -158,6 +163,7 @@ class Client:
         websocket_headers: WebSocketHeaders | None = None,
         will_on_error: bool = False,
         authenticator: Callable[[bytes], bytes] | None = None,
+        strict: bool = False,
     ) -> None:
         self._options = options = ClientOptions(
             hostname=hostname,
@@ -184,6 +190,7 @@ class Client:
             socket_options=socket_options,
             websocket_path=websocket_path,
             websocket_headers=websocket_headers,
+            strict=strict,
         )
         self._tls = TLSContext(options.tls_context, options.tls_params, options.tls_insecure)
         self.timeout = _DEFAULT_TIMEOUT if timeout is None else timeout
@@ -482,6 +489,7 @@ class Client:
             "password": None if options.username is None else options.password,
             "will": will
             and (will.topic, will.payload, will.qos, bool(will.retain), options.will_properties),
+            "strict": bool(options.strict),
             "max_in_flight": min(inflight or _PACKET_IDENTIFIERS, _PACKET_IDENTIFIERS),
             "max_outgoing": options.max_queued_outgoing_messages or None,
             # A queue of the user's own class has its own limit.

@@ -171,6 +171,7 @@ class ClientOptions:
     socket_options: Iterable[SocketOption] | None = None
     websocket_path: str | None = None
     websocket_headers: WebSocketHeaders | None = None
+    strict: bool = False
 
     def __post_init__(self) -> None:
         version = ProtocolVersion.V311 if self.protocol is None else self.protocol

@@ -34,6 +34,9 @@ pub(crate) fn pump(slf: &Bound<'_, Core>) -> PyResult<()> {
                 Core::arm_timer(slf)?;
             }
             Some(Event::Auth(auth)) => authenticate(slf, &auth)?,
+            Some(Event::Tolerated { slip }) => {
+                slf.call_method1(intern!(slf.py(), "_on_tolerated"), (slip.to_string(),))?;
+            }
             Some(Event::Disconnected {
                 cause, unflushed, ..
             }) => disconnected(slf, &cause, unflushed)?,

@@ -434,7 +434,8 @@ impl Options {
     /// and as a warning to `tracing`; [`Stats::tolerated`](crate::Stats::tolerated) counts them all.
     ///
     /// With `true` each ends the connection as [`ConnectionError::ProtocolViolation`](crate::ConnectionError::ProtocolViolation),
-    /// as every other broken rule does in any case: for tests of a server.
+    /// as every other broken rule does in any case: for tests of a server. Which servers slip, and how, is told in
+    /// [docs/tolerance.md](https://github.com/ferromqtt/ferromqtt/blob/main/docs/tolerance.md).
     #[must_use]
     pub const fn strict(mut self, strict: bool) -> Self {
         self.core.strict = strict;

@@ -66,6 +66,7 @@ class Here:
             "port": self.server.port,
             "protocol": self.version,
             "timeout": LIMIT,
+            "strict": True,  # what a server slips in is to be seen, and stands in docs/tolerance.md
         }
         if not self.server.anonymous:
             usual |= {"username": LOGIN.username, "password": LOGIN.password}

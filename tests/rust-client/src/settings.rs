@@ -72,7 +72,8 @@ impl Settings {
             "V5" => ProtocolVersion::V5,
             other => return Err(format!("there is no version {other}").into()),
         };
-        let mut options = Options::from_url(url)?.protocol(version);
+        // Strict: what a server slips in is to be seen.
+        let mut options = Options::from_url(url)?.protocol(version).strict(true);
         if version == ProtocolVersion::V31 {
             options = options.client_identifier(self.new_identifier()?); // no server chooses one
         }

@@ -1,6 +1,7 @@
 //! Clients that break the protocol or a limit (section 4.13).
 
 use bytes::BytesMut;
+use ferromqtt_proto::Utf8String;
 use ferromqtt_proto::packet::{
     Ack, Auth, ConnAck, Packet, Properties, ProtocolVersion, QoS, ReasonCode, TopicAlias,
 };
@@ -109,6 +110,28 @@ fn a_subscription_identifier_from_a_client_is_a_protocol_error_mqtt_3_3_4_6() {
     }));
     scene.send(client, &Packet::Publish(message));
     scene.expect_end(client, ReasonCode::ProtocolError);
+}
+
+#[test]
+fn an_empty_response_topic_is_a_protocol_error_mqtt_4_7_3_1() {
+    let properties = Properties {
+        response_topic: Some(Utf8String::new()),
+        ..Properties::default()
+    };
+    let mut scene = Scene::new();
+    let client = scene.client(ProtocolVersion::V5, "c");
+    let mut message = publish("t", "x", QoS::AtMostOnce);
+    message.properties = Some(Box::new(properties.clone()));
+    scene.send(client, &Packet::Publish(message));
+    scene.expect_end(client, ReasonCode::ProtocolError);
+
+    let mut with_will = connect(ProtocolVersion::V5, "c");
+    let mut will = will("t", "x");
+    will.properties = properties;
+    with_will.will = Some(will);
+    let client = scene.open(ProtocolVersion::V5);
+    scene.send(client, &Packet::Connect(Box::new(with_will)));
+    assert!(scene.is_closed(client));
 }
 
 #[test]
