@@ -164,6 +164,8 @@ impl Outbound {
             self.steps += 1;
             flight.step = self.steps;
             flight.state = State::Released;
+        } else if refused {
+            return Ok(Release::Nothing); // PUBREL is on its way, and PUBCOMP ends the exchange
         }
         Ok(Release::Send)
     }

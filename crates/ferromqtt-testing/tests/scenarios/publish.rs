@@ -185,6 +185,29 @@ fn a_pubrec_with_an_error_ends_the_message_mqtt_4_3_3_4() {
     );
 }
 
+/// Nor to an identifier that is unknown, or released already.
+#[test]
+fn a_pubrec_with_an_error_is_never_answered_mqtt_4_3_3_4() {
+    let mut scene = Scene::new();
+    let subscriber = scene.client(ProtocolVersion::V5, "subscriber");
+    let publisher = scene.client(ProtocolVersion::V5, "publisher");
+    scene.subscribe(subscriber, "t", QoS::ExactlyOnce);
+    scene.publish(publisher, publish("t", "x", QoS::ExactlyOnce));
+    let id = scene.message(subscriber).packet_id.unwrap();
+    scene.send(subscriber, &Packet::PubRec(Ack::success(id)));
+    assert_eq!(
+        scene.next(subscriber),
+        Some(Packet::PubRel(Ack::success(id)))
+    );
+    for id in [id, packet_id(9)] {
+        let refused = Ack::new(id, ReasonCode::QuotaExceeded);
+        scene.send(subscriber, &Packet::PubRec(refused));
+        assert_eq!(scene.next(subscriber), None);
+    }
+    scene.send(subscriber, &Packet::PubComp(Ack::success(id)));
+    assert!(!scene.is_closed(subscriber));
+}
+
 #[test]
 fn packet_identifiers_that_are_not_in_use_are_told_so_in_5_0_mqtt_4_3_3() {
     let mut scene = Scene::new();
