@@ -120,7 +120,8 @@ pub struct Options {
     /// Where the responses to [requests](crate::Client::request) are sent (5.0): a topic that no other client subscribes to.
     /// Default: chosen by the client.
     pub response_topic: Option<TopicName>,
-    /// Bounds of the default queue of received messages. Default: [`QueueOptions::DEFAULT`].
+    /// Bounds of the default queue of received messages, those included that wait to be [claimed](Self::claim_within).
+    /// Default: [`QueueOptions::DEFAULT`].
     pub incoming: QueueOptions,
     /// How many bytes a packet from the server may have. On 5.0 it is announced as Maximum Packet Size, in place of the one
     /// among [`properties`](Self::properties), and a larger packet ends the connection as a
@@ -142,6 +143,25 @@ pub struct Options {
     /// Whether a store keeps the session: what depends on a change is then sent only when
     /// [`Client::journal_written`](crate::Client::journal_written) has said that the change is on record. Default: `false`.
     pub journal: bool,
+    /// How long messages that no queue has asked for are held, unacknowledged, until they are claimed; `None`: for ever.
+    /// Default: 30 s.
+    ///
+    /// It concerns the QoS 1 and 2 messages of a session that the server has resumed (Session Present; on MQTT 3.1, which has
+    /// no such flag, of each session that was asked for), and those for the subscriptions of a
+    /// [detached](crate::Client::detach_queue) queue. The time begins with CONNACK or with detaching, and for a message that
+    /// is held then it goes on across lost connections. There are three ways to claim:
+    ///
+    /// - [`Client::subscribe`](crate::Client::subscribe): what is held and matches one of the filters moves to that queue,
+    ///   in order of arrival, and is acknowledged by the rules of that queue. Each message is claimed once, by the first.
+    /// - [`Client::claim_default`](crate::Client::claim_default): the default queue gets all, and nothing is held any more.
+    /// - The time passes: what is held goes to the default queue and is acknowledged as [`incoming`](Self::incoming) says.
+    ///   [`Event::Unclaimed`](crate::Event::Unclaimed) and [`Stats::unclaimed`](crate::Stats::unclaimed) tell it. Since
+    ///   acknowledgements leave in order (MQTT-4.6.0-2), one message that is never claimed would hold up all behind it.
+    ///
+    /// What is held takes its part of the bounds of [`incoming`](Self::incoming), and is dropped by the policy given there
+    /// beyond them; [`Event::Lagged`](crate::Event::Lagged) for the default queue tells that. It takes its part of the Receive
+    /// Maximum too.
+    pub claim_within: Option<Duration>,
 }
 
 impl Default for Options {
@@ -169,6 +189,7 @@ impl Default for Options {
             follow_server_reference: false,
             on_session_lost: OnSessionLost::default(),
             journal: false,
+            claim_within: Some(Duration::from_secs(30)),
         }
     }
 }

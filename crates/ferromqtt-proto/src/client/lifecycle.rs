@@ -21,6 +21,7 @@ impl Client {
             self.servers.start();
             // The application is about to subscribe again itself: only what a reconnect loses is restored.
             self.session.subscriptions.remove(|_| true);
+            self.session.inbox.suspend_claims(); // until then, no time passes for what it has not claimed
             self.open(now);
         }
     }
@@ -166,12 +167,14 @@ impl Client {
             Phase::Idle | Phase::Closing { .. } => None,
         };
         let expiry = self.session.outbound.next_expiry();
-        connection.into_iter().chain(expiry).min()
+        let claims = self.next_claim_end();
+        connection.into_iter().chain(expiry).chain(claims).min()
     }
 
     /// Does what is due at `now`. Calls that come early are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.expire(now);
+        self.end_claims(now);
         match self.phase {
             Phase::Opening { deadline, .. } | Phase::Handshake { deadline } => {
                 if deadline.is_some_and(|deadline| deadline <= now) {

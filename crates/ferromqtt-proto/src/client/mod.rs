@@ -1,6 +1,7 @@
 //! The state machine that a driver holds: everything MQTT knows, without a socket and without a clock.
 
 mod authenticate;
+mod claim;
 mod correlate;
 mod credentials;
 mod input;
@@ -28,6 +29,7 @@ use crate::servers::Servers;
 use crate::session::{JournalEntry, QueueId, QueueOptions, Session, SessionChange};
 use crate::text::Utf8String;
 use crate::topic::TopicFilter;
+use claim::Claiming;
 use correlate::Correlation;
 use request::Request;
 
@@ -54,6 +56,7 @@ pub struct Client {
     /// Empty: the memory for the queues that want the message at hand.
     wanted_by: Vec<QueueId>,
     stats: Stats,
+    claiming: Claiming,
 }
 
 /// Where the client stands.
@@ -103,6 +106,10 @@ pub struct Stats {
     pub outgoing: usize,
     /// Their payloads' bytes.
     pub outgoing_bytes: usize,
+    /// Messages that went to the default queue because nobody had [claimed](crate::Options::claim_within) them in time.
+    pub unclaimed: u64,
+    /// Messages that are held now, until somebody claims them.
+    pub awaiting_claim: usize,
 }
 
 impl Client {
@@ -138,6 +145,7 @@ impl Client {
             room_wanted: None,
             wanted_by: Vec::new(),
             stats: Stats::default(),
+            claiming: Claiming::default(),
         })
     }
 
@@ -174,6 +182,7 @@ impl Client {
         Stats {
             outgoing: self.session.outbound.len(),
             outgoing_bytes: self.session.outbound.bytes(),
+            awaiting_claim: self.session.inbox.unclaimed(),
             ..self.stats
         }
     }
@@ -286,6 +295,7 @@ impl Client {
         self.fail_all(&ConnectionError::Closed);
         self.session.outbound.stop_resending();
         self.session.deliveries.connection_ended();
+        self.session.inbox.suspend_claims();
         self.session
     }
 

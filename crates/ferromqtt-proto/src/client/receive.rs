@@ -9,7 +9,7 @@ use crate::event::Event;
 use crate::packet::{
     Ack, Packet, PacketId, PacketType, Place, Properties, Publish, QoS, ReasonCode,
 };
-use crate::session::{DeliveryId, Due, Message, QueueId, SessionChange};
+use crate::session::{DeliveryId, Due, Message, Pushed, QueueId, SessionChange};
 
 impl Client {
     pub(super) fn on_publish(&mut self, publish: Publish) -> Result<(), DecodeError> {
@@ -99,21 +99,25 @@ impl Client {
         connection.receive_maximum.saturating_sub(taken)
     }
 
-    /// Puts a message into the queues that want it; into the default one when no other does. Tells who holds it.
+    /// Puts a message into the queues that want it. When none does it waits to be claimed, or is the default queue's. Tells
+    /// who holds it.
     fn deliver(&mut self, mut message: Message) -> Vec<DeliveryId> {
         self.stats.received += 1;
         let mut holds = Vec::new();
-        if self.session.subscriptions.all_to_default() {
+        if self.session.subscriptions.all_to_default() && !self.claiming.watches() {
             self.hide_identifiers(&mut message);
             self.offer(QueueId::DEFAULT, message, &mut holds);
         } else {
             let mut queues = mem::take(&mut self.wanted_by);
             self.route(&mut message, &mut queues);
-            let last = queues.pop().unwrap_or(QueueId::DEFAULT);
-            for queue in queues.drain(..) {
-                self.offer(queue, message.clone(), &mut holds);
+            if let Some(last) = queues.pop() {
+                for queue in queues.drain(..) {
+                    self.offer(queue, message.clone(), &mut holds);
+                }
+                self.offer(last, message, &mut holds);
+            } else if let Some(message) = self.hold_if_unclaimed(message, &mut holds) {
+                self.offer(QueueId::DEFAULT, message, &mut holds);
             }
-            self.offer(last, message, &mut holds);
             self.wanted_by = queues;
         }
         holds
@@ -163,6 +167,11 @@ impl Client {
         hold: Option<DeliveryId>,
     ) -> bool {
         let pushed = self.session.inbox.push(queue, message, hold);
+        self.settle_push(queue, pushed)
+    }
+
+    /// What follows from a message having been offered to a queue. Tells whether it has been taken.
+    pub(super) fn settle_push(&mut self, queue: QueueId, pushed: Pushed) -> bool {
         for let_go in pushed.let_go {
             self.session.deliveries.let_go(let_go, None);
         }

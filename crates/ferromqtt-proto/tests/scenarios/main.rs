@@ -12,6 +12,7 @@ mod acknowledge;
 mod acknowledge_with;
 mod aliases_out;
 mod auth;
+mod claim;
 mod closed_queues;
 mod connect;
 mod connect_answer;
