@@ -56,6 +56,23 @@ pub enum ConnectionEvent {
     },
     /// So many events were not taken in time, and are gone: the oldest ones.
     Missed(u64),
+    /// No stream has claimed messages [in time](crate::Options::claim_within): they have gone to
+    /// [`Client::messages`](crate::Client::messages), and are acknowledged. Either a subscription has been forgotten in the
+    /// session, which [`Client::unsubscribe`](crate::Client::unsubscribe) ends; or its stream is opened too late.
+    ///
+    /// Later ones of the same connection are only counted, in [`Stats::unclaimed`](crate::Stats::unclaimed).
+    Unclaimed {
+        /// How many.
+        messages: u64,
+    },
+    /// The server has refused a subscription that was [declared in the options](crate::Options::subscription), and whose
+    /// stream nobody has taken yet: [`Client::declared`](crate::Client::declared) will fail.
+    NotSubscribed {
+        /// What was to be subscribed.
+        filter: TopicFilter,
+        /// The server's Reason Code.
+        reason: ReasonCode,
+    },
 }
 
 /// The events of a connection, in their order. From [`Client::events`](crate::Client::events).

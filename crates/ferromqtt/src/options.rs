@@ -15,8 +15,9 @@ use crate::credentials::{AnyProvider, Source};
 use crate::error::{AddressError, OptionsError};
 use crate::transport::{Connector, Settings};
 use crate::{
-    CleanStart, CredentialsProvider, OnSessionLost, OutgoingLimits, OutgoingPolicy, Properties,
-    ProtocolVersion, QueueOptions, Reconnect, Server, TopicName, Transport, Utf8String, Will,
+    CleanStart, CredentialsProvider, DeclaredSubscription, OnSessionLost, OutgoingLimits,
+    OutgoingPolicy, Properties, ProtocolVersion, QueueOptions, Reconnect, Server, TopicName,
+    Transport, Utf8String, Will,
 };
 
 /// How long a server keeps the session while the client reconnects.
@@ -49,6 +50,7 @@ pub struct Options {
     authentication: Option<Method>,
     credentials: Option<Arc<dyn AnyProvider>>,
     core: proto::Options,
+    pub(crate) subscriptions: Vec<DeclaredSubscription>,
 }
 
 impl Options {
@@ -89,6 +91,7 @@ impl Options {
             authentication: None,
             credentials: None,
             core,
+            subscriptions: Vec::new(),
         }
     }
 
@@ -216,7 +219,7 @@ impl Options {
     /// With [`CleanStart::Never`] give a Client Identifier too: a session is found by it. The subscriptions in it are kept
     /// when their streams are dropped, and end by [`Messages::unsubscribe`](crate::Messages::unsubscribe) or
     /// [`Client::unsubscribe`](crate::Client::unsubscribe). What the server has kept for the session comes to the streams
-    /// that are subscribed by then, and otherwise to [`Client::messages`](crate::Client::messages).
+    /// that are [declared](Self::subscription), and to those that are subscribed [in time](Self::claim_within).
     #[must_use]
     pub const fn clean_start(mut self, clean_start: CleanStart) -> Self {
         self.core.clean_start = clean_start;
@@ -402,8 +405,62 @@ impl Options {
         self
     }
 
-    /// Bounds of the queue behind [`Client::messages`](crate::Client::messages). Default:
-    /// [`QueueOptions::DEFAULT`], the latest 100,000 messages and 64 MiB.
+    /// A subscription that is made as soon as the server has accepted the connection, so that its stream gets everything from
+    /// the first message on: [`Client::declared`](crate::Client::declared) takes it. For a session that outlives the program
+    /// ([`CleanStart::Never`]) that is all that the server has kept, before anything else is done with it.
+    ///
+    /// It is like any other subscription: made anew when the server loses the session, and ended, or detached, with its
+    /// stream. One that the server refuses is an error of [`declared`](crate::Client::declared), and until then
+    /// [`ConnectionEvent::NotSubscribed`](crate::ConnectionEvent::NotSubscribed). Its messages wait within the bounds of its
+    /// own queue, so take each stream that you declare. Default: none.
+    ///
+    /// ```no_run
+    /// use ferromqtt::{CleanStart, DeclaredSubscription, Error, Options, QoS};
+    ///
+    /// # async fn example() -> Result<(), Error> {
+    /// let options = Options::new("localhost", 1883)
+    ///     .client_identifier("worker")
+    ///     .clean_start(CleanStart::Never)
+    ///     .subscription(DeclaredSubscription::new("jobs/#").qos(QoS::AtLeastOnce));
+    /// ferromqtt::scope(options, async |client| {
+    ///     let mut jobs = client.declared("jobs/#").await?;
+    ///     while let Some(job) = jobs.next().await {
+    ///         println!("{}", job.topic);
+    ///     }
+    ///     Ok::<_, Error>(())
+    /// })
+    /// .await
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn subscription(mut self, subscription: DeclaredSubscription) -> Self {
+        self.subscriptions.push(subscription);
+        self
+    }
+
+    /// How long messages are held, unacknowledged, that no stream has asked for yet; `None`: for ever. Default: 30 s.
+    ///
+    /// A session that the server resumes may bring messages before the program has subscribed. Those of QoS 1 and 2 are held
+    /// until a stream [claims](crate::Client::subscribe) them: the first that subscribes to a matching filter gets them, in
+    /// order of arrival, under the rules of its own queue. [`Client::messages`](crate::Client::messages) claims all. So are
+    /// those for a stream that was [detached](crate::Messages::detach), until the next one. The time begins with the
+    /// connection, or with detaching; a lost connection does not prolong it for what is held.
+    ///
+    /// What nobody has claimed then goes to [`Client::messages`](crate::Client::messages) and is acknowledged, because
+    /// acknowledgements leave in order (MQTT-4.6.0-2): it would hold up all that came behind it.
+    /// [`ConnectionEvent::Unclaimed`](crate::ConnectionEvent::Unclaimed) tells that. With `None` an unclaimed message holds
+    /// up the others until the server, whose window or our Receive Maximum is full, sends nothing more.
+    ///
+    /// In a session that was not resumed nothing is held, nor are messages of QoS 0, which the server does not keep while it
+    /// waits: they go to [`Client::messages`](crate::Client::messages) at once.
+    #[must_use]
+    pub fn claim_within(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.core.claim_within = limit.into();
+        self
+    }
+
+    /// Bounds of the queue behind [`Client::messages`](crate::Client::messages), those messages included that are
+    /// [held](Self::claim_within) for a stream. Default: [`QueueOptions::DEFAULT`], the latest 100,000 messages and 64 MiB.
     #[must_use]
     pub const fn incoming(mut self, bounds: QueueOptions) -> Self {
         self.core.incoming = bounds;
@@ -494,6 +551,7 @@ impl fmt::Debug for Options {
             .field("disconnect_timeout", &self.disconnect_timeout)
             .field("authentication", &self.authentication)
             .field("credentials", &self.credentials.is_some())
+            .field("subscriptions", &self.subscriptions)
             .field("core", &self.core) // hides the password
             .finish()
     }
