@@ -48,7 +48,7 @@ async fn publish_meanwhile(client: Client) -> Result<(), Error> {
 }
 
 async fn take_two(client: Client) -> Result<String, Error> {
-    let mut alarms = client.declared("alarms").await?; // subscribed already
+    let mut alarms = client.declared("alarms").await?; // what the server has kept is in it
     let mut texts = Vec::new();
     while texts.len() < 2
         && let Some(message) = alarms.next().await

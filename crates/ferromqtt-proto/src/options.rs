@@ -22,7 +22,8 @@ pub enum CleanStart {
     /// On 3.x, where a clean session ends with its connection, this is the same as `Always`.
     #[default]
     FirstOnly,
-    /// Never: resume whatever session the server has.
+    /// Never: resume whatever session the server has. What it has stored comes at once, and is held until it is
+    /// [claimed](Options::claim_within).
     Never,
 }
 

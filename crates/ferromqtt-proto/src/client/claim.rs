@@ -1,5 +1,6 @@
 //! Messages that a session brings before the program has asked for them: held until they are claimed, for a time.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::{Client, Phase};
@@ -18,9 +19,15 @@ pub(super) struct Claiming {
     resumed: Window,
     /// For what comes for subscriptions whose queue was detached.
     detached: Window,
+    /// What the application has unsubscribed from last: a server may go on to send for it what it had stored before
+    /// (section 3.10.4), and nobody is going to claim that.
+    given_up: VecDeque<TopicFilter>,
     /// The application knows that messages go to the default queue because nobody has claimed them.
     is_reported: bool,
 }
+
+/// How many filters are known that were unsubscribed.
+const MOST_GIVEN_UP: usize = 100;
 
 /// A time for claiming.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +73,7 @@ impl Client {
 
     /// A queue has subscribed to `filters`: it gets what is held for them, in order of arrival and under its own rules.
     pub(super) fn claim(&mut self, queue: QueueId, filters: &[(TopicFilter, SubscriptionOptions)]) {
+        (self.claiming.given_up).retain(|it| filters.iter().all(|(filter, _)| filter != it));
         let wanted = |held: &Held| {
             (filters.iter()).any(|(filter, _)| filter.matches(held.message.topic.as_str()))
         };
@@ -74,7 +82,8 @@ impl Client {
             return;
         }
         for held in claimed {
-            let (message, hold) = held.into_claimed();
+            let (mut message, hold) = held.into_claimed();
+            self.hide_identifiers(&mut message); // this subscription may have got the same as the one before
             if self.correlation.is_fed_by(queue) {
                 self.on_response(message);
                 if let Some(hold) = hold {
@@ -85,6 +94,19 @@ impl Client {
             }
         }
         self.send_released_acks();
+    }
+
+    /// The application unsubscribes from `filters`: what is held for them, and what still comes, is nobody's.
+    pub(super) fn give_up_claims(&mut self, filters: &[TopicFilter]) {
+        let given_up = &mut self.claiming.given_up;
+        given_up.retain(|it| !filters.contains(it));
+        given_up.extend(filters.iter().cloned());
+        given_up.drain(..given_up.len().saturating_sub(MOST_GIVEN_UP));
+        let unwanted = |held: &Held| {
+            (filters.iter()).any(|filter| filter.matches(held.message.topic.as_str()))
+        };
+        let held = self.session.inbox.take_unclaimed(unwanted);
+        self.give_to_default(held);
     }
 
     /// The server has accepted the connection. In a session that it has resumed there may be messages of which the program
@@ -132,7 +154,11 @@ impl Client {
         if message.qos == QoS::AtMostOnce || !self.claiming.watches() {
             return Some(message);
         }
-        let is_for_detached = (self.session.subscriptions).has_detached(message.topic.as_str());
+        let topic = message.topic.as_str();
+        if (self.claiming.given_up.iter()).any(|filter| filter.matches(topic)) {
+            return Some(message);
+        }
+        let is_for_detached = self.session.subscriptions.has_detached(topic);
         let windows = [
             self.claiming.resumed,
             match is_for_detached {

@@ -133,7 +133,7 @@ impl Client {
     }
 
     /// Takes the Subscription Identifiers off that serve to find queues, and that no caller has asked for.
-    fn hide_identifiers(&self, message: &mut Message) {
+    pub(super) fn hide_identifiers(&self, message: &mut Message) {
         let Some(properties) = &mut message.properties else {
             return;
         };

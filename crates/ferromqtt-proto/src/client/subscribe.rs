@@ -69,7 +69,8 @@ impl Client {
     }
 
     /// Accepts an UNSUBSCRIBE, as [`Client::subscribe`] does. Completes as [`Outcome::Unsubscribed`]. It ends the
-    /// subscription to a filter for all queues that share it.
+    /// subscription to a filter for all queues that share it. What is [held](crate::Options::claim_within) for the filter, and
+    /// what a server still sends for it, is for the default queue at once.
     ///
     /// # Errors
     /// Whatever [`SubscribeError`] lists; nothing has been sent then.
@@ -83,7 +84,10 @@ impl Client {
             &unsubscribe.properties,
             PacketType::Unsubscribe,
         )?;
-        self.accept(Kind::Unsubscribe(unsubscribe))
+        let filters = unsubscribe.filters.clone();
+        let op = self.accept(Kind::Unsubscribe(unsubscribe))?;
+        self.give_up_claims(&filters);
+        Ok(op)
     }
 
     /// Closes a queue: its messages are dropped, and those that nobody has acknowledged yet are acknowledged. How many of

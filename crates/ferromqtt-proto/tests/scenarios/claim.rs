@@ -696,6 +696,65 @@ fn retained_messages_go_to_the_queue_that_subscribes() {
     }
 }
 
+/// Section 3.10.4: a server may go on to send what it had stored for a filter, and nobody is going to claim that: it must not
+/// hold up the others until the time for claiming is over.
+#[test]
+fn what_comes_for_a_filter_that_was_unsubscribed_is_not_held() {
+    for version in VERSIONS {
+        let mut pair = resumed(resuming(version));
+        let gone = pair.queue(&["t/#"], QueueOptions::default());
+        let kept = pair.queue(&["kept"], QueueOptions::default());
+        stored(&mut pair, "old", [1]);
+        let filters = pair.client.close_queue(gone);
+        assert_eq!(filters, [filter("t/#")]);
+        pair.unsubscribe(&["t/#"]);
+        stored(&mut pair, "t/1", [2]);
+        assert!(pair.sent().iter().all(|it| it.starts_with("UNSUBSCRIBE")));
+        pair.unsubscribe(&["old"]); // one that an earlier program has left
+        assert!(
+            pair.sent()
+                .ends_with(&["PUBACK 1".into(), "PUBACK 2".into()])
+        );
+        pair.reconnect(true);
+        stored(&mut pair, "t/1", [3]);
+        stored(&mut pair, "kept", [4]);
+        assert!(
+            pair.sent()
+                .ends_with(&["PUBACK 3".into(), "PUBACK 4".into()])
+        );
+        assert_eq!(pair.payloads_of(kept), ["4"]);
+        assert_eq!(pair.payloads(), ["2", "1", "3"]);
+        assert_eq!(unclaimed(&mut pair), [] as [u64; 0]);
+        pair.subscribe_to(&["t/#"], kept);
+        pair.client.detach_queue(pair.now, kept);
+        stored(&mut pair, "t/1", [5]);
+        assert_eq!(pair.client.stats().awaiting_claim, 1, "it is wanted again");
+    }
+}
+
+/// Identifiers that nobody asked for are not shown; those of a program before may be this one's too.
+#[test]
+fn what_is_claimed_shows_no_identifier_of_ours() {
+    let mut before = Pair::connected(resuming(V5));
+    let queue = before.client.open_queue(QueueOptions::default());
+    before.bytes();
+    before.subscribe_to(&["t"], queue);
+    let identifiers = before
+        .subscribes()
+        .remove(0)
+        .properties
+        .subscription_identifiers;
+    let mut pair = resumed(resuming(V5));
+    let mut publish = message("t", "1", AtLeastOnce, 1);
+    publish.properties = Some(Box::new(Properties {
+        subscription_identifiers: identifiers,
+        ..Properties::default()
+    }));
+    pair.server_sends(Packet::Publish(publish));
+    let queue = subscribe(&mut pair, &["t"], QueueOptions::default());
+    assert_eq!(pair.take(queue).properties, None);
+}
+
 /// What is subscribed before there is a connection, as a declared subscription is, has nothing to claim: its messages come
 /// to its queue from the first byte.
 #[test]
