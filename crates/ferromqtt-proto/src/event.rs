@@ -77,9 +77,9 @@ pub enum Event {
         /// How.
         outcome: Outcome,
     },
-    /// Nobody has claimed messages [in time](crate::Options::claim_within), and they have gone to the default queue, which
-    /// acknowledges them as [its options](crate::Options::incoming) say. Later ones of the same connection go there at once:
-    /// after the first of them has been reported, they are only counted, in [`Stats::unclaimed`](crate::Stats::unclaimed).
+    /// No queue has claimed messages [in time](crate::Options::claim_within), and they have gone to the default queue, which
+    /// acknowledges them as [its options](crate::Options::incoming) say. Later ones of the same connection go there at once,
+    /// and are only counted, in [`Stats::unclaimed`](crate::Stats::unclaimed).
     Unclaimed {
         /// How many messages.
         messages: u64,

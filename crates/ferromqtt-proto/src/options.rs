@@ -144,24 +144,27 @@ pub struct Options {
     /// Whether a store keeps the session: what depends on a change is then sent only when
     /// [`Client::journal_written`](crate::Client::journal_written) has said that the change is on record. Default: `false`.
     pub journal: bool,
-    /// How long messages that no queue has asked for are held, unacknowledged, until they are claimed; `None`: for ever.
+    /// How long messages that no queue has asked for are held, unacknowledged, for a queue to claim them; `None` is forever.
     /// Default: 30 s.
     ///
-    /// It concerns the QoS 1 and 2 messages of a session that the server has resumed (Session Present; on MQTT 3.1, which has
-    /// no such flag, of each session that was asked for), and those for the subscriptions of a
-    /// [detached](crate::Client::detach_queue) queue. The time begins with CONNACK or with detaching, and for a message that
-    /// is held then it goes on across lost connections. There are three ways to claim:
+    /// This concerns QoS 1 and 2 messages of a session that the server has resumed (Session Present; MQTT 3.1 has no such
+    /// flag, so there it is each session that was asked for), and those for the subscriptions of a
+    /// [detached](crate::Client::detach_queue) queue. The time begins with CONNACK or with detaching, and a lost connection
+    /// does not prolong it for a message that is held. It ends in one of three ways:
     ///
     /// - [`Client::subscribe`](crate::Client::subscribe): what is held and matches one of the filters moves to that queue,
-    ///   in order of arrival, and is acknowledged by the rules of that queue. Each message is claimed once, by the first.
-    /// - [`Client::claim_default`](crate::Client::claim_default): the default queue gets all, and nothing is held any more.
-    /// - The time passes: what is held goes to the default queue and is acknowledged as [`incoming`](Self::incoming) says.
-    ///   [`Event::Unclaimed`](crate::Event::Unclaimed) and [`Stats::unclaimed`](crate::Stats::unclaimed) tell it. Since
-    ///   acknowledgements leave in order (MQTT-4.6.0-2), one message that is never claimed would hold up all behind it.
+    ///   in order of arrival, and is acknowledged by the rules of that queue. A message is claimed once: where several queues
+    ///   match, the first that subscribes gets it.
+    /// - [`Client::claim_default`](crate::Client::claim_default): the default queue gets everything, and nothing is held any
+    ///   more.
+    /// - The time passes: what is held goes to the default queue and is acknowledged as [`incoming`](Self::incoming) says. It
+    ///   is reported as [`Event::Unclaimed`](crate::Event::Unclaimed) and counted in
+    ///   [`Stats::unclaimed`](crate::Stats::unclaimed). Acknowledgements leave in order (MQTT-4.6.0-2), so one message that is
+    ///   never claimed would hold up all behind it.
     ///
-    /// What is held takes its part of the bounds of [`incoming`](Self::incoming), and is dropped by the policy given there
-    /// beyond them; [`Event::Lagged`](crate::Event::Lagged) for the default queue tells that. It takes its part of the Receive
-    /// Maximum too.
+    /// Held messages count against the bounds of [`incoming`](Self::incoming). Beyond these the policy given there decides,
+    /// and a loss is reported as [`Event::Lagged`](crate::Event::Lagged) for the default queue. They also count against our
+    /// Receive Maximum.
     pub claim_within: Option<Duration>,
 }
 

@@ -102,7 +102,7 @@ pub(crate) struct Declared {
     outcome: oneshot::Receiver<Outcome>,
 }
 
-/// Has the core subscribe, which is about to connect.
+/// Accepts the declared subscriptions, for a core that is about to connect.
 pub(crate) fn declare(
     state: &mut State,
     subscriptions: &[DeclaredSubscription],
@@ -129,7 +129,7 @@ pub(crate) fn declare(
     Ok(())
 }
 
-/// The filters that the end of `op` says the server has refused, when that is a declared subscription nobody waits for.
+/// The filters of a declared subscription that the server has refused, when `op` is one whose stream nobody has taken.
 pub(crate) fn refused(
     declared: &[Declared],
     op: OpId,
@@ -146,7 +146,7 @@ pub(crate) fn refused(
         Outcome::RequestNotPossible(error) => {
             filters.map(|filter| (filter, error.as_reason())).collect()
         }
-        _ => Vec::new(), // the connection has ended, and that is told
+        _ => Vec::new(), // the connection has ended, which is reported
     }
 }
 
@@ -170,7 +170,7 @@ pub(crate) async fn take_declared(
     )
 }
 
-/// A declared subscription that is being taken: dropped before, it can be taken again.
+/// A declared subscription whose stream is being taken. Dropped before that is done, it can be taken again.
 struct Taken<'a> {
     shared: &'a Shared,
     declared: Option<Declared>,

@@ -56,9 +56,10 @@ pub enum ConnectionEvent {
     },
     /// So many events were not taken in time, and are gone: the oldest ones.
     Missed(u64),
-    /// No stream has claimed messages [in time](crate::Options::claim_within): they have gone to
-    /// [`Client::messages`](crate::Client::messages), and are acknowledged. Either a subscription has been forgotten in the
-    /// session, which [`Client::unsubscribe`](crate::Client::unsubscribe) ends; or its stream is opened too late.
+    /// No stream has claimed messages of the session [in time](crate::Options::claim_within). They have gone to
+    /// [`Client::messages`](crate::Client::messages), and are acknowledged. Either the session has a subscription that the
+    /// program no longer uses, which [`Client::unsubscribe`](crate::Client::unsubscribe) ends, or its stream was opened too
+    /// late.
     ///
     /// Later ones of the same connection are only counted, in [`Stats::unclaimed`](crate::Stats::unclaimed).
     Unclaimed {

@@ -405,14 +405,14 @@ impl Options {
         self
     }
 
-    /// A subscription that is made as soon as the server has accepted the connection, so that its stream gets everything from
-    /// the first message on: [`Client::declared`](crate::Client::declared) takes it. For a session that outlives the program
-    /// ([`CleanStart::Never`]) that is all that the server has kept, before anything else is done with it.
+    /// Declares a subscription, which is made as soon as the server has accepted the first connection. Its stream gets
+    /// everything from the first message on, and [`Client::declared`](crate::Client::declared) takes it. In a session that
+    /// outlives the program ([`CleanStart::Never`]) that includes all that the server has stored meanwhile.
     ///
-    /// It is like any other subscription: made anew when the server loses the session, and ended, or detached, with its
-    /// stream. One that the server refuses is an error of [`declared`](crate::Client::declared), and until then
-    /// [`ConnectionEvent::NotSubscribed`](crate::ConnectionEvent::NotSubscribed). Its messages wait within the bounds of its
-    /// own queue, so take each stream that you declare. Default: none.
+    /// It is otherwise a subscription like any other: it is renewed when the server loses the session, and ends, or is
+    /// detached, with its stream. When the server refuses it, [`declared`](crate::Client::declared) returns the error; if its
+    /// stream has not been taken by then, [`ConnectionEvent::NotSubscribed`](crate::ConnectionEvent::NotSubscribed) reports
+    /// it too. Messages fill the bounds of its queue from the start, so take each stream that you declare. Default: none.
     ///
     /// ```no_run
     /// use ferromqtt::{CleanStart, DeclaredSubscription, Error, Options, QoS};
@@ -438,21 +438,22 @@ impl Options {
         self
     }
 
-    /// How long messages are held, unacknowledged, that no stream has asked for yet; `None`: for ever. Default: 30 s.
+    /// How long messages that no stream has asked for are held, unacknowledged, for a stream to claim them; `None` is forever.
+    /// Default: 30 s.
     ///
     /// A session that the server resumes may bring messages before the program has subscribed. Those of QoS 1 and 2 are held
     /// until a stream [claims](crate::Client::subscribe) them: the first that subscribes to a matching filter gets them, in
     /// order of arrival, under the rules of its own queue. [`Client::messages`](crate::Client::messages) claims all. So are
     /// those for a stream that was [detached](crate::Messages::detach), until the next one. The time begins with the
-    /// connection, or with detaching; a lost connection does not prolong it for what is held.
+    /// connection, or with detaching; a lost connection does not prolong it for a message that is held.
     ///
     /// What nobody has claimed then goes to [`Client::messages`](crate::Client::messages) and is acknowledged, because
     /// acknowledgements leave in order (MQTT-4.6.0-2): it would hold up all that came behind it.
-    /// [`ConnectionEvent::Unclaimed`](crate::ConnectionEvent::Unclaimed) tells that. With `None` an unclaimed message holds
-    /// up the others until the server, whose window or our Receive Maximum is full, sends nothing more.
+    /// [`ConnectionEvent::Unclaimed`](crate::ConnectionEvent::Unclaimed) reports it. With `None` an unclaimed message holds
+    /// up the others, until the server's window or our Receive Maximum is full and the server sends no more.
     ///
-    /// In a session that was not resumed nothing is held, nor are messages of QoS 0, which the server does not keep while it
-    /// waits: they go to [`Client::messages`](crate::Client::messages) at once.
+    /// Nothing is held in a session that was not resumed, nor at QoS 0, where there is no acknowledgement to withhold: such
+    /// messages go to [`Client::messages`](crate::Client::messages) at once.
     #[must_use]
     pub fn claim_within(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.core.claim_within = limit.into();

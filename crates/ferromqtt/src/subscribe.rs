@@ -183,7 +183,7 @@ async fn subscribe(subscribe: Subscribe<'_>) -> Result<Messages, SubscribeError>
     granted(messages, answer(call, names).await?, terms.partial)
 }
 
-/// The stream, when the server has granted what its caller needs at least.
+/// The stream, if the server has granted all filters, or with `partial` one of them.
 pub(crate) fn granted(
     mut messages: Messages,
     answer: Answer,
@@ -252,7 +252,7 @@ async fn answer(call: Call<'_>, filters: Vec<TopicFilter>) -> Result<Answer, Sub
     answered(call.outcome().await, filters)
 }
 
-/// What an outcome says to each filter; none when nobody tells it any more.
+/// What the outcome of a request says to each filter; `None` when the driver has gone without one.
 pub(crate) fn answered(
     outcome: Option<Outcome>,
     filters: Vec<TopicFilter>,

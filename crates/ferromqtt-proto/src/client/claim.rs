@@ -1,4 +1,5 @@
-//! Messages that a session brings before the program has asked for them: held until they are claimed, for a time.
+//! Messages that a session brings before the program has subscribed: they are held until a queue claims them, or the time
+//! for that is over.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -10,34 +11,34 @@ use crate::reconnect;
 use crate::session::{DeliveryId, Held, Message, QueueId};
 use crate::topic::TopicFilter;
 
-/// Whose messages are held, and until when.
+/// Which messages are held, and until when.
 #[derive(Debug, Default)]
 pub(super) struct Claiming {
-    /// Somebody reads the default queue: what no other queue asks for is its.
+    /// The application reads the default queue: it gets what no other queue asks for, and nothing is held.
     default_is_claimed: bool,
     /// For all that comes in a session that was resumed.
     resumed: Window,
     /// For what comes for subscriptions whose queue was detached.
     detached: Window,
-    /// What the application has unsubscribed from last: a server may go on to send for it what it had stored before
-    /// (section 3.10.4), and nobody is going to claim that.
+    /// The filters that the application has unsubscribed from last. The server may go on to send what it had stored for them
+    /// (section 3.10.4), and no queue is going to claim that.
     given_up: VecDeque<TopicFilter>,
-    /// The application knows that messages go to the default queue because nobody has claimed them.
+    /// [`Event::Unclaimed`] has been reported since the last window was opened.
     is_reported: bool,
 }
 
-/// How many filters are known that were unsubscribed.
+/// How many unsubscribed filters are remembered.
 const MOST_GIVEN_UP: usize = 100;
 
-/// A time for claiming.
+/// The time in which messages of one kind are held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Window {
-    /// There is nothing to claim.
+    /// Has not been opened: such messages are not held.
     #[default]
     None,
-    /// What comes is held; until then, if there is an end.
+    /// What comes is held until then; `None` is forever.
     Open { until: Option<Instant> },
-    /// It has passed.
+    /// The time has passed.
     Over,
 }
 
@@ -52,26 +53,27 @@ impl Window {
 }
 
 impl Claiming {
-    /// Whether it matters that no queue has asked for a message.
+    /// Whether a message that no queue has asked for is held or counted. Otherwise none needs matching.
     pub(super) fn watches(&self) -> bool {
         !self.default_is_claimed && (self.resumed != Window::None || self.detached != Window::None)
     }
 }
 
 impl Client {
-    /// Says that the application reads the default queue ([`QueueId::DEFAULT`]): it gets everything that is
-    /// [held](crate::Options::claim_within) now, in order of arrival, and from now on nothing is held. Call it before
-    /// [`Client::connect`] for an application that reads it from the start. Calling it again changes nothing.
+    /// Declares that the application reads the default queue ([`QueueId::DEFAULT`]). Everything that is
+    /// [held](crate::Options::claim_within) moves to it, in order of arrival, and from now on nothing is held. Call it before
+    /// [`Client::connect`] when the application reads that queue from the start. Calling it again changes nothing.
     ///
-    /// What the queue does not leave to the application to acknowledge ([`Options::incoming`](crate::Options::incoming)) is
-    /// acknowledged.
+    /// The messages are acknowledged as [`Options::incoming`](crate::Options::incoming) says, so there may be bytes to write
+    /// afterwards.
     pub fn claim_default(&mut self) {
         self.claiming.default_is_claimed = true;
         let held = self.session.inbox.take_unclaimed(|_| true);
         self.give_to_default(held);
     }
 
-    /// A queue has subscribed to `filters`: it gets what is held for them, in order of arrival and under its own rules.
+    /// Moves what is held for `filters` to the queue that has subscribed to them, in order of arrival. The rules of that queue
+    /// apply.
     pub(super) fn claim(&mut self, queue: QueueId, filters: &[(TopicFilter, SubscriptionOptions)]) {
         (self.claiming.given_up).retain(|it| filters.iter().all(|(filter, _)| filter != it));
         let wanted = |held: &Held| {
@@ -96,7 +98,8 @@ impl Client {
         self.send_released_acks();
     }
 
-    /// The application unsubscribes from `filters`: what is held for them, and what still comes, is nobody's.
+    /// The application unsubscribes from `filters`. What is held for them goes to the default queue, and so does what comes
+    /// later.
     pub(super) fn give_up_claims(&mut self, filters: &[TopicFilter]) {
         let given_up = &mut self.claiming.given_up;
         given_up.retain(|it| !filters.contains(it));
@@ -109,8 +112,7 @@ impl Client {
         self.give_to_default(held);
     }
 
-    /// The server has accepted the connection. In a session that it has resumed there may be messages of which the program
-    /// knows nothing yet.
+    /// Begins the time for claiming with a connection that the server has accepted.
     pub(super) fn open_claims(&mut self, now: Instant, resumes: bool) {
         let until = self.claimed_by(now);
         self.claiming.resumed = match resumes {
@@ -121,7 +123,8 @@ impl Client {
         self.session.inbox.resume_claims(until); // of an earlier client, or before `connect()`
     }
 
-    /// A queue is given up: what it holds, and what comes for its subscriptions, waits for the next one that subscribes.
+    /// Holds what a detached queue has left for the next queue that subscribes, and from now on what comes for its
+    /// subscriptions.
     pub(super) fn leave_to_claim(
         &mut self,
         now: Instant,
@@ -135,7 +138,7 @@ impl Client {
         }
     }
 
-    /// When what comes from `now` on goes to the default queue.
+    /// The end of a time for claiming that begins `now`.
     fn claimed_by(&self, now: Instant) -> Option<Instant> {
         let within = self.options.claim_within?;
         Some(reconnect::later(now, within))
@@ -145,7 +148,7 @@ impl Client {
         self.claiming.default_is_claimed
     }
 
-    /// Keeps a message that no queue has asked for, unless it goes to the default queue: then it is given back.
+    /// Holds a message that no queue has asked for. Gives it back when it is for the default queue.
     pub(super) fn hold_if_unclaimed(
         &mut self,
         message: Message,
@@ -206,8 +209,8 @@ impl Client {
         }
     }
 
-    /// What nobody has claimed in time goes to the default queue: acknowledgements leave in order (MQTT-4.6.0-2), so it
-    /// would hold up all that came behind it for ever.
+    /// Moves what nobody has claimed in time to the default queue. Acknowledgements leave in order (MQTT-4.6.0-2), so it
+    /// would hold up all that came behind it forever.
     pub(super) fn end_claims(&mut self, now: Instant) {
         if let Phase::Idle = self.phase {
             return;

@@ -21,7 +21,7 @@ impl Client {
             self.servers.start();
             // The application is about to subscribe again itself: only what a reconnect loses is restored.
             self.session.subscriptions.remove(|_| true);
-            self.session.inbox.suspend_claims(); // until then, no time passes for what it has not claimed
+            self.session.inbox.suspend_claims(); // nothing can be claimed before CONNACK
             self.open(now);
         }
     }

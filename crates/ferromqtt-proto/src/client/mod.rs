@@ -106,9 +106,9 @@ pub struct Stats {
     pub outgoing: usize,
     /// Their payloads' bytes.
     pub outgoing_bytes: usize,
-    /// Messages that went to the default queue because nobody had [claimed](crate::Options::claim_within) them in time.
+    /// Messages that went to the default queue because no queue had [claimed](crate::Options::claim_within) them in time.
     pub unclaimed: u64,
-    /// Messages that are held now, until somebody claims them.
+    /// Messages that are held now, for a queue to claim them.
     pub awaiting_claim: usize,
 }
 

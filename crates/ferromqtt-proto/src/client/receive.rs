@@ -99,8 +99,8 @@ impl Client {
         connection.receive_maximum.saturating_sub(taken)
     }
 
-    /// Puts a message into the queues that want it. When none does it waits to be claimed, or is the default queue's. Tells
-    /// who holds it.
+    /// Puts a message into the queues that want it. When none does, it is held to be claimed, or goes to the default queue.
+    /// Returns what holds it.
     fn deliver(&mut self, mut message: Message) -> Vec<DeliveryId> {
         self.stats.received += 1;
         let mut holds = Vec::new();
@@ -170,7 +170,8 @@ impl Client {
         self.settle_push(queue, pushed)
     }
 
-    /// What follows from a message having been offered to a queue. Tells whether it has been taken.
+    /// Lets go of what need not be held back after a message was offered to a queue, and reports the change. Returns whether
+    /// the message has been taken.
     pub(super) fn settle_push(&mut self, queue: QueueId, pushed: Pushed) -> bool {
         for let_go in pushed.let_go {
             self.session.deliveries.let_go(let_go, None);

@@ -138,7 +138,7 @@ struct Queue {
     beyond: VecDeque<(Option<DeliveryId>, usize)>,
     /// Payload bytes of those.
     bytes_beyond: usize,
-    /// Of the default queue: messages that count as its own, and are not in it before nobody has claimed them in time.
+    /// Messages held for a queue to claim them. Only the default queue has some; they count against its bounds.
     unclaimed: Unclaimed,
 }
 
@@ -191,7 +191,7 @@ impl Queue {
         Some(message)
     }
 
-    /// Drops a message for one that is new, and tells what held it: the oldest in the queue, or else among those unclaimed.
+    /// Drops the oldest message in the queue, or else of those unclaimed, and returns what held it.
     fn drop_oldest(&mut self) -> Option<Option<DeliveryId>> {
         if let Some(message) = self.take_first() {
             return Some(message.delivery);
@@ -200,7 +200,7 @@ impl Queue {
         Some(hold)
     }
 
-    /// Keeps a message until it is claimed, within the bounds and by the policy of the queue.
+    /// Holds a message to be claimed, within the bounds and by the policy of the queue.
     fn hold(&mut self, held: Held) -> Pushed {
         let lost = self.lost;
         let mut let_go = Vec::new();
@@ -322,7 +322,7 @@ impl Inbox {
         self.default.options = options;
     }
 
-    /// Keeps a message until it is claimed. What the bounds of the default queue have no room for is lost by its policy.
+    /// Holds a message to be claimed. What the bounds of the default queue have no room for is lost by its policy.
     pub(crate) fn hold(&mut self, held: Held) -> Pushed {
         self.default.hold(held)
     }
@@ -332,12 +332,12 @@ impl Inbox {
         self.default.unclaimed.len()
     }
 
-    /// Takes out those that are claimed, in order of arrival.
+    /// Takes out the held messages that are claimed, in order of arrival.
     pub(crate) fn take_unclaimed(&mut self, claims: impl Fn(&Held) -> bool) -> Vec<Held> {
         self.default.unclaimed.take(claims)
     }
 
-    /// Takes out those that nobody has claimed in time, in order of arrival.
+    /// Takes out the held messages that nobody has claimed in time, in order of arrival.
     pub(crate) fn take_claims_due(&mut self, now: Instant) -> Vec<Held> {
         self.default.unclaimed.take_due(now)
     }
@@ -346,7 +346,7 @@ impl Inbox {
         self.default.unclaimed.next_due()
     }
 
-    /// No time passes for claiming, until [`resume_claims`](Self::resume_claims).
+    /// Stops the time for claiming, until [`resume_claims`](Self::resume_claims).
     pub(crate) fn suspend_claims(&mut self) {
         self.default.unclaimed.suspend();
     }
@@ -355,8 +355,7 @@ impl Inbox {
         self.default.unclaimed.resume(until);
     }
 
-    /// Puts a message into the default queue that waited to be claimed. One that has failed takes it too, since it came
-    /// before the gap.
+    /// Moves a message that was held to the default queue. A queue that has failed takes it too: it came before the gap.
     pub(crate) fn push_held(&mut self, held: Held) -> Pushed {
         let failed = std::mem::take(&mut self.default.failed);
         let pushed = self.default.push(held.message, held.hold);

@@ -1,4 +1,4 @@
-//! Messages that no queue has asked for, and that wait to be claimed.
+//! Messages that no queue has asked for, held for one to claim them.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -6,26 +6,26 @@ use std::time::Instant;
 use super::deliveries::DeliveryId;
 use super::inbox::Message;
 
-/// A message that waits to be claimed.
+/// A held message.
 #[derive(Debug)]
 pub(crate) struct Held {
     /// Has a [`Message::delivery`] only when it was left in a detached queue, for the application to acknowledge.
     pub(crate) message: Message,
     /// What keeps it unacknowledged beside [`Message::delivery`].
     pub(crate) hold: Option<DeliveryId>,
-    /// When it is claimed by nobody; `None`: no such time is set.
+    /// When it goes to the default queue; `None`: no time is set.
     pub(crate) until: Option<Instant>,
 }
 
 impl Held {
-    /// The message, and the one name by which it is kept unacknowledged: whoever claims it decides what that is good for.
+    /// The message, and what keeps it unacknowledged. The rules of the queue that claims it decide when that is let go.
     pub(crate) fn into_claimed(mut self) -> (Message, Option<DeliveryId>) {
         let hold = self.message.delivery.take().or(self.hold);
         (self.message, hold)
     }
 }
 
-/// All such messages, in order of arrival. Their bounds are those of the default queue, which counts them.
+/// All held messages, in order of arrival. They count against the bounds of the default queue.
 #[derive(Debug, Default)]
 pub(crate) struct Unclaimed {
     messages: VecDeque<Held>,
@@ -87,7 +87,7 @@ impl Unclaimed {
         self.take(|held| held.until.is_some_and(|until| until <= now))
     }
 
-    /// No time passes for them, until [`resume`](Self::resume) sets a new one.
+    /// Takes their ends away, until [`resume`](Self::resume) sets a new one.
     pub(crate) fn suspend(&mut self) {
         for held in &mut self.messages {
             held.until = None;
@@ -95,7 +95,7 @@ impl Unclaimed {
         self.next_due = None;
     }
 
-    /// Those that have no time set get this one.
+    /// Sets an end for those that have none.
     pub(crate) fn resume(&mut self, until: Option<Instant>) {
         for held in &mut self.messages {
             held.until = held.until.or(until);
