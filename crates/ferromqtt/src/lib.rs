@@ -26,6 +26,7 @@
 //! - [`Client::publish`] completes when the message has reached its Quality of Service; `.enqueue()` only waits until it is
 //!   accepted, and gives a [`Receipt`] for the rest.
 //! - [`Client::subscribe`] gives [`Messages`], a stream; [`Client::subscribe_all`] one for several filters.
+//! - [`Options::subscription`] declares a subscription before there is a connection; [`Client::declared`] takes its stream.
 //! - [`Client::request`] and [`Client::respond`] are the two sides of request and response (5.0).
 //! - [`Client::events`] tells what happens to the connection; [`Client::connected`] and [`Client::closed`] wait for it.
 //! - [`Connection::start`] does not wait for the connection; [`Connection::drain`] ends it when all is done.
