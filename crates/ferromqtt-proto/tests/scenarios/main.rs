@@ -13,6 +13,7 @@ mod acknowledge_with;
 mod aliases_out;
 mod auth;
 mod claim;
+mod claim_end;
 mod closed_queues;
 mod connect;
 mod connect_answer;
