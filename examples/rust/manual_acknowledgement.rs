@@ -17,7 +17,9 @@
 
 use std::error::Error as StdError;
 
-use ferromqtt::{Acknowledge, CleanStart, Client, Error, Options, QoS, QueueOptions};
+use ferromqtt::{
+    Acknowledge, CleanStart, Client, Error, Messages, Options, QoS, QueueOptions, SubscribeError,
+};
 use ferromqtt_testing::TestBroker;
 
 const BY_HAND: QueueOptions = QueueOptions {
@@ -30,8 +32,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     let broker = TestBroker::start().await?;
     let options = Options::new(broker.host(), broker.port())
         .client_identifier("worker")
-        .clean_start(CleanStart::Never)
-        .incoming(BY_HAND); // for what comes before there is a stream
+        .clean_start(CleanStart::Never);
     ferromqtt::scope(options.clone(), break_off).await?;
     println!("the worker breaks off, and connects again");
     ferromqtt::scope(options, finish).await?;
@@ -43,9 +44,13 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     Ok(())
 }
 
-async fn break_off(client: Client) -> Result<(), Error> {
+async fn subscribe(client: &Client) -> Result<Messages, SubscribeError> {
     let jobs = client.subscribe("jobs").qos(QoS::AtLeastOnce);
-    let mut jobs = jobs.queue(BY_HAND).await?;
+    jobs.queue(BY_HAND).await
+}
+
+async fn break_off(client: Client) -> Result<(), Error> {
+    let mut jobs = subscribe(&client).await?;
     client
         .publish("jobs", "job 1")
         .qos(QoS::AtLeastOnce)
@@ -57,7 +62,8 @@ async fn break_off(client: Client) -> Result<(), Error> {
 }
 
 async fn finish(client: Client) -> Result<(), Error> {
-    if let Some(job) = client.messages().next().await {
+    let mut jobs = subscribe(&client).await?; // it gets what the session holds for it
+    if let Some(job) = jobs.next().await {
         println!(
             "received once more: {}",
             String::from_utf8_lossy(&job.payload)

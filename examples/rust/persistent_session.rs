@@ -1,4 +1,6 @@
-//! A session that outlives the program's connection: the server keeps what comes meanwhile, at QoS 1 and 2.
+//! A session that outlives the program's connection: the server keeps what comes meanwhile, at QoS 1 and 2. The program is
+//! the same each time, and has one stream: it is declared in the options, so that it gets everything from the first message
+//! on. Without that, a stream gets the same when it is subscribed soon after connecting (`Options::claim_within`).
 //!
 //! It prints:
 //!
@@ -11,7 +13,7 @@
 
 use std::error::Error as StdError;
 
-use ferromqtt::{CleanStart, Client, Error, Options, ProtocolVersion, QoS};
+use ferromqtt::{CleanStart, Client, DeclaredSubscription, Error, Options, ProtocolVersion, QoS};
 use ferromqtt_testing::TestBroker;
 
 #[tokio::main(flavor = "current_thread")]
@@ -22,7 +24,8 @@ async fn main() -> Result<(), Box<dyn StdError>> {
         let station = anybody
             .clone()
             .client_identifier(format!("station {version:?}"))
-            .clean_start(CleanStart::Never); // on 5.0 for an hour, unless `session_expiry_interval` says else
+            .clean_start(CleanStart::Never) // on 5.0 for an hour, unless `session_expiry_interval` says else
+            .subscription(DeclaredSubscription::new("alarms").qos(QoS::AtLeastOnce));
         ferromqtt::scope(station.clone(), subscribe_and_leave).await?;
         ferromqtt::scope(anybody, publish_meanwhile).await?;
         let missed = ferromqtt::scope(station, take_two).await?;
@@ -33,7 +36,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
 }
 
 async fn subscribe_and_leave(client: Client) -> Result<(), Error> {
-    let _alarms = client.subscribe("alarms").qos(QoS::AtLeastOnce).await?;
+    let _alarms = client.declared("alarms").await?;
     Ok(()) // the stream is dropped, the subscription stays in the session
 }
 
@@ -45,7 +48,7 @@ async fn publish_meanwhile(client: Client) -> Result<(), Error> {
 }
 
 async fn take_two(client: Client) -> Result<String, Error> {
-    let mut alarms = client.messages(); // what no `subscribe` of this connection asked for
+    let mut alarms = client.declared("alarms").await?; // what the server has kept is in it
     let mut texts = Vec::new();
     while texts.len() < 2
         && let Some(message) = alarms.next().await

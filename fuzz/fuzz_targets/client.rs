@@ -117,6 +117,7 @@ impl World {
     fn step(&mut self, source: &mut Source<'_>) {
         match source.below(22) {
             0 => self.client.connect(self.now),
+            1 if self.prompt => self.client.claim_default(), // the transport needs no step of its own
             1 => self.serve_transport(),
             2 => self.transport_fails(),
             3 => self.server_answers(source),
@@ -130,7 +131,7 @@ impl World {
             8 => self.subscribe(source),
             9 => self.unsubscribe(source),
             10 => self.abandon(source),
-            11 => self.queues.open_or_close(&mut self.client, source),
+            11 => (self.queues).open_or_close(&mut self.client, self.now, source),
             12 => self.queues.take(&mut self.client, source),
             13 => self.leave(source),
             14 if self.client.options().fresh_credentials => self.renew_credentials(source),

@@ -59,8 +59,9 @@ pub fn any(source: &mut Source<'_>) -> Options {
     options.maximum_packet_size =
         source.option(|source| NonZeroU32::MIN.saturating_add(source.byte().into()));
     options.password = source.option(|source| Bytes::copy_from_slice(source.bytes()));
-    // No byte of their own: older inputs keep their meaning.
+    // These have no byte of their own: older inputs keep their meaning.
     options.fresh_credentials = options.password.is_some();
+    options.claim_within = options.connect_timeout;
     options.strict = options.keep_alive.is_multiple_of(2);
     options
 }

@@ -1,6 +1,7 @@
 //! The application's side of received messages: it is told of them and of losses, takes them, and acknowledges some.
 
 use std::collections::HashSet;
+use std::time::Instant;
 
 use ferromqtt_proto::{Acknowledge, Client, DeliveryId, Overflow, QueueId, QueueOptions};
 
@@ -72,15 +73,16 @@ impl Queues {
     /// Whether a message may have to wait for its acknowledgement.
     pub fn hold_back(&self, client: &Client) -> bool {
         let untaken = self.open.iter().any(|queue| client.queue_len(*queue) > 0);
-        self.hold_back && (untaken || !self.unacknowledged.is_empty())
+        client.stats().awaiting_claim > 0
+            || (self.hold_back && (untaken || !self.unacknowledged.is_empty()))
     }
 
     /// One queue more, or one less.
-    pub fn open_or_close(&mut self, client: &mut Client, source: &mut Source<'_>) {
+    pub fn open_or_close(&mut self, client: &mut Client, now: Instant, source: &mut Source<'_>) {
         if source.flag() && self.open.len() > 1 {
             let queue = self.open.pop().unwrap_or_default();
             if source.flag() {
-                client.detach_queue(queue);
+                client.detach_queue(now, queue);
             } else {
                 client.close_queue(queue);
             }

@@ -158,7 +158,7 @@ pub enum SubscribeError {
 
 impl SubscribeError {
     /// The Reason Code that a server would have said this with.
-    pub(crate) const fn as_reason(&self) -> ReasonCode {
+    pub const fn as_reason(&self) -> ReasonCode {
         match self {
             Self::NotSupported(reason) => *reason,
             Self::TooLarge { .. } => ReasonCode::PacketTooLarge,

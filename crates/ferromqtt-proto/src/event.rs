@@ -91,6 +91,13 @@ pub enum Event {
         /// What it did.
         slip: Slip,
     },
+    /// No queue has claimed messages [in time](crate::Options::claim_within), and they have gone to the default queue, which
+    /// acknowledges them as [its options](crate::Options::incoming) say. Later ones of the same connection go there at once,
+    /// and are only counted, in [`Stats::unclaimed`](crate::Stats::unclaimed).
+    Unclaimed {
+        /// How many messages.
+        messages: u64,
+    },
 }
 
 /// The server's answer to CONNECT.

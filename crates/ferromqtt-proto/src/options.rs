@@ -22,7 +22,8 @@ pub enum CleanStart {
     /// On 3.x, where a clean session ends with its connection, this is the same as `Always`.
     #[default]
     FirstOnly,
-    /// Never: resume whatever session the server has.
+    /// Never: resume whatever session the server has. What it has stored comes at once, and is held until it is
+    /// [claimed](Options::claim_within).
     Never,
 }
 
@@ -120,7 +121,8 @@ pub struct Options {
     /// Where the responses to [requests](crate::Client::request) are sent (5.0): a topic that no other client subscribes to.
     /// Default: chosen by the client.
     pub response_topic: Option<TopicName>,
-    /// Bounds of the default queue of received messages. Default: [`QueueOptions::DEFAULT`].
+    /// Bounds of the default queue of received messages, those included that wait to be [claimed](Self::claim_within).
+    /// Default: [`QueueOptions::DEFAULT`].
     pub incoming: QueueOptions,
     /// How many bytes a packet from the server may have. On 5.0 it is announced as Maximum Packet Size, in place of the one
     /// among [`properties`](Self::properties), and a larger packet ends the connection as a
@@ -152,6 +154,28 @@ pub struct Options {
     /// [`Stats::tolerated`](crate::Stats::tolerated) counts them all. Which servers slip is told in
     /// [docs/tolerance.md](https://github.com/ferromqtt/ferromqtt/blob/main/docs/tolerance.md). Default: `true`.
     pub strict: bool,
+    /// How long messages that no queue has asked for are held, unacknowledged, for a queue to claim them; `None` is forever.
+    /// Default: 30 s.
+    ///
+    /// This concerns QoS 1 and 2 messages of a session that the server has resumed (Session Present; MQTT 3.1 has no such
+    /// flag, so there it is each session that was asked for), and those for the subscriptions of a
+    /// [detached](crate::Client::detach_queue) queue. The time begins with CONNACK or with detaching, and a lost connection
+    /// does not prolong it for a message that is held. It ends in one of three ways:
+    ///
+    /// - [`Client::subscribe`](crate::Client::subscribe): what is held and matches one of the filters moves to that queue,
+    ///   in order of arrival, and is acknowledged by the rules of that queue. A message is claimed once: where several queues
+    ///   match, the first that subscribes gets it.
+    /// - [`Client::claim_default`](crate::Client::claim_default): the default queue gets everything, and nothing is held any
+    ///   more.
+    /// - The time passes: what is held goes to the default queue and is acknowledged as [`incoming`](Self::incoming) says. It
+    ///   is reported as [`Event::Unclaimed`](crate::Event::Unclaimed) and counted in
+    ///   [`Stats::unclaimed`](crate::Stats::unclaimed). Acknowledgements leave in order (MQTT-4.6.0-2), so one message that is
+    ///   never claimed would hold up all behind it.
+    ///
+    /// Held messages count against the bounds of [`incoming`](Self::incoming). Beyond these the policy given there decides,
+    /// and a loss is reported as [`Event::Lagged`](crate::Event::Lagged) for the default queue. They also count against our
+    /// Receive Maximum.
+    pub claim_within: Option<Duration>,
 }
 
 impl Default for Options {
@@ -181,6 +205,7 @@ impl Default for Options {
             journal: false,
             closing_timeout: Duration::from_secs(10),
             strict: true,
+            claim_within: Some(Duration::from_secs(30)),
         }
     }
 }

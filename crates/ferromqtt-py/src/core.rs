@@ -88,10 +88,8 @@ enum WritingEnd {
 impl Core {
     #[new]
     fn new(seed: u64) -> PyResult<Self> {
-        let client = Client::new(Options::default(), Session::default(), seed)
-            .map_err(|error| PyValueError::new_err(error.to_string()))?;
         Ok(Self {
-            client,
+            client: new_client(Options::default(), seed)?,
             seed,
             input: BytesMut::new(),
             read_buffer: None,
@@ -128,8 +126,7 @@ impl Core {
             None => Options::default(),
         };
         let seed = slf.borrow().seed;
-        let client = Client::new(options, Session::default(), seed)
-            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let client = new_client(options, seed)?;
         let previous = std::mem::replace(&mut slf.borrow_mut().client, client);
         drop(previous);
         Ok(())
@@ -655,4 +652,12 @@ fn farewell(with_will: bool) -> Disconnect {
     } else {
         Disconnect::normal()
     }
+}
+
+/// A client whose default queue is read from the start, by `Client.messages`: a session's stored messages go there.
+fn new_client(options: Options, seed: u64) -> PyResult<Client> {
+    let mut client = Client::new(options, Session::default(), seed)
+        .map_err(|error| PyValueError::new_err(error.to_string()))?;
+    client.claim_default();
+    Ok(client)
 }

@@ -222,7 +222,9 @@ async fn a_client_that_writes_for_long_can_still_read_why_it_was_closed() {
     let broker = TestBroker::start().await.unwrap();
     let mut client = Client::connect(&broker, connect("c")).await;
     client.subscribe("t", QoS::AtMostOnce).await;
-    client.send(&publish("t", Bytes::from_static(b"before"))).await;
+    client
+        .send(&publish("t", Bytes::from_static(b"before")))
+        .await;
     client.stream.write_all(b"\x00\x00").await.unwrap(); // malformed
     for _ in 0..25 {
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ferromqtt_proto::QueueId;
 
 use crate::authenticate::re_authenticate;
+use crate::declared::take_declared;
 use crate::shared::Shared;
 use crate::subscribe::unsubscribe;
 use crate::{
@@ -63,6 +64,10 @@ impl Client {
     /// The stream gets every message whose topic matches the filter (section 4.7). Where subscriptions overlap a server may
     /// send a message once for all of them or once for each. With Subscription Identifiers (5.0) each stream gets it once all the
     /// same, otherwise as often as the server sends it. A lost connection is made good: the subscription is renewed if the server has lost it.
+    ///
+    /// In a session that was [resumed](crate::CleanStart::Never), the stream begins with what the server has kept for it
+    /// while the client was away: such messages are [held](crate::Options::claim_within) until a stream claims them. Where
+    /// several match one, the first gets it.
     ///
     /// # Errors
     /// [`SubscribeError::Rejected`] when the server refuses, and the others.
@@ -209,12 +214,36 @@ impl Client {
         Publish::response_to(self, request, payload.into_payload())
     }
 
-    /// The messages that no [`subscribe`](Self::subscribe) of this connection asks for. Above all those that the server has
-    /// kept in a session while the client was away, which come before it can subscribe again: take them here.
+    /// The messages that no [`subscribe`](Self::subscribe) of this connection asks for: everything that the server has kept
+    /// in a session while the client was away, for a program that does not care which subscription brought it.
     ///
-    /// All such streams of a connection share one queue.
+    /// This claims what is [held](crate::Options::claim_within) for a subscription now, in order of arrival, and from now on
+    /// nothing is held any more: such messages come here. So a program that has streams for them subscribes, or
+    /// [declares](crate::Options::subscription) them, before it calls this.
+    ///
+    /// All such streams of a connection share one queue, which stays when they are dropped.
     pub fn messages(&self) -> Messages {
+        self.shared.call(|state, _| state.core.claim_default());
         Messages::new(Arc::clone(&self.shared), QueueId::DEFAULT)
+    }
+
+    /// Takes the stream of a subscription that was [declared in the options](crate::Options::subscription): one with this
+    /// filter. Completes with SUBACK; messages are in it from the first that the connection has brought.
+    ///
+    /// # Errors
+    /// [`SubscribeError::Rejected`] or [`SubscribeError::SomeRejected`] when the server has refused it, and the others as of
+    /// [`subscribe`](Self::subscribe); [`SubscribeError::NotDeclared`] when no such subscription was declared, or its stream
+    /// has been taken already.
+    ///
+    /// # Cancel safety
+    /// Dropped before it completes, it leaves the stream to be taken later.
+    pub async fn declared<T>(&self, filter: T) -> Result<Messages, SubscribeError>
+    where
+        T: TryInto<TopicFilter>,
+        T::Error: Into<SubscribeError>,
+    {
+        let filter = filter.try_into().map_err(Into::into)?;
+        take_declared(&self.shared, filter).await
     }
 
     /// Says that the application is done with a message whose queue leaves that to it

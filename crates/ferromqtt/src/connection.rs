@@ -8,6 +8,7 @@ use ferromqtt_proto as proto;
 use proto::Session;
 use tokio::task::JoinHandle;
 
+use crate::declared::declare;
 use crate::driver::{Flushed, drive};
 use crate::shared::{Shared, now};
 use crate::transport::Connector;
@@ -173,12 +174,16 @@ impl Connection {
         let mut core = proto::Client::new(options.to_core()?, Session::default(), seed)
             .map_err(OptionsError::from)?;
         core.connect(now());
-        Ok(Arc::new(Shared::new(
+        let shared = Shared::new(
             core,
             options.disconnect_timeout,
             options.ends_session(),
             options.authentication(),
-        )))
+        );
+        // Accepted now, they are subscribed when the server's first message comes.
+        declare(&mut shared.lock(), &options.subscriptions)
+            .map_err(|error| OptionsError::Subscription(Box::new(error)))?;
+        Ok(Arc::new(shared))
     }
 
     /// A handle to the connection.

@@ -64,6 +64,9 @@ pub enum OptionsError {
     #[cfg(feature = "websocket")]
     #[error(transparent)]
     WebSocket(ferromqtt_transport::WebSocketError),
+    /// A subscription that was [declared](crate::Options::subscription).
+    #[error("a declared subscription: {0}")]
+    Subscription(Box<SubscribeError>),
 }
 
 /// What TLS was told cannot be used. The caller's. No text holds a part of a key.
@@ -230,6 +233,12 @@ pub enum SubscribeError {
         /// Whether the request may have arrived.
         delivery: Delivery,
     },
+    /// [`Client::declared`](crate::Client::declared): no subscription with this filter was
+    /// [declared](crate::Options::subscription), or its stream has been taken. The caller's.
+    #[error(
+        "no stream of {0:?} is there to be taken: declare it with Options::subscription, and take it once"
+    )]
+    NotDeclared(TopicFilter),
 }
 
 impl SubscribeError {
@@ -237,7 +246,7 @@ impl SubscribeError {
     pub const fn delivery(&self) -> Delivery {
         match self {
             Self::Disconnected { delivery, .. } => *delivery,
-            Self::Invalid(_) => Delivery::NotSent,
+            Self::Invalid(_) | Self::NotDeclared(_) => Delivery::NotSent,
             Self::Rejected { .. } | Self::SomeRejected { .. } => Delivery::Unknown,
         }
     }

@@ -69,6 +69,24 @@ pub enum ConnectionEvent {
         /// What it did, and what is made of it.
         slip: Slip,
     },
+    /// No stream has claimed messages of the session [in time](crate::Options::claim_within). They have gone to
+    /// [`Client::messages`](crate::Client::messages), and are acknowledged. Either the session has a subscription that the
+    /// program no longer uses, which [`Client::unsubscribe`](crate::Client::unsubscribe) ends, or its stream was opened too
+    /// late.
+    ///
+    /// Later ones of the same connection are only counted, in [`Stats::unclaimed`](crate::Stats::unclaimed).
+    Unclaimed {
+        /// How many.
+        messages: u64,
+    },
+    /// The server has refused a subscription that was [declared in the options](crate::Options::subscription), and whose
+    /// stream nobody has taken yet: [`Client::declared`](crate::Client::declared) will fail.
+    NotSubscribed {
+        /// What was to be subscribed.
+        filter: TopicFilter,
+        /// The server's Reason Code.
+        reason: ReasonCode,
+    },
 }
 
 /// The events of a connection, in their order. From [`Client::events`](crate::Client::events).

@@ -26,6 +26,7 @@
 //! - [`Client::publish`] completes when the message has reached its Quality of Service; `.enqueue()` only waits until it is
 //!   accepted, and gives a [`Receipt`] for the rest.
 //! - [`Client::subscribe`] gives [`Messages`], a stream; [`Client::subscribe_all`] one for several filters.
+//! - [`Options::subscription`] declares a subscription before there is a connection; [`Client::declared`] takes its stream.
 //! - [`Client::request`] and [`Client::respond`] are the two sides of request and response (5.0).
 //! - [`Client::events`] tells what happens to the connection; [`Client::connected`] and [`Client::closed`] wait for it.
 //! - [`Connection::start`] does not wait for the connection; [`Connection::drain`] ends it when all is done.
@@ -39,7 +40,9 @@
 //! - Messages go out in the order of the calls. When the outgoing queue is full a call waits for room; calls that wait get
 //!   their turn in order too.
 //! - With [`CleanStart::Never`] the session outlives the program: a stream that is dropped leaves its subscription in it,
-//!   and what it had not taken, or acknowledged, is not lost ([`Messages::detach`]).
+//!   and what it had not taken, or acknowledged, is not lost ([`Messages::detach`]). What the server has kept meanwhile waits,
+//!   unacknowledged, for the stream that subscribes to it again ([`Options::claim_within`]), or comes to one that is
+//!   [declared in the options](Options::subscription).
 //! - Reading never pauses. Whatever the application does, acknowledgements are sent and PINGREQ is answered; so a publish
 //!   from inside a loop over messages never waits for itself.
 //! - After a lost connection the client connects again, with growing pauses, resumes the session or makes it anew, and
@@ -103,6 +106,7 @@ mod call;
 mod client;
 mod connection;
 mod credentials;
+mod declared;
 mod drain;
 mod driver;
 mod error;
@@ -131,6 +135,7 @@ pub use authenticate::{Authenticator, AuthenticatorError, ReAuthenticateError};
 pub use client::Client;
 pub use connection::{Connection, scope};
 pub use credentials::{ConnectAttempt, Credentials, CredentialsError, CredentialsProvider};
+pub use declared::DeclaredSubscription;
 pub use drain::Drained;
 #[cfg(feature = "tls")]
 pub use error::TlsError;

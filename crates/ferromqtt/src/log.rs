@@ -34,6 +34,22 @@ pub(crate) fn tolerated(slip: Slip) {
     );
 }
 
+#[cfg(feature = "tracing")]
+pub(crate) fn not_subscribed(filter: &str, reason: ReasonCode) {
+    tracing::warn!(target: "ferromqtt", filter, %reason, "the server refused a declared subscription");
+}
+
+/// Once per connection.
+#[cfg(feature = "tracing")]
+pub(crate) fn unclaimed(messages: u64) {
+    tracing::warn!(
+        target: "ferromqtt",
+        messages,
+        "no stream has claimed messages of the session in time: they go to Client::messages, and are acknowledged; \
+         subscribe earlier, declare the subscription in the options, or unsubscribe from what is not needed"
+    );
+}
+
 /// At each connection that is not what TLS promises.
 #[cfg(all(feature = "tls", feature = "tracing"))]
 pub(crate) fn danger(host: &str, danger: &str) {
@@ -55,6 +71,12 @@ pub(crate) const fn not_restored(_filter: &str, _reason: ReasonCode) {}
 
 #[cfg(not(feature = "tracing"))]
 pub(crate) const fn tolerated(_slip: Slip) {}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) const fn not_subscribed(_filter: &str, _reason: ReasonCode) {}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) const fn unclaimed(_messages: u64) {}
 
 #[cfg(not(feature = "tracing"))]
 pub(crate) const fn connected(_session_present: bool) {}

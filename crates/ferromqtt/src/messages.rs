@@ -127,14 +127,18 @@ impl Messages {
     /// Ends the stream, but not the subscription: the server keeps it in the session. What dropping the stream does with
     /// [`CleanStart::Never`](crate::CleanStart::Never).
     ///
-    /// Messages not taken go to [`Client::messages`](crate::Client::messages), in order, within
-    /// [its bounds](crate::Options::incoming); and so do those that come from now on, in this connection or the next, unless
-    /// another stream wants them. Messages that the application is to acknowledge stay unacknowledged and keep their
-    /// [`delivery`](crate::Message::delivery): the server sends them again in a later connection of the session. As long as
-    /// this one lasts they hold up acknowledgements that come behind them (MQTT-4.6.0-2), so a program that goes on takes
-    /// and acknowledges them there.
+    /// Messages not taken, and those of QoS 1 and 2 that come from now on and that no other stream wants, wait for the next
+    /// stream that subscribes to their filter, in this connection or the next: it gets them in order, and acknowledges them
+    /// in its own way. What nobody has claimed [in time](crate::Options::claim_within) goes to
+    /// [`Client::messages`](crate::Client::messages), within [its bounds](crate::Options::incoming); all of it at once when
+    /// that has been called before.
+    ///
+    /// Messages that the application is to acknowledge stay unacknowledged and keep their
+    /// [`delivery`](crate::Message::delivery) there: the server sends them again in a later connection of the session. As
+    /// long as this one lasts they hold up acknowledgements that come behind them (MQTT-4.6.0-2), so a program that goes on
+    /// subscribes again, or takes and acknowledges them there.
     pub fn detach(self) {
-        (self.shared).call(|state, _| state.detach_queue(self.queue)); // `drop` finds nothing left to do
+        (self.shared).call(|state, now| state.detach_queue(now, self.queue)); // `drop` finds nothing left to do
     }
 
     /// Takes a message. That may let an acknowledgement go, which the driver has to write.

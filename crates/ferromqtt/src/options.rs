@@ -15,8 +15,9 @@ use crate::credentials::{AnyProvider, Source};
 use crate::error::{AddressError, OptionsError};
 use crate::transport::{Connector, Settings};
 use crate::{
-    CleanStart, CredentialsProvider, OnSessionLost, OutgoingLimits, OutgoingPolicy, Properties,
-    ProtocolVersion, QueueOptions, Reconnect, Server, TopicName, Transport, Utf8String, Will,
+    CleanStart, CredentialsProvider, DeclaredSubscription, OnSessionLost, OutgoingLimits,
+    OutgoingPolicy, Properties, ProtocolVersion, QueueOptions, Reconnect, Server, TopicName,
+    Transport, Utf8String, Will,
 };
 
 /// How long a server keeps the session while the client reconnects.
@@ -49,6 +50,7 @@ pub struct Options {
     authentication: Option<Method>,
     credentials: Option<Arc<dyn AnyProvider>>,
     core: proto::Options,
+    pub(crate) subscriptions: Vec<DeclaredSubscription>,
 }
 
 impl Options {
@@ -90,6 +92,7 @@ impl Options {
             authentication: None,
             credentials: None,
             core,
+            subscriptions: Vec::new(),
         }
     }
 
@@ -217,7 +220,7 @@ impl Options {
     /// With [`CleanStart::Never`] give a Client Identifier too: a session is found by it. The subscriptions in it are kept
     /// when their streams are dropped, and end by [`Messages::unsubscribe`](crate::Messages::unsubscribe) or
     /// [`Client::unsubscribe`](crate::Client::unsubscribe). What the server has kept for the session comes to the streams
-    /// that are subscribed by then, and otherwise to [`Client::messages`](crate::Client::messages).
+    /// that are [declared](Self::subscription), and to those that are subscribed [in time](Self::claim_within).
     #[must_use]
     pub const fn clean_start(mut self, clean_start: CleanStart) -> Self {
         self.core.clean_start = clean_start;
@@ -409,8 +412,63 @@ impl Options {
         self
     }
 
-    /// Bounds of the queue behind [`Client::messages`](crate::Client::messages). Default:
-    /// [`QueueOptions::DEFAULT`], the latest 100,000 messages and 64 MiB.
+    /// Declares a subscription, which is made as soon as the server has accepted the first connection. Its stream gets
+    /// everything from the first message on, and [`Client::declared`](crate::Client::declared) takes it. In a session that
+    /// outlives the program ([`CleanStart::Never`]) that includes all that the server has stored meanwhile.
+    ///
+    /// It is otherwise a subscription like any other: it is renewed when the server loses the session, and ends, or is
+    /// detached, with its stream. When the server refuses it, [`declared`](crate::Client::declared) returns the error; if its
+    /// stream has not been taken by then, [`ConnectionEvent::NotSubscribed`](crate::ConnectionEvent::NotSubscribed) reports
+    /// it too. Messages fill the bounds of its queue from the start, so take each stream that you declare. Default: none.
+    ///
+    /// ```no_run
+    /// use ferromqtt::{CleanStart, DeclaredSubscription, Error, Options, QoS};
+    ///
+    /// # async fn example() -> Result<(), Error> {
+    /// let options = Options::new("localhost", 1883)
+    ///     .client_identifier("worker")
+    ///     .clean_start(CleanStart::Never)
+    ///     .subscription(DeclaredSubscription::new("jobs/#").qos(QoS::AtLeastOnce));
+    /// ferromqtt::scope(options, async |client| {
+    ///     let mut jobs = client.declared("jobs/#").await?;
+    ///     while let Some(job) = jobs.next().await {
+    ///         println!("{}", job.topic);
+    ///     }
+    ///     Ok::<_, Error>(())
+    /// })
+    /// .await
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn subscription(mut self, subscription: DeclaredSubscription) -> Self {
+        self.subscriptions.push(subscription);
+        self
+    }
+
+    /// How long messages that no stream has asked for are held, unacknowledged, for a stream to claim them; `None` is forever.
+    /// Default: 30 s.
+    ///
+    /// A session that the server resumes may bring messages before the program has subscribed. Those of QoS 1 and 2 are held
+    /// until a stream [claims](crate::Client::subscribe) them: the first that subscribes to a matching filter gets them, in
+    /// order of arrival, under the rules of its own queue. [`Client::messages`](crate::Client::messages) claims all. So are
+    /// those for a stream that was [detached](crate::Messages::detach), until the next one. The time begins with the
+    /// connection, or with detaching; a lost connection does not prolong it for a message that is held.
+    ///
+    /// What nobody has claimed then goes to [`Client::messages`](crate::Client::messages) and is acknowledged, because
+    /// acknowledgements leave in order (MQTT-4.6.0-2): it would hold up all that came behind it.
+    /// [`ConnectionEvent::Unclaimed`](crate::ConnectionEvent::Unclaimed) reports it. With `None` an unclaimed message holds
+    /// up the others, until the server's window or our Receive Maximum is full and the server sends no more.
+    ///
+    /// Nothing is held in a session that was not resumed, nor at QoS 0, where there is no acknowledgement to withhold: such
+    /// messages go to [`Client::messages`](crate::Client::messages) at once.
+    #[must_use]
+    pub fn claim_within(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.core.claim_within = limit.into();
+        self
+    }
+
+    /// Bounds of the queue behind [`Client::messages`](crate::Client::messages), those messages included that are
+    /// [held](Self::claim_within) for a stream. Default: [`QueueOptions::DEFAULT`], the latest 100,000 messages and 64 MiB.
     #[must_use]
     pub const fn incoming(mut self, bounds: QueueOptions) -> Self {
         self.core.incoming = bounds;
@@ -519,6 +577,7 @@ impl fmt::Debug for Options {
             .field("disconnect_timeout", &self.disconnect_timeout)
             .field("authentication", &self.authentication)
             .field("credentials", &self.credentials.is_some())
+            .field("subscriptions", &self.subscriptions)
             .field("core", &self.core) // hides the password
             .finish()
     }

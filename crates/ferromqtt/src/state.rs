@@ -11,6 +11,7 @@ use proto::{Event, OpId, Outcome, QueueId};
 use tokio::sync::oneshot;
 
 use crate::authenticate::Said;
+use crate::declared::{self, Declared};
 use crate::events::{ConnectionEvent, Recent};
 use crate::publish::Receipt;
 use crate::room::{Accepted, Line, Place, Purpose};
@@ -42,6 +43,10 @@ pub(crate) struct State {
     pub(crate) last_end: Option<ConnectionError>,
     /// Set once nothing will come any more.
     end: Option<ConnectionError>,
+    /// The subscriptions of the options whose streams nobody has taken yet.
+    pub(crate) declared: Vec<Declared>,
+    /// That messages went to the default queue unclaimed has been logged, for this connection.
+    warned_of_unclaimed: bool,
 }
 
 /// Operations that were accepted, and whose outcome is that the connection ended.
@@ -93,6 +98,8 @@ impl State {
             draining: None,
             last_end: None,
             end: None,
+            declared: Vec::new(),
+            warned_of_unclaimed: false,
         }
     }
 
@@ -299,7 +306,7 @@ impl State {
     /// The stream of a queue is gone: the subscription goes with it, unless the session is to outlive the program.
     pub(crate) fn drop_queue(&mut self, now: Instant, queue: QueueId) {
         if self.core.options().clean_start == CleanStart::Never {
-            return self.detach_queue(queue);
+            return self.detach_queue(now, queue);
         }
         let filters = self.core.close_queue(queue);
         self.not_restored.remove(&queue);
@@ -310,8 +317,8 @@ impl State {
     }
 
     /// The stream of a queue is gone, and all else stays.
-    pub(crate) fn detach_queue(&mut self, queue: QueueId) {
-        self.core.detach_queue(queue);
+    pub(crate) fn detach_queue(&mut self, now: Instant, queue: QueueId) {
+        self.core.detach_queue(now, queue);
         self.not_restored.remove(&queue);
     }
 
@@ -378,6 +385,12 @@ impl State {
                 self.wake_readers(queue, news);
                 self.report(ConnectionEvent::NotRestored { filter, reason }, news);
             }
+            Event::Unclaimed { messages } => {
+                if !mem::replace(&mut self.warned_of_unclaimed, true) {
+                    log::unclaimed(messages);
+                }
+                self.report(ConnectionEvent::Unclaimed { messages }, news);
+            }
             Event::OutgoingRoom => self.line.move_up(),
             Event::Unflushed { messages } => {
                 log::unflushed(messages);
@@ -398,6 +411,7 @@ impl State {
             mut properties,
         } = connected;
         log::connected(session_present);
+        self.warned_of_unclaimed = false;
         news.status = Some(Status::Connected);
         news.said
             .push(Said::Accepted(properties.authentication_data.take()));
@@ -449,6 +463,10 @@ impl State {
                 Delivery::NotSent => left.not_sent += 1,
                 Delivery::Unknown => left.unknown += 1,
             }
+        }
+        for (filter, reason) in declared::refused(&self.declared, op, &outcome) {
+            log::not_subscribed(&filter, reason);
+            self.report(ConnectionEvent::NotSubscribed { filter, reason }, news);
         }
         if let Some(call) = self.calls.remove(&op) {
             news.completed.push((call, outcome));

@@ -21,12 +21,57 @@ use crate::{
 #[must_use = "nothing is subscribed until this is awaited"]
 pub struct Subscribe<'a> {
     client: &'a Client,
+    terms: Terms,
+}
+
+/// What is subscribed to, and how its messages are kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
     /// `None` stands for the options that are common to all filters without their own.
     filters: Result<Vec<(TopicFilter, Option<SubscriptionOptions>)>, SubscribeError>,
-    options: SubscriptionOptions,
-    properties: Properties,
-    queue: QueueOptions,
-    partial: bool,
+    pub(crate) options: SubscriptionOptions,
+    pub(crate) properties: Properties,
+    pub(crate) queue: QueueOptions,
+    pub(crate) partial: bool,
+}
+
+impl Terms {
+    pub(crate) fn new(
+        filters: impl IntoIterator<Item = Result<TopicFilter, SubscribeError>>,
+    ) -> Self {
+        Self {
+            filters: (filters.into_iter())
+                .map(|filter| filter.map(|filter| (filter, None)))
+                .collect(),
+            options: QoS::AtMostOnce.into(),
+            properties: Properties::default(),
+            queue: QueueOptions::DEFAULT,
+            partial: false,
+        }
+    }
+
+    pub(crate) fn add<T>(&mut self, filter: T, options: SubscriptionOptions)
+    where
+        T: TryInto<TopicFilter>,
+        T::Error: Into<SubscribeError>,
+    {
+        if let Ok(filters) = &mut self.filters {
+            match filter.try_into() {
+                Ok(filter) => filters.push((filter, Some(options))),
+                Err(error) => self.filters = Err(error.into()),
+            }
+        }
+    }
+
+    /// The filters, each with its options.
+    pub(crate) fn filters(
+        &self,
+    ) -> Result<Vec<(TopicFilter, SubscriptionOptions)>, SubscribeError> {
+        let filters = self.filters.clone()?;
+        Ok((filters.into_iter())
+            .map(|(filter, own)| (filter, own.unwrap_or(self.options)))
+            .collect())
+    }
 }
 
 impl<'a> Subscribe<'a> {
@@ -36,13 +81,7 @@ impl<'a> Subscribe<'a> {
     ) -> Self {
         Self {
             client,
-            filters: (filters.into_iter())
-                .map(|filter| filter.map(|filter| (filter, None)))
-                .collect(),
-            options: QoS::AtMostOnce.into(),
-            properties: Properties::default(),
-            queue: QueueOptions::DEFAULT,
-            partial: false,
+            terms: Terms::new(filters),
         }
     }
 
@@ -61,12 +100,7 @@ impl<'a> Subscribe<'a> {
         T: TryInto<TopicFilter>,
         T::Error: Into<SubscribeError>,
     {
-        if let Ok(filters) = &mut self.filters {
-            match filter.try_into() {
-                Ok(filter) => filters.push((filter, Some(options.into()))),
-                Err(error) => self.filters = Err(error.into()),
-            }
-        }
+        self.terms.add(filter, options.into());
         self
     }
 
@@ -74,47 +108,47 @@ impl<'a> Subscribe<'a> {
     ///
     /// This and the other options of SUBSCRIBE are for the filters that have none of their own.
     pub const fn qos(mut self, qos: QoS) -> Self {
-        self.options.qos = qos;
+        self.terms.options.qos = qos;
         self
     }
 
     /// No Local (5.0): what this client publishes does not come back. Default: `false`.
     pub const fn no_local(mut self, no_local: bool) -> Self {
-        self.options.no_local = no_local;
+        self.terms.options.no_local = no_local;
         self
     }
 
     /// Retain As Published (5.0): messages keep the RETAIN flag that they were published with. Default: `false`.
     pub const fn retain_as_published(mut self, keep: bool) -> Self {
-        self.options.retain_as_published = keep;
+        self.terms.options.retain_as_published = keep;
         self
     }
 
     /// Retain Handling (5.0): when the server sends what it retains. Default: at every subscription.
     pub const fn retain_handling(mut self, handling: RetainHandling) -> Self {
-        self.options.retain_handling = handling;
+        self.terms.options.retain_handling = handling;
         self
     }
 
     /// SUBSCRIBE properties (5.0): a Subscription Identifier, User Properties. Default: none.
     pub fn properties(mut self, properties: Properties) -> Self {
-        self.properties = properties;
+        self.terms.properties = properties;
         self
     }
 
     /// Bounds of the queue behind the stream. Default: [`QueueOptions::DEFAULT`], the latest 100,000 messages and 64 MiB.
     pub const fn queue(mut self, bounds: QueueOptions) -> Self {
-        self.queue = bounds;
+        self.terms.queue = bounds;
         self
     }
 
     /// What it means when the server refuses some of several filters. By default that is
     /// [`SubscribeError::SomeRejected`], and the others are taken back, so that no stream lacks a part unnoticed (with
     /// [`CleanStart::Never`](crate::CleanStart::Never), where an earlier connection may have wanted them, they stay in the
-    /// session, and their messages go to [`Client::messages`](crate::Client::messages)). With `true`
+    /// session, and their messages wait for the next stream that [claims](crate::Options::claim_within) them). With `true`
     /// there is a stream for those that were granted, and [`Messages::results`] tells which; it is an error only when none was.
     pub const fn partial(mut self, partial: bool) -> Self {
-        self.partial = partial;
+        self.terms.partial = partial;
         self
     }
 }
@@ -131,26 +165,33 @@ impl<'a> IntoFuture for Subscribe<'a> {
 }
 
 async fn subscribe(subscribe: Subscribe<'_>) -> Result<Messages, SubscribeError> {
-    let common = subscribe.options;
-    let filters: Vec<_> = (subscribe.filters?.into_iter())
-        .map(|(filter, own)| (filter, own.unwrap_or(common)))
-        .collect();
+    let Subscribe { client, terms } = subscribe;
+    let filters = terms.filters()?;
     let names: Vec<_> = filters.iter().map(|(filter, _)| filter.clone()).collect();
-    let shared = &subscribe.client.shared;
-    let queue = shared.lock().core.open_queue(subscribe.queue);
+    let shared = &client.shared;
+    let queue = shared.lock().core.open_queue(terms.queue);
     // From here on dropping it gives up the queue, and the subscription if there is one.
-    let mut messages = Messages::new(Arc::clone(shared), queue);
+    let messages = Messages::new(Arc::clone(shared), queue);
     let call = accept(shared, |state, now| {
         let subscribe = proto::Subscribe {
             filters,
-            properties: subscribe.properties,
+            properties: terms.properties,
             queue,
         };
         state.core.subscribe(now, subscribe)
     })?;
-    let (results, properties) = answer(call, names).await?;
+    granted(messages, answer(call, names).await?, terms.partial)
+}
+
+/// The stream, if the server has granted all filters, or with `partial` one of them.
+pub(crate) fn granted(
+    mut messages: Messages,
+    answer: Answer,
+    partial: bool,
+) -> Result<Messages, SubscribeError> {
+    let (results, properties) = answer;
     let granted = results.iter().any(|(_, result)| !result.is_error());
-    if !(subscribe.partial && granted) {
+    if !(partial && granted) {
         check(&results, properties)?;
     }
     messages.results = results;
@@ -204,11 +245,19 @@ fn accept<'a>(
     })
 }
 
-type Answer = (Vec<(TopicFilter, FilterResult)>, Option<Box<Properties>>);
+pub(crate) type Answer = (Vec<(TopicFilter, FilterResult)>, Option<Box<Properties>>);
 
 /// Waits for SUBACK or UNSUBACK, and tells what it says to each filter.
 async fn answer(call: Call<'_>, filters: Vec<TopicFilter>) -> Result<Answer, SubscribeError> {
-    match call.outcome().await {
+    answered(call.outcome().await, filters)
+}
+
+/// What the outcome of a request says to each filter; `None` when the driver has gone without one.
+pub(crate) fn answered(
+    outcome: Option<Outcome>,
+    filters: Vec<TopicFilter>,
+) -> Result<Answer, SubscribeError> {
+    match outcome {
         Some(Outcome::Subscribed {
             reasons,
             properties,

@@ -12,8 +12,11 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ferromqtt::{Connection, Options, TlsOptions};
-use ferromqtt_testing::TestBroker;
+use ferromqtt::{
+    CleanStart, Client, Connection, ConnectionEvent, DeclaredSubscription, Options, QoS,
+    ReasonCode, TlsOptions, TopicFilter,
+};
+use ferromqtt_testing::{BrokerOptions, TestBroker};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tracing::field::{Field, Visit};
@@ -123,5 +126,64 @@ async fn slip_is_told() {
 async fn what_is_tolerated_of_a_server_is_told_once_a_connection() {
     let limit = Duration::from_secs(60);
     let told = tokio::time::timeout(limit, slip_is_told()).await;
+    told.expect("the test ends in time");
+}
+
+/// Subscribes, and drops the stream: with no time for claiming, the messages that come are not claimed.
+async fn leave_unclaimed(client: &Client) {
+    let subscribe = client.subscribe("forgotten").qos(QoS::AtLeastOnce);
+    subscribe.await.unwrap().detach();
+    let publish = client.publish("forgotten", "x").qos(QoS::AtLeastOnce);
+    publish.await.unwrap();
+}
+
+async fn messages_that_nobody_claims_are_told() {
+    let mut denying = BrokerOptions::default();
+    let filter = TopicFilter::new("denied").unwrap();
+    let denied = denying.deny_subscribe(filter, ReasonCode::NotAuthorized);
+    denied.unwrap();
+    let broker = TestBroker::bind(([127, 0, 0, 1], 0).into(), denying).await;
+    let broker = broker.unwrap();
+    let noted = Warnings::default();
+    let _noting = tracing::subscriber::set_default(noted.clone());
+    let options = Options::new(broker.host(), broker.port())
+        .client_identifier("worker")
+        .clean_start(CleanStart::Never)
+        .claim_within(Duration::ZERO)
+        .subscription(DeclaredSubscription::new("denied"));
+    let connection = Connection::open(options).await.unwrap();
+    let client = connection.client();
+    let mut events = client.events();
+    let mut unclaimed = 0;
+    while unclaimed < 2 {
+        leave_unclaimed(&client).await;
+        let next = loop {
+            let event = events.next().await.expect("an event");
+            if let ConnectionEvent::Unclaimed { messages } = event {
+                break messages;
+            }
+        };
+        unclaimed += next;
+    }
+    client.declared("denied").await.unwrap_err();
+    connection.disconnect().await.unwrap();
+    let mut told = noted.0.lock().unwrap().clone();
+    told.sort();
+    let [unclaimed, refused] = &told[..] else {
+        panic!("{told:?}");
+    };
+    for part in ["no stream has claimed", "messages=1", "Client::messages"] {
+        assert!(unclaimed.contains(part), "{part:?} in {unclaimed}");
+    }
+    for part in ["denied", "declared subscription", "Not authorized"] {
+        assert!(refused.contains(part), "{part:?} in {refused}");
+    }
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn unclaimed_messages_and_refused_declarations_are_told_once() {
+    let limit = Duration::from_secs(60);
+    let told = tokio::time::timeout(limit, messages_that_nobody_claims_are_told()).await;
     told.expect("the test ends in time");
 }

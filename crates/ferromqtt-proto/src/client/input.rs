@@ -22,6 +22,7 @@ impl Client {
     /// Takes whole packets from the front of `input`, and leaves the rest for the next call. Strings and payloads of
     /// messages share the memory of `input`.
     pub fn handle_input(&mut self, now: Instant, input: &mut BytesMut) {
+        self.end_claims(now); // what comes after the time is not held
         let Some(connection) = &mut self.connection else {
             input.clear();
             return;
@@ -232,6 +233,7 @@ impl Client {
         } else {
             self.session_lost();
         }
+        self.open_claims(now, resumes);
         if !first && (!session_present || self.is_restoring()) {
             self.restore_subscriptions();
         }

@@ -22,6 +22,7 @@ impl Client {
             self.servers.start();
             // The application is about to subscribe again itself: only what a reconnect loses is restored.
             self.session.subscriptions.remove(|_| true);
+            self.session.inbox.suspend_claims(); // nothing can be claimed before CONNACK
             self.open(now);
         }
     }
@@ -108,12 +109,15 @@ impl Client {
         };
         let expiry = self.session.outbound.next_expiry();
         let leaving = self.leaving.as_ref().and_then(|leaving| leaving.until);
-        connection.into_iter().chain(expiry).chain(leaving).min()
+        let claims = self.next_claim_end();
+        let others = [expiry, leaving, claims].into_iter().flatten();
+        connection.into_iter().chain(others).min()
     }
 
     /// Does what is due at `now`. Calls that come early are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.expire(now);
+        self.end_claims(now);
         match self.phase {
             Phase::Opening { deadline, .. } | Phase::Handshake { deadline } => {
                 if deadline.is_some_and(|deadline| deadline <= now) {

@@ -1,6 +1,7 @@
 //! The state machine that a driver holds: everything MQTT knows, without a socket and without a clock.
 
 mod authenticate;
+mod claim;
 mod closing;
 mod correlate;
 mod credentials;
@@ -31,6 +32,7 @@ use crate::session::{JournalEntry, QueueId, QueueOptions, Session, SessionChange
 use crate::slips::Slips;
 use crate::text::Utf8String;
 use crate::topic::TopicFilter;
+use claim::Claiming;
 use closing::Closing;
 use correlate::Correlation;
 use leaving::Leaving;
@@ -62,6 +64,7 @@ pub struct Client {
     wanted_by: Vec<QueueId>,
     stats: Stats,
     slips: Slips,
+    claiming: Claiming,
 }
 
 /// Where the client stands.
@@ -118,6 +121,10 @@ pub struct Stats {
     /// Rules that servers broke, and that were tolerated because the client is not [strict](crate::Options::strict): each
     /// time, not only the first of its kind.
     pub tolerated: u64,
+    /// Messages that went to the default queue because no queue had [claimed](crate::Options::claim_within) them in time.
+    pub unclaimed: u64,
+    /// Messages that are held now, for a queue to claim them.
+    pub awaiting_claim: usize,
 }
 
 impl Client {
@@ -156,6 +163,7 @@ impl Client {
             wanted_by: Vec::new(),
             stats: Stats::default(),
             slips,
+            claiming: Claiming::default(),
         })
     }
 
@@ -195,6 +203,7 @@ impl Client {
             outgoing: self.session.outbound.len(),
             outgoing_bytes: self.session.outbound.bytes(),
             tolerated: self.slips.count(),
+            awaiting_claim: self.session.inbox.unclaimed(),
             ..self.stats
         }
     }
@@ -306,6 +315,7 @@ impl Client {
         self.fail_all(&ConnectionError::Closed);
         self.session.outbound.stop_resending();
         self.session.deliveries.connection_ended();
+        self.session.inbox.suspend_claims();
         self.session
     }
 

@@ -9,7 +9,7 @@ use crate::event::Event;
 use crate::packet::{
     Ack, Packet, PacketId, PacketType, Place, Properties, Publish, QoS, ReasonCode,
 };
-use crate::session::{DeliveryId, Due, Message, Open, QueueId, SessionChange};
+use crate::session::{DeliveryId, Due, Message, Open, Pushed, QueueId, SessionChange};
 use crate::slips::Slip;
 
 impl Client {
@@ -124,21 +124,25 @@ impl Client {
         (self.slips).tolerate(Slip::ReceiveMaximumExceeded, WINDOW_EXCEEDED)
     }
 
-    /// Puts a message into the queues that want it; into the default one when no other does. Tells who holds it.
+    /// Puts a message into the queues that want it. When none does, it is held to be claimed, or goes to the default queue.
+    /// Returns what holds it.
     fn deliver(&mut self, mut message: Message) -> Vec<DeliveryId> {
         self.stats.received += 1;
         let mut holds = Vec::new();
-        if self.session.subscriptions.all_to_default() {
+        if self.session.subscriptions.all_to_default() && !self.claiming.watches() {
             self.hide_identifiers(&mut message);
             self.offer(QueueId::DEFAULT, message, &mut holds);
         } else {
             let mut queues = mem::take(&mut self.wanted_by);
             self.route(&mut message, &mut queues);
-            let last = queues.pop().unwrap_or(QueueId::DEFAULT);
-            for queue in queues.drain(..) {
-                self.offer(queue, message.clone(), &mut holds);
+            if let Some(last) = queues.pop() {
+                for queue in queues.drain(..) {
+                    self.offer(queue, message.clone(), &mut holds);
+                }
+                self.offer(last, message, &mut holds);
+            } else if let Some(message) = self.hold_if_unclaimed(message, &mut holds) {
+                self.offer(QueueId::DEFAULT, message, &mut holds);
             }
-            self.offer(last, message, &mut holds);
             self.wanted_by = queues;
         }
         holds
@@ -154,7 +158,7 @@ impl Client {
     }
 
     /// Takes the Subscription Identifiers off that serve to find queues, and that no caller has asked for.
-    fn hide_identifiers(&self, message: &mut Message) {
+    pub(super) fn hide_identifiers(&self, message: &mut Message) {
         let Some(properties) = &mut message.properties else {
             return;
         };
@@ -188,6 +192,12 @@ impl Client {
         hold: Option<DeliveryId>,
     ) -> bool {
         let pushed = self.session.inbox.push(queue, message, hold);
+        self.settle_push(queue, pushed)
+    }
+
+    /// Lets go of what need not be held back after a message was offered to a queue, and reports the change. Returns whether
+    /// the message has been taken.
+    pub(super) fn settle_push(&mut self, queue: QueueId, pushed: Pushed) -> bool {
         for let_go in pushed.let_go {
             self.session.deliveries.let_go(let_go, None);
         }

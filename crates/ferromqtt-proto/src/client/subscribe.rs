@@ -39,6 +39,9 @@ impl Client {
     /// of its own gets a Subscription Identifier where it has none and the server supports them, so that overlapping
     /// subscriptions do not bring a queue the same message twice.
     ///
+    /// The queue gets at once what is [held](crate::Options::claim_within) for one of the filters, before SUBACK: it is the
+    /// session that brought those messages, not this subscription.
+    ///
     /// # Errors
     /// Whatever [`SubscribeError`] lists; nothing has been sent then.
     pub fn subscribe(
@@ -59,11 +62,15 @@ impl Client {
         if !self.session.inbox.is_open(subscribe.queue) {
             return Err(SubscribeError::NoQueue);
         }
-        self.accept(Kind::Subscribe(subscribe))
+        let (queue, filters) = (subscribe.queue, subscribe.filters.clone());
+        let op = self.accept(Kind::Subscribe(subscribe))?;
+        self.claim(queue, &filters);
+        Ok(op)
     }
 
     /// Accepts an UNSUBSCRIBE, as [`Client::subscribe`] does. Completes as [`Outcome::Unsubscribed`]. It ends the
-    /// subscription to a filter for all queues that share it.
+    /// subscription to a filter for all queues that share it. What is [held](crate::Options::claim_within) for the filter, and
+    /// what a server still sends for it, is for the default queue at once.
     ///
     /// # Errors
     /// Whatever [`SubscribeError`] lists; nothing has been sent then.
@@ -77,7 +84,10 @@ impl Client {
             &unsubscribe.properties,
             PacketType::Unsubscribe,
         )?;
-        self.accept(Kind::Unsubscribe(unsubscribe))
+        let filters = unsubscribe.filters.clone();
+        let op = self.accept(Kind::Unsubscribe(unsubscribe))?;
+        self.give_up_claims(&filters);
+        Ok(op)
     }
 
     /// Closes a queue: its messages are dropped, and those that nobody has acknowledged yet are acknowledged. How many of
@@ -112,23 +122,31 @@ impl Client {
             .collect()
     }
 
-    /// Closes a queue and keeps all else: its subscriptions stay at the server, and what it holds joins the default queue,
-    /// in order. A message that the application was to acknowledge is still to be, by the same
-    /// [`DeliveryId`](crate::DeliveryId), and holds up acknowledgements behind it for as long (MQTT-4.6.0-2). One that had
-    /// no room under [`Overflow::Wait`](crate::Overflow::Wait) is acknowledged as if it had come for the default queue.
-    /// What the default queue has no room for is lost as [its own bounds](crate::Options::incoming) say. A SUBSCRIBE for the
+    /// Closes a queue and keeps all else: its subscriptions stay at the server. What it holds, and the QoS 1 and 2 messages
+    /// that come for its filters from now on and that no other queue wants, are [held](crate::Options::claim_within): the
+    /// next queue that subscribes to such a filter gets them, in order and under its own rules. What nobody claims in time
+    /// joins the default queue; all of it does at once when [that has a reader](Client::claim_default). A SUBSCRIBE for the
     /// queue that has not been sent ends as [`Outcome::Dropped`].
     ///
-    /// Messages that come for its filters from now on are for the default queue, unless other queues want them. Subscribing
-    /// to such a filter again, or unsubscribing from it, is as for any other; a lost session is restored with it.
-    pub fn detach_queue(&mut self, queue: QueueId) {
+    /// In the default queue a message that the application was to acknowledge is still to be, by the same
+    /// [`DeliveryId`](crate::DeliveryId), and holds up acknowledgements behind it for as long (MQTT-4.6.0-2). One that had
+    /// no room under [`Overflow::Wait`](crate::Overflow::Wait) is acknowledged as if it had come for the default queue.
+    /// What that has no room for is lost as [its own bounds](crate::Options::incoming) say.
+    ///
+    /// Subscribing to such a filter again, or unsubscribing from it, is as for any other; a lost session is restored with it.
+    pub fn detach_queue(&mut self, now: Instant, queue: QueueId) {
         if queue == QueueId::DEFAULT || !self.session.inbox.is_open(queue) {
             return;
         }
         self.drop_unsent_for(queue);
         self.session.subscriptions.detach(queue);
-        for (message, hold) in self.session.inbox.close(queue) {
-            self.push(QueueId::DEFAULT, message, hold);
+        let left = self.session.inbox.close(queue);
+        if self.default_is_claimed() {
+            for (message, hold) in left {
+                self.push(QueueId::DEFAULT, message, hold);
+            }
+        } else {
+            self.leave_to_claim(now, left);
         }
         self.send_released_acks();
     }

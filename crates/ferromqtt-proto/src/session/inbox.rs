@@ -1,11 +1,13 @@
 //! Queues of received messages, from arrival until the application takes them.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::deliveries::DeliveryId;
 use super::fifo::Fifo;
+use super::unclaimed::{Held, Unclaimed};
 use crate::packet::{PacketId, Properties, QoS};
 use crate::topic::TopicName;
 
@@ -36,7 +38,9 @@ pub struct Message {
 pub struct QueueId(pub(crate) u32);
 
 impl QueueId {
-    /// The queue that always exists: messages that no other queue asked for.
+    /// The queue that always exists: messages that no other queue asked for. In a session that was resumed they are
+    /// [held](crate::Options::claim_within) for a time first, unless this queue has a reader
+    /// ([`Client::claim_default`](crate::Client::claim_default)).
     pub const DEFAULT: Self = Self(0);
 }
 
@@ -135,11 +139,15 @@ struct Queue {
     beyond: VecDeque<(Option<DeliveryId>, usize)>,
     /// Payload bytes of those.
     bytes_beyond: usize,
+    /// Messages held for a queue to claim them. Only the default queue has some; they count against its bounds.
+    unclaimed: Unclaimed,
 }
 
 impl Queue {
     fn has_room(&self, size: usize) -> bool {
-        (self.options).have_room(self.messages.len(), self.bytes, size)
+        let messages = self.messages.len() + self.unclaimed.len();
+        let bytes = self.bytes + self.unclaimed.bytes();
+        (self.options).have_room(messages, bytes, size)
     }
 
     /// Whether a message like this is to be held back: by the application, or until there is room.
@@ -162,11 +170,11 @@ impl Queue {
             Overflow::DropNewest => false,
             Overflow::DropOldest => {
                 while !self.has_room(size) {
-                    let Some(oldest) = self.take_first() else {
+                    let Some(held_by) = self.drop_oldest() else {
                         return false;
                     };
                     self.lost += 1;
-                    let_go.extend(oldest.delivery);
+                    let_go.extend(held_by);
                     let_go.extend(std::iter::from_fn(|| self.release()));
                 }
                 true
@@ -182,6 +190,35 @@ impl Queue {
         let message = self.messages.pop()?;
         self.bytes -= message.payload.len();
         Some(message)
+    }
+
+    /// Drops the oldest message in the queue, or else of those unclaimed, and returns what held it.
+    fn drop_oldest(&mut self) -> Option<Option<DeliveryId>> {
+        if let Some(message) = self.take_first() {
+            return Some(message.delivery);
+        }
+        let (_, hold) = self.unclaimed.pop()?.into_claimed();
+        Some(hold)
+    }
+
+    /// Holds a message to be claimed, within the bounds and by the policy of the queue.
+    fn hold(&mut self, held: Held) -> Pushed {
+        let lost = self.lost;
+        let mut let_go = Vec::new();
+        let size = held.message.payload.len();
+        let taken = self.make_room(held.message.qos, size, &mut let_go);
+        if taken {
+            self.unclaimed.push(held);
+        } else {
+            self.lost += 1;
+            let_go.extend(held.into_claimed().1);
+        }
+        Pushed {
+            taken,
+            first: false,
+            first_loss: lost == 0 && self.lost > 0,
+            let_go,
+        }
     }
 
     /// What the next one of those beyond the bounds held, once it has been taken or there is room for it.
@@ -284,6 +321,47 @@ impl Inbox {
     /// Sets the bounds of the default queue. What it holds already stays.
     pub(crate) const fn bound_default(&mut self, options: QueueOptions) {
         self.default.options = options;
+    }
+
+    /// Holds a message to be claimed. What the bounds of the default queue have no room for is lost by its policy.
+    pub(crate) fn hold(&mut self, held: Held) -> Pushed {
+        self.default.hold(held)
+    }
+
+    /// How many messages wait to be claimed.
+    pub(crate) fn unclaimed(&self) -> usize {
+        self.default.unclaimed.len()
+    }
+
+    /// Takes out the held messages that are claimed, in order of arrival.
+    pub(crate) fn take_unclaimed(&mut self, claims: impl Fn(&Held) -> bool) -> Vec<Held> {
+        self.default.unclaimed.take(claims)
+    }
+
+    /// Takes out the held messages that nobody has claimed in time, in order of arrival.
+    pub(crate) fn take_claims_due(&mut self, now: Instant) -> Vec<Held> {
+        self.default.unclaimed.take_due(now)
+    }
+
+    pub(crate) const fn next_claim_end(&self) -> Option<Instant> {
+        self.default.unclaimed.next_due()
+    }
+
+    /// Stops the time for claiming, until [`resume_claims`](Self::resume_claims).
+    pub(crate) fn suspend_claims(&mut self) {
+        self.default.unclaimed.suspend();
+    }
+
+    pub(crate) fn resume_claims(&mut self, until: Option<Instant>) {
+        self.default.unclaimed.resume(until);
+    }
+
+    /// Moves a message that was held to the default queue. A queue that has failed takes it too: it came before the gap.
+    pub(crate) fn push_held(&mut self, held: Held) -> Pushed {
+        let failed = std::mem::take(&mut self.default.failed);
+        let pushed = self.default.push(held.message, held.hold);
+        self.default.failed |= failed;
+        pushed
     }
 
     pub(crate) fn open(&mut self, options: QueueOptions) -> QueueId {

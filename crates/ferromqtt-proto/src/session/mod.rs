@@ -11,17 +11,19 @@ mod open;
 mod outbound;
 mod packet_id;
 mod subscriptions;
+mod unclaimed;
 
 pub use deliveries::DeliveryId;
 pub(crate) use deliveries::{Deliveries, Due};
 pub(crate) use expiry::Expiry;
-pub(crate) use inbox::Inbox;
 pub use inbox::{Acknowledge, Message, Overflow, QueueId, QueueOptions};
+pub(crate) use inbox::{Inbox, Pushed};
 pub(crate) use journal::Journal;
 pub use journal::{JournalEntry, SessionChange};
 pub(crate) use open::Open;
 pub(crate) use outbound::{Acknowledged, Outbound, Waiting};
 pub(crate) use subscriptions::{Subscription, Subscriptions};
+pub(crate) use unclaimed::Held;
 
 use inbound::Inbound;
 use packet_id::PacketIds;

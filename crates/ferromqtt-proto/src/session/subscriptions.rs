@@ -85,6 +85,11 @@ impl Subscriptions {
         (self.entries.iter()).any(|entry| entry.detached && entry.filter == *filter)
     }
 
+    /// Whether a subscription whose queue was given up has messages with this topic.
+    pub(crate) fn has_detached(&self, topic: &str) -> bool {
+        (self.entries.iter()).any(|entry| entry.detached && entry.filter.matches(topic))
+    }
+
     fn count_routed(&mut self) {
         self.routed = (self.entries.iter())
             .filter(|entry| entry.queue != QueueId::DEFAULT)

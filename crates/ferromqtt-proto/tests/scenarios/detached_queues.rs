@@ -18,7 +18,7 @@ fn with_default(version: ProtocolVersion, queue: QueueOptions) -> Options {
 }
 
 fn detach(pair: &mut Pair, queue: QueueId) {
-    pair.client.detach_queue(queue);
+    pair.client.detach_queue(pair.now, queue);
     pair.pump();
 }
 

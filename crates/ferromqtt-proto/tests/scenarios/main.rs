@@ -12,6 +12,8 @@ mod acknowledge;
 mod acknowledge_with;
 mod aliases_out;
 mod auth;
+mod claim;
+mod claim_end;
 mod closed_queues;
 mod closing;
 mod connect;

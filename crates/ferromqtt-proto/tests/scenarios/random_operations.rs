@@ -21,6 +21,10 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<bool>().prop_map(|own_queue| Step::Subscribe { own_queue }),
         1 => Just(Step::Unsubscribe),
         1 => (0_u8..3).prop_map(Step::DetachQueue),
+        1 => prop::bool::weighted(0.2).prop_map(|claims| match claims {
+            true => Step::ClaimDefault,
+            false => Step::Subscribe { own_queue: true },
+        }),
         2 => any::<usize>().prop_map(Step::Abandon),
         12 => (1_usize..6, prop::bool::weighted(0.1))
             .prop_map(|(packets, refuses)| Step::ServerProcesses { packets, refuses }),
@@ -58,15 +62,29 @@ fn setting(version: ProtocolVersion) -> impl Strategy<Value = Setting> {
         own_receive_maximum,
         any::<bool>(),
         any::<bool>(),
+        prop::sample::select(vec![None, Some(0), Some(2), Some(30)]),
+        any::<bool>(),
     )
         .prop_map(
-            move |(clean_start, receive_maximum, own_receive_maximum, journal, strict)| Setting {
-                version,
+            move |(
                 clean_start,
                 receive_maximum,
                 own_receive_maximum,
                 journal,
                 strict,
+                within,
+                claims,
+            )| {
+                Setting {
+                    version,
+                    clean_start,
+                    receive_maximum,
+                    own_receive_maximum,
+                    journal,
+                    strict,
+                    claim_within: within,
+                    claims_default: claims,
+                }
             },
         )
 }

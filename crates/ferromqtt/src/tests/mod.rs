@@ -2,6 +2,7 @@
 
 mod authentication;
 mod batching;
+mod claiming;
 mod connection;
 mod credentials;
 mod drain;

@@ -2,11 +2,12 @@
 
 use std::{fs, process};
 
-use ferromqtt::{Connection, Options, QoS, TlsOptions};
+use ferromqtt::{Connection, Options, ProtocolVersion, QoS, TlsOptions};
 use tokio::task::spawn_blocking;
 
 use crate::certificates::Authority;
 use crate::in_time;
+use crate::lasting_session::{Stream, jobs_published_meanwhile};
 use crate::mosquitto_process::{Mosquitto, free_port};
 
 const LARGE: usize = 1_000_000;
@@ -95,6 +96,26 @@ async fn mosquitto_is_reached_in_every_way_that_it_offers() {
         let without = url("mqtts", ways.tls_port).tls(tls).reconnect(None);
         let text = Connection::open(without).await.unwrap_err().to_string();
         assert!(text.contains("client certificate"), "{text}");
+    })
+    .await;
+}
+
+/// MQTT-4.6.0-2. mosquitto sends what it has stored as soon as it has accepted the connection.
+#[tokio::test]
+async fn what_mosquitto_has_stored_comes_to_the_one_stream_of_a_program() {
+    in_time(async {
+        let port = free_port();
+        let folder = std::env::temp_dir().join(format!("ferromqtt-mosquitto-stored-{port}"));
+        let start = move || Mosquitto::start(folder, &format!("listener {port} 127.0.0.1\n"));
+        let broker = spawn_blocking(start).await.unwrap();
+        for version in [ProtocolVersion::V5, ProtocolVersion::V311] {
+            for stream in [Stream::Late, Stream::Declared] {
+                let options = Options::new("127.0.0.1", port).protocol(version);
+                let jobs = jobs_published_meanwhile(options, stream).await;
+                assert_eq!(jobs, Vec::from_iter(1..=100), "{version:?}, {stream:?}");
+            }
+        }
+        drop(broker);
     })
     .await;
 }

@@ -1,5 +1,6 @@
 //! What the scenarios share: the [`Pair`], a [`ModelServer`], and short ways to write packets and options.
 
+pub(crate) mod claiming;
 mod model;
 mod pair;
 mod receiving;

@@ -51,11 +51,20 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
+    /// A client whose application reads the default queue from the start.
     pub(crate) fn new(options: Options) -> Self {
         Self::with_session(options, Session::default())
     }
 
+    /// As [`Pair::new`], with a session from before.
     pub(crate) fn with_session(options: Options, session: Session) -> Self {
+        let mut pair = Self::unclaimed(options, session);
+        pair.client.claim_default();
+        pair
+    }
+
+    /// A client whose application has not said yet what it reads.
+    pub(crate) fn unclaimed(options: Options, session: Session) -> Self {
         let version = options.protocol;
         Self {
             client: Client::new(options, session, 1).unwrap(),

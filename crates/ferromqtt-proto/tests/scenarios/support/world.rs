@@ -3,6 +3,7 @@
 //! - each accepted operation completes exactly once, or never when it was abandoned or the process crashed;
 //! - nothing that was acknowledged is lost, in either direction, and QoS 2 comes once;
 //! - a message that the application acknowledges itself is not acknowledged before;
+//! - nor is one that nobody has claimed, which comes to some queue in the end;
 //! - with a store, a crash is no more than a lost connection for all that is on record;
 //! - and all that [`ModelServer`] checks: no identifier is used while it is in use, what is owed to a session is resent
 //!   once, in order and first, Receive Maximum is kept, acknowledgements leave in order.
@@ -34,6 +35,10 @@ pub(crate) struct Setting {
     pub(crate) journal: bool,
     /// The server keeps to the letter, and the client insists on it.
     pub(crate) strict: bool,
+    /// Seconds.
+    pub(crate) claim_within: Option<u64>,
+    /// The application reads the default queue from the start, of each process.
+    pub(crate) claims_default: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -54,6 +59,8 @@ pub(crate) enum Step {
     /// The queue with messages that the application acknowledges is given up, just when one more has come with this QoS, and
     /// replaced by another.
     DetachQueue(u8),
+    /// The application begins to read the default queue.
+    ClaimDefault,
     /// Which of the operations so far.
     Abandon(usize),
     ServerProcesses {
@@ -118,7 +125,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(setting: Setting) -> Self {
-        let mut pair = Pair::new(options(setting));
+        let mut pair = new_pair(setting, Session::default());
         let own_queue = open_queue(&mut pair);
         pair.connect();
         let mut server = ModelServer::new(setting.version, setting.receive_maximum);
@@ -285,6 +292,7 @@ impl World {
                 };
                 self.accept(None, |client, now| client.unsubscribe(now, unsubscribe));
             }
+            Step::ClaimDefault => self.pair.client.claim_default(),
             Step::Abandon(index) => self.abandon(index),
             Step::ServerProcesses { packets, refuses } => {
                 for _ in 0..packets {
@@ -309,7 +317,7 @@ impl World {
             } => self.server_publishes(if acknowledged_by_hand { BY_HAND } else { "t" }, qos),
             Step::DetachQueue(qos) => {
                 self.server_publishes(BY_HAND, qos);
-                self.pair.client.detach_queue(self.own_queue);
+                self.pair.client.detach_queue(self.pair.now, self.own_queue);
                 self.own_queue = open_queue(&mut self.pair);
             }
             Step::Acknowledge(index) => self.acknowledge(index),
@@ -460,6 +468,9 @@ impl World {
         self.server.client_crashed(&self.written);
         let session = Session::restore(self.written.clone());
         self.pair.restart(options(self.setting), session);
+        if self.setting.claims_default {
+            self.pair.client.claim_default();
+        }
         self.own_queue = open_queue(&mut self.pair);
         self.pair.connect();
     }
@@ -506,6 +517,8 @@ impl World {
                 return;
             } else if !self.server.asked.is_empty() && self.pair.client.is_connected() {
                 self.server.respond(&mut self.pair, 0);
+            } else if self.pair.client.stats().awaiting_claim > 0 {
+                self.pair.client.claim_default(); // there is no limit, and nobody else will
             } else if let Some(op) = self.unanswered() {
                 self.pair.client.abandon(op).expect("it still waits");
                 let operation = self.operations.get_mut(&(self.crashes, op)).unwrap();
@@ -532,7 +545,15 @@ fn options(setting: Setting) -> Options {
     }
     options.journal = setting.journal;
     options.strict = setting.strict;
+    options.claim_within = setting.claim_within.map(Duration::from_secs);
     options
+}
+
+fn new_pair(setting: Setting, session: Session) -> Pair {
+    match setting.claims_default {
+        true => Pair::with_session(options(setting), session),
+        false => Pair::unclaimed(options(setting), session),
+    }
 }
 
 fn open_queue(pair: &mut Pair) -> QueueId {

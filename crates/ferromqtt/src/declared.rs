@@ -1,0 +1,201 @@
+//! Subscriptions that are declared in the options: made with the first connection, and taken as streams later.
+
+use std::sync::Arc;
+
+use ferromqtt_proto as proto;
+use proto::{OpId, Outcome, QueueId};
+use tokio::sync::oneshot;
+
+use crate::filter_result::FilterResult;
+use crate::shared::{Shared, now};
+use crate::state::State;
+use crate::subscribe::{Terms, answered, granted};
+use crate::{
+    Messages, Properties, QoS, QueueOptions, ReasonCode, RetainHandling, SubscribeError,
+    SubscriptionOptions, TopicFilter,
+};
+
+/// A subscription that [`Options::subscription`](crate::Options::subscription) declares: what
+/// [`Client::subscribe`](crate::Client::subscribe) asks for, said before there is a client.
+#[derive(Clone, Debug)]
+#[must_use = "give it to Options::subscription"]
+pub struct DeclaredSubscription {
+    terms: Terms,
+}
+
+impl DeclaredSubscription {
+    /// To one filter. One that is wrong is an error of connecting:
+    /// [`OptionsError::Subscription`](crate::OptionsError::Subscription).
+    pub fn new<T>(filter: T) -> Self
+    where
+        T: TryInto<TopicFilter>,
+        T::Error: Into<SubscribeError>,
+    {
+        Self {
+            terms: Terms::new([filter.try_into().map_err(Into::into)]),
+        }
+    }
+
+    /// One more filter for the same stream, in the same SUBSCRIBE. See [`Subscribe::and`](crate::Subscribe::and).
+    pub fn and<T>(mut self, filter: T, options: impl Into<SubscriptionOptions>) -> Self
+    where
+        T: TryInto<TopicFilter>,
+        T::Error: Into<SubscribeError>,
+    {
+        self.terms.add(filter, options.into());
+        self
+    }
+
+    /// The QoS up to which the server may send; it may grant less. Default: 0.
+    ///
+    /// This and the other options of SUBSCRIBE are for the filters that have none of their own.
+    pub const fn qos(mut self, qos: QoS) -> Self {
+        self.terms.options.qos = qos;
+        self
+    }
+
+    /// No Local (5.0): what this client publishes does not come back. Default: `false`.
+    pub const fn no_local(mut self, no_local: bool) -> Self {
+        self.terms.options.no_local = no_local;
+        self
+    }
+
+    /// Retain As Published (5.0): messages keep the RETAIN flag that they were published with. Default: `false`.
+    pub const fn retain_as_published(mut self, keep: bool) -> Self {
+        self.terms.options.retain_as_published = keep;
+        self
+    }
+
+    /// Retain Handling (5.0): when the server sends what it retains. Default: at every subscription.
+    pub const fn retain_handling(mut self, handling: RetainHandling) -> Self {
+        self.terms.options.retain_handling = handling;
+        self
+    }
+
+    /// SUBSCRIBE properties (5.0): a Subscription Identifier, User Properties. Default: none.
+    pub fn properties(mut self, properties: Properties) -> Self {
+        self.terms.properties = properties;
+        self
+    }
+
+    /// Bounds of the queue behind the stream, which fills from the first message on, taken or not. Default:
+    /// [`QueueOptions::DEFAULT`].
+    pub const fn queue(mut self, bounds: QueueOptions) -> Self {
+        self.terms.queue = bounds;
+        self
+    }
+
+    /// What it means when the server refuses some of several filters. See [`Subscribe::partial`](crate::Subscribe::partial).
+    pub const fn partial(mut self, partial: bool) -> Self {
+        self.terms.partial = partial;
+        self
+    }
+}
+
+/// A declared subscription whose stream nobody has taken yet.
+#[derive(Debug)]
+pub(crate) struct Declared {
+    filters: Vec<TopicFilter>,
+    queue: QueueId,
+    partial: bool,
+    op: OpId,
+    outcome: oneshot::Receiver<Outcome>,
+}
+
+/// Accepts the declared subscriptions, for a core that is about to connect.
+pub(crate) fn declare(
+    state: &mut State,
+    subscriptions: &[DeclaredSubscription],
+) -> Result<(), SubscribeError> {
+    for DeclaredSubscription { terms } in subscriptions {
+        let filters = terms.filters()?;
+        let names = filters.iter().map(|(filter, _)| filter.clone()).collect();
+        let queue = state.core.open_queue(terms.queue);
+        let subscribe = proto::Subscribe {
+            filters,
+            properties: terms.properties.clone(),
+            queue,
+        };
+        let op = state.core.subscribe(now(), subscribe)?;
+        let outcome = state.register(op);
+        state.declared.push(Declared {
+            filters: names,
+            queue,
+            partial: terms.partial,
+            op,
+            outcome,
+        });
+    }
+    Ok(())
+}
+
+/// The filters of a declared subscription that the server has refused, when `op` is one whose stream nobody has taken.
+pub(crate) fn refused(
+    declared: &[Declared],
+    op: OpId,
+    outcome: &Outcome,
+) -> Vec<(TopicFilter, ReasonCode)> {
+    let Some(declared) = declared.iter().find(|declared| declared.op == op) else {
+        return Vec::new();
+    };
+    let filters = declared.filters.iter().cloned();
+    match outcome {
+        Outcome::Subscribed { reasons, .. } => (filters.zip(reasons.iter().copied()))
+            .filter(|(_, reason)| FilterResult::of_suback(*reason).is_error())
+            .collect(),
+        Outcome::RequestNotPossible(error) => {
+            filters.map(|filter| (filter, error.as_reason())).collect()
+        }
+        _ => Vec::new(), // the connection has ended, which is reported
+    }
+}
+
+/// Takes the stream of a declared subscription, once the server has granted it.
+pub(crate) async fn take_declared(
+    shared: &Arc<Shared>,
+    filter: TopicFilter,
+) -> Result<Messages, SubscribeError> {
+    let Some(mut taken) = Taken::new(shared, &filter) else {
+        return Err(SubscribeError::NotDeclared(filter));
+    };
+    let outcome = taken.outcome().await;
+    let Some(declared) = taken.declared.take() else {
+        return Err(SubscribeError::NotDeclared(filter)); // never: it is taken here alone
+    };
+    let messages = Messages::new(Arc::clone(shared), declared.queue);
+    granted(
+        messages,
+        answered(outcome, declared.filters)?,
+        declared.partial,
+    )
+}
+
+/// A declared subscription whose stream is being taken. Dropped before that is done, it can be taken again.
+struct Taken<'a> {
+    shared: &'a Shared,
+    declared: Option<Declared>,
+}
+
+impl<'a> Taken<'a> {
+    fn new(shared: &'a Shared, filter: &TopicFilter) -> Option<Self> {
+        let mut state = shared.lock();
+        let index = (state.declared.iter()).position(|it| it.filters.contains(filter))?;
+        let declared = Some(state.declared.remove(index));
+        Some(Self { shared, declared })
+    }
+
+    async fn outcome(&mut self) -> Option<Outcome> {
+        match &mut self.declared {
+            Some(declared) => (&mut declared.outcome).await.ok(),
+            None => None,
+        }
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if let Some(declared) = self.declared.take() {
+            self.shared.lock().declared.push(declared);
+        }
+    }
+}
