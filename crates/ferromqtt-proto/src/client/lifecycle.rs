@@ -52,6 +52,7 @@ impl Client {
         let number = self.session.connections;
         self.session.inbound.connection_opened(number);
         let mut connection = Connection::new(now, number, clean_start, &self.options);
+        connection.sent_qos0_before = self.stats.sent_qos0;
         let options = &self.options;
         let connect = Connect {
             protocol: options.protocol,
@@ -228,6 +229,9 @@ impl Client {
     /// The transport is asked to close; `flush` says whether what has been encoded is still to be written.
     pub(super) fn end_connection(&mut self, now: Instant, cause: ConnectionError, flush: bool) {
         let was_connected = self.is_connected();
+        if was_connected {
+            self.suspect(&cause);
+        }
         let unflushed = match &mut self.connection {
             Some(connection) if !flush => {
                 let unflushed = connection.transmit.unflushed();
@@ -357,6 +361,8 @@ impl Client {
         self.record(|| SessionChange::SessionLost);
         self.session.ids.clear(); // requests hold none between connections
         self.session.outbound.put_first(anew);
+        let anew = self.session.outbound.waiting_anew();
+        self.session.suspicion.session_lost(anew);
         for op in lost {
             self.complete(op, Outcome::SessionLost);
         }

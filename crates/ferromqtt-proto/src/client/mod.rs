@@ -11,6 +11,7 @@ mod receive;
 mod request;
 mod restore;
 mod subscribe;
+mod suspect;
 
 pub(crate) use authenticate::Turn;
 pub use publish::Publish;
@@ -103,6 +104,11 @@ pub struct Stats {
     pub outgoing: usize,
     /// Their payloads' bytes.
     pub outgoing_bytes: usize,
+    /// How often a message in flight was suspected to make the server end connections; see
+    /// [`Event::MessageSuspected`].
+    pub suspected: u64,
+    /// QoS 1 and 2 publishes that the server refused by ending the connection; see [`Event::MessageRefused`].
+    pub refused_by_disconnect: u64,
 }
 
 impl Client {

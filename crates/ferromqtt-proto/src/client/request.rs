@@ -179,6 +179,11 @@ impl Client {
             .any(|request| request.sent_as.is_none() && request.kind.asks_for(filter))
     }
 
+    /// Whether a SUBSCRIBE or UNSUBSCRIBE awaits its answer on this connection.
+    pub(super) fn has_unanswered_requests(&self) -> bool {
+        (self.requests.values()).any(|request| request.sent_as.is_some())
+    }
+
     pub(super) fn request_of(&self, id: PacketId) -> Option<OpId> {
         match self.session.ids.owner(id) {
             Some(IdOwner::Request(op)) => Some(*op),

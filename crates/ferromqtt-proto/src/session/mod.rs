@@ -10,6 +10,7 @@ mod journal;
 mod outbound;
 mod packet_id;
 mod subscriptions;
+mod suspicion;
 
 pub use deliveries::DeliveryId;
 pub(crate) use deliveries::{Deliveries, Due};
@@ -23,6 +24,7 @@ pub(crate) use subscriptions::{Subscription, Subscriptions};
 
 use inbound::Inbound;
 use packet_id::PacketIds;
+use suspicion::Suspicion;
 
 use crate::event::OpId;
 
@@ -41,6 +43,7 @@ pub struct Session {
     pub(crate) journal: Journal,
     /// How many connections there have been: their numbers tell which one took a slot of a Receive Maximum.
     pub(crate) connections: u64,
+    pub(crate) suspicion: Suspicion,
 }
 
 /// Whom a Packet Identifier in use belongs to.
@@ -52,4 +55,6 @@ pub(crate) enum IdOwner {
     Release(u64),
     /// A SUBSCRIBE or UNSUBSCRIBE of this connection.
     Request(OpId),
+    /// A PUBLISH that is given up, while the server may still hold it: nobody's, and not free either.
+    GivenUp,
 }

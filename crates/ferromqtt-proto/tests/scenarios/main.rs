@@ -45,6 +45,7 @@ mod queues;
 mod random_operations;
 mod receive_maximum;
 mod reconnect;
+mod refused_by_disconnect;
 mod resend;
 mod restore_limits;
 mod restore_subscriptions;
