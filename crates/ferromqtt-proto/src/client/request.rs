@@ -157,6 +157,7 @@ impl Client {
                 detached: *restores && subscriptions.is_detached(filter),
                 own_identifier: own,
                 identifiers: Vec::new(),
+                last_served: 0,
             });
             subscriptions.identify(filter, identifier);
         }

@@ -54,6 +54,7 @@ mod server_limits;
 mod servers;
 mod session_lost;
 mod shared_filters;
+mod shared_subscriptions;
 mod split_input;
 mod standstill;
 mod stats;
