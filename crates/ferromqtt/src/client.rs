@@ -64,6 +64,11 @@ impl Client {
     /// send a message once for all of them or once for each. With Subscription Identifiers (5.0) each stream gets it once all the
     /// same, otherwise as often as the server sends it. A lost connection is made good: the subscription is renewed if the server has lost it.
     ///
+    /// Streams of the same Shared Subscription (`$share/name/filter`, section 4.8.2) divide its messages among themselves, as
+    /// clients do: each message goes to one of them, in turn, and to one whose queue has room before one whose queue is full.
+    /// A stream that gets a message by another filter as well counts as the one. What a stream has not handed out when it is
+    /// dropped, detached or unsubscribed goes to the others.
+    ///
     /// # Errors
     /// [`SubscribeError::Rejected`] when the server refuses, and the others.
     ///
