@@ -37,6 +37,24 @@ pub(crate) fn pump(slf: &Bound<'_, Core>) -> PyResult<()> {
             Some(Event::Disconnected {
                 cause, unflushed, ..
             }) => disconnected(slf, &cause, unflushed)?,
+            Some(Event::MessageSuspected {
+                topic,
+                messages,
+                ends,
+                reason,
+            }) => {
+                let code = reason.map(ReasonCode::value);
+                slf.call_method1(
+                    intern!(slf.py(), "_on_message_suspected"),
+                    (topic.as_str(), messages, ends, code),
+                )?;
+            }
+            Some(Event::MessageRefused { topic, reason, .. }) => {
+                slf.call_method1(
+                    intern!(slf.py(), "_on_message_refused"),
+                    (topic.as_str(), reason.value()),
+                )?;
+            }
             Some(_) => {}
         }
     }

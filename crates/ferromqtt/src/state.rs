@@ -367,6 +367,25 @@ impl State {
                 self.wake_readers(queue, news);
                 self.report(ConnectionEvent::NotRestored { filter, reason }, news);
             }
+            Event::MessageSuspected {
+                topic,
+                messages,
+                ends,
+                reason,
+            } => {
+                log::message_suspected(topic.as_str(), messages, ends, reason);
+                let suspected = ConnectionEvent::MessageSuspected {
+                    topic,
+                    messages,
+                    ends,
+                    reason,
+                };
+                self.report(suspected, news);
+            }
+            Event::MessageRefused { topic, reason, .. } => {
+                log::message_refused(topic.as_str(), reason);
+                self.report(ConnectionEvent::MessageRefused { topic, reason }, news);
+            }
             Event::OutgoingRoom => self.line.move_up(),
             Event::Completed { op, outcome } => self.on_completed(op, outcome, news),
             _ => {}
