@@ -229,6 +229,34 @@ class Protocol(Core, asyncio.BufferedProtocol):
     def _on_tolerated(self, slip: str) -> None:
         self.warn("The server breaks a rule of MQTT, which is tolerated: %s.", slip)
 
+    def _on_message_suspected(self, topic: str, messages: int, ends: int, code: int | None) -> None:
+        if code is None:
+            self.warn(
+                "%d connections in a row ended before any message in flight was acknowledged (%d, "
+                "the oldest on topic %r): one of them may be the reason. They are sent again.",
+                ends,
+                messages,
+                topic,
+            )
+        else:
+            self.warn(
+                "%d connections in a row ended with Reason Code 0x%02X before any message in "
+                "flight was acknowledged (%d, the oldest on topic %r): one of them may be the "
+                "reason. They are sent one at a time to find it.",
+                ends,
+                code,
+                messages,
+                topic,
+            )
+
+    def _on_message_refused(self, topic: str, code: int) -> None:
+        self.warn(
+            "The server ended the connection with Reason Code 0x%02X each time a message on topic "
+            "%r was sent: it is given up.",
+            code,
+            topic,
+        )
+
     def warn(self, text: str, *args: object) -> None:
         """Log. What a filter or a handler raises must end neither a call nor the connection."""
         try:

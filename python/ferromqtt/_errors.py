@@ -36,8 +36,7 @@ def _call_error(kind: str, code: int, text: str, what: str) -> Exception:
         case "queue_full":
             error = MqttCodeError(MQTTErrorCode.MQTT_ERR_QUEUE_SIZE, _COULD_NOT["publish"])
         case "refused":
-            reason = ReasonCode(PacketTypes.PUBACK, identifier=code)
-            error = MqttCodeError(reason, text or _COULD_NOT["publish"])
+            error = MqttCodeError(_refusal(code), text or _COULD_NOT["publish"])
         case "limit":
             error = MqttCodeError(ReasonCode(PacketTypes.DISCONNECT, identifier=code), text)
         case "session_lost" | "not_sent":
@@ -46,6 +45,14 @@ def _call_error(kind: str, code: int, text: str, what: str) -> Exception:
             error = MqttError(f"The connection ended before the answer came: {_told(kind, text)}")
             error.__cause__ = disconnect_cause(kind, code, text)
     return error
+
+
+def _refusal(code: int) -> ReasonCode:
+    """Return the server's reason to refuse a message: of its acknowledgement, or of DISCONNECT."""
+    try:
+        return ReasonCode(PacketTypes.PUBACK, identifier=code)
+    except ValueError:
+        return ReasonCode(PacketTypes.DISCONNECT, identifier=code)
 
 
 def disconnect_cause(kind: str, code: int, text: str) -> MqttCodeError | None:

@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use crate::error::{ConnectionError, PublishError, SubscribeError};
-use crate::packet::{Auth, Properties, ReasonCode};
+use crate::packet::{Auth, PacketId, Properties, ReasonCode};
 use crate::servers::Server;
 use crate::session::{Message, QueueId};
 use crate::slips::Slip;
-use crate::topic::TopicFilter;
+use crate::topic::{TopicFilter, TopicName};
 
 /// The name of one accepted operation. Never reused within a [`Client`](crate::Client).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,6 +98,33 @@ pub enum Event {
         /// How many messages.
         messages: u64,
     },
+    /// One connection after another ends while QoS 1 and 2 messages are in flight, and the server acknowledges none of them in
+    /// between, so one of them may be the reason. Reported once until the next acknowledgement.
+    ///
+    /// On 5.0 this follows the second DISCONNECT with Packet too large, Payload format invalid, Retain not supported or QoS
+    /// not supported. From then on the client sends one message at a time, to find the reason. Before 5.0, where a server
+    /// only closes the connection, this follows the third end in a row, and the messages are sent again as before.
+    MessageSuspected {
+        /// Topic of the oldest of them.
+        topic: TopicName,
+        /// How many they are.
+        messages: usize,
+        /// How many connections have ended like this.
+        ends: u32,
+        /// The Reason Code of the last DISCONNECT; `None` before 5.0.
+        reason: Option<ReasonCode>,
+    },
+    /// The server answered a QoS 1 or 2 message that was alone in flight by ending the connection, and it was at least the third
+    /// such end. The message has left the session and is not sent again. Its operation, if its caller still waits, ends
+    /// as [`Outcome::Refused`].
+    MessageRefused {
+        /// Its topic.
+        topic: TopicName,
+        /// Its Packet Identifier, which stays unused until the session ends.
+        packet_id: PacketId,
+        /// The Reason Code of the last DISCONNECT.
+        reason: ReasonCode,
+    },
 }
 
 /// The server's answer to CONNECT.
@@ -147,11 +174,12 @@ pub enum Outcome {
         /// UNSUBACK properties, if any.
         properties: Option<Box<Properties>>,
     },
-    /// The server refused a publish: PUBACK or PUBREC with 0x80 or above (MQTT-4.4.0-2).
+    /// The server refused a publish: PUBACK or PUBREC with 0x80 or above (MQTT-4.4.0-2); or one DISCONNECT after another
+    /// while it was in flight ([`Event::MessageRefused`]).
     Refused {
         /// The server's Reason Code.
         reason: ReasonCode,
-        /// Its properties, if any.
+        /// Its properties, if any; of a DISCONNECT the Reason String and the User Properties.
         properties: Option<Box<Properties>>,
     },
     /// A limit of the server that was learnt only after the operation had been accepted forbids it. Nothing was sent.

@@ -43,6 +43,24 @@ pub(crate) fn pump(slf: &Bound<'_, Core>) -> PyResult<()> {
             Some(Event::Unflushed { messages }) => {
                 slf.call_method1(intern!(slf.py(), "_on_unflushed"), (messages,))?;
             }
+            Some(Event::MessageSuspected {
+                topic,
+                messages,
+                ends,
+                reason,
+            }) => {
+                let code = reason.map(ReasonCode::value);
+                slf.call_method1(
+                    intern!(slf.py(), "_on_message_suspected"),
+                    (topic.as_str(), messages, ends, code),
+                )?;
+            }
+            Some(Event::MessageRefused { topic, reason, .. }) => {
+                slf.call_method1(
+                    intern!(slf.py(), "_on_message_refused"),
+                    (topic.as_str(), reason.value()),
+                )?;
+            }
             Some(_) => {}
         }
     }

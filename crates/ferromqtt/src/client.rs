@@ -69,6 +69,11 @@ impl Client {
     /// while the client was away: such messages are [held](crate::Options::claim_within) until a stream claims them. Where
     /// several match one, the first gets it.
     ///
+    /// Streams of the same Shared Subscription (`$share/name/filter`, section 4.8.2) divide its messages among themselves, as
+    /// clients do: each message goes to one of them, in turn, and to one whose queue has room before one whose queue is full.
+    /// A stream that gets a message by another filter as well counts as the one. What a stream has not handed out when it is
+    /// dropped, detached or unsubscribed goes to the others.
+    ///
     /// # Errors
     /// [`SubscribeError::Rejected`] when the server refuses, and the others.
     ///

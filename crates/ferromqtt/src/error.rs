@@ -139,7 +139,8 @@ pub enum PublishError {
     /// The message, or a limit of the server that it breaks: nothing was sent.
     #[error("cannot publish: {0}")]
     Invalid(proto::PublishError),
-    /// The server refused it: PUBACK or PUBREC with a Reason Code of 0x80 or above.
+    /// The server refused it: PUBACK or PUBREC with a Reason Code of 0x80 or above; or it ended the connection each time the
+    /// message came ([`ConnectionEvent::MessageRefused`](crate::ConnectionEvent::MessageRefused)).
     #[error("the server refused the message: {reason}")]
     Rejected {
         /// The server's Reason Code.

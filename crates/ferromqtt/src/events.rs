@@ -11,7 +11,7 @@ use std::time::Instant;
 use futures_core::Stream;
 
 use crate::shared::Shared;
-use crate::{ConnectionError, Properties, ReasonCode, Slip, TopicFilter};
+use crate::{ConnectionError, Properties, ReasonCode, Slip, TopicFilter, TopicName};
 
 /// How many events are kept for those who have not taken them yet.
 const KEPT: usize = 64;
@@ -85,6 +85,31 @@ pub enum ConnectionEvent {
         /// What was to be subscribed.
         filter: TopicFilter,
         /// The server's Reason Code.
+        reason: ReasonCode,
+    },
+    /// One connection after another ends while QoS 1 and 2 messages are in flight, and the server acknowledges none of them in
+    /// between, so one of them may be the reason. Reported once until the next acknowledgement.
+    ///
+    /// On 5.0 this follows the second DISCONNECT with Packet too large, Payload format invalid, Retain not supported or QoS
+    /// not supported. From then on the client sends one message at a time, to find the reason. Before 5.0, where a server
+    /// only closes the connection, this follows the third end in a row, and the messages are sent again as before.
+    MessageSuspected {
+        /// Topic of the oldest of them.
+        topic: TopicName,
+        /// How many they are.
+        messages: usize,
+        /// How many connections have ended like this.
+        ends: u32,
+        /// The Reason Code of the last DISCONNECT; `None` before 5.0.
+        reason: Option<ReasonCode>,
+    },
+    /// The server answered a QoS 1 or 2 message that was alone in flight by ending the connection, and it was at least the third
+    /// such end. The message is not sent again. A publish that still waits for it ends as
+    /// [`PublishError::Rejected`](crate::PublishError::Rejected).
+    MessageRefused {
+        /// Its topic.
+        topic: TopicName,
+        /// The Reason Code of the last DISCONNECT.
         reason: ReasonCode,
     },
 }

@@ -50,6 +50,42 @@ pub(crate) fn unclaimed(messages: u64) {
     );
 }
 
+#[cfg(feature = "tracing")]
+pub(crate) fn message_suspected(
+    topic: &str,
+    messages: usize,
+    ends: u32,
+    reason: Option<ReasonCode>,
+) {
+    match reason {
+        Some(reason) => tracing::warn!(
+            target: "ferromqtt",
+            topic,
+            messages,
+            ends,
+            %reason,
+            "the server may be ending one connection after another because of a message in flight: they are sent one at a time"
+        ),
+        None => tracing::warn!(
+            target: "ferromqtt",
+            topic,
+            messages,
+            ends,
+            "one connection after another has ended while messages were in flight, and none was acknowledged: one of them may be the reason, and is sent again"
+        ),
+    }
+}
+
+#[cfg(feature = "tracing")]
+pub(crate) fn message_refused(topic: &str, reason: ReasonCode) {
+    tracing::warn!(
+        target: "ferromqtt",
+        topic,
+        %reason,
+        "the server ended the connection each time this message was sent: it is given up"
+    );
+}
+
 /// At each connection that is not what TLS promises.
 #[cfg(all(feature = "tls", feature = "tracing"))]
 pub(crate) fn danger(host: &str, danger: &str) {
@@ -83,3 +119,15 @@ pub(crate) const fn connected(_session_present: bool) {}
 
 #[cfg(not(feature = "tracing"))]
 pub(crate) const fn disconnected(_cause: &ConnectionError, _retries: bool, _unflushed: u64) {}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) const fn message_suspected(
+    _topic: &str,
+    _messages: usize,
+    _ends: u32,
+    _reason: Option<ReasonCode>,
+) {
+}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) const fn message_refused(_topic: &str, _reason: ReasonCode) {}

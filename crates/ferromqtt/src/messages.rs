@@ -34,6 +34,8 @@ use crate::{FilterResult, Message, QoS, ReasonCode, SubscribeError, TopicFilter}
 /// ([`Acknowledge::ByApplication`](crate::Acknowledge::ByApplication)) are acknowledged then, or they would hold up those of
 /// the other streams (MQTT-4.6.0-2): the server does not send them again.
 /// [`ConnectionEvent::Lagged`](crate::ConnectionEvent::Lagged) tells how many were lost like this.
+///
+/// Either way, messages not taken that came by a Shared Subscription (`$share/name/filter`) of other streams too go to these.
 #[must_use = "dropping a stream of messages ends its subscription, unless the session outlives the program"]
 pub struct Messages {
     shared: Arc<Shared>,
@@ -113,7 +115,7 @@ impl Messages {
     /// Ends the subscription, also with [`CleanStart::Never`](crate::CleanStart::Never), and waits until the server has
     /// confirmed it. Messages not taken are dropped, also when this fails or is dropped itself; those that the application
     /// was to acknowledge are told as [`ConnectionEvent::Lagged`](crate::ConnectionEvent::Lagged). What another stream has
-    /// subscribed to as well stays subscribed for it.
+    /// subscribed to as well stays subscribed for it, and if that is a Shared Subscription, its messages go to that stream.
     ///
     /// # Errors
     /// As [`Client::unsubscribe`](crate::Client::unsubscribe).
@@ -131,7 +133,7 @@ impl Messages {
     /// stream that subscribes to their filter, in this connection or the next: it gets them in order, and acknowledges them
     /// in its own way. What nobody has claimed [in time](crate::Options::claim_within) goes to
     /// [`Client::messages`](crate::Client::messages), within [its bounds](crate::Options::incoming); all of it at once when
-    /// that has been called before.
+    /// that has been called before. Those of a Shared Subscription that other streams have too go to these instead.
     ///
     /// Messages that the application is to acknowledge stay unacknowledged and keep their
     /// [`delivery`](crate::Message::delivery) there: the server sends them again in a later connection of the session. As

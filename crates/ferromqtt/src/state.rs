@@ -391,6 +391,25 @@ impl State {
                 }
                 self.report(ConnectionEvent::Unclaimed { messages }, news);
             }
+            Event::MessageSuspected {
+                topic,
+                messages,
+                ends,
+                reason,
+            } => {
+                log::message_suspected(topic.as_str(), messages, ends, reason);
+                let suspected = ConnectionEvent::MessageSuspected {
+                    topic,
+                    messages,
+                    ends,
+                    reason,
+                };
+                self.report(suspected, news);
+            }
+            Event::MessageRefused { topic, reason, .. } => {
+                log::message_refused(topic.as_str(), reason);
+                self.report(ConnectionEvent::MessageRefused { topic, reason }, news);
+            }
             Event::OutgoingRoom => self.line.move_up(),
             Event::Unflushed { messages } => {
                 log::unflushed(messages);

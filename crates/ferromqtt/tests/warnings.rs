@@ -4,6 +4,8 @@
 #[path = "scenarios/certificates.rs"]
 #[allow(dead_code, reason = "of the other test program")]
 mod certificates;
+#[path = "scenarios/server.rs"]
+mod server;
 #[path = "scenarios/tls_front.rs"]
 #[allow(dead_code, reason = "of the other test program")]
 mod tls_front;
@@ -14,8 +16,9 @@ use std::time::Duration;
 
 use ferromqtt::{
     CleanStart, Client, Connection, ConnectionEvent, DeclaredSubscription, Options, QoS,
-    ReasonCode, TlsOptions, TopicFilter,
+    ReasonCode, Reconnect, TlsOptions, TopicFilter,
 };
+use ferromqtt_proto::packet::{Disconnect, Packet};
 use ferromqtt_testing::{BrokerOptions, TestBroker};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -24,6 +27,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
 use certificates::Authority;
+use server::Server;
 use tls_front::TlsFront;
 
 /// Notes the warnings that are told to `tracing`.
@@ -185,5 +189,45 @@ async fn messages_that_nobody_claims_are_told() {
 async fn unclaimed_messages_and_refused_declarations_are_told_once() {
     let limit = Duration::from_secs(60);
     let told = tokio::time::timeout(limit, messages_that_nobody_claims_are_told()).await;
+    told.expect("the test ends in time");
+}
+
+/// A server that answers a message by ending the connection.
+async fn a_message_that_is_refused_is_told() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let noted = Warnings::default();
+    let _noting = tracing::subscriber::set_default(noted.clone());
+    let options = Options::new("127.0.0.1", port).reconnect(Reconnect {
+        initial_delay: Duration::from_millis(4),
+        ..Reconnect::default()
+    });
+    let connection = Connection::start(options).await.unwrap();
+    let client = connection.client();
+    let publish = client.publish("bad/topic", "x").qos(QoS::AtLeastOnce);
+    let serve = async {
+        for session_present in [false, true, true] {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (mut server, _) = Server::accept(stream, session_present).await;
+            server.publish().await;
+            let disconnect = Disconnect::because(ReasonCode::PacketTooLarge);
+            server.send(&Packet::Disconnect(Box::new(disconnect))).await;
+        }
+    };
+    let (published, ()) = tokio::join!(publish.into_future(), serve);
+    published.unwrap_err();
+    let told = noted.0.lock().unwrap().clone();
+    let about_it: Vec<_> = (told.iter())
+        .filter(|text| text.contains("bad/topic"))
+        .collect();
+    assert_eq!(about_it.len(), 2, "{told:?}");
+    assert!(about_it[0].contains("one at a time"), "{told:?}");
+    assert!(about_it[1].contains("given up"), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_message_that_the_server_refuses_by_ending_connections_is_told() {
+    let limit = Duration::from_secs(60);
+    let told = tokio::time::timeout(limit, a_message_that_is_refused_is_told()).await;
     told.expect("the test ends in time");
 }

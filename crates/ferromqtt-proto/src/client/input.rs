@@ -248,6 +248,7 @@ impl Client {
         if self.session.outbound.qos_of(number) != Some(QoS::AtLeastOnce) {
             return Err(DecodeError::protocol("PUBACK answers a QoS 2 PUBLISH"));
         }
+        self.session.suspicion.acknowledged();
         let acknowledged = self.session.outbound.finish_publish(number);
         self.finish(ack, acknowledged);
         Ok(())
@@ -260,6 +261,7 @@ impl Client {
                 if self.session.outbound.qos_of(number) != Some(QoS::ExactlyOnce) {
                     return Err(DecodeError::protocol("PUBREC answers a QoS 1 PUBLISH"));
                 }
+                self.session.suspicion.acknowledged();
                 if ack.reason.is_error() {
                     let acknowledged = self.session.outbound.finish_publish(number);
                     self.finish(ack, acknowledged); // no PUBREL (MQTT-4.3.3-4)

@@ -55,6 +55,7 @@ impl Client {
         self.session.inbound.connection_opened(number);
         self.slips.connection_opened();
         let mut connection = Connection::new(now, number, clean_start, &self.options);
+        connection.sent_qos0_before = self.stats.sent_qos0;
         let options = &self.options;
         let connect = Connect {
             protocol: options.protocol,
@@ -188,6 +189,9 @@ impl Client {
     /// The transport is asked to close; `ending` says what becomes of what has been encoded.
     pub(super) fn end_connection(&mut self, now: Instant, cause: ConnectionError, ending: Ending) {
         let was_connected = self.is_connected();
+        if was_connected {
+            self.suspect(&cause); // by what was handed over
+        }
         let unflushed = match ending {
             Ending::Flush { .. } => 0, // reported later, if the transport ends before all is handed over
             Ending::Close | Ending::Abort => self.drop_unwritten(),
@@ -316,6 +320,8 @@ impl Client {
         self.record(|| SessionChange::SessionLost);
         self.session.ids.clear(); // requests hold none between connections
         self.session.outbound.put_first(anew);
+        let anew = self.session.outbound.waiting_anew();
+        self.session.suspicion.session_lost(anew);
         for op in lost {
             self.complete(op, Outcome::SessionLost);
         }

@@ -14,6 +14,7 @@ mod receive;
 mod request;
 mod restore;
 mod subscribe;
+mod suspect;
 
 pub(crate) use authenticate::Turn;
 pub use publish::Publish;
@@ -125,6 +126,11 @@ pub struct Stats {
     pub unclaimed: u64,
     /// Messages that are held now, for a queue to claim them.
     pub awaiting_claim: usize,
+    /// How often a message in flight was suspected to make the server end connections; see
+    /// [`Event::MessageSuspected`].
+    pub suspected: u64,
+    /// QoS 1 and 2 publishes that the server refused by ending the connection; see [`Event::MessageRefused`].
+    pub refused_by_disconnect: u64,
 }
 
 impl Client {

@@ -81,6 +81,7 @@ impl Client {
     }
 
     fn resend_one(&mut self) -> bool {
+        let isolating = self.is_isolating();
         let Some(connection) = &mut self.connection else {
             return false;
         };
@@ -94,6 +95,9 @@ impl Client {
         let Some((number, flow)) = outbound.next_resend() else {
             return true; // nothing is owed any more
         };
+        if isolating {
+            return false;
+        }
         let publish = &flow.publish;
         let packet = publish.packet(Some(flow.id), true);
         let allowed = (connection.limits).check_publish(
@@ -102,8 +106,8 @@ impl Client {
             packet.packet_len(version),
         );
         if let Err(error) = allowed {
-            let id = flow.id;
-            self.give_up_resend(number, id, error);
+            let (id, qos) = (flow.id, publish.qos);
+            self.give_up_resend(number, id, qos, error);
             return true;
         }
         if !connection.limits.has_slot() {
@@ -111,7 +115,9 @@ impl Client {
         }
         connection.limits.take_slot();
         flow.connection = connection.number;
+        flow.begins_at = connection.transmit.end();
         flow.ends_at = 0; // an earlier connection has sent it
+        connection.last_publish = Some(flow.id);
         connection
             .transmit
             .push_publish(packet, &publish.payload, version);
@@ -122,16 +128,23 @@ impl Client {
 
     /// The limits of this connection forbid a PUBLISH that an earlier one carried (MQTT-3.2.2-11, MQTT-3.2.2-14,
     /// MQTT-3.2.2-15): its exchange can never end.
-    fn give_up_resend(&mut self, number: u64, id: PacketId, error: PublishError) {
+    fn give_up_resend(&mut self, number: u64, id: PacketId, qos: QoS, error: PublishError) {
+        if qos == QoS::ExactlyOnce {
+            self.retire(id);
+        } else {
+            self.free(id);
+        }
         let given_up = self.session.outbound.finish_publish(number);
         self.record_finished(given_up.as_ref().and_then(|given_up| given_up.key));
-        self.free(id);
         if let Some(op) = given_up.and_then(|given_up| given_up.op) {
             self.complete(op, Outcome::GivenUp(error));
         }
     }
 
     fn send_one(&mut self, now: Instant) -> bool {
+        if self.is_isolating() {
+            return false;
+        }
         let Some(connection) = &mut self.connection else {
             return false;
         };
@@ -185,6 +198,8 @@ impl Client {
             connection.transmit.depend_on(sequence);
         }
         connection.limits.take_slot();
+        connection.last_publish = Some(flow.id);
+        flow.begins_at = connection.transmit.end();
         let packet = flow.publish.packet(Some(flow.id), false);
         connection.send_publish(packet, version, |transmit, packet| {
             transmit.push_publish(packet, &flow.publish.payload, version);

@@ -115,6 +115,9 @@ impl Client {
         }
         TopicName::check_bytes(publish.topic)?;
         self.check_publish(publish)?;
+        if self.is_isolating() {
+            return Ok(false);
+        }
         let Some(connection) = &mut self.connection else {
             return Ok(false);
         };

@@ -9,7 +9,9 @@ use crate::event::Event;
 use crate::packet::{
     Ack, Packet, PacketId, PacketType, Place, Properties, Publish, QoS, ReasonCode,
 };
-use crate::session::{DeliveryId, Due, Message, Open, Pushed, QueueId, SessionChange};
+use crate::session::{
+    DeliveryId, Due, Message, Open, Pushed, QueueId, SessionChange, Subscription,
+};
 use crate::slips::Slip;
 
 impl Client {
@@ -149,11 +151,13 @@ impl Client {
     }
 
     /// Finds the queues that want a message.
-    fn route(&self, message: &mut Message, queues: &mut Vec<QueueId>) {
+    fn route(&mut self, message: &mut Message, queues: &mut Vec<QueueId>) {
         let identifiers = (message.properties.as_ref())
             .map_or(&[][..], |properties| &properties.subscription_identifiers);
-        let subscriptions = &self.session.subscriptions;
-        subscriptions.find_queues(&message.topic, identifiers, queues);
+        let size = message.payload.len();
+        let session = &mut self.session;
+        let has_room = |queue| session.inbox.has_room(queue, size);
+        (session.subscriptions).find_queues(&message.topic, identifiers, has_room, queues);
         self.hide_identifiers(message);
     }
 
@@ -208,6 +212,26 @@ impl Client {
             self.events.push_back(Event::MessageReady(queue));
         }
         pushed.taken
+    }
+
+    /// Hands a message over that lay in a queue which had the subscriptions `gone`, and was given up: to another queue of the
+    /// same Shared Subscription, as if it had come for that one. Gives it back when there is none.
+    pub(super) fn pass_on(
+        &mut self,
+        gone: &[Subscription],
+        mut message: Message,
+        hold: Option<DeliveryId>,
+    ) -> Result<(), (Message, Option<DeliveryId>)> {
+        let size = message.payload.len();
+        let session = &mut self.session;
+        let has_room = |queue| session.inbox.has_room(queue, size);
+        let heir = (session.subscriptions).find_heir(gone, &message.topic, has_room);
+        let Some(heir) = heir else {
+            return Err((message, hold));
+        };
+        let hold = message.delivery.take().or(hold);
+        self.push(heir, message, hold);
+        Ok(())
     }
 
     /// Takes the next message out of a queue. Under [`Overflow::Wait`](crate::Overflow::Wait) that may let

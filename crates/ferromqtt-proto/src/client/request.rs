@@ -157,6 +157,7 @@ impl Client {
                 detached: *restores && subscriptions.is_detached(filter),
                 own_identifier: own,
                 identifiers: Vec::new(),
+                last_served: 0,
             });
             subscriptions.identify(filter, identifier);
         }
@@ -182,6 +183,11 @@ impl Client {
     /// Whether anybody waits for the answer to a SUBSCRIBE or UNSUBSCRIBE.
     pub(super) fn waits_for_request(&self) -> bool {
         self.requests.values().any(|request| !request.abandoned)
+    }
+
+    /// Whether a SUBSCRIBE or UNSUBSCRIBE awaits its answer on this connection.
+    pub(super) fn has_unanswered_requests(&self) -> bool {
+        (self.requests.values()).any(|request| request.sent_as.is_some())
     }
 
     pub(super) fn request_of(&self, id: PacketId) -> Option<OpId> {

@@ -35,7 +35,10 @@ impl Client {
     /// (MQTT-3.3.4-8). Completes as [`Outcome::Subscribed`], with failures of single filters among its Reason Codes.
     ///
     /// Queues may share a filter, for which the server has one subscription: with the highest QoS that one of them asked
-    /// for, with No Local only if all want it, and with Retain As Published if one does. On 5.0 a subscription for a queue
+    /// for, with No Local only if all want it, and with Retain As Published if one does. Each of them gets every message. Of a
+    /// Shared Subscription (`$share/name/filter`, section 4.8.2) each message goes to one of them: the one served least
+    /// recently among those that have room, or among all if none has. A queue that gets the same message by another filter
+    /// counts as that one. On 5.0 a subscription for a queue
     /// of its own gets a Subscription Identifier where it has none and the server supports them, so that overlapping
     /// subscriptions do not bring a queue the same message twice.
     ///
@@ -90,7 +93,8 @@ impl Client {
         Ok(op)
     }
 
-    /// Closes a queue: its messages are dropped, and those that nobody has acknowledged yet are acknowledged. How many of
+    /// Closes a queue: its messages are dropped, and those that nobody has acknowledged yet are acknowledged; but those of a
+    /// Shared Subscription that other queues have too go to one of these. How many of
     /// those the application was to acknowledge ([`Acknowledge::ByApplication`](crate::Acknowledge::ByApplication)), and
     /// never took, is told as [`Event::Discarded`]. A SUBSCRIBE for it that has not been sent ends as [`Outcome::Dropped`].
     /// Returns the filters that no other queue needs, which the caller should unsubscribe.
@@ -98,8 +102,12 @@ impl Client {
         if queue == QueueId::DEFAULT {
             return Vec::new();
         }
+        let gone = (self.session.subscriptions).remove(|subscription| subscription.queue == queue);
         let mut discarded = 0;
         for (message, hold) in self.session.inbox.close(queue) {
+            let Err((message, hold)) = self.pass_on(&gone, message, hold) else {
+                continue;
+            };
             discarded += u64::from(message.delivery.is_some());
             for let_go in message.delivery.into_iter().chain(hold) {
                 self.session.deliveries.let_go(let_go, None);
@@ -107,7 +115,6 @@ impl Client {
         }
         self.send_released_acks();
         self.drop_unsent_for(queue);
-        let gone = (self.session.subscriptions).remove(|subscription| subscription.queue == queue);
         let filters = gone.into_iter().map(|subscription| subscription.filter);
         let filters: Vec<_> = filters.collect();
         if discarded > 0 {
@@ -125,7 +132,8 @@ impl Client {
     /// Closes a queue and keeps all else: its subscriptions stay at the server. What it holds, and the QoS 1 and 2 messages
     /// that come for its filters from now on and that no other queue wants, are [held](crate::Options::claim_within): the
     /// next queue that subscribes to such a filter gets them, in order and under its own rules. What nobody claims in time
-    /// joins the default queue; all of it does at once when [that has a reader](Client::claim_default). A SUBSCRIBE for the
+    /// joins the default queue; all of it does at once when [that has a reader](Client::claim_default). But the messages of a
+    /// Shared Subscription that other queues have too go to one of these, as if they had come for that one. A SUBSCRIBE for the
     /// queue that has not been sent ends as [`Outcome::Dropped`].
     ///
     /// In the default queue a message that the application was to acknowledge is still to be, by the same
@@ -139,14 +147,17 @@ impl Client {
             return;
         }
         self.drop_unsent_for(queue);
-        self.session.subscriptions.detach(queue);
-        let left = self.session.inbox.close(queue);
+        let left_to_others = self.session.subscriptions.detach(queue);
+        let mut left = Vec::new();
+        for (message, hold) in self.session.inbox.close(queue) {
+            left.extend(self.pass_on(&left_to_others, message, hold).err());
+        }
         if self.default_is_claimed() {
             for (message, hold) in left {
                 self.push(QueueId::DEFAULT, message, hold);
             }
         } else {
-            self.leave_to_claim(now, left);
+            self.leave_to_claim(now, left.into_iter());
         }
         self.send_released_acks();
     }

@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use crate::client::Turn;
 use crate::options::Options;
-use crate::packet::{Properties, ProtocolVersion, PublishRef};
+use crate::packet::{PacketId, Properties, ProtocolVersion, PublishRef};
 
 /// What a Topic Alias may add to a packet: the property, and one byte more for each of two lengths.
 const LONGEST_GROWTH: usize = 3 + 2;
@@ -38,6 +38,10 @@ pub(crate) struct Connection {
     pub(crate) limits: Limits,
     pub(crate) transmit: Transmit,
     pub(crate) accepted_at: Option<Instant>,
+    /// The QoS 1 or 2 PUBLISH that was sent last.
+    pub(crate) last_publish: Option<PacketId>,
+    /// How many QoS 0 publishes the client had sent before.
+    pub(crate) sent_qos0_before: u64,
 }
 
 impl Connection {
@@ -61,6 +65,8 @@ impl Connection {
             limits: Limits::new(&Properties::default(), options),
             transmit: Transmit::default(),
             accepted_at: None,
+            last_publish: None,
+            sent_qos0_before: 0,
         }
     }
 

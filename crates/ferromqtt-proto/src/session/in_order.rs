@@ -48,14 +48,14 @@ impl<T> InOrder<T> {
         leaves(last.get()).then(|| last.remove())
     }
 
-    /// The entries in order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.entries.values()
+    /// The entries in order, to change them.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.entries.values_mut()
     }
 
     /// The entries in order.
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.entries.values_mut()
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.entries.values()
     }
 
     /// The number of the first entry at or behind `number`.

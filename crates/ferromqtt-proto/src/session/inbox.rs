@@ -78,7 +78,8 @@ pub enum Acknowledge {
     ///
     /// When its queue is [closed](crate::Client::close_queue), what the application has not taken is acknowledged, so that
     /// it holds up no other queue (MQTT-4.6.0-2): it is lost, and counted in [`Event::Discarded`](crate::Event::Discarded).
-    /// [Detaching](crate::Client::detach_queue) the queue loses nothing.
+    /// [Detaching](crate::Client::detach_queue) the queue loses nothing, and neither is anything lost that came by a Shared
+    /// Subscription of other queues too.
     ByApplication,
 }
 
@@ -402,6 +403,11 @@ impl Inbox {
             QueueId::DEFAULT => Some(&mut self.default),
             _ => self.others.get_mut(&id.0),
         }
+    }
+
+    /// Whether the queue takes a message of this size now, and neither loses nor holds back any for it.
+    pub(crate) fn has_room(&self, id: QueueId, size: usize) -> bool {
+        (self.queue(id)).is_some_and(|queue| !queue.failed && queue.has_room(size))
     }
 
     /// Whether the queue will hold back the acknowledgement of a message of this QoS and size that is pushed now.

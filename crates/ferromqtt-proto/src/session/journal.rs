@@ -1,7 +1,7 @@
 //! The seam to a store that keeps a session when the process does not live on (design decision 9): changes in their order,
 //! and which of them are on record. Packets that depend on a change are held until it is.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::outbound::InFlight;
 use super::{IdOwner, Session, Waiting};
@@ -53,6 +53,12 @@ pub enum SessionChange {
     },
     /// The server has lost the session: messages not finished go out anew, and nothing received is remembered.
     SessionLost,
+    /// The message with this Packet Identifier was given up without an acknowledgement, and the server may still hold it: the
+    /// identifier stays unused until the session ends, also when all else of the message is forgotten.
+    Retired {
+        /// The Packet Identifier.
+        packet_id: PacketId,
+    },
 }
 
 /// A change and its number.
@@ -142,6 +148,9 @@ impl Session {
                     session.inbound.clear();
                     record.session_lost();
                 }
+                SessionChange::Retired { packet_id } => {
+                    record.retired.insert(packet_id);
+                }
                 change => record.outgoing(change),
             }
         }
@@ -153,6 +162,11 @@ impl Session {
             let number = session.publishing(key, sent);
             if let Some(it) = session.outbound.release(number) {
                 session.ids.put(it.id, IdOwner::Release(it.number));
+            }
+        }
+        for id in record.retired {
+            if session.ids.owner(id).is_none() {
+                session.ids.put(id, IdOwner::GivenUp);
             }
         }
         if let Some(id) = record.last_id {
@@ -177,6 +191,7 @@ impl Session {
             resent_as_new: sent.anew,
             expiry: None,
             connection: 0,
+            begins_at: 0,
             ends_at: 0,
             key: Some(key),
         });
@@ -194,6 +209,8 @@ struct Record {
     /// To be sent in another session than before.
     anew: BTreeMap<u64, Publish>,
     last_id: Option<PacketId>,
+    /// Identifiers that stay unused.
+    retired: BTreeSet<PacketId>,
 }
 
 #[derive(Debug)]
@@ -243,5 +260,6 @@ impl Record {
         self.anew
             .extend(lost.into_iter().map(|(key, sent)| (key, sent.publish)));
         self.releasing.clear();
+        self.retired.clear();
     }
 }

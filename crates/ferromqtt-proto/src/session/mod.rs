@@ -11,6 +11,7 @@ mod open;
 mod outbound;
 mod packet_id;
 mod subscriptions;
+mod suspicion;
 mod unclaimed;
 
 pub use deliveries::DeliveryId;
@@ -27,6 +28,7 @@ pub(crate) use unclaimed::Held;
 
 use inbound::Inbound;
 use packet_id::PacketIds;
+use suspicion::Suspicion;
 
 use crate::event::OpId;
 
@@ -45,6 +47,7 @@ pub struct Session {
     pub(crate) journal: Journal,
     /// How many connections there have been: their numbers tell which one took a slot of a Receive Maximum.
     pub(crate) connections: u64,
+    pub(crate) suspicion: Suspicion,
 }
 
 /// Whom a Packet Identifier in use belongs to.
@@ -56,4 +59,6 @@ pub(crate) enum IdOwner {
     Release(u64),
     /// A SUBSCRIBE or UNSUBSCRIBE of this connection.
     Request(OpId),
+    /// A PUBLISH that is given up, while the server may still hold it: nobody's, and not free either.
+    GivenUp,
 }

@@ -67,6 +67,8 @@ pub(crate) struct InFlight {
     pub(crate) expiry: Option<Expiry>,
     /// The connection on which it was sent last: only there it takes a slot of the Receive Maximum.
     pub(crate) connection: u64,
+    /// How many bytes of that connection are before it.
+    pub(crate) begins_at: u64,
     /// How many bytes of that connection are handed over with it, when it is sent for the first time there; otherwise 0.
     pub(crate) ends_at: u64,
     /// Names the message in the journal, if there is one.
@@ -196,6 +198,7 @@ impl Outbound {
             resent_as_new,
             expiry,
             connection,
+            begins_at: 0,
             ends_at: 0,
             key: key.or(new_key),
         });
@@ -208,10 +211,34 @@ impl Outbound {
         self.publishing.push(flow)
     }
 
-    /// PUBACK, or a PUBREC with an error, for the PUBLISH numbered `number`.
-    pub(crate) fn finish_publish(&mut self, number: u64) -> Option<Acknowledged> {
+    /// How many messages await PUBACK or PUBREC of which this connection has handed over at least the beginning, and the
+    /// oldest of them, if there is any.
+    pub(crate) fn in_flight_on(
+        &self,
+        connection: u64,
+        handed_over: u64,
+    ) -> Option<(usize, &InFlight)> {
+        let mut in_flight = (self.publishing.iter())
+            .filter(|flow| flow.connection == connection && flow.begins_at < handed_over);
+        let oldest = in_flight.next()?;
+        Some((in_flight.count() + 1, oldest))
+    }
+
+    /// How many messages await PUBACK or PUBREC, on whatever connection they were sent.
+    pub(crate) fn unacknowledged(&self) -> usize {
+        self.publishing.len()
+    }
+
+    /// Takes out the PUBLISH numbered `number`, which no acknowledgement will come for.
+    pub(crate) fn take_in_flight(&mut self, number: u64) -> Option<InFlight> {
         let flow = self.publishing.remove(number)?;
         self.bytes -= flow.publish.payload.len();
+        Some(flow)
+    }
+
+    /// PUBACK, or a PUBREC with an error, for the PUBLISH numbered `number`.
+    pub(crate) fn finish_publish(&mut self, number: u64) -> Option<Acknowledged> {
+        let flow = self.take_in_flight(number)?;
         Some(Acknowledged {
             op: flow.op,
             resent_as_new: flow.resent_as_new,
@@ -346,6 +373,13 @@ impl Outbound {
         }
     }
 
+    /// How many messages were on the wire of a lost session and are to be sent as new ones. They wait before all else.
+    pub(crate) fn waiting_anew(&self) -> usize {
+        (self.waiting.iter())
+            .take_while(|waiting| waiting.resent_as_new)
+            .count()
+    }
+
     /// When the next of the messages that wait expires, or may do so; none does before.
     pub(crate) const fn next_expiry(&self) -> Option<Instant> {
         self.next_expiry
@@ -386,10 +420,7 @@ impl Outbound {
         &mut self,
         fits: impl Fn(usize, usize) -> bool,
     ) -> Option<Vec<Waiting>> {
-        // What was on the wire of a lost session waits before all else.
-        let first = (self.waiting.iter())
-            .take_while(|waiting| waiting.resent_as_new)
-            .count();
+        let first = self.waiting_anew();
         let mut end = first;
         let (mut messages, mut bytes) = (self.len(), self.bytes);
         while !fits(messages, bytes) {

@@ -7,7 +7,9 @@ use crate::codec::MAX_REMAINING_LENGTH;
 use crate::packet::SubscriptionOptions;
 use crate::topic::TopicFilter;
 
-/// One filter for one queue. Several queues may share a filter, for which the server has one subscription.
+/// One filter for one queue. Several queues may share a filter, for which the server has one subscription. Each of them gets
+/// every message of it, unless it is a Shared Subscription (`$share/name/filter`, section 4.8.2): of that, each message goes to
+/// one of the queues.
 #[derive(Clone, Debug)]
 pub(crate) struct Subscription {
     pub(crate) filter: TopicFilter,
@@ -21,6 +23,8 @@ pub(crate) struct Subscription {
     /// The identifiers that the server knew or knows it by, the newest last: messages on their way may still carry an
     /// older one.
     pub(crate) identifiers: Vec<u32>,
+    /// Of a Shared Subscription: the number of the last message that this queue got by it.
+    pub(crate) last_served: u64,
 }
 
 /// The registry, in order of subscribing.
@@ -33,6 +37,8 @@ pub(crate) struct Subscriptions {
     last_identifier: u32,
     /// But for those that a caller has given, ever: as many as callers use different ones.
     given: BTreeSet<u32>,
+    /// Numbers the messages of Shared Subscriptions.
+    served: u64,
 }
 
 /// Callers, who cannot know the identifiers made here, seldom count as far as this. It takes three bytes.
@@ -45,6 +51,7 @@ impl Default for Subscriptions {
             routed: 0,
             last_identifier: FIRST_IDENTIFIER - 1,
             given: BTreeSet::new(),
+            served: 0,
         }
     }
 }
@@ -70,15 +77,19 @@ impl Subscriptions {
         self.count_routed();
     }
 
-    /// The queue is given up, and what is subscribed for it alone is not.
-    pub(crate) fn detach(&mut self, queue: QueueId) {
+    /// The queue is given up, and what is subscribed for it alone is not. Returns what other queues have too.
+    pub(crate) fn detach(&mut self, queue: QueueId) -> Vec<Subscription> {
+        let mut left_to_others = Vec::new();
         for mut entry in self.remove(|entry| entry.queue == queue) {
-            if !self.contains(&entry.filter) {
+            if self.contains(&entry.filter) {
+                left_to_others.push(entry);
+            } else {
                 entry.queue = QueueId::DEFAULT;
                 entry.detached = true;
                 self.entries.push(entry);
             }
         }
+        left_to_others
     }
 
     pub(crate) fn is_detached(&self, filter: &TopicFilter) -> bool {
@@ -194,17 +205,25 @@ impl Subscriptions {
 
     /// The queues that want a message with this topic, each once. `identifiers` are those that the server has put on it,
     /// one for each subscription that it was sent for (MQTT-3.3.4-3 to MQTT-3.3.4-5): a server may send it once for all of
-    /// them or once for each, and either way a queue gets it once.
+    /// them or once for each, and either way a queue gets it once. Of the queues of one Shared Subscription, one gets it: the
+    /// one served least recently among those that have room, or among all if none has.
     /// They are put into `queues`, which is empty.
-    pub(crate) fn find_queues(&self, topic: &str, identifiers: &[u32], queues: &mut Vec<QueueId>) {
+    pub(crate) fn find_queues(
+        &mut self,
+        topic: &str,
+        identifiers: &[u32],
+        has_room: impl Fn(QueueId) -> bool,
+        queues: &mut Vec<QueueId>,
+    ) {
         let was_sent_for = |entry: &Subscription| {
             identifiers.is_empty()
                 || entry.identifiers.is_empty()
                 || entry.identifiers.iter().any(|it| identifiers.contains(it))
         };
-        self.find_matching(topic, was_sent_for, queues);
+        self.find_matching(topic, was_sent_for, &has_room, queues);
         if queues.is_empty() && !self.is_for_detached(topic, identifiers) {
-            self.find_matching(topic, |_| true, queues); // an identifier of a subscription that has been replaced since
+            // an identifier of a subscription that has been replaced since
+            self.find_matching(topic, |_| true, &has_room, queues);
         }
     }
 
@@ -218,15 +237,57 @@ impl Subscriptions {
     }
 
     fn find_matching(
-        &self,
+        &mut self,
         topic: &str,
         wants: impl Fn(&Subscription) -> bool,
+        has_room: impl Fn(QueueId) -> bool,
         queues: &mut Vec<QueueId>,
     ) {
-        for entry in self.entries.iter().filter(|entry| !entry.detached) {
-            if !queues.contains(&entry.queue) && wants(entry) && entry.filter.matches(topic) {
-                queues.push(entry.queue);
+        let mut shared = Vec::new();
+        for (at, entry) in self.entries.iter().enumerate() {
+            let is_new = !entry.detached && !queues.contains(&entry.queue);
+            if is_new && wants(entry) && entry.filter.matches(topic) {
+                if entry.filter.is_shared() {
+                    shared.push(at);
+                } else {
+                    queues.push(entry.queue);
+                }
             }
         }
+        for at in shared {
+            // A queue that gets the message by another filter has it: a second one would do the work again.
+            let filter = &self.entries[at].filter;
+            let has_it = |it: &Subscription| it.filter == *filter && queues.contains(&it.queue);
+            if !self.entries.iter().any(has_it) {
+                queues.extend(self.next_of(&filter.clone(), &has_room));
+            }
+        }
+    }
+
+    /// The queue that gets the next message of the Shared Subscription to `filter`.
+    fn next_of(
+        &mut self,
+        filter: &TopicFilter,
+        has_room: impl Fn(QueueId) -> bool,
+    ) -> Option<QueueId> {
+        let next = (self.entries.iter_mut())
+            .filter(|entry| entry.filter == *filter && !entry.detached)
+            .min_by_key(|entry| (!has_room(entry.queue), entry.last_served))?;
+        self.served += 1;
+        next.last_served = self.served;
+        Some(next.queue)
+    }
+
+    /// The queue that inherits a message from a queue which had the subscriptions `gone` and was given up before its reader took
+    /// the message: another queue of the same Shared Subscription. `None` if no other has one that matches.
+    pub(crate) fn find_heir(
+        &mut self,
+        gone: &[Subscription],
+        topic: &str,
+        has_room: impl Fn(QueueId) -> bool,
+    ) -> Option<QueueId> {
+        (gone.iter())
+            .filter(|it| it.filter.is_shared() && it.filter.matches(topic))
+            .find_map(|it| self.next_of(&it.filter, &has_room))
     }
 }

@@ -16,6 +16,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         10 => (0_u8..3, prop_oneof![5 => 0_usize..20, 1 => 4_000_usize..9_000], lifetime())
             .prop_map(|(qos, length, expiry)| Step::Publish { qos, length, expiry }),
+        1 => (0_u8..3).prop_map(Step::PublishPoison),
         3 => (0_u8..3).prop_map(Step::Request),
         3 => any::<usize>().prop_map(Step::Respond),
         2 => any::<bool>().prop_map(|own_queue| Step::Subscribe { own_queue }),

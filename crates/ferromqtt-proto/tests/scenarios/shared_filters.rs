@@ -1,5 +1,6 @@
 //! One filter for several queues: the server has one subscription for all of them, and Subscription Identifiers (5.0) tell
-//! which subscriptions a message was sent for.
+//! which subscriptions a message was sent for. What the standard calls a Shared Subscription is another thing, and has
+//! `shared_subscriptions.rs`.
 
 use ferromqtt_proto::packet::Packet;
 use ferromqtt_proto::{

@@ -21,6 +21,7 @@ mod mosquitto_process;
 mod proxy;
 mod publish;
 mod reconnect;
+mod refused_by_disconnect;
 mod requests;
 mod server;
 mod servers;

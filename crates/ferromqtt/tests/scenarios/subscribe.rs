@@ -172,3 +172,45 @@ async fn a_message_above_the_limit_is_not_received_in_any_version() {
     })
     .await;
 }
+
+/// Section 4.8.2: for the broker one subscription, whose messages are dealt out to the streams; one that is dropped leaves
+/// its own to the other.
+#[tokio::test]
+async fn streams_of_one_shared_subscription_get_each_message_once() {
+    const JOBS: usize = 20;
+    in_time(async {
+        let broker = broker().await;
+        for version in [ProtocolVersion::V5, ProtocolVersion::V311] {
+            let connection = Connection::open(options(&broker).protocol(version)).await;
+            let connection = connection.unwrap();
+            let client = connection.client();
+            let share = || {
+                client
+                    .subscribe("$share/workers/jobs")
+                    .qos(QoS::AtLeastOnce)
+            };
+            let (mut first, mut second) = (share().await.unwrap(), share().await.unwrap());
+            for number in 0..JOBS {
+                let publish = client.publish("jobs", number.to_string());
+                publish.qos(QoS::AtLeastOnce).await.unwrap();
+            }
+            // What the broker sends before PUBACK has come by now.
+            assert_eq!((first.len(), second.len()), (JOBS / 2, JOBS / 2));
+            let mut done = Vec::new();
+            for messages in [&mut first, &mut second] {
+                done.push(messages.next().await.unwrap().payload);
+            }
+            drop(first);
+            while done.len() < JOBS {
+                done.push(second.next().await.unwrap().payload);
+            }
+            assert_eq!(second.try_next(), None);
+            done.sort_unstable_by_key(|payload| (payload.len(), payload.clone()));
+            let all: Vec<_> = (0..JOBS).map(|number| number.to_string()).collect();
+            assert_eq!(done, all);
+            connection.disconnect().await.unwrap();
+        }
+        broker.stop().await;
+    })
+    .await;
+}

@@ -9,7 +9,7 @@ use ferromqtt_proto::{
 };
 
 use super::Pair;
-use super::write::{accepted, message, pubrel, receive_maximum, suback, unsuback};
+use super::write::{accepted, disconnect, message, pubrel, receive_maximum, suback, unsuback};
 
 /// An exchange of the client's that is not finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,10 @@ pub(crate) struct ModelServer {
     pub(crate) asked: Vec<(Utf8String, Bytes)>,
     /// It slips wherever a client that is not strict goes on.
     pub(crate) slips: bool,
+    /// The messages that this server never accepts: it answers each by ending the connection.
+    pub(crate) poison: BTreeSet<usize>,
+    /// Identifiers of those that the client has given up, not to be used in this session again.
+    retired: BTreeSet<PacketId>,
 }
 
 /// Messages carry their number, and are of any size.
@@ -129,6 +133,8 @@ impl ModelServer {
             losses: 0,
             asked: Vec::new(),
             slips: false,
+            poison: BTreeSet::new(),
+            retired: BTreeSet::new(),
         }
     }
 
@@ -198,6 +204,7 @@ impl ModelServer {
     fn check_new(&mut self, id: PacketId, exchange: Open) {
         let before = self.open.insert(id, exchange);
         assert_eq!(before, None, "identifier {id} is in use (MQTT-2.2.1-3)");
+        assert!(!self.retired.contains(&id), "{id} was given up");
     }
 
     fn check_publish(&mut self, publish: &Publish) {
@@ -249,6 +256,12 @@ impl ModelServer {
         let Some(packet) = self.inbox.pop_front() else {
             return;
         };
+        if let Packet::Publish(publish) = &packet
+            && self.poison.contains(&number_of(&publish.payload))
+            && pair.link_is_up()
+        {
+            return self.end_because_of(pair, packet);
+        }
         let refuses = refuses && (self.version.is_v5() || self.slips);
         let answer = match packet {
             // That a session was lost, told in a CONNACK that is lost itself, is nothing a client could ever learn, and the
@@ -297,6 +310,39 @@ impl ModelServer {
             self.answer(pair, answer);
         }
         self.read(pair);
+    }
+
+    /// Ends the connection because of a message, as soon as all that the client has encoded is here: what becomes of the rest
+    /// is another matter. Only such a message may be given up for it.
+    fn end_because_of(&mut self, pair: &mut Pair, packet: Packet) {
+        let Packet::Publish(publish) = &packet else {
+            return;
+        };
+        let reason = [
+            ReasonCode::PacketTooLarge,
+            ReasonCode::PayloadFormatInvalid,
+            ReasonCode::RetainNotSupported,
+            ReasonCode::QosNotSupported,
+        ][number_of(&publish.payload) % 4];
+        pair.writable = true;
+        pair.pump();
+        self.read(pair);
+        if pair.client.pending_transmit() > 0 || !pair.client.is_connected() {
+            self.inbox.push_front(packet); // a store has not written yet
+            return;
+        }
+        let before = pair.refused_by_disconnect().len();
+        pair.server_sends(disconnect(reason));
+        assert!(!pair.link_is_up(), "the client closes too");
+        for id in pair.refused_by_disconnect().split_off(before) {
+            match self.open.remove(&id) {
+                Some(Open::Published(_, number)) if self.poison.contains(&number) => {}
+                other => panic!("{id} is innocent: {other:?}"),
+            }
+            self.order.retain(|it| *it != id);
+            self.retired.insert(id);
+        }
+        self.connection_lost();
     }
 
     fn on_connect(&mut self, clean: bool) -> Packet {
@@ -403,6 +449,7 @@ impl ModelServer {
             self.open.clear();
             self.order.clear();
             self.released.clear();
+            self.retired.clear();
         }
     }
 
@@ -452,6 +499,7 @@ impl ModelServer {
     pub(crate) fn client_crashed(&mut self, record: &[JournalEntry]) {
         self.connection_lost();
         self.open.clear();
+        self.retired.clear();
         let mut publishing: Vec<(u64, PacketId)> = Vec::new();
         let mut releasing: Vec<(u64, PacketId)> = Vec::new();
         for entry in record {
@@ -481,6 +529,10 @@ impl ModelServer {
                 SessionChange::SessionLost => {
                     publishing.clear();
                     releasing.clear();
+                    self.retired.clear();
+                }
+                SessionChange::Retired { packet_id } => {
+                    self.retired.insert(*packet_id);
                 }
                 _ => {}
             }
@@ -489,6 +541,7 @@ impl ModelServer {
         for (key, id) in &publishing {
             let (qos, number) = self.numbers[key];
             self.open.insert(*id, Open::Published(qos, number));
+            self.retired.remove(id); // the process ended before all was on record
         }
         for (_, id) in &releasing {
             self.open.insert(*id, Open::Released);

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use ferromqtt_proto::packet::{self, Connect, Packet, decode, whole_packets};
 use ferromqtt_proto::{
-    Client, Connected, ConnectionError, Event, Message, OpId, Options, Outcome, Properties,
-    ProtocolVersion, Publish, QoS, QueueId, Server, Session, Subscribe, TopicName, TransportError,
-    TransportRequest, Unsubscribe,
+    Client, Connected, ConnectionError, Event, Message, OpId, Options, Outcome, PacketId,
+    Properties, ProtocolVersion, Publish, QoS, QueueId, Server, Session, Subscribe, TopicName,
+    TransportError, TransportRequest, Unsubscribe,
 };
 
 use super::write::{accepted, at, filter};
@@ -336,6 +336,17 @@ impl Pair {
         let (completed, outcome) = outcomes.remove(0);
         assert_eq!(completed, op);
         outcome
+    }
+
+    /// Identifiers of the messages that the server refused by ending the connection. Other than the like of it, this leaves
+    /// the events to be looked at.
+    pub(crate) fn refused_by_disconnect(&self) -> Vec<PacketId> {
+        (self.events.iter())
+            .filter_map(|event| match event {
+                Event::MessageRefused { packet_id, .. } => Some(*packet_id),
+                _ => None,
+            })
+            .collect()
     }
 
     /// The answer to CONNECT since the last look.

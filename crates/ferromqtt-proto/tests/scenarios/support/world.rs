@@ -2,6 +2,7 @@
 //!
 //! - each accepted operation completes exactly once, or never when it was abandoned or the process crashed;
 //! - nothing that was acknowledged is lost, in either direction, and QoS 2 comes once;
+//! - a message that the server answers by ending the connection is given up, and no other one is;
 //! - a message that the application acknowledges itself is not acknowledged before;
 //! - nor is one that nobody has claimed, which comes to some queue in the end;
 //! - with a store, a crash is no more than a lost connection for all that is on record;
@@ -48,6 +49,8 @@ pub(crate) enum Step {
         length: usize,
         expiry: Option<u32>,
     },
+    /// A publish that the server answers by ending the connection, in 5.0.
+    PublishPoison(u8),
     /// A publish that wants a response, in 5.0.
     Request(u8),
     /// Which of the requests that the server has accepted.
@@ -280,6 +283,12 @@ impl World {
                 length,
                 expiry,
             } => self.publish(qos, length, expiry),
+            Step::PublishPoison(qos) => {
+                if self.setting.version == V5 {
+                    self.server.poison.insert(self.messages);
+                    self.publish(qos, 0, None);
+                }
+            }
             Step::Request(qos) => self.request(qos),
             Step::Respond(index) => self.server.respond(&mut self.pair, index),
             Step::Subscribe { own_queue } => self.subscribe(own_queue),

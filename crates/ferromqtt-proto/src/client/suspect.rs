@@ -1,0 +1,122 @@
+//! Finds the message that makes a server end every connection. Without this the session would resend it forever
+//! (`docs/design/0020-messages-that-end-connections.md`).
+
+use super::Client;
+use crate::error::{ConnectionError, TransportError};
+use crate::event::{Event, Outcome};
+use crate::packet::{PacketId, Properties, ReasonCode};
+use crate::session::{IdOwner, SessionChange};
+
+impl Client {
+    /// Whether no PUBLISH may be sent now, because messages are sent one at a time and an answer is awaited on this
+    /// connection. If the server ended it now, the reason could be either packet.
+    pub(super) fn is_isolating(&self) -> bool {
+        self.session.suspicion.is_one_at_a_time()
+            && (self.last_in_flight().is_some() || self.has_unanswered_requests())
+    }
+
+    /// The QoS 1 or 2 PUBLISH that was sent last on this connection, if it is unacknowledged: its number.
+    fn last_in_flight(&self) -> Option<u64> {
+        let last = self.connection.as_ref()?.last_publish?;
+        match self.session.ids.owner(last) {
+            Some(&IdOwner::Publish(number)) => Some(number),
+            _ => None, // acknowledged
+        }
+    }
+
+    /// Counts an end of the connection if a message in flight may be its reason. Refuses the message once it is known.
+    pub(super) fn suspect(&mut self, cause: &ConnectionError) {
+        let Some(connection) = &self.connection else {
+            return;
+        };
+        let handed_over = connection.transmit.handed_over();
+        let outbound = &self.session.outbound;
+        let Some((in_flight, oldest)) = outbound.in_flight_on(connection.number, handed_over)
+        else {
+            return; // no message that would be sent again
+        };
+        let topic = oldest.publish.topic.clone();
+        let (warns, reason) = match cause {
+            ConnectionError::Disconnected { reason, properties } if may_mean_a_publish(*reason) => {
+                let was_one_at_a_time = self.session.suspicion.is_one_at_a_time();
+                let begins = (self.session.suspicion).disconnected(outbound.unacknowledged());
+                if was_one_at_a_time && in_flight == 1 && self.is_alone(*reason) {
+                    self.refuse_last(*reason, properties);
+                }
+                (begins, Some(*reason))
+            }
+            ConnectionError::Transport(TransportError::EndOfStream | TransportError::Failed(_))
+                if !self.options.protocol.is_v5() =>
+            {
+                (self.session.suspicion.closed(), None)
+            }
+            _ => return,
+        };
+        if warns {
+            self.stats.suspected += 1;
+            self.events.push_back(Event::MessageSuspected {
+                topic,
+                messages: in_flight,
+                ends: self.session.suspicion.ends(),
+                reason,
+            });
+        }
+    }
+
+    /// Whether the server can mean no packet but the PUBLISH in flight. A QoS 0 message is not acknowledged, so one that was
+    /// sent on the same connection may be meant instead. So may an unanswered SUBSCRIBE or UNSUBSCRIBE if a packet is too
+    /// large. Then the next connection decides: it begins with the PUBLISH, and nothing beside it.
+    fn is_alone(&self, reason: ReasonCode) -> bool {
+        let qos0_before = (self.connection.as_ref()).map(|connection| connection.sent_qos0_before);
+        qos0_before == Some(self.stats.sent_qos0)
+            && !(reason == ReasonCode::PacketTooLarge && self.has_unanswered_requests())
+    }
+
+    /// Takes the message in flight out of the session: DISCONNECT was the server's answer to it.
+    fn refuse_last(&mut self, reason: ReasonCode, properties: &Properties) {
+        let refused =
+            (self.last_in_flight()).and_then(|number| self.session.outbound.take_in_flight(number));
+        let Some(refused) = refused else {
+            return;
+        };
+        self.session.suspicion.found();
+        self.retire(refused.id);
+        self.record_finished(refused.key);
+        self.stats.refused_by_disconnect += 1;
+        self.events.push_back(Event::MessageRefused {
+            topic: refused.publish.topic,
+            packet_id: refused.id,
+            reason,
+        });
+        if let Some(op) = refused.op {
+            let properties = Properties {
+                reason_string: properties.reason_string.clone(),
+                user_properties: properties.user_properties.clone(),
+                ..Properties::default()
+            };
+            let properties = properties.boxed();
+            self.complete(op, Outcome::Refused { reason, properties });
+        }
+    }
+
+    /// Keeps the identifier of a PUBLISH that is given up out of use until the session ends. The server may have taken a
+    /// QoS 2 message and lost only its PUBREC: a new message with the same identifier would count as the old one, and be
+    /// dropped (MQTT-4.3.3-10).
+    pub(super) fn retire(&mut self, packet_id: PacketId) {
+        if let Some(owner) = self.session.ids.owner_mut(packet_id) {
+            *owner = IdOwner::GivenUp;
+            self.record(|| SessionChange::Retired { packet_id });
+        }
+    }
+}
+
+/// Whether a DISCONNECT with this Reason Code is about a packet that this client sent, and most likely a PUBLISH.
+const fn may_mean_a_publish(reason: ReasonCode) -> bool {
+    matches!(
+        reason,
+        ReasonCode::PacketTooLarge
+            | ReasonCode::PayloadFormatInvalid
+            | ReasonCode::RetainNotSupported
+            | ReasonCode::QosNotSupported
+    )
+}
