@@ -137,7 +137,7 @@ impl Client {
     /// Makes a client that is not connected yet.
     ///
     /// `session` is a fresh one, or what [`Client::into_session`] gave back earlier. `seed` feeds the jitter of
-    /// reconnecting, and nothing else is random.
+    /// reconnecting and the numbers that must differ from an earlier client's, and nothing else is random.
     ///
     /// # Errors
     /// What [`Options::check`] finds.
@@ -145,6 +145,7 @@ impl Client {
         options.check()?;
         session.inbox.bound_default(options.incoming);
         session.journal.enable(options.journal);
+        (session.subscriptions).count_from(reconnect::mix(seed.rotate_left(32)));
         let servers = Servers::new(
             options.servers.get().into(),
             options.follow_server_reference,

@@ -33,7 +33,7 @@ pub(crate) struct Subscriptions {
     entries: Vec<Subscription>,
     /// How many entries feed a queue other than the default one: while there is none, no message needs matching.
     routed: usize,
-    /// Identifiers made here are those from [`FIRST_IDENTIFIER`] up to this one.
+    /// The identifier that was made here last.
     last_identifier: u32,
     /// But for those that a caller has given, ever: as many as callers use different ones.
     given: BTreeSet<u32>,
@@ -41,8 +41,11 @@ pub(crate) struct Subscriptions {
     served: u64,
 }
 
-/// Callers, who cannot know the identifiers made here, seldom count as far as this. It takes three bytes.
+/// Identifiers made here are at least as large as this. Callers, who cannot know them, seldom count so far.
 const FIRST_IDENTIFIER: u32 = 1_000_000;
+
+/// How far apart the first ones of two clients may be. All of them take four bytes at most.
+const SPREAD: u64 = 200_000_000;
 
 impl Default for Subscriptions {
     fn default() -> Self {
@@ -57,6 +60,14 @@ impl Default for Subscriptions {
 }
 
 impl Subscriptions {
+    /// Begins to count at a number that is this client's alone. A server that has kept messages for a session sends them with
+    /// the identifiers of an earlier client, which must not be taken for those of other subscriptions.
+    pub(crate) fn count_from(&mut self, random: u64) {
+        if self.entries.is_empty() {
+            self.last_identifier = FIRST_IDENTIFIER + (random % SPREAD) as u32;
+        }
+    }
+
     pub(crate) fn add(&mut self, subscription: Subscription) {
         self.given.extend(subscription.own_identifier);
         let same = self.entries.iter().position(|entry| {
@@ -152,10 +163,9 @@ impl Subscriptions {
         }
     }
 
-    /// Whether this identifier was made here, and no caller has given it.
+    /// Whether this identifier was made here, or by an earlier client of the session, and no caller has given it.
     pub(crate) fn has_assigned(&self, identifier: u32) -> bool {
-        (FIRST_IDENTIFIER..=self.last_identifier).contains(&identifier)
-            && !self.given.contains(&identifier)
+        identifier >= FIRST_IDENTIFIER && !self.given.contains(&identifier)
     }
 
     /// What the server's one subscription to `filter` must be like to serve `queue` with `options`, and the other queues

@@ -465,3 +465,24 @@ fn the_default_queue_may_join_a_filter_that_overlaps_another() {
     assert_eq!(pair.payloads_of(queues[1]), ["for +"]);
     assert_eq!(pair.payloads(), ["for #"]);
 }
+
+/// The server has kept a message for the session, with the identifier of the client before. That must not be one of this
+/// client's: the message would miss a queue that wants it.
+#[test]
+fn the_identifiers_of_an_earlier_client_are_no_others() {
+    let mut options = options(V5);
+    options.clean_start = ferromqtt_proto::CleanStart::Never;
+    let mut pair = Pair::connected(options.clone());
+    let before = open(&mut pair);
+    pair.subscribe_to(&["a/#"], before);
+    let earlier: Vec<_> = (identifiers_sent(&mut pair).into_iter().flatten()).collect();
+    pair.restart(options, ferromqtt_proto::Session::default());
+    pair.connect();
+    pair.accept(true, Properties::default());
+    let (one, two) = (open(&mut pair), open(&mut pair));
+    pair.subscribe_to(&["a/+"], one);
+    pair.subscribe_to(&["a/#"], two);
+    receive(&mut pair, "a/b", "kept", &earlier);
+    assert_eq!(identifiers_seen(&mut pair, one), [vec![]; 1]);
+    assert_eq!(pair.payloads_of(two), ["kept"]);
+}
