@@ -53,6 +53,7 @@ mod server_limits;
 mod servers;
 mod session_lost;
 mod shared_filters;
+mod slow_links;
 mod split_input;
 mod standstill;
 mod stats;
