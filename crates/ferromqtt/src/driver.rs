@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep_until};
 use crate::credentials::Credentials;
 use crate::link::{Link, Output, Step};
 use crate::shared::{MESSAGES_PER_TURN, Shared, Turn, now};
-use crate::transport::{Connector, Stream};
+use crate::transport::{ByteStream, Connector, Stream};
 
 /// How the last transport ended: an error when bytes that were to be written were not.
 pub(crate) type Flushed = Result<(), TransportError>;
@@ -138,7 +138,7 @@ impl End {
 }
 
 /// Moves bytes over a transport until it ends, or the core ends it.
-async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
+async fn carry<S: ByteStream>(
     shared: &Shared,
     connector: &Connector,
     stream: S,
@@ -168,11 +168,14 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
         };
         turn = match step {
             Ok(Step::Read) => {
-                let Link { input, output, .. } = &mut link;
-                let turn = shared.turn(output, |core, now| {
-                    core.handle_input(now, input);
-                    missing = core.input_hint(input);
-                });
+                let turn = {
+                    let (input, output, progress) = link.parts();
+                    shared.turn(output, |core, now| {
+                        core.handle_input(now, input);
+                        missing = core.input_hint(input);
+                        progress.report(core, now);
+                    })
+                };
                 received += turn.received;
                 while received >= MESSAGES_PER_TURN {
                     received -= MESSAGES_PER_TURN;
@@ -180,7 +183,10 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
                 }
                 turn
             }
-            Ok(Step::Written) => shared.turn(&mut link.output, |_, _| {}),
+            Ok(Step::Written) => {
+                let (_, output, progress) = link.parts();
+                shared.turn(output, |core, now| progress.report(core, now))
+            }
             Err(error) => return End::unwritten(connector.cause(&error)),
         };
     }

@@ -8,10 +8,12 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
+use ferromqtt_proto::{Client, Progress};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::shared::now;
+use crate::transport::ByteStream;
 
 /// The core is asked for more once less than this waits to be written.
 const OUTPUT_SIZE: usize = 64 * 1024;
@@ -73,6 +75,27 @@ impl Output {
     }
 }
 
+/// How far the output of a [`Link`] has come.
+#[derive(Debug)]
+pub(crate) struct LinkProgress<'a, S> {
+    stream: &'a S,
+    /// Bytes that the core has handed over and the stream has not taken.
+    unwritten: u64,
+}
+
+impl<S: ByteStream> LinkProgress<'_, S> {
+    /// Reports it, if the core wants to know. The system is asked only then.
+    pub(crate) fn report(&self, core: &mut Client, now: Instant) {
+        if core.wants_progress(now, self.unwritten) {
+            let progress = Progress {
+                unwritten: self.unwritten,
+                tcp: self.stream.tcp_progress(),
+            };
+            core.transport_progress(now, progress);
+        }
+    }
+}
+
 /// What a [`Link`] has done.
 #[derive(Debug)]
 pub(crate) enum Step {
@@ -103,6 +126,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             unflushed: false,
             write_error: None,
         }
+    }
+
+    /// The input, the output, and how far that has come.
+    pub(crate) const fn parts(&mut self) -> (&mut BytesMut, &mut Output, LinkProgress<'_, S>) {
+        let progress = LinkProgress {
+            stream: &self.stream,
+            unwritten: self.output.len as u64,
+        };
+        (&mut self.input, &mut self.output, progress)
     }
 
     /// Reads and writes once each, as far as the stream is ready. `missing` is how many bytes the packet at the front of

@@ -179,9 +179,7 @@ impl KeepAlive {
             // Nobody tells. Where the transport held bytes up and takes them now, somebody has made room for them.
             _ => previous.held_up && reading.written > previous.written,
         };
-        let Some(Ping { place, .. }) = self.ping.as_ref().filter(|_| moved) else {
-            return None;
-        };
+        let Ping { place, .. } = self.ping.as_ref().filter(|_| moved)?;
         if previous.held_up || matches!(place, Place::Queued { .. }) {
             return Some(reading.at);
         }

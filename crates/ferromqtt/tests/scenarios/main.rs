@@ -21,6 +21,8 @@ mod reconnect;
 mod requests;
 mod server;
 mod servers;
+mod slow_links;
+mod slow_relay;
 mod subscribe;
 #[cfg(feature = "tls")]
 mod tls;
