@@ -9,7 +9,8 @@ use std::time::Instant;
 use bytes::BytesMut;
 use ferromqtt_proto::packet::Disconnect;
 use ferromqtt_proto::{
-    Client, Options, QueueId, ReasonCode, Session, TransportError, TransportRequest,
+    Client, Options, Progress, QueueId, ReasonCode, Session, TcpProgress, TransportError,
+    TransportRequest,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -26,6 +27,11 @@ use crate::message::TopicCache;
 use crate::next_message::MessagesIterator;
 use crate::operations;
 use crate::turn::Turn;
+
+/// A transport gets no more at once, and pauses the core when it holds more than this: a transport of asyncio takes whatever
+/// it is given, and what it holds can be neither measured nor taken back. Over TLS, where two buffers follow each other and
+/// each may exceed its limit by one write, at most 256 KiB are ahead of the core.
+const WRITE_SIZE: usize = 64 * 1024;
 
 /// One MQTT client as an asyncio `BufferedProtocol`. `ferromqtt._driver.Protocol` adds the base class and the hooks.
 #[pyclass(subclass, weakref, module = "ferromqtt._native")]
@@ -190,7 +196,11 @@ impl Core {
     // asyncio.BufferedProtocol
 
     fn connection_made(slf: &Bound<'_, Self>, transport: Bound<'_, PyAny>) -> PyResult<()> {
-        let write = transport.getattr(intern!(slf.py(), "write"))?.unbind();
+        let py = slf.py();
+        let limit = PyDict::new(py);
+        limit.set_item(intern!(py, "high"), WRITE_SIZE)?;
+        transport.call_method(intern!(py, "set_write_buffer_limits"), (), Some(&limit))?;
+        let write = transport.getattr(intern!(py, "write"))?.unbind();
         let mut core = slf.borrow_mut();
         let previous = (
             core.transport.replace(transport.unbind()),
@@ -364,6 +374,7 @@ impl Core {
         let written = Self::write_chunks(slf, now);
         slf.borrow_mut().writing = false;
         written?;
+        Self::report_progress(slf, now)?;
         Self::follow_transport_requests(slf)?;
         events::pump(slf)?;
         Self::arm_timer(slf)
@@ -372,8 +383,9 @@ impl Core {
     /// The loop's timer has fired.
     fn timer_fired(slf: &Bound<'_, Self>) -> PyResult<()> {
         let now = Instant::now();
+        let fired = slf.borrow_mut().timer.take();
+        Self::report_progress(slf, now)?;
         let mut core = slf.borrow_mut();
-        let fired = core.timer.take();
         core.client.handle_timeout(now);
         drop(core);
         drop(fired);
@@ -433,12 +445,36 @@ impl Core {
                 return Ok(());
             };
             let write = write.clone_ref(py);
-            let Some(chunk) = core.client.poll_transmit(now) else {
+            let Some(chunk) = core.client.poll_transmit_up_to(now, WRITE_SIZE) else {
                 return Ok(());
             };
             drop(core);
             write.bind(py).call1((buffer::for_transport(py, chunk)?,))?;
         }
+    }
+
+    /// Reports how far the bytes handed over have come, if the core wants to know. The transport is asked only then.
+    fn report_progress(slf: &Bound<'_, Self>, now: Instant) -> PyResult<()> {
+        let py = slf.py();
+        let core = slf.borrow();
+        let (true, Some(transport)) = (core.client.wants_progress(now, 0), &core.transport) else {
+            return Ok(());
+        };
+        let transport = transport.clone_ref(py);
+        drop(core);
+        let buffered = transport.call_method0(py, intern!(py, "get_write_buffer_size"))?;
+        let unwritten = buffered.extract(py)?;
+        if !slf.borrow().client.wants_progress(now, unwritten) {
+            return Ok(());
+        }
+        let tcp: Option<(u64, u64)> = slf.call_method0(intern!(py, "_tcp_progress"))?.extract()?;
+        let tcp = tcp.map(|(acknowledged, unacknowledged)| TcpProgress {
+            acknowledged,
+            unacknowledged,
+        });
+        let progress = Progress { unwritten, tcp };
+        slf.borrow_mut().client.transport_progress(now, progress);
+        Ok(())
     }
 
     fn take_input(&mut self, read: &[u8]) {

@@ -159,5 +159,8 @@ class _WebSocketTransport(asyncio.Transport):
     def get_write_buffer_size(self) -> int:
         return self._layer.below.get_write_buffer_size()
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._layer.below.set_write_buffer_limits(high, low)
+
     def get_extra_info(self, name: str, default: object = None) -> object:
         return self._layer.below.get_extra_info(name, default)
