@@ -29,18 +29,18 @@ def client(relay: SlowRelay, mosquitto: Mosquitto, kind: str, **options: object)
     return Client("localhost", relay.port, keepalive=KEEP_ALIVE, **options)  # type: ignore[arg-type]
 
 
-def relay(mosquitto: Mosquitto, kind: str) -> SlowRelay:
+def relay(mosquitto: Mosquitto, kind: str, rate: int = RATE) -> SlowRelay:
     ports = {
         "tcp": mosquitto.port,
         "tls": mosquitto.tls_port,
         "ws": mosquitto.websocket_port,
         "wss": mosquitto.secure_websocket_port,
     }
-    return SlowRelay(mosquitto.host, ports[kind], RATE)
+    return SlowRelay(mosquitto.host, ports[kind], rate)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_slow_upload_completes(run: LoopRunner, mosquitto: Mosquitto, kind: str) -> None:
+def test_a_slow_upload_completes_1_6(run: LoopRunner, mosquitto: Mosquitto, kind: str) -> None:
     """It lasts longer than one and a half Keep Alives; the PINGREQ waits behind it.
 
     Over WebSocket this broker takes a large message itself for silence, so there are several.
@@ -60,7 +60,7 @@ def test_a_slow_upload_completes(run: LoopRunner, mosquitto: Mosquitto, kind: st
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_link_that_falls_silent_is_noticed(
+def test_a_link_that_falls_silent_is_noticed_1_6(
     run: LoopRunner, mosquitto: Mosquitto, kind: str
 ) -> None:
     """While idle, and while publishing.
@@ -100,10 +100,10 @@ def test_little_is_ahead_of_the_core_in_a_transport(run: LoopRunner, mosquitto: 
 
     async def main() -> None:
         for kind in ("tcp", "tls"):
-            with relay(mosquitto, kind) as slow:
+            with relay(mosquitto, kind, 10 * RATE) as slow:
                 async with client(slow, mosquitto, kind, timeout=40) as publisher:
                     publishing = asyncio.ensure_future(
-                        publisher.publish(unique("ahead"), bytes(2 * RATE), qos=1)
+                        publisher.publish(unique("ahead"), bytes(16 * RATE), qos=1)
                     )
                     most = 0
                     while not publishing.done():
@@ -112,6 +112,6 @@ def test_little_is_ahead_of_the_core_in_a_transport(run: LoopRunner, mosquitto: 
                             most = max(most, transport.get_write_buffer_size())
                         await asyncio.sleep(0.01)
                     await publishing
-                    assert most <= 128 * 1024
+                    assert most <= (256 if kind == "tcp" else 112) * 1024  # TLS: more below
 
     run(main)

@@ -28,10 +28,38 @@ use crate::next_message::MessagesIterator;
 use crate::operations;
 use crate::turn::Turn;
 
-/// A transport gets no more at once, and pauses the core when it holds more than this: a transport of asyncio takes whatever
-/// it is given, and what it holds can be neither measured nor taken back. Over TLS, where two buffers follow each other and
-/// each may exceed its limit by one write, at most 256 KiB are ahead of the core.
-const WRITE_SIZE: usize = 64 * 1024;
+/// How much a transport is given, since one of asyncio takes whatever it gets, and what it holds can be neither taken back
+/// nor told from what the peer has: at most 256 KiB are ahead of the core.
+#[derive(Clone, Copy)]
+struct WriteLimits {
+    /// The most that it gets at once.
+    slice: usize,
+    /// It pauses the core when it holds more than this.
+    buffer: usize,
+}
+
+impl WriteLimits {
+    const PLAIN: Self = Self {
+        slice: 192 * 1024,
+        buffer: 64 * 1024,
+    };
+    /// Below the one buffer there is another, which has a limit of 64 KiB, and may exceed it by one slice too.
+    const TLS: Self = Self {
+        slice: 80 * 1024,
+        buffer: 32 * 1024,
+    };
+
+    fn of(transport: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = transport.py();
+        let tls =
+            transport.call_method1(intern!(py, "get_extra_info"), (intern!(py, "ssl_object"),))?;
+        Ok(if tls.is_none() {
+            Self::PLAIN
+        } else {
+            Self::TLS
+        })
+    }
+}
 
 /// One MQTT client as an asyncio `BufferedProtocol`. `ferromqtt._driver.Protocol` adds the base class and the hooks.
 #[pyclass(subclass, weakref, module = "ferromqtt._native")]
@@ -46,6 +74,8 @@ pub(crate) struct Core {
     transport: Option<Py<PyAny>>,
     write: Option<Py<PyAny>>,
     writable: bool,
+    /// The most that the transport gets at once.
+    slice: usize,
     pub(crate) flush_scheduled: bool,
     /// A chunk is on its way to the transport: whoever wants to write meanwhile leaves it to `flush` to go on.
     writing: bool,
@@ -91,6 +121,7 @@ impl Core {
             transport: None,
             write: None,
             writable: false,
+            slice: WriteLimits::PLAIN.slice,
             flush_scheduled: false,
             writing: false,
             timer: None,
@@ -197,8 +228,9 @@ impl Core {
 
     fn connection_made(slf: &Bound<'_, Self>, transport: Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
+        let limits = WriteLimits::of(&transport)?;
         let limit = PyDict::new(py);
-        limit.set_item(intern!(py, "high"), WRITE_SIZE)?;
+        limit.set_item(intern!(py, "high"), limits.buffer)?;
         transport.call_method(intern!(py, "set_write_buffer_limits"), (), Some(&limit))?;
         let write = transport.getattr(intern!(py, "write"))?.unbind();
         let mut core = slf.borrow_mut();
@@ -207,6 +239,7 @@ impl Core {
             core.write.replace(write),
         );
         core.writable = true;
+        core.slice = limits.slice;
         core.input.clear();
         core.client.transport_opened(Instant::now());
         drop(core);
@@ -445,7 +478,8 @@ impl Core {
                 return Ok(());
             };
             let write = write.clone_ref(py);
-            let Some(chunk) = core.client.poll_transmit_up_to(now, WRITE_SIZE) else {
+            let slice = core.slice;
+            let Some(chunk) = core.client.poll_transmit_up_to(now, slice) else {
                 return Ok(());
             };
             drop(core);

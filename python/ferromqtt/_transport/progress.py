@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 # In `struct tcp_info` of Linux, from version 4.2 on.
 _BYTES_ACKED = struct.Struct("=120xQ")
 
-_HIDDEN_SIZE = 128 * 1024
+_HIDDEN_SIZE = 144 * 1024
 """The most that asyncio's TLS holds below what its transport tells: a limit of 64 KiB, which one
-write of as much may exceed."""
+write of 80 KiB may exceed."""
 
 _HIDES_FROM = 4096
 """It holds something only while the system's buffer is full, and none is smaller than this."""

@@ -84,9 +84,9 @@ class SlowRelay:
                 await loop.sock_sendall(sink, data)
                 carried += len(data)
                 ahead = began + carried / per_tick * TICK - loop.time()
-                if ahead > 0:
-                    await asyncio.sleep(max(ahead, TICK))
-                else:
+                if ahead > TICK:
+                    await asyncio.sleep(ahead)
+                elif ahead < 0:
                     began -= ahead  # what was not carried in time is not caught up with
 
     def __enter__(self) -> Self:
