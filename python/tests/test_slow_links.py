@@ -1,6 +1,7 @@
 """Keep Alive over links that are slow, and over links that fall silent, on every transport."""
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable, Coroutine
 
@@ -113,5 +114,24 @@ def test_little_is_ahead_of_the_core_in_a_transport(run: LoopRunner, mosquitto: 
                         await asyncio.sleep(0.01)
                     await publishing
                     assert most <= (256 if kind == "tcp" else 112) * 1024  # TLS: more below
+
+    run(main)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system is asked")
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_tcp_connection_below_is_asked(
+    run: LoopRunner, mosquitto: Mosquitto, kind: str
+) -> None:
+    async def main() -> None:
+        with relay(mosquitto, kind) as link:
+            async with client(link, mosquitto, kind) as there:
+                before = there._core._tcp_progress()
+                await there.publish(unique("progress"), bytes(100_000), qos=1)
+                after = there._core._tcp_progress()
+                assert before is not None
+                assert after is not None
+                assert 100_000 <= after[0] - before[0] < 120_000
+                assert after[1] == 0
 
     run(main)

@@ -189,6 +189,9 @@ mod tests {
     use tokio::net::TcpListener;
     use tokio::time::timeout;
 
+    #[cfg(feature = "websocket")]
+    use tungstenite::handshake::server::{Request, Response};
+
     use super::super::ByteStream;
     use super::*;
 
@@ -219,5 +222,69 @@ mod tests {
             assert!(full.await.is_err(), "the peer does not read");
             assert!(stream.tcp_progress().unwrap().unacknowledged > 0);
         }
+    }
+
+    /// Opens what `url` names, and tells whether the TCP connection below can be asked.
+    #[cfg(any(feature = "tls", feature = "websocket"))]
+    async fn is_told(url: &str, set: impl FnOnce(&mut crate::transport::Settings)) -> bool {
+        use crate::transport::Settings;
+        use crate::{Credentials, Server};
+
+        let server = Server::from_url(url).unwrap();
+        let mut settings = Settings::new(server.clone());
+        set(&mut settings);
+        let connector = settings.connector().await.unwrap();
+        let stream = connector.connect(&server, &Credentials::new()).await;
+        stream.unwrap().tcp_progress().is_some()
+    }
+
+    #[cfg(feature = "tls")]
+    #[tokio::test]
+    async fn the_connection_below_tls_is_asked() {
+        use tokio_rustls::TlsAcceptor;
+        use tokio_rustls::rustls::ServerConfig;
+
+        let signed = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let pem = signed.cert.pem();
+        let key = signed.signing_key.serialize_der().try_into().unwrap();
+        let config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![signed.cert.into()], key)
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("mqtts://{}", listener.local_addr().unwrap());
+        let serving = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            TlsAcceptor::from(std::sync::Arc::new(config))
+                .accept(stream)
+                .await
+        };
+        let asking = is_told(&url, |settings| {
+            settings.tls = Some(crate::TlsOptions::new().ca_pem(pem));
+        });
+        let (_served, told) = tokio::join!(serving, asking);
+        assert!(told);
+    }
+
+    #[cfg(feature = "websocket")]
+    #[tokio::test]
+    async fn the_connection_below_a_websocket_is_asked() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("ws://{}/mqtt", listener.local_addr().unwrap());
+        let serving = tokio::task::spawn_blocking(move || {
+            let (stream, _) = listener.accept().unwrap();
+            tungstenite::accept_hdr(
+                stream,
+                #[allow(clippy::result_large_err, reason = "the type is tungstenite's")]
+                |_: &Request, mut response: Response| {
+                    let name = "Sec-WebSocket-Protocol";
+                    response.headers_mut().insert(name, "mqtt".parse().unwrap());
+                    Ok(response)
+                },
+            )
+            .unwrap()
+        });
+        assert!(is_told(&url, |_| {}).await);
+        serving.await.unwrap();
     }
 }
