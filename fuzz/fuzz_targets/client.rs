@@ -453,7 +453,11 @@ impl World {
             acknowledged: source.u32().into(),
             unacknowledged: source.u32().into(),
         });
-        let progress = Progress { unwritten, tcp };
+        let progress = Progress {
+            unwritten,
+            held_up: source.flag(),
+            tcp,
+        };
         self.client.transport_progress(self.now, progress);
     }
 

@@ -74,6 +74,8 @@ pub(crate) struct Core {
     transport: Option<Py<PyAny>>,
     write: Option<Py<PyAny>>,
     writable: bool,
+    /// The transport has paused the core since there was last nothing left to write.
+    held_up: bool,
     /// The most that the transport gets at once.
     slice: usize,
     pub(crate) flush_scheduled: bool,
@@ -121,6 +123,7 @@ impl Core {
             transport: None,
             write: None,
             writable: false,
+            held_up: false,
             slice: WriteLimits::PLAIN.slice,
             flush_scheduled: false,
             writing: false,
@@ -239,6 +242,7 @@ impl Core {
             core.write.replace(write),
         );
         core.writable = true;
+        core.held_up = false;
         core.slice = limits.slice;
         core.input.clear();
         core.client.transport_opened(Instant::now());
@@ -272,6 +276,7 @@ impl Core {
 
     fn pause_writing(&mut self) {
         self.writable = false;
+        self.held_up = true;
     }
 
     fn resume_writing(slf: &Bound<'_, Self>) -> PyResult<()> {
@@ -480,6 +485,7 @@ impl Core {
             let write = write.clone_ref(py);
             let slice = core.slice;
             let Some(chunk) = core.client.poll_transmit_up_to(now, slice) else {
+                core.held_up = false;
                 return Ok(());
             };
             drop(core);
@@ -497,7 +503,7 @@ impl Core {
         let transport = transport.clone_ref(py);
         drop(core);
         let buffered = transport.call_method0(py, intern!(py, "get_write_buffer_size"))?;
-        let unwritten = buffered.extract(py)?;
+        let unwritten: u64 = buffered.extract(py)?;
         if !slf.borrow().client.wants_progress(now, unwritten) {
             return Ok(());
         }
@@ -506,7 +512,12 @@ impl Core {
             acknowledged,
             unacknowledged,
         });
-        let progress = Progress { unwritten, tcp };
+        let progress = Progress {
+            unwritten,
+            // What a transport holds, it has offered to the socket before.
+            held_up: unwritten > 0 || slf.borrow().held_up,
+            tcp,
+        };
         slf.borrow_mut().client.transport_progress(now, progress);
         Ok(())
     }

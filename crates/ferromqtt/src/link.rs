@@ -81,6 +81,7 @@ pub(crate) struct LinkProgress<'a, S> {
     stream: &'a S,
     /// Bytes that the core has handed over and the stream has not taken.
     unwritten: u64,
+    held_up: bool,
 }
 
 impl<S: ByteStream> LinkProgress<'_, S> {
@@ -89,6 +90,7 @@ impl<S: ByteStream> LinkProgress<'_, S> {
         if core.wants_progress(now, self.unwritten) {
             let progress = Progress {
                 unwritten: self.unwritten,
+                held_up: self.held_up,
                 tcp: self.stream.tcp_progress(),
             };
             core.transport_progress(now, progress);
@@ -113,6 +115,8 @@ pub(crate) struct Link<S> {
     read_size: usize,
     /// Written, but perhaps still in a buffer of the stream.
     unflushed: bool,
+    /// The stream has refused bytes since the output was last empty.
+    held_up: bool,
     write_error: Option<io::Error>,
 }
 
@@ -124,6 +128,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             output: Output::default(),
             read_size: READ_SIZE_MIN,
             unflushed: false,
+            held_up: false,
             write_error: None,
         }
     }
@@ -133,6 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         let progress = LinkProgress {
             stream: &self.stream,
             unwritten: self.output.len as u64,
+            held_up: self.held_up,
         };
         (&mut self.input, &mut self.output, progress)
     }
@@ -188,11 +194,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             return Poll::Pending;
         }
         let (slices, count) = self.output.slices();
-        let written = ready!(stream.poll_write_vectored(cx, &slices[..count]))?;
+        let result = stream.poll_write_vectored(cx, &slices[..count]);
+        self.held_up |= result.is_pending();
+        let written = ready!(result)?;
         if written == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
         self.output.advance(written);
+        self.held_up &= !self.output.is_empty();
         self.unflushed = true;
         Poll::Ready(Ok(()))
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{Client, Phase};
-use crate::connection::{Progress, Sent};
+use crate::connection::Progress;
 use crate::error::PublishError;
 use crate::event::Outcome;
 use crate::packet::{Ack, Packet, PacketId, QoS};
@@ -51,11 +51,8 @@ impl Client {
     /// from a dead one. Without, what was handed over counts as written.
     pub fn transport_progress(&mut self, now: Instant, progress: Progress) {
         if let Some(connection) = &mut self.connection {
-            let sent = Sent {
-                handed_over: connection.transmit.handed_over(),
-                more: !connection.transmit.is_empty(),
-            };
-            connection.keep_alive.progressed(now, sent, progress);
+            let handed_over = connection.transmit.handed_over();
+            (connection.keep_alive).progressed(now, handed_over, progress);
         }
     }
 

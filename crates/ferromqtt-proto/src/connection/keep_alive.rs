@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 pub struct Progress {
     /// Bytes that were handed to the driver and are still in a buffer of this process.
     pub unwritten: u64,
+    /// The transport has refused bytes since there were last none unwritten. `unwritten` alone does not say so: those bytes
+    /// may not have been offered yet.
+    pub held_up: bool,
     /// What the operating system says about the TCP connection below; `None` where there is none, or it does not say.
     pub tcp: Option<TcpProgress>,
 }
@@ -32,15 +35,6 @@ pub struct TcpProgress {
     pub acknowledged: u64,
     /// Bytes that were written and that the peer's TCP has not acknowledged.
     pub unacknowledged: u64,
-}
-
-/// Where the bytes that are to be sent stand on this side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Sent {
-    /// Bytes handed to the driver since the connection began.
-    pub(crate) handed_over: u64,
-    /// Whether more are waiting to be handed over.
-    pub(crate) more: bool,
 }
 
 #[derive(Debug)]
@@ -149,12 +143,12 @@ impl KeepAlive {
         has_left || self.deadline().is_some_and(|deadline| deadline <= now)
     }
 
-    /// Takes the driver's report.
-    pub(crate) fn progressed(&mut self, now: Instant, sent: Sent, progress: Progress) {
+    /// Takes the driver's report, when it was handed so many bytes.
+    pub(crate) fn progressed(&mut self, now: Instant, handed_over: u64, progress: Progress) {
         let reading = Reading {
             at: now,
-            written: sent.handed_over.saturating_sub(progress.unwritten),
-            held_up: progress.unwritten > 0 || sent.more,
+            written: handed_over.saturating_sub(progress.unwritten),
+            held_up: progress.held_up,
             acknowledged: progress.tcp.map(|tcp| tcp.acknowledged),
         };
         let previous = self.reading.replace(reading);
@@ -344,19 +338,16 @@ mod tests {
 
     /// The driver reports, `at` so many seconds.
     fn report(keep_alive: &mut KeepAlive, at: u32, handed_over: u64, unwritten: u64, acked: u64) {
-        let sent = Sent {
-            handed_over,
-            more: false,
-        };
         let tcp = TcpProgress {
             acknowledged: acked,
             unacknowledged: handed_over - unwritten - acked,
         };
         let progress = Progress {
             unwritten,
+            held_up: unwritten > 0,
             tcp: Some(tcp),
         };
-        keep_alive.progressed(start() + at * SECOND, sent, progress);
+        keep_alive.progressed(start() + at * SECOND, handed_over, progress);
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod limits;
 mod topic_alias;
 mod transmit;
 
-pub(crate) use keep_alive::{Due, KeepAlive, Sent};
+pub(crate) use keep_alive::{Due, KeepAlive};
 pub use keep_alive::{Progress, TcpProgress};
 pub(crate) use limits::{LARGEST_PACKET, Limits};
 pub(crate) use topic_alias::{IncomingAliases, OutgoingAliases};

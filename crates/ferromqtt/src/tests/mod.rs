@@ -9,6 +9,7 @@ mod dropped_streams;
 mod events;
 mod filters;
 mod holding;
+mod keep_alive;
 mod operations;
 mod requests;
 mod room;

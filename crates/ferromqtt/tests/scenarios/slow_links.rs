@@ -17,14 +17,18 @@ fn patient(options: Options) -> Options {
     options.keep_alive(KEEP_ALIVE).reconnect(None)
 }
 
-/// Three times as long as one and a half Keep Alives.
-async fn an_upload_completes(options: Options) {
+/// Longer than one and a half Keep Alives. In `parts`, for a server that takes a large message itself for silence.
+async fn an_upload_completes(options: Options, parts: usize) {
     let connection = Connection::open(patient(options)).await.unwrap();
     let client = connection.client();
     let began = Instant::now();
-    let publish = client.publish("t", vec![7; 9 * RATE]).qos(QoS::AtLeastOnce);
-    publish.await.unwrap();
-    assert!(began.elapsed() > Duration::from_secs(7), "the link is slow");
+    for _ in 1..parts {
+        let part = vec![7; 6 * RATE / parts];
+        client.publish("t", part).await.unwrap();
+    }
+    let last = client.publish("t", vec![7; 6 * RATE / parts]);
+    last.qos(QoS::AtLeastOnce).await.unwrap();
+    assert!(began.elapsed() > Duration::from_secs(5), "the link is slow");
     assert_eq!(client.stats().connections, 1);
     connection.disconnect().await.unwrap();
 }
@@ -59,10 +63,10 @@ async fn trickle(client: &Client) {
 }
 
 /// Plays every test over one kind of transport; `reach` makes options for the port of a relay.
-async fn plays(server: SocketAddr, reach: impl Fn(u16) -> Options) {
+async fn plays(server: SocketAddr, parts: usize, reach: impl Fn(u16) -> Options) {
     let upload = async {
         let relay = SlowRelay::to(server, RATE);
-        an_upload_completes(reach(relay.port())).await;
+        an_upload_completes(reach(relay.port()), parts).await;
     };
     let silence = |publishes| {
         let relay = SlowRelay::to(server, RATE);
@@ -77,7 +81,7 @@ async fn over_tcp_slow_uploads_complete_and_silence_is_noticed() {
     in_time(async {
         let broker = broker().await;
         let server = (broker.host(), broker.port()).into();
-        plays(server, |port| Options::new("127.0.0.1", port)).await;
+        plays(server, 1, |port| Options::new("127.0.0.1", port)).await;
         broker.stop().await;
     })
     .await;
@@ -94,12 +98,36 @@ async fn over_tls_slow_uploads_complete_and_silence_is_noticed() {
         let authority = Authority::new("ours");
         let server = (broker.host(), broker.port()).into();
         let front = TlsFront::to(server, &authority.issue("127.0.0.1")).await;
-        plays(front.address(), |port| {
+        plays(front.address(), 1, |port| {
             let tls = ferromqtt::TlsOptions::new().ca_pem(authority.pem());
             Options::new("127.0.0.1", port).tls(tls)
         })
         .await;
         broker.stop().await;
+    })
+    .await;
+}
+
+#[cfg(all(feature = "tls", feature = "websocket", unix))]
+#[tokio::test]
+async fn over_websocket_slow_uploads_complete_and_silence_is_noticed() {
+    use crate::mosquitto_process::{Mosquitto, free_port};
+
+    in_time(async {
+        let port = free_port();
+        let folder = format!("ferromqtt-slow-links-{}", std::process::id());
+        let folder = std::env::temp_dir().join(folder);
+        // It does not start with a WebSocket alone.
+        let listeners = format!(
+            "listener {port} 127.0.0.1\nprotocol websockets\nlistener 0 {}/socket\n",
+            folder.display()
+        );
+        let starting = tokio::task::spawn_blocking(move || Mosquitto::start(folder, &listeners));
+        let _broker = starting.await.unwrap();
+        plays(([127, 0, 0, 1], port).into(), 12, |port| {
+            Options::from_url(&format!("ws://127.0.0.1:{port}/mqtt")).unwrap()
+        })
+        .await;
     })
     .await;
 }

@@ -122,7 +122,12 @@ impl SlowLink {
                 acknowledged: self.acknowledged,
                 unacknowledged: self.unacknowledged.len() as u64,
             });
-            let progress = Progress { unwritten, tcp };
+            let held_up = unwritten > 0;
+            let progress = Progress {
+                unwritten,
+                held_up,
+                tcp,
+            };
             (self.pair.client).transport_progress(self.pair.now, progress);
         }
     }
