@@ -9,8 +9,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 use ferromqtt_proto::packet::Disconnect;
 use ferromqtt_proto::{
-    Client, Options, Progress, QueueId, ReasonCode, Session, TcpProgress, TransportError,
-    TransportRequest,
+    Client, Options, QueueId, ReasonCode, Session, TransportError, TransportRequest,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -26,40 +25,8 @@ use crate::home::Home;
 use crate::message::TopicCache;
 use crate::next_message::MessagesIterator;
 use crate::operations;
+use crate::progress::{self, WriteLimits};
 use crate::turn::Turn;
-
-/// How much a transport is given, since one of asyncio takes whatever it gets, and what it holds can be neither taken back
-/// nor told from what the peer has: at most 256 KiB are ahead of the core.
-#[derive(Clone, Copy)]
-struct WriteLimits {
-    /// The most that it gets at once.
-    slice: usize,
-    /// It pauses the core when it holds more than this.
-    buffer: usize,
-}
-
-impl WriteLimits {
-    const PLAIN: Self = Self {
-        slice: 192 * 1024,
-        buffer: 64 * 1024,
-    };
-    /// Below the one buffer there is another, which has a limit of 64 KiB, and may exceed it by one slice too.
-    const TLS: Self = Self {
-        slice: 80 * 1024,
-        buffer: 32 * 1024,
-    };
-
-    fn of(transport: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let py = transport.py();
-        let tls =
-            transport.call_method1(intern!(py, "get_extra_info"), (intern!(py, "ssl_object"),))?;
-        Ok(if tls.is_none() {
-            Self::PLAIN
-        } else {
-            Self::TLS
-        })
-    }
-}
 
 /// One MQTT client as an asyncio `BufferedProtocol`. `ferromqtt._driver.Protocol` adds the base class and the hooks.
 #[pyclass(subclass, weakref, module = "ferromqtt._native")]
@@ -71,11 +38,11 @@ pub(crate) struct Core {
     pub(crate) event_loop: Option<Py<PyAny>>,
     /// Where that loop runs.
     pub(crate) home: Option<Home>,
-    transport: Option<Py<PyAny>>,
+    pub(crate) transport: Option<Py<PyAny>>,
     write: Option<Py<PyAny>>,
     writable: bool,
     /// The transport has paused the core since there was last nothing left to write.
-    held_up: bool,
+    pub(crate) held_up: bool,
     /// The most that the transport gets at once.
     slice: usize,
     pub(crate) flush_scheduled: bool,
@@ -412,7 +379,7 @@ impl Core {
         let written = Self::write_chunks(slf, now);
         slf.borrow_mut().writing = false;
         written?;
-        Self::report_progress(slf, now)?;
+        progress::report(slf, now)?;
         Self::follow_transport_requests(slf)?;
         events::pump(slf)?;
         Self::arm_timer(slf)
@@ -422,7 +389,7 @@ impl Core {
     fn timer_fired(slf: &Bound<'_, Self>) -> PyResult<()> {
         let now = Instant::now();
         let fired = slf.borrow_mut().timer.take();
-        Self::report_progress(slf, now)?;
+        progress::report(slf, now)?;
         let mut core = slf.borrow_mut();
         core.client.handle_timeout(now);
         drop(core);
@@ -491,35 +458,6 @@ impl Core {
             drop(core);
             write.bind(py).call1((buffer::for_transport(py, chunk)?,))?;
         }
-    }
-
-    /// Reports how far the bytes handed over have come, if the core wants to know. The transport is asked only then.
-    fn report_progress(slf: &Bound<'_, Self>, now: Instant) -> PyResult<()> {
-        let py = slf.py();
-        let core = slf.borrow();
-        let (true, Some(transport)) = (core.client.wants_progress(now, 0), &core.transport) else {
-            return Ok(());
-        };
-        let transport = transport.clone_ref(py);
-        drop(core);
-        let buffered = transport.call_method0(py, intern!(py, "get_write_buffer_size"))?;
-        let unwritten: u64 = buffered.extract(py)?;
-        if !slf.borrow().client.wants_progress(now, unwritten) {
-            return Ok(());
-        }
-        let tcp: Option<(u64, u64)> = slf.call_method0(intern!(py, "_tcp_progress"))?.extract()?;
-        let tcp = tcp.map(|(acknowledged, unacknowledged)| TcpProgress {
-            acknowledged,
-            unacknowledged,
-        });
-        let progress = Progress {
-            unwritten,
-            // What a transport holds, it has offered to the socket before.
-            held_up: unwritten > 0 || slf.borrow().held_up,
-            tcp,
-        };
-        slf.borrow_mut().client.transport_progress(now, progress);
-        Ok(())
     }
 
     fn take_input(&mut self, read: &[u8]) {

@@ -186,7 +186,7 @@ impl KeepAlive {
         }
     }
 
-    /// So many bytes have left this process; tells whether the PINGREQ is the news among them.
+    /// So many bytes have left this process. Returns whether the PINGREQ is among them, and was not before.
     fn written(&mut self, now: Instant, written: u64, arrival: Option<u64>) -> bool {
         let Some(ping) = &mut self.ping else {
             return false;
