@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 import pytest
 
 from ferromqtt import Client, MqttError, TLSParameters
+from support.builtin import BuiltinBroker
 from support.clients import unique
 from support.loops import LoopRunner
 from support.mosquitto import Mosquitto
@@ -56,6 +57,19 @@ def test_a_slow_upload_completes_1_6(run: LoopRunner, mosquitto: Mosquitto, kind
                     await publisher.publish(unique("slow"), bytes(5 * RATE // parts), qos=0)
                 await publisher.publish(unique("slow"), b"x", qos=1)
                 assert time.monotonic() - began > 4, "the link is slow"
+
+    run(main)
+
+
+def test_a_slow_upload_to_the_test_broker_completes(
+    run: LoopRunner, builtin: BuiltinBroker
+) -> None:
+    """Which counts silence, too."""
+
+    async def main() -> None:
+        with SlowRelay(builtin.host, builtin.port, RATE) as slow:
+            async with Client(slow.host, slow.port, keepalive=KEEP_ALIVE, timeout=40) as publisher:
+                await publisher.publish("t", bytes(5 * RATE), qos=1)
 
     run(main)
 
