@@ -21,8 +21,8 @@ use ferromqtt_fuzz::store::Store;
 use ferromqtt_fuzz::{packets, properties};
 use ferromqtt_proto::packet::{Disconnect, PacketType, PublishRef};
 use ferromqtt_proto::{
-    Client, Event, Publish, PublishError, Session, Subscribe, TransportError, TransportRequest,
-    Unsubscribe,
+    Client, Event, Progress, Publish, PublishError, Session, Subscribe, TcpProgress,
+    TransportError, TransportRequest, Unsubscribe,
 };
 use libfuzzer_sys::{Corpus, fuzz_target};
 
@@ -459,6 +459,7 @@ impl World {
             tenths => self.now + Duration::from_millis(u64::from(tenths) * 100),
         };
         for _ in 0..8 {
+            self.report_progress(source);
             self.client.handle_timeout(self.now);
             self.settle();
             if self.client.poll_timeout().is_none_or(|due| due > self.now) {
@@ -466,6 +467,24 @@ impl World {
             }
         }
         panic!("something stays due");
+    }
+
+    /// A driver that knows how far its bytes have come, or says so.
+    fn report_progress(&mut self, source: &mut Source<'_>) {
+        let unwritten = u64::from(source.u16());
+        if !self.client.wants_progress(self.now, unwritten) {
+            return;
+        }
+        let tcp = source.option(|source| TcpProgress {
+            acknowledged: source.u32().into(),
+            unacknowledged: source.u32().into(),
+        });
+        let progress = Progress {
+            unwritten,
+            held_up: source.flag(),
+            tcp,
+        };
+        self.client.transport_progress(self.now, progress);
     }
 
     /// The program ends and starts again with the session that it kept.

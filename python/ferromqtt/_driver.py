@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ferromqtt import _errors
 from ferromqtt._native import Core
+from ferromqtt._transport import progress
 from ferromqtt.exceptions import MqttError, MqttTimeoutError
 
 if TYPE_CHECKING:
@@ -161,6 +162,9 @@ class Protocol(Core, asyncio.BufferedProtocol):
     def iteration_end(self) -> MqttError | None:
         """Return what iterators raise once the queue is empty; None while messages may come."""
         return self._iteration_error() if self._ended else None
+
+    def _tcp_progress(self) -> tuple[int, int] | None:
+        return progress.tcp_progress(self.transport)
 
     def _on_connected(self, session_present: bool, properties: dict[str, object]) -> None:
         del session_present, properties  # not shown yet

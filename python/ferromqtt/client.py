@@ -89,7 +89,10 @@ class Client:
         transport: "tcp", "websockets", or "unix" with the socket's path as `hostname`.
         timeout: Seconds that entering, leaving and each call may take, unless told otherwise; None
             for 10, `math.inf` for ever.
-        keepalive: Keep Alive in seconds; 0 turns it off.
+        keepalive: Keep Alive in seconds; 0 turns it off. A connection that falls silent ends after
+            at most one and a half times this. A slow one that moves does not: a large message
+            counts while the server's TCP acknowledges it (on Linux; elsewhere, while the socket
+            takes it), or while it gains 1 KiB per half Keep Alive on its way to the client.
         bind_address: Local address to connect from.
         bind_port: Local port to connect from.
         clean_start: (5.0) True and 3 start with a fresh session each time, False resumes.

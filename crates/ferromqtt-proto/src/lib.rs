@@ -170,7 +170,7 @@ mod text;
 mod topic;
 
 pub use client::{Client, Publish, Stats, Subscribe, Unsubscribe};
-pub use connection::{CHUNK, LARGE_PAYLOAD};
+pub use connection::{CHUNK, LARGE_PAYLOAD, Progress, TcpProgress};
 pub use error::{
     AcknowledgeError, AuthError, ConnectionError, DecodeError, DisconnectError, OptionsError,
     PublishError, StringError, SubscribeError, TopicError, TransportError,

@@ -25,6 +25,7 @@ use crate::home::Home;
 use crate::message::TopicCache;
 use crate::next_message::MessagesIterator;
 use crate::operations;
+use crate::progress::{self, WriteLimits};
 use crate::turn::Turn;
 
 /// One MQTT client as an asyncio `BufferedProtocol`. `ferromqtt._driver.Protocol` adds the base class and the hooks.
@@ -37,9 +38,13 @@ pub(crate) struct Core {
     pub(crate) event_loop: Option<Py<PyAny>>,
     /// Where that loop runs.
     pub(crate) home: Option<Home>,
-    transport: Option<Py<PyAny>>,
+    pub(crate) transport: Option<Py<PyAny>>,
     write: Option<Py<PyAny>>,
     writable: bool,
+    /// The transport has paused the core since there was last nothing left to write.
+    pub(crate) held_up: bool,
+    /// The most that the transport gets at once.
+    slice: usize,
     pub(crate) flush_scheduled: bool,
     /// How far this side of the transport has come to its end.
     writing_end: WritingEnd,
@@ -98,6 +103,8 @@ impl Core {
             transport: None,
             write: None,
             writable: false,
+            held_up: false,
+            slice: WriteLimits::PLAIN.slice,
             flush_scheduled: false,
             writing_end: WritingEnd::Open,
             writing: false,
@@ -233,13 +240,20 @@ impl Core {
     // asyncio.BufferedProtocol
 
     fn connection_made(slf: &Bound<'_, Self>, transport: Bound<'_, PyAny>) -> PyResult<()> {
-        let write = transport.getattr(intern!(slf.py(), "write"))?.unbind();
+        let py = slf.py();
+        let limits = WriteLimits::of(&transport)?;
+        let limit = PyDict::new(py);
+        limit.set_item(intern!(py, "high"), limits.buffer)?;
+        transport.call_method(intern!(py, "set_write_buffer_limits"), (), Some(&limit))?;
+        let write = transport.getattr(intern!(py, "write"))?.unbind();
         let mut core = slf.borrow_mut();
         let previous = (
             core.transport.replace(transport.unbind()),
             core.write.replace(write),
         );
         core.writable = true;
+        core.held_up = false;
+        core.slice = limits.slice;
         core.input.clear();
         core.client.transport_opened(Instant::now());
         drop(core);
@@ -272,6 +286,7 @@ impl Core {
 
     fn pause_writing(&mut self) {
         self.writable = false;
+        self.held_up = true;
     }
 
     fn resume_writing(slf: &Bound<'_, Self>) -> PyResult<()> {
@@ -407,6 +422,7 @@ impl Core {
         let written = Self::write_chunks(slf, now);
         slf.borrow_mut().writing = false;
         written?;
+        progress::report(slf, now)?;
         Self::follow_transport_requests(slf)?;
         Self::end_writing(slf)?;
         events::pump(slf)?;
@@ -416,8 +432,9 @@ impl Core {
     /// The loop's timer has fired.
     fn timer_fired(slf: &Bound<'_, Self>) -> PyResult<()> {
         let now = Instant::now();
+        let fired = slf.borrow_mut().timer.take();
+        progress::report(slf, now)?;
         let mut core = slf.borrow_mut();
-        let fired = core.timer.take();
         core.client.handle_timeout(now);
         drop(core);
         drop(fired);
@@ -477,7 +494,9 @@ impl Core {
                 return Ok(());
             };
             let write = write.clone_ref(py);
-            let Some(chunk) = core.client.poll_transmit(now) else {
+            let slice = core.slice;
+            let Some(chunk) = core.client.poll_transmit_up_to(now, slice) else {
+                core.held_up = false;
                 return Ok(());
             };
             drop(core);
@@ -572,8 +591,9 @@ impl Core {
                     transport.call_method0(py, intern!(py, "close"))?;
                 }
                 TransportRequest::Abort => {
+                    let holds_some = progress::hides_unwritten(slf, transport.bind(py))?;
                     let mut core = slf.borrow_mut();
-                    if core.writing_end != WritingEnd::Reached {
+                    if holds_some || core.writing_end != WritingEnd::Reached {
                         core.writing_end = WritingEnd::Aborted;
                     }
                     drop(core);

@@ -13,6 +13,7 @@ mod hooks;
 mod message;
 mod next_message;
 mod operations;
+mod progress;
 mod properties;
 mod transport;
 mod turn;

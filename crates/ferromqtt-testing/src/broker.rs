@@ -108,6 +108,10 @@ impl Broker {
                 break;
             }
         }
+        let connection = self.connections.get_mut(&id);
+        if let Some(connected) = connection.and_then(Connection::connected_mut) {
+            connected.unfinished(now, input.len());
+        }
         if failure.is_none() && self.output_of(id) > self.options.maximum_output {
             failure = Some(DecodeError {
                 reason: ReasonCode::QuotaExceeded,
@@ -210,6 +214,7 @@ impl Broker {
             Phase::Connecting { connect, .. } => Some(connect.protocol),
             Phase::Connected(connected) => {
                 connected.last_input = now;
+                connected.counted = 0;
                 Some(connected.version)
             }
             Phase::Closing { .. } => None,

@@ -47,6 +47,8 @@ pub(crate) struct Connected {
     pub(crate) session: SessionId,
     pub(crate) keep_alive: u16,
     pub(crate) last_input: Instant,
+    /// Bytes of the unfinished packet at the end of the input that have been taken for a sign of life.
+    pub(crate) counted: usize,
     pub(crate) maximum_packet_size: usize,
     pub(crate) will: Option<Box<Will>>,
     pub(crate) aliases: IncomingAliases,
@@ -59,7 +61,19 @@ pub(crate) struct Connected {
     pub(crate) challenge: Option<usize>,
 }
 
+/// A packet that is still arriving is a sign of life each time it has gained so many bytes: the client may write a large
+/// one over a slow link, and can send no other before its end.
+const MOVING: usize = 1024;
+
 impl Connected {
+    /// Behind whole packets there are `rest` bytes of one that is not finished.
+    pub(crate) fn unfinished(&mut self, now: Instant, rest: usize) {
+        if rest.saturating_sub(self.counted) >= MOVING {
+            self.counted = rest;
+            self.last_input = now;
+        }
+    }
+
     /// One and a half times the Keep Alive after the last packet (MQTT-3.1.2-22).
     fn keep_alive_deadline(&self) -> Option<Instant> {
         let grace = Duration::from_millis(1500 * u64::from(self.keep_alive));

@@ -173,6 +173,7 @@ impl Broker {
                     .filter(|_| v5)
                     .unwrap_or(connect.keep_alive),
                 last_input: now,
+                counted: 0,
                 maximum_packet_size: maximum_packet_size(&connect),
                 will: connect.will.map(Box::new),
                 aliases: IncomingAliases::default(),

@@ -7,14 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferromqtt_proto::{Server, TransportError, TransportRequest};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep_until};
 
 use crate::credentials::Credentials;
 use crate::link::{Link, Output, Step};
 use crate::shared::{MESSAGES_PER_TURN, Shared, Turn, now};
-use crate::transport::{Connector, Stream};
+use crate::transport::{ByteStream, Connector, Stream};
 
 /// How the last transport ended: an error when bytes that were to be written were not.
 pub(crate) type Flushed = Result<(), TransportError>;
@@ -152,7 +151,7 @@ impl End {
 }
 
 /// Moves bytes over a transport until it ends, or the core ends it.
-async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
+async fn carry<S: ByteStream>(
     shared: &Shared,
     connector: &Connector,
     stream: S,
@@ -191,12 +190,15 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
         };
         turn = match step {
             Ok(Step::Read) => {
-                let Link { input, output, .. } = &mut link;
-                let turn = shared.turn(output, |core, now| {
-                    core.handle_input(now, input);
-                    core.handle_timeout(now);
-                    missing = core.input_hint(input);
-                });
+                let turn = {
+                    let (input, output, progress) = link.parts();
+                    shared.turn(output, |core, now| {
+                        core.handle_input(now, input);
+                        missing = core.input_hint(input);
+                        progress.report(core, now);
+                        core.handle_timeout(now);
+                    })
+                };
                 received += turn.received;
                 while received >= MESSAGES_PER_TURN {
                     received -= MESSAGES_PER_TURN;
@@ -205,7 +207,11 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
                 turn
             }
             Ok(Step::Written) => {
-                shared.turn(&mut link.output, |core, now| core.handle_timeout(now))
+                let (_, output, progress) = link.parts();
+                shared.turn(output, |core, now| {
+                    progress.report(core, now);
+                    core.handle_timeout(now);
+                })
             }
             Ok(Step::Finished) => shared.turn(&mut link.output, |core, now| {
                 core.transport_finished(now);

@@ -1,12 +1,17 @@
 //! One open transport: bytes in, bytes out, both at once.
 
-use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::{Buf, Bytes, BytesMut};
+use ferromqtt_proto::{Client, Progress};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+
+use crate::transport::ByteStream;
 
 /// The core is asked for more once less than this waits to be written.
 const OUTPUT_SIZE: usize = 64 * 1024;
@@ -65,6 +70,29 @@ impl Output {
     }
 }
 
+/// How far the output of a [`Link`] has come.
+#[derive(Debug)]
+pub(crate) struct LinkProgress<'a, S> {
+    stream: &'a S,
+    /// Bytes that the core has handed over and the stream has not taken.
+    unwritten: u64,
+    held_up: bool,
+}
+
+impl<S: ByteStream> LinkProgress<'_, S> {
+    /// Reports it, if the core wants to know. The system is asked only then.
+    pub(crate) fn report(&self, core: &mut Client, now: Instant) {
+        if core.wants_progress(now, self.unwritten) {
+            let progress = Progress {
+                unwritten: self.unwritten,
+                held_up: self.held_up,
+                tcp: self.stream.tcp_progress(),
+            };
+            core.transport_progress(now, progress);
+        }
+    }
+}
+
 /// What a [`Link`] has done.
 #[derive(Debug)]
 pub(crate) enum Step {
@@ -94,6 +122,8 @@ pub(crate) struct Link<S> {
     /// Written, but perhaps still in a buffer of the stream.
     unflushed: bool,
     writing: Writing,
+    /// The stream has refused bytes since the output was last empty.
+    held_up: bool,
     write_error: Option<io::Error>,
 }
 
@@ -106,8 +136,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             read_size: READ_SIZE_MIN,
             unflushed: false,
             writing: Writing::Open,
+            held_up: false,
             write_error: None,
         }
+    }
+
+    /// The input, the output, and how far that has come.
+    pub(crate) const fn parts(&mut self) -> (&mut BytesMut, &mut Output, LinkProgress<'_, S>) {
+        let progress = LinkProgress {
+            stream: &self.stream,
+            unwritten: self.output.len as u64,
+            held_up: self.held_up,
+        };
+        (&mut self.input, &mut self.output, progress)
     }
 
     /// Reads and writes once each, as far as the stream is ready. `missing` is how many bytes the packet at the front of
@@ -170,11 +211,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             return Poll::Pending;
         }
         let (slices, count) = self.output.slices();
-        let written = ready!(stream.poll_write_vectored(cx, &slices[..count]))?;
+        let result = stream.poll_write_vectored(cx, &slices[..count]);
+        self.held_up |= result.is_pending();
+        let written = ready!(result)?;
         if written == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
         self.output.advance(written);
+        self.held_up &= !self.output.is_empty();
         self.unflushed = true;
         Poll::Ready(Ok(()))
     }

@@ -228,6 +228,12 @@ impl Options {
     }
 
     /// Keep Alive in seconds; 0 turns it off. The server may answer with another. Default: 60.
+    ///
+    /// A connection that falls silent ends after at most one and a half times this, as
+    /// [`ConnectionError::KeepAliveTimeout`](crate::ConnectionError::KeepAliveTimeout), whether messages are being published
+    /// or not. A slow one that moves does not end: a large message on its way to the server counts while the server's TCP
+    /// acknowledges it (on Linux; elsewhere, while the transport takes it), and one on its way to the client counts while it
+    /// gains 1 KiB per half Keep Alive. Half a Keep Alive is at least 1 second here.
     #[must_use]
     pub const fn keep_alive(mut self, seconds: u16) -> Self {
         self.core.keep_alive = seconds;

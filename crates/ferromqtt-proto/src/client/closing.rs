@@ -13,7 +13,8 @@ use crate::event::{Event, TransportRequest};
 use crate::reconnect::later;
 use crate::session::Session;
 
-/// A server that sends nothing for this long, once all is written, has nothing on its way that would reset the connection.
+/// A server that sends nothing for this long, once its TCP has acknowledged everything (where the driver can tell), has nothing
+/// on its way that would reset the connection.
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// How long a driver may take to close a transport in order, and how long writing DISCONNECT may take at least.
@@ -55,6 +56,12 @@ impl Closing {
             Self::Aborting => None,
         }
     }
+
+    /// Whether it matters now how much the server's TCP has acknowledged: one that has still to read is silent for good
+    /// reason.
+    pub(super) fn wants_progress(&self, now: Instant) -> bool {
+        matches!(self, Self::Lingering { silent_at, .. } if *silent_at <= now)
+    }
 }
 
 impl Client {
@@ -88,8 +95,8 @@ impl Client {
         }
     }
 
-    /// Input came that nobody processes any more.
-    pub(super) fn discard_input(&mut self, now: Instant) {
+    /// The server is still there: input came that nobody processes any more, or the server has not read everything yet.
+    pub(super) fn still_linger(&mut self, now: Instant) {
         if let Phase::Closing { closing, .. } = &mut self.phase
             && let Closing::Lingering { silent_at, .. } = closing
         {

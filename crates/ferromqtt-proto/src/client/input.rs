@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use super::closing::Ending;
 use super::{Client, Phase, Turn};
 use crate::codec::FixedHeader;
-use crate::connection::{KeepAlive, Limits, OutgoingAliases};
+use crate::connection::{Limits, OutgoingAliases};
 use crate::error::{ConnectionError, DecodeError};
 use crate::event::{Connected, Event, Outcome};
 use crate::packet::{
@@ -31,11 +31,10 @@ impl Client {
             return;
         }
         if let Phase::Closing { .. } = self.phase {
-            self.discard_input(now);
+            self.still_linger(now);
             input.clear();
             return;
         }
-        connection.keep_alive.received(now);
         if let Phase::Handshake { .. } = self.phase
             && input[0] != packet::PacketType::ConnAck.first_byte()
             && !(self.options.properties.authentication_method.is_some()
@@ -50,6 +49,8 @@ impl Client {
             Ok(Whole { bytes, .. }) => (bytes, None),
             Err((bytes, error)) => (bytes, Some(error)),
         };
+        let rest = input.len() - bytes;
+        connection.keep_alive.received(now, bytes, rest);
         let source = input.split_to(bytes).freeze();
         let mut at = 0;
         while at < source.len() && self.reads() {
@@ -206,7 +207,7 @@ impl Client {
         let seconds = properties
             .server_keep_alive
             .unwrap_or(self.options.keep_alive); // MQTT-3.1.2-21
-        connection.keep_alive = KeepAlive::new(now, seconds);
+        connection.keep_alive.set_interval(seconds);
         connection.limits = Limits::new(&properties, &self.options);
         let aliases =
             (properties.topic_alias_maximum.unwrap_or(0)).min(self.options.topic_aliases_out);

@@ -150,11 +150,11 @@ impl Client {
         let Some(connection) = &mut self.connection else {
             return;
         };
-        match connection.keep_alive.due(now) {
+        let version = self.options.protocol;
+        let end = connection.transmit.end() + Packet::PingReq.encoded_len(version) as u64;
+        match connection.keep_alive.due(now, end) {
             Due::Nothing => {}
-            Due::Ping => connection
-                .transmit
-                .push(&Packet::PingReq, self.options.protocol),
+            Due::Ping => connection.transmit.push(&Packet::PingReq, version),
             Due::PeerIsDead => {
                 self.end_connection(now, ConnectionError::KeepAliveTimeout, Ending::Abort);
             }

@@ -6,6 +6,7 @@ mod topic_alias;
 mod transmit;
 
 pub(crate) use keep_alive::{Due, KeepAlive};
+pub use keep_alive::{Progress, TcpProgress};
 pub(crate) use limits::{LARGEST_PACKET, Limits};
 pub(crate) use topic_alias::{IncomingAliases, OutgoingAliases};
 pub(crate) use transmit::Transmit;
@@ -57,7 +58,7 @@ impl Connection {
                 .receive_maximum
                 .map_or(u16::MAX, |limit| limit.get())
                 .into(),
-            keep_alive: KeepAlive::new(now, 0), // starts with CONNACK
+            keep_alive: KeepAlive::new(now, options.keep_alive), // counts from CONNECT
             aliases: IncomingAliases::new(own.topic_alias_maximum.unwrap_or(0)),
             outgoing_aliases: OutgoingAliases::default(), // none before CONNACK
             // CONNECT is the first packet of the exchange, if there is one.

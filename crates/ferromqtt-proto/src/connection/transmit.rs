@@ -160,13 +160,19 @@ impl Transmit {
         self.needs = change;
     }
 
-    /// The next chunk for the transport, when all that it depends on is `written`.
-    pub(crate) fn pop(&mut self, written: u64) -> Option<Bytes> {
+    /// The next chunk for the transport, when all that it depends on is `written`; of one longer than `limit`, its front.
+    pub(crate) fn pop(&mut self, written: u64, limit: usize) -> Option<Bytes> {
         if self.chunks.is_empty() {
             self.finish_chunk(); // so that what comes later does not hold up what is there
         }
-        if self.chunks.front()?.needs > written {
+        let front = self.chunks.front_mut()?;
+        if front.needs > written {
             return None;
+        }
+        if front.bytes.len() > limit {
+            self.len -= limit;
+            self.handed_over += limit as u64;
+            return Some(front.bytes.split_to(limit));
         }
         let chunk = self.chunks.pop_front()?;
         self.len -= chunk.bytes.len();
@@ -223,18 +229,38 @@ mod tests {
             transmit.push_publish(header(payload), payload, ProtocolVersion::V311);
         }
         assert_eq!(transmit.unflushed(), 4);
-        let first = transmit.pop(0).unwrap();
+        let first = transmit.pop(0, usize::MAX).unwrap();
         assert_eq!(transmit.unflushed(), 2, "the third is not complete");
         assert_eq!(
             &first[..],
             b"\x30\x04\x00\x01tx\x30\x04\x00\x01tx\x30\x83\x20\x00\x01t"
         );
-        let second = transmit.pop(0).unwrap();
+        let second = transmit.pop(0, usize::MAX).unwrap();
         assert_eq!(second.as_ptr(), large.as_ptr());
-        assert_eq!(&transmit.pop(0).unwrap()[..], b"\x30\x04\x00\x01tx");
-        assert_eq!(transmit.pop(0), None);
+        assert_eq!(
+            &transmit.pop(0, usize::MAX).unwrap()[..],
+            b"\x30\x04\x00\x01tx"
+        );
+        assert_eq!(transmit.pop(0, usize::MAX), None);
         assert!(transmit.is_empty());
         assert_eq!(transmit.unflushed(), 0);
+    }
+
+    #[test]
+    fn a_publish_counts_as_handed_over_with_its_last_slice() {
+        let mut transmit = Transmit::default();
+        let large = Bytes::from(vec![7; 3 * LARGE_PAYLOAD]);
+        transmit.push_publish(header(&large), &large, ProtocolVersion::V311);
+        let end = transmit.end();
+        assert_eq!(transmit.pop(0, LARGE_PAYLOAD).unwrap().len(), 6);
+        for unflushed in [1, 1, 0] {
+            let slice = transmit.pop(0, LARGE_PAYLOAD).unwrap();
+            assert_eq!(slice.len(), LARGE_PAYLOAD);
+            assert_eq!(transmit.unflushed(), unflushed);
+            assert_eq!(transmit.end(), end);
+        }
+        assert!(transmit.is_empty());
+        assert_eq!(transmit.handed_over(), end);
     }
 
     #[test]
@@ -242,11 +268,11 @@ mod tests {
         let mut transmit = Transmit::default();
         transmit.depend_on(1);
         transmit.push(&Packet::PingReq, ProtocolVersion::V5);
-        assert_eq!(transmit.pop(0), None);
+        assert_eq!(transmit.pop(0, usize::MAX), None);
         transmit.depend_on(2);
         transmit.push(&Packet::PingResp, ProtocolVersion::V5);
-        assert_eq!(&transmit.pop(1).unwrap()[..], [0xC0, 0]);
-        assert_eq!(transmit.pop(1), None);
-        assert_eq!(&transmit.pop(2).unwrap()[..], [0xD0, 0]);
+        assert_eq!(&transmit.pop(1, usize::MAX).unwrap()[..], [0xC0, 0]);
+        assert_eq!(transmit.pop(1, usize::MAX), None);
+        assert_eq!(&transmit.pop(2, usize::MAX).unwrap()[..], [0xD0, 0]);
     }
 }

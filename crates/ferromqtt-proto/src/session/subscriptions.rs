@@ -45,7 +45,10 @@ pub(crate) struct Subscriptions {
 const FIRST_IDENTIFIER: u32 = 1_000_000;
 
 /// How far apart the first ones of two clients may be. All of them take four bytes at most.
-const SPREAD: u64 = 200_000_000;
+const SPREAD: u32 = 1 << 24;
+
+/// What an earlier client of the session may have counted to.
+const LAST_OF_OTHERS: u32 = FIRST_IDENTIFIER + SPREAD + 1_000_000;
 
 impl Default for Subscriptions {
     fn default() -> Self {
@@ -64,7 +67,7 @@ impl Subscriptions {
     /// the identifiers of an earlier client, which must not be taken for those of other subscriptions.
     pub(crate) fn count_from(&mut self, random: u64) {
         if self.entries.is_empty() {
-            self.last_identifier = FIRST_IDENTIFIER + (random % SPREAD) as u32;
+            self.last_identifier = FIRST_IDENTIFIER + (random % u64::from(SPREAD)) as u32;
         }
     }
 
@@ -165,7 +168,8 @@ impl Subscriptions {
 
     /// Whether this identifier was made here, or by an earlier client of the session, and no caller has given it.
     pub(crate) fn has_assigned(&self, identifier: u32) -> bool {
-        identifier >= FIRST_IDENTIFIER && !self.given.contains(&identifier)
+        let last = self.last_identifier.max(LAST_OF_OTHERS);
+        (FIRST_IDENTIFIER..=last).contains(&identifier) && !self.given.contains(&identifier)
     }
 
     /// What the server's one subscription to `filter` must be like to serve `queue` with `options`, and the other queues

@@ -3,7 +3,8 @@
 use bytes::BytesMut;
 use ferromqtt_proto::packet::Disconnect;
 use ferromqtt_proto::{
-    ConnectionError, Event, Publish, ReasonCode, TopicName, TransportError, TransportRequest,
+    ConnectionError, Event, Progress, Publish, ReasonCode, TcpProgress, TopicName, TransportError,
+    TransportRequest,
 };
 
 use crate::support::*;
@@ -57,6 +58,33 @@ fn a_server_that_goes_on_sending_is_waited_for_until_the_limit() {
     }
     assert_eq!(pair.requests, [Finish]);
     pair.advance(SECOND / 2);
+    assert_eq!(pair.requests, [Finish, Close]);
+}
+
+/// A server that reads slowly has reason to be silent.
+#[test]
+fn a_server_that_has_still_to_read_is_waited_for_until_the_limit() {
+    let mut pair = lingering();
+    let progress = |unacknowledged| Progress {
+        tcp: Some(TcpProgress {
+            unacknowledged,
+            ..TcpProgress::default()
+        }),
+        ..Progress::default()
+    };
+    for _ in 0..3 {
+        pair.now += SECOND;
+        assert!(pair.client.wants_progress(pair.now, 0));
+        pair.client.transport_progress(pair.now, progress(1));
+        pair.client.handle_timeout(pair.now);
+        pair.pump();
+        assert_eq!(pair.requests, [Finish]);
+        assert!(!pair.client.wants_progress(pair.now, 0));
+    }
+    pair.now += SECOND;
+    pair.client.transport_progress(pair.now, progress(0));
+    pair.client.handle_timeout(pair.now);
+    pair.pump();
     assert_eq!(pair.requests, [Finish, Close]);
 }
 

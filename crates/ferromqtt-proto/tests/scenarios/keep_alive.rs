@@ -99,15 +99,17 @@ fn traffic_both_ways_needs_no_ping() {
     }
 }
 
-/// MQTT-3.12.4-1; 3.1.1: MQTT-3.12.4-1. Any packet answers a ping, and so does a part of one that is still arriving.
+/// MQTT-3.12.4-1; 3.1.1: MQTT-3.12.4-1. Any packet answers a ping, and 1 KiB of one that is still arriving gives it more
+/// time.
 #[test]
-fn any_byte_answers_a_ping_and_silence_does_not() {
+fn any_packet_answers_a_ping_and_silence_does_not() {
+    let arriving = [&b"\x30\xff\xff\x7f"[..], &[7; 1_020]].concat();
     for version in VERSIONS {
-        for answer in [&b"\xd0\x00"[..], b"\x40\x02\x00\x07", b"\x30"] {
+        for answer in [&b"\xd0\x00"[..], b"\x40\x02\x00\x07", &arriving] {
             let mut pair = Pair::connected(seconds(version, 10));
             pair.advance(14 * SECOND);
             pair.server_sends_bytes(answer);
-            pair.advance(5 * SECOND);
+            pair.advance(Duration::from_millis(4_999));
             assert!(pair.client.is_connected(), "{answer:?}");
         }
         let mut pair = Pair::connected(seconds(version, 10));
@@ -191,4 +193,54 @@ fn after_a_keep_alive_timeout_the_client_reconnects() {
     pair.wait_for_transport();
     pair.accept(true, Properties::default());
     assert_eq!(pair.sent(), ["PUBLISH q1 1 DUP x"]);
+}
+
+/// MQTT-3.1.2-20. Keep Alive counts from CONNECT, however long CONNACK takes, and PINGREQ is no packet to send before it.
+#[test]
+fn keep_alive_counts_from_connect_and_no_ping_goes_out_before_connack_mqtt_3_1_0_1() {
+    for version in VERSIONS {
+        let mut pair = Pair::new(options_without_time_limit(version));
+        pair.connect();
+        pair.advance(8 * SECOND);
+        pair.accept(false, Properties::default());
+        pair.advance(Duration::from_millis(1_999));
+        assert!(pair.bytes().is_empty());
+        pair.advance(Duration::from_millis(1));
+        assert_eq!(pair.sent(), ["PINGREQ"]);
+
+        pair = Pair::new(options_without_time_limit(version));
+        pair.connect();
+        pair.advance(25 * SECOND);
+        pair.accept(false, Properties::default());
+        pair.advance(Duration::ZERO);
+        assert_eq!(pair.sent(), ["PINGREQ"], "only now");
+        pair.advance(Duration::from_millis(4_999));
+        assert!(pair.client.is_connected());
+    }
+}
+
+fn options_without_time_limit(version: ProtocolVersion) -> Options {
+    let mut options = seconds(version, 10);
+    options.connect_timeout = None;
+    options
+}
+
+/// A large packet that comes slowly keeps the connection while it gains 1 KiB per half Keep Alive.
+#[test]
+fn an_unfinished_packet_gives_more_time_only_while_it_moves() {
+    for version in VERSIONS {
+        for (bytes_per_second, lives) in [(257, true), (204, false)] {
+            let mut pair = Pair::connected(seconds(version, 10));
+            pair.server_sends_bytes(b"\x30\xff\xff\x7f");
+            for _ in 0..60 {
+                pair.advance(SECOND);
+                if pair.client.is_connected() {
+                    pair.server_sends_bytes(&vec![0; bytes_per_second]);
+                }
+            }
+            assert_eq!(pair.client.is_connected(), lives, "{bytes_per_second}");
+            let pings = (pair.bytes().iter()).filter(|&&byte| byte == 0xC0).count();
+            assert_eq!(pings, if lives { 6 } else { 1 }, "the server counts too");
+        }
+    }
 }

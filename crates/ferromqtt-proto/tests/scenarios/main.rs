@@ -61,6 +61,7 @@ mod session_lost;
 mod shared_filters;
 mod shared_subscriptions;
 mod slips;
+mod slow_links;
 mod split_input;
 mod standstill;
 mod stats;

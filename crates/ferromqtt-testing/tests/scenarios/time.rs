@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::BytesMut;
 use ferromqtt_proto::packet::{Disconnect, Packet, Properties, ProtocolVersion, QoS, ReasonCode};
 
 use crate::scene::{Scene, VERSIONS, connect, connect_persistent, publish, retained, will};
@@ -33,6 +34,24 @@ fn silence_of_one_and_a_half_keep_alives_closes_and_publishes_the_will_mqtt_3_1_
         }
         assert!(scene.is_closed(client));
         assert_eq!(scene.payloads(watcher), ["gone"]);
+    }
+}
+
+/// A client cannot send PINGREQ in the middle of a large PUBLISH: while that moves, there is no silence.
+#[test]
+fn a_packet_that_still_arrives_is_no_silence_while_it_moves_mqtt_3_1_2_22() {
+    for (bytes_per_second, lives) in [(100, true), (60, false)] {
+        let mut scene = Scene::new();
+        let mut slow = connect(ProtocolVersion::V5, "c");
+        slow.keep_alive = 10;
+        let (client, _) = scene.join(slow);
+        let mut input = BytesMut::from(&b"\x30\xff\xff\x7f"[..]);
+        for _ in 0..60 {
+            scene.pass(SECOND);
+            input.resize(input.len() + bytes_per_second, 0);
+            scene.feed(client, &mut input);
+        }
+        assert_eq!(scene.is_closed(client), !lives, "{bytes_per_second}");
     }
 }
 

@@ -10,6 +10,7 @@ mod dropped_streams;
 mod events;
 mod filters;
 mod holding;
+mod keep_alive;
 mod leaving;
 mod operations;
 mod requests;

@@ -1,6 +1,7 @@
 //! Opening transports. The driver takes any stream of bytes.
 
 mod network;
+mod progress;
 #[cfg(feature = "proxy")]
 mod proxy;
 mod settings;
@@ -17,7 +18,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ferromqtt_proto as proto;
-use proto::TransportError;
+use proto::{TcpProgress, TransportError};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use network::Network;
@@ -92,9 +93,16 @@ where
 }
 
 /// What can carry MQTT.
-pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// How far the peer's TCP has confirmed what was written. It takes a few calls of the system.
+    fn tcp_progress(&self) -> Option<TcpProgress>;
+}
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for S {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ByteStream for S {
+    fn tcp_progress(&self) -> Option<TcpProgress> {
+        progress::of(self)
+    }
+}
 
 /// A stream of whatever kind. Two calls through a table for each read and write: nothing beside what the system takes.
 pub(crate) type Stream = Box<dyn ByteStream>;

@@ -5,11 +5,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use ferromqtt_proto::TransportError;
+use ferromqtt_proto::{TcpProgress, TransportError};
 use ferromqtt_transport::{Handshake, WebSocket, WebSocketError, default_headers};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::Stream;
+use super::{ByteStream, Stream};
 use crate::error::OptionsError;
 
 /// How much one call takes to be masked and sent: a large payload needs no second copy of its whole size.
@@ -113,7 +113,7 @@ fn closed(websocket: &WebSocket) -> TransportError {
     }
 }
 
-struct WebSocketStream {
+pub(super) struct WebSocketStream {
     bytes: Stream,
     websocket: WebSocket,
     /// What has come and was not read yet.
@@ -128,6 +128,13 @@ struct WebSocketStream {
 }
 
 impl WebSocketStream {
+    /// As the stream below says, with what is still to be written to it.
+    pub(super) fn tcp_progress_below(&self) -> Option<TcpProgress> {
+        let mut progress = self.bytes.tcp_progress()?;
+        progress.unacknowledged += self.to_write.len() as u64;
+        Some(progress)
+    }
+
     /// Writes all that the WebSocket has to send: Pongs too, which nobody asks to be written.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {

@@ -25,6 +25,8 @@ mod refused_by_disconnect;
 mod requests;
 mod server;
 mod servers;
+mod slow_links;
+mod slow_relay;
 mod subscribe;
 #[cfg(feature = "tls")]
 mod tls;

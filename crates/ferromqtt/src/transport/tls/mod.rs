@@ -6,10 +6,12 @@ mod peer;
 mod pem;
 mod verify;
 
+use std::any::Any;
 use std::io;
 use std::sync::Arc;
 
-use ferromqtt_proto::TransportError;
+use ferromqtt_proto::{TcpProgress, TransportError};
+use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_rustls::TlsConnector;
@@ -123,4 +125,17 @@ fn end_in_handshake(error: io::Error) -> io::Error {
         }
         _ => error,
     }
+}
+
+/// The most that rustls keeps of what it was given to send, unless it is told otherwise.
+const BUFFER_SIZE: u64 = 64 * 1024;
+
+/// What the TCP connection below `stream` says, if that is TLS over one.
+pub(super) fn progress(stream: &dyn Any) -> Option<TcpProgress> {
+    let (tcp, session) = stream.downcast_ref::<TlsStream<TcpStream>>()?.get_ref();
+    let mut progress = tcp.tcp_progress()?;
+    if session.wants_write() {
+        progress.unacknowledged += BUFFER_SIZE; // how much it is exactly, nobody tells
+    }
+    Some(progress)
 }
