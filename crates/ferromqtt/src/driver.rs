@@ -13,7 +13,7 @@ use tokio::time::{Sleep, sleep_until};
 
 use crate::credentials::Credentials;
 use crate::link::{Link, Output, Step};
-use crate::shared::{MESSAGES_PER_TURN, Shared, Turn, now};
+use crate::shared::{Burst, Shared, Turn, now};
 use crate::transport::{Connector, Stream};
 
 /// How the last transport ended: an error when bytes that were to be written were not.
@@ -147,7 +147,7 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
     let mut link = Link::new(stream);
     let mut close_by = None;
     let mut missing = 1;
-    let mut received = 0;
+    let mut burst = Burst::default();
     let mut turn = shared.transport_opened(&mut link.output);
     loop {
         if (turn.ended || link.write_failed()) && close_by.is_none() {
@@ -162,21 +162,20 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
         }
         alarm.set([turn.deadline, close_by].into_iter().flatten().min());
         let step = tokio::select! {
-            step = link.step(missing) => step,
+            step = link.step(missing, turn.paused) => step,
             () = alarm.wait() => Ok(Step::Written),
             () = shared.driver.notified() => Ok(Step::Written),
         };
         turn = match step {
-            Ok(Step::Read) => {
+            Ok(Step::Read(bytes)) => {
                 let Link { input, output, .. } = &mut link;
                 let turn = shared.turn(output, |core, now| {
                     core.handle_input(now, input);
                     missing = core.input_hint(input);
                 });
-                received += turn.received;
-                while received >= MESSAGES_PER_TURN {
-                    received -= MESSAGES_PER_TURN;
-                    yield_now().await;
+                burst.add(turn.received, bytes);
+                for _ in 0..burst.take_turns() {
+                    yield_now().await; // readers keep up, and what they read is still in the processor's cache
                 }
                 turn
             }

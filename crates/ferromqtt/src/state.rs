@@ -343,10 +343,10 @@ impl State {
                 if self.core.has_failed(queue) {
                     self.wake_readers(queue, news);
                 }
-                let filters = match queue {
-                    QueueId::DEFAULT => Vec::new(),
-                    _ => self.core.filters(queue).cloned().collect(),
-                };
+                let filters = self.filters(queue);
+                if !self.core.is_forgotten(queue) {
+                    log::lost(&filters); // that it is forgotten was logged
+                }
                 let lost = self.core.queue_lost(queue);
                 self.report(ConnectionEvent::Lagged { filters, lost }, news);
             }
@@ -354,6 +354,7 @@ impl State {
                 filters, messages, ..
             } => {
                 let lost = messages;
+                log::lost(&filters);
                 self.report(ConnectionEvent::Lagged { filters, lost }, news);
             }
             Event::NotRestored {
@@ -367,9 +368,23 @@ impl State {
                 self.wake_readers(queue, news);
                 self.report(ConnectionEvent::NotRestored { filter, reason }, news);
             }
+            Event::Stalled(queue) => {
+                let filters = self.filters(queue);
+                log::stalled(&filters);
+                self.report(ConnectionEvent::Stalled { filters }, news);
+            }
+            Event::Forgotten(queue) => log::forgotten(&self.filters(queue)),
             Event::OutgoingRoom => self.line.move_up(),
             Event::Completed { op, outcome } => self.on_completed(op, outcome, news),
             _ => {}
+        }
+    }
+
+    /// What is subscribed for the stream of a queue; nothing for the default one.
+    fn filters(&self, queue: QueueId) -> Vec<TopicFilter> {
+        match queue {
+            QueueId::DEFAULT => Vec::new(),
+            _ => self.core.filters(queue).cloned().collect(),
         }
     }
 

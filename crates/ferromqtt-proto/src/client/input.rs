@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
+use super::hold_back::Unreadable;
 use super::{Client, Phase, Turn};
 use crate::codec::FixedHeader;
 use crate::connection::{KeepAlive, Limits, OutgoingAliases};
@@ -18,7 +19,7 @@ const NOT_CONNACK: DecodeError = DecodeError::protocol("the first packet is not 
 
 impl Client {
     /// Takes whole packets from the front of `input`, and leaves the rest for the next call. Strings and payloads of
-    /// messages share the memory of `input`.
+    /// messages share the memory of `input`. Not to be called while [`Client::input_paused`] asks to wait.
     pub fn handle_input(&mut self, now: Instant, input: &mut BytesMut) {
         let Some(connection) = &mut self.connection else {
             input.clear();
@@ -28,6 +29,7 @@ impl Client {
             return;
         }
         connection.keep_alive.received(now);
+        self.session.inbox.set_clock(now);
         if let Phase::Handshake { .. } = self.phase
             && input[0] != packet::PacketType::ConnAck.first_byte()
             && !(self.options.properties.authentication_method.is_some()
@@ -43,33 +45,52 @@ impl Client {
             Err((bytes, error)) => (bytes, Some(error)),
         };
         let source = input.split_to(bytes).freeze();
-        let mut at = 0;
-        while at < source.len() && self.reads() {
-            let packet = packet::decode(&source, &mut at, self.options.protocol);
-            if let Err(error) = packet.and_then(|packet| self.on_packet(now, packet)) {
-                self.protocol_violation(now, error);
-            }
+        let unreadable = failure.map(|error| {
+            let header = FixedHeader::read(input).ok().flatten();
+            let packet_len = header.map(|header| header.packet_len());
+            Unreadable { error, packet_len }
+        });
+        match &mut self.held_back {
+            Some(held) => held.push(source),
+            None => self.take_packets(now, &source),
         }
-        if let Some(error) = failure
+        if let Some(held) = &mut self.held_back {
+            held.end_with(unreadable);
+            self.go_on(now);
+        } else if let Some(unreadable) = unreadable
             && self.reads()
         {
-            self.refuse_packet(now, error, input);
+            self.refuse_packet(now, unreadable);
         }
         if !self.reads() {
             input.clear();
         }
     }
 
-    /// Ends the connection because of the packet at the front of `input`, which `error` keeps from being read. Before 5.0 the
-    /// server cannot know how large a packet may be, so one that is too large is no fault of its own.
-    fn refuse_packet(&mut self, now: Instant, error: DecodeError, input: &[u8]) {
-        let header = FixedHeader::read(input).ok().flatten();
-        match (header, &self.connection) {
-            (Some(header), Some(connection))
+    /// Takes these packets, as far as the connection goes on, and until one is to be held back with all behind it.
+    pub(super) fn take_packets(&mut self, now: Instant, source: &Bytes) {
+        let mut at = 0;
+        while at < source.len() && self.reads() {
+            let packet = packet::decode(source, &mut at, self.options.protocol);
+            if let Err(error) = packet.and_then(|packet| self.on_packet(now, packet)) {
+                self.protocol_violation(now, error);
+            }
+            if let Some(held) = &mut self.held_back {
+                return held.push(source.slice(at..));
+            }
+        }
+    }
+
+    /// Ends the connection because of a packet that cannot be read. Before 5.0 the server cannot know how large a packet may
+    /// be, so one that is too large is no fault of its own.
+    pub(super) fn refuse_packet(&mut self, now: Instant, unreadable: Unreadable) {
+        let Unreadable { error, packet_len } = unreadable;
+        match (packet_len, &self.connection) {
+            (Some(bytes), Some(connection))
                 if error.reason == ReasonCode::PacketTooLarge && !self.options.protocol.is_v5() =>
             {
                 let cause = ConnectionError::PacketTooLarge {
-                    bytes: header.packet_len(),
+                    bytes,
                     limit: connection.maximum_packet_size,
                 };
                 let flush = self.is_connected(); // what acknowledges the packets before it
@@ -88,7 +109,7 @@ impl Client {
     }
 
     /// Whether packets are still processed: not after this side has ended the connection.
-    const fn reads(&self) -> bool {
+    pub(super) const fn reads(&self) -> bool {
         matches!(self.phase, Phase::Handshake { .. } | Phase::Connected)
     }
 

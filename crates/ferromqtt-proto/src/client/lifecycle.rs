@@ -75,6 +75,7 @@ impl Client {
 
     /// The transport is gone, or could not be opened.
     pub fn transport_closed(&mut self, now: Instant, cause: TransportError) {
+        self.take_all_held_back(now);
         match self.phase {
             Phase::Opening { .. } | Phase::Handshake { .. } | Phase::Connected => {
                 self.end_connection(now, ConnectionError::Transport(cause), false);
@@ -103,6 +104,7 @@ impl Client {
     /// nothing and always deletes the will, so with that code, or any other but Success, none is sent there: the transport
     /// is closed once all before is written (sections 3.1.2.5 and 3.14 of 3.1.1).
     pub fn disconnect(&mut self, now: Instant, disconnect: Disconnect) {
+        self.take_all_held_back(now);
         match self.phase {
             Phase::Connected => {
                 let version = self.options.protocol;
@@ -166,11 +168,13 @@ impl Client {
             Phase::Idle | Phase::Closing { .. } => None,
         };
         let expiry = self.session.outbound.next_expiry();
-        connection.into_iter().chain(expiry).min()
+        let queues = self.queues_deadline();
+        connection.into_iter().chain(expiry).chain(queues).min()
     }
 
     /// Does what is due at `now`. Calls that come early are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.session.inbox.set_clock(now);
         self.expire(now);
         match self.phase {
             Phase::Opening { deadline, .. } | Phase::Handshake { deadline } => {
@@ -182,6 +186,7 @@ impl Client {
             Phase::Waiting { retry_at } if retry_at <= now => self.open(now),
             Phase::Waiting { .. } | Phase::Idle | Phase::Closing { .. } => {}
         }
+        self.look_after_queues(now);
     }
 
     /// What an attempt was waiting for when its time was over.
@@ -227,6 +232,7 @@ impl Client {
     /// The connection is over for us: reports it, decides whether to try again, and settles what was on its way.
     /// The transport is asked to close; `flush` says whether what has been encoded is still to be written.
     pub(super) fn end_connection(&mut self, now: Instant, cause: ConnectionError, flush: bool) {
+        self.keep_held_back_message();
         let was_connected = self.is_connected();
         let unflushed = match &mut self.connection {
             Some(connection) if !flush => {

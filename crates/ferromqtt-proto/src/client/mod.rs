@@ -3,6 +3,7 @@
 mod authenticate;
 mod correlate;
 mod credentials;
+mod hold_back;
 mod input;
 mod lifecycle;
 mod output;
@@ -29,6 +30,7 @@ use crate::session::{JournalEntry, QueueId, QueueOptions, Session, SessionChange
 use crate::text::Utf8String;
 use crate::topic::TopicFilter;
 use correlate::Correlation;
+use hold_back::HeldBack;
 use request::Request;
 
 /// An MQTT client without I/O. See the [crate's documentation](crate) for the loop around it.
@@ -54,6 +56,10 @@ pub struct Client {
     /// Empty: the memory for the queues that want the message at hand.
     wanted_by: Vec<QueueId>,
     stats: Stats,
+    /// Input that waits for room in a queue.
+    held_back: Option<Box<HeldBack>>,
+    /// Input must not wait now, for whatever reason.
+    must_read: bool,
 }
 
 /// Where the client stands.
@@ -103,6 +109,12 @@ pub struct Stats {
     pub outgoing: usize,
     /// Their payloads' bytes.
     pub outgoing_bytes: usize,
+    /// Received messages that full queues have lost.
+    pub lost: u64,
+    /// How often input was held back, because a queue under [`Overflow::Wait`](crate::Overflow::Wait) had no room.
+    pub pauses: u64,
+    /// How often a queue has withheld acknowledgements for 5 s: see [`Event::Stalled`].
+    pub stalls: u64,
 }
 
 impl Client {
@@ -138,6 +150,8 @@ impl Client {
             room_wanted: None,
             wanted_by: Vec::new(),
             stats: Stats::default(),
+            held_back: None,
+            must_read: false,
         })
     }
 
@@ -230,6 +244,12 @@ impl Client {
         self.session.inbox.has_failed(queue)
     }
 
+    /// Whether a queue under [`Overflow::Wait`](crate::Overflow::Wait) holds up nobody any more, since its reader has not
+    /// asked it for a message for 5 s: see [`Event::Forgotten`].
+    pub fn is_forgotten(&self, queue: QueueId) -> bool {
+        self.session.inbox.is_forgotten(queue)
+    }
+
     /// How many messages a full queue has lost since the last call of [`take_lost`](Client::take_lost).
     pub fn queue_lost(&self, queue: QueueId) -> u64 {
         self.session.inbox.lost(queue)
@@ -283,6 +303,7 @@ impl Client {
     /// Ends the client and keeps its session, to resume it later. What has not reached the wire is dropped, and nobody
     /// waits any more for what has: operations belong to a client, not to its session.
     pub fn into_session(mut self) -> Session {
+        self.keep_held_back_message();
         self.fail_all(&ConnectionError::Closed);
         self.session.outbound.stop_resending();
         self.session.deliveries.connection_ended();

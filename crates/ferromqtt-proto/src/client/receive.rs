@@ -30,11 +30,13 @@ impl Client {
         match (message.qos, message.packet_id) {
             (QoS::AtLeastOnce, Some(id)) => self.on_publish_qos1(id, message),
             (QoS::ExactlyOnce, Some(id)) => self.on_publish_qos2(id, message),
-            _ => {
-                self.deliver(message);
-                self.send_due_acks() // a message that has left for it may have been held
-            }
+            _ => self.deliver_qos0(message),
         }
+    }
+
+    pub(super) fn deliver_qos0(&mut self, message: Message) -> Result<(), DecodeError> {
+        self.deliver(message);
+        self.send_due_acks() // a message that has left for it may have been held
     }
 
     fn on_publish_qos1(&mut self, id: PacketId, message: Message) -> Result<(), DecodeError> {
@@ -99,23 +101,33 @@ impl Client {
         connection.receive_maximum.saturating_sub(taken)
     }
 
-    /// Puts a message into the queues that want it; into the default one when no other does. Tells who holds it.
-    fn deliver(&mut self, mut message: Message) -> Vec<DeliveryId> {
-        self.stats.received += 1;
+    /// Puts a message into the queues that want it; into the default one when no other does. Tells who holds it. One of QoS 0
+    /// is held back if it has to wait for room.
+    pub(super) fn deliver(&mut self, mut message: Message) -> Vec<DeliveryId> {
         let mut holds = Vec::new();
+        let mut queues = mem::take(&mut self.wanted_by);
         if self.session.subscriptions.all_to_default() {
             self.hide_identifiers(&mut message);
-            self.offer(QueueId::DEFAULT, message, &mut holds);
         } else {
-            let mut queues = mem::take(&mut self.wanted_by);
             self.route(&mut message, &mut queues);
+        }
+        if queues.is_empty() {
+            queues.push(QueueId::DEFAULT);
+        }
+        if message.qos == QoS::AtMostOnce
+            && let Some(full) = self.full_queue(&message, &queues)
+        {
+            queues.clear();
+            self.hold_back(message, full);
+        } else {
+            self.stats.received += 1;
             let last = queues.pop().unwrap_or(QueueId::DEFAULT);
             for queue in queues.drain(..) {
                 self.offer(queue, message.clone(), &mut holds);
             }
             self.offer(last, message, &mut holds);
-            self.wanted_by = queues;
         }
+        self.wanted_by = queues;
         holds
     }
 
@@ -147,7 +159,8 @@ impl Client {
             return self.on_response(message);
         }
         let session = &mut self.session;
-        let hold = (session.inbox).holds(queue, message.qos, message.payload.len());
+        let hold = message.qos != QoS::AtMostOnce
+            && (session.inbox).holds(queue, message.qos, message.payload.len());
         let hold = hold.then(|| session.deliveries.next_hold());
         if self.push(queue, message, hold) {
             holds.extend(hold);
@@ -166,6 +179,10 @@ impl Client {
         for let_go in pushed.let_go {
             self.session.deliveries.let_go(let_go, None);
         }
+        self.stats.lost += pushed.lost;
+        if pushed.forgotten {
+            self.events.push_back(Event::Forgotten(queue));
+        }
         if pushed.first_loss {
             self.events.push_back(Event::Lagged(queue));
         }
@@ -176,7 +193,8 @@ impl Client {
     }
 
     /// Takes the next message out of a queue. Under [`Overflow::Wait`](crate::Overflow::Wait) that may let
-    /// acknowledgements go, so there may be bytes to write afterwards.
+    /// acknowledgements go, so there may be bytes to write afterwards; and it may end a
+    /// [pause of input](Client::input_paused). To ask counts as reading the queue, also when it is empty.
     pub fn next_message(&mut self, queue: QueueId) -> Option<Message> {
         let (message, others_wait) = self.session.inbox.pop(queue)?;
         if others_wait {

@@ -44,6 +44,11 @@ impl KeepAlive {
         self.pinged_again = false;
     }
 
+    /// Whether a PINGREQ waits for its answer, which is to be read.
+    pub(crate) const fn awaits_answer(&self) -> bool {
+        self.ping_sent.is_some()
+    }
+
     /// When [`KeepAlive::due`] is to be asked next.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let interval = self.interval?;

@@ -9,6 +9,7 @@ mod inbox;
 mod journal;
 mod outbound;
 mod packet_id;
+mod reader;
 mod subscriptions;
 
 pub use deliveries::DeliveryId;
