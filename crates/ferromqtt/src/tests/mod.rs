@@ -10,6 +10,7 @@ mod events;
 mod filters;
 mod holding;
 mod operations;
+mod pausing;
 mod requests;
 mod room;
 #[path = "../../tests/scenarios/server.rs"]
