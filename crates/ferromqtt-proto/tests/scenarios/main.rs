@@ -45,6 +45,7 @@ mod publish_qos2;
 mod queue_bytes;
 mod queues;
 mod random_operations;
+mod random_pauses;
 mod receive_maximum;
 mod reconnect;
 mod resend;

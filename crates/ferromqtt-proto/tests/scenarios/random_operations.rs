@@ -30,6 +30,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (any::<bool>(), 0_u8..3)
             .prop_map(|(acknowledged_by_hand, qos)| Step::ServerPublishes { acknowledged_by_hand, qos }),
         3 => any::<usize>().prop_map(Step::Acknowledge),
+        2 => any::<bool>().prop_map(Step::Reads),
         2 => any::<bool>().prop_map(Step::Writable),
         4 => any::<bool>().prop_map(Step::StoreWrites),
         6 => (0_u64..3_000).prop_map(Step::Advance),
@@ -57,14 +58,16 @@ fn setting(version: ProtocolVersion) -> impl Strategy<Value = Setting> {
         receive_maximum,
         own_receive_maximum,
         any::<bool>(),
+        any::<bool>(),
     )
         .prop_map(
-            move |(clean_start, receive_maximum, own_receive_maximum, journal)| Setting {
+            move |(clean_start, receive_maximum, own_receive_maximum, journal, narrow)| Setting {
                 version,
                 clean_start,
                 receive_maximum,
                 own_receive_maximum,
                 journal,
+                narrow,
             },
         )
 }
