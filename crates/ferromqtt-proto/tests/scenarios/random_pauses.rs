@@ -236,16 +236,14 @@ impl World {
             (self.pair.unread(), self.pair.client.input_paused()),
             (0, false)
         );
-        let mut lost = [0; 2];
-        for queue in 0..2 {
+        let lost = [0, 1].map(|queue| {
             let left = std::mem::take(&mut self.owed[queue]);
-            assert!(
-                left.iter().all(|(_, qos)| *qos == AtMostOnce),
-                "{left:?} is owed"
-            );
-            lost[queue] = self.pair.client.take_lost(self.queues[queue]);
-            assert_eq!(lost[queue], (self.missing[queue] + left.len()) as u64);
-        }
+            let all_at_qos_0 = left.iter().all(|(_, qos)| *qos == AtMostOnce);
+            assert!(all_at_qos_0, "{left:?} is owed");
+            let lost = self.pair.client.take_lost(self.queues[queue]);
+            assert_eq!(lost, (self.missing[queue] + left.len()) as u64);
+            lost
+        });
         assert_eq!(self.pair.client.stats().lost, lost[0] + lost[1]);
         lost
     }

@@ -54,7 +54,7 @@ fn sends(mut server: Server<DuplexStream>, bytes: Bytes) -> JoinHandle<Server<Du
 }
 
 /// Whether the server could send all within a second, in which everyone does what there is to do.
-async fn is_sent(sending: &mut JoinHandle<Server<DuplexStream>>) -> bool {
+async fn is_sent(sending: &JoinHandle<Server<DuplexStream>>) -> bool {
     timeout(Duration::from_secs(1), async {
         while !sending.is_finished() {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -83,8 +83,8 @@ async fn a_reader_that_does_not_run_while_a_flood_comes_loses_nothing() {
         server.subscribe(ReasonCode::Success)
     );
     let mut messages = messages.unwrap();
-    let mut sending = sends(server, numbered(0..COUNT));
-    assert!(!is_sent(&mut sending).await, "the server is held back");
+    let sending = sends(server, numbered(0..COUNT));
+    assert!(!is_sent(&sending).await, "the server is held back");
     assert_eq!(messages.len(), 100_000);
     take_numbers(&mut messages, 0..COUNT).await;
     assert_eq!(messages.take_lost(), 0);
@@ -113,8 +113,8 @@ async fn full(
     let messages = subscribed(client, &mut server, narrow(4)).await;
     let mut bytes = BytesMut::from(&numbered(0..1_000)[..]);
     bytes.extend_from_slice(&behind);
-    let mut sending = sends(server, bytes.freeze());
-    assert!(!is_sent(&mut sending).await, "the server is held back");
+    let sending = sends(server, bytes.freeze());
+    assert!(!is_sent(&sending).await, "the server is held back");
     assert_eq!(client.stats().pauses, 1);
     (messages, sending)
 }
@@ -140,8 +140,8 @@ async fn a_reader_that_publishes_is_answered() {
         "twice its bounds"
     );
     // Nothing is to be answered any more: from here on nothing is lost.
-    let mut sending = sends(in_time(answering).await.unwrap(), numbered(1_000..2_000));
-    assert!(!is_sent(&mut sending).await);
+    let sending = sends(in_time(answering).await.unwrap(), numbered(1_000..2_000));
+    assert!(!is_sent(&sending).await);
     take_numbers(&mut messages, 1..9).await;
     take_numbers(&mut messages, 1_000..2_000).await;
     assert_eq!(messages.take_lost(), 0);
@@ -258,8 +258,8 @@ async fn a_forgotten_stream_does_not_stop_the_others() {
     take_numbers(&mut forgotten, 0..4).await;
     assert_eq!(forgotten.take_lost(), 996);
     let server = in_time(sending).await.unwrap();
-    let mut sending = sends(server, numbered(0..1_000));
-    assert!(!is_sent(&mut sending).await);
+    let sending = sends(server, numbered(0..1_000));
+    assert!(!is_sent(&sending).await);
     take_numbers(&mut forgotten, 0..1_000).await;
 }
 
@@ -360,7 +360,7 @@ async fn a_reader_of_large_messages_lets_others_run() {
     assert_eq!(messages.len(), 32);
     let mut taken = Vec::new();
     let mut cx = Context::from_waker(Waker::noop());
-    while messages.len() > 0 {
+    while !messages.is_empty() {
         let mut in_a_row = 0;
         while let Poll::Ready(message) = std::pin::pin!(messages.next()).poll(&mut cx) {
             in_a_row += usize::from(message.is_some());
@@ -381,8 +381,8 @@ async fn other_policies_hold_back_nobody() {
             ..narrow(4)
         };
         let mut messages = subscribed(&client, &mut server, bounds).await;
-        let mut sending = sends(server, numbered(0..1_000));
-        assert!(is_sent(&mut sending).await, "{overflow:?}");
+        let sending = sends(server, numbered(0..1_000));
+        assert!(is_sent(&sending).await, "{overflow:?}");
         assert_eq!(client.stats().lost, 996);
         let mut count = 0;
         while messages.try_next().is_some() {
