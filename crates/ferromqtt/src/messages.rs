@@ -148,11 +148,19 @@ impl Messages {
         let unsent = state.core.pending_transmit();
         let paused = state.core.input_paused();
         let message = state.core.next_message(self.queue);
-        let reads_on = paused && !state.core.input_paused();
-        if (reads_on || state.core.pending_transmit() > unsent) && state.call_driver() {
-            self.shared.driver.notify_one();
+        if state.core.pending_transmit() > unsent || paused {
+            self.call_driver(state, unsent);
         }
         message
+    }
+
+    /// Calls the driver if it has something to write, or may read on.
+    #[cold]
+    fn call_driver(&self, state: &mut State, unsent: usize) {
+        let called = state.core.pending_transmit() > unsent || !state.core.input_paused();
+        if called && state.call_driver() {
+            self.shared.driver.notify_one();
+        }
     }
 
     fn poll_message(&mut self, waker: &Waker) -> Poll<Option<Message>> {
@@ -163,10 +171,10 @@ impl Messages {
             return Poll::Pending;
         }
         let mut state = self.shared.lock();
-        if let Some(message) = self.take(&mut state) {
-            drop(state);
-            self.taken.add(1, message.payload.len());
-            return Poll::Ready(Some(message));
+        let message = self.take(&mut state);
+        if let Some(taken) = &message {
+            self.taken.add(1, taken.payload.len());
+            return Poll::Ready(message);
         }
         if state.has_ended()
             || state.core.has_failed(self.queue)

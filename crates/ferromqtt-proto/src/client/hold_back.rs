@@ -107,8 +107,12 @@ impl Client {
             && !self.awaits_response()
     }
 
-    /// Whether a QoS 0 message for these queues is to wait for room in one of them: in which.
+    /// Whether a message for these queues is to wait for room in one of them: in which. None of QoS 1 or 2 is.
+    #[inline]
     pub(super) fn full_queue(&mut self, message: &Message, queues: &[QueueId]) -> Option<QueueId> {
+        if message.qos != QoS::AtMostOnce {
+            return None;
+        }
         let size = message.payload.len();
         let inbox = &mut self.session.inbox;
         let full = queues.iter().find(|queue| inbox.makes_wait(**queue, size));
@@ -116,6 +120,8 @@ impl Client {
     }
 
     /// Holds back a message, and input from it on, for as long as `queue` has no room for it.
+    #[cold]
+    #[inline(never)]
     pub(super) fn hold_back(&mut self, message: Message, queue: QueueId) {
         debug_assert_eq!(message.qos, QoS::AtMostOnce);
         let Some(since) = self.session.inbox.clock() else {
@@ -181,6 +187,7 @@ impl Client {
         }
     }
 
+    #[cold]
     fn take_held_back(&mut self, now: Instant) {
         let Some(held) = self.held_back.take() else {
             return;

@@ -60,6 +60,8 @@ pub struct Client {
     held_back: Option<Box<HeldBack>>,
     /// Input must not wait now, for whatever reason.
     must_read: bool,
+    /// Messages that the queues of the session lost before this client was made.
+    lost_before: u64,
 }
 
 /// Where the client stands.
@@ -133,6 +135,7 @@ impl Client {
             options.servers.get().into(),
             options.follow_server_reference,
         );
+        let lost_before = session.inbox.all_lost();
         Ok(Self {
             options,
             session,
@@ -152,6 +155,7 @@ impl Client {
             stats: Stats::default(),
             held_back: None,
             must_read: false,
+            lost_before,
         })
     }
 
@@ -188,6 +192,7 @@ impl Client {
         Stats {
             outgoing: self.session.outbound.len(),
             outgoing_bytes: self.session.outbound.bytes(),
+            lost: self.session.inbox.all_lost() - self.lost_before,
             ..self.stats
         }
     }

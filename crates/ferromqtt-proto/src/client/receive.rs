@@ -105,18 +105,22 @@ impl Client {
     /// is held back if it has to wait for room.
     pub(super) fn deliver(&mut self, mut message: Message) -> Vec<DeliveryId> {
         let mut holds = Vec::new();
-        let mut queues = mem::take(&mut self.wanted_by);
         if self.session.subscriptions.all_to_default() {
             self.hide_identifiers(&mut message);
-        } else {
-            self.route(&mut message, &mut queues);
+            if let Some(full) = self.full_queue(&message, &[QueueId::DEFAULT]) {
+                self.hold_back(message, full);
+                return holds;
+            }
+            self.stats.received += 1;
+            self.offer(QueueId::DEFAULT, message, &mut holds);
+            return holds;
         }
+        let mut queues = mem::take(&mut self.wanted_by);
+        self.route(&mut message, &mut queues);
         if queues.is_empty() {
             queues.push(QueueId::DEFAULT);
         }
-        if message.qos == QoS::AtMostOnce
-            && let Some(full) = self.full_queue(&message, &queues)
-        {
+        if let Some(full) = self.full_queue(&message, &queues) {
             queues.clear();
             self.hold_back(message, full);
         } else {
@@ -176,10 +180,9 @@ impl Client {
         hold: Option<DeliveryId>,
     ) -> bool {
         let pushed = self.session.inbox.push(queue, message, hold);
-        for let_go in pushed.let_go {
+        while let Some(let_go) = self.session.inbox.let_go() {
             self.session.deliveries.let_go(let_go, None);
         }
-        self.stats.lost += pushed.lost;
         if pushed.forgotten {
             self.events.push_back(Event::Forgotten(queue));
         }

@@ -201,16 +201,12 @@ impl Queue {
         qos != QoS::AtMostOnce && (waits || self.options.acknowledge == Acknowledge::ByApplication)
     }
 
-    /// Whether a message is to be taken that finds room, or that its policy makes room for. Those that leave for it are
+    /// Whether a message is to be taken that finds no room, or whose policy makes room for it. Those that leave for it are
     /// counted, and what they held is let go.
+    #[cold]
     fn make_room(&mut self, qos: QoS, size: usize, let_go: &mut Vec<DeliveryId>) -> bool {
-        if self.failed {
-            return false;
-        }
-        if self.has_room(size) {
-            return true;
-        }
         match self.options.overflow {
+            _ if self.failed => false,
             Overflow::Wait => qos != QoS::AtMostOnce || self.has_spare_room(size),
             Overflow::DropNewest => false,
             Overflow::DropOldest => {
@@ -257,20 +253,19 @@ impl Queue {
     }
 
     /// Offers a message. `hold` is what holds it back when this queue [holds](Self::holds) its like, or another one did
-    /// that it comes from.
+    /// that it comes from. What holds nothing back any more joins `let_go`: its message is lost, or need not wait.
     fn push(
         &mut self,
         mut message: Message,
         hold: Option<DeliveryId>,
         now: Option<Instant>,
+        let_go: &mut Vec<DeliveryId>,
     ) -> Pushed {
         self.reader.note(now);
         let size = message.payload.len();
         let (was_empty, lost) = (self.messages.len() == 0, self.lost);
-        let mut report_at = None;
         let had_room = self.has_room(size);
-        let mut let_go = Vec::new();
-        let taken = self.make_room(message.qos, size, &mut let_go);
+        let taken = had_room && !self.failed || self.make_room(message.qos, size, let_go);
         if !taken {
             self.lost += 1;
             let_go.extend(message.delivery.or(hold));
@@ -280,7 +275,9 @@ impl Queue {
             } else if !had_room && self.options.overflow == Overflow::Wait {
                 self.beyond.push_back((hold, size));
                 self.bytes_beyond += size;
-                report_at = hold.and_then(|_| self.withheld.add(now));
+                if hold.is_some() {
+                    self.withheld.add(now);
+                }
             } else {
                 let_go.extend(hold);
             }
@@ -290,32 +287,26 @@ impl Queue {
         Pushed {
             taken,
             first: taken && was_empty,
+            has_lost: self.lost > lost,
             first_loss: lost == 0 && self.lost > 0,
-            lost: self.lost - lost,
             forgotten: !taken && self.reader.is_news(),
-            report_at,
-            let_go,
         }
     }
 }
 
 /// What became of a message that was offered to a queue.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Pushed {
     /// It is in the queue.
     pub(crate) taken: bool,
     /// The queue was empty before.
     pub(crate) first: bool,
+    /// The queue has lost a message now, this one or others.
+    has_lost: bool,
     /// The queue has lost a message, and had lost none since the reader asked.
     pub(crate) first_loss: bool,
-    /// How many messages the queue has lost now.
-    pub(crate) lost: u64,
     /// It has lost this one because its reader has forgotten it, and the one before not.
     pub(crate) forgotten: bool,
-    /// When it is to be reported that the queue withholds acknowledgements, if it has begun to.
-    report_at: Option<Instant>,
-    /// These hold nothing back any more: their messages are lost, or need not wait.
-    pub(crate) let_go: Vec<DeliveryId>,
 }
 
 /// What a queue that is closed has left behind.
@@ -353,6 +344,10 @@ pub(crate) struct Inbox {
     clock: Option<Instant>,
     /// When a queue is to be [reported](Self::stalled) next, or was to be.
     report_at: Option<Instant>,
+    /// Messages that all queues have lost.
+    lost: u64,
+    /// What holds nothing back any more.
+    let_go: Vec<DeliveryId>,
 }
 
 impl Inbox {
@@ -421,18 +416,37 @@ impl Inbox {
         message: Message,
         hold: Option<DeliveryId>,
     ) -> Pushed {
-        let now = self.clock;
-        let Some(queue) = self.queue_mut(id) else {
-            return Pushed {
-                let_go: hold.into_iter().collect(),
-                ..Pushed::default()
-            };
+        let Self {
+            default, others, ..
+        } = self;
+        let queue = match id {
+            QueueId::DEFAULT => Some(default),
+            _ => others.get_mut(&id.0),
         };
-        let pushed = queue.push(message, hold, now);
-        if pushed.report_at.is_some() {
-            self.report_at = self.report_at.into_iter().chain(pushed.report_at).min();
+        let Some(queue) = queue else {
+            self.let_go.extend(hold);
+            return Pushed::default();
+        };
+        let lost = queue.lost;
+        let pushed = queue.push(message, hold, self.clock, &mut self.let_go);
+        if pushed.has_lost {
+            self.lost += queue.lost - lost;
+        }
+        if hold.is_some() {
+            let due = queue.withheld.due();
+            self.report_at = self.report_at.into_iter().chain(due).min();
         }
         pushed
+    }
+
+    /// The next of those that hold nothing back any more since a message was [pushed](Self::push).
+    pub(crate) fn let_go(&mut self) -> Option<DeliveryId> {
+        self.let_go.pop()
+    }
+
+    /// Messages that all queues have lost.
+    pub(crate) const fn all_lost(&self) -> u64 {
+        self.lost
     }
 
     /// Whether a QoS 0 message of this size finds no room, and is to wait for it: when its queue is read at all.

@@ -72,15 +72,12 @@ pub(super) struct Withheld {
 }
 
 impl Withheld {
-    /// One more. Returns when that is to be [reported](Self::is_overdue), if it is the first.
-    pub(super) fn add(&mut self, now: Option<Instant>) -> Option<Instant> {
-        self.count += 1;
-        if self.count > 1 {
-            return None;
+    pub(super) const fn add(&mut self, now: Option<Instant>) {
+        if self.count == 0 {
+            self.since = now;
+            self.reported = false;
         }
-        self.since = now;
-        self.reported = false;
-        self.due()
+        self.count += 1;
     }
 
     pub(super) const fn remove(&mut self) {
