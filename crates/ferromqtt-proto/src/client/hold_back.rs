@@ -115,8 +115,10 @@ impl Client {
         }
         let size = message.payload.len();
         let inbox = &mut self.session.inbox;
-        let full = queues.iter().find(|queue| inbox.makes_wait(**queue, size));
-        full.copied().filter(|_| self.may_hold_back())
+        let full = queues
+            .iter()
+            .find(|queue| inbox.makes_wait(**queue, size))?;
+        self.may_hold_back().then_some(*full)
     }
 
     /// Holds back a message, and input from it on, for as long as `queue` has no room for it.

@@ -9,7 +9,7 @@ use crate::event::Event;
 use crate::packet::{
     Ack, Packet, PacketId, PacketType, Place, Properties, Publish, QoS, ReasonCode,
 };
-use crate::session::{DeliveryId, Due, Message, QueueId, SessionChange};
+use crate::session::{DeliveryId, Due, Message, Pushed, QueueId, SessionChange};
 
 impl Client {
     pub(super) fn on_publish(&mut self, publish: Publish) -> Result<(), DecodeError> {
@@ -180,6 +180,17 @@ impl Client {
         hold: Option<DeliveryId>,
     ) -> bool {
         let pushed = self.session.inbox.push(queue, message, hold);
+        if pushed.has_consequences {
+            self.follow_up(queue, pushed);
+        }
+        if pushed.first {
+            self.events.push_back(Event::MessageReady(queue));
+        }
+        pushed.taken
+    }
+
+    #[cold]
+    fn follow_up(&mut self, queue: QueueId, pushed: Pushed) {
         while let Some(let_go) = self.session.inbox.let_go() {
             self.session.deliveries.let_go(let_go, None);
         }
@@ -189,10 +200,6 @@ impl Client {
         if pushed.first_loss {
             self.events.push_back(Event::Lagged(queue));
         }
-        if pushed.first {
-            self.events.push_back(Event::MessageReady(queue));
-        }
-        pushed.taken
     }
 
     /// Takes the next message out of a queue. Under [`Overflow::Wait`](crate::Overflow::Wait) that may let

@@ -265,6 +265,15 @@ impl Queue {
         let size = message.payload.len();
         let (was_empty, lost) = (self.messages.len() == 0, self.lost);
         let had_room = self.has_room(size);
+        if had_room && hold.is_none() && !self.failed {
+            self.bytes += size;
+            self.messages.push(message);
+            return Pushed {
+                taken: true,
+                first: was_empty,
+                ..Pushed::default()
+            };
+        }
         let taken = had_room && !self.failed || self.make_room(message.qos, size, let_go);
         if !taken {
             self.lost += 1;
@@ -287,6 +296,7 @@ impl Queue {
         Pushed {
             taken,
             first: taken && was_empty,
+            has_consequences: true,
             has_lost: self.lost > lost,
             first_loss: lost == 0 && self.lost > 0,
             forgotten: !taken && self.reader.is_news(),
@@ -301,6 +311,8 @@ pub(crate) struct Pushed {
     pub(crate) taken: bool,
     /// The queue was empty before.
     pub(crate) first: bool,
+    /// Something of the following, or something was let go.
+    pub(crate) has_consequences: bool,
     /// The queue has lost a message now, this one or others.
     has_lost: bool,
     /// The queue has lost a message, and had lost none since the reader asked.
@@ -425,10 +437,16 @@ impl Inbox {
         };
         let Some(queue) = queue else {
             self.let_go.extend(hold);
-            return Pushed::default();
+            return Pushed {
+                has_consequences: true,
+                ..Pushed::default()
+            };
         };
         let lost = queue.lost;
         let pushed = queue.push(message, hold, self.clock, &mut self.let_go);
+        if !pushed.has_consequences {
+            return pushed;
+        }
         if pushed.has_lost {
             self.lost += queue.lost - lost;
         }
