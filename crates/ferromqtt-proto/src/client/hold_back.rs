@@ -189,6 +189,13 @@ impl Client {
         }
     }
 
+    /// The client ends: leaves the message that was held back to the next one, which can report what becomes of it.
+    pub(super) fn keep_held_back_message_for_later(&mut self) {
+        if let Some(held) = self.held_back.take() {
+            self.session.inbox.waiting = Some(Box::new(held.message));
+        }
+    }
+
     #[cold]
     fn take_held_back(&mut self, now: Instant) {
         let Some(held) = self.held_back.take() else {

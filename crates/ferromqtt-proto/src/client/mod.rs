@@ -136,7 +136,7 @@ impl Client {
             options.follow_server_reference,
         );
         let lost_before = session.inbox.all_lost();
-        Ok(Self {
+        let mut client = Self {
             options,
             session,
             phase: Phase::Idle,
@@ -156,7 +156,11 @@ impl Client {
             held_back: None,
             must_read: false,
             lost_before,
-        })
+        };
+        if let Some(waiting) = client.session.inbox.waiting.take() {
+            client.deliver(*waiting);
+        }
+        Ok(client)
     }
 
     /// The options it was made with, and the [credentials](Client::set_credentials) that were set last.
@@ -308,7 +312,7 @@ impl Client {
     /// Ends the client and keeps its session, to resume it later. What has not reached the wire is dropped, and nobody
     /// waits any more for what has: operations belong to a client, not to its session.
     pub fn into_session(mut self) -> Session {
-        self.keep_held_back_message();
+        self.keep_held_back_message_for_later();
         self.fail_all(&ConnectionError::Closed);
         self.session.outbound.stop_resending();
         self.session.deliveries.connection_ended();

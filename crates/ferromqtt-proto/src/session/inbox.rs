@@ -360,6 +360,8 @@ pub(crate) struct Inbox {
     lost: u64,
     /// What holds nothing back any more.
     let_go: Vec<DeliveryId>,
+    /// A message that waited for room in a queue when the client ended; the next one delivers it.
+    pub(crate) waiting: Option<Box<Message>>,
 }
 
 impl Inbox {
