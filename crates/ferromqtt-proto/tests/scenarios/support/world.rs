@@ -114,6 +114,8 @@ pub(crate) struct World {
     held: Vec<(DeliveryId, u16)>,
     not_let_go: BTreeSet<u16>,
     reads: bool,
+    /// What was acknowledged, and must be among what is read next.
+    answered: Vec<u16>,
     /// What the store was given, and what it has written.
     unwritten: Vec<JournalEntry>,
     written: Vec<JournalEntry>,
@@ -139,6 +141,7 @@ impl World {
             held: Vec::new(),
             not_let_go: BTreeSet::new(),
             reads: true,
+            answered: Vec::new(),
             unwritten: Vec::new(),
             written: Vec::new(),
         };
@@ -156,6 +159,7 @@ impl World {
         for (op, outcome) in self.pair.outcomes() {
             self.check(op, &outcome);
         }
+        self.check_answered();
         if self.reads {
             self.read();
         }
@@ -170,6 +174,7 @@ impl World {
             self.take(&message);
             self.pair.pump(); // more may have been waiting for room
             self.server.read(&mut self.pair);
+            self.check_answered();
         }
         self.check_received();
     }
@@ -196,15 +201,21 @@ impl World {
                 "QoS 2 message {number} came {times} times"
             );
         }
-        for number in std::mem::take(&mut self.server.answered) {
+        for number in std::mem::take(&mut self.answered) {
             assert!(
                 self.received.contains_key(&number),
                 "{number} was acknowledged, but is lost"
             );
+        }
+    }
+
+    fn check_answered(&mut self) {
+        for number in std::mem::take(&mut self.server.answered) {
             assert!(
                 !self.not_let_go.contains(&number),
                 "{number} was acknowledged while the application held it"
             );
+            self.answered.push(number);
         }
     }
 
