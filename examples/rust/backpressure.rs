@@ -17,7 +17,9 @@
 
 use std::error::Error as StdError;
 
-use ferromqtt::{Client, Error, Options, OutgoingLimits, OutgoingPolicy, QoS, QueueOptions};
+use ferromqtt::{
+    Client, Error, Options, OutgoingLimits, OutgoingPolicy, Overflow, QoS, QueueOptions,
+};
 use ferromqtt_testing::TestBroker;
 
 #[tokio::main(flavor = "current_thread")]
@@ -54,10 +56,11 @@ async fn publish(client: Client, count: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// The latest messages are kept. `Overflow::Wait` would have the server wait instead, at QoS 1 and 2.
+/// The latest messages are kept. By default, `Overflow::Wait`, the server would wait until there is room again.
 async fn leave_untaken(client: Client) -> Result<(), Error> {
     let bounds = QueueOptions {
         limit: Some(3),
+        overflow: Overflow::DropOldest,
         ..QueueOptions::default()
     };
     let mut news = client.subscribe("news").queue(bounds).await?;

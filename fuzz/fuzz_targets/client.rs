@@ -183,6 +183,11 @@ impl World {
             self.on_event(event);
             return true;
         }
+        let due = self.client.poll_timeout();
+        if self.client.is_connected() && due.is_some_and(|due| due <= self.now) {
+            self.client.handle_timeout(self.now); // what was held back goes on
+            return true;
+        }
         self.poll_journal() // what it has encoded just now may wait for that
     }
 

@@ -72,7 +72,7 @@ async fn publish_batch<'a>(
 }
 
 async fn receive(client: &Client, plan: Plan, qos: QoS) -> Result<Cost, Failure> {
-    // Without a limit: the far side sends faster than any client takes, and a full queue would drop messages at QoS 0.
+    // Without a limit: what is measured is how messages are received, and not how the far side is held back.
     let queue = QueueOptions::UNBOUNDED;
     // Each SUBSCRIBE starts one batch. The clock starts before it: no message comes earlier.
     let mut batch = Batch::new(plan.warm_up);

@@ -125,6 +125,12 @@ pub enum Event {
         /// The Reason Code of the last DISCONNECT.
         reason: ReasonCode,
     },
+    /// A queue under [`Overflow::Wait`](crate::Overflow::Wait) has had no room for 5 s, and withholds acknowledgements: in
+    /// time the server sends nothing to any queue. Reported again after the queue has withheld none in between.
+    Stalled(QueueId),
+    /// A full queue under [`Overflow::Wait`](crate::Overflow::Wait) has lost a QoS 0 message, because its reader had not
+    /// [asked](crate::Client::next_message) for 5 s. It holds back no input until it is read again.
+    Forgotten(QueueId),
 }
 
 /// The server's answer to CONNECT.

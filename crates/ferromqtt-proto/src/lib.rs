@@ -28,6 +28,9 @@
 //! [`Client::connect`], [`Client::publish`], [`Client::subscribe`], [`Client::unsubscribe`], [`Client::acknowledge`],
 //! [`Client::leave`] and [`Client::disconnect`]. Each accepted operation has an [`OpId`], and ends with exactly one [`Event::Completed`].
 //!
+//! While [`Client::input_paused`] says so, a driver reads nothing, so that the server waits for a slow reader. (It does so
+//! for queues under [`Overflow::Wait`], the default of those that are opened.)
+//!
 //! A driver with a store for the session drains a fifth output before it writes to the socket, [`Client::poll_journal`], and
 //! says with [`Client::journal_written`] what is on record.
 //!

@@ -124,7 +124,9 @@ pub struct Options {
     /// Default: chosen by the client.
     pub response_topic: Option<TopicName>,
     /// Bounds of the default queue of received messages, those included that wait to be [claimed](Self::claim_within).
-    /// Default: [`QueueOptions::DEFAULT`].
+    /// Default: [`QueueOptions::LATEST`], of which the oldest leave: what comes there is what no other queue has asked for, so
+    /// perhaps nobody reads it, and under [`Overflow::Wait`](crate::Overflow::Wait) it would in time hold up every other
+    /// queue.
     pub incoming: QueueOptions,
     /// How many bytes a packet from the server may have. On 5.0 it is announced as Maximum Packet Size, in place of the one
     /// among [`properties`](Self::properties), and a larger packet ends the connection as a
@@ -198,7 +200,7 @@ impl Default for Options {
             outgoing_policy: OutgoingPolicy::default(),
             topic_aliases_out: 0,
             response_topic: None,
-            incoming: QueueOptions::default(),
+            incoming: QueueOptions::LATEST,
             maximum_packet_size: None,
             reconnect: None,
             servers: NonZeroU16::MIN,

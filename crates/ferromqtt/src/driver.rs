@@ -12,7 +12,7 @@ use tokio::time::{Sleep, sleep_until};
 
 use crate::credentials::Credentials;
 use crate::link::{Link, Output, Step};
-use crate::shared::{MESSAGES_PER_TURN, Shared, Turn, now};
+use crate::shared::{Burst, Shared, Turn, now};
 use crate::transport::{ByteStream, Connector, Stream};
 
 /// How the last transport ended: an error when bytes that were to be written were not.
@@ -160,7 +160,7 @@ async fn carry<S: ByteStream>(
     let mut link = Link::new(stream);
     let mut give_up_at = None;
     let mut missing = 1;
-    let mut received = 0;
+    let mut burst = Burst::default();
     let mut turn = shared.transport_opened(&mut link.output);
     loop {
         match turn.request {
@@ -181,15 +181,20 @@ async fn carry<S: ByteStream>(
         alarm.set([turn.deadline, give_up_at].into_iter().flatten().min());
         let step = tokio::select! {
             biased; // what can be written is, even if its time is over now
-            step = link.step(missing) => step,
+            step = link.step(missing, turn.paused) => step,
             () = alarm.wait() => Ok(Step::Written),
             () = shared.driver.notified() => {
-                turn = shared.turn(&mut link.output, |_, _| {}); // and is written before the time is looked at
+                turn = shared.turn(&mut link.output, |core, now| {
+                    // When the connection ends, what is left is written before the time is looked at.
+                    if core.is_connected() {
+                        core.handle_timeout(now);
+                    }
+                });
                 continue;
             }
         };
         turn = match step {
-            Ok(Step::Read) => {
+            Ok(Step::Read(bytes)) => {
                 let turn = {
                     let (input, output, progress) = link.parts();
                     shared.turn(output, |core, now| {
@@ -199,10 +204,9 @@ async fn carry<S: ByteStream>(
                         core.handle_timeout(now);
                     })
                 };
-                received += turn.received;
-                while received >= MESSAGES_PER_TURN {
-                    received -= MESSAGES_PER_TURN;
-                    yield_now().await;
+                burst.add(turn.received, bytes);
+                for _ in 0..burst.take_turns() {
+                    yield_now().await; // readers keep up, and what they read is still in the processor's cache
                 }
                 turn
             }

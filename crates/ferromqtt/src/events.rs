@@ -112,6 +112,12 @@ pub enum ConnectionEvent {
         /// The Reason Code of the last DISCONNECT.
         reason: ReasonCode,
     },
+    /// A full stream has withheld acknowledgements for 5 s ([`Overflow::Wait`](crate::Overflow::Wait)): in time the server
+    /// sends nothing to any stream of this connection. Comes again when the stream had room in between.
+    Stalled {
+        /// The filters of the stream; none for [`Client::messages`](crate::Client::messages).
+        filters: Vec<TopicFilter>,
+    },
 }
 
 /// The events of a connection, in their order. From [`Client::events`](crate::Client::events).

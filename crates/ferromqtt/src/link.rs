@@ -96,8 +96,8 @@ impl<S: ByteStream> LinkProgress<'_, S> {
 /// What a [`Link`] has done.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// There are new bytes in the input.
-    Read,
+    /// There are so many new bytes in the input.
+    Read(usize),
     /// Some output is written, and there is room for more; or writing has failed.
     Written,
     /// All output is written, and this side has ended.
@@ -152,10 +152,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     /// Reads and writes once each, as far as the stream is ready. `missing` is how many bytes the packet at the front of
-    /// the input still needs. Nothing is lost when the future is dropped.
+    /// the input still needs. With `paused` it leaves the input alone. Nothing is lost when the future is dropped.
     ///
     /// After an error of writing it goes on reading: the peer may have said why it closes.
-    pub(crate) async fn step(&mut self, missing: usize) -> io::Result<Step> {
+    pub(crate) async fn step(&mut self, missing: usize, paused: bool) -> io::Result<Step> {
+        if paused && !self.write_failed() {
+            poll_fn(|cx| self.poll_write(cx)).await;
+            return Ok(Step::Written);
+        }
         let wanted = missing.min(RESERVE_MAX).max(self.read_size);
         self.input.reserve(wanted);
         poll_fn(|cx| {
@@ -173,7 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 Poll::Ready(Ok(0)) => Poll::Ready(Err(self.end())),
                 Poll::Ready(Ok(read)) => {
                     self.adapt(read);
-                    Poll::Ready(Ok(Step::Read))
+                    Poll::Ready(Ok(Step::Read(read)))
                 }
                 Poll::Ready(Err(error)) => Poll::Ready(Err(self.first_cause(error))),
                 Poll::Pending if written => Poll::Ready(Ok(Step::Written)),
@@ -329,7 +333,7 @@ mod tests {
         let pipe = io::ErrorKind::BrokenPipe.into();
         let mut link = Link::new(Broken(Some(pipe), read_error));
         link.output.push(Bytes::from_static(b"x"));
-        link.step(1).await.unwrap_err().to_string()
+        link.step(1, false).await.unwrap_err().to_string()
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! What is told to `tracing`, if that feature is on, with the target `ferromqtt`. Never a payload, never a credential.
 
-use crate::{ConnectionError, ReasonCode, Slip};
+use crate::{ConnectionError, ReasonCode, Slip, TopicFilter};
 
 #[cfg(feature = "tracing")]
 pub(crate) fn connected(session_present: bool) {
@@ -34,6 +34,16 @@ pub(crate) fn tolerated(slip: Slip) {
     );
 }
 
+/// For the first loss of a stream since it was asked for its losses: more are counted there.
+#[cfg(feature = "tracing")]
+pub(crate) fn lost(filters: &[TopicFilter]) {
+    tracing::warn!(
+        target: "ferromqtt",
+        filters = %list(filters),
+        "received messages are lost: the queue was full (see take_lost and stats for how many)"
+    );
+}
+
 #[cfg(feature = "tracing")]
 pub(crate) fn not_subscribed(filter: &str, reason: ReasonCode) {
     tracing::warn!(target: "ferromqtt", filter, %reason, "the server refused a declared subscription");
@@ -47,6 +57,15 @@ pub(crate) fn unclaimed(messages: u64) {
         messages,
         "no stream has claimed messages of the session in time: they go to Client::messages, and are acknowledged; \
          subscribe earlier, declare the subscription in the options, or unsubscribe from what is not needed"
+    );
+}
+
+#[cfg(feature = "tracing")]
+pub(crate) fn forgotten(filters: &[TopicFilter]) {
+    tracing::warn!(
+        target: "ferromqtt",
+        filters = %list(filters),
+        "QoS 0 messages are lost: the queue is full, and nobody has polled the stream for 5 s (poll it, or drop it)"
     );
 }
 
@@ -86,6 +105,22 @@ pub(crate) fn message_refused(topic: &str, reason: ReasonCode) {
     );
 }
 
+#[cfg(feature = "tracing")]
+pub(crate) fn stalled(filters: &[TopicFilter]) {
+    tracing::warn!(
+        target: "ferromqtt",
+        filters = %list(filters),
+        "a full stream has withheld acknowledgements for 5 s, and holds up all others (read it faster, or choose another \
+         Overflow)"
+    );
+}
+
+#[cfg(feature = "tracing")]
+fn list(filters: &[TopicFilter]) -> String {
+    let filters: Vec<_> = filters.iter().map(TopicFilter::as_str).collect();
+    filters.join(", ")
+}
+
 /// At each connection that is not what TLS promises.
 #[cfg(all(feature = "tls", feature = "tracing"))]
 pub(crate) fn danger(host: &str, danger: &str) {
@@ -113,6 +148,15 @@ pub(crate) const fn not_subscribed(_filter: &str, _reason: ReasonCode) {}
 
 #[cfg(not(feature = "tracing"))]
 pub(crate) const fn unclaimed(_messages: u64) {}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) const fn lost(_filters: &[TopicFilter]) {}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) const fn forgotten(_filters: &[TopicFilter]) {}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) const fn stalled(_filters: &[TopicFilter]) {}
 
 #[cfg(not(feature = "tracing"))]
 pub(crate) const fn connected(_session_present: bool) {}

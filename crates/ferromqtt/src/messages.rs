@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use ferromqtt_proto::QueueId;
 use futures_core::Stream;
 
-use crate::shared::{MESSAGES_PER_TURN, Shared};
+use crate::shared::{Burst, Shared};
 use crate::state::State;
 use crate::subscribe::unsubscribe_queue;
 use crate::{FilterResult, Message, QoS, ReasonCode, SubscribeError, TopicFilter};
@@ -20,9 +20,15 @@ use crate::{FilterResult, Message, QoS, ReasonCode, SubscribeError, TopicFilter}
 /// It is a [`Stream`], and has [`next`](Self::next) of its own. It ends when the connection has ended for good and every
 /// message is taken; a connection that is lost and made again does not end it.
 ///
-/// Messages wait in a queue with [bounds](crate::QueueOptions), and are acknowledged when they arrive there. When nobody
-/// takes them the oldest leave (or the newest: [`Overflow`](crate::Overflow)), and [`take_lost`](Self::take_lost) tells how
-/// many.
+/// Messages wait in a queue with [bounds](crate::QueueOptions), and are acknowledged when they arrive there. A full queue
+/// makes the server wait ([`Overflow::Wait`](crate::Overflow::Wait), the default): a stream that is read more slowly than
+/// messages come loses none of QoS 1 and 2, and none of QoS 0 while no operation of the connection waits for an answer. That
+/// holds up the connection's other streams as well, so read each stream in a task that gets round to it, or give it
+/// [another policy](crate::Overflow). A stream that nobody polls for 5 s holds up no QoS 0 messages any more, and loses
+/// those that find its queue full.
+///
+/// [`take_lost`](Self::take_lost) and [`ConnectionEvent::Lagged`](crate::ConnectionEvent::Lagged) tell of losses, and with
+/// the feature `tracing` each stream's first one is logged as a warning.
 ///
 /// # When it is dropped
 /// With [`CleanStart::Never`](crate::CleanStart::Never) the session outlives the program, and so does the subscription:
@@ -41,8 +47,8 @@ pub struct Messages {
     shared: Arc<Shared>,
     queue: QueueId,
     reader: u64,
-    /// Messages taken since this last let others run.
-    taken: usize,
+    /// What was taken since this last let others run.
+    taken: Burst,
     /// What SUBACK said to each filter; empty for the messages that no subscription asked for.
     pub(crate) results: Vec<(TopicFilter, FilterResult)>,
 }
@@ -54,7 +60,7 @@ impl Messages {
             shared,
             queue,
             reader,
-            taken: 0,
+            taken: Burst::default(),
             results: Vec::new(),
         }
     }
@@ -143,35 +149,45 @@ impl Messages {
         (self.shared).call(|state, now| state.detach_queue(now, self.queue)); // `drop` finds nothing left to do
     }
 
-    /// Takes a message. That may let an acknowledgement go, which the driver has to write.
+    /// Takes a message. That may let an acknowledgement go, which the driver has to write, and may have it read on.
     fn take(&self, state: &mut State) -> Option<Message> {
         let unsent = state.core.pending_transmit();
+        let paused = state.core.input_paused();
         let message = state.core.next_message(self.queue);
-        if state.core.pending_transmit() > unsent && state.call_driver() {
-            self.shared.driver.notify_one();
+        if state.core.pending_transmit() > unsent || paused {
+            self.call_driver(state, unsent);
         }
         message
     }
 
+    /// Calls the driver if it has something to write, or may read on.
+    #[cold]
+    fn call_driver(&self, state: &mut State, unsent: usize) {
+        let called = state.core.pending_transmit() > unsent || !state.core.input_paused();
+        if called && state.call_driver() {
+            self.shared.driver.notify_one();
+        }
+    }
+
     fn poll_message(&mut self, waker: &Waker) -> Poll<Option<Message>> {
-        if self.taken >= MESSAGES_PER_TURN {
+        if self.taken.is_over() {
             // A loop over messages that are all there must not starve the thread's other tasks.
-            self.taken = 0;
+            self.taken = Burst::default();
             waker.wake_by_ref();
             return Poll::Pending;
         }
         let mut state = self.shared.lock();
-        if let Some(message) = self.take(&mut state) {
-            drop(state);
-            self.taken += 1;
-            return Poll::Ready(Some(message));
+        let message = self.take(&mut state);
+        if let Some(taken) = &message {
+            self.taken.add(1, taken.payload.len());
+            return Poll::Ready(message);
         }
         if state.has_ended()
             || state.core.has_failed(self.queue)
             || (self.queue != QueueId::DEFAULT && !state.is_subscribed(self.queue))
         {
             drop(state);
-            self.taken = 0;
+            self.taken = Burst::default();
             return Poll::Ready(None);
         }
         state.wait_for_message(self.queue, self.reader, waker);

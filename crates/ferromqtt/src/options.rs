@@ -474,7 +474,9 @@ impl Options {
     }
 
     /// Bounds of the queue behind [`Client::messages`](crate::Client::messages), those messages included that are
-    /// [held](Self::claim_within) for a stream. Default: [`QueueOptions::DEFAULT`], the latest 100,000 messages and 64 MiB.
+    /// [held](Self::claim_within) for a stream. Default: [`QueueOptions::LATEST`], the latest 100,000 messages and 64 MiB,
+    /// since a program need not read it, and one that [waits](crate::Overflow::Wait) and is not read would hold up every
+    /// stream. A program that reads it and must not lose any gives [`QueueOptions::DEFAULT`].
     #[must_use]
     pub const fn incoming(mut self, bounds: QueueOptions) -> Self {
         self.core.incoming = bounds;

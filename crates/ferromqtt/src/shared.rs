@@ -18,7 +18,41 @@ use crate::{ConnectionError, PublishError, ReasonCode};
 
 /// How many messages a stream gives before it lets other tasks run; and how many the driver reads for each time that it
 /// does, so that streams on the same thread keep up with it.
-pub(crate) const MESSAGES_PER_TURN: usize = 1_024;
+const MESSAGES_PER_TURN: usize = 1_024;
+
+/// The same in bytes: large messages would otherwise fill the memory, and even the bounds of a queue, before a stream on the
+/// same thread sees the first of them.
+const BYTES_PER_TURN: usize = 512 * 1024;
+
+/// How much has gone by since a task let others run.
+#[derive(Debug, Default)]
+pub(crate) struct Burst {
+    messages: usize,
+    bytes: usize,
+}
+
+impl Burst {
+    pub(crate) const fn add(&mut self, messages: usize, bytes: usize) {
+        self.messages += messages;
+        self.bytes += bytes;
+    }
+
+    /// Whether it is time for others to run.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.messages >= MESSAGES_PER_TURN || self.bytes >= BYTES_PER_TURN
+    }
+
+    /// How often others are to run now, so that each can take its share of what has gone by.
+    pub(crate) fn take_turns(&mut self) -> usize {
+        if !self.is_over() {
+            return 0;
+        }
+        let turns = (self.messages / MESSAGES_PER_TURN).max(1);
+        self.messages %= MESSAGES_PER_TURN;
+        self.bytes = 0;
+        turns
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -53,6 +87,8 @@ pub(crate) struct Turn {
     pub(crate) idle: bool,
     /// How many messages have come.
     pub(crate) received: usize,
+    /// The transport's input is to be left alone.
+    pub(crate) paused: bool,
 }
 
 impl Shared {
@@ -238,6 +274,7 @@ impl Shared {
             deadline: core.poll_timeout(),
             idle: core.is_idle(),
             received: usize::try_from(core.stats().received - received).unwrap_or(usize::MAX),
+            paused: core.input_paused(),
         };
         drop(state);
         self.tell(news);

@@ -361,10 +361,10 @@ impl State {
                 if self.core.has_failed(queue) {
                     self.wake_readers(queue, news);
                 }
-                let filters = match queue {
-                    QueueId::DEFAULT => Vec::new(),
-                    _ => self.core.filters(queue).cloned().collect(),
-                };
+                let filters = self.filters(queue);
+                if !self.core.is_forgotten(queue) {
+                    log::lost(&filters); // that it is forgotten was logged
+                }
                 let lost = self.core.queue_lost(queue);
                 self.report(ConnectionEvent::Lagged { filters, lost }, news);
             }
@@ -372,6 +372,7 @@ impl State {
                 filters, messages, ..
             } => {
                 let lost = messages;
+                log::lost(&filters);
                 self.report(ConnectionEvent::Lagged { filters, lost }, news);
             }
             Event::NotRestored {
@@ -410,6 +411,12 @@ impl State {
                 log::message_refused(topic.as_str(), reason);
                 self.report(ConnectionEvent::MessageRefused { topic, reason }, news);
             }
+            Event::Stalled(queue) => {
+                let filters = self.filters(queue);
+                log::stalled(&filters);
+                self.report(ConnectionEvent::Stalled { filters }, news);
+            }
+            Event::Forgotten(queue) => log::forgotten(&self.filters(queue)),
             Event::OutgoingRoom => self.line.move_up(),
             Event::Unflushed { messages } => {
                 log::unflushed(messages);
@@ -421,6 +428,14 @@ impl State {
             }
             Event::Completed { op, outcome } => self.on_completed(op, outcome, news),
             _ => {}
+        }
+    }
+
+    /// What is subscribed for the stream of a queue; nothing for the default one.
+    fn filters(&self, queue: QueueId) -> Vec<TopicFilter> {
+        match queue {
+            QueueId::DEFAULT => Vec::new(),
+            _ => self.core.filters(queue).cloned().collect(),
         }
     }
 

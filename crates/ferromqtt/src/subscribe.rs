@@ -136,7 +136,8 @@ impl<'a> Subscribe<'a> {
         self
     }
 
-    /// Bounds of the queue behind the stream. Default: [`QueueOptions::DEFAULT`], the latest 100,000 messages and 64 MiB.
+    /// Bounds of the queue behind the stream. Default: [`QueueOptions::DEFAULT`], 100,000 messages and 64 MiB, beyond which
+    /// the server [waits](crate::Overflow::Wait).
     pub const fn queue(mut self, bounds: QueueOptions) -> Self {
         self.terms.queue = bounds;
         self

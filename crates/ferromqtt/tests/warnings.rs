@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ferromqtt::{
-    CleanStart, Client, Connection, ConnectionEvent, DeclaredSubscription, Options, QoS,
-    ReasonCode, Reconnect, TlsOptions, TopicFilter,
+    CleanStart, Client, Connection, ConnectionEvent, DeclaredSubscription, Options, Overflow, QoS,
+    QueueOptions, ReasonCode, Reconnect, TlsOptions, TopicFilter,
 };
 use ferromqtt_proto::packet::{Disconnect, Packet};
 use ferromqtt_testing::{BrokerOptions, TestBroker};
@@ -230,4 +230,42 @@ async fn a_message_that_the_server_refuses_by_ending_connections_is_told() {
     let limit = Duration::from_secs(60);
     let told = tokio::time::timeout(limit, a_message_that_is_refused_is_told()).await;
     told.expect("the test ends in time");
+}
+
+/// What a stream loses is told once, with its filter, however much it is.
+async fn losses_are_told(overflow: Overflow) -> Vec<String> {
+    let broker = TestBroker::start().await.unwrap();
+    let noted = Warnings::default();
+    let _noting = tracing::subscriber::set_default(noted.clone());
+    let options = Options::new(broker.host(), broker.port());
+    let connection = Connection::open(options).await.unwrap();
+    let client = connection.client();
+    let bounds = QueueOptions {
+        limit: Some(2),
+        overflow,
+        ..QueueOptions::default()
+    };
+    let mut messages = client.subscribe("readings").queue(bounds).await.unwrap();
+    for _ in 0..10 {
+        client.publish("readings", "x").await.unwrap();
+    }
+    // Its answer comes behind them, and nothing is held back before an answer.
+    let _other = client.subscribe("other").await.unwrap();
+    assert!(messages.take_lost() >= 6);
+    connection.disconnect().await.unwrap();
+    broker.stop().await;
+    noted.0.lock().unwrap().clone()
+}
+
+#[tokio::test]
+async fn the_first_loss_of_a_stream_is_told() {
+    let limit = Duration::from_secs(60);
+    for overflow in [Overflow::DropOldest, Overflow::Wait] {
+        let told = tokio::time::timeout(limit, losses_are_told(overflow)).await;
+        let told = told.expect("the test ends in time");
+        assert_eq!(told.len(), 1, "{told:?}");
+        for part in ["readings", "lost"] {
+            assert!(told[0].contains(part), "{told:?}");
+        }
+    }
 }

@@ -258,6 +258,11 @@ impl Client {
         }
     }
 
+    /// Whether any request waits for its response.
+    pub(super) fn awaits_response(&self) -> bool {
+        (self.correlation.requests.values()).any(|stage| *stage == Stage::Published)
+    }
+
     /// The requests that wait for nothing but their response.
     pub(super) fn take_unanswered(&mut self) -> Vec<OpId> {
         let mut unanswered = Vec::new();

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::closing::Ending;
+use super::hold_back::Unreadable;
 use super::{Client, Phase, Turn};
 use crate::codec::FixedHeader;
 use crate::connection::{Limits, OutgoingAliases};
@@ -20,7 +21,7 @@ const NOT_CONNACK: DecodeError = DecodeError::protocol("the first packet is not 
 
 impl Client {
     /// Takes whole packets from the front of `input`, and leaves the rest for the next call. Strings and payloads of
-    /// messages share the memory of `input`.
+    /// messages share the memory of `input`. Not to be called while [`Client::input_paused`] asks to wait.
     pub fn handle_input(&mut self, now: Instant, input: &mut BytesMut) {
         self.end_claims(now); // what comes after the time is not held
         let Some(connection) = &mut self.connection else {
@@ -30,6 +31,7 @@ impl Client {
         if input.is_empty() {
             return;
         }
+        self.session.inbox.set_clock(now);
         if let Phase::Closing { .. } = self.phase {
             self.still_linger(now);
             input.clear();
@@ -52,37 +54,56 @@ impl Client {
         let rest = input.len() - bytes;
         connection.keep_alive.received(now, bytes, rest);
         let source = input.split_to(bytes).freeze();
-        let mut at = 0;
-        while at < source.len() && self.reads() {
-            let start = at;
-            let version = self.options.protocol;
-            let packet = packet::decode_with(&source, &mut at, version, &mut self.slips);
-            let result = packet.and_then(|packet| self.on_packet(now, packet, at - start));
-            self.report_slips();
-            if let Err(error) = result {
-                self.protocol_violation(now, error);
-            }
+        let unreadable = failure.map(|error| {
+            let header = FixedHeader::read(input).ok().flatten();
+            let packet_len = header.map(|header| header.packet_len());
+            Unreadable { error, packet_len }
+        });
+        match &mut self.held_back {
+            Some(held) => held.push(source),
+            None => self.take_packets(now, &source),
         }
-        if let Some(error) = failure
+        if let Some(held) = &mut self.held_back {
+            held.end_with(unreadable);
+            self.go_on(now);
+        } else if let Some(unreadable) = unreadable
             && self.reads()
         {
-            self.refuse_packet(now, error, input);
+            self.refuse_packet(now, unreadable);
         }
         if !self.reads() {
             input.clear();
         }
     }
 
-    /// Ends the connection because of the packet at the front of `input`, which `error` keeps from being read. Before 5.0 the
-    /// server cannot know how large a packet may be, so one that is too large is no fault of its own.
-    fn refuse_packet(&mut self, now: Instant, error: DecodeError, input: &[u8]) {
-        let header = FixedHeader::read(input).ok().flatten();
-        match (header, &self.connection) {
-            (Some(header), Some(connection))
+    /// Takes these packets, as far as the connection goes on, and until one is to be held back with all behind it.
+    pub(super) fn take_packets(&mut self, now: Instant, source: &Bytes) {
+        let mut at = 0;
+        while at < source.len() && self.reads() {
+            let start = at;
+            let version = self.options.protocol;
+            let packet = packet::decode_with(source, &mut at, version, &mut self.slips);
+            let result = packet.and_then(|packet| self.on_packet(now, packet, at - start));
+            self.report_slips();
+            if let Err(error) = result {
+                self.protocol_violation(now, error);
+            }
+            if let Some(held) = &mut self.held_back {
+                return held.push(source.slice(at..));
+            }
+        }
+    }
+
+    /// Ends the connection because of a packet that cannot be read. Before 5.0 the server cannot know how large a packet may
+    /// be, so one that is too large is no fault of its own.
+    pub(super) fn refuse_packet(&mut self, now: Instant, unreadable: Unreadable) {
+        let Unreadable { error, packet_len } = unreadable;
+        match (packet_len, &self.connection) {
+            (Some(bytes), Some(connection))
                 if error.reason == ReasonCode::PacketTooLarge && !self.options.protocol.is_v5() =>
             {
                 let cause = ConnectionError::PacketTooLarge {
-                    bytes: header.packet_len(),
+                    bytes,
                     limit: connection.maximum_packet_size,
                 };
                 self.end_connection(now, cause, self.by_answering(now));
@@ -100,7 +121,7 @@ impl Client {
     }
 
     /// Whether packets are still processed: not after this side has ended the connection.
-    const fn reads(&self) -> bool {
+    pub(super) const fn reads(&self) -> bool {
         matches!(self.phase, Phase::Handshake { .. } | Phase::Connected)
     }
 

@@ -92,6 +92,7 @@ impl Client {
         disconnect: Disconnect,
         until: Option<Instant>,
     ) {
+        self.take_all_held_back(now);
         match self.phase {
             Phase::Connected => {
                 let version = self.options.protocol;

@@ -79,6 +79,7 @@ impl Client {
 
     /// The transport is gone, or could not be opened.
     pub fn transport_closed(&mut self, now: Instant, cause: TransportError) {
+        self.take_all_held_back(now);
         match self.phase {
             Phase::Opening { .. } | Phase::Handshake { .. } | Phase::Connected => {
                 self.end_connection(now, ConnectionError::Transport(cause), Ending::Abort);
@@ -110,13 +111,14 @@ impl Client {
         };
         let expiry = self.session.outbound.next_expiry();
         let leaving = self.leaving.as_ref().and_then(|leaving| leaving.until);
-        let claims = self.next_claim_end();
-        let others = [expiry, leaving, claims].into_iter().flatten();
+        let (claims, queues) = (self.next_claim_end(), self.queues_deadline());
+        let others = [expiry, leaving, claims, queues].into_iter().flatten();
         connection.into_iter().chain(others).min()
     }
 
     /// Does what is due at `now`. Calls that come early are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.session.inbox.set_clock(now);
         self.expire(now);
         self.end_claims(now);
         match self.phase {
@@ -131,6 +133,7 @@ impl Client {
             Phase::Waiting { .. } | Phase::Idle => {}
         }
         self.leave_when_done(now);
+        self.look_after_queues(now);
     }
 
     /// What an attempt was waiting for when its time was over.
@@ -188,6 +191,7 @@ impl Client {
     /// The connection is over for us: reports it, decides whether to try again, and settles what was on its way.
     /// The transport is asked to close; `ending` says what becomes of what has been encoded.
     pub(super) fn end_connection(&mut self, now: Instant, cause: ConnectionError, ending: Ending) {
+        self.keep_held_back_message();
         let was_connected = self.is_connected();
         if was_connected {
             self.suspect(&cause); // by what was handed over

@@ -5,6 +5,7 @@ mod claim;
 mod closing;
 mod correlate;
 mod credentials;
+mod hold_back;
 mod input;
 mod leaving;
 mod lifecycle;
@@ -36,6 +37,7 @@ use crate::topic::TopicFilter;
 use claim::Claiming;
 use closing::Closing;
 use correlate::Correlation;
+use hold_back::HeldBack;
 use leaving::Leaving;
 use request::Request;
 
@@ -66,6 +68,12 @@ pub struct Client {
     stats: Stats,
     slips: Slips,
     claiming: Claiming,
+    /// Input that waits for room in a queue.
+    held_back: Option<Box<HeldBack>>,
+    /// Input must not wait now, for whatever reason.
+    must_read: bool,
+    /// Messages that the queues of the session lost before this client was made.
+    lost_before: u64,
 }
 
 /// Where the client stands.
@@ -131,6 +139,12 @@ pub struct Stats {
     pub suspected: u64,
     /// QoS 1 and 2 publishes that the server refused by ending the connection; see [`Event::MessageRefused`].
     pub refused_by_disconnect: u64,
+    /// Received messages that full queues have lost.
+    pub lost: u64,
+    /// How often input was held back, because a queue under [`Overflow::Wait`](crate::Overflow::Wait) had no room.
+    pub pauses: u64,
+    /// How often a queue has withheld acknowledgements for 5 s: see [`Event::Stalled`].
+    pub stalls: u64,
 }
 
 impl Client {
@@ -151,7 +165,8 @@ impl Client {
             options.follow_server_reference,
         );
         let slips = Slips::new(options.strict);
-        Ok(Self {
+        let lost_before = session.inbox.all_lost();
+        let mut client = Self {
             options,
             session,
             phase: Phase::Idle,
@@ -171,7 +186,12 @@ impl Client {
             stats: Stats::default(),
             slips,
             claiming: Claiming::default(),
-        })
+            held_back: None,
+            must_read: false,
+            lost_before,
+        };
+        client.deliver_what_waited();
+        Ok(client)
     }
 
     /// The options it was made with, and the [credentials](Client::set_credentials) that were set last.
@@ -211,6 +231,7 @@ impl Client {
             outgoing_bytes: self.session.outbound.bytes(),
             tolerated: self.slips.count(),
             awaiting_claim: self.session.inbox.unclaimed(),
+            lost: self.session.inbox.all_lost() - self.lost_before,
             ..self.stats
         }
     }
@@ -266,6 +287,12 @@ impl Client {
         self.session.inbox.has_failed(queue)
     }
 
+    /// Whether a queue under [`Overflow::Wait`](crate::Overflow::Wait) holds up nobody any more, since its reader has not
+    /// asked it for a message for 5 s: see [`Event::Forgotten`].
+    pub fn is_forgotten(&self, queue: QueueId) -> bool {
+        self.session.inbox.is_forgotten(queue)
+    }
+
     /// How many messages a full queue has lost since the last call of [`take_lost`](Client::take_lost).
     pub fn queue_lost(&self, queue: QueueId) -> u64 {
         self.session.inbox.lost(queue)
@@ -319,6 +346,7 @@ impl Client {
     /// Ends the client and keeps its session, to resume it later. What has not reached the wire is dropped, and nobody
     /// waits any more for what has: operations belong to a client, not to its session.
     pub fn into_session(mut self) -> Session {
+        self.keep_held_back_message_for_later();
         self.fail_all(&ConnectionError::Closed);
         self.session.outbound.stop_resending();
         self.session.deliveries.connection_ended();

@@ -126,28 +126,52 @@ impl Client {
         (self.slips).tolerate(Slip::ReceiveMaximumExceeded, WINDOW_EXCEEDED)
     }
 
-    /// Puts a message into the queues that want it. When none does, it is held to be claimed, or goes to the default queue.
-    /// Returns what holds it.
-    fn deliver(&mut self, mut message: Message) -> Vec<DeliveryId> {
-        self.stats.received += 1;
-        let mut holds = Vec::new();
+    /// Puts a message into the queues that want it. When none does, it is held to be claimed, or goes to the default queue. One
+    /// of QoS 0 is held back if it has to wait for room. Returns what holds it.
+    pub(super) fn deliver(&mut self, mut message: Message) -> Vec<DeliveryId> {
         if self.session.subscriptions.all_to_default() && !self.claiming.watches() {
             self.hide_identifiers(&mut message);
-            self.offer(QueueId::DEFAULT, message, &mut holds);
-        } else {
-            let mut queues = mem::take(&mut self.wanted_by);
-            self.route(&mut message, &mut queues);
-            if let Some(last) = queues.pop() {
-                for queue in queues.drain(..) {
-                    self.offer(queue, message.clone(), &mut holds);
-                }
-                self.offer(last, message, &mut holds);
-            } else if let Some(message) = self.hold_if_unclaimed(message, &mut holds) {
-                self.offer(QueueId::DEFAULT, message, &mut holds);
+            return self.deliver_to(&[QueueId::DEFAULT], message);
+        }
+        let mut queues = mem::take(&mut self.wanted_by);
+        self.route(&mut message, &mut queues);
+        let holds = match queues.is_empty() {
+            true => self.deliver_unasked(message),
+            false => self.deliver_to(&queues, message),
+        };
+        queues.clear();
+        self.wanted_by = queues;
+        holds
+    }
+
+    /// Puts a message into these queues, unless it has to wait for room in one of them.
+    #[inline]
+    pub(super) fn deliver_to(&mut self, queues: &[QueueId], message: Message) -> Vec<DeliveryId> {
+        let mut holds = Vec::new();
+        if let Some(full) = self.full_queue(&message, queues) {
+            self.hold_back(message, queues, full);
+            return holds;
+        }
+        self.stats.received += 1;
+        if let Some((&last, others)) = queues.split_last() {
+            for &queue in others {
+                self.offer(queue, message.clone(), &mut holds);
             }
-            self.wanted_by = queues;
+            self.offer(last, message, &mut holds);
         }
         holds
+    }
+
+    /// Holds a message that no queue wants to be claimed, or puts it into the default queue.
+    fn deliver_unasked(&mut self, message: Message) -> Vec<DeliveryId> {
+        let mut holds = Vec::new();
+        match self.hold_if_unclaimed(message, &mut holds) {
+            Some(message) => self.deliver_to(&[QueueId::DEFAULT], message),
+            None => {
+                self.stats.received += 1;
+                holds
+            }
+        }
     }
 
     /// Finds the queues that want a message.
@@ -180,7 +204,8 @@ impl Client {
             return self.on_response(message);
         }
         let session = &mut self.session;
-        let hold = (session.inbox).holds(queue, message.qos, message.payload.len());
+        let hold = message.qos != QoS::AtMostOnce
+            && (session.inbox).holds(queue, message.qos, message.payload.len());
         let hold = hold.then(|| session.deliveries.next_hold());
         if self.push(queue, message, hold) {
             holds.extend(hold);
@@ -202,16 +227,26 @@ impl Client {
     /// Lets go of what need not be held back after a message was offered to a queue, and reports the change. Returns whether
     /// the message has been taken.
     pub(super) fn settle_push(&mut self, queue: QueueId, pushed: Pushed) -> bool {
-        for let_go in pushed.let_go {
-            self.session.deliveries.let_go(let_go, None);
-        }
-        if pushed.first_loss {
-            self.events.push_back(Event::Lagged(queue));
+        if pushed.has_consequences {
+            self.follow_up(queue, pushed);
         }
         if pushed.first {
             self.events.push_back(Event::MessageReady(queue));
         }
         pushed.taken
+    }
+
+    #[cold]
+    fn follow_up(&mut self, queue: QueueId, pushed: Pushed) {
+        while let Some(let_go) = self.session.inbox.let_go() {
+            self.session.deliveries.let_go(let_go, None);
+        }
+        if pushed.forgotten {
+            self.events.push_back(Event::Forgotten(queue));
+        }
+        if pushed.first_loss {
+            self.events.push_back(Event::Lagged(queue));
+        }
     }
 
     /// Hands a message over that lay in a queue which had the subscriptions `gone`, and was given up: to another queue of the
@@ -235,7 +270,8 @@ impl Client {
     }
 
     /// Takes the next message out of a queue. Under [`Overflow::Wait`](crate::Overflow::Wait) that may let
-    /// acknowledgements go, so there may be bytes to write afterwards.
+    /// acknowledgements go, so there may be bytes to write afterwards; and it may end a
+    /// [pause of input](Client::input_paused). To ask counts as reading the queue, also when it is empty.
     pub fn next_message(&mut self, queue: QueueId) -> Option<Message> {
         let (message, others_wait) = self.session.inbox.pop(queue)?;
         if others_wait {

@@ -126,6 +126,11 @@ impl KeepAlive {
         }
     }
 
+    /// Whether a PINGREQ waits for its answer, from when it is queued: input must be read for it.
+    pub(crate) const fn awaits_answer(&self) -> bool {
+        self.ping.is_some()
+    }
+
     /// Gives the peer the full time to answer the PINGREQ that is under way, if one is, from `start` on.
     pub(crate) fn wait_for_answer_from(&mut self, start: Instant) {
         if let (Some(interval), Some(ping)) = (self.interval, &mut self.ping) {

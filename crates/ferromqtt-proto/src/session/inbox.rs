@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::deliveries::DeliveryId;
 use super::fifo::Fifo;
+use super::reader::{Reader, Withheld};
 use super::unclaimed::{Held, Unclaimed};
 use crate::packet::{PacketId, Properties, QoS};
 use crate::topic::TopicName;
@@ -50,17 +51,28 @@ impl QueueId {
 #[non_exhaustive]
 pub enum Overflow {
     /// The oldest message leaves, or as many of them as it takes for one with a large payload.
-    #[default]
     DropOldest,
     /// The new message is not taken.
     DropNewest,
-    /// A QoS 1 or 2 message is kept beyond the limit, and acknowledged only when the queue has room for it: so the server
-    /// sends no more than its window, or our Receive Maximum, allows, and nothing is lost. (A server that ignores the Receive
-    /// Maximum fills 65,535 messages or 64 MiB at most: [`Slip::ReceiveMaximumExceeded`](crate::Slip::ReceiveMaximumExceeded).)
-    /// QoS 0 has no acknowledgement to withhold: such a message is not taken.
+    /// The server waits: a reader that is slower than it loses nothing. The default.
     ///
-    /// Acknowledgements leave in order of receipt (MQTT-4.6.0-2), so a queue like this that is full delays the server's
-    /// window for all others. A reader that lets it stand still receives nothing on any queue after a while.
+    /// A QoS 1 or 2 message is kept beyond the limit, and acknowledged only when the queue has room for it, however long
+    /// that takes: so the server sends no more than its window, or our Receive Maximum, allows. Acknowledgements leave in
+    /// order of receipt (MQTT-4.6.0-2), so a queue like this that is full delays the server's window for all others, and
+    /// a reader that lets it stand still receives nothing on any queue after a while. When a queue has withheld
+    /// acknowledgements for 5 s, [`Event::Stalled`](crate::Event::Stalled) names it.
+    ///
+    /// QoS 0 has no acknowledgement to withhold. A QoS 0 message that finds the queue full has the driver
+    /// [pause](crate::Client::input_paused) reading, so the server is held back by its transport, until the queue is half
+    /// empty. That holds up all queues too, so it has two limits:
+    ///
+    /// - While an operation or a PINGREQ waits for the server's answer, input is read on. A QoS 0 message that comes before
+    ///   the answer is kept as long as the queue has at most twice as many messages and bytes as its bounds allow, and is
+    ///   lost beyond that.
+    /// - A queue whose reader has not [asked](crate::Client::next_message) for a message for 5 s is taken to be forgotten.
+    ///   It holds up nobody: a QoS 0 message that finds it full is lost, and
+    ///   [`Event::Forgotten`](crate::Event::Forgotten) names it. It counts again as soon as it is read again.
+    #[default]
     Wait,
     /// The queue takes nothing more, until its reader has taken what it holds and learnt the loss from
     /// [`Client::take_lost`](crate::Client::take_lost): so the reader sees no gap without knowing.
@@ -91,7 +103,7 @@ pub struct QueueOptions {
     /// How many payload bytes they have together; `None` is no limit. A message that is larger has room in an empty queue.
     /// Default: 64 MiB.
     pub bytes: Option<usize>,
-    /// What happens beyond these bounds. Default: the oldest messages leave, as many as it takes.
+    /// What happens beyond these bounds. Default: [`Overflow::Wait`].
     pub overflow: Overflow,
     /// Who acknowledges QoS 1 and 2 messages. Default: the client, on receipt.
     pub acknowledge: Acknowledge,
@@ -106,17 +118,42 @@ impl QueueOptions {
         acknowledge: Acknowledge::OnReceipt,
     };
 
-    /// 100,000 messages and 64 MiB, of which the oldest leave; acknowledged on receipt.
+    /// 100,000 messages and 64 MiB, beyond which the server [waits](Overflow::Wait); acknowledged on receipt.
     pub const DEFAULT: Self = Self {
         limit: Some(100_000),
         bytes: Some(64 << 20),
-        ..Self::UNBOUNDED
+        overflow: Overflow::Wait,
+        acknowledge: Acknowledge::OnReceipt,
+    };
+
+    /// The latest 100,000 messages and 64 MiB: beyond that the oldest leave. Acknowledged on receipt. For a queue that
+    /// perhaps nobody reads.
+    pub const LATEST: Self = Self {
+        overflow: Overflow::DropOldest,
+        ..Self::DEFAULT
     };
 
     /// Whether a queue of `messages` with this many `bytes` may take one more, with a payload of `size` bytes.
     fn have_room(&self, messages: usize, bytes: usize, size: usize) -> bool {
         (self.limit).is_none_or(|limit| messages < limit)
             && (self.bytes).is_none_or(|limit| messages == 0 || bytes.saturating_add(size) <= limit)
+    }
+
+    /// As many messages and bytes again as these bounds allow: for what cannot be held back.
+    fn twice(self) -> Self {
+        Self {
+            limit: self.limit.map(|limit| limit.saturating_mul(2)),
+            bytes: self.bytes.map(|limit| limit.saturating_mul(2)),
+            ..self
+        }
+    }
+
+    /// Whether a queue of `messages` with this many `bytes` is half empty. Input that waits for it goes on only then: going
+    /// on at the first free place would stop and start the driver for every single message of a flood.
+    fn are_half_used(&self, messages: usize, bytes: usize) -> bool {
+        messages == 0
+            || (self.limit).is_none_or(|limit| messages <= limit / 2)
+                && (self.bytes).is_none_or(|limit| bytes <= limit / 2)
     }
 }
 
@@ -142,6 +179,9 @@ struct Queue {
     bytes_beyond: usize,
     /// Messages held for a queue to claim them. Only the default queue has some; they count against its bounds.
     unclaimed: Unclaimed,
+    /// How many of those are to be acknowledged.
+    withheld: Withheld,
+    reader: Reader,
 }
 
 impl Queue {
@@ -151,23 +191,31 @@ impl Queue {
         (self.options).have_room(messages, bytes, size)
     }
 
+    /// Whether a QoS 0 message is to wait for room. Not in front of an empty queue, which takes it whatever its bounds.
+    fn makes_wait(&self, size: usize) -> bool {
+        self.options.overflow == Overflow::Wait && self.messages.len() > 0 && !self.has_room(size)
+    }
+
+    /// Whether a QoS 0 message that could not wait for room is kept all the same.
+    fn has_spare_room(&self, size: usize) -> bool {
+        let spare = self.options.twice();
+        self.messages.len() == 0
+            || !self.reader.is_forgotten() && spare.have_room(self.messages.len(), self.bytes, size)
+    }
+
     /// Whether a message like this is to be held back: by the application, or until there is room.
     fn holds(&self, qos: QoS, size: usize) -> bool {
         let waits = self.options.overflow == Overflow::Wait && !self.has_room(size);
         qos != QoS::AtMostOnce && (waits || self.options.acknowledge == Acknowledge::ByApplication)
     }
 
-    /// Whether a message is to be taken that finds room, or that its policy makes room for. Those that leave for it are
+    /// Whether a message is to be taken that finds no room, or whose policy makes room for it. Those that leave for it are
     /// counted, and what they held is let go.
+    #[cold]
     fn make_room(&mut self, qos: QoS, size: usize, let_go: &mut Vec<DeliveryId>) -> bool {
-        if self.failed {
-            return false;
-        }
-        if self.has_room(size) {
-            return true;
-        }
         match self.options.overflow {
-            Overflow::Wait => qos != QoS::AtMostOnce,
+            _ if self.failed => false,
+            Overflow::Wait => qos != QoS::AtMostOnce || self.has_spare_room(size),
             Overflow::DropNewest => false,
             Overflow::DropOldest => {
                 while !self.has_room(size) {
@@ -203,11 +251,11 @@ impl Queue {
     }
 
     /// Holds a message to be claimed, within the bounds and by the policy of the queue.
-    fn hold(&mut self, held: Held) -> Pushed {
+    fn hold(&mut self, held: Held, let_go: &mut Vec<DeliveryId>) -> Pushed {
         let lost = self.lost;
-        let mut let_go = Vec::new();
         let size = held.message.payload.len();
-        let taken = self.make_room(held.message.qos, size, &mut let_go);
+        let had_room = self.has_room(size) && !self.failed;
+        let taken = had_room || self.make_room(held.message.qos, size, let_go);
         if taken {
             self.unclaimed.push(held);
         } else {
@@ -216,9 +264,10 @@ impl Queue {
         }
         Pushed {
             taken,
-            first: false,
+            has_consequences: true,
+            has_lost: self.lost > lost,
             first_loss: lost == 0 && self.lost > 0,
-            let_go,
+            ..Pushed::default()
         }
     }
 
@@ -234,6 +283,7 @@ impl Queue {
             self.beyond.pop_front();
             self.bytes_beyond -= size;
             if hold.is_some() {
+                self.withheld.remove();
                 return hold;
             }
         }
@@ -241,13 +291,28 @@ impl Queue {
     }
 
     /// Offers a message. `hold` is what holds it back when this queue [holds](Self::holds) its like, or another one did
-    /// that it comes from.
-    fn push(&mut self, mut message: Message, hold: Option<DeliveryId>) -> Pushed {
+    /// that it comes from. What holds nothing back any more joins `let_go`: its message is lost, or need not wait.
+    fn push(
+        &mut self,
+        mut message: Message,
+        hold: Option<DeliveryId>,
+        now: Option<Instant>,
+        let_go: &mut Vec<DeliveryId>,
+    ) -> Pushed {
+        self.reader.note(now);
         let size = message.payload.len();
         let (was_empty, lost) = (self.messages.len() == 0, self.lost);
         let had_room = self.has_room(size);
-        let mut let_go = Vec::new();
-        let taken = self.make_room(message.qos, size, &mut let_go);
+        if had_room && hold.is_none() && !self.failed {
+            self.bytes += size;
+            self.messages.push(message);
+            return Pushed {
+                taken: true,
+                first: was_empty,
+                ..Pushed::default()
+            };
+        }
+        let taken = had_room && !self.failed || self.make_room(message.qos, size, let_go);
         if !taken {
             self.lost += 1;
             let_go.extend(message.delivery.or(hold));
@@ -257,6 +322,9 @@ impl Queue {
             } else if !had_room && self.options.overflow == Overflow::Wait {
                 self.beyond.push_back((hold, size));
                 self.bytes_beyond += size;
+                if hold.is_some() {
+                    self.withheld.add(now);
+                }
             } else {
                 let_go.extend(hold);
             }
@@ -266,23 +334,29 @@ impl Queue {
         Pushed {
             taken,
             first: taken && was_empty,
+            has_consequences: true,
+            has_lost: self.lost > lost,
             first_loss: lost == 0 && self.lost > 0,
-            let_go,
+            forgotten: !taken && self.reader.is_news(),
         }
     }
 }
 
 /// What became of a message that was offered to a queue.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Pushed {
     /// It is in the queue.
     pub(crate) taken: bool,
     /// The queue was empty before.
     pub(crate) first: bool,
+    /// Something of the following, or something was let go.
+    pub(crate) has_consequences: bool,
+    /// The queue has lost a message now, this one or others.
+    has_lost: bool,
     /// The queue has lost a message, and had lost none since the reader asked.
     pub(crate) first_loss: bool,
-    /// These hold nothing back any more: their messages are lost, or need not wait.
-    pub(crate) let_go: Vec<DeliveryId>,
+    /// It has lost this one because its reader has forgotten it, and the one before not.
+    pub(crate) forgotten: bool,
 }
 
 /// What a queue that is closed has left behind.
@@ -316,9 +390,27 @@ pub(crate) struct Inbox {
     /// By the numbers of their names.
     others: BTreeMap<u32, Queue>,
     last: u32,
+    /// The time of the last call of the core that was given it.
+    clock: Option<Instant>,
+    /// When a queue is to be [reported](Self::stalled) next, or was to be.
+    report_at: Option<Instant>,
+    /// Messages that all queues have lost.
+    lost: u64,
+    /// What holds nothing back any more.
+    let_go: Vec<DeliveryId>,
+    /// A message that waited for room in one of these queues when the client ended; the next one delivers it.
+    pub(crate) waiting: Option<Box<(Vec<QueueId>, Message)>>,
 }
 
 impl Inbox {
+    pub(crate) const fn set_clock(&mut self, now: Instant) {
+        self.clock = Some(now);
+    }
+
+    pub(crate) const fn clock(&self) -> Option<Instant> {
+        self.clock
+    }
+
     /// Sets the bounds of the default queue. What it holds already stays.
     pub(crate) const fn bound_default(&mut self, options: QueueOptions) {
         self.default.options = options;
@@ -326,7 +418,10 @@ impl Inbox {
 
     /// Holds a message to be claimed. What the bounds of the default queue have no room for is lost by its policy.
     pub(crate) fn hold(&mut self, held: Held) -> Pushed {
-        self.default.hold(held)
+        let lost = self.default.lost;
+        let pushed = self.default.hold(held, &mut self.let_go);
+        self.lost += self.default.lost - lost;
+        pushed
     }
 
     /// How many messages wait to be claimed.
@@ -360,7 +455,7 @@ impl Inbox {
     /// Moves a message that was held to the default queue. A queue that has failed takes it too: it came before the gap.
     pub(crate) fn push_held(&mut self, held: Held) -> Pushed {
         let failed = std::mem::take(&mut self.default.failed);
-        let pushed = self.default.push(held.message, held.hold);
+        let pushed = self.push(QueueId::DEFAULT, held.message, held.hold);
         self.default.failed |= failed;
         pushed
     }
@@ -422,18 +517,102 @@ impl Inbox {
         message: Message,
         hold: Option<DeliveryId>,
     ) -> Pushed {
-        match self.queue_mut(id) {
-            Some(queue) => queue.push(message, hold),
-            None => Pushed {
-                let_go: hold.into_iter().collect(),
+        let Self {
+            default, others, ..
+        } = self;
+        let queue = match id {
+            QueueId::DEFAULT => Some(default),
+            _ => others.get_mut(&id.0),
+        };
+        let Some(queue) = queue else {
+            self.let_go.extend(hold);
+            return Pushed {
+                has_consequences: true,
                 ..Pushed::default()
-            },
+            };
+        };
+        let lost = queue.lost;
+        let pushed = queue.push(message, hold, self.clock, &mut self.let_go);
+        if !pushed.has_consequences {
+            return pushed;
         }
+        if pushed.has_lost {
+            self.lost += queue.lost - lost;
+        }
+        if hold.is_some() {
+            let due = queue.withheld.due();
+            self.report_at = self.report_at.into_iter().chain(due).min();
+        }
+        pushed
+    }
+
+    /// The next of those that hold nothing back any more since a message was [pushed](Self::push).
+    pub(crate) fn let_go(&mut self) -> Option<DeliveryId> {
+        self.let_go.pop()
+    }
+
+    /// Messages that all queues have lost.
+    pub(crate) const fn all_lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Whether a QoS 0 message of this size finds no room, and is to wait for it: when its queue is read at all.
+    pub(crate) fn makes_wait(&mut self, id: QueueId, size: usize) -> bool {
+        let now = self.clock;
+        let Some(queue) = self.queue_mut(id) else {
+            return false;
+        };
+        queue.makes_wait(size) && now.is_none_or(|now| queue.reader.look(now).is_some())
+    }
+
+    /// Whether a message of this size that has been waiting for room in a queue waits on.
+    pub(crate) fn keeps_waiting(&self, id: QueueId, size: usize) -> bool {
+        self.queue(id).is_some_and(|queue| {
+            let Queue {
+                options, messages, ..
+            } = queue;
+            let has_room =
+                queue.has_room(size) && options.are_half_used(messages.len(), queue.bytes);
+            messages.len() > 0 && !has_room && !queue.reader.is_forgotten()
+        })
+    }
+
+    /// Looks whether the queue is still read; returns when to look again if it is.
+    pub(crate) fn look_for_reader(&mut self, id: QueueId, now: Instant) -> Option<Instant> {
+        self.queue_mut(id)?.reader.look(now)
+    }
+
+    pub(crate) fn is_forgotten(&self, id: QueueId) -> bool {
+        (self.queue(id)).is_some_and(|queue| queue.reader.is_forgotten())
+    }
+
+    /// When to ask for queues that have [stalled](Self::stalled).
+    pub(crate) const fn report_at(&self) -> Option<Instant> {
+        self.report_at
+    }
+
+    /// The queues that have withheld acknowledgements for too long, each once.
+    pub(crate) fn stalled(&mut self, now: Instant) -> Vec<QueueId> {
+        if self.report_at.is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        let mut stalled = Vec::new();
+        let mut next = None;
+        let others = self.others.iter_mut();
+        for (id, queue) in std::iter::once((&0, &mut self.default)).chain(others) {
+            if queue.withheld.is_overdue(now) {
+                stalled.push(QueueId(*id));
+            }
+            next = next.into_iter().chain(queue.withheld.due()).min();
+        }
+        self.report_at = next;
+        stalled
     }
 
     /// Takes the first message; and tells whether others are beyond the bounds, which may have [room](Self::release) now.
     pub(crate) fn pop(&mut self, id: QueueId) -> Option<(Message, bool)> {
         let queue = self.queue_mut(id)?;
+        queue.reader.asks();
         let message = queue.take_first()?;
         Some((message, !queue.beyond.is_empty()))
     }
@@ -537,7 +716,8 @@ mod tests {
         let within = (there.iter().position(is_withheld)).unwrap_or(there.len());
         let bytes: usize = there[..within].iter().map(|it| it.1).sum();
         let (count, most) = (within, options.bytes.unwrap_or(usize::MAX));
-        assert!(count <= options.limit.unwrap_or(usize::MAX));
+        let at_least = usize::from(options.overflow == Overflow::Wait); // QoS 0 has to come some time
+        assert!(count <= options.limit.unwrap_or(usize::MAX).max(at_least));
         assert!(bytes <= most || count == 1, "{bytes} bytes of {most}");
         let Some(&(_, size, _)) = there.get(within) else {
             return;
@@ -563,9 +743,13 @@ mod tests {
             let (mut number, mut offered, mut taken) = (0_u8, 0, 0);
             for (push, acknowledged, size) in steps {
                 if push {
+                    let qos = if acknowledged { QoS::AtLeastOnce } else { QoS::AtMostOnce };
+                    if qos == QoS::AtMostOnce && inbox.makes_wait(id, size) {
+                        assert!(overflow == Overflow::Wait && inbox.keeps_waiting(id, size));
+                        continue; // input is held back
+                    }
                     number += 1;
                     offered += 1;
-                    let qos = if acknowledged { QoS::AtLeastOnce } else { QoS::AtMostOnce };
                     let payload = vec![number; size].into();
                     let before = inbox.lost(id);
                     let hold = inbox.holds(id, qos, size).then(|| deliveries.next_hold());

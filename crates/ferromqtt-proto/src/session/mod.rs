@@ -10,6 +10,7 @@ mod journal;
 mod open;
 mod outbound;
 mod packet_id;
+mod reader;
 mod subscriptions;
 mod suspicion;
 mod unclaimed;

@@ -159,7 +159,7 @@ fn messages_without_a_subscription_or_without_room_are_acknowledged() {
         let mut options = options(version);
         options.incoming = QueueOptions {
             limit: Some(1),
-            ..QueueOptions::default()
+            ..QueueOptions::LATEST
         };
         let mut pair = Pair::connected(options);
         for packet_id in 1..=3 {

@@ -35,6 +35,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (any::<bool>(), 0_u8..3)
             .prop_map(|(acknowledged_by_hand, qos)| Step::ServerPublishes { acknowledged_by_hand, qos }),
         3 => any::<usize>().prop_map(Step::Acknowledge),
+        2 => any::<bool>().prop_map(Step::Reads),
         2 => any::<bool>().prop_map(Step::Writable),
         4 => any::<bool>().prop_map(Step::StoreWrites),
         6 => (0_u64..3_000).prop_map(Step::Advance),
@@ -65,6 +66,7 @@ fn setting(version: ProtocolVersion) -> impl Strategy<Value = Setting> {
         any::<bool>(),
         prop::sample::select(vec![None, Some(0), Some(2), Some(30)]),
         any::<bool>(),
+        any::<bool>(),
     )
         .prop_map(
             move |(
@@ -75,6 +77,7 @@ fn setting(version: ProtocolVersion) -> impl Strategy<Value = Setting> {
                 strict,
                 within,
                 claims,
+                narrow,
             )| {
                 Setting {
                     version,
@@ -85,6 +88,7 @@ fn setting(version: ProtocolVersion) -> impl Strategy<Value = Setting> {
                     strict,
                     claim_within: within,
                     claims_default: claims,
+                    narrow,
                 }
             },
         )

@@ -111,7 +111,7 @@ fn the_new_options_bound_the_default_queue() {
     let mut options = resuming(V5);
     options.incoming = QueueOptions {
         limit: Some(1),
-        ..QueueOptions::default()
+        ..QueueOptions::LATEST
     };
     let mut pair = resumed(options, session, Properties::default());
     for payload in ["a", "b"] {

@@ -13,6 +13,7 @@ mod holding;
 mod keep_alive;
 mod leaving;
 mod operations;
+mod pausing;
 mod requests;
 mod room;
 #[path = "../../tests/scenarios/server.rs"]

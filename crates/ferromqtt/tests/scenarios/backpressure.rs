@@ -2,8 +2,16 @@
 
 use std::num::NonZeroU16;
 
-use ferromqtt::{Client, Error, Options, OutgoingLimits, Overflow, QoS, QueueOptions};
+use std::time::Duration;
 
+use ferromqtt::{
+    Client, Connection, Error, Options, OutgoingLimits, Overflow, QoS, QueueOptions, ReasonCode,
+};
+use ferromqtt_proto::packet::{Packet, Publish};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::server::Server;
 use crate::{broker, connect, in_time, options};
 
 /// Room for two messages, one of them on its way.
@@ -114,4 +122,69 @@ async fn a_flood_into_a_narrow_queue_arrives_complete_and_in_order() {
         broker.stop().await;
     })
     .await;
+}
+
+/// A reader that does not run until its queue is full. What the system's buffers do not hold stays with the server, whose
+/// writes come to a stop; and in the end the reader has it all.
+async fn a_slow_reader_holds_back_its_server() {
+    const COUNT: usize = 2_000;
+    const SIZE: usize = 64 * 1024; // 125 MiB together: no system buffers so much
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (start, started) = oneshot::channel();
+    let sending = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (mut server, _) = Server::accept(stream, false).await;
+        server.subscribe(ReasonCode::Success).await;
+        started.await.unwrap();
+        for number in 0..COUNT {
+            let mut payload = vec![0; SIZE];
+            payload[..8].copy_from_slice(&number.to_be_bytes());
+            let publish = Publish {
+                dup: false,
+                qos: QoS::AtMostOnce,
+                retain: false,
+                topic: "t".try_into().unwrap(),
+                packet_id: None,
+                properties: None,
+                payload: payload.into(),
+            };
+            server.send(&Packet::Publish(publish)).await;
+        }
+        server
+    });
+    let connection = Connection::open(Options::new("127.0.0.1", port))
+        .await
+        .unwrap();
+    let client = connection.client();
+    let bounds = QueueOptions {
+        limit: Some(16),
+        ..QueueOptions::default()
+    };
+    let mut messages = client.subscribe("t").queue(bounds).await.unwrap();
+    start.send(()).unwrap();
+    while client.stats().pauses == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await; // until it has come to that
+    }
+    assert!(!sending.is_finished());
+    assert_eq!(messages.len(), 16);
+    for number in 0..COUNT {
+        let message = messages.next().await.unwrap();
+        assert_eq!(message.payload.len(), SIZE);
+        assert_eq!(message.payload[..8], number.to_be_bytes());
+    }
+    assert_eq!((messages.take_lost(), client.stats().lost), (0, 0));
+    let server = sending.await.unwrap();
+    connection.disconnect().await.unwrap();
+    drop(server);
+}
+
+#[tokio::test]
+async fn a_slow_reader_holds_back_its_server_on_one_thread() {
+    in_time(a_slow_reader_holds_back_its_server()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_reader_holds_back_its_server_on_two_threads() {
+    in_time(a_slow_reader_holds_back_its_server()).await;
 }

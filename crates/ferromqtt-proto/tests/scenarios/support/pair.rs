@@ -45,6 +45,8 @@ pub(crate) struct Pair {
     pub(crate) requests: Vec<TransportRequest>,
     /// From the client, not looked at yet.
     wire: BytesMut,
+    /// To the client, which has not read it yet.
+    socket: BytesMut,
     /// To the client, not whole yet.
     input: BytesMut,
     events: Vec<Event>,
@@ -80,6 +82,7 @@ impl Pair {
             driver_closes: true,
             requests: Vec::new(),
             wire: BytesMut::new(),
+            socket: BytesMut::new(),
             input: BytesMut::new(),
             events: Vec::new(),
         }
@@ -91,6 +94,7 @@ impl Pair {
         self.client = Client::new(options, session, seed).unwrap();
         self.link = Link::Down;
         self.wire.clear();
+        self.socket.clear();
         self.input.clear();
         self.events.clear();
     }
@@ -131,11 +135,26 @@ impl Pair {
                 self.events.push(event);
                 progress = true;
             }
+            if !self.socket.is_empty() && !self.client.input_paused() {
+                self.input.unsplit(self.socket.split());
+                self.client.handle_input(self.now, &mut self.input);
+                progress = true;
+            }
+            let due = self.client.poll_timeout();
+            if self.client.is_connected() && due.is_some_and(|due| due <= self.now) {
+                self.client.handle_timeout(self.now);
+                progress = true;
+            }
             if !progress {
                 return;
             }
         }
         panic!("the client never comes to rest");
+    }
+
+    /// How many bytes of the server's are not read, since the client asked to leave them alone.
+    pub(crate) fn unread(&self) -> usize {
+        self.socket.len()
     }
 
     fn serve(&mut self, request: TransportRequest) {
@@ -171,6 +190,7 @@ impl Pair {
 
     fn open(&mut self) {
         self.link = Link::Up;
+        self.socket.clear();
         self.input.clear();
         self.wire.clear(); // what was not looked at belongs to the connection before
         self.client.transport_opened(self.now);
@@ -225,6 +245,11 @@ impl Pair {
         panic!("no transport was asked for");
     }
 
+    /// Nothing comes any more that was on its way, and nobody is told.
+    pub(crate) fn wire_is_cut_silently(&mut self) {
+        self.socket.clear();
+    }
+
     /// The link breaks. Bytes on their way to the client are lost.
     pub(crate) fn cut(&mut self) {
         assert_ne!(self.link, Link::Down, "there is nothing to cut");
@@ -234,6 +259,7 @@ impl Pair {
 
     fn lose(&mut self, error: TransportError) {
         self.link = Link::Down;
+        self.socket.clear();
         self.input.clear();
         self.client.transport_closed(self.now, error);
     }
@@ -254,8 +280,7 @@ impl Pair {
 
     pub(crate) fn server_sends_bytes(&mut self, bytes: &[u8]) {
         assert_eq!(self.link, Link::Up, "the server has no transport");
-        self.input.extend_from_slice(bytes);
-        self.client.handle_input(self.now, &mut self.input);
+        self.socket.extend_from_slice(bytes);
         self.pump();
     }
 

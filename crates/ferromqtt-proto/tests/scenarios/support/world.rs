@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use ferromqtt_proto::packet::Disconnect;
 use ferromqtt_proto::{
-    Acknowledge, CleanStart, Client, DeliveryId, JournalEntry, OpId, Options, Outcome,
-    OutgoingLimits, Properties, ProtocolVersion, Publish, QoS, QueueId, QueueOptions, Reconnect,
-    Session, SessionChange, Subscribe, TopicName, Unsubscribe,
+    Acknowledge, CleanStart, Client, DeliveryId, JournalEntry, Message, OpId, Options, Outcome,
+    OutgoingLimits, Overflow, Properties, ProtocolVersion, Publish, QoS, QueueId, QueueOptions,
+    Reconnect, Session, SessionChange, Subscribe, TopicName, Unsubscribe,
 };
 
 use super::*;
@@ -40,6 +40,8 @@ pub(crate) struct Setting {
     pub(crate) claim_within: Option<u64>,
     /// The application reads the default queue from the start, of each process.
     pub(crate) claims_default: bool,
+    /// The default queue takes two messages, and makes the server wait beyond that.
+    pub(crate) narrow: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -80,6 +82,8 @@ pub(crate) enum Step {
     },
     /// Which of the messages that the application holds.
     Acknowledge(usize),
+    /// The application reads its queues all the time, or not at all.
+    Reads(bool),
     Writable(bool),
     /// The store writes all that it was given; with `false`, only the first half.
     StoreWrites(bool),
@@ -121,6 +125,9 @@ pub(crate) struct World {
     /// What the application holds, and what it never let go.
     held: Vec<(DeliveryId, u16)>,
     not_let_go: BTreeSet<u16>,
+    reads: bool,
+    /// What was acknowledged, and must be among what is read next.
+    answered: Vec<u16>,
     /// What the store was given, and what it has written.
     unwritten: Vec<JournalEntry>,
     written: Vec<JournalEntry>,
@@ -149,6 +156,8 @@ impl World {
             sent: BTreeMap::new(),
             held: Vec::new(),
             not_let_go: BTreeSet::new(),
+            reads: true,
+            answered: Vec::new(),
             unwritten: Vec::new(),
             written: Vec::new(),
         };
@@ -166,16 +175,32 @@ impl World {
         for (op, outcome) in self.pair.outcomes() {
             self.check(op, &outcome);
         }
-        let mut messages = self.pair.messages();
-        messages.extend(self.pair.messages_of(self.own_queue));
-        for message in messages {
-            let number = self.receive(&message.payload);
-            if let Some(delivery) = message.delivery {
-                self.held.push((delivery, number));
-                self.not_let_go.insert(number);
-            }
+        self.check_answered();
+        if self.reads {
+            self.read();
+        }
+    }
+
+    /// Takes all messages, and checks what has become of them.
+    fn read(&mut self) {
+        for message in self.pair.messages_of(self.own_queue) {
+            self.take(&message);
+        }
+        while let Some(message) = self.pair.client.next_message(QueueId::DEFAULT) {
+            self.take(&message);
+            self.pair.pump(); // more may have been waiting for room
+            self.server.read(&mut self.pair);
+            self.check_answered();
         }
         self.check_received();
+    }
+
+    fn take(&mut self, message: &Message) {
+        let number = self.receive(&message.payload);
+        if let Some(delivery) = message.delivery {
+            self.held.push((delivery, number));
+            self.not_let_go.insert(number);
+        }
     }
 
     fn receive(&mut self, payload: &[u8]) -> u16 {
@@ -192,15 +217,21 @@ impl World {
                 "QoS 2 message {number} came {times} times"
             );
         }
-        for number in std::mem::take(&mut self.server.answered) {
+        for number in std::mem::take(&mut self.answered) {
             assert!(
                 self.received.contains_key(&number),
                 "{number} was acknowledged, but is lost"
             );
+        }
+    }
+
+    fn check_answered(&mut self) {
+        for number in std::mem::take(&mut self.server.answered) {
             assert!(
                 !self.not_let_go.contains(&number),
                 "{number} was acknowledged while the application held it"
             );
+            self.answered.push(number);
         }
     }
 
@@ -330,6 +361,7 @@ impl World {
                 self.own_queue = open_queue(&mut self.pair);
             }
             Step::Acknowledge(index) => self.acknowledge(index),
+            Step::Reads(reads) => self.reads = reads,
             Step::Writable(writable) => self.pair.writable = writable,
             Step::StoreWrites(all) => self.store_writes(all),
             Step::Advance(milliseconds) => self.pair.advance(Duration::from_millis(milliseconds)),
@@ -464,6 +496,7 @@ impl World {
         if !self.setting.journal {
             return;
         }
+        self.read();
         self.crashes += 1;
         for operation in self.operations.values_mut() {
             if operation.state == State::Pending {
@@ -508,6 +541,7 @@ impl World {
     /// From now on nothing fails: everything must come to its end.
     pub(crate) fn finish(&mut self) {
         self.pair.writable = true;
+        self.reads = true;
         for _ in 0..10_000 {
             self.settle();
             let pending = self
@@ -555,6 +589,9 @@ fn options(setting: Setting) -> Options {
     options.journal = setting.journal;
     options.strict = setting.strict;
     options.claim_within = setting.claim_within.map(Duration::from_secs);
+    if setting.narrow {
+        options.incoming = limited(2, Overflow::Wait);
+    }
     options
 }
 
