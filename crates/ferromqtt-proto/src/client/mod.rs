@@ -238,7 +238,12 @@ impl Client {
 
     /// What happened, in order. Drain it after every call.
     pub fn poll_event(&mut self) -> Option<Event> {
-        let event = self.events.pop_front();
+        let mut event = self.events.pop_front();
+        while let Some(Event::MessageReady(queue)) = event
+            && self.session.inbox.len(queue) == 0
+        {
+            event = self.events.pop_front(); // it was taken, or had to leave for another message
+        }
         if event.is_none()
             && let Some(bytes) = self.room_wanted
             && self.check_room(bytes).is_ok()

@@ -277,6 +277,21 @@ fn the_default_queue_and_what_is_held_share_their_bounds() {
     assert_eq!(pair.payloads(), ["b", "2"]);
 }
 
+/// It had come, but left before the application could look.
+#[test]
+fn a_queue_that_is_empty_again_is_not_announced() {
+    let mut pair = resumed(with_default(V5, limited(1, Overflow::DropOldest)));
+    pair.events();
+    let messages = [
+        message("q0", "a", AtMostOnce, 0),
+        message("t", "1", AtLeastOnce, 1),
+    ];
+    let bytes = in_one_read(V5, messages.map(ferromqtt_proto::packet::Packet::Publish));
+    pair.server_sends_bytes(&bytes);
+    assert_eq!(pair.client.queue_len(DEFAULT), 0, "the oldest has left");
+    assert_eq!(pair.events(), [Event::Lagged(DEFAULT)]);
+}
+
 /// A message that is held has a slot of our Receive Maximum (MQTT-3.3.4-9): claiming gives it back.
 #[test]
 fn what_is_held_takes_its_part_of_our_receive_maximum() {
