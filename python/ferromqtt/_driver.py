@@ -39,6 +39,9 @@ _ABORT_LIMIT = 1.0
 """Seconds that an aborted transport gets to report its end, which takes one turn of the loop."""
 
 
+_FOREVER = 10.0
+"""Seconds for the same after an exception, where the client's time limit is infinite."""
+
 _HURRY = 1.0
 """Seconds for writing DISCONNECT, and for the server to close, once leaving is cancelled."""
 
@@ -119,17 +122,20 @@ class Protocol(Core, asyncio.BufferedProtocol):
         if self._loop.is_closed() or closed is None or transport is None:
             await self._drop()
             return
-        limit = None if timeout == math.inf else timeout
+        limit = None if timeout == math.inf and wait else min(timeout, _FOREVER)
         had_ended = self._ended  # then it is being closed, behind a DISCONNECT that says why
-        self.leave(publish_will, wait, limit)
         if wait:
             try:
+                await TURN  # calls that tasks are about to make are made before others are refused
+                had_ended = self._ended
+                self.leave(publish_will, wait, limit)
                 await asyncio.wait([closed])
             except asyncio.CancelledError:
                 self.leave(publish_will, False, min(timeout, _HURRY))
                 await self._closed_or_aborted(closed, transport)
                 raise
         else:
+            self.leave(publish_will, wait, limit)
             await self._closed_or_aborted(closed, transport)
         if had_ended or self.all_written:
             return

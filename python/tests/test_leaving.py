@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import threading
 import time
@@ -19,6 +20,7 @@ from ferromqtt import (
     TLSParameters,
     Will,
 )
+from ferromqtt._driver import Protocol
 from support import certificates, packets
 from support.clients import LIMIT, receive, receive_until, unique
 from support.loops import LoopRunner, settle
@@ -159,6 +161,37 @@ def test_publishes_that_are_waited_for_are_delivered_first_1_4(
             assert payloads == [b"%d" % number for number in range(100)]
 
     run(main)
+
+
+def test_tasks_that_were_just_made_get_to_publish_1_4(run: LoopRunner, broker: Broker) -> None:
+    topic = unique("last")
+
+    async def main() -> None:
+        async with Client(broker.host, broker.port) as watcher:
+            await watcher.subscribe(topic, qos=1)
+            async with Client(broker.host, broker.port) as client:
+                task = asyncio.create_task(client.publish(topic, b"x", qos=1))
+            await task
+            assert (await receive(watcher)).payload == b"x"
+
+    run(main)
+
+
+def test_a_publish_that_is_cancelled_meanwhile_is_waited_for_no_longer_1_4(
+    run: LoopRunner,
+) -> None:
+    async def main(server: ScriptedServer) -> None:
+        client = await Client(server.host, server.port, timeout=600).__aenter__()
+        publish = asyncio.ensure_future(client.publish("a", qos=1))
+        await settle()
+        leaving = asyncio.ensure_future(client.__aexit__(None, None, None))
+        await settle()
+        publish.cancel()
+        await asyncio.wait_for(leaving, LIMIT)
+        assert publish.cancelled()
+
+    with ScriptedServer(never_acknowledge) as server:
+        run(main, server)
 
 
 def test_new_calls_are_refused_while_leaving_1_4(run: LoopRunner) -> None:
@@ -303,6 +336,62 @@ def test_a_server_can_read_why_it_is_left_when_the_block_ends_at_once(run: LoopR
     with ScriptedServer(script) as server:
         run(main, server)
     assert read == [b"\xe0\x01\x81"]
+
+
+@pytest.mark.parametrize("over", ["tcp", "tls", "websocket"])
+def test_nothing_is_taken_once_the_server_has_ended_its_side(
+    run: LoopRunner, folder: Path, over: str
+) -> None:
+    """A transport that closes takes what it is given, and drops it: it was reported as sent."""
+
+    def half_close(connection: Connection) -> None:
+        if over == "websocket":
+            peer = WebSocketPeer(connection).accept()
+            peer.receive()
+            peer.send(frame(BINARY, packets.CONNACK_311))
+            connection.sock.shutdown(socket.SHUT_WR)
+        else:
+            connection.accept()
+            if isinstance(connection.sock, ssl.SSLSocket):
+                with contextlib.suppress(OSError):
+                    connection.sock.unwrap()
+                return
+            connection.sock.shutdown(socket.SHUT_WR)
+        connection.read_to_end()
+
+    script: Script = half_close
+    if over == "tls":
+        script = over_tls(server_context(folder), script)
+
+    async def main(server: ScriptedServer) -> None:
+        client = Client(
+            "localhost",  # as the certificate says
+            server.port,
+            transport="websockets" if over == "websocket" else "tcp",
+            tls_params=TLSParameters(ca_certs=str(folder / "ca.pem")) if over == "tls" else None,
+        )
+        refused: list[MqttError] = []
+        original = type(client._core).eof_received
+        seen = asyncio.Event()
+
+        def publish_when_it_ends(protocol: Protocol) -> bool | None:
+            """Publish in the same turn of the loop, before the transport reports its end."""
+            answer = original(protocol)
+            try:
+                protocol.publish("t", b"x", 0, False, None, 1.0)
+            except MqttError as error:
+                refused.append(error)
+            seen.set()
+            return answer
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Protocol, "eof_received", publish_when_it_ends, raising=False)
+            async with client:
+                await asyncio.wait_for(seen.wait(), LIMIT)
+        assert [error.delivery for error in refused] == ["not_sent"]
+
+    with ScriptedServer(script) as server:
+        run(main, server)
 
 
 def test_messages_that_a_server_which_disconnects_never_got_are_counted(

@@ -117,6 +117,11 @@ impl TopicFilter {
         &self.0
     }
 
+    /// Whether it may match more than one topic.
+    pub(crate) fn has_wildcards(&self) -> bool {
+        has_wildcard(self.as_str())
+    }
+
     /// Whether this is a Shared Subscription (section 4.8.2).
     pub fn is_shared(&self) -> bool {
         self.as_str().starts_with("$share/")

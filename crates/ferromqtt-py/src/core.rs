@@ -280,8 +280,16 @@ impl Core {
         told
     }
 
-    fn eof_received(&self) -> Option<bool> {
-        None // the transport closes itself and reports `connection_lost`
+    /// The server has ended its side: the connection is over. The transport closes itself and reports `connection_lost` later,
+    /// and what it is given until then it would take and drop.
+    fn eof_received(slf: &Bound<'_, Self>) -> PyResult<Option<bool>> {
+        let now = Instant::now();
+        let mut core = slf.borrow_mut();
+        core.client
+            .transport_closed(now, TransportError::EndOfStream);
+        drop(core);
+        events::pump(slf)?;
+        Ok(None)
     }
 
     fn pause_writing(&mut self) {

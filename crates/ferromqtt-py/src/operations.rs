@@ -131,8 +131,12 @@ pub(crate) fn abandon(slf: &Bound<'_, Core>, op: u64) {
     let mut core = slf.borrow_mut();
     let future = core.calls.remove(op);
     core.client.abandon(OpId::from_value(op));
+    let is_leaving = core.client.is_leaving(); // and may have waited for this call alone
     drop(core);
     drop(future);
+    if is_leaving {
+        let _ = Core::schedule_flush(slf); // fails when its loop is closed: then nobody waits
+    }
 }
 
 /// The task that calls, while the client is connected. Whoever calls from another loop is refused: it must not touch the

@@ -2,11 +2,14 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ferromqtt_proto as proto;
 use proto::Session;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use crate::declared::declare;
 use crate::driver::{Flushed, drive};
@@ -80,6 +83,9 @@ where
     ended.map_err(Error::from)?;
     Ok(value)
 }
+
+/// How soon leaving notices that a receipt was dropped which it waits for: dropping one tells nobody.
+const LOOK_FOR_CALLERS: Duration = Duration::from_millis(100);
 
 /// A connection without a block around it. Prefer [`scope`] where its form fits.
 ///
@@ -229,8 +235,15 @@ impl Connection {
 
     /// Waits for what was accepted, and disconnects.
     async fn leave(self, reason: ReasonCode) -> Result<(), ConnectionError> {
-        self.client.shared.leave(reason);
-        self.ended().await
+        let shared = Arc::clone(&self.client.shared);
+        shared.leave(reason);
+        let mut ended = pin!(self.ended());
+        loop {
+            tokio::select! {
+                end = &mut ended => return end,
+                () = sleep(LOOK_FOR_CALLERS) => shared.call(|state, _| state.release_callers()),
+            }
+        }
     }
 
     /// Waits until the connection, which is being ended, has ended.

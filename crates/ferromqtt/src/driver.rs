@@ -181,7 +181,7 @@ async fn carry<S: ByteStream>(
         alarm.set([turn.deadline, give_up_at].into_iter().flatten().min());
         let step = tokio::select! {
             biased; // what can be written is, even if its time is over now
-            step = link.step(missing, turn.paused) => step,
+            step = link.step(missing, turn.reading) => step,
             () = alarm.wait() => Ok(Step::Written),
             () = shared.driver.notified() => {
                 turn = shared.turn(&mut link.output, |core, now| {

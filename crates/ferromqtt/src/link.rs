@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use ferromqtt_proto::{Client, Progress};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
@@ -93,6 +93,18 @@ impl<S: ByteStream> LinkProgress<'_, S> {
     }
 }
 
+/// How much of the input a [`Link`] reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    All,
+    /// A few bytes, as a sign of life.
+    Little,
+    Nothing,
+}
+
+/// As much of the input as is read for a sign of life.
+const LITTLE: usize = 512;
+
 /// What a [`Link`] has done.
 #[derive(Debug)]
 pub(crate) enum Step {
@@ -152,11 +164,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     /// Reads and writes once each, as far as the stream is ready. `missing` is how many bytes the packet at the front of
-    /// the input still needs. With `paused` it leaves the input alone. Nothing is lost when the future is dropped.
+    /// the input still needs. `reading` says how much of the input it takes. Nothing is lost when the future is dropped.
     ///
     /// After an error of writing it goes on reading: the peer may have said why it closes.
-    pub(crate) async fn step(&mut self, missing: usize, paused: bool) -> io::Result<Step> {
-        if paused && !self.write_failed() {
+    pub(crate) async fn step(&mut self, missing: usize, reading: Reading) -> io::Result<Step> {
+        if reading == Reading::Nothing && !self.write_failed() {
             poll_fn(|cx| self.poll_write(cx)).await;
             return Ok(Step::Written);
         }
@@ -173,7 +185,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 }
                 Writing::Finished => false,
             };
-            match self.poll_read(cx) {
+            match self.poll_read(cx, reading) {
                 Poll::Ready(Ok(0)) => Poll::Ready(Err(self.end())),
                 Poll::Ready(Ok(read)) => {
                     self.adapt(read);
@@ -187,8 +199,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         .await
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        pin!(self.stream.read_buf(&mut self.input)).poll(cx)
+    fn poll_read(&mut self, cx: &mut Context<'_>, reading: Reading) -> Poll<io::Result<usize>> {
+        match reading {
+            Reading::Little => {
+                pin!(self.stream.read_buf(&mut (&mut self.input).limit(LITTLE))).poll(cx)
+            }
+            _ => pin!(self.stream.read_buf(&mut self.input)).poll(cx),
+        }
     }
 
     /// Ready when something was written, and once when that failed.
@@ -333,7 +350,7 @@ mod tests {
         let pipe = io::ErrorKind::BrokenPipe.into();
         let mut link = Link::new(Broken(Some(pipe), read_error));
         link.output.push(Bytes::from_static(b"x"));
-        link.step(1, false).await.unwrap_err().to_string()
+        link.step(1, Reading::All).await.unwrap_err().to_string()
     }
 
     #[tokio::test]

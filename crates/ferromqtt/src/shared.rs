@@ -11,7 +11,7 @@ use proto::packet::Disconnect;
 use tokio::sync::{Notify, watch};
 
 use crate::authenticate::{Authentication, Said};
-use crate::link::Output;
+use crate::link::{Output, Reading};
 use crate::room::Purpose;
 use crate::state::{News, State, Submitted};
 use crate::{ConnectionError, PublishError, ReasonCode};
@@ -87,8 +87,8 @@ pub(crate) struct Turn {
     pub(crate) idle: bool,
     /// How many messages have come.
     pub(crate) received: usize,
-    /// The transport's input is to be left alone.
-    pub(crate) paused: bool,
+    /// How much of the transport's input is to be read.
+    pub(crate) reading: Reading,
 }
 
 impl Shared {
@@ -274,7 +274,11 @@ impl Shared {
             deadline: core.poll_timeout(),
             idle: core.is_idle(),
             received: usize::try_from(core.stats().received - received).unwrap_or(usize::MAX),
-            paused: core.input_paused(),
+            reading: match () {
+                () if core.input_paused() => Reading::Nothing,
+                () if core.input_throttled() => Reading::Little,
+                () => Reading::All,
+            },
         };
         drop(state);
         self.tell(news);

@@ -64,6 +64,11 @@ class WebSocketLayer(asyncio.Protocol):
         if failure is not None or self._websocket.is_closed:
             self._end(failure)
 
+    def eof_received(self) -> None:
+        """Tell the protocol above that the server has ended its side; the transport closes."""
+        if self._websocket.is_open:
+            self._above.eof_received()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever waits, or the protocol above."""
         if not self.opened.done():

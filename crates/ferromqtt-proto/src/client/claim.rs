@@ -8,7 +8,7 @@ use super::{Client, Phase};
 use crate::event::Event;
 use crate::packet::{QoS, SubscriptionOptions};
 use crate::reconnect;
-use crate::session::{DeliveryId, Held, Message, QueueId};
+use crate::session::{DeliveryId, Held, Message, QueueId, Subscriptions};
 use crate::topic::TopicFilter;
 
 /// Which messages are held, and until when.
@@ -20,8 +20,9 @@ pub(super) struct Claiming {
     resumed: Window,
     /// For what comes for subscriptions whose queue was detached.
     detached: Window,
-    /// The filters that the application has unsubscribed from last. The server may go on to send what it had stored for them
-    /// (section 3.10.4), and no queue is going to claim that.
+    /// The filters without wildcards that the application has unsubscribed from last. The server may go on to send what it had
+    /// stored for them (section 3.10.4), and no queue is going to claim that. What matches a wildcard may have been stored for
+    /// another subscription of the session, which a queue may still claim.
     given_up: VecDeque<TopicFilter>,
     /// [`Event::Unclaimed`] has been reported since the last window was opened.
     is_reported: bool,
@@ -103,12 +104,14 @@ impl Client {
     pub(super) fn give_up_claims(&mut self, filters: &[TopicFilter]) {
         let given_up = &mut self.claiming.given_up;
         given_up.retain(|it| !filters.contains(it));
-        given_up.extend(filters.iter().cloned());
+        let exact = filters.iter().filter(|filter| !filter.has_wildcards());
+        given_up.extend(exact.cloned());
         given_up.drain(..given_up.len().saturating_sub(MOST_GIVEN_UP));
-        let unwanted = |held: &Held| {
-            (filters.iter()).any(|filter| filter.matches(held.message.topic.as_str()))
-        };
-        let held = self.session.inbox.take_unclaimed(unwanted);
+        let (given_up, session) = (&self.claiming.given_up, &mut self.session);
+        let subscriptions = &session.subscriptions;
+        let unwanted =
+            |held: &Held| is_given_up(given_up, subscriptions, held.message.topic.as_str());
+        let held = session.inbox.take_unclaimed(unwanted);
         self.give_to_default(held);
     }
 
@@ -158,7 +161,7 @@ impl Client {
             return Some(message);
         }
         let topic = message.topic.as_str();
-        if (self.claiming.given_up.iter()).any(|filter| filter.matches(topic)) {
+        if is_given_up(&self.claiming.given_up, &self.session.subscriptions, topic) {
             return Some(message);
         }
         let is_for_detached = self.session.subscriptions.has_detached(topic);
@@ -242,4 +245,13 @@ impl Client {
             self.events.push_back(Event::Unclaimed { messages });
         }
     }
+}
+
+/// Whether the application has unsubscribed from what a message with this topic was stored for, as far as anybody knows.
+fn is_given_up(
+    given_up: &VecDeque<TopicFilter>,
+    subscriptions: &Subscriptions,
+    topic: &str,
+) -> bool {
+    given_up.iter().any(|filter| filter.matches(topic)) && !subscriptions.has_detached(topic)
 }

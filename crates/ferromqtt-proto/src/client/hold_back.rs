@@ -71,7 +71,17 @@ impl Client {
     /// [`Client::poll_timeout`] asks for at once), so nothing but reading is to be stopped and started. Input that is given
     /// all the same is kept as well, up to 1 MiB, and then taken as while an answer is awaited.
     pub fn input_paused(&self) -> bool {
-        (self.held_back.as_ref()).is_some_and(|held| self.waits_on(held)) && !self.awaits_any_byte()
+        self.is_held_back() && !self.awaits_any_byte()
+    }
+
+    /// Whether the driver is to read little at a time: input is held back, and is read for the answer to a PINGREQ, which any
+    /// byte is. What is read all the same has to be kept.
+    pub fn input_throttled(&self) -> bool {
+        self.is_held_back() && self.awaits_any_byte()
+    }
+
+    fn is_held_back(&self) -> bool {
+        (self.held_back.as_ref()).is_some_and(|held| self.waits_on(held))
     }
 
     /// Whether a PINGREQ waits for its answer. Any byte will do, so input is read on for it, and held back all the same.

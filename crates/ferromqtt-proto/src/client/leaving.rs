@@ -16,9 +16,9 @@ pub(super) struct Leaving {
 }
 
 impl Client {
-    /// Leaves in order: refuses new operations as not connected, waits until every operation that was accepted and whose
-    /// caller still waits has its outcome, and then [disconnects](Client::disconnect_within). Messages are received
-    /// meanwhile, and not waited for.
+    /// Leaves in order: refuses new operations as not connected, sends what was accepted, waits until every operation whose
+    /// caller still waits has its outcome, and then [disconnects](Client::disconnect_within). What has no caller is sent as far
+    /// as the server's window allows, and not waited for; neither are messages, which are received meanwhile.
     ///
     /// All of that takes until `until`, and the second after it that writing DISCONNECT gets in any case; `None` is no limit.
     /// There is nothing to wait for on a link that is down, and a connection that ends meanwhile is not made again.
@@ -27,7 +27,13 @@ impl Client {
             return self.disconnect_within(now, disconnect, until);
         }
         self.leaving = Some(Box::new(Leaving { disconnect, until }));
+        self.encode_publishes(now);
         self.leave_when_done(now);
+    }
+
+    /// Whether the connection [is being left](Client::leave), and still waits for operations.
+    pub const fn is_leaving(&self) -> bool {
+        self.leaving.is_some()
     }
 
     /// Ends the connection that is being left, when nothing is waited for or its time is over.
@@ -36,7 +42,7 @@ impl Client {
             return;
         };
         let over = leaving.until.is_some_and(|until| until <= now);
-        if (over || !self.has_operations())
+        if (over || !self.has_operations() && !self.has_more_to_encode())
             && let Some(leaving) = self.leaving.take()
         {
             let until = leaving.until.map(|until| until.max(later(now, GRACE)));

@@ -159,7 +159,10 @@ impl Client {
             Due::Nothing => {}
             Due::Ping => connection.transmit.push(&Packet::PingReq, version),
             Due::PeerIsDead => {
-                self.end_connection(now, ConnectionError::KeepAliveTimeout, Ending::Abort);
+                self.take_all_held_back(now); // it was read before
+                if self.is_connected() {
+                    self.end_connection(now, ConnectionError::KeepAliveTimeout, Ending::Abort);
+                }
             }
         }
     }

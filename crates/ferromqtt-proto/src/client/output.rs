@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{Client, Phase};
-use crate::connection::Progress;
+use crate::connection::{Connection, Progress};
 use crate::error::PublishError;
 use crate::event::Outcome;
 use crate::packet::{Ack, Packet, PacketId, QoS};
@@ -74,7 +74,7 @@ impl Client {
 
     /// Encodes, until a chunk is full: first what is owed to a resumed session, in its order (MQTT-4.4.0-1,
     /// MQTT-4.6.0-1), then what waits, in its order, as far as the server's Receive Maximum allows (MQTT-4.9.0-2).
-    fn encode_publishes(&mut self, now: Instant) {
+    pub(super) fn encode_publishes(&mut self, now: Instant) {
         while let Some(connection) = &self.connection
             && !connection.transmit.is_full()
         {
@@ -87,6 +87,12 @@ impl Client {
                 return;
             }
         }
+    }
+
+    /// Whether only a chunk that is full keeps further messages from being encoded.
+    pub(super) fn has_more_to_encode(&self) -> bool {
+        let is_full = |connection: &Connection| connection.transmit.is_full();
+        self.connection.as_ref().is_some_and(is_full) && !self.session.outbound.nothing_before()
     }
 
     /// Ends the messages in the outgoing queue that have expired, when it is time to look.

@@ -37,8 +37,8 @@ struct Unanswered {
     bytes: usize,
     /// What is to be answered, by what is known so far.
     answer: Ack,
-    /// How many hold it back.
-    holds: usize,
+    /// What holds it back.
+    holds: Vec<DeliveryId>,
 }
 
 #[derive(Debug, Default)]
@@ -97,7 +97,7 @@ impl Deliveries {
                 qos,
                 bytes,
                 answer: Ack::success(id),
-                holds: holds.len(),
+                holds: holds.to_vec(),
             },
         );
         self.enter(number, id, qos, bytes);
@@ -146,7 +146,7 @@ impl Deliveries {
             return false;
         };
         if let Some(it) = self.unanswered.get_mut(&number) {
-            it.holds -= 1;
+            it.holds.retain(|other| *other != hold);
             if let Some(answer) = answer
                 && !it.answer.reason.is_error()
             {
@@ -165,7 +165,7 @@ impl Deliveries {
     /// The next acknowledgement that may leave: nobody holds its message, nor one that came before it.
     pub(crate) fn next_due(&mut self) -> Option<Due> {
         let number = *self.order.front()?;
-        if (self.unanswered.get(&number)).is_some_and(|it| it.holds > 0) {
+        if (self.unanswered.get(&number)).is_some_and(|it| !it.holds.is_empty()) {
             return None;
         }
         self.order.pop_front();
@@ -194,8 +194,14 @@ impl Deliveries {
     }
 
     fn forget(&mut self, number: u64) {
-        self.unanswered.remove(&number);
-        self.holds.retain(|_, held| *held != number);
+        for hold in self
+            .unanswered
+            .remove(&number)
+            .into_iter()
+            .flat_map(|it| it.holds)
+        {
+            self.holds.remove(&hold);
+        }
     }
 
     /// The session is gone: nobody is waiting for these answers any more.

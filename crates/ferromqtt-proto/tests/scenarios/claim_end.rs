@@ -367,12 +367,12 @@ fn what_comes_for_a_detached_queue_goes_to_the_default_queue_in_the_end() {
 fn what_comes_for_a_filter_that_was_unsubscribed_is_not_held() {
     for version in VERSIONS {
         let mut pair = resumed(resuming(version));
-        let gone = pair.queue(&["t/#"], QueueOptions::default());
+        let gone = pair.queue(&["t/1"], QueueOptions::default());
         let kept = pair.queue(&["kept"], QueueOptions::default());
         pair.stored("old", [1]);
         let filters = pair.client.close_queue(gone);
-        assert_eq!(filters, [filter("t/#")]);
-        pair.unsubscribe(&["t/#"]);
+        assert_eq!(filters, [filter("t/1")]);
+        pair.unsubscribe(&["t/1"]);
         pair.stored("t/1", [2]);
         assert!(pair.sent().iter().all(|it| it.starts_with("UNSUBSCRIBE")));
         pair.unsubscribe(&["old"]); // one that an earlier program has left
@@ -394,5 +394,37 @@ fn what_comes_for_a_filter_that_was_unsubscribed_is_not_held() {
         pair.client.detach_queue(pair.now, kept);
         pair.stored("t/1", [5]);
         assert_eq!(pair.client.stats().awaiting_claim, 1, "it is wanted again");
+    }
+}
+
+/// What was stored for a subscription that has not been unsubscribed: a wildcard that covers it says nothing about it.
+#[test]
+fn what_another_subscription_may_want_is_held_after_unsubscribing_a_wildcard() {
+    for version in VERSIONS {
+        let mut pair = resumed(resuming(version));
+        pair.stored("relic/1", [1]);
+        pair.unsubscribe(&["relic/#"]);
+        pair.stored("relic/1", [2]);
+        let queue = pair.claim(&["relic/1"], QueueOptions::default());
+        assert_eq!(pair.payloads_of(queue), ["1", "2"]);
+    }
+}
+
+/// The same of one that this program has left to the session.
+#[test]
+fn what_a_detached_subscription_wants_is_held_after_unsubscribing_a_wildcard() {
+    for unsubscribed in ["t/#", "t/1"] {
+        let mut pair = Pair::unclaimed(resuming(V5), Session::default());
+        pair.connect();
+        pair.accept(false, Properties::default());
+        let all = pair.queue(&[unsubscribed], QueueOptions::default());
+        let wanted = if unsubscribed == "t/1" { "t/+" } else { "t/1" };
+        let one = pair.queue(&[wanted], QueueOptions::default());
+        pair.client.close_queue(all);
+        pair.unsubscribe(&[unsubscribed]);
+        pair.client.detach_queue(pair.now, one);
+        pair.stored("t/1", 1..=3);
+        let again = pair.claim(&[wanted], QueueOptions::default());
+        assert_eq!(pair.payloads_of(again), ["1", "2", "3"], "{unsubscribed}");
     }
 }

@@ -131,6 +131,35 @@ fn nobody_waits_for_what_was_abandoned_or_has_no_caller() {
     }
 }
 
+/// A program that publishes and forgets: what the window lets out goes before DISCONNECT, and all of QoS 0 that is before it.
+#[test]
+fn what_nobody_waits_for_is_sent_as_far_as_the_window_allows() {
+    let mut pair = Pair::connected(window_of_20(V311));
+    pair.writable = false;
+    let large = "x".repeat(10_000);
+    for number in 0..30 {
+        let qos = if number % 2 == 0 {
+            AtLeastOnce
+        } else {
+            AtMostOnce
+        };
+        pair.publish("t", &large, qos);
+    }
+    for _ in 0..10 {
+        pair.publish("t", "small", AtLeastOnce);
+    }
+    pair.client.retain_callers(|_| false);
+    pair.writable = true;
+    leave(&mut pair, 10);
+    let sent = pair.packets();
+    assert_eq!(sent.len(), 20 + 15 + 1);
+    let last = sent.last().unwrap();
+    assert!(matches!(
+        last,
+        ferromqtt_proto::packet::Packet::Disconnect(_)
+    ));
+}
+
 /// The last caller gives up while the client waits for it.
 #[test]
 fn abandoning_the_last_operation_ends_the_wait() {

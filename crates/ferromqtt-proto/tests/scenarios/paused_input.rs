@@ -452,6 +452,43 @@ fn a_paused_client_finds_a_dead_peer() {
     }
 }
 
+/// Reading for a sign of life is no reason to read much: it must all be kept.
+#[test]
+fn a_paused_client_reads_little_for_the_answer_to_a_ping() {
+    let mut pair = Pair::connected(keep_alive(V5, 10));
+    let queue = pair.queue(&["t"], limited(40, Overflow::Wait));
+    send_each(&mut pair, 0..60);
+    assert!(pair.client.input_paused() && !pair.client.input_throttled());
+    pair.wire_is_cut_silently();
+    while !pair.sent().contains(&"PINGREQ".to_owned()) {
+        pair.advance(SECOND);
+        let _ = pair.client.next_message(queue); // it is read all the time
+    }
+    assert!(pair.client.input_throttled() && !pair.client.input_paused());
+}
+
+/// What was read before the connection ended is delivered, or lost and counted.
+#[test]
+fn what_was_held_back_when_keep_alive_ends_the_connection_is_accounted_for() {
+    for version in VERSIONS {
+        let mut pair = Pair::connected(keep_alive(version, 10));
+        let queue = pair.queue(&["t"], limited(4, Overflow::Wait));
+        send_at_once(&mut pair, version, 0..12);
+        pair.wire_is_cut_silently();
+        pair.events();
+        let mut taken = 0;
+        while pair.client.is_connected() {
+            pair.advance(SECOND);
+            if taken == 0 {
+                taken += usize::from(pair.client.next_message(queue).is_some());
+            }
+        }
+        let left = pair.messages_of(queue).len();
+        let lost = pair.client.take_lost(queue) as usize;
+        assert_eq!(taken + left + lost, 12, "{taken} {left} {lost}");
+    }
+}
+
 /// The reader's end of the queue is the end of the wait.
 #[test]
 fn closing_and_detaching_the_full_queue_let_input_go_on() {

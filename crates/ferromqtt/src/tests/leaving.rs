@@ -81,6 +81,22 @@ async fn a_receipt_that_was_dropped_is_not_waited_for() {
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_receipt_that_is_dropped_meanwhile_is_waited_for_no_longer() {
+    let (connection, mut server, _attempts) = connected(options(), 4096).await;
+    let receipt = enqueue(&connection.client()).await;
+    server.publish().await;
+    let leaving = tokio::spawn(connection.disconnect());
+    tokio::time::sleep(Duration::from_secs(1)).await; // virtual
+    assert!(!leaving.is_finished());
+    let start = Instant::now();
+    drop(receipt);
+    server.disconnected().await;
+    drop(server);
+    in_time(leaving).await.unwrap().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(1));
+}
+
 /// A server that never acknowledges delays leaving for its limit, and does not keep DISCONNECT from it.
 #[tokio::test(start_paused = true)]
 async fn a_server_that_acknowledges_nothing_is_left_at_the_limit() {
