@@ -1,6 +1,7 @@
 //! A session that outlives the program's connection: the server keeps what comes meanwhile, at QoS 1 and 2. The program is
 //! the same each time, and has one stream: it is declared in the options, so that it gets everything from the first message
-//! on. Without that, a stream gets the same when it is subscribed soon after connecting (`Options::claim_within`).
+//! on. Without that, a stream gets the same when it is subscribed soon after connecting (`Options::claim_within`). A program
+//! that may end with messages unread acknowledges them itself, as `manual_acknowledgement.rs` does.
 //!
 //! It prints:
 //!

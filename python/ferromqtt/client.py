@@ -386,7 +386,8 @@ class Client:
 
         After a block that has ended well, calls that were accepted, and that a task still waits
         for, have the client's `timeout` to get their outcomes; new calls are refused, and received
-        messages are not waited for. After an exception nothing is waited for. Then everything is
+        messages are not waited for. Writing DISCONNECT, and closing, may take a second more each.
+        After an exception nothing is waited for. Then everything is
         written, with DISCONNECT last. What the server still sends is thrown away until it closes
         its side or has been silent for a second, so that nothing of that is lost.
 

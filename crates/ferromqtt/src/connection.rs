@@ -202,8 +202,8 @@ impl Connection {
     /// (MQTT-3.14.4-3).
     ///
     /// All that takes [`Options::disconnect_timeout`], or little more. Calls that have not completed by then end with
-    /// [`ConnectionError::Closed`]. A publish whose [`Receipt`](crate::Receipt) was dropped is not waited for
-    /// ([`drain`](Self::drain) does); a QoS 0 message whose publish has completed is written. Messages are received
+    /// [`ConnectionError::Closed`]. A publish whose [`Receipt`](crate::Receipt) was dropped is sent if the server's window lets it,
+    /// and not waited for ([`drain`](Self::drain) does); a QoS 0 message whose publish has completed is written. Messages are received
     /// meanwhile, and not waited for. On a connection that is lost at the moment there is nothing to wait for, and one that
     /// is lost meanwhile is not made again.
     ///

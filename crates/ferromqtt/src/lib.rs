@@ -39,12 +39,13 @@
 //! # What it promises
 //! - Messages go out in the order of the calls. When the outgoing queue is full a call waits for room; calls that wait get
 //!   their turn in order too.
-//! - With [`CleanStart::Never`] the session outlives the program: a stream that is dropped leaves its subscription in it,
-//!   and what it had not taken, or acknowledged, is not lost ([`Messages::detach`]). What the server has kept meanwhile waits,
-//!   unacknowledged, for the stream that subscribes to it again ([`Options::claim_within`]), or comes to one that is
-//!   [declared in the options](Options::subscription).
-//! - Reading never pauses. Whatever the application does, acknowledgements are sent and PINGREQ is answered; so a publish
-//!   from inside a loop over messages never waits for itself.
+//! - With [`CleanStart::Never`] the session outlives the program: a stream that is dropped leaves its subscription in it
+//!   ([`Messages::detach`]). What the server has kept meanwhile waits, unacknowledged, for the stream that subscribes to it
+//!   again ([`Options::claim_within`]), or comes to one that is [declared in the options](Options::subscription). A message
+//!   that a stream's queue has taken is acknowledged, and lost when the program ends before it is read: a program that
+//!   must not miss any acknowledges by itself ([`Acknowledge::ByApplication`]).
+//! - A stream that is read slowly holds back its server ([`Overflow::Wait`]). While a call waits for an answer everything is
+//!   read, so a publish from inside a loop over messages does not wait for itself.
 //! - After a lost connection the client connects again, with growing pauses, resumes the session or makes it anew, and
 //!   resends what was unacknowledged (MQTT-4.4.0-1). Calls wait meanwhile.
 //! - Every error says whose fault it was, and whether the message may have arrived all the same ([`Delivery`]).

@@ -24,7 +24,10 @@ use crate::{FilterResult, Message, QoS, ReasonCode, SubscribeError, TopicFilter}
 /// makes the server wait ([`Overflow::Wait`](crate::Overflow::Wait), the default): a stream that is read more slowly than
 /// messages come loses none of QoS 1 and 2, and none of QoS 0 while no operation of the connection waits for an answer. That
 /// holds up the connection's other streams as well, so read each stream in a task that gets round to it, or give it
-/// [another policy](crate::Overflow). A stream that nobody polls for 5 s holds up no QoS 0 messages any more, and loses
+/// [another policy](crate::Overflow). A server that cannot write may drop what it has for this client: mosquitto 2.0 does so
+/// beyond `max_queued_messages` (1,000), with QoS 0 messages and also with the answers that calls wait for. Where QoS 0 comes
+/// faster than it is read for long, drop the oldest instead
+/// ([`Overflow::DropOldest`](crate::Overflow::DropOldest)). A stream that nobody polls for 5 s holds up no QoS 0 messages any more, and loses
 /// those that find its queue full.
 ///
 /// [`take_lost`](Self::take_lost) and [`ConnectionEvent::Lagged`](crate::ConnectionEvent::Lagged) tell of losses, and with
@@ -33,7 +36,9 @@ use crate::{FilterResult, Message, QoS, ReasonCode, SubscribeError, TopicFilter}
 /// # When it is dropped
 /// With [`CleanStart::Never`](crate::CleanStart::Never) the session outlives the program, and so does the subscription:
 /// dropping the stream [detaches](Self::detach) it, and only [`unsubscribe`](Self::unsubscribe) ends it. So a program that
-/// ends, or whose task is aborted, misses nothing that is published meanwhile.
+/// ends, or whose task is aborted, misses nothing that is published meanwhile. What its queue had taken by then is
+/// acknowledged and lost with the program, unless the application acknowledges
+/// ([`Acknowledge::ByApplication`](crate::Acknowledge::ByApplication)): then the server sends it again.
 ///
 /// With any other the stream's end is the subscription's: the queue is closed, what was not taken is dropped, and the
 /// filters that no other stream has are unsubscribed in the background. Messages that the application was to acknowledge
