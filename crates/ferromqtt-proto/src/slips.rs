@@ -97,6 +97,11 @@ impl Slips {
         Ok(())
     }
 
+    /// Whether a kind is to be reported.
+    pub(crate) const fn has_news(&self) -> bool {
+        self.reported < self.seen.len()
+    }
+
     /// The next kind that is to be reported.
     pub(crate) fn take_unreported(&mut self) -> Option<Slip> {
         let slip = *self.seen.get(self.reported)?;

@@ -217,6 +217,8 @@ impl Client {
     }
 
     /// Delivers a message that was held back to its queues, as far as they are open still; else to the default one.
+    #[cold]
+    #[inline(never)]
     fn deliver_again(&mut self, mut queues: Vec<QueueId>, message: Message) {
         queues.retain(|queue| self.session.inbox.is_open(*queue));
         if queues.is_empty() {

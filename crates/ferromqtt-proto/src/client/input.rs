@@ -84,7 +84,9 @@ impl Client {
             let version = self.options.protocol;
             let packet = packet::decode_with(source, &mut at, version, &mut self.slips);
             let result = packet.and_then(|packet| self.on_packet(now, packet, at - start));
-            self.report_slips();
+            if self.slips.has_news() {
+                self.report_slips();
+            }
             if let Err(error) = result {
                 self.protocol_violation(now, error);
             }
@@ -125,6 +127,7 @@ impl Client {
         matches!(self.phase, Phase::Handshake { .. } | Phase::Connected)
     }
 
+    #[cold]
     fn report_slips(&mut self) {
         while let Some(slip) = self.slips.take_unreported() {
             self.events.push_back(Event::Tolerated { slip });

@@ -145,7 +145,7 @@ impl Client {
     }
 
     /// Puts a message into these queues, unless it has to wait for room in one of them.
-    #[inline]
+    #[inline(always)] // a message is large, and each call moves it
     pub(super) fn deliver_to(&mut self, queues: &[QueueId], message: Message) -> Vec<DeliveryId> {
         let mut holds = Vec::new();
         if let Some(full) = self.full_queue(&message, queues) {
@@ -163,6 +163,7 @@ impl Client {
     }
 
     /// Holds a message that no queue wants to be claimed, or puts it into the default queue.
+    #[inline(never)]
     fn deliver_unasked(&mut self, message: Message) -> Vec<DeliveryId> {
         let mut holds = Vec::new();
         match self.hold_if_unclaimed(message, &mut holds) {

@@ -290,6 +290,12 @@ impl Queue {
         None
     }
 
+    /// Whether a message of this size is just to be added.
+    #[inline]
+    fn takes_at_once(&self, size: usize) -> bool {
+        self.has_room(size) && !self.failed
+    }
+
     /// Offers a message. `hold` is what holds it back when this queue [holds](Self::holds) its like, or another one did
     /// that it comes from. What holds nothing back any more joins `let_go`: its message is lost, or need not wait.
     fn push(
@@ -303,15 +309,6 @@ impl Queue {
         let size = message.payload.len();
         let (was_empty, lost) = (self.messages.len() == 0, self.lost);
         let had_room = self.has_room(size);
-        if had_room && hold.is_none() && !self.failed {
-            self.bytes += size;
-            self.messages.push(message);
-            return Pushed {
-                taken: true,
-                first: was_empty,
-                ..Pushed::default()
-            };
-        }
         let taken = had_room && !self.failed || self.make_room(message.qos, size, let_go);
         if !taken {
             self.lost += 1;
@@ -511,7 +508,34 @@ impl Inbox {
     }
 
     /// Offers a message to a queue; with `hold` when the queue [holds](Self::holds) its like.
+    #[inline]
     pub(crate) fn push(
+        &mut self,
+        id: QueueId,
+        message: Message,
+        hold: Option<DeliveryId>,
+    ) -> Pushed {
+        let (now, size) = (self.clock, message.payload.len());
+        if hold.is_none()
+            && let Some(queue) = self.queue_mut(id)
+            && queue.takes_at_once(size)
+        {
+            queue.reader.note(now);
+            queue.bytes += size;
+            let first = queue.messages.len() == 0;
+            queue.messages.push(message);
+            return Pushed {
+                taken: true,
+                first,
+                ..Pushed::default()
+            };
+        }
+        self.push_with_consequences(id, message, hold)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn push_with_consequences(
         &mut self,
         id: QueueId,
         message: Message,
@@ -533,9 +557,6 @@ impl Inbox {
         };
         let lost = queue.lost;
         let pushed = queue.push(message, hold, self.clock, &mut self.let_go);
-        if !pushed.has_consequences {
-            return pushed;
-        }
         if pushed.has_lost {
             self.lost += queue.lost - lost;
         }

@@ -33,6 +33,8 @@ pub(crate) struct Subscriptions {
     entries: Vec<Subscription>,
     /// How many entries feed a queue other than the default one: while there is none, no message needs matching.
     routed: usize,
+    /// How many are Shared Subscriptions.
+    shared: usize,
     /// The identifier that was made here last.
     last_identifier: u32,
     /// But for those that a caller has given, ever: as many as callers use different ones.
@@ -55,6 +57,7 @@ impl Default for Subscriptions {
         Self {
             entries: Vec::new(),
             routed: 0,
+            shared: 0,
             last_identifier: FIRST_IDENTIFIER - 1,
             given: BTreeSet::new(),
             served: 0,
@@ -118,6 +121,9 @@ impl Subscriptions {
     fn count_routed(&mut self) {
         self.routed = (self.entries.iter())
             .filter(|entry| entry.queue != QueueId::DEFAULT)
+            .count();
+        self.shared = (self.entries.iter())
+            .filter(|entry| entry.filter.is_shared())
             .count();
     }
 
@@ -261,14 +267,25 @@ impl Subscriptions {
         for (at, entry) in self.entries.iter().enumerate() {
             let is_new = !entry.detached && !queues.contains(&entry.queue);
             if is_new && wants(entry) && entry.filter.matches(topic) {
-                if entry.filter.is_shared() {
+                if self.shared > 0 && entry.filter.is_shared() {
                     shared.push(at);
                 } else {
                     queues.push(entry.queue);
                 }
             }
         }
-        for at in shared {
+        self.deal_out(&shared, has_room, queues);
+    }
+
+    /// Adds one queue for each of these Shared Subscriptions.
+    #[inline]
+    fn deal_out(
+        &mut self,
+        shared: &[usize],
+        has_room: impl Fn(QueueId) -> bool,
+        queues: &mut Vec<QueueId>,
+    ) {
+        for &at in shared {
             // A queue that gets the message by another filter has it: a second one would do the work again.
             let filter = &self.entries[at].filter;
             let has_it = |it: &Subscription| it.filter == *filter && queues.contains(&it.queue);
