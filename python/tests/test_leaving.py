@@ -45,6 +45,16 @@ def server_context(folder: Path) -> ssl.SSLContext:
     return context
 
 
+def client_over(over: str, server: ScriptedServer, folder: Path) -> Client:
+    """Return a client of the server over "tcp", "tls" or "websocket"."""
+    return Client(
+        "localhost",  # as the certificate says
+        server.port,
+        transport="websockets" if over == "websocket" else "tcp",
+        tls_params=TLSParameters(ca_certs=str(folder / "ca.pem")) if over == "tls" else None,
+    )
+
+
 def send_for_long(send: Callable[[bytes], None]) -> None:
     """Send messages, as a server that is too busy to read."""
     end = time.monotonic() + BUSY
@@ -91,12 +101,7 @@ def test_a_server_that_is_busy_sending_gets_everything_1_4(
         script = over_tls(server_context(folder), script)
 
     async def main(server: ScriptedServer) -> None:
-        client = Client(
-            "localhost",  # as the certificate says
-            server.port,
-            transport="websockets" if over == "websocket" else "tcp",
-            tls_params=TLSParameters(ca_certs=str(folder / "ca.pem")) if over == "tls" else None,
-        )
+        client = client_over(over, server, folder)
         async with client:
             for _ in range(100):
                 await client.publish("t", b"x")
@@ -364,12 +369,7 @@ def test_nothing_is_taken_once_the_server_has_ended_its_side(
         script = over_tls(server_context(folder), script)
 
     async def main(server: ScriptedServer) -> None:
-        client = Client(
-            "localhost",  # as the certificate says
-            server.port,
-            transport="websockets" if over == "websocket" else "tcp",
-            tls_params=TLSParameters(ca_certs=str(folder / "ca.pem")) if over == "tls" else None,
-        )
+        client = client_over(over, server, folder)
         refused: list[MqttError] = []
         original = type(client._core).eof_received
         seen = asyncio.Event()

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::deliveries::DeliveryId;
 use super::fifo::Fifo;
+use super::queue_options::{Acknowledge, Overflow, QueueOptions};
 use super::reader::{Reader, Withheld};
 use super::unclaimed::{Held, Unclaimed};
 use crate::packet::{PacketId, Properties, QoS};
@@ -43,125 +44,6 @@ impl QueueId {
     /// [held](crate::Options::claim_within) for a time first, unless this queue has a reader
     /// ([`Client::claim_default`](crate::Client::claim_default)).
     pub const DEFAULT: Self = Self(0);
-}
-
-/// What happens to a message that finds its queue full. Each loss is counted, and told as
-/// [`Event::Lagged`](crate::Event::Lagged). A QoS 1 or 2 message that is lost is acknowledged all the same (MQTT-4.5.0-2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Overflow {
-    /// The oldest message leaves, or as many of them as it takes for one with a large payload.
-    DropOldest,
-    /// The new message is not taken.
-    DropNewest,
-    /// The server waits: a reader that is slower than it loses nothing. The default.
-    ///
-    /// A QoS 1 or 2 message is kept beyond the limit, and acknowledged only when the queue has room for it, however long
-    /// that takes: so the server sends no more than its window, or our Receive Maximum, allows. Acknowledgements leave in
-    /// order of receipt (MQTT-4.6.0-2), so a queue like this that is full delays the server's window for all others, and
-    /// a reader that lets it stand still receives nothing on any queue after a while. When a queue has withheld
-    /// acknowledgements for 5 s, [`Event::Stalled`](crate::Event::Stalled) names it.
-    ///
-    /// QoS 0 has no acknowledgement to withhold. A QoS 0 message that finds the queue full has the driver
-    /// [pause](crate::Client::input_paused) reading, so the server is held back by its transport, until the queue is half
-    /// empty. That holds up all queues too, so it has two limits:
-    ///
-    /// - While an operation or a PINGREQ waits for the server's answer, input is read on. A QoS 0 message that comes before
-    ///   the answer is kept as long as the queue has at most twice as many messages and bytes as its bounds allow, and is
-    ///   lost beyond that.
-    /// - A queue whose reader has not [asked](crate::Client::next_message) for a message for 5 s is taken to be forgotten.
-    ///   It holds up nobody: a QoS 0 message that finds it full is lost, and
-    ///   [`Event::Forgotten`](crate::Event::Forgotten) names it. It counts again as soon as it is read again.
-    #[default]
-    Wait,
-    /// The queue takes nothing more, until its reader has taken what it holds and learnt the loss from
-    /// [`Client::take_lost`](crate::Client::take_lost): so the reader sees no gap without knowing.
-    Fail,
-}
-
-/// Who says that a received message is done with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Acknowledge {
-    /// The client, when its queue has taken the message.
-    #[default]
-    OnReceipt,
-    /// The application, by [`Client::acknowledge`](crate::Client::acknowledge) with [`Message::delivery`]. The server sends
-    /// no more than its window, or our Receive Maximum, allows: who acknowledges in larger batches waits for ever.
-    ///
-    /// When its queue is [closed](crate::Client::close_queue), what the application has not taken is acknowledged, so that
-    /// it holds up no other queue (MQTT-4.6.0-2): it is lost, and counted in [`Event::Discarded`](crate::Event::Discarded).
-    /// [Detaching](crate::Client::detach_queue) the queue loses nothing, and neither is anything lost that came by a Shared
-    /// Subscription of other queues too.
-    ByApplication,
-}
-
-/// Bounds of a queue, and how its messages are acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueueOptions {
-    /// How many messages it holds; `None` is no limit. Default: 100,000.
-    pub limit: Option<usize>,
-    /// How many payload bytes they have together; `None` is no limit. A message that is larger has room in an empty queue.
-    /// Default: 64 MiB.
-    pub bytes: Option<usize>,
-    /// What happens beyond these bounds. Default: [`Overflow::Wait`].
-    pub overflow: Overflow,
-    /// Who acknowledges QoS 1 and 2 messages. Default: the client, on receipt.
-    pub acknowledge: Acknowledge,
-}
-
-impl QueueOptions {
-    /// No bounds: the queue grows for as long as messages come faster than they are taken.
-    pub const UNBOUNDED: Self = Self {
-        limit: None,
-        bytes: None,
-        overflow: Overflow::DropOldest,
-        acknowledge: Acknowledge::OnReceipt,
-    };
-
-    /// 100,000 messages and 64 MiB, beyond which the server [waits](Overflow::Wait); acknowledged on receipt.
-    pub const DEFAULT: Self = Self {
-        limit: Some(100_000),
-        bytes: Some(64 << 20),
-        overflow: Overflow::Wait,
-        acknowledge: Acknowledge::OnReceipt,
-    };
-
-    /// The latest 100,000 messages and 64 MiB: beyond that the oldest leave. Acknowledged on receipt. For a queue that
-    /// perhaps nobody reads.
-    pub const LATEST: Self = Self {
-        overflow: Overflow::DropOldest,
-        ..Self::DEFAULT
-    };
-
-    /// Whether a queue of `messages` with this many `bytes` may take one more, with a payload of `size` bytes.
-    fn have_room(&self, messages: usize, bytes: usize, size: usize) -> bool {
-        (self.limit).is_none_or(|limit| messages < limit)
-            && (self.bytes).is_none_or(|limit| messages == 0 || bytes.saturating_add(size) <= limit)
-    }
-
-    /// As many messages and bytes again as these bounds allow: for what cannot be held back.
-    fn twice(self) -> Self {
-        Self {
-            limit: self.limit.map(|limit| limit.saturating_mul(2)),
-            bytes: self.bytes.map(|limit| limit.saturating_mul(2)),
-            ..self
-        }
-    }
-
-    /// Whether a queue of `messages` with this many `bytes` is half empty. Input that waits for it goes on only then: going
-    /// on at the first free place would stop and start the driver for every single message of a flood.
-    fn are_half_used(&self, messages: usize, bytes: usize) -> bool {
-        messages == 0
-            || (self.limit).is_none_or(|limit| messages <= limit / 2)
-                && (self.bytes).is_none_or(|limit| bytes <= limit / 2)
-    }
-}
-
-impl Default for QueueOptions {
-    /// [`QueueOptions::DEFAULT`].
-    fn default() -> Self {
-        Self::DEFAULT
-    }
 }
 
 #[derive(Debug, Default)]
