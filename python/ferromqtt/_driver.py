@@ -38,7 +38,6 @@ def _refuse(waiter: asyncio.Future[None]) -> None:
 _ABORT_LIMIT = 1.0
 """Seconds that an aborted transport gets to report its end, which takes one turn of the loop."""
 
-
 _FOREVER = 10.0
 """Seconds for the same after an exception, where the client's time limit is infinite."""
 
@@ -126,9 +125,11 @@ class Protocol(Core, asyncio.BufferedProtocol):
         had_ended = self._ended  # then it is being closed, behind a DISCONNECT that says why
         if wait:
             try:
-                await TURN  # calls that tasks are about to make are made before others are refused
-                had_ended = self._ended
-                self.leave(publish_will, wait, limit)
+                try:
+                    await TURN  # tasks that are about to make calls make them before it leaves
+                finally:  # also when this coroutine is closed instead
+                    had_ended = self._ended
+                    self.leave(publish_will, wait, limit)
                 await asyncio.wait([closed])
             except asyncio.CancelledError:
                 self.leave(publish_will, False, min(timeout, _HURRY))

@@ -169,15 +169,15 @@ impl World {
     fn settle(&mut self) {
         self.pair.pump();
         self.server.read(&mut self.pair);
-        while let Some(entry) = self.pair.client.poll_journal() {
-            self.unwritten.push(entry);
-        }
         for (op, outcome) in self.pair.outcomes() {
             self.check(op, &outcome);
         }
         self.check_answered();
         if self.reads {
             self.read();
+        }
+        while let Some(entry) = self.pair.client.poll_journal() {
+            self.unwritten.push(entry); // also what reading has brought about
         }
     }
 
