@@ -40,8 +40,7 @@ impl Client {
             ConnectionError::Disconnected { reason, properties } if may_mean_a_publish(*reason) => {
                 let was_one_at_a_time = self.session.suspicion.is_one_at_a_time();
                 let begins = (self.session.suspicion).disconnected(outbound.unacknowledged());
-                let is_third = self.session.suspicion.is_third();
-                if was_one_at_a_time && is_third && in_flight == 1 && self.is_alone(*reason) {
+                if was_one_at_a_time && in_flight == 1 && self.is_alone(*reason) {
                     self.refuse_last(*reason, properties);
                 }
                 (begins, Some(*reason))

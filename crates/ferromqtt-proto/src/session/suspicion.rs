@@ -48,7 +48,7 @@ impl Suspicion {
     /// sent one at a time from now on, and were not before.
     pub(crate) const fn disconnected(&mut self, in_flight: usize) -> bool {
         let ends = self.ends().saturating_add(1);
-        let isolates = ends >= ENDS_BEFORE_ISOLATION || self.is_one_at_a_time();
+        let isolates = ends >= ENDS_BEFORE_ISOLATION;
         let begins = isolates && !self.is_one_at_a_time();
         *self = if isolates {
             Self::OneAtATime {
@@ -61,18 +61,11 @@ impl Suspicion {
         begins
     }
 
-    /// The message that was the reason is gone, and what is counted begins again: against a server that ends every connection,
-    /// each further message has as many of them. Messages stay alone until the server acknowledges one.
+    /// The message that was the reason is gone. The others are suspected no more once the server acknowledges one of them.
     pub(crate) const fn found(&mut self) {
-        *self = Self::OneAtATime {
-            ends: 0,
-            suspects: 0,
-        };
-    }
-
-    /// Whether the end that was counted last is one after which a message that was alone is the reason.
-    pub(crate) const fn is_third(&self) -> bool {
-        self.ends() > ENDS_BEFORE_ISOLATION
+        if let Self::OneAtATime { suspects, .. } = self {
+            *suspects = 0;
+        }
     }
 
     /// The server closed a connection without a reason while messages were in flight. Returns whether it is time to warn,
