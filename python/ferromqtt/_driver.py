@@ -122,13 +122,12 @@ class Protocol(Core, asyncio.BufferedProtocol):
             await self._drop()
             return
         limit = None if timeout == math.inf and wait else min(timeout, _FOREVER)
-        had_ended = self._ended  # then it is being closed, behind a DISCONNECT that says why
         if wait:
             try:
                 try:
                     await TURN  # tasks that are about to make calls make them before it leaves
                 finally:  # also when this coroutine is closed instead
-                    had_ended = self._ended
+                    had_ended = self._ended  # then a DISCONNECT that says why is being written
                     self.leave(publish_will, wait, limit)
                 await asyncio.wait([closed])
             except asyncio.CancelledError:
@@ -136,6 +135,7 @@ class Protocol(Core, asyncio.BufferedProtocol):
                 await self._closed_or_aborted(closed, transport)
                 raise
         else:
+            had_ended = self._ended
             self.leave(publish_will, wait, limit)
             await self._closed_or_aborted(closed, transport)
         if had_ended or self.all_written:
