@@ -154,8 +154,8 @@ pub struct Options {
     /// Whether every rule that the server breaks ends the connection as a
     /// [protocol violation](crate::ConnectionError::ProtocolViolation). With `false` those are tolerated that real servers
     /// break and that lose, duplicate and misroute nothing: each [`Slip`](crate::Slip) says what is made of it. The first of
-    /// its kind on a connection is told as [`Event::Tolerated`](crate::Event::Tolerated), and
-    /// [`Stats::tolerated`](crate::Stats::tolerated) counts them all. Which servers slip is told in
+    /// its kind on a connection is reported as [`Event::Tolerated`](crate::Event::Tolerated), and
+    /// [`Stats::tolerated`](crate::Stats::tolerated) counts them all. Which servers slip is listed in
     /// [docs/tolerance.md](https://github.com/ferromqtt/ferromqtt/blob/main/docs/tolerance.md). Default: `true`.
     pub strict: bool,
     /// How long messages that no queue has asked for are held, unacknowledged, for a queue to claim them; `None` is forever.

@@ -496,11 +496,11 @@ impl Options {
     /// Real servers slip: mosquitto 2.0.11, for one, sends more messages at once than the
     /// [Receive Maximum](Self::receive_maximum) allows, and a client that insists reconnects again and again. Where nothing is
     /// lost, duplicated or misrouted by it, a slip is tolerated: [`Slip`](crate::Slip) lists the kinds, and what is made of
-    /// each. The first of a kind on a connection is told as [`ConnectionEvent::Tolerated`](crate::ConnectionEvent::Tolerated)
+    /// each. The first of a kind on a connection is reported as [`ConnectionEvent::Tolerated`](crate::ConnectionEvent::Tolerated)
     /// and as a warning to `tracing`; [`Stats::tolerated`](crate::Stats::tolerated) counts them all.
     ///
     /// With `true` each ends the connection as [`ConnectionError::ProtocolViolation`](crate::ConnectionError::ProtocolViolation),
-    /// as every other broken rule does in any case: for tests of a server. Which servers slip, and how, is told in
+    /// as every other broken rule does in any case: for tests of a server. Which servers slip, and how, is listed in
     /// [docs/tolerance.md](https://github.com/ferromqtt/ferromqtt/blob/main/docs/tolerance.md).
     #[must_use]
     pub const fn strict(mut self, strict: bool) -> Self {

@@ -232,7 +232,7 @@ async fn a_message_that_the_server_refuses_by_ending_connections_is_told() {
     told.expect("the test ends in time");
 }
 
-/// What a stream loses is told once, with its filter, however much it is.
+/// What a stream loses is reported once, with its filter, however much it is.
 async fn losses_are_told(overflow: Overflow) -> Vec<String> {
     let broker = TestBroker::start().await.unwrap();
     let noted = Warnings::default();

@@ -254,7 +254,7 @@ impl Client {
         event
     }
 
-    /// What to do with the transport. Ask after [`Client::poll_transmit`] has returned `None`: a `Finish` is told only
+    /// What to do with the transport. Ask after [`Client::poll_transmit`] has returned `None`: a `Finish` is reported only
     /// when the last bytes have been handed over.
     pub fn poll_transport(&mut self) -> Option<TransportRequest> {
         let finishing = self.transport_requests.front() == Some(&TransportRequest::Finish);

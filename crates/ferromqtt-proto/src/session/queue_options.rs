@@ -1,6 +1,6 @@
 //! How many messages a queue holds, what becomes of those beyond that, and who acknowledges them.
 
-/// What happens to a message that finds its queue full. Each loss is counted, and told as
+/// What happens to a message that finds its queue full. Each loss is counted, and reported as
 /// [`Event::Lagged`](crate::Event::Lagged). A QoS 1 or 2 message that is lost is acknowledged all the same (MQTT-4.5.0-2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -42,7 +42,7 @@ pub enum Acknowledge {
     OnReceipt,
     /// The application, by [`Client::acknowledge`](crate::Client::acknowledge) with
     /// [`Message::delivery`](crate::Message::delivery). The server sends no more than its window, or our Receive Maximum,
-    /// allows: who acknowledges in larger batches waits for ever.
+    /// allows: who acknowledges in larger batches waits forever.
     ///
     /// When its queue is [closed](crate::Client::close_queue), what the application has not taken is acknowledged, so that
     /// it holds up no other queue (MQTT-4.6.0-2): it is lost, and counted in [`Event::Discarded`](crate::Event::Discarded).

@@ -45,7 +45,7 @@ fn what_nobody_claims_in_time_goes_to_the_default_queue_and_is_told() {
     }
 }
 
-/// When nothing was held, the first message that comes too late is told.
+/// When nothing was held, the first message that comes too late is reported.
 #[test]
 fn the_first_message_that_comes_after_the_time_is_told() {
     for version in VERSIONS {
@@ -129,7 +129,7 @@ fn messages_are_claimed_between_two_connections() {
     }
 }
 
-/// The time of a message goes on, connected or not: a link that comes and goes does not hold up the others for ever. What
+/// The time of a message goes on, connected or not: a link that comes and goes does not hold up the others forever. What
 /// comes on the next connection has its own.
 #[test]
 fn the_time_for_claiming_goes_on_without_a_connection() {
@@ -227,7 +227,7 @@ fn a_client_that_is_idle_has_time_when_it_connects_again() {
     }
 }
 
-/// What is held takes its part of the default queue's bounds; beyond them its policy says what is lost, which is told, and
+/// What is held takes its part of the default queue's bounds; beyond them its policy says what is lost, which is reported, and
 /// acknowledged (MQTT-4.5.0-2).
 #[test]
 fn what_is_held_beyond_the_bounds_is_lost_as_their_policy_says() {

@@ -615,7 +615,7 @@ fn a_broken_packet_behind_a_pause_ends_the_connection_after_what_came_before_it(
     }
 }
 
-/// 3.1.1: a packet above our limit, behind a pause, is told by its size.
+/// 3.1.1: a packet above our limit, behind a pause, is reported by its size.
 #[test]
 fn a_packet_too_large_behind_a_pause_is_told_by_its_size() {
     let mut options = options(V311);

@@ -1,5 +1,5 @@
 //! A server that sends more QoS 1 and 2 messages at once than our Receive Maximum allows, as mosquitto 2.0.11 does on bursts:
-//! a client that is not strict takes them, within bounds. What a strict one does is told in `own_receive_maximum.rs`.
+//! a client that is not strict takes them, within bounds. What a strict one does stands in `own_receive_maximum.rs`.
 
 use bytes::{Bytes, BytesMut};
 use ferromqtt_proto::packet::Packet;
@@ -182,7 +182,7 @@ fn answers_make_room_for_more_bytes() {
     }
 }
 
-/// Section 4.9: the count begins anew with each connection.
+/// Section 4.9: the count begins again with each connection.
 #[test]
 fn a_new_connection_counts_anew() {
     for qos in [AtLeastOnce, ExactlyOnce] {

@@ -518,7 +518,7 @@ fn a_store_learns_of_it() {
     }
 }
 
-/// A server that keeps no session: what is published anew in each connection is the same message.
+/// A server that keeps no session: what is published again in each connection is the same message.
 #[test]
 fn a_message_sent_anew_into_one_session_after_another_is_found_too() {
     for qos in [AtLeastOnce, ExactlyOnce] {
@@ -540,7 +540,7 @@ fn a_message_sent_anew_into_one_session_after_another_is_found_too() {
     }
 }
 
-/// When nothing of it is sent anew, a lost session leaves nothing to suspect.
+/// When nothing of it is sent again, a lost session leaves nothing to suspect.
 #[test]
 fn a_lost_session_forgets_the_suspicion() {
     let mut pair = Pair::connected(resuming(V5));

@@ -282,7 +282,7 @@ fn slips_of_3_1_1_are_refused_in_5_0() {
     }
 }
 
-/// 3.1.1: MQTT-3.2.2-1. Nothing of a session is left that could be resumed: what was on the wire goes out anew.
+/// 3.1.1: MQTT-3.2.2-1. Nothing of a session is left that could be resumed: what was on the wire goes out again.
 #[test]
 fn session_present_after_a_clean_session_of_3_1_1_is_taken_for_a_new_session() {
     let mut options = tolerant(V311);
@@ -348,7 +348,7 @@ fn another_number_of_reason_codes_than_filters_is_always_refused() {
     }
 }
 
-/// A slip is told before what ends the connection, which it does not prevent.
+/// A slip is reported before what ends the connection, which it does not prevent.
 #[test]
 fn what_is_no_slip_ends_the_connection_of_a_tolerant_client() {
     let mut pair = Pair::connected(tolerant(V311));

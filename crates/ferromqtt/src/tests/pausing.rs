@@ -1,4 +1,4 @@
-//! Readers that are slower than the server: it is held back rather than messages lost, and nobody waits for ever.
+//! Readers that are slower than the server: it is held back rather than messages lost, and nobody waits forever.
 
 use std::task::{Context, Poll, Waker};
 
