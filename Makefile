@@ -135,6 +135,10 @@ bench-quick: .venv/.dev .venv/.native .venv-aiomqtt/.installed .venv-shim/.insta
 bench-codec: ## Compare the codec's CPU time per message with other crates'
 	cargo run $(LOCKED) --release -p ferromqtt-bench-codec
 
+.PHONY: bench-growth
+bench-growth: ## How cost and memory grow with what is held, against bars
+	cargo run $(LOCKED) --release -p ferromqtt-bench-growth
+
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
 	cargo clean
