@@ -12,6 +12,7 @@ mod publish;
 mod reason_code;
 mod subscribe;
 mod unsubscribe;
+mod user_properties;
 
 use std::num::NonZeroU16;
 
@@ -28,6 +29,7 @@ pub use publish::{Publish, PublishRef};
 pub use reason_code::ReasonCode;
 pub use subscribe::{RetainHandling, SubAck, Subscribe, SubscriptionOptions};
 pub use unsubscribe::{UnsubAck, Unsubscribe};
+pub use user_properties::{UserProperties, UserPropertiesIter};
 
 use crate::codec::{FixedHeader, Reader, put_with_length};
 use crate::error::DecodeError;
@@ -348,6 +350,8 @@ fn put_packet(out: &mut BytesMut, packet_type: PacketType, body: impl FnOnce(&mu
     put_with_length(out, body);
 }
 
+#[cfg(test)]
+mod repeated_properties;
 #[cfg(test)]
 mod round_trip;
 #[cfg(test)]

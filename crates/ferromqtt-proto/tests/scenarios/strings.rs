@@ -82,7 +82,7 @@ fn the_strings_among_the_properties_are_utf8_too() {
     publish.properties = Some(Box::new(Properties {
         content_type: Some(text(TEXT)),
         response_topic: Some(text(TEXT)),
-        user_properties: vec![(text(TEXT), text(TEXT))],
+        user_properties: [(text(TEXT), text(TEXT))].into(),
         ..Properties::default()
     }));
     pair.client.publish(pair.now, publish).unwrap();
