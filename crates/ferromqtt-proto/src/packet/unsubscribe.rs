@@ -86,7 +86,8 @@ impl UnsubAck {
     ) -> Result<Self, DecodeError> {
         let packet_id = read_packet_id(&mut body)?;
         let properties = Properties::of(PacketType::UnsubAck, version, &mut body)?;
-        let mut reasons = Vec::new();
+        let codes = if version.is_v5() { body.remaining() } else { 0 };
+        let mut reasons = Vec::with_capacity(codes);
         while version.is_v5() && !body.is_empty() {
             reasons.push(ReasonCode::read(PacketType::UnsubAck, body.u8()?)?);
         }
