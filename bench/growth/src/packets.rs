@@ -8,6 +8,8 @@ use ferromqtt_proto::{
     Client, Options, OutgoingLimits, Publish, Session, Subscribe, TopicFilter, TopicName,
 };
 
+use ferromqtt_testing::{Broker, BrokerOptions};
+
 use crate::link::{accepted, connected};
 use crate::measure::{cpu_seconds, growth, heap};
 use crate::report::Report;
@@ -89,9 +91,37 @@ pub(crate) fn measure(report: &mut Report) {
         let (peak, _, read) = heap(|| decode(&source, &mut 0, ProtocolVersion::V5));
         assert!(read.is_ok());
         let memory = (packet.len() + peak) as f64 / packet.len() as f64;
+        drop(read);
         report.at_most(&format!("{name}: heap per byte"), memory, MOST_MEMORY);
+        let name = format!("{name}, at the broker: heap per byte");
+        report.at_most(&name, taken_by_broker(&packet), MOST_MEMORY);
     }
     ended_calls(report);
+}
+
+/// The most bytes that a broker takes for each of a packet's own, its answer included.
+fn taken_by_broker(packet: &[u8]) -> f64 {
+    let now = Instant::now();
+    let mut broker = Broker::new(BrokerOptions::default());
+    let client = broker.open(now);
+    let mut input = BytesMut::from(&b"\x10\x0d\x00\x04MQTT\x05\x02\x00\x00\x00\x00\x00"[..]);
+    broker.handle_input(now, client, &mut input);
+    while broker.poll_transmit(client).is_some() {}
+    let (peak, _, ()) = heap(|| {
+        let mut input = BytesMut::new();
+        for part in packet.chunks(READ) {
+            input.reserve(READ); // as its host does
+            input.extend_from_slice(part);
+            broker.handle_input(now, client, &mut input);
+        }
+        assert!(input.is_empty(), "the packet was read");
+        let mut answer = 0;
+        while let Some(chunk) = broker.poll_transmit(client) {
+            answer += chunk.len();
+        }
+        assert!(answer > packet.len() / 5, "it was answered");
+    });
+    peak as f64 / packet.len() as f64
 }
 
 /// 1,000 calls that one DISCONNECT ends.

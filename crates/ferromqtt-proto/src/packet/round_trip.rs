@@ -201,7 +201,7 @@ fn any_subscribe(version: ProtocolVersion) -> impl Strategy<Value = Subscribe> {
         |(packet_id, properties, filters)| Subscribe {
             packet_id,
             properties,
-            filters,
+            filters: filters.into(),
         },
     )
 }
@@ -233,7 +233,7 @@ fn any_packet(version: ProtocolVersion) -> BoxedStrategy<Packet> {
         |(packet_id, properties, filters)| Unsubscribe {
             packet_id,
             properties,
-            filters,
+            filters: filters.into(),
         },
     );
     let unsuback = (

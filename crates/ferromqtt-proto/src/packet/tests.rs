@@ -121,7 +121,7 @@ fn one_of_each() -> Vec<Packet> {
                 subscription_identifiers: vec![300],
                 ..Properties::default()
             },
-            filters: vec![(
+            filters: [(
                 text("a/#"),
                 SubscriptionOptions {
                     qos: QoS::ExactlyOnce,
@@ -129,7 +129,8 @@ fn one_of_each() -> Vec<Packet> {
                     retain_as_published: true,
                     retain_handling: RetainHandling::Never,
                 },
-            )],
+            )]
+            .into(),
         })),
         Packet::SubAck(Box::new(SubAck {
             packet_id: id(7),
@@ -139,7 +140,7 @@ fn one_of_each() -> Vec<Packet> {
         Packet::Unsubscribe(Box::new(Unsubscribe {
             packet_id: id(8),
             properties: Properties::default(),
-            filters: vec![text("a"), text("b")],
+            filters: [text("a"), text("b")].into(),
         })),
         Packet::UnsubAck(Box::new(UnsubAck {
             packet_id: id(8),

@@ -4,6 +4,7 @@ use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 
+use super::filters::take_string;
 use crate::codec::{Reader, put_binary};
 use crate::error::{DecodeError, StringError};
 use crate::text::{self, Utf8String};
@@ -203,23 +204,13 @@ pub struct UserPropertiesIter<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> UserPropertiesIter<'a> {
-    /// The text at the front, behind its two-byte length.
-    fn text(&mut self) -> Option<&'a str> {
-        let (length, rest) = self.rest.split_first_chunk()?;
-        let (text, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
-        self.rest = rest;
-        std::str::from_utf8(text).ok() // checked by whatever put it there
-    }
-}
-
 impl<'a> Iterator for UserPropertiesIter<'a> {
     type Item = (&'a str, &'a str);
 
     fn next(&mut self) -> Option<Self::Item> {
         let (_identifier, rest) = self.rest.split_first()?;
         self.rest = rest;
-        Some((self.text()?, self.text()?))
+        Some((take_string(&mut self.rest)?, take_string(&mut self.rest)?))
     }
 }
 
