@@ -1,4 +1,4 @@
-"""Packets other than PUBLISH that are large: refused unread, and held once for all that they end."""
+"""Packets other than PUBLISH that are large: refused unread, and held once for all they end."""
 
 import asyncio
 import struct
