@@ -92,8 +92,7 @@ pub struct Options {
     /// Clean Start (5.0) or Clean Session (3.x). Default: [`CleanStart::FirstOnly`].
     pub clean_start: CleanStart,
     /// Keep Alive in seconds; 0 turns it off; a Server Keep Alive replaces it. It counts from CONNECT. After a PINGREQ the
-    /// server has half of it, and at least 1 second, to answer; see
-    /// [`Client::transport_progress`](crate::Client::transport_progress). Default: 60.
+    /// server has half of it to answer; see [`Client::transport_progress`](crate::Client::transport_progress). Default: 60.
     pub keep_alive: u16,
     /// CONNECT properties (5.0): Session Expiry Interval, Receive Maximum, Maximum Packet Size ... Default: none.
     pub properties: Properties,
