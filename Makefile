@@ -60,6 +60,15 @@ deps: ## Install the Debian packages that the targets after it need, by sudo if 
 	scripts/venv.sh --packages-only
 	scripts/need-program.sh --sudo $(if $(filter interop,$(MAKECMDGOALS)),$(INTEROP_PROGRAMS),$(TEST_PROGRAMS))
 
+.PHONY: check
+check: .venv/.dev ## What to run while you work: formatting, lints and the tests that take no time
+	cargo fmt --all --check
+	cargo clippy $(LOCKED) --workspace --all-targets --all-features -- -D warnings
+	cargo test $(LOCKED) --quiet -p ferromqtt-proto -p ferromqtt-transport --lib
+	cargo test $(LOCKED) --quiet -p ferromqtt-testing -p ferromqtt --all-features --lib
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
 .PHONY: test
 test: need-test .venv-wheel/.installed ## Unit, property and scenario tests; Python tests of the wheel, against mosquitto
 # The binding's tests are the Python ones: a test program of its own would have to link libpython.
