@@ -123,6 +123,11 @@ class Client:
             warning for each kind on each connection: more messages at once than the Receive Maximum
             allows, Session Present after a clean session before 5.0, undefined codes, and what
             else docs/tolerance.md lists. An addition to aiomqtt's parameters.
+        maximum_non_publish_size: How many bytes a packet other than PUBLISH may have from the
+            server, such as CONNACK, SUBACK and DISCONNECT. A larger one ends the connection before
+            it is read; on 5.0 the server is told Quota exceeded. Such packets carry no message, so
+            this bounds what a stranger can have the client hold. By default 1 MiB. An addition to
+            aiomqtt's parameters.
 
     Attributes:
         timeout: As the parameter; may be changed at any time.
@@ -167,6 +172,7 @@ class Client:
         will_on_error: bool = False,
         authenticator: Callable[[bytes], bytes] | None = None,
         strict: bool = False,
+        maximum_non_publish_size: int = 1 << 20,
     ) -> None:
         self._options = options = ClientOptions(
             hostname=hostname,
@@ -194,6 +200,7 @@ class Client:
             websocket_path=websocket_path,
             websocket_headers=websocket_headers,
             strict=strict,
+            maximum_non_publish_size=maximum_non_publish_size,
         )
         self._tls = TLSContext(options.tls_context, options.tls_params, options.tls_insecure)
         self.timeout = _DEFAULT_TIMEOUT if timeout is None else timeout
@@ -494,6 +501,7 @@ class Client:
             "will": will
             and (will.topic, will.payload, will.qos, bool(will.retain), options.will_properties),
             "strict": bool(options.strict),
+            "maximum_non_publish_size": options.maximum_non_publish_size,
             "max_in_flight": min(inflight or _PACKET_IDENTIFIERS, _PACKET_IDENTIFIERS),
             "max_outgoing": options.max_queued_outgoing_messages or None,
             # A queue of the user's own class has its own limit.

@@ -7,6 +7,7 @@
 mod abandon;
 mod link;
 mod measure;
+mod packets;
 mod report;
 
 use std::env;
@@ -25,7 +26,7 @@ It exits with 1 when a bar is missed.";
 type Group = (&'static str, fn(&mut Report));
 
 /// The groups of rows, one for each file.
-const GROUPS: [Group; 1] = [("abandon", abandon::measure)];
+const GROUPS: [Group; 2] = [("abandon", abandon::measure), ("packets", packets::measure)];
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args().skip(1).collect();

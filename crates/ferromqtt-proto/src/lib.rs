@@ -182,7 +182,7 @@ pub use event::{Connected, Delivery, Event, OpId, Outcome, TransportRequest};
 pub use options::{CleanStart, OnSessionLost, Options, OutgoingLimits, OutgoingPolicy};
 pub use packet::{
     PacketId, Properties, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubscriptionOptions,
-    Will,
+    UserProperties, Will,
 };
 pub use reconnect::Reconnect;
 pub use servers::Server;

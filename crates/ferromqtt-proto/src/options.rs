@@ -81,6 +81,9 @@ impl Default for OutgoingLimits {
     }
 }
 
+/// 1 MiB.
+const MAXIMUM_NON_PUBLISH_SIZE: NonZeroU32 = NonZeroU32::new(1 << 20).unwrap();
+
 /// Everything a [`Client`](crate::Client) needs to know. Its `Debug` never shows the password.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -133,6 +136,17 @@ pub struct Options {
     /// there a larger packet ends the connection as [`ConnectionError::PacketTooLarge`](crate::ConnectionError::PacketTooLarge).
     /// Either is told from the head of the packet. Default: `None`, that property, or what MQTT allows.
     pub maximum_packet_size: Option<NonZeroU32>,
+    /// How many bytes a packet other than PUBLISH may have from the server, beside [`maximum_packet_size`]. A larger one is
+    /// refused from its fixed header, and ends the connection as
+    /// [`ConnectionError::NonPublishTooLarge`](crate::ConnectionError::NonPublishTooLarge). On 5.0 DISCONNECT says Quota
+    /// exceeded: the server was not told of this limit, so it has broken no rule.
+    ///
+    /// Such packets carry no Application Message: what makes one long is properties, or a Reason Code for each filter. CONNACK
+    /// comes before the server has proved who it is, so what a stranger can have this client hold is bounded by this.
+    /// Default: 1 MiB, which has room for a User Property of the largest size and for a hundred thousand Reason Codes.
+    ///
+    /// [`maximum_packet_size`]: Self::maximum_packet_size
+    pub maximum_non_publish_size: NonZeroU32,
     /// How to reconnect; `None` never does. Default: `None`.
     pub reconnect: Option<Reconnect>,
     /// How many servers the driver's list has. They are tried in turn: the next one at once when an attempt has failed,
@@ -201,6 +215,7 @@ impl Default for Options {
             response_topic: None,
             incoming: QueueOptions::LATEST,
             maximum_packet_size: None,
+            maximum_non_publish_size: MAXIMUM_NON_PUBLISH_SIZE,
             reconnect: None,
             servers: NonZeroU16::MIN,
             follow_server_reference: false,

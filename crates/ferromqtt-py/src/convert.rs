@@ -171,6 +171,7 @@ pub(crate) fn options(arguments: &Bound<'_, PyDict>) -> PyResult<Options> {
             "will" => options.will = optional(&value, will)?,
             "max_in_flight" => options.max_in_flight = value.extract::<Option<NonZeroU16>>()?,
             "strict" => options.strict = value.extract()?,
+            "maximum_non_publish_size" => options.maximum_non_publish_size = value.extract()?,
             "max_outgoing" => options.outgoing.messages = value.extract()?,
             "max_incoming" => {
                 options.incoming = QueueOptions {

@@ -22,6 +22,9 @@ pub struct BrokerOptions {
     pub receive_maximum: NonZeroU16,
     /// The broker's Maximum Packet Size, in bytes, for clients of every version. Default: the largest that MQTT knows.
     pub maximum_packet_size: NonZeroU32,
+    /// How many bytes a packet other than PUBLISH may have, and any packet before CONNECT is accepted. Default 1 MiB. A larger
+    /// one is refused from its fixed header: its client is disconnected with Quota exceeded.
+    pub maximum_non_publish_size: NonZeroU32,
     /// How many messages wait for a session, whether its client is away or its window is full. Default 100,000. At the
     /// limit the newest message is dropped and counted in [`Stats::dropped`](crate::Stats::dropped).
     pub maximum_queued_messages: usize,
@@ -78,6 +81,9 @@ pub struct BrokerOptions {
 /// Fixed header and Remaining Length at their largest.
 const LARGEST_PACKET: NonZeroU32 = NonZeroU32::MIN.saturating_add(268_435_455 + 4);
 
+/// 1 MiB.
+const MAXIMUM_NON_PUBLISH_SIZE: NonZeroU32 = NonZeroU32::new(1 << 20).unwrap();
+
 /// A value that a broker cannot be started with.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -125,6 +131,7 @@ impl Default for BrokerOptions {
             inflight_window: NonZeroU16::MIN.saturating_add(19),
             receive_maximum: NonZeroU16::MAX,
             maximum_packet_size: LARGEST_PACKET,
+            maximum_non_publish_size: MAXIMUM_NON_PUBLISH_SIZE,
             maximum_queued_messages: 100_000,
             maximum_retained_messages: 100_000,
             maximum_output: 64 << 20,

@@ -6,7 +6,7 @@ use ferromqtt_proto::packet::{
     Packet, Properties, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubAck, Subscribe,
     SubscriptionOptions, UnsubAck, Unsubscribe,
 };
-use ferromqtt_proto::{DecodeError, TopicFilter, Utf8String};
+use ferromqtt_proto::{DecodeError, TopicFilter};
 
 use crate::broker::Broker;
 use crate::connection::ConnectionId;
@@ -24,25 +24,33 @@ impl Broker {
     ) -> Result<(), DecodeError> {
         self.check_subscribe(id, &subscribe)?;
         let identifier = (subscribe.properties.subscription_identifiers.first()).copied();
-        let mut reasons = Vec::with_capacity(subscribe.filters.len());
-        let mut with_retained = Vec::new();
-        for (filter, mut options) in subscribe.filters {
-            options.qos = options.qos.min(self.options.maximum_qos);
+        let maximum_qos = self.options.maximum_qos;
+        let subscriptions = (subscribe.filters.iter()).map(|(filter, mut options)| {
+            options.qos = options.qos.min(maximum_qos);
             let subscription = Subscription {
                 session,
                 options,
                 identifier,
             };
-            match self.granted_filter(&filter) {
+            (filter, subscription)
+        });
+        // A byte or two for each filter, which may have three: nothing else is held of them together.
+        let mut reasons = Vec::with_capacity(subscribe.filters.len());
+        let mut want_retained = Vec::with_capacity(subscribe.filters.len());
+        for (filter, subscription) in subscriptions.clone() {
+            let options = subscription.options;
+            let wants = match self.granted_filter(filter) {
                 Ok(filter) => {
                     let replaced = self.add_subscription(&filter, subscription);
                     reasons.push(granted(options.qos));
-                    if wants_retained(&filter, options, replaced) {
-                        with_retained.push((filter, subscription));
-                    }
+                    wants_retained(&filter, options, replaced)
                 }
-                Err(reason) => reasons.push(reason),
-            }
+                Err(reason) => {
+                    reasons.push(reason);
+                    false
+                }
+            };
+            want_retained.push(wants && self.retained.len() > 0);
         }
         let suback = SubAck {
             packet_id: subscribe.packet_id,
@@ -50,8 +58,10 @@ impl Broker {
             reasons,
         };
         self.send(now, id, &Packet::SubAck(Box::new(suback)));
-        for (filter, subscription) in with_retained {
-            self.send_retained(now, &filter, subscription);
+        for ((filter, subscription), wants) in subscriptions.zip(want_retained) {
+            if wants && let Ok(filter) = TopicFilter::new(filter) {
+                self.send_retained(now, &filter, subscription);
+            }
         }
         Ok(())
     }
@@ -90,12 +100,11 @@ impl Broker {
     }
 
     /// The filter, or why it is not granted.
-    fn granted_filter(&self, filter: &Utf8String) -> Result<TopicFilter, ReasonCode> {
+    fn granted_filter(&self, filter: &str) -> Result<TopicFilter, ReasonCode> {
         if let Some(error) = self.options.filter_refusal(filter) {
             return Err(error.reason);
         }
-        let filter =
-            TopicFilter::new(filter.as_str()).map_err(|_| ReasonCode::TopicFilterInvalid)?;
+        let filter = TopicFilter::new(filter).map_err(|_| ReasonCode::TopicFilterInvalid)?;
         match self.options.subscribe_denial(&filter) {
             Some(reason) => Err(reason),
             None => Ok(filter),
@@ -153,8 +162,8 @@ impl Broker {
         self.send(now, id, &Packet::UnsubAck(Box::new(unsuback)));
     }
 
-    fn unsubscribe(&mut self, filter: &Utf8String, session: SessionId) -> ReasonCode {
-        let Ok(filter) = TopicFilter::new(filter.as_str()) else {
+    fn unsubscribe(&mut self, filter: &str, session: SessionId) -> ReasonCode {
+        let Ok(filter) = TopicFilter::new(filter) else {
             return ReasonCode::TopicFilterInvalid;
         };
         if let Some(session) = self.sessions.get_mut(session) {

@@ -273,6 +273,19 @@ impl Options {
         self
     }
 
+    /// How many bytes a packet other than PUBLISH may have from the server, such as CONNACK, SUBACK and DISCONNECT. Default:
+    /// 1 MiB.
+    ///
+    /// A larger one is refused before it is read, and ends the connection as
+    /// [`ConnectionError::NonPublishTooLarge`](crate::ConnectionError::NonPublishTooLarge); on 5.0 DISCONNECT says Quota
+    /// exceeded. Such packets carry no message, and CONNACK comes before the server has proved who it is, so this bounds
+    /// what a stranger can have the client hold.
+    #[must_use]
+    pub const fn maximum_non_publish_size(mut self, bytes: NonZeroU32) -> Self {
+        self.core.maximum_non_publish_size = bytes;
+        self
+    }
+
     /// All CONNECT properties (5.0). Replaces those that other methods have set. Default: none.
     #[must_use]
     pub fn properties(mut self, properties: Properties) -> Self {

@@ -169,16 +169,26 @@ impl Client {
 
     /// Answers a broken rule: DISCONNECT with its Reason Code where the version has one and the connection was accepted.
     pub(super) fn protocol_violation(&mut self, now: Instant, error: DecodeError) {
+        let reason = match error.reason {
+            // DISCONNECT has no such code.
+            ReasonCode::UnsupportedProtocolVersion => ReasonCode::ProtocolError,
+            reason => reason,
+        };
+        self.refuse_input(now, reason, ConnectionError::ProtocolViolation(error));
+    }
+
+    /// Ends the connection because of what the server sent, with a DISCONNECT as above.
+    pub(super) fn refuse_input(
+        &mut self,
+        now: Instant,
+        reason: ReasonCode,
+        cause: ConnectionError,
+    ) {
         if self.is_connected() && self.options.protocol.is_v5() {
-            let reason = match error.reason {
-                // DISCONNECT has no such code.
-                ReasonCode::UnsupportedProtocolVersion => ReasonCode::ProtocolError,
-                reason => reason,
-            };
             self.send_disconnect(Disconnect::because(reason));
         }
         let ending = self.by_answering(now);
-        self.end_connection(now, ConnectionError::ProtocolViolation(error), ending);
+        self.end_connection(now, cause, ending);
     }
 
     /// The end of a connection that the server is still to read from: acknowledgements of good packets before a bad one,

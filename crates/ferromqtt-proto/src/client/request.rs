@@ -148,8 +148,10 @@ impl Client {
             own
         };
         packet.properties.subscription_identifiers = identifier.into_iter().collect();
-        for ((filter, options), (_, sent)) in subscribe.filters.iter().zip(&mut packet.filters) {
-            *sent = subscriptions.shared_options(filter, subscribe.queue, *options);
+        let mut asked = Vec::with_capacity(subscribe.filters.len());
+        for (filter, options) in &subscribe.filters {
+            let sent = subscriptions.shared_options(filter, subscribe.queue, *options);
+            asked.push((filter.as_utf8().clone(), sent));
             subscriptions.add(Subscription {
                 filter: filter.clone(),
                 options: *options,
@@ -161,6 +163,7 @@ impl Client {
             });
             subscriptions.identify(filter, identifier);
         }
+        packet.filters = asked.into();
     }
 
     /// What waits for a connection, and would feed a queue that is closed now.

@@ -234,7 +234,7 @@ impl Client {
         }
         let outcome = Outcome::Subscribed {
             reasons: suback.reasons,
-            properties: suback.properties.boxed(),
+            properties: suback.properties.detached().boxed(),
         };
         self.finish_request(op, outcome);
         Ok(())
@@ -266,7 +266,7 @@ impl Client {
         self.keep_subscribed(op, &refused);
         let outcome = Outcome::Unsubscribed {
             reasons: unsuback.reasons,
-            properties: unsuback.properties.boxed(),
+            properties: unsuback.properties.detached().boxed(),
         };
         self.finish_request(op, outcome);
         Ok(())

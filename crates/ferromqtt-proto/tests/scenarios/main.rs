@@ -31,6 +31,7 @@ mod journal;
 mod journal_order;
 mod journal_restore;
 mod keep_alive;
+mod large_packets;
 mod late_identifiers;
 mod leaving;
 mod limits_on_resend;

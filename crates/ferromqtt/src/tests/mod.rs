@@ -11,6 +11,7 @@ mod events;
 mod filters;
 mod holding;
 mod keep_alive;
+mod large_packets;
 mod leaving;
 mod operations;
 mod pausing;
