@@ -184,7 +184,7 @@ impl Messages {
         let mut state = self.shared.lock();
         let message = self.take(&mut state);
         if let Some(taken) = &message {
-            self.taken.add(1, taken.payload.len());
+            self.taken.add(1, taken.memory_size());
             return Poll::Ready(message);
         }
         if state.has_ended()

@@ -25,7 +25,7 @@ pub use connect::{Connect, Will};
 pub use disconnect::Disconnect;
 pub(crate) use properties::{Place, read_boxed};
 pub use properties::{Properties, TopicAlias};
-pub use publish::{Publish, PublishRef};
+pub use publish::{MESSAGE_OVERHEAD, Publish, PublishRef};
 pub use reason_code::ReasonCode;
 pub use subscribe::{RetainHandling, SubAck, Subscribe, SubscriptionOptions};
 pub use unsubscribe::{UnsubAck, Unsubscribe};
