@@ -290,11 +290,9 @@ impl Inbox {
     pub(crate) fn pop(&mut self, id: QueueId) -> Option<(Message, bool)> {
         let queue = find(&mut self.default, &mut self.others, id)?;
         queue.reader.asks();
-        let (message, frees) = queue.take_first(&mut self.chunks)?;
+        let message = queue.take_first(&mut self.chunks)?;
         let others_beyond = queue.has_beyond();
-        if frees {
-            self.free_chunks(); // what is left may be little of the other chunks
-        }
+        self.free_chunks(); // what is left may be little of its chunks
         Some((message, others_beyond))
     }
 

@@ -119,19 +119,18 @@ impl Queue {
         }
     }
 
-    /// Takes the first message, and tells whether it was the last one that kept its chunk alive.
     #[inline]
-    pub(super) fn take_first(&mut self, chunks: &mut Chunks) -> Option<(Message, bool)> {
+    pub(super) fn take_first(&mut self, chunks: &mut Chunks) -> Option<Message> {
         let Queued { message, chunk } = self.messages.pop()?;
         let size = message.memory_size();
         self.bytes -= size;
-        let frees = chunks.leave(chunk, size);
-        Some((message, frees))
+        chunks.leave(chunk, size);
+        Some(message)
     }
 
     /// Drops the oldest message in the queue, or else of those unclaimed, and returns what held it.
     fn drop_oldest(&mut self, chunks: &mut Chunks) -> Option<Option<DeliveryId>> {
-        if let Some((message, _)) = self.take_first(chunks) {
+        if let Some(message) = self.take_first(chunks) {
             return Some(message.delivery);
         }
         let (_, hold) = self.unclaimed.pop()?.into_claimed();
