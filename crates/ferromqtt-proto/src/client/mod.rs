@@ -288,6 +288,12 @@ impl Client {
         self.session.inbox.len(queue)
     }
 
+    /// How many bytes of memory they take, as the bounds of the queue count them: see
+    /// [`QueueOptions::bytes`](crate::QueueOptions::bytes).
+    pub fn queue_bytes(&self, queue: QueueId) -> usize {
+        self.session.inbox.bytes(queue)
+    }
+
     /// Whether a queue has overflown under [`Overflow::Fail`](crate::Overflow::Fail), and all that it held has been taken.
     pub fn has_failed(&self, queue: QueueId) -> bool {
         self.session.inbox.has_failed(queue)

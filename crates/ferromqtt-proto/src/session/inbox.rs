@@ -305,6 +305,10 @@ impl Inbox {
         self.queue(id).map_or(0, |queue| queue.len())
     }
 
+    pub(crate) fn bytes(&self, id: QueueId) -> usize {
+        self.queue(id).map_or(0, Queue::bytes)
+    }
+
     /// Whether the queue takes nothing more, and its reader has taken all that it held.
     pub(crate) fn has_failed(&self, id: QueueId) -> bool {
         (self.queue(id)).is_some_and(|queue| queue.failed && queue.len() == 0)

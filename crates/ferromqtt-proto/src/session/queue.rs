@@ -52,6 +52,10 @@ impl Queue {
         self.messages.len()
     }
 
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn has_beyond(&self) -> bool {
         !self.beyond.is_empty()
     }
