@@ -30,6 +30,8 @@ use crate::{FilterResult, Message, QoS, ReasonCode, SubscribeError, TopicFilter}
 /// ([`Overflow::DropOldest`](crate::Overflow::DropOldest)). A stream that nobody polls for 5 s holds up no QoS 0 messages any more, and loses
 /// those that find its queue full.
 ///
+/// A message shares the memory that was read into. [Detach](crate::Message::detach) one that you keep for long.
+///
 /// [`take_lost`](Self::take_lost) and [`ConnectionEvent::Lagged`](crate::ConnectionEvent::Lagged) tell of losses, and with
 /// the feature `tracing` each stream's first one is logged as a warning.
 ///
