@@ -97,9 +97,11 @@ class Client:
         bind_port: Local port to connect from.
         clean_start: (5.0) True and 3 start with a fresh session each time, False resumes.
         max_queued_incoming_messages: How many received messages may wait to be taken; a further one
-            is dropped with a warning. None, 0 or less: no limit.
+            is dropped with a warning. None, 0 or less: no limit, as in aiomqtt: the queue grows for
+            as long as messages come faster than they are taken. A warning is logged when it holds
+            100,000 messages, and one when they take 1 GiB of memory, each once for a connection.
         max_queued_outgoing_messages: How many QoS 1 and 2 publishes may be unfinished. None or 0:
-            no limit.
+            no limit, as in aiomqtt.
         max_inflight_messages: How many QoS 1 and 2 publishes may be unacknowledged at once; others
             wait. None for 20, 0 for no limit but the server's.
         max_concurrent_outgoing_calls: How many calls may run at once; others wait. None: no limit.
@@ -229,7 +231,8 @@ class Client:
     def messages(self) -> MessagesIterator | QueuedMessages:
         """A new iterator over the received messages, each of which goes to one iterator.
 
-        `len()` is the number of queued messages. Iterating raises `MqttError` once the queue is
+        `len()` is the number of queued messages. The queue has no limit unless
+        `max_queued_incoming_messages` sets one. Iterating raises `MqttError` once the queue is
         empty and the connection has ended. A cancelled step loses no message.
         """
         if self._queue is not None:

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "it reports")]
 
 mod abandon;
+mod held;
 mod link;
 mod measure;
 mod packets;
@@ -26,7 +27,11 @@ It exits with 1 when a bar is missed.";
 type Group = (&'static str, fn(&mut Report));
 
 /// The groups of rows, one for each file.
-const GROUPS: [Group; 2] = [("abandon", abandon::measure), ("packets", packets::measure)];
+const GROUPS: &[Group] = &[
+    ("abandon", abandon::measure),
+    ("packets", packets::measure),
+    ("held", held::measure),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args().skip(1).collect();

@@ -55,6 +55,11 @@ impl TopicName {
         &self.0
     }
 
+    /// A copy with memory of its own, which keeps no receive buffer alive.
+    pub fn detached(&self) -> Self {
+        Self(self.0.detached())
+    }
+
     /// Whether `filter` matches this name, by the rules of section 4.7: wildcards at the front do not match names that
     /// begin with `$` (MQTT-4.7.2-1), and a Shared Subscription matches by its inner filter.
     pub fn matches(&self, filter: &TopicFilter) -> bool {

@@ -17,6 +17,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMemoryView};
 
+use crate::backlog::Backlog;
 use crate::buffer::{self, ReadBuffer};
 use crate::calls::Calls;
 use crate::convert;
@@ -68,6 +69,8 @@ pub(crate) struct Core {
     /// How many calls may wait before each further one is logged.
     #[pyo3(get, set)]
     pub(crate) pending_calls_threshold: usize,
+    /// When to warn that the queue of received messages grows long.
+    pub(crate) backlog: Backlog,
     /// How many calls the client lets through at once.
     #[pyo3(get, set)]
     pub(crate) max_calls: usize,
@@ -118,6 +121,7 @@ impl Core {
             topics: TopicCache::default(),
             message_sink: None,
             pending_calls_threshold: 10,
+            backlog: Backlog::default(),
             max_calls: usize::MAX,
             last_op: 0,
         })
@@ -151,6 +155,7 @@ impl Core {
         let previous = core.event_loop.replace(event_loop);
         core.home = Some(Home::here());
         core.ended = false;
+        core.backlog.begin();
         core.writing_end = WritingEnd::Open;
         core.client.connect(Instant::now());
         while core.client.poll_transport().is_some() {}
@@ -197,6 +202,17 @@ impl Core {
         }
         drop(core);
         Self::flush(slf)
+    }
+
+    /// From how many messages, and bytes, in the queue on a warning is logged: each once for a connection.
+    #[getter]
+    const fn backlog_thresholds(&self) -> (usize, usize) {
+        (self.backlog.messages, self.backlog.bytes)
+    }
+
+    #[setter]
+    const fn set_backlog_thresholds(&mut self, thresholds: (usize, usize)) {
+        (self.backlog.messages, self.backlog.bytes) = thresholds;
     }
 
     /// Whether all that the last connection had to write was written before its transport ended.

@@ -2,6 +2,7 @@
 //! broker, and what lies below MQTT. Nothing here knows MQTT; nothing here opens a socket.
 
 mod allocator;
+mod backlog;
 mod broker;
 mod buffer;
 mod calls;

@@ -51,13 +51,17 @@ type Reduced<'py> = (
 );
 
 impl Message {
-    /// Makes the Python object; its payload is the one copy that is made of it.
+    /// Makes the Python object, which keeps nothing alive but itself; its payload is the one copy that is made of it.
     pub(crate) fn create<'py>(
         py: Python<'py>,
         topic: Bound<'py, PyAny>,
         message: proto::Message,
         v5: bool,
     ) -> PyResult<Bound<'py, Self>> {
+        let mut properties = message.properties;
+        if let Some(properties) = &mut properties {
+            properties.detach(); // a message that is kept must not keep alive all that was read with it
+        }
         let mid = message.packet_id.map_or(0, |id| id.get());
         Bound::new(
             py,
@@ -73,7 +77,7 @@ impl Message {
                     .unbind(),
                 mid: mid.into_pyobject(py)?.into_any().unbind(),
                 properties: if v5 {
-                    Lazy::Received(message.properties)
+                    Lazy::Received(properties)
                 } else {
                     Lazy::Made(py.None())
                 },

@@ -30,6 +30,8 @@ use crate::{FilterResult, Message, QoS, ReasonCode, SubscribeError, TopicFilter}
 /// ([`Overflow::DropOldest`](crate::Overflow::DropOldest)). A stream that nobody polls for 5 s holds up no QoS 0 messages any more, and loses
 /// those that find its queue full.
 ///
+/// A message shares the memory that was read into. [Detach](crate::Message::detach) one that you keep for long.
+///
 /// [`take_lost`](Self::take_lost) and [`ConnectionEvent::Lagged`](crate::ConnectionEvent::Lagged) tell of losses, and with
 /// the feature `tracing` each stream's first one is logged as a warning.
 ///
@@ -184,7 +186,7 @@ impl Messages {
         let mut state = self.shared.lock();
         let message = self.take(&mut state);
         if let Some(taken) = &message {
-            self.taken.add(1, taken.payload.len());
+            self.taken.add(1, taken.memory_size());
             return Poll::Ready(message);
         }
         if state.has_ended()

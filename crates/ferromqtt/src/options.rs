@@ -409,7 +409,8 @@ impl Options {
         self
     }
 
-    /// Bounds of the outgoing queue. At least one message always finds room. Default: 1,000 messages and 16 MiB.
+    /// Bounds of the outgoing queue, in messages and in bytes of whole messages. At least one message always finds room.
+    /// Default: 1,000 messages and 16 MiB.
     #[must_use]
     pub const fn outgoing(mut self, limits: OutgoingLimits) -> Self {
         self.core.outgoing = limits;

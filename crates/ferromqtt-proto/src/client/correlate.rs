@@ -229,7 +229,7 @@ impl Client {
     }
 
     /// Completes the request that a message answers. Any other message on the Response Topic is nobody's.
-    pub(super) fn on_response(&mut self, message: Message) {
+    pub(super) fn on_response(&mut self, mut message: Message) {
         let data = (message.properties.as_ref()).and_then(|it| it.correlation_data.as_ref());
         let Some(op) = self.correlation.answered_by(data) else {
             return;
@@ -241,6 +241,7 @@ impl Client {
             }
             Some(Stage::Answered) | None => return, // a second response, or one that comes too late
         }
+        self.session.inbox.part(&mut message); // its receiver may let it lie
         let outcome = Outcome::Responded(Box::new(message));
         self.events.push_back(Event::Completed { op, outcome });
     }

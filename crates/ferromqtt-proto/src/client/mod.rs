@@ -61,7 +61,7 @@ pub struct Client {
     correlation: Correlation,
     /// The application leaves when its operations have their outcomes.
     leaving: Option<Box<Leaving>>,
-    /// Payload bytes of the publish that is to be tried again when there is room for it.
+    /// What the publish counts that is to be tried again when there is room for it.
     room_wanted: Option<usize>,
     /// Empty: the memory for the queues that want the message at hand.
     wanted_by: Vec<QueueId>,
@@ -125,7 +125,8 @@ pub struct Stats {
     pub connections: u64,
     /// Messages in the outgoing queue now: they wait, or are unacknowledged.
     pub outgoing: usize,
-    /// Their payloads' bytes.
+    /// Bytes of memory that those take, as the queue's bound counts them: topics, payloads and properties, and 128 bytes for
+    /// each ([`Publish::memory_size`]).
     pub outgoing_bytes: usize,
     /// Rules that servers broke, and that were tolerated because the client is not [strict](crate::Options::strict): each
     /// time, not only the first of its kind.
@@ -285,6 +286,12 @@ impl Client {
     /// How many messages a queue holds.
     pub fn queue_len(&self, queue: QueueId) -> usize {
         self.session.inbox.len(queue)
+    }
+
+    /// How many bytes of memory they take, as the bounds of the queue count them: see
+    /// [`QueueOptions::bytes`](crate::QueueOptions::bytes).
+    pub fn queue_bytes(&self, queue: QueueId) -> usize {
+        self.session.inbox.bytes(queue)
     }
 
     /// Whether a queue has overflown under [`Overflow::Fail`](crate::Overflow::Fail), and all that it held has been taken.

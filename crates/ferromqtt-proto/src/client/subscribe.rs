@@ -7,7 +7,7 @@ use super::{Client, Phase};
 use crate::error::{DecodeError, SubscribeError};
 use crate::event::{Event, OpId, Outcome};
 use crate::packet::{self, PacketType, Place, Properties, SubscriptionOptions};
-use crate::session::{QueueId, Subscription};
+use crate::session::{LeftMessage, QueueId, Subscription};
 use crate::topic::TopicFilter;
 
 /// A subscription to one or more filters.
@@ -104,8 +104,8 @@ impl Client {
         }
         let gone = (self.session.subscriptions).remove(|subscription| subscription.queue == queue);
         let mut discarded = 0;
-        for (message, hold) in self.session.inbox.close(queue) {
-            let Err((message, hold)) = self.pass_on(&gone, message, hold) else {
+        for left in self.session.inbox.close(queue) {
+            let Err(LeftMessage { message, hold, .. }) = self.pass_on(&gone, left) else {
                 continue;
             };
             discarded += u64::from(message.delivery.is_some());
@@ -149,15 +149,16 @@ impl Client {
         self.drop_unsent_for(queue);
         let left_to_others = self.session.subscriptions.detach(queue);
         let mut left = Vec::new();
-        for (message, hold) in self.session.inbox.close(queue) {
-            left.extend(self.pass_on(&left_to_others, message, hold).err());
+        for message in self.session.inbox.close(queue) {
+            left.extend(self.pass_on(&left_to_others, message).err());
         }
+        let left = left.into_iter().map(LeftMessage::into_kept);
         if self.default_is_claimed() {
             for (message, hold) in left {
                 self.push(QueueId::DEFAULT, message, hold);
             }
         } else {
-            self.leave_to_claim(now, left.into_iter());
+            self.leave_to_claim(now, left);
         }
         self.send_released_acks();
     }

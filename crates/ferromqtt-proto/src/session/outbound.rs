@@ -8,7 +8,7 @@ use super::in_order::InOrder;
 use super::{Expiry, IdOwner, PacketIds, SessionChange};
 use crate::client::Publish;
 use crate::event::{Delivery, OpId};
-use crate::packet::{PacketId, QoS};
+use crate::packet::{MESSAGE_OVERHEAD, PacketId, QoS};
 
 /// How often the queue is looked through for messages that have expired, at most.
 const EXPIRY_PAUSE: Duration = Duration::from_millis(250);
@@ -95,10 +95,14 @@ impl InFlight {
 pub(crate) struct Release {
     pub(crate) id: PacketId,
     pub(crate) op: Option<OpId>,
-    payload_len: usize,
     resent_as_new: bool,
     connection: u64,
     pub(crate) key: Option<u64>,
+}
+
+impl Release {
+    /// What it counts, in bytes.
+    const SIZE: usize = MESSAGE_OVERHEAD;
 }
 
 /// What a PUBREC has turned into a PUBREL.
@@ -124,7 +128,7 @@ pub(crate) struct Outbound {
     waiting: VecDeque<Waiting>,
     publishing: InOrder<InFlight>,
     releasing: InOrder<Release>,
-    /// Payload bytes of all of them.
+    /// What all of them count: [`Publish::memory_size`], and of one that has become a PUBREL [`Release::SIZE`].
     bytes: usize,
     /// No message that waits expires before.
     next_expiry: Option<Instant>,
@@ -154,7 +158,7 @@ impl Outbound {
     }
 
     pub(crate) fn push(&mut self, waiting: Waiting) {
-        self.bytes += waiting.publish.payload.len();
+        self.bytes += waiting.publish.memory_size();
         self.note_expiry(waiting.expiry.as_ref());
         self.waiting.push_back(waiting);
     }
@@ -165,7 +169,7 @@ impl Outbound {
 
     pub(crate) fn pop_waiting(&mut self) -> Option<Waiting> {
         let waiting = self.waiting.pop_front()?;
-        self.bytes -= waiting.publish.payload.len();
+        self.bytes -= waiting.publish.memory_size();
         if self.waiting.is_empty() {
             self.next_expiry = None;
             if self.waiting.capacity() > 64 {
@@ -207,7 +211,7 @@ impl Outbound {
 
     /// Puts a publish behind those in flight, and tells its number.
     pub(crate) fn put_on_the_wire(&mut self, flow: InFlight) -> u64 {
-        self.bytes += flow.publish.payload.len();
+        self.bytes += flow.publish.memory_size();
         self.publishing.push(flow)
     }
 
@@ -232,7 +236,7 @@ impl Outbound {
     /// Takes out the PUBLISH numbered `number`, which no acknowledgement will come for.
     pub(crate) fn take_in_flight(&mut self, number: u64) -> Option<InFlight> {
         let flow = self.publishing.remove(number)?;
-        self.bytes -= flow.publish.payload.len();
+        self.bytes -= flow.publish.memory_size();
         Some(flow)
     }
 
@@ -254,11 +258,11 @@ impl Outbound {
 
     /// PUBREC for the PUBLISH numbered `number`: from now on it is a PUBREL that is owed, with a number of its own.
     pub(crate) fn release(&mut self, number: u64) -> Option<Released> {
-        let flow = self.publishing.remove(number)?;
+        let flow = self.take_in_flight(number)?;
+        self.bytes += Release::SIZE;
         let number = self.releasing.push(Release {
             id: flow.id,
             op: flow.op,
-            payload_len: flow.publish.payload.len(),
             resent_as_new: flow.resent_as_new,
             connection: flow.connection,
             key: flow.key,
@@ -273,7 +277,7 @@ impl Outbound {
     /// PUBCOMP for the PUBREL numbered `number`.
     pub(crate) fn finish_release(&mut self, number: u64) -> Option<Acknowledged> {
         let release = self.releasing.remove(number)?;
-        self.bytes -= release.payload_len;
+        self.bytes -= Release::SIZE;
         Some(Acknowledged {
             op: release.op,
             resent_as_new: release.resent_as_new,
@@ -356,18 +360,16 @@ impl Outbound {
         let publishing: Vec<_> = self.publishing.drain().collect();
         let releasing: Vec<_> = self.releasing.drain().collect();
         for flow in &publishing {
-            self.bytes -= flow.publish.payload.len();
+            self.bytes -= flow.publish.memory_size();
         }
-        for release in &releasing {
-            self.bytes -= release.payload_len;
-        }
+        self.bytes -= releasing.len() * Release::SIZE;
         (publishing, releasing)
     }
 
     /// Puts publishes before all that wait, in their order.
     pub(crate) fn put_first(&mut self, publishes: Vec<Waiting>) {
         for waiting in publishes.into_iter().rev() {
-            self.bytes += waiting.publish.payload.len();
+            self.bytes += waiting.publish.memory_size();
             self.note_expiry(waiting.expiry.as_ref());
             self.waiting.push_front(waiting);
         }
@@ -393,7 +395,7 @@ impl Outbound {
         if self.waiting.iter().any(is_over) {
             for waiting in std::mem::take(&mut self.waiting) {
                 if is_over(&waiting) {
-                    self.bytes -= waiting.publish.payload.len();
+                    self.bytes -= waiting.publish.memory_size();
                     expired.push(waiting);
                 } else {
                     self.waiting.push_back(waiting);
@@ -424,7 +426,7 @@ impl Outbound {
         let mut end = first;
         let (mut messages, mut bytes) = (self.len(), self.bytes);
         while !fits(messages, bytes) {
-            bytes -= self.waiting.get(end)?.publish.payload.len();
+            bytes -= self.waiting.get(end)?.publish.memory_size();
             messages -= 1;
             end += 1;
         }
@@ -473,7 +475,7 @@ impl Outbound {
             return Some((Delivery::Unknown, None));
         }
         let gone = self.waiting.remove(index)?;
-        self.bytes -= gone.publish.payload.len();
+        self.bytes -= gone.publish.memory_size();
         Some((gone.delivery(), gone.key))
     }
 

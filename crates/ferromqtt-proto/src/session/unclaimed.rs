@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::deliveries::DeliveryId;
-use super::inbox::Message;
+use super::message::Message;
 
 /// A held message.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl Held {
 #[derive(Debug, Default)]
 pub(crate) struct Unclaimed {
     messages: VecDeque<Held>,
-    /// Payload bytes of all messages.
+    /// What all messages count: [`Message::memory_size`].
     bytes: usize,
     /// The earliest `until`.
     next_due: Option<Instant>,
@@ -49,14 +49,14 @@ impl Unclaimed {
     }
 
     pub(crate) fn push(&mut self, held: Held) {
-        self.bytes += held.message.payload.len();
+        self.bytes += held.message.memory_size();
         self.next_due = self.next_due.into_iter().chain(held.until).min();
         self.messages.push_back(held);
     }
 
     pub(crate) fn pop(&mut self) -> Option<Held> {
         let held = self.messages.pop_front()?;
-        self.bytes -= held.message.payload.len();
+        self.bytes -= held.message.memory_size();
         if held.until == self.next_due {
             self.find_next_due();
         }
@@ -71,10 +71,8 @@ impl Unclaimed {
         let messages = std::mem::take(&mut self.messages);
         let (taken, kept): (Vec<_>, Vec<_>) = messages.into_iter().partition(wanted);
         self.messages = kept.into();
-        self.bytes -= taken
-            .iter()
-            .map(|it| it.message.payload.len())
-            .sum::<usize>();
+        let sizes = taken.iter().map(|held| held.message.memory_size());
+        self.bytes -= sizes.sum::<usize>();
         self.find_next_due();
         taken
     }
