@@ -9,9 +9,7 @@ use crate::event::Event;
 use crate::packet::{
     Ack, Packet, PacketId, PacketType, Place, Properties, Publish, QoS, ReasonCode,
 };
-use crate::session::{
-    DeliveryId, Due, Message, Open, Pushed, QueueId, SessionChange, Subscription,
-};
+use crate::session::{DeliveryId, Due, Heirs, Message, Open, Pushed, QueueId, SessionChange};
 use crate::slips::Slip;
 
 impl Client {
@@ -250,18 +248,18 @@ impl Client {
         }
     }
 
-    /// Hands a message over that lay in a queue which had the subscriptions `gone`, and was given up: to another queue of the
+    /// Hands a message over that lay in a queue which was given up, and left its Shared Subscriptions to `heirs`: to another queue of the
     /// same Shared Subscription, as if it had come for that one. Gives it back when there is none.
     pub(super) fn pass_on(
         &mut self,
-        gone: &[Subscription],
+        heirs: &Heirs,
         mut message: Message,
         hold: Option<DeliveryId>,
     ) -> Result<(), (Message, Option<DeliveryId>)> {
         let size = message.payload.len();
         let session = &mut self.session;
         let has_room = |queue| session.inbox.has_room(queue, size);
-        let heir = (session.subscriptions).find_heir(gone, &message.topic, has_room);
+        let heir = (session.subscriptions).find_heir(heirs, &message.topic, has_room);
         let Some(heir) = heir else {
             return Err((message, hold));
         };

@@ -116,10 +116,7 @@ impl Client {
             ..
         }) = self.requests.get_mut(&op)
         {
-            let filters = &unsubscribe.filters;
-            let gone = (self.session.subscriptions)
-                .remove(|subscription| filters.contains(&subscription.filter));
-            removed.extend(gone);
+            removed.extend((self.session.subscriptions).remove_filters(&unsubscribe.filters));
         }
         if let Some(connection) = &mut self.connection {
             connection.transmit.push(&packet, self.options.protocol);
@@ -280,15 +277,16 @@ impl Kind {
         self.packet(PacketId::MAX).encoded_len(version)
     }
 
-    /// Whether this asks for `subscription`.
-    pub(super) fn subscribes(&self, subscription: &Subscription) -> bool {
-        match self {
-            Self::Subscribe(subscribe) => {
-                subscribe.queue == subscription.queue
-                    && (subscribe.filters.iter()).any(|(filter, _)| *filter == subscription.filter)
-            }
-            Self::Unsubscribe(_) => false,
-        }
+    /// The subscriptions that this asks for, by their queue and filter.
+    pub(super) fn subscriptions(&self) -> impl Iterator<Item = (QueueId, &TopicFilter)> {
+        let subscribe = match self {
+            Self::Subscribe(subscribe) => Some(subscribe),
+            Self::Unsubscribe(_) => None,
+        };
+        (subscribe.into_iter()).flat_map(|subscribe| {
+            let filters = subscribe.filters.iter().map(|(filter, _)| filter);
+            filters.map(|filter| (subscribe.queue, filter))
+        })
     }
 
     /// Whether this asks for `filter`.

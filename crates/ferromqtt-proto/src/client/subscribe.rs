@@ -1,5 +1,6 @@
 //! Subscribing and unsubscribing: what the application asks for, and what the server answers.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use super::request::{Kind, Request};
@@ -7,7 +8,7 @@ use super::{Client, Phase};
 use crate::error::{DecodeError, SubscribeError};
 use crate::event::{Event, OpId, Outcome};
 use crate::packet::{self, PacketType, Place, Properties, SubscriptionOptions};
-use crate::session::{QueueId, Subscription};
+use crate::session::QueueId;
 use crate::topic::TopicFilter;
 
 /// A subscription to one or more filters.
@@ -102,10 +103,11 @@ impl Client {
         if queue == QueueId::DEFAULT {
             return Vec::new();
         }
-        let gone = (self.session.subscriptions).remove(|subscription| subscription.queue == queue);
+        let gone = self.session.subscriptions.remove_queue(queue);
+        let heirs = self.session.subscriptions.heirs_of(&gone);
         let mut discarded = 0;
         for (message, hold) in self.session.inbox.close(queue) {
-            let Err((message, hold)) = self.pass_on(&gone, message, hold) else {
+            let Err((message, hold)) = self.pass_on(&heirs, message, hold) else {
                 continue;
             };
             discarded += u64::from(message.delivery.is_some());
@@ -148,9 +150,10 @@ impl Client {
         }
         self.drop_unsent_for(queue);
         let left_to_others = self.session.subscriptions.detach(queue);
+        let heirs = self.session.subscriptions.heirs_of(&left_to_others);
         let mut left = Vec::new();
         for (message, hold) in self.session.inbox.close(queue) {
-            left.extend(self.pass_on(&left_to_others, message, hold).err());
+            left.extend(self.pass_on(&heirs, message, hold).err());
         }
         if self.default_is_claimed() {
             for (message, hold) in left {
@@ -228,8 +231,8 @@ impl Client {
             if restores {
                 self.not_restored(queue, filter, reason);
             } else {
-                let fed = |it: &Subscription| it.queue == queue || it.detached;
-                (self.session.subscriptions).remove(|it| it.filter == filter && fed(it));
+                self.session.subscriptions.remove(&filter, queue);
+                self.session.subscriptions.remove_detached(&filter);
             }
         }
         let outcome = Outcome::Subscribed {
@@ -279,8 +282,9 @@ impl Client {
             return;
         };
         let session = &mut self.session;
+        let refused: HashSet<_> = filters.iter().collect();
         for subscription in std::mem::take(&mut request.removed) {
-            if filters.contains(&subscription.filter)
+            if refused.contains(&subscription.filter)
                 && session.inbox.is_open(subscription.queue)
                 && !session.subscriptions.holds(&subscription)
             {
