@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::Client;
-use super::request::{Kind, Request};
+use super::request::Kind;
+use super::requests::Request;
 use super::subscribe::Subscribe;
 use crate::event::Event;
 use crate::packet::{Properties, ReasonCode};
@@ -16,13 +17,13 @@ const MOST_FILTERS: usize = 100;
 impl Client {
     /// Whether subscriptions were being restored when the last connection ended.
     pub(super) fn is_restoring(&self) -> bool {
-        self.requests.values().any(|request| request.restores)
+        self.requests.any_restores()
     }
 
     /// Subscribes again to all that a lost session held, before any request that waits: an UNSUBSCRIBE among those must
     /// come after it. Each packet keeps to the limits of this server; what it does not support is reported.
     pub(super) fn restore_subscriptions(&mut self) {
-        self.requests.retain(|_, request| !request.restores);
+        self.requests.remove_restoring();
         let waiting: HashSet<_> = (self.requests.values())
             .map(|request| &request.kind)
             .filter(|kind| self.check_limits(kind).is_ok())

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
-use super::request::{Kind, Request};
+use super::request::Kind;
+use super::requests::Request;
 use super::{Client, Phase};
 use crate::error::{DecodeError, SubscribeError};
 use crate::event::{Event, OpId, Outcome};
@@ -72,7 +73,8 @@ impl Client {
         Ok(op)
     }
 
-    /// Accepts an UNSUBSCRIBE, as [`Client::subscribe`] does. Completes as [`Outcome::Unsubscribed`]. It ends the
+    /// Accepts an UNSUBSCRIBE, as [`Client::subscribe`] does. Completes as [`Outcome::Unsubscribed`]. While all Packet
+    /// Identifiers are in use it waits for one. It ends the
     /// subscription to a filter for all queues that share it. What is [held](crate::Options::claim_within) for the filter, and
     /// what a server still sends for it, is for the default queue at once.
     ///
@@ -167,7 +169,7 @@ impl Client {
 
     /// Whether a queue needs the server's subscription to `filter`, or will when a SUBSCRIBE that waits is sent.
     fn is_wanted(&self, filter: &TopicFilter) -> bool {
-        self.session.subscriptions.contains(filter) || self.unsent_asks_for(filter)
+        self.session.subscriptions.contains(filter) || self.requests.unsent_ask_for(filter)
     }
 
     fn check_request(
@@ -198,7 +200,8 @@ impl Client {
     fn accept(&mut self, kind: Kind) -> Result<OpId, SubscribeError> {
         if matches!(self.phase, Phase::Connected) {
             self.check_limits(&kind)?;
-            if self.session.ids.is_full() {
+            // An UNSUBSCRIBE waits for an identifier: it may be for a queue that is closed, and nobody would ask again.
+            if matches!(kind, Kind::Subscribe(_)) && self.session.ids.is_full() {
                 return Err(SubscribeError::NoPacketIdentifier);
             }
         }
@@ -213,7 +216,7 @@ impl Client {
             kind: Kind::Subscribe(subscribe),
             restores,
             ..
-        }) = self.requests.get(&op)
+        }) = self.requests.get(op)
         else {
             return Err(DecodeError::protocol("SUBACK answers an UNSUBSCRIBE"));
         };
@@ -248,7 +251,7 @@ impl Client {
             return Ok(());
         };
         let Some(Kind::Unsubscribe(unsubscribe)) =
-            self.requests.get(&op).map(|request| &request.kind)
+            self.requests.get(op).map(|request| &request.kind)
         else {
             return Err(DecodeError::protocol("UNSUBACK answers a SUBSCRIBE"));
         };
@@ -278,12 +281,10 @@ impl Client {
     /// The server refused to unsubscribe `filters`: messages go on to come, so they are registered again. A queue that was
     /// closed, or a filter that was subscribed anew, meanwhile stays as it is.
     fn keep_subscribed(&mut self, op: OpId, filters: &[TopicFilter]) {
-        let Some(request) = self.requests.get_mut(&op) else {
-            return;
-        };
+        let removed = self.requests.take_removed(op);
         let session = &mut self.session;
         let refused: HashSet<_> = filters.iter().collect();
-        for subscription in std::mem::take(&mut request.removed) {
+        for subscription in removed {
             if refused.contains(&subscription.filter)
                 && session.inbox.is_open(subscription.queue)
                 && !session.subscriptions.holds(&subscription)

@@ -1,6 +1,7 @@
 //! Which filters are subscribed, and which queue each feeds.
 
 mod group;
+mod routing;
 #[cfg(test)]
 mod tests;
 
@@ -11,7 +12,8 @@ use crate::codec::MAX_REMAINING_LENGTH;
 use crate::packet::SubscriptionOptions;
 use crate::topic::TopicFilter;
 use crate::topic_tree::FilterTree;
-use group::{Change, Group, Member};
+use group::{Change, Group};
+pub(crate) use routing::Heirs;
 
 /// One filter for one queue. Several queues may share a filter, for which the server has one subscription. Each of them gets
 /// every message of it, unless it is a Shared Subscription (`$share/name/filter`, section 4.8.2): of that, each message goes to
@@ -70,10 +72,6 @@ struct Groups {
     plain: Option<usize>,
     shared: BTreeMap<TopicFilter, usize>,
 }
-
-/// The Shared Subscriptions of a queue that was given up, by their groups: which of them comes first.
-#[derive(Debug, Default)]
-pub(crate) struct Heirs(BTreeMap<usize, usize>);
 
 /// Identifiers made here are at least as large as this. Callers, who cannot know them, seldom count so far.
 const FIRST_IDENTIFIER: u32 = 1_000_000;
@@ -411,135 +409,12 @@ impl Subscriptions {
     pub(crate) const fn all_to_default(&self) -> bool {
         self.routed == 0
     }
-
-    /// The queues that want a message with this topic, each once. `identifiers` are those that the server has put on it,
-    /// one for each subscription that it was sent for (MQTT-3.3.4-3 to MQTT-3.3.4-5): a server may send it once for all of
-    /// them or once for each, and either way a queue gets it once. Of the queues of one Shared Subscription, one gets it: the
-    /// one served least recently among those that have room, or among all if none has.
-    /// They are put into `queues`, which is empty.
-    pub(crate) fn find_queues(
-        &mut self,
-        topic: &str,
-        identifiers: &[u32],
-        has_room: impl Fn(QueueId) -> bool,
-        queues: &mut Vec<QueueId>,
-    ) {
-        let mut matching = std::mem::take(&mut self.matching);
-        (self.tree).for_each_match(topic, |groups| matching.extend(groups.iter()));
-        let was_sent_for = |member: &Member| member.was_sent_for(identifiers);
-        self.choose(&matching, was_sent_for, &has_room, queues);
-        if queues.is_empty()
-            && !identifiers.is_empty()
-            && !self.is_for_detached(&matching, identifiers)
-        {
-            // an identifier of a subscription that has been replaced since
-            self.choose(&matching, |_| true, &has_room, queues);
-        }
-        matching.clear();
-        self.matching = matching;
-    }
-
-    /// Whether the server has sent a message for one of these groups whose queue was given up.
-    fn is_for_detached(&self, matching: &[usize], identifiers: &[u32]) -> bool {
-        let mut first = (matching.iter()).filter_map(|&at| self.groups[at].first());
-        first.any(|(_, member)| {
-            member.detached && (member.identifiers.iter()).any(|it| identifiers.contains(it))
-        })
-    }
-
-    /// The queues of these groups that want a message, and one for each Shared Subscription.
-    fn choose(
-        &mut self,
-        matching: &[usize],
-        wants: impl Fn(&Member) -> bool,
-        has_room: impl Fn(QueueId) -> bool,
-        queues: &mut Vec<QueueId>,
-    ) {
-        let wanting = |at: usize| {
-            let members = self.groups[at].iter();
-            members.filter(|(_, member)| !member.detached && wants(member))
-        };
-        if let &[at] = matching
-            && !self.groups[at].filter.is_shared()
-        {
-            queues.extend(wanting(at).map(|(_, member)| member.queue)); // each has one subscription to it
-            return;
-        }
-        let mut plain = std::mem::take(&mut self.wanting);
-        let mut shared = Vec::new();
-        for &at in matching {
-            if self.groups[at].filter.is_shared() {
-                shared.extend(wanting(at).next().map(|(number, _)| (number, at)));
-            } else {
-                plain.extend(wanting(at).map(|(number, member)| (number, member.queue)));
-            }
-        }
-        keep_first_of_each_queue(&mut plain);
-        queues.extend(plain.drain(..).map(|(_, queue)| queue));
-        self.wanting = plain;
-        shared.sort_unstable();
-        for (_, at) in shared {
-            // A queue that gets the message by another filter has it: a second one would do the work again.
-            let has_it = |queue: &QueueId| self.by_group.contains_key(&(at, queue.0));
-            if !queues.iter().any(has_it) {
-                queues.extend(self.next_of(at, &has_room));
-            }
-        }
-    }
-
-    /// The queue that gets the next message of a Shared Subscription.
-    fn next_of(&mut self, at: usize, has_room: impl Fn(QueueId) -> bool) -> Option<QueueId> {
-        let next = self.groups[at].next(self.served + 1, has_room)?;
-        self.served += 1;
-        Some(next)
-    }
-
-    /// The Shared Subscriptions among `gone`, which a queue had that was given up, to [find heirs](Self::find_heir) among the
-    /// others that share them. No longer right when subscriptions come or go.
-    pub(crate) fn heirs_of(&self, gone: &[Subscription]) -> Heirs {
-        let shared = gone
-            .iter()
-            .enumerate()
-            .filter(|(_, it)| it.filter.is_shared());
-        Heirs(
-            (shared.filter_map(|(order, it)| Some((self.group_of(&it.filter)?, order)))).collect(),
-        )
-    }
-
-    /// The queue that inherits a message from a queue which was given up before its reader took the message: another queue of
-    /// the same Shared Subscription. `None` if no other has one that matches.
-    pub(crate) fn find_heir(
-        &mut self,
-        heirs: &Heirs,
-        topic: &str,
-        has_room: impl Fn(QueueId) -> bool,
-    ) -> Option<QueueId> {
-        if heirs.0.is_empty() {
-            return None;
-        }
-        let mut matching = Vec::new();
-        self.tree.for_each_match(topic, |groups| {
-            let shared = groups.shared.values();
-            matching.extend(shared.filter_map(|at| Some((*heirs.0.get(at)?, *at))));
-        });
-        matching.sort_unstable();
-        (matching.into_iter()).find_map(|(_, at)| self.next_of(at, &has_room))
-    }
 }
 
 impl Groups {
     #[inline]
     fn iter(&self) -> impl Iterator<Item = usize> {
         self.plain.into_iter().chain(self.shared.values().copied())
-    }
-}
-
-/// Brings subscriptions into order, and keeps the first one of each queue.
-fn keep_first_of_each_queue(subscriptions: &mut Vec<(u64, QueueId)>) {
-    if subscriptions.len() > 1 {
-        subscriptions.sort_unstable_by_key(|(number, queue)| (queue.0, *number));
-        subscriptions.dedup_by_key(|(_, queue)| *queue);
-        subscriptions.sort_unstable_by_key(|(number, _)| *number);
     }
 }
 
