@@ -32,6 +32,10 @@ pub(super) struct Node<V> {
 
 /// The children whose labels do not begin with a wildcard.
 #[derive(Clone, Debug, Default)]
+#[allow(
+    clippy::box_collection,
+    reason = "few nodes have a map, and all are smaller for it"
+)]
 enum Literals {
     #[default]
     None,

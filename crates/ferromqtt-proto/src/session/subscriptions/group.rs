@@ -221,7 +221,7 @@ impl Group {
         let is_free = |&&(_, number): &&(u64, u64)| {
             (self.get(number)).is_some_and(|member| has_room(member.queue))
         };
-        let next = self.turns.iter().find(is_free).or(self.turns.first())?;
+        let next = self.turns.iter().find(is_free).or_else(|| self.turns.first())?;
         let (last_served, number) = *next;
         let at = self.find(number)?;
         let member = self.slots[at].1.as_mut()?;
