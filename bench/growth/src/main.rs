@@ -5,9 +5,13 @@
 #![allow(clippy::print_stdout, reason = "it reports")]
 
 mod abandon;
+mod broker_subscriptions;
 mod link;
+mod matching;
 mod measure;
 mod report;
+mod streams;
+mod subscriptions;
 
 use std::env;
 use std::process::ExitCode;
@@ -25,7 +29,13 @@ It exits with 1 when a bar is missed.";
 type Group = (&'static str, fn(&mut Report));
 
 /// The groups of rows, one for each file.
-const GROUPS: [Group; 1] = [("abandon", abandon::measure)];
+const GROUPS: [Group; 5] = [
+    ("abandon", abandon::measure),
+    ("subscriptions", subscriptions::measure),
+    ("broker_subscriptions", broker_subscriptions::measure),
+    ("streams", streams::measure),
+    ("matching", matching::measure),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args().skip(1).collect();

@@ -324,7 +324,7 @@ proptest! {
                     let gone = indexed.remove_queue(queue);
                     assert_eq!(format!("{gone:?}"), format!("{:?}", scanned.remove(|it| it.queue == queue)));
                     let heirs = indexed.heirs_of(&gone);
-                    let has_room = |queue: QueueId| queue.0 % 2 == 0;
+                    let has_room = |queue: QueueId| queue.0.is_multiple_of(2);
                     for topic in ["a", "a/b", "a/b"] {
                         let heir = indexed.find_heir(&heirs, topic, has_room);
                         assert_eq!(heir, scanned.find_heir(&gone, topic, has_room));
