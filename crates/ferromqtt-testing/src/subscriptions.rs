@@ -17,24 +17,47 @@ pub(crate) struct Subscription {
 
 /// All subscriptions: for each filter those of the sessions that have it.
 #[derive(Debug, Default)]
-pub(crate) struct Subscriptions(FilterTree<BTreeMap<SessionId, Subscription>>);
+pub(crate) struct Subscriptions(FilterTree<Subscribers>);
+
+/// The subscriptions to one filter: never none.
+#[derive(Debug)]
+enum Subscribers {
+    One(Subscription),
+    /// Boxed, since most filters have one.
+    Many(Box<BTreeMap<SessionId, Subscription>>),
+}
 
 impl Subscriptions {
     /// Adds a subscription, or replaces the session's one with the same filter (MQTT-3.8.4-3): then it says `true`.
     pub(crate) fn insert(&mut self, filter: &TopicFilter, subscription: Subscription) -> bool {
-        let sessions = self.0.get_or_insert_with(filter, BTreeMap::new);
-        sessions
-            .insert(subscription.session, subscription)
-            .is_some()
+        let Some(subscribers) = self.0.get_mut(filter) else {
+            (self.0).get_or_insert_with(filter, || Subscribers::One(subscription));
+            return false;
+        };
+        match subscribers {
+            Subscribers::One(old) if old.session == subscription.session => {
+                *old = subscription;
+                true
+            }
+            Subscribers::One(old) => {
+                let both = [*old, subscription].map(|it| (it.session, it));
+                *subscribers = Subscribers::Many(Box::new(BTreeMap::from(both)));
+                false
+            }
+            Subscribers::Many(all) => all.insert(subscription.session, subscription).is_some(),
+        }
     }
 
     /// Removes a subscription, if there is one.
     pub(crate) fn remove(&mut self, filter: &TopicFilter, session: SessionId) -> bool {
-        let Some(sessions) = self.0.get_mut(filter) else {
+        let Some(subscribers) = self.0.get_mut(filter) else {
             return false;
         };
-        let removed = sessions.remove(&session).is_some();
-        if sessions.is_empty() {
+        let (removed, empty) = match subscribers {
+            Subscribers::One(old) => (old.session == session, old.session == session),
+            Subscribers::Many(all) => (all.remove(&session).is_some(), all.is_empty()),
+        };
+        if empty {
             self.0.remove(filter);
         }
         removed
@@ -42,6 +65,10 @@ impl Subscriptions {
 
     /// Appends every subscription whose filter matches `topic` to `found`; sessions may come more than once.
     pub(crate) fn matching(&self, topic: &str, found: &mut Vec<Subscription>) {
-        (self.0).for_each_match(topic, |sessions| found.extend(sessions.values()));
+        self.0
+            .for_each_match(topic, |subscribers| match subscribers {
+                Subscribers::One(one) => found.push(*one),
+                Subscribers::Many(all) => found.extend(all.values()),
+            });
     }
 }

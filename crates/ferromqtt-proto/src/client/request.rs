@@ -8,7 +8,7 @@ use super::{Client, Phase};
 use crate::error::{ConnectionError, SubscribeError};
 use crate::event::{Delivery, Event, OpId, Outcome};
 use crate::packet::{self, Packet, PacketId, ProtocolVersion};
-use crate::session::{IdOwner, QueueId, Subscription};
+use crate::session::{IdOwner, Identifiers, QueueId, Subscription};
 use crate::topic::TopicFilter;
 
 #[derive(Debug)]
@@ -137,7 +137,7 @@ impl Client {
                 queue: subscribe.queue,
                 detached: *restores && subscriptions.is_detached(filter),
                 own_identifier: own,
-                identifiers: Vec::new(),
+                identifiers: Identifiers::default(),
                 last_served: 0,
             });
             subscriptions.identify(filter, identifier);

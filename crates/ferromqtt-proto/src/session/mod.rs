@@ -26,7 +26,7 @@ pub use journal::{JournalEntry, SessionChange};
 pub(crate) use open::Open;
 pub(crate) use outbound::{Acknowledged, Outbound, Waiting};
 pub use queue_options::{Acknowledge, Overflow, QueueOptions};
-pub(crate) use subscriptions::{Heirs, Subscription, Subscriptions};
+pub(crate) use subscriptions::{Heirs, Identifiers, Subscription, Subscriptions};
 pub(crate) use unclaimed::Held;
 
 use inbound::Inbound;

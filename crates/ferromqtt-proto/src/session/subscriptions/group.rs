@@ -1,9 +1,10 @@
 //! All subscriptions of this client to one filter.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Subscription;
-use crate::packet::SubscriptionOptions;
+use super::identifiers::Identifiers;
+use crate::packet::{QoS, SubscriptionOptions};
 use crate::session::QueueId;
 use crate::topic::TopicFilter;
 
@@ -13,68 +14,136 @@ pub(super) struct Member {
     pub(super) options: SubscriptionOptions,
     pub(super) queue: QueueId,
     pub(super) detached: bool,
-    pub(super) own_identifier: Option<u32>,
-    pub(super) identifiers: Vec<u32>,
+    own_identifier: Option<u32>,
+    pub(super) identifiers: Identifiers,
     last_served: u64,
 }
 
 impl Member {
     /// Whether a message with these identifiers was sent for this subscription, as far as anybody knows.
+    #[inline]
     pub(super) fn was_sent_for(&self, identifiers: &[u32]) -> bool {
         identifiers.is_empty()
             || self.identifiers.is_empty()
-            || self.identifiers.iter().any(|it| identifiers.contains(it))
+            || self.identifiers.any_of(identifiers)
     }
 }
 
 /// The subscriptions to one filter, in order of subscribing. A detached one is the only one.
+///
+/// Most filters have one, so that is found without another look at memory.
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) filter: TopicFilter,
+    /// The first one, with its number.
+    first: Option<(u64, Member)>,
+    /// Those that only a few filters have need of.
+    others: Option<Box<Others>>,
+    wanted: Wanted,
+    /// What is known of all members, but for the unsettled ones.
+    settled: Settled,
+}
+
+/// Whether members know one identifier as their newest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Settled {
+    Unknown,
+    /// `None` if they know none at all.
+    Newest(Option<u32>),
+}
+
+#[derive(Debug, Default)]
+struct Others {
     /// By their numbers, which rise. What has left stays as a gap until half of them are gaps, but not at the ends.
     slots: VecDeque<(u64, Option<Member>)>,
     count: usize,
-    wanted: Wanted,
-    /// The identifier that each member, but for those in `unsettled`, knows as its newest; `None` if they know none.
-    settled: Option<u32>,
-    /// The numbers of members that came after the server's subscription got its identifier.
+    /// The numbers of all members, by their queues.
+    numbers: BTreeMap<u32, u64>,
+    /// The numbers of members that came since the server's subscription got its identifier.
     unsettled: Vec<u64>,
-    /// Of a Shared Subscription: who gets the next message first. A detached member gets none.
+    /// Of a Shared Subscription: who gets the next message first, by the last message and the number. A detached member gets
+    /// none.
     turns: BTreeSet<(u64, u64)>,
+}
+
+impl Others {
+    fn find(&self, number: u64) -> Option<usize> {
+        self.slots.binary_search_by_key(&number, |slot| slot.0).ok()
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Member> {
+        let at = self.find(number)?;
+        let member = self.slots[at].1.take()?;
+        self.count -= 1;
+        let is_gap = |slot: Option<&(u64, Option<Member>)>| slot.is_some_and(|it| it.1.is_none());
+        while is_gap(self.slots.front()) {
+            self.slots.pop_front();
+        }
+        while is_gap(self.slots.back()) {
+            self.slots.pop_back();
+        }
+        if self.count < self.slots.len() / 2 {
+            self.slots.retain(|(_, member)| member.is_some());
+        }
+        Some(member)
+    }
 }
 
 impl Group {
     pub(super) const fn new(filter: TopicFilter) -> Self {
         Self {
             filter,
-            slots: VecDeque::new(),
-            count: 0,
+            first: None,
+            others: None,
             wanted: Wanted::NOTHING,
-            settled: None,
-            unsettled: Vec::new(),
-            turns: BTreeSet::new(),
+            settled: Settled::Unknown,
         }
     }
 
-    pub(super) const fn len(&self) -> usize {
-        self.count
+    pub(super) const fn is_empty(&self) -> bool {
+        self.first.is_none()
     }
 
     /// The members with their numbers, in order of subscribing.
+    #[inline]
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Member)> {
-        (self.slots.iter()).filter_map(|(number, member)| Some((*number, member.as_ref()?)))
+        let first = (self.first.iter()).map(|(number, member)| (*number, member));
+        let others = (self.others.iter()).flat_map(|others| &others.slots);
+        first.chain(others.filter_map(|(number, member)| Some((*number, member.as_ref()?))))
     }
 
     pub(super) fn first(&self) -> Option<(u64, &Member)> {
-        self.iter().next()
-    }
-
-    fn find(&self, number: u64) -> Option<usize> {
-        self.slots.binary_search_by_key(&number, |slot| slot.0).ok()
+        (self.first.as_ref()).map(|(number, member)| (*number, member))
     }
 
     pub(super) fn get(&self, number: u64) -> Option<&Member> {
-        self.slots[self.find(number)?].1.as_ref()
+        match &self.first {
+            Some((first, member)) if *first == number => Some(member),
+            _ => {
+                let others = self.others.as_ref()?;
+                others.slots[others.find(number)?].1.as_ref()
+            }
+        }
+    }
+
+    fn get_mut(&mut self, number: u64) -> Option<&mut Member> {
+        match &mut self.first {
+            Some((first, member)) if *first == number => Some(member),
+            _ => {
+                let others = self.others.as_mut()?;
+                let at = others.find(number)?;
+                others.slots[at].1.as_mut()
+            }
+        }
+    }
+
+    /// The number of the member that serves a queue.
+    pub(super) fn number_of(&self, queue: QueueId) -> Option<u64> {
+        match (&self.others, &self.first) {
+            (Some(others), _) => others.numbers.get(&queue.0).copied(),
+            (None, Some((number, member))) => (member.queue == queue).then_some(*number),
+            (None, None) => None,
+        }
     }
 
     /// The number of the detached member, if it is one.
@@ -93,18 +162,32 @@ impl Group {
             identifiers: subscription.identifiers,
             last_served: subscription.last_served,
         };
-        self.begin(number, &member);
-        self.unsettled.push(number);
-        if self.slots.is_empty() {
-            self.slots.reserve_exact(1); // most filters have one subscription
+        if self.others.is_none() && (self.first.is_some() || self.filter.is_shared()) {
+            let mut others = Box::new(Others::default());
+            let first = self
+                .first
+                .iter()
+                .map(|(number, first)| (first.queue.0, *number));
+            others.numbers.extend(first);
+            self.others = Some(others);
         }
-        self.slots.push_back((number, Some(member)));
-        self.count += 1;
+        self.begin(number, &member);
+        match (&self.first, &mut self.others) {
+            (Some(_), Some(others)) => {
+                others.unsettled.push(number);
+                others.slots.push_back((number, Some(member)));
+                others.count += 1;
+            }
+            _ => {
+                self.settled = Settled::Unknown;
+                self.first = Some((number, member));
+            }
+        }
     }
 
     /// Replaces what a member asks for, and whom it serves.
     pub(super) fn replace(&mut self, number: u64, subscription: &Subscription) {
-        let Some(mut member) = self.find(number).and_then(|at| self.slots[at].1.take()) else {
+        let Some(mut member) = self.get(number).cloned() else {
             return;
         };
         self.end(number, &member);
@@ -113,29 +196,24 @@ impl Group {
         member.queue = subscription.queue;
         member.detached = subscription.detached;
         self.begin(number, &member);
-        if let Some(at) = self.find(number) {
-            self.slots[at].1 = Some(member);
+        if let Some(place) = self.get_mut(number) {
+            *place = member;
         }
     }
 
     pub(super) fn remove(&mut self, number: u64) -> Option<Subscription> {
-        let at = self.find(number)?;
-        let member = self.slots[at].1.take()?;
+        let member = match self.first.take_if(|(first, _)| *first == number) {
+            Some((_, member)) => {
+                let next = self.others.as_mut().and_then(|others| {
+                    let next = others.slots.front()?.0;
+                    Some((next, others.remove(next)?))
+                });
+                self.first = next;
+                member
+            }
+            None => self.others.as_mut()?.remove(number)?,
+        };
         self.end(number, &member);
-        self.count -= 1;
-        let is_gap = |slot: Option<&(u64, Option<Member>)>| slot.is_some_and(|it| it.1.is_none());
-        while is_gap(self.slots.front()) {
-            self.slots.pop_front();
-        }
-        while is_gap(self.slots.back()) {
-            self.slots.pop_back();
-        }
-        if self.count < self.slots.len() / 2 {
-            self.slots.retain(|(_, member)| member.is_some());
-            let slots = &self.slots;
-            let is_there = |number: &u64| slots.binary_search_by_key(number, |slot| slot.0).is_ok();
-            self.unsettled.retain(is_there);
-        }
         Some(self.subscription(member))
     }
 
@@ -155,8 +233,11 @@ impl Group {
     fn begin(&mut self, number: u64, member: &Member) {
         if !member.detached {
             self.wanted.add(member.options);
-            if self.filter.is_shared() {
-                self.turns.insert((member.last_served, number));
+        }
+        if let Some(others) = &mut self.others {
+            others.numbers.insert(member.queue.0, number);
+            if !member.detached && self.filter.is_shared() {
+                others.turns.insert((member.last_served, number));
             }
         }
     }
@@ -164,7 +245,10 @@ impl Group {
     fn end(&mut self, number: u64, member: &Member) {
         if !member.detached {
             self.wanted.subtract(member.options);
-            self.turns.remove(&(member.last_served, number));
+        }
+        if let Some(others) = &mut self.others {
+            others.numbers.remove(&member.queue.0);
+            others.turns.remove(&(member.last_served, number));
         }
     }
 
@@ -186,29 +270,24 @@ impl Group {
     /// The server's subscription has this identifier from now on, or none. Tells `known` of each identifier that a member
     /// knows from now on, or knows no more.
     pub(super) fn identify(&mut self, identifier: Option<u32>, mut known: impl FnMut(u32, Change)) {
-        let mut settle = |member: &mut Member| match identifier {
-            None => (member.identifiers.drain(..)).for_each(|it| known(it, Change::Less)),
-            Some(identifier) => {
-                let before = member.identifiers.len();
-                member.identifiers.retain(|it| *it != identifier);
-                if member.identifiers.len() == before {
-                    known(identifier, Change::More);
-                }
-                member.identifiers.push(identifier);
-            }
+        let unsettled = match &mut self.others {
+            Some(others) => std::mem::take(&mut others.unsettled),
+            None => Vec::new(),
         };
-        let unsettled = std::mem::take(&mut self.unsettled);
-        if self.settled == identifier {
+        if self.settled == Settled::Newest(identifier) {
             for number in unsettled {
-                if let Some(at) = self.find(number) {
-                    self.slots[at].1.iter_mut().for_each(&mut settle);
+                if let Some(member) = self.get_mut(number) {
+                    member.identifiers.learn(identifier, &mut known);
                 }
             }
-        } else {
-            let members = self.slots.iter_mut().filter_map(|slot| slot.1.as_mut());
-            members.for_each(settle);
+            return;
         }
-        self.settled = identifier;
+        let first = self.first.iter_mut().map(|(_, member)| member);
+        let others = self.others.iter_mut().flat_map(|others| &mut others.slots);
+        for member in first.chain(others.filter_map(|(_, member)| member.as_mut())) {
+            member.identifiers.learn(identifier, &mut known);
+        }
+        self.settled = Settled::Newest(identifier);
     }
 
     /// The queue that gets the next message of this Shared Subscription, which is message number `served`: the one served
@@ -218,17 +297,19 @@ impl Group {
         served: u64,
         has_room: impl Fn(QueueId) -> bool,
     ) -> Option<QueueId> {
+        let turns = &self.others.as_ref()?.turns;
         let is_free = |&&(_, number): &&(u64, u64)| {
             (self.get(number)).is_some_and(|member| has_room(member.queue))
         };
-        let next = self.turns.iter().find(is_free).or_else(|| self.turns.first())?;
+        let next = turns.iter().find(is_free).or_else(|| turns.first())?;
         let (last_served, number) = *next;
-        let at = self.find(number)?;
-        let member = self.slots[at].1.as_mut()?;
+        let member = self.get_mut(number)?;
         member.last_served = served;
-        self.turns.remove(&(last_served, number));
-        self.turns.insert((served, number));
-        Some(member.queue)
+        let queue = member.queue;
+        let turns = &mut self.others.as_mut()?.turns;
+        turns.remove(&(last_served, number));
+        turns.insert((served, number));
+        Some(queue)
     }
 }
 
@@ -242,9 +323,9 @@ pub(super) enum Change {
 /// How many members want what.
 #[derive(Clone, Copy, Debug)]
 struct Wanted {
-    qos: [usize; 3],
-    local: usize,
-    retain_as_published: usize,
+    qos: [u32; 3],
+    local: u32,
+    retain_as_published: u32,
 }
 
 impl Wanted {
@@ -256,20 +337,19 @@ impl Wanted {
 
     const fn add(&mut self, options: SubscriptionOptions) {
         self.qos[options.qos as usize] += 1;
-        self.local += !options.no_local as usize;
-        self.retain_as_published += options.retain_as_published as usize;
+        self.local += !options.no_local as u32;
+        self.retain_as_published += options.retain_as_published as u32;
     }
 
     const fn subtract(&mut self, options: SubscriptionOptions) {
         self.qos[options.qos as usize] -= 1;
-        self.local -= !options.no_local as usize;
-        self.retain_as_published -= options.retain_as_published as usize;
+        self.local -= !options.no_local as u32;
+        self.retain_as_published -= options.retain_as_published as u32;
     }
 
     /// `options`, and nothing left out that one of the members wants.
     fn with(&self, mut options: SubscriptionOptions) -> SubscriptionOptions {
-        use crate::packet::QoS::{AtLeastOnce, ExactlyOnce};
-        for qos in [AtLeastOnce, ExactlyOnce] {
+        for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
             if self.qos[qos as usize] > 0 {
                 options.qos = options.qos.max(qos);
             }

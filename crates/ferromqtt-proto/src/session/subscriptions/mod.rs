@@ -1,19 +1,24 @@
 //! Which filters are subscribed, and which queue each feeds.
 
 mod group;
+mod identifiers;
 mod routing;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::BuildHasherDefault;
 
 use super::inbox::QueueId;
+use super::packet_id::IdHasher;
 use crate::codec::MAX_REMAINING_LENGTH;
 use crate::packet::SubscriptionOptions;
 use crate::topic::TopicFilter;
 use crate::topic_tree::FilterTree;
 use group::{Change, Group};
+pub(crate) use identifiers::Identifiers;
 pub(crate) use routing::Heirs;
+use routing::Matching;
 
 /// One filter for one queue. Several queues may share a filter, for which the server has one subscription. Each of them gets
 /// every message of it, unless it is a Shared Subscription (`$share/name/filter`, section 4.8.2): of that, each message goes to
@@ -28,9 +33,8 @@ pub(crate) struct Subscription {
     pub(crate) detached: bool,
     /// The Subscription Identifier (5.0) that its caller gave it.
     pub(crate) own_identifier: Option<u32>,
-    /// The identifiers that the server knew or knows it by, the newest last: messages on their way may still carry an
-    /// older one.
-    pub(crate) identifiers: Vec<u32>,
+    /// The identifiers that the server knew or knows it by.
+    pub(crate) identifiers: Identifiers,
     /// Of a Shared Subscription: the number of the last message that this queue got by it.
     pub(crate) last_served: u64,
 }
@@ -42,10 +46,8 @@ pub(crate) struct Subscriptions {
     tree: FilterTree<Groups>,
     groups: Vec<Group>,
     unused: Vec<usize>,
-    /// By group and queue: the number of the subscription.
-    by_group: BTreeMap<(usize, u32), u64>,
-    /// By queue and number: the group of the subscription.
-    by_queue: BTreeMap<(u32, u64), usize>,
+    /// What feeds each queue.
+    by_queue: HashMap<u32, Fed, BuildHasherDefault<IdHasher>>,
     /// Counts all subscriptions that ever were.
     last_number: u64,
     /// How many subscriptions feed a queue other than the default one: while there is none, no message needs matching.
@@ -53,7 +55,7 @@ pub(crate) struct Subscriptions {
     /// How many are detached.
     detached: usize,
     /// How many subscriptions know each identifier.
-    known: HashMap<u32, usize>,
+    known: HashMap<u32, usize, BuildHasherDefault<IdHasher>>,
     /// The identifier that was made here last.
     last_identifier: u32,
     /// But for those that a caller has given, ever: as many as callers use different ones.
@@ -61,7 +63,7 @@ pub(crate) struct Subscriptions {
     /// Numbers the messages of Shared Subscriptions.
     served: u64,
     /// Empty: the memory for the groups that match a message.
-    matching: Vec<usize>,
+    matching: Matching,
     /// Empty: the memory for the subscriptions that want a message, by their numbers.
     wanting: Vec<(u64, QueueId)>,
 }
@@ -70,7 +72,24 @@ pub(crate) struct Subscriptions {
 #[derive(Debug, Default)]
 struct Groups {
     plain: Option<usize>,
-    shared: BTreeMap<TopicFilter, usize>,
+    shared: Shares,
+}
+
+/// The groups of Shared Subscriptions. Most filters have none, and take little memory for that.
+#[derive(Debug, Default)]
+struct Shares(Option<Box<BTreeMap<TopicFilter, usize>>>);
+
+impl Shares {
+    fn values(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().flat_map(|shares| shares.values().copied())
+    }
+
+    fn remove(&mut self, filter: &TopicFilter) {
+        if let Some(shares) = &mut self.0 {
+            shares.remove(filter);
+        }
+        self.0.take_if(|shares| shares.is_empty());
+    }
 }
 
 /// Identifiers made here are at least as large as this. Callers, who cannot know them, seldom count so far.
@@ -88,16 +107,15 @@ impl Default for Subscriptions {
             tree: FilterTree::default(),
             groups: Vec::new(),
             unused: Vec::new(),
-            by_group: BTreeMap::new(),
-            by_queue: BTreeMap::new(),
+            by_queue: HashMap::default(),
             last_number: 0,
             routed: 0,
             detached: 0,
-            known: HashMap::new(),
+            known: HashMap::default(),
             last_identifier: FIRST_IDENTIFIER - 1,
             given: BTreeSet::new(),
             served: 0,
-            matching: Vec::new(),
+            matching: Matching::default(),
             wanting: Vec::new(),
         }
     }
@@ -116,7 +134,7 @@ impl Subscriptions {
     fn group_of(&self, filter: &TopicFilter) -> Option<usize> {
         let groups = self.tree.get(filter)?;
         match filter.is_shared() {
-            true => groups.shared.get(filter).copied(),
+            true => groups.shared.0.as_ref()?.get(filter).copied(),
             false => groups.plain,
         }
     }
@@ -135,7 +153,13 @@ impl Subscriptions {
         };
         let groups = self.tree.get_or_insert_with(filter, Groups::default);
         match filter.is_shared() {
-            true => _ = groups.shared.insert(filter.clone(), at),
+            true => {
+                _ = groups
+                    .shared
+                    .0
+                    .get_or_insert_default()
+                    .insert(filter.clone(), at)
+            }
             false => groups.plain = Some(at),
         }
         at
@@ -145,10 +169,10 @@ impl Subscriptions {
         let filter = self.groups[at].filter.clone();
         if let Some(groups) = self.tree.get_mut(&filter) {
             match filter.is_shared() {
-                true => _ = groups.shared.remove(&filter),
+                true => groups.shared.remove(&filter),
                 false => groups.plain = None,
             }
-            if groups.plain.is_none() && groups.shared.is_empty() {
+            if groups.plain.is_none() && groups.shared.0.is_none() {
                 self.tree.remove(&filter);
             }
         }
@@ -165,8 +189,7 @@ impl Subscriptions {
             return self.push(at, subscription);
         };
         let group = &self.groups[at];
-        let same =
-            (self.by_group.get(&(at, subscription.queue.0)).copied()).or_else(|| group.detached());
+        let same = (group.number_of(subscription.queue)).or_else(|| group.detached());
         match same {
             Some(number) => self.replace(at, number, &subscription),
             None if subscription.detached => {} // others have the filter
@@ -177,7 +200,7 @@ impl Subscriptions {
     fn push(&mut self, at: usize, subscription: Subscription) {
         self.last_number += 1;
         let number = self.last_number;
-        for &identifier in &subscription.identifiers {
+        for identifier in subscription.identifiers.iter() {
             count_known(&mut self.known, identifier, Change::More);
         }
         self.enter(at, number, subscription.queue, subscription.detached);
@@ -189,33 +212,36 @@ impl Subscriptions {
             return;
         };
         let (queue, detached) = (member.queue, member.detached);
-        self.leave(at, number, queue, detached);
+        self.leave(number, queue, detached);
         self.enter(at, number, subscription.queue, subscription.detached);
         self.groups[at].replace(number, subscription);
     }
 
     /// Makes a subscription known to the indexes.
     fn enter(&mut self, at: usize, number: u64, queue: QueueId, detached: bool) {
-        self.by_group.insert((at, queue.0), number);
-        self.by_queue.insert((queue.0, number), at);
+        self.by_queue.entry(queue.0).or_default().insert(number, at);
         self.routed += usize::from(queue != QueueId::DEFAULT);
         self.detached += usize::from(detached);
     }
 
-    fn leave(&mut self, at: usize, number: u64, queue: QueueId, detached: bool) {
-        self.by_group.remove(&(at, queue.0));
-        self.by_queue.remove(&(queue.0, number));
+    fn leave(&mut self, number: u64, queue: QueueId, detached: bool) {
+        if let Some(fed) = self.by_queue.get_mut(&queue.0) {
+            fed.remove(number);
+            if fed.is_empty() {
+                self.by_queue.remove(&queue.0);
+            }
+        }
         self.routed -= usize::from(queue != QueueId::DEFAULT);
         self.detached -= usize::from(detached);
     }
 
     fn take(&mut self, at: usize, number: u64) -> Option<Subscription> {
         let gone = self.groups[at].remove(number)?;
-        self.leave(at, number, gone.queue, gone.detached);
-        for &identifier in &gone.identifiers {
+        self.leave(number, gone.queue, gone.detached);
+        for identifier in gone.identifiers.iter() {
             count_known(&mut self.known, identifier, Change::Less);
         }
-        if self.groups[at].len() == 0 {
+        if self.groups[at].is_empty() {
             self.drop_group(at);
         }
         Some(gone)
@@ -261,7 +287,7 @@ impl Subscriptions {
     /// Removes what feeds a queue by a filter.
     pub(crate) fn remove(&mut self, filter: &TopicFilter, queue: QueueId) {
         if let Some(at) = self.group_of(filter)
-            && let Some(&number) = self.by_group.get(&(at, queue.0))
+            && let Some(number) = self.groups[at].number_of(queue)
         {
             self.take(at, number);
         }
@@ -322,7 +348,7 @@ impl Subscriptions {
     ) -> Option<u32> {
         filters.into_iter().find_map(|filter| {
             let (_, first) = self.groups[self.group_of(filter)?].first()?;
-            first.identifiers.last().copied()
+            first.identifiers.newest()
         })
     }
 
@@ -363,14 +389,14 @@ impl Subscriptions {
         let Some(at) = self.group_of(filter) else {
             return options;
         };
-        let own = self.by_group.get(&(at, queue.0)).copied();
-        self.groups[at].shared_options(own, options)
+        let group = &self.groups[at];
+        group.shared_options(group.number_of(queue), options)
     }
 
     /// Whether the same filter feeds the same queue already.
     pub(crate) fn holds(&self, other: &Subscription) -> bool {
         (self.group_of(&other.filter))
-            .is_some_and(|at| self.by_group.contains_key(&(at, other.queue.0)))
+            .is_some_and(|at| self.groups[at].number_of(other.queue).is_some())
     }
 
     pub(crate) fn contains(&self, filter: &TopicFilter) -> bool {
@@ -379,9 +405,7 @@ impl Subscriptions {
 
     /// All subscriptions, in order.
     pub(crate) fn all(&self) -> Vec<Subscription> {
-        let mut all: Vec<_> = (self.by_queue.iter())
-            .map(|(&(_, number), &at)| (number, at))
-            .collect();
+        let mut all: Vec<_> = self.by_queue.values().flat_map(Fed::iter).collect();
         all.sort_unstable_by_key(|(number, _)| *number);
         (all.into_iter())
             .filter_map(|(number, at)| {
@@ -393,8 +417,7 @@ impl Subscriptions {
 
     /// The numbers and groups of what feeds a queue, in order.
     fn of_queue(&self, queue: QueueId) -> impl Iterator<Item = (u64, usize)> {
-        (self.by_queue.range((queue.0, 0)..=(queue.0, u64::MAX)))
-            .map(|(&(_, number), &at)| (number, at))
+        self.by_queue.get(&queue.0).into_iter().flat_map(Fed::iter)
     }
 
     /// The filters that are subscribed for a queue, in order. Detached ones are no queue's.
@@ -411,14 +434,56 @@ impl Subscriptions {
     }
 }
 
-impl Groups {
-    #[inline]
-    fn iter(&self) -> impl Iterator<Item = usize> {
-        self.plain.into_iter().chain(self.shared.values().copied())
+/// The numbers and groups of what feeds one queue, in order. Most queues have one filter.
+#[derive(Debug, Default)]
+struct Fed {
+    first: Option<(u64, usize)>,
+    others: BTreeMap<u64, usize>,
+}
+
+impl Fed {
+    const fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (u64, usize)> {
+        let others = self.others.iter().map(|(&number, &at)| (number, at));
+        self.first.into_iter().chain(others)
+    }
+
+    /// Adds one, not always the last: one that was detached keeps its number.
+    fn insert(&mut self, number: u64, at: usize) {
+        match &mut self.first {
+            None => self.first = Some((number, at)),
+            Some(first) if number < first.0 => {
+                self.others.insert(first.0, first.1);
+                *first = (number, at);
+            }
+            Some(_) => _ = self.others.insert(number, at),
+        }
+    }
+
+    fn remove(&mut self, number: u64) {
+        if self.first.take_if(|first| first.0 == number).is_some() {
+            self.first = self.others.pop_first();
+        } else {
+            self.others.remove(&number);
+        }
     }
 }
 
-fn count_known(known: &mut HashMap<u32, usize>, identifier: u32, change: Change) {
+impl Groups {
+    #[inline]
+    fn iter(&self) -> impl Iterator<Item = usize> {
+        self.plain.into_iter().chain(self.shared.values())
+    }
+}
+
+fn count_known(
+    known: &mut HashMap<u32, usize, BuildHasherDefault<IdHasher>>,
+    identifier: u32,
+    change: Change,
+) {
     let count = known.entry(identifier).or_default();
     match change {
         Change::More => *count += 1,

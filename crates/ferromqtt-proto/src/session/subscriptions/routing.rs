@@ -10,6 +10,13 @@ use crate::session::QueueId;
 #[derive(Debug, Default)]
 pub(crate) struct Heirs(BTreeMap<usize, usize>);
 
+/// The groups that match a topic.
+#[derive(Debug, Default)]
+pub(super) struct Matching {
+    plain: Vec<usize>,
+    shared: Vec<usize>,
+}
+
 impl Subscriptions {
     /// The queues that want a message with this topic, each once. `identifiers` are those that the server has put on it,
     /// one for each subscription that it was sent for (MQTT-3.3.4-3 to MQTT-3.3.4-5): a server may send it once for all of
@@ -24,7 +31,10 @@ impl Subscriptions {
         queues: &mut Vec<QueueId>,
     ) {
         let mut matching = std::mem::take(&mut self.matching);
-        (self.tree).for_each_match(topic, |groups| matching.extend(groups.iter()));
+        self.tree.for_each_match(topic, |groups| {
+            matching.plain.extend(groups.plain);
+            matching.shared.extend(groups.shared.values());
+        });
         let was_sent_for = |member: &Member| member.was_sent_for(identifiers);
         self.choose(&matching, was_sent_for, &has_room, queues);
         if queues.is_empty()
@@ -34,22 +44,22 @@ impl Subscriptions {
             // an identifier of a subscription that has been replaced since
             self.choose(&matching, |_| true, &has_room, queues);
         }
-        matching.clear();
+        matching.plain.clear();
+        matching.shared.clear();
         self.matching = matching;
     }
 
     /// Whether the server has sent a message for one of these groups whose queue was given up.
-    fn is_for_detached(&self, matching: &[usize], identifiers: &[u32]) -> bool {
-        let mut first = (matching.iter()).filter_map(|&at| self.groups[at].first());
-        first.any(|(_, member)| {
-            member.detached && (member.identifiers.iter()).any(|it| identifiers.contains(it))
-        })
+    fn is_for_detached(&self, matching: &Matching, identifiers: &[u32]) -> bool {
+        let groups = matching.plain.iter().chain(&matching.shared);
+        let mut first = groups.filter_map(|&at| self.groups[at].first());
+        first.any(|(_, member)| member.detached && member.identifiers.any_of(identifiers))
     }
 
     /// The queues of these groups that want a message, and one for each Shared Subscription.
     fn choose(
         &mut self,
-        matching: &[usize],
+        matching: &Matching,
         wants: impl Fn(&Member) -> bool,
         has_room: impl Fn(QueueId) -> bool,
         queues: &mut Vec<QueueId>,
@@ -58,28 +68,25 @@ impl Subscriptions {
             let members = self.groups[at].iter();
             members.filter(|(_, member)| !member.detached && wants(member))
         };
-        if let &[at] = matching
-            && !self.groups[at].filter.is_shared()
-        {
+        if let (&[at], []) = (&*matching.plain, &*matching.shared) {
             queues.extend(wanting(at).map(|(_, member)| member.queue)); // each has one subscription to it
             return;
         }
         let mut plain = std::mem::take(&mut self.wanting);
-        let mut shared = Vec::new();
-        for &at in matching {
-            if self.groups[at].filter.is_shared() {
-                shared.extend(wanting(at).next().map(|(number, _)| (number, at)));
-            } else {
-                plain.extend(wanting(at).map(|(number, member)| (number, member.queue)));
-            }
+        for &at in &matching.plain {
+            plain.extend(wanting(at).map(|(number, member)| (number, member.queue)));
         }
+        let shared = matching.shared.iter();
+        let mut shared: Vec<_> = shared
+            .filter_map(|&at| Some((wanting(at).next()?.0, at)))
+            .collect();
         keep_first_of_each_queue(&mut plain);
         queues.extend(plain.drain(..).map(|(_, queue)| queue));
         self.wanting = plain;
         shared.sort_unstable();
         for (_, at) in shared {
             // A queue that gets the message by another filter has it: a second one would do the work again.
-            let has_it = |queue: &QueueId| self.by_group.contains_key(&(at, queue.0));
+            let has_it = |queue: &QueueId| self.groups[at].number_of(*queue).is_some();
             if !queues.iter().any(has_it) {
                 queues.extend(self.next_of(at, &has_room));
             }
@@ -119,7 +126,7 @@ impl Subscriptions {
         let mut matching = Vec::new();
         self.tree.for_each_match(topic, |groups| {
             let shared = groups.shared.values();
-            matching.extend(shared.filter_map(|at| Some((*heirs.0.get(at)?, *at))));
+            matching.extend(shared.filter_map(|at| Some((*heirs.0.get(&at)?, at))));
         });
         matching.sort_unstable();
         (matching.into_iter()).find_map(|(_, at)| self.next_of(at, &has_room))

@@ -64,19 +64,18 @@ impl Scanned {
             .iter_mut()
             .filter(|entry| entry.filter == *filter)
         {
-            match identifier {
-                None => entry.identifiers.clear(),
-                Some(identifier) => {
-                    entry.identifiers.retain(|it| *it != identifier);
-                    entry.identifiers.push(identifier);
-                }
-            }
+            let known = entry.identifiers.iter();
+            let known: Vec<_> = known.filter(|it| Some(*it) != identifier).collect();
+            entry.identifiers = match identifier {
+                None => Identifiers::default(),
+                Some(identifier) => known.into_iter().chain([identifier]).collect(),
+            };
         }
     }
 
     fn known_identifier(&self, filter: &TopicFilter) -> Option<u32> {
         let entry = self.entries.iter().find(|entry| entry.filter == *filter)?;
-        entry.identifiers.last().copied()
+        entry.identifiers.iter().last()
     }
 
     fn shared_options(
@@ -106,12 +105,12 @@ impl Scanned {
         let was_sent_for = |entry: &Subscription| {
             identifiers.is_empty()
                 || entry.identifiers.is_empty()
-                || entry.identifiers.iter().any(|it| identifiers.contains(it))
+                || entry.identifiers.iter().any(|it| identifiers.contains(&it))
         };
         self.find_matching(topic, was_sent_for, &has_room, &mut queues);
         let is_for_detached = self.entries.iter().any(|entry| {
             entry.detached
-                && entry.identifiers.iter().any(|it| identifiers.contains(it))
+                && entry.identifiers.iter().any(|it| identifiers.contains(&it))
                 && entry.filter.matches(topic)
         });
         if queues.is_empty() && !is_for_detached {
@@ -229,7 +228,7 @@ fn subscription(
     queue: QueueId,
     options: SubscriptionOptions,
     own_identifier: Option<u32>,
-    identifiers: Vec<u32>,
+    identifiers: &[u32],
 ) -> Subscription {
     Subscription {
         filter: filter.clone(),
@@ -237,7 +236,7 @@ fn subscription(
         queue,
         detached: false,
         own_identifier,
-        identifiers,
+        identifiers: identifiers.iter().copied().collect(),
         last_served: 0,
     }
 }
@@ -269,9 +268,12 @@ fn compare(indexed: &Subscriptions, scanned: &Scanned) {
             scanned.known_identifier(&filter)
         );
     }
-    let mut known: HashMap<u32, usize> = HashMap::new();
-    let identifiers = scanned.entries.iter().flat_map(|entry| &entry.identifiers);
-    identifiers.for_each(|it| *known.entry(*it).or_default() += 1);
+    let mut known = HashMap::default();
+    let identifiers = scanned
+        .entries
+        .iter()
+        .flat_map(|entry| entry.identifiers.iter());
+    identifiers.for_each(|it| *known.entry(it).or_default() += 1);
     assert_eq!(indexed.known, known);
     let routed = scanned
         .entries
@@ -282,14 +284,20 @@ fn compare(indexed: &Subscriptions, scanned: &Scanned) {
 
 /// Each index has what the others have, and nothing is left of what has gone.
 fn check_indexes(indexed: &Subscriptions) {
-    assert_eq!(indexed.by_group.len(), indexed.by_queue.len());
-    let members = indexed.by_queue.values().collect::<BTreeSet<_>>();
-    assert_eq!(members.len(), indexed.groups.len() - indexed.unused.len());
-    for (&(at, queue), &number) in &indexed.by_group {
-        assert_eq!(indexed.by_queue.get(&(queue, number)), Some(&at));
-        assert!(indexed.groups[at].get(number).is_some());
+    let mut groups = BTreeSet::new();
+    for (&queue, fed) in &indexed.by_queue {
+        assert!(!fed.is_empty());
+        assert!(fed.iter().is_sorted());
+        for (number, at) in fed.iter() {
+            let group = &indexed.groups[at];
+            assert_eq!(group.get(number).map(|member| member.queue.0), Some(queue));
+            assert_eq!(group.number_of(QueueId(queue)), Some(number));
+            assert!(group.iter().is_sorted_by_key(|(number, _)| number));
+            groups.insert(at);
+        }
     }
-    assert!(indexed.tree.len() <= members.len());
+    assert_eq!(groups.len(), indexed.groups.len() - indexed.unused.len());
+    assert!(indexed.tree.len() <= groups.len());
 }
 
 proptest! {
@@ -305,14 +313,14 @@ proptest! {
                 Step::Subscribe(filter, queue, options, own) => {
                     let asked = scanned.shared_options(&filter, queue, options);
                     assert_eq!(indexed.shared_options(&filter, queue, options), asked);
-                    let it = subscription(&filter, queue, options, own, Vec::new());
+                    let it = subscription(&filter, queue, options, own, &[]);
                     indexed.add(it.clone());
                     scanned.add(it);
                     indexed.identify(&filter, own);
                     scanned.identify(&filter, own);
                 }
                 Step::PutBack(filter, queue) => {
-                    let it = subscription(&filter, queue, QoS::AtLeastOnce.into(), None, vec![7, 8]);
+                    let it = subscription(&filter, queue, QoS::AtLeastOnce.into(), None, &[7, 8]);
                     let held = (scanned.entries.iter()).any(|it| it.filter == filter && it.queue == queue);
                     assert_eq!(indexed.holds(&it), held);
                     if !held {
@@ -374,11 +382,11 @@ fn queues_that_share_a_filter_come_and_go_and_leave_nothing() {
                 queue,
                 QoS::AtMostOnce.into(),
                 None,
-                Vec::new(),
+                &[],
             ));
             indexed.identify(&filter, Some(9));
         }
-        assert_eq!(indexed.known, HashMap::from([(9, 1_000)]));
+        assert_eq!(indexed.known.get(&9), Some(&1_000));
         let mut found = Vec::new();
         indexed.find_queues("a", &[9], |_| true, &mut found);
         assert!(found.iter().copied().eq(queues.clone()));
