@@ -4,7 +4,7 @@ use ferromqtt_proto::packet::QoS;
 use ferromqtt_proto::{Client, OpId, Options, OutgoingLimits, Publish, TopicName};
 
 use crate::link::{accepted, connected};
-use crate::measure::{cpu_seconds, growth};
+use crate::measure::{cpu_seconds, growth, shuffle};
 use crate::report::Report;
 
 const SMALL: usize = 8_000;
@@ -48,15 +48,4 @@ fn publishing(calls: usize, on_the_wire: bool) -> (Client, Vec<OpId>) {
         .collect();
     while on_the_wire && client.poll_transmit(now).is_some() {}
     (client, ops)
-}
-
-/// The same order each time, which has nothing to do with the one before.
-fn shuffle(ops: &mut [OpId]) {
-    let mut random = 1_u64;
-    for at in (1..ops.len()).rev() {
-        random = random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        ops.swap(at, (random >> 33) as usize % (at + 1));
-    }
 }

@@ -5,11 +5,15 @@
 #![allow(clippy::print_stdout, reason = "it reports")]
 
 mod abandon;
+mod broker_subscriptions;
 mod held;
 mod link;
+mod matching;
 mod measure;
 mod packets;
 mod report;
+mod streams;
+mod subscriptions;
 
 use std::env;
 use std::process::ExitCode;
@@ -31,6 +35,10 @@ const GROUPS: &[Group] = &[
     ("abandon", abandon::measure),
     ("packets", packets::measure),
     ("held", held::measure),
+    ("subscriptions", subscriptions::measure),
+    ("broker_subscriptions", broker_subscriptions::measure),
+    ("streams", streams::measure),
+    ("matching", matching::measure),
 ];
 
 fn main() -> ExitCode {

@@ -33,6 +33,42 @@ pub(crate) fn growth(small: usize, large: usize, mut cost: impl FnMut(usize) -> 
     ratios[1]
 }
 
+/// How many microseconds more the large case needs than the small one, median of three rounds in turns. `cost` does the work
+/// among so many and says how many microseconds the part that counts has cost each time.
+pub(crate) fn more_microseconds(
+    small: usize,
+    large: usize,
+    mut cost: impl FnMut(usize) -> f64,
+) -> f64 {
+    let mut more: Vec<f64> = (0..3)
+        .map(|_| {
+            let small = cost(small);
+            cost(large) - small
+        })
+        .collect();
+    more.sort_by(f64::total_cmp);
+    more[1]
+}
+
+/// The same numbers each time, which look random.
+pub(crate) fn random() -> impl FnMut() -> usize {
+    let mut random = 1_u64;
+    move || {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (random >> 33) as usize
+    }
+}
+
+/// The same order each time, which has nothing to do with the one before.
+pub(crate) fn shuffle<T>(items: &mut [T]) {
+    let mut random = random();
+    for at in (1..items.len()).rev() {
+        items.swap(at, random() % (at + 1));
+    }
+}
+
 /// The most bytes of heap that `work` holds at a time beyond those before it, and those beyond that it keeps in what it
 /// returns.
 pub(crate) fn heap<T>(work: impl FnOnce() -> T) -> (usize, usize, T) {

@@ -1,6 +1,6 @@
 //! Session state (section 4.1), and all sessions by name.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use ferromqtt_proto::packet::{PacketId, QoS, Will};
@@ -44,7 +44,7 @@ pub(crate) struct Session {
     pub(crate) expires_at: Option<Instant>,
     /// While the client is away: a will that waits for its Will Delay Interval.
     pub(crate) delayed_will: Option<(Instant, Box<Will>)>,
-    pub(crate) filters: BTreeSet<TopicFilter>,
+    pub(crate) filters: HashSet<TopicFilter>,
     pub(crate) outbound: Outbound,
     /// Messages that did not go to it: the queue was full, they expired, or they were too large.
     pub(crate) dropped: u64,
@@ -60,7 +60,7 @@ impl Session {
             expiry: Expiry::AtDisconnect,
             expires_at: None,
             delayed_will: None,
-            filters: BTreeSet::new(),
+            filters: HashSet::new(),
             outbound: Outbound::default(),
             dropped: 0,
             unreleased: HashSet::new(),

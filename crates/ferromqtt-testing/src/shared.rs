@@ -7,14 +7,14 @@
 
 use std::collections::BTreeMap;
 
-use ferromqtt_proto::TopicFilter;
+use ferromqtt_proto::{FilterTree, TopicFilter};
 
 use crate::session::SessionId;
 use crate::subscriptions::Subscription;
 
-/// All Shared Subscriptions by `$share/name/filter`. A test has few of them, so each message looks at every one.
+/// All Shared Subscriptions: for each inner filter those to `$share/name/filter`.
 #[derive(Debug, Default)]
-pub(crate) struct SharedSubscriptions(BTreeMap<TopicFilter, Sharing>);
+pub(crate) struct SharedSubscriptions(FilterTree<BTreeMap<TopicFilter, Sharing>>);
 
 /// Who shares one subscription.
 #[derive(Debug, Default)]
@@ -35,7 +35,8 @@ pub(crate) enum Chance {
 impl SharedSubscriptions {
     /// Adds a session to those that share, or replaces its options: then it says `true`.
     pub(crate) fn insert(&mut self, filter: &TopicFilter, subscription: Subscription) -> bool {
-        let sharing = self.0.entry(filter.clone()).or_default();
+        let shares = self.0.get_or_insert_with(filter, BTreeMap::new);
+        let sharing = shares.entry(filter.clone()).or_default();
         let old = (sharing.subscriptions.iter_mut())
             .find(|old| old.session == subscription.session)
             .map(|old| *old = subscription);
@@ -47,7 +48,10 @@ impl SharedSubscriptions {
 
     /// Takes a session out of those that share, if it is one.
     pub(crate) fn remove(&mut self, filter: &TopicFilter, session: SessionId) -> bool {
-        let Some(sharing) = self.0.get_mut(filter) else {
+        let Some(shares) = self.0.get_mut(filter) else {
+            return false;
+        };
+        let Some(sharing) = shares.get_mut(filter) else {
             return false;
         };
         let place = (sharing.subscriptions.iter()).position(|it| it.session == session);
@@ -58,6 +62,9 @@ impl SharedSubscriptions {
             }
         }
         if sharing.subscriptions.is_empty() {
+            shares.remove(filter);
+        }
+        if shares.is_empty() {
             self.0.remove(filter);
         }
         place.is_some()
@@ -70,11 +77,17 @@ impl SharedSubscriptions {
         chance: impl Fn(&Subscription) -> Chance,
         chosen: &mut Vec<Subscription>,
     ) {
-        let matching = self
-            .0
-            .iter_mut()
-            .filter(|(filter, _)| filter.matches(topic));
-        chosen.extend(matching.filter_map(|(_, sharing)| sharing.next(&chance)));
+        let mut matching = Vec::new();
+        self.0
+            .for_each_match(topic, |shares| matching.extend(shares.keys().cloned()));
+        matching.sort_unstable();
+        for filter in matching {
+            let sharing = self
+                .0
+                .get_mut(&filter)
+                .and_then(|shares| shares.get_mut(&filter));
+            chosen.extend(sharing.and_then(|sharing| sharing.next(&chance)));
+        }
     }
 }
 
@@ -82,11 +95,17 @@ impl Sharing {
     /// The best chance there is; of several alike, whose turn comes first.
     fn next(&mut self, chance: impl Fn(&Subscription) -> Chance) -> Option<Subscription> {
         let count = self.subscriptions.len();
-        let in_turn = (0..count).map(|step| (self.turn + step) % count);
-        // The last of equals is the maximum, so the turns are read backwards.
-        let place = in_turn
-            .rev()
-            .max_by_key(|&place| chance(&self.subscriptions[place]))?;
+        let mut best = None;
+        for place in (0..count).map(|step| (self.turn + step) % count) {
+            let chance = chance(&self.subscriptions[place]);
+            if best.is_none_or(|(least, _)| chance > least) {
+                best = Some((chance, place));
+            }
+            if chance == Chance::Sent {
+                break; // none is better
+            }
+        }
+        let (_, place) = best?;
         self.turn = place + 1;
         self.subscriptions.get(place).copied()
     }

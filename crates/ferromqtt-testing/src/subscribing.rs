@@ -128,6 +128,7 @@ impl Broker {
         let messages: Vec<Message> = self
             .retained
             .matching(filter)
+            .into_iter()
             .filter(|message| !message.expired(now))
             .cloned()
             .collect();

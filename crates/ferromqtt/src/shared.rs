@@ -212,13 +212,6 @@ impl Shared {
         submitted
     }
 
-    /// Ends the streams whose last filter was unsubscribed.
-    pub(crate) fn end_streams(&self) {
-        let mut news = News::default();
-        self.lock().wake_ended(&mut news);
-        self.tell(news);
-    }
-
     /// The transport is open: CONNECT goes out, with the beginning of an authentication if there is one.
     pub(crate) fn transport_opened(&self, output: &mut Output) -> Turn {
         let beginning = self

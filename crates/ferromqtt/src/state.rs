@@ -356,7 +356,9 @@ impl State {
                     _ => Said::Accepted(data),
                 });
             }
-            Event::MessageReady(queue) => self.wake_readers(queue, news),
+            Event::MessageReady(queue) | Event::Unsubscribed(queue) => {
+                self.wake_readers(queue, news);
+            }
             Event::Lagged(queue) => {
                 if self.core.has_failed(queue) {
                     self.wake_readers(queue, news);
@@ -449,7 +451,6 @@ impl State {
         news.status = Some(Status::Connected);
         news.said
             .push(Said::Accepted(properties.authentication_data.take()));
-        self.wake_ended(news); // an UNSUBSCRIBE that waited has been sent
         let properties = Box::new(properties);
         self.report(
             ConnectionEvent::Connected {
@@ -516,16 +517,6 @@ impl State {
     /// The subscriptions of a stream that the server has lost and not renewed.
     pub(crate) fn not_restored(&self, queue: QueueId) -> Vec<(TopicFilter, ReasonCode)> {
         self.not_restored.get(&queue).cloned().unwrap_or_default()
-    }
-
-    /// Wakes who waits for messages of a subscription that is no more.
-    pub(crate) fn wake_ended(&mut self, news: &mut News) {
-        let ended: Vec<_> = (self.readers.keys().copied())
-            .filter(|&queue| queue != QueueId::DEFAULT && !self.is_subscribed(queue))
-            .collect();
-        for queue in ended {
-            self.wake_readers(queue, news);
-        }
     }
 
     /// Whether messages may still come to the queue of a stream.

@@ -21,7 +21,7 @@ impl Client {
             self.backoff.reset();
             self.servers.start();
             // The application is about to subscribe again itself: only what a reconnect loses is restored.
-            self.session.subscriptions.remove(|_| true);
+            self.session.subscriptions.clear();
             self.session.inbox.suspend_claims(); // nothing can be claimed before CONNACK
             self.open(now);
         }

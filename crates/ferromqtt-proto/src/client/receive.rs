@@ -10,7 +10,7 @@ use crate::packet::{
     Ack, Packet, PacketId, PacketType, Place, Properties, Publish, QoS, ReasonCode,
 };
 use crate::session::{
-    DeliveryId, Due, LeftMessage, Message, Open, Pushed, QueueId, SessionChange, Subscription,
+    DeliveryId, Due, Heirs, LeftMessage, Message, Open, Pushed, QueueId, SessionChange,
 };
 use crate::slips::Slip;
 
@@ -250,17 +250,13 @@ impl Client {
         }
     }
 
-    /// Hands a message over that lay in a queue which had the subscriptions `gone`, and was given up: to another queue of the
+    /// Hands a message over that lay in a queue which was given up, and left its Shared Subscriptions to `heirs`: to another queue of the
     /// same Shared Subscription, as if it had come for that one. Gives it back when there is none.
-    pub(super) fn pass_on(
-        &mut self,
-        gone: &[Subscription],
-        left: LeftMessage,
-    ) -> Result<(), LeftMessage> {
+    pub(super) fn pass_on(&mut self, heirs: &Heirs, left: LeftMessage) -> Result<(), LeftMessage> {
         let size = left.message.memory_size();
         let session = &mut self.session;
         let has_room = |queue| session.inbox.has_room(queue, size);
-        let heir = (session.subscriptions).find_heir(gone, &left.message.topic, has_room);
+        let heir = (session.subscriptions).find_heir(heirs, &left.message.topic, has_room);
         let Some(heir) = heir else {
             return Err(left);
         };

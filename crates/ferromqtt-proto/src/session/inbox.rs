@@ -1,6 +1,7 @@
 //! Queues of received messages, from arrival until the application takes them.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use bytes::Bytes;
 use super::chunks::Chunks;
 use super::deliveries::DeliveryId;
 use super::message::Message;
+use super::packet_id::IdHasher;
 use super::queue::{Left, Pushed, Queue};
 use super::queue_options::QueueOptions;
 use super::unclaimed::Held;
@@ -24,12 +26,14 @@ impl QueueId {
     pub const DEFAULT: Self = Self(0);
 }
 
+/// Queues by the numbers of their names.
+type Others = HashMap<u32, Box<Queue>, BuildHasherDefault<IdHasher>>;
+
 /// All queues.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     default: Queue,
-    /// By the numbers of their names.
-    others: BTreeMap<u32, Queue>,
+    others: Others,
     last: u32,
     /// What the messages in them are slices of.
     chunks: Chunks,
@@ -107,7 +111,7 @@ impl Inbox {
     pub(crate) fn open(&mut self, options: QueueOptions) -> QueueId {
         self.last += 1;
         let id = QueueId(self.last);
-        self.others.insert(id.0, Queue::new(options));
+        self.others.insert(id.0, Box::new(Queue::new(options)));
         id
     }
 
@@ -159,7 +163,7 @@ impl Inbox {
     fn queue(&self, id: QueueId) -> Option<&Queue> {
         match id {
             QueueId::DEFAULT => Some(&self.default),
-            _ => self.others.get(&id.0),
+            _ => self.others.get(&id.0).map(|queue| &**queue),
         }
     }
 
@@ -275,14 +279,18 @@ impl Inbox {
         }
         let mut stalled = Vec::new();
         let mut next = None;
-        let others = self.others.iter_mut();
-        for (id, queue) in std::iter::once((&0, &mut self.default)).chain(others) {
+        let others = self
+            .others
+            .iter_mut()
+            .map(|(id, queue)| (*id, &mut **queue));
+        for (id, queue) in std::iter::once((0, &mut self.default)).chain(others) {
             if queue.withheld.is_overdue(now) {
-                stalled.push(QueueId(*id));
+                stalled.push(QueueId(id));
             }
             next = next.into_iter().chain(queue.withheld.due()).min();
         }
         self.report_at = next;
+        stalled.sort_unstable_by_key(|queue| queue.0);
         stalled
     }
 
@@ -335,14 +343,10 @@ impl Inbox {
 
 /// The queue with this name.
 #[inline]
-fn find<'a>(
-    default: &'a mut Queue,
-    others: &'a mut BTreeMap<u32, Queue>,
-    id: QueueId,
-) -> Option<&'a mut Queue> {
+fn find<'a>(default: &'a mut Queue, others: &'a mut Others, id: QueueId) -> Option<&'a mut Queue> {
     match id {
         QueueId::DEFAULT => Some(default),
-        _ => others.get_mut(&id.0),
+        _ => others.get_mut(&id.0).map(|queue| &mut **queue),
     }
 }
 

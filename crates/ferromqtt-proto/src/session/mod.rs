@@ -31,7 +31,7 @@ pub(crate) use open::Open;
 pub(crate) use outbound::{Acknowledged, Outbound, Waiting};
 pub(crate) use queue::{LeftMessage, Pushed};
 pub use queue_options::{Acknowledge, Overflow, QueueOptions};
-pub(crate) use subscriptions::{Subscription, Subscriptions};
+pub(crate) use subscriptions::{Heirs, Identifiers, Subscription, Subscriptions};
 pub(crate) use unclaimed::Held;
 
 use inbound::Inbound;
