@@ -19,6 +19,7 @@ mod unclaimed;
 pub use deliveries::DeliveryId;
 pub(crate) use deliveries::{Deliveries, Due};
 pub(crate) use expiry::Expiry;
+pub use in_order::InOrder;
 pub(crate) use inbox::{Inbox, Pushed};
 pub use inbox::{Message, QueueId};
 pub(crate) use journal::Journal;
