@@ -72,10 +72,14 @@ impl<T> InOrder<T> {
     }
 
     /// Takes out the first entry.
+    #[inline]
     pub fn pop_first(&mut self) -> Option<(u64, T)> {
         let Slot { number, entry } = self.slots.pop_front()?;
         self.len -= 1;
-        self.trim();
+        if self.slots.front().is_none_or(Slot::is_gap) {
+            self.trim_front();
+        }
+        self.bound_gaps();
         Some((number, entry?))
     }
 
@@ -93,9 +97,15 @@ impl<T> InOrder<T> {
     /// Takes out the entry with this number.
     pub fn remove(&mut self, number: u64) -> Option<T> {
         let index = self.find(number)?;
+        if index == 0 {
+            return self.pop_first().map(|(_, entry)| entry);
+        }
         let entry = self.slots.get_mut(index)?.entry.take()?;
         self.len -= 1;
-        self.trim();
+        while self.slots.back().is_some_and(Slot::is_gap) {
+            self.slots.pop_back();
+        }
+        self.bound_gaps();
         Some(entry)
     }
 
@@ -142,21 +152,18 @@ impl<T> InOrder<T> {
         }
     }
 
-    /// Keeps the ends free of gaps, and memory in proportion to the entries.
-    fn trim(&mut self) {
-        if self.len == 0 {
-            self.slots.clear();
-            if self.slots.capacity() > FEW {
-                self.slots = VecDeque::new();
-            }
-            return;
-        }
+    /// Has the ring begin with an entry again. An empty ring gives memory back.
+    fn trim_front(&mut self) {
         while self.slots.front().is_some_and(Slot::is_gap) {
             self.slots.pop_front();
         }
-        while self.slots.back().is_some_and(Slot::is_gap) {
-            self.slots.pop_back();
+        if self.slots.is_empty() && self.slots.capacity() > FEW {
+            self.slots = VecDeque::new();
         }
+    }
+
+    /// Keeps memory in proportion to the entries.
+    fn bound_gaps(&mut self) {
         if self.slots.len() - self.len > self.len + FEW {
             self.close_gaps();
         }
