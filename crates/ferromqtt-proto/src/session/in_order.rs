@@ -66,6 +66,11 @@ impl<T> InOrder<T> {
         self.len += 1;
     }
 
+    /// The number of the first entry.
+    pub fn first_number(&self) -> Option<u64> {
+        self.slots.front().map(|first| first.number)
+    }
+
     /// The first entry.
     pub fn first_mut(&mut self) -> Option<&mut T> {
         self.slots.front_mut()?.entry.as_mut()
