@@ -127,13 +127,18 @@ impl TopicFilter {
         self.as_str().starts_with("$share/")
     }
 
-    /// Whether the filter matches the Topic Name `topic` (section 4.7; MQTT-4.7.2-1, MQTT-4.7.3-4).
-    pub fn matches(&self, topic: &str) -> bool {
+    /// The filter, without `$share/name/`.
+    pub(crate) fn without_share(&self) -> &str {
         let filter = self.as_str();
-        let filter = match filter.strip_prefix("$share/") {
+        match filter.strip_prefix("$share/") {
             Some(shared) => shared.split_once('/').map_or("", |(_, inner)| inner),
             None => filter,
-        };
+        }
+    }
+
+    /// Whether the filter matches the Topic Name `topic` (section 4.7; MQTT-4.7.2-1, MQTT-4.7.3-4).
+    pub fn matches(&self, topic: &str) -> bool {
+        let filter = self.without_share();
         if topic.starts_with('$') && filter.starts_with(['+', '#']) {
             return false;
         }

@@ -127,8 +127,8 @@ impl<T> InOrder<T> {
     }
 
     /// The entries in order, to change them.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        (self.slots.iter_mut()).filter_map(|slot| slot.entry.as_mut())
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (u64, &mut T)> {
+        (self.slots.iter_mut()).filter_map(|slot| Some((slot.number, slot.entry.as_mut()?)))
     }
 
     /// Takes out all entries, in order.

@@ -570,8 +570,8 @@ impl Outbound {
 
     /// Detaches the operations of all that is on the wire: the messages stay, nobody waits for them any more.
     pub(crate) fn detach_all(&mut self) -> Vec<OpId> {
-        let publishing = self.on_the_wire.iter_mut().filter_map(Flight::owner_mut);
-        let releasing = self.releasing.iter_mut().map(|release| &mut release.op);
+        let publishing = (self.on_the_wire.iter_mut()).filter_map(|(_, flight)| flight.owner_mut());
+        let releasing = (self.releasing.iter_mut()).map(|(_, release)| &mut release.op);
         let mut ops: Vec<_> = publishing
             .chain(releasing)
             .filter_map(Option::take)
@@ -588,9 +588,9 @@ impl Outbound {
 
     /// Keeps the owners that `waits` approves of; the messages of the others go on without one.
     pub(crate) fn retain_owners(&mut self, mut waits: impl FnMut(OpId) -> bool) {
-        let waiting = self.waiting.iter_mut().map(|waiting| &mut waiting.op);
-        let publishing = self.on_the_wire.iter_mut().filter_map(Flight::owner_mut);
-        let releasing = self.releasing.iter_mut().map(|release| &mut release.op);
+        let waiting = self.waiting.iter_mut().map(|(_, waiting)| &mut waiting.op);
+        let publishing = (self.on_the_wire.iter_mut()).filter_map(|(_, flight)| flight.owner_mut());
+        let releasing = (self.releasing.iter_mut()).map(|(_, release)| &mut release.op);
         let mut owners = 0;
         for owner in waiting.chain(publishing).chain(releasing) {
             *owner = owner.filter(|&op| waits(op));
