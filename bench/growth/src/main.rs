@@ -5,9 +5,12 @@
 #![allow(clippy::print_stdout, reason = "it reports")]
 
 mod abandon;
+mod deliveries;
 mod link;
 mod measure;
+mod order;
 mod report;
+mod waiters;
 
 use std::env;
 use std::process::ExitCode;
@@ -25,7 +28,12 @@ It exits with 1 when a bar is missed.";
 type Group = (&'static str, fn(&mut Report));
 
 /// The groups of rows, one for each file.
-const GROUPS: [Group; 1] = [("abandon", abandon::measure)];
+const GROUPS: &[Group] = &[
+    ("abandon", abandon::measure),
+    ("drop oldest", abandon::measure_dropping),
+    ("deliveries", deliveries::measure),
+    ("waiters", waiters::measure),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args().skip(1).collect();

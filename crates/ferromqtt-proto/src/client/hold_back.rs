@@ -56,6 +56,18 @@ impl HeldBack {
         }
     }
 
+    /// Appends what lay behind an earlier message, without moving each of its packets: they may be many, and this happens
+    /// with each message that finds a queue full again.
+    fn append(&mut self, mut packets: VecDeque<Bytes>, bytes: usize) {
+        if self.unreadable.is_none() {
+            while let Some(before) = self.packets.pop_back() {
+                packets.push_front(before);
+            }
+            self.packets = packets;
+            self.bytes += bytes;
+        }
+    }
+
     pub(super) fn end_with(&mut self, unreadable: Option<Unreadable>) {
         self.unreadable = self.unreadable.take().or(unreadable);
     }
@@ -243,6 +255,7 @@ impl Client {
             message,
             queues,
             mut packets,
+            mut bytes,
             unreadable,
             ..
         } = held;
@@ -250,13 +263,14 @@ impl Client {
         self.send_released_acks(); // a message that has left for it may have been held
         while self.reads() {
             if let Some(held) = &mut self.held_back {
-                packets.drain(..).for_each(|packets| held.push(packets));
+                held.append(packets, bytes);
                 held.end_with(unreadable);
                 return;
             }
             let Some(next) = packets.pop_front() else {
                 break;
             };
+            bytes -= next.len();
             self.take_packets(now, &next);
         }
         if let Some(unreadable) = unreadable
