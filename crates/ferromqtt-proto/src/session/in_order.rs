@@ -1,7 +1,7 @@
 //! A queue of entries under rising numbers, from which any entry can be taken at once by its number.
 //!
 //! Entries lie in one ring in the order of their numbers. One that is taken from the middle leaves a gap, which keeps its
-//! number; the gaps are closed when there are more of them than entries. So every operation costs the same whatever is
+//! number; the gaps are closed when there are twice as many of them as entries. So every operation costs the same whatever is
 //! held, up to the logarithm of it for finding a number behind a gap: `docs/design/0022-tables-in-order.md`.
 
 use std::collections::VecDeque;
@@ -12,23 +12,19 @@ const FEW: usize = 32;
 /// The queue. For the crates of this workspace alone: it is no part of the interface.
 #[derive(Debug)]
 pub struct InOrder<T> {
-    /// By number. The first and the last are no gaps.
-    slots: VecDeque<Slot<T>>,
+    /// Of each slot, rising. They lie apart from the entries, so that looking for one reads little memory.
+    numbers: VecDeque<u64>,
+    /// The slots: an entry, or a gap. The first and the last are no gaps.
+    entries: VecDeque<Option<T>>,
     /// Slots that are no gaps.
     len: usize,
-}
-
-#[derive(Debug)]
-struct Slot<T> {
-    number: u64,
-    /// `None`: the entry was taken.
-    entry: Option<T>,
 }
 
 impl<T> Default for InOrder<T> {
     fn default() -> Self {
         Self {
-            slots: VecDeque::new(),
+            numbers: VecDeque::new(),
+            entries: VecDeque::new(),
             len: 0,
         }
     }
@@ -47,41 +43,43 @@ impl<T> InOrder<T> {
 
     /// A number above those of all entries: that of the last one and 1, or 0.
     pub fn end(&self) -> u64 {
-        self.slots.back().map_or(0, |last| last.number + 1)
+        self.numbers.back().map_or(0, |last| last + 1)
     }
 
     /// Appends an entry. Its number must be higher than those of the others.
+    #[inline]
     pub fn push(&mut self, number: u64, entry: T) {
         debug_assert!(number >= self.end());
-        let entry = Some(entry);
-        self.slots.push_back(Slot { number, entry });
+        self.numbers.push_back(number);
+        self.entries.push_back(Some(entry));
         self.len += 1;
     }
 
     /// Puts an entry before the others. Its number must be lower than theirs.
     pub fn push_first(&mut self, number: u64, entry: T) {
-        debug_assert!((self.slots.front()).is_none_or(|first| number < first.number));
-        let entry = Some(entry);
-        self.slots.push_front(Slot { number, entry });
+        debug_assert!(self.first_number().is_none_or(|first| number < first));
+        self.numbers.push_front(number);
+        self.entries.push_front(Some(entry));
         self.len += 1;
     }
 
     /// The number of the first entry.
     pub fn first_number(&self) -> Option<u64> {
-        self.slots.front().map(|first| first.number)
+        self.numbers.front().copied()
     }
 
     /// The first entry.
     pub fn first_mut(&mut self) -> Option<&mut T> {
-        self.slots.front_mut()?.entry.as_mut()
+        self.entries.front_mut()?.as_mut()
     }
 
     /// Takes out the first entry.
     #[inline]
     pub fn pop_first(&mut self) -> Option<(u64, T)> {
-        let Slot { number, entry } = self.slots.pop_front()?;
+        let number = self.numbers.pop_front()?;
+        let entry = self.entries.pop_front()?;
         self.len -= 1;
-        if self.slots.front().is_none_or(Slot::is_gap) {
+        if !matches!(self.entries.front(), Some(Some(_))) {
             self.trim_front();
         }
         self.bound_gaps();
@@ -90,13 +88,13 @@ impl<T> InOrder<T> {
 
     /// The entry with this number.
     pub fn get(&self, number: u64) -> Option<&T> {
-        self.slots.get(self.find(number)?)?.entry.as_ref()
+        self.entries.get(self.find(number)?)?.as_ref()
     }
 
     /// The entry with this number, to change it.
     pub fn get_mut(&mut self, number: u64) -> Option<&mut T> {
         let index = self.find(number)?;
-        self.slots.get_mut(index)?.entry.as_mut()
+        self.entries.get_mut(index)?.as_mut()
     }
 
     /// Takes out the entry with this number.
@@ -105,10 +103,11 @@ impl<T> InOrder<T> {
         if index == 0 {
             return self.pop_first().map(|(_, entry)| entry);
         }
-        let entry = self.slots.get_mut(index)?.entry.take()?;
+        let entry = self.entries.get_mut(index)?.take()?;
         self.len -= 1;
-        while self.slots.back().is_some_and(Slot::is_gap) {
-            self.slots.pop_back();
+        while let Some(None) = self.entries.back() {
+            self.entries.pop_back();
+            self.numbers.pop_back();
         }
         self.bound_gaps();
         Some(entry)
@@ -116,60 +115,67 @@ impl<T> InOrder<T> {
 
     /// The entries in order, with their numbers.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (u64, &T)> {
-        self.slots.iter().filter_map(Slot::as_pair)
+        let slots = self.numbers.iter().zip(&self.entries);
+        slots.filter_map(|(&number, entry)| Some((number, entry.as_ref()?)))
     }
 
     /// The entries from the one numbered `number` on, or from where it would be.
     pub fn iter_from(&self, number: u64) -> impl Iterator<Item = (u64, &T)> {
-        (self.slots)
-            .range(self.at_or_after(number)..)
-            .filter_map(Slot::as_pair)
+        let from = self.at_or_after(number);
+        let slots = self.numbers.range(from..).zip(self.entries.range(from..));
+        slots.filter_map(|(&number, entry)| Some((number, entry.as_ref()?)))
     }
 
     /// The entries in order, to change them.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (u64, &mut T)> {
-        (self.slots.iter_mut()).filter_map(|slot| Some((slot.number, slot.entry.as_mut()?)))
+        let slots = self.numbers.iter().zip(&mut self.entries);
+        slots.filter_map(|(&number, entry)| Some((number, entry.as_mut()?)))
     }
 
     /// Takes out all entries, in order.
     pub fn drain(&mut self) -> impl Iterator<Item = (u64, T)> + use<T> {
-        self.len = 0;
-        (std::mem::take(&mut self.slots).into_iter())
-            .filter_map(|slot| Some((slot.number, slot.entry?)))
+        let Self {
+            numbers, entries, ..
+        } = std::mem::take(self);
+        let slots = numbers.into_iter().zip(entries);
+        slots.filter_map(|(number, entry)| Some((number, entry?)))
     }
 
     /// Where the slot with this number is.
+    #[inline]
     fn find(&self, number: u64) -> Option<usize> {
         let index = self.at_or_after(number);
-        (self.slots.get(index)?.number == number).then_some(index)
+        (*self.numbers.get(index)? == number).then_some(index)
     }
 
     /// Where the first slot is whose number is `number` or higher; behind all slots, if there is none.
+    #[inline]
     fn at_or_after(&self, number: u64) -> usize {
-        let Some(first) = self.slots.front() else {
+        let Some(first) = self.first_number() else {
             return 0;
         };
         // Numbers rise by at least 1, so this is where it is if none is left out before it, and it is never further back.
-        let guess = usize::try_from(number.saturating_sub(first.number)).unwrap_or(usize::MAX);
-        match self.slots.get(guess) {
-            Some(slot) if slot.number == number => guess,
-            _ => self.slots.partition_point(|slot| slot.number < number),
+        let guess = usize::try_from(number.saturating_sub(first)).unwrap_or(usize::MAX);
+        match self.numbers.get(guess) {
+            Some(&found) if found == number => guess,
+            _ => self.numbers.partition_point(|&other| other < number),
         }
     }
 
     /// Has the ring begin with an entry again. An empty ring gives memory back.
     fn trim_front(&mut self) {
-        while self.slots.front().is_some_and(Slot::is_gap) {
-            self.slots.pop_front();
+        while let Some(None) = self.entries.front() {
+            self.entries.pop_front();
+            self.numbers.pop_front();
         }
-        if self.slots.is_empty() && self.slots.capacity() > FEW {
-            self.slots = VecDeque::new();
+        if self.entries.is_empty() && self.entries.capacity() > FEW {
+            *self = Self::default();
         }
     }
 
     /// Keeps memory in proportion to the entries.
     fn bound_gaps(&mut self) {
-        if self.slots.len() - self.len > self.len + FEW {
+        if self.entries.len() - self.len > 2 * self.len + FEW {
             self.close_gaps();
         }
     }
@@ -177,20 +183,13 @@ impl<T> InOrder<T> {
     #[cold]
     #[inline(never)]
     fn close_gaps(&mut self) {
-        self.slots.retain(|slot| !slot.is_gap());
-        if self.slots.capacity() / 4 > self.len + FEW {
-            self.slots.shrink_to(2 * self.len);
+        let mut entries = self.entries.iter();
+        (self.numbers).retain(|_| matches!(entries.next(), Some(Some(_))));
+        self.entries.retain(Option::is_some);
+        if self.entries.capacity() / 4 > self.len + FEW {
+            self.numbers.shrink_to(2 * self.len);
+            self.entries.shrink_to(2 * self.len);
         }
-    }
-}
-
-impl<T> Slot<T> {
-    const fn is_gap(&self) -> bool {
-        self.entry.is_none()
-    }
-
-    fn as_pair(&self) -> Option<(u64, &T)> {
-        self.entry.as_ref().map(|entry| (self.number, entry))
     }
 }
 
@@ -238,11 +237,14 @@ mod tests {
 
     /// What must hold of the ring itself.
     fn check(queue: &InOrder<u64>, model: &BTreeMap<u64, u64>) {
-        let numbers: Vec<_> = queue.slots.iter().map(|slot| slot.number).collect();
-        assert!(numbers.is_sorted_by(|one, other| one < other));
-        assert!(queue.slots.front().is_none_or(|slot| !slot.is_gap()));
-        assert!(queue.slots.back().is_none_or(|slot| !slot.is_gap()));
-        assert!(queue.slots.len() <= 2 * queue.len() + FEW, "too many gaps");
+        assert!((queue.numbers.iter()).is_sorted_by(|one, other| one < other));
+        assert_eq!(queue.numbers.len(), queue.entries.len());
+        assert!(queue.entries.front().is_none_or(Option::is_some));
+        assert!(queue.entries.back().is_none_or(Option::is_some));
+        assert!(
+            queue.entries.len() <= 3 * queue.len() + FEW,
+            "too many gaps"
+        );
         assert_eq!(
             (queue.len(), queue.is_empty()),
             (model.len(), model.is_empty())
@@ -309,9 +311,9 @@ mod tests {
             queue.push(number + 100_000, ());
             queue.remove(number + 100_000);
             queue.remove(number);
-            assert!(queue.slots.len() <= 2 + FEW);
+            assert!(queue.entries.len() <= 3 + FEW);
         }
         assert_eq!(queue.len(), 1);
-        assert!(queue.slots.capacity() <= 4 * FEW);
+        assert!(queue.entries.capacity() <= 4 * FEW);
     }
 }
