@@ -13,6 +13,7 @@ from ferromqtt import _transport
 from ferromqtt._driver import Protocol
 from ferromqtt._native import MessagesIterator
 from ferromqtt._queue import MessageQueue, QueuedMessages
+from ferromqtt._slots import CallSlots
 from ferromqtt._transport.tls import TLSContext
 from ferromqtt.exceptions import MqttError, MqttReentrantError, MqttTimeoutError
 from ferromqtt.options import (
@@ -482,9 +483,9 @@ class Client:
         core.message_sink = self._queue.put
         core.on_end = self._queue.wake_all
 
-    def _make_outgoing_calls(self) -> asyncio.Semaphore | None:
+    def _make_outgoing_calls(self) -> CallSlots | None:
         limit = self._max_outgoing_calls
-        return None if limit is None else asyncio.Semaphore(limit)
+        return None if limit is None else CallSlots(limit)
 
     def _core_options(self) -> dict[str, object]:
         options = self._options

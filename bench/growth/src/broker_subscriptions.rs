@@ -29,7 +29,7 @@ pub(crate) fn measure(report: &mut Report) {
                 let unsubscribe = Unsubscribe {
                     packet_id: PacketId::MAX,
                     properties: Properties::default(),
-                    filters: vec![name.clone()],
+                    filters: vec![name.clone()].into(),
                 };
                 feed(
                     &mut broker,

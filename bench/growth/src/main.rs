@@ -6,14 +6,17 @@
 
 mod abandon;
 mod broker_subscriptions;
+mod deliveries;
 mod held;
 mod link;
 mod matching;
 mod measure;
+mod order;
 mod packets;
 mod report;
 mod streams;
 mod subscriptions;
+mod waiters;
 
 use std::env;
 use std::process::ExitCode;
@@ -39,6 +42,9 @@ const GROUPS: &[Group] = &[
     ("broker_subscriptions", broker_subscriptions::measure),
     ("streams", streams::measure),
     ("matching", matching::measure),
+    ("drop oldest", abandon::measure_dropping),
+    ("deliveries", deliveries::measure),
+    ("waiters", waiters::measure),
 ];
 
 fn main() -> ExitCode {

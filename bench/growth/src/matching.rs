@@ -128,7 +128,7 @@ fn broker(filters: usize) -> f64 {
         let subscribe = Subscribe {
             packet_id: PacketId::MAX,
             properties: Properties::default(),
-            filters: vec![(text(name(number)), QoS::AtMostOnce.into())],
+            filters: vec![(text(name(number)), QoS::AtMostOnce.into())].into(),
         };
         feed(
             &mut broker,

@@ -188,6 +188,8 @@ pub use packet::{
 };
 pub use reconnect::Reconnect;
 pub use servers::Server;
+#[doc(hidden)] // for the drivers of this workspace, which keep those who wait in it
+pub use session::InOrder;
 pub use session::{
     Acknowledge, DeliveryId, JournalEntry, Message, Overflow, QueueId, QueueOptions, Session,
     SessionChange,

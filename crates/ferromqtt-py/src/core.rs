@@ -3,13 +3,13 @@
 //! A borrow of [`Core`] is never held while Python code may run: a transport's `write` calls `pause_writing` at once,
 //! and any allocation may run a finalizer. So every method takes what it needs in a short borrow, and then acts.
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use ferromqtt_proto::packet::Disconnect;
 use ferromqtt_proto::{
-    Client, Options, QueueId, ReasonCode, Session, TransportError, TransportRequest,
+    Client, InOrder, Options, QueueId, ReasonCode, Session, TransportError, TransportRequest,
 };
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -54,10 +54,13 @@ pub(crate) struct Core {
     timer: Option<(Instant, Py<PyAny>)>,
     pub(crate) calls: Calls,
     pub(crate) turn: Turn,
-    /// Futures of iterators that wait for a message, first come first served.
-    pub(crate) waiters: VecDeque<Py<PyAny>>,
-    /// Those that were woken for a message and have not taken it yet: each has one message reserved.
-    pub(crate) woken: Vec<Py<PyAny>>,
+    /// Futures of iterators that wait for a message, by the numbers of their places: first come first served.
+    pub(crate) waiters: InOrder<Py<PyAny>>,
+    /// The last number of a place.
+    pub(crate) last_place: u64,
+    /// Those that were woken for a message and have not taken it yet, by the places that they had: each has one message
+    /// reserved.
+    pub(crate) woken: HashMap<u64, Py<PyAny>>,
     /// Messages taken since an iterator last suspended.
     pub(crate) taken: u32,
     /// The connection has ended: an iterator that finds no message raises.
@@ -114,8 +117,9 @@ impl Core {
             timer: None,
             calls: Calls::default(),
             turn: Turn::default(),
-            waiters: VecDeque::new(),
-            woken: Vec::new(),
+            waiters: InOrder::default(),
+            last_place: 0,
+            woken: HashMap::new(),
             taken: 0,
             ended: false,
             topics: TopicCache::default(),
@@ -411,16 +415,21 @@ impl Core {
         let py = slf.py();
         let mut core = slf.borrow_mut();
         let event_loop = core.event_loop.as_ref().map(|it| it.clone_ref(py));
-        let waiters = std::mem::take(&mut core.waiters);
+        let waiters: Vec<_> = core.waiters.drain().collect();
         drop(core);
         let mut foreign = Vec::new();
-        for waiter in waiters {
+        let mut own = Vec::new();
+        for (place, waiter) in waiters {
             let its_loop = waiter.call_method0(py, intern!(py, "get_loop"))?;
             if event_loop.as_ref().is_some_and(|it| it.is(&its_loop)) {
-                slf.borrow_mut().waiters.push_back(waiter);
+                own.push((place, waiter));
             } else {
                 foreign.push(waiter.into_bound(py));
             }
+        }
+        let mut core = slf.borrow_mut();
+        for (place, waiter) in own.into_iter().rev() {
+            core.waiters.push_first(place, waiter); // before any that has come meanwhile
         }
         Ok(foreign)
     }
@@ -474,7 +483,9 @@ impl Core {
         visit.call(&self.read_buffer)?;
         visit.call(&self.message_sink)?;
         visit.call(self.timer.as_ref().map(|(_, handle)| handle))?;
-        for future in self.calls.futures().chain(&self.waiters).chain(&self.woken) {
+        let waiters = self.waiters.iter().map(|(_, future)| future);
+        let woken = self.woken.values();
+        for future in self.calls.futures().chain(waiters).chain(woken) {
             visit.call(future)?;
         }
         Ok(())
@@ -488,7 +499,7 @@ impl Core {
         self.message_sink = None;
         self.timer = None;
         self.calls.clear();
-        self.waiters.clear();
+        self.waiters = InOrder::default();
         self.woken.clear();
     }
 }
@@ -499,10 +510,11 @@ impl Core {
         self.client.queue_len(QueueId::DEFAULT) > self.woken.len()
     }
 
-    /// Ends the reservation of the step that waits on `future`, if it has one.
-    pub(crate) fn take_reservation(&mut self, future: &Bound<'_, PyAny>) -> Option<Py<PyAny>> {
-        let place = self.woken.iter().position(|woken| woken.is(future))?;
-        Some(self.woken.swap_remove(place))
+    /// A place behind the iterators that wait.
+    pub(crate) fn queue_up(&mut self, future: Py<PyAny>) -> u64 {
+        self.last_place += 1;
+        self.waiters.push(self.last_place, future);
+        self.last_place
     }
 
     pub(crate) fn sink<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {

@@ -81,6 +81,8 @@ enum State {
     Waiting {
         future: Py<PyAny>,
         steps: Py<PyAny>,
+        /// Its place among those who wait.
+        place: u64,
     },
     Done,
 }
@@ -138,7 +140,7 @@ impl NextMessage {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.core)?;
-        if let State::Waiting { future, steps } = &self.state {
+        if let State::Waiting { future, steps, .. } = &self.state {
             visit.call(future)?;
             visit.call(steps)?;
         }
@@ -152,11 +154,12 @@ impl NextMessage {
 /// A step that waits and is dropped, rather than closed, gives back what it holds.
 impl Drop for NextMessage {
     fn drop(&mut self) {
-        let State::Waiting { future, .. } = std::mem::replace(&mut self.state, State::Done) else {
+        let state = std::mem::replace(&mut self.state, State::Done);
+        let State::Waiting { place, .. } = &state else {
             return;
         };
         Python::attach(|py| {
-            if let Err(error) = give_back(self.core.bind(py), future.bind(py)) {
+            if let Err(error) = give_back(self.core.bind(py), *place) {
                 error.write_unraisable(py, None);
             }
         });
@@ -171,10 +174,15 @@ fn advance<'py>(slf: &Bound<'py, NextMessage>) -> PyResult<Step<'py>> {
     let fresh = match &step.state {
         State::Fresh => true,
         State::Yielded => false,
-        State::Waiting { future, steps } => {
+        State::Waiting {
+            future,
+            steps,
+            place,
+        } => {
             let (future, steps) = (future.bind(py).clone(), steps.bind(py).clone());
+            let place = *place;
             drop(step);
-            if let Some(yielded) = still_waits(slf, &core, &future, &steps)? {
+            if let Some(yielded) = still_waits(slf, &core, &future, &steps, place)? {
                 return Ok(Step::Yield(yielded));
             }
             return take_or_wait(slf, &core, false);
@@ -261,11 +269,12 @@ fn wait<'py>(slf: &Bound<'py, NextMessage>, core: &Bound<'py, Core>) -> PyResult
     let event_loop = hooks::running_loop(py)?.call0()?;
     let future = event_loop.call_method0(intern!(py, "create_future"))?;
     let steps = future.call_method0(intern!(py, "__await__"))?;
-    core.borrow_mut().waiters.push_back(future.clone().unbind());
+    let place = core.borrow_mut().queue_up(future.clone().unbind());
     let yielded = steps.call_method0(intern!(py, "__next__"))?;
     slf.borrow_mut().state = State::Waiting {
         future: future.unbind(),
         steps: steps.unbind(),
+        place,
     };
     Ok(Step::Yield(yielded))
 }
@@ -276,6 +285,7 @@ fn still_waits<'py>(
     core: &Bound<'py, Core>,
     future: &Bound<'py, PyAny>,
     steps: &Bound<'py, PyAny>,
+    place: u64,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = slf.py();
     if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
@@ -287,34 +297,32 @@ fn still_waits<'py>(
     }
     let state = std::mem::replace(&mut slf.borrow_mut().state, State::Yielded);
     drop(state);
-    let reservation = core.borrow_mut().take_reservation(future);
+    let reservation = core.borrow_mut().woken.remove(&place);
     drop(reservation);
     Ok(None)
 }
 
 /// Ends a step before its time.
 fn release(slf: &Bound<'_, NextMessage>) -> PyResult<()> {
-    let py = slf.py();
     let state = std::mem::replace(&mut slf.borrow_mut().state, State::Done);
-    let State::Waiting { future, .. } = state else {
+    let State::Waiting { place, .. } = &state else {
         return Ok(());
     };
-    let core = slf.borrow().core.bind(py).clone();
-    give_back(&core, future.bind(py))
+    let core = slf.borrow().core.bind(slf.py()).clone();
+    give_back(&core, *place)
 }
 
 /// Gives back what a waiting step holds: its place in the queue, or the message that it was woken for.
-fn give_back(core: &Bound<'_, Core>, future: &Bound<'_, PyAny>) -> PyResult<()> {
+fn give_back(core: &Bound<'_, Core>, place: u64) -> PyResult<()> {
     let Ok(mut guard) = core.try_borrow_mut() else {
         return Ok(()); // The garbage collector is clearing the core: it has nothing to give back to any more.
     };
-    if let Some(place) = guard.waiters.iter().position(|waiter| waiter.is(future)) {
-        let waiter = guard.waiters.remove(place);
+    if let Some(waiter) = guard.waiters.remove(place) {
         drop(guard);
         drop(waiter);
         return Ok(());
     }
-    let reservation = guard.take_reservation(future);
+    let reservation = guard.woken.remove(&place);
     drop(guard);
     match reservation {
         Some(_) => wake(core), // somebody else may have the message
@@ -332,18 +340,18 @@ pub(crate) fn wake(core: &Bound<'_, Core>) -> PyResult<()> {
         if !reserve && !guard.ended {
             return Ok(());
         }
-        let Some(future) = guard.waiters.pop_front() else {
+        let Some((place, future)) = guard.waiters.pop_first() else {
             return Ok(());
         };
         if reserve {
-            guard.woken.push(future.clone_ref(py));
+            guard.woken.insert(place, future.clone_ref(py));
         }
         drop(guard);
         let future = future.into_bound(py);
         let told = future.call_method1(intern!(py, "set_result"), (py.None(),));
         if told.is_err() {
             // Cancelled, and its step not told yet, or its loop is closed: it is passed over.
-            let reservation = core.borrow_mut().take_reservation(&future);
+            let reservation = core.borrow_mut().woken.remove(&place);
             drop(reservation);
         }
     }

@@ -28,6 +28,8 @@ pub(super) struct Correlation {
     /// The SUBSCRIBE that is to bring the responses, while it is under way.
     subscribing: Option<OpId>,
     requests: BTreeMap<OpId, Stage>,
+    /// How many of those have their response.
+    answered: usize,
 }
 
 /// How far a request is.
@@ -44,7 +46,7 @@ enum Stage {
 impl Correlation {
     /// Whether anybody waits for a response.
     pub(super) fn waits_for_response(&self) -> bool {
-        (self.requests.values()).any(|stage| *stage != Stage::Answered)
+        self.requests.len() > self.answered
     }
 
     pub(super) const fn new(token: u64) -> Self {
@@ -55,6 +57,7 @@ impl Correlation {
             queue: None,
             subscribing: None,
             requests: BTreeMap::new(),
+            answered: 0,
         }
     }
 
@@ -195,8 +198,9 @@ impl Client {
             }
             _ => {}
         }
-        let stage = self.correlation.requests.remove(&op);
-        (stage != Some(Stage::Answered)).then_some(outcome)
+        let is_answered = self.correlation.requests.remove(&op) == Some(Stage::Answered);
+        self.correlation.answered -= usize::from(is_answered);
+        (!is_answered).then_some(outcome)
     }
 
     fn on_response_subscription(&mut self, outcome: Outcome) {
@@ -235,7 +239,10 @@ impl Client {
             return;
         };
         match self.correlation.requests.get_mut(&op) {
-            Some(stage @ Stage::Publishing) => *stage = Stage::Answered,
+            Some(stage @ Stage::Publishing) => {
+                *stage = Stage::Answered;
+                self.correlation.answered += 1;
+            }
             Some(Stage::Published) => {
                 self.correlation.requests.remove(&op);
             }

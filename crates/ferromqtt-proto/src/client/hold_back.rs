@@ -71,6 +71,19 @@ impl HeldBack {
         }
     }
 
+    /// Appends what lay behind an earlier message, without moving each of its packets: they may be many, and this happens
+    /// with each message that finds a queue full again.
+    fn append(&mut self, mut packets: VecDeque<Bytes>, bytes: usize) {
+        if self.unreadable.is_none() {
+            self.finish_copied();
+            while let Some(before) = self.packets.pop_back() {
+                packets.push_front(before);
+            }
+            self.packets = packets;
+            self.bytes += bytes;
+        }
+    }
+
     pub(super) fn end_with(&mut self, unreadable: Option<Unreadable>) {
         self.unreadable = self.unreadable.take().or(unreadable);
     }
@@ -261,6 +274,7 @@ impl Client {
             message,
             queues,
             mut packets,
+            mut bytes,
             unreadable,
             ..
         } = held;
@@ -268,16 +282,14 @@ impl Client {
         self.send_released_acks(); // a message that has left for it may have been held
         while self.reads() {
             if let Some(held) = &mut self.held_back {
-                for packets in packets {
-                    let capacity = packets.len();
-                    held.push(packets, capacity);
-                }
+                held.append(packets, bytes);
                 held.end_with(unreadable);
                 return;
             }
             let Some(next) = packets.pop_front() else {
                 break;
             };
+            bytes -= next.len();
             self.take_packets(now, &next, next.len());
         }
         if let Some(unreadable) = unreadable

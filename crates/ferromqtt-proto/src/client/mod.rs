@@ -160,6 +160,7 @@ impl Client {
         options.check()?;
         session.inbox.bound_default(options.incoming);
         session.journal.enable(options.journal);
+        session.outbound.begin_client();
         (session.subscriptions).count_from(reconnect::mix(seed.rotate_left(32)));
         let servers = Servers::new(
             options.servers.get().into(),
@@ -349,9 +350,9 @@ impl Client {
     }
 
     fn abandon_publish(&mut self, op: OpId) -> Option<Delivery> {
-        let (delivery, key) = self.session.outbound.abandon(op)?;
-        self.record_finished(key);
-        Some(delivery)
+        let abandoned = self.session.outbound.abandon(op)?;
+        self.record_finished(abandoned.key);
+        Some(abandoned.delivery)
     }
 
     /// Ends the client and keeps its session, to resume it later. What has not reached the wire is dropped, and nobody

@@ -95,13 +95,14 @@ impl Client {
             return Ok(());
         }
         let interval = (publish.properties.as_ref()).and_then(|it| it.message_expiry_interval);
-        self.session.outbound.push(Waiting {
+        let waiting = Waiting {
             op: Some(op),
             publish,
             resent_as_new: false,
             expiry: interval.map(|interval| Expiry::new(now, interval)),
             key: None,
-        });
+        };
+        self.session.outbound.push(op, waiting);
         Ok(())
     }
 

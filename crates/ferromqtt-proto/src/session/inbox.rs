@@ -14,6 +14,7 @@ use super::queue::{Left, Pushed, Queue};
 use super::queue_options::QueueOptions;
 use super::unclaimed::Held;
 use crate::packet::QoS;
+use crate::topic::TopicFilter;
 
 /// The name of a queue of received messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -77,9 +78,18 @@ impl Inbox {
         self.default.unclaimed.len()
     }
 
-    /// Takes out the held messages that are claimed, in order of arrival.
-    pub(crate) fn take_unclaimed(&mut self, claims: impl Fn(&Held) -> bool) -> Vec<Held> {
-        self.default.unclaimed.take(claims)
+    /// Takes out all held messages, in order of arrival.
+    pub(crate) fn take_unclaimed(&mut self) -> Vec<Held> {
+        self.default.unclaimed.take_all()
+    }
+
+    /// Takes out the held messages on topics that one of these filters matches and that are `wanted`, in order of arrival.
+    pub(crate) fn take_claimed<'a>(
+        &mut self,
+        filters: impl IntoIterator<Item = &'a TopicFilter>,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Vec<Held> {
+        self.default.unclaimed.take_matching(filters, wanted)
     }
 
     /// Takes out the held messages that nobody has claimed in time, in order of arrival.
@@ -87,7 +97,7 @@ impl Inbox {
         self.default.unclaimed.take_due(now)
     }
 
-    pub(crate) const fn next_claim_end(&self) -> Option<Instant> {
+    pub(crate) fn next_claim_end(&self) -> Option<Instant> {
         self.default.unclaimed.next_due()
     }
 

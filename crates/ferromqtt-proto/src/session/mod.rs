@@ -22,6 +22,7 @@ mod unclaimed;
 pub use deliveries::DeliveryId;
 pub(crate) use deliveries::{Deliveries, Due};
 pub(crate) use expiry::Expiry;
+pub use in_order::InOrder;
 pub(crate) use inbox::Inbox;
 pub use inbox::QueueId;
 pub(crate) use journal::Journal;
