@@ -1,6 +1,7 @@
 //! Topic Filters and Topic Names in a tree: the filters that match a topic, or the topics that match a filter, are found
 //! without looking at the others. See `docs/design/0021-topic-tree.md`.
 
+mod label;
 mod nodes;
 #[cfg(test)]
 mod tests;
@@ -55,27 +56,29 @@ impl<V> FilterTree<V> {
 
     /// The value of exactly this filter.
     pub fn get(&self, filter: &TopicFilter) -> Option<&V> {
-        self.nodes.get(filter.inner())
+        self.nodes.get(filter.inner().as_bytes())
     }
 
     /// The value of exactly this filter, to be changed.
     pub fn get_mut(&mut self, filter: &TopicFilter) -> Option<&mut V> {
-        self.nodes.get_mut(filter.inner())
+        self.nodes.get_mut(filter.inner().as_bytes())
     }
 
     /// The value of exactly this filter; `make` makes it if there is none.
     pub fn get_or_insert_with(&mut self, filter: &TopicFilter, make: impl FnOnce() -> V) -> &mut V {
-        self.nodes.get_or_insert_with(filter.inner(), make)
+        self.nodes
+            .get_or_insert_with(filter.inner().as_bytes(), make)
     }
 
     /// Removes the value of exactly this filter.
     pub fn remove(&mut self, filter: &TopicFilter) -> Option<V> {
-        self.nodes.remove(filter.inner())
+        self.nodes.remove(filter.inner().as_bytes())
     }
 
     /// Calls `found` with the value of each filter that [matches](TopicFilter::matches) the Topic Name `topic`, in an order
     /// that depends on the filters alone.
     pub fn for_each_match(&self, topic: &str, mut found: impl FnMut(&V)) {
+        let topic = topic.as_bytes();
         let mut pending = Pending::default();
         let mut next = Some((ROOT, Some(0)));
         while let Some((at, from)) = next.take().or_else(|| pending.pop()) {
@@ -89,13 +92,13 @@ impl<V> FilterTree<V> {
             };
             let rest = &topic[from..];
             // Wildcards at the front do not match topics that begin with $ (MQTT-4.7.2-1).
-            if at != ROOT || !topic.starts_with('$') {
+            if at != ROOT || !topic.starts_with(b"$") {
                 if let Some(hash) = node.hash {
                     self.visit(hash.get()).value.iter().for_each(&mut found);
                 }
                 next = (node.plus).and_then(|plus| self.descend(plus.get(), rest, from));
             }
-            if let Some(child) = node.literal(rest)
+            if let Some(child) = self.nodes.literal(at, rest)
                 && let Some(child) = self.descend(child, rest, from)
                 && let Some(plus) = next.replace(child)
             {
@@ -113,10 +116,9 @@ impl<V> FilterTree<V> {
     /// Where a walk goes on that has come to a child, if the child's label matches the beginning of `rest`, the part of the
     /// topic behind `from`.
     #[inline]
-    fn descend(&self, child: Place, rest: &str, from: usize) -> Option<Reached> {
+    fn descend(&self, child: Place, rest: &[u8], from: usize) -> Option<Reached> {
         let node = self.nodes.node(child);
         let label = node.label.as_bytes();
-        let rest = rest.as_bytes();
         let matched = match node.has_wildcard {
             false => rest.starts_with(label).then_some(label.len())?,
             true => match match_wildcards(label, rest)? {
@@ -221,29 +223,29 @@ impl<V> NameTree<V> {
 
     /// The value of this name.
     pub fn get(&self, name: &TopicName) -> Option<&V> {
-        self.nodes.get(name)
+        self.nodes.get(name.as_bytes())
     }
 
     /// The value of this name, to be changed.
     pub fn get_mut(&mut self, name: &TopicName) -> Option<&mut V> {
-        self.nodes.get_mut(name)
+        self.nodes.get_mut(name.as_bytes())
     }
 
     /// The value of this name; `make` makes it if there is none.
     pub fn get_or_insert_with(&mut self, name: &TopicName, make: impl FnOnce() -> V) -> &mut V {
-        self.nodes.get_or_insert_with(name, make)
+        self.nodes.get_or_insert_with(name.as_bytes(), make)
     }
 
     /// Removes the value of this name.
     pub fn remove(&mut self, name: &TopicName) -> Option<V> {
-        self.nodes.remove(name)
+        self.nodes.remove(name.as_bytes())
     }
 
     /// Calls `found` with the value of each name that `filter` [matches](TopicFilter::matches), in no particular order. A
     /// Shared Subscription matches by its inner filter.
     pub fn for_each_match<'a>(&'a self, filter: &TopicFilter, mut found: impl FnMut(&'a V)) {
         let filter = filter.inner();
-        let mut pending = vec![(ROOT, Some(filter))];
+        let mut pending = vec![(ROOT, Some(filter.as_bytes()))];
         let mut children = Vec::new();
         while let Some((at, rest)) = pending.pop() {
             let node = self.visit(at);
@@ -252,15 +254,15 @@ impl<V> NameTree<V> {
                 continue;
             };
             match split_level(rest).0 {
-                "#" => {
+                b"#" => {
                     self.for_each_below(at, &mut children, &mut found);
                     continue;
                 }
-                "+" => self.extend_with_children(at, &mut children),
-                _ => children.extend(node.literal(rest)),
+                b"+" => self.extend_with_children(at, &mut children),
+                _ => children.extend(self.nodes.literal(at, rest)),
             }
             for child in children.drain(..) {
-                let label = &self.nodes.node(child).label;
+                let label = self.nodes.node(child).label.as_bytes();
                 pending.extend(after_label(label, rest).map(|rest| (child, rest)));
             }
         }
@@ -292,22 +294,22 @@ impl<V> NameTree<V> {
     fn extend_with_children(&self, at: Place, places: &mut Vec<Place>) {
         self.nodes.node(at).extend_with_literals(places);
         if at == ROOT {
-            places.retain(|&child| !self.nodes.node(child).label.starts_with('$'));
+            places.retain(|&child| !self.nodes.node(child).label.as_bytes().starts_with(b"$"));
         }
     }
 }
 
 /// What is left of the levels of a filter behind a label that they match, if anything is. `#` is left where it stands, or
 /// reached within the label.
-fn after_label<'a>(label: &str, filter: &'a str) -> Option<Option<&'a str>> {
+fn after_label<'a>(label: &[u8], filter: &'a [u8]) -> Option<Option<&'a [u8]>> {
     let (mut label, mut filter) = (label, filter);
     loop {
         let (wanted, wanted_after) = split_level(filter);
-        if wanted == "#" {
+        if wanted == b"#" {
             return Some(Some(filter));
         }
         let (level, level_after) = split_level(label);
-        if wanted != "+" && wanted != level {
+        if wanted != b"+" && wanted != level {
             return None;
         }
         match (level_after, wanted_after) {
