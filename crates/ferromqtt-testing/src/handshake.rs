@@ -73,6 +73,10 @@ impl Broker {
     fn refusal(&self, connect: &Connect) -> Option<ReasonCode> {
         let options = &self.options;
         let identifier = &connect.client_identifier;
+        let properties = &connect.properties;
+        if properties.authentication_data.is_some() && properties.authentication_method.is_none() {
+            return Some(ReasonCode::ProtocolError); // section 3.1.2.11.10
+        }
         if options.server_reference.is_some() {
             return Some(options.redirection());
         }
