@@ -1,12 +1,16 @@
 //! Messages on their way to one session: the queue, what is in flight, and what is sent again (sections 4.3, 4.4, 4.6, 4.9).
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
-use ferromqtt_proto::DecodeError;
 use ferromqtt_proto::packet::{Ack, Packet, PacketId, QoS};
+use ferromqtt_proto::{DecodeError, TopicFilter};
 
-use crate::message::{Message, Terms, Wire};
+use crate::memory::{self, Holding, Meter};
+use crate::message::{Kept, Terms, Wire};
+use crate::options::BrokerOptions;
+use crate::packet_ids::PacketIds;
 
 /// QoS 1 and 2 messages wait in the queue, unencoded, while so many bytes are not written to the socket.
 const ENOUGH_OUTPUT: usize = 1 << 20;
@@ -14,15 +18,35 @@ const ENOUGH_OUTPUT: usize = 1 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Outbound {
     /// Accepted and not yet sent, oldest first. QoS 0 is among them where something went before it: one order for all.
-    queue: VecDeque<(Message, Terms)>,
+    queue: VecDeque<Waiting>,
     in_flight: HashMap<PacketId, InFlight>,
     /// In flight from before this Network Connection and not yet sent on it, in the order to send.
     resend: VecDeque<PacketId>,
     /// Receive Maximum of the client on this connection, and how much of it is used.
     window: usize,
     on_wire: usize,
-    last_packet_id: u16,
+    packet_ids: PacketIds,
     steps: u64,
+    /// Bytes of the messages in the queue and in flight.
+    bytes: usize,
+}
+
+/// A message that is to be sent or acknowledged.
+#[derive(Debug)]
+struct Waiting {
+    message: Arc<Kept>,
+    terms: Terms,
+    _held: Holding,
+}
+
+impl Waiting {
+    fn size(&self) -> usize {
+        self.message.size + entry_size(&self.terms)
+    }
+}
+
+fn entry_size(terms: &Terms) -> usize {
+    memory::queue_entry_size(terms.subscription_identifiers.len())
 }
 
 /// A message that was sent at least once.
@@ -38,7 +62,7 @@ struct InFlight {
 #[derive(Debug)]
 enum State {
     /// PUBLISH sent; PUBACK or PUBREC will come.
-    Published(Box<(Message, Terms)>),
+    Published(Waiting),
     /// PUBREL sent; PUBCOMP will come.
     Released,
 }
@@ -73,16 +97,53 @@ impl Outbound {
 
     /// The connection ended: QoS 0 messages that were to go out on it are forgotten (section 3.1.2.4 lets them go).
     pub(crate) fn end(&mut self) {
-        self.queue.retain(|(_, terms)| terms.qos != QoS::AtMostOnce);
+        let bytes = &mut self.bytes;
+        self.queue.retain(|waiting| {
+            let stays = waiting.terms.qos != QoS::AtMostOnce;
+            if !stays {
+                *bytes -= waiting.size();
+            }
+            stays
+        });
     }
 
-    /// Puts a message into the queue; `false` when that is full.
-    pub(crate) fn enqueue(&mut self, message: Message, terms: Terms, limit: usize) -> bool {
-        let room = self.queue.len() < limit;
-        if room {
-            self.queue.push_back((message, terms));
-        }
-        room
+    /// Whether a message of `size` bytes may join the queue.
+    pub(crate) fn has_room_for(&self, size: usize, terms: &Terms, options: &BrokerOptions) -> bool {
+        let bytes = self.bytes.saturating_add(size + entry_size(terms));
+        self.queue.len() < options.maximum_queued_messages && bytes <= options.maximum_queued_bytes
+    }
+
+    /// Puts a message into the queue.
+    pub(crate) fn enqueue(&mut self, message: Arc<Kept>, terms: Terms, meter: &Meter) {
+        let waiting = Waiting {
+            _held: meter.hold(entry_size(&terms)),
+            message,
+            terms,
+        };
+        self.bytes += waiting.size();
+        self.queue.push_back(waiting);
+    }
+
+    /// The session ended: the messages that others who share a subscription are to get instead, in their order.
+    ///
+    /// Those are the messages that were not acknowledged at QoS 1 and those that were not sent (section 4.8.2). One of QoS 2
+    /// that was sent goes to nobody else (MQTT-4.8.2-5).
+    pub(crate) fn into_shared(self) -> Vec<(Arc<Kept>, TopicFilter)> {
+        let mut sent: Vec<_> = (self.in_flight.into_values())
+            .filter_map(|flight| match flight.state {
+                State::Published(waiting) if waiting.terms.qos == QoS::AtLeastOnce => {
+                    Some((flight.step, waiting))
+                }
+                _ => None,
+            })
+            .collect();
+        sent.sort_unstable_by_key(|(step, _)| *step);
+        let sent = sent.into_iter().map(|(_, waiting)| waiting);
+        let queued = self.queue.into_iter();
+        let queued = queued.filter(|waiting| waiting.terms.qos != QoS::AtMostOnce);
+        sent.chain(queued)
+            .filter_map(|Waiting { message, terms, .. }| Some((message, terms.shared?)))
+            .collect()
     }
 
     /// Sends what the window has room for. Returns how many messages were given up: expired, or too large for the client.
@@ -97,9 +158,10 @@ impl Outbound {
             self.resend.pop_front();
         }
         while self.may_send_next(wire)
-            && let Some((message, terms)) = self.queue.pop_front()
+            && let Some(waiting) = self.queue.pop_front()
         {
-            if message.expired(now) || !self.send_first(now, message, terms, wire) {
+            self.bytes -= waiting.size();
+            if waiting.message.expired(now) || !self.send_first(now, waiting, wire) {
                 given_up += 1;
             }
         }
@@ -116,6 +178,11 @@ impl Outbound {
         self.queue.len()
     }
 
+    /// Bytes of the messages in the queue and in flight.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// How many messages were sent and are not acknowledged to the end.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.len()
@@ -129,7 +196,7 @@ impl Outbound {
     pub(crate) fn acknowledged(&mut self, packet_id: PacketId) -> Result<(), DecodeError> {
         match self.in_flight.get(&packet_id).map(|flight| &flight.state) {
             None => {}
-            Some(State::Published(sent)) if sent.1.qos == QoS::AtLeastOnce => {
+            Some(State::Published(sent)) if sent.terms.qos == QoS::AtLeastOnce => {
                 self.finish(packet_id)
             }
             Some(_) => return Err(DecodeError::protocol("PUBACK answers a QoS 2 message")),
@@ -154,7 +221,7 @@ impl Outbound {
             });
         };
         if let State::Published(sent) = &flight.state {
-            if sent.1.qos != QoS::ExactlyOnce {
+            if sent.terms.qos != QoS::ExactlyOnce {
                 return Err(DecodeError::protocol("PUBREC answers a QoS 1 message"));
             }
             if refused {
@@ -162,6 +229,7 @@ impl Outbound {
                 return Ok(Release::Nothing);
             }
             self.steps += 1;
+            self.bytes -= sent.size();
             flight.step = self.steps;
             flight.state = State::Released;
         } else if refused {
@@ -183,13 +251,17 @@ impl Outbound {
     }
 
     fn finish(&mut self, packet_id: PacketId) {
-        if self
-            .in_flight
-            .remove(&packet_id)
-            .is_some_and(|flight| flight.on_wire)
-        {
+        let Some(flight) = self.in_flight.remove(&packet_id) else {
+            return;
+        };
+        if let State::Published(sent) = &flight.state {
+            self.bytes -= sent.size();
+        }
+        if flight.on_wire {
             self.on_wire -= 1;
         }
+        self.packet_ids
+            .give_back(packet_id, self.in_flight.is_empty());
     }
 
     fn has_room(&self, wire: &Wire<'_>) -> bool {
@@ -199,31 +271,31 @@ impl Outbound {
     /// Whether the oldest message may go out: QoS 0 needs no room in the window.
     fn may_send_next(&self, wire: &Wire<'_>) -> bool {
         match self.queue.front() {
-            Some((_, terms)) if terms.qos == QoS::AtMostOnce => {
+            Some(waiting) if waiting.terms.qos == QoS::AtMostOnce => {
                 wire.output.waiting() < ENOUGH_OUTPUT
             }
             _ => self.has_room(wire),
         }
     }
 
-    fn send_first(
-        &mut self,
-        now: Instant,
-        message: Message,
-        terms: Terms,
-        wire: &mut Wire<'_>,
-    ) -> bool {
+    fn send_first(&mut self, now: Instant, waiting: Waiting, wire: &mut Wire<'_>) -> bool {
+        let Waiting { message, terms, .. } = &waiting;
         if terms.qos == QoS::AtMostOnce {
-            return wire.publish(now, &message, &terms, None);
+            return wire.publish(now, message, terms, None);
         }
-        let packet_id = self.next_packet_id();
-        if !wire.publish(now, &message, &terms, Some((packet_id, false))) {
+        let Some(packet_id) = self.packet_ids.take() else {
+            return false; // the window is never larger than there are identifiers
+        };
+        if !wire.publish(now, message, terms, Some((packet_id, false))) {
+            let none_in_use = self.in_flight.is_empty();
+            self.packet_ids.give_back(packet_id, none_in_use);
             return false;
         }
         self.steps += 1;
         self.on_wire += 1;
+        self.bytes += waiting.size();
         let flight = InFlight {
-            state: State::Published(Box::new((message, terms))),
+            state: State::Published(waiting),
             step: self.steps,
             on_wire: true,
         };
@@ -245,8 +317,7 @@ impl Outbound {
             }
             State::Published(_) if !room => return Sent::NoRoom,
             State::Published(sent) => {
-                let (message, terms) = &**sent;
-                if !wire.publish(now, message, terms, Some((packet_id, true))) {
+                if !wire.publish(now, &sent.message, &sent.terms, Some((packet_id, true))) {
                     self.finish(packet_id);
                     return Sent::TooLarge;
                 }
@@ -255,18 +326,6 @@ impl Outbound {
         flight.on_wire = true;
         self.on_wire += 1;
         Sent::Yes
-    }
-
-    /// The next free Packet Identifier. There is one: the window is never larger than 65,535 and not full.
-    fn next_packet_id(&mut self) -> PacketId {
-        loop {
-            self.last_packet_id = self.last_packet_id.wrapping_add(1);
-            if let Some(packet_id) = PacketId::new(self.last_packet_id)
-                && !self.in_flight.contains_key(&packet_id)
-            {
-                return packet_id;
-            }
-        }
     }
 }
 

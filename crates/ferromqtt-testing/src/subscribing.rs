@@ -1,5 +1,6 @@
 //! SUBSCRIBE and UNSUBSCRIBE.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use ferromqtt_proto::packet::{
@@ -10,7 +11,7 @@ use ferromqtt_proto::{DecodeError, TopicFilter, Utf8String};
 
 use crate::broker::Broker;
 use crate::connection::ConnectionId;
-use crate::message::{Message, Terms};
+use crate::message::{Kept, Routed, Terms};
 use crate::session::SessionId;
 use crate::subscriptions::Subscription;
 
@@ -33,13 +34,20 @@ impl Broker {
                 options,
                 identifier,
             };
-            match self.granted_filter(&filter) {
+            let granted_filter = self.granted_filter(&filter);
+            match granted_filter.and_then(|filter| self.with_room(session, filter)) {
                 Ok(filter) => {
                     let replaced = self.add_subscription(&filter, subscription);
                     reasons.push(granted(options.qos));
                     if wants_retained(&filter, options, replaced) {
                         with_retained.push((filter, subscription));
                     }
+                }
+                Err(ReasonCode::QuotaExceeded) if self.speaks_v31(id) => {
+                    return Err(DecodeError {
+                        reason: ReasonCode::QuotaExceeded,
+                        what: "client of 3.1 asks for more subscriptions than it can have",
+                    });
                 }
                 Err(reason) => reasons.push(reason),
             }
@@ -51,9 +59,18 @@ impl Broker {
         };
         self.send(now, id, &Packet::SubAck(Box::new(suback)));
         for (filter, subscription) in with_retained {
+            if subscription.options.qos == QoS::AtMostOnce && !self.takes_output(id) {
+                continue; // they would only be dropped, and the connection ends for it
+            }
             self.send_retained(now, &filter, subscription);
         }
         Ok(())
+    }
+
+    /// Whether SUBACK cannot refuse.
+    fn speaks_v31(&self, id: ConnectionId) -> bool {
+        let connected = (self.connections.get(&id)).and_then(|it| it.connected());
+        connected.is_some_and(|it| it.version == ProtocolVersion::V31)
     }
 
     /// What SUBACK has no answer for: the connection is to be closed.
@@ -102,10 +119,34 @@ impl Broker {
         }
     }
 
+    /// The filter, unless the session has as many subscriptions as it may.
+    fn with_room(
+        &mut self,
+        session: SessionId,
+        filter: TopicFilter,
+    ) -> Result<TopicFilter, ReasonCode> {
+        let Some(session) = self.sessions.get(session) else {
+            return Ok(filter);
+        };
+        let more = session.subscription_size(&filter);
+        let has_room = more == 0 // it replaces another
+            || session.filters.len() < self.options.maximum_subscriptions
+                && (self.session_memory).has_room(more, self.options.maximum_session_bytes);
+        if !has_room {
+            self.refused += 1;
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        Ok(filter)
+    }
+
     /// Adds one subscription; tells whether it replaced one.
     fn add_subscription(&mut self, filter: &TopicFilter, subscription: Subscription) -> bool {
         if let Some(session) = self.sessions.get_mut(subscription.session) {
-            session.filters.insert(filter.clone());
+            let more = session.subscription_size(filter);
+            if more > 0 {
+                let held = self.session_memory.hold(more);
+                session.filters.insert(filter.clone(), held);
+            }
         }
         if filter.is_shared() {
             self.shared.insert(filter, subscription)
@@ -116,19 +157,25 @@ impl Broker {
 
     /// Sends the retained messages that a new subscription asks for, with RETAIN set (MQTT-3.3.1-8).
     fn send_retained(&mut self, now: Instant, filter: &TopicFilter, subscription: Subscription) {
-        let messages: Vec<Message> = self
+        let messages: Vec<Arc<Kept>> = self
             .retained
             .matching(filter)
             .filter(|message| !message.expired(now))
-            .cloned()
+            .map(Arc::clone)
             .collect();
         for message in messages {
             let terms = Terms {
                 qos: message.qos.min(subscription.options.qos),
                 retain: true,
                 subscription_identifiers: subscription.identifier.into_iter().collect(),
+                shared: None,
             };
-            self.deliver(now, subscription.session, &message, terms);
+            self.deliver(
+                now,
+                subscription.session,
+                &mut Routed::kept(&message),
+                terms,
+            );
         }
     }
 
