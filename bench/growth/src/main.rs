@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "it reports")]
 
 mod abandon;
+mod broker;
 mod link;
 mod measure;
 mod report;
@@ -25,7 +26,7 @@ It exits with 1 when a bar is missed.";
 type Group = (&'static str, fn(&mut Report));
 
 /// The groups of rows, one for each file.
-const GROUPS: [Group; 1] = [("abandon", abandon::measure)];
+const GROUPS: [Group; 2] = [("abandon", abandon::measure), ("broker", broker::measure)];
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args().skip(1).collect();

@@ -35,7 +35,6 @@ pub(crate) fn growth(small: usize, large: usize, mut cost: impl FnMut(usize) -> 
 
 /// The most bytes of heap that `work` holds at a time beyond those before it, and those beyond that it keeps in what it
 /// returns.
-#[expect(dead_code, reason = "the rows of memory come next")]
 pub(crate) fn heap<T>(work: impl FnOnce() -> T) -> (usize, usize, T) {
     let before = HEAP.current_usage();
     HEAP.reset_peak_usage();

@@ -17,7 +17,7 @@ const V5: ProtocolVersion = ProtocolVersion::V5;
 /// A message without payload, and with User Properties of so many bytes.
 fn with_properties(topic: &str, bytes: usize, qos: QoS) -> Publish {
     let properties = Properties {
-        user_properties: vec![(text("name"), text(&"x".repeat(bytes)))],
+        user_properties: [(text("name"), text(&"x".repeat(bytes)))].into(),
         ..Properties::default()
     };
     Publish {
