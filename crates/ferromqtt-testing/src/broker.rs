@@ -309,8 +309,9 @@ impl Broker {
             return;
         };
         if connection.write(packet) {
+            let takes_it = connection.output.waiting() <= self.options.maximum_output;
             self.announce_output(id);
-            if !self.takes_output(id) {
+            if !takes_it {
                 self.fail(now, id, READS_TOO_LITTLE);
             }
         } else if matches!(packet, Packet::ConnAck(_)) {

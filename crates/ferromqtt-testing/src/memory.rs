@@ -53,6 +53,18 @@ pub(crate) struct Holding {
     bytes: usize,
 }
 
+impl Holding {
+    pub(crate) fn add(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.meter.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn take_off(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        self.meter.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
 impl Drop for Holding {
     fn drop(&mut self) {
         self.meter.0.fetch_sub(self.bytes, Ordering::Relaxed);

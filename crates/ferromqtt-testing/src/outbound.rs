@@ -1,6 +1,6 @@
 //! Messages on their way to one session: the queue, what is in flight, and what is sent again (sections 4.3, 4.4, 4.6, 4.9).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,16 +10,16 @@ use ferromqtt_proto::{DecodeError, TopicFilter};
 use crate::memory::{self, Holding, Meter};
 use crate::message::{Kept, Terms, Wire};
 use crate::options::BrokerOptions;
-use crate::packet_ids::PacketIds;
+use crate::packet_ids::{ByPacketId, PacketIds};
 
 /// QoS 1 and 2 messages wait in the queue, unencoded, while so many bytes are not written to the socket.
 const ENOUGH_OUTPUT: usize = 1 << 20;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outbound {
     /// Accepted and not yet sent, oldest first. QoS 0 is among them where something went before it: one order for all.
     queue: VecDeque<Waiting>,
-    in_flight: HashMap<PacketId, InFlight>,
+    in_flight: ByPacketId<InFlight>,
     /// In flight from before this Network Connection and not yet sent on it, in the order to send.
     resend: VecDeque<PacketId>,
     /// Receive Maximum of the client on this connection, and how much of it is used.
@@ -27,8 +27,28 @@ pub(crate) struct Outbound {
     on_wire: usize,
     packet_ids: PacketIds,
     steps: u64,
-    /// Bytes of the messages in the queue and in flight.
+    held: Held,
+}
+
+/// What the messages in the queue and in flight take.
+#[derive(Debug)]
+struct Held {
+    /// Their bytes, and those of what stands around each.
     bytes: usize,
+    /// The latter alone: several sessions may hold a message, which counts itself.
+    around: Holding,
+}
+
+impl Held {
+    fn add(&mut self, waiting: &Waiting) {
+        self.bytes += waiting.size();
+        self.around.add(entry_size(&waiting.terms));
+    }
+
+    fn take_off(&mut self, waiting: &Waiting) {
+        self.bytes -= waiting.size();
+        self.around.take_off(entry_size(&waiting.terms));
+    }
 }
 
 /// A message that is to be sent or acknowledged.
@@ -36,7 +56,6 @@ pub(crate) struct Outbound {
 struct Waiting {
     message: Arc<Kept>,
     terms: Terms,
-    _held: Holding,
 }
 
 impl Waiting {
@@ -79,6 +98,22 @@ pub(crate) enum Release {
 }
 
 impl Outbound {
+    pub(crate) fn new(meter: &Meter) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            in_flight: ByPacketId::default(),
+            resend: VecDeque::new(),
+            window: 0,
+            on_wire: 0,
+            packet_ids: PacketIds::default(),
+            steps: 0,
+            held: Held {
+                bytes: 0,
+                around: meter.hold(0),
+            },
+        }
+    }
+
     /// A connection to the client begins: all that is in flight is to be sent once more (MQTT-4.4.0-1).
     pub(crate) fn begin(&mut self, window: usize) {
         self.window = window;
@@ -97,11 +132,11 @@ impl Outbound {
 
     /// The connection ended: QoS 0 messages that were to go out on it are forgotten (section 3.1.2.4 lets them go).
     pub(crate) fn end(&mut self) {
-        let bytes = &mut self.bytes;
+        let held = &mut self.held;
         self.queue.retain(|waiting| {
             let stays = waiting.terms.qos != QoS::AtMostOnce;
             if !stays {
-                *bytes -= waiting.size();
+                held.take_off(waiting);
             }
             stays
         });
@@ -109,18 +144,14 @@ impl Outbound {
 
     /// Whether a message of `size` bytes may join the queue.
     pub(crate) fn has_room_for(&self, size: usize, terms: &Terms, options: &BrokerOptions) -> bool {
-        let bytes = self.bytes.saturating_add(size + entry_size(terms));
+        let bytes = (self.held.bytes).saturating_add(size + entry_size(terms));
         self.queue.len() < options.maximum_queued_messages && bytes <= options.maximum_queued_bytes
     }
 
     /// Puts a message into the queue.
-    pub(crate) fn enqueue(&mut self, message: Arc<Kept>, terms: Terms, meter: &Meter) {
-        let waiting = Waiting {
-            _held: meter.hold(entry_size(&terms)),
-            message,
-            terms,
-        };
-        self.bytes += waiting.size();
+    pub(crate) fn enqueue(&mut self, message: Arc<Kept>, terms: Terms) {
+        let waiting = Waiting { message, terms };
+        self.held.add(&waiting);
         self.queue.push_back(waiting);
     }
 
@@ -142,7 +173,7 @@ impl Outbound {
         let queued = self.queue.into_iter();
         let queued = queued.filter(|waiting| waiting.terms.qos != QoS::AtMostOnce);
         sent.chain(queued)
-            .filter_map(|Waiting { message, terms, .. }| Some((message, terms.shared?)))
+            .filter_map(|Waiting { message, terms }| Some((message, terms.shared?)))
             .collect()
     }
 
@@ -160,8 +191,11 @@ impl Outbound {
         while self.may_send_next(wire)
             && let Some(waiting) = self.queue.pop_front()
         {
-            self.bytes -= waiting.size();
-            if waiting.message.expired(now) || !self.send_first(now, waiting, wire) {
+            let expired = waiting.message.expired(now);
+            if expired {
+                self.held.take_off(&waiting);
+            }
+            if expired || !self.send_first(now, waiting, wire) {
                 given_up += 1;
             }
         }
@@ -180,7 +214,7 @@ impl Outbound {
 
     /// Bytes of the messages in the queue and in flight.
     pub(crate) const fn bytes(&self) -> usize {
-        self.bytes
+        self.held.bytes
     }
 
     /// How many messages were sent and are not acknowledged to the end.
@@ -229,7 +263,7 @@ impl Outbound {
                 return Ok(Release::Nothing);
             }
             self.steps += 1;
-            self.bytes -= sent.size();
+            self.held.take_off(sent);
             flight.step = self.steps;
             flight.state = State::Released;
         } else if refused {
@@ -255,7 +289,7 @@ impl Outbound {
             return;
         };
         if let State::Published(sent) = &flight.state {
-            self.bytes -= sent.size();
+            self.held.take_off(sent);
         }
         if flight.on_wire {
             self.on_wire -= 1;
@@ -278,22 +312,24 @@ impl Outbound {
         }
     }
 
+    /// Sends the message that was the oldest in the queue, unless it is too large for the client.
     fn send_first(&mut self, now: Instant, waiting: Waiting, wire: &mut Wire<'_>) -> bool {
-        let Waiting { message, terms, .. } = &waiting;
+        let Waiting { message, terms } = &waiting;
         if terms.qos == QoS::AtMostOnce {
+            self.held.take_off(&waiting);
             return wire.publish(now, message, terms, None);
         }
-        let Some(packet_id) = self.packet_ids.take() else {
-            return false; // the window is never larger than there are identifiers
-        };
-        if !wire.publish(now, message, terms, Some((packet_id, false))) {
-            let none_in_use = self.in_flight.is_empty();
-            self.packet_ids.give_back(packet_id, none_in_use);
+        let packet_id = self.packet_ids.take(); // there is one: the window is never larger than their number
+        let sent = packet_id.is_some_and(|id| wire.publish(now, message, terms, Some((id, false))));
+        let Some(packet_id) = packet_id.filter(|_| sent) else {
+            self.held.take_off(&waiting);
+            if let Some(unused) = packet_id {
+                self.packet_ids.give_back(unused, self.in_flight.is_empty());
+            }
             return false;
-        }
+        };
         self.steps += 1;
         self.on_wire += 1;
-        self.bytes += waiting.size();
         let flight = InFlight {
             state: State::Published(waiting),
             step: self.steps,

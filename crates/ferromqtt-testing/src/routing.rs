@@ -41,22 +41,16 @@ impl Broker {
             if v5 {
                 reason = denial; // 3.x has no word for it (MQTT-3.3.5-2 of 3.1.1)
             }
-        } else if qos != QoS::ExactlyOnce || !self.is_unreleased(session, packet_id) {
+        } else if qos != QoS::ExactlyOnce || self.is_first(id, session, &publish)? {
             publish.payload = own_memory(publish.payload, self.input_length);
             let message = Message::from_publish(now, publish, session);
             if v5 && qos > QoS::AtMostOnce && !self.can_retain(&message) {
                 self.refused += 1;
                 reason = ReasonCode::QuotaExceeded;
-            } else {
-                if qos == QoS::ExactlyOnce {
-                    self.note_unreleased(id, session, packet_id)?;
-                }
-                if !self.route(now, &message) {
-                    reason = ReasonCode::NoMatchingSubscribers;
-                }
+                self.forget_unreleased(id, session, packet_id); // PUBREC with an error ends it
+            } else if !self.route(now, &message) {
+                reason = ReasonCode::NoMatchingSubscribers;
             }
-        } else {
-            self.note_unreleased(id, session, packet_id)?;
         }
         if let Some(packet_id) = packet_id {
             let ack = Ack::new(packet_id, reason);
@@ -72,26 +66,20 @@ impl Broker {
         Ok(())
     }
 
-    /// Whether a QoS 2 message came before and is not released: then it is not published again (MQTT-4.3.3-10).
-    fn is_unreleased(&self, session: SessionId, packet_id: Option<PacketId>) -> bool {
-        let session = self.sessions.get(session);
-        session.is_none_or(|it| packet_id.is_none_or(|id| it.unreleased.contains(&id)))
-    }
-
-    /// Notes a QoS 2 message until its PUBREL.
-    fn note_unreleased(
+    /// Notes a QoS 2 message until its PUBREL; `false` for one that is noted already (MQTT-4.3.3-10).
+    fn is_first(
         &mut self,
         id: ConnectionId,
         session: SessionId,
-        packet_id: Option<PacketId>,
-    ) -> Result<(), DecodeError> {
+        publish: &Publish,
+    ) -> Result<bool, DecodeError> {
         let connection = self.connections.get_mut(&id);
         let (Some(session), Some(connected), Some(packet_id)) = (
             self.sessions.get_mut(session),
             connection.and_then(|connection| connection.connected_mut()),
-            packet_id,
+            publish.packet_id,
         ) else {
-            return Ok(());
+            return Ok(false);
         };
         let maximum = usize::from(self.options.receive_maximum.get());
         connected.unreleased.insert(packet_id);
@@ -101,8 +89,7 @@ impl Broker {
                 what: "more QoS 2 messages are unreleased than the Receive Maximum allows",
             });
         }
-        session.unreleased.insert(packet_id);
-        Ok(())
+        Ok(session.unreleased.insert(packet_id))
     }
 
     /// Whether there is room for a message among the retained ones, if it is to be one.
@@ -117,17 +104,30 @@ impl Broker {
         session: SessionId,
         ack: &Ack,
     ) {
-        if let Some(connected) = (self.connections.get_mut(&id)).and_then(|it| it.connected_mut()) {
-            connected.unreleased.remove(&ack.packet_id);
-        }
-        let session = self.sessions.get_mut(session);
-        let known = session.is_some_and(|session| session.unreleased.remove(&ack.packet_id));
+        let known = self.forget_unreleased(id, session, Some(ack.packet_id));
         let reason = if known {
             ReasonCode::Success
         } else {
             ReasonCode::PacketIdentifierNotFound
         };
         self.send(now, id, &Packet::PubComp(Ack::new(ack.packet_id, reason)));
+    }
+
+    /// Whether there was such a QoS 2 message.
+    fn forget_unreleased(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        packet_id: Option<PacketId>,
+    ) -> bool {
+        let Some(packet_id) = packet_id else {
+            return false;
+        };
+        if let Some(connected) = (self.connections.get_mut(&id)).and_then(|it| it.connected_mut()) {
+            connected.unreleased.remove(&packet_id);
+        }
+        let session = self.sessions.get_mut(session);
+        session.is_some_and(|session| session.unreleased.remove(&packet_id))
     }
 
     /// PUBACK or PUBCOMP, as `note` tells the session: a message is through, and there may be room for the next.
@@ -255,7 +255,7 @@ impl Broker {
                         && (self.session_memory).has_room(more, self.options.maximum_session_bytes);
                 if has_room {
                     let message = routed.keep(&self.session_memory);
-                    (session.outbound).enqueue(message, terms, &self.session_memory);
+                    session.outbound.enqueue(message, terms);
                     if let Some(mut wire) = wire {
                         given_up = session.outbound.pump(now, &mut wire);
                     }

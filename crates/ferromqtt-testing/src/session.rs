@@ -83,7 +83,7 @@ impl Session {
             expires_at: None,
             delayed_will: None,
             filters: BTreeMap::new(),
-            outbound: Outbound::default(),
+            outbound: Outbound::new(meter),
             dropped: 0,
             unreleased: HashSet::new(),
         }
