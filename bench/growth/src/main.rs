@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "it reports")]
 
 mod abandon;
+mod broker;
 mod broker_subscriptions;
 mod deliveries;
 mod held;
@@ -45,6 +46,7 @@ const GROUPS: &[Group] = &[
     ("drop oldest", abandon::measure_dropping),
     ("deliveries", deliveries::measure),
     ("waiters", waiters::measure),
+    ("broker", broker::measure),
 ];
 
 fn main() -> ExitCode {

@@ -2,10 +2,14 @@
 //!
 //! They take turns. A session that cannot be reached now is passed over while one can: whoever is connected comes first, at
 //! any QoS. When all are away, the message goes to one whose session keeps it, which takes QoS 1 or 2 on both sides and
-//! room in the queue. Only when there is none either, it is lost. A message that was given to a session stays with it:
-//! the standard allows to give it to another when that session ends before it is acknowledged, and this broker does not.
+//! room in the queue. Only when there is none either, it is lost.
+//!
+//! A message that was given to a session stays with it as long as the session lasts, also when its connection breaks. When the
+//! session ends, what it did not acknowledge at QoS 1, and what was not sent to it, goes to another session that shares the
+//! subscription; a QoS 2 message that was sent goes to nobody else (MQTT-4.8.2-5). Where no session is left, or none that
+//! takes it, the message is dropped and counted in [`Stats::dropped`](crate::Stats::dropped).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use ferromqtt_proto::{FilterTree, TopicFilter};
 
@@ -16,12 +20,15 @@ use crate::subscriptions::Subscription;
 #[derive(Debug, Default)]
 pub(crate) struct SharedSubscriptions(FilterTree<BTreeMap<TopicFilter, Sharing>>);
 
-/// Who shares one subscription.
+/// Who shares one subscription. Places count up and are never used again.
 #[derive(Debug, Default)]
 struct Sharing {
-    subscriptions: Vec<Subscription>,
-    /// Whose turn it is: a place in `subscriptions`.
-    turn: usize,
+    by_place: BTreeMap<u64, Subscription>,
+    places: HashMap<SessionId, u64>,
+    /// How many places were given so far.
+    given: u64,
+    /// Whose turn it is: a place, or who comes behind it.
+    turn: u64,
 }
 
 /// What becomes of a message that is given to a subscription, worst first.
@@ -37,13 +44,13 @@ impl SharedSubscriptions {
     pub(crate) fn insert(&mut self, filter: &TopicFilter, subscription: Subscription) -> bool {
         let shares = self.0.get_or_insert_with(filter, BTreeMap::new);
         let sharing = shares.entry(filter.clone()).or_default();
-        let old = (sharing.subscriptions.iter_mut())
-            .find(|old| old.session == subscription.session)
-            .map(|old| *old = subscription);
-        if old.is_none() {
-            sharing.subscriptions.push(subscription);
+        let next = sharing.given;
+        let place = *sharing.places.entry(subscription.session).or_insert(next);
+        let is_old = sharing.by_place.insert(place, subscription).is_some();
+        if !is_old {
+            sharing.given += 1;
         }
-        old.is_some()
+        is_old
     }
 
     /// Takes a session out of those that share, if it is one.
@@ -54,14 +61,11 @@ impl SharedSubscriptions {
         let Some(sharing) = shares.get_mut(filter) else {
             return false;
         };
-        let place = (sharing.subscriptions.iter()).position(|it| it.session == session);
+        let place = sharing.places.remove(&session);
         if let Some(place) = place {
-            sharing.subscriptions.remove(place);
-            if place < sharing.turn {
-                sharing.turn -= 1; // the others keep their turns
-            }
+            sharing.by_place.remove(&place); // the others keep their turns
         }
-        if sharing.subscriptions.is_empty() {
+        if sharing.places.is_empty() {
             shares.remove(filter);
         }
         if shares.is_empty() {
@@ -70,43 +74,53 @@ impl SharedSubscriptions {
         place.is_some()
     }
 
-    /// Appends one subscription to `chosen` for each Shared Subscription that matches `topic`.
+    /// Chooses one subscription for each Shared Subscription that matches `topic`.
     pub(crate) fn choose(
         &mut self,
         topic: &str,
         chance: impl Fn(&Subscription) -> Chance,
-        chosen: &mut Vec<Subscription>,
-    ) {
+    ) -> Vec<(TopicFilter, Subscription)> {
         let mut matching = Vec::new();
         self.0
             .for_each_match(topic, |shares| matching.extend(shares.keys().cloned()));
         matching.sort_unstable();
-        for filter in matching {
-            let sharing = self
-                .0
-                .get_mut(&filter)
-                .and_then(|shares| shares.get_mut(&filter));
-            chosen.extend(sharing.and_then(|sharing| sharing.next(&chance)));
-        }
+        let chosen = matching.into_iter().filter_map(|filter| {
+            let sharing = self.0.get_mut(&filter)?.get_mut(&filter)?;
+            let (subscription, _) = sharing.next(&chance)?;
+            Some((filter, subscription))
+        });
+        chosen.collect()
+    }
+
+    /// Chooses one that shares `filter` for a message that another cannot get any more, unless it would be lost there too.
+    pub(crate) fn choose_another(
+        &mut self,
+        filter: &TopicFilter,
+        chance: impl Fn(&Subscription) -> Chance,
+    ) -> Option<Subscription> {
+        let sharing = self.0.get_mut(filter)?.get_mut(filter)?;
+        let (subscription, chance) = sharing.next(chance)?;
+        (chance > Chance::Lost).then_some(subscription)
     }
 }
 
 impl Sharing {
     /// The best chance there is; of several alike, whose turn comes first.
-    fn next(&mut self, chance: impl Fn(&Subscription) -> Chance) -> Option<Subscription> {
-        let count = self.subscriptions.len();
-        let mut best = None;
-        for place in (0..count).map(|step| (self.turn + step) % count) {
-            let chance = chance(&self.subscriptions[place]);
-            if best.is_none_or(|(least, _)| chance > least) {
-                best = Some((chance, place));
+    fn next(&mut self, chance: impl Fn(&Subscription) -> Chance) -> Option<(Subscription, Chance)> {
+        let behind = self.by_place.range(self.turn..);
+        let in_turn = behind.chain(self.by_place.range(..self.turn));
+        let mut best: Option<(u64, Subscription, Chance)> = None;
+        for (&place, &subscription) in in_turn {
+            let chance = chance(&subscription);
+            if best.is_none_or(|(_, _, found)| chance > found) {
+                best = Some((place, subscription, chance));
             }
             if chance == Chance::Sent {
-                break; // none is better
+                break;
             }
         }
-        let (_, place) = best?;
+        let (place, subscription, chance) = best?;
         self.turn = place + 1;
-        self.subscriptions.get(place).copied()
+        Some((subscription, chance))
     }
 }
