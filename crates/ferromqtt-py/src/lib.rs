@@ -31,6 +31,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<transport::ProxyHandshake>()?;
     module.add_class::<transport::Race>()?;
     module.add_class::<transport::WebSocket>()?;
+    module.add_function(wrap_pyfunction!(allocator::purge_delay, module)?)?;
     module.add_function(wrap_pyfunction!(convert::payload_bytes, module)?)?;
     module.add_function(wrap_pyfunction!(transport::websocket_headers, module)?)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
