@@ -320,13 +320,7 @@ impl Core {
         let Some(buffer) = slf.borrow_mut().read_buffer.take() else {
             return Ok(());
         };
-        let mut guard = slf.borrow_mut();
-        let core = &mut *guard;
-        buffer
-            .bind(slf.py())
-            .get()
-            .with_read(nbytes, |read| core.take_input(read));
-        drop(guard);
+        slf.borrow_mut().take_input(buffer.get(), nbytes);
         events::pump(slf)?;
         Self::flush(slf)?;
         if nbytes >= buffer::READ_SIZE {
@@ -512,16 +506,16 @@ impl Core {
         }
     }
 
-    fn take_input(&mut self, read: &[u8]) {
+    fn take_input(&mut self, buffer: &ReadBuffer, count: usize) {
         let now = Instant::now();
         if self.input.is_empty() {
-            self.input = BytesMut::with_capacity(read.len());
+            self.input = BytesMut::with_capacity(count.min(buffer::READ_SIZE));
         } else {
             // A large packet is under way: make room for the rest of it once.
             let missing = self.client.input_hint(&self.input);
-            self.input.reserve(missing.max(read.len()));
+            self.input.reserve(missing.max(count.min(buffer::READ_SIZE)));
         }
-        self.input.extend_from_slice(read);
+        buffer.copy_to(&mut self.input, count);
         self.client.handle_input(now, &mut self.input);
         if self.input.is_empty() {
             self.input = BytesMut::new(); // an idle client keeps no memory, and messages theirs alone
