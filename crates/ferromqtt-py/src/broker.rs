@@ -9,6 +9,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
+use crate::gate;
+
 mod options;
 
 /// An MQTT broker without a socket; its host moves the bytes and watches the time.
@@ -29,6 +31,7 @@ impl Broker {
     #[new]
     #[pyo3(signature = (**options))]
     fn new(options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let _inside = gate::enter()?;
         Ok(Self {
             core: ferromqtt_testing::Broker::new(options::read(options)?),
             inputs: HashMap::new(),
@@ -138,14 +141,16 @@ impl Broker {
 
     /// Sends a client away; `False` when it is not connected.
     fn disconnect_client(
-        &mut self,
+        slf: &Bound<'_, Self>,
         client_identifier: &str,
         reason: &Bound<'_, PyAny>,
         server_reference: &Bound<'_, PyAny>,
     ) -> PyResult<bool> {
+        let _inside = gate::enter()?;
+        // Before the borrow: what the user gives may run Python as it is converted.
         let reason = options::reason_code("reason", reason)?;
         let elsewhere = options::optional("server_reference", server_reference, options::text)?;
-        (self.core)
+        (slf.try_borrow_mut()?.core)
             .disconnect_client(Instant::now(), client_identifier, reason, elsewhere)
             .map_err(|error| PyValueError::new_err(error.to_string()))
     }

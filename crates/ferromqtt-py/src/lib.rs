@@ -8,8 +8,10 @@ mod calls;
 mod convert;
 mod core;
 mod events;
+mod gate;
 mod home;
 mod hooks;
+mod interpreter;
 mod message;
 mod next_message;
 mod operations;
@@ -22,7 +24,9 @@ use pyo3::prelude::*;
 
 #[pymodule(gil_used = true)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    interpreter::check(module.py())?;
     allocator::set_up();
+    gate::set_up(module)?;
     home::set_up(module)?;
     module.add_class::<broker::Broker>()?;
     module.add_class::<core::Core>()?;
