@@ -32,7 +32,7 @@ export PYO3_PYTHON := $(VENV)/bin/python
 export PATH := $(PATH):/usr/sbin
 
 NATIVE_SOURCES := $(wildcard Cargo.lock) Cargo.toml pyproject.toml \
-	$(shell find crates -name '*.rs' -o -name Cargo.toml)
+	$(shell find crates -name '*.rs' -o -name '*.c' -o -name Cargo.toml)
 PYTHON_SOURCES := README.md $(wildcard python/aiomqtt-shim/*.*) \
 	$(shell find python/ferromqtt python/aiomqtt-shim/aiomqtt -name '*.py' -o -name '*.pyi' -o -name py.typed)
 

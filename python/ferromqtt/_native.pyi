@@ -19,12 +19,15 @@ __all__ = [
     "WebSocket",
     "__version__",
     "payload_bytes",
+    "purge_delay",
     "websocket_headers",
 ]
 
 __version__: str
 
 def payload_bytes(payload: object) -> bytes: ...
+def purge_delay() -> int:
+    """Milliseconds until memory that the module has freed goes back to the operating system."""
 
 @disjoint_base
 class Message:

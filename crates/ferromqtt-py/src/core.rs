@@ -22,6 +22,7 @@ use crate::buffer::{self, ReadBuffer};
 use crate::calls::Calls;
 use crate::convert;
 use crate::events;
+use crate::gate;
 use crate::home::Home;
 use crate::message::TopicCache;
 use crate::next_message::MessagesIterator;
@@ -136,6 +137,7 @@ impl Core {
     /// Sets the core's options, before the first connection. Messages and iterators stay.
     #[pyo3(signature = (**options))]
     fn configure(slf: &Bound<'_, Self>, options: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let options = match options {
             Some(options) => convert::options(options)?,
             None => Options::default(),
@@ -148,13 +150,16 @@ impl Core {
     }
 
     #[setter]
-    fn set_message_sink(slf: &Bound<'_, Self>, sink: Option<Py<PyAny>>) {
+    fn set_message_sink(slf: &Bound<'_, Self>, sink: Option<Py<PyAny>>) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let previous = std::mem::replace(&mut slf.borrow_mut().message_sink, sink);
         drop(previous);
+        Ok(())
     }
 
     /// A connection is about to be opened on `event_loop`; the caller opens it.
-    fn begin(slf: &Bound<'_, Self>, event_loop: Py<PyAny>) {
+    fn begin(slf: &Bound<'_, Self>, event_loop: Py<PyAny>) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let mut core = slf.borrow_mut();
         let previous = core.event_loop.replace(event_loop);
         core.home = Some(Home::here());
@@ -165,10 +170,12 @@ impl Core {
         while core.client.poll_transport().is_some() {}
         drop(core);
         drop(previous);
+        Ok(())
     }
 
     /// The transport could not be opened.
     fn give_up(slf: &Bound<'_, Self>, reason: String) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let mut core = slf.borrow_mut();
         core.client
             .transport_closed(Instant::now(), TransportError::Failed(reason.into()));
@@ -180,6 +187,7 @@ impl Core {
     /// for which there is no DISCONNECT before 5.0.
     #[pyo3(signature = (with_will = false))]
     fn disconnect(slf: &Bound<'_, Self>, with_will: bool) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let disconnect = farewell(with_will);
         (slf.borrow_mut().client).disconnect(Instant::now(), disconnect);
         Self::flush(slf)
@@ -195,6 +203,7 @@ impl Core {
         wait: bool,
         limit: Option<f64>,
     ) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let disconnect = farewell(with_will);
         let now = Instant::now();
         let limit = limit.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
@@ -233,6 +242,7 @@ impl Core {
 
     /// No message will come any more: iterators raise once the queue is empty.
     fn end_messages(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let _inside = gate::enter()?;
         slf.borrow_mut().ended = true;
         crate::next_message::wake(slf)
     }
@@ -260,6 +270,7 @@ impl Core {
     // asyncio.BufferedProtocol
 
     fn connection_made(slf: &Bound<'_, Self>, transport: Bound<'_, PyAny>) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let py = slf.py();
         let limits = WriteLimits::of(&transport)?;
         let limit = PyDict::new(py);
@@ -282,6 +293,7 @@ impl Core {
     }
 
     fn connection_lost(slf: &Bound<'_, Self>, exc: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let cause = match exc {
             None => TransportError::EndOfStream,
             Some(exc) => TransportError::Failed(exc.str()?.to_string().into()),
@@ -303,6 +315,7 @@ impl Core {
     /// The server has ended its side: the connection is over. The transport closes itself and reports `connection_lost` later,
     /// and what it is given until then it would take and drop.
     fn eof_received(slf: &Bound<'_, Self>) -> PyResult<Option<bool>> {
+        let _inside = gate::enter()?;
         let now = Instant::now();
         let mut core = slf.borrow_mut();
         core.client
@@ -318,6 +331,7 @@ impl Core {
     }
 
     fn resume_writing(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let _inside = gate::enter()?;
         slf.borrow_mut().writable = true;
         // Not at once: asyncio's own transport would end twice if it were closed from here.
         Self::schedule_flush(slf)
@@ -327,6 +341,7 @@ impl Core {
         slf: &Bound<'py, Self>,
         sizehint: isize,
     ) -> PyResult<Bound<'py, PyMemoryView>> {
+        let _inside = gate::enter()?;
         let _ = sizehint;
         let py = slf.py();
         let buffer = ReadBuffer::free(py, ReadBuffer::shared(py)?)?;
@@ -337,16 +352,11 @@ impl Core {
     }
 
     fn buffer_updated(slf: &Bound<'_, Self>, nbytes: usize) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let Some(buffer) = slf.borrow_mut().read_buffer.take() else {
             return Ok(());
         };
-        let mut guard = slf.borrow_mut();
-        let core = &mut *guard;
-        buffer
-            .bind(slf.py())
-            .get()
-            .with_read(nbytes, |read| core.take_input(read));
-        drop(guard);
+        slf.borrow_mut().take_input(buffer.get(), nbytes);
         events::pump(slf)?;
         Self::flush(slf)?;
         if nbytes >= buffer::READ_SIZE {
@@ -357,6 +367,7 @@ impl Core {
 
     /// Goes on reading, after a turn of the loop.
     fn resume_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let py = slf.py();
         if let Some(transport) = Self::open_transport(slf)? {
             transport.call_method0(intern!(py, "resume_reading"))?;
@@ -377,6 +388,7 @@ impl Core {
         properties: Option<&Bound<'py, PyDict>>,
         timeout: f64,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let _inside = gate::enter()?;
         operations::publish(slf, topic, payload, qos, retain, properties, timeout)
     }
 
@@ -389,6 +401,7 @@ impl Core {
         properties: Option<&Bound<'py, PyDict>>,
         timeout: f64,
     ) -> PyResult<Bound<'py, PyAny>> {
+        let _inside = gate::enter()?;
         operations::subscribe(slf, filters, properties, timeout)
     }
 
@@ -400,18 +413,22 @@ impl Core {
         properties: Option<&Bound<'py, PyDict>>,
         timeout: f64,
     ) -> PyResult<Bound<'py, PyAny>> {
+        let _inside = gate::enter()?;
         operations::unsubscribe(slf, filters, properties, timeout)
     }
 
     /// The caller of the call that was accepted as `op` does not wait for it any more.
-    fn abandon(slf: &Bound<'_, Self>, op: u64) {
+    fn abandon(slf: &Bound<'_, Self>, op: u64) -> PyResult<()> {
+        let _inside = gate::enter()?;
         operations::abandon(slf, op);
+        Ok(())
     }
 
     // Messages
 
     /// Takes out the futures of iterators that wait on another loop than the one that was begun on.
     fn take_foreign_waiters<'py>(slf: &Bound<'py, Self>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let _inside = gate::enter()?;
         let py = slf.py();
         let mut core = slf.borrow_mut();
         let event_loop = core.event_loop.as_ref().map(|it| it.clone_ref(py));
@@ -435,35 +452,23 @@ impl Core {
     }
 
     /// A new iterator over the messages.
-    fn messages(slf: &Bound<'_, Self>) -> MessagesIterator {
-        MessagesIterator::new(slf.clone().unbind())
+    fn messages<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, MessagesIterator>> {
+        let _inside = gate::enter()?;
+        Bound::new(slf.py(), MessagesIterator::new(slf.clone().unbind()))
     }
 
     // Callbacks on the loop
 
-    /// Writes all that can be written; once a turn, and whenever there is something to hurry.
-    pub(crate) fn flush(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let now = Instant::now();
-        let mut core = slf.borrow_mut();
-        core.flush_scheduled = false;
-        core.turn = Turn::default();
-        if core.writing {
-            return Ok(()); // Code of the user's runs between two chunks: what it adds goes behind them.
-        }
-        core.writing = true;
-        drop(core);
-        let written = Self::write_chunks(slf, now);
-        slf.borrow_mut().writing = false;
-        written?;
-        progress::report(slf, now)?;
-        Self::follow_transport_requests(slf)?;
-        Self::end_writing(slf)?;
-        events::pump(slf)?;
-        Self::arm_timer(slf)
+    /// Writes all that can be written.
+    #[pyo3(name = "flush")]
+    fn flush_called(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let _inside = gate::enter()?;
+        Self::flush(slf)
     }
 
     /// The loop's timer has fired.
     fn timer_fired(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let now = Instant::now();
         let fired = slf.borrow_mut().timer.take();
         progress::report(slf, now)?;
@@ -491,20 +496,34 @@ impl Core {
         Ok(())
     }
 
-    fn __clear__(&mut self) {
-        self.event_loop = None;
-        self.transport = None;
-        self.write = None;
-        self.read_buffer = None;
-        self.message_sink = None;
-        self.timer = None;
-        self.calls.clear();
-        self.waiters = InOrder::default();
-        self.woken.clear();
+    /// What is taken out is dropped once the core is released, since that may run Python code that uses the core.
+    fn __clear__(slf: &Bound<'_, Self>) {
+        let held = slf.try_borrow_mut().map(|mut core| core.take_held());
+        gate::release(held);
+    }
+}
+
+/// Releases what the core holds as a call of the module, as [`Core::__clear__`] does.
+impl Drop for Core {
+    fn drop(&mut self) {
+        gate::release(self.take_held());
     }
 }
 
 impl Core {
+    /// Everything of Python's, for the caller to drop.
+    fn take_held(&mut self) -> impl Sized + use<> {
+        (
+            (self.event_loop.take(), self.message_sink.take()),
+            (self.transport.take(), self.write.take()),
+            (self.read_buffer.take(), self.timer.take()),
+            std::mem::take(&mut self.calls),
+            std::mem::take(&mut self.waiters),
+            std::mem::take(&mut self.woken),
+            std::mem::take(&mut self.topics),
+        )
+    }
+
     /// Whether there is a message that is not reserved.
     pub(crate) fn has_message(&self) -> bool {
         self.client.queue_len(QueueId::DEFAULT) > self.woken.len()
@@ -519,6 +538,27 @@ impl Core {
 
     pub(crate) fn sink<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         self.message_sink.as_ref().map(|sink| sink.bind(py).clone())
+    }
+
+    /// Writes all that can be written; once a turn, and whenever there is something to hurry.
+    pub(crate) fn flush(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let now = Instant::now();
+        let mut core = slf.borrow_mut();
+        core.flush_scheduled = false;
+        core.turn = Turn::default();
+        if core.writing {
+            return Ok(()); // Code of the user's runs between two chunks: what it adds goes behind them.
+        }
+        core.writing = true;
+        drop(core);
+        let written = Self::write_chunks(slf, now);
+        slf.borrow_mut().writing = false;
+        written?;
+        progress::report(slf, now)?;
+        Self::follow_transport_requests(slf)?;
+        Self::end_writing(slf)?;
+        events::pump(slf)?;
+        Self::arm_timer(slf)
     }
 
     /// Hands all chunks to the transport, in their order.
@@ -540,16 +580,17 @@ impl Core {
         }
     }
 
-    fn take_input(&mut self, read: &[u8]) {
+    fn take_input(&mut self, buffer: &ReadBuffer, count: usize) {
         let now = Instant::now();
         if self.input.is_empty() {
-            self.input = BytesMut::with_capacity(read.len());
+            self.input = BytesMut::with_capacity(count.min(buffer::READ_SIZE));
         } else {
             // A large packet is under way: make room for the rest of it once.
             let missing = self.client.input_hint(&self.input);
-            self.input.reserve(missing.max(read.len()));
+            self.input
+                .reserve(missing.max(count.min(buffer::READ_SIZE)));
         }
-        self.input.extend_from_slice(read);
+        buffer.copy_to(&mut self.input, count);
         self.client.handle_input(now, &mut self.input);
         if self.input.is_empty() {
             self.input = BytesMut::new(); // an idle client keeps no memory, and messages theirs alone
@@ -688,7 +729,10 @@ impl Core {
         let delay = next.saturating_duration_since(Instant::now()).as_secs_f64();
         let fired = slf.getattr(intern!(py, "timer_fired"))?;
         let handle = event_loop.call_method1(py, intern!(py, "call_later"), (delay, fired))?;
-        slf.borrow_mut().timer = Some((next, handle));
+        let previous = slf.borrow_mut().timer.replace((next, handle));
+        if let Some((_, handle)) = previous {
+            handle.call_method0(py, intern!(py, "cancel"))?; // the loop's code has armed it meanwhile
+        }
         Ok(())
     }
 

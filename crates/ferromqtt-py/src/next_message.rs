@@ -16,6 +16,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use crate::core::Core;
+use crate::gate;
 use crate::hooks;
 use crate::message::{self, Message};
 use crate::operations;
@@ -104,6 +105,7 @@ impl NextMessage {
     }
 
     fn __next__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let _inside = gate::enter()?;
         match advance(slf)? {
             Step::Yield(object) => Ok(object),
             // A tuple, so that a value that is itself a tuple or an exception stays what it is.
@@ -123,6 +125,7 @@ impl NextMessage {
         value: Option<&Bound<'_, PyAny>>,
         traceback: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let _ = traceback;
         release(slf)?;
         let error = match (kind.cast::<PyType>(), value) {
@@ -135,6 +138,7 @@ impl NextMessage {
     }
 
     fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let _inside = gate::enter()?;
         release(slf)
     }
 
@@ -155,14 +159,24 @@ impl NextMessage {
 impl Drop for NextMessage {
     fn drop(&mut self) {
         let state = std::mem::replace(&mut self.state, State::Done);
-        let State::Waiting { place, .. } = &state else {
+        let State::Waiting {
+            future,
+            steps,
+            place,
+        } = state
+        else {
+            return;
+        };
+        let Ok(_inside) = gate::enter() else {
+            std::mem::forget((future, steps)); // releasing them may run Python code
             return;
         };
         Python::attach(|py| {
-            if let Err(error) = give_back(self.core.bind(py), *place) {
+            if let Err(error) = give_back(self.core.bind(py), place) {
                 error.write_unraisable(py, None);
             }
         });
+        drop((future, steps));
     }
 }
 
@@ -271,11 +285,15 @@ fn wait<'py>(slf: &Bound<'py, NextMessage>, core: &Bound<'py, Core>) -> PyResult
     let steps = future.call_method0(intern!(py, "__await__"))?;
     let place = core.borrow_mut().queue_up(future.clone().unbind());
     let yielded = steps.call_method0(intern!(py, "__next__"))?;
-    slf.borrow_mut().state = State::Waiting {
+    let state = State::Waiting {
         future: future.unbind(),
         steps: steps.unbind(),
         place,
     };
+    let previous = std::mem::replace(&mut slf.borrow_mut().state, state);
+    if let State::Waiting { place, .. } = previous {
+        give_back(core, place)?; // the loop's code has run the step meanwhile
+    }
     Ok(Step::Yield(yielded))
 }
 
@@ -315,7 +333,7 @@ fn release(slf: &Bound<'_, NextMessage>) -> PyResult<()> {
 /// Gives back what a waiting step holds: its place in the queue, or the message that it was woken for.
 fn give_back(core: &Bound<'_, Core>, place: u64) -> PyResult<()> {
     let Ok(mut guard) = core.try_borrow_mut() else {
-        return Ok(()); // The garbage collector is clearing the core: it has nothing to give back to any more.
+        return Ok(()); // not while Python code runs, and a step that is dropped must not panic
     };
     if let Some(waiter) = guard.waiters.remove(place) {
         drop(guard);
@@ -372,8 +390,9 @@ const HAVE_AM_SEND: std::ffi::c_ulong = 1 << 21;
 pub(crate) fn finish_type(py: Python<'_>) {
     let class = py.get_type::<NextMessage>();
     #[allow(unsafe_code, reason = "am_send can be set in no other way")]
-    // SAFETY: `class` is a heap type that this module alone has made, with the GIL held and before anyone else can see
-    // it. A heap type has `tp_as_async`, since the interpreter lays it out inside the type. `am_send` fits the slot.
+    // SAFETY: `class` is a heap type that this module alone has made, and the GIL is held. If the module is imported again,
+    // the same values are stored again. A heap type has `tp_as_async`, since the interpreter lays it out inside the type.
+    // `am_send` fits the slot.
     unsafe {
         let class = class.as_type_ptr();
         (*(*class).tp_as_async).am_send = Some(am_send);
@@ -395,8 +414,11 @@ unsafe extern "C" fn am_send(
     // none: the class is final.
     let slf = unsafe { Borrowed::from_ptr(py, slf).cast_unchecked::<NextMessage>() };
     // A panic must not reach the interpreter: it would end the process.
-    let outcome = catch_unwind(AssertUnwindSafe(|| advance_attached(&slf)))
-        .unwrap_or_else(|_| Err(PanicException::new_err("a step of an iterator panicked")));
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let _inside = gate::enter()?;
+        advance_attached(&slf)
+    }))
+    .unwrap_or_else(|_| Err(PanicException::new_err("a step of an iterator panicked")));
     let (status, object) = match outcome {
         Ok(Step::Return(value)) => (ffi::PySendResult::PYGEN_RETURN, value.into_ptr()),
         Ok(Step::Yield(value)) => (ffi::PySendResult::PYGEN_NEXT, value.into_ptr()),
