@@ -74,7 +74,8 @@ class Client:
     publishes meanwhile. Any number of tasks may use it at the same time.
 
     Args:
-        hostname: Name or address of the server.
+        hostname: Name or address of the server. A name may have letters beyond ASCII, and a final
+            dot if it is absolute; an IPv6 address may have an interface (`fe80::1%eth0`).
         port: Its port.
         username: User Name to log in with.
         password: Password; not used without a user name.
@@ -104,7 +105,8 @@ class Client:
             wait. None for 20, 0 for no limit but the server's.
         max_concurrent_outgoing_calls: How many calls may run at once; others wait. None: no limit.
         properties: (5.0) CONNECT properties.
-        tls_context: Connect with TLS by this context.
+        tls_context: Connect with TLS by this context. One that overrides `wrap_socket` alone is
+            refused on enter: asyncio uses `wrap_bio`.
         tls_params: Connect with TLS by a context made of these.
         tls_insecure: Whether not to check the server's name.
         proxy: A SOCKS or HTTP proxy to connect through. None: the HTTP proxy that the environment
@@ -123,6 +125,9 @@ class Client:
             warning for each kind on each connection: more messages at once than the Receive Maximum
             allows, Session Present after a clean session before 5.0, undefined codes, and what
             else docs/tolerance.md lists. An addition to aiomqtt's parameters.
+        tls_server_hostname: The name to ask the server for (SNI) and to find in its certificate,
+            when it is not `hostname`: behind a tunnel, for a server that is reached by its address,
+            over a Unix socket. Needs TLS. An addition to aiomqtt's parameters.
 
     Attributes:
         timeout: As the parameter; may be changed at any time.
@@ -167,6 +172,7 @@ class Client:
         will_on_error: bool = False,
         authenticator: Callable[[bytes], bytes] | None = None,
         strict: bool = False,
+        tls_server_hostname: str | None = None,
     ) -> None:
         self._options = options = ClientOptions(
             hostname=hostname,
@@ -194,8 +200,9 @@ class Client:
             websocket_path=websocket_path,
             websocket_headers=websocket_headers,
             strict=strict,
+            tls_server_hostname=tls_server_hostname,
         )
-        self._tls = TLSContext(options.tls_context, options.tls_params, options.tls_insecure)
+        self._tls = TLSContext(options)
         self.timeout = _DEFAULT_TIMEOUT if timeout is None else timeout
         self._will_on_error = will_on_error
         self._logger = logger or logging.getLogger(self._default_logger_name)

@@ -7,6 +7,7 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+from ferromqtt._native import Host
 from ferromqtt._transport import addresses, proxy, websocket
 
 if TYPE_CHECKING:
@@ -22,17 +23,22 @@ async def open_transport(
     """Connect `protocol` to the options.
 
     Raises OSError, whose text names what the operating system, the resolver, the proxy, TLS or the
-    web server said.
+    web server said, and ValueError for a context that cannot be used.
     """
     context = await tls.get()
+    if options.transport == "unix":
+        await _attach(await _connect_unix(options.hostname), protocol, context, tls.server_name)
+        return
+    host = _read(options.hostname)
+    server_name = tls.server_name or host.name
     if options.transport != "websockets":
-        await _attach(await _connect(options), protocol, context, options.hostname)
+        await _attach(await _connect(options, host), protocol, context, server_name)
         return
     layer = websocket.WebSocketLayer(
         protocol,
         options.websocket_path or websocket.DEFAULT_PATH,
         websocket.request_headers(
-            options.hostname,
+            host,
             options.port,
             secure=context is not None,
             # As in aiomqtt, they count with a path only.
@@ -40,30 +46,35 @@ async def open_transport(
         ),
     )
     try:
-        await _attach(await _connect(options), layer, context, options.hostname)
+        await _attach(await _connect(options, host), layer, context, server_name)
         await layer.opened
     except BaseException:
         layer.abort()
         raise
 
 
-async def _connect(options: ClientOptions) -> socket.socket:
+def _read(text: str) -> Host:
+    try:
+        return Host(text)
+    except ValueError as error:
+        raise OSError(f"{text!r}: {error}") from None
+
+
+async def _connect(options: ClientOptions, host: Host) -> socket.socket:
     """Return a socket that is connected to the server, if need be through a proxy."""
     loop = asyncio.get_running_loop()
-    if options.transport == "unix":
-        return await _connect_unix(loop, options.hostname)
 
     async def connect(address: addresses.Address) -> socket.socket:
         return await _connect_tcp(loop, options, address)
 
-    through = proxy.choose(options.proxy, options.hostname)
+    through = proxy.choose(options.proxy, options.hostname, host)
     if through is None:
-        where = await addresses.resolve(loop, options.hostname, options.port)
+        where = await addresses.resolve(loop, host.resolver_name, options.port)
         return await addresses.connect_first(where, connect)
-    where = await addresses.resolve(loop, through.host, through.port)
+    where = await addresses.resolve(loop, _read(through.host).resolver_name, through.port)
     connection = await addresses.connect_first(where, connect)
     try:
-        await through.introduce(loop, connection, options.hostname, options.port)
+        await through.introduce(loop, connection, host, options.port)
     except BaseException:
         connection.close()
         raise
@@ -90,7 +101,8 @@ async def _connect_tcp(
     return connection
 
 
-async def _connect_unix(loop: asyncio.AbstractEventLoop, path: str) -> socket.socket:
+async def _connect_unix(path: str) -> socket.socket:
+    loop = asyncio.get_running_loop()
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.setblocking(False)
@@ -117,7 +129,7 @@ async def _attach(
     connection: socket.socket,
     protocol: asyncio.BaseProtocol,
     context: ssl.SSLContext | None,
-    hostname: str,
+    server_name: str,
 ) -> None:
     """Make a transport of a connected socket, with TLS on it if there is a context."""
     loop = asyncio.get_running_loop()
@@ -126,7 +138,7 @@ async def _attach(
             lambda: protocol,
             sock=connection,
             ssl=context,
-            server_hostname=hostname if context is not None else None,
+            server_hostname=server_name if context is not None else None,
         )
     )
     try:

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ferromqtt._native import ProxyHandshake
+from ferromqtt._native import Host, ProxyHandshake
 from ferromqtt._transport import addresses
 from ferromqtt.options import ProxySettings, ProxyType
 
@@ -27,17 +27,19 @@ class Proxy:
     port: int
     remote_names: bool = True
     username: str | None = None
-    password: str | None = None
+    password: str | bytes | None = None
 
     async def introduce(
-        self, loop: asyncio.AbstractEventLoop, connection: socket.socket, host: str, port: int
+        self, loop: asyncio.AbstractEventLoop, connection: socket.socket, host: Host, port: int
     ) -> None:
         """Have the proxy, to which `connection` is connected, connect it on to the destination.
 
         Raises OSError when the proxy refuses, cannot reach the destination, or is none.
         """
-        if not self.remote_names:
-            host = str((await addresses.resolve(loop, host, port))[0].address[0])
+        # An address behind an interface of this machine is refused below.
+        if not self.remote_names and "%" not in host.resolver_name:
+            found = await addresses.resolve(loop, host.resolver_name, port)
+            host = Host(str(found[0].address[0]))
         handshake = ProxyHandshake(
             self.kind,
             host,
@@ -61,10 +63,10 @@ class Proxy:
             ) from None
 
 
-def choose(settings: ProxySettings | None, hostname: str) -> Proxy | None:
+def choose(settings: ProxySettings | None, hostname: str, host: Host) -> Proxy | None:
     """Return the proxy that was asked for, or that the environment names in `mqtt_proxy`."""
     if settings is None:
-        return _from_environment(hostname)
+        return _from_environment(hostname, host)
     arguments = settings.proxy_args
     kind = ProxyType(arguments["proxy_type"])
     return Proxy(
@@ -77,7 +79,7 @@ def choose(settings: ProxySettings | None, hostname: str) -> Proxy | None:
     )
 
 
-def _from_environment(hostname: str) -> Proxy | None:
+def _from_environment(hostname: str, host: Host) -> Proxy | None:
     # Looked at before urllib.request is imported, which takes longer than connecting.
     if not any(name.lower() == "mqtt_proxy" for name in os.environ):
         return None
@@ -85,7 +87,8 @@ def _from_environment(hostname: str) -> Proxy | None:
     from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415
 
     url = urlsplit(getproxies().get("mqtt", ""))
-    if not url.hostname or proxy_bypass(hostname):
+    # `no_proxy` may name the host in either way.
+    if not url.hostname or proxy_bypass(hostname) or proxy_bypass(host.name):
         return None
     return Proxy(
         kind=ProxyType.HTTP,
