@@ -107,7 +107,8 @@ class Client:
         properties: (5.0) CONNECT properties.
         tls_context: Connect with TLS by this context. One that overrides `wrap_socket` alone is
             refused on enter: asyncio uses `wrap_bio`.
-        tls_params: Connect with TLS by a context made of these.
+        tls_params: Connect with TLS by a context made of these, for which the files are read again
+            on each enter, in a thread.
         tls_insecure: Whether not to check the server's name.
         proxy: A SOCKS or HTTP proxy to connect through. None: the HTTP proxy that the environment
             names in `mqtt_proxy`, if it does, and not for hosts in `no_proxy`.

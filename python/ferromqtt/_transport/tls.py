@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import ssl
 from typing import TYPE_CHECKING, NoReturn
 
@@ -13,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class TLSContext:
-    """The user's context, or one that is made of parameters when it is first needed."""
+    """The user's context, or one that is made of parameters for each connection."""
 
-    __slots__ = ("_made", "_over_unix", "_params", "_server_name", "_user_context", "_verifies")
+    __slots__ = ("_over_unix", "_params", "_reading", "_server_name", "_user_context", "_verifies")
 
     def __init__(self, options: ClientOptions) -> None:
         self._user_context = options.tls_context
@@ -23,7 +24,9 @@ class TLSContext:
         self._verifies = None if options.tls_insecure is None else not options.tls_insecure
         self._over_unix = options.transport == "unix"
         self._server_name = options.tls_server_hostname
-        self._made: ssl.SSLContext | None = None
+        # One that an attempt before has left unfinished: where a file system hangs, one thread
+        # waits for it, and not one for each attempt.
+        self._reading: concurrent.futures.Future[ssl.SSLContext] | None = None
 
     @property
     def server_name(self) -> str:
@@ -33,17 +36,15 @@ class TLSContext:
     async def get(self) -> ssl.SSLContext | None:
         """Return the context; None without TLS.
 
-        Reading certificate files blocks, so a thread does it. Raises OSError when one cannot be
-        read, or holds something else than it should, and ValueError for a context that would be
-        ignored in part.
+        Reading certificate files blocks, so a thread does it, for each connection: certificates are
+        renewed while programs run. Raises OSError when one cannot be read, or holds something else
+        than it should, and ValueError for a context that would be ignored in part.
         """
         context = self._user_context
         if context is not None:
             _check_overrides(context)
         elif self._params is not None:
-            if self._made is None:
-                self._made = await asyncio.to_thread(_make, self._params)
-            context = self._made
+            context = await self._read(self._params)
         if context is None:
             return None
         if self._verifies is not None:
@@ -54,6 +55,17 @@ class TLSContext:
                 "in the server's certificate."
             )
         return context
+
+    async def _read(self, params: TLSParameters) -> ssl.SSLContext:
+        reading = self._reading
+        if reading is None or reading.done():  # what was read before may be out of date
+            reading = self._reading = concurrent.futures.Future()
+            asyncio.get_running_loop().run_in_executor(None, _make_into, reading, params)
+        try:
+            return await asyncio.wrap_future(reading)
+        finally:
+            if reading.done():
+                self._reading = None
 
 
 def _check_overrides(context: ssl.SSLContext) -> None:
@@ -77,6 +89,17 @@ def _is_overridden(context: ssl.SSLContext, name: str) -> bool:
     # Not by comparing the attributes: tools that patch the class return a new wrapper each time.
     definers = (base for base in type(context).__mro__ if name in vars(base))
     return next(definers, ssl.SSLContext) is not ssl.SSLContext
+
+
+def _make_into(reading: concurrent.futures.Future[ssl.SSLContext], params: TLSParameters) -> None:
+    if not reading.set_running_or_notify_cancel():
+        return
+    try:
+        context = _make(params)
+    except BaseException as error:  # noqa: BLE001 - the task that waits raises it
+        reading.set_exception(error)
+    else:
+        reading.set_result(context)
 
 
 def _make(params: TLSParameters) -> ssl.SSLContext:
