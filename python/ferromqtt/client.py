@@ -95,7 +95,7 @@ class Client:
             counts while the server's TCP acknowledges it (on Linux; elsewhere, while the socket
             takes it), or while it gains 1 KiB per half Keep Alive on its way to the client.
         bind_address: Local address to connect from.
-        bind_port: Local port to connect from.
+        bind_port: Local port to connect from. It can be used again at once after a connection.
         clean_start: (5.0) True and 3 start with a fresh session each time, False resumes.
         max_queued_incoming_messages: How many received messages may wait to be taken; a further one
             is dropped with a warning. None, 0 or less: no limit.
@@ -111,8 +111,10 @@ class Client:
             on each enter, in a thread.
         tls_insecure: Whether not to check the server's name.
         proxy: A SOCKS or HTTP proxy to connect through. None: the HTTP proxy that the environment
-            names in `mqtt_proxy`, if it does, and not for hosts in `no_proxy`.
-        socket_options: Arguments for `socket.setsockopt`; not used with WebSocket.
+            names in `mqtt_proxy`, if it does, and not for hosts in `no_proxy`. User name and
+            password in that URL are percent-encoded.
+        socket_options: Arguments for `socket.setsockopt`, set before binding and connecting; not
+            used with WebSocket.
         websocket_path: Path of the opening request, which may have a query; None for "/mqtt".
         websocket_headers: Headers of the opening request, over the usual ones, or a function that
             is given those and returns all. Not used without a `websocket_path`.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 from ferromqtt._native import Host
@@ -12,9 +14,14 @@ from ferromqtt._transport import addresses, proxy, websocket
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Iterable
 
     from ferromqtt._transport.tls import TLSContext
     from ferromqtt.options import ClientOptions
+    from ferromqtt.types import SocketOption
+
+_REUSES_ADDRESSES = os.name == "posix" and sys.platform != "cygwin"
+"""Whether SO_REUSEADDR frees ports of ended connections. On Windows it takes ports from others."""
 
 
 async def open_transport(
@@ -89,16 +96,35 @@ async def _connect_tcp(
         connection.setblocking(False)
         # Small packets must not wait for the acknowledgement of earlier ones.
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if options.bind_port and _REUSES_ADDRESSES:
+            # Connections that have just ended must not keep the port from the next one.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # As in aiomqtt, not with WebSocket.
+        user_options = (options.socket_options or ()) if options.transport == "tcp" else ()
+        # Before binding and connecting, which some of them are about.
+        refused = _set_options(connection, user_options)
         if options.bind_address or options.bind_port:
             connection.bind((options.bind_address, options.bind_port))
         await _connect_socket(loop, connection, where.address)
-        if options.transport == "tcp":  # as in aiomqtt, not with WebSocket
-            for option in options.socket_options or ():
-                connection.setsockopt(*option)
+        for option in refused:
+            connection.setsockopt(*option)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _set_options(connection: socket.socket, options: Iterable[SocketOption]) -> list[SocketOption]:
+    """Set options; return those that the system has only for a connected socket."""
+    refused = []
+    for option in options:
+        try:
+            connection.setsockopt(*option)
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:
+                raise
+            refused.append(option)
+    return refused
 
 
 async def _connect_unix(path: str) -> socket.socket:

@@ -64,7 +64,10 @@ class Proxy:
 
 
 def choose(settings: ProxySettings | None, hostname: str, host: Host) -> Proxy | None:
-    """Return the proxy that was asked for, or that the environment names in `mqtt_proxy`."""
+    """Return the proxy that was asked for, or that the environment names in `mqtt_proxy`.
+
+    Raises OSError when the user name in `mqtt_proxy` is no text.
+    """
     if settings is None:
         return _from_environment(hostname, host)
     arguments = settings.proxy_args
@@ -83,17 +86,21 @@ def _from_environment(hostname: str, host: Host) -> Proxy | None:
     # Looked at before urllib.request is imported, which takes longer than connecting.
     if not any(name.lower() == "mqtt_proxy" for name in os.environ):
         return None
-    from urllib.parse import urlsplit  # noqa: PLC0415
+    from urllib.parse import unquote_to_bytes, urlsplit  # noqa: PLC0415
     from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415
 
     url = urlsplit(getproxies().get("mqtt", ""))
     # `no_proxy` may name the host in either way.
     if not url.hostname or proxy_bypass(hostname) or proxy_bypass(host.name):
         return None
+    try:
+        username = None if url.username is None else unquote_to_bytes(url.username).decode()
+    except UnicodeDecodeError:
+        raise OSError("The user name in the environment's mqtt_proxy is not UTF-8") from None
     return Proxy(
         kind=ProxyType.HTTP,
         host=url.hostname,
         port=url.port or _USUAL_PORTS[ProxyType.HTTP],
-        username=url.username,
-        password=url.password,
+        username=username,
+        password=None if url.password is None else unquote_to_bytes(url.password),
     )
