@@ -96,6 +96,7 @@ impl TlsFront {
     }
 
     /// The names that were asked for, by each handshake that came about.
+    #[allow(dead_code, reason = "only tests that take several features ask")]
     pub(crate) fn names(&self) -> Vec<Option<String>> {
         let handshakes = self.handshakes.lock().unwrap();
         handshakes.iter().map(|(_, name)| name.clone()).collect()
