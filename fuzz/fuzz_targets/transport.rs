@@ -10,8 +10,8 @@ use ferromqtt_fuzz::cuts::Cuts;
 use ferromqtt_fuzz::frames::{self, Frame};
 use ferromqtt_fuzz::source::Source;
 use ferromqtt_transport::{
-    CloseReason, Credentials, Destination, Handshake, Host, Place, Progress, ProxyError, ProxyHandshake,
-    ProxyKind, ProxyUrl, ServerUrl, WebSocket, WebSocketError, default_headers,
+    CloseReason, Credentials, Destination, Handshake, Host, Place, Progress, ProxyError,
+    ProxyHandshake, ProxyKind, ProxyUrl, ServerUrl, WebSocket, WebSocketError, default_headers,
 };
 use libfuzzer_sys::fuzz_target;
 use peak_alloc::PeakAlloc;
