@@ -1,18 +1,19 @@
 //! The test broker with any options, and a few clients that connect, send any packets and bytes, read or do not, and leave.
 //!
 //! Checked are: no panic; the broker comes to rest after each step; what it writes are a server's packets, between CONNACK
-//! and DISCONNECT, within the client's limits (`broker_output`), with Packet Identifiers that are free (`in_flight`); and
-//! every connection and every deadline comes to its end.
+//! and DISCONNECT, within the client's limits (`broker_output`), with Packet Identifiers that are free (`in_flight`); what it
+//! holds keeps to its bounds, in numbers and bytes; and every connection and every deadline comes to its end.
 #![no_main]
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use ferromqtt_fuzz::broker_output::BrokerOutput;
 use ferromqtt_fuzz::source::Source;
 use ferromqtt_fuzz::{broker_options, client_options, packets};
-use ferromqtt_proto::packet::PacketType;
-use ferromqtt_testing::{Broker, ConnectionId};
+use ferromqtt_proto::packet::{Packet, PacketType};
+use ferromqtt_testing::{Broker, BrokerOptions, ConnectionId};
 use libfuzzer_sys::fuzz_target;
 
 /// Steps of one run.
@@ -51,6 +52,9 @@ fuzz_target!(|input: &[u8]| {
 
 struct World {
     broker: Broker,
+    bounds: BrokerOptions,
+    /// The Client Identifiers of all CONNECT packets.
+    names: BTreeSet<String>,
     now: Instant,
     clients: Vec<Peer>,
 }
@@ -65,8 +69,11 @@ struct Peer {
 
 impl World {
     fn new(source: &mut Source<'_>) -> Self {
+        let bounds = broker_options::any(source);
         Self {
-            broker: Broker::new(broker_options::any(source)),
+            broker: Broker::new(bounds.clone()),
+            bounds,
+            names: BTreeSet::new(),
             now: Instant::now(),
             clients: Vec::new(),
         }
@@ -109,11 +116,39 @@ impl World {
                 for client in self.clients.iter().filter(|client| client.reads) {
                     client.output.check_at_rest();
                 }
-                assert_eq!(self.broker.stats().connections, self.clients.len());
+                self.check_bounds();
                 return;
             }
         }
         panic!("the broker does not come to rest");
+    }
+
+    /// What the broker holds is within its bounds.
+    fn check_bounds(&self) {
+        let (stats, bounds) = (self.broker.stats(), &self.bounds);
+        assert_eq!(stats.connections, self.clients.len());
+        for (held, bound) in [
+            (stats.sessions, bounds.maximum_sessions),
+            (stats.session_bytes, bounds.maximum_session_bytes),
+            (stats.retained_messages, bounds.maximum_retained_messages),
+            (stats.retained_bytes, bounds.maximum_retained_bytes),
+        ] {
+            assert!(held <= bound, "{held} of {bound}: {stats:?}");
+        }
+        let mut connected = 0;
+        for session in (self.names.iter()).filter_map(|name| self.broker.session_stats(name)) {
+            connected += usize::from(session.connected);
+            assert!(session.queued <= bounds.maximum_queued_messages);
+            assert!(session.queued_bytes <= bounds.maximum_queued_bytes);
+            assert!(session.subscriptions <= bounds.maximum_subscriptions);
+            assert!(session.queued_bytes > 0 || session.queued == 0);
+        }
+        assert!(connected <= bounds.maximum_connections);
+        assert_eq!(stats.session_bytes == 0, stats.sessions == 0, "{stats:?}");
+        assert!(
+            stats.retained_bytes > 0 || stats.retained_messages == 0,
+            "{stats:?}"
+        );
     }
 
     fn poll(&mut self) -> bool {
@@ -153,7 +188,12 @@ impl World {
         let version = client_options::version(source);
         let mut encoded = BytesMut::new();
         if source.byte() != u8::MAX {
-            packets::of_type(PacketType::Connect, version, source).encode(version, &mut encoded);
+            let packet = packets::of_type(PacketType::Connect, version, source);
+            if let Packet::Connect(connect) = &packet {
+                self.names
+                    .insert(connect.client_identifier.as_str().to_owned());
+            }
+            packet.encode(version, &mut encoded);
         }
         self.arrive(self.clients.len() - 1, &encoded, source);
     }

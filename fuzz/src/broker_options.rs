@@ -25,6 +25,19 @@ pub fn any(source: &mut Source<'_>) -> BrokerOptions {
     if let Some(bytes) = source.option(Source::byte) {
         options.maximum_output = bytes.into();
     }
+    let bytes = |source: &mut Source<'_>| 64 * usize::from(source.byte());
+    options.maximum_connections = source.below(5);
+    options.maximum_sessions = source.below(5);
+    options.maximum_subscriptions = source.below(5);
+    for limit in [
+        &mut options.maximum_session_bytes,
+        &mut options.maximum_queued_bytes,
+        &mut options.maximum_retained_bytes,
+    ] {
+        if let Some(bytes) = source.option(bytes) {
+            *limit = bytes;
+        }
+    }
     options.handshake_timeout = Duration::from_secs(1 + u64::from(source.byte()));
     options.maximum_qos = source.qos();
     options.retain_available = !source.flag();

@@ -114,8 +114,15 @@ def add_limits(group: argparse._ArgumentGroup) -> None:
         ("--maximum-session-expiry-interval", int, "SECONDS", "longest, for clients of 5.0"),
         ("--assign-client-identifiers", boolean, "BOOL", "whether a client without gets one"),
         ("--response-information", str, "TEXT", "for clients that ask for it"),
+        ("--maximum-connections", int, "COUNT", "connections with a client"),
+        ("--maximum-sessions", int, "COUNT", "sessions, connected or not"),
+        ("--maximum-session-bytes", int, "BYTES", "memory that all sessions take"),
+        ("--maximum-subscriptions", int, "COUNT", "subscriptions of one session"),
         ("--maximum-queued-messages", int, "COUNT", "messages that wait for one session"),
+        ("--maximum-queued-bytes", int, "BYTES", "memory that those take, and those in flight"),
         ("--maximum-retained-messages", int, "COUNT", "topics with a retained message"),
+        ("--maximum-retained-bytes", int, "BYTES", "memory that retained messages take"),
+        ("--maximum-output", int, "BYTES", "output for a client that does not read"),
     )
     for name, kind, metavar, text in arguments:
         group.add_argument(name, type=kind, metavar=metavar, help=text)
@@ -178,7 +185,11 @@ async def run_broker(broker: TestBroker) -> int:
     sys.stdout.write(f"{broker.url}\n")
     sys.stdout.flush()
     await stopped.wait()
-    sys.stderr.write(f"ferromqtt: stopped, {broker.dropped} messages were dropped\n")
+    stats = broker.stats()
+    sys.stderr.write(
+        f"ferromqtt: stopped, {stats.dropped} messages were dropped, "
+        f"{stats.refused} requests were refused at a limit\n"
+    )
     await broker.stop()
     return 0
 

@@ -234,6 +234,15 @@ class Protocol(Core, asyncio.BufferedProtocol):
         for _ in range(count):
             self.warn("Message queue is full. Discarding message.")
 
+    def _on_backlog(self, messages: int, size: int) -> None:
+        self.warn(
+            "%d received messages wait to be taken, which take %d MiB. The queue has no limit "
+            "unless max_queued_incoming_messages sets one: take messages as fast as they come, or "
+            "set it.",
+            messages,
+            size >> 20,
+        )
+
     def _on_tolerated(self, slip: str) -> None:
         self.warn("The server breaks a rule of MQTT, which is tolerated: %s.", slip)
 

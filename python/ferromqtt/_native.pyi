@@ -12,6 +12,7 @@ from ferromqtt.topic import Topic
 __all__ = [
     "Broker",
     "Core",
+    "Host",
     "Message",
     "MessagesIterator",
     "ProxyHandshake",
@@ -19,12 +20,15 @@ __all__ = [
     "WebSocket",
     "__version__",
     "payload_bytes",
+    "purge_delay",
     "websocket_headers",
 ]
 
 __version__: str
 
 def payload_bytes(payload: object) -> bytes: ...
+def purge_delay() -> int:
+    """Milliseconds until memory that the module has freed goes back to the operating system."""
 
 @disjoint_base
 class Message:
@@ -78,6 +82,7 @@ class Core:
     def last_op(self) -> int: ...
     pending_calls_threshold: int
     max_calls: int
+    backlog_thresholds: tuple[int, int]
     message_sink: Callable[[Message], object] | None
     def configure(self, **options: object) -> None: ...
     def begin(self, event_loop: asyncio.AbstractEventLoop) -> None: ...
@@ -135,12 +140,28 @@ class Broker:
     def handle_timeout(self) -> None: ...
     @property
     def dropped(self) -> int: ...
-    def session(self, client_identifier: str) -> tuple[bool, int, int, int] | None: ...
+    def stats(self) -> tuple[int, int, int, int, int, int, int]: ...
+    def session(self, client_identifier: str) -> tuple[bool, int, int, int, int, int] | None: ...
     def disconnect_client(
         self, client_identifier: str, reason: int, server_reference: str | None
     ) -> bool: ...
 
-def websocket_headers(host: str, port: int, secure: bool) -> dict[str, str]:
+@final
+class Host:
+    """A host in the form that each layer needs.
+
+    Raises ValueError for an empty one, and for a name that IDNA does not allow.
+    """
+
+    def __new__(cls, text: str) -> Self: ...
+    @property
+    def resolver_name(self) -> str:
+        """What the system's resolver is asked for: interface and final dot are kept."""
+    @property
+    def name(self) -> str:
+        """What TLS verifies and HTTP names: no interface, no final dot."""
+
+def websocket_headers(host: Host, port: int, secure: bool) -> dict[str, str]:
     """Return the headers that a WebSocket request usually has; any of them may be changed."""
 
 @final
@@ -186,12 +207,12 @@ class ProxyHandshake:
     def __new__(
         cls,
         kind: int,
-        host: str,
+        host: Host,
         port: int,
         *,
         remote_names: bool,
         username: str | None,
-        password: str | None,
+        password: str | bytes | None,
     ) -> Self: ...
     def to_transmit(self) -> bytes:
         """Return all that is to be written now, b"" for nothing."""

@@ -13,6 +13,7 @@ from ferromqtt import _transport
 from ferromqtt._driver import Protocol
 from ferromqtt._native import MessagesIterator
 from ferromqtt._queue import MessageQueue, QueuedMessages
+from ferromqtt._slots import CallSlots
 from ferromqtt._transport.tls import TLSContext
 from ferromqtt.exceptions import MqttError, MqttReentrantError, MqttTimeoutError
 from ferromqtt.options import (
@@ -74,7 +75,8 @@ class Client:
     publishes meanwhile. Any number of tasks may use it at the same time.
 
     Args:
-        hostname: Name or address of the server.
+        hostname: Name or address of the server. A name may have letters beyond ASCII, and a final
+            dot if it is absolute; an IPv6 address may have an interface (`fe80::1%eth0`).
         port: Its port.
         username: User Name to log in with.
         password: Password; not used without a user name.
@@ -94,22 +96,28 @@ class Client:
             counts while the server's TCP acknowledges it (on Linux; elsewhere, while the socket
             takes it), or while it gains 1 KiB per half Keep Alive on its way to the client.
         bind_address: Local address to connect from.
-        bind_port: Local port to connect from.
+        bind_port: Local port to connect from. It can be used again at once after a connection.
         clean_start: (5.0) True and 3 start with a fresh session each time, False resumes.
         max_queued_incoming_messages: How many received messages may wait to be taken; a further one
-            is dropped with a warning. None, 0 or less: no limit.
+            is dropped with a warning. None, 0 or less: no limit, as in aiomqtt: the queue grows for
+            as long as messages come faster than they are taken. A warning is logged when it holds
+            100,000 messages, and one when they take 1 GiB of memory, each once for a connection.
         max_queued_outgoing_messages: How many QoS 1 and 2 publishes may be unfinished. None or 0:
-            no limit.
+            no limit, as in aiomqtt.
         max_inflight_messages: How many QoS 1 and 2 publishes may be unacknowledged at once; others
             wait. None for 20, 0 for no limit but the server's.
         max_concurrent_outgoing_calls: How many calls may run at once; others wait. None: no limit.
         properties: (5.0) CONNECT properties.
-        tls_context: Connect with TLS by this context.
-        tls_params: Connect with TLS by a context made of these.
+        tls_context: Connect with TLS by this context. One that overrides `wrap_socket` alone is
+            refused on enter: asyncio uses `wrap_bio`.
+        tls_params: Connect with TLS by a context made of these, for which the files are read again
+            on each enter, in a thread.
         tls_insecure: Whether not to check the server's name.
         proxy: A SOCKS or HTTP proxy to connect through. None: the HTTP proxy that the environment
-            names in `mqtt_proxy`, if it does, and not for hosts in `no_proxy`.
-        socket_options: Arguments for `socket.setsockopt`; not used with WebSocket.
+            names in `mqtt_proxy`, if it does, and not for hosts in `no_proxy`. User name and
+            password in that URL are percent-encoded.
+        socket_options: Arguments for `socket.setsockopt`, set before binding and connecting; not
+            used with WebSocket.
         websocket_path: Path of the opening request, which may have a query; None for "/mqtt".
         websocket_headers: Headers of the opening request, over the usual ones, or a function that
             is given those and returns all. Not used without a `websocket_path`.
@@ -128,6 +136,9 @@ class Client:
             it is read; on 5.0 the server is told Quota exceeded. Such packets carry no message, so
             this bounds what a stranger can have the client hold. By default 1 MiB. An addition to
             aiomqtt's parameters.
+        tls_server_hostname: The name to ask the server for (SNI) and to find in its certificate,
+            when it is not `hostname`: behind a tunnel, for a server that is reached by its address,
+            over a Unix socket. Needs TLS. An addition to aiomqtt's parameters.
 
     Attributes:
         timeout: As the parameter; may be changed at any time.
@@ -173,6 +184,7 @@ class Client:
         authenticator: Callable[[bytes], bytes] | None = None,
         strict: bool = False,
         maximum_non_publish_size: int = 1 << 20,
+        tls_server_hostname: str | None = None,
     ) -> None:
         self._options = options = ClientOptions(
             hostname=hostname,
@@ -201,8 +213,9 @@ class Client:
             websocket_headers=websocket_headers,
             strict=strict,
             maximum_non_publish_size=maximum_non_publish_size,
+            tls_server_hostname=tls_server_hostname,
         )
-        self._tls = TLSContext(options.tls_context, options.tls_params, options.tls_insecure)
+        self._tls = TLSContext(options)
         self.timeout = _DEFAULT_TIMEOUT if timeout is None else timeout
         self._will_on_error = will_on_error
         self._logger = logger or logging.getLogger(self._default_logger_name)
@@ -229,7 +242,8 @@ class Client:
     def messages(self) -> MessagesIterator | QueuedMessages:
         """A new iterator over the received messages, each of which goes to one iterator.
 
-        `len()` is the number of queued messages. Iterating raises `MqttError` once the queue is
+        `len()` is the number of queued messages. The queue has no limit unless
+        `max_queued_incoming_messages` sets one. Iterating raises `MqttError` once the queue is
         empty and the connection has ended. A cancelled step loses no message.
         """
         if self._queue is not None:
@@ -479,9 +493,9 @@ class Client:
         core.message_sink = self._queue.put
         core.on_end = self._queue.wake_all
 
-    def _make_outgoing_calls(self) -> asyncio.Semaphore | None:
+    def _make_outgoing_calls(self) -> CallSlots | None:
         limit = self._max_outgoing_calls
-        return None if limit is None else asyncio.Semaphore(limit)
+        return None if limit is None else CallSlots(limit)
 
     def _core_options(self) -> dict[str, object]:
         options = self._options

@@ -1,6 +1,7 @@
 """A broker for tests, on a loopback socket of the running event loop.
 
-It is not a production broker: passwords are held in the clear, and all it knows ends with it.
+It is not a production broker: passwords are held in the clear, and all it knows ends with it. Its
+memory is bounded, in messages and bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-__all__ = ["BrokerOptions", "Denials", "SessionStats", "TestBroker"]
+__all__ = ["BrokerOptions", "BrokerStats", "Denials", "SessionStats", "TestBroker"]
 
 Denials: TypeAlias = "Sequence[str | tuple[str, int]]"
 """What is refused: with Not authorized, or with the Reason Code beside it. Not a str alone."""
@@ -23,6 +24,8 @@ _LINGER = 10.0
 """Seconds that a client has to close its side, once the broker closed its own."""
 _SILENCE = 1.0
 """A client that is silent for so many seconds meanwhile is not waited for."""
+_MOST_LINGERING = 1000
+"""So many clients are waited for so at the same time."""
 
 
 class BrokerOptions(TypedDict, total=False):
@@ -58,10 +61,28 @@ class BrokerOptions(TypedDict, total=False):
             Topic Alias Maximum. Default: 16.
         server_keep_alive: Keep Alive in seconds, instead of what clients ask for.
         maximum_session_expiry_interval: Longest Session Expiry Interval, in seconds.
+        maximum_connections: How many connections have a client; more are answered Quota exceeded.
+            Default: 10,000.
+        maximum_sessions: How many sessions there are, connected or not; a CONNECT that would begin
+            another is answered Quota exceeded. Default: 100,000.
+        maximum_session_bytes: How many bytes of memory all sessions take together, with their
+            subscriptions, wills and messages. Messages beyond it are dropped and counted, CONNECT
+            and SUBSCRIBE are answered Quota exceeded. Default: 2 GiB.
+        maximum_subscriptions: How many subscriptions one session has; more are answered Quota
+            exceeded. Default: 100,000.
         maximum_queued_messages: How many messages wait for one session; more are dropped and
             counted. Default: 100,000.
-        maximum_retained_messages: How many topics have a retained message. Default: 100,000.
-        maximum_output: How many bytes wait for a client that does not read. Default: 64 MiB.
+        maximum_queued_bytes: How many bytes of memory the messages take that wait for one session
+            or are in flight: topic, properties, payload and some hundred bytes around them. More
+            are dropped and counted. Default: 512 MiB.
+        maximum_retained_messages: How many topics have a retained message. More are answered Quota
+            exceeded at QoS 1 and 2 of 5.0; others go to subscribers, are not retained, and count as
+            dropped. Default: 100,000.
+        maximum_retained_bytes: How many bytes of memory all retained messages take; more as above.
+            Default: 1 GiB.
+        maximum_output: How many bytes wait for a client that does not read; beyond it QoS 0
+            messages are dropped and counted, and a client that still asks for answers is
+            disconnected. Default: 64 MiB.
         handshake_timeout: Seconds that a connection has for its CONNECT. Default: 10.
 
     """
@@ -88,8 +109,14 @@ class BrokerOptions(TypedDict, total=False):
     topic_aliases_out: int
     server_keep_alive: int | None
     maximum_session_expiry_interval: int
+    maximum_connections: int
+    maximum_sessions: int
+    maximum_session_bytes: int
+    maximum_subscriptions: int
     maximum_queued_messages: int
+    maximum_queued_bytes: int
     maximum_retained_messages: int
+    maximum_retained_bytes: int
     maximum_output: int
     handshake_timeout: float
 
@@ -105,6 +132,30 @@ class SessionStats(NamedTuple):
     """Messages that were sent and are not acknowledged to the end."""
     dropped: int
     """Messages that a limit, their expiry or their size kept from it."""
+    queued_bytes: int = 0
+    """Bytes of memory that the messages take that are queued or in flight."""
+    subscriptions: int = 0
+    """Its subscriptions."""
+
+
+class BrokerStats(NamedTuple):
+    """What there is in a broker, and what its limits have cost since the start."""
+
+    connections: int = 0
+    """Connections that are open or being closed."""
+    sessions: int = 0
+    """Sessions, connected or not."""
+    session_bytes: int = 0
+    """Bytes of memory that sessions take, at most `maximum_session_bytes`."""
+    retained_messages: int = 0
+    """Topics with a retained message."""
+    retained_bytes: int = 0
+    """Bytes of memory that retained messages take, at most `maximum_retained_bytes`."""
+    dropped: int = 0
+    """Messages that a limit, their expiry or their size kept from a session or from being retained,
+    and those of a Shared Subscription that nobody was left to take."""
+    refused: int = 0
+    """Connections, Topic Filters and messages that were refused at a limit."""
 
 
 class TestBroker:
@@ -152,6 +203,10 @@ class TestBroker:
     def dropped(self) -> int:
         """How many messages a limit or their expiry cost, since the start; 0 while not running."""
         return self._running.broker.dropped if self._running else 0
+
+    def stats(self) -> BrokerStats:
+        """Return what there is at the moment, and what was lost so far; zeros while not running."""
+        return BrokerStats(*self._running.broker.stats()) if self._running else BrokerStats()
 
     def session(self, client_identifier: str) -> SessionStats | None:
         """Return the state of a client's session; None when there is none."""
@@ -222,6 +277,7 @@ class _Host:
     def __init__(self, loop: asyncio.AbstractEventLoop, broker: Broker) -> None:
         self.broker = broker
         self.port = 0
+        self.lingering = 0
         self._loop = loop
         self._server: asyncio.Server | None = None
         self._transports: dict[int, asyncio.Transport] = {}
@@ -266,9 +322,10 @@ class _Host:
         if self._server is None:
             return
         broker, transports = self.broker, self._transports
-        for number, data in broker.take_output():
-            if transport := transports.get(number):
-                transport.write(data)
+        while output := broker.take_output():
+            for number, data in output:
+                if transport := transports.get(number):
+                    transport.write(data)  # calls pause_writing as soon as it is full
         for number in broker.take_closed():
             if transport := transports.get(number):
                 cast("_Connection", transport.get_protocol()).end()
@@ -300,6 +357,7 @@ class _Connection(asyncio.Protocol):
         self._number = 0
         self._transport: asyncio.Transport | None = None
         self._heard = False
+        self._lingers = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -311,7 +369,13 @@ class _Connection(asyncio.Protocol):
         Closing it while the client still writes would reset the connection, and the client could
         not read why.
         """
-        if self._transport and not self._transport.is_closing():
+        if not self._transport or self._transport.is_closing():
+            return
+        if self._host.lingering >= _MOST_LINGERING:
+            self._transport.close()
+        else:
+            self._lingers = True
+            self._host.lingering += 1
             self._transport.write_eof()
             self._await_silence(asyncio.get_running_loop().time() + _LINGER)
 
@@ -338,4 +402,5 @@ class _Connection(asyncio.Protocol):
         self._host.flush()
 
     def connection_lost(self, _: Exception | None) -> None:
+        self._host.lingering -= self._lingers
         self._host.lost(self._number)

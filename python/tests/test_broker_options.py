@@ -7,9 +7,10 @@ import sys
 import pytest
 
 from ferromqtt import Client, MqttCodeError, MqttConnectError, MqttError, ProtocolVersion
+from ferromqtt._native import Broker
 from ferromqtt.properties import Properties
 from ferromqtt.reasons import PacketTypes
-from ferromqtt.testing import BrokerOptions, SessionStats, TestBroker
+from ferromqtt.testing import BrokerOptions, BrokerStats, SessionStats, TestBroker
 from support.clients import LIMIT, receive, receive_until, unique
 from support.loops import LoopRunner
 
@@ -183,16 +184,95 @@ def test_the_queue_of_a_session_is_bounded_and_drops_are_counted(run: LoopRunner
             async with client(broker) as publisher:
                 for number in range(5):
                     await publisher.publish("t", str(number), qos=1)
-            assert broker.session(name) == SessionStats(
-                connected=False, queued=2, in_flight=0, dropped=3
+            stats = broker.session(name)
+            assert stats
+            assert 0 < stats.queued_bytes < broker.stats().session_bytes
+            assert stats == SessionStats(
+                connected=False,
+                queued=2,
+                in_flight=0,
+                dropped=3,
+                queued_bytes=stats.queued_bytes,
+                subscriptions=1,
             )
             assert broker.dropped == 3
+            assert broker.stats().dropped == 3
             async with keep:
                 await keep.publish("t", b"last", qos=1)
                 messages = await receive_until(keep, b"last")
                 assert [message.payload for message in messages] == [b"0", b"1"]
 
     run(main)
+
+
+def test_the_queue_of_a_session_is_bounded_in_bytes(run: LoopRunner) -> None:
+    async def main() -> None:
+        async with TestBroker(maximum_queued_bytes=100_000) as broker:
+            name = unique("away")
+            keep = Client(broker.host, broker.port, identifier=name, clean_session=False)
+            async with keep:
+                await keep.subscribe("t", qos=1)
+            async with client(broker) as publisher:
+                for _ in range(10):
+                    await publisher.publish("t", bytes(30_000), qos=1)
+            stats = broker.session(name)
+            assert stats
+            assert (stats.queued, stats.dropped) == (3, 7)
+            assert 90_000 < stats.queued_bytes <= 100_000
+
+    run(main)
+
+
+def test_what_is_refused_at_a_limit_is_counted(run: LoopRunner) -> None:
+    async def main() -> None:
+        broker = TestBroker(
+            maximum_connections=1,
+            maximum_subscriptions=1,
+            maximum_retained_messages=0,
+            maximum_sessions=10,
+            maximum_session_bytes=1_000_000,
+            maximum_retained_bytes=0,
+        )
+        assert broker.stats() == BrokerStats()
+        async with broker, client(broker) as one:
+            with pytest.raises(MqttConnectError, match="Quota exceeded"):
+                await client(broker).__aenter__()
+            await one.subscribe("a")
+            assert [code.value for code in await one.subscribe("b")] == [0x97]
+            with pytest.raises(MqttCodeError, match="Quota exceeded"):
+                await one.publish("t", b"x", qos=1, retain=True)
+            stats = broker.stats()
+            assert (stats.refused, stats.dropped) == (3, 0)
+            assert (stats.sessions, stats.retained_messages) == (1, 0)
+
+    run(main)
+
+
+def test_output_that_is_not_read_stays_in_the_broker() -> None:
+    """All that waited was handed to the transport at once, up to the whole window of a client."""
+    broker = Broker()
+    number = broker.open()
+    broker.receive(number, b"\x10\x0e\x00\x04MQTT\x05\x02\x00\x00\x00\x00\x01a")
+    broker.receive(number, b"\x82\x07\x00\x01\x00\x00\x01t\x01")
+    assert [data for _, data in broker.take_output()] == [
+        b"\x20\x03\x00\x00\x00\x90\x04\x00\x01\x00\x01"
+    ]
+    payload = bytes(10_000)
+    for packet_id in range(1, 101):
+        body = b"\x00\x01t" + packet_id.to_bytes(2) + b"\x00" + payload
+        length = bytes([len(body) % 128 + 128, len(body) // 128])
+        broker.receive(number, b"\x32" + length + body)
+    taken, most = 0, 0
+    while output := broker.take_output():
+        ((of, data),) = output
+        assert of == number
+        taken, most = taken + len(data), max(most, len(data))
+    assert taken > 100 * len(payload)
+    assert most <= 256 * 1024 + len(payload) + 100
+
+    broker.receive(number, b"\x32" + length + body)
+    broker.pause_output(number)
+    assert broker.take_output() == []
 
 
 def test_topic_aliases_of_the_broker_are_resolved_by_the_client(run: LoopRunner) -> None:

@@ -30,9 +30,12 @@ async fn serve(address: SocketAddr, options: BrokerOptions) -> Result<(), String
         broker.url()
     );
     let signal = stop_asked.await;
-    let dropped = broker.stats().dropped;
+    let stats = broker.stats();
     broker.stop().await;
-    eprintln!("ferromqtt: stopped by {signal}, {dropped} messages were dropped");
+    eprintln!(
+        "ferromqtt: stopped by {signal}, {} messages were dropped, {} requests were refused at a limit",
+        stats.dropped, stats.refused
+    );
     Ok(())
 }
 

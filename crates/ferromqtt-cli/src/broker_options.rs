@@ -109,13 +109,41 @@ struct LimitArguments {
     #[arg(long, value_name = "TEXT", value_parser = text)]
     response_information: Option<Utf8String>,
 
+    /// How many connections have a client; more are refused
+    #[arg(long, value_name = "COUNT")]
+    maximum_connections: Option<usize>,
+
+    /// How many sessions there are, connected or not; more are refused
+    #[arg(long, value_name = "COUNT")]
+    maximum_sessions: Option<usize>,
+
+    /// How much memory all sessions take; messages beyond it are dropped and counted, the rest is refused
+    #[arg(long, value_name = "BYTES")]
+    maximum_session_bytes: Option<usize>,
+
+    /// How many subscriptions one session has; more are refused
+    #[arg(long, value_name = "COUNT")]
+    maximum_subscriptions: Option<usize>,
+
     /// How many messages wait for one session; more are dropped and counted
     #[arg(long, value_name = "COUNT")]
     maximum_queued_messages: Option<usize>,
 
-    /// How many topics have a retained message; more are dropped and counted
+    /// How much memory the messages take that wait for one session or are in flight; more are dropped and counted
+    #[arg(long, value_name = "BYTES")]
+    maximum_queued_bytes: Option<usize>,
+
+    /// How many topics have a retained message; more are refused, or dropped and counted
     #[arg(long, value_name = "COUNT")]
     maximum_retained_messages: Option<usize>,
+
+    /// How much memory retained messages take; more are refused, or dropped and counted
+    #[arg(long, value_name = "BYTES")]
+    maximum_retained_bytes: Option<usize>,
+
+    /// How many bytes wait for a client that does not read
+    #[arg(long, value_name = "BYTES")]
+    maximum_output: Option<usize>,
 }
 
 /// What stands behind `--user`, unparsed: the parser's own errors would show it.
@@ -188,8 +216,15 @@ impl LimitArguments {
             topic_aliases_out,
             maximum_session_expiry_interval,
             assign_client_identifiers,
+            maximum_connections,
+            maximum_sessions,
+            maximum_session_bytes,
+            maximum_subscriptions,
             maximum_queued_messages,
-            maximum_retained_messages
+            maximum_queued_bytes,
+            maximum_retained_messages,
+            maximum_retained_bytes,
+            maximum_output
         );
         options.server_keep_alive = self.server_keep_alive;
         (options.response_information).clone_from(&self.response_information);

@@ -190,6 +190,20 @@ fn limits_of_the_command_line_are_told_in_connack() {
 }
 
 #[test]
+fn bounds_of_the_command_line_hold_and_the_end_says_what_they_cost() {
+    for bound in ["connections", "sessions", "session-bytes"] {
+        let mut broker = TestEnv::start(&["broker", &format!("--maximum-{bound}=0")]);
+        let port = port_of(&broker.first_line());
+        let connect = b"\x10\x0e\x00\x04MQTT\x05\x02\x00\x00\x00\x00\x01a";
+        let (_, connack) = exchange(port, connect, 5);
+        assert_eq!(connack, b"\x20\x03\x00\x97\x00", "{bound}");
+        broker.signal("TERM");
+        let (_, log) = broker.wait();
+        assert!(log.contains("1 requests were refused"), "{log}");
+    }
+}
+
+#[test]
 fn a_password_is_not_repeated_in_an_error() {
     let output = run(&["broker", "--user", "s3cret"]);
     assert_eq!(output.status.code(), Some(2));

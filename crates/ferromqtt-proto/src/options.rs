@@ -59,7 +59,10 @@ pub enum OutgoingPolicy {
 pub struct OutgoingLimits {
     /// Messages; `None` is no limit. Counts waiting publishes of every QoS and unacknowledged ones of QoS 1 and 2.
     pub messages: Option<usize>,
-    /// Payload bytes of the same messages; `None` is no limit.
+    /// Bytes of memory that the same messages take: topics, payloads and properties, and 128 bytes for each
+    /// ([`Publish::memory_size`](crate::Publish::memory_size)); `None` is no limit. Of a QoS 2 message that the server has
+    /// (PUBREC came) only the 128 are left. A payload that is a slice of larger memory keeps all of that alive, which is not
+    /// counted: [detach](crate::Message::detach) received messages before you publish them again.
     pub bytes: Option<usize>,
 }
 
@@ -95,8 +98,7 @@ pub struct Options {
     /// Clean Start (5.0) or Clean Session (3.x). Default: [`CleanStart::FirstOnly`].
     pub clean_start: CleanStart,
     /// Keep Alive in seconds; 0 turns it off; a Server Keep Alive replaces it. It counts from CONNECT. After a PINGREQ the
-    /// server has half of it, and at least 1 second, to answer; see
-    /// [`Client::transport_progress`](crate::Client::transport_progress). Default: 60.
+    /// server has half of it to answer; see [`Client::transport_progress`](crate::Client::transport_progress). Default: 60.
     pub keep_alive: u16,
     /// CONNECT properties (5.0): Session Expiry Interval, Receive Maximum, Maximum Packet Size ... Default: none.
     pub properties: Properties,

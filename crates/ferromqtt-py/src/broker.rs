@@ -9,7 +9,20 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
+use crate::gate;
+
 mod options;
+
+/// What [`Broker::take_output`] takes for one connection before it asks the transport again: a connection that does not read
+/// leaves the rest in the core, where it is bounded.
+const OUTPUT_AT_ONCE: usize = 256 * 1024;
+
+/// Of a session: whether its client is connected, how many messages are queued, in flight and were dropped, how many bytes those
+/// queued or in flight take, and how many subscriptions it has.
+type SessionTuple = (bool, usize, usize, u64, usize, usize);
+
+/// Connections, sessions and their bytes, retained messages and their bytes, dropped and refused.
+type StatsTuple = (usize, usize, usize, usize, usize, u64, u64);
 
 /// An MQTT broker without a socket; its host moves the bytes and watches the time.
 #[pyclass(module = "ferromqtt._native")]
@@ -29,6 +42,7 @@ impl Broker {
     #[new]
     #[pyo3(signature = (**options))]
     fn new(options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let _inside = gate::enter()?;
         Ok(Self {
             core: ferromqtt_testing::Broker::new(options::read(options)?),
             inputs: HashMap::new(),
@@ -53,21 +67,30 @@ impl Broker {
         }
     }
 
-    /// What is to be written now, and to which connections.
+    /// What is to be written now, and to which connections: at most about 256 KiB for each. To be called until nothing comes,
+    /// after what came was written.
     fn take_output<'py>(&mut self, py: Python<'py>) -> PyResult<Vec<(u64, Bound<'py, PyBytes>)>> {
         let mut output = Vec::new();
+        let mut unfinished = Vec::new();
         while let Some(id) = self.resumed.pop().or_else(|| self.core.poll_writable()) {
             if self.paused.contains(&id) {
                 continue; // `resume_output` names it again
             }
-            let mut chunks = Vec::new();
-            while let Some(chunk) = self.core.poll_transmit(id) {
+            let (mut chunks, mut length) = (Vec::new(), 0);
+            while length < OUTPUT_AT_ONCE
+                && let Some(chunk) = self.core.poll_transmit(id)
+            {
+                length += chunk.len();
                 chunks.push(chunk);
+            }
+            if length >= OUTPUT_AT_ONCE {
+                unfinished.push(id);
             }
             if !chunks.is_empty() {
                 output.push((id.0, join(py, &chunks)?));
             }
         }
+        self.resumed = unfinished;
         Ok(output)
     }
 
@@ -125,27 +148,45 @@ impl Broker {
         self.core.stats().dropped
     }
 
-    /// Of one client's session: whether it is connected, and how many messages are queued, in flight and were dropped.
-    fn session(&self, client_identifier: &str) -> Option<(bool, usize, usize, u64)> {
+    /// What there is, and what was dropped and refused so far.
+    fn stats(&self) -> StatsTuple {
+        let stats = self.core.stats();
+        (
+            stats.connections,
+            stats.sessions,
+            stats.session_bytes,
+            stats.retained_messages,
+            stats.retained_bytes,
+            stats.dropped,
+            stats.refused,
+        )
+    }
+
+    /// The state of one client's session.
+    fn session(&self, client_identifier: &str) -> Option<SessionTuple> {
         let stats = self.core.session_stats(client_identifier)?;
         Some((
             stats.connected,
             stats.queued,
             stats.in_flight,
             stats.dropped,
+            stats.queued_bytes,
+            stats.subscriptions,
         ))
     }
 
     /// Sends a client away; `False` when it is not connected.
     fn disconnect_client(
-        &mut self,
+        slf: &Bound<'_, Self>,
         client_identifier: &str,
         reason: &Bound<'_, PyAny>,
         server_reference: &Bound<'_, PyAny>,
     ) -> PyResult<bool> {
+        let _inside = gate::enter()?;
+        // Before the borrow: what the user gives may run Python as it is converted.
         let reason = options::reason_code("reason", reason)?;
         let elsewhere = options::optional("server_reference", server_reference, options::text)?;
-        (self.core)
+        (slf.try_borrow_mut()?.core)
             .disconnect_client(Instant::now(), client_identifier, reason, elsewhere)
             .map_err(|error| PyValueError::new_err(error.to_string()))
     }

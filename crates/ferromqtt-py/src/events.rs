@@ -74,10 +74,19 @@ pub(crate) fn pump(slf: &Bound<'_, Core>) -> PyResult<()> {
         slf.call_method1(intern!(slf.py(), "_on_lost"), (lost,))?;
     }
     let sink = slf.borrow().sink(slf.py());
-    match sink {
-        Some(sink) => feed(slf, &sink),
-        None => next_message::wake(slf),
+    if let Some(sink) = sink {
+        return feed(slf, &sink);
     }
+    let mut core = slf.borrow_mut();
+    let Core {
+        backlog, client, ..
+    } = &mut *core;
+    let grown = backlog.grown(client);
+    drop(core);
+    if let Some(size) = grown {
+        slf.call_method1(intern!(slf.py(), "_on_backlog"), size)?;
+    }
+    next_message::wake(slf)
 }
 
 /// Hands every message to Python code that keeps them itself.

@@ -10,6 +10,7 @@ use ferromqtt_proto::packet::{
 };
 
 use crate::connection::{Connection, ConnectionId, Phase};
+use crate::memory::Meter;
 use crate::options::BrokerOptions;
 use crate::outbound::Outbound;
 use crate::retained::Retained;
@@ -18,9 +19,20 @@ use crate::shared::SharedSubscriptions;
 use crate::subscriptions::{Subscription, Subscriptions};
 use crate::timers::{Timer, Timers};
 
+/// So many connections may be without a client, beside those that have one.
+const WITHOUT_CLIENT: usize = 100;
+
+const READS_TOO_LITTLE: DecodeError = DecodeError {
+    reason: ReasonCode::QuotaExceeded,
+    what: "client asks for more than it reads",
+};
+
 /// The server role of MQTT, sans-IO. The [crate] documentation describes the loop around it.
 ///
-/// Memory is bounded by [`BrokerOptions`] for each connection, session and topic; their number is up to who connects.
+/// Memory is bounded by [`BrokerOptions`], in messages and bytes: the number of connections and of sessions, the state of all
+/// sessions together, the messages for each of them, what is retained, and for each connection the packet that is still
+/// arriving ([`BrokerOptions::maximum_packet_size`] and [`BrokerOptions::maximum_non_publish_size`]) and the output that is not read
+/// ([`BrokerOptions::maximum_output`]). What is beyond a bound is dropped or refused, and [`Stats`] counts it.
 #[derive(Debug)]
 pub struct Broker {
     pub(crate) options: BrokerOptions,
@@ -31,6 +43,13 @@ pub struct Broker {
     pub(crate) retained: Retained,
     pub(crate) timers: Timers,
     pub(crate) dropped: u64,
+    pub(crate) refused: u64,
+    /// Connections between CONNACK and their end.
+    pub(crate) clients: usize,
+    /// What the sessions hold.
+    pub(crate) session_memory: Meter,
+    /// How many bytes of whole packets the input at hand has.
+    pub(crate) input_length: usize,
     /// Subscriptions that match the message being routed: kept for its memory.
     pub(crate) found: Vec<Subscription>,
     opened: u64,
@@ -48,11 +67,17 @@ pub struct Stats {
     pub connections: usize,
     /// Sessions, connected or not.
     pub sessions: usize,
+    /// Bytes of memory that sessions take, at most [`BrokerOptions::maximum_session_bytes`].
+    pub session_bytes: usize,
     /// Topics with a retained message.
     pub retained_messages: usize,
-    /// Messages that did not go to a session, or were not retained: a limit was reached, they expired, or they were larger
-    /// than the client's Maximum Packet Size.
+    /// Bytes of memory that retained messages take, at most [`BrokerOptions::maximum_retained_bytes`].
+    pub retained_bytes: usize,
+    /// Messages that did not go to a session, or were not retained: a limit was reached, they expired, they were larger than
+    /// the client's Maximum Packet Size, or nobody was left to share them.
     pub dropped: u64,
+    /// Connections, Topic Filters and messages that were refused at a limit, as a rule with Quota exceeded.
+    pub refused: u64,
 }
 
 impl Broker {
@@ -67,6 +92,10 @@ impl Broker {
             retained: Retained::default(),
             timers: Timers::default(),
             dropped: 0,
+            refused: 0,
+            clients: 0,
+            session_memory: Meter::default(),
+            input_length: 0,
             found: Vec::new(),
             opened: 0,
             now: None,
@@ -76,12 +105,21 @@ impl Broker {
     }
 
     /// A transport was opened. Its client has [`BrokerOptions::handshake_timeout`] to send CONNECT.
+    ///
+    /// At a limit ([`BrokerOptions::maximum_connections`]) [`Broker::poll_close`] names it at once.
     pub fn open(&mut self, now: Instant) -> ConnectionId {
         self.now = Some(now);
         self.opened += 1;
         let id = ConnectionId(self.opened);
         let deadline = now + self.options.handshake_timeout;
+        let limit = (self.options.maximum_connections).saturating_add(WITHOUT_CLIENT);
+        let has_room = self.connections.len() < limit;
         self.connections.insert(id, Connection::new(deadline));
+        if !has_room {
+            self.refused += 1;
+            self.end_connection(now, id, None, false);
+            return id;
+        }
         self.timers.arm(Timer::Connection(id), deadline);
         id
     }
@@ -100,6 +138,7 @@ impl Broker {
             };
             failure = too_much;
             let packets = input.split_to(length).freeze();
+            self.input_length = length;
             let mut at = 0;
             while at < length {
                 let Some(version) = self.reading_version(now, id) else {
@@ -123,11 +162,8 @@ impl Broker {
         if let Some(connected) = connection.and_then(Connection::connected_mut) {
             connected.unfinished(now, input.len());
         }
-        if failure.is_none() && self.output_of(id) > self.options.maximum_output {
-            failure = Some(DecodeError {
-                reason: ReasonCode::QuotaExceeded,
-                what: "client asks for more than it reads",
-            });
+        if failure.is_none() && !self.takes_output(id) {
+            failure = Some(READS_TOO_LITTLE);
         }
         if let Some(error) = failure {
             input.clear();
@@ -207,8 +243,11 @@ impl Broker {
         Stats {
             connections: self.connections.len(),
             sessions: self.sessions.len(),
+            session_bytes: self.session_memory.held(),
             retained_messages: self.retained.len(),
+            retained_bytes: self.retained.bytes(),
             dropped: self.dropped,
+            refused: self.refused,
         }
     }
 
@@ -293,7 +332,11 @@ impl Broker {
             return;
         };
         if connection.write(packet) {
+            let takes_it = connection.output.waiting() <= self.options.maximum_output;
             self.announce_output(id);
+            if !takes_it {
+                self.fail(now, id, READS_TOO_LITTLE);
+            }
         } else if matches!(packet, Packet::ConnAck(_)) {
             self.end_connection(now, id, None, false); // CONNACK would have to come first (MQTT-3.2.0-1)
         } else {
@@ -320,6 +363,11 @@ impl Broker {
         } else {
             self.announce_output(id);
         }
+    }
+
+    /// Whether no more output waits for `id` than may.
+    pub(crate) fn takes_output(&self, id: ConnectionId) -> bool {
+        self.output_of(id) <= self.options.maximum_output
     }
 
     fn output_of(&self, id: ConnectionId) -> usize {

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::mem;
 use std::time::{Duration, Instant};
 
-use ferromqtt_proto::packet::{Connect, Packet, PacketId, ProtocolVersion, Will};
+use ferromqtt_proto::packet::{Connect, Packet, PacketId, ProtocolVersion};
 
 use crate::aliases::{IncomingAliases, OutgoingAliases};
 use crate::message::Wire;
 use crate::output::Output;
-use crate::session::SessionId;
+use crate::session::{KeptWill, SessionId};
 
 /// Names a connection of a [`Broker`](crate::Broker). Numbers count up and are never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,7 +50,7 @@ pub(crate) struct Connected {
     /// Bytes of the unfinished packet at the end of the input that have been taken for a sign of life.
     pub(crate) counted: usize,
     pub(crate) maximum_packet_size: usize,
-    pub(crate) will: Option<Box<Will>>,
+    pub(crate) will: Option<KeptWill>,
     pub(crate) aliases: IncomingAliases,
     pub(crate) aliases_out: OutgoingAliases,
     /// QoS 2 messages that came on this connection and are not released: the Receive Maximum counts them, and not those

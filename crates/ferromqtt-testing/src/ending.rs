@@ -3,7 +3,7 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
-use ferromqtt_proto::packet::{Disconnect, Packet, Properties, ReasonCode, Will};
+use ferromqtt_proto::packet::{Disconnect, Packet, Properties, ReasonCode};
 use ferromqtt_proto::{DecodeError, Utf8String};
 
 use crate::broker::Broker;
@@ -11,7 +11,7 @@ use crate::connection::{ConnectionId, Phase};
 use crate::denied::is_allowed;
 use crate::message::Message;
 use crate::options::BrokerOptionsError;
-use crate::session::{Expiry, SessionId};
+use crate::session::{Expiry, KeptWill, SessionId};
 use crate::timers::Timer;
 
 impl Broker {
@@ -112,6 +112,7 @@ impl Broker {
         if let Phase::Connected(connected) =
             mem::replace(&mut connection.phase, Phase::Closing { deadline })
         {
+            self.clients -= 1;
             let will = connected.will.filter(|_| publish_will);
             self.detach(now, connected.session, will);
         }
@@ -121,7 +122,7 @@ impl Broker {
     }
 
     /// The session goes on without a connection, or ends with it.
-    fn detach(&mut self, now: Instant, id: SessionId, will: Option<Box<Will>>) {
+    fn detach(&mut self, now: Instant, id: SessionId, will: Option<KeptWill>) {
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
@@ -129,7 +130,7 @@ impl Broker {
         session.outbound.end();
         let mut due_will = None;
         if let Some(will) = will {
-            match will.properties.will_delay_interval {
+            match will.will.properties.will_delay_interval {
                 None | Some(0) => due_will = Some(will),
                 Some(delay) => {
                     session.delayed_will = Some((now + Duration::from_secs(delay.into()), will))
@@ -144,24 +145,30 @@ impl Broker {
             self.timers.arm(Timer::Session(id), deadline);
         }
         if let Some(will) = due_will {
-            self.route(now, &Message::from_will(now, *will, id));
+            self.publish_will(now, will, id);
         }
         if ends_now {
             self.end_session(now, id);
         }
     }
 
-    /// Forgets a session whose client is not connected. A will that was still waiting is published (MQTT-3.1.2-8).
+    fn publish_will(&mut self, now: Instant, kept: KeptWill, session: SessionId) {
+        self.route(now, &Message::from_will(now, *kept.will, session));
+    }
+
+    /// Forgets a session whose client is not connected. A will that was still waiting is published (MQTT-3.1.2-8), and what
+    /// others can have of its Shared Subscriptions goes to them.
     pub(crate) fn end_session(&mut self, now: Instant, id: SessionId) {
         self.timers.disarm(Timer::Session(id));
         let Some(session) = self.sessions.remove(id) else {
             return;
         };
-        for filter in &session.filters {
+        for filter in session.filters.keys() {
             self.remove_subscription(filter, id);
         }
+        self.pass_on(now, session.outbound.into_shared());
         if let Some((_, will)) = session.delayed_will {
-            self.route(now, &Message::from_will(now, *will, id));
+            self.publish_will(now, will, id);
         }
     }
 
@@ -196,7 +203,7 @@ impl Broker {
             self.timers.arm(Timer::Session(id), deadline);
         }
         if let Some((_, will)) = due {
-            self.route(now, &Message::from_will(now, *will, id));
+            self.publish_will(now, will, id);
         }
     }
 }

@@ -11,7 +11,8 @@ use ferromqtt_proto::{DecodeError, TopicName};
 use crate::aliases::{IncomingAliases, OutgoingAliases};
 use crate::broker::Broker;
 use crate::connection::{Connected, ConnectionId, Phase, maximum_packet_size};
-use crate::session::{Expiry, SessionId};
+use crate::memory;
+use crate::session::{Expiry, KeptWill, SessionId};
 use crate::timers::Timer;
 
 impl Broker {
@@ -73,6 +74,10 @@ impl Broker {
     fn refusal(&self, connect: &Connect) -> Option<ReasonCode> {
         let options = &self.options;
         let identifier = &connect.client_identifier;
+        let properties = &connect.properties;
+        if properties.authentication_data.is_some() && properties.authentication_method.is_none() {
+            return Some(ReasonCode::ProtocolError); // section 3.1.2.11.10
+        }
         if options.server_reference.is_some() {
             return Some(options.redirection());
         }
@@ -88,8 +93,32 @@ impl Broker {
             .or_else(|| options.will_refusal(connect.will.as_ref()?))
     }
 
+    /// Whether there is room for a client: its connection, its will, and its session unless that exists.
+    fn has_room_for(&self, connect: &Connect) -> bool {
+        let options = &self.options;
+        let identifier = &connect.client_identifier;
+        let session = (self.sessions.find(identifier)).and_then(|id| self.sessions.get(id));
+        let takes_over = session.is_some_and(|session| session.connection.is_some());
+        let will = connect.will.as_ref().map_or(0, memory::will_size);
+        let more = match session {
+            Some(_) => will,
+            None => will + memory::session_size(identifier),
+        };
+        (takes_over || self.clients < options.maximum_connections)
+            && (session.is_some() || self.sessions.len() < options.maximum_sessions)
+            && (more == 0 || (self.session_memory).has_room(more, options.maximum_session_bytes))
+    }
+
     /// Gives the client its session, and tells it so.
     pub(crate) fn accept(&mut self, now: Instant, id: ConnectionId) {
+        if let Some(Phase::Connecting { connect, .. }) =
+            self.connections.get(&id).map(|it| &it.phase)
+            && !self.has_room_for(connect)
+        {
+            self.refused += 1;
+            self.refuse(now, id, ReasonCode::QuotaExceeded);
+            return;
+        }
         let connection = self.connections.get_mut(&id);
         let Some(mut connect) = connection.and_then(|connection| connection.take_connect()) else {
             return;
@@ -129,7 +158,10 @@ impl Broker {
             Some(session) => self.end_session(now, session),
             None => {}
         }
-        (self.sessions.create(identifier), false)
+        (
+            self.sessions.create(identifier, &self.session_memory),
+            false,
+        )
     }
 
     fn begin_session(
@@ -164,6 +196,7 @@ impl Broker {
         }
         self.timers.disarm(Timer::Session(session_id));
         if let Some(connection) = self.connections.get_mut(&id) {
+            self.clients += 1;
             let authenticated = properties.authentication_method.is_some();
             let aliases_out = properties.topic_alias_maximum.unwrap_or(0);
             connection.phase = Phase::Connected(Box::new(Connected {
@@ -175,7 +208,7 @@ impl Broker {
                 last_input: now,
                 counted: 0,
                 maximum_packet_size: maximum_packet_size(&connect),
-                will: connect.will.map(Box::new),
+                will: (connect.will).map(|will| KeptWill::new(will, &self.session_memory)),
                 aliases: IncomingAliases::default(),
                 aliases_out: OutgoingAliases::new(aliases_out.min(self.options.topic_aliases_out)),
                 unreleased: HashSet::new(),

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use ferromqtt_proto::{ReasonCode, Utf8String};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::ReadHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -27,6 +28,9 @@ const LINGER: Duration = Duration::from_secs(10);
 
 /// A client that is silent for this long meanwhile is not waited for.
 const SILENCE: Duration = Duration::from_secs(1);
+
+/// So many clients are waited for so at the same time.
+const MOST_LINGERING: usize = 1000;
 
 /// A [`Broker`] that listens on TCP, until it is stopped or dropped.
 ///
@@ -69,6 +73,7 @@ impl TestBroker {
                 sleeping_until: None,
             }),
             clock: Notify::new(),
+            lingering: AtomicUsize::new(0),
         });
         let (running, stopped) = oneshot::channel();
         let task = tokio::spawn(serve(listener, Arc::clone(&shared), stopped));
@@ -134,6 +139,8 @@ struct Shared {
     state: Mutex<State>,
     /// Wakes the clock when a deadline comes earlier than it sleeps.
     clock: Notify,
+    /// Connections that the broker has closed, and the client has not.
+    lingering: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -244,7 +251,10 @@ async fn serve_connection(mut stream: TcpStream, shared: Arc<Shared>) {
         state.wakers.remove(&id);
         state.broker.closed(Instant::now(), id);
     });
-    let _ = tokio::time::timeout(LINGER, linger(&mut stream)).await;
+    if shared.lingering.fetch_add(1, Ordering::Relaxed) < MOST_LINGERING {
+        let _ = tokio::time::timeout(LINGER, linger(&mut stream)).await;
+    }
+    shared.lingering.fetch_sub(1, Ordering::Relaxed);
 }
 
 /// Closes the broker's side and waits for the client's: dropping the socket would reset the connection of a client that still
@@ -263,7 +273,7 @@ async fn move_bytes(
     id: ConnectionId,
     waker: &Waker,
 ) -> io::Result<()> {
-    let (mut reader, mut writer) = stream.split();
+    let (reader, mut writer) = stream.split();
     let mut input = BytesMut::new();
     let mut chunk = Bytes::new();
     loop {
@@ -275,10 +285,10 @@ async fn move_bytes(
         if chunk.is_empty() && waker.is_closed() {
             return Ok(());
         }
-        input.reserve(READ_SIZE);
         tokio::select! {
-            read = reader.read_buf(&mut input), if !waker.is_closed() => {
-                if read? == 0 {
+            readable = reader.readable(), if !waker.is_closed() => {
+                readable?;
+                if !read(&reader, &mut input)? {
                     return Ok(());
                 }
                 shared.with(|state| state.broker.handle_input(Instant::now(), id, &mut input));
@@ -287,4 +297,19 @@ async fn move_bytes(
             () = waker.notify.notified(), if chunk.is_empty() => {}
         }
     }
+}
+
+/// Reads what is there; `false` at the end. A connection on which nothing comes holds no memory for it, and what comes holds
+/// about its own size.
+fn read(reader: &ReadHalf<'_>, input: &mut BytesMut) -> io::Result<bool> {
+    let mut chunk = BytesMut::with_capacity(READ_SIZE);
+    match reader.try_read_buf(&mut chunk) {
+        Ok(0) => return Ok(false),
+        Ok(length) if input.is_empty() && length > READ_SIZE / 2 => *input = chunk,
+        Ok(_) if input.is_empty() => *input = BytesMut::from(&chunk[..]),
+        Ok(_) => input.extend_from_slice(&chunk),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+        Err(error) => return Err(error),
+    }
+    Ok(true)
 }

@@ -38,8 +38,9 @@
 //! | User Names; what is refused by its name | `access.rs`, `denied.rs` |
 //! | limits that CONNACK tells | `limits.rs` |
 //! | state of one Network Connection | `connection.rs`, `aliases.rs`, `output.rs` |
-//! | state of one session | `session.rs`, `outbound.rs` |
+//! | state of one session | `session.rs`, `outbound.rs`, `packet_ids.rs` |
 //! | the socket, with feature `tokio` | `host.rs` |
+//! | what is held, in bytes | `memory.rs` |
 //! | state of all | `subscriptions.rs`, `shared.rs`, `retained.rs`, `timers.rs` |
 
 mod access;
@@ -53,10 +54,12 @@ mod handshake;
 #[cfg(feature = "tokio")]
 mod host;
 mod limits;
+mod memory;
 mod message;
 mod options;
 mod outbound;
 mod output;
+mod packet_ids;
 mod retained;
 mod routing;
 mod session;

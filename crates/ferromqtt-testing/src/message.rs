@@ -1,16 +1,18 @@
 //! A message, and its way to one session.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ferromqtt_proto::Utf8String;
 use ferromqtt_proto::packet::{
     Packet, PacketId, Properties, ProtocolVersion, Publish, PublishRef, QoS, Will,
 };
+use ferromqtt_proto::{TopicFilter, Utf8String};
 
 use crate::aliases::{AliasUse, OutgoingAliases};
-use crate::output::Output;
+use crate::memory::{self, Holding, Meter};
+use crate::output::{OWN_CHUNK, Output};
 use crate::session::SessionId;
 
 /// An Application Message as it was published. A clone shares all of it.
@@ -55,12 +57,29 @@ impl Message {
         }
     }
 
-    /// A copy with memory of its own: what is kept for long must not hold back a receive buffer.
-    pub(crate) fn detached(&self) -> Self {
+    /// Bytes of memory that a copy of its own takes.
+    pub(crate) fn memory_size(&self) -> usize {
+        let (topic, payload) = (self.topic.len(), self.payload.len());
+        memory::message_size(topic, self.properties.as_deref(), payload)
+    }
+
+    /// A copy with memory of its own: what is kept must not hold back a receive buffer. A large payload has its own already
+    /// (see [`own_memory`]).
+    fn detached(&self) -> Self {
+        let payload = match self.payload.len() {
+            OWN_CHUNK.. => self.payload.clone(),
+            _ => Bytes::copy_from_slice(&self.payload),
+        };
+        let properties = self.properties.as_deref().map(|properties| {
+            let mut properties = properties.clone();
+            properties.detach();
+            Arc::new(properties)
+        });
         Self {
             topic: self.topic.detached(),
-            payload: Bytes::copy_from_slice(&self.payload),
-            ..self.clone()
+            payload,
+            properties,
+            ..*self
         }
     }
 
@@ -84,12 +103,88 @@ impl Message {
     }
 }
 
+/// Copies a large payload that makes up less than half of the `buffer` bytes that it came in, so that a large payload holds
+/// back no more than its own size. Smaller ones are copied where they are kept.
+pub(crate) fn own_memory(payload: Bytes, buffer: usize) -> Bytes {
+    if payload.len() >= OWN_CHUNK && payload.len() < buffer / 2 {
+        return Bytes::copy_from_slice(&payload);
+    }
+    payload
+}
+
+/// A message with memory of its own, counted as long as anybody holds it.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    message: Message,
+    /// Its [`Message::memory_size`].
+    pub(crate) size: usize,
+    _held: Holding,
+}
+
+impl Kept {
+    /// Keeps a copy of `message`. `around` are the bytes of what stands around it.
+    pub(crate) fn new(message: &Message, around: usize, meter: &Meter) -> Arc<Self> {
+        let size = message.memory_size();
+        Arc::new(Self {
+            message: message.detached(),
+            size,
+            _held: meter.hold(size + around),
+        })
+    }
+}
+
+impl Deref for Kept {
+    type Target = Message;
+
+    fn deref(&self) -> &Message {
+        &self.message
+    }
+}
+
+/// A message on its way to sessions. The first that keeps it makes the copy that all of them share.
+pub(crate) struct Routed<'a> {
+    pub(crate) message: &'a Message,
+    kept: Option<Arc<Kept>>,
+}
+
+impl<'a> Routed<'a> {
+    pub(crate) const fn new(message: &'a Message) -> Self {
+        let kept = None;
+        Self { message, kept }
+    }
+
+    /// One that is kept already.
+    pub(crate) fn kept(kept: &'a Arc<Kept>) -> Self {
+        Self {
+            message: kept,
+            kept: Some(Arc::clone(kept)),
+        }
+    }
+
+    /// Bytes that a session has to answer for.
+    pub(crate) fn size(&self) -> usize {
+        (self.kept.as_ref()).map_or_else(|| self.message.memory_size(), |kept| kept.size)
+    }
+
+    /// Bytes that keeping it adds to those that are held already.
+    pub(crate) fn additional_size(&self) -> usize {
+        self.kept.as_ref().map_or_else(|| self.size(), |_| 0)
+    }
+
+    pub(crate) fn keep(&mut self, meter: &Meter) -> Arc<Kept> {
+        let kept = (self.kept).get_or_insert_with(|| Kept::new(self.message, 0, meter));
+        Arc::clone(kept)
+    }
+}
+
 /// How a message goes to one session, whatever matched there.
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) subscription_identifiers: Vec<u32>,
+    /// The Shared Subscription that it was taken from: others who share it may get it instead.
+    pub(crate) shared: Option<TopicFilter>,
 }
 
 /// Where a PUBLISH packet goes.

@@ -11,7 +11,7 @@ use crate::access::User;
 use crate::authentication::Authentication;
 use crate::denied::Denied;
 
-/// Limits of a [`Broker`](crate::Broker). Start from `BrokerOptions::default()` and set what a test needs.
+/// Limits of a [`Broker`](crate::Broker), in numbers and in bytes. Start from `BrokerOptions::default()` and set what a test needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BrokerOptions {
@@ -25,11 +25,34 @@ pub struct BrokerOptions {
     /// How many bytes a packet other than PUBLISH may have, and any packet before CONNECT is accepted. Default 1 MiB. A larger
     /// one is refused from its fixed header: its client is disconnected with Quota exceeded.
     pub maximum_non_publish_size: NonZeroU32,
+    /// How many connections have a client. Default 10,000. Beyond it CONNECT is answered Quota exceeded (3.x: Server
+    /// unavailable), unless it takes over a session from another connection. 100 more connections may be in the middle of
+    /// their handshake or end; those beyond that are closed unread.
+    pub maximum_connections: usize,
+    /// How many sessions there are, connected or not. Default 100,000. Beyond it a CONNECT that would begin another is answered
+    /// Quota exceeded (3.x: Server unavailable).
+    pub maximum_sessions: usize,
+    /// How many bytes of memory all sessions take together: Client Identifiers, subscriptions, wills, and the messages that wait or
+    /// are in flight, each counted once however many sessions it goes to. Default 2 GiB. Beyond it messages are dropped and
+    /// counted, CONNECT and SUBSCRIBE are answered Quota exceeded.
+    pub maximum_session_bytes: usize,
+    /// How many subscriptions one session has. Default 100,000. Beyond it a Topic Filter is answered Quota exceeded (3.1.1:
+    /// Failure); the connection of 3.1, whose SUBACK cannot refuse, is closed.
+    pub maximum_subscriptions: usize,
     /// How many messages wait for a session, whether its client is away or its window is full. Default 100,000. At the
     /// limit the newest message is dropped and counted in [`Stats::dropped`](crate::Stats::dropped).
     pub maximum_queued_messages: usize,
-    /// How many topics have a retained message. Default 100,000; at the limit further topics are not retained, and counted.
+    /// How many bytes of memory the messages take that wait for one session or are in flight to it: topic, properties,
+    /// payload, and a fixed overhead of some hundred bytes. Default 512 MiB. At the limit the newest message is dropped and
+    /// counted.
+    pub maximum_queued_bytes: usize,
+    /// How many topics have a retained message. Default 100,000. At the limit a message to a further topic is refused with
+    /// Quota exceeded when it has QoS 1 or 2 and comes from a client of 5.0. Any other, which has no such answer, goes to
+    /// the subscribers and is not retained, which [`Stats::dropped`](crate::Stats::dropped) counts.
     pub maximum_retained_messages: usize,
+    /// How many bytes of memory all retained messages take, counted like [`BrokerOptions::maximum_queued_bytes`]. Default
+    /// 1 GiB; at the limit as above.
+    pub maximum_retained_bytes: usize,
     /// How many bytes may wait for a client that does not read. Default 64 MiB. Beyond it QoS 0 messages are dropped and
     /// counted, and a client that still asks for answers is disconnected with Quota exceeded.
     pub maximum_output: usize,
@@ -132,8 +155,14 @@ impl Default for BrokerOptions {
             receive_maximum: NonZeroU16::MAX,
             maximum_packet_size: LARGEST_PACKET,
             maximum_non_publish_size: MAXIMUM_NON_PUBLISH_SIZE,
+            maximum_connections: 10_000,
+            maximum_sessions: 100_000,
+            maximum_session_bytes: 2 << 30,
+            maximum_subscriptions: 100_000,
             maximum_queued_messages: 100_000,
+            maximum_queued_bytes: 512 << 20,
             maximum_retained_messages: 100_000,
+            maximum_retained_bytes: 1 << 30,
             maximum_output: 64 << 20,
             handshake_timeout: Duration::from_secs(10),
             users: Vec::new(),

@@ -1,28 +1,71 @@
 //! Messages on their way to one session: the queue, what is in flight, and what is sent again (sections 4.3, 4.4, 4.6, 4.9).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
-use ferromqtt_proto::DecodeError;
 use ferromqtt_proto::packet::{Ack, Packet, PacketId, QoS};
+use ferromqtt_proto::{DecodeError, TopicFilter};
 
-use crate::message::{Message, Terms, Wire};
+use crate::memory::{self, Holding, Meter};
+use crate::message::{Kept, Terms, Wire};
+use crate::options::BrokerOptions;
+use crate::packet_ids::{ByPacketId, PacketIds};
 
 /// QoS 1 and 2 messages wait in the queue, unencoded, while so many bytes are not written to the socket.
 const ENOUGH_OUTPUT: usize = 1 << 20;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outbound {
     /// Accepted and not yet sent, oldest first. QoS 0 is among them where something went before it: one order for all.
-    queue: VecDeque<(Message, Terms)>,
-    in_flight: HashMap<PacketId, InFlight>,
+    queue: VecDeque<Waiting>,
+    in_flight: ByPacketId<InFlight>,
     /// In flight from before this Network Connection and not yet sent on it, in the order to send.
     resend: VecDeque<PacketId>,
     /// Receive Maximum of the client on this connection, and how much of it is used.
     window: usize,
     on_wire: usize,
-    last_packet_id: u16,
+    packet_ids: PacketIds,
     steps: u64,
+    held: Held,
+}
+
+/// What the messages in the queue and in flight take.
+#[derive(Debug)]
+struct Held {
+    /// Their bytes, and those of what stands around each.
+    bytes: usize,
+    /// The latter alone: several sessions may hold a message, which counts itself.
+    around: Holding,
+}
+
+impl Held {
+    fn add(&mut self, waiting: &Waiting) {
+        self.bytes += waiting.size();
+        self.around.add(entry_size(&waiting.terms));
+    }
+
+    fn take_off(&mut self, waiting: &Waiting) {
+        self.bytes -= waiting.size();
+        self.around.take_off(entry_size(&waiting.terms));
+    }
+}
+
+/// A message that is to be sent or acknowledged.
+#[derive(Debug)]
+struct Waiting {
+    message: Arc<Kept>,
+    terms: Terms,
+}
+
+impl Waiting {
+    fn size(&self) -> usize {
+        self.message.size + entry_size(&self.terms)
+    }
+}
+
+fn entry_size(terms: &Terms) -> usize {
+    memory::queue_entry_size(terms.subscription_identifiers.len())
 }
 
 /// A message that was sent at least once.
@@ -38,7 +81,7 @@ struct InFlight {
 #[derive(Debug)]
 enum State {
     /// PUBLISH sent; PUBACK or PUBREC will come.
-    Published(Box<(Message, Terms)>),
+    Published(Waiting),
     /// PUBREL sent; PUBCOMP will come.
     Released,
 }
@@ -55,6 +98,22 @@ pub(crate) enum Release {
 }
 
 impl Outbound {
+    pub(crate) fn new(meter: &Meter) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            in_flight: ByPacketId::default(),
+            resend: VecDeque::new(),
+            window: 0,
+            on_wire: 0,
+            packet_ids: PacketIds::default(),
+            steps: 0,
+            held: Held {
+                bytes: 0,
+                around: meter.hold(0),
+            },
+        }
+    }
+
     /// A connection to the client begins: all that is in flight is to be sent once more (MQTT-4.4.0-1).
     pub(crate) fn begin(&mut self, window: usize) {
         self.window = window;
@@ -73,16 +132,49 @@ impl Outbound {
 
     /// The connection ended: QoS 0 messages that were to go out on it are forgotten (section 3.1.2.4 lets them go).
     pub(crate) fn end(&mut self) {
-        self.queue.retain(|(_, terms)| terms.qos != QoS::AtMostOnce);
+        let held = &mut self.held;
+        self.queue.retain(|waiting| {
+            let stays = waiting.terms.qos != QoS::AtMostOnce;
+            if !stays {
+                held.take_off(waiting);
+            }
+            stays
+        });
     }
 
-    /// Puts a message into the queue; `false` when that is full.
-    pub(crate) fn enqueue(&mut self, message: Message, terms: Terms, limit: usize) -> bool {
-        let room = self.queue.len() < limit;
-        if room {
-            self.queue.push_back((message, terms));
-        }
-        room
+    /// Whether a message of `size` bytes may join the queue.
+    pub(crate) fn has_room_for(&self, size: usize, terms: &Terms, options: &BrokerOptions) -> bool {
+        let bytes = (self.held.bytes).saturating_add(size + entry_size(terms));
+        self.queue.len() < options.maximum_queued_messages && bytes <= options.maximum_queued_bytes
+    }
+
+    /// Puts a message into the queue.
+    pub(crate) fn enqueue(&mut self, message: Arc<Kept>, terms: Terms) {
+        let waiting = Waiting { message, terms };
+        self.held.add(&waiting);
+        self.queue.push_back(waiting);
+    }
+
+    /// The session ended: the messages that others who share a subscription are to get instead, in their order.
+    ///
+    /// Those are the messages that were not acknowledged at QoS 1 and those that were not sent (section 4.8.2). One of QoS 2
+    /// that was sent goes to nobody else (MQTT-4.8.2-5).
+    pub(crate) fn into_shared(self) -> Vec<(Arc<Kept>, TopicFilter)> {
+        let mut sent: Vec<_> = (self.in_flight.into_values())
+            .filter_map(|flight| match flight.state {
+                State::Published(waiting) if waiting.terms.qos == QoS::AtLeastOnce => {
+                    Some((flight.step, waiting))
+                }
+                _ => None,
+            })
+            .collect();
+        sent.sort_unstable_by_key(|(step, _)| *step);
+        let sent = sent.into_iter().map(|(_, waiting)| waiting);
+        let queued = self.queue.into_iter();
+        let queued = queued.filter(|waiting| waiting.terms.qos != QoS::AtMostOnce);
+        sent.chain(queued)
+            .filter_map(|Waiting { message, terms }| Some((message, terms.shared?)))
+            .collect()
     }
 
     /// Sends what the window has room for. Returns how many messages were given up: expired, or too large for the client.
@@ -97,9 +189,13 @@ impl Outbound {
             self.resend.pop_front();
         }
         while self.may_send_next(wire)
-            && let Some((message, terms)) = self.queue.pop_front()
+            && let Some(waiting) = self.queue.pop_front()
         {
-            if message.expired(now) || !self.send_first(now, message, terms, wire) {
+            let expired = waiting.message.expired(now);
+            if expired {
+                self.held.take_off(&waiting);
+            }
+            if expired || !self.send_first(now, waiting, wire) {
                 given_up += 1;
             }
         }
@@ -116,6 +212,11 @@ impl Outbound {
         self.queue.len()
     }
 
+    /// Bytes of the messages in the queue and in flight.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.held.bytes
+    }
+
     /// How many messages were sent and are not acknowledged to the end.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.len()
@@ -129,7 +230,7 @@ impl Outbound {
     pub(crate) fn acknowledged(&mut self, packet_id: PacketId) -> Result<(), DecodeError> {
         match self.in_flight.get(&packet_id).map(|flight| &flight.state) {
             None => {}
-            Some(State::Published(sent)) if sent.1.qos == QoS::AtLeastOnce => {
+            Some(State::Published(sent)) if sent.terms.qos == QoS::AtLeastOnce => {
                 self.finish(packet_id)
             }
             Some(_) => return Err(DecodeError::protocol("PUBACK answers a QoS 2 message")),
@@ -154,7 +255,7 @@ impl Outbound {
             });
         };
         if let State::Published(sent) = &flight.state {
-            if sent.1.qos != QoS::ExactlyOnce {
+            if sent.terms.qos != QoS::ExactlyOnce {
                 return Err(DecodeError::protocol("PUBREC answers a QoS 1 message"));
             }
             if refused {
@@ -162,6 +263,7 @@ impl Outbound {
                 return Ok(Release::Nothing);
             }
             self.steps += 1;
+            self.held.take_off(sent);
             flight.step = self.steps;
             flight.state = State::Released;
         } else if refused {
@@ -183,13 +285,17 @@ impl Outbound {
     }
 
     fn finish(&mut self, packet_id: PacketId) {
-        if self
-            .in_flight
-            .remove(&packet_id)
-            .is_some_and(|flight| flight.on_wire)
-        {
+        let Some(flight) = self.in_flight.remove(&packet_id) else {
+            return;
+        };
+        if let State::Published(sent) = &flight.state {
+            self.held.take_off(sent);
+        }
+        if flight.on_wire {
             self.on_wire -= 1;
         }
+        self.packet_ids
+            .give_back(packet_id, self.in_flight.is_empty());
     }
 
     fn has_room(&self, wire: &Wire<'_>) -> bool {
@@ -199,31 +305,33 @@ impl Outbound {
     /// Whether the oldest message may go out: QoS 0 needs no room in the window.
     fn may_send_next(&self, wire: &Wire<'_>) -> bool {
         match self.queue.front() {
-            Some((_, terms)) if terms.qos == QoS::AtMostOnce => {
+            Some(waiting) if waiting.terms.qos == QoS::AtMostOnce => {
                 wire.output.waiting() < ENOUGH_OUTPUT
             }
             _ => self.has_room(wire),
         }
     }
 
-    fn send_first(
-        &mut self,
-        now: Instant,
-        message: Message,
-        terms: Terms,
-        wire: &mut Wire<'_>,
-    ) -> bool {
+    /// Sends the message that was the oldest in the queue, unless it is too large for the client.
+    fn send_first(&mut self, now: Instant, waiting: Waiting, wire: &mut Wire<'_>) -> bool {
+        let Waiting { message, terms } = &waiting;
         if terms.qos == QoS::AtMostOnce {
-            return wire.publish(now, &message, &terms, None);
+            self.held.take_off(&waiting);
+            return wire.publish(now, message, terms, None);
         }
-        let packet_id = self.next_packet_id();
-        if !wire.publish(now, &message, &terms, Some((packet_id, false))) {
+        let packet_id = self.packet_ids.take(); // there is one: the window is never larger than their number
+        let sent = packet_id.is_some_and(|id| wire.publish(now, message, terms, Some((id, false))));
+        let Some(packet_id) = packet_id.filter(|_| sent) else {
+            self.held.take_off(&waiting);
+            if let Some(unused) = packet_id {
+                self.packet_ids.give_back(unused, self.in_flight.is_empty());
+            }
             return false;
-        }
+        };
         self.steps += 1;
         self.on_wire += 1;
         let flight = InFlight {
-            state: State::Published(Box::new((message, terms))),
+            state: State::Published(waiting),
             step: self.steps,
             on_wire: true,
         };
@@ -245,8 +353,7 @@ impl Outbound {
             }
             State::Published(_) if !room => return Sent::NoRoom,
             State::Published(sent) => {
-                let (message, terms) = &**sent;
-                if !wire.publish(now, message, terms, Some((packet_id, true))) {
+                if !wire.publish(now, &sent.message, &sent.terms, Some((packet_id, true))) {
                     self.finish(packet_id);
                     return Sent::TooLarge;
                 }
@@ -255,18 +362,6 @@ impl Outbound {
         flight.on_wire = true;
         self.on_wire += 1;
         Sent::Yes
-    }
-
-    /// The next free Packet Identifier. There is one: the window is never larger than 65,535 and not full.
-    fn next_packet_id(&mut self) -> PacketId {
-        loop {
-            self.last_packet_id = self.last_packet_id.wrapping_add(1);
-            if let Some(packet_id) = PacketId::new(self.last_packet_id)
-                && !self.in_flight.contains_key(&packet_id)
-            {
-                return packet_id;
-            }
-        }
     }
 }
 

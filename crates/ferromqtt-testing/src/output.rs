@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use ferromqtt_proto::packet::{Packet, ProtocolVersion, PublishRef};
 
 /// A payload of this size or more is handed over as it is; smaller ones are cheaper to copy into the chunk.
-const OWN_CHUNK: usize = 4096;
+pub(crate) const OWN_CHUNK: usize = 4096;
 
 /// A chunk of this size is handed over even when more follows.
 const FULL_CHUNK: usize = 64 * 1024;

@@ -2,14 +2,16 @@
 
 use std::mem;
 use std::slice;
+use std::sync::Arc;
 use std::time::Instant;
 
-use ferromqtt_proto::DecodeError;
 use ferromqtt_proto::packet::{Ack, Packet, PacketId, Publish, QoS, ReasonCode};
+use ferromqtt_proto::{DecodeError, TopicFilter};
 
 use crate::broker::Broker;
 use crate::connection::ConnectionId;
-use crate::message::{Message, Terms};
+use crate::memory;
+use crate::message::{Kept, Message, Routed, Terms, own_memory};
 use crate::outbound::{Outbound, Release};
 use crate::session::SessionId;
 use crate::subscriptions::Subscription;
@@ -40,8 +42,13 @@ impl Broker {
                 reason = denial; // 3.x has no word for it (MQTT-3.3.5-2 of 3.1.1)
             }
         } else if qos != QoS::ExactlyOnce || self.is_first(id, session, &publish)? {
-            let reached = self.route(now, &Message::from_publish(now, publish, session));
-            if !reached {
+            publish.payload = own_memory(publish.payload, self.input_length);
+            let message = Message::from_publish(now, publish, session);
+            if v5 && qos > QoS::AtMostOnce && !self.can_retain(&message) {
+                self.refused += 1;
+                reason = ReasonCode::QuotaExceeded;
+                self.forget_unreleased(id, session, packet_id); // PUBREC with an error ends it
+            } else if !self.route(now, &message) {
                 reason = ReasonCode::NoMatchingSubscribers;
             }
         }
@@ -85,6 +92,11 @@ impl Broker {
         Ok(session.unreleased.insert(packet_id))
     }
 
+    /// Whether there is room for a message among the retained ones, if it is to be one.
+    fn can_retain(&self, message: &Message) -> bool {
+        !message.retain || self.retained.has_room_for(message, &self.options)
+    }
+
     pub(crate) fn handle_pubrel(
         &mut self,
         now: Instant,
@@ -92,17 +104,30 @@ impl Broker {
         session: SessionId,
         ack: &Ack,
     ) {
-        if let Some(connected) = (self.connections.get_mut(&id)).and_then(|it| it.connected_mut()) {
-            connected.unreleased.remove(&ack.packet_id);
-        }
-        let session = self.sessions.get_mut(session);
-        let known = session.is_some_and(|session| session.unreleased.remove(&ack.packet_id));
+        let known = self.forget_unreleased(id, session, Some(ack.packet_id));
         let reason = if known {
             ReasonCode::Success
         } else {
             ReasonCode::PacketIdentifierNotFound
         };
         self.send(now, id, &Packet::PubComp(Ack::new(ack.packet_id, reason)));
+    }
+
+    /// Whether there was such a QoS 2 message.
+    fn forget_unreleased(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        packet_id: Option<PacketId>,
+    ) -> bool {
+        let Some(packet_id) = packet_id else {
+            return false;
+        };
+        if let Some(connected) = (self.connections.get_mut(&id)).and_then(|it| it.connected_mut()) {
+            connected.unreleased.remove(&packet_id);
+        }
+        let session = self.sessions.get_mut(session);
+        session.is_some_and(|session| session.unreleased.remove(&packet_id))
     }
 
     /// PUBACK or PUBCOMP, as `note` tells the session: a message is through, and there may be room for the next.
@@ -149,13 +174,10 @@ impl Broker {
     /// number of its subscriptions match (section 3.3.4 leaves that open); then to one session of each Shared Subscription,
     /// which may be a second copy for it (section 4.8.2). `false` when there is no such session.
     pub(crate) fn route(&mut self, now: Instant, message: &Message) -> bool {
-        if message.retain
-            && !self
-                .retained
-                .store(message, self.options.maximum_retained_messages)
-        {
+        if message.retain && !self.retained.store(message, &self.options) {
             self.dropped += 1;
         }
+        let mut routed = Routed::new(message);
         let mut found = mem::take(&mut self.found);
         self.subscriptions.matching(&message.topic, &mut found);
         found.retain(|subscription| {
@@ -166,29 +188,51 @@ impl Broker {
         }
         for matches in found.chunk_by(|left, right| left.session == right.session) {
             let terms = terms(message, matches);
-            self.deliver(now, matches[0].session, message, terms);
+            self.deliver(now, matches[0].session, &mut routed, terms);
         }
         let mut reached = !found.is_empty();
         found.clear();
 
-        let maximum = self.options.maximum_queued_messages;
-        self.shared.choose(
-            &message.topic,
-            |subscription| self.sessions.chance(subscription, message.qos, maximum),
-            &mut found,
-        );
-        reached |= !found.is_empty();
-        for subscription in &found {
-            let terms = terms(message, slice::from_ref(subscription));
-            self.deliver(now, subscription.session, message, terms);
-        }
-        found.clear();
         self.found = found;
+
+        let chosen = self.shared.choose(&message.topic, |subscription| {
+            let terms = terms(message, slice::from_ref(subscription));
+            (self.sessions).chance(subscription, &terms, routed.size(), &self.options)
+        });
+        reached |= !chosen.is_empty();
+        for (filter, subscription) in chosen {
+            let terms = shared_terms(message, filter, &subscription);
+            self.deliver(now, subscription.session, &mut routed, terms);
+        }
         reached
     }
 
+    /// Gives messages that a session left behind to others who share their subscriptions (section 4.8.2).
+    pub(crate) fn pass_on(&mut self, now: Instant, messages: Vec<(Arc<Kept>, TopicFilter)>) {
+        for (message, filter) in messages {
+            let another = self.shared.choose_another(&filter, |subscription| {
+                let terms = terms(&message, slice::from_ref(subscription));
+                (self.sessions).chance(subscription, &terms, message.size, &self.options)
+            });
+            match another.filter(|_| !message.expired(now)) {
+                Some(subscription) => {
+                    let terms = shared_terms(&message, filter, &subscription);
+                    let mut routed = Routed::kept(&message);
+                    self.deliver(now, subscription.session, &mut routed, terms);
+                }
+                None => self.dropped += 1,
+            }
+        }
+    }
+
     /// Sends a message to one session, or keeps it for the session.
-    pub(crate) fn deliver(&mut self, now: Instant, id: SessionId, message: &Message, terms: Terms) {
+    pub(crate) fn deliver(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        routed: &mut Routed<'_>,
+        terms: Terms,
+    ) {
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
@@ -201,18 +245,22 @@ impl Broker {
             (QoS::AtMostOnce, None) => return, // 3.1.2.4 lets QoS 0 go while the client is away
             (QoS::AtMostOnce, Some(mut wire)) if !session.outbound.has_waiting() => {
                 wire.output.waiting() < self.options.maximum_output
-                    && wire.publish(now, message, &terms, None)
+                    && wire.publish(now, routed.message, &terms, None)
             }
-            (_, None) => session.outbound.enqueue(
-                message.detached(),
-                terms,
-                self.options.maximum_queued_messages,
-            ),
-            (_, Some(mut wire)) => {
-                let limit = self.options.maximum_queued_messages;
-                let kept = session.outbound.enqueue(message.clone(), terms, limit);
-                given_up = session.outbound.pump(now, &mut wire);
-                kept
+            (_, wire) => {
+                let more = routed.additional_size()
+                    + memory::queue_entry_size(terms.subscription_identifiers.len());
+                let has_room =
+                    (session.outbound).has_room_for(routed.size(), &terms, &self.options)
+                        && (self.session_memory).has_room(more, self.options.maximum_session_bytes);
+                if has_room {
+                    let message = routed.keep(&self.session_memory);
+                    session.outbound.enqueue(message, terms);
+                    if let Some(mut wire) = wire {
+                        given_up = session.outbound.pump(now, &mut wire);
+                    }
+                }
+                has_room
             }
         };
         if !kept {
@@ -272,5 +320,14 @@ fn terms(message: &Message, matches: &[Subscription]) -> Terms {
             .iter()
             .filter_map(|subscription| subscription.identifier)
             .collect(),
+        shared: None,
+    }
+}
+
+/// The terms for the one who is chosen of those that share a subscription.
+fn shared_terms(message: &Message, filter: TopicFilter, chosen: &Subscription) -> Terms {
+    Terms {
+        shared: Some(filter),
+        ..terms(message, slice::from_ref(chosen))
     }
 }

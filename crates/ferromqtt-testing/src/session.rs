@@ -1,12 +1,15 @@
 //! Session state (section 4.1), and all sessions by name.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use ferromqtt_proto::packet::{PacketId, QoS, Will};
 use ferromqtt_proto::{TopicFilter, Utf8String};
 
 use crate::connection::ConnectionId;
+use crate::memory::{self, Holding, Meter};
+use crate::message::Terms;
+use crate::options::BrokerOptions;
 use crate::outbound::Outbound;
 use crate::shared::Chance;
 use crate::subscriptions::Subscription;
@@ -43,27 +46,54 @@ pub(crate) struct Session {
     /// While the client is away: when the session ends.
     pub(crate) expires_at: Option<Instant>,
     /// While the client is away: a will that waits for its Will Delay Interval.
-    pub(crate) delayed_will: Option<(Instant, Box<Will>)>,
-    pub(crate) filters: BTreeSet<TopicFilter>,
+    pub(crate) delayed_will: Option<(Instant, KeptWill)>,
+    pub(crate) filters: HashMap<TopicFilter, Holding>,
     pub(crate) outbound: Outbound,
     /// Messages that did not go to it: the queue was full, they expired, or they were too large.
     pub(crate) dropped: u64,
     /// QoS 2 messages from the client that it has not released yet: their repetitions are not published again.
     pub(crate) unreleased: HashSet<PacketId>,
+    _held: Holding,
+}
+
+/// A will with memory of its own, counted as long as somebody holds it.
+#[derive(Debug)]
+pub(crate) struct KeptWill {
+    pub(crate) will: Box<Will>,
+    _held: Holding,
+}
+
+impl KeptWill {
+    pub(crate) fn new(mut will: Will, meter: &Meter) -> Self {
+        memory::detach_will(&mut will);
+        Self {
+            _held: meter.hold(memory::will_size(&will)),
+            will: Box::new(will),
+        }
+    }
 }
 
 impl Session {
-    fn new(client_identifier: Utf8String) -> Self {
+    fn new(client_identifier: Utf8String, meter: &Meter) -> Self {
         Self {
+            _held: meter.hold(memory::session_size(&client_identifier)),
             client_identifier,
             connection: None,
             expiry: Expiry::AtDisconnect,
             expires_at: None,
             delayed_will: None,
-            filters: BTreeSet::new(),
-            outbound: Outbound::default(),
+            filters: HashMap::new(),
+            outbound: Outbound::new(meter),
             dropped: 0,
             unreleased: HashSet::new(),
+        }
+    }
+
+    /// What it takes to subscribe to `filter` in bytes: nothing, when it does already.
+    pub(crate) fn subscription_size(&self, filter: &TopicFilter) -> usize {
+        match self.filters.contains_key(filter) {
+            true => 0,
+            false => memory::subscription_size(filter),
         }
     }
 
@@ -84,13 +114,13 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    pub(crate) fn create(&mut self, client_identifier: &Utf8String) -> SessionId {
+    pub(crate) fn create(&mut self, client_identifier: &Utf8String, meter: &Meter) -> SessionId {
         // The identifier outlives the receive buffer that it came in.
         let identifier = client_identifier.detached();
         self.created += 1;
         let id = SessionId(self.created);
         self.by_identifier.insert(identifier.clone(), id);
-        self.by_id.insert(id, Session::new(identifier));
+        self.by_id.insert(id, Session::new(identifier, meter));
         id
     }
 
@@ -109,16 +139,21 @@ impl Sessions {
         self.by_id.get(&id)
     }
 
-    /// What becomes of a message of this QoS, published to a subscription.
-    pub(crate) fn chance(&self, to: &Subscription, qos: QoS, maximum_queued: usize) -> Chance {
-        match self.get(to.session) {
-            Some(session) if session.connection.is_some() => Chance::Sent,
-            Some(session)
-                if qos.min(to.options.qos) > QoS::AtMostOnce
-                    && session.outbound.queued() < maximum_queued =>
-            {
-                Chance::Kept
-            }
+    /// What becomes of a message of `size` bytes, if it is given to a subscription on these terms.
+    pub(crate) fn chance(
+        &self,
+        to: &Subscription,
+        terms: &Terms,
+        size: usize,
+        options: &BrokerOptions,
+    ) -> Chance {
+        let Some(session) = self.get(to.session) else {
+            return Chance::Lost;
+        };
+        let has_room = session.outbound.has_room_for(size, terms, options);
+        match session.connection {
+            Some(_) if has_room || terms.qos == QoS::AtMostOnce => Chance::Sent,
+            None if has_room && terms.qos > QoS::AtMostOnce => Chance::Kept,
             _ => Chance::Lost,
         }
     }
@@ -154,6 +189,11 @@ pub struct SessionStats {
     pub queued: usize,
     /// Messages that were sent and are not acknowledged to the end.
     pub in_flight: usize,
+    /// Bytes of memory of the messages that wait or are in flight, at most
+    /// [`BrokerOptions::maximum_queued_bytes`](crate::BrokerOptions).
+    pub queued_bytes: usize,
+    /// Its subscriptions, at most [`BrokerOptions::maximum_subscriptions`](crate::BrokerOptions).
+    pub subscriptions: usize,
     /// Messages that did not go to it: its queue was full, they expired, or they were larger than its Maximum Packet Size.
     pub dropped: u64,
 }
@@ -164,6 +204,8 @@ impl Session {
             connected: self.connection.is_some(),
             queued: self.outbound.queued(),
             in_flight: self.outbound.in_flight(),
+            queued_bytes: self.outbound.bytes(),
+            subscriptions: self.filters.len(),
             dropped: self.dropped,
         }
     }

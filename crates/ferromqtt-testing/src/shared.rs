@@ -2,26 +2,33 @@
 //!
 //! They take turns. A session that cannot be reached now is passed over while one can: whoever is connected comes first, at
 //! any QoS. When all are away, the message goes to one whose session keeps it, which takes QoS 1 or 2 on both sides and
-//! room in the queue. Only when there is none either, it is lost. A message that was given to a session stays with it:
-//! the standard allows to give it to another when that session ends before it is acknowledged, and this broker does not.
+//! room in the queue. Only when there is none either, it is lost.
+//!
+//! A message that was given to a session stays with it as long as the session lasts, also when its connection breaks. When the
+//! session ends, what it did not acknowledge at QoS 1, and what was not sent to it, goes to another session that shares the
+//! subscription; a QoS 2 message that was sent goes to nobody else (MQTT-4.8.2-5). Where no session is left, or none that
+//! takes it, the message is dropped and counted in [`Stats::dropped`](crate::Stats::dropped).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use ferromqtt_proto::TopicFilter;
+use ferromqtt_proto::{FilterTree, TopicFilter};
 
 use crate::session::SessionId;
 use crate::subscriptions::Subscription;
 
-/// All Shared Subscriptions by `$share/name/filter`. A test has few of them, so each message looks at every one.
+/// All Shared Subscriptions: for each inner filter those to `$share/name/filter`.
 #[derive(Debug, Default)]
-pub(crate) struct SharedSubscriptions(BTreeMap<TopicFilter, Sharing>);
+pub(crate) struct SharedSubscriptions(FilterTree<BTreeMap<TopicFilter, Sharing>>);
 
-/// Who shares one subscription.
+/// Who shares one subscription. Places count up and are never used again.
 #[derive(Debug, Default)]
 struct Sharing {
-    subscriptions: Vec<Subscription>,
-    /// Whose turn it is: a place in `subscriptions`.
-    turn: usize,
+    by_place: BTreeMap<u64, Subscription>,
+    places: HashMap<SessionId, u64>,
+    /// How many places were given so far.
+    given: u64,
+    /// Whose turn it is: a place, or who comes behind it.
+    turn: u64,
 }
 
 /// What becomes of a message that is given to a subscription, worst first.
@@ -35,59 +42,85 @@ pub(crate) enum Chance {
 impl SharedSubscriptions {
     /// Adds a session to those that share, or replaces its options: then it says `true`.
     pub(crate) fn insert(&mut self, filter: &TopicFilter, subscription: Subscription) -> bool {
-        let sharing = self.0.entry(filter.clone()).or_default();
-        let old = (sharing.subscriptions.iter_mut())
-            .find(|old| old.session == subscription.session)
-            .map(|old| *old = subscription);
-        if old.is_none() {
-            sharing.subscriptions.push(subscription);
+        let shares = self.0.get_or_insert_with(filter, BTreeMap::new);
+        let sharing = shares.entry(filter.clone()).or_default();
+        let next = sharing.given;
+        let place = *sharing.places.entry(subscription.session).or_insert(next);
+        let is_old = sharing.by_place.insert(place, subscription).is_some();
+        if !is_old {
+            sharing.given += 1;
         }
-        old.is_some()
+        is_old
     }
 
     /// Takes a session out of those that share, if it is one.
     pub(crate) fn remove(&mut self, filter: &TopicFilter, session: SessionId) -> bool {
-        let Some(sharing) = self.0.get_mut(filter) else {
+        let Some(shares) = self.0.get_mut(filter) else {
             return false;
         };
-        let place = (sharing.subscriptions.iter()).position(|it| it.session == session);
+        let Some(sharing) = shares.get_mut(filter) else {
+            return false;
+        };
+        let place = sharing.places.remove(&session);
         if let Some(place) = place {
-            sharing.subscriptions.remove(place);
-            if place < sharing.turn {
-                sharing.turn -= 1; // the others keep their turns
-            }
+            sharing.by_place.remove(&place); // the others keep their turns
         }
-        if sharing.subscriptions.is_empty() {
+        if sharing.places.is_empty() {
+            shares.remove(filter);
+        }
+        if shares.is_empty() {
             self.0.remove(filter);
         }
         place.is_some()
     }
 
-    /// Appends one subscription to `chosen` for each Shared Subscription that matches `topic`.
+    /// Chooses one subscription for each Shared Subscription that matches `topic`.
     pub(crate) fn choose(
         &mut self,
         topic: &str,
         chance: impl Fn(&Subscription) -> Chance,
-        chosen: &mut Vec<Subscription>,
-    ) {
-        let matching = self
-            .0
-            .iter_mut()
-            .filter(|(filter, _)| filter.matches(topic));
-        chosen.extend(matching.filter_map(|(_, sharing)| sharing.next(&chance)));
+    ) -> Vec<(TopicFilter, Subscription)> {
+        let mut matching = Vec::new();
+        self.0
+            .for_each_match(topic, |shares| matching.extend(shares.keys().cloned()));
+        matching.sort_unstable();
+        let chosen = matching.into_iter().filter_map(|filter| {
+            let sharing = self.0.get_mut(&filter)?.get_mut(&filter)?;
+            let (subscription, _) = sharing.next(&chance)?;
+            Some((filter, subscription))
+        });
+        chosen.collect()
+    }
+
+    /// Chooses one that shares `filter` for a message that another cannot get any more, unless it would be lost there too.
+    pub(crate) fn choose_another(
+        &mut self,
+        filter: &TopicFilter,
+        chance: impl Fn(&Subscription) -> Chance,
+    ) -> Option<Subscription> {
+        let sharing = self.0.get_mut(filter)?.get_mut(filter)?;
+        let (subscription, chance) = sharing.next(chance)?;
+        (chance > Chance::Lost).then_some(subscription)
     }
 }
 
 impl Sharing {
     /// The best chance there is; of several alike, whose turn comes first.
-    fn next(&mut self, chance: impl Fn(&Subscription) -> Chance) -> Option<Subscription> {
-        let count = self.subscriptions.len();
-        let in_turn = (0..count).map(|step| (self.turn + step) % count);
-        // The last of equals is the maximum, so the turns are read backwards.
-        let place = in_turn
-            .rev()
-            .max_by_key(|&place| chance(&self.subscriptions[place]))?;
+    fn next(&mut self, chance: impl Fn(&Subscription) -> Chance) -> Option<(Subscription, Chance)> {
+        let behind = self.by_place.range(self.turn..);
+        let in_turn = behind.chain(self.by_place.range(..self.turn));
+        let mut best: Option<(u64, Subscription, Chance)> = None;
+        for (&place, &subscription) in in_turn {
+            let chance = chance(&subscription);
+            if best.is_none_or(|(_, _, found)| chance > found) {
+                best = Some((place, subscription, chance));
+            }
+            if chance == Chance::Sent {
+                break;
+            }
+        }
+        let (place, subscription, chance) = best?;
         self.turn = place + 1;
-        self.subscriptions.get(place).copied()
+        Some((subscription, chance))
     }
 }

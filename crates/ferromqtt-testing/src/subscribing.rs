@@ -1,5 +1,6 @@
 //! SUBSCRIBE and UNSUBSCRIBE.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use ferromqtt_proto::packet::{
@@ -10,7 +11,7 @@ use ferromqtt_proto::{DecodeError, TopicFilter};
 
 use crate::broker::Broker;
 use crate::connection::ConnectionId;
-use crate::message::{Message, Terms};
+use crate::message::{Kept, Routed, Terms};
 use crate::session::SessionId;
 use crate::subscriptions::Subscription;
 
@@ -39,11 +40,18 @@ impl Broker {
         let mut want_retained = Vec::with_capacity(subscribe.filters.len());
         for (filter, subscription) in subscriptions.clone() {
             let options = subscription.options;
-            let wants = match self.granted_filter(filter) {
+            let granted_filter = self.granted_filter(filter);
+            let wants = match granted_filter.and_then(|it| self.with_room(session, it)) {
                 Ok(filter) => {
                     let replaced = self.add_subscription(&filter, subscription);
                     reasons.push(granted(options.qos));
                     wants_retained(&filter, options, replaced)
+                }
+                Err(ReasonCode::QuotaExceeded) if self.speaks_v31(id) => {
+                    return Err(DecodeError {
+                        reason: ReasonCode::QuotaExceeded,
+                        what: "client of 3.1 asks for more subscriptions than it can have",
+                    });
                 }
                 Err(reason) => {
                     reasons.push(reason);
@@ -59,11 +67,20 @@ impl Broker {
         };
         self.send(now, id, &Packet::SubAck(Box::new(suback)));
         for ((filter, subscription), wants) in subscriptions.zip(want_retained) {
+            if subscription.options.qos == QoS::AtMostOnce && !self.takes_output(id) {
+                continue; // they would only be dropped, and the connection ends for it
+            }
             if wants && let Ok(filter) = TopicFilter::new(filter) {
                 self.send_retained(now, &filter, subscription);
             }
         }
         Ok(())
+    }
+
+    /// Whether SUBACK cannot refuse.
+    fn speaks_v31(&self, id: ConnectionId) -> bool {
+        let connected = (self.connections.get(&id)).and_then(|it| it.connected());
+        connected.is_some_and(|it| it.version == ProtocolVersion::V31)
     }
 
     /// What SUBACK has no answer for: the connection is to be closed.
@@ -111,10 +128,34 @@ impl Broker {
         }
     }
 
+    /// The filter, unless the session has as many subscriptions as it may.
+    fn with_room(
+        &mut self,
+        session: SessionId,
+        filter: TopicFilter,
+    ) -> Result<TopicFilter, ReasonCode> {
+        let Some(session) = self.sessions.get(session) else {
+            return Ok(filter);
+        };
+        let more = session.subscription_size(&filter);
+        let has_room = more == 0 // it replaces another
+            || session.filters.len() < self.options.maximum_subscriptions
+                && (self.session_memory).has_room(more, self.options.maximum_session_bytes);
+        if !has_room {
+            self.refused += 1;
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        Ok(filter)
+    }
+
     /// Adds one subscription; tells whether it replaced one.
     fn add_subscription(&mut self, filter: &TopicFilter, subscription: Subscription) -> bool {
         if let Some(session) = self.sessions.get_mut(subscription.session) {
-            session.filters.insert(filter.clone());
+            let more = session.subscription_size(filter);
+            if more > 0 {
+                let held = self.session_memory.hold(more);
+                session.filters.insert(filter.clone(), held);
+            }
         }
         if filter.is_shared() {
             self.shared.insert(filter, subscription)
@@ -125,19 +166,26 @@ impl Broker {
 
     /// Sends the retained messages that a new subscription asks for, with RETAIN set (MQTT-3.3.1-8).
     fn send_retained(&mut self, now: Instant, filter: &TopicFilter, subscription: Subscription) {
-        let messages: Vec<Message> = self
+        let messages: Vec<Arc<Kept>> = self
             .retained
             .matching(filter)
+            .into_iter()
             .filter(|message| !message.expired(now))
-            .cloned()
+            .map(Arc::clone)
             .collect();
         for message in messages {
             let terms = Terms {
                 qos: message.qos.min(subscription.options.qos),
                 retain: true,
                 subscription_identifiers: subscription.identifier.into_iter().collect(),
+                shared: None,
             };
-            self.deliver(now, subscription.session, &message, terms);
+            self.deliver(
+                now,
+                subscription.session,
+                &mut Routed::kept(&message),
+                terms,
+            );
         }
     }
 

@@ -262,6 +262,34 @@ async fn a_port_in_use_is_an_error() {
 }
 
 #[tokio::test]
+async fn connections_beyond_the_bound_are_closed_and_the_others_go_on() {
+    let mut options = BrokerOptions::default();
+    options.maximum_connections = 0;
+    let address = "127.0.0.1:0".parse().unwrap();
+    let broker = TestBroker::bind(address, options).await.unwrap();
+    let mut streams = Vec::new();
+    for _ in 0..101 {
+        let address = (broker.host(), broker.port());
+        streams.push(TcpStream::connect(address).await.unwrap());
+    }
+    // They are accepted in their order: a hundred may stay without a client, and the last is closed.
+    let read = streams[100].read_u8();
+    let error = timeout(LIMIT, read).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
+    assert_eq!(broker.stats().connections, 100);
+    assert_eq!(broker.stats().refused, 1);
+
+    let mut bytes = BytesMut::new();
+    Packet::Connect(Box::new(connect("c"))).encode(VERSION, &mut bytes);
+    streams[0].write_all(&bytes).await.unwrap();
+    let mut connack = [0; 4];
+    let read = streams[0].read_exact(&mut connack);
+    timeout(LIMIT, read).await.unwrap().unwrap();
+    assert_eq!(connack, [0x20, 2, 0, 3], "Server unavailable");
+    broker.stop().await;
+}
+
+#[tokio::test]
 async fn a_client_can_be_sent_away_and_its_session_looked_at() {
     let broker = TestBroker::start().await.unwrap();
     let mut client = Client::connect(&broker, connect("c")).await;

@@ -52,6 +52,7 @@ impl Client {
             Err((bytes, error)) => (bytes, Some(error)),
         };
         let rest = input.len() - bytes;
+        let capacity = input.capacity();
         connection.keep_alive.received(now, bytes, rest);
         let source = input.split_to(bytes).freeze();
         let unreadable = failure.map(|error| {
@@ -60,8 +61,8 @@ impl Client {
             Unreadable { error, packet_len }
         });
         match &mut self.held_back {
-            Some(held) => held.push(source),
-            None => self.take_packets(now, &source),
+            Some(held) => held.push(source, capacity),
+            None => self.take_packets(now, &source, capacity),
         }
         if let Some(held) = &mut self.held_back {
             held.end_with(unreadable);
@@ -76,8 +77,10 @@ impl Client {
         }
     }
 
-    /// Takes these packets, as far as the connection goes on, and until one is to be held back with all behind it.
-    pub(super) fn take_packets(&mut self, now: Instant, source: &Bytes) {
+    /// Takes these packets, as far as the connection goes on, and until one is to be held back with all behind it. From their
+    /// first byte on, `capacity` bytes are one piece of memory.
+    pub(super) fn take_packets(&mut self, now: Instant, source: &Bytes, capacity: usize) {
+        self.session.inbox.begin_chunk(source, capacity);
         let mut at = 0;
         while at < source.len() && self.reads() {
             let start = at;
@@ -91,9 +94,11 @@ impl Client {
                 self.protocol_violation(now, error);
             }
             if let Some(held) = &mut self.held_back {
-                return held.push(source.slice(at..));
+                held.push(source.slice(at..), capacity);
+                break;
             }
         }
+        self.session.inbox.end_chunk();
     }
 
     /// Ends the connection because of a packet that cannot be read. Before 5.0 the server cannot know how large a packet may
@@ -142,7 +147,13 @@ impl Client {
     }
 
     /// `bytes` is the length of the packet.
-    fn on_packet(&mut self, now: Instant, packet: Packet, bytes: usize) -> Result<(), DecodeError> {
+    fn on_packet(
+        &mut self,
+        now: Instant,
+        mut packet: Packet,
+        bytes: usize,
+    ) -> Result<(), DecodeError> {
+        packet.detach_properties();
         if let Phase::Handshake { .. } = self.phase {
             self.check_problem_information(&packet)?;
             return match packet {

@@ -27,7 +27,7 @@ pub use disconnect::Disconnect;
 pub use filters::{SubscribeFilters, UnsubscribeFilters};
 pub(crate) use properties::{Place, read_boxed};
 pub use properties::{Properties, TopicAlias};
-pub use publish::{Publish, PublishRef};
+pub use publish::{MESSAGE_OVERHEAD, Publish, PublishRef};
 pub use reason_code::ReasonCode;
 pub use subscribe::{RetainHandling, SubAck, Subscribe, SubscriptionOptions};
 pub use unsubscribe::{UnsubAck, Unsubscribe};
@@ -180,6 +180,25 @@ pub enum Packet {
 }
 
 impl Packet {
+    /// Copies the properties of a packet of a server, other than PUBLISH, into memory of their own: they go on to outcomes and
+    /// events, which may be kept for long.
+    pub(crate) fn detach_properties(&mut self) {
+        let properties = match self {
+            Self::PubAck(it) | Self::PubRec(it) | Self::PubRel(it) | Self::PubComp(it) => {
+                it.properties.as_deref_mut()
+            }
+            Self::ConnAck(it) => Some(&mut it.properties),
+            Self::SubAck(it) => Some(&mut it.properties),
+            Self::UnsubAck(it) => Some(&mut it.properties),
+            Self::Disconnect(it) => Some(&mut it.properties),
+            Self::Auth(it) => Some(&mut it.properties),
+            _ => None,
+        };
+        if let Some(properties) = properties {
+            properties.detach();
+        }
+    }
+
     /// Size of the whole packet, as it is encoded.
     pub(crate) fn encoded_len(&self, version: ProtocolVersion) -> usize {
         let mut encoded = BytesMut::new();

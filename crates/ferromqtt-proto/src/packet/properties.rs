@@ -136,7 +136,7 @@ macro_rules! properties {
             /// alive as a whole, which is not counted.
             pub fn memory_size(&self) -> usize {
                 let mut size = size_of::<Self>()
-                    + self.subscription_identifiers.capacity() * size_of::<u32>()
+                    + self.subscription_identifiers.len() * size_of::<u32>()
                     + self.user_properties.encoded_len();
                 $(size += self.$field.as_ref().map_or(0, Value::held);)+
                 size

@@ -63,6 +63,7 @@ mod server_limits;
 mod servers;
 mod session_lost;
 mod shared_filters;
+mod shared_memory;
 mod shared_subscriptions;
 mod slips;
 mod slow_links;

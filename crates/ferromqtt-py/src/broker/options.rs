@@ -32,6 +32,12 @@ fn set(options: &mut BrokerOptions, name: &str, value: &Bound<'_, PyAny>) -> PyR
             let size = whole(name, value, 1, u32::MAX.into())? as u32;
             options.maximum_non_publish_size = NonZeroU32::MIN.saturating_add(size - 1);
         }
+        "maximum_connections" => options.maximum_connections = count(name, value)?,
+        "maximum_sessions" => options.maximum_sessions = count(name, value)?,
+        "maximum_session_bytes" => options.maximum_session_bytes = count(name, value)?,
+        "maximum_subscriptions" => options.maximum_subscriptions = count(name, value)?,
+        "maximum_queued_bytes" => options.maximum_queued_bytes = count(name, value)?,
+        "maximum_retained_bytes" => options.maximum_retained_bytes = count(name, value)?,
         "maximum_queued_messages" => options.maximum_queued_messages = count(name, value)?,
         "maximum_retained_messages" => options.maximum_retained_messages = count(name, value)?,
         "maximum_output" => options.maximum_output = count(name, value)?,
@@ -125,8 +131,15 @@ fn any_u16(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u16> {
     Ok(whole(name, value, 0, u16::MAX.into())? as u16)
 }
 
+/// The largest number or number of bytes: it fits on every platform.
+const LARGEST_COUNT: u64 = if usize::BITS > 32 {
+    1 << 48
+} else {
+    u32::MAX as u64
+};
+
 fn count(name: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
-    Ok(whole(name, value, 0, u32::MAX.into())? as usize)
+    Ok(whole(name, value, 0, LARGEST_COUNT)? as usize)
 }
 
 fn flag(name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {

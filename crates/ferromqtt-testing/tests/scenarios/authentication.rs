@@ -118,6 +118,45 @@ fn another_method_is_bad_mqtt_4_12_0_1() {
 }
 
 #[test]
+fn authentication_data_without_a_method_is_a_protocol_error_3_1_2_11_10() {
+    let open = |_: &mut BrokerOptions| {};
+    let elsewhere = |options: &mut BrokerOptions| {
+        options.server_reference = Some(text("other"));
+    };
+    for set in [open as fn(&mut BrokerOptions), challenging, elsewhere] {
+        let mut scene = Scene::with(set);
+        let mut connect = connect(V5, "c");
+        connect.properties.authentication_data = Some("data".into());
+        let (client, connack) = scene.connect(connect);
+        assert_eq!(connack.reason, ReasonCode::ProtocolError);
+        assert!(scene.is_closed(client));
+        assert_eq!(scene.broker.stats().sessions, 0);
+    }
+}
+
+#[test]
+fn auth_with_data_and_without_a_method_is_a_protocol_error_3_15_2_2_2() {
+    let without_method = |reason| {
+        Packet::Auth(Box::new(Auth {
+            reason,
+            properties: Properties {
+                authentication_data: Some("one".into()),
+                ..Properties::default()
+            },
+        }))
+    };
+    let mut scene = Scene::with(challenging);
+    let client = begin(&mut scene);
+    scene.send(client, &without_method(ReasonCode::ContinueAuthentication));
+    assert_eq!(scene.next(client), None);
+    assert!(scene.is_closed(client));
+
+    let client = join(&mut scene);
+    scene.send(client, &without_method(ReasonCode::ReAuthenticate));
+    scene.expect_end(client, ReasonCode::ProtocolError);
+}
+
+#[test]
 fn nothing_but_auth_and_disconnect_comes_before_connack_mqtt_3_1_2_30() {
     for packet in [
         Packet::PingReq,

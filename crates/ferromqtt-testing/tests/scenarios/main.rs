@@ -3,6 +3,7 @@
 mod access;
 mod aliases_out;
 mod authentication;
+mod bounds;
 mod elsewhere;
 mod errors;
 mod handshake;
@@ -14,5 +15,6 @@ mod retained;
 mod scene;
 mod sessions;
 mod shared;
+mod shared_left;
 mod subscribe;
 mod time;

@@ -7,6 +7,7 @@ use data_encoding::BASE64;
 use sha1::{Digest, Sha1};
 
 use super::WebSocketError;
+use crate::host::Host;
 use crate::http::{self, Head};
 use crate::url::Bracketed;
 
@@ -19,9 +20,8 @@ const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 ///
 /// Any of them may be changed before they are given to [`Handshake::new`].
 #[must_use]
-pub fn default_headers(host: &str, port: u16, secure: bool) -> Vec<(String, String)> {
-    // The interface behind an address (fe80::1%eth0) means nothing to the server.
-    let host = Bracketed(host.split('%').next().unwrap_or_default());
+pub fn default_headers(host: &Host, port: u16, secure: bool) -> Vec<(String, String)> {
+    let host = Bracketed(host.name());
     let authority = match (port, secure) {
         (80, false) | (443, true) => host.to_string(),
         _ => format!("{host}:{port}"),

@@ -2,9 +2,9 @@
 //!
 //! ```
 //! use bytes::Bytes;
-//! use ferromqtt_transport::{Handshake, WebSocket, default_headers};
+//! use ferromqtt_transport::{Handshake, Host, WebSocket, default_headers};
 //!
-//! let headers = default_headers("example.org", 80, false);
+//! let headers = default_headers(&Host::parse("example.org")?, 80, false);
 //! let mut websocket = WebSocket::new(Handshake::new("/mqtt", &headers)?);
 //! let request = websocket.poll_transmit().unwrap(); // to the server
 //! assert!(request.starts_with(b"GET /mqtt HTTP/1.1\r\nHost: example.org\r\n"));
@@ -26,7 +26,7 @@
 //! assert!(websocket.poll_transmit().is_some());
 //! websocket.receive(b"\x82\x02\xd0\x00")?; // PINGRESP in a binary frame
 //! assert_eq!(websocket.poll_received().unwrap(), &b"\xd0\x00"[..]);
-//! # Ok::<_, ferromqtt_transport::WebSocketError>(())
+//! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
 mod frames;

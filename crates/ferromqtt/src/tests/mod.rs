@@ -21,6 +21,7 @@ mod room;
 mod server;
 mod start;
 mod wake_ups;
+mod wakers;
 
 use std::future::Future;
 use std::io;

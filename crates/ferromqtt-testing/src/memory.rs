@@ -1,0 +1,116 @@
+//! What is held for sessions and as retained messages, counted in bytes of memory.
+//!
+//! Whoever keeps something keeps a [`Holding`] beside it, so that the count falls when, and only when, the memory is given
+//! back. A size is that of the whole: topic, properties, payload, and a fixed overhead for what stands around them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use ferromqtt_proto::packet::{Properties, Will};
+use ferromqtt_proto::{TopicFilter, Utf8String};
+
+use crate::message::Kept;
+use crate::session::Session;
+
+/// What the allocator and reference counts take for one piece of memory.
+const ALLOCATION: usize = 48;
+
+/// A place in a map, with its spare room.
+const MAP_ENTRY: usize = 64;
+
+/// One level of a Topic Filter in the tree of subscriptions.
+const LEVEL: usize = 256;
+
+/// The bytes that are held at the moment. Clones count together.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Meter(Arc<AtomicUsize>);
+
+impl Meter {
+    pub(crate) fn held(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Whether `more` bytes stay within `limit`.
+    pub(crate) fn has_room(&self, more: usize, limit: usize) -> bool {
+        self.held().saturating_add(more) <= limit
+    }
+
+    pub(crate) fn hold(&self, bytes: usize) -> Holding {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+        Holding {
+            meter: self.clone(),
+            bytes,
+        }
+    }
+}
+
+/// Bytes that are counted until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Holding {
+    meter: Meter,
+    bytes: usize,
+}
+
+impl Holding {
+    pub(crate) fn add(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.meter.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn take_off(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        self.meter.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.meter.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// A message with a topic, properties and a payload of these sizes.
+pub(crate) fn message_size(topic: usize, properties: Option<&Properties>, payload: usize) -> usize {
+    size_of::<Kept>()
+        + 3 * ALLOCATION
+        + topic
+        + payload
+        + properties.map_or(0, |properties| ALLOCATION + properties.memory_size())
+}
+
+pub(crate) fn will_size(will: &Will) -> usize {
+    size_of::<Will>()
+        + 3 * ALLOCATION
+        + will.topic.len()
+        + will.payload.len()
+        + will.properties.memory_size()
+}
+
+/// A session without subscriptions and messages.
+pub(crate) fn session_size(client_identifier: &Utf8String) -> usize {
+    size_of::<Session>() + 2 * (ALLOCATION + MAP_ENTRY) + client_identifier.len()
+}
+
+/// A subscription: in its session and in the tree, which has a node for each level.
+pub(crate) fn subscription_size(filter: &TopicFilter) -> usize {
+    let levels = 1 + filter.bytes().filter(|&byte| byte == b'/').count();
+    MAP_ENTRY + ALLOCATION + 3 * filter.len() + levels * LEVEL
+}
+
+/// One message in the queue of one session, beside the message itself, which several may share.
+pub(crate) const fn queue_entry_size(subscription_identifiers: usize) -> usize {
+    256 + subscription_identifiers * size_of::<u32>()
+}
+
+/// A topic in the map of retained messages, beside the message itself.
+pub(crate) const fn retained_entry_size(topic: usize) -> usize {
+    MAP_ENTRY + ALLOCATION + topic
+}
+
+/// Gives a will memory of its own.
+pub(crate) fn detach_will(will: &mut Will) {
+    will.topic = will.topic.detached();
+    will.payload = Bytes::copy_from_slice(&will.payload);
+    will.properties.detach();
+}
