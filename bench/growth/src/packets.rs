@@ -5,7 +5,8 @@ use std::time::Instant;
 use bytes::{BufMut, BytesMut};
 use ferromqtt_proto::packet::{ProtocolVersion, QoS, SubscriptionOptions, decode};
 use ferromqtt_proto::{
-    Client, Options, OutgoingLimits, Publish, Session, Subscribe, TopicFilter, TopicName,
+    Client, Options, OutgoingLimits, Publish, QueueOptions, Session, Subscribe, TopicFilter,
+    TopicName,
 };
 
 use ferromqtt_testing::{Broker, BrokerOptions};
@@ -96,6 +97,16 @@ pub(crate) fn measure(report: &mut Report) {
         let name = format!("{name}, at the broker: heap per byte");
         report.at_most(&name, taken_by_broker(&packet), MOST_MEMORY);
     }
+    let identifiers = with_properties(0x30, b"\x00\x01t", IDENTIFIER);
+    let mut costs: Vec<_> = (0..3)
+        .map(|_| {
+            let (mut client, now) = subscribed_by(1_000);
+            cpu_seconds(|| read(&mut client, now, &identifiers)).0
+        })
+        .collect();
+    costs.sort_by(f64::total_cmp);
+    let name = "PUBLISH of identifiers, for 1,000 queues: ms per MiB";
+    report.at_most(name, costs[1] * 1e3, MOST_TIME);
     ended_calls(report);
 }
 
@@ -203,6 +214,28 @@ fn connecting() -> (Client, Instant) {
         Client::new(Options::default(), Session::default(), 1).expect("the options are right");
     client.connect(now);
     client.transport_opened(now);
+    while client.poll_transmit(now).is_some() {}
+    (client, now)
+}
+
+/// A client with so many queues whose filters match what comes.
+fn subscribed_by(queues: usize) -> (Client, Instant) {
+    let (mut client, now) = connected(Options::default(), accepted());
+    for number in 0..queues {
+        let queue = client.open_queue(QueueOptions::default());
+        let levels = ["+", "#", "t", "t/#"];
+        let filter = match number % 4 {
+            0 => format!("$share/{number}/t"),
+            it => levels[it].to_owned(),
+        };
+        let filter = TopicFilter::new(filter).expect("a filter");
+        let subscribe = Subscribe {
+            filters: vec![(filter, SubscriptionOptions::default())],
+            properties: Default::default(),
+            queue,
+        };
+        client.subscribe(now, subscribe).expect("it can be sent");
+    }
     while client.poll_transmit(now).is_some() {}
     (client, now)
 }

@@ -1,6 +1,6 @@
 //! Which queues get a message.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::group::Member;
 use super::{Subscription, Subscriptions};
@@ -17,6 +17,9 @@ pub(super) struct Matching {
     shared: Vec<usize>,
 }
 
+/// So many identifiers of a message are looked at as they are: a message has one for each subscription that it matches.
+const FEW_IDENTIFIERS: usize = 32;
+
 impl Subscriptions {
     /// The queues that want a message with this topic, each once. `identifiers` are those that the server has put on it,
     /// one for each subscription that it was sent for (MQTT-3.3.4-3 to MQTT-3.3.4-5): a server may send it once for all of
@@ -30,6 +33,13 @@ impl Subscriptions {
         has_room: impl Fn(QueueId) -> bool,
         queues: &mut Vec<QueueId>,
     ) {
+        let known;
+        let identifiers = if identifiers.len() > FEW_IDENTIFIERS {
+            known = self.known_of(identifiers);
+            &known
+        } else {
+            identifiers
+        };
         let mut matching = std::mem::take(&mut self.matching);
         self.tree.for_each_match(topic, |groups| {
             matching.plain.extend(groups.plain);
@@ -47,6 +57,19 @@ impl Subscriptions {
         matching.plain.clear();
         matching.shared.clear();
         self.matching = matching;
+    }
+
+    /// Those of many identifiers that a subscription has, each once. One that none has stays if none is left, since a message
+    /// without any is another matter. A packet has room for half a million, and each subscription is compared with all.
+    #[cold]
+    fn known_of(&self, identifiers: &[u32]) -> Vec<u32> {
+        let known: BTreeSet<_> = (identifiers.iter().copied())
+            .filter(|it| self.known.contains_key(it))
+            .collect();
+        if known.is_empty() {
+            return identifiers[..1].to_vec();
+        }
+        known.into_iter().collect()
     }
 
     /// Whether the server has sent a message for one of these groups whose queue was given up.

@@ -207,7 +207,15 @@ fn step() -> impl Strategy<Value = Step> {
         (options.no_local, options.retain_as_published) = (local, published);
         options
     });
-    let identifiers = || prop_oneof![Just(vec![]), vec(1_u32..5, 1..3)];
+    // A message may have far more than there are subscriptions, the same ones many times, and unknown ones.
+    let many = |few: Vec<u32>| (100..140).chain(few.repeat(20)).collect();
+    let identifiers = move || {
+        prop_oneof![
+            2 => Just(vec![]),
+            2 => vec(1_u32..5, 1..3),
+            1 => vec(1_u32..5, 0..3).prop_map(many),
+        ]
+    };
     let topic = select(vec!["a", "a/b", "a/c", "b/b", "$SYS"]).prop_map(str::to_owned);
     let full = subsequence((0..6).collect::<Vec<u32>>(), 0..6);
     prop_oneof![
