@@ -176,7 +176,7 @@ impl Client {
                 disconnect.check_server()?;
                 let cause = ConnectionError::Disconnected {
                     reason: disconnect.reason,
-                    properties: disconnect.properties.detached().into(),
+                    properties: disconnect.properties.into(),
                 };
                 self.end_connection(now, cause, Ending::Close);
                 Ok(())
@@ -224,7 +224,7 @@ impl Client {
             properties,
         } = connack;
         if reason != ReasonCode::Success {
-            let properties = properties.detached().into();
+            let properties = properties.into();
             let cause = ConnectionError::Refused { reason, properties };
             self.end_connection(now, cause, Ending::Close);
             return Ok(());
@@ -269,7 +269,7 @@ impl Client {
         self.stats.connections += 1;
         self.events.push_back(Event::Connected(Box::new(Connected {
             session_present,
-            properties: properties.detached(),
+            properties,
         })));
         if resumes {
             self.session.outbound.start_resending();
@@ -361,13 +361,8 @@ impl Client {
             return;
         };
         let Ack {
-            reason,
-            mut properties,
-            ..
+            reason, properties, ..
         } = ack;
-        if let Some(properties) = &mut properties {
-            properties.detach(); // whoever is told may keep them
-        }
         let outcome = if reason.is_error() {
             Outcome::Refused { reason, properties }
         } else {

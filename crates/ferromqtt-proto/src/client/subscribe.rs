@@ -241,7 +241,7 @@ impl Client {
         }
         let outcome = Outcome::Subscribed {
             reasons: suback.reasons,
-            properties: suback.properties.detached().boxed(),
+            properties: suback.properties.boxed(),
         };
         self.finish_request(op, outcome);
         Ok(())
@@ -273,7 +273,7 @@ impl Client {
         self.keep_subscribed(op, &refused);
         let outcome = Outcome::Unsubscribed {
             reasons: unsuback.reasons,
-            properties: unsuback.properties.detached().boxed(),
+            properties: unsuback.properties.boxed(),
         };
         self.finish_request(op, outcome);
         Ok(())

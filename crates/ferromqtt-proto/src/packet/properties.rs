@@ -253,12 +253,6 @@ impl Properties {
         (!self.is_empty()).then(|| Box::new(self))
     }
 
-    /// The same properties, [detached](Self::detach).
-    pub(crate) fn detached(mut self) -> Self {
-        self.detach();
-        self
-    }
-
     /// Whether binary data fits behind its two-byte length, and no Subscription Identifier is 0 or too large
     /// (sections 1.5.6 and 3.8.2.1.2). All other types cannot hold a value out of range.
     fn values_in_range(&self) -> bool {
