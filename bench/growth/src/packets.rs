@@ -107,6 +107,10 @@ pub(crate) fn measure(report: &mut Report) {
     costs.sort_by(f64::total_cmp);
     let name = "PUBLISH of identifiers, for 1,000 queues: ms per MiB";
     report.at_most(name, costs[1] * 1e3, MOST_TIME);
+    let (mut client, now) = subscribed_by(1_000);
+    let (peak, _, ()) = heap(|| read(&mut client, now, &identifiers));
+    let name = "PUBLISH of identifiers, for 1,000 queues: heap per byte";
+    report.at_most(name, peak as f64 / identifiers.len() as f64, MOST_MEMORY);
     ended_calls(report);
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn from_dict(dict: &Bound<'_, PyDict>) -> PyResult<Properties> {
             ($($field:ident),+) => {
                 match name.as_str() {
                     $(stringify!($field) => properties.$field = Some(Value::from_python(&value)?),)+
-                    "subscription_identifiers" => properties.subscription_identifiers = value.extract()?,
+                    "subscription_identifiers" => properties.subscription_identifiers = value.extract::<Vec<u32>>()?.into(),
                     "user_properties" => {
                         for pair in value.try_iter()? {
                             let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair?.extract()?;
@@ -78,7 +78,7 @@ pub(crate) fn to_dict<'py>(
     if !properties.subscription_identifiers.is_empty() {
         dict.set_item(
             "subscription_identifiers",
-            properties.subscription_identifiers.clone(),
+            properties.subscription_identifiers.to_vec(),
         )?;
     }
     if !properties.user_properties.is_empty() {

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ferromqtt_proto::packet::{
-    Packet, PacketId, Properties, ProtocolVersion, Publish, PublishRef, QoS, Will,
+    Packet, PacketId, Properties, ProtocolVersion, Publish, PublishRef, QoS,
+    SubscriptionIdentifiers, Will,
 };
 use ferromqtt_proto::{TopicFilter, Utf8String};
 
@@ -182,7 +183,7 @@ impl<'a> Routed<'a> {
 pub(crate) struct Terms {
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
-    pub(crate) subscription_identifiers: Vec<u32>,
+    pub(crate) subscription_identifiers: SubscriptionIdentifiers,
     /// The Shared Subscription that it was taken from: others who share it may get it instead.
     pub(crate) shared: Option<TopicFilter>,
 }

@@ -147,7 +147,7 @@ pub use ferromqtt_proto::AuthError;
 pub use ferromqtt_proto::PublishError as InvalidPublish;
 /// What a subscription is refused for, as [`SubscribeError::Invalid`] holds it.
 pub use ferromqtt_proto::SubscribeError as InvalidSubscribe;
-pub use ferromqtt_proto::packet::TopicAlias;
+pub use ferromqtt_proto::packet::{SubscriptionIdentifiers, TopicAlias};
 pub use ferromqtt_proto::{
     Acknowledge, AcknowledgeError, CleanStart, ConnectionError, DecodeError, Delivery, DeliveryId,
     Message, OnSessionLost, OutgoingLimits, OutgoingPolicy, Overflow, PacketId, Properties,

@@ -28,7 +28,7 @@ pub(crate) async fn properties(settings: &Settings) -> Report {
         ..Properties::default()
     };
     let numbered = Properties {
-        subscription_identifiers: vec![300],
+        subscription_identifiers: [300].into(),
         ..Properties::default()
     };
     let received = ferromqtt::scope(settings.options()?, async |client| {
@@ -44,7 +44,7 @@ pub(crate) async fn properties(settings: &Settings) -> Report {
         .ok_or("no properties")?;
     let expiry = got.message_expiry_interval.replace(60);
     let identifiers = std::mem::take(&mut got.subscription_identifiers);
-    Ok(json!({ "same": got == sent, "expiry": expiry, "identifiers": identifiers }))
+    Ok(json!({ "same": got == sent, "expiry": expiry, "identifiers": *identifiers }))
 }
 
 /// A request, and its response from the same program.

@@ -178,7 +178,7 @@ impl Client {
     /// Finds the queues that want a message.
     fn route(&mut self, message: &mut Message, queues: &mut Vec<QueueId>) {
         let identifiers = (message.properties.as_ref())
-            .map_or(&[][..], |properties| &properties.subscription_identifiers);
+            .map_or(&[][..], |properties| &*properties.subscription_identifiers);
         let size = message.memory_size();
         let session = &mut self.session;
         let has_room = |queue| session.inbox.has_room(queue, size);
@@ -193,7 +193,7 @@ impl Client {
         };
         let identifiers = &mut properties.subscription_identifiers;
         if !identifiers.is_empty() {
-            identifiers.retain(|it| !self.session.subscriptions.has_assigned(*it));
+            identifiers.retain(|it| !self.session.subscriptions.has_assigned(it));
             if properties.is_empty() {
                 message.properties = None;
             }

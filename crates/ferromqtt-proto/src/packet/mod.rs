@@ -12,6 +12,7 @@ mod properties;
 mod publish;
 mod reason_code;
 mod subscribe;
+mod subscription_identifiers;
 mod unsubscribe;
 mod user_properties;
 
@@ -30,6 +31,7 @@ pub use properties::{Properties, TopicAlias};
 pub use publish::{MESSAGE_OVERHEAD, Publish, PublishRef};
 pub use reason_code::ReasonCode;
 pub use subscribe::{RetainHandling, SubAck, Subscribe, SubscriptionOptions};
+pub use subscription_identifiers::SubscriptionIdentifiers;
 pub use unsubscribe::{UnsubAck, Unsubscribe};
 pub use user_properties::{UserProperties, UserPropertiesIter};
 

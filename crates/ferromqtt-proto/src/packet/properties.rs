@@ -4,6 +4,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use super::subscription_identifiers::SubscriptionIdentifiers;
 use super::user_properties::{USER_PROPERTY, UserProperties};
 use super::{PacketType, ProtocolVersion, flag};
 use crate::codec::{
@@ -79,7 +80,7 @@ macro_rules! properties {
         pub struct Properties {
             $(#[doc = $doc] pub $field: Option<$type>,)+
             /// Subscription Identifiers (3.8.2.1.2, 3.3.2.3.8): one in SUBSCRIBE; in PUBLISH one for each subscription that matched.
-            pub subscription_identifiers: Vec<u32>,
+            pub subscription_identifiers: SubscriptionIdentifiers,
             /// User Properties in their order, names may repeat (MQTT-3.3.2-18).
             pub user_properties: UserProperties,
         }
@@ -136,7 +137,7 @@ macro_rules! properties {
             /// alive as a whole, which is not counted.
             pub fn memory_size(&self) -> usize {
                 let mut size = size_of::<Self>()
-                    + self.subscription_identifiers.len() * size_of::<u32>()
+                    + self.subscription_identifiers.held()
                     + self.user_properties.encoded_len();
                 $(size += self.$field.as_ref().map_or(0, Value::held);)+
                 size
@@ -196,8 +197,6 @@ macro_rules! properties {
 }
 
 const SUBSCRIPTION_IDENTIFIER: u8 = 0x0B;
-/// So many Subscription Identifiers are read without counting first.
-const FEW_IDENTIFIERS: usize = 4;
 const UNKNOWN: DecodeError = DecodeError::malformed("unknown property");
 
 /// What comes of the properties that may repeat, in the rest of a block. It is counted when memory is needed for more than a
@@ -328,8 +327,8 @@ impl Properties {
             return Err(DecodeError::protocol("Subscription Identifier is 0"));
         }
         let identifiers = &mut self.subscription_identifiers;
-        if identifiers.len() >= FEW_IDENTIFIERS && identifiers.len() == identifiers.capacity() {
-            identifiers.reserve_exact(1 + Repeated::count(body.clone())?.identifiers);
+        if identifiers.is_full() {
+            identifiers.make_many(1 + Repeated::count(body.clone())?.identifiers);
         }
         identifiers.push(identifier as u32);
         Ok(())

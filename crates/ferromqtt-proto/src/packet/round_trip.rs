@@ -38,7 +38,7 @@ const PROPERTIES: [Setter; 27] = [
     |it, number, _| it.wildcard_subscription_available = Some(number & 1 == 1),
     |it, number, _| it.subscription_identifier_available = Some(number & 1 == 1),
     |it, number, _| it.shared_subscription_available = Some(number & 1 == 1),
-    |it, number, _| it.subscription_identifiers = vec![number % 268_435_455 + 1],
+    |it, number, _| it.subscription_identifiers = [number % 268_435_455 + 1].into(),
     |it, _, text| it.user_properties = vec![(text.clone(), text.clone()); 2].into(),
 ];
 

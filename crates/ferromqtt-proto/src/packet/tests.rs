@@ -106,7 +106,7 @@ fn one_of_each() -> Vec<Packet> {
             packet_id: Some(id(1)),
             properties: Some(Box::new(Properties {
                 topic_alias: NonZeroU16::new(4).map(TopicAlias),
-                subscription_identifiers: vec![1, 268_435_455],
+                subscription_identifiers: [1, 268_435_455].into(),
                 ..full_message_properties()
             })),
             payload: Bytes::from_static(b"payload"),
@@ -118,7 +118,7 @@ fn one_of_each() -> Vec<Packet> {
         Packet::Subscribe(Box::new(Subscribe {
             packet_id: id(65_535),
             properties: Properties {
-                subscription_identifiers: vec![300],
+                subscription_identifiers: [300].into(),
                 ..Properties::default()
             },
             filters: [(

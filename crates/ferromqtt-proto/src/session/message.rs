@@ -78,7 +78,7 @@ mod tests {
             message_expiry_interval: Some(1),
             content_type: Some("text/plain".try_into().unwrap()),
             correlation_data: Some(memory.slice(2..5)),
-            subscription_identifiers: Vec::with_capacity(8),
+            subscription_identifiers: (1..9).collect(),
             ..Properties::default()
         };
         properties.subscription_identifiers.push(1);

@@ -202,7 +202,7 @@ fn properties_of_other_packets_are_refused() {
             ..explained()
         },
         Properties {
-            subscription_identifiers: vec![1],
+            subscription_identifiers: [1].into(),
             ..Properties::default()
         },
         receive_maximum(1),

@@ -253,7 +253,7 @@ fn a_copy_for_a_detached_subscription_goes_to_the_default_queue() {
         pair.bytes();
         pair.subscribe_to(&[filter], queue);
         let subscribe = pair.subscribes().pop().unwrap();
-        identifiers.extend(subscribe.properties.subscription_identifiers);
+        identifiers.extend_from_slice(&subscribe.properties.subscription_identifiers);
         queues.push(queue);
     }
     detach(&mut pair, queues[0]);
@@ -264,7 +264,7 @@ fn a_copy_for_a_detached_subscription_goes_to_the_default_queue() {
     ] {
         let mut publish = message("t/1", payload, AtMostOnce, 0);
         publish.properties = Some(Box::new(Properties {
-            subscription_identifiers: identifiers.to_vec(),
+            subscription_identifiers: identifiers.to_vec().into(),
             ..Properties::default()
         }));
         pair.server_sends(Packet::Publish(publish));

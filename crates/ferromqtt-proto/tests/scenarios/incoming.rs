@@ -184,7 +184,7 @@ fn properties_reach_the_application_as_they_came() {
         content_type: Some(text("\u{feff}text")),
         response_topic: Some(text("answer")),
         correlation_data: Some(Bytes::new()),
-        subscription_identifiers: vec![1, 268_435_455, 1],
+        subscription_identifiers: [1, 268_435_455, 1].into(),
         user_properties: [
             (text("b"), text("1")),
             (text("a"), text("2")),

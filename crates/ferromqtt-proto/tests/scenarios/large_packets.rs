@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ferromqtt_proto::packet::{Disconnect, Packet};
 use ferromqtt_proto::{
-    ConnectionError, Event, Options, Outcome, Properties, ProtocolVersion, ReasonCode,
-    UserProperties,
+    ConnectionError, Event, Options, Outcome, Properties, ProtocolVersion, QueueOptions,
+    ReasonCode, UserProperties,
 };
 
 use crate::support::*;
@@ -184,4 +184,25 @@ fn what_a_packet_says_keeps_no_input_alive() {
         }
     }
     assert_eq!(told, 2);
+}
+
+/// MQTT-3.3.4-4: a message has an identifier for each subscription, and each queue that one feeds gets it.
+#[test]
+fn queues_share_the_subscription_identifiers_of_a_message() {
+    let mut pair = Pair::connected(options(V5));
+    let queues = ["t", "+"].map(|filter| pair.queue(&[filter], QueueOptions::default()));
+    let mut publish = message("t", "x", AtMostOnce, 0);
+    publish.properties = Some(Box::new(Properties {
+        subscription_identifiers: (1..100).collect(),
+        ..Properties::default()
+    }));
+    pair.server_sends(Packet::Publish(publish));
+    let [one, other] = queues.map(|queue| {
+        let mut messages = pair.messages_of(queue);
+        assert_eq!(messages.len(), 1);
+        let properties = messages.remove(0).properties.unwrap();
+        properties.subscription_identifiers
+    });
+    assert!(one.iter().copied().eq(1..100));
+    assert_eq!(one.as_ptr(), other.as_ptr());
 }

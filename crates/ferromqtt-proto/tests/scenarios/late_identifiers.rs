@@ -11,7 +11,7 @@ fn open(pair: &mut Pair) -> QueueId {
 
 fn identified(identifiers: &[u32]) -> Properties {
     Properties {
-        subscription_identifiers: identifiers.to_vec(),
+        subscription_identifiers: identifiers.to_vec().into(),
         ..Properties::default()
     }
 }

@@ -137,7 +137,7 @@ fn properties_that_a_client_must_not_send_are_refused() {
             ..none.clone()
         },
         Properties {
-            subscription_identifiers: vec![1],
+            subscription_identifiers: [1].into(),
             ..none.clone()
         },
         Properties {

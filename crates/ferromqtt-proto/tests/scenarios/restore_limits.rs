@@ -35,7 +35,7 @@ fn subscribe_with_identifier(pair: &mut Pair, names: &[&str], identifier: u32) -
             .map(|name| (filter(name), at(AtLeastOnce)))
             .collect(),
         properties: Properties {
-            subscription_identifiers: vec![identifier],
+            subscription_identifiers: [identifier].into(),
             ..Properties::default()
         },
         queue: QueueId::DEFAULT,

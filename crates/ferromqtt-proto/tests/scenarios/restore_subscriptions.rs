@@ -59,7 +59,7 @@ fn subscriptions_are_restored_with_their_identifiers() {
         let subscribe = ferromqtt_proto::Subscribe {
             filters: vec![(filter(name), at(AtLeastOnce))],
             properties: Properties {
-                subscription_identifiers: vec![identifier],
+                subscription_identifiers: [identifier].into(),
                 ..Properties::default()
             },
             queue: QueueId::DEFAULT,
@@ -75,7 +75,10 @@ fn subscriptions_are_restored_with_their_identifiers() {
         .packets()
         .into_iter()
         .map(|packet| match packet {
-            Packet::Subscribe(it) => (it.properties.subscription_identifiers, it.filters.len()),
+            Packet::Subscribe(it) => (
+                it.properties.subscription_identifiers.to_vec(),
+                it.filters.len(),
+            ),
             other => panic!("{other:?}"),
         })
         .collect();

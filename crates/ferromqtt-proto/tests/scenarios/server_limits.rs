@@ -137,7 +137,7 @@ fn disconnect_is_left_out_when_it_does_not_fit() {
 #[test]
 fn subscriptions_of_a_kind_that_is_not_available_are_refused() {
     let identifier = Properties {
-        subscription_identifiers: vec![1],
+        subscription_identifiers: [1].into(),
         ..Properties::default()
     };
     let none = Properties::default();

@@ -53,7 +53,7 @@ fn receive(pair: &mut Pair, topic: &str, payload: &str, identifiers: &[u32]) {
     let mut publish = message(topic, payload, AtMostOnce, 0);
     if !identifiers.is_empty() {
         publish.properties = Some(Box::new(Properties {
-            subscription_identifiers: identifiers.to_vec(),
+            subscription_identifiers: identifiers.to_vec().into(),
             ..Properties::default()
         }));
     }
@@ -65,7 +65,7 @@ fn identifiers_seen(pair: &mut Pair, queue: QueueId) -> Vec<Vec<u32>> {
     (pair.messages_of(queue).into_iter())
         .map(|it| {
             it.properties
-                .map_or_else(Vec::new, |it| it.subscription_identifiers)
+                .map_or_else(Vec::new, |it| it.subscription_identifiers.to_vec())
         })
         .collect()
 }
@@ -344,7 +344,7 @@ fn assigned_identifiers_are_hidden() {
     }
     let mut publish = message("a/b", "x", AtMostOnce, 0);
     publish.properties = Some(Box::new(Properties {
-        subscription_identifiers: vec![one],
+        subscription_identifiers: [one].into(),
         content_type: Some(text("text/plain")),
         ..Properties::default()
     }));

@@ -23,7 +23,7 @@ fn receive_numbers(pair: &mut Pair, numbers: std::ops::Range<u16>) {
 fn receive_for(pair: &mut Pair, payload: &str, identifiers: &[u32]) {
     let mut publish = message("t/x", payload, AtMostOnce, 0);
     publish.properties = Some(Box::new(Properties {
-        subscription_identifiers: identifiers.to_vec(),
+        subscription_identifiers: identifiers.to_vec().into(),
         ..Properties::default()
     }));
     pair.server_sends(Packet::Publish(publish));

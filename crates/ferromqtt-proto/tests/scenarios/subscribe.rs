@@ -20,7 +20,7 @@ fn subscribe(filters: &[(&str, SubscriptionOptions)], properties: Properties) ->
 
 fn identifier(value: u32) -> Properties {
     Properties {
-        subscription_identifiers: vec![value],
+        subscription_identifiers: [value].into(),
         ..Properties::default()
     }
 }

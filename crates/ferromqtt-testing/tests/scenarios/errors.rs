@@ -149,7 +149,7 @@ fn a_subscription_identifier_from_a_client_is_a_protocol_error_mqtt_3_3_4_6() {
     let client = scene.client(ProtocolVersion::V5, "c");
     let mut message = publish("t", "x", QoS::AtMostOnce);
     message.properties = Some(Box::new(Properties {
-        subscription_identifiers: vec![1],
+        subscription_identifiers: [1].into(),
         ..Properties::default()
     }));
     scene.send(client, &Packet::Publish(message));

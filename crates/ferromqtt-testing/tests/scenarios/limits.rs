@@ -90,7 +90,7 @@ fn subscriptions_that_are_not_available_end_the_connection() {
         let subscribe = Subscribe {
             packet_id: packet_id(1),
             properties: Properties {
-                subscription_identifiers: identifiers,
+                subscription_identifiers: identifiers.into(),
                 ..Properties::default()
             },
             filters: [(text(filter), QoS::AtMostOnce.into())].into(),

@@ -206,7 +206,7 @@ fn the_other_gets_it_on_its_own_terms_mqtt_4_8_2_3() {
     let subscribe = Subscribe {
         packet_id: packet_id(1),
         properties: Properties {
-            subscription_identifiers: vec![7],
+            subscription_identifiers: [7].into(),
             ..Properties::default()
         },
         filters: vec![(text(FILTER), QoS::AtMostOnce.into())].into(),

@@ -164,7 +164,8 @@ fn a_message_names_the_subscriptions_that_it_matched_mqtt_3_3_4_3() {
         .message(client)
         .properties
         .unwrap()
-        .subscription_identifiers;
+        .subscription_identifiers
+        .to_vec();
     identifiers.sort_unstable();
     assert_eq!(identifiers, [7, 268_435_455]);
     assert_eq!(scene.next(client), None);
