@@ -154,6 +154,7 @@
 //! | `options`, `event`, `error` | what goes in once, and what comes out |
 //! | `slips` | rules broken by the server that [`Options::strict`] refuses, and that are tolerated otherwise |
 //! | `reconnect`, `servers` | back-off, and which ends are final; which server is next |
+//! | [`shown`] | what `Debug`, errors and logs show of payloads, of what authenticates, and of a peer's text |
 //! | `topic`, `text` | Topic Names and Filters, and the strings they are made of |
 
 mod client;
@@ -166,6 +167,7 @@ pub mod packet;
 mod reconnect;
 mod servers;
 mod session;
+pub mod shown;
 mod slips;
 #[cfg(test)]
 mod tests_support;

@@ -8,6 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::Client;
 use super::publish::Publish;
 use super::subscribe::Subscribe;
+use crate::debug_fields;
 use crate::error::PublishError;
 use crate::event::{Delivery, Event, OpId, Outcome};
 use crate::packet::{Properties, QoS, ReasonCode};
@@ -16,7 +17,6 @@ use crate::text::Utf8String;
 use crate::topic::{TopicFilter, TopicName};
 
 /// Who waits for a response, and by what it is told.
-#[derive(Debug)]
 pub(super) struct Correlation {
     /// Begins the Correlation Data of this client, so that a response to an earlier run of the program answers nothing.
     token: u64,
@@ -29,6 +29,15 @@ pub(super) struct Correlation {
     subscribing: Option<OpId>,
     requests: BTreeMap<OpId, Stage>,
 }
+
+debug_fields!(Correlation {
+    token: hidden,
+    information,
+    topic,
+    queue,
+    subscribing,
+    requests
+});
 
 /// How far a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -135,7 +135,15 @@ impl Client {
     }
 
     /// `bytes` is the length of the packet.
-    fn on_packet(&mut self, now: Instant, packet: Packet, bytes: usize) -> Result<(), DecodeError> {
+    fn on_packet(
+        &mut self,
+        now: Instant,
+        mut packet: Packet,
+        bytes: usize,
+    ) -> Result<(), DecodeError> {
+        if !matches!(packet, Packet::Publish(_)) {
+            self.hide_echoes(&mut packet);
+        }
         if let Phase::Handshake { .. } = self.phase {
             self.check_problem_information(&packet)?;
             return match packet {

@@ -10,11 +10,12 @@ use super::fifo::Fifo;
 use super::queue_options::{Acknowledge, Overflow, QueueOptions};
 use super::reader::{Reader, Withheld};
 use super::unclaimed::{Held, Unclaimed};
+use crate::debug_fields;
 use crate::packet::{PacketId, Properties, QoS};
 use crate::topic::TopicName;
 
-/// A received message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A received message. `Debug` shows the length of its payload.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Message {
     /// Topic Name it was published to.
     pub topic: TopicName,
@@ -34,6 +35,17 @@ pub struct Message {
     /// application ([`Acknowledge::ByApplication`]) and the QoS is 1 or 2.
     pub delivery: Option<DeliveryId>,
 }
+
+debug_fields!(Message {
+    topic,
+    payload: length,
+    qos,
+    retain,
+    dup,
+    packet_id,
+    properties,
+    delivery
+});
 
 /// The name of a queue of received messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
