@@ -155,6 +155,7 @@
 //! | `slips` | rules broken by the server that [`Options::strict`] refuses, and that are tolerated otherwise |
 //! | `reconnect`, `servers` | back-off, and which ends are final; which server is next |
 //! | [`shown`] | what `Debug`, errors and logs show of payloads, of what authenticates, and of a peer's text |
+//! | `repeats` | which of many log lines that say the same a driver writes |
 //! | `topic`, `text` | Topic Names and Filters, and the strings they are made of |
 
 mod client;
@@ -165,6 +166,7 @@ mod event;
 mod options;
 pub mod packet;
 mod reconnect;
+mod repeats;
 mod servers;
 mod session;
 pub mod shown;
@@ -187,6 +189,7 @@ pub use packet::{
     Will,
 };
 pub use reconnect::Reconnect;
+pub use repeats::{Repeat, Repeats, Untold};
 pub use servers::Server;
 pub use session::{
     Acknowledge, DeliveryId, JournalEntry, Message, Overflow, QueueId, QueueOptions, Session,

@@ -160,3 +160,12 @@ fn a_wrong_request_is_refused_without_what_it_holds() {
     let path = format!("/mqtt?token={MARKER}#");
     look_at_error(&Handshake::new(&path, &default_headers("a", 80, false)).unwrap_err());
 }
+
+/// Public types that can hold nothing of a request.
+const WITHOUT_SECRETS: &str = "Next Race Progress ProxyError Place UrlError CloseReason";
+
+#[test]
+fn every_public_type_is_known() {
+    let test = format!("{}{WITHOUT_SECRETS}", include_str!("secrets.rs"));
+    knows_all_exports(include_str!("../src/lib.rs"), &test);
+}

@@ -424,3 +424,19 @@ fn any_other_reason_string_is_kept() {
     assert!(found);
     look(&pair.client);
 }
+
+/// Public types that can hold neither a payload nor what authenticates.
+const WITHOUT_SECRETS: &str = "
+    PacketId ProtocolVersion ReasonCode RetainHandling SubscriptionOptions TopicAlias
+    AcknowledgeError AuthError DecodeError DisconnectError OptionsError PublishError StringError SubscribeError TopicError
+    OpId CleanStart OnSessionLost OutgoingLimits OutgoingPolicy Reconnect Server Acknowledge DeliveryId Overflow QueueId
+    Slip Utf8String TopicFilter Stats Progress TcpProgress TransportRequest PublishRef Repeat Repeats Untold JournalEntry
+    Client Options Whole
+";
+
+#[test]
+fn every_public_type_is_known() {
+    let test = format!("{}{WITHOUT_SECRETS}", include_str!("secrets.rs"));
+    knows_all_exports(include_str!("../../src/lib.rs"), &test);
+    knows_all_exports(include_str!("../../src/packet/mod.rs"), &test);
+}

@@ -71,6 +71,35 @@ pub(crate) fn look_at_error(error: &(impl Debug + Display)) {
     search("{}", &format!("{error}"));
 }
 
+/// Fails when a name that a module exports does not stand in the test's source: so a new public type is noticed, and
+/// either looked at, or listed among those that can hold no secret.
+#[allow(
+    dead_code,
+    reason = "not every program that has this file knows all types of a crate"
+)]
+pub(crate) fn knows_all_exports(module: &str, test: &str) {
+    let is_name = |it: char| it.is_alphanumeric() || it == '_';
+    let known: std::collections::HashSet<_> = test.split(|it| !is_name(it)).collect();
+    let mut names = 0;
+    for (at, found) in module.match_indices("pub use ") {
+        let exported = &module[at + found.len()..];
+        let exported = &exported[..exported.find(';').unwrap_or(exported.len())];
+        let list = exported.rsplit("::").next().unwrap_or_default();
+        for name in list.split([',', '{', '}']).map(str::trim) {
+            let name = name.rsplit(" as ").next().unwrap_or_default();
+            if name.starts_with(char::is_uppercase) && name.contains(char::is_lowercase) {
+                names += 1;
+                assert!(
+                    known.contains(name),
+                    "{name} is public, and the search for secrets does not know it: look at one that holds the marker, or \
+                     list it among those that can hold none"
+                );
+            }
+        }
+    }
+    assert!(names > 5, "the exports of a module: {module}");
+}
+
 #[test]
 fn the_search_finds_the_marker_in_every_form() {
     let bytes = MARKER.as_bytes();

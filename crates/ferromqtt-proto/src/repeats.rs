@@ -1,0 +1,220 @@
+//! Log lines that repeat: the first is written at once, and then only when their number has doubled.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// After so long without an occurrence the next one is written at once again.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// So many subjects have a count of their own. Those beyond share one for each kind.
+const MOST_SUBJECTS: usize = 256;
+
+/// Decides which of many log lines that say the same are written.
+///
+/// Lines are told apart by their kind and by their subject, such as a topic. Of one kind and subject the first is written at
+/// once, and then each at which the number of occurrences has doubled: of 433,000 occurrences 19 lines are written. After
+/// 60 s without an occurrence the next one begins anew. A line that is written tells how many there have been
+/// ([`Repeat::total`]), and the rest is told at the end ([`Repeats::take_rest`]), so none is lost without a trace.
+///
+/// Memory: at most 256 subjects. Those beyond share one count for each kind.
+///
+/// ```
+/// use std::time::Instant;
+/// use ferromqtt_proto::Repeats;
+///
+/// let mut repeats = Repeats::default();
+/// let now = Instant::now();
+/// let written = (0..100).filter_map(|_| repeats.count(now, "lost", "sensors/#", 1));
+/// let totals: Vec<_> = written.map(|line| line.total).collect();
+/// assert_eq!(totals, [1, 2, 4, 8, 16, 32, 64]);
+/// let rest: Vec<_> = repeats.take_rest().collect();
+/// assert_eq!((rest[0].kind, &*rest[0].subject, rest[0].total), ("lost", "sensors/#", 100));
+/// ```
+#[derive(Debug, Default)]
+pub struct Repeats {
+    counts: HashMap<(&'static str, Box<str>), Count>,
+}
+
+/// A line that is to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeat {
+    /// How many occurrences there have been of this kind and subject, this one included.
+    pub total: u64,
+    /// How many of them no line has told before this one.
+    pub new: u64,
+}
+
+/// Occurrences that no line has told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Untold {
+    /// Their kind.
+    pub kind: &'static str,
+    /// Their subject; empty for those beyond the most that are told apart.
+    pub subject: Box<str>,
+    /// How many occurrences there have been, those that lines have told included.
+    pub total: u64,
+    /// How many no line has told.
+    pub new: u64,
+}
+
+#[derive(Debug)]
+struct Count {
+    total: u64,
+    /// How many of them the last line has told.
+    told: u64,
+    /// How many have come since the last quiet time, and how many make the next line.
+    burst: u64,
+    next: u64,
+    last: Instant,
+}
+
+impl Repeats {
+    /// Notes that something has occurred `occurrences` times more. `Some` tells that a line is to be written.
+    pub fn count(
+        &mut self,
+        now: Instant,
+        kind: &'static str,
+        subject: &str,
+        occurrences: u64,
+    ) -> Option<Repeat> {
+        let mut key = (kind, Box::from(subject));
+        if self.counts.len() >= MOST_SUBJECTS && !self.counts.contains_key(&key) {
+            // What has been told in full and is quiet needs no memory.
+            (self.counts).retain(|_, count| count.told < count.total || !count.is_quiet(now));
+            if self.counts.len() >= MOST_SUBJECTS {
+                key.1 = Box::from("");
+            }
+        }
+        let count = self.counts.entry(key).or_insert_with(|| Count::new(now));
+        if count.is_quiet(now) {
+            (count.burst, count.next) = (0, 1);
+        }
+        count.last = now;
+        count.total += occurrences;
+        count.burst += occurrences;
+        if count.burst < count.next {
+            return None;
+        }
+        count.next = count.burst.saturating_mul(2);
+        let new = count.total - count.told;
+        count.told = count.total;
+        let total = count.total;
+        Some(Repeat { total, new })
+    }
+
+    /// What no line has told yet, as at the end of a connection. It counts as told now.
+    pub fn take_rest(&mut self) -> impl Iterator<Item = Untold> {
+        let untold = (self.counts.iter_mut()).filter(|(_, count)| count.told < count.total);
+        let mut rest: Vec<_> = untold
+            .map(|((kind, subject), count)| {
+                let new = count.total - count.told;
+                count.told = count.total;
+                let total = count.total;
+                let subject = subject.clone();
+                Untold {
+                    kind,
+                    subject,
+                    total,
+                    new,
+                }
+            })
+            .collect();
+        rest.sort_by(|a, b| (a.kind, &a.subject).cmp(&(b.kind, &b.subject)));
+        rest.into_iter()
+    }
+}
+
+impl Count {
+    const fn new(now: Instant) -> Self {
+        Self {
+            total: 0,
+            told: 0,
+            burst: 0,
+            next: 1,
+            last: now,
+        }
+    }
+
+    fn is_quiet(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.last) >= QUIET
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn of_433_000_occurrences_19_lines_are_written_and_the_rest_is_told_at_the_end() {
+        let mut repeats = Repeats::default();
+        let now = Instant::now();
+        let lines: Vec<_> = (0..433_000)
+            .filter_map(|_| repeats.count(now, "lost", "", 1))
+            .collect();
+        assert_eq!(lines.len(), 19);
+        let told: u64 = lines.iter().map(|line| line.new).sum();
+        let rest: Vec<_> = repeats.take_rest().collect();
+        assert_eq!(rest.len(), 1);
+        assert_eq!((rest[0].total, told + rest[0].new), (433_000, 433_000));
+        assert_eq!(repeats.take_rest().count(), 0);
+    }
+
+    #[test]
+    fn many_at_once_are_one_line() {
+        let mut repeats = Repeats::default();
+        let now = Instant::now();
+        let mut count = |occurrences| repeats.count(now, "lost", "", occurrences);
+        assert_eq!(
+            count(1000),
+            Some(Repeat {
+                total: 1000,
+                new: 1000
+            })
+        );
+        assert_eq!(count(999), None);
+        assert_eq!(
+            count(1),
+            Some(Repeat {
+                total: 2000,
+                new: 1000
+            })
+        );
+    }
+
+    #[test]
+    fn after_a_quiet_minute_the_next_is_written_at_once() {
+        let mut repeats = Repeats::default();
+        let mut now = Instant::now();
+        for total in [1, 2, 4] {
+            let last = (0..).find_map(|_| repeats.count(now, "lost", "", 1));
+            assert_eq!(last.map(|line| line.total), Some(total));
+        }
+        now += 59 * SECOND;
+        assert_eq!(repeats.count(now, "lost", "", 1), None);
+        now += 60 * SECOND;
+        let line = repeats.count(now, "lost", "", 1);
+        assert_eq!(line, Some(Repeat { total: 6, new: 2 }));
+    }
+
+    #[test]
+    fn each_kind_and_subject_has_its_own_count_up_to_a_bound() {
+        let mut repeats = Repeats::default();
+        let now = Instant::now();
+        let mut written = 0;
+        for subject in 0..10_000 {
+            let subject = subject.to_string();
+            for kind in ["lost", "refused"] {
+                written += u64::from(repeats.count(now, kind, &subject, 1).is_some());
+            }
+        }
+        assert!(repeats.counts.len() <= MOST_SUBJECTS + 2);
+        assert!(written < MOST_SUBJECTS as u64 + 2 * 15, "{written}");
+        let rest: u64 = repeats.take_rest().map(|rest| rest.new).sum();
+        assert!(rest > 0);
+        // Those that are quiet make room.
+        let line = repeats.count(now + 61 * SECOND, "lost", "another", 1);
+        assert_eq!(line, Some(Repeat { total: 1, new: 1 }));
+    }
+}
