@@ -4,19 +4,23 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// After so long without an occurrence the next one is written at once again.
-const QUIET: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_secs(10);
 
 /// So many subjects have a count of their own. Those beyond share one for each kind.
 const MOST_SUBJECTS: usize = 256;
+
+/// So many bytes of a subject count.
+const LONGEST_SUBJECT: usize = 200;
 
 /// Decides which of many log lines that say the same are written.
 ///
 /// Lines are told apart by their kind and by their subject, such as a topic. Of one kind and subject the first is written at
 /// once, and then each at which the number of occurrences has doubled: of 433,000 occurrences 19 lines are written. After
-/// 60 s without an occurrence the next one begins anew. A line that is written tells how many there have been
+/// 10 s without an occurrence the next one begins anew. A line that is written tells how many there have been
 /// ([`Repeat::total`]), and the rest is told at the end ([`Repeats::take_rest`]), so none is lost without a trace.
 ///
-/// Memory: at most 256 subjects. Those beyond share one count for each kind.
+/// Memory: at most 256 subjects of at most 200 bytes. Those beyond share one count for each kind, and so do those that begin
+/// with the same 200 bytes.
 ///
 /// ```
 /// use std::time::Instant;
@@ -33,6 +37,8 @@ const MOST_SUBJECTS: usize = 256;
 #[derive(Debug, Default)]
 pub struct Repeats {
     counts: HashMap<(&'static str, Box<str>), Count>,
+    /// When the counts were last looked through for those that need no memory.
+    looked_through: Option<Instant>,
 }
 
 /// A line that is to be written.
@@ -77,10 +83,9 @@ impl Repeats {
         subject: &str,
         occurrences: u64,
     ) -> Option<Repeat> {
-        let mut key = (kind, Box::from(subject));
+        let mut key = (kind, Box::from(beginning(subject)));
         if self.counts.len() >= MOST_SUBJECTS && !self.counts.contains_key(&key) {
-            // What has been told in full and is quiet needs no memory.
-            (self.counts).retain(|_, count| count.told < count.total || !count.is_quiet(now));
+            self.make_room(now);
             if self.counts.len() >= MOST_SUBJECTS {
                 key.1 = Box::from("");
             }
@@ -100,6 +105,15 @@ impl Repeats {
         count.told = count.total;
         let total = count.total;
         Some(Repeat { total, new })
+    }
+
+    /// Forgets what has been told in full and is quiet.
+    fn make_room(&mut self, now: Instant) {
+        let pause = |last| now.saturating_duration_since(last) < QUIET;
+        if !self.looked_through.is_some_and(pause) {
+            self.looked_through = Some(now);
+            (self.counts).retain(|_, count| count.told < count.total || !count.is_quiet(now));
+        }
     }
 
     /// What no line has told yet, as at the end of a connection. It counts as told now.
@@ -124,6 +138,14 @@ impl Repeats {
     }
 }
 
+fn beginning(subject: &str) -> &str {
+    let mut end = subject.len().min(LONGEST_SUBJECT);
+    while !subject.is_char_boundary(end) {
+        end -= 1;
+    }
+    &subject[..end]
+}
+
 impl Count {
     const fn new(now: Instant) -> Self {
         Self {
@@ -144,12 +166,14 @@ impl Count {
 mod tests {
     use super::*;
 
+    use crate::tests_support::start;
+
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
     fn of_433_000_occurrences_19_lines_are_written_and_the_rest_is_told_at_the_end() {
         let mut repeats = Repeats::default();
-        let now = Instant::now();
+        let now = start();
         let lines: Vec<_> = (0..433_000)
             .filter_map(|_| repeats.count(now, "lost", "", 1))
             .collect();
@@ -164,7 +188,7 @@ mod tests {
     #[test]
     fn many_at_once_are_one_line() {
         let mut repeats = Repeats::default();
-        let now = Instant::now();
+        let now = start();
         let mut count = |occurrences| repeats.count(now, "lost", "", occurrences);
         assert_eq!(
             count(1000),
@@ -184,16 +208,16 @@ mod tests {
     }
 
     #[test]
-    fn after_a_quiet_minute_the_next_is_written_at_once() {
+    fn after_ten_quiet_seconds_the_next_is_written_at_once() {
         let mut repeats = Repeats::default();
-        let mut now = Instant::now();
+        let mut now = start();
         for total in [1, 2, 4] {
             let last = (0..).find_map(|_| repeats.count(now, "lost", "", 1));
             assert_eq!(last.map(|line| line.total), Some(total));
         }
-        now += 59 * SECOND;
+        now += 9 * SECOND;
         assert_eq!(repeats.count(now, "lost", "", 1), None);
-        now += 60 * SECOND;
+        now += 10 * SECOND;
         let line = repeats.count(now, "lost", "", 1);
         assert_eq!(line, Some(Repeat { total: 6, new: 2 }));
     }
@@ -201,7 +225,7 @@ mod tests {
     #[test]
     fn each_kind_and_subject_has_its_own_count_up_to_a_bound() {
         let mut repeats = Repeats::default();
-        let now = Instant::now();
+        let now = start();
         let mut written = 0;
         for subject in 0..10_000 {
             let subject = subject.to_string();
@@ -214,7 +238,7 @@ mod tests {
         let rest: u64 = repeats.take_rest().map(|rest| rest.new).sum();
         assert!(rest > 0);
         // Those that are quiet make room.
-        let line = repeats.count(now + 61 * SECOND, "lost", "another", 1);
+        let line = repeats.count(now + 11 * SECOND, "lost", "another", 1);
         assert_eq!(line, Some(Repeat { total: 1, new: 1 }));
     }
 }

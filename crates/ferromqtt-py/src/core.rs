@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use ferromqtt_proto::packet::Disconnect;
 use ferromqtt_proto::{
-    Client, Options, QueueId, ReasonCode, Session, TransportError, TransportRequest,
+    Client, Options, QueueId, ReasonCode, Repeats, Session, TransportError, TransportRequest,
 };
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -74,7 +74,12 @@ pub(crate) struct Core {
     /// The number of the call that was accepted last, for `abandon`.
     #[pyo3(get)]
     pub(crate) last_op: u64,
+    /// Which log lines have been written how often.
+    repeats: Repeats,
 }
+
+/// The one kind that there is of lines of Python's: their text tells them apart.
+const LINE: &str = "line";
 
 /// The end of what is written to a transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +125,7 @@ impl Core {
             pending_calls_threshold: 10,
             max_calls: usize::MAX,
             last_op: 0,
+            repeats: Repeats::default(),
         })
     }
 
@@ -209,6 +215,19 @@ impl Core {
     #[getter]
     fn was_aborted(&self) -> bool {
         self.writing_end == WritingEnd::Aborted
+    }
+
+    /// Counts a log line. Returns how often it has been, if it is to be written.
+    fn count_line(&mut self, line: &str, times: u64) -> Option<u64> {
+        let repeat = self.repeats.count(Instant::now(), LINE, line, times);
+        repeat.map(|repeat| repeat.total)
+    }
+
+    /// The lines that were counted and not written since they were last: each with how often it has been in all.
+    fn take_unwritten_lines(&mut self) -> Vec<(String, u64)> {
+        (self.repeats.take_rest())
+            .map(|untold| (untold.subject.into_string(), untold.total))
+            .collect()
     }
 
     /// No message will come any more: iterators raise once the queue is empty.

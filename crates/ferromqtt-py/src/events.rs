@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use ferromqtt_proto::packet::{Auth, Disconnect};
+use ferromqtt_proto::shown::peer_text;
 use ferromqtt_proto::{
     ConnectionError, Delivery, Event, OpId, Outcome, Properties, PublishError, QueueId, ReasonCode,
     SubscribeError,
@@ -324,6 +325,6 @@ const fn cause_properties(cause: &ConnectionError) -> Option<&Properties> {
 fn reason_string(properties: Option<&Properties>) -> String {
     properties
         .and_then(|properties| properties.reason_string.as_ref())
-        .map(ToString::to_string)
+        .map(|text| peer_text(text, &[])) // the core has replaced one that repeats a secret
         .unwrap_or_default()
 }

@@ -40,6 +40,8 @@ hooks! {
     from_native = "ferromqtt.properties"."from_native";
     /// The exception that fits a failed call.
     call_error = "ferromqtt._errors"."call_error";
+    /// The `repr` of a message.
+    shown_message = "ferromqtt._shown"."message";
     /// Lets a coroutine wait for one turn of the loop.
     turn = "ferromqtt._driver"."TURN";
 }

@@ -87,10 +87,15 @@ def _from_environment(hostname: str) -> Proxy | None:
     url = urlsplit(getproxies().get("mqtt", ""))
     if not url.hostname or proxy_bypass(hostname):
         return None
+    try:
+        port = url.port
+    except ValueError:
+        # Not its own text, which shows a part of a password that holds a slash.
+        raise ValueError("The port in the environment's `mqtt_proxy` is not a number") from None
     return Proxy(
         kind=ProxyType.HTTP,
         host=url.hostname,
-        port=url.port or _USUAL_PORTS[ProxyType.HTTP],
+        port=port or _USUAL_PORTS[ProxyType.HTTP],
         username=url.username,
         password=url.password,
     )

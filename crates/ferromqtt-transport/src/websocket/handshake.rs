@@ -196,8 +196,12 @@ impl fmt::Debug for Handshake {
 fn check_header(name: &str, value: &str) -> Result<(), WebSocketError> {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || !name.bytes().all(is_token) {
-        // Not the name: a whole line, token and all, may have been taken for one.
-        let part = format!("header name of {} bytes", name.len());
+        // Its first word alone: a whole line, token and all, may have been taken for a name.
+        let word = name.split([':', ' ']).next().unwrap_or_default();
+        let part = match word.bytes().all(is_token) {
+            true if !word.is_empty() => format!("header name that begins with {word}"),
+            _ => format!("header name of {} bytes", name.len()),
+        };
         return Err(WebSocketError::Request {
             part,
             what: "must be letters, digits and hyphens",
