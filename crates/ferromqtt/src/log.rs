@@ -222,7 +222,7 @@ mod untold {
     use super::{ConnectionError, ReasonCode, Slip, TopicFilter};
 
     #[derive(Debug, Default)]
-    pub(crate) struct Log;
+    pub(crate) struct Log(());
 
     #[expect(
         clippy::needless_pass_by_ref_mut,
