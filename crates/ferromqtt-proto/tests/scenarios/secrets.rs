@@ -383,14 +383,30 @@ fn a_reason_string_that_repeats_a_secret_is_left_out() {
         reason,
         properties: Some(Box::new(echo())),
     });
-    for from_server in [refusal, farewell, refused_message] {
+    let answers_subscribe = Packet::SubAck(Box::new(SubAck {
+        packet_id: id(1),
+        properties: echo(),
+        reasons: vec![reason],
+    }));
+    for from_server in [refusal, farewell, refused_message, answers_subscribe] {
         let mut options = options(V5);
         options.password = Some(secret());
         let mut watched = Watched::new(Pair::new(options));
         watched.pair.connect();
         if !matches!(from_server, Packet::ConnAck(_)) {
             watched.pair.accept(false, Properties::default());
-            watched.pair.publish("t", "x", AtLeastOnce);
+            if matches!(from_server, Packet::SubAck(_)) {
+                let subscribe = Subscribe {
+                    filters: vec![(filter("a"), at(AtMostOnce))],
+                    properties: Properties::default(),
+                    queue: ferromqtt_proto::QueueId::DEFAULT,
+                };
+                let pair = &mut watched.pair;
+                pair.client.subscribe(pair.now, subscribe).unwrap();
+                pair.pump();
+            } else {
+                watched.pair.publish("t", "x", AtLeastOnce);
+            }
         }
         let events = format!("{:?}", watched.sends(from_server.clone()));
         assert!(events.contains("left out"), "{from_server:?}: {events}");
