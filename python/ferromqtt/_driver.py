@@ -282,8 +282,8 @@ class Protocol(Core, asyncio.BufferedProtocol):
     def warn_of_repeating(self, text: str, *args: object, times: int = 1) -> None:
         """Log what may repeat, `times` times at once: the first, and at each doubling how often.
 
-        After ten seconds without, it begins anew. What that leaves out is told when the connection
-        ends.
+        After ten seconds without an occurrence the next is logged at once again. What is left out
+        is reported when the connection ends.
         """
         total = self.count_line(text % args, times)
         if total == 1:
@@ -292,9 +292,9 @@ class Protocol(Core, asyncio.BufferedProtocol):
             self.warn(f"{text} (%d times so far)", *args, total)
 
     def report(self, what: str, error: Exception) -> None:
-        """Tell the loop's exception handler what went wrong where no caller can be told.
+        """Report to the loop's exception handler what went wrong where no caller can learn of it.
 
-        What repeats is told as `warn_of_repeating` does.
+        What repeats is counted, as by `warn_of_repeating`.
         """
         total = self.count_line(f"{what} ({type(error).__name__})", 1)
         if total is None:

@@ -97,8 +97,8 @@ class Client:
         bind_port: Local port to connect from.
         clean_start: (5.0) True and 3 start with a fresh session each time, False resumes.
         max_queued_incoming_messages: How many received messages may wait to be taken; a further one
-            is dropped with a warning: the first one at once, then how many whenever their number has
-            doubled, and in all when the connection ends. None, 0 or less: no limit.
+            is dropped with a warning, for the first one and whenever their number has doubled; the
+            total follows when the connection ends. None, 0 or less: no limit.
         max_queued_outgoing_messages: How many QoS 1 and 2 publishes may be unfinished. None or 0:
             no limit.
         max_inflight_messages: How many QoS 1 and 2 publishes may be unacknowledged at once; others

@@ -189,7 +189,7 @@ pub use packet::{
     Will,
 };
 pub use reconnect::Reconnect;
-pub use repeats::{Repeat, Repeats, Untold};
+pub use repeats::{Repeat, Repeats, Unreported};
 pub use servers::Server;
 pub use session::{
     Acknowledge, DeliveryId, JournalEntry, Message, Overflow, QueueId, QueueOptions, Session,

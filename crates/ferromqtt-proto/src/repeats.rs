@@ -14,10 +14,10 @@ const LONGEST_SUBJECT: usize = 200;
 
 /// Decides which of many log lines that say the same are written.
 ///
-/// Lines are told apart by their kind and by their subject, such as a topic. Of one kind and subject the first is written at
-/// once, and then each at which the number of occurrences has doubled: of 433,000 occurrences 19 lines are written. After
-/// 10 s without an occurrence the next one begins anew. A line that is written tells how many there have been
-/// ([`Repeat::total`]), and the rest is told at the end ([`Repeats::take_rest`]), so none is lost without a trace.
+/// Each kind of line, and within it each subject, such as a topic, has its own count. Of one kind and subject the first line
+/// is written at once, and then each at which the number of occurrences has doubled: 19 lines for 433,000 occurrences. After
+/// 10 s without an occurrence the next one is written at once again. A line that is written says how many there have been
+/// ([`Repeat::total`]), and [`Repeats::take_unreported`] returns the rest at the end, so none is lost without a trace.
 ///
 /// Memory: at most 256 subjects of at most 200 bytes. Those beyond share one count for each kind, and so do those that begin
 /// with the same 200 bytes.
@@ -31,12 +31,12 @@ const LONGEST_SUBJECT: usize = 200;
 /// let written = (0..100).filter_map(|_| repeats.count(now, "lost", "sensors/#", 1));
 /// let totals: Vec<_> = written.map(|line| line.total).collect();
 /// assert_eq!(totals, [1, 2, 4, 8, 16, 32, 64]);
-/// let rest: Vec<_> = repeats.take_rest().collect();
+/// let rest: Vec<_> = repeats.take_unreported().collect();
 /// assert_eq!((rest[0].kind, &*rest[0].subject, rest[0].total), ("lost", "sensors/#", 100));
 /// ```
 #[derive(Debug, Default)]
 pub struct Repeats {
-    counts: HashMap<(&'static str, Box<str>), Count>,
+    counts: HashMap<(&'static str, Box<str>), Tally>,
     /// When the counts were last looked through for those that need no memory.
     looked_through: Option<Instant>,
 }
@@ -46,28 +46,28 @@ pub struct Repeats {
 pub struct Repeat {
     /// How many occurrences there have been of this kind and subject, this one included.
     pub total: u64,
-    /// How many of them no line has told before this one.
+    /// How many of them no earlier line has reported.
     pub new: u64,
 }
 
-/// Occurrences that no line has told.
+/// Occurrences that no line has reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Untold {
+pub struct Unreported {
     /// Their kind.
     pub kind: &'static str,
-    /// Their subject; empty for those beyond the most that are told apart.
+    /// Their subject; empty for those beyond the most that have a count of their own.
     pub subject: Box<str>,
-    /// How many occurrences there have been, those that lines have told included.
+    /// How many occurrences there have been, including those that lines have reported.
     pub total: u64,
-    /// How many no line has told.
+    /// How many no line has reported.
     pub new: u64,
 }
 
 #[derive(Debug)]
-struct Count {
+struct Tally {
     total: u64,
-    /// How many of them the last line has told.
-    told: u64,
+    /// How many of them lines have reported.
+    reported: u64,
     /// How many have come since the last quiet time, and how many make the next line.
     burst: u64,
     next: u64,
@@ -75,7 +75,7 @@ struct Count {
 }
 
 impl Repeats {
-    /// Notes that something has occurred `occurrences` times more. `Some` tells that a line is to be written.
+    /// Counts `occurrences` more. Returns `Some` when a line is to be written.
     pub fn count(
         &mut self,
         now: Instant,
@@ -90,7 +90,7 @@ impl Repeats {
                 key.1 = Box::from("");
             }
         }
-        let count = self.counts.entry(key).or_insert_with(|| Count::new(now));
+        let count = self.counts.entry(key).or_insert_with(|| Tally::new(now));
         if count.is_quiet(now) {
             (count.burst, count.next) = (0, 1);
         }
@@ -101,31 +101,31 @@ impl Repeats {
             return None;
         }
         count.next = count.burst.saturating_mul(2);
-        let new = count.total - count.told;
-        count.told = count.total;
+        let new = count.total - count.reported;
+        count.reported = count.total;
         let total = count.total;
         Some(Repeat { total, new })
     }
 
-    /// Forgets what has been told in full and is quiet.
+    /// Forgets what has been reported in full and is quiet.
     fn make_room(&mut self, now: Instant) {
         let pause = |last| now.saturating_duration_since(last) < QUIET;
         if !self.looked_through.is_some_and(pause) {
             self.looked_through = Some(now);
-            (self.counts).retain(|_, count| count.told < count.total || !count.is_quiet(now));
+            (self.counts).retain(|_, count| count.reported < count.total || !count.is_quiet(now));
         }
     }
 
-    /// What no line has told yet, as at the end of a connection. It counts as told now.
-    pub fn take_rest(&mut self) -> impl Iterator<Item = Untold> {
-        let untold = (self.counts.iter_mut()).filter(|(_, count)| count.told < count.total);
-        let mut rest: Vec<_> = untold
+    /// Returns what no line has reported yet, for the end of a connection. It counts as reported from then on.
+    pub fn take_unreported(&mut self) -> impl Iterator<Item = Unreported> {
+        let unreported = (self.counts.iter_mut()).filter(|(_, count)| count.reported < count.total);
+        let mut rest: Vec<_> = unreported
             .map(|((kind, subject), count)| {
-                let new = count.total - count.told;
-                count.told = count.total;
+                let new = count.total - count.reported;
+                count.reported = count.total;
                 let total = count.total;
                 let subject = subject.clone();
-                Untold {
+                Unreported {
                     kind,
                     subject,
                     total,
@@ -146,11 +146,11 @@ fn beginning(subject: &str) -> &str {
     &subject[..end]
 }
 
-impl Count {
+impl Tally {
     const fn new(now: Instant) -> Self {
         Self {
             total: 0,
-            told: 0,
+            reported: 0,
             burst: 0,
             next: 1,
             last: now,
@@ -171,18 +171,18 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn of_433_000_occurrences_19_lines_are_written_and_the_rest_is_told_at_the_end() {
+    fn of_433_000_occurrences_19_lines_are_written_and_the_rest_is_reported_at_the_end() {
         let mut repeats = Repeats::default();
         let now = start();
         let lines: Vec<_> = (0..433_000)
             .filter_map(|_| repeats.count(now, "lost", "", 1))
             .collect();
         assert_eq!(lines.len(), 19);
-        let told: u64 = lines.iter().map(|line| line.new).sum();
-        let rest: Vec<_> = repeats.take_rest().collect();
+        let reported: u64 = lines.iter().map(|line| line.new).sum();
+        let rest: Vec<_> = repeats.take_unreported().collect();
         assert_eq!(rest.len(), 1);
-        assert_eq!((rest[0].total, told + rest[0].new), (433_000, 433_000));
-        assert_eq!(repeats.take_rest().count(), 0);
+        assert_eq!((rest[0].total, reported + rest[0].new), (433_000, 433_000));
+        assert_eq!(repeats.take_unreported().count(), 0);
     }
 
     #[test]
@@ -235,7 +235,7 @@ mod tests {
         }
         assert!(repeats.counts.len() <= MOST_SUBJECTS + 2);
         assert!(written < MOST_SUBJECTS as u64 + 2 * 15, "{written}");
-        let rest: u64 = repeats.take_rest().map(|rest| rest.new).sum();
+        let rest: u64 = repeats.take_unreported().map(|rest| rest.new).sum();
         assert!(rest > 0);
         // Those that are quiet make room.
         let line = repeats.count(now + 11 * SECOND, "lost", "another", 1);

@@ -28,7 +28,7 @@ use std::fmt::{self, Write};
 
 use bytes::Bytes;
 
-/// Stands for bytes that are not shown: `Debug` tells how many there are.
+/// Stands for bytes that are not shown: `Debug` shows how many there are.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Length(pub usize);
 
@@ -39,7 +39,7 @@ impl fmt::Debug for Length {
     }
 }
 
-/// Stands for a collection whose elements are not shown: `Debug` tells how many there are.
+/// Stands for a collection whose elements are not shown: `Debug` shows how many there are.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Count(pub usize);
 
@@ -49,7 +49,7 @@ impl fmt::Debug for Count {
     }
 }
 
-/// Stands for what authenticates somebody, or tells one request from another: `Debug` shows neither it nor its length.
+/// Stands for what authenticates somebody, or distinguishes one request from another: `Debug` shows neither it nor its length.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Masked;
 
@@ -174,7 +174,7 @@ const fn is_invisible(character: char) -> bool {
     matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Whether `text` holds `secret`, or a part of it that tells.
+/// Whether `text` holds `secret`, or a part of it that gives it away.
 fn holds(text: &[u8], secret: &[u8]) -> bool {
     match secret.len() {
         0 => false,

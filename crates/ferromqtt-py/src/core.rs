@@ -78,7 +78,7 @@ pub(crate) struct Core {
     repeats: Repeats,
 }
 
-/// The one kind that there is of lines of Python's: their text tells them apart.
+/// The only kind of Python's lines. Their text is the subject.
 const LINE: &str = "line";
 
 /// The end of what is written to a transport.
@@ -225,8 +225,8 @@ impl Core {
 
     /// The lines that were counted and not written since they were last: each with how often it has been in all.
     fn take_unwritten_lines(&mut self) -> Vec<(String, u64)> {
-        (self.repeats.take_rest())
-            .map(|untold| (untold.subject.into_string(), untold.total))
+        (self.repeats.take_unreported())
+            .map(|line| (line.subject.into_string(), line.total))
             .collect()
     }
 

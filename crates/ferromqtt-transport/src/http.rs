@@ -107,7 +107,7 @@ impl Secrets {
         self.add_words(decoded.iter().map(Vec::as_slice));
     }
 
-    /// Short ones tell nothing, and are in any text.
+    /// Leaves out short ones, which are no secrets and occur in any text.
     #[cfg(feature = "websocket")]
     fn add_words<'a>(&mut self, words: impl Iterator<Item = &'a [u8]>) {
         words

@@ -1,28 +1,29 @@
-//! What is told to `tracing`, if that feature is on, with the target `ferromqtt`. Never a payload, never a credential.
+//! What the client writes to `tracing`, if that feature is on, with the target `ferromqtt`. Never a payload, never a credential.
 //!
-//! A line that repeats is written at its first time and when its number has doubled ([`Repeats`](proto::Repeats)); what
-//! that leaves out is told when the client ends. `times` is how often it has been so far. The events tell each.
+//! A line that repeats is written the first time and whenever its number has doubled
+//! ([`Repeats`](ferromqtt_proto::Repeats)). The rest is reported when the client ends. `times` is the number so far.
+//! Events report each occurrence.
 
 use crate::{ConnectionError, ReasonCode, Slip, TopicFilter};
 
-#[cfg(feature = "tracing")]
-pub(crate) use told::Log;
 #[cfg(not(feature = "tracing"))]
-pub(crate) use untold::Log;
+pub(crate) use unwritten::Log;
+#[cfg(feature = "tracing")]
+pub(crate) use written::Log;
 
 #[cfg(feature = "tracing")]
-mod told {
+mod written {
     use ferromqtt_proto as proto;
 
     use super::{ConnectionError, ReasonCode, Slip, TopicFilter};
     use crate::shared::now;
 
-    /// What the lines of one client have told so far.
+    /// Counts the lines of one client.
     #[derive(Debug, Default)]
     pub(crate) struct Log(proto::Repeats);
 
     impl Log {
-        /// How often it has been, if it is to be written.
+        /// The number so far, if a line is to be written.
         fn times(&mut self, kind: &'static str, subject: &str) -> Option<u64> {
             (self.0.count(now(), kind, subject, 1)).map(|repeat| repeat.total)
         }
@@ -189,15 +190,15 @@ mod told {
             }
         }
 
-        /// What no line has told, when the client ends.
+        /// Reports what no line has, when the client ends.
         pub(crate) fn end(&mut self) {
-            for proto::Untold {
+            for proto::Unreported {
                 kind,
                 subject,
                 total,
                 new,
                 ..
-            } in self.0.take_rest()
+            } in self.0.take_unreported()
             {
                 tracing::warn!(
                     target: "ferromqtt",
@@ -218,7 +219,7 @@ mod told {
 }
 
 #[cfg(not(feature = "tracing"))]
-mod untold {
+mod unwritten {
     use super::{ConnectionError, ReasonCode, Slip, TopicFilter};
 
     #[derive(Debug, Default)]

@@ -446,7 +446,7 @@ const WITHOUT_SECRETS: &str = "
     PacketId ProtocolVersion ReasonCode RetainHandling SubscriptionOptions TopicAlias
     AcknowledgeError AuthError DecodeError DisconnectError OptionsError PublishError StringError SubscribeError TopicError
     OpId CleanStart OnSessionLost OutgoingLimits OutgoingPolicy Reconnect Server Acknowledge DeliveryId Overflow QueueId
-    Slip Utf8String TopicFilter Stats Progress TcpProgress TransportRequest PublishRef Repeat Repeats Untold JournalEntry
+    Slip Utf8String TopicFilter Stats Progress TcpProgress TransportRequest PublishRef Repeat Repeats Unreported JournalEntry
     Client Options Whole
 ";
 
