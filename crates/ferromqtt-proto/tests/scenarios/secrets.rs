@@ -114,7 +114,7 @@ fn packets_show_neither_payloads_nor_what_authenticates() {
         Packet::Subscribe(Box::new(packet::Subscribe {
             packet_id: id(1),
             properties: properties(),
-            filters: vec![(text("a"), at(AtMostOnce))],
+            filters: vec![(text("a"), at(AtMostOnce))].into(),
         })),
         Packet::SubAck(Box::new(SubAck {
             packet_id: id(1),
@@ -124,7 +124,7 @@ fn packets_show_neither_payloads_nor_what_authenticates() {
         Packet::Unsubscribe(Box::new(packet::Unsubscribe {
             packet_id: id(1),
             properties: properties(),
-            filters: vec![text("a")],
+            filters: vec![text("a")].into(),
         })),
         Packet::UnsubAck(Box::new(UnsubAck {
             packet_id: id(1),
@@ -198,11 +198,11 @@ fn what_goes_in_and_comes_out_shows_neither_payloads_nor_what_authenticates() {
     for cause in [
         ConnectionError::Refused {
             reason: ReasonCode::NotAuthorized,
-            properties: Box::new(properties()),
+            properties: properties().into(),
         },
         ConnectionError::Disconnected {
             reason: ReasonCode::NotAuthorized,
-            properties: Box::new(properties()),
+            properties: properties().into(),
         },
         ConnectionError::Transport(TransportError::EndOfStream),
     ] {
@@ -433,7 +433,7 @@ fn any_other_reason_string_is_kept() {
     })));
     let cause = ConnectionError::Refused {
         reason,
-        properties: kept,
+        properties: kept.into(),
     };
     let found = (pair.events().iter())
         .any(|event| matches!(event, Event::Disconnected { cause: it, .. } if *it == cause));
