@@ -20,9 +20,6 @@ use crate::timers::{Timer, Timers};
 /// So many connections may be without a client, beside those that have one.
 const WITHOUT_CLIENT: usize = 100;
 
-/// No packet before CONNACK needs to be larger, and whoever sends it may not even be allowed in.
-const EARLY_PACKET: usize = 1 << 20;
-
 const READS_TOO_LITTLE: DecodeError = DecodeError {
     reason: ReasonCode::QuotaExceeded,
     what: "client asks for more than it reads",
@@ -32,8 +29,10 @@ const READS_TOO_LITTLE: DecodeError = DecodeError {
 ///
 /// Memory is bounded by [`BrokerOptions`], in messages and bytes: the number of connections and of sessions, the state of all
 /// sessions together, the messages for each of them, what is retained, and for each connection the packet that is still
-/// arriving ([`BrokerOptions::maximum_packet_size`], before CONNACK 1 MiB at most) and the output that is not read
-/// ([`BrokerOptions::maximum_output`]). What is beyond a bound is dropped or refused, and [`Stats`] counts it.
+/// arriving ([`BrokerOptions::maximum_packet_size`]) and the output that is not read ([`BrokerOptions::maximum_output`]). What
+/// is beyond a bound is dropped or refused, and [`Stats`] counts it. Beside that a connection has the topics of its Topic
+/// Aliases, as many as the options allow, and a session the Packet Identifiers of messages that are not released, at most
+/// 65,535.
 #[derive(Debug)]
 pub struct Broker {
     pub(crate) options: BrokerOptions,
@@ -130,7 +129,7 @@ impl Broker {
     /// Input of a connection that is closed, or being closed, is thrown away.
     pub fn handle_input(&mut self, now: Instant, id: ConnectionId, input: &mut BytesMut) {
         self.now = Some(now);
-        let limit = self.input_limit(id);
+        let limit = self.options.maximum_packet_size.get() as usize;
         let (length, mut failure) = match packet::whole_packets(input, limit) {
             Ok(whole) => (whole.bytes, None),
             Err((length, error)) => (length, Some(error)),
@@ -345,15 +344,6 @@ impl Broker {
     /// Whether no more output waits for `id` than may.
     pub(crate) fn takes_output(&self, id: ConnectionId) -> bool {
         self.output_of(id) <= self.options.maximum_output
-    }
-
-    /// The largest packet that `id` may send.
-    fn input_limit(&self, id: ConnectionId) -> usize {
-        let limit = self.options.maximum_packet_size.get() as usize;
-        match self.connections.get(&id).and_then(Connection::connected) {
-            Some(_) => limit,
-            None => limit.min(EARLY_PACKET),
-        }
     }
 
     fn output_of(&self, id: ConnectionId) -> usize {

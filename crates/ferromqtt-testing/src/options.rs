@@ -11,7 +11,8 @@ use crate::access::User;
 use crate::authentication::Authentication;
 use crate::denied::Denied;
 
-/// Limits of a [`Broker`](crate::Broker), in numbers and in bytes. Start from `BrokerOptions::default()` and set what a test needs.
+/// Limits of a [`Broker`](crate::Broker), in numbers and in bytes. Start from `BrokerOptions::default()` and set what a test
+/// needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BrokerOptions {
@@ -29,8 +30,8 @@ pub struct BrokerOptions {
     /// How many sessions there are, connected or not. Default 100,000. Beyond it a CONNECT that would begin another is answered
     /// Quota exceeded (3.x: Server unavailable).
     pub maximum_sessions: usize,
-    /// How many bytes of memory all sessions take together: Client Identifiers, subscriptions, wills, and the messages that wait or
-    /// are in flight, each counted once however many sessions it goes to. Default 2 GiB. Beyond it messages are dropped and
+    /// How many bytes of memory all sessions take together: Client Identifiers, subscriptions, wills, and the messages that
+    /// wait or are in flight, each counted once however many sessions it goes to. Default 2 GiB. Beyond it messages are dropped and
     /// counted, CONNECT and SUBSCRIBE are answered Quota exceeded.
     pub maximum_session_bytes: usize,
     /// How many subscriptions one session has. Default 100,000. Beyond it a Topic Filter is answered Quota exceeded (3.1.1:

@@ -368,23 +368,6 @@ fn answers_that_nobody_reads_end_the_connection_within_one_input() {
 }
 
 #[test]
-fn a_packet_before_connack_has_at_most_a_mebibyte() {
-    for (length, closes) in [(1 << 20, false), ((1 << 20) + 1, true)] {
-        let mut scene = Scene::new();
-        let client = scene.open(V5);
-        let mut input = BytesMut::from(&[0x10][..]);
-        let mut rest: usize = length - 4; // the fixed header has four bytes
-        while rest > 0x7F {
-            input.extend_from_slice(&[rest as u8 | 0x80]);
-            rest >>= 7;
-        }
-        input.extend_from_slice(&[rest as u8]);
-        scene.feed(client, &mut input);
-        assert_eq!(scene.is_closed(client), closes, "{length}");
-    }
-}
-
-#[test]
 fn kept_messages_hold_back_no_receive_buffer() {
     for size in [1, 5000] {
         let mut scene = Scene::new();
