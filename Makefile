@@ -32,7 +32,7 @@ export PYO3_PYTHON := $(VENV)/bin/python
 export PATH := $(PATH):/usr/sbin
 
 NATIVE_SOURCES := $(wildcard Cargo.lock) Cargo.toml pyproject.toml \
-	$(shell find crates -name '*.rs' -o -name Cargo.toml)
+	$(shell find crates -name '*.rs' -o -name '*.c' -o -name Cargo.toml)
 PYTHON_SOURCES := README.md $(wildcard python/aiomqtt-shim/*.*) \
 	$(shell find python/ferromqtt python/aiomqtt-shim/aiomqtt -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
@@ -44,10 +44,33 @@ help: ## List the targets
 quickstart: .venv/.native ## Build the Python module and run the first example (BROKER=mqtt://host:port for your own broker)
 	$(BIN)/python examples/python/quickstart.py
 
+# What the tests run beside our own programs. Named first among their prerequisites: what is missing is told before anything
+# is built.
+TEST_PROGRAMS := mosquitto openssl
+INTEROP_PROGRAMS := $(TEST_PROGRAMS) ejabberdctl=ejabberd nats-server rabbitmq-server
+
+.PHONY: need-test need-interop
+need-test:
+	scripts/need-program.sh $(TEST_PROGRAMS)
+need-interop:
+	scripts/need-program.sh $(INTEROP_PROGRAMS)
+
+.PHONY: deps
+deps: ## Install the Debian packages that the targets after it need, by sudo if need be: make deps test
+	scripts/venv.sh --packages-only
+	scripts/need-program.sh --sudo $(if $(filter interop,$(MAKECMDGOALS)),$(INTEROP_PROGRAMS),$(TEST_PROGRAMS))
+
+.PHONY: check
+check: .venv/.dev ## What to run while you work: formatting, lints and the tests that take no time
+	cargo fmt --all --check
+	cargo clippy $(LOCKED) --workspace --all-targets --all-features -- -D warnings
+	cargo test $(LOCKED) --quiet -p ferromqtt-proto -p ferromqtt-transport --lib
+	cargo test $(LOCKED) --quiet -p ferromqtt-testing -p ferromqtt --all-features --lib
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
 .PHONY: test
-test: .venv-wheel/.installed ## Unit, property and scenario tests; Python tests of the wheel, against mosquitto
-	scripts/need-program.sh mosquitto mosquitto
-	scripts/need-program.sh openssl openssl
+test: need-test .venv-wheel/.installed ## Unit, property and scenario tests; Python tests of the wheel, against mosquitto
 # The binding's tests are the Python ones: a test program of its own would have to link libpython.
 	cargo test $(LOCKED) --workspace --exclude ferromqtt-py --all-features
 	cargo test $(LOCKED) $(BENCH_RUST)
@@ -73,19 +96,12 @@ lint: .venv/.dev .venv/.native ## Formatting, lints, documentation, types and st
 	$(BIN)/python scripts/contract.py --check
 
 .PHONY: interop
-interop: .venv/.dev .venv/.native .tools/aedes/.installed upstream ## Both clients against more brokers, and aiomqtt's own tests
-	scripts/need-program.sh mosquitto mosquitto
-	scripts/need-program.sh ejabberdctl ejabberd
-	scripts/need-program.sh nats-server nats-server
-	scripts/need-program.sh rabbitmq-server rabbitmq-server
-	scripts/need-program.sh openssl openssl
+interop: need-interop .venv/.dev .venv/.native .tools/aedes/.installed upstream ## Both clients against more brokers, and aiomqtt's own tests
 	cargo build $(LOCKED) -p ferromqtt-test-client
 	$(BIN)/python -m pytest python/tests/interop
 
 .PHONY: upstream
-upstream: .venv/.dev .venv-upstream/.installed ## The tests of aiomqtt itself against ferromqtt-aiomqtt
-	scripts/need-program.sh mosquitto mosquitto
-	scripts/need-program.sh openssl openssl
+upstream: need-test .venv/.dev .venv-upstream/.installed ## The tests of aiomqtt itself against ferromqtt-aiomqtt
 	python/tests/upstream/run.sh $(BIN)/python .venv-upstream/bin/python .tools/upstream
 
 .PHONY: conformance

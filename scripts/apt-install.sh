@@ -1,19 +1,30 @@
 #!/usr/bin/env bash
-# Usage: apt-install.sh PACKAGE
-# Installs a Debian package, as root or through sudo, without starting its service:
-# the tests start their own brokers, on free ports, with their own configuration.
+# Usage: apt-install.sh [--sudo] PACKAGE
+# Installs a Debian package without starting its service: the tests start their own brokers, on free ports, with their own
+# configuration. Only as root, or where CI is set, or when told that it may call sudo, as `make deps` does: a test run must
+# not change somebody's system.
 set -euo pipefail
 
+may_sudo=${CI:-}
+if [ "$1" = --sudo ]; then
+    may_sudo=1
+    shift
+fi
 package=$1
 policy=/usr/sbin/policy-rc.d
 
-root=()
-if ! command -v apt-get >/dev/null || { [ "$(id -u)" -ne 0 ] && ! sudo -n true 2>/dev/null; }; then
-    echo "apt-install.sh: $package is missing and cannot be installed from here." >&2
-    echo "apt-install.sh: run 'sudo apt-get install $package' (or your system's equivalent), then try again." >&2
+fail() {
+    printf 'apt-install.sh: %s\n' "$@" >&2
     exit 1
+}
+
+command -v apt-get >/dev/null ||
+    fail "$package is missing, and there is no apt-get: install your system's equivalent, then try again"
+root=()
+if [ "$(id -u)" -ne 0 ]; then
+    [ -n "$may_sudo" ] || fail "the Debian package $package is missing: put 'deps' before the target, as in 'make deps test'"
+    root=(sudo ${CI:+-n})
 fi
-[ "$(id -u)" -eq 0 ] || root=(sudo -n)
 
 # Debian asks this file before it starts a service; 101 means "no". One that is
 # there already belongs to the machine and stays as it is.

@@ -1,14 +1,24 @@
 #!/usr/bin/env bash
-# Usage: need-program.sh PROGRAM PACKAGE
-# Makes sure that PROGRAM can be run, by installing the Debian PACKAGE that holds it.
+# Usage: need-program.sh [--sudo] PROGRAM[=PACKAGE]...
+# Makes sure that each PROGRAM can be run, by installing the Debian PACKAGE that holds it (apt-install.sh says when it may).
 set -euo pipefail
 
 # Servers are installed here, and not every user's PATH has it.
 PATH=$PATH:/usr/sbin
 
-command -v "$1" >/dev/null && exit 0
-"$(dirname "$0")/apt-install.sh" "$2"
-command -v "$1" >/dev/null || {
-    echo "need-program.sh: package $2 is installed, but $1 is still not found" >&2
-    exit 1
-}
+here=$(dirname "$0")
+sudo=()
+if [ "$1" = --sudo ]; then
+    sudo=(--sudo)
+    shift
+fi
+for needed in "$@"; do
+    program=${needed%%=*}
+    package=${needed#*=}
+    command -v "$program" >/dev/null && continue
+    "$here/apt-install.sh" "${sudo[@]}" "$package"
+    command -v "$program" >/dev/null || {
+        echo "need-program.sh: package $package is installed, but $program is still not found" >&2
+        exit 1
+    }
+done

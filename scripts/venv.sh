@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Usage: venv.sh DIR
+# Usage: venv.sh DIR | venv.sh --packages-only
 # Creates the Python virtual environment DIR with $PYTHON (python3 by default).
-# Debian ships venv as a package of its own: it is installed when missing.
+# Debian ships venv as a package of its own: it is installed when missing, and with --packages-only nothing else is done.
 set -euo pipefail
 
 directory=$1
+sudo=()
+[ "$directory" != --packages-only ] || sudo=(--sudo)
 python=${PYTHON:-python3}
 
 command -v "$python" >/dev/null || {
@@ -17,10 +19,11 @@ command -v "$python" >/dev/null || {
 }
 # ensurepip is the part of venv that Debian splits off.
 if ! "$python" -c 'import ensurepip' 2>/dev/null; then
-    "$(dirname "$0")/apt-install.sh" python3-venv
+    "$(dirname "$0")/apt-install.sh" "${sudo[@]}" python3-venv
     "$python" -c 'import ensurepip' || {
         echo "venv.sh: $python still has no ensurepip; install its venv package, or set PYTHON" >&2
         exit 1
     }
 fi
+[ "$directory" != --packages-only ] || exit 0
 "$python" -m venv --clear "$directory"

@@ -4,8 +4,9 @@
 //! Checked are: no panic; the client comes to rest after each step; each operation completes once, or never when it was
 //! abandoned, and all have when the client has left; what it writes are a client's packets, within the server's limits,
 //! between CONNECT and DISCONNECT of an open transport (`client_output`), with Packet Identifiers that are free
-//! (`in_flight`), acknowledgements in order (`acknowledgements`) and nothing that the store does not have (`store`); and
-//! no message lies in a queue, and none is lost, without the application being told (`queues`).
+//! (`in_flight`), acknowledgements in order (`acknowledgements`) and nothing that the store does not have (`store`);
+//! no message lies in a queue, and none is lost, without the application being told (`queues`); and input takes no more
+//! memory than its bytes and packets account for.
 #![no_main]
 
 use std::mem;
@@ -19,17 +20,24 @@ use ferromqtt_fuzz::queues::Queues;
 use ferromqtt_fuzz::source::Source;
 use ferromqtt_fuzz::store::Store;
 use ferromqtt_fuzz::{packets, properties};
+use ferromqtt_proto::codec::FixedHeader;
 use ferromqtt_proto::packet::{Disconnect, PacketType, PublishRef};
 use ferromqtt_proto::{
     Client, Event, Progress, Publish, PublishError, Session, Subscribe, TcpProgress,
     TransportError, TransportRequest, Unsubscribe,
 };
 use libfuzzer_sys::{Corpus, fuzz_target};
+use peak_alloc::PeakAlloc;
 
 /// Steps of one run.
 const STEPS: usize = 300;
 /// A client has nothing more to do after so many polls: the longest input holds far fewer packets.
 const POLLS: usize = 20_000;
+/// Memory that input may take: for each of its bytes, for each packet (an event, a place in a queue), and for what a call
+/// does whatever the input is (a chunk to write, what waits to be sent again).
+const MEMORY_PER_BYTE: usize = 4;
+const MEMORY_PER_PACKET: usize = 2_048;
+const MEMORY_PER_CALL: usize = 256 << 10;
 /// What servers send.
 const OF_SERVER: [PacketType; 10] = [
     PacketType::Publish,
@@ -43,6 +51,9 @@ const OF_SERVER: [PacketType; 10] = [
     PacketType::Disconnect,
     PacketType::Auth,
 ];
+
+#[global_allocator]
+static MEMORY: PeakAlloc = PeakAlloc;
 
 fuzz_target!(|input: &[u8]| -> Corpus {
     let mut source = Source::new(input);
@@ -71,6 +82,9 @@ struct World {
     /// Bytes that have arrived and were not taken yet, and bytes that are still to arrive.
     input: BytesMut,
     held_back: BytesMut,
+    /// How many bytes and packets have arrived on this connection.
+    arrived: usize,
+    arrived_packets: usize,
     operations: Operations,
     queues: Queues,
     /// The publish that waits for room.
@@ -104,6 +118,8 @@ impl World {
             writable: true,
             input: BytesMut::new(),
             held_back: BytesMut::new(),
+            arrived: 0,
+            arrived_packets: 0,
             operations: Operations::default(),
             queues,
             refused: None,
@@ -265,6 +281,7 @@ impl World {
             Link::Wanted => {
                 self.input.clear();
                 self.held_back.clear();
+                (self.arrived, self.arrived_packets) = (0, 0);
                 let version = self.client.options().protocol;
                 self.link = Link::Up(Box::new(ClientOutput::new(
                     version,
@@ -333,12 +350,33 @@ impl World {
             if let Link::Up(output) = &mut self.link {
                 output.server_sent(&piece);
             }
+            self.arrived += piece.len();
             self.input.extend_from_slice(&piece);
-            self.client.handle_input(self.now, &mut self.input);
+            self.handle_input();
             self.settle();
             let missing = self.client.input_hint(&self.input);
             assert!(missing > 0, "a whole packet was left in the input");
         }
+    }
+
+    /// Hands over what has arrived, and looks at the memory that it takes.
+    fn handle_input(&mut self) {
+        let (bytes, packets) = (self.input.len(), count_packets(&self.input));
+        self.arrived_packets += packets;
+        let before = MEMORY.current_usage();
+        MEMORY.reset_peak_usage();
+        self.client.handle_input(self.now, &mut self.input);
+        let used = MEMORY.peak_usage().saturating_sub(before);
+        // What was held back may go on now, so all that has come on this connection counts.
+        let allowed = MEMORY_PER_CALL
+            + MEMORY_PER_PACKET * self.arrived_packets
+            + MEMORY_PER_BYTE * self.arrived;
+        assert!(
+            used <= allowed,
+            "{used} bytes of memory for {packets} packets of {bytes} bytes, with {} of {} so far",
+            self.arrived_packets,
+            self.arrived
+        );
     }
 
     /// What a driver does that asks for credentials at each attempt.
@@ -536,4 +574,16 @@ impl World {
         let _: Option<Bytes> = self.client.poll_transmit(self.now);
         self.restart();
     }
+}
+
+/// How many packets are at the front of some input, one that cannot be read included.
+fn count_packets(mut input: &[u8]) -> usize {
+    let mut packets = 1;
+    while let Ok(Some(header)) = FixedHeader::read(input)
+        && let Some(rest) = input.get(header.packet_len()..)
+    {
+        packets += 1;
+        input = rest;
+    }
+    packets
 }

@@ -173,8 +173,8 @@ class Protocol(Core, asyncio.BufferedProtocol):
     def _tcp_progress(self) -> tuple[int, int] | None:
         return progress.tcp_progress(self.transport)
 
-    def _on_connected(self, session_present: bool, properties: dict[str, object]) -> None:
-        del session_present, properties  # not shown yet
+    def _on_connected(self, session_present: bool) -> None:
+        del session_present  # not shown yet
         self._accepted = True
         connecting, self._connecting = self._connecting, None
         if connecting is not None and not connecting.done():
@@ -196,10 +196,7 @@ class Protocol(Core, asyncio.BufferedProtocol):
             self.report("an `authenticator` raised", error)
             return None
 
-    def _on_disconnected(
-        self, kind: str, code: int, text: str, properties: dict[str, object], unflushed: int
-    ) -> None:
-        del properties
+    def _on_disconnected(self, kind: str, code: int, text: str, unflushed: int) -> None:
         if not self._accepted:
             connecting = self._connecting
             if connecting is not None and not connecting.done():
@@ -236,6 +233,15 @@ class Protocol(Core, asyncio.BufferedProtocol):
     def _on_lost(self, count: int) -> None:
         for _ in range(count):
             self.warn("Message queue is full. Discarding message.")
+
+    def _on_backlog(self, messages: int, size: int) -> None:
+        self.warn(
+            "%d received messages wait to be taken, which take %d MiB. The queue has no limit "
+            "unless max_queued_incoming_messages sets one: take messages as fast as they come, or "
+            "set it.",
+            messages,
+            size >> 20,
+        )
 
     def _on_tolerated(self, slip: str) -> None:
         self.warn("The server breaks a rule of MQTT, which is tolerated: %s.", slip)

@@ -42,8 +42,31 @@ def _call_error(kind: str, code: int, text: str, what: str) -> Exception:
         case "session_lost" | "not_sent":
             error = MqttError(text)
         case _:
-            error = MqttError(f"The connection ended before the answer came: {_told(kind, text)}")
-            error.__cause__ = disconnect_cause(kind, code, text)
+            error = MqttError(text)
+    return error
+
+
+class Ended:
+    """Why a connection ended, as each call is told that waited for an answer.
+
+    There may be thousands of them, and the server's text may be long: they share it.
+    """
+
+    __slots__ = ("cause", "text")
+
+    def __init__(self, kind: str, code: int, text: str) -> None:
+        self.text: str | None = None
+        self.cause: MqttCodeError | None = None
+        if kind != "timeout":
+            self.text = f"The connection ended before the answer came: {_told(kind, text)}"
+            self.cause = disconnect_cause(kind, code, text)
+
+
+def ended_error(ended: Ended, delivery: Delivery) -> MqttError:
+    """Return the exception for a call that an end of the connection fails."""
+    error = MqttTimeoutError() if ended.text is None else MqttError(ended.text)
+    error.__cause__ = ended.cause
+    error.delivery = delivery
     return error
 
 

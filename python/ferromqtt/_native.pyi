@@ -19,12 +19,15 @@ __all__ = [
     "WebSocket",
     "__version__",
     "payload_bytes",
+    "purge_delay",
     "websocket_headers",
 ]
 
 __version__: str
 
 def payload_bytes(payload: object) -> bytes: ...
+def purge_delay() -> int:
+    """Milliseconds until memory that the module has freed goes back to the operating system."""
 
 @disjoint_base
 class Message:
@@ -78,6 +81,7 @@ class Core:
     def last_op(self) -> int: ...
     pending_calls_threshold: int
     max_calls: int
+    backlog_thresholds: tuple[int, int]
     message_sink: Callable[[Message], object] | None
     def configure(self, **options: object) -> None: ...
     def begin(self, event_loop: asyncio.AbstractEventLoop) -> None: ...

@@ -30,7 +30,9 @@ class MessageQueue:
         self._end = end
         self._warn = warn
         self._report = report
-        self._waiters: collections.deque[asyncio.Future[None]] = collections.deque()
+        # Ordered, so that one that leaves need not be looked for.
+        self._waiters: collections.OrderedDict[asyncio.Future[None], None]
+        self._waiters = collections.OrderedDict()
         self._woken: set[asyncio.Future[None]] = set()
 
     def put(self, message: Message) -> None:
@@ -51,7 +53,7 @@ class MessageQueue:
             if error is not None:
                 raise error
             waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
+            self._waiters[waiter] = None
             try:
                 await waiter
             except BaseException:  # cancelled, closed, or thrown into
@@ -63,7 +65,7 @@ class MessageQueue:
     def wake_all(self) -> None:
         """Let every waiting iterator look again."""
         while self._waiters:
-            self._tell(self._waiters.popleft())
+            self._tell(self._first())
 
     def _has_message(self) -> bool:
         """Whether there is a message that is not reserved."""
@@ -71,14 +73,18 @@ class MessageQueue:
 
     def _wake(self) -> None:
         while self._waiters and self._has_message():
-            waiter = self._waiters.popleft()
+            waiter = self._first()
             if self._tell(waiter):
                 self._woken.add(waiter)
+
+    def _first(self) -> asyncio.Future[None]:
+        waiter, _ = self._waiters.popitem(last=False)
+        return waiter
 
     def _leave(self, waiter: asyncio.Future[None]) -> None:
         """Give back what an iterator holds: its place, or the message that it was woken for."""
         if waiter in self._waiters:
-            self._waiters.remove(waiter)
+            del self._waiters[waiter]
         elif waiter in self._woken:
             self._woken.remove(waiter)
             self._wake()

@@ -13,6 +13,7 @@ from ferromqtt import _transport
 from ferromqtt._driver import Protocol
 from ferromqtt._native import MessagesIterator
 from ferromqtt._queue import MessageQueue, QueuedMessages
+from ferromqtt._slots import CallSlots
 from ferromqtt._transport.tls import TLSContext
 from ferromqtt.exceptions import MqttError, MqttReentrantError, MqttTimeoutError
 from ferromqtt.options import (
@@ -97,9 +98,11 @@ class Client:
         bind_port: Local port to connect from.
         clean_start: (5.0) True and 3 start with a fresh session each time, False resumes.
         max_queued_incoming_messages: How many received messages may wait to be taken; a further one
-            is dropped with a warning. None, 0 or less: no limit.
+            is dropped with a warning. None, 0 or less: no limit, as in aiomqtt: the queue grows for
+            as long as messages come faster than they are taken. A warning is logged when it holds
+            100,000 messages, and one when they take 1 GiB of memory, each once for a connection.
         max_queued_outgoing_messages: How many QoS 1 and 2 publishes may be unfinished. None or 0:
-            no limit.
+            no limit, as in aiomqtt.
         max_inflight_messages: How many QoS 1 and 2 publishes may be unacknowledged at once; others
             wait. None for 20, 0 for no limit but the server's.
         max_concurrent_outgoing_calls: How many calls may run at once; others wait. None: no limit.
@@ -123,6 +126,11 @@ class Client:
             warning for each kind on each connection: more messages at once than the Receive Maximum
             allows, Session Present after a clean session before 5.0, undefined codes, and what
             else docs/tolerance.md lists. An addition to aiomqtt's parameters.
+        maximum_non_publish_size: How many bytes a packet other than PUBLISH may have from the
+            server, such as CONNACK, SUBACK and DISCONNECT. A larger one ends the connection before
+            it is read; on 5.0 the server is told Quota exceeded. Such packets carry no message, so
+            this bounds what a stranger can have the client hold. By default 1 MiB. An addition to
+            aiomqtt's parameters.
 
     Attributes:
         timeout: As the parameter; may be changed at any time.
@@ -167,6 +175,7 @@ class Client:
         will_on_error: bool = False,
         authenticator: Callable[[bytes], bytes] | None = None,
         strict: bool = False,
+        maximum_non_publish_size: int = 1 << 20,
     ) -> None:
         self._options = options = ClientOptions(
             hostname=hostname,
@@ -194,6 +203,7 @@ class Client:
             websocket_path=websocket_path,
             websocket_headers=websocket_headers,
             strict=strict,
+            maximum_non_publish_size=maximum_non_publish_size,
         )
         self._tls = TLSContext(options.tls_context, options.tls_params, options.tls_insecure)
         self.timeout = _DEFAULT_TIMEOUT if timeout is None else timeout
@@ -222,7 +232,8 @@ class Client:
     def messages(self) -> MessagesIterator | QueuedMessages:
         """A new iterator over the received messages, each of which goes to one iterator.
 
-        `len()` is the number of queued messages. Iterating raises `MqttError` once the queue is
+        `len()` is the number of queued messages. The queue has no limit unless
+        `max_queued_incoming_messages` sets one. Iterating raises `MqttError` once the queue is
         empty and the connection has ended. A cancelled step loses no message.
         """
         if self._queue is not None:
@@ -472,9 +483,9 @@ class Client:
         core.message_sink = self._queue.put
         core.on_end = self._queue.wake_all
 
-    def _make_outgoing_calls(self) -> asyncio.Semaphore | None:
+    def _make_outgoing_calls(self) -> CallSlots | None:
         limit = self._max_outgoing_calls
-        return None if limit is None else asyncio.Semaphore(limit)
+        return None if limit is None else CallSlots(limit)
 
     def _core_options(self) -> dict[str, object]:
         options = self._options
@@ -494,6 +505,7 @@ class Client:
             "will": will
             and (will.topic, will.payload, will.qos, bool(will.retain), options.will_properties),
             "strict": bool(options.strict),
+            "maximum_non_publish_size": options.maximum_non_publish_size,
             "max_in_flight": min(inflight or _PACKET_IDENTIFIERS, _PACKET_IDENTIFIERS),
             "max_outgoing": options.max_queued_outgoing_messages or None,
             # A queue of the user's own class has its own limit.

@@ -33,6 +33,7 @@ MQTT_CLEAN_START_FIRST_ONLY: Final = 3
 """`clean_start` of a client whose session starts anew whenever the client is entered."""
 
 _MAX_BYTES = 65535  # of a string or of binary data in a packet
+_MAX_PACKET_LIMIT = 0xFFFF_FFFF
 _MAX_KEEP_ALIVE = 65535
 _MAX_PORT = 65535
 _BASE62 = string.digits + string.ascii_letters
@@ -172,6 +173,7 @@ class ClientOptions:
     websocket_path: str | None = None
     websocket_headers: WebSocketHeaders | None = None
     strict: bool = False
+    maximum_non_publish_size: int = 1 << 20
 
     def __post_init__(self) -> None:
         version = ProtocolVersion.V311 if self.protocol is None else self.protocol
@@ -278,6 +280,9 @@ def _client_identifier(options: ClientOptions) -> str:
 def _check_limits(options: ClientOptions) -> None:
     if options.max_inflight_messages is not None and options.max_inflight_messages < 0:
         raise ValueError("Invalid inflight.")
+    size = options.maximum_non_publish_size
+    if not isinstance(size, int) or not 1 <= size <= _MAX_PACKET_LIMIT:
+        raise ValueError(f"maximum_non_publish_size must be in the range 1-{_MAX_PACKET_LIMIT}.")
     queued = options.max_queued_outgoing_messages
     if queued is None:
         return

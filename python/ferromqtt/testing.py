@@ -54,6 +54,8 @@ class BrokerOptions(TypedDict, total=False):
         inflight_window: How many QoS 1 and 2 messages are in flight to a client of 3.x.
             Default: 20.
         maximum_packet_size: Largest packet from a client, in bytes, of 3.x too.
+        maximum_non_publish_size: Largest packet other than PUBLISH, in bytes, and largest packet
+            before CONNECT is accepted. Default: 1 MiB.
         topic_alias_maximum: Up to which number clients may use Topic Aliases. Default: 0.
         topic_aliases_out: How many Topic Aliases the broker assigns to a client that announces a
             Topic Alias Maximum. Default: 16.
@@ -102,6 +104,7 @@ class BrokerOptions(TypedDict, total=False):
     receive_maximum: int
     inflight_window: int
     maximum_packet_size: int
+    maximum_non_publish_size: int
     topic_alias_maximum: int
     topic_aliases_out: int
     server_keep_alive: int | None

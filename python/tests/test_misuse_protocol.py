@@ -7,89 +7,13 @@ import tracemalloc
 
 import pytest
 
-from ferromqtt import Client, Message, MqttError, ProtocolVersion, _driver
+from ferromqtt import Message, MqttError, ProtocolVersion, _driver
 from ferromqtt._native import Core
 from support import packets
 from support.loops import LoopRunner
+from support.wire import HandTransport, Wire
 
 READ_SIZE = 128 * 1024
-
-
-class HandTransport(asyncio.Transport):
-    """Keeps what is written; never calls the protocol by itself."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written: list[bytes] = []
-        self.closing = False
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.written.append(bytes(data))
-
-    def close(self) -> None:
-        self.closing = True
-
-    abort = close
-
-    def is_closing(self) -> bool:
-        return self.closing
-
-    def pause_reading(self) -> None:
-        pass
-
-    def resume_reading(self) -> None:
-        pass
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        pass
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-
-class Wire:
-    """A client whose transport and server are the test."""
-
-    def __init__(self, protocol: ProtocolVersion = ProtocolVersion.V311) -> None:
-        self.client = Client("localhost", protocol=protocol)
-        self.core: _driver.Protocol = self.client._core
-        self.core.configure(**self.client._core_options())
-        self.transport = HandTransport()
-        self._connack = packets.CONNACK_311
-        if protocol == ProtocolVersion.V5:
-            self._connack = packets.CONNACK_5
-
-    async def connect(self) -> None:
-        await self.core.start()
-        self.core.connection_made(self.transport)
-        self.feed(self._connack)
-        await self.core.accepted()
-
-    def feed(self, data: bytes) -> None:
-        """Let the core read this, as a transport would."""
-        view = self.core.get_buffer(-1)
-        view[: len(data)] = data
-        view.release()
-        self.core.buffer_updated(len(data))
-
-    def message(self, payload: bytes) -> None:
-        """Let a message arrive."""
-        self.feed(packets.publish("topic", payload))
-
-    def lose(self) -> None:
-        """End the connection."""
-        self.core.connection_lost(None)
-
-    async def rest(self, last: bytes = b"last") -> list[bytes]:
-        """Return the payloads that iterators have not taken, up to a last message."""
-        self.message(last)
-        payloads: list[bytes] = []
-        async with asyncio.timeout(10):
-            async for message in self.client.messages:
-                if message.payload == last:
-                    break
-                payloads.append(message.payload)
-        return payloads
 
 
 @pytest.mark.parametrize("count", [0, 1, READ_SIZE, READ_SIZE + 1, 2**40])

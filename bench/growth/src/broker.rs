@@ -131,7 +131,7 @@ fn subscribe(filter: &str, qos: QoS) -> Packet {
     Packet::Subscribe(Box::new(Subscribe {
         packet_id: PacketId::MIN,
         properties: Properties::default(),
-        filters: vec![(text(filter), qos.into())],
+        filters: vec![(text(filter), qos.into())].into(),
     }))
 }
 

@@ -6,9 +6,18 @@
 
 mod abandon;
 mod broker;
+mod broker_subscriptions;
+mod deliveries;
+mod held;
 mod link;
+mod matching;
 mod measure;
+mod order;
+mod packets;
 mod report;
+mod streams;
+mod subscriptions;
+mod waiters;
 
 use std::env;
 use std::process::ExitCode;
@@ -26,7 +35,19 @@ It exits with 1 when a bar is missed.";
 type Group = (&'static str, fn(&mut Report));
 
 /// The groups of rows, one for each file.
-const GROUPS: [Group; 2] = [("abandon", abandon::measure), ("broker", broker::measure)];
+const GROUPS: &[Group] = &[
+    ("abandon", abandon::measure),
+    ("packets", packets::measure),
+    ("held", held::measure),
+    ("subscriptions", subscriptions::measure),
+    ("broker_subscriptions", broker_subscriptions::measure),
+    ("streams", streams::measure),
+    ("matching", matching::measure),
+    ("drop oldest", abandon::measure_dropping),
+    ("deliveries", deliveries::measure),
+    ("waiters", waiters::measure),
+    ("broker", broker::measure),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args().skip(1).collect();

@@ -33,6 +33,72 @@ pub(crate) fn growth(small: usize, large: usize, mut cost: impl FnMut(usize) -> 
     ratios[1]
 }
 
+/// How many microseconds more the large case needs than the small one, median of three rounds in turns. `cost` does the work
+/// among so many and says how many microseconds the part that counts has cost each time.
+pub(crate) fn more_microseconds(
+    small: usize,
+    large: usize,
+    mut cost: impl FnMut(usize) -> f64,
+) -> f64 {
+    let mut more: Vec<f64> = (0..3)
+        .map(|_| {
+            let small = cost(small);
+            cost(large) - small
+        })
+        .collect();
+    more.sort_by(f64::total_cmp);
+    more[1]
+}
+
+/// The same numbers each time, which look random.
+pub(crate) fn random() -> impl FnMut() -> usize {
+    let mut random = 1_u64;
+    move || {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (random >> 33) as usize
+    }
+}
+
+/// The same order each time, which has nothing to do with the one before.
+pub(crate) fn shuffle<T>(items: &mut [T]) {
+    let mut random = random();
+    for at in (1..items.len()).rev() {
+        items.swap(at, random() % (at + 1));
+    }
+}
+
+/// As [`growth`], of a `step` for each of so many things that a world made by `prepare` holds.
+///
+/// Small worlds lie ready that hold together as much as the large one, and take turns. So the same number of steps touches
+/// the same amount of memory in the same disorder: otherwise the ratio would be above all that of a cache which the small one
+/// fits in to the memory which the large one lies in.
+pub(crate) fn growth_of_steps<T>(
+    small: usize,
+    large: usize,
+    mut prepare: impl FnMut(usize) -> T,
+    mut step: impl FnMut(&mut T, usize),
+) -> f64 {
+    let mut cost = |size: usize| {
+        let mut worlds: Vec<_> = (0..large / size).map(|_| prepare(size)).collect();
+        let steps = || (0..size).for_each(|at| worlds.iter_mut().for_each(|it| step(it, at)));
+        cpu_seconds(steps).0
+    };
+    let mut ratios: Vec<f64> = (0..3)
+        .map(|_| {
+            let (mut all_small, mut all_large) = (0.0, 0.0);
+            while all_small < 0.02 {
+                all_small += cost(small);
+                all_large += cost(large);
+            }
+            all_large / all_small * (large / small) as f64
+        })
+        .collect();
+    ratios.sort_by(f64::total_cmp);
+    ratios[1]
+}
+
 /// The most bytes of heap that `work` holds at a time beyond those before it, and those beyond that it keeps in what it
 /// returns.
 pub(crate) fn heap<T>(work: impl FnOnce() -> T) -> (usize, usize, T) {

@@ -81,6 +81,10 @@ struct LimitArguments {
     #[arg(long, value_name = "BYTES")]
     maximum_packet_size: Option<NonZeroU32>,
 
+    /// Largest packet from a client other than PUBLISH
+    #[arg(long, value_name = "BYTES")]
+    maximum_non_publish_size: Option<NonZeroU32>,
+
     /// Up to which number clients of 5.0 may use Topic Aliases
     #[arg(long, value_name = "COUNT")]
     topic_alias_maximum: Option<u16>,
@@ -207,6 +211,7 @@ impl LimitArguments {
             receive_maximum,
             inflight_window,
             maximum_packet_size,
+            maximum_non_publish_size,
             topic_alias_maximum,
             topic_aliases_out,
             maximum_session_expiry_interval,

@@ -8,7 +8,7 @@ use std::ops::Range;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::error::DecodeError;
-use crate::text::Utf8String;
+use crate::text::{self, Utf8String};
 
 /// The largest value of a Variable Byte Integer (section 1.5.5), and so of a Remaining Length.
 pub const MAX_REMAINING_LENGTH: usize = 268_435_455;
@@ -129,6 +129,7 @@ pub(crate) const BYTES_LEFT: DecodeError =
 const ENDS_EARLY: DecodeError = DecodeError::malformed("packet ends in the middle of a field");
 
 /// A cursor over one packet body inside a shared buffer.
+#[derive(Clone)]
 pub(crate) struct Reader<'a> {
     source: &'a Bytes,
     /// What has not been read yet.
@@ -162,7 +163,7 @@ impl<'a> Reader<'a> {
     /// Moves past `length` bytes and tells where they are in the source.
     #[inline]
     fn advance(&mut self, length: usize) -> Result<Range<usize>, DecodeError> {
-        let start = self.end - self.rest.len();
+        let start = self.position();
         self.rest = self.rest.get(length..).ok_or(ENDS_EARLY)?;
         Ok(start..start + length)
     }
@@ -214,6 +215,36 @@ impl<'a> Reader<'a> {
         Ok(self.source.slice(field))
     }
 
+    /// Moves past a string and checks it, without taking it out of the source.
+    #[inline]
+    pub(crate) fn check_string(&mut self) -> Result<(), DecodeError> {
+        let length = self.u16()?;
+        let (string, rest) = (self.rest.split_at_checked(length.into())).ok_or(ENDS_EARLY)?;
+        self.rest = rest;
+        text::check_wire(string)
+    }
+
+    /// Moves past the next byte if it is this one.
+    #[inline]
+    pub(crate) fn skip_if(&mut self, byte: u8) -> bool {
+        let found = self.rest.first() == Some(&byte);
+        if found {
+            self.rest = &self.rest[1..];
+        }
+        found
+    }
+
+    /// Where what has not been read yet starts in the source.
+    #[inline]
+    pub(crate) const fn position(&self) -> usize {
+        self.end - self.rest.len()
+    }
+
+    /// What was read since `start`, a [`position`](Self::position) of before.
+    pub(crate) fn slice_from(&self, start: usize) -> Bytes {
+        self.source.slice(start..self.position())
+    }
+
     pub(crate) fn string(&mut self) -> Result<Utf8String, DecodeError> {
         let field = self.field()?;
         Utf8String::from_wire(self.source, field)
@@ -227,7 +258,7 @@ impl<'a> Reader<'a> {
 
     /// All that is left of the packet.
     pub(crate) fn rest(self) -> Bytes {
-        self.source.slice(self.end - self.rest.len()..self.end)
+        self.source.slice(self.position()..self.end)
     }
 
     /// A reader over the next `length` bytes alone; this one continues behind them.

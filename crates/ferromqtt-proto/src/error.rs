@@ -279,16 +279,16 @@ pub enum ConnectionError {
     Refused {
         /// The server's Reason Code.
         reason: ReasonCode,
-        /// Reason String, Server Reference and the like.
-        properties: Box<Properties>,
+        /// Reason String, Server Reference and the like: shared by everything that reports this end.
+        properties: Arc<Properties>,
     },
     /// The server sent DISCONNECT (section 3.14).
     #[error("the server disconnected: {} (0x{:02X})", reason.name_in(PacketType::Disconnect), reason.value())]
     Disconnected {
         /// The server's Reason Code.
         reason: ReasonCode,
-        /// Reason String, Server Reference and the like.
-        properties: Box<Properties>,
+        /// Reason String, Server Reference and the like: shared by everything that reports this end.
+        properties: Arc<Properties>,
     },
     /// The server broke the standard, and this client ended the connection (section 4.13).
     #[error("the server broke the protocol: {0}")]
@@ -300,6 +300,18 @@ pub enum ConnectionError {
         "a packet of {bytes} bytes came, and the option maximum_packet_size allows {limit}: raise it, or publish less at once"
     )]
     PacketTooLarge {
+        /// Size of the whole packet.
+        bytes: usize,
+        /// What the option allows.
+        limit: usize,
+    },
+    /// The server began a packet other than PUBLISH that is larger than
+    /// [`Options::maximum_non_publish_size`](crate::Options::maximum_non_publish_size) allows, and this client ended the
+    /// connection before it was read.
+    #[error(
+        "a packet other than PUBLISH of {bytes} bytes came, and the option maximum_non_publish_size allows {limit}: raise it if the server means well"
+    )]
+    NonPublishTooLarge {
         /// Size of the whole packet.
         bytes: usize,
         /// What the option allows.

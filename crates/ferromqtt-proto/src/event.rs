@@ -53,6 +53,9 @@ pub enum Event {
         /// The server's Reason Code, or the one that stands for the limit of the server that forbids to ask.
         reason: ReasonCode,
     },
+    /// An UNSUBSCRIBE was sent that ends the last subscription of a queue, which gets no messages any more until something
+    /// is subscribed for it again. Never for the default queue.
+    Unsubscribed(QueueId),
     /// A queue of received messages is no longer empty; see [`Client::next_message`](crate::Client::next_message).
     MessageReady(QueueId),
     /// A queue has overflown and lost a message, the first since its reader asked with

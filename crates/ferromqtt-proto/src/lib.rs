@@ -155,6 +155,7 @@
 //! | `slips` | rules broken by the server that [`Options::strict`] refuses, and that are tolerated otherwise |
 //! | `reconnect`, `servers` | back-off, and which ends are final; which server is next |
 //! | `topic`, `text` | Topic Names and Filters, and the strings they are made of |
+//! | `topic_tree` | many filters or names, and which of them match |
 
 mod client;
 pub mod codec;
@@ -171,6 +172,7 @@ mod slips;
 mod tests_support;
 mod text;
 mod topic;
+mod topic_tree;
 
 pub use client::{Client, Publish, Stats, Subscribe, Unsubscribe};
 pub use connection::{CHUNK, LARGE_PAYLOAD, Progress, TcpProgress};
@@ -182,10 +184,12 @@ pub use event::{Connected, Delivery, Event, OpId, Outcome, TransportRequest};
 pub use options::{CleanStart, OnSessionLost, Options, OutgoingLimits, OutgoingPolicy};
 pub use packet::{
     PacketId, Properties, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubscriptionOptions,
-    Will,
+    UserProperties, Will,
 };
 pub use reconnect::Reconnect;
 pub use servers::Server;
+#[doc(hidden)] // for the drivers of this workspace, which keep those who wait in it
+pub use session::InOrder;
 pub use session::{
     Acknowledge, DeliveryId, JournalEntry, Message, Overflow, QueueId, QueueOptions, Session,
     SessionChange,
@@ -193,3 +197,4 @@ pub use session::{
 pub use slips::Slip;
 pub use text::Utf8String;
 pub use topic::{TopicFilter, TopicName};
+pub use topic_tree::{FilterTree, NameTree};

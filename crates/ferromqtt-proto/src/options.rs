@@ -59,7 +59,10 @@ pub enum OutgoingPolicy {
 pub struct OutgoingLimits {
     /// Messages; `None` is no limit. Counts waiting publishes of every QoS and unacknowledged ones of QoS 1 and 2.
     pub messages: Option<usize>,
-    /// Payload bytes of the same messages; `None` is no limit.
+    /// Bytes of memory that the same messages take: topics, payloads and properties, and 128 bytes for each
+    /// ([`Publish::memory_size`](crate::Publish::memory_size)); `None` is no limit. Of a QoS 2 message that the server has
+    /// (PUBREC came) only the 128 are left. A payload that is a slice of larger memory keeps all of that alive, which is not
+    /// counted: [detach](crate::Message::detach) received messages before you publish them again.
     pub bytes: Option<usize>,
 }
 
@@ -81,6 +84,9 @@ impl Default for OutgoingLimits {
     }
 }
 
+/// 1 MiB.
+const MAXIMUM_NON_PUBLISH_SIZE: NonZeroU32 = NonZeroU32::new(1 << 20).unwrap();
+
 /// Everything a [`Client`](crate::Client) needs to know. Its `Debug` never shows the password.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -92,8 +98,7 @@ pub struct Options {
     /// Clean Start (5.0) or Clean Session (3.x). Default: [`CleanStart::FirstOnly`].
     pub clean_start: CleanStart,
     /// Keep Alive in seconds; 0 turns it off; a Server Keep Alive replaces it. It counts from CONNECT. After a PINGREQ the
-    /// server has half of it, and at least 1 second, to answer; see
-    /// [`Client::transport_progress`](crate::Client::transport_progress). Default: 60.
+    /// server has half of it to answer; see [`Client::transport_progress`](crate::Client::transport_progress). Default: 60.
     pub keep_alive: u16,
     /// CONNECT properties (5.0): Session Expiry Interval, Receive Maximum, Maximum Packet Size ... Default: none.
     pub properties: Properties,
@@ -134,6 +139,17 @@ pub struct Options {
     /// there a larger packet ends the connection as [`ConnectionError::PacketTooLarge`](crate::ConnectionError::PacketTooLarge).
     /// Either is told from the head of the packet. Default: `None`, that property, or what MQTT allows.
     pub maximum_packet_size: Option<NonZeroU32>,
+    /// How many bytes a packet other than PUBLISH may have from the server, beside [`maximum_packet_size`]. A larger one is
+    /// refused from its fixed header, and ends the connection as
+    /// [`ConnectionError::NonPublishTooLarge`](crate::ConnectionError::NonPublishTooLarge). On 5.0 DISCONNECT says Quota
+    /// exceeded: the server was not told of this limit, so it has broken no rule.
+    ///
+    /// Such packets carry no Application Message: what makes one long is properties, or a Reason Code for each filter. CONNACK
+    /// comes before the server has proved who it is, so what a stranger can have this client hold is bounded by this.
+    /// Default: 1 MiB, which has room for a User Property of the largest size and for a hundred thousand Reason Codes.
+    ///
+    /// [`maximum_packet_size`]: Self::maximum_packet_size
+    pub maximum_non_publish_size: NonZeroU32,
     /// How to reconnect; `None` never does. Default: `None`.
     pub reconnect: Option<Reconnect>,
     /// How many servers the driver's list has. They are tried in turn: the next one at once when an attempt has failed,
@@ -202,6 +218,7 @@ impl Default for Options {
             response_topic: None,
             incoming: QueueOptions::LATEST,
             maximum_packet_size: None,
+            maximum_non_publish_size: MAXIMUM_NON_PUBLISH_SIZE,
             reconnect: None,
             servers: NonZeroU16::MIN,
             follow_server_reference: false,

@@ -20,6 +20,9 @@ pub enum Server {
 /// Referrals that are followed without waiting: servers that refer to each other must not make a client spin.
 const MOST_REFERRALS: usize = 4;
 
+/// So many servers are taken of one Server Reference, which could name tens of thousands.
+const MOST_REFERENCES: usize = 32;
+
 #[derive(Debug)]
 pub(crate) struct Servers {
     listed: usize,
@@ -111,6 +114,7 @@ impl Servers {
         }
         let references: VecDeque<_> = (properties.server_reference.as_ref()?)
             .split_ascii_whitespace() // several are separated by spaces
+            .take(MOST_REFERENCES)
             .filter_map(|reference| Utf8String::try_from(reference).ok())
             .collect();
         (!references.is_empty()).then_some(references)
@@ -119,11 +123,13 @@ impl Servers {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::packet::Properties;
 
     fn referral(to: &str) -> ConnectionError {
-        let properties = Box::new(Properties {
+        let properties = Arc::new(Properties {
             server_reference: Some(Utf8String::try_from(to).unwrap()),
             ..Properties::default()
         });

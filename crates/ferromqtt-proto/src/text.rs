@@ -126,7 +126,7 @@ pub(crate) fn has_wildcard(text: &[u8]) -> bool {
 }
 
 /// What every string from the wire must keep to: well-formed UTF-8, no U+0000. Its length always fits.
-fn check_wire(text: &[u8]) -> Result<(), DecodeError> {
+pub(crate) fn check_wire(text: &[u8]) -> Result<(), DecodeError> {
     if is_plain(text) {
         return Ok(());
     }

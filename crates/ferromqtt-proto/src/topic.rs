@@ -55,6 +55,11 @@ impl TopicName {
         &self.0
     }
 
+    /// A copy with memory of its own, which keeps no receive buffer alive.
+    pub fn detached(&self) -> Self {
+        Self(self.0.detached())
+    }
+
     /// Whether `filter` matches this name, by the rules of section 4.7: wildcards at the front do not match names that
     /// begin with `$` (MQTT-4.7.2-1), and a Shared Subscription matches by its inner filter.
     pub fn matches(&self, filter: &TopicFilter) -> bool {
@@ -127,13 +132,18 @@ impl TopicFilter {
         self.as_str().starts_with("$share/")
     }
 
-    /// Whether the filter matches the Topic Name `topic` (section 4.7; MQTT-4.7.2-1, MQTT-4.7.3-4).
-    pub fn matches(&self, topic: &str) -> bool {
+    /// The filter that topics are matched with: of a Shared Subscription, what stands behind the share's name.
+    pub(crate) fn inner(&self) -> &str {
         let filter = self.as_str();
-        let filter = match filter.strip_prefix("$share/") {
+        match filter.strip_prefix("$share/") {
             Some(shared) => shared.split_once('/').map_or("", |(_, inner)| inner),
             None => filter,
-        };
+        }
+    }
+
+    /// Whether the filter matches the Topic Name `topic` (section 4.7; MQTT-4.7.2-1, MQTT-4.7.3-4).
+    pub fn matches(&self, topic: &str) -> bool {
+        let filter = self.inner();
         if topic.starts_with('$') && filter.starts_with(['+', '#']) {
             return false;
         }
@@ -141,7 +151,7 @@ impl TopicFilter {
     }
 }
 
-/// Byte by byte, since every message is compared with every filter. Wildcards stand alone in their levels, and `#` at the
+/// Byte by byte, which is faster than splitting both. Wildcards stand alone in their levels, and `#` at the
 /// end: no filter is made otherwise.
 fn matches_by_level(filter: &[u8], topic: &[u8]) -> bool {
     let mut rest = topic;

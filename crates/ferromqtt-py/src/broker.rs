@@ -9,6 +9,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
+use crate::gate;
+
 mod options;
 
 /// What [`Broker::take_output`] takes for one connection before it asks the transport again: a connection that does not read
@@ -40,6 +42,7 @@ impl Broker {
     #[new]
     #[pyo3(signature = (**options))]
     fn new(options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let _inside = gate::enter()?;
         Ok(Self {
             core: ferromqtt_testing::Broker::new(options::read(options)?),
             inputs: HashMap::new(),
@@ -174,14 +177,16 @@ impl Broker {
 
     /// Sends a client away; `False` when it is not connected.
     fn disconnect_client(
-        &mut self,
+        slf: &Bound<'_, Self>,
         client_identifier: &str,
         reason: &Bound<'_, PyAny>,
         server_reference: &Bound<'_, PyAny>,
     ) -> PyResult<bool> {
+        let _inside = gate::enter()?;
+        // Before the borrow: what the user gives may run Python as it is converted.
         let reason = options::reason_code("reason", reason)?;
         let elsewhere = options::optional("server_reference", server_reference, options::text)?;
-        (self.core)
+        (slf.try_borrow_mut()?.core)
             .disconnect_client(Instant::now(), client_identifier, reason, elsewhere)
             .map_err(|error| PyValueError::new_err(error.to_string()))
     }

@@ -1,9 +1,11 @@
 //! Memory that Rust lends to Python's transports through the buffer protocol: where they read into, and what they write.
 
-use std::cell::{Cell, UnsafeCell};
+use std::cell::UnsafeCell;
 use std::ffi::c_int;
+use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -19,21 +21,26 @@ const COPY_BELOW: usize = 4 * 1024;
 /// Memory for transports to read into. It is never reallocated, so a view of it stays valid for as long as the object
 /// lives; what was read is copied out at once, so the same memory serves every client of the process, and an idle client
 /// holds none.
+///
+/// Whoever has a view may write to the memory, or read it, at any moment at which it has the GIL or lends the view to the
+/// system. So no reference to it is ever made here, shared or not: only raw pointers, which [`UnsafeCell`] allows.
 #[pyclass(frozen, module = "ferromqtt._native")]
 pub(crate) struct ReadBuffer {
-    memory: UnsafeCell<Box<[u8]>>,
-    exports: Cell<usize>,
+    memory: Box<[UnsafeCell<u8>]>,
+    /// How many views there are.
+    exports: AtomicUsize,
 }
 
-// SAFETY: the class is used with the GIL held only (`gil_used = true`), so no two threads touch its cells at once.
-#[allow(unsafe_code, reason = "see the line above")]
+// SAFETY: the memory is reached through raw pointers alone. Rust reads it in `copy_to` alone, with the GIL held, which the
+// module cannot be loaded without (`interpreter.rs`); Python writes it through views, by the rules of the buffer protocol.
+#[allow(unsafe_code, reason = "see the lines above")]
 unsafe impl Sync for ReadBuffer {}
 
 impl ReadBuffer {
     fn new() -> Self {
         Self {
-            memory: UnsafeCell::new(vec![0; READ_SIZE].into_boxed_slice()),
-            exports: Cell::new(0),
+            memory: (0..READ_SIZE).map(|_| UnsafeCell::new(0)).collect(),
+            exports: AtomicUsize::new(0),
         }
     }
 
@@ -41,7 +48,7 @@ impl ReadBuffer {
     /// keeps its view while it waits; selector loops and uvloop give it back within the same callback.)
     pub(crate) fn free<'py>(py: Python<'py>, recent: &Py<Self>) -> PyResult<Bound<'py, Self>> {
         let recent = recent.bind(py);
-        if recent.get().exports.get() == 0 {
+        if recent.get().exports.load(Ordering::Relaxed) == 0 {
             return Ok(recent.clone());
         }
         Bound::new(py, Self::new())
@@ -53,12 +60,22 @@ impl ReadBuffer {
         SHARED.get_or_try_init(py, || Py::new(py, Self::new()))
     }
 
-    /// The first `count` bytes, which a transport has just written.
-    pub(crate) fn with_read<R>(&self, count: usize, use_it: impl FnOnce(&[u8]) -> R) -> R {
-        // SAFETY: the GIL is held, and `use_it` runs no Python code: nobody writes through a view meanwhile.
-        #[allow(unsafe_code, reason = "see the line above")]
-        let memory = unsafe { &*self.memory.get() };
-        use_it(&memory[..count.min(memory.len())])
+    /// Appends the first `count` bytes, which a transport has just written, or all if there are not so many.
+    pub(crate) fn copy_to(&self, input: &mut BytesMut, count: usize) {
+        let count = count.min(self.memory.len());
+        input.reserve(count);
+        let filled = input.len();
+        let room = &mut input.spare_capacity_mut()[..count];
+        #[allow(unsafe_code, reason = "no reference to memory that Python writes")]
+        // SAFETY: both ranges are `count` bytes long, by the two lines above. They do not overlap, since `input` has memory of
+        // its own, of which Python knows nothing. `memory` is initialized. The GIL is held and no Python code runs meanwhile,
+        // so nobody writes to it who keeps to the rules of the buffer protocol. Then that many more bytes of `input` are
+        // initialized.
+        unsafe {
+            let start = UnsafeCell::raw_get(self.memory.as_ptr()).cast_const();
+            ptr::copy_nonoverlapping(start, room.as_mut_ptr().cast(), count);
+            input.set_len(filled + count);
+        }
     }
 }
 
@@ -70,21 +87,30 @@ impl ReadBuffer {
         view: *mut ffi::Py_buffer,
         flags: c_int,
     ) -> PyResult<()> {
-        let this = slf.get();
-        // SAFETY: the GIL is held and no other reference to the box exists now; this one ends with the line, and only the
-        // address of the memory is kept, which does not move.
-        let memory = unsafe { &mut *this.memory.get() };
-        let (start, length) = (memory.as_mut_ptr(), memory.len());
-        // SAFETY: `view` comes from the interpreter. The memory is writable, and lives as long as `slf`, to which the
-        // view gets a reference of its own.
-        unsafe { fill(view, slf.as_ptr(), start, length, false, flags, slf.py())? };
-        this.exports.set(this.exports.get() + 1);
+        let memory = &slf.get().memory;
+        let start = UnsafeCell::raw_get(memory.as_ptr());
+        // SAFETY: `view` comes from the interpreter. The memory may be written through a shared reference, by its
+        // `UnsafeCell`s; it is never moved nor resized, and lives as long as `slf`, to which the view gets a reference of
+        // its own.
+        unsafe {
+            fill(
+                view,
+                slf.as_ptr(),
+                start,
+                memory.len(),
+                false,
+                flags,
+                slf.py(),
+            )?
+        };
+        slf.get().exports.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
     #[allow(unsafe_code, reason = "the buffer protocol is made of raw pointers")]
     unsafe fn __releasebuffer__(&self, _view: *mut ffi::Py_buffer) {
-        self.exports.set(self.exports.get().saturating_sub(1));
+        // The interpreter calls this once for each view that was filled.
+        self.exports.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -117,10 +143,11 @@ impl Chunk {
     }
 }
 
-/// Fills a buffer view that keeps `owner` alive.
+/// Fills a buffer view that keeps `owner` alive, or leaves it without an owner, as the buffer protocol asks for.
 ///
 /// # Safety
-/// `view` must be null or valid for writing, and the `length` bytes at `start` must live as long as `owner`.
+/// `view` must be null or valid for writing. The `length` bytes at `start` must be initialized and live as long as `owner`,
+/// at the same place; unless `readonly`, they must be allowed to change while shared references to `owner` exist.
 #[allow(unsafe_code, reason = "the buffer protocol is made of raw pointers")]
 unsafe fn fill(
     view: *mut ffi::Py_buffer,
@@ -134,8 +161,9 @@ unsafe fn fill(
     if view.is_null() {
         return Err(PyBufferError::new_err("no view to fill"));
     }
-    // SAFETY: by this function's own contract.
+    // SAFETY: by this function's own contract; the object of a view that is not filled must be null.
     let result = unsafe {
+        (*view).obj = ptr::null_mut();
         ffi::PyBuffer_FillInfo(
             view,
             owner,

@@ -50,9 +50,4 @@ impl Calls {
     pub(crate) fn futures(&self) -> impl Iterator<Item = &Py<PyAny>> {
         self.by_op.values().map(|call| &call.future)
     }
-
-    pub(crate) fn clear(&mut self) {
-        self.by_op.clear();
-        self.deadlines.clear();
-    }
 }

@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyString};
 
+use crate::gate;
 use crate::properties;
 
 /// The largest payload that paho accepts, and so the largest before the packet itself is checked.
@@ -123,6 +124,7 @@ impl<'py> Payload<'py> {
 /// The bytes that stand for a payload.
 #[pyfunction]
 pub(crate) fn payload_bytes<'py>(payload: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    let _inside = gate::enter()?;
     Ok(match Payload::new(payload)? {
         Payload::Bytes(bytes) => bytes,
         made => PyBytes::new(payload.py(), made.as_slice()),
@@ -171,6 +173,7 @@ pub(crate) fn options(arguments: &Bound<'_, PyDict>) -> PyResult<Options> {
             "will" => options.will = optional(&value, will)?,
             "max_in_flight" => options.max_in_flight = value.extract::<Option<NonZeroU16>>()?,
             "strict" => options.strict = value.extract()?,
+            "maximum_non_publish_size" => options.maximum_non_publish_size = value.extract()?,
             "max_outgoing" => options.outgoing.messages = value.extract()?,
             "max_incoming" => {
                 options.incoming = QueueOptions {

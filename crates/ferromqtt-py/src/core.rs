@@ -3,13 +3,13 @@
 //! A borrow of [`Core`] is never held while Python code may run: a transport's `write` calls `pause_writing` at once,
 //! and any allocation may run a finalizer. So every method takes what it needs in a short borrow, and then acts.
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use ferromqtt_proto::packet::Disconnect;
 use ferromqtt_proto::{
-    Client, Options, QueueId, ReasonCode, Session, TransportError, TransportRequest,
+    Client, InOrder, Options, QueueId, ReasonCode, Session, TransportError, TransportRequest,
 };
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -17,10 +17,12 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMemoryView};
 
+use crate::backlog::Backlog;
 use crate::buffer::{self, ReadBuffer};
 use crate::calls::Calls;
 use crate::convert;
 use crate::events;
+use crate::gate;
 use crate::home::Home;
 use crate::message::TopicCache;
 use crate::next_message::MessagesIterator;
@@ -53,10 +55,13 @@ pub(crate) struct Core {
     timer: Option<(Instant, Py<PyAny>)>,
     pub(crate) calls: Calls,
     pub(crate) turn: Turn,
-    /// Futures of iterators that wait for a message, first come first served.
-    pub(crate) waiters: VecDeque<Py<PyAny>>,
-    /// Those that were woken for a message and have not taken it yet: each has one message reserved.
-    pub(crate) woken: Vec<Py<PyAny>>,
+    /// Futures of iterators that wait for a message, by the numbers of their places: first come first served.
+    pub(crate) waiters: InOrder<Py<PyAny>>,
+    /// The last number of a place.
+    pub(crate) last_place: u64,
+    /// Those that were woken for a message and have not taken it yet, by the places that they had: each has one message
+    /// reserved.
+    pub(crate) woken: HashMap<u64, Py<PyAny>>,
     /// Messages taken since an iterator last suspended.
     pub(crate) taken: u32,
     /// The connection has ended: an iterator that finds no message raises.
@@ -68,6 +73,8 @@ pub(crate) struct Core {
     /// How many calls may wait before each further one is logged.
     #[pyo3(get, set)]
     pub(crate) pending_calls_threshold: usize,
+    /// When to warn that the queue of received messages grows long.
+    pub(crate) backlog: Backlog,
     /// How many calls the client lets through at once.
     #[pyo3(get, set)]
     pub(crate) max_calls: usize,
@@ -111,13 +118,15 @@ impl Core {
             timer: None,
             calls: Calls::default(),
             turn: Turn::default(),
-            waiters: VecDeque::new(),
-            woken: Vec::new(),
+            waiters: InOrder::default(),
+            last_place: 0,
+            woken: HashMap::new(),
             taken: 0,
             ended: false,
             topics: TopicCache::default(),
             message_sink: None,
             pending_calls_threshold: 10,
+            backlog: Backlog::default(),
             max_calls: usize::MAX,
             last_op: 0,
         })
@@ -128,6 +137,7 @@ impl Core {
     /// Sets the core's options, before the first connection. Messages and iterators stay.
     #[pyo3(signature = (**options))]
     fn configure(slf: &Bound<'_, Self>, options: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let options = match options {
             Some(options) => convert::options(options)?,
             None => Options::default(),
@@ -140,26 +150,32 @@ impl Core {
     }
 
     #[setter]
-    fn set_message_sink(slf: &Bound<'_, Self>, sink: Option<Py<PyAny>>) {
+    fn set_message_sink(slf: &Bound<'_, Self>, sink: Option<Py<PyAny>>) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let previous = std::mem::replace(&mut slf.borrow_mut().message_sink, sink);
         drop(previous);
+        Ok(())
     }
 
     /// A connection is about to be opened on `event_loop`; the caller opens it.
-    fn begin(slf: &Bound<'_, Self>, event_loop: Py<PyAny>) {
+    fn begin(slf: &Bound<'_, Self>, event_loop: Py<PyAny>) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let mut core = slf.borrow_mut();
         let previous = core.event_loop.replace(event_loop);
         core.home = Some(Home::here());
         core.ended = false;
+        core.backlog.begin();
         core.writing_end = WritingEnd::Open;
         core.client.connect(Instant::now());
         while core.client.poll_transport().is_some() {}
         drop(core);
         drop(previous);
+        Ok(())
     }
 
     /// The transport could not be opened.
     fn give_up(slf: &Bound<'_, Self>, reason: String) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let mut core = slf.borrow_mut();
         core.client
             .transport_closed(Instant::now(), TransportError::Failed(reason.into()));
@@ -171,6 +187,7 @@ impl Core {
     /// for which there is no DISCONNECT before 5.0.
     #[pyo3(signature = (with_will = false))]
     fn disconnect(slf: &Bound<'_, Self>, with_will: bool) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let disconnect = farewell(with_will);
         (slf.borrow_mut().client).disconnect(Instant::now(), disconnect);
         Self::flush(slf)
@@ -186,6 +203,7 @@ impl Core {
         wait: bool,
         limit: Option<f64>,
     ) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let disconnect = farewell(with_will);
         let now = Instant::now();
         let limit = limit.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
@@ -197,6 +215,17 @@ impl Core {
         }
         drop(core);
         Self::flush(slf)
+    }
+
+    /// From how many messages, and bytes, in the queue on a warning is logged: each once for a connection.
+    #[getter]
+    const fn backlog_thresholds(&self) -> (usize, usize) {
+        (self.backlog.messages, self.backlog.bytes)
+    }
+
+    #[setter]
+    const fn set_backlog_thresholds(&mut self, thresholds: (usize, usize)) {
+        (self.backlog.messages, self.backlog.bytes) = thresholds;
     }
 
     /// Whether all that the last connection had to write was written before its transport ended.
@@ -213,6 +242,7 @@ impl Core {
 
     /// No message will come any more: iterators raise once the queue is empty.
     fn end_messages(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let _inside = gate::enter()?;
         slf.borrow_mut().ended = true;
         crate::next_message::wake(slf)
     }
@@ -240,6 +270,7 @@ impl Core {
     // asyncio.BufferedProtocol
 
     fn connection_made(slf: &Bound<'_, Self>, transport: Bound<'_, PyAny>) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let py = slf.py();
         let limits = WriteLimits::of(&transport)?;
         let limit = PyDict::new(py);
@@ -262,6 +293,7 @@ impl Core {
     }
 
     fn connection_lost(slf: &Bound<'_, Self>, exc: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let cause = match exc {
             None => TransportError::EndOfStream,
             Some(exc) => TransportError::Failed(exc.str()?.to_string().into()),
@@ -283,6 +315,7 @@ impl Core {
     /// The server has ended its side: the connection is over. The transport closes itself and reports `connection_lost` later,
     /// and what it is given until then it would take and drop.
     fn eof_received(slf: &Bound<'_, Self>) -> PyResult<Option<bool>> {
+        let _inside = gate::enter()?;
         let now = Instant::now();
         let mut core = slf.borrow_mut();
         core.client
@@ -298,6 +331,7 @@ impl Core {
     }
 
     fn resume_writing(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let _inside = gate::enter()?;
         slf.borrow_mut().writable = true;
         // Not at once: asyncio's own transport would end twice if it were closed from here.
         Self::schedule_flush(slf)
@@ -307,6 +341,7 @@ impl Core {
         slf: &Bound<'py, Self>,
         sizehint: isize,
     ) -> PyResult<Bound<'py, PyMemoryView>> {
+        let _inside = gate::enter()?;
         let _ = sizehint;
         let py = slf.py();
         let buffer = ReadBuffer::free(py, ReadBuffer::shared(py)?)?;
@@ -317,16 +352,11 @@ impl Core {
     }
 
     fn buffer_updated(slf: &Bound<'_, Self>, nbytes: usize) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let Some(buffer) = slf.borrow_mut().read_buffer.take() else {
             return Ok(());
         };
-        let mut guard = slf.borrow_mut();
-        let core = &mut *guard;
-        buffer
-            .bind(slf.py())
-            .get()
-            .with_read(nbytes, |read| core.take_input(read));
-        drop(guard);
+        slf.borrow_mut().take_input(buffer.get(), nbytes);
         events::pump(slf)?;
         Self::flush(slf)?;
         if nbytes >= buffer::READ_SIZE {
@@ -337,6 +367,7 @@ impl Core {
 
     /// Goes on reading, after a turn of the loop.
     fn resume_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let py = slf.py();
         if let Some(transport) = Self::open_transport(slf)? {
             transport.call_method0(intern!(py, "resume_reading"))?;
@@ -357,6 +388,7 @@ impl Core {
         properties: Option<&Bound<'py, PyDict>>,
         timeout: f64,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let _inside = gate::enter()?;
         operations::publish(slf, topic, payload, qos, retain, properties, timeout)
     }
 
@@ -369,6 +401,7 @@ impl Core {
         properties: Option<&Bound<'py, PyDict>>,
         timeout: f64,
     ) -> PyResult<Bound<'py, PyAny>> {
+        let _inside = gate::enter()?;
         operations::subscribe(slf, filters, properties, timeout)
     }
 
@@ -380,41 +413,132 @@ impl Core {
         properties: Option<&Bound<'py, PyDict>>,
         timeout: f64,
     ) -> PyResult<Bound<'py, PyAny>> {
+        let _inside = gate::enter()?;
         operations::unsubscribe(slf, filters, properties, timeout)
     }
 
     /// The caller of the call that was accepted as `op` does not wait for it any more.
-    fn abandon(slf: &Bound<'_, Self>, op: u64) {
+    fn abandon(slf: &Bound<'_, Self>, op: u64) -> PyResult<()> {
+        let _inside = gate::enter()?;
         operations::abandon(slf, op);
+        Ok(())
     }
 
     // Messages
 
     /// Takes out the futures of iterators that wait on another loop than the one that was begun on.
     fn take_foreign_waiters<'py>(slf: &Bound<'py, Self>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let _inside = gate::enter()?;
         let py = slf.py();
         let mut core = slf.borrow_mut();
         let event_loop = core.event_loop.as_ref().map(|it| it.clone_ref(py));
-        let waiters = std::mem::take(&mut core.waiters);
+        let waiters: Vec<_> = core.waiters.drain().collect();
         drop(core);
         let mut foreign = Vec::new();
-        for waiter in waiters {
+        let mut own = Vec::new();
+        for (place, waiter) in waiters {
             let its_loop = waiter.call_method0(py, intern!(py, "get_loop"))?;
             if event_loop.as_ref().is_some_and(|it| it.is(&its_loop)) {
-                slf.borrow_mut().waiters.push_back(waiter);
+                own.push((place, waiter));
             } else {
                 foreign.push(waiter.into_bound(py));
             }
+        }
+        let mut core = slf.borrow_mut();
+        for (place, waiter) in own.into_iter().rev() {
+            core.waiters.push_first(place, waiter); // before any that has come meanwhile
         }
         Ok(foreign)
     }
 
     /// A new iterator over the messages.
-    fn messages(slf: &Bound<'_, Self>) -> MessagesIterator {
-        MessagesIterator::new(slf.clone().unbind())
+    fn messages<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, MessagesIterator>> {
+        let _inside = gate::enter()?;
+        Bound::new(slf.py(), MessagesIterator::new(slf.clone().unbind()))
     }
 
     // Callbacks on the loop
+
+    /// Writes all that can be written.
+    #[pyo3(name = "flush")]
+    fn flush_called(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let _inside = gate::enter()?;
+        Self::flush(slf)
+    }
+
+    /// The loop's timer has fired.
+    fn timer_fired(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let _inside = gate::enter()?;
+        let now = Instant::now();
+        let fired = slf.borrow_mut().timer.take();
+        progress::report(slf, now)?;
+        let mut core = slf.borrow_mut();
+        core.client.handle_timeout(now);
+        drop(core);
+        drop(fired);
+        events::expire_calls(slf, now)?;
+        events::pump(slf)?;
+        Self::flush(slf)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.event_loop)?;
+        visit.call(&self.transport)?;
+        visit.call(&self.write)?;
+        visit.call(&self.read_buffer)?;
+        visit.call(&self.message_sink)?;
+        visit.call(self.timer.as_ref().map(|(_, handle)| handle))?;
+        let waiters = self.waiters.iter().map(|(_, future)| future);
+        let woken = self.woken.values();
+        for future in self.calls.futures().chain(waiters).chain(woken) {
+            visit.call(future)?;
+        }
+        Ok(())
+    }
+
+    /// What is taken out is dropped once the core is released, since that may run Python code that uses the core.
+    fn __clear__(slf: &Bound<'_, Self>) {
+        let held = slf.try_borrow_mut().map(|mut core| core.take_held());
+        gate::release(held);
+    }
+}
+
+/// Releases what the core holds as a call of the module, as [`Core::__clear__`] does.
+impl Drop for Core {
+    fn drop(&mut self) {
+        gate::release(self.take_held());
+    }
+}
+
+impl Core {
+    /// Everything of Python's, for the caller to drop.
+    fn take_held(&mut self) -> impl Sized + use<> {
+        (
+            (self.event_loop.take(), self.message_sink.take()),
+            (self.transport.take(), self.write.take()),
+            (self.read_buffer.take(), self.timer.take()),
+            std::mem::take(&mut self.calls),
+            std::mem::take(&mut self.waiters),
+            std::mem::take(&mut self.woken),
+            std::mem::take(&mut self.topics),
+        )
+    }
+
+    /// Whether there is a message that is not reserved.
+    pub(crate) fn has_message(&self) -> bool {
+        self.client.queue_len(QueueId::DEFAULT) > self.woken.len()
+    }
+
+    /// A place behind the iterators that wait.
+    pub(crate) fn queue_up(&mut self, future: Py<PyAny>) -> u64 {
+        self.last_place += 1;
+        self.waiters.push(self.last_place, future);
+        self.last_place
+    }
+
+    pub(crate) fn sink<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.message_sink.as_ref().map(|sink| sink.bind(py).clone())
+    }
 
     /// Writes all that can be written; once a turn, and whenever there is something to hurry.
     pub(crate) fn flush(slf: &Bound<'_, Self>) -> PyResult<()> {
@@ -437,62 +561,6 @@ impl Core {
         Self::arm_timer(slf)
     }
 
-    /// The loop's timer has fired.
-    fn timer_fired(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let now = Instant::now();
-        let fired = slf.borrow_mut().timer.take();
-        progress::report(slf, now)?;
-        let mut core = slf.borrow_mut();
-        core.client.handle_timeout(now);
-        drop(core);
-        drop(fired);
-        events::expire_calls(slf, now)?;
-        events::pump(slf)?;
-        Self::flush(slf)
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.event_loop)?;
-        visit.call(&self.transport)?;
-        visit.call(&self.write)?;
-        visit.call(&self.read_buffer)?;
-        visit.call(&self.message_sink)?;
-        visit.call(self.timer.as_ref().map(|(_, handle)| handle))?;
-        for future in self.calls.futures().chain(&self.waiters).chain(&self.woken) {
-            visit.call(future)?;
-        }
-        Ok(())
-    }
-
-    fn __clear__(&mut self) {
-        self.event_loop = None;
-        self.transport = None;
-        self.write = None;
-        self.read_buffer = None;
-        self.message_sink = None;
-        self.timer = None;
-        self.calls.clear();
-        self.waiters.clear();
-        self.woken.clear();
-    }
-}
-
-impl Core {
-    /// Whether there is a message that is not reserved.
-    pub(crate) fn has_message(&self) -> bool {
-        self.client.queue_len(QueueId::DEFAULT) > self.woken.len()
-    }
-
-    /// Ends the reservation of the step that waits on `future`, if it has one.
-    pub(crate) fn take_reservation(&mut self, future: &Bound<'_, PyAny>) -> Option<Py<PyAny>> {
-        let place = self.woken.iter().position(|woken| woken.is(future))?;
-        Some(self.woken.swap_remove(place))
-    }
-
-    pub(crate) fn sink<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        self.message_sink.as_ref().map(|sink| sink.bind(py).clone())
-    }
-
     /// Hands all chunks to the transport, in their order.
     fn write_chunks(slf: &Bound<'_, Self>, now: Instant) -> PyResult<()> {
         let py = slf.py();
@@ -512,16 +580,17 @@ impl Core {
         }
     }
 
-    fn take_input(&mut self, read: &[u8]) {
+    fn take_input(&mut self, buffer: &ReadBuffer, count: usize) {
         let now = Instant::now();
         if self.input.is_empty() {
-            self.input = BytesMut::with_capacity(read.len());
+            self.input = BytesMut::with_capacity(count.min(buffer::READ_SIZE));
         } else {
             // A large packet is under way: make room for the rest of it once.
             let missing = self.client.input_hint(&self.input);
-            self.input.reserve(missing.max(read.len()));
+            self.input
+                .reserve(missing.max(count.min(buffer::READ_SIZE)));
         }
-        self.input.extend_from_slice(read);
+        buffer.copy_to(&mut self.input, count);
         self.client.handle_input(now, &mut self.input);
         if self.input.is_empty() {
             self.input = BytesMut::new(); // an idle client keeps no memory, and messages theirs alone
@@ -660,7 +729,10 @@ impl Core {
         let delay = next.saturating_duration_since(Instant::now()).as_secs_f64();
         let fired = slf.getattr(intern!(py, "timer_fired"))?;
         let handle = event_loop.call_method1(py, intern!(py, "call_later"), (delay, fired))?;
-        slf.borrow_mut().timer = Some((next, handle));
+        let previous = slf.borrow_mut().timer.replace((next, handle));
+        if let Some((_, handle)) = previous {
+            handle.call_method0(py, intern!(py, "cancel"))?; // the loop's code has armed it meanwhile
+        }
         Ok(())
     }
 

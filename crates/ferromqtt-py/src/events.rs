@@ -15,21 +15,26 @@ use pyo3::types::{PyBytes, PyList};
 use crate::core::Core;
 use crate::hooks;
 use crate::next_message;
-use crate::properties;
+
+/// What the calls that one end of a connection fails are told of it, made once for all of them.
+struct Ended<'py> {
+    cause: ConnectionError,
+    told: Bound<'py, PyAny>,
+}
 
 /// Hands out all events that have come up.
 pub(crate) fn pump(slf: &Bound<'_, Core>) -> PyResult<()> {
+    let mut ended = None;
     loop {
         let event = slf.borrow_mut().client.poll_event();
         match event {
             None => break,
-            Some(Event::Completed { op, outcome }) => complete(slf, op, outcome)?,
+            Some(Event::Completed { op, outcome }) => complete(slf, op, outcome, &mut ended)?,
             Some(Event::MessageReady(_)) => {} // looked at below, with the steps that wait
             Some(Event::Connected(connected)) => {
-                let dict = properties::to_dict(slf.py(), Some(&connected.properties))?;
                 slf.call_method1(
                     intern!(slf.py(), "_on_connected"),
-                    (connected.session_present, dict),
+                    (connected.session_present,),
                 )?;
                 Core::arm_timer(slf)?;
             }
@@ -69,10 +74,19 @@ pub(crate) fn pump(slf: &Bound<'_, Core>) -> PyResult<()> {
         slf.call_method1(intern!(slf.py(), "_on_lost"), (lost,))?;
     }
     let sink = slf.borrow().sink(slf.py());
-    match sink {
-        Some(sink) => feed(slf, &sink),
-        None => next_message::wake(slf),
+    if let Some(sink) = sink {
+        return feed(slf, &sink);
     }
+    let mut core = slf.borrow_mut();
+    let Core {
+        backlog, client, ..
+    } = &mut *core;
+    let grown = backlog.grown(client);
+    drop(core);
+    if let Some(size) = grown {
+        slf.call_method1(intern!(slf.py(), "_on_backlog"), size)?;
+    }
+    next_message::wake(slf)
 }
 
 /// Hands every message to Python code that keeps them itself.
@@ -117,15 +131,19 @@ fn authenticate(slf: &Bound<'_, Core>, auth: &Auth) -> PyResult<()> {
 
 fn disconnected(slf: &Bound<'_, Core>, cause: &ConnectionError, unflushed: u64) -> PyResult<()> {
     let (kind, code, text) = describe(cause);
-    let dict = properties::to_dict(slf.py(), cause_properties(cause))?;
     slf.call_method1(
         intern!(slf.py(), "_on_disconnected"),
-        (kind, code, text, dict, unflushed),
+        (kind, code, text, unflushed),
     )?;
     Ok(())
 }
 
-fn complete(slf: &Bound<'_, Core>, op: OpId, outcome: Outcome) -> PyResult<()> {
+fn complete<'py>(
+    slf: &Bound<'py, Core>,
+    op: OpId,
+    outcome: Outcome,
+    ended: &mut Option<Ended<'py>>,
+) -> PyResult<()> {
     let py = slf.py();
     let Some(future) = slf.borrow_mut().calls.remove(op.value()) else {
         return Ok(());
@@ -164,8 +182,15 @@ fn complete(slf: &Bound<'_, Core>, op: OpId, outcome: Outcome) -> PyResult<()> {
             fail(&future, "not_sent", 0, text, Some(Delivery::NotSent))
         }
         Outcome::Disconnected { cause, delivery } => {
-            let (kind, code, text) = describe(&cause);
-            fail(&future, kind, code, text, Some(delivery))
+            let told = match ended {
+                Some(ended) if ended.cause == cause => &ended.told,
+                _ => {
+                    let told = hooks::ended(py)?.call1(describe(&cause))?;
+                    &ended.insert(Ended { cause, told }).told
+                }
+            };
+            let error = hooks::ended_error(py)?.call1((told, name(delivery)))?;
+            hooks::set_exception(&future, error)
         }
         Outcome::SessionLost => {
             let text = "The server lost the session: delivery is unknown".to_owned();
@@ -220,12 +245,14 @@ fn call_error<'py>(
     delivery: Option<Delivery>,
     what: &str,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let delivery = match delivery {
-        Some(Delivery::NotSent) => Some("not_sent"),
-        Some(Delivery::Unknown) => Some("unknown"),
-        None => None,
-    };
-    hooks::call_error(py)?.call1((kind, code, text, delivery, what))
+    hooks::call_error(py)?.call1((kind, code, text, delivery.map(name), what))
+}
+
+const fn name(delivery: Delivery) -> &'static str {
+    match delivery {
+        Delivery::NotSent => "not_sent",
+        Delivery::Unknown => "unknown",
+    }
 }
 
 /// The exception for a publish that was refused before anything was sent.
@@ -293,6 +320,11 @@ fn describe(cause: &ConnectionError) -> (&'static str, u8, String) {
         ConnectionError::ProtocolViolation(error) => {
             ("protocol", error.reason.value(), error.what.to_owned())
         }
+        ConnectionError::NonPublishTooLarge { .. } => (
+            "limit",
+            ReasonCode::QuotaExceeded.value(),
+            cause.to_string(),
+        ),
         ConnectionError::KeepAliveTimeout => (
             "keep_alive",
             ReasonCode::KeepAliveTimeout.value(),
@@ -310,14 +342,6 @@ fn describe(cause: &ConnectionError) -> (&'static str, u8, String) {
             ReasonCode::UnspecifiedError.value(),
             cause.to_string(),
         ),
-    }
-}
-
-const fn cause_properties(cause: &ConnectionError) -> Option<&Properties> {
-    match cause {
-        ConnectionError::Refused { properties, .. }
-        | ConnectionError::Disconnected { properties, .. } => Some(properties),
-        _ => None,
     }
 }
 

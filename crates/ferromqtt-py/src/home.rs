@@ -6,6 +6,8 @@ use std::thread::{self, ThreadId};
 use pyo3::prelude::*;
 use pyo3::types::IntoPyDict;
 
+use crate::gate;
+
 /// How many forks lie between the first process and this one.
 static FORKS: AtomicU64 = AtomicU64::new(0);
 
@@ -30,6 +32,7 @@ impl Home {
 #[pyfunction]
 pub(crate) fn note_fork() {
     FORKS.fetch_add(1, Ordering::Relaxed);
+    gate::note_fork();
 }
 
 /// Has Python call [`note_fork`].

@@ -2,14 +2,17 @@
 //! broker, and what lies below MQTT. Nothing here knows MQTT; nothing here opens a socket.
 
 mod allocator;
+mod backlog;
 mod broker;
 mod buffer;
 mod calls;
 mod convert;
 mod core;
 mod events;
+mod gate;
 mod home;
 mod hooks;
+mod interpreter;
 mod message;
 mod next_message;
 mod operations;
@@ -22,7 +25,9 @@ use pyo3::prelude::*;
 
 #[pymodule(gil_used = true)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    interpreter::check(module.py())?;
     allocator::set_up();
+    gate::set_up(module)?;
     home::set_up(module)?;
     module.add_class::<broker::Broker>()?;
     module.add_class::<core::Core>()?;
@@ -31,6 +36,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<transport::ProxyHandshake>()?;
     module.add_class::<transport::Race>()?;
     module.add_class::<transport::WebSocket>()?;
+    module.add_function(wrap_pyfunction!(allocator::purge_delay, module)?)?;
     module.add_function(wrap_pyfunction!(convert::payload_bytes, module)?)?;
     module.add_function(wrap_pyfunction!(transport::websocket_headers, module)?)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;

@@ -9,6 +9,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
+use crate::gate;
 use crate::hooks;
 use crate::properties;
 
@@ -51,13 +52,17 @@ type Reduced<'py> = (
 );
 
 impl Message {
-    /// Makes the Python object; its payload is the one copy that is made of it.
+    /// Makes the Python object, which keeps nothing alive but itself; its payload is the one copy that is made of it.
     pub(crate) fn create<'py>(
         py: Python<'py>,
         topic: Bound<'py, PyAny>,
         message: proto::Message,
         v5: bool,
     ) -> PyResult<Bound<'py, Self>> {
+        let mut properties = message.properties;
+        if let Some(properties) = &mut properties {
+            properties.detach(); // a message that is kept must not keep alive all that was read with it
+        }
         let mid = message.packet_id.map_or(0, |id| id.get());
         Bound::new(
             py,
@@ -73,7 +78,7 @@ impl Message {
                     .unbind(),
                 mid: mid.into_pyobject(py)?.into_any().unbind(),
                 properties: if v5 {
-                    Lazy::Received(message.properties)
+                    Lazy::Received(properties)
                 } else {
                     Lazy::Made(py.None())
                 },
@@ -83,6 +88,38 @@ impl Message {
 }
 
 impl Message {
+    /// The properties, which are made when they are asked for first. They are copied, since making Python objects may run
+    /// code of the user's, and the message must not be borrowed then.
+    fn made_properties(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        let received = match &slf.borrow().properties {
+            Lazy::Made(made) => return Ok(made.clone_ref(py)),
+            Lazy::Received(received) => received.clone(),
+        };
+        let dict = properties::to_dict(py, received.as_deref())?;
+        let made = hooks::from_native(py)?.call1((dict, PUBLISH))?.unbind();
+        let mut this = slf.borrow_mut();
+        if let Lazy::Made(other) = &this.properties {
+            return Ok(other.clone_ref(py)); // made by code that ran meanwhile
+        }
+        this.properties = Lazy::Made(made.clone_ref(py));
+        Ok(made)
+    }
+
+    /// Everything of Python's, for the caller to drop.
+    fn take_fields(&mut self, py: Python<'_>) -> impl Sized + use<> {
+        let fields = [
+            &mut self.topic,
+            &mut self.payload,
+            &mut self.qos,
+            &mut self.retain,
+            &mut self.mid,
+        ]
+        .map(|field| std::mem::replace(field, py.None()));
+        let properties = std::mem::replace(&mut self.properties, Lazy::Made(py.None()));
+        (fields, properties)
+    }
+
     fn fill(slf: &Bound<'_, Self>, fields: [Py<PyAny>; 6]) {
         let [topic, payload, qos, retain, mid, properties] = fields;
         let filled = Self {
@@ -125,6 +162,7 @@ impl Message {
         mid: Py<PyAny>,
         properties: Py<PyAny>,
     ) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let class = hooks::topic_class(topic.py())?;
         let topic = if topic.is_instance(class)? {
             topic.clone()
@@ -135,63 +173,67 @@ impl Message {
         Ok(())
     }
 
-    // Setters drop what was there with the message released, since that may run code of the user's.
+    // Setters drop what was there with the message released, since that may run code of the user's, and so inside the gate.
 
     #[setter]
-    fn set_topic(slf: &Bound<'_, Self>, value: Py<PyAny>) {
+    fn set_topic(slf: &Bound<'_, Self>, value: Py<PyAny>) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let previous = std::mem::replace(&mut slf.borrow_mut().topic, value);
         drop(previous);
+        Ok(())
     }
 
     #[setter]
-    fn set_payload(slf: &Bound<'_, Self>, value: Py<PyAny>) {
+    fn set_payload(slf: &Bound<'_, Self>, value: Py<PyAny>) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let previous = std::mem::replace(&mut slf.borrow_mut().payload, value);
         drop(previous);
+        Ok(())
     }
 
     #[setter]
-    fn set_qos(slf: &Bound<'_, Self>, value: Py<PyAny>) {
+    fn set_qos(slf: &Bound<'_, Self>, value: Py<PyAny>) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let previous = std::mem::replace(&mut slf.borrow_mut().qos, value);
         drop(previous);
+        Ok(())
     }
 
     #[setter]
-    fn set_retain(slf: &Bound<'_, Self>, value: Py<PyAny>) {
+    fn set_retain(slf: &Bound<'_, Self>, value: Py<PyAny>) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let previous = std::mem::replace(&mut slf.borrow_mut().retain, value);
         drop(previous);
+        Ok(())
     }
 
     #[setter]
-    fn set_mid(slf: &Bound<'_, Self>, value: Py<PyAny>) {
+    fn set_mid(slf: &Bound<'_, Self>, value: Py<PyAny>) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let previous = std::mem::replace(&mut slf.borrow_mut().mid, value);
         drop(previous);
+        Ok(())
     }
 
     #[getter]
     fn properties(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        let py = slf.py();
-        let dict = match &slf.borrow().properties {
-            Lazy::Made(made) => return Ok(made.clone_ref(py)),
-            Lazy::Received(received) => properties::to_dict(py, received.as_deref())?,
-        };
-        let made = hooks::from_native(py)?.call1((dict, PUBLISH))?.unbind();
-        let mut this = slf.borrow_mut();
-        if let Lazy::Received(_) = this.properties {
-            this.properties = Lazy::Made(made.clone_ref(py));
-        }
-        Ok(made)
+        let _inside = gate::enter()?;
+        Self::made_properties(slf)
     }
 
     #[setter]
-    fn set_properties(slf: &Bound<'_, Self>, properties: Py<PyAny>) {
+    fn set_properties(slf: &Bound<'_, Self>, properties: Py<PyAny>) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let previous = std::mem::replace(&mut slf.borrow_mut().properties, Lazy::Made(properties));
         drop(previous);
+        Ok(())
     }
 
     /// For `copy` and `pickle`: an empty message of the same class, to be filled by `__setstate__`.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Reduced<'py>> {
+        let _inside = gate::enter()?;
         let py = slf.py();
-        let properties = Self::properties(slf)?;
+        let properties = Self::made_properties(slf)?;
         let this = slf.borrow();
         let fields = [
             &this.topic,
@@ -214,6 +256,7 @@ impl Message {
         slf: &Bound<'_, Self>,
         state: ([Py<PyAny>; 6], Bound<'_, PyAny>),
     ) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let (fields, added) = state;
         Self::fill(slf, fields);
         let parts = match added.cast::<PyTuple>() {
@@ -248,19 +291,12 @@ impl Message {
         Ok(())
     }
 
-    fn __clear__(&mut self) {
-        Python::attach(|py| {
-            for field in [
-                &mut self.topic,
-                &mut self.payload,
-                &mut self.qos,
-                &mut self.retain,
-                &mut self.mid,
-            ] {
-                *field = py.None();
-            }
-            self.properties = Lazy::Made(py.None());
-        });
+    /// What is taken out is dropped once the message is released, since that may run Python code that uses the message.
+    fn __clear__(slf: &Bound<'_, Self>) {
+        let held = slf
+            .try_borrow_mut()
+            .map(|mut this| this.take_fields(slf.py()));
+        gate::release(held);
     }
 
     /// By identity, as equality is.
@@ -269,6 +305,7 @@ impl Message {
     }
 
     fn __lt__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let _inside = gate::enter()?;
         let py = other.py();
         let mid = slf.borrow().mid.bind(py).clone();
         let other = other
@@ -287,6 +324,10 @@ impl Drop for Message {
             if self.payload.bind(py).is_exact_instance_of::<PyBytes>() {
                 return; // as every message that was received
             }
+            let Ok(_inside) = gate::enter() else {
+                std::mem::forget(self.take_fields(py)); // releasing them may run Python code
+                return;
+            };
             let mut payload = std::mem::replace(&mut self.payload, py.None());
             while is_last(&payload)
                 && let Ok(message) = payload.bind(py).cast::<Self>()
@@ -296,6 +337,8 @@ impl Drop for Message {
                 drop(message);
                 payload = inner;
             }
+            drop(payload);
+            drop(self.take_fields(py));
         });
     }
 }
@@ -334,10 +377,12 @@ impl TopicCache {
 
     /// Remembers a topic. What is forgotten for it is returned, for the caller to drop when that can do no harm.
     #[must_use]
-    pub(crate) fn insert(&mut self, name: &[u8], topic: Py<PyAny>) -> Option<Self> {
+    pub(crate) fn insert(&mut self, name: &[u8], topic: Py<PyAny>) -> impl Sized + use<> {
         let forgotten = (self.known.len() >= REMEMBERED).then(|| std::mem::take(self));
-        self.known.insert(Bytes::copy_from_slice(name), topic);
-        forgotten
+        // Another one for the same name, if making this one has run code that took a message.
+        let replaced = self.known.insert(Bytes::copy_from_slice(name), topic);
+        let last = replaced.as_ref().and_then(|_| self.last.take());
+        (forgotten, replaced, last)
     }
 }
 

@@ -16,6 +16,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use crate::core::Core;
+use crate::gate;
 use crate::hooks;
 use crate::message::{self, Message};
 use crate::operations;
@@ -81,6 +82,8 @@ enum State {
     Waiting {
         future: Py<PyAny>,
         steps: Py<PyAny>,
+        /// Its place among those who wait.
+        place: u64,
     },
     Done,
 }
@@ -102,6 +105,7 @@ impl NextMessage {
     }
 
     fn __next__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let _inside = gate::enter()?;
         match advance(slf)? {
             Step::Yield(object) => Ok(object),
             // A tuple, so that a value that is itself a tuple or an exception stays what it is.
@@ -121,6 +125,7 @@ impl NextMessage {
         value: Option<&Bound<'_, PyAny>>,
         traceback: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
+        let _inside = gate::enter()?;
         let _ = traceback;
         release(slf)?;
         let error = match (kind.cast::<PyType>(), value) {
@@ -133,12 +138,13 @@ impl NextMessage {
     }
 
     fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let _inside = gate::enter()?;
         release(slf)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.core)?;
-        if let State::Waiting { future, steps } = &self.state {
+        if let State::Waiting { future, steps, .. } = &self.state {
             visit.call(future)?;
             visit.call(steps)?;
         }
@@ -152,14 +158,25 @@ impl NextMessage {
 /// A step that waits and is dropped, rather than closed, gives back what it holds.
 impl Drop for NextMessage {
     fn drop(&mut self) {
-        let State::Waiting { future, .. } = std::mem::replace(&mut self.state, State::Done) else {
+        let state = std::mem::replace(&mut self.state, State::Done);
+        let State::Waiting {
+            future,
+            steps,
+            place,
+        } = state
+        else {
+            return;
+        };
+        let Ok(_inside) = gate::enter() else {
+            std::mem::forget((future, steps)); // releasing them may run Python code
             return;
         };
         Python::attach(|py| {
-            if let Err(error) = give_back(self.core.bind(py), future.bind(py)) {
+            if let Err(error) = give_back(self.core.bind(py), place) {
                 error.write_unraisable(py, None);
             }
         });
+        drop((future, steps));
     }
 }
 
@@ -171,10 +188,15 @@ fn advance<'py>(slf: &Bound<'py, NextMessage>) -> PyResult<Step<'py>> {
     let fresh = match &step.state {
         State::Fresh => true,
         State::Yielded => false,
-        State::Waiting { future, steps } => {
+        State::Waiting {
+            future,
+            steps,
+            place,
+        } => {
             let (future, steps) = (future.bind(py).clone(), steps.bind(py).clone());
+            let place = *place;
             drop(step);
-            if let Some(yielded) = still_waits(slf, &core, &future, &steps)? {
+            if let Some(yielded) = still_waits(slf, &core, &future, &steps, place)? {
                 return Ok(Step::Yield(yielded));
             }
             return take_or_wait(slf, &core, false);
@@ -261,12 +283,17 @@ fn wait<'py>(slf: &Bound<'py, NextMessage>, core: &Bound<'py, Core>) -> PyResult
     let event_loop = hooks::running_loop(py)?.call0()?;
     let future = event_loop.call_method0(intern!(py, "create_future"))?;
     let steps = future.call_method0(intern!(py, "__await__"))?;
-    core.borrow_mut().waiters.push_back(future.clone().unbind());
+    let place = core.borrow_mut().queue_up(future.clone().unbind());
     let yielded = steps.call_method0(intern!(py, "__next__"))?;
-    slf.borrow_mut().state = State::Waiting {
+    let state = State::Waiting {
         future: future.unbind(),
         steps: steps.unbind(),
+        place,
     };
+    let previous = std::mem::replace(&mut slf.borrow_mut().state, state);
+    if let State::Waiting { place, .. } = previous {
+        give_back(core, place)?; // the loop's code has run the step meanwhile
+    }
     Ok(Step::Yield(yielded))
 }
 
@@ -276,6 +303,7 @@ fn still_waits<'py>(
     core: &Bound<'py, Core>,
     future: &Bound<'py, PyAny>,
     steps: &Bound<'py, PyAny>,
+    place: u64,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = slf.py();
     if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
@@ -287,34 +315,32 @@ fn still_waits<'py>(
     }
     let state = std::mem::replace(&mut slf.borrow_mut().state, State::Yielded);
     drop(state);
-    let reservation = core.borrow_mut().take_reservation(future);
+    let reservation = core.borrow_mut().woken.remove(&place);
     drop(reservation);
     Ok(None)
 }
 
 /// Ends a step before its time.
 fn release(slf: &Bound<'_, NextMessage>) -> PyResult<()> {
-    let py = slf.py();
     let state = std::mem::replace(&mut slf.borrow_mut().state, State::Done);
-    let State::Waiting { future, .. } = state else {
+    let State::Waiting { place, .. } = &state else {
         return Ok(());
     };
-    let core = slf.borrow().core.bind(py).clone();
-    give_back(&core, future.bind(py))
+    let core = slf.borrow().core.bind(slf.py()).clone();
+    give_back(&core, *place)
 }
 
 /// Gives back what a waiting step holds: its place in the queue, or the message that it was woken for.
-fn give_back(core: &Bound<'_, Core>, future: &Bound<'_, PyAny>) -> PyResult<()> {
+fn give_back(core: &Bound<'_, Core>, place: u64) -> PyResult<()> {
     let Ok(mut guard) = core.try_borrow_mut() else {
-        return Ok(()); // The garbage collector is clearing the core: it has nothing to give back to any more.
+        return Ok(()); // not while Python code runs, and a step that is dropped must not panic
     };
-    if let Some(place) = guard.waiters.iter().position(|waiter| waiter.is(future)) {
-        let waiter = guard.waiters.remove(place);
+    if let Some(waiter) = guard.waiters.remove(place) {
         drop(guard);
         drop(waiter);
         return Ok(());
     }
-    let reservation = guard.take_reservation(future);
+    let reservation = guard.woken.remove(&place);
     drop(guard);
     match reservation {
         Some(_) => wake(core), // somebody else may have the message
@@ -332,18 +358,18 @@ pub(crate) fn wake(core: &Bound<'_, Core>) -> PyResult<()> {
         if !reserve && !guard.ended {
             return Ok(());
         }
-        let Some(future) = guard.waiters.pop_front() else {
+        let Some((place, future)) = guard.waiters.pop_first() else {
             return Ok(());
         };
         if reserve {
-            guard.woken.push(future.clone_ref(py));
+            guard.woken.insert(place, future.clone_ref(py));
         }
         drop(guard);
         let future = future.into_bound(py);
         let told = future.call_method1(intern!(py, "set_result"), (py.None(),));
         if told.is_err() {
             // Cancelled, and its step not told yet, or its loop is closed: it is passed over.
-            let reservation = core.borrow_mut().take_reservation(&future);
+            let reservation = core.borrow_mut().woken.remove(&place);
             drop(reservation);
         }
     }
@@ -364,8 +390,9 @@ const HAVE_AM_SEND: std::ffi::c_ulong = 1 << 21;
 pub(crate) fn finish_type(py: Python<'_>) {
     let class = py.get_type::<NextMessage>();
     #[allow(unsafe_code, reason = "am_send can be set in no other way")]
-    // SAFETY: `class` is a heap type that this module alone has made, with the GIL held and before anyone else can see
-    // it. A heap type has `tp_as_async`, since the interpreter lays it out inside the type. `am_send` fits the slot.
+    // SAFETY: `class` is a heap type that this module alone has made, and the GIL is held. If the module is imported again,
+    // the same values are stored again. A heap type has `tp_as_async`, since the interpreter lays it out inside the type.
+    // `am_send` fits the slot.
     unsafe {
         let class = class.as_type_ptr();
         (*(*class).tp_as_async).am_send = Some(am_send);
@@ -387,8 +414,11 @@ unsafe extern "C" fn am_send(
     // none: the class is final.
     let slf = unsafe { Borrowed::from_ptr(py, slf).cast_unchecked::<NextMessage>() };
     // A panic must not reach the interpreter: it would end the process.
-    let outcome = catch_unwind(AssertUnwindSafe(|| advance_attached(&slf)))
-        .unwrap_or_else(|_| Err(PanicException::new_err("a step of an iterator panicked")));
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let _inside = gate::enter()?;
+        advance_attached(&slf)
+    }))
+    .unwrap_or_else(|_| Err(PanicException::new_err("a step of an iterator panicked")));
     let (status, object) = match outcome {
         Ok(Step::Return(value)) => (ffi::PySendResult::PYGEN_RETURN, value.into_ptr()),
         Ok(Step::Yield(value)) => (ffi::PySendResult::PYGEN_NEXT, value.into_ptr()),

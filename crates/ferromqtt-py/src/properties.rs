@@ -7,7 +7,7 @@ use ferromqtt_proto::packet::TopicAlias;
 use ferromqtt_proto::{Properties, QoS, Utf8String};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyString};
 
 use crate::convert;
 
@@ -43,7 +43,10 @@ pub(crate) fn from_dict(dict: &Bound<'_, PyDict>) -> PyResult<Properties> {
                     "user_properties" => {
                         for pair in value.try_iter()? {
                             let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair?.extract()?;
-                            properties.user_properties.push((Value::from_python(&name)?, Value::from_python(&value)?));
+                            let name = name.cast::<PyString>()?.to_str()?;
+                            let value = value.cast::<PyString>()?.to_str()?;
+                            (properties.user_properties.try_push(name, value))
+                                .map_err(|error| PyValueError::new_err(error.to_string()))?;
                         }
                     }
                     _ => return Err(PyValueError::new_err(format!("unknown property {name:?}"))),
@@ -79,9 +82,7 @@ pub(crate) fn to_dict<'py>(
         )?;
     }
     if !properties.user_properties.is_empty() {
-        let pairs: Vec<(&str, &str)> = (properties.user_properties.iter())
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
+        let pairs: Vec<(&str, &str)> = properties.user_properties.iter().collect();
         dict.set_item("user_properties", pairs)?;
     }
     Ok(dict)

@@ -12,6 +12,8 @@ use pyo3::exceptions::{PyConnectionError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
+use crate::gate;
+
 /// The headers that a WebSocket request usually has, in their usual order.
 #[pyfunction]
 pub(crate) fn websocket_headers<'py>(
@@ -35,6 +37,7 @@ pub(crate) struct WebSocket(transport::WebSocket);
 impl WebSocket {
     #[new]
     fn new(path: &str, headers: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let _inside = gate::enter()?;
         let text = |value: &Bound<'_, PyAny>| {
             let wrong = |_| PyTypeError::new_err("WebSocket headers must map str to str");
             value.extract::<String>().map_err(wrong)
@@ -50,6 +53,7 @@ impl WebSocket {
 
     /// Takes bytes of the connection; none mean that it ended.
     fn receive(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let _inside = gate::enter()?;
         // Before the borrow: asking an object of the user's for its memory may run Python.
         let copied;
         let data = match data.cast::<PyBytes>() {
@@ -127,6 +131,7 @@ impl ProxyHandshake {
         username: Option<String>,
         password: Option<String>,
     ) -> PyResult<Self> {
+        let _inside = gate::enter()?;
         let destination = destination(host)?;
         let is_name = matches!(destination, Destination::Name(_));
         if is_name && !remote_names {

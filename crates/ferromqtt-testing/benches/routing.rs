@@ -32,7 +32,7 @@ fn measure(qos: QoS) -> f64 {
     let subscribe = Subscribe {
         packet_id: PacketId::MIN,
         properties: Properties::default(),
-        filters: vec![(text("bench/+"), qos.into())],
+        filters: [(text("bench/+"), qos.into())].into(),
     };
     feed(
         &mut broker,

@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use ferromqtt_proto::DecodeError;
-use ferromqtt_proto::packet::{self, Disconnect, Packet, ProtocolVersion, ReasonCode};
+use ferromqtt_proto::packet::{
+    self, Disconnect, Packet, PacketLimits, ProtocolVersion, ReasonCode,
+};
 
 use crate::connection::{Connection, ConnectionId, Phase};
 use crate::memory::Meter;
@@ -29,10 +31,10 @@ const READS_TOO_LITTLE: DecodeError = DecodeError {
 ///
 /// Memory is bounded by [`BrokerOptions`], in messages and bytes: the number of connections and of sessions, the state of all
 /// sessions together, the messages for each of them, what is retained, and for each connection the packet that is still
-/// arriving ([`BrokerOptions::maximum_packet_size`]) and the output that is not read ([`BrokerOptions::maximum_output`]). What
-/// is beyond a bound is dropped or refused, and [`Stats`] counts it. Beside that a connection has the topics of its Topic
-/// Aliases, as many as the options allow, and a session the Packet Identifiers of messages that are not released, at most
-/// 65,535.
+/// arriving ([`BrokerOptions::maximum_packet_size`], [`BrokerOptions::maximum_non_publish_size`]) and the output that is not
+/// read ([`BrokerOptions::maximum_output`]). What is beyond a bound is dropped or refused, and [`Stats`] counts it. Beside that
+/// a connection has the topics of its Topic Aliases, as many as the options allow, and a session the Packet Identifiers of
+/// messages that are not released, at most 65,535.
 #[derive(Debug)]
 pub struct Broker {
     pub(crate) options: BrokerOptions,
@@ -129,23 +131,32 @@ impl Broker {
     /// Input of a connection that is closed, or being closed, is thrown away.
     pub fn handle_input(&mut self, now: Instant, id: ConnectionId, input: &mut BytesMut) {
         self.now = Some(now);
-        let limit = self.options.maximum_packet_size.get() as usize;
-        let (length, mut failure) = match packet::whole_packets(input, limit) {
-            Ok(whole) => (whole.bytes, None),
-            Err((length, error)) => (length, Some(error)),
-        };
-        let packets = input.split_to(length).freeze();
-        self.input_length = length;
-        let mut at = 0;
-        while at < length {
-            let Some(version) = self.reading_version(now, id) else {
-                input.clear();
-                return;
+        let mut limits = self.packet_limits(id);
+        let mut failure;
+        'input: loop {
+            let (length, too_much) = match packet::whole_packets(input, limits) {
+                Ok(whole) => (whole.bytes, None),
+                Err((length, error)) => (length, Some(error)),
             };
-            let result = packet::decode(&packets, &mut at, version)
-                .and_then(|packet| self.handle_packet(now, id, packet));
-            if let Err(error) = result {
-                failure = Some(error);
+            failure = too_much;
+            let packets = input.split_to(length).freeze();
+            self.input_length = length;
+            let mut at = 0;
+            while at < length {
+                let Some(version) = self.reading_version(now, id) else {
+                    input.clear();
+                    return;
+                };
+                let result = packet::decode(&packets, &mut at, version)
+                    .and_then(|packet| self.handle_packet(now, id, packet));
+                if let Err(error) = result {
+                    failure = Some(error);
+                    break 'input;
+                }
+            }
+            // What follows a CONNECT that is accepted now may be larger than CONNECT.
+            let before = std::mem::replace(&mut limits, self.packet_limits(id));
+            if failure.is_none() || limits == before {
                 break;
             }
         }
@@ -246,6 +257,21 @@ impl Broker {
     pub fn session_stats(&self, client_identifier: &str) -> Option<SessionStats> {
         let id = self.sessions.find(client_identifier)?;
         self.sessions.get(id).map(Session::stats)
+    }
+
+    /// How large the packets of a connection may be. Nobody is let in with a PUBLISH.
+    fn packet_limits(&self, id: ConnectionId) -> PacketLimits {
+        let maximum_packet_size = self.options.maximum_packet_size.get() as usize;
+        let maximum_non_publish_size = self.options.maximum_non_publish_size.get() as usize;
+        let connected = (self.connections.get(&id)).is_some_and(|it| it.connected().is_some());
+        let limits = PacketLimits {
+            maximum_packet_size,
+            maximum_non_publish_size,
+        };
+        match connected {
+            true => limits,
+            false => maximum_packet_size.min(maximum_non_publish_size).into(),
+        }
     }
 
     /// Notes that a packet came; tells the version to read it by, or `None` when nothing is to be read any more.

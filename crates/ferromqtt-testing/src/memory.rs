@@ -3,7 +3,6 @@
 //! Whoever keeps something keeps a [`Holding`] beside it, so that the count falls when, and only when, the memory is given
 //! back. A size is that of the whole: topic, properties, payload, and a fixed overhead for what stands around them.
 
-use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -77,7 +76,7 @@ pub(crate) fn message_size(topic: usize, properties: Option<&Properties>, payloa
         + 3 * ALLOCATION
         + topic
         + payload
-        + properties.map_or(0, |properties| ALLOCATION + properties_size(properties))
+        + properties.map_or(0, |properties| ALLOCATION + properties.memory_size())
 }
 
 pub(crate) fn will_size(will: &Will) -> usize {
@@ -85,7 +84,7 @@ pub(crate) fn will_size(will: &Will) -> usize {
         + 3 * ALLOCATION
         + will.topic.len()
         + will.payload.len()
-        + properties_size(&will.properties)
+        + will.properties.memory_size()
 }
 
 /// A session without subscriptions and messages.
@@ -109,37 +108,9 @@ pub(crate) const fn retained_entry_size(topic: usize) -> usize {
     MAP_ENTRY + ALLOCATION + topic
 }
 
-/// Properties of a message or will, by themselves.
-fn properties_size(properties: &Properties) -> usize {
-    let text = |text: &Option<Utf8String>| text.as_ref().map_or(0, |it| ALLOCATION + it.len());
-    let data = properties.correlation_data.as_ref();
-    let pairs: usize = (properties.user_properties.iter())
-        .map(|pair| size_of_val(pair) + 2 * ALLOCATION + pair.0.len() + pair.1.len())
-        .sum();
-    size_of::<Properties>()
-        + text(&properties.content_type)
-        + text(&properties.response_topic)
-        + data.map_or(0, |data| ALLOCATION + data.len())
-        + pairs
-}
-
-/// Gives the properties of a message or will memory of their own: what is kept must not hold back a receive buffer.
-pub(crate) fn detach_properties(properties: &mut Properties) {
-    let detach = |text: &mut Utf8String| *text = text.detached();
-    let texts = [&mut properties.content_type, &mut properties.response_topic];
-    texts.into_iter().flatten().for_each(detach);
-    if let Some(data) = &mut properties.correlation_data {
-        *data = Bytes::copy_from_slice(data);
-    }
-    let pairs = mem::take(&mut properties.user_properties);
-    properties.user_properties = (pairs.into_iter())
-        .map(|(name, value)| (name.detached(), value.detached()))
-        .collect();
-}
-
 /// Gives a will memory of its own.
 pub(crate) fn detach_will(will: &mut Will) {
     will.topic = will.topic.detached();
     will.payload = Bytes::copy_from_slice(&will.payload);
-    detach_properties(&mut will.properties);
+    will.properties.detach();
 }

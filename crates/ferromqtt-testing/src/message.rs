@@ -72,7 +72,7 @@ impl Message {
         };
         let properties = self.properties.as_deref().map(|properties| {
             let mut properties = properties.clone();
-            memory::detach_properties(&mut properties);
+            properties.detach();
             Arc::new(properties)
         });
         Self {

@@ -23,6 +23,9 @@ pub struct BrokerOptions {
     pub receive_maximum: NonZeroU16,
     /// The broker's Maximum Packet Size, in bytes, for clients of every version. Default: the largest that MQTT knows.
     pub maximum_packet_size: NonZeroU32,
+    /// How many bytes a packet other than PUBLISH may have, and any packet before CONNECT is accepted. Default 1 MiB. A larger
+    /// one is refused from its fixed header: its client is disconnected with Quota exceeded.
+    pub maximum_non_publish_size: NonZeroU32,
     /// How many connections have a client. Default 10,000. Beyond it CONNECT is answered Quota exceeded (3.x: Server
     /// unavailable), unless it takes over a session from another connection. 100 more connections may be in the middle of
     /// their handshake or end; those beyond that are closed unread.
@@ -102,6 +105,9 @@ pub struct BrokerOptions {
 /// Fixed header and Remaining Length at their largest.
 const LARGEST_PACKET: NonZeroU32 = NonZeroU32::MIN.saturating_add(268_435_455 + 4);
 
+/// 1 MiB.
+const MAXIMUM_NON_PUBLISH_SIZE: NonZeroU32 = NonZeroU32::new(1 << 20).unwrap();
+
 /// A value that a broker cannot be started with.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -149,6 +155,7 @@ impl Default for BrokerOptions {
             inflight_window: NonZeroU16::MIN.saturating_add(19),
             receive_maximum: NonZeroU16::MAX,
             maximum_packet_size: LARGEST_PACKET,
+            maximum_non_publish_size: MAXIMUM_NON_PUBLISH_SIZE,
             maximum_connections: 10_000,
             maximum_sessions: 100_000,
             maximum_session_bytes: 2 << 30,

@@ -1,6 +1,6 @@
 //! Session state (section 4.1), and all sessions by name.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use ferromqtt_proto::packet::{PacketId, QoS, Will};
@@ -47,7 +47,7 @@ pub(crate) struct Session {
     pub(crate) expires_at: Option<Instant>,
     /// While the client is away: a will that waits for its Will Delay Interval.
     pub(crate) delayed_will: Option<(Instant, KeptWill)>,
-    pub(crate) filters: BTreeMap<TopicFilter, Holding>,
+    pub(crate) filters: HashMap<TopicFilter, Holding>,
     pub(crate) outbound: Outbound,
     /// Messages that did not go to it: the queue was full, they expired, or they were too large.
     pub(crate) dropped: u64,
@@ -82,7 +82,7 @@ impl Session {
             expiry: Expiry::AtDisconnect,
             expires_at: None,
             delayed_will: None,
-            filters: BTreeMap::new(),
+            filters: HashMap::new(),
             outbound: Outbound::new(meter),
             dropped: 0,
             unreleased: HashSet::new(),

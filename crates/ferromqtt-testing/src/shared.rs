@@ -11,14 +11,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use ferromqtt_proto::TopicFilter;
+use ferromqtt_proto::{FilterTree, TopicFilter};
 
 use crate::session::SessionId;
 use crate::subscriptions::Subscription;
 
-/// All Shared Subscriptions by `$share/name/filter`. A test has few of them, so each message looks at every one.
+/// All Shared Subscriptions: for each inner filter those to `$share/name/filter`.
 #[derive(Debug, Default)]
-pub(crate) struct SharedSubscriptions(BTreeMap<TopicFilter, Sharing>);
+pub(crate) struct SharedSubscriptions(FilterTree<BTreeMap<TopicFilter, Sharing>>);
 
 /// Who shares one subscription. Places count up and are never used again.
 #[derive(Debug, Default)]
@@ -42,7 +42,8 @@ pub(crate) enum Chance {
 impl SharedSubscriptions {
     /// Adds a session to those that share, or replaces its options: then it says `true`.
     pub(crate) fn insert(&mut self, filter: &TopicFilter, subscription: Subscription) -> bool {
-        let sharing = self.0.entry(filter.clone()).or_default();
+        let shares = self.0.get_or_insert_with(filter, BTreeMap::new);
+        let sharing = shares.entry(filter.clone()).or_default();
         let next = sharing.given;
         let place = *sharing.places.entry(subscription.session).or_insert(next);
         let is_old = sharing.by_place.insert(place, subscription).is_some();
@@ -54,7 +55,10 @@ impl SharedSubscriptions {
 
     /// Takes a session out of those that share, if it is one.
     pub(crate) fn remove(&mut self, filter: &TopicFilter, session: SessionId) -> bool {
-        let Some(sharing) = self.0.get_mut(filter) else {
+        let Some(shares) = self.0.get_mut(filter) else {
+            return false;
+        };
+        let Some(sharing) = shares.get_mut(filter) else {
             return false;
         };
         let place = sharing.places.remove(&session);
@@ -62,6 +66,9 @@ impl SharedSubscriptions {
             sharing.by_place.remove(&place); // the others keep their turns
         }
         if sharing.places.is_empty() {
+            shares.remove(filter);
+        }
+        if shares.is_empty() {
             self.0.remove(filter);
         }
         place.is_some()
@@ -73,13 +80,14 @@ impl SharedSubscriptions {
         topic: &str,
         chance: impl Fn(&Subscription) -> Chance,
     ) -> Vec<(TopicFilter, Subscription)> {
-        let matching = self
-            .0
-            .iter_mut()
-            .filter(|(filter, _)| filter.matches(topic));
-        let chosen = matching.filter_map(|(filter, sharing)| {
+        let mut matching = Vec::new();
+        self.0
+            .for_each_match(topic, |shares| matching.extend(shares.keys().cloned()));
+        matching.sort_unstable();
+        let chosen = matching.into_iter().filter_map(|filter| {
+            let sharing = self.0.get_mut(&filter)?.get_mut(&filter)?;
             let (subscription, _) = sharing.next(&chance)?;
-            Some((filter.clone(), subscription))
+            Some((filter, subscription))
         });
         chosen.collect()
     }
@@ -90,7 +98,8 @@ impl SharedSubscriptions {
         filter: &TopicFilter,
         chance: impl Fn(&Subscription) -> Chance,
     ) -> Option<Subscription> {
-        let (subscription, chance) = self.0.get_mut(filter)?.next(chance)?;
+        let sharing = self.0.get_mut(filter)?.get_mut(filter)?;
+        let (subscription, chance) = sharing.next(chance)?;
         (chance > Chance::Lost).then_some(subscription)
     }
 }

@@ -7,7 +7,7 @@ use ferromqtt_proto::packet::{
     Packet, Properties, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubAck, Subscribe,
     SubscriptionOptions, UnsubAck, Unsubscribe,
 };
-use ferromqtt_proto::{DecodeError, TopicFilter, Utf8String};
+use ferromqtt_proto::{DecodeError, TopicFilter};
 
 use crate::broker::Broker;
 use crate::connection::ConnectionId;
@@ -25,23 +25,27 @@ impl Broker {
     ) -> Result<(), DecodeError> {
         self.check_subscribe(id, &subscribe)?;
         let identifier = (subscribe.properties.subscription_identifiers.first()).copied();
-        let mut reasons = Vec::with_capacity(subscribe.filters.len());
-        let mut with_retained = Vec::new();
-        for (filter, mut options) in subscribe.filters {
-            options.qos = options.qos.min(self.options.maximum_qos);
+        let maximum_qos = self.options.maximum_qos;
+        let subscriptions = (subscribe.filters.iter()).map(|(filter, mut options)| {
+            options.qos = options.qos.min(maximum_qos);
             let subscription = Subscription {
                 session,
                 options,
                 identifier,
             };
-            let granted_filter = self.granted_filter(&filter);
-            match granted_filter.and_then(|filter| self.with_room(session, filter)) {
+            (filter, subscription)
+        });
+        // A byte or two for each filter, which may have three: nothing else is held of them together.
+        let mut reasons = Vec::with_capacity(subscribe.filters.len());
+        let mut want_retained = Vec::with_capacity(subscribe.filters.len());
+        for (filter, subscription) in subscriptions.clone() {
+            let options = subscription.options;
+            let granted_filter = self.granted_filter(filter);
+            let wants = match granted_filter.and_then(|it| self.with_room(session, it)) {
                 Ok(filter) => {
                     let replaced = self.add_subscription(&filter, subscription);
                     reasons.push(granted(options.qos));
-                    if wants_retained(&filter, options, replaced) {
-                        with_retained.push((filter, subscription));
-                    }
+                    wants_retained(&filter, options, replaced)
                 }
                 Err(ReasonCode::QuotaExceeded) if self.speaks_v31(id) => {
                     return Err(DecodeError {
@@ -49,8 +53,12 @@ impl Broker {
                         what: "client of 3.1 asks for more subscriptions than it can have",
                     });
                 }
-                Err(reason) => reasons.push(reason),
-            }
+                Err(reason) => {
+                    reasons.push(reason);
+                    false
+                }
+            };
+            want_retained.push(wants && self.retained.len() > 0);
         }
         let suback = SubAck {
             packet_id: subscribe.packet_id,
@@ -58,11 +66,13 @@ impl Broker {
             reasons,
         };
         self.send(now, id, &Packet::SubAck(Box::new(suback)));
-        for (filter, subscription) in with_retained {
+        for ((filter, subscription), wants) in subscriptions.zip(want_retained) {
             if subscription.options.qos == QoS::AtMostOnce && !self.takes_output(id) {
                 continue; // they would only be dropped, and the connection ends for it
             }
-            self.send_retained(now, &filter, subscription);
+            if wants && let Ok(filter) = TopicFilter::new(filter) {
+                self.send_retained(now, &filter, subscription);
+            }
         }
         Ok(())
     }
@@ -107,12 +117,11 @@ impl Broker {
     }
 
     /// The filter, or why it is not granted.
-    fn granted_filter(&self, filter: &Utf8String) -> Result<TopicFilter, ReasonCode> {
+    fn granted_filter(&self, filter: &str) -> Result<TopicFilter, ReasonCode> {
         if let Some(error) = self.options.filter_refusal(filter) {
             return Err(error.reason);
         }
-        let filter =
-            TopicFilter::new(filter.as_str()).map_err(|_| ReasonCode::TopicFilterInvalid)?;
+        let filter = TopicFilter::new(filter).map_err(|_| ReasonCode::TopicFilterInvalid)?;
         match self.options.subscribe_denial(&filter) {
             Some(reason) => Err(reason),
             None => Ok(filter),
@@ -160,6 +169,7 @@ impl Broker {
         let messages: Vec<Arc<Kept>> = self
             .retained
             .matching(filter)
+            .into_iter()
             .filter(|message| !message.expired(now))
             .map(Arc::clone)
             .collect();
@@ -200,8 +210,8 @@ impl Broker {
         self.send(now, id, &Packet::UnsubAck(Box::new(unsuback)));
     }
 
-    fn unsubscribe(&mut self, filter: &Utf8String, session: SessionId) -> ReasonCode {
-        let Ok(filter) = TopicFilter::new(filter.as_str()) else {
+    fn unsubscribe(&mut self, filter: &str, session: SessionId) -> ReasonCode {
+        let Ok(filter) = TopicFilter::new(filter) else {
             return ReasonCode::TopicFilterInvalid;
         };
         if let Some(session) = self.sessions.get_mut(session) {

@@ -38,7 +38,7 @@ impl Client {
         let subscribe = Subscribe {
             packet_id: PacketId::MIN,
             properties: Properties::default(),
-            filters: vec![(text(filter), qos.into())],
+            filters: [(text(filter), qos.into())].into(),
         };
         self.send(&Packet::Subscribe(Box::new(subscribe))).await;
         assert!(matches!(self.next().await, Some(Packet::SubAck(_))));

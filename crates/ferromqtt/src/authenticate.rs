@@ -179,13 +179,14 @@ pub(crate) async fn re_authenticate(shared: &Shared) -> Result<(), ReAuthenticat
         .begin()
         .map_err(ReAuthenticateError::Failed)?;
     let (sender, outcome) = oneshot::channel();
-    shared.call(|state, now| {
+    let former = shared.call(|state, now| {
         let auth = auth(ReasonCode::ReAuthenticate, data);
         state.core.authenticate(now, auth)?;
-        *authentication.exchange() = Some(exchange);
-        state.re_authenticating = Some(sender);
-        Ok::<_, proto::AuthError>(())
+        let exchange = authentication.exchange().replace(exchange);
+        let waiting = state.re_authenticating.replace(sender);
+        Ok::<_, proto::AuthError>((exchange, waiting))
     })?;
+    drop(former); // not under the lock
     match outcome.await {
         Ok(result) => result.map_err(ReAuthenticateError::Disconnected),
         Err(_) => Err(ReAuthenticateError::Disconnected(ConnectionError::Closed)),

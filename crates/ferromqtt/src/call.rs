@@ -53,7 +53,7 @@ impl<'a> Call<'a> {
 impl Drop for Call<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            self.shared.call(|state, _| state.forget(self.op));
+            self.shared.forget(self.op);
             self.shared.idle.notify_one();
         }
     }

@@ -241,7 +241,7 @@ impl Connection {
         loop {
             tokio::select! {
                 end = &mut ended => return end,
-                () = sleep(LOOK_FOR_CALLERS) => shared.call(|state, _| state.release_callers()),
+                () = sleep(LOOK_FOR_CALLERS) => drop(shared.call(|state, _| state.release_callers())),
             }
         }
     }

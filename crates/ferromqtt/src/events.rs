@@ -16,6 +16,9 @@ use crate::{ConnectionError, Properties, ReasonCode, Slip, TopicFilter, TopicNam
 /// How many events are kept for those who have not taken them yet.
 const KEPT: usize = 64;
 
+/// How many bytes of properties they may hold together. The latest event is kept however large it is.
+const KEPT_BYTES: usize = 1 << 20;
+
 /// Something that happened to a connection. From [`Client::events`](crate::Client::events).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -120,10 +123,26 @@ pub enum ConnectionEvent {
     },
 }
 
+impl ConnectionEvent {
+    /// The bytes that the server's properties in it take.
+    fn properties_size(&self) -> usize {
+        match self {
+            Self::Connected { properties, .. } => properties.memory_size(),
+            Self::Disconnected {
+                cause:
+                    ConnectionError::Refused { properties, .. }
+                    | ConnectionError::Disconnected { properties, .. },
+                ..
+            } => properties.memory_size(),
+            _ => 0,
+        }
+    }
+}
+
 /// The events of a connection, in their order. From [`Client::events`](crate::Client::events).
 ///
-/// It is a [`Stream`], and has [`next`](Self::next) of its own. Each such stream gets every event. The latest 64 are kept;
-/// who is further behind is told how many it has [missed](ConnectionEvent::Missed). It ends behind the last
+/// It is a [`Stream`], and has [`next`](Self::next) of its own. Each such stream gets every event. The latest 64 are kept,
+/// or fewer where their properties take more than 1 MiB together; who is further behind is told how many it has [missed](ConnectionEvent::Missed). It ends behind the last
 /// [`Disconnected`](ConnectionEvent::Disconnected).
 pub struct Events {
     shared: Arc<Shared>,
@@ -200,6 +219,8 @@ impl fmt::Debug for Events {
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
     kept: VecDeque<ConnectionEvent>,
+    /// What their properties take.
+    bytes: usize,
     /// How many there have been.
     count: u64,
     /// The last one that says whether there is a connection.
@@ -215,15 +236,17 @@ impl Recent {
         ) {
             self.standing = Some(event.clone());
         }
-        if self.kept.len() == KEPT {
-            self.kept.pop_front();
-        }
+        self.bytes += event.properties_size();
         self.kept.push_back(event);
         self.count += 1;
+        while self.kept.len() > KEPT || (self.bytes > KEPT_BYTES && self.kept.len() > 1) {
+            let oldest = self.kept.pop_front();
+            self.bytes -= oldest.map_or(0, |oldest| oldest.properties_size());
+        }
     }
 
     /// The event numbered `next`, or how many are gone since.
-    fn take(&self, next: &mut u64) -> Option<ConnectionEvent> {
+    pub(crate) fn take(&self, next: &mut u64) -> Option<ConnectionEvent> {
         let oldest = self.count - self.kept.len() as u64;
         if *next < oldest {
             let missed = oldest - *next;

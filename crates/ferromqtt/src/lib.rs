@@ -153,7 +153,7 @@ pub use ferromqtt_proto::{
     Message, OnSessionLost, OutgoingLimits, OutgoingPolicy, Overflow, PacketId, Properties,
     ProtocolVersion, QoS, QueueOptions, ReasonCode, Reconnect, RetainHandling, Slip, Stats,
     StringError, SubscriptionOptions, TopicError, TopicFilter, TopicName, TransportError,
-    Utf8String,
+    UserProperties, Utf8String,
 };
 pub use ferromqtt_transport::UrlError;
 #[cfg(feature = "websocket")]

@@ -30,6 +30,8 @@ use crate::{FilterResult, Message, QoS, ReasonCode, SubscribeError, TopicFilter}
 /// ([`Overflow::DropOldest`](crate::Overflow::DropOldest)). A stream that nobody polls for 5 s holds up no QoS 0 messages any more, and loses
 /// those that find its queue full.
 ///
+/// A message shares the memory that was read into. [Detach](crate::Message::detach) one that you keep for long.
+///
 /// [`take_lost`](Self::take_lost) and [`ConnectionEvent::Lagged`](crate::ConnectionEvent::Lagged) tell of losses, and with
 /// the feature `tracing` each stream's first one is logged as a warning.
 ///
@@ -51,7 +53,8 @@ use crate::{FilterResult, Message, QoS, ReasonCode, SubscribeError, TopicFilter}
 pub struct Messages {
     shared: Arc<Shared>,
     queue: QueueId,
-    reader: u64,
+    /// Its place among those who wait for messages of the queue; that of before, when it does not wait.
+    place: u64,
     /// What was taken since this last let others run.
     taken: Burst,
     /// What SUBACK said to each filter; empty for the messages that no subscription asked for.
@@ -60,11 +63,10 @@ pub struct Messages {
 
 impl Messages {
     pub(crate) fn new(shared: Arc<Shared>, queue: QueueId) -> Self {
-        let reader = shared.lock().new_reader();
         Self {
             shared,
             queue,
-            reader,
+            place: 0,
             taken: Burst::default(),
             results: Vec::new(),
         }
@@ -184,7 +186,7 @@ impl Messages {
         let mut state = self.shared.lock();
         let message = self.take(&mut state);
         if let Some(taken) = &message {
-            self.taken.add(1, taken.payload.len());
+            self.taken.add(1, taken.memory_size());
             return Poll::Ready(message);
         }
         if state.has_ended()
@@ -195,7 +197,9 @@ impl Messages {
             self.taken = Burst::default();
             return Poll::Ready(None);
         }
-        state.wait_for_message(self.queue, self.reader, waker);
+        let former = state.wait_for_message(self.queue, &mut self.place, waker);
+        drop(state);
+        drop(former); // not under the lock: whose waker it is, is not known
         Poll::Pending
     }
 }
@@ -210,10 +214,12 @@ impl Stream for Messages {
 
 impl Drop for Messages {
     fn drop(&mut self) {
-        self.shared.call(|state, now| {
-            state.stop_waiting(self.queue, self.reader);
+        let waker = self.shared.call(|state, now| {
+            let waker = state.stop_waiting(self.queue, self.place);
             state.drop_queue(now, self.queue); // the default queue stays
+            waker
         });
+        drop(waker); // not under the lock
     }
 }
 

@@ -233,7 +233,7 @@ impl Options {
     /// [`ConnectionError::KeepAliveTimeout`](crate::ConnectionError::KeepAliveTimeout), whether messages are being published
     /// or not. A slow one that moves does not end: a large message on its way to the server counts while the server's TCP
     /// acknowledges it (on Linux; elsewhere, while the transport takes it), and one on its way to the client counts while it
-    /// gains 1 KiB per half Keep Alive. Half a Keep Alive is at least 1 second here.
+    /// gains 1 KiB per half Keep Alive.
     #[must_use]
     pub const fn keep_alive(mut self, seconds: u16) -> Self {
         self.core.keep_alive = seconds;
@@ -270,6 +270,19 @@ impl Options {
     #[must_use]
     pub const fn maximum_packet_size(mut self, bytes: NonZeroU32) -> Self {
         self.core.maximum_packet_size = Some(bytes);
+        self
+    }
+
+    /// How many bytes a packet other than PUBLISH may have from the server, such as CONNACK, SUBACK and DISCONNECT. Default:
+    /// 1 MiB.
+    ///
+    /// A larger one is refused before it is read, and ends the connection as
+    /// [`ConnectionError::NonPublishTooLarge`](crate::ConnectionError::NonPublishTooLarge); on 5.0 DISCONNECT says Quota
+    /// exceeded. Such packets carry no message, and CONNACK comes before the server has proved who it is, so this bounds
+    /// what a stranger can have the client hold.
+    #[must_use]
+    pub const fn maximum_non_publish_size(mut self, bytes: NonZeroU32) -> Self {
+        self.core.maximum_non_publish_size = bytes;
         self
     }
 
@@ -396,7 +409,8 @@ impl Options {
         self
     }
 
-    /// Bounds of the outgoing queue. At least one message always finds room. Default: 1,000 messages and 16 MiB.
+    /// Bounds of the outgoing queue, in messages and in bytes of whole messages. At least one message always finds room.
+    /// Default: 1,000 messages and 16 MiB.
     #[must_use]
     pub const fn outgoing(mut self, limits: OutgoingLimits) -> Self {
         self.core.outgoing = limits;

@@ -3,14 +3,13 @@
 //! Who waits is accepted in turn by the driver, as soon as there is room, and not by the future that waits: one that
 //! nobody polls at the moment holds up nobody else.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use ferromqtt_proto as proto;
-use proto::{OpId, Outcome};
+use proto::{InOrder, OpId, Outcome};
 use tokio::sync::oneshot;
 
 use crate::PublishError;
@@ -29,7 +28,6 @@ pub(crate) enum Purpose {
 
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    number: u64,
     pub(crate) purpose: Purpose,
     pub(crate) publish: proto::Publish,
     pub(crate) told: oneshot::Sender<Accepted>,
@@ -41,7 +39,8 @@ pub(crate) type Place = (u64, oneshot::Receiver<Accepted>);
 /// Those who wait, the longest first. As many as there are calls: the program bounds them.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
-    waiting: VecDeque<Waiting>,
+    /// By the numbers of their places.
+    waiting: InOrder<Waiting>,
     last: u64,
     /// There may be room for the first.
     may_move: bool,
@@ -55,12 +54,12 @@ impl Line {
     pub(crate) fn enter(&mut self, purpose: Purpose, publish: proto::Publish) -> Place {
         self.last += 1;
         let (told, accepted) = oneshot::channel();
-        self.waiting.push_back(Waiting {
-            number: self.last,
+        let waiting = Waiting {
             purpose,
             publish,
             told,
-        });
+        };
+        self.waiting.push(self.last, waiting);
         (self.last, accepted)
     }
 
@@ -74,27 +73,30 @@ impl Line {
         mem::replace(&mut self.may_move, false)
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Waiting> {
-        self.waiting.pop_front()
+    /// The first, with the number of its place.
+    pub(crate) fn pop(&mut self) -> Option<(u64, Waiting)> {
+        self.waiting.pop_first()
     }
 
     /// The first stays where it was.
-    pub(crate) fn push_back_first(&mut self, first: Waiting) {
-        self.waiting.push_front(first);
+    pub(crate) fn push_back_first(&mut self, number: u64, first: Waiting) {
+        self.waiting.push_first(number, first);
     }
 
-    /// Somebody does not want to wait any longer. Tells whether they were still waiting.
-    fn leave(&mut self, number: u64) -> bool {
-        let Some(at) = self.waiting.iter().position(|it| it.number == number) else {
-            return false;
-        };
-        self.waiting.remove(at);
-        self.may_move = true; // the next one may need less room
-        true
+    /// Takes out a caller that gives up, unless it has been accepted or refused. Drop the result without the lock: that
+    /// may wake somebody.
+    fn leave(&mut self, number: u64) -> Option<Waiting> {
+        let left = self.waiting.remove(number)?;
+        // Only the first is ever tried. The one behind it may need less room.
+        self.may_move |= self
+            .waiting
+            .first_number()
+            .is_none_or(|first| first > number);
+        Some(left)
     }
 
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Waiting> + use<> {
-        mem::take(&mut self.waiting).into_iter()
+        self.waiting.drain().map(|(_, waiting)| waiting)
     }
 }
 
@@ -133,13 +135,62 @@ impl Drop for InLine<'_> {
         if self.done {
             return;
         }
-        self.shared.call(|state, _| {
-            if !state.line.leave(self.number)
-                && let Ok(Ok((op, _))) = self.accepted.try_recv()
-            {
-                state.forget(op);
+        let mut state = self.shared.lock();
+        let left = state.line.leave(self.number);
+        if left.is_some() && state.line.may_move {
+            self.shared.call_driver(state);
+        } else {
+            drop(state);
+        }
+        if left.is_none() {
+            self.accepted.close(); // or it might be accepted between this and the end of the receiver
+            if let Ok(Ok((op, _))) = self.accepted.try_recv() {
+                self.shared.forget(op);
             }
-        });
+        }
         self.shared.idle.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ferromqtt_proto::TopicName;
+
+    use super::*;
+
+    fn enter(line: &mut Line) -> u64 {
+        let publish = proto::Publish::new(TopicName::new("t").unwrap(), "");
+        line.enter(Purpose::Message, publish).0
+    }
+
+    #[test]
+    fn the_first_is_tried_again_only_when_there_is_another_first() {
+        let mut line = Line::default();
+        let places: Vec<_> = (0..4).map(|_| enter(&mut line)).collect();
+        assert!(line.leave(places[2]).is_some());
+        assert!(line.leave(places[3]).is_some());
+        assert!(
+            !line.takes_move(),
+            "the first waits for as much room as before"
+        );
+        assert!(line.leave(places[0]).is_some());
+        assert!(line.takes_move());
+        assert!(!line.takes_move());
+        assert!(line.leave(places[0]).is_none(), "it has left");
+        assert!(!line.takes_move());
+        assert_eq!(line.pop().map(|(place, _)| place), Some(places[1]));
+        assert!(line.is_empty());
+    }
+
+    #[test]
+    fn whoever_cannot_be_let_in_keeps_the_first_place() {
+        let mut line = Line::default();
+        let places: Vec<_> = (0..3).map(|_| enter(&mut line)).collect();
+        let (place, first) = line.pop().unwrap();
+        line.push_back_first(place, first);
+        let order: Vec<_> = std::iter::from_fn(|| line.pop())
+            .map(|(place, _)| place)
+            .collect();
+        assert_eq!(order, places);
     }
 }

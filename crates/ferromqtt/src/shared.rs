@@ -1,13 +1,14 @@
 //! What the driver and the application's handles share: the core behind a lock, and who waits for what.
 //!
-//! The lock is never held over an await, and nobody is woken under it.
+//! The lock is never held over an await, and no waker is woken or dropped under it: either may run code of the
+//! application's, which may call this client.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ferromqtt_proto as proto;
-use proto::TransportRequest;
 use proto::packet::Disconnect;
+use proto::{OpId, TransportRequest};
 use tokio::sync::{Notify, watch};
 
 use crate::authenticate::{Authentication, Said};
@@ -122,7 +123,13 @@ impl Shared {
         result
     }
 
-    fn call_driver(&self, mut state: MutexGuard<'_, State>) {
+    /// Nobody waits for `op` any more.
+    pub(crate) fn forget(&self, op: OpId) {
+        let call = self.call(|state, _| state.forget(op));
+        drop(call); // not under the lock
+    }
+
+    pub(crate) fn call_driver(&self, mut state: MutexGuard<'_, State>) {
         let waits = state.call_driver();
         drop(state);
         if waits {
@@ -144,11 +151,13 @@ impl Shared {
     pub(crate) fn leave(&self, reason: ReasonCode) {
         let disconnect = self.farewell(reason);
         let mut news = News::default();
-        self.call(|state, now| {
+        let gone = self.call(|state, now| {
             state.refuse_waiting(&mut news);
-            state.release_callers();
+            let gone = state.release_callers();
             (state.core).leave(now, disconnect, self.disconnect_by(now));
+            gone
         });
+        drop(gone);
         self.tell(news);
     }
 
@@ -210,13 +219,6 @@ impl Shared {
         let submitted = state.submit(purpose, publish);
         self.call_driver(state);
         submitted
-    }
-
-    /// Ends the streams whose last filter was unsubscribed.
-    pub(crate) fn end_streams(&self) {
-        let mut news = News::default();
-        self.lock().wake_ended(&mut news);
-        self.tell(news);
     }
 
     /// The transport is open: CONNECT goes out, with the beginning of an authentication if there is one.
@@ -334,7 +336,7 @@ impl Shared {
         }
         for (waiting, accepted) in news.accepted {
             if let Err(Ok((op, _))) = waiting.send(accepted) {
-                self.call(|state, _| state.forget(op)); // whoever waited has gone at this moment
+                self.forget(op); // whoever waited has gone at this moment
             }
         }
         for reader in news.readers {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use ferromqtt_proto as proto;
 use proto::packet::PublishRef;
-use proto::{Event, OpId, Outcome, QueueId};
+use proto::{Event, InOrder, OpId, Outcome, QueueId};
 use tokio::sync::oneshot;
 
 use crate::authenticate::Said;
@@ -25,8 +25,8 @@ use crate::{
 pub(crate) struct State {
     pub(crate) core: proto::Client,
     calls: HashMap<OpId, oneshot::Sender<Outcome>>,
-    /// Who waits for messages: for each queue the streams that do, by their numbers.
-    readers: HashMap<QueueId, Vec<(u64, Waker)>>,
+    /// Who waits for messages: for each queue the streams that do, by the numbers of their places.
+    readers: HashMap<QueueId, InOrder<Waker>>,
     last_reader: u64,
     /// For each queue the subscriptions that the server has lost and not renewed, and why.
     not_restored: HashMap<QueueId, Vec<(TopicFilter, ReasonCode)>>,
@@ -82,6 +82,12 @@ pub(crate) struct News {
     /// Those who waited for room, and what has become of their messages.
     pub(crate) accepted: Vec<(oneshot::Sender<Accepted>, Accepted)>,
 }
+
+/// Those who wait for what will never come.
+type Orphans = (
+    HashMap<OpId, oneshot::Sender<Outcome>>,
+    Option<oneshot::Sender<ReAuthenticated>>,
+);
 
 impl State {
     pub(crate) fn new(core: proto::Client) -> Self {
@@ -178,12 +184,12 @@ impl State {
     pub(crate) fn let_in(&mut self, news: &mut News) -> bool {
         let before = news.accepted.len();
         if self.line.takes_move() {
-            while let Some(first) = self.line.pop() {
+            while let Some((number, first)) = self.line.pop() {
                 let accepted = self.accept(first.purpose, first.publish.clone());
                 if let Err(error) = &accepted
                     && self.waits_after(error)
                 {
-                    self.line.push_back_first(first);
+                    self.line.push_back_first(number, first);
                     break;
                 }
                 news.accepted.push((first.told, accepted));
@@ -236,11 +242,14 @@ impl State {
             .extend(waiting.map(|it| (it.told, Err(refused.clone()))));
     }
 
-    /// Lets the core know which publishes nobody waits for: their receipts were dropped.
-    pub(crate) fn release_callers(&mut self) {
-        self.calls.retain(|_, call| !call.is_closed());
+    /// Lets the core know which publishes nobody waits for: their receipts were dropped. Drop what this returns without the
+    /// lock: it holds the wakers of those who waited.
+    pub(crate) fn release_callers(&mut self) -> Vec<oneshot::Sender<Outcome>> {
+        let gone = self.calls.extract_if(|_, call| call.is_closed());
+        let gone = gone.map(|(_, call)| call).collect();
         let calls = &self.calls;
         self.core.retain_callers(|op| calls.contains_key(&op));
+        gone
     }
 
     /// What was left when a connection that is drained ended.
@@ -260,9 +269,10 @@ impl State {
         receiver
     }
 
-    pub(crate) fn forget(&mut self, op: OpId) {
-        self.calls.remove(&op);
+    /// Nobody waits for `op` any more. Drop what this returns without the lock: it may hold a waker.
+    pub(crate) fn forget(&mut self, op: OpId) -> Option<oneshot::Sender<Outcome>> {
         self.core.abandon(op);
+        self.calls.remove(&op)
     }
 
     /// The driver has something to do. Tells whether it has to be woken: not again before its next turn.
@@ -285,22 +295,34 @@ impl State {
         self.last_reader
     }
 
-    /// `waker` is to be woken when `queue` is no longer empty, or will stay empty.
-    pub(crate) fn wait_for_message(&mut self, queue: QueueId, reader: u64, waker: &Waker) {
+    /// `waker` is to be woken when `queue` is no longer empty, or will stay empty. `place` is the stream's place among those
+    /// who wait for the same; a new one, if it has none any more. Drop the waker that this returns, the one before, without
+    /// the lock: that may run code of anybody's.
+    pub(crate) fn wait_for_message(
+        &mut self,
+        queue: QueueId,
+        place: &mut u64,
+        waker: &Waker,
+    ) -> Option<Waker> {
         let waiting = self.readers.entry(queue).or_default();
-        match waiting.iter_mut().find(|(other, _)| *other == reader) {
-            Some((_, current)) => current.clone_from(waker),
-            None => waiting.push((reader, waker.clone())),
+        if let Some(current) = waiting.get_mut(*place) {
+            let changed = !current.will_wake(waker);
+            return changed.then(|| mem::replace(current, waker.clone()));
         }
+        self.last_reader += 1;
+        *place = self.last_reader;
+        waiting.push(*place, waker.clone());
+        None
     }
 
-    pub(crate) fn stop_waiting(&mut self, queue: QueueId, reader: u64) {
-        if let Some(waiting) = self.readers.get_mut(&queue) {
-            waiting.retain(|(other, _)| *other != reader);
-            if waiting.is_empty() {
-                self.readers.remove(&queue);
-            }
+    /// The stream with this place does not wait any more. Drop the waker without the lock.
+    pub(crate) fn stop_waiting(&mut self, queue: QueueId, place: u64) -> Option<Waker> {
+        let waiting = self.readers.get_mut(&queue)?;
+        let waker = waiting.remove(place);
+        if waiting.is_empty() {
+            self.readers.remove(&queue);
         }
+        waker
     }
 
     /// The stream of a queue is gone: the subscription goes with it, unless the session is to outlive the program.
@@ -356,7 +378,9 @@ impl State {
                     _ => Said::Accepted(data),
                 });
             }
-            Event::MessageReady(queue) => self.wake_readers(queue, news),
+            Event::MessageReady(queue) | Event::Unsubscribed(queue) => {
+                self.wake_readers(queue, news);
+            }
             Event::Lagged(queue) => {
                 if self.core.has_failed(queue) {
                     self.wake_readers(queue, news);
@@ -449,7 +473,6 @@ impl State {
         news.status = Some(Status::Connected);
         news.said
             .push(Said::Accepted(properties.authentication_data.take()));
-        self.wake_ended(news); // an UNSUBSCRIBE that waited has been sent
         let properties = Box::new(properties);
         self.report(
             ConnectionEvent::Connected {
@@ -518,41 +541,26 @@ impl State {
         self.not_restored.get(&queue).cloned().unwrap_or_default()
     }
 
-    /// Wakes who waits for messages of a subscription that is no more.
-    pub(crate) fn wake_ended(&mut self, news: &mut News) {
-        let ended: Vec<_> = (self.readers.keys().copied())
-            .filter(|&queue| queue != QueueId::DEFAULT && !self.is_subscribed(queue))
-            .collect();
-        for queue in ended {
-            self.wake_readers(queue, news);
-        }
-    }
-
     /// Whether messages may still come to the queue of a stream.
     pub(crate) fn is_subscribed(&self, queue: QueueId) -> bool {
         self.core.filters(queue).next().is_some()
     }
 
     fn wake_readers(&mut self, queue: QueueId, news: &mut News) {
-        let waiting = self.readers.remove(&queue).unwrap_or_default();
-        news.readers
-            .extend(waiting.into_iter().map(|(_, waker)| waker));
+        let mut waiting = self.readers.remove(&queue).unwrap_or_default();
+        (news.readers).extend(waiting.drain().map(|(_, waker)| waker));
     }
 
     /// Nothing will come any more, if only because the runtime is shutting down. Returns those who wait for an outcome:
-    /// dropping them tells that there will be none.
-    pub(crate) fn driver_gone(
-        &mut self,
-        news: &mut News,
-    ) -> HashMap<OpId, oneshot::Sender<Outcome>> {
+    /// dropping them, without the lock, tells that there will be none.
+    pub(crate) fn driver_gone(&mut self, news: &mut News) -> Orphans {
         if self.end.is_none() {
             self.finish(ConnectionError::Closed, news);
         }
-        self.re_authenticating = None;
         if let Some(left) = &mut self.draining {
             left.unknown += self.calls.len();
         }
-        mem::take(&mut self.calls)
+        (mem::take(&mut self.calls), self.re_authenticating.take())
     }
 
     fn finish(&mut self, cause: ConnectionError, news: &mut News) {
@@ -560,7 +568,8 @@ impl State {
         self.refuse_waiting(news);
         news.status = Some(Status::Ended(cause));
         news.readers.extend(self.events.take_readers());
-        let waiting = self.readers.drain().flat_map(|(_, waiting)| waiting);
-        news.readers.extend(waiting.map(|(_, waker)| waker));
+        for (_, mut waiting) in self.readers.drain() {
+            (news.readers).extend(waiting.drain().map(|(_, waker)| waker));
+        }
     }
 }

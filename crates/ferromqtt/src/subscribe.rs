@@ -206,7 +206,6 @@ pub(crate) async fn unsubscribe(
 ) -> Result<(), SubscribeError> {
     let names = filters.clone();
     let call = accept(shared, |state, now| state.unsubscribe(now, filters))?;
-    shared.end_streams();
     let (results, properties) = answer(call, names).await?;
     check(&results, properties)
 }

@@ -20,10 +20,11 @@ pub(crate) async fn properties(settings: &Settings) -> Report {
         content_type: Some("text/plain".try_into()?),
         response_topic: Some("answers".try_into()?),
         correlation_data: Some(vec![0, 1].into()),
-        user_properties: vec![
+        user_properties: [
             ("a".try_into()?, "1".try_into()?),
             ("a".try_into()?, "2".try_into()?),
-        ],
+        ]
+        .into(),
         ..Properties::default()
     };
     let numbered = Properties {

@@ -28,6 +28,8 @@ pub(super) struct Correlation {
     /// The SUBSCRIBE that is to bring the responses, while it is under way.
     subscribing: Option<OpId>,
     requests: BTreeMap<OpId, Stage>,
+    /// How many of those have their response.
+    answered: usize,
 }
 
 /// How far a request is.
@@ -44,7 +46,7 @@ enum Stage {
 impl Correlation {
     /// Whether anybody waits for a response.
     pub(super) fn waits_for_response(&self) -> bool {
-        (self.requests.values()).any(|stage| *stage != Stage::Answered)
+        self.requests.len() > self.answered
     }
 
     pub(super) const fn new(token: u64) -> Self {
@@ -55,6 +57,7 @@ impl Correlation {
             queue: None,
             subscribing: None,
             requests: BTreeMap::new(),
+            answered: 0,
         }
     }
 
@@ -195,8 +198,9 @@ impl Client {
             }
             _ => {}
         }
-        let stage = self.correlation.requests.remove(&op);
-        (stage != Some(Stage::Answered)).then_some(outcome)
+        let is_answered = self.correlation.requests.remove(&op) == Some(Stage::Answered);
+        self.correlation.answered -= usize::from(is_answered);
+        (!is_answered).then_some(outcome)
     }
 
     fn on_response_subscription(&mut self, outcome: Outcome) {
@@ -229,18 +233,22 @@ impl Client {
     }
 
     /// Completes the request that a message answers. Any other message on the Response Topic is nobody's.
-    pub(super) fn on_response(&mut self, message: Message) {
+    pub(super) fn on_response(&mut self, mut message: Message) {
         let data = (message.properties.as_ref()).and_then(|it| it.correlation_data.as_ref());
         let Some(op) = self.correlation.answered_by(data) else {
             return;
         };
         match self.correlation.requests.get_mut(&op) {
-            Some(stage @ Stage::Publishing) => *stage = Stage::Answered,
+            Some(stage @ Stage::Publishing) => {
+                *stage = Stage::Answered;
+                self.correlation.answered += 1;
+            }
             Some(Stage::Published) => {
                 self.correlation.requests.remove(&op);
             }
             Some(Stage::Answered) | None => return, // a second response, or one that comes too late
         }
+        self.session.inbox.part(&mut message); // its receiver may let it lie
         let outcome = Outcome::Responded(Box::new(message));
         self.events.push_back(Event::Completed { op, outcome });
     }

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::{Client, Turn};
 use crate::error::DecodeError;
@@ -34,7 +34,9 @@ pub(super) struct HeldBack {
     look_at: Instant,
     /// Whole packets behind it, in order.
     packets: VecDeque<Bytes>,
-    /// Their bytes.
+    /// Those behind these, copied: what is read for a sign of life comes in small pieces, each in 4 KiB of memory.
+    copied: BytesMut,
+    /// The bytes of both.
     bytes: usize,
     /// What comes behind those and ends the connection.
     unreadable: Option<Unreadable>,
@@ -49,10 +51,36 @@ pub(super) struct Unreadable {
 }
 
 impl HeldBack {
-    pub(super) fn push(&mut self, packets: Bytes) {
-        if !packets.is_empty() && self.unreadable.is_none() {
-            self.bytes += packets.len();
+    /// Adds packets, which keep so many bytes of memory alive.
+    pub(super) fn push(&mut self, packets: Bytes, capacity: usize) {
+        if packets.is_empty() || self.unreadable.is_some() {
+            return;
+        }
+        self.bytes += packets.len();
+        if packets.len() < capacity / 2 {
+            self.copied.extend_from_slice(&packets);
+        } else {
+            self.finish_copied();
             self.packets.push_back(packets);
+        }
+    }
+
+    fn finish_copied(&mut self) {
+        if !self.copied.is_empty() {
+            self.packets.push_back(self.copied.split().freeze());
+        }
+    }
+
+    /// Appends what lay behind an earlier message, without moving each of its packets: they may be many, and this happens
+    /// with each message that finds a queue full again.
+    fn append(&mut self, mut packets: VecDeque<Bytes>, bytes: usize) {
+        if self.unreadable.is_none() {
+            self.finish_copied();
+            while let Some(before) = self.packets.pop_back() {
+                packets.push_front(before);
+            }
+            self.packets = packets;
+            self.bytes += bytes;
         }
     }
 
@@ -91,7 +119,7 @@ impl Client {
 
     /// Whether what is held back stays so.
     fn waits_on(&self, held: &HeldBack) -> bool {
-        let size = held.message.payload.len();
+        let size = held.message.memory_size();
         self.may_hold_back()
             && held.bytes <= MOST_HELD
             && self.session.inbox.keeps_waiting(held.queue, size)
@@ -125,7 +153,7 @@ impl Client {
         if message.qos != QoS::AtMostOnce {
             return None;
         }
-        let size = message.payload.len();
+        let size = message.memory_size();
         let inbox = &mut self.session.inbox;
         let full = queues
             .iter()
@@ -136,13 +164,14 @@ impl Client {
     /// Holds back a message, and input from it on, for as long as `queue` has no room for it.
     #[cold]
     #[inline(never)]
-    pub(super) fn hold_back(&mut self, message: Message, queues: &[QueueId], queue: QueueId) {
+    pub(super) fn hold_back(&mut self, mut message: Message, queues: &[QueueId], queue: QueueId) {
         debug_assert_eq!(message.qos, QoS::AtMostOnce);
         let Some(since) = self.session.inbox.clock() else {
             return;
         };
         let look_at = self.session.inbox.look_for_reader(queue, since);
         self.stats.pauses += 1;
+        self.session.inbox.part(&mut message);
         self.held_back = Some(Box::new(HeldBack {
             message,
             queues: queues.to_vec(),
@@ -150,6 +179,7 @@ impl Client {
             since,
             look_at: look_at.unwrap_or(since),
             packets: VecDeque::new(),
+            copied: BytesMut::new(),
             bytes: 0,
             unreadable: None,
         }));
@@ -238,11 +268,13 @@ impl Client {
         self.must_read = must_read;
     }
 
-    fn go_on_with(&mut self, now: Instant, held: HeldBack) {
+    fn go_on_with(&mut self, now: Instant, mut held: HeldBack) {
+        held.finish_copied();
         let HeldBack {
             message,
             queues,
             mut packets,
+            mut bytes,
             unreadable,
             ..
         } = held;
@@ -250,14 +282,15 @@ impl Client {
         self.send_released_acks(); // a message that has left for it may have been held
         while self.reads() {
             if let Some(held) = &mut self.held_back {
-                packets.drain(..).for_each(|packets| held.push(packets));
+                held.append(packets, bytes);
                 held.end_with(unreadable);
                 return;
             }
             let Some(next) = packets.pop_front() else {
                 break;
             };
-            self.take_packets(now, &next);
+            bytes -= next.len();
+            self.take_packets(now, &next, next.len());
         }
         if let Some(unreadable) = unreadable
             && self.reads()

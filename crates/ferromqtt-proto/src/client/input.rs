@@ -47,11 +47,12 @@ impl Client {
             input.clear();
             return;
         }
-        let (bytes, failure) = match whole_packets(input, connection.maximum_packet_size) {
+        let (bytes, failure) = match whole_packets(input, connection.packet_limits) {
             Ok(Whole { bytes, .. }) => (bytes, None),
             Err((bytes, error)) => (bytes, Some(error)),
         };
         let rest = input.len() - bytes;
+        let capacity = input.capacity();
         connection.keep_alive.received(now, bytes, rest);
         let source = input.split_to(bytes).freeze();
         let unreadable = failure.map(|error| {
@@ -60,8 +61,8 @@ impl Client {
             Unreadable { error, packet_len }
         });
         match &mut self.held_back {
-            Some(held) => held.push(source),
-            None => self.take_packets(now, &source),
+            Some(held) => held.push(source, capacity),
+            None => self.take_packets(now, &source, capacity),
         }
         if let Some(held) = &mut self.held_back {
             held.end_with(unreadable);
@@ -76,8 +77,10 @@ impl Client {
         }
     }
 
-    /// Takes these packets, as far as the connection goes on, and until one is to be held back with all behind it.
-    pub(super) fn take_packets(&mut self, now: Instant, source: &Bytes) {
+    /// Takes these packets, as far as the connection goes on, and until one is to be held back with all behind it. From their
+    /// first byte on, `capacity` bytes are one piece of memory.
+    pub(super) fn take_packets(&mut self, now: Instant, source: &Bytes, capacity: usize) {
+        self.session.inbox.begin_chunk(source, capacity);
         let mut at = 0;
         while at < source.len() && self.reads() {
             let start = at;
@@ -91,9 +94,11 @@ impl Client {
                 self.protocol_violation(now, error);
             }
             if let Some(held) = &mut self.held_back {
-                return held.push(source.slice(at..));
+                held.push(source.slice(at..), capacity);
+                break;
             }
         }
+        self.session.inbox.end_chunk();
     }
 
     /// Ends the connection because of a packet that cannot be read. Before 5.0 the server cannot know how large a packet may
@@ -101,12 +106,17 @@ impl Client {
     pub(super) fn refuse_packet(&mut self, now: Instant, unreadable: Unreadable) {
         let Unreadable { error, packet_len } = unreadable;
         match (packet_len, &self.connection) {
+            (Some(bytes), Some(connection)) if error.reason == ReasonCode::QuotaExceeded => {
+                let limit = connection.packet_limits.maximum_non_publish_size;
+                let cause = ConnectionError::NonPublishTooLarge { bytes, limit };
+                self.refuse_input(now, error.reason, cause);
+            }
             (Some(bytes), Some(connection))
                 if error.reason == ReasonCode::PacketTooLarge && !self.options.protocol.is_v5() =>
             {
                 let cause = ConnectionError::PacketTooLarge {
                     bytes,
-                    limit: connection.maximum_packet_size,
+                    limit: connection.packet_limits.maximum_packet_size,
                 };
                 self.end_connection(now, cause, self.by_answering(now));
             }
@@ -115,11 +125,13 @@ impl Client {
     }
 
     /// How many more bytes the packet at the front of `input` needs: reserve them once, rather than growing step by step.
-    /// Never more than [`Options::maximum_packet_size`](crate::Options::maximum_packet_size) allows.
+    /// Never more than [`Options::maximum_packet_size`](crate::Options::maximum_packet_size) and
+    /// [`Options::maximum_non_publish_size`](crate::Options::maximum_non_publish_size) allow.
     pub fn input_hint(&self, input: &[u8]) -> usize {
-        let limit =
-            (self.connection.as_ref()).map_or(0, |connection| connection.maximum_packet_size);
-        whole_packets(input, limit).map_or(1, |whole| whole.missing)
+        let Some(connection) = &self.connection else {
+            return 1;
+        };
+        whole_packets(input, connection.packet_limits).map_or(1, |whole| whole.missing)
     }
 
     /// Whether packets are still processed: not after this side has ended the connection.
@@ -135,7 +147,13 @@ impl Client {
     }
 
     /// `bytes` is the length of the packet.
-    fn on_packet(&mut self, now: Instant, packet: Packet, bytes: usize) -> Result<(), DecodeError> {
+    fn on_packet(
+        &mut self,
+        now: Instant,
+        mut packet: Packet,
+        bytes: usize,
+    ) -> Result<(), DecodeError> {
+        packet.detach_properties();
         if let Phase::Handshake { .. } = self.phase {
             self.check_problem_information(&packet)?;
             return match packet {
@@ -158,7 +176,7 @@ impl Client {
                 disconnect.check_server()?;
                 let cause = ConnectionError::Disconnected {
                     reason: disconnect.reason,
-                    properties: Box::new(disconnect.properties),
+                    properties: disconnect.properties.detached().into(),
                 };
                 self.end_connection(now, cause, Ending::Close);
                 Ok(())
@@ -206,7 +224,7 @@ impl Client {
             properties,
         } = connack;
         if reason != ReasonCode::Success {
-            let properties = Box::new(properties);
+            let properties = properties.detached().into();
             let cause = ConnectionError::Refused { reason, properties };
             self.end_connection(now, cause, Ending::Close);
             return Ok(());
@@ -251,7 +269,7 @@ impl Client {
         self.stats.connections += 1;
         self.events.push_back(Event::Connected(Box::new(Connected {
             session_present,
-            properties,
+            properties: properties.detached(),
         })));
         if resumes {
             self.session.outbound.start_resending();
@@ -343,8 +361,13 @@ impl Client {
             return;
         };
         let Ack {
-            reason, properties, ..
+            reason,
+            mut properties,
+            ..
         } = ack;
+        if let Some(properties) = &mut properties {
+            properties.detach(); // whoever is told may keep them
+        }
         let outcome = if reason.is_error() {
             Outcome::Refused { reason, properties }
         } else {

@@ -52,7 +52,7 @@ impl Client {
 
     /// Whether somebody waits for the outcome of an operation.
     fn has_operations(&self) -> bool {
-        self.waits_for_request()
+        self.requests.any_awaited()
             || self.session.outbound.has_owners()
             || self.correlation.waits_for_response()
     }

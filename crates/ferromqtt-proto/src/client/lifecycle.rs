@@ -21,7 +21,7 @@ impl Client {
             self.backoff.reset();
             self.servers.start();
             // The application is about to subscribe again itself: only what a reconnect loses is restored.
-            self.session.subscriptions.remove(|_| true);
+            self.session.subscriptions.clear();
             self.session.inbox.suspend_claims(); // nothing can be claimed before CONNACK
             self.open(now);
         }
@@ -169,16 +169,26 @@ impl Client {
 
     /// Answers a broken rule: DISCONNECT with its Reason Code where the version has one and the connection was accepted.
     pub(super) fn protocol_violation(&mut self, now: Instant, error: DecodeError) {
+        let reason = match error.reason {
+            // DISCONNECT has no such code.
+            ReasonCode::UnsupportedProtocolVersion => ReasonCode::ProtocolError,
+            reason => reason,
+        };
+        self.refuse_input(now, reason, ConnectionError::ProtocolViolation(error));
+    }
+
+    /// Ends the connection because of what the server sent, with a DISCONNECT as above.
+    pub(super) fn refuse_input(
+        &mut self,
+        now: Instant,
+        reason: ReasonCode,
+        cause: ConnectionError,
+    ) {
         if self.is_connected() && self.options.protocol.is_v5() {
-            let reason = match error.reason {
-                // DISCONNECT has no such code.
-                ReasonCode::UnsupportedProtocolVersion => ReasonCode::ProtocolError,
-                reason => reason,
-            };
             self.send_disconnect(Disconnect::because(reason));
         }
         let ending = self.by_answering(now);
-        self.end_connection(now, ConnectionError::ProtocolViolation(error), ending);
+        self.end_connection(now, cause, ending);
     }
 
     /// The end of a connection that the server is still to read from: acknowledgements of good packets before a bad one,
@@ -275,14 +285,14 @@ impl Client {
             self.complete(op, Outcome::Disconnected { cause, delivery });
         }
         let mut kept = Vec::new();
-        for mut waiting in self.session.outbound.take_waiting() {
+        for (number, mut waiting) in self.session.outbound.take_waiting() {
             let delivery = waiting.delivery();
             if let Some(op) = waiting.op.take() {
                 let cause = cause.clone();
                 self.complete(op, Outcome::Disconnected { cause, delivery });
             }
             if waiting.stays() {
-                kept.push(waiting);
+                kept.push((number, waiting));
             } else {
                 self.record_finished(waiting.key);
             }
@@ -304,17 +314,18 @@ impl Client {
         let (publishing, released) = self.session.outbound.take_on_the_wire();
         let mut anew = Vec::new();
         let mut lost = Vec::new();
-        for flow in publishing {
+        for (number, flow) in publishing {
             let again = flow.publish.qos == QoS::AtLeastOnce
                 || self.options.on_session_lost == OnSessionLost::Resend;
             if again && (flow.op.is_some() || flow.key.is_some()) {
-                anew.push(Waiting {
+                let waiting = Waiting {
                     op: flow.op,
                     publish: flow.publish,
                     resent_as_new: true,
                     expiry: flow.expiry,
                     key: flow.key,
-                });
+                };
+                anew.push((number, waiting));
             } else {
                 lost.extend(flow.op);
                 self.record_finished(flow.key);

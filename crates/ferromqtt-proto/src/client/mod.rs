@@ -13,6 +13,7 @@ mod output;
 mod publish;
 mod receive;
 mod request;
+mod requests;
 mod restore;
 mod subscribe;
 mod suspect;
@@ -21,7 +22,7 @@ pub(crate) use authenticate::Turn;
 pub use publish::Publish;
 pub use subscribe::{Subscribe, Unsubscribe};
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::connection::Connection;
@@ -39,7 +40,7 @@ use closing::Closing;
 use correlate::Correlation;
 use hold_back::HeldBack;
 use leaving::Leaving;
-use request::Request;
+use requests::Requests;
 
 /// An MQTT client without I/O. See the [crate's documentation](crate) for the loop around it.
 #[derive(Debug)]
@@ -48,8 +49,7 @@ pub struct Client {
     session: Session,
     phase: Phase,
     connection: Option<Connection>,
-    /// SUBSCRIBE and UNSUBSCRIBE that are not completed, in order of their acceptance.
-    requests: BTreeMap<OpId, Request>,
+    requests: Requests,
     events: VecDeque<Event>,
     transport_requests: VecDeque<TransportRequest>,
     backoff: Backoff,
@@ -61,7 +61,7 @@ pub struct Client {
     correlation: Correlation,
     /// The application leaves when its operations have their outcomes.
     leaving: Option<Box<Leaving>>,
-    /// Payload bytes of the publish that is to be tried again when there is room for it.
+    /// What the publish counts that is to be tried again when there is room for it.
     room_wanted: Option<usize>,
     /// Empty: the memory for the queues that want the message at hand.
     wanted_by: Vec<QueueId>,
@@ -125,7 +125,8 @@ pub struct Stats {
     pub connections: u64,
     /// Messages in the outgoing queue now: they wait, or are unacknowledged.
     pub outgoing: usize,
-    /// Their payloads' bytes.
+    /// Bytes of memory that those take, as the queue's bound counts them: topics, payloads and properties, and 128 bytes for
+    /// each ([`Publish::memory_size`]).
     pub outgoing_bytes: usize,
     /// Rules that servers broke, and that were tolerated because the client is not [strict](crate::Options::strict): each
     /// time, not only the first of its kind.
@@ -159,6 +160,7 @@ impl Client {
         options.check()?;
         session.inbox.bound_default(options.incoming);
         session.journal.enable(options.journal);
+        session.outbound.begin_client();
         (session.subscriptions).count_from(reconnect::mix(seed.rotate_left(32)));
         let servers = Servers::new(
             options.servers.get().into(),
@@ -171,7 +173,7 @@ impl Client {
             session,
             phase: Phase::Idle,
             connection: None,
-            requests: BTreeMap::new(),
+            requests: Requests::default(),
             events: VecDeque::new(),
             transport_requests: VecDeque::new(),
             backoff: Backoff::new(seed),
@@ -275,16 +277,21 @@ impl Client {
     }
 
     /// The filters that are subscribed for a queue: none any more when each was unsubscribed, refused, or
-    /// [not restored](Event::NotRestored). Those of [detached](Client::detach_queue) queues are no other's.
+    /// [not restored](Event::NotRestored). Those of [detached](Client::detach_queue) queues are no other's. They are found
+    /// without looking at those of other queues.
     pub fn filters(&self, queue: QueueId) -> impl Iterator<Item = &TopicFilter> {
-        (self.session.subscriptions.iter())
-            .filter(move |subscription| subscription.queue == queue && !subscription.detached)
-            .map(|subscription| &subscription.filter)
+        self.session.subscriptions.filters(queue)
     }
 
     /// How many messages a queue holds.
     pub fn queue_len(&self, queue: QueueId) -> usize {
         self.session.inbox.len(queue)
+    }
+
+    /// How many bytes of memory they take, as the bounds of the queue count them: see
+    /// [`QueueOptions::bytes`](crate::QueueOptions::bytes).
+    pub fn queue_bytes(&self, queue: QueueId) -> usize {
+        self.session.inbox.bytes(queue)
     }
 
     /// Whether a queue has overflown under [`Overflow::Fail`](crate::Overflow::Fail), and all that it held has been taken.
@@ -343,9 +350,9 @@ impl Client {
     }
 
     fn abandon_publish(&mut self, op: OpId) -> Option<Delivery> {
-        let (delivery, key) = self.session.outbound.abandon(op)?;
-        self.record_finished(key);
-        Some(delivery)
+        let abandoned = self.session.outbound.abandon(op)?;
+        self.record_finished(abandoned.key);
+        Some(abandoned.delivery)
     }
 
     /// Ends the client and keeps its session, to resume it later. What has not reached the wire is dropped, and nobody

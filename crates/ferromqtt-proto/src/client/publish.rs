@@ -40,6 +40,13 @@ impl Publish {
         }
     }
 
+    /// How many bytes of memory the message counts in the bounds of the outgoing queue
+    /// ([`OutgoingLimits::bytes`](crate::OutgoingLimits::bytes)): its topic, its payload, its properties, and
+    /// [`MESSAGE_OVERHEAD`](crate::packet::MESSAGE_OVERHEAD) bytes.
+    pub fn memory_size(&self) -> usize {
+        self.packet(None, false).memory_size()
+    }
+
     pub(crate) fn packet(&self, packet_id: Option<PacketId>, dup: bool) -> PublishRef<'_> {
         PublishRef {
             dup,
@@ -79,21 +86,23 @@ impl Client {
         }
         self.check_publish(publish.packet(None, false))?;
         self.expire(now); // what is over takes no room
-        if let Err(full) = self.check_room(publish.payload.len())
-            && !self.make_room(publish.payload.len(), full)?
+        let size = publish.memory_size();
+        if let Err(full) = self.check_room(size)
+            && !self.make_room(size, full)?
         {
             self.stats.dropped += 1;
             self.complete(op, Outcome::Dropped);
             return Ok(());
         }
         let interval = (publish.properties.as_ref()).and_then(|it| it.message_expiry_interval);
-        self.session.outbound.push(Waiting {
+        let waiting = Waiting {
             op: Some(op),
             publish,
             resent_as_new: false,
             expiry: interval.map(|interval| Expiry::new(now, interval)),
             key: None,
-        });
+        };
+        self.session.outbound.push(op, waiting);
         Ok(())
     }
 
@@ -153,19 +162,19 @@ impl Client {
         }
     }
 
-    pub(super) fn check_room(&self, payload_len: usize) -> Result<(), PublishError> {
+    pub(super) fn check_room(&self, size: usize) -> Result<(), PublishError> {
         let outbound = &self.session.outbound;
-        (self.options.outgoing).check(outbound.len(), outbound.bytes(), payload_len)
+        (self.options.outgoing).check(outbound.len(), outbound.bytes(), size)
     }
 
     /// Does what the policy says about a queue that is full; tells whether there is room now.
-    fn make_room(&mut self, payload_len: usize, full: PublishError) -> Result<bool, PublishError> {
+    fn make_room(&mut self, size: usize, full: PublishError) -> Result<bool, PublishError> {
         let limits = self.options.outgoing;
-        let fits = |messages, bytes| limits.check(messages, bytes, payload_len).is_ok();
+        let fits = |messages, bytes| limits.check(messages, bytes, size).is_ok();
         let dropped = match self.options.outgoing_policy {
             OutgoingPolicy::Refuse => return Err(full),
             OutgoingPolicy::Wait => {
-                self.room_wanted = Some(payload_len);
+                self.room_wanted = Some(size);
                 return Err(full);
             }
             OutgoingPolicy::DropNewest => None,
@@ -182,8 +191,9 @@ impl Client {
 }
 
 impl OutgoingLimits {
-    /// Whether a payload has room beside so many messages and bytes. One larger than the bound passes alone.
-    fn check(self, messages: usize, bytes: usize, payload_len: usize) -> Result<(), PublishError> {
+    /// Whether a message that counts `size` has room beside so many messages and bytes. One larger than the bound passes
+    /// alone.
+    fn check(self, messages: usize, bytes: usize, size: usize) -> Result<(), PublishError> {
         if let Some(limit) = self.messages
             && messages >= limit
         {
@@ -192,7 +202,7 @@ impl OutgoingLimits {
         }
         if let Some(limit) = self.bytes
             && messages > 0
-            && bytes + payload_len > limit
+            && bytes.saturating_add(size) > limit
         {
             let unit = "bytes";
             return Err(PublishError::QueueFull { limit, unit });

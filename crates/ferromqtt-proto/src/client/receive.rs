@@ -10,7 +10,7 @@ use crate::packet::{
     Ack, Packet, PacketId, PacketType, Place, Properties, Publish, QoS, ReasonCode,
 };
 use crate::session::{
-    DeliveryId, Due, Message, Open, Pushed, QueueId, SessionChange, Subscription,
+    DeliveryId, Due, Heirs, LeftMessage, Message, Open, Pushed, QueueId, SessionChange,
 };
 use crate::slips::Slip;
 
@@ -179,7 +179,7 @@ impl Client {
     fn route(&mut self, message: &mut Message, queues: &mut Vec<QueueId>) {
         let identifiers = (message.properties.as_ref())
             .map_or(&[][..], |properties| &properties.subscription_identifiers);
-        let size = message.payload.len();
+        let size = message.memory_size();
         let session = &mut self.session;
         let has_room = |queue| session.inbox.has_room(queue, size);
         (session.subscriptions).find_queues(&message.topic, identifiers, has_room, queues);
@@ -206,7 +206,7 @@ impl Client {
         }
         let session = &mut self.session;
         let hold = message.qos != QoS::AtMostOnce
-            && (session.inbox).holds(queue, message.qos, message.payload.len());
+            && (session.inbox).holds(queue, message.qos, message.memory_size());
         let hold = hold.then(|| session.deliveries.next_hold());
         if self.push(queue, message, hold) {
             holds.extend(hold);
@@ -250,21 +250,17 @@ impl Client {
         }
     }
 
-    /// Hands a message over that lay in a queue which had the subscriptions `gone`, and was given up: to another queue of the
+    /// Hands a message over that lay in a queue which was given up, and left its Shared Subscriptions to `heirs`: to another queue of the
     /// same Shared Subscription, as if it had come for that one. Gives it back when there is none.
-    pub(super) fn pass_on(
-        &mut self,
-        gone: &[Subscription],
-        mut message: Message,
-        hold: Option<DeliveryId>,
-    ) -> Result<(), (Message, Option<DeliveryId>)> {
-        let size = message.payload.len();
+    pub(super) fn pass_on(&mut self, heirs: &Heirs, left: LeftMessage) -> Result<(), LeftMessage> {
+        let size = left.message.memory_size();
         let session = &mut self.session;
         let has_room = |queue| session.inbox.has_room(queue, size);
-        let heir = (session.subscriptions).find_heir(gone, &message.topic, has_room);
+        let heir = (session.subscriptions).find_heir(heirs, &left.message.topic, has_room);
         let Some(heir) = heir else {
-            return Err((message, hold));
+            return Err(left);
         };
+        let (mut message, hold) = left.into_kept();
         let hold = message.delivery.take().or(hold);
         self.push(heir, message, hold);
         Ok(())

@@ -1,27 +1,15 @@
 //! SUBSCRIBE and UNSUBSCRIBE on their way: sent, answered, abandoned, and what becomes of them when a connection ends.
 
+use std::collections::BTreeSet;
+
+use super::requests::Request;
 use super::subscribe::{Subscribe, Unsubscribe};
 use super::{Client, Phase};
 use crate::error::{ConnectionError, SubscribeError};
-use crate::event::{Delivery, OpId, Outcome};
+use crate::event::{Delivery, Event, OpId, Outcome};
 use crate::packet::{self, Packet, PacketId, ProtocolVersion};
-use crate::session::{IdOwner, QueueId, Subscription};
+use crate::session::{IdOwner, Identifiers, QueueId, Subscription};
 use crate::topic::TopicFilter;
-
-#[derive(Debug)]
-pub(super) struct Request {
-    pub(super) kind: Kind,
-    /// Packet Identifier, once it is on the wire of this connection.
-    sent_as: Option<PacketId>,
-    /// It was on the wire, of whatever connection.
-    was_sent: bool,
-    /// Nobody waits for it (any more).
-    abandoned: bool,
-    /// Restores subscriptions that a lost session held.
-    pub(super) restores: bool,
-    /// What an UNSUBSCRIBE took out of the registry, to be put back when the server refuses it.
-    pub(super) removed: Vec<Subscription>,
-}
 
 #[derive(Debug)]
 pub(super) enum Kind {
@@ -75,19 +63,16 @@ impl Client {
 
     /// Sends what was accepted while there was no connection, in order.
     pub(super) fn send_waiting_requests(&mut self) {
-        let waiting: Vec<_> = self
-            .requests
-            .iter()
-            .filter(|(_, request)| request.sent_as.is_none())
-            .map(|(&op, _)| op)
-            .collect();
-        for op in waiting {
+        while let Some(op) = self.requests.first_unsent() {
             self.send_request(op);
+            if self.requests.first_unsent() == Some(op) {
+                return; // all identifiers are in use
+            }
         }
     }
 
     pub(super) fn send_request(&mut self, op: OpId) {
-        let Some(request) = self.requests.get(&op) else {
+        let Some(request) = self.requests.get(op) else {
             return;
         };
         if let Kind::Subscribe(subscribe) = &request.kind
@@ -101,25 +86,21 @@ impl Client {
         let Some(id) = self.session.ids.take(IdOwner::Request(op)) else {
             return; // tried again when an identifier is free
         };
-        let Some(request) = self.requests.get_mut(&op) else {
+        let Some(request) = self.requests.set_sent(op, id) else {
             return;
         };
-        request.sent_as = Some(id);
-        request.was_sent = true;
         let mut packet = request.kind.packet(id);
-        if let Packet::Subscribe(subscribe) = &mut packet {
-            self.register(op, subscribe);
-        }
-        if let Some(Request {
-            kind: Kind::Unsubscribe(unsubscribe),
-            removed,
-            ..
-        }) = self.requests.get_mut(&op)
-        {
-            let filters = &unsubscribe.filters;
-            let gone = (self.session.subscriptions)
-                .remove(|subscription| filters.contains(&subscription.filter));
-            removed.extend(gone);
+        match &request.kind {
+            Kind::Unsubscribe(unsubscribe) => {
+                let removed = (self.session.subscriptions).remove_filters(&unsubscribe.filters);
+                self.report_ended(&removed);
+                self.requests.put_removed(op, removed);
+            }
+            Kind::Subscribe(_) => {
+                if let Packet::Subscribe(subscribe) = &mut packet {
+                    self.register(op, subscribe);
+                }
+            }
         }
         if let Some(connection) = &mut self.connection {
             connection.transmit.push(&packet, self.options.protocol);
@@ -129,7 +110,7 @@ impl Client {
     /// Notes the filters of a SUBSCRIBE, since retained messages may come before SUBACK, and makes `packet` ask for all
     /// that the queues which share a filter want.
     fn register(&mut self, op: OpId, packet: &mut packet::Subscribe) {
-        let Some(Request { kind, restores, .. }) = self.requests.get(&op) else {
+        let Some(Request { kind, restores, .. }) = self.requests.get(op) else {
             return;
         };
         let identifies = self.identifies(kind);
@@ -148,46 +129,40 @@ impl Client {
             own
         };
         packet.properties.subscription_identifiers = identifier.into_iter().collect();
-        for ((filter, options), (_, sent)) in subscribe.filters.iter().zip(&mut packet.filters) {
-            *sent = subscriptions.shared_options(filter, subscribe.queue, *options);
+        let mut asked = Vec::with_capacity(subscribe.filters.len());
+        for (filter, options) in &subscribe.filters {
+            let sent = subscriptions.shared_options(filter, subscribe.queue, *options);
+            asked.push((filter.as_utf8().clone(), sent));
             subscriptions.add(Subscription {
                 filter: filter.clone(),
                 options: *options,
                 queue: subscribe.queue,
                 detached: *restores && subscriptions.is_detached(filter),
                 own_identifier: own,
-                identifiers: Vec::new(),
+                identifiers: Identifiers::default(),
                 last_served: 0,
             });
             subscriptions.identify(filter, identifier);
         }
+        packet.filters = asked.into();
     }
 
     /// What waits for a connection, and would feed a queue that is closed now.
     pub(super) fn drop_unsent_for(&mut self, queue: QueueId) {
-        let unsent: Vec<_> = (self.requests.iter())
-            .filter(|(_, request)| request.sent_as.is_none() && request.kind.feeds(queue))
-            .map(|(&op, _)| op)
-            .collect();
-        for op in unsent {
+        while let Some(op) = self.requests.first_unsent_for(queue) {
             self.finish_request(op, Outcome::Dropped);
         }
     }
 
-    /// Whether a SUBSCRIBE that waits for a connection asks for `filter`.
-    pub(super) fn unsent_asks_for(&self, filter: &TopicFilter) -> bool {
-        (self.requests.values())
-            .any(|request| request.sent_as.is_none() && request.kind.asks_for(filter))
-    }
-
-    /// Whether anybody waits for the answer to a SUBSCRIBE or UNSUBSCRIBE.
-    pub(super) fn waits_for_request(&self) -> bool {
-        self.requests.values().any(|request| !request.abandoned)
-    }
-
-    /// Whether a SUBSCRIBE or UNSUBSCRIBE awaits its answer on this connection.
-    pub(super) fn has_unanswered_requests(&self) -> bool {
-        (self.requests.values()).any(|request| request.sent_as.is_some())
+    /// Reports the queues that get nothing any more, since an UNSUBSCRIBE has ended these subscriptions.
+    fn report_ended(&mut self, removed: &[Subscription]) {
+        let queues: BTreeSet<_> = removed.iter().map(|it| it.queue.0).collect();
+        for queue in queues.into_iter().map(QueueId) {
+            let is_over = self.session.subscriptions.filters(queue).next().is_none();
+            if queue != QueueId::DEFAULT && is_over {
+                self.events.push_back(Event::Unsubscribed(queue));
+            }
+        }
     }
 
     pub(super) fn request_of(&self, id: PacketId) -> Option<OpId> {
@@ -199,27 +174,26 @@ impl Client {
 
     /// Ends a request and frees its Packet Identifier.
     pub(super) fn finish_request(&mut self, op: OpId, outcome: Outcome) {
-        let Some(request) = self.requests.remove(&op) else {
+        let Some(request) = self.requests.remove(op) else {
             return;
         };
-        if !request.abandoned {
+        if !request.abandoned() {
             self.complete(op, outcome);
         }
-        if let Some(id) = request.sent_as {
+        if let Some(id) = request.sent_as() {
             self.free(id);
         }
     }
 
     pub(super) fn abandon_request(&mut self, op: OpId) -> Option<Delivery> {
-        let request = self.requests.get_mut(&op)?;
-        if request.abandoned {
+        let request = self.requests.get(op)?;
+        if request.abandoned() {
             return None;
         }
         let delivery = request.delivery();
-        if request.sent_as.is_none() {
-            self.requests.remove(&op);
-        } else {
-            request.abandoned = true; // its identifier stays in use until the answer
+        match request.sent_as() {
+            None => _ = self.requests.remove(op),
+            Some(_) => self.requests.abandon(op), // its identifier stays in use until the answer
         }
         Some(delivery)
     }
@@ -227,49 +201,20 @@ impl Client {
     /// The connection is gone, and with it the identifiers of requests. With `retry` they wait for the next connection.
     pub(super) fn suspend_requests(&mut self, cause: &ConnectionError, retry: bool) {
         let requests = std::mem::take(&mut self.requests);
-        for (op, mut request) in requests {
-            if let Some(id) = request.sent_as.take() {
+        for (op, mut request) in requests.into_all() {
+            if let Some(id) = request.take_back() {
                 self.session.ids.release(id);
             }
-            if retry && (request.restores || !request.abandoned) {
+            if retry && (request.restores || !request.abandoned()) {
                 self.requests.insert(op, request);
                 continue;
             }
-            if request.abandoned {
+            if request.abandoned() {
                 continue;
             }
             let delivery = request.delivery();
             let cause = cause.clone();
             self.complete(op, Outcome::Disconnected { cause, delivery });
-        }
-    }
-}
-
-impl Request {
-    pub(super) const fn new(kind: Kind) -> Self {
-        Self {
-            kind,
-            sent_as: None,
-            was_sent: false,
-            abandoned: false,
-            restores: false,
-            removed: Vec::new(),
-        }
-    }
-
-    /// One that nobody waits for, and that outlives connections all the same.
-    pub(super) const fn restoring(subscribe: Subscribe) -> Self {
-        let mut request = Self::new(Kind::Subscribe(subscribe));
-        request.abandoned = true;
-        request.restores = true;
-        request
-    }
-
-    const fn delivery(&self) -> Delivery {
-        if self.was_sent {
-            Delivery::Unknown
-        } else {
-            Delivery::NotSent
         }
     }
 }
@@ -280,26 +225,16 @@ impl Kind {
         self.packet(PacketId::MAX).encoded_len(version)
     }
 
-    /// Whether this asks for `subscription`.
-    pub(super) fn subscribes(&self, subscription: &Subscription) -> bool {
-        match self {
-            Self::Subscribe(subscribe) => {
-                subscribe.queue == subscription.queue
-                    && (subscribe.filters.iter()).any(|(filter, _)| *filter == subscription.filter)
-            }
-            Self::Unsubscribe(_) => false,
-        }
-    }
-
-    /// Whether this asks for `filter`.
-    fn asks_for(&self, filter: &TopicFilter) -> bool {
-        matches!(self, Self::Subscribe(subscribe)
-            if subscribe.filters.iter().any(|(asked, _)| asked == filter))
-    }
-
-    /// Whether its messages go to `queue`.
-    fn feeds(&self, queue: QueueId) -> bool {
-        matches!(self, Self::Subscribe(subscribe) if subscribe.queue == queue)
+    /// The subscriptions that this asks for, by their queue and filter.
+    pub(super) fn subscriptions(&self) -> impl Iterator<Item = (QueueId, &TopicFilter)> {
+        let subscribe = match self {
+            Self::Subscribe(subscribe) => Some(subscribe),
+            Self::Unsubscribe(_) => None,
+        };
+        (subscribe.into_iter()).flat_map(|subscribe| {
+            let filters = subscribe.filters.iter().map(|(filter, _)| filter);
+            filters.map(|filter| (subscribe.queue, filter))
+        })
     }
 
     fn packet(&self, packet_id: PacketId) -> Packet {

@@ -1,7 +1,10 @@
 //! Subscribing again, by itself, to what a lost session held.
 
+use std::collections::HashSet;
+
 use super::Client;
-use super::request::{Kind, Request};
+use super::request::Kind;
+use super::requests::Request;
 use super::subscribe::Subscribe;
 use crate::event::Event;
 use crate::packet::{Properties, ReasonCode};
@@ -14,21 +17,20 @@ const MOST_FILTERS: usize = 100;
 impl Client {
     /// Whether subscriptions were being restored when the last connection ended.
     pub(super) fn is_restoring(&self) -> bool {
-        self.requests.values().any(|request| request.restores)
+        self.requests.any_restores()
     }
 
     /// Subscribes again to all that a lost session held, before any request that waits: an UNSUBSCRIBE among those must
     /// come after it. Each packet keeps to the limits of this server; what it does not support is reported.
     pub(super) fn restore_subscriptions(&mut self) {
-        self.requests.retain(|_, request| !request.restores);
-        let waiting: Vec<_> = (self.requests.values())
+        self.requests.remove_restoring();
+        let waiting: HashSet<_> = (self.requests.values())
             .map(|request| &request.kind)
             .filter(|kind| self.check_limits(kind).is_ok())
+            .flat_map(Kind::subscriptions)
             .collect();
-        let subscriptions: Vec<_> = (self.session.subscriptions.iter())
-            .filter(|&held| !waiting.iter().any(|kind| kind.subscribes(held)))
-            .cloned() // the others are sent again anyway
-            .collect();
+        let mut subscriptions = self.session.subscriptions.all();
+        subscriptions.retain(|held| !waiting.contains(&(held.queue, &held.filter))); // those are sent again anyway
         let mut next: Option<Subscribe> = None;
         for subscription in subscriptions {
             let alone = as_subscribe(&subscription);
@@ -61,9 +63,7 @@ impl Client {
 
     /// A subscription is gone, and its queue may be waiting for messages: the application is told.
     pub(super) fn not_restored(&mut self, queue: QueueId, filter: TopicFilter, reason: ReasonCode) {
-        self.session
-            .subscriptions
-            .remove(|it| it.queue == queue && it.filter == filter);
+        self.session.subscriptions.remove(&filter, queue);
         if self.correlation.is_fed_by(queue) {
             return self.no_responses(reason);
         }

@@ -1,13 +1,15 @@
 //! Subscribing and unsubscribing: what the application asks for, and what the server answers.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
-use super::request::{Kind, Request};
+use super::request::Kind;
+use super::requests::Request;
 use super::{Client, Phase};
 use crate::error::{DecodeError, SubscribeError};
 use crate::event::{Event, OpId, Outcome};
 use crate::packet::{self, PacketType, Place, Properties, SubscriptionOptions};
-use crate::session::{QueueId, Subscription};
+use crate::session::{LeftMessage, QueueId};
 use crate::topic::TopicFilter;
 
 /// A subscription to one or more filters.
@@ -71,7 +73,8 @@ impl Client {
         Ok(op)
     }
 
-    /// Accepts an UNSUBSCRIBE, as [`Client::subscribe`] does. Completes as [`Outcome::Unsubscribed`]. It ends the
+    /// Accepts an UNSUBSCRIBE, as [`Client::subscribe`] does. Completes as [`Outcome::Unsubscribed`]. While all Packet
+    /// Identifiers are in use it waits for one. It ends the
     /// subscription to a filter for all queues that share it. What is [held](crate::Options::claim_within) for the filter, and
     /// what a server still sends for it, is for the default queue at once.
     ///
@@ -102,10 +105,11 @@ impl Client {
         if queue == QueueId::DEFAULT {
             return Vec::new();
         }
-        let gone = (self.session.subscriptions).remove(|subscription| subscription.queue == queue);
+        let gone = self.session.subscriptions.remove_queue(queue);
+        let heirs = self.session.subscriptions.heirs_of(&gone);
         let mut discarded = 0;
-        for (message, hold) in self.session.inbox.close(queue) {
-            let Err((message, hold)) = self.pass_on(&gone, message, hold) else {
+        for left in self.session.inbox.close(queue) {
+            let Err(LeftMessage { message, hold, .. }) = self.pass_on(&heirs, left) else {
                 continue;
             };
             discarded += u64::from(message.delivery.is_some());
@@ -148,23 +152,25 @@ impl Client {
         }
         self.drop_unsent_for(queue);
         let left_to_others = self.session.subscriptions.detach(queue);
+        let heirs = self.session.subscriptions.heirs_of(&left_to_others);
         let mut left = Vec::new();
-        for (message, hold) in self.session.inbox.close(queue) {
-            left.extend(self.pass_on(&left_to_others, message, hold).err());
+        for message in self.session.inbox.close(queue) {
+            left.extend(self.pass_on(&heirs, message).err());
         }
+        let left = left.into_iter().map(LeftMessage::into_kept);
         if self.default_is_claimed() {
             for (message, hold) in left {
                 self.push(QueueId::DEFAULT, message, hold);
             }
         } else {
-            self.leave_to_claim(now, left.into_iter());
+            self.leave_to_claim(now, left);
         }
         self.send_released_acks();
     }
 
     /// Whether a queue needs the server's subscription to `filter`, or will when a SUBSCRIBE that waits is sent.
     fn is_wanted(&self, filter: &TopicFilter) -> bool {
-        self.session.subscriptions.contains(filter) || self.unsent_asks_for(filter)
+        self.session.subscriptions.contains(filter) || self.requests.unsent_ask_for(filter)
     }
 
     fn check_request(
@@ -195,7 +201,8 @@ impl Client {
     fn accept(&mut self, kind: Kind) -> Result<OpId, SubscribeError> {
         if matches!(self.phase, Phase::Connected) {
             self.check_limits(&kind)?;
-            if self.session.ids.is_full() {
+            // An UNSUBSCRIBE waits for an identifier: it may be for a queue that is closed, and nobody would ask again.
+            if matches!(kind, Kind::Subscribe(_)) && self.session.ids.is_full() {
                 return Err(SubscribeError::NoPacketIdentifier);
             }
         }
@@ -210,7 +217,7 @@ impl Client {
             kind: Kind::Subscribe(subscribe),
             restores,
             ..
-        }) = self.requests.get(&op)
+        }) = self.requests.get(op)
         else {
             return Err(DecodeError::protocol("SUBACK answers an UNSUBSCRIBE"));
         };
@@ -228,13 +235,13 @@ impl Client {
             if restores {
                 self.not_restored(queue, filter, reason);
             } else {
-                let fed = |it: &Subscription| it.queue == queue || it.detached;
-                (self.session.subscriptions).remove(|it| it.filter == filter && fed(it));
+                self.session.subscriptions.remove(&filter, queue);
+                self.session.subscriptions.remove_detached(&filter);
             }
         }
         let outcome = Outcome::Subscribed {
             reasons: suback.reasons,
-            properties: suback.properties.boxed(),
+            properties: suback.properties.detached().boxed(),
         };
         self.finish_request(op, outcome);
         Ok(())
@@ -245,7 +252,7 @@ impl Client {
             return Ok(());
         };
         let Some(Kind::Unsubscribe(unsubscribe)) =
-            self.requests.get(&op).map(|request| &request.kind)
+            self.requests.get(op).map(|request| &request.kind)
         else {
             return Err(DecodeError::protocol("UNSUBACK answers a SUBSCRIBE"));
         };
@@ -266,7 +273,7 @@ impl Client {
         self.keep_subscribed(op, &refused);
         let outcome = Outcome::Unsubscribed {
             reasons: unsuback.reasons,
-            properties: unsuback.properties.boxed(),
+            properties: unsuback.properties.detached().boxed(),
         };
         self.finish_request(op, outcome);
         Ok(())
@@ -275,12 +282,11 @@ impl Client {
     /// The server refused to unsubscribe `filters`: messages go on to come, so they are registered again. A queue that was
     /// closed, or a filter that was subscribed anew, meanwhile stays as it is.
     fn keep_subscribed(&mut self, op: OpId, filters: &[TopicFilter]) {
-        let Some(request) = self.requests.get_mut(&op) else {
-            return;
-        };
+        let removed = self.requests.take_removed(op);
         let session = &mut self.session;
-        for subscription in std::mem::take(&mut request.removed) {
-            if filters.contains(&subscription.filter)
+        let refused: HashSet<_> = filters.iter().collect();
+        for subscription in removed {
+            if refused.contains(&subscription.filter)
                 && session.inbox.is_open(subscription.queue)
                 && !session.subscriptions.holds(&subscription)
             {

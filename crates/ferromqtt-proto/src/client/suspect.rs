@@ -12,7 +12,7 @@ impl Client {
     /// connection. If the server ended it now, the reason could be either packet.
     pub(super) fn is_isolating(&self) -> bool {
         self.session.suspicion.is_one_at_a_time()
-            && (self.last_in_flight().is_some() || self.has_unanswered_requests())
+            && (self.last_in_flight().is_some() || self.requests.any_unanswered())
     }
 
     /// The QoS 1 or 2 PUBLISH that was sent last on this connection, if it is unacknowledged: its number.
@@ -69,7 +69,7 @@ impl Client {
     fn is_alone(&self, reason: ReasonCode) -> bool {
         let qos0_before = (self.connection.as_ref()).map(|connection| connection.sent_qos0_before);
         qos0_before == Some(self.stats.sent_qos0)
-            && !(reason == ReasonCode::PacketTooLarge && self.has_unanswered_requests())
+            && !(reason == ReasonCode::PacketTooLarge && self.requests.any_unanswered())
     }
 
     /// Takes the message in flight out of the session: DISCONNECT was the server's answer to it.

@@ -167,7 +167,7 @@ impl KeepAlive {
         {
             // It stands behind a full buffer of the operating system, whose way to the peer nobody tells. That there was
             // room for it is a sign of life, so this still is within one and a half intervals of the last one.
-            self.wait_for_answer_from(now + interval - answer_time(interval).min(interval));
+            self.wait_for_answer_from(now + interval - answer_time(interval));
         }
     }
 
@@ -245,7 +245,7 @@ impl KeepAlive {
             }
             // Noticed late, because the machine slept or the process stood still: the answer may be there, unread.
             Some(ping) => {
-                let stood_still = now.saturating_duration_since(ping.until) >= LATE;
+                let stood_still = now.saturating_duration_since(ping.until) >= late(interval);
                 if !stood_still || ping.pinged_again {
                     return Due::PeerIsDead;
                 }
@@ -270,11 +270,13 @@ fn interval(seconds: u16) -> Option<Duration> {
 const MOVING: usize = 1024;
 
 /// A timer that is so late says that the process did not run, or did not get round to reading.
-const LATE: Duration = Duration::from_secs(1);
+fn late(interval: Duration) -> Duration {
+    Duration::from_secs(1).min(answer_time(interval) / 2)
+}
 
 /// How long the peer has to answer a ping: half the Keep Alive, as servers wait one and a half times it (MQTT-3.1.2-22).
 fn answer_time(interval: Duration) -> Duration {
-    (interval / 2).max(Duration::from_secs(1))
+    interval / 2
 }
 
 #[cfg(test)]
@@ -310,6 +312,24 @@ mod tests {
         keep_alive.received(start() + 12 * SECOND, 2, 0);
         assert_eq!(keep_alive.due(start() + 15 * SECOND, 2), Due::Nothing);
         assert_eq!(keep_alive.deadline(), Some(start() + 20 * SECOND));
+    }
+
+    #[test]
+    fn silence_is_noticed_within_one_and_a_half_of_the_shortest_keep_alive_too() {
+        let mut keep_alive = KeepAlive::new(start(), 1);
+        assert_eq!(keep_alive.due(start() + SECOND, 2), Due::Ping);
+        let half_later = start() + SECOND * 3 / 2;
+        assert_eq!(keep_alive.deadline(), Some(half_later));
+        assert_eq!(keep_alive.due(half_later, 2), Due::PeerIsDead);
+    }
+
+    #[test]
+    fn with_the_shortest_keep_alive_a_shorter_standstill_excuses_the_peer() {
+        let mut keep_alive = KeepAlive::new(start(), 1);
+        assert_eq!(keep_alive.due(start() + SECOND, 2), Due::Ping);
+        let woken = start() + SECOND * 7 / 4;
+        assert_eq!(keep_alive.due(woken, 2), Due::Ping);
+        assert_eq!(keep_alive.due(woken + SECOND / 2, 2), Due::PeerIsDead);
     }
 
     #[test]

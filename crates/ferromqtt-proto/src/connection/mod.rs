@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use crate::client::Turn;
 use crate::options::Options;
-use crate::packet::{PacketId, Properties, ProtocolVersion, PublishRef};
+use crate::packet::{PacketId, PacketLimits, Properties, ProtocolVersion, PublishRef};
 
 /// What a Topic Alias may add to a packet: the property, and one byte more for each of two lengths.
 const LONGEST_GROWTH: usize = 3 + 2;
@@ -27,8 +27,8 @@ pub(crate) struct Connection {
     pub(crate) number: u64,
     /// Whether CONNECT asked for a fresh session.
     pub(crate) clean_start: bool,
-    /// Largest packet that the server may send.
-    pub(crate) maximum_packet_size: usize,
+    /// Largest packets that the server may send.
+    pub(crate) packet_limits: PacketLimits,
     /// How many QoS 2 messages the server may have under way: the Receive Maximum announced. Those of QoS 1 are
     /// acknowledged at once.
     pub(crate) receive_maximum: usize,
@@ -51,9 +51,12 @@ impl Connection {
         Self {
             number,
             clean_start,
-            maximum_packet_size: options
-                .largest_packet()
-                .map_or(LARGEST_PACKET, |limit| limit.get() as usize),
+            packet_limits: PacketLimits {
+                maximum_packet_size: options
+                    .largest_packet()
+                    .map_or(LARGEST_PACKET, |limit| limit.get() as usize),
+                maximum_non_publish_size: options.maximum_non_publish_size.get() as usize,
+            },
             receive_maximum: own
                 .receive_maximum
                 .map_or(u16::MAX, |limit| limit.get())

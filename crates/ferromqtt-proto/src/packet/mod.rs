@@ -7,11 +7,13 @@ mod auth;
 mod connack;
 mod connect;
 mod disconnect;
+mod filters;
 mod properties;
 mod publish;
 mod reason_code;
 mod subscribe;
 mod unsubscribe;
+mod user_properties;
 
 use std::num::NonZeroU16;
 
@@ -22,12 +24,14 @@ pub use auth::Auth;
 pub use connack::ConnAck;
 pub use connect::{Connect, Will};
 pub use disconnect::Disconnect;
+pub use filters::{SubscribeFilters, UnsubscribeFilters};
 pub(crate) use properties::{Place, read_boxed};
 pub use properties::{Properties, TopicAlias};
-pub use publish::{Publish, PublishRef};
+pub use publish::{MESSAGE_OVERHEAD, Publish, PublishRef};
 pub use reason_code::ReasonCode;
 pub use subscribe::{RetainHandling, SubAck, Subscribe, SubscriptionOptions};
 pub use unsubscribe::{UnsubAck, Unsubscribe};
+pub use user_properties::{UserProperties, UserPropertiesIter};
 
 use crate::codec::{FixedHeader, Reader, put_with_length};
 use crate::error::DecodeError;
@@ -176,6 +180,25 @@ pub enum Packet {
 }
 
 impl Packet {
+    /// Copies the properties of a packet of a server, other than PUBLISH, into memory of their own: they go on to outcomes and
+    /// events, which may be kept for long.
+    pub(crate) fn detach_properties(&mut self) {
+        let properties = match self {
+            Self::PubAck(it) | Self::PubRec(it) | Self::PubRel(it) | Self::PubComp(it) => {
+                it.properties.as_deref_mut()
+            }
+            Self::ConnAck(it) => Some(&mut it.properties),
+            Self::SubAck(it) => Some(&mut it.properties),
+            Self::UnsubAck(it) => Some(&mut it.properties),
+            Self::Disconnect(it) => Some(&mut it.properties),
+            Self::Auth(it) => Some(&mut it.properties),
+            _ => None,
+        };
+        if let Some(properties) = properties {
+            properties.detach();
+        }
+    }
+
     /// Size of the whole packet, as it is encoded.
     pub(crate) fn encoded_len(&self, version: ProtocolVersion) -> usize {
         let mut encoded = BytesMut::new();
@@ -205,16 +228,59 @@ impl Packet {
     }
 }
 
+/// How many bytes a packet may have, its fixed header included. A `usize` becomes one limit for all packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PacketLimits {
+    /// Any packet: what Maximum Packet Size announces.
+    pub maximum_packet_size: usize,
+    /// Any but PUBLISH: a limit of this side's own. These packets carry no Application Message, so nothing but properties
+    /// and filters makes them long.
+    pub maximum_non_publish_size: usize,
+}
+
+impl PacketLimits {
+    /// What a packet that begins with `first_byte` breaks, if it has so many bytes.
+    #[cold]
+    fn check(&self, first_byte: u8, length: usize) -> Result<(), DecodeError> {
+        if length > self.maximum_packet_size {
+            return Err(DecodeError {
+                reason: ReasonCode::PacketTooLarge,
+                what: "packet is larger than the Maximum Packet Size",
+            });
+        }
+        let is_publish = first_byte >> 4 == PacketType::Publish as u8;
+        if !is_publish && length > self.maximum_non_publish_size {
+            return Err(DecodeError {
+                reason: ReasonCode::QuotaExceeded,
+                what: "packet other than PUBLISH is larger than this side takes",
+            });
+        }
+        Ok(())
+    }
+}
+
+impl From<usize> for PacketLimits {
+    fn from(limit: usize) -> Self {
+        Self {
+            maximum_packet_size: limit,
+            maximum_non_publish_size: limit,
+        }
+    }
+}
+
 /// How many bytes at the front of `input` are whole packets.
 ///
 /// # Errors
-/// Malformed Packet for a wrong Remaining Length; Packet too large, from the fixed header alone and before anything is
-/// buffered, for a packet of more than `maximum_packet_size` bytes (MQTT-3.1.2-24). Packets before the faulty one are
-/// told by `Err`'s first value.
+/// Malformed Packet for a wrong Remaining Length. From the fixed header alone, before anything of the packet is buffered:
+/// Packet too large for one that breaks the Maximum Packet Size (MQTT-3.1.2-24), and Quota exceeded for one that breaks the
+/// limit for packets other than PUBLISH, of which the peer was not told. `Err`'s first value counts the bytes of the
+/// packets before the faulty one.
 pub fn whole_packets(
     input: &[u8],
-    maximum_packet_size: usize,
+    limits: impl Into<PacketLimits>,
 ) -> Result<Whole, (usize, DecodeError)> {
+    let limits = limits.into();
+    let smallest = (limits.maximum_packet_size).min(limits.maximum_non_publish_size);
     let mut bytes = 0;
     loop {
         match FixedHeader::read(&input[bytes..]) {
@@ -222,14 +288,10 @@ pub fn whole_packets(
             Ok(None) => return Ok(Whole { bytes, missing: 1 }),
             Ok(Some(header)) => {
                 let length = header.packet_len();
-                if length > maximum_packet_size {
-                    return Err((
-                        bytes,
-                        DecodeError {
-                            reason: ReasonCode::PacketTooLarge,
-                            what: "packet is larger than the Maximum Packet Size",
-                        },
-                    ));
+                if length > smallest
+                    && let Err(error) = limits.check(header.first_byte, length)
+                {
+                    return Err((bytes, error));
                 }
                 if input.len() - bytes < length {
                     let missing = length - (input.len() - bytes);
@@ -348,6 +410,8 @@ fn put_packet(out: &mut BytesMut, packet_type: PacketType, body: impl FnOnce(&mu
     put_with_length(out, body);
 }
 
+#[cfg(test)]
+mod repeated_properties;
 #[cfg(test)]
 mod round_trip;
 #[cfg(test)]

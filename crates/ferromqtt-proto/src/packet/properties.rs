@@ -4,6 +4,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use super::user_properties::{USER_PROPERTY, UserProperties};
 use super::{PacketType, ProtocolVersion, flag};
 use crate::codec::{
     MAX_REMAINING_LENGTH, Reader, put_binary, put_var_int, put_with_length, var_int_len,
@@ -60,6 +61,14 @@ trait Value: Sized {
     /// Appends the property: its identifier and this value.
     fn write(&self, id: u8, out: &mut BytesMut);
     fn wire_len(&self) -> usize;
+
+    /// How many bytes it holds outside of itself.
+    fn held(&self) -> usize {
+        0
+    }
+
+    /// Copies what it holds outside of itself into memory of its own.
+    fn detach(&mut self) {}
 }
 
 macro_rules! properties {
@@ -72,7 +81,7 @@ macro_rules! properties {
             /// Subscription Identifiers (3.8.2.1.2, 3.3.2.3.8): one in SUBSCRIBE; in PUBLISH one for each subscription that matched.
             pub subscription_identifiers: Vec<u32>,
             /// User Properties in their order, names may repeat (MQTT-3.3.2-18).
-            pub user_properties: Vec<(Utf8String, Utf8String)>,
+            pub user_properties: UserProperties,
         }
 
         impl Properties {
@@ -105,10 +114,7 @@ macro_rules! properties {
                 for &identifier in &self.subscription_identifiers {
                     len += 1 + var_int_len(identifier as usize);
                 }
-                for (name, value) in &self.user_properties {
-                    len += 5 + name.len() + value.len();
-                }
-                len
+                len + self.user_properties.encoded_len()
             }
 
             #[inline(always)]
@@ -120,11 +126,30 @@ macro_rules! properties {
                     out.put_u8(SUBSCRIPTION_IDENTIFIER);
                     put_var_int(out, identifier as usize);
                 }
-                for (name, value) in &self.user_properties {
-                    out.put_u8(USER_PROPERTY);
-                    put_binary(out, name.as_bytes());
-                    put_binary(out, value.as_bytes());
+                if !self.user_properties.is_empty() {
+                    out.put_slice(self.user_properties.encoded());
                 }
+            }
+
+            /// How many bytes of memory the properties take once they are [detached](Self::detach): themselves, as a fixed
+            /// overhead, and the texts and data that they hold. As long as they share a receive buffer, they keep that
+            /// alive as a whole, which is not counted.
+            pub fn memory_size(&self) -> usize {
+                let mut size = size_of::<Self>()
+                    + self.subscription_identifiers.len() * size_of::<u32>()
+                    + self.user_properties.encoded_len();
+                $(size += self.$field.as_ref().map_or(0, Value::held);)+
+                size
+            }
+
+            /// Copies texts and data into memory of their own size. Those that came from the wire are slices of the
+            /// receive buffer until then, and keep it alive as a whole: detach properties that you keep for long.
+            pub fn detach(&mut self) {
+                $(if let Some(value) = &mut self.$field {
+                    value.detach();
+                })+
+                self.subscription_identifiers.shrink_to_fit();
+                self.user_properties.detach();
             }
 
             fn read_one(&mut self, id: u8, place: Place, body: &mut Reader<'_>) -> Result<(), DecodeError> {
@@ -138,8 +163,31 @@ macro_rules! properties {
                         }
                     })+
                     SUBSCRIPTION_IDENTIFIER => self.read_subscription_identifier(place, body)?,
-                    USER_PROPERTY => self.user_properties.push((body.string()?, body.string()?)),
-                    _ => return Err(DecodeError::malformed("unknown property")),
+                    USER_PROPERTY => (self.user_properties)
+                        .read(body, |rest| Ok(Repeated::count(rest)?.user_property_bytes))?,
+                    _ => return Err(UNKNOWN),
+                }
+                Ok(())
+            }
+        }
+
+        impl Repeated {
+            fn count_one(&mut self, body: &mut Reader<'_>) -> Result<(), DecodeError> {
+                let start = body.position();
+                match body.u8()? {
+                    $($id => {
+                        <$type>::read(body)?;
+                    })+
+                    SUBSCRIPTION_IDENTIFIER => {
+                        body.var_int()?;
+                        self.identifiers += 1;
+                    }
+                    USER_PROPERTY => {
+                        body.check_string()?;
+                        body.check_string()?;
+                        self.user_property_bytes += body.position() - start;
+                    }
+                    _ => return Err(UNKNOWN),
                 }
                 Ok(())
             }
@@ -148,7 +196,28 @@ macro_rules! properties {
 }
 
 const SUBSCRIPTION_IDENTIFIER: u8 = 0x0B;
-const USER_PROPERTY: u8 = 0x26;
+/// So many Subscription Identifiers are read without counting first.
+const FEW_IDENTIFIERS: usize = 4;
+const UNKNOWN: DecodeError = DecodeError::malformed("unknown property");
+
+/// What comes of the properties that may repeat, in the rest of a block. It is counted when memory is needed for more than a
+/// few, so that the memory is taken once and is no larger than that: growing step by step would take a multiple.
+#[derive(Default)]
+struct Repeated {
+    identifiers: usize,
+    user_property_bytes: usize,
+}
+
+impl Repeated {
+    #[cold]
+    fn count(mut rest: Reader<'_>) -> Result<Self, DecodeError> {
+        let mut repeated = Self::default();
+        while !rest.is_empty() {
+            repeated.count_one(&mut rest)?;
+        }
+        Ok(repeated)
+    }
+}
 
 properties! {
     0x01 payload_format_indicator: bool, Place::MESSAGE, "Payload Format Indicator: the payload is UTF-8 text.";
@@ -182,6 +251,12 @@ impl Properties {
     /// The properties on the heap, or nothing when there are none.
     pub(crate) fn boxed(self) -> Option<Box<Self>> {
         (!self.is_empty()).then(|| Box::new(self))
+    }
+
+    /// The same properties, [detached](Self::detach).
+    pub(crate) fn detached(mut self) -> Self {
+        self.detach();
+        self
     }
 
     /// Whether binary data fits behind its two-byte length, and no Subscription Identifier is 0 or too large
@@ -258,7 +333,11 @@ impl Properties {
         if identifier == 0 {
             return Err(DecodeError::protocol("Subscription Identifier is 0"));
         }
-        self.subscription_identifiers.push(identifier as u32);
+        let identifiers = &mut self.subscription_identifiers;
+        if identifiers.len() >= FEW_IDENTIFIERS && identifiers.len() == identifiers.capacity() {
+            identifiers.reserve_exact(1 + Repeated::count(body.clone())?.identifiers);
+        }
+        identifiers.push(identifier as u32);
         Ok(())
     }
 }
@@ -382,6 +461,14 @@ impl Value for Bytes {
     fn wire_len(&self) -> usize {
         2 + self.remaining()
     }
+
+    fn held(&self) -> usize {
+        self.len()
+    }
+
+    fn detach(&mut self) {
+        *self = Self::copy_from_slice(self);
+    }
 }
 
 impl Value for Utf8String {
@@ -396,6 +483,14 @@ impl Value for Utf8String {
 
     fn wire_len(&self) -> usize {
         2 + self.as_bytes().len()
+    }
+
+    fn held(&self) -> usize {
+        self.len()
+    }
+
+    fn detach(&mut self) {
+        *self = self.detached();
     }
 }
 

@@ -109,6 +109,10 @@ pub(super) fn check_response_topic(properties: &Properties) -> Result<(), Decode
     }
 }
 
+/// What [`PublishRef::memory_size`] counts for a message beside its topic, payload and properties, in bytes: the message
+/// itself, its place in a queue, and what an allocator adds to each piece of memory.
+pub const MESSAGE_OVERHEAD: usize = 128;
+
 /// A PUBLISH packet without its payload, as references to what the caller holds.
 #[derive(Clone, Copy, Debug)]
 pub struct PublishRef<'a> {
@@ -180,6 +184,16 @@ impl PublishRef<'_> {
         if let (Some(properties), Some(1..)) = (self.properties, properties_len) {
             properties.encode_in_publish(out);
         }
+    }
+
+    /// How many bytes of memory the message counts in every bound of bytes: its topic, its payload, its properties
+    /// ([`Properties::memory_size`]), and [`MESSAGE_OVERHEAD`] bytes.
+    ///
+    /// That is about what it takes on the heap, as long as it shares no larger memory.
+    #[inline]
+    pub fn memory_size(&self) -> usize {
+        let properties = self.properties.map_or(0, Properties::memory_size);
+        MESSAGE_OVERHEAD + self.topic.len() + self.payload_len + properties
     }
 
     fn first_byte(&self) -> u8 {

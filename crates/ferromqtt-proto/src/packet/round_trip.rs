@@ -39,7 +39,7 @@ const PROPERTIES: [Setter; 27] = [
     |it, number, _| it.subscription_identifier_available = Some(number & 1 == 1),
     |it, number, _| it.shared_subscription_available = Some(number & 1 == 1),
     |it, number, _| it.subscription_identifiers = vec![number % 268_435_455 + 1],
-    |it, _, text| it.user_properties = vec![(text.clone(), text.clone()); 2],
+    |it, _, text| it.user_properties = vec![(text.clone(), text.clone()); 2].into(),
 ];
 
 fn binary(text: &Utf8String) -> Bytes {
@@ -201,7 +201,7 @@ fn any_subscribe(version: ProtocolVersion) -> impl Strategy<Value = Subscribe> {
         |(packet_id, properties, filters)| Subscribe {
             packet_id,
             properties,
-            filters,
+            filters: filters.into(),
         },
     )
 }
@@ -233,7 +233,7 @@ fn any_packet(version: ProtocolVersion) -> BoxedStrategy<Packet> {
         |(packet_id, properties, filters)| Unsubscribe {
             packet_id,
             properties,
-            filters,
+            filters: filters.into(),
         },
     );
     let unsuback = (

@@ -3,12 +3,12 @@
 use bytes::{BufMut, BytesMut};
 
 use super::{
-    PacketId, PacketType, Properties, ProtocolVersion, QoS, ReasonCode, put_packet, read_packet_id,
+    PacketId, PacketType, Properties, ProtocolVersion, QoS, ReasonCode, SubscribeFilters,
+    put_packet, read_packet_id,
 };
-use crate::codec::{Reader, put_binary};
+use crate::codec::Reader;
 use crate::error::DecodeError;
 use crate::slips::{Slip, Slips};
-use crate::text::Utf8String;
 
 /// When the server sends the messages it retains to a new subscription (section 3.8.3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -48,7 +48,7 @@ impl SubscriptionOptions {
         byte
     }
 
-    fn from_byte(byte: u8, version: ProtocolVersion) -> Result<Self, DecodeError> {
+    pub(super) fn from_byte(byte: u8, version: ProtocolVersion) -> Result<Self, DecodeError> {
         let reserved = if version.is_v5() { 0xC0 } else { 0xFC };
         let qos = QoS::from_value(byte & 3);
         let (Some(qos), 0) = (qos, byte & reserved) else {
@@ -87,7 +87,7 @@ pub struct Subscribe {
     /// Properties (5.0).
     pub properties: Properties,
     /// Topic Filters with their options: at least one (MQTT-3.8.3-2).
-    pub filters: Vec<(Utf8String, SubscriptionOptions)>,
+    pub filters: SubscribeFilters,
 }
 
 impl Subscribe {
@@ -97,10 +97,7 @@ impl Subscribe {
             if version.is_v5() {
                 self.properties.encode(out);
             }
-            for (filter, options) in &self.filters {
-                put_binary(out, filter.as_bytes());
-                out.put_u8(options.byte(version));
-            }
+            self.filters.encode(version, out);
         });
     }
 
@@ -110,18 +107,10 @@ impl Subscribe {
     ) -> Result<Self, DecodeError> {
         let packet_id = read_packet_id(&mut body)?;
         let properties = Properties::of(PacketType::Subscribe, version, &mut body)?;
-        let mut filters = Vec::new();
-        while !body.is_empty() {
-            let filter = body.string()?;
-            filters.push((filter, SubscriptionOptions::from_byte(body.u8()?, version)?));
-        }
-        if filters.is_empty() {
-            return Err(DecodeError::protocol("SUBSCRIBE has no Topic Filter"));
-        }
         Ok(Self {
             packet_id,
             properties,
-            filters,
+            filters: SubscribeFilters::read(version, body)?,
         })
     }
 }

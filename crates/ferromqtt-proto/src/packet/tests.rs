@@ -36,7 +36,7 @@ fn full_message_properties() -> Properties {
         content_type: Some(text("text/plain")),
         response_topic: Some(text("answer")),
         correlation_data: Some(Bytes::from_static(b"\x00\x01")),
-        user_properties: vec![(text("a"), text("1")), (text("a"), text("2"))],
+        user_properties: [(text("a"), text("1")), (text("a"), text("2"))].into(),
         ..Properties::default()
     }
 }
@@ -44,7 +44,7 @@ fn full_message_properties() -> Properties {
 fn one_of_each() -> Vec<Packet> {
     let reason = Properties {
         reason_string: Some(text("because")),
-        user_properties: vec![(text("k"), text("v"))],
+        user_properties: [(text("k"), text("v"))].into(),
         ..Properties::default()
     };
     let ack = Ack {
@@ -121,7 +121,7 @@ fn one_of_each() -> Vec<Packet> {
                 subscription_identifiers: vec![300],
                 ..Properties::default()
             },
-            filters: vec![(
+            filters: [(
                 text("a/#"),
                 SubscriptionOptions {
                     qos: QoS::ExactlyOnce,
@@ -129,7 +129,8 @@ fn one_of_each() -> Vec<Packet> {
                     retain_as_published: true,
                     retain_handling: RetainHandling::Never,
                 },
-            )],
+            )]
+            .into(),
         })),
         Packet::SubAck(Box::new(SubAck {
             packet_id: id(7),
@@ -139,7 +140,7 @@ fn one_of_each() -> Vec<Packet> {
         Packet::Unsubscribe(Box::new(Unsubscribe {
             packet_id: id(8),
             properties: Properties::default(),
-            filters: vec![text("a"), text("b")],
+            filters: [text("a"), text("b")].into(),
         })),
         Packet::UnsubAck(Box::new(UnsubAck {
             packet_id: id(8),

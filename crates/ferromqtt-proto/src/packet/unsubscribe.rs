@@ -3,12 +3,12 @@
 use bytes::{BufMut, BytesMut};
 
 use super::{
-    PacketId, PacketType, Properties, ProtocolVersion, ReasonCode, put_packet, read_packet_id,
+    PacketId, PacketType, Properties, ProtocolVersion, ReasonCode, UnsubscribeFilters, put_packet,
+    read_packet_id,
 };
-use crate::codec::{Reader, put_binary};
+use crate::codec::Reader;
 use crate::error::DecodeError;
 use crate::slips::{Slip, Slips};
-use crate::text::Utf8String;
 
 /// An UNSUBSCRIBE packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Unsubscribe {
     /// Properties (5.0).
     pub properties: Properties,
     /// Topic Filters: at least one (MQTT-3.10.3-2).
-    pub filters: Vec<Utf8String>,
+    pub filters: UnsubscribeFilters,
 }
 
 impl Unsubscribe {
@@ -28,9 +28,7 @@ impl Unsubscribe {
             if version.is_v5() {
                 self.properties.encode(out);
             }
-            for filter in &self.filters {
-                put_binary(out, filter.as_bytes());
-            }
+            self.filters.encode(out);
         });
     }
 
@@ -40,17 +38,10 @@ impl Unsubscribe {
     ) -> Result<Self, DecodeError> {
         let packet_id = read_packet_id(&mut body)?;
         let properties = Properties::of(PacketType::Unsubscribe, version, &mut body)?;
-        let mut filters = Vec::new();
-        while !body.is_empty() {
-            filters.push(body.string()?);
-        }
-        if filters.is_empty() {
-            return Err(DecodeError::protocol("UNSUBSCRIBE has no Topic Filter"));
-        }
         Ok(Self {
             packet_id,
             properties,
-            filters,
+            filters: UnsubscribeFilters::read(body)?,
         })
     }
 }
@@ -86,7 +77,8 @@ impl UnsubAck {
     ) -> Result<Self, DecodeError> {
         let packet_id = read_packet_id(&mut body)?;
         let properties = Properties::of(PacketType::UnsubAck, version, &mut body)?;
-        let mut reasons = Vec::new();
+        let codes = if version.is_v5() { body.remaining() } else { 0 };
+        let mut reasons = Vec::with_capacity(codes);
         while version.is_v5() && !body.is_empty() {
             reasons.push(ReasonCode::read(PacketType::UnsubAck, body.u8()?)?);
         }

@@ -9,6 +9,7 @@ use std::hash::BuildHasherDefault;
 use std::num::NonZeroU64;
 
 use super::Open;
+use super::in_order::InOrder;
 use super::packet_id::IdHasher;
 use crate::packet::{Ack, PacketId, QoS};
 
@@ -37,16 +38,19 @@ struct Unanswered {
     bytes: usize,
     /// What is to be answered, by what is known so far.
     answer: Ack,
-    /// What holds it back.
+    /// What holds it back, or did.
     holds: Vec<DeliveryId>,
+    /// How many of these have not let go.
+    held_by: usize,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Deliveries {
     /// By a number that is given in order of receipt.
-    unanswered: HashMap<u64, Unanswered>,
-    /// Who holds which: each holder has a name of its own, so that letting go twice does not take another's part.
-    holds: HashMap<DeliveryId, u64>,
+    unanswered: InOrder<Unanswered>,
+    /// Which message is held by a holder, whose [number](DeliveryId::value) this is in order of. Each has a name of its own,
+    /// so that letting go twice does not take another's part.
+    holds: InOrder<u64>,
     /// Numbers of those that came on this connection, in order.
     order: VecDeque<u64>,
     /// Numbers of those that came on an earlier one, and not again yet. An identifier in use has one message.
@@ -89,17 +93,16 @@ impl Deliveries {
         self.last_number += 1;
         let number = self.last_number;
         for &hold in holds {
-            self.holds.insert(hold, number);
+            self.holds.push(hold.0.get(), number);
         }
-        self.unanswered.insert(
-            number,
-            Unanswered {
-                qos,
-                bytes,
-                answer: Ack::success(id),
-                holds: holds.to_vec(),
-            },
-        );
+        let unanswered = Unanswered {
+            qos,
+            bytes,
+            answer: Ack::success(id),
+            holds: holds.to_vec(),
+            held_by: holds.len(),
+        };
+        self.unanswered.push(number, unanswered);
         self.enter(number, id, qos, bytes);
     }
 
@@ -117,7 +120,7 @@ impl Deliveries {
         let Some(number) = self.carried.remove(&id) else {
             return false;
         };
-        let known = (self.unanswered.get_mut(&number)).filter(|it| it.qos == qos);
+        let known = (self.unanswered.get_mut(number)).filter(|it| it.qos == qos);
         let Some(known) = known else {
             self.forget(number);
             return false;
@@ -142,11 +145,11 @@ impl Deliveries {
     /// The holder lets go, with an answer of its own or as a success. The first answer that is no success counts.
     /// `false` for one that no longer holds anything.
     pub(crate) fn let_go(&mut self, hold: DeliveryId, answer: Option<Ack>) -> bool {
-        let Some(number) = self.holds.remove(&hold) else {
+        let Some(number) = self.holds.remove(hold.0.get()) else {
             return false;
         };
-        if let Some(it) = self.unanswered.get_mut(&number) {
-            it.holds.retain(|other| *other != hold);
+        if let Some(it) = self.unanswered.get_mut(number) {
+            it.held_by -= 1;
             if let Some(answer) = answer
                 && !it.answer.reason.is_error()
             {
@@ -158,18 +161,18 @@ impl Deliveries {
 
     /// The Packet Identifier of the message that `hold` holds.
     pub(crate) fn held(&self, hold: DeliveryId) -> Option<(PacketId, QoS)> {
-        let it = self.unanswered.get(self.holds.get(&hold)?)?;
+        let it = self.unanswered.get(*self.holds.get(hold.0.get())?)?;
         Some((it.answer.packet_id, it.qos))
     }
 
     /// The next acknowledgement that may leave: nobody holds its message, nor one that came before it.
     pub(crate) fn next_due(&mut self) -> Option<Due> {
         let number = *self.order.front()?;
-        if (self.unanswered.get(&number)).is_some_and(|it| !it.holds.is_empty()) {
+        if (self.unanswered.get(number)).is_some_and(|it| it.held_by > 0) {
             return None;
         }
         self.order.pop_front();
-        let it = self.unanswered.remove(&number)?;
+        let it = self.unanswered.remove(number)?;
         if it.qos == QoS::AtLeastOnce {
             let open = Open::one(it.bytes);
             self.open_qos1.subtract(open);
@@ -184,7 +187,7 @@ impl Deliveries {
         self.open_qos1 = Open::NONE;
         self.waiting_qos2.clear();
         for number in std::mem::take(&mut self.order) {
-            let Some(id) = self.unanswered.get(&number).map(|it| it.answer.packet_id) else {
+            let Some(id) = self.unanswered.get(number).map(|it| it.answer.packet_id) else {
                 continue;
             };
             if let Some(before) = self.carried.insert(id, number) {
@@ -196,18 +199,18 @@ impl Deliveries {
     fn forget(&mut self, number: u64) {
         for hold in self
             .unanswered
-            .remove(&number)
+            .remove(number)
             .into_iter()
             .flat_map(|it| it.holds)
         {
-            self.holds.remove(&hold);
+            self.holds.remove(hold.0.get());
         }
     }
 
     /// The session is gone: nobody is waiting for these answers any more.
     pub(crate) fn clear(&mut self) {
-        self.unanswered.clear();
-        self.holds.clear();
+        self.unanswered = InOrder::default();
+        self.holds = InOrder::default();
         self.order.clear();
         self.carried.clear();
         self.waiting_qos2.clear();

@@ -35,6 +35,11 @@ impl<T> Fifo<T> {
         }
     }
 
+    /// The entries in order.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.blocks.iter_mut().flatten()
+    }
+
     /// Takes the first entry. An empty queue holds no memory to speak of: an idle client should not keep a burst's.
     pub(crate) fn pop(&mut self) -> Option<T> {
         let block = self.blocks.front_mut()?;

@@ -1,39 +1,20 @@
 //! Queues of received messages, from arrival until the application takes them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::chunks::Chunks;
 use super::deliveries::DeliveryId;
-use super::fifo::Fifo;
-use super::queue_options::{Acknowledge, Overflow, QueueOptions};
-use super::reader::{Reader, Withheld};
-use super::unclaimed::{Held, Unclaimed};
-use crate::packet::{PacketId, Properties, QoS};
-use crate::topic::TopicName;
-
-/// A received message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// Topic Name it was published to.
-    pub topic: TopicName,
-    /// Application Message: a slice of the receive buffer, which lives as long as this. Copy small ones that are kept long.
-    pub payload: Bytes,
-    /// Quality of Service it was sent with.
-    pub qos: QoS,
-    /// RETAIN: it was stored at the server before.
-    pub retain: bool,
-    /// DUP: the server says that it sent it before.
-    pub dup: bool,
-    /// Packet Identifier, at QoS 1 and 2.
-    pub packet_id: Option<PacketId>,
-    /// Properties (5.0), if any.
-    pub properties: Option<Box<Properties>>,
-    /// What [`Client::acknowledge`](crate::Client::acknowledge) is to be called with, when the queue leaves that to the
-    /// application ([`Acknowledge::ByApplication`]) and the QoS is 1 or 2.
-    pub delivery: Option<DeliveryId>,
-}
+use super::message::Message;
+use super::packet_id::IdHasher;
+use super::queue::{Left, Pushed, Queue};
+use super::queue_options::QueueOptions;
+use super::unclaimed::Held;
+use crate::packet::QoS;
+use crate::topic::TopicFilter;
 
 /// The name of a queue of received messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -46,229 +27,17 @@ impl QueueId {
     pub const DEFAULT: Self = Self(0);
 }
 
-#[derive(Debug, Default)]
-struct Queue {
-    messages: Fifo<Message>,
-    /// Payload bytes of all messages.
-    bytes: usize,
-    options: QueueOptions,
-    lost: u64,
-    /// It has overflown under [`Overflow::Fail`], and its reader does not know yet.
-    failed: bool,
-    /// The last messages, those beyond the bounds under [`Overflow::Wait`]: what each holds, and its payload bytes.
-    beyond: VecDeque<(Option<DeliveryId>, usize)>,
-    /// Payload bytes of those.
-    bytes_beyond: usize,
-    /// Messages held for a queue to claim them. Only the default queue has some; they count against its bounds.
-    unclaimed: Unclaimed,
-    /// How many of those are to be acknowledged.
-    withheld: Withheld,
-    reader: Reader,
-}
-
-impl Queue {
-    fn has_room(&self, size: usize) -> bool {
-        let messages = self.messages.len() + self.unclaimed.len();
-        let bytes = self.bytes + self.unclaimed.bytes();
-        (self.options).have_room(messages, bytes, size)
-    }
-
-    /// Whether a QoS 0 message is to wait for room. Not in front of an empty queue, which takes it whatever its bounds.
-    fn makes_wait(&self, size: usize) -> bool {
-        self.options.overflow == Overflow::Wait && self.messages.len() > 0 && !self.has_room(size)
-    }
-
-    /// Whether a QoS 0 message that could not wait for room is kept all the same.
-    fn has_spare_room(&self, size: usize) -> bool {
-        let spare = self.options.twice();
-        self.messages.len() == 0
-            || !self.reader.is_forgotten() && spare.have_room(self.messages.len(), self.bytes, size)
-    }
-
-    /// Whether a message like this is to be held back: by the application, or until there is room.
-    fn holds(&self, qos: QoS, size: usize) -> bool {
-        let waits = self.options.overflow == Overflow::Wait && !self.has_room(size);
-        qos != QoS::AtMostOnce && (waits || self.options.acknowledge == Acknowledge::ByApplication)
-    }
-
-    /// Whether a message is to be taken that finds no room, or whose policy makes room for it. Those that leave for it are
-    /// counted, and what they held is let go.
-    #[cold]
-    fn make_room(&mut self, qos: QoS, size: usize, let_go: &mut Vec<DeliveryId>) -> bool {
-        match self.options.overflow {
-            _ if self.failed => false,
-            Overflow::Wait => qos != QoS::AtMostOnce || self.has_spare_room(size),
-            Overflow::DropNewest => false,
-            Overflow::DropOldest => {
-                while !self.has_room(size) {
-                    let Some(held_by) = self.drop_oldest() else {
-                        return false;
-                    };
-                    self.lost += 1;
-                    let_go.extend(held_by);
-                    let_go.extend(std::iter::from_fn(|| self.release()));
-                }
-                true
-            }
-            Overflow::Fail => {
-                self.failed = true;
-                false
-            }
-        }
-    }
-
-    fn take_first(&mut self) -> Option<Message> {
-        let message = self.messages.pop()?;
-        self.bytes -= message.payload.len();
-        Some(message)
-    }
-
-    /// Drops the oldest message in the queue, or else of those unclaimed, and returns what held it.
-    fn drop_oldest(&mut self) -> Option<Option<DeliveryId>> {
-        if let Some(message) = self.take_first() {
-            return Some(message.delivery);
-        }
-        let (_, hold) = self.unclaimed.pop()?.into_claimed();
-        Some(hold)
-    }
-
-    /// Holds a message to be claimed, within the bounds and by the policy of the queue.
-    fn hold(&mut self, held: Held, let_go: &mut Vec<DeliveryId>) -> Pushed {
-        let lost = self.lost;
-        let size = held.message.payload.len();
-        let had_room = self.has_room(size) && !self.failed;
-        let taken = had_room || self.make_room(held.message.qos, size, let_go);
-        if taken {
-            self.unclaimed.push(held);
-        } else {
-            self.lost += 1;
-            let_go.extend(held.into_claimed().1);
-        }
-        Pushed {
-            taken,
-            has_consequences: true,
-            has_lost: self.lost > lost,
-            first_loss: lost == 0 && self.lost > 0,
-            ..Pushed::default()
-        }
-    }
-
-    /// What the next one of those beyond the bounds held, once it has been taken or there is room for it.
-    fn release(&mut self) -> Option<DeliveryId> {
-        while let Some(&(hold, size)) = self.beyond.front() {
-            let is_there = self.beyond.len() <= self.messages.len();
-            let within = self.messages.len().saturating_sub(self.beyond.len());
-            let bytes_within = self.bytes.saturating_sub(self.bytes_beyond);
-            if is_there && !self.options.have_room(within, bytes_within, size) {
-                return None;
-            }
-            self.beyond.pop_front();
-            self.bytes_beyond -= size;
-            if hold.is_some() {
-                self.withheld.remove();
-                return hold;
-            }
-        }
-        None
-    }
-
-    /// Whether a message of this size is just to be added.
-    #[inline]
-    fn takes_at_once(&self, size: usize) -> bool {
-        self.has_room(size) && !self.failed
-    }
-
-    /// Offers a message. `hold` is what holds it back when this queue [holds](Self::holds) its like, or another one did
-    /// that it comes from. What holds nothing back any more joins `let_go`: its message is lost, or need not wait.
-    fn push(
-        &mut self,
-        mut message: Message,
-        hold: Option<DeliveryId>,
-        now: Option<Instant>,
-        let_go: &mut Vec<DeliveryId>,
-    ) -> Pushed {
-        self.reader.note(now);
-        let size = message.payload.len();
-        let (was_empty, lost) = (self.messages.len() == 0, self.lost);
-        let had_room = self.has_room(size);
-        let taken = had_room && !self.failed || self.make_room(message.qos, size, let_go);
-        if !taken {
-            self.lost += 1;
-            let_go.extend(message.delivery.or(hold));
-        } else {
-            if self.options.acknowledge == Acknowledge::ByApplication {
-                message.delivery = message.delivery.or(hold);
-            } else if !had_room && self.options.overflow == Overflow::Wait {
-                self.beyond.push_back((hold, size));
-                self.bytes_beyond += size;
-                if hold.is_some() {
-                    self.withheld.add(now);
-                }
-            } else {
-                let_go.extend(hold);
-            }
-            self.bytes += size;
-            self.messages.push(message);
-        }
-        Pushed {
-            taken,
-            first: taken && was_empty,
-            has_consequences: true,
-            has_lost: self.lost > lost,
-            first_loss: lost == 0 && self.lost > 0,
-            forgotten: !taken && self.reader.is_news(),
-        }
-    }
-}
-
-/// What became of a message that was offered to a queue.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Pushed {
-    /// It is in the queue.
-    pub(crate) taken: bool,
-    /// The queue was empty before.
-    pub(crate) first: bool,
-    /// Something of the following, or something was let go.
-    pub(crate) has_consequences: bool,
-    /// The queue has lost a message now, this one or others.
-    has_lost: bool,
-    /// The queue has lost a message, and had lost none since the reader asked.
-    pub(crate) first_loss: bool,
-    /// It has lost this one because its reader has forgotten it, and the one before not.
-    pub(crate) forgotten: bool,
-}
-
-/// What a queue that is closed has left behind.
-#[derive(Debug, Default)]
-pub(crate) struct Left {
-    /// Its messages, in order.
-    messages: Fifo<Message>,
-    /// How many of them, the last ones, were beyond its bounds, and what those held.
-    beyond: VecDeque<(Option<DeliveryId>, usize)>,
-}
-
-impl Iterator for Left {
-    type Item = (Message, Option<DeliveryId>);
-
-    /// The next message, and what held it back beside [`Message::delivery`].
-    fn next(&mut self) -> Option<Self::Item> {
-        let is_beyond = self.beyond.len() >= self.messages.len();
-        let message = self.messages.pop()?;
-        let hold = match is_beyond {
-            true => self.beyond.pop_front().and_then(|(hold, _)| hold),
-            false => None,
-        };
-        Some((message, hold))
-    }
-}
+/// Queues by the numbers of their names.
+type Others = HashMap<u32, Box<Queue>, BuildHasherDefault<IdHasher>>;
 
 /// All queues.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     default: Queue,
-    /// By the numbers of their names.
-    others: BTreeMap<u32, Queue>,
+    others: Others,
     last: u32,
+    /// What the messages in them are slices of.
+    chunks: Chunks,
     /// The time of the last call of the core that was given it.
     clock: Option<Instant>,
     /// When a queue is to be [reported](Self::stalled) next, or was to be.
@@ -296,9 +65,10 @@ impl Inbox {
     }
 
     /// Holds a message to be claimed. What the bounds of the default queue have no room for is lost by its policy.
-    pub(crate) fn hold(&mut self, held: Held) -> Pushed {
+    pub(crate) fn hold(&mut self, mut held: Held) -> Pushed {
+        self.chunks.part(&mut held.message);
         let lost = self.default.lost;
-        let pushed = self.default.hold(held, &mut self.let_go);
+        let pushed = (self.default).hold(held, &mut self.chunks, &mut self.let_go);
         self.lost += self.default.lost - lost;
         pushed
     }
@@ -308,9 +78,18 @@ impl Inbox {
         self.default.unclaimed.len()
     }
 
-    /// Takes out the held messages that are claimed, in order of arrival.
-    pub(crate) fn take_unclaimed(&mut self, claims: impl Fn(&Held) -> bool) -> Vec<Held> {
-        self.default.unclaimed.take(claims)
+    /// Takes out all held messages, in order of arrival.
+    pub(crate) fn take_unclaimed(&mut self) -> Vec<Held> {
+        self.default.unclaimed.take_all()
+    }
+
+    /// Takes out the held messages on topics that one of these filters matches and that are `wanted`, in order of arrival.
+    pub(crate) fn take_claimed<'a>(
+        &mut self,
+        filters: impl IntoIterator<Item = &'a TopicFilter>,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Vec<Held> {
+        self.default.unclaimed.take_matching(filters, wanted)
     }
 
     /// Takes out the held messages that nobody has claimed in time, in order of arrival.
@@ -318,7 +97,7 @@ impl Inbox {
         self.default.unclaimed.take_due(now)
     }
 
-    pub(crate) const fn next_claim_end(&self) -> Option<Instant> {
+    pub(crate) fn next_claim_end(&self) -> Option<Instant> {
         self.default.unclaimed.next_due()
     }
 
@@ -342,22 +121,48 @@ impl Inbox {
     pub(crate) fn open(&mut self, options: QueueOptions) -> QueueId {
         self.last += 1;
         let id = QueueId(self.last);
-        let queue = Queue {
-            options,
-            ..Queue::default()
-        };
-        self.others.insert(id.0, queue);
+        self.others.insert(id.0, Box::new(Queue::new(options)));
         id
     }
 
     /// Closes a queue; the default one stays. Returns what it held.
     pub(crate) fn close(&mut self, id: QueueId) -> Left {
-        let Some(queue) = self.others.remove(&id.0) else {
-            return Left::default();
-        };
-        Left {
-            messages: queue.messages,
-            beyond: queue.beyond,
+        match self.others.remove(&id.0) {
+            Some(queue) => queue.close(&mut self.chunks),
+            None => Left::default(),
+        }
+    }
+
+    /// Messages are going to be taken from this memory, of which on `capacity` bytes are one piece.
+    pub(crate) fn begin_chunk(&mut self, memory: &Bytes, capacity: usize) {
+        let start = memory.as_ptr().addr();
+        self.chunks.begin(start, memory.len(), capacity);
+    }
+
+    /// All messages have been taken from the memory given last.
+    pub(crate) fn end_chunk(&mut self) {
+        self.chunks.end();
+        self.free_chunks();
+    }
+
+    /// Copies a message that is kept elsewhere than in a queue, if it makes up little of the memory that it is a slice of.
+    pub(crate) fn part(&self, message: &mut Message) {
+        self.chunks.part(message);
+    }
+
+    /// Copies messages when the queues keep much more memory alive than these count.
+    #[inline]
+    fn free_chunks(&mut self) {
+        if self.chunks.keep_too_much() {
+            self.copy_sparse();
+        }
+    }
+
+    #[cold]
+    fn copy_sparse(&mut self) {
+        self.default.copy_sparse(&mut self.chunks);
+        for queue in self.others.values_mut() {
+            queue.copy_sparse(&mut self.chunks);
         }
     }
 
@@ -368,15 +173,12 @@ impl Inbox {
     fn queue(&self, id: QueueId) -> Option<&Queue> {
         match id {
             QueueId::DEFAULT => Some(&self.default),
-            _ => self.others.get(&id.0),
+            _ => self.others.get(&id.0).map(|queue| &**queue),
         }
     }
 
     fn queue_mut(&mut self, id: QueueId) -> Option<&mut Queue> {
-        match id {
-            QueueId::DEFAULT => Some(&mut self.default),
-            _ => self.others.get_mut(&id.0),
-        }
+        find(&mut self.default, &mut self.others, id)
     }
 
     /// Whether the queue takes a message of this size now, and neither loses nor holds back any for it.
@@ -397,15 +199,13 @@ impl Inbox {
         message: Message,
         hold: Option<DeliveryId>,
     ) -> Pushed {
-        let (now, size) = (self.clock, message.payload.len());
+        let size = message.memory_size();
         if hold.is_none()
-            && let Some(queue) = self.queue_mut(id)
+            && let Some(queue) = find(&mut self.default, &mut self.others, id)
             && queue.takes_at_once(size)
         {
-            queue.reader.note(now);
-            queue.bytes += size;
-            let first = queue.messages.len() == 0;
-            queue.messages.push(message);
+            queue.reader.note(self.clock);
+            let first = queue.add(message, size, &mut self.chunks);
             return Pushed {
                 taken: true,
                 first,
@@ -423,14 +223,7 @@ impl Inbox {
         message: Message,
         hold: Option<DeliveryId>,
     ) -> Pushed {
-        let Self {
-            default, others, ..
-        } = self;
-        let queue = match id {
-            QueueId::DEFAULT => Some(default),
-            _ => others.get_mut(&id.0),
-        };
-        let Some(queue) = queue else {
+        let Some(queue) = find(&mut self.default, &mut self.others, id) else {
             self.let_go.extend(hold);
             return Pushed {
                 has_consequences: true,
@@ -438,7 +231,8 @@ impl Inbox {
             };
         };
         let lost = queue.lost;
-        let pushed = queue.push(message, hold, self.clock, &mut self.let_go);
+        let (chunks, let_go) = (&mut self.chunks, &mut self.let_go);
+        let pushed = queue.push(message, hold, self.clock, chunks, let_go);
         if pushed.has_lost {
             self.lost += queue.lost - lost;
         }
@@ -470,14 +264,8 @@ impl Inbox {
 
     /// Whether a message of this size that has been waiting for room in a queue waits on.
     pub(crate) fn keeps_waiting(&self, id: QueueId, size: usize) -> bool {
-        self.queue(id).is_some_and(|queue| {
-            let Queue {
-                options, messages, ..
-            } = queue;
-            let has_room =
-                queue.has_room(size) && options.are_half_used(messages.len(), queue.bytes);
-            messages.len() > 0 && !has_room && !queue.reader.is_forgotten()
-        })
+        self.queue(id)
+            .is_some_and(|queue| queue.keeps_waiting(size))
     }
 
     /// Looks whether the queue is still read; returns when to look again if it is.
@@ -501,23 +289,29 @@ impl Inbox {
         }
         let mut stalled = Vec::new();
         let mut next = None;
-        let others = self.others.iter_mut();
-        for (id, queue) in std::iter::once((&0, &mut self.default)).chain(others) {
+        let others = self
+            .others
+            .iter_mut()
+            .map(|(id, queue)| (*id, &mut **queue));
+        for (id, queue) in std::iter::once((0, &mut self.default)).chain(others) {
             if queue.withheld.is_overdue(now) {
-                stalled.push(QueueId(*id));
+                stalled.push(QueueId(id));
             }
             next = next.into_iter().chain(queue.withheld.due()).min();
         }
         self.report_at = next;
+        stalled.sort_unstable_by_key(|queue| queue.0);
         stalled
     }
 
     /// Takes the first message; and tells whether others are beyond the bounds, which may have [room](Self::release) now.
     pub(crate) fn pop(&mut self, id: QueueId) -> Option<(Message, bool)> {
-        let queue = self.queue_mut(id)?;
+        let queue = find(&mut self.default, &mut self.others, id)?;
         queue.reader.asks();
-        let message = queue.take_first()?;
-        Some((message, !queue.beyond.is_empty()))
+        let message = queue.take_first(&mut self.chunks)?;
+        let others_beyond = queue.has_beyond();
+        self.free_chunks(); // what is left may be little of its chunks
+        Some((message, others_beyond))
     }
 
     /// What the next message held that was beyond the bounds of its queue and is so no more; ask until there is none.
@@ -526,12 +320,16 @@ impl Inbox {
     }
 
     pub(crate) fn len(&self, id: QueueId) -> usize {
-        self.queue(id).map_or(0, |queue| queue.messages.len())
+        self.queue(id).map_or(0, |queue| queue.len())
+    }
+
+    pub(crate) fn bytes(&self, id: QueueId) -> usize {
+        self.queue(id).map_or(0, Queue::bytes)
     }
 
     /// Whether the queue takes nothing more, and its reader has taken all that it held.
     pub(crate) fn has_failed(&self, id: QueueId) -> bool {
-        (self.queue(id)).is_some_and(|queue| queue.failed && queue.messages.len() == 0)
+        (self.queue(id)).is_some_and(|queue| queue.failed && queue.len() == 0)
     }
 
     /// How many messages the queue has lost that its reader has not asked for.
@@ -545,7 +343,7 @@ impl Inbox {
         let Some(queue) = self.queue_mut(id) else {
             return 0;
         };
-        if queue.failed && queue.messages.len() > 0 {
+        if queue.failed && queue.len() > 0 {
             return 0; // told after the last message before the gap
         }
         queue.failed = false;
@@ -553,9 +351,20 @@ impl Inbox {
     }
 }
 
+/// The queue with this name.
+#[inline]
+fn find<'a>(default: &'a mut Queue, others: &'a mut Others, id: QueueId) -> Option<&'a mut Queue> {
+    match id {
+        QueueId::DEFAULT => Some(default),
+        _ => others.get_mut(&id.0).map(|queue| &mut **queue),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::Overflow;
+    use crate::topic::TopicName;
 
     fn message(number: u8) -> Message {
         Message {
@@ -610,6 +419,11 @@ mod tests {
         assert!(inbox.push(QueueId::DEFAULT, message(3), None).first);
     }
 
+    /// What a message of this payload counts.
+    fn counted(payload: usize) -> usize {
+        crate::packet::MESSAGE_OVERHEAD + "t".len() + payload
+    }
+
     /// What a world of one queue sees of a message: its number, its payload bytes, and what was given to hold it.
     type Offered = (u8, usize, Option<DeliveryId>);
 
@@ -617,7 +431,7 @@ mod tests {
     fn check_waiting(options: QueueOptions, there: &[Offered], withheld: &[DeliveryId]) {
         let is_withheld = |it: &Offered| it.2.is_some_and(|hold| withheld.contains(&hold));
         let within = (there.iter().position(is_withheld)).unwrap_or(there.len());
-        let bytes: usize = there[..within].iter().map(|it| it.1).sum();
+        let bytes: usize = there[..within].iter().map(|it| counted(it.1)).sum();
         let (count, most) = (within, options.bytes.unwrap_or(usize::MAX));
         let at_least = usize::from(options.overflow == Overflow::Wait); // QoS 0 has to come some time
         assert!(count <= options.limit.unwrap_or(usize::MAX).max(at_least));
@@ -626,7 +440,10 @@ mod tests {
             return;
         };
         assert!(there[within..].iter().all(is_withheld), "not in order");
-        assert!(!options.have_room(count, bytes, size), "it has room");
+        assert!(
+            !options.have_room(count, bytes, counted(size)),
+            "it has room"
+        );
     }
 
     proptest::proptest! {
@@ -634,17 +451,19 @@ mod tests {
         #[test]
         fn bounds_hold_and_every_message_is_accounted_for(
             limit in proptest::option::of(0_usize..5),
-            bytes in proptest::option::of(0_usize..20),
+            bytes in proptest::option::of((0_usize..4, 0_usize..20)),
             policy in 0_usize..4,
             steps in proptest::collection::vec((proptest::bool::ANY, proptest::bool::ANY, 0_usize..12), 1..80),
         ) {
             let overflow = [Overflow::DropOldest, Overflow::DropNewest, Overflow::Wait, Overflow::Fail][policy];
+            let bytes = bytes.map(|(messages, payloads)| messages * counted(0) + payloads);
             let options = QueueOptions { limit, bytes, overflow, ..QueueOptions::UNBOUNDED };
             let (mut inbox, mut deliveries) = (Inbox::default(), crate::session::Deliveries::default());
             let id = inbox.open(options);
             let (mut there, mut withheld) = (Vec::<Offered>::new(), Vec::new());
             let (mut number, mut offered, mut taken) = (0_u8, 0, 0);
-            for (push, acknowledged, size) in steps {
+            for (push, acknowledged, length) in steps {
+                let size = counted(length);
                 if push {
                     let qos = if acknowledged { QoS::AtLeastOnce } else { QoS::AtMostOnce };
                     if qos == QoS::AtMostOnce && inbox.makes_wait(id, size) {
@@ -653,7 +472,7 @@ mod tests {
                     }
                     number += 1;
                     offered += 1;
-                    let payload = vec![number; size].into();
+                    let payload = vec![number; length].into();
                     let before = inbox.lost(id);
                     let hold = inbox.holds(id, qos, size).then(|| deliveries.next_hold());
                     assert!(hold.is_none() || overflow == Overflow::Wait);
@@ -664,13 +483,13 @@ mod tests {
                     assert!(pushed.taken || !acknowledged || overflow != Overflow::Wait);
                     there.drain(..left);
                     if pushed.taken {
-                        there.push((number, size, hold));
+                        there.push((number, length, hold));
                         withheld.extend(hold);
                     }
                 } else if let Some((message, _)) = inbox.pop(id) {
                     taken += 1;
-                    let (number, size, _) = there.remove(0);
-                    assert_eq!(message.payload, vec![number; size]);
+                    let (number, length, _) = there.remove(0);
+                    assert_eq!(message.payload, vec![number; length]);
                     while let Some(hold) = inbox.release(id) {
                         let at = withheld.iter().position(|it| *it == hold);
                         withheld.remove(at.expect("let go once"));

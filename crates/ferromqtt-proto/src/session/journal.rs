@@ -1,7 +1,7 @@
 //! The seam to a store that keeps a session when the process does not live on (design decision 9): changes in their order,
 //! and which of them are on record. Packets that depend on a change are held until it is.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::outbound::InFlight;
 use super::{IdOwner, Session, Waiting};
@@ -158,7 +158,7 @@ impl Session {
         for (key, sent) in record.publishing {
             session.publishing(key, sent);
         }
-        for (key, sent) in record.releasing {
+        for (_, (key, sent)) in record.releasing {
             let number = session.publishing(key, sent);
             if let Some(it) = session.outbound.release(number) {
                 session.ids.put(it.id, IdOwner::Release(it.number));
@@ -172,19 +172,23 @@ impl Session {
         if let Some(id) = record.last_id {
             session.ids.continue_after(id);
         }
-        let waiting = record.anew.into_iter().map(|(key, publish)| Waiting {
-            op: None,
-            publish,
-            resent_as_new: true,
-            expiry: None,
-            key: Some(key),
+        let waiting = record.anew.into_iter().map(|(key, publish)| {
+            let waiting = Waiting {
+                op: None,
+                publish,
+                resent_as_new: true,
+                expiry: None,
+                key: Some(key),
+            };
+            (session.outbound.next_number(), waiting)
         });
-        session.outbound.put_first(waiting.collect());
+        let waiting = waiting.collect();
+        session.outbound.put_first(waiting);
         session
     }
 
     fn publishing(&mut self, key: u64, sent: Sent) -> u64 {
-        let number = self.outbound.put_on_the_wire(InFlight {
+        let flow = InFlight {
             id: sent.id,
             op: None,
             publish: sent.publish,
@@ -194,7 +198,9 @@ impl Session {
             begins_at: 0,
             ends_at: 0,
             key: Some(key),
-        });
+        };
+        let number = self.outbound.next_number();
+        self.outbound.put_on_the_wire(number, flow);
         self.ids.put(sent.id, IdOwner::Publish(number));
         number
     }
@@ -204,8 +210,11 @@ impl Session {
 #[derive(Debug, Default)]
 struct Record {
     publishing: BTreeMap<u64, Sent>,
-    /// In the order of the PUBRECs (MQTT-4.6.0-4).
-    releasing: Vec<(u64, Sent)>,
+    /// In the order of the PUBRECs (MQTT-4.6.0-4), by a number for each of them.
+    releasing: BTreeMap<u64, (u64, Sent)>,
+    /// The numbers of those, by their keys.
+    pubrecs: HashMap<u64, u64>,
+    last_pubrec: u64,
     /// To be sent in another session than before.
     anew: BTreeMap<u64, Publish>,
     last_id: Option<PacketId>,
@@ -238,12 +247,17 @@ impl Record {
                 }
             }
             SessionChange::Releasing { key } => {
-                let sent = self.publishing.remove(&key);
-                self.releasing.extend(sent.map(|sent| (key, sent)));
+                if let Some(sent) = self.publishing.remove(&key) {
+                    self.last_pubrec += 1;
+                    self.pubrecs.insert(key, self.last_pubrec);
+                    self.releasing.insert(self.last_pubrec, (key, sent));
+                }
             }
             SessionChange::Finished { key } => {
                 self.publishing.remove(&key);
-                self.releasing.retain(|(other, _)| *other != key);
+                if let Some(pubrec) = self.pubrecs.remove(&key) {
+                    self.releasing.remove(&pubrec);
+                }
                 self.anew.remove(&key);
             }
             _ => {} // not of an outgoing message
@@ -260,6 +274,7 @@ impl Record {
         self.anew
             .extend(lost.into_iter().map(|(key, sent)| (key, sent.publish)));
         self.releasing.clear();
+        self.pubrecs.clear();
         self.retired.clear();
     }
 }

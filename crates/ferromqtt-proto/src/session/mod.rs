@@ -1,5 +1,6 @@
 //! The session (section 4.1): what outlives a Network Connection.
 
+mod chunks;
 mod deliveries;
 mod expiry;
 mod fifo;
@@ -7,9 +8,11 @@ mod in_order;
 mod inbound;
 mod inbox;
 mod journal;
+mod message;
 mod open;
 mod outbound;
 mod packet_id;
+mod queue;
 mod queue_options;
 mod reader;
 mod subscriptions;
@@ -19,14 +22,17 @@ mod unclaimed;
 pub use deliveries::DeliveryId;
 pub(crate) use deliveries::{Deliveries, Due};
 pub(crate) use expiry::Expiry;
-pub(crate) use inbox::{Inbox, Pushed};
-pub use inbox::{Message, QueueId};
+pub use in_order::InOrder;
+pub(crate) use inbox::Inbox;
+pub use inbox::QueueId;
 pub(crate) use journal::Journal;
 pub use journal::{JournalEntry, SessionChange};
+pub use message::Message;
 pub(crate) use open::Open;
 pub(crate) use outbound::{Acknowledged, Outbound, Waiting};
+pub(crate) use queue::{LeftMessage, Pushed};
 pub use queue_options::{Acknowledge, Overflow, QueueOptions};
-pub(crate) use subscriptions::{Subscription, Subscriptions};
+pub(crate) use subscriptions::{Heirs, Identifiers, Subscription, Subscriptions};
 pub(crate) use unclaimed::Held;
 
 use inbound::Inbound;

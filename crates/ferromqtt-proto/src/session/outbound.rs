@@ -1,14 +1,14 @@
 //! Publishes on their way out: waiting in order, awaiting PUBACK or PUBREC, awaiting PUBCOMP; and the resend of the latter
 //! two after a reconnect (MQTT-4.4.0-1), in the order in which they were sent (MQTT-4.6.0-1, MQTT-4.6.0-4).
 
-use std::collections::VecDeque;
+use std::mem;
 use std::time::{Duration, Instant};
 
 use super::in_order::InOrder;
 use super::{Expiry, IdOwner, PacketIds, SessionChange};
 use crate::client::Publish;
 use crate::event::{Delivery, OpId};
-use crate::packet::{PacketId, QoS};
+use crate::packet::{MESSAGE_OVERHEAD, PacketId, QoS};
 
 /// How often the queue is looked through for messages that have expired, at most.
 const EXPIRY_PAUSE: Duration = Duration::from_millis(250);
@@ -94,11 +94,17 @@ impl InFlight {
 #[derive(Debug)]
 pub(crate) struct Release {
     pub(crate) id: PacketId,
+    /// Of the message.
+    number: u64,
     pub(crate) op: Option<OpId>,
-    payload_len: usize,
     resent_as_new: bool,
     connection: u64,
     pub(crate) key: Option<u64>,
+}
+
+impl Release {
+    /// What it counts, in bytes.
+    const SIZE: usize = MESSAGE_OVERHEAD;
 }
 
 /// What a PUBREC has turned into a PUBREL.
@@ -119,24 +125,67 @@ pub(crate) struct Acknowledged {
     pub(crate) key: Option<u64>,
 }
 
+/// A publish that its caller does not wait for any more.
+#[derive(Debug)]
+pub(crate) struct Abandoned {
+    /// What is known of it.
+    pub(crate) delivery: Delivery,
+    /// Names the message in the journal, if that can forget it.
+    pub(crate) key: Option<u64>,
+}
+
+/// A message that was sent and whose exchange has not ended.
+#[derive(Debug)]
+enum Flight {
+    /// It awaits PUBACK or PUBREC.
+    Published(InFlight),
+    /// It awaits PUBCOMP: the number of its [`Release`].
+    Released(u64),
+}
+
+/// A message that waits, with its number.
+pub(crate) type Numbered = (u64, Waiting);
+
+/// Every message has a number, which it keeps: numbers rise in the order in which messages are sent and sent again. Those
+/// of a client's operations are [a fixed distance](Self::begin_client) above the operation's own, so that an operation leads
+/// to its message.
 #[derive(Debug, Default)]
 pub(crate) struct Outbound {
-    waiting: VecDeque<Waiting>,
-    publishing: InOrder<InFlight>,
+    waiting: InOrder<Waiting>,
+    /// Before all that waits.
+    on_the_wire: InOrder<Flight>,
+    /// In the order of the PUBRECs (MQTT-4.6.0-4), which number them.
     releasing: InOrder<Release>,
-    /// Payload bytes of all of them.
+    /// What all of them count: [`Publish::memory_size`], and of one that has become a PUBREL [`Release::SIZE`].
     bytes: usize,
+    /// How many of them somebody waits for.
+    owners: usize,
+    /// How far the numbers of messages are above those of operations.
+    above_ops: u64,
+    /// The highest number of a message.
+    last_number: u64,
+    /// PUBRECs so far.
+    released: u64,
+    /// Messages from this number on never were on a wire, as far as they wait; those before were.
+    never_sent_from: u64,
     /// No message that waits expires before.
     next_expiry: Option<Instant>,
+    /// When the queue was looked through last for messages that have expired.
+    looked_at: Option<Instant>,
     /// Which part of the two is still to be resent on this connection: from .. until.
     resend_publish: (u64, u64),
     resend_release: (u64, u64),
 }
 
 impl Outbound {
+    /// A client begins, whose operations are numbered from 1.
+    pub(crate) const fn begin_client(&mut self) {
+        self.above_ops = self.last_number;
+    }
+
     /// Messages that wait or are unacknowledged.
     pub(crate) fn len(&self) -> usize {
-        self.waiting.len() + self.publishing.len() + self.releasing.len()
+        self.waiting.len() + self.on_the_wire.len()
     }
 
     pub(crate) const fn bytes(&self) -> usize {
@@ -153,26 +202,48 @@ impl Outbound {
             || self.resend_release.0 < self.resend_release.1
     }
 
-    pub(crate) fn push(&mut self, waiting: Waiting) {
-        self.bytes += waiting.publish.payload.len();
+    /// Has the message of an operation wait behind all others.
+    pub(crate) fn push(&mut self, op: OpId, waiting: Waiting) {
+        let number = self.above_ops.saturating_add(op.0);
+        self.last_number = number;
+        self.count(&waiting);
         self.note_expiry(waiting.expiry.as_ref());
-        self.waiting.push_back(waiting);
+        self.waiting.push(number, waiting);
+    }
+
+    /// A number for a message of no operation, behind all others.
+    pub(crate) const fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+
+    /// Counts a message that joins those that wait.
+    fn count(&mut self, waiting: &Waiting) {
+        self.bytes += waiting.publish.memory_size();
+        self.owners += usize::from(waiting.op.is_some());
+    }
+
+    /// Counts a message that is no longer among those that wait.
+    fn discount(&mut self, waiting: &Waiting) {
+        self.bytes -= waiting.publish.memory_size();
+        self.owners -= usize::from(waiting.op.is_some());
     }
 
     pub(crate) fn first_waiting(&mut self) -> Option<&mut Waiting> {
-        self.waiting.front_mut()
+        self.waiting.first_mut()
     }
 
     pub(crate) fn pop_waiting(&mut self) -> Option<Waiting> {
-        let waiting = self.waiting.pop_front()?;
-        self.bytes -= waiting.publish.payload.len();
+        self.pop_numbered().map(|(_, waiting)| waiting)
+    }
+
+    fn pop_numbered(&mut self) -> Option<Numbered> {
+        let (number, waiting) = self.waiting.pop_first()?;
+        self.discount(&waiting);
         if self.waiting.is_empty() {
             self.next_expiry = None;
-            if self.waiting.capacity() > 64 {
-                self.waiting = VecDeque::new();
-            }
         }
-        Some(waiting)
+        Some((number, waiting))
     }
 
     /// Moves the first waiting publish into flight. The caller has made sure that it is QoS 1 or 2.
@@ -182,16 +253,19 @@ impl Outbound {
         connection: u64,
         new_key: Option<u64>,
     ) -> Option<&mut InFlight> {
-        let number = self.publishing.next_number();
-        let id = ids.take(IdOwner::Publish(number))?;
+        if ids.is_full() {
+            return None;
+        }
+        let (number, waiting) = self.pop_numbered()?;
+        let id = ids.take(IdOwner::Publish(number))?; // there is one
         let Waiting {
             op,
             publish,
             resent_as_new,
             expiry,
             key,
-        } = self.pop_waiting()?;
-        self.put_on_the_wire(InFlight {
+        } = waiting;
+        let flow = InFlight {
             id,
             op,
             publish,
@@ -201,14 +275,24 @@ impl Outbound {
             begins_at: 0,
             ends_at: 0,
             key: key.or(new_key),
-        });
-        self.publishing.get_mut(number)
+        };
+        self.put_on_the_wire(number, flow);
+        self.in_flight_mut(number)
     }
 
-    /// Puts a publish behind those in flight, and tells its number.
-    pub(crate) fn put_on_the_wire(&mut self, flow: InFlight) -> u64 {
-        self.bytes += flow.publish.payload.len();
-        self.publishing.push(flow)
+    /// Puts a publish behind those in flight. Its number is higher than theirs.
+    pub(crate) fn put_on_the_wire(&mut self, number: u64, flow: InFlight) {
+        self.bytes += flow.publish.memory_size();
+        self.owners += usize::from(flow.op.is_some());
+        self.on_the_wire.push(number, Flight::Published(flow));
+    }
+
+    /// The PUBLISH numbered `number`, if it awaits PUBACK or PUBREC.
+    fn in_flight_mut(&mut self, number: u64) -> Option<&mut InFlight> {
+        match self.on_the_wire.get_mut(number) {
+            Some(Flight::Published(flow)) => Some(flow),
+            _ => None,
+        }
     }
 
     /// How many messages await PUBACK or PUBREC of which this connection has handed over at least the beginning, and the
@@ -218,7 +302,8 @@ impl Outbound {
         connection: u64,
         handed_over: u64,
     ) -> Option<(usize, &InFlight)> {
-        let mut in_flight = (self.publishing.iter())
+        let mut in_flight = (self.on_the_wire.iter())
+            .filter_map(|(_, flight)| flight.published())
             .filter(|flow| flow.connection == connection && flow.begins_at < handed_over);
         let oldest = in_flight.next()?;
         Some((in_flight.count() + 1, oldest))
@@ -226,13 +311,17 @@ impl Outbound {
 
     /// How many messages await PUBACK or PUBREC, on whatever connection they were sent.
     pub(crate) fn unacknowledged(&self) -> usize {
-        self.publishing.len()
+        self.on_the_wire.len() - self.releasing.len()
     }
 
     /// Takes out the PUBLISH numbered `number`, which no acknowledgement will come for.
     pub(crate) fn take_in_flight(&mut self, number: u64) -> Option<InFlight> {
-        let flow = self.publishing.remove(number)?;
-        self.bytes -= flow.publish.payload.len();
+        self.in_flight_mut(number)?;
+        let Some(Flight::Published(flow)) = self.on_the_wire.remove(number) else {
+            return None;
+        };
+        self.bytes -= flow.publish.memory_size();
+        self.owners -= usize::from(flow.op.is_some());
         Some(flow)
     }
 
@@ -249,23 +338,32 @@ impl Outbound {
 
     /// The QoS of the PUBLISH numbered `number`: tells a PUBACK from a PUBREC that is due.
     pub(crate) fn qos_of(&mut self, number: u64) -> Option<QoS> {
-        self.publishing.get_mut(number).map(|flow| flow.publish.qos)
+        self.in_flight_mut(number).map(|flow| flow.publish.qos)
     }
 
     /// PUBREC for the PUBLISH numbered `number`: from now on it is a PUBREL that is owed, with a number of its own.
     pub(crate) fn release(&mut self, number: u64) -> Option<Released> {
-        let flow = self.publishing.remove(number)?;
-        let number = self.releasing.push(Release {
+        self.in_flight_mut(number)?;
+        let at = self.released;
+        let flight = self.on_the_wire.get_mut(number)?;
+        let Flight::Published(flow) = mem::replace(flight, Flight::Released(at)) else {
+            return None;
+        };
+        self.bytes -= flow.publish.memory_size();
+        self.bytes += Release::SIZE;
+        self.released += 1;
+        let release = Release {
             id: flow.id,
+            number,
             op: flow.op,
-            payload_len: flow.publish.payload.len(),
             resent_as_new: flow.resent_as_new,
             connection: flow.connection,
             key: flow.key,
-        });
+        };
+        self.releasing.push(at, release);
         Some(Released {
             id: flow.id,
-            number,
+            number: at,
             key: flow.key,
         })
     }
@@ -273,7 +371,9 @@ impl Outbound {
     /// PUBCOMP for the PUBREL numbered `number`.
     pub(crate) fn finish_release(&mut self, number: u64) -> Option<Acknowledged> {
         let release = self.releasing.remove(number)?;
-        self.bytes -= release.payload_len;
+        self.on_the_wire.remove(release.number);
+        self.bytes -= Release::SIZE;
+        self.owners -= usize::from(release.op.is_some());
         Some(Acknowledged {
             op: release.op,
             resent_as_new: release.resent_as_new,
@@ -284,8 +384,8 @@ impl Outbound {
 
     /// All that is unacknowledged now is to be resent on this connection.
     pub(crate) fn start_resending(&mut self) {
-        self.resend_publish = (0, self.publishing.next_number());
-        self.resend_release = (0, self.releasing.next_number());
+        self.resend_publish = (0, self.on_the_wire.end());
+        self.resend_release = (0, self.releasing.end());
     }
 
     pub(crate) const fn stop_resending(&mut self) {
@@ -300,48 +400,53 @@ impl Outbound {
         connection: u64,
         handed_over: u64,
     ) {
-        let never_sent =
-            |flow: &InFlight| flow.connection == connection && flow.ends_at > handed_over;
-        while let Some(flow) = self.publishing.pop_last_if(never_sent) {
+        let was_sent =
+            |flow: &InFlight| flow.connection != connection || flow.ends_at <= handed_over;
+        let never_sent: Vec<_> = (self.on_the_wire.iter().rev())
+            .filter_map(|(number, flight)| Some((number, flight.published()?)))
+            .take_while(|(_, flow)| !was_sent(flow))
+            .map(|(number, _)| number)
+            .collect();
+        for number in never_sent {
+            let Some(flow) = self.take_in_flight(number) else {
+                continue;
+            };
             ids.release(flow.id);
-            self.note_expiry(flow.expiry.as_ref());
-            self.waiting.push_front(Waiting {
+            let waiting = Waiting {
                 op: flow.op,
                 publish: flow.publish,
                 resent_as_new: flow.resent_as_new,
                 expiry: flow.expiry,
                 key: flow.key,
-            });
+            };
+            self.push_first(number, waiting);
         }
     }
 
     /// The next PUBREL to resend.
     pub(crate) fn next_release(&mut self) -> Option<PacketId> {
         let (from, until) = self.resend_release;
-        let number = self
-            .releasing
-            .at_or_after(from)
-            .filter(|&number| number < until);
-        let Some(number) = number else {
+        let next = (self.releasing.iter_from(from).next()).filter(|&(number, _)| number < until);
+        let Some((number, release)) = next else {
             self.resend_release = (0, 0);
             return None;
         };
         self.resend_release.0 = number + 1;
-        self.releasing.get_mut(number).map(|release| release.id)
+        Some(release.id)
     }
 
     /// The next PUBLISH to resend, with its number. It stays the next one until it is finished or [resent](Self::resent).
     pub(crate) fn next_resend(&mut self) -> Option<(u64, &mut InFlight)> {
         let (from, until) = self.resend_publish;
-        let number = self
-            .publishing
-            .at_or_after(from)
-            .filter(|&number| number < until);
-        let Some(number) = number else {
+        let next = (self.on_the_wire.iter_from(from))
+            .find(|(_, flight)| flight.published().is_some())
+            .filter(|&(number, _)| number < until);
+        let Some((number, _)) = next else {
             self.resend_publish = (0, 0);
             return None;
         };
-        let flow = self.publishing.get_mut(number)?;
+        self.resend_publish.0 = number; // what is before it is not looked at again
+        let flow = self.in_flight_mut(number)?;
         Some((number, flow))
     }
 
@@ -351,32 +456,48 @@ impl Outbound {
     }
 
     /// Takes out everything that was on the wire, because the session it belonged to is gone.
-    pub(crate) fn take_on_the_wire(&mut self) -> (Vec<InFlight>, Vec<Release>) {
+    pub(crate) fn take_on_the_wire(&mut self) -> (Vec<(u64, InFlight)>, Vec<Release>) {
         self.stop_resending();
-        let publishing: Vec<_> = self.publishing.drain().collect();
-        let releasing: Vec<_> = self.releasing.drain().collect();
-        for flow in &publishing {
-            self.bytes -= flow.publish.payload.len();
+        let publishing: Vec<_> = (self.on_the_wire.drain())
+            .filter_map(|(number, flight)| match flight {
+                Flight::Published(flow) => Some((number, flow)),
+                Flight::Released(_) => None,
+            })
+            .collect();
+        let releasing: Vec<_> = self.releasing.drain().map(|(_, release)| release).collect();
+        for (_, flow) in &publishing {
+            self.bytes -= flow.publish.memory_size();
+            self.owners -= usize::from(flow.op.is_some());
         }
         for release in &releasing {
-            self.bytes -= release.payload_len;
+            self.owners -= usize::from(release.op.is_some());
         }
+        self.bytes -= releasing.len() * Release::SIZE;
         (publishing, releasing)
     }
 
-    /// Puts publishes before all that wait, in their order.
-    pub(crate) fn put_first(&mut self, publishes: Vec<Waiting>) {
-        for waiting in publishes.into_iter().rev() {
-            self.bytes += waiting.publish.payload.len();
-            self.note_expiry(waiting.expiry.as_ref());
-            self.waiting.push_front(waiting);
+    /// Puts publishes before all that wait, in their order. Their numbers are lower than those of the others.
+    pub(crate) fn put_first(&mut self, publishes: Vec<Numbered>) {
+        for (number, waiting) in publishes.into_iter().rev() {
+            self.push_first(number, waiting);
         }
+    }
+
+    fn push_first(&mut self, number: u64, waiting: Waiting) {
+        self.count(&waiting);
+        self.note_expiry(waiting.expiry.as_ref());
+        // Messages that were on a wire of a lost session are before all others: they go first each time.
+        self.never_sent_from = match waiting.resent_as_new {
+            true => self.never_sent_from.max(number + 1),
+            false => self.never_sent_from.min(number),
+        };
+        self.waiting.push_first(number, waiting);
     }
 
     /// How many messages were on the wire of a lost session and are to be sent as new ones. They wait before all else.
     pub(crate) fn waiting_anew(&self) -> usize {
         (self.waiting.iter())
-            .take_while(|waiting| waiting.resent_as_new)
+            .take_while(|(_, waiting)| waiting.resent_as_new)
             .count()
     }
 
@@ -389,29 +510,35 @@ impl Outbound {
     /// [`next_expiry`](Self::next_expiry).
     pub(crate) fn take_expired(&mut self, now: Instant) -> Vec<Waiting> {
         let is_over = |waiting: &Waiting| waiting.expiry.as_ref().is_some_and(|it| it.is_over(now));
-        let mut expired = Vec::new();
-        if self.waiting.iter().any(is_over) {
-            for waiting in std::mem::take(&mut self.waiting) {
-                if is_over(&waiting) {
-                    self.bytes -= waiting.publish.payload.len();
-                    expired.push(waiting);
-                } else {
-                    self.waiting.push_back(waiting);
-                }
-            }
-        }
-        let ends = (self.waiting.iter()).filter_map(|it| it.expiry.as_ref().map(Expiry::end));
-        // Intervals are whole seconds, so nobody misses a part of one; and a long queue is looked through seldom.
+        let over: Vec<_> = (self.waiting.iter())
+            .filter(|(_, waiting)| is_over(waiting))
+            .map(|(number, _)| number)
+            .collect();
+        let expired = over
+            .into_iter()
+            .filter_map(|number| self.take_one(number))
+            .collect();
+        self.looked_at = Some(now);
+        let ends = (self.waiting.iter()).filter_map(|(_, it)| it.expiry.as_ref().map(Expiry::end));
         self.next_expiry = ends.min().map(|end| end.max(now + EXPIRY_PAUSE));
         expired
     }
 
+    /// Takes out one message that waits.
+    fn take_one(&mut self, number: u64) -> Option<Waiting> {
+        let waiting = self.waiting.remove(number)?;
+        self.discount(&waiting);
+        Some(waiting)
+    }
+
     fn note_expiry(&mut self, expiry: Option<&Expiry>) {
-        let end = expiry.map(Expiry::end);
-        self.next_expiry = match (self.next_expiry, end) {
-            (Some(next), Some(end)) => Some(next.min(end)),
-            (next, end) => next.or(end),
+        let Some(expiry) = expiry else {
+            return;
         };
+        // Intervals are whole seconds, so nobody misses a part of one; and a long queue is looked through seldom.
+        let not_before = self.looked_at.map(|at| at + EXPIRY_PAUSE);
+        let end = not_before.into_iter().chain([expiry.end()]).max();
+        self.next_expiry = self.next_expiry.into_iter().chain(end).min();
     }
 
     /// Takes out the oldest publishes that never were on the wire, until what is left of messages and bytes `fits`.
@@ -420,79 +547,107 @@ impl Outbound {
         &mut self,
         fits: impl Fn(usize, usize) -> bool,
     ) -> Option<Vec<Waiting>> {
-        let first = self.waiting_anew();
-        let mut end = first;
+        let mut oldest = self.waiting.iter_from(self.never_sent_from);
+        let mut leave = Vec::new();
         let (mut messages, mut bytes) = (self.len(), self.bytes);
         while !fits(messages, bytes) {
-            bytes -= self.waiting.get(end)?.publish.payload.len();
+            let (number, waiting) = oldest.next()?;
+            bytes -= waiting.publish.memory_size();
             messages -= 1;
-            end += 1;
+            leave.push(number);
         }
-        self.bytes = bytes;
-        Some(self.waiting.drain(first..end).collect())
+        drop(oldest);
+        if let Some(last) = leave.last() {
+            self.never_sent_from = last + 1; // what has left is not looked at again
+        }
+        Some(
+            leave
+                .into_iter()
+                .filter_map(|number| self.take_one(number))
+                .collect(),
+        )
     }
 
     /// Takes out all that waits, in order.
-    pub(crate) fn take_waiting(&mut self) -> Vec<Waiting> {
-        std::iter::from_fn(|| self.pop_waiting()).collect()
+    pub(crate) fn take_waiting(&mut self) -> Vec<Numbered> {
+        std::iter::from_fn(|| self.pop_numbered()).collect()
     }
 
     /// Detaches the operations of all that is on the wire: the messages stay, nobody waits for them any more.
     pub(crate) fn detach_all(&mut self) -> Vec<OpId> {
-        let publishing = self.publishing.iter_mut().map(|flow| &mut flow.op);
-        let releasing = self.releasing.iter_mut().map(|release| &mut release.op);
+        let publishing = (self.on_the_wire.iter_mut()).filter_map(|(_, flight)| flight.owner_mut());
+        let releasing = (self.releasing.iter_mut()).map(|(_, release)| &mut release.op);
         let mut ops: Vec<_> = publishing
             .chain(releasing)
             .filter_map(Option::take)
             .collect();
+        self.owners -= ops.len();
         ops.sort_unstable();
         ops
     }
 
     /// Whether anybody waits for the outcome of one of them.
-    pub(crate) fn has_owners(&self) -> bool {
-        self.waiting.iter().any(|waiting| waiting.op.is_some())
-            || self.publishing.iter().any(|flow| flow.op.is_some())
-            || self.releasing.iter().any(|release| release.op.is_some())
+    pub(crate) const fn has_owners(&self) -> bool {
+        self.owners > 0
     }
 
     /// Keeps the owners that `waits` approves of; the messages of the others go on without one.
     pub(crate) fn retain_owners(&mut self, mut waits: impl FnMut(OpId) -> bool) {
-        let waiting = self.waiting.iter_mut().map(|waiting| &mut waiting.op);
-        let publishing = self.publishing.iter_mut().map(|flow| &mut flow.op);
-        let releasing = self.releasing.iter_mut().map(|release| &mut release.op);
+        let waiting = self.waiting.iter_mut().map(|(_, waiting)| &mut waiting.op);
+        let publishing = (self.on_the_wire.iter_mut()).filter_map(|(_, flight)| flight.owner_mut());
+        let releasing = (self.releasing.iter_mut()).map(|(_, release)| &mut release.op);
+        let mut owners = 0;
         for owner in waiting.chain(publishing).chain(releasing) {
             *owner = owner.filter(|&op| waits(op));
+            owners += usize::from(owner.is_some());
         }
+        self.owners = owners;
     }
 
-    fn abandon_waiting(&mut self, index: usize) -> Option<(Delivery, Option<u64>)> {
-        let waiting = self.waiting.get_mut(index)?;
-        if waiting.stays() {
+    /// The caller no longer waits for `op`: what is not on the wire leaves, what is stays without an owner. Returns
+    /// `None` when nobody waited for it.
+    pub(crate) fn abandon(&mut self, op: OpId) -> Option<Abandoned> {
+        let number = self.above_ops.checked_add(op.0)?;
+        if let Some(waiting) = self.waiting.get_mut(number) {
+            if waiting.op != Some(op) {
+                return None;
+            }
+            if !waiting.stays() {
+                let left = self.take_one(number)?;
+                return Some(Abandoned {
+                    delivery: left.delivery(),
+                    key: left.key,
+                });
+            }
             waiting.op = None;
-            return Some((Delivery::Unknown, None));
+        } else {
+            let owner = match self.on_the_wire.get_mut(number)? {
+                Flight::Published(flow) => &mut flow.op,
+                &mut Flight::Released(at) => &mut self.releasing.get_mut(at)?.op,
+            };
+            owner.take_if(|owner| *owner == op)?;
         }
-        let gone = self.waiting.remove(index)?;
-        self.bytes -= gone.publish.payload.len();
-        Some((gone.delivery(), gone.key))
+        self.owners -= 1;
+        Some(Abandoned {
+            delivery: Delivery::Unknown,
+            key: None,
+        })
+    }
+}
+
+impl Flight {
+    const fn published(&self) -> Option<&InFlight> {
+        match self {
+            Self::Published(flow) => Some(flow),
+            Self::Released(_) => None,
+        }
     }
 
-    /// The caller no longer waits for `op`: what is not on the wire leaves, what is stays without an owner. Tells the
-    /// key of a message that a store can forget.
-    pub(crate) fn abandon(&mut self, op: OpId) -> Option<(Delivery, Option<u64>)> {
-        let waiting = self
-            .waiting
-            .iter()
-            .position(|waiting| waiting.op == Some(op));
-        if let Some(index) = waiting {
-            return self.abandon_waiting(index);
+    /// The operation of a PUBLISH.
+    const fn owner_mut(&mut self) -> Option<&mut Option<OpId>> {
+        match self {
+            Self::Published(flow) => Some(&mut flow.op),
+            Self::Released(_) => None,
         }
-        let publishing = self.publishing.iter_mut().map(|flow| &mut flow.op);
-        let releasing = self.releasing.iter_mut().map(|release| &mut release.op);
-        let owner = publishing
-            .chain(releasing)
-            .find(|owner| **owner == Some(op))?;
-        *owner = None;
-        Some((Delivery::Unknown, None))
     }
 }

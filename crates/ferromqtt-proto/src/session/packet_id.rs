@@ -70,7 +70,7 @@ impl<T> PacketIds<T> {
     }
 }
 
-/// Spreads a 16-bit identifier; keys are our own, so no attacker chooses them.
+/// Spreads an identifier of 16 or 32 bits; keys are our own, so no attacker chooses them.
 #[derive(Default)]
 pub(crate) struct IdHasher(u64);
 
@@ -83,6 +83,10 @@ impl Hasher for IdHasher {
         for &byte in bytes {
             self.write_u16(u16::from(byte));
         }
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.0 = u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     }
 
     fn write_u16(&mut self, id: u16) {

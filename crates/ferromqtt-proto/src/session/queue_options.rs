@@ -56,8 +56,13 @@ pub enum Acknowledge {
 pub struct QueueOptions {
     /// How many messages it holds; `None` is no limit. Default: 100,000.
     pub limit: Option<usize>,
-    /// How many payload bytes they have together; `None` is no limit. A message that is larger has room in an empty queue.
-    /// Default: 64 MiB.
+    /// How many bytes of memory they take together: topics, payloads and properties, and 128 bytes for each message
+    /// ([`Message::memory_size`](crate::Message::memory_size)); `None` is no limit. A message that is larger has room in an
+    /// empty queue. Default: 64 MiB.
+    ///
+    /// What a queue keeps alive beyond that is bounded too. Messages are slices of the memory that was read into; when the
+    /// queues keep more than twice as much of that alive as their messages count, and 256 KiB, those that make up little of
+    /// it are copied into memory of their own.
     pub bytes: Option<usize>,
     /// What happens beyond these bounds. Default: [`Overflow::Wait`].
     pub overflow: Overflow,
@@ -89,7 +94,7 @@ impl QueueOptions {
         ..Self::DEFAULT
     };
 
-    /// Whether a queue of `messages` with this many `bytes` may take one more, with a payload of `size` bytes.
+    /// Whether a queue of `messages` with this many `bytes` may take one more that counts `size`.
     pub(super) fn have_room(&self, messages: usize, bytes: usize, size: usize) -> bool {
         (self.limit).is_none_or(|limit| messages < limit)
             && (self.bytes).is_none_or(|limit| messages == 0 || bytes.saturating_add(size) <= limit)

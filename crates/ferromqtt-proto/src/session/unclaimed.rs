@@ -1,10 +1,13 @@
 //! Messages that no queue has asked for, held for one to claim them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::time::Instant;
 
 use super::deliveries::DeliveryId;
-use super::inbox::Message;
+use super::in_order::InOrder;
+use super::message::Message;
+use crate::topic::TopicFilter;
 
 /// A held message.
 #[derive(Debug)]
@@ -28,15 +31,19 @@ impl Held {
 /// All held messages, in order of arrival. They count against the bounds of the default queue.
 #[derive(Debug, Default)]
 pub(crate) struct Unclaimed {
-    messages: VecDeque<Held>,
-    /// Payload bytes of all messages.
+    /// By a number in order of arrival.
+    messages: InOrder<Held>,
+    last_number: u64,
+    /// What all messages count: [`Message::memory_size`].
     bytes: usize,
-    /// The earliest `until`.
-    next_due: Option<Instant>,
+    /// The numbers of those on each topic: a program may subscribe to as many filters as there are messages.
+    by_topic: BTreeMap<Box<str>, BTreeSet<u64>>,
+    /// The numbers of those that have the same `until`.
+    by_end: BTreeMap<Instant, BTreeSet<u64>>,
 }
 
 impl Unclaimed {
-    pub(crate) fn len(&self) -> usize {
+    pub(crate) const fn len(&self) -> usize {
         self.messages.len()
     }
 
@@ -44,66 +51,279 @@ impl Unclaimed {
         self.bytes
     }
 
-    pub(crate) const fn next_due(&self) -> Option<Instant> {
-        self.next_due
+    /// The earliest `until`.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.by_end.keys().next().copied()
     }
 
     pub(crate) fn push(&mut self, held: Held) {
-        self.bytes += held.message.payload.len();
-        self.next_due = self.next_due.into_iter().chain(held.until).min();
-        self.messages.push_back(held);
+        self.last_number += 1;
+        let number = self.last_number;
+        self.bytes += held.message.memory_size();
+        if let Some(until) = held.until {
+            self.by_end.entry(until).or_default().insert(number);
+        }
+        let topic = held.message.topic.as_str();
+        match self.by_topic.get_mut(topic) {
+            Some(numbers) => _ = numbers.insert(number),
+            None => _ = (self.by_topic).insert(topic.into(), BTreeSet::from([number])),
+        }
+        self.messages.push(number, held);
     }
 
     pub(crate) fn pop(&mut self) -> Option<Held> {
-        let held = self.messages.pop_front()?;
-        self.bytes -= held.message.payload.len();
-        if held.until == self.next_due {
-            self.find_next_due();
-        }
-        Some(held)
+        self.take(self.messages.first_number()?)
     }
 
-    /// Takes out those that are wanted, in order.
-    pub(crate) fn take(&mut self, wanted: impl Fn(&Held) -> bool) -> Vec<Held> {
-        if !self.messages.iter().any(&wanted) {
+    /// Takes out all, in order.
+    pub(crate) fn take_all(&mut self) -> Vec<Held> {
+        self.bytes = 0;
+        self.by_topic.clear();
+        self.by_end.clear();
+        self.messages.drain().map(|(_, held)| held).collect()
+    }
+
+    /// Takes out those on topics that one of these filters matches and that are `wanted`, in order.
+    pub(crate) fn take_matching<'a>(
+        &mut self,
+        filters: impl IntoIterator<Item = &'a TopicFilter>,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Vec<Held> {
+        if self.messages.is_empty() {
             return Vec::new();
         }
-        let messages = std::mem::take(&mut self.messages);
-        let (taken, kept): (Vec<_>, Vec<_>) = messages.into_iter().partition(wanted);
-        self.messages = kept.into();
-        self.bytes -= taken
-            .iter()
-            .map(|it| it.message.payload.len())
-            .sum::<usize>();
-        self.find_next_due();
-        taken
+        let mut numbers = BTreeSet::new();
+        for filter in filters {
+            let is_exact = !filter.has_wildcards();
+            let begin = beginning(filter);
+            let topics = (self.by_topic)
+                .range::<str, _>((Bound::Included(begin), Bound::Unbounded))
+                .take_while(|(topic, _)| match is_exact {
+                    true => ***topic == *begin,
+                    false => topic.starts_with(begin),
+                });
+            for (topic, of_topic) in topics {
+                if filter.matches(topic) && wanted(topic) {
+                    numbers.extend(of_topic);
+                }
+            }
+        }
+        self.take_each(numbers)
     }
 
     /// Takes out those that are due at `now`, in order.
     pub(crate) fn take_due(&mut self, now: Instant) -> Vec<Held> {
-        if self.next_due.is_none_or(|due| due > now) {
-            return Vec::new();
+        let mut numbers = BTreeSet::new();
+        while let Some(end) = self.by_end.first_entry()
+            && *end.key() <= now
+        {
+            numbers.append(&mut end.remove());
         }
-        self.take(|held| held.until.is_some_and(|until| until <= now))
+        self.take_each(numbers)
+    }
+
+    fn take_each(&mut self, numbers: BTreeSet<u64>) -> Vec<Held> {
+        (numbers.into_iter())
+            .filter_map(|number| self.take(number))
+            .collect()
+    }
+
+    fn take(&mut self, number: u64) -> Option<Held> {
+        let held = self.messages.remove(number)?;
+        self.bytes -= held.message.memory_size();
+        let topic = held.message.topic.as_str();
+        if let Some(numbers) = self.by_topic.get_mut(topic) {
+            numbers.remove(&number);
+            if numbers.is_empty() {
+                self.by_topic.remove(topic);
+            }
+        }
+        if let Some(until) = held.until
+            && let Some(numbers) = self.by_end.get_mut(&until)
+        {
+            numbers.remove(&number);
+            if numbers.is_empty() {
+                self.by_end.remove(&until);
+            }
+        }
+        Some(held)
     }
 
     /// Takes their ends away, until [`resume`](Self::resume) sets a new one.
     pub(crate) fn suspend(&mut self) {
-        for held in &mut self.messages {
+        for (_, held) in self.messages.iter_mut() {
             held.until = None;
         }
-        self.next_due = None;
+        self.by_end.clear();
     }
 
     /// Sets an end for those that have none.
     pub(crate) fn resume(&mut self, until: Option<Instant>) {
-        for held in &mut self.messages {
-            held.until = held.until.or(until);
+        let Some(until) = until else {
+            return;
+        };
+        let mut numbers = BTreeSet::new();
+        for (number, held) in self.messages.iter_mut() {
+            if held.until.is_none() {
+                held.until = Some(until);
+                numbers.insert(number);
+            }
         }
-        self.find_next_due();
+        if !numbers.is_empty() {
+            self.by_end.entry(until).or_default().append(&mut numbers);
+        }
+    }
+}
+
+/// What every topic begins with that the filter matches.
+fn beginning(filter: &TopicFilter) -> &str {
+    let filter = filter.inner();
+    match filter.find(['+', '#']) {
+        Some(wildcard) => filter[..wildcard].trim_end_matches('/'), // `a/#` matches `a`
+        None => filter,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::packet::QoS;
+    use crate::topic::TopicName;
+
+    const TOPICS: [&str; 7] = ["a", "a/", "a/b", "a/b/c", "ab", "b", "$a/b"];
+    const FILTERS: [&str; 9] = [
+        "a",
+        "a/",
+        "a/b",
+        "a/#",
+        "#",
+        "+/b",
+        "$a/#",
+        "$share/s/a/b",
+        "$share/s/a/+",
+    ];
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Push { topic: usize, until: Option<u64> },
+        Pop,
+        Claim(Vec<usize>),
+        ClaimAllBut { filter: usize, unwanted: usize },
+        Due(u64),
+        Suspend,
+        Resume(Option<u64>),
+        TakeAll,
     }
 
-    fn find_next_due(&mut self) {
-        self.next_due = self.messages.iter().filter_map(|held| held.until).min();
+    fn step() -> impl Strategy<Value = Step> {
+        let until = || prop::option::of(0_u64..6);
+        prop_oneof![
+            8 => (0..TOPICS.len(), until()).prop_map(|(topic, until)| Step::Push { topic, until }),
+            1 => Just(Step::Pop),
+            2 => prop::collection::vec(0..FILTERS.len(), 1..4).prop_map(Step::Claim),
+            1 => (0..FILTERS.len(), 0..TOPICS.len())
+                .prop_map(|(filter, unwanted)| Step::ClaimAllBut { filter, unwanted }),
+            1 => (0_u64..6).prop_map(Step::Due),
+            1 => Just(Step::Suspend),
+            1 => until().prop_map(Step::Resume),
+            1 => Just(Step::TakeAll),
+        ]
+    }
+
+    fn held(number: u8, topic: &str, until: Option<Instant>) -> Held {
+        let message = Message {
+            topic: TopicName::new(topic).unwrap(),
+            payload: Bytes::copy_from_slice(&[number]),
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            dup: false,
+            packet_id: None,
+            properties: None,
+            delivery: None,
+        };
+        let hold = None;
+        Held {
+            message,
+            hold,
+            until,
+        }
+    }
+
+    /// All in one list, which is looked through each time.
+    type Model = Vec<(u8, &'static str, Option<Instant>)>;
+
+    fn take(model: &mut Model, leaves: impl Fn(&str, Option<Instant>) -> bool) -> Vec<u8> {
+        let all = std::mem::take(model);
+        let (left, kept): (Model, Model) = (all.into_iter()).partition(|it| leaves(it.1, it.2));
+        *model = kept;
+        left.into_iter().map(|it| it.0).collect()
+    }
+
+    fn numbers(held: Vec<Held>) -> Vec<u8> {
+        held.into_iter()
+            .map(|held| held.message.payload[0])
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn held_messages_leave_in_order_by_topic_and_by_time(
+            steps in prop::collection::vec(step(), 0..80),
+        ) {
+            let start = Instant::now();
+            let at = |seconds| start + Duration::from_secs(seconds);
+            let filters: Vec<_> = FILTERS.map(|filter| TopicFilter::new(filter).unwrap()).into();
+            let (mut unclaimed, mut model) = (Unclaimed::default(), Model::new());
+            for (number, step) in (0_u8..).zip(steps) {
+                match step {
+                    Step::Push { topic, until } => {
+                        let (topic, until) = (TOPICS[topic], until.map(at));
+                        unclaimed.push(held(number, topic, until));
+                        model.push((number, topic, until));
+                    }
+                    Step::Pop => {
+                        let first = (!model.is_empty()).then(|| model.remove(0).0);
+                        prop_assert_eq!(numbers(Vec::from_iter(unclaimed.pop())), Vec::from_iter(first));
+                    }
+                    Step::Claim(chosen) => {
+                        let chosen: Vec<_> = chosen.into_iter().map(|it| &filters[it]).collect();
+                        let taken = unclaimed.take_matching(chosen.iter().copied(), |_| true);
+                        let expected = take(&mut model, |topic, _| chosen.iter().any(|it| it.matches(topic)));
+                        prop_assert_eq!(numbers(taken), expected);
+                    }
+                    Step::ClaimAllBut { filter, unwanted } => {
+                        let (filter, unwanted) = (&filters[filter], TOPICS[unwanted]);
+                        let taken = unclaimed.take_matching([filter], |topic| topic != unwanted);
+                        let wanted = |topic: &str| filter.matches(topic) && topic != unwanted;
+                        prop_assert_eq!(numbers(taken), take(&mut model, |topic, _| wanted(topic)));
+                    }
+                    Step::Due(now) => {
+                        let is_due = |until: Option<Instant>| until.is_some_and(|it| it <= at(now));
+                        let taken = unclaimed.take_due(at(now));
+                        prop_assert_eq!(numbers(taken), take(&mut model, |_, until| is_due(until)));
+                    }
+                    Step::Suspend => {
+                        unclaimed.suspend();
+                        model.iter_mut().for_each(|it| it.2 = None);
+                    }
+                    Step::Resume(until) => {
+                        unclaimed.resume(until.map(at));
+                        model.iter_mut().for_each(|it| it.2 = it.2.or(until.map(at)));
+                    }
+                    Step::TakeAll => {
+                        prop_assert_eq!(numbers(unclaimed.take_all()), take(&mut model, |_, _| true));
+                    }
+                }
+                prop_assert_eq!(unclaimed.len(), model.len());
+                prop_assert_eq!(unclaimed.bytes(), model.len());
+                prop_assert_eq!(unclaimed.next_due(), model.iter().filter_map(|it| it.2).min());
+                prop_assert_eq!(unclaimed.by_topic.values().map(BTreeSet::len).sum::<usize>(), model.len());
+            }
+        }
     }
 }

@@ -23,7 +23,7 @@ fn held(pair: &mut Pair, payload: &str, qos: QoS, id: u16) -> DeliveryId {
 fn explained() -> Properties {
     Properties {
         reason_string: Some(text("no room")),
-        user_properties: vec![(text("b"), text("1")), (text("a"), text("2"))],
+        user_properties: [(text("b"), text("1")), (text("a"), text("2"))].into(),
         ..Properties::default()
     }
 }

@@ -233,7 +233,7 @@ fn a_client_that_is_idle_has_time_when_it_connects_again() {
 fn what_is_held_beyond_the_bounds_is_lost_as_their_policy_says() {
     let by_bytes = QueueOptions {
         limit: None,
-        bytes: Some(2),
+        bytes: Some(counted(&[1, 1])),
         ..QueueOptions::UNBOUNDED
     };
     for (bounds, kept, sent) in [

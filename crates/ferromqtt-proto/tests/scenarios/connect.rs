@@ -87,7 +87,7 @@ fn properties_of_connect_and_of_the_will_stand_before_what_they_belong_to() {
     options.properties.receive_maximum = receive_maximum(20).receive_maximum;
     let will = &mut options.will.as_mut().unwrap().properties;
     will.will_delay_interval = Some(5);
-    will.user_properties = vec![(text("b"), text("1")), (text("a"), text("2"))];
+    will.user_properties = [(text("b"), text("1")), (text("a"), text("2"))].into();
     let expected = b"\x10\x3d\x00\x04MQTT\x05\xf6\x01\x02\
         \x08\x11\x00\x00\x0e\x10\x21\x00\x14\
         \x00\x02me\

@@ -1,5 +1,6 @@
 //! What comes after CONNECT: CONNACK, something else, or nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -126,7 +127,7 @@ fn a_return_code_of_3_1_1_is_told_and_the_connection_closed() {
         pair.connect();
         pair.bytes();
         pair.server_sends_bytes(&[0x20, 2, 0, code]);
-        let properties = Box::default();
+        let properties = Arc::default();
         assert_eq!(
             pair.cause(),
             ConnectionError::Refused { reason, properties }

@@ -31,7 +31,7 @@ fn requests_sent(pair: &mut Pair) -> (Option<String>, Vec<packet::Publish>) {
         match packet {
             Packet::Subscribe(subscribe) => {
                 assert!(requests.is_empty(), "SUBSCRIBE comes first");
-                filter = Some(subscribe.filters[0].0.to_string());
+                filter = Some(subscribe.filters.iter().next().unwrap().0.to_owned());
                 pair.server_sends(suback(
                     subscribe.packet_id.get(),
                     &[ReasonCode::GrantedQos1],

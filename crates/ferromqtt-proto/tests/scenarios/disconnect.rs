@@ -180,7 +180,7 @@ fn a_disconnect_of_the_server_is_told_with_its_reason() {
         else {
             panic!("{events:?}");
         };
-        let properties = Box::new(Properties {
+        let properties = std::sync::Arc::new(Properties {
             server_reference: text_given,
             ..Properties::default()
         });

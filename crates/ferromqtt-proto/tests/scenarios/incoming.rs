@@ -185,11 +185,12 @@ fn properties_reach_the_application_as_they_came() {
         response_topic: Some(text("answer")),
         correlation_data: Some(Bytes::new()),
         subscription_identifiers: vec![1, 268_435_455, 1],
-        user_properties: vec![
+        user_properties: [
             (text("b"), text("1")),
             (text("a"), text("2")),
             (text("b"), text("1")),
-        ],
+        ]
+        .into(),
         ..Properties::default()
     };
     let mut pair = Pair::connected(options(V5));

@@ -315,7 +315,7 @@ fn a_restored_message_is_as_it_was() {
     message.retain = true;
     message.properties = Some(Box::new(Properties {
         content_type: Some(text("text/plain")),
-        user_properties: vec![(text("b"), text("1")), (text("a"), text("2"))],
+        user_properties: [(text("b"), text("1")), (text("a"), text("2"))].into(),
         ..Properties::default()
     }));
     let (mut pair, mut store) = connected(journaled(V5));

@@ -59,14 +59,17 @@ fn drop_oldest() {
 /// As many as it takes, and none when all would not be enough.
 #[test]
 fn drop_oldest_by_bytes() {
-    let mut pair = Pair::connected(bounded(OutgoingPolicy::DropOldest, None, Some(10)));
+    let bytes = counted(&[5, 2, 2, 1]);
+    let mut pair = Pair::connected(bounded(OutgoingPolicy::DropOldest, None, Some(bytes)));
     pair.publish("t", "12345", AtLeastOnce); // on the wire
     pair.cut();
     pair.events();
     let first = pair.publish("t", "12", AtMostOnce);
     let second = pair.publish("t", "34", AtMostOnce);
     let third = pair.publish("t", "5", AtMostOnce);
-    let too_large = pair.publish("t", "123456", AtMostOnce);
+    let beside_the_first = bytes - counted(&[5, 0]);
+    let too_large = "x".repeat(beside_the_first + 1);
+    let too_large = pair.publish("t", &too_large, AtMostOnce);
     assert_eq!(pair.outcome(too_large), Outcome::Dropped);
     let fits = pair.publish("t", "1234", AtMostOnce);
     let dropped = [(first, Outcome::Dropped), (second, Outcome::Dropped)];
@@ -79,7 +82,7 @@ fn drop_oldest_by_bytes() {
     assert_eq!(pair.outcomes(), outcomes);
     pair.server_sends(puback(1));
     pair.outcomes();
-    let alone = pair.publish("t", "12345678901", AtMostOnce);
+    let alone = pair.publish("t", &"x".repeat(bytes), AtMostOnce);
     assert_eq!(
         pair.outcome(alone),
         Outcome::Sent,

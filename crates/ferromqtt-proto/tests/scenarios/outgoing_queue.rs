@@ -45,23 +45,27 @@ fn the_number_of_messages_is_bounded() {
 
 /// One message larger than the bound alone must pass, or it never could.
 #[test]
-fn the_number_of_payload_bytes_is_bounded() {
+fn the_number_of_bytes_is_bounded() {
     let mut options = resuming(V5);
-    options.outgoing.bytes = Some(100);
+    let limit = counted(&[60, 40]);
+    options.outgoing.bytes = Some(limit);
     let mut pair = Pair::connected(options);
     pair.cut();
     for (qos, id) in [(AtLeastOnce, 1), (ExactlyOnce, 2)] {
         pair.client.publish(pair.now, publish(qos, 1_000)).unwrap();
         let refused = pair.client.publish(pair.now, publish(AtMostOnce, 1));
-        assert_eq!(refused, Err(full(100, "bytes")));
+        assert_eq!(refused, Err(full(limit, "bytes")));
         pair.wait_for_transport();
         pair.accept(id == 2, ferromqtt_proto::Properties::default());
         if qos == AtLeastOnce {
             pair.server_sends(puback(id));
         } else {
-            pair.server_sends(pubrec(id));
+            pair.server_sends(pubrec(id)); // its payload is gone, and it still counts as a message
             pair.client
-                .publish(pair.now, publish(AtMostOnce, 1))
+                .publish(pair.now, publish(AtMostOnce, 60))
+                .unwrap();
+            pair.client
+                .publish(pair.now, publish(AtMostOnce, 40))
                 .unwrap_err();
             pair.server_sends(pubcomp(id));
         }
@@ -84,7 +88,7 @@ fn the_number_of_payload_bytes_is_bounded() {
 fn publishes_of_a_lost_session_are_counted_once() {
     let mut options = resuming(V5);
     options.outgoing.messages = Some(2);
-    options.outgoing.bytes = Some(20);
+    options.outgoing.bytes = Some(counted(&[10, 10]));
     let mut pair = Pair::connected(options);
     for id in 1..5 {
         pair.client

@@ -87,6 +87,27 @@ fn with_every_identifier_in_use_publishes_wait_and_requests_are_refused() {
     assert_eq!(pair.sent(), ["SUBSCRIBE 78 a"]);
 }
 
+/// Whoever closes a queue cannot ask again, so an UNSUBSCRIBE waits instead.
+#[test]
+fn with_every_identifier_in_use_an_unsubscribe_waits_for_one() {
+    let mut pair = unbounded(V311);
+    let queue = pair.client.open_queue(Default::default());
+    pair.subscribe_to(&["a"], queue);
+    pair.server_sends(suback(1, &[ReasonCode::GrantedQos1]));
+    for _ in 0..65_535 {
+        pair.publish("t", "x", AtLeastOnce);
+    }
+    pair.bytes();
+    assert_eq!(pair.client.close_queue(queue), [filter("a")]);
+    let op = pair.unsubscribe(&["a"]);
+    assert!(pair.sent().is_empty());
+    pair.server_sends(puback(77));
+    assert_eq!(pair.sent(), ["UNSUBSCRIBE 77 a"]);
+    pair.events();
+    pair.server_sends(unsuback(77, &[]));
+    pair.outcome(op);
+}
+
 /// The same, when it is the answer to another request that frees one.
 #[test]
 fn an_answered_request_gives_its_identifier_to_one_that_waits() {

@@ -143,12 +143,13 @@ fn a_read_that_is_larger_than_the_queue_is_held_back_from_the_first_message_with
 fn a_message_that_needs_an_empty_queue_waits_until_it_is_empty() {
     let mut pair = Pair::connected(options(V5));
     let bounds = QueueOptions {
-        bytes: Some(8),
+        bytes: Some(counted(&[2, 2])),
         overflow: Overflow::Wait,
         ..QueueOptions::UNBOUNDED
     };
     let queue = pair.queue(&["t"], bounds);
-    for payload in ["aa", "bb", "too large", "cc"] {
+    let too_large = &*"too large".repeat(30);
+    for payload in ["aa", "bb", too_large, "cc"] {
         pair.receive("t", payload, AtMostOnce, 0);
     }
     assert_eq!(take(&mut pair, queue, 1), ["aa"]);
@@ -156,7 +157,7 @@ fn a_message_that_needs_an_empty_queue_waits_until_it_is_empty() {
         pair.client.input_paused(),
         "half empty, and too full for it"
     );
-    assert_eq!(take(&mut pair, queue, 3), ["bb", "too large", "cc"]);
+    assert_eq!(take(&mut pair, queue, 3), ["bb", too_large, "cc"]);
     assert_eq!(pair.client.take_lost(queue), 0);
 }
 

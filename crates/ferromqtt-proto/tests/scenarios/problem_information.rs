@@ -12,7 +12,7 @@ fn told() -> [Properties; 2] {
             ..Properties::default()
         },
         Properties {
-            user_properties: vec![(text("k"), text("v"))],
+            user_properties: [(text("k"), text("v"))].into(),
             ..Properties::default()
         },
     ]
@@ -164,7 +164,7 @@ fn auth_is_shortened_to_the_servers_maximum_packet_size() {
         properties: Properties {
             authentication_data: Some(bytes::Bytes::from_static(data)),
             reason_string: Some(text(&"long ".repeat(10))),
-            user_properties: vec![(text("k"), text("v"))],
+            user_properties: [(text("k"), text("v"))].into(),
             ..Properties::default()
         },
     };

@@ -46,11 +46,12 @@ fn retain_and_properties_are_on_the_wire() {
     publish.properties = Some(Box::new(Properties {
         payload_format_indicator: Some(true),
         correlation_data: Some(Bytes::new()),
-        user_properties: vec![
+        user_properties: [
             (text("b"), text("1")),
             (text("a"), text("")),
             (text("b"), text("1")),
-        ],
+        ]
+        .into(),
         ..Properties::default()
     }));
     pair.client.publish(pair.now, publish).unwrap();

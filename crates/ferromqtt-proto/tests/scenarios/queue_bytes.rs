@@ -1,6 +1,9 @@
-//! Bounds of queues in payload bytes.
+//! Bounds of queues in bytes: what whole messages count.
 
-use ferromqtt_proto::{OutgoingLimits, Overflow, QueueId, QueueOptions};
+use ferromqtt_proto::packet::{self, Packet};
+use ferromqtt_proto::{
+    OutgoingLimits, Overflow, Properties, Publish, PublishError, QueueId, QueueOptions, TopicName,
+};
 
 use crate::support::*;
 
@@ -35,13 +38,20 @@ fn a_queue_is_bounded_unless_told_otherwise() {
 #[test]
 fn the_oldest_leave_until_a_large_message_has_room() {
     for version in VERSIONS {
-        let mut pair = with_queue(version, of_bytes(10, Overflow::DropOldest));
+        let mut pair = with_queue(
+            version,
+            of_bytes(counted(&[3, 3, 3, 1]), Overflow::DropOldest),
+        );
         for payload in ["aaa", "bbb", "ccc"] {
             pair.receive("t", payload, AtMostOnce, 0);
         }
-        assert_eq!(pair.lagged(), [], "9 of 10");
+        assert_eq!(
+            pair.lagged(),
+            [],
+            "one byte is left, beside what a message counts"
+        );
         pair.receive("t", "d", AtMostOnce, 0);
-        assert_eq!(pair.lagged(), [], "10 of 10");
+        assert_eq!(pair.lagged(), [], "nothing is left");
         pair.receive("t", "eeeee", AtMostOnce, 0);
         assert_eq!(pair.lagged(), [DEFAULT]);
         assert_eq!(pair.client.queue_lost(DEFAULT), 2);
@@ -86,8 +96,10 @@ fn one_message_larger_than_the_bound_passes_alone() {
 #[test]
 fn wait_releases_as_many_as_there_is_room_for() {
     for version in VERSIONS {
-        let mut pair = with_queue(version, of_bytes(6, Overflow::Wait));
-        for (packet_id, payload) in [(1, "aaaaaa"), (2, "bb"), (3, "cc"), (4, "ddd"), (5, "")] {
+        let bytes = counted(&[2, 3, 0]);
+        let mut pair = with_queue(version, of_bytes(bytes, Overflow::Wait));
+        let large = &*"a".repeat(bytes);
+        for (packet_id, payload) in [(1, large), (2, "bb"), (3, "cc"), (4, "ddd"), (5, "")] {
             pair.receive("t", payload, AtLeastOnce, packet_id);
         }
         assert_eq!(pair.sent(), ["PUBACK 1"]);
@@ -114,7 +126,7 @@ fn messages_and_bytes_bound_a_queue_together() {
         V5,
         QueueOptions {
             limit: Some(2),
-            ..of_bytes(4, Overflow::DropOldest)
+            ..of_bytes(counted(&[2, 2]), Overflow::DropOldest)
         },
     );
     for payload in ["a", "b", "c"] {
@@ -124,4 +136,52 @@ fn messages_and_bytes_bound_a_queue_together() {
     pair.receive("t", "dddd", AtMostOnce, 0);
     assert_eq!(pair.client.take_lost(DEFAULT), 2);
     assert_eq!(pair.payloads(), ["dddd"]);
+}
+
+/// A message without a payload counts as well: itself, its topic, and its properties.
+#[test]
+fn empty_messages_with_long_topics_or_many_properties_fill_a_queue() {
+    let mut properties = Properties::default();
+    for _ in 0..10 {
+        let pair = ("name".try_into().unwrap(), text(&"x".repeat(6_000)));
+        properties.user_properties.push(pair);
+    }
+    let with_properties = packet::Publish {
+        properties: Some(Box::new(properties)),
+        ..message("t", "", AtMostOnce, 0)
+    };
+    let long_topic = message(&"t".repeat(60_000), "", AtMostOnce, 0);
+    for (publish, kept) in [
+        (with_properties, 4),
+        (long_topic, 4),
+        (message("t", "", AtMostOnce, 0), 300_000 / counted(&[0])),
+    ] {
+        let mut pair = with_queue(V5, of_bytes(300_000, Overflow::DropNewest));
+        for _ in 0..kept + 3 {
+            pair.server_sends(Packet::Publish(publish.clone()));
+        }
+        assert_eq!(pair.client.queue_len(DEFAULT), kept);
+        assert_eq!(pair.client.take_lost(DEFAULT), 3);
+    }
+}
+
+/// The same on the way out.
+#[test]
+fn empty_messages_with_long_topics_fill_the_outgoing_queue() {
+    let mut options = resuming(V5);
+    options.outgoing.bytes = Some(300_000);
+    let mut pair = Pair::connected(options);
+    pair.cut();
+    let topic = TopicName::new("t".repeat(60_000)).unwrap();
+    let publish = || Publish::new(topic.clone(), "");
+    for _ in 0..4 {
+        pair.client.publish(pair.now, publish()).unwrap();
+    }
+    let counted = 4 * publish().memory_size();
+    assert_eq!(pair.client.stats().outgoing_bytes, counted);
+    let full = PublishError::QueueFull {
+        limit: 300_000,
+        unit: "bytes",
+    };
+    assert_eq!(pair.client.publish(pair.now, publish()), Err(full));
 }

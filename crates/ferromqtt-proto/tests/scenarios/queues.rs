@@ -1,7 +1,7 @@
 //! Queues of received messages.
 
 use ferromqtt_proto::packet::Packet;
-use ferromqtt_proto::{Event, Overflow, QueueId, QueueOptions, ReasonCode};
+use ferromqtt_proto::{Event, Overflow, Properties, QueueId, QueueOptions, ReasonCode};
 
 use crate::support::*;
 
@@ -172,5 +172,48 @@ fn messages_survive_the_end_of_the_connection() {
         receive(&mut pair, "t", "x");
         pair.cut();
         assert_eq!(pair.payloads(), ["x"]);
+    }
+}
+
+fn ended(pair: &mut Pair) -> Vec<QueueId> {
+    (pair.events().into_iter())
+        .filter_map(|event| match event {
+            Event::Unsubscribed(queue) => Some(queue),
+            _ => None,
+        })
+        .collect()
+}
+
+/// A reader that waits for messages of the queue has to know.
+#[test]
+fn the_end_of_the_last_subscription_of_a_queue_is_reported() {
+    for version in VERSIONS {
+        let mut pair = Pair::connected(resuming(version));
+        let [one, other, closed] =
+            [(); 3].map(|()| pair.client.open_queue(QueueOptions::default()));
+        pair.subscribe(&["a"]);
+        pair.subscribe_to(&["a", "b"], one);
+        pair.subscribe_to(&["a"], other);
+        pair.subscribe_to(&["a"], closed);
+        pair.events();
+        pair.client.close_queue(closed);
+        pair.unsubscribe(&["a"]);
+        assert_eq!(
+            ended(&mut pair),
+            [other],
+            "one has another, the default queue needs none"
+        );
+        for (id, filters) in [(1, 1), (2, 2), (3, 1), (4, 1)] {
+            pair.server_sends(suback(id, &vec![ReasonCode::Success; filters]));
+        }
+        let reasons = [ReasonCode::Success];
+        pair.server_sends(unsuback(5, if version == V5 { &reasons } else { &[] }));
+        pair.cut();
+        pair.unsubscribe(&["b", "c"]);
+        assert_eq!(ended(&mut pair), [], "it is not sent yet");
+        pair.wait_for_transport();
+        pair.accept(true, Properties::default());
+        assert_eq!(ended(&mut pair), [one]);
+        assert_eq!(pair.client.filters(one).next(), None);
     }
 }

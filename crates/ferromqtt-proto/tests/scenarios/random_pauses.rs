@@ -184,7 +184,7 @@ impl World {
     fn advance(&mut self, milliseconds: u64) {
         let mut left = milliseconds;
         while left > 0 {
-            let step = left.min(1_000);
+            let step = left.min(400); // the server answers within half a Keep Alive of 1 s
             left -= step;
             self.pair.advance(Duration::from_millis(step));
             self.settle();

@@ -1,5 +1,6 @@
 //! When a client tries again, and when it does not.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ferromqtt_proto::packet::{Packet, ReasonCode};
@@ -142,7 +143,7 @@ fn refusals_that_cannot_heal_are_final() {
         if is_final {
             let cause = ConnectionError::Refused {
                 reason,
-                properties: Box::default(),
+                properties: Arc::default(),
             };
             let delivery = Delivery::NotSent;
             assert_eq!(outcomes, [(op, Outcome::Disconnected { cause, delivery })]);

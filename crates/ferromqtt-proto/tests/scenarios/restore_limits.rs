@@ -194,8 +194,8 @@ fn what_the_server_has_not_is_reported_and_not_sent() {
                 .filter(|it| !gone.contains(it))
                 .collect();
             let sent: Vec<_> = (pair.subscribes().iter())
-                .flat_map(|it| it.filters.clone())
-                .map(|(name, _)| name.as_str().to_owned())
+                .flat_map(|it| it.filters.iter())
+                .map(|(name, _)| name.to_owned())
                 .collect();
             assert_eq!(sent, kept);
         }
@@ -296,7 +296,7 @@ fn a_hundred_filters_go_into_one_packet() {
             let counts: Vec<_> = restored.iter().map(|it| it.filters.len()).collect();
             assert_eq!(counts, [100, 100, 50]);
             let order: Vec<_> = (restored.iter())
-                .flat_map(|it| it.filters.iter().map(|(name, _)| name.as_str().to_owned()))
+                .flat_map(|it| it.filters.iter().map(|(name, _)| name.to_owned()))
                 .collect();
             assert_eq!(order, names, "all of them, in their order");
         }

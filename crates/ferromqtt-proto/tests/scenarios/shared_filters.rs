@@ -36,8 +36,8 @@ fn subscribe(
 
 /// The options of the filters in the SUBSCRIBE packets since the last look.
 fn options_sent(pair: &mut Pair) -> Vec<SubscriptionOptions> {
-    (pair.subscribes().into_iter())
-        .flat_map(|it| it.filters.into_iter().map(|(_, options)| options))
+    (pair.subscribes().iter())
+        .flat_map(|it| it.filters.iter().map(|(_, options)| options))
         .collect()
 }
 

@@ -82,7 +82,7 @@ fn the_strings_among_the_properties_are_utf8_too() {
     publish.properties = Some(Box::new(Properties {
         content_type: Some(text(TEXT)),
         response_topic: Some(text(TEXT)),
-        user_properties: vec![(text(TEXT), text(TEXT))],
+        user_properties: [(text(TEXT), text(TEXT))].into(),
         ..Properties::default()
     }));
     pair.client.publish(pair.now, publish).unwrap();
@@ -164,7 +164,7 @@ fn the_longest_topic_passes_both_ways() {
         let Packet::Subscribe(subscribe) = pair.packets().remove(0) else {
             panic!("not a SUBSCRIBE");
         };
-        assert_eq!(subscribe.filters[0].0.len(), 65_535);
+        assert_eq!(subscribe.filters.iter().next().unwrap().0.len(), 65_535);
         pair.server_sends(Packet::Publish(message(&longest, "x", AtMostOnce, 0)));
         assert_eq!(pair.messages()[0].topic.len(), 65_535);
     }

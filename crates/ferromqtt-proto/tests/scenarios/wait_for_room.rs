@@ -51,7 +51,7 @@ fn room_is_told_once_when_an_acknowledgement_has_made_it() {
 /// Room for a small message is none for the large one that waits.
 #[test]
 fn room_is_told_when_it_is_enough_for_the_message_that_waits() {
-    let mut pair = waiting(10, 100);
+    let mut pair = waiting(10, counted(&[50, 50]));
     publish(&mut pair, AtLeastOnce, 40).unwrap();
     publish(&mut pair, AtLeastOnce, 40).unwrap();
     assert!(publish(&mut pair, AtLeastOnce, 90).is_err());

@@ -28,6 +28,10 @@ fn set(options: &mut BrokerOptions, name: &str, value: &Bound<'_, PyAny>) -> PyR
             let size = whole(name, value, 1, u32::MAX.into())? as u32;
             options.maximum_packet_size = NonZeroU32::MIN.saturating_add(size - 1);
         }
+        "maximum_non_publish_size" => {
+            let size = whole(name, value, 1, u32::MAX.into())? as u32;
+            options.maximum_non_publish_size = NonZeroU32::MIN.saturating_add(size - 1);
+        }
         "maximum_connections" => options.maximum_connections = count(name, value)?,
         "maximum_sessions" => options.maximum_sessions = count(name, value)?,
         "maximum_session_bytes" => options.maximum_session_bytes = count(name, value)?,

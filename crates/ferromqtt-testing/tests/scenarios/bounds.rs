@@ -280,7 +280,7 @@ fn a_client_of_3_1_that_asks_for_too_many_subscriptions_is_closed() {
     let subscribe = Subscribe {
         packet_id: packet_id(1),
         properties: Properties::default(),
-        filters: vec![(text("b"), QoS::AtMostOnce.into())],
+        filters: vec![(text("b"), QoS::AtMostOnce.into())].into(),
     };
     scene.send(client, &Packet::Subscribe(Box::new(subscribe)));
     scene.expect_end(client, ReasonCode::QuotaExceeded);

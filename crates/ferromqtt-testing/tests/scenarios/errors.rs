@@ -71,6 +71,50 @@ fn a_packet_over_the_maximum_is_refused_from_its_header_mqtt_3_2_2_15() {
 }
 
 #[test]
+fn a_large_packet_other_than_publish_is_refused_from_its_header() {
+    for version in VERSIONS {
+        for first_byte in [0x40, 0x50, 0x62, 0x70, 0x82, 0xa2, 0xe0, 0xf0] {
+            let mut scene = Scene::new();
+            let client = scene.client(version, "c");
+            scene.send_bytes(client, &[0x30, 0x80, 0x80, 0x40, 0, 1, b't']);
+            assert!(!scene.is_closed(client), "a PUBLISH may be larger");
+            let client = scene.client(version, "d");
+            scene.send_bytes(client, &[first_byte, 0x80, 0x80, 0x40]);
+            scene.expect_end(client, ReasonCode::QuotaExceeded);
+        }
+    }
+}
+
+#[test]
+fn before_connect_is_accepted_no_packet_may_be_larger_than_connect() {
+    for first_byte in [0x10, 0x30, 0x32, 0xf0] {
+        let mut scene = Scene::new();
+        let client = scene.open(ProtocolVersion::V5);
+        scene.send_bytes(client, &[first_byte, 0x80, 0x80, 0x40]);
+        assert!(scene.is_closed(client), "{first_byte:#x}");
+    }
+    let mut scene = Scene::new();
+    let subscriber = scene.client(ProtocolVersion::V5, "s");
+    scene.subscribe(subscriber, "t", QoS::AtMostOnce);
+    let mut bytes = BytesMut::new();
+    let v5 = ProtocolVersion::V5;
+    Packet::Connect(Box::new(connect(v5, "c"))).encode(v5, &mut bytes);
+    let large = publish("t", &"x".repeat(2 << 20), QoS::AtMostOnce);
+    Packet::Publish(large.clone()).encode(v5, &mut bytes);
+    let client = scene.open(v5);
+    scene.send_bytes(client, &bytes); // with CONNECT, and without waiting for CONNACK (section 3.1.4)
+    assert_eq!(scene.message(subscriber), large);
+
+    let mut bytes = BytesMut::new();
+    Packet::Connect(Box::new(connect(v5, "d"))).encode(v5, &mut bytes);
+    bytes.extend_from_slice(b"\xc0\x01\x00"); // a PINGREQ with a body
+    let client = scene.open(v5);
+    scene.send_bytes(client, &bytes);
+    assert!(matches!(scene.next(client), Some(Packet::ConnAck(_))));
+    scene.expect_end(client, ReasonCode::MalformedPacket);
+}
+
+#[test]
 fn more_unreleased_qos_2_messages_than_the_receive_maximum_mqtt_3_3_4_7() {
     let mut scene = Scene::with(|options| options.receive_maximum = 2.try_into().unwrap());
     let client = scene.client(ProtocolVersion::V5, "c");

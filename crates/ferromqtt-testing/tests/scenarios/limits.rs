@@ -93,7 +93,7 @@ fn subscriptions_that_are_not_available_end_the_connection() {
                 subscription_identifiers: identifiers,
                 ..Properties::default()
             },
-            filters: vec![(text(filter), QoS::AtMostOnce.into())],
+            filters: [(text(filter), QoS::AtMostOnce.into())].into(),
         };
         scene.send(client, &Packet::Subscribe(Box::new(subscribe)));
         scene.expect_end(client, reason);
@@ -124,7 +124,7 @@ fn an_answer_that_the_client_has_no_room_for_ends_its_connection_mqtt_3_1_2_24()
         let subscribe = Subscribe {
             packet_id: packet_id(1),
             properties: Properties::default(),
-            filters: vec![(text("a"), QoS::AtMostOnce.into()); count],
+            filters: vec![(text("a"), QoS::AtMostOnce.into()); count].into(),
         };
         Packet::Subscribe(Box::new(subscribe))
     };

@@ -24,10 +24,11 @@ fn subscribe(refused: &str) -> Packet {
     Packet::Subscribe(Box::new(Subscribe {
         packet_id: packet_id(1),
         properties: Properties::default(),
-        filters: vec![
+        filters: [
             (text("t"), QoS::ExactlyOnce.into()),
             (text(refused), QoS::ExactlyOnce.into()),
-        ],
+        ]
+        .into(),
     }))
 }
 

@@ -305,7 +305,7 @@ fn properties_travel_with_the_message_but_for_the_senders_own_mqtt_3_3_2_17() {
         content_type: Some(text("text/plain")),
         response_topic: Some(text("answers")),
         correlation_data: Some("7".into()),
-        user_properties: vec![(text("a"), text("1")), (text("a"), text("2"))],
+        user_properties: [(text("a"), text("1")), (text("a"), text("2"))].into(),
         ..Properties::default()
     };
     let mut with_properties = publish("t", "x", QoS::AtMostOnce);

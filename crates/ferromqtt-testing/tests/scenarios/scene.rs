@@ -100,7 +100,7 @@ impl Scene {
         let subscribe = Subscribe {
             packet_id: packet_id(1),
             properties: Properties::default(),
-            filters: vec![(text(filter), options.into())],
+            filters: [(text(filter), options.into())].into(),
         };
         self.send(peer, &Packet::Subscribe(Box::new(subscribe)));
         match self.next(peer) {

@@ -210,7 +210,7 @@ fn no_local_on_a_shared_subscription_is_a_protocol_error_mqtt_3_8_3_4() {
     let subscribe = Subscribe {
         packet_id: packet_id(1),
         properties: Properties::default(),
-        filters: vec![(text("a"), QoS::AtMostOnce.into()), (text(FILTER), options)],
+        filters: [(text("a"), QoS::AtMostOnce.into()), (text(FILTER), options)].into(),
     };
     scene.send(client, &Packet::Subscribe(Box::new(subscribe)));
     let Some(Packet::Disconnect(disconnect)) = scene.next(client) else {
@@ -230,7 +230,7 @@ fn who_unsubscribes_or_ends_its_session_shares_no_more_mqtt_3_10_4_1() {
     let unsubscribe = Unsubscribe {
         packet_id: packet_id(6),
         properties: Properties::default(),
-        filters: vec![text(FILTER), text(FILTER), text("t/+")],
+        filters: [text(FILTER), text(FILTER), text("t/+")].into(),
     };
     scene.send(first, &Packet::Unsubscribe(Box::new(unsubscribe)));
     let Some(Packet::UnsubAck(unsuback)) = scene.next(first) else {

@@ -209,7 +209,7 @@ fn the_other_gets_it_on_its_own_terms_mqtt_4_8_2_3() {
             subscription_identifiers: vec![7],
             ..Properties::default()
         },
-        filters: vec![(text(FILTER), QoS::AtMostOnce.into())],
+        filters: vec![(text(FILTER), QoS::AtMostOnce.into())].into(),
     };
     scene.send(second, &Packet::Subscribe(Box::new(subscribe)));
     assert!(matches!(scene.next(second), Some(Packet::SubAck(_))));

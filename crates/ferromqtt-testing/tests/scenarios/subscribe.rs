@@ -15,13 +15,14 @@ fn each_filter_gets_a_code_of_its_own_in_order_mqtt_3_8_4_5() {
         let subscribe = Subscribe {
             packet_id: packet_id(5),
             properties: Properties::default(),
-            filters: vec![
+            filters: [
                 (text("a"), QoS::ExactlyOnce.into()),
                 (text("b/#/c"), QoS::AtMostOnce.into()),
                 (text("c"), QoS::AtMostOnce.into()),
                 (text("$share/g/d"), QoS::AtLeastOnce.into()),
                 (text("e"), QoS::AtLeastOnce.into()),
-            ],
+            ]
+            .into(),
         };
         scene.send(client, &Packet::Subscribe(Box::new(subscribe)));
         let Some(Packet::SubAck(suback)) = scene.next(client) else {
@@ -99,7 +100,7 @@ fn unsubscribe_stops_messages_and_says_what_there_was_mqtt_3_10_4_1_and_3_11_3_2
         let unsubscribe = Unsubscribe {
             packet_id: packet_id(6),
             properties: Properties::default(),
-            filters: vec![text("a/#"), text("a"), text("a#")],
+            filters: [text("a/#"), text("a"), text("a#")].into(),
         };
         scene.send(client, &Packet::Unsubscribe(Box::new(unsubscribe)));
         let Some(Packet::UnsubAck(unsuback)) = scene.next(client) else {
@@ -153,7 +154,7 @@ fn a_message_names_the_subscriptions_that_it_matched_mqtt_3_3_4_3() {
                 subscription_identifiers: identifier.into_iter().collect(),
                 ..Properties::default()
             },
-            filters: vec![(text(filter), QoS::AtMostOnce.into())],
+            filters: [(text(filter), QoS::AtMostOnce.into())].into(),
         };
         scene.send(client, &Packet::Subscribe(Box::new(subscribe)));
         assert!(matches!(scene.next(client), Some(Packet::SubAck(_))));

@@ -11,6 +11,7 @@ mod events;
 mod filters;
 mod holding;
 mod keep_alive;
+mod large_packets;
 mod leaving;
 mod operations;
 mod pausing;
@@ -20,6 +21,7 @@ mod room;
 mod server;
 mod start;
 mod wake_ups;
+mod wakers;
 
 use std::future::Future;
 use std::io;

@@ -479,15 +479,11 @@ fn short(packet: &Packet) -> String {
         Packet::PubRel(it) => ack("PUBREL", it),
         Packet::PubComp(it) => ack("PUBCOMP", it),
         Packet::Subscribe(subscribe) => {
-            let filters: Vec<_> = subscribe
-                .filters
-                .iter()
-                .map(|(it, _)| it.as_str())
-                .collect();
+            let filters: Vec<_> = subscribe.filters.iter().map(|(it, _)| it).collect();
             format!("SUBSCRIBE {} {}", subscribe.packet_id, filters.join(" "))
         }
         Packet::Unsubscribe(unsubscribe) => {
-            let filters: Vec<_> = unsubscribe.filters.iter().map(|it| it.as_str()).collect();
+            let filters: Vec<_> = unsubscribe.filters.iter().collect();
             format!(
                 "UNSUBSCRIBE {} {}",
                 unsubscribe.packet_id,

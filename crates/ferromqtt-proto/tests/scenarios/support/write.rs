@@ -134,3 +134,10 @@ pub(crate) fn message(topic: &str, payload: &str, qos: QoS, packet_id: u16) -> p
         payload: Bytes::copy_from_slice(payload.as_bytes()),
     }
 }
+
+/// What messages with topic `t` and payloads of these lengths count in a bound of bytes.
+pub(crate) fn counted(payloads: &[usize]) -> usize {
+    (payloads.iter())
+        .map(|payload| packet::MESSAGE_OVERHEAD + "t".len() + payload)
+        .sum()
+}

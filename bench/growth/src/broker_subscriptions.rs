@@ -1,0 +1,104 @@
+//! Many subscriptions at the test broker.
+
+use std::time::Instant;
+
+use bytes::BytesMut;
+use ferromqtt_proto::packet::{Packet, PacketId, ProtocolVersion, QoS, Subscribe, Unsubscribe};
+use ferromqtt_proto::{Properties, Utf8String};
+use ferromqtt_testing::{Broker, BrokerOptions, ConnectionId};
+
+use crate::matching::{feed, join};
+use crate::measure::{cpu_seconds, growth, shuffle};
+use crate::report::Report;
+
+const SMALL: usize = 8_000;
+const LARGE: usize = 64_000;
+
+pub(crate) fn measure(report: &mut Report) {
+    let mut row = |what: &str, cost: fn(usize) -> f64| {
+        let ratio = growth(SMALL, LARGE, cost);
+        report.at_most(&format!("{what}: 64,000 against 8,000"), ratio, 10.0);
+    };
+    row("broker, subscribe and unsubscribe", |filters| {
+        let (mut broker, now, session) = one_session();
+        let mut names = names(filters);
+        cpu_seconds(|| {
+            subscribe(&mut broker, now, session, &names);
+            shuffle(&mut names);
+            for name in &names {
+                let unsubscribe = Unsubscribe {
+                    packet_id: PacketId::MAX,
+                    properties: Properties::default(),
+                    filters: vec![name.clone()].into(),
+                };
+                feed(
+                    &mut broker,
+                    now,
+                    session,
+                    &Packet::Unsubscribe(Box::new(unsubscribe)),
+                );
+            }
+        })
+        .0
+    });
+    row("broker, session ends with its filters", |filters| {
+        let (mut broker, now, session) = one_session();
+        let names = names(filters);
+        cpu_seconds(|| {
+            subscribe(&mut broker, now, session, &names);
+            broker.closed(now, session);
+        })
+        .0
+    });
+    row("broker, sessions with one filter in common", |sessions| {
+        let now = Instant::now();
+        let mut broker = Broker::new(BrokerOptions::default());
+        let filter = [text("news/#".to_owned())];
+        let mut ids: Vec<_> = (0..sessions)
+            .map(|number| join(&mut broker, now, &number.to_string()))
+            .collect();
+        let seconds = cpu_seconds(|| {
+            ids.iter()
+                .for_each(|&id| subscribe(&mut broker, now, id, &filter));
+            shuffle(&mut ids);
+            ids.iter().for_each(|&id| broker.closed(now, id));
+        })
+        .0;
+        assert_eq!(broker.stats().sessions, 0);
+        seconds
+    });
+}
+
+fn one_session() -> (Broker, Instant, ConnectionId) {
+    let now = Instant::now();
+    let mut broker = Broker::new(BrokerOptions::default());
+    let session = join(&mut broker, now, "one");
+    (broker, now, session)
+}
+
+fn text(text: String) -> Utf8String {
+    Utf8String::from_string(text).expect("it is short")
+}
+
+fn names(filters: usize) -> Vec<Utf8String> {
+    let name = |number| text(format!("site/{}/device/{number}/state", number % 100));
+    (0..filters).map(name).collect()
+}
+
+/// In packets of 100 filters.
+fn subscribe(broker: &mut Broker, now: Instant, session: ConnectionId, names: &[Utf8String]) {
+    let mut input = BytesMut::new();
+    for names in names.chunks(100) {
+        let subscribe = Subscribe {
+            packet_id: PacketId::MAX,
+            properties: Properties::default(),
+            filters: (names.iter())
+                .map(|name| (name.clone(), QoS::AtLeastOnce.into()))
+                .collect(),
+        };
+        Packet::Subscribe(Box::new(subscribe)).encode(ProtocolVersion::V5, &mut input);
+        broker.handle_input(now, session, &mut input);
+        while broker.poll_writable().is_some() {}
+        while broker.poll_transmit(session).is_some() {}
+    }
+}

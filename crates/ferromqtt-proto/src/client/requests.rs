@@ -1,0 +1,224 @@
+//! The SUBSCRIBE and UNSUBSCRIBE that are not completed, and indexes of those that are not sent.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::request::Kind;
+use super::subscribe::Subscribe;
+use crate::event::{Delivery, OpId};
+use crate::packet::PacketId;
+use crate::session::{QueueId, Subscription};
+use crate::topic::TopicFilter;
+
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) kind: Kind,
+    /// Packet Identifier, once it is on the wire of this connection.
+    sent_as: Option<PacketId>,
+    /// It was on the wire, of whatever connection.
+    was_sent: bool,
+    /// No caller waits for it (any more).
+    abandoned: bool,
+    /// Restores subscriptions that a lost session held.
+    pub(super) restores: bool,
+    /// What an UNSUBSCRIBE took out of the registry, to be put back when the server refuses it.
+    removed: Vec<Subscription>,
+}
+
+impl Request {
+    pub(super) const fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            sent_as: None,
+            was_sent: false,
+            abandoned: false,
+            restores: false,
+            removed: Vec::new(),
+        }
+    }
+
+    /// One that no caller waits for, and that outlives connections all the same.
+    pub(super) const fn restoring(subscribe: Subscribe) -> Self {
+        let mut request = Self::new(Kind::Subscribe(subscribe));
+        request.abandoned = true;
+        request.restores = true;
+        request
+    }
+
+    pub(super) const fn sent_as(&self) -> Option<PacketId> {
+        self.sent_as
+    }
+
+    pub(super) const fn abandoned(&self) -> bool {
+        self.abandoned
+    }
+
+    /// Its connection is gone, and with it the Packet Identifier.
+    pub(super) const fn take_back(&mut self) -> Option<PacketId> {
+        self.sent_as.take()
+    }
+
+    pub(super) const fn delivery(&self) -> Delivery {
+        if self.was_sent {
+            Delivery::Unknown
+        } else {
+            Delivery::NotSent
+        }
+    }
+}
+
+/// All of them, in order of their acceptance. No call looks at more of them than it is about.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    all: BTreeMap<OpId, Request>,
+    unsent: Unsent,
+    /// How many a caller waits for.
+    awaited: usize,
+    restoring: usize,
+}
+
+/// Those that wait for a connection, or for a Packet Identifier.
+#[derive(Debug, Default)]
+struct Unsent {
+    ops: BTreeSet<OpId>,
+    /// The SUBSCRIBEs among them, by their queues.
+    by_queue: BTreeSet<(u32, OpId)>,
+    /// How often those ask for each filter.
+    filters: HashMap<TopicFilter, usize>,
+}
+
+impl Unsent {
+    fn enter(&mut self, op: OpId, kind: &Kind) {
+        self.ops.insert(op);
+        if let Kind::Subscribe(subscribe) = kind {
+            self.by_queue.insert((subscribe.queue.0, op));
+            for (filter, _) in &subscribe.filters {
+                *self.filters.entry(filter.clone()).or_default() += 1;
+            }
+        }
+    }
+
+    fn leave(&mut self, op: OpId, kind: &Kind) {
+        self.ops.remove(&op);
+        if let Kind::Subscribe(subscribe) = kind {
+            self.by_queue.remove(&(subscribe.queue.0, op));
+            for (filter, _) in &subscribe.filters {
+                if let Some(count) = self.filters.get_mut(filter) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.filters.remove(filter);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Requests {
+    pub(super) fn insert(&mut self, op: OpId, request: Request) {
+        self.awaited += usize::from(!request.abandoned);
+        self.restoring += usize::from(request.restores);
+        if request.sent_as.is_none() {
+            self.unsent.enter(op, &request.kind);
+        }
+        self.all.insert(op, request);
+    }
+
+    pub(super) fn remove(&mut self, op: OpId) -> Option<Request> {
+        let request = self.all.remove(&op)?;
+        self.awaited -= usize::from(!request.abandoned);
+        self.restoring -= usize::from(request.restores);
+        if request.sent_as.is_none() {
+            self.unsent.leave(op, &request.kind);
+        }
+        Some(request)
+    }
+
+    pub(super) fn get(&self, op: OpId) -> Option<&Request> {
+        self.all.get(&op)
+    }
+
+    /// All of them, in order.
+    pub(super) fn values(&self) -> impl Iterator<Item = &Request> {
+        self.all.values()
+    }
+
+    pub(super) fn into_all(self) -> BTreeMap<OpId, Request> {
+        self.all
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Notes that a request is on the wire, with this Packet Identifier.
+    pub(super) fn set_sent(&mut self, op: OpId, id: PacketId) -> Option<&Request> {
+        let request = self.all.get_mut(&op)?;
+        if request.sent_as.replace(id).is_none() {
+            self.unsent.leave(op, &request.kind);
+        }
+        request.was_sent = true;
+        Some(request)
+    }
+
+    /// No caller waits for it any more.
+    pub(super) fn abandon(&mut self, op: OpId) {
+        if let Some(request) = self.all.get_mut(&op)
+            && !std::mem::replace(&mut request.abandoned, true)
+        {
+            self.awaited -= 1;
+        }
+    }
+
+    pub(super) fn put_removed(&mut self, op: OpId, removed: Vec<Subscription>) {
+        if let Some(request) = self.all.get_mut(&op) {
+            request.removed.extend(removed);
+        }
+    }
+
+    pub(super) fn take_removed(&mut self, op: OpId) -> Vec<Subscription> {
+        let request = self.all.get_mut(&op);
+        request.map_or_else(Vec::new, |it| std::mem::take(&mut it.removed))
+    }
+
+    /// Drops those that restore subscriptions.
+    pub(super) fn remove_restoring(&mut self) {
+        if self.restoring > 0 {
+            let restoring = self.all.iter().filter(|(_, request)| request.restores);
+            let restoring: Vec<_> = restoring.map(|(&op, _)| op).collect();
+            for op in restoring {
+                self.remove(op);
+            }
+        }
+    }
+
+    pub(super) fn first_unsent(&self) -> Option<OpId> {
+        self.unsent.ops.first().copied()
+    }
+
+    /// The first SUBSCRIBE that is not sent and would feed a queue.
+    pub(super) fn first_unsent_for(&self, queue: QueueId) -> Option<OpId> {
+        let (first, last) = (OpId(0), OpId(u64::MAX));
+        let mut of_queue = (self.unsent.by_queue).range((queue.0, first)..=(queue.0, last));
+        of_queue.next().map(|(_, op)| *op)
+    }
+
+    /// Whether a SUBSCRIBE that is not sent asks for `filter`.
+    pub(super) fn unsent_ask_for(&self, filter: &TopicFilter) -> bool {
+        self.unsent.filters.contains_key(filter)
+    }
+
+    /// Whether a caller waits for the answer to one of them.
+    pub(super) const fn any_awaited(&self) -> bool {
+        self.awaited > 0
+    }
+
+    /// Whether one of them awaits its answer on this connection.
+    pub(super) fn any_unanswered(&self) -> bool {
+        self.unsent.ops.len() < self.all.len()
+    }
+
+    /// Whether one of them restores subscriptions.
+    pub(super) const fn any_restores(&self) -> bool {
+        self.restoring > 0
+    }
+}

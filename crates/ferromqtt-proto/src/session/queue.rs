@@ -1,0 +1,337 @@
+//! One queue of received messages: its bounds, and what becomes of messages beyond them.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::chunks::{ChunkId, Chunks};
+use super::deliveries::DeliveryId;
+use super::fifo::Fifo;
+use super::message::Message;
+use super::queue_options::{Acknowledge, Overflow, QueueOptions};
+use super::reader::{Reader, Withheld};
+use super::unclaimed::{Held, Unclaimed};
+use crate::packet::QoS;
+
+/// A message in a queue.
+#[derive(Debug)]
+struct Queued {
+    message: Message,
+    /// What it is a slice of.
+    chunk: ChunkId,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    messages: Fifo<Queued>,
+    /// What all messages count: [`Message::memory_size`].
+    bytes: usize,
+    pub(super) options: QueueOptions,
+    pub(super) lost: u64,
+    /// It has overflown under [`Overflow::Fail`], and its reader does not know yet.
+    pub(super) failed: bool,
+    /// The last messages, those beyond the bounds under [`Overflow::Wait`]: what each holds, and what it counts.
+    beyond: VecDeque<(Option<DeliveryId>, usize)>,
+    /// What those count.
+    bytes_beyond: usize,
+    /// Messages held for a queue to claim them. Only the default queue has some; they count against its bounds.
+    pub(super) unclaimed: Unclaimed,
+    /// How many of those are to be acknowledged.
+    pub(super) withheld: Withheld,
+    pub(super) reader: Reader,
+}
+
+impl Queue {
+    pub(super) fn new(options: QueueOptions) -> Self {
+        Self {
+            options,
+            ..Self::default()
+        }
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn has_beyond(&self) -> bool {
+        !self.beyond.is_empty()
+    }
+
+    pub(super) fn has_room(&self, size: usize) -> bool {
+        let messages = self.messages.len() + self.unclaimed.len();
+        let bytes = self.bytes + self.unclaimed.bytes();
+        (self.options).have_room(messages, bytes, size)
+    }
+
+    /// Whether a QoS 0 message is to wait for room. Not in front of an empty queue, which takes it whatever its bounds.
+    pub(super) fn makes_wait(&self, size: usize) -> bool {
+        self.options.overflow == Overflow::Wait && self.messages.len() > 0 && !self.has_room(size)
+    }
+
+    /// Whether a QoS 0 message that has been waiting for room is to wait on.
+    pub(super) fn keeps_waiting(&self, size: usize) -> bool {
+        let half_used = (self.options).are_half_used(self.messages.len(), self.bytes);
+        let has_room = self.has_room(size) && half_used;
+        self.messages.len() > 0 && !has_room && !self.reader.is_forgotten()
+    }
+
+    /// Whether a QoS 0 message that could not wait for room is kept all the same.
+    fn has_spare_room(&self, size: usize) -> bool {
+        let spare = self.options.twice();
+        self.messages.len() == 0
+            || !self.reader.is_forgotten() && spare.have_room(self.messages.len(), self.bytes, size)
+    }
+
+    /// Whether a message like this is to be held back: by the application, or until there is room.
+    pub(super) fn holds(&self, qos: QoS, size: usize) -> bool {
+        let waits = self.options.overflow == Overflow::Wait && !self.has_room(size);
+        qos != QoS::AtMostOnce && (waits || self.options.acknowledge == Acknowledge::ByApplication)
+    }
+
+    /// Whether a message is to be taken that finds no room, or whose policy makes room for it. Those that leave for it are
+    /// counted, and what they held is let go.
+    #[cold]
+    fn make_room(
+        &mut self,
+        qos: QoS,
+        size: usize,
+        chunks: &mut Chunks,
+        let_go: &mut Vec<DeliveryId>,
+    ) -> bool {
+        match self.options.overflow {
+            _ if self.failed => false,
+            Overflow::Wait => qos != QoS::AtMostOnce || self.has_spare_room(size),
+            Overflow::DropNewest => false,
+            Overflow::DropOldest => {
+                while !self.has_room(size) {
+                    let Some(held_by) = self.drop_oldest(chunks) else {
+                        return false;
+                    };
+                    self.lost += 1;
+                    let_go.extend(held_by);
+                    let_go.extend(std::iter::from_fn(|| self.release()));
+                }
+                true
+            }
+            Overflow::Fail => {
+                self.failed = true;
+                false
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn take_first(&mut self, chunks: &mut Chunks) -> Option<Message> {
+        let Queued { message, chunk } = self.messages.pop()?;
+        let size = message.memory_size();
+        self.bytes -= size;
+        chunks.leave(chunk, size);
+        Some(message)
+    }
+
+    /// Drops the oldest message in the queue, or else of those unclaimed, and returns what held it.
+    fn drop_oldest(&mut self, chunks: &mut Chunks) -> Option<Option<DeliveryId>> {
+        if let Some(message) = self.take_first(chunks) {
+            return Some(message.delivery);
+        }
+        let (_, hold) = self.unclaimed.pop()?.into_claimed();
+        Some(hold)
+    }
+
+    /// Holds a message to be claimed, within the bounds and by the policy of the queue.
+    pub(super) fn hold(
+        &mut self,
+        held: Held,
+        chunks: &mut Chunks,
+        let_go: &mut Vec<DeliveryId>,
+    ) -> Pushed {
+        let lost = self.lost;
+        let size = held.message.memory_size();
+        let had_room = self.has_room(size) && !self.failed;
+        let taken = had_room || self.make_room(held.message.qos, size, chunks, let_go);
+        if taken {
+            self.unclaimed.push(held);
+        } else {
+            self.lost += 1;
+            let_go.extend(held.into_claimed().1);
+        }
+        Pushed {
+            taken,
+            has_consequences: true,
+            has_lost: self.lost > lost,
+            first_loss: lost == 0 && self.lost > 0,
+            ..Pushed::default()
+        }
+    }
+
+    /// What the next one of those beyond the bounds held, once it has been taken or there is room for it.
+    pub(super) fn release(&mut self) -> Option<DeliveryId> {
+        while let Some(&(hold, size)) = self.beyond.front() {
+            let is_there = self.beyond.len() <= self.messages.len();
+            let within = self.messages.len().saturating_sub(self.beyond.len());
+            let bytes_within = self.bytes.saturating_sub(self.bytes_beyond);
+            if is_there && !self.options.have_room(within, bytes_within, size) {
+                return None;
+            }
+            self.beyond.pop_front();
+            self.bytes_beyond -= size;
+            if hold.is_some() {
+                self.withheld.remove();
+                return hold;
+            }
+        }
+        None
+    }
+
+    /// Whether a message of this size is just to be added.
+    #[inline]
+    pub(super) fn takes_at_once(&self, size: usize) -> bool {
+        self.has_room(size) && !self.failed
+    }
+
+    /// Adds a message that it [takes at once](Self::takes_at_once). Returns whether the queue was empty.
+    #[inline]
+    pub(super) fn add(&mut self, message: Message, size: usize, chunks: &mut Chunks) -> bool {
+        let was_empty = self.messages.len() == 0;
+        self.bytes += size;
+        let chunk = chunks.enter(size);
+        self.messages.push(Queued { message, chunk });
+        was_empty
+    }
+
+    /// Offers a message. `hold` is what holds it back when this queue [holds](Self::holds) its like, or another one did
+    /// that it comes from. What holds nothing back any more joins `let_go`: its message is lost, or need not wait.
+    pub(super) fn push(
+        &mut self,
+        mut message: Message,
+        hold: Option<DeliveryId>,
+        now: Option<Instant>,
+        chunks: &mut Chunks,
+        let_go: &mut Vec<DeliveryId>,
+    ) -> Pushed {
+        self.reader.note(now);
+        let size = message.memory_size();
+        let (was_empty, lost) = (self.messages.len() == 0, self.lost);
+        let had_room = self.has_room(size);
+        let taken = had_room && !self.failed || self.make_room(message.qos, size, chunks, let_go);
+        if !taken {
+            self.lost += 1;
+            let_go.extend(message.delivery.or(hold));
+        } else {
+            if self.options.acknowledge == Acknowledge::ByApplication {
+                message.delivery = message.delivery.or(hold);
+            } else if !had_room && self.options.overflow == Overflow::Wait {
+                self.beyond.push_back((hold, size));
+                self.bytes_beyond += size;
+                if hold.is_some() {
+                    self.withheld.add(now);
+                }
+            } else {
+                let_go.extend(hold);
+            }
+            self.add(message, size, chunks);
+        }
+        Pushed {
+            taken,
+            first: taken && was_empty,
+            has_consequences: true,
+            has_lost: self.lost > lost,
+            first_loss: lost == 0 && self.lost > 0,
+            forgotten: !taken && self.reader.is_news(),
+        }
+    }
+
+    /// Copies the messages that make up little of their chunks, so that those can go.
+    pub(super) fn copy_sparse(&mut self, chunks: &mut Chunks) {
+        for Queued { message, chunk } in self.messages.iter_mut() {
+            if chunks.is_sparse(*chunk) {
+                message.detach();
+                chunks.let_go(*chunk, message.memory_size());
+                *chunk = ChunkId::NONE;
+            }
+        }
+    }
+
+    /// Closes the queue. Returns what it held.
+    pub(super) fn close(mut self, chunks: &mut Chunks) -> Left {
+        for Queued { message, chunk } in self.messages.iter_mut() {
+            let size = message.memory_size();
+            let is_little = chunks.is_little(*chunk, size);
+            chunks.leave(*chunk, size);
+            if !is_little {
+                *chunk = ChunkId::NONE;
+            }
+        }
+        Left {
+            messages: self.messages,
+            beyond: self.beyond,
+        }
+    }
+}
+
+/// What became of a message that was offered to a queue.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pushed {
+    /// It is in the queue.
+    pub(crate) taken: bool,
+    /// The queue was empty before.
+    pub(crate) first: bool,
+    /// Something of the following, or something was let go.
+    pub(crate) has_consequences: bool,
+    /// The queue has lost a message now, this one or others.
+    pub(super) has_lost: bool,
+    /// The queue has lost a message, and had lost none since the reader asked.
+    pub(crate) first_loss: bool,
+    /// It has lost this one because its reader has forgotten it, and the one before not.
+    pub(crate) forgotten: bool,
+}
+
+/// What a queue that is closed has left behind.
+#[derive(Debug, Default)]
+pub(crate) struct Left {
+    /// Its messages, in order.
+    messages: Fifo<Queued>,
+    /// How many of them, the last ones, were beyond its bounds, and what those held.
+    beyond: VecDeque<(Option<DeliveryId>, usize)>,
+}
+
+/// A message of a queue that is closed.
+#[derive(Debug)]
+pub(crate) struct LeftMessage {
+    pub(crate) message: Message,
+    /// What held it back beside [`Message::delivery`].
+    pub(crate) hold: Option<DeliveryId>,
+    /// It makes up little of the memory that it is a slice of.
+    is_little: bool,
+}
+
+impl LeftMessage {
+    /// The message and what held it back. It is going to be kept, so it is copied if it is little.
+    pub(crate) fn into_kept(mut self) -> (Message, Option<DeliveryId>) {
+        if self.is_little {
+            self.message.detach();
+        }
+        (self.message, self.hold)
+    }
+}
+
+impl Iterator for Left {
+    type Item = LeftMessage;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let is_beyond = self.beyond.len() >= self.messages.len();
+        let Queued { message, chunk } = self.messages.pop()?;
+        let hold = match is_beyond {
+            true => self.beyond.pop_front().and_then(|(hold, _)| hold),
+            false => None,
+        };
+        Some(LeftMessage {
+            message,
+            hold,
+            is_little: chunk != ChunkId::NONE,
+        })
+    }
+}

@@ -1,0 +1,77 @@
+"""How many calls may run at once (`Client(max_concurrent_outgoing_calls=...)`)."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class CallSlots:
+    """As `asyncio.Semaphore`, but a call that gives up waiting is not looked for among the others.
+
+    A slot that is given back passes to the call that has waited longest. Like a semaphore, it
+    belongs to the loop in which a call first waits.
+    """
+
+    def __init__(self, limit: int) -> None:
+        """Have `limit` slots.
+
+        Raises:
+            ValueError: The limit is below 0.
+        """
+        if limit < 0:
+            raise ValueError("Semaphore initial value must be >= 0")  # asyncio's text
+        self._free = limit
+        self._waiting: collections.OrderedDict[asyncio.Future[None], None]
+        self._waiting = collections.OrderedDict()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def __aenter__(self) -> None:
+        """Take a slot, or wait for one.
+
+        Raises:
+            RuntimeError: Calls wait on another event loop.
+        """
+        if self._free > 0:
+            self._free -= 1
+            return
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise RuntimeError(f"{self!r} is bound to a different event loop")  # asyncio's text
+        slot = loop.create_future()
+        self._waiting[slot] = None
+        try:
+            await slot
+        except BaseException:  # cancelled, closed, or thrown into
+            self._waiting.pop(slot, None)
+            if slot.done() and not slot.cancelled():
+                self._give_back()  # it had been given a slot meanwhile
+            raise
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Give the slot back."""
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """Pass a slot on to the call that has waited longest, or keep it for the next one."""
+        while self._waiting:
+            slot, _ = self._waiting.popitem(last=False)
+            if slot.done():
+                continue  # cancelled, and its task has not run since
+            try:
+                slot.set_result(None)
+            except RuntimeError:
+                continue  # its loop is closed
+            return
+        self._free += 1

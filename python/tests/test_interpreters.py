@@ -1,0 +1,93 @@
+"""Which interpreters load the native module; the others get an ImportError that says why."""
+
+import textwrap
+
+import pytest
+
+from support import program
+
+# The GIL.
+
+IMPORT = """
+import sys
+sys._is_gil_enabled = lambda: sys.argv[1] == "enabled"
+try:
+    import ferromqtt
+except ImportError as error:
+    print(error)
+else:
+    print("imported")
+"""
+
+
+def test_importing_without_the_gil_fails_and_says_what_to_do() -> None:
+    """As on a free-threaded interpreter that runs with `PYTHON_GIL=0`."""
+    output = program.run(IMPORT, "disabled")
+    assert "global interpreter lock" in output
+    assert "PYTHON_GIL=0" in output
+
+
+def test_importing_with_the_gil_works_where_it_is_optional() -> None:
+    assert program.run(IMPORT, "enabled") == "imported\n"
+
+
+# Subinterpreters.
+
+USE = """
+import sys
+sys.path[:] = PATH
+try:
+    from ferromqtt import Client
+    from ferromqtt.testing import TestBroker
+except ImportError as error:
+    assert "subinterpreter" in str(error), error
+    assert "main interpreter" in str(error), error
+    print("refused", flush=True)
+else:
+    import asyncio  # not above: one that a thread has made stands still at its end then, without us
+
+    async def main():
+        async with TestBroker() as broker, Client(broker.host, broker.port) as client:
+            await client.subscribe("t")
+            await client.publish("t", "x")
+            print((await anext(client.messages)).payload, flush=True)
+    asyncio.run(main())
+"""
+"""Uses a client, or tells that the import was refused for the right reason."""
+
+WAYS = {
+    "isolated": """
+        import _xxsubinterpreters as interpreters
+        interpreters.run_string(interpreters.create(isolated=True), use)
+    """,
+    "legacy": """
+        import _xxsubinterpreters as interpreters
+        interpreters.run_string(interpreters.create(isolated=False), use)
+    """,
+    "by a thread": """
+        import threading
+        import _xxsubinterpreters as interpreters
+        interpreter = interpreters.create(isolated=False)
+        thread = threading.Thread(target=interpreters.run_string, args=(interpreter, use))
+        thread.start()
+        thread.join()
+    """,
+    "by the C API": """
+        import _testcapi
+        assert _testcapi.run_in_subinterp(use) == 0
+    """,
+}
+"""How CPython 3.11 makes one. Later versions name the first module otherwise."""
+
+
+@pytest.mark.parametrize("order", ["subinterpreter first", "main interpreter first"])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_subinterpreter_is_refused_and_the_main_interpreter_goes_on(way: str, order: str) -> None:
+    module = "_testcapi" if "_testcapi" in WAYS[way] else "_xxsubinterpreters"
+    pytest.importorskip(module)
+    begin = f"import sys\nuse = {USE!r}.replace('PATH', repr(sys.path))\n"
+    there, here = textwrap.dedent(WAYS[way]), "exec(use)\n"
+    if order == "subinterpreter first":
+        assert program.run(begin + there + here) == "refused\nb'x'\n"
+    else:
+        assert program.run(begin + here + there + here) == "b'x'\nrefused\nb'x'\n"

@@ -1,0 +1,178 @@
+"""Python code that uses the native module while the module drops or makes objects."""
+
+import asyncio
+import gc
+import sys
+import weakref
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from ferromqtt import Message, ProtocolVersion
+from ferromqtt._native import Broker, Core
+from support import packets
+from support.loops import LoopRunner
+from test_misuse_protocol import HandTransport, Wire
+
+
+def take(wire: Wire) -> Message:
+    """Take a message that is there, without a loop's help."""
+    step: Any = anext(wire.client.messages)
+    try:
+        step.send(None)
+    except StopIteration as stop:
+        message: Message = stop.value
+        return message
+    raise AssertionError("it waits")
+
+
+def test_a_topic_that_is_replaced_as_it_is_made_may_use_the_core(run: LoopRunner) -> None:
+    async def main() -> None:
+        wire = Wire()
+        await wire.connect()
+        wire.message(b"first")
+        wire.message(b"second")
+        payloads: list[bytes] = []
+        lengths: list[int] = []
+        callbacks: list[object] = []
+
+        def profile(frame: FrameType, event: str, _: object) -> None:
+            if event == "call" and frame.f_code.co_name == "_trusted_topic":
+                sys.setprofile(None)
+                message = take(wire)
+                payloads.append(message.payload)
+                callback = lambda _: lengths.append(len(wire.client.messages))  # noqa: E731
+                callbacks.append(weakref.ref(message.topic, callback))
+
+        sys.setprofile(profile)
+        try:
+            payloads.append(take(wire).payload)
+        finally:
+            sys.setprofile(None)
+        assert payloads == [b"second", b"first"]
+        assert lengths == [0]
+        wire.lose()
+
+    run(main)
+
+
+class Handle:
+    """A timer's handle that looks at the core as it goes."""
+
+    core: Core
+    cancelled = 0
+    gone: list[int]
+
+    def cancel(self) -> None:
+        Handle.cancelled += 1
+
+    def __del__(self) -> None:
+        self.gone.append(len(self.core.messages()))
+
+
+def test_a_timer_that_the_loop_arms_twice_is_cancelled_with_the_core_released() -> None:
+    class Hooked(Core):
+        def _on_connected(self, *_: object) -> None:
+            pass
+
+    class Loop:
+        nested = False
+
+        def call_later(self, _delay: float, _callback: object) -> Handle:
+            if not self.nested:
+                self.nested = True
+                core.flush()  # arms the timer before this call has
+            return Handle()
+
+    core = Hooked(1)
+    Handle.core, Handle.gone, Handle.cancelled = core, [], 0
+    core.configure(protocol=4, client_identifier="t", keep_alive=60)
+    core.begin(Loop())  # type: ignore[arg-type]
+    core.connection_made(HandTransport())
+    core.get_buffer(-1)[: len(packets.CONNACK_311)] = packets.CONNACK_311
+    core.buffer_updated(len(packets.CONNACK_311))
+    assert (Handle.cancelled, Handle.gone) == (1, [0])
+    del Handle.__del__  # the last one goes with the core
+
+
+@pytest.fixture
+def collecting() -> Iterator[None]:
+    threshold = gc.get_threshold()
+    gc.collect()
+    gc.disable()
+    yield
+    gc.set_threshold(*threshold)
+    gc.enable()
+
+
+@pytest.mark.usefixtures("collecting")
+def test_properties_are_made_with_the_message_released(run: LoopRunner) -> None:
+    """CPython 3.11 collects garbage in any allocation; a finalizer may then change the message."""
+
+    class Garbage:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            message.mid = 7
+
+    async def main() -> None:
+        nonlocal message
+        wire = Wire(ProtocolVersion.V5)
+        await wire.connect()
+        wire.feed(packets.publish("topic", b"\x00x"))  # no properties
+        message = take(wire)
+        kept = [{} for _ in range(200)]  # so that the next one is no reused one
+        Garbage()
+        gc.set_threshold(1)
+        gc.enable()
+        properties = message.properties
+        gc.disable()
+        assert properties is message.properties
+        assert message.mid in (0, 7)
+        del kept
+        wire.lose()
+
+    message: Message
+    run(main)
+
+
+def test_a_step_that_its_loop_runs_while_it_queues_up_holds_one_place() -> None:
+    real = asyncio.new_event_loop()
+    made: list[asyncio.Future[None]] = []
+
+    class Loop:
+        nested = False
+
+        def create_future(self) -> asyncio.Future[None]:
+            if not self.nested:
+                self.nested = True
+                step.send(None)
+            made.append(real.create_future())
+            return made[-1]
+
+    core = Core(1)
+    step: Any = anext(core.messages())
+    asyncio._set_running_loop(Loop())  # type: ignore[arg-type]
+    try:
+        step.send(None)
+    finally:
+        asyncio._set_running_loop(None)
+    assert len(made) == 2
+    assert core.take_foreign_waiters() == made[1:]
+    real.close()
+
+
+def test_a_wrong_reason_code_may_use_the_broker_as_it_is_printed() -> None:
+    class Reason(int):
+        def __str__(self) -> str:
+            timeouts.append(broker.timeout())
+            return "mine"
+
+    timeouts: list[float | None] = []
+    broker = Broker()
+    with pytest.raises(ValueError, match="reason is mine"):
+        broker.disconnect_client("nobody", Reason(1000), None)
+    assert timeouts == [None]
