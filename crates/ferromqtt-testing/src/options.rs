@@ -26,7 +26,7 @@ pub struct BrokerOptions {
     /// How many bytes a packet other than PUBLISH may have, and any packet before CONNECT is accepted. Default 1 MiB. A larger
     /// one is refused from its fixed header: its client is disconnected with Quota exceeded.
     pub maximum_non_publish_size: NonZeroU32,
-    /// How many connections have a client. Default 10,000. Beyond it CONNECT is answered Quota exceeded (3.x: Server
+    /// How many connections have a client. Default 100,000. Beyond it CONNECT is answered Quota exceeded (3.x: Server
     /// unavailable), unless it takes over a session from another connection. 100 more connections may be in the middle of
     /// their handshake or end; those beyond that are closed unread.
     pub maximum_connections: usize,
@@ -37,7 +37,7 @@ pub struct BrokerOptions {
     /// wait or are in flight, each counted once however many sessions it goes to. Default 2 GiB. Beyond it messages are dropped and
     /// counted, CONNECT and SUBSCRIBE are answered Quota exceeded.
     pub maximum_session_bytes: usize,
-    /// How many subscriptions one session has. Default 100,000. Beyond it a Topic Filter is answered Quota exceeded (3.1.1:
+    /// How many subscriptions one session has. Default 1,000,000. Beyond it a Topic Filter is answered Quota exceeded (3.1.1:
     /// Failure); the connection of 3.1, whose SUBACK cannot refuse, is closed.
     pub maximum_subscriptions: usize,
     /// How many messages wait for a session, whether its client is away or its window is full. Default 100,000. At the
@@ -156,10 +156,10 @@ impl Default for BrokerOptions {
             receive_maximum: NonZeroU16::MAX,
             maximum_packet_size: LARGEST_PACKET,
             maximum_non_publish_size: MAXIMUM_NON_PUBLISH_SIZE,
-            maximum_connections: 10_000,
+            maximum_connections: 100_000,
             maximum_sessions: 100_000,
             maximum_session_bytes: 2 << 30,
-            maximum_subscriptions: 100_000,
+            maximum_subscriptions: 1_000_000,
             maximum_queued_messages: 100_000,
             maximum_queued_bytes: 512 << 20,
             maximum_retained_messages: 100_000,
