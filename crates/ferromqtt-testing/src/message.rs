@@ -69,8 +69,7 @@ impl Message {
 
     /// Bytes of memory that a copy of its own takes.
     pub(crate) fn memory_size(&self) -> usize {
-        let (topic, payload) = (self.topic.len(), self.payload.len());
-        memory::message_size(topic, self.properties.as_deref(), payload)
+        memory::message_size(self)
     }
 
     /// A copy with memory of its own: what is kept must not hold back a receive buffer. A large payload has its own already
