@@ -9,6 +9,8 @@ mod inbox;
 mod journal;
 mod open;
 mod outbound;
+#[cfg(test)]
+mod outbound_tests;
 mod packet_id;
 mod queue_options;
 mod reader;
