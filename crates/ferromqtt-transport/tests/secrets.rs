@@ -6,14 +6,18 @@ mod markers;
 
 use bytes::{Bytes, BytesMut};
 use ferromqtt_transport::{
-    Credentials, Destination, Handshake, ProxyHandshake, ProxyKind, ProxyUrl, ServerUrl, WebSocket,
-    WebSocketError, default_headers,
+    Credentials, Destination, Handshake, Host, ProxyHandshake, ProxyKind, ProxyUrl, ServerUrl,
+    WebSocket, WebSocketError, default_headers,
 };
 
 use markers::*;
 
 /// The marker as it stands in a URL.
 const ENCODED: &str = "s3cr3t%2FKumquat%3F7%26x";
+
+fn host(name: &str) -> Host {
+    Host::parse(name).unwrap()
+}
 
 #[test]
 fn urls_show_neither_passwords_nor_queries() {
@@ -75,7 +79,7 @@ fn a_proxy_that_sends_the_request_back_has_no_credential_shown() {
 }
 
 fn headers() -> Vec<(String, String)> {
-    let mut headers = default_headers("broker.example", 443, true);
+    let mut headers = default_headers(&host("broker.example"), 443, true);
     headers.push(("Authorization".to_owned(), format!("Bearer {MARKER}")));
     headers.push(("X-Api-Key".to_owned(), MARKER.to_owned()));
     headers
@@ -151,14 +155,14 @@ fn the_reason_of_a_close_frame_that_repeats_a_token_is_left_out() {
 #[test]
 fn a_wrong_request_is_refused_without_what_it_holds() {
     let wrong = |name: &str, value: &str| {
-        let mut headers = default_headers("a", 80, false);
+        let mut headers = default_headers(&host("a"), 80, false);
         headers.push((name.to_owned(), value.to_owned()));
         look_at_error(&Handshake::new("/", &headers).unwrap_err());
     };
     wrong(&format!("Authorization: Bearer {MARKER}"), "");
     wrong("Authorization", &format!("Bearer {MARKER}\r\n"));
     let path = format!("/mqtt?token={MARKER}#");
-    look_at_error(&Handshake::new(&path, &default_headers("a", 80, false)).unwrap_err());
+    look_at_error(&Handshake::new(&path, &default_headers(&host("a"), 80, false)).unwrap_err());
 }
 
 /// Public types that can hold nothing of a request.

@@ -7,7 +7,7 @@ use super::outbound::{Outbound, Waiting};
 use super::{IdOwner, PacketIds};
 use crate::client::Publish;
 use crate::event::{Delivery, OpId};
-use crate::packet::{PacketId, QoS};
+use crate::packet::{MESSAGE_OVERHEAD, PacketId, QoS};
 use crate::topic::TopicName;
 
 const CONNECTION: u64 = 1;
@@ -303,7 +303,10 @@ impl World {
         let bytes = self
             .known
             .iter()
-            .map(|it| it.op as usize % 3)
+            .map(|it| match it.place {
+                Place::Released { .. } => MESSAGE_OVERHEAD,
+                _ => MESSAGE_OVERHEAD + "t".len() + it.op as usize % 3,
+            })
             .sum::<usize>();
         assert_eq!(self.outbound.bytes(), bytes);
         assert_eq!(

@@ -192,7 +192,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::packet::QoS;
+    use crate::packet::{MESSAGE_OVERHEAD, QoS};
     use crate::topic::TopicName;
 
     const TOPICS: [&str; 7] = ["a", "a/", "a/b", "a/b/c", "ab", "b", "$a/b"];
@@ -320,7 +320,8 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(unclaimed.len(), model.len());
-                prop_assert_eq!(unclaimed.bytes(), model.len());
+                let bytes = model.iter().map(|it| MESSAGE_OVERHEAD + it.1.len() + 1);
+                prop_assert_eq!(unclaimed.bytes(), bytes.sum::<usize>());
                 prop_assert_eq!(unclaimed.next_due(), model.iter().filter_map(|it| it.2).min());
                 prop_assert_eq!(unclaimed.by_topic.values().map(BTreeSet::len).sum::<usize>(), model.len());
             }
