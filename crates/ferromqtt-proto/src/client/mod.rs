@@ -13,6 +13,7 @@ mod output;
 mod publish;
 mod receive;
 mod request;
+mod requests;
 mod restore;
 mod subscribe;
 mod suspect;
@@ -21,7 +22,7 @@ pub(crate) use authenticate::Turn;
 pub use publish::Publish;
 pub use subscribe::{Subscribe, Unsubscribe};
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::connection::Connection;
@@ -39,7 +40,7 @@ use closing::Closing;
 use correlate::Correlation;
 use hold_back::HeldBack;
 use leaving::Leaving;
-use request::Request;
+use requests::Requests;
 
 /// An MQTT client without I/O. See the [crate's documentation](crate) for the loop around it.
 #[derive(Debug)]
@@ -48,8 +49,7 @@ pub struct Client {
     session: Session,
     phase: Phase,
     connection: Option<Connection>,
-    /// SUBSCRIBE and UNSUBSCRIBE that are not completed, in order of their acceptance.
-    requests: BTreeMap<OpId, Request>,
+    requests: Requests,
     events: VecDeque<Event>,
     transport_requests: VecDeque<TransportRequest>,
     backoff: Backoff,
@@ -172,7 +172,7 @@ impl Client {
             session,
             phase: Phase::Idle,
             connection: None,
-            requests: BTreeMap::new(),
+            requests: Requests::default(),
             events: VecDeque::new(),
             transport_requests: VecDeque::new(),
             backoff: Backoff::new(seed),

@@ -75,19 +75,13 @@ impl Client {
 
     /// Sends what was accepted while there was no connection, in order.
     pub(super) fn send_waiting_requests(&mut self) {
-        let waiting: Vec<_> = self
-            .requests
-            .iter()
-            .filter(|(_, request)| request.sent_as.is_none())
-            .map(|(&op, _)| op)
-            .collect();
-        for op in waiting {
+        for op in self.requests.unsent() {
             self.send_request(op);
         }
     }
 
     pub(super) fn send_request(&mut self, op: OpId) {
-        let Some(request) = self.requests.get(&op) else {
+        let Some(request) = self.requests.get(op) else {
             return;
         };
         if let Kind::Subscribe(subscribe) = &request.kind
@@ -101,11 +95,10 @@ impl Client {
         let Some(id) = self.session.ids.take(IdOwner::Request(op)) else {
             return; // tried again when an identifier is free
         };
-        let Some(request) = self.requests.get_mut(&op) else {
+        self.requests.sent(op, id);
+        let Some(request) = self.requests.get(op) else {
             return;
         };
-        request.sent_as = Some(id);
-        request.was_sent = true;
         let mut packet = request.kind.packet(id);
         if let Packet::Subscribe(subscribe) = &mut packet {
             self.register(op, subscribe);
@@ -114,7 +107,7 @@ impl Client {
             kind: Kind::Unsubscribe(unsubscribe),
             removed,
             ..
-        }) = self.requests.get_mut(&op)
+        }) = self.requests.get_mut(op)
         {
             let filters = &unsubscribe.filters;
             let gone = (self.session.subscriptions)
@@ -129,7 +122,7 @@ impl Client {
     /// Notes the filters of a SUBSCRIBE, since retained messages may come before SUBACK, and makes `packet` ask for all
     /// that the queues which share a filter want.
     fn register(&mut self, op: OpId, packet: &mut packet::Subscribe) {
-        let Some(Request { kind, restores, .. }) = self.requests.get(&op) else {
+        let Some(Request { kind, restores, .. }) = self.requests.get(op) else {
             return;
         };
         let identifies = self.identifies(kind);
@@ -165,29 +158,24 @@ impl Client {
 
     /// What waits for a connection, and would feed a queue that is closed now.
     pub(super) fn drop_unsent_for(&mut self, queue: QueueId) {
-        let unsent: Vec<_> = (self.requests.iter())
-            .filter(|(_, request)| request.sent_as.is_none() && request.kind.feeds(queue))
-            .map(|(&op, _)| op)
-            .collect();
-        for op in unsent {
+        for op in self.requests.unsent_for(queue) {
             self.finish_request(op, Outcome::Dropped);
         }
     }
 
     /// Whether a SUBSCRIBE that waits for a connection asks for `filter`.
     pub(super) fn unsent_asks_for(&self, filter: &TopicFilter) -> bool {
-        (self.requests.values())
-            .any(|request| request.sent_as.is_none() && request.kind.asks_for(filter))
+        self.requests.unsent_asks_for(filter)
     }
 
     /// Whether anybody waits for the answer to a SUBSCRIBE or UNSUBSCRIBE.
-    pub(super) fn waits_for_request(&self) -> bool {
-        self.requests.values().any(|request| !request.abandoned)
+    pub(super) const fn waits_for_request(&self) -> bool {
+        self.requests.has_owners()
     }
 
     /// Whether a SUBSCRIBE or UNSUBSCRIBE awaits its answer on this connection.
     pub(super) fn has_unanswered_requests(&self) -> bool {
-        (self.requests.values()).any(|request| request.sent_as.is_some())
+        self.requests.has_sent()
     }
 
     pub(super) fn request_of(&self, id: PacketId) -> Option<OpId> {
@@ -199,7 +187,7 @@ impl Client {
 
     /// Ends a request and frees its Packet Identifier.
     pub(super) fn finish_request(&mut self, op: OpId, outcome: Outcome) {
-        let Some(request) = self.requests.remove(&op) else {
+        let Some(request) = self.requests.remove(op) else {
             return;
         };
         if !request.abandoned {
@@ -211,23 +199,12 @@ impl Client {
     }
 
     pub(super) fn abandon_request(&mut self, op: OpId) -> Option<Delivery> {
-        let request = self.requests.get_mut(&op)?;
-        if request.abandoned {
-            return None;
-        }
-        let delivery = request.delivery();
-        if request.sent_as.is_none() {
-            self.requests.remove(&op);
-        } else {
-            request.abandoned = true; // its identifier stays in use until the answer
-        }
-        Some(delivery)
+        self.requests.abandon(op)
     }
 
     /// The connection is gone, and with it the identifiers of requests. With `retry` they wait for the next connection.
     pub(super) fn suspend_requests(&mut self, cause: &ConnectionError, retry: bool) {
-        let requests = std::mem::take(&mut self.requests);
-        for (op, mut request) in requests {
+        for (op, mut request) in self.requests.take() {
             if let Some(id) = request.sent_as.take() {
                 self.session.ids.release(id);
             }
@@ -265,7 +242,24 @@ impl Request {
         request
     }
 
-    const fn delivery(&self) -> Delivery {
+    pub(super) const fn is_sent(&self) -> bool {
+        self.sent_as.is_some()
+    }
+
+    pub(super) const fn sent_as(&mut self, id: PacketId) {
+        self.sent_as = Some(id);
+        self.was_sent = true;
+    }
+
+    pub(super) const fn is_abandoned(&self) -> bool {
+        self.abandoned
+    }
+
+    pub(super) const fn abandon(&mut self) {
+        self.abandoned = true;
+    }
+
+    pub(super) const fn delivery(&self) -> Delivery {
         if self.was_sent {
             Delivery::Unknown
         } else {
@@ -289,17 +283,6 @@ impl Kind {
             }
             Self::Unsubscribe(_) => false,
         }
-    }
-
-    /// Whether this asks for `filter`.
-    fn asks_for(&self, filter: &TopicFilter) -> bool {
-        matches!(self, Self::Subscribe(subscribe)
-            if subscribe.filters.iter().any(|(asked, _)| asked == filter))
-    }
-
-    /// Whether its messages go to `queue`.
-    fn feeds(&self, queue: QueueId) -> bool {
-        matches!(self, Self::Subscribe(subscribe) if subscribe.queue == queue)
     }
 
     fn packet(&self, packet_id: PacketId) -> Packet {

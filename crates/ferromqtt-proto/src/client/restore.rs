@@ -3,7 +3,7 @@
 use super::Client;
 use super::request::{Kind, Request};
 use super::subscribe::Subscribe;
-use crate::event::Event;
+use crate::event::{Event, OpId};
 use crate::packet::{Properties, ReasonCode};
 use crate::session::{QueueId, Subscription};
 use crate::topic::TopicFilter;
@@ -20,7 +20,16 @@ impl Client {
     /// Subscribes again to all that a lost session held, before any request that waits: an UNSUBSCRIBE among those must
     /// come after it. Each packet keeps to the limits of this server; what it does not support is reported.
     pub(super) fn restore_subscriptions(&mut self) {
-        self.requests.retain(|_, request| !request.restores);
+        let restoring = |op: &OpId| self.requests.get(*op).is_some_and(|it| it.restores);
+        let restoring: Vec<_> = self
+            .requests
+            .unsent()
+            .into_iter()
+            .filter(restoring)
+            .collect();
+        for op in restoring {
+            self.requests.remove(op);
+        }
         let waiting: Vec<_> = (self.requests.values())
             .map(|request| &request.kind)
             .filter(|kind| self.check_limits(kind).is_ok())

@@ -210,7 +210,7 @@ impl Client {
             kind: Kind::Subscribe(subscribe),
             restores,
             ..
-        }) = self.requests.get(&op)
+        }) = self.requests.get(op)
         else {
             return Err(DecodeError::protocol("SUBACK answers an UNSUBSCRIBE"));
         };
@@ -245,7 +245,7 @@ impl Client {
             return Ok(());
         };
         let Some(Kind::Unsubscribe(unsubscribe)) =
-            self.requests.get(&op).map(|request| &request.kind)
+            self.requests.get(op).map(|request| &request.kind)
         else {
             return Err(DecodeError::protocol("UNSUBACK answers a SUBSCRIBE"));
         };
@@ -275,7 +275,7 @@ impl Client {
     /// The server refused to unsubscribe `filters`: messages go on to come, so they are registered again. A queue that was
     /// closed, or a filter that was subscribed anew, meanwhile stays as it is.
     fn keep_subscribed(&mut self, op: OpId, filters: &[TopicFilter]) {
-        let Some(request) = self.requests.get_mut(&op) else {
+        let Some(request) = self.requests.get_mut(op) else {
             return;
         };
         let session = &mut self.session;

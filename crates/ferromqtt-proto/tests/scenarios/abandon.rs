@@ -141,7 +141,9 @@ fn giving_up_in_any_order_leaves_the_others_as_they_were() {
         let ops: Vec<_> = (0..12)
             .map(|number| pair.publish("t", &number.to_string(), ExactlyOnce))
             .collect();
-        [3, 1].map(|id| pair.server_sends(pubrec(id)));
+        [3, 1]
+            .into_iter()
+            .for_each(|id| pair.server_sends(pubrec(id)));
         pair.sent();
         for (at, delivery) in [
             (0, Delivery::Unknown),
@@ -164,10 +166,16 @@ fn giving_up_in_any_order_leaves_the_others_as_they_were() {
             "PUBLISH q2 8 8",
         ];
         assert_eq!(pair.sent(), resent);
-        [2, 4, 5, 6, 7, 8].map(|id| pair.server_sends(pubrec(id)));
+        [2, 4, 5, 6, 7, 8]
+            .into_iter()
+            .for_each(|id| pair.server_sends(pubrec(id)));
         (1..=8).for_each(|id| pair.server_sends(pubcomp(id)));
-        [9, 10].map(|id| pair.server_sends(pubrec(id)));
-        [9, 10].map(|id| pair.server_sends(pubcomp(id)));
+        [9, 10]
+            .into_iter()
+            .for_each(|id| pair.server_sends(pubrec(id)));
+        [9, 10]
+            .into_iter()
+            .for_each(|id| pair.server_sends(pubcomp(id)));
         let completed: Vec<_> = pair.outcomes().into_iter().map(|(op, _)| op).collect();
         assert_eq!(completed, [1, 2, 4, 5, 7, 8, 10, 11].map(|at| ops[at]));
     }
