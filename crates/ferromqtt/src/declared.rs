@@ -136,7 +136,10 @@ pub(crate) fn refused(
     outcome: &Outcome,
 ) -> Vec<(TopicFilter, ReasonCode)> {
     // Publishes complete too, and are not looked for.
-    if !matches!(outcome, Outcome::Subscribed { .. } | Outcome::RequestNotPossible(_)) {
+    if !matches!(
+        outcome,
+        Outcome::Subscribed { .. } | Outcome::RequestNotPossible(_)
+    ) {
         return Vec::new();
     }
     let Some(declared) = declared.iter().find(|declared| declared.op == op) else {
