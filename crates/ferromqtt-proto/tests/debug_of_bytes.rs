@@ -17,7 +17,8 @@ const SECRET: [&str; 5] = [
 ];
 
 /// What derives it and holds bytes that are no secret, and why.
-const HARMLESS: [(&str, &str); 4] = [
+const HARMLESS: [(&str, &str); 5] = [
+    ("Label", "a part of a topic or filter"),
     ("PublishRef", "a topic"),
     ("OutgoingAliases", "topics"),
     ("Utf8String", "a text, with a Debug of its own"),
@@ -98,7 +99,11 @@ fn no_type_derives_debug_that_holds_raw_bytes() {
     assert!(files.len() > 100, "the sources of all crates: {files:?}");
     for file in files {
         let source = fs::read_to_string(&file).unwrap();
-        for (name, body) in deriving(&source) {
+        let source = source
+            .split("#[cfg(test)]\nmod ")
+            .next()
+            .unwrap_or_default();
+        for (name, body) in deriving(source) {
             let harmless = HARMLESS.iter().any(|(known, _)| *known == name);
             assert!(
                 harmless || !shows_secrets(&body),

@@ -275,7 +275,7 @@ mod tests {
         fn held_messages_leave_in_order_by_topic_and_by_time(
             steps in prop::collection::vec(step(), 0..80),
         ) {
-            let start = Instant::now();
+            let start = crate::tests_support::start();
             let at = |seconds| start + Duration::from_secs(seconds);
             let filters: Vec<_> = FILTERS.map(|filter| TopicFilter::new(filter).unwrap()).into();
             let (mut unclaimed, mut model) = (Unclaimed::default(), Model::new());
@@ -313,7 +313,7 @@ mod tests {
                     }
                     Step::Resume(until) => {
                         unclaimed.resume(until.map(at));
-                        model.iter_mut().for_each(|it| it.2 = it.2.or(until.map(at)));
+                        model.iter_mut().for_each(|it| it.2 = it.2.or_else(|| until.map(at)));
                     }
                     Step::TakeAll => {
                         prop_assert_eq!(numbers(unclaimed.take_all()), take(&mut model, |_, _| true));

@@ -447,7 +447,8 @@ const WITHOUT_SECRETS: &str = "
     AcknowledgeError AuthError DecodeError DisconnectError OptionsError PublishError StringError SubscribeError TopicError
     OpId CleanStart OnSessionLost OutgoingLimits OutgoingPolicy Reconnect Server Acknowledge DeliveryId Overflow QueueId
     Slip Utf8String TopicFilter Stats Progress TcpProgress TransportRequest PublishRef Repeat Repeats Unreported JournalEntry
-    Client Options Whole
+    Client Options Whole PacketLimits UserProperties UserPropertiesIter SubscribeFilters SubscribeFiltersIter UnsubscribeFilters
+    UnsubscribeFiltersIter FilterTree NameTree InOrder
 ";
 
 #[test]
