@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class CallSlots:
     """As `asyncio.Semaphore`, but a call that gives up waiting is not looked for among the others.
 
-    A slot that is given back passes to the call that has waited longest. Like a semaphore, it
-    belongs to the loop in which a call first waits.
+    Calls get slots in the order in which they came. Like a semaphore, it belongs to the loop in
+    which a call first waits.
     """
 
     def __init__(self, limit: int) -> None:
@@ -28,6 +28,8 @@ class CallSlots:
         self._free = limit
         self._waiting: collections.OrderedDict[asyncio.Future[None], None]
         self._waiting = collections.OrderedDict()
+        # Calls that were given a slot and have not run since: no other passes them.
+        self._woken: set[asyncio.Future[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __aenter__(self) -> None:
@@ -36,7 +38,7 @@ class CallSlots:
         Raises:
             RuntimeError: Calls wait on another event loop.
         """
-        if self._free > 0:
+        if self._free > 0 and not self._woken:
             self._free -= 1
             return
         loop = asyncio.get_running_loop()
@@ -50,9 +52,12 @@ class CallSlots:
             await slot
         except BaseException:  # cancelled, closed, or thrown into
             self._waiting.pop(slot, None)
-            if slot.done() and not slot.cancelled():
-                self._give_back()  # it had been given a slot meanwhile
+            if slot in self._woken:
+                self._woken.remove(slot)
+                self._give_back()
             raise
+        self._woken.remove(slot)
+        self._wake_next()  # one that came meanwhile has waited behind this one
 
     async def __aexit__(
         self,
@@ -64,8 +69,12 @@ class CallSlots:
         self._give_back()
 
     def _give_back(self) -> None:
-        """Pass a slot on to the call that has waited longest, or keep it for the next one."""
-        while self._waiting:
+        self._free += 1
+        self._wake_next()
+
+    def _wake_next(self) -> None:
+        """Give a free slot to the call that has waited longest."""
+        while self._free > 0 and self._waiting:
             slot, _ = self._waiting.popitem(last=False)
             if slot.done():
                 continue  # cancelled, and its task has not run since
@@ -73,5 +82,6 @@ class CallSlots:
                 slot.set_result(None)
             except RuntimeError:
                 continue  # its loop is closed
+            self._free -= 1
+            self._woken.add(slot)
             return
-        self._free += 1

@@ -99,9 +99,11 @@ class Client:
         bind_port: Local port to connect from. It can be used again at once after a connection.
         clean_start: (5.0) True and 3 start with a fresh session each time, False resumes.
         max_queued_incoming_messages: How many received messages may wait to be taken; a further one
-            is dropped with a warning. None, 0 or less: no limit, as in aiomqtt: the queue grows for
-            as long as messages come faster than they are taken. A warning is logged when it holds
-            100,000 messages, and one when they take 1 GiB of memory, each once for a connection.
+            is dropped with a warning, for the first one and whenever their number has doubled; the
+            total follows when the connection ends. None, 0 or less: no limit, as in aiomqtt: the
+            queue grows for as long as messages come faster than they are taken. A warning is logged
+            when it holds 100,000 messages, and one when they take 1 GiB of memory, each once for a
+            connection.
         max_queued_outgoing_messages: How many QoS 1 and 2 publishes may be unfinished. None or 0:
             no limit, as in aiomqtt.
         max_inflight_messages: How many QoS 1 and 2 publishes may be unacknowledged at once; others
@@ -488,7 +490,7 @@ class Client:
         limit = max(self._options.max_queued_incoming_messages or 0, 0)
         core = self._core
         self._queue = MessageQueue(
-            queue_type(maxsize=limit), core.iteration_end, core.warn, core.report
+            queue_type(maxsize=limit), core.iteration_end, core.warn_of_repeating, core.report
         )
         core.message_sink = self._queue.put
         core.on_end = self._queue.wake_all

@@ -11,6 +11,7 @@ import socket
 import string
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from ferromqtt import _shown
 from ferromqtt._native import Host, payload_bytes
 from ferromqtt.properties import to_native
 from ferromqtt.reasons import PacketTypes
@@ -76,6 +77,14 @@ class Will:
     qos: int = 0
     retain: bool = False
     properties: PropertiesLike | None = None
+
+    def __repr__(self) -> str:
+        # Not the properties, which may hold Correlation Data, and be of a class of the user's.
+        properties = None if self.properties is None else f"<{type(self.properties).__name__}>"
+        return (
+            f"{type(self).__name__}(topic={self.topic!r}, payload={_shown.length(self.payload)}, "
+            f"qos={self.qos!r}, retain={self.retain!r}, properties={properties})"
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -62,14 +62,14 @@ class BrokerOptions(TypedDict, total=False):
         server_keep_alive: Keep Alive in seconds, instead of what clients ask for.
         maximum_session_expiry_interval: Longest Session Expiry Interval, in seconds.
         maximum_connections: How many connections have a client; more are answered Quota exceeded.
-            Default: 10,000.
+            Default: 100,000.
         maximum_sessions: How many sessions there are, connected or not; a CONNECT that would begin
             another is answered Quota exceeded. Default: 100,000.
         maximum_session_bytes: How many bytes of memory all sessions take together, with their
             subscriptions, wills and messages. Messages beyond it are dropped and counted, CONNECT
             and SUBSCRIBE are answered Quota exceeded. Default: 2 GiB.
         maximum_subscriptions: How many subscriptions one session has; more are answered Quota
-            exceeded. Default: 100,000.
+            exceeded. Default: 1,000,000.
         maximum_queued_messages: How many messages wait for one session; more are dropped and
             counted. Default: 100,000.
         maximum_queued_bytes: How many bytes of memory the messages take that wait for one session

@@ -31,8 +31,10 @@ const READS_TOO_LITTLE: DecodeError = DecodeError {
 ///
 /// Memory is bounded by [`BrokerOptions`], in messages and bytes: the number of connections and of sessions, the state of all
 /// sessions together, the messages for each of them, what is retained, and for each connection the packet that is still
-/// arriving ([`BrokerOptions::maximum_packet_size`] and [`BrokerOptions::maximum_non_publish_size`]) and the output that is not read
-/// ([`BrokerOptions::maximum_output`]). What is beyond a bound is dropped or refused, and [`Stats`] counts it.
+/// arriving ([`BrokerOptions::maximum_packet_size`], [`BrokerOptions::maximum_non_publish_size`]) and the output that is not
+/// read ([`BrokerOptions::maximum_output`]). What is beyond a bound is dropped or refused, and [`Stats`] counts it. Beside that
+/// a connection has the topics of its Topic Aliases, as many as the options allow, and a session the Packet Identifiers of
+/// messages that are not released, at most 65,535.
 #[derive(Debug)]
 pub struct Broker {
     pub(crate) options: BrokerOptions,

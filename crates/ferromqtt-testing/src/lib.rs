@@ -4,6 +4,8 @@
 //! with time as an argument, so that a test plays hours in no time and without a socket. With the feature `tokio`,
 //! `TestBroker` puts it on a loopback socket.
 //!
+//! Its memory is bounded, in messages and bytes: [`Broker`] says by what.
+//!
 //! It is **not a production broker**: nothing is written to disk, passwords are held in the clear, and all of it runs on one
 //! thread at a time. Use Mosquitto or a cluster there.
 //!

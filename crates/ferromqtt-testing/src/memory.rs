@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use ferromqtt_proto::packet::{Properties, Will};
+use ferromqtt_proto::packet::{PublishRef, Will};
 use ferromqtt_proto::{TopicFilter, Utf8String};
 
-use crate::message::Kept;
+use crate::message::{Kept, Message};
 use crate::session::Session;
 
 /// What the allocator and reference counts take for one piece of memory.
@@ -19,8 +19,8 @@ const ALLOCATION: usize = 48;
 /// A place in a map, with its spare room.
 const MAP_ENTRY: usize = 64;
 
-/// One level of a Topic Filter in the tree of subscriptions.
-const LEVEL: usize = 256;
+/// A node in a tree of topics, where each filter or topic adds at most two.
+const NODE: usize = 128;
 
 /// The bytes that are held at the moment. Clones count together.
 #[derive(Clone, Debug, Default)]
@@ -70,21 +70,23 @@ impl Drop for Holding {
     }
 }
 
-/// A message with a topic, properties and a payload of these sizes.
-pub(crate) fn message_size(topic: usize, properties: Option<&Properties>, payload: usize) -> usize {
-    size_of::<Kept>()
-        + 3 * ALLOCATION
-        + topic
-        + payload
-        + properties.map_or(0, |properties| ALLOCATION + properties.memory_size())
+/// A message that is kept: as the core counts it, and what stands around it here.
+pub(crate) fn message_size(message: &Message) -> usize {
+    let publish = PublishRef {
+        dup: false,
+        qos: message.qos,
+        retain: message.retain,
+        topic: message.topic.as_bytes(),
+        packet_id: None,
+        properties: message.properties.as_deref(),
+        payload_len: message.payload.len(),
+    };
+    publish.memory_size() + size_of::<Kept>() + ALLOCATION
 }
 
 pub(crate) fn will_size(will: &Will) -> usize {
-    size_of::<Will>()
-        + 3 * ALLOCATION
-        + will.topic.len()
-        + will.payload.len()
-        + will.properties.memory_size()
+    let overhead = size_of::<Will>() + 3 * ALLOCATION;
+    overhead + will.topic.len() + will.payload.len() + will.properties.memory_size()
 }
 
 /// A session without subscriptions and messages.
@@ -92,10 +94,9 @@ pub(crate) fn session_size(client_identifier: &Utf8String) -> usize {
     size_of::<Session>() + 2 * (ALLOCATION + MAP_ENTRY) + client_identifier.len()
 }
 
-/// A subscription: in its session and in the tree, which has a node for each level.
+/// A subscription: in its session and in the tree.
 pub(crate) fn subscription_size(filter: &TopicFilter) -> usize {
-    let levels = 1 + filter.bytes().filter(|&byte| byte == b'/').count();
-    MAP_ENTRY + ALLOCATION + 3 * filter.len() + levels * LEVEL
+    2 * (MAP_ENTRY + NODE) + ALLOCATION + 2 * filter.len()
 }
 
 /// One message in the queue of one session, beside the message itself, which several may share.
@@ -105,7 +106,7 @@ pub(crate) const fn queue_entry_size(subscription_identifiers: usize) -> usize {
 
 /// A topic in the map of retained messages, beside the message itself.
 pub(crate) const fn retained_entry_size(topic: usize) -> usize {
-    MAP_ENTRY + ALLOCATION + topic
+    MAP_ENTRY + 2 * NODE + topic
 }
 
 /// Gives a will memory of its own.

@@ -9,7 +9,7 @@ use ferromqtt_proto::packet::{
     Packet, PacketId, Properties, ProtocolVersion, Publish, PublishRef, QoS,
     SubscriptionIdentifiers, Will,
 };
-use ferromqtt_proto::{TopicFilter, Utf8String};
+use ferromqtt_proto::{TopicFilter, Utf8String, debug_fields};
 
 use crate::aliases::{AliasUse, OutgoingAliases};
 use crate::memory::{self, Holding, Meter};
@@ -17,7 +17,7 @@ use crate::output::{OWN_CHUNK, Output};
 use crate::session::SessionId;
 
 /// An Application Message as it was published. A clone shares all of it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Message {
     pub(crate) topic: Utf8String,
     pub(crate) payload: Bytes,
@@ -29,6 +29,16 @@ pub(crate) struct Message {
     /// When it came, for Message Expiry.
     pub(crate) received: Instant,
 }
+
+debug_fields!(Message {
+    topic,
+    payload: length,
+    qos,
+    retain,
+    properties,
+    publisher,
+    received
+});
 
 impl Message {
     pub(crate) fn from_publish(now: Instant, publish: Publish, publisher: SessionId) -> Self {
@@ -60,8 +70,7 @@ impl Message {
 
     /// Bytes of memory that a copy of its own takes.
     pub(crate) fn memory_size(&self) -> usize {
-        let (topic, payload) = (self.topic.len(), self.payload.len());
-        memory::message_size(topic, self.properties.as_deref(), payload)
+        memory::message_size(self)
     }
 
     /// A copy with memory of its own: what is kept must not hold back a receive buffer. A large payload has its own already

@@ -11,7 +11,8 @@ use crate::access::User;
 use crate::authentication::Authentication;
 use crate::denied::Denied;
 
-/// Limits of a [`Broker`](crate::Broker), in numbers and in bytes. Start from `BrokerOptions::default()` and set what a test needs.
+/// Limits of a [`Broker`](crate::Broker), in numbers and in bytes. Start from `BrokerOptions::default()` and set what a test
+/// needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BrokerOptions {
@@ -25,18 +26,18 @@ pub struct BrokerOptions {
     /// How many bytes a packet other than PUBLISH may have, and any packet before CONNECT is accepted. Default 1 MiB. A larger
     /// one is refused from its fixed header: its client is disconnected with Quota exceeded.
     pub maximum_non_publish_size: NonZeroU32,
-    /// How many connections have a client. Default 10,000. Beyond it CONNECT is answered Quota exceeded (3.x: Server
+    /// How many connections have a client. Default 100,000. Beyond it CONNECT is answered Quota exceeded (3.x: Server
     /// unavailable), unless it takes over a session from another connection. 100 more connections may be in the middle of
     /// their handshake or end; those beyond that are closed unread.
     pub maximum_connections: usize,
     /// How many sessions there are, connected or not. Default 100,000. Beyond it a CONNECT that would begin another is answered
     /// Quota exceeded (3.x: Server unavailable).
     pub maximum_sessions: usize,
-    /// How many bytes of memory all sessions take together: Client Identifiers, subscriptions, wills, and the messages that wait or
-    /// are in flight, each counted once however many sessions it goes to. Default 2 GiB. Beyond it messages are dropped and
+    /// How many bytes of memory all sessions take together: Client Identifiers, subscriptions, wills, and the messages that
+    /// wait or are in flight, each counted once however many sessions it goes to. Default 2 GiB. Beyond it messages are dropped and
     /// counted, CONNECT and SUBSCRIBE are answered Quota exceeded.
     pub maximum_session_bytes: usize,
-    /// How many subscriptions one session has. Default 100,000. Beyond it a Topic Filter is answered Quota exceeded (3.1.1:
+    /// How many subscriptions one session has. Default 1,000,000. Beyond it a Topic Filter is answered Quota exceeded (3.1.1:
     /// Failure); the connection of 3.1, whose SUBACK cannot refuse, is closed.
     pub maximum_subscriptions: usize,
     /// How many messages wait for a session, whether its client is away or its window is full. Default 100,000. At the
@@ -155,10 +156,10 @@ impl Default for BrokerOptions {
             receive_maximum: NonZeroU16::MAX,
             maximum_packet_size: LARGEST_PACKET,
             maximum_non_publish_size: MAXIMUM_NON_PUBLISH_SIZE,
-            maximum_connections: 10_000,
+            maximum_connections: 100_000,
             maximum_sessions: 100_000,
             maximum_session_bytes: 2 << 30,
-            maximum_subscriptions: 100_000,
+            maximum_subscriptions: 1_000_000,
             maximum_queued_messages: 100_000,
             maximum_queued_bytes: 512 << 20,
             maximum_retained_messages: 100_000,

@@ -135,6 +135,13 @@ pub(crate) fn refused(
     op: OpId,
     outcome: &Outcome,
 ) -> Vec<(TopicFilter, ReasonCode)> {
+    // Publishes complete too, and are not looked for.
+    if !matches!(
+        outcome,
+        Outcome::Subscribed { .. } | Outcome::RequestNotPossible(_)
+    ) {
+        return Vec::new();
+    }
     let Some(declared) = declared.iter().find(|declared| declared.op == op) else {
         return Vec::new();
     };

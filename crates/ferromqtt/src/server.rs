@@ -150,14 +150,8 @@ impl FromStr for Server {
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut place = self.place.clone();
-        if let Place::WebSocket { path, .. } = &mut place
-            && let Some(query) = path.find('?')
-        {
-            path.replace_range(query.., "?***");
-        }
         let url = ServerUrl {
-            place,
+            place: self.place.clone(),
             user_name: None,
             password: None,
         };

@@ -94,13 +94,18 @@ def _from_environment(hostname: str, host: Host) -> Proxy | None:
     if not url.hostname or proxy_bypass(hostname) or proxy_bypass(host.name):
         return None
     try:
+        port = url.port
+    except ValueError:
+        # Not its own text, which shows a part of a password that holds a slash.
+        raise ValueError("The port in the environment's `mqtt_proxy` is not a number") from None
+    try:
         username = None if url.username is None else unquote_to_bytes(url.username).decode()
     except UnicodeDecodeError:
         raise OSError("The user name in the environment's mqtt_proxy is not UTF-8") from None
     return Proxy(
         kind=ProxyType.HTTP,
         host=url.hostname,
-        port=url.port or _USUAL_PORTS[ProxyType.HTTP],
+        port=port or _USUAL_PORTS[ProxyType.HTTP],
         username=username,
         password=None if url.password is None else unquote_to_bytes(url.password),
     )

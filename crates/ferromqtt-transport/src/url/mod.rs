@@ -8,7 +8,7 @@
 //! assert_eq!(url.password.as_deref(), Some(&b"s@fe"[..]));
 //! let Place::WebSocket { host, port, tls, path } = &url.place else { unreachable!() };
 //! assert_eq!((host.as_str(), *port, *tls, path.as_str()), ("example.org", 443, true, "/mqtt?site=7"));
-//! assert_eq!(url.to_string(), "wss://reader:***@example.org:443/mqtt?site=7");
+//! assert_eq!(url.to_string(), "wss://reader:***@example.org:443/mqtt?***");
 //! # Ok::<_, ferromqtt_transport::UrlError>(())
 //! ```
 
@@ -85,7 +85,8 @@ pub enum UrlError {
 /// Where an MQTT server is, and who asks.
 ///
 /// `mqtt`, `mqtts`, `ws` and `wss` name a host, with the usual ports 1883, 8883, 80 and 443; `mqtt+unix` the path of a
-/// socket. `tcp` means `mqtt`, and so does a missing scheme. Neither `Debug` nor `Display` tells the password.
+/// socket. `tcp` means `mqtt`, and so does a missing scheme. Neither `Debug` nor `Display` tells the password, nor the query
+/// behind a WebSocket's path, since some servers take a token there.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServerUrl {
     /// What to connect to.
@@ -96,8 +97,8 @@ pub struct ServerUrl {
     pub password: Option<Bytes>,
 }
 
-/// What to connect to, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What to connect to, and how. `Debug` does not show the query behind a WebSocket's path, which may hold a token.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Place {
     /// MQTT over TCP, or over TLS.
     Tcp {
@@ -206,10 +207,25 @@ impl fmt::Display for ServerUrl {
                 path,
             } => {
                 let scheme = if *tls { "wss" } else { "ws" };
-                write!(f, "{scheme}://{who}{}:{port}{path}", Bracketed(host))
+                let (path, query) = match path.split_once('?') {
+                    Some((path, _)) => (path, "?***"),
+                    None => (path.as_str(), ""),
+                };
+                write!(f, "{scheme}://{who}{}:{port}{path}{query}", Bracketed(host))
             }
             Place::Unix { path } => write!(f, "mqtt+unix://{who}{path}"),
         }
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = ServerUrl {
+            place: self.clone(),
+            user_name: None,
+            password: None,
+        };
+        write!(f, "Place({url})")
     }
 }
 

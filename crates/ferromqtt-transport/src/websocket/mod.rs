@@ -40,7 +40,7 @@ use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
-use crate::http;
+use crate::http::{self, Secrets};
 use frames::{Frames, Incoming, Violation, put_frame};
 
 pub use handshake::{Handshake, default_headers};
@@ -151,6 +151,8 @@ pub struct WebSocket {
     pong: Option<BytesMut>,
     received: BytesMut,
     close_reason: Option<CloseReason>,
+    /// What the reason must not repeat.
+    secrets: Secrets,
 }
 
 enum State {
@@ -172,6 +174,7 @@ impl WebSocket {
     pub fn new(handshake: Handshake) -> Self {
         Self {
             request: Some(handshake.request()),
+            secrets: handshake.secrets().clone(),
             state: State::Opening {
                 handshake,
                 answer: BytesMut::new(),
@@ -234,7 +237,7 @@ impl WebSocket {
                 .map_or_else(|| CloseCode::Normal.into(), |(code, _)| *code),
         );
         let (code, reason) = close.unzip();
-        let reason = http::shown(reason.unwrap_or_default().as_bytes());
+        let reason = (self.secrets).shown(reason.unwrap_or_default().as_bytes());
         self.close_reason = Some(CloseReason { code, reason });
     }
 
