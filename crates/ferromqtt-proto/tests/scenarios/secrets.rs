@@ -443,7 +443,7 @@ fn any_other_reason_string_is_kept() {
 
 /// Public types that can hold neither a payload nor what authenticates.
 const WITHOUT_SECRETS: &str = "
-    PacketId ProtocolVersion ReasonCode RetainHandling SubscriptionOptions TopicAlias
+    PacketId ProtocolVersion ReasonCode RetainHandling SubscriptionOptions SubscriptionIdentifiers TopicAlias
     AcknowledgeError AuthError DecodeError DisconnectError OptionsError PublishError StringError SubscribeError TopicError
     OpId CleanStart OnSessionLost OutgoingLimits OutgoingPolicy Reconnect Server Acknowledge DeliveryId Overflow QueueId
     Slip Utf8String TopicFilter Stats Progress TcpProgress TransportRequest PublishRef Repeat Repeats Unreported JournalEntry
