@@ -279,16 +279,25 @@ impl Queue {
     /// Copies the messages that make up little of their chunks, as [counted](Self::count_chunks), so that those can go.
     pub(super) fn copy_sparse(&mut self, chunks: &mut Chunks) {
         let mut messages = self.messages.iter_mut();
-        for run in &mut self.runs {
+        let mut runs = VecDeque::<Run>::new();
+        for mut run in std::mem::take(&mut self.runs) {
             let messages = messages.by_ref().take(run.messages);
-            if !chunks.is_sparse(run.chunk) {
+            if chunks.is_sparse(run.chunk) {
+                messages.for_each(Message::detach);
+                chunks.leave(run.chunk);
+                run.chunk = ChunkId::NONE;
+            } else {
                 messages.for_each(drop);
-                continue;
             }
-            messages.for_each(Message::detach);
-            chunks.leave(run.chunk);
-            run.chunk = ChunkId::NONE;
+            match runs.back_mut() {
+                Some(last) if last.chunk == ChunkId::NONE && run.chunk == ChunkId::NONE => {
+                    last.messages += run.messages;
+                    last.counted += run.counted;
+                }
+                _ => runs.push_back(run),
+            }
         }
+        self.runs = runs;
     }
 
     /// Closes the queue. Returns what it held.
