@@ -270,14 +270,21 @@ impl Client {
     /// acknowledgements go, so there may be bytes to write afterwards; and it may end a
     /// [pause of input](Client::input_paused). To ask counts as reading the queue, also when it is empty.
     pub fn next_message(&mut self, queue: QueueId) -> Option<Message> {
-        let (message, others_wait) = self.session.inbox.pop(queue)?;
-        if others_wait {
-            while let Some(let_go) = self.session.inbox.release(queue) {
-                self.session.deliveries.let_go(let_go, None);
-            }
-            self.send_released_acks();
+        let message = self.session.inbox.pop(queue);
+        if self.session.inbox.pop_has_consequences() {
+            self.follow_up_pop(queue);
         }
-        Some(message)
+        message
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn follow_up_pop(&mut self, queue: QueueId) {
+        while let Some(let_go) = self.session.inbox.release(queue) {
+            self.session.deliveries.let_go(let_go, None);
+        }
+        self.send_released_acks();
+        self.session.inbox.free_chunks(); // what is left may be little of its chunks
     }
 
     /// The application is done with a message that its queue left to it to acknowledge

@@ -22,14 +22,14 @@ impl ChunkId {
 struct Chunk {
     /// Its length.
     size: usize,
-    /// Messages in queues that are slices of it.
-    messages: usize,
-    /// What those count.
+    /// How many runs of messages in queues are slices of it.
+    runs: usize,
+    /// What those count, as far as they have been [counted](Chunks::count).
     counted: usize,
 }
 
 /// Whether so much memory is too much to keep alive for messages that count so much.
-const fn is_sparse(size: usize, counted: usize) -> bool {
+pub(super) const fn is_sparse(size: usize, counted: usize) -> bool {
     size > counted.saturating_add(counted / 2)
 }
 
@@ -80,7 +80,7 @@ impl Chunks {
         let continues = self.end == start && len > 0;
         self.end = if capacity > len { start + len } else { 0 };
         match self.get_mut(self.latest) {
-            Some(latest) if latest.messages == 0 => {
+            Some(latest) if latest.runs == 0 => {
                 let before = if continues { latest.size } else { 0 };
                 latest.size = before.max(capacity);
             }
@@ -93,7 +93,7 @@ impl Chunks {
     fn new_chunk(&mut self, size: usize) -> ChunkId {
         let chunk = Chunk {
             size,
-            messages: 0,
+            runs: 0,
             counted: 0,
         };
         if let Some(id) = self.free.pop()
@@ -114,41 +114,63 @@ impl Chunks {
         self.current = ChunkId::NONE;
     }
 
-    /// A message that counts `size` joins a queue. Returns what it is a slice of.
+    /// The chunk that messages are taken from.
     #[inline]
-    pub(crate) fn enter(&mut self, size: usize) -> ChunkId {
+    pub(crate) const fn current(&self) -> ChunkId {
+        self.current
+    }
+
+    /// A message that counts `size` joins a queue.
+    #[inline]
+    pub(crate) const fn add(&mut self, size: usize) {
         self.counted += size;
-        let current = self.current;
-        if let Some(chunk) = self.chunks.get_mut(current.0 as usize) {
-            if chunk.messages == 0 {
-                self.kept += chunk.size;
-            }
-            chunk.messages += 1;
-            chunk.counted += size;
-        }
-        current
     }
 
     /// A message that counts `size` leaves a queue.
     #[inline]
-    pub(crate) fn leave(&mut self, id: ChunkId, size: usize) {
+    pub(crate) const fn subtract(&mut self, size: usize) {
         self.counted -= size;
-        self.let_go(id, size);
     }
 
-    /// A message is no longer a slice of its chunk.
+    /// A run of messages from the current chunk begins.
     #[inline]
-    pub(crate) fn let_go(&mut self, id: ChunkId, size: usize) {
-        let Some(chunk) = self.chunks.get_mut(id.0 as usize) else {
+    pub(crate) fn enter(&mut self) -> ChunkId {
+        let current = self.current;
+        if let Some(chunk) = self.get_mut(current) {
+            chunk.runs += 1;
+            if chunk.runs == 1 {
+                let size = chunk.size;
+                self.kept += size;
+            }
+        }
+        current
+    }
+
+    /// A run of messages has left its queue, or is no longer made of slices.
+    #[inline]
+    pub(crate) fn leave(&mut self, id: ChunkId) {
+        let Some(chunk) = self.get_mut(id) else {
             return;
         };
-        chunk.counted -= size;
-        chunk.messages -= 1;
-        if chunk.messages == 0 {
-            self.kept -= chunk.size;
+        chunk.runs -= 1;
+        if chunk.runs == 0 {
+            let size = chunk.size;
+            self.kept -= size;
             if id != self.latest {
                 self.set_free(id);
             }
+        }
+    }
+
+    /// Nothing has been [counted](Self::count).
+    pub(crate) fn reset_counts(&mut self) {
+        self.chunks.iter_mut().for_each(|chunk| chunk.counted = 0);
+    }
+
+    /// Messages of a chunk that count so much are in a queue.
+    pub(crate) fn count(&mut self, id: ChunkId, counted: usize) {
+        if let Some(chunk) = self.get_mut(id) {
+            chunk.counted += counted;
         }
     }
 
@@ -170,26 +192,20 @@ impl Chunks {
         self.kept > SLACK.saturating_add(self.counted.saturating_mul(2))
     }
 
-    /// Whether the messages in this chunk are to be copied.
+    /// Whether the messages in this chunk, as [counted](Self::count), are to be copied.
     pub(crate) fn is_sparse(&self, id: ChunkId) -> bool {
         self.get(id)
             .is_some_and(|chunk| is_sparse(chunk.size, chunk.counted))
     }
 
-    /// Whether a message that counts `size` makes up little of this chunk.
-    pub(crate) fn is_little(&self, id: ChunkId, size: usize) -> bool {
-        self.get(id)
-            .is_some_and(|chunk| is_sparse(chunk.size, size))
-    }
-
-    /// Whether so much makes up little of the memory that messages are taken from.
-    pub(crate) fn is_little_of_current(&self, size: usize) -> bool {
-        self.is_little(self.current, size)
+    /// The length of a chunk.
+    pub(crate) fn size(&self, id: ChunkId) -> usize {
+        self.get(id).map_or(0, |chunk| chunk.size)
     }
 
     /// Copies a message that is kept elsewhere than in a queue, if it makes up little of what it is a slice of.
     pub(crate) fn part(&self, message: &mut Message) {
-        if self.is_little_of_current(message.memory_size()) {
+        if is_sparse(self.size(self.current), message.memory_size()) {
             message.detach();
         }
     }
@@ -203,27 +219,27 @@ mod tests {
     fn what_is_read_into_the_same_memory_is_one_chunk() {
         let mut chunks = Chunks::default();
         chunks.begin(1_000, 100, 4_000);
-        let first = chunks.enter(10);
+        let first = chunks.enter();
         chunks.begin(1_100, 3_900, 3_900);
-        assert_eq!(chunks.enter(20), first);
-        assert_eq!((chunks.kept, chunks.counted), (4_000, 30));
+        assert_eq!(chunks.enter(), first);
+        assert_eq!(chunks.kept, 4_000);
         chunks.begin(5_000, 10, 10); // behind it lies other memory
-        assert_ne!(chunks.enter(5), first);
+        assert_ne!(chunks.enter(), first);
         assert_eq!(chunks.kept, 4_010);
-        chunks.leave(first, 10);
+        chunks.leave(first);
         assert_eq!(chunks.kept, 4_010);
-        chunks.leave(first, 20);
-        assert_eq!((chunks.kept, chunks.counted), (10, 5));
+        chunks.leave(first);
+        assert_eq!(chunks.kept, 10);
     }
 
     #[test]
     fn a_chunk_that_nothing_is_left_of_still_counts_whole_when_it_is_read_into_again() {
         let mut chunks = Chunks::default();
         chunks.begin(1_000, 3_000, 4_000);
-        let id = chunks.enter(1);
-        chunks.leave(id, 1);
+        let id = chunks.enter();
+        chunks.leave(id);
         chunks.begin(4_000, 10, 1_000);
-        assert_eq!(chunks.enter(1), id);
+        assert_eq!(chunks.enter(), id);
         assert_eq!(chunks.kept, 4_000);
     }
 
@@ -233,17 +249,16 @@ mod tests {
         let mut there = std::collections::VecDeque::new();
         for start in 1..1_000 {
             chunks.begin(start * 100, 10, 10);
-            there.push_back(chunks.enter(7));
+            there.push_back(chunks.enter());
             if there.len() > 5 {
-                chunks.leave(there.pop_front().unwrap(), 7);
+                chunks.leave(there.pop_front().unwrap());
             }
         }
         assert!(chunks.chunks.len() < 10);
         assert_eq!(chunks.kept, 50);
         chunks.end();
-        there.into_iter().for_each(|id| chunks.leave(id, 7));
-        assert_eq!((chunks.kept, chunks.counted), (0, 0));
-        chunks.end();
-        assert_eq!(chunks.enter(1), ChunkId::NONE);
+        there.into_iter().for_each(|id| chunks.leave(id));
+        assert_eq!(chunks.kept, 0);
+        assert_eq!(chunks.enter(), ChunkId::NONE);
     }
 }

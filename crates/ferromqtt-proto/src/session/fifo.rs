@@ -35,6 +35,10 @@ impl<T> Fifo<T> {
         }
     }
 
+    pub(crate) fn first(&self) -> Option<&T> {
+        self.blocks.front()?.front()
+    }
+
     /// The entries in order.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.blocks.iter_mut().flatten()
@@ -43,13 +47,13 @@ impl<T> Fifo<T> {
     /// Takes the first entry. An empty queue holds no memory to speak of: an idle client should not keep a burst's.
     pub(crate) fn pop(&mut self) -> Option<T> {
         let block = self.blocks.front_mut()?;
-        let entry = block.pop_front()?;
         self.len -= 1;
         // A block that was filled and taken half is not filled again: its entries would have to move.
-        if block.is_empty() {
-            self.blocks.pop_front();
+        if block.len() == 1 {
+            return self.blocks.pop_front()?.pop_front();
         }
-        Some(entry)
+        // The entry goes straight to the caller: held here meanwhile, a large one would be copied twice.
+        block.pop_front()
     }
 }
 

@@ -38,6 +38,8 @@ pub(crate) struct Inbox {
     last: u32,
     /// What the messages in them are slices of.
     chunks: Chunks,
+    /// Messages in the queue that was asked last are beyond its bounds.
+    others_beyond: bool,
     /// The time of the last call of the core that was given it.
     clock: Option<Instant>,
     /// When a queue is to be [reported](Self::stalled) next, or was to be.
@@ -152,7 +154,7 @@ impl Inbox {
 
     /// Copies messages when the queues keep much more memory alive than these count.
     #[inline]
-    fn free_chunks(&mut self) {
+    pub(crate) fn free_chunks(&mut self) {
         if self.chunks.keep_too_much() {
             self.copy_sparse();
         }
@@ -160,6 +162,11 @@ impl Inbox {
 
     #[cold]
     fn copy_sparse(&mut self) {
+        self.chunks.reset_counts();
+        self.default.count_chunks(&mut self.chunks);
+        for queue in self.others.values() {
+            queue.count_chunks(&mut self.chunks);
+        }
         self.default.copy_sparse(&mut self.chunks);
         for queue in self.others.values_mut() {
             queue.copy_sparse(&mut self.chunks);
@@ -304,14 +311,20 @@ impl Inbox {
         stalled
     }
 
-    /// Takes the first message; and tells whether others are beyond the bounds, which may have [room](Self::release) now.
-    pub(crate) fn pop(&mut self, id: QueueId) -> Option<(Message, bool)> {
+    /// Takes the first message, which may [have consequences](Self::pop_has_consequences).
+    #[inline]
+    pub(crate) fn pop(&mut self, id: QueueId) -> Option<Message> {
         let queue = find(&mut self.default, &mut self.others, id)?;
         queue.reader.asks();
-        let message = queue.take_first(&mut self.chunks)?;
-        let others_beyond = queue.has_beyond();
-        self.free_chunks(); // what is left may be little of its chunks
-        Some((message, others_beyond))
+        self.others_beyond = queue.has_beyond();
+        queue.take_first(&mut self.chunks)
+    }
+
+    /// Whether others in the queue of the last [`pop`](Self::pop) are beyond the bounds, which may have [room](Self::release)
+    /// now, or the queues keep too much memory alive.
+    #[inline]
+    pub(crate) const fn pop_has_consequences(&self) -> bool {
+        self.others_beyond || self.chunks.keep_too_much()
     }
 
     /// What the next message held that was beyond the bounds of its queue and is so no more; ask until there is none.
@@ -381,7 +394,7 @@ mod tests {
 
     fn drain(inbox: &mut Inbox, id: QueueId) -> Vec<u8> {
         std::iter::from_fn(|| inbox.pop(id))
-            .map(|(message, _)| message.payload[0])
+            .map(|message| message.payload[0])
             .collect()
     }
 
@@ -486,7 +499,7 @@ mod tests {
                         there.push((number, length, hold));
                         withheld.extend(hold);
                     }
-                } else if let Some((message, _)) = inbox.pop(id) {
+                } else if let Some(message) = inbox.pop(id) {
                     taken += 1;
                     let (number, length, _) = there.remove(0);
                     assert_eq!(message.payload, vec![number; length]);

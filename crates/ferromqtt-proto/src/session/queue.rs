@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::chunks::{ChunkId, Chunks};
+use super::chunks::{ChunkId, Chunks, is_sparse};
 use super::deliveries::DeliveryId;
 use super::fifo::Fifo;
 use super::message::Message;
@@ -12,17 +12,23 @@ use super::reader::{Reader, Withheld};
 use super::unclaimed::{Held, Unclaimed};
 use crate::packet::QoS;
 
-/// A message in a queue.
+/// Messages that came one behind the other.
+///
+/// What they are slices of is not kept beside each message: composing an entry of both takes longer than all the rest.
 #[derive(Debug)]
-struct Queued {
-    message: Message,
-    /// What it is a slice of.
+struct Run {
+    messages: usize,
+    /// What they count.
+    counted: usize,
+    /// What they are slices of.
     chunk: ChunkId,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    messages: Fifo<Queued>,
+    messages: Fifo<Message>,
+    /// All messages, in order.
+    runs: VecDeque<Run>,
     /// What all messages count: [`Message::memory_size`].
     bytes: usize,
     pub(super) options: QueueOptions,
@@ -125,11 +131,19 @@ impl Queue {
 
     #[inline]
     pub(super) fn take_first(&mut self, chunks: &mut Chunks) -> Option<Message> {
-        let Queued { message, chunk } = self.messages.pop()?;
-        let size = message.memory_size();
+        // The message goes to the caller at one blow: to move it on behind this takes longer than all the rest.
+        let size = self.messages.first()?.memory_size();
         self.bytes -= size;
-        chunks.leave(chunk, size);
-        Some(message)
+        chunks.subtract(size);
+        if let Some(run) = self.runs.front_mut() {
+            run.messages -= 1;
+            run.counted -= size;
+            if run.messages == 0 {
+                chunks.leave(run.chunk);
+                self.runs.pop_front();
+            }
+        }
+        self.messages.pop()
     }
 
     /// Drops the oldest message in the queue, or else of those unclaimed, and returns what held it.
@@ -197,8 +211,19 @@ impl Queue {
     pub(super) fn add(&mut self, message: Message, size: usize, chunks: &mut Chunks) -> bool {
         let was_empty = self.messages.len() == 0;
         self.bytes += size;
-        let chunk = chunks.enter(size);
-        self.messages.push(Queued { message, chunk });
+        chunks.add(size);
+        match self.runs.back_mut() {
+            Some(run) if run.chunk == chunks.current() => {
+                run.messages += 1;
+                run.counted += size;
+            }
+            _ => self.runs.push_back(Run {
+                messages: 1,
+                counted: size,
+                chunk: chunks.enter(),
+            }),
+        }
+        self.messages.push(message);
         was_empty
     }
 
@@ -244,29 +269,48 @@ impl Queue {
         }
     }
 
-    /// Copies the messages that make up little of their chunks, so that those can go.
-    pub(super) fn copy_sparse(&mut self, chunks: &mut Chunks) {
-        for Queued { message, chunk } in self.messages.iter_mut() {
-            if chunks.is_sparse(*chunk) {
-                message.detach();
-                chunks.let_go(*chunk, message.memory_size());
-                *chunk = ChunkId::NONE;
-            }
+    /// Counts what the messages in each chunk count.
+    pub(super) fn count_chunks(&self, chunks: &mut Chunks) {
+        for run in &self.runs {
+            chunks.count(run.chunk, run.counted);
         }
     }
 
-    /// Closes the queue. Returns what it held.
-    pub(super) fn close(mut self, chunks: &mut Chunks) -> Left {
-        for Queued { message, chunk } in self.messages.iter_mut() {
-            let size = message.memory_size();
-            let is_little = chunks.is_little(*chunk, size);
-            chunks.leave(*chunk, size);
-            if !is_little {
-                *chunk = ChunkId::NONE;
+    /// Copies the messages that make up little of their chunks, as [counted](Self::count_chunks), so that those can go.
+    pub(super) fn copy_sparse(&mut self, chunks: &mut Chunks) {
+        let mut messages = self.messages.iter_mut();
+        let mut runs = VecDeque::<Run>::new();
+        for mut run in std::mem::take(&mut self.runs) {
+            let messages = messages.by_ref().take(run.messages);
+            if chunks.is_sparse(run.chunk) {
+                messages.for_each(Message::detach);
+                chunks.leave(run.chunk);
+                run.chunk = ChunkId::NONE;
+            } else {
+                messages.for_each(drop);
             }
+            match runs.back_mut() {
+                Some(last) if last.chunk == ChunkId::NONE && run.chunk == ChunkId::NONE => {
+                    last.messages += run.messages;
+                    last.counted += run.counted;
+                }
+                _ => runs.push_back(run),
+            }
+        }
+        self.runs = runs;
+    }
+
+    /// Closes the queue. Returns what it held.
+    pub(super) fn close(self, chunks: &mut Chunks) -> Left {
+        chunks.subtract(self.bytes);
+        let mut chunk_sizes = VecDeque::with_capacity(self.runs.len());
+        for run in &self.runs {
+            chunk_sizes.push_back((run.messages, chunks.size(run.chunk)));
+            chunks.leave(run.chunk);
         }
         Left {
             messages: self.messages,
+            chunk_sizes,
             beyond: self.beyond,
         }
     }
@@ -293,7 +337,9 @@ pub(crate) struct Pushed {
 #[derive(Debug, Default)]
 pub(crate) struct Left {
     /// Its messages, in order.
-    messages: Fifo<Queued>,
+    messages: Fifo<Message>,
+    /// How many of them, one behind the other, are slices of a chunk of which length.
+    chunk_sizes: VecDeque<(usize, usize)>,
     /// How many of them, the last ones, were beyond its bounds, and what those held.
     beyond: VecDeque<(Option<DeliveryId>, usize)>,
 }
@@ -304,14 +350,14 @@ pub(crate) struct LeftMessage {
     pub(crate) message: Message,
     /// What held it back beside [`Message::delivery`].
     pub(crate) hold: Option<DeliveryId>,
-    /// It makes up little of the memory that it is a slice of.
-    is_little: bool,
+    /// The length of what it is a slice of.
+    chunk_size: usize,
 }
 
 impl LeftMessage {
     /// The message and what held it back. It is going to be kept, so it is copied if it is little.
     pub(crate) fn into_kept(mut self) -> (Message, Option<DeliveryId>) {
-        if self.is_little {
+        if is_sparse(self.chunk_size, self.message.memory_size()) {
             self.message.detach();
         }
         (self.message, self.hold)
@@ -323,7 +369,13 @@ impl Iterator for Left {
 
     fn next(&mut self) -> Option<Self::Item> {
         let is_beyond = self.beyond.len() >= self.messages.len();
-        let Queued { message, chunk } = self.messages.pop()?;
+        let message = self.messages.pop()?;
+        let (count, chunk_size) = self.chunk_sizes.front_mut()?;
+        let chunk_size = *chunk_size;
+        *count -= 1;
+        if *count == 0 {
+            self.chunk_sizes.pop_front();
+        }
         let hold = match is_beyond {
             true => self.beyond.pop_front().and_then(|(hold, _)| hold),
             false => None,
@@ -331,7 +383,7 @@ impl Iterator for Left {
         Some(LeftMessage {
             message,
             hold,
-            is_little: chunk != ChunkId::NONE,
+            chunk_size,
         })
     }
 }
