@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from typing import Any
 
 import pytest
@@ -103,6 +104,40 @@ def test_waiters_are_served_in_the_order_in_which_they_came_1_5(
                 await client.publish(topic, number, qos=1)
             received = await asyncio.wait_for(asyncio.gather(*waiting), LIMIT)
             assert [int(it.payload) for it in received] == list(range(count))
+
+    run(main)
+
+
+@pytest.mark.parametrize("queue_type", [None, asyncio.Queue])
+@pytest.mark.parametrize("order", ["first", "last", "random"])
+def test_waiters_that_give_up_in_any_order_leave_the_others_in_theirs(
+    run: LoopRunner,
+    broker: Broker,
+    order: str,
+    queue_type: type[asyncio.Queue[Message]] | None,
+) -> None:
+    topic, count = unique("gives-up"), 60
+    given_up = list(range(count))
+    if order == "last":
+        given_up.reverse()
+    elif order == "random":
+        random.Random(1).shuffle(given_up)
+    del given_up[45:]
+
+    async def main() -> None:
+        async with Client(broker.host, broker.port, queue_type=queue_type) as client:
+            await client.subscribe(topic, qos=1)
+            waiting = [asyncio.ensure_future(receive(client)) for _ in range(count)]
+            await settle()
+            for at in given_up:
+                waiting[at].cancel()
+            await settle()
+            assert [task.cancelled() for task in waiting].count(True) == len(given_up)
+            left = [task for task in waiting if not task.done()]
+            for number in range(len(left)):
+                await client.publish(topic, number, qos=1)
+            received = await asyncio.wait_for(asyncio.gather(*left), LIMIT)
+            assert [int(it.payload) for it in received] == list(range(len(left)))
 
     run(main)
 

@@ -331,8 +331,8 @@ impl Client {
                 self.record_finished(flow.key);
             }
         }
-        for release in released {
-            lost.extend(release.op);
+        for (release, op) in released {
+            lost.extend(op);
             self.record_finished(release.key);
         }
         self.record(|| SessionChange::SessionLost);

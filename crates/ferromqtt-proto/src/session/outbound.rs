@@ -96,7 +96,6 @@ pub(crate) struct Release {
     pub(crate) id: PacketId,
     /// Of the message.
     number: u64,
-    pub(crate) op: Option<OpId>,
     resent_as_new: bool,
     connection: u64,
     pub(crate) key: Option<u64>,
@@ -139,9 +138,12 @@ pub(crate) struct Abandoned {
 enum Flight {
     /// It awaits PUBACK or PUBREC.
     Published(InFlight),
-    /// It awaits PUBCOMP: the number of its [`Release`].
-    Released(u64),
+    /// It awaits PUBCOMP, and is a [`Release`] beside.
+    Released { op: Option<OpId> },
 }
+
+/// PUBLISHes with their numbers, and PUBRELs with their operations.
+pub(crate) type OnTheWire = (Vec<(u64, InFlight)>, Vec<(Release, Option<OpId>)>);
 
 /// A message that waits, with its number.
 pub(crate) type Numbered = (u64, Waiting);
@@ -346,7 +348,8 @@ impl Outbound {
         self.in_flight_mut(number)?;
         let at = self.released;
         let flight = self.on_the_wire.get_mut(number)?;
-        let Flight::Published(flow) = mem::replace(flight, Flight::Released(at)) else {
+        let op = *flight.owner_mut();
+        let Flight::Published(flow) = mem::replace(flight, Flight::Released { op }) else {
             return None;
         };
         self.bytes -= flow.publish.memory_size();
@@ -355,7 +358,6 @@ impl Outbound {
         let release = Release {
             id: flow.id,
             number,
-            op: flow.op,
             resent_as_new: flow.resent_as_new,
             connection: flow.connection,
             key: flow.key,
@@ -371,11 +373,11 @@ impl Outbound {
     /// PUBCOMP for the PUBREL numbered `number`.
     pub(crate) fn finish_release(&mut self, number: u64) -> Option<Acknowledged> {
         let release = self.releasing.remove(number)?;
-        self.on_the_wire.remove(release.number);
+        let op = *self.on_the_wire.remove(release.number)?.owner_mut();
         self.bytes -= Release::SIZE;
-        self.owners -= usize::from(release.op.is_some());
+        self.owners -= usize::from(op.is_some());
         Some(Acknowledged {
-            op: release.op,
+            op,
             resent_as_new: release.resent_as_new,
             connection: release.connection,
             key: release.key,
@@ -457,24 +459,26 @@ impl Outbound {
         self.resend_publish.0 = number + 1;
     }
 
-    /// Takes out everything that was on the wire, because the session it belonged to is gone.
-    pub(crate) fn take_on_the_wire(&mut self) -> (Vec<(u64, InFlight)>, Vec<Release>) {
+    /// Takes out everything that was on the wire, because the session it belonged to is gone: PUBLISHes, with their numbers,
+    /// and PUBRELs, with their operations.
+    pub(crate) fn take_on_the_wire(&mut self) -> OnTheWire {
         self.stop_resending();
-        let publishing: Vec<_> = (self.on_the_wire.drain())
-            .filter_map(|(number, flight)| match flight {
-                Flight::Published(flow) => Some((number, flow)),
-                Flight::Released(_) => None,
-            })
-            .collect();
-        let releasing: Vec<_> = self.releasing.drain().map(|(_, release)| release).collect();
-        for (_, flow) in &publishing {
-            self.bytes -= flow.publish.memory_size();
-            self.owners -= usize::from(flow.op.is_some());
+        let mut releasing = Vec::new();
+        for (_, release) in self.releasing.drain() {
+            let flight = self.on_the_wire.get_mut(release.number);
+            let op = flight.and_then(|flight| *flight.owner_mut());
+            self.bytes -= Release::SIZE;
+            self.owners -= usize::from(op.is_some());
+            releasing.push((release, op));
         }
-        for release in &releasing {
-            self.owners -= usize::from(release.op.is_some());
+        let mut publishing = Vec::new();
+        for (number, flight) in self.on_the_wire.drain() {
+            if let Flight::Published(flow) = flight {
+                self.bytes -= flow.publish.memory_size();
+                self.owners -= usize::from(flow.op.is_some());
+                publishing.push((number, flow));
+            }
         }
-        self.bytes -= releasing.len() * Release::SIZE;
         (publishing, releasing)
     }
 
@@ -577,14 +581,9 @@ impl Outbound {
 
     /// Detaches the operations of all that is on the wire: the messages stay, nobody waits for them any more.
     pub(crate) fn detach_all(&mut self) -> Vec<OpId> {
-        let publishing = (self.on_the_wire.iter_mut()).filter_map(|(_, flight)| flight.owner_mut());
-        let releasing = (self.releasing.iter_mut()).map(|(_, release)| &mut release.op);
-        let mut ops: Vec<_> = publishing
-            .chain(releasing)
-            .filter_map(Option::take)
-            .collect();
+        let owners = (self.on_the_wire.iter_mut()).map(|(_, flight)| flight.owner_mut());
+        let ops: Vec<_> = owners.filter_map(Option::take).collect();
         self.owners -= ops.len();
-        ops.sort_unstable();
         ops
     }
 
@@ -596,10 +595,9 @@ impl Outbound {
     /// Keeps the owners that `waits` approves of; the messages of the others go on without one.
     pub(crate) fn retain_owners(&mut self, mut waits: impl FnMut(OpId) -> bool) {
         let waiting = self.waiting.iter_mut().map(|(_, waiting)| &mut waiting.op);
-        let publishing = (self.on_the_wire.iter_mut()).filter_map(|(_, flight)| flight.owner_mut());
-        let releasing = (self.releasing.iter_mut()).map(|(_, release)| &mut release.op);
+        let on_the_wire = (self.on_the_wire.iter_mut()).map(|(_, flight)| flight.owner_mut());
         let mut owners = 0;
-        for owner in waiting.chain(publishing).chain(releasing) {
+        for owner in waiting.chain(on_the_wire) {
             *owner = owner.filter(|&op| waits(op));
             owners += usize::from(owner.is_some());
         }
@@ -623,10 +621,7 @@ impl Outbound {
             }
             waiting.op = None;
         } else {
-            let owner = match self.on_the_wire.get_mut(number)? {
-                Flight::Published(flow) => &mut flow.op,
-                &mut Flight::Released(at) => &mut self.releasing.get_mut(at)?.op,
-            };
+            let owner = self.on_the_wire.get_mut(number)?.owner_mut();
             owner.take_if(|owner| *owner == op)?;
         }
         self.owners -= 1;
@@ -641,15 +636,13 @@ impl Flight {
     const fn published(&self) -> Option<&InFlight> {
         match self {
             Self::Published(flow) => Some(flow),
-            Self::Released(_) => None,
+            Self::Released { .. } => None,
         }
     }
 
-    /// The operation of a PUBLISH.
-    const fn owner_mut(&mut self) -> Option<&mut Option<OpId>> {
+    const fn owner_mut(&mut self) -> &mut Option<OpId> {
         match self {
-            Self::Published(flow) => Some(&mut flow.op),
-            Self::Released(_) => None,
+            Self::Published(InFlight { op, .. }) | Self::Released { op } => op,
         }
     }
 }
