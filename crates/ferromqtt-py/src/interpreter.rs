@@ -17,12 +17,10 @@ pub(crate) fn check(py: Python<'_>) -> PyResult<()> {
 }
 
 /// The module keeps Python objects for the whole process, and PyO3 attaches threads to the main interpreter.
-fn check_main(py: Python<'_>) -> PyResult<()> {
+fn check_main(_py: Python<'_>) -> PyResult<()> {
     #[allow(unsafe_code, reason = "PyO3 has no safe name for it")]
-    // SAFETY: both may be called by a thread that is attached, as `py` proves, and neither returns null to it. The pointers
-    // are compared, never followed.
+    // SAFETY: both may be called by a thread that is attached, as `_py` proves. The pointers are compared, never followed.
     let is_main = unsafe { ffi::PyInterpreterState_Get() == ffi::PyInterpreterState_Main() };
-    let _ = py;
     if is_main {
         return Ok(());
     }
