@@ -152,8 +152,11 @@ bench-codec: ## Compare the codec's CPU time per message with other crates'
 	cargo run $(LOCKED) --release -p ferromqtt-bench-codec
 
 .PHONY: bench-growth
-bench-growth: ## How cost and memory grow with what is held, against bars
-	cargo run $(LOCKED) --release -p ferromqtt-bench-growth
+bench-growth: .venv/.dev .venv/.native ## How cost and memory grow with what is held, against bars
+	met=true; \
+	cargo run $(LOCKED) --release -p ferromqtt-bench-growth || met=false; \
+	$(BIN)/python bench/growth.py || met=false; \
+	$$met
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here

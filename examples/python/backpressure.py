@@ -5,7 +5,7 @@ It prints:
     1000 messages published, 10 calls at a time
     5 were accepted, 2 were not: [code:15] Message queue full.
     log: Message queue is full. Discarding message.
-    log: Message queue is full. Discarding message.
+    log: Message queue is full. Discarding message. (2 times so far)
     3 of 5 received messages were kept: 0, 1, 2
 """
 

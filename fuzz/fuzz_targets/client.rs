@@ -34,10 +34,10 @@ const STEPS: usize = 300;
 /// A client has nothing more to do after so many polls: the longest input holds far fewer packets.
 const POLLS: usize = 20_000;
 /// Memory that input may take: for each of its bytes, for each packet (an event, a place in a queue), and for what a call
-/// does whatever the input is (a chunk to write, what waits to be sent again).
+/// does whatever the input is (two chunks to write into, what waits to be sent again).
 const MEMORY_PER_BYTE: usize = 4;
 const MEMORY_PER_PACKET: usize = 2_048;
-const MEMORY_PER_CALL: usize = 256 << 10;
+const MEMORY_PER_CALL: usize = 160 << 10;
 /// What servers send.
 const OF_SERVER: [PacketType; 10] = [
     PacketType::Publish,

@@ -10,8 +10,8 @@ use ferromqtt_fuzz::cuts::Cuts;
 use ferromqtt_fuzz::frames::{self, Frame};
 use ferromqtt_fuzz::source::Source;
 use ferromqtt_transport::{
-    CloseReason, Credentials, Destination, Handshake, Place, Progress, ProxyError, ProxyHandshake,
-    ProxyKind, ProxyUrl, ServerUrl, WebSocket, WebSocketError, default_headers,
+    CloseReason, Credentials, Destination, Handshake, Host, Place, Progress, ProxyError,
+    ProxyHandshake, ProxyKind, ProxyUrl, ServerUrl, WebSocket, WebSocketError, default_headers,
 };
 use libfuzzer_sys::fuzz_target;
 use peak_alloc::PeakAlloc;
@@ -135,7 +135,8 @@ fn websocket(source: &mut Source<'_>, answer: &[u8]) {
 
 /// A WebSocket whose request is written.
 fn opening() -> WebSocket {
-    let mut headers = default_headers("h", 80, false);
+    let host = Host::parse("h").expect("a host");
+    let mut headers = default_headers(&host, 80, false);
     for (name, value) in &mut headers {
         if name == "Sec-WebSocket-Key" {
             KEY.clone_into(value);
@@ -232,27 +233,47 @@ fn ask<'a>(
     (sent, result)
 }
 
+/// Every layer can use the host of a URL that was read.
+fn check_host(text: &str) -> Host {
+    let host = Host::parse(text).expect("the host of a URL that was read");
+    assert!(host.name().is_ascii() && host.resolver_name().is_ascii());
+    assert!(!host.name().is_empty() && !host.name().ends_with('.'));
+    host
+}
+
+/// The query behind a path is not shown.
+fn without_query(mut place: Place) -> Place {
+    if let Place::WebSocket { path, .. } = &mut place {
+        path.truncate(path.find('?').unwrap_or(path.len()));
+    }
+    place
+}
+
 fn url(text: &str) {
     let server = in_bounds(text.len(), || ServerUrl::parse(text));
     if let Ok(url) = server {
         assert_eq!(url.password.is_some(), url.to_string().contains(":***@"));
         match &url.place {
             Place::Unix { path } => assert!(path.starts_with('/') && !path.contains('\0')),
-            Place::Tcp { host, port, .. } => assert!(!host.is_empty() && *port > 0),
+            Place::Tcp { host, port, .. } => {
+                check_host(host);
+                assert!(*port > 0);
+            }
             Place::WebSocket {
                 host,
                 port,
                 tls,
                 path,
             } => {
-                let headers = default_headers(host, *port, *tls);
+                let headers = default_headers(&check_host(host), *port, *tls);
                 Handshake::new(path, &headers).expect("a URL that was read makes a request");
             }
         }
         if !matches!(url.place, Place::Unix { .. }) {
             let again = ServerUrl::parse(&url.to_string()).expect("what is shown is a URL");
-            assert_eq!(again.place, url.place);
+            assert_eq!(again.to_string(), url.to_string());
             assert_eq!(again.user_name, url.user_name);
+            assert_eq!(without_query(again.place), without_query(url.place));
         }
     }
     if let Ok(url) = in_bounds(text.len(), || ProxyUrl::parse(text)) {

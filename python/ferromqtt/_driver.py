@@ -213,7 +213,7 @@ class Protocol(Core, asyncio.BufferedProtocol):
             self._on_unflushed(unflushed)
 
     def _on_unflushed(self, messages: int) -> None:
-        self.warn("%d QoS 0 messages were not written.", messages)
+        self.warn_of_repeating("%d QoS 0 messages were not written.", messages)
 
     def _end(self) -> None:
         """Let iterators know that no message will come any more."""
@@ -223,6 +223,8 @@ class Protocol(Core, asyncio.BufferedProtocol):
             self.on_end()
 
     def _on_closed(self) -> None:
+        for line, times in self.take_unwritten_lines():
+            self.warn("%s (%d times in all)", line, times)
         if self._closed is not None and not self._closed.done():
             with contextlib.suppress(RuntimeError):  # its loop is closed: nobody waits
                 self._closed.set_result(None)
@@ -231,8 +233,10 @@ class Protocol(Core, asyncio.BufferedProtocol):
         self.warn("There are %d pending publish calls.", count)  # aiomqtt's text, whatever waits
 
     def _on_lost(self, count: int) -> None:
-        for _ in range(count):
-            self.warn("Message queue is full. Discarding message.")
+        text = "Message queue is full. Discarding message."  # aiomqtt's
+        self.warn_of_repeating(text)
+        if count > 1:
+            self.warn_of_repeating(text, times=count - 1)
 
     def _on_backlog(self, messages: int, size: int) -> None:
         self.warn(
@@ -244,11 +248,11 @@ class Protocol(Core, asyncio.BufferedProtocol):
         )
 
     def _on_tolerated(self, slip: str) -> None:
-        self.warn("The server breaks a rule of MQTT, which is tolerated: %s.", slip)
+        self.warn_of_repeating("The server breaks a rule of MQTT, which is tolerated: %s.", slip)
 
     def _on_message_suspected(self, topic: str, messages: int, ends: int, code: int | None) -> None:
         if code is None:
-            self.warn(
+            self.warn_of_repeating(
                 "%d connections in a row ended before any message in flight was acknowledged (%d, "
                 "the oldest on topic %r): one of them may be the reason. They are sent again.",
                 ends,
@@ -256,7 +260,7 @@ class Protocol(Core, asyncio.BufferedProtocol):
                 topic,
             )
         else:
-            self.warn(
+            self.warn_of_repeating(
                 "%d connections in a row ended with Reason Code 0x%02X before any message in "
                 "flight was acknowledged (%d, the oldest on topic %r): one of them may be the "
                 "reason. They are sent one at a time to find it.",
@@ -267,7 +271,7 @@ class Protocol(Core, asyncio.BufferedProtocol):
             )
 
     def _on_message_refused(self, topic: str, code: int) -> None:
-        self.warn(
+        self.warn_of_repeating(
             "The server ended the connection with Reason Code 0x%02X each time a message on topic "
             "%r was sent: it is given up.",
             code,
@@ -281,9 +285,28 @@ class Protocol(Core, asyncio.BufferedProtocol):
         except Exception as error:  # noqa: BLE001 - whatever the user's code raises
             self.report("logging raised", error)
 
+    def warn_of_repeating(self, text: str, *args: object, times: int = 1) -> None:
+        """Log what may repeat, `times` times at once: the first, and at each doubling how often.
+
+        After ten seconds without an occurrence the next is logged at once again. What is left out
+        is reported when the connection ends.
+        """
+        total = self.count_line(text % args, times)
+        if total == 1:
+            self.warn(text, *args)
+        elif total is not None:
+            self.warn(f"{text} (%d times so far)", *args, total)
+
     def report(self, what: str, error: Exception) -> None:
-        """Tell the loop's exception handler what went wrong where no caller can be told."""
-        context = {"message": f"ferromqtt: {what}", "exception": error, "protocol": self}
+        """Report to the loop's exception handler what went wrong where no caller can learn of it.
+
+        What repeats is counted, as by `warn_of_repeating`.
+        """
+        total = self.count_line(f"{what} ({type(error).__name__})", 1)
+        if total is None:
+            return
+        often = "" if total == 1 else f" ({total} times so far)"
+        context = {"message": f"ferromqtt: {what}{often}", "exception": error, "protocol": self}
         self._loop.call_exception_handler(context)
 
     def _iteration_error(self) -> MqttError:

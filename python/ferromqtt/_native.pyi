@@ -12,6 +12,7 @@ from ferromqtt.topic import Topic
 __all__ = [
     "Broker",
     "Core",
+    "Host",
     "Message",
     "MessagesIterator",
     "ProxyHandshake",
@@ -92,6 +93,8 @@ class Core:
     def all_written(self) -> bool: ...
     @property
     def was_aborted(self) -> bool: ...
+    def count_line(self, line: str, times: int) -> int | None: ...
+    def take_unwritten_lines(self) -> list[tuple[str, int]]: ...
     def end_messages(self) -> None: ...
     def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
     def connection_lost(self, exc: Exception | None) -> None: ...
@@ -145,7 +148,22 @@ class Broker:
         self, client_identifier: str, reason: int, server_reference: str | None
     ) -> bool: ...
 
-def websocket_headers(host: str, port: int, secure: bool) -> dict[str, str]:
+@final
+class Host:
+    """A host in the form that each layer needs.
+
+    Raises ValueError for an empty one, and for a name that IDNA does not allow.
+    """
+
+    def __new__(cls, text: str) -> Self: ...
+    @property
+    def resolver_name(self) -> str:
+        """What the system's resolver is asked for: interface and final dot are kept."""
+    @property
+    def name(self) -> str:
+        """What TLS verifies and HTTP names: no interface, no final dot."""
+
+def websocket_headers(host: Host, port: int, secure: bool) -> dict[str, str]:
     """Return the headers that a WebSocket request usually has; any of them may be changed."""
 
 @final
@@ -191,12 +209,12 @@ class ProxyHandshake:
     def __new__(
         cls,
         kind: int,
-        host: str,
+        host: Host,
         port: int,
         *,
         remote_names: bool,
         username: str | None,
-        password: str | None,
+        password: str | bytes | None,
     ) -> Self: ...
     def to_transmit(self) -> bytes:
         """Return all that is to be written now, b"" for nothing."""

@@ -75,7 +75,8 @@ class Client:
     publishes meanwhile. Any number of tasks may use it at the same time.
 
     Args:
-        hostname: Name or address of the server.
+        hostname: Name or address of the server. A name may have letters beyond ASCII, and a final
+            dot if it is absolute; an IPv6 address may have an interface (`fe80::1%eth0`).
         port: Its port.
         username: User Name to log in with.
         password: Password; not used without a user name.
@@ -95,24 +96,30 @@ class Client:
             counts while the server's TCP acknowledges it (on Linux; elsewhere, while the socket
             takes it), or while it gains 1 KiB per half Keep Alive on its way to the client.
         bind_address: Local address to connect from.
-        bind_port: Local port to connect from.
+        bind_port: Local port to connect from. It can be used again at once after a connection.
         clean_start: (5.0) True and 3 start with a fresh session each time, False resumes.
         max_queued_incoming_messages: How many received messages may wait to be taken; a further one
-            is dropped with a warning. None, 0 or less: no limit, as in aiomqtt: the queue grows for
-            as long as messages come faster than they are taken. A warning is logged when it holds
-            100,000 messages, and one when they take 1 GiB of memory, each once for a connection.
+            is dropped with a warning, for the first one and whenever their number has doubled; the
+            total follows when the connection ends. None, 0 or less: no limit, as in aiomqtt: the
+            queue grows for as long as messages come faster than they are taken. A warning is logged
+            when it holds 100,000 messages, and one when they take 1 GiB of memory, each once for a
+            connection.
         max_queued_outgoing_messages: How many QoS 1 and 2 publishes may be unfinished. None or 0:
             no limit, as in aiomqtt.
         max_inflight_messages: How many QoS 1 and 2 publishes may be unacknowledged at once; others
             wait. None for 20, 0 for no limit but the server's.
         max_concurrent_outgoing_calls: How many calls may run at once; others wait. None: no limit.
         properties: (5.0) CONNECT properties.
-        tls_context: Connect with TLS by this context.
-        tls_params: Connect with TLS by a context made of these.
+        tls_context: Connect with TLS by this context. One that overrides `wrap_socket` alone is
+            refused on enter: asyncio uses `wrap_bio`.
+        tls_params: Connect with TLS by a context made of these, for which the files are read again
+            on each enter, in a thread.
         tls_insecure: Whether not to check the server's name.
         proxy: A SOCKS or HTTP proxy to connect through. None: the HTTP proxy that the environment
-            names in `mqtt_proxy`, if it does, and not for hosts in `no_proxy`.
-        socket_options: Arguments for `socket.setsockopt`; not used with WebSocket.
+            names in `mqtt_proxy`, if it does, and not for hosts in `no_proxy`. User name and
+            password in that URL are percent-encoded.
+        socket_options: Arguments for `socket.setsockopt`, set before binding and connecting; not
+            used with WebSocket.
         websocket_path: Path of the opening request, which may have a query; None for "/mqtt".
         websocket_headers: Headers of the opening request, over the usual ones, or a function that
             is given those and returns all. Not used without a `websocket_path`.
@@ -131,6 +138,9 @@ class Client:
             it is read; on 5.0 the server is told Quota exceeded. Such packets carry no message, so
             this bounds what a stranger can have the client hold. By default 1 MiB. An addition to
             aiomqtt's parameters.
+        tls_server_hostname: The name to ask the server for (SNI) and to find in its certificate,
+            when it is not `hostname`: behind a tunnel, for a server that is reached by its address,
+            over a Unix socket. Needs TLS. An addition to aiomqtt's parameters.
 
     Attributes:
         timeout: As the parameter; may be changed at any time.
@@ -176,6 +186,7 @@ class Client:
         authenticator: Callable[[bytes], bytes] | None = None,
         strict: bool = False,
         maximum_non_publish_size: int = 1 << 20,
+        tls_server_hostname: str | None = None,
     ) -> None:
         self._options = options = ClientOptions(
             hostname=hostname,
@@ -204,8 +215,9 @@ class Client:
             websocket_headers=websocket_headers,
             strict=strict,
             maximum_non_publish_size=maximum_non_publish_size,
+            tls_server_hostname=tls_server_hostname,
         )
-        self._tls = TLSContext(options.tls_context, options.tls_params, options.tls_insecure)
+        self._tls = TLSContext(options)
         self.timeout = _DEFAULT_TIMEOUT if timeout is None else timeout
         self._will_on_error = will_on_error
         self._logger = logger or logging.getLogger(self._default_logger_name)
@@ -478,7 +490,7 @@ class Client:
         limit = max(self._options.max_queued_incoming_messages or 0, 0)
         core = self._core
         self._queue = MessageQueue(
-            queue_type(maxsize=limit), core.iteration_end, core.warn, core.report
+            queue_type(maxsize=limit), core.iteration_end, core.warn_of_repeating, core.report
         )
         core.message_sink = self._queue.put
         core.on_end = self._queue.wake_all

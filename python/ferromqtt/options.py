@@ -11,7 +11,8 @@ import socket
 import string
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ferromqtt._native import payload_bytes
+from ferromqtt import _shown
+from ferromqtt._native import Host, payload_bytes
 from ferromqtt.properties import to_native
 from ferromqtt.reasons import PacketTypes
 from ferromqtt.topic import has_misplaced_wildcard
@@ -76,6 +77,14 @@ class Will:
     qos: int = 0
     retain: bool = False
     properties: PropertiesLike | None = None
+
+    def __repr__(self) -> str:
+        # Not the properties, which may hold Correlation Data, and be of a class of the user's.
+        properties = None if self.properties is None else f"<{type(self.properties).__name__}>"
+        return (
+            f"{type(self).__name__}(topic={self.topic!r}, payload={_shown.length(self.payload)}, "
+            f"qos={self.qos!r}, retain={self.retain!r}, properties={properties})"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,6 +183,7 @@ class ClientOptions:
     websocket_headers: WebSocketHeaders | None = None
     strict: bool = False
     maximum_non_publish_size: int = 1 << 20
+    tls_server_hostname: str | None = None
 
     def __post_init__(self) -> None:
         version = ProtocolVersion.V311 if self.protocol is None else self.protocol
@@ -245,6 +255,14 @@ def _check_tls(options: ClientOptions) -> None:
         raise ValueError("SSL/TLS has already been configured.")
     if options.tls_insecure is not None and not (options.tls_context or options.tls_params):
         raise ValueError("Must configure SSL context before using tls_insecure_set.")
+    if options.tls_server_hostname is None:
+        return
+    if not (options.tls_context or options.tls_params):
+        raise ValueError("tls_server_hostname needs TLS: give tls_context or tls_params too.")
+    try:
+        Host(options.tls_server_hostname)
+    except ValueError as error:
+        raise ValueError(f"tls_server_hostname {options.tls_server_hostname!r}: {error}") from None
 
 
 def _transport(name: str) -> str:

@@ -203,8 +203,9 @@ class Properties:
 
     def __str__(self) -> str:
         shown = self._set()
-        if "AuthenticationData" in shown:
-            shown["AuthenticationData"] = "(not shown)"
+        for secret in ("AuthenticationData", "CorrelationData"):
+            if secret in shown:
+                shown[secret] = "(not shown)"
         return f"[{', '.join(f'{name} : {value}' for name, value in shown.items())}]"
 
     def _set(self) -> dict[str, Any]:

@@ -1,19 +1,20 @@
 """Hosts with several addresses, and where a connection comes from (contract 1.2)."""
 
 import asyncio
+import errno
 import socket
 from collections.abc import Iterator
 
 import pytest
 
 from conftest import Broker
-from ferromqtt import Client, MqttError
+from ferromqtt import Client, MqttError, _transport
 from ferromqtt._transport import addresses
 from ferromqtt._transport.addresses import Address
 from support.clients import unique
 from support.loops import LoopRunner
 from support.mosquitto import Mosquitto, free_port
-from support.scripted import ScriptedServer, serve_311
+from support.scripted import Connection, ScriptedServer, serve_311
 
 IPV4 = socket.AF_INET
 
@@ -117,6 +118,79 @@ def test_bind_address_and_bind_port_1_2(run: LoopRunner) -> None:
     with ScriptedServer(serve_311) as server:
         run(main, server)
     assert peers == [("127.0.0.7", port), "127.0.0.8"]
+
+
+def test_bind_port_can_be_used_again_at_once_1_2(run: LoopRunner) -> None:
+    """Connections that have just ended do not keep it."""
+    port = free_port()
+    peers: list[object] = []
+
+    async def main(server: ScriptedServer) -> None:
+        client = Client(server.host, server.port, bind_address="127.0.0.1", bind_port=port)
+        for _ in range(3):
+            async with client:
+                await client.publish("a", qos=1)
+
+    def serve(connection: Connection) -> None:
+        peers.append(connection.sock.getpeername())
+        serve_311(connection)
+
+    with ScriptedServer(serve) as server:
+        run(main, server)
+    assert peers == [("127.0.0.1", port)] * 3
+
+
+@pytest.mark.parametrize("bind_port", [True, False])
+@pytest.mark.parametrize("posix", [True, False])
+def test_addresses_are_reused_for_a_bind_port_where_that_takes_nothing_from_others_1_2(
+    run: LoopRunner, monkeypatch: pytest.MonkeyPatch, bind_port: bool, posix: bool
+) -> None:
+    """On Windows SO_REUSEADDR would let two sockets have one port."""
+    monkeypatch.setattr(_transport, "_REUSES_ADDRESSES", posix)
+    port = free_port() if bind_port else 0
+
+    async def main(server: ScriptedServer) -> None:
+        async with Client(server.host, server.port, bind_port=port) as client:
+            assert client._core.transport is not None
+            connection = client._core.transport.get_extra_info("socket")
+            reused = connection.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+            assert bool(reused) is (bind_port and posix)
+
+    with ScriptedServer(serve_311) as server:
+        run(main, server)
+
+
+def test_socket_options_are_set_before_binding_1_2(run: LoopRunner) -> None:
+    """Here one that lets two sockets have one port."""
+    share = (socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+    async def main(server: ScriptedServer, port: int) -> None:
+        options = {"bind_address": "127.0.0.1", "bind_port": port}
+        async with Client(server.host, server.port, socket_options=[share], **options) as client:
+            await client.publish("a", qos=1)
+        with pytest.raises(MqttError, match="Address already in use"):
+            await Client(server.host, server.port, **options).__aenter__()
+
+    with socket.socket() as other, ScriptedServer(serve_311) as server:
+        other.setsockopt(*share)
+        other.bind(("127.0.0.1", 0))
+        run(main, server, other.getsockname()[1])
+
+
+def test_a_socket_option_of_connected_sockets_alone_is_set_then_1_2() -> None:
+    class Stub:
+        def __init__(self) -> None:
+            self.options: list[tuple[int, int, int]] = []
+
+        def setsockopt(self, *option: int) -> None:
+            if option[1] == 31:  # as TCP_ULP answers
+                raise OSError(errno.ENOTCONN, "not connected")
+            self.options.append(option)
+
+    early, late = (socket.IPPROTO_TCP, 1, 1), (socket.IPPROTO_TCP, 31, 1)
+    stub = Stub()
+    assert _transport._set_options(stub, [early, late, early]) == [late]
+    assert stub.options == [early, early]
 
 
 def test_socket_options_and_tcp_nodelay_are_set_1_2(run: LoopRunner, mosquitto: Mosquitto) -> None:

@@ -18,6 +18,7 @@ from ferromqtt import (
     Topic,
     Will,
 )
+from ferromqtt.types import PayloadType
 
 
 def test_message_attributes_1_7() -> None:
@@ -108,3 +109,47 @@ def test_secrets_do_not_show_in_a_repr_1_2() -> None:
     )
     assert proxy.proxy_args["proxy_password"] == "s3cr3t"
     assert "s3cr3t" not in repr(proxy)
+
+
+@pytest.mark.parametrize(
+    ("payload", "shown"),
+    [
+        (b"hi", "b'hi'"),
+        (b"", "b''"),
+        (b"x" * 32, f"b'{'x' * 32}'"),
+        (b"x" * 33, f"b'{'x' * 32}'... 33 bytes"),
+        (b"\x00" * 1000, f"b'{chr(92)}x00{f'{chr(92)}x00' * 31}'... 1000 bytes"),
+        (bytearray(b"hi"), "bytearray(b'hi')"),
+        ("s" * 33, f"'{'s' * 32}'... 33 characters"),
+        (None, "None"),
+        (1.5, "1.5"),
+        pytest.param(10**5000, "<int>", id="a number that Python does not write out"),
+        ({"key": "value"}, "<dict>"),
+        (Message("b", b"inner", 0, False, 0, None), "<Message>"),
+    ],
+)
+def test_repr_of_a_message_shows_32_bytes_of_the_payload_and_its_length(
+    payload: object, shown: str
+) -> None:
+    message = Message("a/b", payload, 1, False, 7, None)
+    assert repr(message) == str(message) == f"Message('a/b', {shown}, qos=1)"
+
+
+def test_repr_of_a_message_names_its_class_and_tells_retained_ones() -> None:
+    class Own(Message):
+        pass
+
+    assert repr(Own("a", b"x", 0, True, 0, None)) == "Own('a', b'x', qos=0, retain=True)"
+    assert repr(Message.__new__(Message)) == "Message(None, None, qos=None)"
+
+
+@pytest.mark.parametrize(
+    ("payload", "shown"),
+    [("secret", "<6 bytes>"), (b"x", "<1 byte>"), (None, "None"), (5, "<int>")],
+)
+def test_repr_of_a_will_shows_the_length_of_the_payload(payload: PayloadType, shown: str) -> None:
+    properties = Properties(PacketTypes.WILLMESSAGE)
+    properties.CorrelationData = b"secret"
+    will = Will("w", payload, 1, True, properties)
+    expected = f"Will(topic='w', payload={shown}, qos=1, retain=True, properties=<Properties>)"
+    assert repr(will) == expected

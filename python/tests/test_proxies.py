@@ -1,14 +1,18 @@
 """SOCKS and HTTP proxies, against those of the package tiny-proxy (contract 1.2)."""
 
+import base64
+
 import pytest
 
 from conftest import Broker
 from ferromqtt import Client, MqttError, ProxySettings, TLSParameters
+from ferromqtt._transport import addresses
 from ferromqtt.options import ProxyType
 from support.clients import receive, unique
 from support.loops import LoopRunner
 from support.mosquitto import Mosquitto, free_port
 from support.real_proxies import RealProxy
+from support.scripted import Connection, ScriptedServer, serve_311
 
 KINDS = tuple(ProxyType)
 
@@ -150,3 +154,60 @@ def test_the_environment_may_name_a_proxy_1_2(
         monkeypatch.setenv("no_proxy", mosquitto.host)
         run(connect)
         assert proxy.connections == 1
+
+
+def test_user_name_and_password_in_the_environment_s_url_are_percent_decoded_1_2(
+    run: LoopRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logins: list[bytes] = []
+
+    def proxy(connection: Connection) -> None:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += connection.sock.recv(1)
+        login = head.partition(b"Proxy-Authorization: Basic ")[2].split()[0]
+        logins.append(base64.b64decode(login))
+        connection.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        serve_311(connection)
+
+    async def connect() -> None:
+        async with Client("broker.example") as client:
+            await client.publish("a", qos=1)
+
+    async def refuse() -> None:
+        with pytest.raises(MqttError, match=r"user name in the environment's mqtt_proxy"):
+            await Client("broker.example").__aenter__()
+
+    with ScriptedServer(proxy) as server:
+        for login in ("al%40ice:p%3Ass%2F%FF", "plain:100%pure"):
+            monkeypatch.setenv("mqtt_proxy", f"http://{login}@{server.host}:{server.port}")
+            run(connect)
+        monkeypatch.setenv("mqtt_proxy", f"http://%FF:a@{server.host}:{server.port}")
+        run(refuse)
+        assert len(server.connections) == 2
+    assert logins == [b"al@ice:p:ss/\xff", b"plain:100%pure"]
+
+
+@pytest.mark.parametrize("listed", ["bücher.example", "xn--bcher-kva.example"])
+def test_no_proxy_names_a_host_in_either_spelling_1_2(
+    run: LoopRunner, monkeypatch: pytest.MonkeyPatch, listed: str
+) -> None:
+    asked: list[str] = []
+
+    async def resolve(_loop: object, host: str, _port: int) -> list[addresses.Address]:
+        asked.append(host)
+        raise OSError("not resolved here")
+
+    monkeypatch.setattr(addresses, "resolve", resolve)
+    monkeypatch.setenv("mqtt_proxy", "http://gate.example")
+    monkeypatch.setenv("no_proxy", listed)
+
+    async def main() -> None:
+        for host in ("bücher.example", "bücher.example."):
+            with pytest.raises(MqttError, match="not resolved here"):
+                await Client(host).__aenter__()
+
+    run(main)
+    direct = ["xn--bcher-kva.example", "xn--bcher-kva.example."]
+    # With its final dot it is not what `no_proxy` says in Unicode, but it is in A-labels.
+    assert asked == (direct if listed == direct[0] else [direct[0], "gate.example"])

@@ -7,6 +7,7 @@ searched for the secret in every form it could have been written in.
 import asyncio
 import base64
 import logging
+import re
 import traceback
 import urllib.parse
 import warnings
@@ -16,8 +17,10 @@ from typing import Any
 
 import pytest
 
+import ferromqtt
 from ferromqtt import (
     Client,
+    Message,
     MqttError,
     PacketTypes,
     Properties,
@@ -26,6 +29,7 @@ from ferromqtt import (
     TLSParameters,
     Will,
 )
+from ferromqtt.testing import TestBroker
 from support import certificates, packets
 from support.clients import LIMIT
 from support.loops import FACTORIES
@@ -414,6 +418,158 @@ def test_a_header_of_the_opening_request_is_shown_nowhere_1_2(
 
     with ScriptedServer(script) as server:
         debug(main)
+
+
+def refuse_with_words(words: str) -> Script:
+    """Refuse in version 5 with a Reason String."""
+
+    def script(connection: Connection) -> None:
+        connection.expect(packets.CONNECT)
+        reason = b"\x1f" + packets.string(words)
+        connection.send(packets.encode(0x20, b"\x00\x86" + bytes([len(reason)]) + reason))
+        connection.read_to_end()
+
+    return script
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"password {SECRET} is wrong",
+        f"password {urllib.parse.quote(SECRET, safe='')} is wrong",
+        base64.b64encode(SECRET.encode()).decode(),
+        SECRET.encode().hex(),
+    ],
+)
+def test_a_reason_string_that_repeats_the_password_is_not_shown_1_2(
+    debug: Debug, watch: Watch, words: str
+) -> None:
+    async def main() -> None:
+        client = Client(
+            server.host, server.port, username="u", password=SECRET, protocol=V5, timeout=0.5
+        )
+        await fail(watch, client)
+
+    with ScriptedServer(refuse_with_words(words)) as server:
+        debug(main)
+    assert any("left out" in text for text in watch.texts)
+
+
+def test_a_reason_string_is_one_short_line_1_2(debug: Debug, watch: Watch) -> None:
+    async def main() -> None:
+        await fail(watch, Client(server.host, server.port, protocol=V5, timeout=0.5))
+
+    with ScriptedServer(refuse_with_words("no\x1b[31m\n" + "x" * 90)) as server:
+        debug(main)
+    assert any("no\\u{1b}[31m\\nxxx" in text for text in watch.texts)
+    assert not any("\x1b" in text for text in watch.texts)
+
+
+def repeats_the_request(connection: Connection) -> None:
+    """Answer HTTP with a status line that repeats the request, as a broken proxy might."""
+    request = connection.peek().replace(b"\r\n", b" ")
+    connection.send(b"HTTP/1.1 403 " + request + b"\r\n\r\n")
+    connection.read_to_end()
+
+
+def redirects_with_the_token(connection: Connection) -> None:
+    connection.peek()
+    token = urllib.parse.quote(SECRET, safe="").encode()
+    connection.send(b"HTTP/1.1 307 " + token + b"\r\nLocation: ws://b/?" + token + b"\r\n\r\n")
+    connection.read_to_end()
+
+
+@pytest.mark.parametrize("script", [repeats_the_request, redirects_with_the_token])
+def test_an_http_answer_that_repeats_the_request_is_not_shown_1_2(
+    debug: Debug, watch: Watch, script: Script
+) -> None:
+    token = urllib.parse.quote(SECRET, safe="")
+
+    async def main() -> None:
+        await fail(watch, through_proxy(server, 3))
+        websocket = Client(
+            server.host,
+            server.port,
+            transport="websockets",
+            websocket_path=f"/mqtt?token={token}",
+            websocket_headers={"Authorization": f"Bearer {SECRET}"},
+            timeout=0.5,
+        )
+        await fail(watch, websocket)
+
+    with ScriptedServer(script, script) as server:
+        debug(main)
+
+
+def test_a_password_in_the_environment_is_not_told_by_the_error_1_2(
+    debug: Debug, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slash that is not encoded makes a port of the password's beginning."""
+    monkeypatch.setenv("mqtt_proxy", f"http://u:{SECRET[:8]}@proxy.example:1")
+
+    async def main() -> None:
+        with pytest.raises((MqttError, ValueError)) as caught:
+            await Client("broker.example", timeout=0.5).__aenter__()
+        watch.see(caught.value)
+
+    debug(main)
+
+
+def test_what_is_received_and_sent_is_in_no_log_1_2(debug: Debug, watch: Watch) -> None:
+    """But for the first 32 bytes of a received message's payload, which its `repr` shows."""
+    payload = b"." * 32 + SECRET.encode()
+    received = packets.publish("a", payload, qos=1, packet_id=7)
+
+    def script(connection: Connection) -> None:
+        connection.accept()
+        connection.expect(packets.PUBLISH)
+        connection.send(packets.ack(packets.PUBACK, 1) + received)
+        connection.expect(packets.PUBACK)
+        connection.expect(packets.DISCONNECT)
+
+    async def main() -> None:
+        async with Client(server.host, server.port, will=Will("w", SECRET)) as client:
+            publishing = asyncio.create_task(client.publish("a", SECRET, qos=1))
+            receiving = asyncio.ensure_future(anext(client.messages))
+            watch.see(publishing, receiving, client._core)
+            await publishing
+            message = await receiving
+            watch.see(message, publishing, receiving, client, client.messages)
+            assert message.payload == payload
+
+    with ScriptedServer(script) as server:
+        debug(main)
+
+
+WITHOUT_SECRETS = {
+    *("PacketTypes", "ProtocolVersion"),
+    *("ReasonCode", "SubscribeOptions", "Topic", "Wildcard", "TopicLike"),
+    *("WildcardLike", "MqttReentrantError", "MqttCodeError", "MqttConnectError"),
+    *("MqttTimeoutError", "MessagesIterator", "__version__", "__version_tuple__"),
+}
+"""Public names that can hold neither a payload nor what authenticates."""
+
+
+def test_every_public_name_is_known_1_2() -> None:
+    """A new one is looked at above, or listed among those that can hold no secret."""
+    source = Path(__file__).read_text()
+    words = set(re.findall(r"\w+", source))
+    assert set(ferromqtt.__all__) - WITHOUT_SECRETS <= words
+
+
+def test_no_object_shows_its_secret_1_2(watch: Watch) -> None:
+    properties = Properties(PacketTypes.PUBLISH)
+    properties.CorrelationData = SECRET.encode()
+    message = Message("a", b"." * 32 + SECRET.encode(), 1, False, 1, properties)
+    watch.see(
+        properties,
+        message,
+        Will("w", SECRET, properties=properties),
+        Will("w", SECRET.encode()),
+        TLSParameters(keyfile_password=SECRET),
+        ProxySettings(proxy_type=2, proxy_addr="a", proxy_password=SECRET),
+        TestBroker(users={"u": SECRET}),
+    )
 
 
 def test_the_watch_finds_a_secret_1_2(

@@ -8,10 +8,12 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ferromqtt import Client, MqttError, MqttReentrantError, TLSParameters
+from ferromqtt._transport import tls
 from support import certificates
 from support.clients import LIMIT
 from support.loops import LoopRunner
@@ -343,19 +345,83 @@ def test_a_file_that_is_never_read_ends_in_time_1_2(
         run(main, slow)
 
 
-def test_files_are_read_once_1_2(
-    run: LoopRunner, server: TlsServer, folder: Path, tmp_path: Path
+def test_files_are_read_again_on_each_enter_1_2(
+    run: LoopRunner, folder: Path, tmp_path: Path
 ) -> None:
-    """A program may give up its rights, or remove the files, after the first enter."""
-    file = tmp_path / "ca.pem"
-    file.write_bytes((folder / "ca.pem").read_bytes())
+    """A certificate that was renewed on disk is the one of the next connection."""
+    shown: list[str] = []
+    files = {name: tmp_path / f"own.{name}" for name in ("pem", "key")}
+    ca_file = tmp_path / "ca.pem"
+
+    def install(name: str, authority: str = "ca") -> None:
+        ca_file.write_bytes((folder / f"{authority}.pem").read_bytes())
+        for ending, file in files.items():
+            file.write_bytes((folder / f"{name}.{ending}").read_bytes())
+
+    def note(connection: Connection) -> None:
+        assert isinstance(connection.sock, ssl.SSLSocket)
+        certificate: Any = connection.sock.getpeercert()
+        shown.append(certificate["subject"][0][0][1])
+        serve_311(connection)
+
+    async def main(server: ScriptedServer) -> None:
+        parameters = TLSParameters(str(ca_file), str(files["pem"]), str(files["key"]))
+        client = Client(HOST, server.port, tls_params=parameters)
+        for name in ("client", "renewed"):
+            install(name)
+            async with client:
+                await client.publish("a", qos=1)
+        install("renewed", "other-ca")
+        with pytest.raises(MqttError, match="CERTIFICATE_VERIFY_FAILED"):
+            await client.__aenter__()
+        files["key"].unlink()
+        with pytest.raises(MqttError, match=r"^\[Errno 2\] "):
+            await client.__aenter__()
+        install("client")
+        async with client:
+            await client.publish("a", qos=1)
+
+    certificates.issue(folder, "renewed", "extendedKeyUsage=clientAuth\n")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem", folder / "server.key")
+    context.load_verify_locations(folder / "ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    with ScriptedServer(over_tls(context, note)) as server:
+        run(main, server)
+    assert shown == [f"ferromqtt test {name}" for name in ("client", "renewed", "client")]
+
+
+def test_a_file_system_that_hangs_holds_one_thread_1_2(
+    run: LoopRunner,
+    server: TlsServer,
+    trusting: TLSParameters,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An attempt that is given up leaves its reading to the next one."""
+    mounted = threading.Event()
+    readings: list[TLSParameters] = []
+    make = tls._make
+
+    def hang(parameters: TLSParameters) -> ssl.SSLContext:
+        readings.append(parameters)
+        mounted.wait(LIMIT)
+        return make(parameters)
+
+    monkeypatch.setattr(tls, "_make", hang)
 
     async def main() -> None:
-        client = Client(HOST, server.port, tls_params=TLSParameters(str(file)))
-        async with client:
-            await client.publish("a", qos=1)
-        file.unlink()
-        async with client:
-            await client.publish("a", qos=1)
+        client = Client(HOST, server.port, tls_params=trusting, timeout=0.05)
+        try:
+            for _ in range(5):
+                with pytest.raises(MqttError, match=r"^Operation timed out$"):
+                    await client.__aenter__()
+            assert len(readings) == 1
+        finally:
+            mounted.set()
+        client.timeout = LIMIT
+        for _ in range(2):
+            async with client:
+                await client.publish("a", qos=1)
+        assert len(readings) in (2, 3)  # the second enter may have come while the first one ended
 
     run(main)

@@ -284,7 +284,7 @@ def test_a_silent_server_1_4(run: LoopRunner) -> None:
     [
         ({"websocket_path": "/a b"}, "path"),
         ({"websocket_path": "/a", "websocket_headers": {"X-Bad": "a\r\nb: c"}}, "X-Bad"),
-        ({"websocket_path": "/a", "websocket_headers": {"X Bad": "a"}}, "X Bad"),
+        ({"websocket_path": "/a", "websocket_headers": {"X Bad": "a"}}, "begins with X "),
     ],
 )
 def test_what_no_request_can_hold_is_refused_before_connecting_1_2(

@@ -154,6 +154,8 @@
 //! | `options`, `event`, `error` | what goes in once, and what comes out |
 //! | `slips` | rules broken by the server that [`Options::strict`] refuses, and that are tolerated otherwise |
 //! | `reconnect`, `servers` | back-off, and which ends are final; which server is next |
+//! | [`shown`] | what `Debug`, errors and logs show of payloads, of what authenticates, and of a peer's text |
+//! | `repeats` | which of many log lines that say the same a driver writes |
 //! | `topic`, `text` | Topic Names and Filters, and the strings they are made of |
 //! | `topic_tree` | many filters or names, and which of them match |
 
@@ -165,8 +167,10 @@ mod event;
 mod options;
 pub mod packet;
 mod reconnect;
+mod repeats;
 mod servers;
 mod session;
+pub mod shown;
 mod slips;
 #[cfg(test)]
 mod tests_support;
@@ -187,6 +191,7 @@ pub use packet::{
     UserProperties, Will,
 };
 pub use reconnect::Reconnect;
+pub use repeats::{Repeat, Repeats, Unreported};
 pub use servers::Server;
 #[doc(hidden)] // for the drivers of this workspace, which keep those who wait in it
 pub use session::InOrder;

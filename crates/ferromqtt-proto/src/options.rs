@@ -10,6 +10,7 @@ use crate::error::OptionsError;
 use crate::packet::{PacketType, Place, Properties, ProtocolVersion, Will};
 use crate::reconnect::Reconnect;
 use crate::session::QueueOptions;
+use crate::shown::Masked;
 use crate::text::Utf8String;
 use crate::topic::TopicName;
 
@@ -361,7 +362,7 @@ impl fmt::Debug for Options {
             .field("clean_start", &self.clean_start)
             .field("keep_alive", &self.keep_alive)
             .field("user_name", &self.user_name)
-            .field("password", &self.password.as_ref().map(|_| "<hidden>"))
+            .field("password", &self.password.as_ref().map(|_| Masked))
             .field("reconnect", &self.reconnect)
             .finish_non_exhaustive()
     }

@@ -26,7 +26,6 @@ type StatsTuple = (usize, usize, usize, usize, usize, u64, u64);
 
 /// An MQTT broker without a socket; its host moves the bytes and watches the time.
 #[pyclass(module = "ferromqtt._native")]
-#[derive(Debug)]
 pub(crate) struct Broker {
     core: ferromqtt_testing::Broker,
     /// What each open connection sent that is not a whole packet yet.

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use ferromqtt_proto::packet::Disconnect;
 use ferromqtt_proto::{
-    Client, InOrder, Options, QueueId, ReasonCode, Session, TransportError, TransportRequest,
+    Client, InOrder, Options, QueueId, ReasonCode, Repeats, Session, TransportError,
+    TransportRequest,
 };
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -81,7 +82,12 @@ pub(crate) struct Core {
     /// The number of the call that was accepted last, for `abandon`.
     #[pyo3(get)]
     pub(crate) last_op: u64,
+    /// Which log lines have been written how often.
+    repeats: Repeats,
 }
+
+/// The only kind of Python's lines. Their text is the subject.
+const LINE: &str = "line";
 
 /// The end of what is written to a transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +135,7 @@ impl Core {
             backlog: Backlog::default(),
             max_calls: usize::MAX,
             last_op: 0,
+            repeats: Repeats::default(),
         })
     }
 
@@ -238,6 +245,19 @@ impl Core {
     #[getter]
     fn was_aborted(&self) -> bool {
         self.writing_end == WritingEnd::Aborted
+    }
+
+    /// Counts a log line. Returns how often it has been, if it is to be written.
+    fn count_line(&mut self, line: &str, times: u64) -> Option<u64> {
+        let repeat = self.repeats.count(Instant::now(), LINE, line, times);
+        repeat.map(|repeat| repeat.total)
+    }
+
+    /// The lines that were counted and not written since they were last: each with how often it has been in all.
+    fn take_unwritten_lines(&mut self) -> Vec<(String, u64)> {
+        (self.repeats.take_unreported())
+            .map(|line| (line.subject.into_string(), line.total))
+            .collect()
     }
 
     /// No message will come any more: iterators raise once the queue is empty.

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use ferromqtt_proto::packet::{Auth, Disconnect};
+use ferromqtt_proto::shown::peer_text;
 use ferromqtt_proto::{
     ConnectionError, Delivery, Event, OpId, Outcome, Properties, PublishError, QueueId, ReasonCode,
     SubscribeError,
@@ -348,6 +349,6 @@ fn describe(cause: &ConnectionError) -> (&'static str, u8, String) {
 fn reason_string(properties: Option<&Properties>) -> String {
     properties
         .and_then(|properties| properties.reason_string.as_ref())
-        .map(ToString::to_string)
+        .map(|text| peer_text(text, &[])) // the core has replaced one that repeats a secret
         .unwrap_or_default()
 }

@@ -44,6 +44,8 @@ hooks! {
     ended = "ferromqtt._errors"."Ended";
     /// The exception for one of those calls.
     ended_error = "ferromqtt._errors"."ended_error";
+    /// The `repr` of a message.
+    shown_message = "ferromqtt._shown"."message";
     /// Lets a coroutine wait for one turn of the loop.
     turn = "ferromqtt._driver"."TURN";
 }

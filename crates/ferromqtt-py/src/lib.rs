@@ -33,6 +33,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<core::Core>()?;
     module.add_class::<message::Message>()?;
     module.add_class::<next_message::MessagesIterator>()?;
+    module.add_class::<transport::Host>()?;
     module.add_class::<transport::ProxyHandshake>()?;
     module.add_class::<transport::Race>()?;
     module.add_class::<transport::WebSocket>()?;

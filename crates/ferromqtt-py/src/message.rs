@@ -299,6 +299,11 @@ impl Message {
         gate::release(held);
     }
 
+    /// For people: the topic, the first 32 bytes of the payload and its length, the QoS.
+    fn __repr__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        hooks::shown_message(slf.py())?.call1((slf,))
+    }
+
     /// By identity, as equality is.
     fn __hash__(slf: &Bound<'_, Self>) -> isize {
         slf.as_ptr() as isize >> 4

@@ -1,10 +1,9 @@
-//! What lies below MQTT, for `ferromqtt._transport`: WebSocket, proxies and the order of addresses, with Python's types
-//! around them. The work is done in the crate `ferromqtt-transport`.
+//! What lies below MQTT, for `ferromqtt._transport`: hosts, WebSocket, proxies and the order of addresses, with Python's
+//! types around them. The work is done in the crate `ferromqtt-transport`.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use ferromqtt_transport as transport;
 use ferromqtt_transport::{Credentials, Destination, Next, Progress, ProxyError, ProxyKind};
 use pyo3::buffer::PyBuffer;
@@ -14,16 +13,43 @@ use pyo3::types::{PyBytes, PyDict};
 
 use crate::gate;
 
+/// A host in the form that each layer needs.
+#[pyclass(module = "ferromqtt._native", frozen)]
+pub(crate) struct Host(transport::Host);
+
+#[pymethods]
+impl Host {
+    #[new]
+    fn new(text: &str) -> PyResult<Self> {
+        let _inside = gate::enter()?;
+        transport::Host::parse(text)
+            .map(Self)
+            .map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
+    /// What the system's resolver is asked for.
+    #[getter]
+    fn resolver_name(&self) -> &str {
+        self.0.resolver_name()
+    }
+
+    /// What TLS and HTTP name.
+    #[getter]
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+}
+
 /// The headers that a WebSocket request usually has, in their usual order.
 #[pyfunction]
 pub(crate) fn websocket_headers<'py>(
     py: Python<'py>,
-    host: &str,
+    host: &Host,
     port: u16,
     secure: bool,
 ) -> PyResult<Bound<'py, PyDict>> {
     let headers = PyDict::new(py);
-    for (name, value) in transport::default_headers(host, port, secure) {
+    for (name, value) in transport::default_headers(&host.0, port, secure) {
         headers.set_item(name, value)?;
     }
     Ok(headers)
@@ -125,14 +151,15 @@ impl ProxyHandshake {
     #[pyo3(signature = (kind, host, port, *, remote_names, username, password))]
     fn new(
         kind: u8,
-        host: &Bound<'_, PyAny>,
+        host: &Host,
         port: u16,
         remote_names: bool,
         username: Option<String>,
-        password: Option<String>,
+        password: Option<Password>,
     ) -> PyResult<Self> {
         let _inside = gate::enter()?;
-        let destination = destination(host)?;
+        let destination = (host.0.destination())
+            .map_err(|error| PyConnectionError::new_err(error.to_string()))?;
         let is_name = matches!(destination, Destination::Name(_));
         if is_name && !remote_names {
             let text = "without remote_names, the host must be an address";
@@ -151,7 +178,10 @@ impl ProxyHandshake {
         };
         let credentials = Credentials {
             user_name: username.filter(|name| !name.is_empty()), // as PySocks
-            password: password.map(Bytes::from),
+            password: password.map(|password| match password {
+                Password::Text(text) => text.into(),
+                Password::Bytes(bytes) => bytes.into(),
+            }),
         };
         let handshake = transport::ProxyHandshake::new(kind, &credentials, &destination, port)
             .map_err(|error| proxy_error(&error))?;
@@ -178,18 +208,11 @@ impl ProxyHandshake {
     }
 }
 
-fn destination(host: &Bound<'_, PyAny>) -> PyResult<Destination> {
-    let text: String = host.extract()?;
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Ok(Destination::Address(address));
-    }
-    if text.is_ascii() {
-        return Ok(Destination::Name(text));
-    }
-    // As the system's resolver is asked.
-    let encoded = host.call_method1("encode", ("idna",))?;
-    let name = String::from_utf8(encoded.extract()?)?;
-    Ok(Destination::Name(name))
+/// A proxy's password, which may be any bytes.
+#[derive(FromPyObject)]
+enum Password {
+    Text(String),
+    Bytes(Vec<u8>),
 }
 
 fn proxy_error(error: &ProxyError) -> PyErr {

@@ -1,7 +1,6 @@
 //! Who may connect: User Names and Passwords.
 
-use std::fmt;
-
+use ferromqtt_proto::debug_fields;
 use ferromqtt_proto::packet::{Connect, ReasonCode};
 
 use crate::options::BrokerOptions;
@@ -27,13 +26,10 @@ impl User {
     }
 }
 
-impl fmt::Debug for User {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("User")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
-    }
-}
+debug_fields!(User {
+    name,
+    password: hidden
+});
 
 impl BrokerOptions {
     /// Why a client may not connect with its User Name and Password, if so. One that names an Authentication Method is

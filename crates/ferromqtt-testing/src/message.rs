@@ -8,7 +8,7 @@ use bytes::Bytes;
 use ferromqtt_proto::packet::{
     Packet, PacketId, Properties, ProtocolVersion, Publish, PublishRef, QoS, Will,
 };
-use ferromqtt_proto::{TopicFilter, Utf8String};
+use ferromqtt_proto::{TopicFilter, Utf8String, debug_fields};
 
 use crate::aliases::{AliasUse, OutgoingAliases};
 use crate::memory::{self, Holding, Meter};
@@ -16,7 +16,7 @@ use crate::output::{OWN_CHUNK, Output};
 use crate::session::SessionId;
 
 /// An Application Message as it was published. A clone shares all of it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Message {
     pub(crate) topic: Utf8String,
     pub(crate) payload: Bytes,
@@ -28,6 +28,16 @@ pub(crate) struct Message {
     /// When it came, for Message Expiry.
     pub(crate) received: Instant,
 }
+
+debug_fields!(Message {
+    topic,
+    payload: length,
+    qos,
+    retain,
+    properties,
+    publisher,
+    received
+});
 
 impl Message {
     pub(crate) fn from_publish(now: Instant, publish: Publish, publisher: SessionId) -> Self {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
+use ferromqtt_proto::debug_fields;
 use ferromqtt_proto::packet::{Packet, ProtocolVersion, PublishRef};
 
 /// A payload of this size or more is handed over as it is; smaller ones are cheaper to copy into the chunk.
@@ -12,12 +13,18 @@ pub(crate) const OWN_CHUNK: usize = 4096;
 const FULL_CHUNK: usize = 64 * 1024;
 
 /// Packets in order, coalesced into chunks.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Output {
     chunks: VecDeque<Bytes>,
     current: BytesMut,
     waiting: usize,
 }
+
+debug_fields!(Output {
+    chunks: count,
+    current: length,
+    waiting
+});
 
 impl Output {
     /// Appends a packet, unless it is longer than `maximum`: then it says `false`.

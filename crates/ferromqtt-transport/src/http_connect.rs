@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use data_encoding::BASE64;
 
-use crate::http::{self, Head};
+use crate::http::{self, Head, Secrets};
 use crate::proxy::{Credentials, Destination, Fault, Step};
 
 /// One request, one answer whose status says all.
 pub(crate) struct HttpConnect {
     has_credentials: bool,
+    secrets: Secrets,
 }
 
 impl HttpConnect {
@@ -27,6 +28,7 @@ impl HttpConnect {
             Destination::Address(IpAddr::V4(address)) => format!("{address}:{port}"),
             Destination::Address(IpAddr::V6(address)) => format!("[{address}]:{port}"),
         };
+        let mut secrets = Secrets::default();
         let mut request = BytesMut::from(
             format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n").as_bytes(),
         );
@@ -36,13 +38,15 @@ impl HttpConnect {
             }
             let mut pair = [user_name.as_bytes(), b":"].concat();
             pair.extend_from_slice(credentials.password.as_deref().unwrap_or_default());
-            request.put_slice(
-                format!("Proxy-Authorization: Basic {}\r\n", BASE64.encode(&pair)).as_bytes(),
-            );
+            let encoded = BASE64.encode(&pair);
+            request.put_slice(format!("Proxy-Authorization: Basic {encoded}\r\n").as_bytes());
+            secrets.add(encoded.as_bytes());
+            secrets.add(credentials.password.as_deref().unwrap_or_default());
         }
         request.put_slice(b"\r\n");
         let exchange = Self {
             has_credentials: credentials.user_name.is_some(),
+            secrets,
         };
         Ok((exchange, request.freeze()))
     }
@@ -72,13 +76,8 @@ impl HttpConnect {
             502..=504 => "; it cannot reach the server",
             _ => "",
         };
-        // The words of a proxy that was told a password may repeat it.
-        let words = if self.has_credentials {
-            ""
-        } else {
-            &head.reason
-        };
-        format!("{}{hint}", http::status_line(head.status, words))
+        let words = self.secrets.shown(head.reason.as_bytes());
+        format!("{}{hint}", http::status_line(head.status, &words))
     }
 }
 
@@ -167,6 +166,24 @@ mod tests {
             text(&nobody, "HTTP/1.1 302\r\n\r\n"),
             "the HTTP proxy refused: 302"
         );
+    }
+
+    #[test]
+    fn words_that_repeat_the_credentials_are_left_out() {
+        let who = Credentials {
+            user_name: Some("me".to_owned()),
+            password: Some(Bytes::from_static(b"ge:heim")),
+        };
+        let refused =
+            |words: &str| error(&who, &format!("HTTP/1.1 403 {words}\r\n\r\n")).to_string();
+        assert!(refused("not for you").contains("403 not for you; "));
+        for words in [
+            "no Basic bWU6Z2U6aGVpbQ== here",
+            "wrong password ge:heim",
+            "Z2U6aGVpbQ",
+        ] {
+            assert!(refused(words).contains("403 (left out: "), "{words}");
+        }
     }
 
     #[test]

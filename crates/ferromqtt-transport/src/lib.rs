@@ -1,5 +1,5 @@
-//! What lies between a socket and MQTT, for clients: [URLs](url), [WebSocket](websocket), [proxies](proxy) and the
-//! [order of a host's addresses](addresses).
+//! What lies between a socket and MQTT, for clients: [URLs](url), [hosts](host), [WebSocket](websocket), [proxies](proxy)
+//! and the [order of a host's addresses](addresses).
 //!
 //! Everything here is sans-IO, as the core is. A type is given the bytes that came from the socket, and asked for those
 //! that are to be written; it is told the time as an argument. So the same code serves tokio and asyncio, and tests play
@@ -10,6 +10,7 @@
 //! Each module begins with an example.
 
 pub mod addresses;
+pub mod host;
 #[cfg_attr(
     not(feature = "websocket"),
     allow(dead_code, reason = "only WebSocket reads headers")
@@ -23,6 +24,7 @@ pub mod url;
 pub mod websocket;
 
 pub use addresses::{Next, Race};
+pub use host::{Host, HostError};
 pub use proxy::{Credentials, Destination, Progress, ProxyError, ProxyHandshake, ProxyKind};
 pub use url::{Place, ProxyUrl, ServerUrl, UrlError};
 #[cfg(feature = "websocket")]

@@ -21,6 +21,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use bytes::{Bytes, BytesMut};
+use ferromqtt_proto::debug_fields;
 use thiserror::Error;
 
 use crate::http_connect::HttpConnect;
@@ -68,15 +69,10 @@ pub struct Credentials {
     pub password: Option<Bytes>,
 }
 
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let password = self.password.as_ref().map(|_| "***");
-        f.debug_struct("Credentials")
-            .field("user_name", &self.user_name)
-            .field("password", &password)
-            .finish()
-    }
-}
+debug_fields!(Credentials {
+    user_name,
+    password: masked
+});
 
 /// Why the proxy makes no connection. No text holds a credential.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -92,7 +92,6 @@ impl fmt::Debug for Method {
 }
 
 /// What the server says in an exchange.
-#[derive(Debug)]
 pub(crate) enum Said {
     Continue(Option<Bytes>),
     /// By CONNACK, or by AUTH after it.

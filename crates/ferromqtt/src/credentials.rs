@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ferromqtt_proto::Utf8String;
+use ferromqtt_proto::shown::Masked;
 
 use crate::shared::Shared;
 #[cfg(feature = "websocket")]
@@ -87,7 +88,7 @@ impl Credentials {
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Credentials(<hidden>)")
+        f.debug_tuple("Credentials").field(&Masked).finish()
     }
 }
 

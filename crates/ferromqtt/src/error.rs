@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use ferromqtt_proto as proto;
-use ferromqtt_transport::UrlError;
+use ferromqtt_transport::{HostError, UrlError};
 use thiserror::Error;
 
 use crate::{
@@ -48,6 +48,14 @@ pub enum OptionsError {
     /// [`Options::servers`](crate::Options::servers) got none, or more than 65,535.
     #[error("there are {0} servers; give from 1 to 65535")]
     Servers(usize),
+    /// The host of a server ([`Server::new`](crate::Server::new)) cannot be used.
+    #[error("server {server}: {error}")]
+    Host {
+        /// The server.
+        server: crate::Server,
+        /// What is wrong with its host.
+        error: HostError,
+    },
     /// The address needs a part of this crate that was not compiled in.
     #[error(
         "the server's address needs the feature `{0}` of the crate ferromqtt: add it in Cargo.toml"

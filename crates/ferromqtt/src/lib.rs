@@ -155,9 +155,9 @@ pub use ferromqtt_proto::{
     StringError, SubscriptionOptions, TopicError, TopicFilter, TopicName, TransportError,
     UserProperties, Utf8String,
 };
-pub use ferromqtt_transport::UrlError;
 #[cfg(feature = "websocket")]
 pub use ferromqtt_transport::WebSocketError;
+pub use ferromqtt_transport::{HostError, UrlError};
 pub use filter_result::FilterResult;
 pub use futures_core::Stream;
 pub use messages::Messages;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use ferromqtt_proto::{Client, Progress};
+use ferromqtt_proto::{Client, Progress, debug_fields};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use crate::transport::ByteStream;
@@ -27,11 +27,13 @@ const READ_SIZE_MAX: usize = 64 * 1024;
 const RESERVE_MAX: usize = 1024 * 1024;
 
 /// Chunks that the core has handed over.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Output {
     chunks: VecDeque<Bytes>,
     len: usize,
 }
+
+debug_fields!(Output { chunks: count, len });
 
 impl Output {
     pub(crate) const fn has_room(&self) -> bool {
@@ -125,7 +127,6 @@ enum Writing {
     Finished,
 }
 
-#[derive(Debug)]
 pub(crate) struct Link<S> {
     stream: S,
     pub(crate) input: BytesMut,

@@ -594,7 +594,7 @@ impl fmt::Debug for Options {
             .field("transport", &self.transport)
             .field("client_identifier", &self.client_identifier)
             .field("user_name", &self.user_name)
-            .field("will", &self.will.as_ref().map(|will| &will.topic))
+            .field("will", &self.will)
             .field("will_on_error", &self.will_on_error)
             .field("disconnect_timeout", &self.disconnect_timeout)
             .field("authentication", &self.authentication)
@@ -642,7 +642,7 @@ mod tests {
         let options = Options::new("localhost", 1883).password("geheim");
         let shown = format!("{options:?}");
         assert!(
-            shown.contains("<hidden>") && !shown.contains("geheim"),
+            shown.contains("password: Some(***)") && !shown.contains("geheim"),
             "{shown}"
         );
     }

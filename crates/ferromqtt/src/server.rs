@@ -19,7 +19,10 @@ use crate::error::AddressError;
 /// | `wss://host:port/path` | over WebSocket and TLS; both features | 443 |
 /// | `mqtt+unix:///path/of/socket` | over a Unix socket | |
 ///
-/// An IPv6 address stands in brackets. `Display` and `Debug` show such a URL, but not the query behind a WebSocket's path,
+/// An IPv6 address stands in brackets, perhaps with an interface: `mqtt://[fe80::1%25eth0]`. A name may end in a dot, which
+/// makes it absolute, and with the feature `idna` have letters beyond ASCII (`mqtt://bücher.example`). The resolver gets all
+/// that; TLS and WebSocket name the host without interface and final dot, and in A-labels (`xn--bcher-kva.example`).
+/// `Display` and `Debug` show such a URL, but not the query behind a WebSocket's path,
 /// since some servers take a token there.
 ///
 /// ```
@@ -36,7 +39,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// MQTT over TCP, to a host name or an IP address (without brackets).
+    /// MQTT over TCP, to a host name or an IP address (without brackets). One that is neither is
+    /// [`OptionsError::Host`](crate::OptionsError::Host) when the connection is opened.
     pub fn new(host: impl ToString, port: u16) -> Self {
         Self::at(Place::Tcp {
             host: host.to_string(),
@@ -146,14 +150,8 @@ impl FromStr for Server {
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut place = self.place.clone();
-        if let Place::WebSocket { path, .. } = &mut place
-            && let Some(query) = path.find('?')
-        {
-            path.replace_range(query.., "?***");
-        }
         let url = ServerUrl {
-            place,
+            place: self.place.clone(),
             user_name: None,
             password: None,
         };

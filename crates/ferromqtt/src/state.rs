@@ -13,12 +13,13 @@ use tokio::sync::oneshot;
 use crate::authenticate::Said;
 use crate::declared::{self, Declared};
 use crate::events::{ConnectionEvent, Recent};
+use crate::log::Log;
 use crate::publish::Receipt;
 use crate::room::{Accepted, Line, Place, Purpose};
 use crate::shared::{Status, now};
 use crate::{
     CleanStart, ConnectionError, Delivery, OutgoingPolicy, Properties, PublishError, QoS,
-    ReasonCode, TopicFilter, log,
+    ReasonCode, TopicFilter,
 };
 
 #[derive(Debug)]
@@ -47,6 +48,7 @@ pub(crate) struct State {
     pub(crate) declared: Vec<Declared>,
     /// That messages went to the default queue unclaimed has been logged, for this connection.
     warned_of_unclaimed: bool,
+    log: Log,
 }
 
 /// Operations that were accepted, and whose outcome is that the connection ended.
@@ -106,6 +108,7 @@ impl State {
             end: None,
             declared: Vec::new(),
             warned_of_unclaimed: false,
+            log: Log::default(),
         }
     }
 
@@ -387,7 +390,7 @@ impl State {
                 }
                 let filters = self.filters(queue);
                 if !self.core.is_forgotten(queue) {
-                    log::lost(&filters); // that it is forgotten was logged
+                    self.log.lost(&filters); // that it is forgotten was logged
                 }
                 let lost = self.core.queue_lost(queue);
                 self.report(ConnectionEvent::Lagged { filters, lost }, news);
@@ -396,7 +399,7 @@ impl State {
                 filters, messages, ..
             } => {
                 let lost = messages;
-                log::lost(&filters);
+                self.log.lost(&filters);
                 self.report(ConnectionEvent::Lagged { filters, lost }, news);
             }
             Event::NotRestored {
@@ -404,7 +407,7 @@ impl State {
                 filter,
                 reason,
             } => {
-                log::not_restored(&filter, reason);
+                self.log.not_restored(&filter, reason);
                 let lost = self.not_restored.entry(queue).or_default();
                 lost.push((filter.clone(), reason));
                 self.wake_readers(queue, news);
@@ -412,7 +415,7 @@ impl State {
             }
             Event::Unclaimed { messages } => {
                 if !mem::replace(&mut self.warned_of_unclaimed, true) {
-                    log::unclaimed(messages);
+                    self.log.unclaimed(messages);
                 }
                 self.report(ConnectionEvent::Unclaimed { messages }, news);
             }
@@ -422,7 +425,8 @@ impl State {
                 ends,
                 reason,
             } => {
-                log::message_suspected(topic.as_str(), messages, ends, reason);
+                self.log
+                    .message_suspected(topic.as_str(), messages, ends, reason);
                 let suspected = ConnectionEvent::MessageSuspected {
                     topic,
                     messages,
@@ -432,22 +436,25 @@ impl State {
                 self.report(suspected, news);
             }
             Event::MessageRefused { topic, reason, .. } => {
-                log::message_refused(topic.as_str(), reason);
+                self.log.message_refused(topic.as_str(), reason);
                 self.report(ConnectionEvent::MessageRefused { topic, reason }, news);
             }
             Event::Stalled(queue) => {
                 let filters = self.filters(queue);
-                log::stalled(&filters);
+                self.log.stalled(&filters);
                 self.report(ConnectionEvent::Stalled { filters }, news);
             }
-            Event::Forgotten(queue) => log::forgotten(&self.filters(queue)),
+            Event::Forgotten(queue) => {
+                let filters = self.filters(queue);
+                self.log.forgotten(&filters);
+            }
             Event::OutgoingRoom => self.line.move_up(),
             Event::Unflushed { messages } => {
-                log::unflushed(messages);
+                self.log.unflushed(messages);
                 self.report(ConnectionEvent::Unflushed { messages }, news);
             }
             Event::Tolerated { slip } => {
-                log::tolerated(slip);
+                self.log.tolerated(slip);
                 self.report(ConnectionEvent::Tolerated { slip }, news);
             }
             Event::Completed { op, outcome } => self.on_completed(op, outcome, news),
@@ -468,7 +475,7 @@ impl State {
             session_present,
             mut properties,
         } = connected;
-        log::connected(session_present);
+        Log::connected(session_present);
         self.warned_of_unclaimed = false;
         news.status = Some(Status::Connected);
         news.said
@@ -490,7 +497,7 @@ impl State {
         unflushed: u64,
         news: &mut News,
     ) {
-        log::disconnected(&cause, retry_at.is_some(), unflushed);
+        self.log.disconnected(&cause, retry_at.is_some(), unflushed);
         self.last_end = Some(cause.clone());
         news.said.clear();
         if let Some(waiting) = self.re_authenticating.take() {
@@ -522,7 +529,7 @@ impl State {
             }
         }
         for (filter, reason) in declared::refused(&self.declared, op, &outcome) {
-            log::not_subscribed(&filter, reason);
+            self.log.not_subscribed(&filter, reason);
             self.report(ConnectionEvent::NotSubscribed { filter, reason }, news);
         }
         if let Some(call) = self.calls.remove(&op) {
@@ -565,6 +572,7 @@ impl State {
 
     fn finish(&mut self, cause: ConnectionError, news: &mut News) {
         self.end = Some(cause.clone());
+        self.log.end();
         self.refuse_waiting(news);
         news.status = Some(Status::Ended(cause));
         news.readers.extend(self.events.take_readers());

@@ -1,7 +1,7 @@
 //! The will (section 3.1.2.5).
 
 use bytes::Bytes;
-use ferromqtt_proto as proto;
+use ferromqtt_proto::{self as proto, debug_fields};
 
 use crate::error::OptionsError;
 use crate::{IntoPayload, Properties, QoS, Utf8String};
@@ -16,7 +16,9 @@ use crate::{IntoPayload, Properties, QoS, Utf8String};
 /// let will = Will::new("status/station", "lost").qos(QoS::AtLeastOnce).retain(true);
 /// let options = Options::new("localhost", 1883).will(will);
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// `Debug` shows the length of the payload.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Will {
     pub(crate) topic: String,
     payload: Bytes,
@@ -24,6 +26,14 @@ pub struct Will {
     retain: bool,
     properties: Properties,
 }
+
+debug_fields!(Will {
+    topic,
+    payload: length,
+    qos,
+    retain,
+    properties
+});
 
 impl Will {
     /// A will at QoS 0, not retained. The topic is checked when connecting.

@@ -269,3 +269,84 @@ async fn the_first_loss_of_a_stream_is_told() {
         }
     }
 }
+
+/// A stream whose reader asks for its losses again and again, so that each of them is reported.
+async fn losses_are_counted() -> (u64, Vec<String>) {
+    let broker = TestBroker::start().await.unwrap();
+    let noted = Warnings::default();
+    let _noting = tracing::subscriber::set_default(noted.clone());
+    let options = Options::new(broker.host(), broker.port());
+    let connection = Connection::open(options).await.unwrap();
+    let client = connection.client();
+    let bounds = QueueOptions {
+        limit: Some(1),
+        overflow: Overflow::DropOldest,
+        ..QueueOptions::default()
+    };
+    let mut messages = client.subscribe("readings").queue(bounds).await.unwrap();
+    let mut reported = 0;
+    while reported < 500 {
+        client.publish("readings", "x").await.unwrap();
+        // Its answer comes behind the message.
+        client
+            .publish("other", "x")
+            .qos(QoS::AtLeastOnce)
+            .await
+            .unwrap();
+        reported += messages.take_lost();
+    }
+    connection.disconnect().await.unwrap();
+    broker.stop().await;
+    (reported, noted.0.lock().unwrap().clone())
+}
+
+#[tokio::test]
+async fn losses_that_repeat_are_counted_and_not_written() {
+    let limit = Duration::from_secs(60);
+    let told = tokio::time::timeout(limit, losses_are_counted()).await;
+    let (reported, told) = told.expect("the test ends in time");
+    assert!(
+        told.len() <= 10,
+        "one for each doubling, and the rest: {told:?}"
+    );
+    for (line, times) in told.iter().zip([1, 2, 4, 8]) {
+        assert!(line.contains("messages are lost"), "{line}");
+        assert!(line.contains(&format!("times={times} ")), "{line}");
+    }
+    let rest = told.last().unwrap();
+    for part in ["readings", "left out", &format!("times={reported} ")] {
+        assert!(rest.contains(part), "{part:?} in {rest}");
+    }
+}
+
+/// A client that cannot connect tries again and again.
+async fn attempts_are_counted() -> (usize, Vec<String>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener); // nobody listens there
+    let noted = Warnings::default();
+    let _noting = tracing::subscriber::set_default(noted.clone());
+    let options = Options::new("127.0.0.1", port).reconnect(Reconnect {
+        initial_delay: Duration::from_millis(1),
+        max_delay: Duration::from_millis(1),
+        initial: true,
+        ..Reconnect::default()
+    });
+    let connection = Connection::start(options).await.unwrap();
+    let mut events = connection.client().events();
+    let mut attempts = 0;
+    while attempts < 50 {
+        let event = events.next().await.unwrap();
+        attempts += usize::from(matches!(event, ConnectionEvent::Disconnected { .. }));
+    }
+    drop(connection);
+    (attempts, noted.0.lock().unwrap().clone())
+}
+
+#[tokio::test]
+async fn attempts_that_fail_for_the_same_reason_are_counted_and_not_written() {
+    let limit = Duration::from_secs(60);
+    let told = tokio::time::timeout(limit, attempts_are_counted()).await;
+    let (attempts, told) = told.expect("the test ends in time");
+    assert!(told.len() <= 8, "{attempts} attempts: {told:?}");
+}

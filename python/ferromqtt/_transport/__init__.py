@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
+import sys
 from typing import TYPE_CHECKING
 
+from ferromqtt._native import Host
 from ferromqtt._transport import addresses, proxy, websocket
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Iterable
 
     from ferromqtt._transport.tls import TLSContext
     from ferromqtt.options import ClientOptions
+    from ferromqtt.types import SocketOption
+
+_REUSES_ADDRESSES = os.name == "posix" and sys.platform != "cygwin"
+"""Whether SO_REUSEADDR frees ports of ended connections. On Windows it takes ports from others."""
 
 
 async def open_transport(
@@ -22,17 +30,22 @@ async def open_transport(
     """Connect `protocol` to the options.
 
     Raises OSError, whose text names what the operating system, the resolver, the proxy, TLS or the
-    web server said.
+    web server said, and ValueError for a context that cannot be used.
     """
     context = await tls.get()
+    if options.transport == "unix":
+        await _attach(await _connect_unix(options.hostname), protocol, context, tls.server_name)
+        return
+    host = _read(options.hostname)
+    server_name = tls.server_name or host.name
     if options.transport != "websockets":
-        await _attach(await _connect(options), protocol, context, options.hostname)
+        await _attach(await _connect(options, host), protocol, context, server_name)
         return
     layer = websocket.WebSocketLayer(
         protocol,
         options.websocket_path or websocket.DEFAULT_PATH,
         websocket.request_headers(
-            options.hostname,
+            host,
             options.port,
             secure=context is not None,
             # As in aiomqtt, they count with a path only.
@@ -40,30 +53,35 @@ async def open_transport(
         ),
     )
     try:
-        await _attach(await _connect(options), layer, context, options.hostname)
+        await _attach(await _connect(options, host), layer, context, server_name)
         await layer.opened
     except BaseException:
         layer.abort()
         raise
 
 
-async def _connect(options: ClientOptions) -> socket.socket:
+def _read(text: str) -> Host:
+    try:
+        return Host(text)
+    except ValueError as error:
+        raise OSError(f"{text!r}: {error}") from None
+
+
+async def _connect(options: ClientOptions, host: Host) -> socket.socket:
     """Return a socket that is connected to the server, if need be through a proxy."""
     loop = asyncio.get_running_loop()
-    if options.transport == "unix":
-        return await _connect_unix(loop, options.hostname)
 
     async def connect(address: addresses.Address) -> socket.socket:
         return await _connect_tcp(loop, options, address)
 
-    through = proxy.choose(options.proxy, options.hostname)
+    through = proxy.choose(options.proxy, options.hostname, host)
     if through is None:
-        where = await addresses.resolve(loop, options.hostname, options.port)
+        where = await addresses.resolve(loop, host.resolver_name, options.port)
         return await addresses.connect_first(where, connect)
-    where = await addresses.resolve(loop, through.host, through.port)
+    where = await addresses.resolve(loop, _read(through.host).resolver_name, through.port)
     connection = await addresses.connect_first(where, connect)
     try:
-        await through.introduce(loop, connection, options.hostname, options.port)
+        await through.introduce(loop, connection, host, options.port)
     except BaseException:
         connection.close()
         raise
@@ -78,19 +96,39 @@ async def _connect_tcp(
         connection.setblocking(False)
         # Small packets must not wait for the acknowledgement of earlier ones.
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if options.bind_port and _REUSES_ADDRESSES:
+            # Connections that have just ended must not keep the port from the next one.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # As in aiomqtt, not with WebSocket.
+        user_options = (options.socket_options or ()) if options.transport == "tcp" else ()
+        # Before binding and connecting, which some of them are about.
+        refused = _set_options(connection, user_options)
         if options.bind_address or options.bind_port:
             connection.bind((options.bind_address, options.bind_port))
         await _connect_socket(loop, connection, where.address)
-        if options.transport == "tcp":  # as in aiomqtt, not with WebSocket
-            for option in options.socket_options or ():
-                connection.setsockopt(*option)
+        for option in refused:
+            connection.setsockopt(*option)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-async def _connect_unix(loop: asyncio.AbstractEventLoop, path: str) -> socket.socket:
+def _set_options(connection: socket.socket, options: Iterable[SocketOption]) -> list[SocketOption]:
+    """Set options; return those that the system has only for a connected socket."""
+    refused = []
+    for option in options:
+        try:
+            connection.setsockopt(*option)
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:
+                raise
+            refused.append(option)
+    return refused
+
+
+async def _connect_unix(path: str) -> socket.socket:
+    loop = asyncio.get_running_loop()
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.setblocking(False)
@@ -117,7 +155,7 @@ async def _attach(
     connection: socket.socket,
     protocol: asyncio.BaseProtocol,
     context: ssl.SSLContext | None,
-    hostname: str,
+    server_name: str,
 ) -> None:
     """Make a transport of a connected socket, with TLS on it if there is a context."""
     loop = asyncio.get_running_loop()
@@ -126,7 +164,7 @@ async def _attach(
             lambda: protocol,
             sock=connection,
             ssl=context,
-            server_hostname=hostname if context is not None else None,
+            server_hostname=server_name if context is not None else None,
         )
     )
     try:

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ferromqtt._native import ProxyHandshake
+from ferromqtt._native import Host, ProxyHandshake
 from ferromqtt._transport import addresses
 from ferromqtt.options import ProxySettings, ProxyType
 
@@ -27,17 +27,19 @@ class Proxy:
     port: int
     remote_names: bool = True
     username: str | None = None
-    password: str | None = None
+    password: str | bytes | None = None
 
     async def introduce(
-        self, loop: asyncio.AbstractEventLoop, connection: socket.socket, host: str, port: int
+        self, loop: asyncio.AbstractEventLoop, connection: socket.socket, host: Host, port: int
     ) -> None:
         """Have the proxy, to which `connection` is connected, connect it on to the destination.
 
         Raises OSError when the proxy refuses, cannot reach the destination, or is none.
         """
-        if not self.remote_names:
-            host = str((await addresses.resolve(loop, host, port))[0].address[0])
+        # An address behind an interface of this machine is refused below.
+        if not self.remote_names and "%" not in host.resolver_name:
+            found = await addresses.resolve(loop, host.resolver_name, port)
+            host = Host(str(found[0].address[0]))
         handshake = ProxyHandshake(
             self.kind,
             host,
@@ -61,10 +63,13 @@ class Proxy:
             ) from None
 
 
-def choose(settings: ProxySettings | None, hostname: str) -> Proxy | None:
-    """Return the proxy that was asked for, or that the environment names in `mqtt_proxy`."""
+def choose(settings: ProxySettings | None, hostname: str, host: Host) -> Proxy | None:
+    """Return the proxy that was asked for, or that the environment names in `mqtt_proxy`.
+
+    Raises OSError when the user name in `mqtt_proxy` is no text.
+    """
     if settings is None:
-        return _from_environment(hostname)
+        return _from_environment(hostname, host)
     arguments = settings.proxy_args
     kind = ProxyType(arguments["proxy_type"])
     return Proxy(
@@ -77,20 +82,30 @@ def choose(settings: ProxySettings | None, hostname: str) -> Proxy | None:
     )
 
 
-def _from_environment(hostname: str) -> Proxy | None:
+def _from_environment(hostname: str, host: Host) -> Proxy | None:
     # Looked at before urllib.request is imported, which takes longer than connecting.
     if not any(name.lower() == "mqtt_proxy" for name in os.environ):
         return None
-    from urllib.parse import urlsplit  # noqa: PLC0415
+    from urllib.parse import unquote_to_bytes, urlsplit  # noqa: PLC0415
     from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415
 
     url = urlsplit(getproxies().get("mqtt", ""))
-    if not url.hostname or proxy_bypass(hostname):
+    # `no_proxy` may name the host in either way.
+    if not url.hostname or proxy_bypass(hostname) or proxy_bypass(host.name):
         return None
+    try:
+        port = url.port
+    except ValueError:
+        # Not its own text, which shows a part of a password that holds a slash.
+        raise ValueError("The port in the environment's `mqtt_proxy` is not a number") from None
+    try:
+        username = None if url.username is None else unquote_to_bytes(url.username).decode()
+    except UnicodeDecodeError:
+        raise OSError("The user name in the environment's mqtt_proxy is not UTF-8") from None
     return Proxy(
         kind=ProxyType.HTTP,
         host=url.hostname,
-        port=url.port or _USUAL_PORTS[ProxyType.HTTP],
-        username=url.username,
-        password=url.password,
+        port=port or _USUAL_PORTS[ProxyType.HTTP],
+        username=username,
+        password=None if url.password is None else unquote_to_bytes(url.password),
     )

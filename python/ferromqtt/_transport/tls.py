@@ -3,39 +3,103 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import ssl
 from typing import TYPE_CHECKING, NoReturn
 
+from ferromqtt._native import Host
+
 if TYPE_CHECKING:
-    from ferromqtt.options import TLSParameters
+    from ferromqtt.options import ClientOptions, TLSParameters
 
 
 class TLSContext:
-    """The user's context, or one that is made of parameters when it is first needed."""
+    """The user's context, or one that is made of parameters for each connection."""
 
-    __slots__ = ("_context", "_insecure", "_params")
+    __slots__ = ("_over_unix", "_params", "_reading", "_server_name", "_user_context", "_verifies")
 
-    def __init__(
-        self,
-        context: ssl.SSLContext | None,
-        params: TLSParameters | None,
-        insecure: bool | None,
-    ) -> None:
-        self._context = context
-        self._params = params
-        self._insecure = insecure
+    def __init__(self, options: ClientOptions) -> None:
+        self._user_context = options.tls_context
+        self._params = options.tls_params
+        self._verifies = None if options.tls_insecure is None else not options.tls_insecure
+        self._over_unix = options.transport == "unix"
+        self._server_name = options.tls_server_hostname
+        # One that an attempt before has left unfinished: where a file system hangs, one thread
+        # waits for it, and not one for each attempt.
+        self._reading: concurrent.futures.Future[ssl.SSLContext] | None = None
+
+    @property
+    def server_name(self) -> str:
+        """The name that was asked for with `tls_server_hostname`; "" for none."""
+        return Host(self._server_name).name if self._server_name else ""
 
     async def get(self) -> ssl.SSLContext | None:
         """Return the context; None without TLS.
 
-        Reading certificate files blocks, so a thread does it. Raises OSError when one cannot be
-        read, or holds something else than it should.
+        Reading certificate files blocks, so a thread does it, for each connection: certificates are
+        renewed while programs run. Raises OSError when one cannot be read, or holds something else
+        than it should, and ValueError for a context that would be ignored in part.
         """
-        if self._context is None and self._params is not None:
-            self._context = await asyncio.to_thread(_make, self._params)
-        if self._context is not None and self._insecure is not None:
-            self._context.check_hostname = not self._insecure
-        return self._context
+        context = self._user_context
+        if context is not None:
+            _check_overrides(context)
+        elif self._params is not None:
+            context = await self._read(self._params)
+        if context is None:
+            return None
+        if self._verifies is not None:
+            context.check_hostname = self._verifies
+        if self._over_unix and context.check_hostname and not self.server_name:
+            raise ValueError(
+                "TLS over a Unix socket has no host to verify: give tls_server_hostname, the name "
+                "in the server's certificate."
+            )
+        return context
+
+    async def _read(self, params: TLSParameters) -> ssl.SSLContext:
+        reading = self._reading
+        if reading is None or reading.done():  # what was read before may be out of date
+            reading = self._reading = concurrent.futures.Future()
+            asyncio.get_running_loop().run_in_executor(None, _make_into, reading, params)
+        try:
+            return await asyncio.wrap_future(reading)
+        finally:
+            if reading.done():
+                self._reading = None
+
+
+def _check_overrides(context: ssl.SSLContext) -> None:
+    """Refuse a context with a `wrap_socket` of its own, which nobody would call.
+
+    asyncio and uvloop make connections with `wrap_bio` and `sslobject_class`, where aiomqtt makes
+    them with `wrap_socket` and `sslsocket_class`.
+    """
+    for ignored, used in (("wrap_socket", "wrap_bio"), ("sslsocket_class", "sslobject_class")):
+        if _is_overridden(context, ignored) and not _is_overridden(context, used):
+            raise ValueError(
+                f"tls_context overrides `{ignored}`, which is not used for asyncio connections: "
+                f"override `{used}` too, or give tls_server_hostname if the server's certificate "
+                "has another name than its host."
+            )
+
+
+def _is_overridden(context: ssl.SSLContext, name: str) -> bool:
+    if name in vars(context):
+        return True
+    # Not by comparing the attributes: tools that patch the class return a new wrapper each time.
+    definers = (base for base in type(context).__mro__ if name in vars(base))
+    return next(definers, ssl.SSLContext) is not ssl.SSLContext
+
+
+def _make_into(reading: concurrent.futures.Future[ssl.SSLContext], params: TLSParameters) -> None:
+    if not reading.set_running_or_notify_cancel():
+        return
+    try:
+        context = _make(params)
+    except BaseException as error:  # noqa: BLE001 - the task that waits raises it
+        reading.set_exception(error)
+    else:
+        reading.set_result(context)
 
 
 def _make(params: TLSParameters) -> ssl.SSLContext:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, cast
 from ferromqtt._native import WebSocket, websocket_headers
 
 if TYPE_CHECKING:
+    from ferromqtt._native import Host
     from ferromqtt.types import WebSocketHeaders
 
 DEFAULT_PATH = "/mqtt"
 
 
 def request_headers(
-    host: str, port: int, *, secure: bool, headers: WebSocketHeaders | None
+    host: Host, port: int, *, secure: bool, headers: WebSocketHeaders | None
 ) -> dict[str, str]:
     """Return the headers of the opening request: the usual ones with the user's over them."""
     usual = websocket_headers(host, port, secure)

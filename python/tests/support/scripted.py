@@ -23,7 +23,8 @@ class Connection:
         self.received = b""
         self.parsed = 0
         sock.settimeout(LIMIT)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _fill(self) -> bool:
         """Read once; False at the end of the stream."""

@@ -10,6 +10,7 @@ use super::{Client, Phase};
 use crate::error::{AuthError, ConnectionError, DecodeError};
 use crate::event::Event;
 use crate::packet::{Auth, Disconnect, Packet, PacketType, Place, ReasonCode};
+use crate::shown::Secret;
 use crate::text::Utf8String;
 
 /// Whose turn it is in an exchange of AUTH packets.
@@ -61,6 +62,7 @@ impl Client {
         if !allowed {
             return Err(AuthError::NotNow(auth.reason));
         }
+        let data = auth.properties.authentication_data.clone();
         let mut packet = Packet::Auth(Box::new(auth.clone()));
         if !connection.limits.fits(packet.encoded_len(version)) {
             // MQTT-3.15.2-2, MQTT-3.15.2-3: what only explains is left out.
@@ -74,6 +76,7 @@ impl Client {
             return Err(AuthError::TooLarge { bytes, limit });
         }
         connection.authentication = Turn::Server;
+        connection.answered = data.map(Secret);
         connection.transmit.push(&packet, version);
         Ok(())
     }

@@ -8,6 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::Client;
 use super::publish::Publish;
 use super::subscribe::Subscribe;
+use crate::debug_fields;
 use crate::error::PublishError;
 use crate::event::{Delivery, Event, OpId, Outcome};
 use crate::packet::{Properties, QoS, ReasonCode};
@@ -16,7 +17,6 @@ use crate::text::Utf8String;
 use crate::topic::{TopicFilter, TopicName};
 
 /// Who waits for a response, and by what it is told.
-#[derive(Debug)]
 pub(super) struct Correlation {
     /// Begins the Correlation Data of this client, so that a response to an earlier run of the program answers nothing.
     token: u64,
@@ -31,6 +31,16 @@ pub(super) struct Correlation {
     /// How many of those have their response.
     answered: usize,
 }
+
+debug_fields!(Correlation {
+    token: hidden,
+    information,
+    topic,
+    queue,
+    subscribing,
+    requests,
+    answered
+});
 
 /// How far a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

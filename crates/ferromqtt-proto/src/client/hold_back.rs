@@ -10,6 +10,7 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 
 use super::{Client, Turn};
+use crate::debug_fields;
 use crate::error::DecodeError;
 use crate::event::Event;
 use crate::packet::QoS;
@@ -20,7 +21,6 @@ use crate::session::{Message, QueueId};
 const MOST_HELD: usize = 1 << 20;
 
 /// Input that waits for room in a queue.
-#[derive(Debug)]
 pub(super) struct HeldBack {
     /// Of QoS 0.
     message: Message,
@@ -41,6 +41,18 @@ pub(super) struct HeldBack {
     /// What comes behind those and ends the connection.
     unreadable: Option<Unreadable>,
 }
+
+debug_fields!(HeldBack {
+    message,
+    queues,
+    queue,
+    since,
+    look_at,
+    packets: count,
+    copied: length,
+    bytes,
+    unreadable
+});
 
 /// What is no packet, or too large a one.
 #[derive(Debug)]

@@ -153,6 +153,9 @@ impl Client {
         mut packet: Packet,
         bytes: usize,
     ) -> Result<(), DecodeError> {
+        if !matches!(packet, Packet::Publish(_)) {
+            self.hide_echoes(&mut packet);
+        }
         packet.detach_properties();
         if let Phase::Handshake { .. } = self.phase {
             self.check_problem_information(&packet)?;

@@ -5,6 +5,7 @@ mod claim;
 mod closing;
 mod correlate;
 mod credentials;
+mod echoes;
 mod hold_back;
 mod input;
 mod leaving;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{Client, Phase};
 use crate::connection::LARGEST_PACKET;
+use crate::debug_fields;
 use crate::error::PublishError;
 use crate::event::{OpId, Outcome};
 use crate::options::{OutgoingLimits, OutgoingPolicy};
@@ -13,8 +14,8 @@ use crate::packet::{PacketId, PacketType, Place, Properties, ProtocolVersion, Pu
 use crate::session::{Expiry, Waiting};
 use crate::topic::TopicName;
 
-/// A message to publish.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A message to publish. `Debug` shows the length of its payload.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Publish {
     /// Topic Name.
     pub topic: TopicName,
@@ -27,6 +28,14 @@ pub struct Publish {
     /// Properties (5.0), if any. Topic Aliases and Subscription Identifiers are not the caller's (MQTT-3.3.4-6).
     pub properties: Option<Box<Properties>>,
 }
+
+debug_fields!(Publish {
+    topic,
+    payload: length,
+    qos,
+    retain,
+    properties
+});
 
 impl Publish {
     /// A message at QoS 0 without RETAIN and properties.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::debug_fields;
 use crate::packet::{Packet, ProtocolVersion, PublishRef, QoS};
 use crate::session::Open;
 
@@ -38,7 +39,6 @@ impl Contents {
     }
 }
 
-#[derive(Debug)]
 struct Chunk {
     bytes: Bytes,
     contents: Contents,
@@ -46,7 +46,13 @@ struct Chunk {
     needs: u64,
 }
 
-#[derive(Debug, Default)]
+debug_fields!(Chunk {
+    bytes: length,
+    contents,
+    needs
+});
+
+#[derive(Default)]
 pub(crate) struct Transmit {
     chunks: VecDeque<Chunk>,
     current: BytesMut,
@@ -59,6 +65,16 @@ pub(crate) struct Transmit {
     /// What the bytes that are appended now depend on.
     needs: u64,
 }
+
+debug_fields!(Transmit {
+    chunks,
+    current: length,
+    contents_of_current,
+    len,
+    contents,
+    handed_over,
+    needs,
+});
 
 impl Transmit {
     /// Whether a chunk's worth is waiting, so that no more should be encoded.

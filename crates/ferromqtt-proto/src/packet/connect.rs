@@ -1,12 +1,11 @@
 //! CONNECT (section 3.1), and the will inside it.
 
-use std::fmt;
-
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::publish::check_response_topic;
 use super::{PacketType, Place, Properties, ProtocolVersion, QoS, put_packet};
 use crate::codec::{Reader, put_binary};
+use crate::debug_fields;
 use crate::error::DecodeError;
 use crate::text::Utf8String;
 
@@ -38,8 +37,9 @@ pub struct Connect {
     pub password: Option<Bytes>,
 }
 
-/// The message that the server publishes when the client is gone without a normal DISCONNECT.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The message that the server publishes when the client is gone without a normal DISCONNECT. `Debug` shows the length of
+/// its payload.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Will {
     /// Will Topic: no wildcards.
     pub topic: Utf8String,
@@ -172,16 +172,21 @@ impl Connect {
     }
 }
 
-impl fmt::Debug for Connect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connect")
-            .field("protocol", &self.protocol)
-            .field("clean_start", &self.clean_start)
-            .field("keep_alive", &self.keep_alive)
-            .field("client_identifier", &self.client_identifier)
-            .field("will", &self.will.as_ref().map(|will| &will.topic))
-            .field("user_name", &self.user_name)
-            .field("password", &self.password.as_ref().map(|_| "<hidden>"))
-            .finish_non_exhaustive() // properties may hold Authentication Data
-    }
-}
+debug_fields!(Connect {
+    protocol,
+    clean_start,
+    keep_alive,
+    properties,
+    client_identifier,
+    will,
+    user_name,
+    password: masked,
+});
+
+debug_fields!(Will {
+    topic,
+    payload: length,
+    qos,
+    retain,
+    properties
+});

@@ -1,5 +1,6 @@
 //! Properties of MQTT 5.0 (section 2.2.2): one table says which there are, what they hold, and where they may stand.
 
+use std::fmt;
 use std::num::{NonZeroU16, NonZeroU32};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -11,6 +12,7 @@ use crate::codec::{
 };
 use crate::error::DecodeError;
 use crate::packet::{QoS, ReasonCode};
+use crate::shown::{Count, Masked, PeerText};
 use crate::text::Utf8String;
 
 /// Where properties stand: a packet, or the will inside CONNECT. One bit each, for the table below.
@@ -56,7 +58,12 @@ impl Place {
 pub struct TopicAlias(pub NonZeroU16);
 
 /// A type that one property holds.
-trait Value: Sized {
+trait Value: Sized + fmt::Debug {
+    /// What `Debug` shows of it.
+    fn shown(&self) -> impl fmt::Debug {
+        self
+    }
+
     fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError>;
     /// Appends the property: its identifier and this value.
     fn write(&self, id: u8, out: &mut BytesMut);
@@ -75,13 +82,33 @@ macro_rules! properties {
     ($($id:literal $field:ident: $type:ty, $places:expr, $doc:literal;)+) => {
         /// The properties of a packet or of a will. Those that a packet does not list are refused, in what is read and
         /// in what is to be sent.
-        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        ///
+        /// `Debug` shows the properties that there are. It masks Authentication Data and Correlation Data, counts User
+        /// Properties, and shortens texts.
+        #[derive(Clone, Default, PartialEq, Eq)]
         pub struct Properties {
             $(#[doc = $doc] pub $field: Option<$type>,)+
             /// Subscription Identifiers (3.8.2.1.2, 3.3.2.3.8): one in SUBSCRIBE; in PUBLISH one for each subscription that matched.
             pub subscription_identifiers: Vec<u32>,
             /// User Properties in their order, names may repeat (MQTT-3.3.2-18).
             pub user_properties: UserProperties,
+        }
+
+        impl fmt::Debug for Properties {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let Self { $($field,)+ subscription_identifiers, user_properties } = self;
+                let mut shown = f.debug_struct("Properties");
+                $(if let Some(value) = $field {
+                    shown.field(stringify!($field), &value.shown());
+                })+
+                if !subscription_identifiers.is_empty() {
+                    shown.field("subscription_identifiers", subscription_identifiers);
+                }
+                if !user_properties.is_empty() {
+                    shown.field("user_properties", &Count(user_properties.len()));
+                }
+                shown.finish()
+            }
         }
 
         impl Properties {
@@ -449,6 +476,11 @@ impl Value for QoS {
 }
 
 impl Value for Bytes {
+    /// All binary properties are secret: Authentication Data, and Correlation Data, with which others could answer requests.
+    fn shown(&self) -> impl fmt::Debug {
+        Masked
+    }
+
     fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
         body.binary()
     }
@@ -472,6 +504,10 @@ impl Value for Bytes {
 }
 
 impl Value for Utf8String {
+    fn shown(&self) -> impl fmt::Debug {
+        PeerText(self.as_str())
+    }
+
     fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
         body.string()
     }

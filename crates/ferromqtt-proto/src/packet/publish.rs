@@ -6,6 +6,7 @@ use super::{
     PacketId, PacketType, Place, Properties, ProtocolVersion, QoS, read_boxed, read_packet_id,
 };
 use crate::codec::{Reader, put_var_int, var_int_len};
+use crate::debug_fields;
 use crate::error::DecodeError;
 use crate::slips::{Slip, Slips};
 use crate::text::{self, Utf8String};
@@ -13,8 +14,8 @@ use crate::text::{self, Utf8String};
 const DUP: u8 = 0b1000;
 const RETAIN: u8 = 0b0001;
 
-/// A PUBLISH packet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A PUBLISH packet. `Debug` shows the length of its payload.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Publish {
     /// Sent before (MQTT-3.3.1-1).
     pub dup: bool,
@@ -31,6 +32,16 @@ pub struct Publish {
     /// Application Message.
     pub payload: Bytes,
 }
+
+debug_fields!(Publish {
+    dup,
+    qos,
+    retain,
+    topic,
+    packet_id,
+    properties,
+    payload: length
+});
 
 impl Publish {
     pub(super) fn encode(&self, version: ProtocolVersion, out: &mut BytesMut) {

@@ -3,15 +3,16 @@
 use bytes::Bytes;
 
 use super::deliveries::DeliveryId;
+use crate::debug_fields;
 use crate::packet::{PacketId, Properties, PublishRef, QoS};
 use crate::topic::TopicName;
 
-/// A received message.
+/// A received message. `Debug` shows the length of its payload.
 ///
 /// Its topic, payload and properties are slices of the memory that the driver read into, and keep all of that alive: often
 /// 64 KiB, for a payload of one byte. [Detach](Self::detach) a message that you keep for long. Messages that wait in a queue
 /// are detached for you, as soon as the queues keep much more memory alive than their messages count.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Message {
     /// Topic Name it was published to.
     pub topic: TopicName,
@@ -31,6 +32,17 @@ pub struct Message {
     /// application ([`Acknowledge::ByApplication`](crate::Acknowledge::ByApplication)) and the QoS is 1 or 2.
     pub delivery: Option<DeliveryId>,
 }
+
+debug_fields!(Message {
+    topic,
+    payload: length,
+    qos,
+    retain,
+    dup,
+    packet_id,
+    properties,
+    delivery
+});
 
 impl Message {
     /// How many bytes of memory the message counts in the bounds of a queue ([`QueueOptions::bytes`]): its topic, its

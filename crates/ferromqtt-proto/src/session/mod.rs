@@ -11,6 +11,8 @@ mod journal;
 mod message;
 mod open;
 mod outbound;
+#[cfg(test)]
+mod outbound_tests;
 mod packet_id;
 mod queue;
 mod queue_options;

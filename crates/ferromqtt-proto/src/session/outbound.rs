@@ -400,11 +400,13 @@ impl Outbound {
         connection: u64,
         handed_over: u64,
     ) {
-        let was_sent =
-            |flow: &InFlight| flow.connection != connection || flow.ends_at <= handed_over;
+        // What the server has answered with PUBREC was sent, and so was all before it: the ring keeps its order.
+        let never_sent = |flight: &Flight| {
+            (flight.published())
+                .is_some_and(|flow| flow.connection == connection && flow.ends_at > handed_over)
+        };
         let never_sent: Vec<_> = (self.on_the_wire.iter().rev())
-            .filter_map(|(number, flight)| Some((number, flight.published()?)))
-            .take_while(|(_, flow)| !was_sent(flow))
+            .take_while(|(_, flight)| never_sent(flight))
             .map(|(number, _)| number)
             .collect();
         for number in never_sent {

@@ -1,5 +1,7 @@
 //! A caller that no longer waits: by its own time limit, or because it was cancelled (design decision 2).
 
+use std::num::NonZeroU16;
+
 use ferromqtt_proto::packet::Disconnect;
 use ferromqtt_proto::{Delivery, Properties, ReasonCode};
 
@@ -125,5 +127,75 @@ fn abandoning_a_waiting_publish_makes_room() {
     for _ in 0..3 {
         let op = pair.publish("t", "0123456789", AtLeastOnce);
         pair.client.abandon(op);
+    }
+}
+
+/// Some are released, some in flight and some wait; every third is given up, from both ends. The rest is sent in its order
+/// and completes.
+#[test]
+fn giving_up_in_any_order_leaves_the_others_as_they_were() {
+    for version in VERSIONS {
+        let mut options = resuming(version);
+        options.max_in_flight = NonZeroU16::new(6);
+        let mut pair = Pair::connected(options);
+        let ops: Vec<_> = (0..12)
+            .map(|number| pair.publish("t", &number.to_string(), ExactlyOnce))
+            .collect();
+        [3, 1].map(|id| pair.server_sends(pubrec(id)));
+        pair.sent();
+        for (at, delivery) in [
+            (0, Delivery::Unknown),
+            (9, Delivery::NotSent),
+            (3, Delivery::Unknown),
+            (6, Delivery::NotSent),
+        ] {
+            assert_eq!(pair.client.abandon(ops[at]), Some(delivery), "{at}");
+            assert_eq!(pair.client.abandon(ops[at]), None, "{at} twice");
+        }
+        pair.reconnect(true);
+        let resent = [
+            "PUBREL 3",
+            "PUBREL 1",
+            "PUBLISH q2 2 DUP 1",
+            "PUBLISH q2 4 DUP 3",
+            "PUBLISH q2 5 DUP 4",
+            "PUBLISH q2 6 DUP 5",
+            "PUBLISH q2 7 7",
+            "PUBLISH q2 8 8",
+        ];
+        assert_eq!(pair.sent(), resent);
+        [2, 4, 5, 6, 7, 8].map(|id| pair.server_sends(pubrec(id)));
+        (1..=8).for_each(|id| pair.server_sends(pubcomp(id)));
+        [9, 10].map(|id| pair.server_sends(pubrec(id)));
+        [9, 10].map(|id| pair.server_sends(pubcomp(id)));
+        let completed: Vec<_> = pair.outcomes().into_iter().map(|(op, _)| op).collect();
+        assert_eq!(completed, [1, 2, 4, 5, 7, 8, 10, 11].map(|at| ops[at]));
+    }
+}
+
+/// A server may answer what it cannot have. Whatever that message was, the order of those around it stays.
+#[test]
+fn a_pubrec_for_what_was_never_handed_over_changes_no_order() {
+    for version in VERSIONS {
+        let mut pair = Pair::connected(resuming(version));
+        pair.writable = false;
+        for payload in ["a", "b", "c", "d"] {
+            pair.publish("t", payload, ExactlyOnce);
+        }
+        let byte = pair.client.poll_transmit_up_to(pair.now, 1);
+        assert!(
+            byte.is_some(),
+            "all is encoded, and one byte is handed over"
+        );
+        pair.server_sends(pubrec(3));
+        pair.writable = true;
+        pair.reconnect(true);
+        let sent = [
+            "PUBREL 3",
+            "PUBLISH q2 1 DUP a",
+            "PUBLISH q2 2 DUP b",
+            "PUBLISH q2 5 d",
+        ];
+        assert_eq!(pair.sent(), sent);
     }
 }

@@ -59,6 +59,7 @@ mod resend;
 mod restore_limits;
 mod restore_subscriptions;
 mod resume_session;
+mod secrets;
 mod server_limits;
 mod servers;
 mod session_lost;

@@ -9,10 +9,13 @@ mod errors;
 mod handshake;
 mod limits;
 mod limits_3x;
+#[path = "../../../ferromqtt-proto/tests/scenarios/support/markers.rs"]
+mod markers;
 mod properties;
 mod publish;
 mod retained;
 mod scene;
+mod secrets;
 mod sessions;
 mod shared;
 mod shared_left;

@@ -8,7 +8,7 @@
 //! assert_eq!(url.password.as_deref(), Some(&b"s@fe"[..]));
 //! let Place::WebSocket { host, port, tls, path } = &url.place else { unreachable!() };
 //! assert_eq!((host.as_str(), *port, *tls, path.as_str()), ("example.org", 443, true, "/mqtt?site=7"));
-//! assert_eq!(url.to_string(), "wss://reader:***@example.org:443/mqtt?site=7");
+//! assert_eq!(url.to_string(), "wss://reader:***@example.org:443/mqtt?***");
 //! # Ok::<_, ferromqtt_transport::UrlError>(())
 //! ```
 
@@ -22,6 +22,7 @@ use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use thiserror::Error;
 
+use crate::host::{Host, HostError};
 use crate::proxy::ProxyKind;
 
 /// The path of a WebSocket server that names none.
@@ -52,6 +53,9 @@ pub enum UrlError {
     /// No host, or one that cannot be read.
     #[error("the URL has no valid host; write scheme://host:port, an IPv6 address in brackets")]
     Host,
+    /// A host that no layer could use.
+    #[error("the URL's host is not usable: {0}")]
+    HostName(HostError),
     /// The port is no number from 1 to 65,535.
     #[error(
         "the port is not a number from 1 to 65535 (in a password, write / as %2F, ? as %3F, # as %23 and : as %3A)"
@@ -81,7 +85,8 @@ pub enum UrlError {
 /// Where an MQTT server is, and who asks.
 ///
 /// `mqtt`, `mqtts`, `ws` and `wss` name a host, with the usual ports 1883, 8883, 80 and 443; `mqtt+unix` the path of a
-/// socket. `tcp` means `mqtt`, and so does a missing scheme. Neither `Debug` nor `Display` tells the password.
+/// socket. `tcp` means `mqtt`, and so does a missing scheme. Neither `Debug` nor `Display` tells the password, nor the query
+/// behind a WebSocket's path, since some servers take a token there.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServerUrl {
     /// What to connect to.
@@ -92,12 +97,12 @@ pub struct ServerUrl {
     pub password: Option<Bytes>,
 }
 
-/// What to connect to, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What to connect to, and how. `Debug` does not show the query behind a WebSocket's path, which may hold a token.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Place {
     /// MQTT over TCP, or over TLS.
     Tcp {
-        /// A name, or a literal address without brackets.
+        /// A name, or a literal address without brackets, as [`Host::parse`] takes it.
         host: String,
         /// The port.
         port: u16,
@@ -106,7 +111,7 @@ pub enum Place {
     },
     /// MQTT over WebSocket.
     WebSocket {
-        /// A name, or a literal address without brackets.
+        /// A name, or a literal address without brackets, as [`Host::parse`] takes it.
         host: String,
         /// The port.
         port: u16,
@@ -202,10 +207,25 @@ impl fmt::Display for ServerUrl {
                 path,
             } => {
                 let scheme = if *tls { "wss" } else { "ws" };
-                write!(f, "{scheme}://{who}{}:{port}{path}", Bracketed(host))
+                let (path, query) = match path.split_once('?') {
+                    Some((path, _)) => (path, "?***"),
+                    None => (path.as_str(), ""),
+                };
+                write!(f, "{scheme}://{who}{}:{port}{path}{query}", Bracketed(host))
             }
             Place::Unix { path } => write!(f, "mqtt+unix://{who}{path}"),
         }
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = ServerUrl {
+            place: self.clone(),
+            user_name: None,
+            password: None,
+        };
+        write!(f, "Place({url})")
     }
 }
 
@@ -299,15 +319,15 @@ impl fmt::Debug for ProxyUrl {
     }
 }
 
-/// A host as URLs and HTTP show it: an IPv6 address in brackets.
+/// A host as URLs and HTTP show it: an IPv6 address in brackets, in a URL perhaps with an interface (RFC 6874).
 pub(crate) struct Bracketed<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Bracketed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.contains(':') {
-            write!(f, "[{}]", self.0)
-        } else {
-            f.write_str(self.0)
+        match self.0.split_once('%') {
+            _ if !self.0.contains(':') => f.write_str(self.0),
+            Some((address, interface)) => write!(f, "[{address}%25{interface}]"),
+            None => write!(f, "[{}]", self.0),
         }
     }
 }
@@ -378,11 +398,22 @@ impl<'a> Parts<'a> {
     }
 
     fn host(&self) -> Result<String, UrlError> {
-        let odd = |c: char| c.is_whitespace() || c.is_control() || "\"<>\\^`{|}".contains(c);
-        if self.host.is_empty() || self.host.contains(odd) {
+        let odd = |c: char| c.is_whitespace() || c.is_control() || "\"<>\\^`{|}/?#@[]".contains(c);
+        // Only an address in brackets has colons.
+        let is_address = self.host.contains(':');
+        let text = match is_address {
+            true => with_interface(self.host)?,
+            false => text(self.host, "host")?,
+        };
+        let percent_signs = text.matches('%').count();
+        if text.is_empty() || text.contains(odd) || percent_signs > usize::from(is_address) {
             return Err(UrlError::Host);
         }
-        Ok(self.host.to_owned())
+        let host = Host::parse(&text).map_err(UrlError::HostName)?;
+        if is_address != text.contains(':') || (is_address && host.address().is_none()) {
+            return Err(UrlError::Host);
+        }
+        Ok(text)
     }
 
     fn port(&self, usual: u16) -> Result<u16, UrlError> {
@@ -447,6 +478,16 @@ impl<'a> Parts<'a> {
         password
             .map(|password| decoded(password, "password"))
             .transpose()
+    }
+}
+
+/// An address whose interface stands behind `%25` (RFC 6874), or behind `%` alone, as people write it.
+fn with_interface(host: &str) -> Result<String, UrlError> {
+    match host.split_once("%25") {
+        Some((address, interface)) if !interface.is_empty() => {
+            Ok(format!("{address}%{}", text(interface, "interface")?))
+        }
+        _ => Ok(host.to_owned()),
     }
 }
 

@@ -51,17 +51,65 @@ fn an_ipv6_address_stands_in_brackets() {
         ServerUrl::parse("[::1]").unwrap().to_string(),
         "mqtt://[::1]:1883"
     );
+    for url in ["mqtt://[fe80::1%25eth0]", "mqtt://[fe80::1%25eth%30]"] {
+        assert_eq!(place(url), tcp("fe80::1%eth0", 1883, false), "{url}");
+    }
+    // %25 alone is the interface of this number.
+    assert_eq!(place("[fe80::1%25]"), tcp("fe80::1%25", 1883, false));
+    assert_eq!(
+        ServerUrl::parse("[fe80::1%eth0]").unwrap().to_string(),
+        "mqtt://[fe80::1%25eth0]:1883"
+    );
     for url in [
         "mqtt://[::1",
         "mqtt://[::1]7",
         "mqtt://[h]",
         "mqtt://[]",
         "mqtt://[1.2.3.4]",
+        "mqtt://[fe80::1%]",
+        "mqtt://[fe80::1%a%b]",
+        "mqtt://[fe80::1%25a%2fb]",
     ] {
         assert_eq!(error(url), UrlError::Host, "{url}");
     }
     assert_eq!(error("mqtt://::1"), UrlError::Host);
     assert_eq!(error("mqtt://fe80::1"), UrlError::Port);
+}
+
+#[cfg(feature = "idna")]
+#[test]
+fn a_name_may_have_letters_beyond_ascii_encoded_or_not() {
+    for url in ["mqtt://bücher.example", "mqtt://b%C3%BCcher.example"] {
+        assert_eq!(place(url), tcp("bücher.example", 1883, false), "{url}");
+        let proxy = ProxyUrl::parse(&url.replace("mqtt", "http")).unwrap();
+        assert_eq!(proxy.host, "bücher.example", "{url}");
+    }
+    assert_eq!(
+        error("mqtt://bücher..example"),
+        UrlError::HostName(HostError::Name)
+    );
+}
+
+#[cfg(not(feature = "idna"))]
+#[test]
+fn letters_beyond_ascii_need_a_feature() {
+    let text = error("mqtt://bücher.example").to_string();
+    assert!(text.contains("feature `idna`"), "{text}");
+}
+
+#[test]
+fn a_host_holds_nothing_that_ends_it() {
+    for url in [
+        "mqtt://a%2Fb",
+        "mqtt://a%3A1",
+        "mqtt://a%40b",
+        "mqtt://a%25b",
+        "mqtt://%5B%3A%3A1%5D",
+    ] {
+        assert_eq!(error(url), UrlError::Host, "{url}");
+    }
+    assert_eq!(error("mqtt://a%b"), UrlError::Encoding { part: "host" });
+    assert_eq!(error("mqtt://a..b"), UrlError::HostName(HostError::Name));
 }
 
 #[test]
@@ -223,17 +271,32 @@ fn a_proxy_has_a_kind_and_a_port() {
     assert_eq!(ProxyUrl::parse("http://h/x"), Err(UrlError::Path));
 }
 
+fn without_query(mut place: Place) -> Place {
+    if let Place::WebSocket { path, .. } = &mut place {
+        path.truncate(path.find('?').unwrap_or(path.len()));
+    }
+    place
+}
+
+#[test]
+fn a_query_is_not_shown() {
+    let url = ServerUrl::parse("wss://a/b?token=geheim").unwrap();
+    assert_eq!(url.to_string(), "wss://a:443/b?***");
+    assert_eq!(format!("{:?}", url.place), "Place(wss://a:443/b?***)");
+}
+
 proptest! {
     #[test]
     fn any_text_is_read_or_refused(url in "(mqtt|ws|mqtt\\+unix|)(://|)\\PC{0,20}") {
         if let Ok(read) = ServerUrl::parse(&url) {
-            // What is shown is a URL again, of the same place and user.
+            // What is shown is a URL again, of the same place and user, but for the query.
             let again = ServerUrl::parse(&read.to_string());
             if let Place::Unix { .. } = read.place {
                 return Ok(()); // its path is shown as it is, not encoded
             }
             let again = again.map_err(|error| TestCaseError::fail(format!("{read}: {error}")))?;
-            prop_assert_eq!(&again.place, &read.place);
+            prop_assert_eq!(again.to_string(), read.to_string());
+            prop_assert_eq!(without_query(again.place), without_query(read.place));
             prop_assert_eq!(again.password.is_some(), read.password.is_some());
         }
         let _ = ProxyUrl::parse(&url);

@@ -1,8 +1,11 @@
 //! Frames (RFC 6455, section 5): the client's are made here, the server's taken apart as they come.
 
+use std::fmt;
 use std::io::Cursor;
 
 use bytes::{BufMut, BytesMut};
+use ferromqtt_proto::debug_fields;
+use ferromqtt_proto::shown::Length;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
@@ -19,7 +22,7 @@ pub(super) struct Violation {
 }
 
 /// What the server sent.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub(super) enum Incoming<'a> {
     /// A part of a binary message: MQTT does not care which.
     Data(&'a [u8]),
@@ -28,9 +31,22 @@ pub(super) enum Incoming<'a> {
     Close(Option<(u16, String)>),
 }
 
+impl fmt::Debug for Incoming<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Data(data) => f.debug_tuple("Data").field(&Length(data.len())).finish(),
+            Self::Ping(data) => f.debug_tuple("Ping").field(&Length(data.len())).finish(),
+            Self::Close(close) => {
+                let code = close.as_ref().map(|(code, _)| code);
+                f.debug_tuple("Close").field(&code).finish()
+            }
+        }
+    }
+}
+
 /// Takes the server's frames apart. Payloads of data are handed on as they come, so that it never holds more than a
 /// header or the payload of a control frame, however long a frame is.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Frames {
     state: State,
     /// A header, or the payload of a control frame, that is not complete.
@@ -38,6 +54,12 @@ pub(super) struct Frames {
     /// Whether the last data frame was not the end of its message.
     fragmented: bool,
 }
+
+debug_fields!(Frames {
+    state,
+    partial: length,
+    fragmented
+});
 
 #[derive(Clone, Copy, Debug, Default)]
 enum State {

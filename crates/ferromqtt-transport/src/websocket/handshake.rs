@@ -7,7 +7,8 @@ use data_encoding::BASE64;
 use sha1::{Digest, Sha1};
 
 use super::WebSocketError;
-use crate::http::{self, Head};
+use crate::host::Host;
+use crate::http::{Head, Secrets};
 use crate::url::Bracketed;
 
 /// MQTT's name among the subprotocols of WebSocket.
@@ -19,9 +20,8 @@ const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 ///
 /// Any of them may be changed before they are given to [`Handshake::new`].
 #[must_use]
-pub fn default_headers(host: &str, port: u16, secure: bool) -> Vec<(String, String)> {
-    // The interface behind an address (fe80::1%eth0) means nothing to the server.
-    let host = Bracketed(host.split('%').next().unwrap_or_default());
+pub fn default_headers(host: &Host, port: u16, secure: bool) -> Vec<(String, String)> {
+    let host = Bracketed(host.name());
     let authority = match (port, secure) {
         (80, false) | (443, true) => host.to_string(),
         _ => format!("{host}:{port}"),
@@ -50,6 +50,7 @@ pub struct Handshake {
     request: Bytes,
     key: String,
     subprotocols: Vec<String>,
+    secrets: Secrets,
 }
 
 impl Handshake {
@@ -71,8 +72,11 @@ impl Handshake {
             });
         }
         let mut request = format!("GET {path} HTTP/1.1\r\n");
+        let mut secrets = Secrets::default();
+        secrets.add_query(path);
         for (name, value) in headers {
             check_header(name, value)?;
+            secrets.add_header(name, value);
             let _ = write!(request, "{name}: {value}\r\n");
         }
         request.push_str("\r\n");
@@ -99,12 +103,18 @@ impl Handshake {
             key: key.to_owned(),
             subprotocols,
             request: request.into(),
+            secrets,
         })
     }
 
     /// The bytes of the request.
     pub(super) fn request(&self) -> Bytes {
         self.request.clone()
+    }
+
+    /// What the server must not have repeated in an error.
+    pub(super) fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// Reads the server's answer; returns its length when it is complete, and grants what was asked for.
@@ -114,7 +124,7 @@ impl Handshake {
             return Ok(None);
         };
         if head.status != 101 {
-            return Err(refused(&head));
+            return Err(self.refused(&head));
         }
         let has = |name: &str, element: &str| {
             (head.elements(name)).any(|found| found.eq_ignore_ascii_case(element.as_bytes()))
@@ -157,8 +167,19 @@ impl Handshake {
             }
             (one, _) => Err(WebSocketError::Subprotocol {
                 offered: self.subprotocols.join(", "),
-                chosen: one.map(http::shown),
+                chosen: one.map(|one| self.secrets.shown(one)),
             }),
+        }
+    }
+}
+
+impl Handshake {
+    fn refused(&self, head: &Head) -> WebSocketError {
+        let secrets = &self.secrets;
+        WebSocketError::Refused {
+            status: head.status,
+            reason: secrets.shown(head.reason.as_bytes()),
+            location: (head.values("Location").next()).map(|url| secrets.shown_url(url)),
         }
     }
 }
@@ -175,7 +196,12 @@ impl fmt::Debug for Handshake {
 fn check_header(name: &str, value: &str) -> Result<(), WebSocketError> {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || !name.bytes().all(is_token) {
-        let part = format!("header name {}", http::shown(name.as_bytes()));
+        // Its first word alone: a whole line, token and all, may have been taken for a name.
+        let word = name.split([':', ' ']).next().unwrap_or_default();
+        let part = match word.bytes().all(is_token) {
+            true if !word.is_empty() => format!("header name that begins with {word}"),
+            _ => format!("header name of {} bytes", name.len()),
+        };
         return Err(WebSocketError::Request {
             part,
             what: "must be letters, digits and hyphens",
@@ -189,12 +215,4 @@ fn check_header(name: &str, value: &str) -> Result<(), WebSocketError> {
         });
     }
     Ok(())
-}
-
-fn refused(head: &Head) -> WebSocketError {
-    WebSocketError::Refused {
-        status: head.status,
-        reason: http::shown(head.reason.as_bytes()),
-        location: head.values("Location").next().map(http::shown),
-    }
 }

@@ -2,9 +2,9 @@
 //!
 //! ```
 //! use bytes::Bytes;
-//! use ferromqtt_transport::{Handshake, WebSocket, default_headers};
+//! use ferromqtt_transport::{Handshake, Host, WebSocket, default_headers};
 //!
-//! let headers = default_headers("example.org", 80, false);
+//! let headers = default_headers(&Host::parse("example.org")?, 80, false);
 //! let mut websocket = WebSocket::new(Handshake::new("/mqtt", &headers)?);
 //! let request = websocket.poll_transmit().unwrap(); // to the server
 //! assert!(request.starts_with(b"GET /mqtt HTTP/1.1\r\nHost: example.org\r\n"));
@@ -26,7 +26,7 @@
 //! assert!(websocket.poll_transmit().is_some());
 //! websocket.receive(b"\x82\x02\xd0\x00")?; // PINGRESP in a binary frame
 //! assert_eq!(websocket.poll_received().unwrap(), &b"\xd0\x00"[..]);
-//! # Ok::<_, ferromqtt_transport::WebSocketError>(())
+//! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
 mod frames;
@@ -40,7 +40,7 @@ use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
-use crate::http;
+use crate::http::{self, Secrets};
 use frames::{Frames, Incoming, Violation, put_frame};
 
 pub use handshake::{Handshake, default_headers};
@@ -151,6 +151,8 @@ pub struct WebSocket {
     pong: Option<BytesMut>,
     received: BytesMut,
     close_reason: Option<CloseReason>,
+    /// What the reason must not repeat.
+    secrets: Secrets,
 }
 
 enum State {
@@ -172,6 +174,7 @@ impl WebSocket {
     pub fn new(handshake: Handshake) -> Self {
         Self {
             request: Some(handshake.request()),
+            secrets: handshake.secrets().clone(),
             state: State::Opening {
                 handshake,
                 answer: BytesMut::new(),
@@ -234,7 +237,7 @@ impl WebSocket {
                 .map_or_else(|| CloseCode::Normal.into(), |(code, _)| *code),
         );
         let (code, reason) = close.unzip();
-        let reason = http::shown(reason.unwrap_or_default().as_bytes());
+        let reason = (self.secrets).shown(reason.unwrap_or_default().as_bytes());
         self.close_reason = Some(CloseReason { code, reason });
     }
 

@@ -7,6 +7,7 @@ use tungstenite::handshake::server::{Request, Response};
 use tungstenite::protocol::CloseFrame;
 
 use super::*;
+use crate::host::Host;
 
 const ANSWER: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\n\
     Connection: keep-alive, Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
@@ -14,13 +15,17 @@ const ANSWER: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\n
 
 /// The usual headers, with the key of RFC 6455's example, which `ANSWER` answers.
 fn headers() -> Vec<(String, String)> {
-    let mut headers = default_headers("example.org", 80, false);
+    let mut headers = default_headers(&host("example.org"), 80, false);
     set(
         &mut headers,
         "Sec-WebSocket-Key",
         "dGhlIHNhbXBsZSBub25jZQ==",
     );
     headers
+}
+
+fn host(text: &str) -> Host {
+    Host::parse(text).unwrap()
 }
 
 fn set(headers: &mut Vec<(String, String)>, name: &str, value: &str) {
@@ -144,8 +149,9 @@ impl Write for Wire {
 
 /// A client and tungstenite's server, whose handshake is done.
 fn with_server() -> (WebSocket, tungstenite::WebSocket<Wire>) {
-    let mut client =
-        WebSocket::new(Handshake::new("/a?b=c", &default_headers("::1", 8080, false)).unwrap());
+    let mut client = WebSocket::new(
+        Handshake::new("/a?b=c", &default_headers(&host("::1"), 8080, false)).unwrap(),
+    );
     let wire = Wire {
         to_server: client.poll_transmit().unwrap().to_vec().into(),
         ..Wire::default()
@@ -255,8 +261,8 @@ fn nothing_follows_a_close_frame() {
 
 #[test]
 fn the_default_headers_are_those_of_a_browser() {
-    let text = |host, port, secure| {
-        let headers = default_headers(host, port, secure);
+    let text = |name, port, secure| {
+        let headers = default_headers(&host(name), port, secure);
         let shown = |name: &str| {
             let value = headers.iter().find(|(known, _)| known == name).unwrap();
             value.1.clone()
@@ -271,10 +277,17 @@ fn the_default_headers_are_those_of_a_browser() {
         text("fe80::1%eth0", 443, false),
         pair("[fe80::1]:443", "http://[fe80::1]:443")
     );
+    // As in the certificate, with which servers compare it.
+    assert_eq!(text("h.", 80, false), pair("h", "http://h"));
+    #[cfg(feature = "idna")]
+    assert_eq!(
+        text("bücher.example", 443, true),
+        pair("xn--bcher-kva.example", "https://xn--bcher-kva.example")
+    );
     let key = |headers: Vec<(String, String)>| headers[4].clone();
-    let one = key(default_headers("h", 80, false));
+    let one = key(default_headers(&host("h"), 80, false));
     assert_eq!((one.0.as_str(), one.1.len()), ("Sec-WebSocket-Key", 24));
-    assert_ne!(one, key(default_headers("h", 80, false)));
+    assert_ne!(one, key(default_headers(&host("h"), 80, false)));
 }
 
 #[test]
@@ -450,7 +463,7 @@ fn a_part_of_a_frame_is_handed_on_before_the_rest_has_come() {
 /// MQTT-6.0.0-3; 3.1.1: MQTT-6.0.0-3
 #[test]
 fn the_subprotocol_mqtt_is_offered() {
-    let handshake = Handshake::new("/mqtt", &default_headers("h", 80, false)).unwrap();
+    let handshake = Handshake::new("/mqtt", &default_headers(&host("h"), 80, false)).unwrap();
     let request = WebSocket::new(handshake).poll_transmit().unwrap();
     let request = std::str::from_utf8(&request).unwrap();
     assert_eq!(

@@ -18,6 +18,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ferromqtt_proto as proto;
+use proto::shown::peer_text;
 use proto::{TcpProgress, TransportError};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -179,7 +180,7 @@ impl Connector {
             proto::Server::Listed(place) => self.servers.get(*place).cloned(),
             proto::Server::Referred(reference) => match &*current {
                 Some(server) => Some(server.referred(reference).map_err(|error| {
-                    let what = format!("the server refers to {:?}", reference.as_str());
+                    let what = format!("the server refers to {:?}", shown(reference));
                     at(what, io::Error::new(io::ErrorKind::InvalidData, error))
                 })?),
                 None => None,
@@ -193,6 +194,12 @@ impl Connector {
         };
         Ok(current.insert(found).clone())
     }
+}
+
+/// A server's reference without credentials and a query, which may hold secrets of others.
+fn shown(reference: &str) -> String {
+    let place = reference.split(['?', '#']).next().unwrap_or_default();
+    peer_text(place.rsplit('@').next().unwrap_or_default(), &[])
 }
 
 /// Why a transport ended or did not open.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use ferromqtt_transport::Place;
+use ferromqtt_transport::{Host, Place};
 
 use super::{Stream, Tcp, at};
 use crate::error::OptionsError;
@@ -24,9 +24,13 @@ pub(crate) struct Network {
 
 impl Network {
     /// Whether this build can reach `server` at all.
-    pub(crate) const fn check(server: &Server) -> Result<(), OptionsError> {
+    pub(crate) fn check(server: &Server) -> Result<(), OptionsError> {
         if server.is_tls() && !cfg!(feature = "tls") {
             return Err(OptionsError::Feature("tls"));
+        }
+        if let Some(Err(error)) = server.host().map(Host::parse) {
+            let server = server.clone();
+            return Err(OptionsError::Host { server, error });
         }
         match server.place {
             Place::WebSocket { .. } if !cfg!(feature = "websocket") => {
@@ -60,25 +64,17 @@ impl Network {
     ) -> io::Result<Stream> {
         let connected = match &server.place {
             Place::Unix { path } => unix(path).await,
-            Place::Tcp { host, port, tls } => self.bytes(host, *port, *tls).await,
+            Place::Tcp { host, port, tls } => match read(host) {
+                Ok(host) => self.bytes(&host, *port, *tls).await,
+                Err(error) => Err(error),
+            },
             #[cfg(feature = "websocket")]
             Place::WebSocket {
                 host,
                 port,
                 tls,
                 path,
-            } => {
-                let bytes = self.bytes(host, *port, *tls).await;
-                match bytes {
-                    Ok(bytes) => {
-                        let server = (host.as_str(), *port, *tls);
-                        let headers = self.headers.with(&credentials.websocket_headers);
-                        let path = credentials.websocket_path.as_ref().unwrap_or(path);
-                        super::websocket::connect(bytes, server, path, &headers).await
-                    }
-                    Err(error) => Err(error),
-                }
-            }
+            } => self.websocket(host, *port, *tls, path, credentials).await,
             #[cfg(not(feature = "websocket"))]
             Place::WebSocket { .. } => {
                 let _ = credentials; // they matter to WebSocket alone here
@@ -88,8 +84,24 @@ impl Network {
         connected.map_err(|error| at(server, error))
     }
 
+    #[cfg(feature = "websocket")]
+    async fn websocket(
+        &self,
+        host: &str,
+        port: u16,
+        tls: bool,
+        path: &String,
+        credentials: &Credentials,
+    ) -> io::Result<Stream> {
+        let host = read(host)?;
+        let bytes = self.bytes(&host, port, tls).await?;
+        let headers = self.headers.with(&credentials.websocket_headers);
+        let path = credentials.websocket_path.as_ref().unwrap_or(path);
+        super::websocket::connect(bytes, (&host, port, tls), path, &headers).await
+    }
+
     /// A way to the host for bytes: through a proxy or not, in TLS or not.
-    async fn bytes(&self, host: &str, port: u16, tls: bool) -> io::Result<Stream> {
+    async fn bytes(&self, host: &Host, port: u16, tls: bool) -> io::Result<Stream> {
         if !tls {
             return Ok(Box::new(self.tcp(host, port).await?));
         }
@@ -103,13 +115,18 @@ impl Network {
         Err(io::Error::new(io::ErrorKind::Unsupported, problem))
     }
 
-    async fn tcp(&self, host: &str, port: u16) -> io::Result<tokio::net::TcpStream> {
+    async fn tcp(&self, host: &Host, port: u16) -> io::Result<tokio::net::TcpStream> {
         #[cfg(feature = "proxy")]
         if let Some(proxy) = &self.proxy {
             return proxy.connect(&self.tcp, host, port).await;
         }
         self.tcp.connect(host, port).await
     }
+}
+
+/// The host of a server or of a proxy.
+pub(super) fn read(host: &str) -> io::Result<Host> {
+    Host::parse(host).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
 }
 
 #[cfg(unix)]

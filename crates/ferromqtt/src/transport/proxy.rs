@@ -6,12 +6,13 @@ use std::str::FromStr;
 
 use bytes::BytesMut;
 use ferromqtt_transport::{
-    Credentials, Destination, Progress, ProxyHandshake, ProxyKind, ProxyUrl,
+    Credentials, Destination, Host, Progress, ProxyHandshake, ProxyKind, ProxyUrl,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::at;
+use super::network::read;
 use super::tcp::{Tcp, resolve};
 use crate::error::AddressError;
 
@@ -49,13 +50,13 @@ impl Proxy {
     }
 
     /// A connection to the host, by way of the proxy.
-    pub(crate) async fn connect(&self, tcp: &Tcp, host: &str, port: u16) -> io::Result<TcpStream> {
+    pub(crate) async fn connect(&self, tcp: &Tcp, host: &Host, port: u16) -> io::Result<TcpStream> {
         self.try_each(tcp, host, port)
             .await
             .map_err(|error| at(format_args!("through {self}"), error))
     }
 
-    async fn try_each(&self, tcp: &Tcp, host: &str, port: u16) -> io::Result<TcpStream> {
+    async fn try_each(&self, tcp: &Tcp, host: &Host, port: u16) -> io::Result<TcpStream> {
         let mut failure = None;
         for destination in self.destinations(host, port).await? {
             match self.ask(tcp, &destination, port).await {
@@ -70,12 +71,10 @@ impl Proxy {
     }
 
     /// What the proxy is asked for.
-    async fn destinations(&self, host: &str, port: u16) -> io::Result<Vec<Destination>> {
-        if let Ok(address) = host.parse() {
-            return Ok(vec![Destination::Address(address)]);
-        }
-        if self.0.remote_names {
-            return Ok(vec![Destination::Name(host.to_owned())]);
+    async fn destinations(&self, host: &Host, port: u16) -> io::Result<Vec<Destination>> {
+        let destination = host.destination().map_err(io::Error::other)?;
+        if self.0.remote_names || matches!(destination, Destination::Address(_)) {
+            return Ok(vec![destination]);
         }
         let addresses = resolve(host, port).await?;
         let usable = addresses
@@ -93,7 +92,7 @@ impl Proxy {
         };
         let mut handshake = ProxyHandshake::new(self.0.kind, &credentials, destination, port)
             .map_err(io::Error::other)?;
-        let mut stream = tcp.connect(&self.0.host, self.0.port).await?;
+        let mut stream = tcp.connect(&read(&self.0.host)?, self.0.port).await?;
         let mut input = BytesMut::new();
         loop {
             if let Some(request) = handshake.poll_transmit() {

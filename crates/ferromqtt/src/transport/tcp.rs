@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use ferromqtt_transport::{Next, Race};
+use ferromqtt_transport::{Host, Next, Race};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -16,7 +16,7 @@ pub(crate) struct Tcp {
 }
 
 impl Tcp {
-    pub(crate) async fn connect(self, host: &str, port: u16) -> io::Result<TcpStream> {
+    pub(crate) async fn connect(self, host: &Host, port: u16) -> io::Result<TcpStream> {
         let mut addresses = resolve(host, port).await?;
         if let Some(bind) = self.bind {
             addresses.retain(|address| address.is_ipv4() == bind.is_ipv4());
@@ -46,8 +46,8 @@ impl Tcp {
 }
 
 /// The host's addresses, as the system prefers them.
-pub(super) async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let addresses: Vec<_> = lookup_host((host, port)).await?.collect();
+pub(super) async fn resolve(host: &Host, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let addresses: Vec<_> = lookup_host((host.resolver_name(), port)).await?.collect();
     match addresses.is_empty() {
         true => Err(io::Error::new(
             io::ErrorKind::NotFound,

@@ -1,12 +1,13 @@
 //! MQTT over WebSocket (section 6), as a stream of bytes again.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use ferromqtt_proto::{TcpProgress, TransportError};
-use ferromqtt_transport::{Handshake, WebSocket, WebSocketError, default_headers};
+use ferromqtt_transport::{Handshake, Host, WebSocket, WebSocketError, default_headers};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::{ByteStream, Stream};
@@ -54,7 +55,7 @@ impl Headers {
 
     fn handshake(
         &self,
-        (host, port, tls): (&str, u16, bool),
+        (host, port, tls): (&Host, u16, bool),
         path: &str,
     ) -> Result<Handshake, WebSocketError> {
         Handshake::new(path, &self.over(default_headers(host, port, tls)))
@@ -62,7 +63,8 @@ impl Headers {
 
     /// Whether they make a request, for a server at this path.
     pub(crate) fn check(&self, path: &str) -> Result<(), OptionsError> {
-        match self.handshake(("localhost", 80, false), path) {
+        let anywhere = Host::from(IpAddr::from(Ipv4Addr::LOCALHOST));
+        match self.handshake((&anywhere, 80, false), path) {
             Ok(_) => Ok(()),
             Err(error) => Err(OptionsError::WebSocket(error)),
         }
@@ -72,7 +74,7 @@ impl Headers {
 /// Opens a WebSocket over `bytes`.
 pub(super) async fn connect(
     mut bytes: Stream,
-    server: (&str, u16, bool),
+    server: (&Host, u16, bool),
     path: &str,
     headers: &Headers,
 ) -> io::Result<Stream> {

@@ -8,6 +8,13 @@ mod cable;
 mod certificate_files;
 #[cfg(feature = "tls")]
 mod certificates;
+#[cfg(all(
+    feature = "idna",
+    feature = "proxy",
+    feature = "tls",
+    feature = "websocket"
+))]
+mod hosts;
 mod lasting_session;
 mod leaving;
 mod lifecycle;

@@ -162,7 +162,10 @@ async fn messages_go_through_an_http_proxy() {
         let broker = broker().await;
         let gate = Gate::open(http).await;
         let options = Options::new(broker.host(), broker.port());
-        works(options.proxy(gate.proxy("http", PASSWORD))).await;
+        let encoded = "%67eheim";
+        for password in [PASSWORD, encoded] {
+            works(options.clone().proxy(gate.proxy("http", password))).await;
+        }
         broker.stop().await;
     })
     .await;

@@ -25,8 +25,8 @@ pub(crate) struct TlsFront {
     task: JoinHandle<()>,
 }
 
-/// How those that came about were made, in their order.
-type Handshakes = Arc<Mutex<Vec<HandshakeKind>>>;
+/// How those that came about were made, in their order, and the names that were asked for (SNI).
+type Handshakes = Arc<Mutex<Vec<(HandshakeKind, Option<String>)>>>;
 
 /// What the server demands.
 pub(crate) struct Demands<'a> {
@@ -55,11 +55,21 @@ impl TlsFront {
         identity: &Identity,
         demands: Demands<'_>,
     ) -> Self {
+        Self::at("127.0.0.1", broker, identity, demands).await
+    }
+
+    /// On an address of the loopback.
+    pub(crate) async fn at(
+        address: &str,
+        broker: SocketAddr,
+        identity: &Identity,
+        demands: Demands<'_>,
+    ) -> Self {
         let acceptor = watch::Sender::new(acceptor(identity, &demands));
         let present = acceptor.subscribe();
         let handshakes = Handshakes::default();
         let noted = Arc::clone(&handshakes);
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let listener = TcpListener::bind((address, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -81,7 +91,15 @@ impl TlsFront {
     }
 
     pub(crate) fn handshakes(&self) -> Vec<HandshakeKind> {
-        self.handshakes.lock().unwrap().clone()
+        let handshakes = self.handshakes.lock().unwrap();
+        handshakes.iter().map(|(kind, _)| *kind).collect()
+    }
+
+    /// The names that were asked for, by each handshake that came about.
+    #[allow(dead_code, reason = "only tests that take several features ask")]
+    pub(crate) fn names(&self) -> Vec<Option<String>> {
+        let handshakes = self.handshakes.lock().unwrap();
+        handshakes.iter().map(|(_, name)| name.clone()).collect()
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -140,8 +158,10 @@ async fn forward(
     stream.set_nodelay(true).unwrap();
     match acceptor.accept(stream).into_fallible().await {
         Ok(mut stream) => {
-            let kind = stream.get_ref().1.handshake_kind();
-            handshakes.lock().unwrap().extend(kind);
+            let session = stream.get_ref().1;
+            let name = session.server_name().map(str::to_owned);
+            let handshake = session.handshake_kind().map(|kind| (kind, name));
+            handshakes.lock().unwrap().extend(handshake);
             let mut broker = TcpStream::connect(broker).await.unwrap();
             broker.set_nodelay(true).unwrap();
             let _ = copy_bidirectional(&mut stream, &mut broker).await;

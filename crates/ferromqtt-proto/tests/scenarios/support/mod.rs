@@ -1,6 +1,7 @@
 //! What the scenarios share: the [`Pair`], a [`ModelServer`], and short ways to write packets and options.
 
 pub(crate) mod claiming;
+pub(crate) mod markers;
 mod model;
 mod pair;
 mod receiving;

@@ -11,6 +11,7 @@ use std::io;
 use std::sync::Arc;
 
 use ferromqtt_proto::{TcpProgress, TransportError};
+use ferromqtt_transport::Host;
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -47,9 +48,9 @@ impl Tls {
     pub(crate) async fn load(options: TlsOptions) -> Result<Self, TlsError> {
         let server_name = match &options.server_name {
             None => None,
-            Some(name) => match ServerName::try_from(name.clone()) {
-                Ok(name) => Some(name),
-                Err(_) => return Err(TlsError::ServerName(name.clone())),
+            Some(name) => match Host::parse(name).ok().and_then(|host| server_name(&host)) {
+                Some(name) => Some(name),
+                None => return Err(TlsError::ServerName(name.clone())),
             },
         };
         let options = Arc::new(options);
@@ -67,17 +68,17 @@ impl Tls {
     }
 
     /// Prepares the handshake with a server that is reached as `host`: files are read again.
-    pub(crate) async fn prepare(&self, host: &str) -> io::Result<Handshake> {
+    pub(crate) async fn prepare(&self, host: &Host) -> io::Result<Handshake> {
         let name = match &self.server_name {
             Some(name) => name.clone(),
-            None => ServerName::try_from(host.to_owned()).map_err(|_| {
+            None => server_name(host).ok_or_else(|| {
                 let problem = "the host is no name that a certificate can hold; give one with TlsOptions::server_name";
                 io::Error::new(io::ErrorKind::InvalidInput, problem)
             })?,
         };
         let loaded = self.renewed().await.map_err(io::Error::other)?;
         if let Some(danger) = self.options.danger() {
-            log::danger(host, danger);
+            log::danger(host.name(), danger);
         }
         Ok(Handshake {
             connector: Arc::clone(&loaded.config).into(),
@@ -101,6 +102,14 @@ impl Tls {
         state.reading = None;
         state.loaded = read.unwrap_or(Err(TlsError::Interrupted))?;
         Ok(Arc::clone(&state.loaded))
+    }
+}
+
+/// What a certificate has to name. rustls sends a name to the server (SNI), and no address.
+fn server_name(host: &Host) -> Option<ServerName<'static>> {
+    match host.address() {
+        Some(address) => Some(address.into()),
+        None => ServerName::try_from(host.name().to_owned()).ok(),
     }
 }
 

@@ -114,7 +114,8 @@ impl TlsOptions {
     }
 
     /// The name to ask for (SNI) and to find in the certificate, when it is not that of the host connected to: behind a
-    /// tunnel, or for a server that is reached by its IP address.
+    /// tunnel, or for a server that is reached by its IP address. A name may have letters beyond ASCII with the feature
+    /// `idna`; an IP address is looked for in the certificate and not asked for.
     #[must_use]
     pub fn server_name(mut self, name: impl Into<String>) -> Self {
         self.server_name = Some(name.into());

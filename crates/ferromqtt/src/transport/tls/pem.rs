@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use ferromqtt_proto::shown::Masked;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -78,7 +79,7 @@ impl Source {
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bytes(_) => f.write_str("<hidden>"),
+            Self::Bytes(_) => Masked.fmt(f),
             Self::File(path) => path.fmt(f),
         }
     }

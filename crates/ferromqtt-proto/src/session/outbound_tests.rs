@@ -1,0 +1,359 @@
+//! Outgoing messages against a plain list, which is looked through each time.
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::outbound::{Outbound, Waiting};
+use super::{IdOwner, PacketIds};
+use crate::client::Publish;
+use crate::event::{Delivery, OpId};
+use crate::packet::{PacketId, QoS};
+use crate::topic::TopicName;
+
+const CONNECTION: u64 = 1;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Publish,
+    Start,
+    /// PUBACK.
+    Finish(Index),
+    /// PUBREC.
+    Release(Index),
+    /// PUBCOMP.
+    Complete(Index),
+    Abandon(Index),
+    /// The connection ends; it has not handed over so many of the last messages.
+    TakeBack(u64),
+    Resend,
+    LoseSession,
+    DropOldest(usize),
+    DetachAll,
+    /// Callers of odd operations do not wait any more.
+    Retain,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let any = || any::<Index>();
+    prop_oneof![
+        8 => Just(Step::Publish),
+        6 => Just(Step::Start),
+        3 => any().prop_map(Step::Finish),
+        3 => any().prop_map(Step::Release),
+        2 => any().prop_map(Step::Complete),
+        5 => any().prop_map(Step::Abandon),
+        1 => (0_u64..5).prop_map(Step::TakeBack),
+        1 => Just(Step::Resend),
+        1 => Just(Step::LoseSession),
+        1 => (0_usize..4).prop_map(Step::DropOldest),
+        1 => Just(Step::DetachAll),
+        1 => Just(Step::Retain),
+    ]
+}
+
+/// Where a message of the model is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Waiting,
+    Published { ends_at: u64 },
+    Released { number: u64 },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    op: u64,
+    owned: bool,
+    anew: bool,
+    place: Place,
+}
+
+impl Known {
+    fn owner(&self) -> Option<OpId> {
+        self.owned.then_some(OpId(self.op))
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.place == Place::Waiting
+    }
+
+    fn is_published(&self) -> bool {
+        matches!(self.place, Place::Published { .. })
+    }
+}
+
+#[derive(Default)]
+struct World {
+    outbound: Outbound,
+    ids: PacketIds<IdOwner>,
+    /// In the order of the operations: those on the wire are before those that wait.
+    known: Vec<Known>,
+    last_op: u64,
+    /// Bytes that the connection has encoded, one for each message.
+    end: u64,
+}
+
+impl World {
+    fn play(&mut self, step: Step) {
+        match step {
+            Step::Publish => self.publish(),
+            Step::Start => self.start(),
+            Step::Finish(at) => {
+                if let Some(it) = self.pick(at, Known::is_published) {
+                    let id = self.outbound.next_id(it.op);
+                    self.ids.release(id);
+                    let finished = self.outbound.finish_publish(it.op).unwrap();
+                    assert_eq!((finished.op, finished.resent_as_new), (it.owner(), it.anew));
+                    self.known.retain(|other| other.op != it.op);
+                }
+            }
+            Step::Release(at) => {
+                if let Some(it) = self.pick(at, Known::is_published) {
+                    let number = self.outbound.release(it.op).unwrap().number;
+                    self.change(it.op, |it| it.place = Place::Released { number });
+                    assert!(
+                        self.outbound.qos_of(it.op).is_none(),
+                        "it has had its PUBREC"
+                    );
+                    assert!(self.outbound.finish_publish(it.op).is_none());
+                }
+            }
+            Step::Complete(at) => {
+                let is_released = |it: &Known| matches!(it.place, Place::Released { .. });
+                if let Some(it) = self.pick(at, is_released)
+                    && let Place::Released { number } = it.place
+                {
+                    let finished = self.outbound.finish_release(number).unwrap();
+                    assert_eq!(finished.op, it.owner());
+                    self.known.retain(|other| other.op != it.op);
+                }
+            }
+            Step::Abandon(at) => self.abandon(at.index(self.last_op as usize + 2) as u64),
+            Step::TakeBack(unwritten) => self.take_back(unwritten),
+            Step::Resend => self.resend(),
+            Step::LoseSession => self.lose_session(),
+            Step::DropOldest(messages) => self.drop_oldest(messages),
+            Step::DetachAll => {
+                let on_the_wire = |it: &&mut Known| !it.is_waiting() && it.owned;
+                let detached = self.known.iter_mut().filter(on_the_wire);
+                let ops = detached.map(|it| {
+                    it.owned = false;
+                    OpId(it.op)
+                });
+                let ops: Vec<_> = ops.collect();
+                assert_eq!(self.outbound.detach_all(), ops);
+            }
+            Step::Retain => {
+                self.outbound.retain_owners(|op| op.0.is_multiple_of(2));
+                let odd = self.known.iter_mut().filter(|it| !it.op.is_multiple_of(2));
+                odd.for_each(|it| it.owned = false);
+            }
+        }
+    }
+
+    fn pick(&self, at: Index, which: impl Fn(&Known) -> bool) -> Option<Known> {
+        let all: Vec<_> = self.known.iter().filter(|it| which(it)).collect();
+        (!all.is_empty()).then(|| **at.get(&all))
+    }
+
+    fn change(&mut self, op: u64, change: impl FnOnce(&mut Known)) {
+        if let Some(it) = self.known.iter_mut().find(|it| it.op == op) {
+            change(it);
+        }
+    }
+
+    fn publish(&mut self) {
+        self.last_op += 1;
+        let op = self.last_op;
+        let mut publish = Publish::new(TopicName::new("t").unwrap(), vec![0; op as usize % 3]);
+        publish.qos = QoS::ExactlyOnce;
+        let waiting = Waiting {
+            op: Some(OpId(op)),
+            publish,
+            resent_as_new: false,
+            expiry: None,
+            key: None,
+        };
+        self.outbound.push(OpId(op), waiting);
+        self.known.push(Known {
+            op,
+            owned: true,
+            anew: false,
+            place: Place::Waiting,
+        });
+    }
+
+    fn start(&mut self) {
+        let next = self.known.iter_mut().find(|it| it.is_waiting());
+        let started = self.outbound.start(&mut self.ids, CONNECTION, None);
+        let Some(next) = next else {
+            return assert!(started.is_none());
+        };
+        let started = started.unwrap();
+        assert_eq!(started.op, next.owner());
+        started.begins_at = self.end;
+        self.end += 1;
+        started.ends_at = self.end;
+        next.place = Place::Published { ends_at: self.end };
+    }
+
+    fn abandon(&mut self, op: u64) {
+        let abandoned = self.outbound.abandon(OpId(op)).map(|it| it.delivery);
+        let it = self
+            .known
+            .iter()
+            .copied()
+            .find(|it| it.op == op && it.owned);
+        let expected = it.map(|it| match it.is_waiting() && !it.anew {
+            true => Delivery::NotSent,
+            false => Delivery::Unknown,
+        });
+        assert_eq!(abandoned, expected, "of operation {op}");
+        match it.is_some_and(|it| it.is_waiting()) {
+            true => self.known.retain(|it| it.op != op),
+            false => self.change(op, |it| it.owned = false),
+        }
+    }
+
+    fn take_back(&mut self, unwritten: u64) {
+        let handed_over = self.end.saturating_sub(unwritten);
+        self.outbound
+            .take_back(&mut self.ids, CONNECTION, handed_over);
+        for it in self.known.iter_mut().rev() {
+            match it.place {
+                Place::Published { ends_at } if ends_at > handed_over => it.place = Place::Waiting,
+                Place::Published { .. } | Place::Released { .. } => break,
+                Place::Waiting => {}
+            }
+        }
+    }
+
+    /// What is to be sent again comes in order: PUBRELs by their PUBRECs, and then PUBLISHes.
+    fn resend(&mut self) {
+        self.outbound.start_resending();
+        let mut released: Vec<_> = (self.known.iter())
+            .filter_map(|it| match it.place {
+                Place::Released { number } => Some(number),
+                _ => None,
+            })
+            .collect();
+        released.sort_unstable();
+        let resent = std::iter::from_fn(|| self.outbound.next_release()).count();
+        assert_eq!(resent, released.len());
+        for it in self.known.iter().filter(|it| it.is_published()) {
+            let (number, flow) = self.outbound.next_resend().unwrap();
+            assert_eq!((number, flow.op), (it.op, it.owner()));
+            self.outbound.resent(number);
+        }
+        assert!(self.outbound.next_resend().is_none());
+        assert!(!self.outbound.is_resending());
+    }
+
+    fn lose_session(&mut self) {
+        let (published, released) = self.outbound.take_on_the_wire();
+        self.ids.clear();
+        let known = self.known.iter().filter(|it| it.is_published());
+        let owners: Vec<_> = known.map(|it| it.owner()).collect();
+        assert!(published.iter().map(|(_, flow)| flow.op).eq(owners));
+        let known = self.known.iter().filter(|it| !it.is_waiting());
+        assert_eq!(published.len() + released.len(), known.count());
+        let anew = published.into_iter().map(|(number, flow)| {
+            let waiting = Waiting {
+                op: flow.op,
+                publish: flow.publish,
+                resent_as_new: true,
+                expiry: None,
+                key: None,
+            };
+            (number, waiting)
+        });
+        let anew = anew.filter(|(_, waiting)| waiting.op.is_some()).collect();
+        self.outbound.put_first(anew);
+        self.known
+            .retain(|it| it.is_waiting() || it.is_published() && it.owned);
+        for it in self.known.iter_mut().filter(|it| it.is_published()) {
+            it.anew = true;
+            it.place = Place::Waiting;
+        }
+    }
+
+    fn drop_oldest(&mut self, messages: usize) {
+        let limit = self.known.len().saturating_sub(messages);
+        let dropped = self.outbound.drop_oldest(|messages, _| messages <= limit);
+        let oldest = self.known.iter().filter(|it| it.is_waiting() && !it.anew);
+        let oldest: Vec<_> = oldest
+            .take(messages.min(self.known.len()))
+            .copied()
+            .collect();
+        if oldest.len() < messages.min(self.known.len()) {
+            return assert!(dropped.is_none());
+        }
+        let dropped = dropped.unwrap();
+        assert!(
+            dropped
+                .iter()
+                .map(|it| it.op)
+                .eq(oldest.iter().map(Known::owner))
+        );
+        self.known
+            .retain(|it| oldest.iter().all(|other| other.op != it.op));
+    }
+
+    fn check(&mut self) {
+        assert_eq!(self.outbound.len(), self.known.len());
+        let bytes = self
+            .known
+            .iter()
+            .map(|it| it.op as usize % 3)
+            .sum::<usize>();
+        assert_eq!(self.outbound.bytes(), bytes);
+        assert_eq!(
+            self.outbound.has_owners(),
+            self.known.iter().any(|it| it.owned)
+        );
+        let published = self.known.iter().filter(|it| it.is_published()).count();
+        assert_eq!(self.outbound.unacknowledged(), published);
+        let anew = self
+            .known
+            .iter()
+            .filter(|it| it.is_waiting() && it.anew)
+            .count();
+        assert_eq!(self.outbound.waiting_anew(), anew);
+        let first = self
+            .known
+            .iter()
+            .find(|it| it.is_waiting())
+            .map(Known::owner);
+        assert_eq!(self.outbound.first_waiting().map(|it| it.op), first);
+    }
+}
+
+impl Outbound {
+    /// The identifier of a PUBLISH in flight.
+    fn next_id(&mut self, number: u64) -> PacketId {
+        self.start_resending();
+        let mut id = None;
+        while let Some((other, flow)) = self.next_resend() {
+            if other == number {
+                id = Some(flow.id);
+            }
+            self.resent(other);
+        }
+        id.unwrap()
+    }
+}
+
+proptest! {
+    #[test]
+    fn messages_are_found_in_any_order_and_the_rest_stays_as_it_was(
+        steps in prop::collection::vec(step(), 0..300),
+    ) {
+        let mut world = World::default();
+        for step in steps {
+            world.play(step);
+            world.check();
+        }
+        let waiting = world.known.iter().filter(|it| it.is_waiting()).map(Known::owner);
+        let left = world.outbound.take_waiting();
+        prop_assert!(left.iter().map(|(_, it)| it.op).eq(waiting));
+    }
+}

@@ -1,0 +1,95 @@
+//! Nothing of the broker shows a payload, or what authenticates, in its `Debug`, whatever state it is in.
+
+use std::time::Duration;
+
+use ferromqtt_proto::packet::{
+    Auth, Connect, Packet, Properties, ProtocolVersion, QoS, ReasonCode,
+};
+use ferromqtt_testing::{Authentication, BrokerOptions, User};
+
+use crate::markers::*;
+use crate::scene::{Scene, connect_persistent, publish, retained, text, will};
+
+const V5: ProtocolVersion = ProtocolVersion::V5;
+
+fn guarded(options: &mut BrokerOptions) {
+    options.users = vec![User::new("u", MARKER)];
+    options.authentication = Some(Authentication::new("QUIZ", [(MARKER, MARKER)]).unwrap());
+    options.topic_alias_maximum = 10;
+    look(options);
+    look(&options.users[0]);
+    look(&options.authentication);
+}
+
+fn login(name: &str) -> Connect {
+    let mut connect = connect_persistent(V5, name);
+    connect.user_name = Some(text("u"));
+    connect.password = Some(MARKER.into());
+    let mut will = will("gone", MARKER);
+    will.properties.will_delay_interval = Some(100);
+    will.properties.correlation_data = Some(MARKER.into());
+    connect.will = Some(will);
+    connect
+}
+
+#[test]
+fn a_broker_shows_no_secret_in_any_state() {
+    let mut scene = Scene::with(guarded);
+    let (reader, _) = scene.join(login("reader"));
+    scene.subscribe(reader, "#", QoS::ExactlyOnce);
+    look(&scene.broker);
+    let (writer, _) = scene.join(login("writer"));
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let mut message = publish("t", MARKER, qos);
+        message.properties = Some(Box::new(Properties {
+            correlation_data: Some(MARKER.into()),
+            user_properties: vec![(text("name"), text(MARKER))].into_iter().collect(),
+            ..Properties::default()
+        }));
+        scene.publish(writer, message);
+        look(&scene.broker); // output that nobody has taken
+        scene.payloads(reader);
+        look(&scene.broker); // messages in flight
+    }
+    scene.publish(writer, publish("t", &MARKER.repeat(1000), QoS::AtLeastOnce));
+    scene.publish(writer, retained("kept", MARKER, QoS::AtMostOnce));
+    look(&scene.broker);
+    scene.cut(reader);
+    scene.publish(writer, publish("t", MARKER, QoS::AtLeastOnce));
+    look(&scene.broker); // a queue, and a will that waits
+    scene.pass(Duration::from_secs(200));
+    look(&scene.broker); // the will as a message
+    look(&scene.broker.stats());
+}
+
+#[test]
+fn a_broker_shows_no_challenge_and_no_answer() {
+    let mut scene = Scene::with(guarded);
+    let mut connect = login("c");
+    (connect.user_name, connect.password) = (None, None);
+    connect.properties.authentication_method = Some(text("QUIZ"));
+    let client = scene.open(V5);
+    scene.send(client, &Packet::Connect(Box::new(connect)));
+    look(&scene.broker);
+    while scene.next(client).is_some() {}
+    let answer = Auth {
+        reason: ReasonCode::ContinueAuthentication,
+        properties: Properties {
+            authentication_method: Some(text("QUIZ")),
+            authentication_data: Some(MARKER.into()),
+            ..Properties::default()
+        },
+    };
+    scene.send(client, &Packet::Auth(Box::new(answer)));
+    look(&scene.broker);
+}
+
+/// Public types that can hold neither a payload nor what authenticates; `TestBroker` is looked at by the client's test.
+const WITHOUT_SECRETS: &str =
+    "Stats ConnectionId TestBroker BrokerOptionsError SessionStats Broker";
+
+#[test]
+fn every_public_type_is_known() {
+    let test = format!("{}{WITHOUT_SECRETS}", include_str!("secrets.rs"));
+    knows_all_exports(include_str!("../../src/lib.rs"), &test);
+}

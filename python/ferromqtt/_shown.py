@@ -1,0 +1,52 @@
+"""What a `repr` shows of payloads: of messages the beginning, of everything else the length."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ferromqtt._native import Message
+
+_MOST = 32
+"""How many bytes, or characters, of a message's payload are shown."""
+
+_LARGE = 1 << 128
+"""Numbers beyond this are not written out, which would take long or be refused."""
+
+
+def message(message: Message) -> str:
+    """Return the `repr` of a message, which is made for people."""
+    topic = getattr(message.topic, "value", message.topic)
+    retain = ", retain=True" if message.retain else ""
+    payload = _beginning(message.payload)
+    return f"{type(message).__name__}({topic!r}, {payload}, qos={message.qos!r}{retain})"
+
+
+def _beginning(payload: object) -> str:
+    match payload:
+        case bytes() | bytearray() | str() if len(payload) > _MOST:
+            unit = "characters" if isinstance(payload, str) else "bytes"
+            return f"{payload[:_MOST]!r}... {len(payload)} {unit}"
+        case None | bool() | bytes() | bytearray() | str() | float():
+            return repr(payload)
+        case int() if -_LARGE < payload < _LARGE:
+            return repr(payload)
+        case _:
+            return f"<{type(payload).__name__}>"
+
+
+def length(payload: object) -> str:
+    """Return how much of it there is."""
+    match payload:
+        case None:
+            return "None"
+        case str():
+            return _bytes(len(payload.encode(errors="surrogatepass")))
+        case bytes() | bytearray():
+            return _bytes(len(payload))
+        case _:
+            return f"<{type(payload).__name__}>"
+
+
+def _bytes(count: int) -> str:
+    return f"<{count} byte{'' if count == 1 else 's'}>"
