@@ -163,7 +163,7 @@ impl Broker {
         let Some(session) = self.sessions.remove(id) else {
             return;
         };
-        for filter in session.filters.keys() {
+        for filter in session.filters() {
             self.remove_subscription(filter, id);
         }
         self.pass_on(now, session.outbound.into_shared());

@@ -47,13 +47,14 @@ pub(crate) struct Session {
     pub(crate) expires_at: Option<Instant>,
     /// While the client is away: a will that waits for its Will Delay Interval.
     pub(crate) delayed_will: Option<(Instant, KeptWill)>,
-    pub(crate) filters: HashMap<TopicFilter, Holding>,
+    filters: HashSet<TopicFilter>,
     pub(crate) outbound: Outbound,
     /// Messages that did not go to it: the queue was full, they expired, or they were too large.
     pub(crate) dropped: u64,
     /// QoS 2 messages from the client that it has not released yet: their repetitions are not published again.
     pub(crate) unreleased: HashSet<PacketId>,
-    _held: Holding,
+    /// The session itself and its subscriptions.
+    held: Holding,
 }
 
 /// A will with memory of its own, counted as long as somebody holds it.
@@ -76,24 +77,34 @@ impl KeptWill {
 impl Session {
     fn new(client_identifier: Utf8String, meter: &Meter) -> Self {
         Self {
-            _held: meter.hold(memory::session_size(&client_identifier)),
+            held: meter.hold(memory::session_size(&client_identifier)),
             client_identifier,
             connection: None,
             expiry: Expiry::AtDisconnect,
             expires_at: None,
             delayed_will: None,
-            filters: HashMap::new(),
+            filters: HashSet::new(),
             outbound: Outbound::new(meter),
             dropped: 0,
             unreleased: HashSet::new(),
         }
     }
 
-    /// What it takes to subscribe to `filter` in bytes: nothing, when it does already.
-    pub(crate) fn subscription_size(&self, filter: &TopicFilter) -> usize {
-        match self.filters.contains_key(filter) {
-            true => 0,
-            false => memory::subscription_size(filter),
+    pub(crate) const fn filters(&self) -> &HashSet<TopicFilter> {
+        &self.filters
+    }
+
+    /// Notes a subscription, if it is new.
+    pub(crate) fn add_filter(&mut self, filter: &TopicFilter) {
+        if self.filters.insert(filter.clone()) {
+            self.held.add(memory::subscription_size(filter));
+        }
+    }
+
+    /// Forgets a subscription, if there is one.
+    pub(crate) fn remove_filter(&mut self, filter: &TopicFilter) {
+        if self.filters.remove(filter) {
+            self.held.take_off(memory::subscription_size(filter));
         }
     }
 

@@ -11,6 +11,7 @@ use ferromqtt_proto::{DecodeError, TopicFilter};
 
 use crate::broker::Broker;
 use crate::connection::ConnectionId;
+use crate::memory;
 use crate::message::{Kept, Routed, Terms};
 use crate::session::SessionId;
 use crate::subscriptions::Subscription;
@@ -137,11 +138,11 @@ impl Broker {
         let Some(session) = self.sessions.get(session) else {
             return Ok(filter);
         };
-        let more = session.subscription_size(&filter);
-        let has_room = more == 0 // it replaces another
-            || session.filters.len() < self.options.maximum_subscriptions
-                && (self.session_memory).has_room(more, self.options.maximum_session_bytes);
-        if !has_room {
+        let more = memory::subscription_size(&filter);
+        let has_room = session.filters().len() < self.options.maximum_subscriptions
+            && (self.session_memory).has_room(more, self.options.maximum_session_bytes);
+        let needs_room = || !session.filters().contains(&filter); // otherwise it replaces another
+        if !has_room && needs_room() {
             self.refused += 1;
             return Err(ReasonCode::QuotaExceeded);
         }
@@ -151,11 +152,7 @@ impl Broker {
     /// Adds one subscription; tells whether it replaced one.
     fn add_subscription(&mut self, filter: &TopicFilter, subscription: Subscription) -> bool {
         if let Some(session) = self.sessions.get_mut(subscription.session) {
-            let more = session.subscription_size(filter);
-            if more > 0 {
-                let held = self.session_memory.hold(more);
-                session.filters.insert(filter.clone(), held);
-            }
+            session.add_filter(filter);
         }
         if filter.is_shared() {
             self.shared.insert(filter, subscription)
@@ -215,7 +212,7 @@ impl Broker {
             return ReasonCode::TopicFilterInvalid;
         };
         if let Some(session) = self.sessions.get_mut(session) {
-            session.filters.remove(&filter);
+            session.remove_filter(&filter);
         }
         if self.remove_subscription(&filter, session) {
             ReasonCode::Success
