@@ -20,10 +20,10 @@ pub(crate) struct Subscription {
 pub(crate) struct Subscriptions(FilterTree<Subscribers>);
 
 /// The subscriptions to one filter: never none.
+#[expect(clippy::box_collection, reason = "most filters have one")]
 #[derive(Debug)]
 enum Subscribers {
     One(Subscription),
-    /// Boxed, since most filters have one.
     Many(Box<BTreeMap<SessionId, Subscription>>),
 }
 

@@ -76,6 +76,10 @@ struct Groups {
 }
 
 /// The groups of Shared Subscriptions. Most filters have none, and take little memory for that.
+#[expect(
+    clippy::box_collection,
+    reason = "a pointer is a third of a map, and most filters have none"
+)]
 #[derive(Debug, Default)]
 struct Shares(Option<Box<BTreeMap<TopicFilter, usize>>>);
 
