@@ -16,29 +16,35 @@ use crate::report::Report;
 const SMALL: usize = 8_000;
 const LARGE: usize = 64_000;
 
+/// The bar for what comes in random order: the caches hold the small case and not the large one, so each look at memory takes
+/// longer there. What is linear is at 8 without that, what grows with its square at 64.
+pub(crate) const SCATTERED: f64 = 14.0;
+
 pub(crate) fn measure(report: &mut Report) {
-    let mut row = |what: &str, cost: fn(usize) -> f64| {
+    let mut row = |what: &str, bar: f64, cost: fn(usize) -> f64| {
         let ratio = growth(SMALL, LARGE, cost);
-        report.at_most(&format!("{what}: 64,000 against 8,000"), ratio, 10.0);
+        report.at_most(&format!("{what}: 64,000 against 8,000"), ratio, bar);
     };
-    row("subscribe and drop, in order", |count| {
+    row("subscribe and drop, in order", 10.0, |count| {
         online(
             count,
             |at| format!("site/{}/device/{at}/state", at % 100),
             |_| {},
         )
     });
-    row("subscribe and drop, in random order", |count| {
+    row("subscribe and drop, in random order", SCATTERED, |count| {
         online(
             count,
             |at| format!("site/{}/device/{at}/state", at % 100),
             shuffle,
         )
     });
-    row("subscribe and drop, one filter for all", |count| {
-        online(count, |_| "news".to_owned(), shuffle)
-    });
-    row("subscribe and drop, without a connection", offline);
+    row(
+        "subscribe and drop, one filter for all",
+        SCATTERED,
+        |count| online(count, |_| "news".to_owned(), shuffle),
+    );
+    row("subscribe and drop, without a connection", 10.0, offline);
 }
 
 fn filter(text: String) -> TopicFilter {
