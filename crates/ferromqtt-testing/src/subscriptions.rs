@@ -21,6 +21,10 @@ pub(crate) struct Subscriptions(FilterTree<Subscribers>);
 
 /// The subscriptions to one filter: never none.
 #[derive(Debug)]
+#[allow(
+    clippy::box_collection,
+    reason = "most filters have one subscription, and all are smaller for it"
+)]
 enum Subscribers {
     One(Subscription),
     /// Boxed, since most filters have one.

@@ -1,14 +1,12 @@
 //! Queues of received messages, from arrival until the application takes them.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::BuildHasherDefault;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::deliveries::DeliveryId;
 use super::fifo::Fifo;
-use super::packet_id::IdHasher;
 use super::queue_options::{Acknowledge, Overflow, QueueOptions};
 use super::reader::{Reader, Withheld};
 use super::unclaimed::{Held, Unclaimed};
@@ -269,7 +267,7 @@ impl Iterator for Left {
 pub(crate) struct Inbox {
     default: Queue,
     /// By the numbers of their names.
-    others: HashMap<u32, Box<Queue>, BuildHasherDefault<IdHasher>>,
+    others: BTreeMap<u32, Queue>,
     last: u32,
     /// The time of the last call of the core that was given it.
     clock: Option<Instant>,
@@ -348,7 +346,7 @@ impl Inbox {
             options,
             ..Queue::default()
         };
-        self.others.insert(id.0, Box::new(queue));
+        self.others.insert(id.0, queue);
         id
     }
 
@@ -370,14 +368,14 @@ impl Inbox {
     fn queue(&self, id: QueueId) -> Option<&Queue> {
         match id {
             QueueId::DEFAULT => Some(&self.default),
-            _ => self.others.get(&id.0).map(|queue| &**queue),
+            _ => self.others.get(&id.0),
         }
     }
 
     fn queue_mut(&mut self, id: QueueId) -> Option<&mut Queue> {
         match id {
             QueueId::DEFAULT => Some(&mut self.default),
-            _ => self.others.get_mut(&id.0).map(|queue| &mut **queue),
+            _ => self.others.get_mut(&id.0),
         }
     }
 
@@ -430,7 +428,7 @@ impl Inbox {
         } = self;
         let queue = match id {
             QueueId::DEFAULT => Some(default),
-            _ => others.get_mut(&id.0).map(|queue| &mut **queue),
+            _ => others.get_mut(&id.0),
         };
         let Some(queue) = queue else {
             self.let_go.extend(hold);
@@ -503,18 +501,14 @@ impl Inbox {
         }
         let mut stalled = Vec::new();
         let mut next = None;
-        let others = self
-            .others
-            .iter_mut()
-            .map(|(id, queue)| (*id, &mut **queue));
-        for (id, queue) in std::iter::once((0, &mut self.default)).chain(others) {
+        let others = self.others.iter_mut();
+        for (id, queue) in std::iter::once((&0, &mut self.default)).chain(others) {
             if queue.withheld.is_overdue(now) {
-                stalled.push(QueueId(id));
+                stalled.push(QueueId(*id));
             }
             next = next.into_iter().chain(queue.withheld.due()).min();
         }
         self.report_at = next;
-        stalled.sort_unstable_by_key(|queue| queue.0);
         stalled
     }
 
