@@ -69,7 +69,7 @@ impl Client {
     /// afterwards.
     pub fn claim_default(&mut self) {
         self.claiming.default_is_claimed = true;
-        let held = self.session.inbox.take_unclaimed(|_| true);
+        let held = self.session.inbox.take_all_unclaimed();
         self.give_to_default(held);
     }
 
@@ -77,10 +77,8 @@ impl Client {
     /// apply.
     pub(super) fn claim(&mut self, queue: QueueId, filters: &[(TopicFilter, SubscriptionOptions)]) {
         (self.claiming.given_up).retain(|it| filters.iter().all(|(filter, _)| filter != it));
-        let wanted = |held: &Held| {
-            (filters.iter()).any(|(filter, _)| filter.matches(held.message.topic.as_str()))
-        };
-        let claimed = self.session.inbox.take_unclaimed(wanted);
+        let filters = filters.iter().map(|(filter, _)| filter);
+        let claimed = self.session.inbox.take_unclaimed(filters, |_| true);
         if claimed.is_empty() {
             return;
         }
@@ -109,9 +107,8 @@ impl Client {
         given_up.drain(..given_up.len().saturating_sub(MOST_GIVEN_UP));
         let (given_up, session) = (&self.claiming.given_up, &mut self.session);
         let subscriptions = &session.subscriptions;
-        let unwanted =
-            |held: &Held| is_given_up(given_up, subscriptions, held.message.topic.as_str());
-        let held = session.inbox.take_unclaimed(unwanted);
+        let unwanted = |held: &Held| !subscriptions.has_detached(&held.message.topic);
+        let held = session.inbox.take_unclaimed(given_up, unwanted);
         self.give_to_default(held);
     }
 

@@ -11,7 +11,7 @@ use super::queue_options::{Acknowledge, Overflow, QueueOptions};
 use super::reader::{Reader, Withheld};
 use super::unclaimed::{Held, Unclaimed};
 use crate::packet::{PacketId, Properties, QoS};
-use crate::topic::TopicName;
+use crate::topic::{TopicFilter, TopicName};
 
 /// A received message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -308,9 +308,18 @@ impl Inbox {
         self.default.unclaimed.len()
     }
 
-    /// Takes out the held messages that are claimed, in order of arrival.
-    pub(crate) fn take_unclaimed(&mut self, claims: impl Fn(&Held) -> bool) -> Vec<Held> {
-        self.default.unclaimed.take(claims)
+    /// Takes out the held messages that one of `filters` matches and that are wanted, in order of arrival.
+    pub(crate) fn take_unclaimed<'a>(
+        &mut self,
+        filters: impl IntoIterator<Item = &'a TopicFilter>,
+        wanted: impl Fn(&Held) -> bool,
+    ) -> Vec<Held> {
+        self.default.unclaimed.take_matching(filters, wanted)
+    }
+
+    /// Takes out all held messages, in order of arrival.
+    pub(crate) fn take_all_unclaimed(&mut self) -> Vec<Held> {
+        self.default.unclaimed.take_all()
     }
 
     /// Takes out the held messages that nobody has claimed in time, in order of arrival.
@@ -318,7 +327,7 @@ impl Inbox {
         self.default.unclaimed.take_due(now)
     }
 
-    pub(crate) const fn next_claim_end(&self) -> Option<Instant> {
+    pub(crate) fn next_claim_end(&self) -> Option<Instant> {
         self.default.unclaimed.next_due()
     }
 

@@ -82,7 +82,7 @@ impl<V> FilterTree<V> {
 
     /// Calls `found` with the value of each filter that [matches](TopicFilter::matches) the Topic Name `topic`, in an order
     /// that depends on the filters alone.
-    pub fn for_each_match(&self, topic: &str, mut found: impl FnMut(&V)) {
+    pub fn for_each_match<'a>(&'a self, topic: &str, mut found: impl FnMut(&'a V)) {
         let topic = topic.as_bytes();
         let mut pending = Pending::default();
         let mut next = Some((ROOT, Some(0)));
