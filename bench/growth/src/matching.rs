@@ -25,14 +25,15 @@ const MESSAGES: usize = 50_000;
 const VERSION: ProtocolVersion = ProtocolVersion::V5;
 
 pub(crate) fn measure(report: &mut Report) {
-    let mut row = |what: &str, cost: fn(usize) -> f64| {
+    let mut row = |what: &str, bar: f64, cost: fn(usize) -> f64| {
         let more = more_microseconds(FEW, MANY, cost);
         let what = format!("{what}: us more among 100,000 filters than 10");
-        report.at_most(&what, more, 1.0);
+        report.at_most(&what, more, bar);
     };
-    row("client, one queue", |filters| client(filters, false));
-    row("client, a queue each", |filters| client(filters, true));
-    row("broker", broker);
+    row("client, one queue", 1.0, |filters| client(filters, false));
+    // With the memory of a queue that no cache holds.
+    row("client, a queue each", 2.0, |filters| client(filters, true));
+    row("broker", 1.0, broker);
 }
 
 fn name(number: usize) -> String {

@@ -20,8 +20,11 @@ pub(crate) struct Subscription {
 pub(crate) struct Subscriptions(FilterTree<Subscribers>);
 
 /// The subscriptions to one filter: never none.
-#[expect(clippy::box_collection, reason = "most filters have one")]
 #[derive(Debug)]
+#[allow(
+    clippy::box_collection,
+    reason = "most filters have one subscription, and all are smaller for it"
+)]
 enum Subscribers {
     One(Subscription),
     Many(Box<BTreeMap<SessionId, Subscription>>),

@@ -38,18 +38,33 @@ impl Client {
                 self.not_restored(subscription.queue, subscription.filter, error.as_reason());
                 continue;
             }
-            let Some(joined) = next.as_ref().and_then(|it| joined(it, &alone)) else {
-                self.restore(next.replace(alone));
-                continue;
+            next = match next.take() {
+                Some(before) => Some(self.join_or_restore(before, alone)),
+                None => Some(alone),
             };
-            let fits = (self.check_limits(&Kind::Subscribe(joined.clone()))).is_ok();
-            if fits {
-                next = Some(joined);
-            } else {
-                self.restore(next.replace(alone));
-            }
         }
         self.restore(next);
+    }
+
+    /// Both in one packet, if that says the same and the server takes it. Otherwise sends the first one.
+    fn join_or_restore(&mut self, mut before: Subscribe, mut alone: Subscribe) -> Subscribe {
+        let alike = before.queue == alone.queue && before.properties == alone.properties;
+        if alike && before.filters.len() < MOST_FILTERS {
+            let count = before.filters.len();
+            before.filters.append(&mut alone.filters);
+            let joined = Kind::Subscribe(before);
+            let fits = self.check_limits(&joined).is_ok();
+            let Kind::Subscribe(mut joined) = joined else {
+                return alone; // never: it is made here
+            };
+            if fits {
+                return joined;
+            }
+            alone.filters = joined.filters.split_off(count);
+            before = joined;
+        }
+        self.restore(Some(before));
+        alone
     }
 
     fn restore(&mut self, subscribe: Option<Subscribe>) {
@@ -84,15 +99,4 @@ fn as_subscribe(subscription: &Subscription) -> Subscribe {
         },
         queue: subscription.queue,
     }
-}
-
-/// Both in one packet, if that says the same.
-fn joined(one: &Subscribe, other: &Subscribe) -> Option<Subscribe> {
-    let alike = one.queue == other.queue && one.properties == other.properties;
-    if !alike || one.filters.len() >= MOST_FILTERS {
-        return None;
-    }
-    let mut joined = one.clone();
-    joined.filters.extend(other.filters.iter().cloned());
-    Some(joined)
 }

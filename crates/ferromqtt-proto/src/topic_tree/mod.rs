@@ -75,6 +75,11 @@ impl<V> FilterTree<V> {
         self.nodes.remove(filter.inner().as_bytes())
     }
 
+    /// The value, if there is just one.
+    pub(crate) fn only(&self) -> Option<&V> {
+        self.nodes.only()
+    }
+
     /// Calls `found` with the value of each filter that [matches](TopicFilter::matches) the Topic Name `topic`, in an order
     /// that depends on the filters alone.
     pub fn for_each_match<'a>(&'a self, topic: &str, mut found: impl FnMut(&'a V)) {

@@ -180,6 +180,12 @@ impl<V> Nodes<V> {
         self.values
     }
 
+    /// The value, if there is just one: then one node stands below the root.
+    pub(super) fn only(&self) -> Option<&V> {
+        let at = self.nodes[ROOT].only_child()?;
+        (self.nodes[at].value.as_ref()).filter(|_| self.values == 1)
+    }
+
     /// How many nodes are in use, the root included.
     #[cfg(test)]
     pub(super) fn used(&self) -> usize {

@@ -152,6 +152,27 @@ impl Group {
         member.detached.then_some(number)
     }
 
+    /// Appends the queues of those members that want a message.
+    #[inline]
+    pub(super) fn push_queues(&self, wants: impl Fn(&Member) -> bool, queues: &mut Vec<QueueId>) {
+        let mut push = |member: &Member| {
+            if !member.detached && wants(member) {
+                queues.push(member.queue);
+            }
+        };
+        if let Some((_, first)) = &self.first {
+            push(first);
+        }
+        if let Some(others) = &self.others {
+            (others.slots.iter()).for_each(|(_, member)| member.iter().for_each(&mut push));
+        }
+    }
+
+    /// Whether the server has sent a message with these identifiers for the detached member.
+    pub(super) fn is_detached_for(&self, identifiers: &[u32]) -> bool {
+        (self.first()).is_some_and(|(_, it)| it.detached && it.identifiers.any_of(identifiers))
+    }
+
     /// Adds a member behind all others.
     pub(super) fn push(&mut self, number: u64, subscription: Subscription) {
         let member = Member {

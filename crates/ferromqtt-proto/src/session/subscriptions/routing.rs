@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::group::Member;
+use super::group::{Group, Member};
 use super::{Subscription, Subscriptions};
 use crate::session::QueueId;
 
@@ -26,6 +26,7 @@ impl Subscriptions {
     /// them or once for each, and either way a queue gets it once. Of the queues of one Shared Subscription, one gets it: the
     /// one served least recently among those that have room, or among all if none has.
     /// They are put into `queues`, which is empty.
+    #[inline]
     pub(crate) fn find_queues(
         &mut self,
         topic: &str,
@@ -40,12 +41,34 @@ impl Subscriptions {
         } else {
             identifiers
         };
+        if let Some(at) = self.only {
+            let group = &self.groups[at];
+            if group.filter.matches(topic) {
+                group.push_queues(|member| member.was_sent_for(identifiers), queues);
+                if queues.is_empty() && !group.is_detached_for(identifiers) {
+                    group.push_queues(|_| true, queues);
+                }
+            }
+            return;
+        }
+        self.find_in_tree(topic, identifiers, has_room, queues);
+    }
+
+    /// The same among many filters.
+    #[inline(never)]
+    fn find_in_tree(
+        &mut self,
+        topic: &str,
+        identifiers: &[u32],
+        has_room: impl Fn(QueueId) -> bool,
+        queues: &mut Vec<QueueId>,
+    ) {
+        let was_sent_for = |member: &Member| member.was_sent_for(identifiers);
         let mut matching = std::mem::take(&mut self.matching);
         self.tree.for_each_match(topic, |groups| {
             matching.plain.extend(groups.plain);
             matching.shared.extend(groups.shared.values());
         });
-        let was_sent_for = |member: &Member| member.was_sent_for(identifiers);
         self.choose(&matching, was_sent_for, &has_room, queues);
         if queues.is_empty()
             && !identifiers.is_empty()
@@ -75,8 +98,9 @@ impl Subscriptions {
     /// Whether the server has sent a message for one of these groups whose queue was given up.
     fn is_for_detached(&self, matching: &Matching, identifiers: &[u32]) -> bool {
         let groups = matching.plain.iter().chain(&matching.shared);
-        let mut first = groups.filter_map(|&at| self.groups[at].first());
-        first.any(|(_, member)| member.detached && member.identifiers.any_of(identifiers))
+        groups
+            .copied()
+            .any(|at| self.groups[at].is_detached_for(identifiers))
     }
 
     /// The queues of these groups that want a message, and one for each Shared Subscription.
@@ -87,14 +111,10 @@ impl Subscriptions {
         has_room: impl Fn(QueueId) -> bool,
         queues: &mut Vec<QueueId>,
     ) {
-        let wanting = |at: usize| {
-            let members = self.groups[at].iter();
-            members.filter(|(_, member)| !member.detached && wants(member))
-        };
         if let (&[at], []) = (&*matching.plain, &*matching.shared) {
-            queues.extend(wanting(at).map(|(_, member)| member.queue)); // each has one subscription to it
-            return;
+            return self.groups[at].push_queues(wants, queues); // each has one subscription to it
         }
+        let wanting = |at: usize| wanting(&self.groups[at], &wants);
         let mut plain = std::mem::take(&mut self.wanting);
         for &at in &matching.plain {
             plain.extend(wanting(at).map(|(number, member)| (number, member.queue)));
@@ -154,6 +174,12 @@ impl Subscriptions {
         matching.sort_unstable();
         (matching.into_iter()).find_map(|(_, at)| self.next_of(at, &has_room))
     }
+}
+
+/// The subscriptions that want a message, of those to a filter that matches it.
+#[inline]
+fn wanting(group: &Group, wants: impl Fn(&Member) -> bool) -> impl Iterator<Item = (u64, &Member)> {
+    (group.iter()).filter(move |(_, member)| !member.detached && wants(member))
 }
 
 /// Brings subscriptions into order, and keeps the first one of each queue.

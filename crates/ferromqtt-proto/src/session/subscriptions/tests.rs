@@ -306,6 +306,10 @@ fn check_indexes(indexed: &Subscriptions) {
     }
     assert_eq!(groups.len(), indexed.groups.len() - indexed.unused.len());
     assert!(indexed.tree.len() <= groups.len());
+    let only = groups
+        .first()
+        .filter(|at| groups.len() == 1 && !indexed.groups[**at].filter.is_shared());
+    assert_eq!(indexed.only, only.copied());
 }
 
 proptest! {
