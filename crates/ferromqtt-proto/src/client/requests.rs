@@ -69,7 +69,8 @@ impl Request {
 /// All of them, in order of their acceptance. No call looks at more of them than it is about.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
-    all: BTreeMap<OpId, Request>,
+    /// Boxed: a request is large, and the map would hold room for twice as many.
+    all: BTreeMap<OpId, Box<Request>>,
     unsent: Unsent,
     /// How many a caller waits for.
     awaited: usize,
@@ -120,7 +121,7 @@ impl Requests {
         if request.sent_as.is_none() {
             self.unsent.enter(op, &request.kind);
         }
-        self.all.insert(op, request);
+        self.all.insert(op, Box::new(request));
     }
 
     pub(super) fn remove(&mut self, op: OpId) -> Option<Request> {
@@ -130,20 +131,20 @@ impl Requests {
         if request.sent_as.is_none() {
             self.unsent.leave(op, &request.kind);
         }
-        Some(request)
+        Some(*request)
     }
 
     pub(super) fn get(&self, op: OpId) -> Option<&Request> {
-        self.all.get(&op)
+        self.all.get(&op).map(|request| &**request)
     }
 
     /// All of them, in order.
     pub(super) fn values(&self) -> impl Iterator<Item = &Request> {
-        self.all.values()
+        self.all.values().map(|request| &**request)
     }
 
-    pub(super) fn into_all(self) -> BTreeMap<OpId, Request> {
-        self.all
+    pub(super) fn into_all(self) -> impl Iterator<Item = (OpId, Request)> {
+        (self.all.into_iter()).map(|(op, request)| (op, *request))
     }
 
     pub(super) fn is_empty(&self) -> bool {
