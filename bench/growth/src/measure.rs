@@ -70,11 +70,22 @@ pub(crate) fn shuffle<T>(items: &mut [T]) {
 }
 
 /// As [`growth`], of a `step` for each of so many things that a world made by `prepare` holds.
+pub(crate) fn growth_of_steps<T>(
+    small: usize,
+    large: usize,
+    prepare: impl FnMut(usize) -> T,
+    step: impl FnMut(&mut T, usize),
+) -> f64 {
+    growth_of_passes(1, small, large, prepare, step)
+}
+
+/// As [`growth`], of a `step` for each of so many things, in several passes over all of them: steps are numbered on.
 ///
 /// Small worlds lie ready that hold together as much as the large one, and take turns. So the same number of steps touches
 /// the same amount of memory in the same disorder: otherwise the ratio would be above all that of a cache which the small one
 /// fits in to the memory which the large one lies in.
-pub(crate) fn growth_of_steps<T>(
+pub(crate) fn growth_of_passes<T>(
+    passes: usize,
     small: usize,
     large: usize,
     mut prepare: impl FnMut(usize) -> T,
@@ -82,8 +93,9 @@ pub(crate) fn growth_of_steps<T>(
 ) -> f64 {
     let mut cost = |size: usize| {
         let mut worlds: Vec<_> = (0..large / size).map(|_| prepare(size)).collect();
-        let steps = || (0..size).for_each(|at| worlds.iter_mut().for_each(|it| step(it, at)));
-        cpu_seconds(steps).0
+        let steps = 0..passes * size;
+        let work = || steps.for_each(|at| worlds.iter_mut().for_each(|it| step(it, at)));
+        cpu_seconds(work).0
     };
     let mut ratios: Vec<f64> = (0..3)
         .map(|_| {

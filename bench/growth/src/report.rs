@@ -11,10 +11,10 @@ impl Report {
     pub(crate) fn at_most(&mut self, what: &str, figure: f64, bar: f64) {
         let met = figure <= bar;
         if self.rows == 0 {
-            println!("{:60} {:>10} {:>10}", "", "figure", "at most");
+            println!("{:76} {:>10} {:>10}", "", "figure", "at most");
         }
         let verdict = if met { "met" } else { "MISSED" };
-        println!("{what:60} {figure:10.2} {bar:10.2}  {verdict}");
+        println!("{what:76} {figure:10.2} {bar:10.2}  {verdict}");
         self.rows += 1;
         self.missed += usize::from(!met);
     }
