@@ -8,6 +8,7 @@ mod abandon;
 mod broker;
 mod broker_subscriptions;
 mod deliveries;
+mod echoes;
 mod held;
 mod link;
 mod matching;
@@ -45,6 +46,7 @@ const GROUPS: &[Group] = &[
     ("matching", matching::measure),
     ("drop oldest", abandon::measure_dropping),
     ("deliveries", deliveries::measure),
+    ("echoes", echoes::measure),
     ("waiters", waiters::measure),
     ("broker", broker::measure),
 ];
@@ -59,6 +61,14 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if !GROUPS.iter().any(|(name, _)| name.contains(only)) {
+        let names: Vec<_> = GROUPS.iter().map(|(name, _)| *name).collect();
+        eprintln!(
+            "no group's name contains {only:?}; there are: {}",
+            names.join(", ")
+        );
+        return ExitCode::from(2);
+    }
     let mut report = Report::default();
     for (_, measure) in GROUPS.iter().filter(|(name, _)| name.contains(only)) {
         measure(&mut report);

@@ -24,9 +24,11 @@
 //! assert_eq!(format!("{login:?}"), shown);
 //! ```
 
+mod secrets;
+
 use std::fmt::{self, Write};
 
-use bytes::Bytes;
+pub(crate) use secrets::Secrets;
 
 /// Stands for bytes that are not shown: `Debug` shows how many there are.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,15 +58,6 @@ pub struct Masked;
 impl fmt::Debug for Masked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
-    }
-}
-
-/// Bytes that `Debug` masks.
-pub(crate) struct Secret(pub(crate) Bytes);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Masked.fmt(f)
     }
 }
 
@@ -113,12 +106,6 @@ macro_rules! debug_fields {
 /// How much of a peer's text is shown, in bytes.
 const MOST_SHOWN: usize = 200;
 
-/// So many bytes of a secret in a row are taken for the secret.
-const PART: usize = 8;
-
-/// A secret shorter than this is looked for as a word of its own: otherwise it would be found in any text.
-const SHORT: usize = 4;
-
 /// What is shown in place of a text that repeats a secret.
 pub(crate) const REPEATS: &str = "(left out: the text repeats a secret of this client)";
 
@@ -128,7 +115,7 @@ pub(crate) const REPEATS: &str = "(left out: the text repeats a secret of this c
 /// Secrets are found as they are, percent-encoded, in hexadecimal digits and in Base64, in capital and small letters.
 #[must_use]
 pub fn peer_text(text: &str, secrets: &[&[u8]]) -> String {
-    if repeats(text, secrets) {
+    if Secrets::new(secrets.iter().copied()).are_in(text) {
         return REPEATS.to_owned();
     }
     let mut shown = String::new();
@@ -146,102 +133,9 @@ pub fn peer_text(text: &str, secrets: &[&[u8]]) -> String {
     shown
 }
 
-/// Whether what [`peer_text`] would show of a text repeats a secret.
-#[must_use]
-pub fn repeats(text: &str, secrets: &[&[u8]]) -> bool {
-    if secrets.iter().all(|secret| secret.is_empty()) {
-        return false;
-    }
-    // A little more than is shown, so that a secret is found whose beginning would be.
-    let seen = &text.as_bytes()[..text.len().min(MOST_SHOWN + 2 * PART)];
-    let seen = seen.to_ascii_lowercase();
-    let texts = [percent_decoded(&seen).to_ascii_lowercase(), seen];
-    (secrets.iter()).any(|secret| {
-        let secret = secret.to_ascii_lowercase();
-        texts.iter().any(|text| holds(text, &secret))
-    }) || (secrets.iter().filter(|secret| secret.len() >= SHORT)).any(|secret| {
-        let forms = [
-            hexadecimal(secret),
-            base64(secret, b"+/"),
-            base64(secret, b"-_"),
-        ];
-        (forms.iter()).any(|form| texts.iter().any(|text| holds(text, form)))
-    })
-}
-
 /// Characters that change how a line looks and are not seen themselves: marks of direction, joiners, separators of lines.
 const fn is_invisible(character: char) -> bool {
     matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
-
-/// Whether `text` holds `secret`, or a part of it that gives it away.
-fn holds(text: &[u8], secret: &[u8]) -> bool {
-    match secret.len() {
-        0 => false,
-        length if length < SHORT => {
-            let is_end = |byte: Option<&u8>| !byte.is_some_and(u8::is_ascii_alphanumeric);
-            (text.windows(length).enumerate()).any(|(at, part)| {
-                let before = at.checked_sub(1).and_then(|before| text.get(before));
-                part == secret && is_end(before) && is_end(text.get(at + length))
-            })
-        }
-        length if length <= PART => text.windows(length).any(|part| part == secret),
-        _ => {
-            let mut parts: Vec<&[u8]> = text.windows(PART).collect();
-            parts.sort_unstable();
-            (secret.windows(PART)).any(|part| parts.binary_search(&part).is_ok())
-        }
-    }
-}
-
-fn percent_decoded(text: &[u8]) -> Vec<u8> {
-    let digit = |at: usize| {
-        let byte = text.get(at).copied()?;
-        char::from(byte).to_digit(16)
-    };
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while let Some(&byte) = text.get(at) {
-        match (byte, digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push((high << 4 | low) as u8);
-                at += 3;
-            }
-            _ => {
-                decoded.push(byte);
-                at += 1;
-            }
-        }
-    }
-    decoded
-}
-
-fn hexadecimal(bytes: &[u8]) -> Vec<u8> {
-    let digits = b"0123456789abcdef";
-    (bytes.iter())
-        .flat_map(|byte| {
-            [
-                digits[usize::from(byte >> 4)],
-                digits[usize::from(byte & 15)],
-            ]
-        })
-        .collect()
-}
-
-/// Base64 in small letters, as the text is that it is looked for in; without the characters that the end decides.
-fn base64(bytes: &[u8], last_two: &[u8; 2]) -> Vec<u8> {
-    let digit = |value: u32| match (value & 63) as u8 {
-        value @ 0..=25 => b'a' + value,
-        value @ 26..=51 => b'a' + value - 26,
-        value @ 52..=61 => b'0' + value - 52,
-        value => last_two[usize::from(value - 62)],
-    };
-    (bytes.chunks_exact(3))
-        .flat_map(|three| {
-            let value = u32::from_be_bytes([0, three[0], three[1], three[2]]);
-            [18, 12, 6, 0].map(|shift| digit(value >> shift))
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -270,6 +164,19 @@ mod tests {
         }
         for text in ["not authorized", "", "s3cr3t", "%", "%s3", "a%zz"] {
             assert_eq!(shown(text), text);
+        }
+    }
+
+    /// What stands before it decides in which groups of three Base64 takes it.
+    #[test]
+    fn a_secret_is_found_in_base64_behind_any_user_name() {
+        for encoded in [
+            "czNjcjN0L3Arc3MgdyVyZA==",     // alone
+            "dTpzM2NyM3QvcCtzcyB3JXJk",     // u:
+            "dXM6czNjcjN0L3Arc3MgdyVyZA==", // us:
+            "dXNlcjpzM2NyM3QvcCtzcyB3JXJk", // user:
+        ] {
+            assert_eq!(shown(&format!("Basic {encoded}")), REPEATS, "{encoded}");
         }
     }
 

@@ -10,7 +10,6 @@ use super::{Client, Phase};
 use crate::error::{AuthError, ConnectionError, DecodeError};
 use crate::event::Event;
 use crate::packet::{Auth, Disconnect, Packet, PacketType, Place, ReasonCode};
-use crate::shown::Secret;
 use crate::text::Utf8String;
 
 /// Whose turn it is in an exchange of AUTH packets.
@@ -76,7 +75,9 @@ impl Client {
             return Err(AuthError::TooLarge { bytes, limit });
         }
         connection.authentication = Turn::Server;
-        connection.answered = data.map(Secret);
+        if let Some(data) = data {
+            connection.echoes.answer(data);
+        }
         connection.transmit.push(&packet, version);
         Ok(())
     }

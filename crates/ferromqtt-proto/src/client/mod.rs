@@ -20,6 +20,7 @@ mod subscribe;
 mod suspect;
 
 pub(crate) use authenticate::Turn;
+pub(crate) use echoes::Echoes;
 pub use publish::Publish;
 pub use subscribe::{Subscribe, Unsubscribe};
 

@@ -14,10 +14,9 @@ pub use transmit::{CHUNK, LARGE_PAYLOAD};
 
 use std::time::Instant;
 
-use crate::client::Turn;
+use crate::client::{Echoes, Turn};
 use crate::options::Options;
 use crate::packet::{PacketId, PacketLimits, Properties, ProtocolVersion, PublishRef};
-use crate::shown::Secret;
 
 /// What a Topic Alias may add to a packet: the property, and one byte more for each of two lengths.
 const LONGEST_GROWTH: usize = 3 + 2;
@@ -37,8 +36,8 @@ pub(crate) struct Connection {
     pub(crate) aliases: IncomingAliases,
     pub(crate) outgoing_aliases: OutgoingAliases,
     pub(crate) authentication: Turn,
-    /// The Authentication Data that this client has sent last in AUTH: what the server says must not repeat it.
-    pub(crate) answered: Option<Secret>,
+    /// What the server's texts must not repeat.
+    pub(crate) echoes: Echoes,
     pub(crate) limits: Limits,
     pub(crate) transmit: Transmit,
     pub(crate) accepted_at: Option<Instant>,
@@ -69,7 +68,7 @@ impl Connection {
             outgoing_aliases: OutgoingAliases::default(), // none before CONNACK
             // CONNECT is the first packet of the exchange, if there is one.
             authentication: Turn::Server,
-            answered: None,
+            echoes: Echoes::default(),
             limits: Limits::new(&Properties::default(), options),
             transmit: Transmit::default(),
             accepted_at: None,

@@ -413,6 +413,39 @@ fn a_reason_string_that_repeats_a_secret_is_left_out() {
     }
 }
 
+/// An enhanced authentication may take several steps, each with a secret of its own.
+#[test]
+fn a_reason_string_that_repeats_an_earlier_step_of_an_authentication_is_left_out() {
+    let mut options = options(V5);
+    options.properties.authentication_method = Some(text("steps"));
+    let mut pair = Pair::new(options);
+    pair.connect();
+    let step = |data: &str| Auth {
+        reason: ReasonCode::ContinueAuthentication,
+        properties: Properties {
+            authentication_method: Some(text("steps")),
+            authentication_data: Some(data.to_owned().into()),
+            ..Properties::default()
+        },
+    };
+    for (question, answer) in [("password?", "hunter2-hunter2"), ("code?", "483920")] {
+        pair.server_sends(Packet::Auth(Box::new(step(question))));
+        pair.client.authenticate(pair.now, step(answer)).unwrap();
+        pair.pump();
+    }
+    pair.server_sends(Packet::ConnAck(Box::new(ConnAck {
+        session_present: false,
+        reason: ReasonCode::NotAuthorized,
+        properties: Properties {
+            reason_string: Some(text("wrong password hunter2-hunter2")),
+            ..Properties::default()
+        },
+    })));
+    let events = format!("{:?}", pair.events());
+    assert!(events.contains("left out"), "{events}");
+    assert!(!events.contains("hunter2"), "{events}");
+}
+
 /// What it says otherwise is as the server said it.
 #[test]
 fn any_other_reason_string_is_kept() {
