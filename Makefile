@@ -152,10 +152,10 @@ bench-codec: ## Compare the codec's CPU time per message with other crates'
 	cargo run $(LOCKED) --release -p ferromqtt-bench-codec
 
 .PHONY: bench-growth
-bench-growth: .venv/.dev .venv/.native ## How cost and memory grow with what is held, against bars
+bench-growth: .venv/.dev .venv/.native ## How cost and memory grow with what is held, against bars (ONLY=abandon for one group)
 	met=true; \
-	cargo run $(LOCKED) --release -p ferromqtt-bench-growth || met=false; \
-	$(BIN)/python bench/growth.py || met=false; \
+	cargo run $(LOCKED) --release -p ferromqtt-bench-growth -- $(if $(ONLY),--only $(ONLY)) || met=false; \
+	$(if $(ONLY),,$(BIN)/python bench/growth.py || met=false;) \
 	$$met
 
 .PHONY: clean

@@ -122,6 +122,12 @@ def add_limits(group: argparse._ArgumentGroup) -> None:
         ("--maximum-queued-bytes", int, "BYTES", "memory that those take, and those in flight"),
         ("--maximum-retained-messages", int, "COUNT", "topics with a retained message"),
         ("--maximum-retained-bytes", int, "BYTES", "memory that retained messages take"),
+        (
+            "--maximum-non-publish-size",
+            int,
+            "BYTES",
+            "largest packet other than PUBLISH, and largest before CONNECT is accepted",
+        ),
         ("--maximum-output", int, "BYTES", "output for a client that does not read"),
     )
     for name, kind, metavar, text in arguments:

@@ -240,9 +240,9 @@ class Protocol(Core, asyncio.BufferedProtocol):
 
     def _on_backlog(self, messages: int, size: int) -> None:
         self.warn(
-            "%d received messages wait to be taken, which take %d MiB. The queue has no limit "
-            "unless max_queued_incoming_messages sets one: take messages as fast as they come, or "
-            "set it.",
+            "%d received messages wait to be taken, which take %d MiB. The queue has no limit of "
+            "memory: take messages as fast as they come, or let fewer of them wait "
+            "(max_queued_incoming_messages).",
             messages,
             size >> 20,
         )

@@ -101,9 +101,10 @@ class Client:
         max_queued_incoming_messages: How many received messages may wait to be taken; a further one
             is dropped with a warning, for the first one and whenever their number has doubled; the
             total follows when the connection ends. None, 0 or less: no limit, as in aiomqtt: the
-            queue grows for as long as messages come faster than they are taken. A warning is logged
-            when it holds 100,000 messages, and one when they take 1 GiB of memory, each once for a
-            connection.
+            queue grows for as long as messages come faster than they are taken. Then a warning is
+            logged when it holds 100,000 messages. With a limit or without, one is logged when its
+            messages take 1 GiB of memory. Each comes once for a connection; with a `queue_type`
+            neither does, since its class decides what it takes.
         max_queued_outgoing_messages: How many QoS 1 and 2 publishes may be unfinished. None or 0:
             no limit, as in aiomqtt.
         max_inflight_messages: How many QoS 1 and 2 publishes may be unacknowledged at once; others

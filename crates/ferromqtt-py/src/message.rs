@@ -20,9 +20,8 @@ const PUBLISH: u8 = 3;
 ///
 /// Attributes: `topic` (a `Topic`), `payload` (bytes), `qos`, `retain`, `mid` (the Packet Identifier, 0 at QoS 0), and
 /// `properties` (a `Properties` object on MQTT 5.0, otherwise None).
-///
-/// Without a `__dict__`: to make one, CPython 3.11 may collect garbage while PyO3 has not filled the object yet.
-/// Without a free list: PyO3 would put instances of subclasses into it, whose memory is laid out in another way.
+// Without a `__dict__`: to make one, CPython 3.11 may collect garbage while PyO3 has not filled the object yet.
+// Without a free list: PyO3 would put instances of subclasses into it, whose memory is laid out in another way.
 #[pyclass(subclass, weakref, module = "ferromqtt")]
 pub(crate) struct Message {
     #[pyo3(get)]

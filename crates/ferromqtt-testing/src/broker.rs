@@ -78,7 +78,7 @@ pub struct Stats {
     /// Messages that did not go to a session, or were not retained: a limit was reached, they expired, they were larger than
     /// the client's Maximum Packet Size, or nobody was left to share them.
     pub dropped: u64,
-    /// Connections, Topic Filters and messages that were refused at a limit, as a rule with Quota exceeded.
+    /// Connections, packets, Topic Filters and messages that were refused at a limit, as a rule with Quota exceeded.
     pub refused: u64,
 }
 
@@ -138,6 +138,11 @@ impl Broker {
                 Ok(whole) => (whole.bytes, None),
                 Err((length, error)) => (length, Some(error)),
             };
+            let is_limit = |error: &DecodeError| {
+                use ReasonCode::{PacketTooLarge, QuotaExceeded};
+                matches!(error.reason, PacketTooLarge | QuotaExceeded)
+            };
+            self.refused += u64::from(too_much.as_ref().is_some_and(is_limit));
             failure = too_much;
             let packets = input.split_to(length).freeze();
             self.input_length = length;

@@ -590,17 +590,18 @@ fn text(what: &'static str, text: &str) -> Result<Utf8String, OptionsError> {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options")
+        let mut shown = f.debug_struct("Options");
+        match self.to_core() {
+            Ok(core) => shown.field("core", &core), // hides the password
+            Err(error) => shown.field("error", &error),
+        };
+        shown
             .field("transport", &self.transport)
-            .field("client_identifier", &self.client_identifier)
-            .field("user_name", &self.user_name)
-            .field("will", &self.will)
             .field("will_on_error", &self.will_on_error)
             .field("disconnect_timeout", &self.disconnect_timeout)
             .field("authentication", &self.authentication)
             .field("credentials", &self.credentials.is_some())
             .field("subscriptions", &self.subscriptions)
-            .field("core", &self.core) // hides the password
             .finish()
     }
 }

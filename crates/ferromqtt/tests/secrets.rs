@@ -481,7 +481,7 @@ const WITHOUT_SECRETS: &str = "
     ReAuthenticateError Drained TlsError AddressError SubscribeError AuthError InvalidPublish InvalidSubscribe TopicAlias
     Acknowledge AcknowledgeError CleanStart DecodeError Delivery DeliveryId OnSessionLost OutgoingLimits OutgoingPolicy
     Overflow PacketId Reconnect RetainHandling Slip Stats StringError SubscriptionOptions TopicError TopicFilter TopicName
-    TransportError OptionsError Client UrlError WebSocketError FilterResult RequestError UserProperties SubscriptionIdentifiers
+    TransportError OptionsError Client UrlError WebSocketError FilterResult RequestError UserProperties SubscriptionIdentifiers HostError
 ";
 
 /// Traits, and what stands in the tests above under another name: what calls return.

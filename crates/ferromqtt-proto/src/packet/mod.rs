@@ -254,7 +254,7 @@ impl PacketLimits {
         if !is_publish && length > self.maximum_non_publish_size {
             return Err(DecodeError {
                 reason: ReasonCode::QuotaExceeded,
-                what: "packet other than PUBLISH is larger than this side takes",
+                what: "packet other than PUBLISH is larger than maximum_non_publish_size allows",
             });
         }
         Ok(())

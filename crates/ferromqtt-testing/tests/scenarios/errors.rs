@@ -81,6 +81,7 @@ fn a_large_packet_other_than_publish_is_refused_from_its_header() {
             let client = scene.client(version, "d");
             scene.send_bytes(client, &[first_byte, 0x80, 0x80, 0x40]);
             scene.expect_end(client, ReasonCode::QuotaExceeded);
+            assert_eq!(scene.broker.stats().refused, 1);
         }
     }
 }
