@@ -21,9 +21,10 @@ pub enum Overflow {
     /// [pause](crate::Client::input_paused) reading, so the server is held back by its transport, until the queue is half
     /// empty. That holds up all queues too, so it has two limits:
     ///
-    /// - While an operation or a PINGREQ waits for the server's answer, input is read on. A QoS 0 message that comes before
-    ///   the answer is kept as long as the queue has at most twice as many messages and bytes as its bounds allow, and is
-    ///   lost beyond that.
+    /// - While an operation or a PINGREQ waits for the server, input is read on: until the answer comes, or a QoS 0 message
+    ///   is written, since a server that cannot write may not read either. A QoS 0 message that comes before that is kept as
+    ///   long as the queue has at most twice as many messages and bytes as its bounds allow, and is lost beyond that. So a
+    ///   program that publishes without a pause, to itself even, and does not read meanwhile loses some.
     /// - A queue whose reader has not [asked](crate::Client::next_message) for a message for 5 s is taken to be forgotten.
     ///   It holds up nobody: a QoS 0 message that finds it full is lost, and
     ///   [`Event::Forgotten`](crate::Event::Forgotten) names it. It counts again as soon as it is read again.
