@@ -125,10 +125,15 @@ impl Authentication {
         Ok((exchange, data))
     }
 
+    /// Returns the exchange that was under way, if any. Drop it without a lock: that is the application's code.
+    fn replace(&self, exchange: Box<dyn Authenticator>) -> Option<Box<dyn Authenticator>> {
+        self.exchange().replace(exchange)
+    }
+
     /// Begins the exchange of a new connection.
     pub(crate) fn begin_connection(&self) -> Result<Option<Bytes>, Why> {
         let (exchange, data) = self.begin()?;
-        *self.exchange() = Some(exchange);
+        drop(self.replace(exchange));
         Ok(data)
     }
 
@@ -147,7 +152,7 @@ impl Authentication {
                 return Ok(None);
             }
         };
-        *self.exchange() = Some(exchange);
+        drop(self.replace(exchange));
         Ok(answer)
     }
 }
@@ -178,14 +183,16 @@ pub(crate) async fn re_authenticate(shared: &Shared) -> Result<(), ReAuthenticat
         .begin()
         .map_err(ReAuthenticateError::Failed)?;
     let (sender, outcome) = oneshot::channel();
-    let former = shared.call(|state, now| {
+    let (begun, left) = shared.call(|state, now| {
         let auth = auth(ReasonCode::ReAuthenticate, data);
-        state.core.authenticate(now, auth)?;
-        let exchange = authentication.exchange().replace(exchange);
-        let waiting = state.re_authenticating.replace(sender);
-        Ok::<_, proto::AuthError>((exchange, waiting))
-    })?;
-    drop(former); // not under the lock
+        if let Err(error) = state.core.authenticate(now, auth) {
+            return (Err(error), (Some(exchange), Some(sender)));
+        }
+        let former = authentication.replace(exchange);
+        (Ok(()), (former, state.re_authenticating.replace(sender)))
+    });
+    drop(left); // not under the lock
+    begun?;
     match outcome.await {
         Ok(result) => result.map_err(ReAuthenticateError::Disconnected),
         Err(_) => Err(ReAuthenticateError::Disconnected(ConnectionError::Closed)),

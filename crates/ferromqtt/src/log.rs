@@ -3,22 +3,91 @@
 //! A line that repeats is written the first time and whenever its number has doubled
 //! ([`Repeats`](ferromqtt_proto::Repeats)). The rest is reported when the client ends. `times` is the number so far.
 //! Events report each occurrence.
-
-use crate::{ConnectionError, ReasonCode, Slip, TopicFilter};
+//!
+//! Lines are counted under the client's lock, and written when it is released.
 
 #[cfg(not(feature = "tracing"))]
-pub(crate) use unwritten::Log;
+pub(crate) use unwritten::{Log, LogLine};
 #[cfg(feature = "tracing")]
-pub(crate) use written::Log;
+pub(crate) use written::{Log, LogLine};
+
+/// Writes lines, in their order. Not under a lock: a subscriber is the application's, and may call this client.
+pub(crate) fn write(lines: Vec<LogLine>) {
+    for line in lines {
+        line.write();
+    }
+}
 
 #[cfg(feature = "tracing")]
 mod written {
     use ferromqtt_proto as proto;
 
-    use super::{ConnectionError, ReasonCode, Slip, TopicFilter};
     use crate::shared::now;
+    use crate::{ConnectionError, ReasonCode, Slip, TopicFilter, TopicName};
 
-    /// Counts the lines of one client.
+    /// A line that is to be written.
+    #[derive(Debug)]
+    pub(crate) enum LogLine {
+        Connected {
+            session_present: bool,
+        },
+        Disconnected,
+        NoConnection {
+            cause: ConnectionError,
+            retries: bool,
+            unflushed: u64,
+            times: u64,
+        },
+        Unflushed {
+            messages: u64,
+            times: u64,
+        },
+        NotRestored {
+            filter: TopicFilter,
+            reason: ReasonCode,
+            times: u64,
+        },
+        Tolerated {
+            slip: Slip,
+            times: u64,
+        },
+        Lost {
+            filters: String,
+            times: u64,
+        },
+        NotSubscribed {
+            filter: TopicFilter,
+            reason: ReasonCode,
+            times: u64,
+        },
+        Unclaimed {
+            messages: u64,
+            times: u64,
+        },
+        Forgotten {
+            filters: String,
+            times: u64,
+        },
+        MessageSuspected {
+            topic: TopicName,
+            messages: usize,
+            ends: u32,
+            reason: Option<ReasonCode>,
+            times: u64,
+        },
+        MessageRefused {
+            topic: TopicName,
+            reason: ReasonCode,
+            times: u64,
+        },
+        Stalled {
+            filters: String,
+            times: u64,
+        },
+        LeftOut(proto::Unreported),
+    }
+
+    /// Counts the lines of one client, and says which of them are to be written. Writes none.
     #[derive(Debug, Default)]
     pub(crate) struct Log(proto::Repeats);
 
@@ -28,8 +97,8 @@ mod written {
             (self.0.count(now(), kind, subject, 1)).map(|repeat| repeat.total)
         }
 
-        pub(crate) fn connected(session_present: bool) {
-            tracing::info!(target: "ferromqtt", session_present, "connected");
+        pub(crate) const fn connected(session_present: bool) -> Option<LogLine> {
+            Some(LogLine::Connected { session_present })
         }
 
         pub(crate) fn disconnected(
@@ -37,115 +106,195 @@ mod written {
             cause: &ConnectionError,
             retries: bool,
             unflushed: u64,
-        ) {
+        ) -> Option<LogLine> {
             if *cause == ConnectionError::Closed {
-                tracing::info!(target: "ferromqtt", "disconnected");
-            } else if let Some(times) = self.times("no connection", &cause.to_string()) {
-                tracing::warn!(target: "ferromqtt", %cause, retries, unflushed, times, "no connection");
+                return Some(LogLine::Disconnected);
             }
+            let times = self.times("no connection", &cause.to_string())?;
+            Some(LogLine::NoConnection {
+                cause: cause.clone(),
+                retries,
+                unflushed,
+                times,
+            })
         }
 
-        pub(crate) fn unflushed(&mut self, messages: u64) {
-            if let Some(times) = self.times("unflushed", "") {
-                tracing::warn!(
+        pub(crate) fn unflushed(&mut self, messages: u64) -> Option<LogLine> {
+            let times = self.times("unflushed", "")?;
+            Some(LogLine::Unflushed { messages, times })
+        }
+
+        pub(crate) fn not_restored(
+            &mut self,
+            filter: &TopicFilter,
+            reason: ReasonCode,
+        ) -> Option<LogLine> {
+            let times = self.times("not restored", filter)?;
+            Some(LogLine::NotRestored {
+                filter: filter.clone(),
+                reason,
+                times,
+            })
+        }
+
+        pub(crate) fn tolerated(&mut self, slip: Slip) -> Option<LogLine> {
+            let times = self.times("tolerated", &slip.to_string())?;
+            Some(LogLine::Tolerated { slip, times })
+        }
+
+        /// For the first loss of a stream since it was asked for its losses: more are counted there.
+        pub(crate) fn lost(&mut self, filters: &[TopicFilter]) -> Option<LogLine> {
+            let filters = list(filters);
+            let times = self.times("lost", &filters)?;
+            Some(LogLine::Lost { filters, times })
+        }
+
+        pub(crate) fn not_subscribed(
+            &mut self,
+            filter: &TopicFilter,
+            reason: ReasonCode,
+        ) -> Option<LogLine> {
+            let times = self.times("not subscribed", filter)?;
+            Some(LogLine::NotSubscribed {
+                filter: filter.clone(),
+                reason,
+                times,
+            })
+        }
+
+        /// Called once per connection.
+        pub(crate) fn unclaimed(&mut self, messages: u64) -> Option<LogLine> {
+            let times = self.times("unclaimed", "")?;
+            Some(LogLine::Unclaimed { messages, times })
+        }
+
+        pub(crate) fn forgotten(&mut self, filters: &[TopicFilter]) -> Option<LogLine> {
+            let filters = list(filters);
+            let times = self.times("forgotten", &filters)?;
+            Some(LogLine::Forgotten { filters, times })
+        }
+
+        pub(crate) fn message_suspected(
+            &mut self,
+            topic: &TopicName,
+            messages: usize,
+            ends: u32,
+            reason: Option<ReasonCode>,
+        ) -> Option<LogLine> {
+            let times = self.times("message suspected", topic.as_str())?;
+            Some(LogLine::MessageSuspected {
+                topic: topic.clone(),
+                messages,
+                ends,
+                reason,
+                times,
+            })
+        }
+
+        pub(crate) fn message_refused(
+            &mut self,
+            topic: &TopicName,
+            reason: ReasonCode,
+        ) -> Option<LogLine> {
+            let times = self.times("message refused", topic.as_str())?;
+            Some(LogLine::MessageRefused {
+                topic: topic.clone(),
+                reason,
+                times,
+            })
+        }
+
+        pub(crate) fn stalled(&mut self, filters: &[TopicFilter]) -> Option<LogLine> {
+            let filters = list(filters);
+            let times = self.times("stalled", &filters)?;
+            Some(LogLine::Stalled { filters, times })
+        }
+
+        /// What no line has reported, when the client ends.
+        pub(crate) fn end(&mut self) -> impl Iterator<Item = LogLine> {
+            self.0.take_unreported().map(LogLine::LeftOut)
+        }
+    }
+
+    impl LogLine {
+        pub(super) fn write(self) {
+            match self {
+                Self::Connected { session_present } => {
+                    tracing::info!(target: "ferromqtt", session_present, "connected");
+                }
+                Self::Disconnected => tracing::info!(target: "ferromqtt", "disconnected"),
+                Self::NoConnection {
+                    cause,
+                    retries,
+                    unflushed,
+                    times,
+                } => {
+                    tracing::warn!(target: "ferromqtt", %cause, retries, unflushed, times, "no connection");
+                }
+                Self::Unflushed { messages, times } => tracing::warn!(
                     target: "ferromqtt",
                     messages,
                     times,
                     "QoS 0 messages were not written before the connection was closed"
-                );
-            }
-        }
-
-        pub(crate) fn not_restored(&mut self, filter: &str, reason: ReasonCode) {
-            if let Some(times) = self.times("not restored", filter) {
-                tracing::warn!(
-                    target: "ferromqtt",
+                ),
+                Self::NotRestored {
                     filter,
+                    reason,
+                    times,
+                } => tracing::warn!(
+                    target: "ferromqtt",
+                    filter = filter.as_str(),
                     %reason,
                     times,
                     "a subscription that the server had lost was not renewed"
-                );
-            }
-        }
-
-        pub(crate) fn tolerated(&mut self, slip: Slip) {
-            let text = slip.to_string();
-            if let Some(times) = self.times("tolerated", &text) {
-                tracing::warn!(
+                ),
+                Self::Tolerated { slip, times } => tracing::warn!(
                     target: "ferromqtt",
                     ?slip,
                     times,
-                    "the server breaks a rule of MQTT, which is tolerated: {text}"
-                );
-            }
-        }
-
-        /// For the first loss of a stream since it was asked for its losses: more are counted there.
-        pub(crate) fn lost(&mut self, filters: &[TopicFilter]) {
-            let filters = list(filters);
-            if let Some(times) = self.times("lost", &filters) {
-                tracing::warn!(
+                    "the server breaks a rule of MQTT, which is tolerated: {slip}"
+                ),
+                Self::Lost { filters, times } => tracing::warn!(
                     target: "ferromqtt",
                     %filters,
                     times,
                     "received messages are lost: the queue was full (see take_lost and stats for how many)"
-                );
-            }
-        }
-
-        pub(crate) fn not_subscribed(&mut self, filter: &str, reason: ReasonCode) {
-            if let Some(times) = self.times("not subscribed", filter) {
-                tracing::warn!(
-                    target: "ferromqtt",
+                ),
+                Self::NotSubscribed {
                     filter,
+                    reason,
+                    times,
+                } => tracing::warn!(
+                    target: "ferromqtt",
+                    filter = filter.as_str(),
                     %reason,
                     times,
                     "the server refused a declared subscription"
-                );
-            }
-        }
-
-        /// Called once per connection.
-        pub(crate) fn unclaimed(&mut self, messages: u64) {
-            if let Some(times) = self.times("unclaimed", "") {
-                tracing::warn!(
+                ),
+                Self::Unclaimed { messages, times } => tracing::warn!(
                     target: "ferromqtt",
                     messages,
                     times,
                     "no stream has claimed messages of the session in time: they go to Client::messages, and are \
                      acknowledged; subscribe earlier, declare the subscription in the options, or unsubscribe from what is \
                      not needed"
-                );
-            }
-        }
-
-        pub(crate) fn forgotten(&mut self, filters: &[TopicFilter]) {
-            let filters = list(filters);
-            if let Some(times) = self.times("forgotten", &filters) {
-                tracing::warn!(
+                ),
+                Self::Forgotten { filters, times } => tracing::warn!(
                     target: "ferromqtt",
                     %filters,
                     times,
                     "QoS 0 messages are lost: the queue is full, and nobody has polled the stream for 5 s (poll it, or drop \
                      it)"
-                );
-            }
-        }
-
-        pub(crate) fn message_suspected(
-            &mut self,
-            topic: &str,
-            messages: usize,
-            ends: u32,
-            reason: Option<ReasonCode>,
-        ) {
-            let Some(times) = self.times("message suspected", topic) else {
-                return;
-            };
-            match reason {
-                Some(reason) => tracing::warn!(
-                    target: "ferromqtt",
+                ),
+                Self::MessageSuspected {
                     topic,
+                    messages,
+                    ends,
+                    reason: Some(reason),
+                    times,
+                } => tracing::warn!(
+                    target: "ferromqtt",
+                    topic = topic.as_str(),
                     messages,
                     ends,
                     %reason,
@@ -153,61 +302,53 @@ mod written {
                     "the server may be ending one connection after another because of a message in flight: they are sent \
                      one at a time"
                 ),
-                None => tracing::warn!(
-                    target: "ferromqtt",
+                Self::MessageSuspected {
                     topic,
+                    messages,
+                    ends,
+                    reason: None,
+                    times,
+                } => tracing::warn!(
+                    target: "ferromqtt",
+                    topic = topic.as_str(),
                     messages,
                     ends,
                     times,
                     "one connection after another has ended while messages were in flight, and none was acknowledged: one \
                      of them may be the reason, and is sent again"
                 ),
-            }
-        }
-
-        pub(crate) fn message_refused(&mut self, topic: &str, reason: ReasonCode) {
-            if let Some(times) = self.times("message refused", topic) {
-                tracing::warn!(
-                    target: "ferromqtt",
+                Self::MessageRefused {
                     topic,
+                    reason,
+                    times,
+                } => tracing::warn!(
+                    target: "ferromqtt",
+                    topic = topic.as_str(),
                     %reason,
                     times,
                     "the server ended the connection each time this message was sent: it is given up"
-                );
-            }
-        }
-
-        pub(crate) fn stalled(&mut self, filters: &[TopicFilter]) {
-            let filters = list(filters);
-            if let Some(times) = self.times("stalled", &filters) {
-                tracing::warn!(
+                ),
+                Self::Stalled { filters, times } => tracing::warn!(
                     target: "ferromqtt",
                     %filters,
                     times,
                     "a full stream has withheld acknowledgements for 5 s, and holds up all others (read it faster, or choose \
                      another Overflow)"
-                );
-            }
-        }
-
-        /// Reports what no line has, when the client ends.
-        pub(crate) fn end(&mut self) {
-            for proto::Unreported {
-                kind,
-                subject,
-                total,
-                new,
-                ..
-            } in self.0.take_unreported()
-            {
-                tracing::warn!(
+                ),
+                Self::LeftOut(proto::Unreported {
+                    kind,
+                    subject,
+                    total,
+                    new,
+                    ..
+                }) => tracing::warn!(
                     target: "ferromqtt",
                     kind,
                     %subject,
                     times = total,
                     left_out = new,
                     "log lines that say the same were left out"
-                );
+                ),
             }
         }
     }
@@ -220,7 +361,17 @@ mod written {
 
 #[cfg(not(feature = "tracing"))]
 mod unwritten {
-    use super::{ConnectionError, ReasonCode, Slip, TopicFilter};
+    use crate::{ConnectionError, ReasonCode, Slip, TopicFilter, TopicName};
+
+    /// There is none.
+    #[derive(Debug)]
+    pub(crate) enum LogLine {}
+
+    impl LogLine {
+        pub(super) const fn write(self) {
+            match self {}
+        }
+    }
 
     #[derive(Debug, Default)]
     pub(crate) struct Log(());
@@ -231,32 +382,68 @@ mod unwritten {
         reason = "as with tracing"
     )]
     impl Log {
-        pub(crate) const fn connected(_session_present: bool) {}
+        pub(crate) const fn connected(_session_present: bool) -> Option<LogLine> {
+            None
+        }
         pub(crate) const fn disconnected(
             &mut self,
             _cause: &ConnectionError,
             _retries: bool,
             _unflushed: u64,
-        ) {
+        ) -> Option<LogLine> {
+            None
         }
-        pub(crate) const fn unflushed(&mut self, _messages: u64) {}
-        pub(crate) const fn not_restored(&mut self, _filter: &str, _reason: ReasonCode) {}
-        pub(crate) const fn tolerated(&mut self, _slip: Slip) {}
-        pub(crate) const fn lost(&mut self, _filters: &[TopicFilter]) {}
-        pub(crate) const fn not_subscribed(&mut self, _filter: &str, _reason: ReasonCode) {}
-        pub(crate) const fn unclaimed(&mut self, _messages: u64) {}
-        pub(crate) const fn forgotten(&mut self, _filters: &[TopicFilter]) {}
+        pub(crate) const fn unflushed(&mut self, _messages: u64) -> Option<LogLine> {
+            None
+        }
+        pub(crate) const fn not_restored(
+            &mut self,
+            _filter: &TopicFilter,
+            _reason: ReasonCode,
+        ) -> Option<LogLine> {
+            None
+        }
+        pub(crate) const fn tolerated(&mut self, _slip: Slip) -> Option<LogLine> {
+            None
+        }
+        pub(crate) const fn lost(&mut self, _filters: &[TopicFilter]) -> Option<LogLine> {
+            None
+        }
+        pub(crate) const fn not_subscribed(
+            &mut self,
+            _filter: &TopicFilter,
+            _reason: ReasonCode,
+        ) -> Option<LogLine> {
+            None
+        }
+        pub(crate) const fn unclaimed(&mut self, _messages: u64) -> Option<LogLine> {
+            None
+        }
+        pub(crate) const fn forgotten(&mut self, _filters: &[TopicFilter]) -> Option<LogLine> {
+            None
+        }
         pub(crate) const fn message_suspected(
             &mut self,
-            _topic: &str,
+            _topic: &TopicName,
             _messages: usize,
             _ends: u32,
             _reason: Option<ReasonCode>,
-        ) {
+        ) -> Option<LogLine> {
+            None
         }
-        pub(crate) const fn message_refused(&mut self, _topic: &str, _reason: ReasonCode) {}
-        pub(crate) const fn stalled(&mut self, _filters: &[TopicFilter]) {}
-        pub(crate) const fn end(&mut self) {}
+        pub(crate) const fn message_refused(
+            &mut self,
+            _topic: &TopicName,
+            _reason: ReasonCode,
+        ) -> Option<LogLine> {
+            None
+        }
+        pub(crate) const fn stalled(&mut self, _filters: &[TopicFilter]) -> Option<LogLine> {
+            None
+        }
+        pub(crate) fn end(&mut self) -> impl Iterator<Item = LogLine> + use<> {
+            std::iter::empty()
+        }
     }
 }
 

@@ -8,6 +8,10 @@ use bytes::{Bytes, BytesMut};
 ///
 /// What is owned ([`Bytes`], `Vec<u8>`, `String`, ...) is not copied. What is borrowed is, once; for large constants there is
 /// [`Bytes::from_static`], and for what is published again and again a [`Bytes`] and its cheap clones.
+///
+/// A payload of [`Bytes::from_owner`] may drop its owner while the connection is locked. The owner's `Drop` must not call the
+/// client, or wait for a thread that does: it would wait forever. The same goes for all other [`Bytes`] given to a client, such
+/// as Correlation Data.
 pub trait IntoPayload {
     /// The payload's bytes.
     fn into_payload(self) -> Bytes;

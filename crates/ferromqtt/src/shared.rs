@@ -1,9 +1,17 @@
 //! What the driver and the application's handles share: the core behind a lock, and who waits for what.
 //!
-//! The lock is never held over an await, and no waker is woken or dropped under it: either may run code of the
-//! application's, which may call this client.
+//! The lock is never held over an await, and code of the application's, which may call this client, does not run under it:
+//! no waker is woken or dropped there, no log line written, no authenticator called or dropped, nothing formatted. (The
+//! driver's waker is tokio's own.) There are two exceptions:
+//!
+//! - The core drops payloads, topics and properties where it is done with them. Those that the application has made with
+//!   `Bytes::from_owner` drop their owner there, as `IntoPayload` says.
+//! - A stream that begins to wait clones its task's waker there. A clone that calls the client is not supported.
 
+use std::mem;
+use std::panic::{catch_unwind, resume_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ferromqtt_proto as proto;
@@ -15,7 +23,7 @@ use crate::authenticate::{Authentication, Said};
 use crate::link::{Output, Reading};
 use crate::room::Purpose;
 use crate::state::{News, State, Submitted};
-use crate::{ConnectionError, PublishError, ReasonCode};
+use crate::{ConnectionError, PublishError, ReasonCode, log};
 
 /// How many messages a stream gives before it lets other tasks run; and how many the driver reads for each time that it
 /// does, so that streams on the same thread keep up with it.
@@ -294,7 +302,7 @@ impl Shared {
         mut state: MutexGuard<'a, State>,
         news: &mut News,
     ) -> MutexGuard<'a, State> {
-        for said in std::mem::take(&mut news.said) {
+        for said in mem::take(&mut news.said) {
             let accepted = matches!(said, Said::Accepted(_));
             drop(state);
             let answer = authentication.hear(said);
@@ -309,7 +317,7 @@ impl Shared {
             match done {
                 Ok(()) if accepted => {
                     let waiting = state.re_authenticating.take();
-                    news.re_authenticated = waiting.map(|waiting| (waiting, Ok(())));
+                    (news.re_authenticated).extend(waiting.map(|waiting| (waiting, Ok(()))));
                 }
                 Ok(()) => {}
                 Err(why) => state.core.fail_authentication(now(), why),
@@ -327,7 +335,23 @@ impl Shared {
         self.tell(news);
     }
 
-    pub(crate) fn tell(&self, news: News) {
+    /// Writes the log lines, then tells everyone what happened: who hears of it finds it in the log.
+    pub(crate) fn tell(&self, mut news: News) {
+        let lines = mem::take(&mut news.lines);
+        if lines.is_empty() {
+            return self.tell_callers(news);
+        }
+        // A subscriber that panics ends the driver, and must not keep others from hearing of that.
+        let written = catch_unwind(|| log::write(lines));
+        self.tell_callers(news);
+        if let Err(panic) = written
+            && !thread::panicking()
+        {
+            resume_unwind(panic);
+        }
+    }
+
+    fn tell_callers(&self, news: News) {
         if let Some(status) = news.status {
             self.status.send_replace(status);
         }
@@ -342,7 +366,7 @@ impl Shared {
         for reader in news.readers {
             reader.wake();
         }
-        if let Some((waiting, result)) = news.re_authenticated {
+        for (waiting, result) in news.re_authenticated {
             let _ = waiting.send(result); // as above
         }
         if news.idle {

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::authenticate::Said;
 use crate::declared::{self, Declared};
 use crate::events::{ConnectionEvent, Recent};
-use crate::log::Log;
+use crate::log::{Log, LogLine};
 use crate::publish::Receipt;
 use crate::room::{Accepted, Line, Place, Purpose};
 use crate::shared::{Status, now};
@@ -73,10 +73,12 @@ pub(crate) type ReAuthenticated = Result<(), ConnectionError>;
 /// What happened, told after the lock is released: whoever is woken may call at once.
 #[derive(Default)]
 pub(crate) struct News {
+    /// What is to be logged, in order.
+    pub(crate) lines: Vec<LogLine>,
     pub(crate) readers: Vec<Waker>,
     pub(crate) completed: Vec<(oneshot::Sender<Outcome>, Outcome)>,
     pub(crate) status: Option<Status>,
-    pub(crate) re_authenticated: Option<(oneshot::Sender<ReAuthenticated>, ReAuthenticated)>,
+    pub(crate) re_authenticated: Vec<(oneshot::Sender<ReAuthenticated>, ReAuthenticated)>,
     /// What the application's authenticator is to hear.
     pub(crate) said: Vec<Said>,
     /// Every operation has its outcome.
@@ -390,7 +392,7 @@ impl State {
                 }
                 let filters = self.filters(queue);
                 if !self.core.is_forgotten(queue) {
-                    self.log.lost(&filters); // that it is forgotten was logged
+                    news.lines.extend(self.log.lost(&filters)); // that it is forgotten was logged
                 }
                 let lost = self.core.queue_lost(queue);
                 self.report(ConnectionEvent::Lagged { filters, lost }, news);
@@ -399,7 +401,7 @@ impl State {
                 filters, messages, ..
             } => {
                 let lost = messages;
-                self.log.lost(&filters);
+                news.lines.extend(self.log.lost(&filters));
                 self.report(ConnectionEvent::Lagged { filters, lost }, news);
             }
             Event::NotRestored {
@@ -407,7 +409,7 @@ impl State {
                 filter,
                 reason,
             } => {
-                self.log.not_restored(&filter, reason);
+                news.lines.extend(self.log.not_restored(&filter, reason));
                 let lost = self.not_restored.entry(queue).or_default();
                 lost.push((filter.clone(), reason));
                 self.wake_readers(queue, news);
@@ -415,7 +417,7 @@ impl State {
             }
             Event::Unclaimed { messages } => {
                 if !mem::replace(&mut self.warned_of_unclaimed, true) {
-                    self.log.unclaimed(messages);
+                    news.lines.extend(self.log.unclaimed(messages));
                 }
                 self.report(ConnectionEvent::Unclaimed { messages }, news);
             }
@@ -425,8 +427,8 @@ impl State {
                 ends,
                 reason,
             } => {
-                self.log
-                    .message_suspected(topic.as_str(), messages, ends, reason);
+                let line = (self.log).message_suspected(&topic, messages, ends, reason);
+                news.lines.extend(line);
                 let suspected = ConnectionEvent::MessageSuspected {
                     topic,
                     messages,
@@ -436,25 +438,25 @@ impl State {
                 self.report(suspected, news);
             }
             Event::MessageRefused { topic, reason, .. } => {
-                self.log.message_refused(topic.as_str(), reason);
+                news.lines.extend(self.log.message_refused(&topic, reason));
                 self.report(ConnectionEvent::MessageRefused { topic, reason }, news);
             }
             Event::Stalled(queue) => {
                 let filters = self.filters(queue);
-                self.log.stalled(&filters);
+                news.lines.extend(self.log.stalled(&filters));
                 self.report(ConnectionEvent::Stalled { filters }, news);
             }
             Event::Forgotten(queue) => {
                 let filters = self.filters(queue);
-                self.log.forgotten(&filters);
+                news.lines.extend(self.log.forgotten(&filters));
             }
             Event::OutgoingRoom => self.line.move_up(),
             Event::Unflushed { messages } => {
-                self.log.unflushed(messages);
+                news.lines.extend(self.log.unflushed(messages));
                 self.report(ConnectionEvent::Unflushed { messages }, news);
             }
             Event::Tolerated { slip } => {
-                self.log.tolerated(slip);
+                news.lines.extend(self.log.tolerated(slip));
                 self.report(ConnectionEvent::Tolerated { slip }, news);
             }
             Event::Completed { op, outcome } => self.on_completed(op, outcome, news),
@@ -475,7 +477,7 @@ impl State {
             session_present,
             mut properties,
         } = connected;
-        Log::connected(session_present);
+        news.lines.extend(Log::connected(session_present));
         self.warned_of_unclaimed = false;
         news.status = Some(Status::Connected);
         news.said
@@ -497,12 +499,12 @@ impl State {
         unflushed: u64,
         news: &mut News,
     ) {
-        self.log.disconnected(&cause, retry_at.is_some(), unflushed);
+        news.lines
+            .extend(self.log.disconnected(&cause, retry_at.is_some(), unflushed));
         self.last_end = Some(cause.clone());
         news.said.clear();
-        if let Some(waiting) = self.re_authenticating.take() {
-            news.re_authenticated = Some((waiting, Err(cause.clone())));
-        }
+        let waiting = self.re_authenticating.take();
+        (news.re_authenticated).extend(waiting.map(|waiting| (waiting, Err(cause.clone()))));
         match retry_at {
             None => self.finish(cause.clone(), news),
             Some(_) if self.core.stats().connections > 0 => {
@@ -529,7 +531,7 @@ impl State {
             }
         }
         for (filter, reason) in declared::refused(&self.declared, op, &outcome) {
-            self.log.not_subscribed(&filter, reason);
+            news.lines.extend(self.log.not_subscribed(&filter, reason));
             self.report(ConnectionEvent::NotSubscribed { filter, reason }, news);
         }
         if let Some(call) = self.calls.remove(&op) {
@@ -572,7 +574,7 @@ impl State {
 
     fn finish(&mut self, cause: ConnectionError, news: &mut News) {
         self.end = Some(cause.clone());
-        self.log.end();
+        news.lines.extend(self.log.end());
         self.refuse_waiting(news);
         news.status = Some(Status::Ended(cause));
         news.readers.extend(self.events.take_readers());

@@ -15,6 +15,7 @@ mod large_packets;
 mod leaving;
 mod operations;
 mod pausing;
+mod reentry;
 mod requests;
 mod room;
 #[path = "../../tests/scenarios/server.rs"]
@@ -87,6 +88,19 @@ async fn in_time<T>(step: impl Future<Output = T>) -> T {
 fn paused_runtime() -> Runtime {
     let mut builder = Builder::new_current_thread();
     builder.enable_all().start_paused(true).build().unwrap()
+}
+
+/// Runs `test` in a thread of its own: one that waits for its own lock never ends.
+fn without_deadlock(test: impl FnOnce() + Send + 'static) {
+    let (ended, end) = std::sync::mpsc::channel();
+    let running = std::thread::spawn(move || {
+        test();
+        let _ = ended.send(());
+    });
+    let end = end.recv_timeout(Duration::from_secs(10));
+    let waits = end == Err(std::sync::mpsc::RecvTimeoutError::Timeout);
+    assert!(!waits, "code of the application's ran under the lock");
+    running.join().unwrap();
 }
 
 fn options() -> Options {

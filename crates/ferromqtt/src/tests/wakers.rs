@@ -4,10 +4,8 @@ use std::future::{Future, IntoFuture};
 use std::num::NonZeroU16;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::mpsc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
-use std::time::Duration;
 
 use super::*;
 use crate::{Client, OutgoingLimits};
@@ -33,11 +31,9 @@ impl Drop for Calls {
     }
 }
 
-/// Runs `test` with a client that has no room for another message. One that waits for its own lock never ends, so it has a
-/// thread of its own.
+/// Runs `test` with a client that has no room for another message.
 fn with_full_client<F: Future<Output = ()>>(test: impl FnOnce(Client) -> F + Send + 'static) {
-    let (ended, end) = mpsc::channel();
-    let running = thread::spawn(move || {
+    without_deadlock(move || {
         paused_runtime().block_on(async {
             let limits = OutgoingLimits {
                 messages: Some(1),
@@ -53,11 +49,7 @@ fn with_full_client<F: Future<Output = ()>>(test: impl FnOnce(Client) -> F + Sen
             drop((receipt, waker));
             test(client).await;
         });
-        ended.send(()).unwrap();
     });
-    let in_time = end.recv_timeout(Duration::from_secs(10));
-    assert!(in_time.is_ok(), "a waker was dropped under the lock");
-    running.join().unwrap();
 }
 
 fn poll<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output> {

@@ -68,13 +68,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
         let Some(Packet::Subscribe(subscribe)) = self.next().await else {
             panic!("SUBSCRIBE expected");
         };
+        self.suback(subscribe.packet_id, reasons).await;
+        *subscribe
+    }
+
+    pub(crate) async fn suback(&mut self, packet_id: PacketId, reasons: &[ReasonCode]) {
         self.send(&Packet::SubAck(Box::new(SubAck {
-            packet_id: subscribe.packet_id,
+            packet_id,
             properties: Properties::default(),
             reasons: reasons.to_vec(),
         })))
         .await;
-        *subscribe
     }
 
     /// Expects UNSUBSCRIBE of one filter, and confirms it.
