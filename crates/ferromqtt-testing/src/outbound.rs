@@ -7,7 +7,7 @@ use std::time::Instant;
 use ferromqtt_proto::packet::{Ack, Packet, PacketId, QoS};
 use ferromqtt_proto::{DecodeError, TopicFilter};
 
-use crate::memory::{self, Holding, Meter};
+use crate::memory::{Holding, Meter, queue_entry_size};
 use crate::message::{Kept, Terms, Wire};
 use crate::options::BrokerOptions;
 use crate::packet_ids::{ByPacketId, PacketIds};
@@ -42,12 +42,12 @@ struct Held {
 impl Held {
     fn add(&mut self, waiting: &Waiting) {
         self.bytes += waiting.size();
-        self.around.add(entry_size(&waiting.terms));
+        self.around.add(queue_entry_size(&waiting.terms));
     }
 
     fn take_off(&mut self, waiting: &Waiting) {
         self.bytes -= waiting.size();
-        self.around.take_off(entry_size(&waiting.terms));
+        self.around.take_off(queue_entry_size(&waiting.terms));
     }
 }
 
@@ -60,12 +60,8 @@ struct Waiting {
 
 impl Waiting {
     fn size(&self) -> usize {
-        self.message.size + entry_size(&self.terms)
+        self.message.size + queue_entry_size(&self.terms)
     }
-}
-
-fn entry_size(terms: &Terms) -> usize {
-    memory::queue_entry_size(terms.subscription_identifiers.len())
 }
 
 /// A message that was sent at least once.
@@ -144,7 +140,7 @@ impl Outbound {
 
     /// Whether a message of `size` bytes may join the queue.
     pub(crate) fn has_room_for(&self, size: usize, terms: &Terms, options: &BrokerOptions) -> bool {
-        let bytes = (self.held.bytes).saturating_add(size + entry_size(terms));
+        let bytes = (self.held.bytes).saturating_add(size + queue_entry_size(terms));
         self.queue.len() < options.maximum_queued_messages && bytes <= options.maximum_queued_bytes
     }
 

@@ -195,8 +195,8 @@ impl Broker {
 
         self.found = found;
 
-        let chosen = self.shared.choose(&message.topic, |subscription| {
-            let terms = terms(message, slice::from_ref(subscription));
+        let chosen = self.shared.choose(&message.topic, |filter, subscription| {
+            let terms = shared_terms(message, filter.clone(), subscription);
             (self.sessions).chance(subscription, &terms, routed.size(), &self.options)
         });
         reached |= !chosen.is_empty();
@@ -211,7 +211,7 @@ impl Broker {
     pub(crate) fn pass_on(&mut self, now: Instant, messages: Vec<(Arc<Kept>, TopicFilter)>) {
         for (message, filter) in messages {
             let another = self.shared.choose_another(&filter, |subscription| {
-                let terms = terms(&message, slice::from_ref(subscription));
+                let terms = shared_terms(&message, filter.clone(), subscription);
                 (self.sessions).chance(subscription, &terms, message.size, &self.options)
             });
             match another.filter(|_| !message.expired(now)) {
@@ -248,8 +248,7 @@ impl Broker {
                     && wire.publish(now, routed.message, &terms, None)
             }
             (_, wire) => {
-                let more = routed.additional_size()
-                    + memory::queue_entry_size(terms.subscription_identifiers.len());
+                let more = routed.additional_size() + memory::queue_entry_size(&terms);
                 let has_room =
                     (session.outbound).has_room_for(routed.size(), &terms, &self.options)
                         && (self.session_memory).has_room(more, self.options.maximum_session_bytes);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use ferromqtt_proto::packet::{
-    Ack, Packet, Properties, ProtocolVersion, Publish, QoS, ReasonCode, Subscribe,
+    Ack, Packet, Properties, ProtocolVersion, Publish, QoS, ReasonCode, Subscribe, Unsubscribe,
 };
 use ferromqtt_testing::SessionStats;
 
@@ -82,6 +82,46 @@ fn messages_in_flight_count_until_they_are_acknowledged() {
     }
     assert_eq!(stats(&scene, "c").queued_bytes, 0);
     assert_eq!(stats(&scene, "c").in_flight, 1);
+}
+
+/// A message keeps the text alive that names the subscription which it was taken from, also when that has ended.
+#[test]
+fn names_of_shared_subscriptions_count_with_the_messages_taken_from_them() {
+    let limit = 1_000_000;
+    let mut scene = Scene::with(|options| options.maximum_queued_bytes = limit);
+    let publisher = scene.client(V5, "publisher");
+    let clients = ["a", "b"].map(|name| scene.client(V5, name));
+    for number in 0..40 {
+        let filter = format!("$share/{number}{}/t", "n".repeat(60_000));
+        for client in clients {
+            scene.subscribe(client, &filter, QoS::AtLeastOnce);
+        }
+        scene.publish(publisher, publish("t", "", QoS::AtLeastOnce));
+        for client in clients {
+            while let Some(Packet::Publish(_)) = scene.next(client) {}
+            let unsubscribe = Unsubscribe {
+                packet_id: packet_id(1),
+                properties: Properties::default(),
+                filters: [text(&filter)].into(),
+            };
+            scene.send(client, &Packet::Unsubscribe(Box::new(unsubscribe)));
+            assert!(matches!(scene.next(client), Some(Packet::UnsubAck(_))));
+        }
+    }
+    for name in ["a", "b"] {
+        let stats = stats(&scene, name);
+        assert_eq!(
+            (stats.queued + stats.in_flight, stats.subscriptions),
+            (16, 0),
+            "{stats:?}"
+        );
+        assert!(
+            stats.queued_bytes > 16 * 60_000 && stats.queued_bytes <= limit,
+            "{stats:?}"
+        );
+    }
+    // The one who has room is chosen as long as there is one.
+    assert_eq!(scene.broker.stats().dropped, 40 - 2 * 16);
 }
 
 #[test]
