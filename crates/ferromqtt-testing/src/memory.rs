@@ -99,13 +99,17 @@ pub(crate) fn subscription_size(filter: &TopicFilter) -> usize {
     2 * (MAP_ENTRY + NODE) + ALLOCATION + 2 * filter.len()
 }
 
+/// What stands around one message in the queue of one session or in flight to it. Also what is left of one of QoS 2 after
+/// PUBREC, when its Packet Identifier waits for PUBCOMP.
+pub(crate) const QUEUE_ENTRY: usize = 256;
+
 /// One message in the queue of one session, beside the message itself, which several may share.
 ///
 /// The name of a Shared Subscription counts with each message that was taken from it, although they share its text: the
 /// message alone keeps it alive when the subscription has ended.
 pub(crate) fn queue_entry_size(terms: &Terms) -> usize {
     let share = terms.shared.as_ref().map_or(0, |filter| filter.len());
-    256 + terms.subscription_identifiers.len() * size_of::<u32>() + share
+    QUEUE_ENTRY + terms.subscription_identifiers.len() * size_of::<u32>() + share
 }
 
 /// A topic in the map of retained messages, beside the message itself.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use ferromqtt_proto::packet::{Ack, Packet, PacketId, QoS};
 use ferromqtt_proto::{DecodeError, TopicFilter};
 
-use crate::memory::{Holding, Meter, queue_entry_size};
+use crate::memory::{Holding, Meter, QUEUE_ENTRY, queue_entry_size};
 use crate::message::{Kept, Terms, Wire};
 use crate::options::BrokerOptions;
 use crate::packet_ids::{ByPacketId, PacketIds};
@@ -30,7 +30,7 @@ pub(crate) struct Outbound {
     held: Held,
 }
 
-/// What the messages in the queue and in flight take.
+/// What the messages in the queue and in flight take, and the exchanges of QoS 2 whose message is gone.
 #[derive(Debug)]
 struct Held {
     /// Their bytes, and those of what stands around each.
@@ -48,6 +48,18 @@ impl Held {
     fn take_off(&mut self, waiting: &Waiting) {
         self.bytes -= waiting.size();
         self.around.take_off(queue_entry_size(&waiting.terms));
+    }
+
+    /// A message that is no longer needed leaves its Packet Identifier in use.
+    fn release(&mut self, sent: &Waiting) {
+        self.take_off(sent);
+        self.bytes += QUEUE_ENTRY;
+        self.around.add(QUEUE_ENTRY);
+    }
+
+    fn complete(&mut self) {
+        self.bytes -= QUEUE_ENTRY;
+        self.around.take_off(QUEUE_ENTRY);
     }
 }
 
@@ -208,7 +220,7 @@ impl Outbound {
         self.queue.len()
     }
 
-    /// Bytes of the messages in the queue and in flight.
+    /// Bytes of the messages in the queue and in flight, and of what is left of them after PUBREC.
     pub(crate) const fn bytes(&self) -> usize {
         self.held.bytes
     }
@@ -259,7 +271,7 @@ impl Outbound {
                 return Ok(Release::Nothing);
             }
             self.steps += 1;
-            self.held.take_off(sent);
+            self.held.release(sent);
             flight.step = self.steps;
             flight.state = State::Released;
         } else if refused {
@@ -284,8 +296,9 @@ impl Outbound {
         let Some(flight) = self.in_flight.remove(&packet_id) else {
             return;
         };
-        if let State::Published(sent) = &flight.state {
-            self.held.take_off(sent);
+        match &flight.state {
+            State::Published(sent) => self.held.take_off(sent),
+            State::Released => self.held.complete(),
         }
         if flight.on_wire {
             self.on_wire -= 1;
