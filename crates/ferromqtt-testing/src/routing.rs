@@ -225,16 +225,17 @@ impl Broker {
         }
     }
 
-    /// Sends a message to one session, or keeps it for the session.
+    /// Sends a message to one session, or keeps it for the session. `false` when a message was given up: this one, or one that
+    /// had been waiting for its turn.
     pub(crate) fn deliver(
         &mut self,
         now: Instant,
         id: SessionId,
         routed: &mut Routed<'_>,
         terms: Terms,
-    ) {
+    ) -> bool {
         let Some(session) = self.sessions.get_mut(id) else {
-            return;
+            return false;
         };
         let connection = session
             .connection
@@ -242,7 +243,7 @@ impl Broker {
         let wire = connection.and_then(|connection| connection.wire());
         let mut given_up = 0;
         let kept = match (terms.qos, wire) {
-            (QoS::AtMostOnce, None) => return, // 3.1.2.4 lets QoS 0 go while the client is away
+            (QoS::AtMostOnce, None) => return false, // 3.1.2.4 lets QoS 0 go while the client is away
             (QoS::AtMostOnce, Some(mut wire)) if !session.outbound.has_waiting() => {
                 wire.output.waiting() < self.options.maximum_output
                     && wire.publish(now, routed.message, &terms, None)
@@ -270,6 +271,7 @@ impl Broker {
         if let Some(connection) = session.connection {
             self.announce_output(connection);
         }
+        given_up == 0
     }
 
     /// Sends what waits for a session and has room now.
