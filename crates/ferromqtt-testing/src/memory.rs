@@ -112,6 +112,9 @@ pub(crate) fn queue_entry_size(terms: &Terms) -> usize {
     QUEUE_ENTRY + terms.subscription_identifiers.len() * size_of::<u32>() + share
 }
 
+/// The Packet Identifier of a QoS 2 message from the client that waits for PUBREL: in its session, and in its connection.
+pub(crate) const UNRELEASED: usize = 2 * 8;
+
 /// A topic in the map of retained messages, beside the message itself.
 pub(crate) const fn retained_entry_size(topic: usize) -> usize {
     MAP_ENTRY + 2 * NODE + topic

@@ -89,7 +89,7 @@ impl Broker {
                 what: "more QoS 2 messages are unreleased than the Receive Maximum allows",
             });
         }
-        Ok(session.unreleased.insert(packet_id))
+        Ok(session.note_unreleased(packet_id))
     }
 
     /// Whether there is room for a message among the retained ones, if it is to be one.
@@ -127,7 +127,7 @@ impl Broker {
             connected.unreleased.remove(&packet_id);
         }
         let session = self.sessions.get_mut(session);
-        session.is_some_and(|session| session.unreleased.remove(&packet_id))
+        session.is_some_and(|session| session.forget_unreleased(packet_id))
     }
 
     /// PUBACK or PUBCOMP, as `note` tells the session: a message is through, and there may be room for the next.

@@ -158,6 +158,31 @@ fn names_of_shared_subscriptions_count_with_the_messages_taken_from_them() {
 }
 
 #[test]
+fn messages_that_the_client_does_not_release_count_with_its_session() {
+    for version in VERSIONS {
+        let mut scene = Scene::new();
+        let publisher = scene.client(version, "publisher");
+        let before = scene.broker.stats().session_bytes;
+        for number in (1..=1000).chain(1..=1000) {
+            let message = Publish {
+                packet_id: Some(packet_id(number)),
+                ..publish("t", "", QoS::ExactlyOnce)
+            };
+            scene.send(publisher, &Packet::Publish(message));
+            assert!(matches!(scene.next(publisher), Some(Packet::PubRec(_))));
+        }
+        let more = scene.broker.stats().session_bytes - before;
+        assert!((4_000..100_000).contains(&more), "{more} bytes");
+        for number in (1..=1000).chain(1..=1000) {
+            let ack = Ack::success(packet_id(number));
+            scene.send(publisher, &Packet::PubRel(ack));
+            assert!(matches!(scene.next(publisher), Some(Packet::PubComp(_))));
+        }
+        assert_eq!(scene.broker.stats().session_bytes, before);
+    }
+}
+
+#[test]
 fn qos_0_messages_that_wait_behind_others_count_until_the_connection_ends() {
     let mut scene = Scene::new();
     let publisher = scene.client(ProtocolVersion::V311, "publisher");
