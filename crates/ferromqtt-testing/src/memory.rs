@@ -10,7 +10,7 @@ use bytes::Bytes;
 use ferromqtt_proto::packet::{PublishRef, Will};
 use ferromqtt_proto::{TopicFilter, Utf8String};
 
-use crate::message::{Kept, Message};
+use crate::message::{Kept, Message, Terms};
 use crate::session::Session;
 
 /// What the allocator and reference counts take for one piece of memory.
@@ -99,10 +99,21 @@ pub(crate) fn subscription_size(filter: &TopicFilter) -> usize {
     2 * (MAP_ENTRY + NODE) + ALLOCATION + 2 * filter.len()
 }
 
+/// What stands around one message in the queue of one session or in flight to it. Also what is left of one of QoS 2 after
+/// PUBREC, when its Packet Identifier waits for PUBCOMP.
+pub(crate) const QUEUE_ENTRY: usize = 256;
+
 /// One message in the queue of one session, beside the message itself, which several may share.
-pub(crate) const fn queue_entry_size(subscription_identifiers: usize) -> usize {
-    256 + subscription_identifiers * size_of::<u32>()
+///
+/// The name of a Shared Subscription counts with each message that was taken from it, although they share its text: the
+/// message alone keeps it alive when the subscription has ended.
+pub(crate) fn queue_entry_size(terms: &Terms) -> usize {
+    let share = terms.shared.as_ref().map_or(0, |filter| filter.len());
+    QUEUE_ENTRY + terms.subscription_identifiers.len() * size_of::<u32>() + share
 }
+
+/// The Packet Identifier of a QoS 2 message from the client that waits for PUBREL: in its session, and in its connection.
+pub(crate) const UNRELEASED: usize = 2 * 8;
 
 /// A topic in the map of retained messages, beside the message itself.
 pub(crate) const fn retained_entry_size(topic: usize) -> usize {

@@ -44,8 +44,8 @@ pub struct BrokerOptions {
     /// limit the newest message is dropped and counted in [`Stats::dropped`](crate::Stats::dropped).
     pub maximum_queued_messages: usize,
     /// How many bytes of memory the messages take that wait for one session or are in flight to it: topic, properties,
-    /// payload, and a fixed overhead of some hundred bytes. Default 512 MiB. At the limit the newest message is dropped and
-    /// counted.
+    /// payload, the Topic Filter of a Shared Subscription, and a fixed overhead of some hundred bytes. Default 512 MiB. At
+    /// the limit the newest message is dropped and counted.
     pub maximum_queued_bytes: usize,
     /// How many topics have a retained message. Default 100,000. At the limit a message to a further topic is refused with
     /// Quota exceeded when it has QoS 1 or 2 and comes from a client of 5.0. Any other, which has no such answer, goes to

@@ -7,7 +7,7 @@ use std::time::Instant;
 use ferromqtt_proto::packet::{Ack, Packet, PacketId, QoS};
 use ferromqtt_proto::{DecodeError, TopicFilter};
 
-use crate::memory::{self, Holding, Meter};
+use crate::memory::{Holding, Meter, QUEUE_ENTRY, queue_entry_size};
 use crate::message::{Kept, Terms, Wire};
 use crate::options::BrokerOptions;
 use crate::packet_ids::{ByPacketId, PacketIds};
@@ -30,7 +30,7 @@ pub(crate) struct Outbound {
     held: Held,
 }
 
-/// What the messages in the queue and in flight take.
+/// What the messages in the queue and in flight take, and the exchanges of QoS 2 whose message is gone.
 #[derive(Debug)]
 struct Held {
     /// Their bytes, and those of what stands around each.
@@ -42,12 +42,24 @@ struct Held {
 impl Held {
     fn add(&mut self, waiting: &Waiting) {
         self.bytes += waiting.size();
-        self.around.add(entry_size(&waiting.terms));
+        self.around.add(queue_entry_size(&waiting.terms));
     }
 
     fn take_off(&mut self, waiting: &Waiting) {
         self.bytes -= waiting.size();
-        self.around.take_off(entry_size(&waiting.terms));
+        self.around.take_off(queue_entry_size(&waiting.terms));
+    }
+
+    /// A message that is no longer needed leaves its Packet Identifier in use.
+    fn release(&mut self, sent: &Waiting) {
+        self.take_off(sent);
+        self.bytes += QUEUE_ENTRY;
+        self.around.add(QUEUE_ENTRY);
+    }
+
+    fn complete(&mut self) {
+        self.bytes -= QUEUE_ENTRY;
+        self.around.take_off(QUEUE_ENTRY);
     }
 }
 
@@ -60,12 +72,8 @@ struct Waiting {
 
 impl Waiting {
     fn size(&self) -> usize {
-        self.message.size + entry_size(&self.terms)
+        self.message.size + queue_entry_size(&self.terms)
     }
-}
-
-fn entry_size(terms: &Terms) -> usize {
-    memory::queue_entry_size(terms.subscription_identifiers.len())
 }
 
 /// A message that was sent at least once.
@@ -144,7 +152,7 @@ impl Outbound {
 
     /// Whether a message of `size` bytes may join the queue.
     pub(crate) fn has_room_for(&self, size: usize, terms: &Terms, options: &BrokerOptions) -> bool {
-        let bytes = (self.held.bytes).saturating_add(size + entry_size(terms));
+        let bytes = (self.held.bytes).saturating_add(size + queue_entry_size(terms));
         self.queue.len() < options.maximum_queued_messages && bytes <= options.maximum_queued_bytes
     }
 
@@ -212,7 +220,7 @@ impl Outbound {
         self.queue.len()
     }
 
-    /// Bytes of the messages in the queue and in flight.
+    /// Bytes of the messages in the queue and in flight, and of what is left of them after PUBREC.
     pub(crate) const fn bytes(&self) -> usize {
         self.held.bytes
     }
@@ -263,7 +271,7 @@ impl Outbound {
                 return Ok(Release::Nothing);
             }
             self.steps += 1;
-            self.held.take_off(sent);
+            self.held.release(sent);
             flight.step = self.steps;
             flight.state = State::Released;
         } else if refused {
@@ -288,8 +296,9 @@ impl Outbound {
         let Some(flight) = self.in_flight.remove(&packet_id) else {
             return;
         };
-        if let State::Published(sent) = &flight.state {
-            self.held.take_off(sent);
+        match &flight.state {
+            State::Published(sent) => self.held.take_off(sent),
+            State::Released => self.held.complete(),
         }
         if flight.on_wire {
             self.on_wire -= 1;

@@ -1,6 +1,7 @@
 //! Retained messages (section 3.3.1.3).
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use ferromqtt_proto::{NameTree, TopicFilter, TopicName};
 
@@ -58,10 +59,18 @@ impl Retained {
         true
     }
 
-    /// The messages whose topics match `filter`, in the order of the topics.
-    pub(crate) fn matching(&self, filter: &TopicFilter) -> Vec<&Arc<Kept>> {
+    /// The messages whose topics match `filter`, in the order of the topics. Those that have expired are forgotten, so that
+    /// nobody finds them again (MQTT-3.3.2-5).
+    pub(crate) fn matching(&mut self, now: Instant, filter: &TopicFilter) -> Vec<Arc<Kept>> {
         let mut found = Vec::new();
-        (self.by_topic).for_each_match(filter, |message| found.push(message));
+        (self.by_topic).for_each_match(filter, |message| found.push(Arc::clone(message)));
+        found.retain(|message| {
+            let expired = message.expired(now);
+            if expired && let Ok(topic) = TopicName::new(message.topic.as_str()) {
+                self.by_topic.remove(&topic);
+            }
+            !expired
+        });
         found.sort_unstable_by(|one, other| one.topic.cmp(&other.topic));
         found
     }
@@ -78,8 +87,6 @@ impl Retained {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use bytes::Bytes;
     use ferromqtt_proto::Utf8String;
     use ferromqtt_proto::packet::QoS;
@@ -112,7 +119,8 @@ mod tests {
             ("$a/+", &["$a/b"]),
             ("c", &[]),
         ] {
-            let found = retained.matching(&TopicFilter::new(filter).unwrap());
+            let filter = TopicFilter::new(filter).unwrap();
+            let found = retained.matching(Instant::now(), &filter);
             let topics: Vec<_> = found.iter().map(|it| it.topic.as_str()).collect();
             assert_eq!(topics, expected, "{filter}");
         }

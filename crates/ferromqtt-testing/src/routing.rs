@@ -89,7 +89,7 @@ impl Broker {
                 what: "more QoS 2 messages are unreleased than the Receive Maximum allows",
             });
         }
-        Ok(session.unreleased.insert(packet_id))
+        Ok(session.note_unreleased(packet_id))
     }
 
     /// Whether there is room for a message among the retained ones, if it is to be one.
@@ -127,7 +127,7 @@ impl Broker {
             connected.unreleased.remove(&packet_id);
         }
         let session = self.sessions.get_mut(session);
-        session.is_some_and(|session| session.unreleased.remove(&packet_id))
+        session.is_some_and(|session| session.forget_unreleased(packet_id))
     }
 
     /// PUBACK or PUBCOMP, as `note` tells the session: a message is through, and there may be room for the next.
@@ -195,8 +195,8 @@ impl Broker {
 
         self.found = found;
 
-        let chosen = self.shared.choose(&message.topic, |subscription| {
-            let terms = terms(message, slice::from_ref(subscription));
+        let chosen = self.shared.choose(&message.topic, |filter, subscription| {
+            let terms = shared_terms(message, filter.clone(), subscription);
             (self.sessions).chance(subscription, &terms, routed.size(), &self.options)
         });
         reached |= !chosen.is_empty();
@@ -211,7 +211,7 @@ impl Broker {
     pub(crate) fn pass_on(&mut self, now: Instant, messages: Vec<(Arc<Kept>, TopicFilter)>) {
         for (message, filter) in messages {
             let another = self.shared.choose_another(&filter, |subscription| {
-                let terms = terms(&message, slice::from_ref(subscription));
+                let terms = shared_terms(&message, filter.clone(), subscription);
                 (self.sessions).chance(subscription, &terms, message.size, &self.options)
             });
             match another.filter(|_| !message.expired(now)) {
@@ -225,16 +225,17 @@ impl Broker {
         }
     }
 
-    /// Sends a message to one session, or keeps it for the session.
+    /// Sends a message to one session, or keeps it for the session. `false` when a message was given up: this one, or one that
+    /// had been waiting for its turn.
     pub(crate) fn deliver(
         &mut self,
         now: Instant,
         id: SessionId,
         routed: &mut Routed<'_>,
         terms: Terms,
-    ) {
+    ) -> bool {
         let Some(session) = self.sessions.get_mut(id) else {
-            return;
+            return false;
         };
         let connection = session
             .connection
@@ -242,14 +243,13 @@ impl Broker {
         let wire = connection.and_then(|connection| connection.wire());
         let mut given_up = 0;
         let kept = match (terms.qos, wire) {
-            (QoS::AtMostOnce, None) => return, // 3.1.2.4 lets QoS 0 go while the client is away
+            (QoS::AtMostOnce, None) => return false, // 3.1.2.4 lets QoS 0 go while the client is away
             (QoS::AtMostOnce, Some(mut wire)) if !session.outbound.has_waiting() => {
                 wire.output.waiting() < self.options.maximum_output
                     && wire.publish(now, routed.message, &terms, None)
             }
             (_, wire) => {
-                let more = routed.additional_size()
-                    + memory::queue_entry_size(terms.subscription_identifiers.len());
+                let more = routed.additional_size() + memory::queue_entry_size(&terms);
                 let has_room =
                     (session.outbound).has_room_for(routed.size(), &terms, &self.options)
                         && (self.session_memory).has_room(more, self.options.maximum_session_bytes);
@@ -271,6 +271,7 @@ impl Broker {
         if let Some(connection) = session.connection {
             self.announce_output(connection);
         }
+        given_up == 0
     }
 
     /// Sends what waits for a session and has room now.

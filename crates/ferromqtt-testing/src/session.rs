@@ -52,8 +52,8 @@ pub(crate) struct Session {
     /// Messages that did not go to it: the queue was full, they expired, or they were too large.
     pub(crate) dropped: u64,
     /// QoS 2 messages from the client that it has not released yet: their repetitions are not published again.
-    pub(crate) unreleased: HashSet<PacketId>,
-    /// The session itself and its subscriptions.
+    unreleased: HashSet<PacketId>,
+    /// The session itself, its subscriptions, and what the client has not released.
     held: Holding,
 }
 
@@ -106,6 +106,24 @@ impl Session {
         if self.filters.remove(filter) {
             self.held.take_off(memory::subscription_size(filter));
         }
+    }
+
+    /// Notes a QoS 2 message until its PUBREL; `false` for one that is noted already.
+    pub(crate) fn note_unreleased(&mut self, packet_id: PacketId) -> bool {
+        let is_new = self.unreleased.insert(packet_id);
+        if is_new {
+            self.held.add(memory::UNRELEASED);
+        }
+        is_new
+    }
+
+    /// Forgets a QoS 2 message; `false` when it was not noted.
+    pub(crate) fn forget_unreleased(&mut self, packet_id: PacketId) -> bool {
+        let was_known = self.unreleased.remove(&packet_id);
+        if was_known {
+            self.held.take_off(memory::UNRELEASED);
+        }
+        was_known
     }
 
     /// The next time at which something happens without the client.

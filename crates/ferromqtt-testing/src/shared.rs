@@ -78,7 +78,7 @@ impl SharedSubscriptions {
     pub(crate) fn choose(
         &mut self,
         topic: &str,
-        chance: impl Fn(&Subscription) -> Chance,
+        chance: impl Fn(&TopicFilter, &Subscription) -> Chance,
     ) -> Vec<(TopicFilter, Subscription)> {
         let mut matching = Vec::new();
         self.0
@@ -86,7 +86,7 @@ impl SharedSubscriptions {
         matching.sort_unstable();
         let chosen = matching.into_iter().filter_map(|filter| {
             let sharing = self.0.get_mut(&filter)?.get_mut(&filter)?;
-            let (subscription, _) = sharing.next(&chance)?;
+            let (subscription, _) = sharing.next(|subscription| chance(&filter, subscription))?;
             Some((filter, subscription))
         });
         chosen.collect()

@@ -1,6 +1,6 @@
 //! SUBSCRIBE and UNSUBSCRIBE.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::time::Instant;
 
 use ferromqtt_proto::packet::{
@@ -12,9 +12,14 @@ use ferromqtt_proto::{DecodeError, TopicFilter};
 use crate::broker::Broker;
 use crate::connection::ConnectionId;
 use crate::memory;
-use crate::message::{Kept, Routed, Terms};
+use crate::message::{Routed, Terms};
 use crate::session::SessionId;
 use crate::subscriptions::Subscription;
+
+/// How many retained messages one SUBSCRIBE may ask for in vain: there is no room for them, or they are too large for the client.
+/// Beyond it the Topic Filters that are left get none, since each may find all that are retained once more, only to drop them.
+/// Those that are sent or kept have bounds of their own.
+const MOST_IN_VAIN: usize = 10_000;
 
 impl Broker {
     pub(crate) fn handle_subscribe(
@@ -36,10 +41,12 @@ impl Broker {
             };
             (filter, subscription)
         });
-        // A byte or two for each filter, which may have three: nothing else is held of them together.
+        // A byte for each filter, which may have three. Nothing else is held of them together but what each new subscription
+        // takes a multiple of anyway.
         let mut reasons = Vec::with_capacity(subscribe.filters.len());
-        let mut want_retained = Vec::with_capacity(subscribe.filters.len());
-        for (filter, subscription) in subscriptions.clone() {
+        // Where the filters that are to get retained messages come last: one that comes again gets them once.
+        let mut want_retained = HashMap::new();
+        for (at, (filter, subscription)) in subscriptions.clone().enumerate() {
             let options = subscription.options;
             let granted_filter = self.granted_filter(filter);
             let wants = match granted_filter.and_then(|it| self.with_room(session, it)) {
@@ -59,7 +66,9 @@ impl Broker {
                     false
                 }
             };
-            want_retained.push(wants && self.retained.len() > 0);
+            if wants && self.retained.len() > 0 {
+                want_retained.insert(filter, at);
+            }
         }
         let suback = SubAck {
             packet_id: subscribe.packet_id,
@@ -67,12 +76,19 @@ impl Broker {
             reasons,
         };
         self.send(now, id, &Packet::SubAck(Box::new(suback)));
-        for ((filter, subscription), wants) in subscriptions.zip(want_retained) {
+        if want_retained.is_empty() {
+            return Ok(());
+        }
+        let mut in_vain = 0;
+        for (at, (filter, subscription)) in subscriptions.enumerate() {
             if subscription.options.qos == QoS::AtMostOnce && !self.takes_output(id) {
                 continue; // they would only be dropped, and the connection ends for it
             }
-            if wants && let Ok(filter) = TopicFilter::new(filter) {
-                self.send_retained(now, &filter, subscription);
+            if in_vain <= MOST_IN_VAIN
+                && want_retained.get(filter) == Some(&at)
+                && let Ok(filter) = TopicFilter::new(filter)
+            {
+                in_vain += self.send_retained(now, &filter, subscription);
             }
         }
         Ok(())
@@ -161,29 +177,28 @@ impl Broker {
         }
     }
 
-    /// Sends the retained messages that a new subscription asks for, with RETAIN set (MQTT-3.3.1-8).
-    fn send_retained(&mut self, now: Instant, filter: &TopicFilter, subscription: Subscription) {
-        let messages: Vec<Arc<Kept>> = self
-            .retained
-            .matching(filter)
-            .into_iter()
-            .filter(|message| !message.expired(now))
-            .map(Arc::clone)
-            .collect();
-        for message in messages {
+    /// Sends the retained messages that a new subscription asks for, with RETAIN set (MQTT-3.3.1-8). Returns how many were given
+    /// up.
+    fn send_retained(
+        &mut self,
+        now: Instant,
+        filter: &TopicFilter,
+        subscription: Subscription,
+    ) -> usize {
+        let mut given_up = 0;
+        for message in self.retained.matching(now, filter) {
             let terms = Terms {
                 qos: message.qos.min(subscription.options.qos),
                 retain: true,
                 subscription_identifiers: subscription.identifier.into_iter().collect(),
                 shared: None,
             };
-            self.deliver(
-                now,
-                subscription.session,
-                &mut Routed::kept(&message),
-                terms,
-            );
+            let mut routed = Routed::kept(&message);
+            if !self.deliver(now, subscription.session, &mut routed, terms) {
+                given_up += 1;
+            }
         }
+        given_up
     }
 
     /// Messages that were accepted for a subscription before it ended still go out (MQTT-3.10.4-3 demands it of those in flight).

@@ -52,14 +52,20 @@ impl SubscriptionIdentifiers {
         }
     }
 
-    /// Keeps those for which `keep` says so.
+    /// Keeps those for which `keep` says so, and gives back the memory of the others.
     pub fn retain(&mut self, mut keep: impl FnMut(u32) -> bool) {
-        match &mut self.0 {
-            Held::Many(many) => match Arc::get_mut(many) {
-                Some(own) => own.retain(|it| keep(*it)),
-                None => *self = many.iter().copied().filter(|it| keep(*it)).collect(),
-            },
-            Held::Few { .. } => *self = self.iter().copied().filter(|it| keep(*it)).collect(),
+        // The memory is given back here and not when the message is detached: by then a clone may share it, which counts the
+        // identifiers that are left and would keep alive the memory of all that there were.
+        if let Held::Many(many) = &mut self.0
+            && let Some(own) = Arc::get_mut(many)
+        {
+            own.retain(|it| keep(*it));
+            if own.len() > FEW {
+                return own.shrink_to_fit();
+            }
+            *self = own.iter().copied().collect();
+        } else {
+            *self = self.iter().copied().filter(|it| keep(*it)).collect();
         }
     }
 
@@ -133,6 +139,7 @@ impl FromIterator<u32> for SubscriptionIdentifiers {
     fn from_iter<I: IntoIterator<Item = u32>>(identifiers: I) -> Self {
         let mut own = Self::new();
         own.extend(identifiers);
+        own.shrink_to_fit();
         own
     }
 }
@@ -208,6 +215,21 @@ mod tests {
             shared.retain(|it| it % 2 == 1);
             assert_eq!(*shared, odd[..odd.len() - 1]);
             assert_eq!(*clone, expected[..]);
+        }
+    }
+
+    #[test]
+    fn identifiers_that_are_taken_off_leave_no_memory_that_clones_keep_uncounted() {
+        for left in [0, 1, 4, 5, 50, 99] {
+            let mut own = SubscriptionIdentifiers::from(Vec::from_iter(0..100));
+            let mut shared = own.clone();
+            shared.retain(|it| it < left);
+            own.retain(|it| it < left);
+            for identifiers in [own, shared] {
+                assert_eq!(*identifiers, *Vec::from_iter(0..left));
+                assert!(!identifiers.clone().has_room(), "{left} are left");
+                assert_eq!(identifiers.held() == 0, left <= 4, "{left} are left");
+            }
         }
     }
 
