@@ -84,6 +84,9 @@ mod written {
             filters: String,
             times: u64,
         },
+        AllLost {
+            messages: u64,
+        },
         LeftOut(proto::Unreported),
     }
 
@@ -210,9 +213,10 @@ mod written {
             Some(LogLine::Stalled { filters, times })
         }
 
-        /// What no line has reported, when the client ends.
-        pub(crate) fn end(&mut self) -> impl Iterator<Item = LogLine> {
-            self.0.take_unreported().map(LogLine::LeftOut)
+        /// What no line has reported, when the client ends: how many received messages were lost in all, and lines.
+        pub(crate) fn end(&mut self, lost: u64) -> impl Iterator<Item = LogLine> {
+            let all_lost = (lost > 0).then_some(LogLine::AllLost { messages: lost });
+            (all_lost.into_iter()).chain(self.0.take_unreported().map(LogLine::LeftOut))
         }
     }
 
@@ -335,6 +339,11 @@ mod written {
                     "a full stream has withheld acknowledgements for 5 s, and holds up all others (read it faster, or choose \
                      another Overflow)"
                 ),
+                Self::AllLost { messages } => tracing::warn!(
+                    target: "ferromqtt",
+                    messages,
+                    "so many received messages were lost in all, since queues were full"
+                ),
                 Self::LeftOut(proto::Unreported {
                     kind,
                     subject,
@@ -441,7 +450,7 @@ mod unwritten {
         pub(crate) const fn stalled(&mut self, _filters: &[TopicFilter]) -> Option<LogLine> {
             None
         }
-        pub(crate) fn end(&mut self) -> impl Iterator<Item = LogLine> + use<> {
+        pub(crate) fn end(&mut self, _lost: u64) -> impl Iterator<Item = LogLine> + use<> {
             std::iter::empty()
         }
     }

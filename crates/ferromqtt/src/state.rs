@@ -574,7 +574,7 @@ impl State {
 
     fn finish(&mut self, cause: ConnectionError, news: &mut News) {
         self.end = Some(cause.clone());
-        news.lines.extend(self.log.end());
+        news.lines.extend(self.log.end(self.core.stats().lost));
         self.refuse_waiting(news);
         news.status = Some(Status::Ended(cause));
         news.readers.extend(self.events.take_readers());
