@@ -33,7 +33,9 @@ class MessageQueue:
         # Ordered, so that one that leaves need not be looked for.
         self._waiters: collections.OrderedDict[asyncio.Future[None], None]
         self._waiters = collections.OrderedDict()
-        self._woken: set[asyncio.Future[None]] = set()
+        # The futures that were woken, and their loops: each has one message reserved.
+        self._reserved: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def put(self, message: Message) -> None:
         """Take a message from the core; one that the queue refuses is dropped."""
@@ -51,6 +53,8 @@ class MessageQueue:
         while not self._has_message():
             error = self._end()
             if error is not None:
+                if self._reserved and self._give_back_of_closed_loops():
+                    continue
                 raise error
             waiter = asyncio.get_running_loop().create_future()
             self._waiters[waiter] = None
@@ -59,8 +63,21 @@ class MessageQueue:
             except BaseException:  # cancelled, closed, or thrown into
                 self._leave(waiter)
                 raise
-            self._woken.discard(waiter)
+            self._reserved.pop(waiter, None)
         return await self.queue.get()
+
+    def begin(self, loop: asyncio.AbstractEventLoop) -> list[asyncio.Future[None]]:
+        """Take out the futures that wait on another loop than `loop`, and return them.
+
+        What is reserved for iterators there is for others to take.
+        """
+        self._loop = loop
+        foreign = [waiter for waiter in list(self._waiters) if waiter.get_loop() is not loop]
+        for waiter in foreign:
+            self._waiters.pop(waiter, None)
+        self._give_back_where(lambda its_loop: its_loop is not loop)
+        self._wake()
+        return foreign
 
     def wake_all(self) -> None:
         """Let every waiting iterator look again."""
@@ -69,13 +86,13 @@ class MessageQueue:
 
     def _has_message(self) -> bool:
         """Whether there is a message that is not reserved."""
-        return self.queue.qsize() > len(self._woken)
+        return self.queue.qsize() > len(self._reserved)
 
     def _wake(self) -> None:
         while self._waiters and self._has_message():
             waiter = self._first()
             if self._tell(waiter):
-                self._woken.add(waiter)
+                self._reserved[waiter] = waiter.get_loop()
 
     def _first(self) -> asyncio.Future[None]:
         waiter, _ = self._waiters.popitem(last=False)
@@ -85,9 +102,23 @@ class MessageQueue:
         """Give back what an iterator holds: its place, or the message that it was woken for."""
         if waiter in self._waiters:
             del self._waiters[waiter]
-        elif waiter in self._woken:
-            self._woken.remove(waiter)
+        elif self._reserved.pop(waiter, None) is not None:
             self._wake()
+
+    def _give_back_of_closed_loops(self) -> bool:
+        """Give back what is reserved for iterators that never run again; False if there is none.
+
+        Where the client's own loop is open there is none to look for.
+        """
+        if self._loop is None or not self._loop.is_closed():
+            return False
+        return self._give_back_where(lambda loop: loop.is_closed())
+
+    def _give_back_where(self, is_lost: Callable[[asyncio.AbstractEventLoop], bool]) -> bool:
+        lost = [holder for holder, loop in list(self._reserved.items()) if is_lost(loop)]
+        for holder in lost:
+            self._reserved.pop(holder, None)
+        return bool(lost)
 
     @staticmethod
     def _tell(waiter: asyncio.Future[None]) -> bool:

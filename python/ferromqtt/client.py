@@ -493,6 +493,7 @@ class Client:
             queue_type(maxsize=limit), core.iteration_end, core.warn_of_repeating, core.report
         )
         core.message_sink = self._queue.put
+        core.on_begin = self._queue.begin
         core.on_end = self._queue.wake_all
 
     def _make_outgoing_calls(self) -> CallSlots | None:
