@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import types
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Generator
 
     from ferromqtt._native import Message
 
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
 class MessageQueue:
     """Every message goes through the queue's `put_nowait` and `get`.
 
-    Iterators wait here and not in `get`, so that one that is cancelled has taken nothing. A message
-    that one of them was woken for is reserved: whoever comes later does not take it away.
+    Iterators wait here and not in `get`, so that one that is cancelled has taken nothing, and so
+    that the end of the connection reaches all of them. A message that one of them was woken for, or
+    calls `get` for, is reserved until it is taken: whoever comes later does not take it away.
     """
 
     def __init__(
@@ -30,11 +32,14 @@ class MessageQueue:
         self._end = end
         self._warn = warn
         self._report = report
+        # Others may suspend, before they take a message or afterwards.
+        self._takes_at_once = getattr(type(queue), "get", None) is asyncio.Queue.get
         # Ordered, so that one that leaves need not be looked for.
         self._waiters: collections.OrderedDict[asyncio.Future[None], None]
         self._waiters = collections.OrderedDict()
-        # The futures that were woken, and their loops: each has one message reserved.
-        self._reserved: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}
+        # What each reserved message is reserved for: the future that was woken, or a call of `get`;
+        # and the loop that it runs on.
+        self._reserved: dict[object, asyncio.AbstractEventLoop] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def put(self, message: Message) -> None:
@@ -64,6 +69,45 @@ class MessageQueue:
                 self._leave(waiter)
                 raise
             self._reserved.pop(waiter, None)
+        if self._takes_at_once:
+            return await self.queue.get()
+        call = object()
+        self._reserved[call] = asyncio.get_running_loop()
+        try:
+            return await self._get_watched(call)
+        finally:
+            if self._reserved.pop(call, None) is not None:
+                self._wake()  # it was cancelled, or raised, before it had taken a message
+
+    @types.coroutine
+    def _get_watched(self, call: object) -> Generator[Any, Any, Message]:
+        """Run the queue's own `get`; end the reservation as soon as it has taken a message.
+
+        It may suspend before that and afterwards, so this looks at the queue at each suspension.
+        """
+        steps = self._get_from_queue()
+        resume: Callable[[Any], Any] = steps.send
+        value: Any = None
+        try:
+            while True:
+                size = self.queue.qsize()
+                try:
+                    awaited = resume(value)
+                except StopIteration as end:
+                    message: Message = end.value
+                    return message
+                if self.queue.qsize() < size:
+                    self._reserved.pop(call, None)
+                try:
+                    resume, value = steps.send, (yield awaited)
+                except GeneratorExit:
+                    raise
+                except BaseException as error:  # noqa: BLE001 - the queue's to handle
+                    resume, value = steps.throw, error
+        finally:
+            steps.close()
+
+    async def _get_from_queue(self) -> Message:
         return await self.queue.get()
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> list[asyncio.Future[None]]:
