@@ -429,6 +429,8 @@ class Client:
             await self._core.stop(self.timeout, publish_will=publish_will, wait=exc_type is None)
         finally:
             self._entered = False
+            if self._outgoing_calls is not None and self._outgoing_calls.is_left:
+                self._outgoing_calls = self._make_outgoing_calls()
 
     async def _connect(self) -> None:
         """Open a transport and wait for CONNACK, all within the client's time limit."""

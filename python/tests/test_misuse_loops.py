@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ferromqtt import Client, Message, MqttError
+from ferromqtt import Client, Message, MqttCodeError, MqttError
 from support import packets
 from support.builtin import BuiltinBroker
 from support.clients import LIMIT, receive, unique
@@ -366,6 +366,34 @@ def test_a_message_reserved_on_a_closed_loop_goes_to_an_iterator_on_another(
     loop.close()
     asyncio.run(go_on())
     steps[0].close()
+
+
+@abandons_a_transport
+def test_calls_that_a_closed_loop_left_hold_no_slot_once_the_client_has_left(
+    factory: Factory, builtin: BuiltinBroker
+) -> None:
+    client = Client(builtin.host, builtin.port, max_concurrent_outgoing_calls=1)
+    loop = factory()
+    loop.set_exception_handler(lambda *_: None)  # "Task was destroyed but it is pending!"
+    calls: list[asyncio.Task[None]] = []
+
+    async def begin() -> None:
+        await client.__aenter__()
+        calls.extend(asyncio.ensure_future(client.publish("t", "x", qos=1)) for _ in range(2))
+        await asyncio.sleep(0)  # one runs, and one waits for its slot
+
+    async def leave_and_call() -> None:
+        await client.__aexit__(None, None, None)
+        with pytest.raises(MqttCodeError, match="not currently connected"):
+            await client.publish("t", "x", qos=1)
+
+    loop.run_until_complete(begin())
+    loop.close()
+    asyncio.run(leave_and_call())
+    for call in calls:
+        call.get_coro().close()
+    calls.clear()
+    gc.collect()
 
 
 def test_a_semaphore_of_calls_belongs_to_each_loop_anew(
