@@ -55,6 +55,8 @@ class Protocol(Core, asyncio.BufferedProtocol):
     logger: logging.Logger
     on_end: Callable[[], None] | None = None
     """Called when no message will come any more."""
+    on_begin: Callable[[asyncio.AbstractEventLoop], list[asyncio.Future[None]]] | None = None
+    """Called when a connection begins; returns the futures that wait on another loop."""
     authenticator: Callable[[bytes], bytes] | None = None
     """Answers the server's Authentication Data in an enhanced authentication."""
 
@@ -78,7 +80,10 @@ class Protocol(Core, asyncio.BufferedProtocol):
         self._accepted = False
         self._had_ended, self._ended = self._ended, False
         self.begin(self._loop)
-        for waiter in self.take_foreign_waiters():
+        foreign = self.take_foreign_waiters()
+        if self.on_begin is not None:
+            foreign += self.on_begin(self._loop)
+        for waiter in foreign:
             with contextlib.suppress(RuntimeError):  # its loop is closed
                 waiter.get_loop().call_soon_threadsafe(_refuse, waiter)
 

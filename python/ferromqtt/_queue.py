@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import types
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Generator
 
     from ferromqtt._native import Message
 
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
 class MessageQueue:
     """Every message goes through the queue's `put_nowait` and `get`.
 
-    Iterators wait here and not in `get`, so that one that is cancelled has taken nothing. A message
-    that one of them was woken for is reserved: whoever comes later does not take it away.
+    Iterators wait here and not in `get`, so that one that is cancelled has taken nothing, and so
+    that the end of the connection reaches all of them. A message that one of them was woken for, or
+    calls `get` for, is reserved until it is taken: whoever comes later does not take it away.
     """
 
     def __init__(
@@ -30,10 +32,15 @@ class MessageQueue:
         self._end = end
         self._warn = warn
         self._report = report
+        # Others may suspend, before they take a message or afterwards.
+        self._takes_at_once = getattr(type(queue), "get", None) is asyncio.Queue.get
         # Ordered, so that one that leaves need not be looked for.
         self._waiters: collections.OrderedDict[asyncio.Future[None], None]
         self._waiters = collections.OrderedDict()
-        self._woken: set[asyncio.Future[None]] = set()
+        # What each reserved message is reserved for: the future that was woken, or a call of `get`;
+        # and the loop that it runs on.
+        self._reserved: dict[object, asyncio.AbstractEventLoop] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def put(self, message: Message) -> None:
         """Take a message from the core; one that the queue refuses is dropped."""
@@ -51,6 +58,8 @@ class MessageQueue:
         while not self._has_message():
             error = self._end()
             if error is not None:
+                if self._reserved and self._give_back_of_closed_loops():
+                    continue
                 raise error
             waiter = asyncio.get_running_loop().create_future()
             self._waiters[waiter] = None
@@ -59,8 +68,60 @@ class MessageQueue:
             except BaseException:  # cancelled, closed, or thrown into
                 self._leave(waiter)
                 raise
-            self._woken.discard(waiter)
+            self._reserved.pop(waiter, None)
+        if self._takes_at_once:
+            return await self.queue.get()
+        call = object()
+        self._reserved[call] = asyncio.get_running_loop()
+        try:
+            return await self._get_watched(call)
+        finally:
+            if self._reserved.pop(call, None) is not None:
+                self._wake()  # it was cancelled, or raised, before it had taken a message
+
+    @types.coroutine
+    def _get_watched(self, call: object) -> Generator[Any, Any, Message]:
+        """Run the queue's own `get`; end the reservation as soon as it has taken a message.
+
+        It may suspend before that and afterwards, so this looks at the queue at each suspension.
+        """
+        steps = self._get_from_queue()
+        resume: Callable[[Any], Any] = steps.send
+        value: Any = None
+        try:
+            while True:
+                size = self.queue.qsize()
+                try:
+                    awaited = resume(value)
+                except StopIteration as end:
+                    message: Message = end.value
+                    return message
+                if self.queue.qsize() < size:
+                    self._reserved.pop(call, None)
+                try:
+                    resume, value = steps.send, (yield awaited)
+                except GeneratorExit:
+                    raise
+                except BaseException as error:  # noqa: BLE001 - the queue's to handle
+                    resume, value = steps.throw, error
+        finally:
+            steps.close()
+
+    async def _get_from_queue(self) -> Message:
         return await self.queue.get()
+
+    def begin(self, loop: asyncio.AbstractEventLoop) -> list[asyncio.Future[None]]:
+        """Take out the futures that wait on another loop than `loop`, and return them.
+
+        What is reserved for iterators there is for others to take.
+        """
+        self._loop = loop
+        foreign = [waiter for waiter in list(self._waiters) if waiter.get_loop() is not loop]
+        for waiter in foreign:
+            self._waiters.pop(waiter, None)
+        self._give_back_where(lambda its_loop: its_loop is not loop)
+        self._wake()
+        return foreign
 
     def wake_all(self) -> None:
         """Let every waiting iterator look again."""
@@ -69,13 +130,13 @@ class MessageQueue:
 
     def _has_message(self) -> bool:
         """Whether there is a message that is not reserved."""
-        return self.queue.qsize() > len(self._woken)
+        return self.queue.qsize() > len(self._reserved)
 
     def _wake(self) -> None:
         while self._waiters and self._has_message():
             waiter = self._first()
             if self._tell(waiter):
-                self._woken.add(waiter)
+                self._reserved[waiter] = waiter.get_loop()
 
     def _first(self) -> asyncio.Future[None]:
         waiter, _ = self._waiters.popitem(last=False)
@@ -85,9 +146,23 @@ class MessageQueue:
         """Give back what an iterator holds: its place, or the message that it was woken for."""
         if waiter in self._waiters:
             del self._waiters[waiter]
-        elif waiter in self._woken:
-            self._woken.remove(waiter)
+        elif self._reserved.pop(waiter, None) is not None:
             self._wake()
+
+    def _give_back_of_closed_loops(self) -> bool:
+        """Give back what is reserved for iterators that never run again; False if there is none.
+
+        Where the client's own loop is open there is none to look for.
+        """
+        if self._loop is None or not self._loop.is_closed():
+            return False
+        return self._give_back_where(lambda loop: loop.is_closed())
+
+    def _give_back_where(self, is_lost: Callable[[asyncio.AbstractEventLoop], bool]) -> bool:
+        lost = [holder for holder, loop in list(self._reserved.items()) if is_lost(loop)]
+        for holder in lost:
+            self._reserved.pop(holder, None)
+        return bool(lost)
 
     @staticmethod
     def _tell(waiter: asyncio.Future[None]) -> bool:

@@ -32,6 +32,11 @@ class CallSlots:
         self._woken: set[asyncio.Future[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
+    @property
+    def is_left(self) -> bool:
+        """Whether the loop that calls waited in is closed: what they held never comes back."""
+        return self._loop is not None and self._loop.is_closed()
+
     async def __aenter__(self) -> None:
         """Take a slot, or wait for one.
 

@@ -430,6 +430,8 @@ class Client:
             await self._core.stop(self.timeout, publish_will=publish_will, wait=exc_type is None)
         finally:
             self._entered = False
+            if self._outgoing_calls is not None and self._outgoing_calls.is_left:
+                self._outgoing_calls = self._make_outgoing_calls()
 
     async def _connect(self) -> None:
         """Open a transport and wait for CONNACK, all within the client's time limit."""
@@ -494,6 +496,7 @@ class Client:
             queue_type(maxsize=limit), core.iteration_end, core.warn_of_repeating, core.report
         )
         core.message_sink = self._queue.put
+        core.on_begin = self._queue.begin
         core.on_end = self._queue.wake_all
 
     def _make_outgoing_calls(self) -> CallSlots | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ferromqtt import Client, Message, MqttError
+from ferromqtt import Client, Message, MqttCodeError, MqttError
 from support import packets
 from support.builtin import BuiltinBroker
 from support.clients import LIMIT, receive, unique
@@ -137,9 +137,12 @@ def test_a_loop_may_go_on_in_another_thread(factory: Factory, builtin: BuiltinBr
         loop.close()
 
 
-def test_an_iterator_that_waited_elsewhere_is_told(builtin: BuiltinBroker) -> None:
+@pytest.mark.parametrize("queue_type", [None, asyncio.Queue])
+def test_an_iterator_that_waited_elsewhere_is_told(
+    builtin: BuiltinBroker, queue_type: type[asyncio.Queue[Message]] | None
+) -> None:
     """It began to wait in a thread's loop before the client was entered on another one."""
-    client = Client(builtin.host, builtin.port)
+    client = Client(builtin.host, builtin.port, queue_type=queue_type)
     topic = unique("elsewhere")
     waiting = threading.Event()
 
@@ -329,6 +332,68 @@ def test_a_message_wakes_no_task_of_a_closed_loop(factory: Factory) -> None:
 
     wire.lose()
     assert asyncio.run(take()) == [b"a", b"b"]
+
+
+@pytest.mark.parametrize("enters", [True, False])
+@pytest.mark.parametrize("queue_type", [None, asyncio.Queue])
+def test_a_message_reserved_on_a_closed_loop_goes_to_an_iterator_on_another(
+    factory: Factory, queue_type: type[asyncio.Queue[Message]] | None, *, enters: bool
+) -> None:
+    """An iterator was woken for it, and its loop was closed before the iterator ran."""
+    loop = factory()
+    wire: Wire
+    steps: list[Any] = []
+
+    async def begin() -> None:
+        nonlocal wire
+        wire = Wire(queue_type=queue_type)
+        await wire.connect()
+        steps.append(anext(wire.client.messages))
+        steps[0].send(None)
+        wire.message(b"a")
+
+    async def go_on() -> None:
+        if enters:
+            await wire.connect()
+            assert await wire.rest() == [b"a"]
+        wire.lose()
+        if not enters:
+            assert (await receive(wire.client)).payload == b"a"
+        with pytest.raises(MqttError):
+            await receive(wire.client)
+
+    loop.run_until_complete(begin())
+    loop.close()
+    asyncio.run(go_on())
+    steps[0].close()
+
+
+@abandons_a_transport
+def test_calls_that_a_closed_loop_left_hold_no_slot_once_the_client_has_left(
+    factory: Factory, builtin: BuiltinBroker
+) -> None:
+    client = Client(builtin.host, builtin.port, max_concurrent_outgoing_calls=1)
+    loop = factory()
+    loop.set_exception_handler(lambda *_: None)  # "Task was destroyed but it is pending!"
+    calls: list[asyncio.Task[None]] = []
+
+    async def begin() -> None:
+        await client.__aenter__()
+        calls.extend(asyncio.ensure_future(client.publish("t", "x", qos=1)) for _ in range(2))
+        await asyncio.sleep(0)  # one runs, and one waits for its slot
+
+    async def leave_and_call() -> None:
+        await client.__aexit__(None, None, None)
+        with pytest.raises(MqttCodeError, match="not currently connected"):
+            await client.publish("t", "x", qos=1)
+
+    loop.run_until_complete(begin())
+    loop.close()
+    asyncio.run(leave_and_call())
+    for call in calls:
+        call.get_coro().close()
+    calls.clear()
+    gc.collect()
 
 
 def test_a_semaphore_of_calls_belongs_to_each_loop_anew(

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -163,6 +163,77 @@ def test_a_step_that_its_loop_runs_while_it_queues_up_holds_one_place() -> None:
     assert len(made) == 2
     assert core.take_foreign_waiters() == made[1:]
     real.close()
+
+
+class Waiting:
+    """A core with steps that wait, on a loop that makes the futures it is told to make."""
+
+    def __init__(self, make: Callable[[asyncio.AbstractEventLoop], object]) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.core = Core(1)
+        self.made: list[object] = []
+        self._make = make
+
+    def create_future(self) -> object:
+        self.made.append(self._make(self.loop))
+        return self.made[-1]
+
+    def wait(self) -> Any:  # noqa: ANN401  a step has no public type
+        """Return a step that has begun to wait."""
+        step: Any = anext(self.core.messages())
+        asyncio._set_running_loop(self)  # type: ignore[arg-type]
+        try:
+            step.send(None)
+        finally:
+            asyncio._set_running_loop(None)
+        return step
+
+
+def test_no_waiting_step_is_lost_when_one_cannot_tell_its_loop() -> None:
+    class Future(asyncio.Future[None]):
+        asked = 0
+
+        def get_loop(self) -> asyncio.AbstractEventLoop:
+            Future.asked += 1
+            if Future.asked == 2:
+                raise KeyError("get_loop")
+            return super().get_loop()
+
+    waiting = Waiting(lambda loop: Future(loop=loop))
+    steps = [waiting.wait() for _ in range(3)]
+    with pytest.raises(KeyError, match="get_loop"):
+        waiting.core.take_foreign_waiters()
+    assert waiting.core.take_foreign_waiters() == waiting.made
+    steps.clear()
+    waiting.loop.close()
+
+
+def test_a_step_that_leaves_while_loops_are_looked_at_leaves_no_place() -> None:
+    class Future(asyncio.Future[None]):
+        def get_loop(self) -> asyncio.AbstractEventLoop:
+            steps[1].close()
+            return super().get_loop()
+
+    waiting = Waiting(lambda loop: Future(loop=loop))
+    steps = [waiting.wait() for _ in range(3)]
+    assert waiting.core.take_foreign_waiters() == [waiting.made[0], waiting.made[2]]
+    steps.clear()
+    waiting.loop.close()
+
+
+def test_a_step_whose_future_raises_as_it_is_awaited_leaves_no_place() -> None:
+    class Future(asyncio.Future[None]):
+        def __await__(self) -> Iterator[Any]:  # type: ignore[override]
+            return self
+
+        def __next__(self) -> None:
+            raise KeyError("__next__")
+
+    waiting = Waiting(lambda loop: Future(loop=loop))
+    with pytest.raises(KeyError, match="__next__"):
+        waiting.wait()
+    assert waiting.core.take_foreign_waiters() == []
+    waiting.loop.close()
 
 
 def test_a_wrong_reason_code_may_use_the_broker_as_it_is_printed() -> None:

@@ -26,7 +26,7 @@ use crate::events;
 use crate::gate;
 use crate::home::Home;
 use crate::message::TopicCache;
-use crate::next_message::MessagesIterator;
+use crate::next_message::{self, MessagesIterator};
 use crate::operations;
 use crate::progress::{self, WriteLimits};
 use crate::turn::Turn;
@@ -264,7 +264,7 @@ impl Core {
     fn end_messages(slf: &Bound<'_, Self>) -> PyResult<()> {
         let _inside = gate::enter()?;
         slf.borrow_mut().ended = true;
-        crate::next_message::wake(slf)
+        next_message::wake(slf)
     }
 
     /// Whether the server has accepted the connection and it has not ended.
@@ -446,29 +446,11 @@ impl Core {
 
     // Messages
 
-    /// Takes out the futures of iterators that wait on another loop than the one that was begun on.
+    /// Takes out the futures of iterators that wait on another loop than the one that was begun on, and gives back the
+    /// messages that are reserved for iterators there.
     fn take_foreign_waiters<'py>(slf: &Bound<'py, Self>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let _inside = gate::enter()?;
-        let py = slf.py();
-        let mut core = slf.borrow_mut();
-        let event_loop = core.event_loop.as_ref().map(|it| it.clone_ref(py));
-        let waiters: Vec<_> = core.waiters.drain().collect();
-        drop(core);
-        let mut foreign = Vec::new();
-        let mut own = Vec::new();
-        for (place, waiter) in waiters {
-            let its_loop = waiter.call_method0(py, intern!(py, "get_loop"))?;
-            if event_loop.as_ref().is_some_and(|it| it.is(&its_loop)) {
-                own.push((place, waiter));
-            } else {
-                foreign.push(waiter.into_bound(py));
-            }
-        }
-        let mut core = slf.borrow_mut();
-        for (place, waiter) in own.into_iter().rev() {
-            core.waiters.push_first(place, waiter); // before any that has come meanwhile
-        }
-        Ok(foreign)
+        next_message::take_foreign_waiters(slf)
     }
 
     /// A new iterator over the messages.

@@ -234,7 +234,11 @@ fn take_or_wait<'py>(
     }
     guard.taken = 0;
     let no_more = guard.ended;
+    let all_reserved = no_more && !guard.woken.is_empty();
     drop(guard);
+    if all_reserved && give_back_of_closed_loops(core)? {
+        return take_or_wait(slf, core, may_rest);
+    }
     if no_more {
         slf.borrow_mut().state = State::Done;
         return Err(ended(core));
@@ -284,7 +288,13 @@ fn wait<'py>(slf: &Bound<'py, NextMessage>, core: &Bound<'py, Core>) -> PyResult
     let future = event_loop.call_method0(intern!(py, "create_future"))?;
     let steps = future.call_method0(intern!(py, "__await__"))?;
     let place = core.borrow_mut().queue_up(future.clone().unbind());
-    let yielded = steps.call_method0(intern!(py, "__next__"))?;
+    let yielded = match steps.call_method0(intern!(py, "__next__")) {
+        Ok(yielded) => yielded,
+        Err(error) => {
+            give_back(core, place)?;
+            return Err(error);
+        }
+    };
     let state = State::Waiting {
         future: future.unbind(),
         steps: steps.unbind(),
@@ -373,6 +383,73 @@ pub(crate) fn wake(core: &Bound<'_, Core>) -> PyResult<()> {
             drop(reservation);
         }
     }
+}
+
+/// The futures of steps that wait on another loop than the one that was begun on, which are taken out. The messages that
+/// steps there were woken for, and have not taken, are for others to take.
+pub(crate) fn take_foreign_waiters<'py>(
+    core: &Bound<'py, Core>,
+) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    let py = core.py();
+    let guard = core.borrow();
+    let event_loop = guard.event_loop.as_ref().map(|it| it.bind(py).clone());
+    let waiters = (guard.waiters.iter()).map(|(place, future)| (place, future.bind(py).clone()));
+    let woken = (guard.woken.iter()).map(|(&place, future)| (place, future.bind(py).clone()));
+    let all: Vec<_> = waiters.chain(woken).collect();
+    drop(guard);
+    // All loops are looked at before anything is taken out: `get_loop` may raise, and a step may leave meanwhile.
+    let mut foreign = Vec::new();
+    for (place, future) in all {
+        let its_loop = future.call_method0(intern!(py, "get_loop"))?;
+        if !event_loop.as_ref().is_some_and(|it| it.is(&its_loop)) {
+            foreign.push((place, future));
+        }
+    }
+    let mut waiters = Vec::new();
+    for (place, future) in foreign {
+        let mut guard = core.borrow_mut();
+        let waiter = guard.waiters.remove(place);
+        let reservation = guard.woken.remove(&place);
+        drop(guard);
+        if waiter.is_some() {
+            waiters.push(future);
+        }
+        drop((waiter, reservation));
+    }
+    wake(core)?;
+    Ok(waiters)
+}
+
+/// Gives back the messages that are reserved for steps whose loop is closed: they never run again. Returns whether there were
+/// any. It looks for them only when the core's own loop is closed, so that it costs nothing where many steps meet an end.
+fn give_back_of_closed_loops(core: &Bound<'_, Core>) -> PyResult<bool> {
+    let py = core.py();
+    let is_closed = |event_loop: &Bound<'_, PyAny>| {
+        let closed = event_loop.call_method0(intern!(py, "is_closed"))?;
+        closed.is_truthy()
+    };
+    let guard = core.borrow();
+    let event_loop = guard.event_loop.as_ref().map(|it| it.bind(py).clone());
+    drop(guard);
+    let Some(event_loop) = event_loop else {
+        return Ok(false);
+    };
+    if !is_closed(&event_loop)? {
+        return Ok(false);
+    }
+    let guard = core.borrow();
+    let woken = (guard.woken.iter()).map(|(&place, future)| (place, future.bind(py).clone()));
+    let woken: Vec<_> = woken.collect();
+    drop(guard);
+    let mut any = false;
+    for (place, future) in woken {
+        if is_closed(&future.call_method0(intern!(py, "get_loop"))?)? {
+            let reservation = core.borrow_mut().woken.remove(&place);
+            any |= reservation.is_some();
+            drop(reservation);
+        }
+    }
+    Ok(any)
 }
 
 fn ended(core: &Bound<'_, Core>) -> PyErr {

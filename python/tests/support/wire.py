@@ -2,7 +2,7 @@
 
 import asyncio
 
-from ferromqtt import Client, ProtocolVersion, _driver
+from ferromqtt import Client, Message, ProtocolVersion, _driver
 
 from . import packets
 
@@ -42,8 +42,12 @@ class HandTransport(asyncio.Transport):
 class Wire:
     """A client whose transport and server are the test."""
 
-    def __init__(self, protocol: ProtocolVersion = ProtocolVersion.V311) -> None:
-        self.client = Client("localhost", protocol=protocol)
+    def __init__(
+        self,
+        protocol: ProtocolVersion = ProtocolVersion.V311,
+        queue_type: type[asyncio.Queue[Message]] | None = None,
+    ) -> None:
+        self.client = Client("localhost", protocol=protocol, queue_type=queue_type)
         self.core: _driver.Protocol = self.client._core
         self.core.configure(**self.client._core_options())
         self.transport = HandTransport()
