@@ -380,7 +380,9 @@ def test_full_incoming_queue_drops_the_new_message_and_warns_1_2(
         run(main, server)
     texts = [record.getMessage() for record in caplog.records]
     text = "Message queue is full. Discarding message."
-    assert texts == [text, f"{text} (3 times so far)"]
+    # How often in between depends on how many messages each read has brought.
+    assert texts[0] == text
+    assert texts[-1] in (f"{text} (3 times so far)", f"{text} (3 times in all)")
 
 
 def test_queue_type_gets_every_message_through_its_own_methods_1_2(
