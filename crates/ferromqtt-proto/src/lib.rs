@@ -193,12 +193,12 @@ pub use packet::{
 pub use reconnect::Reconnect;
 pub use repeats::{Repeat, Repeats, Unreported};
 pub use servers::Server;
-#[doc(hidden)] // for the drivers of this workspace, which keep those who wait in it
-pub use session::InOrder;
 pub use session::{
     Acknowledge, DeliveryId, JournalEntry, Message, Overflow, QueueId, QueueOptions, Session,
     SessionChange,
 };
+#[doc(hidden)] // for the drivers and the test broker of this workspace
+pub use session::{IdHasher, InOrder};
 pub use slips::Slip;
 pub use text::Utf8String;
 pub use topic::{TopicFilter, TopicName};

@@ -1,32 +1,13 @@
 //! Packet Identifiers for the messages to one session.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 
+use ferromqtt_proto::IdHasher;
 use ferromqtt_proto::packet::PacketId;
 
-/// Something for each of the broker's own identifiers.
+/// Something for each of the broker's own identifiers: nobody else chooses those.
 pub(crate) type ByPacketId<T> = HashMap<PacketId, T, BuildHasherDefault<IdHasher>>;
-
-/// Spreads a 16-bit identifier. Nobody but the broker chooses those, so no attacker makes them collide.
-#[derive(Default)]
-pub(crate) struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u16(byte.into());
-        }
-    }
-
-    fn write_u16(&mut self, id: u16) {
-        self.0 = (self.0 << 16 | u64::from(id)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    }
-}
 
 /// Hands out the identifiers that are free, at the same cost whichever those are: first those after the last one, round
 /// the whole space, and then those that were given back, the oldest first. Either keeps a late acknowledgement from meeting

@@ -38,6 +38,7 @@ pub(crate) use subscriptions::{Heirs, Identifiers, Subscription, Subscriptions};
 pub(crate) use unclaimed::Held;
 
 use inbound::Inbound;
+pub use packet_id::IdHasher;
 use packet_id::PacketIds;
 use suspicion::Suspicion;
 

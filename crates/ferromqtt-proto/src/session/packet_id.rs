@@ -70,9 +70,10 @@ impl<T> PacketIds<T> {
     }
 }
 
-/// Spreads an identifier of 16 or 32 bits; keys are our own, so no attacker chooses them.
-#[derive(Default)]
-pub(crate) struct IdHasher(u64);
+/// Spreads an identifier of 16 or 32 bits; keys are our own, so no attacker chooses them. For the crates of this workspace
+/// alone: it is no part of the interface.
+#[derive(Debug, Default)]
+pub struct IdHasher(u64);
 
 impl Hasher for IdHasher {
     fn finish(&self) -> u64 {

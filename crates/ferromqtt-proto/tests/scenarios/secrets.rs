@@ -481,7 +481,7 @@ const WITHOUT_SECRETS: &str = "
     OpId CleanStart OnSessionLost OutgoingLimits OutgoingPolicy Reconnect Server Acknowledge DeliveryId Overflow QueueId
     Slip Utf8String TopicFilter Stats Progress TcpProgress TransportRequest PublishRef Repeat Repeats Unreported JournalEntry
     Client Options Whole PacketLimits UserProperties UserPropertiesIter SubscribeFilters SubscribeFiltersIter UnsubscribeFilters
-    UnsubscribeFiltersIter FilterTree NameTree InOrder
+    UnsubscribeFiltersIter FilterTree NameTree InOrder IdHasher
 ";
 
 #[test]
