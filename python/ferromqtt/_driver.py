@@ -10,24 +10,12 @@ from typing import TYPE_CHECKING
 from ferromqtt import _errors
 from ferromqtt._native import Core
 from ferromqtt._transport import progress
+from ferromqtt._turn import TURN
 from ferromqtt.exceptions import MqttError, MqttTimeoutError
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Generator
-
-
-class _Turn:
-    """Awaiting it lets everything else that is ready run once."""
-
-    __slots__ = ()
-
-    def __await__(self) -> Generator[None, None, None]:
-        yield
-
-
-TURN = _Turn()
-"""What a publish awaits that has filled a chunk: a loop of publishes must not starve the others."""
+    from collections.abc import Callable
 
 
 def _refuse(waiter: asyncio.Future[None]) -> None:

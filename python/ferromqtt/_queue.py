@@ -7,6 +7,8 @@ import collections
 import types
 from typing import TYPE_CHECKING, Any, Self
 
+from ferromqtt._turn import TURN
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
 
@@ -55,10 +57,15 @@ class MessageQueue:
 
     async def get(self) -> Message:
         """Return the next message; raise when none will come any more."""
+        suspended = False
         while not self._has_message():
             error = self._end()
             if error is not None:
                 if self._reserved and self._give_back_of_closed_loops():
+                    continue
+                if not suspended:
+                    suspended = True
+                    await TURN
                     continue
                 raise error
             waiter = asyncio.get_running_loop().create_future()
@@ -69,6 +76,15 @@ class MessageQueue:
                 self._leave(waiter)
                 raise
             self._reserved.pop(waiter, None)
+            suspended = True
+        try:
+            return await self._take()
+        except Exception:  # the queue is of the user's class, and may raise without suspending
+            await TURN
+            raise
+
+    async def _take(self) -> Message:
+        """Take a message, which is there, by the queue's `get`."""
         if self._takes_at_once:
             return await self.queue.get()
         call = object()

@@ -6,6 +6,8 @@ import asyncio
 import collections
 from typing import TYPE_CHECKING
 
+from ferromqtt._turn import TURN
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -50,6 +52,7 @@ class CallSlots:
         if self._loop is None:
             self._loop = loop
         elif self._loop is not loop:
+            await TURN
             raise RuntimeError(f"{self!r} is bound to a different event loop")  # asyncio's text
         slot = loop.create_future()
         self._waiting[slot] = None

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
-import math
-import os
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Self
 
-from ferromqtt import _transport
-from ferromqtt._driver import Protocol
+from ferromqtt._internals import FerromqttInternalsHolder
 from ferromqtt._native import MessagesIterator
-from ferromqtt._queue import MessageQueue, QueuedMessages
-from ferromqtt._slots import CallSlots
-from ferromqtt._transport.tls import TLSContext
-from ferromqtt.exceptions import MqttError, MqttReentrantError, MqttTimeoutError
+from ferromqtt._queue import QueuedMessages
+from ferromqtt._turn import TURN
 from ferromqtt.options import (
     MQTT_CLEAN_START_FIRST_ONLY,
     ClientOptions,
@@ -23,20 +16,18 @@ from ferromqtt.options import (
     ProxySettings,
     TLSParameters,
     Will,
-    check_enter,
-    subscribe_filters,
-    unsubscribe_filters,
 )
-from ferromqtt.properties import to_native
-from ferromqtt.reasons import PacketTypes, ReasonCode
+from ferromqtt.reasons import PacketTypes
 
 if TYPE_CHECKING:
+    import logging
     import ssl
     from collections.abc import Callable, Iterable
     from types import TracebackType
     from typing import Literal
 
     from ferromqtt._native import Message
+    from ferromqtt.reasons import ReasonCode
     from ferromqtt.types import (
         PayloadType,
         PropertiesLike,
@@ -56,14 +47,10 @@ __all__ = [
 ]
 
 _DEFAULT_TIMEOUT = 10.0
-_DEFAULT_INFLIGHT = 20
-# As many are in flight where there is no limit.
-_PACKET_IDENTIFIERS = 65_535
-_CLEAN_START: dict[bool | int, int] = {False: 0, True: 1, MQTT_CLEAN_START_FIRST_ONLY: 2}
-"""The core's numbers: never, always, at the first connection."""
+_DEFAULT_PENDING_CALLS_THRESHOLD = 10
 
 
-class Client:
+class Client(FerromqttInternalsHolder):
     """An MQTT client for asyncio.
 
     ```python
@@ -72,7 +59,11 @@ class Client:
     ```
 
     It can be entered again after it was left, and keeps its messages and its unacknowledged
-    publishes meanwhile. Any number of tasks may use it at the same time.
+    publishes meanwhile. Any number of tasks may use it at the same time. What fails at once waits
+    one turn of the event loop before it raises, so that a loop around it starves no other task.
+
+    A subclass may use any name for its own attributes and methods: the client reads none of its
+    own through `self` but `timeout`.
 
     Args:
         hostname: Name or address of the server. A name may have letters beyond ASCII, and a final
@@ -89,8 +80,8 @@ class Client:
         will: The message that the server publishes when it loses the client.
         clean_session: (before 5.0) False keeps the session at the server; needs an identifier.
         transport: "tcp", "websockets", or "unix" with the socket's path as `hostname`.
-        timeout: Seconds that entering, leaving and each call may take, unless told otherwise; None
-            for 10, `math.inf` for ever.
+        timeout: Seconds that entering and leaving may take, and each call that is given none. None
+            for 10, `math.inf` for no limit.
         keepalive: Keep Alive in seconds; 0 turns it off. A connection that falls silent ends after
             at most one and a half times this. A slow one that moves does not: a large message
             counts while the server's TCP acknowledges it (on Linux; elsewhere, while the socket
@@ -150,8 +141,6 @@ class Client:
         ValueError: An argument is wrong. Some are looked at only when the client is entered.
     """
 
-    _default_logger_name: ClassVar[str] = "ferromqtt"
-
     def __init__(
         self,
         hostname: str,
@@ -189,7 +178,7 @@ class Client:
         maximum_non_publish_size: int = 1 << 20,
         tls_server_hostname: str | None = None,
     ) -> None:
-        self._options = options = ClientOptions(
+        options = ClientOptions(
             hostname=hostname,
             port=port,
             username=username,
@@ -218,28 +207,24 @@ class Client:
             maximum_non_publish_size=maximum_non_publish_size,
             tls_server_hostname=tls_server_hostname,
         )
-        self._tls = TLSContext(options)
+        self._FerromqttInternalsHolder__internals = internals = (
+            self._FerromqttInternalsHolder__internals_class(
+                options,
+                logger=logger,
+                queue_type=queue_type,
+                max_outgoing_calls=max_concurrent_outgoing_calls,
+                will_on_error=will_on_error,
+                authenticator=authenticator,
+            )
+        )
         self.timeout = _DEFAULT_TIMEOUT if timeout is None else timeout
-        self._will_on_error = will_on_error
-        self._logger = logger or logging.getLogger(self._default_logger_name)
-        self._core = Protocol(int.from_bytes(os.urandom(8)))
-        self._core.logger = self._logger
-        self._core.authenticator = authenticator
-        self._publish = self._core.publish
-        self._entered = False
-        self._was_entered = False
-        self._max_outgoing_calls = max_concurrent_outgoing_calls
-        if max_concurrent_outgoing_calls is not None:
-            self._core.max_calls = max(max_concurrent_outgoing_calls, 0)
-        self._outgoing_calls = self._make_outgoing_calls()
-        self._queue: MessageQueue | None = None
-        if queue_type is not None:
-            self._use_queue(queue_type)
+        self.pending_calls_threshold = _DEFAULT_PENDING_CALLS_THRESHOLD
+        internals.attach(self)
 
     @property
     def identifier(self) -> str:
         """The Client Identifier that was given or made up; not one that the server assigned."""
-        return self._options.identifier or ""
+        return self._FerromqttInternalsHolder__internals.options.identifier or ""
 
     @property
     def messages(self) -> MessagesIterator | QueuedMessages:
@@ -249,18 +234,22 @@ class Client:
         `max_queued_incoming_messages` sets one. Iterating raises `MqttError` once the queue is
         empty and the connection has ended. A cancelled step loses no message.
         """
-        if self._queue is not None:
-            return QueuedMessages(self._queue)
-        return self._core.messages()
+        internals = self._FerromqttInternalsHolder__internals
+        if internals.queue is not None:
+            return QueuedMessages(internals.queue)
+        return internals.core.messages()
 
     @property
     def pending_calls_threshold(self) -> int:
         """How many calls may wait before each further one is logged. Default: 10."""
-        return self._core.pending_calls_threshold
+        return self._FerromqttInternalsHolder__internals.core.pending_calls_threshold
 
     @pending_calls_threshold.setter
     def pending_calls_threshold(self, threshold: int) -> None:
-        self._core.pending_calls_threshold = threshold
+        # Not by `__dict__`, which makes CPython look up each attribute more slowly from then on.
+        internals = getattr(self, "_FerromqttInternalsHolder__internals", None)
+        if internals is not None:  # before `__init__` it makes no difference
+            internals.core.pending_calls_threshold = threshold
 
     async def publish(
         self,
@@ -284,7 +273,7 @@ class Client:
             qos: 0, 1 or 2.
             retain: Whether the server is to keep it for later subscribers.
             properties: (5.0) PUBLISH properties.
-            timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for ever.
+            timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for no limit.
 
         Raises:
             ValueError: The topic, QoS or a property is wrong. Nothing was sent.
@@ -294,27 +283,31 @@ class Client:
             MqttError: The connection ended or time ran out; `delivery` tells whether the server may
                 have got it.
         """
-        if self._outgoing_calls is not None:
-            async with self._outgoing_calls:
-                waiter = self._start_publish(topic, payload, qos, retain, properties, timeout)
-                if waiter is not None:
-                    await self._wait(waiter)
+        internals = self._FerromqttInternalsHolder__internals
+        start = internals.start_publish
+        if start is None:
+            time_limit = self.timeout if timeout is None else timeout
+            await internals.publish_in_slot(topic, payload, qos, retain, properties, time_limit)
             return
         # The fast path, written out: a call costs as much as the message.
-        waiter = self._publish(
-            topic,
-            payload,
-            qos,
-            retain,
-            None if properties is None else self._native(properties, PacketTypes.PUBLISH),
-            self.timeout if timeout is None else timeout,
-        )
+        try:
+            waiter = start(
+                topic,
+                payload,
+                qos,
+                retain,
+                None if properties is None else internals.native(properties, PacketTypes.PUBLISH),
+                self.timeout if timeout is None else timeout,
+            )
+        except Exception:
+            await TURN
+            raise
         if waiter is not None:
-            op = self._core.last_op
+            op = internals.core.last_op
             try:
                 await waiter
             except (asyncio.CancelledError, GeneratorExit):
-                self._core.abandon(op)
+                internals.core.abandon(op)
                 raise
 
     async def subscribe(
@@ -333,7 +326,7 @@ class Client:
             qos: The QoS for a single filter.
             options: (5.0) `SubscribeOptions` for a single filter, instead of `qos`.
             properties: (5.0) SUBSCRIBE properties.
-            timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for ever.
+            timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for no limit.
 
         Returns:
             A Reason Code for each filter. A filter that the server refuses does not raise: look at
@@ -344,12 +337,10 @@ class Client:
             MqttCodeError: The client is not connected, or a limit of the server forbids it.
             MqttError: The connection ended or time ran out.
         """
-        filters = subscribe_filters(topic, qos, options, self._version)
-        native = self._native(properties, PacketTypes.SUBSCRIBE)
-        async with self._outgoing_calls or contextlib.nullcontext():
-            waiter = self._core.subscribe(filters, native, self._time_limit(timeout))
-            codes = await self._wait(waiter)
-        return [ReasonCode(PacketTypes.SUBACK, identifier=code) for code in codes]
+        time_limit = self.timeout if timeout is None else timeout
+        return await self._FerromqttInternalsHolder__internals.subscribe(
+            topic, qos, options, properties, time_limit
+        )
 
     async def unsubscribe(
         self,
@@ -363,17 +354,15 @@ class Client:
         Args:
             topic: A filter or a list of filters.
             properties: (5.0) UNSUBSCRIBE properties.
-            timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for ever.
+            timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for no limit.
 
         Raises:
             ValueError: An argument is wrong. Nothing was sent.
             MqttCodeError: The client is not connected.
             MqttError: The connection ended or time ran out.
         """
-        filters = unsubscribe_filters(topic)
-        native = self._native(properties, PacketTypes.UNSUBSCRIBE)
-        async with self._outgoing_calls or contextlib.nullcontext():
-            await self._wait(self._core.unsubscribe(filters, native, self._time_limit(timeout)))
+        time_limit = self.timeout if timeout is None else timeout
+        await self._FerromqttInternalsHolder__internals.unsubscribe(topic, properties, time_limit)
 
     async def __aenter__(self) -> Self:
         """Connect.
@@ -384,20 +373,7 @@ class Client:
             MqttConnectError: The server refused the connection; `rc` tells why.
             MqttError: There was no connection, or not in time. The client can be entered again.
         """
-        if self._entered:
-            raise MqttReentrantError("The client context manager is reusable, but not reentrant")
-        self._entered = True
-        try:
-            check_enter(self._options)
-            # One for each loop: it belongs to the one in which calls first wait.
-            self._outgoing_calls = self._make_outgoing_calls()
-            if not self._was_entered:
-                self._core.configure(**self._core_options())
-                self._was_entered = True
-            await self._connect()
-        except BaseException:
-            self._entered = False
-            raise
+        await self._FerromqttInternalsHolder__internals.enter(self.timeout)
         return self
 
     async def __aexit__(
@@ -422,108 +398,5 @@ class Client:
             MqttError: Not everything could be written, in time or before the connection was lost,
                 so the server publishes the will. The client can be entered again.
         """
-        if not self._was_entered:
-            self._logger.warning("Could not gracefully disconnect: %d. Forcing disconnection.", 4)
-            return
-        publish_will = self._will_on_error and exc_type is not None
-        try:
-            await self._core.stop(self.timeout, publish_will=publish_will, wait=exc_type is None)
-        finally:
-            self._entered = False
-            if self._outgoing_calls is not None and self._outgoing_calls.is_left:
-                self._outgoing_calls = self._make_outgoing_calls()
-
-    async def _connect(self) -> None:
-        """Open a transport and wait for CONNACK, all within the client's time limit."""
-        limit = None if self.timeout == math.inf else self.timeout
-        scope = asyncio.timeout(limit)
-        try:
-            async with scope:
-                await self._core.start()
-                await _transport.open_transport(self._options, self._tls, self._core)
-                await self._core.accepted()
-        except BaseException as error:
-            await self._core.cancel_start()
-            if isinstance(error, TimeoutError) and scope.expired():
-                raise MqttTimeoutError from None
-            if isinstance(error, OSError | UnicodeError):
-                raise MqttError(str(error)) from None
-            raise
-
-    def _start_publish(
-        self,
-        topic: str,
-        payload: PayloadType,
-        qos: int,
-        retain: bool,
-        properties: PropertiesLike | None,
-        timeout: float | None,
-    ) -> Any:  # noqa: ANN401 - something to await
-        native = self._native(properties, PacketTypes.PUBLISH)
-        return self._publish(topic, payload, qos, retain, native, self._time_limit(timeout))
-
-    async def _wait(self, waiter: Any) -> Any:  # noqa: ANN401 - any call's future
-        """Wait for a call that was just accepted; let the core know when nobody waits any more."""
-        op = self._core.last_op
-        try:
-            return await waiter
-        except (asyncio.CancelledError, GeneratorExit):
-            self._core.abandon(op)
-            raise
-
-    @property
-    def _version(self) -> ProtocolVersion:
-        return self._options.protocol or ProtocolVersion.V311
-
-    def _time_limit(self, timeout: float | None) -> float:
-        return self.timeout if timeout is None else timeout
-
-    def _native(
-        self, properties: PropertiesLike | None, packet_type: int
-    ) -> dict[str, object] | None:
-        """Properties as the core takes them; before 5.0 they are not used."""
-        if self._version != ProtocolVersion.V5:
-            return None
-        native = to_native(properties, packet_type)
-        if native is not None:
-            native.pop("topic_alias", None)  # the core assigns its own, and always knows the topic
-        return native
-
-    def _use_queue(self, queue_type: type[asyncio.Queue[Message]]) -> None:
-        limit = max(self._options.max_queued_incoming_messages or 0, 0)
-        core = self._core
-        self._queue = MessageQueue(
-            queue_type(maxsize=limit), core.iteration_end, core.warn_of_repeating, core.report
-        )
-        core.message_sink = self._queue.put
-        core.on_begin = self._queue.begin
-        core.on_end = self._queue.wake_all
-
-    def _make_outgoing_calls(self) -> CallSlots | None:
-        limit = self._max_outgoing_calls
-        return None if limit is None else CallSlots(limit)
-
-    def _core_options(self) -> dict[str, object]:
-        options = self._options
-        will = options.will
-        inflight = options.max_inflight_messages
-        if inflight is None:
-            inflight = _DEFAULT_INFLIGHT
-        incoming = options.max_queued_incoming_messages
-        return {
-            "protocol": int(self._version),
-            "client_identifier": self.identifier,
-            "clean_start": _CLEAN_START[options.clean],
-            "keep_alive": options.keepalive,
-            "properties": options.connect_properties,
-            "user_name": options.username,
-            "password": None if options.username is None else options.password,
-            "will": will
-            and (will.topic, will.payload, will.qos, bool(will.retain), options.will_properties),
-            "strict": bool(options.strict),
-            "maximum_non_publish_size": options.maximum_non_publish_size,
-            "max_in_flight": min(inflight or _PACKET_IDENTIFIERS, _PACKET_IDENTIFIERS),
-            "max_outgoing": options.max_queued_outgoing_messages or None,
-            # A queue of the user's own class has its own limit.
-            "max_incoming": incoming if incoming and incoming > 0 and not self._queue else None,
-        }
+        failed = exc_type is not None
+        await self._FerromqttInternalsHolder__internals.leave(self.timeout, failed=failed)

@@ -9,6 +9,7 @@ import pytest
 
 from conftest import Broker
 from ferromqtt import Client, MqttError, _transport
+from ferromqtt._internals import internals_of
 from ferromqtt._transport import addresses
 from ferromqtt._transport.addresses import Address
 from support.clients import unique
@@ -151,8 +152,8 @@ def test_addresses_are_reused_for_a_bind_port_where_that_takes_nothing_from_othe
 
     async def main(server: ScriptedServer) -> None:
         async with Client(server.host, server.port, bind_port=port) as client:
-            assert client._core.transport is not None
-            connection = client._core.transport.get_extra_info("socket")
+            assert internals_of(client).core.transport is not None
+            connection = internals_of(client).core.transport.get_extra_info("socket")
             reused = connection.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
             assert bool(reused) is (bind_port and posix)
 
@@ -201,8 +202,8 @@ def test_socket_options_and_tcp_nodelay_are_set_1_2(run: LoopRunner, mosquitto: 
         ]
         client = Client(mosquitto.host, mosquitto.port, socket_options=options)
         async with client:
-            assert client._core.transport is not None
-            connection = client._core.transport.get_extra_info("socket")
+            assert internals_of(client).core.transport is not None
+            connection = internals_of(client).core.transport.get_extra_info("socket")
             assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 

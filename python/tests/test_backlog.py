@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ferromqtt import Client, Message, ProtocolVersion
+from ferromqtt._internals import internals_of
 from support import packets
 from support.loops import LoopRunner
 from support.wire import Wire
@@ -70,7 +71,7 @@ def test_a_number_of_messages_that_the_user_allows_is_not_warned_of(
 ) -> None:
     async def main() -> None:
         wire = Wire()
-        wire.core.configure(**{**wire.client._core_options(), "max_incoming": 200_000})
+        wire.core.configure(**{**internals_of(wire.client).core_options(), "max_incoming": 200_000})
         await wire.connect()
         for _ in range(101):
             wire.feed(packets.publish("t", b"x") * 1_000)

@@ -21,6 +21,7 @@ from ferromqtt import (
     Will,
 )
 from ferromqtt._driver import Protocol
+from ferromqtt._internals import internals_of
 from support import certificates, packets
 from support.clients import LIMIT, receive, receive_until, unique
 from support.loops import LoopRunner, settle
@@ -371,7 +372,7 @@ def test_nothing_is_taken_once_the_server_has_ended_its_side(
     async def main(server: ScriptedServer) -> None:
         client = client_over(over, server, folder)
         refused: list[MqttError] = []
-        original = type(client._core).eof_received
+        original = type(internals_of(client).core).eof_received
         seen = asyncio.Event()
 
         def publish_when_it_ends(protocol: Protocol) -> bool | None:

@@ -18,6 +18,7 @@ from ferromqtt import (
     ProtocolVersion,
     Will,
 )
+from ferromqtt._internals import internals_of
 from support import packets
 from support.clients import LIMIT, receive_many, unique
 from support.loops import LoopRunner
@@ -67,7 +68,7 @@ def test_what_put_nowait_raises_costs_one_message(broker: Broker, error: Excepti
         Queue.error = error
         asyncio.get_running_loop().set_exception_handler(lambda *_: None)
         client = hostile_client(broker, Queue)
-        client._core.logger = logger_with(logging.NullHandler())
+        internals_of(client).core.logger = logger_with(logging.NullHandler())
         topic = unique("queue")
         async with client:
             await client.subscribe(topic)
@@ -124,7 +125,7 @@ def test_put_nowait_may_leave_the_client(run: LoopRunner, broker: Broker, by_han
                 with contextlib.suppress(MqttError):
                     async for _ in client.messages:
                         pass
-                assert not client._core.connected
+                assert not internals_of(client).core.connected
                 await asyncio.gather(*tasks)
 
     run(main)
@@ -294,9 +295,9 @@ def test_an_authenticator_may_use_the_client(run: LoopRunner, outcome: str) -> N
         properties = Properties(PacketTypes.CONNECT)
         properties.AuthenticationMethod = "method"
         wire.client = Client("localhost", protocol=ProtocolVersion.V5, properties=properties)
-        wire.core = wire.client._core
+        wire.core = internals_of(wire.client).core
         wire.core.authenticator = answer
-        wire.core.configure(**wire.client._core_options())
+        wire.core.configure(**internals_of(wire.client).core_options())
         asyncio.get_running_loop().set_exception_handler(lambda *_: None)
         await wire.core.start()
         wire.core.connection_made(wire.transport)

@@ -17,6 +17,7 @@ from ferromqtt import (
     MqttError,
     ProtocolVersion,
 )
+from ferromqtt._internals import internals_of
 from support import packets
 from support.builtin import BuiltinBroker
 from support.clients import LIMIT, receive_many, unique
@@ -27,7 +28,7 @@ from test_misuse_protocol import HandTransport, Wire
 def look_at(client: Client) -> None:
     """Use everything of a client that may be used without awaiting."""
     len(client.messages)
-    _ = client.identifier, client.pending_calls_threshold, client._core.transport
+    _ = client.identifier, client.pending_calls_threshold, internals_of(client).core.transport
     step: Any = anext(client.messages)
     # Not where it would take a message, nor in a thread without a loop.
     if not len(client.messages) and asyncio._get_running_loop() is not None:

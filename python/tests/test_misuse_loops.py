@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ferromqtt import Client, Message, MqttCodeError, MqttError
+from ferromqtt._internals import internals_of
 from support import packets
 from support.builtin import BuiltinBroker
 from support.clients import LIMIT, receive, unique
@@ -103,6 +104,12 @@ def test_a_call_from_a_second_loop_in_the_same_thread_is_refused(
     assert b"other" not in server.received
 
 
+def resume_twice(call: Any) -> None:  # noqa: ANN401  a coroutine, or a step
+    """Run a call that gives the loop a turn before it fails."""
+    for _ in range(2):
+        call.send(None)
+
+
 def test_a_call_without_a_loop_is_refused(run: LoopRunner) -> None:
     with ScriptedServer(serve_311) as server:
 
@@ -111,7 +118,7 @@ def test_a_call_without_a_loop_is_refused(run: LoopRunner) -> None:
 
                 def by_hand() -> None:
                     with contextlib.closing(client.publish("other", "x")) as coroutine:
-                        coroutine.send(None)
+                        resume_twice(coroutine)
 
                 error = await asyncio.to_thread(in_a_thread, by_hand)
                 assert isinstance(error, RuntimeError)
@@ -183,7 +190,11 @@ def test_threads_that_all_look_at_once_do_no_harm(run: LoopRunner, builtin: Buil
             while not stop.is_set():
                 try:
                     len(client.messages)
-                    _ = client._core.connected, client._core.transport, client.identifier
+                    _ = (
+                        internals_of(client).core.connected,
+                        internals_of(client).core.transport,
+                        client.identifier,
+                    )
                     step: Any = anext(client.messages)
                     step.close()
                 except BaseException as error:  # noqa: BLE001  a panic is none of Exception
@@ -258,11 +269,11 @@ def test_calls_on_a_closed_loop_raise_and_leave_nothing_waiting(
     for _ in range(3):
         coroutine = client.publish("t", "x", qos)
         with pytest.raises((RuntimeError, MqttError, StopIteration)):
-            coroutine.send(None)
+            resume_twice(coroutine)
         coroutine.close()
     step: Any = anext(client.messages)
     with pytest.raises((RuntimeError, MqttError)):
-        step.send(None)
+        resume_twice(step)
     step.close()
     asyncio.run(client.__aexit__(None, None, None))
     with pytest.raises(MqttError):

@@ -13,6 +13,7 @@ import pytest
 import ferromqtt
 from ferromqtt import Client, Message, MessagesIterator
 from ferromqtt._driver import Protocol
+from ferromqtt._internals import internals_of
 from ferromqtt._native import Broker, Core
 from support.loops import LoopRunner
 from test_misuse_protocol import Wire
@@ -141,10 +142,10 @@ def clients_own_things() -> Iterator[tuple[str, object]]:
     yield "Client", client
     yield "MessagesIterator", client.messages
     yield "NextMessage", anext(client.messages)
-    yield "Protocol", client._core
+    yield "Protocol", internals_of(client).core
     yield "Core", Core(1)
     yield "Broker", Broker()
-    view = client._core.get_buffer(-1)
+    view = internals_of(client).core.get_buffer(-1)
     yield "ReadBuffer", view.obj
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from conftest import Broker
 from ferromqtt import Client, Message, MqttError, ProtocolVersion, TLSParameters, Will
+from ferromqtt._internals import internals_of
 from support import packets
 from support.clients import LIMIT, receive_many, unique, wait_for_queued
 from support.loops import LoopRunner, settle
@@ -216,7 +217,7 @@ def test_socket_options_are_applied_1_2(run: LoopRunner, form: Callable[[Any], A
         client = Client(server.host, server.port, socket_options=options)
         for _ in range(2):
             async with client:
-                transport = client._core.transport
+                transport = internals_of(client).core.transport
                 assert transport is not None
                 sock = transport.get_extra_info("socket")
                 assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ferromqtt import Client, Message, MqttError
+from ferromqtt._internals import internals_of
 from support import packets
 from support.clients import LIMIT
 from support.loops import LoopRunner
@@ -131,7 +132,7 @@ def test_each_connection_tells_what_was_left_out_of_it(
         for _ in range(2):
             await client.__aenter__()
             async with asyncio.timeout(LIMIT):
-                while client._core.iteration_end() is None:  # noqa: ASYNC110
+                while internals_of(client).core.iteration_end() is None:  # noqa: ASYNC110
                     await asyncio.sleep(0.005)
             with contextlib.suppress(MqttError):
                 await client.__aexit__(None, None, None)

@@ -29,6 +29,7 @@ from ferromqtt import (
     TLSParameters,
     Will,
 )
+from ferromqtt._internals import internals_of
 from ferromqtt.testing import TestBroker
 from support import certificates, packets
 from support.clients import LIMIT
@@ -125,7 +126,7 @@ def debug(request: pytest.FixtureRequest, watch: Watch) -> Debug:
 
 async def fail(watch: Watch, client: Client) -> None:
     """Enter, which must fail or end soon; look at everything on the way."""
-    watch.see(client, client._options, client._core, client.messages)
+    watch.see(client, internals_of(client).options, internals_of(client).core, client.messages)
     try:
         async with client:
             watch.see(client, asyncio.current_task())
@@ -139,7 +140,7 @@ async def fail(watch: Watch, client: Client) -> None:
         watch.see(error)
     else:
         pytest.fail("this was to fail")
-    watch.see(client, client._options, client._core)
+    watch.see(client, internals_of(client).options, internals_of(client).core)
 
 
 def refuse(code: int, *, v5: bool = False) -> Script:
@@ -288,7 +289,7 @@ def test_the_payload_of_a_message_is_not_told_by_an_error_1_2(debug: Debug, watc
 
     async def main() -> None:
         client = Client(server.host, server.port, will=Will("w", SECRET), timeout=0.5)
-        watch.see(client, client._options)
+        watch.see(client, internals_of(client).options)
         async with client:
             for payload in (SECRET, SECRET.encode(), bytearray(SECRET.encode())):
                 with pytest.raises(MqttError) as caught:
@@ -369,7 +370,7 @@ def test_the_password_of_a_proxy_is_shown_nowhere_1_2(
 
     async def main() -> None:
         client = through_proxy(server, kind)
-        watch.see(client, client._options, client._options.proxy)
+        watch.see(client, internals_of(client).options, internals_of(client).options.proxy)
         await fail(watch, client)
 
     with ScriptedServer(script) as server:
@@ -531,7 +532,7 @@ def test_what_is_received_and_sent_is_in_no_log_1_2(debug: Debug, watch: Watch) 
         async with Client(server.host, server.port, will=Will("w", SECRET)) as client:
             publishing = asyncio.create_task(client.publish("a", SECRET, qos=1))
             receiving = asyncio.ensure_future(anext(client.messages))
-            watch.see(publishing, receiving, client._core)
+            watch.see(publishing, receiving, internals_of(client).core)
             await publishing
             message = await receiving
             watch.see(message, publishing, receiving, client, client.messages)

@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 from conftest import Broker
 from ferromqtt import Message
-from support.clients import LIMIT, unique
+from support.clients import LIMIT, unique, wait_for_queued
 from support.loops import LoopRunner
 
 
@@ -97,5 +99,76 @@ def test_an_overridden_on_message_gets_every_message_3(
                 payloads = [(await anext(client.messages)).payload for _ in range(3)]
             assert payloads == seen == [b"0", b"1", b"2"]
             seen.clear()
+
+    run(main)
+
+
+def on_class(shim: ModuleType, seen: list[bytes], patch: pytest.MonkeyPatch) -> type[Any]:
+    original = shim.Client._on_message
+
+    def watch(self: object, client: object, userdata: object, message: Message) -> None:
+        original(self, client, userdata, message)
+        seen.append(message.payload)
+
+    patch.setattr(shim.Client, "_on_message", watch)
+    return shim.Client  # type: ignore[no-any-return]
+
+
+def on_instance(shim: ModuleType, seen: list[bytes], patch: pytest.MonkeyPatch) -> type[Any]:
+    del patch
+
+    class Assigns(shim.Client):  # type: ignore[name-defined, misc]
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            original = super()._on_message
+
+            def watch(client: object, userdata: object, message: Message) -> None:
+                original(client, userdata, message)
+                seen.append(message.payload)
+
+            self._on_message = watch
+            super().__init__(*args, **kwargs)
+
+    return Assigns
+
+
+@pytest.mark.parametrize("queue_type", [None, asyncio.LifoQueue])
+@pytest.mark.parametrize("where", [on_class, on_instance])
+def test_an_on_message_that_was_put_in_place_gets_every_message_3(
+    run: LoopRunner,
+    broker: Broker,
+    shim: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    where: Callable[..., type[Any]],
+    queue_type: type[asyncio.Queue[Message]] | None,
+) -> None:
+    """Before the client is made; what is assigned later is not looked at, as in aiomqtt."""
+    seen: list[bytes] = []
+
+    async def main() -> None:
+        topic = unique("routed")
+        client = where(shim, seen, monkeypatch)(broker.host, broker.port, queue_type=queue_type)
+        client._on_message = None
+        async with client:
+            await client.subscribe(topic)
+            for number in range(3):
+                await client.publish(topic, number)
+            await wait_for_queued(client, 3)
+            payloads = [(await anext(client.messages)).payload for _ in range(3)]
+        assert seen == [b"0", b"1", b"2"]
+        assert payloads == (seen[::-1] if queue_type else seen)
+
+    run(main)
+
+
+def test_private_members_can_be_replaced_3(
+    run: LoopRunner, broker: Broker, shim: ModuleType
+) -> None:
+    async def main() -> None:
+        client = shim.Client(broker.host, broker.port)
+        for name in ("_client", "_lock", "_connected", "_disconnected", "_logger"):
+            setattr(client, name, name)
+            assert getattr(client, name) == name
+        async with client:
+            await client.publish(unique("replaced"), qos=1)
 
     run(main)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 import pytest
 
 from ferromqtt import Client, MqttError, TLSParameters
+from ferromqtt._internals import internals_of
 from support.builtin import BuiltinBroker
 from support.clients import unique
 from support.loops import LoopRunner
@@ -122,7 +123,7 @@ def test_little_is_ahead_of_the_core_in_a_transport(run: LoopRunner, mosquitto: 
                     )
                     most = 0
                     while not publishing.done():
-                        transport = publisher._core.transport
+                        transport = internals_of(publisher).core.transport
                         if transport is not None:
                             most = max(most, transport.get_write_buffer_size())
                         await asyncio.sleep(0.01)
@@ -140,9 +141,9 @@ def test_the_tcp_connection_below_is_asked(
     async def main() -> None:
         with relay(mosquitto, kind) as link:
             async with client(link, mosquitto, kind) as there:
-                before = there._core._tcp_progress()
+                before = internals_of(there).core._tcp_progress()
                 await there.publish(unique("progress"), bytes(100_000), qos=1)
-                after = there._core._tcp_progress()
+                after = internals_of(there).core._tcp_progress()
                 assert before is not None
                 assert after is not None
                 assert 100_000 <= after[0] - before[0] < 120_000

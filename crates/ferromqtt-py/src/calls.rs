@@ -22,6 +22,10 @@ impl Calls {
         self.by_op.len()
     }
 
+    pub(crate) fn contains(&self, op: u64) -> bool {
+        self.by_op.contains_key(&op)
+    }
+
     pub(crate) fn insert(&mut self, op: u64, future: Py<PyAny>, deadline: Option<Instant>) {
         if let Some(deadline) = deadline {
             self.deadlines.insert((deadline, op));

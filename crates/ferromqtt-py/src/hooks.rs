@@ -47,7 +47,7 @@ hooks! {
     /// The `repr` of a message.
     shown_message = "ferromqtt._shown"."message";
     /// Lets a coroutine wait for one turn of the loop.
-    turn = "ferromqtt._driver"."TURN";
+    turn = "ferromqtt._turn"."TURN";
 }
 
 /// Completes a future, unless its caller has gone already.

@@ -7,7 +7,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ferromqtt_proto::QueueId;
-use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
+use pyo3::exceptions::{PyException, PyRuntimeError, PyStopIteration};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -76,7 +76,7 @@ pub(crate) struct NextMessage {
 enum State {
     /// Not awaited yet.
     Fresh,
-    /// Has let others run, or was woken: takes a message next.
+    /// Has let others run, or was woken: takes a message next, or raises.
     Yielded,
     /// Waits on this future, through its iterator.
     Waiting {
@@ -212,6 +212,9 @@ fn advance<'py>(slf: &Bound<'py, NextMessage>) -> PyResult<Step<'py>> {
 }
 
 /// Takes a message that nobody else was woken for. Without one, raises if none will come, or queues up.
+///
+/// `may_rest`: the step has not suspended yet. Then it lets other tasks run when many messages were taken in a row, and
+/// before it raises: a loop around a step that fails at once would starve them.
 fn take_or_wait<'py>(
     slf: &Bound<'py, NextMessage>,
     core: &Bound<'py, Core>,
@@ -239,11 +242,19 @@ fn take_or_wait<'py>(
     if all_reserved && give_back_of_closed_loops(core)? {
         return take_or_wait(slf, core, may_rest);
     }
-    if no_more {
-        slf.borrow_mut().state = State::Done;
-        return Err(ended(core));
+    let outcome = match no_more {
+        true => Err(ended(core)),
+        false => wait(slf, core),
+    };
+    let Err(error) = outcome else {
+        return outcome;
+    };
+    release(slf)?;
+    if may_rest && error.is_instance_of::<PyException>(py) {
+        slf.borrow_mut().state = State::Yielded; // it looks again after the turn
+        return Ok(Step::Yield(py.None().into_bound(py)));
     }
-    wait(slf, core)
+    Err(error)
 }
 
 /// Takes the next message, which the caller has made sure of.

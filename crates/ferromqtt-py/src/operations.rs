@@ -256,6 +256,10 @@ fn wait_for<'py>(slf: &Bound<'py, Core>, op: OpId, timeout: f64) -> PyResult<Bou
         abandon(slf, op.value()); // the caller gets the error, and nobody the future
         return Err(error);
     }
+    if first && !slf.borrow().calls.contains(op.value()) {
+        // Writing it has ended the connection. Raised here, like a refusal, for which the caller gives the loop a turn.
+        future.call_method0(py, intern!(py, "result"))?;
+    }
     slf.borrow_mut().last_op = op.value(); // last, since a log handler may have published meanwhile
     Ok(future.into_bound(py))
 }

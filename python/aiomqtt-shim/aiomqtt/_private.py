@@ -5,12 +5,62 @@ They exist in this module name only, and each is as small as those uses.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+from ferromqtt import _internals
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Callable
 
     from ferromqtt._driver import Protocol
+    from ferromqtt.message import Message
+
+_T = TypeVar("_T")
+
+
+class View(Generic[_T]):
+    """A property that a program may set as well: then its instance has what was set.
+
+    The client itself uses neither.
+    """
+
+    def __init__(self, get: Callable[[Any], _T]) -> None:
+        self._get = get
+        self.__doc__ = get.__doc__
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> View[_T]: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> _T: ...
+    def __get__(self, instance: object | None, owner: type) -> View[_T] | _T:
+        return self if instance is None else self._get(instance)
+
+
+class Internals(_internals.Internals):
+    """What is behind a client of this module."""
+
+    default_logger_name = "mqtt"
+    on_message: Callable[..., None]
+    """The `_on_message` of clients, as long as none overrides it."""
+
+    def attach(self, client: Any) -> None:  # noqa: ANN401 - of this module, or of a subclass
+        """Have messages pass through `_on_message`, if a subclass or an instance overrides it.
+
+        Only a client that exists is looked at, as in aiomqtt: later assignments change nothing.
+        """
+        on_message = client._on_message  # noqa: SLF001 - the shim's own
+        if getattr(on_message, "__func__", None) is Internals.on_message:
+            return
+        if self.queue is None:
+            self.use_queue(asyncio.Queue)
+        paho = PahoClient(self.core)
+
+        def route(message: Message) -> None:
+            on_message(paho, None, message)
+
+        self.core.message_sink = route
 
 
 class PahoClient:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from aiomqtt import _private
 from ferromqtt import client
+from ferromqtt._internals import internals_of
 from ferromqtt.client import MessagesIterator
 from ferromqtt.options import ProtocolVersion, ProxySettings, TLSParameters, Will
 
 if TYPE_CHECKING:
+    import logging
+
     from ferromqtt.message import Message
 
 __all__ = [
@@ -26,37 +28,34 @@ __all__ = [
 class Client(client.Client):
     """`ferromqtt.Client` that logs where aiomqtt does, unless it is given a logger."""
 
-    _default_logger_name = "mqtt"
-
-    async def __aenter__(self) -> Self:
-        """Connect."""
-        routed = type(self)._on_message is not Client._on_message  # noqa: SLF001 - its own
-        if routed and self._core.message_sink is None:
-            self._use_queue(asyncio.Queue)
-            self._core.message_sink = self._route
-        return await super().__aenter__()
-
-    def _route(self, message: Message) -> None:
-        self._on_message(self._client, None, message)
+    _FerromqttInternalsHolder__internals_class = _private.Internals
 
     def _on_message(self, client: object, userdata: object, message: Message) -> None:
         """Queue a message that came: called for each one, but only if a subclass overrides it."""
         del client, userdata
-        if self._queue is not None:
-            self._queue.put(message)
+        queue = internals_of(self).queue
+        if queue is not None:
+            queue.put(message)
 
-    @property
+    @_private.View
     def _client(self) -> Any:  # noqa: ANN401 - used as if it were a paho client
-        return _private.PahoClient(self._core)
+        return _private.PahoClient(internals_of(self).core)
 
-    @property
+    @_private.View
+    def _logger(self) -> logging.Logger:
+        return internals_of(self).core.logger
+
+    @_private.View
     def _lock(self) -> _private.Lock:
-        return _private.Lock(held=self._entered)
+        return _private.Lock(held=internals_of(self).entered)
 
-    @property
+    @_private.View
     def _connected(self) -> _private.Connected:
-        return _private.Connected(self._core)
+        return _private.Connected(internals_of(self).core)
 
-    @property
+    @_private.View
     def _disconnected(self) -> _private.Disconnected:
-        return _private.Disconnected(self._core)
+        return _private.Disconnected(internals_of(self).core)
+
+
+_private.Internals.on_message = Client._on_message  # noqa: SLF001 - its own

@@ -1,8 +1,10 @@
 """A client driven by hand: its transport and its server are the test."""
 
 import asyncio
+from typing import Any
 
 from ferromqtt import Client, Message, ProtocolVersion, _driver
+from ferromqtt._internals import internals_of
 
 from . import packets
 
@@ -46,14 +48,16 @@ class Wire:
         self,
         protocol: ProtocolVersion = ProtocolVersion.V311,
         queue_type: type[asyncio.Queue[Message]] | None = None,
+        *,
+        connack: bytes | None = None,
+        **options: Any,  # noqa: ANN401 - further ones of the client
     ) -> None:
-        self.client = Client("localhost", protocol=protocol, queue_type=queue_type)
-        self.core: _driver.Protocol = self.client._core
-        self.core.configure(**self.client._core_options())
+        self.client = Client("localhost", protocol=protocol, queue_type=queue_type, **options)
+        self.core: _driver.Protocol = internals_of(self.client).core
+        self.core.configure(**internals_of(self.client).core_options())
         self.transport = HandTransport()
-        self._connack = packets.CONNACK_311
-        if protocol == ProtocolVersion.V5:
-            self._connack = packets.CONNACK_5
+        v5 = protocol == ProtocolVersion.V5
+        self._connack = connack or (packets.CONNACK_5 if v5 else packets.CONNACK_311)
 
     async def connect(self) -> None:
         await self.core.start()

@@ -1,0 +1,271 @@
+"""What a client consists of, kept apart from it so that subclasses may use any name."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import os
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ferromqtt import _transport
+from ferromqtt._driver import Protocol
+from ferromqtt._queue import MessageQueue
+from ferromqtt._slots import CallSlots
+from ferromqtt._transport.tls import TLSContext
+from ferromqtt._turn import TURN, TURN_BEFORE_ERROR
+from ferromqtt.exceptions import MqttError, MqttReentrantError, MqttTimeoutError
+from ferromqtt.options import (
+    MQTT_CLEAN_START_FIRST_ONLY,
+    ClientOptions,
+    ProtocolVersion,
+    check_enter,
+    subscribe_filters,
+    unsubscribe_filters,
+)
+from ferromqtt.properties import to_native
+from ferromqtt.reasons import PacketTypes, ReasonCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ferromqtt._native import Message
+    from ferromqtt.types import (
+        PayloadType,
+        PropertiesLike,
+        SubscribeOptionsLike,
+        SubscribeTopic,
+    )
+
+_DEFAULT_INFLIGHT = 20
+# As many are in flight where there is no limit.
+_PACKET_IDENTIFIERS = 65_535
+_CLEAN_START: dict[bool | int, int] = {False: 0, True: 1, MQTT_CLEAN_START_FIRST_ONLY: 2}
+"""The core's numbers: never, always, at the first connection."""
+
+
+class Internals:
+    """State and machinery of one client.
+
+    It never reads an attribute of the client: a subclass may have redefined any of them. What the
+    client's public attributes say is passed to each call.
+    """
+
+    default_logger_name: ClassVar[str] = "ferromqtt"
+
+    def __init__(
+        self,
+        options: ClientOptions,
+        *,
+        logger: logging.Logger | None,
+        queue_type: type[asyncio.Queue[Message]] | None,
+        max_outgoing_calls: int | None,
+        will_on_error: bool,
+        authenticator: Callable[[bytes], bytes] | None,
+    ) -> None:
+        self.options = options
+        self._tls = TLSContext(options)
+        self._will_on_error = will_on_error
+        self.core = core = Protocol(int.from_bytes(os.urandom(8)))
+        core.logger = logger or logging.getLogger(self.default_logger_name)
+        core.authenticator = authenticator
+        self.start_publish = core.publish if max_outgoing_calls is None else None
+        """What `Client.publish` calls for each message, unless calls have to wait for slots."""
+        self.entered = False
+        self._was_entered = False
+        self._max_outgoing_calls = max_outgoing_calls
+        if max_outgoing_calls is not None:
+            core.max_calls = max(max_outgoing_calls, 0)
+        self._slots = self._make_slots()
+        self.queue: MessageQueue | None = None
+        if queue_type is not None:
+            self.use_queue(queue_type)
+
+    def attach(self, client: object) -> None:
+        """Get to know the client, which is complete but for what subclasses add."""
+
+    async def publish_in_slot(
+        self,
+        topic: str,
+        payload: PayloadType,
+        qos: int,
+        retain: bool,
+        properties: PropertiesLike | None,
+        timeout: float,
+    ) -> None:
+        """Publish once there is a free slot."""
+        async with self._slots or contextlib.nullcontext():
+            async with TURN_BEFORE_ERROR:
+                native = self.native(properties, PacketTypes.PUBLISH)
+                waiter = self.core.publish(topic, payload, qos, retain, native, timeout)
+            if waiter is not None:
+                await self._wait(waiter)
+
+    async def subscribe(
+        self,
+        topic: SubscribeTopic,
+        qos: int,
+        options: SubscribeOptionsLike | None,
+        properties: PropertiesLike | None,
+        timeout: float,
+    ) -> list[ReasonCode]:
+        """Subscribe; return a Reason Code for each filter."""
+        async with TURN_BEFORE_ERROR:
+            filters = subscribe_filters(topic, qos, options, self._version)
+            native = self.native(properties, PacketTypes.SUBSCRIBE)
+        async with self._slots or contextlib.nullcontext():
+            async with TURN_BEFORE_ERROR:
+                waiter = self.core.subscribe(filters, native, timeout)
+            codes = await self._wait(waiter)
+        return [ReasonCode(PacketTypes.SUBACK, identifier=code) for code in codes]
+
+    async def unsubscribe(
+        self, topic: str | list[str], properties: PropertiesLike | None, timeout: float
+    ) -> None:
+        """Unsubscribe."""
+        async with TURN_BEFORE_ERROR:
+            filters = unsubscribe_filters(topic)
+            native = self.native(properties, PacketTypes.UNSUBSCRIBE)
+        async with self._slots or contextlib.nullcontext():
+            async with TURN_BEFORE_ERROR:
+                waiter = self.core.unsubscribe(filters, native, timeout)
+            await self._wait(waiter)
+
+    async def enter(self, timeout: float) -> None:
+        """Connect within `timeout` seconds; after a failure the client can be entered again."""
+        async with TURN_BEFORE_ERROR:
+            if self.entered:
+                raise MqttReentrantError(
+                    "The client context manager is reusable, but not reentrant"
+                )
+            self.entered = True
+            try:
+                check_enter(self.options)
+                # One for each loop: it belongs to the one in which calls first wait.
+                self._slots = self._make_slots()
+                if not self._was_entered:
+                    self.core.configure(**self.core_options())
+                    self._was_entered = True
+                await self._connect(timeout)
+            except BaseException:
+                self.entered = False
+                raise
+
+    async def leave(self, timeout: float, *, failed: bool) -> None:
+        """Disconnect. With `failed` the block was left by an exception, and nothing is awaited."""
+        if not self._was_entered:
+            text = "Could not gracefully disconnect: %d. Forcing disconnection."
+            self.core.logger.warning(text, 4)
+            await TURN
+            return
+        async with TURN_BEFORE_ERROR:
+            publish_will = self._will_on_error and failed
+            try:
+                await self.core.stop(timeout, publish_will=publish_will, wait=not failed)
+            finally:
+                self.entered = False
+                if self._slots is not None and self._slots.is_left:
+                    self._slots = self._make_slots()
+
+    async def _connect(self, timeout: float) -> None:
+        """Open a transport and wait for CONNACK, all within the time limit."""
+        limit = None if timeout == math.inf else timeout
+        scope = asyncio.timeout(limit)
+        try:
+            async with scope:
+                await self.core.start()
+                await _transport.open_transport(self.options, self._tls, self.core)
+                await self.core.accepted()
+        except BaseException as error:
+            await self.core.cancel_start()
+            if isinstance(error, TimeoutError) and scope.expired():
+                raise MqttTimeoutError from None
+            if isinstance(error, OSError | UnicodeError):
+                raise MqttError(str(error)) from None
+            raise
+
+    async def _wait(self, waiter: Any) -> Any:  # noqa: ANN401 - any call's future
+        """Wait for a call that was just accepted; tell the core when it is given up."""
+        op = self.core.last_op
+        try:
+            return await waiter
+        except (asyncio.CancelledError, GeneratorExit):
+            self.core.abandon(op)
+            raise
+
+    @property
+    def _version(self) -> ProtocolVersion:
+        return self.options.protocol or ProtocolVersion.V311
+
+    def native(
+        self, properties: PropertiesLike | None, packet_type: int
+    ) -> dict[str, object] | None:
+        """Properties as the core takes them; before 5.0 they are not used."""
+        if self._version != ProtocolVersion.V5:
+            return None
+        native = to_native(properties, packet_type)
+        if native is not None:
+            native.pop("topic_alias", None)  # the core assigns its own, and always knows the topic
+        return native
+
+    def use_queue(self, queue_type: type[asyncio.Queue[Message]]) -> MessageQueue:
+        """Let received messages go through a queue of this class."""
+        limit = max(self.options.max_queued_incoming_messages or 0, 0)
+        core = self.core
+        self.queue = queue = MessageQueue(
+            queue_type(maxsize=limit),
+            core.iteration_end,
+            core.warn_of_repeating,
+            core.report,
+        )
+        core.message_sink = queue.put
+        core.on_begin = queue.begin
+        core.on_end = queue.wake_all
+        return queue
+
+    def _make_slots(self) -> CallSlots | None:
+        limit = self._max_outgoing_calls
+        return None if limit is None else CallSlots(limit)
+
+    def core_options(self) -> dict[str, object]:
+        """The options as the core takes them."""
+        options = self.options
+        will = options.will
+        inflight = options.max_inflight_messages
+        if inflight is None:
+            inflight = _DEFAULT_INFLIGHT
+        incoming = options.max_queued_incoming_messages
+        return {
+            "protocol": int(self._version),
+            "client_identifier": options.identifier or "",
+            "clean_start": _CLEAN_START[options.clean],
+            "keep_alive": options.keepalive,
+            "properties": options.connect_properties,
+            "user_name": options.username,
+            "password": None if options.username is None else options.password,
+            "will": will
+            and (will.topic, will.payload, will.qos, bool(will.retain), options.will_properties),
+            "strict": bool(options.strict),
+            "maximum_non_publish_size": options.maximum_non_publish_size,
+            "max_in_flight": min(inflight or _PACKET_IDENTIFIERS, _PACKET_IDENTIFIERS),
+            "max_outgoing": options.max_queued_outgoing_messages or None,
+            # A queue of the user's own class has its own limit.
+            "max_incoming": incoming if incoming and incoming > 0 and not self.queue else None,
+        }
+
+
+class FerromqttInternalsHolder:
+    """Base of `Client`: its attributes are the only private ones that a client has.
+
+    They are named as Python would mangle `__internals` in this class, whose name no other class
+    has: a subclass of the user's may itself be named `Client`, and use `__internals` as well.
+    """
+
+    _FerromqttInternalsHolder__internals_class: ClassVar[type[Internals]] = Internals
+    _FerromqttInternalsHolder__internals: Internals
+
+
+def internals_of(client: FerromqttInternalsHolder) -> Internals:
+    """Return what is behind a client."""
+    return client._FerromqttInternalsHolder__internals  # noqa: SLF001 - the way to it
