@@ -56,6 +56,7 @@ class Protocol(Core, asyncio.BufferedProtocol):
     _accepted = False
     _ended = False
     _had_ended = False
+    _warned_of_waiting = False
 
     async def start(self) -> None:
         """Get ready for a transport that is about to be opened on the running loop."""
@@ -162,6 +163,16 @@ class Protocol(Core, asyncio.BufferedProtocol):
     def iteration_end(self) -> MqttError | None:
         """Return what iterators raise once the queue is empty; None while messages may come."""
         return self._iteration_error() if self._ended else None
+
+    def warn_if_not_entered(self) -> None:
+        """Warn, once, when an iterator begins to wait while nobody enters the client."""
+        if self._warned_of_waiting or not self.idle:
+            return
+        self._warned_of_waiting = True
+        self.warn(
+            "A task waits for messages of a client that is not entered. None will come until it "
+            "is: iterate inside `async with client:`, or enter the client in another task."
+        )
 
     def _tcp_progress(self) -> tuple[int, int] | None:
         return progress.tcp_progress(self.transport)
@@ -300,7 +311,8 @@ class Protocol(Core, asyncio.BufferedProtocol):
             return
         often = "" if total == 1 else f" ({total} times so far)"
         context = {"message": f"ferromqtt: {what}{often}", "exception": error, "protocol": self}
-        self._loop.call_exception_handler(context)
+        loop = getattr(self, "_loop", None) or asyncio.get_running_loop()  # never entered
+        loop.call_exception_handler(context)
 
     def _iteration_error(self) -> MqttError:
         error = MqttError("Disconnected during message iteration")

@@ -216,6 +216,7 @@ class Internals:
         self.queue = queue = MessageQueue(
             queue_type(maxsize=limit),
             core.iteration_end,
+            core.warn_if_not_entered,
             core.warn_of_repeating,
             core.report,
         )

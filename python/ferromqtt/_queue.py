@@ -27,11 +27,13 @@ class MessageQueue:
         self,
         queue: asyncio.Queue[Message],
         end: Callable[[], Exception | None],
+        about_to_wait: Callable[[], None],
         warn: Callable[[str], None],
         report: Callable[[str, Exception], None],
     ) -> None:
         self.queue = queue
         self._end = end
+        self._about_to_wait = about_to_wait
         self._warn = warn
         self._report = report
         # Others may suspend, before they take a message or afterwards.
@@ -68,6 +70,7 @@ class MessageQueue:
                     await TURN
                     continue
                 raise error
+            self._about_to_wait()
             waiter = asyncio.get_running_loop().create_future()
             self._waiters[waiter] = None
             try:

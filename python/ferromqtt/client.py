@@ -232,7 +232,8 @@ class Client(FerromqttInternalsHolder):
 
         `len()` is the number of queued messages. The queue has no limit unless
         `max_queued_incoming_messages` sets one. Iterating raises `MqttError` once the queue is
-        empty and the connection has ended. A cancelled step loses no message.
+        empty and the connection has ended. A cancelled step loses no message. On a client that is
+        not entered an iterator waits until a task enters it, and one warning is logged.
         """
         internals = self._FerromqttInternalsHolder__internals
         if internals.queue is not None:

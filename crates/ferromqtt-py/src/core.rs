@@ -273,6 +273,12 @@ impl Core {
         self.client.is_connected()
     }
 
+    /// Whether there is no connection, and none is being made.
+    #[getter]
+    fn idle(&self) -> bool {
+        self.client.is_idle()
+    }
+
     /// Whether a transport is attached that has not reported its end.
     #[getter]
     fn attached(&self) -> bool {

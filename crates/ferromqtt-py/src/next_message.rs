@@ -296,6 +296,9 @@ fn wait<'py>(slf: &Bound<'py, NextMessage>, core: &Bound<'py, Core>) -> PyResult
     let py = slf.py();
     operations::check_loop(core)?;
     let event_loop = hooks::running_loop(py)?.call0()?;
+    if core.borrow().client.is_idle() {
+        core.call_method0(intern!(py, "warn_if_not_entered"))?;
+    }
     let future = event_loop.call_method0(intern!(py, "create_future"))?;
     let steps = future.call_method0(intern!(py, "__await__"))?;
     let place = core.borrow_mut().queue_up(future.clone().unbind());
