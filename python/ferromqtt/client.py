@@ -7,9 +7,11 @@ import contextlib
 import logging
 import math
 import os
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from ferromqtt import _transport
+from ferromqtt._arguments import subscribe_filters, unsubscribe_filters
+from ferromqtt._checks import check_arguments
 from ferromqtt._driver import Protocol
 from ferromqtt._native import MessagesIterator
 from ferromqtt._queue import MessageQueue, QueuedMessages
@@ -24,25 +26,25 @@ from ferromqtt.options import (
     TLSParameters,
     Will,
     check_enter,
-    subscribe_filters,
-    unsubscribe_filters,
 )
-from ferromqtt.properties import to_native
+from ferromqtt.properties import has_any, to_native
 from ferromqtt.reasons import PacketTypes, ReasonCode
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
     from types import TracebackType
     from typing import Literal
 
     from ferromqtt._native import Message
+    from ferromqtt.topic import TopicLike
     from ferromqtt.types import (
         PayloadType,
         PropertiesLike,
         SocketOption,
         SubscribeOptionsLike,
         SubscribeTopic,
+        UnsubscribeTopic,
         WebSocketHeaders,
     )
 
@@ -79,18 +81,18 @@ class Client:
             dot if it is absolute; an IPv6 address may have an interface (`fe80::1%eth0`).
         port: Its port.
         username: User Name to log in with.
-        password: Password; not used without a user name.
+        password: Password. Before 5.0 it is not sent without a user name.
         logger: Where warnings go; None for the logger "ferromqtt".
         identifier: Client Identifier; None lets the server choose (3.1.1, 5.0) or makes one up
             (3.1).
         queue_type: A class of queue for received messages, used through `put_nowait` and `get`;
             None for the fast one of the core.
-        protocol: Version of MQTT; None for 3.1.1.
+        protocol: Version of MQTT, or its number: 3 (3.1), 4 (3.1.1) or 5 (5.0). None for 3.1.1.
         will: The message that the server publishes when it loses the client.
         clean_session: (before 5.0) False keeps the session at the server; needs an identifier.
         transport: "tcp", "websockets", or "unix" with the socket's path as `hostname`.
         timeout: Seconds that entering, leaving and each call may take, unless told otherwise; None
-            for 10, `math.inf` for ever.
+            for 10, `math.inf` for no limit.
         keepalive: Keep Alive in seconds; 0 turns it off. A connection that falls silent ends after
             at most one and a half times this. A slow one that moves does not: a large message
             counts while the server's TCP acknowledges it (on Linux; elsewhere, while the socket
@@ -110,7 +112,8 @@ class Client:
         max_inflight_messages: How many QoS 1 and 2 publishes may be unacknowledged at once; others
             wait. None for 20, 0 for no limit but the server's.
         max_concurrent_outgoing_calls: How many calls may run at once; others wait. None: no limit.
-        properties: (5.0) CONNECT properties.
+        properties: (5.0) CONNECT properties: `Properties`, or a dict such as
+            `{"SessionExpiryInterval": 60}`.
         tls_context: Connect with TLS by this context. One that overrides `wrap_socket` alone is
             refused on enter: asyncio uses `wrap_bio`.
         tls_params: Connect with TLS by a context made of these, for which the files are read again
@@ -126,9 +129,10 @@ class Client:
             is given those and returns all. Not used without a `websocket_path`.
         will_on_error: Whether the server is to publish the will when the block is left by an
             exception. An addition to aiomqtt's parameters.
-        authenticator: (5.0) Is called with the Authentication Data of each AUTH packet of the
-            server, and returns the data to answer with: enhanced authentication, by the method that
-            `properties` name. An addition to aiomqtt's parameters.
+        authenticator: (5.0) Called with the Authentication Data of each AUTH packet of the server.
+            Returns the data to answer with, or is a coroutine function that does, which runs as a
+            task and is cancelled when the connection ends. This is enhanced authentication, by the
+            method that `properties` name. An addition to aiomqtt's parameters.
         strict: Whether every rule of MQTT that the server breaks ends the connection. By default
             slips of real servers are tolerated that lose, duplicate and misroute nothing, with one
             warning for each kind on each connection: more messages at once than the Receive Maximum
@@ -148,6 +152,7 @@ class Client:
 
     Raises:
         ValueError: An argument is wrong. Some are looked at only when the client is entered.
+        TypeError: An argument has the wrong type.
     """
 
     _default_logger_name: ClassVar[str] = "ferromqtt"
@@ -162,7 +167,7 @@ class Client:
         logger: logging.Logger | None = None,
         identifier: str | None = None,
         queue_type: type[asyncio.Queue[Message]] | None = None,
-        protocol: ProtocolVersion | None = None,
+        protocol: ProtocolVersion | Literal[3, 4, 5] | None = None,
         will: Will | None = None,
         clean_session: bool | None = None,
         transport: str = "tcp",
@@ -184,7 +189,7 @@ class Client:
         websocket_path: str | None = None,
         websocket_headers: WebSocketHeaders | None = None,
         will_on_error: bool = False,
-        authenticator: Callable[[bytes], bytes] | None = None,
+        authenticator: Callable[[bytes], bytes | Awaitable[bytes]] | None = None,
         strict: bool = False,
         maximum_non_publish_size: int = 1 << 20,
         tls_server_hostname: str | None = None,
@@ -218,6 +223,13 @@ class Client:
             maximum_non_publish_size=maximum_non_publish_size,
             tls_server_hostname=tls_server_hostname,
         )
+        check_arguments(
+            logger=logger,
+            queue_type=queue_type,
+            timeout=timeout,
+            max_concurrent_outgoing_calls=max_concurrent_outgoing_calls,
+            authenticator=authenticator,
+        )
         self._tls = TLSContext(options)
         self.timeout = _DEFAULT_TIMEOUT if timeout is None else timeout
         self._will_on_error = will_on_error
@@ -228,6 +240,7 @@ class Client:
         self._publish = self._core.publish
         self._entered = False
         self._was_entered = False
+        self._warned_of_properties = False
         self._max_outgoing_calls = max_concurrent_outgoing_calls
         if max_concurrent_outgoing_calls is not None:
             self._core.max_calls = max(max_concurrent_outgoing_calls, 0)
@@ -264,7 +277,7 @@ class Client:
 
     async def publish(
         self,
-        topic: str,
+        topic: TopicLike,
         payload: PayloadType = None,
         qos: int = 0,
         retain: bool = False,
@@ -279,12 +292,17 @@ class Client:
         dropped; one that is stays in the session.
 
         Args:
-            topic: The topic to publish to.
-            payload: str is sent as UTF-8, int and float as text, None as nothing.
+            topic: The topic to publish to: a str or a `Topic`. It may be empty beside a Topic Alias
+                that this connection knows.
+            payload: bytes, bytearray and memoryview are sent as they are, str as UTF-8, int and
+                float as text, None as nothing.
             qos: 0, 1 or 2.
             retain: Whether the server is to keep it for later subscribers.
-            properties: (5.0) PUBLISH properties.
-            timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for ever.
+            properties: (5.0) PUBLISH properties: `Properties`, or a dict such as
+                `{"ContentType": "text/plain"}`. A `TopicAlias` stands for the topic until the
+                connection ends: from the second message on it may come without the topic.
+                Before 5.0 they are not sent, with one warning for each client.
+            timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for no limit.
 
         Raises:
             ValueError: The topic, QoS or a property is wrong. Nothing was sent.
@@ -329,11 +347,12 @@ class Client:
         """Subscribe to one or more filters.
 
         Args:
-            topic: A filter, a pair of filter and QoS (or options, on 5.0), or a list of pairs.
-            qos: The QoS for a single filter.
-            options: (5.0) `SubscribeOptions` for a single filter, instead of `qos`.
-            properties: (5.0) SUBSCRIBE properties.
-            timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for ever.
+            topic: A filter (a str, `Topic` or `Wildcard`), a pair of filter and QoS (or options, on
+                5.0), or a list of filters and pairs.
+            qos: The QoS for filters that are not in a pair.
+            options: (5.0) `SubscribeOptions` for these filters, instead of `qos`.
+            properties: (5.0) SUBSCRIBE properties, as for `publish`.
+            timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for no limit.
 
         Returns:
             A Reason Code for each filter. A filter that the server refuses does not raise: look at
@@ -353,7 +372,7 @@ class Client:
 
     async def unsubscribe(
         self,
-        topic: str | list[str],
+        topic: UnsubscribeTopic,
         properties: PropertiesLike | None = None,
         *,
         timeout: float | None = None,
@@ -361,9 +380,9 @@ class Client:
         """Unsubscribe from one filter or several.
 
         Args:
-            topic: A filter or a list of filters.
-            properties: (5.0) UNSUBSCRIBE properties.
-            timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for ever.
+            topic: A filter (a str, `Topic` or `Wildcard`) or a list of filters.
+            properties: (5.0) UNSUBSCRIBE properties, as for `publish`.
+            timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for no limit.
 
         Raises:
             ValueError: An argument is wrong. Nothing was sent.
@@ -394,6 +413,8 @@ class Client:
             if not self._was_entered:
                 self._core.configure(**self._core_options())
                 self._was_entered = True
+                if self._options.will is not None and self._version != ProtocolVersion.V5:
+                    self._native(self._options.will.properties, PacketTypes.WILLMESSAGE)
             await self._connect()
         except BaseException:
             self._entered = False
@@ -452,7 +473,7 @@ class Client:
 
     def _start_publish(
         self,
-        topic: str,
+        topic: TopicLike,
         payload: PayloadType,
         qos: int,
         retain: bool,
@@ -473,7 +494,7 @@ class Client:
 
     @property
     def _version(self) -> ProtocolVersion:
-        return self._options.protocol or ProtocolVersion.V311
+        return cast("ProtocolVersion", self._options.protocol)  # never None there
 
     def _time_limit(self, timeout: float | None) -> float:
         return self.timeout if timeout is None else timeout
@@ -482,12 +503,21 @@ class Client:
         self, properties: PropertiesLike | None, packet_type: int
     ) -> dict[str, object] | None:
         """Properties as the core takes them; before 5.0 they are not used."""
-        if self._version != ProtocolVersion.V5:
-            return None
-        native = to_native(properties, packet_type)
-        if native is not None:
-            native.pop("topic_alias", None)  # the core assigns its own, and always knows the topic
-        return native
+        if self._version == ProtocolVersion.V5:
+            return to_native(properties, packet_type)
+        if properties is not None:
+            self._warn_of_properties(properties)
+        return None
+
+    def _warn_of_properties(self, properties: PropertiesLike) -> None:
+        if self._warned_of_properties or not has_any(properties):
+            return
+        self._warned_of_properties = True
+        self._core.warn(
+            "Properties are not sent: MQTT %s has none. Leave them out, or give the client "
+            "protocol=ProtocolVersion.V5.",
+            "3.1" if self._version == ProtocolVersion.V31 else "3.1.1",
+        )
 
     def _use_queue(self, queue_type: type[asyncio.Queue[Message]]) -> None:
         limit = max(self._options.max_queued_incoming_messages or 0, 0)
@@ -517,7 +547,7 @@ class Client:
             "keep_alive": options.keepalive,
             "properties": options.connect_properties,
             "user_name": options.username,
-            "password": None if options.username is None else options.password,
+            "password": options.password if options.sends_password else None,
             "will": will
             and (will.topic, will.payload, will.qos, bool(will.retain), options.will_properties),
             "strict": bool(options.strict),
