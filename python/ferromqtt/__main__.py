@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ferromqtt.testing import TestBroker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 DESCRIPTION = """Run a broker for tests and first steps, until Ctrl-C. It speaks MQTT 3.1, 3.1.1
 and 5.0, keeps everything in memory, and prints its URL as the first line on standard output.
@@ -93,7 +94,7 @@ def add_access(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--server-moved",
         action="store_true",
-        help="send it there for ever: Server moved instead of Use another server",
+        help="send it there forever: Server moved instead of Use another server",
     )
 
 
@@ -177,10 +178,12 @@ def wrong_option(parser: argparse.ArgumentParser, error: Exception) -> NoReturn:
 async def run_broker(broker: TestBroker) -> int:
     """Run the broker until a signal comes."""
     stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    # Before the URL is out: who reads it may send the signal at once.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
+    with set_by_signals(stopped):  # before the URL is out: its reader may send a signal at once
+        return await run_until(stopped, broker)
+
+
+async def run_until(stopped: asyncio.Event, broker: TestBroker) -> int:
+    """Run the broker until the event is set; print its URL, and in the end what it dropped."""
     try:
         await broker.start()
     except OSError as error:
@@ -198,6 +201,28 @@ async def run_broker(broker: TestBroker) -> int:
     )
     await broker.stop()
     return 0
+
+
+@contextlib.contextmanager
+def set_by_signals(stopped: asyncio.Event) -> Iterator[None]:
+    """Have SIGINT (Ctrl-C) and SIGTERM set the event.
+
+    The event loops of Windows have no `add_signal_handler`. There, Python's own handlers wake the
+    loop.
+    """
+    loop = asyncio.get_running_loop()
+    replaced = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, stopped.set)
+        except NotImplementedError:
+            handler = signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopped.set))
+            replaced.append((number, handler))
+    try:
+        yield
+    finally:
+        for number, handler in replaced:
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

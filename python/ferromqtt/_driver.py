@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import math
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from ferromqtt.exceptions import MqttError, MqttTimeoutError
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 
 def _refuse(waiter: asyncio.Future[None]) -> None:
@@ -45,7 +46,7 @@ class Protocol(Core, asyncio.BufferedProtocol):
     """Called when no message will come any more."""
     on_begin: Callable[[asyncio.AbstractEventLoop], list[asyncio.Future[None]]] | None = None
     """Called when a connection begins; returns the futures that wait on another loop."""
-    authenticator: Callable[[bytes], bytes] | None = None
+    authenticator: Callable[[bytes], bytes | Awaitable[bytes]] | None = None
     """Answers the server's Authentication Data in an enhanced authentication."""
 
     _loop: asyncio.AbstractEventLoop
@@ -53,6 +54,8 @@ class Protocol(Core, asyncio.BufferedProtocol):
     _closed: asyncio.Future[None] | None = None
     _cause: Exception | None = None
     _refusal: str | None = None
+    _answering: asyncio.Future[bytes] | None = None
+    """What the authenticator's coroutine runs as; it is cancelled when the connection ends."""
     _accepted = False
     _ended = False
     _had_ended = False
@@ -66,6 +69,7 @@ class Protocol(Core, asyncio.BufferedProtocol):
         self._closed = None
         self._cause = None
         self._refusal = None
+        self._stop_answering()
         self._accepted = False
         self._had_ended, self._ended = self._ended, False
         self.begin(self._loop)
@@ -184,23 +188,54 @@ class Protocol(Core, asyncio.BufferedProtocol):
         if connecting is not None and not connecting.done():
             connecting.set_result(None)
 
-    def _on_auth(self, data: bytes) -> bytes | None:
-        """Answer the server's AUTH; None to end the connection."""
+    def _on_auth(self, data: bytes) -> None:
+        """Answer the server's AUTH, at once or when the authenticator's coroutine is done."""
         if self.authenticator is None:
             self._refusal = (
                 "The server asked to continue the authentication: "
                 "give the client an `authenticator` that answers"
             )
-            return None
+            self.answer_auth(None)
+            return
+        answer: bytes | None = None
         try:
-            return bytes(self.authenticator(data))
+            result = self.authenticator(data)
+            if inspect.isawaitable(result):
+                self._answering = asyncio.ensure_future(result, loop=self._loop)
+                self._answering.add_done_callback(self._on_answer)
+                return
+            answer = bytes(memoryview(result))
         except Exception as error:  # noqa: BLE001 - whatever the user's code raises
-            # Not the error's own text, which may show what is secret.
-            self._refusal = f"The client's `authenticator` raised {type(error).__name__}"
-            self.report("an `authenticator` raised", error)
-            return None
+            self._refuse_auth(error)
+        self.answer_auth(answer)
+
+    def _on_answer(self, answering: asyncio.Future[bytes]) -> None:
+        """Send what the authenticator's coroutine has returned."""
+        if answering is not self._answering:  # the connection that asked has ended
+            if not answering.cancelled():
+                answering.exception()  # nobody can use it
+            return
+        self._answering = None
+        answer: bytes | None = None
+        try:
+            answer = bytes(memoryview(answering.result()))
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it raises
+            self._refuse_auth(error)
+        self.answer_auth(answer)
+
+    def _stop_answering(self) -> None:
+        answering, self._answering = self._answering, None
+        if answering is not None:
+            with contextlib.suppress(RuntimeError):  # its loop is closed
+                answering.cancel()
+
+    def _refuse_auth(self, error: BaseException) -> None:
+        # Not the error's own text, which may show what is secret.
+        self._refusal = f"The client's `authenticator` raised {type(error).__name__}"
+        self.report("an `authenticator` raised", error)
 
     def _on_disconnected(self, kind: str, code: int, text: str, unflushed: int) -> None:
+        self._stop_answering()
         if not self._accepted:
             connecting = self._connecting
             if connecting is not None and not connecting.done():
@@ -301,7 +336,7 @@ class Protocol(Core, asyncio.BufferedProtocol):
         elif total is not None:
             self.warn(f"{text} (%d times so far)", *args, total)
 
-    def report(self, what: str, error: Exception) -> None:
+    def report(self, what: str, error: BaseException) -> None:
         """Report to the loop's exception handler what went wrong where no caller can learn of it.
 
         What repeats is counted, as by `warn_of_repeating`.

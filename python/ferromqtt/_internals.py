@@ -7,9 +7,10 @@ import contextlib
 import logging
 import math
 import os
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from ferromqtt import _transport
+from ferromqtt._arguments import subscribe_filters, unsubscribe_filters
 from ferromqtt._driver import Protocol
 from ferromqtt._queue import MessageQueue
 from ferromqtt._slots import CallSlots
@@ -21,21 +22,21 @@ from ferromqtt.options import (
     ClientOptions,
     ProtocolVersion,
     check_enter,
-    subscribe_filters,
-    unsubscribe_filters,
 )
-from ferromqtt.properties import to_native
+from ferromqtt.properties import has_any, to_native
 from ferromqtt.reasons import PacketTypes, ReasonCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from ferromqtt._native import Message
+    from ferromqtt.topic import TopicLike
     from ferromqtt.types import (
         PayloadType,
         PropertiesLike,
         SubscribeOptionsLike,
         SubscribeTopic,
+        UnsubscribeTopic,
     )
 
 _DEFAULT_INFLIGHT = 20
@@ -62,7 +63,7 @@ class Internals:
         queue_type: type[asyncio.Queue[Message]] | None,
         max_outgoing_calls: int | None,
         will_on_error: bool,
-        authenticator: Callable[[bytes], bytes] | None,
+        authenticator: Callable[[bytes], bytes | Awaitable[bytes]] | None,
     ) -> None:
         self.options = options
         self._tls = TLSContext(options)
@@ -74,6 +75,7 @@ class Internals:
         """What `Client.publish` calls for each message, unless calls have to wait for slots."""
         self.entered = False
         self._was_entered = False
+        self._warned_of_properties = False
         self._max_outgoing_calls = max_outgoing_calls
         if max_outgoing_calls is not None:
             core.max_calls = max(max_outgoing_calls, 0)
@@ -87,7 +89,7 @@ class Internals:
 
     async def publish_in_slot(
         self,
-        topic: str,
+        topic: TopicLike,
         payload: PayloadType,
         qos: int,
         retain: bool,
@@ -121,7 +123,7 @@ class Internals:
         return [ReasonCode(PacketTypes.SUBACK, identifier=code) for code in codes]
 
     async def unsubscribe(
-        self, topic: str | list[str], properties: PropertiesLike | None, timeout: float
+        self, topic: UnsubscribeTopic, properties: PropertiesLike | None, timeout: float
     ) -> None:
         """Unsubscribe."""
         async with TURN_BEFORE_ERROR:
@@ -147,6 +149,8 @@ class Internals:
                 if not self._was_entered:
                     self.core.configure(**self.core_options())
                     self._was_entered = True
+                    if self.options.will is not None and self._version != ProtocolVersion.V5:
+                        self.native(self.options.will.properties, PacketTypes.WILLMESSAGE)
                 await self._connect(timeout)
             except BaseException:
                 self.entered = False
@@ -196,18 +200,27 @@ class Internals:
 
     @property
     def _version(self) -> ProtocolVersion:
-        return self.options.protocol or ProtocolVersion.V311
+        return cast("ProtocolVersion", self.options.protocol)  # never None there
 
     def native(
         self, properties: PropertiesLike | None, packet_type: int
     ) -> dict[str, object] | None:
         """Properties as the core takes them; before 5.0 they are not used."""
-        if self._version != ProtocolVersion.V5:
-            return None
-        native = to_native(properties, packet_type)
-        if native is not None:
-            native.pop("topic_alias", None)  # the core assigns its own, and always knows the topic
-        return native
+        if self._version == ProtocolVersion.V5:
+            return to_native(properties, packet_type)
+        if properties is not None:
+            self._warn_of_properties(properties)
+        return None
+
+    def _warn_of_properties(self, properties: PropertiesLike) -> None:
+        if self._warned_of_properties or not has_any(properties):
+            return
+        self._warned_of_properties = True
+        self.core.warn(
+            "Properties are not sent: MQTT %s has none. Leave them out, or give the client "
+            "protocol=ProtocolVersion.V5.",
+            "3.1" if self._version == ProtocolVersion.V31 else "3.1.1",
+        )
 
     def use_queue(self, queue_type: type[asyncio.Queue[Message]]) -> MessageQueue:
         """Let received messages go through a queue of this class."""
@@ -244,7 +257,7 @@ class Internals:
             "keep_alive": options.keepalive,
             "properties": options.connect_properties,
             "user_name": options.username,
-            "password": None if options.username is None else options.password,
+            "password": options.password if options.sends_password else None,
             "will": will
             and (will.topic, will.payload, will.qos, bool(will.retain), options.will_properties),
             "strict": bool(options.strict),

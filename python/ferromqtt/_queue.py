@@ -53,8 +53,9 @@ class MessageQueue:
         except asyncio.QueueFull:
             self._warn("Message queue is full. Discarding message.")
         except Exception as error:  # noqa: BLE001 - whatever the user's class raises
-            self._warn("Message queue raised an error. Discarding message.")
-            self._report("the queue of a client raised in put_nowait", error)
+            # Both name the argument and the method, and the log has no text of the user's error.
+            self._warn("queue_type: put_nowait raised an error. Discarding message.")
+            self._report("queue_type: put_nowait raised an error", error)
         self._wake()
 
     async def get(self) -> Message:

@@ -44,6 +44,8 @@ def length(payload: object) -> str:
             return _bytes(len(payload.encode(errors="surrogatepass")))
         case bytes() | bytearray():
             return _bytes(len(payload))
+        case memoryview():
+            return _bytes(payload.nbytes)
         case _:
             return f"<{type(payload).__name__}>"
 

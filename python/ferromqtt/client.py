@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Self
 
+from ferromqtt._checks import check_arguments
 from ferromqtt._internals import FerromqttInternalsHolder
 from ferromqtt._native import MessagesIterator
 from ferromqtt._queue import QueuedMessages
@@ -22,18 +23,20 @@ from ferromqtt.reasons import PacketTypes
 if TYPE_CHECKING:
     import logging
     import ssl
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
     from types import TracebackType
     from typing import Literal
 
     from ferromqtt._native import Message
     from ferromqtt.reasons import ReasonCode
+    from ferromqtt.topic import TopicLike
     from ferromqtt.types import (
         PayloadType,
         PropertiesLike,
         SocketOption,
         SubscribeOptionsLike,
         SubscribeTopic,
+        UnsubscribeTopic,
         WebSocketHeaders,
     )
 
@@ -70,13 +73,13 @@ class Client(FerromqttInternalsHolder):
             dot if it is absolute; an IPv6 address may have an interface (`fe80::1%eth0`).
         port: Its port.
         username: User Name to log in with.
-        password: Password; not used without a user name.
+        password: Password. Before 5.0 it is not sent without a user name.
         logger: Where warnings go; None for the logger "ferromqtt".
         identifier: Client Identifier; None lets the server choose (3.1.1, 5.0) or makes one up
             (3.1).
         queue_type: A class of queue for received messages, used through `put_nowait` and `get`;
             None for the fast one of the core.
-        protocol: Version of MQTT; None for 3.1.1.
+        protocol: Version of MQTT, or its number: 3 (3.1), 4 (3.1.1) or 5 (5.0). None for 3.1.1.
         will: The message that the server publishes when it loses the client.
         clean_session: (before 5.0) False keeps the session at the server; needs an identifier.
         transport: "tcp", "websockets", or "unix" with the socket's path as `hostname`.
@@ -101,7 +104,8 @@ class Client(FerromqttInternalsHolder):
         max_inflight_messages: How many QoS 1 and 2 publishes may be unacknowledged at once; others
             wait. None for 20, 0 for no limit but the server's.
         max_concurrent_outgoing_calls: How many calls may run at once; others wait. None: no limit.
-        properties: (5.0) CONNECT properties.
+        properties: (5.0) CONNECT properties: `Properties`, or a dict such as
+            `{"SessionExpiryInterval": 60}`.
         tls_context: Connect with TLS by this context. One that overrides `wrap_socket` alone is
             refused on enter: asyncio uses `wrap_bio`.
         tls_params: Connect with TLS by a context made of these, for which the files are read again
@@ -117,9 +121,10 @@ class Client(FerromqttInternalsHolder):
             is given those and returns all. Not used without a `websocket_path`.
         will_on_error: Whether the server is to publish the will when the block is left by an
             exception. An addition to aiomqtt's parameters.
-        authenticator: (5.0) Is called with the Authentication Data of each AUTH packet of the
-            server, and returns the data to answer with: enhanced authentication, by the method that
-            `properties` name. An addition to aiomqtt's parameters.
+        authenticator: (5.0) Called with the Authentication Data of each AUTH packet of the server.
+            Returns the data to answer with, or is a coroutine function that does, which runs as a
+            task and is cancelled when the connection ends. This is enhanced authentication, by the
+            method that `properties` name. An addition to aiomqtt's parameters.
         strict: Whether every rule of MQTT that the server breaks ends the connection. By default
             slips of real servers are tolerated that lose, duplicate and misroute nothing, with one
             warning for each kind on each connection: more messages at once than the Receive Maximum
@@ -139,6 +144,7 @@ class Client(FerromqttInternalsHolder):
 
     Raises:
         ValueError: An argument is wrong. Some are looked at only when the client is entered.
+        TypeError: An argument has the wrong type.
     """
 
     def __init__(
@@ -151,7 +157,7 @@ class Client(FerromqttInternalsHolder):
         logger: logging.Logger | None = None,
         identifier: str | None = None,
         queue_type: type[asyncio.Queue[Message]] | None = None,
-        protocol: ProtocolVersion | None = None,
+        protocol: ProtocolVersion | Literal[3, 4, 5] | None = None,
         will: Will | None = None,
         clean_session: bool | None = None,
         transport: str = "tcp",
@@ -173,7 +179,7 @@ class Client(FerromqttInternalsHolder):
         websocket_path: str | None = None,
         websocket_headers: WebSocketHeaders | None = None,
         will_on_error: bool = False,
-        authenticator: Callable[[bytes], bytes] | None = None,
+        authenticator: Callable[[bytes], bytes | Awaitable[bytes]] | None = None,
         strict: bool = False,
         maximum_non_publish_size: int = 1 << 20,
         tls_server_hostname: str | None = None,
@@ -206,6 +212,13 @@ class Client(FerromqttInternalsHolder):
             strict=strict,
             maximum_non_publish_size=maximum_non_publish_size,
             tls_server_hostname=tls_server_hostname,
+        )
+        check_arguments(
+            logger=logger,
+            queue_type=queue_type,
+            timeout=timeout,
+            max_concurrent_outgoing_calls=max_concurrent_outgoing_calls,
+            authenticator=authenticator,
         )
         self._FerromqttInternalsHolder__internals = internals = (
             self._FerromqttInternalsHolder__internals_class(
@@ -254,7 +267,7 @@ class Client(FerromqttInternalsHolder):
 
     async def publish(
         self,
-        topic: str,
+        topic: TopicLike,
         payload: PayloadType = None,
         qos: int = 0,
         retain: bool = False,
@@ -269,11 +282,16 @@ class Client(FerromqttInternalsHolder):
         dropped; one that is stays in the session.
 
         Args:
-            topic: The topic to publish to.
-            payload: str is sent as UTF-8, int and float as text, None as nothing.
+            topic: The topic to publish to: a str or a `Topic`. It may be empty beside a Topic Alias
+                that this connection knows.
+            payload: bytes, bytearray and memoryview are sent as they are, str as UTF-8, int and
+                float as text, None as nothing.
             qos: 0, 1 or 2.
             retain: Whether the server is to keep it for later subscribers.
-            properties: (5.0) PUBLISH properties.
+            properties: (5.0) PUBLISH properties: `Properties`, or a dict such as
+                `{"ContentType": "text/plain"}`. A `TopicAlias` stands for the topic until the
+                connection ends: from the second message on it may come without the topic.
+                Before 5.0 they are not sent, with one warning for each client.
             timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for no limit.
 
         Raises:
@@ -323,10 +341,11 @@ class Client(FerromqttInternalsHolder):
         """Subscribe to one or more filters.
 
         Args:
-            topic: A filter, a pair of filter and QoS (or options, on 5.0), or a list of pairs.
-            qos: The QoS for a single filter.
-            options: (5.0) `SubscribeOptions` for a single filter, instead of `qos`.
-            properties: (5.0) SUBSCRIBE properties.
+            topic: A filter (a str, `Topic` or `Wildcard`), a pair of filter and QoS (or options, on
+                5.0), or a list of filters and pairs.
+            qos: The QoS for filters that are not in a pair.
+            options: (5.0) `SubscribeOptions` for these filters, instead of `qos`.
+            properties: (5.0) SUBSCRIBE properties, as for `publish`.
             timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for no limit.
 
         Returns:
@@ -345,7 +364,7 @@ class Client(FerromqttInternalsHolder):
 
     async def unsubscribe(
         self,
-        topic: str | list[str],
+        topic: UnsubscribeTopic,
         properties: PropertiesLike | None = None,
         *,
         timeout: float | None = None,
@@ -353,8 +372,8 @@ class Client(FerromqttInternalsHolder):
         """Unsubscribe from one filter or several.
 
         Args:
-            topic: A filter or a list of filters.
-            properties: (5.0) UNSUBSCRIBE properties.
+            topic: A filter (a str, `Topic` or `Wildcard`) or a list of filters.
+            properties: (5.0) UNSUBSCRIBE properties, as for `publish`.
             timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for no limit.
 
         Raises:

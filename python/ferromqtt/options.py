@@ -1,4 +1,4 @@
-"""What a client is told: its options, and the checks of them and of the arguments of its calls.
+"""The options of a client, and the checks of their values.
 
 The texts are aiomqtt's, since programs and their tests compare them.
 """
@@ -11,37 +11,34 @@ import socket
 import string
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ferromqtt import _shown
+from ferromqtt import _checks, _shown
 from ferromqtt._native import Host, payload_bytes
 from ferromqtt.properties import to_native
 from ferromqtt.reasons import PacketTypes
-from ferromqtt.topic import has_misplaced_wildcard
+from ferromqtt.topic import Topic
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable
 
+    from ferromqtt.topic import TopicLike
     from ferromqtt.types import (
         PayloadType,
         PropertiesLike,
         SocketOption,
-        SubscribeOptionsLike,
-        SubscribeTopic,
         WebSocketHeaders,
     )
 
 MQTT_CLEAN_START_FIRST_ONLY: Final = 3
-"""`clean_start` of a client whose session starts anew whenever the client is entered."""
+"""`clean_start` of a client that starts a new session whenever it is entered."""
 
 _MAX_BYTES = 65535  # of a string or of binary data in a packet
 _MAX_PACKET_LIMIT = 0xFFFF_FFFF
 _MAX_KEEP_ALIVE = 65535
 _MAX_PORT = 65535
+_GIVE_V5 = "give protocol=ProtocolVersion.V5"
 _BASE62 = string.digits + string.ascii_letters
 _IDENTIFIER_LENGTH = 22  # enough for 128 random bits; 3.1 allows 23
-
-SubscribeFilter = tuple[str, int, bool, bool, int]
-"""Topic Filter, QoS, No Local, Retain As Published, Retain Handling."""
 
 
 class ProtocolVersion(enum.IntEnum):
@@ -72,7 +69,7 @@ class Will:
         properties: (MQTT 5.0 only) Properties of `PacketTypes.WILLMESSAGE`.
     """
 
-    topic: str
+    topic: TopicLike
     payload: PayloadType | None = None
     qos: int = 0
     retain: bool = False
@@ -144,6 +141,14 @@ class ProxySettings:
             "proxy_port": proxy_port,
         }
 
+    def __repr__(self) -> str:
+        shown = dict(self.proxy_args)
+        password = shown.pop("proxy_password", None)
+        arguments = [f"{name}={value!r}" for name, value in shown.items()]
+        if password is not None:
+            arguments.append("proxy_password=(not shown)")
+        return f"{type(self).__name__}({', '.join(arguments)})"
+
 
 # Nothing more than is used: making methods that nobody calls costs every import of the package.
 @dataclasses.dataclass(kw_only=True, repr=False, eq=False)
@@ -162,7 +167,7 @@ class ClientOptions:
     username: str | None = None
     password: str | bytes | None = None
     identifier: str | None = None
-    protocol: ProtocolVersion | None = None
+    protocol: ProtocolVersion | Literal[3, 4, 5] | None = None
     will: Will | None = None
     clean_session: bool | None = None
     transport: str = "tcp"
@@ -187,17 +192,17 @@ class ClientOptions:
 
     def __post_init__(self) -> None:
         version = ProtocolVersion.V311 if self.protocol is None else self.protocol
-        # An enumeration is asked for: of a bare number it is not sure that a version is meant.
-        self.protocol = ProtocolVersion(version.value)
+        self.protocol = ProtocolVersion(_checks.protocol_number(version))
+        _checks.check_types(self)
         self.transport = _transport(self.transport)
-        self.socket_options = tuple(self.socket_options or ())
+        self.socket_options = _checks.socket_options(self.socket_options)
         _check_clean_session(self)
         self.identifier = _client_identifier(self)
         _check_limits(self)
         if self.username is not None:
             _check_string("username", self.username)
-            if self.password is not None:
-                _check_password(self.password)
+        if self.password is not None and self.sends_password:
+            _check_password(self.password)
         if self.proxy is not None:
             _check_proxy(self.proxy)
         if self.will is not None:
@@ -212,6 +217,11 @@ class ClientOptions:
             return self.clean_start
         # As in aiomqtt, any other number means off.
         return 3 if self.clean_start == MQTT_CLEAN_START_FIRST_ONLY else False
+
+    @property
+    def sends_password(self) -> bool:
+        """Whether the password is sent: before 5.0 only beside a user name."""
+        return self.username is not None or self.protocol == ProtocolVersion.V5
 
     @property
     def connect_properties(self) -> dict[str, object] | None:
@@ -235,19 +245,23 @@ def check_enter(options: ClientOptions) -> None:
     _check_tls(options)
     if options.protocol != ProtocolVersion.V5:
         if options.clean_start != MQTT_CLEAN_START_FIRST_ONLY:
-            raise ValueError("Clean start only applies to MQTT V5")
+            raise ValueError(f"Clean start only applies to MQTT V5: leave it out, or {_GIVE_V5}")
         if options.properties is not None:
-            raise ValueError("Properties only apply to MQTT V5")
-    if not 0 <= options.bind_port <= _MAX_PORT:
-        raise ValueError("Invalid bind port number.")
+            raise ValueError(f"Properties only apply to MQTT V5: leave them out, or {_GIVE_V5}")
+    port = options.bind_port
+    if not 0 <= port <= _MAX_PORT:
+        must_be = f"bind_port must be in the range 0-{_MAX_PORT}, not {port}."
+        raise ValueError(f"Invalid bind port number. {must_be}")
     if not options.hostname:
-        raise ValueError("Invalid host.")
-    if not 0 < options.port <= _MAX_PORT:
-        raise ValueError("Invalid port number.")
-    if options.keepalive < 0:
-        raise ValueError("Keepalive must be >=0.")
-    if options.keepalive > _MAX_KEEP_ALIVE:
-        raise ValueError(f"Keepalive must be at most {_MAX_KEEP_ALIVE} seconds.")
+        raise ValueError("Invalid host. hostname must not be empty.")
+    port = options.port
+    if not 0 < port <= _MAX_PORT:
+        must_be = f"port must be in the range 1-{_MAX_PORT}, not {port}."
+        raise ValueError(f"Invalid port number. {must_be}")
+    keepalive = options.keepalive
+    if not 0 <= keepalive <= _MAX_KEEP_ALIVE:
+        must_be = f"keepalive must be in the range 0-{_MAX_KEEP_ALIVE}, not {keepalive}."
+        raise ValueError(f"Keepalive must be >=0. {must_be}" if keepalive < 0 else must_be)
 
 
 def _check_tls(options: ClientOptions) -> None:
@@ -280,7 +294,9 @@ def _check_clean_session(options: ClientOptions) -> None:
     if options.protocol == ProtocolVersion.V5:
         raise ValueError("Clean session is not used for MQTT 5.0")
     if not options.clean_session and not options.identifier:
-        raise ValueError("A client id must be provided if clean session is False.")
+        raise ValueError(
+            "A client id must be provided if clean session is False. Give `identifier`."
+        )
 
 
 def _client_identifier(options: ClientOptions) -> str:
@@ -297,22 +313,26 @@ def _client_identifier(options: ClientOptions) -> str:
 
 def _check_limits(options: ClientOptions) -> None:
     if options.max_inflight_messages is not None and options.max_inflight_messages < 0:
-        raise ValueError("Invalid inflight.")
+        given = options.max_inflight_messages
+        raise ValueError(f"Invalid inflight. max_inflight_messages must be >=0, not {given}.")
     size = options.maximum_non_publish_size
-    if not isinstance(size, int) or not 1 <= size <= _MAX_PACKET_LIMIT:
-        raise ValueError(f"maximum_non_publish_size must be in the range 1-{_MAX_PACKET_LIMIT}.")
-    queued = options.max_queued_outgoing_messages
+    if not 1 <= size <= _MAX_PACKET_LIMIT:
+        must_be = f"in the range 1-{_MAX_PACKET_LIMIT}"
+        raise ValueError(f"maximum_non_publish_size must be {must_be}, not {size}.")
+    queued: object = options.max_queued_outgoing_messages
     if queued is None:
         return
     if not isinstance(queued, int):
-        raise TypeError("queue_size should be an int")
+        kind = type(queued).__name__
+        must_be = f"max_queued_outgoing_messages must be int, not {kind}."
+        raise TypeError(f"queue_size should be an int. {must_be}")
     if queued < 0:
-        raise ValueError("Invalid queue size.")
+        raise ValueError(
+            f"Invalid queue size. max_queued_outgoing_messages must be >=0, not {queued}."
+        )
 
 
 def _check_password(password: str | bytes) -> None:
-    if not isinstance(password, str | bytes | bytearray):
-        raise TypeError(f"password must be of type str or bytes, not {type(password).__name__}")
     if isinstance(password, str):
         # Not by an error of encoding, which would hold the password.
         encoded = password.encode(errors="surrogatepass")
@@ -321,149 +341,42 @@ def _check_password(password: str | bytes) -> None:
     else:
         encoded = bytes(password)
     if len(encoded) > _MAX_BYTES:
-        raise ValueError(f"password is too long: {_MAX_BYTES} bytes at most.")
+        raise ValueError(f"password must have at most {_MAX_BYTES} bytes, not {len(encoded)}.")
 
 
 def _check_proxy(proxy: ProxySettings) -> None:
     arguments = proxy.proxy_args
-    if arguments["proxy_type"] not in tuple(ProxyType) or not arguments["proxy_addr"]:
-        raise ValueError("proxy_type and/or proxy_addr are invalid.")
+    kind, where = arguments["proxy_type"], arguments["proxy_addr"]
+    invalid = "proxy_type and/or proxy_addr are invalid."
+    if kind not in tuple(ProxyType):
+        raise ValueError(f"{invalid} proxy_type must be 1, 2 or 3, not {kind!r}.")
+    if not where:
+        raise ValueError(f"{invalid} proxy_addr must not be empty.")
+    if not isinstance(where, str):
+        raise _checks.wrong_type("proxy_addr", "str", where)
+    port = arguments["proxy_port"]
+    if port is not None and not isinstance(port, int):
+        raise _checks.wrong_type("proxy_port", "int", port)
 
 
 def _check_will(will: Will) -> None:
-    if not will.topic:
-        raise ValueError("Invalid topic.")
-    _check_string("will topic", will.topic)
-    if "+" in will.topic or "#" in will.topic:
-        raise ValueError("Will topic cannot contain wildcards.")
-    _check_qos(will.qos)
-    if len(payload_bytes(will.payload)) > _MAX_BYTES:
-        raise ValueError(f"Will payload is too large: {_MAX_BYTES} bytes at most.")
+    topic: str = will.topic.value if isinstance(will.topic, Topic) else will.topic
+    if not topic:
+        raise ValueError("Invalid topic. will topic must not be empty.")
+    _check_string("will topic", topic)
+    if "+" in topic or "#" in topic:
+        raise ValueError(f"will topic must not contain wildcards: {topic!r}.")
+    _checks.check_qos(will.qos)
+    size = len(payload_bytes(will.payload))
+    if size > _MAX_BYTES:
+        raise ValueError(f"will payload must have at most {_MAX_BYTES} bytes, not {size}.")
 
 
-def _check_string(what: str, text: str) -> None:
+def _check_string(what: str, text: object) -> None:
     if not isinstance(text, str):
-        raise TypeError(f"{what} must be of type str, not {type(text).__name__}")
-    if len(text.encode()) > _MAX_BYTES:
-        raise ValueError(f"{what} is too long: {_MAX_BYTES} bytes of UTF-8 at most.")
+        raise _checks.wrong_type(what, "str", text)
+    size = len(text.encode())
+    if size > _MAX_BYTES:
+        raise ValueError(f"{what} must have at most {_MAX_BYTES} bytes of UTF-8, not {size}.")
     if "\0" in text:
         raise ValueError(f"{what} must not contain U+0000.")
-
-
-def _check_qos(qos: object) -> int:
-    if not isinstance(qos, int) or qos not in (0, 1, 2):
-        raise ValueError("Invalid QoS level.")
-    return int(qos)
-
-
-def subscribe_filters(
-    topic: SubscribeTopic,
-    qos: int,
-    options: SubscribeOptionsLike | None,
-    version: ProtocolVersion,
-) -> list[SubscribeFilter]:
-    """Return the filters that the arguments of a subscribe call ask for.
-
-    Raises:
-        ValueError: A filter is malformed, or the arguments are none of the forms that the protocol
-            version has.
-    """
-    v5 = version == ProtocolVersion.V5
-    wanted: object = options if v5 else None  # before 5.0 options are not used
-    text: object = topic
-    if isinstance(topic, list):
-        return _listed_filters(topic, v5=v5)
-    if isinstance(topic, tuple):
-        text, second = _pair(topic)
-        if v5:
-            wanted = _subscribe_options(second)
-        else:
-            qos = _check_qos(second)
-    if not isinstance(text, str):
-        raise ValueError("No topic specified, or incorrect topic type.")  # noqa: TRY004 - aiomqtt's
-    _check_qos(qos)
-    if wanted is not None:
-        wanted = _subscribe_options(wanted)
-        if qos != 0:
-            raise ValueError("Subscribe options and qos parameters cannot be combined.")
-    if not v5 and not text:
-        raise ValueError("Invalid topic.")
-    return [_filter(text, qos if wanted is None else wanted)]
-
-
-def unsubscribe_filters(topic: str | list[str]) -> list[str]:
-    """Return the filters that the argument of an unsubscribe call names.
-
-    Raises:
-        ValueError: A filter is malformed, there is none, or the argument is of another type.
-    """
-    if topic is None or topic == "":
-        raise ValueError("Invalid topic.")
-    if not isinstance(topic, str | list):
-        raise ValueError("No topic specified, or incorrect topic type.")  # noqa: TRY004 - aiomqtt's
-    filters = [topic] if isinstance(topic, str) else list(topic)
-    if not filters:
-        raise ValueError("Empty topic list")
-    for text in filters:
-        if not isinstance(text, str) or not text:
-            raise ValueError("Invalid topic.")
-        _check_filter(text)
-    return filters
-
-
-def _listed_filters(topics: list[Any], *, v5: bool) -> list[SubscribeFilter]:
-    if not topics:
-        raise ValueError("Empty topic list")
-    filters = []
-    for entry in topics:
-        text, wanted = _pair(entry)
-        if not v5 or isinstance(wanted, int):
-            wanted = _check_qos(wanted)
-        if not isinstance(text, str) or (not v5 and not text):
-            raise ValueError("Invalid topic.")
-        filters.append(_filter(text, wanted))
-    return filters
-
-
-def _pair(entry: object) -> tuple[Any, Any]:
-    if not isinstance(entry, tuple | list) or len(entry) != 2:  # noqa: PLR2004 - a pair
-        raise ValueError(f"Each subscription must be a (topic, QoS) pair, not {entry!r}")
-    return entry[0], entry[1]
-
-
-def _filter(text: str, wanted: object) -> SubscribeFilter:
-    """Return the filter `text` with a QoS, or with the options of a subscription."""
-    shared = _check_filter(text)
-    if isinstance(wanted, int):
-        return text, _check_qos(wanted), False, False, 0
-    options = _subscribe_options(wanted)
-    if options.noLocal and shared:
-        raise ValueError("noLocal must not be given for a shared subscription: leave it out.")
-    retain_handling = options.retainHandling
-    if not isinstance(retain_handling, int) or retain_handling not in (0, 1, 2):
-        raise ValueError("Invalid retain handling: it must be 0, 1 or 2.")
-    qos = _check_qos(options.QoS)
-    no_local, as_published = bool(options.noLocal), bool(options.retainAsPublished)
-    return text, qos, no_local, as_published, int(retain_handling)
-
-
-def _subscribe_options(options: Any) -> SubscribeOptionsLike:  # noqa: ANN401 - read by its attributes
-    names = ("QoS", "noLocal", "retainAsPublished", "retainHandling")
-    if not all(hasattr(options, name) for name in names):
-        raise ValueError("Subscribe options must be instance of SubscribeOptions class.")
-    checked: SubscribeOptionsLike = options
-    return checked
-
-
-def _check_filter(text: str) -> bool:
-    """Check a Topic Filter, and tell whether it is of a shared subscription."""
-    if not 0 < len(text.encode()) <= _MAX_BYTES or has_misplaced_wildcard(text):
-        raise ValueError("Invalid subscription filter.")
-    if "\0" in text:
-        raise ValueError("Invalid subscription filter: it must not contain U+0000.")
-    if not text.startswith("$share/"):
-        return False
-    name, _, rest = text.removeprefix("$share/").partition("/")
-    if not name or not rest or name in ("+", "#"):
-        raise ValueError("Invalid subscription filter: a shared one is $share/name/filter.")
-    return True

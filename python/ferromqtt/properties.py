@@ -7,13 +7,14 @@ The core exchanges properties as dictionaries under the standard's names; `to_na
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from ferromqtt.reasons import PacketTypes, packet_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from ferromqtt.types import PropertiesLike
 
@@ -137,6 +138,26 @@ _ROWS: Final = (
 )
 _BY_ATTRIBUTE: Final = {row.attribute: row for row in _ROWS}
 _BY_NATIVE: Final = {row.native: row for row in _ROWS}
+# "Content Type", "ContentType" and "content_type" without what tells them apart.
+_BY_LETTERS: Final = {row.attribute.lower(): row for row in _ROWS}
+_SECRETS: Final = ("AuthenticationData", "CorrelationData")
+
+
+def _letters(name: str) -> str:
+    return name.replace(" ", "").replace("_", "").lower()
+
+
+def _nearest(name: str) -> str:
+    """Return a question for the property that `name` is likely to mean; "" when none is near."""
+    import difflib  # noqa: PLC0415 - slow to import, and only errors need it
+
+    found = difflib.get_close_matches(_letters(name), _BY_LETTERS, n=1)
+    return f" (did you mean {_BY_LETTERS[found[0]].attribute}?)" if found else ""
+
+
+def _unknown(name: str) -> MQTTException:
+    names = ", ".join(_BY_ATTRIBUTE)
+    return MQTTException(f"Property name must be one of {names}, not {name!r}{_nearest(name)}")
 
 
 class Properties:
@@ -144,6 +165,10 @@ class Properties:
 
     A property that is not set has no attribute. `UserProperty` and `SubscriptionIdentifier` are
     lists, and assigning to them adds to the list.
+
+    Two objects are equal when they are for the same packet and have the same properties. They can
+    be keys of dictionaries and members of sets, as those of paho can; the hash depends on the
+    packet alone, since properties may change.
 
     Args:
         packetType: The packet, one of `PacketTypes`; `PacketTypes.WILLMESSAGE` for a will.
@@ -171,7 +196,7 @@ class Properties:
         if name != "packetType":
             row = _BY_ATTRIBUTE.get(name)
             if row is None:
-                raise MQTTException(f"Property name must be one of {', '.join(self.names)}")
+                raise _unknown(name)
             if self.packetType not in row.packets:
                 packet = packet_name(self.packetType)
                 raise MQTTException(f"Property {name} does not apply to packet type {packet}")
@@ -203,10 +228,27 @@ class Properties:
 
     def __str__(self) -> str:
         shown = self._set()
-        for secret in ("AuthenticationData", "CorrelationData"):
+        for secret in _SECRETS:
             if secret in shown:
                 shown[secret] = "(not shown)"
         return f"[{', '.join(f'{name} : {value}' for name, value in shown.items())}]"
+
+    def __repr__(self) -> str:
+        is_will = self.packetType == PacketTypes.WILLMESSAGE
+        packet = "WILLMESSAGE" if is_will else packet_name(self.packetType).upper()
+        shown = [f"PacketTypes.{packet}"]
+        for name, value in self._set().items():
+            text = "(not shown)" if name in _SECRETS else repr(value)
+            shown.append(f"{name}={text}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Properties):
+            return NotImplemented
+        return self.packetType == other.packetType and self._set() == other._set()
+
+    def __hash__(self) -> int:
+        return hash(self.packetType)
 
     def _set(self) -> dict[str, Any]:
         given = vars(self)
@@ -216,18 +258,19 @@ class Properties:
 def to_native(properties: PropertiesLike | None, packet_type: int) -> dict[str, object] | None:
     """Return what the core takes for `properties` in a packet that a client sends.
 
-    Any object will do that has the attributes of `Properties`, so it may come from another library.
+    Any object will do that has the attributes of `Properties`, so it may come from another library;
+    and a dictionary whose keys are their names, as attributes (`ContentType`), in words
+    (`Content Type`) or in snake case (`content_type`).
 
     Raises:
-        ValueError: The packet cannot have one of them, or one cannot have its value.
+        ValueError: The packet cannot have one of them, one cannot have its value, or there is no
+            property of that name.
     """
     if properties is None:
         return None
     native: dict[str, object] = {}
-    for attribute, row in _BY_ATTRIBUTE.items():
-        value = getattr(properties, attribute, None)
-        if value is None:
-            continue
+    for row, value in _given(properties):
+        attribute = row.attribute
         if packet_type not in row.packets:
             packet = packet_name(packet_type)
             raise MQTTException(f"Property {attribute} does not apply to packet type {packet}")
@@ -239,6 +282,52 @@ def to_native(properties: PropertiesLike | None, packet_type: int) -> dict[str, 
             raise MQTTException(f"Property {attribute} must be given once for a subscribe call")
         native[row.native] = checked
     return native
+
+
+def has_any(properties: PropertiesLike) -> bool:
+    """Tell whether one is set, whether or not a packet can have it."""
+    if isinstance(properties, Mapping):
+        return bool(properties)
+    return any(getattr(properties, attribute, None) is not None for attribute in _BY_ATTRIBUTE)
+
+
+def _given(properties: PropertiesLike) -> list[tuple[_Property, object]]:
+    """Return the properties that are set."""
+    if type(properties) is Properties:  # which refuses other names itself
+        given = vars(properties).items()
+        return [(_BY_ATTRIBUTE[name], value) for name, value in given if name in _BY_ATTRIBUTE]
+    if isinstance(properties, Mapping):
+        found = {_row_of(name).attribute: value for name, value in properties.items()}
+    else:
+        _check_attributes(properties)
+        found = {name: getattr(properties, name, None) for name in _BY_ATTRIBUTE}
+    return [
+        (row, found[name]) for name, row in _BY_ATTRIBUTE.items() if found.get(name) is not None
+    ]
+
+
+def _row_of(name: object) -> _Property:
+    if not isinstance(name, str):
+        raise MQTTException(f"Property name must be str, not {type(name).__name__}")
+    row = _BY_LETTERS.get(_letters(name))
+    if row is None or name not in (row.attribute, row.name, row.name.replace(" ", "_").lower()):
+        raise _unknown(name)
+    return row
+
+
+def _check_attributes(properties: object) -> None:
+    """Refuse an object with an attribute that looks like a property and would be ignored.
+
+    Other attributes may be there: those of paho's class are in lower case, such as `types`.
+    """
+    if isinstance(properties, str | bytes | int | float | list | tuple | set):
+        kind = type(properties).__name__
+        raise TypeError(f"properties must be Properties or a dict, not {kind}")
+    for name in getattr(properties, "__dict__", ()):
+        is_misspelled = name not in _BY_ATTRIBUTE and _letters(name) in _BY_LETTERS
+        looks_like_one = name[:1].isupper() and name.isalpha() and not name.isupper()
+        if is_misspelled or (looks_like_one and name not in _BY_ATTRIBUTE):
+            raise _unknown(name)
 
 
 def from_native(native: Mapping[str, object], packet_type: int) -> Properties:

@@ -42,7 +42,7 @@ class BrokerOptions(TypedDict, total=False):
         deny_publish: Topic Filters; messages to what they match are refused.
         deny_subscribe: Topic Filters; subscriptions to them and to a part of them are refused.
         server_reference: Another server that every client is sent to when it connects.
-        server_moved: Send it there for ever: Server moved instead of Use another server.
+        server_moved: Send it there forever: Server moved instead of Use another server.
         response_information: For clients that ask for it.
         assign_client_identifiers: Give a client without a Client Identifier one. Default: yes.
         maximum_qos: Largest QoS of messages and subscriptions. Default: 2.
@@ -236,6 +236,11 @@ class TestBroker:
         done = self._running.broker.disconnect_client(client_identifier, reason, server_reference)
         self._running.flush()
         return done
+
+    def __repr__(self) -> str:
+        # Not the options, which hold passwords.
+        running = "running" if self._running else "not running"
+        return f"<{type(self).__name__} {self.url}, {running}>"
 
     async def start(self) -> None:
         """Start listening. Sessions and retained messages of an earlier start are forgotten.

@@ -126,6 +126,15 @@ def test_login_fields_1_2(
     assert rest == b"\x00\x00" + b"".join(packets.string(field) for field in fields)
 
 
+def test_a_password_without_a_user_name_is_sent_in_version_5_1_2(run: LoopRunner) -> None:
+    """A token as password, for example. MQTT-3.1.2-22 of 3.1.1 forbids it there."""
+    flags, _, rest = split(connect_body(run, V5, password=b"token"), V5)
+    assert flags == CLEAN | HAS_PASSWORD
+    assert rest.endswith(packets.string("token"))
+    with pytest.raises(ValueError, match=r"^password must have at most 65535 bytes, not 65536\.$"):
+        Client("localhost", protocol=V5, password=bytes(65_536))
+
+
 def test_will_fields_1_2(run: LoopRunner) -> None:
     will = Will("last/words", payload=28.4, qos=2, retain=True)
     flags, _, rest = split(connect_body(run, V311, will=will), V311)

@@ -1,13 +1,24 @@
 """Publishing and subscribing against real brokers (contract 1.2, 1.3, 1.7)."""
 
+import array
 import asyncio
+import contextlib
 from types import SimpleNamespace
 
 import pytest
 
 import ferromqtt
 from conftest import Broker
-from ferromqtt import Client, PacketTypes, Properties, ProtocolVersion, SubscribeOptions, Topic
+from ferromqtt import (
+    Client,
+    PacketTypes,
+    Properties,
+    ProtocolVersion,
+    SubscribeOptions,
+    Topic,
+    Wildcard,
+    Will,
+)
 from ferromqtt.types import PayloadType
 from support.clients import LIMIT, receive, receive_many, receive_until, unique
 from support.loops import LoopRunner
@@ -429,5 +440,73 @@ def test_subscribe_and_unsubscribe_from_many_tasks_1_3(run: LoopRunner, broker: 
             received = await receive_many(client, len(topics))
             assert [message.payload.decode() for message in received] == topics
             await asyncio.gather(*(client.unsubscribe(topic) for topic in topics))
+
+    run(main)
+
+
+def test_topics_and_wildcards_are_taken_where_a_topic_is_1_3(
+    run: LoopRunner, broker: Broker
+) -> None:
+    topic = unique("objects")
+
+    async def main() -> None:
+        will = Will(Topic(f"{topic}/will"), memoryview(b"gone"))
+        watcher = Client(broker.host, broker.port)
+        dying = Client(broker.host, broker.port, will=will, will_on_error=True)
+        async with watcher:
+            assert len(await watcher.subscribe(Wildcard(f"{topic}/#"), qos=1)) == 1
+            assert len(await watcher.subscribe([Topic(topic), (Wildcard(f"{topic}/+"), 1)])) == 2
+            await watcher.unsubscribe([Wildcard(f"{topic}/+"), topic])
+            with contextlib.suppress(KeyError):
+                async with dying:
+                    await dying.publish(Topic(f"{topic}/a"), "x", qos=1)
+                    raise KeyError
+            received = await receive_many(watcher, 2)
+            assert [(str(it.topic), it.payload) for it in received] == [
+                (f"{topic}/a", b"x"),
+                (f"{topic}/will", b"gone"),
+            ]
+
+    run(main)
+
+
+def test_a_list_of_filters_is_subscribed_to_at_the_qos_given_1_3(
+    run: LoopRunner, broker: Broker
+) -> None:
+    first, second = unique("a"), unique("b")
+
+    async def main() -> None:
+        for protocol in (ProtocolVersion.V311, ProtocolVersion.V5):
+            async with Client(broker.host, broker.port, protocol=protocol) as client:
+                granted = await client.subscribe([first, second], qos=1)
+                assert [code.value for code in granted] == [1, 1]
+                await client.publish(second, "x", qos=2)
+                assert (await receive_many(client, 1))[0].qos == 1
+            if protocol == ProtocolVersion.V5:
+                async with Client(broker.host, broker.port, protocol=protocol) as client:
+                    options = SubscribeOptions(2, noLocal=True)
+                    granted = await client.subscribe([first, (second, 1)], options=options)
+                    assert [code.value for code in granted] == [2, 1]
+
+    run(main)
+
+
+def test_a_memoryview_is_sent_as_its_bytes_contiguous_or_not_1_3(
+    run: LoopRunner, broker: Broker
+) -> None:
+    topic = unique("view")
+    large = bytes(range(256)) * 1000
+
+    async def main() -> None:
+        async with Client(broker.host, broker.port) as client:
+            await client.subscribe(topic, qos=2)
+            for qos in (0, 1, 2):
+                await client.publish(topic, memoryview(b"abcdef"), qos)
+                await client.publish(topic, memoryview(b"abcdef")[::2], qos)
+                await client.publish(topic, memoryview(bytearray(large))[1:], qos)
+                await client.publish(topic, memoryview(array.array("I", [1, 2])), qos)
+            received = [it.payload for it in await receive_many(client, 12)]
+            numbers = array.array("I", [1, 2]).tobytes()
+            assert received == [b"abcdef", b"ace", large[1:], numbers] * 3
 
     run(main)

@@ -5,9 +5,10 @@ import inspect
 import re
 import tomllib
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -20,6 +21,7 @@ from ferromqtt import (
     ProxySettings,
     TLSParameters,
     Will,
+    testing,
 )
 from support.loops import LoopRunner
 
@@ -111,6 +113,7 @@ def test_aliases_are_what_annotations_need_1_1() -> None:
         str,
         bytes,
         bytearray,
+        memoryview,
         int,
         float,
         type(None),
@@ -206,9 +209,16 @@ def test_another_transport_is_refused_naming_those_there_are_1_2(name: str) -> N
         Client("localhost", transport=name)
 
 
-@pytest.mark.parametrize("protocol", [3, 4, 5, "V5"])
-def test_protocol_is_no_bare_number_1_2(protocol: Any) -> None:  # noqa: ANN401
-    with pytest.raises(AttributeError, match="value"):
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_protocol_may_be_a_number_1_2(protocol: Literal[3, 4, 5]) -> None:
+    Client("localhost", protocol=protocol)
+
+
+@pytest.mark.parametrize("protocol", [2, 6, "V5", "5", 5.0, True])
+def test_another_protocol_is_refused_naming_those_there_are_1_2(protocol: Any) -> None:  # noqa: ANN401
+    with pytest.raises(
+        (TypeError, ValueError), match=r"^protocol must be .*V5 \(3, 4 or 5\), not "
+    ):
         Client("localhost", protocol=protocol)
 
 
@@ -241,3 +251,24 @@ def test_small_types_take_their_arguments_by_position_too_1_7() -> None:
 def test_the_docstring_of_the_client_tells_of_every_parameter_1_2() -> None:
     documented = set(re.findall(r"^    (\w+): ", inspect.getdoc(Client) or "", re.MULTILINE))
     assert set(inspect.signature(Client).parameters) <= documented
+
+
+def public_docstrings() -> Iterator[tuple[str, str | None]]:
+    """Return what `help` shows of the public names, and of their public members."""
+    for module in (ferromqtt, testing):
+        for name in module.__all__:
+            public = getattr(module, name)
+            if isinstance(public, str | tuple) or not inspect.isclass(public):
+                continue
+            yield name, public.__doc__
+            for member, value in inspect.getmembers(public):
+                doc = getattr(value, "__doc__", None)
+                if isinstance(doc, str) and doc != type(value).__doc__:
+                    yield f"{name}.{member}", doc
+
+
+def test_docstrings_are_for_users_1_1() -> None:
+    internal = r"PyO3|CPython|\bGIL\b|free list|\bRust\b|borrow|`_|\[`"
+    for name, doc in public_docstrings():
+        assert doc, name
+        assert not re.search(internal, doc), (name, doc)

@@ -1,6 +1,8 @@
 """The broker that comes with the package, inside the test's own loop."""
 
 import asyncio
+import re
+import signal
 import subprocess
 import sys
 
@@ -8,7 +10,7 @@ import pytest
 
 from ferromqtt import Client, MqttError
 from ferromqtt.testing import TestBroker
-from support.clients import receive, unique
+from support.clients import LIMIT, receive, unique
 from support.loops import LoopRunner
 
 
@@ -71,5 +73,49 @@ def test_command_refuses_a_port_in_use(run: LoopRunner) -> None:
             assert done.returncode != 0
             assert str(broker.port) in done.stderr
             assert "Traceback" not in done.stderr
+
+    run(main)
+
+
+WITHOUT_SIGNAL_HANDLERS = """
+import asyncio, sys
+
+class Loop(asyncio.SelectorEventLoop):
+    def add_signal_handler(self, *_):
+        raise NotImplementedError  # as on Windows
+
+class Policy(asyncio.DefaultEventLoopPolicy):
+    _loop_factory = Loop
+
+asyncio.set_event_loop_policy(Policy())
+from ferromqtt.__main__ import main
+sys.exit(main(["broker"]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("program", ["-mferromqtt", WITHOUT_SIGNAL_HANDLERS])
+def test_a_signal_ends_the_command_quietly_on_every_loop(program: str, number: int) -> None:
+    arguments = [program, "broker"] if program.startswith("-m") else ["-c", program]
+    with subprocess.Popen(
+        [sys.executable, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("mqtt://127.0.0.1:")
+        process.send_signal(number)
+        rest, errors = process.communicate(timeout=LIMIT)
+    assert (process.returncode, rest) == (0, "")
+    assert re.fullmatch(r"ferromqtt: stopped, 0 messages were dropped, 0 .* limit\n", errors)
+
+
+def test_repr_of_a_broker_shows_where_it_listens_and_no_passwords(run: LoopRunner) -> None:
+    async def main() -> None:
+        broker = TestBroker(users={"ann": "s3cret"})
+        assert repr(broker) == "<TestBroker mqtt://127.0.0.1:0, not running>"
+        async with broker:
+            assert repr(broker) == f"<TestBroker mqtt://127.0.0.1:{broker.port}, running>"
 
     run(main)

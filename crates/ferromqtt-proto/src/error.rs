@@ -99,6 +99,24 @@ pub enum PublishError {
     /// Properties on a version before 5.0, or ones that a client's PUBLISH does not have.
     #[error("{0}")]
     Properties(&'static str),
+    /// A Topic Alias above the server's Topic Alias Maximum (MQTT-3.2.2-17, MQTT-3.2.2-18).
+    #[error(
+        "topic alias {alias} is above the {maximum} that the server allows: leave it out, or choose a lower one"
+    )]
+    TopicAliasTooHigh {
+        /// The alias given.
+        alias: u16,
+        /// The server's Topic Alias Maximum; 0 where it takes none.
+        maximum: u16,
+    },
+    /// A Topic Alias without a topic, which stands for none on this connection.
+    #[error(
+        "topic alias {alias} stands for no topic on this connection: publish once with the topic and the alias first"
+    )]
+    TopicAliasUnknown {
+        /// The alias given.
+        alias: u16,
+    },
     /// The message to respond to has no Response Topic: its sender asks for no response.
     #[error("the message has no Response Topic: it asks for no response")]
     NoResponseTopic,

@@ -9,11 +9,13 @@ use ferromqtt_proto::{
     Utf8String, Will,
 };
 use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyString};
+use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyMemoryView, PyString};
 
 use crate::gate;
+use crate::hooks;
 use crate::properties;
 
 /// The largest payload that paho accepts, and so the largest before the packet itself is checked.
@@ -31,20 +33,29 @@ pub(crate) fn utf8(value: &Bound<'_, PyAny>) -> PyResult<Utf8String> {
     Utf8String::try_from(text).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
-/// Checks a topic to publish to.
-pub(crate) fn topic<'a>(value: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
+/// The text of a topic to publish to, which may be a `Topic`. `what` names the argument.
+pub(crate) fn topic_text<'py>(
+    what: &str,
+    value: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyString>> {
+    if let Ok(text) = value.cast::<PyString>() {
+        return Ok(text.clone());
+    }
     if value.is_none() {
         return Err(PyValueError::new_err("Invalid topic."));
     }
-    let Ok(text) = value.cast::<PyString>() else {
-        let class = value.get_type().qualname()?;
-        return Err(PyTypeError::new_err(format!(
-            "topic must be of type str, not {class}"
-        )));
-    };
-    let text = text.to_str()?; // a lone surrogate is a UnicodeEncodeError, which is a ValueError
-    TopicName::check(text).map_err(topic_error)?;
-    Ok(text)
+    if value.is_instance(hooks::topic_class(value.py())?)? {
+        return Ok(value.getattr(intern!(value.py(), "value"))?.cast_into()?);
+    }
+    let class = value.get_type().qualname()?;
+    Err(PyTypeError::new_err(format!(
+        "{what} must be str or Topic, not {class}"
+    )))
+}
+
+/// Checks a topic to publish to.
+pub(crate) fn check_topic(text: &str) -> PyResult<()> {
+    TopicName::check(text).map_err(topic_error)
 }
 
 fn topic_error(error: ferromqtt_proto::TopicError) -> PyErr {
@@ -85,15 +96,20 @@ impl<'py> Payload<'py> {
             Self::Made(Vec::new())
         } else if let Ok(bytes) = value.cast::<PyByteArray>() {
             Self::Made(bytes.to_vec())
+        } else if value.is_instance_of::<PyMemoryView>() {
+            let bytes = value.call_method0(intern!(value.py(), "tobytes"))?; // contiguous or not
+            Self::Bytes(bytes.cast_into()?)
         } else if value.is_instance_of::<PyInt>()
             || value.is_instance_of::<PyFloat>()
             || value.is_instance_of::<PyBool>()
         {
             Self::Made(value.str()?.to_str()?.as_bytes().to_vec())
         } else {
-            return Err(PyTypeError::new_err(
-                "payload must be a string, bytearray, int, float or None.",
-            ));
+            let class = value.get_type().qualname()?;
+            return Err(PyTypeError::new_err(format!(
+                "payload must be a string, bytearray, int, float or None. It may be bytes or a \
+                 memoryview too, but not {class}: encode it first, for example by json.dumps."
+            )));
         };
         if payload.as_slice().len() > MAX_PAYLOAD {
             return Err(PyValueError::new_err("Payload too large."));
@@ -215,7 +231,7 @@ fn will(value: &Bound<'_, PyAny>) -> PyResult<Will> {
     );
     let (topic, payload, qos_value, retain, properties): Parts<'_> = value.extract()?;
     Ok(Will {
-        topic: utf8(&topic)?,
+        topic: utf8(topic_text("will topic", &topic)?.as_any())?,
         payload: Payload::new(&payload)?.into_bytes(),
         qos: qos(&qos_value)?,
         retain,

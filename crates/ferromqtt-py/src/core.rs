@@ -247,6 +247,12 @@ impl Core {
         self.writing_end == WritingEnd::Aborted
     }
 
+    /// Answers the Authentication Data that `_on_auth` was called with. None ends the connection.
+    fn answer_auth(slf: &Bound<'_, Self>, data: Option<&[u8]>) -> PyResult<()> {
+        let _inside = gate::enter()?;
+        events::answer(slf, data)
+    }
+
     /// Counts a log line. Returns how often it has been, if it is to be written.
     fn count_line(&mut self, line: &str, times: u64) -> Option<u64> {
         let repeat = self.repeats.count(Instant::now(), LINE, line, times);

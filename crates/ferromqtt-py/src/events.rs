@@ -98,7 +98,7 @@ fn feed(slf: &Bound<'_, Core>, sink: &Bound<'_, PyAny>) -> PyResult<()> {
     Ok(())
 }
 
-/// Lets Python answer an AUTH packet; without an answer the connection ends.
+/// Lets Python answer an AUTH packet: at once, or later by [`answer`].
 fn authenticate(slf: &Bound<'_, Core>, auth: &Auth) -> PyResult<()> {
     if auth.reason != ReasonCode::ContinueAuthentication {
         return Ok(());
@@ -106,21 +106,23 @@ fn authenticate(slf: &Bound<'_, Core>, auth: &Auth) -> PyResult<()> {
     let py = slf.py();
     let data = auth.properties.authentication_data.as_deref();
     let data = PyBytes::new(py, data.unwrap_or_default());
-    let answer = slf.call_method1(intern!(py, "_on_auth"), (data,))?;
+    slf.call_method1(intern!(py, "_on_auth"), (data,))?;
+    Ok(())
+}
+
+/// Answers the server's AUTH; without data the connection ends.
+pub(crate) fn answer(slf: &Bound<'_, Core>, data: Option<&[u8]>) -> PyResult<()> {
     let mut core = slf.borrow_mut();
-    let answered = match answer.cast::<PyBytes>() {
-        Ok(data) => {
-            let answer = Auth {
-                reason: ReasonCode::ContinueAuthentication,
-                properties: Properties {
-                    authentication_data: Some(Bytes::copy_from_slice(data.as_bytes())),
-                    ..Properties::default()
-                },
-            };
-            core.client.authenticate(Instant::now(), answer).is_ok()
-        }
-        Err(_) => false,
-    };
+    let answered = data.is_some_and(|data| {
+        let answer = Auth {
+            reason: ReasonCode::ContinueAuthentication,
+            properties: Properties {
+                authentication_data: Some(Bytes::copy_from_slice(data)),
+                ..Properties::default()
+            },
+        };
+        core.client.authenticate(Instant::now(), answer).is_ok()
+    });
     if !answered {
         let reason = ReasonCode::ImplementationSpecificError;
         let disconnect = Disconnect::because(reason);
@@ -305,6 +307,7 @@ const fn publish_kind(error: &PublishError) -> (&'static str, u8) {
         PublishError::TooLarge { .. } => ("limit", ReasonCode::PacketTooLarge.value()),
         PublishError::QosNotSupported { .. } => ("limit", ReasonCode::QosNotSupported.value()),
         PublishError::RetainNotSupported => ("limit", ReasonCode::RetainNotSupported.value()),
+        PublishError::TopicAliasTooHigh { .. } => ("limit", ReasonCode::TopicAliasInvalid.value()),
         _ => ("value", 0),
     }
 }

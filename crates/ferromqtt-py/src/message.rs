@@ -18,20 +18,32 @@ const PUBLISH: u8 = 3;
 
 /// A message that was received.
 ///
-/// Attributes: `topic` (a `Topic`), `payload` (bytes), `qos`, `retain`, `mid` (the Packet Identifier, 0 at QoS 0), and
-/// `properties` (a `Properties` object on MQTT 5.0, otherwise None).
+/// Two messages are equal when they are the same object; `<` compares their `mid`.
+///
+/// Attributes:
+///     topic: The `Topic` it was published to.
+///     payload: The payload, as bytes.
+///     qos: The QoS it was delivered at: 0, 1 or 2.
+///     retain: Whether the server had kept it before the client subscribed.
+///     mid: The Packet Identifier; 0 at QoS 0.
+///     properties: (5.0) The `Properties`; None before 5.0.
 // Without a `__dict__`: to make one, CPython 3.11 may collect garbage while PyO3 has not filled the object yet.
 // Without a free list: PyO3 would put instances of subclasses into it, whose memory is laid out in another way.
 #[pyclass(subclass, weakref, module = "ferromqtt")]
 pub(crate) struct Message {
+    /// The `Topic` it was published to.
     #[pyo3(get)]
     topic: Py<PyAny>,
+    /// The payload, as bytes.
     #[pyo3(get)]
     payload: Py<PyAny>,
+    /// The QoS it was delivered at: 0, 1 or 2.
     #[pyo3(get)]
     qos: Py<PyAny>,
+    /// Whether the server had kept it before the client subscribed.
     #[pyo3(get)]
     retain: Py<PyAny>,
+    /// The Packet Identifier; 0 at QoS 0.
     #[pyo3(get)]
     mid: Py<PyAny>,
     properties: Lazy,
@@ -136,7 +148,7 @@ impl Message {
 
 #[pymethods]
 impl Message {
-    /// Empty: `__init__` fills it, so that a subclass may have a constructor of its own.
+    // Empty: `__init__` fills it, so that a subclass may have a constructor of its own.
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
@@ -214,6 +226,7 @@ impl Message {
         Ok(())
     }
 
+    /// (5.0) The `Properties`; None before 5.0.
     #[getter]
     fn properties(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         let _inside = gate::enter()?;
@@ -228,7 +241,7 @@ impl Message {
         Ok(())
     }
 
-    /// For `copy` and `pickle`: an empty message of the same class, to be filled by `__setstate__`.
+    // For `copy` and `pickle`: an empty message of the same class, to be filled by `__setstate__`.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Reduced<'py>> {
         let _inside = gate::enter()?;
         let py = slf.py();
@@ -250,7 +263,7 @@ impl Message {
         Ok((hooks::new_object(py)?.clone(), class, (fields, added)))
     }
 
-    /// The fields, and what was added to them: None, attributes, or a pair of attributes and slots.
+    // The fields, and what was added to them: None, attributes, or a pair of attributes and slots.
     fn __setstate__(
         slf: &Bound<'_, Self>,
         state: ([Py<PyAny>; 6], Bound<'_, PyAny>),

@@ -65,8 +65,7 @@ impl MessagesIterator {
 }
 
 /// One step of a [`MessagesIterator`].
-///
-/// Without a free list: PyO3 does not tell the garbage collector of an object that comes out of it.
+// Without a free list: PyO3 does not tell the garbage collector of an object that comes out of it.
 #[pyclass(module = "ferromqtt._native")]
 pub(crate) struct NextMessage {
     core: Py<Core>,

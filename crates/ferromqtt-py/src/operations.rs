@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use ferromqtt_proto::packet::PublishRef;
 use ferromqtt_proto::{
-    OpId, Publish, PublishError, QoS, QueueId, RetainHandling, Subscribe, SubscribeError,
-    SubscriptionOptions, TopicFilter, TopicName, Unsubscribe,
+    OpId, Properties, Publish, PublishError, QoS, QueueId, RetainHandling, Subscribe,
+    SubscribeError, SubscriptionOptions, TopicFilter, TopicName, Unsubscribe,
 };
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::intern;
@@ -31,11 +31,24 @@ pub(crate) fn publish<'py>(
     properties: Option<&Bound<'py, PyDict>>,
     timeout: f64,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let topic = convert::topic(topic)?;
+    let topic = convert::topic_text("topic", topic)?;
+    let topic = topic.to_str()?; // a lone surrogate is a UnicodeEncodeError, which is a ValueError
+    let is_alias = topic.is_empty() && properties.is_some();
+    if !is_alias {
+        convert::check_topic(topic)?;
+    }
     let qos = convert::qos(qos)?;
     let payload = Payload::new(payload)?;
     let retain = retain.is_truthy()?;
     let properties = properties.map(properties::from_dict).transpose()?;
+    let known;
+    let topic = match is_alias {
+        false => topic,
+        true => {
+            known = topic_of_alias(slf, properties.as_ref())?;
+            known.as_str()
+        }
+    };
     let packet = PublishRef {
         dup: false,
         qos,
@@ -68,6 +81,21 @@ pub(crate) fn publish<'py>(
     };
     match accepted {
         Ok(op) => wait_for(slf, op, timeout).map(Some),
+        Err(error) => Err(events::publish_refused(slf, &error)?),
+    }
+}
+
+/// The topic that a publish with an empty one goes to.
+fn topic_of_alias(slf: &Bound<'_, Core>, properties: Option<&Properties>) -> PyResult<TopicName> {
+    let Some(alias) = properties.and_then(|properties| properties.topic_alias) else {
+        return Err(PyValueError::new_err("Invalid topic."));
+    };
+    let known = slf.borrow().client.topic_of_alias(alias);
+    match known {
+        Ok(topic) => Ok(topic),
+        Err(error @ PublishError::TopicAliasUnknown { .. }) => Err(PyValueError::new_err(format!(
+            "Invalid topic. It is empty, and {error}."
+        ))),
         Err(error) => Err(events::publish_refused(slf, &error)?),
     }
 }

@@ -66,6 +66,10 @@ impl<'a> Publish<'a> {
 
     /// Properties (5.0), such as Message Expiry Interval or Content Type. Default: none, and for
     /// [responses](Client::respond) the Correlation Data of the request, which stays unless other is given.
+    ///
+    /// With a Topic Alias, give the topic each time: the client leaves it out of the packet once the server knows the alias.
+    /// It stands for the topic until the connection ends, or until you publish to another topic with it. One above the
+    /// server's Topic Alias Maximum is refused.
     pub fn properties(self, mut properties: Properties) -> Self {
         self.with(|publish| {
             let set = publish.properties.take();

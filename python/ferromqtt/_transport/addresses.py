@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 
+_LONGEST_LABEL = 63  # RFC 1035, section 2.3.4
+
+
 class Address(NamedTuple):
     """Where a socket can be connected to."""
 
@@ -22,6 +25,13 @@ class Address(NamedTuple):
 
 async def resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> list[Address]:
     """Return the addresses of a host, the preferred first. Raises OSError when it has none."""
+    longest = max(map(len, host.split(".")))
+    if longest > _LONGEST_LABEL:
+        # asyncio would raise an error of its codec.
+        raise OSError(
+            f'cannot resolve "{host}": a part between dots has {longest} characters, '
+            f"and host names allow {_LONGEST_LABEL}"
+        )
     try:
         # A literal address is told without a thread.
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)

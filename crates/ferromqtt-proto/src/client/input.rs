@@ -254,9 +254,10 @@ impl Client {
             .unwrap_or(self.options.keep_alive); // MQTT-3.1.2-21
         connection.keep_alive.set_interval(seconds);
         connection.limits = Limits::new(&properties, &self.options);
-        let aliases =
-            (properties.topic_alias_maximum.unwrap_or(0)).min(self.options.topic_aliases_out);
-        connection.outgoing_aliases = OutgoingAliases::new(aliases);
+        connection.outgoing_aliases = OutgoingAliases::new(
+            properties.topic_alias_maximum.unwrap_or(0),
+            self.options.topic_aliases_out,
+        );
         connection.authentication = Turn::Nobody;
         connection.accepted_at = Some(now);
         connection.transmit.depend_on(self.session.journal.last()); // resends do, on changes of before

@@ -165,9 +165,9 @@ impl Client {
         flow.begins_at = connection.transmit.end();
         flow.ends_at = 0; // an earlier connection has sent it
         connection.last_publish = Some(flow.id);
-        connection
-            .transmit
-            .push_publish(packet, &publish.payload, version);
+        connection.send_again(packet, |transmit, packet| {
+            transmit.push_publish(packet, &publish.payload, version);
+        });
         outbound.resent(number);
         self.stats.resent += 1;
         true

@@ -10,7 +10,9 @@ use crate::debug_fields;
 use crate::error::PublishError;
 use crate::event::{OpId, Outcome};
 use crate::options::{OutgoingLimits, OutgoingPolicy};
-use crate::packet::{PacketId, PacketType, Place, Properties, ProtocolVersion, PublishRef, QoS};
+use crate::packet::{
+    PacketId, PacketType, Place, Properties, ProtocolVersion, PublishRef, QoS, TopicAlias,
+};
 use crate::session::{Expiry, Waiting};
 use crate::topic::TopicName;
 
@@ -25,7 +27,11 @@ pub struct Publish {
     pub qos: QoS,
     /// RETAIN: the server is to keep it for later subscriptions.
     pub retain: bool,
-    /// Properties (5.0), if any. Topic Aliases and Subscription Identifiers are not the caller's (MQTT-3.3.4-6).
+    /// Properties (5.0), if any. Subscription Identifiers are not the caller's (MQTT-3.3.4-6).
+    ///
+    /// A Topic Alias stands for the topic until the connection ends, or until another topic is published to with it: the
+    /// client leaves the topic out of the packet once the server knows it. A message that waits for another connection goes
+    /// there with its topic, and without the alias.
     pub properties: Option<Box<Properties>>,
 }
 
@@ -111,8 +117,34 @@ impl Client {
             expiry: interval.map(|interval| Expiry::new(now, interval)),
             key: None,
         };
+        if let Some(alias) = waiting
+            .publish
+            .properties
+            .as_ref()
+            .and_then(|it| it.topic_alias)
+            && let (Some(connection), Phase::Connected) = (&mut self.connection, self.phase)
+        {
+            let topic = waiting.publish.topic.as_utf8().as_bytes();
+            connection.outgoing_aliases.choose(alias, topic);
+        }
         self.session.outbound.push(op, waiting);
         Ok(())
+    }
+
+    /// The topic that the application has published to with `alias` on this connection: what a PUBLISH with an empty topic
+    /// and this alias goes to.
+    ///
+    /// # Errors
+    /// [`PublishError::NotConnected`], [`PublishError::TopicAliasTooHigh`], or [`PublishError::TopicAliasUnknown`].
+    pub fn topic_of_alias(&self, alias: TopicAlias) -> Result<TopicName, PublishError> {
+        let (Some(connection), Phase::Connected) = (&self.connection, self.phase) else {
+            return Err(PublishError::NotConnected);
+        };
+        let aliases = &connection.outgoing_aliases;
+        aliases.check(alias)?;
+        (aliases.topic(alias).cloned()).ok_or_else(|| PublishError::TopicAliasUnknown {
+            alias: alias.0.get(),
+        })
     }
 
     /// Encodes a QoS 0 message at once, without keeping anything of it: the fast way. `Ok(false)` when it has to wait
@@ -142,6 +174,9 @@ impl Client {
         if connection.transmit.is_full() || !self.session.outbound.nothing_before() {
             return Ok(false);
         }
+        if let Some(alias) = publish.properties.and_then(|it| it.topic_alias) {
+            connection.outgoing_aliases.choose(alias, publish.topic);
+        }
         let version = self.options.protocol;
         connection.send_publish(publish, version, |transmit, publish| {
             transmit.push_copied(publish, payload, version);
@@ -163,6 +198,9 @@ impl Client {
         }
         match (&self.connection, self.phase) {
             (Some(connection), Phase::Connected) => {
+                if let Some(alias) = publish.properties.and_then(|it| it.topic_alias) {
+                    connection.outgoing_aliases.check(alias)?;
+                }
                 connection
                     .limits
                     .check_publish(publish.qos, publish.retain, packet_len)
@@ -232,8 +270,8 @@ fn check_properties(
             "properties exist in MQTT 5.0 only",
         ));
     }
-    let own = properties.topic_alias.is_some() || !properties.subscription_identifiers.is_empty();
-    if own || !properties.fit(Place::of(PacketType::Publish)) {
+    let foreign = !properties.subscription_identifiers.is_empty();
+    if foreign || !properties.fit(Place::of(PacketType::Publish)) {
         return Err(PublishError::Properties(
             "a property given does not belong into a client's PUBLISH, or its value is out of range",
         ));

@@ -8,6 +8,7 @@ mod transmit;
 pub(crate) use keep_alive::{Due, KeepAlive};
 pub use keep_alive::{Progress, TcpProgress};
 pub(crate) use limits::{LARGEST_PACKET, Limits};
+use topic_alias::Form;
 pub(crate) use topic_alias::{IncomingAliases, OutgoingAliases};
 pub(crate) use transmit::Transmit;
 pub use transmit::{CHUNK, LARGE_PAYLOAD};
@@ -77,28 +78,56 @@ impl Connection {
         }
     }
 
-    /// Encodes a PUBLISH that was not sent before, with a Topic Alias where one helps. `push` appends it.
+    /// Encodes a PUBLISH that was not sent before, with the Topic Alias that the application has chosen, or with one of the
+    /// client's where it helps. `push` appends it.
     pub(crate) fn send_publish(
         &mut self,
         publish: PublishRef<'_>,
         version: ProtocolVersion,
         push: impl FnOnce(&mut Transmit, PublishRef<'_>),
     ) {
+        let chosen = publish.properties.and_then(|it| it.topic_alias);
         // The longest form counts, since an alias that has been assigned must be sent.
-        let longest = publish.packet_len(version) + LONGEST_GROWTH;
-        if !self.outgoing_aliases.serves(publish.topic) || !self.limits.fits(longest) {
+        let fits = || (self.limits).fits(publish.packet_len(version) + LONGEST_GROWTH);
+        let (topic, alias) = match self.outgoing_aliases.form(publish.topic, chosen, fits) {
+            Form::Topic => (publish.topic, None),
+            Form::TopicAndAlias(alias) => (publish.topic, Some(alias)),
+            Form::Alias(alias) => (&b""[..], Some(alias)),
+        };
+        if alias == chosen {
+            let publish = PublishRef { topic, ..publish };
             return push(&mut self.transmit, publish);
         }
-        let Some((alias, known)) = self.outgoing_aliases.assign(publish.topic) else {
-            return push(&mut self.transmit, publish);
-        };
         let mut properties = publish.properties.cloned().unwrap_or_default();
-        properties.topic_alias = Some(alias);
+        properties.topic_alias = alias;
         let aliased = PublishRef {
-            topic: if known { b"" } else { publish.topic },
+            topic,
             properties: Some(&properties),
             ..publish
         };
         push(&mut self.transmit, aliased);
+    }
+
+    /// Encodes a PUBLISH that an earlier connection has carried: with its topic, and without an alias (MQTT-3.3.2-7).
+    pub(crate) fn send_again(
+        &mut self,
+        publish: PublishRef<'_>,
+        push: impl FnOnce(&mut Transmit, PublishRef<'_>),
+    ) {
+        match publish.properties {
+            Some(properties) if properties.topic_alias.is_some() => {
+                let mut properties = properties.clone();
+                properties.topic_alias = None;
+                let properties = Some(&properties);
+                push(
+                    &mut self.transmit,
+                    PublishRef {
+                        properties,
+                        ..publish
+                    },
+                );
+            }
+            _ => push(&mut self.transmit, publish),
+        }
     }
 }

@@ -12,6 +12,7 @@ mod acknowledge;
 mod acknowledge_with;
 mod aliases_out;
 mod auth;
+mod chosen_aliases;
 mod claim;
 mod claim_end;
 mod closed_queues;

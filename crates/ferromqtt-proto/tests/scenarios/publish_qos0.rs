@@ -1,9 +1,7 @@
 //! QoS 0 from the client.
 
-use std::num::NonZeroU16;
-
 use bytes::Bytes;
-use ferromqtt_proto::packet::{PublishRef, TopicAlias};
+use ferromqtt_proto::packet::PublishRef;
 use ferromqtt_proto::{
     ConnectionError, Delivery, Event, Outcome, Properties, Publish, PublishError, TopicName,
     TransportError,
@@ -127,15 +125,11 @@ fn the_fast_way_is_closed_while_the_transport_is_full_or_absent() {
     );
 }
 
-/// MQTT-3.3.4-6, MQTT-3.3.2-8, MQTT-3.3.2-14, MQTT-3.2.2-18: aliases and identifiers are not the caller's. Pitfall 13.
+/// MQTT-3.3.4-6, MQTT-3.3.2-14: Subscription Identifiers are not the caller's.
 #[test]
 fn properties_that_a_client_must_not_send_are_refused() {
     let none = Properties::default();
     for properties in [
-        Properties {
-            topic_alias: NonZeroU16::new(1).map(TopicAlias),
-            ..none.clone()
-        },
         Properties {
             subscription_identifiers: [1].into(),
             ..none.clone()

@@ -1,17 +1,18 @@
 //! Publishing and subscribing, as the server sees them.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use ferromqtt_proto::packet::Packet;
+use ferromqtt_proto::packet::{ConnAck, Packet};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use super::server::Server;
-use super::{connected, in_time, message, options};
+use super::{Attempts, connected, in_time, message, options};
 use crate::{
-    Delivery, OutgoingLimits, Overflow, ProtocolVersion, PublishError, QoS, QueueOptions,
-    ReasonCode, SubscribeError,
+    Connection, Delivery, OutgoingLimits, Overflow, Properties, ProtocolVersion, PublishError, QoS,
+    QueueOptions, ReasonCode, SubscribeError, TopicAlias,
 };
 
 #[tokio::test(start_paused = true)]
@@ -316,4 +317,47 @@ async fn a_stream_that_only_takes_keeps_up_with_a_flood_on_its_own_thread() {
     }
     assert_eq!(count, COUNT);
     drop(flood.await);
+}
+
+/// MQTT-3.2.2-17: the application's Topic Aliases, up to the server's maximum.
+#[tokio::test(start_paused = true)]
+async fn a_chosen_topic_alias_replaces_the_topic_from_the_second_message_on() {
+    let (attempts, script) = Attempts::new();
+    let mut server = Server::new(attempts.succeeds(4096));
+    let accepts = async {
+        server.connect().await;
+        let properties = Properties {
+            topic_alias_maximum: Some(2),
+            ..Properties::default()
+        };
+        let connack = ConnAck {
+            session_present: false,
+            reason: ReasonCode::Success,
+            properties,
+        };
+        server.send(&Packet::ConnAck(Box::new(connack))).await;
+    };
+    let (connection, ()) = tokio::join!(Connection::open_over(options(), script), accepts);
+    let connection = connection.unwrap();
+    let client = connection.client();
+    let aliased = |number: u16| Properties {
+        topic_alias: NonZeroU16::new(number).map(TopicAlias),
+        ..Properties::default()
+    };
+    for topic in ["a/b", ""] {
+        client
+            .publish("a/b", "")
+            .properties(aliased(2))
+            .await
+            .unwrap();
+        let publish = server.publish().await;
+        assert_eq!(publish.topic, topic);
+        assert_eq!(publish.properties.as_deref(), Some(&aliased(2)));
+    }
+    let error = client.publish("a/b", "").properties(aliased(3)).await;
+    let error = error.unwrap_err();
+    assert_eq!(error.delivery(), Delivery::NotSent);
+    assert!(error.to_string().contains("topic alias 3 is above the 2"));
+    let (end, _) = tokio::join!(connection.disconnect(), server.disconnected());
+    assert_eq!(end, Ok(()));
 }

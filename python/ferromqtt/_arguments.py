@@ -1,0 +1,172 @@
+"""The arguments of a client's calls: which filters to subscribe to and to unsubscribe from.
+
+The texts are aiomqtt's, since programs and their tests compare them; what helps follows them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ferromqtt._checks import check_qos
+from ferromqtt.options import ProtocolVersion
+from ferromqtt.topic import Wildcard
+
+if TYPE_CHECKING:
+    from ferromqtt.types import SubscribeOptionsLike, SubscribeTopic, UnsubscribeTopic
+
+_MAX_BYTES = 65535  # of a string in a packet
+_MOST_SHOWN = 100  # characters of a filter that is wrong
+_NO_TOPIC = "No topic specified, or incorrect topic type."
+
+SubscribeFilter = tuple[str, int, bool, bool, int]
+"""Topic Filter, QoS, No Local, Retain As Published, Retain Handling."""
+
+
+def subscribe_filters(
+    topic: SubscribeTopic,
+    qos: int,
+    options: SubscribeOptionsLike | None,
+    version: ProtocolVersion,
+) -> list[SubscribeFilter]:
+    """Return the filters that the arguments of a subscribe call ask for.
+
+    Raises:
+        ValueError: A filter is malformed, or the arguments are none of the forms that the protocol
+            version has.
+    """
+    v5 = version == ProtocolVersion.V5
+    wanted: object = options if v5 else None  # before 5.0 options are not used
+    text: object = topic
+    if isinstance(topic, list):
+        if not topic:
+            raise ValueError("Empty topic list")
+        return [_of_list(entry, qos, options, version) for entry in topic]
+    if isinstance(topic, tuple):
+        text, second = _pair(topic)
+        if v5:
+            wanted = _subscribe_options(second)
+        else:
+            qos = check_qos(second)
+    text = _text_of(text)
+    if text is None:
+        raise ValueError(f"{_NO_TOPIC} {_must_be_filter(topic)}")
+    check_qos(qos)
+    if wanted is not None:
+        wanted = _subscribe_options(wanted)
+        if qos != 0:
+            raise ValueError("Subscribe options and qos parameters cannot be combined.")
+    if not v5 and not text:
+        raise ValueError("Invalid topic.")
+    return [_filter(text, qos if wanted is None else wanted)]
+
+
+def unsubscribe_filters(topic: UnsubscribeTopic) -> list[str]:
+    """Return the filters that the argument of an unsubscribe call names.
+
+    Raises:
+        ValueError: A filter is malformed, there is none, or the argument is of another type.
+    """
+    if topic is None or topic == "":
+        raise ValueError("Invalid topic.")
+    if not isinstance(topic, str | Wildcard | list):
+        raise ValueError(f"{_NO_TOPIC} {_must_be_filter(topic)}")  # noqa: TRY004 - aiomqtt's
+    given = topic if isinstance(topic, list) else [topic]
+    if not given:
+        raise ValueError("Empty topic list")
+    filters = []
+    for entry in given:
+        text = _text_of(entry)
+        if not text:
+            raise ValueError("Invalid topic.")
+        _check_filter(text)
+        filters.append(text)
+    return filters
+
+
+def _text_of(topic: object) -> str | None:
+    text = topic.value if isinstance(topic, Wildcard) else topic
+    return text if isinstance(text, str) else None
+
+
+def _must_be_filter(topic: object) -> str:
+    return f"topic must be str, Topic or Wildcard, or a list of them, not {type(topic).__name__}."
+
+
+def _of_list(
+    entry: Any,  # noqa: ANN401 - anything may be given
+    qos: int,
+    options: SubscribeOptionsLike | None,
+    version: ProtocolVersion,
+) -> SubscribeFilter:
+    if isinstance(entry, str | Wildcard):
+        return subscribe_filters(entry, qos, options, version)[0]
+    v5 = version == ProtocolVersion.V5
+    topic, wanted = _pair(entry)
+    if not v5 or isinstance(wanted, int):
+        wanted = check_qos(wanted)
+    text = _text_of(topic)
+    if text is None or (not v5 and not text):
+        raise ValueError("Invalid topic.")
+    return _filter(text, wanted)
+
+
+def _pair(entry: object) -> tuple[Any, Any]:
+    if not isinstance(entry, tuple | list) or len(entry) != 2:  # noqa: PLR2004 - a pair
+        raise ValueError(f"Each subscription must be a (topic, QoS) pair, not {entry!r}")
+    return entry[0], entry[1]
+
+
+def _filter(text: str, wanted: object) -> SubscribeFilter:
+    """Return the filter `text` with a QoS, or with the options of a subscription."""
+    shared = _check_filter(text)
+    if isinstance(wanted, int):
+        return text, check_qos(wanted), False, False, 0
+    options = _subscribe_options(wanted)
+    if options.noLocal and shared:
+        raise ValueError("noLocal must not be given for a shared subscription: leave it out.")
+    retain_handling = options.retainHandling
+    if not isinstance(retain_handling, int) or retain_handling not in (0, 1, 2):
+        raise ValueError("Invalid retain handling: it must be 0, 1 or 2.")
+    qos = check_qos(options.QoS)
+    no_local, as_published = bool(options.noLocal), bool(options.retainAsPublished)
+    return text, qos, no_local, as_published, int(retain_handling)
+
+
+def _subscribe_options(options: Any) -> SubscribeOptionsLike:  # noqa: ANN401 - read by its attributes
+    names = ("QoS", "noLocal", "retainAsPublished", "retainHandling")
+    if not all(hasattr(options, name) for name in names):
+        raise ValueError("Subscribe options must be instance of SubscribeOptions class.")
+    checked: SubscribeOptionsLike = options
+    return checked
+
+
+def _check_filter(text: str) -> bool:
+    """Check a Topic Filter, and tell whether it is of a shared subscription."""
+    problem = _problem_of(text)
+    if problem is not None:
+        raise ValueError(f"Invalid subscription filter. {problem}")
+    return text.startswith("$share/")
+
+
+def _problem_of(text: str) -> str | None:
+    """Return what is wrong with a Topic Filter, as a sentence; None when it is right."""
+    levels = text.split("/")
+    problem = None
+    if not text:
+        return "It must not be empty."
+    if (size := len(text.encode())) > _MAX_BYTES:
+        problem = f"it must have at most {_MAX_BYTES} bytes of UTF-8, not {size}"
+    elif "\0" in text:
+        problem = "it must not contain U+0000"
+    elif any("#" in level and level != "#" for level in levels) or "#" in levels[:-1]:
+        problem = "# must stand alone in the last level"
+    elif any("+" in level and level != "+" for level in levels):
+        problem = "+ must stand alone in its level"
+    elif text.startswith("$share/"):
+        name, _, rest = text.removeprefix("$share/").partition("/")
+        if not name or not rest or name in ("+", "#"):
+            problem = "a shared subscription is $share/name/filter"
+    if problem is None:
+        return None
+    shown = f'"{text}"' if len(text) <= _MOST_SHOWN else f'"{text[:_MOST_SHOWN]}"...'
+    return f"{shown}: {problem}."

@@ -1,0 +1,145 @@
+"""Checks of the options of a client by their types, and what errors say about them.
+
+An error names the option, then what it must be, then what was given. Where aiomqtt has a text of
+its own for it, that comes first.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ferromqtt.options import ClientOptions
+
+
+def wrong_type(what: str, must_be: str, given: object) -> TypeError:
+    """Return the error for an option of the wrong type."""
+    return TypeError(f"{what} must be {must_be}, not {type(given).__name__}")
+
+
+def _is_int(value: object) -> bool:
+    return hasattr(type(value), "__index__")
+
+
+def _is_number(value: object) -> bool:
+    return hasattr(type(value), "__float__") or _is_int(value)
+
+
+def _has(*names: str) -> Callable[[object], bool]:
+    # By attributes, so that classes of another library and of the user's will do.
+    return lambda value: all(hasattr(value, name) for name in names)
+
+
+def _is(*classes: type) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, classes)
+
+
+_STR, _INT, _FLAG = ("str", _is(str)), ("int", _is_int), ("bool", _is_int)
+_OPTIONS: dict[str, tuple[str, Callable[[object], bool]]] = {
+    "hostname": _STR,
+    "port": _INT,
+    "username": _STR,
+    "password": ("str or bytes", _is(str, bytes, bytearray)),
+    "identifier": _STR,
+    "will": ("a Will", _has("topic", "payload", "qos", "retain", "properties")),
+    "clean_session": _FLAG,
+    "transport": _STR,
+    "keepalive": _INT,
+    "bind_address": _STR,
+    "bind_port": _INT,
+    "clean_start": ("True, False or 3", _is_int),
+    "max_queued_incoming_messages": _INT,
+    "max_inflight_messages": _INT,
+    "tls_context": ("an ssl.SSLContext", _has("wrap_bio", "check_hostname")),
+    "tls_params": ("TLSParameters", _has("ca_certs", "certfile", "keyfile", "cert_reqs")),
+    "tls_insecure": _FLAG,
+    "proxy": ("ProxySettings", _has("proxy_args")),
+    "websocket_path": _STR,
+    "websocket_headers": ("a dict or a function", lambda it: callable(it) or hasattr(it, "items")),
+    "strict": _FLAG,
+    "maximum_non_publish_size": _INT,
+    "tls_server_hostname": _STR,
+}
+_CLIENT: dict[str, tuple[str, Callable[[object], bool]]] = {
+    "logger": ("a logging.Logger", _has("warning")),
+    "queue_type": ("a class like asyncio.Queue", callable),
+    "timeout": ("a number of seconds", _is_number),
+    "max_concurrent_outgoing_calls": _INT,
+    "authenticator": ("a function", callable),
+}
+
+
+def check_types(options: ClientOptions) -> None:
+    """Raise TypeError for an option of the wrong type. None is left to whoever uses it.
+
+    What stands for a whole number, as those of NumPy do, becomes an int.
+    """
+    for name, (must_be, is_right) in _OPTIONS.items():
+        value = getattr(options, name)
+        if value is None:
+            continue
+        if not is_right(value):
+            raise wrong_type(name, must_be, value)
+        if is_right is _is_int and not isinstance(value, int):
+            setattr(options, name, operator.index(value))
+
+
+def check_arguments(**arguments: object) -> None:
+    """Raise TypeError for an argument of `Client` that is no option of the connection."""
+    for name, value in arguments.items():
+        must_be, is_right = _CLIENT[name]
+        if value is not None and not is_right(value):
+            raise wrong_type(name, must_be, value)
+
+
+def socket_options(given: Any) -> tuple[Any, ...]:  # noqa: ANN401 - anything may be given
+    """Return the arguments of `setsockopt` as a tuple.
+
+    Raises:
+        TypeError: They are not arguments that `setsockopt` has.
+    """
+    if given is None:
+        return ()
+    must_be = "a list of (level, option, value) tuples"
+    if isinstance(given, str | bytes) or not hasattr(type(given), "__iter__"):
+        raise wrong_type("socket_options", must_be, given)
+    options = tuple(given)
+    for option in options:
+        if not isinstance(option, tuple | list):
+            raise wrong_type("socket_options", must_be, option)
+        match option:
+            case (level, number, value) if isinstance(value, bytes | bytearray) or _is_int(value):
+                numbers = [level, number]
+            case (level, number, None, length):
+                numbers = [level, number, length]
+            case _:
+                raise TypeError(f"socket_options must be {must_be}, not {option!r}")
+        if not all(map(_is_int, numbers)):
+            raise TypeError(f"socket_options must be {must_be}, not {option!r}")
+    return options
+
+
+def protocol_number(protocol: object) -> int:
+    """Return the number of a protocol version: 3, 4 or 5.
+
+    Raises:
+        TypeError: `protocol` is no number.
+        ValueError: It is another number.
+    """
+    must_be = "ProtocolVersion.V31, V311 or V5 (3, 4 or 5)"
+    number = getattr(protocol, "value", protocol)
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise wrong_type("protocol", must_be, protocol)
+    if number not in (3, 4, 5):
+        raise ValueError(f"protocol must be {must_be}, not {protocol!r}")
+    return number
+
+
+def check_qos(qos: object) -> int:
+    """Return a QoS that is 0, 1 or 2; raise ValueError for anything else."""
+    if not isinstance(qos, int) or qos not in (0, 1, 2):
+        raise ValueError("Invalid QoS level.")
+    return int(qos)

@@ -1,0 +1,126 @@
+"""Topic Aliases that the caller sets (5.0, section 3.3.2.3.4)."""
+
+import pytest
+
+from ferromqtt import Client, MqttCodeError, PacketTypes, Properties, ProtocolVersion
+from ferromqtt.testing import TestBroker
+from support import packets
+from support.clients import receive_many, unique
+from support.loops import LoopRunner
+from support.mosquitto import Mosquitto
+from support.scripted import Connection, ScriptedServer, answer
+
+V5 = ProtocolVersion.V5
+CONNACK = packets.encode(0x20, b"\x00\x00\x03\x22\x00\x03")
+"""With a Topic Alias Maximum of 3."""
+
+
+def alias(number: int) -> Properties:
+    properties = Properties(PacketTypes.PUBLISH)
+    properties.TopicAlias = number
+    return properties
+
+
+async def publish_by_aliases(host: str, port: int) -> None:
+    """Publish with topics, with aliases alone, and with an alias that gets another topic."""
+    topic = unique("alias")
+    async with Client(host, port, protocol=V5) as client:
+        await client.subscribe(f"{topic}/#", qos=2)
+        for qos in (0, 1, 2):
+            await client.publish(f"{topic}/a", "1", qos, properties=alias(1))
+            await client.publish("", "2", qos, properties=alias(1))
+            await client.publish(f"{topic}/b", "3", qos, properties=alias(2))
+            await client.publish("", "4", qos, properties=alias(1))
+            await client.publish(f"{topic}/b", "5", qos, properties=alias(1))
+            await client.publish("", "6", qos, properties=alias(1))
+            received = await receive_many(client, 6)
+            came = [(str(it.topic).removeprefix(topic), it.payload) for it in received]
+            topics = ["/a", "/a", "/b", "/a", "/b", "/b"]
+            assert came == list(zip(topics, [b"%d" % n for n in range(1, 7)], strict=True))
+
+
+def test_messages_arrive_by_their_alias_1_3(run: LoopRunner, mosquitto: Mosquitto) -> None:
+    run(publish_by_aliases, mosquitto.host, mosquitto.port)
+
+
+def test_messages_arrive_by_their_alias_at_the_test_broker_1_3(run: LoopRunner) -> None:
+    async def main() -> None:
+        async with TestBroker(topic_alias_maximum=2) as broker:
+            await publish_by_aliases(broker.host, broker.port)
+
+    run(main)
+
+
+def test_the_alias_is_on_the_wire_and_the_topic_once_1_3(run: LoopRunner) -> None:
+    def script(connection: Connection) -> None:
+        connection.accept(CONNACK)
+        _, body = connection.expect(packets.PUBLISH)
+        assert body == packets.string("a/b") + b"\x03\x23\x00\x03x"
+        _, body = connection.expect(packets.PUBLISH)
+        assert body == packets.string("") + b"\x03\x23\x00\x03y"
+        connection.expect(packets.DISCONNECT)
+
+    async def main(server: ScriptedServer) -> None:
+        async with Client(server.host, server.port, protocol=V5) as client:
+            await client.publish("a/b", "x", properties=alias(3))
+            await client.publish("", "y", properties={"TopicAlias": 3})
+
+    with ScriptedServer(script) as server:
+        run(main, server)
+        server.join()
+
+
+def accept(connection: Connection) -> None:
+    connection.accept(CONNACK)
+    while (packet := connection.read_packet())[0] >> 4 != packets.DISCONNECT:
+        assert packet[0] >> 4 == packets.SUBSCRIBE, "a refused publish was sent"
+        answer(connection, *packet, v5=True)
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+@pytest.mark.parametrize("topic", ["a", ""])
+def test_an_alias_above_the_server_s_maximum_is_refused_mqtt_3_2_2_17(
+    run: LoopRunner, topic: str, qos: int
+) -> None:
+    async def main(server: ScriptedServer) -> None:
+        async with Client(server.host, server.port, protocol=V5) as client:
+            with pytest.raises(MqttCodeError, match="Topic alias invalid") as refused:
+                await client.publish(topic, "x", qos, properties=alias(4))
+            assert (refused.value.rc, refused.value.delivery) == (148, "not_sent")
+            assert "topic alias 4 is above the 3 that the server allows" in str(refused.value.args)
+            await client.subscribe("a")  # the connection lives
+
+    with ScriptedServer(accept) as server:
+        run(main, server)
+        server.join()
+
+
+def test_alias_0_is_refused_mqtt_3_3_2_8(run: LoopRunner) -> None:
+    async def main(server: ScriptedServer) -> None:
+        async with Client(server.host, server.port, protocol=V5) as client:
+            with pytest.raises(
+                ValueError, match=r"^Property TopicAlias value must be in the range 1"
+            ):
+                await client.publish("a", "x", properties={"TopicAlias": 0})
+            await client.subscribe("a")
+
+    with ScriptedServer(accept) as server:
+        run(main, server)
+        server.join()
+
+
+def test_an_alias_of_an_earlier_connection_is_unknown_mqtt_3_3_2_7(run: LoopRunner) -> None:
+    async def main() -> None:
+        async with TestBroker(topic_alias_maximum=2) as broker:
+            client = Client(broker.host, broker.port, protocol=V5)
+            unknown = r"^Invalid topic\. It is empty, and topic alias 1 stands for no topic on this"
+            for _ in range(2):
+                async with client:
+                    with pytest.raises(ValueError, match=unknown):
+                        await client.publish("", "x", 1, properties=alias(1))
+                    await client.publish("a", "x", 1, properties=alias(1))
+                    await client.publish("", "x", 1, properties=alias(1))
+            with pytest.raises(MqttCodeError, match="not currently connected"):
+                await client.publish("", "x", 1, properties=alias(1))
+
+    run(main)

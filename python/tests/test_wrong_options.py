@@ -1,0 +1,156 @@
+"""An option of the wrong type is named, with what it must be and what was given."""
+
+import asyncio
+import re
+import ssl
+from typing import Any
+
+import pytest
+
+from ferromqtt import Client, Message, ProxySettings, TLSParameters, Will
+
+OR_GIVE_V5 = "or give protocol=ProtocolVersion.V5"
+SOCKET_OPTIONS = "a list of (level, option, value) tuples"
+WRONG_TYPES: list[tuple[str, Any, str, str]] = [
+    ("hostname", 5, "str", "int"),
+    ("port", "1883", "int", "str"),
+    ("port", 1883.0, "int", "float"),
+    ("username", 5, "str", "int"),
+    ("password", 5, "str or bytes", "int"),
+    ("logger", "x", "a logging.Logger", "str"),
+    ("identifier", 5, "str", "int"),
+    ("queue_type", asyncio.Queue(), "a class like asyncio.Queue", "Queue"),
+    ("protocol", "5", "ProtocolVersion.V31, V311 or V5 (3, 4 or 5)", "str"),
+    ("will", {"topic": "a"}, "a Will", "dict"),
+    ("clean_session", "no", "bool", "str"),
+    ("transport", 5, "str", "int"),
+    ("timeout", "5", "a number of seconds", "str"),
+    ("keepalive", "1", "int", "str"),
+    ("bind_address", 5, "str", "int"),
+    ("bind_port", "5", "int", "str"),
+    ("clean_start", "yes", "True, False or 3", "str"),
+    ("max_queued_incoming_messages", 1.5, "int", "float"),
+    ("max_inflight_messages", "5", "int", "str"),
+    ("max_concurrent_outgoing_calls", "5", "int", "str"),
+    ("tls_context", True, "an ssl.SSLContext", "bool"),
+    ("tls_params", {"ca_certs": "a"}, "TLSParameters", "dict"),
+    ("tls_insecure", "no", "bool", "str"),
+    ("proxy", {"proxy_type": 1}, "ProxySettings", "dict"),
+    ("socket_options", 5, SOCKET_OPTIONS, "int"),
+    ("socket_options", [5], SOCKET_OPTIONS, "int"),
+    ("socket_options", "abc", SOCKET_OPTIONS, "str"),
+    ("socket_options", [(1, 2)], SOCKET_OPTIONS, "(1, 2)"),
+    ("socket_options", [(1, "2", 3)], SOCKET_OPTIONS, "(1, '2', 3)"),
+    ("socket_options", [(1, 2, "3")], SOCKET_OPTIONS, "(1, 2, '3')"),
+    ("websocket_path", 5, "str", "int"),
+    ("websocket_headers", 5, "a dict or a function", "int"),
+    ("authenticator", b"x", "a function", "bytes"),
+    ("strict", "no", "bool", "str"),
+    ("maximum_non_publish_size", "5", "int", "str"),
+    ("tls_server_hostname", 5, "str", "int"),
+]
+
+
+@pytest.mark.parametrize(("option", "given", "must_be", "was"), WRONG_TYPES)
+def test_an_option_of_the_wrong_type_is_named_1_2(
+    option: str,
+    given: Any,  # noqa: ANN401
+    must_be: str,
+    was: str,
+) -> None:
+    options = {"hostname": "localhost", option: given}
+    with pytest.raises(TypeError, match=f"^{re.escape(f'{option} must be {must_be}, not {was}')}$"):
+        Client(**options)
+
+
+def test_a_queue_size_of_the_wrong_type_is_named_1_2() -> None:
+    wrong = r"^queue_size should be an int\. max_queued_outgoing_messages must be int, not str\.$"
+    with pytest.raises(TypeError, match=wrong):
+        Client("localhost", max_queued_outgoing_messages="5")  # type: ignore[arg-type]
+
+
+class Number:
+    """As numbers of NumPy are."""
+
+    def __index__(self) -> int:
+        return 7
+
+
+def make_queue(maxsize: int) -> asyncio.Queue[Message]:
+    return asyncio.Queue(maxsize)
+
+
+def test_what_stands_for_the_type_is_taken_1_2() -> None:
+    number: Any = Number()
+    Client(
+        "localhost",
+        keepalive=number,
+        max_inflight_messages=number,
+        socket_options=[(1, number, b""), [1, 2, None, number]],  # type: ignore[list-item]
+        tls_context=ssl.create_default_context(),
+        timeout=True,
+        will=Will("a"),
+        queue_type=make_queue,  # type: ignore[arg-type]
+    )
+    Client(
+        "localhost", tls_params=TLSParameters(), proxy=ProxySettings(proxy_type=1, proxy_addr="h")
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"port": 0}, "Invalid port number. port must be in the range 1-65535, not 0."),
+        ({"port": 65536}, "Invalid port number. port must be in the range 1-65535, not 65536."),
+        ({"keepalive": 65536}, "keepalive must be in the range 0-65535, not 65536."),
+        ({"hostname": ""}, "Invalid host. hostname must not be empty."),
+        (
+            {"bind_port": -1},
+            "Invalid bind port number. bind_port must be in the range 0-65535, not -1.",
+        ),
+        ({"clean_start": True}, f"Clean start only applies to MQTT V5: leave it out, {OR_GIVE_V5}"),
+    ],
+)
+def test_a_value_out_of_range_is_named_on_enter_1_2(options: dict[str, Any], text: str) -> None:
+    async def main() -> None:
+        client = Client(**({"hostname": "localhost"} | options))
+        with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+            await client.__aenter__()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (
+            {"max_inflight_messages": -1},
+            "Invalid inflight. max_inflight_messages must be >=0, not -1.",
+        ),
+        (
+            {"maximum_non_publish_size": 0},
+            "maximum_non_publish_size must be in the range 1-4294967295, not 0.",
+        ),
+        (
+            {"identifier": "a" * 65536},
+            "identifier must have at most 65535 bytes of UTF-8, not 65536.",
+        ),
+        ({"will": Will("a/#")}, "will topic must not contain wildcards: 'a/#'."),
+        (
+            {"proxy": ProxySettings(proxy_type=7, proxy_addr="h")},
+            "proxy_type and/or proxy_addr are invalid. proxy_type must be 1, 2 or 3, not 7.",
+        ),
+        ({"protocol": 7}, "protocol must be ProtocolVersion.V31, V311 or V5 (3, 4 or 5), not 7"),
+    ],
+)
+def test_a_value_out_of_range_is_named_1_2(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        Client("localhost", **options)
+
+
+def test_repr_of_proxy_settings_has_no_password_1_2() -> None:
+    settings = ProxySettings(proxy_type=2, proxy_addr="h", proxy_username="ann")
+    shown = "proxy_type=2, proxy_addr='h', proxy_rdns=True, proxy_username='ann', proxy_port=None"
+    assert repr(settings) == f"ProxySettings({shown})"
+    settings.proxy_args["proxy_password"] = "s3cret"
+    assert repr(settings) == f"ProxySettings({shown}, proxy_password=(not shown))"
