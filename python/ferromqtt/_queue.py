@@ -27,11 +27,15 @@ class MessageQueue:
         end: Callable[[], Exception | None],
         warn: Callable[[str], None],
         report: Callable[[str, Exception], None],
+        hand_over: Callable[[object], None],
+        discard: Callable[[object], None],
     ) -> None:
         self.queue = queue
         self._end = end
         self._warn = warn
         self._report = report
+        self._hand_over = hand_over
+        self._discard = discard
         # Others may suspend, before they take a message or afterwards.
         self._takes_at_once = getattr(type(queue), "get", None) is asyncio.Queue.get
         # Ordered, so that one that leaves need not be looked for.
@@ -48,9 +52,11 @@ class MessageQueue:
             self.queue.put_nowait(message)
         except asyncio.QueueFull:
             self._warn("Message queue is full. Discarding message.")
+            self._discard(message)
         except Exception as error:  # noqa: BLE001 - whatever the user's class raises
             self._warn("Message queue raised an error. Discarding message.")
             self._report("the queue of a client raised in put_nowait", error)
+            self._discard(message)
         self._wake()
 
     async def get(self) -> Message:
@@ -69,6 +75,12 @@ class MessageQueue:
                 self._leave(waiter)
                 raise
             self._reserved.pop(waiter, None)
+        message = await self._take()
+        self._hand_over(message)
+        return message
+
+    async def _take(self) -> Message:
+        """Take a message that there is."""
         if self._takes_at_once:
             return await self.queue.get()
         call = object()

@@ -493,7 +493,12 @@ class Client:
         limit = max(self._options.max_queued_incoming_messages or 0, 0)
         core = self._core
         self._queue = MessageQueue(
-            queue_type(maxsize=limit), core.iteration_end, core.warn_of_repeating, core.report
+            queue_type(maxsize=limit),
+            core.iteration_end,
+            core.warn_of_repeating,
+            core.report,
+            core.hand_over,
+            core.discard,
         )
         core.message_sink = self._queue.put
         core.on_begin = self._queue.begin

@@ -5,7 +5,9 @@ They exist in this module name only, and each is as small as those uses.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from ferromqtt.reasons import MQTTErrorCode
 
 if TYPE_CHECKING:
     import logging
@@ -22,6 +24,43 @@ class PahoClient:
     @property
     def _logger(self) -> logging.Logger:
         return self._core.logger
+
+    def is_connected(self) -> bool:
+        """Tell whether the server has accepted the connection and it has not ended."""
+        return self._core.connected
+
+    def socket(self) -> Any:  # noqa: ANN401 - asyncio's or uvloop's object around the socket
+        """Return what asyncio gives of the connection's socket; None without a connection."""
+        transport = self._core.transport
+        return None if transport is None else transport.get_extra_info("socket")
+
+    def manual_ack_set(self, on: bool) -> None:
+        """Set whether the program acknowledges the messages that come from now on.
+
+        With it on, each message of QoS 1 and 2 is to be given to `ack`. The server has a limit for
+        messages that are not acknowledged and then sends no more.
+        """
+        self._core.manual_ack = bool(on)
+
+    def ack(self, mid: int, qos: int) -> MQTTErrorCode:
+        """Acknowledge a message that was taken from `messages`, by its `mid` and `qos`.
+
+        The acknowledgements are sent in the order in which the messages came (MQTT-4.6.0-2), so one
+        that is given early waits for those before it. A message that is not acknowledged when the
+        connection ends is received again if the server has kept the session, and only the new copy
+        can be acknowledged then. At QoS 2 the PUBREC waits for this call, and with it the PUBCOMP.
+
+        Returns:
+            MQTT_ERR_SUCCESS, also for a message that is unknown or was acknowledged before, which
+            does nothing; MQTT_ERR_NO_CONN when there is no connection.
+
+        Raises:
+            RuntimeError: The client is connected on another event loop.
+        """
+        if not self._core.connected:
+            return MQTTErrorCode.MQTT_ERR_NO_CONN
+        self._core.acknowledge(mid, qos)
+        return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _sock_close(self) -> None:
         """Cut the connection, without a DISCONNECT."""
