@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import collections
 import types
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Self
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
-
-    from ferromqtt._native import Message
+from ferromqtt._native import Message
 
 
 class MessageQueue:

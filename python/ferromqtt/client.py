@@ -7,11 +7,14 @@ import contextlib
 import logging
 import math
 import os
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+import ssl
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Any, ClassVar, Literal, Self, cast
 
 from ferromqtt import _transport
 from ferromqtt._driver import Protocol
-from ferromqtt._native import MessagesIterator
+from ferromqtt._native import Message, MessagesIterator
 from ferromqtt._queue import MessageQueue, QueuedMessages
 from ferromqtt._slots import CallSlots
 from ferromqtt._transport.tls import TLSContext
@@ -29,22 +32,14 @@ from ferromqtt.options import (
 )
 from ferromqtt.properties import to_native
 from ferromqtt.reasons import PacketTypes, ReasonCode
-
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable, Iterable
-    from types import TracebackType
-    from typing import Literal
-
-    from ferromqtt._native import Message
-    from ferromqtt.types import (
-        PayloadType,
-        PropertiesLike,
-        SocketOption,
-        SubscribeOptionsLike,
-        SubscribeTopic,
-        WebSocketHeaders,
-    )
+from ferromqtt.types import (
+    PayloadType,
+    PropertiesLike,
+    SocketOption,
+    SubscribeOptionsLike,
+    SubscribeTopic,
+    WebSocketHeaders,
+)
 
 __all__ = [
     "Client",
@@ -242,7 +237,7 @@ class Client:
         return self._options.identifier or ""
 
     @property
-    def messages(self) -> MessagesIterator | QueuedMessages:
+    def messages(self) -> MessagesIterator:
         """A new iterator over the received messages, each of which goes to one iterator.
 
         `len()` is the number of queued messages. The queue has no limit unless
@@ -250,7 +245,7 @@ class Client:
         empty and the connection has ended. A cancelled step loses no message.
         """
         if self._queue is not None:
-            return QueuedMessages(self._queue)
+            return cast("MessagesIterator", QueuedMessages(self._queue))  # has the same methods
         return self._core.messages()
 
     @property
@@ -329,7 +324,7 @@ class Client:
         """Subscribe to one or more filters.
 
         Args:
-            topic: A filter, a pair of filter and QoS (or options, on 5.0), or a list of pairs.
+            topic: A filter, a pair of filter and QoS (or options, on 5.0), or a sequence of pairs.
             qos: The QoS for a single filter.
             options: (5.0) `SubscribeOptions` for a single filter, instead of `qos`.
             properties: (5.0) SUBSCRIBE properties.
@@ -353,7 +348,7 @@ class Client:
 
     async def unsubscribe(
         self,
-        topic: str | list[str],
+        topic: str | Sequence[str],
         properties: PropertiesLike | None = None,
         *,
         timeout: float | None = None,
@@ -361,7 +356,7 @@ class Client:
         """Unsubscribe from one filter or several.
 
         Args:
-            topic: A filter or a list of filters.
+            topic: A filter, or a list (not a tuple) of filters.
             properties: (5.0) UNSUBSCRIBE properties.
             timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for ever.
 

@@ -8,27 +8,24 @@ from __future__ import annotations
 import dataclasses
 import enum
 import socket
+import ssl
 import string
-from typing import TYPE_CHECKING, Any, Final, Literal
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Literal, TypeGuard
 
 from ferromqtt import _shown
 from ferromqtt._native import Host, payload_bytes
 from ferromqtt.properties import to_native
 from ferromqtt.reasons import PacketTypes
 from ferromqtt.topic import has_misplaced_wildcard
-
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Iterable
-
-    from ferromqtt.types import (
-        PayloadType,
-        PropertiesLike,
-        SocketOption,
-        SubscribeOptionsLike,
-        SubscribeTopic,
-        WebSocketHeaders,
-    )
+from ferromqtt.types import (
+    PayloadType,
+    PropertiesLike,
+    SocketOption,
+    SubscribeOptionsLike,
+    SubscribeTopic,
+    WebSocketHeaders,
+)
 
 MQTT_CLEAN_START_FIRST_ONLY: Final = 3
 """`clean_start` of a client whose session starts anew whenever the client is entered."""
@@ -37,6 +34,7 @@ _MAX_BYTES = 65535  # of a string or of binary data in a packet
 _MAX_PACKET_LIMIT = 0xFFFF_FFFF
 _MAX_KEEP_ALIVE = 65535
 _MAX_PORT = 65535
+_TEXTS = (str, bytes, bytearray, memoryview)  # sequences that are one thing
 _BASE62 = string.digits + string.ascii_letters
 _IDENTIFIER_LENGTH = 22  # enough for 128 random bits; 3.1 allows 23
 
@@ -371,7 +369,7 @@ def subscribe_filters(
     v5 = version == ProtocolVersion.V5
     wanted: object = options if v5 else None  # before 5.0 options are not used
     text: object = topic
-    if isinstance(topic, list):
+    if _is_list(topic):
         return _listed_filters(topic, v5=v5)
     if isinstance(topic, tuple):
         text, second = _pair(topic)
@@ -391,7 +389,14 @@ def subscribe_filters(
     return [_filter(text, qos if wanted is None else wanted)]
 
 
-def unsubscribe_filters(topic: str | list[str]) -> list[str]:
+def _is_list(topic: SubscribeTopic) -> TypeGuard[Sequence[Any]]:
+    """Whether this is a sequence of pairs, and not a filter or a pair."""
+    if isinstance(topic, tuple):
+        return bool(topic) and isinstance(topic[0], tuple)
+    return isinstance(topic, Sequence) and not isinstance(topic, _TEXTS)
+
+
+def unsubscribe_filters(topic: str | Sequence[str]) -> list[str]:
     """Return the filters that the argument of an unsubscribe call names.
 
     Raises:
@@ -399,8 +404,9 @@ def unsubscribe_filters(topic: str | list[str]) -> list[str]:
     """
     if topic is None or topic == "":
         raise ValueError("Invalid topic.")
-    if not isinstance(topic, str | list):
-        raise ValueError("No topic specified, or incorrect topic type.")  # noqa: TRY004 - aiomqtt's
+    is_list = isinstance(topic, Sequence) and not isinstance(topic, (*_TEXTS, tuple))
+    if not (is_list or isinstance(topic, str)):
+        raise ValueError("No topic specified, or incorrect topic type.")
     filters = [topic] if isinstance(topic, str) else list(topic)
     if not filters:
         raise ValueError("Empty topic list")
@@ -411,7 +417,7 @@ def unsubscribe_filters(topic: str | list[str]) -> list[str]:
     return filters
 
 
-def _listed_filters(topics: list[Any], *, v5: bool) -> list[SubscribeFilter]:
+def _listed_filters(topics: Sequence[Any], *, v5: bool) -> list[SubscribeFilter]:
     if not topics:
         raise ValueError("Empty topic list")
     filters = []
