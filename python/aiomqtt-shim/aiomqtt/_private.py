@@ -5,14 +5,41 @@ They exist in this module name only, and each is as small as those uses.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import enum
+import importlib
+import logging
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
 
+from ferromqtt._driver import Protocol
 from ferromqtt.reasons import MQTTErrorCode
 
-if TYPE_CHECKING:
-    import logging
 
-    from ferromqtt._driver import Protocol
+class CallbackAPIVersion(enum.Enum):
+    """paho's versions of its callbacks. Nothing here depends on them."""
+
+    VERSION1 = 1
+    VERSION2 = 2
+
+
+def paho_names(module: str) -> Callable[[str], ModuleType]:
+    """Return the `__getattr__` of a module in which aiomqtt has `mqtt`, the module of paho.
+
+    It is imported when somebody asks for it, and no requirement of ours.
+    """
+
+    def find(name: str) -> ModuleType:
+        missing = f"module {module!r} has no attribute {name!r}"
+        if name != "mqtt":
+            raise AttributeError(missing, name=name)
+        try:
+            return importlib.import_module("paho.mqtt.client")
+        except ImportError:
+            why = f"{missing}: it is the module paho.mqtt.client, and paho-mqtt is not installed"
+            raise AttributeError(why, name=name) from None
+
+    return find
 
 
 class PahoClient:

@@ -1,32 +1,115 @@
-"""The client and its options."""
+"""The client and its options, and the other names that aiomqtt's module has at run time.
+
+Those of paho are ours. Its module itself, `mqtt`, is there when paho-mqtt is installed.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Self
+import contextlib
+import dataclasses
+import enum
+import functools
+import logging
+import math
+import socket
+import ssl
+import sys
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Iterator,
+)
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, Self, TypeVar, cast
 
 from aiomqtt import _private
+from aiomqtt._private import CallbackAPIVersion
+from aiomqtt.exceptions import MqttCodeError, MqttConnectError, MqttError, MqttReentrantError
+from aiomqtt.message import Message
+from aiomqtt.types import (
+    P,
+    PahoSocket,
+    PayloadType,
+    SocketOption,
+    SubscribeTopic,
+    T,
+    WebSocketHeaders,
+)
 from ferromqtt import client
 from ferromqtt.client import MessagesIterator
 from ferromqtt.options import ProtocolVersion, ProxySettings, TLSParameters, Will
-
-if TYPE_CHECKING:
-    from ferromqtt.message import Message
+from ferromqtt.properties import Properties, SubscribeOptions
+from ferromqtt.reasons import ReasonCode
 
 __all__ = [
+    "MQTT_LOGGER",
+    "Any",
+    "AsyncIterator",
+    "Awaitable",
+    "Callable",
+    "CallbackAPIVersion",
     "Client",
+    "ClientT",
+    "Concatenate",
+    "Coroutine",
+    "Generator",
+    "Iterable",
+    "Iterator",
+    "Literal",
+    "Message",
     "MessagesIterator",
+    "MqttCodeError",
+    "MqttConnectError",
+    "MqttError",
+    "MqttReentrantError",
+    "P",
+    "PahoSocket",
+    "PayloadType",
+    "Properties",
     "ProtocolVersion",
     "ProxySettings",
+    "ReasonCode",
+    "Self",
+    "SocketOption",
+    "SubscribeOptions",
+    "SubscribeTopic",
+    "T",
     "TLSParameters",
+    "TracebackType",
+    "TypeVar",
+    "WebSocketHeaders",
     "Will",
+    "asyncio",
+    "cast",
+    "contextlib",
+    "dataclasses",
+    "enum",
+    "functools",
+    "logging",
+    "math",
+    "socket",
+    "ssl",
+    "sys",
 ]
+
+MQTT_LOGGER = logging.getLogger("mqtt")
+"""Where a client logs that is given no logger. Its level is the program's to set."""
+
+ClientT = TypeVar("ClientT", bound="Client")
+
+if not TYPE_CHECKING:
+    __getattr__ = _private.paho_names(__name__)
 
 
 class Client(client.Client):
     """`ferromqtt.Client` that logs where aiomqtt does, unless it is given a logger."""
 
-    _default_logger_name = "mqtt"
+    _default_logger_name = MQTT_LOGGER.name
 
     async def __aenter__(self) -> Self:
         """Connect."""
@@ -60,3 +143,19 @@ class Client(client.Client):
     @property
     def _disconnected(self) -> _private.Disconnected:
         return _private.Disconnected(self._core)
+
+
+def _outgoing_call(
+    method: Callable[Concatenate[ClientT, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[ClientT, P], Coroutine[Any, Any, T]]:
+    """Return the method as it is: the calls in it count against the client's limit themselves."""
+    return method
+
+
+def _set_client_socket_defaults(
+    client_socket: PahoSocket | None, socket_options: Iterable[SocketOption]
+) -> None:
+    """Set options of a socket; something else than a socket has none."""
+    if isinstance(client_socket, socket.socket):
+        for option in socket_options:
+            client_socket.setsockopt(*option)
