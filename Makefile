@@ -87,10 +87,12 @@ lint: .venv/.dev .venv/.native ## Formatting, lints, documentation, types and st
 	RUSTDOCFLAGS="-D warnings" cargo doc $(LOCKED) --workspace --all-features --no-deps
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy python/ferromqtt python/aiomqtt-shim/aiomqtt examples/python
+	$(BIN)/mypy python/ferromqtt python/aiomqtt-shim/aiomqtt examples/python python/tests/type_checks
 # The package holds pyright itself, and requirements/dev.txt a Node.js to run it: nothing is fetched here.
-	PYRIGHT_PYTHON_GLOBAL_NODE=0 PYRIGHT_PYTHON_IGNORE_WARNINGS=1 \
-		$(BIN)/pyright --pythonpath $(BIN)/python -p examples/python
+	for project in examples/python python/tests/type_checks; do \
+		PYRIGHT_PYTHON_GLOBAL_NODE=0 PYRIGHT_PYTHON_IGNORE_WARNINGS=1 \
+			$(BIN)/pyright --pythonpath $(BIN)/python -p $$project; \
+	done
 	$(BIN)/python -m mypy.stubtest ferromqtt._native
 	$(BIN)/python scripts/conformance.py --check
 	$(BIN)/python scripts/contract.py --check

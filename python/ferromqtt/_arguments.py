@@ -5,17 +5,17 @@ The texts are aiomqtt's, since programs and their tests compare them; what helps
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any, TypeGuard
 
 from ferromqtt._checks import check_qos
 from ferromqtt.options import ProtocolVersion
 from ferromqtt.topic import Wildcard
-
-if TYPE_CHECKING:
-    from ferromqtt.types import SubscribeOptionsLike, SubscribeTopic, UnsubscribeTopic
+from ferromqtt.types import SubscribeOptionsLike, SubscribeTopic, UnsubscribeTopic
 
 _MAX_BYTES = 65535  # of a string in a packet
 _MOST_SHOWN = 100  # characters of a filter that is wrong
+_TEXTS = (str, bytes, bytearray, memoryview)  # sequences that are one thing
 _NO_TOPIC = "No topic specified, or incorrect topic type."
 
 SubscribeFilter = tuple[str, int, bool, bool, int]
@@ -37,7 +37,7 @@ def subscribe_filters(
     v5 = version == ProtocolVersion.V5
     wanted: object = options if v5 else None  # before 5.0 options are not used
     text: object = topic
-    if isinstance(topic, list):
+    if _is_list(topic):
         if not topic:
             raise ValueError("Empty topic list")
         return [_of_list(entry, qos, options, version) for entry in topic]
@@ -60,6 +60,13 @@ def subscribe_filters(
     return [_filter(text, qos if wanted is None else wanted)]
 
 
+def _is_list(topic: object) -> TypeGuard[Sequence[Any]]:
+    """Whether this is a sequence of filters and pairs, and not a filter or a pair."""
+    if isinstance(topic, tuple):
+        return bool(topic) and isinstance(topic[0], tuple)
+    return isinstance(topic, Sequence) and not isinstance(topic, _TEXTS)
+
+
 def unsubscribe_filters(topic: UnsubscribeTopic) -> list[str]:
     """Return the filters that the argument of an unsubscribe call names.
 
@@ -68,9 +75,13 @@ def unsubscribe_filters(topic: UnsubscribeTopic) -> list[str]:
     """
     if topic is None or topic == "":
         raise ValueError("Invalid topic.")
-    if not isinstance(topic, str | Wildcard | list):
-        raise ValueError(f"{_NO_TOPIC} {_must_be_filter(topic)}")  # noqa: TRY004 - aiomqtt's
-    given = topic if isinstance(topic, list) else [topic]
+    given: list[Any]
+    if isinstance(topic, str | Wildcard):
+        given = [topic]
+    elif isinstance(topic, Sequence) and not isinstance(topic, (*_TEXTS, tuple)):
+        given = list(topic)
+    else:
+        raise ValueError(f"{_NO_TOPIC} {_must_be_filter(topic)}")
     if not given:
         raise ValueError("Empty topic list")
     filters = []

@@ -286,6 +286,13 @@ class Protocol(Core, asyncio.BufferedProtocol):
             size >> 20,
         )
 
+    def _on_unacknowledged(self, messages: int) -> None:
+        self.warn(
+            "%d received messages are not acknowledged, and for 5 s the server has sent no QoS 1 "
+            "or 2 message: it may be waiting. Acknowledge each message when you have processed it.",
+            messages,
+        )
+
     def _on_tolerated(self, slip: str) -> None:
         self.warn_of_repeating("The server breaks a rule of MQTT, which is tolerated: %s.", slip)
 

@@ -7,11 +7,13 @@ import contextlib
 import logging
 import math
 import os
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar, cast
 
 from ferromqtt import _transport
 from ferromqtt._arguments import subscribe_filters, unsubscribe_filters
 from ferromqtt._driver import Protocol
+from ferromqtt._native import Message
 from ferromqtt._queue import MessageQueue
 from ferromqtt._slots import CallSlots
 from ferromqtt._transport.tls import TLSContext
@@ -25,19 +27,14 @@ from ferromqtt.options import (
 )
 from ferromqtt.properties import has_any, to_native
 from ferromqtt.reasons import PacketTypes, ReasonCode
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from ferromqtt._native import Message
-    from ferromqtt.topic import TopicLike
-    from ferromqtt.types import (
-        PayloadType,
-        PropertiesLike,
-        SubscribeOptionsLike,
-        SubscribeTopic,
-        UnsubscribeTopic,
-    )
+from ferromqtt.topic import TopicLike
+from ferromqtt.types import (
+    PayloadType,
+    PropertiesLike,
+    SubscribeOptionsLike,
+    SubscribeTopic,
+    UnsubscribeTopic,
+)
 
 _DEFAULT_INFLIGHT = 20
 # As many are in flight where there is no limit.
@@ -232,6 +229,8 @@ class Internals:
             core.warn_if_not_entered,
             core.warn_of_repeating,
             core.report,
+            core.hand_over,
+            core.discard,
         )
         core.message_sink = queue.put
         core.on_begin = queue.begin

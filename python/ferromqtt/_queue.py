@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import collections
 import types
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Self
 
+from ferromqtt._native import Message
 from ferromqtt._turn import TURN
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
-
-    from ferromqtt._native import Message
 
 
 class MessageQueue:
@@ -30,12 +27,16 @@ class MessageQueue:
         about_to_wait: Callable[[], None],
         warn: Callable[[str], None],
         report: Callable[[str, Exception], None],
+        hand_over: Callable[[object], None],
+        discard: Callable[[object], None],
     ) -> None:
         self.queue = queue
         self._end = end
         self._about_to_wait = about_to_wait
         self._warn = warn
         self._report = report
+        self._hand_over = hand_over
+        self._discard = discard
         # Others may suspend, before they take a message or afterwards.
         self._takes_at_once = getattr(type(queue), "get", None) is asyncio.Queue.get
         # Ordered, so that one that leaves need not be looked for.
@@ -52,10 +53,12 @@ class MessageQueue:
             self.queue.put_nowait(message)
         except asyncio.QueueFull:
             self._warn("Message queue is full. Discarding message.")
+            self._discard(message)
         except Exception as error:  # noqa: BLE001 - whatever the user's class raises
             # Both name the argument and the method, and the log has no text of the user's error.
             self._warn("queue_type: put_nowait raised an error. Discarding message.")
             self._report("queue_type: put_nowait raised an error", error)
+            self._discard(message)
         self._wake()
 
     async def get(self) -> Message:
@@ -82,10 +85,12 @@ class MessageQueue:
             self._reserved.pop(waiter, None)
             suspended = True
         try:
-            return await self._take()
+            message = await self._take()
         except Exception:  # the queue is of the user's class, and may raise without suspending
             await TURN
             raise
+        self._hand_over(message)
+        return message
 
     async def _take(self) -> Message:
         """Take a message, which is there, by the queue's `get`."""

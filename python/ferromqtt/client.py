@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Iterable
+from types import TracebackType
+from typing import Literal, Self, cast
 
 from ferromqtt._checks import check_arguments
 from ferromqtt._internals import FerromqttInternalsHolder
-from ferromqtt._native import MessagesIterator
+from ferromqtt._native import Message, MessagesIterator
 from ferromqtt._queue import QueuedMessages
 from ferromqtt._turn import TURN
 from ferromqtt.options import (
@@ -18,27 +22,17 @@ from ferromqtt.options import (
     TLSParameters,
     Will,
 )
-from ferromqtt.reasons import PacketTypes
-
-if TYPE_CHECKING:
-    import logging
-    import ssl
-    from collections.abc import Awaitable, Callable, Iterable
-    from types import TracebackType
-    from typing import Literal
-
-    from ferromqtt._native import Message
-    from ferromqtt.reasons import ReasonCode
-    from ferromqtt.topic import TopicLike
-    from ferromqtt.types import (
-        PayloadType,
-        PropertiesLike,
-        SocketOption,
-        SubscribeOptionsLike,
-        SubscribeTopic,
-        UnsubscribeTopic,
-        WebSocketHeaders,
-    )
+from ferromqtt.reasons import PacketTypes, ReasonCode
+from ferromqtt.topic import TopicLike
+from ferromqtt.types import (
+    PayloadType,
+    PropertiesLike,
+    SocketOption,
+    SubscribeOptionsLike,
+    SubscribeTopic,
+    UnsubscribeTopic,
+    WebSocketHeaders,
+)
 
 __all__ = [
     "Client",
@@ -240,7 +234,7 @@ class Client(FerromqttInternalsHolder):
         return self._FerromqttInternalsHolder__internals.options.identifier or ""
 
     @property
-    def messages(self) -> MessagesIterator | QueuedMessages:
+    def messages(self) -> MessagesIterator:
         """A new iterator over the received messages, each of which goes to one iterator.
 
         `len()` is the number of queued messages. The queue has no limit unless
@@ -250,7 +244,7 @@ class Client(FerromqttInternalsHolder):
         """
         internals = self._FerromqttInternalsHolder__internals
         if internals.queue is not None:
-            return QueuedMessages(internals.queue)
+            return cast("MessagesIterator", QueuedMessages(internals.queue))  # has the same methods
         return internals.core.messages()
 
     @property
@@ -342,7 +336,7 @@ class Client(FerromqttInternalsHolder):
 
         Args:
             topic: A filter (a str, `Topic` or `Wildcard`), a pair of filter and QoS (or options, on
-                5.0), or a list of filters and pairs.
+                5.0), or a sequence of filters and pairs.
             qos: The QoS for filters that are not in a pair.
             options: (5.0) `SubscribeOptions` for these filters, instead of `qos`.
             properties: (5.0) SUBSCRIBE properties, as for `publish`.
@@ -372,7 +366,7 @@ class Client(FerromqttInternalsHolder):
         """Unsubscribe from one filter or several.
 
         Args:
-            topic: A filter (a str, `Topic` or `Wildcard`) or a list of filters.
+            topic: A filter (a str, `Topic` or `Wildcard`) or a list (not a tuple) of filters.
             properties: (5.0) UNSUBSCRIBE properties, as for `publish`.
             timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for no limit.
 

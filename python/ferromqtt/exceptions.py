@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from ferromqtt.reasons import error_string
-
-if TYPE_CHECKING:
-    from ferromqtt.reasons import ReasonCode
+from ferromqtt.reasons import ReasonCode, error_string
 
 
 class MqttError(Exception):

@@ -8,26 +8,17 @@ from __future__ import annotations
 import dataclasses
 import enum
 import socket
+import ssl
 import string
-from typing import TYPE_CHECKING, Any, Final, Literal
+from collections.abc import Iterable
+from typing import Any, Final, Literal
 
 from ferromqtt import _checks, _shown
 from ferromqtt._native import Host, payload_bytes
 from ferromqtt.properties import to_native
 from ferromqtt.reasons import PacketTypes
-from ferromqtt.topic import Topic
-
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Iterable
-
-    from ferromqtt.topic import TopicLike
-    from ferromqtt.types import (
-        PayloadType,
-        PropertiesLike,
-        SocketOption,
-        WebSocketHeaders,
-    )
+from ferromqtt.topic import Topic, TopicLike
+from ferromqtt.types import PayloadType, PropertiesLike, SocketOption, WebSocketHeaders
 
 MQTT_CLEAN_START_FIRST_ONLY: Final = 3
 """`clean_start` of a client that starts a new session whenever it is entered."""

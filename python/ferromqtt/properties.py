@@ -7,16 +7,12 @@ The core exchanges properties as dictionaries under the standard's names; `to_na
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from ferromqtt.reasons import PacketTypes, packet_name
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from ferromqtt.types import PropertiesLike
+from ferromqtt.types import PropertiesLike
 
 _LONGEST = 65535  # bytes of a string or of binary data, section 1.5
 _MAX_U32 = 0xFFFF_FFFF

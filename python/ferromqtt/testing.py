@@ -7,17 +7,15 @@ memory is bounded, in messages and bytes.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias, TypedDict, Unpack, cast
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import NamedTuple, Self, TypeAlias, TypedDict, Unpack, cast
 
 from ferromqtt._native import Broker
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from types import TracebackType
-
 __all__ = ["BrokerOptions", "BrokerStats", "Denials", "SessionStats", "TestBroker"]
 
-Denials: TypeAlias = "Sequence[str | tuple[str, int]]"
+Denials: TypeAlias = Sequence[str | tuple[str, int]]
 """What is refused: with Not authorized, or with the Reason Code beside it. Not a str alone."""
 
 _LINGER = 10.0

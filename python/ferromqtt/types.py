@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from ferromqtt.topic import WildcardLike
@@ -16,16 +16,29 @@ P = ParamSpec("P")
 class PropertiesObject(Protocol):
     """`ferromqtt.Properties`, or an object like it: read by its attributes."""
 
-    packetType: int  # noqa: N815
+    @property
+    def packetType(self) -> int:  # noqa: N802 - paho's name
+        """The packet that they are for, one of `ferromqtt.PacketTypes`."""
 
 
 class SubscribeOptionsLike(Protocol):
     """`ferromqtt.SubscribeOptions`, or an object like it: read by its attributes."""
 
-    QoS: int
-    noLocal: bool  # noqa: N815
-    retainAsPublished: bool  # noqa: N815
-    retainHandling: int  # noqa: N815
+    @property
+    def QoS(self) -> int:  # noqa: N802 - paho's names
+        """The highest QoS at which the server is to send."""
+
+    @property
+    def noLocal(self) -> bool:  # noqa: N802
+        """Whether the client's own messages are to be left out."""
+
+    @property
+    def retainAsPublished(self) -> bool:  # noqa: N802
+        """Whether the retain flag is to be kept as it was published."""
+
+    @property
+    def retainHandling(self) -> int:  # noqa: N802
+        """When retained messages are to be sent: 0, 1 or 2."""
 
 
 PropertiesLike: TypeAlias = PropertiesObject | Mapping[str, Any]
@@ -36,13 +49,11 @@ SubscribeTopic: TypeAlias = (
     WildcardLike
     | tuple[WildcardLike, int]
     | tuple[WildcardLike, SubscribeOptionsLike]
-    | list[str]
-    | list[WildcardLike]
-    | list[tuple[str, int]]
-    | list[tuple[str, SubscribeOptionsLike]]
-    | list[tuple[str, int | SubscribeOptionsLike]]
+    | Sequence[WildcardLike | tuple[WildcardLike, int | SubscribeOptionsLike]]
 )
-UnsubscribeTopic: TypeAlias = WildcardLike | list[str] | list[WildcardLike]
+"""What `Client.subscribe` takes: a filter, a pair, or a sequence of filters and pairs."""
+UnsubscribeTopic: TypeAlias = WildcardLike | Sequence[WildcardLike]
+"""What `Client.unsubscribe` takes: a filter, or a list of filters."""
 WebSocketHeaders: TypeAlias = dict[str, str] | Callable[[dict[str, str]], dict[str, str]]
 PahoSocket: TypeAlias = socket.socket | ssl.SSLSocket | Any
 SocketOption: TypeAlias = tuple[int, int, int | bytes] | tuple[int, int, None, int]

@@ -3,6 +3,7 @@
 import array
 import asyncio
 import contextlib
+from collections import UserList
 from types import SimpleNamespace
 
 import pytest
@@ -266,6 +267,22 @@ def test_forms_of_subscribe_in_version_5_1_3(run: LoopRunner, broker: Broker) ->
                 assert [code.getName() for code in codes] == [
                     f"Granted QoS {it}" for it in expected
                 ]
+
+    run(main)
+
+
+def test_any_sequence_of_pairs_or_filters_is_taken_1_3(run: LoopRunner, broker: Broker) -> None:
+    """Where aiomqtt takes lists; a tuple of two texts is no list of filters."""
+
+    async def main() -> None:
+        async with Client(broker.host, broker.port, protocol=ProtocolVersion.V5) as client:
+            pairs = (("a", 1), ("b", SubscribeOptions(qos=2)))
+            for form in (pairs, UserList(pairs)):
+                assert await client.subscribe(form) == [1, 2]
+            await client.unsubscribe(UserList(["a", "b"]))
+            for wrong in ((), ("a", 1, 2), (1, 2), b"a"):
+                with pytest.raises(ValueError, match=r"."):
+                    await client.subscribe(wrong)  # type: ignore[arg-type]
 
     run(main)
 

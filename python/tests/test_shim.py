@@ -4,6 +4,7 @@ import importlib
 import json
 import logging
 import os
+import socket
 import subprocess
 import sys
 from types import ModuleType
@@ -11,6 +12,7 @@ from types import ModuleType
 import pytest
 
 import ferromqtt
+from aiomqtt_names import NAMES as NAMES_OF_THE_ORIGINAL
 from conftest import SHIM
 from support.loops import LoopRunner
 
@@ -30,34 +32,6 @@ NAMES = {
     "WildcardLike",
     "Will",
 }
-SUBMODULES = {
-    "client": {
-        "Client",
-        "MessagesIterator",
-        "ProtocolVersion",
-        "ProxySettings",
-        "TLSParameters",
-        "Will",
-    },
-    "exceptions": {
-        "MqttCodeError",
-        "MqttConnectError",
-        "MqttError",
-        "MqttReentrantError",
-        "_CONNECT_RC_STRINGS",
-    },
-    "message": {"Message"},
-    "topic": {"MAX_TOPIC_LENGTH", "Topic", "TopicLike", "Wildcard", "WildcardLike"},
-    "types": {
-        "P",
-        "PahoSocket",
-        "PayloadType",
-        "SocketOption",
-        "SubscribeTopic",
-        "T",
-        "WebSocketHeaders",
-    },
-}
 
 
 def test_top_level_names_are_those_of_ferromqtt_1_1(shim: ModuleType) -> None:
@@ -72,13 +46,60 @@ def test_version_is_the_one_it_stands_in_for_1_1(shim: ModuleType) -> None:
     assert tuple(shim.__version_tuple__)[:3] == (2, 5, 1)
 
 
-@pytest.mark.parametrize("name", SUBMODULES)
+@pytest.mark.parametrize("name", NAMES_OF_THE_ORIGINAL)
 def test_submodule_1_1(shim: ModuleType, name: str) -> None:
-    module = importlib.import_module(f"{shim.__name__}.{name}")
-    missing = {attribute for attribute in SUBMODULES[name] if not hasattr(module, attribute)}
+    """The list is compared with the original where that is installed (`make upstream`)."""
+    module = importlib.import_module(name)
+    missing = {it for it in NAMES_OF_THE_ORIGINAL[name] if not hasattr(module, it)}
     assert not missing
-    for attribute in SUBMODULES[name] & NAMES:
+    for attribute in NAMES & vars(module).keys():
         assert getattr(module, attribute) is getattr(shim, attribute)
+
+
+def test_names_of_paho_are_ours_1_1(shim: ModuleType) -> None:
+    client, types = (importlib.import_module(f"{shim.__name__}.{it}") for it in ("client", "types"))
+    for name in ("Properties", "ReasonCode", "SubscribeOptions"):
+        assert getattr(client, name) is getattr(ferromqtt, name)
+    assert types.SubscribeOptions is ferromqtt.SubscribeOptions
+    assert [it.value for it in client.CallbackAPIVersion] == [1, 2]
+    assert client.MQTT_LOGGER is logging.getLogger("mqtt")
+
+
+def test_the_module_of_paho_is_there_when_it_is_installed_1_1(
+    shim: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("client", "exceptions", "message"):
+        module = importlib.import_module(f"{shim.__name__}.{name}")
+        assert module.mqtt is importlib.import_module("paho.mqtt.client")
+    for name in [it for it in sys.modules if it.partition(".")[0] == "paho"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "paho", None)  # not installed
+    for name in ("client", "exceptions", "message"):
+        module = importlib.import_module(f"{shim.__name__}.{name}")
+        assert not hasattr(module, "mqtt")
+        with pytest.raises(AttributeError, match=r"paho-mqtt is not installed$"):
+            module.mqtt  # noqa: B018 - it raises
+        with pytest.raises(AttributeError, match=r"has no attribute 'nothing'$"):
+            module.nothing  # noqa: B018 - it raises
+
+
+def test_helpers_of_the_original_can_be_called_1_1(shim: ModuleType, run: LoopRunner) -> None:
+    client = importlib.import_module(f"{shim.__name__}.client")
+
+    class Mine(shim.Client):  # type: ignore[name-defined, misc]
+        @client._outgoing_call
+        async def double(self, number: int) -> int:
+            return 2 * number
+
+    async def main() -> None:
+        assert await Mine("localhost", max_concurrent_outgoing_calls=1).double(21) == 42
+
+    run(main)
+    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    client._set_client_socket_defaults(None, options)
+    with socket.socket() as connection:
+        client._set_client_socket_defaults(connection, options)
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
 def test_connect_error_texts_are_where_tests_import_them_1_1(shim: ModuleType) -> None:

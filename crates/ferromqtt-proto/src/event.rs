@@ -131,6 +131,15 @@ pub enum Event {
     /// A queue under [`Overflow::Wait`](crate::Overflow::Wait) has had no room for 5 s, and withholds acknowledgements: in
     /// time the server sends nothing to any queue. Reported again after the queue has withheld none in between.
     Stalled(QueueId),
+    /// The application has many received messages to acknowledge
+    /// ([`Acknowledge::ByApplication`](crate::Acknowledge::ByApplication)), and for 5 s it has acknowledged none and the server
+    /// has sent no QoS 1 or 2 message: the server may be waiting. Reported once for a connection, from 10 unacknowledged
+    /// messages on, which is the smallest window that servers have by default, or from fewer if the Receive Maximum announced
+    /// is lower.
+    Unacknowledged {
+        /// How many messages of this connection are not acknowledged.
+        messages: usize,
+    },
     /// A full queue under [`Overflow::Wait`](crate::Overflow::Wait) has lost a QoS 0 message, because its reader had not
     /// [asked](crate::Client::next_message) for 5 s. It holds back no input until it is read again.
     Forgotten(QueueId),

@@ -18,6 +18,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMemoryView};
 
+use crate::acknowledge;
 use crate::backlog::Backlog;
 use crate::buffer::{self, ReadBuffer};
 use crate::calls::Calls;
@@ -71,6 +72,9 @@ pub(crate) struct Core {
     /// Takes every message instead of the queue, if set.
     #[pyo3(get)]
     message_sink: Option<Py<PyAny>>,
+    /// The program acknowledges messages itself.
+    #[pyo3(get)]
+    pub(crate) manual_ack: bool,
     /// How many calls may wait before each further one is logged.
     #[pyo3(get, set)]
     pub(crate) pending_calls_threshold: usize,
@@ -131,6 +135,7 @@ impl Core {
             ended: false,
             topics: TopicCache::default(),
             message_sink: None,
+            manual_ack: false,
             pending_calls_threshold: 10,
             backlog: Backlog::default(),
             max_calls: usize::MAX,
@@ -151,7 +156,11 @@ impl Core {
         };
         let seed = slf.borrow().seed;
         let client = new_client(options, seed)?;
-        let previous = std::mem::replace(&mut slf.borrow_mut().client, client);
+        let mut core = slf.borrow_mut();
+        let previous = std::mem::replace(&mut core.client, client);
+        let manual = core.manual_ack;
+        acknowledge::set_manual(&mut core, manual);
+        drop(core);
         drop(previous);
         Ok(())
     }
@@ -469,6 +478,31 @@ impl Core {
     fn messages<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, MessagesIterator>> {
         let _inside = gate::enter()?;
         Bound::new(slf.py(), MessagesIterator::new(slf.clone().unbind()))
+    }
+
+    #[setter]
+    fn set_manual_ack(&mut self, manual: bool) {
+        acknowledge::set_manual(self, manual);
+    }
+
+    /// An iterator has taken this out of a queue of the user's own class.
+    fn hand_over(slf: &Bound<'_, Self>, taken: &Bound<'_, PyAny>) -> PyResult<()> {
+        let _inside = gate::enter()?;
+        acknowledge::hand_over(slf, taken);
+        Ok(())
+    }
+
+    /// A queue of the user's own class has not taken this message: nobody will see it.
+    fn discard(slf: &Bound<'_, Self>, message: &Bound<'_, PyAny>) -> PyResult<()> {
+        let _inside = gate::enter()?;
+        acknowledge::discard(slf, message)
+    }
+
+    /// Acknowledges the message with this Packet Identifier and QoS that an iterator has taken on this connection. Returns
+    /// whether there is one.
+    fn acknowledge(slf: &Bound<'_, Self>, mid: i64, qos: i64) -> PyResult<bool> {
+        let _inside = gate::enter()?;
+        acknowledge::acknowledge(slf, mid, qos)
     }
 
     // Callbacks on the loop

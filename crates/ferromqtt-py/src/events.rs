@@ -43,6 +43,9 @@ pub(crate) fn pump(slf: &Bound<'_, Core>) -> PyResult<()> {
             Some(Event::Tolerated { slip }) => {
                 slf.call_method1(intern!(slf.py(), "_on_tolerated"), (slip.to_string(),))?;
             }
+            Some(Event::Unacknowledged { messages }) => {
+                slf.call_method1(intern!(slf.py(), "_on_unacknowledged"), (messages,))?;
+            }
             Some(Event::Disconnected {
                 cause, unflushed, ..
             }) => disconnected(slf, &cause, unflushed)?,

@@ -1,6 +1,7 @@
 //! The native module of the Python package `ferromqtt`: the sans-IO core as an asyncio protocol, its messages, its test
 //! broker, and what lies below MQTT. Nothing here knows MQTT; nothing here opens a socket.
 
+mod acknowledge;
 mod allocator;
 mod backlog;
 mod broker;

@@ -1,7 +1,7 @@
 //! A received message as a Python object.
 
 use bytes::Bytes;
-use ferromqtt_proto::{self as proto, Properties};
+use ferromqtt_proto::{self as proto, DeliveryId, Properties};
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -47,6 +47,8 @@ pub(crate) struct Message {
     #[pyo3(get)]
     mid: Py<PyAny>,
     properties: Lazy,
+    /// What the program acknowledges it by, if that is left to it.
+    delivery: Option<DeliveryId>,
 }
 
 /// The properties, which become a Python object when somebody asks.
@@ -93,8 +95,14 @@ impl Message {
                 } else {
                     Lazy::Made(py.None())
                 },
+                delivery: message.delivery,
             },
         )
+    }
+
+    /// What it is acknowledged by, if that is left to the program.
+    pub(crate) const fn delivery(&self) -> Option<DeliveryId> {
+        self.delivery
     }
 }
 
@@ -140,6 +148,7 @@ impl Message {
             retain,
             mid,
             properties: Lazy::Made(properties),
+            delivery: None,
         };
         let previous = std::mem::replace(&mut *slf.borrow_mut(), filled);
         drop(previous); // with the message released, since that may run code of the user's
@@ -150,7 +159,10 @@ impl Message {
 impl Message {
     // Empty: `__init__` fills it, so that a subclass may have a constructor of its own.
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
+    #[pyo3(
+        signature = (*_args, **_kwargs),
+        text_signature = "(topic, payload, qos, retain, mid, properties)"
+    )]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         let none = || _args.py().None();
         Self {
@@ -160,6 +172,7 @@ impl Message {
             retain: none(),
             mid: none(),
             properties: Lazy::Made(none()),
+            delivery: None,
         }
     }
 

@@ -259,7 +259,12 @@ fn take_or_wait<'py>(
 /// Takes the next message, which the caller has made sure of.
 fn take<'py>(core: &Bound<'py, Core>) -> PyResult<Step<'py>> {
     match pop(core)? {
-        Some(message) => Ok(Step::Return(message.into_any())),
+        Some(message) => {
+            if let Some(delivery) = message.borrow().delivery() {
+                core.borrow_mut().client.hand_over(delivery);
+            }
+            Ok(Step::Return(message.into_any()))
+        }
         None => Err(ended(core)),
     }
 }

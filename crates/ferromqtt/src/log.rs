@@ -84,6 +84,10 @@ mod written {
             filters: String,
             times: u64,
         },
+        Unacknowledged {
+            messages: usize,
+            times: u64,
+        },
         AllLost {
             messages: u64,
         },
@@ -213,6 +217,11 @@ mod written {
             Some(LogLine::Stalled { filters, times })
         }
 
+        pub(crate) fn unacknowledged(&mut self, messages: usize) -> Option<LogLine> {
+            let times = self.times("unacknowledged", "")?;
+            Some(LogLine::Unacknowledged { messages, times })
+        }
+
         /// What no line has reported, when the client ends: how many received messages were lost in all, and lines.
         pub(crate) fn end(&mut self, lost: u64) -> impl Iterator<Item = LogLine> {
             let all_lost = (lost > 0).then_some(LogLine::AllLost { messages: lost });
@@ -339,6 +348,13 @@ mod written {
                     "a full stream has withheld acknowledgements for 5 s, and holds up all others (read it faster, or choose \
                      another Overflow)"
                 ),
+                Self::Unacknowledged { messages, times } => tracing::warn!(
+                    target: "ferromqtt",
+                    messages,
+                    times,
+                    "the application has not acknowledged many received messages, and for 5 s the server has sent no \
+                     QoS 1 or 2 message: it may be waiting for acknowledgements"
+                ),
                 Self::AllLost { messages } => tracing::warn!(
                     target: "ferromqtt",
                     messages,
@@ -448,6 +464,9 @@ mod unwritten {
             None
         }
         pub(crate) const fn stalled(&mut self, _filters: &[TopicFilter]) -> Option<LogLine> {
+            None
+        }
+        pub(crate) const fn unacknowledged(&mut self, _messages: usize) -> Option<LogLine> {
             None
         }
         pub(crate) fn end(&mut self, _lost: u64) -> impl Iterator<Item = LogLine> + use<> {

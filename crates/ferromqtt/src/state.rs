@@ -450,6 +450,9 @@ impl State {
                 let filters = self.filters(queue);
                 news.lines.extend(self.log.forgotten(&filters));
             }
+            Event::Unacknowledged { messages } => {
+                news.lines.extend(self.log.unacknowledged(messages));
+            }
             Event::OutgoingRoom => self.line.move_up(),
             Event::Unflushed { messages } => {
                 news.lines.extend(self.log.unflushed(messages));

@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ferromqtt::{
-    CleanStart, Client, Connection, ConnectionEvent, DeclaredSubscription, Options, Overflow, QoS,
-    QueueOptions, ReasonCode, Reconnect, TlsOptions, TopicFilter,
+    Acknowledge, CleanStart, Client, Connection, ConnectionEvent, DeclaredSubscription, Options,
+    Overflow, QoS, QueueOptions, ReasonCode, Reconnect, TlsOptions, TopicFilter,
 };
 use ferromqtt_proto::packet::{Disconnect, Packet};
 use ferromqtt_testing::{BrokerOptions, TestBroker};
@@ -272,6 +272,48 @@ async fn the_first_loss_of_a_stream_is_told_and_at_the_end_how_many_there_were()
         for part in ["messages=", "lost in all"] {
             assert!(all.contains(part), "{told:?}");
         }
+    }
+}
+
+/// Ten messages that the application takes and does not acknowledge, which is all that some servers send.
+async fn unacknowledged_messages_are_told() -> Vec<String> {
+    let broker = TestBroker::start().await.unwrap();
+    let noted = Warnings::default();
+    let _noting = tracing::subscriber::set_default(noted.clone());
+    let options = Options::new(broker.host(), broker.port());
+    let connection = Connection::open(options).await.unwrap();
+    let client = connection.client();
+    let by_application = QueueOptions {
+        acknowledge: Acknowledge::ByApplication,
+        ..QueueOptions::default()
+    };
+    let subscribe = client.subscribe("jobs").qos(QoS::AtLeastOnce);
+    let mut jobs = subscribe.queue(by_application).await.unwrap();
+    for _ in 0..10 {
+        let publish = client.publish("jobs", "x").qos(QoS::AtLeastOnce);
+        publish.await.unwrap();
+    }
+    for _ in 0..10 {
+        jobs.next().await.unwrap();
+    }
+    tokio::time::pause();
+    for _ in 0..100 {
+        tokio::time::advance(Duration::from_millis(100)).await; // 10 s, and the driver has run
+    }
+    tokio::time::resume();
+    connection.disconnect().await.unwrap();
+    broker.stop().await;
+    noted.0.lock().unwrap().clone()
+}
+
+#[tokio::test]
+async fn a_server_that_may_be_waiting_for_acknowledgements_is_told_of() {
+    let limit = Duration::from_secs(60);
+    let told = tokio::time::timeout(limit, unacknowledged_messages_are_told()).await;
+    let told = told.expect("the test ends in time");
+    assert_eq!(told.len(), 1, "{told:?}");
+    for part in ["messages=10", "acknowledged", "waiting"] {
+        assert!(told[0].contains(part), "{told:?}");
     }
 }
 

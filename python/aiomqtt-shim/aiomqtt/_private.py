@@ -6,18 +6,45 @@ They exist in this module name only, and each is as small as those uses.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+import enum
+import importlib
+import logging
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, Generic, TypeVar, overload
 
 from ferromqtt import _internals
-
-if TYPE_CHECKING:
-    import logging
-    from collections.abc import Callable
-
-    from ferromqtt._driver import Protocol
-    from ferromqtt.message import Message
+from ferromqtt._driver import Protocol
+from ferromqtt.message import Message
+from ferromqtt.reasons import MQTTErrorCode
 
 _T = TypeVar("_T")
+
+
+class CallbackAPIVersion(enum.Enum):
+    """paho's versions of its callbacks. Nothing here depends on them."""
+
+    VERSION1 = 1
+    VERSION2 = 2
+
+
+def paho_names(module: str) -> Callable[[str], ModuleType]:
+    """Return the `__getattr__` of a module in which aiomqtt has `mqtt`, the module of paho.
+
+    It is imported when somebody asks for it, and no requirement of ours.
+    """
+
+    def find(name: str) -> ModuleType:
+        missing = f"module {module!r} has no attribute {name!r}"
+        if name != "mqtt":
+            raise AttributeError(missing, name=name)
+        try:
+            return importlib.import_module("paho.mqtt.client")
+        except ImportError:
+            why = f"{missing}: it is the module paho.mqtt.client, and paho-mqtt is not installed"
+            raise AttributeError(why, name=name) from None
+
+    return find
 
 
 class View(Generic[_T]):
@@ -72,6 +99,43 @@ class PahoClient:
     @property
     def _logger(self) -> logging.Logger:
         return self._core.logger
+
+    def is_connected(self) -> bool:
+        """Tell whether the server has accepted the connection and it has not ended."""
+        return self._core.connected
+
+    def socket(self) -> Any:  # noqa: ANN401 - asyncio's or uvloop's object around the socket
+        """Return what asyncio gives of the connection's socket; None without a connection."""
+        transport = self._core.transport
+        return None if transport is None else transport.get_extra_info("socket")
+
+    def manual_ack_set(self, on: bool) -> None:
+        """Set whether the program acknowledges the messages that come from now on.
+
+        With it on, each message of QoS 1 and 2 is to be given to `ack`. The server has a limit for
+        messages that are not acknowledged and then sends no more.
+        """
+        self._core.manual_ack = bool(on)
+
+    def ack(self, mid: int, qos: int) -> MQTTErrorCode:
+        """Acknowledge a message that was taken from `messages`, by its `mid` and `qos`.
+
+        The acknowledgements are sent in the order in which the messages came (MQTT-4.6.0-2), so one
+        that is given early waits for those before it. A message that is not acknowledged when the
+        connection ends is received again if the server has kept the session, and only the new copy
+        can be acknowledged then. At QoS 2 the PUBREC waits for this call, and with it the PUBCOMP.
+
+        Returns:
+            MQTT_ERR_SUCCESS, also for a message that is unknown or was acknowledged before, which
+            does nothing; MQTT_ERR_NO_CONN when there is no connection.
+
+        Raises:
+            RuntimeError: The client is connected on another event loop.
+        """
+        if not self._core.connected:
+            return MQTTErrorCode.MQTT_ERR_NO_CONN
+        self._core.acknowledge(mid, qos)
+        return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _sock_close(self) -> None:
         """Cut the connection, without a DISCONNECT."""

@@ -1,5 +1,14 @@
 """Types for annotations."""
 
+from __future__ import annotations
+
+import socket
+import ssl
+import sys
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeAlias, TypeVar
+
+from ferromqtt.properties import SubscribeOptions
 from ferromqtt.types import (
     P,
     PahoSocket,
@@ -11,11 +20,20 @@ from ferromqtt.types import (
 )
 
 __all__ = [
+    "Any",
+    "Callable",
     "P",
     "PahoSocket",
+    "ParamSpec",
     "PayloadType",
     "SocketOption",
+    "SubscribeOptions",
     "SubscribeTopic",
     "T",
+    "TypeAlias",
+    "TypeVar",
     "WebSocketHeaders",
+    "socket",
+    "ssl",
+    "sys",
 ]

@@ -204,7 +204,8 @@ impl Client {
             false => held.since, // at once
         });
         let report_at = (self.session.inbox.report_at()).filter(|_| self.is_connected());
-        held.into_iter().chain(report_at).min()
+        let others = report_at.into_iter().chain(self.standstill_due());
+        held.into_iter().chain(others).min()
     }
 
     /// Goes on with what was held back, as soon as it may; finds readers that have forgotten their queue, and queues that
@@ -215,6 +216,7 @@ impl Client {
                 self.stats.stalls += 1;
                 self.events.push_back(Event::Stalled(queue));
             }
+            self.report_standstill(now);
         }
         if let Some(held) = &mut self.held_back
             && held.look_at <= now

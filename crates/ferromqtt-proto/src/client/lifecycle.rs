@@ -215,7 +215,7 @@ impl Client {
         };
         let retry_at = self.retry_at(now, &cause, was_connected);
         self.session.outbound.stop_resending();
-        self.session.deliveries.connection_ended();
+        self.end_deliveries();
         self.leaving = None;
         self.phase = Phase::Closing {
             then: retry_at,

@@ -363,7 +363,7 @@ impl Client {
         self.keep_held_back_message_for_later();
         self.fail_all(&ConnectionError::Closed);
         self.session.outbound.stop_resending();
-        self.session.deliveries.connection_ended();
+        self.end_deliveries();
         self.session.inbox.suspend_claims();
         self.session
     }

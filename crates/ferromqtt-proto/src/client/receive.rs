@@ -1,6 +1,7 @@
 //! Received messages: from PUBLISH to the queues, and the acknowledgements that answer them.
 
 use std::mem;
+use std::time::Instant;
 
 use super::Client;
 use crate::connection::Connection;
@@ -10,7 +11,8 @@ use crate::packet::{
     Ack, Packet, PacketId, PacketType, Place, Properties, Publish, QoS, ReasonCode,
 };
 use crate::session::{
-    DeliveryId, Due, Heirs, LeftMessage, Message, Open, Pushed, QueueId, SessionChange,
+    Acknowledge, DeliveryId, Due, Heirs, LeftMessage, Message, Open, Pushed, QueueId, Session,
+    SessionChange,
 };
 use crate::slips::Slip;
 
@@ -52,11 +54,10 @@ impl Client {
             // The server uses one space of identifiers, so it is done with the QoS 2 message that had this one.
             self.record(|| SessionChange::Released { packet_id: id });
         }
-        let deliveries = &mut self.session.deliveries;
-        if message.dup && deliveries.comes_again(id, QoS::AtLeastOnce, bytes) {
+        if message.dup && self.comes_again(id, QoS::AtLeastOnce, bytes) {
             return self.send_due_acks(); // handed out before, and not acknowledged yet
         }
-        deliveries.replaces(id);
+        self.session.deliveries.replaces(id);
         let holds = self.deliver(message);
         self.file(id, QoS::AtLeastOnce, bytes, &holds)
     }
@@ -76,13 +77,24 @@ impl Client {
             let holds = self.deliver(message);
             return self.file(id, QoS::ExactlyOnce, bytes, &holds);
         }
-        if !session.deliveries.comes_again(id, QoS::ExactlyOnce, bytes)
-            && !session.deliveries.holds_back(id)
+        if !self.comes_again(id, QoS::ExactlyOnce, bytes) && !self.session.deliveries.holds_back(id)
         {
             // Handed out before (MQTT-4.3.3-10): only the answer was lost.
             return self.file(id, QoS::ExactlyOnce, bytes, &[]);
         }
         self.send_due_acks()
+    }
+
+    /// Whether an earlier connection had brought this message already, and it waits to be answered.
+    fn comes_again(&mut self, id: PacketId, qos: QoS, bytes: usize) -> bool {
+        let Session {
+            deliveries, inbox, ..
+        } = &mut self.session;
+        let known = deliveries.comes_again(id, qos, bytes);
+        if known {
+            deliveries.moves(inbox.clock());
+        }
+        known
     }
 
     /// Files a message for its acknowledgement; one that nobody holds, and that comes after none that is held, is
@@ -95,7 +107,11 @@ impl Client {
         holds: &[DeliveryId],
     ) -> Result<(), DecodeError> {
         if !holds.is_empty() || !self.session.deliveries.none_waits() {
-            self.session.deliveries.receive(id, qos, bytes, holds);
+            let Session {
+                deliveries, inbox, ..
+            } = &mut self.session;
+            deliveries.receive(id, qos, bytes, holds);
+            deliveries.moves(inbox.clock());
             return self.send_due_acks();
         }
         match qos {
@@ -338,6 +354,58 @@ impl Client {
         Ok(())
     }
 
+    /// Sets who acknowledges the messages that a queue takes from now on. One that it holds, or that was taken from it, stays
+    /// as it is: if it has a [`Message::delivery`](crate::Message::delivery), the application acknowledges it.
+    pub fn set_acknowledge(&mut self, queue: QueueId, acknowledge: Acknowledge) {
+        self.session.inbox.set_acknowledge(queue, acknowledge);
+    }
+
+    /// The application has taken the message and acknowledges it by its Packet Identifier, with
+    /// [`Client::acknowledge_packet`], for as long as this connection lasts. When the connection ends before that, the
+    /// message is forgotten: if the server sends it again, it is handed out again, as another delivery (at least once).
+    /// Without this call a delivery outlives connections: see [`Client::acknowledge`].
+    ///
+    /// A delivery that is no longer held is harmless.
+    pub fn hand_over(&mut self, delivery: DeliveryId) {
+        self.session.deliveries.hand_over(delivery);
+    }
+
+    /// As [`Client::acknowledge`], for a message that was [handed over](Client::hand_over) on this connection and is known by
+    /// its Packet Identifier and QoS. Returns whether there is such a message; where there is none, nothing happens.
+    pub fn acknowledge_packet(&mut self, packet_id: PacketId, qos: QoS) -> bool {
+        let delivery = (self.session.deliveries).take_handed_over(packet_id, qos);
+        if let Some(delivery) = delivery {
+            self.acknowledge(delivery);
+        }
+        delivery.is_some()
+    }
+
+    /// When to look whether the server waits for acknowledgements.
+    pub(super) fn standstill_due(&self) -> Option<Instant> {
+        let connection = self.connection.as_ref().filter(|_| self.is_connected())?;
+        (self.session.deliveries).standstill_due(connection.receive_maximum)
+    }
+
+    /// Reports that the server may wait for acknowledgements that are the application's to give.
+    pub(super) fn report_standstill(&mut self, now: Instant) {
+        let Some(connection) = self.connection.as_ref().filter(|_| self.is_connected()) else {
+            return;
+        };
+        let window = connection.receive_maximum;
+        if let Some(messages) = self.session.deliveries.stands_still(now, window)
+            && self.session.inbox.leaves_acknowledging()
+        {
+            self.events.push_back(Event::Unacknowledged { messages });
+        }
+    }
+
+    /// The connection is gone: messages that were not acknowledged come again in the same session.
+    pub(super) fn end_deliveries(&mut self) {
+        for id in self.session.deliveries.connection_ended() {
+            self.session.inbound.release(id);
+        }
+    }
+
     /// After something was let go. That the answers do not exceed their bound is checked where packets come in.
     pub(super) fn send_released_acks(&mut self) {
         let _ = self.send_due_acks();
@@ -349,6 +417,7 @@ impl Client {
             return Ok(());
         }
         while let Some(due) = self.session.deliveries.next_due() {
+            self.session.deliveries.moves(None);
             match due {
                 Due::PubAck(ack, slot) => self.answer(Packet::PubAck, ack, slot)?,
                 Due::PubRec(ack) => self.send_pubrec(ack)?,

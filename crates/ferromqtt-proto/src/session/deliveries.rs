@@ -7,10 +7,12 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::BuildHasherDefault;
 use std::num::NonZeroU64;
+use std::time::Instant;
 
 use super::Open;
 use super::in_order::InOrder;
 use super::packet_id::IdHasher;
+use super::standstill::Standstill;
 use crate::packet::{Ack, PacketId, QoS};
 
 /// The name of a received message that waits for [`Client::acknowledge`](crate::Client::acknowledge). Never reused within
@@ -57,8 +59,11 @@ pub(crate) struct Deliveries {
     carried: HashMap<PacketId, u64, BuildHasherDefault<IdHasher>>,
     /// Identifiers in `order` of QoS 2.
     waiting_qos2: HashSet<PacketId, BuildHasherDefault<IdHasher>>,
+    /// Those that the application acknowledges by Packet Identifier: what it has taken on this connection.
+    by_packet_id: HashMap<PacketId, DeliveryId, BuildHasherDefault<IdHasher>>,
     /// Those in `order` that are of QoS 1: their slots of the Receive Maximum announced are taken.
     open_qos1: Open,
+    standstill: Standstill,
     last_number: u64,
     last_hold: u64,
 }
@@ -182,8 +187,68 @@ impl Deliveries {
         Some(Due::PubRec(it.answer))
     }
 
-    /// The connection is gone: what was not answered on it comes again in the same session.
-    pub(crate) fn connection_ended(&mut self) {
+    /// The application has taken the message that `hold` holds, and acknowledges it by its Packet Identifier.
+    pub(crate) fn hand_over(&mut self, hold: DeliveryId) {
+        if let Some((id, _)) = self.held(hold) {
+            self.by_packet_id.insert(id, hold);
+        }
+    }
+
+    /// What holds the message that was [handed over](Self::hand_over) with this identifier and QoS.
+    pub(crate) fn take_handed_over(&mut self, id: PacketId, qos: QoS) -> Option<DeliveryId> {
+        let hold = *self.by_packet_id.get(&id)?;
+        let known = self.held(hold);
+        if known.is_some_and(|(_, its_qos)| its_qos != qos) {
+            return None;
+        }
+        self.by_packet_id.remove(&id);
+        known.map(|_| hold)
+    }
+
+    /// A message has come, or an answer has left, while answers were held back.
+    pub(crate) const fn moves(&mut self, now: Option<Instant>) {
+        self.standstill.moves(now);
+    }
+
+    /// When to ask whether the exchange [stands still](Self::stands_still). `window` is the Receive Maximum announced.
+    pub(crate) fn standstill_due(&self, window: usize) -> Option<Instant> {
+        self.standstill.due(self.order.len(), window)
+    }
+
+    /// How many messages wait to be answered, if that may be why nothing has moved for a while; reported once for a
+    /// connection.
+    pub(crate) fn stands_still(&mut self, now: Instant, window: usize) -> Option<usize> {
+        let waiting = self.order.len();
+        (self.standstill.is_overdue(now, waiting, window)).then_some(waiting)
+    }
+
+    /// The connection is gone: what was not answered on it comes again in the same session. What was
+    /// [handed over](Self::hand_over) and is still held is forgotten, so that it is handed out again then. Returns which of
+    /// those are of QoS 2.
+    pub(crate) fn connection_ended(&mut self) -> Vec<PacketId> {
+        self.standstill = Standstill::default();
+        self.carry();
+        let mut forgotten = Vec::new();
+        for (_, hold) in std::mem::take(&mut self.by_packet_id) {
+            let Some(&number) = self.holds.get(hold.0.get()) else {
+                continue; // acknowledged, or gone
+            };
+            let Some(it) = self.unanswered.get(number) else {
+                continue;
+            };
+            let (id, qos) = (it.answer.packet_id, it.qos);
+            if self.carried.get(&id) == Some(&number) {
+                self.carried.remove(&id);
+            }
+            self.forget(number);
+            if qos == QoS::ExactlyOnce {
+                forgotten.push(id);
+            }
+        }
+        forgotten
+    }
+
+    fn carry(&mut self) {
         self.open_qos1 = Open::NONE;
         self.waiting_qos2.clear();
         for number in std::mem::take(&mut self.order) {
@@ -214,7 +279,9 @@ impl Deliveries {
         self.order.clear();
         self.carried.clear();
         self.waiting_qos2.clear();
+        self.by_packet_id.clear();
         self.open_qos1 = Open::NONE;
+        self.standstill = Standstill::default();
     }
 }
 

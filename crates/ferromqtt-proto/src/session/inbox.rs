@@ -11,7 +11,7 @@ use super::deliveries::DeliveryId;
 use super::message::Message;
 use super::packet_id::IdHasher;
 use super::queue::{Left, Pushed, Queue};
-use super::queue_options::QueueOptions;
+use super::queue_options::{Acknowledge, QueueOptions};
 use super::unclaimed::Held;
 use crate::packet::QoS;
 use crate::topic::TopicFilter;
@@ -64,6 +64,21 @@ impl Inbox {
     /// Sets the bounds of the default queue. What it holds already stays.
     pub(crate) const fn bound_default(&mut self, options: QueueOptions) {
         self.default.options = options;
+    }
+
+    /// Sets who acknowledges what a queue takes from now on.
+    pub(crate) fn set_acknowledge(&mut self, id: QueueId, acknowledge: Acknowledge) {
+        if let Some(queue) = self.queue_mut(id) {
+            queue.options.acknowledge = acknowledge;
+        }
+    }
+
+    /// Whether the application acknowledges the messages of some queue.
+    pub(crate) fn leaves_acknowledging(&self) -> bool {
+        let others = self.others.values().map(|queue| &**queue);
+        std::iter::once(&self.default)
+            .chain(others)
+            .any(|queue| queue.options.acknowledge == Acknowledge::ByApplication)
     }
 
     /// Holds a message to be claimed. What the bounds of the default queue have no room for is lost by its policy.

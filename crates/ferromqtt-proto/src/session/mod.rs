@@ -17,6 +17,7 @@ mod packet_id;
 mod queue;
 mod queue_options;
 mod reader;
+mod standstill;
 mod subscriptions;
 mod suspicion;
 mod unclaimed;

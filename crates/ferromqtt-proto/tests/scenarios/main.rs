@@ -9,6 +9,7 @@
 
 mod abandon;
 mod acknowledge;
+mod acknowledge_packet;
 mod acknowledge_with;
 mod aliases_out;
 mod auth;

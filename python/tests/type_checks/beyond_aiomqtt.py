@@ -1,0 +1,46 @@
+"""What type checkers accept of ferromqtt beyond aiomqtt's annotations: it is not run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_type
+
+from paho.mqtt.subscribeoptions import SubscribeOptions as PahoOptions
+
+import ferromqtt
+from ferromqtt import Client, Message, MessagesIterator, ReasonCode, SubscribeOptions
+
+
+async def any_sequence(client: Client, names: Sequence[str]) -> None:
+    """Subscribe to sequences of pairs, with options of either library."""
+    mixed: list[tuple[str, int | SubscribeOptions]] = [("a", 1), ("b", SubscribeOptions(1))]
+    options: list[tuple[str, SubscribeOptions]] = [("a", SubscribeOptions(1))]
+    pahos: list[tuple[str, PahoOptions]] = [("a", PahoOptions(1))]
+    granted = await client.subscribe(mixed)
+    assert_type(granted, list[ReasonCode])
+    await client.subscribe(options)
+    await client.subscribe(pahos)
+    await client.subscribe(tuple((name, 1) for name in names))
+    await client.subscribe(("a", 1))
+    await client.subscribe(("a", SubscribeOptions(1)))
+    await client.unsubscribe(names)
+
+
+async def one_type_of_messages(client: Client) -> bytes:
+    """Take a message of a client, whatever queue it has."""
+    messages: MessagesIterator = client.messages
+    message = await anext(messages)
+    assert_type(message, Message)
+    return message.payload
+
+
+class Made(Message):
+    """A message with a constructor of its own."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(ferromqtt.Topic("a"), text.encode(), 0, False, 0, None)
+
+
+def make() -> bytes:
+    """Make one."""
+    return Made("x").payload
