@@ -81,7 +81,7 @@ def unsubscribe_filters(topic: UnsubscribeTopic) -> list[str]:
     elif isinstance(topic, Sequence) and not isinstance(topic, (*_TEXTS, tuple)):
         given = list(topic)
     else:
-        raise ValueError(f"{_NO_TOPIC} {_must_be_filter(topic)}")
+        raise ValueError(f"{_NO_TOPIC} {_must_be_filter(topic)}")  # noqa: TRY004 - aiomqtt's
     if not given:
         raise ValueError("Empty topic list")
     filters = []
