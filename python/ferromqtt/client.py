@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Self
 
+from ferromqtt import _shown
 from ferromqtt._internals import FerromqttInternalsHolder
 from ferromqtt._native import MessagesIterator
 from ferromqtt._queue import QueuedMessages
@@ -220,6 +221,12 @@ class Client(FerromqttInternalsHolder):
         self.timeout = _DEFAULT_TIMEOUT if timeout is None else timeout
         self.pending_calls_threshold = _DEFAULT_PENDING_CALLS_THRESHOLD
         internals.attach(self)
+
+    def __repr__(self) -> str:
+        internals = getattr(self, "_FerromqttInternalsHolder__internals", None)
+        if internals is None:
+            return object.__repr__(self)  # an argument was wrong
+        return f"<{_shown.client(type(self).__name__, internals)}>"
 
     @property
     def identifier(self) -> str:
