@@ -1,10 +1,11 @@
-"""What a `repr` shows of payloads: of messages the beginning, of everything else the length."""
+"""What a `repr` shows: of a message's payload the beginning, of others the length, no secrets."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ferromqtt._internals import Internals
     from ferromqtt._native import Message
 
 _MOST = 32
@@ -33,6 +34,27 @@ def _beginning(payload: object) -> str:
             return repr(payload)
         case _:
             return f"<{type(payload).__name__}>"
+
+
+def client(name: str, internals: Internals) -> str:
+    """Return what the `repr` of a client shows: its server and whether it is connected."""
+    options = internals.options
+    arguments = [repr(_without_credentials(options.hostname))]
+    if options.transport != "unix":
+        arguments.append(repr(options.port))
+    if options.transport != "tcp":
+        arguments.append(f"transport={options.transport!r}")
+    if options.identifier:
+        arguments.append(f"identifier={options.identifier!r}")
+    state = "connected" if internals.core.connected else "not connected"
+    return f"{name}({', '.join(arguments)}) {state}"
+
+
+def _without_credentials(hostname: object) -> object:
+    """Leave out what a URL, given by mistake, has before the host."""
+    if isinstance(hostname, str) and "@" in hostname:
+        return f"***@{hostname.rpartition('@')[2]}"
+    return hostname
 
 
 def length(payload: object) -> str:

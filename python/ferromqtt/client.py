@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Literal, Self, cast
 
+from ferromqtt import _shown
 from ferromqtt._checks import check_arguments
 from ferromqtt._internals import FerromqttInternalsHolder
 from ferromqtt._native import Message, MessagesIterator
@@ -227,6 +228,12 @@ class Client(FerromqttInternalsHolder):
         self.timeout = _DEFAULT_TIMEOUT if timeout is None else timeout
         self.pending_calls_threshold = _DEFAULT_PENDING_CALLS_THRESHOLD
         internals.attach(self)
+
+    def __repr__(self) -> str:
+        internals = getattr(self, "_FerromqttInternalsHolder__internals", None)
+        if internals is None:
+            return object.__repr__(self)  # an argument was wrong
+        return f"<{_shown.client(type(self).__name__, internals)}>"
 
     @property
     def identifier(self) -> str:

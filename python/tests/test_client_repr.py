@@ -1,0 +1,77 @@
+"""What `repr` shows of a client."""
+
+import pytest
+
+from conftest import Broker
+from ferromqtt import Client, ProtocolVersion
+from support.clients import unique
+from support.loops import LoopRunner
+
+
+@pytest.mark.parametrize(
+    ("client", "shown"),
+    [
+        (Client("localhost"), "<Client('localhost', 1883) not connected>"),
+        (
+            Client("b.example", 8883, identifier="me", username="user", password="pw"),
+            "<Client('b.example', 8883, identifier='me') not connected>",
+        ),
+        (
+            Client("b.example", 80, transport="WebSockets", websocket_path="/token"),
+            "<Client('b.example', 80, transport='websockets') not connected>",
+        ),
+        (
+            Client("/run/mqtt.sock", transport="unix"),
+            "<Client('/run/mqtt.sock', transport='unix') not connected>",
+        ),
+        (
+            Client("mqtt://user:pw@b.example"),  # a mistake that must not show the password
+            "<Client('***@b.example', 1883) not connected>",
+        ),
+    ],
+    ids=["plain", "identifier", "websockets", "unix", "URL"],
+)
+def test_a_client_shows_where_it_connects_to_and_as_what(client: Client, shown: str) -> None:
+    assert repr(client) == shown
+
+
+def test_a_made_up_identifier_is_shown() -> None:
+    client = Client("localhost", protocol=ProtocolVersion.V31)
+    assert (
+        repr(client)
+        == f"<Client('localhost', 1883, identifier={client.identifier!r}) not connected>"
+    )
+
+
+def test_a_client_shows_whether_it_is_connected(run: LoopRunner, broker: Broker) -> None:
+    async def main() -> None:
+        me = unique("repr")
+        client = Client(broker.host, broker.port, identifier=me)
+        shown = f"<Client({broker.host!r}, {broker.port}, identifier={me!r}) "
+        async with client:
+            assert repr(client) == f"{shown}connected>"
+        assert repr(client) == f"{shown}not connected>"
+
+    run(main)
+
+
+def test_a_client_of_another_class_shows_its_name() -> None:
+    class Sensor(Client):
+        @property
+        def identifier(self) -> str:
+            raise AssertionError("not for `repr`")
+
+    assert repr(Sensor("localhost")) == "<Sensor('localhost', 1883) not connected>"
+
+
+def test_a_client_whose_constructor_failed_has_a_repr() -> None:
+    made: list[Client] = []
+
+    class Kept(Client):
+        def __init__(self) -> None:
+            made.append(self)
+            super().__init__("localhost", transport="udp")
+
+    with pytest.raises(ValueError, match="transport"):
+        Kept()
+    assert "Kept object at" in repr(made[0])
