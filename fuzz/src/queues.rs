@@ -1,9 +1,11 @@
 //! The application's side of received messages: it is told of them and of losses, takes them, and acknowledges some.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use ferromqtt_proto::{Acknowledge, Client, DeliveryId, Overflow, QueueId, QueueOptions};
+use ferromqtt_proto::{
+    Acknowledge, Client, DeliveryId, Overflow, PacketId, QoS, QueueId, QueueOptions,
+};
 
 use crate::client_options;
 use crate::packets;
@@ -22,8 +24,10 @@ pub struct Queues {
     /// Those that were said to have lost messages, and were not asked since.
     lagging: HashSet<QueueId>,
     /// Messages that the application has, or had, to acknowledge.
-    deliveries: Vec<DeliveryId>,
+    deliveries: Vec<(DeliveryId, PacketId, QoS)>,
     unacknowledged: HashSet<DeliveryId>,
+    /// Those that were handed over last with these identifiers. Some may be stale.
+    handed_over: HashMap<PacketId, DeliveryId>,
     /// Whether there is, or was, a queue that leaves messages unacknowledged.
     hold_back: bool,
 }
@@ -37,6 +41,7 @@ impl Queues {
             lagging: HashSet::new(),
             deliveries: Vec::new(),
             unacknowledged: HashSet::new(),
+            handed_over: HashMap::new(),
             hold_back: holds_back(default),
         }
     }
@@ -104,9 +109,12 @@ impl Queues {
             let message = client.next_message(queue);
             assert_eq!(message.is_some(), before > 0);
             assert_eq!(client.queue_len(queue), before.saturating_sub(1));
-            let delivery = message.and_then(|message| message.delivery);
-            self.deliveries.extend(delivery);
-            self.unacknowledged.extend(delivery);
+            if let Some(message) = message
+                && let (Some(delivery), Some(id)) = (message.delivery, message.packet_id)
+            {
+                self.deliveries.push((delivery, id, message.qos));
+                self.unacknowledged.insert(delivery);
+            }
         }
         let failed = client.has_failed(queue);
         if client.take_lost(queue) > 0 {
@@ -120,23 +128,45 @@ impl Queues {
         }
     }
 
-    /// The application acknowledges a message, perhaps once more.
+    /// The application acknowledges a message, perhaps once more, or is about to; or who acknowledges changes.
     pub fn acknowledge(&mut self, client: &mut Client, source: &mut Source<'_>) {
         if self.deliveries.is_empty() {
             return;
         }
-        let delivery = source.pick(&self.deliveries);
-        if source.flag() {
-            let properties = properties::some_of(&[15, 25], source);
-            let reason = packets::reason(source);
-            if client
-                .acknowledge_with(delivery, reason, properties)
-                .is_err()
-            {
+        let (delivery, id, qos) = source.pick(&self.deliveries);
+        match source.below(8) {
+            0 => {
+                let properties = properties::some_of(&[15, 25], source);
+                let reason = packets::reason(source);
+                if client
+                    .acknowledge_with(delivery, reason, properties)
+                    .is_err()
+                {
+                    return;
+                }
+            }
+            1 | 2 => {
+                client.hand_over(delivery);
+                self.handed_over.insert(id, delivery);
                 return;
             }
-        } else {
-            client.acknowledge(delivery);
+            3 | 4 => {
+                if client.acknowledge_packet(id, qos) {
+                    let known = self.handed_over.remove(&id);
+                    let delivery = known.expect("nothing was handed over with this identifier");
+                    self.unacknowledged.remove(&delivery);
+                    assert!(!client.acknowledge_packet(id, qos), "acknowledged twice");
+                }
+                return;
+            }
+            5 => {
+                let queue = self.choose(source);
+                let who = source.pick(&[Acknowledge::OnReceipt, Acknowledge::ByApplication]);
+                client.set_acknowledge(queue, who);
+                self.hold_back = true;
+                return;
+            }
+            _ => client.acknowledge(delivery),
         }
         self.unacknowledged.remove(&delivery);
     }
@@ -148,6 +178,7 @@ impl Queues {
         self.lagging.clear();
         self.deliveries.clear();
         self.unacknowledged.clear();
+        self.handed_over.clear();
     }
 }
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from conftest import Broker
-from ferromqtt import Message
+from ferromqtt import Message, PacketTypes, Properties, ProtocolVersion
 from ferromqtt.reasons import MQTTErrorCode
 from support import packets
 from support.clients import LIMIT, receive, receive_many, receive_until, unique, wait_for_queued
@@ -32,10 +32,22 @@ class ByMid(asyncio.PriorityQueue[Message]):
 QUEUES = [None, asyncio.Queue, ByMid]
 
 
-def persistent(shim: ModuleType, broker: Broker, identifier: str, **options: Any) -> Any:
+def persistent(
+    shim: ModuleType, broker: Broker, protocol: ProtocolVersion, identifier: str, queue_type: Any
+) -> Any:
     """Return a client whose session the server keeps, and that acknowledges by hand."""
+    kept: dict[str, Any] = {"clean_session": False}
+    if protocol == ProtocolVersion.V5:
+        properties = Properties(PacketTypes.CONNECT)
+        properties.SessionExpiryInterval = 300
+        kept = {"clean_start": False, "properties": properties}
     client = shim.Client(
-        broker.host, broker.port, identifier=identifier, clean_session=False, **options
+        broker.host,
+        broker.port,
+        protocol=protocol,
+        identifier=identifier,
+        queue_type=queue_type,
+        **kept,
     )
     client._client.manual_ack_set(True)
     return client
@@ -50,11 +62,17 @@ async def everything_is_read(client: Any) -> None:
 @pytest.mark.parametrize("qos", [1, 2])
 @pytest.mark.parametrize("restarted", [False, True])
 def test_what_is_not_acknowledged_comes_again_and_what_is_does_not_1_8(
-    run: LoopRunner, broker: Broker, shim: ModuleType, restarted: bool, qos: int, queue_type: Any
+    run: LoopRunner,
+    broker: Broker,
+    shim: ModuleType,
+    restarted: bool,
+    qos: int,
+    queue_type: Any,
+    protocol: ProtocolVersion,
 ) -> None:
     async def main() -> None:
         identifier, topic = unique("manual"), unique("jobs")
-        client = persistent(shim, broker, identifier, queue_type=queue_type)
+        client = persistent(shim, broker, protocol, identifier, queue_type)
         async with client:
             await client.subscribe(topic, qos=qos)
             for payload in ("done", "lost", "done too"):
@@ -66,7 +84,7 @@ def test_what_is_not_acknowledged_comes_again_and_what_is_does_not_1_8(
             await everything_is_read(client)
             client._client._sock_close()
         if restarted:
-            client = persistent(shim, broker, identifier, queue_type=queue_type)
+            client = persistent(shim, broker, protocol, identifier, queue_type)
         async with client:
             again = await receive(client)
             assert again.payload == b"lost"
@@ -246,6 +264,27 @@ def test_manual_acknowledgement_can_be_turned_off_again_1_8(
                 await everything_is_read(client)
                 await receive(client)
                 client._client.ack(one.mid, one.qos)  # given by hand still
+
+    run(main)
+
+
+def test_another_thread_may_acknowledge_1_8(run: LoopRunner, shim: ModuleType) -> None:
+    def script(connection: Connection) -> None:
+        connection.accept()
+        connection.send(packets.publish("t", b"one", qos=1, packet_id=1))
+        assert connection.expect(packets.PUBACK)[1] == b"\0\1"
+        connection.send(packets.publish("t", b"acknowledged"))
+        connection.read_to_end()
+
+    async def main() -> None:
+        with ScriptedServer(script) as server:
+            client = shim.Client(server.host, server.port)
+            client._client.manual_ack_set(True)
+            async with client:
+                one = await receive(client)
+                code = await asyncio.to_thread(client._client.ack, one.mid, one.qos)
+                assert code == SUCCESS
+                assert (await receive(client)).payload == b"acknowledged"
 
     run(main)
 

@@ -124,17 +124,24 @@ class PahoClient:
         that is given early waits for those before it. A message that is not acknowledged when the
         connection ends is received again if the server has kept the session, and only the new copy
         can be acknowledged then. At QoS 2 the PUBREC waits for this call, and with it the PUBCOMP.
+        May be called from other threads, as paho's.
 
         Returns:
             MQTT_ERR_SUCCESS, also for a message that is unknown or was acknowledged before, which
             does nothing; MQTT_ERR_NO_CONN when there is no connection.
-
-        Raises:
-            RuntimeError: The client is connected on another event loop.
         """
-        if not self._core.connected:
+        core = self._core
+        if not core.connected:
             return MQTTErrorCode.MQTT_ERR_NO_CONN
-        self._core.acknowledge(mid, qos)
+        loop = core._loop  # noqa: SLF001 - the protocol is ours
+        try:
+            is_there = asyncio.get_running_loop() is loop
+        except RuntimeError:
+            is_there = False
+        if is_there:
+            core.acknowledge(mid, qos)
+        else:
+            loop.call_soon_threadsafe(core.acknowledge, mid, qos)
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _sock_close(self) -> None:

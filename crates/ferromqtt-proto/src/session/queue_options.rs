@@ -43,7 +43,8 @@ pub enum Acknowledge {
     OnReceipt,
     /// The application, by [`Client::acknowledge`](crate::Client::acknowledge) with
     /// [`Message::delivery`](crate::Message::delivery). The server sends no more than its window, or our Receive Maximum,
-    /// allows: who acknowledges in larger batches waits forever.
+    /// allows: an application that acknowledges in larger batches waits forever, and
+    /// [`Event::Unacknowledged`](crate::Event::Unacknowledged) reports it.
     ///
     /// When its queue is [closed](crate::Client::close_queue), what the application has not taken is acknowledged, so that
     /// it holds up no other queue (MQTT-4.6.0-2): it is lost, and counted in [`Event::Discarded`](crate::Event::Discarded).
