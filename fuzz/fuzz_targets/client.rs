@@ -397,6 +397,12 @@ impl World {
         publish.retain = flags & 1 == 1;
         publish.properties = (flags & 2 == 2)
             .then(|| Box::new(properties::some_of(&properties::OF_PUBLISH, source)));
+        if flags & 4 == 4
+            && let Some(alias) = publish.properties.as_ref().and_then(|it| it.topic_alias)
+            && let Ok(topic) = self.client.topic_of_alias(alias)
+        {
+            publish.topic = topic;
+        }
         self.publish(publish);
     }
 

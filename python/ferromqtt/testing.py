@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import NamedTuple, Self, TypeAlias, TypedDict, Unpack, cast
 
+from ferromqtt._checks import wrong_type
 from ferromqtt._native import Broker
 
 __all__ = ["BrokerOptions", "BrokerStats", "Denials", "SessionStats", "TestBroker"]
@@ -18,6 +19,7 @@ __all__ = ["BrokerOptions", "BrokerStats", "Denials", "SessionStats", "TestBroke
 Denials: TypeAlias = Sequence[str | tuple[str, int]]
 """What is refused: with Not authorized, or with the Reason Code beside it. Not a str alone."""
 
+_MAX_PORT = 65535
 _LINGER = 10.0
 """Seconds that a client has to close its side, once the broker closed its own."""
 _SILENCE = 1.0
@@ -27,9 +29,9 @@ _MOST_LINGERING = 1000
 
 
 class BrokerOptions(TypedDict, total=False):
-    """What can be set on a `TestBroker`. Limits are told to clients of 5.0 when they connect.
+    """What can be set on a `TestBroker`. CONNACK reports the limits to clients of 5.0.
 
-    3.x cannot be told: what goes beyond a limit closes its connection, or is refused in the SUBACK
+    3.x has no such report: what exceeds a limit closes the connection, or is refused in the SUBACK
     of 3.1.1.
 
     Attributes:
@@ -170,8 +172,8 @@ class TestBroker:
         options: What else to set: see `BrokerOptions`.
 
     Raises:
-        TypeError: There is no such option, or its value has the wrong type.
-        ValueError: The value of an option is out of its range.
+        TypeError: There is no such option, or an argument has the wrong type.
+        ValueError: The port, or the value of an option, is out of its range.
 
     Attributes:
         host: The address it listens on.
@@ -184,7 +186,13 @@ class TestBroker:
     def __init__(
         self, host: str = "127.0.0.1", port: int = 0, **options: Unpack[BrokerOptions]
     ) -> None:
-        Broker(**options)  # what is wrong is said here, and not at the start
+        if not isinstance(host, str):
+            raise wrong_type("host", "str", host)
+        if not isinstance(port, int) or isinstance(port, bool):
+            raise wrong_type("port", "int", port)
+        if not 0 <= port <= _MAX_PORT:
+            raise ValueError(f"port must be in the range 0-{_MAX_PORT}, not {port}")
+        Broker(**options)  # wrong options are refused here, and not by `start`
         self.host = host
         self.port = port
         self._requested_port = port
@@ -218,7 +226,7 @@ class TestBroker:
 
         Args:
             client_identifier: Who is to go.
-            reason: The Reason Code for a client of 5.0; 3.x is told nothing.
+            reason: The Reason Code for a client of 5.0; one of 3.x gets none.
             server_reference: Where it is to go, beside Use another server (0x9C) and Server
                 moved (0x9D).
 

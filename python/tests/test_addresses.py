@@ -208,3 +208,31 @@ def test_socket_options_and_tcp_nodelay_are_set_1_2(run: LoopRunner, mosquitto: 
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
     run(main)
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        ("no-such-host.invalid", r"^\[Errno -\d+\] .* \(bind_address='no-such-host.invalid', "),
+        ("203.0.113.7", r"^\[Errno 99\] .* \(bind_address='203.0.113.7', bind_port=0\)$"),
+        ("ä" * 64, r"^not a host name \(bind_address='ä{64}', bind_port=0\)$"),
+    ],
+)
+def test_an_address_that_cannot_be_bound_is_named_1_2(
+    run: LoopRunner, address: str, text: str
+) -> None:
+    async def main(port: int) -> None:
+        with pytest.raises(MqttError, match=text):
+            await Client("127.0.0.1", port, bind_address=address).__aenter__()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        run(main, listener.getsockname()[1])
+
+
+def test_a_part_of_a_host_that_is_too_long_is_said_in_words_1_4(run: LoopRunner) -> None:
+    async def main() -> None:
+        text = r'^cannot resolve "a{70}\.example": a part between dots has 70 characters, and host'
+        with pytest.raises(MqttError, match=text):
+            await Client("a" * 70 + ".example").__aenter__()
+
+    run(main)

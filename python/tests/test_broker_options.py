@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -298,14 +299,22 @@ def test_topic_aliases_of_the_broker_are_resolved_by_the_client(run: LoopRunner)
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [
-        ({"maximum_qos": 3}, ValueError, "maximum_qos is 3: give a number from 0 to 2"),
-        ({"maximum_qos": "1"}, TypeError, "maximum_qos must be an int, not str"),
-        ({"receive_maximum": 0}, ValueError, "receive_maximum is 0: give a number from 1 to 65535"),
-        ({"inflight_window": -1}, ValueError, "from 1 to 65535"),
-        ({"maximum_packet_size": 2**32}, ValueError, "from 1 to 4294967295"),
-        ({"retain_available": 1}, TypeError, "retain_available must be a bool, not int"),
-        ({"handshake_timeout": 0}, ValueError, "handshake_timeout is 0: give seconds above 0"),
-        ({"handshake_timeout": float("nan")}, ValueError, "handshake_timeout is nan"),
+        ({"maximum_qos": 3}, ValueError, "maximum_qos must be in the range 0-2, not 3"),
+        ({"maximum_qos": "1"}, TypeError, "maximum_qos must be int, not str"),
+        ({"receive_maximum": 0}, ValueError, "receive_maximum must be in the range 1-65535, not 0"),
+        ({"inflight_window": -1}, ValueError, "range 1-65535, not -1"),
+        ({"maximum_packet_size": 2**32}, ValueError, "range 1-4294967295"),
+        ({"retain_available": 1}, TypeError, "retain_available must be bool, not int"),
+        (
+            {"handshake_timeout": 0},
+            ValueError,
+            "handshake_timeout must be more than 0 and at most 1e9 seconds, not 0",
+        ),
+        (
+            {"handshake_timeout": float("nan")},
+            ValueError,
+            "handshake_timeout must be more than 0 and at most 1e9 seconds, not nan",
+        ),
         ({"users": ["ann"]}, TypeError, "users must be a mapping"),
         ({"users": {"ann": 1}}, TypeError, "users must be a mapping to str or bytes, not int"),
         ({"deny_publish": "a"}, TypeError, "deny_publish must be a list"),
@@ -333,7 +342,7 @@ def test_wrong_values_are_typed_errors_before_the_start(
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["--maximum-qos", "3"], "argument --maximum-qos: is 3: give a number from 0 to 2"),
+        (["--maximum-qos", "3"], "argument --maximum-qos: must be in the range 0-2, not 3"),
         (["--retain-available", "perhaps"], "--retain-available: 'perhaps' is neither"),
         (["--user", "s3cret"], "--user: must read NAME:PASSWORD"),
         (["--deny-publish", "a/#/b"], "--deny-publish: "),
@@ -384,3 +393,18 @@ def test_arguments_of_the_command_line_hold(run: LoopRunner) -> None:
             await process.communicate()
 
     run(main)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ((5,), TypeError, "host must be str, not int"),
+        (("127.0.0.1", "1883"), TypeError, "port must be int, not str"),
+        (("127.0.0.1", 65536), ValueError, "port must be in the range 0-65535, not 65536"),
+    ],
+)
+def test_a_wrong_address_to_listen_on_is_named(
+    arguments: tuple[Any, ...], error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=f"^{text}$"):
+        TestBroker(*arguments)

@@ -104,7 +104,7 @@ async def _connect_tcp(
         # Before binding and connecting, which some of them are about.
         refused = _set_options(connection, user_options)
         if options.bind_address or options.bind_port:
-            connection.bind((options.bind_address, options.bind_port))
+            _bind(connection, options.bind_address, options.bind_port)
         await _connect_socket(loop, connection, where.address)
         for option in refused:
             connection.setsockopt(*option)
@@ -112,6 +112,15 @@ async def _connect_tcp(
         connection.close()
         raise
     return connection
+
+
+def _bind(connection: socket.socket, address: str, port: int) -> None:
+    try:
+        connection.bind((address, port))
+    except (OSError, TypeError) as error:
+        # Python's TypeError is about an encoding of its own.
+        said = str(error) if isinstance(error, OSError) else "not a host name"
+        raise OSError(f"{said} (bind_address={address!r}, bind_port={port})") from None
 
 
 def _set_options(connection: socket.socket, options: Iterable[SocketOption]) -> list[SocketOption]:

@@ -112,12 +112,12 @@ fn wrong_type(name: &str, wanted: &str, value: &Bound<'_, PyAny>) -> PyErr {
 /// A whole number from `least` to `most`.
 fn whole(name: &str, value: &Bound<'_, PyAny>, least: u64, most: u64) -> PyResult<u64> {
     if !value.is_instance_of::<PyInt>() || value.is_instance_of::<PyBool>() {
-        return Err(wrong_type(name, "an int", value));
+        return Err(wrong_type(name, "int", value));
     }
     match value.extract::<u64>() {
         Ok(number) if (least..=most).contains(&number) => Ok(number),
         _ => Err(PyValueError::new_err(format!(
-            "{name} is {value}: give a number from {least} to {most}"
+            "{name} must be in the range {least}-{most}, not {value}"
         ))),
     }
 }
@@ -143,9 +143,7 @@ fn count(name: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
 }
 
 fn flag(name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
-    value
-        .extract()
-        .map_err(|_| wrong_type(name, "a bool", value))
+    value.extract().map_err(|_| wrong_type(name, "bool", value))
 }
 
 fn seconds(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Duration> {
@@ -157,14 +155,14 @@ fn seconds(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Duration> {
     match value.extract::<f64>() {
         Ok(seconds) if seconds > 0.0 && seconds <= LONGEST => Ok(Duration::from_secs_f64(seconds)),
         _ => Err(PyValueError::new_err(format!(
-            "{name} is {value}: give seconds above 0, at most {LONGEST:e}"
+            "{name} must be more than 0 and at most {LONGEST:e} seconds, not {value}"
         ))),
     }
 }
 
 pub(super) fn text(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Utf8String> {
     let text = value.cast::<PyString>();
-    let text = unicode(name, text.map_err(|_| wrong_type(name, "a str", value))?)?;
+    let text = unicode(name, text.map_err(|_| wrong_type(name, "str", value))?)?;
     Utf8String::try_from(text).map_err(|error| PyValueError::new_err(format!("{name}: {error}")))
 }
 
