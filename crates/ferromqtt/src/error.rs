@@ -1,6 +1,7 @@
 //! Errors, one type an operation, told apart by whose fault they are.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use ferromqtt_proto as proto;
 use ferromqtt_transport::{HostError, UrlError};
@@ -177,6 +178,15 @@ pub enum PublishError {
     /// The outgoing queue was full, and its policy dropped the message.
     #[error("the full outgoing queue dropped the message")]
     Dropped,
+    /// The [time limit](crate::Publish::timeout) was over before the message reached its Quality of Service.
+    #[error("{}", timed_out(*limit, *delivery))]
+    TimedOut {
+        /// The limit that was given.
+        limit: Duration,
+        /// [`Delivery::NotSent`]: the message was withdrawn, and is never sent. [`Delivery::Unknown`]: it is on the wire, and
+        /// stays in the session.
+        delivery: Delivery,
+    },
     /// The connection is being [drained](crate::Connection::drain), and accepts no more messages.
     #[error("the connection is about to end, and accepts no more messages")]
     Draining,
@@ -186,10 +196,21 @@ impl PublishError {
     /// Whether the message may have reached the server all the same.
     pub const fn delivery(&self) -> Delivery {
         match self {
-            Self::Disconnected { delivery, .. } => *delivery,
+            Self::Disconnected { delivery, .. } | Self::TimedOut { delivery, .. } => *delivery,
             Self::Invalid(_) | Self::Expired | Self::Dropped | Self::Draining => Delivery::NotSent,
             Self::Rejected { .. } | Self::SessionLost | Self::GivenUp(_) => Delivery::Unknown,
         }
+    }
+}
+
+fn timed_out(limit: Duration, delivery: Delivery) -> String {
+    match delivery {
+        Delivery::NotSent => format!(
+            "the message could not be sent within {limit:?} and was withdrawn: is there a connection, and room in the outgoing queue?"
+        ),
+        Delivery::Unknown => format!(
+            "the server did not acknowledge the message within {limit:?}: it was sent and may have arrived, and stays in the session"
+        ),
     }
 }
 

@@ -24,7 +24,8 @@
 //!   a block around it.
 //! - [`Client`] is what a program works with: a cheap clone, for as many tasks as you like.
 //! - [`Client::publish`] completes when the message has reached its Quality of Service; `.enqueue()` only waits until it is
-//!   accepted, and gives a [`Receipt`] for the rest.
+//!   accepted, and gives a [`Receipt`] for the rest. `.timeout(limit)` withdraws it when it has not been sent by then;
+//!   `.into_owned()` makes a publish that can be spawned.
 //! - [`Client::subscribe`] gives [`Messages`], a stream; [`Client::subscribe_all`] one for several filters.
 //! - [`Options::subscription`] declares a subscription before there is a connection; [`Client::declared`] takes its stream.
 //! - [`Client::request`] and [`Client::respond`] are the two sides of request and response (5.0).
@@ -53,8 +54,8 @@
 //! # When a future is dropped
 //! Every `async` function has a section on it, *Cancel safety*. In short: what takes something from a stream
 //! ([`Messages::next`], [`Events::next`]) takes it only when it completes, so `select!` and time limits lose nothing; a
-//! message that was accepted is not taken back; a subscription that was not answered yet is; [`scope`] and the end of a
-//! [`Connection`] go on in the background.
+//! message that was accepted is not taken back, unless a [time limit](Publish::timeout) ends before it is sent; a
+//! subscription that was not answered yet is; [`scope`] and the end of a [`Connection`] go on in the background.
 //!
 //! # Errors
 //! One type for each operation, all convertible to [`Error`]:
@@ -113,6 +114,7 @@ mod driver;
 mod error;
 mod events;
 mod filter_result;
+mod handle;
 mod link;
 mod log;
 mod messages;
@@ -127,6 +129,7 @@ mod state;
 mod subscribe;
 #[cfg(test)]
 mod tests;
+mod time_limit;
 mod transport;
 mod will;
 

@@ -24,7 +24,7 @@ fn public_types_go_between_threads() {
     shared::<crate::Receipt>();
     shared::<crate::PublishFuture<'static>>();
     shared::<crate::Publish<'static>>();
-    shared::<crate::Subscribe<'static>>();
+    shared::<crate::Subscribe>();
     shared::<crate::Error>();
 }
 
