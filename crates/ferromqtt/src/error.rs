@@ -46,6 +46,16 @@ pub enum OptionsError {
     /// They contradict each other, or the version of MQTT.
     #[error(transparent)]
     Invalid(#[from] proto::OptionsError),
+    /// An option got a number or a time that it cannot take.
+    #[error("Options::{option} got {given}: give {expected}")]
+    OutOfRange {
+        /// The option.
+        option: &'static str,
+        /// What it got.
+        given: String,
+        /// What it takes.
+        expected: &'static str,
+    },
     /// [`Options::servers`](crate::Options::servers) got none, or more than 65,535.
     #[error("there are {0} servers; give from 1 to 65535")]
     Servers(usize),

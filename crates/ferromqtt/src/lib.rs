@@ -118,6 +118,7 @@ mod handle;
 mod link;
 mod log;
 mod messages;
+mod numbers;
 mod options;
 mod payload;
 mod publish;
