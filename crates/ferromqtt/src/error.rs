@@ -1,6 +1,7 @@
 //! Errors, one type an operation, told apart by whose fault they are.
 
 use std::convert::Infallible;
+use std::str::Utf8Error;
 use std::time::Duration;
 
 use ferromqtt_proto as proto;
@@ -356,6 +357,15 @@ pub enum Error {
     /// A text is no MQTT string.
     #[error(transparent)]
     Text(#[from] proto::StringError),
+    /// A payload is no text: [`Message::text`](crate::Message::text).
+    #[error("the payload is no text: {0}")]
+    Payload(Utf8Error),
+}
+
+impl From<Utf8Error> for Error {
+    fn from(error: Utf8Error) -> Self {
+        Self::Payload(error)
+    }
 }
 
 #[cfg(test)]
@@ -368,7 +378,8 @@ mod tests {
     fn every_error_converts_and_has_its_cause_in_its_text_alone() {
         let closed = ConnectionError::Closed;
         let server = TopicFilter::check("").unwrap_err();
-        let errors: [(Error, &str); 14] = [
+        let not_text = crate::Message::new("t".parse().unwrap(), &b"\xff"[..]);
+        let errors: [(Error, &str); 15] = [
             (
                 ConnectError::from(closed.clone()).into(),
                 "the client disconnected",
@@ -409,6 +420,7 @@ mod tests {
             (AddressError::Credentials.into(), "credentials"),
             (server.into(), "empty"),
             (proto::StringError::Nul.into(), "U+0000"),
+            (not_text.text().unwrap_err().into(), "utf-8"),
         ];
         for (error, part) in errors {
             let text = error.to_string();
