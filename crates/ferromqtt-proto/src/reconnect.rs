@@ -14,7 +14,7 @@ pub struct Reconnect {
     pub max_delay: Duration,
     /// How long a connection must have lasted for the back-off to start anew. Default: 10 s.
     pub stable_after: Duration,
-    /// Also retry while no connection has come about since `connect()`. Default: `false`, so that a wrong address is told at once.
+    /// Also retry while no connection has come about at all. Default: `false`, so that a wrong address is reported at once.
     pub initial: bool,
 }
 

@@ -64,10 +64,9 @@ impl Message {
     }
 
     /// How many bytes of memory the message counts in the bounds of a queue ([`QueueOptions::bytes`]): its topic, its
-    /// payload, its properties, and [`MESSAGE_OVERHEAD`] bytes. Detaching does not change it.
+    /// payload, its properties, and 128 bytes for the message itself. Detaching does not change it.
     ///
     /// [`QueueOptions::bytes`]: crate::QueueOptions::bytes
-    /// [`MESSAGE_OVERHEAD`]: crate::packet::MESSAGE_OVERHEAD
     #[inline]
     pub fn memory_size(&self) -> usize {
         PublishRef {
