@@ -56,6 +56,13 @@ pub enum OutgoingPolicy {
 }
 
 /// Bounds of the queue of publishes that wait for a connection or for the server's window.
+///
+/// Set what differs from the default or from [`NONE`](Self::NONE), and take the rest from it: later versions may add fields.
+///
+/// ```
+/// # use ferromqtt_proto::OutgoingLimits;
+/// let few = OutgoingLimits { messages: Some(10), ..OutgoingLimits::default() };
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutgoingLimits {
     /// Messages; `None` is no limit. Counts waiting publishes of every QoS and unacknowledged ones of QoS 1 and 2.

@@ -6,6 +6,13 @@ use crate::error::ConnectionError;
 use crate::packet::ReasonCode;
 
 /// How a client reconnects.
+///
+/// Set what differs from the default, and take the rest from it: later versions may add fields.
+///
+/// ```
+/// # use ferromqtt_proto::Reconnect;
+/// let patient = Reconnect { initial: true, ..Reconnect::default() };
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reconnect {
     /// Longest wait before the first retry; it doubles with each failure. Default: 500 ms.

@@ -57,6 +57,12 @@
 //! message that was accepted is not taken back, unless a [time limit](Publish::timeout) ends before it is sent; a
 //! subscription that was not answered yet is; [`scope`] and the end of a [`Connection`] go on in the background.
 //!
+//! # Values that you build
+//! Operations, [`Options`], [`Will`], [`DeclaredSubscription`] and [`Credentials`] are built by methods. [`Properties`],
+//! [`QueueOptions`], [`SubscriptionOptions`], [`OutgoingLimits`] and [`Reconnect`] have public fields: set those that matter,
+//! and take the rest from a default (`..Reconnect::default()`), since a later version may add some. What the client gives
+//! you, such as a [`Message`], may get more fields too; [`Message::new`] makes one for your tests.
+//!
 //! # Errors
 //! One type for each operation, all convertible to [`Error`]:
 //!

@@ -51,6 +51,13 @@ pub enum Acknowledge {
 }
 
 /// Bounds of a queue, and how its messages are acknowledged.
+///
+/// Set what differs from one of the constants, and take the rest from it: later versions may add fields.
+///
+/// ```
+/// # use ferromqtt_proto::{Overflow, QueueOptions};
+/// let latest = QueueOptions { limit: Some(1), overflow: Overflow::DropOldest, ..QueueOptions::DEFAULT };
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueOptions {
     /// How many messages it holds; `None` is no limit. Default: 100,000.
