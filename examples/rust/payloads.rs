@@ -51,12 +51,10 @@ async fn program(client: Client) -> Result<(), Box<dyn StdError>> {
         .properties(properties)
         .await?;
     let message = payloads.next().await.ok_or("no message")?;
-    let content_type = message
-        .properties
-        .and_then(|properties| properties.content_type);
-    if content_type.is_some_and(|kind| kind.as_str() == "application/json") {
-        let text = std::str::from_utf8(&message.payload)?;
-        println!("JSON, as its Content Type says: {text}");
+    let properties = message.properties.as_deref();
+    let content_type = properties.and_then(|it| it.content_type.as_ref());
+    if content_type.is_some_and(|kind| kind == "application/json") {
+        println!("JSON, as its Content Type says: {}", message.text()?);
     }
     Ok(())
 }

@@ -28,8 +28,7 @@ async fn program(client: Client) -> Result<(), Error> {
         .await?;
     println!("1. Published one message, and the broker acknowledged it.");
     if let Some(message) = readings.next().await {
-        let payload = String::from_utf8_lossy(&message.payload);
-        println!("   received {}: {payload}", message.topic);
+        println!("   received {}: {}", message.topic, message.text()?);
     }
 
     let mut receipts = Vec::new();
@@ -43,8 +42,7 @@ async fn program(client: Client) -> Result<(), Error> {
     println!("2. Enqueued three more at once, and have a receipt for each.");
     for _ in 0..3 {
         if let Some(message) = readings.next().await {
-            let payload = String::from_utf8_lossy(&message.payload);
-            println!("   received {}: {payload}", message.topic);
+            println!("   received {}: {}", message.topic, message.text()?);
         }
     }
     Ok(())

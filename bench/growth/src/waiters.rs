@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::io;
-use std::num::NonZeroU16;
 use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::{Context, Waker};
@@ -102,7 +101,7 @@ async fn full() -> (Connection, DuplexStream) {
     let options = Options::new("in memory", 1883)
         .transport(Pipe(Mutex::new(Some(ours))))
         .outgoing(limits)
-        .max_in_flight(NonZeroU16::MIN);
+        .max_in_flight(1);
     let accepting = async {
         let mut answer = BytesMut::new();
         Packet::ConnAck(Box::new(accepted())).encode(ProtocolVersion::V5, &mut answer);

@@ -1,7 +1,6 @@
 //! ferromqtt.
 
 use std::collections::VecDeque;
-use std::num::NonZeroU16;
 
 use bytes::Bytes;
 use ferromqtt::{
@@ -14,8 +13,7 @@ use crate::measure::{
 
 pub(crate) async fn run(plan: Plan) -> Result<Cost, Failure> {
     let options = Options::new(HOST, plan.port).protocol(ProtocolVersion::V311);
-    let in_flight = NonZeroU16::new(IN_FLIGHT).ok_or("nothing in flight")?;
-    let connection = Connection::open(options.max_in_flight(in_flight)).await?;
+    let connection = Connection::open(options.max_in_flight(IN_FLIGHT)).await?;
     let client = connection.client();
     let cost = match plan.scenario {
         Scenario::PublishQos0 => publish(&client, plan, QoS::AtMostOnce).await?,

@@ -344,8 +344,8 @@ pub enum ConnectionError {
     /// This client could not answer the server's authentication, or found that it is not the right server (section 4.12).
     #[error("authentication failed on this side: {0}")]
     AuthenticationFailed(Arc<str>),
-    /// This client had no credentials for the attempt: whoever was to give them failed, or took longer than the time limit
-    /// ([`Options::fresh_credentials`](crate::Options::fresh_credentials)). Nothing was sent.
+    /// This client asks for credentials at each attempt, and got none for this one: whoever was to give them failed, or took
+    /// longer than the time limit. Nothing was sent.
     #[error("no credentials to connect with: {0}")]
     NoCredentials(Arc<str>),
     /// The transport failed.

@@ -19,7 +19,7 @@ use crate::topic::TopicName;
 pub enum CleanStart {
     /// At every connection.
     Always,
-    /// At the first connection after [`Client::connect`](crate::Client::connect); the ones made by reconnecting resume.
+    /// At the first connection of a client; the ones made by reconnecting resume.
     /// On 3.x, where a clean session ends with its connection, this is the same as `Always`.
     #[default]
     FirstOnly,
@@ -31,7 +31,7 @@ pub enum CleanStart {
 /// What becomes of a QoS 2 publish whose outcome is unknown when the server has lost the session (design decision 1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnSessionLost {
-    /// It completes as [`Outcome::SessionLost`](crate::Outcome::SessionLost): nothing comes twice.
+    /// The publish ends with the outcome `SessionLost`: nothing comes twice.
     #[default]
     Report,
     /// It is published anew: nothing is lost, but it may come twice.
@@ -42,26 +42,33 @@ pub enum OnSessionLost {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OutgoingPolicy {
-    /// It is refused as [`PublishError::QueueFull`](crate::PublishError::QueueFull): the caller decides.
+    /// It is refused because the queue is full: the caller decides.
     #[default]
     Refuse,
-    /// It is refused likewise, and [`Event::OutgoingRoom`](crate::Event::OutgoingRoom) tells when it has room: a driver lets
-    /// its caller wait until then.
+    /// It waits until there is room. (The core refuses it as above, and reports when to try again: its driver lets the caller
+    /// wait until then.)
     Wait,
-    /// The oldest messages that never were on the wire end as [`Outcome::Dropped`](crate::Outcome::Dropped), as many as
-    /// it takes. When that would not do, the new one does.
+    /// The oldest messages that never were on the wire are dropped, as many as it takes: their publishes end with the outcome
+    /// `Dropped`. When that would not do, the new one is dropped.
     DropOldest,
-    /// It is accepted and ends as [`Outcome::Dropped`](crate::Outcome::Dropped) at once.
+    /// It is accepted and dropped at once: the publish ends with the outcome `Dropped`.
     DropNewest,
 }
 
 /// Bounds of the queue of publishes that wait for a connection or for the server's window.
+///
+/// Set what differs from the default or from [`NONE`](Self::NONE), and take the rest from it: later versions may add fields.
+///
+/// ```
+/// # use ferromqtt_proto::OutgoingLimits;
+/// let few = OutgoingLimits { messages: Some(10), ..OutgoingLimits::default() };
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutgoingLimits {
     /// Messages; `None` is no limit. Counts waiting publishes of every QoS and unacknowledged ones of QoS 1 and 2.
     pub messages: Option<usize>,
-    /// Bytes of memory that the same messages take: topics, payloads and properties, and 128 bytes for each
-    /// ([`Publish::memory_size`](crate::Publish::memory_size)); `None` is no limit. Of a QoS 2 message that the server has
+    /// Bytes of memory that the same messages take: topics, payloads and properties, and 128 bytes for each; `None` is no
+    /// limit. Of a QoS 2 message that the server has
     /// (PUBREC came) only the 128 are left. A payload that is a slice of larger memory keeps all of that alive, which is not
     /// counted: [detach](crate::Message::detach) received messages before you publish them again.
     pub bytes: Option<usize>,

@@ -6,6 +6,13 @@ use crate::error::ConnectionError;
 use crate::packet::ReasonCode;
 
 /// How a client reconnects.
+///
+/// Set what differs from the default, and take the rest from it: later versions may add fields.
+///
+/// ```
+/// # use ferromqtt_proto::Reconnect;
+/// let patient = Reconnect { initial: true, ..Reconnect::default() };
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reconnect {
     /// Longest wait before the first retry; it doubles with each failure. Default: 500 ms.
@@ -14,7 +21,7 @@ pub struct Reconnect {
     pub max_delay: Duration,
     /// How long a connection must have lasted for the back-off to start anew. Default: 10 s.
     pub stable_after: Duration,
-    /// Also retry while no connection has come about since `connect()`. Default: `false`, so that a wrong address is told at once.
+    /// Also retry while no connection has come about at all. Default: `false`, so that a wrong address is reported at once.
     pub initial: bool,
 }
 

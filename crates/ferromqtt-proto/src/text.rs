@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::{Deref, Range};
+use std::str::FromStr;
 
 use bytes::Bytes;
 
@@ -150,6 +151,25 @@ pub(crate) fn check(text: &[u8]) -> Result<(), StringError> {
     Ok(())
 }
 
+/// Has a type of text compare with every other form of text, in both directions.
+macro_rules! compares_as_text {
+    ($name:ident: $($other:ty),+) => {$(
+        impl PartialEq<$other> for $name {
+            fn eq(&self, other: &$other) -> bool {
+                self.as_bytes() == other.as_bytes()
+            }
+        }
+
+        impl PartialEq<$name> for $other {
+            fn eq(&self, other: &$name) -> bool {
+                self.as_bytes() == other.as_bytes()
+            }
+        }
+    )+};
+}
+
+pub(crate) use compares_as_text;
+
 impl Deref for Utf8String {
     type Target = str;
 
@@ -180,17 +200,21 @@ impl TryFrom<String> for Utf8String {
     }
 }
 
-impl PartialEq<str> for Utf8String {
-    fn eq(&self, other: &str) -> bool {
-        self.as_bytes() == other.as_bytes()
+impl FromStr for Utf8String {
+    type Err = StringError;
+
+    fn from_str(text: &str) -> Result<Self, StringError> {
+        text.try_into()
     }
 }
 
-impl PartialEq<&str> for Utf8String {
-    fn eq(&self, other: &&str) -> bool {
-        self.as_bytes() == other.as_bytes()
+impl From<Utf8String> for String {
+    fn from(text: Utf8String) -> Self {
+        text.as_str().to_owned()
     }
 }
+
+compares_as_text!(Utf8String: str, &str, String);
 
 impl fmt::Display for Utf8String {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -261,6 +285,21 @@ mod tests {
                 assert_eq!(is_plain(&text), plain, "{text:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_string_compares_with_every_form_of_text_and_is_made_of_it_and_back() {
+        let text: Utf8String = "a\u{e9}".parse().unwrap();
+        let owned = String::from("a\u{e9}");
+        assert_eq!(text, *"a\u{e9}");
+        assert_eq!(*"a\u{e9}", text);
+        assert_eq!(text, "a\u{e9}");
+        assert_eq!("a\u{e9}", text);
+        assert_eq!(text, owned);
+        assert_eq!(owned, text);
+        assert_ne!(text, "b");
+        assert_eq!(String::from(text), owned);
+        assert_eq!("a\0".parse::<Utf8String>(), Err(StringError::Nul));
     }
 
     #[test]

@@ -3,11 +3,24 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
+use std::str::FromStr;
 
 use crate::error::TopicError;
-use crate::text::{self, Utf8String};
+use crate::text::{self, Utf8String, compares_as_text};
 
 /// The name a message is published to: at least one character, no wildcard (MQTT-4.7.3-1, MQTT-3.3.2-2).
+///
+/// It is text that was checked: it compares with `str` and `String`, is parsed from them, and has the methods of `str`. A
+/// clone shares its memory.
+///
+/// ```
+/// # use ferromqtt_proto::TopicName;
+/// let topic: TopicName = "rooms/kitchen/light".parse()?;
+/// assert!(topic == "rooms/kitchen/light" && topic.starts_with("rooms/"));
+/// assert_eq!(topic.split('/').nth(1), Some("kitchen"));
+/// assert!("rooms/#".parse::<TopicName>().is_err());
+/// # Ok::<_, ferromqtt_proto::TopicError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicName(Utf8String);
 
@@ -68,6 +81,15 @@ impl TopicName {
 }
 
 /// What a subscription asks for: a Topic Name with wildcards (section 4.7.1), or `$share/name/filter` (4.8.2).
+///
+/// It is text that was checked, as a [`TopicName`] is.
+///
+/// ```
+/// # use ferromqtt_proto::TopicFilter;
+/// let filter: TopicFilter = "rooms/+/light".parse()?;
+/// assert!(filter.matches("rooms/kitchen/light"));
+/// # Ok::<_, ferromqtt_proto::TopicError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicFilter(Utf8String);
 
@@ -186,6 +208,26 @@ macro_rules! text_newtype {
             }
         }
 
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                self.as_str()
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = TopicError;
+
+            fn from_str(text: &str) -> Result<Self, TopicError> {
+                Self::new(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(topic: $name) -> Self {
+                topic.0.into()
+            }
+        }
+
         impl TryFrom<&str> for $name {
             type Error = TopicError;
 
@@ -225,11 +267,7 @@ macro_rules! text_newtype {
             }
         }
 
-        impl PartialEq<&str> for $name {
-            fn eq(&self, other: &&str) -> bool {
-                self.0 == *other
-            }
-        }
+        compares_as_text!($name: str, &str, String);
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -258,6 +296,35 @@ mod tests {
 
     fn matches(filter: &str, topic: &str) -> bool {
         TopicFilter::new(filter).unwrap().matches(topic)
+    }
+
+    #[test]
+    fn topics_compare_with_every_form_of_text_and_are_made_of_it_and_back() {
+        fn length(text: impl AsRef<str>) -> usize {
+            text.as_ref().len()
+        }
+        let name: TopicName = "a/b".parse().unwrap();
+        let filter: TopicFilter = "a/+".parse().unwrap();
+        let (name_text, filter_text) = (String::from("a/b"), String::from("a/+"));
+        assert_eq!(name, *"a/b");
+        assert_eq!(*"a/b", name);
+        assert_eq!(name, "a/b");
+        assert_eq!("a/b", name);
+        assert_eq!(name, name_text);
+        assert_eq!(name_text, name);
+        assert_ne!(name, "a");
+        assert_eq!(filter, *"a/+");
+        assert_eq!(*"a/+", filter);
+        assert_eq!(filter, "a/+");
+        assert_eq!("a/+", filter);
+        assert_eq!(filter, filter_text);
+        assert_eq!(filter_text, filter);
+        assert_ne!(filter, "a");
+        assert_eq!((length(&name), length(&filter)), (3, 3));
+        assert_eq!(String::from(name), name_text);
+        assert_eq!(String::from(filter), filter_text);
+        assert_eq!("a/+".parse::<TopicName>(), Err(TopicError::WildcardInName));
+        assert_eq!("".parse::<TopicFilter>(), Err(TopicError::Empty));
     }
 
     #[test]

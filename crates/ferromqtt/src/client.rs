@@ -30,7 +30,8 @@ impl Client {
     /// Awaiting completes when the message has reached its Quality of Service: at QoS 0 when it is on its way to the transport
     /// (one that a connection takes with it when it is lost in that moment is counted: [`Stats::unflushed`]),
     /// at QoS 1 with PUBACK, at QoS 2 with PUBCOMP. The call waits as long as that takes, also for room in the outgoing
-    /// queue and for a lost connection to come back; wrap it into a time limit if need be.
+    /// queue and for a lost connection to come back, unless [`timeout`](Publish::timeout) sets a limit, at whose end a message
+    /// that has not been sent is withdrawn.
     ///
     /// A topic that is used often can be a [`TopicName`]: it is checked once, and cloning it copies nothing.
     ///
@@ -38,7 +39,8 @@ impl Client {
     /// Each [`PublishError`] says whose fault it was, and whether the message may have arrived.
     ///
     /// # Cancel safety
-    /// Dropping the future does not take back a message that was accepted.
+    /// Dropping the future does not take back a message that was accepted: see [`PublishFuture`](crate::PublishFuture).
+    /// So around a publish `tokio::time::timeout` only ends the wait; [`Publish::timeout`] takes back what was not sent.
     ///
     /// ```no_run
     /// # async fn example(client: ferromqtt::Client) -> Result<(), ferromqtt::PublishError> {
@@ -90,12 +92,12 @@ impl Client {
     /// }
     /// # Ok(()) }
     /// ```
-    pub fn subscribe<T>(&self, filter: T) -> Subscribe<'_>
+    pub fn subscribe<T>(&self, filter: T) -> Subscribe
     where
         T: TryInto<TopicFilter>,
         T::Error: Into<SubscribeError>,
     {
-        Subscribe::new(self, [filter.try_into().map_err(Into::into)])
+        Subscribe::new(self.clone(), [filter.try_into().map_err(Into::into)])
     }
 
     /// Subscribes to several filters with one SUBSCRIBE, and one stream for all: a message that several of them match comes
@@ -115,14 +117,14 @@ impl Client {
     /// }
     /// # Ok(()) }
     /// ```
-    pub fn subscribe_all<T>(&self, filters: impl IntoIterator<Item = T>) -> Subscribe<'_>
+    pub fn subscribe_all<T>(&self, filters: impl IntoIterator<Item = T>) -> Subscribe
     where
         T: TryInto<TopicFilter>,
         T::Error: Into<SubscribeError>,
     {
         let filters = filters.into_iter();
         Subscribe::new(
-            self,
+            self.clone(),
             filters.map(|filter| filter.try_into().map_err(Into::into)),
         )
     }
@@ -135,13 +137,15 @@ impl Client {
     ///
     /// # Cancel safety
     /// Dropped before it completes, it is taken back if it was not sent yet.
-    pub async fn unsubscribe<T>(&self, filter: T) -> Result<(), SubscribeError>
+    pub fn unsubscribe<T>(
+        &self,
+        filter: T,
+    ) -> impl Future<Output = Result<(), SubscribeError>> + Send + use<T>
     where
         T: TryInto<TopicFilter>,
         T::Error: Into<SubscribeError>,
     {
-        let filter = filter.try_into().map_err(Into::into)?;
-        unsubscribe(&self.shared, vec![filter]).await
+        self.unsubscribe_all([filter])
     }
 
     /// As [`unsubscribe`](Self::unsubscribe), with several filters in one UNSUBSCRIBE.
@@ -151,18 +155,20 @@ impl Client {
     ///
     /// # Cancel safety
     /// As [`unsubscribe`](Self::unsubscribe).
-    pub async fn unsubscribe_all<T>(
+    pub fn unsubscribe_all<T, I>(
         &self,
-        filters: impl IntoIterator<Item = T>,
-    ) -> Result<(), SubscribeError>
+        filters: I,
+    ) -> impl Future<Output = Result<(), SubscribeError>> + Send + use<T, I>
     where
+        I: IntoIterator<Item = T>,
         T: TryInto<TopicFilter>,
         T::Error: Into<SubscribeError>,
     {
         let filters: Result<_, _> = (filters.into_iter())
             .map(|filter| filter.try_into().map_err(Into::into))
             .collect();
-        unsubscribe(&self.shared, filters?).await
+        let shared = Arc::clone(&self.shared);
+        async move { unsubscribe(&shared, filters?).await }
     }
 
     /// Asks a question (5.0, section 4.10): publishes it with a Response Topic and Correlation Data of this client, and
@@ -186,13 +192,13 @@ impl Client {
     /// println!("{:?}", answer.payload);
     /// # Ok(()) }
     /// ```
-    pub fn request<T>(&self, topic: T, payload: impl IntoPayload) -> Request<'_>
+    pub fn request<T>(&self, topic: T, payload: impl IntoPayload) -> Request
     where
         T: TryInto<TopicName>,
         T::Error: Into<PublishError>,
     {
         Request::new(
-            self,
+            self.clone(),
             topic.try_into().map_err(Into::into),
             payload.into_payload(),
         )

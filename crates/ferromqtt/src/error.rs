@@ -1,6 +1,8 @@
 //! Errors, one type an operation, told apart by whose fault they are.
 
 use std::convert::Infallible;
+use std::str::Utf8Error;
+use std::time::Duration;
 
 use ferromqtt_proto as proto;
 use ferromqtt_transport::{HostError, UrlError};
@@ -45,6 +47,16 @@ pub enum OptionsError {
     /// They contradict each other, or the version of MQTT.
     #[error(transparent)]
     Invalid(#[from] proto::OptionsError),
+    /// An option got a number or a time that it cannot take.
+    #[error("Options::{option} got {given}: give {expected}")]
+    OutOfRange {
+        /// The option.
+        option: &'static str,
+        /// What it got.
+        given: String,
+        /// What it takes.
+        expected: &'static str,
+    },
     /// [`Options::servers`](crate::Options::servers) got none, or more than 65,535.
     #[error("there are {0} servers; give from 1 to 65535")]
     Servers(usize),
@@ -177,6 +189,15 @@ pub enum PublishError {
     /// The outgoing queue was full, and its policy dropped the message.
     #[error("the full outgoing queue dropped the message")]
     Dropped,
+    /// The [time limit](crate::Publish::timeout) was over before the message reached its Quality of Service.
+    #[error("{}", timed_out(*limit, *delivery))]
+    TimedOut {
+        /// The limit that was given.
+        limit: Duration,
+        /// [`Delivery::NotSent`]: the message was withdrawn, and is never sent. [`Delivery::Unknown`]: it is on the wire, and
+        /// stays in the session.
+        delivery: Delivery,
+    },
     /// The connection is being [drained](crate::Connection::drain), and accepts no more messages.
     #[error("the connection is about to end, and accepts no more messages")]
     Draining,
@@ -186,10 +207,21 @@ impl PublishError {
     /// Whether the message may have reached the server all the same.
     pub const fn delivery(&self) -> Delivery {
         match self {
-            Self::Disconnected { delivery, .. } => *delivery,
+            Self::Disconnected { delivery, .. } | Self::TimedOut { delivery, .. } => *delivery,
             Self::Invalid(_) | Self::Expired | Self::Dropped | Self::Draining => Delivery::NotSent,
             Self::Rejected { .. } | Self::SessionLost | Self::GivenUp(_) => Delivery::Unknown,
         }
+    }
+}
+
+fn timed_out(limit: Duration, delivery: Delivery) -> String {
+    match delivery {
+        Delivery::NotSent => format!(
+            "the message could not be sent within {limit:?} and was withdrawn: is there a connection, and room in the outgoing queue?"
+        ),
+        Delivery::Unknown => format!(
+            "the server did not acknowledge the message within {limit:?}: it was sent and may have arrived, and stays in the session"
+        ),
     }
 }
 
@@ -325,6 +357,15 @@ pub enum Error {
     /// A text is no MQTT string.
     #[error(transparent)]
     Text(#[from] proto::StringError),
+    /// A payload is no text: [`Message::text`](crate::Message::text).
+    #[error("the payload is no text: {0}")]
+    Payload(Utf8Error),
+}
+
+impl From<Utf8Error> for Error {
+    fn from(error: Utf8Error) -> Self {
+        Self::Payload(error)
+    }
 }
 
 #[cfg(test)]
@@ -337,7 +378,8 @@ mod tests {
     fn every_error_converts_and_has_its_cause_in_its_text_alone() {
         let closed = ConnectionError::Closed;
         let server = TopicFilter::check("").unwrap_err();
-        let errors: [(Error, &str); 14] = [
+        let not_text = crate::Message::new("t".parse().unwrap(), &b"\xff"[..]);
+        let errors: [(Error, &str); 15] = [
             (
                 ConnectError::from(closed.clone()).into(),
                 "the client disconnected",
@@ -378,6 +420,7 @@ mod tests {
             (AddressError::Credentials.into(), "credentials"),
             (server.into(), "empty"),
             (proto::StringError::Nul.into(), "U+0000"),
+            (not_text.text().unwrap_err().into(), "utf-8"),
         ];
         for (error, part) in errors {
             let text = error.to_string();

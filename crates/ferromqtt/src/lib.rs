@@ -24,7 +24,8 @@
 //!   a block around it.
 //! - [`Client`] is what a program works with: a cheap clone, for as many tasks as you like.
 //! - [`Client::publish`] completes when the message has reached its Quality of Service; `.enqueue()` only waits until it is
-//!   accepted, and gives a [`Receipt`] for the rest.
+//!   accepted, and gives a [`Receipt`] for the rest. `.timeout(limit)` withdraws it when it has not been sent by then;
+//!   `.into_owned()` makes a publish that can be spawned.
 //! - [`Client::subscribe`] gives [`Messages`], a stream; [`Client::subscribe_all`] one for several filters.
 //! - [`Options::subscription`] declares a subscription before there is a connection; [`Client::declared`] takes its stream.
 //! - [`Client::request`] and [`Client::respond`] are the two sides of request and response (5.0).
@@ -53,8 +54,14 @@
 //! # When a future is dropped
 //! Every `async` function has a section on it, *Cancel safety*. In short: what takes something from a stream
 //! ([`Messages::next`], [`Events::next`]) takes it only when it completes, so `select!` and time limits lose nothing; a
-//! message that was accepted is not taken back; a subscription that was not answered yet is; [`scope`] and the end of a
-//! [`Connection`] go on in the background.
+//! message that was accepted is not taken back, unless a [time limit](Publish::timeout) ends before it is sent; a
+//! subscription that was not answered yet is; [`scope`] and the end of a [`Connection`] go on in the background.
+//!
+//! # Values that you build
+//! Operations, [`Options`], [`Will`], [`DeclaredSubscription`] and [`Credentials`] are built by methods. [`Properties`],
+//! [`QueueOptions`], [`SubscriptionOptions`], [`OutgoingLimits`] and [`Reconnect`] have public fields: set those that matter,
+//! and take the rest from a default (`..Reconnect::default()`), since a later version may add some. What the client gives
+//! you, such as a [`Message`], may get more fields too; [`Message::new`] makes one for your tests.
 //!
 //! # Errors
 //! One type for each operation, all convertible to [`Error`]:
@@ -113,9 +120,11 @@ mod driver;
 mod error;
 mod events;
 mod filter_result;
+mod handle;
 mod link;
 mod log;
 mod messages;
+mod numbers;
 mod options;
 mod payload;
 mod publish;
@@ -127,6 +136,7 @@ mod state;
 mod subscribe;
 #[cfg(test)]
 mod tests;
+mod time_limit;
 mod transport;
 mod will;
 

@@ -13,6 +13,7 @@ use ferromqtt_transport::ServerUrl;
 use crate::authenticate::{Authentication, Authenticator, Method};
 use crate::credentials::{AnyProvider, Source};
 use crate::error::{AddressError, OptionsError};
+use crate::numbers::{RefusedNumbers, whole_seconds};
 use crate::transport::{Connector, Settings};
 use crate::{
     CleanStart, CredentialsProvider, DeclaredSubscription, OnSessionLost, OutgoingLimits,
@@ -23,6 +24,9 @@ use crate::{
 /// How long a server keeps the session while the client reconnects.
 const SESSION_EXPIRY_SECONDS: u32 = 3_600;
 
+/// What an option expects that cannot be 0.
+const ONE_OR_MORE: &str = "1 or more";
+
 /// Where to connect, and how.
 ///
 /// The defaults: MQTT 5.0, Keep Alive 60 s, reconnecting; a fresh session at the first connection, which survives lost
@@ -31,11 +35,13 @@ const SESSION_EXPIRY_SECONDS: u32 = 3_600;
 /// `Debug` never shows the password.
 ///
 /// ```
+/// use std::time::Duration;
+///
 /// use ferromqtt::{Options, ProtocolVersion};
 ///
 /// let options = Options::from_url("mqtt://localhost:1883")?
 ///     .client_identifier("station-7")
-///     .keep_alive(30)
+///     .keep_alive(Duration::from_secs(30))
 ///     .protocol(ProtocolVersion::V311);
 /// # Ok::<_, ferromqtt::AddressError>(())
 /// ```
@@ -50,6 +56,7 @@ pub struct Options {
     authentication: Option<Method>,
     credentials: Option<Arc<dyn AnyProvider>>,
     core: proto::Options,
+    refused: RefusedNumbers,
     pub(crate) subscriptions: Vec<DeclaredSubscription>,
 }
 
@@ -92,6 +99,7 @@ impl Options {
             authentication: None,
             credentials: None,
             core,
+            refused: RefusedNumbers::default(),
             subscriptions: Vec::new(),
         }
     }
@@ -227,7 +235,10 @@ impl Options {
         self
     }
 
-    /// Keep Alive in seconds; 0 turns it off. The server may answer with another. Default: 60.
+    /// Keep Alive, in whole seconds: up to 65,535 s, and [`Duration::ZERO`] turns it off. The server may answer with another.
+    /// Default: 60 s.
+    ///
+    /// Anything else is refused when connecting, as [`OptionsError::OutOfRange`].
     ///
     /// A connection that falls silent ends after at most one and a half times this, as
     /// [`ConnectionError::KeepAliveTimeout`](crate::ConnectionError::KeepAliveTimeout), whether messages are being published
@@ -235,60 +246,93 @@ impl Options {
     /// acknowledges it (on Linux; elsewhere, while the transport takes it), and one on its way to the client counts while it
     /// gains 1 KiB per half Keep Alive.
     #[must_use]
-    pub const fn keep_alive(mut self, seconds: u16) -> Self {
-        self.core.keep_alive = seconds;
+    pub fn keep_alive(mut self, interval: Duration) -> Self {
+        let expected = "whole seconds up to 65535, or 0 to turn it off";
+        let seconds = whole_seconds(interval);
+        if let Some(seconds) = (self.refused).note("keep_alive", interval, seconds, expected) {
+            self.core.keep_alive = seconds;
+        }
         self
     }
 
-    /// Session Expiry Interval in seconds (5.0): how long the server keeps the session without a connection.
+    /// Session Expiry Interval (5.0), in whole seconds: how long the server keeps the session without a connection.
+    /// [`Duration::MAX`] is forever, and so are the 4,294,967,295 s that MQTT has for it; anything between, and a part of a
+    /// second, is refused when connecting, as [`OptionsError::OutOfRange`].
     ///
     /// Default: one hour, and 0 with [`CleanStart::Always`]. With [`CleanStart::FirstOnly`] and no interval given here,
     /// disconnecting ends the session at once, since nobody would resume it.
     #[must_use]
-    pub const fn session_expiry_interval(mut self, seconds: u32) -> Self {
-        self.core.properties.session_expiry_interval = Some(seconds);
+    pub fn session_expiry_interval(mut self, interval: Duration) -> Self {
+        let expected = "whole seconds up to 4294967294, or Duration::MAX for ever";
+        let seconds = match interval {
+            Duration::MAX => Some(u32::MAX),
+            interval => whole_seconds(interval),
+        };
+        let option = "session_expiry_interval";
+        if let Some(seconds) = self.refused.note(option, interval, seconds, expected) {
+            self.core.properties.session_expiry_interval = Some(seconds);
+        }
         self
     }
 
-    /// Receive Maximum (5.0): how many QoS 1 and 2 messages the server may have unacknowledged. Default: 65,535.
+    /// Receive Maximum (5.0): how many QoS 1 and 2 messages the server may have unacknowledged. Default: 65,535. 0 is refused
+    /// when connecting, as [`OptionsError::OutOfRange`].
     ///
     /// A server that sends more is disconnected only when it exceeds 65,535 messages, or 64 MiB, or if the client is
     /// [strict](Self::strict).
     #[must_use]
-    pub const fn receive_maximum(mut self, messages: NonZeroU16) -> Self {
-        self.core.properties.receive_maximum = Some(messages);
+    pub fn receive_maximum(mut self, messages: u16) -> Self {
+        let maximum = NonZeroU16::new(messages);
+        let option = "receive_maximum";
+        if let Some(maximum) = self.refused.note(option, messages, maximum, ONE_OR_MORE) {
+            self.core.properties.receive_maximum = Some(maximum);
+        }
         self
     }
 
     /// How many bytes a packet from the server may have; a larger one is refused before it is read. Default: no limit but
-    /// MQTT's, 256 MiB.
+    /// MQTT's, 256 MiB. 0 is refused when connecting, as [`OptionsError::OutOfRange`].
     ///
     /// On 5.0 it is announced as Maximum Packet Size, and a server that keeps to it drops larger messages (MQTT-3.1.2-25).
     /// Earlier versions cannot announce it: there a larger packet ends the connection as
     /// [`ConnectionError::PacketTooLarge`](crate::ConnectionError::PacketTooLarge), and again in the next one if the server
     /// resends it.
     #[must_use]
-    pub const fn maximum_packet_size(mut self, bytes: NonZeroU32) -> Self {
-        self.core.maximum_packet_size = Some(bytes);
+    pub fn maximum_packet_size(mut self, bytes: u32) -> Self {
+        let size = NonZeroU32::new(bytes);
+        let option = "maximum_packet_size";
+        if let Some(size) = self.refused.note(option, bytes, size, ONE_OR_MORE) {
+            self.core.maximum_packet_size = Some(size);
+        }
         self
     }
 
     /// How many bytes a packet other than PUBLISH may have from the server, such as CONNACK, SUBACK and DISCONNECT. Default:
-    /// 1 MiB.
+    /// 1 MiB. 0 is refused when connecting, as [`OptionsError::OutOfRange`].
     ///
     /// A larger one is refused before it is read, and ends the connection as
     /// [`ConnectionError::NonPublishTooLarge`](crate::ConnectionError::NonPublishTooLarge); on 5.0 DISCONNECT says Quota
     /// exceeded. Such packets carry no message, and CONNACK comes before the server has proved who it is, so this bounds
     /// what a stranger can have the client hold.
     #[must_use]
-    pub const fn maximum_non_publish_size(mut self, bytes: NonZeroU32) -> Self {
-        self.core.maximum_non_publish_size = bytes;
+    pub fn maximum_non_publish_size(mut self, bytes: u32) -> Self {
+        let size = NonZeroU32::new(bytes);
+        let option = "maximum_non_publish_size";
+        if let Some(size) = self.refused.note(option, bytes, size, ONE_OR_MORE) {
+            self.core.maximum_non_publish_size = size;
+        }
         self
     }
 
     /// All CONNECT properties (5.0). Replaces those that other methods have set. Default: none.
     #[must_use]
     pub fn properties(mut self, properties: Properties) -> Self {
+        let replaced = [
+            "maximum_packet_size",
+            "receive_maximum",
+            "session_expiry_interval",
+        ];
+        self.refused.forget(&replaced);
         self.core.maximum_packet_size = properties.maximum_packet_size;
         self.core.properties = properties;
         self
@@ -399,13 +443,17 @@ impl Options {
     }
 
     /// How many QoS 1 and 2 messages may be unacknowledged at once, if that is less than the server's Receive Maximum.
-    /// Default: that alone, and before 5.0, where a server cannot say how many it takes, 20.
+    /// Default: that alone, and before 5.0, where a server cannot say how many it takes, 20. 0 is refused when connecting, as
+    /// [`OptionsError::OutOfRange`].
     ///
     /// More than 20 before 5.0 make QoS 1 faster where the way is long. Of QoS 2 messages, though, mosquitto 2.0 passes on no
     /// more than 20 of those that were in flight when the connection was cut, while it acknowledges all.
     #[must_use]
-    pub const fn max_in_flight(mut self, messages: NonZeroU16) -> Self {
-        self.core.max_in_flight = Some(messages);
+    pub fn max_in_flight(mut self, messages: u16) -> Self {
+        let window = NonZeroU16::new(messages);
+        if let Some(window) = (self.refused).note("max_in_flight", messages, window, ONE_OR_MORE) {
+            self.core.max_in_flight = Some(window);
+        }
         self
     }
 
@@ -551,6 +599,7 @@ impl Options {
 
     /// The options of the core, checked.
     pub(crate) fn to_core(&self) -> Result<proto::Options, OptionsError> {
+        self.refused.check()?;
         let mut core = self.core.clone();
         core.client_identifier = text("the Client Identifier", &self.client_identifier)?;
         core.user_name = (self.user_name.as_ref())
@@ -619,7 +668,9 @@ mod tests {
         };
         assert_eq!(expiry(&options), Some(3_600));
         assert!(options.ends_session());
-        let own = options.clone().session_expiry_interval(7);
+        let own = options
+            .clone()
+            .session_expiry_interval(Duration::from_secs(7));
         assert_eq!(expiry(&own), Some(7));
         assert!(!own.ends_session());
         let clean = options.clone().clean_start(CleanStart::Always);
@@ -636,6 +687,67 @@ mod tests {
         assert!(error.to_string().contains("Client Identifier"), "{error}");
         let options = Options::new("localhost", 1883).will(Will::new("a/#", ""));
         assert!(matches!(options.to_core(), Err(OptionsError::Invalid(_))));
+    }
+
+    #[test]
+    fn numbers_and_times_that_mqtt_has_no_room_for_are_refused_by_the_name_of_their_option() {
+        let options = Options::new("localhost", 1883);
+        let half = Duration::from_millis(500);
+        let long = Duration::from_secs(65_536);
+        let refused = [
+            ("keep_alive got 500ms", options.clone().keep_alive(half)),
+            ("keep_alive got 65536s", options.clone().keep_alive(long)),
+            (
+                "session_expiry_interval got 500ms",
+                options.clone().session_expiry_interval(half),
+            ),
+            (
+                "session_expiry_interval got 4294967296s",
+                (options.clone()).session_expiry_interval(Duration::from_secs(1 << 32)),
+            ),
+            ("receive_maximum got 0", options.clone().receive_maximum(0)),
+            (
+                "maximum_packet_size got 0",
+                options.clone().maximum_packet_size(0),
+            ),
+            (
+                "maximum_non_publish_size got 0",
+                options.clone().maximum_non_publish_size(0),
+            ),
+            ("max_in_flight got 0", options.clone().max_in_flight(0)),
+        ];
+        for (expected, options) in refused {
+            let error = options.to_core().unwrap_err();
+            assert!(matches!(error, OptionsError::OutOfRange { .. }), "{error}");
+            let text = error.to_string();
+            assert!(
+                text.starts_with(&format!("Options::{expected}: give ")),
+                "{text}"
+            );
+        }
+        // The last call counts.
+        let mended = options.max_in_flight(0).keep_alive(half).receive_maximum(0);
+        let mended = mended.max_in_flight(1).keep_alive(Duration::ZERO);
+        let core = mended.properties(Properties::default()).to_core().unwrap();
+        assert_eq!(
+            (core.keep_alive, core.max_in_flight),
+            (0, NonZeroU16::new(1))
+        );
+    }
+
+    #[test]
+    fn times_are_given_to_the_server_in_seconds_and_the_longest_is_forever() {
+        let options = Options::new("localhost", 1883).keep_alive(Duration::from_secs(65_535));
+        for (interval, seconds) in [
+            (Duration::MAX, u32::MAX),
+            (Duration::from_secs(u32::MAX.into()), u32::MAX),
+            (Duration::from_secs(60), 60),
+        ] {
+            let core = options.clone().session_expiry_interval(interval);
+            let core = core.to_core().unwrap();
+            assert_eq!(core.properties.session_expiry_interval, Some(seconds));
+            assert_eq!(core.keep_alive, u16::MAX);
+        }
     }
 
     #[test]

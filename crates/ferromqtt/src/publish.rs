@@ -5,27 +5,33 @@ use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::mem;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use ferromqtt_proto as proto;
 use proto::Outcome;
 use tokio::sync::oneshot;
 
+use crate::handle::Handle;
 use crate::room::{InLine, Purpose};
-use crate::shared::Shared;
 use crate::state::Submitted;
+use crate::time_limit::{accepted_within, settled_within};
 use crate::{
     Client, ConnectionError, Delivery, Message, Properties, PublishError, QoS, ReasonCode,
     TopicName,
 };
 
 /// A message that is about to be published: see [`Client::publish`].
+///
+/// It borrows the client. [`into_owned`](Self::into_owned) makes one of it that can be spawned as a task.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is published until this is awaited or enqueued"]
 pub struct Publish<'a> {
-    client: &'a Client,
+    client: Handle<'a>,
     publish: Result<proto::Publish, PublishError>,
+    limit: Option<Duration>,
 }
 
 impl<'a> Publish<'a> {
@@ -35,15 +41,17 @@ impl<'a> Publish<'a> {
         payload: Bytes,
     ) -> Self {
         Self {
-            client,
+            client: Handle::Borrowed(client),
             publish: topic.map(|topic| proto::Publish::new(topic, payload)),
+            limit: None,
         }
     }
 
     pub(crate) fn response_to(client: &'a Client, request: &Message, payload: Bytes) -> Self {
         Self {
-            client,
+            client: Handle::Borrowed(client),
             publish: proto::Publish::response_to(request, payload).map_err(Into::into),
+            limit: None,
         }
     }
 
@@ -80,6 +88,57 @@ impl<'a> Publish<'a> {
         })
     }
 
+    /// How long to wait for the outcome; `None` waits as long as it takes. Default: `None`.
+    ///
+    /// The time runs from the first poll of the future, and includes waiting for room in the outgoing queue and for a lost
+    /// connection to come back. When it is over, the publish ends as [`PublishError::TimedOut`]. What becomes of the message
+    /// depends on whether it has reached the wire, and [`PublishError::delivery`] tells which it was:
+    ///
+    /// - [`Delivery::NotSent`]: it has not. It is withdrawn, and is never sent.
+    /// - [`Delivery::Unknown`]: it has, at QoS 1 or 2. It stays in the session, which still delivers it, also after a
+    ///   reconnect (MQTT-4.4.0-1).
+    ///
+    /// An outcome that is known at that moment is the one that is reported. With [`enqueue`](Self::enqueue) the limit is for
+    /// the wait until the message is accepted; [`try_enqueue`](Self::try_enqueue) never waits, and needs none.
+    ///
+    /// ```no_run
+    /// # async fn example(client: ferromqtt::Client) -> Result<(), ferromqtt::PublishError> {
+    /// use std::time::Duration;
+    ///
+    /// use ferromqtt::{Delivery, PublishError, QoS};
+    ///
+    /// let alarm = client.publish("alarm", "fire").qos(QoS::AtLeastOnce);
+    /// match alarm.timeout(Duration::from_secs(5)).await {
+    ///     Ok(_) => println!("the server has it"),
+    ///     Err(PublishError::TimedOut { delivery: Delivery::NotSent, .. }) => println!("ring the bell instead"),
+    ///     Err(PublishError::TimedOut { .. }) => println!("it was sent, and may have arrived"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.limit = limit.into();
+        self
+    }
+
+    /// The same publish with a client of its own, for a task of its own: `tokio::spawn` takes futures that borrow nothing.
+    ///
+    /// ```no_run
+    /// # async fn example(client: ferromqtt::Client) {
+    /// use std::future::IntoFuture;
+    ///
+    /// let publish = client.publish("status", "up").into_owned();
+    /// let publishing = tokio::spawn(publish.into_future());
+    /// # }
+    /// ```
+    pub fn into_owned(self) -> Publish<'static> {
+        Publish {
+            client: self.client.into_owned(),
+            publish: self.publish,
+            limit: self.limit,
+        }
+    }
+
     /// Waits until the message is accepted, which is at once unless the outgoing queue is full. The [`Receipt`] is for
     /// the rest of its way.
     ///
@@ -88,7 +147,8 @@ impl<'a> Publish<'a> {
     ///
     /// # Errors
     /// [`PublishError::Invalid`] when the message, or a limit of the server, forbids it; [`PublishError::Disconnected`]
-    /// when there is no connection and none will follow. Nothing was sent then.
+    /// when there is no connection and none will follow; [`PublishError::TimedOut`] when there is no room within the
+    /// [time limit](Self::timeout). Nothing was sent then.
     ///
     /// # Cancel safety
     /// Dropped while it waits for room, the message is not sent; except one that was accepted at that very moment, and was
@@ -115,7 +175,11 @@ impl<'a> Publish<'a> {
             Submitted::Sent => Receipt::sent(),
             Submitted::Accepted(_, outcome) => Receipt::waiting(outcome),
             Submitted::Waits(place) => {
-                let (_, outcome) = InLine::new(shared, place).await?;
+                let waiting = InLine::new(Arc::clone(shared), place);
+                let (_, outcome) = match self.limit {
+                    Some(limit) => accepted_within(limit, waiting).await?,
+                    None => waiting.await?,
+                };
                 Receipt::waiting(outcome)
             }
         })
@@ -147,7 +211,7 @@ impl<'a> IntoFuture for Publish<'a> {
 
     fn into_future(self) -> PublishFuture<'a> {
         PublishFuture(match self.publish {
-            Ok(publish) => Stage::Start(&self.client.shared, publish),
+            Ok(publish) => Stage::Start(self.client, publish, self.limit),
             Err(error) => Stage::Wrong(error),
         })
     }
@@ -156,18 +220,23 @@ impl<'a> IntoFuture for Publish<'a> {
 /// Completes when a message has reached its Quality of Service: awaiting a [`Publish`] makes it.
 ///
 /// # Cancel safety
-/// Dropping it does not take back a message that was accepted. One that still waited for room is not sent; except one that
-/// was accepted at that very moment, and was written already.
+/// Dropping it does not take back a message that was accepted, whether it is on the wire or not:
+/// [`Publish::timeout`] does, if it is not. One that still waited for room is not sent; except one that was accepted at
+/// that very moment, and was written already.
 #[must_use = "futures do nothing unless awaited"]
 pub struct PublishFuture<'a>(Stage<'a>);
 
 enum Stage<'a> {
-    Start(&'a Shared, proto::Publish),
-    Full(InLine<'a>),
+    Start(Handle<'a>, proto::Publish, Option<Duration>),
+    Full(InLine),
     Accepted(Receipt),
+    /// Whatever comes after the start, of a message with a time limit.
+    Limited(Settling),
     Wrong(PublishError),
     Done,
 }
+
+type Settling = Pin<Box<dyn Future<Output = Result<Published, PublishError>> + Send + Sync>>;
 
 impl Future for PublishFuture<'_> {
     type Output = Result<Published, PublishError>;
@@ -175,18 +244,25 @@ impl Future for PublishFuture<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             let next = match &mut self.0 {
-                Stage::Start(shared, publish) => {
+                Stage::Start(client, publish, limit) => {
                     ready!(let_others_run(cx));
-                    match shared.submit(Purpose::Message, publish) {
-                        Ok(Submitted::Sent) => {
+                    let shared = &client.shared;
+                    match (shared.submit(Purpose::Message, publish), *limit) {
+                        (Ok(Submitted::Sent), _) => {
                             self.0 = Stage::Done;
                             return Poll::Ready(Ok(Published::SENT));
                         }
-                        Ok(Submitted::Accepted(_, outcome)) => {
+                        (Ok(submitted), Some(limit)) => {
+                            let shared = Arc::clone(shared);
+                            Stage::Limited(Box::pin(settled_within(limit, shared, submitted)))
+                        }
+                        (Ok(Submitted::Accepted(_, outcome)), None) => {
                             Stage::Accepted(Receipt::waiting(outcome))
                         }
-                        Ok(Submitted::Waits(place)) => Stage::Full(InLine::new(shared, place)),
-                        Err(error) => Stage::Wrong(error),
+                        (Ok(Submitted::Waits(place)), None) => {
+                            Stage::Full(InLine::new(Arc::clone(shared), place))
+                        }
+                        (Err(error), _) => Stage::Wrong(error),
                     }
                 }
                 Stage::Full(waiting) => match ready!(Pin::new(waiting).poll(cx)) {
@@ -195,6 +271,11 @@ impl Future for PublishFuture<'_> {
                 },
                 Stage::Accepted(receipt) => {
                     let published = ready!(Pin::new(receipt).poll(cx));
+                    self.0 = Stage::Done;
+                    return Poll::Ready(published);
+                }
+                Stage::Limited(settling) => {
+                    let published = ready!(settling.as_mut().poll(cx));
                     self.0 = Stage::Done;
                     return Poll::Ready(published);
                 }
@@ -234,6 +315,7 @@ impl fmt::Debug for PublishFuture<'_> {
             Stage::Start(..) => "not polled",
             Stage::Full(_) => "waiting for room",
             Stage::Accepted(_) => "accepted",
+            Stage::Limited(_) => "waiting for a limited time",
             Stage::Wrong(_) | Stage::Done => "done",
         };
         f.debug_tuple("PublishFuture").field(&stage).finish()
@@ -253,7 +335,7 @@ pub struct Published {
 }
 
 impl Published {
-    const SENT: Self = Self {
+    pub(crate) const SENT: Self = Self {
         reason: ReasonCode::Success,
         properties: None,
         resent_as_new: false,

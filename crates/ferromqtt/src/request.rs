@@ -2,6 +2,7 @@
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,18 +24,18 @@ use crate::{
 /// How long a response is awaited, unless told otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A request that is about to be made: see [`Client::request`].
+/// A request that is about to be made: see [`Client::request`]. It borrows nothing, so its future can be spawned.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is asked until this is awaited"]
-pub struct Request<'a> {
-    client: &'a Client,
+pub struct Request {
+    client: Client,
     request: Result<proto::Publish, PublishError>,
     timeout: Option<Duration>,
 }
 
-impl<'a> Request<'a> {
+impl Request {
     pub(crate) fn new(
-        client: &'a Client,
+        client: Client,
         topic: Result<TopicName, PublishError>,
         payload: Bytes,
     ) -> Self {
@@ -75,14 +76,14 @@ impl<'a> Request<'a> {
     }
 }
 
-impl<'a> IntoFuture for Request<'a> {
+impl IntoFuture for Request {
     type Output = Result<Message, RequestError>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     /// Completes with the response. Dropped before, a response that comes later is dropped too.
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let answer = answer(&self.client.shared, self.request?);
+            let answer = answer(self.client.shared, self.request?);
             match self.timeout {
                 Some(limit) => timeout(limit, answer)
                     .await
@@ -93,13 +94,13 @@ impl<'a> IntoFuture for Request<'a> {
     }
 }
 
-async fn answer(shared: &Shared, request: proto::Publish) -> Result<Message, RequestError> {
+async fn answer(shared: Arc<Shared>, request: proto::Publish) -> Result<Message, RequestError> {
     let (op, outcome) = match shared.submit(Purpose::Request, &request)? {
         Submitted::Accepted(op, outcome) => (op, outcome),
-        Submitted::Waits(place) => InLine::new(shared, place).await?,
+        Submitted::Waits(place) => InLine::new(Arc::clone(&shared), place).await?,
         Submitted::Sent => return Err(no_driver().into()), // cannot be: that is for messages
     };
-    let call = Call::accepted(shared, op, outcome);
+    let call = Call::accepted(&shared, op, outcome);
     match call.outcome().await {
         Some(Outcome::Responded(response)) => Ok(*response),
         Some(Outcome::Acknowledged { .. }) => Err(RequestError::NoResponder),

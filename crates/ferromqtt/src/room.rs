@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use ferromqtt_proto as proto;
@@ -102,15 +103,15 @@ impl Line {
 
 /// Waits in the line. Dropped before, the message is taken back, unless it was accepted meanwhile and is on the wire.
 #[derive(Debug)]
-pub(crate) struct InLine<'a> {
-    shared: &'a Shared,
+pub(crate) struct InLine {
+    shared: Arc<Shared>,
     number: u64,
     accepted: oneshot::Receiver<Accepted>,
     done: bool,
 }
 
-impl<'a> InLine<'a> {
-    pub(crate) fn new(shared: &'a Shared, (number, accepted): Place) -> Self {
+impl InLine {
+    pub(crate) fn new(shared: Arc<Shared>, (number, accepted): Place) -> Self {
         Self {
             shared,
             number,
@@ -118,9 +119,22 @@ impl<'a> InLine<'a> {
             done: false,
         }
     }
+
+    /// Gives up the place. `false` when it has been accepted or refused: then awaiting this tells which, soon.
+    pub(crate) fn leave(&mut self) -> bool {
+        let mut state = self.shared.lock();
+        let left = state.line.leave(self.number);
+        if left.is_some() && state.line.may_move {
+            self.shared.call_driver(state);
+        } else {
+            drop(state);
+        }
+        self.done |= left.is_some();
+        left.is_some()
+    }
 }
 
-impl Future for InLine<'_> {
+impl Future for InLine {
     type Output = Accepted;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Accepted> {
@@ -130,19 +144,12 @@ impl Future for InLine<'_> {
     }
 }
 
-impl Drop for InLine<'_> {
+impl Drop for InLine {
     fn drop(&mut self) {
         if self.done {
             return;
         }
-        let mut state = self.shared.lock();
-        let left = state.line.leave(self.number);
-        if left.is_some() && state.line.may_move {
-            self.shared.call_driver(state);
-        } else {
-            drop(state);
-        }
-        if left.is_none() {
+        if !self.leave() {
             self.accepted.close(); // or it might be accepted between this and the end of the receiver
             if let Ok(Ok((op, _))) = self.accepted.try_recv() {
                 self.shared.forget(op);

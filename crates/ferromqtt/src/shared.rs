@@ -23,7 +23,7 @@ use crate::authenticate::{Authentication, Said};
 use crate::link::{Output, Reading};
 use crate::room::Purpose;
 use crate::state::{News, State, Submitted};
-use crate::{ConnectionError, PublishError, ReasonCode, log};
+use crate::{ConnectionError, Delivery, PublishError, ReasonCode, log};
 
 /// How many messages a stream gives before it lets other tasks run; and how many the driver reads for each time that it
 /// does, so that streams on the same thread keep up with it.
@@ -135,6 +135,14 @@ impl Shared {
     pub(crate) fn forget(&self, op: OpId) {
         let call = self.call(|state, _| state.forget(op));
         drop(call); // not under the lock
+    }
+
+    /// Withdraws a publish whose time is over; `None` when it has its outcome already.
+    pub(crate) fn withdraw(&self, op: OpId) -> Option<Delivery> {
+        let (delivery, call) = self.call(|state, _| state.withdraw(op))?;
+        drop(call); // not under the lock
+        self.idle.notify_one();
+        Some(delivery)
     }
 
     pub(crate) fn call_driver(&self, mut state: MutexGuard<'_, State>) {

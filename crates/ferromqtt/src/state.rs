@@ -280,6 +280,16 @@ impl State {
         self.calls.remove(&op)
     }
 
+    /// Withdraws a publish whose time is over, and tells whether anything of it has reached the wire. `None` when it has its
+    /// outcome, which its caller learns soon. Drop what else this returns without the lock: it may hold a waker.
+    pub(crate) fn withdraw(
+        &mut self,
+        op: OpId,
+    ) -> Option<(Delivery, Option<oneshot::Sender<Outcome>>)> {
+        let delivery = self.core.abandon(op)?;
+        Some((delivery, self.calls.remove(&op)))
+    }
+
     /// The driver has something to do. Tells whether it has to be woken: not again before its next turn.
     pub(crate) const fn call_driver(&mut self) -> bool {
         !mem::replace(&mut self.driver_called, true)

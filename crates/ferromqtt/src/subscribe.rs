@@ -16,11 +16,12 @@ use crate::{
     ReasonCode, RetainHandling, SubscribeError, TopicFilter,
 };
 
-/// A subscription that is about to be made: see [`Client::subscribe`] and [`Client::subscribe_all`].
+/// A subscription that is about to be made: see [`Client::subscribe`] and [`Client::subscribe_all`]. It borrows nothing, so
+/// its future can be spawned.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is subscribed until this is awaited"]
-pub struct Subscribe<'a> {
-    client: &'a Client,
+pub struct Subscribe {
+    client: Client,
     terms: Terms,
 }
 
@@ -74,9 +75,9 @@ impl Terms {
     }
 }
 
-impl<'a> Subscribe<'a> {
+impl Subscribe {
     pub(crate) fn new(
-        client: &'a Client,
+        client: Client,
         filters: impl IntoIterator<Item = Result<TopicFilter, SubscribeError>>,
     ) -> Self {
         Self {
@@ -154,9 +155,9 @@ impl<'a> Subscribe<'a> {
     }
 }
 
-impl<'a> IntoFuture for Subscribe<'a> {
+impl IntoFuture for Subscribe {
     type Output = Result<Messages, SubscribeError>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     /// Completes with SUBACK. Dropped before, the subscription is taken back; or, with
     /// [`CleanStart::Never`](crate::CleanStart::Never), left to the session if it has been sent.
@@ -165,7 +166,7 @@ impl<'a> IntoFuture for Subscribe<'a> {
     }
 }
 
-async fn subscribe(subscribe: Subscribe<'_>) -> Result<Messages, SubscribeError> {
+async fn subscribe(subscribe: Subscribe) -> Result<Messages, SubscribeError> {
     let Subscribe { client, terms } = subscribe;
     let filters = terms.filters()?;
     let names: Vec<_> = filters.iter().map(|(filter, _)| filter.clone()).collect();

@@ -167,7 +167,10 @@ async fn unsubscribe(messages: Messages) -> Result<(), Error> {
 /// Nothing to do for longer than the server waits for a packet.
 pub(crate) async fn idle(settings: &Settings) -> Report {
     let topic = settings.topic()?;
-    let options = settings.options()?.keep_alive(1).reconnect(None);
+    let options = settings
+        .options()?
+        .keep_alive(Duration::from_secs(1))
+        .reconnect(None);
     let ended = ferromqtt::scope(options, async |client| {
         let ended = timeout(Duration::from_millis(1800), client.closed()).await;
         publish(&client, topic, "still here").await?;

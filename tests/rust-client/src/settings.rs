@@ -1,7 +1,6 @@
 //! What a scenario is told: where the server is, how to reach it, and which names to use.
 
 use std::error::Error as StdError;
-use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ferromqtt::{CleanStart, Options, ProtocolVersion, Proxy, QoS, TlsOptions};
@@ -41,9 +40,11 @@ impl Settings {
     }
 
     /// How many messages may be unacknowledged.
-    pub(crate) fn in_flight(&self) -> Result<NonZeroU16> {
+    pub(crate) fn in_flight(&self) -> Result<u16> {
         let messages = self.0.get("in_flight").and_then(Value::as_u64);
-        Ok(u16::try_from(messages.ok_or("the setting in_flight is missing")?)?.try_into()?)
+        Ok(u16::try_from(
+            messages.ok_or("the setting in_flight is missing")?,
+        )?)
     }
 
     pub(crate) fn qos(&self) -> Result<QoS> {

@@ -127,8 +127,8 @@ pub struct Stats {
     pub connections: u64,
     /// Messages in the outgoing queue now: they wait, or are unacknowledged.
     pub outgoing: usize,
-    /// Bytes of memory that those take, as the queue's bound counts them: topics, payloads and properties, and 128 bytes for
-    /// each ([`Publish::memory_size`]).
+    /// Bytes of memory that those take, as the queue's bound counts them
+    /// ([`OutgoingLimits::bytes`](crate::OutgoingLimits::bytes)).
     pub outgoing_bytes: usize,
     /// Rules that servers broke, and that were tolerated because the client is not [strict](crate::Options::strict): each
     /// time, not only the first of its kind.
@@ -137,16 +137,18 @@ pub struct Stats {
     pub unclaimed: u64,
     /// Messages that are held now, for a queue to claim them.
     pub awaiting_claim: usize,
-    /// How often a message in flight was suspected to make the server end connections; see
-    /// [`Event::MessageSuspected`].
+    /// How often a message in flight was suspected to make the server end connections. Each is reported as an event,
+    /// `MessageSuspected`.
     pub suspected: u64,
-    /// QoS 1 and 2 publishes that the server refused by ending the connection; see [`Event::MessageRefused`].
+    /// QoS 1 and 2 publishes that the server refused by ending the connection. Each is reported as an event,
+    /// `MessageRefused`.
     pub refused_by_disconnect: u64,
     /// Received messages that full queues have lost.
     pub lost: u64,
     /// How often input was held back, because a queue under [`Overflow::Wait`](crate::Overflow::Wait) had no room.
     pub pauses: u64,
-    /// How often a queue has withheld acknowledgements for 5 s: see [`Event::Stalled`].
+    /// How often a queue has withheld acknowledgements for 5 s, because nobody reads it. Each is reported as an event,
+    /// `Stalled`.
     pub stalls: u64,
 }
 

@@ -86,6 +86,22 @@ macro_rules! properties {
         ///
         /// `Debug` shows the properties that there are. It masks Authentication Data and Correlation Data, counts User
         /// Properties, and shortens texts.
+        ///
+        /// Set those that are to be sent, and take the rest from the default:
+        ///
+        /// ```
+        /// # use ferromqtt_proto::Properties;
+        /// let properties = Properties {
+        ///     message_expiry_interval: Some(60),
+        ///     content_type: Some("application/json".parse()?),
+        ///     ..Properties::default()
+        /// };
+        /// assert_eq!(
+        ///     format!("{properties:?}"),
+        ///     r#"Properties { message_expiry_interval: 60, content_type: "application/json" }"#
+        /// );
+        /// # Ok::<_, ferromqtt_proto::StringError>(())
+        /// ```
         #[derive(Clone, Default, PartialEq, Eq)]
         pub struct Properties {
             $(#[doc = $doc] pub $field: Option<$type>,)+

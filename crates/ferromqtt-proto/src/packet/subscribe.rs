@@ -24,6 +24,14 @@ pub enum RetainHandling {
 }
 
 /// The options of one subscription (section 3.8.3.1). Before 5.0 only the QoS exists; the rest is not sent.
+///
+/// A [`QoS`] alone converts into them. Otherwise set what differs from the default, QoS 0, and take the rest from it: later
+/// versions may add fields.
+///
+/// ```
+/// # use ferromqtt_proto::{QoS, SubscriptionOptions};
+/// let others = SubscriptionOptions { no_local: true, ..QoS::AtLeastOnce.into() };
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SubscriptionOptions {
     /// Maximum QoS at which the server may send.

@@ -16,7 +16,7 @@ use super::standstill::Standstill;
 use crate::packet::{Ack, PacketId, QoS};
 
 /// The name of a received message that waits for [`Client::acknowledge`](crate::Client::acknowledge). Never reused within
-/// a [`Session`](crate::Session).
+/// a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryId(NonZeroU64);
 

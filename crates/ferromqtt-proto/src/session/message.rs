@@ -1,5 +1,7 @@
 //! A received message.
 
+use std::str::Utf8Error;
+
 use bytes::Bytes;
 
 use super::deliveries::DeliveryId;
@@ -13,6 +15,7 @@ use crate::topic::TopicName;
 /// 64 KiB, for a payload of one byte. [Detach](Self::detach) a message that you keep for long. Messages that wait in a queue
 /// are detached for you, as soon as the queues keep much more memory alive than their messages count.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Message {
     /// Topic Name it was published to.
     pub topic: TopicName,
@@ -45,11 +48,25 @@ debug_fields!(Message {
 });
 
 impl Message {
+    /// A message as it would be received at QoS 0, without RETAIN and properties: for tests of what handles messages, and
+    /// for drivers. The other fields can be set afterwards.
+    pub fn new(topic: TopicName, payload: impl Into<Bytes>) -> Self {
+        Self {
+            topic,
+            payload: payload.into(),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            dup: false,
+            packet_id: None,
+            properties: None,
+            delivery: None,
+        }
+    }
+
     /// How many bytes of memory the message counts in the bounds of a queue ([`QueueOptions::bytes`]): its topic, its
-    /// payload, its properties, and [`MESSAGE_OVERHEAD`] bytes. Detaching does not change it.
+    /// payload, its properties, and 128 bytes for the message itself. Detaching does not change it.
     ///
     /// [`QueueOptions::bytes`]: crate::QueueOptions::bytes
-    /// [`MESSAGE_OVERHEAD`]: crate::packet::MESSAGE_OVERHEAD
     #[inline]
     pub fn memory_size(&self) -> usize {
         PublishRef {
@@ -62,6 +79,28 @@ impl Message {
             payload_len: self.payload.len(),
         }
         .memory_size()
+    }
+
+    /// The payload as text: nothing is copied or replaced.
+    ///
+    /// Whether the sender meant it as text, [`Properties::payload_format_indicator`] may say (5.0). For a payload that may have
+    /// been damaged on the way there is [`String::from_utf8_lossy`].
+    ///
+    /// # Errors
+    /// When the payload is not UTF-8. The error says where it ends to be, and shows nothing of it.
+    ///
+    /// ```
+    /// # use ferromqtt_proto::{Message, TopicName};
+    /// fn celsius(message: &Message) -> Result<f64, Box<dyn std::error::Error>> {
+    ///     Ok(message.text()?.trim().parse()?)
+    /// }
+    ///
+    /// let message = Message::new(TopicName::new("temperature")?, "21.5");
+    /// assert_eq!(celsius(&message)?, 21.5);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn text(&self) -> Result<&str, Utf8Error> {
+        std::str::from_utf8(&self.payload)
     }
 
     /// Copies topic, payload and properties into memory of their own size, so that the message keeps nothing else alive:
@@ -105,6 +144,19 @@ mod tests {
             properties: Some(Box::new(properties)),
             delivery: None,
         }
+    }
+
+    #[test]
+    fn a_payload_is_text_when_all_of_it_is_utf_8() {
+        let message = |payload: &'static [u8]| Message::new("t".parse().unwrap(), payload);
+        assert_eq!(
+            message("21.5 \u{b0}C".as_bytes()).text(),
+            Ok("21.5 \u{b0}C")
+        );
+        assert_eq!(message(b"").text(), Ok(""));
+        let error = message(b"geheim\xff").text().unwrap_err();
+        assert_eq!(error.valid_up_to(), 6);
+        assert!(!error.to_string().contains("geheim"), "{error}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! How many messages a queue holds, what becomes of those beyond that, and who acknowledges them.
 
-/// What happens to a message that finds its queue full. Each loss is counted, and reported as
-/// [`Event::Lagged`](crate::Event::Lagged). A QoS 1 or 2 message that is lost is acknowledged all the same (MQTT-4.5.0-2).
+/// What happens to a message that finds its queue full. Each loss is counted in [`Stats::lost`](crate::Stats::lost), and the
+/// event `Lagged` reports the queue. A QoS 1 or 2 message that is lost is acknowledged all the same (MQTT-4.5.0-2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Overflow {
@@ -15,23 +15,22 @@ pub enum Overflow {
     /// that takes: so the server sends no more than its window, or our Receive Maximum, allows. Acknowledgements leave in
     /// order of receipt (MQTT-4.6.0-2), so a queue like this that is full delays the server's window for all others, and
     /// a reader that lets it stand still receives nothing on any queue after a while. When a queue has withheld
-    /// acknowledgements for 5 s, [`Event::Stalled`](crate::Event::Stalled) names it.
+    /// acknowledgements for 5 s, the event `Stalled` reports it.
     ///
-    /// QoS 0 has no acknowledgement to withhold. A QoS 0 message that finds the queue full has the driver
-    /// [pause](crate::Client::input_paused) reading, so the server is held back by its transport, until the queue is half
-    /// empty. That holds up all queues too, so it has two limits:
+    /// QoS 0 has no acknowledgement to withhold. When a QoS 0 message finds the queue full, the client reads nothing more from
+    /// its transport, which holds back the server, until the queue is half empty. That holds up all queues too, so it has two
+    /// limits:
     ///
     /// - While an operation or a PINGREQ waits for the server, input is read on: until the answer comes, or a QoS 0 message
     ///   is written, since a server that cannot write may not read either. A QoS 0 message that comes before that is kept as
     ///   long as the queue has at most twice as many messages and bytes as its bounds allow, and is lost beyond that. So a
     ///   program that publishes without a pause, to itself even, and does not read meanwhile loses some.
-    /// - A queue whose reader has not [asked](crate::Client::next_message) for a message for 5 s is taken to be forgotten.
-    ///   It holds up nobody: a QoS 0 message that finds it full is lost, and
-    ///   [`Event::Forgotten`](crate::Event::Forgotten) names it. It counts again as soon as it is read again.
+    /// - A queue whose reader has not asked for a message for 5 s is taken to be forgotten. It holds up nobody: a QoS 0
+    ///   message that finds it full is lost, and reported as every loss is. It counts again as soon as it is read again.
     #[default]
     Wait,
-    /// The queue takes nothing more, until its reader has taken what it holds and learnt the loss from
-    /// [`Client::take_lost`](crate::Client::take_lost): so the reader sees no gap without knowing.
+    /// The queue takes nothing more until its reader has taken what it holds and has been told how many messages are lost, so
+    /// that it sees no gap without knowing.
     Fail,
 }
 
@@ -46,14 +45,20 @@ pub enum Acknowledge {
     /// allows: an application that acknowledges in larger batches waits forever, and
     /// [`Event::Unacknowledged`](crate::Event::Unacknowledged) reports it.
     ///
-    /// When its queue is [closed](crate::Client::close_queue), what the application has not taken is acknowledged, so that
-    /// it holds up no other queue (MQTT-4.6.0-2): it is lost, and counted in [`Event::Discarded`](crate::Event::Discarded).
-    /// [Detaching](crate::Client::detach_queue) the queue loses nothing, and neither is anything lost that came by a Shared
-    /// Subscription of other queues too.
+    /// When its queue is closed, what the application has not taken is acknowledged, so that it holds up no other queue
+    /// (MQTT-4.6.0-2): it is lost, and an event reports how many messages. Detaching the queue loses nothing, and neither is
+    /// anything lost that came by a Shared Subscription of other queues too.
     ByApplication,
 }
 
 /// Bounds of a queue, and how its messages are acknowledged.
+///
+/// Set what differs from one of the constants, and take the rest from it: later versions may add fields.
+///
+/// ```
+/// # use ferromqtt_proto::{Overflow, QueueOptions};
+/// let latest = QueueOptions { limit: Some(1), overflow: Overflow::DropOldest, ..QueueOptions::DEFAULT };
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueOptions {
     /// How many messages it holds; `None` is no limit. Default: 100,000.

@@ -3,9 +3,8 @@
 use bytes::Bytes;
 use ferromqtt_proto::packet::{self, Packet};
 use ferromqtt_proto::{
-    Client, ConnectionError, Delivery, Event, Message, OpId, Options, Outcome, OutgoingPolicy,
-    Properties, Publish, PublishError, QoS, QueueOptions, ReasonCode, Session, SubscribeError,
-    TopicName,
+    Client, ConnectionError, Delivery, Event, OpId, Options, Outcome, OutgoingPolicy, Properties,
+    Publish, PublishError, QoS, QueueOptions, ReasonCode, Session, SubscribeError, TopicName,
 };
 
 use crate::support::*;
@@ -404,10 +403,8 @@ fn a_response_goes_to_the_response_topic_with_the_correlation_data() {
     };
     assert_eq!((sent.topic.as_str(), sent.qos), ("answers/7", AtLeastOnce));
     assert_eq!(sent.properties.as_deref(), Some(&expected));
-    let plain = Message {
-        properties: None,
-        ..received
-    };
+    let mut plain = received;
+    plain.properties = None;
     let error = Publish::response_to(&plain, "");
     assert_eq!(error, Err(PublishError::NoResponseTopic));
 }

@@ -179,16 +179,8 @@ fn what_goes_in_and_comes_out_shows_neither_payloads_nor_what_authenticates() {
         filters: vec![filter("a")],
         properties: of_message(),
     });
-    let message = Message {
-        topic: TopicName::new("t").unwrap(),
-        payload: secret(),
-        qos: AtMostOnce,
-        retain: false,
-        dup: false,
-        packet_id: None,
-        properties: Some(Box::new(of_message())),
-        delivery: None,
-    };
+    let mut message = Message::new(TopicName::new("t").unwrap(), secret());
+    message.properties = Some(Box::new(of_message()));
     look(&message);
     look(&SessionChange::Publishing {
         key: 1,

@@ -98,7 +98,7 @@ async fn what_nobody_claims_is_acknowledged_after_30_s_and_told() {
         assert_eq!(client.stats().unclaimed, 2);
         assert_eq!(client.messages().len(), 2);
     }
-    let options = lasting().keep_alive(0).claim_within(None);
+    let options = lasting().keep_alive(Duration::ZERO).claim_within(None);
     let (_connection, mut server, _attempts) = resumed(options, 1).await;
     let waits = timeout(Duration::from_secs(500), server.next()).await;
     assert!(waits.is_err(), "for ever");

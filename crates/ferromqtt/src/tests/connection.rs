@@ -24,13 +24,15 @@ fn public_types_go_between_threads() {
     shared::<crate::Receipt>();
     shared::<crate::PublishFuture<'static>>();
     shared::<crate::Publish<'static>>();
-    shared::<crate::Subscribe<'static>>();
+    shared::<crate::Subscribe>();
     shared::<crate::Error>();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_server_is_given_up_after_keep_alive_and_half_of_it_mqtt_3_1_2_20() {
-    let options = options().keep_alive(60).reconnect(None);
+    let options = options()
+        .keep_alive(Duration::from_secs(60))
+        .reconnect(None);
     let (connection, mut server, _attempts) = connected(options, 4096).await;
     let start = Instant::now();
     let client = connection.client();

@@ -12,7 +12,7 @@ use crate::ConnectionError;
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 fn five_seconds() -> Options {
-    options().keep_alive(5).reconnect(None)
+    options().keep_alive(Duration::from_secs(5)).reconnect(None)
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,5 @@
 //! Leaving in order: what was accepted, and is waited for, has its outcome first.
 
-use std::num::NonZeroU16;
-
 use tokio::time::Instant;
 
 use super::*;
@@ -15,7 +13,7 @@ async fn enqueue(client: &Client) -> Receipt {
 /// The window lets 20 of 100 out at a time.
 #[tokio::test(start_paused = true)]
 async fn disconnecting_waits_for_the_receipts_that_are_kept() {
-    let window = options().max_in_flight(NonZeroU16::new(20).unwrap());
+    let window = options().max_in_flight(20);
     let (connection, mut server, _attempts) = connected(window, 4096).await;
     let client = connection.client();
     let mut receipts = Vec::new();

@@ -21,6 +21,7 @@ mod room;
 #[path = "../../tests/scenarios/server.rs"]
 mod server;
 mod start;
+mod time_limit;
 mod wake_ups;
 mod wakers;
 

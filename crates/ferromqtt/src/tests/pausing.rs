@@ -303,7 +303,8 @@ async fn a_stream_that_holds_up_acknowledgements_is_named_after_5_seconds() {
 /// Without anything to send it sends PINGREQ, hears the answer, and lives.
 #[tokio::test(start_paused = true)]
 async fn a_paused_client_is_not_ended_by_its_own_keep_alive() {
-    let (connection, mut server, _attempts) = connected(options().keep_alive(10), 256).await;
+    let (connection, mut server, _attempts) =
+        connected(options().keep_alive(Duration::from_secs(10)), 256).await;
     let client = connection.client();
     let mut messages = subscribed(&client, &mut server, narrow(4)).await;
     let (mut reader, mut writer) = tokio::io::split(server.stream);

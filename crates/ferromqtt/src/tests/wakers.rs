@@ -1,7 +1,6 @@
 //! Wakers are the application's: dropping one may run code that calls the client.
 
 use std::future::{Future, IntoFuture};
-use std::num::NonZeroU16;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -39,7 +38,7 @@ fn with_full_client<F: Future<Output = ()>>(test: impl FnOnce(Client) -> F + Sen
                 messages: Some(1),
                 bytes: None,
             };
-            let options = options().outgoing(limits).max_in_flight(NonZeroU16::MIN);
+            let options = options().outgoing(limits).max_in_flight(1);
             let (connection, _server, _attempts) = connected(options, 4096).await;
             let client = connection.client();
             let publish = client.publish("t", "first").qos(QoS::AtLeastOnce);

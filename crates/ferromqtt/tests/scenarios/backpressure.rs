@@ -1,7 +1,5 @@
 //! Full queues: waiting for room must never wait for itself.
 
-use std::num::NonZeroU16;
-
 use std::time::Duration;
 
 use ferromqtt::{
@@ -16,12 +14,10 @@ use crate::{broker, connect, in_time, options};
 
 /// Room for two messages, one of them on its way.
 fn narrow(options: Options) -> Options {
-    options
-        .max_in_flight(NonZeroU16::MIN)
-        .outgoing(OutgoingLimits {
-            messages: Some(2),
-            bytes: None,
-        })
+    options.max_in_flight(1).outgoing(OutgoingLimits {
+        messages: Some(2),
+        bytes: None,
+    })
 }
 
 async fn echo(client: &Client, qos: QoS, count: usize, queue: QueueOptions) -> Result<(), Error> {

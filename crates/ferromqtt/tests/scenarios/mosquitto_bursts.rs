@@ -1,6 +1,5 @@
 //! mosquitto 2.0.11, which sends a burst of messages at once, whatever our Receive Maximum is.
 
-use std::num::NonZeroU16;
 use std::process;
 
 use ferromqtt::{CleanStart, Connection, Options, QoS};
@@ -44,7 +43,7 @@ async fn a_burst_beyond_the_receive_maximum_comes_whole_on_one_connection() {
         let (_broker, port) = start("burst").await;
         let options = Options::new("127.0.0.1", port)
             .client_identifier("burst")
-            .receive_maximum(NonZeroU16::new(10).unwrap());
+            .receive_maximum(10);
         let connection = Connection::open(options).await.unwrap();
         let client = connection.client();
         let mut messages = client.subscribe("t").qos(QoS::AtLeastOnce).await.unwrap();
@@ -67,7 +66,7 @@ async fn what_was_kept_for_a_session_comes_whole_on_one_connection() {
         let options = Options::new("127.0.0.1", port)
             .client_identifier("kept")
             .clean_start(CleanStart::Never)
-            .receive_maximum(NonZeroU16::new(10).unwrap());
+            .receive_maximum(10);
         let connection = Connection::open(options.clone()).await.unwrap();
         let messages = connection
             .client()

@@ -1,6 +1,5 @@
 //! Subscriptions as streams, through the built-in broker.
 
-use std::num::NonZeroU32;
 use std::pin::Pin;
 
 use ferromqtt::{
@@ -143,7 +142,7 @@ async fn a_message_above_the_limit_is_not_received_in_any_version() {
             let limited = options(&broker)
                 .protocol(version)
                 .reconnect(None)
-                .maximum_packet_size(NonZeroU32::new(100).unwrap());
+                .maximum_packet_size(100);
             let connection = Connection::open(limited).await.unwrap();
             let mut messages = connection.client().subscribe("t").await.unwrap();
             ferromqtt::scope(options(&broker), async |client| {
