@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use ferromqtt_proto::QueueId;
+use tokio::task::coop::consume_budget;
 
 use crate::authenticate::re_authenticate;
 use crate::declared::take_declared;
@@ -140,6 +141,7 @@ impl Client {
         T: TryInto<TopicFilter>,
         T::Error: Into<SubscribeError>,
     {
+        consume_budget().await; // a loop of calls that fail must not keep others from running
         let filter = filter.try_into().map_err(Into::into)?;
         unsubscribe(&self.shared, vec![filter]).await
     }
@@ -159,6 +161,7 @@ impl Client {
         T: TryInto<TopicFilter>,
         T::Error: Into<SubscribeError>,
     {
+        consume_budget().await; // as above
         let filters: Result<_, _> = (filters.into_iter())
             .map(|filter| filter.try_into().map_err(Into::into))
             .collect();
@@ -247,6 +250,7 @@ impl Client {
         T: TryInto<TopicFilter>,
         T::Error: Into<SubscribeError>,
     {
+        consume_budget().await; // a loop of calls that fail must not keep others from running
         let filter = filter.try_into().map_err(Into::into)?;
         take_declared(&self.shared, filter).await
     }

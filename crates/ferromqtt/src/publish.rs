@@ -104,9 +104,9 @@ impl<'a> Publish<'a> {
     /// # Ok(()) }
     /// ```
     pub async fn enqueue(self) -> Result<Receipt, PublishError> {
+        tokio::task::coop::consume_budget().await; // also for a call that fails
         let publish = self.publish?;
         let shared = &self.client.shared;
-        tokio::task::coop::consume_budget().await;
         Ok(match shared.submit(Purpose::Message, &publish)? {
             Submitted::Sent => Receipt::sent(),
             Submitted::Accepted(_, outcome) => Receipt::waiting(outcome),
@@ -120,7 +120,7 @@ impl<'a> Publish<'a> {
     /// As [`enqueue`](Self::enqueue), but never waits for room, and needs no runtime: for callbacks and threads.
     ///
     /// # Errors
-    /// As [`enqueue`](Self::enqueue); and [`PublishError::Invalid`] when the outgoing queue is full, unless its policy drops
+    /// As [`enqueue`](Self::enqueue); and [`PublishError::QueueFull`] when the outgoing queue is full, unless its policy drops
     /// messages.
     ///
     /// ```no_run
@@ -142,10 +142,7 @@ impl<'a> IntoFuture for Publish<'a> {
     type IntoFuture = PublishFuture<'a>;
 
     fn into_future(self) -> PublishFuture<'a> {
-        PublishFuture(match self.publish {
-            Ok(publish) => Stage::Start(&self.client.shared, publish),
-            Err(error) => Stage::Wrong(error),
-        })
+        PublishFuture(Stage::Start(&self.client.shared, self.publish))
     }
 }
 
@@ -158,7 +155,7 @@ impl<'a> IntoFuture for Publish<'a> {
 pub struct PublishFuture<'a>(Stage<'a>);
 
 enum Stage<'a> {
-    Start(&'a Shared, proto::Publish),
+    Start(&'a Shared, Result<proto::Publish, PublishError>),
     Full(InLine<'a>),
     Accepted(Receipt),
     Wrong(PublishError),
@@ -173,7 +170,11 @@ impl Future for PublishFuture<'_> {
             let next = match &mut self.0 {
                 Stage::Start(shared, publish) => {
                     ready!(let_others_run(cx));
-                    match shared.submit(Purpose::Message, publish) {
+                    let submitted = match publish {
+                        Ok(publish) => shared.submit(Purpose::Message, publish),
+                        Err(error) => Err(error.clone()),
+                    };
+                    match submitted {
                         Ok(Submitted::Sent) => {
                             self.0 = Stage::Done;
                             return Poll::Ready(Ok(Published::SENT));
@@ -326,7 +327,7 @@ pub(crate) fn failed(outcome: Outcome) -> PublishError {
 /// The driver has gone without a word: its runtime was shut down.
 pub(crate) const fn no_driver() -> PublishError {
     PublishError::Disconnected {
-        cause: ConnectionError::Closed,
+        cause: ConnectionError::DriverGone,
         delivery: Delivery::Unknown,
     }
 }

@@ -11,6 +11,7 @@ use crate::error::PublishError;
 use crate::event::{OpId, Outcome};
 use crate::options::{OutgoingLimits, OutgoingPolicy};
 use crate::packet::{PacketId, PacketType, Place, Properties, ProtocolVersion, PublishRef, QoS};
+use crate::property_error::PropertyProblem;
 use crate::session::{Expiry, Waiting};
 use crate::topic::TopicName;
 
@@ -227,23 +228,24 @@ fn check_properties(
     let Some(properties) = properties else {
         return Ok(());
     };
-    if !version.is_v5() && !properties.is_empty() {
-        return Err(PublishError::Properties(
-            "properties exist in MQTT 5.0 only",
-        ));
+    let place = Place::of(PacketType::Publish);
+    if !version.is_v5() {
+        return Ok(properties.check_absent(place)?);
     }
-    let own = properties.topic_alias.is_some() || !properties.subscription_identifiers.is_empty();
-    if own || !properties.fit(Place::of(PacketType::Publish)) {
-        return Err(PublishError::Properties(
-            "a property given does not belong into a client's PUBLISH, or its value is out of range",
-        ));
+    let own = match properties {
+        it if it.topic_alias.is_some() => Some("topic_alias"),
+        it if !it.subscription_identifiers.is_empty() => Some("subscription_identifiers"),
+        _ => None,
+    };
+    if let Some(property) = own {
+        return Err(place.refuses(property, PropertyProblem::SetByClient).into());
     }
+    properties.check(place)?;
     if let Some(response) = &properties.response_topic
-        && TopicName::check(response).is_err()
+        && let Err(error) = TopicName::check(response)
     {
-        return Err(PublishError::Properties(
-            "the Response Topic is empty or contains a wildcard",
-        ));
+        let problem = PropertyProblem::Topic(error);
+        return Err(place.refuses("response_topic", problem).into());
     }
     Ok(())
 }
