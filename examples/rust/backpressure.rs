@@ -4,8 +4,8 @@
 //!
 //! ```text
 //! 1000 of 1000 messages were accepted
-//! not 5: cannot publish: the outgoing queue is full (5 messages)
-//! not 6: cannot publish: the outgoing queue is full (5 messages)
+//! not 5: the outgoing queue is full (5 messages): wait for receipts, raise Options::outgoing, or choose another OutgoingPolicy
+//! not 6: the outgoing queue is full (5 messages): wait for receipts, raise Options::outgoing, or choose another OutgoingPolicy
 //! 5 of 7 messages were accepted
 //! received and kept: 2
 //! received and kept: 3

@@ -22,7 +22,7 @@ const WORKERS: usize = 3;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn StdError>> {
     let broker = TestBroker::start().await?;
-    ferromqtt::scope(Options::new(broker.host(), broker.port()), program).await?;
+    ferromqtt::scope_with(Options::new(broker.host(), broker.port()), program).await?;
     broker.stop().await;
     Ok(())
 }

@@ -36,7 +36,7 @@ async fn watch(watcher: Client, options: Options) -> Result<(), Error> {
     // connection with `disconnect_with_will`.
     let station = options.will(will).will_on_error(true);
 
-    let failed = ferromqtt::scope(station.clone(), async |station| {
+    let failed = ferromqtt::scope_with(station.clone(), async |station| {
         set_state(&station, "online").await?;
         print_next(&mut states).await;
         Err::<(), Box<dyn StdError>>("the roof is gone".into())

@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 async fn main() -> Result<(), Box<dyn StdError>> {
     let broker = TestBroker::start().await?;
     let options = Options::new(broker.host(), broker.port());
-    let listener = ferromqtt::scope(options, program).await?;
+    let listener = ferromqtt::scope_with(options, program).await?;
     listener.await?;
     println!("the listener has ended with the connection");
     broker.stop().await;

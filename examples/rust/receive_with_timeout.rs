@@ -19,7 +19,7 @@ use tokio::time::timeout;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn StdError>> {
     let broker = TestBroker::start().await?;
-    ferromqtt::scope(Options::new(broker.host(), broker.port()), program).await?;
+    ferromqtt::scope_with(Options::new(broker.host(), broker.port()), program).await?;
     broker.stop().await;
     Ok(())
 }

@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
         ..Reconnect::default()
     };
     let options = Options::new(address.ip(), address.port()).reconnect(soon);
-    ferromqtt::scope(options, async |client| {
+    ferromqtt::scope_with(options, async |client| {
         let mut events = client.events();
         print_next_event(&mut events).await;
         let mut news = client.subscribe("news").await?;

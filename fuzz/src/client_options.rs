@@ -62,6 +62,10 @@ pub fn any(source: &mut Source<'_>) -> Options {
     // These have no byte of their own: older inputs keep their meaning.
     options.fresh_credentials = options.password.is_some();
     options.claim_within = options.connect_timeout;
+    if !v5 {
+        options.topic_aliases_out = 0; // refused there
+        options.follow_server_reference = false;
+    }
     options.strict = options.keep_alive.is_multiple_of(2);
     options
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::packet::{PacketType, Properties, ReasonCode};
+use crate::property_error::PropertyError;
 
 /// A text that cannot be an MQTT string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -51,8 +52,10 @@ pub enum TopicError {
 #[non_exhaustive]
 pub enum OptionsError {
     /// 3.1 always needs a name (most servers take more than the 23 characters that it allows); 3.1.1 needs one for a session
-    /// that is kept (MQTT-3.1.3-7 of 3.1.1).
-    #[error("a Client Identifier is needed: give one (or, with MQTT 3.1.1, use a clean session)")]
+    /// that is kept (MQTT-3.1.3-7 of 3.1.1). A driver may need one in 5.0 too: see [`CleanStart::Never`](crate::CleanStart::Never).
+    #[error(
+        "a Client Identifier is needed: a session is found by it (with MQTT 3.1.1 or later, one that starts clean needs none)"
+    )]
     IdentifierNeeded,
     /// 3.1 and 3.1.1: a password cannot stand without a user name (MQTT-3.1.2-22 of 3.1.1).
     #[error("a password without a user name is possible with MQTT 5.0 only")]
@@ -65,9 +68,12 @@ pub enum OptionsError {
         /// Its length in bytes.
         bytes: usize,
     },
-    /// Properties on a version before 5.0, or properties that CONNECT or the will does not have.
-    #[error("{0}")]
-    Properties(&'static str),
+    /// The will's topic cannot be published to.
+    #[error("the will's topic cannot be published to: {0}")]
+    WillTopic(TopicError),
+    /// An option or property that exists in 5.0 only, on an earlier version; or one that CONNECT or the will does not have.
+    #[error(transparent)]
+    Property(#[from] PropertyError),
 }
 
 /// A publish that was refused before anything was sent.
@@ -96,9 +102,12 @@ pub enum PublishError {
     /// Retain Available is 0 (MQTT-3.2.2-14).
     #[error("the server does not support retained messages")]
     RetainNotSupported,
-    /// Properties on a version before 5.0, or ones that a client's PUBLISH does not have.
-    #[error("{0}")]
-    Properties(&'static str),
+    /// A property on a version before 5.0, or one that a client's PUBLISH does not have.
+    #[error(transparent)]
+    Property(#[from] PropertyError),
+    /// Requests and responses are properties, which exist in 5.0 only.
+    #[error("requests and responses exist in MQTT 5.0 only: use that version")]
+    NoRequests,
     /// A Topic Alias above the server's Topic Alias Maximum (MQTT-3.2.2-17, MQTT-3.2.2-18).
     #[error(
         "topic alias {alias} is above the {maximum} that the server allows: leave it out, or choose a lower one"
@@ -160,9 +169,9 @@ pub enum SubscribeError {
         /// The limit broken.
         limit: usize,
     },
-    /// Properties on a version before 5.0, or ones that the packet does not have.
-    #[error("{0}")]
-    Properties(&'static str),
+    /// An option or property on a version before 5.0, or a property that the packet does not have.
+    #[error(transparent)]
+    Property(#[from] PropertyError),
     /// The queue that its messages would go to has been closed.
     #[error("the queue for the messages has been closed: open another one")]
     NoQueue,
@@ -197,9 +206,9 @@ pub enum DisconnectError {
         "DISCONNECT cannot keep a session that CONNECT has not asked to keep: give a Session Expiry Interval when connecting"
     )]
     SessionExpiryRaised,
-    /// Properties that a client's DISCONNECT does not have.
-    #[error("{0}")]
-    Properties(&'static str),
+    /// A property that a client's DISCONNECT does not have.
+    #[error(transparent)]
+    Property(#[from] PropertyError),
 }
 
 /// An AUTH that was refused before anything was sent.
@@ -214,9 +223,9 @@ pub enum AuthError {
         "AUTH cannot say {0} now: continue only when the server asked, re-authenticate only when connected and no exchange is under way"
     )]
     NotNow(ReasonCode),
-    /// Properties that AUTH does not have, or Authentication Data of more than 65,535 bytes.
-    #[error("a property given does not belong into AUTH, or its value is out of range")]
-    Properties,
+    /// A property that AUTH does not have, or Authentication Data of more than 65,535 bytes.
+    #[error(transparent)]
+    Property(#[from] PropertyError),
     /// The packet would be longer than this server allows (MQTT-3.2.2-15).
     #[error("packet of {bytes} bytes is larger than the {limit} that the server accepts")]
     TooLarge {
@@ -240,9 +249,9 @@ pub enum AcknowledgeError {
     /// A Reason Code that PUBACK and PUBREC do not have, or that only servers send (sections 3.4.2.1 and 3.5.2.1).
     #[error("a client cannot acknowledge with the Reason Code {0}")]
     Reason(ReasonCode),
-    /// Properties that PUBACK and PUBREC do not have.
-    #[error("a property given does not belong into an acknowledgement")]
-    Properties,
+    /// A property that PUBACK and PUBREC do not have.
+    #[error(transparent)]
+    Property(#[from] PropertyError),
 }
 
 /// Bytes from the peer that break the standard, with the Reason Code that answers them (section 4.13).
@@ -354,4 +363,16 @@ pub enum ConnectionError {
     /// This client disconnected, as it was asked to.
     #[error("the client disconnected")]
     Closed,
+    /// This client disconnected because the application let go of the connection: in `ferromqtt`, it dropped the `Connection`,
+    /// or the future of a `scope`. Drivers report it; the core does not know.
+    #[error(
+        "the connection was dropped, which disconnects: keep the Connection for as long as its clients are used"
+    )]
+    Dropped,
+    /// The task that drives the connection has gone without a DISCONNECT: its runtime was shut down, or it panicked. Drivers
+    /// report it; the core does not know.
+    #[error(
+        "the task behind the connection has gone, since its runtime was shut down or it panicked: keep that runtime for as long as its clients are used"
+    )]
+    DriverGone,
 }

@@ -166,6 +166,7 @@ mod error;
 mod event;
 mod options;
 pub mod packet;
+mod property_error;
 mod reconnect;
 mod repeats;
 mod servers;
@@ -190,6 +191,7 @@ pub use packet::{
     PacketId, Properties, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubscriptionOptions,
     UserProperties, Will,
 };
+pub use property_error::{PropertyError, PropertyProblem};
 pub use reconnect::Reconnect;
 pub use repeats::{Repeat, Repeats, Unreported};
 pub use servers::Server;

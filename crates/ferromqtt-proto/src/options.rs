@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::error::OptionsError;
 use crate::packet::{PacketType, Place, Properties, ProtocolVersion, Will};
+use crate::property_error::{PropertyError, PropertyProblem};
 use crate::reconnect::Reconnect;
 use crate::session::QueueOptions;
 use crate::shown::Masked;
@@ -25,6 +26,10 @@ pub enum CleanStart {
     FirstOnly,
     /// Never: resume whatever session the server has. What it has stored comes at once, and is held until it is
     /// [claimed](Options::claim_within).
+    ///
+    /// A session is found by its Client Identifier, so give one. Without one 3.1 and 3.1.1 refuse it. On 5.0 the server
+    /// assigns one (MQTT-3.2.2-16), by which a [`Client`](crate::Client) resumes the session each time it connects again; but
+    /// the next program does not know it. A driver that makes a `Client` for each connection refuses that too.
     Never,
 }
 
@@ -43,10 +48,10 @@ pub enum OnSessionLost {
 #[non_exhaustive]
 pub enum OutgoingPolicy {
     /// It is refused because the queue is full: the caller decides.
-    #[default]
     Refuse,
     /// It waits until there is room. (The core refuses it as above, and reports when to try again: its driver lets the caller
     /// wait until then.)
+    #[default]
     Wait,
     /// The oldest messages that never were on the wire are dropped, as many as it takes: their publishes end with the outcome
     /// `Dropped`. When that would not do, the new one is dropped.
@@ -128,7 +133,7 @@ pub struct Options {
     pub max_in_flight: Option<NonZeroU16>,
     /// Bounds of the outgoing queue. Default: 1,000 messages and 16 MiB.
     pub outgoing: OutgoingLimits,
-    /// What becomes of a publish that these bounds leave no room for. Default: refused.
+    /// What becomes of a publish that these bounds leave no room for. Default: [`OutgoingPolicy::Wait`].
     pub outgoing_policy: OutgoingPolicy,
     /// How many Topic Aliases to assign at most (5.0), beside the server's Topic Alias Maximum: a topic that is published
     /// to again is then left out. Default: 0, which assigns none.
@@ -252,9 +257,7 @@ impl Options {
             self.will.as_ref().map(|will| &will.payload),
         )?;
         if let Some(will) = &self.will {
-            TopicName::check(&will.topic).map_err(|_| {
-                OptionsError::Properties("the will topic is empty or has wildcards")
-            })?;
+            TopicName::check(&will.topic).map_err(OptionsError::WillTopic)?;
         }
         self.check_properties()
     }
@@ -286,45 +289,44 @@ impl Options {
     }
 
     fn check_properties(&self) -> Result<(), OptionsError> {
+        let connect = Place::of(PacketType::Connect);
         let will = self.will.as_ref().map(|will| &will.properties);
         if !self.protocol.is_v5() {
-            if !self.properties.is_empty() || will.is_some_and(|will| !will.is_empty()) {
-                return Err(OptionsError::Properties(
-                    "properties exist in MQTT 5.0 only",
-                ));
-            }
-            return Ok(());
+            self.check_before_v5()?;
+            self.properties.check_absent(connect)?;
+            return Ok(will.map_or(Ok(()), |will| will.check_absent(Place::WILL))?);
         }
         if (self.response_topic.as_ref()).is_some_and(|topic| topic.as_str().starts_with("$share/"))
         {
-            return Err(OptionsError::Properties(
-                "the Response Topic begins with $share/, which would share the responses with others",
-            ));
+            return Err(of_options("response_topic", PropertyProblem::SharedTopic));
         }
-        if !self.properties.fit(Place::of(PacketType::Connect)) {
-            return Err(OptionsError::Properties(
-                "a property given does not belong into CONNECT, or its value is out of range",
-            ));
-        }
+        self.properties.check(connect)?;
         let properties = &self.properties;
         if properties.authentication_data.is_some() && properties.authentication_method.is_none() {
-            return Err(OptionsError::Properties(
-                "Authentication Data needs an Authentication Method",
-            ));
+            let problem = PropertyProblem::Needs("authentication_method");
+            return Err(connect.refuses("authentication_data", problem).into());
         }
-        if (will.and_then(|will| will.response_topic.as_ref()))
-            .is_some_and(|topic| TopicName::check(topic).is_err())
+        let Some(will) = will else {
+            return Ok(());
+        };
+        if let Some(topic) = &will.response_topic
+            && let Err(error) = TopicName::check(topic)
         {
-            return Err(OptionsError::Properties(
-                "the will's Response Topic is empty or has wildcards", // MQTT-3.3.2-14
-            ));
+            let problem = PropertyProblem::Topic(error); // MQTT-3.3.2-14
+            return Err(Place::WILL.refuses("response_topic", problem).into());
         }
-        if will.is_some_and(|will| !will.fit(Place::WILL)) {
-            return Err(OptionsError::Properties(
-                "a property given does not belong into a will, or its value is out of range",
-            ));
-        }
-        Ok(())
+        Ok(will.check(Place::WILL)?)
+    }
+
+    /// What only 5.0 can do, beside properties. Refused before it, since the application relies on it.
+    const fn check_before_v5(&self) -> Result<(), OptionsError> {
+        let option = match self {
+            it if it.response_topic.is_some() => "response_topic",
+            it if it.topic_aliases_out > 0 => "topic_aliases_out",
+            it if it.follow_server_reference => "follow_server_reference",
+            _ => return Ok(()),
+        };
+        Err(of_options(option, PropertyProblem::NotInThisVersion))
     }
 
     /// The properties of CONNECT.
@@ -349,6 +351,10 @@ impl Options {
             CleanStart::Never => false,
         }
     }
+}
+
+const fn of_options(option: &'static str, problem: PropertyProblem) -> OptionsError {
+    OptionsError::Property(PropertyError::new("the options", option, problem))
 }
 
 fn check_length(what: &'static str, field: Option<&Bytes>) -> Result<(), OptionsError> {

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ferromqtt_proto::{
-    CleanStart, Options, OutgoingLimits, Overflow, ProtocolVersion, QoS, QueueOptions, TopicName,
-    Utf8String, Will,
+    CleanStart, Options, OutgoingLimits, OutgoingPolicy, Overflow, ProtocolVersion, QoS,
+    QueueOptions, TopicName, Utf8String, Will,
 };
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
@@ -158,6 +158,7 @@ pub(crate) fn options(arguments: &Bound<'_, PyDict>) -> PyResult<Options> {
     let mut options = Options::default();
     options.connect_timeout = None; // the driver's `timeout` covers connecting as a whole
     options.outgoing = OutgoingLimits::NONE;
+    options.outgoing_policy = OutgoingPolicy::Refuse; // as upstream
     options.incoming = QueueOptions::UNBOUNDED; // as upstream; the driver warns of a long queue
     for (name, value) in arguments {
         let name: String = name.extract()?;

@@ -9,6 +9,7 @@ use ferromqtt_proto as proto;
 use proto::packet::Auth;
 use thiserror::Error;
 use tokio::sync::oneshot;
+use tokio::task::coop::consume_budget;
 
 use crate::shared::Shared;
 use crate::{ConnectionError, Properties, ReasonCode};
@@ -176,6 +177,7 @@ fn named(error: AuthenticatorError) -> Why {
 }
 
 pub(crate) async fn re_authenticate(shared: &Shared) -> Result<(), ReAuthenticateError> {
+    consume_budget().await; // a loop of calls that fail must not keep others from running
     let Some(authentication) = &shared.authentication else {
         return Err(ReAuthenticateError::NoAuthenticator);
     };
@@ -195,7 +197,9 @@ pub(crate) async fn re_authenticate(shared: &Shared) -> Result<(), ReAuthenticat
     begun?;
     match outcome.await {
         Ok(result) => result.map_err(ReAuthenticateError::Disconnected),
-        Err(_) => Err(ReAuthenticateError::Disconnected(ConnectionError::Closed)),
+        Err(_) => Err(ReAuthenticateError::Disconnected(
+            ConnectionError::DriverGone,
+        )),
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use ferromqtt_proto::QueueId;
+use tokio::task::coop::consume_budget;
 
 use crate::authenticate::re_authenticate;
 use crate::declared::take_declared;
@@ -168,7 +169,10 @@ impl Client {
             .map(|filter| filter.try_into().map_err(Into::into))
             .collect();
         let shared = Arc::clone(&self.shared);
-        async move { unsubscribe(&shared, filters?).await }
+        async move {
+            consume_budget().await; // a loop of calls that fail must not keep others from running
+            unsubscribe(&shared, filters?).await
+        }
     }
 
     /// Asks a question (5.0, section 4.10): publishes it with a Response Topic and Correlation Data of this client, and
@@ -253,6 +257,7 @@ impl Client {
         T: TryInto<TopicFilter>,
         T::Error: Into<SubscribeError>,
     {
+        consume_budget().await; // a loop of calls that fail must not keep others from running
         let filter = filter.try_into().map_err(Into::into)?;
         take_declared(&self.shared, filter).await
     }

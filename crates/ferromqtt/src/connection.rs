@@ -9,6 +9,7 @@ use std::time::Duration;
 use ferromqtt_proto as proto;
 use proto::Session;
 use tokio::task::JoinHandle;
+use tokio::task::coop::consume_budget;
 use tokio::time::sleep;
 
 use crate::declared::declare;
@@ -29,9 +30,14 @@ use crate::{
 /// The server then drops the will, also when the program has failed; with [`Options::will_on_error`] it publishes it in
 /// that case.
 ///
+/// A program that has succeeded has done what it was for, so its value is returned if everything that was accepted has its
+/// outcome, however the connection ended. [`Client::closed`] tells that.
+///
+/// A program with an error type of its own runs in [`scope_with`].
+///
 /// # Errors
-/// The program's own. Else [`Error::Connect`] when no connection came about, and [`Error::Connection`] when it had ended
-/// before the program did, or DISCONNECT could not be written.
+/// The program's own. Else [`Error::Connect`] when no connection came about, and [`Error::Connection`] when the end of the
+/// connection has failed calls that were waited for after the program, or has lost QoS 0 messages.
 ///
 /// # Cancel safety
 /// When the future is dropped, or the program panics, the connection is closed in the background, as by dropping a
@@ -46,12 +52,45 @@ use crate::{
 /// # async fn example() -> Result<(), Error> {
 /// ferromqtt::scope(Options::new("localhost", 1883), async |client| {
 ///     client.publish("greeting", "hello").await?;
-///     Ok::<_, Error>(())
+///     Ok(())
 /// })
 /// .await?;
 /// # Ok(()) }
 /// ```
-pub async fn scope<T, E, F>(options: Options, program: F) -> Result<T, E>
+pub async fn scope<T, F>(options: Options, program: F) -> Result<T, Error>
+where
+    F: AsyncFnOnce(Client) -> Result<T, Error>,
+{
+    scope_with(options, program).await
+}
+
+/// As [`scope`], for a program with an error type of its own, which [`Error`] converts into.
+///
+/// The compiler cannot guess that type where the program uses `?`: the last expression names it.
+///
+/// # Errors
+/// As [`scope`], with what that says made a `E`.
+///
+/// # Cancel safety
+/// As [`scope`].
+///
+/// # Panics
+/// Outside a tokio runtime.
+///
+/// ```no_run
+/// use ferromqtt::Options;
+///
+/// type AnyError = Box<dyn std::error::Error + Send + Sync>;
+///
+/// # async fn example() -> Result<(), AnyError> {
+/// let port = ferromqtt::scope_with(Options::new("localhost", 1883), async |client| {
+///     client.publish("greeting", "hello").await?;
+///     Ok::<_, AnyError>("1883".parse::<u16>()?)
+/// })
+/// .await?;
+/// # Ok(()) }
+/// ```
+pub async fn scope_with<T, E, F>(options: Options, program: F) -> Result<T, E>
 where
     F: AsyncFnOnce(Client) -> Result<T, E>,
     E: From<Error>,
@@ -71,17 +110,22 @@ where
     F: AsyncFnOnce(Client) -> Result<T, E>,
     E: From<Error>,
 {
-    let result = program(connection.client()).await;
-    let ended = match &result {
-        Ok(_) => connection.leave(ReasonCode::Success).await,
-        Err(_) => {
-            (connection.client.shared).disconnect(connection.when_dropped, None);
-            connection.ended().await
+    let shared = Arc::clone(&connection.client.shared);
+    match program(connection.client()).await {
+        Ok(value) => {
+            let before = shared.losses();
+            let ended = connection.leave(ReasonCode::Success).await;
+            if shared.losses() != before {
+                ended.map_err(Error::from)?;
+            }
+            Ok(value)
         }
-    };
-    let value = result?;
-    ended.map_err(Error::from)?;
-    Ok(value)
+        Err(error) => {
+            shared.disconnect(connection.when_dropped, None);
+            let _ = connection.ended().await; // the program's error is what it was about
+            Err(error)
+        }
+    }
 }
 
 /// How soon leaving notices that a receipt was dropped which it waits for: dropping one tells nobody.
@@ -115,6 +159,7 @@ impl Connection {
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn open(options: Options) -> Result<Self, ConnectError> {
+        consume_budget().await; // a loop of attempts that fail at once must not keep others from running
         let connector = options.connector().await?;
         Self::open_over(options, connector).await
     }
@@ -146,6 +191,7 @@ impl Connection {
     /// # Ok(()) }
     /// ```
     pub async fn start(options: Options) -> Result<Self, ConnectError> {
+        consume_budget().await; // a loop of attempts that fail at once must not keep others from running
         let connector = options.connector().await?;
         Self::start_over(&options, connector)
     }
@@ -262,6 +308,6 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.client.shared.disconnect(self.when_dropped, None); // does nothing once it has ended
+        (self.client.shared).disconnect_dropped(self.when_dropped); // does nothing once it has ended
     }
 }

@@ -198,6 +198,16 @@ pub enum PublishError {
         /// stays in the session.
         delivery: Delivery,
     },
+    /// The outgoing queue is full, and its policy or the call does not wait: nothing was sent.
+    #[error(
+        "the outgoing queue is full ({limit} {unit}): wait for receipts, raise Options::outgoing, or choose another OutgoingPolicy"
+    )]
+    QueueFull {
+        /// The limit reached: [`Options::outgoing`](crate::Options::outgoing).
+        limit: usize,
+        /// "messages" or "bytes".
+        unit: &'static str,
+    },
     /// The connection is being [drained](crate::Connection::drain), and accepts no more messages.
     #[error("the connection is about to end, and accepts no more messages")]
     Draining,
@@ -208,7 +218,11 @@ impl PublishError {
     pub const fn delivery(&self) -> Delivery {
         match self {
             Self::Disconnected { delivery, .. } | Self::TimedOut { delivery, .. } => *delivery,
-            Self::Invalid(_) | Self::Expired | Self::Dropped | Self::Draining => Delivery::NotSent,
+            Self::Invalid(_)
+            | Self::Expired
+            | Self::Dropped
+            | Self::QueueFull { .. }
+            | Self::Draining => Delivery::NotSent,
             Self::Rejected { .. } | Self::SessionLost | Self::GivenUp(_) => Delivery::Unknown,
         }
     }
@@ -239,7 +253,10 @@ impl From<proto::TopicError> for PublishError {
 
 impl From<proto::PublishError> for PublishError {
     fn from(error: proto::PublishError) -> Self {
-        Self::Invalid(error)
+        match error {
+            proto::PublishError::QueueFull { limit, unit } => Self::QueueFull { limit, unit },
+            error => Self::Invalid(error),
+        }
     }
 }
 

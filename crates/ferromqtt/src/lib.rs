@@ -144,7 +144,7 @@ pub use bytes::Bytes;
 
 pub use authenticate::{Authenticator, AuthenticatorError, ReAuthenticateError};
 pub use client::Client;
-pub use connection::{Connection, scope};
+pub use connection::{Connection, scope, scope_with};
 pub use credentials::{ConnectAttempt, Credentials, CredentialsError, CredentialsProvider};
 pub use declared::DeclaredSubscription;
 pub use drain::Drained;
@@ -161,9 +161,9 @@ pub use ferromqtt_proto::packet::{SubscriptionIdentifiers, TopicAlias};
 pub use ferromqtt_proto::{
     Acknowledge, AcknowledgeError, CleanStart, ConnectionError, DecodeError, Delivery, DeliveryId,
     Message, OnSessionLost, OutgoingLimits, OutgoingPolicy, Overflow, PacketId, Properties,
-    ProtocolVersion, QoS, QueueOptions, ReasonCode, Reconnect, RetainHandling, Slip, Stats,
-    StringError, SubscriptionOptions, TopicError, TopicFilter, TopicName, TransportError,
-    UserProperties, Utf8String,
+    PropertyError, PropertyProblem, ProtocolVersion, QoS, QueueOptions, ReasonCode, Reconnect,
+    RetainHandling, Slip, Stats, StringError, SubscriptionOptions, TopicError, TopicFilter,
+    TopicName, TransportError, UserProperties, Utf8String,
 };
 #[cfg(feature = "websocket")]
 pub use ferromqtt_transport::WebSocketError;

@@ -194,7 +194,7 @@ impl Messages {
             || (self.queue != QueueId::DEFAULT && !state.is_subscribed(self.queue))
         {
             drop(state);
-            self.taken = Burst::default();
+            self.taken.add(1, 0); // also one who asks again and again
             return Poll::Ready(None);
         }
         let former = state.wait_for_message(self.queue, &mut self.place, waker);

@@ -17,8 +17,8 @@ use crate::numbers::{RefusedNumbers, whole_seconds};
 use crate::transport::{Connector, Settings};
 use crate::{
     CleanStart, CredentialsProvider, DeclaredSubscription, OnSessionLost, OutgoingLimits,
-    OutgoingPolicy, Properties, ProtocolVersion, QueueOptions, Reconnect, Server, TopicName,
-    Transport, Utf8String, Will,
+    OutgoingPolicy, Properties, PropertyError, PropertyProblem, ProtocolVersion, QueueOptions,
+    Reconnect, Server, TopicName, Transport, Utf8String, Will,
 };
 
 /// How long a server keeps the session while the client reconnects.
@@ -87,7 +87,6 @@ impl Options {
     fn at(server: Server) -> Self {
         let mut core = proto::Options::default();
         core.reconnect = Some(Reconnect::default());
-        core.outgoing_policy = OutgoingPolicy::Wait;
         core.strict = false;
         Self {
             disconnect_timeout: Duration::from_secs(5),
@@ -225,7 +224,9 @@ impl Options {
 
     /// Clean Start (5.0) or Clean Session (3.x). Default: [`CleanStart::FirstOnly`].
     ///
-    /// With [`CleanStart::Never`] give a Client Identifier too: a session is found by it. The subscriptions in it are kept
+    /// With [`CleanStart::Never`] give a [Client Identifier](Self::client_identifier) too: a session is found by it. Without
+    /// one the options are refused, on 5.0 too, since a name that the server chooses is unknown to the next
+    /// [`Connection`](crate::Connection), and the session would be left behind. The subscriptions in it are kept
     /// when their streams are dropped, and end by [`Messages::unsubscribe`](crate::Messages::unsubscribe) or
     /// [`Client::unsubscribe`](crate::Client::unsubscribe). What the server has kept for the session comes to the streams
     /// that are [declared](Self::subscription), and to those that are subscribed [in time](Self::claim_within).
@@ -611,6 +612,9 @@ impl Options {
                 .session_expiry_interval
                 .get_or_insert(SESSION_EXPIRY_SECONDS);
         }
+        if core.clean_start == CleanStart::Never && core.client_identifier.is_empty() {
+            return Err(proto::OptionsError::IdentifierNeeded.into());
+        }
         core.closing_timeout = self.disconnect_timeout;
         core.outgoing.messages = core.outgoing.messages.map(|limit| limit.max(1));
         match &self.authentication {
@@ -619,8 +623,10 @@ impl Options {
                 core.properties.authentication_method = Some(name);
             }
             None if core.properties.authentication_method.is_some() => {
-                let what = "an Authentication Method needs Options::authenticator, which answers the server";
-                return Err(proto::OptionsError::Properties(what).into());
+                let what =
+                    PropertyProblem::Needs("Options::authenticator, which answers the server,");
+                let error = PropertyError::new("CONNECT", "authentication_method", what);
+                return Err(proto::OptionsError::Property(error).into());
             }
             None => {}
         }
@@ -748,6 +754,61 @@ mod tests {
             assert_eq!(core.properties.session_expiry_interval, Some(seconds));
             assert_eq!(core.keep_alive, u16::MAX);
         }
+    }
+
+    #[test]
+    fn a_session_that_is_never_clean_needs_a_name_to_be_found_by_in_every_version() {
+        for version in [
+            ProtocolVersion::V31,
+            ProtocolVersion::V311,
+            ProtocolVersion::V5,
+        ] {
+            let nameless = Options::new("localhost", 1883)
+                .protocol(version)
+                .clean_start(CleanStart::Never);
+            let needed = OptionsError::Invalid(proto::OptionsError::IdentifierNeeded);
+            assert_eq!(nameless.to_core().unwrap_err(), needed);
+            nameless.client_identifier("station-7").to_core().unwrap();
+        }
+    }
+
+    #[test]
+    fn what_only_5_0_has_is_refused_by_name_before_it() {
+        let old = Options::new("localhost", 1883).protocol(ProtocolVersion::V311);
+        for (options, name) in [
+            (
+                old.clone().session_expiry_interval(Duration::from_secs(1)),
+                "session_expiry_interval",
+            ),
+            (old.clone().receive_maximum(1), "receive_maximum"),
+            (old.clone().topic_aliases_out(1), "topic_aliases_out"),
+            (
+                old.clone().follow_server_reference(true),
+                "follow_server_reference",
+            ),
+            (
+                old.clone()
+                    .response_topic(TopicName::new("answers").unwrap()),
+                "response_topic",
+            ),
+            (
+                old.will(Will::new("gone", "").properties(Properties {
+                    will_delay_interval: Some(1),
+                    ..Properties::default()
+                })),
+                "will_delay_interval",
+            ),
+        ] {
+            let error = options.to_core().unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{name} of ")), "{error}");
+            assert!(error.contains("5.0 only"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_policy_of_new_options_is_the_default_one() {
+        let options = Options::new("localhost", 1883);
+        assert_eq!(options.core.outgoing_policy, OutgoingPolicy::default());
     }
 
     #[test]

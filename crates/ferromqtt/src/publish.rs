@@ -168,9 +168,9 @@ impl<'a> Publish<'a> {
     /// # Ok(()) }
     /// ```
     pub async fn enqueue(self) -> Result<Receipt, PublishError> {
+        tokio::task::coop::consume_budget().await; // also for a call that fails
         let publish = self.publish?;
         let shared = &self.client.shared;
-        tokio::task::coop::consume_budget().await;
         Ok(match shared.submit(Purpose::Message, &publish)? {
             Submitted::Sent => Receipt::sent(),
             Submitted::Accepted(_, outcome) => Receipt::waiting(outcome),
@@ -188,7 +188,7 @@ impl<'a> Publish<'a> {
     /// As [`enqueue`](Self::enqueue), but never waits for room, and needs no runtime: for callbacks and threads.
     ///
     /// # Errors
-    /// As [`enqueue`](Self::enqueue); and [`PublishError::Invalid`] when the outgoing queue is full, unless its policy drops
+    /// As [`enqueue`](Self::enqueue); and [`PublishError::QueueFull`] when the outgoing queue is full, unless its policy drops
     /// messages.
     ///
     /// ```no_run
@@ -210,10 +210,7 @@ impl<'a> IntoFuture for Publish<'a> {
     type IntoFuture = PublishFuture<'a>;
 
     fn into_future(self) -> PublishFuture<'a> {
-        PublishFuture(match self.publish {
-            Ok(publish) => Stage::Start(self.client, publish, self.limit),
-            Err(error) => Stage::Wrong(error),
-        })
+        PublishFuture(Stage::Start(self.client, self.publish, self.limit))
     }
 }
 
@@ -227,7 +224,11 @@ impl<'a> IntoFuture for Publish<'a> {
 pub struct PublishFuture<'a>(Stage<'a>);
 
 enum Stage<'a> {
-    Start(Handle<'a>, proto::Publish, Option<Duration>),
+    Start(
+        Handle<'a>,
+        Result<proto::Publish, PublishError>,
+        Option<Duration>,
+    ),
     Full(InLine),
     Accepted(Receipt),
     /// Whatever comes after the start, of a message with a time limit.
@@ -247,7 +248,11 @@ impl Future for PublishFuture<'_> {
                 Stage::Start(client, publish, limit) => {
                     ready!(let_others_run(cx));
                     let shared = &client.shared;
-                    match (shared.submit(Purpose::Message, publish), *limit) {
+                    let submitted = match publish {
+                        Ok(publish) => shared.submit(Purpose::Message, publish),
+                        Err(error) => Err(error.clone()),
+                    };
+                    match (submitted, *limit) {
                         (Ok(Submitted::Sent), _) => {
                             self.0 = Stage::Done;
                             return Poll::Ready(Ok(Published::SENT));
@@ -412,7 +417,7 @@ pub(crate) fn failed(outcome: Outcome) -> PublishError {
 /// The driver has gone without a word: its runtime was shut down.
 pub(crate) const fn no_driver() -> PublishError {
     PublishError::Disconnected {
-        cause: ConnectionError::Closed,
+        cause: ConnectionError::DriverGone,
         delivery: Delivery::Unknown,
     }
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use ferromqtt_proto as proto;
 use proto::Outcome;
 use thiserror::Error;
+use tokio::task::coop::consume_budget;
 use tokio::time::timeout;
 
 use crate::call::Call;
@@ -16,10 +17,7 @@ use crate::publish::{failed, no_driver};
 use crate::room::{InLine, Purpose};
 use crate::shared::Shared;
 use crate::state::Submitted;
-use crate::{
-    Client, ConnectionError, Delivery, Message, Properties, PublishError, QoS, ReasonCode,
-    TopicName,
-};
+use crate::{Client, Delivery, Message, Properties, PublishError, QoS, ReasonCode, TopicName};
 
 /// How long a response is awaited, unless told otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -83,6 +81,7 @@ impl IntoFuture for Request {
     /// Completes with the response. Dropped before, a response that comes later is dropped too.
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
+            consume_budget().await; // a loop of calls that fail must not keep others from running
             let answer = answer(self.client.shared, self.request?);
             match self.timeout {
                 Some(limit) => timeout(limit, answer)
@@ -108,10 +107,7 @@ async fn answer(shared: Arc<Shared>, request: proto::Publish) -> Result<Message,
             Err(RequestError::Unanswerable { reason, delivery })
         }
         Some(outcome) => Err(failed(outcome).into()),
-        None => Err(RequestError::Publish(PublishError::Disconnected {
-            cause: ConnectionError::Closed,
-            delivery: Delivery::Unknown,
-        })),
+        None => Err(no_driver().into()),
     }
 }
 

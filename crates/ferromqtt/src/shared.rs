@@ -18,11 +18,12 @@ use ferromqtt_proto as proto;
 use proto::packet::Disconnect;
 use proto::{OpId, TransportRequest};
 use tokio::sync::{Notify, watch};
+use tokio::task::coop::consume_budget;
 
 use crate::authenticate::{Authentication, Said};
 use crate::link::{Output, Reading};
 use crate::room::Purpose;
-use crate::state::{News, State, Submitted};
+use crate::state::{Goodbye, News, State, Submitted};
 use crate::{ConnectionError, Delivery, PublishError, ReasonCode, log};
 
 /// How many messages a stream gives before it lets other tasks run; and how many the driver reads for each time that it
@@ -156,8 +157,18 @@ impl Shared {
     /// Writes what is encoded, and disconnects, by `limit` and within the options' time limit. `reason` is Normal
     /// disconnection, or Disconnect with Will Message.
     pub(crate) fn disconnect(&self, reason: ReasonCode, limit: Option<Instant>) {
+        self.disconnect_for(Goodbye::Asked, reason, limit);
+    }
+
+    /// As [`disconnect`](Self::disconnect), because the application has let go of the connection.
+    pub(crate) fn disconnect_dropped(&self, reason: ReasonCode) {
+        self.disconnect_for(Goodbye::Dropped, reason, None);
+    }
+
+    fn disconnect_for(&self, goodbye: Goodbye, reason: ReasonCode, limit: Option<Instant>) {
         let disconnect = self.farewell(reason);
         self.call(|state, now| {
+            state.say_goodbye(goodbye);
             let until = [self.disconnect_by(now), limit].into_iter().flatten().min();
             state.core.disconnect_within(now, disconnect, until);
         });
@@ -168,6 +179,7 @@ impl Shared {
         let disconnect = self.farewell(reason);
         let mut news = News::default();
         let gone = self.call(|state, now| {
+            state.say_goodbye(Goodbye::Asked);
             state.refuse_waiting(&mut news);
             let gone = state.release_callers();
             (state.core).leave(now, disconnect, self.disconnect_by(now));
@@ -175,6 +187,12 @@ impl Shared {
         });
         drop(gone);
         self.tell(news);
+    }
+
+    /// What ends of connections have cost so far: calls that they failed, and QoS 0 messages.
+    pub(crate) fn losses(&self) -> (usize, u64) {
+        let state = self.lock();
+        (state.cut_short, state.core.stats().unflushed)
     }
 
     fn farewell(&self, reason: ReasonCode) -> Disconnect {
@@ -218,6 +236,7 @@ impl Shared {
     }
 
     async fn status(&self, wanted: impl FnMut(&Status) -> bool) -> Status {
+        consume_budget().await; // what is settled already must not keep others from running
         let mut status = self.status.subscribe();
         match status.wait_for(wanted).await {
             Ok(status) => status.clone(),

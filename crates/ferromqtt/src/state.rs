@@ -40,6 +40,10 @@ pub(crate) struct State {
     pub(crate) driver_called: bool,
     /// Set once no more messages are accepted: what had to be left since.
     draining: Option<Left>,
+    /// Who wanted the end of the connection, once somebody has.
+    goodbye: Option<Goodbye>,
+    /// How many calls the end of a connection has failed.
+    pub(crate) cut_short: usize,
     /// Why the last connection or attempt has ended.
     pub(crate) last_end: Option<ConnectionError>,
     /// Set once nothing will come any more.
@@ -56,6 +60,15 @@ pub(crate) struct State {
 pub(crate) struct Left {
     pub(crate) not_sent: usize,
     pub(crate) unknown: usize,
+}
+
+/// Why this client ends the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Goodbye {
+    /// The application has asked for it.
+    Asked,
+    /// The application has let go of the connection.
+    Dropped,
 }
 
 /// What has become of a message that is to be published.
@@ -106,6 +119,8 @@ impl State {
             line: Line::default(),
             driver_called: false,
             draining: None,
+            goodbye: None,
+            cut_short: 0,
             last_end: None,
             end: None,
             declared: Vec::new(),
@@ -179,10 +194,8 @@ impl State {
     }
 
     fn waits_after(&self, error: &PublishError) -> bool {
-        matches!(
-            error,
-            PublishError::Invalid(proto::PublishError::QueueFull { .. })
-        ) && self.core.options().outgoing_policy == OutgoingPolicy::Wait
+        matches!(error, PublishError::QueueFull { .. })
+            && self.core.options().outgoing_policy == OutgoingPolicy::Wait
     }
 
     /// Accepts those who wait, as far as there is room for them. Tells whether there was for any.
@@ -295,9 +308,23 @@ impl State {
         !mem::replace(&mut self.driver_called, true)
     }
 
+    /// Notes who ends the connection: the first counts.
+    pub(crate) fn say_goodbye(&mut self, goodbye: Goodbye) {
+        self.goodbye.get_or_insert(goodbye);
+    }
+
     /// Why there is no connection.
     pub(crate) fn end_cause(&self) -> ConnectionError {
-        self.end.clone().unwrap_or(ConnectionError::Closed)
+        let cause = self.end.clone();
+        cause.unwrap_or_else(|| self.told(ConnectionError::Closed))
+    }
+
+    /// A cause as the application is told: the core does not know why it was to disconnect.
+    fn told(&self, cause: ConnectionError) -> ConnectionError {
+        match (cause, self.goodbye) {
+            (ConnectionError::Closed, Some(Goodbye::Dropped)) => ConnectionError::Dropped,
+            (cause, _) => cause,
+        }
     }
 
     pub(crate) const fn has_ended(&self) -> bool {
@@ -514,6 +541,7 @@ impl State {
     ) {
         news.lines
             .extend(self.log.disconnected(&cause, retry_at.is_some(), unflushed));
+        let cause = self.told(cause);
         self.last_end = Some(cause.clone());
         news.said.clear();
         let waiting = self.re_authenticating.take();
@@ -535,7 +563,11 @@ impl State {
         );
     }
 
-    fn on_completed(&mut self, op: OpId, outcome: Outcome, news: &mut News) {
+    fn on_completed(&mut self, op: OpId, mut outcome: Outcome, news: &mut News) {
+        if let Outcome::Disconnected { cause, .. } = &mut outcome {
+            *cause = self.told(mem::replace(cause, ConnectionError::Closed));
+            self.cut_short += 1;
+        }
         if let (Some(left), Outcome::Disconnected { delivery, .. }) = (&mut self.draining, &outcome)
         {
             match delivery {
@@ -577,8 +609,9 @@ impl State {
     /// dropping them, without the lock, tells that there will be none.
     pub(crate) fn driver_gone(&mut self, news: &mut News) -> Orphans {
         if self.end.is_none() {
-            self.finish(ConnectionError::Closed, news);
+            self.finish(ConnectionError::DriverGone, news);
         }
+        self.cut_short += self.calls.len();
         if let Some(left) = &mut self.draining {
             left.unknown += self.calls.len();
         }

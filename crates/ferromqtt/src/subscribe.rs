@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use ferromqtt_proto as proto;
 use proto::{OpId, Outcome, SubscriptionOptions};
+use tokio::task::coop::consume_budget;
 
 use crate::call::Call;
 use crate::shared::Shared;
@@ -167,6 +168,7 @@ impl IntoFuture for Subscribe {
 }
 
 async fn subscribe(subscribe: Subscribe) -> Result<Messages, SubscribeError> {
+    consume_budget().await; // a loop of calls that fail must not keep others from running
     let Subscribe { client, terms } = subscribe;
     let filters = terms.filters()?;
     let names: Vec<_> = filters.iter().map(|(filter, _)| filter.clone()).collect();
@@ -280,9 +282,9 @@ pub(crate) fn answered(
             Err(SubscribeError::Disconnected { cause, delivery })
         }
         Some(Outcome::RequestNotPossible(error)) => Err(error.into()),
-        // No other outcome belongs to a request; no outcome at all means that the runtime was shut down.
+        // No other outcome belongs to a request; no outcome at all means that the driver has gone.
         _ => Err(SubscribeError::Disconnected {
-            cause: ConnectionError::Closed,
+            cause: ConnectionError::DriverGone,
             delivery: Delivery::Unknown,
         }),
     }

@@ -135,8 +135,8 @@ pub(crate) async fn shared(settings: &Settings) -> Report {
     let (topic, count) = (settings.topic()?, settings.count()?);
     let filter = format!("$share/group/{topic}");
     let end = format!("{topic}/end");
-    let halves = ferromqtt::scope(settings.options()?, async |one| {
-        ferromqtt::scope(settings.options()?, async |other| {
+    let halves = ferromqtt::scope_with(settings.options()?, async |one| {
+        ferromqtt::scope_with(settings.options()?, async |other| {
             let mut streams = Vec::new();
             for client in [&one, &other] {
                 let shared = client.subscribe(filter.as_str()).qos(QoS::AtLeastOnce);

@@ -9,7 +9,7 @@ use super::closing::Ending;
 use super::{Client, Phase};
 use crate::error::{AuthError, ConnectionError, DecodeError};
 use crate::event::Event;
-use crate::packet::{Auth, Disconnect, Packet, PacketType, Place, ReasonCode};
+use crate::packet::{Auth, Disconnect, Packet, PacketType, Place, ReasonCode, check_binary};
 use crate::text::Utf8String;
 
 /// Whose turn it is in an exchange of AUTH packets.
@@ -41,9 +41,7 @@ impl Client {
             return Err(AuthError::Method); // MQTT-4.12.0-7
         }
         auth.properties.authentication_method = method;
-        if !auth.properties.fit(Place::of(PacketType::Auth)) {
-            return Err(AuthError::Properties);
-        }
+        auth.properties.check(Place::of(PacketType::Auth))?;
         let connected = self.is_connected();
         let version = self.options.protocol;
         let Some(connection) = self
@@ -85,14 +83,14 @@ impl Client {
     /// The Authentication Data of the next CONNECT: each exchange has its own beginning.
     ///
     /// # Errors
-    /// [`AuthError::Method`] without an Authentication Method; [`AuthError::Properties`] for more than 65,535 bytes.
+    /// [`AuthError::Method`] without an Authentication Method; [`AuthError::Property`] for more than 65,535 bytes.
     pub fn set_authentication_data(&mut self, data: Option<Bytes>) -> Result<(), AuthError> {
         if self.authentication_method().is_none() {
             return Err(AuthError::Method);
         }
-        if (data.as_ref()).is_some_and(|data| data.len() > usize::from(u16::MAX)) {
-            return Err(AuthError::Properties);
-        }
+        check_binary(data.as_ref()).map_err(|problem| {
+            Place::of(PacketType::Connect).refuses("authentication_data", problem)
+        })?;
         self.options.properties.authentication_data = data;
         Ok(())
     }

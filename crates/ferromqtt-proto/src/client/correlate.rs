@@ -113,9 +113,7 @@ impl Client {
     /// As [`Client::publish`]; and [`PublishError::Unanswerable`] when the response cannot be subscribed to.
     pub fn request(&mut self, now: Instant, mut request: Publish) -> Result<OpId, PublishError> {
         if !self.options.protocol.is_v5() {
-            return Err(PublishError::Properties(
-                "requests and responses exist in MQTT 5.0 only",
-            ));
+            return Err(PublishError::NoRequests);
         }
         let topic = self.response_topic()?;
         self.subscribe_to_responses(now, &topic)?;

@@ -13,6 +13,7 @@ use crate::options::{OutgoingLimits, OutgoingPolicy};
 use crate::packet::{
     PacketId, PacketType, Place, Properties, ProtocolVersion, PublishRef, QoS, TopicAlias,
 };
+use crate::property_error::PropertyProblem;
 use crate::session::{Expiry, Waiting};
 use crate::topic::TopicName;
 
@@ -265,23 +266,20 @@ fn check_properties(
     let Some(properties) = properties else {
         return Ok(());
     };
-    if !version.is_v5() && !properties.is_empty() {
-        return Err(PublishError::Properties(
-            "properties exist in MQTT 5.0 only",
-        ));
+    let place = Place::of(PacketType::Publish);
+    if !version.is_v5() {
+        return Ok(properties.check_absent(place)?);
     }
-    let foreign = !properties.subscription_identifiers.is_empty();
-    if foreign || !properties.fit(Place::of(PacketType::Publish)) {
-        return Err(PublishError::Properties(
-            "a property given does not belong into a client's PUBLISH, or its value is out of range",
-        ));
+    if !properties.subscription_identifiers.is_empty() {
+        let problem = PropertyProblem::SetByClient;
+        return Err(place.refuses("subscription_identifiers", problem).into());
     }
+    properties.check(place)?;
     if let Some(response) = &properties.response_topic
-        && TopicName::check(response).is_err()
+        && let Err(error) = TopicName::check(response)
     {
-        return Err(PublishError::Properties(
-            "the Response Topic is empty or contains a wildcard",
-        ));
+        let problem = PropertyProblem::Topic(error);
+        return Err(place.refuses("response_topic", problem).into());
     }
     Ok(())
 }

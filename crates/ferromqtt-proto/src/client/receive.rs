@@ -341,9 +341,7 @@ impl Client {
         if !reason.acknowledges() {
             return Err(AcknowledgeError::Reason(reason));
         }
-        if !properties.fit(Place::of(packet_type)) {
-            return Err(AcknowledgeError::Properties);
-        }
+        properties.check(Place::of(packet_type))?;
         let answer = Ack {
             packet_id,
             reason,

@@ -8,7 +8,8 @@ use super::requests::Request;
 use super::{Client, Phase};
 use crate::error::{DecodeError, SubscribeError};
 use crate::event::{Event, OpId, Outcome};
-use crate::packet::{self, PacketType, Place, Properties, SubscriptionOptions};
+use crate::packet::{self, PacketType, Place, Properties, RetainHandling, SubscriptionOptions};
+use crate::property_error::{PropertyError, PropertyProblem};
 use crate::session::{LeftMessage, QueueId};
 use crate::topic::TopicFilter;
 
@@ -55,6 +56,7 @@ impl Client {
         subscribe: Subscribe,
     ) -> Result<OpId, SubscribeError> {
         for (filter, options) in &subscribe.filters {
+            self.check_version(*options)?;
             if options.no_local && filter.is_shared() {
                 return Err(SubscribeError::NoLocalShared);
             }
@@ -173,6 +175,19 @@ impl Client {
         self.session.subscriptions.contains(filter) || self.requests.unsent_ask_for(filter)
     }
 
+    /// Before 5.0 SUBSCRIBE holds the QoS alone. Any other option is refused, since the caller relies on it.
+    fn check_version(&self, options: SubscriptionOptions) -> Result<(), PropertyError> {
+        let property = match options {
+            _ if self.options.protocol.is_v5() => return Ok(()),
+            it if it.no_local => "no_local",
+            it if it.retain_as_published => "retain_as_published",
+            it if it.retain_handling != RetainHandling::default() => "retain_handling",
+            _ => return Ok(()),
+        };
+        let place = Place::of(PacketType::Subscribe);
+        Err(place.refuses(property, PropertyProblem::NotInThisVersion))
+    }
+
     fn check_request(
         &self,
         filters: usize,
@@ -182,15 +197,10 @@ impl Client {
         if filters == 0 {
             return Err(SubscribeError::NoFilter);
         }
-        if !self.options.protocol.is_v5() && !properties.is_empty() {
-            return Err(SubscribeError::Properties(
-                "properties exist in MQTT 5.0 only",
-            ));
-        }
-        if !properties.fit(Place::of(packet_type)) {
-            return Err(SubscribeError::Properties(
-                "a property given does not belong into this packet, or its value is out of range",
-            ));
+        let place = Place::of(packet_type);
+        match self.options.protocol.is_v5() {
+            true => properties.check(place)?,
+            false => properties.check_absent(place)?,
         }
         if !self.accepts() {
             return Err(SubscribeError::NotConnected);

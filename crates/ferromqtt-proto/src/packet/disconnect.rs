@@ -5,6 +5,7 @@ use bytes::{BufMut, BytesMut};
 use super::{PacketType, Place, Properties, ProtocolVersion, ReasonCode, put_packet};
 use crate::codec::Reader;
 use crate::error::{DecodeError, DisconnectError};
+use crate::property_error::PropertyProblem;
 
 /// A DISCONNECT packet. Before 5.0 only clients send it, and it holds nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,12 +40,12 @@ impl Disconnect {
         if !self.reason.ends_a_clients_connection() {
             return Err(DisconnectError::Reason(self.reason));
         }
-        let of_server = self.properties.server_reference.is_some();
-        if of_server || !self.properties.fit(Place::of(PacketType::Disconnect)) {
-            return Err(DisconnectError::Properties(
-                "a property given does not belong into a client's DISCONNECT",
-            ));
+        let place = Place::of(PacketType::Disconnect);
+        if self.properties.server_reference.is_some() {
+            let problem = PropertyProblem::NotInThisPacket; // only servers send it
+            return Err(place.refuses("server_reference", problem).into());
         }
+        self.properties.check(place)?;
         let raised = self.properties.session_expiry_interval.unwrap_or(0) > 0;
         if raised && connect_expiry.unwrap_or(0) == 0 {
             return Err(DisconnectError::SessionExpiryRaised);

@@ -26,7 +26,7 @@ pub use connack::ConnAck;
 pub use connect::{Connect, Will};
 pub use disconnect::Disconnect;
 pub use filters::{SubscribeFilters, UnsubscribeFilters};
-pub(crate) use properties::{Place, read_boxed};
+pub(crate) use properties::{Place, check_binary, read_boxed};
 pub use properties::{Properties, TopicAlias};
 pub use publish::{MESSAGE_OVERHEAD, Publish, PublishRef};
 pub use reason_code::ReasonCode;
@@ -126,7 +126,28 @@ pub enum PacketType {
 }
 
 impl PacketType {
-    const fn from_first_byte(first_byte: u8) -> Option<Self> {
+    /// Its name in the standard, such as `CONNACK`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "CONNECT",
+            Self::ConnAck => "CONNACK",
+            Self::Publish => "PUBLISH",
+            Self::PubAck => "PUBACK",
+            Self::PubRec => "PUBREC",
+            Self::PubRel => "PUBREL",
+            Self::PubComp => "PUBCOMP",
+            Self::Subscribe => "SUBSCRIBE",
+            Self::SubAck => "SUBACK",
+            Self::Unsubscribe => "UNSUBSCRIBE",
+            Self::UnsubAck => "UNSUBACK",
+            Self::PingReq => "PINGREQ",
+            Self::PingResp => "PINGRESP",
+            Self::Disconnect => "DISCONNECT",
+            Self::Auth => "AUTH",
+        }
+    }
+
+    pub(crate) const fn from_first_byte(first_byte: u8) -> Option<Self> {
         Some(match first_byte >> 4 {
             1 => Self::Connect,
             2 => Self::ConnAck,

@@ -13,6 +13,7 @@ use crate::codec::{
 };
 use crate::error::DecodeError;
 use crate::packet::{QoS, ReasonCode};
+use crate::property_error::{PropertyError, PropertyProblem};
 use crate::shown::{Count, Masked, PeerText};
 use crate::text::Utf8String;
 
@@ -51,6 +52,29 @@ impl Place {
 
     const fn allowed_in(self, place: Self) -> bool {
         self.0 & place.0 != 0
+    }
+
+    /// The error for a property that this place cannot have.
+    #[cold]
+    pub(crate) const fn refuses(
+        self,
+        property: &'static str,
+        problem: PropertyProblem,
+    ) -> PropertyError {
+        // The bit of a packet is its type, which stands in the upper half of the first byte.
+        let name = match PacketType::from_first_byte((self.0.trailing_zeros() as u8) << 4) {
+            Some(packet) => packet.name(),
+            None => "the will",
+        };
+        PropertyError::new(name, property, problem)
+    }
+}
+
+/// Whether binary data fits behind its two-byte length (section 1.5.6).
+pub(crate) fn check_binary(data: Option<&Bytes>) -> Result<(), PropertyProblem> {
+    match data.map(Bytes::len) {
+        Some(bytes) if bytes > usize::from(u16::MAX) => Err(PropertyProblem::TooLong { bytes }),
+        _ => Ok(()),
     }
 }
 
@@ -136,14 +160,26 @@ macro_rules! properties {
                     && self.user_properties.is_empty()
             }
 
+            /// The first property that is there.
+            fn first(&self) -> Option<&'static str> {
+                $(if self.$field.is_some() {
+                    return Some(stringify!($field));
+                })+
+                if !self.subscription_identifiers.is_empty() {
+                    return Some(IDENTIFIERS);
+                }
+                (!self.user_properties.is_empty()).then_some("user_properties")
+            }
+
             /// Whether every property may stand in `place`, with a value that the wire can carry.
-            pub(crate) fn fit(&self, place: Place) -> bool {
-                self.values_in_range() $(&& (self.$field.is_none() || $places.allowed_in(place)))+
-                    && match place {
-                        Place::SUBSCRIBE => self.subscription_identifiers.len() <= 1,
-                        Place::PUBLISH => true,
-                        _ => self.subscription_identifiers.is_empty(),
-                    }
+            ///
+            /// # Errors
+            /// Names the first that may not.
+            pub(crate) fn check(&self, place: Place) -> Result<(), PropertyError> {
+                $(if self.$field.is_some() && !$places.allowed_in(place) {
+                    return Err(place.refuses(stringify!($field), PropertyProblem::NotInThisPacket));
+                })+
+                self.check_values(place)
             }
 
             /// Length of the properties that may stand in `place`, without their length field.
@@ -240,6 +276,7 @@ macro_rules! properties {
 }
 
 const SUBSCRIPTION_IDENTIFIER: u8 = 0x0B;
+const IDENTIFIERS: &str = "subscription_identifiers";
 const UNKNOWN: DecodeError = DecodeError::malformed("unknown property");
 
 /// What comes of the properties that may repeat, in the rest of a block. It is counted when memory is needed for more than a
@@ -295,16 +332,43 @@ impl Properties {
         (!self.is_empty()).then(|| Box::new(self))
     }
 
-    /// Whether binary data fits behind its two-byte length, and no Subscription Identifier is 0 or too large
-    /// (sections 1.5.6 and 3.8.2.1.2). All other types cannot hold a value out of range.
-    fn values_in_range(&self) -> bool {
-        let binary = [&self.correlation_data, &self.authentication_data];
-        let identifiers = 1..=MAX_REMAINING_LENGTH as u32;
-        binary
-            .into_iter()
-            .flatten()
-            .all(|data| data.len() <= usize::from(u16::MAX))
-            && (self.subscription_identifiers.iter()).all(|it| identifiers.contains(it))
+    /// Whether a version before 5.0, which has no properties, can send these.
+    ///
+    /// # Errors
+    /// Names the first that there is.
+    pub(crate) fn check_absent(&self, place: Place) -> Result<(), PropertyError> {
+        match self.first() {
+            Some(property) => Err(place.refuses(property, PropertyProblem::NotInThisVersion)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether binary data fits behind its two-byte length, no Subscription Identifier is 0 or too large, and there are no
+    /// more of these than `place` has (sections 1.5.6 and 3.8.2.1.2). All other types cannot hold a value out of range.
+    fn check_values(&self, place: Place) -> Result<(), PropertyError> {
+        for (property, data) in [
+            ("correlation_data", &self.correlation_data),
+            ("authentication_data", &self.authentication_data),
+        ] {
+            check_binary(data.as_ref()).map_err(|problem| place.refuses(property, problem))?;
+        }
+        let identifiers = &self.subscription_identifiers;
+        let problem = match place {
+            Place::SUBSCRIBE if identifiers.len() > 1 => PropertyProblem::Several,
+            Place::SUBSCRIBE | Place::PUBLISH => {
+                let (minimum, maximum) = (1, MAX_REMAINING_LENGTH as u32);
+                if identifiers
+                    .iter()
+                    .all(|it| (minimum..=maximum).contains(it))
+                {
+                    return Ok(());
+                }
+                PropertyProblem::OutOfRange { minimum, maximum }
+            }
+            _ if identifiers.is_empty() => return Ok(()),
+            _ => PropertyProblem::NotInThisPacket,
+        };
+        Err(place.refuses(IDENTIFIERS, problem))
     }
 
     /// Length of what [`Properties::encode_in_publish`] appends.

@@ -72,7 +72,7 @@ fn properties(place: Place, version: ProtocolVersion) -> BoxedStrategy<Propertie
             for set in setters {
                 let mut alone = Properties::default();
                 set(&mut alone, number, &text);
-                if alone.fit(place) {
+                if alone.check(place).is_ok() {
                     set(&mut properties, number, &text);
                 }
             }

@@ -172,7 +172,7 @@ fn what_connect_cannot_hold_is_refused_at_once() {
         with_everything(&mut with_topic);
         with_topic.will.as_mut().unwrap().topic = text(topic);
         assert!(
-            matches!(refusal(with_topic), OptionsError::Properties(_)),
+            matches!(refusal(with_topic), OptionsError::WillTopic(_)),
             "{topic}"
         );
     }
@@ -182,21 +182,18 @@ fn what_connect_cannot_hold_is_refused_at_once() {
         with_everything(&mut with_response);
         let will = &mut with_response.will.as_mut().unwrap().properties;
         will.response_topic = Some(text(topic));
-        assert!(matches!(
-            refusal(with_response),
-            OptionsError::Properties(_)
-        ));
+        assert!(matches!(refusal(with_response), OptionsError::Property(_)));
     }
 
     let mut before_5 = options(V311);
     before_5.properties.session_expiry_interval = Some(1);
-    assert!(matches!(refusal(before_5), OptionsError::Properties(_)));
+    assert!(matches!(refusal(before_5), OptionsError::Property(_)));
 
     let mut misplaced = options(V5);
     misplaced.properties.topic_alias_maximum = Some(1);
     misplaced.check().unwrap();
     misplaced.properties.server_keep_alive = Some(1);
-    assert!(matches!(refusal(misplaced), OptionsError::Properties(_)));
+    assert!(matches!(refusal(misplaced), OptionsError::Property(_)));
 }
 
 /// Binary data has two length bytes (section 1.5.6): what is longer would break the framing. Pitfalls 17 and 18.
@@ -205,12 +202,12 @@ fn a_property_too_long_for_its_length_field_is_refused() {
     let long = Some(Bytes::from(vec![0; 65_536]));
     let mut with_data = options(V5);
     with_data.properties.authentication_data.clone_from(&long);
-    assert!(matches!(refusal(with_data), OptionsError::Properties(_)));
+    assert!(matches!(refusal(with_data), OptionsError::Property(_)));
 
     let mut with_will = options(V5);
     with_everything(&mut with_will);
     with_will.will.as_mut().unwrap().properties.correlation_data = long;
-    assert!(matches!(refusal(with_will), OptionsError::Properties(_)));
+    assert!(matches!(refusal(with_will), OptionsError::Property(_)));
 }
 
 #[test]

@@ -109,7 +109,7 @@ fn a_client_sends_its_own_properties_alone() {
             properties,
         };
         let error = pair.client.check_disconnect(&disconnect).unwrap_err();
-        assert!(matches!(error, DisconnectError::Properties(_)));
+        assert!(matches!(error, DisconnectError::Property(_)));
         pair.client.disconnect(pair.now, disconnect);
         pair.pump();
         assert!(pair.bytes().is_empty());

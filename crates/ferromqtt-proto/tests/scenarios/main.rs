@@ -57,6 +57,7 @@ mod receive_maximum;
 mod receive_maximum_overrun;
 mod reconnect;
 mod refused_by_disconnect;
+mod refused_options;
 mod resend;
 mod restore_limits;
 mod restore_subscriptions;

@@ -13,10 +13,18 @@ fn bounded(policy: OutgoingPolicy, messages: Option<usize>, bytes: Option<usize>
     options
 }
 
-/// The default: nothing that was accepted is lost.
+#[test]
+fn the_options_begin_with_the_default_policy() {
+    assert_eq!(
+        Options::default().outgoing_policy,
+        OutgoingPolicy::default()
+    );
+    assert_eq!(OutgoingPolicy::default(), OutgoingPolicy::Wait);
+}
+
+/// Nothing that was accepted is lost.
 #[test]
 fn refuse() {
-    assert_eq!(Options::default().outgoing_policy, OutgoingPolicy::Refuse);
     let mut pair = Pair::connected(bounded(OutgoingPolicy::Refuse, Some(1), None));
     pair.cut();
     pair.publish("t", "a", AtLeastOnce);

@@ -155,7 +155,7 @@ fn properties_that_a_client_must_not_send_are_refused() {
         let mut publish = Publish::new(TopicName::new("t").unwrap(), "x");
         publish.properties = Some(Box::new(properties));
         let error = pair.client.publish(pair.now, publish).unwrap_err();
-        assert!(matches!(error, PublishError::Properties(_)), "{error}");
+        assert!(matches!(error, PublishError::Property(_)), "{error}");
         pair.pump();
         assert!(pair.bytes().is_empty());
     }
@@ -166,7 +166,7 @@ fn properties_that_a_client_must_not_send_are_refused() {
         ..Properties::default()
     }));
     let error = pair.client.publish(pair.now, publish).unwrap_err();
-    assert!(matches!(error, PublishError::Properties(_)));
+    assert!(matches!(error, PublishError::Property(_)));
 }
 
 /// What was reported as sent but never handed to the transport is counted; what was not even encoded was not sent.

@@ -34,19 +34,22 @@ fn subscribe_on_the_wire() {
         retain_as_published: true,
         retain_handling: RetainHandling::Never,
     };
-    for (version, properties, expected) in [
+    for (version, all, properties, expected) in [
         (
             V311,
+            at(ExactlyOnce),
             Properties::default(),
             &b"\x82\x0a\x00\x01\x00\x01a\x02\x00\x01b\x00"[..],
         ),
         (
             V5,
+            all,
             Properties::default(),
             b"\x82\x0b\x00\x01\x00\x00\x01a\x2e\x00\x01b\x00",
         ),
         (
             V5,
+            all,
             identifier(268_435_455),
             b"\x82\x10\x00\x01\x05\x0b\xff\xff\xff\x7f\x00\x01a\x2e\x00\x01b\x00",
         ),
@@ -240,7 +243,7 @@ fn what_no_server_would_accept_is_refused_locally() {
     let mut pair = Pair::connected(options(V311));
     let request = subscribe(&[("a", at(AtMostOnce))], identifier(1));
     let error = pair.client.subscribe(pair.now, request).unwrap_err();
-    assert!(matches!(error, SubscribeError::Properties(_)));
+    assert!(matches!(error, SubscribeError::Property(_)));
     let nothing = Unsubscribe {
         filters: Vec::new(),
         properties: Properties::default(),

@@ -10,9 +10,10 @@ use tokio::time::{Instant, timeout};
 
 use super::server::Server;
 use super::{Attempts, connected, in_time, message, options, paused_runtime};
+use crate::connection::scope_over;
 use crate::{
-    Client, ConnectError, Connection, ConnectionError, Delivery, Messages, PublishError, QoS,
-    ReasonCode, TransportError,
+    Client, ConnectError, Connection, ConnectionError, ConnectionEvent, Delivery, Error, Messages,
+    PublishError, QoS, ReasonCode, SubscribeError, TransportError,
 };
 
 #[test]
@@ -25,7 +26,7 @@ fn public_types_go_between_threads() {
     shared::<crate::PublishFuture<'static>>();
     shared::<crate::Publish<'static>>();
     shared::<crate::Subscribe>();
-    shared::<crate::Error>();
+    shared::<Error>();
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,14 +156,63 @@ async fn dropping_the_connection_disconnects_in_the_background_and_ends_the_sess
     let disconnect = server.disconnected().await;
     assert_eq!(disconnect.reason, ReasonCode::Success);
     assert_eq!(disconnect.properties.session_expiry_interval, Some(0));
-    assert_eq!(client.closed().await, ConnectionError::Closed);
+    assert_eq!(client.closed().await, ConnectionError::Dropped);
+    let error = client.publish("t", "").await.unwrap_err();
     assert_eq!(
-        client.publish("t", "").await,
-        Err(PublishError::Disconnected {
-            cause: ConnectionError::Closed,
+        error,
+        PublishError::Disconnected {
+            cause: ConnectionError::Dropped,
             delivery: Delivery::NotSent,
-        })
+        }
     );
+    assert!(error.to_string().contains("was dropped"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_under_way_when_the_connection_was_dropped_says_so() {
+    let (connection, mut server, _attempts) = connected(options(), 4096).await;
+    let client = connection.client();
+    let receipt = client.publish("t", "").qos(QoS::AtLeastOnce).enqueue();
+    let receipt = receipt.await.unwrap();
+    let subscribing = tokio::spawn({
+        let client = client.clone();
+        async move { client.subscribe("t").await.unwrap_err() }
+    });
+    server.publish().await;
+    assert!(matches!(server.next().await, Some(Packet::Subscribe(_))));
+    let mut events = client.events();
+    drop(connection);
+    let (cause, delivery) = (ConnectionError::Dropped, Delivery::Unknown);
+    let lost = PublishError::Disconnected {
+        cause: cause.clone(),
+        delivery,
+    };
+    assert_eq!(receipt.await, Err(lost));
+    let lost = SubscribeError::Disconnected {
+        cause: cause.clone(),
+        delivery,
+    };
+    assert_eq!(subscribing.await.unwrap(), lost);
+    let told = loop {
+        match events.next().await {
+            Some(ConnectionEvent::Disconnected { cause, .. }) => break cause,
+            Some(_) => {}
+            None => panic!("the end is an event"),
+        }
+    };
+    assert_eq!(told, cause);
+}
+
+/// Asked to leave first, dropped then: the program has asked.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_was_asked_to_disconnect_is_not_called_dropped() {
+    let (connection, mut server, _attempts) = connected(options(), 4096).await;
+    let client = connection.client();
+    let leaving = tokio::spawn(connection.disconnect());
+    server.disconnected().await;
+    leaving.abort();
+    drop(server);
+    assert_eq!(client.closed().await, ConnectionError::Closed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -252,9 +302,14 @@ fn nobody_waits_for_a_driver_whose_runtime_was_shut_down() {
         let Err(error) = receipt.await else {
             panic!("nobody has acknowledged it");
         };
-        assert_eq!(error.delivery(), Delivery::Unknown);
+        let (cause, delivery) = (ConnectionError::DriverGone, Delivery::Unknown);
+        assert_eq!(error, PublishError::Disconnected { cause, delivery });
+        assert!(error.to_string().contains("runtime"), "{error}");
         assert_eq!(client.messages().next().await, None);
-        assert_eq!(client.closed().await, ConnectionError::Closed);
+        assert_eq!(client.closed().await, ConnectionError::DriverGone);
+        let (cause, delivery) = (ConnectionError::DriverGone, Delivery::NotSent);
+        let refused = PublishError::Disconnected { cause, delivery };
+        assert_eq!(client.publish("t", "").await, Err(refused));
         assert!(connection.disconnect().await.is_err());
     };
     paused_runtime().block_on(in_time(told));
@@ -282,4 +337,111 @@ async fn loops_that_never_wait_leave_their_thread_to_others() {
     for _ in 0..PUBLISHES {
         server.publish().await;
     }
+}
+
+/// Counts how often another task of the thread runs while `call` is awaited again and again, without a pause.
+async fn turns_of_others<T>(mut call: impl AsyncFnMut() -> T) -> u64 {
+    const CALLS: usize = 8 * 1_024;
+    let turns = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&turns);
+    let ticker = tokio::spawn(async move {
+        loop {
+            counter.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    for _ in 0..CALLS {
+        call().await;
+    }
+    ticker.abort();
+    turns.load(Ordering::Relaxed)
+}
+
+#[tokio::test(start_paused = true)]
+async fn loops_of_calls_that_fail_leave_their_thread_to_others() {
+    let (connection, server, _attempts) = connected(options().reconnect(None), 4096).await;
+    let client = connection.client();
+    drop(server);
+    client.closed().await;
+    let mut messages = client.messages();
+    let turns = [
+        turns_of_others(async || client.publish("t", "").await.unwrap_err()).await,
+        turns_of_others(async || client.publish("+", "").await.unwrap_err()).await,
+        turns_of_others(async || client.publish("t", "").enqueue().await.unwrap_err()).await,
+        turns_of_others(async || client.publish("+", "").enqueue().await.unwrap_err()).await,
+        turns_of_others(async || client.request("t", "").await.unwrap_err()).await,
+        turns_of_others(async || client.request("+", "").await.unwrap_err()).await,
+        turns_of_others(async || client.subscribe("t").await.unwrap_err()).await,
+        turns_of_others(async || client.subscribe("#/").await.unwrap_err()).await,
+        turns_of_others(async || client.unsubscribe("t").await.unwrap_err()).await,
+        turns_of_others(async || client.unsubscribe("#/").await.unwrap_err()).await,
+        turns_of_others(async || client.declared("t").await.unwrap_err()).await,
+        turns_of_others(async || client.re_authenticate().await.unwrap_err()).await,
+        turns_of_others(async || client.connected().await.unwrap_err()).await,
+        turns_of_others(async || client.closed().await).await,
+        turns_of_others(async || messages.next().await).await,
+        turns_of_others(async || {
+            let wrong = options().client_identifier("\0");
+            (Connection::open(wrong).await.unwrap_err(),)
+        })
+        .await,
+    ];
+    assert!(turns.iter().all(|&turns| turns > 2), "{turns:?}");
+}
+
+/// The server accepts, and the connection is lost before the program has ended.
+#[tokio::test(start_paused = true)]
+async fn a_scope_returns_the_value_of_its_program_though_the_connection_has_ended() {
+    let (connection, mut server, _attempts) = connected(options().reconnect(None), 4096).await;
+    let program = async |client: Client| {
+        let publishing = tokio::spawn({
+            let client = client.clone();
+            async move { client.publish("t", "").qos(QoS::AtLeastOnce).await }
+        });
+        let publish = server.publish().await;
+        server.puback(publish.packet_id, ReasonCode::Success).await;
+        publishing.await.unwrap()?;
+        drop(server);
+        client.closed().await;
+        Ok::<_, Error>(7)
+    };
+    assert_eq!(in_time(scope_over(connection, program)).await, Ok(7));
+}
+
+/// DISCONNECT cannot be written, and nothing depends on it.
+#[tokio::test(start_paused = true)]
+async fn a_scope_returns_the_value_of_its_program_though_the_server_is_gone() {
+    let (connection, server, _attempts) = connected(options().reconnect(None), 4096).await;
+    let program = async |_: Client| {
+        drop(server);
+        Ok::<_, Error>(7)
+    };
+    assert_eq!(in_time(scope_over(connection, program)).await, Ok(7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scope_whose_calls_the_end_of_the_connection_has_failed_tells_why() {
+    let (connection, mut server, _attempts) = connected(options().reconnect(None), 4096).await;
+    let program = async |client: Client| {
+        let publish = client.publish("t", "").qos(QoS::AtLeastOnce);
+        Ok::<_, Error>(publish.enqueue().await?)
+    };
+    let scope = tokio::spawn(scope_over(connection, program));
+    server.publish().await;
+    drop(server);
+    let cause = ConnectionError::Transport(TransportError::EndOfStream);
+    let ended = in_time(scope).await.unwrap().map(drop);
+    assert_eq!(ended, Err(Error::Connection(cause)));
+}
+
+/// No annotation is needed: see that this compiles.
+#[tokio::test(start_paused = true)]
+async fn the_usual_form_of_a_scope_needs_no_annotation() {
+    let result = crate::scope(options().client_identifier("\0"), async |client| {
+        client.publish("t", "").await?;
+        let mut messages = client.subscribe("t").await?;
+        messages.next().await;
+        Ok(())
+    });
+    assert!(matches!(in_time(result).await, Err(Error::Connect(_))));
 }

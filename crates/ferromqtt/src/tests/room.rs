@@ -146,6 +146,8 @@ async fn trying_never_waits_and_says_that_the_queue_is_full() {
         };
         let receipt = attempt("first").unwrap();
         let full = attempt("second").unwrap_err();
+        let (limit, unit) = (1, "messages");
+        assert_eq!(full, PublishError::QueueFull { limit, unit });
         assert!(
             full.to_string().contains("queue is full (1 message"),
             "{full}"
@@ -198,7 +200,7 @@ fn a_client_whose_runtime_is_gone_accepts_nothing_and_says_so() {
     let told = async {
         assert!(!client.is_connected());
         let ended = PublishError::Disconnected {
-            cause: ConnectionError::Closed,
+            cause: ConnectionError::DriverGone,
             delivery: Delivery::NotSent,
         };
         for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {

@@ -149,7 +149,7 @@ async fn dropping_it_before_the_connection_gives_the_attempt_up() {
     let receipt = receipt.await.unwrap();
     drop(connection);
     let expected = PublishError::Disconnected {
-        cause: ConnectionError::Closed,
+        cause: ConnectionError::Dropped,
         delivery: Delivery::NotSent,
     };
     assert_eq!(in_time(receipt).await, Err(expected));

@@ -93,18 +93,17 @@ async fn a_scope_disconnects_in_the_background_when_its_program_panics() {
 }
 
 #[tokio::test]
-async fn a_scope_whose_connection_had_ended_tells_why() {
+async fn a_scope_whose_connection_had_ended_returns_the_value_of_its_program() {
     in_time(async {
         let (listener, options) = listen().await;
         let (result, ()) = tokio::join!(
-            ferromqtt::scope(options.reconnect(None), async |client| {
-                client.closed().await;
-                Ok::<_, Error>(())
-            }),
+            ferromqtt::scope(options.reconnect(None), async |client| Ok(client
+                .closed()
+                .await)),
             async { drop(accept(&listener).await) }
         );
         let cause = ConnectionError::Transport(TransportError::EndOfStream);
-        assert_eq!(result, Err(Error::Connection(cause)));
+        assert_eq!(result, Ok(cause));
     })
     .await;
 }
