@@ -41,7 +41,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: quickstart
-quickstart: .venv/.native ## Build the Python module and run the first example (BROKER=mqtt://host:port for your own broker)
+quickstart: .venv/.native ## Build the Python module and run the first example (BROKER=host:port or mqtt://user:password@host:port for your own broker)
 	$(BIN)/python examples/python/quickstart.py
 
 # What the tests run beside our own programs. Named first among their prerequisites: what is missing is told before anything

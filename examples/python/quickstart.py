@@ -1,12 +1,15 @@
 """Connect, publish, share the connection, and get what was missed while offline.
 
 Runs on the built-in broker, or on your own: BROKER=mqtt://host:port python quickstart.py
+BROKER is host, host:port, or a URL, which may have credentials: mqtt://user:password@host:port
 """
 
 import asyncio
 import os
-import urllib.parse
 from contextlib import AsyncExitStack
+from functools import partial
+
+from broker_url import read_broker
 
 from ferromqtt import Client
 from ferromqtt.testing import TestBroker
@@ -24,9 +27,9 @@ async def publish_humidity(client: Client) -> None:
     print("  another task published 0.38 humidity over the same connection")
 
 
-async def share_the_connection(host: str, port: int) -> None:
+async def share_the_connection(connect: partial[Client]) -> None:
     print("2. Two tasks share one client while a third listens:")
-    async with Client(host, port) as client:
+    async with connect() as client:
         await client.subscribe("quickstart/#")
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(publish_temperature(client))
@@ -39,13 +42,13 @@ async def share_the_connection(host: str, port: int) -> None:
                 break
 
 
-async def miss_nothing(host: str, port: int) -> None:
+async def miss_nothing(connect: partial[Client]) -> None:
     print("3. A client with a persistent session subscribes at QoS 1 and goes offline.")
-    station = Client(host, port, identifier=STATION, clean_session=False)
+    station = connect(identifier=STATION, clean_session=False)
     async with station:
         await station.subscribe("quickstart/alarms", qos=1)
     print("4. Meanwhile somebody publishes three alarms.")
-    async with Client(host, port) as somebody:
+    async with connect() as somebody:
         for number in (1, 2, 3):
             await somebody.publish("quickstart/alarms", f"alarm {number}", qos=1)
     print("5. The client comes back and gets what it missed:")
@@ -53,27 +56,28 @@ async def miss_nothing(host: str, port: int) -> None:
         for _ in range(3):
             message = await anext(station.messages)
             print(f"  received {message.topic}: {message.payload.decode()}")
-    async with Client(host, port, identifier=STATION):  # clean: the broker forgets the session
+    async with connect(identifier=STATION):  # clean: the broker forgets the session
         pass
 
 
 async def main() -> None:
     async with AsyncExitStack() as stack:
-        url = os.environ.get("BROKER")
-        if url is None:
-            broker = await stack.enter_async_context(TestBroker())
-            host, port = broker.host, broker.port
-            print(f"A test broker runs at {broker.url}.")
+        if "BROKER" in os.environ:
+            own = read_broker(os.environ["BROKER"], mqtt=1883)
+            print(f"Your broker is {own}.")
+            connect = partial(
+                Client, own.host, own.port, username=own.username, password=own.password
+            )
         else:
-            parts = urllib.parse.urlsplit(url)
-            host, port = parts.hostname or "localhost", parts.port or 1883
-            print(f"Your broker is {url}.")
+            broker = await stack.enter_async_context(TestBroker())
+            print(f"A test broker runs at {broker.url}.")
+            connect = partial(Client, broker.host, broker.port)
         async with asyncio.timeout(30):
-            async with Client(host, port) as client:
+            async with connect() as client:
                 await client.publish("quickstart/hello", "Hello, MQTT!")
             print("1. Connected, published one message, and disconnected.")
-            await share_the_connection(host, port)
-            await miss_nothing(host, port)
+            await share_the_connection(connect)
+            await miss_nothing(connect)
     print("Done: every message arrived.")
 
 

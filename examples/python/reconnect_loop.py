@@ -1,9 +1,13 @@
 """Connect again, with growing pauses, whenever the connection ends.
 
+The client keeps messages that it received and nobody took yet. It keeps nothing that could not be
+sent: `publish` raises, and `error.delivery` says whether to publish again is safe.
+
 It prints:
 
     received: before the restart
     connection lost: Disconnected during message iteration
+    publish without a connection: not_sent
     received: after the restart
 """
 
@@ -16,11 +20,11 @@ from ferromqtt.testing import TestBroker
 SHORTEST, LONGEST = 0.05, 5.0  # seconds; in earnest rather 1 and 60
 
 
-async def listen(client: Client, received: asyncio.Queue[str]) -> None:
+async def listen(client: Client, received: asyncio.Queue[str], lost: asyncio.Event) -> None:
     pause = SHORTEST
     while True:
         try:
-            async with client:  # the same client: what it could not send yet, it keeps
+            async with client:  # the same client each time, with its queue of messages
                 await client.subscribe("news")
                 pause = SHORTEST
                 async for message in client.messages:
@@ -28,6 +32,7 @@ async def listen(client: Client, received: asyncio.Queue[str]) -> None:
         except MqttError as error:
             if pause == SHORTEST:
                 print("connection lost:", error)
+            lost.set()
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
             pause = min(2 * pause, LONGEST)
 
@@ -39,10 +44,16 @@ async def publish_and_wait(broker: TestBroker, text: str, received: asyncio.Queu
 
 
 async def main() -> None:
-    received = asyncio.Queue[str]()
+    received, lost = asyncio.Queue[str](), asyncio.Event()
     async with TestBroker() as broker:
-        listener = asyncio.create_task(listen(Client(broker.host, broker.port), received))
+        client = Client(broker.host, broker.port)
+        listener = asyncio.create_task(listen(client, received, lost))
         await publish_and_wait(broker, "before the restart", received)
+    await lost.wait()
+    try:
+        await client.publish("news", "while there is no broker", qos=1)
+    except MqttError as error:
+        print("publish without a connection:", error.delivery)
     async with TestBroker(port=broker.port) as broker:
         await publish_and_wait(broker, "after the restart", received)
         listener.cancel()

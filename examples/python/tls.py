@@ -14,27 +14,31 @@ It prints:
 import asyncio
 import os
 import ssl
-from urllib.parse import urlsplit
+from functools import partial
+
+from broker_url import read_broker
 
 from ferromqtt import Client, MqttError, TLSParameters
 
-BROKER = urlsplit(os.environ["BROKER"])
-HOST, PORT = BROKER.hostname or "localhost", BROKER.port or 8883
+BROKER = read_broker(os.environ.get("BROKER", ""), mqtts=8883)
 CA_FILE = os.environ["CA_FILE"]  # the authorities to trust; without one, those of the system
 
 
 async def main() -> None:
     context = ssl.create_default_context(cafile=CA_FILE)
-    async with Client(HOST, PORT, tls_context=context):
+    connect = partial(
+        Client, BROKER.host, BROKER.port, username=BROKER.username, password=BROKER.password
+    )
+    async with connect(tls_context=context):
         print("connected with a context of one's own")
 
     # The same, and files are not read on the event loop. `certfile` and `keyfile` are for a server
     # that asks for a certificate of the client.
-    async with Client(HOST, PORT, tls_params=TLSParameters(ca_certs=CA_FILE)):
+    async with connect(tls_params=TLSParameters(ca_certs=CA_FILE)):
         print("connected with TLS parameters")
 
     try:
-        async with Client(HOST, PORT, tls_params=TLSParameters()):
+        async with connect(tls_params=TLSParameters()):
             pass
     except MqttError as error:
         if "certificate verify failed" in str(error):

@@ -11,18 +11,21 @@ It prints:
 
 import asyncio
 import os
-from urllib.parse import urlsplit
+
+from broker_url import read_broker
 
 from ferromqtt import Client, TLSParameters
 
-BROKER = urlsplit(os.environ["BROKER"])
+BROKER = read_broker(os.environ.get("BROKER", ""), ws=80, wss=443)
 SECURE = BROKER.scheme == "wss"
 
 
 async def main() -> None:
     client = Client(
-        BROKER.hostname or "localhost",
-        BROKER.port or (443 if SECURE else 80),
+        BROKER.host,
+        BROKER.port,
+        username=BROKER.username,
+        password=BROKER.password,
         transport="websockets",
         tls_params=TLSParameters() if SECURE else None,
         websocket_path=BROKER.path or "/mqtt",

@@ -1,6 +1,7 @@
 //! Connect, subscribe, publish, receive.
 //!
-//! Runs on the built-in broker, or on your own: `BROKER=mqtt://host:port cargo run -p ferromqtt --example quickstart`
+//! Runs on the built-in broker, or on your own: `BROKER=mqtt://host:port cargo run -p ferromqtt --example quickstart`.
+//! `BROKER` is `host`, `host:port` or a URL, which may have credentials: `mqtt://user:password@host:port`.
 
 #![allow(clippy::print_stdout, reason = "it shows what happens")]
 
@@ -13,7 +14,10 @@ use ferromqtt_testing::TestBroker;
 async fn main() -> Result<(), Box<dyn StdError>> {
     let broker = TestBroker::start().await?;
     let url = std::env::var("BROKER").unwrap_or_else(|_| broker.url());
-    println!("The broker is {url}.");
+    let shown = url
+        .rsplit_once('@')
+        .map_or(&*url, |(_credentials, server)| server);
+    println!("The broker is {shown}.");
     ferromqtt::scope(Options::from_url(&url)?, program).await?;
     println!("3. Disconnected. Done: every message arrived.");
     broker.stop().await;

@@ -1,4 +1,4 @@
-"""`python -m ferromqtt broker`: the test broker from the command line."""
+"""`python -m ferromqtt`: the test broker from the command line, and the wheel named `aiomqtt`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+from ferromqtt import _wheel
 from ferromqtt.testing import TestBroker
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     top, broker = parsers()
     options = vars(top.parse_args(arguments))
+    if options.pop("command") == _wheel.COMMAND:
+        return _wheel.run(**options)
     host, port = options.pop("host"), options.pop("port")
     if options.get("server_moved") and "server_reference" not in options:
         broker.error("argument --server-moved: needs --server-reference")
@@ -40,7 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
 def parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     """Define what the user may type, in all and behind `broker`."""
     top = argparse.ArgumentParser(prog="python -m ferromqtt", description="MQTT for asyncio.")
-    commands = top.add_subparsers(title="commands", required=True)
+    commands = top.add_subparsers(title="commands", dest="command", required=True)
+    _wheel.add_command(commands)
     broker = commands.add_parser(
         "broker",
         help="run a test broker",

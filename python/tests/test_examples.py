@@ -1,16 +1,23 @@
 """What the README shows runs, and prints what it says; so do the programs in examples/python."""
 
 import ast
+import importlib
 import os
 import re
 import subprocess
 import sys
 import textwrap
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
-from support.mosquitto import Mosquitto
+from support.builtin import BuiltinBroker
+from support.clients import LIMIT
+from support.mosquitto import PASSWORD, USERNAME, Mosquitto, free_port
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "python"
@@ -20,8 +27,8 @@ OVER_WEBSOCKET = EXAMPLES / "websocket.py"
 ON_THEIR_OWN = sorted(set(EXAMPLES.glob("*.py")) - {QUICKSTART, OVER_TLS, OVER_WEBSOCKET})
 
 
-def run_program(*arguments: str, **environment: str) -> str:
-    done = subprocess.run(
+def play(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-W", "error", *arguments],
         env=os.environ | environment,
         capture_output=True,
@@ -29,6 +36,10 @@ def run_program(*arguments: str, **environment: str) -> str:
         timeout=50,
         check=False,
     )
+
+
+def run_program(*arguments: str, **environment: str) -> str:
+    done = play(*arguments, **environment)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout
@@ -94,3 +105,90 @@ def test_quickstart_on_a_broker_of_one_s_own(mosquitto: Mosquitto) -> None:
     output = run_program(str(QUICKSTART), BROKER=url)
     assert output.startswith(f"Your broker is {url}.\n")
     assert output.endswith("Done: every message arrived.\n")
+
+
+def test_quickstart_connects_to_the_broker_that_it_prints(mosquitto: Mosquitto) -> None:
+    """A scheme may be left out, as in Rust; it took `localhost:1883` for a URL without a host."""
+    address = f"{mosquitto.host}:{mosquitto.port}"
+    output = run_program(str(QUICKSTART), BROKER=address)
+    assert output.startswith(f"Your broker is mqtt://{address}.\n")
+    assert output.endswith("Done: every message arrived.\n")
+
+
+def test_quickstart_logs_in_and_does_not_show_the_password(mosquitto: Mosquitto) -> None:
+    address = f"{mosquitto.host}:{mosquitto.login_port}"
+    output = run_program(str(QUICKSTART), BROKER=f"mqtt://{USERNAME}:{PASSWORD}@{address}")
+    assert output.startswith(f"Your broker is mqtt://{address}.\n")
+    assert output.endswith("Done: every message arrived.\n")
+    assert PASSWORD not in output
+
+
+@pytest.mark.parametrize("program", [QUICKSTART, OVER_TLS, OVER_WEBSOCKET], ids=lambda it: it.stem)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "http://localhost:1883",
+        "localhost:port",
+        "localhost:70000",
+        "localhost:0",
+        ":1883",
+        "[::1",
+        "user:hush/hush@localhost",
+        "localhost:1883#fragment",
+    ],
+)
+def test_a_broker_that_cannot_be_read_is_refused_in_words(program: Path, text: str) -> None:
+    done = play(str(program), BROKER=text, CA_FILE="ca.pem")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(
+        r"BROKER must be host, host:port or \w+://user:password@host:port.*\n", done.stderr
+    )
+    assert "hush" not in done.stderr
+
+
+@pytest.fixture
+def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[FastAPI]:
+    """The application of the FastAPI example."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.delitem(sys.modules, "fastapi_lifespan", raising=False)
+    module = importlib.import_module("fastapi_lifespan")
+    assert isinstance(module.app, FastAPI)
+    yield module.app
+    monkeypatch.delitem(sys.modules, "fastapi_lifespan")
+
+
+def wait_for_answer(http: TestClient, status: int) -> dict[str, str]:
+    """Ask for the lamp until the answer has this status, for the client connects by itself."""
+    end = time.monotonic() + LIMIT
+    while (answer := http.get("/lamp")).status_code != status:
+        assert time.monotonic() < end, answer.text
+        time.sleep(0.01)
+    body: dict[str, str] = answer.json()
+    return body
+
+
+def test_the_fastapi_example_answers_503_without_a_broker_and_recovers(app: FastAPI) -> None:
+    """Started before its broker, and left by it."""
+    port = free_port()
+    app.state.broker = "127.0.0.1", port
+    with TestClient(app) as http:
+        for _ in range(2):
+            assert http.post("/lamp/on").status_code == 503
+            assert http.get("/lamp").status_code == 503
+            with BuiltinBroker(port):
+                wait_for_answer(http, 200)
+                assert http.post("/lamp/on").status_code == 202
+            for answer in (http.post("/lamp/on"), http.get("/lamp")):
+                assert answer.status_code == 503
+                assert answer.json()["detail"].startswith(
+                    ("no connection to the broker: ", "the broker did not answer: ")
+                )
+
+
+def test_the_fastapi_example_says_why_there_is_no_connection(app: FastAPI) -> None:
+    app.state.broker = "127.0.0.1", free_port()
+    with TestClient(app) as http:
+        while (detail := wait_for_answer(http, 503)["detail"]).endswith(": not connected yet"):
+            pass
+    assert "Connection refused" in detail

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
 
-use ferromqtt_testing::TestBroker;
+use ferromqtt_testing::{BrokerOptions, TestBroker, User};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -121,6 +121,25 @@ async fn the_quickstart_receives_every_message() {
         output.ends_with("Done: every message arrived.\n"),
         "{output}"
     );
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn the_quickstart_logs_in_and_does_not_show_the_password() {
+    let mut options = BrokerOptions::default();
+    options.users.push(User::new("station", "hush"));
+    let local = SocketAddr::from(([127, 0, 0, 1], 0));
+    let broker = TestBroker::bind(local, options).await.unwrap();
+    let place = format!("127.0.0.1:{}", broker.port());
+    for scheme in ["mqtt://", ""] {
+        let url = format!("{scheme}station:hush@{place}");
+        let output = run("quickstart", &[("BROKER", &url)]).await;
+        assert!(
+            output.starts_with(&format!("The broker is {place}.\n")),
+            "{output}"
+        );
+        assert!(output.ends_with("Done: every message arrived.\n"));
+    }
     broker.stop().await;
 }
 

@@ -11,9 +11,12 @@ from urllib.parse import urlsplit
 class BuiltinBroker:
     """`python -m ferromqtt broker`; its first line tells where it listens."""
 
+    def __init__(self, port: int = 0) -> None:
+        self._port = port
+
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "ferromqtt", "broker", "--port", "0"],
+            [sys.executable, "-m", "ferromqtt", "broker", "--port", str(self._port)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,

@@ -24,15 +24,18 @@ from support import packets
 TOPIC = "flood"
 UPLOAD = packets.publish("upload", b"." * 64)
 """The one QoS 0 PUBLISH a test sends in its endless loop: skipped here without parsing."""
+FLOODED = packets.publish(TOPIC, b"." * 64)
+"""The flood is made of this, but for a QoS 1 message now and then."""
 
 
 class Flood:
     """The server's side of one connection."""
 
-    def __init__(self, sock: socket.socket, messages: int, qos1_every: int) -> None:
+    def __init__(self, sock: socket.socket, options: argparse.Namespace) -> None:
         self.sock = sock
-        self.messages = messages
-        self.qos1_every = qos1_every
+        self.messages: int = options.messages
+        self.qos1_every: int = options.qos1_every
+        self.last_after_answer: bool = options.last_after_answer
         self.replies: deque[bytes] = deque()
         self.wake = threading.Event()
         self.subscribed = self.ended = False
@@ -107,22 +110,27 @@ class Flood:
             if packet_id:
                 self.replies.append(packets.ack(packets.PUBACK, packet_id))
 
+    def may_send(self) -> bool:
+        """Return whether there is a part of the flood to be sent now."""
+        left = self.messages - self.report["sent"]
+        held = self.last_after_answer and left <= 1000 and not self.report["publishes"]
+        return self.subscribed and left > 0 and not held
+
     def write(self) -> None:
         """Send answers, and the flood between them, until the client has left."""
-        plain = packets.publish(TOPIC, b"." * 64)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 17)
         packet_id = 0
         try:
             while not self.ended:
                 while self.replies:
                     self.sock.sendall(self.replies.popleft())
-                if self.subscribed and self.report["sent"] < self.messages:
+                if self.may_send():
                     count = min(1000, self.messages - self.report["sent"])
-                    chunk = plain * count
+                    chunk = FLOODED * count
                     if self.qos1_every and self.report["sent"] % self.qos1_every == 0:
                         packet_id += 1
                         last = packets.publish(TOPIC, b"." * 64, qos=1, packet_id=packet_id)
-                        chunk = plain * (count - 1) + last
+                        chunk = FLOODED * (count - 1) + last
                     self.sock.sendall(chunk)
                     self.report["sent"] += count
                 else:
@@ -137,13 +145,18 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--messages", type=int, default=0)
     parser.add_argument("--qos1-every", type=int, default=0, help="a multiple of 1000")
+    parser.add_argument(
+        "--last-after-answer",
+        action="store_true",
+        help="send the last 1000 only after the client has published something",
+    )
     options = parser.parse_args()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print(listener.getsockname()[1], flush=True)
         listener.settimeout(60)
         sock, _ = listener.accept()
     with sock:
-        flood = Flood(sock, options.messages, options.qos1_every)
+        flood = Flood(sock, options)
         reader = threading.Thread(target=flood.read)
         reader.start()
         flood.write()
@@ -154,8 +167,12 @@ def main() -> None:
 class FloodProcess:
     """Starts this file as a program; `report()` waits for the end of the connection."""
 
-    def __init__(self, messages: int = 0, qos1_every: int = 0) -> None:
+    def __init__(
+        self, messages: int = 0, qos1_every: int = 0, *, last_after_answer: bool = False
+    ) -> None:
         self._arguments = [f"--messages={messages}", f"--qos1-every={qos1_every}"]
+        if last_after_answer:
+            self._arguments.append("--last-after-answer")
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
@@ -170,7 +187,7 @@ class FloodProcess:
 
     def report(self) -> dict[str, Any]:
         """Return what the server counted."""
-        output, _ = self._process.communicate(timeout=20)
+        output, _ = self._process.communicate(timeout=60)
         report: dict[str, Any] = json.loads(output)
         return report
 
