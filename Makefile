@@ -104,7 +104,7 @@ interop: need-interop .venv/.dev .venv/.native .tools/aedes/.installed upstream 
 	$(BIN)/python -m pytest python/tests/interop
 
 .PHONY: upstream
-upstream: need-test .venv/.dev .venv-upstream/.installed ## The tests of aiomqtt itself against ferromqtt-aiomqtt
+upstream: need-test .venv/.dev .venv-upstream/.installed ## Compare ferromqtt-aiomqtt with aiomqtt: names, types, and its own tests
 	python/tests/upstream/run.sh $(BIN)/python .venv-upstream/bin/python .tools/upstream
 
 .PHONY: conformance
