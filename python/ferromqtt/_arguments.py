@@ -88,7 +88,7 @@ def unsubscribe_filters(topic: UnsubscribeTopic) -> list[str]:
     for entry in given:
         text = _text_of(entry)
         if not text:
-            raise ValueError("Invalid topic.")
+            raise ValueError(f"Invalid topic. {_must_be_filter(entry)}")
         _check_filter(text)
         filters.append(text)
     return filters
@@ -100,7 +100,8 @@ def _text_of(topic: object) -> str | None:
 
 
 def _must_be_filter(topic: object) -> str:
-    return f"topic must be str, Topic or Wildcard, or a list of them, not {type(topic).__name__}."
+    given = "empty" if topic == "" else type(topic).__name__
+    return f"topic must be str, Topic or Wildcard, or a list of them, not {given}."
 
 
 def _of_list(
@@ -117,13 +118,13 @@ def _of_list(
         wanted = check_qos(wanted)
     text = _text_of(topic)
     if text is None or (not v5 and not text):
-        raise ValueError("Invalid topic.")
+        raise ValueError(f"Invalid topic. {_must_be_filter(topic)}")
     return _filter(text, wanted)
 
 
 def _pair(entry: object) -> tuple[Any, Any]:
     if not isinstance(entry, tuple | list) or len(entry) != 2:  # noqa: PLR2004 - a pair
-        raise ValueError(f"Each subscription must be a (topic, QoS) pair, not {entry!r}")
+        raise ValueError(f"Each subscription must be a topic or a (topic, QoS) pair, not {entry!r}")
     return entry[0], entry[1]
 
 
@@ -146,7 +147,12 @@ def _filter(text: str, wanted: object) -> SubscribeFilter:
 def _subscribe_options(options: Any) -> SubscribeOptionsLike:  # noqa: ANN401 - read by its attributes
     names = ("QoS", "noLocal", "retainAsPublished", "retainHandling")
     if not all(hasattr(options, name) for name in names):
-        raise ValueError("Subscribe options must be instance of SubscribeOptions class.")
+        kind = type(options).__name__
+        raise ValueError(
+            "Subscribe options must be instance of SubscribeOptions class. On MQTT 5.0 they are "
+            f"`options`, or stand in a pair beside the topic, and must not be {kind}; a QoS may "
+            "stand in a list of pairs."
+        )
     checked: SubscribeOptionsLike = options
     return checked
 

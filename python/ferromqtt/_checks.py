@@ -141,5 +141,6 @@ def protocol_number(protocol: object) -> int:
 def check_qos(qos: object) -> int:
     """Return a QoS that is 0, 1 or 2; raise ValueError for anything else."""
     if not isinstance(qos, int) or qos not in (0, 1, 2):
-        raise ValueError("Invalid QoS level.")
+        given = qos if isinstance(qos, int) else type(qos).__name__
+        raise ValueError(f"Invalid QoS level. qos must be 0, 1 or 2, not {given}.")
     return int(qos)

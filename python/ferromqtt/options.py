@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import os
 import socket
 import ssl
 import string
@@ -198,6 +199,8 @@ class ClientOptions:
             _check_proxy(self.proxy)
         if self.will is not None:
             _check_will(self.will)
+        if self.tls_params is not None:
+            _check_tls_params(self.tls_params)
 
     @property
     def clean(self) -> bool | Literal[3]:
@@ -350,10 +353,19 @@ def _check_proxy(proxy: ProxySettings) -> None:
         raise _checks.wrong_type("proxy_port", "int", port)
 
 
+def _check_tls_params(params: TLSParameters) -> None:
+    for name in ("ca_certs", "certfile", "keyfile"):
+        file = getattr(params, name)
+        if not isinstance(file, str | bytes | os.PathLike | None):
+            raise _checks.wrong_type(f"tls_params: {name}", "str or a path", file)
+
+
 def _check_will(will: Will) -> None:
-    topic: str = will.topic.value if isinstance(will.topic, Topic) else will.topic
+    topic: object = will.topic.value if isinstance(will.topic, Topic) else will.topic
     if not topic:
         raise ValueError("Invalid topic. will topic must not be empty.")
+    if not isinstance(topic, str):
+        raise _checks.wrong_type("will topic", "str or Topic", topic)
     _check_string("will topic", topic)
     if "+" in topic or "#" in topic:
         raise ValueError(f"will topic must not contain wildcards: {topic!r}.")
@@ -363,9 +375,7 @@ def _check_will(will: Will) -> None:
         raise ValueError(f"will payload must have at most {_MAX_BYTES} bytes, not {size}.")
 
 
-def _check_string(what: str, text: object) -> None:
-    if not isinstance(text, str):
-        raise _checks.wrong_type(what, "str", text)
+def _check_string(what: str, text: str) -> None:
     size = len(text.encode())
     if size > _MAX_BYTES:
         raise ValueError(f"{what} must have at most {_MAX_BYTES} bytes of UTF-8, not {size}.")

@@ -3,11 +3,14 @@
 import asyncio
 import re
 import ssl
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
-from ferromqtt import Client, Message, ProxySettings, TLSParameters, Will
+from ferromqtt import Client, Message, ProxySettings, TLSParameters, Wildcard, Will
+from ferromqtt.testing import TestBroker
+from support.loops import LoopRunner
 
 OR_GIVE_V5 = "or give protocol=ProtocolVersion.V5"
 SOCKET_OPTIONS = "a list of (level, option, value) tuples"
@@ -154,3 +157,84 @@ def test_repr_of_proxy_settings_has_no_password_1_2() -> None:
     assert repr(settings) == f"ProxySettings({shown})"
     settings.proxy_args["proxy_password"] = "s3cret"
     assert repr(settings) == f"ProxySettings({shown}, proxy_password=(not shown))"
+
+
+SUBSCRIBE_OPTIONS = (
+    "Subscribe options must be instance of SubscribeOptions class. On MQTT 5.0 they are `options`, "
+    "or stand in a pair beside the topic, and must not be int; a QoS may stand in a list of pairs."
+)
+PAYLOAD = (
+    "payload must be a string, bytearray, int, float or None. It may be bytes or a memoryview too, "
+    "but not dict: encode it first, for example by json.dumps."
+)
+TOO_LONG = (
+    f'Invalid subscription filter. "{"a" * 100}"...: it must have at most 65535 bytes of UTF-8, '
+    "not 65536."
+)
+FILTER = "topic must be str, Topic or Wildcard, or a list of them, not "
+WRONG_CALLS: list[tuple[Callable[[Client], Coroutine[Any, Any, object]], str]] = [
+    (lambda it: it.publish("a", timeout="5"), "timeout must be a number of seconds, not str"),  # type: ignore[arg-type]
+    (lambda it: it.publish("a", qos=3), "Invalid QoS level. qos must be 0, 1 or 2, not 3."),
+    (lambda it: it.publish("a", 0, b"x"), "Invalid QoS level. qos must be 0, 1 or 2, not bytes."),  # type: ignore[arg-type]
+    (
+        lambda it: it.publish("a", {}),  # type: ignore[arg-type]
+        PAYLOAD,
+    ),
+    (lambda it: it.publish(b"a"), "topic must be str or Topic, not bytes"),  # type: ignore[arg-type]
+    (lambda it: it.publish(Wildcard("a")), "topic must be str or Topic, not Wildcard"),  # type: ignore[arg-type]
+    (lambda it: it.subscribe("a", timeout="5"), "timeout must be a number of seconds, not str"),  # type: ignore[arg-type]
+    (lambda it: it.subscribe("a", "1"), "Invalid QoS level. qos must be 0, 1 or 2, not str."),  # type: ignore[arg-type]
+    (lambda it: it.subscribe(("a", 1)), SUBSCRIBE_OPTIONS),
+    (
+        lambda it: it.subscribe(b"a"),  # type: ignore[arg-type]
+        f"No topic specified, or incorrect topic type. {FILTER}bytes.",
+    ),
+    (
+        lambda it: it.subscribe("a#"),
+        'Invalid subscription filter. "a#": # must stand alone in the last level.',
+    ),
+    (
+        lambda it: it.subscribe("#/a"),
+        'Invalid subscription filter. "#/a": # must stand alone in the last level.',
+    ),
+    (
+        lambda it: it.subscribe("a/b+"),
+        'Invalid subscription filter. "a/b+": + must stand alone in its level.',
+    ),
+    (
+        lambda it: it.subscribe("$share/a"),
+        'Invalid subscription filter. "$share/a": a shared subscription is $share/name/filter.',
+    ),
+    (lambda it: it.subscribe(""), "Invalid subscription filter. It must not be empty."),
+    (
+        lambda it: it.subscribe("a" * 65_536),
+        TOO_LONG,
+    ),
+    (lambda it: it.unsubscribe([5]), f"Invalid topic. {FILTER}int."),  # type: ignore[list-item]
+    (
+        lambda it: it.unsubscribe(("a", "b")),  # type: ignore[arg-type]
+        f"No topic specified, or incorrect topic type. {FILTER}tuple.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "text"), WRONG_CALLS)
+def test_a_wrong_argument_of_a_call_is_named_1_3(
+    run: LoopRunner, call: Callable[[Client], Coroutine[Any, Any, object]], text: str
+) -> None:
+    async def main() -> None:
+        async with (
+            TestBroker() as broker,
+            Client(broker.host, broker.port, protocol=5) as client,
+        ):
+            with pytest.raises((TypeError, ValueError)) as caught:
+                await call(client)
+            assert str(caught.value) == text
+            await client.subscribe("a")  # the connection lives
+
+    run(main)
+
+
+def test_a_file_that_is_no_path_is_named_1_2() -> None:
+    with pytest.raises(TypeError, match=r"^tls_params: ca_certs must be str or a path, not int$"):
+        Client("localhost", tls_params=TLSParameters(ca_certs=5))  # type: ignore[arg-type]

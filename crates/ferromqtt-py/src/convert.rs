@@ -23,9 +23,15 @@ const MAX_PAYLOAD: usize = 268_435_455;
 
 pub(crate) fn qos(value: &Bound<'_, PyAny>) -> PyResult<QoS> {
     let number: Option<u8> = value.extract().ok();
-    number
-        .and_then(QoS::from_value)
-        .ok_or_else(|| PyValueError::new_err("Invalid QoS level."))
+    number.and_then(QoS::from_value).ok_or_else(|| {
+        let given = match value.is_instance_of::<PyInt>() {
+            true => value.str(),
+            false => value.get_type().qualname(), // what it holds may be a payload
+        };
+        let given = given.map_or_else(|_| "that".to_owned(), |given| given.to_string());
+        let text = format!("Invalid QoS level. qos must be 0, 1 or 2, not {given}.");
+        PyValueError::new_err(text)
+    })
 }
 
 pub(crate) fn utf8(value: &Bound<'_, PyAny>) -> PyResult<Utf8String> {
@@ -145,6 +151,18 @@ pub(crate) fn payload_bytes<'py>(payload: &Bound<'py, PyAny>) -> PyResult<Bound<
         Payload::Bytes(bytes) => bytes,
         made => PyBytes::new(payload.py(), made.as_slice()),
     })
+}
+
+/// The seconds that a call may take.
+pub(crate) fn timeout(value: &Bound<'_, PyAny>) -> PyResult<f64> {
+    value
+        .extract()
+        .map_err(|error: PyErr| match value.get_type().qualname() {
+            Ok(class) if error.is_instance_of::<PyTypeError>(value.py()) => {
+                PyTypeError::new_err(format!("timeout must be a number of seconds, not {class}"))
+            }
+            _ => error,
+        })
 }
 
 /// When a call that starts now gives up; infinity is never.

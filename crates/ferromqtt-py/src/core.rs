@@ -427,7 +427,7 @@ impl Core {
         qos: &Bound<'py, PyAny>,
         retain: &Bound<'py, PyAny>,
         properties: Option<&Bound<'py, PyDict>>,
-        timeout: f64,
+        #[pyo3(from_py_with = convert::timeout)] timeout: f64,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let _inside = gate::enter()?;
         operations::publish(slf, topic, payload, qos, retain, properties, timeout)
@@ -440,7 +440,7 @@ impl Core {
         slf: &Bound<'py, Self>,
         filters: Vec<(String, u8, bool, bool, u8)>,
         properties: Option<&Bound<'py, PyDict>>,
-        timeout: f64,
+        #[pyo3(from_py_with = convert::timeout)] timeout: f64,
     ) -> PyResult<Bound<'py, PyAny>> {
         let _inside = gate::enter()?;
         operations::subscribe(slf, filters, properties, timeout)
@@ -452,7 +452,7 @@ impl Core {
         slf: &Bound<'py, Self>,
         filters: Vec<String>,
         properties: Option<&Bound<'py, PyDict>>,
-        timeout: f64,
+        #[pyo3(from_py_with = convert::timeout)] timeout: f64,
     ) -> PyResult<Bound<'py, PyAny>> {
         let _inside = gate::enter()?;
         operations::unsubscribe(slf, filters, properties, timeout)
