@@ -139,9 +139,33 @@ pub(crate) const fn severity(cause: &ConnectionError, fresh_credentials: bool) -
     }
 }
 
+impl ConnectionError {
+    /// Whether trying again could not help: wrong credentials, another client that has taken the Client Identifier over, the
+    /// application's own end, and the like. After any other error a client that [reconnects](Reconnect) tries again.
+    ///
+    /// A client that asks for new credentials at each attempt tries again after a refusal of the old ones, too.
+    pub const fn is_final(&self) -> bool {
+        !matches!(severity(self, false), Severity::Passing)
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+
+    #[test]
+    fn errors_that_trying_again_cannot_mend_are_final() {
+        let refused = |reason| ConnectionError::Refused {
+            reason,
+            properties: Arc::default(),
+        };
+        assert!(ConnectionError::Closed.is_final());
+        assert!(refused(ReasonCode::BadUserNameOrPassword).is_final());
+        assert!(!refused(ReasonCode::ServerBusy).is_final());
+        assert!(!ConnectionError::ConnectTimeout.is_final());
+    }
 
     #[test]
     fn delays_double_with_jitter_up_to_the_bound_and_depend_on_the_seed_alone() {

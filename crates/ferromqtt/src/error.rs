@@ -136,8 +136,28 @@ pub enum ConnectError {
     #[error("cannot connect with these options: {0}")]
     Options(OptionsError),
     /// The server, the network, or the time limit.
-    #[error("cannot connect: {0}")]
+    #[error("cannot connect: {}{}", .0, kept_trying(.0))]
     Connection(ConnectionError),
+}
+
+/// What would have made a client try again.
+const fn kept_trying(cause: &ConnectionError) -> &'static str {
+    match cause.is_final() {
+        true => "",
+        false => {
+            " (the first connection is not tried again: Options::reconnect with Reconnect::initial set keeps trying)"
+        }
+    }
+}
+
+/// What decides whether another connection follows.
+const fn reconnecting(cause: &ConnectionError) -> &'static str {
+    match cause.is_final() {
+        true => "",
+        false => {
+            " (whether another one follows, Options::reconnect says; for the first one, Reconnect::initial)"
+        }
+    }
 }
 
 impl From<OptionsError> for ConnectError {
@@ -169,7 +189,10 @@ pub enum PublishError {
         properties: Option<Box<Properties>>,
     },
     /// The connection ended, and none follows by itself.
-    #[error("the connection ended before the message was acknowledged: {cause}")]
+    #[error(
+        "the connection ended before the message was acknowledged: {cause}{}",
+        reconnecting(cause)
+    )]
     Disconnected {
         /// Why it ended.
         cause: ConnectionError,
@@ -284,7 +307,10 @@ pub enum SubscribeError {
         properties: Option<Box<Properties>>,
     },
     /// The connection ended, and none follows by itself.
-    #[error("the connection ended before the server answered: {cause}")]
+    #[error(
+        "the connection ended before the server answered: {cause}{}",
+        reconnecting(cause)
+    )]
     Disconnected {
         /// Why it ended.
         cause: ConnectionError,
@@ -390,6 +416,21 @@ mod tests {
     use std::error::Error as StdError;
 
     use super::*;
+
+    #[test]
+    fn an_error_that_trying_again_may_mend_names_the_option_that_tries_again() {
+        let passing = ConnectionError::ConnectTimeout;
+        let ended = |cause, delivery| PublishError::Disconnected { cause, delivery };
+        let text = ConnectError::from(passing.clone()).to_string();
+        assert!(text.contains("Reconnect::initial"), "{text}");
+        let text = ended(passing, Delivery::NotSent).to_string();
+        assert!(text.contains("Options::reconnect"), "{text}");
+        let closed = ConnectionError::Closed;
+        let text = ended(closed.clone(), Delivery::NotSent).to_string();
+        assert!(!text.contains("Options"), "{text}");
+        let text = ConnectError::from(closed).to_string();
+        assert!(!text.contains("Reconnect"), "{text}");
+    }
 
     #[test]
     fn every_error_converts_and_has_its_cause_in_its_text_alone() {

@@ -65,6 +65,8 @@ async fn each_call_ends_once_when_the_first_connection_never_comes() {
             delivery: Delivery::NotSent,
         };
         assert_eq!(error, expected);
+        let text = error.to_string();
+        assert!(text.contains("Reconnect::initial"), "{text}");
     }
     let error = in_time(subscribing).await.unwrap().unwrap_err();
     assert!(
