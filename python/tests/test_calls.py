@@ -319,7 +319,8 @@ def test_the_error_of_a_time_limit_1_6(run: LoopRunner, name: str) -> None:
     """It has no cause, prints none, and is a TimeoutError as well."""
 
     async def main(server: ScriptedServer) -> None:
-        async with Client(server.host, server.port, timeout=0.05) as client:
+        async with Client(server.host, server.port) as client:
+            client.timeout = 0.05
             with pytest.raises(MqttError) as caught:
                 await CALLS[name](client)
             assert str(caught.value) == "Operation timed out"

@@ -8,7 +8,7 @@ from conftest import Broker
 from ferromqtt import Client, PacketTypes, Properties, ProtocolVersion, Will
 from ferromqtt.exceptions import MqttConnectError
 from support import packets
-from support.clients import receive, receive_until, unique
+from support.clients import LIMIT, receive, receive_until, unique
 from support.loops import LoopRunner
 from support.mosquitto import PASSWORD, USERNAME, Mosquitto
 from support.proxy import CuttingProxy
@@ -234,7 +234,7 @@ def test_return_code_of_version_311_1_4(run: LoopRunner, code: int, value: int, 
 
     async def main(server: ScriptedServer) -> None:
         client = Client(server.host, server.port)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LIMIT):
             with pytest.raises(MqttConnectError) as caught:
                 await client.__aenter__()
         assert caught.value.rc.value == value

@@ -59,12 +59,10 @@ def behind_proxy(targets: list[str], script: Script) -> Script:
     """Return a script of an HTTP proxy that plays `script` instead of connecting on."""
 
     def proxy(connection: Connection) -> None:
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            byte = connection.sock.recv(1)
-            if not byte:
-                return
-            head += byte
+        try:
+            head = connection.take_head()
+        except EOFError:
+            return
         targets.append(head.split(b" ")[1].decode("ascii"))
         connection.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
         script(connection)

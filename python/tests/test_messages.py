@@ -133,7 +133,7 @@ def test_clean_exit_ends_waiting_iterators_without_a_cause_1_5(
 
 
 def test_keep_alive_timeout_is_the_cause_1_5(run: LoopRunner) -> None:
-    """No PINGRESP comes: the connection is given up within about twice the Keep Alive."""
+    """No PINGRESP comes. (How soon is checked in virtual time, in the core's tests.)"""
 
     async def main(server: ScriptedServer) -> None:
         loop = asyncio.get_running_loop()
@@ -141,7 +141,7 @@ def test_keep_alive_timeout_is_the_cause_1_5(run: LoopRunner) -> None:
         async with Client(server.host, server.port, keepalive=1) as client:
             with pytest.raises(MqttError, match=LOST) as caught:
                 await receive(client)
-            assert 1 <= loop.time() - started < 5
+            assert loop.time() - started >= 1
             assert str(caught.value.__cause__) == "[code:141] Keep alive timeout"
 
     def mute(connection: Connection) -> None:
@@ -231,7 +231,7 @@ def test_protocol_violation_right_behind_connack_1_5(run: LoopRunner, name: str)
         strict = name in SLIPS
         with pytest.raises(MqttError) as caught:
             async with (
-                asyncio.timeout(5),
+                asyncio.timeout(LIMIT),
                 Client(server.host, server.port, strict=strict) as client,
             ):
                 await receive(client)

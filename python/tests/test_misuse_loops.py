@@ -159,8 +159,8 @@ def test_an_iterator_that_waited_elsewhere_is_told(
         waiting.set()
         loop = asyncio.get_running_loop()
         begin = loop.time()
-        done, _ = await asyncio.wait([step], timeout=3)
-        if not done or loop.time() - begin > 2:  # what ended the wait was its own timer
+        done, _ = await asyncio.wait([step], timeout=LIMIT)
+        if not done or loop.time() - begin > LIMIT / 2:  # what ended the wait was its own timer
             step.cancel()
             return "not told"
         return "told"  # a message, or an error that says what is wrong

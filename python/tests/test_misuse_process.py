@@ -247,7 +247,7 @@ def end_connected(loop: str, how: str) -> None:
     entered = threading.Event()
     if how == "thread":
         threading.Thread(target=run_for_ever, daemon=True).start()
-        assert entered.wait(10)
+        assert entered.wait(20)
         asyncio.run_coroutine_threadsafe(client.publish("t", "x", 1), event_loop).result(10)
     else:
         event_loop.run_until_complete(client.__aenter__())

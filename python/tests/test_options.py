@@ -330,7 +330,7 @@ def test_waiting_for_a_turn_is_outside_the_time_limit_1_2(run: LoopRunner) -> No
     def script(connection: Connection) -> None:
         connection.accept()
         first = connection.read_packet()
-        # a ping comes after a second; by then the others' limit would have been over
+        # a ping comes after the Keep Alive; by then the others' limit would have been over
         connection.expect(packets.PINGREQ)
         connection.send(packets.PINGRESP_PACKET)
         answer(connection, *first)
@@ -339,14 +339,14 @@ def test_waiting_for_a_turn_is_outside_the_time_limit_1_2(run: LoopRunner) -> No
 
     async def main(server: ScriptedServer) -> None:
         async with Client(
-            server.host, server.port, keepalive=1, max_concurrent_outgoing_calls=1
+            server.host, server.port, keepalive=3, max_concurrent_outgoing_calls=1
         ) as client:
             first = asyncio.ensure_future(client.publish("a", qos=1))
             await settle()
             await asyncio.gather(
-                client.publish("b", qos=1, timeout=0.5),
-                client.subscribe("b", timeout=0.5),
-                client.unsubscribe("b", timeout=0.5),
+                client.publish("b", qos=1, timeout=2),
+                client.subscribe("b", timeout=2),
+                client.unsubscribe("b", timeout=2),
             )
             assert first.done()
             await first

@@ -132,7 +132,7 @@ def test_lost_connection_fails_a_waiting_call_at_once_1_6(run: LoopRunner, name:
     async def main(server: ScriptedServer) -> None:
         client = Client(server.host, server.port, timeout=math.inf)
         async with client:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(LIMIT):
                 with pytest.raises(MqttError) as caught:
                     await WAITING_CALLS[name](client)
             assert str(caught.value) != "Operation timed out"
@@ -155,7 +155,7 @@ def test_lost_connection_fails_every_waiting_publish_1_6(run: LoopRunner) -> Non
     async def main(server: ScriptedServer) -> None:
         async with Client(server.host, server.port, timeout=math.inf) as client:
             client.pending_calls_threshold = 50
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(LIMIT):
                 results = await asyncio.gather(
                     *(client.publish("a", number, qos=1) for number in range(50)),
                     return_exceptions=True,
@@ -176,9 +176,10 @@ def test_time_limit_of_a_call_1_6(run: LoopRunner, name: str, timeout: float) ->
         loop = asyncio.get_running_loop()
         async with Client(server.host, server.port) as client:
             started = loop.time()
-            with pytest.raises(MqttError, match=r"^Operation timed out$") as caught:
-                await TIMED_CALLS[name](client, timeout)
-            assert timeout * 0.9 <= loop.time() - started < timeout + 2
+            async with asyncio.timeout(LIMIT):
+                with pytest.raises(MqttError, match=r"^Operation timed out$") as caught:
+                    await TIMED_CALLS[name](client, timeout)
+            assert loop.time() - started >= timeout * 0.9
             assert caught.value.__cause__ is None
             assert caught.value.__suppress_context__ or caught.value.__context__ is None
             client.timeout = timeout
@@ -306,7 +307,7 @@ def test_negative_acknowledgement_raises_1_3(run: LoopRunner) -> None:
         connection.expect(packets.DISCONNECT)
 
     async def main(server: ScriptedServer) -> None:
-        client = Client(server.host, server.port, protocol=ProtocolVersion.V5, timeout=5)
+        client = Client(server.host, server.port, protocol=ProtocolVersion.V5)
         async with client:
             for qos, text in ((1, "[code:135] Not authorized"), (2, "[code:151] Quota exceeded")):
                 with pytest.raises(MqttCodeError) as caught:

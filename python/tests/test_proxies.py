@@ -162,10 +162,7 @@ def test_user_name_and_password_in_the_environment_s_url_are_percent_decoded_1_2
     logins: list[bytes] = []
 
     def proxy(connection: Connection) -> None:
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            head += connection.sock.recv(1)
-        login = head.partition(b"Proxy-Authorization: Basic ")[2].split()[0]
+        login = connection.take_head().partition(b"Proxy-Authorization: Basic ")[2].split()[0]
         logins.append(base64.b64decode(login))
         connection.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
         serve_311(connection)

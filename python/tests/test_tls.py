@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ferromqtt import Client, MqttError, TLSParameters
-from support.clients import receive, unique
+from support.clients import LIMIT, receive, unique
 from support.loops import LoopRunner
 from support.mosquitto import Mosquitto
 
@@ -164,7 +164,7 @@ def test_plain_listener_spoken_to_in_tls_1_4(run: LoopRunner, mosquitto: Mosquit
 
 def test_tls_listener_spoken_to_in_plain_1_4(run: LoopRunner, mosquitto: Mosquitto) -> None:
     async def main() -> None:
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(LIMIT):
             with pytest.raises(MqttError):
                 await Client(HOST, mosquitto.tls_port, timeout=5).__aenter__()
 

@@ -72,7 +72,7 @@ def refuse(run: LoopRunner, server: ScriptedServer, parameters: TLSParameters, t
     async def main() -> None:
         client = Client(HOST, server.port, tls_params=parameters)
         for _ in range(2):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(LIMIT):
                 with pytest.raises(MqttError, match=text) as caught:
                     await client.__aenter__()
             assert not isinstance(caught.value, MqttReentrantError)
@@ -330,10 +330,10 @@ def test_a_file_that_is_never_read_ends_in_time_1_2(
         if how == "cancelled":
             entering.cancel()
             with pytest.raises(asyncio.CancelledError):
-                await asyncio.wait_for(entering, 5)
+                await asyncio.wait_for(entering, LIMIT)
         else:
             with pytest.raises(MqttError, match=r"^Operation timed out$"):
-                await asyncio.wait_for(entering, 5)
+                await asyncio.wait_for(entering, LIMIT)
         os.write(pipe, content)
         os.close(pipe)
         put_in_place(slow, content)
@@ -398,12 +398,13 @@ def test_a_file_system_that_hangs_holds_one_thread_1_2(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An attempt that is given up leaves its reading to the next one."""
-    mounted = threading.Event()
+    begun, mounted = threading.Event(), threading.Event()
     readings: list[TLSParameters] = []
     make = tls._make
 
     def hang(parameters: TLSParameters) -> ssl.SSLContext:
         readings.append(parameters)
+        begun.set()
         mounted.wait(LIMIT)
         return make(parameters)
 
@@ -415,6 +416,7 @@ def test_a_file_system_that_hangs_holds_one_thread_1_2(
             for _ in range(5):
                 with pytest.raises(MqttError, match=r"^Operation timed out$"):
                     await client.__aenter__()
+            assert await asyncio.to_thread(begun.wait, LIMIT)
             assert len(readings) == 1
         finally:
             mounted.set()

@@ -8,7 +8,7 @@ import pytest
 
 from ferromqtt import Client, MqttError, MqttReentrantError, ProtocolVersion, TLSParameters
 from support import certificates
-from support.clients import receive, unique
+from support.clients import LIMIT, receive, unique
 from support.loops import LoopRunner
 from support.mosquitto import Mosquitto
 from support.scripted import Connection, ScriptedServer, over_tls, serve_311
@@ -135,7 +135,7 @@ def test_client_certificate_that_is_missing_or_wrong_1_2(
     async def main(server: ScriptedServer) -> None:
         client = Client(HOST, server.port, tls_context=context)
         for _ in range(2):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(LIMIT):
                 with pytest.raises(MqttError) as caught:
                     await client.__aenter__()
             assert not isinstance(caught.value, MqttReentrantError)
@@ -180,7 +180,7 @@ def test_client_certificate_that_a_broker_refuses_1_2(
     async def main() -> None:
         client = Client(HOST, mosquitto.mutual_tls_port, tls_params=parameters)
         for _ in range(2):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(LIMIT):
                 with pytest.raises(MqttError) as caught:
                     await client.__aenter__()
             assert str(caught.value) != "Operation timed out"

@@ -264,7 +264,7 @@ def test_a_silent_server_1_4(run: LoopRunner) -> None:
         connection.read_to_end()
 
     async def main(server: ScriptedServer) -> None:
-        client = over_websocket(server.host, server.port, timeout=0.2)
+        client = over_websocket(server.host, server.port, timeout=1)
         with pytest.raises(MqttError, match="Operation timed out"):
             await client.__aenter__()
         assert await asyncio.to_thread(asked.acquire, timeout=LIMIT)

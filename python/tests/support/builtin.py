@@ -23,7 +23,7 @@ class BuiltinBroker:
         )
         assert self._process.stdout is not None
         # a broker that never prints must not hang the suite: readline ends when it is killed
-        watchdog = threading.Timer(20, self._process.kill)
+        watchdog = threading.Timer(40, self._process.kill)
         watchdog.start()
         line = self._process.stdout.readline().strip()
         watchdog.cancel()

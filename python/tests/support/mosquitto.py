@@ -123,7 +123,7 @@ class Mosquitto:
         )
         self._reader = threading.Thread(target=self._follow_log, daemon=True)
         self._reader.start()
-        if not self._running.wait(15) or self._process.poll() is not None:
+        if not self._running.wait(40) or self._process.poll() is not None:
             self.__exit__(None, None, None)
             message = "mosquitto did not start:\n" + "\n".join(self.log)
             raise RuntimeError(message)

@@ -108,7 +108,7 @@ class CuttingProxy:
     ) -> None:
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(40)
         assert not self._thread.is_alive(), "the proxy has not ended in time"
 
 

@@ -44,7 +44,7 @@ class RealProxy:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._listening.wait(10)
+        assert self._listening.wait(40)
         return self
 
     def __exit__(
@@ -54,4 +54,4 @@ class RealProxy:
         traceback: TracebackType | None,
     ) -> None:
         self._loop.call_soon_threadsafe(self._scope.cancel)
-        self._thread.join(10)
+        self._thread.join(40)

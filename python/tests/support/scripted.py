@@ -14,6 +14,9 @@ from support import packets
 LIMIT = 20.0
 """Seconds any single wait of a script may take."""
 
+HEAD_END = b"\r\n\r\n"
+"""Ends the head of an HTTP request."""
+
 
 class Connection:
     """One accepted Network Connection; remembers every byte the client sent."""
@@ -63,17 +66,30 @@ class Connection:
             assert first >> 4 == packet_type, f"got packet type {first >> 4}, not {packet_type}"
             return first, body
 
-    def peek(self) -> bytes:
-        """Return what the client has sent first, without taking it."""
-        if not self.received:
-            self._fill()
+    def peek(self, until: bytes = b"") -> bytes:
+        """Return what the client has sent, once this is in it, without taking it."""
+        while until not in self.received or not self.received:
+            if not self._fill():
+                message = f"stream ended before {until!r} came"
+                raise EOFError(message)
         return self.received
+
+    def take_head(self) -> bytes:
+        """Return the head of an HTTP request; what follows is left to be read as packets."""
+        end = self.peek(HEAD_END).index(HEAD_END) + len(HEAD_END)
+        head, self.received = self.received[:end], self.received[end:]
+        return head
 
     def accept(self, connack: bytes = packets.CONNACK_311) -> bytes:
         """Read the CONNECT, answer it, return its body."""
         _, body = self.expect(packets.CONNECT)
         self.send(connack)
         return body
+
+    def accept_any(self) -> None:
+        """Read the CONNECT and answer it in its version."""
+        _, body = self.expect(packets.CONNECT)
+        self.send(packets.CONNACK_5 if b"MQTT\x05" in body else packets.CONNACK_311)
 
     def send(self, data: bytes) -> None:
         """Send everything."""

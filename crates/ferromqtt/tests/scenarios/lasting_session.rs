@@ -256,7 +256,7 @@ async fn a_subscription_that_was_forgotten_is_told() {
         })
         .await
         .unwrap();
-        let options = options.claim_within(Duration::from_millis(200));
+        let options = options.claim_within(Duration::from_secs(2));
         ferromqtt::scope(options, async |client| {
             let mut events = client.events();
             let mut jobs = client.subscribe("jobs").qos(QoS::AtLeastOnce).await?;

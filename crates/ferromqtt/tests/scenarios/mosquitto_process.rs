@@ -1,6 +1,7 @@
 //! mosquitto in a process of its own.
 
 use std::fs;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -12,10 +13,16 @@ pub(crate) struct Mosquitto {
     folder: PathBuf,
 }
 
-/// A port that nobody listens on at this moment.
+/// A port that nobody uses at this moment. Not one that the system chooses: it also gives those to connections, before the
+/// server is up.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap().port()
+    loop {
+        let random = RandomState::new().build_hasher().finish();
+        let port = 20_000 + u16::try_from(random % 12_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 impl Mosquitto {

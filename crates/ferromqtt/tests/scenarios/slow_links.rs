@@ -33,8 +33,8 @@ async fn an_upload_completes(options: Options, parts: usize) {
     connection.disconnect().await.unwrap();
 }
 
-/// Whether it carries messages at that moment or not. The limit leaves a busy machine time; without any Keep Alive the
-/// operating system would take a quarter of an hour.
+/// Whether it carries messages at that moment or not. How soon is checked in virtual time, in `src/tests/keep_alive.rs`; without
+/// any Keep Alive the operating system would take a quarter of an hour.
 async fn silence_is_noticed(options: Options, relay: &SlowRelay, publishes: bool) {
     let connection = Connection::open(patient(options)).await.unwrap();
     let client = connection.client();
@@ -44,15 +44,11 @@ async fn silence_is_noticed(options: Options, relay: &SlowRelay, publishes: bool
         .await
         .unwrap();
     relay.fall_silent();
-    let began = Instant::now();
     let cause = tokio::select! {
         cause = client.closed() => cause,
         () = trickle(&client), if publishes => unreachable!("it goes on until the connection ends"),
     };
     assert_eq!(cause, ConnectionError::KeepAliveTimeout);
-    let took = began.elapsed();
-    let limit = KEEP_ALIVE.mul_f64(1.5);
-    assert!(took < limit + Duration::from_secs(3), "{took:?}");
 }
 
 async fn trickle(client: &Client) {
