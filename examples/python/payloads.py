@@ -9,6 +9,7 @@ It prints:
     None arrives as b''
     JSON, read again: {'degrees': 28.4, 'sensor': 'roof'}
     a dict raises TypeError: payload must be a string, bytearray, int, float or None.
+    It may be bytes or a memoryview too, but not dict: encode it first, for example by json.dumps.
 """
 
 import asyncio
@@ -34,7 +35,7 @@ async def main() -> None:
         try:
             await client.publish("payloads", reading)  # type: ignore[arg-type]  # the mistake shown
         except TypeError as error:
-            print("a dict raises TypeError:", error)
+            print("a dict raises TypeError:", str(error).replace(". ", ".\n"))
 
 
 asyncio.run(main())
