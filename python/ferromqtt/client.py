@@ -14,8 +14,9 @@ from ferromqtt._driver import Protocol
 from ferromqtt._native import MessagesIterator
 from ferromqtt._queue import MessageQueue, QueuedMessages
 from ferromqtt._slots import CallSlots
+from ferromqtt._transport.attempt import Attempt
 from ferromqtt._transport.tls import TLSContext
-from ferromqtt.exceptions import MqttError, MqttReentrantError, MqttTimeoutError
+from ferromqtt.exceptions import MqttReentrantError
 from ferromqtt.options import (
     MQTT_CLEAN_START_FIRST_ONLY,
     ClientOptions,
@@ -380,9 +381,10 @@ class Client:
 
         Raises:
             MqttReentrantError: The client is entered already.
-            ValueError: An option is wrong.
+            ValueError: An option is wrong, or a certificate file cannot be used.
             MqttConnectError: The server refused the connection; `rc` tells why.
-            MqttError: There was no connection, or not in time. The client can be entered again.
+            MqttError: There was no connection, or not in time; `phase` and `address` tell what
+                failed. The client can be entered again.
         """
         if self._entered:
             raise MqttReentrantError("The client context manager is reusable, but not reentrant")
@@ -437,17 +439,18 @@ class Client:
         """Open a transport and wait for CONNACK, all within the client's time limit."""
         limit = None if self.timeout == math.inf else self.timeout
         scope = asyncio.timeout(limit)
+        attempt = Attempt(self._options)
         try:
             async with scope:
-                await self._core.start()
-                await _transport.open_transport(self._options, self._tls, self._core)
+                await self._core.start(attempt.address)
+                await _transport.open_transport(self._options, self._tls, self._core, attempt)
                 await self._core.accepted()
         except BaseException as error:
             await self._core.cancel_start()
             if isinstance(error, TimeoutError) and scope.expired():
-                raise MqttTimeoutError from None
+                raise attempt.overdue(self.timeout) from None
             if isinstance(error, OSError | UnicodeError):
-                raise MqttError(str(error)) from None
+                raise attempt.error(error) from error
             raise
 
     def _start_publish(

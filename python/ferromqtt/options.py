@@ -240,14 +240,27 @@ def check_enter(options: ClientOptions) -> None:
             raise ValueError("Properties only apply to MQTT V5")
     if not 0 <= options.bind_port <= _MAX_PORT:
         raise ValueError("Invalid bind port number.")
-    if not options.hostname:
-        raise ValueError("Invalid host.")
+    _check_host(options)
     if not 0 < options.port <= _MAX_PORT:
         raise ValueError("Invalid port number.")
     if options.keepalive < 0:
         raise ValueError("Keepalive must be >=0.")
     if options.keepalive > _MAX_KEEP_ALIVE:
         raise ValueError(f"Keepalive must be at most {_MAX_KEEP_ALIVE} seconds.")
+
+
+def _check_host(options: ClientOptions) -> None:
+    host = options.hostname
+    if not host:
+        raise ValueError("Invalid host.")
+    if options.transport == "unix":
+        return
+    try:
+        Host(host)
+    except ValueError as error:
+        # A URL may hold a password.
+        shown = "" if "@" in host else f" {host!r}"
+        raise ValueError(f"hostname{shown}: {error}") from None
 
 
 def _check_tls(options: ClientOptions) -> None:

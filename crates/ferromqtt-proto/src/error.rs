@@ -330,6 +330,11 @@ pub enum ConnectionError {
     /// ([`Options::fresh_credentials`](crate::Options::fresh_credentials)). Nothing was sent.
     #[error("no credentials to connect with: {0}")]
     NoCredentials(Arc<str>),
+    /// The server closed the connection instead of answering CONNECT.
+    #[error(
+        "the server closed the connection instead of answering CONNECT (does the port expect TLS or WebSocket? some brokers also close without a word on a Client Identifier, user or version of MQTT that they do not accept)"
+    )]
+    Unanswered,
     /// The transport failed.
     #[error(transparent)]
     Transport(TransportError),

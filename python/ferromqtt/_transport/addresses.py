@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import socket
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,10 +23,11 @@ class Address(NamedTuple):
 
 async def resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> list[Address]:
     """Return the addresses of a host, the preferred first. Raises OSError when it has none."""
-    try:
+    found = None
+    with contextlib.suppress(socket.gaierror):
         # A literal address is told without a thread.
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    except socket.gaierror:
+    if found is None:
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [Address(family, address) for family, _, _, _, address in found]
 
