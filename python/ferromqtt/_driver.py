@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Awaitable, Callable
 
+    from ferromqtt._native import End
+
 
 def _refuse(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
@@ -53,6 +55,10 @@ class Protocol(Core, asyncio.BufferedProtocol):
     _connecting: asyncio.Future[None] | None = None
     _closed: asyncio.Future[None] | None = None
     _cause: Exception | None = None
+    _lost_by: Exception | None = None
+    """What the system or TLS said when the transport failed."""
+    _end_text: str | None = None
+    """Why the last connection ended, in words."""
     _refusal: str | None = None
     _answering: asyncio.Future[bytes] | None = None
     """What the authenticator's coroutine runs as; it is cancelled when the connection ends."""
@@ -61,18 +67,20 @@ class Protocol(Core, asyncio.BufferedProtocol):
     _had_ended = False
     _warned_of_waiting = False
 
-    async def start(self) -> None:
-        """Get ready for a transport that is about to be opened on the running loop."""
+    async def start(self, address: str) -> None:
+        """Get ready for a transport to `address` that is about to be opened on the running loop."""
         await self._drop()  # one whose end nobody waited for
         self._loop = asyncio.get_running_loop()
         self._connecting = self._loop.create_future()
         self._closed = None
         self._cause = None
+        self._lost_by = None
+        self._end_text = None
         self._refusal = None
         self._stop_answering()
         self._accepted = False
         self._had_ended, self._ended = self._ended, False
-        self.begin(self._loop)
+        self.begin(self._loop, address)
         foreign = self.take_foreign_waiters()
         if self.on_begin is not None:
             foreign += self.on_begin(self._loop)
@@ -84,6 +92,11 @@ class Protocol(Core, asyncio.BufferedProtocol):
         """Send CONNECT."""
         self._closed = self._loop.create_future()
         super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let the core know, and keep the reason as the cause of what is raised."""
+        self._lost_by = exc
+        super().connection_lost(exc)
 
     async def accepted(self) -> None:
         """Wait for CONNACK; raise when the server refuses, or the connection ends before."""
@@ -139,8 +152,13 @@ class Protocol(Core, asyncio.BufferedProtocol):
         if had_ended or self.all_written:
             return
         if self.was_aborted:
-            raise MqttTimeoutError
-        raise MqttError("The connection was lost before everything was written") from self._cause
+            raise MqttTimeoutError(
+                "Operation timed out: not everything could be written to "
+                f"{self.address} within {timeout:g} s"
+            )
+        raise MqttError(
+            f"The connection to {self.address} was lost before everything was written"
+        ) from self._cause
 
     async def _closed_or_aborted(
         self, closed: asyncio.Future[None], transport: asyncio.Transport
@@ -234,22 +252,27 @@ class Protocol(Core, asyncio.BufferedProtocol):
         self._refusal = f"The client's `authenticator` raised {type(error).__name__}"
         self.report("an `authenticator` raised", error)
 
-    def _on_disconnected(self, kind: str, code: int, text: str, unflushed: int) -> None:
+    def _on_disconnected(self, end: End, unflushed: int) -> None:
         self._stop_answering()
         if not self._accepted:
             connecting = self._connecting
             if connecting is not None and not connecting.done():
-                error = _errors.connect_error(kind, code, text)
+                error = _errors.connect_error(end, self.address, self._lost_by)
                 if self._refusal is not None:
                     error = MqttError(self._refusal)
                 connecting.set_exception(error)
             return
-        self._cause = _errors.disconnect_cause(kind, code, text)
+        self._cause = _errors.disconnect_cause(end, self.address, self._lost_by)
+        self._end_text = self._refusal or _errors.told(end)
         if self._refusal is not None:
             self._cause = MqttError(self._refusal)
         self._end()
         if unflushed:
             self._on_unflushed(unflushed)
+
+    def _share_end(self, end: End) -> _errors.Ended:
+        """Return what the calls that this end of the connection fails share."""
+        return _errors.Ended(end, self.address, self._lost_by)
 
     def _on_unflushed(self, messages: int) -> None:
         self.warn_of_repeating("%d QoS 0 messages were not written.", messages)
@@ -357,7 +380,11 @@ class Protocol(Core, asyncio.BufferedProtocol):
         loop.call_exception_handler(context)
 
     def _iteration_error(self) -> MqttError:
-        error = MqttError("Disconnected during message iteration")
+        text = "Disconnected during message iteration"
+        if self._end_text is not None:
+            text += f": {self._end_text} ({self.address})"
+        error = MqttError(text)
+        error.address = self.address
         error.__cause__ = self._cause
         return error
 

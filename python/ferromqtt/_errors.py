@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from ferromqtt._native import CallFailure, End, EndKind, Phase
+from ferromqtt._transport.attempt import connect_error as failure_to_connect
+from ferromqtt._transport.attempt import hint_for
 from ferromqtt.exceptions import MqttCodeError, MqttConnectError, MqttError, MqttTimeoutError
 from ferromqtt.reasons import MQTTErrorCode, PacketTypes, ReasonCode
 
@@ -15,8 +18,20 @@ _COULD_NOT = {
     "unsubscribe": "Could not unsubscribe from topic",
 }
 
+_REMEDIES = {
+    0x84: "give `protocol` another version",
+    0x85: "give another `identifier`",
+    0x86: "check `username` and `password`",
+    0x87: "check `username` and `password`, and what the server allows this client",
+    0x88: "try again later",
+    0x89: "try again later",
+    0x8C: "check the Authentication Method in `properties`",
+    0x9F: "try again later, and less often",
+}
+"""What to do when the server refuses a connection with such a Reason Code."""
 
-def call_error(kind: str, code: int, text: str, delivery: Delivery, what: str) -> Exception:
+
+def call_error(kind: CallFailure, code: int, text: str, delivery: Delivery, what: str) -> Exception:
     """Return the exception for a call that failed; `delivery` tells whether it may have arrived."""
     error = _call_error(kind, code, text, what)
     if isinstance(error, MqttError):
@@ -24,24 +39,25 @@ def call_error(kind: str, code: int, text: str, delivery: Delivery, what: str) -
     return error
 
 
-def _call_error(kind: str, code: int, text: str, what: str) -> Exception:
+def _call_error(kind: CallFailure, code: int, text: str, what: str) -> Exception:
     error: Exception
     match kind:
-        case "value":
+        case CallFailure.ARGUMENT:
             error = ValueError(text)
-        case "timeout":
-            error = MqttTimeoutError()
-        case "not_connected":
+        case CallFailure.TIMEOUT:
+            error = MqttTimeoutError(f"Operation timed out: {text}")
+        case CallFailure.NOT_CONNECTED:
             error = MqttCodeError(MQTTErrorCode.MQTT_ERR_NO_CONN, _COULD_NOT[what])
-        case "queue_full":
+        case CallFailure.QUEUE_FULL:
             error = MqttCodeError(MQTTErrorCode.MQTT_ERR_QUEUE_SIZE, _COULD_NOT["publish"])
-        case "refused":
+            error.add_note(f"{text}: wait for acknowledgements (max_queued_outgoing_messages)")
+        case CallFailure.REFUSED:
             error = MqttCodeError(_refusal(code), text or _COULD_NOT["publish"])
-        case "limit":
+            error.add_note(f"The server refused the message{f': {text}' if text else ''}")
+        case CallFailure.LIMIT:
             error = MqttCodeError(ReasonCode(PacketTypes.DISCONNECT, identifier=code), text)
-        case "session_lost" | "not_sent":
-            error = MqttError(text)
-        case _:
+            error.add_note(f"Nothing was sent: {text}")
+        case _:  # SESSION_LOST, NOT_SENT
             error = MqttError(text)
     return error
 
@@ -52,21 +68,21 @@ class Ended:
     There may be thousands of them, and the server's text may be long: they share it.
     """
 
-    __slots__ = ("cause", "text")
+    __slots__ = ("address", "cause", "text", "timed_out")
 
-    def __init__(self, kind: str, code: int, text: str) -> None:
-        self.text: str | None = None
-        self.cause: MqttCodeError | None = None
-        if kind != "timeout":
-            self.text = f"The connection ended before the answer came: {_told(kind, text)}"
-            self.cause = disconnect_cause(kind, code, text)
+    def __init__(self, end: End, address: str, lost_by: Exception | None) -> None:
+        self.address = address
+        self.timed_out = end.kind == EndKind.TIMEOUT
+        self.text = f"The connection to {address} ended before the answer came: {told(end)}"
+        self.cause = None if self.timed_out else disconnect_cause(end, address, lost_by)
 
 
 def ended_error(ended: Ended, delivery: Delivery) -> MqttError:
     """Return the exception for a call that an end of the connection fails."""
-    error = MqttTimeoutError() if ended.text is None else MqttError(ended.text)
+    error = MqttTimeoutError() if ended.timed_out else MqttError(ended.text)
     error.__cause__ = ended.cause
     error.delivery = delivery
+    error.address = ended.address
     return error
 
 
@@ -78,41 +94,51 @@ def _refusal(code: int) -> ReasonCode:
         return ReasonCode(PacketTypes.DISCONNECT, identifier=code)
 
 
-def disconnect_cause(kind: str, code: int, text: str) -> MqttCodeError | None:
-    """Return why a connection ended; None for an end that was asked for."""
-    if kind == "closed" or (kind == "server" and code == 0):
+def disconnect_cause(end: End, address: str, lost_by: Exception | None) -> MqttCodeError | None:
+    """Return why a connection ended; None for an end that was asked for.
+
+    Its code is aiomqtt's, for programs: 128 means that there is none. The note says what happened.
+    """
+    if end.kind == EndKind.CLOSED or (end.kind == EndKind.DISCONNECTED and end.code == 0):
         return None
-    reason = ReasonCode(PacketTypes.DISCONNECT, identifier=code)
+    reason = ReasonCode(PacketTypes.DISCONNECT, identifier=end.code)
     cause = MqttCodeError(reason, "Unexpected disconnection")
-    cause.add_note(_told(kind, text))
+    cause.address = address
+    cause.add_note(f"{address}: {told(end)}")
+    cause.__cause__ = lost_by
     return cause
 
 
-def connect_error(kind: str, code: int, text: str) -> MqttError:
-    """Return why no connection came about."""
+def connect_error(end: End, address: str, lost_by: Exception | None) -> MqttError:
+    """Return why the server has not accepted a connection."""
     error: MqttError
-    match kind:
-        case "connack":
-            error = MqttConnectError(ReasonCode(PacketTypes.CONNACK, identifier=code))
-            if text:
-                error.add_note(text)
-        case "timeout":
-            error = MqttTimeoutError()
+    match end.kind:
+        case EndKind.REFUSED:
+            reason = ReasonCode(PacketTypes.CONNACK, identifier=end.code)
+            error = MqttConnectError(reason)
+            remedy = _REMEDIES.get(end.code)
+            said = f": {end.reason_string}" if end.reason_string else ""
+            error.add_note(
+                f"{address} refused the connection: {reason} (0x{end.code:02X}){said}"
+                f"{f' ({remedy})' if remedy else ''}"
+            )
+        case EndKind.TIMEOUT:
+            error = MqttTimeoutError(f"Operation timed out: no CONNACK from {address}")
+        case EndKind.TRANSPORT if lost_by is not None:
+            hint = hint_for(Phase.CONNECT, lost_by)
+            return failure_to_connect(address, Phase.CONNECT, lost_by, hint=hint)
         case _:
-            error = MqttError(f"The connection ended before it was accepted: {_told(kind, text)}")
-            error.__cause__ = disconnect_cause(kind, code, text)
+            error = MqttError(
+                f"The connection to {address} ended before it was accepted: {told(end)}"
+            )
+            # A code only where the standard has one for what happened.
+            coded = end.kind in (EndKind.DISCONNECTED, EndKind.PROTOCOL_VIOLATION)
+            error.__cause__ = disconnect_cause(end, address, lost_by) if coded else lost_by
+    error.phase = "connect"
+    error.address = address
     return error
 
 
-def _told(kind: str, text: str) -> str:
-    match kind:
-        case "keep_alive":
-            return "nothing came from the server within the Keep Alive time"
-        case "protocol":
-            return f"the server broke the protocol: {text}"
-        case "server" | "connack":
-            return f"the server disconnected{f': {text}' if text else ''}"
-        case "closed":
-            return "the client disconnected"
-        case _:
-            return text
+def told(end: End) -> str:
+    """Return what happened, with the server's own words."""
+    return f"{end.text}: {end.reason_string}" if end.reason_string else end.text

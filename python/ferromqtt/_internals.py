@@ -16,9 +16,10 @@ from ferromqtt._driver import Protocol
 from ferromqtt._native import Message
 from ferromqtt._queue import MessageQueue
 from ferromqtt._slots import CallSlots
+from ferromqtt._transport.attempt import Attempt
 from ferromqtt._transport.tls import TLSContext
 from ferromqtt._turn import TURN, TURN_BEFORE_ERROR
-from ferromqtt.exceptions import MqttError, MqttReentrantError, MqttTimeoutError
+from ferromqtt.exceptions import MqttReentrantError
 from ferromqtt.options import (
     MQTT_CLEAN_START_FIRST_ONLY,
     ClientOptions,
@@ -173,17 +174,18 @@ class Internals:
         """Open a transport and wait for CONNACK, all within the time limit."""
         limit = None if timeout == math.inf else timeout
         scope = asyncio.timeout(limit)
+        attempt = Attempt(self.options)
         try:
             async with scope:
-                await self.core.start()
-                await _transport.open_transport(self.options, self._tls, self.core)
+                await self.core.start(attempt.address)
+                await _transport.open_transport(self.options, self._tls, self.core, attempt)
                 await self.core.accepted()
         except BaseException as error:
             await self.core.cancel_start()
             if isinstance(error, TimeoutError) and scope.expired():
-                raise MqttTimeoutError from None
+                raise attempt.overdue(timeout) from None
             if isinstance(error, OSError | UnicodeError):
-                raise MqttError(str(error)) from None
+                raise attempt.error(error) from error
             raise
 
     async def _wait(self, waiter: Any) -> Any:  # noqa: ANN401 - any call's future

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any, Self, final
+from typing import Any, ClassVar, Self, final
 
 from typing_extensions import disjoint_base
 
@@ -11,15 +11,23 @@ from ferromqtt.topic import Topic
 
 __all__ = [
     "Broker",
+    "CallFailure",
     "Core",
+    "End",
+    "EndKind",
+    "Hint",
     "Host",
     "Message",
     "MessagesIterator",
+    "Phase",
     "ProxyHandshake",
     "Race",
     "WebSocket",
     "__version__",
+    "authority",
+    "failure_text",
     "payload_bytes",
+    "proxy_of_url",
     "purge_delay",
     "websocket_headers",
 ]
@@ -27,6 +35,15 @@ __all__ = [
 __version__: str
 
 def payload_bytes(payload: object) -> bytes: ...
+def authority(host: str, port: int) -> str:
+    """Return host and port as an address for people."""
+
+def failure_text(address: str, phase: Phase, reason: str, hint: Hint | None) -> str:
+    """Return the text of an attempt to connect that failed."""
+
+def proxy_of_url(url: str) -> tuple[int, str, int, bool, str | None, bytes | None]:
+    """Return what a proxy's URL says: kind, host, port, remote names, user name, password."""
+
 def purge_delay() -> int:
     """Milliseconds until memory that the module has freed goes back to the operating system."""
 
@@ -66,6 +83,97 @@ class MessagesIterator:
     def __anext__(self) -> Coroutine[Any, Any, Message]: ...
     def __len__(self) -> int: ...
 
+@final
+class EndKind:
+    """Why a connection ended, or did not come about."""
+
+    def __int__(self) -> int: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    REFUSED: ClassVar[EndKind]
+    DISCONNECTED: ClassVar[EndKind]
+    PROTOCOL_VIOLATION: ClassVar[EndKind]
+    TOO_LARGE: ClassVar[EndKind]
+    KEEP_ALIVE: ClassVar[EndKind]
+    UNANSWERED: ClassVar[EndKind]
+    CLOSED_BY_SERVER: ClassVar[EndKind]
+    TRANSPORT: ClassVar[EndKind]
+    TIMEOUT: ClassVar[EndKind]
+    AUTHENTICATION: ClassVar[EndKind]
+    CLOSED: ClassVar[EndKind]
+
+@final
+class End:
+    """The end of a connection."""
+
+    @property
+    def kind(self) -> EndKind: ...
+    @property
+    def code(self) -> int: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def reason_string(self) -> str: ...
+
+@final
+class CallFailure:
+    """Why a call failed."""
+
+    def __int__(self) -> int: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    ARGUMENT: ClassVar[CallFailure]
+    TIMEOUT: ClassVar[CallFailure]
+    NOT_CONNECTED: ClassVar[CallFailure]
+    QUEUE_FULL: ClassVar[CallFailure]
+    LIMIT: ClassVar[CallFailure]
+    REFUSED: ClassVar[CallFailure]
+    NOT_SENT: ClassVar[CallFailure]
+    SESSION_LOST: ClassVar[CallFailure]
+
+@final
+class Phase:
+    """The phases of connecting."""
+
+    def __int__(self) -> int: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    RESOLVE: ClassVar[Phase]
+    TCP: ClassVar[Phase]
+    UNIX: ClassVar[Phase]
+    PROXY: ClassVar[Phase]
+    TLS: ClassVar[Phase]
+    WEBSOCKET: ClassVar[Phase]
+    CONNECT: ClassVar[Phase]
+
+@final
+class Hint:
+    """What to do about failures whose symptom is known."""
+
+    def __int__(self) -> int: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    UNKNOWN_NAME: ClassVar[Hint]
+    RESOLVER_UNREACHABLE: ClassVar[Hint]
+    NOBODY_LISTENS: ClassVar[Hint]
+    NO_ROUTE: ClassVar[Hint]
+    NO_SOCKET: ClassVar[Hint]
+    SOCKET_PERMISSION: ClassVar[Hint]
+    LOCAL_PORT_IN_USE: ClassVar[Hint]
+    LOCAL_PORT_RESERVED: ClassVar[Hint]
+    LOCAL_ADDRESS: ClassVar[Hint]
+    SPEAKS_NO_TLS: ClassVar[Hint]
+    UNANSWERED: ClassVar[Hint]
+    CERTIFICATE_NAME: ClassVar[Hint]
+    CERTIFICATE_ISSUER: ClassVar[Hint]
+    CERTIFICATE_TIME: ClassVar[Hint]
+    CLIENT_CERTIFICATE: ClassVar[Hint]
+    NO_COMMON_TLS: ClassVar[Hint]
+
 @disjoint_base
 class Core:
     """The sans-IO core as an asyncio protocol; `ferromqtt._driver.Protocol` completes it."""
@@ -87,7 +195,9 @@ class Core:
     message_sink: Callable[[Message], object] | None
     manual_ack: bool
     def configure(self, **options: object) -> None: ...
-    def begin(self, event_loop: asyncio.AbstractEventLoop) -> None: ...
+    @property
+    def address(self) -> str: ...
+    def begin(self, event_loop: asyncio.AbstractEventLoop, address: str) -> None: ...
     def give_up(self, reason: str) -> None: ...
     def disconnect(self, with_will: bool = False) -> None: ...
     def leave(self, with_will: bool, wait: bool, limit: float | None) -> None: ...

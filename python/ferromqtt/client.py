@@ -390,9 +390,10 @@ class Client(FerromqttInternalsHolder):
 
         Raises:
             MqttReentrantError: The client is entered already.
-            ValueError: An option is wrong.
+            ValueError: An option is wrong, or a certificate file cannot be used.
             MqttConnectError: The server refused the connection; `rc` tells why.
-            MqttError: There was no connection, or not in time. The client can be entered again.
+            MqttError: There was no connection, or not in time; `phase` and `address` tell what
+                failed. The client can be entered again.
         """
         await self._FerromqttInternalsHolder__internals.enter(self.timeout)
         return self

@@ -6,16 +6,27 @@ from typing import Any, Literal
 
 from ferromqtt.reasons import ReasonCode, error_string
 
+ConnectPhase = Literal["resolve", "tcp", "unix", "proxy", "tls", "websocket", "connect"]
+"""What failed of an attempt to connect; "connect" is the exchange of CONNECT and CONNACK."""
+
 
 class MqttError(Exception):
     """Base of everything that a client raises about its connection or a server's answer.
 
+    The text begins with aiomqtt's, and goes on with what failed, where, and what to do. An error of
+    the operating system or of TLS is the `__cause__`.
+
     Attributes:
         delivery: Of a call that failed: "not_sent" when the server cannot have got it, "unknown"
             when it may have. None when the question makes no sense.
+        phase: Of an attempt to connect: what failed. None for other errors.
+        address: Host and port, or the path of a socket, that the error is about, if it is about a
+            connection. Through a proxy, that is named too.
     """
 
     delivery: Literal["not_sent", "unknown"] | None = None
+    phase: ConnectPhase | None = None
+    address: str | None = None
 
 
 class MqttTimeoutError(MqttError, TimeoutError):
@@ -48,6 +59,10 @@ class MqttCodeError(MqttError):
         if value is not None:
             return f"[code:{value}] {self.rc}"
         return f"[code:{self.rc}] {super().__str__()}"
+
+    def __repr__(self) -> str:
+        # `args` lacks the code, and is often empty.
+        return f"{type(self).__name__}({', '.join(map(repr, (str(self), *self.args)))})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # `args` lacks the code, so the inherited way could not call the constructor again.

@@ -246,8 +246,7 @@ def check_enter(options: ClientOptions) -> None:
     if not 0 <= port <= _MAX_PORT:
         must_be = f"bind_port must be in the range 0-{_MAX_PORT}, not {port}."
         raise ValueError(f"Invalid bind port number. {must_be}")
-    if not options.hostname:
-        raise ValueError("Invalid host. hostname must not be empty.")
+    _check_host(options)
     port = options.port
     if not 0 < port <= _MAX_PORT:
         must_be = f"port must be in the range 1-{_MAX_PORT}, not {port}."
@@ -256,6 +255,20 @@ def check_enter(options: ClientOptions) -> None:
     if not 0 <= keepalive <= _MAX_KEEP_ALIVE:
         must_be = f"keepalive must be in the range 0-{_MAX_KEEP_ALIVE}, not {keepalive}."
         raise ValueError(f"Keepalive must be >=0. {must_be}" if keepalive < 0 else must_be)
+
+
+def _check_host(options: ClientOptions) -> None:
+    host = options.hostname
+    if not host:
+        raise ValueError("Invalid host. hostname must not be empty.")
+    if options.transport == "unix":
+        return
+    try:
+        Host(host)
+    except ValueError as error:
+        # A URL may hold a password.
+        shown = "" if "@" in host else f" {host!r}"
+        raise ValueError(f"hostname{shown}: {error}") from None
 
 
 def _check_tls(options: ClientOptions) -> None:

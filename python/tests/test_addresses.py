@@ -76,14 +76,16 @@ def test_only_the_winner_speaks_1_2(run: LoopRunner, monkeypatch: pytest.MonkeyP
         assert second.received == b""
 
 
-def test_when_all_fail_the_last_failure_is_told_1_4(
+def test_when_all_fail_each_is_told_behind_the_last_1_4(
     run: LoopRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    resolve_to(monkeypatch, ("127.0.0.1", free_port()), ("127.0.0.1", free_port()))
+    resolve_to(monkeypatch, ("127.0.0.1", free_port()), ("127.0.0.2", free_port()))
 
     async def main() -> None:
-        with pytest.raises(MqttError, match=r"^\[Errno 111\] Connection refused$"):
+        with pytest.raises(MqttError, match=r"^\[Errno 111\] Connection refused: ") as caught:
             await Client("no-addresses").__aenter__()
+        each = "TCP: 127.0.0.1: Connection refused; 127.0.0.2: Connection refused ("
+        assert each in str(caught.value)
 
     run(main)
 
@@ -214,8 +216,8 @@ def test_socket_options_and_tcp_nodelay_are_set_1_2(run: LoopRunner, mosquitto: 
     ("address", "text"),
     [
         ("no-such-host.invalid", r"^\[Errno -\d+\] .* \(bind_address='no-such-host.invalid', "),
-        ("203.0.113.7", r"^\[Errno 99\] .* \(bind_address='203.0.113.7', bind_port=0\)$"),
-        ("ä" * 64, r"^not a host name \(bind_address='ä{64}', bind_port=0\)$"),
+        ("203.0.113.7", r"^\[Errno 99\] .* \(bind_address='203.0.113.7', bind_port=0\): "),
+        ("ä" * 64, r"^not a host name \(bind_address='ä{64}', bind_port=0\): "),
     ],
 )
 def test_an_address_that_cannot_be_bound_is_named_1_2(
@@ -231,8 +233,10 @@ def test_an_address_that_cannot_be_bound_is_named_1_2(
 
 def test_a_part_of_a_host_that_is_too_long_is_said_in_words_1_4(run: LoopRunner) -> None:
     async def main() -> None:
-        text = r'^cannot resolve "a{70}\.example": a part between dots has 70 characters, and host'
-        with pytest.raises(MqttError, match=text):
+        text = (
+            r"^hostname 'a{70}\.example': the host name is too long: at most 63 characters between"
+        )
+        with pytest.raises(ValueError, match=text):
             await Client("a" * 70 + ".example").__aenter__()
 
     run(main)

@@ -228,7 +228,7 @@ def test_refused_port_1_4(run: LoopRunner) -> None:
             async with asyncio.timeout(LIMIT):
                 with pytest.raises(MqttError, match=r"^\[Errno 111\] ") as caught:
                     await client.__aenter__()
-            assert caught.value.__cause__ is None
+            assert isinstance(caught.value.__cause__, ConnectionRefusedError)
 
     # bound but not listening: nobody else can take the port meanwhile
     with socket.socket() as listener:
@@ -260,12 +260,9 @@ def test_client_enters_once_the_port_is_open_1_4(run: LoopRunner) -> None:
         run(main, listener)
 
 
-@pytest.mark.parametrize("name", ["no-such-host.invalid", "a" * 64 + ".invalid"])
-def test_name_that_cannot_be_resolved_1_4(run: LoopRunner, name: str) -> None:
-    """The second name is not even a legal one: its label is too long."""
-
+def test_name_that_cannot_be_resolved_1_4(run: LoopRunner) -> None:
     async def main() -> None:
-        client = Client(name, timeout=5)
+        client = Client("no-such-host.invalid", timeout=5)
         for _ in range(2):
             async with asyncio.timeout(LIMIT):
                 with pytest.raises(MqttError) as caught:
@@ -328,7 +325,7 @@ def test_silent_server_1_4(run: LoopRunner, version: ProtocolVersion) -> None:
         loop = asyncio.get_running_loop()
         started = loop.time()
         async with asyncio.timeout(LIMIT):
-            with pytest.raises(MqttError, match=r"^Operation timed out$"):
+            with pytest.raises(MqttError, match=r"^Operation timed out: "):
                 await client.__aenter__()
         assert loop.time() - started > 0.15
         # the half-open connection is not left behind
@@ -345,7 +342,7 @@ def test_timeout_zero_fails_at_once_1_4(run: LoopRunner) -> None:
     async def main(server: ScriptedServer) -> None:
         client = Client(server.host, server.port, timeout=0)
         async with asyncio.timeout(LIMIT):
-            with pytest.raises(MqttError, match=r"^Operation timed out$"):
+            with pytest.raises(MqttError, match=r"^Operation timed out: "):
                 await client.__aenter__()
 
     with ScriptedServer(lambda connection: connection.read_to_end()) as server:
@@ -405,7 +402,7 @@ def test_exit_is_bounded_when_the_server_takes_nothing_1_4(run: LoopRunner) -> N
         await settle()
         try:
             async with asyncio.timeout(LIMIT / 2):
-                with pytest.raises(MqttError, match=r"^Operation timed out$"):
+                with pytest.raises(MqttError, match=r"^Operation timed out: "):
                     await client.__aexit__(None, None, None)
             # it may have returned: what the transport had taken was not the call's any more
             await asyncio.wait([publish], timeout=LIMIT)

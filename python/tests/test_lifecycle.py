@@ -97,19 +97,36 @@ def test_return_codes_that_3_1_1_does_not_have_are_unspecified_1_4(
 
 
 def test_texts_of_what_the_system_says_1_4(run: LoopRunner) -> None:
-    """Word for word, without a cause, also when printed."""
+    """Their texts come first; what failed and what to do follows, and the cause is theirs."""
 
     async def main(refusing: tuple[str, int]) -> None:
-        for client, text in (
-            (Client(*refusing), "[Errno 111] Connection refused"),
-            (Client("no-such-host.invalid"), "[Errno -2] Name or service not known"),
+        host, port = refusing
+        for client, text, rest, address, phase in (
+            (
+                Client(*refusing),
+                "[Errno 111] Connection refused",
+                f": cannot connect to {host}:{port}: TCP: {host}: Connection refused "
+                "(is the broker running there, and is this its port?)",
+                f"{host}:{port}",
+                "tcp",
+            ),
+            (
+                Client("no-such-host.invalid"),
+                "[Errno -2] Name or service not known",
+                ": cannot connect to no-such-host.invalid:1883: name resolution failed "
+                "(check the spelling of the host name)",
+                "no-such-host.invalid:1883",
+                "resolve",
+            ),
         ):
             with pytest.raises(MqttError) as caught:
                 await client.__aenter__()
             assert type(caught.value) is MqttError
-            assert str(caught.value) == text
-            assert caught.value.args == (text,)
-            assert caught.value.__cause__ is None
+            assert str(caught.value) == text + rest
+            assert caught.value.args == (text + rest,)
+            assert str(caught.value.__cause__) == text
+            assert isinstance(caught.value.__cause__, OSError)
+            assert (caught.value.address, caught.value.phase) == (address, phase)
             printed = "".join(traceback.format_exception(caught.value))
             assert "During handling" not in printed
 
@@ -125,7 +142,10 @@ def test_no_connack_in_time_1_4(run: LoopRunner) -> None:
             with pytest.raises(MqttError) as caught:
                 await client.__aenter__()
             assert type(caught.value) is MqttTimeoutError
-            assert caught.value.args == ("Operation timed out",)
+            assert caught.value.args == (
+                f"Operation timed out: no CONNACK from {server.host}:{server.port} within 0.1 s "
+                "(does the port expect TLS or WebSocket?)",
+            )
             assert caught.value.__cause__ is None
             assert caught.value.__suppress_context__
 

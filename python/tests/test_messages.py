@@ -21,7 +21,7 @@ from support.loops import LoopRunner, settle
 from support.proxy import CuttingProxy
 from support.scripted import Connection, Script, ScriptedServer
 
-LOST = r"^Disconnected during message iteration$"
+LOST = r"^Disconnected during message iteration: "
 
 
 def after_first_packet(data: bytes, *, v5: bool = False, close: bool = False) -> Script:

@@ -93,7 +93,7 @@ def test_unknown_authority_is_refused_1_2(run: LoopRunner, mosquitto: Mosquitto,
         for _ in range(2):
             with pytest.raises(MqttError, match=r"^\[SSL: CERTIFICATE_VERIFY_FAILED\] ") as caught:
                 await client.__aenter__()
-            assert caught.value.__cause__ is None
+            assert isinstance(caught.value.__cause__, ssl.SSLError)
 
     run(main)
 
@@ -145,7 +145,7 @@ def test_missing_file_1_2(run: LoopRunner, mosquitto: Mosquitto, tmp_path: Path)
     async def main() -> None:
         client = Client(HOST, mosquitto.tls_port, tls_params=parameters)
         for _ in range(2):
-            with pytest.raises(MqttError, match=r"^\[Errno 2\] "):
+            with pytest.raises(ValueError, match=r"^ca_certs: no such file \".*missing.pem\"$"):
                 await client.__aenter__()
 
     run(main)

@@ -73,7 +73,7 @@ def test_server_certificate_is_refused_1_2(
             with pytest.raises(MqttError, match=VERIFY + text) as caught:
                 await client.__aenter__()
             assert not isinstance(caught.value, MqttReentrantError)
-            assert caught.value.__cause__ is None
+            assert isinstance(caught.value.__cause__, ssl.SSLError)
 
     heard: list[Connection] = []
 

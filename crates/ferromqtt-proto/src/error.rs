@@ -357,6 +357,11 @@ pub enum ConnectionError {
     /// longer than the time limit. Nothing was sent.
     #[error("no credentials to connect with: {0}")]
     NoCredentials(Arc<str>),
+    /// The server closed the connection instead of answering CONNECT.
+    #[error(
+        "the server closed the connection instead of answering CONNECT (does the port expect TLS or WebSocket? some brokers also close without a word on a Client Identifier, user or version of MQTT that they do not accept)"
+    )]
+    Unanswered,
     /// The transport failed.
     #[error(transparent)]
     Transport(TransportError),

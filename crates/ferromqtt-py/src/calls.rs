@@ -5,9 +5,15 @@ use std::time::Instant;
 
 use pyo3::prelude::*;
 
-struct Call {
-    future: Py<PyAny>,
-    deadline: Option<Instant>,
+use crate::failure::Awaited;
+
+/// One call that waits.
+pub(crate) struct Call {
+    pub(crate) future: Py<PyAny>,
+    pub(crate) awaited: Awaited,
+    /// Its time limit in seconds.
+    pub(crate) limit: f64,
+    pub(crate) deadline: Option<Instant>,
 }
 
 /// All waiting calls of one client. One timer serves them all.
@@ -26,19 +32,19 @@ impl Calls {
         self.by_op.contains_key(&op)
     }
 
-    pub(crate) fn insert(&mut self, op: u64, future: Py<PyAny>, deadline: Option<Instant>) {
-        if let Some(deadline) = deadline {
+    pub(crate) fn insert(&mut self, op: u64, call: Call) {
+        if let Some(deadline) = call.deadline {
             self.deadlines.insert((deadline, op));
         }
-        self.by_op.insert(op, Call { future, deadline });
+        self.by_op.insert(op, call);
     }
 
-    pub(crate) fn remove(&mut self, op: u64) -> Option<Py<PyAny>> {
+    pub(crate) fn remove(&mut self, op: u64) -> Option<Call> {
         let call = self.by_op.remove(&op)?;
         if let Some(deadline) = call.deadline {
             self.deadlines.remove(&(deadline, op));
         }
-        Some(call.future)
+        Some(call)
     }
 
     pub(crate) fn first_deadline(&self) -> Option<Instant> {

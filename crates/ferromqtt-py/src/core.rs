@@ -88,6 +88,8 @@ pub(crate) struct Core {
     pub(crate) last_op: u64,
     /// Which log lines have been written how often.
     repeats: Repeats,
+    /// Where the connection leads to, for errors.
+    pub(crate) address: String,
 }
 
 /// The only kind of Python's lines. Their text is the subject.
@@ -141,6 +143,7 @@ impl Core {
             max_calls: usize::MAX,
             last_op: 0,
             repeats: Repeats::default(),
+            address: String::new(),
         })
     }
 
@@ -173,11 +176,18 @@ impl Core {
         Ok(())
     }
 
-    /// A connection is about to be opened on `event_loop`; the caller opens it.
-    fn begin(slf: &Bound<'_, Self>, event_loop: Py<PyAny>) -> PyResult<()> {
+    /// Where the connection leads to, for errors.
+    #[getter]
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// A connection to `address` is about to be opened on `event_loop`; the caller opens it.
+    fn begin(slf: &Bound<'_, Self>, event_loop: Py<PyAny>, address: String) -> PyResult<()> {
         let _inside = gate::enter()?;
         let mut core = slf.borrow_mut();
         let previous = core.event_loop.replace(event_loop);
+        core.address = address;
         core.home = Some(Home::here());
         core.ended = false;
         core.backlog.begin();

@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use ferromqtt_proto::packet::{Auth, Disconnect};
-use ferromqtt_proto::shown::peer_text;
 use ferromqtt_proto::{
     ConnectionError, Delivery, Event, OpId, Outcome, Properties, PublishError, QueueId, ReasonCode,
     SubscribeError,
@@ -14,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 use crate::core::Core;
+use crate::failure::{self, CallFailure, End};
 use crate::hooks;
 use crate::next_message;
 
@@ -136,10 +136,9 @@ pub(crate) fn answer(slf: &Bound<'_, Core>, data: Option<&[u8]>) -> PyResult<()>
 }
 
 fn disconnected(slf: &Bound<'_, Core>, cause: &ConnectionError, unflushed: u64) -> PyResult<()> {
-    let (kind, code, text) = describe(cause);
     slf.call_method1(
         intern!(slf.py(), "_on_disconnected"),
-        (kind, code, text, unflushed),
+        (End::new(cause), unflushed),
     )?;
     Ok(())
 }
@@ -151,10 +150,10 @@ fn complete<'py>(
     ended: &mut Option<Ended<'py>>,
 ) -> PyResult<()> {
     let py = slf.py();
-    let Some(future) = slf.borrow_mut().calls.remove(op.value()) else {
+    let Some(call) = slf.borrow_mut().calls.remove(op.value()) else {
         return Ok(());
     };
-    let future = future.into_bound(py);
+    let future = call.future.into_bound(py);
     match outcome {
         Outcome::Sent | Outcome::Acknowledged { .. } => {
             hooks::set_result(&future, py.None().into_bound(py))
@@ -164,13 +163,14 @@ fn complete<'py>(
             hooks::set_result(&future, codes.into_any())
         }
         Outcome::Refused { reason, properties } => {
-            let text = reason_string(properties.as_deref());
-            fail(&future, "refused", reason.value(), text, None)
+            let text = failure::reason_string(properties.as_deref());
+            let kind = CallFailure::Refused;
+            fail(&future, kind, reason.value(), text, None)
         }
         Outcome::NotPossible(error) => not_possible(&future, &error, Delivery::NotSent),
         Outcome::GivenUp(error) => not_possible(&future, &error, Delivery::Unknown),
         Outcome::RequestNotPossible(error) => {
-            let (kind, code) = request_kind(&error);
+            let (kind, code) = CallFailure::of_request(&error);
             fail(
                 &future,
                 kind,
@@ -181,17 +181,19 @@ fn complete<'py>(
         }
         Outcome::Expired => {
             let text = "The message expired before it could be sent".to_owned();
-            fail(&future, "not_sent", 0, text, Some(Delivery::NotSent))
+            let kind = CallFailure::NotSent;
+            fail(&future, kind, 0, text, Some(Delivery::NotSent))
         }
         Outcome::Dropped => {
             let text = "The full outgoing queue dropped the message".to_owned();
-            fail(&future, "not_sent", 0, text, Some(Delivery::NotSent))
+            let kind = CallFailure::NotSent;
+            fail(&future, kind, 0, text, Some(Delivery::NotSent))
         }
         Outcome::Disconnected { cause, delivery } => {
             let told = match ended {
                 Some(ended) if ended.cause == cause => &ended.told,
                 _ => {
-                    let told = hooks::ended(py)?.call1(describe(&cause))?;
+                    let told = slf.call_method1(intern!(py, "_share_end"), (End::new(&cause),))?;
                     &ended.insert(Ended { cause, told }).told
                 }
             };
@@ -200,9 +202,15 @@ fn complete<'py>(
         }
         Outcome::SessionLost => {
             let text = "The server lost the session: delivery is unknown".to_owned();
-            fail(&future, "session_lost", 0, text, Some(Delivery::Unknown))
+            let kind = CallFailure::SessionLost;
+            fail(&future, kind, 0, text, Some(Delivery::Unknown))
         }
-        _ => fail(&future, "unknown", 0, String::new(), None),
+        // The core tells nothing else today; its `Outcome` may grow.
+        other => {
+            let text =
+                format!("The call ended with an outcome that this client does not know: {other:?}");
+            fail(&future, CallFailure::NotSent, 0, text, None)
+        }
     }
 }
 
@@ -211,7 +219,7 @@ fn not_possible(
     error: &PublishError,
     delivery: Delivery,
 ) -> PyResult<()> {
-    let (kind, code) = publish_kind(error);
+    let (kind, code) = CallFailure::of_publish(error);
     fail(future, kind, code, error.to_string(), Some(delivery))
 }
 
@@ -222,19 +230,21 @@ pub(crate) fn expire_calls(slf: &Bound<'_, Core>, now: Instant) -> PyResult<()> 
         let Some(op) = core.calls.expired(now) else {
             return Ok(());
         };
-        let future = core.calls.remove(op);
+        let call = core.calls.remove(op);
         let delivery = core.client.abandon(OpId::from_value(op));
-        drop(core);
-        if let Some(future) = future {
-            let future = future.into_bound(slf.py());
-            fail(&future, "timeout", 0, String::new(), delivery)?;
+        if let Some(call) = call {
+            let sent = delivery != Some(Delivery::NotSent);
+            let text = failure::overdue(call.awaited, sent, &core.address, call.limit);
+            drop(core);
+            let future = call.future.into_bound(slf.py());
+            fail(&future, CallFailure::Timeout, 0, text, delivery)?;
         }
     }
 }
 
 fn fail(
     future: &Bound<'_, PyAny>,
-    kind: &str,
+    kind: CallFailure,
     code: u8,
     text: String,
     delivery: Option<Delivery>,
@@ -245,7 +255,7 @@ fn fail(
 
 fn call_error<'py>(
     py: Python<'py>,
-    kind: &str,
+    kind: CallFailure,
     code: u8,
     text: String,
     delivery: Option<Delivery>,
@@ -263,7 +273,7 @@ const fn name(delivery: Delivery) -> &'static str {
 
 /// The exception for a publish that was refused before anything was sent.
 pub(crate) fn publish_refused(slf: &Bound<'_, Core>, error: &PublishError) -> PyResult<PyErr> {
-    let (kind, code) = publish_kind(error);
+    let (kind, code) = CallFailure::of_publish(error);
     refused(slf, kind, code, error.to_string(), "publish")
 }
 
@@ -273,88 +283,22 @@ pub(crate) fn request_refused(
     error: &SubscribeError,
     what: &str,
 ) -> PyResult<PyErr> {
-    let (kind, code) = request_kind(error);
+    let (kind, code) = CallFailure::of_request(error);
     refused(slf, kind, code, error.to_string(), what)
 }
 
 fn refused(
     slf: &Bound<'_, Core>,
-    kind: &str,
+    kind: CallFailure,
     code: u8,
     text: String,
     what: &str,
 ) -> PyResult<PyErr> {
     let py = slf.py();
     let error = call_error(py, kind, code, text, Some(Delivery::NotSent), what)?;
-    if kind == "not_connected" && what == "publish" {
+    if kind == CallFailure::NotConnected && what == "publish" {
         let cause = slf.call_method0(intern!(py, "_disconnect_cause"))?;
         error.setattr(intern!(py, "__cause__"), cause)?;
     }
     Ok(PyErr::from_value(error))
-}
-
-const fn request_kind(error: &SubscribeError) -> (&'static str, u8) {
-    match error {
-        SubscribeError::NotConnected => ("not_connected", 0),
-        SubscribeError::TooLarge { .. } => ("limit", ReasonCode::PacketTooLarge.value()),
-        SubscribeError::NoPacketIdentifier => ("limit", ReasonCode::QuotaExceeded.value()),
-        SubscribeError::NotSupported(reason) => ("limit", reason.value()),
-        _ => ("value", 0),
-    }
-}
-
-const fn publish_kind(error: &PublishError) -> (&'static str, u8) {
-    match error {
-        PublishError::NotConnected => ("not_connected", 0),
-        PublishError::QueueFull { .. } => ("queue_full", 0),
-        PublishError::TooLarge { .. } => ("limit", ReasonCode::PacketTooLarge.value()),
-        PublishError::QosNotSupported { .. } => ("limit", ReasonCode::QosNotSupported.value()),
-        PublishError::RetainNotSupported => ("limit", ReasonCode::RetainNotSupported.value()),
-        PublishError::TopicAliasTooHigh { .. } => ("limit", ReasonCode::TopicAliasInvalid.value()),
-        _ => ("value", 0),
-    }
-}
-
-/// A cause as (kind, Reason Code, text).
-fn describe(cause: &ConnectionError) -> (&'static str, u8, String) {
-    match cause {
-        ConnectionError::Refused { reason, properties } => {
-            ("connack", reason.value(), reason_string(Some(properties)))
-        }
-        ConnectionError::Disconnected { reason, properties } => {
-            ("server", reason.value(), reason_string(Some(properties)))
-        }
-        ConnectionError::ProtocolViolation(error) => {
-            ("protocol", error.reason.value(), error.what.to_owned())
-        }
-        ConnectionError::NonPublishTooLarge { .. } => (
-            "limit",
-            ReasonCode::QuotaExceeded.value(),
-            cause.to_string(),
-        ),
-        ConnectionError::KeepAliveTimeout => (
-            "keep_alive",
-            ReasonCode::KeepAliveTimeout.value(),
-            String::new(),
-        ),
-        ConnectionError::ConnectTimeout => ("timeout", 0, String::new()),
-        ConnectionError::Transport(error) => (
-            "transport",
-            ReasonCode::UnspecifiedError.value(),
-            error.to_string(),
-        ),
-        ConnectionError::Closed => ("closed", 0, String::new()),
-        _ => (
-            "transport",
-            ReasonCode::UnspecifiedError.value(),
-            cause.to_string(),
-        ),
-    }
-}
-
-fn reason_string(properties: Option<&Properties>) -> String {
-    properties
-        .and_then(|properties| properties.reason_string.as_ref())
-        .map(|text| peer_text(text, &[])) // the core has replaced one that repeats a secret
-        .unwrap_or_default()
 }

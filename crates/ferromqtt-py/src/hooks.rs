@@ -40,8 +40,6 @@ hooks! {
     from_native = "ferromqtt.properties"."from_native";
     /// The exception that fits a failed call.
     call_error = "ferromqtt._errors"."call_error";
-    /// What the calls that an end of the connection fails are told of it.
-    ended = "ferromqtt._errors"."Ended";
     /// The exception for one of those calls.
     ended_error = "ferromqtt._errors"."ended_error";
     /// The `repr` of a message.

@@ -14,9 +14,11 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::calls::Call;
 use crate::convert::{self, Payload};
 use crate::core::Core;
 use crate::events;
+use crate::failure::Awaited;
 use crate::home::Home;
 use crate::hooks;
 use crate::properties;
@@ -80,7 +82,14 @@ pub(crate) fn publish<'py>(
         false => slf.borrow_mut().client.publish(Instant::now(), publish),
     };
     match accepted {
-        Ok(op) => wait_for(slf, op, timeout).map(Some),
+        Ok(op) => {
+            let awaited = match qos {
+                QoS::AtMostOnce => Awaited::Writing,
+                QoS::AtLeastOnce => Awaited::Packet("PUBACK"),
+                QoS::ExactlyOnce => Awaited::Packet("PUBREC and PUBCOMP"),
+            };
+            wait_for(slf, op, timeout, awaited).map(Some)
+        }
         Err(error) => Err(events::publish_refused(slf, &error)?),
     }
 }
@@ -122,7 +131,8 @@ pub(crate) fn subscribe<'py>(
         true => Err(SubscribeError::NotConnected),
         false => slf.borrow_mut().client.subscribe(Instant::now(), subscribe),
     };
-    requested(slf, accepted, timeout, "subscribe")
+    let awaited = Awaited::Packet("SUBACK");
+    requested(slf, accepted, timeout, "subscribe", awaited)
 }
 
 /// Unsubscribes from filters. Returns a future of the list of Reason Codes, which is empty before 5.0.
@@ -145,7 +155,8 @@ pub(crate) fn unsubscribe<'py>(
         true => Err(SubscribeError::NotConnected),
         false => (slf.borrow_mut().client).unsubscribe(Instant::now(), unsubscribe),
     };
-    requested(slf, accepted, timeout, "unsubscribe")
+    let awaited = Awaited::Packet("UNSUBACK");
+    requested(slf, accepted, timeout, "unsubscribe", awaited)
 }
 
 /// Whether the connection is still being made. The core would let calls wait for it; aiomqtt refuses them.
@@ -157,11 +168,11 @@ fn is_connecting(slf: &Bound<'_, Core>) -> bool {
 /// The caller of the call that was accepted as `op` does not wait for it any more.
 pub(crate) fn abandon(slf: &Bound<'_, Core>, op: u64) {
     let mut core = slf.borrow_mut();
-    let future = core.calls.remove(op);
+    let call = core.calls.remove(op);
     core.client.abandon(OpId::from_value(op));
     let is_leaving = core.client.is_leaving(); // and may have waited for this call alone
     drop(core);
-    drop(future);
+    drop(call);
     if is_leaving {
         let _ = Core::schedule_flush(slf); // fails when its loop is closed: then nobody waits
     }
@@ -259,15 +270,21 @@ fn requested<'py>(
     accepted: Result<OpId, SubscribeError>,
     timeout: f64,
     what: &'static str,
+    awaited: Awaited,
 ) -> PyResult<Bound<'py, PyAny>> {
     match accepted {
-        Ok(op) => wait_for(slf, op, timeout),
+        Ok(op) => wait_for(slf, op, timeout, awaited),
         Err(error) => Err(events::request_refused(slf, &error, what)?),
     }
 }
 
 /// A future for an accepted operation. What goes first in a turn is written at once; what follows joins one write.
-fn wait_for<'py>(slf: &Bound<'py, Core>, op: OpId, timeout: f64) -> PyResult<Bound<'py, PyAny>> {
+fn wait_for<'py>(
+    slf: &Bound<'py, Core>,
+    op: OpId,
+    timeout: f64,
+    awaited: Awaited,
+) -> PyResult<Bound<'py, PyAny>> {
     let py = slf.py();
     let event_loop = slf.borrow().event_loop.as_ref().map(|it| it.clone_ref(py));
     let Some(event_loop) = event_loop else {
@@ -275,9 +292,13 @@ fn wait_for<'py>(slf: &Bound<'py, Core>, op: OpId, timeout: f64) -> PyResult<Bou
     };
     let future = event_loop.call_method0(py, intern!(py, "create_future"))?;
     let mut core = slf.borrow_mut();
-    let deadline = convert::deadline(Instant::now(), timeout);
-    core.calls
-        .insert(op.value(), future.clone_ref(py), deadline);
+    let call = Call {
+        future: future.clone_ref(py),
+        awaited,
+        limit: timeout,
+        deadline: convert::deadline(Instant::now(), timeout),
+    };
+    core.calls.insert(op.value(), call);
     let first = !core.flush_scheduled;
     drop(core);
     if let Err(error) = hurry(slf, first) {

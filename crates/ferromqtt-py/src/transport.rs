@@ -208,6 +208,41 @@ impl ProxyHandshake {
     }
 }
 
+/// What a proxy's URL says, as (kind, host, port, whether the proxy resolves names, user name, password). The numbers are
+/// those that `ProxyHandshake` takes.
+#[pyfunction]
+#[expect(clippy::type_complexity, reason = "a tuple is what Python unpacks")]
+pub(crate) fn proxy_of_url<'py>(
+    py: Python<'py>,
+    url: &str,
+) -> PyResult<(
+    u8,
+    String,
+    u16,
+    bool,
+    Option<String>,
+    Option<Bound<'py, PyBytes>>,
+)> {
+    let _inside = gate::enter()?;
+    let url = transport::ProxyUrl::parse(url)
+        .map_err(|error| PyValueError::new_err(error.to_string()))?;
+    let kind = match url.kind {
+        ProxyKind::Socks4 | ProxyKind::Socks4a => 1,
+        ProxyKind::Socks5 => 2,
+        ProxyKind::Http => 3,
+    };
+    let password = url.password.as_deref();
+    let password = password.map(|password| PyBytes::new(py, password));
+    Ok((
+        kind,
+        url.host,
+        url.port,
+        url.remote_names,
+        url.user_name,
+        password,
+    ))
+}
+
 /// A proxy's password, which may be any bytes.
 #[derive(FromPyObject)]
 enum Password {

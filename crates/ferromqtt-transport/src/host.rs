@@ -39,9 +39,21 @@ pub enum HostError {
     Empty,
     /// An empty label, or letters that no host name has.
     #[error(
-        "the host is no valid name: an empty label, or characters that IDNA (UTS 46) does not allow"
+        "the host is no valid name: an empty label, or characters that no host name has (spaces, slashes, control characters, those that IDNA forbids)"
     )]
     Name,
+    /// A URL.
+    #[error("the host is a URL: give the host name alone, without scheme, port and path")]
+    Url,
+    /// A port behind the name.
+    #[error("the host has a port behind it: give host name and port apart")]
+    Port,
+    /// Brackets around an IPv6 address.
+    #[error("the host has brackets: give an IPv6 address without them")]
+    Brackets,
+    /// Longer than names in DNS: a label of more than 63 bytes, or more than 253 in all.
+    #[error("the host name is too long: at most 63 characters between dots, and 253 in all")]
+    TooLong,
     /// A name beyond ASCII, in a build without the feature `idna`.
     #[error(
         "the host has letters beyond ASCII: enable the feature `idna`, or write it in A-labels (xn--...)"
@@ -54,9 +66,13 @@ pub enum HostError {
     Interface,
 }
 
+/// The most that a name has in DNS, and each of its labels (RFC 1035, section 2.3.4).
+const MAX_NAME: usize = 253;
+const MAX_LABEL: usize = 63;
+
 /// No longer name in UTF-8 fits into the 253 bytes of a name in DNS: what is longer is not worth the work.
 #[cfg(feature = "idna")]
-const MAX_UNICODE_NAME: usize = 4 * 253;
+const MAX_UNICODE_NAME: usize = 4 * MAX_NAME;
 
 /// A host: a name, or an IP address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,15 +85,18 @@ pub struct Host {
 impl Host {
     /// Reads a name or a literal address; an IPv6 address without brackets, and perhaps with an interface behind `%`.
     ///
-    /// A name in ASCII is taken as it is, whether DNS would allow it or not: the system's resolver has the last word.
+    /// A name in ASCII is taken as it is, whether DNS would allow it or not (`my_service`): the system's resolver has the last
+    /// word.
     ///
     /// # Errors
     ///
-    /// [`HostError`] when there is no name, or one beyond ASCII that IDNA does not allow.
+    /// [`HostError`] when there is no name, one that no resolver could find (a URL, a name with a port, with a space or a
+    /// control character, or one longer than DNS allows), or one beyond ASCII that IDNA does not allow.
     pub fn parse(text: &str) -> Result<Self, HostError> {
         match text.is_ascii() {
             true => Self::from_ascii(text),
             // It may be an address by now: there are digits and dots beyond ASCII.
+            false if text.contains("://") => Err(HostError::Url),
             false => Self::from_ascii(&to_ascii(text)?),
         }
     }
@@ -100,9 +119,7 @@ impl Host {
         if text.is_empty() {
             return Err(HostError::Empty);
         }
-        if name.split('.').any(str::is_empty) {
-            return Err(HostError::Name);
-        }
+        check_name(name)?;
         if let Some(address) = short_ipv4(name) {
             return Ok(IpAddr::V4(address).into());
         }
@@ -156,6 +173,31 @@ impl From<IpAddr> for Host {
             address: Some(address),
         }
     }
+}
+
+/// What the system's resolver could only fail with, or would read only the beginning of.
+fn check_name(name: &str) -> Result<(), HostError> {
+    if name.contains("://") {
+        return Err(HostError::Url);
+    }
+    if name.starts_with('[') {
+        return Err(HostError::Brackets);
+    }
+    if let Some((host, port)) = name.split_once(':')
+        && !host.is_empty()
+        && !port.is_empty()
+        && port.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        return Err(HostError::Port);
+    }
+    let forbidden = |byte: u8| byte <= b' ' || byte == 0x7f || b":/?#@[]\\".contains(&byte);
+    if name.split('.').any(str::is_empty) || name.bytes().any(forbidden) {
+        return Err(HostError::Name);
+    }
+    if name.len() > MAX_NAME || name.split('.').any(|label| label.len() > MAX_LABEL) {
+        return Err(HostError::TooLong);
+    }
+    Ok(())
 }
 
 #[cfg(feature = "idna")]
@@ -331,6 +373,30 @@ mod tests {
     #[test]
     fn a_name_beyond_ascii_needs_the_feature() {
         assert_eq!(Host::parse("bücher.example"), Err(HostError::NeedsIdna));
+    }
+
+    #[test]
+    fn what_no_resolver_could_find_is_named() {
+        let long = "a".repeat(64);
+        let longer = ["a"; 128].join(".");
+        for (wrong, error) in [
+            ("mqtt://h", HostError::Url),
+            ("mqtts://h:8883/x", HostError::Url),
+            ("h:1883", HostError::Port),
+            ("127.0.0.1:1883", HostError::Port),
+            ("[::1]", HostError::Brackets),
+            ("[::1]:1883", HostError::Brackets),
+            ("broker\0.example", HostError::Name),
+            ("a b", HostError::Name),
+            ("h/mqtt", HostError::Name),
+            ("user@h", HostError::Name),
+            (&long, HostError::TooLong),
+            (&longer, HostError::TooLong),
+        ] {
+            assert_eq!(Host::parse(wrong), Err(error), "{wrong}");
+        }
+        assert!(Host::parse(&"a".repeat(63)).is_ok());
+        assert!(Host::parse(&["a"; 127].join(".")).is_ok());
     }
 
     #[test]

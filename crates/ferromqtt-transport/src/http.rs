@@ -30,6 +30,9 @@ impl Head {
             }
             Ok(httparse::Status::Partial) => return Ok(None),
             Err(httparse::Error::TooManyHeaders) => return Err("it has more than 96 header lines"),
+            Err(_) if within.starts_with(&[0x15, 3]) => {
+                return Err("it is TLS, which the port seems to expect");
+            }
             Err(_) => return Err("it is not HTTP/1.1"),
         };
         let owned =

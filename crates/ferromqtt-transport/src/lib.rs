@@ -1,5 +1,5 @@
-//! What lies between a socket and MQTT, for clients: [URLs](url), [hosts](host), [WebSocket](websocket), [proxies](proxy)
-//! and the [order of a host's addresses](addresses).
+//! What lies between a socket and MQTT, for clients: [URLs](url), [hosts](host), [WebSocket](websocket), [proxies](proxy),
+//! the [order of a host's addresses](addresses), and the texts of [attempts that failed](attempt).
 //!
 //! Everything here is sans-IO, as the core is. A type is given the bytes that came from the socket, and asked for those
 //! that are to be written; it is told the time as an argument. So the same code serves tokio and asyncio, and tests play
@@ -10,6 +10,7 @@
 //! Each module begins with an example.
 
 pub mod addresses;
+pub mod attempt;
 pub mod host;
 #[cfg_attr(
     not(feature = "websocket"),
@@ -24,6 +25,7 @@ pub mod url;
 pub mod websocket;
 
 pub use addresses::{Next, Race};
+pub use attempt::{Failure, Hint, Phase, authority};
 pub use host::{Host, HostError};
 pub use proxy::{Credentials, Destination, Progress, ProxyError, ProxyHandshake, ProxyKind};
 pub use url::{Place, ProxyUrl, ServerUrl, UrlError};

@@ -275,7 +275,7 @@ fn check_name(name: &str) -> Result<(), &'static str> {
     }
     if !name.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(
-            "the server's name must be ASCII, without spaces; write other letters in Punycode (xn--...)",
+            "the server's name must be ASCII, without spaces: give a name beyond ASCII to `Host`, which writes it in A-labels (xn--...)",
         );
     }
     Ok(())

@@ -167,7 +167,7 @@ async fn carry<S: ByteStream>(
             Some(TransportRequest::Finish) => link.finish(),
             Some(_) if link.has_finished() => return End::closed(),
             Some(TransportRequest::Abort) => {
-                return End::unwritten(connector.cause(&link.overdue()));
+                return End::unwritten(connector.lost(&link.overdue()));
             }
             Some(_) => return End::closed(), // the server has ended the connection: there is nothing to write
             None => {}
@@ -175,7 +175,7 @@ async fn carry<S: ByteStream>(
         if link.write_failed() {
             let at = give_up_at.get_or_insert_with(|| now() + LAST_WORDS);
             if *at <= now() {
-                return End::unwritten(connector.cause(&link.overdue()));
+                return End::unwritten(connector.lost(&link.overdue()));
             }
         }
         alarm.set([turn.deadline, give_up_at].into_iter().flatten().min());
@@ -222,7 +222,7 @@ async fn carry<S: ByteStream>(
                 core.handle_timeout(now);
             }),
             Err(_) if link.has_finished() => return End::closed(),
-            Err(error) => return End::unwritten(connector.cause(&error)),
+            Err(error) => return End::unwritten(connector.lost(&error)),
         };
     }
 }

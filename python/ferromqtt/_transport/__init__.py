@@ -9,13 +9,15 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
-from ferromqtt._native import Host
+from ferromqtt._native import Hint, Host, Phase
 from ferromqtt._transport import addresses, proxy, websocket
+from ferromqtt._transport.attempt import bind_hint
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable
 
+    from ferromqtt._transport.attempt import Attempt
     from ferromqtt._transport.tls import TLSContext
     from ferromqtt.options import ClientOptions
     from ferromqtt.types import SocketOption
@@ -25,21 +27,29 @@ _REUSES_ADDRESSES = os.name == "posix" and sys.platform != "cygwin"
 
 
 async def open_transport(
-    options: ClientOptions, tls: TLSContext, protocol: asyncio.BufferedProtocol
+    options: ClientOptions,
+    tls: TLSContext,
+    protocol: asyncio.BufferedProtocol,
+    attempt: Attempt,
 ) -> None:
-    """Connect `protocol` to the options.
+    """Connect `protocol` to the options; note in `attempt` how far it has come.
 
     Raises OSError, whose text names what the operating system, the resolver, the proxy, TLS or the
-    web server said, and ValueError for a context that cannot be used.
+    web server said, and ValueError for options that cannot be used.
     """
     context = await tls.get()
     if options.transport == "unix":
-        await _attach(await _connect_unix(options.hostname), protocol, context, tls.server_name)
+        attempt.phase = Phase.UNIX
+        connection = await _connect_unix(options.hostname)
+        await _attach(connection, protocol, context, tls.server_name, attempt)
+        attempt.phase = Phase.CONNECT
         return
-    host = _read(options.hostname)
+    host = Host(options.hostname)
     server_name = tls.server_name or host.name
     if options.transport != "websockets":
-        await _attach(await _connect(options, host), protocol, context, server_name)
+        connection = await _connect(options, host, attempt)
+        await _attach(connection, protocol, context, server_name, attempt)
+        attempt.phase = Phase.CONNECT
         return
     layer = websocket.WebSocketLayer(
         protocol,
@@ -53,33 +63,41 @@ async def open_transport(
         ),
     )
     try:
-        await _attach(await _connect(options, host), layer, context, server_name)
+        connection = await _connect(options, host, attempt)
+        await _attach(connection, layer, context, server_name, attempt)
+        attempt.phase = Phase.WEBSOCKET
         await layer.opened
+        attempt.phase = Phase.CONNECT
     except BaseException:
         layer.abort()
         raise
 
 
-def _read(text: str) -> Host:
-    try:
-        return Host(text)
-    except ValueError as error:
-        raise OSError(f"{text!r}: {error}") from None
-
-
-async def _connect(options: ClientOptions, host: Host) -> socket.socket:
+async def _connect(options: ClientOptions, host: Host, attempt: Attempt) -> socket.socket:
     """Return a socket that is connected to the server, if need be through a proxy."""
     loop = asyncio.get_running_loop()
 
     async def connect(address: addresses.Address) -> socket.socket:
-        return await _connect_tcp(loop, options, address)
+        try:
+            return await _connect_tcp(loop, options, address, attempt)
+        except OSError as error:
+            attempt.failed_at(address.address[0], error)
+            raise
 
     through = proxy.choose(options.proxy, options.hostname, host)
     if through is None:
+        attempt.phase = Phase.RESOLVE
         where = await addresses.resolve(loop, host.resolver_name, options.port)
+        attempt.phase = Phase.TCP
         return await addresses.connect_first(where, connect)
-    where = await addresses.resolve(loop, _read(through.host).resolver_name, through.port)
+    attempt.through(through.host, through.port)
+    resolver_name = through.resolver_name
+    attempt.phase = Phase.RESOLVE
+    where = await addresses.resolve(loop, resolver_name, through.port)
+    attempt.phase = Phase.TCP
     connection = await addresses.connect_first(where, connect)
+    attempt.phase = Phase.PROXY
+    attempt.details.clear()
     try:
         await through.introduce(loop, connection, host, options.port)
     except BaseException:
@@ -89,7 +107,10 @@ async def _connect(options: ClientOptions, host: Host) -> socket.socket:
 
 
 async def _connect_tcp(
-    loop: asyncio.AbstractEventLoop, options: ClientOptions, where: addresses.Address
+    loop: asyncio.AbstractEventLoop,
+    options: ClientOptions,
+    where: addresses.Address,
+    attempt: Attempt,
 ) -> socket.socket:
     connection = socket.socket(where.family, socket.SOCK_STREAM)
     try:
@@ -104,7 +125,7 @@ async def _connect_tcp(
         # Before binding and connecting, which some of them are about.
         refused = _set_options(connection, user_options)
         if options.bind_address or options.bind_port:
-            _bind(connection, options.bind_address, options.bind_port)
+            _bind(connection, options, attempt)
         await _connect_socket(loop, connection, where.address)
         for option in refused:
             connection.setsockopt(*option)
@@ -114,13 +135,16 @@ async def _connect_tcp(
     return connection
 
 
-def _bind(connection: socket.socket, address: str, port: int) -> None:
+def _bind(connection: socket.socket, options: ClientOptions, attempt: Attempt) -> None:
+    where = f"bind_address={options.bind_address!r}, bind_port={options.bind_port}"
     try:
-        connection.bind((address, port))
-    except (OSError, TypeError) as error:
-        # Python's TypeError is about an encoding of its own.
-        said = str(error) if isinstance(error, OSError) else "not a host name"
-        raise OSError(f"{said} (bind_address={address!r}, bind_port={port})") from None
+        connection.bind((options.bind_address, options.bind_port))
+    except OSError as error:
+        attempt.hint = bind_hint(error)
+        raise OSError(error.errno, f"{error.strerror} ({where})") from error
+    except TypeError:  # its text is about an encoding of Python's own
+        attempt.hint = Hint.LOCAL_ADDRESS
+        raise OSError(f"not a host name ({where})") from None
 
 
 def _set_options(connection: socket.socket, options: Iterable[SocketOption]) -> list[SocketOption]:
@@ -165,9 +189,14 @@ async def _attach(
     protocol: asyncio.BaseProtocol,
     context: ssl.SSLContext | None,
     server_name: str,
+    attempt: Attempt,
 ) -> None:
     """Make a transport of a connected socket, with TLS on it if there is a context."""
     loop = asyncio.get_running_loop()
+    attempt.details.clear()  # of addresses that did not win
+    attempt.hint = None
+    if context is not None:
+        attempt.phase = Phase.TLS
     opening = loop.create_task(
         loop.create_connection(
             lambda: protocol,

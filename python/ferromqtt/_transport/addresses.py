@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import socket
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,17 +26,11 @@ class Address(NamedTuple):
 
 async def resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> list[Address]:
     """Return the addresses of a host, the preferred first. Raises OSError when it has none."""
-    longest = max(map(len, host.split(".")))
-    if longest > _LONGEST_LABEL:
-        # asyncio would raise an error of its codec.
-        raise OSError(
-            f'cannot resolve "{host}": a part between dots has {longest} characters, '
-            f"and host names allow {_LONGEST_LABEL}"
-        )
-    try:
+    found = None
+    with contextlib.suppress(socket.gaierror):
         # A literal address is told without a thread.
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    except socket.gaierror:
+    if found is None:
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [Address(family, address) for family, _, _, _, address in found]
 

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ferromqtt._native import Host, ProxyHandshake
+from ferromqtt._native import Host, ProxyHandshake, proxy_of_url
 from ferromqtt._transport import addresses
 from ferromqtt.options import ProxySettings, ProxyType
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _USUAL_PORTS = {ProxyType.SOCKS4: 1080, ProxyType.SOCKS5: 1080, ProxyType.HTTP: 8080}
 _READ_SIZE = 4096
+_VARIABLE = "The environment variable mqtt_proxy"
 
 
 @dataclass(repr=False, eq=False)
@@ -28,6 +29,16 @@ class Proxy:
     remote_names: bool = True
     username: str | None = None
     password: str | bytes | None = None
+    option: str = "proxy_addr"
+    """Where the user has given the host."""
+
+    @property
+    def resolver_name(self) -> str:
+        """What the resolver is asked for. Raises ValueError when the host cannot be one."""
+        try:
+            return Host(self.host).resolver_name
+        except ValueError as error:
+            raise ValueError(f"{self.option}: {error}") from None
 
     async def introduce(
         self, loop: asyncio.AbstractEventLoop, connection: socket.socket, host: Host, port: int
@@ -66,7 +77,7 @@ class Proxy:
 def choose(settings: ProxySettings | None, hostname: str, host: Host) -> Proxy | None:
     """Return the proxy that was asked for, or that the environment names in `mqtt_proxy`.
 
-    Raises OSError when the user name in `mqtt_proxy` is no text.
+    Raises ValueError when `mqtt_proxy` is not a URL of a proxy.
     """
     if settings is None:
         return _from_environment(hostname, host)
@@ -86,26 +97,15 @@ def _from_environment(hostname: str, host: Host) -> Proxy | None:
     # Looked at before urllib.request is imported, which takes longer than connecting.
     if not any(name.lower() == "mqtt_proxy" for name in os.environ):
         return None
-    from urllib.parse import unquote_to_bytes, urlsplit  # noqa: PLC0415
     from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415
 
-    url = urlsplit(getproxies().get("mqtt", ""))
+    url = getproxies().get("mqtt", "")
     # `no_proxy` may name the host in either way.
-    if not url.hostname or proxy_bypass(hostname) or proxy_bypass(host.name):
+    if not url or proxy_bypass(hostname) or proxy_bypass(host.name):
         return None
     try:
-        port = url.port
-    except ValueError:
-        # Not its own text, which shows a part of a password that holds a slash.
-        raise ValueError("The port in the environment's `mqtt_proxy` is not a number") from None
-    try:
-        username = None if url.username is None else unquote_to_bytes(url.username).decode()
-    except UnicodeDecodeError:
-        raise OSError("The user name in the environment's mqtt_proxy is not UTF-8") from None
-    return Proxy(
-        kind=ProxyType.HTTP,
-        host=url.hostname,
-        port=port or _USUAL_PORTS[ProxyType.HTTP],
-        username=username,
-        password=None if url.password is None else unquote_to_bytes(url.password),
-    )
+        kind, name, port, remote_names, username, password = proxy_of_url(url)
+    except ValueError as error:
+        # The text shows nothing of the URL, which may hold a password.
+        raise ValueError(f"{_VARIABLE}: {error}") from None
+    return Proxy(kind, name, port, remote_names, username, password, option=_VARIABLE)

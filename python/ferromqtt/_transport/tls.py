@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import ssl
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from ferromqtt._native import Host
+from ferromqtt._transport import files
 
 if TYPE_CHECKING:
     from ferromqtt.options import ClientOptions, TLSParameters
@@ -37,8 +38,8 @@ class TLSContext:
         """Return the context; None without TLS.
 
         Reading certificate files blocks, so a thread does it, for each connection: certificates are
-        renewed while programs run. Raises OSError when one cannot be read, or holds something else
-        than it should, and ValueError for a context that would be ignored in part.
+        renewed while programs run. Raises ValueError when one cannot be read, or holds something
+        else than it should, and for a context that would be ignored in part.
         """
         context = self._user_context
         if context is not None:
@@ -105,20 +106,20 @@ def _make_into(reading: concurrent.futures.Future[ssl.SSLContext], params: TLSPa
 def _make(params: TLSParameters) -> ssl.SSLContext:
     context = ssl.SSLContext(params.tls_version or ssl.PROTOCOL_TLS_CLIENT)
     if params.certfile is not None:
-        password = _no_password if params.keyfile_password is None else params.keyfile_password
-        context.load_cert_chain(params.certfile, params.keyfile, password)
+        files.load_chain(context, params.certfile, params.keyfile, params.keyfile_password)
     if params.cert_reqs == ssl.CERT_NONE:
         context.check_hostname = False
     context.verify_mode = ssl.CERT_REQUIRED if params.cert_reqs is None else params.cert_reqs
     if params.ca_certs is not None:
-        context.load_verify_locations(params.ca_certs)
+        files.load_authorities(context, params.ca_certs)
     else:
         context.load_default_certs()
     if params.ciphers is not None:
-        context.set_ciphers(params.ciphers)
+        try:
+            context.set_ciphers(params.ciphers)
+        except ssl.SSLError as error:
+            raise ValueError(
+                f"ciphers: OpenSSL knows none of {params.ciphers!r}. The option does not concern "
+                "those of TLS 1.3."
+            ) from error
     return context
-
-
-def _no_password() -> NoReturn:
-    # OpenSSL would ask for it on the terminal.
-    raise ValueError("The private key is encrypted: give its keyfile_password.")

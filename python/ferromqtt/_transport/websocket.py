@@ -73,8 +73,7 @@ class WebSocketLayer(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever waits, or the protocol above."""
         if not self.opened.done():
-            ended = "the connection ended" if exc is None else str(exc)
-            self.opened.set_exception(ConnectionError(f"WebSocket handshake error: {ended}"))
+            self.opened.set_exception(self._ended_early(exc))
             self.opened.exception()  # seen, if nobody waits any more
         elif not self.opened.cancelled() and self.opened.exception() is None:
             self._above.connection_lost(self._failure or exc)
@@ -122,6 +121,17 @@ class WebSocketLayer(asyncio.Protocol):
         if self._below is None:
             raise RuntimeError("the layer has no connection yet")
         return self._below
+
+    def _ended_early(self, exc: Exception | None) -> ConnectionError:
+        """Return the error for a connection that ended before the server accepted."""
+        try:
+            self._websocket.receive(b"")
+        except ConnectionError as error:
+            if exc is None:
+                return error
+        ended = ConnectionError(f"WebSocket handshake error: {exc}")
+        ended.__cause__ = exc
+        return ended
 
     def _end(self, failure: ConnectionError | None) -> None:
         """Close the connection: the server has closed, refused, or speaks something else."""

@@ -19,6 +19,22 @@ use crate::slips::Slip;
 
 const NOT_CONNACK: DecodeError = DecodeError::protocol("the first packet is not CONNACK");
 
+/// What a server that does not speak MQTT on this port answers CONNECT with.
+fn not_connack(input: &[u8]) -> DecodeError {
+    match input {
+        [b'H', b'T', b'T', b'P', ..] => DecodeError::protocol(
+            "the answer to CONNECT is HTTP: is it a port for MQTT over WebSocket, or a web server's?",
+        ),
+        [0x15 | 0x16, 0x03, ..] => {
+            DecodeError::protocol("the answer to CONNECT is TLS: does the port expect TLS?")
+        }
+        [b'S', b'S', b'H', ..] => {
+            DecodeError::protocol("the answer to CONNECT is SSH: is it the right port?")
+        }
+        _ => NOT_CONNACK,
+    }
+}
+
 impl Client {
     /// Takes whole packets from the front of `input`, and leaves the rest for the next call. Strings and payloads of
     /// messages share the memory of `input`. Not to be called while [`Client::input_paused`] asks to wait.
@@ -43,7 +59,7 @@ impl Client {
                 && input[0] == packet::PacketType::Auth.first_byte())
         {
             // Told from the first byte, since whoever does not speak MQTT may never send a whole packet.
-            self.protocol_violation(now, NOT_CONNACK);
+            self.protocol_violation(now, not_connack(input));
             input.clear();
             return;
         }

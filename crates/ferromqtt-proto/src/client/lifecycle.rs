@@ -81,6 +81,9 @@ impl Client {
     pub fn transport_closed(&mut self, now: Instant, cause: TransportError) {
         self.take_all_held_back(now);
         match self.phase {
+            Phase::Handshake { .. } if cause == TransportError::EndOfStream => {
+                self.end_connection(now, ConnectionError::Unanswered, Ending::Abort);
+            }
             Phase::Opening { .. } | Phase::Handshake { .. } | Phase::Connected => {
                 self.end_connection(now, ConnectionError::Transport(cause), Ending::Abort);
             }

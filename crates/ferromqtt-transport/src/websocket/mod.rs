@@ -69,7 +69,7 @@ pub enum WebSocketError {
     },
     /// What the server answered is no answer to a WebSocket request.
     #[error(
-        "WebSocket handshake error: the server's answer is wrong: {what}; is there a WebSocket server on this port?"
+        "WebSocket handshake error: the server's answer is wrong: {what} (is there a WebSocket server on this port?)"
     )]
     Malformed {
         /// What is wrong.
@@ -84,7 +84,9 @@ pub enum WebSocketError {
         chosen: Option<String>,
     },
     /// The connection ended before the server accepted.
-    #[error("WebSocket handshake error: the server closed the connection instead of answering")]
+    #[error(
+        "WebSocket handshake error: the server closed the connection instead of answering (is there a WebSocket server on this port? does it expect TLS?)"
+    )]
     EndedInHandshake,
     /// The server broke the rules of WebSocket, or of MQTT over it.
     #[error("the server broke the WebSocket protocol: it sent {what}")]

@@ -18,6 +18,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ferromqtt_proto as proto;
+use ferromqtt_transport::{Failure, Hint, Phase};
 use proto::shown::peer_text;
 use proto::{TcpProgress, TransportError};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -173,6 +174,22 @@ impl Connector {
         cause
     }
 
+    /// Why a transport that was open has ended, with the server that it led to.
+    pub(crate) fn lost(&self, error: &io::Error) -> TransportError {
+        match (&self.opener, self.cause(error)) {
+            (Opener::Network(_), TransportError::Failed(why)) => {
+                let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+                match &*current {
+                    Some(server) if !is_named(server, &why) => {
+                        behind(server, TransportError::Failed(why))
+                    }
+                    _ => TransportError::Failed(why),
+                }
+            }
+            (_, cause) => cause,
+        }
+    }
+
     /// The server that the core names, as it is to be reached.
     pub(crate) fn find(&self, server: &proto::Server) -> io::Result<Server> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
@@ -194,6 +211,10 @@ impl Connector {
         };
         Ok(current.insert(found).clone())
     }
+}
+
+fn is_named(server: &Server, text: &str) -> bool {
+    text.starts_with(&server.to_string())
 }
 
 /// A server's reference without credentials and a query, which may hold secrets of others.
@@ -221,6 +242,19 @@ fn cause(error: &io::Error) -> TransportError {
 /// The same error, behind what was tried.
 fn at(what: impl Display, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), behind(what, cause(&error)))
+}
+
+/// The same error, as the failure of a phase, with what to do about it.
+fn during(phase: Phase, hint: impl Into<Option<Hint>>, error: &io::Error) -> io::Error {
+    let text = |why: &str| {
+        let failure = Failure::new("", phase).reason(why).hint(hint);
+        failure.to_string().into()
+    };
+    let failed = match cause(error) {
+        TransportError::Certificate(why) => TransportError::Certificate(text(&why)),
+        why => TransportError::Failed(text(&why.to_string())),
+    };
+    io::Error::new(error.kind(), failed)
 }
 
 fn behind(what: impl Display, cause: TransportError) -> TransportError {

@@ -2,9 +2,9 @@
 
 use std::io;
 
-use ferromqtt_transport::{Host, Place};
+use ferromqtt_transport::{Hint, Host, Phase, Place};
 
-use super::{Stream, Tcp, at};
+use super::{Stream, Tcp, at, during};
 use crate::error::OptionsError;
 use crate::{Credentials, Server};
 
@@ -131,7 +131,18 @@ pub(super) fn read(host: &str) -> io::Result<Host> {
 
 #[cfg(unix)]
 async fn unix(path: &str) -> io::Result<Stream> {
-    Ok(Box::new(tokio::net::UnixStream::connect(path).await?))
+    match tokio::net::UnixStream::connect(path).await {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(error) => {
+            let hint = match error.kind() {
+                io::ErrorKind::NotFound => Some(Hint::NoSocket),
+                io::ErrorKind::ConnectionRefused => Some(Hint::NobodyListens),
+                io::ErrorKind::PermissionDenied => Some(Hint::SocketPermission),
+                _ => None,
+            };
+            Err(during(Phase::Unix, hint, &error))
+        }
+    }
 }
 
 #[cfg(not(unix))]

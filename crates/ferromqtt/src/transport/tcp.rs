@@ -4,10 +4,12 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use ferromqtt_transport::{Host, Next, Race};
+use ferromqtt_transport::{Hint, Host, Next, Phase, Race};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
+
+use super::during;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tcp {
@@ -24,10 +26,13 @@ impl Tcp {
                 let problem = format!(
                     "the host has no address of the kind of {bind}, which Options::bind_address names"
                 );
-                return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, problem));
+                let error = io::Error::new(io::ErrorKind::AddrNotAvailable, problem);
+                return Err(during(Phase::Tcp, None, &error));
             }
         }
-        let stream = first_to_answer(&addresses, move |address| self.open(address)).await?;
+        let stream = first_to_answer(&addresses, move |address| self.open(address))
+            .await
+            .map_err(|error| during(Phase::Tcp, hint(error.kind()), &error))?;
         stream.set_nodelay(true)?; // an acknowledgement must not wait for more bytes to come
         Ok(stream)
     }
@@ -47,13 +52,27 @@ impl Tcp {
 
 /// The host's addresses, as the system prefers them.
 pub(super) async fn resolve(host: &Host, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let addresses: Vec<_> = lookup_host((host.resolver_name(), port)).await?.collect();
+    let unresolved = |error| during(Phase::Resolve, Hint::UnknownName, &error);
+    let found = lookup_host((host.resolver_name(), port)).await;
+    let addresses: Vec<_> = found.map_err(unresolved)?.collect();
     match addresses.is_empty() {
-        true => Err(io::Error::new(
+        true => Err(unresolved(io::Error::new(
             io::ErrorKind::NotFound,
             "the host has no address",
-        )),
+        ))),
         false => Ok(addresses),
+    }
+}
+
+/// What to do when the last address failed like this.
+const fn hint(kind: io::ErrorKind) -> Option<Hint> {
+    match kind {
+        io::ErrorKind::ConnectionRefused => Some(Hint::NobodyListens),
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => Some(Hint::NoRoute),
+        io::ErrorKind::AddrNotAvailable => Some(Hint::LocalAddress {
+            option: "Options::bind_address",
+        }),
+        _ => None,
     }
 }
 

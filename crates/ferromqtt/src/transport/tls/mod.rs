@@ -11,7 +11,7 @@ use std::io;
 use std::sync::Arc;
 
 use ferromqtt_proto::{TcpProgress, TransportError};
-use ferromqtt_transport::Host;
+use ferromqtt_transport::{Hint, Host, Phase};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -23,7 +23,7 @@ use loaded::Loaded;
 pub use options::TlsOptions;
 pub(crate) use peer::cause;
 
-use super::ByteStream;
+use super::{ByteStream, during};
 use crate::error::TlsError;
 use crate::log;
 
@@ -121,18 +121,22 @@ pub(crate) struct Handshake {
 
 impl Handshake {
     pub(crate) async fn over<S: ByteStream>(self, stream: S) -> io::Result<TlsStream<S>> {
-        (self.connector.connect(self.name, stream).await).map_err(end_in_handshake)
+        (self.connector.connect(self.name, stream).await).map_err(|error| failed(&error))
     }
 }
 
-/// An end without a word is mostly a server that took the handshake for something else.
-fn end_in_handshake(error: io::Error) -> io::Error {
+fn failed(error: &io::Error) -> io::Error {
     match error.kind() {
+        // Without a word, mostly by a server that took the handshake for something else.
         kind @ (io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
-            let problem = "the server ended the connection during the TLS handshake; does it speak TLS on this port? 8883 is the usual one";
-            io::Error::new(kind, TransportError::Failed(problem.into()))
+            let ended = "the server ended the connection".to_owned();
+            during(
+                Phase::Tls,
+                Hint::SpeaksNoTls,
+                &io::Error::new(kind, TransportError::Failed(ended.into())),
+            )
         }
-        _ => error,
+        _ => during(Phase::Tls, None, error),
     }
 }
 

@@ -1,0 +1,322 @@
+//! What failed, as types that Python's exceptions are made from: `ferromqtt._errors` and `ferromqtt._attempt` do that.
+
+use ferromqtt_proto::shown::peer_text;
+use ferromqtt_proto::{ConnectionError, Properties, PublishError, ReasonCode, SubscribeError};
+use ferromqtt_transport as transport;
+use pyo3::prelude::*;
+
+/// Why a connection ended, or did not come about.
+#[pyclass(
+    module = "ferromqtt._native",
+    frozen,
+    eq,
+    eq_int,
+    hash,
+    from_py_object,
+    rename_all = "SCREAMING_SNAKE_CASE"
+)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum EndKind {
+    /// The server answered CONNECT with an error.
+    Refused,
+    /// The server sent DISCONNECT.
+    Disconnected,
+    /// The server broke the standard.
+    ProtocolViolation,
+    /// A packet was larger than an option allows.
+    TooLarge,
+    /// Nothing came within the Keep Alive.
+    KeepAlive,
+    /// The server closed the connection instead of answering CONNECT.
+    Unanswered,
+    /// The server closed the connection.
+    ClosedByServer,
+    /// The transport failed.
+    Transport,
+    /// The time limit for connecting was over.
+    Timeout,
+    /// The client could not authenticate, or had nothing to authenticate with.
+    Authentication,
+    /// The client disconnected, as it was asked to.
+    Closed,
+}
+
+/// The end of a connection.
+#[pyclass(module = "ferromqtt._native", frozen, get_all)]
+pub(crate) struct End {
+    kind: EndKind,
+    /// A Reason Code for programs: the server's own, or the one that comes closest.
+    code: u8,
+    /// What happened, in words.
+    text: String,
+    /// The server's Reason String; empty if there is none.
+    reason_string: String,
+}
+
+impl End {
+    pub(crate) fn new(cause: &ConnectionError) -> Self {
+        let (kind, reason, properties) = match cause {
+            ConnectionError::Refused { reason, properties } => {
+                (EndKind::Refused, *reason, Some(properties))
+            }
+            ConnectionError::Disconnected { reason, properties } => {
+                (EndKind::Disconnected, *reason, Some(properties))
+            }
+            ConnectionError::ProtocolViolation(error) => {
+                (EndKind::ProtocolViolation, error.reason, None)
+            }
+            ConnectionError::PacketTooLarge { .. } => {
+                (EndKind::TooLarge, ReasonCode::PacketTooLarge, None)
+            }
+            ConnectionError::NonPublishTooLarge { .. } => {
+                (EndKind::TooLarge, ReasonCode::QuotaExceeded, None)
+            }
+            ConnectionError::KeepAliveTimeout => {
+                (EndKind::KeepAlive, ReasonCode::KeepAliveTimeout, None)
+            }
+            ConnectionError::Unanswered => {
+                (EndKind::Unanswered, ReasonCode::UnspecifiedError, None)
+            }
+            ConnectionError::ConnectTimeout => {
+                (EndKind::Timeout, ReasonCode::UnspecifiedError, None)
+            }
+            ConnectionError::AuthenticationFailed(_) | ConnectionError::NoCredentials(_) => {
+                (EndKind::Authentication, ReasonCode::UnspecifiedError, None)
+            }
+            ConnectionError::Transport(ferromqtt_proto::TransportError::EndOfStream) => {
+                (EndKind::ClosedByServer, ReasonCode::UnspecifiedError, None)
+            }
+            ConnectionError::Closed => (EndKind::Closed, ReasonCode::Success, None),
+            // And whatever the core will tell apart one day, which keeps its text.
+            ConnectionError::Transport(_) | _ => {
+                (EndKind::Transport, ReasonCode::UnspecifiedError, None)
+            }
+        };
+        Self {
+            kind,
+            code: reason.value(),
+            text: cause.to_string(),
+            reason_string: reason_string(properties.map(AsRef::as_ref)),
+        }
+    }
+}
+
+/// The server's own words; the core has replaced those that repeat a secret.
+pub(crate) fn reason_string(properties: Option<&Properties>) -> String {
+    properties
+        .and_then(|properties| properties.reason_string.as_ref())
+        .map(|text| peer_text(text, &[]))
+        .unwrap_or_default()
+}
+
+/// Why a call failed.
+#[pyclass(
+    module = "ferromqtt._native",
+    frozen,
+    eq,
+    eq_int,
+    hash,
+    from_py_object,
+    rename_all = "SCREAMING_SNAKE_CASE"
+)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum CallFailure {
+    /// An argument is wrong.
+    Argument,
+    /// The call's time is over.
+    Timeout,
+    /// There is no connection.
+    NotConnected,
+    /// The outgoing queue is full.
+    QueueFull,
+    /// A limit of the server forbids it.
+    Limit,
+    /// The server refused it.
+    Refused,
+    /// It was not sent, and is not any more.
+    NotSent,
+    /// The server lost the session it belonged to.
+    SessionLost,
+}
+
+impl CallFailure {
+    /// Of a publish, with the code that a server would have given.
+    pub(crate) const fn of_publish(error: &PublishError) -> (Self, u8) {
+        match error {
+            PublishError::NotConnected => (Self::NotConnected, 0),
+            PublishError::QueueFull { .. } => (Self::QueueFull, 0),
+            PublishError::TooLarge { .. } => (Self::Limit, ReasonCode::PacketTooLarge.value()),
+            PublishError::QosNotSupported { .. } => {
+                (Self::Limit, ReasonCode::QosNotSupported.value())
+            }
+            PublishError::RetainNotSupported => {
+                (Self::Limit, ReasonCode::RetainNotSupported.value())
+            }
+            PublishError::TopicAliasTooHigh { .. } => {
+                (Self::Limit, ReasonCode::TopicAliasInvalid.value())
+            }
+            // And whatever the core will refuse one day before anything is sent.
+            PublishError::Topic(_)
+            | PublishError::TopicAliasUnknown { .. }
+            | PublishError::Property(_)
+            | PublishError::NoRequests
+            | PublishError::NoResponseTopic
+            | PublishError::Unanswerable(_)
+            | _ => (Self::Argument, 0),
+        }
+    }
+
+    /// Of a SUBSCRIBE or UNSUBSCRIBE, with the code that a server would have given.
+    pub(crate) const fn of_request(error: &SubscribeError) -> (Self, u8) {
+        match error {
+            SubscribeError::NotConnected => (Self::NotConnected, 0),
+            SubscribeError::TooLarge { .. } => (Self::Limit, ReasonCode::PacketTooLarge.value()),
+            SubscribeError::NoPacketIdentifier => (Self::Limit, ReasonCode::QuotaExceeded.value()),
+            SubscribeError::NotSupported(reason) => (Self::Limit, reason.value()),
+            SubscribeError::Topic(_)
+            | SubscribeError::NoFilter
+            | SubscribeError::NoLocalShared
+            | SubscribeError::Property(_)
+            | SubscribeError::NoQueue
+            | _ => (Self::Argument, 0),
+        }
+    }
+}
+
+/// What a call waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Awaited {
+    /// That a QoS 0 message is handed to the transport.
+    Writing,
+    Packet(&'static str),
+}
+
+/// What did not come within a call's time.
+pub(crate) fn overdue(awaited: Awaited, sent: bool, address: &str, seconds: f64) -> String {
+    match awaited {
+        Awaited::Packet(packet) if sent => format!("no {packet} from {address} within {seconds} s"),
+        Awaited::Packet(_) | Awaited::Writing => {
+            format!("nothing could be sent to {address} within {seconds} s")
+        }
+    }
+}
+
+/// The phases of connecting.
+#[pyclass(
+    module = "ferromqtt._native",
+    frozen,
+    eq,
+    eq_int,
+    hash,
+    from_py_object,
+    rename_all = "SCREAMING_SNAKE_CASE"
+)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Phase {
+    Resolve,
+    Tcp,
+    Unix,
+    Proxy,
+    Tls,
+    Websocket,
+    Connect,
+}
+
+impl From<Phase> for transport::Phase {
+    fn from(phase: Phase) -> Self {
+        match phase {
+            Phase::Resolve => Self::Resolve,
+            Phase::Tcp => Self::Tcp,
+            Phase::Unix => Self::Unix,
+            Phase::Proxy => Self::Proxy,
+            Phase::Tls => Self::Tls,
+            Phase::Websocket => Self::WebSocket,
+            Phase::Connect => Self::Connect,
+        }
+    }
+}
+
+/// What to do about failures whose symptom is known.
+#[pyclass(
+    module = "ferromqtt._native",
+    frozen,
+    eq,
+    eq_int,
+    hash,
+    from_py_object,
+    rename_all = "SCREAMING_SNAKE_CASE"
+)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Hint {
+    UnknownName,
+    ResolverUnreachable,
+    NobodyListens,
+    NoRoute,
+    NoSocket,
+    SocketPermission,
+    LocalPortInUse,
+    LocalPortReserved,
+    LocalAddress,
+    SpeaksNoTls,
+    Unanswered,
+    CertificateName,
+    CertificateIssuer,
+    CertificateTime,
+    ClientCertificate,
+    NoCommonTls,
+}
+
+impl From<Hint> for transport::Hint {
+    fn from(hint: Hint) -> Self {
+        match hint {
+            Hint::UnknownName => Self::UnknownName,
+            Hint::ResolverUnreachable => Self::ResolverUnreachable,
+            Hint::NobodyListens => Self::NobodyListens,
+            Hint::NoRoute => Self::NoRoute,
+            Hint::NoSocket => Self::NoSocket,
+            Hint::SocketPermission => Self::SocketPermission,
+            Hint::LocalPortInUse => Self::LocalPortInUse {
+                option: "bind_port",
+            },
+            Hint::LocalPortReserved => Self::LocalPortReserved {
+                option: "bind_port",
+            },
+            Hint::LocalAddress => Self::LocalAddress {
+                option: "bind_address",
+            },
+            Hint::SpeaksNoTls => Self::SpeaksNoTls,
+            Hint::Unanswered => Self::Unanswered,
+            Hint::CertificateName => Self::CertificateName {
+                option: "tls_server_hostname",
+            },
+            Hint::CertificateIssuer => Self::CertificateIssuer {
+                option: "TLSParameters(ca_certs=...)",
+            },
+            Hint::CertificateTime => Self::CertificateTime,
+            Hint::ClientCertificate => Self::ClientCertificate {
+                option: "TLSParameters(certfile=..., keyfile=...)",
+            },
+            Hint::NoCommonTls => Self::NoCommonTls,
+        }
+    }
+}
+
+/// The text of an attempt to connect that failed: `address: phase: reason (hint)`.
+#[pyfunction]
+pub(crate) fn failure_text(
+    address: &str,
+    phase: Phase,
+    reason: &str,
+    hint: Option<Hint>,
+) -> String {
+    transport::Failure::new(address, phase.into())
+        .reason(reason)
+        .hint(hint.map(transport::Hint::from))
+        .to_string()
+}
+
+/// Host and port as an address for people.
+#[pyfunction]
+pub(crate) fn authority(host: &str, port: u16) -> String {
+    transport::authority(host, port)
+}
