@@ -28,7 +28,7 @@ __all__ = [
 class Client(client.Client):
     """`ferromqtt.Client` that logs where aiomqtt does, unless it is given a logger."""
 
-    _FerromqttInternalsHolder__internals_class = _private.Internals
+    _FerromqttInternalsHolder__internals_class = _private.ShimInternals
 
     def _on_message(self, client: object, userdata: object, message: Message) -> None:
         """Queue a message that came: called for each one, but only if a subclass overrides it."""
@@ -58,4 +58,4 @@ class Client(client.Client):
         return _private.Disconnected(internals_of(self).core)
 
 
-_private.Internals.on_message = Client._on_message  # noqa: SLF001 - its own
+_private.ShimInternals.on_message = Client._on_message  # noqa: SLF001 - its own
