@@ -1,4 +1,4 @@
-"""What a client consists of, kept apart from it so that subclasses may use any name."""
+"""State and machinery of a client, kept apart from it so that subclasses may use any name."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ _CLEAN_START: dict[bool | int, int] = {False: 0, True: 1, MQTT_CLEAN_START_FIRST
 class Internals:
     """State and machinery of one client.
 
-    It never reads an attribute of the client: a subclass may have redefined any of them. What the
-    client's public attributes say is passed to each call.
+    Never reads an attribute of the client, since a subclass may have redefined it: each call is
+    passed the value of `timeout`, the only one that matters here.
     """
 
     default_logger_name: ClassVar[str] = "ferromqtt"
@@ -83,7 +83,7 @@ class Internals:
             self.use_queue(queue_type)
 
     def attach(self, client: object) -> None:
-        """Get to know the client, which is complete but for what subclasses add."""
+        """Do what a subclass of this class needs at the end of the client's constructor."""
 
     async def publish_in_slot(
         self,
@@ -271,10 +271,10 @@ class Internals:
 
 
 class FerromqttInternalsHolder:
-    """Base of `Client`: its attributes are the only private ones that a client has.
+    """Base of `Client`. Its attributes are the only private ones that a client has.
 
-    They are named as Python would mangle `__internals` in this class, whose name no other class
-    has: a subclass of the user's may itself be named `Client`, and use `__internals` as well.
+    They have the names that Python makes of `__internals` and `__internals_class` in a class of
+    this name. `_Client__internals` would not do: a user's subclass may be named `Client` too.
     """
 
     _FerromqttInternalsHolder__internals_class: ClassVar[type[Internals]] = Internals
@@ -282,5 +282,5 @@ class FerromqttInternalsHolder:
 
 
 def internals_of(client: FerromqttInternalsHolder) -> Internals:
-    """Return what is behind a client."""
+    """Return the internals of a client. The shim and the tests get at them this way."""
     return client._FerromqttInternalsHolder__internals  # noqa: SLF001 - the way to it

@@ -22,7 +22,7 @@ class _Turn:
 
 
 TURN = _Turn()
-"""A call awaits it that has filled a chunk, or is about to fail."""
+"""What a publish awaits when it has filled a chunk, and a call before it fails."""
 
 
 class _TurnBeforeError:

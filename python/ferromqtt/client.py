@@ -45,7 +45,6 @@ __all__ = [
 ]
 
 _DEFAULT_TIMEOUT = 10.0
-_DEFAULT_PENDING_CALLS_THRESHOLD = 10
 
 
 class Client(FerromqttInternalsHolder):
@@ -226,7 +225,8 @@ class Client(FerromqttInternalsHolder):
             )
         )
         self.timeout = _DEFAULT_TIMEOUT if timeout is None else timeout
-        self.pending_calls_threshold = _DEFAULT_PENDING_CALLS_THRESHOLD
+        # Assigned here as in aiomqtt: a subclass may have a property of that name.
+        self.pending_calls_threshold = internals.core.pending_calls_threshold
         internals.attach(self)
 
     def __repr__(self) -> str:

@@ -148,8 +148,8 @@ def test_no_connack_in_time_1_4(run: LoopRunner) -> None:
             assert type(caught.value) is MqttTimeoutError
             assert caught.value.args == (
                 (
-                    f"Operation timed out: no CONNACK from {server.host}:{server.port} within 0.1 s "
-                    "(does the port expect TLS or WebSocket?)"
+                    f"Operation timed out: no CONNACK from {server.host}:{server.port} "
+                    "within 0.1 s (does the port expect TLS or WebSocket?)"
                 ),
             )
             assert caught.value.__cause__ is None

@@ -48,10 +48,7 @@ def paho_names(module: str) -> Callable[[str], ModuleType]:
 
 
 class View(Generic[_T]):
-    """A property that a program may set as well: then its instance has what was set.
-
-    The client itself uses neither.
-    """
+    """A property that may be replaced on an instance. The client itself never reads it."""
 
     def __init__(self, get: Callable[[Any], _T]) -> None:
         self._get = get
@@ -65,20 +62,20 @@ class View(Generic[_T]):
         return self if instance is None else self._get(instance)
 
 
-class Internals(_internals.Internals):
-    """What is behind a client of this module."""
+class ShimInternals(_internals.Internals):
+    """`ferromqtt`'s `Internals`, with the logger of aiomqtt and the `_on_message` of subclasses."""
 
     default_logger_name = "mqtt"
     on_message: Callable[..., None]
-    """The `_on_message` of clients, as long as none overrides it."""
+    """`Client._on_message` of this module: what a client has unless it is overridden."""
 
     def attach(self, client: Any) -> None:  # noqa: ANN401 - of this module, or of a subclass
-        """Have messages pass through `_on_message`, if a subclass or an instance overrides it.
+        """Pass messages through `_on_message`, if a subclass, or the instance, overrides it.
 
-        Only a client that exists is looked at, as in aiomqtt: later assignments change nothing.
+        As in aiomqtt it is read once, by the constructor: later assignments change nothing.
         """
         on_message = client._on_message  # noqa: SLF001 - the shim's own
-        if getattr(on_message, "__func__", None) is Internals.on_message:
+        if getattr(on_message, "__func__", None) is ShimInternals.on_message:
             return
         if self.queue is None:
             self.use_queue(asyncio.Queue)

@@ -110,7 +110,7 @@ if not TYPE_CHECKING:
 class Client(client.Client):
     """`ferromqtt.Client` that logs where aiomqtt does, unless it is given a logger."""
 
-    _FerromqttInternalsHolder__internals_class = _private.Internals
+    _FerromqttInternalsHolder__internals_class = _private.ShimInternals
 
     def _on_message(self, client: object, userdata: object, message: Message) -> None:
         """Queue a message that came: called for each one, but only if a subclass overrides it."""
@@ -156,4 +156,4 @@ def _set_client_socket_defaults(
             client_socket.setsockopt(*option)
 
 
-_private.Internals.on_message = Client._on_message  # noqa: SLF001 - its own
+_private.ShimInternals.on_message = Client._on_message  # noqa: SLF001 - its own
