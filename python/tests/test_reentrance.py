@@ -255,6 +255,6 @@ def test_a_wrong_reason_code_may_use_the_broker_as_it_is_printed() -> None:
 
     timeouts: list[float | None] = []
     broker = Broker()
-    with pytest.raises(ValueError, match="reason is mine"):
+    with pytest.raises(ValueError, match="reason must be in the range 0-255, not mine"):
         broker.disconnect_client("nobody", Reason(1000), None)
     assert timeouts == [None]
