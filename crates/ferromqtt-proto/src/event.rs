@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::client::Contest;
 use crate::error::{ConnectionError, PublishError, SubscribeError};
 use crate::packet::{Auth, PacketId, Properties, ReasonCode};
 use crate::servers::Server;
@@ -128,6 +129,11 @@ pub enum Event {
         /// The Reason Code of the last DISCONNECT.
         reason: ReasonCode,
     },
+    /// Another client has the same Client Identifier, so that the server ends one connection for the other: it has said so
+    /// (5.0), or three connections in a row were accepted and closed without a reason within ten seconds each. Reported before
+    /// the [`Disconnected`](Self::Disconnected) of the last of them, and again only after a connection that ended otherwise,
+    /// or when the server says so again.
+    IdentifierContested(Contest),
     /// A queue under [`Overflow::Wait`](crate::Overflow::Wait) has had no room for 5 s, and withholds acknowledgements: in
     /// time the server sends nothing to any queue. Reported again after the queue has withheld none in between.
     Stalled(QueueId),

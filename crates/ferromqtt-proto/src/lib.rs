@@ -166,6 +166,7 @@ mod error;
 mod event;
 mod options;
 pub mod packet;
+mod packet_trace;
 mod property_error;
 mod reconnect;
 mod repeats;
@@ -179,7 +180,7 @@ mod text;
 mod topic;
 mod topic_tree;
 
-pub use client::{Client, Publish, Stats, Subscribe, Unsubscribe};
+pub use client::{Client, Contest, Publish, Stats, Subscribe, Unsubscribe};
 pub use connection::{CHUNK, LARGE_PAYLOAD, Progress, TcpProgress};
 pub use error::{
     AcknowledgeError, AuthError, ConnectionError, DecodeError, DisconnectError, OptionsError,
@@ -191,6 +192,7 @@ pub use packet::{
     PacketId, Properties, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubscriptionOptions,
     UserProperties, Will,
 };
+pub use packet_trace::{Direction, PacketRecord, PublishRecord};
 pub use property_error::{PropertyError, PropertyProblem};
 pub use reconnect::Reconnect;
 pub use repeats::{Repeat, Repeats, Unreported};

@@ -101,6 +101,7 @@ async fn connect(
 ) -> Result<Stream, TransportError> {
     let failed = |error| connector.cause(&error);
     let server = connector.find(server).map_err(failed)?;
+    let context = shared.begin_attempt(&server);
     let credentials = match &connector.credentials {
         None => Ok(Credentials::new()),
         Some(source) => source.renew(shared, server.clone(), attempt).await,
@@ -108,7 +109,7 @@ async fn connect(
     match credentials {
         Ok(credentials) => {
             let connecting = connector.connect(&server, &credentials);
-            connecting.await.map_err(failed)
+            context.enter_while(connecting).await.map_err(failed)
         }
         Err(why) => {
             no_transport(shared, |core, now| core.fail_credentials(now, why));

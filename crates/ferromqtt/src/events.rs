@@ -11,7 +11,7 @@ use std::time::Instant;
 use futures_core::Stream;
 
 use crate::shared::Shared;
-use crate::{ConnectionError, Properties, ReasonCode, Slip, TopicFilter, TopicName};
+use crate::{ConnectionError, Contest, Properties, ReasonCode, Slip, TopicFilter, TopicName};
 
 /// How many events are kept for those who have not taken them yet.
 const KEPT: usize = 64;
@@ -115,6 +115,11 @@ pub enum ConnectionEvent {
         /// The Reason Code of the last DISCONNECT.
         reason: ReasonCode,
     },
+    /// Another client has, or seems to have, the same Client Identifier, so that the server ends one connection for the other:
+    /// give each client its own. On 5.0 most servers say so; else three connections in a row were accepted and closed without a
+    /// reason within ten seconds each. Its text is a sentence for people. Comes before the [`Disconnected`](Self::Disconnected)
+    /// of the last of them.
+    IdentifierContested(Contest),
     /// A full stream has withheld acknowledgements for 5 s ([`Overflow::Wait`](crate::Overflow::Wait)): in time the server
     /// sends nothing to any stream of this connection. Comes again when the stream had room in between.
     Stalled {

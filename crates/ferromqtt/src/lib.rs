@@ -86,7 +86,7 @@
 //! | `tls` | TLS by rustls with ring: `Options::tls` | yes | 36 |
 //! | `websocket` | MQTT over WebSocket | no | 34; 49 with `tls` |
 //! | `proxy` | SOCKS 4, 4a, 5 and HTTP CONNECT: `Options::proxy` | no | no more |
-//! | `tracing` | connections made, lost and given up, and messages lost, as `tracing` events | yes | 23; 38 with `tls` |
+//! | `tracing` | connections made, lost and given up, messages lost, and packets, as `tracing` [events](#logs) | yes | 23; 38 with `tls` |
 //!
 //! That is 38 by default and 51 with everything. rumqttc 0.25 counted in the same way: 27 without TLS, 52 by default, 90
 //! with TLS and WebSocket.
@@ -104,6 +104,17 @@
 //! threads for blocking work. Calls that are not `async`, such as [`Client::acknowledge`] and [`Client::stats`], take a
 //! lock for as long as the core computes, and never wait for the network. A program that is not asynchronous gives the
 //! client a runtime: `tokio::runtime::Builder::new_current_thread().enable_all()`, and its `block_on`.
+//!
+//! # Logs
+//!
+//! With the feature `tracing` the client writes to the target `ferromqtt`: what is lost or goes wrong as warnings, connections
+//! made and ended as information, and at DEBUG a line for each packet. Such a line has the type, Packet Identifier, lengths,
+//! topic and Reason Code; no line at any level has a payload or what authenticates. Whether packets are wanted is asked once for
+//! each attempt to connect. A subscriber that publishes the lines by this client must leave DEBUG out, since each publish makes a
+//! line.
+//!
+//! Each line stands in a span named `connection` with `client_identifier`, `server` (host and port) and `attempt`, which counts
+//! from 1 for each [`Connection`].
 //!
 //! # More
 //! [A program for each task](https://github.com/ferromqtt/ferromqtt/tree/main/examples/rust); `ferromqtt-testing`, a broker
@@ -159,11 +170,11 @@ pub use ferromqtt_proto::PublishError as InvalidPublish;
 pub use ferromqtt_proto::SubscribeError as InvalidSubscribe;
 pub use ferromqtt_proto::packet::{SubscriptionIdentifiers, TopicAlias};
 pub use ferromqtt_proto::{
-    Acknowledge, AcknowledgeError, CleanStart, ConnectionError, DecodeError, Delivery, DeliveryId,
-    Message, OnSessionLost, OutgoingLimits, OutgoingPolicy, Overflow, PacketId, Properties,
-    PropertyError, PropertyProblem, ProtocolVersion, QoS, QueueOptions, ReasonCode, Reconnect,
-    RetainHandling, Slip, Stats, StringError, SubscriptionOptions, TopicError, TopicFilter,
-    TopicName, TransportError, UserProperties, Utf8String,
+    Acknowledge, AcknowledgeError, CleanStart, ConnectionError, Contest, DecodeError, Delivery,
+    DeliveryId, Message, OnSessionLost, OutgoingLimits, OutgoingPolicy, Overflow, PacketId,
+    Properties, PropertyError, PropertyProblem, ProtocolVersion, QoS, QueueOptions, ReasonCode,
+    Reconnect, RetainHandling, Slip, Stats, StringError, SubscriptionOptions, TopicError,
+    TopicFilter, TopicName, TransportError, UserProperties, Utf8String,
 };
 #[cfg(feature = "websocket")]
 pub use ferromqtt_transport::WebSocketError;

@@ -1,5 +1,8 @@
 //! What the client writes to `tracing`, if that feature is on, with the target `ferromqtt`. Never a payload, never a credential.
 //!
+//! All lines of a connection stand in a span with its Client Identifier, server and number. With the level DEBUG each packet has a
+//! line; that is asked once for each attempt to connect.
+//!
 //! A line that repeats is written the first time and whenever its number has doubled
 //! ([`Repeats`](ferromqtt_proto::Repeats)). The rest is reported when the client ends. `times` is the number so far.
 //! Events report each occurrence.
@@ -7,29 +10,81 @@
 //! Lines are counted under the client's lock, and written when it is released.
 
 #[cfg(not(feature = "tracing"))]
-pub(crate) use unwritten::{Log, LogLine};
+pub(crate) use unwritten::{Context, Log, LogLine, shows_packets};
 #[cfg(feature = "tracing")]
-pub(crate) use written::{Log, LogLine};
+pub(crate) use written::{Context, Log, LogLine, shows_packets};
 
 /// Writes lines, in their order. Not under a lock: a subscriber is the application's, and may call this client.
-pub(crate) fn write(lines: Vec<LogLine>) {
-    for line in lines {
-        line.write();
-    }
+pub(crate) fn write(context: &Context, lines: Vec<LogLine>) {
+    context.enter(|| {
+        for line in lines {
+            line.write(context);
+        }
+    });
 }
 
 #[cfg(feature = "tracing")]
 mod written {
+    use std::future::{Future, poll_fn};
+    use std::pin::pin;
+
     use ferromqtt_proto as proto;
+    use tracing::{Level, Span};
 
     use crate::shared::now;
-    use crate::{ConnectionError, ReasonCode, Slip, TopicFilter, TopicName};
+    use crate::{ConnectionError, Contest, ReasonCode, Slip, TopicFilter, TopicName};
+
+    /// What the lines of one connection, and of the attempt to make it, have in common: a span around them. As the lines, it
+    /// is made, entered and dropped without the client's lock.
+    #[derive(Debug)]
+    pub(crate) struct Context(Span);
+
+    impl Context {
+        /// For lines before the first attempt.
+        pub(crate) const fn none() -> Self {
+            Self(Span::none())
+        }
+
+        /// `server` has no user name in it. The span has the level of the most severe lines, so that each line that is written is
+        /// inside of it.
+        pub(crate) fn new(client_identifier: &str, server: &str, attempt: u64) -> Self {
+            let named = (!client_identifier.is_empty()).then_some(client_identifier);
+            Self(tracing::error_span!(
+                target: "ferromqtt",
+                "connection",
+                client_identifier = named, // else the server assigns one
+                server,
+                attempt
+            ))
+        }
+
+        pub(crate) fn enter<T>(&self, within: impl FnOnce() -> T) -> T {
+            self.0.in_scope(within)
+        }
+
+        /// The same for what is logged while a future is polled.
+        pub(crate) async fn enter_while<T>(&self, future: impl Future<Output = T>) -> T {
+            let mut future = pin!(future);
+            poll_fn(|cx| self.enter(|| future.as_mut().poll(cx))).await
+        }
+    }
+
+    /// Whether anybody wants a line for each packet.
+    pub(crate) fn shows_packets() -> bool {
+        tracing::enabled!(target: "ferromqtt", Level::DEBUG)
+    }
 
     /// A line that is to be written.
     #[derive(Debug)]
     pub(crate) enum LogLine {
+        Connecting,
+        Packet(proto::PacketRecord),
+        Untraced {
+            packets: u64,
+        },
         Connected {
             session_present: bool,
+            assigned: Option<proto::Utf8String>,
         },
         Disconnected,
         NoConnection {
@@ -80,6 +135,10 @@ mod written {
             reason: ReasonCode,
             times: u64,
         },
+        IdentifierContested {
+            contest: Contest,
+            times: u64,
+        },
         Stalled {
             filters: String,
             times: u64,
@@ -104,8 +163,27 @@ mod written {
             (self.0.count(now(), kind, subject, 1)).map(|repeat| repeat.total)
         }
 
-        pub(crate) const fn connected(session_present: bool) -> Option<LogLine> {
-            Some(LogLine::Connected { session_present })
+        pub(crate) const fn connecting() -> Option<LogLine> {
+            Some(LogLine::Connecting)
+        }
+
+        pub(crate) const fn packet(record: proto::PacketRecord) -> Option<LogLine> {
+            Some(LogLine::Packet(record))
+        }
+
+        pub(crate) fn untraced(packets: u64) -> Option<LogLine> {
+            (packets > 0).then_some(LogLine::Untraced { packets })
+        }
+
+        /// `assigned` is the Client Identifier, if the server has chosen it.
+        pub(crate) const fn connected(
+            session_present: bool,
+            assigned: Option<proto::Utf8String>,
+        ) -> Option<LogLine> {
+            Some(LogLine::Connected {
+                session_present,
+                assigned,
+            })
         }
 
         pub(crate) fn disconnected(
@@ -211,6 +289,12 @@ mod written {
             })
         }
 
+        pub(crate) fn identifier_contested(&mut self, contest: &Contest) -> Option<LogLine> {
+            let times = self.times("identifier contested", &contest.client_identifier)?;
+            let contest = contest.clone();
+            Some(LogLine::IdentifierContested { contest, times })
+        }
+
         pub(crate) fn stalled(&mut self, filters: &[TopicFilter]) -> Option<LogLine> {
             let filters = list(filters);
             let times = self.times("stalled", &filters)?;
@@ -230,9 +314,31 @@ mod written {
     }
 
     impl LogLine {
-        pub(super) fn write(self) {
+        pub(super) fn write(self, context: &Context) {
             match self {
-                Self::Connected { session_present } => {
+                Self::Connecting => tracing::debug!(target: "ferromqtt", "connecting"),
+                Self::Packet(record) => {
+                    let packet_id = record.packet_id.map(proto::PacketId::get);
+                    tracing::debug!(
+                        target: "ferromqtt",
+                        packet = record.packet_type.name(),
+                        bytes = record.bytes,
+                        packet_id,
+                        "{record}"
+                    );
+                }
+                Self::Untraced { packets } => tracing::debug!(
+                    target: "ferromqtt",
+                    packets,
+                    "so many packets have no line: there were too many at once"
+                ),
+                Self::Connected {
+                    session_present,
+                    assigned,
+                } => {
+                    if let Some(assigned) = assigned {
+                        context.0.record("client_identifier", assigned.as_str());
+                    }
                     tracing::info!(target: "ferromqtt", session_present, "connected");
                 }
                 Self::Disconnected => tracing::info!(target: "ferromqtt", "disconnected"),
@@ -341,6 +447,9 @@ mod written {
                     times,
                     "the server ended the connection each time this message was sent: it is given up"
                 ),
+                Self::IdentifierContested { contest, times } => {
+                    tracing::warn!(target: "ferromqtt", ends = contest.ends, times, "{contest}");
+                }
                 Self::Stalled { filters, times } => tracing::warn!(
                     target: "ferromqtt",
                     %filters,
@@ -386,16 +495,43 @@ mod written {
 
 #[cfg(not(feature = "tracing"))]
 mod unwritten {
-    use crate::{ConnectionError, ReasonCode, Slip, TopicFilter, TopicName};
+    use std::future::Future;
+
+    use ferromqtt_proto as proto;
+
+    use crate::{ConnectionError, Contest, ReasonCode, Slip, TopicFilter, TopicName};
 
     /// There is none.
     #[derive(Debug)]
     pub(crate) enum LogLine {}
 
     impl LogLine {
-        pub(super) const fn write(self) {
+        pub(super) const fn write(self, _context: &Context) {
             match self {}
         }
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct Context(());
+
+    #[expect(clippy::unused_self, reason = "as with tracing")]
+    impl Context {
+        pub(crate) const fn none() -> Self {
+            Self(())
+        }
+        pub(crate) const fn new(_client_identifier: &str, _server: &str, _attempt: u64) -> Self {
+            Self(())
+        }
+        pub(crate) fn enter<T>(&self, within: impl FnOnce() -> T) -> T {
+            within()
+        }
+        pub(crate) async fn enter_while<T>(&self, future: impl Future<Output = T>) -> T {
+            future.await
+        }
+    }
+
+    pub(crate) const fn shows_packets() -> bool {
+        false
     }
 
     #[derive(Debug, Default)]
@@ -407,7 +543,19 @@ mod unwritten {
         reason = "as with tracing"
     )]
     impl Log {
-        pub(crate) const fn connected(_session_present: bool) -> Option<LogLine> {
+        pub(crate) const fn connecting() -> Option<LogLine> {
+            None
+        }
+        pub(crate) fn packet(_record: proto::PacketRecord) -> Option<LogLine> {
+            None
+        }
+        pub(crate) const fn untraced(_packets: u64) -> Option<LogLine> {
+            None
+        }
+        pub(crate) fn connected(
+            _session_present: bool,
+            _assigned: Option<proto::Utf8String>,
+        ) -> Option<LogLine> {
             None
         }
         pub(crate) const fn disconnected(
@@ -461,6 +609,9 @@ mod unwritten {
             _topic: &TopicName,
             _reason: ReasonCode,
         ) -> Option<LogLine> {
+            None
+        }
+        pub(crate) const fn identifier_contested(&mut self, _contest: &Contest) -> Option<LogLine> {
             None
         }
         pub(crate) const fn stalled(&mut self, _filters: &[TopicFilter]) -> Option<LogLine> {

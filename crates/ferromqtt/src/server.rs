@@ -103,6 +103,19 @@ impl Server {
         }
     }
 
+    /// Host and port, or the path of a Unix socket: what logs show. The path of a WebSocket request may hold a token.
+    pub(crate) fn address(&self) -> String {
+        match &self.place {
+            Place::Tcp { host, port, .. } | Place::WebSocket { host, port, .. } => {
+                match host.contains(':') {
+                    true => format!("[{host}]:{port}"),
+                    false => format!("{host}:{port}"),
+                }
+            }
+            Place::Unix { path } => path.clone(),
+        }
+    }
+
     /// The same, with TLS. A Unix socket stays as it is: it does not leave the machine.
     #[cfg(feature = "tls")]
     pub(crate) fn secured(mut self) -> Self {

@@ -9,8 +9,8 @@
 //! - A stream that begins to wait clones its task's waker there. A clone that calls the client is not supported.
 
 use std::mem;
-use std::panic::{catch_unwind, resume_unwind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,9 +22,10 @@ use tokio::task::coop::consume_budget;
 
 use crate::authenticate::{Authentication, Said};
 use crate::link::{Output, Reading};
+use crate::log::{self, Context, Log};
 use crate::room::Purpose;
 use crate::state::{Goodbye, News, State, Submitted};
-use crate::{ConnectionError, Delivery, PublishError, ReasonCode, log};
+use crate::{ConnectionError, Delivery, PublishError, ReasonCode, Server};
 
 /// How many messages a stream gives before it lets other tasks run; and how many the driver reads for each time that it
 /// does, so that streams on the same thread keep up with it.
@@ -72,6 +73,8 @@ pub(crate) struct Shared {
     /// Every operation has its outcome: for who drains the connection.
     pub(crate) idle: Notify,
     pub(crate) authentication: Option<Authentication>,
+    /// Around the log lines of the present connection, or attempt to make one.
+    context: Mutex<Arc<Context>>,
     status: watch::Sender<Status>,
     pub(crate) disconnect_timeout: Duration,
     ends_session: bool,
@@ -113,6 +116,7 @@ impl Shared {
             driver: Notify::new(),
             idle: Notify::new(),
             authentication,
+            context: Mutex::new(Arc::new(Context::none())),
             status: watch::Sender::new(Status::Connecting),
             disconnect_timeout,
             ends_session,
@@ -121,6 +125,28 @@ impl Shared {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn context(&self) -> Arc<Context> {
+        Arc::clone(&self.context.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// An attempt to connect to `server` begins. Returns what its log lines have in common.
+    pub(crate) fn begin_attempt(&self, server: &Server) -> Arc<Context> {
+        let shows_packets = log::shows_packets();
+        let mut state = self.lock();
+        state.core.set_packet_trace(shows_packets);
+        let client_identifier = state.core.client_identifier().clone();
+        let attempt = state.core.stats().attempts;
+        drop(state);
+        let context = Context::new(&client_identifier, &server.address(), attempt);
+        let context = Arc::new(context);
+        let mut current = self.context.lock().unwrap_or_else(PoisonError::into_inner);
+        let former = mem::replace(&mut *current, Arc::clone(&context));
+        drop(current);
+        drop(former); // not under a lock: that is the subscriber's code
+        log::write(&context, Log::connecting().into_iter().collect());
+        context
     }
 
     /// Calls the core for the application, then wakes the driver.
@@ -289,6 +315,7 @@ impl Shared {
         let received = core.stats().received;
         call(core, now);
         let mut news = News::default();
+        state.take_packets(&mut news);
         if let Some(authentication) = &self.authentication {
             // Before anything is written: the server may not be the right one.
             state.take_events(&mut news);
@@ -300,6 +327,7 @@ impl Shared {
             {
                 output.push(chunk);
             }
+            state.take_packets(&mut news);
             state.take_events(&mut news);
             if !state.let_in(&mut news) {
                 break;
@@ -368,8 +396,9 @@ impl Shared {
         if lines.is_empty() {
             return self.tell_callers(news);
         }
+        let context = self.context();
         // A subscriber that panics ends the driver, and must not keep others from hearing of that.
-        let written = catch_unwind(|| log::write(lines));
+        let written = catch_unwind(AssertUnwindSafe(|| log::write(&context, lines)));
         self.tell_callers(news);
         if let Err(panic) = written
             && !thread::panicking()

@@ -398,6 +398,16 @@ impl State {
         self.core.unsubscribe(now, unsubscribe)
     }
 
+    /// Takes the records of packets, if the core keeps any.
+    pub(crate) fn take_packets(&mut self, news: &mut News) {
+        while let Some(record) = self.core.poll_packet() {
+            news.lines.extend(Log::packet(record));
+        }
+        if !news.lines.is_empty() {
+            (news.lines).extend(Log::untraced(self.core.take_untraced()));
+        }
+    }
+
     /// Takes what the core has to tell.
     pub(crate) fn take_events(&mut self, news: &mut News) {
         while let Some(event) = self.core.poll_event() {
@@ -478,6 +488,10 @@ impl State {
                 news.lines.extend(self.log.message_refused(&topic, reason));
                 self.report(ConnectionEvent::MessageRefused { topic, reason }, news);
             }
+            Event::IdentifierContested(contest) => {
+                news.lines.extend(self.log.identifier_contested(&contest));
+                self.report(ConnectionEvent::IdentifierContested(contest), news);
+            }
             Event::Stalled(queue) => {
                 let filters = self.filters(queue);
                 news.lines.extend(self.log.stalled(&filters));
@@ -517,7 +531,10 @@ impl State {
             session_present,
             mut properties,
         } = connected;
-        news.lines.extend(Log::connected(session_present));
+        let is_nameless = self.core.options().client_identifier.is_empty();
+        let assigned = is_nameless.then(|| self.core.client_identifier().clone());
+        let assigned = assigned.filter(|assigned| !assigned.is_empty());
+        news.lines.extend(Log::connected(session_present, assigned));
         self.warned_of_unclaimed = false;
         news.status = Some(Status::Connected);
         news.said

@@ -20,7 +20,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 use server::Server;
 
@@ -54,7 +54,8 @@ impl Forwards {
 
 impl Subscriber for Forwards {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "ferromqtt"
+        // At DEBUG a line follows each packet, and here each line would be a packet.
+        metadata.target() == "ferromqtt" && *metadata.level() <= Level::INFO
     }
 
     fn event(&self, event: &Event<'_>) {

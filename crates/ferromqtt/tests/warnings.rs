@@ -232,6 +232,41 @@ async fn a_message_that_the_server_refuses_by_ending_connections_is_told() {
     told.expect("the test ends in time");
 }
 
+/// The server says that another client has the same Client Identifier.
+async fn a_contest_is_told() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let noted = Warnings::default();
+    let _noting = tracing::subscriber::set_default(noted.clone());
+    let options = Options::new("127.0.0.1", port).client_identifier("station-7");
+    let server = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (mut server, _) = Server::accept(stream, false).await;
+        let reason = ReasonCode::SessionTakenOver;
+        let disconnect = Packet::Disconnect(Box::new(Disconnect::because(reason)));
+        server.send(&disconnect).await;
+        server
+    };
+    let (connection, server) = tokio::join!(Connection::open(options), server);
+    connection.unwrap().client().closed().await;
+    drop(server);
+    let told = noted.0.lock().unwrap().clone();
+    let found = told
+        .iter()
+        .find(|line| line.contains("Client Identifier \"station-7\""));
+    let line = found.unwrap_or_else(|| panic!("{told:?}"));
+    for part in ["Session taken over", "give each client its own"] {
+        assert!(line.contains(part), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn another_client_with_the_same_identifier_is_told() {
+    let limit = Duration::from_secs(60);
+    let told = tokio::time::timeout(limit, a_contest_is_told()).await;
+    told.expect("the test ends in time");
+}
+
 /// What a stream loses is reported once, with its filter, however much it is.
 async fn losses_are_told(overflow: Overflow) -> Vec<String> {
     let broker = TestBroker::start().await.unwrap();

@@ -71,6 +71,9 @@ impl Client {
         let capacity = input.capacity();
         connection.keep_alive.received(now, bytes, rest);
         let source = input.split_to(bytes).freeze();
+        if let Some(trace) = &mut self.trace {
+            trace.received(now, self.options.protocol, &source);
+        }
         let unreadable = failure.map(|error| {
             let header = FixedHeader::read(input).ok().flatten();
             let packet_len = header.map(|header| header.packet_len());

@@ -54,6 +54,9 @@ impl Client {
         let number = self.session.connections;
         self.session.inbound.connection_opened(number);
         self.slips.connection_opened();
+        if let Some(trace) = &mut self.trace {
+            trace.connection_opened();
+        }
         let mut connection = Connection::new(now, number, clean_start, &self.options);
         connection.sent_qos0_before = self.stats.sent_qos0;
         let options = &self.options;
@@ -211,6 +214,7 @@ impl Client {
         let was_connected = self.is_connected();
         if was_connected {
             self.suspect(&cause); // by what was handed over
+            self.watch_identifier(now, &cause);
         }
         let unflushed = match ending {
             Ending::Flush { .. } => 0, // reported later, if the transport ends before all is handed over

@@ -3,6 +3,7 @@
 mod authenticate;
 mod claim;
 mod closing;
+mod contest;
 mod correlate;
 mod credentials;
 mod echoes;
@@ -18,8 +19,10 @@ mod requests;
 mod restore;
 mod subscribe;
 mod suspect;
+mod trace;
 
 pub(crate) use authenticate::Turn;
+pub use contest::Contest;
 pub(crate) use echoes::Echoes;
 pub use publish::Publish;
 pub use subscribe::{Subscribe, Unsubscribe};
@@ -31,6 +34,7 @@ use crate::connection::Connection;
 use crate::error::{ConnectionError, OptionsError};
 use crate::event::{Delivery, Event, OpId, Outcome, TransportRequest};
 use crate::options::Options;
+use crate::packet_trace::PacketTrace;
 use crate::reconnect::{self, Backoff};
 use crate::servers::Servers;
 use crate::session::{JournalEntry, QueueId, QueueOptions, Session, SessionChange};
@@ -70,6 +74,10 @@ pub struct Client {
     stats: Stats,
     slips: Slips,
     claiming: Claiming,
+    /// How many connections in a row another client with the same Client Identifier may have ended.
+    contested: u32,
+    /// Records of packets, if the driver wants them.
+    trace: Option<Box<PacketTrace>>,
     /// Input that waits for room in a queue.
     held_back: Option<Box<HeldBack>>,
     /// Input must not wait now, for whatever reason.
@@ -192,6 +200,8 @@ impl Client {
             stats: Stats::default(),
             slips,
             claiming: Claiming::default(),
+            contested: 0,
+            trace: None,
             held_back: None,
             must_read: false,
             lost_before,

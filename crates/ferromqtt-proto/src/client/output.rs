@@ -28,6 +28,9 @@ impl Client {
         let connection = self.connection.as_mut()?;
         let written = self.session.journal.written();
         let chunk = connection.transmit.pop(written, limit.max(1))?;
+        if let Some(trace) = &mut self.trace {
+            trace.sent(now, self.options.protocol, &chunk);
+        }
         let handed_over = connection.transmit.handed_over();
         connection.keep_alive.sent(now, handed_over);
         Some(chunk)

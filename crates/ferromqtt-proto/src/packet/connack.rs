@@ -86,7 +86,7 @@ const fn return_code(reason: ReasonCode) -> u8 {
 }
 
 /// The Reason Code of the same meaning; codes that 3.1.1 reserves are failures without a name.
-const fn from_return_code(code: u8) -> ReasonCode {
+pub(crate) const fn from_return_code(code: u8) -> ReasonCode {
     match code {
         0 => ReasonCode::Success,
         1 => ReasonCode::UnsupportedProtocolVersion,

@@ -23,6 +23,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 pub use ack::Ack;
 pub use auth::Auth;
 pub use connack::ConnAck;
+pub(crate) use connack::from_return_code;
 pub use connect::{Connect, Will};
 pub use disconnect::Disconnect;
 pub use filters::{SubscribeFilters, UnsubscribeFilters};

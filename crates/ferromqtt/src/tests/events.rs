@@ -275,3 +275,25 @@ fn kept_events_are_bounded_by_the_bytes_of_their_properties() {
     }
     assert_eq!(recent.take(&mut next), Some(ConnectionEvent::Missed(36)));
 }
+
+/// A server that does not say that another client has come with the same Client Identifier.
+#[tokio::test(start_paused = true)]
+async fn two_clients_with_one_identifier_are_told_as_an_event() {
+    let options = options().client_identifier("station-7");
+    let (connection, server, attempts) = connected(options, 4096).await;
+    let mut events = connection.client().events();
+    let mut servers = vec![server];
+    let contest = loop {
+        match next(&mut events).await {
+            ConnectionEvent::IdentifierContested(contest) => break contest,
+            ConnectionEvent::Connected { .. } => drop(servers.pop()),
+            ConnectionEvent::Disconnected { .. } => {
+                let (server, _) = Server::accept(attempts.succeeds(4096), false).await;
+                servers.push(server);
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(contest.client_identifier.as_str(), "station-7");
+    assert_eq!((contest.ends, contest.reason), (3, None));
+}
