@@ -2,10 +2,11 @@
 
 use tokio::sync::oneshot;
 
-use ferromqtt_proto::{OpId, Outcome};
+use ferromqtt_proto::{Delivery, OpId, Outcome};
 
 use crate::shared::Shared;
 use crate::state::State;
+use crate::time_limit::TimeLimit;
 
 /// An accepted operation. Dropping it abandons the operation, unless that is [lasting](Self::lasting): what is not on the
 /// wire yet is taken back.
@@ -40,6 +41,17 @@ impl<'a> Call<'a> {
     pub(crate) const fn lasting(mut self) -> Self {
         self.ended = true;
         self
+    }
+
+    /// As [`outcome`](Self::outcome), within a time limit. When that is over it is withdrawn: tells whether it has reached the
+    /// wire.
+    pub(crate) async fn outcome_within(
+        mut self,
+        limit: &mut TimeLimit,
+    ) -> Result<Option<Outcome>, Delivery> {
+        let settled = limit.settled(self.shared, self.op, &mut self.outcome).await;
+        self.ended = true;
+        settled.map(Result::ok)
     }
 
     /// How it ends; `None` when the driver has gone without a word, because its runtime was shut down.

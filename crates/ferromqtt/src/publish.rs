@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use crate::handle::Handle;
 use crate::room::{InLine, Purpose};
 use crate::state::Submitted;
-use crate::time_limit::{accepted_within, settled_within};
+use crate::time_limit::{TimeLimit, settled_within};
 use crate::{
     Client, ConnectionError, Delivery, Message, Properties, PublishError, QoS, ReasonCode,
     TopicName,
@@ -177,7 +177,7 @@ impl<'a> Publish<'a> {
             Submitted::Waits(place) => {
                 let waiting = InLine::new(Arc::clone(shared), place);
                 let (_, outcome) = match self.limit {
-                    Some(limit) => accepted_within(limit, waiting).await?,
+                    Some(limit) => TimeLimit::new(limit).accepted(waiting).await?,
                     None => waiting.await?,
                 };
                 Receipt::waiting(outcome)

@@ -9,15 +9,26 @@ use bytes::Bytes;
 use ferromqtt_proto as proto;
 use proto::Outcome;
 use thiserror::Error;
+<<<<<<< HEAD
 use tokio::task::coop::consume_budget;
 use tokio::time::timeout;
+=======
+>>>>>>> h5
 
 use crate::call::Call;
 use crate::publish::{failed, no_driver};
 use crate::room::{InLine, Purpose};
 use crate::shared::Shared;
 use crate::state::Submitted;
+<<<<<<< HEAD
 use crate::{Client, Delivery, Message, Properties, PublishError, QoS, ReasonCode, TopicName};
+=======
+use crate::time_limit::TimeLimit;
+use crate::{
+    Client, ConnectionError, Delivery, Message, Properties, PublishError, QoS, ReasonCode,
+    TopicName,
+};
+>>>>>>> h5
 
 /// How long a response is awaited, unless told otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -68,6 +79,8 @@ impl Request {
     }
 
     /// How long to wait for the response, all included; `None` waits for ever. Default: 30 s.
+    ///
+    /// A request that has not been sent by then is withdrawn; [`RequestError::delivery`] tells whether it has.
     pub fn timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.timeout = limit.into();
         self
@@ -80,6 +93,7 @@ impl IntoFuture for Request {
 
     /// Completes with the response. Dropped before, a response that comes later is dropped too.
     fn into_future(self) -> Self::IntoFuture {
+<<<<<<< HEAD
         Box::pin(async move {
             consume_budget().await; // a loop of calls that fail must not keep others from running
             let answer = answer(self.client.shared, self.request?);
@@ -90,17 +104,30 @@ impl IntoFuture for Request {
                 None => answer.await,
             }
         })
+=======
+        Box::pin(async move { answer(&self.client.shared, self.request?, self.timeout).await })
+>>>>>>> h5
     }
 }
 
-async fn answer(shared: Arc<Shared>, request: proto::Publish) -> Result<Message, RequestError> {
+async fn answer(
+    shared: &Arc<Shared>,
+    request: proto::Publish,
+    limit: Option<Duration>,
+) -> Result<Message, RequestError> {
+    let forever = Duration::MAX;
+    let mut limit = TimeLimit::new(limit.unwrap_or(forever));
     let (op, outcome) = match shared.submit(Purpose::Request, &request)? {
         Submitted::Accepted(op, outcome) => (op, outcome),
-        Submitted::Waits(place) => InLine::new(Arc::clone(&shared), place).await?,
+        Submitted::Waits(place) => {
+            let waiting = InLine::new(Arc::clone(shared), place);
+            limit.accepted(waiting).await?
+        }
         Submitted::Sent => return Err(no_driver().into()), // cannot be: that is for messages
     };
-    let call = Call::accepted(&shared, op, outcome);
-    match call.outcome().await {
+    let call = Call::accepted(shared, op, outcome);
+    let outcome = call.outcome_within(&mut limit).await;
+    match outcome.map_err(|delivery| limit.is_over(delivery))? {
         Some(Outcome::Responded(response)) => Ok(*response),
         Some(Outcome::Acknowledged { .. }) => Err(RequestError::NoResponder),
         Some(Outcome::Unanswerable { reason, delivery }) => {
@@ -117,7 +144,7 @@ async fn answer(shared: Arc<Shared>, request: proto::Publish) -> Result<Message,
 pub enum RequestError {
     /// The request could not be published, or the connection ended for good before the response.
     #[error(transparent)]
-    Publish(#[from] PublishError),
+    Publish(PublishError),
     /// The server says that nobody has subscribed to the request's topic (Reason Code 0x10).
     #[error("nobody is there to respond")]
     NoResponder,
@@ -129,9 +156,30 @@ pub enum RequestError {
         /// Whether the request itself may have arrived.
         delivery: Delivery,
     },
-    /// No response came in time. The request may have arrived.
-    #[error("no response came in time")]
-    TimedOut,
+    /// No response came within the [time limit](Request::timeout).
+    #[error("no response came within {limit:?}{}", sent(*delivery))]
+    TimedOut {
+        /// The limit.
+        limit: Duration,
+        /// [`Delivery::NotSent`]: the request had not been sent, and was withdrawn. [`Delivery::Unknown`]: it may have arrived.
+        delivery: Delivery,
+    },
+}
+
+const fn sent(delivery: Delivery) -> &'static str {
+    match delivery {
+        Delivery::NotSent => ": the request could not be sent, and was withdrawn",
+        Delivery::Unknown => "; the request was sent, and may have arrived",
+    }
+}
+
+impl From<PublishError> for RequestError {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::TimedOut { limit, delivery } => Self::TimedOut { limit, delivery },
+            error => Self::Publish(error),
+        }
+    }
 }
 
 impl RequestError {
@@ -139,9 +187,8 @@ impl RequestError {
     pub const fn delivery(&self) -> Delivery {
         match self {
             Self::Publish(error) => error.delivery(),
-            Self::Unanswerable { delivery, .. } => *delivery,
+            Self::Unanswerable { delivery, .. } | Self::TimedOut { delivery, .. } => *delivery,
             Self::NoResponder => Delivery::NotSent, // to anybody
-            Self::TimedOut => Delivery::Unknown,
         }
     }
 }

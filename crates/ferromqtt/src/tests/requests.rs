@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::server::Server;
 use super::*;
-use crate::{Client, Properties, PublishError, ReasonCode, RequestError};
+use crate::{Client, Delivery, Properties, PublishError, ReasonCode, RequestError};
 
 /// Answers the SUBSCRIBE to the Response Topic, and takes the request.
 async fn request(server: &mut Server<DuplexStream>) -> packet::Publish {
@@ -61,7 +61,8 @@ async fn a_request_that_gets_no_response_ends_in_time() {
         server.puback(asked.packet_id, ReasonCode::Success).await;
         asked
     });
-    assert_eq!(error, Err(RequestError::TimedOut));
+    let delivery = Delivery::Unknown;
+    assert_eq!(error, Err(RequestError::TimedOut { limit, delivery }));
     assert_eq!(start.elapsed(), limit);
     server.send(&response(&asked, "too late")).await;
     let (answer, ()) = tokio::join!(ask(&client), async {
@@ -70,6 +71,35 @@ async fn a_request_that_gets_no_response_ends_in_time() {
     });
     assert_eq!(answer.unwrap().payload, "in time");
     assert!(client.messages().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_has_not_been_sent_in_time_is_withdrawn() {
+    let (connection, server, attempts) = connected(options(), 4096).await;
+    let client = connection.client();
+    drop(server);
+    let limit = Duration::from_secs(3);
+    let asking = client.request("service", "withdrawn").timeout(limit);
+    let error = in_time(asking.into_future()).await.unwrap_err();
+    let delivery = Delivery::NotSent;
+    assert_eq!(error, RequestError::TimedOut { limit, delivery });
+    assert_eq!(error.delivery(), Delivery::NotSent);
+    let text = error.to_string();
+    assert!(
+        text.contains("within 3s: ") && text.contains("withdrawn"),
+        "{text}"
+    );
+    let next = client.publish("t", "next").enqueue().await.unwrap();
+    let (mut server, _) = Server::accept(attempts.succeeds(4096), true).await;
+    let publish = loop {
+        match server.next().await {
+            Some(Packet::Publish(publish)) => break publish,
+            Some(Packet::Subscribe(_)) => {} // the Response Topic, which later requests need too
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(publish.payload, "next");
+    next.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
