@@ -9,26 +9,18 @@ use bytes::Bytes;
 use ferromqtt_proto as proto;
 use proto::Outcome;
 use thiserror::Error;
-<<<<<<< HEAD
 use tokio::task::coop::consume_budget;
-use tokio::time::timeout;
-=======
->>>>>>> h5
 
 use crate::call::Call;
 use crate::publish::{failed, no_driver};
 use crate::room::{InLine, Purpose};
 use crate::shared::Shared;
 use crate::state::Submitted;
-<<<<<<< HEAD
-use crate::{Client, Delivery, Message, Properties, PublishError, QoS, ReasonCode, TopicName};
-=======
 use crate::time_limit::TimeLimit;
 use crate::{
     Client, ConnectionError, Delivery, Message, Properties, PublishError, QoS, ReasonCode,
     TopicName,
 };
->>>>>>> h5
 
 /// How long a response is awaited, unless told otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -93,20 +85,10 @@ impl IntoFuture for Request {
 
     /// Completes with the response. Dropped before, a response that comes later is dropped too.
     fn into_future(self) -> Self::IntoFuture {
-<<<<<<< HEAD
         Box::pin(async move {
             consume_budget().await; // a loop of calls that fail must not keep others from running
-            let answer = answer(self.client.shared, self.request?);
-            match self.timeout {
-                Some(limit) => timeout(limit, answer)
-                    .await
-                    .unwrap_or(Err(RequestError::TimedOut)),
-                None => answer.await,
-            }
+            answer(&self.client.shared, self.request?, self.timeout).await
         })
-=======
-        Box::pin(async move { answer(&self.client.shared, self.request?, self.timeout).await })
->>>>>>> h5
     }
 }
 
