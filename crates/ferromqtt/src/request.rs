@@ -17,10 +17,7 @@ use crate::room::{InLine, Purpose};
 use crate::shared::Shared;
 use crate::state::Submitted;
 use crate::time_limit::TimeLimit;
-use crate::{
-    Client, ConnectionError, Delivery, Message, Properties, PublishError, QoS, ReasonCode,
-    TopicName,
-};
+use crate::{Client, Delivery, Message, Properties, PublishError, QoS, ReasonCode, TopicName};
 
 /// How long a response is awaited, unless told otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);
