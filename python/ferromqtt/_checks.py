@@ -68,6 +68,7 @@ _CLIENT: dict[str, tuple[str, Callable[[object], bool]]] = {
     "queue_type": ("a class like asyncio.Queue", callable),
     "timeout": ("a number of seconds", _is_number),
     "max_concurrent_outgoing_calls": _INT,
+    "will_on_error": _FLAG,
     "authenticator": ("a function", callable),
 }
 

@@ -55,7 +55,7 @@ class MessageQueue:
             self._warn("Message queue is full. Discarding message.")
             self._discard(message)
         except Exception as error:  # noqa: BLE001 - whatever the user's class raises
-            # Both name the argument and the method, and the log has no text of the user's error.
+            # Both name the argument and the method. The log does not repeat the user's own text.
             self._warn("queue_type: put_nowait raised an error. Discarding message.")
             self._report("queue_type: put_nowait raised an error", error)
             self._discard(message)

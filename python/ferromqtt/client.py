@@ -212,6 +212,7 @@ class Client(FerromqttInternalsHolder):
             queue_type=queue_type,
             timeout=timeout,
             max_concurrent_outgoing_calls=max_concurrent_outgoing_calls,
+            will_on_error=will_on_error,
             authenticator=authenticator,
         )
         self._FerromqttInternalsHolder__internals = internals = (

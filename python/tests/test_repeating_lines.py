@@ -83,6 +83,7 @@ def test_a_queue_that_raises_each_time_is_told_of_a_few_times_1_2(
     assert len(told) <= MOST_LINES, told
     assert told[0] == "ferromqtt: queue_type: put_nowait raised an error"
     assert told[1] == f"{told[0]} (2 times so far)"
+    assert lines[0] == "queue_type: put_nowait raised an error. Discarding message."
     assert len(lines) <= MOST_LINES + 1, lines
     totals = [line for line in lines if line.endswith(f"({MESSAGES + 1} times in all)")]
     assert len(totals) == 2, lines  # of the discarded messages, and of the exceptions

@@ -47,6 +47,7 @@ WRONG_TYPES: list[tuple[str, Any, str, str]] = [
     ("socket_options", [(1, 2, "3")], SOCKET_OPTIONS, "(1, 2, '3')"),
     ("websocket_path", 5, "str", "int"),
     ("websocket_headers", 5, "a dict or a function", "int"),
+    ("will_on_error", "no", "bool", "str"),
     ("authenticator", b"x", "a function", "bytes"),
     ("strict", "no", "bool", "str"),
     ("maximum_non_publish_size", "5", "int", "str"),
