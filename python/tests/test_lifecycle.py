@@ -105,16 +105,20 @@ def test_texts_of_what_the_system_says_1_4(run: LoopRunner) -> None:
             (
                 Client(*refusing),
                 "[Errno 111] Connection refused",
-                f": cannot connect to {host}:{port}: TCP: {host}: Connection refused "
-                "(is the broker running there, and is this its port?)",
+                (
+                    f": cannot connect to {host}:{port}: TCP: {host}: Connection refused "
+                    "(is the broker running there, and is this its port?)"
+                ),
                 f"{host}:{port}",
                 "tcp",
             ),
             (
                 Client("no-such-host.invalid"),
                 "[Errno -2] Name or service not known",
-                ": cannot connect to no-such-host.invalid:1883: name resolution failed "
-                "(check the spelling of the host name)",
+                (
+                    ": cannot connect to no-such-host.invalid:1883: name resolution failed "
+                    "(check the spelling of the host name)"
+                ),
                 "no-such-host.invalid:1883",
                 "resolve",
             ),
@@ -143,8 +147,10 @@ def test_no_connack_in_time_1_4(run: LoopRunner) -> None:
                 await client.__aenter__()
             assert type(caught.value) is MqttTimeoutError
             assert caught.value.args == (
-                f"Operation timed out: no CONNACK from {server.host}:{server.port} within 0.1 s "
-                "(does the port expect TLS or WebSocket?)",
+                (
+                    f"Operation timed out: no CONNACK from {server.host}:{server.port} within 0.1 s "
+                    "(does the port expect TLS or WebSocket?)"
+                ),
             )
             assert caught.value.__cause__ is None
             assert caught.value.__suppress_context__
