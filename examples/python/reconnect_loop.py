@@ -3,7 +3,7 @@
 It prints:
 
     received: before the restart
-    connection lost: Disconnected during message iteration
+    lost: Disconnected during message iteration: the server closed the connection (127.0.0.1:PORT)
     received: after the restart
 """
 
@@ -27,7 +27,7 @@ async def listen(client: Client, received: asyncio.Queue[str]) -> None:
                     received.put_nowait(message.payload.decode())
         except MqttError as error:
             if pause == SHORTEST:
-                print("connection lost:", error)
+                print("lost:", error)
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
             pause = min(2 * pause, LONGEST)
 
