@@ -5,7 +5,7 @@ It prints:
     left the loop at: stop
     the next loop goes on with: after
     a cancelled task has ended, and the client is still connected
-    after leaving the client: Disconnected during message iteration
+    after leaving: Disconnected during message iteration: the client disconnected (127.0.0.1:PORT)
 """
 
 import asyncio
@@ -44,7 +44,7 @@ async def main() -> None:
     try:
         await task
     except MqttError as error:
-        print("after leaving the client:", error)
+        print("after leaving:", error)
 
 
 asyncio.run(main())

@@ -67,7 +67,7 @@ class Protocol(Core, asyncio.BufferedProtocol):
     _had_ended = False
     _warned_of_waiting = False
 
-    async def start(self, address: str) -> None:
+    async def start(self, address: str = "the server") -> None:
         """Get ready for a transport to `address` that is about to be opened on the running loop."""
         await self._drop()  # one whose end nobody waited for
         self._loop = asyncio.get_running_loop()

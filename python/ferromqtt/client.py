@@ -105,9 +105,10 @@ class Client(FerromqttInternalsHolder):
         tls_params: Connect with TLS by a context made of these, for which the files are read again
             on each enter, in a thread.
         tls_insecure: Whether not to check the server's name.
-        proxy: A SOCKS or HTTP proxy to connect through. None: the HTTP proxy that the environment
-            names in `mqtt_proxy`, if it does, and not for hosts in `no_proxy`. User name and
-            password in that URL are percent-encoded.
+        proxy: A SOCKS or HTTP proxy to connect through. None: the one that the environment names in
+            `mqtt_proxy`, if it does, and not for hosts in `no_proxy`. That is a URL with one of the
+            schemes http, socks5h, socks5, socks4a and socks4; user name and password in it are
+            percent-encoded.
         socket_options: Arguments for `socket.setsockopt`, set before binding and connecting; not
             used with WebSocket.
         websocket_path: Path of the opening request, which may have a query; None for "/mqtt".

@@ -66,7 +66,8 @@ def test_the_readme_s_ten_lines_print_what_it_says() -> None:
 
 @pytest.mark.parametrize("program", ON_THEIR_OWN, ids=lambda program: program.stem)
 def test_an_example_prints_what_its_docstring_says(program: Path) -> None:
-    assert run_program(str(program)) == promised_output(program)
+    output = re.sub(r"\b127\.0\.0\.1:\d+", "127.0.0.1:PORT", run_program(str(program)))
+    assert output == promised_output(program)
 
 
 def test_the_tls_example_on_a_server_with_a_certificate(mosquitto: Mosquitto) -> None:

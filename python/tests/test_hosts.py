@@ -242,6 +242,17 @@ def test_a_host_that_is_no_name_is_told_before_anything_is_resolved(
     run(main)
 
 
+def test_a_url_in_place_of_a_host_is_not_repeated_where_it_may_hold_a_password(
+    run: LoopRunner,
+) -> None:
+    async def main() -> None:
+        with pytest.raises(ValueError, match=r"^hostname: the host is a URL") as caught:
+            await Client("mqtt://user:secret@broker").__aenter__()
+        assert "secret" not in repr(caught.value)
+
+    run(main)
+
+
 @pytest.mark.parametrize(
     ("name", "sent"), [("localhost", "localhost"), (UNICODE, A_LABELS), (ABSOLUTE, PLAIN)]
 )

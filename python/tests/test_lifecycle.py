@@ -146,12 +146,9 @@ def test_no_connack_in_time_1_4(run: LoopRunner) -> None:
             with pytest.raises(MqttError) as caught:
                 await client.__aenter__()
             assert type(caught.value) is MqttTimeoutError
-            assert caught.value.args == (
-                (
-                    f"Operation timed out: no CONNACK from {server.host}:{server.port} "
-                    "within 0.1 s (does the port expect TLS or WebSocket?)"
-                ),
-            )
+            (text,) = caught.value.args
+            peer = f"{server.host}:{server.port}"
+            assert text.startswith(f"Operation timed out: no CONNACK from {peer} within 0.1 s (")
             assert caught.value.__cause__ is None
             assert caught.value.__suppress_context__
 

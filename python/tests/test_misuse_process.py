@@ -199,7 +199,7 @@ def collect_a_loop_that_holds_a_step() -> None:
         step: Any = anext(core.messages())
         step.send(None)
         loop.step, loop.core = step, core
-        core.begin(loop)  # type: ignore[arg-type]
+        core.begin(loop, "the server")  # type: ignore[arg-type]
 
     for _ in range(5):
         asyncio.run(main())

@@ -89,7 +89,7 @@ def test_a_timer_that_the_loop_arms_twice_is_cancelled_with_the_core_released() 
     core = Hooked(1)
     Handle.core, Handle.gone, Handle.cancelled = core, [], 0
     core.configure(protocol=4, client_identifier="t", keep_alive=60)
-    core.begin(Loop())  # type: ignore[arg-type]
+    core.begin(Loop(), "the server")  # type: ignore[arg-type]
     core.connection_made(HandTransport())
     core.get_buffer(-1)[: len(packets.CONNACK_311)] = packets.CONNACK_311
     core.buffer_updated(len(packets.CONNACK_311))

@@ -141,7 +141,7 @@ async def fail(watch: Watch, client: Client) -> None:
             except MqttError as error:
                 watch.see(error)
                 raise
-    except MqttError as error:
+    except (MqttError, ValueError) as error:
         watch.see(error)
     else:
         pytest.fail("this was to fail")

@@ -24,10 +24,8 @@ def test_messages_go_both_ways_1_2(
 
 def test_a_path_that_does_not_exist_1_4(run: LoopRunner) -> None:
     async def main() -> None:
-        with pytest.raises(
-            MqttError,
-            match=r"^\[Errno 2\] No such file or directory: cannot connect to '.*': Unix socket ",
-        ):
+        text = r"^\[Errno 2\] No such file or directory: cannot connect to '.*': Unix socket "
+        with pytest.raises(MqttError, match=text):
             await Client("/nowhere/mqtt", transport="unix").__aenter__()
 
     run(main)

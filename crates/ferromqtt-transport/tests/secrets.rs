@@ -166,7 +166,8 @@ fn a_wrong_request_is_refused_without_what_it_holds() {
 }
 
 /// Public types that can hold nothing of a request.
-const WITHOUT_SECRETS: &str = "Next Race Progress ProxyError Place UrlError CloseReason HostError";
+const WITHOUT_SECRETS: &str =
+    "Next Race Progress ProxyError Place UrlError CloseReason HostError Failure Hint Phase";
 
 #[test]
 fn every_public_type_is_known() {

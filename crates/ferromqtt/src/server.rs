@@ -163,8 +163,15 @@ impl FromStr for Server {
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut place = self.place.clone();
+        if let Place::Tcp { host, .. } | Place::WebSocket { host, .. } = &mut place
+            && host.contains('@')
+        {
+            // No host has that: it is a URL, which may hold a password.
+            "***".clone_into(host);
+        }
         let url = ServerUrl {
-            place: self.place.clone(),
+            place,
             user_name: None,
             password: None,
         };

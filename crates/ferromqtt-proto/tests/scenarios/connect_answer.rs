@@ -104,7 +104,10 @@ fn what_is_accepted_during_the_first_attempt_ends_with_its_cause() {
         let mut outcomes = pair.outcomes();
         outcomes.sort_by_key(|(op, _)| *op);
         let ended = Outcome::Disconnected {
-            cause: ConnectionError::Transport(failure),
+            cause: match moment {
+                "opening" => ConnectionError::Transport(failure),
+                _ => ConnectionError::Unanswered,
+            },
             delivery: Delivery::NotSent,
         };
         assert_eq!(outcomes, ops.map(|op| (op, ended.clone())), "{moment}");
@@ -160,9 +163,27 @@ fn end_of_stream_before_connack_is_told_at_once() {
         let mut pair = Pair::new(options(version));
         pair.connect();
         pair.cut();
-        let cause = ConnectionError::Transport(TransportError::EndOfStream);
-        assert_eq!(pair.cause(), cause);
+        assert_eq!(pair.cause(), ConnectionError::Unanswered);
         assert!(pair.client.is_idle());
+    }
+}
+
+/// A port that speaks something else is named, once enough of its answer is there to tell.
+#[test]
+fn an_answer_in_http_or_tls_is_named() {
+    let answers: [(&[u8], &str); 4] = [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "HTTP"),
+        (b"\x15\x03\x01\x00\x02\x02\x46", "TLS"),
+        (b"SSH-2.0-x\r\n", "SSH"),
+        (b"H", "not CONNACK"),
+    ];
+    for (answer, named) in answers {
+        let mut pair = Pair::new(options(V5));
+        pair.connect();
+        pair.bytes();
+        pair.server_sends_bytes(answer);
+        let text = pair.cause().to_string();
+        assert!(text.contains(named), "{text}");
     }
 }
 

@@ -406,14 +406,19 @@ impl<'a> Parts<'a> {
             false => text(self.host, "host")?,
         };
         let percent_signs = text.matches('%').count();
-        if text.is_empty() || text.contains(odd) || percent_signs > usize::from(is_address) {
+        if text.is_empty()
+            || text.contains(odd)
+            || percent_signs > usize::from(is_address)
+            || is_address != text.contains(':')
+        {
             return Err(UrlError::Host);
         }
-        let host = Host::parse(&text).map_err(UrlError::HostName)?;
-        if is_address != text.contains(':') || (is_address && host.address().is_none()) {
-            return Err(UrlError::Host);
+        match Host::parse(&text) {
+            Ok(host) if is_address && host.address().is_none() => Err(UrlError::Host),
+            Err(_) if is_address => Err(UrlError::Host),
+            Err(error) => Err(UrlError::HostName(error)),
+            Ok(_) => Ok(text),
         }
-        Ok(text)
     }
 
     fn port(&self, usual: u16) -> Result<u16, UrlError> {
