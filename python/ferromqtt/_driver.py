@@ -53,6 +53,8 @@ class Protocol(Core, asyncio.BufferedProtocol):
     """
 
     logger: logging.Logger
+    pending_calls_text: str | None = None
+    """Another text for the warning that many calls wait, with a %d for how many."""
     on_end: Callable[[], None] | None = None
     """Called when no message will come any more."""
     on_begin: Callable[[asyncio.AbstractEventLoop], list[asyncio.Future[None]]] | None = None
@@ -235,7 +237,12 @@ class Protocol(Core, asyncio.BufferedProtocol):
                 self._closed.set_result(None)
 
     def _on_pending_calls(self, count: int) -> None:
-        self.warn("There are %d pending publish calls.", count)  # aiomqtt's text, whatever waits
+        if self.pending_calls_text is not None:
+            self.warn(self.pending_calls_text, count)
+        else:
+            threshold = self.pending_calls_threshold
+            text = "%d calls wait for the server (pending_calls_threshold=%d)."
+            self.warn(text, count, threshold)
 
     def _on_lost(self, count: int) -> None:
         text = "Message queue is full. Discarding message."  # aiomqtt's

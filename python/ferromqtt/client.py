@@ -151,6 +151,7 @@ class Client:
     """
 
     _default_logger_name: ClassVar[str] = "ferromqtt"
+    _pending_calls_text: ClassVar[str | None] = None
 
     def __init__(
         self,
@@ -224,6 +225,7 @@ class Client:
         self._logger = logger or logging.getLogger(self._default_logger_name)
         self._core = Protocol(int.from_bytes(os.urandom(8)))
         self._core.logger = self._logger
+        self._core.pending_calls_text = self._pending_calls_text
         self._core.authenticator = authenticator
         self._publish = self._core.publish
         self._entered = False

@@ -28,6 +28,7 @@ use crate::home::Home;
 use crate::message::TopicCache;
 use crate::next_message::{self, MessagesIterator};
 use crate::operations;
+use crate::pending::PendingWarning;
 use crate::progress::{self, WriteLimits};
 use crate::turn::Turn;
 
@@ -74,6 +75,8 @@ pub(crate) struct Core {
     /// How many calls may wait before each further one is logged.
     #[pyo3(get, set)]
     pub(crate) pending_calls_threshold: usize,
+    /// When it is.
+    pub(crate) pending_warning: PendingWarning,
     /// When to warn that the queue of received messages grows long.
     pub(crate) backlog: Backlog,
     /// How many calls the client lets through at once.
@@ -132,6 +135,7 @@ impl Core {
             topics: TopicCache::default(),
             message_sink: None,
             pending_calls_threshold: 10,
+            pending_warning: PendingWarning::default(),
             backlog: Backlog::default(),
             max_calls: usize::MAX,
             last_op: 0,

@@ -27,6 +27,7 @@ class Client(client.Client):
     """`ferromqtt.Client` that logs where aiomqtt does, unless it is given a logger."""
 
     _default_logger_name = "mqtt"
+    _pending_calls_text = "There are %d pending publish calls."  # whatever waits
 
     async def __aenter__(self) -> Self:
         """Connect."""
