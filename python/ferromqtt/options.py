@@ -214,6 +214,14 @@ class ClientOptions:
         return 3 if self.clean_start == MQTT_CLEAN_START_FIRST_ONLY else False
 
     @property
+    def address(self) -> str:
+        """Host and port, or the path of a Unix socket, as logs show them."""
+        if self.transport == "unix":
+            return self.hostname
+        host = f"[{self.hostname}]" if ":" in str(self.hostname) else self.hostname
+        return f"{host}:{self.port}"
+
+    @property
     def connect_properties(self) -> dict[str, object] | None:
         """The properties of CONNECT as the core takes them."""
         return to_native(self.properties, PacketTypes.CONNECT)

@@ -72,7 +72,7 @@ pub(crate) struct Core {
     /// Takes every message instead of the queue, if set.
     #[pyo3(get)]
     message_sink: Option<Py<PyAny>>,
-    /// How many calls may wait before each further one is logged.
+    /// How many calls may wait before a warning is logged.
     #[pyo3(get, set)]
     pub(crate) pending_calls_threshold: usize,
     /// When it is.
@@ -269,6 +269,29 @@ impl Core {
         let _inside = gate::enter()?;
         slf.borrow_mut().ended = true;
         next_message::wake(slf)
+    }
+
+    /// Whether `_on_packets` gets a line for each packet, and for each connection that is made or ends.
+    #[getter]
+    const fn get_traces_packets(&self) -> bool {
+        self.client.packet_trace()
+    }
+
+    #[setter]
+    fn set_traces_packets(&mut self, on: bool) {
+        self.client.set_packet_trace(on);
+    }
+
+    /// The Client Identifier in use: the one given, or the one that the server has assigned.
+    #[getter]
+    fn client_identifier(&self) -> String {
+        self.client.client_identifier().as_str().to_owned()
+    }
+
+    /// How many attempts to connect there have been.
+    #[getter]
+    fn attempts(&self) -> u64 {
+        self.client.stats().attempts
     }
 
     /// Whether the server has accepted the connection and it has not ended.
