@@ -6,7 +6,7 @@ sent: `publish` raises, and `error.delivery` says whether to publish again is sa
 It prints:
 
     received: before the restart
-    connection lost: Disconnected during message iteration: the server closed the connection (HOST:PORT)
+    connection lost: Disconnected during message iteration: the server closed the connection
     publish without a connection: not_sent
     received: after the restart
 """

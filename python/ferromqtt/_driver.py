@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import logging
 import math
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,6 @@ from ferromqtt._turn import TURN
 from ferromqtt.exceptions import MqttError, MqttTimeoutError
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Awaitable, Callable
 
     from ferromqtt._native import End
@@ -44,6 +44,8 @@ class Protocol(Core, asyncio.BufferedProtocol):
     """
 
     logger: logging.Logger
+    pending_calls_text: str | None = None
+    """Another text for the warning that many calls wait, with a %d for how many."""
     on_end: Callable[[], None] | None = None
     """Called when no message will come any more."""
     on_begin: Callable[[asyncio.AbstractEventLoop], list[asyncio.Future[None]]] | None = None
@@ -80,7 +82,10 @@ class Protocol(Core, asyncio.BufferedProtocol):
         self._stop_answering()
         self._accepted = False
         self._had_ended, self._ended = self._ended, False
+        self.traces_packets = self._wants_trace()
         self.begin(self._loop, address)
+        if self.traces_packets:
+            self._on_trace([f"connecting to {address} ({self._described()})"])
         foreign = self.take_foreign_waiters()
         if self.on_begin is not None:
             foreign += self.on_begin(self._loop)
@@ -292,7 +297,12 @@ class Protocol(Core, asyncio.BufferedProtocol):
                 self._closed.set_result(None)
 
     def _on_pending_calls(self, count: int) -> None:
-        self.warn("There are %d pending publish calls.", count)  # aiomqtt's text, whatever waits
+        if self.pending_calls_text is not None:
+            self.warn(self.pending_calls_text, count)
+        else:
+            threshold = self.pending_calls_threshold
+            text = "%d calls wait for the server (pending_calls_threshold=%d)."
+            self.warn(text, count, threshold)
 
     def _on_lost(self, count: int) -> None:
         text = "Message queue is full. Discarding message."  # aiomqtt's
@@ -318,6 +328,9 @@ class Protocol(Core, asyncio.BufferedProtocol):
 
     def _on_tolerated(self, slip: str) -> None:
         self.warn_of_repeating("The server breaks a rule of MQTT, which is tolerated: %s.", slip)
+
+    def _on_identifier_contested(self, text: str) -> None:
+        self.warn_of_repeating("%s.", f"{text[:1].upper()}{text[1:]}")
 
     def _on_message_suspected(self, topic: str, messages: int, ends: int, code: int | None) -> None:
         if code is None:
@@ -346,6 +359,26 @@ class Protocol(Core, asyncio.BufferedProtocol):
             code,
             topic,
         )
+
+    def _wants_trace(self) -> bool:
+        try:
+            return self.logger.isEnabledFor(logging.DEBUG)
+        except Exception as error:  # noqa: BLE001 - whatever the user's code raises
+            self.report("logging raised", error)
+            return False
+
+    def _described(self) -> str:
+        identifier = self.client_identifier
+        name = f"client identifier {identifier!r}" if identifier else "no client identifier"
+        return f"{name}, attempt {self.attempts}"
+
+    def _on_trace(self, lines: list[str]) -> None:
+        """Log a line for each packet, and for a connection that was made or has ended."""
+        for line in lines:
+            try:
+                self.logger.debug("%s", line)
+            except Exception as error:  # noqa: BLE001 - whatever the user's code raises
+                self.report("logging raised", error)
 
     def warn(self, text: str, *args: object) -> None:
         """Log. What a filter or a handler raises must end neither a call nor the connection."""

@@ -52,6 +52,7 @@ class Internals:
     """
 
     default_logger_name: ClassVar[str] = "ferromqtt"
+    pending_calls_text: ClassVar[str | None] = None
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class Internals:
         self._will_on_error = will_on_error
         self.core = core = Protocol(int.from_bytes(os.urandom(8)))
         core.logger = logger or logging.getLogger(self.default_logger_name)
+        core.pending_calls_text = self.pending_calls_text
         core.authenticator = authenticator
         self.start_publish = core.publish if max_outgoing_calls is None else None
         """What `Client.publish` calls for each message, unless calls have to wait for slots."""

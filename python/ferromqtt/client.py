@@ -68,9 +68,14 @@ class Client(FerromqttInternalsHolder):
         port: Its port.
         username: User Name to log in with.
         password: Password. Before 5.0 it is not sent without a user name.
-        logger: Where warnings go; None for the logger "ferromqtt".
+        logger: Where warnings go; None for the logger "ferromqtt". If it is at DEBUG when the
+            client is entered, each packet has a line: type, Packet Identifier, lengths, topic and
+            Reason Code, and neither a payload nor what authenticates.
         identifier: Client Identifier; None lets the server choose (3.1.1, 5.0) or makes one up
-            (3.1).
+            (3.1). Two clients with the same one take the server from each other: a warning says so
+            when the server does, or when it has cut this client off within ten seconds three times
+            in a row. That is counted from enter to enter, so a loop that makes a new client each
+            time is not warned.
         queue_type: A class of queue for received messages, used through `put_nowait` and `get`;
             None for the fast one of the core.
         protocol: Version of MQTT, or its number: 3 (3.1), 4 (3.1.1) or 5 (5.0). None for 3.1.1.
@@ -258,7 +263,11 @@ class Client(FerromqttInternalsHolder):
 
     @property
     def pending_calls_threshold(self) -> int:
-        """How many calls may wait before each further one is logged. Default: 10."""
+        """How many calls may wait for the server before a warning is logged. Default: 10.
+
+        A second warning comes when their number has doubled, and so on; they start again once no
+        more calls wait than this.
+        """
         return self._FerromqttInternalsHolder__internals.core.pending_calls_threshold
 
     @pending_calls_threshold.setter

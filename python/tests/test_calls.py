@@ -369,12 +369,16 @@ def test_ten_publishes_of_qos_0_log_nothing_1_6(
 
 
 def pending_calls_logged(
-    run: LoopRunner, caplog: pytest.LogCaptureFixture, calls: list[Call], threshold: int
+    run: LoopRunner,
+    caplog: pytest.LogCaptureFixture,
+    calls: list[Call],
+    threshold: int,
+    kind: type[Client] = Client,
 ) -> list[str]:
     """Return what is logged while all these calls wait."""
 
     async def main(server: ScriptedServer) -> None:
-        async with Client(server.host, server.port) as client:
+        async with kind(server.host, server.port) as client:
             client.pending_calls_threshold = threshold
             tasks = [asyncio.ensure_future(call(client)) for call in calls]
             await settle()
@@ -382,7 +386,7 @@ def pending_calls_logged(
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    with caplog.at_level(logging.WARNING, logger="ferromqtt"), ScriptedServer(mute) as server:
+    with caplog.at_level(logging.WARNING), ScriptedServer(mute) as server:
         run(main, server)
     return [record.getMessage() for record in caplog.records]
 
@@ -391,15 +395,17 @@ def test_waiting_calls_of_every_kind_are_counted_together_1_6(
     run: LoopRunner, caplog: pytest.LogCaptureFixture
 ) -> None:
     calls = [CALLS["publish"], CALLS["subscribe"], CALLS["unsubscribe"], CALLS["publish"]]
-    assert pending_calls_logged(run, caplog, calls, 3) == ["There are 4 pending publish calls."]
+    assert pending_calls_logged(run, caplog, calls, 3) == [
+        "4 calls wait for the server (pending_calls_threshold=3)."
+    ]
 
 
 @pytest.mark.parametrize("name", ["subscribe", "unsubscribe"])
 def test_the_record_says_publish_whatever_waits_1_6(
-    run: LoopRunner, caplog: pytest.LogCaptureFixture, name: str
+    shim: ModuleType, run: LoopRunner, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     """As in the original, whose text programs filter by."""
-    logged = pending_calls_logged(run, caplog, [CALLS[name]], 0)
+    logged = pending_calls_logged(run, caplog, [CALLS[name]], 0, shim.Client)
     assert logged == ["There are 1 pending publish calls."]
 
 

@@ -440,7 +440,10 @@ def test_full_outgoing_queue_1_2(run: LoopRunner) -> None:
         run(main, server)
 
 
-@pytest.mark.parametrize(("calls", "threshold", "warnings"), [(10, 10, 0), (11, 10, 1), (5, 3, 2)])
+@pytest.mark.parametrize(
+    ("calls", "threshold", "warnings"),
+    [(10, 10, []), (11, 10, [11]), (90, 10, [11, 22, 44, 88]), (9, 3, [4, 8]), (4, 0, [1, 2, 4])],
+)
 @pytest.mark.parametrize("qos", [0, 1])
 def test_warning_about_pending_calls_1_6(
     run: LoopRunner,
@@ -448,10 +451,10 @@ def test_warning_about_pending_calls_1_6(
     caplog: pytest.LogCaptureFixture,
     calls: int,
     threshold: int,
-    warnings: int,
+    warnings: list[int],
     qos: int,
 ) -> None:
-    """One record for each call over the threshold, also at QoS 0, and no other warning."""
+    """The first call over the threshold and each doubling, also at QoS 0, and no other warning."""
 
     async def main() -> None:
         async with Client(broker.host, broker.port) as client:
@@ -462,9 +465,27 @@ def test_warning_about_pending_calls_1_6(
     with caplog.at_level(logging.WARNING, logger="ferromqtt"):
         run(main)
     assert [(record.name, record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("ferromqtt", "WARNING", f"There are {threshold + 1 + number} pending publish calls.")
-        for number in range(warnings)
+        (
+            "ferromqtt",
+            "WARNING",
+            f"{number} calls wait for the server (pending_calls_threshold={threshold}).",
+        )
+        for number in warnings
     ]
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_warnings_about_pending_calls_start_again_once_their_number_has_fallen_1_6(
+    run: LoopRunner, broker: Broker, caplog: pytest.LogCaptureFixture, qos: int
+) -> None:
+    async def main() -> None:
+        async with Client(broker.host, broker.port) as client:
+            for _ in range(3):
+                await asyncio.gather(*(client.publish("a", qos=qos) for _ in range(25)))
+
+    with caplog.at_level(logging.WARNING, logger="ferromqtt"):
+        run(main)
+    assert [record.args for record in caplog.records] == [(11, 10), (22, 10)] * 3
 
 
 def test_custom_logger_1_2(
@@ -482,7 +503,7 @@ def test_custom_logger_1_2(
     run(main)
     assert [
         (it.name, it.getMessage()) for it in caplog.records if it.levelno >= logging.WARNING
-    ] == [("test.custom", "There are 1 pending publish calls.")]
+    ] == [("test.custom", "1 calls wait for the server (pending_calls_threshold=0).")]
     assert logger.level == logging.INFO
 
 

@@ -149,4 +149,4 @@ def test_before_5_0_it_is_warned_of_once_and_nothing_is_given_up_1_4(
         run(lambda: main(server))
         assert all(BAD in it.received for it in server.connections)
     assert len(warnings(caplog, "3 connections in a row ended before")) == 1
-    assert len(warnings(caplog, "in a row")) == 1
+    assert len(warnings(caplog, "in a row ended")) == 1

@@ -109,7 +109,7 @@ def test_a_logger_that_raises_stops_no_publish(run: LoopRunner, broker: Broker, 
                     b"first",
                     b"second",
                 ]
-        assert reported == ["There are %d pending publish calls."]
+        assert reported == ["%d calls wait for the server (pending_calls_threshold=%d)."]
 
     logger.addFilter(refuse)
     try:

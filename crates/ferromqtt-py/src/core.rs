@@ -29,6 +29,7 @@ use crate::home::Home;
 use crate::message::TopicCache;
 use crate::next_message::{self, MessagesIterator};
 use crate::operations;
+use crate::pending::PendingWarning;
 use crate::progress::{self, WriteLimits};
 use crate::turn::Turn;
 
@@ -75,9 +76,11 @@ pub(crate) struct Core {
     /// The program acknowledges messages itself.
     #[pyo3(get)]
     pub(crate) manual_ack: bool,
-    /// How many calls may wait before each further one is logged.
+    /// How many calls may wait before a warning is logged.
     #[pyo3(get, set)]
     pub(crate) pending_calls_threshold: usize,
+    /// When it is.
+    pub(crate) pending_warning: PendingWarning,
     /// When to warn that the queue of received messages grows long.
     pub(crate) backlog: Backlog,
     /// How many calls the client lets through at once.
@@ -139,6 +142,7 @@ impl Core {
             message_sink: None,
             manual_ack: false,
             pending_calls_threshold: 10,
+            pending_warning: PendingWarning::default(),
             backlog: Backlog::default(),
             max_calls: usize::MAX,
             last_op: 0,
@@ -290,6 +294,29 @@ impl Core {
         let _inside = gate::enter()?;
         slf.borrow_mut().ended = true;
         next_message::wake(slf)
+    }
+
+    /// Whether `_on_packets` gets a line for each packet, and for each connection that is made or ends.
+    #[getter]
+    const fn get_traces_packets(&self) -> bool {
+        self.client.packet_trace()
+    }
+
+    #[setter]
+    fn set_traces_packets(&mut self, on: bool) {
+        self.client.set_packet_trace(on);
+    }
+
+    /// The Client Identifier in use: the one given, or the one that the server has assigned.
+    #[getter]
+    fn client_identifier(&self) -> String {
+        self.client.client_identifier().as_str().to_owned()
+    }
+
+    /// How many attempts to connect there have been.
+    #[getter]
+    fn attempts(&self) -> u64 {
+        self.client.stats().attempts
     }
 
     /// Whether the server has accepted the connection and it has not ended.

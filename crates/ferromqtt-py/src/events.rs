@@ -25,9 +25,16 @@ struct Ended<'py> {
 
 /// Hands out all events that have come up.
 pub(crate) fn pump(slf: &Bound<'_, Core>) -> PyResult<()> {
+    let traces = slf.borrow().client.packet_trace();
+    if traces {
+        tell_packets(slf)?;
+    }
     let mut ended = None;
     loop {
         let event = slf.borrow_mut().client.poll_event();
+        if traces && let Some(event) = &event {
+            tell_connection(slf, event)?;
+        }
         match event {
             None => break,
             Some(Event::Completed { op, outcome }) => complete(slf, op, outcome, &mut ended)?,
@@ -64,6 +71,12 @@ pub(crate) fn pump(slf: &Bound<'_, Core>) -> PyResult<()> {
                     (topic.as_str(), messages, ends, code),
                 )?;
             }
+            Some(Event::IdentifierContested(contest)) => {
+                slf.call_method1(
+                    intern!(slf.py(), "_on_identifier_contested"),
+                    (contest.to_string(),),
+                )?;
+            }
             Some(Event::MessageRefused { topic, reason, .. }) => {
                 slf.call_method1(
                     intern!(slf.py(), "_on_message_refused"),
@@ -91,6 +104,47 @@ pub(crate) fn pump(slf: &Bound<'_, Core>) -> PyResult<()> {
         slf.call_method1(intern!(slf.py(), "_on_backlog"), size)?;
     }
     next_message::wake(slf)
+}
+
+/// Hands out a line for each packet that was written or read since.
+#[cold]
+fn tell_packets(slf: &Bound<'_, Core>) -> PyResult<()> {
+    let mut core = slf.borrow_mut();
+    let mut lines = Vec::new();
+    while let Some(record) = core.client.poll_packet() {
+        lines.push(record.to_string());
+    }
+    match core.client.take_untraced() {
+        0 => {}
+        packets => lines.push(format!(
+            "{packets} packets have no line: there were too many at once"
+        )),
+    }
+    drop(core);
+    if lines.is_empty() {
+        return Ok(());
+    }
+    slf.call_method1(intern!(slf.py(), "_on_trace"), (lines,))?;
+    Ok(())
+}
+
+/// Hands out a line for a connection that was made or has ended.
+#[cold]
+fn tell_connection(slf: &Bound<'_, Core>, event: &Event) -> PyResult<()> {
+    let line = match event {
+        Event::Connected(connected) if connected.session_present => {
+            "connected (session present)".to_owned()
+        }
+        Event::Connected(_) => "connected".to_owned(),
+        Event::Disconnected {
+            cause: ConnectionError::Closed,
+            ..
+        } => "disconnected".to_owned(),
+        Event::Disconnected { cause, .. } => format!("no connection: {cause}"),
+        _ => return Ok(()),
+    };
+    slf.call_method1(intern!(slf.py(), "_on_trace"), (vec![line],))?;
+    Ok(())
 }
 
 /// Hands every message to Python code that keeps them itself.

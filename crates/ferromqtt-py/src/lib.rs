@@ -18,6 +18,7 @@ mod interpreter;
 mod message;
 mod next_message;
 mod operations;
+mod pending;
 mod progress;
 mod properties;
 mod transport;

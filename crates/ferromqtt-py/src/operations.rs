@@ -254,10 +254,11 @@ fn sent_at_once<'py>(
 
 /// Warns when more calls wait than the threshold allows.
 fn warn_of_pending(slf: &Bound<'_, Core>) -> PyResult<()> {
-    let core = slf.borrow();
+    let mut core = slf.borrow_mut();
     // Tasks that take turns publishing at QoS 0 within one turn of the loop do not wait all at once.
     let pending = (core.calls.len() + core.turn.tasks).min(core.max_calls);
-    let warn = pending > core.pending_calls_threshold;
+    let threshold = core.pending_calls_threshold;
+    let warn = core.pending_warning.is_due(pending, threshold);
     drop(core);
     if warn {
         slf.call_method1(intern!(slf.py(), "_on_pending_calls"), (pending,))?;

@@ -66,6 +66,7 @@ class ShimInternals(_internals.Internals):
     """`ferromqtt`'s `Internals`, with the logger of aiomqtt and the `_on_message` of subclasses."""
 
     default_logger_name = "mqtt"
+    pending_calls_text = "There are %d pending publish calls."  # whatever waits
     on_message: Callable[..., None]
     """`Client._on_message` of this module: what a client has unless it is overridden."""
 

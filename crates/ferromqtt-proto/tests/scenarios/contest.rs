@@ -26,7 +26,7 @@ fn come_back(pair: &mut Pair) {
     pair.accept(false, Default::default());
 }
 
-/// A server as the standard has it (MQTT-3.1.4-3; 3.1.1: MQTT-3.1.4-2): who connects last stays, and the other one is cut off.
+/// A server as the standard has it (section 3.1.4): who connects last stays, and the other one is cut off.
 /// Both reconnect as they do by default.
 #[test]
 fn two_clients_that_take_the_server_from_each_other_both_notice() {
