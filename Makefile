@@ -64,7 +64,8 @@ deps: ## Install the Debian packages that the targets after it need, by sudo if 
 check: .venv/.dev ## What to run while you work: formatting, lints and the tests that take no time
 	cargo fmt --all --check
 	cargo clippy $(LOCKED) --workspace --all-targets --all-features -- -D warnings
-	cargo test $(LOCKED) --quiet -p ferromqtt-proto -p ferromqtt-transport --lib
+# A sixteenth of the random cases that `make test` plays.
+	PROPTEST_CASES=16 cargo test $(LOCKED) --quiet -p ferromqtt-proto -p ferromqtt-transport --lib
 	cargo test $(LOCKED) --quiet -p ferromqtt-testing -p ferromqtt --all-features --lib
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

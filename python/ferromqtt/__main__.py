@@ -44,7 +44,6 @@ def parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     """Define what the user may type, in all and behind `broker`."""
     top = argparse.ArgumentParser(prog="python -m ferromqtt", description="MQTT for asyncio.")
     commands = top.add_subparsers(title="commands", dest="command", required=True)
-    _wheel.add_command(commands)
     broker = commands.add_parser(
         "broker",
         help="run a test broker",
@@ -64,6 +63,7 @@ def parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     )
     add_access(broker.add_argument_group("who may do what"))
     add_limits(broker.add_argument_group("limits"))
+    _wheel.add_command(commands)
     return top, broker
 
 

@@ -292,7 +292,7 @@ fn survives(packet: &Packet, version: ProtocolVersion) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(8 * ProptestConfig::default().cases))]
 
     #[test]
     fn any_packet_survives_a_round_trip_in_5_0(packet in any_packet(ProtocolVersion::V5)) {

@@ -66,7 +66,7 @@ fn names() -> impl Strategy<Value = TopicName> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3_000))]
+    #![proptest_config(ProptestConfig::with_cases(12 * ProptestConfig::default().cases))]
 
     #[test]
     fn the_tree_finds_what_each_filter_alone_matches_mqtt_4_7(

@@ -313,7 +313,7 @@ fn check_indexes(indexed: &Subscriptions) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(8 * ProptestConfig::default().cases))]
 
     #[test]
     fn the_indexes_find_what_looking_at_every_subscription_finds(
