@@ -42,8 +42,8 @@ pub enum Acknowledge {
     OnReceipt,
     /// The application, by [`Client::acknowledge`](crate::Client::acknowledge) with
     /// [`Message::delivery`](crate::Message::delivery). The server sends no more than its window, or our Receive Maximum,
-    /// allows: an application that acknowledges in larger batches waits forever, and
-    /// [`Event::Unacknowledged`](crate::Event::Unacknowledged) reports it.
+    /// allows: an application that acknowledges in larger batches waits forever. A
+    /// warning is logged then.
     ///
     /// When its queue is closed, what the application has not taken is acknowledged, so that it holds up no other queue
     /// (MQTT-4.6.0-2): it is lost, and an event reports how many messages. Detaching the queue loses nothing, and neither is
