@@ -20,7 +20,6 @@ from ferromqtt.options import ProxyType
 from ferromqtt.testing import TestBroker
 from support import certificates, packets
 from support.clients import LIMIT
-from support.mosquitto import free_port
 from support.scripted import Connection, Script, ScriptedServer, answer, over_tls, serve_311
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
@@ -32,6 +31,8 @@ Given = Any
 
 ROWS = [row for row in rows() if row.section.startswith("Python")]
 KEY_PASSWORD = "opens the key"
+NOBODY = 1
+"""A port that nothing listens on."""
 
 
 class World:
@@ -166,12 +167,12 @@ def connecting(part: str, *args: Given, **given: Given) -> None:
 
 
 connecting("name resolution failed", "no-such-host.invalid")
-connecting("is this its port?", "127.0.0.1", free_port())
+connecting("is this its port?", "127.0.0.1", NOBODY)
 connecting("the path of its socket?", "/nope/socket", transport="unix")
 connecting(
     "through the proxy {proxy}: TCP",
     "broker.example",
-    proxy=ProxySettings(proxy_type=ProxyType.HTTP, proxy_addr="127.0.0.1", proxy_port=free_port()),
+    proxy=ProxySettings(proxy_type=ProxyType.HTTP, proxy_addr="127.0.0.1", proxy_port=NOBODY),
 )
 
 

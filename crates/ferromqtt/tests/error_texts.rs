@@ -10,6 +10,8 @@ use tokio::net::TcpListener;
 
 const CONNECTING: &str = "Rust: connecting";
 const CALLS: &str = "Rust: calls and lost connections";
+/// A port that nothing listens on.
+const NOBODY: u16 = 1;
 const HTTP_400: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
 const TLS_ALERT: &[u8] = b"\x15\x03\x01\x00\x02\x02\x46";
 
@@ -91,13 +93,10 @@ async fn url(scheme: &str, reply: &'static [u8]) -> Options {
 }
 
 async fn provocations() -> Vec<Options> {
-    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let closed = unused.local_addr().unwrap().port();
-    drop(unused);
     let silent = answering(b"", true).await;
     vec![
         Options::new("no-such-host.invalid", 1883),
-        Options::new("127.0.0.1", closed),
+        Options::new("127.0.0.1", NOBODY),
         Options::unix("/nope/socket"),
         url("mqtts", b"")
             .await
