@@ -6,6 +6,7 @@ import re
 import socket
 import ssl
 import sys
+import threading
 import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -19,8 +20,7 @@ from ferromqtt.options import ProxyType
 from ferromqtt.testing import TestBroker
 from support import certificates, packets
 from support.clients import LIMIT
-from support.mosquitto import free_port
-from support.scripted import Connection, Script, ScriptedServer, over_tls, serve_311
+from support.scripted import Connection, Script, ScriptedServer, answer, over_tls, serve_311
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 from errors import Row, rows
@@ -31,6 +31,8 @@ Given = Any
 
 ROWS = [row for row in rows() if row.section.startswith("Python")]
 KEY_PASSWORD = "opens the key"
+NOBODY = 1
+"""A port that nothing listens on."""
 
 
 class World:
@@ -165,12 +167,12 @@ def connecting(part: str, *args: Given, **given: Given) -> None:
 
 
 connecting("name resolution failed", "no-such-host.invalid")
-connecting("is this its port?", "127.0.0.1", free_port())
+connecting("is this its port?", "127.0.0.1", NOBODY)
 connecting("the path of its socket?", "/nope/socket", transport="unix")
 connecting(
     "through the proxy {proxy}: TCP",
     "broker.example",
-    proxy=ProxySettings(proxy_type=ProxyType.HTTP, proxy_addr="127.0.0.1", proxy_port=free_port()),
+    proxy=ProxySettings(proxy_type=ProxyType.HTTP, proxy_addr="127.0.0.1", proxy_port=NOBODY),
 )
 
 
@@ -424,6 +426,158 @@ async def _(_: World) -> None:
     with ScriptedServer(script) as server:
         async with Client(server.host, server.port, protocol=V5) as client:
             await client.publish("a", qos=1)
+
+
+async def leave_beside_a_large_message(end: Callable[[Connection], None], limit: float) -> None:
+    """Leave a client whose message the server does not read; then have the server end it."""
+    left = threading.Event()
+
+    def script(connection: Connection) -> None:
+        connection.accept()
+        left.wait(LIMIT)
+        end(connection)
+
+    with ScriptedServer(script) as server:
+        client = Client(server.host, server.port, timeout=LIMIT)
+        await client.__aenter__()
+        large = asyncio.ensure_future(client.publish("a", b"." * 30_000_000))
+        await asyncio.sleep(0)
+        client.timeout = limit
+        leaving = asyncio.ensure_future(client.__aexit__(ValueError, None, None))
+        await asyncio.sleep(0)
+        if limit == LIMIT:
+            left.set()
+        await asyncio.wait([leaving, large])
+        left.set()
+        large.exception()
+        await leaving
+
+
+@provokes(CALLS, "was lost before everything")
+async def _(_: World) -> None:
+    await leave_beside_a_large_message(Connection.reset, LIMIT)
+
+
+@provokes(CALLS, "not everything could be written")
+async def _(_: World) -> None:
+    await leave_beside_a_large_message(lambda _: None, 0.1)
+
+
+async def on_another_loop(action: Callable[[Client], Awaitable[object]]) -> None:
+    with ScriptedServer(serve_311) as server:
+        async with Client(server.host, server.port) as client:
+
+            async def act() -> None:
+                await action(client)
+
+            await asyncio.to_thread(asyncio.run, act())
+
+
+@provokes(CALLS, "on another event loop: leave it there")
+async def _(_: World) -> None:
+    await on_another_loop(lambda client: client.__aexit__(None, None, None))
+
+
+@provokes(CALLS, "on another event loop: use it there")
+async def _(_: World) -> None:
+    await on_another_loop(lambda client: client.publish("a"))
+
+
+class Overriding(ssl.SSLContext):
+    def wrap_socket(self, *_: Given, **__: Given) -> ssl.SSLSocket:
+        raise NotImplementedError
+
+
+options("tls_context overrides", tls_context=lambda _: Overriding(ssl.PROTOCOL_TLS_CLIENT))
+options(
+    "SSL/TLS has already",
+    tls_context=lambda _: ssl.create_default_context(),
+    tls_params=TLSParameters(),
+)
+options("Must configure SSL", tls_insecure=True)
+options("the WebSocket {part}", transport="websockets", websocket_path="/a b")
+options(
+    "WebSocket headers must",
+    transport="websockets",
+    websocket_path="/mqtt",
+    websocket_headers={"X": 1},
+)
+
+
+def flooding(part: str, count: int, thresholds: tuple[int, int] | None, **given: Given) -> None:
+    """A server that sends more messages than are taken."""
+
+    def script(connection: Connection) -> None:
+        connection.accept()
+        connection.expect(packets.PUBLISH)
+        connection.send(b"".join(packets.publish("t", b"x") for _ in range(count)))
+        answer(connection, *connection.read_packet())
+        connection.read_to_end()
+
+    @provokes(LOG, part)
+    async def flood(_: World) -> None:
+        with ScriptedServer(script) as server:
+            async with Client(server.host, server.port, **given) as client:
+                if thresholds is not None:
+                    client._core.backlog_thresholds = thresholds
+                await client.publish("go")
+                await client.publish("then", qos=1)
+
+
+flooding("Message queue is full", 2, None, max_queued_incoming_messages=1)
+flooding("received messages wait to be taken", 3, (2, 1 << 30))
+
+
+@provokes(LOG, "pending publish calls")
+async def _(_: World) -> None:
+    async with TestBroker() as broker, Client(broker.host, broker.port) as client:
+        await asyncio.gather(*(client.publish("a", qos=1) for _ in range(11)))
+
+
+@provokes(LOG, "which is tolerated")
+async def _(_: World) -> None:
+    def script(connection: Connection) -> None:
+        connection.accept(b"\x20\x02\x01\x00")  # Session Present after a clean session
+        connection.read_to_end()
+
+    with ScriptedServer(script) as server:
+        async with Client(server.host, server.port):
+            pass
+
+
+def refusing_a_message(part: str, version: ProtocolVersion) -> None:
+    """A server that ends the connection at the first message, each time."""
+    v5 = version is V5
+    properties = ferromqtt.Properties(ferromqtt.PacketTypes.CONNECT)
+    properties.SessionExpiryInterval = 3600
+    keeping = {"clean_start": False, "properties": properties} if v5 else {"clean_session": False}
+
+    def script(present: int) -> Script:
+        def refuse(connection: Connection) -> None:
+            connection.accept(packets.encode(0x20, bytes([present, 0]) + (b"\0" if v5 else b"")))
+            with contextlib.suppress(EOFError):
+                connection.expect(packets.PUBLISH)
+                connection.send(packets.encode(0xE0, b"\x95\0") if v5 else b"")
+                if v5:
+                    connection.read_to_end()
+
+        return refuse
+
+    @provokes(LOG, part)
+    async def refuse(_: World) -> None:
+        with ScriptedServer(script(0), script(1)) as server:
+            client = Client(
+                server.host, server.port, protocol=version, identifier="it", timeout=2, **keeping
+            )
+            for _ in range(4):
+                with contextlib.suppress(MqttError):
+                    async with client:
+                        await client.publish("t", b"bad", qos=1)
+
+
+refusing_a_message("They are sent again", ProtocolVersion.V311)
+refusing_a_message("They are sent one at a time", V5)
+refusing_a_message("it is given up", V5)
 
 
 @provokes(LOG, "Could not gracefully disconnect")

@@ -6,6 +6,7 @@ from ferromqtt import (
     MqttCodeError,
     MqttError,
     MqttReentrantError,
+    MqttTimeoutError,
     PacketTypes,
     ReasonCode,
 )
@@ -97,6 +98,17 @@ def test_connect_error_with_a_reason_code_1_7() -> None:
     error = MqttConnectError(ReasonCode(PacketTypes.CONNACK, "Bad user name or password"))
     assert error.args == ()
     assert str(error) == "[code:134] Bad user name or password"
+
+
+def test_no_error_has_an_empty_repr() -> None:
+    refused = MqttConnectError(ReasonCode(PacketTypes.CONNACK, "Not authorized"))
+    assert repr(refused) == "MqttConnectError('[code:135] Not authorized')"
+    text = "[code:4] The client is not currently connected."
+    assert (
+        repr(MqttCodeError(4, "Could not publish"))
+        == f"MqttCodeError({text!r}, 'Could not publish')"
+    )
+    assert repr(MqttTimeoutError()) == "MqttTimeoutError('Operation timed out')"
 
 
 def test_reason_code_value_name_and_comparison_1_8() -> None:

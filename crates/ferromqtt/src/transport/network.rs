@@ -2,9 +2,9 @@
 
 use std::io;
 
-use ferromqtt_transport::{Hint, Host, Phase, Place};
+use ferromqtt_transport::{Host, Place};
 
-use super::{Stream, Tcp, at, during};
+use super::{Stream, Tcp, at};
 use crate::error::OptionsError;
 use crate::{Credentials, Server};
 
@@ -131,6 +131,9 @@ pub(super) fn read(host: &str) -> io::Result<Host> {
 
 #[cfg(unix)]
 async fn unix(path: &str) -> io::Result<Stream> {
+    use super::during;
+    use ferromqtt_transport::{Hint, Phase};
+
     match tokio::net::UnixStream::connect(path).await {
         Ok(stream) => Ok(Box::new(stream)),
         Err(error) => {

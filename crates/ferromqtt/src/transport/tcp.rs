@@ -32,9 +32,23 @@ impl Tcp {
         }
         let stream = first_to_answer(&addresses, move |address| self.open(address))
             .await
-            .map_err(|error| during(Phase::Tcp, hint(error.kind()), &error))?;
+            .map_err(|error| during(Phase::Tcp, self.hint(error.kind()), &error))?;
         stream.set_nodelay(true)?; // an acknowledgement must not wait for more bytes to come
         Ok(stream)
+    }
+
+    /// What to do when the last address failed like this.
+    const fn hint(self, kind: io::ErrorKind) -> Option<Hint> {
+        match kind {
+            io::ErrorKind::ConnectionRefused => Some(Hint::NobodyListens),
+            io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
+                Some(Hint::NoRoute)
+            }
+            io::ErrorKind::AddrNotAvailable if self.bind.is_some() => Some(Hint::LocalAddress {
+                option: "Options::bind_address",
+            }),
+            _ => None,
+        }
     }
 
     async fn open(self, address: SocketAddr) -> io::Result<TcpStream> {
@@ -61,18 +75,6 @@ pub(super) async fn resolve(host: &Host, port: u16) -> io::Result<Vec<SocketAddr
             "the host has no address",
         ))),
         false => Ok(addresses),
-    }
-}
-
-/// What to do when the last address failed like this.
-const fn hint(kind: io::ErrorKind) -> Option<Hint> {
-    match kind {
-        io::ErrorKind::ConnectionRefused => Some(Hint::NobodyListens),
-        io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => Some(Hint::NoRoute),
-        io::ErrorKind::AddrNotAvailable => Some(Hint::LocalAddress {
-            option: "Options::bind_address",
-        }),
-        _ => None,
     }
 }
 
