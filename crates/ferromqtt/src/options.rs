@@ -265,7 +265,7 @@ impl Options {
     /// disconnecting ends the session at once, since nobody would resume it.
     #[must_use]
     pub fn session_expiry_interval(mut self, interval: Duration) -> Self {
-        let expected = "whole seconds up to 4294967294, or Duration::MAX for ever";
+        let expected = "whole seconds up to 4294967294, or Duration::MAX, which is forever";
         let seconds = match interval {
             Duration::MAX => Some(u32::MAX),
             interval => whole_seconds(interval),

@@ -67,7 +67,7 @@ impl Request {
         self.with(|request| request.properties = Some(Box::new(properties)))
     }
 
-    /// How long to wait for the response, all included; `None` waits for ever. Default: 30 s.
+    /// How long to wait for the response, all included; `None` waits forever. Default: 30 s.
     ///
     /// A request that has not been sent by then is withdrawn; [`RequestError::delivery`] tells whether it has.
     pub fn timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
@@ -94,8 +94,7 @@ async fn answer(
     request: proto::Publish,
     limit: Option<Duration>,
 ) -> Result<Message, RequestError> {
-    let forever = Duration::MAX;
-    let mut limit = TimeLimit::new(limit.unwrap_or(forever));
+    let mut limit = TimeLimit::new(limit.unwrap_or(Duration::MAX));
     let (op, outcome) = match shared.submit(Purpose::Request, &request)? {
         Submitted::Accepted(op, outcome) => (op, outcome),
         Submitted::Waits(place) => {
