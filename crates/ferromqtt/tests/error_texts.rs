@@ -162,7 +162,7 @@ async fn connected(connack: &'static [u8], then: Option<&'static [u8]>) -> Conne
         while !closes && matches!(stream.read(&mut input).await, Ok(read) if read > 0) {}
     });
     let options = Options::new("127.0.0.1", port).reconnect(None);
-    Connection::open(options.keep_alive(1)).await.unwrap()
+    Connection::open(options.keep_alive(Duration::from_secs(1))).await.unwrap()
 }
 
 const ACCEPTED: &[u8] = b"\x20\x03\0\0\0";
