@@ -7,11 +7,13 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from ferromqtt import Client, MqttError, ProtocolVersion
+from ferromqtt._internals import internals_of
 from ferromqtt.testing import TestBroker
 from support import packets
 from support.clients import LIMIT
 from support.provocations.registry import CALLS, PROVOCATIONS, Given, World, provokes
 from support.scripted import Connection, ScriptedServer, serve_311
+from support.websocket_server import BINARY, CLOSE, TEXT, WebSocketPeer, frame
 
 V5 = ProtocolVersion.V5
 
@@ -198,3 +200,125 @@ async def _(_: World) -> None:
 @provokes(CALLS, "on another event loop: use it there")
 async def _(_: World) -> None:
     await on_another_loop(lambda client: client.publish("a"))
+
+
+@provokes(CALLS, "another event loop: iterate there")
+async def _(_: World) -> None:
+    client = Client("127.0.0.1", 1)
+    waiting, entered = threading.Event(), threading.Event()
+    errors: list[BaseException] = []
+
+    async def iterate() -> None:
+        step = asyncio.ensure_future(anext(client.messages))
+        await asyncio.sleep(0)
+        waiting.set()
+        await asyncio.wait([step])
+        errors.append(step.exception() or RuntimeError())
+
+    elsewhere = asyncio.create_task(asyncio.to_thread(asyncio.run, iterate()))
+    await asyncio.to_thread(waiting.wait, LIMIT)
+    with pytest.raises(MqttError):
+        await client.__aenter__()
+    entered.set()
+    await elsewhere
+    raise errors[0]
+
+
+@provokes(CALLS, "is bound to a different event loop")
+async def _(_: World) -> None:
+    with ScriptedServer(mute) as server:
+        async with Client(
+            server.host, server.port, timeout=LIMIT, max_concurrent_outgoing_calls=1
+        ) as client:
+            calls = [asyncio.ensure_future(client.publish("a", qos=1)) for _ in range(2)]
+            await asyncio.sleep(0)
+            try:
+                await asyncio.to_thread(asyncio.run, publish(client))
+            finally:
+                for call in calls:
+                    call.cancel()
+                await asyncio.wait(calls)
+
+
+async def publish(client: Client) -> None:
+    await client.publish("a")
+
+
+@provokes(CALLS, "This step was awaited")
+async def _(_: World) -> None:
+    async with TestBroker() as broker, Client(broker.host, broker.port) as client:
+        await client.subscribe("a")
+        await client.publish("a")
+        step = anext(client.messages)
+        await step
+        await step
+
+
+losing(
+    f"{ITERATION}a packet other than PUBLISH",
+    b"\x90\x80\x01",
+    maximum_non_publish_size=100,
+)
+
+
+def in_a_websocket(part: str, data: bytes) -> None:
+    """A server of WebSocket that accepts, sends this, and ends the connection."""
+
+    def script(connection: Connection) -> None:
+        peer = WebSocketPeer(connection).accept()
+        peer.receive()
+        peer.send(frame(BINARY, packets.CONNACK_311) + data)
+
+    @provokes(CALLS, part)
+    async def lose(_: World) -> None:
+        with ScriptedServer(script) as server:
+            async with Client(server.host, server.port, transport="websockets") as client:
+                await anext(client.messages)
+
+
+in_a_websocket(f"{ITERATION}the server closed the WebSocket", frame(CLOSE, b"\x03\xe9"))
+in_a_websocket("broke the WebSocket protocol", frame(TEXT, b"x"))
+
+
+def refusing(
+    part: str, limit: bytes, call: Callable[[Client], Awaitable[object]], **given: Given
+) -> None:
+    """A call beyond what CONNACK says, or more than may be in flight."""
+
+    def script(connection: Connection) -> None:
+        connection.accept(packets.encode(0x20, b"\0\0" + bytes([len(limit)]) + limit))
+        connection.read_to_end()
+
+    @provokes(CALLS, part)
+    async def fail(_: World) -> None:
+        with ScriptedServer(script) as server:
+            async with Client(server.host, server.port, protocol=V5, **given) as client:
+                await call(client)
+
+
+async def let_a_message_expire(client: Client) -> None:
+    first = asyncio.ensure_future(client.publish("a", qos=1))
+    await asyncio.sleep(0)
+    try:
+        await client.publish("a", qos=1, properties={"MessageExpiryInterval": 1})
+    finally:
+        first.cancel()
+        await asyncio.wait([first])
+
+
+async def use_all_identifiers(client: Client) -> None:
+    subscribe = internals_of(client).core.subscribe
+    for _ in range(65_535):
+        subscribe([("a", 0, False, False, 0)], None, LIMIT)
+    try:
+        await client.subscribe("a")
+    finally:
+        client.timeout = 0.01
+
+
+refusing("expired before", b"", let_a_message_expire, max_inflight_messages=1)
+refusing("does not offer", b"\x28\0", lambda client: client.subscribe("a/#"))
+refusing(
+    "is above the {maximum}", b"", lambda client: client.publish("a", properties={"TopicAlias": 1})
+)
+refusing("all 65535", b"", use_all_identifiers)

@@ -1,6 +1,7 @@
 """Attempts to connect that fail."""
 
 import contextlib
+import errno
 import socket
 import ssl
 
@@ -11,7 +12,8 @@ from ferromqtt.testing import TestBroker
 from support import packets
 from support.clients import LIMIT
 from support.provocations.registry import CONNECTING, Given, World, provokes
-from support.scripted import Connection, Script, ScriptedServer, serve_311
+from support.scripted import Connection, Script, ScriptedServer, over_tls, serve_311
+from support.websocket_server import WebSocketPeer
 
 V5 = ProtocolVersion.V5
 NOBODY = 1
@@ -26,7 +28,20 @@ def connecting(part: str, *args: Given, **given: Given) -> None:
         await Client(*args, **given).__aenter__()
 
 
-connecting("name resolution failed", "no-such-host.invalid")
+def resolving(part: str, number: int, reason: str) -> None:
+    """A resolver that answers so: what a real one says depends on the network."""
+
+    @provokes(CONNECTING, part)
+    async def fail(world: World) -> None:
+        def resolve(*_: object, **__: object) -> None:
+            raise socket.gaierror(number, reason)
+
+        world.monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        await Client("broker.example").__aenter__()
+
+
+resolving("name resolution failed (check the spelling", socket.EAI_NONAME, "Name not known")
+resolving("name resolution failed (check this machine", socket.EAI_AGAIN, "No answer")
 connecting("is this its port?", "127.0.0.1", NOBODY)
 connecting("the path of its socket?", "/nope/socket", transport="unix")
 connecting(
@@ -131,11 +146,6 @@ async def _(_: World) -> None:
     await enter(serve_311, bind_address="192.0.2.1")
 
 
-@provokes(CONNECTING, "no CONNACK")
-async def _(_: World) -> None:
-    await enter(lambda connection: connection.read_to_end(), timeout=0.05)
-
-
 def authenticating(part: str, **given: Given) -> None:
     @provokes(CONNECTING, part)
     async def fail(_: World) -> None:
@@ -157,3 +167,114 @@ authenticating("`authenticator` raised", authenticator=unable)
 async def _(_: World) -> None:
     async with TestBroker() as broker, Client(broker.host, broker.port) as client:
         await client.__aenter__()
+
+
+def failing_by(part: str, function: str, error: OSError, *args: Given, **given: Given) -> None:
+    """A call of the operating system that fails as it cannot be made to here."""
+
+    @provokes(CONNECTING, part)
+    async def fail(world: World) -> None:
+        def refuse(*_: object) -> None:
+            raise error
+
+        world.monkeypatch.setattr(function, refuse)
+        await Client(*args, **given).__aenter__()
+
+
+failing_by(
+    "TCP: {failures} (check the address",
+    "ferromqtt._transport._connect_socket",
+    OSError(errno.EHOSTUNREACH, "No route to host"),
+    "192.0.2.1",
+)
+failing_by(
+    "this user may not connect to the socket",
+    "ferromqtt._transport._connect_socket",
+    PermissionError(errno.EACCES, "Permission denied"),
+    "/run/mqtt",
+    transport="unix",
+)
+failing_by(
+    "this user may not use the local port",
+    "socket.socket.bind",
+    PermissionError(errno.EACCES, "Permission denied"),
+    "127.0.0.1",
+    bind_port=80,
+)
+connecting("not a host name (bind_address={address}", "127.0.0.1", bind_address="a" * 64 + "ä")
+
+
+@provokes(CONNECTING, "[Errno {number}] {reason}: cannot connect to {address}: TCP: {failures}")
+async def _(_: World) -> None:
+    await enter(serve_311, socket_options=[(socket.IPPROTO_TCP, 9999, 1)])
+
+
+@provokes(
+    CONNECTING, "{address}: TLS handshake failed (client and server have no TLS version or cipher"
+)
+async def _(world: World) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(world.folder / "server.pem", world.folder / "server.key")
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    old = ssl.create_default_context(cafile=world.file("ca.pem"))
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    await enter(over_tls(context, serve_311), "localhost", tls_context=old)
+
+
+def through(part: str, host: str, kind: ProxyType) -> None:
+    """A proxy that cannot be asked for the host."""
+
+    @provokes(CONNECTING, part)
+    async def fail(_: World) -> None:
+        with ScriptedServer(Connection.read_to_end) as server:
+            proxy = ProxySettings(proxy_type=kind, proxy_addr=server.host, proxy_port=server.port)
+            await Client(host, proxy=proxy).__aenter__()
+
+
+through("proxy cannot be asked", "2001:db8::1", ProxyType.SOCKS4)
+through("names an interface", "fe80::1%lo", ProxyType.HTTP)
+
+
+@provokes(CONNECTING, "The proxy ended the connection")
+async def _(_: World) -> None:
+    with ScriptedServer(replying(reset=True)) as server:
+        proxy = ProxySettings(
+            proxy_type=ProxyType.HTTP, proxy_addr=server.host, proxy_port=server.port
+        )
+        await Client("broker.example", proxy=proxy).__aenter__()
+
+
+def choosing(part: str, chosen: str, offered: str = "mqtt") -> None:
+    """A WebSocket server that chooses this subprotocol."""
+
+    def script(connection: Connection) -> None:
+        WebSocketPeer(connection).accept(Sec_WebSocket_Protocol=chosen)
+        connection.read_to_end()
+
+    def headers(usual: dict[str, str]) -> dict[str, str]:
+        kept = {name: value for name, value in usual.items() if "Protocol" not in name}
+        return kept | ({"Sec-WebSocket-Protocol": offered} if offered else {})
+
+    @provokes(CONNECTING, part)
+    async def fail(_: World) -> None:
+        await enter(
+            script, transport="websockets", websocket_path="/mqtt", websocket_headers=headers
+        )
+
+
+choosing("instead of {offered}", "chat")
+choosing("and none was offered", "mqtt", "")
+
+
+@provokes(CONNECTING, "none of the subprotocols")
+async def _(_: World) -> None:
+    def script(connection: Connection) -> None:
+        peer = WebSocketPeer(connection)
+        connection_send = connection.send
+        answer = bytearray()
+        peer.send = answer.extend  # type: ignore[method-assign, assignment]
+        peer.accept()
+        connection_send(bytes(answer).replace(b"Sec-WebSocket-Protocol: mqtt\r\n", b""))
+        connection.read_to_end()
+
+    await enter(script, transport="websockets")

@@ -1,10 +1,13 @@
 """Wrong options of a client."""
 
+import socket
 import ssl
 
-from ferromqtt import Client, ProxySettings, TLSParameters
+from ferromqtt import Client, ProtocolVersion, ProxySettings, TLSParameters, Will
 from ferromqtt.options import ProxyType
 from support.provocations.registry import OPTIONS, Given, World, provokes
+
+V5 = ProtocolVersion.V5
 
 
 def options(part: str, *args: Given, **given: Given) -> None:
@@ -16,6 +19,33 @@ def options(part: str, *args: Given, **given: Given) -> None:
         await Client(*(args or ("localhost",)), **made).__aenter__()
 
 
+options("{option} must be {type}", port="1883")
+options("socket_options must be", socket_options=5)
+options("queue_size should be an int", max_queued_outgoing_messages="5")
+options("tls_params: {field}", tls_params=lambda _: TLSParameters(ca_certs=5))  # type: ignore[arg-type]
+options("protocol must be", protocol=7)
+options("transport must be", transport="tls")
+options("Clean session is not used", protocol=V5, clean_session=True)
+options("A client id must be provided", clean_session=False)
+options("Clean start only applies", clean_start=True)
+options("Properties only apply", properties={"SessionExpiryInterval": 1})
+options("Invalid bind port number", bind_port=-1)
+options("Keepalive must be >=0. keepalive must be in", keepalive=-1)
+options("keepalive must be in", keepalive=65536)
+options("Invalid inflight", max_inflight_messages=-1)
+options("Invalid queue size", max_queued_outgoing_messages=-1)
+options("Semaphore initial value", max_concurrent_outgoing_calls=-1)
+options("maximum_non_publish_size must be", maximum_non_publish_size=0)
+options("password must have", username="a", password=b"." * 65536)
+options("bytes of UTF-8", identifier="a" * 65536)
+options("{option} must be valid", username="\ud800")
+options("password must be valid", username="a", password="\ud800")
+options("U+0000", username="\0")
+options("proxy_type must be", proxy=ProxySettings(proxy_type=7, proxy_addr="h"))
+options("proxy_addr must not", proxy=ProxySettings(proxy_type=1, proxy_addr=""))
+options("will topic must not be empty", will=Will(""))
+options("will topic must not contain", will=Will("a/#"))
+options("will payload", will=Will("a", b"." * 65536))
 options("Invalid host.", "")
 options("Invalid port number.", "localhost", 0)
 options("the host is a URL", "mqtt://broker:1883")
@@ -70,6 +100,25 @@ files(
 )
 files("does not belong", certfile="client.pem", keyfile="server.key")
 files("ciphers: ", ciphers="!NO-SUCH-CIPHER")
+files("cannot read", ca_certs="ca.pem/x")
+files("ca_certs: cannot use", ca_certs="garbage.pem")
+files("together", certfile="garbage.pem")
+
+
+@provokes(OPTIONS, "may not read")
+async def _(world: World) -> None:
+    def refuse(_: object) -> None:
+        raise PermissionError  # by hand, since root may read everything
+
+    world.monkeypatch.setattr("ferromqtt._transport.files._content", refuse)
+    given = TLSParameters(ca_certs=world.file("missing.pem"))
+    await Client("localhost", tls_params=given).__aenter__()
+
+
+@provokes(OPTIONS, '"unix" transport not supported')
+async def _(world: World) -> None:
+    world.monkeypatch.delattr(socket, "AF_UNIX")
+    Client("/run/mqtt", transport="unix")
 
 
 class Overriding(ssl.SSLContext):
