@@ -33,13 +33,15 @@ _REMEDIES = {
 
 def call_error(kind: CallFailure, code: int, text: str, delivery: Delivery, what: str) -> Exception:
     """Return the exception for a call that failed; `delivery` tells whether it may have arrived."""
-    error = _call_error(kind, code, text, what)
+    error = _call_error(kind, code, text, delivery, what)
     if isinstance(error, MqttError):
         error.delivery = delivery
     return error
 
 
-def _call_error(kind: CallFailure, code: int, text: str, what: str) -> Exception:
+def _call_error(
+    kind: CallFailure, code: int, text: str, delivery: Delivery, what: str
+) -> Exception:
     error: Exception
     match kind:
         case CallFailure.ARGUMENT:
@@ -56,7 +58,8 @@ def _call_error(kind: CallFailure, code: int, text: str, what: str) -> Exception
             error.add_note(f"The server refused the message{f': {text}' if text else ''}")
         case CallFailure.LIMIT:
             error = MqttCodeError(ReasonCode(PacketTypes.DISCONNECT, identifier=code), text)
-            error.add_note(f"Nothing was sent: {text}")
+            was_sent = delivery != "not_sent"  # and could not be sent again
+            error.add_note(f"{'Not sent again' if was_sent else 'Nothing was sent'}: {text}")
         case _:  # SESSION_LOST, NOT_SENT
             error = MqttError(text)
     return error

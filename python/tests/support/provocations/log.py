@@ -1,0 +1,95 @@
+"""Lines of the log."""
+
+import asyncio
+import contextlib
+
+import ferromqtt
+from ferromqtt import Client, MqttError, ProtocolVersion
+from ferromqtt._internals import internals_of
+from ferromqtt.testing import TestBroker
+from support import packets
+from support.provocations.registry import LOG, Given, World, provokes
+from support.scripted import Connection, Script, ScriptedServer, answer
+
+V5 = ProtocolVersion.V5
+
+
+def flooding(part: str, count: int, thresholds: tuple[int, int] | None, **given: Given) -> None:
+    """A server that sends more messages than are taken."""
+
+    def script(connection: Connection) -> None:
+        connection.accept()
+        connection.expect(packets.PUBLISH)
+        connection.send(b"".join(packets.publish("t", b"x") for _ in range(count)))
+        answer(connection, *connection.read_packet())
+        connection.read_to_end()
+
+    @provokes(LOG, part)
+    async def flood(_: World) -> None:
+        with ScriptedServer(script) as server:
+            async with Client(server.host, server.port, **given) as client:
+                if thresholds is not None:
+                    internals_of(client).core.backlog_thresholds = thresholds
+                await client.publish("go")
+                await client.publish("then", qos=1)
+
+
+flooding("Message queue is full", 2, None, max_queued_incoming_messages=1)
+flooding("received messages wait to be taken", 3, (2, 1 << 30))
+
+
+@provokes(LOG, "calls wait for the server")
+async def _(_: World) -> None:
+    async with TestBroker() as broker, Client(broker.host, broker.port) as client:
+        await asyncio.gather(*(client.publish("a", qos=1) for _ in range(11)))
+
+
+@provokes(LOG, "which is tolerated")
+async def _(_: World) -> None:
+    def script(connection: Connection) -> None:
+        connection.accept(b"\x20\x02\x01\x00")  # Session Present after a clean session
+        connection.read_to_end()
+
+    with ScriptedServer(script) as server:
+        async with Client(server.host, server.port):
+            pass
+
+
+def refusing_a_message(part: str, version: ProtocolVersion) -> None:
+    """A server that ends the connection at the first message, each time."""
+    v5 = version is V5
+    properties = ferromqtt.Properties(ferromqtt.PacketTypes.CONNECT)
+    properties.SessionExpiryInterval = 3600
+    keeping = {"clean_start": False, "properties": properties} if v5 else {"clean_session": False}
+
+    def script(present: int) -> Script:
+        def refuse(connection: Connection) -> None:
+            connection.accept(packets.encode(0x20, bytes([present, 0]) + (b"\0" if v5 else b"")))
+            with contextlib.suppress(EOFError):
+                connection.expect(packets.PUBLISH)
+                connection.send(packets.encode(0xE0, b"\x95\0") if v5 else b"")
+                if v5:
+                    connection.read_to_end()
+
+        return refuse
+
+    @provokes(LOG, part)
+    async def refuse(_: World) -> None:
+        with ScriptedServer(script(0), script(1)) as server:
+            client = Client(
+                server.host, server.port, protocol=version, identifier="it", timeout=2, **keeping
+            )
+            for _ in range(4):
+                with contextlib.suppress(MqttError):
+                    async with client:
+                        await client.publish("t", b"bad", qos=1)
+
+
+refusing_a_message("They are sent again", ProtocolVersion.V311)
+refusing_a_message("They are sent one at a time", V5)
+refusing_a_message("it is given up", V5)
+
+
+@provokes(LOG, "Could not gracefully disconnect")
+async def _(_: World) -> None:
+    await Client("localhost").__aexit__(None, None, None)
