@@ -65,7 +65,10 @@ async fn failure(options: Options) -> (String, &'static str) {
     match opened.expect("it fails at once") {
         Ok(_) => panic!("a failure expected"),
         Err(error @ ConnectError::Options(_)) => (error.to_string(), "ConnectError::Options"),
-        Err(error @ ConnectError::Connection(_)) => (error.to_string(), "ConnectError::Connection"),
+        Err(error @ ConnectError::Connection { .. }) => {
+            (error.to_string(), "ConnectError::Connection")
+        }
+        Err(error @ ConnectError::TimedOut { .. }) => (error.to_string(), "ConnectError::TimedOut"),
         Err(other) => panic!("a kind that this test does not know: {other:?}"),
     }
 }
@@ -162,7 +165,9 @@ async fn connected(connack: &'static [u8], then: Option<&'static [u8]>) -> Conne
         while !closes && matches!(stream.read(&mut input).await, Ok(read) if read > 0) {}
     });
     let options = Options::new("127.0.0.1", port).reconnect(None);
-    Connection::open(options.keep_alive(Duration::from_secs(1))).await.unwrap()
+    Connection::open(options.keep_alive(Duration::from_secs(1)))
+        .await
+        .unwrap()
 }
 
 const ACCEPTED: &[u8] = b"\x20\x03\0\0\0";

@@ -147,6 +147,11 @@ impl Connector {
         }
     }
 
+    /// The server that the first attempt leads to.
+    pub(crate) fn first(&self) -> Option<Server> {
+        self.find(&proto::Server::Listed(0)).ok()
+    }
+
     /// The time limit is the caller's: it drops the future.
     pub(crate) async fn connect(
         &self,
@@ -174,9 +179,16 @@ impl Connector {
         cause
     }
 
-    /// Why a transport that was open has ended, with the server that it led to.
-    pub(crate) fn lost(&self, error: &io::Error) -> TransportError {
-        match (&self.opener, self.cause(error)) {
+    /// Why a transport that was open has ended, with the server that it led to. `accepted` tells whether CONNACK had come.
+    pub(crate) fn lost(&self, error: &io::Error, accepted: bool) -> TransportError {
+        let cause = match self.cause(error) {
+            TransportError::Failed(why) if !accepted && is_of_the_system(error) => {
+                let failure = Failure::new("", Phase::Connect).reason(why);
+                TransportError::Failed(failure.hint(Hint::Unanswered).to_string().into())
+            }
+            cause => cause,
+        };
+        match (&self.opener, cause) {
             (Opener::Network(_), TransportError::Failed(why)) => {
                 let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
                 match &*current {
@@ -211,6 +223,11 @@ impl Connector {
         };
         Ok(current.insert(found).clone())
     }
+}
+
+/// Whether there is no more than the system's reason: TLS and WebSocket have words of their own.
+fn is_of_the_system(error: &io::Error) -> bool {
+    error.raw_os_error().is_some()
 }
 
 fn is_named(server: &Server, text: &str) -> bool {
