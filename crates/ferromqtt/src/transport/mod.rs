@@ -181,24 +181,19 @@ impl Connector {
 
     /// Why a transport that was open has ended, with the server that it led to. `accepted` tells whether CONNACK had come.
     pub(crate) fn lost(&self, error: &io::Error, accepted: bool) -> TransportError {
-        let cause = match self.cause(error) {
-            TransportError::Failed(why) if !accepted && is_of_the_system(error) => {
-                let failure = Failure::new("", Phase::Connect).reason(why);
-                TransportError::Failed(failure.hint(Hint::Unanswered).to_string().into())
-            }
-            cause => cause,
+        let cause = match unaccepted(error).filter(|_| !accepted) {
+            Some(error) => cause(&error),
+            None => self.cause(error),
         };
-        match (&self.opener, cause) {
-            (Opener::Network(_), TransportError::Failed(why)) => {
-                let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-                match &*current {
-                    Some(server) if !is_named(server, &why) => {
-                        behind(server, TransportError::Failed(why))
-                    }
-                    _ => TransportError::Failed(why),
-                }
-            }
-            (_, cause) => cause,
+        let (Opener::Network(_), TransportError::Failed(why) | TransportError::Certificate(why)) =
+            (&self.opener, &cause)
+        else {
+            return cause;
+        };
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*current {
+            Some(server) if !is_named(server, why) => behind(server, cause),
+            _ => cause,
         }
     }
 
@@ -225,9 +220,14 @@ impl Connector {
     }
 }
 
-/// Whether there is no more than the system's reason: TLS and WebSocket have words of their own.
-fn is_of_the_system(error: &io::Error) -> bool {
-    error.raw_os_error().is_some()
+/// The failure of a connection that no CONNACK has accepted, as that of its phase. `None` where it has words of its own.
+fn unaccepted(error: &io::Error) -> Option<io::Error> {
+    #[cfg(feature = "tls")]
+    if tls::cause(error).is_some() {
+        return Some(during(Phase::Tls, None, error)); // TLS 1.3 refuses a client certificate when the handshake is over
+    }
+    error.raw_os_error()?;
+    Some(during(Phase::Connect, Hint::Unanswered, error))
 }
 
 fn is_named(server: &Server, text: &str) -> bool {
