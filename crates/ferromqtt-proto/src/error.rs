@@ -246,7 +246,9 @@ pub enum AuthError {
 #[non_exhaustive]
 pub enum AcknowledgeError {
     /// Before 5.0 PUBACK and PUBREC hold no Reason Code.
-    #[error("acknowledging with a Reason Code is possible with MQTT 5.0 only")]
+    #[error(
+        "acknowledging with a Reason Code is possible with MQTT 5.0 only: leave it out, or use that version"
+    )]
     NotInThisVersion,
     /// A Reason Code that PUBACK and PUBREC do not have, or that only servers send (sections 3.4.2.1 and 3.5.2.1).
     #[error("a client cannot acknowledge with the Reason Code {0}")]

@@ -166,7 +166,9 @@ pub enum PublishError {
         delivery: Delivery,
     },
     /// The server lost the session while a QoS 2 message was on its way. It may have arrived.
-    #[error("the server lost the session; the message may have arrived")]
+    #[error(
+        "the server lost the session; the message may have arrived (with OnSessionLost::Resend it is published again)"
+    )]
     SessionLost,
     /// It was unacknowledged when its connection was lost, and a limit of the next one forbids to send it again. It may have
     /// arrived.
@@ -176,7 +178,9 @@ pub enum PublishError {
     #[error("the message expired before it could be sent")]
     Expired,
     /// The outgoing queue was full, and its policy dropped the message.
-    #[error("the full outgoing queue dropped the message")]
+    #[error(
+        "the full outgoing queue dropped the message: raise Options::outgoing, or choose another OutgoingPolicy"
+    )]
     Dropped,
     /// The [time limit](crate::Publish::timeout) was over before the message reached its Quality of Service.
     #[error("{}", timed_out(*limit, *delivery))]
@@ -198,7 +202,7 @@ pub enum PublishError {
         unit: &'static str,
     },
     /// The connection is being [drained](crate::Connection::drain), and accepts no more messages.
-    #[error("the connection is about to end, and accepts no more messages")]
+    #[error("the connection is about to end, and accepts no more messages: publish before that")]
     Draining,
 }
 

@@ -1,8 +1,14 @@
 //! Servers that say what a test wants.
 
-use ferromqtt::{Connection, Options};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::sync::Arc;
+
+use ferromqtt::{Connection, Options, Properties, ReasonCode};
+use ferromqtt_proto::packet::{ConnAck, Packet};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::TcpListener;
+use tokio::sync::{Mutex, mpsc};
+
+use crate::server::Server;
 
 /// CONNACK of 5.0, and of 3.1.1.
 pub(crate) const ACCEPTED: &[u8] = b"\x20\x03\0\0\0";
@@ -73,4 +79,72 @@ pub(crate) async fn server(connack: &'static [u8], then: Option<&'static [u8]>) 
 pub(crate) async fn connected(connack: &'static [u8], then: Option<&'static [u8]>) -> Connection {
     let options = server(connack, then).await;
     Connection::open(options).await.unwrap()
+}
+
+/// The test's end of a transport in memory: each call makes the client's next attempt succeed.
+pub(crate) struct Pipes(mpsc::UnboundedSender<DuplexStream>);
+
+impl Pipes {
+    /// Options for a client whose servers this is.
+    pub(crate) fn new() -> (Options, Self) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let receiver = Arc::new(Mutex::new(receiver));
+        let transport = move |_: ferromqtt::Server| {
+            let receiver = Arc::clone(&receiver);
+            async move {
+                let next = receiver.lock().await.recv().await;
+                match next {
+                    Some(stream) => Ok(stream),
+                    None => std::future::pending().await,
+                }
+            }
+        };
+        let options = Options::new("in memory", 1883).transport(transport);
+        (options, Self(sender))
+    }
+
+    /// The server's end of the next connection.
+    pub(crate) fn next(&self) -> DuplexStream {
+        let (ours, theirs) = duplex(4096);
+        self.0.send(ours).unwrap();
+        theirs
+    }
+}
+
+/// A connection in memory, and its server.
+pub(crate) async fn in_memory(
+    change: impl FnOnce(Options) -> Options,
+) -> (Connection, Server<DuplexStream>, Pipes) {
+    in_memory_with(change, Properties::default()).await
+}
+
+/// The same, with these properties in CONNACK.
+pub(crate) async fn in_memory_with(
+    change: impl FnOnce(Options) -> Options,
+    properties: Properties,
+) -> (Connection, Server<DuplexStream>, Pipes) {
+    let (options, pipes) = Pipes::new();
+    let stream = pipes.next();
+    let (connection, server) = tokio::join!(
+        Connection::open(change(options)),
+        accept(stream, false, properties)
+    );
+    (connection.unwrap(), server, pipes)
+}
+
+/// Reads CONNECT and accepts it with these properties.
+pub(crate) async fn accept(
+    stream: DuplexStream,
+    session_present: bool,
+    properties: Properties,
+) -> Server<DuplexStream> {
+    let mut server = Server::new(stream);
+    server.connect().await;
+    let connack = ConnAck {
+        session_present,
+        reason: ReasonCode::Success,
+        properties,
+    };
+    server.send(&Packet::ConnAck(Box::new(connack))).await;
+    server
 }
