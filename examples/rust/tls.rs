@@ -30,9 +30,10 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     println!("connected, trusting the authority in CA_FILE");
 
     match ferromqtt::scope(options, program).await {
-        Err(Error::Connect(ConnectError::Connection(ConnectionError::Transport(
-            TransportError::Certificate(_),
-        )))) => println!("a server that nobody vouches for is refused, and not tried again"),
+        Err(Error::Connect(ConnectError::Connection {
+            cause: ConnectionError::Transport(TransportError::Certificate(_)),
+            ..
+        })) => println!("a server that nobody vouches for is refused, and not tried again"),
         other => println!("not expected: {other:?}"),
     }
     Ok(())

@@ -21,6 +21,7 @@ WRONG_TYPES: list[tuple[str, Any, str, str]] = [
     ("hostname", 5, "str", "int"),
     ("port", "1883", "int", "str"),
     ("port", 1883.0, "int", "float"),
+    ("port", None, "int", "NoneType"),
     ("username", 5, "str", "int"),
     ("password", 5, "str or bytes", "int"),
     ("logger", "x", "a logging.Logger", "str"),

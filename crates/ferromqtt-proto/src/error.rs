@@ -58,7 +58,9 @@ pub enum OptionsError {
     )]
     IdentifierNeeded,
     /// 3.1 and 3.1.1: a password cannot stand without a user name (MQTT-3.1.2-22 of 3.1.1).
-    #[error("a password without a user name is possible with MQTT 5.0 only")]
+    #[error(
+        "a password without a user name is possible with MQTT 5.0 only: give a user name too, or use that version"
+    )]
     PasswordWithoutUserName,
     /// A password or will payload longer than 65,535 bytes.
     #[error("{what} is {bytes} bytes long; the CONNECT packet holds at most 65535")]
@@ -104,7 +106,7 @@ pub enum PublishError {
     RetainNotSupported,
     /// A property on a version before 5.0, or one that a client's PUBLISH does not have.
     #[error(transparent)]
-    Property(#[from] PropertyError),
+    Property(Box<PropertyError>),
     /// Requests and responses are properties, which exist in 5.0 only.
     #[error("requests and responses exist in MQTT 5.0 only: use that version")]
     NoRequests,
@@ -156,7 +158,7 @@ pub enum SubscribeError {
     #[error("at least one topic filter is needed")]
     NoFilter,
     /// No Local on a Shared Subscription (MQTT-3.8.3-4).
-    #[error("No Local cannot be combined with a shared subscription")]
+    #[error("No Local cannot be combined with a shared subscription: leave it out")]
     NoLocalShared,
     /// The server said in CONNACK that it does not support this kind of subscription: the Reason Code names it.
     #[error("the server does not offer what this subscription needs: {0}")]
@@ -171,7 +173,7 @@ pub enum SubscribeError {
     },
     /// An option or property on a version before 5.0, or a property that the packet does not have.
     #[error(transparent)]
-    Property(#[from] PropertyError),
+    Property(Box<PropertyError>),
     /// The queue that its messages would go to has been closed.
     #[error("the queue for the messages has been closed: open another one")]
     NoQueue,
@@ -181,6 +183,18 @@ pub enum SubscribeError {
     /// There is no connection, and none will be made by itself.
     #[error("the client is not connected")]
     NotConnected,
+}
+
+impl From<PropertyError> for PublishError {
+    fn from(error: PropertyError) -> Self {
+        Self::Property(Box::new(error)) // rare, and larger than all else here
+    }
+}
+
+impl From<PropertyError> for SubscribeError {
+    fn from(error: PropertyError) -> Self {
+        Self::Property(Box::new(error)) // as above
+    }
 }
 
 impl SubscribeError {
@@ -244,7 +258,9 @@ pub enum AuthError {
 #[non_exhaustive]
 pub enum AcknowledgeError {
     /// Before 5.0 PUBACK and PUBREC hold no Reason Code.
-    #[error("acknowledging with a Reason Code is possible with MQTT 5.0 only")]
+    #[error(
+        "acknowledging with a Reason Code is possible with MQTT 5.0 only: leave it out, or use that version"
+    )]
     NotInThisVersion,
     /// A Reason Code that PUBACK and PUBREC do not have, or that only servers send (sections 3.4.2.1 and 3.5.2.1).
     #[error("a client cannot acknowledge with the Reason Code {0}")]

@@ -150,7 +150,8 @@ impl Connection {
     ///
     /// # Errors
     /// [`ConnectError::Options`] before anything is tried, also when a certificate cannot be read;
-    /// [`ConnectError::Connection`] with the server's refusal, the network's error, or the time limit. The first attempt is
+    /// [`ConnectError::Connection`] with the server's refusal or the network's error; [`ConnectError::TimedOut`] after
+    /// [`Options::connect_timeout`]. The first attempt is
     /// the only one (one for each of several servers) unless [`Reconnect::initial`](crate::Reconnect::initial) is set.
     ///
     /// # Cancel safety
@@ -200,9 +201,15 @@ impl Connection {
         options: Options,
         connector: Connector,
     ) -> Result<Self, ConnectError> {
+        let first = connector.first();
         let connection = Self::start_over(&options, connector)?;
-        connection.client.shared.opened().await?;
-        Ok(connection)
+        match connection.client.shared.opened().await {
+            Ok(()) => Ok(connection),
+            Err(cause) => {
+                let first = first.expect("the options name a server: the core has counted them");
+                Err(connection.client.shared.not_opened(cause, first))
+            }
+        }
     }
 
     pub(crate) fn start_over(

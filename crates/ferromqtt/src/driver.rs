@@ -158,6 +158,7 @@ async fn carry<S: ByteStream>(
     stream: S,
     alarm: &mut Alarm,
 ) -> End {
+    let before = shared.connections();
     let mut link = Link::new(stream);
     let mut give_up_at = None;
     let mut missing = 1;
@@ -168,7 +169,9 @@ async fn carry<S: ByteStream>(
             Some(TransportRequest::Finish) => link.finish(),
             Some(_) if link.has_finished() => return End::closed(),
             Some(TransportRequest::Abort) => {
-                return End::unwritten(connector.lost(&link.overdue()));
+                return End::unwritten(
+                    connector.lost(&link.overdue(), shared.connections() > before),
+                );
             }
             Some(_) => return End::closed(), // the server has ended the connection: there is nothing to write
             None => {}
@@ -176,7 +179,9 @@ async fn carry<S: ByteStream>(
         if link.write_failed() {
             let at = give_up_at.get_or_insert_with(|| now() + LAST_WORDS);
             if *at <= now() {
-                return End::unwritten(connector.lost(&link.overdue()));
+                return End::unwritten(
+                    connector.lost(&link.overdue(), shared.connections() > before),
+                );
             }
         }
         alarm.set([turn.deadline, give_up_at].into_iter().flatten().min());
@@ -223,7 +228,9 @@ async fn carry<S: ByteStream>(
                 core.handle_timeout(now);
             }),
             Err(_) if link.has_finished() => return End::closed(),
-            Err(error) => return End::unwritten(connector.lost(&error)),
+            Err(error) => {
+                return End::unwritten(connector.lost(&error, shared.connections() > before));
+            }
         };
     }
 }

@@ -9,8 +9,8 @@ use ferromqtt_transport::{HostError, UrlError};
 use thiserror::Error;
 
 use crate::{
-    ConnectionError, Delivery, FilterResult, Properties, ReAuthenticateError, ReasonCode,
-    RequestError, TopicFilter,
+    ConnectError, ConnectionError, Delivery, FilterResult, Properties, ReAuthenticateError,
+    ReasonCode, RequestError, TopicFilter,
 };
 
 /// An address that cannot be used. The caller's.
@@ -128,28 +128,6 @@ pub enum TlsError {
     Interrupted,
 }
 
-/// No connection came about.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// The options are wrong: nothing was tried.
-    #[error("cannot connect with these options: {0}")]
-    Options(OptionsError),
-    /// The server, the network, or the time limit.
-    #[error("cannot connect: {}{}", .0, kept_trying(.0))]
-    Connection(ConnectionError),
-}
-
-/// What would have made a client try again.
-const fn kept_trying(cause: &ConnectionError) -> &'static str {
-    match cause.is_final() {
-        true => "",
-        false => {
-            " (the first connection is not tried again: Options::reconnect with Reconnect::initial set keeps trying)"
-        }
-    }
-}
-
 /// What decides whether another connection follows.
 const fn reconnecting(cause: &ConnectionError) -> &'static str {
     match cause.is_final() {
@@ -157,18 +135,6 @@ const fn reconnecting(cause: &ConnectionError) -> &'static str {
         false => {
             " (whether another one follows, Options::reconnect says; for the first one, Reconnect::initial)"
         }
-    }
-}
-
-impl From<OptionsError> for ConnectError {
-    fn from(error: OptionsError) -> Self {
-        Self::Options(error)
-    }
-}
-
-impl From<ConnectionError> for ConnectError {
-    fn from(error: ConnectionError) -> Self {
-        Self::Connection(error)
     }
 }
 
@@ -200,7 +166,9 @@ pub enum PublishError {
         delivery: Delivery,
     },
     /// The server lost the session while a QoS 2 message was on its way. It may have arrived.
-    #[error("the server lost the session; the message may have arrived")]
+    #[error(
+        "the server lost the session; the message may have arrived (with OnSessionLost::Resend it is published again)"
+    )]
     SessionLost,
     /// It was unacknowledged when its connection was lost, and a limit of the next one forbids to send it again. It may have
     /// arrived.
@@ -210,7 +178,9 @@ pub enum PublishError {
     #[error("the message expired before it could be sent")]
     Expired,
     /// The outgoing queue was full, and its policy dropped the message.
-    #[error("the full outgoing queue dropped the message")]
+    #[error(
+        "the full outgoing queue dropped the message: raise Options::outgoing, or choose another OutgoingPolicy"
+    )]
     Dropped,
     /// The [time limit](crate::Publish::timeout) was over before the message reached its Quality of Service.
     #[error("{}", timed_out(*limit, *delivery))]
@@ -232,7 +202,7 @@ pub enum PublishError {
         unit: &'static str,
     },
     /// The connection is being [drained](crate::Connection::drain), and accepts no more messages.
-    #[error("the connection is about to end, and accepts no more messages")]
+    #[error("the connection is about to end, and accepts no more messages: publish before that")]
     Draining,
 }
 
@@ -416,19 +386,24 @@ mod tests {
     use std::error::Error as StdError;
 
     use super::*;
+    use crate::Server;
 
     #[test]
     fn an_error_that_trying_again_may_mend_names_the_option_that_tries_again() {
         let passing = ConnectionError::ConnectTimeout;
         let ended = |cause, delivery| PublishError::Disconnected { cause, delivery };
-        let text = ConnectError::from(passing.clone()).to_string();
+        let opening = |cause| ConnectError::Connection {
+            server: Server::new("broker", 1883),
+            cause,
+        };
+        let text = opening(passing.clone()).to_string();
         assert!(text.contains("Reconnect::initial"), "{text}");
         let text = ended(passing, Delivery::NotSent).to_string();
         assert!(text.contains("Options::reconnect"), "{text}");
         let closed = ConnectionError::Closed;
         let text = ended(closed.clone(), Delivery::NotSent).to_string();
         assert!(!text.contains("Options"), "{text}");
-        let text = ConnectError::from(closed).to_string();
+        let text = opening(closed).to_string();
         assert!(!text.contains("Reconnect"), "{text}");
     }
 
@@ -439,8 +414,12 @@ mod tests {
         let not_text = crate::Message::new("t".parse().unwrap(), &b"\xff"[..]);
         let errors: [(Error, &str); 15] = [
             (
-                ConnectError::from(closed.clone()).into(),
-                "the client disconnected",
+                ConnectError::Connection {
+                    server: Server::new("broker", 1883),
+                    cause: closed.clone(),
+                }
+                .into(),
+                "mqtt://broker:1883: the client disconnected",
             ),
             (
                 ConnectError::from(OptionsError::Servers(0)).into(),

@@ -12,7 +12,7 @@
 //!     if let Some(message) = readings.next().await {
 //!         assert_eq!(message.topic, "temperature/outside");
 //!     }
-//!     Ok::<_, Error>(())
+//!     Ok(())
 //! })
 //! .await?;
 //! # broker.stop().await;
@@ -123,6 +123,7 @@
 mod authenticate;
 mod call;
 mod client;
+mod connect_error;
 mod connection;
 mod credentials;
 mod declared;
@@ -155,13 +156,14 @@ pub use bytes::Bytes;
 
 pub use authenticate::{Authenticator, AuthenticatorError, ReAuthenticateError};
 pub use client::Client;
+pub use connect_error::ConnectError;
 pub use connection::{Connection, scope, scope_with};
 pub use credentials::{ConnectAttempt, Credentials, CredentialsError, CredentialsProvider};
 pub use declared::DeclaredSubscription;
 pub use drain::Drained;
 #[cfg(feature = "tls")]
 pub use error::TlsError;
-pub use error::{AddressError, ConnectError, Error, OptionsError, PublishError, SubscribeError};
+pub use error::{AddressError, Error, OptionsError, PublishError, SubscribeError};
 pub use events::{ConnectionEvent, Events};
 pub use ferromqtt_proto::AuthError;
 /// What a message is refused for, as [`PublishError::Invalid`] and [`PublishError::GivenUp`] hold it.

@@ -24,8 +24,8 @@ use crate::authenticate::{Authentication, Said};
 use crate::link::{Output, Reading};
 use crate::log::{self, Context, Log};
 use crate::room::Purpose;
-use crate::state::{Goodbye, News, State, Submitted};
-use crate::{ConnectionError, Delivery, PublishError, ReasonCode, Server};
+use crate::state::{Attempt, Goodbye, News, State, Submitted};
+use crate::{ConnectError, ConnectionError, Delivery, PublishError, ReasonCode, Server};
 
 /// How many messages a stream gives before it lets other tasks run; and how many the driver reads for each time that it
 /// does, so that streams on the same thread keep up with it.
@@ -138,6 +138,10 @@ impl Shared {
         state.core.set_packet_trace(shows_packets);
         let client_identifier = state.core.client_identifier().clone();
         let attempt = state.core.stats().attempts;
+        state.attempt = Some(Attempt {
+            server: server.clone(),
+            opened: false,
+        });
         drop(state);
         let context = Context::new(&client_identifier, &server.address(), attempt);
         let context = Arc::new(context);
@@ -233,6 +237,11 @@ impl Shared {
         now.checked_add(self.disconnect_timeout)
     }
 
+    /// How many connections servers have accepted.
+    pub(crate) fn connections(&self) -> u64 {
+        self.lock().core.stats().connections
+    }
+
     /// Waits until there is a connection.
     pub(crate) async fn connected(&self) -> Result<(), ConnectionError> {
         let settled = |status: &Status| matches!(status, Status::Connected | Status::Ended(_));
@@ -247,6 +256,24 @@ impl Shared {
         match self.status(|status| *status != Status::Connecting).await {
             Status::Ended(cause) if self.lock().core.stats().connections == 0 => Err(cause),
             _ => Ok(()),
+        }
+    }
+
+    /// Why [`opened`](Self::opened) failed, with the server that was tried last, or was to be tried `first`.
+    pub(crate) fn not_opened(&self, cause: ConnectionError, first: Server) -> ConnectError {
+        let mut state = self.lock();
+        let limit = state.core.options().connect_timeout;
+        let attempt = state.attempt.take();
+        drop(state);
+        let opened = attempt.as_ref().is_some_and(|attempt| attempt.opened);
+        let server = attempt.map_or(first, |attempt| attempt.server);
+        match (limit, cause) {
+            (Some(limit), ConnectionError::ConnectTimeout) => ConnectError::TimedOut {
+                server,
+                limit,
+                opened,
+            },
+            (_, cause) => ConnectError::Connection { server, cause },
         }
     }
 
@@ -288,6 +315,9 @@ impl Shared {
             .authentication
             .as_ref()
             .map(Authentication::begin_connection);
+        if let Some(attempt) = &mut self.lock().attempt {
+            attempt.opened = true;
+        }
         self.turn(output, |core, now| {
             match beginning {
                 Some(Ok(data)) => {

@@ -19,7 +19,7 @@ use crate::room::{Accepted, Line, Place, Purpose};
 use crate::shared::{Status, now};
 use crate::{
     CleanStart, ConnectionError, Delivery, OutgoingPolicy, Properties, PublishError, QoS,
-    ReasonCode, TopicFilter,
+    ReasonCode, Server, TopicFilter,
 };
 
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub(crate) struct State {
     goodbye: Option<Goodbye>,
     /// How many calls the end of a connection has failed.
     pub(crate) cut_short: usize,
+    /// The last attempt to connect, and what has come of it.
+    pub(crate) attempt: Option<Attempt>,
     /// Why the last connection or attempt has ended.
     pub(crate) last_end: Option<ConnectionError>,
     /// Set once nothing will come any more.
@@ -53,6 +55,14 @@ pub(crate) struct State {
     /// That messages went to the default queue unclaimed has been logged, for this connection.
     warned_of_unclaimed: bool,
     log: Log,
+}
+
+/// An attempt to connect.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) server: Server,
+    /// Its transport is open, or was.
+    pub(crate) opened: bool,
 }
 
 /// Operations that were accepted, and whose outcome is that the connection ended.
@@ -121,6 +131,7 @@ impl State {
             draining: None,
             goodbye: None,
             cut_short: 0,
+            attempt: None,
             last_end: None,
             end: None,
             declared: Vec::new(),

@@ -355,7 +355,11 @@ fn authentication_data_are_not_shown() {
             .reconnect(None)
             .authenticator("PLAIN", || Distrustful);
         let error = fail(options).await;
-        let ConnectError::Connection(ConnectionError::Refused { properties, .. }) = error else {
+        let ConnectError::Connection {
+            cause: ConnectionError::Refused { properties, .. },
+            ..
+        } = error
+        else {
             panic!("{error:?}");
         };
         let text = properties.reason_string.as_ref().unwrap();

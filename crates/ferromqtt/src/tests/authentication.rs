@@ -125,7 +125,7 @@ async fn an_authenticator_that_cannot_answer_ends_the_attempt_and_says_why() {
         server.send(&nothing).await;
         assert_eq!(server.next().await, None);
     });
-    let error = ConnectError::Connection(failed("the server asks for nothing"));
+    let error = not_connected(failed("the server asks for nothing"));
     assert_eq!(opened.unwrap_err(), error);
 }
 

@@ -6,7 +6,7 @@ use ferromqtt_proto::packet::{Disconnect, Packet};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Attempts, connected, in_time, options};
-use crate::{ConnectError, Connection, ConnectionError, Properties, PublishError, QoS, ReasonCode};
+use crate::{Connection, ConnectionError, Properties, PublishError, QoS, ReasonCode};
 
 #[tokio::test(start_paused = true)]
 async fn a_large_connack_is_refused_before_it_is_read() {
@@ -28,7 +28,7 @@ async fn a_large_connack_is_refused_before_it_is_read() {
         let limit = limit.map_or(1 << 20, |limit| limit as usize);
         assert_eq!(
             error,
-            ConnectError::Connection(ConnectionError::NonPublishTooLarge { bytes, limit })
+            super::not_connected(ConnectionError::NonPublishTooLarge { bytes, limit })
         );
     }
 }

@@ -37,7 +37,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 
 use crate::transport::{Connector, Opener, Transport};
-use crate::{Connection, Options, QoS, Server as Place, Utf8String};
+use crate::{ConnectError, Connection, ConnectionError, Options, QoS, Server as Place, Utf8String};
 use server::Server;
 
 /// Gives the driver the streams, or the errors, that a test has sent.
@@ -51,6 +51,14 @@ impl Transport for Script {
             Some(result) => result,
             None => std::future::pending().await,
         }
+    }
+}
+
+/// The error of a first connection that failed.
+fn not_connected(cause: ConnectionError) -> ConnectError {
+    ConnectError::Connection {
+        server: Place::new("in memory", 1883),
+        cause,
     }
 }
 

@@ -147,6 +147,11 @@ impl Connector {
         }
     }
 
+    /// The server that the first attempt leads to.
+    pub(crate) fn first(&self) -> Option<Server> {
+        self.find(&proto::Server::Listed(0)).ok()
+    }
+
     /// The time limit is the caller's: it drops the future.
     pub(crate) async fn connect(
         &self,
@@ -174,19 +179,21 @@ impl Connector {
         cause
     }
 
-    /// Why a transport that was open has ended, with the server that it led to.
-    pub(crate) fn lost(&self, error: &io::Error) -> TransportError {
-        match (&self.opener, self.cause(error)) {
-            (Opener::Network(_), TransportError::Failed(why)) => {
-                let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-                match &*current {
-                    Some(server) if !is_named(server, &why) => {
-                        behind(server, TransportError::Failed(why))
-                    }
-                    _ => TransportError::Failed(why),
-                }
-            }
-            (_, cause) => cause,
+    /// Why a transport that was open has ended, with the server that it led to. `accepted` tells whether CONNACK had come.
+    pub(crate) fn lost(&self, error: &io::Error, accepted: bool) -> TransportError {
+        let cause = match unaccepted(error).filter(|_| !accepted) {
+            Some(error) => cause(&error),
+            None => self.cause(error),
+        };
+        let (Opener::Network(_), TransportError::Failed(why) | TransportError::Certificate(why)) =
+            (&self.opener, &cause)
+        else {
+            return cause;
+        };
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*current {
+            Some(server) if !is_named(server, why) => behind(server, cause),
+            _ => cause,
         }
     }
 
@@ -211,6 +218,16 @@ impl Connector {
         };
         Ok(current.insert(found).clone())
     }
+}
+
+/// The failure of a connection that no CONNACK has accepted, as that of its phase. `None` where it has words of its own.
+fn unaccepted(error: &io::Error) -> Option<io::Error> {
+    #[cfg(feature = "tls")]
+    if tls::cause(error).is_some() {
+        return Some(during(Phase::Tls, None, error)); // TLS 1.3 refuses a client certificate when the handshake is over
+    }
+    error.raw_os_error()?;
+    Some(during(Phase::Connect, Hint::Unanswered, error))
 }
 
 fn is_named(server: &Server, text: &str) -> bool {

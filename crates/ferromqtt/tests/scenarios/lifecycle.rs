@@ -152,7 +152,11 @@ async fn a_refusal_is_told_with_its_reason() {
         server.send(&Packet::ConnAck(Box::new(refusal))).await;
         drop(server);
         let error = opening.await.unwrap().unwrap_err();
-        let ConnectError::Connection(ConnectionError::Refused { reason, .. }) = error else {
+        let ConnectError::Connection {
+            cause: ConnectionError::Refused { reason, .. },
+            ..
+        } = error
+        else {
             panic!("refused, not {error:?}");
         };
         assert_eq!(reason, ReasonCode::BadUserNameOrPassword);

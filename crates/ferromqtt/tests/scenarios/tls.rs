@@ -45,9 +45,10 @@ async fn works(options: Options) {
 /// The text of a certificate error.
 async fn certificate_error(options: Options) -> String {
     match Connection::open(options.reconnect(None)).await {
-        Err(ConnectError::Connection(ConnectionError::Transport(TransportError::Certificate(
-            text,
-        )))) => text.to_string(),
+        Err(ConnectError::Connection {
+            cause: ConnectionError::Transport(TransportError::Certificate(text)),
+            ..
+        }) => text.to_string(),
         other => panic!("a certificate error expected, not {other:?}"),
     }
 }

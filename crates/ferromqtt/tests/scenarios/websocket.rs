@@ -359,7 +359,10 @@ async fn a_path_that_makes_no_request_fails_the_attempt_and_is_not_shown() {
     assert!(
         matches!(
             error,
-            ConnectError::Connection(ConnectionError::NoCredentials(_))
+            ConnectError::Connection {
+                cause: ConnectionError::NoCredentials(_),
+                ..
+            }
         ),
         "{error:?}"
     );

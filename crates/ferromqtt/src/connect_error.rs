@@ -1,0 +1,118 @@
+//! Why no connection came about: which server, how far the attempt came, the reason, and what to do.
+
+use std::fmt;
+use std::time::Duration;
+
+use ferromqtt_proto::shown::peer_text;
+use ferromqtt_transport::{Failure, Phase};
+use thiserror::Error;
+
+use crate::{ConnectionError, OptionsError, ReasonCode, Server, TransportError};
+
+/// No connection came about.
+///
+/// The text names the server without user name, password and query, how far the attempt came, the reason, and what to do:
+/// `cannot connect: mqtt://broker:1883: CONNECT: the server refused the connection: Not authorized (0x87) (...)`.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The options are wrong: nothing was tried.
+    #[error("cannot connect with these options: {0}")]
+    Options(OptionsError),
+    /// The server or the network.
+    #[error("cannot connect: {}{}", Reached(server, cause), kept_trying(cause))]
+    Connection {
+        /// The server of the last attempt.
+        server: Server,
+        /// Why that attempt failed.
+        cause: ConnectionError,
+    },
+    /// An attempt took longer than [`Options::connect_timeout`](crate::Options::connect_timeout).
+    #[error(
+        "cannot connect: {server}: {}{}",
+        late(*limit, *opened),
+        kept_trying(&ConnectionError::ConnectTimeout)
+    )]
+    TimedOut {
+        /// The server of the last attempt.
+        server: Server,
+        /// The time limit.
+        limit: Duration,
+        /// Whether the transport was open, so that CONNACK alone was missing.
+        opened: bool,
+    },
+}
+
+impl From<OptionsError> for ConnectError {
+    fn from(error: OptionsError) -> Self {
+        Self::Options(error)
+    }
+}
+
+/// A server, and why an attempt to connect to it failed.
+struct Reached<'a>(&'a Server, &'a ConnectionError);
+
+impl fmt::Display for Reached<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(server, cause) = self;
+        match cause {
+            // A transport's failure names its phase, and mostly the server.
+            ConnectionError::Transport(
+                TransportError::Failed(why) | TransportError::Certificate(why),
+            ) if why.starts_with(&server.to_string()) => f.write_str(why),
+            ConnectionError::Transport(_)
+            | ConnectionError::NoCredentials(_)
+            | ConnectionError::Closed
+            | ConnectionError::Dropped
+            | ConnectionError::DriverGone => write!(f, "{server}: {cause}"),
+            ConnectionError::Refused { reason, properties } => {
+                let failure = Failure::new(server, Phase::Connect).reason(cause);
+                write!(f, "{failure}")?;
+                if let Some(words) = &properties.reason_string {
+                    write!(f, ": {}", peer_text(words, &[]))?;
+                }
+                match remedy(*reason) {
+                    Some(remedy) => write!(f, " ({remedy})"),
+                    None => Ok(()),
+                }
+            }
+            _ => Failure::new(server, Phase::Connect).reason(cause).fmt(f),
+        }
+    }
+}
+
+/// What to do when the server refuses a connection with this Reason Code.
+const fn remedy(reason: ReasonCode) -> Option<&'static str> {
+    Some(match reason {
+        ReasonCode::UnsupportedProtocolVersion => "give Options::protocol another version",
+        ReasonCode::ClientIdentifierNotValid => "give another Options::client_identifier",
+        ReasonCode::BadUserNameOrPassword => "check Options::user_name and Options::password",
+        ReasonCode::NotAuthorized => {
+            "check Options::user_name and Options::password, and what the server allows this client"
+        }
+        ReasonCode::ServerUnavailable | ReasonCode::ServerBusy => "try again later",
+        ReasonCode::BadAuthenticationMethod => "check the method of Options::authenticator",
+        ReasonCode::ConnectionRateExceeded => "try again later, and less often",
+        _ => return None,
+    })
+}
+
+fn late(limit: Duration, opened: bool) -> String {
+    let limit = limit.as_secs_f64();
+    match opened {
+        true => format!("no CONNACK within {limit} s (does the port expect TLS or WebSocket?)"),
+        false => format!(
+            "no connection within {limit} s (are host and port right, and does no firewall stand between?)"
+        ),
+    }
+}
+
+/// What would have made a client try again.
+const fn kept_trying(cause: &ConnectionError) -> &'static str {
+    match cause.is_final() {
+        true => "",
+        false => {
+            " (the first connection is not tried again: Options::reconnect with Reconnect::initial set keeps trying)"
+        }
+    }
+}

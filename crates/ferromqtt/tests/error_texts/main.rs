@@ -1,0 +1,25 @@
+//! Every Rust text of docs/errors.md is provoked, and reads as the page says.
+#![cfg(all(
+    feature = "tls",
+    feature = "websocket",
+    feature = "proxy",
+    feature = "tracing",
+    unix
+))]
+
+mod addresses;
+mod calls;
+#[path = "../scenarios/certificates.rs"]
+mod certificates;
+mod connecting;
+mod log_lines;
+mod options;
+mod page;
+mod properties;
+mod replies;
+#[path = "../scenarios/server.rs"]
+mod server;
+mod subscriptions;
+#[path = "../scenarios/tls_front.rs"]
+#[allow(dead_code, reason = "of the other test program")]
+mod tls_front;
