@@ -195,6 +195,11 @@ async fn limited() -> Vec<Provoked> {
     };
     all.push(fail(at_least_once(&client, "a").properties(expiring)).await);
     all.push(fail(at_least_once(&client, "a").timeout(limit)).await);
+    let (options_of_once, _pipes) = Pipes::new();
+    let once = Connection::start(options_of_once.reconnect(None))
+        .await
+        .unwrap();
+    all.push(fail(at_least_once(&once.client(), "a")).await);
     for policy in [OutgoingPolicy::DropNewest, OutgoingPolicy::Refuse] {
         let options = one(options.clone()).outgoing_policy(policy);
         let full = Connection::start(options).await.unwrap();
