@@ -28,6 +28,7 @@ RUST = (
     "crates/ferromqtt-proto/src",
     "crates/ferromqtt-transport/src",
     "crates/ferromqtt/src",
+    "crates/ferromqtt-testing/src",
     "crates/ferromqtt-py/src",
 )
 LOG_CALLS = {"warn", "warn_of_repeating", "warning", "error", "critical", "report"}

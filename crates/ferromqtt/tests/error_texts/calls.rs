@@ -8,7 +8,8 @@ use ferromqtt::{
     ProtocolVersion, Publish, PublishError, QoS, Reconnect, TopicAlias, TopicName, Utf8String,
 };
 
-use crate::page::{Provoked, compare, in_virtual_time, play};
+use crate::clock::{in_virtual_time, play};
+use crate::page::{Provoked, compare};
 use crate::replies::{
     ACCEPTED, ACCEPTED_311, Pipes, accept, connected, in_memory, resetting, server,
 };

@@ -11,7 +11,8 @@ use tokio::net::TcpListener;
 use tungstenite::handshake::derive_accept_key;
 
 use crate::certificates::{Authority, Identity};
-use crate::page::{Provoked, compare, in_time};
+use crate::clock::in_time;
+use crate::page::{Provoked, compare};
 use crate::replies::{answering, resetting, url};
 use crate::tls_front::{Demands, TlsFront};
 

@@ -18,8 +18,9 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
+use crate::clock::{in_virtual_time, play};
 use crate::connecting::failure;
-use crate::page::{compare, in_virtual_time, play};
+use crate::page::compare;
 use crate::replies::{Pipes, accept, in_memory};
 use crate::server::Server;
 
