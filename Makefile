@@ -74,6 +74,8 @@ check: .venv/.dev ## What to run while you work: formatting, lints and the tests
 test: need-test .venv-wheel/.installed ## Unit, property and scenario tests; Python tests of the wheel, against mosquitto
 # The binding's tests are the Python ones: a test program of its own would have to link libpython.
 	cargo test $(LOCKED) --workspace --exclude ferromqtt-py --all-features
+# What a build without a feature says.
+	cargo test $(LOCKED) -p ferromqtt --test build_texts
 	cargo test $(LOCKED) $(BENCH_RUST)
 	cargo run --quiet $(LOCKED) -p ferromqtt --example quickstart
 	scripts/test-wheel.sh .venv-wheel python/tests --ignore=python/tests/interop

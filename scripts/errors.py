@@ -29,6 +29,7 @@ RUST = (
     "crates/ferromqtt-proto/src",
     "crates/ferromqtt-transport/src",
     "crates/ferromqtt/src",
+    "crates/ferromqtt-testing/src",
     "crates/ferromqtt-py/src",
 )
 LOG_CALLS = {"warn", "warn_of_repeating", "warning", "error", "critical", "report"}
@@ -40,7 +41,8 @@ _RUST_TEXT = r'"((?:[^"\\]|\\.)*)"'
 _RUST_ERROR = re.compile(rf"#\[error\(\s*{_RUST_TEXT}", re.DOTALL)
 _RUST_RAISE = re.compile(rf"new_err\(\s*(?:format!\(\s*)?{_RUST_TEXT}", re.DOTALL)
 _RUST_LET = re.compile(rf"let (?:text|problem|why) =\s*(?:format!\(\s*)?{_RUST_TEXT}", re.DOTALL)
-_RUST_LOG = re.compile(r"\b(?:tracing::)?(?:warn|error)!\((.*?)\);", re.DOTALL)
+_RUST_LOG = re.compile(r"\b(?:tracing::)?(?:warn|error)!\(")
+_RUST_TOKEN = re.compile(rf"{_RUST_TEXT}|[()]", re.DOTALL)
 _RUST_HOLE = re.compile(r"\{[^{}]*\}")
 _PERCENT = re.compile(r"%(?:0?\d*)[dsrXx]")
 _TEST_CODE = re.compile(r"#\[cfg\(test\)\]\s*mod \w+ \{")
@@ -148,10 +150,22 @@ def rust_texts(path: Path) -> list[Text]:
         for match in pattern.finditer(source):
             add(match.group(1), match.start())
     for match in _RUST_LOG.finditer(source):
-        texts = re.findall(_RUST_TEXT, match.group(1), re.DOTALL)
-        if texts:
-            add(texts[-1], match.start())
+        if text := _last_text(source, match.end()):
+            add(text, match.start())
     return found
+
+
+def _last_text(source: str, at: int) -> str:
+    """Return the last literal up to the parenthesis that closes the one before `at`."""
+    text, depth = "", 1
+    for token in _RUST_TOKEN.finditer(source, at):
+        if token.group() not in "()":
+            text = token.group(1)
+            continue
+        depth += 1 if token.group() == "(" else -1
+        if depth == 0:
+            break
+    return text
 
 
 def all_texts() -> list[Text]:

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! 3 messages enqueued
-//! a message that comes later: the connection is about to end, and accepts no more messages
+//! a message that comes later: the connection is about to end, and accepts no more messages: publish before that
 //! everything was acknowledged, and the client has disconnected: true
 //! ```
 

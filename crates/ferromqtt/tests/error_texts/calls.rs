@@ -8,7 +8,8 @@ use ferromqtt::{
     ProtocolVersion, Publish, PublishError, QoS, Reconnect, TopicAlias, TopicName, Utf8String,
 };
 
-use crate::page::{Provoked, compare, in_virtual_time, play};
+use crate::clock::{in_virtual_time, play};
+use crate::page::{Provoked, compare};
 use crate::replies::{
     ACCEPTED, ACCEPTED_311, Pipes, accept, connected, in_memory, resetting, server,
 };
@@ -195,6 +196,11 @@ async fn limited() -> Vec<Provoked> {
     };
     all.push(fail(at_least_once(&client, "a").properties(expiring)).await);
     all.push(fail(at_least_once(&client, "a").timeout(limit)).await);
+    let (options_of_once, _pipes) = Pipes::new();
+    let once = Connection::start(options_of_once.reconnect(None))
+        .await
+        .unwrap();
+    all.push(fail(at_least_once(&once.client(), "a")).await);
     for policy in [OutgoingPolicy::DropNewest, OutgoingPolicy::Refuse] {
         let options = one(options.clone()).outgoing_policy(policy);
         let full = Connection::start(options).await.unwrap();

@@ -6,18 +6,20 @@ use ferromqtt::{
     Authenticator, AuthenticatorError, Bytes, ConnectAttempt, ConnectError, Connection,
     CredentialsError, Options, Proxy, Server, TlsOptions,
 };
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::net::TcpListener;
 use tungstenite::handshake::derive_accept_key;
 
 use crate::certificates::{Authority, Identity};
-use crate::page::{Provoked, compare, in_time};
+use crate::clock::in_time;
+use crate::page::{Provoked, compare};
 use crate::replies::{answering, resetting, url};
 use crate::tls_front::{Demands, TlsFront};
 
 /// A port that nothing listens on.
 const NOBODY: u16 = 1;
 const HTTP_400: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+const MQTT: &str = "Sec-WebSocket-Protocol: mqtt\r\n";
 const TLS_ALERT: &[u8] = b"\x15\x03\x01\x00\x02\x02\x46";
 
 /// What opening a connection with these options fails with.
@@ -70,8 +72,8 @@ async fn certificates() -> Vec<Options> {
     ]
 }
 
-/// A server of WebSocket that chooses no subprotocol.
-async fn without_subprotocol() -> Options {
+/// A server of WebSocket that chooses this subprotocol, sends this to the first frame, and closes.
+async fn websocket(subprotocol: &'static str, then: &'static [u8]) -> Options {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -89,13 +91,23 @@ async fn without_subprotocol() -> Options {
         }
         let accepted = format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Accept: {}\r\n\r\n",
+             Sec-WebSocket-Accept: {}\r\n{subprotocol}\r\n",
             key.unwrap()
         );
         stream.write_all(accepted.as_bytes()).await.unwrap();
-        stream.read_line(&mut line).await.unwrap(); // until the client leaves
+        let _ = stream.read(&mut [0; 100]).await; // or the client leaves
+        let _ = stream.write_all(then).await;
     });
     Options::from_url(&format!("ws://127.0.0.1:{port}")).unwrap()
+}
+
+/// A server that refers to another one, by a client that goes there.
+async fn referring(to: &str) -> Options {
+    let length = to.len() as u8;
+    let head = [0x20, length + 6, 0, 0x9d, length + 3, 0x1c, 0, length];
+    let reply: Box<[u8]> = [&head, to.as_bytes()].concat().into();
+    let port = answering(Box::leak(reply), false).await;
+    Options::new("127.0.0.1", port).follow_server_reference(true)
 }
 
 async fn through_proxies() -> Vec<Options> {
@@ -122,7 +134,7 @@ async fn through_proxies() -> Vec<Options> {
     }
     let gate = format!("socks5h://127.0.0.1:{NOBODY}");
     let local = Options::from_url("mqtt://[fe80::1%25eth0]").unwrap();
-    all.push(through(local, gate.clone()));
+    all.push(through(local, gate));
     let long = format!("socks5h://{}:x@127.0.0.1:{NOBODY}", "a".repeat(256));
     all.push(through(options, long));
     let six = Options::new("::1", 1883);
@@ -171,7 +183,9 @@ async fn every_text_of_connecting_is_provoked_and_reads_as_the_page_says() {
             .connect_timeout(Duration::from_millis(50)),
         url("mqtt", b"\x20\x03\0\x87\0").await,
         url("mqtt", b"\x20\x03\0\x80\0").await,
-        without_subprotocol().await,
+        websocket("", b"").await,
+        websocket(MQTT, b"\x81\x01x").await,
+        referring("mqtt+unix:///x").await,
         Options::new("127.0.0.1", silent).credentials(busy),
         Options::new("127.0.0.1", silent).authenticator("PLAIN", || Silent),
     ];

@@ -1,1 +1,292 @@
+//! What a program reads in its log.
 
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::future::IntoFuture;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ferromqtt::{
+    Acknowledge, CleanStart, Client, Connection, ConnectionEvent, DeclaredSubscription, Messages,
+    Options, Overflow, Properties, ProtocolVersion, QoS, QueueOptions, ReasonCode, Reconnect,
+    TlsOptions,
+};
+use ferromqtt_proto::packet::{Disconnect, Packet};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::time::{sleep, timeout};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+use crate::clock::{in_virtual_time, play};
+use crate::connecting::failure;
+use crate::page::compare;
+use crate::replies::{Pipes, accept, in_memory};
+use crate::server::Server;
+
+/// Notes the texts of warnings, each once.
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<BTreeSet<String>>>);
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "ferromqtt" && *metadata.level() == Level::WARN
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut text = Text::default();
+        event.record(&mut text);
+        self.0.lock().unwrap().insert(text.0);
+    }
+
+    fn new_span(&self, _span: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &Id, _values: &Record<'_>) {}
+    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
+    fn enter(&self, _span: &Id) {}
+    fn exit(&self, _span: &Id) {}
+}
+
+#[derive(Default)]
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if field.name() == "message" {
+            self.0 = format!("{value:?}");
+        }
+    }
+}
+
+type InMemory = Server<DuplexStream>;
+
+fn quickly() -> Reconnect {
+    Reconnect {
+        initial_delay: Duration::from_millis(1),
+        max_delay: Duration::from_millis(1),
+        ..Reconnect::default()
+    }
+}
+
+/// A message at QoS 0, or at QoS 1 with this Packet Identifier.
+async fn send(server: &mut InMemory, packet_id: Option<u8>) {
+    match packet_id {
+        None => server.stream.write_all(b"\x30\x05\0\x01t\0x").await,
+        Some(packet_id) => {
+            let bytes = [0x32, 7, 0, 1, b't', 0, packet_id, 0, b'x'];
+            server.stream.write_all(&bytes).await
+        }
+    }
+    .unwrap();
+}
+
+async fn subscribe(client: &Client, server: &mut InMemory, bounds: QueueOptions) -> Messages {
+    let subscribe = client.subscribe("t").qos(QoS::AtLeastOnce).queue(bounds);
+    let (messages, ()) = tokio::join!(
+        subscribe.into_future(),
+        server.subscribe(ReasonCode::GrantedQos1)
+    );
+    messages.unwrap()
+}
+
+fn narrow(limit: usize, overflow: Overflow) -> QueueOptions {
+    QueueOptions {
+        limit: Some(limit),
+        overflow,
+        ..QueueOptions::default()
+    }
+}
+
+/// Publishes, and waits for the answer: whatever the server has sent before has come then.
+async fn exchange(client: &Client, server: &mut InMemory) {
+    let publish = client.publish("other", "x").qos(QoS::AtLeastOnce);
+    let (published, ()) = tokio::join!(publish.into_future(), async {
+        let publish = server.publish().await;
+        server.puback(publish.packet_id, ReasonCode::Success).await;
+    });
+    published.unwrap();
+}
+
+async fn disconnect(server: &mut InMemory, reason: ReasonCode) {
+    let disconnect = Disconnect::because(reason);
+    server.send(&Packet::Disconnect(Box::new(disconnect))).await;
+}
+
+/// A slip, and losses that repeat.
+async fn slips_and_losses() {
+    let (connection, mut server, _pipes) = in_memory(|options| options).await;
+    let client = connection.client();
+    server
+        .stream
+        .write_all(b"\x38\x05\0\x01t\0x")
+        .await
+        .unwrap(); // DUP at QoS 0
+    let mut messages = subscribe(&client, &mut server, narrow(1, Overflow::DropOldest)).await;
+    for _ in 0..3 {
+        for _ in 0..4 {
+            send(&mut server, None).await;
+        }
+        exchange(&client, &mut server).await;
+        messages.take_lost();
+    }
+    let leaving = connection.disconnect();
+    let (left, _) = tokio::join!(leaving, server.next());
+    left.unwrap();
+}
+
+/// Subscriptions that a server does not give, or not again.
+async fn refused_subscriptions() {
+    let (options, pipes) = Pipes::new();
+    let options = options
+        .client_identifier("station-7")
+        .clean_start(CleanStart::Never)
+        .claim_within(Duration::ZERO)
+        .reconnect(quickly())
+        .subscription(DeclaredSubscription::new("denied"));
+    let connection = Connection::start(options).await.unwrap();
+    let client = connection.client();
+    let mut server = accept(pipes.next(), false, Properties::default()).await;
+    server.subscribe(ReasonCode::NotAuthorized).await;
+    let mut messages = subscribe(&client, &mut server, QueueOptions::default()).await;
+    drop(server);
+    let mut server = accept(pipes.next(), false, Properties::default()).await;
+    server.subscribe(ReasonCode::NotAuthorized).await;
+    assert_eq!(messages.next().await, None);
+    subscribe(&client, &mut server, QueueOptions::default())
+        .await
+        .detach();
+    send(&mut server, Some(1)).await; // nobody claims it
+    assert!(matches!(server.next().await, Some(Packet::PubAck(_))));
+}
+
+/// Streams that nobody reads.
+async fn unread_streams() {
+    let (connection, mut server, _pipes) = in_memory(|options| options).await;
+    let client = connection.client();
+    let _messages = subscribe(&client, &mut server, narrow(1, Overflow::Wait)).await;
+    for packet_id in 1..=2 {
+        send(&mut server, Some(packet_id)).await;
+    }
+    sleep(Duration::from_secs(10)).await;
+    let (connection, mut server, _pipes) = in_memory(|options| options).await;
+    let client = connection.client();
+    let _forgotten = subscribe(&client, &mut server, narrow(4, Overflow::Wait)).await;
+    let flood = tokio::spawn(async move {
+        for _ in 0..2_000 {
+            send(&mut server, None).await;
+        }
+        server
+    });
+    let _server = flood.await.unwrap();
+    sleep(Duration::from_secs(10)).await;
+    let (connection, mut server, _pipes) = in_memory(|options| options).await;
+    let client = connection.client();
+    let by_application = QueueOptions {
+        acknowledge: Acknowledge::ByApplication,
+        ..QueueOptions::default()
+    };
+    let mut messages = subscribe(&client, &mut server, by_application).await;
+    for packet_id in 1..=10 {
+        send(&mut server, Some(packet_id)).await;
+        messages.next().await.unwrap();
+    }
+    sleep(Duration::from_secs(10)).await;
+}
+
+/// A message that the server answers by ending the connection.
+async fn a_message_ends_connections() {
+    let (options, pipes) = Pipes::new();
+    let connection = Connection::start(options.reconnect(quickly()))
+        .await
+        .unwrap();
+    let client = connection.client();
+    let publish = client.publish("t", "x").qos(QoS::AtLeastOnce);
+    let serve = async {
+        for session_present in [false, true, true] {
+            let mut server = accept(pipes.next(), session_present, Properties::default()).await;
+            server.publish().await;
+            disconnect(&mut server, ReasonCode::PacketTooLarge).await;
+        }
+    };
+    let (published, ()) = tokio::join!(publish.into_future(), serve);
+    published.unwrap_err();
+}
+
+/// The same before 5.0, where the server cannot say why.
+async fn a_message_ends_connections_without_a_word() {
+    let (options, pipes) = Pipes::new();
+    let options = options
+        .protocol(ProtocolVersion::V311)
+        .client_identifier("station-7")
+        .clean_start(CleanStart::Never)
+        .reconnect(quickly());
+    let connection = Connection::start(options).await.unwrap();
+    let client = connection.client();
+    let mut events = client.events();
+    let publish = client.publish("t", "x").qos(QoS::AtLeastOnce);
+    let receipt = publish.enqueue().await.unwrap();
+    for _ in 0..3 {
+        let mut stream = pipes.next();
+        let mut input = [0; 100];
+        assert!(stream.read(&mut input).await.unwrap() > 0); // CONNECT
+        stream.write_all(b"\x20\x02\x01\0").await.unwrap();
+        assert!(stream.read(&mut input).await.unwrap() > 0); // PUBLISH
+        drop(stream);
+        while !matches!(
+            events.next().await,
+            Some(ConnectionEvent::Disconnected { .. })
+        ) {}
+    }
+    drop(receipt);
+}
+
+async fn a_contested_identifier() {
+    let (connection, mut server, _pipes) =
+        in_memory(|options| options.client_identifier("station-7").reconnect(None)).await;
+    disconnect(&mut server, ReasonCode::SessionTakenOver).await;
+    connection.client().closed().await;
+}
+
+/// A server that takes nothing while the client leaves.
+async fn unwritten_messages() {
+    let limit = Duration::from_secs(1);
+    let (connection, _server, _pipes) =
+        in_memory(|options| options.disconnect_timeout(limit)).await;
+    let client = connection.client();
+    let mut written = 0;
+    while timeout(limit, client.publish("t", vec![0; 1_000]).into_future())
+        .await
+        .is_ok()
+    {
+        written += 1;
+        assert!(written < 1_000, "no server that takes nothing");
+    }
+    connection.disconnect().await.unwrap_err();
+}
+
+async fn danger() {
+    let danger = TlsOptions::new().danger_accept_any_certificate_from_anyone();
+    failure(Options::new("127.0.0.1", 1).tls(danger)).await;
+}
+
+#[test]
+fn every_log_line_is_provoked_and_reads_as_the_page_says() {
+    let noted = Warnings::default();
+    let noting = tracing::subscriber::set_default(noted.clone());
+    in_virtual_time(async {
+        slips_and_losses().await;
+        refused_subscriptions().await;
+        unread_streams().await;
+        a_message_ends_connections().await;
+        a_message_ends_connections_without_a_word().await;
+        a_contested_identifier().await;
+        unwritten_messages().await;
+    });
+    play(danger());
+    drop(noting);
+    let lines = noted.0.lock().unwrap().clone();
+    let provoked = lines.into_iter().map(|line| (line, "WARN")).collect();
+    compare("Rust: log lines", provoked);
+}

@@ -11,6 +11,7 @@ mod addresses;
 mod calls;
 #[path = "../scenarios/certificates.rs"]
 mod certificates;
+mod clock;
 mod connecting;
 mod log_lines;
 mod options;
@@ -20,6 +21,7 @@ mod replies;
 #[path = "../scenarios/server.rs"]
 mod server;
 mod subscriptions;
+mod test_broker;
 #[path = "../scenarios/tls_front.rs"]
 #[allow(dead_code, reason = "of the other test program")]
 mod tls_front;

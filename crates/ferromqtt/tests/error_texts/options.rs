@@ -82,7 +82,7 @@ fn of_places() -> Vec<Options> {
             .ca_pem("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")),
         tls(TlsOptions::new()
             .ca_pem(ours.pem())
-            .client_certificate_pem(one.chain.clone(), two.key)),
+            .client_certificate_pem(one.chain, two.key)),
         tls(TlsOptions::new().server_name("a b")),
     ]);
     all

@@ -1,8 +1,6 @@
 //! The page's tables, and what is compared with them.
 
 use std::collections::BTreeSet;
-use std::future::Future;
-use std::time::Duration;
 
 /// Behind an error that another attempt may mend: the page says so above its tables.
 const ENDINGS: [&str; 2] = [
@@ -93,24 +91,4 @@ fn the_page_tells_what_stands_behind_errors_that_another_attempt_may_mend() {
     for ending in ENDINGS {
         assert!(page.contains(ending.trim()), "{ending}");
     }
-}
-
-/// Nothing here waits for ever.
-pub(crate) async fn in_time<F: Future>(provoking: F) -> F::Output {
-    let ended = tokio::time::timeout(Duration::from_secs(60), provoking).await;
-    ended.expect("the provocation ends in time")
-}
-
-/// Plays `provoking` with a clock that moves on while everybody waits.
-pub(crate) fn in_virtual_time<F: Future>(provoking: F) -> F::Output {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    let runtime = builder.enable_all().start_paused(true).build().unwrap();
-    runtime.block_on(provoking)
-}
-
-/// Plays `provoking` with the clock of everybody.
-pub(crate) fn play<F: Future>(provoking: F) -> F::Output {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    let runtime = builder.enable_all().build().unwrap();
-    runtime.block_on(in_time(provoking))
 }

@@ -9,7 +9,8 @@ use ferromqtt::{
     ReAuthenticateError, ReasonCode, RequestError, Subscribe, SubscribeError, SubscriptionOptions,
 };
 
-use crate::page::{Provoked, compare, in_virtual_time, play};
+use crate::clock::{in_virtual_time, play};
+use crate::page::{Provoked, compare};
 use crate::replies::{ACCEPTED, ACCEPTED_311, Pipes, connected, in_memory, in_memory_with, server};
 use crate::server::Server;
 
