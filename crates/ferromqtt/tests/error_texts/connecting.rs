@@ -167,6 +167,7 @@ async fn every_text_of_connecting_is_provoked_and_reads_as_the_page_says() {
         Options::new("127.0.0.1", silent).bind_address([0u16; 8].into()),
         Options::unix("/nope/socket"),
         Options::new("in memory", 1883).transport(broken),
+        trusting_anyone(Options::new("-broker.example", 1)),
         trusting_anyone(url("mqtts", b"").await),
         trusting_anyone(url("mqtts", HTTP_400).await),
         url("ws", HTTP_400).await,
