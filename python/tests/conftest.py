@@ -59,8 +59,7 @@ def protocol(request: pytest.FixtureRequest) -> ferromqtt.ProtocolVersion:
     return chosen
 
 
-@pytest.fixture
-def shim(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def shim_of(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Import the shim as a user's program would, whatever else is installed."""
     monkeypatch.syspath_prepend(str(SHIM))
     for name in [name for name in sys.modules if name.split(".")[0] == "aiomqtt"]:
@@ -69,3 +68,8 @@ def shim(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     assert module.__file__ is not None
     assert Path(module.__file__).is_relative_to(SHIM)
     return module
+
+
+@pytest.fixture
+def shim(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    return shim_of(monkeypatch)

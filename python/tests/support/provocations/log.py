@@ -6,6 +6,7 @@ import logging
 import threading
 
 import ferromqtt
+from conftest import shim_of
 from ferromqtt import Client, MqttError, ProtocolVersion
 from ferromqtt._internals import internals_of
 from ferromqtt.testing import TestBroker
@@ -45,6 +46,13 @@ flooding("received messages wait to be taken", 3, (2, 1 << 30))
 @provokes(LOG, "calls wait for the server")
 async def _(_: World) -> None:
     async with TestBroker() as broker, Client(broker.host, broker.port) as client:
+        await asyncio.gather(*(client.publish("a", qos=1) for _ in range(11)))
+
+
+@provokes(LOG, "pending publish calls")
+async def _(world: World) -> None:
+    client_class = shim_of(world.monkeypatch).Client
+    async with TestBroker() as broker, client_class(broker.host, broker.port) as client:
         await asyncio.gather(*(client.publish("a", qos=1) for _ in range(11)))
 
 
