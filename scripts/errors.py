@@ -1,9 +1,10 @@
 """Checks docs/errors.md against the sources: every text that a user can meet is in its tables.
 
-The texts are the literals of `raise` and of log calls in Python, and of `#[error(...)]`, `new_err`
-and tracing's macros in Rust. A text is there when the pieces between its placeholders stand, in
-order, in one row of a table. What no user can provoke is in docs/errors/internal.toml, with the
-reason for each group; the rows that are still to be written are its group `pending`.
+The texts are the literals of `raise`, of log calls and on standard error in Python, and of
+`#[error(...)]`, `new_err`, tracing's macros and variables named `text` or `problem` in Rust. A text
+is there when the pieces between its placeholders stand, in order, in one row of a table. What no
+user can provoke is in docs/errors/internal.toml, with the reason for each group; the rows that are
+still to be written are its group `pending`.
 
     python scripts/errors.py            writes what is missing
     python scripts/errors.py --check    fails when anything is missing, or an entry is out of date
@@ -39,8 +40,9 @@ _HOLE = "{}"
 _RUST_TEXT = r'"((?:[^"\\]|\\.)*)"'
 _RUST_ERROR = re.compile(rf"#\[error\(\s*{_RUST_TEXT}", re.DOTALL)
 _RUST_RAISE = re.compile(rf"new_err\(\s*(?:format!\(\s*)?{_RUST_TEXT}", re.DOTALL)
+_RUST_LET = re.compile(rf"let (?:text|problem|why) =\s*(?:format!\(\s*)?{_RUST_TEXT}", re.DOTALL)
 _RUST_LOG = re.compile(r"\b(?:tracing::)?(?:warn|error)!\(")
-_RUST_TOKEN = re.compile(rf'{_RUST_TEXT}|[()]', re.DOTALL)
+_RUST_TOKEN = re.compile(rf"{_RUST_TEXT}|[()]", re.DOTALL)
 _RUST_HOLE = re.compile(r"\{[^{}]*\}")
 _PERCENT = re.compile(r"%(?:0?\d*)[dsrXx]")
 _TEST_CODE = re.compile(r"#\[cfg\(test\)\]\s*mod \w+ \{")
@@ -80,22 +82,53 @@ def _name(node: ast.expr) -> str:
     return ""
 
 
+def _functions(tree: ast.Module) -> dict[ast.AST, ast.AST]:
+    """Return the innermost function around each node of a module; the module itself has none."""
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    around: dict[ast.AST, ast.AST] = {}
+    for function in ast.walk(tree):  # from the outside in
+        if isinstance(function, functions):
+            around |= dict.fromkeys(ast.walk(function), function)
+    return around
+
+
+def _assigned(
+    tree: ast.Module, around: dict[ast.AST, ast.AST]
+) -> dict[tuple[ast.AST | None, str], list[str]]:
+    """Return the texts that variables are given, by function and name."""
+    found: dict[tuple[ast.AST | None, str], list[str]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and (text := _template(node.value)):
+            for target in node.targets:
+                found.setdefault((around.get(node), _name(target)), []).append(text)
+    return found
+
+
+def _is_stderr(node: ast.expr) -> bool:
+    return isinstance(node, ast.Attribute) and _name(node.value) == "stderr"
+
+
 def python_texts(path: Path) -> list[Text]:
-    """Return the texts of exceptions, notes and log lines in a module."""
+    """Return the texts of exceptions, notes, log lines and on standard error in a module."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    tree = ast.parse(path.read_text())
+    around = _functions(tree)
+    assigned = _assigned(tree, around)
+    for node in ast.walk(tree):
         if not isinstance(node, ast.Call) or not node.args:
             continue
         name = _name(node.func)
-        is_error = name.endswith(("Error", "Warning")) and name[:1].isupper()
-        if not is_error and name not in LOG_CALLS | {"add_note"}:
+        is_error = name.endswith(("Error", "Exception", "Warning")) and name[:1].isupper()
+        if not is_error and name not in LOG_CALLS | {"add_note"} and not _is_stderr(node.func):
             continue
         for argument in node.args[:2]:
-            text = _template(argument)
-            if text and pieces(text):
+            variable = _name(argument) if isinstance(argument, ast.Name) else ""
+            texts = [assigned.get((place, variable), []) for place in (around.get(node), None)]
+            for text in (_template(argument) or "", *texts[0], *texts[1]):
                 where = f"{path.relative_to(ROOT)}:{node.lineno}"
-                text = _PERCENT.sub(_HOLE, text) if name in LOG_CALLS else text
-                found.append(Text(text, where))
+                shown = _PERCENT.sub(_HOLE, text) if name in LOG_CALLS else text
+                if pieces(shown):
+                    found.append(Text(shown.strip(), where))
     return found
 
 
@@ -113,7 +146,7 @@ def rust_texts(path: Path) -> list[Text]:
             line = source.count("\n", 0, at) + 1
             found.append(Text(text, f"{path.relative_to(ROOT)}:{line}"))
 
-    for pattern in (_RUST_ERROR, _RUST_RAISE):
+    for pattern in (_RUST_ERROR, _RUST_RAISE, _RUST_LET):
         for match in pattern.finditer(source):
             add(match.group(1), match.start())
     for match in _RUST_LOG.finditer(source):

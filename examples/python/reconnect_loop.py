@@ -6,7 +6,7 @@ sent: `publish` raises, and `error.delivery` says whether to publish again is sa
 It prints:
 
     received: before the restart
-    connection lost: Disconnected during message iteration: the server closed the connection
+    lost: Disconnected during message iteration: the server closed the connection (127.0.0.1:PORT)
     publish without a connection: not_sent
     received: after the restart
 """
@@ -31,7 +31,7 @@ async def listen(client: Client, received: asyncio.Queue[str], lost: asyncio.Eve
                     received.put_nowait(message.payload.decode())
         except MqttError as error:
             if pause == SHORTEST:
-                print("connection lost:", error)
+                print("lost:", error)
             lost.set()
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
             pause = min(2 * pause, LONGEST)

@@ -16,6 +16,7 @@ from ferromqtt.types import SubscribeOptionsLike, SubscribeTopic, UnsubscribeTop
 _MAX_BYTES = 65535  # of a string in a packet
 _MOST_SHOWN = 100  # characters of a filter that is wrong
 _TEXTS = (str, bytes, bytearray, memoryview)  # sequences that are one thing
+_EMPTY_LIST = "Empty topic list. topic must name at least one filter."
 _NO_TOPIC = "No topic specified, or incorrect topic type."
 
 SubscribeFilter = tuple[str, int, bool, bool, int]
@@ -39,7 +40,7 @@ def subscribe_filters(
     text: object = topic
     if _is_list(topic):
         if not topic:
-            raise ValueError("Empty topic list")
+            raise ValueError(_EMPTY_LIST)
         return [_of_list(entry, qos, options, version) for entry in topic]
     if isinstance(topic, tuple):
         text, second = _pair(topic)
@@ -56,7 +57,7 @@ def subscribe_filters(
         if qos != 0:
             raise ValueError("Subscribe options and qos parameters cannot be combined.")
     if not v5 and not text:
-        raise ValueError("Invalid topic.")
+        raise ValueError(f"Invalid topic. {_must_be_filter(text)}")
     return [_filter(text, qos if wanted is None else wanted)]
 
 
@@ -74,7 +75,7 @@ def unsubscribe_filters(topic: UnsubscribeTopic) -> list[str]:
         ValueError: A filter is malformed, there is none, or the argument is of another type.
     """
     if topic is None or topic == "":
-        raise ValueError("Invalid topic.")
+        raise ValueError(f"Invalid topic. {_must_be_filter(topic)}")
     given: list[Any]
     if isinstance(topic, str | Wildcard):
         given = [topic]
@@ -83,7 +84,7 @@ def unsubscribe_filters(topic: UnsubscribeTopic) -> list[str]:
     else:
         raise ValueError(f"{_NO_TOPIC} {_must_be_filter(topic)}")  # noqa: TRY004 - aiomqtt's
     if not given:
-        raise ValueError("Empty topic list")
+        raise ValueError(_EMPTY_LIST)
     filters = []
     for entry in given:
         text = _text_of(entry)
@@ -100,8 +101,10 @@ def _text_of(topic: object) -> str | None:
 
 
 def _must_be_filter(topic: object) -> str:
-    given = "empty" if topic == "" else type(topic).__name__
-    return f"topic must be str, Topic or Wildcard, or a list of them, not {given}."
+    if topic == "":
+        return "topic must not be empty."
+    kind = type(topic).__name__
+    return f"topic must be str, Topic or Wildcard, or a list of them, not {kind}."
 
 
 def _of_list(
@@ -138,7 +141,10 @@ def _filter(text: str, wanted: object) -> SubscribeFilter:
         raise ValueError("noLocal must not be given for a shared subscription: leave it out.")
     retain_handling = options.retainHandling
     if not isinstance(retain_handling, int) or retain_handling not in (0, 1, 2):
-        raise ValueError("Invalid retain handling: it must be 0, 1 or 2.")
+        given = (
+            retain_handling if isinstance(retain_handling, int) else type(retain_handling).__name__
+        )
+        raise ValueError(f"Invalid retain handling. retainHandling must be 0, 1 or 2, not {given}.")
     qos = check_qos(options.QoS)
     no_local, as_published = bool(options.noLocal), bool(options.retainAsPublished)
     return text, qos, no_local, as_published, int(retain_handling)
@@ -171,6 +177,8 @@ def _problem_of(text: str) -> str | None:
     problem = None
     if not text:
         return "It must not be empty."
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        return "It must be valid Unicode text: it has a lone surrogate."
     if (size := len(text.encode())) > _MAX_BYTES:
         problem = f"it must have at most {_MAX_BYTES} bytes of UTF-8, not {size}"
     elif "\0" in text:

@@ -63,6 +63,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "maximum_non_publish_size": _INT,
     "tls_server_hostname": _STR,
 }
+_NEVER_NONE = {"port", "keepalive", "bind_port", "transport", "maximum_non_publish_size"}
 _CLIENT: dict[str, tuple[str, Callable[[object], bool]]] = {
     "logger": ("a logging.Logger", _has("warning")),
     "queue_type": ("a class like asyncio.Queue", callable),
@@ -74,13 +75,13 @@ _CLIENT: dict[str, tuple[str, Callable[[object], bool]]] = {
 
 
 def check_types(options: ClientOptions) -> None:
-    """Raise TypeError for an option of the wrong type. None is left to whoever uses it.
+    """Raise TypeError for an option of the wrong type. None mostly stands for the default.
 
     What stands for a whole number, as those of NumPy do, becomes an int.
     """
     for name, (must_be, is_right) in _OPTIONS.items():
         value = getattr(options, name)
-        if value is None:
+        if value is None and name not in _NEVER_NONE:
             continue
         if not is_right(value):
             raise wrong_type(name, must_be, value)

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 def _refuse(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
-        waiter.set_exception(RuntimeError("the client was entered on another event loop"))
+        waiter.set_exception(
+            RuntimeError("The client was entered on another event loop: iterate there")
+        )
 
 
 _ABORT_LIMIT = 1.0
@@ -132,7 +134,7 @@ class Protocol(Core, asyncio.BufferedProtocol):
             RuntimeError: The loop that the connection lives on is another one, and open.
         """
         if self._loop is not asyncio.get_running_loop() and not self._loop.is_closed():
-            raise RuntimeError("the client was entered on another event loop: leave it there")
+            raise RuntimeError("The client was entered on another event loop: leave it there")
         closed, transport = self._closed, self.transport
         if self._loop.is_closed() or closed is None or transport is None:
             await self._drop()
@@ -280,7 +282,9 @@ class Protocol(Core, asyncio.BufferedProtocol):
         return _errors.Ended(end, self.address, self._lost_by)
 
     def _on_unflushed(self, messages: int) -> None:
-        self.warn_of_repeating("%d QoS 0 messages were not written.", messages)
+        self.warn_of_repeating(
+            "%d QoS 0 messages were not written: the connection ended, and they are lost.", messages
+        )
 
     def _end(self) -> None:
         """Let iterators know that no message will come any more."""

@@ -132,7 +132,11 @@ def connect_error(end: End, address: str, lost_by: Exception | None) -> MqttErro
                 f"The connection to {address} ended before it was accepted: {told(end)}"
             )
             # A code only where the standard has one for what happened.
-            coded = end.kind in (EndKind.DISCONNECTED, EndKind.PROTOCOL_VIOLATION)
+            coded = end.kind in (
+                EndKind.DISCONNECTED,
+                EndKind.PROTOCOL_VIOLATION,
+                EndKind.TOO_LARGE,
+            )
             error.__cause__ = disconnect_cause(end, address, lost_by) if coded else lost_by
     error.phase = "connect"
     error.address = address

@@ -26,7 +26,10 @@ class CallSlots:
             ValueError: The limit is below 0.
         """
         if limit < 0:
-            raise ValueError("Semaphore initial value must be >= 0")  # asyncio's text
+            raise ValueError(
+                "Semaphore initial value must be >= 0. "  # asyncio's text
+                f"max_concurrent_outgoing_calls must be >=0, not {limit}."
+            )
         self._free = limit
         self._waiting: collections.OrderedDict[asyncio.Future[None], None]
         self._waiting = collections.OrderedDict()
@@ -53,7 +56,10 @@ class CallSlots:
             self._loop = loop
         elif self._loop is not loop:
             await TURN
-            raise RuntimeError(f"{self!r} is bound to a different event loop")  # asyncio's text
+            raise RuntimeError(
+                f"{self!r} is bound to a different event loop. "  # asyncio's text
+                "Calls wait for max_concurrent_outgoing_calls there: make all of them on one loop."
+            )
         slot = loop.create_future()
         self._waiting[slot] = None
         try:

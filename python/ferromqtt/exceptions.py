@@ -14,7 +14,8 @@ class MqttError(Exception):
     """Base of everything that a client raises about its connection or a server's answer.
 
     The text begins with aiomqtt's, and goes on with what failed, where, and what to do. An error of
-    the operating system or of TLS is the `__cause__`.
+    the operating system or of TLS is the `__cause__`. docs/errors.md of the repository lists every
+    text with its cause and its remedy.
 
     Attributes:
         delivery: Of a call that failed: "not_sent" when the server cannot have got it, "unknown"

@@ -273,9 +273,14 @@ def _check_host(options: ClientOptions) -> None:
 
 def _check_tls(options: ClientOptions) -> None:
     if options.tls_context is not None and options.tls_params is not None:
-        raise ValueError("SSL/TLS has already been configured.")
+        raise ValueError(
+            "SSL/TLS has already been configured. Give tls_context or tls_params, not both."
+        )
     if options.tls_insecure is not None and not (options.tls_context or options.tls_params):
-        raise ValueError("Must configure SSL context before using tls_insecure_set.")
+        raise ValueError(
+            "Must configure SSL context before using tls_insecure_set. Beside tls_insecure give "
+            "tls_context or tls_params."
+        )
     if options.tls_server_hostname is None:
         return
     if not (options.tls_context or options.tls_params):
@@ -291,7 +296,7 @@ def _transport(name: str) -> str:
     if name not in ("websockets", "tcp", "unix"):
         raise ValueError(f'transport must be "websockets", "tcp" or "unix", not {name}')
     if name == "unix" and not hasattr(socket, "AF_UNIX"):
-        raise ValueError('"unix" transport not supported')
+        raise ValueError('"unix" transport not supported: this system has no Unix sockets')
     return name
 
 
@@ -299,7 +304,7 @@ def _check_clean_session(options: ClientOptions) -> None:
     if options.clean_session is None:
         return
     if options.protocol == ProtocolVersion.V5:
-        raise ValueError("Clean session is not used for MQTT 5.0")
+        raise ValueError("Clean session is not used for MQTT 5.0: give clean_start instead")
     if not options.clean_session and not options.identifier:
         raise ValueError(
             "A client id must be provided if clean session is False. Give `identifier`."
@@ -344,7 +349,7 @@ def _check_password(password: str | bytes) -> None:
         # Not by an error of encoding, which would hold the password.
         encoded = password.encode(errors="surrogatepass")
         if encoded != password.encode(errors="replace"):
-            raise ValueError("password must be valid UTF-8.")
+            raise ValueError("password must be valid Unicode text: it has a lone surrogate.")
     else:
         encoded = bytes(password)
     if len(encoded) > _MAX_BYTES:
@@ -389,7 +394,10 @@ def _check_will(will: Will) -> None:
 
 
 def _check_string(what: str, text: str) -> None:
-    size = len(text.encode())
+    try:
+        size = len(text.encode())
+    except UnicodeError:  # whose text holds what was given
+        raise ValueError(f"{what} must be valid Unicode text: it has a lone surrogate.") from None
     if size > _MAX_BYTES:
         raise ValueError(f"{what} must have at most {_MAX_BYTES} bytes of UTF-8, not {size}.")
     if "\0" in text:

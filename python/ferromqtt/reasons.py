@@ -146,7 +146,10 @@ class ReasonCode:
 
     def getName(self) -> str:
         """Return the name that the number has in this packet."""
-        for name, packet_types in self.names[self.value].items():
+        names = self.names.get(self.value)
+        if names is None:
+            raise KeyError(f"Reason Code {self.value} does not exist")
+        for name, packet_types in names.items():
             if self.packetType in packet_types:
                 return name
         packet = packet_name(self.packetType)

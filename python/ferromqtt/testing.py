@@ -257,7 +257,7 @@ class TestBroker:
 
         """
         if self._running:
-            raise RuntimeError("the test broker is running already: stop it first")
+            raise RuntimeError("The test broker is running already: stop it first")
         host = _Host(asyncio.get_running_loop(), Broker(**self._options))
         await host.listen(self.host, self._requested_port)
         self._running = host

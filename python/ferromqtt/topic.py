@@ -29,7 +29,7 @@ class Wildcard:
 
     def __post_init__(self) -> None:
         if not isinstance(self.value, str):
-            raise TypeError("Wildcard must be of type str")
+            raise TypeError(f"Wildcard must be of type str, not {type(self.value).__name__}")
         _check_wildcard(self.value)
 
     def __str__(self) -> str:
@@ -57,7 +57,7 @@ class Topic(Wildcard):
 
     def __post_init__(self) -> None:
         if not isinstance(self.value, str):
-            raise TypeError("Topic must be of type str")
+            raise TypeError(f"Topic must be of type str, not {type(self.value).__name__}")
         if not 0 < len(self.value) <= MAX_TOPIC_LENGTH or "+" in self.value or "#" in self.value:
             raise ValueError(f"Invalid topic: {self.value}")
 
@@ -73,7 +73,7 @@ class Topic(Wildcard):
         """
         text = wildcard.value if isinstance(wildcard, Wildcard) else wildcard
         if not isinstance(text, str):
-            raise TypeError("Wildcard must be of type str")
+            raise TypeError(f"Wildcard must be of type str, not {type(text).__name__}")
         wanted = _levels_to_match(text)
         levels = self.value.split("/")
         for index, level in enumerate(wanted):

@@ -134,3 +134,8 @@ def test_reason_code_name_depends_on_the_packet_type_1_8() -> None:
     assert str(ReasonCode(PacketTypes.CONNACK, identifier=0)) == "Success"
     assert str(ReasonCode(PacketTypes.SUBACK, identifier=0)) == "Granted QoS 0"
     assert str(ReasonCode(PacketTypes.DISCONNECT, identifier=0)) == "Normal disconnection"
+
+
+def test_a_number_of_no_reason_code_is_named() -> None:
+    with pytest.raises(KeyError, match="Reason Code 5 does not exist"):
+        ReasonCode(PacketTypes.CONNACK, identifier=5)

@@ -79,6 +79,12 @@ async def check(call: Call, error: type[Exception], text: str) -> None:
     expect(await fail(call))
 
 
+def with_time_limit(client: Client, timeout: object) -> Client:
+    """Set a time limit that the constructor would refuse."""
+    client.timeout = timeout  # type: ignore[assignment]
+    return client
+
+
 MISSING = Path("/nonexistent/mqtt.sock")
 ENTERS: dict[str, tuple[Callable[[], Client], type[Exception], str]] = {
     "empty host": (lambda: Client(""), ValueError, "Invalid host."),
@@ -90,10 +96,10 @@ ENTERS: dict[str, tuple[Callable[[], Client], type[Exception], str]] = {
         "Properties only apply",
     ),
     "missing socket": (lambda: Client(str(MISSING), transport="unix"), MqttError, "No such file"),
-    "host": (lambda: Client("a..b"), MqttError, "a..b"),
+    "host": (lambda: Client("a..b"), ValueError, "a..b"),
     "no time": (lambda: Client("127.0.0.1", 1, timeout=0), MqttError, ""),
     "timeout": (
-        lambda: Client("127.0.0.1", 1, timeout="soon"),  # type: ignore[arg-type]
+        lambda: with_time_limit(Client("127.0.0.1", 1), "soon"),
         TypeError,
         "",
     ),
@@ -414,7 +420,7 @@ async def ended(client: Client) -> Client:
     core = internals_of(client).core
     await core.start()
     core._on_connected(False)
-    core._on_disconnected("closed", 0, "", 0)
+    core._end()
     return client
 
 

@@ -203,7 +203,7 @@ def test_the_exit_waits_until_a_thread_has_left_the_module() -> None:
 
 def test_once_the_interpreter_exits_other_threads_are_refused() -> None:
     output = program.run(RUN, "call_while_exiting")
-    assert output.startswith("called\n0\nthe interpreter is exiting")
+    assert output.startswith("called\n0\nThe interpreter is exiting")
 
 
 def test_hooks_registered_after_the_import_may_still_use_other_threads() -> None:

@@ -1,5 +1,8 @@
 """A Unix socket as transport (contract 1.2)."""
 
+import socket
+from pathlib import Path
+
 import pytest
 
 from ferromqtt import Client, MqttError, ProtocolVersion
@@ -27,5 +30,18 @@ def test_a_path_that_does_not_exist_1_4(run: LoopRunner) -> None:
         text = r"^\[Errno 2\] No such file or directory: cannot connect to '.*': Unix socket "
         with pytest.raises(MqttError, match=text):
             await Client("/nowhere/mqtt", transport="unix").__aenter__()
+
+    run(main)
+
+
+def test_a_socket_that_nobody_listens_on_1_4(run: LoopRunner, tmp_path: Path) -> None:
+    path = tmp_path / "mqtt"
+    with socket.socket(socket.AF_UNIX) as left_behind:
+        left_behind.bind(str(path))
+
+    async def main() -> None:
+        text = r"Unix socket failed \(is the broker running, and is this the path of its socket\?\)"
+        with pytest.raises(MqttError, match=f"Connection refused: .*{text}$"):
+            await Client(str(path), transport="unix").__aenter__()
 
     run(main)

@@ -13,11 +13,15 @@ from ferromqtt.testing import TestBroker
 from support.loops import LoopRunner
 
 OR_GIVE_V5 = "or give protocol=ProtocolVersion.V5"
+NO_SEMAPHORE = "Semaphore initial value must be >= 0."
+WILDCARDS = "a topic to publish to cannot contain the wildcards + and #"
+SURROGATE = "must be valid Unicode text: it has a lone surrogate."
 SOCKET_OPTIONS = "a list of (level, option, value) tuples"
 WRONG_TYPES: list[tuple[str, Any, str, str]] = [
     ("hostname", 5, "str", "int"),
     ("port", "1883", "int", "str"),
     ("port", 1883.0, "int", "float"),
+    ("port", None, "int", "NoneType"),
     ("username", 5, "str", "int"),
     ("password", 5, "str or bytes", "int"),
     ("logger", "x", "a logging.Logger", "str"),
@@ -139,6 +143,18 @@ def test_a_value_out_of_range_is_named_on_enter_1_2(options: dict[str, Any], tex
             {"identifier": "a" * 65536},
             "identifier must have at most 65535 bytes of UTF-8, not 65536.",
         ),
+        ({"username": "\ud800"}, f"username {SURROGATE}"),
+        ({"identifier": "\ud800"}, f"identifier {SURROGATE}"),
+        ({"will": Will("\ud800")}, f"will topic {SURROGATE}"),
+        ({"username": "a", "password": "\ud800"}, f"password {SURROGATE}"),
+        (
+            {"max_concurrent_outgoing_calls": -1},
+            f"{NO_SEMAPHORE} max_concurrent_outgoing_calls must be >=0, not -1.",
+        ),
+        (
+            {"protocol": 5, "clean_session": True},
+            "Clean session is not used for MQTT 5.0: give clean_start instead",
+        ),
         ({"will": Will("a/#")}, "will topic must not contain wildcards: 'a/#'."),
         (
             {"proxy": ProxySettings(proxy_type=7, proxy_addr="h")},
@@ -175,6 +191,27 @@ TOO_LONG = (
 FILTER = "topic must be str, Topic or Wildcard, or a list of them, not "
 WRONG_CALLS: list[tuple[Callable[[Client], Coroutine[Any, Any, object]], str]] = [
     (lambda it: it.publish("a", timeout="5"), "timeout must be a number of seconds, not str"),  # type: ignore[arg-type]
+    (lambda it: it.publish(""), "Invalid topic. topic must not be empty."),
+    (
+        lambda it: it.publish(None),  # type: ignore[arg-type]
+        "Invalid topic. topic must be str or Topic, not NoneType.",
+    ),
+    (lambda it: it.publish("\ud800"), f"topic {SURROGATE}"),
+    (lambda it: it.publish("a\0"), "topic must not contain U+0000."),
+    (
+        lambda it: it.publish("a" * 65_536),
+        "Publish topic is too long. topic must have at most 65535 bytes of UTF-8, not 65536.",
+    ),
+    (
+        lambda it: it.publish("a", properties={"ResponseTopic": "a/#"}),
+        f"Property ResponseTopic cannot be published to: {WILDCARDS}",
+    ),
+    (
+        lambda it: it.subscribe("\ud800"),
+        "Invalid subscription filter. It must be valid Unicode text: it has a lone surrogate.",
+    ),
+    (lambda it: it.subscribe([]), "Empty topic list. topic must name at least one filter."),
+    (lambda it: it.unsubscribe(""), "Invalid topic. topic must not be empty."),
     (lambda it: it.publish("a", qos=3), "Invalid QoS level. qos must be 0, 1 or 2, not 3."),
     (lambda it: it.publish("a", 0, b"x"), "Invalid QoS level. qos must be 0, 1 or 2, not bytes."),  # type: ignore[arg-type]
     (

@@ -106,7 +106,7 @@ pub enum PublishError {
     RetainNotSupported,
     /// A property on a version before 5.0, or one that a client's PUBLISH does not have.
     #[error(transparent)]
-    Property(#[from] PropertyError),
+    Property(Box<PropertyError>),
     /// Requests and responses are properties, which exist in 5.0 only.
     #[error("requests and responses exist in MQTT 5.0 only: use that version")]
     NoRequests,
@@ -173,7 +173,7 @@ pub enum SubscribeError {
     },
     /// An option or property on a version before 5.0, or a property that the packet does not have.
     #[error(transparent)]
-    Property(#[from] PropertyError),
+    Property(Box<PropertyError>),
     /// The queue that its messages would go to has been closed.
     #[error("the queue for the messages has been closed: open another one")]
     NoQueue,
@@ -183,6 +183,18 @@ pub enum SubscribeError {
     /// There is no connection, and none will be made by itself.
     #[error("the client is not connected")]
     NotConnected,
+}
+
+impl From<PropertyError> for PublishError {
+    fn from(error: PropertyError) -> Self {
+        Self::Property(Box::new(error)) // rare, and larger than all else here
+    }
+}
+
+impl From<PropertyError> for SubscribeError {
+    fn from(error: PropertyError) -> Self {
+        Self::Property(Box::new(error)) // as above
+    }
 }
 
 impl SubscribeError {

@@ -48,7 +48,9 @@ pub(crate) fn topic_text<'py>(
         return Ok(text.clone());
     }
     if value.is_none() {
-        return Err(PyValueError::new_err("Invalid topic."));
+        return Err(PyValueError::new_err(format!(
+            "Invalid topic. {what} must be str or Topic, not NoneType."
+        )));
     }
     if value.is_instance(hooks::topic_class(value.py())?)? {
         return Ok(value.getattr(intern!(value.py(), "value"))?.cast_into()?);
@@ -59,6 +61,16 @@ pub(crate) fn topic_text<'py>(
     )))
 }
 
+/// What publishing to no topic raises.
+pub(crate) const EMPTY_TOPIC: &str = "Invalid topic. topic must not be empty.";
+
+/// The error for a text that UTF-8 cannot carry. Not Python's own, which holds the text.
+pub(crate) fn surrogate(what: &str) -> PyErr {
+    PyValueError::new_err(format!(
+        "{what} must be valid Unicode text: it has a lone surrogate."
+    ))
+}
+
 /// Checks a topic to publish to.
 pub(crate) fn check_topic(text: &str) -> PyResult<()> {
     TopicName::check(text).map_err(topic_error)
@@ -66,13 +78,15 @@ pub(crate) fn check_topic(text: &str) -> PyResult<()> {
 
 fn topic_error(error: ferromqtt_proto::TopicError) -> PyErr {
     use ferromqtt_proto::{StringError, TopicError};
-    let text = match error {
-        TopicError::Empty => "Invalid topic.",
-        TopicError::WildcardInName => "Publish topic cannot contain wildcards.",
-        TopicError::String(StringError::TooLong { .. }) => "Publish topic is too long.",
-        _ => return PyValueError::new_err(error.to_string()),
-    };
-    PyValueError::new_err(text)
+    PyValueError::new_err(match error {
+        TopicError::Empty => EMPTY_TOPIC.to_owned(),
+        TopicError::WildcardInName => "Publish topic cannot contain wildcards.".to_owned(),
+        TopicError::String(StringError::TooLong { bytes }) => format!(
+            "Publish topic is too long. topic must have at most 65535 bytes of UTF-8, not {bytes}."
+        ),
+        TopicError::String(StringError::Nul) => "topic must not contain U+0000.".to_owned(),
+        _ => error.to_string(),
+    })
 }
 
 /// A payload: borrowed from `bytes` and `str`, made for the rest.
@@ -92,10 +106,7 @@ impl<'py> Payload<'py> {
             Self::Made(bytes.as_bytes().to_vec())
         } else if let Ok(text) = value.cast::<PyString>() {
             if text.to_str().is_err() {
-                // Not the error of Python, which holds the text.
-                return Err(PyValueError::new_err(
-                    "payload must be valid Unicode text: it has a lone surrogate.",
-                ));
+                return Err(surrogate("payload"));
             }
             Self::Text(text.clone())
         } else if value.is_none() {
@@ -117,8 +128,11 @@ impl<'py> Payload<'py> {
                  memoryview too, but not {class}: encode it first, for example by json.dumps."
             )));
         };
-        if payload.as_slice().len() > MAX_PAYLOAD {
-            return Err(PyValueError::new_err("Payload too large."));
+        let bytes = payload.as_slice().len();
+        if bytes > MAX_PAYLOAD {
+            return Err(PyValueError::new_err(format!(
+                "Payload too large. payload must have at most {MAX_PAYLOAD} bytes, not {bytes}."
+            )));
         }
         Ok(payload)
     }

@@ -24,6 +24,7 @@ use crate::buffer::{self, ReadBuffer};
 use crate::calls::Calls;
 use crate::convert;
 use crate::events;
+use crate::failure;
 use crate::gate;
 use crate::home::Home;
 use crate::message::TopicCache;
@@ -842,7 +843,7 @@ fn farewell(with_will: bool) -> Disconnect {
 /// A client whose default queue is read from the start, by `Client.messages`: a session's stored messages go there.
 fn new_client(options: Options, seed: u64) -> PyResult<Client> {
     let mut client = Client::new(options, Session::default(), seed)
-        .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        .map_err(|error| PyValueError::new_err(failure::options_text(&error)))?;
     client.claim_default();
     Ok(client)
 }

@@ -229,7 +229,7 @@ fn complete<'py>(
                 &future,
                 kind,
                 code,
-                error.to_string(),
+                failure::request_text(&error),
                 Some(Delivery::NotSent),
             )
         }
@@ -274,7 +274,13 @@ fn not_possible(
     delivery: Delivery,
 ) -> PyResult<()> {
     let (kind, code) = CallFailure::of_publish(error);
-    fail(future, kind, code, error.to_string(), Some(delivery))
+    fail(
+        future,
+        kind,
+        code,
+        failure::publish_text(error),
+        Some(delivery),
+    )
 }
 
 /// Fails the calls whose time is over.
@@ -328,7 +334,7 @@ const fn name(delivery: Delivery) -> &'static str {
 /// The exception for a publish that was refused before anything was sent.
 pub(crate) fn publish_refused(slf: &Bound<'_, Core>, error: &PublishError) -> PyResult<PyErr> {
     let (kind, code) = CallFailure::of_publish(error);
-    refused(slf, kind, code, error.to_string(), "publish")
+    refused(slf, kind, code, failure::publish_text(error), "publish")
 }
 
 /// The exception for a SUBSCRIBE or UNSUBSCRIBE that was refused before anything was sent.
@@ -338,7 +344,7 @@ pub(crate) fn request_refused(
     what: &str,
 ) -> PyResult<PyErr> {
     let (kind, code) = CallFailure::of_request(error);
-    refused(slf, kind, code, error.to_string(), what)
+    refused(slf, kind, code, failure::request_text(error), what)
 }
 
 fn refused(

@@ -1,9 +1,13 @@
 //! What failed, as types that Python's exceptions are made from: `ferromqtt._errors` and `ferromqtt._attempt` do that.
 
 use ferromqtt_proto::shown::peer_text;
-use ferromqtt_proto::{ConnectionError, Properties, PublishError, ReasonCode, SubscribeError};
+use ferromqtt_proto::{
+    ConnectionError, OptionsError, Properties, PublishError, ReasonCode, SubscribeError,
+};
 use ferromqtt_transport as transport;
 use pyo3::prelude::*;
+
+use crate::properties;
 
 /// Why a connection ended, or did not come about.
 #[pyclass(
@@ -107,6 +111,30 @@ pub(crate) fn reason_string(properties: Option<&Properties>) -> String {
         .and_then(|properties| properties.reason_string.as_ref())
         .map(|text| peer_text(text, &[]))
         .unwrap_or_default()
+}
+
+/// The text of options that were refused, in the words of Python users.
+pub(crate) fn options_text(error: &OptionsError) -> String {
+    match error {
+        OptionsError::Property(error) => properties::refused_text(error),
+        _ => error.to_string(),
+    }
+}
+
+/// The text of a publish that was refused, likewise.
+pub(crate) fn publish_text(error: &PublishError) -> String {
+    match error {
+        PublishError::Property(error) => properties::refused_text(error),
+        _ => error.to_string(),
+    }
+}
+
+/// The text of a SUBSCRIBE or UNSUBSCRIBE that was refused, likewise.
+pub(crate) fn request_text(error: &SubscribeError) -> String {
+    match error {
+        SubscribeError::Property(error) => properties::refused_text(error),
+        _ => error.to_string(),
+    }
 }
 
 /// Why a call failed.

@@ -56,7 +56,7 @@ pub(crate) struct Closed;
 impl From<Closed> for PyErr {
     fn from(_: Closed) -> Self {
         PyRuntimeError::new_err(
-            "the interpreter is exiting: ferromqtt takes no more calls from this thread, which Python is about to end",
+            "The interpreter is exiting: ferromqtt takes no more calls from this thread, which Python is about to end",
         )
     }
 }

@@ -338,9 +338,9 @@ impl Message {
         let _inside = gate::enter()?;
         let py = other.py();
         let mid = slf.borrow().mid.bind(py).clone();
-        let other = other
-            .cast::<Self>()
-            .map_err(|_| PyTypeError::new_err("a Message can be compared with a Message only"))?;
+        let other = other.cast::<Self>().map_err(|_| {
+            PyTypeError::new_err("A Message can be ordered against another Message only.")
+        })?;
         let other = other.borrow().mid.bind(py).clone();
         mid.lt(other)
     }

@@ -202,7 +202,7 @@ fn advance<'py>(slf: &Bound<'py, NextMessage>) -> PyResult<Step<'py>> {
         }
         State::Done => {
             return Err(PyRuntimeError::new_err(
-                "this step was awaited to its end already",
+                "This step was awaited to its end already: call anext() for each message.",
             ));
         }
     };

@@ -34,7 +34,7 @@ pub(crate) fn publish<'py>(
     timeout: f64,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     let topic = convert::topic_text("topic", topic)?;
-    let topic = topic.to_str()?; // a lone surrogate is a UnicodeEncodeError, which is a ValueError
+    let topic = topic.to_str().map_err(|_| convert::surrogate("topic"))?;
     let is_alias = topic.is_empty() && properties.is_some();
     if !is_alias {
         convert::check_topic(topic)?;
@@ -97,7 +97,7 @@ pub(crate) fn publish<'py>(
 /// The topic that a publish with an empty one goes to.
 fn topic_of_alias(slf: &Bound<'_, Core>, properties: Option<&Properties>) -> PyResult<TopicName> {
     let Some(alias) = properties.and_then(|properties| properties.topic_alias) else {
-        return Err(PyValueError::new_err("Invalid topic."));
+        return Err(PyValueError::new_err(convert::EMPTY_TOPIC));
     };
     let known = slf.borrow().client.topic_of_alias(alias);
     match known {
@@ -220,7 +220,7 @@ pub(crate) fn check_loop(slf: &Bound<'_, Core>) -> PyResult<()> {
 /// The error for a call from another event loop.
 fn other_loop() -> PyErr {
     PyRuntimeError::new_err(
-        "the client was entered on another event loop: use it there, \
+        "The client was entered on another event loop: use it there, \
          for example by asyncio.run_coroutine_threadsafe",
     )
 }

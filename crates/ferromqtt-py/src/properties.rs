@@ -4,12 +4,45 @@ use std::num::{NonZeroU16, NonZeroU32};
 
 use bytes::Bytes;
 use ferromqtt_proto::packet::TopicAlias;
-use ferromqtt_proto::{Properties, QoS, Utf8String};
+use ferromqtt_proto::{Properties, PropertyError, PropertyProblem, QoS, Utf8String};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 
 use crate::convert;
+
+/// The text for a property that was refused, with the names that Python users know: "Property ResponseTopic cannot be ...".
+pub(crate) fn refused_text(error: &PropertyError) -> String {
+    let property = attribute(error.property);
+    let place = match error.place {
+        "the will" => " of the will",
+        _ => "",
+    };
+    match error.problem {
+        PropertyProblem::Needs(other) => {
+            format!(
+                "Property {property}{place} needs {} beside it",
+                attribute(other)
+            )
+        }
+        problem => format!("Property {property}{place} {problem}"),
+    }
+}
+
+/// The attribute of `ferromqtt.Properties` for a field of [`Properties`].
+fn attribute(field: &str) -> String {
+    match field {
+        "user_properties" => return "UserProperty".to_owned(),
+        "subscription_identifiers" => return "SubscriptionIdentifier".to_owned(),
+        "maximum_qos" => return "MaximumQoS".to_owned(),
+        _ => {}
+    }
+    let words = field.split('_').map(|word| {
+        let (first, rest) = word.split_at(word.len().min(1));
+        first.to_ascii_uppercase() + rest
+    });
+    words.collect()
+}
 
 /// A value that one property holds.
 trait Value: Sized {

@@ -12,7 +12,7 @@
 //!     if let Some(message) = readings.next().await {
 //!         assert_eq!(message.topic, "temperature/outside");
 //!     }
-//!     Ok::<_, Error>(())
+//!     Ok(())
 //! })
 //! .await?;
 //! # broker.stop().await;

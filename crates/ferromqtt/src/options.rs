@@ -504,7 +504,7 @@ impl Options {
     ///     while let Some(job) = jobs.next().await {
     ///         println!("{}", job.topic);
     ///     }
-    ///     Ok::<_, Error>(())
+    ///     Ok(())
     /// })
     /// .await
     /// # }

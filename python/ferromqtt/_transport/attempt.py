@@ -53,7 +53,7 @@ _NO_COMMON_TLS = ("HANDSHAKE_FAILURE", "PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL
 
 _HINTS: tuple[tuple[Phase, type[OSError], Hint], ...] = (
     (Phase.TCP, ConnectionRefusedError, Hint.NOBODY_LISTENS),
-    (Phase.UNIX, ConnectionRefusedError, Hint.NOBODY_LISTENS),
+    (Phase.UNIX, ConnectionRefusedError, Hint.NO_SOCKET),
     (Phase.UNIX, FileNotFoundError, Hint.NO_SOCKET),
     (Phase.UNIX, PermissionError, Hint.SOCKET_PERMISSION),
     (Phase.TLS, ConnectionError, Hint.SPEAKS_NO_TLS),

@@ -71,8 +71,8 @@ impl Client {
         let capacity = input.capacity();
         connection.keep_alive.received(now, bytes, rest);
         let source = input.split_to(bytes).freeze();
-        if let Some(trace) = &mut self.trace {
-            trace.received(now, self.options.protocol, &source);
+        if self.packet_trace() {
+            self.trace_received(now, &source);
         }
         let unreadable = failure.map(|error| {
             let header = FixedHeader::read(input).ok().flatten();

@@ -21,6 +21,9 @@ impl Client {
     /// As [`Client::poll_transmit`], in chunks of at most `limit` bytes, which is at least 1: for a transport that keeps
     /// what it is given, however much that is. The bytes of a large payload are still not copied.
     pub fn poll_transmit_up_to(&mut self, now: Instant, limit: usize) -> Option<Bytes> {
+        if self.packet_trace() {
+            return self.poll_traced(now, limit);
+        }
         if matches!(self.phase, Phase::Connected) {
             self.encode_publishes(now);
             self.leave_when_done(now);
@@ -28,9 +31,6 @@ impl Client {
         let connection = self.connection.as_mut()?;
         let written = self.session.journal.written();
         let chunk = connection.transmit.pop(written, limit.max(1))?;
-        if let Some(trace) = &mut self.trace {
-            trace.sent(now, self.options.protocol, &chunk);
-        }
         let handed_over = connection.transmit.handed_over();
         connection.keep_alive.sent(now, handed_over);
         Some(chunk)

@@ -1,5 +1,9 @@
 //! Records of packets, when a driver asks for them.
 
+use std::time::Instant;
+
+use bytes::Bytes;
+
 use super::Client;
 use crate::packet_trace::{PacketRecord, PacketTrace};
 
@@ -26,6 +30,25 @@ impl Client {
     /// What a transport brings after this side has ended the connection is not read, and has no record.
     pub fn poll_packet(&mut self) -> Option<PacketRecord> {
         self.trace.as_mut()?.poll()
+    }
+
+    /// The next chunk to write, of which a record is kept.
+    #[cold]
+    pub(super) fn poll_traced(&mut self, now: Instant, limit: usize) -> Option<Bytes> {
+        let mut trace = self.trace.take(); // so that the next call is the usual one
+        let chunk = self.poll_transmit_up_to(now, limit);
+        if let (Some(trace), Some(chunk)) = (&mut trace, &chunk) {
+            trace.sent(now, self.options.protocol, chunk);
+        }
+        self.trace = trace;
+        chunk
+    }
+
+    #[cold]
+    pub(super) fn trace_received(&mut self, now: Instant, packets: &Bytes) {
+        if let Some(trace) = &mut self.trace {
+            trace.received(now, self.options.protocol, packets);
+        }
     }
 
     /// How many packets have no record since the last call, because nobody took those before them.

@@ -175,11 +175,23 @@ macro_rules! properties {
             ///
             /// # Errors
             /// Names the first that may not.
+            #[inline]
             pub(crate) fn check(&self, place: Place) -> Result<(), PropertyError> {
-                $(if self.$field.is_some() && !$places.allowed_in(place) {
-                    return Err(place.refuses(stringify!($field), PropertyProblem::NotInThisPacket));
-                })+
-                self.check_values(place)
+                let fits = true $(&& (self.$field.is_none() || $places.allowed_in(place)))+;
+                if fits {
+                    return self.check_values(place);
+                }
+                Err(self.misplaced_in(place))
+            }
+
+            /// Names the first property that `place` does not have.
+            #[cold]
+            fn misplaced_in(&self, place: Place) -> PropertyError {
+                let misplaced = match () {
+                    $(() if self.$field.is_some() && !$places.allowed_in(place) => stringify!($field),)+
+                    () => IDENTIFIERS,
+                };
+                place.refuses(misplaced, PropertyProblem::NotInThisPacket)
             }
 
             /// Length of the properties that may stand in `place`, without their length field.
@@ -346,11 +358,11 @@ impl Properties {
     /// Whether binary data fits behind its two-byte length, no Subscription Identifier is 0 or too large, and there are no
     /// more of these than `place` has (sections 1.5.6 and 3.8.2.1.2). All other types cannot hold a value out of range.
     fn check_values(&self, place: Place) -> Result<(), PropertyError> {
-        for (property, data) in [
-            ("correlation_data", &self.correlation_data),
-            ("authentication_data", &self.authentication_data),
-        ] {
-            check_binary(data.as_ref()).map_err(|problem| place.refuses(property, problem))?;
+        if let Err(problem) = check_binary(self.correlation_data.as_ref()) {
+            return Err(place.refuses("correlation_data", problem));
+        }
+        if let Err(problem) = check_binary(self.authentication_data.as_ref()) {
+            return Err(place.refuses("authentication_data", problem));
         }
         let identifiers = &self.subscription_identifiers;
         let problem = match place {

@@ -1,5 +1,7 @@
 //! What a version of MQTT, or a packet, does not have is refused under its name, and not ignored.
 
+use std::borrow::Borrow;
+
 use bytes::Bytes;
 use ferromqtt_proto::packet::{Disconnect, TopicAlias};
 use ferromqtt_proto::{
@@ -45,7 +47,13 @@ fn refusal(options: Options) -> OptionsError {
 }
 
 #[track_caller]
-fn assert_names(error: PropertyError, place: &str, property: &str, problem: PropertyProblem) {
+fn assert_names(
+    error: impl Borrow<PropertyError>,
+    place: &str,
+    property: &str,
+    problem: PropertyProblem,
+) {
+    let error = error.borrow();
     assert_eq!((error.place, error.property), (place, property));
     assert_eq!(error.problem, problem);
     let text = error.to_string();

@@ -86,7 +86,7 @@ fn set(options: &mut BrokerOptions, name: &str, value: &Bound<'_, PyAny>) -> PyR
         }
         _ => {
             return Err(PyTypeError::new_err(format!(
-                "the test broker has no option {name:?}: ferromqtt.testing.BrokerOptions lists them"
+                "The test broker has no option {name:?}: ferromqtt.testing.BrokerOptions lists them"
             )));
         }
     }

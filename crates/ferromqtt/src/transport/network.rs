@@ -138,8 +138,7 @@ async fn unix(path: &str) -> io::Result<Stream> {
         Ok(stream) => Ok(Box::new(stream)),
         Err(error) => {
             let hint = match error.kind() {
-                io::ErrorKind::NotFound => Some(Hint::NoSocket),
-                io::ErrorKind::ConnectionRefused => Some(Hint::NobodyListens),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Some(Hint::NoSocket),
                 io::ErrorKind::PermissionDenied => Some(Hint::SocketPermission),
                 _ => None,
             };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ferromqtt::{
     Authenticator, AuthenticatorError, Bytes, ConnectAttempt, ConnectError, Connection,
-    CredentialsError, Options, Proxy, Server, TlsOptions,
+    Credentials, CredentialsError, Options, Proxy, Server, TlsOptions,
 };
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::net::TcpListener;
@@ -160,6 +160,7 @@ async fn every_text_of_connecting_is_provoked_and_reads_as_the_page_says() {
     let broken = async |_: Server| Err::<DuplexStream, _>(io::Error::other("the cable is cut"));
     let never = async |_: Server| pending::<io::Result<DuplexStream>>().await;
     let busy = async |_: ConnectAttempt| Err(CredentialsError::from("the token service is busy"));
+    let wrong = async |_: ConnectAttempt| Ok(Credentials::new().user_name("a\0"));
     let mut options = vec![
         Options::new("no-such-host.invalid", 1883),
         Options::new("127.0.0.1", NOBODY),
@@ -186,7 +187,10 @@ async fn every_text_of_connecting_is_provoked_and_reads_as_the_page_says() {
         websocket("", b"").await,
         websocket(MQTT, b"\x81\x01x").await,
         referring("mqtt+unix:///x").await,
+        referring("mqtts://127.0.0.1:1").await,
         Options::new("127.0.0.1", silent).credentials(busy),
+        Options::new("127.0.0.1", silent).credentials(wrong),
+        trusting_anyone(Options::new("-broker", 8883)),
         Options::new("127.0.0.1", silent).authenticator("PLAIN", || Silent),
     ];
     options.extend(certificates().await);

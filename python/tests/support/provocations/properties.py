@@ -1,0 +1,72 @@
+"""Properties, topics and Reason Codes that cannot be."""
+
+from collections.abc import Callable
+
+from ferromqtt import Client, PacketTypes, ProtocolVersion, ReasonCode, Topic, Wildcard
+from ferromqtt.properties import Properties
+from ferromqtt.testing import TestBroker
+from support.provocations.registry import PROPERTIES, Given, World, provokes
+
+V5 = ProtocolVersion.V5
+LONG = 65536
+
+
+def assigning(part: str, packet: int, name: str, value: Given) -> None:
+    """Assign to an attribute of `Properties`."""
+
+    @provokes(PROPERTIES, part)
+    async def fail(_: World) -> None:
+        setattr(Properties(packet), name, value)
+
+
+def sending(part: str, call: str, properties: dict[Given, Given]) -> None:
+    """Call with a dictionary of properties."""
+
+    @provokes(PROPERTIES, part)
+    async def fail(_: World) -> None:
+        async with (
+            TestBroker() as broker,
+            Client(broker.host, broker.port, protocol=V5) as client,
+        ):
+            await getattr(client, call)("a", properties=properties)
+
+
+def making(part: str, make: Callable[[], object]) -> None:
+    @provokes(PROPERTIES, part)
+    async def fail(_: World) -> None:
+        make()
+
+
+PUBLISH = PacketTypes.PUBLISH
+assigning("Property name must be one of", PUBLISH, "ContenType", "text/plain")
+assigning("does not apply to packet type", PacketTypes.SUBSCRIBE, "ContentType", "text/plain")
+assigning("value must be valid UTF-8", PUBLISH, "ContentType", "\ud800")
+assigning("value must be 0 or 1", PUBLISH, "PayloadFormatIndicator", 2)
+assigning("value must be in the range", PUBLISH, "MessageExpiryInterval", -1)
+assigning("value must be a str", PUBLISH, "ContentType", 5)
+assigning("bytes of UTF-8", PUBLISH, "ContentType", "a" * LONG)
+assigning("value must not contain", PUBLISH, "ContentType", "\0")
+assigning("value must be bytes", PUBLISH, "CorrelationData", "a")
+assigning(
+    "Property {name} value must be at most {limit} bytes", PUBLISH, "CorrelationData", b"a" * LONG
+)
+assigning("value must be a pair", PUBLISH, "UserProperty", {"name": "value"})
+
+sending("Property name must be str", "publish", {5: "a"})
+sending("must not be given to publish", "publish", {"SubscriptionIdentifier": 1})
+sending("must be given once", "subscribe", {"SubscriptionIdentifier": [1, 2]})
+sending("cannot be published to", "publish", {"ResponseTopic": "a/#"})
+
+
+@provokes(PROPERTIES, "beside it")
+async def _(_: World) -> None:
+    await Client("localhost", protocol=V5, properties={"AuthenticationData": b"a"}).__aenter__()
+
+
+making("Topic must be of type str", lambda: Topic(5))  # type: ignore[arg-type]
+making("Wildcard must be of type str", lambda: Wildcard(5))  # type: ignore[arg-type]
+making("Invalid topic: ", lambda: Topic("a/#"))
+making("Invalid wildcard: ", lambda: Wildcard("a#"))
+making("does not exist in packet type", lambda: ReasonCode(PUBLISH, identifier=0x87))
+making("Reason Code {code} does not exist", lambda: ReasonCode(PUBLISH, identifier=5))
+making("Reason code name not found", lambda: ReasonCode(PUBLISH, "Nonsense"))
