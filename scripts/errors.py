@@ -3,8 +3,7 @@
 The texts are the literals of `raise`, of log calls and on standard error in Python, and of
 `#[error(...)]`, `new_err`, tracing's macros and variables named `text` or `problem` in Rust. A text
 is there when the pieces between its placeholders stand, in order, in one row of a table. What no
-user can provoke is in docs/errors/internal.toml, with the reason for each group; the rows that are
-still to be written are its group `pending`.
+user can provoke is in docs/errors/internal.toml, with the reason for each group.
 
     python scripts/errors.py            writes what is missing
     python scripts/errors.py --check    fails when anything is missing, or an entry is out of date
@@ -218,8 +217,8 @@ def holds(row: str, text: str) -> bool:
     return True
 
 
-def missing() -> tuple[list[Text], list[str], int]:
-    """Return the texts that are nowhere, the entries out of date, and how many rows are pending."""
+def missing() -> tuple[list[Text], list[str]]:
+    """Return the texts that are nowhere, and the entries that are out of date."""
     groups = tomllib.loads(INTERNAL.read_text())
     listed = {text for group in groups.values() for text in group["texts"]}
     table = [row.text for row in rows()]
@@ -229,7 +228,7 @@ def missing() -> tuple[list[Text], list[str], int]:
             used.add(text.text)
         elif not any(holds(row, text.text) for row in table):
             absent.append(text)
-    return absent, sorted(listed - used), len(groups.get("pending", {"texts": []})["texts"])
+    return absent, sorted(listed - used)
 
 
 def main() -> None:
@@ -237,12 +236,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
-    absent, stale, pending = missing()
+    absent, stale = missing()
     for text in absent:
         print(f"{text.where}: {text.text}")
     for text in stale:
         print(f"{INTERNAL.relative_to(ROOT)}: not in the sources any more: {text}")
-    print(f"docs/errors.md: {len(rows())} texts, {pending} rows still to be written")
+    print(f"docs/errors.md: {len(rows())} texts")
     if check and (absent or stale):
         sys.exit("give each text a row in docs/errors.md, or a reason in docs/errors/internal.toml")
 

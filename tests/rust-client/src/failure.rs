@@ -26,9 +26,10 @@ pub(crate) fn describe(error: &(dyn StdError + 'static)) -> Value {
 fn classify(error: &(dyn StdError + 'static)) -> (&'static str, Option<ReasonCode>) {
     if let Some(error) = error.downcast_ref::<Error>() {
         return match error {
-            Error::Connect(ConnectError::Connection(error)) | Error::Connection(error) => {
-                connection(error)
+            Error::Connect(ConnectError::Connection { cause, .. }) | Error::Connection(cause) => {
+                connection(cause)
             }
+            Error::Connect(ConnectError::TimedOut { .. }) => ("ConnectTimeout", None),
             Error::Publish(error) => publish(error),
             Error::Subscribe(error) => subscribe(error),
             _ => ("Other", None),

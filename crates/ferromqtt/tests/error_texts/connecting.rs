@@ -1,19 +1,18 @@
-use std::future::pending;
 use std::io;
 use std::time::Duration;
 
 use ferromqtt::{
     Authenticator, AuthenticatorError, Bytes, ConnectAttempt, ConnectError, Connection,
-    CredentialsError, Options, Proxy, Server, TlsOptions,
+    Credentials, CredentialsError, Options, Proxy, Server, TlsOptions,
 };
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::net::TcpListener;
 use tungstenite::handshake::derive_accept_key;
 
 use crate::certificates::{Authority, Identity};
-use crate::clock::in_time;
+use crate::clock::{in_time, in_virtual_time, play};
 use crate::page::{Provoked, compare};
-use crate::replies::{answering, resetting, url};
+use crate::replies::{Pipes, answering, resetting, url};
 use crate::tls_front::{Demands, TlsFront};
 
 /// A port that nothing listens on.
@@ -154,12 +153,12 @@ impl Authenticator for Silent {
     }
 }
 
-#[tokio::test]
-async fn every_text_of_connecting_is_provoked_and_reads_as_the_page_says() {
+/// Servers, networks, and what this side gives.
+async fn failures() -> Vec<Provoked> {
     let silent = answering(b"", true).await;
     let broken = async |_: Server| Err::<DuplexStream, _>(io::Error::other("the cable is cut"));
-    let never = async |_: Server| pending::<io::Result<DuplexStream>>().await;
     let busy = async |_: ConnectAttempt| Err(CredentialsError::from("the token service is busy"));
+    let wrong = async |_: ConnectAttempt| Ok(Credentials::new().user_name("a\0"));
     let mut options = vec![
         Options::new("no-such-host.invalid", 1883),
         Options::new("127.0.0.1", NOBODY),
@@ -178,16 +177,15 @@ async fn every_text_of_connecting_is_provoked_and_reads_as_the_page_says() {
         url("mqtt", HTTP_400).await,
         url("mqtt", TLS_ALERT).await,
         url("mqtt", b"\0\0").await,
-        Options::new("127.0.0.1", silent).connect_timeout(Duration::from_millis(50)),
-        Options::new("far away", 1883)
-            .transport(never)
-            .connect_timeout(Duration::from_millis(50)),
         url("mqtt", b"\x20\x03\0\x87\0").await,
         url("mqtt", b"\x20\x03\0\x80\0").await,
         websocket("", b"").await,
         websocket(MQTT, b"\x81\x01x").await,
         referring("mqtt+unix:///x").await,
+        referring("mqtts://127.0.0.1:1").await,
         Options::new("127.0.0.1", silent).credentials(busy),
+        Options::new("127.0.0.1", silent).credentials(wrong),
+        trusting_anyone(Options::new("-broker", 8883)),
         Options::new("127.0.0.1", silent).authenticator("PLAIN", || Silent),
     ];
     options.extend(certificates().await);
@@ -196,6 +194,25 @@ async fn every_text_of_connecting_is_provoked_and_reads_as_the_page_says() {
     for options in options {
         provoked.push(failure(options).await);
     }
+    provoked
+}
+
+/// A server that does not answer, and one that cannot be reached.
+async fn late() -> Vec<Provoked> {
+    let limit = Duration::from_millis(2_500);
+    let (silent, pipes) = Pipes::new();
+    let _server = pipes.next();
+    let (far, _pipes) = Pipes::new();
+    vec![
+        failure(silent.connect_timeout(limit)).await,
+        failure(far.connect_timeout(limit)).await,
+    ]
+}
+
+#[test]
+fn every_text_of_connecting_is_provoked_and_reads_as_the_page_says() {
+    let mut provoked = play(failures());
+    provoked.extend(in_virtual_time(late()));
     compare("Rust: connecting", provoked);
 }
 
@@ -220,13 +237,13 @@ async fn a_refusal_has_the_words_of_the_server_and_what_to_do() {
     assert!(text.contains(words), "{text}");
 }
 
-#[tokio::test]
-async fn a_time_limit_says_how_long_it_was_and_what_was_missing() {
-    let silent = answering(b"", true).await;
-    let limit = Duration::from_millis(50);
-    let (text, _) = failure(Options::new("127.0.0.1", silent).connect_timeout(limit)).await;
-    let place = format!("cannot connect: mqtt://127.0.0.1:{silent}: no CONNACK within 0.05 s");
-    assert!(text.starts_with(&place), "{text}");
+#[test]
+fn a_time_limit_says_how_long_it_was_and_what_was_missing() {
+    let late = in_virtual_time(late());
+    for ((text, _), missing) in late.iter().zip(["no CONNACK", "no connection"]) {
+        let expected = format!("cannot connect: mqtt://in memory:1883: {missing} within 2.5 s (");
+        assert!(text.starts_with(&expected), "{text}");
+    }
 }
 
 #[tokio::test]

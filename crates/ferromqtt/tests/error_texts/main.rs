@@ -1,11 +1,5 @@
 //! Every Rust text of docs/errors.md is provoked, and reads as the page says.
-#![cfg(all(
-    feature = "tls",
-    feature = "websocket",
-    feature = "proxy",
-    feature = "tracing",
-    unix
-))]
+#![cfg(all(feature = "tls", feature = "websocket", feature = "proxy", unix))]
 
 mod addresses;
 mod calls;
@@ -13,7 +7,6 @@ mod calls;
 mod certificates;
 mod clock;
 mod connecting;
-mod log_lines;
 mod options;
 mod page;
 mod properties;

@@ -1,4 +1,16 @@
-//! What a program reads in its log.
+//! Every log line of docs/errors.md is provoked, and reads as the page says. A program of its own: `tracing` remembers for all
+//! threads who listened first.
+#![cfg(all(feature = "tls", feature = "tracing"))]
+
+#[path = "error_texts/clock.rs"]
+mod clock;
+#[path = "error_texts/page.rs"]
+mod page;
+#[path = "error_texts/replies.rs"]
+#[allow(dead_code, reason = "of the other test program")]
+mod replies;
+#[path = "scenarios/server.rs"]
+mod server;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -18,11 +30,10 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use crate::clock::{in_virtual_time, play};
-use crate::connecting::failure;
-use crate::page::compare;
-use crate::replies::{Pipes, accept, in_memory};
-use crate::server::Server;
+use clock::{in_virtual_time, play};
+use page::compare;
+use replies::{Pipes, accept, in_memory};
+use server::Server;
 
 /// Notes the texts of warnings, each once.
 #[derive(Clone, Default)]
@@ -268,7 +279,8 @@ async fn unwritten_messages() {
 
 async fn danger() {
     let danger = TlsOptions::new().danger_accept_any_certificate_from_anyone();
-    failure(Options::new("127.0.0.1", 1).tls(danger)).await;
+    let options = Options::new("127.0.0.1", 1).tls(danger);
+    Connection::open(options).await.unwrap_err(); // nobody listens there
 }
 
 #[test]
