@@ -185,7 +185,6 @@ async fn failures() -> Vec<Provoked> {
         referring("mqtts://127.0.0.1:1").await,
         Options::new("127.0.0.1", silent).credentials(busy),
         Options::new("127.0.0.1", silent).credentials(wrong),
-        trusting_anyone(Options::new("-broker", 8883)),
         Options::new("127.0.0.1", silent).authenticator("PLAIN", || Silent),
     ];
     options.extend(certificates().await);
