@@ -46,6 +46,7 @@ fn connection(error: &ConnectionError) -> (&'static str, Option<ReasonCode>) {
         ConnectionError::Refused { reason, .. } => ("Refused", Some(*reason)),
         ConnectionError::Disconnected { reason, .. } => ("Disconnected", Some(*reason)),
         ConnectionError::ProtocolViolation(_) => ("ProtocolViolation", None),
+        ConnectionError::Unanswered => ("Unanswered", None),
         ConnectionError::KeepAliveTimeout => ("KeepAliveTimeout", None),
         ConnectionError::ConnectTimeout => ("ConnectTimeout", None),
         ConnectionError::Transport(TransportError::Certificate(_)) => ("Certificate", None),
