@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 _MOST = 32
 """How many bytes, or characters, of a message's payload are shown."""
 
+_LONGEST = 500
+"""How many characters of a path or the like are shown in an error."""
+
 _LARGE = 1 << 128
 """Numbers beyond this are not written out, which would take long or be refused."""
 
@@ -55,6 +58,17 @@ def _without_credentials(hostname: object) -> object:
     if isinstance(hostname, str) and "@" in hostname:
         return f"***@{hostname.rpartition('@')[2]}"
     return hostname
+
+
+def text(given: str) -> str:
+    """Return a text of the user's or of the peer's as one line of at most about 500 characters.
+
+    What does not print, as control characters and lone surrogates, is escaped as `repr` does it.
+    """
+    shown = given if len(given) <= _LONGEST else f"{given[:_LONGEST]}..."
+    if shown.isprintable():
+        return shown
+    return "".join(it if it.isprintable() else it.encode("unicode_escape").decode() for it in shown)
 
 
 def length(payload: object) -> str:
