@@ -135,6 +135,8 @@ class ProxySettings:
 
     def __repr__(self) -> str:
         shown = dict(self.proxy_args)
+        if isinstance(shown.get("proxy_addr"), str):
+            shown["proxy_addr"] = _shown.host(shown["proxy_addr"])
         password = shown.pop("proxy_password", None)
         arguments = [f"{name}={value!r}" for name, value in shown.items()]
         if password is not None:
@@ -266,9 +268,7 @@ def _check_host(options: ClientOptions) -> None:
     try:
         Host(host)
     except ValueError as error:
-        # A URL may hold a password.
-        shown = "" if "@" in host else f" {host!r}"
-        raise ValueError(f"hostname{shown}: {error}") from None
+        raise ValueError(f"hostname {_shown.host(host)!r}: {error}") from None
 
 
 def _check_tls(options: ClientOptions) -> None:
@@ -288,7 +288,8 @@ def _check_tls(options: ClientOptions) -> None:
     try:
         Host(options.tls_server_hostname)
     except ValueError as error:
-        raise ValueError(f"tls_server_hostname {options.tls_server_hostname!r}: {error}") from None
+        shown = _shown.host(options.tls_server_hostname)
+        raise ValueError(f"tls_server_hostname {shown!r}: {error}") from None
 
 
 def _transport(name: str) -> str:

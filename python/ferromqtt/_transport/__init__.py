@@ -9,6 +9,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
+from ferromqtt import _shown
 from ferromqtt._native import Hint, Host, Phase
 from ferromqtt._transport import addresses, proxy, websocket
 from ferromqtt._transport.attempt import bind_hint
@@ -136,7 +137,7 @@ async def _connect_tcp(
 
 
 def _bind(connection: socket.socket, options: ClientOptions, attempt: Attempt) -> None:
-    where = f"bind_address={options.bind_address!r}, bind_port={options.bind_port}"
+    where = f"bind_address={_shown.host(options.bind_address)!r}, bind_port={options.bind_port}"
     try:
         connection.bind((options.bind_address, options.bind_port))
     except OSError as error:

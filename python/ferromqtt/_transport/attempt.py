@@ -7,6 +7,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING
 
+from ferromqtt import _shown
 from ferromqtt._native import Hint, Phase, authority, failure_text
 from ferromqtt.exceptions import MqttError, MqttTimeoutError
 
@@ -114,7 +115,7 @@ class Attempt:
 def address_of(options: ClientOptions) -> str:
     """Return where a client connects to, for people."""
     if options.transport == "unix":
-        return repr(options.hostname)
+        return repr(_shown.host(options.hostname, path=True))
     return authority(options.hostname, options.port)
 
 
