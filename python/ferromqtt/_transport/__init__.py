@@ -98,7 +98,7 @@ async def _connect(options: ClientOptions, host: Host, attempt: Attempt) -> sock
     attempt.phase = Phase.TCP
     connection = await addresses.connect_first(where, connect)
     attempt.phase = Phase.PROXY
-    attempt.details.clear()
+    attempt.forget_addresses()
     try:
         await through.introduce(loop, connection, host, options.port)
     except BaseException:
@@ -194,7 +194,7 @@ async def _attach(
 ) -> None:
     """Make a transport of a connected socket, with TLS on it if there is a context."""
     loop = asyncio.get_running_loop()
-    attempt.details.clear()  # of addresses that did not win
+    attempt.forget_addresses()
     attempt.hint = None
     if context is not None:
         attempt.phase = Phase.TLS
