@@ -371,7 +371,9 @@ class Protocol(Core, asyncio.BufferedProtocol):
 
     def _wants_trace(self) -> bool:
         try:
-            return self.logger.isEnabledFor(logging.DEBUG)
+            # An object of the user's that has only `warning` is a logger too.
+            enabled = getattr(self.logger, "isEnabledFor", None)
+            return enabled is not None and enabled(logging.DEBUG)
         except Exception as error:  # noqa: BLE001 - whatever the user's code raises
             self.report("logging raised", error)
             return False
