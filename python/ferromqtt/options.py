@@ -370,6 +370,16 @@ def _check_proxy(proxy: ProxySettings) -> None:
     port = arguments["proxy_port"]
     if port is not None and not isinstance(port, int):
         raise _checks.wrong_type("proxy_port", "int", port)
+    for name in ("proxy_username", "proxy_password"):
+        value = arguments[name]
+        if value is None or (isinstance(value, bytes) and name == "proxy_password"):
+            continue
+        if not isinstance(value, str):
+            must_be = "str" if name == "proxy_username" else "str or bytes"
+            raise _checks.wrong_type(name, must_be, value)
+        # Not by an error of encoding, which would hold the password.
+        if value.encode(errors="surrogatepass") != value.encode(errors="replace"):
+            raise ValueError(f"{name} must be valid Unicode text: it has a lone surrogate.")
 
 
 def _check_tls_params(params: TLSParameters) -> None:

@@ -108,6 +108,11 @@ files('must not contain U+0000: "', keyfile="!a\0b", certfile="client.pem")
 files('must be valid Unicode text: "{path}" has', certfile="!a\ud800")
 
 
+@provokes(OPTIONS, "pending_calls_threshold must be")
+async def _(_: World) -> None:
+    Client("localhost").pending_calls_threshold = -1
+
+
 @provokes(OPTIONS, "may not read")
 async def _(world: World) -> None:
     def refuse(_: object) -> None:
