@@ -81,14 +81,18 @@ def host(given: str, *, path: bool = False) -> str:
 
 
 def text(given: str) -> str:
-    """Return a text of the user's or of the peer's as one line of at most about 500 characters.
+    """Return a text of the user's or of the peer's as one line of at most about 500 characters."""
+    return escaped(given if len(given) <= _LONGEST else f"{given[:_LONGEST]}...")
 
-    What does not print, as control characters and lone surrogates, is escaped as `repr` does it.
+
+def escaped(given: str) -> str:
+    """Return a text with escapes, as `repr` has them, for what does not print.
+
+    Control characters and lone surrogates do not, and would change a terminal or break a log.
     """
-    shown = given if len(given) <= _LONGEST else f"{given[:_LONGEST]}..."
-    if shown.isprintable():
-        return shown
-    return "".join(it if it.isprintable() else it.encode("unicode_escape").decode() for it in shown)
+    if given.isprintable():
+        return given
+    return "".join(it if it.isprintable() else it.encode("unicode_escape").decode() for it in given)
 
 
 def length(payload: object) -> str:

@@ -295,7 +295,9 @@ def _check_tls(options: ClientOptions) -> None:
 def _transport(name: str) -> str:
     name = name.lower()
     if name not in ("websockets", "tcp", "unix"):
-        raise ValueError(f'transport must be "websockets", "tcp" or "unix", not {name}')
+        raise ValueError(
+            f'transport must be "websockets", "tcp" or "unix", not {_shown.text(name)}'
+        )
     if name == "unix" and not hasattr(socket, "AF_UNIX"):
         raise ValueError('"unix" transport not supported: this system has no Unix sockets')
     return name

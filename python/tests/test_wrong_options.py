@@ -161,6 +161,10 @@ def test_a_value_out_of_range_is_named_on_enter_1_2(options: dict[str, Any], tex
             {"proxy": ProxySettings(proxy_type=7, proxy_addr="h")},
             "proxy_type and/or proxy_addr are invalid. proxy_type must be 1, 2 or 3, not 7.",
         ),
+        (
+            {"transport": "tls\n"},
+            'transport must be "websockets", "tcp" or "unix", not tls\\n',
+        ),
         ({"protocol": 7}, "protocol must be ProtocolVersion.V31, V311 or V5 (3, 4 or 5), not 7"),
     ],
 )
@@ -238,6 +242,10 @@ WRONG_CALLS: list[tuple[Callable[[Client], Coroutine[Any, Any, object]], str]] =
         "Invalid topic. topic must be str or Topic, not NoneType.",
     ),
     (lambda it: it.publish("\ud800"), f"topic {SURROGATE}"),
+    (
+        lambda it: it.subscribe("a\x1b[31m#"),
+        'Invalid subscription filter. "a\\x1b[31m#": # must stand alone in the last level.',
+    ),
     (lambda it: it.publish("a\0"), "topic must not contain U+0000."),
     (
         lambda it: it.publish("a" * 65_536),

@@ -96,6 +96,7 @@ answering(
 )
 answering("[code:{code}] {reason}", b"\x20\x02\x00\x05")
 answering("{address} refused the connection", b"\x20\x02\x00\x05")
+answering("Return Code {code}, which this version", b"\x20\x02\x00\x06")
 
 
 def proxied(part: str, reply: bytes = b"") -> None:
