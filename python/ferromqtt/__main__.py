@@ -195,8 +195,9 @@ async def run_until(stopped: asyncio.Event, broker: TestBroker) -> int:
         problem = f"cannot listen on {where}: {error}; choose another --port or --host"
         sys.stderr.write(f"ferromqtt: {problem}\n")
         return 1
-    sys.stdout.write(f"{broker.url}\n")
-    sys.stdout.flush()
+    if not _wheel.write_line(broker.url):
+        await broker.stop()
+        return 1
     await stopped.wait()
     stats = broker.stats()
     sys.stderr.write(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
+from ferromqtt import _shown
 from ferromqtt._checks import check_qos
 from ferromqtt.options import ProtocolVersion
 from ferromqtt.topic import Wildcard
@@ -193,5 +194,5 @@ def _problem_of(text: str) -> str | None:
             problem = "a shared subscription is $share/name/filter"
     if problem is None:
         return None
-    shown = f'"{text}"' if len(text) <= _MOST_SHOWN else f'"{text[:_MOST_SHOWN]}"...'
+    shown = f'"{_shown.text(text[:_MOST_SHOWN])}"{"..." if len(text) > _MOST_SHOWN else ""}'
     return f"{shown}: {problem}."

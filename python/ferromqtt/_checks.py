@@ -7,6 +7,7 @@ its own for it, that comes first.
 from __future__ import annotations
 
 import operator
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -138,6 +139,17 @@ def protocol_number(protocol: object) -> int:
     if number not in (3, 4, 5):
         raise ValueError(f"protocol must be {must_be}, not {protocol!r}")
     return number
+
+
+def check_threshold(threshold: object) -> None:
+    """Raise TypeError or ValueError for a `pending_calls_threshold` that is no count."""
+    if not hasattr(type(threshold), "__index__"):
+        raise wrong_type("pending_calls_threshold", "int", threshold)
+    count = operator.index(threshold)  # type: ignore[arg-type]
+    if not 0 <= count <= sys.maxsize:
+        must_be = f"in the range 0-{sys.maxsize}"
+        given = count if abs(count) < 1 << 128 else "a larger number"
+        raise ValueError(f"pending_calls_threshold must be {must_be}, not {given}.")
 
 
 def check_qos(qos: object) -> int:

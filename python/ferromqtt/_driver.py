@@ -232,7 +232,7 @@ class Protocol(Core, asyncio.BufferedProtocol):
             answer = bytes(memoryview(result))
         except Exception as error:  # noqa: BLE001 - whatever the user's code raises
             self._refuse_auth(error)
-        self.answer_auth(answer)
+        self._send_answer(answer)
 
     def _on_answer(self, answering: asyncio.Future[bytes]) -> None:
         """Send what the authenticator's coroutine has returned."""
@@ -246,7 +246,12 @@ class Protocol(Core, asyncio.BufferedProtocol):
             answer = bytes(memoryview(answering.result()))
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it raises
             self._refuse_auth(error)
-        self.answer_auth(answer)
+        self._send_answer(answer)
+
+    def _send_answer(self, answer: bytes | None) -> None:
+        problem = self.answer_auth(answer)
+        if problem is not None:
+            self._refusal = f"The answer of the client's `authenticator` cannot be sent: {problem}"
 
     def _stop_answering(self) -> None:
         answering, self._answering = self._answering, None
@@ -366,7 +371,9 @@ class Protocol(Core, asyncio.BufferedProtocol):
 
     def _wants_trace(self) -> bool:
         try:
-            return self.logger.isEnabledFor(logging.DEBUG)
+            # An object of the user's that has only `warning` is a logger too.
+            enabled = getattr(self.logger, "isEnabledFor", None)
+            return enabled is not None and enabled(logging.DEBUG)
         except Exception as error:  # noqa: BLE001 - whatever the user's code raises
             self.report("logging raised", error)
             return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,8 +12,15 @@ if TYPE_CHECKING:
 _MOST = 32
 """How many bytes, or characters, of a message's payload are shown."""
 
+_LONGEST = 500
+"""How many characters of a path or the like are shown in an error."""
+
 _LARGE = 1 << 128
 """Numbers beyond this are not written out, which would take long or be refused."""
+
+
+_ADDRESS = re.compile(r"\[?[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*(%[\w.-]+)?(\](:\d*)?)?")
+"""An IPv6 address, with or without brackets and a port."""
 
 
 def message(message: Message) -> str:
@@ -39,7 +47,10 @@ def _beginning(payload: object) -> str:
 def client(name: str, internals: Internals) -> str:
     """Return what the `repr` of a client shows: its server and whether it is connected."""
     options = internals.options
-    arguments = [repr(_without_credentials(options.hostname))]
+    name_given: object = options.hostname  # entering refuses None
+    if isinstance(name_given, str):
+        name_given = host(name_given, path=options.transport == "unix")
+    arguments = [repr(name_given)]
     if options.transport != "unix":
         arguments.append(repr(options.port))
     if options.transport != "tcp":
@@ -50,11 +61,38 @@ def client(name: str, internals: Internals) -> str:
     return f"{name}({', '.join(arguments)}) {state}"
 
 
-def _without_credentials(hostname: object) -> object:
-    """Leave out what a URL, given by mistake, has before the host."""
-    if isinstance(hostname, str) and "@" in hostname:
-        return f"***@{hostname.rpartition('@')[2]}"
-    return hostname
+def host(given: str, *, path: bool = False) -> str:
+    """Return a host as errors and logs show it: without what a URL, given by mistake, keeps secret.
+
+    That is what stands before an @, and behind a colon what is no port. With `path` it is that of
+    a Unix socket, where both may be part of a name.
+    """
+    if path and given.startswith(("/", ".", "\0")) and not given.startswith("//"):
+        return given
+    if "@" in given:
+        return f"***@{given.rpartition('@')[2]}"
+    scheme, mark, rest = given.rpartition("://")
+    if _ADDRESS.fullmatch(rest):
+        return given
+    name, colon, port = rest.partition(":")
+    if not colon or port.isdigit():
+        return given
+    return f"{scheme}{mark}{name}:***"
+
+
+def text(given: str) -> str:
+    """Return a text of the user's or of the peer's as one line of at most about 500 characters."""
+    return escaped(given if len(given) <= _LONGEST else f"{given[:_LONGEST]}...")
+
+
+def escaped(given: str) -> str:
+    """Return a text with escapes, as `repr` has them, for what does not print.
+
+    Control characters and lone surrogates do not, and would change a terminal or break a log.
+    """
+    if given.isprintable():
+        return given
+    return "".join(it if it.isprintable() else it.encode("unicode_escape").decode() for it in given)
 
 
 def length(payload: object) -> str:

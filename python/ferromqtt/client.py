@@ -9,8 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Literal, Self, cast
 
-from ferromqtt import _shown
-from ferromqtt._checks import check_arguments
+from ferromqtt import _checks, _shown
 from ferromqtt._internals import FerromqttInternalsHolder
 from ferromqtt._native import Message, MessagesIterator
 from ferromqtt._queue import QueuedMessages
@@ -213,7 +212,7 @@ class Client(FerromqttInternalsHolder):
             maximum_non_publish_size=maximum_non_publish_size,
             tls_server_hostname=tls_server_hostname,
         )
-        check_arguments(
+        _checks.check_arguments(
             logger=logger,
             queue_type=queue_type,
             timeout=timeout,
@@ -266,12 +265,14 @@ class Client(FerromqttInternalsHolder):
         """How many calls may wait for the server before a warning is logged. Default: 10.
 
         A second warning comes when their number has doubled, and so on; they start again once no
-        more calls wait than this.
+        more calls wait than this. Setting it raises TypeError for what is no whole number, and
+        ValueError for one below 0 or above `sys.maxsize`.
         """
         return self._FerromqttInternalsHolder__internals.core.pending_calls_threshold
 
     @pending_calls_threshold.setter
     def pending_calls_threshold(self, threshold: int) -> None:
+        _checks.check_threshold(threshold)
         # Not by `__dict__`, which makes CPython look up each attribute more slowly from then on.
         internals = getattr(self, "_FerromqttInternalsHolder__internals", None)
         if internals is not None:  # before `__init__` it makes no difference

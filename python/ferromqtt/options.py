@@ -135,6 +135,8 @@ class ProxySettings:
 
     def __repr__(self) -> str:
         shown = dict(self.proxy_args)
+        if isinstance(shown.get("proxy_addr"), str):
+            shown["proxy_addr"] = _shown.host(shown["proxy_addr"])
         password = shown.pop("proxy_password", None)
         arguments = [f"{name}={value!r}" for name, value in shown.items()]
         if password is not None:
@@ -266,9 +268,7 @@ def _check_host(options: ClientOptions) -> None:
     try:
         Host(host)
     except ValueError as error:
-        # A URL may hold a password.
-        shown = "" if "@" in host else f" {host!r}"
-        raise ValueError(f"hostname{shown}: {error}") from None
+        raise ValueError(f"hostname {_shown.host(host)!r}: {error}") from None
 
 
 def _check_tls(options: ClientOptions) -> None:
@@ -288,13 +288,16 @@ def _check_tls(options: ClientOptions) -> None:
     try:
         Host(options.tls_server_hostname)
     except ValueError as error:
-        raise ValueError(f"tls_server_hostname {options.tls_server_hostname!r}: {error}") from None
+        shown = _shown.host(options.tls_server_hostname)
+        raise ValueError(f"tls_server_hostname {shown!r}: {error}") from None
 
 
 def _transport(name: str) -> str:
     name = name.lower()
     if name not in ("websockets", "tcp", "unix"):
-        raise ValueError(f'transport must be "websockets", "tcp" or "unix", not {name}')
+        raise ValueError(
+            f'transport must be "websockets", "tcp" or "unix", not {_shown.text(name)}'
+        )
     if name == "unix" and not hasattr(socket, "AF_UNIX"):
         raise ValueError('"unix" transport not supported: this system has no Unix sockets')
     return name
@@ -369,6 +372,16 @@ def _check_proxy(proxy: ProxySettings) -> None:
     port = arguments["proxy_port"]
     if port is not None and not isinstance(port, int):
         raise _checks.wrong_type("proxy_port", "int", port)
+    for name in ("proxy_username", "proxy_password"):
+        value = arguments[name]
+        if value is None or (isinstance(value, bytes) and name == "proxy_password"):
+            continue
+        if not isinstance(value, str):
+            must_be = "str" if name == "proxy_username" else "str or bytes"
+            raise _checks.wrong_type(name, must_be, value)
+        # Not by an error of encoding, which would hold the password.
+        if value.encode(errors="surrogatepass") != value.encode(errors="replace"):
+            raise ValueError(f"{name} must be valid Unicode text: it has a lone surrogate.")
 
 
 def _check_tls_params(params: TLSParameters) -> None:

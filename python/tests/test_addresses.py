@@ -90,6 +90,47 @@ def test_when_all_fail_each_is_told_behind_the_last_1_4(
     run(main)
 
 
+def test_when_many_fail_the_first_few_are_named_1_4(
+    run: LoopRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve_to(monkeypatch, *[("127.0.0.1", 1)] * 300)
+
+    async def refuse(*_: object) -> socket.socket:
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+
+    monkeypatch.setattr(_transport, "_connect_tcp", refuse)
+
+    async def main() -> None:
+        with pytest.raises(MqttError) as caught:
+            await Client("many-addresses").__aenter__()
+        text = str(caught.value)
+        assert "TCP: 127.0.0.1: Connection refused; " in text
+        assert text.count("127.0.0.1: ") == 5
+        assert "; and 295 more addresses (" in text
+
+    run(main)
+
+
+def test_a_resolver_that_answers_without_an_address_is_one_that_failed_1_4(
+    run: LoopRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async def resolve(*_: object, **__: object) -> list[object]:
+            return []
+
+        loop = asyncio.get_running_loop()
+        if isinstance(loop, asyncio.BaseEventLoop):
+            monkeypatch.setattr(loop, "getaddrinfo", resolve)
+        else:  # uvloop's has no attributes that can be set
+            pytest.skip("the resolver of this loop cannot be replaced")
+        with pytest.raises(MqttError, match=r"^the host has no address: cannot connect") as caught:
+            await Client("no-addresses").__aenter__()
+        assert "name resolution failed (check the spelling" in str(caught.value)
+        assert caught.value.phase == "resolve"
+
+    run(main)
+
+
 def test_a_cancelled_race_leaves_nothing_behind_1_4(
     run: LoopRunner, deaf: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -245,6 +245,25 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is full")
+@pytest.mark.parametrize(("output", "reason"), [(">&-", "Errno 9"), (">/dev/full", "Errno 28")])
+@pytest.mark.parametrize("command", ["aiomqtt-wheel", "broker"])
+def test_standard_output_that_cannot_be_written_to_is_named(
+    tmp_path: Path, output: str, reason: str, command: str
+) -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'"$0" -W error -m ferromqtt {command} {output}', sys.executable],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=wheels.LIMIT,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"ferromqtt: cannot write to standard output: [{reason}]")
+    assert done.stderr.count("\n") == 1
+
+
 def test_ferromqtt_itself_installs_no_module_aiomqtt() -> None:
     """It would lie over the original in an environment that has both."""
     files = importlib.metadata.files("ferromqtt")

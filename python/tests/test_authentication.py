@@ -7,8 +7,10 @@ import pytest
 
 from ferromqtt import Client, MqttConnectError, MqttError, PacketTypes, Properties, ProtocolVersion
 from ferromqtt.testing import TestBroker
+from support import packets
 from support.clients import LIMIT
 from support.loops import LoopRunner
+from support.scripted import Connection, ScriptedServer
 
 CHALLENGES = [(b"why?", b"so"), (b"how?", b"thus")]
 
@@ -83,6 +85,68 @@ def test_an_authenticator_that_raises_ends_the_connection_and_is_reported(run: L
         assert [type(error) for error in reported] == [KeyError]
 
     run(main)
+
+
+@pytest.mark.parametrize("kind", ["function", "coroutine"])
+def test_an_answer_that_is_too_long_ends_the_connection_and_is_named(
+    run: LoopRunner, kind: str
+) -> None:
+    answer = bytes(65_536)
+
+    async def later(_: bytes) -> bytes:
+        return answer
+
+    async def main() -> None:
+        async with TestBroker(authentication=("QUIZ", CHALLENGES)) as broker:
+            client = client_of(
+                broker, authenticator=later if kind == "coroutine" else lambda _: answer
+            )
+            with pytest.raises(MqttError) as caught:
+                await client.__aenter__()
+        assert str(caught.value) == (
+            "The answer of the client's `authenticator` cannot be sent: authentication_data of "
+            "AUTH is 65536 bytes long, and MQTT allows 65535: shorten it"
+        )
+
+    run(main)
+
+
+def test_an_answer_that_the_server_did_not_wait_for_is_named(run: LoopRunner) -> None:
+    """The server accepts the connection while the authenticator's coroutine runs."""
+    method = b"\x15" + packets.string("QUIZ")
+    ended: list[MqttError] = []
+
+    def script(connection: Connection) -> None:
+        connection.expect(packets.CONNECT)
+        asking = b"\x18" + bytes([len(method)]) + method
+        connection.send(packets.encode(0xF0, asking))
+        connection.send(packets.encode(0x20, b"\0\0" + bytes([len(method)]) + method))
+        connection.read_to_end()
+
+    async def main() -> None:
+        accepted = asyncio.Event()
+
+        async def answer(_: bytes) -> bytes:
+            await accepted.wait()
+            return b"late"
+
+        with ScriptedServer(script) as server:
+            client = Client(
+                server.host,
+                server.port,
+                protocol=ProtocolVersion.V5,
+                properties=by("QUIZ"),
+                authenticator=answer,
+            )
+            async with client:
+                accepted.set()
+                with pytest.raises(MqttError) as caught:
+                    await anext(client.messages)
+                ended.append(caught.value)
+
+    run(main)
+    text = "The answer of the client's `authenticator` cannot be sent: AUTH cannot say "
+    assert text in str(ended[0])
 
 
 def test_a_method_that_the_server_does_not_ask_by_is_refused(run: LoopRunner) -> None:

@@ -28,8 +28,23 @@ from support.loops import LoopRunner
             Client("mqtt://user:pw@b.example"),  # a mistake that must not show the password
             "<Client('***@b.example', 1883) not connected>",
         ),
+        (Client("user:pw"), "<Client('user:***', 1883) not connected>"),
+        (Client(None), "<Client(None, 1883) not connected>"),  # type: ignore[arg-type]
+        (Client("b.example:1883"), "<Client('b.example:1883', 1883) not connected>"),
+        (Client("fe80::1%eth0"), "<Client('fe80::1%eth0', 1883) not connected>"),
+        (
+            Client("/run/a:b@c.sock", transport="unix"),
+            "<Client('/run/a:b@c.sock', transport='unix') not connected>",
+        ),
+        (
+            Client("unix://user:pw@x", transport="unix"),
+            "<Client('***@x', transport='unix') not connected>",
+        ),
     ],
-    ids=["plain", "identifier", "websockets", "unix", "URL"],
+    ids=[
+        *("plain", "identifier", "websockets", "unix", "URL", "credentials"),
+        *("nothing", "host and port", "IPv6", "path", "URL of a socket"),
+    ],
 )
 def test_a_client_shows_where_it_connects_to_and_as_what(client: Client, shown: str) -> None:
     assert repr(client) == shown

@@ -222,10 +222,14 @@ def test_refused_login_1_4(
         (3, 136, "Server unavailable"),
         (4, 134, "Bad user name or password"),
         (5, 135, "Not authorized"),
+        (6, 128, "Unspecified error"),
     ],
 )
 def test_return_code_of_version_311_1_4(run: LoopRunner, code: int, value: int, text: str) -> None:
-    """All five raise at once (contract 1.4, "better" for 1 and 2); then the client is usable."""
+    """All five raise at once (contract 1.4, "better" for 1 and 2); then the client is usable.
+
+    So does a code that the standard reserves, whose number is in the note.
+    """
 
     def refuse(connection: Connection) -> None:
         connection.expect(packets.CONNECT)
@@ -239,6 +243,8 @@ def test_return_code_of_version_311_1_4(run: LoopRunner, code: int, value: int, 
                 await client.__aenter__()
         assert caught.value.rc.value == value
         assert str(caught.value) == f"[code:{value}] {text}"
+        (note,) = caught.value.__notes__
+        assert note.endswith(": Return Code 6, which this version of MQTT reserves") == (code == 6)
         async with client:
             pass
 

@@ -6,6 +6,7 @@ What a line says is decided in the core, and tested there.
 import asyncio
 import logging
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -157,6 +158,25 @@ def test_no_line_shows_a_payload_a_password_or_authentication_data(
     for line in ("sent AUTH", "received AUTH", "sent PUBLISH", "received PUBLISH", "sent CONNECT"):
         assert line in caplog.text
     assert SECRET not in caplog.text
+
+
+def test_a_logger_that_has_only_warning_is_enough(run: LoopRunner, broker: Broker) -> None:
+    class Warns:
+        def warning(self, text: str, *args: object) -> None:
+            raise AssertionError(text % args)
+
+    reported: list[dict[str, object]] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: reported.append(context)
+        )
+        logger: Any = Warns()
+        async with Client(broker.host, broker.port, logger=logger) as client:
+            await client.publish("a", qos=1)
+
+    run(main)
+    assert reported == []
 
 
 def test_a_logger_that_raises_at_debug_ends_nothing(run: LoopRunner, broker: Broker) -> None:

@@ -246,7 +246,9 @@ def test_a_url_in_place_of_a_host_is_not_repeated_where_it_may_hold_a_password(
     run: LoopRunner,
 ) -> None:
     async def main() -> None:
-        with pytest.raises(ValueError, match=r"^hostname: the host is a URL") as caught:
+        with pytest.raises(
+            ValueError, match=r"^hostname '\*\*\*@broker': the host is a URL"
+        ) as caught:
             await Client("mqtt://user:secret@broker").__aenter__()
         assert "secret" not in repr(caught.value)
 

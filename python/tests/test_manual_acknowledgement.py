@@ -154,10 +154,14 @@ def test_acknowledging_what_is_unknown_is_harmless_1_8(run: LoopRunner, shim: Mo
             client = shim.Client(server.host, server.port)
             client._client.manual_ack_set(True)
             assert client._client.ack(1, 1) == NO_CONNECTION
+            with pytest.raises(TypeError, match="'str' object cannot be interpreted as an integer"):
+                client._client.ack("1", 1)
             async with client:
+                with pytest.raises(TypeError, match="'str' object cannot be interpreted"):
+                    client._client.ack("1", 1)
                 await wait_for_queued(client, 1)
                 not_taken, taken = (1, 1), [(2, 1), (1, 2), (1, 0), (0, 1), (-1, 1), (70_000, 1)]
-                for mid, qos in [not_taken, *taken, (1, 3), (1, -1)]:
+                for mid, qos in [not_taken, *taken, (1, 3), (1, -1), (1 << 70, 1), (1, 1 << 70)]:
                     assert client._client.ack(mid, qos) == SUCCESS
                 await receive(client)
                 for mid, qos in taken:

@@ -545,6 +545,49 @@ def test_what_is_received_and_sent_is_in_no_log_1_2(debug: Debug, watch: Watch) 
         debug(main)
 
 
+URL = f"mqtt://u:{SECRET}@b.example"
+"""What somebody may give where a host is wanted."""
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        URL,
+        f"u:{SECRET}@b.example:1883",
+        f"//u:{SECRET}@b.example",
+        f"u:{SECRET}",
+        f"mqtt://u:{SECRET}",
+    ],
+)
+@pytest.mark.parametrize(
+    "option",
+    ["hostname", "unix", "proxy_addr", "bind_address", "tls_server_hostname"],
+)
+def test_credentials_in_place_of_a_host_are_shown_nowhere_1_2(
+    debug: Debug, watch: Watch, host: str, option: str
+) -> None:
+    options: dict[str, Any] = {"hostname": "localhost", "port": 1, "timeout": LIMIT}
+    if option == "unix":
+        options |= {"hostname": host, "transport": "unix"}
+    elif option == "proxy_addr":
+        proxy = ProxySettings(proxy_type=2, proxy_addr=host)
+        watch.see(proxy)
+        options["proxy"] = proxy
+    elif option == "tls_server_hostname":
+        options |= {option: host, "tls_params": TLSParameters()}
+    else:
+        options[option] = host
+
+    async def main() -> None:
+        client = Client(**options)
+        watch.see(client)
+        with pytest.raises((MqttError, ValueError)) as caught:
+            await client.__aenter__()
+        watch.see(caught.value)
+
+    debug(main)
+
+
 WITHOUT_SECRETS = {
     *("PacketTypes", "ProtocolVersion"),
     *("ReasonCode", "SubscribeOptions", "Topic", "Wildcard", "TopicLike"),

@@ -1,10 +1,16 @@
 """Each field of TLSParameters, and the files they name (contract 1.2)."""
 
 import asyncio
+import concurrent.futures
 import contextlib
+import errno
 import os
+import re
 import ssl
+import subprocess
+import sys
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -265,6 +271,91 @@ def test_directory_in_place_of_a_file_1_2(
     refuse(run, server, replace(trusting, **{field: str(folder)}), text, ValueError)
 
 
+@pytest.mark.parametrize("field", ["ca_certs", "certfile", "keyfile"])
+def test_file_that_cannot_be_looked_at_1_2(
+    run: LoopRunner,
+    server: TlsServer,
+    folder: Path,
+    trusting: TLSParameters,
+    monkeypatch: pytest.MonkeyPatch,
+    field: str,
+) -> None:
+    """As an ordinary user in a directory like /etc/ssl/private, whoever runs the test."""
+    stat = Path.stat
+    wanted = "private/key.pem"
+
+    def refuse_to_search(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if str(path) == wanted:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), wanted)
+        return stat(path, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(Path, "stat", refuse_to_search)
+    files = {"certfile": str(folder / "client-both.pem"), field: wanted}
+    text = rf'^{field}: this user may not read "{wanted}"$'
+    refuse(run, server, replace(trusting, **files), text, ValueError)
+
+
+def test_path_that_is_too_long_1_2(
+    run: LoopRunner, server: TlsServer, trusting: TLSParameters
+) -> None:
+    """The text shows the beginning of it."""
+    text = r'^ca_certs: cannot read "(/x){250}\.\.\.": File name too long$'
+    refuse(run, server, replace(trusting, ca_certs="/x" * 3000), text, ValueError)
+
+
+def test_path_with_control_characters_1_2(
+    run: LoopRunner, server: TlsServer, trusting: TLSParameters
+) -> None:
+    text = r'^ca_certs: no such file "/x/\\x1b\[31m\\n\\udcff"$'
+    refuse(run, server, replace(trusting, ca_certs="/x/\x1b[31m\n\udcff"), text, ValueError)
+
+
+@pytest.mark.parametrize("field", ["ca_certs", "certfile", "keyfile"])
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("", "must not be empty: give the path of a file, or None."),
+        ("a\0b", r'must not contain U+0000: "a\x00b".'),
+        ("a\ud800", r'must be valid Unicode text: "a\ud800" has a lone surrogate.'),
+    ],
+)
+def test_path_that_no_file_can_have_1_2(
+    run: LoopRunner, folder: Path, trusting: TLSParameters, field: str, path: str, text: str
+) -> None:
+    files = {"certfile": str(folder / "client-both.pem"), field: path}
+
+    async def main() -> None:
+        with pytest.raises(ValueError, match=f"^{re.escape(f'{field} {text}')}$"):
+            await Client(HOST, 1, tls_params=replace(trusting, **files)).__aenter__()
+
+    run(main)
+
+
+def test_ciphers_with_a_null_character_1_2(run: LoopRunner, trusting: TLSParameters) -> None:
+    async def main() -> None:
+        with pytest.raises(ValueError, match=r"^ciphers: OpenSSL knows none of 'x\\x00'"):
+            await Client(HOST, 1, tls_params=replace(trusting, ciphers="x\0")).__aenter__()
+
+    run(main)
+
+
+def test_a_huge_file_is_not_held_in_memory_1_2(
+    run: LoopRunner, server: TlsServer, tmp_path: Path
+) -> None:
+    """Of whatever a path leads to, the check reads a bounded part."""
+    huge = tmp_path / "huge"
+    with huge.open("wb") as file:
+        file.truncate(64 << 20)  # sparse
+    parameters = TLSParameters(ca_certs=str(huge))
+    tracemalloc.start()
+    try:
+        refuse(run, server, parameters, "holds no certificate in PEM form", ValueError)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 << 20
+
+
 @contextlib.contextmanager
 def slow_file(path: Path, content: bytes) -> Iterator[Path]:
     """A pipe instead of a file: whoever reads it waits until it is filled.
@@ -453,3 +544,62 @@ def test_a_file_system_that_hangs_holds_one_thread_1_2(
         assert len(readings) in (2, 3)  # the second enter may have come while the first one ended
 
     run(main)
+
+
+def test_a_file_system_that_hangs_holds_no_thread_of_the_loop_1_2(
+    run: LoopRunner, trusting: TLSParameters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop's executor resolves names; one thread of it that waits would be all there is."""
+    begun, mounted = threading.Event(), threading.Event()
+
+    def hang(_: TLSParameters) -> ssl.SSLContext:
+        begun.set()
+        mounted.wait(LIMIT)
+        raise OSError
+
+    monkeypatch.setattr(tls, "_make", hang)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(max_workers=1))
+        entering = asyncio.ensure_future(Client(HOST, 1, tls_params=trusting).__aenter__())
+        try:
+            await asyncio.sleep(0)
+            async with asyncio.timeout(LIMIT / 2):
+                assert await asyncio.to_thread(begun.wait, LIMIT)
+            assert not entering.done()
+        finally:
+            mounted.set()
+            entering.cancel()
+            await asyncio.wait([entering])
+
+    run(main)
+
+
+HANGS = """
+import asyncio, sys
+from ferromqtt import Client, MqttError, TLSParameters
+
+async def main():
+    client = Client("localhost", 1, tls_params=TLSParameters(ca_certs=sys.argv[1]), timeout=0.05)
+    try:
+        await client.__aenter__()
+    except MqttError as error:
+        print(error)
+
+asyncio.run(main())
+"""
+
+
+def test_a_file_that_hangs_does_not_keep_the_process_from_ending_1_2(tmp_path: Path) -> None:
+    pipe = tmp_path / "silent.pem"
+    os.mkfifo(pipe)
+    ended = subprocess.run(
+        [sys.executable, "-c", HANGS, str(pipe)],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=True,
+    )
+    assert ended.stdout.startswith("Operation timed out: the certificate files for localhost:1 ")
+    assert ended.stderr == ""

@@ -121,3 +121,9 @@ def test_both_are_frozen_dataclasses_1_7() -> None:
         assert [field.name for field in dataclasses.fields(instance)] == ["value"]
         with pytest.raises(dataclasses.FrozenInstanceError):
             instance.value = "b"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("kind", [Topic, Wildcard])
+def test_the_text_of_an_error_has_escapes_for_what_does_not_print(kind: type[Wildcard]) -> None:
+    with pytest.raises(ValueError, match=r"^Invalid \w+: a\\x1b\[31m\\n#b$"):
+        kind("a\x1b[31m\n#b")

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import ssl
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -160,12 +161,56 @@ def test_a_value_out_of_range_is_named_on_enter_1_2(options: dict[str, Any], tex
             {"proxy": ProxySettings(proxy_type=7, proxy_addr="h")},
             "proxy_type and/or proxy_addr are invalid. proxy_type must be 1, 2 or 3, not 7.",
         ),
+        (
+            {"transport": "tls\n"},
+            'transport must be "websockets", "tcp" or "unix", not tls\\n',
+        ),
         ({"protocol": 7}, "protocol must be ProtocolVersion.V31, V311 or V5 (3, 4 or 5), not 7"),
     ],
 )
 def test_a_value_out_of_range_is_named_1_2(options: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
         Client("localhost", **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "must_be"), [("proxy_username", "str"), ("proxy_password", "str or bytes")]
+)
+def test_credentials_of_a_proxy_that_are_no_text_are_named_1_2(name: str, must_be: str) -> None:
+    def client(value: object) -> Client:
+        given: Any = {name: value}
+        return Client("localhost", proxy=ProxySettings(proxy_type=2, proxy_addr="h", **given))
+
+    with pytest.raises(TypeError, match=f"^{name} must be {must_be}, not list$"):
+        client(["s3cret"])
+    with pytest.raises(ValueError, match=f"^{name} must be valid Unicode text: ") as caught:
+        client("s3cret\ud800")
+    assert "s3cret" not in repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "error", "text"),
+    [
+        (1.5, TypeError, "pending_calls_threshold must be int, not float"),
+        (None, TypeError, "pending_calls_threshold must be int, not NoneType"),
+        (-5, ValueError, f"pending_calls_threshold must be in the range 0-{sys.maxsize}, not -5."),
+        (
+            1 << 20_000,
+            ValueError,
+            f"pending_calls_threshold must be in the range 0-{sys.maxsize}, not a larger number.",
+        ),
+    ],
+    ids=["float", "None", "negative", "huge"],
+)
+def test_a_threshold_that_is_no_count_says_what_it_must_be_1_2(
+    threshold: Any,  # noqa: ANN401
+    error: type[Exception],
+    text: str,
+) -> None:
+    client = Client("localhost")
+    with pytest.raises(error, match=f"^{re.escape(text)}$"):
+        client.pending_calls_threshold = threshold
+    assert client.pending_calls_threshold == 10
 
 
 def test_repr_of_proxy_settings_has_no_password_1_2() -> None:
@@ -197,6 +242,10 @@ WRONG_CALLS: list[tuple[Callable[[Client], Coroutine[Any, Any, object]], str]] =
         "Invalid topic. topic must be str or Topic, not NoneType.",
     ),
     (lambda it: it.publish("\ud800"), f"topic {SURROGATE}"),
+    (
+        lambda it: it.subscribe("a\x1b[31m#"),
+        'Invalid subscription filter. "a\\x1b[31m#": # must stand alone in the last level.',
+    ),
     (lambda it: it.publish("a\0"), "topic must not contain U+0000."),
     (
         lambda it: it.publish("a" * 65_536),

@@ -271,8 +271,9 @@ impl Core {
         self.writing_end == WritingEnd::Aborted
     }
 
-    /// Answers the Authentication Data that `_on_auth` was called with. None ends the connection.
-    fn answer_auth(slf: &Bound<'_, Self>, data: Option<&[u8]>) -> PyResult<()> {
+    /// Answers the Authentication Data that `_on_auth` was called with. None ends the connection, and so do data that cannot
+    /// be sent: why is returned.
+    fn answer_auth(slf: &Bound<'_, Self>, data: Option<&[u8]>) -> PyResult<Option<String>> {
         let _inside = gate::enter()?;
         events::answer(slf, data)
     }

@@ -167,10 +167,10 @@ fn authenticate(slf: &Bound<'_, Core>, auth: &Auth) -> PyResult<()> {
     Ok(())
 }
 
-/// Answers the server's AUTH; without data the connection ends.
-pub(crate) fn answer(slf: &Bound<'_, Core>, data: Option<&[u8]>) -> PyResult<()> {
+/// Answers the server's AUTH; without data the connection ends. Returns why data cannot be sent: the connection ends then too.
+pub(crate) fn answer(slf: &Bound<'_, Core>, data: Option<&[u8]>) -> PyResult<Option<String>> {
     let mut core = slf.borrow_mut();
-    let answered = data.is_some_and(|data| {
+    let answered = data.map(|data| {
         let answer = Auth {
             reason: ReasonCode::ContinueAuthentication,
             properties: Properties {
@@ -178,15 +178,16 @@ pub(crate) fn answer(slf: &Bound<'_, Core>, data: Option<&[u8]>) -> PyResult<()>
                 ..Properties::default()
             },
         };
-        core.client.authenticate(Instant::now(), answer).is_ok()
+        core.client.authenticate(Instant::now(), answer)
     });
-    if !answered {
+    if !matches!(answered, Some(Ok(()))) {
         let reason = ReasonCode::ImplementationSpecificError;
         let disconnect = Disconnect::because(reason);
         core.client.disconnect(Instant::now(), disconnect);
     }
     drop(core);
-    Core::schedule_flush(slf)
+    Core::schedule_flush(slf)?;
+    Ok(answered.and_then(|result| result.err().map(|error| error.to_string())))
 }
 
 fn disconnected(slf: &Bound<'_, Core>, cause: &ConnectionError, unflushed: u64) -> PyResult<()> {

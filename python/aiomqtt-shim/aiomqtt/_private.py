@@ -9,6 +9,7 @@ import asyncio
 import enum
 import importlib
 import logging
+import operator
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Generic, TypeVar, overload
@@ -19,6 +20,7 @@ from ferromqtt.message import Message
 from ferromqtt.reasons import MQTTErrorCode
 
 _T = TypeVar("_T")
+_LARGEST_MID = 0xFFFF
 
 
 class CallbackAPIVersion(enum.Enum):
@@ -127,10 +129,16 @@ class PahoClient:
         Returns:
             MQTT_ERR_SUCCESS, also for a message that is unknown or was acknowledged before, which
             does nothing; MQTT_ERR_NO_CONN when there is no connection.
+
+        Raises:
+            TypeError: `mid` or `qos` is no whole number.
         """
+        mid, qos = operator.index(mid), operator.index(qos)
         core = self._core
         if not core.connected:
             return MQTTErrorCode.MQTT_ERR_NO_CONN
+        if not 0 < mid <= _LARGEST_MID or qos not in (1, 2):
+            return MQTTErrorCode.MQTT_ERR_SUCCESS
         loop = core._loop  # noqa: SLF001 - the protocol is ours
         try:
             is_there = asyncio.get_running_loop() is loop

@@ -9,6 +9,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
+from ferromqtt import _shown
 from ferromqtt._native import Hint, Host, Phase
 from ferromqtt._transport import addresses, proxy, websocket
 from ferromqtt._transport.attempt import bind_hint
@@ -97,7 +98,7 @@ async def _connect(options: ClientOptions, host: Host, attempt: Attempt) -> sock
     attempt.phase = Phase.TCP
     connection = await addresses.connect_first(where, connect)
     attempt.phase = Phase.PROXY
-    attempt.details.clear()
+    attempt.forget_addresses()
     try:
         await through.introduce(loop, connection, host, options.port)
     except BaseException:
@@ -136,7 +137,7 @@ async def _connect_tcp(
 
 
 def _bind(connection: socket.socket, options: ClientOptions, attempt: Attempt) -> None:
-    where = f"bind_address={options.bind_address!r}, bind_port={options.bind_port}"
+    where = f"bind_address={_shown.host(options.bind_address)!r}, bind_port={options.bind_port}"
     try:
         connection.bind((options.bind_address, options.bind_port))
     except OSError as error:
@@ -193,7 +194,7 @@ async def _attach(
 ) -> None:
     """Make a transport of a connected socket, with TLS on it if there is a context."""
     loop = asyncio.get_running_loop()
-    attempt.details.clear()  # of addresses that did not win
+    attempt.forget_addresses()
     attempt.hint = None
     if context is not None:
         attempt.phase = Phase.TLS

@@ -32,6 +32,8 @@ async def resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> list
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     if found is None:
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    if not found:
+        raise OSError("the host has no address")
     return [Address(family, address) for family, _, _, _, address in found]
 
 

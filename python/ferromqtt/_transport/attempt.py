@@ -7,6 +7,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING
 
+from ferromqtt import _shown
 from ferromqtt._native import Hint, Phase, authority, failure_text
 from ferromqtt.exceptions import MqttError, MqttTimeoutError
 
@@ -60,6 +61,9 @@ _HINTS: tuple[tuple[Phase, type[OSError], Hint], ...] = (
     (Phase.CONNECT, ConnectionError, Hint.UNANSWERED),
 )
 
+_MOST_DETAILS = 5
+"""Of how many addresses an error says what became of them; a name may have hundreds."""
+
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH)
 
 
@@ -70,16 +74,16 @@ class Attempt:
         address: Where it leads to, for people.
         phase: How far it has come; None while nothing of the network was asked.
         hint: What to do about a failure of this moment, where only its place in the code knows.
-        details: What became of each of several addresses, or what failed.
     """
 
-    __slots__ = ("address", "details", "hint", "phase", "through_proxy")
+    __slots__ = ("_details", "_more", "address", "hint", "phase", "through_proxy")
 
     def __init__(self, options: ClientOptions) -> None:
         self.address = address_of(options)
         self.phase: Phase | None = None
         self.hint: Hint | None = None
-        self.details: list[str] = []
+        self._details: list[str] = []
+        self._more = 0
         self.through_proxy = False
 
     def through(self, host: str, port: int) -> None:
@@ -89,7 +93,21 @@ class Attempt:
 
     def failed_at(self, where: object, error: OSError) -> None:
         """Note what became of one of the host's addresses."""
-        self.details.append(f"{where}: {error.strerror or error}")
+        if len(self._details) < _MOST_DETAILS:
+            self._details.append(f"{where}: {error.strerror or error}")
+        else:
+            self._more += 1
+
+    def forget_addresses(self) -> None:
+        """Leave out what became of addresses: one of them is connected."""
+        self._details.clear()
+        self._more = 0
+
+    @property
+    def details(self) -> str:
+        """What became of each of the host's addresses, of the first few if there are many."""
+        more = [f"and {self._more} more addresses"] if self._more else []
+        return "; ".join([*self._details, *more])
 
     def error(self, cause: Exception) -> MqttError:
         """Return the exception for a failure of the present phase."""
@@ -97,7 +115,7 @@ class Attempt:
         hint = self.hint
         if hint is None and not (self.through_proxy and phase is Phase.TCP):
             hint = hint_for(phase, cause)
-        return connect_error(self.address, phase, cause, "; ".join(self.details), hint)
+        return connect_error(self.address, phase, cause, self.details, hint)
 
     def overdue(self, seconds: float) -> MqttTimeoutError:
         """Return the exception for an attempt that takes too long."""
@@ -114,7 +132,7 @@ class Attempt:
 def address_of(options: ClientOptions) -> str:
     """Return where a client connects to, for people."""
     if options.transport == "unix":
-        return repr(options.hostname)
+        return repr(_shown.host(options.hostname, path=True))
     return authority(options.hostname, options.port)
 
 

@@ -6,9 +6,13 @@ else. So what is wrong is found out once loading has failed. No text shows what 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ferromqtt import _shown
 
 if TYPE_CHECKING:
     import ssl
@@ -16,21 +20,28 @@ if TYPE_CHECKING:
 
 _CERTIFICATES = (b"-----BEGIN CERTIFICATE-----", b"-----BEGIN TRUSTED CERTIFICATE-----")
 _KEYS = (b"PRIVATE KEY-----",)
+_MOST_READ = 1 << 20
+"""How many bytes of a file are searched for what it should hold: the text before a certificate is
+much shorter, and the path may be that of a disk."""
 
 
 def load_authorities(context: ssl.SSLContext, ca_certs: str) -> None:
     """Trust the authorities in a file. Raises ValueError that says what is wrong with it."""
+    _check_path("ca_certs", ca_certs)
     try:
         context.load_verify_locations(ca_certs)
     except OSError as error:
         why = _unusable("ca_certs", ca_certs, _CERTIFICATES, "certificate")
-        raise ValueError(why or f'ca_certs: cannot use "{_shown(ca_certs)}": {error}') from error
+        raise ValueError(why or f'ca_certs: cannot use "{_name(ca_certs)}": {error}') from error
 
 
 def load_chain(
     context: ssl.SSLContext, certfile: str, keyfile: str | None, keyfile_password: str | None
 ) -> None:
     """Load the client's certificate and key. Raises ValueError that says what is wrong."""
+    _check_path("certfile", certfile)
+    if keyfile is not None:
+        _check_path("keyfile", keyfile)
     key_option, key_path = ("certfile", certfile) if keyfile is None else ("keyfile", keyfile)
     password: str | Callable[[], str] | None = keyfile_password
     if keyfile_password is None:
@@ -38,7 +49,7 @@ def load_chain(
         def password() -> str:
             # OpenSSL would ask for it on the terminal.
             raise ValueError(
-                f'{key_option}: the private key in "{_shown(key_path)}" is encrypted: '
+                f'{key_option}: the private key in "{_name(key_path)}" is encrypted: '
                 "give keyfile_password"
             )
 
@@ -53,29 +64,47 @@ def load_chain(
         raise ValueError(why) from error
 
 
+def _check_path(option: str, path: str) -> None:
+    """Refuse what no file can be called. Python's own errors for it do not name the option."""
+    text = os.fsdecode(path)
+    if not text:
+        raise ValueError(f"{option} must not be empty: give the path of a file, or None.")
+    if "\0" in text:
+        raise ValueError(f'{option} must not contain U+0000: "{_name(path)}".')
+    try:
+        os.fsencode(text)
+    except UnicodeError:
+        raise ValueError(
+            f'{option} must be valid Unicode text: "{_name(path)}" has a lone surrogate.'
+        ) from None
+
+
 def _unfit(error: OSError, certfile: str, key_option: str, key_path: str) -> str:
     """Return why OpenSSL refuses files that look as they should."""
     reason = getattr(error, "reason", None) or ""
     if "KEY_VALUES_MISMATCH" in reason or "KEY_TYPE_MISMATCH" in reason:
         return (
-            f'{key_option}: the private key in "{_shown(key_path)}" does not belong to the '
-            f'certificate in "{_shown(certfile)}", where the client\'s own must stand first'
+            f'{key_option}: the private key in "{_name(key_path)}" does not belong to the '
+            f'certificate in "{_name(certfile)}", where the client\'s own must stand first'
         )
-    if b"ENCRYPTED" in (_content(key_path) or b""):
-        return f'keyfile_password does not open "{_shown(key_path)}"'
+    content = None
+    with contextlib.suppress(OSError):
+        content = _content(key_path)
+    if content is not None and b"ENCRYPTED" in content:
+        return f'keyfile_password does not open "{_name(key_path)}"'
     return (
-        f'certfile, keyfile: cannot use "{_shown(certfile)}" and "{_shown(key_path)}" together: '
+        f'certfile, keyfile: cannot use "{_name(certfile)}" and "{_name(key_path)}" together: '
         f"{error}"
     )
 
 
 def _unusable(option: str, path: str, marks: tuple[bytes, ...], what: str) -> str | None:
     """Return why a file cannot hold what it should; None if it looks as if it did."""
-    name = _shown(path)
-    if Path(name).is_dir():
-        return f'{option}: "{name}" is a directory: give a file in PEM form'
+    name = _name(path)
     try:
         content = _content(path)
+    except IsADirectoryError:
+        return f'{option}: "{name}" is a directory: give a file in PEM form'
     except FileNotFoundError:
         return f'{option}: no such file "{name}"'
     except PermissionError:
@@ -88,10 +117,14 @@ def _unusable(option: str, path: str, marks: tuple[bytes, ...], what: str) -> st
 
 
 def _content(path: str) -> bytes | None:
-    """Return what a file holds; None for a pipe and the like, which can be read once only."""
-    file = Path(_shown(path))
-    return None if file.exists() and not file.is_file() else file.read_bytes()
+    """Return the beginning of a file; None for a pipe and the like, which can be read once only."""
+    file = Path(os.fsdecode(path))
+    mode = file.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        return None
+    with file.open("rb") as opened:
+        return opened.read(_MOST_READ)
 
 
-def _shown(path: str) -> str:
-    return os.fsdecode(path)
+def _name(path: str) -> str:
+    return _shown.text(os.fsdecode(path))

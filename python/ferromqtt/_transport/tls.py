@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import ssl
+import threading
 from typing import TYPE_CHECKING
 
 from ferromqtt._native import Host
@@ -25,8 +26,8 @@ class TLSContext:
         self._verifies = None if options.tls_insecure is None else not options.tls_insecure
         self._over_unix = options.transport == "unix"
         self._server_name = options.tls_server_hostname
-        # One that an attempt before has left unfinished: where a file system hangs, one thread
-        # waits for it, and not one for each attempt.
+        # A reading that an earlier attempt has left unfinished: where a file system hangs, one
+        # thread waits for it, and not one for each attempt.
         self._reading: concurrent.futures.Future[ssl.SSLContext] | None = None
 
     @property
@@ -60,8 +61,13 @@ class TLSContext:
     async def _read(self, params: TLSParameters) -> ssl.SSLContext:
         reading = self._reading
         if reading is None or reading.done():  # what was read before may be out of date
-            reading = self._reading = concurrent.futures.Future()
-            asyncio.get_running_loop().run_in_executor(None, _make_into, reading, params)
+            reading = concurrent.futures.Future()
+            # Not a thread of the loop's executor: a file system that hangs would keep the executor
+            # from resolving names, and the process from ending.
+            threading.Thread(
+                target=_make_into, args=(reading, params), name="ferromqtt-files", daemon=True
+            ).start()
+            self._reading = reading
         try:
             return await asyncio.wrap_future(reading)
         finally:
@@ -117,7 +123,7 @@ def _make(params: TLSParameters) -> ssl.SSLContext:
     if params.ciphers is not None:
         try:
             context.set_ciphers(params.ciphers)
-        except ssl.SSLError as error:
+        except (ssl.SSLError, ValueError) as error:  # ValueError: it has a U+0000
             raise ValueError(
                 f"ciphers: OpenSSL knows none of {params.ciphers!r}. The option does not concern "
                 "those of TLS 1.3."

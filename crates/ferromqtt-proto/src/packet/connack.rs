@@ -6,15 +6,20 @@ use super::{PacketType, Properties, ProtocolVersion, QoS, ReasonCode, put_packet
 use crate::codec::Reader;
 use crate::error::DecodeError;
 use crate::slips::{Slip, Slips};
+use crate::text::Utf8String;
 
-/// A CONNACK packet. Return Codes of 3.x are held as the Reason Code of the same meaning.
+/// The last Connect Return Code that 3.1.1 defines (table 3.1 there).
+const LAST_RETURN_CODE: u8 = 5;
+
+/// A CONNACK packet. Return Codes of 3.x are held as the Reason Code of the same meaning. One that 3.1.1 reserves is
+/// [`UnspecifiedError`](ReasonCode::UnspecifiedError).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnAck {
     /// Session Present: the server has state from before.
     pub session_present: bool,
     /// Result.
     pub reason: ReasonCode,
-    /// Properties (5.0).
+    /// Properties (5.0). Of a Return Code that 3.x reserves the number, as Reason String.
     pub properties: Properties,
 }
 
@@ -59,6 +64,10 @@ impl ConnAck {
             properties: Properties::of(PacketType::ConnAck, version, &mut body)?,
         };
         body.finish()?;
+        if !version.is_v5() && code > LAST_RETURN_CODE {
+            let text = format!("Return Code {code}, which this version of MQTT reserves");
+            connack.properties.reason_string = Utf8String::try_from(text).ok();
+        }
         if connack.properties.maximum_qos == Some(QoS::ExactlyOnce) {
             let refusal = DecodeError::protocol("Maximum QoS is neither 0 nor 1");
             slips.tolerate(Slip::MaximumQos2, refusal)?;

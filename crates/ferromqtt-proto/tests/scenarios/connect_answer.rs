@@ -1,6 +1,5 @@
 //! What comes after CONNECT: CONNACK, something else, or nothing.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -130,7 +129,13 @@ fn a_return_code_of_3_1_1_is_told_and_the_connection_closed() {
         pair.connect();
         pair.bytes();
         pair.server_sends_bytes(&[0x20, 2, 0, code]);
-        let properties = Arc::default();
+        let reason_string =
+            (code == 6).then(|| text("Return Code 6, which this version of MQTT reserves"));
+        let properties = Properties {
+            reason_string,
+            ..Properties::default()
+        };
+        let properties = properties.into();
         assert_eq!(
             pair.cause(),
             ConnectionError::Refused { reason, properties }

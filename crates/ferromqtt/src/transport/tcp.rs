@@ -11,6 +11,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::during;
 
+/// Of how many addresses an error says what became of them. A name may have hundreds.
+const MOST_SHOWN: usize = 5;
+
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tcp {
     /// Where connections come from.
@@ -123,10 +126,14 @@ where
 
 fn all_failed(addresses: &[SocketAddr], failures: Vec<(usize, io::Error)>) -> io::Error {
     let kind = (failures.last()).map_or(io::ErrorKind::NotFound, |(_, error)| error.kind());
-    let told: Vec<_> = (failures.iter())
+    let mut shown: Vec<_> = (failures.iter().take(MOST_SHOWN))
         .map(|(place, error)| format!("{}: {error}", addresses[*place]))
         .collect();
-    io::Error::new(kind, told.join("; "))
+    let more = failures.len().saturating_sub(MOST_SHOWN);
+    if more > 0 {
+        shown.push(format!("and {more} more addresses"));
+    }
+    io::Error::new(kind, shown.join("; "))
 }
 
 #[cfg(test)]
@@ -200,6 +207,17 @@ mod tests {
         for address in addresses {
             assert!(error.to_string().contains(&address.to_string()), "{error}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_many_fail_the_first_few_are_named() {
+        let addresses: Vec<_> = (1..=300)
+            .map(|port| ([127, 0, 0, 1], port).into())
+            .collect();
+        let failed = first_to_answer(&addresses, |_| after(1, refused()));
+        let text = failed.await.unwrap_err().to_string();
+        assert!(text.ends_with("; and 295 more addresses"), "{text}");
+        assert_eq!(text.matches("127.0.0.1:").count(), 5, "{text}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -55,6 +55,13 @@ running("not a release of aiomqtt", "aiomqtt-wheel", "--version", "3.0")
 running("cannot write the wheel: {reason}", "aiomqtt-wheel", "--output", "/dev/null/x")
 
 
+@provokes(COMMANDS, "cannot write to standard output")
+async def _(world: World) -> None:
+    with open("/dev/full", "w") as full:  # noqa: ASYNC230, PTH123 - a device
+        world.monkeypatch.setattr("sys.stdout", full)
+        raise SystemExit(commands.main(["aiomqtt-wheel", "--output", str(world.folder)]))
+
+
 @provokes(COMMANDS, "has no Python files")
 async def _(world: World) -> None:
     world.monkeypatch.setattr(_wheel, "SOURCES", Path("/nowhere"))

@@ -1,5 +1,6 @@
 """Attempts to connect that fail."""
 
+import asyncio
 import contextlib
 import errno
 import socket
@@ -95,6 +96,7 @@ answering(
 )
 answering("[code:{code}] {reason}", b"\x20\x02\x00\x05")
 answering("{address} refused the connection", b"\x20\x02\x00\x05")
+answering("Return Code {code}, which this version", b"\x20\x02\x00\x06")
 
 
 def proxied(part: str, reply: bytes = b"") -> None:
@@ -141,6 +143,38 @@ async def _(_: World) -> None:
         await enter(serve_311, bind_address="127.0.0.1", bind_port=port)
 
 
+@provokes(CONNECTING, "`authenticator` cannot be sent: {reason}")
+async def _(_: World) -> None:
+    properties = ferromqtt.Properties(ferromqtt.PacketTypes.CONNECT)
+    properties.AuthenticationMethod = "steps"
+    method = b"\x08\x15" + packets.string("steps")
+    limit = b"\x0d\x27\x00\x00\x00\x0a" + method[1:]  # Maximum Packet Size: 10 bytes
+    accepted = asyncio.Event()
+
+    async def answer(_: bytes) -> bytes:
+        await accepted.wait()
+        return b"late"
+
+    def ask(connection: Connection) -> None:
+        connection.expect(packets.CONNECT)
+        connection.send(packets.encode(0xF0, b"\x18" + method))
+        connection.send(packets.encode(0x20, b"\0\0" + limit))
+        connection.read_to_end()
+
+    with ScriptedServer(ask) as server:
+        client = ferromqtt.Client(
+            server.host,
+            server.port,
+            protocol=V5,
+            properties=properties,
+            authenticator=answer,
+            timeout=LIMIT,
+        )
+        await client.__aenter__()
+        accepted.set()
+        await anext(client.messages)
+
+
 @provokes(CONNECTING, "bind_address must be")
 async def _(_: World) -> None:
     await enter(serve_311, bind_address="192.0.2.1")
@@ -161,6 +195,7 @@ def unable(_: bytes) -> bytes:
 
 authenticating("asked to continue the authentication")
 authenticating("`authenticator` raised", authenticator=unable)
+authenticating("authentication_data of AUTH is", authenticator=lambda _: bytes(65536))
 
 
 @provokes(CONNECTING, "reusable, but not reentrant")

@@ -103,6 +103,14 @@ files("ciphers: ", ciphers="!NO-SUCH-CIPHER")
 files("cannot read", ca_certs="ca.pem/x")
 files("ca_certs: cannot use", ca_certs="garbage.pem")
 files("together", certfile="garbage.pem")
+files("must not be empty: give the path", ca_certs="!")
+files('must not contain U+0000: "', keyfile="!a\0b", certfile="client.pem")
+files('must be valid Unicode text: "{path}" has', certfile="!a\ud800")
+
+
+@provokes(OPTIONS, "pending_calls_threshold must be")
+async def _(_: World) -> None:
+    Client("localhost").pending_calls_threshold = -1
 
 
 @provokes(OPTIONS, "may not read")
