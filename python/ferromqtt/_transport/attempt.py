@@ -56,7 +56,9 @@ _HINTS: tuple[tuple[Phase, type[OSError], Hint], ...] = (
     (Phase.UNIX, ConnectionRefusedError, Hint.NO_SOCKET),
     (Phase.UNIX, FileNotFoundError, Hint.NO_SOCKET),
     (Phase.UNIX, PermissionError, Hint.SOCKET_PERMISSION),
+    (Phase.PROXY, ConnectionError, Hint.NO_PROXY),
     (Phase.TLS, ConnectionError, Hint.SPEAKS_NO_TLS),
+    (Phase.WEBSOCKET, ConnectionError, Hint.NO_WEBSOCKET),
     (Phase.CONNECT, ConnectionError, Hint.UNANSWERED),
 )
 
@@ -73,7 +75,7 @@ class Attempt:
         details: What became of each of several addresses, or what failed.
     """
 
-    __slots__ = ("address", "details", "hint", "phase", "through_proxy")
+    __slots__ = ("_over_websocket", "address", "details", "hint", "phase", "through_proxy")
 
     def __init__(self, options: ClientOptions) -> None:
         self.address = address_of(options)
@@ -81,6 +83,7 @@ class Attempt:
         self.hint: Hint | None = None
         self.details: list[str] = []
         self.through_proxy = False
+        self._over_websocket = options.transport == "websockets"
 
     def through(self, host: str, port: int) -> None:
         """Note that the connection leads through a proxy."""
@@ -97,6 +100,8 @@ class Attempt:
         hint = self.hint
         if hint is None and not (self.through_proxy and phase is Phase.TCP):
             hint = hint_for(phase, cause)
+        if hint is Hint.SPEAKS_NO_TLS and self._over_websocket:
+            hint = Hint.SPEAKS_NO_TLS_FOR_WEBSOCKET
         return connect_error(self.address, phase, cause, "; ".join(self.details), hint)
 
     def overdue(self, seconds: float) -> MqttTimeoutError:
@@ -133,11 +138,15 @@ def connect_error(
 
 def hint_for(phase: Phase, cause: Exception) -> Hint | None:
     """Return what to do about an error of the system or of OpenSSL, if that is known."""
+    if phase is Phase.WEBSOCKET and isinstance(cause.__cause__, OSError):
+        cause = cause.__cause__
     if isinstance(cause, ssl.SSLError):
         return _tls_hint(phase, cause)
     if phase is Phase.RESOLVE:
         again = isinstance(cause, OSError) and cause.errno == socket.EAI_AGAIN
         return Hint.RESOLVER_UNREACHABLE if again else Hint.UNKNOWN_NAME
+    if phase in (Phase.PROXY, Phase.WEBSOCKET) and getattr(cause, "errno", None) is None:
+        return None  # what the peer has answered: that text says what to do
     for at, kind, hint in _HINTS:
         if phase is at and isinstance(cause, kind):
             return hint

@@ -132,6 +132,8 @@ async fn through_proxies() -> Vec<Options> {
             format!("{scheme}://127.0.0.1:{port}"),
         ));
     }
+    let none = format!("http://127.0.0.1:{}", resetting(1).await);
+    all.push(through(options.clone(), none));
     let gate = format!("socks5h://127.0.0.1:{NOBODY}");
     let local = Options::from_url("mqtt://[fe80::1%25eth0]").unwrap();
     all.push(through(local, gate));
@@ -173,6 +175,8 @@ async fn every_text_of_connecting_is_provoked_and_reads_as_the_page_says() {
         url("ws", HTTP_400).await,
         url("ws", TLS_ALERT).await,
         url("ws", b"").await,
+        Options::from_url(&format!("ws://127.0.0.1:{}", resetting(1).await)).unwrap(),
+        trusting_anyone(url("wss", b"").await),
         url("mqtt", b"").await,
         Options::new("127.0.0.1", resetting(1).await),
         url("mqtt", HTTP_400).await,
