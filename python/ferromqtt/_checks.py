@@ -95,6 +95,18 @@ def check_arguments(**arguments: object) -> None:
         must_be, is_right = _CLIENT[name]
         if value is not None and not is_right(value):
             raise wrong_type(name, must_be, value)
+        if name == "timeout" and value is not None:
+            check_timeout(value)
+
+
+def check_timeout(timeout: Any) -> None:  # noqa: ANN401 - anything may be given
+    """Raise for a time limit that is no number of seconds: 0 fails at once, infinity is none."""
+    if not _is_number(timeout):
+        raise wrong_type("timeout", "a number of seconds", timeout)
+    if not float(timeout) >= 0:  # nor NaN
+        raise ValueError(
+            f"timeout must be 0 or more seconds, not {timeout}. Give math.inf for no limit."
+        )
 
 
 def socket_options(given: Any) -> tuple[Any, ...]:  # noqa: ANN401 - anything may be given

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, cast
 
 from ferromqtt import _transport
 from ferromqtt._arguments import subscribe_filters, unsubscribe_filters
+from ferromqtt._checks import check_timeout
 from ferromqtt._driver import Protocol
 from ferromqtt._native import Message
 from ferromqtt._queue import MessageQueue
@@ -143,6 +144,7 @@ class Internals:
                 )
             self.entered = True
             try:
+                check_timeout(timeout)
                 check_enter(self.options)
                 # One for each loop: it belongs to the one in which calls first wait.
                 self._slots = self._make_slots()

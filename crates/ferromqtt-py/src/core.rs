@@ -465,9 +465,10 @@ impl Core {
         qos: &Bound<'py, PyAny>,
         retain: &Bound<'py, PyAny>,
         properties: Option<&Bound<'py, PyDict>>,
-        #[pyo3(from_py_with = convert::timeout)] timeout: f64,
+        timeout: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let _inside = gate::enter()?;
+        let timeout = convert::timeout(timeout)?;
         operations::publish(slf, topic, payload, qos, retain, properties, timeout)
     }
 
@@ -478,9 +479,10 @@ impl Core {
         slf: &Bound<'py, Self>,
         filters: Vec<(String, u8, bool, bool, u8)>,
         properties: Option<&Bound<'py, PyDict>>,
-        #[pyo3(from_py_with = convert::timeout)] timeout: f64,
+        timeout: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let _inside = gate::enter()?;
+        let timeout = convert::timeout(timeout)?;
         operations::subscribe(slf, filters, properties, timeout)
     }
 
@@ -490,9 +492,10 @@ impl Core {
         slf: &Bound<'py, Self>,
         filters: Vec<String>,
         properties: Option<&Bound<'py, PyDict>>,
-        #[pyo3(from_py_with = convert::timeout)] timeout: f64,
+        timeout: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let _inside = gate::enter()?;
+        let timeout = convert::timeout(timeout)?;
         operations::unsubscribe(slf, filters, properties, timeout)
     }
 
