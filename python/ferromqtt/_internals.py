@@ -12,7 +12,7 @@ from typing import Any, ClassVar, cast
 
 from ferromqtt import _transport
 from ferromqtt._arguments import subscribe_filters, unsubscribe_filters
-from ferromqtt._checks import check_timeout
+from ferromqtt._checks import check_timeout, wrong_queue
 from ferromqtt._driver import Protocol
 from ferromqtt._native import Message
 from ferromqtt._queue import MessageQueue
@@ -229,8 +229,14 @@ class Internals:
         """Let received messages go through a queue of this class."""
         limit = max(self.options.max_queued_incoming_messages or 0, 0)
         core = self.core
+        try:
+            made = queue_type(maxsize=limit)
+        except TypeError as error:
+            raise wrong_queue(queue_type, f": {error}") from error
+        if not (hasattr(made, "put_nowait") and hasattr(made, "get")):
+            raise wrong_queue(queue_type, ", which has no put_nowait and get")
         self.queue = queue = MessageQueue(
-            queue_type(maxsize=limit),
+            made,
             core.iteration_end,
             core.warn_if_not_entered,
             core.warn_of_repeating,

@@ -24,6 +24,7 @@ from ferromqtt.types import PayloadType, PropertiesLike, SocketOption, WebSocket
 MQTT_CLEAN_START_FIRST_ONLY: Final = 3
 """`clean_start` of a client that starts a new session whenever it is entered."""
 
+_PEM = b"-----BEGIN "
 _MAX_BYTES = 65535  # of a string or of binary data in a packet
 _MAX_PACKET_LIMIT = 0xFFFF_FFFF
 _MAX_KEEP_ALIVE = 65535
@@ -367,8 +368,12 @@ def _check_proxy(proxy: ProxySettings) -> None:
     if not isinstance(where, str):
         raise _checks.wrong_type("proxy_addr", "str", where)
     port = arguments["proxy_port"]
-    if port is not None and not isinstance(port, int):
+    if port is not None and (not isinstance(port, int) or isinstance(port, bool)):
         raise _checks.wrong_type("proxy_port", "int", port)
+    if not isinstance(arguments["proxy_username"], str | None):
+        raise _checks.wrong_type("proxy_username", "str", arguments["proxy_username"])
+    if not isinstance(arguments["proxy_password"], str | bytes | None):
+        raise _checks.wrong_type("proxy_password", "str or bytes", arguments["proxy_password"])
 
 
 def _check_tls_params(params: TLSParameters) -> None:
@@ -376,6 +381,32 @@ def _check_tls_params(params: TLSParameters) -> None:
         file = getattr(params, name)
         if not isinstance(file, str | bytes | os.PathLike | None):
             raise _checks.wrong_type(f"tls_params: {name}", "str or a path", file)
+        if isinstance(file, str | bytes) and _PEM in os.fsencode(file):
+            raise ValueError(f"tls_params: {name} must be the path of a file, not what it holds.")
+    if params.keyfile is not None and params.certfile is None:
+        raise ValueError(
+            "tls_params: keyfile needs certfile: give the certificate that the key belongs to."
+        )
+    verify, version = params.cert_reqs, params.tls_version
+    if verify is not None and verify not in tuple(ssl.VerifyMode):
+        must_be = "ssl.CERT_NONE, ssl.CERT_OPTIONAL or ssl.CERT_REQUIRED"
+        raise _wrong_number("tls_params: cert_reqs", must_be, verify)
+    # Not by its number: 3 is that of PROTOCOL_TLSv1, and was meant to be another one.
+    is_version = isinstance(version, type(ssl.PROTOCOL_TLS_CLIENT))
+    if version is not None and (not is_version or version == ssl.PROTOCOL_TLS_SERVER):
+        must_be = "ssl.PROTOCOL_TLS_CLIENT, or another ssl.PROTOCOL_* for clients"
+        raise _wrong_number("tls_params: tls_version", must_be, version)
+    if not isinstance(params.ciphers, str | None):
+        raise _checks.wrong_type("tls_params: ciphers", "str", params.ciphers)
+    password: object = params.keyfile_password
+    if not isinstance(password, str | bytes | bytearray | None) and not callable(password):
+        raise _checks.wrong_type("tls_params: keyfile_password", "str or bytes", password)
+
+
+def _wrong_number(what: str, must_be: str, given: object) -> Exception:
+    if isinstance(given, int):
+        return ValueError(f"{what} must be {must_be}, not {given!r}.")
+    return _checks.wrong_type(what, must_be, given)
 
 
 def _check_will(will: Will) -> None:

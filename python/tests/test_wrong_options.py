@@ -22,6 +22,13 @@ WRONG_TYPES: list[tuple[str, Any, str, str]] = [
     ("port", "1883", "int", "str"),
     ("port", 1883.0, "int", "float"),
     ("port", None, "int", "NoneType"),
+    ("port", True, "int", "bool"),
+    ("bind_port", True, "int", "bool"),
+    ("keepalive", True, "int", "bool"),
+    ("max_inflight_messages", True, "int", "bool"),
+    ("max_concurrent_outgoing_calls", True, "int", "bool"),
+    ("maximum_non_publish_size", True, "int", "bool"),
+    ("properties", "x", "Properties or a dict", "str"),
     ("username", 5, "str", "int"),
     ("password", 5, "str or bytes", "int"),
     ("logger", "x", "a logging.Logger", "str"),
@@ -271,6 +278,80 @@ def test_a_wrong_argument_of_a_call_is_named_1_3(
             await client.subscribe("a")  # the connection lives
 
     run(main)
+
+
+VERIFY = "ssl.CERT_NONE, ssl.CERT_OPTIONAL or ssl.CERT_REQUIRED"
+TLS_VERSION = "ssl.PROTOCOL_TLS_CLIENT, or another ssl.PROTOCOL_* for clients"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "text"),
+    [
+        ({"cert_reqs": "CERT_NONE"}, TypeError, f"cert_reqs must be {VERIFY}, not str"),
+        ({"cert_reqs": 7}, ValueError, f"cert_reqs must be {VERIFY}, not 7."),
+        ({"tls_version": "TLSv1.2"}, TypeError, f"tls_version must be {TLS_VERSION}, not str"),
+        ({"tls_version": 3}, ValueError, f"tls_version must be {TLS_VERSION}, not 3."),
+        (
+            {"tls_version": ssl.TLSVersion.TLSv1_3},
+            ValueError,
+            f"tls_version must be {TLS_VERSION}, not <TLSVersion.TLSv1_3: 772>.",
+        ),
+        (
+            {"tls_version": ssl.PROTOCOL_TLS_SERVER},
+            ValueError,
+            f"tls_version must be {TLS_VERSION}, not {ssl.PROTOCOL_TLS_SERVER!r}.",
+        ),
+        ({"ciphers": 3}, TypeError, "ciphers must be str, not int"),
+        ({"keyfile_password": 3}, TypeError, "keyfile_password must be str or bytes, not int"),
+        (
+            {"keyfile": "key.pem"},
+            ValueError,
+            "keyfile needs certfile: give the certificate that the key belongs to.",
+        ),
+        *(
+            (
+                {"certfile": "a.pem", name: "-----BEGIN CERTIFICATE-----\nc2VjcmV0\n"},
+                ValueError,
+                f"{name} must be the path of a file, not what it holds.",
+            )
+            for name in ("ca_certs", "certfile", "keyfile")
+        ),
+    ],
+)
+def test_tls_parameters_that_make_no_context_are_named_by_the_constructor_1_2(
+    parameters: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=f"^{re.escape(f'tls_params: {text}')}$"):
+        Client("localhost", tls_params=TLSParameters(**parameters))
+
+
+@pytest.mark.parametrize(
+    ("given", "must_be", "was"),
+    [
+        ({"proxy_port": True}, "proxy_port must be int", "bool"),
+        ({"proxy_username": object()}, "proxy_username must be str", "object"),
+        ({"proxy_password": 5}, "proxy_password must be str or bytes", "int"),
+    ],
+)
+def test_a_proxy_setting_of_the_wrong_type_is_named_1_2(
+    given: dict[str, Any], must_be: str, was: str
+) -> None:
+    proxy = ProxySettings(proxy_type=2, proxy_addr="h", **given)
+    with pytest.raises(TypeError, match=f"^{must_be}, not {was}$"):
+        Client("localhost", proxy=proxy)
+
+
+@pytest.mark.parametrize(
+    ("queue_type", "why"),
+    [
+        (list, "list: list() takes no keyword arguments"),
+        (dict, "dict, which has no put_nowait and get"),
+    ],
+)
+def test_a_class_that_makes_no_queues_is_named_1_2(queue_type: Any, why: str) -> None:  # noqa: ANN401
+    text = f"queue_type must be a class like asyncio.Queue, not {why}"
+    with pytest.raises(TypeError, match=f"^{re.escape(text)}$"):
+        Client("localhost", queue_type=queue_type)
 
 
 def test_a_file_that_is_no_path_is_named_1_2() -> None:

@@ -22,7 +22,11 @@ def options(part: str, *args: Given, **given: Given) -> None:
 options("{option} must be {type}", port="1883")
 options("socket_options must be", socket_options=5)
 options("queue_size should be an int", max_queued_outgoing_messages="5")
-options("tls_params: {field}", tls_params=lambda _: TLSParameters(ca_certs=5))  # type: ignore[arg-type]
+options("must be str or a path", tls_params=lambda _: TLSParameters(ca_certs=5))  # type: ignore[arg-type]
+options("what it holds", tls_params=lambda _: TLSParameters(ca_certs="-----BEGIN CERTIFICATE"))
+options("keyfile needs certfile", tls_params=lambda _: TLSParameters(keyfile="key.pem"))
+options("{option} must be {values}", tls_params=lambda _: TLSParameters(tls_version=3))
+options("queue_type must be", queue_type=lambda _: list)
 options("protocol must be", protocol=7)
 options("transport must be", transport="tls")
 options("Clean session is not used", protocol=V5, clean_session=True)
