@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
+from ferromqtt import _shown
 from ferromqtt._checks import check_qos
 from ferromqtt.options import ProtocolVersion
 from ferromqtt.topic import Wildcard
 from ferromqtt.types import SubscribeOptionsLike, SubscribeTopic, UnsubscribeTopic
 
 _MAX_BYTES = 65535  # of a string in a packet
-_MOST_SHOWN = 100  # characters of a filter that is wrong
 _TEXTS = (str, bytes, bytearray, memoryview)  # sequences that are one thing
 _EMPTY_LIST = "Empty topic list. topic must name at least one filter."
 _NO_TOPIC = "No topic specified, or incorrect topic type."
@@ -193,5 +193,4 @@ def _problem_of(text: str) -> str | None:
             problem = "a shared subscription is $share/name/filter"
     if problem is None:
         return None
-    shown = f'"{text}"' if len(text) <= _MOST_SHOWN else f'"{text[:_MOST_SHOWN]}"...'
-    return f"{shown}: {problem}."
+    return f"{_shown.text(text)}: {problem}."

@@ -74,3 +74,13 @@ def length(payload: object) -> str:
 
 def _bytes(count: int) -> str:
     return f"<{count} byte{'' if count == 1 else 's'}>"
+
+
+_MOST_SHOWN = 100  # characters of a text that is wrong
+
+
+def text(given: str) -> str:
+    """Return a text that is wrong, as an error shows it: in quotes, without control characters."""
+    head = given[:_MOST_SHOWN]
+    quoted = f'"{head}"' if head.isprintable() else repr(head)
+    return quoted if len(given) <= _MOST_SHOWN else f"{quoted}..."

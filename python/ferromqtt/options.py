@@ -279,8 +279,8 @@ def _check_tls(options: ClientOptions) -> None:
         )
     if options.tls_insecure is not None and not (options.tls_context or options.tls_params):
         raise ValueError(
-            "Must configure SSL context before using tls_insecure_set. Beside tls_insecure give "
-            "tls_context or tls_params."
+            "Must configure SSL context before using tls_insecure_set. "
+            f"tls_insecure={options.tls_insecure} needs tls_context or tls_params beside it."
         )
     if options.tls_server_hostname is None:
         return
@@ -305,7 +305,11 @@ def _check_clean_session(options: ClientOptions) -> None:
     if options.clean_session is None:
         return
     if options.protocol == ProtocolVersion.V5:
-        raise ValueError("Clean session is not used for MQTT 5.0: give clean_start instead")
+        given = bool(options.clean_session)
+        raise ValueError(
+            "Clean session is not used for MQTT 5.0. clean_session must be left out there, not "
+            f"{given}: give clean_start."
+        )
     if not options.clean_session and not options.identifier:
         raise ValueError(
             "A client id must be provided if clean session is False. Give `identifier`."
@@ -315,7 +319,7 @@ def _check_clean_session(options: ClientOptions) -> None:
 def _client_identifier(options: ClientOptions) -> str:
     """Return the Client Identifier; the server may choose one for an empty one, but not in 3.1."""
     if options.identifier:
-        _check_string("identifier", options.identifier)
+        _check_string("identifier", options.identifier, f": {_shown.text(options.identifier)}")
         return options.identifier
     if options.protocol == ProtocolVersion.V31:
         from secrets import choice  # noqa: PLC0415 - slow to import, and seldom needed
@@ -415,7 +419,7 @@ def _check_will(will: Will) -> None:
         raise ValueError("Invalid topic. will topic must not be empty.")
     if not isinstance(topic, str):
         raise _checks.wrong_type("will topic", "str or Topic", topic)
-    _check_string("will topic", topic)
+    _check_string("will topic", topic, f": {_shown.text(topic)}")
     if "+" in topic or "#" in topic:
         raise ValueError(f"will topic must not contain wildcards: {topic!r}.")
     _checks.check_qos(will.qos)
@@ -424,7 +428,7 @@ def _check_will(will: Will) -> None:
         raise ValueError(f"will payload must have at most {_MAX_BYTES} bytes, not {size}.")
 
 
-def _check_string(what: str, text: str) -> None:
+def _check_string(what: str, text: str, shown: str = "") -> None:
     try:
         size = len(text.encode())
     except UnicodeError:  # whose text holds what was given
@@ -432,4 +436,4 @@ def _check_string(what: str, text: str) -> None:
     if size > _MAX_BYTES:
         raise ValueError(f"{what} must have at most {_MAX_BYTES} bytes of UTF-8, not {size}.")
     if "\0" in text:
-        raise ValueError(f"{what} must not contain U+0000.")
+        raise ValueError(f"{what} must not contain U+0000{shown}.")

@@ -59,7 +59,7 @@ class Topic(Wildcard):
         if not isinstance(self.value, str):
             raise TypeError(f"Topic must be of type str, not {type(self.value).__name__}")
         if not 0 < len(self.value) <= MAX_TOPIC_LENGTH or "+" in self.value or "#" in self.value:
-            raise ValueError(f"Invalid topic: {self.value}")
+            raise ValueError(f"Invalid topic: {_printable(self.value)}")
 
     def matches(self, wildcard: WildcardLike) -> bool:
         """Tell whether a subscription to `wildcard` would receive messages of this topic.
@@ -104,7 +104,11 @@ def _levels_to_match(wildcard: str) -> tuple[str, ...]:
 
 def _check_wildcard(value: str) -> None:
     if not 0 < len(value) <= MAX_TOPIC_LENGTH or has_misplaced_wildcard(value):
-        raise ValueError(f"Invalid wildcard: {value}")
+        raise ValueError(f"Invalid wildcard: {_printable(value)}")
+
+
+def _printable(value: str) -> str:
+    return value if value.isprintable() else repr(value)
 
 
 def has_misplaced_wildcard(value: str) -> bool:

@@ -13,6 +13,7 @@ from ferromqtt.testing import TestBroker
 from support.loops import LoopRunner
 
 OR_GIVE_V5 = "or give protocol=ProtocolVersion.V5"
+NO_CLEAN_SESSION = "Clean session is not used for MQTT 5.0."
 NO_SEMAPHORE = "Semaphore initial value must be >= 0."
 WILDCARDS = "a topic to publish to cannot contain the wildcards + and #"
 SURROGATE = "must be valid Unicode text: it has a lone surrogate."
@@ -160,8 +161,11 @@ def test_a_value_out_of_range_is_named_on_enter_1_2(options: dict[str, Any], tex
         ),
         (
             {"protocol": 5, "clean_session": True},
-            "Clean session is not used for MQTT 5.0: give clean_start instead",
+            f"{NO_CLEAN_SESSION} clean_session must be left out there, not True: give clean_start.",
         ),
+        ({"will": Will("a\0")}, "will topic must not contain U+0000: 'a\\x00'."),
+        ({"identifier": "a\0"}, "identifier must not contain U+0000: 'a\\x00'."),
+        ({"username": "a\0"}, "username must not contain U+0000."),
         ({"will": Will("a/#")}, "will topic must not contain wildcards: 'a/#'."),
         (
             {"proxy": ProxySettings(proxy_type=7, proxy_addr="h")},
@@ -204,7 +208,23 @@ WRONG_CALLS: list[tuple[Callable[[Client], Coroutine[Any, Any, object]], str]] =
         "Invalid topic. topic must be str or Topic, not NoneType.",
     ),
     (lambda it: it.publish("\ud800"), f"topic {SURROGATE}"),
-    (lambda it: it.publish("a\0"), "topic must not contain U+0000."),
+    (lambda it: it.publish("a\0"), 'topic must not contain U+0000: "a\\0".'),
+    (
+        lambda it: it.publish("a/#"),
+        'Publish topic cannot contain wildcards. topic must have neither + nor #: "a/#".',
+    ),
+    (
+        lambda it: it.subscribe("a\0"),
+        r"Invalid subscription filter. 'a\x00': it must not contain U+0000.",
+    ),
+    (
+        lambda it: it.publish("a", properties={"MessageExpiryInterval": 1.5}),
+        "Property MessageExpiryInterval value must be int, not float",
+    ),
+    (
+        lambda it: it.publish("a", properties={"MessageExpiryInterval": "60"}),
+        "Property MessageExpiryInterval value must be int, not str",
+    ),
     (
         lambda it: it.publish("a" * 65_536),
         "Publish topic is too long. topic must have at most 65535 bytes of UTF-8, not 65536.",

@@ -73,18 +73,35 @@ pub(crate) fn surrogate(what: &str) -> PyErr {
 
 /// Checks a topic to publish to.
 pub(crate) fn check_topic(text: &str) -> PyResult<()> {
-    TopicName::check(text).map_err(topic_error)
+    TopicName::check(text).map_err(|error| topic_error(text, &error))
 }
 
-fn topic_error(error: ferromqtt_proto::TopicError) -> PyErr {
+/// Characters of a topic that an error shows.
+const MOST_SHOWN: usize = 100;
+
+/// A topic for an error, without control characters.
+fn shown(text: &str) -> String {
+    match text.char_indices().nth(MOST_SHOWN) {
+        Some((end, _)) => format!("{:?}...", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+#[cold]
+fn topic_error(text: &str, error: &ferromqtt_proto::TopicError) -> PyErr {
     use ferromqtt_proto::{StringError, TopicError};
     PyValueError::new_err(match error {
         TopicError::Empty => EMPTY_TOPIC.to_owned(),
-        TopicError::WildcardInName => "Publish topic cannot contain wildcards.".to_owned(),
+        TopicError::WildcardInName => format!(
+            "Publish topic cannot contain wildcards. topic must have neither + nor #: {}.",
+            shown(text)
+        ),
         TopicError::String(StringError::TooLong { bytes }) => format!(
             "Publish topic is too long. topic must have at most 65535 bytes of UTF-8, not {bytes}."
         ),
-        TopicError::String(StringError::Nul) => "topic must not contain U+0000.".to_owned(),
+        TopicError::String(StringError::Nul) => {
+            format!("topic must not contain U+0000: {}.", shown(text))
+        }
         _ => error.to_string(),
     })
 }
