@@ -77,6 +77,7 @@ class Internals:
         self.entered = False
         self._was_entered = False
         self._warned_of_properties = False
+        self._warned_of_options = False
         self._max_outgoing_calls = max_outgoing_calls
         if max_outgoing_calls is not None:
             core.max_calls = max(max_outgoing_calls, 0)
@@ -116,6 +117,8 @@ class Internals:
         """Subscribe; return a Reason Code for each filter."""
         async with TURN_BEFORE_ERROR:
             filters = subscribe_filters(topic, qos, options, self._version)
+            if options is not None and self._version != ProtocolVersion.V5:
+                self._warn_of_options()
             native = self.native(properties, PacketTypes.SUBSCRIBE)
         async with self._slots or contextlib.nullcontext():
             async with TURN_BEFORE_ERROR:
@@ -151,6 +154,7 @@ class Internals:
                 if not self._was_entered:
                     self.core.configure(**self.core_options())
                     self._was_entered = True
+                    self._warn_of_unused_headers()
                     if self.options.will is not None and self._version != ProtocolVersion.V5:
                         self.native(self.options.will.properties, PacketTypes.WILLMESSAGE)
                 await self._connect(timeout)
@@ -222,8 +226,31 @@ class Internals:
         self.core.warn(
             "Properties are not sent: MQTT %s has none. Leave them out, or give the client "
             "protocol=ProtocolVersion.V5.",
-            "3.1" if self._version == ProtocolVersion.V31 else "3.1.1",
+            self._version_name,
         )
+
+    def _warn_of_options(self) -> None:
+        if self._warned_of_options:
+            return
+        self._warned_of_options = True
+        self.core.warn(
+            "Subscribe options are not sent: MQTT %s has none, and the QoS is that of `qos`. Give "
+            "it there, or give the client protocol=ProtocolVersion.V5.",
+            self._version_name,
+        )
+
+    def _warn_of_unused_headers(self) -> None:
+        options = self.options
+        over_websocket = options.transport == "websockets"
+        if over_websocket and options.websocket_headers and not options.websocket_path:
+            self.core.warn(
+                "websocket_headers are not sent: they are used with a websocket_path alone. "
+                'Give websocket_path="/mqtt" too, which is the path without one.'
+            )
+
+    @property
+    def _version_name(self) -> str:
+        return "3.1" if self._version == ProtocolVersion.V31 else "3.1.1"
 
     def use_queue(self, queue_type: type[asyncio.Queue[Message]]) -> MessageQueue:
         """Let received messages go through a queue of this class."""

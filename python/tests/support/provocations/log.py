@@ -7,7 +7,7 @@ import threading
 
 import ferromqtt
 from conftest import shim_of
-from ferromqtt import Client, MqttError, ProtocolVersion
+from ferromqtt import Client, MqttError, ProtocolVersion, SubscribeOptions
 from ferromqtt._internals import internals_of
 from ferromqtt.testing import TestBroker
 from support import packets
@@ -136,6 +136,19 @@ async def _(world: World) -> None:
 async def _(_: World) -> None:
     async with TestBroker() as broker, Client(broker.host, broker.port) as client:
         await client.publish("a", properties={"ContentType": "text/plain"})
+
+
+@provokes(LOG, "Subscribe options are not sent")
+async def _(_: World) -> None:
+    async with TestBroker() as broker, Client(broker.host, broker.port) as client:
+        await client.subscribe("a", options=SubscribeOptions(qos=1))
+
+
+@provokes(LOG, "websocket_headers are not sent")
+async def _(_: World) -> None:
+    client = Client("127.0.0.1", 1, transport="websockets", websocket_headers={"X": "y"})
+    with contextlib.suppress(MqttError):
+        await client.__aenter__()
 
 
 @provokes(LOG, "put_nowait raised")
