@@ -189,12 +189,15 @@ class Internals:
                 await _transport.open_transport(self.options, self._tls, self.core, attempt)
                 await self.core.accepted()
         except BaseException as error:
-            await self.core.cancel_start()
+            told, cause = error, error.__cause__
             if isinstance(error, TimeoutError) and scope.expired():
-                raise attempt.overdue(timeout) from None
-            if isinstance(error, OSError | UnicodeError):
-                raise attempt.error(error) from error
-            raise
+                told, cause = attempt.overdue(timeout), None
+            elif isinstance(error, OSError | UnicodeError):
+                told, cause = attempt.error(error), error
+            await self.core.cancel_start(told)
+            if told is error:
+                raise
+            raise told from cause
 
     async def _wait(self, waiter: Any) -> Any:  # noqa: ANN401 - any call's future
         """Wait for a call that was just accepted; tell the core when it is given up."""

@@ -38,6 +38,8 @@ use crate::turn::Turn;
 #[pyclass(subclass, weakref, module = "ferromqtt._native")]
 pub(crate) struct Core {
     pub(crate) client: Client,
+    /// The server has accepted the connection, as far as the lines of the packet trace tell.
+    pub(crate) established: bool,
     seed: u64,
     input: BytesMut,
     read_buffer: Option<Py<ReadBuffer>>,
@@ -118,6 +120,7 @@ impl Core {
     fn new(seed: u64) -> PyResult<Self> {
         Ok(Self {
             client: new_client(Options::default(), seed)?,
+            established: false,
             seed,
             input: BytesMut::new(),
             read_buffer: None,

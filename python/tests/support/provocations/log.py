@@ -206,13 +206,14 @@ def tracing(part: str, script: Script) -> None:
             ScriptedServer(script) as server,
             contextlib.suppress(MqttError),
         ):
-            async with Client(server.host, server.port) as client:
+            async with Client(server.host, server.port, identifier="it") as client:
                 await client.publish("a", qos=1)
 
 
 tracing("connecting to {address}", serve_311)
-tracing("connected", serve_311)
+tracing("{client}: connected", serve_311)
 tracing("sent {packet}", serve_311)
 tracing("received {packet}", serve_311)
-tracing("disconnected", serve_311)
-tracing("no connection: ", Connection.accept)
+tracing("{client}: disconnected", serve_311)
+tracing("connection lost: ", Connection.accept)
+tracing("cannot connect: ", lambda connection: connection.close())
