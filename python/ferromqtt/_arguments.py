@@ -15,7 +15,6 @@ from ferromqtt.topic import Wildcard
 from ferromqtt.types import SubscribeOptionsLike, SubscribeTopic, UnsubscribeTopic
 
 _MAX_BYTES = 65535  # of a string in a packet
-_MOST_SHOWN = 100  # characters of a filter that is wrong
 _TEXTS = (str, bytes, bytearray, memoryview)  # sequences that are one thing
 _EMPTY_LIST = "Empty topic list. topic must name at least one filter."
 _NO_TOPIC = "No topic specified, or incorrect topic type."
@@ -194,5 +193,4 @@ def _problem_of(text: str) -> str | None:
             problem = "a shared subscription is $share/name/filter"
     if problem is None:
         return None
-    shown = f'"{_shown.text(text[:_MOST_SHOWN])}"{"..." if len(text) > _MOST_SHOWN else ""}'
-    return f"{shown}: {problem}."
+    return f"{_shown.quoted(text)}: {problem}."

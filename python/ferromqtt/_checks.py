@@ -25,6 +25,10 @@ def _is_int(value: object) -> bool:
     return hasattr(type(value), "__index__")
 
 
+def _is_count(value: object) -> bool:
+    return _is_int(value) and not isinstance(value, bool)
+
+
 def _is_number(value: object) -> bool:
     return hasattr(type(value), "__float__") or _is_int(value)
 
@@ -38,7 +42,11 @@ def _is(*classes: type) -> Callable[[object], bool]:
     return lambda value: isinstance(value, classes)
 
 
-_STR, _INT, _FLAG = ("str", _is(str)), ("int", _is_int), ("bool", _is_int)
+def _has_properties(value: object) -> bool:
+    return not isinstance(value, str | bytes | int | float | list | tuple | set)
+
+
+_STR, _INT, _FLAG = ("str", _is(str)), ("int", _is_count), ("bool", _is_int)
 _OPTIONS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "hostname": _STR,
     "port": _INT,
@@ -54,6 +62,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "clean_start": ("True, False or 3", _is_int),
     "max_queued_incoming_messages": _INT,
     "max_inflight_messages": _INT,
+    "properties": ("Properties or a dict", _has_properties),
     "tls_context": ("an ssl.SSLContext", _has("wrap_bio", "check_hostname")),
     "tls_params": ("TLSParameters", _has("ca_certs", "certfile", "keyfile", "cert_reqs")),
     "tls_insecure": _FLAG,
@@ -86,7 +95,7 @@ def check_types(options: ClientOptions) -> None:
             continue
         if not is_right(value):
             raise wrong_type(name, must_be, value)
-        if is_right is _is_int and not isinstance(value, int):
+        if is_right in (_is_int, _is_count) and not isinstance(value, int):
             setattr(options, name, operator.index(value))
 
 
@@ -96,6 +105,24 @@ def check_arguments(**arguments: object) -> None:
         must_be, is_right = _CLIENT[name]
         if value is not None and not is_right(value):
             raise wrong_type(name, must_be, value)
+        if name == "timeout" and value is not None:
+            check_timeout(value)
+
+
+def wrong_queue(queue_type: object, why: str) -> TypeError:
+    """Return the error for a `queue_type` that makes no queues."""
+    name = getattr(queue_type, "__name__", type(queue_type).__name__)
+    return TypeError(f"queue_type must be a class like asyncio.Queue, not {name}{why}")
+
+
+def check_timeout(timeout: Any) -> None:  # noqa: ANN401 - anything may be given
+    """Raise for a time limit that is no number of seconds: 0 fails at once, infinity is none."""
+    if not _is_number(timeout):
+        raise wrong_type("timeout", "a number of seconds", timeout)
+    if not float(timeout) >= 0:  # nor NaN
+        raise ValueError(
+            f"timeout must be 0 or more seconds, not {timeout}. Give math.inf for no limit."
+        )
 
 
 def socket_options(given: Any) -> tuple[Any, ...]:  # noqa: ANN401 - anything may be given

@@ -64,6 +64,8 @@ class Protocol(Core, asyncio.BufferedProtocol):
     _end_text: str | None = None
     """Why the last connection ended, in words."""
     _refusal: str | None = None
+    _line_name = ""
+    """What tells the lines of this client from those of another one on the same logger."""
     _answering: asyncio.Future[bytes] | None = None
     """What the authenticator's coroutine runs as; it is cancelled when the connection ends."""
     _accepted = False
@@ -87,7 +89,9 @@ class Protocol(Core, asyncio.BufferedProtocol):
         self.traces_packets = self._wants_trace()
         self.begin(self._loop, address)
         if self.traces_packets:
-            self._on_trace([f"connecting to {address} ({self._described()})"])
+            identifier = self.client_identifier
+            self._line_name = f"client {identifier!r}" if identifier else f"client of {address}"
+            self._on_trace([f"connecting to {address} (attempt {self.attempts})"])
         foreign = self.take_foreign_waiters()
         if self.on_begin is not None:
             foreign += self.on_begin(self._loop)
@@ -110,13 +114,15 @@ class Protocol(Core, asyncio.BufferedProtocol):
         if self._connecting is not None:
             await self._connecting
 
-    async def cancel_start(self) -> None:
-        """Give up the connection that was being made."""
+    async def cancel_start(self, reason: BaseException) -> None:
+        """Give up the connection that was being made, for a reason that the log tells."""
         connecting, self._connecting = self._connecting, None
         if connecting is not None and not connecting.cancel() and not connecting.cancelled():
             connecting.exception()  # which the caller has seen, or something worse
         if self.transport is None:
-            self.give_up("the connection was not made")
+            # Not what a function or a class of the user's says, which may be secret.
+            ours = isinstance(reason, MqttError)
+            self.give_up(str(reason) if ours else f"{self.address}: {type(reason).__name__}")
         await self._drop()
         if self._had_ended:
             self._end()  # iterators of the connection before wait for nothing
@@ -378,16 +384,11 @@ class Protocol(Core, asyncio.BufferedProtocol):
             self.report("logging raised", error)
             return False
 
-    def _described(self) -> str:
-        identifier = self.client_identifier
-        name = f"client identifier {identifier!r}" if identifier else "no client identifier"
-        return f"{name}, attempt {self.attempts}"
-
     def _on_trace(self, lines: list[str]) -> None:
         """Log a line for each packet, and for a connection that was made or has ended."""
         for line in lines:
             try:
-                self.logger.debug("%s", line)
+                self.logger.debug("%s: %s", self._line_name, line)
             except Exception as error:  # noqa: BLE001 - whatever the user's code raises
                 self.report("logging raised", error)
 

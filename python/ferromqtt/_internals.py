@@ -12,6 +12,7 @@ from typing import Any, ClassVar, cast
 
 from ferromqtt import _transport
 from ferromqtt._arguments import subscribe_filters, unsubscribe_filters
+from ferromqtt._checks import check_timeout, wrong_queue
 from ferromqtt._driver import Protocol
 from ferromqtt._native import Message
 from ferromqtt._queue import MessageQueue
@@ -76,6 +77,7 @@ class Internals:
         self.entered = False
         self._was_entered = False
         self._warned_of_properties = False
+        self._warned_of_options = False
         self._max_outgoing_calls = max_outgoing_calls
         if max_outgoing_calls is not None:
             core.max_calls = max(max_outgoing_calls, 0)
@@ -115,6 +117,8 @@ class Internals:
         """Subscribe; return a Reason Code for each filter."""
         async with TURN_BEFORE_ERROR:
             filters = subscribe_filters(topic, qos, options, self._version)
+            if options is not None and self._version != ProtocolVersion.V5:
+                self._warn_of_options()
             native = self.native(properties, PacketTypes.SUBSCRIBE)
         async with self._slots or contextlib.nullcontext():
             async with TURN_BEFORE_ERROR:
@@ -143,12 +147,14 @@ class Internals:
                 )
             self.entered = True
             try:
+                check_timeout(timeout)
                 check_enter(self.options)
                 # One for each loop: it belongs to the one in which calls first wait.
                 self._slots = self._make_slots()
                 if not self._was_entered:
                     self.core.configure(**self.core_options())
                     self._was_entered = True
+                    self._warn_of_unused_headers()
                     if self.options.will is not None and self._version != ProtocolVersion.V5:
                         self.native(self.options.will.properties, PacketTypes.WILLMESSAGE)
                 await self._connect(timeout)
@@ -183,12 +189,15 @@ class Internals:
                 await _transport.open_transport(self.options, self._tls, self.core, attempt)
                 await self.core.accepted()
         except BaseException as error:
-            await self.core.cancel_start()
+            told, cause = error, error.__cause__
             if isinstance(error, TimeoutError) and scope.expired():
-                raise attempt.overdue(timeout) from None
-            if isinstance(error, OSError | UnicodeError):
-                raise attempt.error(error) from error
-            raise
+                told, cause = attempt.overdue(timeout), None
+            elif isinstance(error, OSError | UnicodeError):
+                told, cause = attempt.error(error), error
+            await self.core.cancel_start(told)
+            if told is error:
+                raise
+            raise told from cause
 
     async def _wait(self, waiter: Any) -> Any:  # noqa: ANN401 - any call's future
         """Wait for a call that was just accepted; tell the core when it is given up."""
@@ -220,15 +229,44 @@ class Internals:
         self.core.warn(
             "Properties are not sent: MQTT %s has none. Leave them out, or give the client "
             "protocol=ProtocolVersion.V5.",
-            "3.1" if self._version == ProtocolVersion.V31 else "3.1.1",
+            self._version_name,
         )
+
+    def _warn_of_options(self) -> None:
+        if self._warned_of_options:
+            return
+        self._warned_of_options = True
+        self.core.warn(
+            "Subscribe options are not sent: MQTT %s has none, and the QoS is that of `qos`. Give "
+            "it there, or give the client protocol=ProtocolVersion.V5.",
+            self._version_name,
+        )
+
+    def _warn_of_unused_headers(self) -> None:
+        options = self.options
+        over_websocket = options.transport == "websockets"
+        if over_websocket and options.websocket_headers and not options.websocket_path:
+            self.core.warn(
+                "websocket_headers are not sent: they are used with a websocket_path alone. "
+                'Give websocket_path="/mqtt" too, which is the path without one.'
+            )
+
+    @property
+    def _version_name(self) -> str:
+        return "3.1" if self._version == ProtocolVersion.V31 else "3.1.1"
 
     def use_queue(self, queue_type: type[asyncio.Queue[Message]]) -> MessageQueue:
         """Let received messages go through a queue of this class."""
         limit = max(self.options.max_queued_incoming_messages or 0, 0)
         core = self.core
+        try:
+            made = queue_type(maxsize=limit)
+        except TypeError as error:
+            raise wrong_queue(queue_type, f": {error}") from error
+        if not (hasattr(made, "put_nowait") and hasattr(made, "get")):
+            raise wrong_queue(queue_type, ", which has no put_nowait and get")
         self.queue = queue = MessageQueue(
-            queue_type(maxsize=limit),
+            made,
             core.iteration_end,
             core.warn_if_not_entered,
             core.warn_of_repeating,

@@ -15,6 +15,9 @@ _MOST = 32
 _LONGEST = 500
 """How many characters of a path or the like are shown in an error."""
 
+_MOST_QUOTED = 100
+"""How many characters of a topic or the like are shown in an error."""
+
 _LARGE = 1 << 128
 """Numbers beyond this are not written out, which would take long or be refused."""
 
@@ -93,6 +96,12 @@ def escaped(given: str) -> str:
     if given.isprintable():
         return given
     return "".join(it if it.isprintable() else it.encode("unicode_escape").decode() for it in given)
+
+
+def quoted(given: str) -> str:
+    """Return a topic or the like as an error shows it: in quotes, its beginning if it is long."""
+    more = "..." if len(given) > _MOST_QUOTED else ""
+    return f'"{escaped(given[:_MOST_QUOTED])}"{more}'
 
 
 def length(payload: object) -> str:

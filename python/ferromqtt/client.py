@@ -117,7 +117,8 @@ class Client(FerromqttInternalsHolder):
             used with WebSocket.
         websocket_path: Path of the opening request, which may have a query; None for "/mqtt".
         websocket_headers: Headers of the opening request, over the usual ones, or a function that
-            is given those and returns all. Not used without a `websocket_path`.
+            is given those and returns all. Not used without a `websocket_path`, as in aiomqtt: a
+            warning is logged then.
         will_on_error: Whether the server is to publish the will when the block is left by an
             exception. An addition to aiomqtt's parameters.
         authenticator: (5.0) Called with the Authentication Data of each AUTH packet of the server.
@@ -357,7 +358,8 @@ class Client(FerromqttInternalsHolder):
             topic: A filter (a str, `Topic` or `Wildcard`), a pair of filter and QoS (or options, on
                 5.0), or a sequence of filters and pairs.
             qos: The QoS for filters that are not in a pair.
-            options: (5.0) `SubscribeOptions` for these filters, instead of `qos`.
+            options: (5.0) `SubscribeOptions` for these filters, instead of `qos`. Before 5.0 they
+                are not used, with one warning for each client.
             properties: (5.0) SUBSCRIBE properties, as for `publish`.
             timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for no limit.
 

@@ -24,6 +24,7 @@ from ferromqtt.types import PayloadType, PropertiesLike, SocketOption, WebSocket
 MQTT_CLEAN_START_FIRST_ONLY: Final = 3
 """`clean_start` of a client that starts a new session whenever it is entered."""
 
+_PEM = b"-----BEGIN "
 _MAX_BYTES = 65535  # of a string or of binary data in a packet
 _MAX_PACKET_LIMIT = 0xFFFF_FFFF
 _MAX_KEEP_ALIVE = 65535
@@ -278,8 +279,8 @@ def _check_tls(options: ClientOptions) -> None:
         )
     if options.tls_insecure is not None and not (options.tls_context or options.tls_params):
         raise ValueError(
-            "Must configure SSL context before using tls_insecure_set. Beside tls_insecure give "
-            "tls_context or tls_params."
+            "Must configure SSL context before using tls_insecure_set. "
+            f"tls_insecure={options.tls_insecure} needs tls_context or tls_params beside it."
         )
     if options.tls_server_hostname is None:
         return
@@ -307,7 +308,11 @@ def _check_clean_session(options: ClientOptions) -> None:
     if options.clean_session is None:
         return
     if options.protocol == ProtocolVersion.V5:
-        raise ValueError("Clean session is not used for MQTT 5.0: give clean_start instead")
+        given = bool(options.clean_session)
+        raise ValueError(
+            "Clean session is not used for MQTT 5.0. clean_session must be left out there, not "
+            f"{given}: give clean_start."
+        )
     if not options.clean_session and not options.identifier:
         raise ValueError(
             "A client id must be provided if clean session is False. Give `identifier`."
@@ -317,7 +322,7 @@ def _check_clean_session(options: ClientOptions) -> None:
 def _client_identifier(options: ClientOptions) -> str:
     """Return the Client Identifier; the server may choose one for an empty one, but not in 3.1."""
     if options.identifier:
-        _check_string("identifier", options.identifier)
+        _check_string("identifier", options.identifier, f": {_shown.quoted(options.identifier)}")
         return options.identifier
     if options.protocol == ProtocolVersion.V31:
         from secrets import choice  # noqa: PLC0415 - slow to import, and seldom needed
@@ -370,7 +375,7 @@ def _check_proxy(proxy: ProxySettings) -> None:
     if not isinstance(where, str):
         raise _checks.wrong_type("proxy_addr", "str", where)
     port = arguments["proxy_port"]
-    if port is not None and not isinstance(port, int):
+    if port is not None and (not isinstance(port, int) or isinstance(port, bool)):
         raise _checks.wrong_type("proxy_port", "int", port)
     for name in ("proxy_username", "proxy_password"):
         value = arguments[name]
@@ -389,6 +394,32 @@ def _check_tls_params(params: TLSParameters) -> None:
         file = getattr(params, name)
         if not isinstance(file, str | bytes | os.PathLike | None):
             raise _checks.wrong_type(f"tls_params: {name}", "str or a path", file)
+        if isinstance(file, str | bytes) and _PEM in os.fsencode(file):
+            raise ValueError(f"tls_params: {name} must be the path of a file, not what it holds.")
+    if params.keyfile is not None and params.certfile is None:
+        raise ValueError(
+            "tls_params: keyfile needs certfile: give the certificate that the key belongs to."
+        )
+    verify, version = params.cert_reqs, params.tls_version
+    if verify is not None and verify not in tuple(ssl.VerifyMode):
+        must_be = "ssl.CERT_NONE, ssl.CERT_OPTIONAL or ssl.CERT_REQUIRED"
+        raise _wrong_number("tls_params: cert_reqs", must_be, verify)
+    # Not by its number: 3 is that of PROTOCOL_TLSv1, and was meant to be another one.
+    is_version = isinstance(version, type(ssl.PROTOCOL_TLS_CLIENT))
+    if version is not None and (not is_version or version == ssl.PROTOCOL_TLS_SERVER):
+        must_be = "ssl.PROTOCOL_TLS_CLIENT, or another ssl.PROTOCOL_* for clients"
+        raise _wrong_number("tls_params: tls_version", must_be, version)
+    if not isinstance(params.ciphers, str | None):
+        raise _checks.wrong_type("tls_params: ciphers", "str", params.ciphers)
+    password: object = params.keyfile_password
+    if not isinstance(password, str | bytes | bytearray | None) and not callable(password):
+        raise _checks.wrong_type("tls_params: keyfile_password", "str or bytes", password)
+
+
+def _wrong_number(what: str, must_be: str, given: object) -> Exception:
+    if isinstance(given, int):
+        return ValueError(f"{what} must be {must_be}, not {given!r}.")
+    return _checks.wrong_type(what, must_be, given)
 
 
 def _check_will(will: Will) -> None:
@@ -397,7 +428,7 @@ def _check_will(will: Will) -> None:
         raise ValueError("Invalid topic. will topic must not be empty.")
     if not isinstance(topic, str):
         raise _checks.wrong_type("will topic", "str or Topic", topic)
-    _check_string("will topic", topic)
+    _check_string("will topic", topic, f": {_shown.quoted(topic)}")
     if "+" in topic or "#" in topic:
         raise ValueError(f"will topic must not contain wildcards: {topic!r}.")
     _checks.check_qos(will.qos)
@@ -406,7 +437,7 @@ def _check_will(will: Will) -> None:
         raise ValueError(f"will payload must have at most {_MAX_BYTES} bytes, not {size}.")
 
 
-def _check_string(what: str, text: str) -> None:
+def _check_string(what: str, text: str, shown: str = "") -> None:
     try:
         size = len(text.encode())
     except UnicodeError:  # whose text holds what was given
@@ -414,4 +445,4 @@ def _check_string(what: str, text: str) -> None:
     if size > _MAX_BYTES:
         raise ValueError(f"{what} must have at most {_MAX_BYTES} bytes of UTF-8, not {size}.")
     if "\0" in text:
-        raise ValueError(f"{what} must not contain U+0000.")
+        raise ValueError(f"{what} must not contain U+0000{shown}.")

@@ -35,7 +35,9 @@ def _flag(value: object) -> bool:
 
 def _integer(low: int, high: int) -> Callable[[object], int]:
     def checked(value: object) -> int:
-        if not isinstance(value, int) or not low <= value <= high:
+        if not isinstance(value, int):
+            raise ValueError(f"value must be int, not {type(value).__name__}")  # noqa: TRY004
+        if not low <= value <= high:
             raise ValueError(f"value must be in the range {low}-{high}")
         return int(value)
 
@@ -148,12 +150,14 @@ def _nearest(name: str) -> str:
     import difflib  # noqa: PLC0415 - slow to import, and only errors need it
 
     found = difflib.get_close_matches(_letters(name), _BY_LETTERS, n=1)
-    return f" (did you mean {_BY_LETTERS[found[0]].attribute}?)" if found else ""
+    return f": did you mean {_BY_LETTERS[found[0]].attribute}?" if found else "."
 
 
 def _unknown(name: str) -> MQTTException:
     names = ", ".join(_BY_ATTRIBUTE)
-    return MQTTException(f"Property name must be one of {names}, not {name!r}{_nearest(name)}")
+    return MQTTException(
+        f"Property name must be one of MQTT 5.0's, not {name!r}{_nearest(name)} They are {names}."
+    )
 
 
 class Properties:

@@ -498,3 +498,22 @@ def test_a_topic_may_be_empty_beside_a_topic_alias_only_1_3(run: LoopRunner) -> 
 
     with ScriptedServer(serve_5) as server:
         run(main, server)
+
+
+@pytest.mark.parametrize("version", [ProtocolVersion.V31, ProtocolVersion.V311])
+def test_before_5_subscribe_options_are_not_sent_with_one_warning_1_3(
+    run: LoopRunner, caplog: pytest.LogCaptureFixture, version: ProtocolVersion
+) -> None:
+    async def main(server: ScriptedServer) -> None:
+        client = Client(server.host, server.port, protocol=version, identifier="a")
+        async with client:
+            await client.subscribe("t")
+            assert not caplog.records
+            for _ in range(3):
+                await client.subscribe("t", options=SubscribeOptions(qos=1))
+
+    with caplog.at_level(logging.WARNING), ScriptedServer(serve_311) as server:
+        run(main, server)
+    name = "3.1" if version == ProtocolVersion.V31 else "3.1.1"
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"Subscribe options are not sent: MQTT {name} has none, ")

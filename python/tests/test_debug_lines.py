@@ -58,14 +58,14 @@ def test_at_debug_each_packet_has_a_line(run: LoopRunner, caplog: pytest.LogCapt
     lines, port = played(run, caplog, None, logging.DEBUG)
     assert {(name, level) for name, level, _ in lines} == {("ferromqtt", "DEBUG")}
     assert [line for _, _, line in lines] == [
-        f"connecting to 127.0.0.1:{port} (client identifier 'me', attempt 1)",
-        "sent CONNECT (37 bytes)",
-        "received CONNACK (4 bytes, 0x00 Success)",
-        "connected",
-        'sent PUBLISH (15 bytes, id 1, QoS 1, topic "a/b", payload 6 bytes)',
-        "received PUBACK (4 bytes, id 1)",
-        "sent DISCONNECT (2 bytes)",
-        "disconnected",
+        f"client 'me': connecting to 127.0.0.1:{port} (attempt 1)",
+        "client 'me': sent CONNECT (37 bytes)",
+        "client 'me': received CONNACK (4 bytes, 0x00 Success)",
+        "client 'me': connected",
+        "client 'me': sent PUBLISH (15 bytes, id 1, QoS 1, topic \"a/b\", payload 6 bytes)",
+        "client 'me': received PUBACK (4 bytes, id 1)",
+        "client 'me': sent DISCONNECT (2 bytes)",
+        "client 'me': disconnected",
     ]
     assert SECRET not in caplog.text
 
@@ -98,8 +98,11 @@ def test_whether_packets_have_lines_is_asked_on_each_enter(
 
     with caplog.at_level(logging.DEBUG, logger="ferromqtt"):
         run(main)
-    connecting = [it for it in caplog.records if it.getMessage().startswith("connecting")]
-    assert [it.getMessage().partition(", ")[2] for it in connecting] == ["attempt 2)"]
+    connecting = [it for it in caplog.records if ": connecting" in it.getMessage()]
+    name = f"client of {broker.host}:{broker.port}"
+    assert [it.getMessage() for it in connecting] == [
+        f"{name}: connecting to {broker.host}:{broker.port} (attempt 2)"
+    ]
 
 
 def test_an_end_that_nobody_asked_for_is_told_with_its_cause(
@@ -112,7 +115,32 @@ def test_an_end_that_nobody_asked_for_is_told_with_its_cause(
 
     with caplog.at_level(logging.DEBUG), ScriptedServer(cut_off) as server:
         run(main, server)
-    assert "no connection: the server closed the connection" in caplog.text
+    name = f"client of {server.host}:{server.port}"
+    assert f"{name}: connection lost: the server closed the connection" in caplog.text
+
+
+def test_an_attempt_that_fails_is_told_with_address_and_reason(
+    run: LoopRunner, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main(server: ScriptedServer) -> None:
+        for client in (
+            Client("127.0.0.1", 1, identifier="nobody"),
+            Client(server.host, server.port, identifier="refused"),
+        ):
+            with pytest.raises(MqttError):
+                await client.__aenter__()
+
+    def refuse(connection: Connection) -> None:
+        connection.accept(b"\x20\x02\x00\x05")
+
+    with caplog.at_level(logging.DEBUG), ScriptedServer(refuse) as server:
+        run(main, server)
+    lines = [it.getMessage() for it in caplog.records if it.name == "ferromqtt"]
+    (nobody, refused) = (line for line in lines if ": cannot connect: " in line)
+    assert nobody.startswith("client 'nobody': cannot connect: ")
+    assert "127.0.0.1:1: TCP: " in nobody
+    assert "Connection refused" in nobody
+    assert refused.startswith("client 'refused': cannot connect: the server refused the connection")
 
 
 def authenticate(connection: Connection) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -23,7 +24,7 @@ from ferromqtt._internals import internals_of
 from support import packets
 from support.clients import LIMIT
 from support.loops import LoopRunner, settle
-from support.scripted import ScriptedServer, serve_311
+from support.scripted import Connection, ScriptedServer, serve_311
 from support.wire import HandTransport, Wire
 
 Call = Callable[[], Awaitable[object]]
@@ -85,6 +86,13 @@ def with_time_limit(client: Client, timeout: object) -> Client:
     return client
 
 
+def nothing_but_disconnect(connection: Connection) -> None:
+    """Accept; fail the test when anything comes before DISCONNECT."""
+    connection.accept()
+    connection.expect(packets.DISCONNECT)
+    connection.read_to_end()
+
+
 MISSING = Path("/nonexistent/mqtt.sock")
 ENTERS: dict[str, tuple[Callable[[], Client], type[Exception], str]] = {
     "empty host": (lambda: Client(""), ValueError, "Invalid host."),
@@ -115,6 +123,42 @@ def test_entering_that_fails_gives_the_loop_a_turn_1_4(run: LoopRunner, name: st
         await check(client.__aenter__, error, text)
 
     run(main)
+
+
+@pytest.mark.parametrize("seconds", [-1, -0.5, float("nan"), float("-inf")])
+def test_a_time_limit_below_zero_is_refused_before_anything_is_sent_1_4(
+    run: LoopRunner, seconds: float
+) -> None:
+    text = f"timeout must be 0 or more seconds, not {seconds}. Give math.inf for no limit."
+
+    async def main(server: ScriptedServer) -> None:
+        with pytest.raises(ValueError, match=re.escape(text)):
+            Client("localhost", timeout=seconds)
+        client = with_time_limit(Client(server.host, server.port), seconds)
+        await check(client.__aenter__, ValueError, text)
+        client.timeout = LIMIT
+        async with client:
+            for qos in (0, 1):
+                with pytest.raises(ValueError, match=re.escape(text)):
+                    await client.publish("t", qos=qos, timeout=seconds)
+            with pytest.raises(ValueError, match=re.escape(text)):
+                await client.subscribe("t", timeout=seconds)
+            with pytest.raises(ValueError, match=re.escape(text)):
+                await client.unsubscribe("t", timeout=seconds)
+
+    with ScriptedServer(nothing_but_disconnect) as server:
+        run(main, server)
+
+
+def test_a_time_limit_of_another_type_has_no_note_of_the_binding_1_4(run: LoopRunner) -> None:
+    async def main(server: ScriptedServer) -> None:
+        async with Client(server.host, server.port) as client:
+            with pytest.raises(TypeError, match="timeout must be a number of seconds") as error:
+                await client.publish("t", timeout="3")  # type: ignore[arg-type]
+            assert not hasattr(error.value, "__notes__")
+
+    with ScriptedServer(nothing_but_disconnect) as server:
+        run(main, server)
 
 
 def test_entering_twice_gives_the_loop_a_turn_1_4(run: LoopRunner) -> None:

@@ -247,7 +247,10 @@ def test_attributes_of_properties_1_8() -> None:
     assert properties.packetType == PacketTypes.PUBLISH
     with pytest.raises(AttributeError):
         _ = properties.ContentType
-    with pytest.raises(ValueError, match=r"^Property name must be one of"):
+    text = (
+        r"^Property name must be one of MQTT 5\.0's, not 'Content': did you mean ContentType\? They"
+    )
+    with pytest.raises(ValueError, match=text):
         properties.Content = "x"
     setattr(properties, "Content Type", "a name with a space")
     assert properties.ContentType == "a name with a space"

@@ -23,6 +23,38 @@ def test_the_paho_client_tells_its_logger_3(run: LoopRunner, shim: ModuleType) -
     run(main)
 
 
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("on_message", "iterate over `client.messages`"),
+        ("on_connect", "`async with client:`"),
+        ("on_log", "give the client a `logger`"),
+        ("reconnect_delay_set", "use the methods and parameters of `aiomqtt.Client`"),
+    ],
+)
+def test_what_the_paho_client_does_not_have_cannot_be_assigned_or_read_3(
+    shim: ModuleType, name: str, instead: str
+) -> None:
+    client = shim.Client("localhost")
+    with pytest.raises(AttributeError, match=f"client._client has no attribute '{name}'") as error:
+        setattr(client._client, name, print)
+    assert instead in str(error.value)
+    with pytest.raises(AttributeError, match=f"client._client has no attribute '{name}'") as error:
+        getattr(client._client, name)
+    assert instead in str(error.value)
+    assert not hasattr(client._client, name)
+
+
+def test_the_paho_client_is_one_object_on_which_a_test_may_replace_what_it_has_3(
+    shim: ModuleType,
+) -> None:
+    client = shim.Client("localhost")
+    assert client._client is client._client
+    assert shim.Client("localhost")._client is not client._client
+    client._client.is_connected = lambda: True
+    assert client._client.is_connected()
+
+
 def test_closing_the_paho_clients_socket_has_the_will_published_3(
     run: LoopRunner, broker: Broker, shim: ModuleType
 ) -> None:

@@ -279,11 +279,39 @@ def test_a_silent_server_1_4(run: LoopRunner) -> None:
         run(main, server)
 
 
+@pytest.mark.parametrize("path", [None, "", "/mqtt"])
+def test_headers_without_a_path_are_not_sent_with_one_warning_1_2(
+    run: LoopRunner, caplog: pytest.LogCaptureFixture, path: str | None
+) -> None:
+    headers = {"Authorization": "Bearer s3cret"}
+
+    async def main(server: ScriptedServer) -> None:
+        client = over_websocket(
+            server.host, server.port, websocket_path=path, websocket_headers=headers
+        )
+        for _ in range(2):
+            async with client:
+                pass
+
+    with ScriptedServer(lambda connection: leave(accept_mqtt(connection))) as server:
+        run(main, server)
+    told = [it.getMessage() for it in caplog.records if it.levelname == "WARNING"]
+    assert told == [] if path else len(told) == 1
+    for text in told:
+        assert text.startswith("websocket_headers are not sent: ")
+        assert "websocket_path" in text
+        assert "s3cret" not in text
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
         ({"websocket_path": "/a b"}, "path"),
-        ({"websocket_path": "/a", "websocket_headers": {"X-Bad": "a\r\nb: c"}}, "X-Bad"),
+        ({"websocket_headers": {"X-Bad": "a\r\nb: c"}}, "websocket_headers: the value of 'X-Bad'"),
+        ({"websocket_headers": {"X-Bad": "\u2603"}}, "websocket_headers: the value of 'X-Bad'"),
+        ({"websocket_headers": {"X-Bad": None}}, "websocket_headers must map .* 'X-Bad' is None"),
+        ({"websocket_headers": {5: "a"}}, "websocket_headers must map .* one name is int"),
+        ({"websocket_headers": lambda _: None}, "websocket_headers must return a dict, not None"),
         ({"websocket_path": "/a", "websocket_headers": {"X Bad": "a"}}, "begins with X "),
     ],
 )
@@ -291,7 +319,7 @@ def test_what_no_request_can_hold_is_refused_before_connecting_1_2(
     run: LoopRunner, options: dict[str, object], text: str
 ) -> None:
     async def main() -> None:
-        with pytest.raises(ValueError, match=text):
-            await over_websocket("localhost", 1, **options).__aenter__()
+        with pytest.raises((TypeError, ValueError), match=text):
+            await over_websocket("localhost", 1, **({"websocket_path": "/"} | options)).__aenter__()
 
     run(main)

@@ -14,6 +14,7 @@ from ferromqtt.testing import TestBroker
 from support.loops import LoopRunner
 
 OR_GIVE_V5 = "or give protocol=ProtocolVersion.V5"
+NO_CLEAN_SESSION = "Clean session is not used for MQTT 5.0."
 NO_SEMAPHORE = "Semaphore initial value must be >= 0."
 WILDCARDS = "a topic to publish to cannot contain the wildcards + and #"
 SURROGATE = "must be valid Unicode text: it has a lone surrogate."
@@ -23,6 +24,13 @@ WRONG_TYPES: list[tuple[str, Any, str, str]] = [
     ("port", "1883", "int", "str"),
     ("port", 1883.0, "int", "float"),
     ("port", None, "int", "NoneType"),
+    ("port", True, "int", "bool"),
+    ("bind_port", True, "int", "bool"),
+    ("keepalive", True, "int", "bool"),
+    ("max_inflight_messages", True, "int", "bool"),
+    ("max_concurrent_outgoing_calls", True, "int", "bool"),
+    ("maximum_non_publish_size", True, "int", "bool"),
+    ("properties", "x", "Properties or a dict", "str"),
     ("username", 5, "str", "int"),
     ("password", 5, "str or bytes", "int"),
     ("logger", "x", "a logging.Logger", "str"),
@@ -154,8 +162,11 @@ def test_a_value_out_of_range_is_named_on_enter_1_2(options: dict[str, Any], tex
         ),
         (
             {"protocol": 5, "clean_session": True},
-            "Clean session is not used for MQTT 5.0: give clean_start instead",
+            f"{NO_CLEAN_SESSION} clean_session must be left out there, not True: give clean_start.",
         ),
+        ({"will": Will("a\0")}, "will topic must not contain U+0000: 'a\\x00'."),
+        ({"identifier": "a\0"}, "identifier must not contain U+0000: 'a\\x00'."),
+        ({"username": "a\0"}, "username must not contain U+0000."),
         ({"will": Will("a/#")}, "will topic must not contain wildcards: 'a/#'."),
         (
             {"proxy": ProxySettings(proxy_type=7, proxy_addr="h")},
@@ -246,7 +257,23 @@ WRONG_CALLS: list[tuple[Callable[[Client], Coroutine[Any, Any, object]], str]] =
         lambda it: it.subscribe("a\x1b[31m#"),
         'Invalid subscription filter. "a\\x1b[31m#": # must stand alone in the last level.',
     ),
-    (lambda it: it.publish("a\0"), "topic must not contain U+0000."),
+    (lambda it: it.publish("a\0"), 'topic must not contain U+0000: "a\\0".'),
+    (
+        lambda it: it.publish("a/#"),
+        'Publish topic cannot contain wildcards. topic must have neither + nor #: "a/#".',
+    ),
+    (
+        lambda it: it.subscribe("a\0"),
+        r'Invalid subscription filter. "a\x00": it must not contain U+0000.',
+    ),
+    (
+        lambda it: it.publish("a", properties={"MessageExpiryInterval": 1.5}),
+        "Property MessageExpiryInterval value must be int, not float",
+    ),
+    (
+        lambda it: it.publish("a", properties={"MessageExpiryInterval": "60"}),
+        "Property MessageExpiryInterval value must be int, not str",
+    ),
     (
         lambda it: it.publish("a" * 65_536),
         "Publish topic is too long. topic must have at most 65535 bytes of UTF-8, not 65536.",
@@ -320,6 +347,80 @@ def test_a_wrong_argument_of_a_call_is_named_1_3(
             await client.subscribe("a")  # the connection lives
 
     run(main)
+
+
+VERIFY = "ssl.CERT_NONE, ssl.CERT_OPTIONAL or ssl.CERT_REQUIRED"
+TLS_VERSION = "ssl.PROTOCOL_TLS_CLIENT, or another ssl.PROTOCOL_* for clients"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "text"),
+    [
+        ({"cert_reqs": "CERT_NONE"}, TypeError, f"cert_reqs must be {VERIFY}, not str"),
+        ({"cert_reqs": 7}, ValueError, f"cert_reqs must be {VERIFY}, not 7."),
+        ({"tls_version": "TLSv1.2"}, TypeError, f"tls_version must be {TLS_VERSION}, not str"),
+        ({"tls_version": 3}, ValueError, f"tls_version must be {TLS_VERSION}, not 3."),
+        (
+            {"tls_version": ssl.TLSVersion.TLSv1_3},
+            ValueError,
+            f"tls_version must be {TLS_VERSION}, not <TLSVersion.TLSv1_3: 772>.",
+        ),
+        (
+            {"tls_version": ssl.PROTOCOL_TLS_SERVER},
+            ValueError,
+            f"tls_version must be {TLS_VERSION}, not {ssl.PROTOCOL_TLS_SERVER!r}.",
+        ),
+        ({"ciphers": 3}, TypeError, "ciphers must be str, not int"),
+        ({"keyfile_password": 3}, TypeError, "keyfile_password must be str or bytes, not int"),
+        (
+            {"keyfile": "key.pem"},
+            ValueError,
+            "keyfile needs certfile: give the certificate that the key belongs to.",
+        ),
+        *(
+            (
+                {"certfile": "a.pem", name: "-----BEGIN CERTIFICATE-----\nc2VjcmV0\n"},
+                ValueError,
+                f"{name} must be the path of a file, not what it holds.",
+            )
+            for name in ("ca_certs", "certfile", "keyfile")
+        ),
+    ],
+)
+def test_tls_parameters_that_make_no_context_are_named_by_the_constructor_1_2(
+    parameters: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=f"^{re.escape(f'tls_params: {text}')}$"):
+        Client("localhost", tls_params=TLSParameters(**parameters))
+
+
+@pytest.mark.parametrize(
+    ("given", "must_be", "was"),
+    [
+        ({"proxy_port": True}, "proxy_port must be int", "bool"),
+        ({"proxy_username": object()}, "proxy_username must be str", "object"),
+        ({"proxy_password": 5}, "proxy_password must be str or bytes", "int"),
+    ],
+)
+def test_a_proxy_setting_of_the_wrong_type_is_named_1_2(
+    given: dict[str, Any], must_be: str, was: str
+) -> None:
+    proxy = ProxySettings(proxy_type=2, proxy_addr="h", **given)
+    with pytest.raises(TypeError, match=f"^{must_be}, not {was}$"):
+        Client("localhost", proxy=proxy)
+
+
+@pytest.mark.parametrize(
+    ("queue_type", "why"),
+    [
+        (list, "list: list() takes no keyword arguments"),
+        (dict, "dict, which has no put_nowait and get"),
+    ],
+)
+def test_a_class_that_makes_no_queues_is_named_1_2(queue_type: Any, why: str) -> None:  # noqa: ANN401
+    text = f"queue_type must be a class like asyncio.Queue, not {why}"
+    with pytest.raises(TypeError, match=f"^{re.escape(text)}$"):
+        Client("localhost", queue_type=queue_type)
 
 
 def test_a_file_that_is_no_path_is_named_1_2() -> None:

@@ -73,18 +73,35 @@ pub(crate) fn surrogate(what: &str) -> PyErr {
 
 /// Checks a topic to publish to.
 pub(crate) fn check_topic(text: &str) -> PyResult<()> {
-    TopicName::check(text).map_err(topic_error)
+    TopicName::check(text).map_err(|error| topic_error(text, &error))
 }
 
-fn topic_error(error: ferromqtt_proto::TopicError) -> PyErr {
+/// Characters of a topic that an error shows.
+const MOST_SHOWN: usize = 100;
+
+/// A topic for an error, without control characters.
+fn shown(text: &str) -> String {
+    match text.char_indices().nth(MOST_SHOWN) {
+        Some((end, _)) => format!("{:?}...", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+#[cold]
+fn topic_error(text: &str, error: &ferromqtt_proto::TopicError) -> PyErr {
     use ferromqtt_proto::{StringError, TopicError};
     PyValueError::new_err(match error {
         TopicError::Empty => EMPTY_TOPIC.to_owned(),
-        TopicError::WildcardInName => "Publish topic cannot contain wildcards.".to_owned(),
+        TopicError::WildcardInName => format!(
+            "Publish topic cannot contain wildcards. topic must have neither + nor #: {}.",
+            shown(text)
+        ),
         TopicError::String(StringError::TooLong { bytes }) => format!(
             "Publish topic is too long. topic must have at most 65535 bytes of UTF-8, not {bytes}."
         ),
-        TopicError::String(StringError::Nul) => "topic must not contain U+0000.".to_owned(),
+        TopicError::String(StringError::Nul) => {
+            format!("topic must not contain U+0000: {}.", shown(text))
+        }
         _ => error.to_string(),
     })
 }
@@ -167,21 +184,38 @@ pub(crate) fn payload_bytes<'py>(payload: &Bound<'py, PyAny>) -> PyResult<Bound<
     })
 }
 
-/// The seconds that a call may take.
+/// The seconds that a call may take. Not by `from_py_with`, for which PyO3 adds a note of its own to a TypeError.
 pub(crate) fn timeout(value: &Bound<'_, PyAny>) -> PyResult<f64> {
-    value
-        .extract()
-        .map_err(|error: PyErr| match value.get_type().qualname() {
-            Ok(class) if error.is_instance_of::<PyTypeError>(value.py()) => {
-                PyTypeError::new_err(format!("timeout must be a number of seconds, not {class}"))
-            }
-            _ => error,
-        })
+    match value.extract() {
+        Ok(seconds) if seconds >= 0.0 => Ok(seconds),
+        Ok(_) => Err(below_zero(value)),
+        Err(error) => Err(no_seconds(value, error)),
+    }
+}
+
+#[cold]
+fn below_zero(value: &Bound<'_, PyAny>) -> PyErr {
+    match value.str() {
+        Ok(given) => PyValueError::new_err(format!(
+            "timeout must be 0 or more seconds, not {given}. Give math.inf for no limit."
+        )),
+        Err(error) => error,
+    }
+}
+
+#[cold]
+fn no_seconds(value: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
+    match value.get_type().qualname() {
+        Ok(class) if error.is_instance_of::<PyTypeError>(value.py()) => {
+            PyTypeError::new_err(format!("timeout must be a number of seconds, not {class}"))
+        }
+        _ => error,
+    }
 }
 
 /// When a call that starts now gives up; infinity is never.
 pub(crate) fn deadline(now: Instant, timeout: f64) -> Option<Instant> {
-    let timeout = Duration::try_from_secs_f64(timeout.max(0.0)).ok()?;
+    let timeout = Duration::try_from_secs_f64(timeout).ok()?; // infinity is none
     now.checked_add(timeout)
 }
 

@@ -38,6 +38,8 @@ use crate::turn::Turn;
 #[pyclass(subclass, weakref, module = "ferromqtt._native")]
 pub(crate) struct Core {
     pub(crate) client: Client,
+    /// The server has accepted the connection, as far as the lines of the packet trace tell.
+    pub(crate) established: bool,
     seed: u64,
     input: BytesMut,
     read_buffer: Option<Py<ReadBuffer>>,
@@ -118,6 +120,7 @@ impl Core {
     fn new(seed: u64) -> PyResult<Self> {
         Ok(Self {
             client: new_client(Options::default(), seed)?,
+            established: false,
             seed,
             input: BytesMut::new(),
             read_buffer: None,
@@ -466,9 +469,10 @@ impl Core {
         qos: &Bound<'py, PyAny>,
         retain: &Bound<'py, PyAny>,
         properties: Option<&Bound<'py, PyDict>>,
-        #[pyo3(from_py_with = convert::timeout)] timeout: f64,
+        timeout: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let _inside = gate::enter()?;
+        let timeout = convert::timeout(timeout)?;
         operations::publish(slf, topic, payload, qos, retain, properties, timeout)
     }
 
@@ -479,9 +483,10 @@ impl Core {
         slf: &Bound<'py, Self>,
         filters: Vec<(String, u8, bool, bool, u8)>,
         properties: Option<&Bound<'py, PyDict>>,
-        #[pyo3(from_py_with = convert::timeout)] timeout: f64,
+        timeout: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let _inside = gate::enter()?;
+        let timeout = convert::timeout(timeout)?;
         operations::subscribe(slf, filters, properties, timeout)
     }
 
@@ -491,9 +496,10 @@ impl Core {
         slf: &Bound<'py, Self>,
         filters: Vec<String>,
         properties: Option<&Bound<'py, PyDict>>,
-        #[pyo3(from_py_with = convert::timeout)] timeout: f64,
+        timeout: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let _inside = gate::enter()?;
+        let timeout = convert::timeout(timeout)?;
         operations::unsubscribe(slf, filters, properties, timeout)
     }
 

@@ -131,6 +131,12 @@ fn tell_packets(slf: &Bound<'_, Core>) -> PyResult<()> {
 /// Hands out a line for a connection that was made or has ended.
 #[cold]
 fn tell_connection(slf: &Bound<'_, Core>, event: &Event) -> PyResult<()> {
+    let accepted = matches!(event, Event::Connected(_));
+    let ended = matches!(event, Event::Disconnected { .. });
+    let mut core = slf.borrow_mut();
+    let established = core.established;
+    core.established = accepted || (established && !ended);
+    drop(core);
     let line = match event {
         Event::Connected(connected) if connected.session_present => {
             "connected (session present)".to_owned()
@@ -140,7 +146,8 @@ fn tell_connection(slf: &Bound<'_, Core>, event: &Event) -> PyResult<()> {
             cause: ConnectionError::Closed,
             ..
         } => "disconnected".to_owned(),
-        Event::Disconnected { cause, .. } => format!("no connection: {cause}"),
+        Event::Disconnected { cause, .. } if established => format!("connection lost: {cause}"),
+        Event::Disconnected { cause, .. } => format!("cannot connect: {cause}"),
         _ => return Ok(()),
     };
     slf.call_method1(intern!(slf.py(), "_on_trace"), (vec![line],))?;

@@ -286,6 +286,9 @@ pub(crate) enum Hint {
     LocalPortReserved,
     LocalAddress,
     SpeaksNoTls,
+    SpeaksNoTlsForWebsocket,
+    NoWebsocket,
+    NoProxy,
     Unanswered,
     CertificateName,
     CertificateIssuer,
@@ -312,7 +315,10 @@ impl From<Hint> for transport::Hint {
             Hint::LocalAddress => Self::LocalAddress {
                 option: "bind_address",
             },
-            Hint::SpeaksNoTls => Self::SpeaksNoTls,
+            Hint::SpeaksNoTls => Self::SpeaksNoTls { websocket: false },
+            Hint::SpeaksNoTlsForWebsocket => Self::SpeaksNoTls { websocket: true },
+            Hint::NoWebsocket => Self::NoWebSocket,
+            Hint::NoProxy => Self::NoProxy,
             Hint::Unanswered => Self::Unanswered,
             Hint::CertificateName => Self::CertificateName {
                 option: "tls_server_hostname",

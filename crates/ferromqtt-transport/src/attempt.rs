@@ -82,7 +82,14 @@ pub enum Hint {
         option: &'static str,
     },
     /// In the TLS handshake, the port answered in something else, or closed.
-    SpeaksNoTls,
+    SpeaksNoTls {
+        /// Whether the port is to speak WebSocket, which has other usual ports.
+        websocket: bool,
+    },
+    /// The port reset the connection in the WebSocket handshake.
+    NoWebSocket,
+    /// The port reset the connection while it was asked as a proxy.
+    NoProxy,
     /// The port closed before CONNACK.
     Unanswered,
     /// The server's certificate is for other names.
@@ -124,9 +131,16 @@ impl Display for Hint {
             Self::LocalAddress { option } => {
                 write!(f, "{option} must be an address of this machine, of the same kind as the server's")
             }
-            Self::SpeaksNoTls => {
+            Self::SpeaksNoTls { websocket: false } => {
                 f.write_str("does the port speak TLS? 8883 is the usual one with TLS, 1883 without")
             }
+            Self::SpeaksNoTls { websocket: true } => {
+                f.write_str("does the port speak TLS? 443 is the usual one for WebSocket with TLS, 80 without")
+            }
+            Self::NoWebSocket => {
+                f.write_str("is there a WebSocket server on this port? does it expect TLS?")
+            }
+            Self::NoProxy => f.write_str("is it a proxy of this kind?"),
             Self::Unanswered => f.write_str(
                 "does the port expect TLS or WebSocket? some brokers also close without a word on a Client Identifier, \
                  user or version of MQTT that they do not accept",

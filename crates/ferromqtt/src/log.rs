@@ -88,6 +88,8 @@ mod written {
         },
         Disconnected,
         NoConnection {
+            /// The server had accepted it.
+            established: bool,
             cause: ConnectionError,
             retries: bool,
             unflushed: u64,
@@ -155,12 +157,16 @@ mod written {
 
     /// Counts the lines of one client, and says which of them are to be written. Writes none.
     #[derive(Debug, Default)]
-    pub(crate) struct Log(proto::Repeats);
+    pub(crate) struct Log {
+        repeats: proto::Repeats,
+        /// The server has accepted the present connection.
+        established: bool,
+    }
 
     impl Log {
         /// The number so far, if a line is to be written.
         fn times(&mut self, kind: &'static str, subject: &str) -> Option<u64> {
-            (self.0.count(now(), kind, subject, 1)).map(|repeat| repeat.total)
+            (self.repeats.count(now(), kind, subject, 1)).map(|repeat| repeat.total)
         }
 
         pub(crate) const fn connecting() -> Option<LogLine> {
@@ -177,9 +183,11 @@ mod written {
 
         /// `assigned` is the Client Identifier, if the server has chosen it.
         pub(crate) const fn connected(
+            &mut self,
             session_present: bool,
             assigned: Option<proto::Utf8String>,
         ) -> Option<LogLine> {
+            self.established = true;
             Some(LogLine::Connected {
                 session_present,
                 assigned,
@@ -192,11 +200,18 @@ mod written {
             retries: bool,
             unflushed: u64,
         ) -> Option<LogLine> {
+            let established = std::mem::take(&mut self.established);
             if *cause == ConnectionError::Closed {
                 return Some(LogLine::Disconnected);
             }
-            let times = self.times("no connection", &cause.to_string())?;
+            let kind = if established {
+                "connection lost"
+            } else {
+                "cannot connect"
+            };
+            let times = self.times(kind, &cause.to_string())?;
             Some(LogLine::NoConnection {
+                established,
                 cause: cause.clone(),
                 retries,
                 unflushed,
@@ -309,7 +324,7 @@ mod written {
         /// What no line has reported, when the client ends: how many received messages were lost in all, and lines.
         pub(crate) fn end(&mut self, lost: u64) -> impl Iterator<Item = LogLine> {
             let all_lost = (lost > 0).then_some(LogLine::AllLost { messages: lost });
-            (all_lost.into_iter()).chain(self.0.take_unreported().map(LogLine::LeftOut))
+            (all_lost.into_iter()).chain(self.repeats.take_unreported().map(LogLine::LeftOut))
         }
     }
 
@@ -347,9 +362,29 @@ mod written {
                     retries,
                     unflushed,
                     times,
-                } => {
-                    tracing::warn!(target: "ferromqtt", %cause, retries, unflushed, times, "no connection");
-                }
+                    established: true,
+                } => tracing::warn!(
+                    target: "ferromqtt",
+                    %cause,
+                    retries,
+                    unflushed,
+                    times,
+                    "connection lost: {cause}"
+                ),
+                Self::NoConnection {
+                    cause,
+                    retries,
+                    unflushed,
+                    times,
+                    established: false,
+                } => tracing::warn!(
+                    target: "ferromqtt",
+                    %cause,
+                    retries,
+                    unflushed,
+                    times,
+                    "cannot connect: {cause}"
+                ),
                 Self::Unflushed { messages, times } => tracing::warn!(
                     target: "ferromqtt",
                     messages,
@@ -553,6 +588,7 @@ mod unwritten {
             None
         }
         pub(crate) fn connected(
+            &mut self,
             _session_present: bool,
             _assigned: Option<proto::Utf8String>,
         ) -> Option<LogLine> {

@@ -545,7 +545,8 @@ impl State {
         let is_nameless = self.core.options().client_identifier.is_empty();
         let assigned = is_nameless.then(|| self.core.client_identifier().clone());
         let assigned = assigned.filter(|assigned| !assigned.is_empty());
-        news.lines.extend(Log::connected(session_present, assigned));
+        news.lines
+            .extend(self.log.connected(session_present, assigned));
         self.warned_of_unclaimed = false;
         news.status = Some(Status::Connected);
         news.said

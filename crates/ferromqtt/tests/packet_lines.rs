@@ -228,7 +228,10 @@ async fn each_attempt_has_a_number_of_its_own() {
     }
     let told = lines.of(Level::WARN);
     for ((span, line), attempt) in told.iter().zip(1..=2) {
-        assert!(line.contains("message=no connection"), "{line}");
+        assert!(
+            line.contains("message=connection lost: the server closed the connection"),
+            "{line}"
+        );
         assert!(span.contains(&format!("attempt={attempt} ")), "{span:?}");
     }
     assert_eq!(told.len(), 2, "{told:?}");

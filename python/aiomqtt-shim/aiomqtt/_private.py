@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import functools
 import importlib
 import logging
 import operator
@@ -72,6 +73,11 @@ class ShimInternals(_internals.Internals):
     on_message: Callable[..., None]
     """`Client._on_message` of this module: what a client has unless it is overridden."""
 
+    @functools.cached_property
+    def paho(self) -> PahoClient:
+        """`client._client`: the same object each time."""
+        return PahoClient(self.core)
+
     def attach(self, client: Any) -> None:  # noqa: ANN401 - of this module, or of a subclass
         """Pass messages through `_on_message`, if a subclass, or the instance, overrides it.
 
@@ -82,7 +88,7 @@ class ShimInternals(_internals.Internals):
             return
         if self.queue is None:
             self.use_queue(asyncio.Queue)
-        paho = PahoClient(self.core)
+        paho = self.paho
 
         def route(message: Message) -> None:
             on_message(paho, None, message)
@@ -90,11 +96,34 @@ class ShimInternals(_internals.Internals):
         self.core.message_sink = route
 
 
+_INSTEAD = {
+    "on_message": "iterate over `client.messages`, or override `_on_message` in a subclass",
+    "on_connect": "what follows `async with client:` runs once the client is connected",
+    "on_disconnect": "the block and `client.messages` raise MqttError when the connection ends",
+    "on_publish": "`await client.publish(...)` returns when the message is acknowledged",
+    "on_subscribe": "`await client.subscribe(...)` returns the Reason Codes",
+    "on_unsubscribe": "`await client.unsubscribe(...)` returns when it is acknowledged",
+    "on_log": "give the client a `logger`, and set it to DEBUG",
+}
+"""What does the work of paho's callbacks here."""
+
+
 class PahoClient:
-    """`client._client`: what stands in for the paho client."""
+    """`client._client`: what stands in for the paho client.
+
+    What it has may be replaced on it, for tests; what paho has beyond that raises AttributeError.
+    """
 
     def __init__(self, core: Protocol) -> None:
         self._core = core
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name != "_core" and not hasattr(type(self), name):
+            raise AttributeError(_absent(name), name=name, obj=self)
+        object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - there is none
+        raise AttributeError(_absent(name), name=name, obj=self)
 
     @property
     def _logger(self) -> logging.Logger:
@@ -155,6 +184,11 @@ class PahoClient:
         transport = self._core.transport
         if transport is not None:
             transport.abort()
+
+
+def _absent(name: str) -> str:
+    instead = _INSTEAD.get(name, "use the methods and parameters of `aiomqtt.Client`")
+    return f"client._client has no attribute {name!r}: there is no paho client below; {instead}"
 
 
 class Lock:

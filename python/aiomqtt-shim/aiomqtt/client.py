@@ -121,7 +121,7 @@ class Client(client.Client):
 
     @_private.View
     def _client(self) -> Any:  # noqa: ANN401 - used as if it were a paho client
-        return _private.PahoClient(internals_of(self).core)
+        return cast("_private.ShimInternals", internals_of(self)).paho
 
     @_private.View
     def _logger(self) -> logging.Logger:

@@ -57,7 +57,9 @@ _HINTS: tuple[tuple[Phase, type[OSError], Hint], ...] = (
     (Phase.UNIX, ConnectionRefusedError, Hint.NO_SOCKET),
     (Phase.UNIX, FileNotFoundError, Hint.NO_SOCKET),
     (Phase.UNIX, PermissionError, Hint.SOCKET_PERMISSION),
+    (Phase.PROXY, ConnectionError, Hint.NO_PROXY),
     (Phase.TLS, ConnectionError, Hint.SPEAKS_NO_TLS),
+    (Phase.WEBSOCKET, ConnectionError, Hint.NO_WEBSOCKET),
     (Phase.CONNECT, ConnectionError, Hint.UNANSWERED),
 )
 
@@ -76,7 +78,15 @@ class Attempt:
         hint: What to do about a failure of this moment, where only its place in the code knows.
     """
 
-    __slots__ = ("_details", "_more", "address", "hint", "phase", "through_proxy")
+    __slots__ = (
+        "_details",
+        "_more",
+        "_over_websocket",
+        "address",
+        "hint",
+        "phase",
+        "through_proxy",
+    )
 
     def __init__(self, options: ClientOptions) -> None:
         self.address = address_of(options)
@@ -85,6 +95,7 @@ class Attempt:
         self._details: list[str] = []
         self._more = 0
         self.through_proxy = False
+        self._over_websocket = options.transport == "websockets"
 
     def through(self, host: str, port: int) -> None:
         """Note that the connection leads through a proxy."""
@@ -115,6 +126,8 @@ class Attempt:
         hint = self.hint
         if hint is None and not (self.through_proxy and phase is Phase.TCP):
             hint = hint_for(phase, cause)
+        if hint is Hint.SPEAKS_NO_TLS and self._over_websocket:
+            hint = Hint.SPEAKS_NO_TLS_FOR_WEBSOCKET
         return connect_error(self.address, phase, cause, self.details, hint)
 
     def overdue(self, seconds: float) -> MqttTimeoutError:
@@ -151,11 +164,15 @@ def connect_error(
 
 def hint_for(phase: Phase, cause: Exception) -> Hint | None:
     """Return what to do about an error of the system or of OpenSSL, if that is known."""
+    if phase is Phase.WEBSOCKET and isinstance(cause.__cause__, OSError):
+        cause = cause.__cause__
     if isinstance(cause, ssl.SSLError):
         return _tls_hint(phase, cause)
     if phase is Phase.RESOLVE:
         again = isinstance(cause, OSError) and cause.errno == socket.EAI_AGAIN
         return Hint.RESOLVER_UNREACHABLE if again else Hint.UNKNOWN_NAME
+    if phase in (Phase.PROXY, Phase.WEBSOCKET) and getattr(cause, "errno", None) is None:
+        return None  # what the peer has answered: that text says what to do
     for at, kind, hint in _HINTS:
         if phase is at and isinstance(cause, kind):
             return hint

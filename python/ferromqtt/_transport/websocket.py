@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
 from ferromqtt._native import WebSocket, websocket_headers
@@ -21,9 +22,27 @@ def request_headers(
     usual = websocket_headers(host, port, secure)
     if headers is None:
         return usual
-    if callable(headers):
-        return headers(usual)
-    return usual | headers
+    given: object = headers(dict(usual)) if callable(headers) else headers
+    if not isinstance(given, Mapping):
+        what = "must return a dict" if callable(headers) else "must be a dict or a function"
+        raise TypeError(f"websocket_headers {what}, not {type(given).__name__}")
+    for name, value in given.items():
+        _check_header(name, value)
+    return dict(given) if callable(headers) else usual | dict(given)
+
+
+def _check_header(name: object, value: object) -> None:
+    """Refuse what is no line of a request. The value may be a token, and is not shown."""
+    if not isinstance(name, str):
+        raise TypeError(f"websocket_headers must map str to str: one name is {type(name).__name__}")
+    if not isinstance(value, str):
+        raise TypeError(
+            f"websocket_headers must map str to str: {name!r} is {type(value).__name__}"
+        )
+    if any(character in "\r\n\0" or character > "\xff" for character in value):
+        raise ValueError(
+            f"websocket_headers: the value of {name!r} must be one line of Latin-1 characters"
+        )
 
 
 class WebSocketLayer(asyncio.Protocol):

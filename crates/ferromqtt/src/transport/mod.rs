@@ -222,12 +222,17 @@ impl Connector {
 
 /// The failure of a connection that no CONNACK has accepted, as that of its phase. `None` where it has words of its own.
 fn unaccepted(error: &io::Error) -> Option<io::Error> {
+    broken_off(Phase::Connect, Hint::Unanswered, error)
+}
+
+/// The failure of a connection that broke off in `phase`, as TLS or the system says. `None` where it has words of its own.
+fn broken_off(phase: Phase, hint: Hint, error: &io::Error) -> Option<io::Error> {
     #[cfg(feature = "tls")]
     if tls::cause(error).is_some() {
         return Some(during(Phase::Tls, None, error)); // TLS 1.3 refuses a client certificate when the handshake is over
     }
     error.raw_os_error()?;
-    Some(during(Phase::Connect, Hint::Unanswered, error))
+    Some(during(phase, hint, error))
 }
 
 fn is_named(server: &Server, text: &str) -> bool {

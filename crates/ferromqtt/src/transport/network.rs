@@ -65,7 +65,7 @@ impl Network {
         let connected = match &server.place {
             Place::Unix { path } => unix(path).await,
             Place::Tcp { host, port, tls } => match read(host) {
-                Ok(host) => self.bytes(&host, *port, *tls).await,
+                Ok(host) => self.bytes(&host, *port, *tls, false).await,
                 Err(error) => Err(error),
             },
             #[cfg(feature = "websocket")]
@@ -94,14 +94,21 @@ impl Network {
         credentials: &Credentials,
     ) -> io::Result<Stream> {
         let host = read(host)?;
-        let bytes = self.bytes(&host, port, tls).await?;
+        let bytes = self.bytes(&host, port, tls, true).await?;
         let headers = self.headers.with(&credentials.websocket_headers);
         let path = credentials.websocket_path.as_ref().unwrap_or(path);
         super::websocket::connect(bytes, (&host, port, tls), path, &headers).await
     }
 
     /// A way to the host for bytes: through a proxy or not, in TLS or not.
-    async fn bytes(&self, host: &Host, port: u16, tls: bool) -> io::Result<Stream> {
+    #[cfg_attr(not(feature = "tls"), allow(unused_variables))]
+    async fn bytes(
+        &self,
+        host: &Host,
+        port: u16,
+        tls: bool,
+        websocket: bool,
+    ) -> io::Result<Stream> {
         if !tls {
             return Ok(Box::new(self.tcp(host, port).await?));
         }
@@ -109,7 +116,7 @@ impl Network {
         if let Some(tls) = &self.tls {
             let handshake = tls.prepare(host).await?; // if that fails, the server need not know
             let tcp = self.tcp(host, port).await?;
-            return Ok(Box::new(handshake.over(tcp).await?));
+            return Ok(Box::new(handshake.over(tcp, websocket).await?));
         }
         let problem = "it is to be reached over TLS, which Options::tls did not set up";
         Err(io::Error::new(io::ErrorKind::Unsupported, problem))

@@ -6,14 +6,14 @@ use std::str::FromStr;
 
 use bytes::BytesMut;
 use ferromqtt_transport::{
-    Credentials, Destination, Host, Progress, ProxyHandshake, ProxyKind, ProxyUrl,
+    Credentials, Destination, Hint, Host, Phase, Progress, ProxyHandshake, ProxyKind, ProxyUrl,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::at;
 use super::network::read;
 use super::tcp::{Tcp, resolve};
+use super::{at, during};
 use crate::error::AddressError;
 
 /// A proxy that connects to the server for the client, for [`Options::proxy`](crate::Options::proxy).
@@ -96,9 +96,17 @@ impl Proxy {
         let mut input = BytesMut::new();
         loop {
             if let Some(request) = handshake.poll_transmit() {
-                stream.write_all(&request).await?;
+                stream
+                    .write_all(&request)
+                    .await
+                    .map_err(|error| cut(&error))?;
             }
-            if stream.read_buf(&mut input).await? == 0 {
+            if stream
+                .read_buf(&mut input)
+                .await
+                .map_err(|error| cut(&error))?
+                == 0
+            {
                 return Err(io::Error::other(handshake.ended()));
             }
             match handshake.receive(&mut input).map_err(io::Error::other)? {
@@ -107,6 +115,11 @@ impl Proxy {
             }
         }
     }
+}
+
+/// The failure of a connection that the proxy has cut instead of answering.
+fn cut(error: &io::Error) -> io::Error {
+    during(Phase::Proxy, Hint::NoProxy, error)
 }
 
 impl FromStr for Proxy {

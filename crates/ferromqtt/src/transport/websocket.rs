@@ -7,10 +7,12 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use ferromqtt_proto::{TcpProgress, TransportError};
-use ferromqtt_transport::{Handshake, Host, WebSocket, WebSocketError, default_headers};
+use ferromqtt_transport::{
+    Handshake, Hint, Host, Phase, WebSocket, WebSocketError, default_headers,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::{ByteStream, Stream};
+use super::{ByteStream, Stream, broken_off};
 use crate::error::OptionsError;
 
 /// How much one call takes to be masked and sent: a large payload needs no second copy of its whole size.
@@ -83,10 +85,15 @@ pub(super) async fn connect(
     let mut input = vec![0; READ_SIZE];
     while !websocket.is_open() {
         if let Some(request) = websocket.poll_transmit() {
-            bytes.write_all(&request).await?;
-            bytes.flush().await?;
+            bytes.write_all(&request).await.map_err(cut)?;
+            bytes.flush().await.map_err(cut)?;
         }
-        match bytes.read(&mut input).await? {
+        let read = match bytes.read(&mut input).await {
+            // TLS that was not closed in its own way
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
+            read => read.map_err(cut)?,
+        };
+        match read {
             0 => websocket.end_of_stream().map_err(io::Error::other)?,
             read => websocket
                 .receive(&input[..read])
@@ -105,6 +112,11 @@ pub(super) async fn connect(
         closing: false,
         failure: None,
     }))
+}
+
+/// The failure of a connection that was cut before the server accepted.
+fn cut(error: io::Error) -> io::Error {
+    broken_off(Phase::WebSocket, Hint::NoWebSocket, &error).unwrap_or(error)
 }
 
 /// Why the server has closed.

@@ -131,6 +131,8 @@ async fn through_proxies() -> Vec<Options> {
             format!("{scheme}://127.0.0.1:{port}"),
         ));
     }
+    let none = format!("http://127.0.0.1:{}", resetting(1).await);
+    all.push(through(options.clone(), none));
     let gate = format!("socks5h://127.0.0.1:{NOBODY}");
     let local = Options::from_url("mqtt://[fe80::1%25eth0]").unwrap();
     all.push(through(local, gate));
@@ -172,6 +174,8 @@ async fn failures() -> Vec<Provoked> {
         url("ws", HTTP_400).await,
         url("ws", TLS_ALERT).await,
         url("ws", b"").await,
+        Options::from_url(&format!("ws://127.0.0.1:{}", resetting(1).await)).unwrap(),
+        trusting_anyone(url("wss", b"").await),
         url("mqtt", b"").await,
         Options::new("127.0.0.1", resetting(1).await),
         url("mqtt", HTTP_400).await,

@@ -118,6 +118,12 @@ async fn http(stream: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
+/// Closes with what came unread, so that the system resets the connection.
+async fn reset(stream: TcpStream) -> io::Result<()> {
+    stream.peek(&mut [0]).await?;
+    Ok(())
+}
+
 async fn works(options: Options) {
     let connection = Connection::open(options).await.unwrap();
     let client = connection.client();
@@ -208,6 +214,20 @@ async fn a_proxy_that_cannot_reach_the_server_or_is_none_says_so() {
         let text = refusal(options.proxy(url.parse().unwrap())).await;
         assert!(text.contains("is it a proxy of this kind?"), "{text}");
         broker.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_proxy_that_resets_the_connection_is_suspected_of_being_none() {
+    in_time(async {
+        let gate = Gate::open(reset).await;
+        for scheme in ["http", "socks5h"] {
+            let options = Options::new("broker.example", 1883);
+            let text = refusal(options.proxy(gate.proxy(scheme, PASSWORD))).await;
+            let hint = "(is it a proxy of this kind?)";
+            assert!(text.contains(": proxy: ") && text.contains(hint), "{text}");
+        }
     })
     .await;
 }

@@ -29,6 +29,13 @@ struct Peer {
     received: BytesMut,
 }
 
+/// Closes a connection on which something came that was not read: the system resets it.
+fn reset(stream: TcpStream) {
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream.peek(&mut [0]).unwrap();
+    drop(stream);
+}
+
 /// Accepts one WebSocket, and plays the server.
 fn serve<T: Send + 'static>(
     play: impl FnOnce(Peer) -> T + Send + 'static,
@@ -245,6 +252,55 @@ async fn a_refused_request_is_told_with_the_server_s_answer() {
         assert!(text.contains("404 Not Found"), "{text}");
         assert!(text.contains(&format!("ws://{address}/mqtt")), "{text}");
         server.await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_port_that_resets_the_connection_is_suspected_of_not_speaking_websocket() {
+    in_time(async {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = spawn_blocking(move || reset(listener.accept().unwrap().0));
+        let error = Connection::open(options(address)).await.unwrap_err();
+        let text = error.to_string();
+        let says = [
+            "WebSocket handshake: ",
+            "(is there a WebSocket server on this port? does it expect TLS?)",
+        ];
+        assert!(says.iter().all(|part| text.contains(part)), "{text}");
+        server.await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn wss_to_a_port_without_tls_names_the_usual_ports_of_websocket() {
+    in_time(async {
+        for greeting in [None, Some(b"220 mail.example ESMTP\r\n")] {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+            let address = listener.local_addr().unwrap();
+            let server = spawn_blocking(move || {
+                use std::io::{Read, Write};
+                let (mut stream, _) = listener.accept().unwrap();
+                stream.set_read_timeout(Some(LIMIT)).unwrap();
+                match greeting {
+                    Some(greeting) => {
+                        stream.write_all(greeting).unwrap();
+                        let _ = stream.read_to_end(&mut Vec::new());
+                    }
+                    None => reset(stream),
+                }
+            });
+            let url = format!("wss://{address}");
+            let options = Options::from_url(&url).unwrap().reconnect(None);
+            let options = options.tls(ferromqtt::TlsOptions::new());
+            let error = Connection::open(options).await.unwrap_err();
+            let text = error.to_string();
+            let hint = "(does the port speak TLS? 443 is the usual one for WebSocket with TLS, 80 without)";
+            assert!(text.contains("TLS handshake: ") && text.contains(hint), "{text}");
+            server.await.unwrap();
+        }
     })
     .await;
 }

@@ -90,9 +90,23 @@ answering("the server broke the protocol: {what}", b"\x00\x00")
 answering("WebSocket handshake error: the server answered", HTTP_400, transport="websockets")
 answering("WebSocket handshake error: the server's answer", TLS_ALERT, transport="websockets")
 answering("WebSocket handshake error: the server closed", transport="websockets")
-answering("Cannot connect to {address}: TLS", tls_params=TLSParameters())
+answering(
+    "Cannot connect to {address}: TLS handshake failed (does the port speak TLS? 8883",
+    tls_params=TLSParameters(),
+)
 answering(
     "[SSL: {code}] {reason}: cannot connect to {address}: TLS", HTTP_400, tls_params=TLSParameters()
+)
+answering("WebSocket handshake error: [Errno", reset=True, transport="websockets")
+answering(
+    "[Errno {number}] {reason}: cannot connect to {address}: TLS",
+    reset=True,
+    tls_params=TLSParameters(),
+)
+answering(
+    "Cannot connect to {address}: TLS handshake failed (does the port speak TLS? 443",
+    transport="websockets",
+    tls_params=TLSParameters(),
 )
 answering("[code:{code}] {reason}", b"\x20\x02\x00\x05")
 answering("{address} refused the connection", b"\x20\x02\x00\x05")

@@ -4,6 +4,7 @@ import asyncio
 import textwrap
 from pathlib import Path
 
+from conftest import shim_of
 from support import program
 from support.provocations.registry import IMPORTING, World, provokes
 
@@ -96,3 +97,8 @@ except AttributeError as error:
 """,
     AttributeError,
 )
+
+
+@provokes(IMPORTING, "there is no paho client below")
+async def assign_a_callback_of_paho(world: World) -> None:
+    shim_of(world.monkeypatch).Client("localhost")._client.on_message = print

@@ -7,7 +7,7 @@ import threading
 
 import ferromqtt
 from conftest import shim_of
-from ferromqtt import Client, MqttError, ProtocolVersion
+from ferromqtt import Client, MqttError, ProtocolVersion, SubscribeOptions
 from ferromqtt._internals import internals_of
 from ferromqtt.testing import TestBroker
 from support import packets
@@ -138,6 +138,19 @@ async def _(_: World) -> None:
         await client.publish("a", properties={"ContentType": "text/plain"})
 
 
+@provokes(LOG, "Subscribe options are not sent")
+async def _(_: World) -> None:
+    async with TestBroker() as broker, Client(broker.host, broker.port) as client:
+        await client.subscribe("a", options=SubscribeOptions(qos=1))
+
+
+@provokes(LOG, "websocket_headers are not sent")
+async def _(_: World) -> None:
+    client = Client("127.0.0.1", 1, transport="websockets", websocket_headers={"X": "y"})
+    with contextlib.suppress(MqttError):
+        await client.__aenter__()
+
+
 @provokes(LOG, "put_nowait raised")
 async def _(_: World) -> None:
     await receive_by_a_raising_queue()
@@ -193,13 +206,14 @@ def tracing(part: str, script: Script) -> None:
             ScriptedServer(script) as server,
             contextlib.suppress(MqttError),
         ):
-            async with Client(server.host, server.port) as client:
+            async with Client(server.host, server.port, identifier="it") as client:
                 await client.publish("a", qos=1)
 
 
 tracing("connecting to {address}", serve_311)
-tracing("connected", serve_311)
+tracing("{client}: connected", serve_311)
 tracing("sent {packet}", serve_311)
 tracing("received {packet}", serve_311)
-tracing("disconnected", serve_311)
-tracing("no connection: ", Connection.accept)
+tracing("{client}: disconnected", serve_311)
+tracing("connection lost: ", Connection.accept)
+tracing("cannot connect: ", lambda connection: connection.close())

@@ -22,7 +22,11 @@ def options(part: str, *args: Given, **given: Given) -> None:
 options("{option} must be {type}", port="1883")
 options("socket_options must be", socket_options=5)
 options("queue_size should be an int", max_queued_outgoing_messages="5")
-options("tls_params: {field}", tls_params=lambda _: TLSParameters(ca_certs=5))  # type: ignore[arg-type]
+options("must be str or a path", tls_params=lambda _: TLSParameters(ca_certs=5))  # type: ignore[arg-type]
+options("what it holds", tls_params=lambda _: TLSParameters(ca_certs="-----BEGIN CERTIFICATE"))
+options("keyfile needs certfile", tls_params=lambda _: TLSParameters(keyfile="key.pem"))
+options("{option} must be {values}", tls_params=lambda _: TLSParameters(tls_version=3))
+options("queue_type must be", queue_type=lambda _: list)
 options("protocol must be", protocol=7)
 options("transport must be", transport="tls")
 options("Clean session is not used", protocol=V5, clean_session=True)
@@ -35,12 +39,14 @@ options("keepalive must be in", keepalive=65536)
 options("Invalid inflight", max_inflight_messages=-1)
 options("Invalid queue size", max_queued_outgoing_messages=-1)
 options("Semaphore initial value", max_concurrent_outgoing_calls=-1)
+options("timeout must be 0 or more", timeout=-1)
 options("maximum_non_publish_size must be", maximum_non_publish_size=0)
 options("password must have", username="a", password=b"." * 65536)
 options("bytes of UTF-8", identifier="a" * 65536)
 options("{option} must be valid", username="\ud800")
 options("password must be valid", username="a", password="\ud800")
-options("U+0000", username="\0")
+options("username must not contain", username="\0")
+options("U+0000: {given}", identifier="\0")
 options("proxy_type must be", proxy=ProxySettings(proxy_type=7, proxy_addr="h"))
 options("proxy_addr must not", proxy=ProxySettings(proxy_type=1, proxy_addr=""))
 options("will topic must not be empty", will=Will(""))
@@ -142,9 +148,15 @@ options(
 )
 options("Must configure SSL", tls_insecure=True)
 options("the WebSocket {part}", transport="websockets", websocket_path="/a b")
-options(
-    "WebSocket headers must",
-    transport="websockets",
-    websocket_path="/mqtt",
-    websocket_headers={"X": 1},
-)
+
+
+def heading(part: str, headers: Given) -> None:
+    """Headers that no request of a WebSocket can have."""
+    given = {"transport": "websockets", "websocket_path": "/mqtt"}
+    options(part, **given, websocket_headers=lambda _: headers)
+
+
+heading("str to str: {header} is", {"X": 1})
+heading("one name is", {1: "x"})
+heading("must be one line of Latin-1", {"X": "a\r\nb: c"})
+heading("must return a dict", lambda _: None)

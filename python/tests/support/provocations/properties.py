@@ -38,7 +38,9 @@ def making(part: str, make: Callable[[], object]) -> None:
 
 
 PUBLISH = PacketTypes.PUBLISH
-assigning("Property name must be one of", PUBLISH, "ContenType", "text/plain")
+assigning("did you mean", PUBLISH, "ContenType", "text/plain")
+assigning("not {name}. They are", PUBLISH, "Quux", 1)
+assigning("value must be int", PUBLISH, "MessageExpiryInterval", "60")
 assigning("does not apply to packet type", PacketTypes.SUBSCRIBE, "ContentType", "text/plain")
 assigning("value must be valid UTF-8", PUBLISH, "ContentType", "\ud800")
 assigning("value must be 0 or 1", PUBLISH, "PayloadFormatIndicator", 2)

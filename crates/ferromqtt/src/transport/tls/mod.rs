@@ -120,22 +120,30 @@ pub(crate) struct Handshake {
 }
 
 impl Handshake {
-    pub(crate) async fn over<S: ByteStream>(self, stream: S) -> io::Result<TlsStream<S>> {
-        (self.connector.connect(self.name, stream).await).map_err(|error| failed(&error))
+    /// Makes the handshake. `websocket` tells whether the connection is to carry WebSocket.
+    pub(crate) async fn over<S: ByteStream>(
+        self,
+        stream: S,
+        websocket: bool,
+    ) -> io::Result<TlsStream<S>> {
+        let connecting = self.connector.connect(self.name, stream);
+        (connecting.await).map_err(|error| failed(&error, websocket))
     }
 }
 
-fn failed(error: &io::Error) -> io::Error {
+fn failed(error: &io::Error, websocket: bool) -> io::Error {
+    let no_tls = Hint::SpeaksNoTls { websocket };
     match error.kind() {
         // Without a word, mostly by a server that took the handshake for something else.
         kind @ (io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
             let ended = "the server ended the connection".to_owned();
             during(
                 Phase::Tls,
-                Hint::SpeaksNoTls,
+                no_tls,
                 &io::Error::new(kind, TransportError::Failed(ended.into())),
             )
         }
+        _ if peer::answered_something_else(error) => during(Phase::Tls, no_tls, error),
         _ => during(Phase::Tls, None, error),
     }
 }

@@ -35,7 +35,7 @@ fn describe(error: &Error) -> String {
         }
         Error::AlertReceived(alert) => format!("the server ended TLS: alert {alert:?}"),
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            "the server does not speak TLS on this port; 8883 is the usual one, and mqtt:// is without TLS".to_owned()
+            "the server's answer is not TLS".to_owned()
         }
         error => format!("TLS failed: {error}"),
     }
@@ -87,5 +87,14 @@ const fn is_about_certificate(alert: AlertDescription) -> bool {
             | AlertDescription::CertificateUnknown
             | AlertDescription::UnknownCA
             | AlertDescription::AccessDenied
+    )
+}
+
+/// Whether the server answered the handshake with something that is not TLS.
+pub(super) fn answered_something_else(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(
+        error,
+        Some(Error::InvalidMessage(InvalidMessage::InvalidContentType))
     )
 }
