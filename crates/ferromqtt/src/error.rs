@@ -1,6 +1,7 @@
 //! Errors, one type an operation, told apart by whose fault they are.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::str::Utf8Error;
 use std::time::Duration;
 
@@ -334,7 +335,10 @@ impl From<proto::SubscribeError> for SubscribeError {
 ///
 /// The text of an error has its cause in it, so that none is printed twice by what follows
 /// [`source`](std::error::Error::source); the variants hold causes as values.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+///
+/// `Debug` prints the same text, since that is what Rust shows when `main` returns an error, or `unwrap` finds one. The
+/// variants' own types show their fields: `match` on the error, and print what is in it.
+#[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Error {
     /// No connection came about.
@@ -373,6 +377,12 @@ pub enum Error {
     /// A payload is no text: [`Message::text`](crate::Message::text).
     #[error("the payload is no text: {0}")]
     Payload(Utf8Error),
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl From<Utf8Error> for Error {
@@ -463,6 +473,11 @@ mod tests {
             let text = error.to_string();
             assert!(text.contains(part), "{part:?} in: {text}");
             assert!(error.source().is_none(), "{text}");
+            assert_eq!(
+                format!("{error:?}"),
+                text,
+                "what a main that returns it shows"
+            );
         }
     }
 }

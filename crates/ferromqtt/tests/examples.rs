@@ -159,6 +159,14 @@ async fn the_tls_example_on_a_server_with_a_certificate() {
     broker.stop().await;
 }
 
+#[tokio::test]
+async fn the_tls_example_says_which_variable_to_set() {
+    let done = play("tls", &[]).await;
+    assert!(!done.status.success());
+    let errors = String::from_utf8_lossy(&done.stderr);
+    assert!(errors.contains("environment variable BROKER"), "{errors}");
+}
+
 /// With mosquitto, since the built-in broker does not speak WebSocket.
 #[cfg(all(feature = "websocket", unix))]
 #[tokio::test]
