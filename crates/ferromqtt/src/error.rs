@@ -129,12 +129,33 @@ pub enum TlsError {
     Interrupted,
 }
 
-/// What decides whether another connection follows.
-const fn reconnecting(cause: &ConnectionError) -> &'static str {
-    match cause.is_final() {
-        true => "",
-        false => {
-            " (whether another one follows, Options::reconnect says; for the first one, Reconnect::initial)"
+/// Why something has no answer: the connection ended before it came, or nothing was sent.
+struct Unanswered<'a> {
+    /// What was to be sent.
+    what: &'static str,
+    /// What the server had to do.
+    missing: &'static str,
+    cause: &'a ConnectionError,
+    delivery: Delivery,
+}
+
+impl fmt::Display for Unanswered<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            what,
+            missing,
+            cause,
+            delivery,
+        } = self;
+        match delivery {
+            Delivery::NotSent => write!(f, "the {what} was not sent: {cause}")?,
+            Delivery::Unknown => write!(f, "the connection ended before {missing}: {cause}")?,
+        }
+        match self.cause.is_final() {
+            true => Ok(()),
+            false => f.write_str(
+                " (Options::reconnect connects again after a loss, and with Reconnect::initial after a failed first attempt)",
+            ),
         }
     }
 }
@@ -157,8 +178,13 @@ pub enum PublishError {
     },
     /// The connection ended, and none follows by itself.
     #[error(
-        "the connection ended before the message was acknowledged: {cause}{}",
-        reconnecting(cause)
+        "{}",
+        Unanswered {
+            what: "message",
+            missing: "the message was acknowledged",
+            cause,
+            delivery: *delivery,
+        }
     )]
     Disconnected {
         /// Why it ended.
@@ -279,8 +305,13 @@ pub enum SubscribeError {
     },
     /// The connection ended, and none follows by itself.
     #[error(
-        "the connection ended before the server answered: {cause}{}",
-        reconnecting(cause)
+        "{}",
+        Unanswered {
+            what: "request",
+            missing: "the server answered",
+            cause,
+            delivery: *delivery,
+        }
     )]
     Disconnected {
         /// Why it ended.
@@ -396,25 +427,69 @@ mod tests {
     use std::error::Error as StdError;
 
     use super::*;
-    use crate::Server;
+    use crate::{Server, TransportError};
+
+    fn ended(cause: ConnectionError, delivery: Delivery) -> [String; 2] {
+        let published = PublishError::Disconnected {
+            cause: cause.clone(),
+            delivery,
+        };
+        let subscribed = SubscribeError::Disconnected { cause, delivery };
+        [published.to_string(), subscribed.to_string()]
+    }
 
     #[test]
     fn an_error_that_trying_again_may_mend_names_the_option_that_tries_again() {
         let passing = ConnectionError::ConnectTimeout;
-        let ended = |cause, delivery| PublishError::Disconnected { cause, delivery };
-        let opening = |cause| ConnectError::Connection {
-            server: Server::new("broker", 1883),
-            cause,
+        let failed = |why: &str| ConnectionError::Transport(TransportError::Failed(why.into()));
+        let certificate = TransportError::Certificate("mqtt://broker:1883: no".into());
+        let opening = |cause| {
+            let server = Server::new("broker", 1883);
+            ConnectError::Connection { server, cause }.to_string()
         };
-        let text = opening(passing.clone()).to_string();
-        assert!(text.contains("Reconnect::initial"), "{text}");
-        let text = ended(passing, Delivery::NotSent).to_string();
-        assert!(text.contains("Options::reconnect"), "{text}");
-        let closed = ConnectionError::Closed;
-        let text = ended(closed.clone(), Delivery::NotSent).to_string();
-        assert!(!text.contains("Options"), "{text}");
-        let text = opening(closed).to_string();
-        assert!(!text.contains("Reconnect"), "{text}");
+        for cause in [
+            passing.clone(),
+            failed("mqtt://broker:1883: TCP: refused"),
+            failed("of a transport of one's own"),
+        ] {
+            let text = opening(cause);
+            assert!(text.contains("Reconnect::initial"), "{text}");
+        }
+        for cause in [
+            ConnectionError::Closed,
+            ConnectionError::Transport(certificate),
+            failed("mqtt://broker:1883: TLS handshake: no version in common"),
+            failed("mqtt://broker:1883: WebSocket handshake error: the server answered 404"),
+            failed("mqtt://broker:1883: TCP: not here (Options::bind_address must be one)"),
+        ] {
+            let text = opening(cause);
+            assert!(!text.contains("Reconnect"), "{text}");
+        }
+        for text in ended(passing, Delivery::NotSent) {
+            assert!(text.contains("Options::reconnect"), "{text}");
+        }
+        for cause in [
+            ConnectionError::Closed,
+            ConnectionError::Dropped,
+            ConnectionError::DriverGone,
+        ] {
+            for text in ended(cause, Delivery::Unknown) {
+                assert!(!text.contains("Options"), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_says_whether_the_connection_ended_or_nothing_was_sent() {
+        for text in ended(ConnectionError::KeepAliveTimeout, Delivery::NotSent) {
+            assert!(
+                text.contains("was not sent") && !text.contains("ended"),
+                "{text}"
+            );
+        }
+        for text in ended(ConnectionError::KeepAliveTimeout, Delivery::Unknown) {
+            assert!(text.starts_with("the connection ended before"), "{text}");
+        }
     }
 
     #[test]

@@ -79,6 +79,10 @@ async fn answered() -> Vec<Provoked> {
     let connection = connected(ACCEPTED, Some(b"\x90\x05\0\x01\0\0\x87")).await;
     let both = (connection.client().subscribe("a")).and("b", SubscriptionOptions::default());
     all.push(fail(both).await);
+    let connection = connected(ACCEPTED, None).await;
+    let client = connection.client();
+    connection.disconnect().await.unwrap();
+    all.push(fail(client.subscribe("a")).await);
     all
 }
 
