@@ -83,6 +83,8 @@ pub enum Hint {
     },
     /// In the TLS handshake, the port answered in something else, or closed.
     SpeaksNoTls,
+    /// In the WebSocket handshake, the port closed.
+    SpeaksNoWebSocket,
     /// The port closed before CONNACK.
     Unanswered,
     /// The server's certificate is for other names.
@@ -126,6 +128,9 @@ impl Display for Hint {
             }
             Self::SpeaksNoTls => {
                 f.write_str("does the port speak TLS? 8883 is the usual one with TLS, 1883 without")
+            }
+            Self::SpeaksNoWebSocket => {
+                f.write_str("is there a WebSocket server on this port? does it expect TLS?")
             }
             Self::Unanswered => f.write_str(
                 "does the port expect TLS or WebSocket? some brokers also close without a word on a Client Identifier, \

@@ -96,16 +96,29 @@ impl Proxy {
         let mut input = BytesMut::new();
         loop {
             if let Some(request) = handshake.poll_transmit() {
-                stream.write_all(&request).await?;
+                let written = stream.write_all(&request).await;
+                written.map_err(|error| cut(&handshake, error))?;
             }
-            if stream.read_buf(&mut input).await? == 0 {
-                return Err(io::Error::other(handshake.ended()));
+            match stream.read_buf(&mut input).await {
+                Ok(0) => return Err(io::Error::other(handshake.ended())),
+                Ok(_) => {}
+                Err(error) => return Err(cut(&handshake, error)),
             }
             match handshake.receive(&mut input).map_err(io::Error::other)? {
                 Progress::NeedMore => {}
                 Progress::Done => return Ok(stream),
             }
         }
+    }
+}
+
+/// A proxy that resets the connection says no more than one that closes it.
+fn cut(handshake: &ProxyHandshake, error: io::Error) -> io::Error {
+    match error.kind() {
+        kind @ (io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
+            io::Error::new(kind, handshake.ended())
+        }
+        _ => error,
     }
 }
 

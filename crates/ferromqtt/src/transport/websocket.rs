@@ -7,10 +7,12 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use ferromqtt_proto::{TcpProgress, TransportError};
-use ferromqtt_transport::{Handshake, Host, WebSocket, WebSocketError, default_headers};
+use ferromqtt_transport::{
+    Handshake, Hint, Host, Phase, WebSocket, WebSocketError, default_headers,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::{ByteStream, Stream};
+use super::{ByteStream, Stream, during};
 use crate::error::OptionsError;
 
 /// How much one call takes to be masked and sent: a large payload needs no second copy of its whole size.
@@ -81,12 +83,13 @@ pub(super) async fn connect(
     let handshake = headers.handshake(server, path).map_err(io::Error::other)?;
     let mut websocket = WebSocket::new(handshake);
     let mut input = vec![0; READ_SIZE];
+    let failed = |error| ended(&error);
     while !websocket.is_open() {
         if let Some(request) = websocket.poll_transmit() {
-            bytes.write_all(&request).await?;
-            bytes.flush().await?;
+            bytes.write_all(&request).await.map_err(failed)?;
+            bytes.flush().await.map_err(failed)?;
         }
-        match bytes.read(&mut input).await? {
+        match bytes.read(&mut input).await.map_err(failed)? {
             0 => websocket.end_of_stream().map_err(io::Error::other)?,
             read => websocket
                 .receive(&input[..read])
@@ -105,6 +108,15 @@ pub(super) async fn connect(
         closing: false,
         failure: None,
     }))
+}
+
+/// Why a handshake has failed whose connection ended. TLS 1.3 refuses a client certificate when its own handshake is over.
+fn ended(error: &io::Error) -> io::Error {
+    #[cfg(feature = "tls")]
+    if super::tls::cause(error).is_some() {
+        return during(Phase::Tls, None, error);
+    }
+    during(Phase::WebSocket, Hint::SpeaksNoWebSocket, error)
 }
 
 /// Why the server has closed.

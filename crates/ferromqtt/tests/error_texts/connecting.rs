@@ -142,6 +142,16 @@ async fn through_proxies() -> Vec<Options> {
     all
 }
 
+#[tokio::test]
+async fn a_proxy_that_resets_the_connection_is_named_as_one_that_closes_it() {
+    let port = resetting(1).await;
+    let proxy = Proxy::from_url(&format!("socks5h://127.0.0.1:{port}")).unwrap();
+    let (text, _) = failure(Options::new("192.0.2.1", 1883).proxy(proxy)).await;
+    let ended =
+        format!("through socks5h://127.0.0.1:{port}: the SOCKS5 proxy closed the connection");
+    assert!(text.contains(&ended), "{text}");
+}
+
 struct Silent;
 
 impl Authenticator for Silent {
@@ -173,6 +183,7 @@ async fn every_text_of_connecting_is_provoked_and_reads_as_the_page_says() {
         url("ws", HTTP_400).await,
         url("ws", TLS_ALERT).await,
         url("ws", b"").await,
+        Options::from_url(&format!("ws://127.0.0.1:{}", resetting(1).await)).unwrap(),
         url("mqtt", b"").await,
         Options::new("127.0.0.1", resetting(1).await),
         url("mqtt", HTTP_400).await,
