@@ -54,7 +54,7 @@ pub enum OptionsError {
     /// 3.1 always needs a name (most servers take more than the 23 characters that it allows); 3.1.1 needs one for a session
     /// that is kept (MQTT-3.1.3-7 of 3.1.1). A driver may need one in 5.0 too: see [`CleanStart::Never`](crate::CleanStart::Never).
     #[error(
-        "a Client Identifier is needed: a session is found by it (with MQTT 3.1.1 or later, one that starts clean needs none)"
+        "a Client Identifier is needed, by which the server finds a session that is kept: give Options::client_identifier (with MQTT 3.1.1 or later, a session that starts clean needs none)"
     )]
     IdentifierNeeded,
     /// 3.1 and 3.1.1: a password cannot stand without a user name (MQTT-3.1.2-22 of 3.1.1).

@@ -62,13 +62,16 @@ pub enum OptionsError {
     #[error("there are {0} servers; give from 1 to 65535")]
     Servers(usize),
     /// The host of a server ([`Server::new`](crate::Server::new)) cannot be used.
-    #[error("server {server}: {error}")]
+    #[error("server {server}: {error}{}", or_from_url(error))]
     Host {
         /// The server.
         server: crate::Server,
         /// What is wrong with its host.
         error: HostError,
     },
+    /// A server at port 0 ([`Server::new`](crate::Server::new)), where nothing can listen.
+    #[error("server {0}: the port is 0: give the server's, usually 1883, or 8883 with TLS")]
+    Port(crate::Server),
     /// The address needs a part of this crate that was not compiled in.
     #[error(
         "the server's address needs the feature `{0}` of the crate ferromqtt: add it in Cargo.toml"
@@ -85,9 +88,23 @@ pub enum OptionsError {
     #[cfg(feature = "websocket")]
     #[error(transparent)]
     WebSocket(ferromqtt_transport::WebSocketError),
+    /// [`Options::websocket_header`](crate::Options::websocket_header) or
+    /// [`Options::without_websocket_header`](crate::Options::without_websocket_header), and no server is reached by WebSocket.
+    #[cfg(feature = "websocket")]
+    #[error(
+        "headers of a WebSocket request are given, and no server is reached by WebSocket: give a URL with ws:// or wss://"
+    )]
+    HeadersWithoutWebSocket,
     /// A subscription that was [declared](crate::Options::subscription).
     #[error("a declared subscription: {0}")]
     Subscription(Box<SubscribeError>),
+}
+
+const fn or_from_url(error: &HostError) -> &'static str {
+    match error {
+        HostError::Url => ", or the URL to Options::from_url",
+        _ => "",
+    }
 }
 
 /// What TLS was told cannot be used. The caller's. No text holds a part of a key.
@@ -251,7 +268,7 @@ impl PublishError {
 fn timed_out(limit: Duration, delivery: Delivery) -> String {
     match delivery {
         Delivery::NotSent => format!(
-            "the message could not be sent within {limit:?} and was withdrawn: is there a connection, and room in the outgoing queue?"
+            "the message could not be sent within {limit:?} and was withdrawn: there was no connection, or too much was unacknowledged (Options::outgoing, Options::max_in_flight)"
         ),
         Delivery::Unknown => format!(
             "the server did not acknowledge the message within {limit:?}: it was sent and may have arrived, and stays in the session"
