@@ -384,6 +384,9 @@ impl From<proto::SubscribeError> for SubscribeError {
 /// The text of an error has its cause in it, so that none is printed twice by what follows
 /// [`source`](std::error::Error::source); the variants hold causes as values.
 ///
+/// An error of the system is in the text, and not kept as a `source`: [`std::io::Error`] can neither be cloned nor compared,
+/// and every call that the end of a connection fails gets a clone of the same cause.
+///
 /// `Debug` prints the same text, since that is what Rust shows when `main` returns an error, or `unwrap` finds one. The
 /// variants' own types show their fields: `match` on the error, and print what is in it.
 #[derive(Clone, PartialEq, Eq, Error)]
