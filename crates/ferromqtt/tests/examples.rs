@@ -223,8 +223,14 @@ async fn a_program_without_certificates_of_its_own_trusts_what_the_operating_sys
             "other.pem",
             ["issuer is not trusted", "TlsOptions::ca_file"],
         ),
-        ("none.pem", ["Options(Tls(NoSystemRoots", "SSL_CERT_FILE"]),
-        ("missing.pem", ["Options(Tls(NoSystemRoots", "missing.pem"]),
+        (
+            "none.pem",
+            ["no certificates of trusted authorities", "SSL_CERT_FILE"],
+        ),
+        (
+            "missing.pem",
+            ["no certificates of trusted authorities", "missing.pem"],
+        ),
     ] {
         let failed = quickstart(file).await;
         let errors = String::from_utf8_lossy(&failed.stderr);
