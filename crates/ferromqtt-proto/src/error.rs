@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::packet::{PacketType, Properties, ReasonCode};
 use crate::property_error::PropertyError;
+use crate::shown::peer_text;
 
 /// A text that cannot be an MQTT string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -45,6 +46,56 @@ pub enum TopicError {
     /// Not an MQTT string.
     #[error(transparent)]
     String(#[from] StringError),
+}
+
+/// A text that was to become a Topic Name or Topic Filter, and cannot: a [`TopicError`] that names the text.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{error}{}", quoted(text))]
+#[non_exhaustive]
+pub struct InvalidTopic {
+    /// The text, shortened to 200 bytes, its control characters escaped.
+    pub text: Box<str>,
+    /// What is wrong with it.
+    pub error: TopicError,
+}
+
+impl InvalidTopic {
+    #[cold]
+    pub(crate) fn new(text: &str, error: TopicError) -> Self {
+        let text = peer_text(text, &[]).into();
+        Self { text, error }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    match text {
+        "" => String::new(),
+        text => format!(": \"{text}\""),
+    }
+}
+
+impl From<InvalidTopic> for TopicError {
+    fn from(invalid: InvalidTopic) -> Self {
+        invalid.error
+    }
+}
+
+impl From<TopicError> for InvalidTopic {
+    fn from(error: TopicError) -> Self {
+        Self::new("", error)
+    }
+}
+
+impl From<InvalidTopic> for PublishError {
+    fn from(invalid: InvalidTopic) -> Self {
+        Self::TopicText(Box::new(invalid))
+    }
+}
+
+impl From<InvalidTopic> for SubscribeError {
+    fn from(invalid: InvalidTopic) -> Self {
+        Self::FilterText(Box::new(invalid))
+    }
 }
 
 /// Options that no connection can be made with.
@@ -85,6 +136,9 @@ pub enum PublishError {
     /// The topic cannot be published to.
     #[error(transparent)]
     Topic(#[from] TopicError),
+    /// The text given as topic is none.
+    #[error(transparent)]
+    TopicText(Box<InvalidTopic>),
     /// The packet would be longer than MQTT, or this server, allows (MQTT-3.2.2-15).
     #[error("packet of {bytes} bytes is larger than the {limit} that {whose} accepts")]
     TooLarge {
@@ -154,6 +208,9 @@ pub enum SubscribeError {
     /// A filter is malformed.
     #[error(transparent)]
     Topic(#[from] TopicError),
+    /// The text given as filter is none.
+    #[error(transparent)]
+    FilterText(Box<InvalidTopic>),
     /// No filter at all (MQTT-3.8.3-2, MQTT-3.10.3-2).
     #[error("at least one topic filter is needed")]
     NoFilter,

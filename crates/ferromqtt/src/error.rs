@@ -6,6 +6,7 @@ use std::str::Utf8Error;
 use std::time::Duration;
 
 use ferromqtt_proto as proto;
+use ferromqtt_proto::shown::peer_text;
 use ferromqtt_transport::{HostError, UrlError};
 use thiserror::Error;
 
@@ -288,6 +289,12 @@ impl From<proto::TopicError> for PublishError {
     }
 }
 
+impl From<proto::InvalidTopic> for PublishError {
+    fn from(error: proto::InvalidTopic) -> Self {
+        Self::Invalid(error.into())
+    }
+}
+
 impl From<proto::PublishError> for PublishError {
     fn from(error: proto::PublishError) -> Self {
         match error {
@@ -302,18 +309,23 @@ impl From<proto::PublishError> for PublishError {
 #[non_exhaustive]
 pub enum SubscribeError {
     /// The filter or its options, or a limit of the server that they break: nothing was sent.
-    #[error("cannot subscribe or unsubscribe: {0}")]
+    #[error("cannot subscribe: {0}")]
     Invalid(proto::SubscribeError),
+    /// The filter to unsubscribe from, or a limit of the server that it breaks: nothing was sent.
+    #[error("cannot unsubscribe: {0}")]
+    InvalidUnsubscribe(proto::SubscribeError),
     /// The server refused it: SUBACK or UNSUBACK with a Reason Code of 0x80 or above.
-    #[error("the server refused the subscription or its end: {reason}")]
+    #[error("the server refused the filter \"{}\": {reason}", shown(filter))]
     Rejected {
+        /// The filter.
+        filter: TopicFilter,
         /// The server's Reason Code.
         reason: ReasonCode,
         /// Reason String and the like, if any.
         properties: Option<Box<Properties>>,
     },
     /// The server refused some or all of several filters.
-    #[error("the server refused {} of {} filters", refused(results), results.len())]
+    #[error("the server refused {} of {} filters{}", refused(results), results.len(), first_refused(results))]
     SomeRejected {
         /// What it said to each filter.
         results: Vec<(TopicFilter, FilterResult)>,
@@ -339,7 +351,8 @@ pub enum SubscribeError {
     /// [`Client::declared`](crate::Client::declared): no subscription with this filter was
     /// [declared](crate::Options::subscription), or its stream has been taken. The caller's.
     #[error(
-        "no stream of {0:?} is there to be taken: declare it with Options::subscription, and take it once"
+        "no stream of \"{}\" is there to be taken: declare it with Options::subscription, and take it once",
+        shown(.0)
     )]
     NotDeclared(TopicFilter),
 }
@@ -349,10 +362,34 @@ impl SubscribeError {
     pub const fn delivery(&self) -> Delivery {
         match self {
             Self::Disconnected { delivery, .. } => *delivery,
-            Self::Invalid(_) | Self::NotDeclared(_) => Delivery::NotSent,
+            Self::Invalid(_) | Self::InvalidUnsubscribe(_) | Self::NotDeclared(_) => {
+                Delivery::NotSent
+            }
             Self::Rejected { .. } | Self::SomeRejected { .. } => Delivery::Unknown,
         }
     }
+}
+
+impl SubscribeError {
+    /// The same, of a call that was to unsubscribe.
+    pub(crate) fn of_unsubscribing(self) -> Self {
+        match self {
+            Self::Invalid(error) => Self::InvalidUnsubscribe(error),
+            error => error,
+        }
+    }
+}
+
+/// A filter, fit for a line: it may be 65,535 bytes long.
+fn shown(filter: &TopicFilter) -> String {
+    peer_text(filter, &[])
+}
+
+fn first_refused(results: &[(TopicFilter, FilterResult)]) -> String {
+    let first = results.iter().find(|(_, result)| result.is_error());
+    first.map_or_else(String::new, |(filter, result)| {
+        format!(", first \"{}\": {}", shown(filter), result.reason())
+    })
 }
 
 fn refused(results: &[(TopicFilter, FilterResult)]) -> usize {
@@ -369,6 +406,12 @@ impl From<Infallible> for SubscribeError {
 
 impl From<proto::TopicError> for SubscribeError {
     fn from(error: proto::TopicError) -> Self {
+        Self::Invalid(error.into())
+    }
+}
+
+impl From<proto::InvalidTopic> for SubscribeError {
+    fn from(error: proto::InvalidTopic) -> Self {
         Self::Invalid(error.into())
     }
 }
@@ -421,7 +464,7 @@ pub enum Error {
     Address(#[from] AddressError),
     /// A text is no Topic Name, or no Topic Filter.
     #[error(transparent)]
-    Topic(#[from] proto::TopicError),
+    Topic(#[from] proto::InvalidTopic),
     /// A text is no MQTT string.
     #[error(transparent)]
     Text(#[from] proto::StringError),
@@ -433,6 +476,12 @@ pub enum Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<proto::TopicError> for Error {
+    fn from(error: proto::TopicError) -> Self {
+        Self::Topic(error.into())
     }
 }
 
