@@ -16,7 +16,7 @@ use std::error::Error as StdError;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ferromqtt::{ConnectionEvent, Error, Events, Messages, Options, QoS, Reconnect};
+use ferromqtt::{ConnectionEvent, Events, Messages, Options, QoS, Reconnect};
 use ferromqtt_testing::{BrokerOptions, TestBroker};
 
 #[tokio::main(flavor = "current_thread")]
@@ -47,10 +47,6 @@ async fn main() -> Result<(), Box<dyn StdError>> {
         Ok::<_, Box<dyn StdError>>(())
     })
     .await
-    .or_else(|error| match error.downcast_ref::<Error>() {
-        Some(Error::Connection(_)) => Ok(()), // there was no server any more to disconnect from
-        _ => Err(error),
-    })
 }
 
 async fn print_next_event(events: &mut Events) {

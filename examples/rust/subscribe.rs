@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! temperature/#: granted QoS AtLeastOnce
-//! secrets/#: the server refused the subscription or its end: Not authorized (0x87)
+//! the server refused the filter "secrets/#": Not authorized (0x87)
 //! humidity/+: Granted QoS 0 (0x00)
 //! secrets/#: refused, Not authorized (0x87)
 //! temperature/outside 28.4
@@ -40,7 +40,7 @@ async fn program(client: Client) -> Result<(), Error> {
     );
 
     if let Err(error) = client.subscribe("secrets/#").await {
-        println!("secrets/#: {error}");
+        println!("{error}");
     }
 
     // One stream for several filters; `partial`: for those that are granted.

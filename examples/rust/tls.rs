@@ -24,8 +24,8 @@ use ferromqtt::{
 async fn main() -> Result<(), Box<dyn StdError>> {
     // `mqtts` alone means TLS with the authorities that the system trusts. `client_certificate_files` is for a server that
     // asks for a certificate of the client.
-    let options = Options::from_url(&env::var("BROKER")?)?;
-    let authority = TlsOptions::new().ca_file(env::var("CA_FILE")?);
+    let options = Options::from_url(&variable("BROKER")?)?;
+    let authority = TlsOptions::new().ca_file(variable("CA_FILE")?);
     ferromqtt::scope(options.clone().tls(authority), program).await?;
     println!("connected, trusting the authority in CA_FILE");
 
@@ -42,4 +42,10 @@ async fn main() -> Result<(), Box<dyn StdError>> {
 async fn program(client: Client) -> Result<(), Error> {
     client.publish("temperature/outside", "28.4").await?;
     Ok(())
+}
+
+fn variable(name: &str) -> Result<String, String> {
+    env::var(name).map_err(|_| {
+        format!("set the environment variable {name}: the head of this file shows how")
+    })
 }

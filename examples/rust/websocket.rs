@@ -20,7 +20,7 @@ use ferromqtt::{Client, Error, Options, QoS};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn StdError>> {
     // `wss` is the same over TLS. The path is the opening request's, and so are headers, for a web proxy that asks for some.
-    let options = Options::from_url(&env::var("BROKER")?)?;
+    let options = Options::from_url(&variable("BROKER")?)?;
     let options = options.websocket_header("User-Agent", "station-7");
     ferromqtt::scope(options, program).await?;
     Ok(())
@@ -36,4 +36,10 @@ async fn program(client: Client) -> Result<(), Error> {
         println!("{} {text}", reading.topic);
     }
     Ok(())
+}
+
+fn variable(name: &str) -> Result<String, String> {
+    env::var(name).map_err(|_| {
+        format!("set the environment variable {name}: the head of this file shows how")
+    })
 }

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::packet::{PacketType, Properties, ReasonCode};
 use crate::property_error::PropertyError;
+use crate::shown::peer_text;
 
 /// A text that cannot be an MQTT string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -47,6 +48,56 @@ pub enum TopicError {
     String(#[from] StringError),
 }
 
+/// A text that was to become a Topic Name or Topic Filter, and cannot: a [`TopicError`] that names the text.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{error}{}", quoted(text))]
+#[non_exhaustive]
+pub struct InvalidTopic {
+    /// The text, shortened to 200 bytes, its control characters escaped.
+    pub text: Box<str>,
+    /// What is wrong with it.
+    pub error: TopicError,
+}
+
+impl InvalidTopic {
+    #[cold]
+    pub(crate) fn new(text: &str, error: TopicError) -> Self {
+        let text = peer_text(text, &[]).into();
+        Self { text, error }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    match text {
+        "" => String::new(),
+        text => format!(": \"{text}\""),
+    }
+}
+
+impl From<InvalidTopic> for TopicError {
+    fn from(invalid: InvalidTopic) -> Self {
+        invalid.error
+    }
+}
+
+impl From<TopicError> for InvalidTopic {
+    fn from(error: TopicError) -> Self {
+        Self::new("", error)
+    }
+}
+
+impl From<InvalidTopic> for PublishError {
+    fn from(invalid: InvalidTopic) -> Self {
+        Self::TopicText(Box::new(invalid))
+    }
+}
+
+impl From<InvalidTopic> for SubscribeError {
+    fn from(invalid: InvalidTopic) -> Self {
+        Self::FilterText(Box::new(invalid))
+    }
+}
+
 /// Options that no connection can be made with.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -54,7 +105,7 @@ pub enum OptionsError {
     /// 3.1 always needs a name (most servers take more than the 23 characters that it allows); 3.1.1 needs one for a session
     /// that is kept (MQTT-3.1.3-7 of 3.1.1). A driver may need one in 5.0 too: see [`CleanStart::Never`](crate::CleanStart::Never).
     #[error(
-        "a Client Identifier is needed: a session is found by it (with MQTT 3.1.1 or later, one that starts clean needs none)"
+        "a Client Identifier is needed, by which the server finds a session that is kept: give Options::client_identifier (with MQTT 3.1.1 or later, a session that starts clean needs none)"
     )]
     IdentifierNeeded,
     /// 3.1 and 3.1.1: a password cannot stand without a user name (MQTT-3.1.2-22 of 3.1.1).
@@ -85,6 +136,9 @@ pub enum PublishError {
     /// The topic cannot be published to.
     #[error(transparent)]
     Topic(#[from] TopicError),
+    /// The text given as topic is none.
+    #[error(transparent)]
+    TopicText(Box<InvalidTopic>),
     /// The packet would be longer than MQTT, or this server, allows (MQTT-3.2.2-15).
     #[error("packet of {bytes} bytes is larger than the {limit} that {whose} accepts")]
     TooLarge {
@@ -154,6 +208,9 @@ pub enum SubscribeError {
     /// A filter is malformed.
     #[error(transparent)]
     Topic(#[from] TopicError),
+    /// The text given as filter is none.
+    #[error(transparent)]
+    FilterText(Box<InvalidTopic>),
     /// No filter at all (MQTT-3.8.3-2, MQTT-3.10.3-2).
     #[error("at least one topic filter is needed")]
     NoFilter,

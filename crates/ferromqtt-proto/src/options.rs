@@ -49,8 +49,10 @@ pub enum OnSessionLost {
 pub enum OutgoingPolicy {
     /// It is refused because the queue is full: the caller decides.
     Refuse,
-    /// It waits until there is room. (The core refuses it as above, and reports when to try again: its driver lets the caller
-    /// wait until then.)
+    /// In `ferromqtt`, awaiting the publish or `Publish::enqueue` waits until the queue has capacity, and waiting calls are
+    /// accepted in order; a call whose future is dropped while it waits publishes nothing.
+    ///
+    /// For drivers: the core refuses it as with [`Refuse`](Self::Refuse), and reports when to try again.
     #[default]
     Wait,
     /// The oldest messages that never were on the wire are dropped, as many as it takes: their publishes end with the outcome

@@ -106,7 +106,10 @@ pub(crate) enum Severity {
 /// is passing. Of a method of authentication it is not, nor of a client that is banned.
 pub(crate) const fn severity(cause: &ConnectionError, fresh_credentials: bool) -> Severity {
     match cause {
-        ConnectionError::Closed | ConnectionError::AuthenticationFailed(_) => Severity::Final,
+        ConnectionError::Closed
+        | ConnectionError::Dropped
+        | ConnectionError::DriverGone
+        | ConnectionError::AuthenticationFailed(_) => Severity::Final,
         ConnectionError::Refused { reason, .. } => match reason {
             ReasonCode::BadUserNameOrPassword | ReasonCode::NotAuthorized if fresh_credentials => {
                 Severity::Passing
@@ -162,6 +165,8 @@ mod tests {
             properties: Arc::default(),
         };
         assert!(ConnectionError::Closed.is_final());
+        assert!(ConnectionError::Dropped.is_final());
+        assert!(ConnectionError::DriverGone.is_final());
         assert!(refused(ReasonCode::BadUserNameOrPassword).is_final());
         assert!(!refused(ReasonCode::ServerBusy).is_final());
         assert!(!ConnectionError::ConnectTimeout.is_final());

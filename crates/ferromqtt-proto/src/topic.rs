@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::str::FromStr;
 
-use crate::error::TopicError;
+use crate::error::{InvalidTopic, TopicError};
 use crate::text::{self, Utf8String, compares_as_text};
 
 /// The name a message is published to: at least one character, no wildcard (MQTT-4.7.3-1, MQTT-3.3.2-2).
@@ -215,10 +215,10 @@ macro_rules! text_newtype {
         }
 
         impl FromStr for $name {
-            type Err = TopicError;
+            type Err = InvalidTopic;
 
-            fn from_str(text: &str) -> Result<Self, TopicError> {
-                Self::new(text)
+            fn from_str(text: &str) -> Result<Self, InvalidTopic> {
+                text.try_into()
             }
         }
 
@@ -229,34 +229,40 @@ macro_rules! text_newtype {
         }
 
         impl TryFrom<&str> for $name {
-            type Error = TopicError;
+            type Error = InvalidTopic;
 
-            fn try_from(text: &str) -> Result<Self, TopicError> {
-                Self::new(text)
+            fn try_from(text: &str) -> Result<Self, InvalidTopic> {
+                Self::new(text).map_err(|error| InvalidTopic::new(text, error))
             }
         }
 
         impl TryFrom<String> for $name {
-            type Error = TopicError;
+            type Error = InvalidTopic;
 
-            fn try_from(text: String) -> Result<Self, TopicError> {
-                Self::new(text)
+            fn try_from(text: String) -> Result<Self, InvalidTopic> {
+                match Self::check(&text) {
+                    Ok(()) => Ok(Self(Utf8String::from_string(text).map_err(TopicError::from)?)),
+                    Err(error) => Err(InvalidTopic::new(&text, error)),
+                }
             }
         }
 
         impl TryFrom<&String> for $name {
-            type Error = TopicError;
+            type Error = InvalidTopic;
 
-            fn try_from(text: &String) -> Result<Self, TopicError> {
-                Self::new(text.as_str())
+            fn try_from(text: &String) -> Result<Self, InvalidTopic> {
+                text.as_str().try_into()
             }
         }
 
         impl TryFrom<Cow<'_, str>> for $name {
-            type Error = TopicError;
+            type Error = InvalidTopic;
 
-            fn try_from(text: Cow<'_, str>) -> Result<Self, TopicError> {
-                Self::new(text)
+            fn try_from(text: Cow<'_, str>) -> Result<Self, InvalidTopic> {
+                match text {
+                    Cow::Borrowed(text) => text.try_into(),
+                    Cow::Owned(text) => text.try_into(),
+                }
             }
         }
 
@@ -323,8 +329,29 @@ mod tests {
         assert_eq!((length(&name), length(&filter)), (3, 3));
         assert_eq!(String::from(name), name_text);
         assert_eq!(String::from(filter), filter_text);
-        assert_eq!("a/+".parse::<TopicName>(), Err(TopicError::WildcardInName));
-        assert_eq!("".parse::<TopicFilter>(), Err(TopicError::Empty));
+    }
+
+    #[test]
+    fn a_text_that_is_no_topic_is_named_in_every_conversion() {
+        let text = "a\n/+";
+        let shown = "a topic to publish to cannot contain the wildcards + and #: \"a\\n/+\"";
+        let failures = [
+            text.parse::<TopicName>(),
+            TopicName::try_from(text),
+            TopicName::try_from(text.to_owned()),
+            TopicName::try_from(&text.to_owned()),
+            TopicName::try_from(Cow::Borrowed(text)),
+            TopicName::try_from(Cow::<str>::Owned(text.to_owned())),
+        ];
+        for failure in failures {
+            let error = failure.unwrap_err();
+            assert_eq!(error.to_string(), shown);
+            assert_eq!(TopicError::from(error), TopicError::WildcardInName);
+        }
+        let error = TopicFilter::try_from("a".repeat(70_000)).unwrap_err();
+        assert!(error.to_string().len() < 300, "{error}");
+        let error = "".parse::<TopicFilter>().unwrap_err();
+        assert_eq!(error.to_string(), "topic is empty");
     }
 
     #[test]

@@ -185,6 +185,7 @@ impl CallFailure {
             }
             // And whatever the core will refuse one day before anything is sent.
             PublishError::Topic(_)
+            | PublishError::TopicText(_)
             | PublishError::TopicAliasUnknown { .. }
             | PublishError::Property(_)
             | PublishError::NoRequests
@@ -202,6 +203,7 @@ impl CallFailure {
             SubscribeError::NoPacketIdentifier => (Self::Limit, ReasonCode::QuotaExceeded.value()),
             SubscribeError::NotSupported(reason) => (Self::Limit, reason.value()),
             SubscribeError::Topic(_)
+            | SubscribeError::FilterText(_)
             | SubscribeError::NoFilter
             | SubscribeError::NoLocalShared
             | SubscribeError::Property(_)

@@ -166,7 +166,10 @@ impl Client {
         T::Error: Into<SubscribeError>,
     {
         let filters: Result<_, _> = (filters.into_iter())
-            .map(|filter| filter.try_into().map_err(Into::into))
+            .map(|filter| {
+                let filter: Result<_, SubscribeError> = filter.try_into().map_err(Into::into);
+                filter.map_err(SubscribeError::of_unsubscribing)
+            })
             .collect();
         let shared = Arc::clone(&self.shared);
         async move {

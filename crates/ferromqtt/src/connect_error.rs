@@ -20,7 +20,11 @@ pub enum ConnectError {
     #[error("cannot connect with these options: {0}")]
     Options(OptionsError),
     /// The server or the network.
-    #[error("cannot connect: {}{}", Reached(server, cause), kept_trying(cause))]
+    #[error(
+        "cannot connect: {}{}",
+        Reached(server, cause),
+        kept_trying(server, cause)
+    )]
     Connection {
         /// The server of the last attempt.
         server: Server,
@@ -31,7 +35,7 @@ pub enum ConnectError {
     #[error(
         "cannot connect: {server}: {}{}",
         late(*limit, *opened),
-        kept_trying(&ConnectionError::ConnectTimeout)
+        kept_trying(server, &ConnectionError::ConnectTimeout)
     )]
     TimedOut {
         /// The server of the last attempt.
@@ -107,12 +111,28 @@ fn late(limit: Duration, opened: bool) -> String {
     }
 }
 
-/// What would have made a client try again.
-const fn kept_trying(cause: &ConnectionError) -> &'static str {
-    match cause.is_final() {
-        true => "",
-        false => {
+/// What makes a client try again, behind an error that this may mend.
+fn kept_trying(server: &Server, cause: &ConnectionError) -> &'static str {
+    match may_pass(server, cause) {
+        false => "",
+        true => {
             " (the first connection is not tried again: Options::reconnect with Reconnect::initial set keeps trying)"
         }
     }
+}
+
+/// Whether the next attempt may succeed with the same options. The client tries again in other cases too, such as a
+/// certificate that may be renewed; in a first error the remedy says more.
+fn may_pass(server: &Server, cause: &ConnectionError) -> bool {
+    let why = match cause {
+        ConnectionError::Transport(TransportError::Certificate(_)) => return false,
+        ConnectionError::Transport(TransportError::Failed(why)) => why,
+        cause => return !cause.is_final(),
+    };
+    // A transport's failure names the server, then its phase.
+    let Some(why) = why.strip_prefix(&format!("{server}: ")) else {
+        return true;
+    };
+    let settled = [Phase::Tls, Phase::WebSocket].map(|phase| phase.to_string());
+    !(settled.iter().any(|phase| why.starts_with(phase)) || why.contains("Options::"))
 }

@@ -1,6 +1,7 @@
 //! A connection's life: opened, worked with, closed.
 
 use std::collections::hash_map::RandomState;
+use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::pin::pin;
 use std::sync::Arc;
@@ -136,7 +137,6 @@ const LOOK_FOR_CALLERS: Duration = Duration::from_millis(100);
 /// **Dropping it** disconnects in the background: a task of the runtime writes what is left and DISCONNECT, within
 /// [`Options::disconnect_timeout`]. If the runtime is shut down at once, that is cut short, and the server publishes the
 /// will. [`Connection::disconnect`] waits for it.
-#[derive(Debug)]
 #[must_use = "dropping a connection disconnects: keep it for as long as its clients are used"]
 pub struct Connection {
     client: Client,
@@ -310,6 +310,14 @@ impl Connection {
             ConnectionError::Closed => flushed.map_err(ConnectionError::Transport),
             cause => Err(cause),
         }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("client", &self.client)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,10 +1,12 @@
 //! Errors, one type an operation, told apart by whose fault they are.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::str::Utf8Error;
 use std::time::Duration;
 
 use ferromqtt_proto as proto;
+use ferromqtt_proto::shown::peer_text;
 use ferromqtt_transport::{HostError, UrlError};
 use thiserror::Error;
 
@@ -61,13 +63,16 @@ pub enum OptionsError {
     #[error("there are {0} servers; give from 1 to 65535")]
     Servers(usize),
     /// The host of a server ([`Server::new`](crate::Server::new)) cannot be used.
-    #[error("server {server}: {error}")]
+    #[error("server {server}: {error}{}", or_from_url(error))]
     Host {
         /// The server.
         server: crate::Server,
         /// What is wrong with its host.
         error: HostError,
     },
+    /// A server at port 0 ([`Server::new`](crate::Server::new)), where nothing can listen.
+    #[error("server {0}: the port is 0: give the server's, usually 1883, or 8883 with TLS")]
+    Port(crate::Server),
     /// The address needs a part of this crate that was not compiled in.
     #[error(
         "the server's address needs the feature `{0}` of the crate ferromqtt: add it in Cargo.toml"
@@ -84,9 +89,23 @@ pub enum OptionsError {
     #[cfg(feature = "websocket")]
     #[error(transparent)]
     WebSocket(ferromqtt_transport::WebSocketError),
+    /// [`Options::websocket_header`](crate::Options::websocket_header) or
+    /// [`Options::without_websocket_header`](crate::Options::without_websocket_header), and no server is reached by WebSocket.
+    #[cfg(feature = "websocket")]
+    #[error(
+        "headers of a WebSocket request are given, and no server is reached by WebSocket: give a URL with ws:// or wss://"
+    )]
+    HeadersWithoutWebSocket,
     /// A subscription that was [declared](crate::Options::subscription).
     #[error("a declared subscription: {0}")]
     Subscription(Box<SubscribeError>),
+}
+
+const fn or_from_url(error: &HostError) -> &'static str {
+    match error {
+        HostError::Url => ", or the URL to Options::from_url",
+        _ => "",
+    }
 }
 
 /// What TLS was told cannot be used. The caller's. No text holds a part of a key.
@@ -128,12 +147,33 @@ pub enum TlsError {
     Interrupted,
 }
 
-/// What decides whether another connection follows.
-const fn reconnecting(cause: &ConnectionError) -> &'static str {
-    match cause.is_final() {
-        true => "",
-        false => {
-            " (whether another one follows, Options::reconnect says; for the first one, Reconnect::initial)"
+/// Why something has no answer: the connection ended before it came, or nothing was sent.
+struct Unanswered<'a> {
+    /// What was to be sent.
+    what: &'static str,
+    /// What the server had to do.
+    missing: &'static str,
+    cause: &'a ConnectionError,
+    delivery: Delivery,
+}
+
+impl fmt::Display for Unanswered<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            what,
+            missing,
+            cause,
+            delivery,
+        } = self;
+        match delivery {
+            Delivery::NotSent => write!(f, "the {what} was not sent: {cause}")?,
+            Delivery::Unknown => write!(f, "the connection ended before {missing}: {cause}")?,
+        }
+        match self.cause.is_final() {
+            true => Ok(()),
+            false => f.write_str(
+                " (Options::reconnect connects again after a loss, and with Reconnect::initial after a failed first attempt)",
+            ),
         }
     }
 }
@@ -156,8 +196,13 @@ pub enum PublishError {
     },
     /// The connection ended, and none follows by itself.
     #[error(
-        "the connection ended before the message was acknowledged: {cause}{}",
-        reconnecting(cause)
+        "{}",
+        Unanswered {
+            what: "message",
+            missing: "the message was acknowledged",
+            cause,
+            delivery: *delivery,
+        }
     )]
     Disconnected {
         /// Why it ended.
@@ -224,7 +269,7 @@ impl PublishError {
 fn timed_out(limit: Duration, delivery: Delivery) -> String {
     match delivery {
         Delivery::NotSent => format!(
-            "the message could not be sent within {limit:?} and was withdrawn: is there a connection, and room in the outgoing queue?"
+            "the message could not be sent within {limit:?} and was withdrawn: there was no connection, or too much was unacknowledged (Options::outgoing, Options::max_in_flight)"
         ),
         Delivery::Unknown => format!(
             "the server did not acknowledge the message within {limit:?}: it was sent and may have arrived, and stays in the session"
@@ -244,6 +289,12 @@ impl From<proto::TopicError> for PublishError {
     }
 }
 
+impl From<proto::InvalidTopic> for PublishError {
+    fn from(error: proto::InvalidTopic) -> Self {
+        Self::Invalid(error.into())
+    }
+}
+
 impl From<proto::PublishError> for PublishError {
     fn from(error: proto::PublishError) -> Self {
         match error {
@@ -258,18 +309,23 @@ impl From<proto::PublishError> for PublishError {
 #[non_exhaustive]
 pub enum SubscribeError {
     /// The filter or its options, or a limit of the server that they break: nothing was sent.
-    #[error("cannot subscribe or unsubscribe: {0}")]
+    #[error("cannot subscribe: {0}")]
     Invalid(proto::SubscribeError),
+    /// The filter to unsubscribe from, or a limit of the server that it breaks: nothing was sent.
+    #[error("cannot unsubscribe: {0}")]
+    InvalidUnsubscribe(proto::SubscribeError),
     /// The server refused it: SUBACK or UNSUBACK with a Reason Code of 0x80 or above.
-    #[error("the server refused the subscription or its end: {reason}")]
+    #[error("the server refused the filter \"{}\": {reason}", shown(filter))]
     Rejected {
+        /// The filter.
+        filter: TopicFilter,
         /// The server's Reason Code.
         reason: ReasonCode,
         /// Reason String and the like, if any.
         properties: Option<Box<Properties>>,
     },
     /// The server refused some or all of several filters.
-    #[error("the server refused {} of {} filters", refused(results), results.len())]
+    #[error("the server refused {} of {} filters{}", refused(results), results.len(), first_refused(results))]
     SomeRejected {
         /// What it said to each filter.
         results: Vec<(TopicFilter, FilterResult)>,
@@ -278,8 +334,13 @@ pub enum SubscribeError {
     },
     /// The connection ended, and none follows by itself.
     #[error(
-        "the connection ended before the server answered: {cause}{}",
-        reconnecting(cause)
+        "{}",
+        Unanswered {
+            what: "request",
+            missing: "the server answered",
+            cause,
+            delivery: *delivery,
+        }
     )]
     Disconnected {
         /// Why it ended.
@@ -290,7 +351,8 @@ pub enum SubscribeError {
     /// [`Client::declared`](crate::Client::declared): no subscription with this filter was
     /// [declared](crate::Options::subscription), or its stream has been taken. The caller's.
     #[error(
-        "no stream of {0:?} is there to be taken: declare it with Options::subscription, and take it once"
+        "no stream of \"{}\" is there to be taken: declare it with Options::subscription, and take it once",
+        shown(.0)
     )]
     NotDeclared(TopicFilter),
 }
@@ -300,10 +362,34 @@ impl SubscribeError {
     pub const fn delivery(&self) -> Delivery {
         match self {
             Self::Disconnected { delivery, .. } => *delivery,
-            Self::Invalid(_) | Self::NotDeclared(_) => Delivery::NotSent,
+            Self::Invalid(_) | Self::InvalidUnsubscribe(_) | Self::NotDeclared(_) => {
+                Delivery::NotSent
+            }
             Self::Rejected { .. } | Self::SomeRejected { .. } => Delivery::Unknown,
         }
     }
+}
+
+impl SubscribeError {
+    /// The same, of a call that was to unsubscribe.
+    pub(crate) fn of_unsubscribing(self) -> Self {
+        match self {
+            Self::Invalid(error) => Self::InvalidUnsubscribe(error),
+            error => error,
+        }
+    }
+}
+
+/// A filter, fit for a line: it may be 65,535 bytes long.
+fn shown(filter: &TopicFilter) -> String {
+    peer_text(filter, &[])
+}
+
+fn first_refused(results: &[(TopicFilter, FilterResult)]) -> String {
+    let first = results.iter().find(|(_, result)| result.is_error());
+    first.map_or_else(String::new, |(filter, result)| {
+        format!(", first \"{}\": {}", shown(filter), result.reason())
+    })
 }
 
 fn refused(results: &[(TopicFilter, FilterResult)]) -> usize {
@@ -324,6 +410,12 @@ impl From<proto::TopicError> for SubscribeError {
     }
 }
 
+impl From<proto::InvalidTopic> for SubscribeError {
+    fn from(error: proto::InvalidTopic) -> Self {
+        Self::Invalid(error.into())
+    }
+}
+
 impl From<proto::SubscribeError> for SubscribeError {
     fn from(error: proto::SubscribeError) -> Self {
         Self::Invalid(error)
@@ -334,7 +426,13 @@ impl From<proto::SubscribeError> for SubscribeError {
 ///
 /// The text of an error has its cause in it, so that none is printed twice by what follows
 /// [`source`](std::error::Error::source); the variants hold causes as values.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+///
+/// An error of the system is in the text, and not kept as a `source`: [`std::io::Error`] can neither be cloned nor compared,
+/// and every call that the end of a connection fails gets a clone of the same cause.
+///
+/// `Debug` prints the same text, since that is what Rust shows when `main` returns an error, or `unwrap` finds one. The
+/// variants' own types show their fields: `match` on the error, and print what is in it.
+#[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Error {
     /// No connection came about.
@@ -366,13 +464,25 @@ pub enum Error {
     Address(#[from] AddressError),
     /// A text is no Topic Name, or no Topic Filter.
     #[error(transparent)]
-    Topic(#[from] proto::TopicError),
+    Topic(#[from] proto::InvalidTopic),
     /// A text is no MQTT string.
     #[error(transparent)]
     Text(#[from] proto::StringError),
     /// A payload is no text: [`Message::text`](crate::Message::text).
     #[error("the payload is no text: {0}")]
     Payload(Utf8Error),
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<proto::TopicError> for Error {
+    fn from(error: proto::TopicError) -> Self {
+        Self::Topic(error.into())
+    }
 }
 
 impl From<Utf8Error> for Error {
@@ -386,25 +496,69 @@ mod tests {
     use std::error::Error as StdError;
 
     use super::*;
-    use crate::Server;
+    use crate::{Server, TransportError};
+
+    fn ended(cause: ConnectionError, delivery: Delivery) -> [String; 2] {
+        let published = PublishError::Disconnected {
+            cause: cause.clone(),
+            delivery,
+        };
+        let subscribed = SubscribeError::Disconnected { cause, delivery };
+        [published.to_string(), subscribed.to_string()]
+    }
 
     #[test]
     fn an_error_that_trying_again_may_mend_names_the_option_that_tries_again() {
         let passing = ConnectionError::ConnectTimeout;
-        let ended = |cause, delivery| PublishError::Disconnected { cause, delivery };
-        let opening = |cause| ConnectError::Connection {
-            server: Server::new("broker", 1883),
-            cause,
+        let failed = |why: &str| ConnectionError::Transport(TransportError::Failed(why.into()));
+        let certificate = TransportError::Certificate("mqtt://broker:1883: no".into());
+        let opening = |cause| {
+            let server = Server::new("broker", 1883);
+            ConnectError::Connection { server, cause }.to_string()
         };
-        let text = opening(passing.clone()).to_string();
-        assert!(text.contains("Reconnect::initial"), "{text}");
-        let text = ended(passing, Delivery::NotSent).to_string();
-        assert!(text.contains("Options::reconnect"), "{text}");
-        let closed = ConnectionError::Closed;
-        let text = ended(closed.clone(), Delivery::NotSent).to_string();
-        assert!(!text.contains("Options"), "{text}");
-        let text = opening(closed).to_string();
-        assert!(!text.contains("Reconnect"), "{text}");
+        for cause in [
+            passing.clone(),
+            failed("mqtt://broker:1883: TCP: refused"),
+            failed("of a transport of one's own"),
+        ] {
+            let text = opening(cause);
+            assert!(text.contains("Reconnect::initial"), "{text}");
+        }
+        for cause in [
+            ConnectionError::Closed,
+            ConnectionError::Transport(certificate),
+            failed("mqtt://broker:1883: TLS handshake: no version in common"),
+            failed("mqtt://broker:1883: WebSocket handshake error: the server answered 404"),
+            failed("mqtt://broker:1883: TCP: not here (Options::bind_address must be one)"),
+        ] {
+            let text = opening(cause);
+            assert!(!text.contains("Reconnect"), "{text}");
+        }
+        for text in ended(passing, Delivery::NotSent) {
+            assert!(text.contains("Options::reconnect"), "{text}");
+        }
+        for cause in [
+            ConnectionError::Closed,
+            ConnectionError::Dropped,
+            ConnectionError::DriverGone,
+        ] {
+            for text in ended(cause, Delivery::Unknown) {
+                assert!(!text.contains("Options"), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_says_whether_the_connection_ended_or_nothing_was_sent() {
+        for text in ended(ConnectionError::KeepAliveTimeout, Delivery::NotSent) {
+            assert!(
+                text.contains("was not sent") && !text.contains("ended"),
+                "{text}"
+            );
+        }
+        for text in ended(ConnectionError::KeepAliveTimeout, Delivery::Unknown) {
+            assert!(text.starts_with("the connection ended before"), "{text}");
+        }
     }
 
     #[test]
@@ -463,6 +617,11 @@ mod tests {
             let text = error.to_string();
             assert!(text.contains(part), "{part:?} in: {text}");
             assert!(error.source().is_none(), "{text}");
+            assert_eq!(
+                format!("{error:?}"),
+                text,
+                "what a main that returns it shows"
+            );
         }
     }
 }

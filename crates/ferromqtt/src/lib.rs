@@ -173,10 +173,10 @@ pub use ferromqtt_proto::SubscribeError as InvalidSubscribe;
 pub use ferromqtt_proto::packet::{SubscriptionIdentifiers, TopicAlias};
 pub use ferromqtt_proto::{
     Acknowledge, AcknowledgeError, CleanStart, ConnectionError, Contest, DecodeError, Delivery,
-    DeliveryId, Message, OnSessionLost, OutgoingLimits, OutgoingPolicy, Overflow, PacketId,
-    Properties, PropertyError, PropertyProblem, ProtocolVersion, QoS, QueueOptions, ReasonCode,
-    Reconnect, RetainHandling, Slip, Stats, StringError, SubscriptionOptions, TopicError,
-    TopicFilter, TopicName, TransportError, UserProperties, Utf8String,
+    DeliveryId, InvalidTopic, Message, OnSessionLost, OutgoingLimits, OutgoingPolicy, Overflow,
+    PacketId, Properties, PropertyError, PropertyProblem, ProtocolVersion, QoS, QueueOptions,
+    ReasonCode, Reconnect, RetainHandling, Slip, Stats, StringError, SubscriptionOptions,
+    TopicError, TopicFilter, TopicName, TransportError, UserProperties, Utf8String,
 };
 #[cfg(feature = "websocket")]
 pub use ferromqtt_transport::WebSocketError;

@@ -151,6 +151,9 @@ impl Options {
     /// Sets a header of the WebSocket request, and replaces the one that it usually has. Default: Host, Upgrade, Connection,
     /// Origin, Sec-WebSocket-Key, Sec-WebSocket-Version, and Sec-WebSocket-Protocol with `mqtt`.
     ///
+    /// Refused when connecting if no server is reached by WebSocket
+    /// ([`OptionsError::HeadersWithoutWebSocket`]).
+    ///
     /// Headers are not shown by `Debug`: a token may stand in one.
     #[cfg(feature = "websocket")]
     #[must_use]

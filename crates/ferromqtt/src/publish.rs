@@ -354,7 +354,6 @@ impl Published {
 ///
 /// # Cancel safety
 /// Dropping it changes nothing about the message.
-#[derive(Debug)]
 #[must_use = "a receipt tells whether the message arrived; drop it explicitly if that does not matter"]
 pub struct Receipt(Option<oneshot::Receiver<Outcome>>);
 
@@ -366,6 +365,16 @@ impl Receipt {
 
     pub(crate) const fn waiting(outcome: oneshot::Receiver<Outcome>) -> Self {
         Self(Some(outcome))
+    }
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stage = match self.0 {
+            None => "sent",
+            Some(_) => "accepted",
+        };
+        f.debug_tuple("Receipt").field(&stage).finish()
     }
 }
 

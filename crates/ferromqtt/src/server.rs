@@ -103,6 +103,11 @@ impl Server {
         }
     }
 
+    #[cfg(feature = "websocket")]
+    pub(crate) const fn is_websocket(&self) -> bool {
+        matches!(self.place, Place::WebSocket { .. })
+    }
+
     /// Host and port, or the path of a Unix socket: what logs show. The path of a WebSocket request may hold a token.
     pub(crate) fn address(&self) -> String {
         match &self.place {

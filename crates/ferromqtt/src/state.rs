@@ -1,6 +1,6 @@
 //! What is behind the lock: the core, who waits for what, and what becomes of the core's events.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::task::Waker;
 use std::time::Instant;
@@ -42,6 +42,8 @@ pub(crate) struct State {
     draining: Option<Left>,
     /// Who wanted the end of the connection, once somebody has.
     goodbye: Option<Goodbye>,
+    /// UNSUBSCRIBE packets for streams that were dropped, and that no call asked for.
+    unasked: HashSet<OpId>,
     /// How many calls the end of a connection has failed.
     pub(crate) cut_short: usize,
     /// The last attempt to connect, and what has come of it.
@@ -130,6 +132,7 @@ impl State {
             driver_called: false,
             draining: None,
             goodbye: None,
+            unasked: HashSet::new(),
             cut_short: 0,
             attempt: None,
             last_end: None,
@@ -387,7 +390,8 @@ impl State {
         self.not_restored.remove(&queue);
         if !filters.is_empty() {
             // Refused only without a connection, and then the subscription has gone with it.
-            let _ = self.unsubscribe(now, filters);
+            let unsubscribed = self.unsubscribe(now, filters);
+            self.unasked.extend(unsubscribed.ok());
         }
     }
 
@@ -593,6 +597,9 @@ impl State {
     }
 
     fn on_completed(&mut self, op: OpId, mut outcome: Outcome, news: &mut News) {
+        if !self.unasked.is_empty() && self.unasked.remove(&op) {
+            return; // the subscription has ended with the connection, if not by its answer
+        }
         if let Outcome::Disconnected { cause, .. } = &mut outcome {
             *cause = self.told(mem::replace(cause, ConnectionError::Closed));
             self.cut_short += 1;

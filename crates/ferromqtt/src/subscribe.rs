@@ -208,8 +208,10 @@ pub(crate) async fn unsubscribe(
     filters: Vec<TopicFilter>,
 ) -> Result<(), SubscribeError> {
     let names = filters.clone();
-    let call = accept(shared, |state, now| state.unsubscribe(now, filters))?;
-    let (results, properties) = answer(call, names).await?;
+    let call = accept(shared, |state, now| state.unsubscribe(now, filters))
+        .map_err(SubscribeError::of_unsubscribing)?;
+    let answer = answer(call, names).await;
+    let (results, properties) = answer.map_err(SubscribeError::of_unsubscribing)?;
     check(&results, properties)
 }
 
@@ -223,8 +225,10 @@ pub(crate) async fn unsubscribe_queue(
         return Ok(());
     }
     let names = filters.clone();
-    let call = accept(shared, |state, now| state.unsubscribe(now, filters))?;
-    let (results, properties) = answer(call.lasting(), names).await?;
+    let call = accept(shared, |state, now| state.unsubscribe(now, filters))
+        .map_err(SubscribeError::of_unsubscribing)?;
+    let answer = answer(call.lasting(), names).await;
+    let (results, properties) = answer.map_err(SubscribeError::of_unsubscribing)?;
     check(&results, properties)
 }
 
@@ -296,7 +300,8 @@ fn check(
     properties: Option<Box<Properties>>,
 ) -> Result<(), SubscribeError> {
     match results {
-        [(_, result)] if result.is_error() => Err(SubscribeError::Rejected {
+        [(filter, result)] if result.is_error() => Err(SubscribeError::Rejected {
+            filter: filter.clone(),
             reason: result.reason(),
             properties,
         }),

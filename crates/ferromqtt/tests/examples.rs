@@ -159,6 +159,14 @@ async fn the_tls_example_on_a_server_with_a_certificate() {
     broker.stop().await;
 }
 
+#[tokio::test]
+async fn the_tls_example_says_which_variable_to_set() {
+    let done = play("tls", &[]).await;
+    assert!(!done.status.success());
+    let errors = String::from_utf8_lossy(&done.stderr);
+    assert!(errors.contains("environment variable BROKER"), "{errors}");
+}
+
 /// With mosquitto, since the built-in broker does not speak WebSocket.
 #[cfg(all(feature = "websocket", unix))]
 #[tokio::test]
@@ -215,8 +223,14 @@ async fn a_program_without_certificates_of_its_own_trusts_what_the_operating_sys
             "other.pem",
             ["issuer is not trusted", "TlsOptions::ca_file"],
         ),
-        ("none.pem", ["Options(Tls(NoSystemRoots", "SSL_CERT_FILE"]),
-        ("missing.pem", ["Options(Tls(NoSystemRoots", "missing.pem"]),
+        (
+            "none.pem",
+            ["no certificates of trusted authorities", "SSL_CERT_FILE"],
+        ),
+        (
+            "missing.pem",
+            ["no certificates of trusted authorities", "missing.pem"],
+        ),
     ] {
         let failed = quickstart(file).await;
         let errors = String::from_utf8_lossy(&failed.stderr);

@@ -31,13 +31,31 @@ pub const DEFAULT_WEBSOCKET_PATH: &str = "/mqtt";
 /// What stands for itself in a user name.
 const IN_USER_NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
 
+/// The scheme that is meant by one of other clients, or of the web. A proxy has schemes of its own.
+fn meant(found: &str, known: &str) -> &'static str {
+    if !known.starts_with("mqtt") {
+        return "";
+    }
+    match found {
+        "tcp" | "mqtt+tcp" => " (did you mean mqtt://?)",
+        "ssl" | "tls" | "mqtt+ssl" | "mqtt+tls" | "secure-mqtt" => " (did you mean mqtts://?)",
+        "unix" => " (did you mean mqtt+unix://?)",
+        "http" => " (did you mean ws://?)",
+        "https" => " (did you mean wss://?)",
+        _ => "",
+    }
+}
+
 /// What is wrong with a URL. Nothing of the URL but its scheme is repeated, since any other part may hold a password
 /// that was not percent-encoded.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum UrlError {
     /// A scheme that is not one of these.
-    #[error("the URL begins with {found}://; it must be one of {known}")]
+    #[error(
+        "the URL begins with {found}://; it must be one of {known}{}",
+        meant(found, known)
+    )]
     Scheme {
         /// The scheme that was found.
         found: String,

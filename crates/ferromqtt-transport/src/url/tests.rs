@@ -200,7 +200,7 @@ fn each_mistake_is_named() {
     let scheme = error("https://h");
     assert_eq!(
         scheme.to_string(),
-        "the URL begins with https://; it must be one of mqtt, mqtts, ws, wss, mqtt+unix"
+        "the URL begins with https://; it must be one of mqtt, mqtts, ws, wss, mqtt+unix (did you mean wss://?)"
     );
     for url in [
         "",

@@ -110,11 +110,19 @@ async fn what_is_wrong_with_one_filter_is_told_before_anything_is_sent() {
             .await
             .unwrap_err(),
         client.subscribe_all([""; 0]).await.unwrap_err(),
+    ];
+    for error in &wrong {
+        assert!(matches!(error, SubscribeError::Invalid(_)), "{error:?}");
+    }
+    let text = wrong[0].to_string();
+    assert!(text.ends_with("level: \"b/#/c\""), "{text}");
+    let wrong = [
         client.unsubscribe_all(["a", "+b"]).await.unwrap_err(),
         client.unsubscribe_all([""; 0]).await.unwrap_err(),
     ];
     for error in wrong {
-        assert!(matches!(error, SubscribeError::Invalid(_)), "{error:?}");
+        let unsubscribes = matches!(error, SubscribeError::InvalidUnsubscribe(_));
+        assert!(unsubscribes, "{error:?}");
     }
     let (end, _) = tokio::join!(connection.disconnect(), server.disconnected());
     assert_eq!(end, Ok(()));

@@ -187,6 +187,7 @@ async fn a_refused_subscription_is_an_error_and_leaves_nothing_behind() {
     assert_eq!(
         refused.unwrap_err(),
         SubscribeError::Rejected {
+            filter: "a/#".parse().unwrap(),
             reason: ReasonCode::NotAuthorized,
             properties: None,
         }

@@ -33,6 +33,18 @@ async fn what_is_published_before_the_connection_leaves_in_its_order_when_it_is_
     assert_eq!(client.connected().await, Ok(()));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_connection_and_a_receipt_are_shown_in_a_line() {
+    let (_attempts, script) = Attempts::new();
+    let connection = Connection::start_over(&options(), script).unwrap();
+    let client = connection.client();
+    let receipt = client.publish("t", "x").qos(QoS::AtLeastOnce);
+    let receipt = receipt.enqueue().await.unwrap();
+    assert_eq!(format!("{receipt:?}"), r#"Receipt("accepted")"#);
+    let shown = format!("Connection {{ client: {client:?}, .. }}");
+    assert_eq!(format!("{connection:?}"), shown);
+}
+
 /// Each call ends once, with the cause, whether it was accepted or waited for room.
 #[tokio::test(start_paused = true)]
 async fn each_call_ends_once_when_the_first_connection_never_comes() {

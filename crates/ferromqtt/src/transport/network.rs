@@ -33,6 +33,9 @@ impl Network {
             return Err(OptionsError::Host { server, error });
         }
         match server.place {
+            Place::Tcp { port: 0, .. } | Place::WebSocket { port: 0, .. } => {
+                Err(OptionsError::Port(server.clone()))
+            }
             Place::WebSocket { .. } if !cfg!(feature = "websocket") => {
                 Err(OptionsError::Feature("websocket"))
             }

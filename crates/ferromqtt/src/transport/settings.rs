@@ -55,6 +55,10 @@ impl Settings {
                 self.headers.check(path)?;
             }
         }
+        #[cfg(feature = "websocket")]
+        if !self.headers.is_empty() && !self.servers.iter().any(Server::is_websocket) {
+            return Err(OptionsError::HeadersWithoutWebSocket);
+        }
         Ok(Network {
             tcp: Tcp {
                 bind: self.bind_address,

@@ -33,6 +33,10 @@ impl Headers {
         self.0.push((name, value));
     }
 
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// These, and the others over them.
     pub(crate) fn with(&self, others: &Self) -> Self {
         let mut all = self.clone();

@@ -19,7 +19,8 @@ fn topic<T>(result: Result<T, ferromqtt::TopicError>) -> Provoked {
 #[test]
 fn every_text_of_addresses_is_provoked_and_reads_as_the_page_says() {
     let mut provoked: Vec<_> = [
-        "http://broker",
+        "ssl://broker",
+        "file://broker",
         "mqtt://",
         "mqtt://a..b",
         "mqtt://broker:0",

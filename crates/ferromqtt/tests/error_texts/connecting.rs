@@ -143,6 +143,14 @@ async fn through_proxies() -> Vec<Options> {
     all
 }
 
+#[tokio::test]
+async fn a_proxy_that_resets_the_connection_is_suspected_of_being_none() {
+    let port = resetting(1).await;
+    let proxy = Proxy::from_url(&format!("socks5h://127.0.0.1:{port}")).unwrap();
+    let (text, _) = failure(Options::new("192.0.2.1", 1883).proxy(proxy)).await;
+    assert!(text.contains("(is it a proxy of this kind?)"), "{text}");
+}
+
 struct Silent;
 
 impl Authenticator for Silent {

@@ -73,6 +73,8 @@ fn of_places() -> Vec<Options> {
     .map(|host| Options::new(host, 1883))
     .collect();
     all.extend([
+        Options::new("broker", 0),
+        local().websocket_header("a", "b"),
         Options::from_url("ws://127.0.0.1:1")
             .unwrap()
             .websocket_header("a b", "c"),

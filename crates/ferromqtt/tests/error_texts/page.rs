@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 /// Behind an error that another attempt may mend: the page says so above its tables.
 const ENDINGS: [&str; 2] = [
     " (the first connection is not tried again: Options::reconnect with Reconnect::initial set keeps trying)",
-    " (whether another one follows, Options::reconnect says; for the first one, Reconnect::initial)",
+    " (Options::reconnect connects again after a loss, and with Reconnect::initial after a failed first attempt)",
 ];
 
 /// What was provoked: the text, and what it is raised as.

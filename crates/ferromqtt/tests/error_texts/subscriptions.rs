@@ -21,6 +21,7 @@ async fn fail(subscribe: Subscribe) -> Provoked {
 fn kind(error: &SubscribeError) -> Provoked {
     let kind = match error {
         SubscribeError::Invalid(_) => "SubscribeError::Invalid",
+        SubscribeError::InvalidUnsubscribe(_) => "SubscribeError::InvalidUnsubscribe",
         SubscribeError::Rejected { .. } => "SubscribeError::Rejected",
         SubscribeError::SomeRejected { .. } => "SubscribeError::SomeRejected",
         SubscribeError::Disconnected { .. } => "SubscribeError::Disconnected",
@@ -46,6 +47,7 @@ async fn refused() -> Vec<Provoked> {
         all.push(fail(client.subscribe(filter)).await);
     }
     all.push(fail(client.subscribe_all([] as [&str; 0])).await);
+    all.push(kind(&client.unsubscribe("a#").await.unwrap_err()));
     all.push(fail(client.subscribe("$share/a/b").no_local(true)).await);
     for wrong in [&[1, 2][..], &[0]] {
         all.push(fail(client.subscribe("a").properties(identifiers(wrong))).await);
@@ -79,6 +81,10 @@ async fn answered() -> Vec<Provoked> {
     let connection = connected(ACCEPTED, Some(b"\x90\x05\0\x01\0\0\x87")).await;
     let both = (connection.client().subscribe("a")).and("b", SubscriptionOptions::default());
     all.push(fail(both).await);
+    let connection = connected(ACCEPTED, None).await;
+    let client = connection.client();
+    connection.disconnect().await.unwrap();
+    all.push(fail(client.subscribe("a")).await);
     all
 }
 

@@ -1,10 +1,11 @@
 //! Scopes and connections over TCP: how they begin, and how they end.
 
 use ferromqtt::{
-    ConnectError, Connection, ConnectionError, Error, Options, OptionsError, QoS, ReasonCode,
-    TransportError,
+    ConnectError, Connection, ConnectionError, ConnectionEvent, Error, Options, OptionsError, QoS,
+    ReasonCode, TransportError,
 };
 use ferromqtt_proto::packet::Packet;
+use ferromqtt_testing::TestBroker;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
@@ -104,6 +105,28 @@ async fn a_scope_whose_connection_had_ended_returns_the_value_of_its_program() {
         );
         let cause = ConnectionError::Transport(TransportError::EndOfStream);
         assert_eq!(result, Ok(cause));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_scope_returns_the_value_of_a_program_that_drops_a_stream_while_the_connection_is_lost() {
+    in_time(async {
+        let broker = TestBroker::start().await.unwrap();
+        let options = Options::new(broker.host(), broker.port());
+        let result = ferromqtt::scope(options, async |client| {
+            let mut events = client.events();
+            let _messages = client.subscribe("a").await?;
+            client.publish("a", "b").qos(QoS::AtLeastOnce).await?;
+            broker.stop().await;
+            while !matches!(
+                events.next().await,
+                Some(ConnectionEvent::Disconnected { .. })
+            ) {}
+            Ok(7)
+        })
+        .await;
+        assert_eq!(result, Ok(7));
     })
     .await;
 }
