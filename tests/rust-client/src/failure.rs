@@ -26,9 +26,10 @@ pub(crate) fn describe(error: &(dyn StdError + 'static)) -> Value {
 fn classify(error: &(dyn StdError + 'static)) -> (&'static str, Option<ReasonCode>) {
     if let Some(error) = error.downcast_ref::<Error>() {
         return match error {
-            Error::Connect(ConnectError::Connection(error)) | Error::Connection(error) => {
-                connection(error)
+            Error::Connect(ConnectError::Connection { cause, .. }) | Error::Connection(cause) => {
+                connection(cause)
             }
+            Error::Connect(ConnectError::TimedOut { .. }) => ("ConnectTimeout", None),
             Error::Publish(error) => publish(error),
             Error::Subscribe(error) => subscribe(error),
             _ => ("Other", None),
@@ -67,7 +68,7 @@ fn subscribe(error: &SubscribeError) -> (&'static str, Option<ReasonCode>) {
     match error {
         SubscribeError::Rejected { reason, .. } => ("Rejected", Some(*reason)),
         SubscribeError::Disconnected { cause, .. } => connection(cause),
-        SubscribeError::Invalid(_) => ("Invalid", None),
+        SubscribeError::Invalid(_) | SubscribeError::InvalidUnsubscribe(_) => ("Invalid", None),
         _ => ("Other", None),
     }
 }
