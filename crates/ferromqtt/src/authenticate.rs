@@ -203,7 +203,7 @@ pub(crate) async fn re_authenticate(shared: &Shared) -> Result<(), ReAuthenticat
     }
 }
 
-/// The client did not authenticate anew.
+/// The client did not authenticate again.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ReAuthenticateError {

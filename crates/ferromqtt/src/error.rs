@@ -108,7 +108,7 @@ const fn or_from_url(error: &HostError) -> &'static str {
     }
 }
 
-/// What TLS was told cannot be used. The caller's. No text holds a part of a key.
+/// TLS options that cannot be used. The caller's. No text holds a part of a key.
 #[cfg(feature = "tls")]
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -450,7 +450,7 @@ pub enum Error {
     /// A request got no response.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// The client did not authenticate anew.
+    /// The client did not authenticate again.
     #[error(transparent)]
     ReAuthenticate(#[from] ReAuthenticateError),
     /// A message was not acknowledged as asked.

@@ -318,7 +318,7 @@ impl fmt::Debug for PublishFuture<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stage = match self.0 {
             Stage::Start(..) => "not polled",
-            Stage::Full(_) => "waiting for room",
+            Stage::Full(_) => "waiting for capacity",
             Stage::Accepted(_) => "accepted",
             Stage::Limited(_) => "waiting for a limited time",
             Stage::Wrong(_) | Stage::Done => "done",

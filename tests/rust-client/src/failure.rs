@@ -69,7 +69,7 @@ fn subscribe(error: &SubscribeError) -> (&'static str, Option<ReasonCode>) {
     match error {
         SubscribeError::Rejected { reason, .. } => ("Rejected", Some(*reason)),
         SubscribeError::Disconnected { cause, .. } => connection(cause),
-        SubscribeError::Invalid(_) => ("Invalid", None),
+        SubscribeError::Invalid(_) | SubscribeError::InvalidUnsubscribe(_) => ("Invalid", None),
         _ => ("Other", None),
     }
 }
