@@ -36,8 +36,9 @@ def read_broker(text: str, **usual_ports: int) -> Broker:
         return parse(text, usual_ports)
     except ValueError:
         forms = " or ".join(f"{scheme}://user:password@host:port" for scheme in usual_ports)
+        given = "BROKER" if text else "the environment variable BROKER is not set: it"
         sys.exit(
-            f"BROKER must be host, host:port or {forms}; "
+            f"{given} must be host, host:port or {forms}; "
             "in user and password, write / as %2F, : as %3A and @ as %40"
         )
 

@@ -14,6 +14,7 @@ It prints:
 import asyncio
 import os
 import ssl
+import sys
 from functools import partial
 
 from broker_url import read_broker
@@ -21,7 +22,9 @@ from broker_url import read_broker
 from ferromqtt import Client, MqttError, TLSParameters
 
 BROKER = read_broker(os.environ.get("BROKER", ""), mqtts=8883)
-CA_FILE = os.environ["CA_FILE"]  # the authorities to trust; without one, those of the system
+CA_FILE = os.environ.get("CA_FILE", "")  # the authorities to trust
+if not CA_FILE:
+    sys.exit("the environment variable CA_FILE is not set: it must name the file of an authority")
 
 
 async def main() -> None:

@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from ferromqtt import _wheel
+from ferromqtt import __version__, _wheel
 from ferromqtt.testing import TestBroker
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
 def parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     """Define what the user may type, in all and behind `broker`."""
     top = argparse.ArgumentParser(prog="python -m ferromqtt", description="MQTT for asyncio.")
+    top.add_argument("--version", action="version", version=f"ferromqtt {__version__}")
     commands = top.add_subparsers(title="commands", dest="command", required=True)
     broker = commands.add_parser(
         "broker",

@@ -12,11 +12,12 @@ from ferromqtt import _shown
 from ferromqtt._checks import check_qos
 from ferromqtt.options import ProtocolVersion
 from ferromqtt.topic import Wildcard
-from ferromqtt.types import SubscribeOptionsLike, SubscribeTopic, UnsubscribeTopic
+from ferromqtt.types import SubscribeOptionsLike, SubscribeTopic
 
 _MAX_BYTES = 65535  # of a string in a packet
 _TEXTS = (str, bytes, bytearray, memoryview)  # sequences that are one thing
 _EMPTY_LIST = "Empty topic list. topic must name at least one filter."
+_NO_OPTIONS = "Subscribe options must be instance of SubscribeOptions class."
 _NO_TOPIC = "No topic specified, or incorrect topic type."
 
 SubscribeFilter = tuple[str, int, bool, bool, int]
@@ -44,6 +45,11 @@ def subscribe_filters(
         return [_of_list(entry, qos, options, version) for entry in topic]
     if isinstance(topic, tuple):
         text, second = _pair(topic)
+        if isinstance(second, str | Wildcard):
+            begin, what = (_NO_OPTIONS, "options") if v5 else ("Invalid QoS level.", "QoS")
+            raise ValueError(  # noqa: TRY004 - aiomqtt's
+                f"{begin} A tuple is one filter with its {what}: give several filters as a list."
+            )
         if v5:
             wanted = _subscribe_options(second)
         else:
@@ -68,7 +74,7 @@ def _is_list(topic: object) -> TypeGuard[Sequence[Any]]:
     return isinstance(topic, Sequence) and not isinstance(topic, _TEXTS)
 
 
-def unsubscribe_filters(topic: UnsubscribeTopic) -> list[str]:
+def unsubscribe_filters(topic: object) -> list[str]:
     """Return the filters that the argument of an unsubscribe call names.
 
     Raises:
@@ -155,9 +161,8 @@ def _subscribe_options(options: Any) -> SubscribeOptionsLike:  # noqa: ANN401 - 
     if not all(hasattr(options, name) for name in names):
         kind = type(options).__name__
         raise ValueError(
-            "Subscribe options must be instance of SubscribeOptions class. On MQTT 5.0 they are "
-            f"`options`, or stand in a pair beside the topic, and must not be {kind}; a QoS may "
-            "stand in a list of pairs."
+            f"{_NO_OPTIONS} On MQTT 5.0 they are `options`, or stand in a pair beside the topic, "
+            f"and must not be {kind}; a QoS may stand in a list of pairs."
         )
     checked: SubscribeOptionsLike = options
     return checked

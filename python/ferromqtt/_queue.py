@@ -218,3 +218,6 @@ class QueuedMessages:
     def __len__(self) -> int:
         """How many messages are queued."""
         return self._messages.queue.qsize()
+
+    def __repr__(self) -> str:
+        return f"<messages of a client, {len(self)} queued>"

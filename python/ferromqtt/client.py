@@ -160,7 +160,7 @@ class Client(FerromqttInternalsHolder):
         protocol: ProtocolVersion | Literal[3, 4, 5] | None = None,
         will: Will | None = None,
         clean_session: bool | None = None,
-        transport: str = "tcp",
+        transport: Literal["tcp", "websockets", "unix"] = "tcp",
         timeout: float | None = None,
         keepalive: int = 60,
         bind_address: str = "",
@@ -355,8 +355,9 @@ class Client(FerromqttInternalsHolder):
         """Subscribe to one or more filters.
 
         Args:
-            topic: A filter (a str, `Topic` or `Wildcard`), a pair of filter and QoS (or options, on
-                5.0), or a sequence of filters and pairs.
+            topic: A filter (a str, `Topic` or `Wildcard`), a pair of filter and QoS (on 5.0 of
+                filter and options), or a list (not a tuple) of filters and pairs. In a list a pair
+                may have a QoS on 5.0 too.
             qos: The QoS for filters that are not in a pair.
             options: (5.0) `SubscribeOptions` for these filters, instead of `qos`. Before 5.0 they
                 are not used, with one warning for each client.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from ferromqtt.topic import WildcardLike
@@ -45,14 +45,31 @@ PropertiesLike: TypeAlias = PropertiesObject | Mapping[str, Any]
 """Properties, or a dictionary of them: `{"ContentType": "text/plain"}`."""
 
 PayloadType: TypeAlias = str | bytes | bytearray | memoryview | int | float | None
+_Pair: TypeAlias = tuple[WildcardLike, int | SubscribeOptionsLike]
+_Entry_co = TypeVar("_Entry_co", covariant=True)
+
+
+class ListLike(Protocol[_Entry_co]):
+    """A list, deque or the like for type checkers: what has an order, and is no tuple and no str.
+
+    `Sequence` will not do: a tuple such as `("a", "b")` is one, and refused.
+    """
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[_Entry_co]: ...
+    def reverse(self) -> None:
+        """Reverse it in place, which tuples cannot."""
+
+
 SubscribeTopic: TypeAlias = (
     WildcardLike
     | tuple[WildcardLike, int]
     | tuple[WildcardLike, SubscribeOptionsLike]
-    | Sequence[WildcardLike | tuple[WildcardLike, int | SubscribeOptionsLike]]
+    | ListLike[WildcardLike | _Pair]
+    | tuple[_Pair, ...]
 )
-"""What `Client.subscribe` takes: a filter, a pair, or a sequence of filters and pairs."""
-UnsubscribeTopic: TypeAlias = WildcardLike | Sequence[WildcardLike]
+"""What `Client.subscribe` takes: a filter, a pair, or a list of filters and pairs."""
+UnsubscribeTopic: TypeAlias = WildcardLike | ListLike[WildcardLike]
 """What `Client.unsubscribe` takes: a filter, or a list of filters."""
 WebSocketHeaders: TypeAlias = dict[str, str] | Callable[[dict[str, str]], dict[str, str]]
 PahoSocket: TypeAlias = socket.socket | ssl.SSLSocket | Any

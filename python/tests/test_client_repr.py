@@ -1,10 +1,12 @@
 """What `repr` shows of a client."""
 
+import asyncio
+
 import pytest
 
 from conftest import Broker
-from ferromqtt import Client, ProtocolVersion
-from support.clients import unique
+from ferromqtt import Client, Message, ProtocolVersion
+from support.clients import unique, wait_for_queued
 from support.loops import LoopRunner
 
 
@@ -90,3 +92,20 @@ def test_a_client_whose_constructor_failed_has_a_repr() -> None:
     with pytest.raises(ValueError, match="transport"):
         Kept()
     assert "Kept object at" in repr(made[0])
+
+
+@pytest.mark.parametrize("queue_type", [None, asyncio.Queue])
+def test_messages_show_how_many_are_queued(
+    run: LoopRunner, broker: Broker, queue_type: type[asyncio.Queue[Message]] | None
+) -> None:
+    async def main() -> None:
+        topic = unique("shown")
+        async with Client(broker.host, broker.port, queue_type=queue_type) as client:
+            assert repr(client.messages) == "<messages of a client, 0 queued>"
+            await client.subscribe(topic, qos=1)
+            for _ in range(3):
+                await client.publish(topic, qos=1)
+            await wait_for_queued(client, 3)
+            assert repr(client.messages) == "<messages of a client, 3 queued>"
+
+    run(main)

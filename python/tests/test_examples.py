@@ -143,9 +143,17 @@ def test_a_broker_that_cannot_be_read_is_refused_in_words(program: Path, text: s
     done = play(str(program), BROKER=text, CA_FILE="ca.pem")
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(
-        r"BROKER must be host, host:port or \w+://user:password@host:port.*\n", done.stderr
+        ("BROKER" if text else "the environment variable BROKER is not set: it")
+        + r" must be host, host:port or \w+://user:password@host:port.*\n",
+        done.stderr,
     )
     assert "hush" not in done.stderr
+
+
+def test_the_example_of_tls_says_which_variable_it_needs() -> None:
+    done = play(str(OVER_TLS), BROKER="mqtts://localhost", CA_FILE="")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("the environment variable CA_FILE is not set")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+import ferromqtt
 from ferromqtt import Client, MqttError
 from ferromqtt.testing import TestBroker
 from support.clients import LIMIT, receive, unique
@@ -119,3 +120,9 @@ def test_repr_of_a_broker_shows_where_it_listens_and_no_passwords(run: LoopRunne
             assert repr(broker) == f"<TestBroker mqtt://127.0.0.1:{broker.port}, running>"
 
     run(main)
+
+
+def test_the_command_tells_its_version() -> None:
+    command = [sys.executable, "-m", "ferromqtt", "--version"]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=True)
+    assert told.stdout == f"ferromqtt {ferromqtt.__version__}\n"

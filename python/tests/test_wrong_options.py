@@ -232,6 +232,7 @@ def test_repr_of_proxy_settings_has_no_password_1_2() -> None:
     assert repr(settings) == f"ProxySettings({shown}, proxy_password=(not shown))"
 
 
+NO_OPTIONS = "Subscribe options must be instance of SubscribeOptions class."
 SUBSCRIBE_OPTIONS = (
     "Subscribe options must be instance of SubscribeOptions class. On MQTT 5.0 they are `options`, "
     "or stand in a pair beside the topic, and must not be int; a QoS may stand in a list of pairs."
@@ -299,6 +300,10 @@ WRONG_CALLS: list[tuple[Callable[[Client], Coroutine[Any, Any, object]], str]] =
     (lambda it: it.subscribe("a", timeout="5"), "timeout must be a number of seconds, not str"),  # type: ignore[arg-type]
     (lambda it: it.subscribe("a", "1"), "Invalid QoS level. qos must be 0, 1 or 2, not str."),  # type: ignore[arg-type]
     (lambda it: it.subscribe(("a", 1)), SUBSCRIBE_OPTIONS),
+    (
+        lambda it: it.subscribe(("a", "b")),  # type: ignore[arg-type]
+        f"{NO_OPTIONS} A tuple is one filter with its options: give several filters as a list.",
+    ),
     (
         lambda it: it.subscribe(b"a"),  # type: ignore[arg-type]
         f"No topic specified, or incorrect topic type. {FILTER}bytes.",

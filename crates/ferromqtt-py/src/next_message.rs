@@ -55,6 +55,10 @@ impl MessagesIterator {
 
     // No `__clear__`: whatever cycle it is in runs through the core, which can be cleared.
 
+    fn __repr__(&self, py: Python<'_>) -> String {
+        format!("<messages of a client, {} queued>", self.__len__(py))
+    }
+
     fn __len__(&self, py: Python<'_>) -> usize {
         self.core
             .bind(py)

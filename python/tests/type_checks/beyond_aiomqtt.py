@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import assert_type
 
 from paho.mqtt.subscribeoptions import SubscribeOptions as PahoOptions
 
 import ferromqtt
-from ferromqtt import Client, Message, MessagesIterator, ReasonCode, SubscribeOptions
+from ferromqtt import (
+    Client,
+    Message,
+    MessagesIterator,
+    ReasonCode,
+    SubscribeOptions,
+    Topic,
+    Wildcard,
+)
 
 
 async def any_sequence(client: Client, names: Sequence[str]) -> None:
@@ -23,7 +32,18 @@ async def any_sequence(client: Client, names: Sequence[str]) -> None:
     await client.subscribe(tuple((name, 1) for name in names))
     await client.subscribe(("a", 1))
     await client.subscribe(("a", SubscribeOptions(1)))
-    await client.unsubscribe(names)
+    await client.unsubscribe(list(names))
+    await client.subscribe(list(names))
+    await client.subscribe(["a", Topic("b"), Wildcard("c/#"), ("d", 1)])
+    await client.subscribe([Topic("a")])
+    await client.subscribe(deque(names))
+
+
+async def tuples_of_filters_are_refused(client: Client) -> None:
+    """A tuple is a pair."""
+    await client.subscribe(("a", "b"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await client.unsubscribe(("a", "b"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Client("localhost", transport="ws")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 async def one_type_of_messages(client: Client) -> bytes:
