@@ -523,21 +523,14 @@ impl Core {
         acknowledge::set_manual(self, manual);
     }
 
-    /// An iterator has taken this out of a queue of the user's own class.
-    fn hand_over(slf: &Bound<'_, Self>, taken: &Bound<'_, PyAny>) -> PyResult<()> {
-        let _inside = gate::enter()?;
-        acknowledge::hand_over(slf, taken);
-        Ok(())
-    }
-
     /// A queue of the user's own class has not taken this message: nobody will see it.
     fn discard(slf: &Bound<'_, Self>, message: &Bound<'_, PyAny>) -> PyResult<()> {
         let _inside = gate::enter()?;
         acknowledge::discard(slf, message)
     }
 
-    /// Acknowledges the message with this Packet Identifier and QoS that an iterator has taken on this connection. Returns
-    /// whether there is one.
+    /// Acknowledges the message with this Packet Identifier and QoS that was handed over on this connection. Returns whether
+    /// there is one.
     fn acknowledge(slf: &Bound<'_, Self>, mid: i64, qos: i64) -> PyResult<bool> {
         let _inside = gate::enter()?;
         acknowledge::acknowledge(slf, mid, qos)
