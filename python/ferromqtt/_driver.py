@@ -117,9 +117,11 @@ class Protocol(Core, asyncio.BufferedProtocol):
             connecting.exception()  # which the caller has seen, or something worse
         if self.transport is None:
             self.give_up("the connection was not made")
-        await self._drop()
-        if self._had_ended:
-            self._end()  # iterators of the connection before wait for nothing
+        try:
+            await self._drop()
+        finally:
+            if self._had_ended:
+                self._end()  # iterators of the connection before wait for nothing
 
     async def stop(self, timeout: float, *, publish_will: bool, wait: bool) -> None:
         """Send DISCONNECT, and wait until it is written and the transport is closed.
