@@ -152,12 +152,12 @@ class Protocol(Core, asyncio.BufferedProtocol):
                 await asyncio.wait([closed])
             except asyncio.CancelledError:
                 self.leave(publish_will, False, min(timeout, _HURRY))
-                await self._closed_or_aborted(closed, transport)
+                await self._closed_or_aborted(closed)
                 raise
         else:
             had_ended = self._ended
             self.leave(publish_will, wait, limit)
-            await self._closed_or_aborted(closed, transport)
+            await self._closed_or_aborted(closed)
         if had_ended or self.all_written:
             return
         if self.was_aborted:
@@ -169,13 +169,18 @@ class Protocol(Core, asyncio.BufferedProtocol):
             f"The connection to {self.address} was lost before everything was written"
         ) from self._cause
 
-    async def _closed_or_aborted(
-        self, closed: asyncio.Future[None], transport: asyncio.Transport
-    ) -> None:
+    def cut(self) -> None:
+        """Abort the transport, if there is one. The server is not the reason of the end then."""
+        transport = self.transport
+        if transport is not None:
+            self.is_cut = True
+            transport.abort()
+
+    async def _closed_or_aborted(self, closed: asyncio.Future[None]) -> None:
         try:
             await asyncio.wait([closed])
         except asyncio.CancelledError:
-            transport.abort()
+            self.cut()
             raise
 
     async def _drop(self) -> None:
@@ -184,7 +189,7 @@ class Protocol(Core, asyncio.BufferedProtocol):
         if closed is None or transport is None:
             return
         with contextlib.suppress(RuntimeError):  # its loop is closed
-            transport.abort()
+            self.cut()
         if closed.get_loop() is asyncio.get_running_loop():
             await asyncio.wait([closed], timeout=_ABORT_LIMIT)
         if not closed.done() and self.transport is transport:

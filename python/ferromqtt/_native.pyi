@@ -180,6 +180,7 @@ class Core:
 
     def __new__(cls, seed: int) -> Self: ...
     traces_packets: bool
+    is_cut: bool
     @property
     def client_identifier(self) -> str: ...
     @property

@@ -74,6 +74,9 @@ pub(crate) struct Core {
     /// Takes every message instead of the queue, if set.
     #[pyo3(get)]
     message_sink: Option<Py<PyAny>>,
+    /// The transport is aborted from here.
+    #[pyo3(set)]
+    is_cut: bool,
     /// The program acknowledges messages itself.
     #[pyo3(get)]
     pub(crate) manual_ack: bool,
@@ -131,6 +134,7 @@ impl Core {
             flush_scheduled: false,
             writing_end: WritingEnd::Open,
             writing: false,
+            is_cut: false,
             timer: None,
             calls: Calls::default(),
             turn: Turn::default(),
@@ -362,6 +366,7 @@ impl Core {
             core.write.replace(write),
         );
         core.writable = true;
+        core.is_cut = false;
         core.held_up = false;
         core.slice = limits.slice;
         core.input.clear();
@@ -374,6 +379,7 @@ impl Core {
     fn connection_lost(slf: &Bound<'_, Self>, exc: Option<Bound<'_, PyAny>>) -> PyResult<()> {
         let _inside = gate::enter()?;
         let cause = match exc {
+            _ if slf.borrow().is_cut => TransportError::Cut,
             None => TransportError::EndOfStream,
             Some(exc) => TransportError::Failed(exc.str()?.to_string().into()),
         };

@@ -149,9 +149,7 @@ class PahoClient:
 
     def _sock_close(self) -> None:
         """Cut the connection, without a DISCONNECT."""
-        transport = self._core.transport
-        if transport is not None:
-            transport.abort()
+        self._core.cut()
 
 
 class Lock:
