@@ -402,7 +402,8 @@ class Protocol(Core, asyncio.BufferedProtocol):
         """Log what may repeat, `times` times at once: the first, and at each doubling how often.
 
         After ten seconds without an occurrence the next is logged at once again. What is left out
-        is reported when the connection ends.
+        is reported when the connection ends: at the first such end, and at each doubling, so that
+        what comes once in each connection has few lines too.
         """
         total = self.count_line(text % args, times)
         if total == 1:

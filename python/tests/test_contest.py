@@ -87,3 +87,24 @@ def test_a_program_that_cuts_its_connection_itself_blames_nobody_else(
     with caplog.at_level(logging.WARNING), ScriptedServer(serve_311) as server:
         run(main, server)
     assert not caplog.records
+
+
+def test_a_contest_that_goes_on_has_few_lines(
+    run: LoopRunner, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each end of a connection is one occurrence, and one end: neither may have a line each."""
+
+    async def main(server: ScriptedServer) -> None:
+        client = Client(server.host, server.port, identifier="me", protocol=ProtocolVersion.V5)
+        for _ in range(20):
+            async with asyncio.timeout(LIMIT):
+                await wait_for_the_end(client)
+
+    with caplog.at_level(logging.WARNING), ScriptedServer(take_over) as server:
+        run(main, server)
+    lines = [
+        record.getMessage().rpartition(": give each client its own.")[2]
+        for record in caplog.records
+    ]
+    assert lines[:3] == ["", " (2 times so far)", " (3 times in all)"]
+    assert len(lines) <= 10, lines

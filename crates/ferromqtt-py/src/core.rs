@@ -287,9 +287,10 @@ impl Core {
         repeat.map(|repeat| repeat.total)
     }
 
-    /// The lines that were counted and not written since they were last: each with how often it has been in all.
+    /// Of the lines that were counted and not written since they were last, those to write at the end of a connection: each
+    /// with how often it has been in all.
     fn take_unwritten_lines(&mut self) -> Vec<(String, u64)> {
-        (self.repeats.take_unreported())
+        (self.repeats.take_unreported_of_connection())
             .map(|line| (line.subject.into_string(), line.total))
             .collect()
     }
