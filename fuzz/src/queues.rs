@@ -27,7 +27,7 @@ pub struct Queues {
     deliveries: Vec<(DeliveryId, PacketId, QoS)>,
     unacknowledged: HashSet<DeliveryId>,
     /// Those that were handed over last with these identifiers. Some may be stale.
-    handed_over: HashMap<PacketId, DeliveryId>,
+    handed_over: HashMap<(PacketId, QoS), HashSet<DeliveryId>>,
     /// Whether there is, or was, a queue that leaves messages unacknowledged.
     hold_back: bool,
 }
@@ -147,14 +147,17 @@ impl Queues {
             }
             1 | 2 => {
                 client.hand_over(delivery);
-                self.handed_over.insert(id, delivery);
+                self.handed_over.entry((id, qos)).or_default().insert(delivery);
                 return;
             }
             3 | 4 => {
                 if client.acknowledge_packet(id, qos) {
-                    let known = self.handed_over.remove(&id);
-                    let delivery = known.expect("nothing was handed over with this identifier");
-                    self.unacknowledged.remove(&delivery);
+                    let known = self.handed_over.remove(&(id, qos));
+                    let known = known.expect("nothing was handed over with this identifier");
+                    for _ in 1..known.len() {
+                        client.acknowledge_packet(id, qos); // several queues may hold it
+                    }
+                    self.unacknowledged.retain(|delivery| !known.contains(delivery));
                     assert!(!client.acknowledge_packet(id, qos), "acknowledged twice");
                 }
                 return;

@@ -123,9 +123,11 @@ class Protocol(Core, asyncio.BufferedProtocol):
             # Not what a function or a class of the user's says, which may be secret.
             ours = isinstance(reason, MqttError)
             self.give_up(str(reason) if ours else f"{self.address}: {type(reason).__name__}")
-        await self._drop()
-        if self._had_ended:
-            self._end()  # iterators of the connection before wait for nothing
+        try:
+            await self._drop()
+        finally:
+            if self._had_ended:
+                self._end()  # iterators of the connection before wait for nothing
 
     async def stop(self, timeout: float, *, publish_will: bool, wait: bool) -> None:
         """Send DISCONNECT, and wait until it is written and the transport is closed.
@@ -156,12 +158,12 @@ class Protocol(Core, asyncio.BufferedProtocol):
                 await asyncio.wait([closed])
             except asyncio.CancelledError:
                 self.leave(publish_will, False, min(timeout, _HURRY))
-                await self._closed_or_aborted(closed, transport)
+                await self._closed_or_aborted(closed)
                 raise
         else:
             had_ended = self._ended
             self.leave(publish_will, wait, limit)
-            await self._closed_or_aborted(closed, transport)
+            await self._closed_or_aborted(closed)
         if had_ended or self.all_written:
             return
         if self.was_aborted:
@@ -173,13 +175,18 @@ class Protocol(Core, asyncio.BufferedProtocol):
             f"The connection to {self.address} was lost before everything was written"
         ) from self._cause
 
-    async def _closed_or_aborted(
-        self, closed: asyncio.Future[None], transport: asyncio.Transport
-    ) -> None:
+    def cut(self) -> None:
+        """Abort the transport, if there is one. The server is not the reason of the end then."""
+        transport = self.transport
+        if transport is not None:
+            self.is_cut = True
+            transport.abort()
+
+    async def _closed_or_aborted(self, closed: asyncio.Future[None]) -> None:
         try:
             await asyncio.wait([closed])
         except asyncio.CancelledError:
-            transport.abort()
+            self.cut()
             raise
 
     async def _drop(self) -> None:
@@ -188,7 +195,7 @@ class Protocol(Core, asyncio.BufferedProtocol):
         if closed is None or transport is None:
             return
         with contextlib.suppress(RuntimeError):  # its loop is closed
-            transport.abort()
+            self.cut()
         if closed.get_loop() is asyncio.get_running_loop():
             await asyncio.wait([closed], timeout=_ABORT_LIMIT)
         if not closed.done() and self.transport is transport:
@@ -403,7 +410,8 @@ class Protocol(Core, asyncio.BufferedProtocol):
         """Log what may repeat, `times` times at once: the first, and at each doubling how often.
 
         After ten seconds without an occurrence the next is logged at once again. What is left out
-        is reported when the connection ends.
+        is reported when the connection ends: at the first such end, and at each doubling, so that
+        what comes once in each connection has few lines too.
         """
         total = self.count_line(text % args, times)
         if total == 1:

@@ -271,7 +271,6 @@ class Internals:
             core.warn_if_not_entered,
             core.warn_of_repeating,
             core.report,
-            core.hand_over,
             core.discard,
         )
         core.message_sink = queue.put

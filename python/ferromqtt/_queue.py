@@ -27,7 +27,6 @@ class MessageQueue:
         about_to_wait: Callable[[], None],
         warn: Callable[[str], None],
         report: Callable[[str, Exception], None],
-        hand_over: Callable[[object], None],
         discard: Callable[[object], None],
     ) -> None:
         self.queue = queue
@@ -35,7 +34,6 @@ class MessageQueue:
         self._about_to_wait = about_to_wait
         self._warn = warn
         self._report = report
-        self._hand_over = hand_over
         self._discard = discard
         # Others may suspend, before they take a message or afterwards.
         self._takes_at_once = getattr(type(queue), "get", None) is asyncio.Queue.get
@@ -85,12 +83,10 @@ class MessageQueue:
             self._reserved.pop(waiter, None)
             suspended = True
         try:
-            message = await self._take()
+            return await self._take()
         except Exception:  # the queue is of the user's class, and may raise without suspending
             await TURN
             raise
-        self._hand_over(message)
-        return message
 
     async def _take(self) -> Message:
         """Take a message, which is there, by the queue's `get`."""

@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 import threading
 
 import pytest
 
 from conftest import Broker
-from ferromqtt import Client, MqttError, MqttReentrantError, ProtocolVersion
+from ferromqtt import Client, MqttError, MqttReentrantError, ProtocolVersion, _transport
 from support import packets
 from support.clients import LIMIT, receive, receive_until, unique, wait_for_queued
 from support.loops import LoopRunner, settle
@@ -381,6 +382,45 @@ def test_cancelled_enter_releases_the_client_1_4(run: LoopRunner, turns: int | N
         async with client:
             await client.publish("a", b"x", qos=1)
 
+    with ScriptedServer(script) as server:
+        run(main, server)
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_enter_cancelled_twice_raises_that_and_leaves_no_socket_1_4(
+    run: LoopRunner, monkeypatch: pytest.MonkeyPatch, secure: bool
+) -> None:
+    """However many turns of the loop come before the first cancellation, and between the two."""
+    made: list[socket.socket] = []
+    connect = _transport._connect_socket
+
+    async def connect_noted(
+        loop: asyncio.AbstractEventLoop, connection: socket.socket, address: tuple[object, ...]
+    ) -> None:
+        made.append(connection)
+        await connect(loop, connection, address)
+
+    def script(connection: Connection) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            connection.read_to_end()
+
+    async def main(server: ScriptedServer) -> None:
+        context = ssl.create_default_context() if secure else None
+        client = Client(server.host, server.port, tls_context=context)
+        for before in range(12):
+            for between in range(4):
+                task = asyncio.ensure_future(client.__aenter__())
+                for turns in (before, between):
+                    for _ in range(turns):
+                        await asyncio.sleep(0)
+                    task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await asyncio.wait_for(task, LIMIT)
+        async with asyncio.timeout(LIMIT):
+            while any(connection.fileno() != -1 for connection in made):  # noqa: ASYNC110
+                await asyncio.sleep(0)
+
+    monkeypatch.setattr(_transport, "_connect_socket", connect_noted)
     with ScriptedServer(script) as server:
         run(main, server)
 

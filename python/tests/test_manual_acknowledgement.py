@@ -174,9 +174,8 @@ def test_acknowledging_what_is_unknown_is_harmless_1_8(run: LoopRunner, shim: Mo
     run(main)
 
 
-@pytest.mark.parametrize("queue_type", QUEUES)
-def test_an_old_acknowledgement_acknowledges_no_other_message_1_8(
-    run: LoopRunner, shim: ModuleType, queue_type: Any
+def test_an_old_acknowledgement_acknowledges_no_other_message_that_is_not_taken_1_8(
+    run: LoopRunner, shim: ModuleType
 ) -> None:
     """A fresh session uses the Packet Identifier for another message."""
 
@@ -195,7 +194,7 @@ def test_an_old_acknowledgement_acknowledges_no_other_message_1_8(
 
     async def main() -> None:
         with ScriptedServer(first, second) as server:
-            client = shim.Client(server.host, server.port, queue_type=queue_type)
+            client = shim.Client(server.host, server.port)
             client._client.manual_ack_set(True)
             async with client:
                 old = await receive(client)
@@ -209,6 +208,180 @@ def test_an_old_acknowledgement_acknowledges_no_other_message_1_8(
                 new = await receive(client)
                 assert (new.payload, new.mid) == (b"new", old.mid)
                 client._client.ack(new.mid, new.qos)
+
+    run(main)
+
+
+SESSION_PRESENT = b"\x20\x02\x01\x00"
+
+
+def repeated(payload: bytes, *, qos: int, packet_id: int) -> bytes:
+    """Return a PUBLISH with DUP."""
+    first, *rest = packets.publish("t", payload, qos=qos, packet_id=packet_id)
+    return bytes([first | 8, *rest])
+
+
+@pytest.mark.parametrize("queue_type", QUEUES)
+@pytest.mark.parametrize("qos", [1, 2])
+def test_what_is_taken_after_the_connection_has_ended_comes_again_1_8(
+    run: LoopRunner, shim: ModuleType, qos: int, queue_type: Any
+) -> None:
+    """A message that can be acknowledged no more must not hold up those of the next connection."""
+
+    def first(connection: Connection) -> None:
+        connection.accept()
+        connection.send(packets.publish("t", b"one", qos=qos, packet_id=1))
+        connection.send(packets.publish("t", b"two", qos=qos, packet_id=2))
+        answer(connection, *connection.expect(packets.PUBLISH))
+        connection.close()
+
+    def second(connection: Connection) -> None:
+        connection.accept(SESSION_PRESENT)
+        connection.send(repeated(b"one", qos=qos, packet_id=1))
+        connection.send(repeated(b"two", qos=qos, packet_id=2))
+        connection.send(packets.publish("t", b"three", qos=qos, packet_id=3))
+        for number in (b"\0\1", b"\0\2", b"\0\3"):
+            kind = packets.PUBACK if qos == 1 else packets.PUBREC
+            assert connection.expect(kind)[1] == number
+        connection.send(packets.publish("t", b"acknowledged"))
+        connection.read_to_end()
+
+    async def main() -> None:
+        with ScriptedServer(first, second) as server:
+            client = shim.Client(
+                server.host, server.port, identifier="x", clean_session=False, queue_type=queue_type
+            )
+            client._client.manual_ack_set(True)
+            async with client:
+                await everything_is_read(client)
+                async with asyncio.timeout(LIMIT):
+                    while client._client.is_connected():  # noqa: ASYNC110  no message tells it
+                        await asyncio.sleep(0.005)
+                for _ in range(2):
+                    message = await receive(client)
+                    code = client._client.ack(message.mid, message.qos)
+                    assert code == NO_CONNECTION
+                with pytest.raises(shim.MqttError):
+                    await receive(client)
+            async with client:
+                for payload in (b"one", b"two", b"three"):
+                    message = await receive(client)
+                    assert message.payload == payload
+                    assert client._client.ack(message.mid, message.qos) == SUCCESS
+                assert (await receive(client)).payload == b"acknowledged"
+
+    run(main)
+
+
+@pytest.mark.parametrize("passes_on", [True, False])
+def test_an_on_message_of_a_subclass_may_acknowledge_1_8(
+    run: LoopRunner, shim: ModuleType, passes_on: bool
+) -> None:
+    """As is usual with paho: in the callback."""
+
+    def script(connection: Connection) -> None:
+        connection.accept()
+        connection.send(packets.publish("t", b"one", qos=1, packet_id=1))
+        assert connection.expect(packets.PUBACK)[1] == b"\0\1"
+        connection.send(packets.publish("t", b"acknowledged"))
+        connection.read_to_end()
+
+    class Acknowledging(shim.Client):  # type: ignore[name-defined, misc]
+        def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
+            if message.qos:
+                assert client.ack(message.mid, message.qos) == SUCCESS
+            if passes_on or not message.qos:
+                super()._on_message(client, userdata, message)
+
+    async def main() -> None:
+        with ScriptedServer(script) as server:
+            client = Acknowledging(server.host, server.port)
+            client._client.manual_ack_set(True)
+            async with client:
+                if passes_on:
+                    assert (await receive(client)).payload == b"one"
+                assert (await receive(client)).payload == b"acknowledged"
+
+    run(main)
+
+
+class Wrapping(asyncio.Queue[Any]):
+    """A queue that hands out something else than it was given."""
+
+    async def get(self) -> Any:
+        return ("wrapped", await super().get())
+
+
+def test_a_message_that_a_queue_wraps_can_be_acknowledged_1_8(
+    run: LoopRunner, shim: ModuleType
+) -> None:
+    def script(connection: Connection) -> None:
+        connection.accept()
+        connection.send(packets.publish("t", b"one", qos=1, packet_id=1))
+        assert connection.expect(packets.PUBACK)[1] == b"\0\1"
+        connection.read_to_end()
+
+    async def main() -> None:
+        with ScriptedServer(script) as server:
+            client = shim.Client(server.host, server.port, queue_type=Wrapping)
+            client._client.manual_ack_set(True)
+            async with client:
+                _, message = await receive(client)
+                client._client.ack(message.mid, message.qos)
+
+    run(main)
+
+
+class Latest(asyncio.Queue[Any]):
+    """The recipe of a queue that drops what is old."""
+
+    def put_nowait(self, item: Any) -> None:
+        while self.full():
+            self.get_nowait()
+        super().put_nowait(item)
+
+
+def test_what_a_queue_has_dropped_comes_again_on_the_next_connection_1_8(
+    run: LoopRunner, shim: ModuleType
+) -> None:
+    """Otherwise it would hold up the acknowledgements of every connection that follows."""
+
+    def first(connection: Connection) -> None:
+        connection.accept()
+        connection.send(packets.publish("t", b"one", qos=1, packet_id=1))
+        connection.send(packets.publish("t", b"two", qos=1, packet_id=2))
+        answer(connection, *connection.expect(packets.PUBLISH))
+        connection.close()
+
+    def second(connection: Connection) -> None:
+        connection.accept(SESSION_PRESENT)
+        connection.send(repeated(b"one", qos=1, packet_id=1))
+        assert connection.expect(packets.PUBACK)[1] == b"\0\1"
+        connection.send(repeated(b"two", qos=1, packet_id=2))
+        assert connection.expect(packets.PUBACK)[1] == b"\0\2"
+        connection.read_to_end()
+
+    async def main() -> None:
+        with ScriptedServer(first, second) as server:
+            client = shim.Client(
+                server.host,
+                server.port,
+                identifier="x",
+                clean_session=False,
+                queue_type=Latest,
+                max_queued_incoming_messages=1,
+            )
+            client._client.manual_ack_set(True)
+            async with client:
+                await everything_is_read(client)
+                assert (await receive(client)).payload == b"two"
+                with pytest.raises(shim.MqttError):
+                    await receive(client)
+            async with client:
+                for payload in (b"one", b"two"):
+                    message = await receive(client)
+                    assert message.payload == payload
+                    client._client.ack(message.mid, message.qos)
 
     run(main)
 

@@ -362,6 +362,9 @@ pub enum TransportError {
     /// The peer closed the stream.
     #[error("the server closed the connection")]
     EndOfStream,
+    /// The program cut the connection itself, past the client: neither the server nor the network is the reason.
+    #[error("this client cut the connection")]
+    Cut,
     /// The operating system, TLS, or a proxy reported an error.
     #[error("{0}")]
     Failed(Arc<str>),

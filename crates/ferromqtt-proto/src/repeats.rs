@@ -17,7 +17,7 @@ const LONGEST_SUBJECT: usize = 200;
 /// Each kind of line, and within it each subject, such as a topic, has its own count. Of one kind and subject the first line
 /// is written at once, and then each at which the number of occurrences has doubled: 19 lines for 433,000 occurrences. After
 /// 10 s without an occurrence the next one is written at once again. A line that is written says how many there have been
-/// ([`Repeat::total`]), and [`Repeats::take_unreported`] returns the rest at the end, so none is lost without a trace.
+/// ([`Repeat::total`]), and [`Repeats::take_unreported`] returns the rest at the end, so none is lost without a trace. Between connections of one client [`Repeats::take_unreported_of_connection`] does.
 ///
 /// Memory: at most 256 subjects of at most 200 bytes. Those beyond share one count for each kind, and so do those that begin
 /// with the same 200 bytes.
@@ -71,6 +71,9 @@ struct Tally {
     /// How many have come since the last quiet time, and how many make the next line.
     burst: u64,
     next: u64,
+    /// How many ends of connections have left something since the last quiet time, and how many make the next report.
+    ends: u64,
+    next_end: u64,
     last: Instant,
 }
 
@@ -93,6 +96,7 @@ impl Repeats {
         let count = self.counts.entry(key).or_insert_with(|| Tally::new(now));
         if count.is_quiet(now) {
             (count.burst, count.next) = (0, 1);
+            (count.ends, count.next_end) = (0, 1);
         }
         count.last = now;
         count.total += occurrences;
@@ -116,9 +120,24 @@ impl Repeats {
         }
     }
 
-    /// Returns what no line has reported yet, for the end of a connection. It counts as reported from then on.
+    /// Returns what no line has reported yet, for the end of a client. It counts as reported from then on.
     pub fn take_unreported(&mut self) -> impl Iterator<Item = Unreported> {
-        let unreported = (self.counts.iter_mut()).filter(|(_, count)| count.reported < count.total);
+        self.take(|_| true)
+    }
+
+    /// As [`Repeats::take_unreported`], for the end of a connection that others may follow: what comes once in each would
+    /// otherwise have a line for each. Of one kind and subject something is returned at the first end that leaves something,
+    /// and then each time the number of those ends has doubled. After 10 s without an occurrence this begins anew too. What is
+    /// not returned is part of the total of a later line.
+    pub fn take_unreported_of_connection(&mut self) -> impl Iterator<Item = Unreported> {
+        self.take(Tally::end)
+    }
+
+    fn take(&mut self, is_due: impl Fn(&mut Tally) -> bool) -> impl Iterator<Item = Unreported> {
+        let unreported = (self.counts.iter_mut()).filter_map(|(key, count)| {
+            let is_left = count.reported < count.total;
+            (is_left && is_due(count)).then_some((key, count))
+        });
         let mut rest: Vec<_> = unreported
             .map(|((kind, subject), count)| {
                 let new = count.total - count.reported;
@@ -153,8 +172,20 @@ impl Tally {
             reported: 0,
             burst: 0,
             next: 1,
+            ends: 0,
+            next_end: 1,
             last: now,
         }
+    }
+
+    /// A connection has ended that leaves something. Whether it is to be reported.
+    const fn end(&mut self) -> bool {
+        self.ends += 1;
+        let is_due = self.ends >= self.next_end;
+        if is_due {
+            self.next_end = self.ends.saturating_mul(2);
+        }
+        is_due
     }
 
     fn is_quiet(&self, now: Instant) -> bool {
@@ -220,6 +251,28 @@ mod tests {
         now += 10 * SECOND;
         let line = repeats.count(now, "lost", "", 1);
         assert_eq!(line, Some(Repeat { total: 6, new: 2 }));
+    }
+
+    #[test]
+    fn what_comes_once_in_each_of_150_connections_has_few_lines() {
+        let mut repeats = Repeats::default();
+        let now = start();
+        let mut totals = Vec::new();
+        for _ in 0..150 {
+            let line = repeats.count(now, "contested", "", 1);
+            totals.extend(line.map(|line| line.total));
+            totals.extend(repeats.take_unreported_of_connection().map(|it| it.total));
+        }
+        assert_eq!(
+            totals,
+            [1, 2, 3, 4, 5, 7, 8, 12, 16, 21, 32, 38, 64, 71, 128, 136]
+        );
+        let rest: Vec<_> = repeats.take_unreported().map(|it| it.total).collect();
+        assert_eq!(rest, [150]);
+        repeats.count(now + 11 * SECOND, "contested", "", 1);
+        repeats.count(now + 11 * SECOND, "contested", "", 2);
+        repeats.count(now + 11 * SECOND, "contested", "", 1);
+        assert_eq!(repeats.take_unreported_of_connection().count(), 1, "anew");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Messages that the program acknowledges itself.
 //!
-//! A message is handed over when an iterator takes it: one that lies in a queue cannot be acknowledged, and stays one message
-//! when the server sends it again. Between the core and an iterator may lie a queue of the user's own class, so the message
-//! carries the name of its delivery.
+//! A message is handed over when an iterator takes it: one that lies in the core's queue cannot be acknowledged, and stays one
+//! message when the server sends it again. One that goes to the program's own code first, an `_on_message` or a queue of the
+//! user's own class, is handed over there: such code may acknowledge, drop, replace or wrap it, and nobody could tell.
 
 use ferromqtt_proto::packet::PacketId;
 use ferromqtt_proto::{Acknowledge, DeliveryId, QoS, QueueId};
@@ -22,9 +22,9 @@ pub(crate) fn set_manual(core: &mut Core, manual: bool) {
     core.client.set_acknowledge(QueueId::DEFAULT, acknowledge);
 }
 
-/// An iterator has taken this out of a queue of the user's own class, which may hold anything.
-pub(crate) fn hand_over(slf: &Bound<'_, Core>, taken: &Bound<'_, PyAny>) {
-    if let Some(delivery) = delivery_of(taken) {
+/// The program is about to have this message.
+pub(crate) fn hand_over(slf: &Bound<'_, Core>, message: &Bound<'_, Message>) {
+    if let Some(delivery) = message.borrow().delivery() {
         slf.borrow_mut().client.hand_over(delivery);
     }
 }

@@ -76,6 +76,9 @@ pub(crate) struct Core {
     /// Takes every message instead of the queue, if set.
     #[pyo3(get)]
     message_sink: Option<Py<PyAny>>,
+    /// The transport is aborted from here.
+    #[pyo3(set)]
+    is_cut: bool,
     /// The program acknowledges messages itself.
     #[pyo3(get)]
     pub(crate) manual_ack: bool,
@@ -134,6 +137,7 @@ impl Core {
             flush_scheduled: false,
             writing_end: WritingEnd::Open,
             writing: false,
+            is_cut: false,
             timer: None,
             calls: Calls::default(),
             turn: Turn::default(),
@@ -287,9 +291,10 @@ impl Core {
         repeat.map(|repeat| repeat.total)
     }
 
-    /// The lines that were counted and not written since they were last: each with how often it has been in all.
+    /// Of the lines that were counted and not written since they were last, those to write at the end of a connection: each
+    /// with how often it has been in all.
     fn take_unwritten_lines(&mut self) -> Vec<(String, u64)> {
-        (self.repeats.take_unreported())
+        (self.repeats.take_unreported_of_connection())
             .map(|line| (line.subject.into_string(), line.total))
             .collect()
     }
@@ -366,6 +371,7 @@ impl Core {
             core.write.replace(write),
         );
         core.writable = true;
+        core.is_cut = false;
         core.held_up = false;
         core.slice = limits.slice;
         core.input.clear();
@@ -378,6 +384,7 @@ impl Core {
     fn connection_lost(slf: &Bound<'_, Self>, exc: Option<Bound<'_, PyAny>>) -> PyResult<()> {
         let _inside = gate::enter()?;
         let cause = match exc {
+            _ if slf.borrow().is_cut => TransportError::Cut,
             None => TransportError::EndOfStream,
             Some(exc) => TransportError::Failed(exc.str()?.to_string().into()),
         };
@@ -530,21 +537,14 @@ impl Core {
         acknowledge::set_manual(self, manual);
     }
 
-    /// An iterator has taken this out of a queue of the user's own class.
-    fn hand_over(slf: &Bound<'_, Self>, taken: &Bound<'_, PyAny>) -> PyResult<()> {
-        let _inside = gate::enter()?;
-        acknowledge::hand_over(slf, taken);
-        Ok(())
-    }
-
     /// A queue of the user's own class has not taken this message: nobody will see it.
     fn discard(slf: &Bound<'_, Self>, message: &Bound<'_, PyAny>) -> PyResult<()> {
         let _inside = gate::enter()?;
         acknowledge::discard(slf, message)
     }
 
-    /// Acknowledges the message with this Packet Identifier and QoS that an iterator has taken on this connection. Returns
-    /// whether there is one.
+    /// Acknowledges the message with this Packet Identifier and QoS that was handed over on this connection. Returns whether
+    /// there is one.
     fn acknowledge(slf: &Bound<'_, Self>, mid: i64, qos: i64) -> PyResult<bool> {
         let _inside = gate::enter()?;
         acknowledge::acknowledge(slf, mid, qos)

@@ -15,6 +15,7 @@ use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+use crate::acknowledge;
 use crate::core::Core;
 use crate::gate;
 use crate::hooks;
@@ -264,9 +265,7 @@ fn take_or_wait<'py>(
 fn take<'py>(core: &Bound<'py, Core>) -> PyResult<Step<'py>> {
     match pop(core)? {
         Some(message) => {
-            if let Some(delivery) = message.borrow().delivery() {
-                core.borrow_mut().client.hand_over(delivery);
-            }
+            acknowledge::hand_over(core, &message);
             Ok(Step::Return(message.into_any()))
         }
         None => Err(ended(core)),

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use crate::handle::Handle;
 use crate::room::{InLine, Purpose};
 use crate::state::Submitted;
-use crate::time_limit::{TimeLimit, settled_within};
+use crate::time_limit::{Begun, TimeLimit, settled_within};
 use crate::{
     Client, ConnectionError, Delivery, Message, Properties, PublishError, QoS, ReasonCode,
     TopicName,
@@ -101,6 +101,10 @@ impl<'a> Publish<'a> {
     /// An outcome that is known at that moment is the one that is reported. With [`enqueue`](Self::enqueue) the limit is for
     /// the wait until the message is accepted; [`try_enqueue`](Self::try_enqueue) never waits, and needs none.
     ///
+    /// # Panics
+    /// Not this, but polling the future of a publish with a time limit, outside a tokio runtime whose timers are enabled.
+    /// Nothing is sent then.
+    ///
     /// ```no_run
     /// # async fn example(client: ferromqtt::Client) -> Result<(), ferromqtt::PublishError> {
     /// use std::time::Duration;
@@ -171,13 +175,14 @@ impl<'a> Publish<'a> {
         tokio::task::coop::consume_budget().await; // also for a call that fails
         let publish = self.publish?;
         let shared = &self.client.shared;
+        let limit = self.limit.map(Begun::now);
         Ok(match shared.submit(Purpose::Message, &publish)? {
             Submitted::Sent => Receipt::sent(),
             Submitted::Accepted(_, outcome) => Receipt::waiting(outcome),
             Submitted::Waits(place) => {
                 let waiting = InLine::new(Arc::clone(shared), place);
-                let (_, outcome) = match self.limit {
-                    Some(limit) => TimeLimit::new(limit).accepted(waiting).await?,
+                let (_, outcome) = match limit {
+                    Some(limit) => TimeLimit::from(limit).accepted(waiting).await?,
                     None => waiting.await?,
                 };
                 Receipt::waiting(outcome)
@@ -248,11 +253,12 @@ impl Future for PublishFuture<'_> {
                 Stage::Start(client, publish, limit) => {
                     ready!(let_others_run(cx));
                     let shared = &client.shared;
+                    let limit = limit.map(Begun::now); // which panics outside a runtime: nothing must be sent then
                     let submitted = match publish {
                         Ok(publish) => shared.submit(Purpose::Message, publish),
                         Err(error) => Err(error.clone()),
                     };
-                    match (submitted, *limit) {
+                    match (submitted, limit) {
                         (Ok(Submitted::Sent), _) => {
                             self.0 = Stage::Done;
                             return Poll::Ready(Ok(Published::SENT));

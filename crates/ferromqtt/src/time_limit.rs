@@ -17,11 +17,11 @@ use crate::{Delivery, PublishError};
 
 /// How a message that was submitted ends, or that it has not within `limit`.
 pub(crate) async fn settled_within(
-    limit: Duration,
+    limit: Begun,
     shared: Arc<Shared>,
     submitted: Submitted,
 ) -> Result<Published, PublishError> {
-    let mut limit = TimeLimit::new(limit);
+    let mut limit = TimeLimit::from(limit);
     let (op, outcome) = match submitted {
         Submitted::Sent => return Ok(Published::SENT),
         Submitted::Accepted(op, outcome) => (op, outcome),
@@ -35,6 +35,31 @@ pub(crate) async fn settled_within(
     settled.unwrap_or_else(|delivery| Err(limit.is_over(delivery)))
 }
 
+/// The beginning of a time limit that may not be needed.
+pub(crate) struct Begun {
+    limit: Duration,
+    time: Sleep,
+}
+
+impl Begun {
+    /// Panics outside a runtime with timers.
+    pub(crate) fn now(limit: Duration) -> Self {
+        Self {
+            limit,
+            time: sleep(limit),
+        }
+    }
+}
+
+impl From<Begun> for TimeLimit {
+    fn from(begun: Begun) -> Self {
+        Self {
+            limit: begun.limit,
+            time: Box::pin(begun.time),
+        }
+    }
+}
+
 /// A time limit that has begun.
 pub(crate) struct TimeLimit {
     limit: Duration,
@@ -43,10 +68,7 @@ pub(crate) struct TimeLimit {
 
 impl TimeLimit {
     pub(crate) fn new(limit: Duration) -> Self {
-        Self {
-            limit,
-            time: Box::pin(sleep(limit)),
-        }
+        Begun::now(limit).into()
     }
 
     /// Waits until a message is accepted. When the time is over before, it leaves the line.

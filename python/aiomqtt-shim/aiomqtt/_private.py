@@ -147,13 +147,18 @@ class PahoClient:
         self._core.manual_ack = bool(on)
 
     def ack(self, mid: int, qos: int) -> MQTTErrorCode:
-        """Acknowledge a message that was taken from `messages`, by its `mid` and `qos`.
+        """Acknowledge a message that was taken, by its `mid` and `qos`.
+
+        Taken is one that `messages` has yielded; with a `queue_type`, or an `_on_message` of a
+        subclass, one that was passed to it.
 
         The acknowledgements are sent in the order in which the messages came (MQTT-4.6.0-2), so one
         that is given early waits for those before it. A message that is not acknowledged when the
         connection ends is received again if the server has kept the session, and only the new copy
-        can be acknowledged then. At QoS 2 the PUBREC waits for this call, and with it the PUBCOMP.
-        May be called from other threads, as paho's.
+        can be acknowledged then. On a later connection the same `mid` and `qos` may name another
+        message, which an old acknowledgement would be taken for.
+        At QoS 2 the PUBREC waits for this call, and with it the PUBCOMP. May be called from other
+        threads, as paho's.
 
         Returns:
             MQTT_ERR_SUCCESS, also for a message that is unknown or was acknowledged before, which
@@ -181,9 +186,7 @@ class PahoClient:
 
     def _sock_close(self) -> None:
         """Cut the connection, without a DISCONNECT."""
-        transport = self._core.transport
-        if transport is not None:
-            transport.abort()
+        self._core.cut()
 
 
 def _absent(name: str) -> str:

@@ -13,6 +13,7 @@ from ferromqtt import _shown
 from ferromqtt._native import Hint, Host, Phase
 from ferromqtt._transport import addresses, proxy, websocket
 from ferromqtt._transport.attempt import bind_hint
+from ferromqtt._transport.ending import until_ended
 
 if TYPE_CHECKING:
     import ssl
@@ -198,9 +199,16 @@ async def _attach(
     attempt.hint = None
     if context is not None:
         attempt.phase = Phase.TLS
+    taken = False
+
+    def take() -> asyncio.BaseProtocol:
+        nonlocal taken
+        taken = True
+        return protocol
+
     opening = loop.create_task(
         loop.create_connection(
-            lambda: protocol,
+            take,
             sock=connection,
             ssl=context,
             server_hostname=server_name if context is not None else None,
@@ -213,10 +221,13 @@ async def _attach(
         # and the protocol closes it then.
         if context is not None:
             opening.cancel()
-        await asyncio.wait([opening])
+        await until_ended([opening])
         raise
     finally:
-        _settle_ownership(loop, connection, opening)
+        if not taken:  # it was cancelled before it began
+            connection.close()
+        elif opening.done():
+            _settle_ownership(loop, connection, opening)
 
 
 def _settle_ownership(

@@ -9,6 +9,7 @@ import socket
 from typing import TYPE_CHECKING, NamedTuple
 
 from ferromqtt._native import Race
+from ferromqtt._transport.ending import until_ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -51,6 +52,7 @@ async def connect_first(
     start = loop.time()
     attempts: dict[asyncio.Task[socket.socket], int] = {}
     failure: OSError | None = None
+    winner: socket.socket | None = None
     try:
         while True:
             for index in race.start(loop.time() - start):
@@ -66,20 +68,27 @@ async def connect_first(
                 index = attempts.pop(attempt)
                 error = attempt.exception()
                 if error is None:
-                    return attempt.result()
+                    winner = attempt.result()
+                    return winner
                 if not isinstance(error, OSError):
                     raise error
                 failure = error
                 race.failed(index, loop.time() - start)
     finally:
-        await _give_up(attempts)
+        try:
+            await _give_up(attempts)
+        except asyncio.CancelledError:
+            if winner is not None:
+                winner.close()
+            raise
 
 
 async def _give_up(attempts: dict[asyncio.Task[socket.socket], int]) -> None:
     for attempt in attempts:
         attempt.cancel()
-    if attempts:
-        await asyncio.wait(attempts)
-    for attempt in attempts:
-        if not attempt.cancelled() and attempt.exception() is None:
-            attempt.result().close()
+    try:
+        await until_ended(attempts)
+    finally:
+        for attempt in attempts:
+            if attempt.done() and not attempt.cancelled() and attempt.exception() is None:
+                attempt.result().close()

@@ -361,17 +361,33 @@ impl Client {
     /// The application has taken the message and acknowledges it by its Packet Identifier, with
     /// [`Client::acknowledge_packet`], for as long as this connection lasts. When the connection ends before that, the
     /// message is forgotten: if the server sends it again, it is handed out again, as another delivery (at least once).
+    /// While there is no connection it is forgotten at once, since nothing acknowledges it then.
     /// Without this call a delivery outlives connections: see [`Client::acknowledge`].
     ///
     /// A delivery that is no longer held is harmless.
     pub fn hand_over(&mut self, delivery: DeliveryId) {
-        self.session.deliveries.hand_over(delivery);
+        if self.is_connected() {
+            self.session.deliveries.hand_over(delivery);
+        } else {
+            self.forget_delivery(delivery);
+        }
+    }
+
+    #[cold]
+    fn forget_delivery(&mut self, delivery: DeliveryId) {
+        if let Some(id) = self.session.deliveries.forget_held(delivery) {
+            self.session.inbound.release(id);
+        }
     }
 
     /// As [`Client::acknowledge`], for a message that was [handed over](Client::hand_over) on this connection and is known by
     /// its Packet Identifier and QoS. Returns whether there is such a message; where there is none, nothing happens.
+    ///
+    /// A message that several queues hold, and that was handed over for each, is to be acknowledged once for each. An
+    /// identifier names a message only until it is acknowledged or the connection ends: afterwards the server may use it for
+    /// another one, which an acknowledgement that comes late would be taken for.
     pub fn acknowledge_packet(&mut self, packet_id: PacketId, qos: QoS) -> bool {
-        let delivery = (self.session.deliveries).take_handed_over(packet_id, qos);
+        let delivery = (self.session.deliveries).find_handed_over(packet_id, qos);
         if let Some(delivery) = delivery {
             self.acknowledge(delivery);
         }

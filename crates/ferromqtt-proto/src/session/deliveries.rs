@@ -4,7 +4,7 @@
 //! they are let go. What is still held when a connection ends is kept with the session: the server sends it again
 //! (MQTT-4.4.0-1), and it is recognised then, and neither handed out twice nor forgotten.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::BuildHasherDefault;
 use std::num::NonZeroU64;
 use std::time::Instant;
@@ -59,8 +59,9 @@ pub(crate) struct Deliveries {
     carried: HashMap<PacketId, u64, BuildHasherDefault<IdHasher>>,
     /// Identifiers in `order` of QoS 2.
     waiting_qos2: HashSet<PacketId, BuildHasherDefault<IdHasher>>,
-    /// Those that the application acknowledges by Packet Identifier: what it has taken on this connection.
-    by_packet_id: HashMap<PacketId, DeliveryId, BuildHasherDefault<IdHasher>>,
+    /// Those that the application acknowledges by Packet Identifier, and still holds: what it has taken on this connection.
+    /// Several may hold one message, or the server may have used an identifier too early.
+    handed_over: BTreeSet<(PacketId, DeliveryId)>,
     /// Those in `order` that are of QoS 1: their slots of the Receive Maximum announced are taken.
     open_qos1: Open,
     standstill: Standstill,
@@ -155,6 +156,7 @@ impl Deliveries {
         };
         if let Some(it) = self.unanswered.get_mut(number) {
             it.held_by -= 1;
+            self.handed_over.remove(&(it.answer.packet_id, hold));
             if let Some(answer) = answer
                 && !it.answer.reason.is_error()
             {
@@ -190,19 +192,18 @@ impl Deliveries {
     /// The application has taken the message that `hold` holds, and acknowledges it by its Packet Identifier.
     pub(crate) fn hand_over(&mut self, hold: DeliveryId) {
         if let Some((id, _)) = self.held(hold) {
-            self.by_packet_id.insert(id, hold);
+            self.handed_over.insert((id, hold));
         }
     }
 
-    /// What holds the message that was [handed over](Self::hand_over) with this identifier and QoS.
-    pub(crate) fn take_handed_over(&mut self, id: PacketId, qos: QoS) -> Option<DeliveryId> {
-        let hold = *self.by_packet_id.get(&id)?;
-        let known = self.held(hold);
-        if known.is_some_and(|(_, its_qos)| its_qos != qos) {
-            return None;
-        }
-        self.by_packet_id.remove(&id);
-        known.map(|_| hold)
+    /// What holds the message that was [handed over](Self::hand_over) with this identifier and QoS: of several, the one that
+    /// came first.
+    pub(crate) fn find_handed_over(&self, id: PacketId, qos: QoS) -> Option<DeliveryId> {
+        let first = DeliveryId(NonZeroU64::MIN);
+        let last = DeliveryId(NonZeroU64::MAX);
+        (self.handed_over.range((id, first)..=(id, last)))
+            .map(|&(_, hold)| hold)
+            .find(|&hold| self.held(hold).is_some_and(|(_, its_qos)| its_qos == qos))
     }
 
     /// A message has come, or an answer has left, while answers were held back.
@@ -228,24 +229,22 @@ impl Deliveries {
     pub(crate) fn connection_ended(&mut self) -> Vec<PacketId> {
         self.standstill = Standstill::default();
         self.carry();
-        let mut forgotten = Vec::new();
-        for (_, hold) in std::mem::take(&mut self.by_packet_id) {
-            let Some(&number) = self.holds.get(hold.0.get()) else {
-                continue; // acknowledged, or gone
-            };
-            let Some(it) = self.unanswered.get(number) else {
-                continue;
-            };
-            let (id, qos) = (it.answer.packet_id, it.qos);
-            if self.carried.get(&id) == Some(&number) {
-                self.carried.remove(&id);
-            }
-            self.forget(number);
-            if qos == QoS::ExactlyOnce {
-                forgotten.push(id);
-            }
+        std::mem::take(&mut self.handed_over)
+            .into_iter()
+            .filter_map(|(_, hold)| self.forget_held(hold))
+            .collect()
+    }
+
+    /// Forgets the message that `hold` holds, while there is no connection, so that it is handed out again when it comes
+    /// again. Returns its Packet Identifier if it is of QoS 2.
+    pub(crate) fn forget_held(&mut self, hold: DeliveryId) -> Option<PacketId> {
+        let (id, qos) = self.held(hold)?;
+        let number = *self.holds.get(hold.0.get())?;
+        if self.carried.get(&id) == Some(&number) {
+            self.carried.remove(&id);
         }
-        forgotten
+        self.forget(number);
+        (qos == QoS::ExactlyOnce).then_some(id)
     }
 
     fn carry(&mut self) {
@@ -262,13 +261,12 @@ impl Deliveries {
     }
 
     fn forget(&mut self, number: u64) {
-        for hold in self
-            .unanswered
-            .remove(number)
-            .into_iter()
-            .flat_map(|it| it.holds)
-        {
+        let Some(it) = self.unanswered.remove(number) else {
+            return;
+        };
+        for hold in it.holds {
             self.holds.remove(hold.0.get());
+            self.handed_over.remove(&(it.answer.packet_id, hold));
         }
     }
 
@@ -279,7 +277,7 @@ impl Deliveries {
         self.order.clear();
         self.carried.clear();
         self.waiting_qos2.clear();
-        self.by_packet_id.clear();
+        self.handed_over.clear();
         self.open_qos1 = Open::NONE;
         self.standstill = Standstill::default();
     }

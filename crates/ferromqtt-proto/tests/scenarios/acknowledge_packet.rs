@@ -116,6 +116,61 @@ fn what_was_acknowledged_behind_another_is_not_handed_out_again() {
     }
 }
 
+/// A queue outlives its connection, so a message may be taken when nothing can acknowledge it.
+#[test]
+fn what_is_taken_while_there_is_no_connection_is_handed_out_again_when_it_comes_again() {
+    for version in VERSIONS {
+        for qos in [AtLeastOnce, ExactlyOnce] {
+            let mut pair = Pair::connected(manual(version));
+            pair.receive("t", "a", qos, 5);
+            pair.receive("t", "b", qos, 6);
+            pair.receive("t", "not taken", qos, 7);
+            pair.cut();
+            let taken = pair.take(DEFAULT).delivery.unwrap();
+            pair.client.hand_over(taken);
+            assert!(!acknowledge(&mut pair, 5, qos), "there is no connection");
+            pair.wait_for_transport();
+            let taken = pair.take(DEFAULT).delivery.unwrap();
+            pair.client.hand_over(taken);
+            assert!(!acknowledge(&mut pair, 6, qos), "it is not accepted");
+            pair.accept(true, ferromqtt_proto::Properties::default());
+            pair.server_sends(again("t", "a", qos, 5));
+            pair.server_sends(again("t", "b", qos, 6));
+            pair.server_sends(again("t", "not taken", qos, 7));
+            assert_eq!(take(&mut pair), ["not taken", "a", "b"]);
+            pair.packets();
+            for packet_id in [5, 6, 7] {
+                assert!(acknowledge(&mut pair, packet_id, qos));
+            }
+            assert_eq!(pair.sent().len(), 3);
+        }
+    }
+}
+
+/// Each that has taken the message acknowledges it.
+#[test]
+fn a_message_that_two_queues_hold_is_acknowledged_by_both() {
+    for version in VERSIONS {
+        let mut pair = Pair::connected(manual(version));
+        let queues = [
+            pair.queue(&["t"], by_application()),
+            pair.queue(&["+"], by_application()),
+        ];
+        pair.packets();
+        pair.receive("t", "x", AtLeastOnce, 7);
+        for queue in queues {
+            for delivery in pair.take_deliveries(queue) {
+                pair.client.hand_over(delivery);
+            }
+        }
+        assert!(acknowledge(&mut pair, 7, AtLeastOnce));
+        assert!(pair.bytes().is_empty(), "the other one works on it");
+        assert!(acknowledge(&mut pair, 7, AtLeastOnce));
+        assert_eq!(pair.sent(), ["PUBACK 7"]);
+        assert!(!acknowledge(&mut pair, 7, AtLeastOnce), "a third time");
+    }
+}
+
 /// A message that was not taken yet stays one, and can be acknowledged on the new connection.
 #[test]
 fn what_lay_in_the_queue_at_a_reconnect_stays_one_message() {

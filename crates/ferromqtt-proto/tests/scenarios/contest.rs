@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ferromqtt_proto::{Contest, Event, Options, ProtocolVersion, ReasonCode, Reconnect};
+use ferromqtt_proto::{
+    Contest, Event, Options, ProtocolVersion, ReasonCode, Reconnect, TransportError,
+};
 
 use crate::support::*;
 
@@ -140,6 +142,18 @@ fn a_client_without_a_name_shares_it_with_nobody() {
     let mut pair = Pair::connected(options);
     for _ in 0..5 {
         pair.cut();
+        come_back(&mut pair);
+    }
+    assert!(contests(&mut pair).is_empty());
+}
+
+/// A program that cuts the connection itself, to have the will published or to test itself, is no other client.
+#[test]
+fn what_the_program_cuts_itself_is_no_contest() {
+    let mut pair = Pair::connected(reconnecting(V311));
+    for _ in 0..5 {
+        pair.lose(TransportError::Cut);
+        pair.pump();
         come_back(&mut pair);
     }
     assert!(contests(&mut pair).is_empty());

@@ -228,3 +228,29 @@ async fn operations_can_be_spawned_and_outlive_the_handle_that_made_them() {
     server.subscribe(ReasonCode::Success).await;
     assert!(requesting.await.unwrap().is_err());
 }
+
+/// A time limit needs the runtime's timers.
+#[test]
+fn nothing_is_sent_by_a_publish_with_a_time_limit_that_is_polled_outside_a_runtime() {
+    let runtime = paused_runtime();
+    let (connection, mut server, _attempts) = runtime.block_on(connected(options(), 4096));
+    let client = connection.client();
+    let limited = || {
+        client
+            .publish("t", "limited")
+            .qos(QoS::AtLeastOnce)
+            .timeout(LIMIT)
+    };
+    let publishing = std::panic::AssertUnwindSafe(|| {
+        drop(poll(pin!(limited().into_future())));
+    });
+    assert!(std::panic::catch_unwind(publishing).is_err());
+    let enqueueing = std::panic::AssertUnwindSafe(|| drop(poll(pin!(limited().enqueue()))));
+    assert!(std::panic::catch_unwind(enqueueing).is_err());
+    runtime.block_on(async {
+        let unlimited = client.publish("t", "unlimited").qos(QoS::AtLeastOnce);
+        let receipt = unlimited.enqueue().await.unwrap();
+        assert_eq!(server.publish().await.payload, "unlimited");
+        drop(receipt);
+    });
+}

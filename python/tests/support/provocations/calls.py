@@ -70,6 +70,13 @@ async def _(_: World) -> None:
         await anext(client.messages)
 
 
+@provokes(CALLS, f"{ITERATION}this client cut")
+async def _(_: World) -> None:
+    async with TestBroker() as broker, Client(broker.host, broker.port) as client:
+        internals_of(client).core.cut()
+        await anext(client.messages)
+
+
 @provokes(CALLS, "ended before the answer came")
 async def _(_: World) -> None:
     def script(connection: Connection) -> None:

@@ -257,7 +257,7 @@ impl Pair {
         self.pump();
     }
 
-    fn lose(&mut self, error: TransportError) {
+    pub(crate) fn lose(&mut self, error: TransportError) {
         self.link = Link::Down;
         self.socket.clear();
         self.input.clear();
