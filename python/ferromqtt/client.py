@@ -304,7 +304,8 @@ class Client(FerromqttInternalsHolder):
             retain: Whether the server is to keep it for later subscribers.
             properties: (5.0) PUBLISH properties: `Properties`, or a dict such as
                 `{"ContentType": "text/plain"}`. A `TopicAlias` stands for the topic until the
-                connection ends: from the second message on it may come without the topic.
+                connection ends: from the second message on it may come without the topic. The
+                server's limit of size is for the packet with the topic, which a repeat needs.
                 Before 5.0 they are not sent, with one warning for each client.
             timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for no limit.
 

@@ -149,6 +149,17 @@ pub enum PublishError {
         /// "the server" or "MQTT".
         whose: &'static str,
     },
+    /// The packet would be short enough with its Topic Alias alone, and is too long with the topic. It must be sendable with
+    /// that: another connection, to which a message goes that waits or comes again, does not know the alias.
+    #[error(
+        "packet of {bytes} bytes, with the topic that its Topic Alias stands for, is larger than the {limit} that the server accepts: sending it again needs the topic"
+    )]
+    TooLargeWithTopic {
+        /// Size of the whole PUBLISH packet, with the topic.
+        bytes: usize,
+        /// The server's Maximum Packet Size.
+        limit: usize,
+    },
     /// Above the server's Maximum QoS (MQTT-3.2.2-11).
     #[error("the server accepts QoS {maximum} at most; publish with that, or elsewhere")]
     QosNotSupported {

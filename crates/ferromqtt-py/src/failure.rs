@@ -173,7 +173,9 @@ impl CallFailure {
         match error {
             PublishError::NotConnected => (Self::NotConnected, 0),
             PublishError::QueueFull { .. } => (Self::QueueFull, 0),
-            PublishError::TooLarge { .. } => (Self::Limit, ReasonCode::PacketTooLarge.value()),
+            PublishError::TooLarge { .. } | PublishError::TooLargeWithTopic { .. } => {
+                (Self::Limit, ReasonCode::PacketTooLarge.value())
+            }
             PublishError::QosNotSupported { .. } => {
                 (Self::Limit, ReasonCode::QosNotSupported.value())
             }

@@ -77,7 +77,8 @@ impl<'a> Publish<'a> {
     ///
     /// With a Topic Alias, give the topic each time: the client leaves it out of the packet once the server knows the alias.
     /// It stands for the topic until the connection ends, or until you publish to another topic with it. One above the
-    /// server's Topic Alias Maximum is refused.
+    /// server's Topic Alias Maximum is refused. The server's Maximum Packet Size is for the packet with the topic, which sending it
+    /// again on another connection needs.
     pub fn properties(self, mut properties: Properties) -> Self {
         self.with(|publish| {
             let set = publish.properties.take();

@@ -32,7 +32,7 @@ pub struct Publish {
     ///
     /// A Topic Alias stands for the topic until the connection ends, or until another topic is published to with it: the
     /// client leaves the topic out of the packet once the server knows it. A message that waits for another connection goes
-    /// there with its topic, and without the alias.
+    /// there with its topic, and without the alias, so its size counts with the topic.
     pub properties: Option<Box<Properties>>,
 }
 
@@ -199,12 +199,16 @@ impl Client {
         }
         match (&self.connection, self.phase) {
             (Some(connection), Phase::Connected) => {
+                let limits = &connection.limits;
                 if let Some(alias) = publish.properties.and_then(|it| it.topic_alias) {
                     connection.outgoing_aliases.check(alias)?;
+                    let limit = limits.maximum_packet_size();
+                    if packet_len > limit && packet_len - publish.topic.len() <= limit {
+                        let bytes = packet_len;
+                        return Err(PublishError::TooLargeWithTopic { bytes, limit });
+                    }
                 }
-                connection
-                    .limits
-                    .check_publish(publish.qos, publish.retain, packet_len)
+                limits.check_publish(publish.qos, publish.retain, packet_len)
             }
             _ => Ok(()),
         }

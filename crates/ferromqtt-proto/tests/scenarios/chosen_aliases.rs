@@ -366,3 +366,29 @@ proptest! {
         }
     }
 }
+
+/// Another connection needs the topic: a message that waits, or comes again, goes there without the alias.
+#[test]
+fn a_message_must_be_short_enough_with_the_topic_of_its_alias() {
+    let mut pair = Pair::new(options_with(0));
+    pair.connect();
+    let mut properties = alias_maximum(5);
+    properties.maximum_packet_size = std::num::NonZeroU32::new(60);
+    pair.accept(false, properties);
+    let topic = "t".repeat(50);
+    let mut long = message(&topic, 1, AtLeastOnce);
+    long.payload = Bytes::from_static(b"ten bytes.");
+    let refused = pair.client.publish(pair.now, long.clone()).unwrap_err();
+    assert!(
+        matches!(refused, PublishError::TooLargeWithTopic { limit: 60, .. }),
+        "{refused}"
+    );
+    let told = refused.to_string();
+    assert!(told.contains("sending it again needs the topic"), "{told}");
+    long.payload = vec![0; 60].into();
+    let refused = pair.client.publish(pair.now, long).unwrap_err();
+    assert!(
+        matches!(refused, PublishError::TooLarge { .. }),
+        "without the topic too"
+    );
+}

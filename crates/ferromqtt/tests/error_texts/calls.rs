@@ -131,6 +131,10 @@ async fn refused() -> Vec<Provoked> {
     for properties in properties {
         all.push(fail(at_least_once(&client, "a").properties(properties)).await);
     }
+    let small = connected(b"\x20\x0b\0\0\x08\x27\0\0\0\x64\x22\0\x05", None).await;
+    let (aliasing, topic) = (small.client(), "a".repeat(95));
+    let aliased = at_least_once(&aliasing, &topic).properties(alias(1));
+    all.push(fail(aliased).await);
     let answering = Properties {
         message_expiry_interval: Some(1),
         ..Properties::default()

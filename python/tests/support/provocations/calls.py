@@ -121,7 +121,7 @@ crowded("no {packet} from")
 crowded("nothing could be sent", max_inflight_messages=1)
 
 
-def limited(part: str, limit: bytes, *args: Given, **given: Given) -> None:
+def limited(part: str, limit: bytes, *args: Given, topic: str = "a", **given: Given) -> None:
     """A publish beyond what CONNACK says."""
 
     def script(connection: Connection) -> None:
@@ -132,11 +132,18 @@ def limited(part: str, limit: bytes, *args: Given, **given: Given) -> None:
     async def fail(_: World) -> None:
         with ScriptedServer(script) as server:
             async with Client(server.host, server.port, protocol=V5) as client:
-                await client.publish("a", *args, **given)
+                await client.publish(topic, *args, **given)
 
 
 limited("[code:149]", b"\x27\0\0\0\x64", b"." * 200)
 limited("is larger than", b"\x27\0\0\0\x64", b"." * 200)
+limited(
+    "with the topic that its",
+    b"\x27\0\0\0\x64\x22\0\x05",
+    b"." * 60,
+    topic="a" * 60,
+    properties={"TopicAlias": 1},
+)
 limited("QoS {maximum}", b"\x24\0", qos=1)
 limited("retained messages", b"\x25\0", retain=True)
 
