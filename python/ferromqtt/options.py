@@ -24,7 +24,7 @@ from ferromqtt.types import PayloadType, PropertiesLike, SocketOption, WebSocket
 MQTT_CLEAN_START_FIRST_ONLY: Final = 3
 """`clean_start` of a client that starts a new session whenever it is entered."""
 
-_PEM = b"-----BEGIN "
+_PEM = "-----BEGIN "
 _MAX_BYTES = 65535  # of a string or of binary data in a packet
 _MAX_PACKET_LIMIT = 0xFFFF_FFFF
 _MAX_KEEP_ALIVE = 65535
@@ -394,7 +394,8 @@ def _check_tls_params(params: TLSParameters) -> None:
         file = getattr(params, name)
         if not isinstance(file, str | bytes | os.PathLike | None):
             raise _checks.wrong_type(f"tls_params: {name}", "str or a path", file)
-        if isinstance(file, str | bytes) and _PEM in os.fsencode(file):
+        text = file.decode(errors="replace") if isinstance(file, bytes) else file
+        if isinstance(text, str) and _PEM in text:
             raise ValueError(f"tls_params: {name} must be the path of a file, not what it holds.")
     if params.keyfile is not None and params.certfile is None:
         raise ValueError(

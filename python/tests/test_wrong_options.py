@@ -164,8 +164,8 @@ def test_a_value_out_of_range_is_named_on_enter_1_2(options: dict[str, Any], tex
             {"protocol": 5, "clean_session": True},
             f"{NO_CLEAN_SESSION} clean_session must be left out there, not True: give clean_start.",
         ),
-        ({"will": Will("a\0")}, "will topic must not contain U+0000: 'a\\x00'."),
-        ({"identifier": "a\0"}, "identifier must not contain U+0000: 'a\\x00'."),
+        ({"will": Will("a\0")}, 'will topic must not contain U+0000: "a\\x00".'),
+        ({"identifier": "a\0"}, 'identifier must not contain U+0000: "a\\x00".'),
         ({"username": "a\0"}, "username must not contain U+0000."),
         ({"will": Will("a/#")}, "will topic must not contain wildcards: 'a/#'."),
         (

@@ -100,4 +100,4 @@ class Environment:
 
     def shell(self, text: str, cwd: Path) -> str:
         """Run what a page tells its reader to type in this environment."""
-        return self.run("sh", "-e", "-c", text, cwd=cwd)
+        return self.run("/bin/sh", "-e", "-c", text, cwd=cwd)
