@@ -22,13 +22,6 @@ pub(crate) fn set_manual(core: &mut Core, manual: bool) {
     core.client.set_acknowledge(QueueId::DEFAULT, acknowledge);
 }
 
-/// The program is about to have this message.
-pub(crate) fn hand_over(slf: &Bound<'_, Core>, message: &Bound<'_, Message>) {
-    if let Some(delivery) = message.borrow().delivery() {
-        slf.borrow_mut().client.hand_over(delivery);
-    }
-}
-
 fn delivery_of(object: &Bound<'_, PyAny>) -> Option<DeliveryId> {
     object.cast::<Message>().ok()?.borrow().delivery()
 }

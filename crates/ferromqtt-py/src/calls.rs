@@ -11,8 +11,8 @@ use crate::failure::Awaited;
 pub(crate) struct Call {
     pub(crate) future: Py<PyAny>,
     pub(crate) awaited: Awaited,
-    /// Its time limit in seconds.
-    pub(crate) limit: f64,
+    /// Its time limit in seconds, for an error.
+    pub(crate) limit: f32,
     pub(crate) deadline: Option<Instant>,
 }
 

@@ -12,7 +12,6 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use crate::acknowledge;
 use crate::core::Core;
 use crate::failure::{self, CallFailure, End};
 use crate::hooks;
@@ -158,7 +157,6 @@ fn tell_connection(slf: &Bound<'_, Core>, event: &Event) -> PyResult<()> {
 /// Hands every message to Python code that keeps them itself.
 fn feed(slf: &Bound<'_, Core>, sink: &Bound<'_, PyAny>) -> PyResult<()> {
     while let Some(message) = next_message::pop(slf)? {
-        acknowledge::hand_over(slf, &message);
         sink.call1((message,))?;
     }
     Ok(())

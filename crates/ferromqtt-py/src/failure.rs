@@ -215,21 +215,34 @@ impl CallFailure {
     }
 }
 
-/// What a call waits for.
+/// What a call waits for. Small, since each waiting call has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Awaited {
     /// That a QoS 0 message is handed to the transport.
     Writing,
-    Packet(&'static str),
+    PubAck,
+    PubRecAndPubComp,
+    SubAck,
+    UnsubAck,
+}
+
+impl Awaited {
+    const fn packet(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Writing => return None,
+            Self::PubAck => "PUBACK",
+            Self::PubRecAndPubComp => "PUBREC and PUBCOMP",
+            Self::SubAck => "SUBACK",
+            Self::UnsubAck => "UNSUBACK",
+        })
+    }
 }
 
 /// What did not come within a call's time.
-pub(crate) fn overdue(awaited: Awaited, sent: bool, address: &str, seconds: f64) -> String {
-    match awaited {
-        Awaited::Packet(packet) if sent => format!("no {packet} from {address} within {seconds} s"),
-        Awaited::Packet(_) | Awaited::Writing => {
-            format!("nothing could be sent to {address} within {seconds} s")
-        }
+pub(crate) fn overdue(awaited: Awaited, sent: bool, address: &str, seconds: f32) -> String {
+    match awaited.packet() {
+        Some(packet) if sent => format!("no {packet} from {address} within {seconds} s"),
+        _ => format!("nothing could be sent to {address} within {seconds} s"),
     }
 }
 

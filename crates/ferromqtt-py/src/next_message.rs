@@ -15,7 +15,6 @@ use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use crate::acknowledge;
 use crate::core::Core;
 use crate::gate;
 use crate::hooks;
@@ -264,21 +263,21 @@ fn take_or_wait<'py>(
 /// Takes the next message, which the caller has made sure of.
 fn take<'py>(core: &Bound<'py, Core>) -> PyResult<Step<'py>> {
     match pop(core)? {
-        Some(message) => {
-            acknowledge::hand_over(core, &message);
-            Ok(Step::Return(message.into_any()))
-        }
+        Some(message) => Ok(Step::Return(message.into_any())),
         None => Err(ended(core)),
     }
 }
 
-/// The next message as a Python object.
+/// The next message as a Python object. It is handed over: the program has it now.
 pub(crate) fn pop<'py>(core: &Bound<'py, Core>) -> PyResult<Option<Bound<'py, Message>>> {
     let py = core.py();
     let mut guard = core.borrow_mut();
     let Some(received) = guard.client.next_message(QueueId::DEFAULT) else {
         return Ok(None);
     };
+    if let Some(delivery) = received.delivery {
+        guard.client.hand_over(delivery);
+    }
     let v5 = guard.client.options().protocol.is_v5();
     let known = guard.topics.get(py, received.topic.as_utf8().as_bytes());
     drop(guard);

@@ -85,8 +85,8 @@ pub(crate) fn publish<'py>(
         Ok(op) => {
             let awaited = match qos {
                 QoS::AtMostOnce => Awaited::Writing,
-                QoS::AtLeastOnce => Awaited::Packet("PUBACK"),
-                QoS::ExactlyOnce => Awaited::Packet("PUBREC and PUBCOMP"),
+                QoS::AtLeastOnce => Awaited::PubAck,
+                QoS::ExactlyOnce => Awaited::PubRecAndPubComp,
             };
             wait_for(slf, op, timeout, awaited).map(Some)
         }
@@ -131,8 +131,7 @@ pub(crate) fn subscribe<'py>(
         true => Err(SubscribeError::NotConnected),
         false => slf.borrow_mut().client.subscribe(Instant::now(), subscribe),
     };
-    let awaited = Awaited::Packet("SUBACK");
-    requested(slf, accepted, timeout, "subscribe", awaited)
+    requested(slf, accepted, timeout, "subscribe", Awaited::SubAck)
 }
 
 /// Unsubscribes from filters. Returns a future of the list of Reason Codes, which is empty before 5.0.
@@ -155,8 +154,7 @@ pub(crate) fn unsubscribe<'py>(
         true => Err(SubscribeError::NotConnected),
         false => (slf.borrow_mut().client).unsubscribe(Instant::now(), unsubscribe),
     };
-    let awaited = Awaited::Packet("UNSUBACK");
-    requested(slf, accepted, timeout, "unsubscribe", awaited)
+    requested(slf, accepted, timeout, "unsubscribe", Awaited::UnsubAck)
 }
 
 /// Whether the connection is still being made. The core would let calls wait for it; aiomqtt refuses them.
@@ -296,7 +294,8 @@ fn wait_for<'py>(
     let call = Call {
         future: future.clone_ref(py),
         awaited,
-        limit: timeout,
+        #[expect(clippy::cast_possible_truncation, reason = "it is shown to people")]
+        limit: timeout as f32,
         deadline: convert::deadline(Instant::now(), timeout),
     };
     core.calls.insert(op.value(), call);
