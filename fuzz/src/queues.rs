@@ -147,7 +147,10 @@ impl Queues {
             }
             1 | 2 => {
                 client.hand_over(delivery);
-                self.handed_over.entry((id, qos)).or_default().insert(delivery);
+                self.handed_over
+                    .entry((id, qos))
+                    .or_default()
+                    .insert(delivery);
                 return;
             }
             3 | 4 => {
@@ -157,7 +160,8 @@ impl Queues {
                     for _ in 1..known.len() {
                         client.acknowledge_packet(id, qos); // several queues may hold it
                     }
-                    self.unacknowledged.retain(|delivery| !known.contains(delivery));
+                    self.unacknowledged
+                        .retain(|delivery| !known.contains(delivery));
                     assert!(!client.acknowledge_packet(id, qos), "acknowledged twice");
                 }
                 return;
