@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use ferromqtt_fuzz::client_options::version;
 use ferromqtt_fuzz::source::Source;
 use ferromqtt_proto::ProtocolVersion;
-use ferromqtt_proto::packet::{self, Packet, ReasonCode};
+use ferromqtt_proto::packet::{self, Packet, Properties, ReasonCode};
 use libfuzzer_sys::fuzz_target;
 use peak_alloc::PeakAlloc;
 
@@ -88,6 +88,7 @@ fn as_written(packet: &Packet, version: ProtocolVersion) -> Packet {
         && !version.is_v5()
     {
         connack.reason = ReasonCode::ServerUnavailable;
+        connack.properties = Properties::default(); // the number of a reserved Return Code stands there
     }
     packet
 }
