@@ -184,9 +184,9 @@ async def _(_: World) -> None:
             authenticator=answer,
             timeout=LIMIT,
         )
-        await client.__aenter__()
-        accepted.set()
-        await anext(client.messages)
+        async with client:
+            accepted.set()
+            await anext(client.messages)
 
 
 @provokes(CONNECTING, "bind_address must be")
