@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from ferromqtt import __version__, _wheel
+from ferromqtt._stdout import write_line
 from ferromqtt.testing import TestBroker
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ async def run_until(stopped: asyncio.Event, broker: TestBroker) -> int:
         problem = f"cannot listen on {where}: {error}; choose another --port or --host"
         sys.stderr.write(f"ferromqtt: {problem}\n")
         return 1
-    if not _wheel.write_line(broker.url):
+    if not write_line(broker.url):
         await broker.stop()
         return 1
     await stopped.wait()

@@ -76,8 +76,7 @@ class Internals:
         """What `Client.publish` calls for each message, unless calls have to wait for slots."""
         self.entered = False
         self._was_entered = False
-        self._warned_of_properties = False
-        self._warned_of_options = False
+        self._warnings: set[str] = set()
         self._max_outgoing_calls = max_outgoing_calls
         if max_outgoing_calls is not None:
             core.max_calls = max(max_outgoing_calls, 0)
@@ -223,24 +222,25 @@ class Internals:
         return None
 
     def _warn_of_properties(self, properties: PropertiesLike) -> None:
-        if self._warned_of_properties or not has_any(properties):
+        if not has_any(properties):
             return
-        self._warned_of_properties = True
-        self.core.warn(
+        self._warn_once(
             "Properties are not sent: MQTT %s has none. Leave them out, or give the client "
             "protocol=ProtocolVersion.V5.",
             self._version_name,
         )
 
     def _warn_of_options(self) -> None:
-        if self._warned_of_options:
-            return
-        self._warned_of_options = True
-        self.core.warn(
+        self._warn_once(
             "Subscribe options are not sent: MQTT %s has none, and the QoS is that of `qos`. Give "
             "it there, or give the client protocol=ProtocolVersion.V5.",
             self._version_name,
         )
+
+    def _warn_once(self, text: str, *values: object) -> None:
+        if text not in self._warnings:
+            self._warnings.add(text)
+            self.core.warn(text, *values)
 
     def _warn_of_unused_headers(self) -> None:
         options = self.options

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import argparse
 import base64
-import errno
 import hashlib
 import io
-import os
 import re
 import sys
 import zipfile
 from pathlib import Path
 
 from ferromqtt._native import __version__
+from ferromqtt._stdout import write_line
 
 COMMAND = "aiomqtt-wheel"
 DESCRIPTION = """Write a wheel named aiomqtt, version 2.5.1+ferromqtt, whose module is served by
@@ -93,24 +92,6 @@ def run(version: str, output: Path) -> int:
         sys.stderr.write(f"ferromqtt: cannot write the wheel: {error}\n")
         return 1
     return 0 if write_line(str(wheel)) else 1
-
-
-def write_line(line: str) -> bool:
-    """Write a line to standard output; if that fails, say so on standard error."""
-    output = sys.stdout
-    problem = OSError(errno.EBADF, os.strerror(errno.EBADF))
-    if output is not None:  # None: it was closed when the program began
-        try:
-            output.write(f"{line}\n")
-            output.flush()
-        except OSError as error:
-            problem = error
-            # The interpreter flushes it again as it ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
-        else:
-            return True
-    sys.stderr.write(f"ferromqtt: cannot write to standard output: {problem}: {line}\n")
-    return False
 
 
 def release(text: str) -> str:

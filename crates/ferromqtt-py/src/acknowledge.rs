@@ -5,7 +5,7 @@
 //! user's own class, is handed over there: such code may acknowledge, drop, replace or wrap it, and nobody could tell.
 
 use ferromqtt_proto::packet::PacketId;
-use ferromqtt_proto::{Acknowledge, DeliveryId, QoS, QueueId};
+use ferromqtt_proto::{Acknowledge, QoS, QueueId};
 use pyo3::prelude::*;
 
 use crate::core::Core;
@@ -22,13 +22,10 @@ pub(crate) fn set_manual(core: &mut Core, manual: bool) {
     core.client.set_acknowledge(QueueId::DEFAULT, acknowledge);
 }
 
-fn delivery_of(object: &Bound<'_, PyAny>) -> Option<DeliveryId> {
-    object.cast::<Message>().ok()?.borrow().delivery()
-}
-
 /// Nobody will see this message: it is lost, and acknowledged as those are that the core's own queue loses.
 pub(crate) fn discard(slf: &Bound<'_, Core>, message: &Bound<'_, PyAny>) -> PyResult<()> {
-    let Some(delivery) = delivery_of(message) else {
+    let Some(delivery) = (message.cast::<Message>().ok()).and_then(|it| it.borrow().delivery())
+    else {
         return Ok(());
     };
     slf.borrow_mut().client.acknowledge(delivery);
