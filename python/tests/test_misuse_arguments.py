@@ -270,7 +270,7 @@ def test_arguments_whose_conversion_uses_the_client(run: LoopRunner, broker: Bro
                             CuriousInt(qos),
                             CuriousInt(0),  # type: ignore[arg-type]
                             properties,
-                            timeout=CuriousFloat(10.0),
+                            timeout=CuriousFloat(50.0),
                         )
                 assert CuriousInt.calls > 10
             received = await receive_many(client, 9)
