@@ -15,6 +15,8 @@ mod certificates;
     feature = "websocket"
 ))]
 mod hosts;
+#[cfg(feature = "testing")]
+mod in_memory;
 mod lasting_session;
 mod leaving;
 mod lifecycle;
