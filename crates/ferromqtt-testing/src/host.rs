@@ -1,57 +1,110 @@
-//! The broker on a loopback socket, for tokio: one task accepts, one watches the clock, and each connection has its own.
+//! The broker for tokio: connections in memory, and on a socket when it listens. One task watches the clock, one accepts
+//! connections from the socket, and each connection has its own.
 
 use std::collections::HashMap;
+use std::future::{Future, Ready, ready};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes, BytesMut};
 use ferromqtt_proto::{ReasonCode, Utf8String};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::ReadHalf;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, oneshot};
-use tokio::task::{JoinHandle, JoinSet};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::{AbortHandle, JoinSet};
 
+use crate::link::{self, Waker};
+use crate::memory_stream::MemoryStream;
 use crate::{Broker, BrokerOptions, BrokerOptionsError, ConnectionId, SessionStats, Stats};
-
-/// Room for one read.
-const READ_SIZE: usize = 64 * 1024;
 
 /// How long to wait after the system refused to accept, for example because it has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long a client has to close its side, once the broker closed its own.
-const LINGER: Duration = Duration::from_secs(10);
-
-/// A client that is silent for this long meanwhile is not waited for.
-const SILENCE: Duration = Duration::from_secs(1);
-
-/// So many clients are waited for so at the same time.
-const MOST_LINGERING: usize = 1000;
-
-/// A [`Broker`] that listens on TCP, until it is stopped or dropped.
+/// A [`Broker`] for programs on tokio, until it is stopped or dropped.
+///
+/// Clients connect in memory, without a port: by `Options::test` of the crate `ferromqtt` with its feature `testing`, by
+/// [`transport`](Self::transport), or by hand with [`connect`](Self::connect). A broker that was made by [`start`](Self::start)
+/// or [`bind`](Self::bind) also listens on TCP, for clients in other processes and of other libraries.
+///
+/// The broker takes the time from tokio. Under `start_paused = true` its deadlines pass in virtual time, and over connections
+/// in memory an hour takes milliseconds. The runtime needs `enable_time`. Use a broker within one runtime: a second one may have
+/// another time.
 ///
 /// ```
+/// use ferromqtt_testing::TestBroker;
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-/// let broker = ferromqtt_testing::TestBroker::start().await?;
-/// println!("connect to {}", broker.url());
+/// let broker = TestBroker::new();
+/// let mut client = broker.connect()?;
+/// client.write_all(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a").await?; // CONNECT
+/// let mut answer = [0; 4];
+/// client.read_exact(&mut answer).await?;
+/// assert_eq!(answer, *b"\x20\x02\x00\x00"); // CONNACK
 /// broker.stop().await;
-/// # std::io::Result::Ok(()) }).unwrap();
+/// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 #[derive(Debug)]
 pub struct TestBroker {
-    address: SocketAddr,
     shared: Arc<Shared>,
-    task: JoinHandle<()>,
-    /// The task ends when this is dropped.
-    running: oneshot::Sender<()>,
+    /// Where it listens, if it does.
+    address: Option<SocketAddr>,
 }
 
+/// A connection to a [`TestBroker`] that was stopped or dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+#[error("the test broker has stopped: keep the TestBroker for as long as clients connect to it")]
+pub struct BrokerStopped;
+
 impl TestBroker {
-    /// Listens on a free port of 127.0.0.1.
+    /// A broker with the default options, for connections in memory. It is ready at once, and needs no runtime until a
+    /// client connects.
+    pub fn new() -> Self {
+        Self::with_options(BrokerOptions::default())
+    }
+
+    /// A broker for connections in memory, as [`new`](Self::new).
+    ///
+    /// ```
+    /// use ferromqtt_testing::{BrokerOptions, TestBroker};
+    ///
+    /// let mut options = BrokerOptions::default();
+    /// options.retain_available = false;
+    /// let broker = TestBroker::with_options(options);
+    /// ```
+    pub fn with_options(options: BrokerOptions) -> Self {
+        let state = State {
+            broker: Broker::new(options),
+            wakers: HashMap::new(),
+            sleeping_until: None,
+            tasks: Some(JoinSet::new()),
+            clock: None,
+            runtime: None,
+        };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            clock: Notify::new(),
+            lingering: AtomicUsize::new(0),
+        });
+        Self {
+            shared,
+            address: None,
+        }
+    }
+
+    /// A broker that also listens, on a free port of 127.0.0.1.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let broker = ferromqtt_testing::TestBroker::start().await?;
+    /// println!("connect to {}", broker.url());
+    /// broker.stop().await;
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// When the system gives no socket.
@@ -59,45 +112,102 @@ impl TestBroker {
         Self::bind((Ipv4Addr::LOCALHOST, 0).into(), BrokerOptions::default()).await
     }
 
-    /// Listens on `address`; port 0 stands for a free one.
+    /// A broker that also listens, on `address`; port 0 stands for a free one.
     ///
     /// # Errors
     /// When the address cannot be bound.
     pub async fn bind(address: SocketAddr, options: BrokerOptions) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
-        let shared = Arc::new(Shared {
-            state: Mutex::new(State {
-                broker: Broker::new(options),
-                wakers: HashMap::new(),
-                sleeping_until: None,
-            }),
-            clock: Notify::new(),
-            lingering: AtomicUsize::new(0),
-        });
-        let (running, stopped) = oneshot::channel();
-        let task = tokio::spawn(serve(listener, Arc::clone(&shared), stopped));
-        Ok(Self {
-            address,
-            shared,
-            task,
-            running,
-        })
+        let mut broker = Self::with_options(options);
+        broker.address = Some(listener.local_addr()?);
+        let accepting = accept(listener, Arc::clone(&broker.shared));
+        broker.shared.spawn(accepting).map_err(io::Error::other)?;
+        Ok(broker)
     }
 
-    /// The address it listens on.
+    /// Opens a connection in memory, for a client that is written by hand: the example of [`TestBroker`] does so.
+    ///
+    /// # Errors
+    /// [`BrokerStopped`] when it was. A connection beyond [`BrokerOptions::maximum_connections`] is opened, and closed by the
+    /// broker.
+    ///
+    /// # Panics
+    /// When called outside of a tokio runtime, which runs the broker's side of the connection.
+    pub fn connect(&self) -> Result<MemoryStream, BrokerStopped> {
+        self.shared.connect()
+    }
+
+    /// Returns a function that opens a connection in memory at each call, whatever it is given: for `Options::transport` of
+    /// the crate `ferromqtt`, which calls it with the server that the options name. It does not keep the broker running.
+    ///
+    /// ```
+    /// use ferromqtt_testing::TestBroker;
+    /// use tokio::io::AsyncWriteExt;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let broker = TestBroker::new();
+    /// let open = broker.transport();
+    /// let mut first = open("broker.example").await?;
+    /// let mut second = open("broker.example").await?;
+    /// first.write_all(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a").await?; // CONNECT
+    /// second.write_all(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01b").await?;
+    /// broker.stop().await;
+    /// let error = open("broker.example").await.unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// Of the function that it returns: [`BrokerStopped`] in an [`io::Error`] of the kind
+    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused).
+    ///
+    /// # Panics
+    /// The function that it returns panics when called outside of a tokio runtime.
+    pub fn transport<S>(
+        &self,
+    ) -> impl Fn(S) -> Ready<io::Result<MemoryStream>> + Clone + Send + Sync + use<S> + 'static
+    {
+        let shared = Arc::clone(&self.shared);
+        move |_server| {
+            let stream = shared.connect();
+            ready(
+                stream.map_err(|stopped| io::Error::new(io::ErrorKind::ConnectionRefused, stopped)),
+            )
+        }
+    }
+
+    /// The address that it listens on.
+    ///
+    /// # Panics
+    /// When it does not listen: it was made by [`new`](Self::new) or [`with_options`](Self::with_options).
+    #[track_caller]
     pub const fn host(&self) -> IpAddr {
-        self.address.ip()
+        self.address().ip()
     }
 
-    /// The port it listens on.
+    /// The port that it listens on.
+    ///
+    /// # Panics
+    /// When it does not listen, as [`host`](Self::host).
+    #[track_caller]
     pub const fn port(&self) -> u16 {
-        self.address.port()
+        self.address().port()
     }
 
     /// `mqtt://host:port`.
+    ///
+    /// # Panics
+    /// When it does not listen, as [`host`](Self::host).
+    #[track_caller]
     pub fn url(&self) -> String {
-        format!("mqtt://{}", self.address)
+        format!("mqtt://{}", self.address())
+    }
+
+    #[track_caller]
+    const fn address(&self) -> SocketAddr {
+        self.address.expect(
+            "a test broker that does not listen has no address: make it by TestBroker::start or bind, or connect in memory",
+        )
     }
 
     /// What there is at the moment, and what was lost so far.
@@ -121,65 +231,82 @@ impl TestBroker {
         server_reference: Option<Utf8String>,
     ) -> Result<bool, BrokerOptionsError> {
         self.shared.with(|state| {
-            let now = Instant::now();
+            let now = state.now();
             (state.broker).disconnect_client(now, client_identifier, reason, server_reference)
         })
     }
 
-    /// Stops listening and breaks every connection; returns when all of it is gone.
+    /// Stops listening and breaks every connection; returns when all of it is gone. Dropping the broker does the same in the
+    /// background.
     pub async fn stop(self) {
-        drop(self.running);
-        let _ = self.task.await; // it ends by itself, and has nothing to tell
+        let tasks = self.shared.stop();
+        if let Some(mut tasks) = tasks {
+            tasks.shutdown().await;
+        }
     }
+}
+
+impl Default for TestBroker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for TestBroker {
+    fn drop(&mut self) {
+        drop(self.shared.stop());
+    }
+}
+
+/// The time of the runtime that this is called in: virtual when its clock is paused.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 /// What the tasks share. The lock is never held over an await.
 #[derive(Debug)]
-struct Shared {
+pub(crate) struct Shared {
     state: Mutex<State>,
     /// Wakes the clock when a deadline comes earlier than it sleeps.
     clock: Notify,
     /// Connections that the broker has closed, and the client has not.
-    lingering: AtomicUsize,
+    pub(crate) lingering: AtomicUsize,
 }
 
 #[derive(Debug)]
-struct State {
-    broker: Broker,
-    wakers: HashMap<ConnectionId, Arc<Waker>>,
+pub(crate) struct State {
+    pub(crate) broker: Broker,
+    pub(crate) wakers: HashMap<ConnectionId, Arc<Waker>>,
     sleeping_until: Option<Instant>,
+    /// All tasks of the broker; none once it is stopped. Each of them holds the state, which they are taken out of then.
+    tasks: Option<JoinSet<()>>,
+    /// The task that watches the clock.
+    clock: Option<AbortHandle>,
+    /// Where the latest task was spawned.
+    runtime: Option<Handle>,
 }
 
-/// How a connection's task learns that there is something for it.
-#[derive(Debug, Default)]
-struct Waker {
-    notify: Notify,
-    close: AtomicBool,
-}
-
-impl Waker {
-    fn close(&self) {
-        self.close.store(true, Ordering::Release);
-        self.notify.notify_one();
-    }
-
-    fn is_closed(&self) -> bool {
-        self.close.load(Ordering::Acquire)
+impl State {
+    /// The time of the runtime that serves the clients, wherever this is called.
+    fn now(&self) -> Instant {
+        let runtime = self.runtime.clone();
+        let _entered = runtime.as_ref().map(Handle::enter);
+        now()
     }
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Calls the broker, then wakes whoever that concerns.
-    fn with<T>(&self, call: impl FnOnce(&mut State) -> T) -> T {
+    pub(crate) fn with<T>(&self, call: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         let result = call(&mut state);
         while let Some(id) = state.broker.poll_writable() {
             if let Some(waker) = state.wakers.get(&id) {
-                waker.notify.notify_one();
+                waker.wake();
             }
         }
         while let Some(id) = state.broker.poll_close() {
@@ -194,33 +321,60 @@ impl Shared {
         }
         result
     }
+
+    fn connect(self: &Arc<Self>) -> Result<MemoryStream, BrokerStopped> {
+        let (ours, theirs) = MemoryStream::pair();
+        self.spawn(link::serve(ours, Arc::clone(self)))?;
+        Ok(theirs)
+    }
+
+    /// Runs a task until the broker is stopped, in the runtime that this is called in, and the clock beside it.
+    fn spawn(
+        self: &Arc<Self>,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), BrokerStopped> {
+        let runtime = Handle::current();
+        let mut state = self.lock();
+        let State { tasks, clock, .. } = &mut *state;
+        let tasks = tasks.as_mut().ok_or(BrokerStopped)?;
+        while tasks.try_join_next().is_some() {}
+        // It has finished when the runtime that it was spawned in was shut down.
+        if clock.as_ref().is_none_or(AbortHandle::is_finished) {
+            *clock = Some(tasks.spawn_on(watch_clock(Arc::clone(self)), &runtime));
+        }
+        tasks.spawn_on(task, &runtime);
+        state.runtime = Some(runtime);
+        Ok(())
+    }
+
+    /// Takes the tasks out, which end when they are dropped.
+    fn stop(&self) -> Option<JoinSet<()>> {
+        self.lock().tasks.take()
+    }
 }
 
-/// Accepts connections until it is stopped; ends when all its tasks have.
-async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stopped: oneshot::Receiver<()>) {
-    let mut tasks = JoinSet::new();
-    tasks.spawn(watch_clock(Arc::clone(&shared)));
+/// Accepts connections until it is aborted.
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    tasks.spawn(serve_connection(stream, Arc::clone(&shared)));
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let _ = stream.set_nodelay(true); // slower without it, but not wrong
+                if shared
+                    .spawn(link::serve(stream, Arc::clone(&shared)))
+                    .is_err()
+                {
+                    return;
                 }
-                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
-            },
-            Some(_) = tasks.join_next() => {}
-            _ = &mut stopped => break,
+            }
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
-    drop(listener);
-    tasks.shutdown().await;
 }
 
 async fn watch_clock(shared: Arc<Shared>) {
     loop {
         let deadline = shared.with(|state| {
-            let now = Instant::now();
-            state.broker.handle_timeout(now);
+            state.broker.handle_timeout(now());
             state.sleeping_until = state.broker.poll_timeout();
             state.sleeping_until
         });
@@ -231,85 +385,9 @@ async fn watch_clock(shared: Arc<Shared>) {
             }
         };
         tokio::select! {
-            () = sleep => {}
+            biased; // no random number: the same program takes the same steps
             () = shared.clock.notified() => {}
+            () = sleep => {}
         }
     }
-}
-
-async fn serve_connection(mut stream: TcpStream, shared: Arc<Shared>) {
-    let _ = stream.set_nodelay(true); // slower without it, but not wrong
-    let waker = Arc::new(Waker::default());
-    let id = shared.with(|state| {
-        let id = state.broker.open(Instant::now());
-        state.wakers.insert(id, Arc::clone(&waker));
-        id
-    });
-    // An error of the socket and its end are the same to the broker.
-    let _ = move_bytes(&mut stream, &shared, id, &waker).await;
-    shared.with(|state| {
-        state.wakers.remove(&id);
-        state.broker.closed(Instant::now(), id);
-    });
-    if shared.lingering.fetch_add(1, Ordering::Relaxed) < MOST_LINGERING {
-        let _ = tokio::time::timeout(LINGER, linger(&mut stream)).await;
-    }
-    shared.lingering.fetch_sub(1, Ordering::Relaxed);
-}
-
-/// Closes the broker's side and waits for the client's: dropping the socket would reset the connection of a client that still
-/// writes, and it might give up before it has read why.
-async fn linger(stream: &mut TcpStream) -> io::Result<()> {
-    stream.shutdown().await?;
-    let mut ignored = [0; 4096];
-    while tokio::time::timeout(SILENCE, stream.read(&mut ignored)).await?? > 0 {}
-    Ok(())
-}
-
-/// Moves bytes both ways, until the peer or the broker ends the connection.
-async fn move_bytes(
-    stream: &mut TcpStream,
-    shared: &Shared,
-    id: ConnectionId,
-    waker: &Waker,
-) -> io::Result<()> {
-    let (reader, mut writer) = stream.split();
-    let mut input = BytesMut::new();
-    let mut chunk = Bytes::new();
-    loop {
-        if chunk.is_empty() {
-            chunk = shared
-                .with(|state| state.broker.poll_transmit(id))
-                .unwrap_or_default();
-        }
-        if chunk.is_empty() && waker.is_closed() {
-            return Ok(());
-        }
-        tokio::select! {
-            readable = reader.readable(), if !waker.is_closed() => {
-                readable?;
-                if !read(&reader, &mut input)? {
-                    return Ok(());
-                }
-                shared.with(|state| state.broker.handle_input(Instant::now(), id, &mut input));
-            }
-            written = writer.write(&chunk), if !chunk.is_empty() => chunk.advance(written?),
-            () = waker.notify.notified(), if chunk.is_empty() => {}
-        }
-    }
-}
-
-/// Reads what is there; `false` at the end. A connection on which nothing comes holds no memory for it, and what comes holds
-/// about its own size.
-fn read(reader: &ReadHalf<'_>, input: &mut BytesMut) -> io::Result<bool> {
-    let mut chunk = BytesMut::with_capacity(READ_SIZE);
-    match reader.try_read_buf(&mut chunk) {
-        Ok(0) => return Ok(false),
-        Ok(length) if input.is_empty() && length > READ_SIZE / 2 => *input = chunk,
-        Ok(_) if input.is_empty() => *input = BytesMut::from(&chunk[..]),
-        Ok(_) => input.extend_from_slice(&chunk),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-        Err(error) => return Err(error),
-    }
-    Ok(true)
 }

@@ -2,7 +2,8 @@
 //!
 //! [`Broker`] is the server role of MQTT 3.1, 3.1.1 and 5.0 over the codec that the client uses: sans-IO, in memory, and
 //! with time as an argument, so that a test plays hours in no time and without a socket. With the feature `tokio`,
-//! `TestBroker` puts it on a loopback socket.
+//! `TestBroker` serves clients in the same process over connections in memory, in tokio's time, and others on a loopback
+//! socket.
 //!
 //! Its memory is bounded, in messages and bytes: [`Broker`] says by what.
 //!
@@ -41,7 +42,7 @@
 //! | limits that CONNACK tells | `limits.rs` |
 //! | state of one Network Connection | `connection.rs`, `aliases.rs`, `output.rs` |
 //! | state of one session | `session.rs`, `outbound.rs`, `packet_ids.rs` |
-//! | the socket, with feature `tokio` | `host.rs` |
+//! | the host for tokio, one connection of it, a connection in memory | `host.rs`, `link.rs`, `memory_stream.rs` |
 //! | what is held, in bytes | `memory.rs` |
 //! | state of all | `subscriptions.rs`, `shared.rs`, `retained.rs`, `timers.rs` |
 
@@ -56,7 +57,11 @@ mod handshake;
 #[cfg(feature = "tokio")]
 mod host;
 mod limits;
+#[cfg(feature = "tokio")]
+mod link;
 mod memory;
+#[cfg(feature = "tokio")]
+mod memory_stream;
 mod message;
 mod options;
 mod outbound;
@@ -75,6 +80,8 @@ pub use authentication::Authentication;
 pub use broker::{Broker, Stats};
 pub use connection::ConnectionId;
 #[cfg(feature = "tokio")]
-pub use host::TestBroker;
+pub use host::{BrokerStopped, TestBroker};
+#[cfg(feature = "tokio")]
+pub use memory_stream::MemoryStream;
 pub use options::{BrokerOptions, BrokerOptionsError};
 pub use session::SessionStats;

@@ -96,6 +96,12 @@ pub enum OptionsError {
         "headers of a WebSocket request are given, and no server is reached by WebSocket: give a URL with ws:// or wss://"
     )]
     HeadersWithoutWebSocket,
+    /// An option that shapes a connection over a network was given beside `Options::test`, which connects in memory. Of the
+    /// feature `testing`.
+    #[error(
+        "Options::{0} shapes a connection over a network, and Options::test connects in memory: leave it out, or connect to a TestBroker that listens"
+    )]
+    InMemory(&'static str),
     /// A subscription that was [declared](crate::Options::subscription).
     #[error("a declared subscription: {0}")]
     Subscription(Box<SubscribeError>),

@@ -86,6 +86,7 @@
 //! | `tls` | TLS by rustls with ring: `Options::tls` | yes | 36 |
 //! | `websocket` | MQTT over WebSocket | no | 34; 49 with `tls` |
 //! | `proxy` | SOCKS 4, 4a, 5 and HTTP CONNECT: `Options::proxy` | no | no more |
+//! | `testing` | a broker for your tests: `Options::test` | no | one more |
 //! | `tracing` | connections made, lost and given up, messages lost, and packets, as `tracing` [events](#logs) | yes | 23; 38 with `tls` |
 //!
 //! That is 38 by default and 51 with everything. rumqttc 0.25 counted in the same way: 27 without TLS, 52 by default, 90
@@ -105,6 +106,48 @@
 //! lock for as long as the core computes, and never wait for the network. A program that is not asynchronous gives the
 //! client a runtime: `tokio::runtime::Builder::new_current_thread().enable_all()`, and its `block_on`.
 //!
+//! # Tests
+//!
+//! With the feature `testing` the crate has a broker for your tests ([`testing`]), and [`Options::test`] connects to it in
+//! memory. No port is opened, and under `#[tokio::test(start_paused = true)]` client and broker wait in virtual time: an hour of
+//! Keep Alive, a pause before reconnecting or an expiring session takes milliseconds.
+//!
+//! ```toml
+//! [dev-dependencies]
+//! ferromqtt = { version = "0.1", features = ["testing"] }
+//! tokio = { version = "1", features = ["macros", "rt", "test-util"] }
+//! ```
+//!
+//! ```
+//! use ferromqtt::testing::TestBroker;
+//! use ferromqtt::{Error, Options, QoS};
+//!
+//! # /*
+//! #[tokio::test(start_paused = true)]
+//! # */
+//! async fn a_message_waits_for_a_client_that_is_away() -> Result<(), Error> {
+//!     let broker = TestBroker::new();
+//!     ferromqtt::scope(Options::test(&broker), async |client| {
+//!         client.publish("site/7/level", "28.4").qos(QoS::AtLeastOnce).retain(true).await?;
+//!         Ok::<_, Error>(())
+//!     })
+//!     .await?;
+//!     ferromqtt::scope(Options::test(&broker), async |client| {
+//!         let mut levels = client.subscribe("site/+/level").await?;
+//!         let level = levels.next().await.expect("the retained message");
+//!         assert_eq!(level.text()?, "28.4");
+//!         Ok(())
+//!     })
+//!     .await
+//! }
+//! # let mut builder = tokio::runtime::Builder::new_current_thread();
+//! # let runtime = builder.enable_time().start_paused(true).build().unwrap();
+//! # runtime.block_on(a_message_waits_for_a_client_that_is_away()).unwrap();
+//! ```
+//!
+//! Without the feature, a test of a program that makes its own [`Options`] replaces their connection:
+//! `options.transport(broker.transport())`, with `TestBroker` of the crate `ferromqtt-testing`.
+//!
 //! # Logs
 //!
 //! With the feature `tracing` the client writes to the target `ferromqtt`: what is lost or goes wrong as warnings, connections
@@ -117,8 +160,8 @@
 //! from 1 for each [`Connection`].
 //!
 //! # More
-//! [A program for each task](https://github.com/ferromqtt/ferromqtt/tree/main/examples/rust); `ferromqtt-testing`, a broker
-//! for your tests; and pages for those who know another client: [`migration`].
+//! [A program for each task](https://github.com/ferromqtt/ferromqtt/tree/main/examples/rust), and pages for those who know
+//! another client: [`migration`].
 
 mod authenticate;
 mod call;
@@ -178,6 +221,9 @@ pub use ferromqtt_proto::{
     ReasonCode, Reconnect, RetainHandling, Slip, Stats, StringError, SubscriptionOptions,
     TopicError, TopicFilter, TopicName, TransportError, UserProperties, Utf8String,
 };
+/// The test broker: the crate `ferromqtt-testing`, for [`Options::test`].
+#[cfg(feature = "testing")]
+pub use ferromqtt_testing as testing;
 #[cfg(feature = "websocket")]
 pub use ferromqtt_transport::WebSocketError;
 pub use ferromqtt_transport::{HostError, UrlError};

@@ -84,6 +84,62 @@ impl Options {
         Self::at(Server::unix(path))
     }
 
+    /// The test broker, over connections in memory: no port and no network, and time that a test can pause. The server of
+    /// errors and logs is `test-broker`.
+    ///
+    /// All other options apply, [`reconnect`](Self::reconnect) and [`servers`](Self::servers) among them, whose attempts all
+    /// lead to this broker. What shapes a connection over a network is refused when connecting, as
+    /// [`OptionsError::InMemory`]: TLS, proxy, WebSocket headers and bind address. To test options that have those, keep them,
+    /// and replace the connection: `options.transport(broker.transport())`.
+    ///
+    /// Once the broker is stopped or dropped, attempts to connect fail as
+    /// [`TransportError::Failed`](crate::TransportError::Failed).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use ferromqtt::testing::TestBroker;
+    /// use ferromqtt::{Client, Error, Options};
+    ///
+    /// /// The program to be tested: publishes a reading every minute.
+    /// async fn report(client: Client, readings: [&'static str; 3]) -> Result<(), Error> {
+    ///     for reading in readings {
+    ///         client.publish("site/7/level", reading).await?;
+    ///         tokio::time::sleep(Duration::from_secs(60)).await;
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// # /*
+    /// #[tokio::test(start_paused = true)]
+    /// # */
+    /// async fn reports_every_minute() -> Result<(), Error> {
+    ///     let broker = TestBroker::new();
+    ///     ferromqtt::scope(Options::test(&broker), async |watcher| {
+    ///         let mut levels = watcher.subscribe("site/+/level").await?;
+    ///         ferromqtt::scope(Options::test(&broker), async |client| {
+    ///             report(client, ["28.4", "28.5", "28.9"]).await
+    ///         })
+    ///         .await?;
+    ///         for expected in ["28.4", "28.5", "28.9"] {
+    ///             let message = levels.next().await.expect("a reading");
+    ///             assert_eq!(message.text()?, expected);
+    ///         }
+    ///         Ok(())
+    ///     })
+    ///     .await
+    /// }
+    /// # let mut builder = tokio::runtime::Builder::new_current_thread();
+    /// # builder.enable_time().start_paused(true).build().unwrap().block_on(reports_every_minute()).unwrap();
+    /// ```
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn test(broker: &ferromqtt_testing::TestBroker) -> Self {
+        let mut options = Self::new("test-broker", 1883).transport(broker.transport());
+        options.transport.in_memory = true;
+        options
+    }
+
     fn at(server: Server) -> Self {
         let mut core = proto::Options::default();
         core.reconnect = Some(Reconnect::default());
@@ -181,30 +237,33 @@ impl Options {
     }
 
     /// Connects in a way of your own, in place of everything that comes with this crate: TCP, TLS, WebSocket, proxy and
-    /// bind address. It is given the [`Server`] to connect to.
+    /// bind address, whose options have no effect then. It is given the [`Server`] to connect to.
     ///
-    /// Anything that reads and writes bytes will do. Here it is a pipe in memory, whose other end goes to a server that is
-    /// a part of the same program:
+    /// Anything that reads and writes bytes will do; [`Transport`] has an example. In a test it is the broker of the crate
+    /// `ferromqtt-testing`, in memory, and all other options stay those of the program:
     ///
     /// ```
-    /// use ferromqtt::{Options, Server};
-    /// use tokio::io::duplex;
+    /// use ferromqtt::{Error, Options};
+    /// use ferromqtt_testing::TestBroker;
     ///
-    /// # let (ends, _receiver) = tokio::sync::mpsc::unbounded_channel();
-    /// let options = Options::new("in memory", 1883).transport(move |_server: Server| {
-    ///     let (ours, theirs) = duplex(64 * 1024);
-    ///     let gone = ends.send(theirs).is_err();
-    ///     async move {
-    ///         match gone {
-    ///             false => Ok(ours),
-    ///             true => Err(std::io::Error::other("the server has gone")),
-    ///         }
-    ///     }
-    /// });
+    /// /// What the program connects with.
+    /// fn options() -> Options {
+    ///     Options::new("broker.example", 1883).client_identifier("station-7")
+    /// }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let broker = TestBroker::new();
+    /// ferromqtt::scope(options().transport(broker.transport()), async |client| {
+    ///     client.publish("temperature/outside", "28.4").await?;
+    ///     Ok(())
+    /// })
+    /// .await?;
+    /// # Ok::<_, Error>(()) }).unwrap();
     /// ```
     #[must_use]
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport.own = Some(Arc::new(transport));
+        self.transport.in_memory = false;
         self
     }
 

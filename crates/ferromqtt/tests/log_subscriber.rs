@@ -123,6 +123,11 @@ async fn accept(listener: &TcpListener, session_present: bool) -> Server<TcpStre
     Server::accept(stream, session_present).await.0
 }
 
+/// A client of the broker, in memory.
+fn in_memory(broker: &TestBroker) -> Options {
+    Options::new("test-broker", 1883).transport(broker.transport())
+}
+
 fn quickly() -> Reconnect {
     Reconnect {
         initial_delay: Duration::from_millis(1),
@@ -135,9 +140,8 @@ fn quickly() -> Reconnect {
 #[test]
 fn a_log_subscriber_may_publish_by_the_client_that_connects_and_disconnects() {
     play(Forwards::default(), async |forwards| {
-        let broker = TestBroker::start().await.unwrap();
-        let options = Options::new(broker.host(), broker.port())
-            .subscription(DeclaredSubscription::new("log"));
+        let broker = TestBroker::new();
+        let options = in_memory(&broker).subscription(DeclaredSubscription::new("log"));
         let connection = forwards.start(options).await;
         let mut log = connection.client().declared("log").await.unwrap();
         let line = log.next().await.unwrap();
@@ -207,8 +211,8 @@ fn a_log_subscriber_may_publish_by_the_client_whose_message_ends_connections() {
 #[test]
 fn a_log_subscriber_may_publish_by_the_client_that_loses_messages() {
     play(Forwards::default(), async |forwards| {
-        let broker = TestBroker::start().await.unwrap();
-        let options = Options::new(broker.host(), broker.port());
+        let broker = TestBroker::new();
+        let options = in_memory(&broker);
         let connection = forwards.start(options).await;
         let client = connection.client();
         let bounds = QueueOptions {
@@ -235,9 +239,8 @@ fn a_log_subscriber_may_publish_by_the_client_whose_subscription_is_refused() {
         let filter = TopicFilter::new("denied").unwrap();
         let denied = denying.deny_subscribe(filter, ReasonCode::NotAuthorized);
         denied.unwrap();
-        let broker = TestBroker::bind(([127, 0, 0, 1], 0).into(), denying).await;
-        let broker = broker.unwrap();
-        let options = Options::new(broker.host(), broker.port())
+        let broker = TestBroker::with_options(denying);
+        let options = in_memory(&broker)
             .client_identifier("worker")
             .clean_start(CleanStart::Never)
             .claim_within(Duration::ZERO)

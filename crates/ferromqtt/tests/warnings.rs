@@ -64,6 +64,11 @@ impl Visit for Text {
     }
 }
 
+/// A client of the broker, in memory.
+fn in_memory(broker: &TestBroker) -> Options {
+    Options::new("test-broker", 1883).transport(broker.transport())
+}
+
 async fn open_and_close(options: Options) {
     let connection = Connection::open(options).await.unwrap();
     connection.disconnect().await.unwrap();
@@ -146,11 +151,10 @@ async fn messages_that_nobody_claims_are_told() {
     let filter = TopicFilter::new("denied").unwrap();
     let denied = denying.deny_subscribe(filter, ReasonCode::NotAuthorized);
     denied.unwrap();
-    let broker = TestBroker::bind(([127, 0, 0, 1], 0).into(), denying).await;
-    let broker = broker.unwrap();
+    let broker = TestBroker::with_options(denying);
     let noted = Warnings::default();
     let _noting = tracing::subscriber::set_default(noted.clone());
-    let options = Options::new(broker.host(), broker.port())
+    let options = in_memory(&broker)
         .client_identifier("worker")
         .clean_start(CleanStart::Never)
         .claim_within(Duration::ZERO)
@@ -185,7 +189,7 @@ async fn messages_that_nobody_claims_are_told() {
     broker.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn unclaimed_messages_and_refused_declarations_are_told_once() {
     let limit = Duration::from_secs(60);
     let told = tokio::time::timeout(limit, messages_that_nobody_claims_are_told()).await;
@@ -269,11 +273,10 @@ async fn another_client_with_the_same_identifier_is_told() {
 
 /// What a stream loses is reported once, with its filter, however much it is.
 async fn losses_are_told(overflow: Overflow) -> Vec<String> {
-    let broker = TestBroker::start().await.unwrap();
+    let broker = TestBroker::new();
     let noted = Warnings::default();
     let _noting = tracing::subscriber::set_default(noted.clone());
-    let options = Options::new(broker.host(), broker.port());
-    let connection = Connection::open(options).await.unwrap();
+    let connection = Connection::open(in_memory(&broker)).await.unwrap();
     let client = connection.client();
     let bounds = QueueOptions {
         limit: Some(2),
@@ -292,7 +295,7 @@ async fn losses_are_told(overflow: Overflow) -> Vec<String> {
     noted.0.lock().unwrap().clone()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_first_loss_of_a_stream_is_told_and_at_the_end_how_many_there_were() {
     let limit = Duration::from_secs(60);
     for overflow in [Overflow::DropOldest, Overflow::Wait] {
@@ -312,11 +315,10 @@ async fn the_first_loss_of_a_stream_is_told_and_at_the_end_how_many_there_were()
 
 /// Ten messages that the application takes and does not acknowledge, which is all that some servers send.
 async fn unacknowledged_messages_are_told() -> Vec<String> {
-    let broker = TestBroker::start().await.unwrap();
+    let broker = TestBroker::new();
     let noted = Warnings::default();
     let _noting = tracing::subscriber::set_default(noted.clone());
-    let options = Options::new(broker.host(), broker.port());
-    let connection = Connection::open(options).await.unwrap();
+    let connection = Connection::open(in_memory(&broker)).await.unwrap();
     let client = connection.client();
     let by_application = QueueOptions {
         acknowledge: Acknowledge::ByApplication,
@@ -331,17 +333,13 @@ async fn unacknowledged_messages_are_told() -> Vec<String> {
     for _ in 0..10 {
         jobs.next().await.unwrap();
     }
-    tokio::time::pause();
-    for _ in 0..100 {
-        tokio::time::advance(Duration::from_millis(100)).await; // 10 s, and the driver has run
-    }
-    tokio::time::resume();
+    tokio::time::sleep(Duration::from_secs(10)).await;
     connection.disconnect().await.unwrap();
     broker.stop().await;
     noted.0.lock().unwrap().clone()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_server_that_may_be_waiting_for_acknowledgements_is_told_of() {
     let limit = Duration::from_secs(60);
     let told = tokio::time::timeout(limit, unacknowledged_messages_are_told()).await;
@@ -354,11 +352,10 @@ async fn a_server_that_may_be_waiting_for_acknowledgements_is_told_of() {
 
 /// A stream whose reader asks for its losses again and again, so that each of them is reported.
 async fn losses_are_counted() -> (u64, Vec<String>) {
-    let broker = TestBroker::start().await.unwrap();
+    let broker = TestBroker::new();
     let noted = Warnings::default();
     let _noting = tracing::subscriber::set_default(noted.clone());
-    let options = Options::new(broker.host(), broker.port());
-    let connection = Connection::open(options).await.unwrap();
+    let connection = Connection::open(in_memory(&broker)).await.unwrap();
     let client = connection.client();
     let bounds = QueueOptions {
         limit: Some(1),
@@ -382,7 +379,7 @@ async fn losses_are_counted() -> (u64, Vec<String>) {
     (reported, noted.0.lock().unwrap().clone())
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn losses_that_repeat_are_counted_and_not_written() {
     let limit = Duration::from_secs(60);
     let told = tokio::time::timeout(limit, losses_are_counted()).await;

@@ -84,9 +84,22 @@ fn a_broker_shows_no_challenge_and_no_answer() {
     look(&scene.broker);
 }
 
+#[cfg(feature = "tokio")]
+#[tokio::test]
+async fn a_connection_in_memory_does_not_show_what_is_on_its_way() {
+    use ferromqtt_testing::{MemoryStream, TestBroker};
+    use tokio::io::AsyncWriteExt;
+
+    let broker = TestBroker::new();
+    let mut client: MemoryStream = broker.connect().unwrap();
+    client.write_all(MARKER.as_bytes()).await.unwrap();
+    look(&client);
+    look(&broker);
+}
+
 /// Public types that can hold neither a payload nor what authenticates; `TestBroker` is looked at by the client's test.
 const WITHOUT_SECRETS: &str =
-    "Stats ConnectionId TestBroker BrokerOptionsError SessionStats Broker";
+    "Stats ConnectionId TestBroker BrokerOptionsError BrokerStopped SessionStats Broker";
 
 #[test]
 fn every_public_type_is_known() {

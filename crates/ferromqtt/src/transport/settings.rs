@@ -14,6 +14,8 @@ use crate::error::OptionsError;
 pub(crate) struct Settings {
     pub(crate) servers: Vec<Server>,
     pub(crate) own: Option<Arc<dyn AnyTransport>>,
+    /// Whether `own` leads to the test broker: options of a network are a mistake then.
+    pub(crate) in_memory: bool,
     pub(crate) bind_address: Option<IpAddr>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<super::TlsOptions>,
@@ -28,6 +30,7 @@ impl Settings {
         Self {
             servers: vec![server],
             own: None,
+            in_memory: false,
             bind_address: None,
             #[cfg(feature = "tls")]
             tls: None,
@@ -40,11 +43,31 @@ impl Settings {
 
     /// What opens transports, checked: what TLS needs is read here.
     pub(crate) async fn connector(&self) -> Result<Connector, OptionsError> {
+        if self.in_memory
+            && let Some(option) = self.of_networks()
+        {
+            return Err(OptionsError::InMemory(option));
+        }
         let opener = match &self.own {
             Some(own) => Opener::Own(Arc::clone(own)),
             None => Opener::Network(Box::new(self.network().await?)),
         };
         Ok(Connector::new(self.servers.clone(), opener))
+    }
+
+    /// An option that was given and shapes a connection over a network, if there is one.
+    fn of_networks(&self) -> Option<&'static str> {
+        let given = [
+            ("bind_address", self.bind_address.is_some()),
+            #[cfg(feature = "tls")]
+            ("tls", self.tls.is_some()),
+            #[cfg(feature = "proxy")]
+            ("proxy", self.proxy.is_some()),
+            #[cfg(feature = "websocket")]
+            ("websocket_header", !self.headers.is_empty()),
+        ];
+        let first = given.into_iter().find(|(_, given)| *given);
+        first.map(|(option, _)| option)
     }
 
     async fn network(&self) -> Result<Network, OptionsError> {

@@ -1,5 +1,11 @@
 //! Every Rust text of docs/errors.md is provoked, and reads as the page says.
-#![cfg(all(feature = "tls", feature = "websocket", feature = "proxy", unix))]
+#![cfg(all(
+    feature = "tls",
+    feature = "websocket",
+    feature = "proxy",
+    feature = "testing",
+    unix
+))]
 
 mod addresses;
 mod calls;

@@ -4,6 +4,7 @@ use ferromqtt::{
     Bytes, CleanStart, Connection, DeclaredSubscription, Options, Properties, ProtocolVersion,
     TlsOptions, TopicName, Utf8String, Will,
 };
+use ferromqtt_testing::TestBroker;
 
 use crate::certificates::Authority;
 use crate::connecting::failure;
@@ -75,6 +76,7 @@ fn of_places() -> Vec<Options> {
     all.extend([
         Options::new("broker", 0),
         local().websocket_header("a", "b"),
+        Options::test(&TestBroker::new()).bind_address([127, 0, 0, 1].into()),
         Options::from_url("ws://127.0.0.1:1")
             .unwrap()
             .websocket_header("a b", "c"),

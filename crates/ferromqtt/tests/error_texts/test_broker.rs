@@ -1,5 +1,5 @@
 use ferromqtt::ReasonCode;
-use ferromqtt_testing::{Authentication, BrokerOptions, BrokerOptionsError};
+use ferromqtt_testing::{Authentication, BrokerOptions, BrokerOptionsError, TestBroker};
 
 use crate::page::{Provoked, compare};
 
@@ -8,13 +8,21 @@ fn refused<T>(result: Result<T, BrokerOptionsError>) -> Provoked {
     (error.to_string(), "BrokerOptionsError")
 }
 
-#[test]
-fn every_text_of_the_test_broker_is_provoked_and_reads_as_the_page_says() {
+/// An attempt to connect to a broker that was dropped.
+async fn stopped() -> Provoked {
+    let open = TestBroker::new().transport();
+    let error = open("test-broker").await.unwrap_err();
+    (error.to_string(), "BrokerStopped")
+}
+
+#[tokio::test]
+async fn every_text_of_the_test_broker_is_provoked_and_reads_as_the_page_says() {
     let mut options = BrokerOptions::default();
     let provoked = vec![
         refused(options.deny_connect("*", ReasonCode::Success)),
         refused(Authentication::new("a\0", [("first?", "FIRST?")])),
         refused(Authentication::new("LOUD", [(vec![0; 65_536], vec![0])])),
+        stopped().await,
     ];
     compare("Rust: test broker", provoked);
 }

@@ -9,13 +9,11 @@ use ferromqtt_testing::{Authentication, BrokerOptions, TestBroker};
 
 use crate::{in_time, options};
 
-async fn asking_broker() -> TestBroker {
+fn asking_broker() -> TestBroker {
     let steps = [("first?", "FIRST?"), ("second?", "SECOND?")];
     let mut broker = BrokerOptions::default();
     broker.authentication = Some(Authentication::new("LOUD", steps).unwrap());
-    TestBroker::bind(([127, 0, 0, 1], 0).into(), broker)
-        .await
-        .unwrap()
+    TestBroker::with_options(broker)
 }
 
 /// Says what it is asked in capitals, as often as it has breath.
@@ -38,10 +36,10 @@ fn loud(broker: &TestBroker, method: &str, breath: usize) -> Options {
     options(broker).authenticator(method, move || Loud { breath })
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_client_authenticates_and_does_so_anew() {
     in_time(async {
-        let broker = asking_broker().await;
+        let broker = asking_broker();
         let connection = Connection::open(loud(&broker, "LOUD", 2)).await.unwrap();
         let client = connection.client();
         client.publish("t", "").qos(QoS::AtLeastOnce).await.unwrap();
@@ -54,10 +52,10 @@ async fn a_client_authenticates_and_does_so_anew() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn who_cannot_answer_and_who_has_another_method_does_not_get_in() {
     in_time(async {
-        let broker = asking_broker().await;
+        let broker = asking_broker();
         let error = Connection::open(loud(&broker, "LOUD", 1))
             .await
             .unwrap_err();
@@ -84,10 +82,10 @@ async fn who_cannot_answer_and_who_has_another_method_does_not_get_in() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_broker_that_asks_nothing_of_it_does_not_know_the_method() {
     in_time(async {
-        let broker = crate::broker().await;
+        let broker = TestBroker::new();
         let connection = crate::connect(&broker).await;
         let error = connection.client().re_authenticate().await.unwrap_err();
         assert_eq!(error, ReAuthenticateError::NoAuthenticator);

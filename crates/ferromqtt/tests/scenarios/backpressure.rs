@@ -6,11 +6,12 @@ use ferromqtt::{
     Client, Connection, Error, Options, OutgoingLimits, Overflow, QoS, QueueOptions, ReasonCode,
 };
 use ferromqtt_proto::packet::{Packet, Publish};
+use ferromqtt_testing::TestBroker;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::server::Server;
-use crate::{broker, connect, in_time, options};
+use crate::{connect, in_time, options};
 
 /// Room for two messages, one of them on its way.
 fn narrow(options: Options) -> Options {
@@ -32,7 +33,7 @@ async fn echo(client: &Client, qos: QoS, count: usize, queue: QueueOptions) -> R
 
 async fn consumers_publish_under_full_queues(queue: QueueOptions) {
     const COUNT: usize = 500;
-    let broker = broker().await;
+    let broker = TestBroker::new();
     let asking = connect(&broker).await;
     let asker = asking.client();
     let mut ready = asker.subscribe("ready").await.unwrap();
@@ -75,7 +76,7 @@ const FULL: QueueOptions = QueueOptions {
     ..QueueOptions::UNBOUNDED
 };
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn consumers_publish_under_full_queues_on_one_thread() {
     in_time(consumers_publish_under_full_queues(QueueOptions::default())).await;
     in_time(consumers_publish_under_full_queues(FULL)).await;
@@ -87,10 +88,10 @@ async fn consumers_publish_under_full_queues_on_two_threads() {
     in_time(consumers_publish_under_full_queues(FULL)).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_flood_into_a_narrow_queue_arrives_complete_and_in_order() {
     in_time(async {
-        let broker = broker().await;
+        let broker = TestBroker::new();
         let receiving = connect(&broker).await;
         let mut messages = receiving
             .client()

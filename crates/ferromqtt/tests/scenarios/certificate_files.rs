@@ -13,7 +13,7 @@ use ferromqtt_testing::TestBroker;
 use crate::cable::Cable;
 use crate::certificates::{Authority, Identity};
 use crate::tls_front::{Demands, TlsFront};
-use crate::{broker, in_time};
+use crate::{in_time, listening};
 
 const HOST: &str = "127.0.0.1";
 
@@ -86,7 +86,7 @@ struct Scene {
 impl Scene {
     /// Returns when the client is connected.
     async fn new(server: &Identity, demands: Demands<'_>, tls: TlsOptions) -> Self {
-        let broker = broker().await;
+        let broker = listening().await;
         let address = (broker.host(), broker.port()).into();
         let front = TlsFront::demanding(address, server, demands).await;
         let cable = Cable::to(front.address()).await;

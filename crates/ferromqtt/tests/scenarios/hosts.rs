@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::certificates::Authority;
 use crate::tls_front::{Demands, TlsFront};
-use crate::{broker, in_time};
+use crate::{in_time, listening};
 
 const UNICODE: &str = "bücher.example";
 const A_LABELS: &str = "xn--bcher-kva.example";
@@ -102,7 +102,7 @@ fn names(names: &[&str]) -> Vec<Option<String>> {
 #[tokio::test]
 async fn a_proxy_resolves_the_whole_name_and_tls_names_it_without_its_dot() {
     in_time(async {
-        let broker = broker().await;
+        let broker = listening().await;
         let authority = Authority::new("ours");
         for (host, asked_for, named) in [
             (UNICODE, A_LABELS, A_LABELS),
@@ -125,7 +125,7 @@ async fn a_proxy_resolves_the_whole_name_and_tls_names_it_without_its_dot() {
 #[tokio::test]
 async fn an_address_with_an_interface_is_verified_without_it_and_not_sent_as_a_name() {
     in_time(async {
-        let broker = broker().await;
+        let broker = listening().await;
         let authority = Authority::new("ours");
         for (listens, host) in [("::1", "[::1%251]"), ("127.0.0.1", "127.1")] {
             let identity = authority.issue(listens);
@@ -144,7 +144,7 @@ async fn an_address_with_an_interface_is_verified_without_it_and_not_sent_as_a_n
 #[tokio::test]
 async fn a_server_name_given_for_tls_is_sent_as_tls_takes_it() {
     in_time(async {
-        let broker = broker().await;
+        let broker = listening().await;
         let authority = Authority::new("ours");
         let front = TlsFront::to(address(&broker), &authority.issue(A_LABELS)).await;
         for name in [UNICODE, "bücher.example."] {

@@ -8,7 +8,7 @@ use ferromqtt::{
 };
 use ferromqtt_testing::{BrokerOptions, TestBroker};
 
-use crate::{broker, in_time, options};
+use crate::{in_time, options};
 
 /// A stream that leaves it to the application to acknowledge.
 const BY_HAND: QueueOptions = QueueOptions {
@@ -95,7 +95,7 @@ async fn next_run(options: Options, publisher: &Client) -> Result<Vec<String>, E
     .await
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_a_run_leaves_comes_to_the_next() {
     in_time(async {
         for version in [ProtocolVersion::V5, ProtocolVersion::V311] {
@@ -106,7 +106,7 @@ async fn what_a_run_leaves_comes_to_the_next() {
                 End::Late,
                 End::Unsubscribed,
             ] {
-                let broker = broker().await;
+                let broker = TestBroker::new();
                 ferromqtt::scope(options(&broker), async |publisher| {
                     one_run(worker(&broker, version), &publisher, end).await?;
                     publish(&publisher, &["meanwhile"]).await?;
@@ -189,12 +189,12 @@ async fn open_stream(client: &Client, stream: Stream) -> Messages {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_program_with_one_stream_gets_all_that_was_published_meanwhile() {
     in_time(async {
         for version in [ProtocolVersion::V5, ProtocolVersion::V311] {
             for stream in [Stream::Late, Stream::Declared] {
-                let broker = broker().await;
+                let broker = TestBroker::new();
                 let options = options(&broker).protocol(version);
                 let jobs = jobs_published_meanwhile(options, stream).await;
                 assert_eq!(jobs, Vec::from_iter(1..=100), "{version:?}, {stream:?}");
@@ -208,10 +208,10 @@ async fn a_program_with_one_stream_gets_all_that_was_published_meanwhile() {
 }
 
 /// A program that drops its stream and opens another one loses nothing between the two, nor the order.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_stream_goes_on_where_the_one_before_was_dropped() {
     in_time(async {
-        let broker = broker().await;
+        let broker = TestBroker::new();
         ferromqtt::scope(options(&broker), async |publisher| {
             let connection = Connection::open(worker(&broker, ProtocolVersion::V5)).await?;
             let client = connection.client();
@@ -244,10 +244,10 @@ async fn a_stream_goes_on_where_the_one_before_was_dropped() {
 
 /// A subscription that an earlier version of the program has left in the session holds up the others for a time, not for
 /// ever.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_subscription_that_was_forgotten_is_told() {
     in_time(async {
-        let broker = broker().await;
+        let broker = TestBroker::new();
         let options = worker(&broker, ProtocolVersion::V5);
         ferromqtt::scope(options.clone(), async |client| {
             let forgotten = client.subscribe("forgotten").qos(QoS::AtLeastOnce).await?;
@@ -283,15 +283,14 @@ async fn a_subscription_that_was_forgotten_is_told() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_declared_subscription_that_the_broker_refuses_is_told_to_who_takes_it() {
     in_time(async {
         let mut denying = BrokerOptions::default();
         let filter = TopicFilter::new("jobs").unwrap();
         let denied = denying.deny_subscribe(filter, ReasonCode::NotAuthorized);
         denied.unwrap();
-        let broker = TestBroker::bind(([127, 0, 0, 1], 0).into(), denying).await;
-        let broker = broker.expect("a loopback port");
+        let broker = TestBroker::with_options(denying);
         let declared = DeclaredSubscription::new("jobs").qos(QoS::AtLeastOnce);
         let options = worker(&broker, ProtocolVersion::V5).subscription(declared);
         let ended = ferromqtt::scope(options, async |client| {

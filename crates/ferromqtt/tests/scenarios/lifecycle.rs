@@ -109,12 +109,11 @@ async fn a_scope_whose_connection_had_ended_returns_the_value_of_its_program() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_scope_returns_the_value_of_a_program_that_drops_a_stream_while_the_connection_is_lost() {
     in_time(async {
-        let broker = TestBroker::start().await.unwrap();
-        let options = Options::new(broker.host(), broker.port());
-        let result = ferromqtt::scope(options, async |client| {
+        let broker = TestBroker::new();
+        let result = ferromqtt::scope(crate::options(&broker), async |client| {
             let mut events = client.events();
             let _messages = client.subscribe("a").await?;
             client.publish("a", "b").qos(QoS::AtLeastOnce).await?;

@@ -1,5 +1,5 @@
-//! The client on loopback sockets: against the built-in broker, behind a cable that can be cut, and against a server that
-//! is played by hand; and against mosquitto.
+//! The client against the built-in broker: in memory where MQTT is the subject, and on loopback sockets where they are.
+//! Behind a cable that can be cut, against a server that is played by hand, and against mosquitto.
 
 mod authentication;
 mod backpressure;
@@ -15,6 +15,8 @@ mod certificates;
     feature = "websocket"
 ))]
 mod hosts;
+#[cfg(feature = "testing")]
+mod in_memory;
 mod lasting_session;
 mod leaving;
 mod lifecycle;
@@ -58,12 +60,14 @@ async fn in_time<T>(test: impl Future<Output = T>) -> T {
         .expect("the test ends in time")
 }
 
-async fn broker() -> TestBroker {
+/// A broker that also listens on a loopback socket.
+async fn listening() -> TestBroker {
     TestBroker::start().await.expect("a loopback port")
 }
 
+/// A client of the broker, in memory: `Options::test` without its feature.
 fn options(broker: &TestBroker) -> Options {
-    Options::new(broker.host(), broker.port())
+    Options::new("test-broker", 1883).transport(broker.transport())
 }
 
 async fn connect(broker: &TestBroker) -> Connection {

@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy_bi
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use crate::{broker, in_time};
+use crate::{in_time, listening};
 
 const USER: &str = "user";
 const PASSWORD: &str = "geheim";
@@ -147,7 +147,7 @@ async fn refusal(options: Options) -> String {
 #[tokio::test]
 async fn messages_go_through_a_socks_proxy_that_resolves_names_or_not() {
     in_time(async {
-        let broker = broker().await;
+        let broker = listening().await;
         let gate = Gate::open(socks5).await;
         for (scheme, host) in [
             ("socks5", "127.0.0.1"),
@@ -165,7 +165,7 @@ async fn messages_go_through_a_socks_proxy_that_resolves_names_or_not() {
 #[tokio::test]
 async fn messages_go_through_an_http_proxy() {
     in_time(async {
-        let broker = broker().await;
+        let broker = listening().await;
         let gate = Gate::open(http).await;
         let options = Options::new(broker.host(), broker.port());
         let encoded = "%67eheim";
@@ -180,7 +180,7 @@ async fn messages_go_through_an_http_proxy() {
 #[tokio::test]
 async fn a_wrong_password_is_told_and_not_shown() {
     in_time(async {
-        let broker = broker().await;
+        let broker = listening().await;
         let (socks, http) = (Gate::open(socks5).await, Gate::open(http).await);
         for proxy in [
             socks.proxy("socks5", "falsch"),
@@ -209,7 +209,7 @@ async fn a_proxy_that_cannot_reach_the_server_or_is_none_says_so() {
         let text = refusal(options.clone().proxy(gate.proxy("socks5", PASSWORD))).await;
         assert!(text.contains("proxy refused: 5"), "{text}");
 
-        let broker = broker().await;
+        let broker = listening().await;
         let url = format!("socks5://{}:{}", broker.host(), broker.port());
         let text = refusal(options.proxy(url.parse().unwrap())).await;
         assert!(text.contains("is it a proxy of this kind?"), "{text}");

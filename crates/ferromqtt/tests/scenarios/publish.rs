@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use ferromqtt::{Error, Properties, ProtocolVersion, QoS, TopicName, Utf8String};
+use ferromqtt_testing::TestBroker;
 
-use crate::{broker, connect, in_time, options};
+use crate::{connect, in_time, options};
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_message_arrives_at_each_qos_on_each_version() {
     in_time(async {
-        let broker = broker().await;
+        let broker = TestBroker::new();
         for version in [
             ProtocolVersion::V311,
             ProtocolVersion::V5,
@@ -35,10 +36,10 @@ async fn a_message_arrives_at_each_qos_on_each_version() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn properties_and_large_payloads_arrive_whole() {
     in_time(async {
-        let broker = broker().await;
+        let broker = TestBroker::new();
         let connection = connect(&broker).await;
         let client = connection.client();
         let mut messages = client.subscribe("t").qos(QoS::AtLeastOnce).await.unwrap();
@@ -65,10 +66,10 @@ async fn properties_and_large_payloads_arrive_whole() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn qos_0_messages_whose_publish_has_completed_are_written_before_disconnect() {
     in_time(async {
-        let broker = broker().await;
+        let broker = TestBroker::new();
         let receiver = connect(&broker).await;
         let mut messages = receiver.client().subscribe("t").await.unwrap();
         ferromqtt::scope(options(&broker), async |client| {
@@ -93,7 +94,7 @@ async fn qos_0_messages_whose_publish_has_completed_are_written_before_disconnec
 async fn a_hundred_tasks_share_a_client() {
     const TASKS: u32 = 100;
     const EACH: u32 = 100;
-    let broker = broker().await;
+    let broker = TestBroker::new();
     let receiver = connect(&broker).await;
     let client = receiver.client();
     let mut messages = client.subscribe("t/+").qos(QoS::AtLeastOnce).await.unwrap();
@@ -140,7 +141,7 @@ async fn a_hundred_tasks_share_a_client_on_two_threads() {
     in_time(a_hundred_tasks_share_a_client()).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_hundred_tasks_share_a_client_on_one_thread() {
     in_time(a_hundred_tasks_share_a_client()).await;
 }

@@ -1,14 +1,14 @@
 //! Connections that are cut.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ferromqtt::{Connection, Error, Options, QoS, Reconnect};
+use ferromqtt::{Connection, Error, Options, QoS, Reconnect, Server};
 use ferromqtt_testing::TestBroker;
 
 use crate::cable::Cable;
-use crate::{broker, connect, in_time};
+use crate::{connect, in_time, listening};
 
 async fn behind_a_cable(broker: &TestBroker) -> (Cable, Connection) {
     let cable = Cable::to((broker.host(), broker.port()).into()).await;
@@ -25,7 +25,7 @@ async fn behind_a_cable(broker: &TestBroker) -> (Cable, Connection) {
 async fn nothing_is_lost_when_the_sender_is_cut_off(qos: QoS) {
     const TASKS: u32 = 8;
     const EACH: u32 = 100;
-    let broker = broker().await;
+    let broker = listening().await;
     let receiver = connect(&broker).await;
     let mut messages = receiver.client().subscribe("t").qos(qos).await.unwrap();
     let (cable, sender) = behind_a_cable(&broker).await;
@@ -79,7 +79,7 @@ async fn nothing_is_lost_or_doubled_at_qos_2_when_the_sender_is_cut_off() {
 #[tokio::test]
 async fn a_subscription_survives_cuts_with_all_its_messages() {
     in_time(async {
-        let broker = broker().await;
+        let broker = listening().await;
         let (cable, receiver) = behind_a_cable(&broker).await;
         let client = receiver.client();
         let mut messages = client.subscribe("t").qos(QoS::ExactlyOnce).await.unwrap();
@@ -106,25 +106,19 @@ async fn a_subscription_survives_cuts_with_all_its_messages() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_subscription_is_renewed_when_the_broker_has_forgotten_it() {
     in_time(async {
-        let first = broker().await;
-        let (host, port) = (first.host(), first.port());
-        let reconnect = Reconnect {
-            initial_delay: Duration::from_millis(4),
-            ..Reconnect::default()
-        };
-        let options = Options::new(host, port).reconnect(reconnect);
+        let (first, second) = (TestBroker::new(), TestBroker::new());
+        let reached = Arc::new(Mutex::new(first.transport()));
+        let reach = Arc::clone(&reached);
+        let options = Options::new("test-broker", 1883)
+            .transport(move |server: Server| (reach.lock().unwrap())(server));
         let connection = Connection::open(options).await.unwrap();
         let client = connection.client();
         let mut messages = client.subscribe("t").qos(QoS::AtLeastOnce).await.unwrap();
         first.stop().await;
-        let second = TestBroker::bind(
-            (host, port).into(),
-            ferromqtt_testing::BrokerOptions::default(),
-        );
-        let second = second.await.unwrap();
+        *reached.lock().unwrap() = second.transport();
         // Accepted at once or when it is back; SUBSCRIBE has gone out before it.
         client
             .publish("t", "again")

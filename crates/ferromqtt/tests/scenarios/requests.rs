@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use ferromqtt::{Client, Error, QoS, RequestError};
+use ferromqtt_testing::TestBroker;
 use tokio::task::JoinSet;
 
 use crate::cable::Cable;
-use crate::{broker, connect, in_time, options};
+use crate::{connect, in_time, listening, options};
 
 /// Answers `count` questions with their payload doubled.
 async fn double(client: &Client, count: usize) -> Result<(), Error> {
@@ -25,7 +26,7 @@ async fn double(client: &Client, count: usize) -> Result<(), Error> {
 
 async fn each_task_gets_its_own_answer() {
     const TASKS: u32 = 50;
-    let broker = broker().await;
+    let broker = TestBroker::new();
     let asking = connect(&broker).await;
     let client = asking.client();
     let mut ready = client
@@ -56,7 +57,7 @@ async fn each_task_gets_its_own_answer() {
     broker.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn each_task_gets_its_own_answer_on_one_thread() {
     in_time(each_task_gets_its_own_answer()).await;
 }
@@ -67,10 +68,10 @@ async fn each_task_gets_its_own_answer_on_two_threads() {
 }
 
 /// The loop that asks is the one that answers: neither waits for the other.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_client_answers_itself() {
     in_time(async {
-        let broker = broker().await;
+        let broker = TestBroker::new();
         ferromqtt::scope(options(&broker), async |client| {
             let answering = client.clone();
             let answering = tokio::spawn(async move { double(&answering, 1).await });
@@ -91,10 +92,10 @@ async fn a_client_answers_itself() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_broker_tells_that_nobody_is_there() {
     in_time(async {
-        let broker = broker().await;
+        let broker = TestBroker::new();
         let connection = connect(&broker).await;
         let error = connection.client().request("nobody", "").await;
         assert_eq!(error, Err(RequestError::NoResponder));
@@ -108,7 +109,7 @@ async fn the_broker_tells_that_nobody_is_there() {
 #[tokio::test]
 async fn a_request_survives_a_cut() {
     in_time(async {
-        let broker = broker().await;
+        let broker = listening().await;
         let cable = Cable::to((broker.host(), broker.port()).into()).await;
         let reconnect = ferromqtt::Reconnect {
             initial_delay: Duration::from_millis(4),

@@ -10,7 +10,7 @@ use ferromqtt::{
 use ferromqtt_testing::{BrokerOptions, TestBroker};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::{broker, in_time};
+use crate::{in_time, listening};
 
 fn server(broker: &TestBroker) -> Server {
     Server::new(broker.host(), broker.port())
@@ -32,7 +32,7 @@ fn reconnect() -> Reconnect {
 #[tokio::test]
 async fn the_next_server_is_tried_when_one_does_not_answer() {
     in_time(async {
-        let broker = broker().await;
+        let broker = listening().await;
         let servers = [nobody().await, nobody().await, server(&broker)];
         let options = Options::new("unused", 1).servers(servers).reconnect(None);
         let connection = Connection::open(options).await.unwrap();
@@ -46,7 +46,7 @@ async fn the_next_server_is_tried_when_one_does_not_answer() {
 #[tokio::test]
 async fn a_client_moves_to_the_next_server_with_its_subscriptions() {
     in_time(async {
-        let (first, second) = (broker().await, broker().await);
+        let (first, second) = (listening().await, listening().await);
         let options = Options::new("unused", 1)
             .servers([server(&first), server(&second)])
             .reconnect(reconnect());
@@ -83,7 +83,7 @@ async fn referring_to(other: &TestBroker) -> TestBroker {
 #[tokio::test]
 async fn a_server_reference_is_followed_if_the_application_says_so_and_told_otherwise() {
     in_time(async {
-        let there = broker().await;
+        let there = listening().await;
         let here = referring_to(&there).await;
         let options = Options::new(here.host(), here.port()).reconnect(None);
         let error = Connection::open(options.clone()).await.unwrap_err();
@@ -104,7 +104,7 @@ async fn a_server_reference_is_followed_if_the_application_says_so_and_told_othe
 #[tokio::test]
 async fn a_client_that_is_sent_away_goes_where_it_is_sent() {
     in_time(async {
-        let (here, there) = (broker().await, broker().await);
+        let (here, there) = (listening().await, listening().await);
         let options = Options::new(here.host(), here.port())
             .client_identifier("station")
             .follow_server_reference(true)
@@ -132,7 +132,7 @@ async fn a_client_that_is_sent_away_goes_where_it_is_sent() {
 #[tokio::test]
 async fn a_closure_is_a_transport_and_is_told_the_server() {
     in_time(async {
-        let broker = broker().await;
+        let broker = listening().await;
         let address = (broker.host(), broker.port());
         let asked = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&asked);

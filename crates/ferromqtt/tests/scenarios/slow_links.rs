@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ferromqtt::{Client, Connection, ConnectionError, Options, QoS};
 
 use crate::slow_relay::SlowRelay;
-use crate::{broker, in_time};
+use crate::{in_time, listening};
 
 /// Seconds. Half of it is the shortest time that a PINGREQ waits for its answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
@@ -75,7 +75,7 @@ async fn plays(server: SocketAddr, parts: usize, reach: impl Fn(u16) -> Options)
 #[tokio::test]
 async fn over_tcp_slow_uploads_complete_and_silence_is_noticed() {
     in_time(async {
-        let broker = broker().await;
+        let broker = listening().await;
         let server = (broker.host(), broker.port()).into();
         plays(server, 1, |port| Options::new("127.0.0.1", port)).await;
         broker.stop().await;
@@ -90,7 +90,7 @@ async fn over_tls_slow_uploads_complete_and_silence_is_noticed() {
     use crate::tls_front::TlsFront;
 
     in_time(async {
-        let broker = broker().await;
+        let broker = listening().await;
         let authority = Authority::new("ours");
         let server = (broker.host(), broker.port()).into();
         let front = TlsFront::to(server, &authority.issue("127.0.0.1")).await;

@@ -6,13 +6,14 @@ use ferromqtt::{
     CleanStart, Connection, ConnectionError, Error, Messages, ProtocolVersion, QoS, ReasonCode,
     Stream,
 };
+use ferromqtt_testing::TestBroker;
 
-use crate::{broker, connect, in_time, options};
+use crate::{connect, in_time, options};
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn each_stream_gets_what_its_filter_matches() {
     in_time(async {
-        let broker = broker().await;
+        let broker = TestBroker::new();
         ferromqtt::scope(options(&broker), async |client| {
             let mut all = client.subscribe("house/#").await?;
             let mut kitchen = client.subscribe("house/kitchen/+").await?;
@@ -44,10 +45,10 @@ async fn each_stream_gets_what_its_filter_matches() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_subscription_is_a_stream_that_ends_with_the_connection() {
     in_time(async {
-        let broker = broker().await;
+        let broker = TestBroker::new();
         let connection = connect(&broker).await;
         let client = connection.client();
         let mut messages = client.subscribe("t").await.unwrap();
@@ -69,10 +70,10 @@ async fn from_stream(messages: &mut Messages) -> Option<ferromqtt::Message> {
     std::future::poll_fn(|cx| Pin::new(&mut *messages).poll_next(cx)).await
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_messages_of_a_session_that_was_away_come_to_messages() {
     in_time(async {
-        let broker = broker().await;
+        let broker = TestBroker::new();
         let station = options(&broker)
             .client_identifier("station")
             .clean_start(CleanStart::Never);
@@ -114,10 +115,10 @@ async fn the_messages_of_a_session_that_was_away_come_to_messages() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_session_that_another_client_takes_over_is_not_taken_back() {
     in_time(async {
-        let broker = broker().await;
+        let broker = TestBroker::new();
         let same = options(&broker).client_identifier("same");
         let old = Connection::open(same.clone()).await.unwrap();
         let mut messages = old.client().subscribe("t").await.unwrap();
@@ -134,10 +135,10 @@ async fn a_session_that_another_client_takes_over_is_not_taken_back() {
 }
 
 /// On 5.0 the server knows the limit, and drops the message (MQTT-3.1.2-25). Before, it cannot know.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_message_above_the_limit_is_not_received_in_any_version() {
     in_time(async {
-        let broker = broker().await;
+        let broker = TestBroker::new();
         for version in [ProtocolVersion::V5, ProtocolVersion::V311] {
             let limited = options(&broker)
                 .protocol(version)
@@ -174,11 +175,11 @@ async fn a_message_above_the_limit_is_not_received_in_any_version() {
 
 /// Section 4.8.2: for the broker one subscription, whose messages are dealt out to the streams; one that is dropped leaves
 /// its own to the other.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn streams_of_one_shared_subscription_get_each_message_once() {
     const JOBS: usize = 20;
     in_time(async {
-        let broker = broker().await;
+        let broker = TestBroker::new();
         for version in [ProtocolVersion::V5, ProtocolVersion::V311] {
             let connection = Connection::open(options(&broker).protocol(version)).await;
             let connection = connection.unwrap();

@@ -14,7 +14,7 @@ use crate::cable::Cable;
 use crate::certificate_files::Files;
 use crate::certificates::Authority;
 use crate::tls_front::{Demands, TlsFront};
-use crate::{broker, in_time};
+use crate::{in_time, listening};
 
 const HOST: &str = "127.0.0.1";
 
@@ -62,7 +62,7 @@ fn assert_says(text: &str, parts: &[&str]) {
 #[tokio::test]
 async fn messages_go_both_ways_over_both_versions_of_tls() {
     in_time(async {
-        let broker = broker().await;
+        let broker = listening().await;
         let authority = Authority::new("ours");
         for version in [&TLS12, &TLS13] {
             let demands = Demands {
@@ -81,7 +81,7 @@ async fn messages_go_both_ways_over_both_versions_of_tls() {
 #[tokio::test]
 async fn a_url_alone_asks_for_tls() {
     in_time(async {
-        let broker = broker().await;
+        let broker = listening().await;
         let authority = Authority::new("ours");
         let front = TlsFront::to(address(&broker), &authority.issue(HOST)).await;
         let url = format!("mqtts://{HOST}:{}", front.port());
@@ -94,7 +94,7 @@ async fn a_url_alone_asks_for_tls() {
 #[tokio::test]
 async fn a_server_of_an_unknown_authority_is_not_trusted() {
     in_time(async {
-        let broker = broker().await;
+        let broker = listening().await;
         let (ours, other) = (Authority::new("ours"), Authority::new("other"));
         let front = TlsFront::to(address(&broker), &other.issue(HOST)).await;
         let text = certificate_error(options(front.port(), trusting(&ours))).await;
@@ -115,7 +115,7 @@ async fn a_server_of_an_unknown_authority_is_not_trusted() {
 #[tokio::test]
 async fn a_certificate_for_another_host_is_not_accepted() {
     in_time(async {
-        let broker = broker().await;
+        let broker = listening().await;
         let authority = Authority::new("ours");
         let front = TlsFront::to(address(&broker), &authority.issue("other.example")).await;
         let text = certificate_error(options(front.port(), trusting(&authority))).await;
@@ -133,7 +133,7 @@ async fn a_certificate_for_another_host_is_not_accepted() {
 #[tokio::test]
 async fn an_expired_certificate_is_not_accepted() {
     in_time(async {
-        let broker = broker().await;
+        let broker = listening().await;
         let authority = Authority::new("ours");
         let front = TlsFront::to(address(&broker), &authority.issue_expired(HOST)).await;
         let text = certificate_error(options(front.port(), trusting(&authority))).await;
@@ -146,7 +146,7 @@ async fn an_expired_certificate_is_not_accepted() {
 #[tokio::test]
 async fn a_server_that_wants_a_client_certificate_gets_one_from_memory_or_from_files() {
     in_time(async {
-        let broker = broker().await;
+        let broker = listening().await;
         let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
         let own = clients.issue("station-7");
         let stranger = servers.issue("station-8");
@@ -246,7 +246,7 @@ async fn a_server_that_does_not_speak_tls_is_told_from_one_that_does() {
 #[tokio::test]
 async fn a_broker_without_tls_that_hangs_up_is_suspected_of_that() {
     in_time(async {
-        let broker = broker().await;
+        let broker = listening().await;
         let authority = Authority::new("ours");
         let plain = options(broker.port(), trusting(&authority)).reconnect(None);
         let text = Connection::open(plain).await.unwrap_err().to_string();
@@ -262,7 +262,7 @@ async fn a_broker_without_tls_that_hangs_up_is_suspected_of_that() {
 #[tokio::test]
 async fn the_protocol_agreed_on_is_one_that_both_know() {
     in_time(async {
-        let broker = broker().await;
+        let broker = listening().await;
         let authority = Authority::new("ours");
         let demands = Demands {
             alpn: &["mqtt"],
@@ -285,7 +285,7 @@ async fn the_protocol_agreed_on_is_one_that_both_know() {
 #[tokio::test]
 async fn danger_accepts_what_its_name_says_and_no_more() {
     in_time(async {
-        let broker = broker().await;
+        let broker = listening().await;
         let (ours, other) = (Authority::new("ours"), Authority::new("other"));
         let expired = TlsFront::to(address(&broker), &other.issue_expired("x.example")).await;
         let anyone = TlsOptions::new().danger_accept_any_certificate_from_anyone();
@@ -311,7 +311,7 @@ async fn a_whole_configuration_of_rustls_can_be_given() {
         use ferromqtt::rustls::pki_types::{CertificateDer, pem::PemObject};
         use ferromqtt::rustls::{ClientConfig, RootCertStore, crypto::ring};
 
-        let broker = broker().await;
+        let broker = listening().await;
         let authority = Authority::new("ours");
         let front = TlsFront::to(address(&broker), &authority.issue(HOST)).await;
         let mut roots = RootCertStore::empty();
@@ -332,7 +332,7 @@ async fn a_whole_configuration_of_rustls_can_be_given() {
 #[tokio::test]
 async fn nothing_is_lost_when_tls_is_cut_in_the_middle() {
     in_time(async {
-        let broker = broker().await;
+        let broker = listening().await;
         let authority = Authority::new("ours");
         let front = TlsFront::to(address(&broker), &authority.issue(HOST)).await;
         let cable = Cable::to(front.address()).await;

@@ -8,7 +8,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpStream, UnixListener};
 use tokio::task::JoinHandle;
 
-use crate::{broker, in_time};
+use crate::{in_time, listening};
 
 /// A socket in front of a broker that listens on TCP.
 struct Socket {
@@ -44,7 +44,7 @@ impl Drop for Socket {
 #[tokio::test]
 async fn messages_go_both_ways_over_a_unix_socket() {
     in_time(async {
-        let broker = broker().await;
+        let broker = listening().await;
         let socket = Socket::to((broker.host(), broker.port()).into(), "both ways");
         let path = socket.path.to_str().unwrap();
         let url = format!("mqtt+unix://{}", path.replace(' ', "%20"));

@@ -6,7 +6,7 @@ use ferromqtt::{Connection, Error, Messages, Options, ProtocolVersion, QoS, Will
 use ferromqtt_testing::TestBroker;
 use tokio::sync::oneshot;
 
-use crate::{broker, connect, in_time, options};
+use crate::{connect, in_time, options};
 
 const VERSIONS: [ProtocolVersion; 3] = [
     ProtocolVersion::V31,
@@ -24,7 +24,7 @@ struct Scene {
 
 impl Scene {
     async fn new(version: ProtocolVersion) -> Self {
-        let broker = broker().await;
+        let broker = TestBroker::new();
         let watcher = connect(&broker).await;
         let heard = watcher.client().subscribe("state").await.unwrap();
         let will = Will::new("state", "gone").qos(QoS::AtLeastOnce);
@@ -58,7 +58,7 @@ impl Scene {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn disconnecting_with_the_will_publishes_it_after_what_was_sent_before() {
     in_time(async {
         for version in VERSIONS {
@@ -73,7 +73,7 @@ async fn disconnecting_with_the_will_publishes_it_after_what_was_sent_before() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn disconnecting_draining_and_dropping_publish_no_will() {
     in_time(async {
         for version in VERSIONS {
@@ -98,7 +98,7 @@ async fn disconnecting_draining_and_dropping_publish_no_will() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_scope_that_fails_publishes_the_will_if_it_is_told_to() {
     in_time(async {
         for version in VERSIONS {
@@ -124,7 +124,7 @@ async fn a_scope_that_fails_publishes_the_will_if_it_is_told_to() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_scope_that_is_cancelled_or_panics_has_failed() {
     in_time(async {
         for version in VERSIONS {

@@ -1,4 +1,7 @@
-//! The broker on loopback sockets.
+//! The broker for tokio: on loopback sockets here, and over connections in memory in the modules.
+
+mod memory;
+mod virtual_time;
 
 use std::time::Duration;
 
@@ -7,26 +10,41 @@ use ferromqtt_proto::packet::{
     self, Connect, Packet, PacketId, Properties, ProtocolVersion, Publish, QoS, Subscribe, Will,
 };
 use ferromqtt_proto::{ReasonCode, Utf8String};
-use ferromqtt_testing::{BrokerOptions, TestBroker};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use ferromqtt_testing::{BrokerOptions, MemoryStream, TestBroker};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 const VERSION: ProtocolVersion = ProtocolVersion::V311;
-const LIMIT: Duration = Duration::from_secs(20);
+/// Long enough for virtual time too, where waiting costs nothing.
+const LIMIT: Duration = Duration::from_secs(200);
 
-struct Client {
-    stream: TcpStream,
+struct Client<S> {
+    stream: S,
+    version: ProtocolVersion,
     received: BytesMut,
 }
 
-impl Client {
+impl Client<TcpStream> {
     async fn connect(broker: &TestBroker, connect: Connect) -> Self {
         let stream = TcpStream::connect((broker.host(), broker.port()))
             .await
             .unwrap();
+        Self::over(stream, connect).await
+    }
+}
+
+impl Client<MemoryStream> {
+    async fn in_memory(broker: &TestBroker, connect: Connect) -> Self {
+        Self::over(broker.connect().unwrap(), connect).await
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    async fn over(stream: S, connect: Connect) -> Self {
         let mut client = Self {
             stream,
+            version: connect.protocol,
             received: BytesMut::new(),
         };
         client.send(&Packet::Connect(Box::new(connect))).await;
@@ -46,7 +64,7 @@ impl Client {
 
     async fn send(&mut self, packet: &Packet) {
         let mut bytes = BytesMut::new();
-        packet.encode(VERSION, &mut bytes);
+        packet.encode(self.version, &mut bytes);
         self.stream.write_all(&bytes).await.unwrap();
     }
 
@@ -57,7 +75,7 @@ impl Client {
             if whole.bytes > 0 {
                 let source = self.received.clone().freeze();
                 let mut at = 0;
-                let packet = packet::decode(&source, &mut at, VERSION).unwrap();
+                let packet = packet::decode(&source, &mut at, self.version).unwrap();
                 let _ = self.received.split_to(at);
                 return Some(packet);
             }
