@@ -10,6 +10,7 @@ import asyncio
 import errno
 import os
 import warnings
+from collections.abc import Callable
 from typing import Any, cast
 
 from ferromqtt._transport.progress import PROGRESS
@@ -152,11 +153,10 @@ class MemoryTransport(asyncio.Transport):
         state = "ended" if self._ended else "closing" if self._closing else "open"
         return f"<{type(self).__name__} {state}, {len(self._unsent)} bytes unsent>"
 
-    def __del__(self) -> None:
+    # As a default, since the module may be gone when the interpreter exits.
+    def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
         if self.peer is not None:
-            warnings.warn(
-                f"unclosed transport {self!r}", ResourceWarning, stacklevel=2, source=self
-            )
+            _warn(f"unclosed transport {self!r}", ResourceWarning, stacklevel=2, source=self)
 
     # What the other end calls: each is done later
 
