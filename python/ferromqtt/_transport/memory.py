@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from ferromqtt._transport.progress import PROGRESS
 
-_ON_THE_WAY = 256 * 1024
+_MOST_UNREAD = 256 * 1024
 """How many bytes the reading side holds unread, as a socket's buffers do; the rest stays unsent."""
 
 _HIGH_WATER = 64 * 1024
@@ -55,7 +55,7 @@ class MemoryTransport(asyncio.Transport):
         self._arrived = bytearray()
         """Bytes that are to be read."""
         self._unsent = bytearray()
-        """Bytes that were written, and for which the peer has no room."""
+        """Bytes that were written, and which do not fit into what the other end may hold unread."""
         self._sent = 0
         self._high, self._low = _HIGH_WATER, _HIGH_WATER // 4
         self._reading_due = False
@@ -161,12 +161,12 @@ class MemoryTransport(asyncio.Transport):
     # What the other end calls: each is done later
 
     @property
-    def room(self) -> int:
+    def capacity(self) -> int:
         """How many more bytes may arrive."""
-        return _ON_THE_WAY - len(self._arrived)
+        return _MOST_UNREAD - len(self._arrived)
 
     def arrive(self, data: bytearray | memoryview) -> None:
-        """Take bytes, at most as many as there is room for."""
+        """Take bytes, at most `capacity` of them."""
         self._arrived += data
         self._read_soon()
 
@@ -176,7 +176,7 @@ class MemoryTransport(asyncio.Transport):
         self._read_soon()
 
     def peer_reads(self) -> None:
-        """Send on: the other end has room again."""
+        """Send more, later: the other end has read something."""
         if self._unsent and not self._sending_due:
             self._sending_due = True
             self._loop.call_soon(self._send_on)
@@ -197,7 +197,7 @@ class MemoryTransport(asyncio.Transport):
     # Sending
 
     def _send(self) -> None:
-        """Hand the other end what it has room for, and the end of this direction behind it."""
+        """Hand the other end what fits, and the end of this direction behind it."""
         peer = self.peer
         if peer is None or self._ended:
             return
@@ -207,7 +207,7 @@ class MemoryTransport(asyncio.Transport):
                 self._end(_reset_error())
             return
         if self._unsent:
-            count = min(peer.room, len(self._unsent))
+            count = min(peer.capacity, len(self._unsent))
             with memoryview(self._unsent) as unsent:
                 peer.arrive(unsent[:count])
             del self._unsent[:count]
