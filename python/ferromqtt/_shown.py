@@ -50,6 +50,8 @@ def _beginning(payload: object) -> str:
 def client(name: str, internals: Internals) -> str:
     """Return what the `repr` of a client shows: its server and whether it is connected."""
     options = internals.options
+    if options.broker is not None:
+        return _client(name, [repr(options.broker)], internals)
     name_given: object = options.hostname  # entering refuses None
     if isinstance(name_given, str):
         name_given = host(name_given, path=options.transport == "unix")
@@ -58,8 +60,12 @@ def client(name: str, internals: Internals) -> str:
         arguments.append(repr(options.port))
     if options.transport != "tcp":
         arguments.append(f"transport={options.transport!r}")
-    if options.identifier:
-        arguments.append(f"identifier={options.identifier!r}")
+    return _client(name, arguments, internals)
+
+
+def _client(name: str, arguments: list[str], internals: Internals) -> str:
+    if internals.options.identifier:
+        arguments.append(f"identifier={internals.options.identifier!r}")
     state = "connected" if internals.core.connected else "not connected"
     return f"{name}({', '.join(arguments)}) {state}"
 

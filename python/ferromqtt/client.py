@@ -21,10 +21,12 @@ from ferromqtt.options import (
     ProxySettings,
     TLSParameters,
     Will,
+    memory_broker,
 )
 from ferromqtt.reasons import PacketTypes, ReasonCode
 from ferromqtt.topic import TopicLike
 from ferromqtt.types import (
+    MemoryBroker,
     PayloadType,
     PropertiesLike,
     SocketOption,
@@ -63,7 +65,9 @@ class Client(FerromqttInternalsHolder):
 
     Args:
         hostname: Name or address of the server. A name may have letters beyond ASCII, and a final
-            dot if it is absolute; an IPv6 address may have an interface (`fe80::1%eth0`).
+            dot if it is absolute; an IPv6 address may have an interface (`fe80::1%eth0`). Or a
+            `ferromqtt.testing.TestBroker`, to connect to it in memory: there is no port then, and
+            no TLS, proxy or WebSocket, so their options are refused.
         port: Its port.
         username: User Name to log in with.
         password: Password. Before 5.0 it is not sent without a user name.
@@ -149,7 +153,7 @@ class Client(FerromqttInternalsHolder):
 
     def __init__(
         self,
-        hostname: str,
+        hostname: str | MemoryBroker,
         port: int = 1883,
         *,
         username: str | None = None,
@@ -184,8 +188,10 @@ class Client(FerromqttInternalsHolder):
         maximum_non_publish_size: int = 1 << 20,
         tls_server_hostname: str | None = None,
     ) -> None:
+        broker = memory_broker(hostname)
         options = ClientOptions(
-            hostname=hostname,
+            hostname=cast("str", hostname) if broker is None else "",
+            broker=broker,
             port=port,
             username=username,
             password=password,

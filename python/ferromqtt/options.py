@@ -12,14 +12,20 @@ import socket
 import ssl
 import string
 from collections.abc import Iterable
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from ferromqtt import _checks, _shown
 from ferromqtt._native import Host, payload_bytes
 from ferromqtt.properties import to_native
 from ferromqtt.reasons import PacketTypes
 from ferromqtt.topic import Topic, TopicLike
-from ferromqtt.types import PayloadType, PropertiesLike, SocketOption, WebSocketHeaders
+from ferromqtt.types import (
+    MemoryBroker,
+    PayloadType,
+    PropertiesLike,
+    SocketOption,
+    WebSocketHeaders,
+)
 
 MQTT_CLEAN_START_FIRST_ONLY: Final = 3
 """`clean_start` of a client that starts a new session whenever it is entered."""
@@ -184,12 +190,16 @@ class ClientOptions:
     strict: bool = False
     maximum_non_publish_size: int = 1 << 20
     tls_server_hostname: str | None = None
+    broker: MemoryBroker | None = None
+    """The `hostname`, if it is a test broker."""
 
     def __post_init__(self) -> None:
         version = ProtocolVersion.V311 if self.protocol is None else self.protocol
         self.protocol = ProtocolVersion(_checks.protocol_number(version))
         _checks.check_types(self)
         self.transport = _transport(self.transport)
+        if self.broker is not None:
+            _check_memory(self)
         self.socket_options = _checks.socket_options(self.socket_options)
         _check_clean_session(self)
         self.identifier = _client_identifier(self)
@@ -233,6 +243,23 @@ class ClientOptions:
         return to_native(self.will.properties, PacketTypes.WILLMESSAGE)
 
 
+_OF_SOCKETS = (
+    "port",
+    "transport",
+    "bind_address",
+    "bind_port",
+    "tls_context",
+    "tls_params",
+    "tls_insecure",
+    "tls_server_hostname",
+    "proxy",
+    "socket_options",
+    "websocket_path",
+    "websocket_headers",
+)
+"""Options about what lies below MQTT: a link in memory has none of it."""
+
+
 def check_enter(options: ClientOptions) -> None:
     """Check what aiomqtt checks only when the client is entered.
 
@@ -261,6 +288,8 @@ def check_enter(options: ClientOptions) -> None:
 
 
 def _check_host(options: ClientOptions) -> None:
+    if options.broker is not None:
+        return
     host = options.hostname
     if not host:
         raise ValueError("Invalid host. hostname must not be empty.")
@@ -291,6 +320,22 @@ def _check_tls(options: ClientOptions) -> None:
     except ValueError as error:
         shown = _shown.host(options.tls_server_hostname)
         raise ValueError(f"tls_server_hostname {shown!r}: {error}") from None
+
+
+def memory_broker(hostname: object) -> MemoryBroker | None:
+    """Return what `Client` was given as its host, if it is a test broker."""
+    # By an attribute: most programs never import the module of the class.
+    is_broker = hasattr(type(hostname), "_ferromqtt_link")
+    return cast("MemoryBroker", hostname) if is_broker else None
+
+
+def _check_memory(options: ClientOptions) -> None:
+    for name in _OF_SOCKETS:
+        if getattr(options, name) != getattr(ClientOptions, name):  # which has the default
+            raise ValueError(
+                f"{name} makes no sense with a test broker in memory: leave it out, or give "
+                "broker.host and broker.port instead of the broker."
+            )
 
 
 def _transport(name: str) -> str:

@@ -1,4 +1,4 @@
-"""A broker for tests, on a loopback socket of the running event loop.
+"""A broker for tests, in the running event loop: in memory, and on a loopback socket.
 
 It is not a production broker: passwords are held in the clear, and all it knows ends with it. Its
 memory is bounded, in messages and bytes.
@@ -7,18 +7,23 @@ memory is bounded, in messages and bytes.
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import NamedTuple, Self, TypeAlias, TypedDict, Unpack, cast
+from typing import Any, NamedTuple, Self, TypeAlias, TypedDict, Unpack, cast
 
 from ferromqtt._checks import wrong_type
 from ferromqtt._native import Broker
+from ferromqtt._transport import memory
+from ferromqtt.client import Client
 
 __all__ = ["BrokerOptions", "BrokerStats", "Denials", "SessionStats", "TestBroker"]
 
 Denials: TypeAlias = Sequence[str | tuple[str, int]]
 """What is refused: with Not authorized, or with the Reason Code beside it. Not a str alone."""
 
+_LOOPBACK = "127.0.0.1"
 _MAX_PORT = 65535
 _LINGER = 10.0
 """Seconds that a client has to close its side, once the broker closed its own."""
@@ -161,30 +166,48 @@ class BrokerStats(NamedTuple):
 class TestBroker:
     """An MQTT 3.1, 3.1.1 and 5.0 broker in this process.
 
+    Clients of this package connect to it in memory, without a port, from when it is constructed:
+
+    ```python
+    broker = TestBroker(listen=False)
+    async with broker.client() as client:
+        await client.publish("greeting", "hello")
+    ```
+
+    Other clients connect to a loopback socket, on which it listens once it is started:
+
     ```python
     async with TestBroker() as broker, Client(broker.host, broker.port) as client:
         await client.publish("greeting", "hello")
     ```
 
+    It belongs to the event loop in which it is first used. When that loop is closed, it goes on in
+    the next one with its sessions and retained messages, and connections that were left open count
+    as lost: a test can run a program several times by `asyncio.run`. A stop forgets everything;
+    until then a start that follows use in memory keeps what there is.
+
     Args:
         host: The address to listen on.
         port: The port to listen on; 0 takes a free one.
+        listen: Whether a start listens. False: it can be reached in memory only.
         options: What else to set: see `BrokerOptions`.
 
     Raises:
         TypeError: There is no such option, or an argument has the wrong type.
-        ValueError: The port, or the value of an option, is out of its range.
-
-    Attributes:
-        host: The address it listens on.
-        port: The port it listens on, once it is started.
+        ValueError: The port, or the value of an option, is out of its range, or an address is given
+            to a broker that is not to listen.
 
     """
 
     __test__ = False  # a class that tests use, not one for pytest to collect
 
     def __init__(
-        self, host: str = "127.0.0.1", port: int = 0, **options: Unpack[BrokerOptions]
+        self,
+        host: str = _LOOPBACK,
+        port: int = 0,
+        *,
+        listen: bool = True,
+        **options: Unpack[BrokerOptions],
     ) -> None:
         if not isinstance(host, str):
             raise wrong_type("host", "str", host)
@@ -192,31 +215,75 @@ class TestBroker:
             raise wrong_type("port", "int", port)
         if not 0 <= port <= _MAX_PORT:
             raise ValueError(f"port must be in the range 0-{_MAX_PORT}, not {port}")
-        Broker(**options)  # wrong options are refused here, and not by `start`
-        self.host = host
-        self.port = port
-        self._requested_port = port
+        if not isinstance(listen, bool):
+            raise wrong_type("listen", "bool", listen)
+        if not listen and (host, port) != (_LOOPBACK, 0):
+            raise ValueError(
+                "listen=False leaves the broker without an address: leave out host and port"
+            )
+        self._host_name = host
+        self._port = self._requested_port = port
+        self._listens = listen
         self._options = options
-        self._running: _Host | None = None
+        self._broker: Broker | None = Broker(**options)
+        self._host: _Host | None = None
+        self._started = False
+
+    @property
+    def host(self) -> str:
+        """The address that it listens on.
+
+        Raises:
+            RuntimeError: It does not listen.
+        """
+        self._check_listens()
+        return self._host_name
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on, once it is started; before that the one that was asked for.
+
+        Raises:
+            RuntimeError: It does not listen.
+        """
+        self._check_listens()
+        return self._port
 
     @property
     def url(self) -> str:
-        """The broker's address as `mqtt://host:port`."""
+        """The broker's address as `mqtt://host:port`.
+
+        Raises:
+            RuntimeError: It does not listen.
+        """
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"mqtt://{host}:{self.port}"
 
+    def client(self, identifier: str | None = None, **options: Any) -> Client:  # noqa: ANN401
+        """Return a client that connects to this broker in memory: to be entered by `async with`.
+
+        Args:
+            identifier: Client Identifier, as for `Client`.
+            options: The other keyword arguments of `Client`.
+
+        Raises:
+            ValueError: An argument is wrong, or makes no sense in memory.
+            TypeError: There is no such argument, or it has the wrong type.
+        """
+        return Client(self, identifier=identifier, **options)
+
     @property
     def dropped(self) -> int:
-        """How many messages a limit or their expiry cost, since the start; 0 while not running."""
-        return self._running.broker.dropped if self._running else 0
+        """How many messages a limit or their expiry cost so far; 0 once it is stopped."""
+        return self._broker.dropped if self._broker else 0
 
     def stats(self) -> BrokerStats:
-        """Return what there is at the moment, and what was lost so far; zeros while not running."""
-        return BrokerStats(*self._running.broker.stats()) if self._running else BrokerStats()
+        """Return what there is at the moment, and what was lost so far; zeros once stopped."""
+        return BrokerStats(*self._broker.stats()) if self._broker else BrokerStats()
 
     def session(self, client_identifier: str) -> SessionStats | None:
         """Return the state of a client's session; None when there is none."""
-        stats = self._running and self._running.broker.session(client_identifier)
+        stats = self._broker and self._broker.session(client_identifier)
         return SessionStats(*stats) if stats else None
 
     def disconnect_client(
@@ -237,37 +304,93 @@ class TestBroker:
             ValueError: A server's DISCONNECT cannot have this Reason Code.
 
         """
-        if not self._running:
+        if not self._broker:
             return False
-        done = self._running.broker.disconnect_client(client_identifier, reason, server_reference)
-        self._running.flush()
+        done = self._broker.disconnect_client(client_identifier, reason, server_reference)
+        if self._host:
+            self._host.flush()
         return done
 
     def __repr__(self) -> str:
         # Not the options, which hold passwords.
-        running = "running" if self._running else "not running"
-        return f"<{type(self).__name__} {self.url}, {running}>"
+        if self._listens:
+            running = "running" if self._started else "not running"
+            return f"<{type(self).__name__} {self.url}, {running}>"
+        return f"<{type(self).__name__} in memory, {'ready' if self._broker else 'stopped'}>"
 
     async def start(self) -> None:
-        """Start listening. Sessions and retained messages of an earlier start are forgotten.
+        """Start listening, unless it is not to listen; after a stop, start afresh.
+
+        Sessions and retained messages from before a stop are forgotten. Those of clients that have
+        used the broker in memory since are kept, and their connections go on.
 
         Raises:
-            RuntimeError: It is running already.
-            OSError: The address cannot be listened on.
+            RuntimeError: It is started already, or serves another event loop.
+            OSError: The address cannot be listened on. In memory it can be used all the same.
 
         """
-        if self._running:
+        if self._started:
             raise RuntimeError("The test broker is running already: stop it first")
-        host = _Host(asyncio.get_running_loop(), Broker(**self._options))
-        await host.listen(self.host, self._requested_port)
-        self._running = host
-        self.port = host.port
+        if self._broker is None:
+            self._broker = Broker(**self._options)
+        host = self._host_here(self._broker)
+        self._started = True
+        if not self._listens:
+            return
+        try:
+            await host.listen(self._host_name, self._requested_port)
+        except BaseException:
+            self._started = False
+            raise
+        self._port = host.port
 
     async def stop(self) -> None:
-        """Stop listening and break every connection. Does nothing when it is not running."""
-        host, self._running = self._running, None
-        if host:
+        """Stop listening, break every connection, and forget everything.
+
+        Does nothing when it is stopped already. It can be started again.
+
+        Raises:
+            RuntimeError: It serves another event loop, which is not closed.
+
+        """
+        host = self._host
+        if host and not host.loop.is_closed() and host.loop is not asyncio.get_running_loop():
+            raise _elsewhere()
+        self._host = self._broker = None
+        self._started = False
+        if host and not host.loop.is_closed():
             await host.stop()
+
+    def _ferromqtt_link(self, protocol: asyncio.BaseProtocol, /) -> None:
+        """Connect a client in memory.
+
+        Raises ConnectionRefusedError when the broker is stopped, and RuntimeError when it serves
+        another event loop.
+        """
+        if self._broker is None:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+        host = self._host_here(self._broker)
+        memory.link(host.loop, protocol, _Connection(host))
+
+    def _host_here(self, broker: Broker) -> _Host:
+        """Return the host on the running loop."""
+        loop = asyncio.get_running_loop()
+        if self._host and self._host.loop is not loop:
+            if not self._host.loop.is_closed():
+                raise _elsewhere()
+            self._host.abandon()
+            self._host = None
+            self._started = False  # what it listened on ended with the loop
+        if self._host is None:
+            self._host = _Host(loop, broker)
+        return self._host
+
+    def _check_listens(self) -> None:
+        if not self._listens:
+            raise RuntimeError(
+                "The test broker has no address, since it does not listen (listen=False): give the "
+                "client the broker itself, Client(broker)"
+            )
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -282,41 +405,60 @@ class TestBroker:
         await self.stop()
 
 
+def _elsewhere() -> RuntimeError:
+    return RuntimeError(
+        "The test broker serves another event loop: use it there, or stop it there first"
+    )
+
+
 class _Host:
-    """Moves bytes between transports and the broker, and tells it the time."""
+    """Moves bytes between transports of one event loop and the broker, and tells it the time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, broker: Broker) -> None:
+        self.loop = loop
         self.broker = broker
         self.port = 0
         self.lingering = 0
-        self._loop = loop
+        self._stopped = False
         self._server: asyncio.Server | None = None
         self._transports: dict[int, asyncio.Transport] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._empty: asyncio.Future[None] | None = None
 
     async def listen(self, host: str, port: int) -> None:
-        self._server = await self._loop.create_server(lambda: _Connection(self), host, port)
-        self.port = self._server.sockets[0].getsockname()[1]
+        server = await self.loop.create_server(lambda: _Connection(self), host, port)
+        if self._stopped:
+            server.close()
+            await server.wait_closed()
+            return
+        self._server = server
+        self.port = server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        server, self._server = self._server, None
-        if server is None:
-            return
-        server.close()
+        self._stopped = True
+        if self._server:
+            self._server.close()
         if self._timer:
             self._timer.cancel()
         if self._transports:
-            self._empty = self._loop.create_future()
+            self._empty = self.loop.create_future()
             for transport in list(self._transports.values()):
                 transport.abort()
             await self._empty
-        await server.wait_closed()
+        if self._server:
+            await self._server.wait_closed()
+
+    def abandon(self) -> None:
+        """Take every connection for lost: the loop is closed, and none will report its end."""
+        self._stopped = True
+        for number in self._transports:
+            self.broker.closed(number)
+        self._transports.clear()
 
     def opened(self, transport: asyncio.Transport) -> int:
         number = self.broker.open()
         self._transports[number] = transport
-        if self._server is None:
+        if self._stopped:
             transport.abort()  # accepted in the moment of the stop
         self.flush()
         return number
@@ -330,7 +472,7 @@ class _Host:
 
     def flush(self) -> None:
         """Do what the broker asks for. To be called after each call of it."""
-        if self._server is None:
+        if self._stopped:
             return
         broker, transports = self.broker, self._transports
         while output := broker.take_output():
@@ -346,13 +488,16 @@ class _Host:
         """Wake up for the next deadline; a timer that fires earlier than that stays as it is."""
         timeout = self.broker.timeout()
         if timeout is None:
+            if self._timer:  # which would keep the broker alive, and wake it for nothing
+                self._timer.cancel()
+                self._timer = None
             return
-        due = self._loop.time() + timeout
+        due = self.loop.time() + timeout
         if self._timer:
             if self._timer.when() <= due:
                 return
             self._timer.cancel()
-        self._timer = self._loop.call_at(due, self._wake)
+        self._timer = self.loop.call_at(due, self._wake)
 
     def _wake(self) -> None:
         self._timer = None
@@ -369,6 +514,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._heard = False
         self._lingers = False
+        self._silence: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -388,14 +534,14 @@ class _Connection(asyncio.Protocol):
             self._lingers = True
             self._host.lingering += 1
             self._transport.write_eof()
-            self._await_silence(asyncio.get_running_loop().time() + _LINGER)
+            self._await_silence(self._host.loop.time() + _LINGER)
 
     def _await_silence(self, limit: float) -> None:
         self._heard = False
-        asyncio.get_running_loop().call_later(_SILENCE, self._close_if_silent, limit)
+        self._silence = self._host.loop.call_later(_SILENCE, self._close_if_silent, limit)
 
     def _close_if_silent(self, limit: float) -> None:
-        if self._heard and asyncio.get_running_loop().time() < limit:
+        if self._heard and self._host.loop.time() < limit:
             self._await_silence(limit)
         elif self._transport:
             self._transport.close()
@@ -413,5 +559,7 @@ class _Connection(asyncio.Protocol):
         self._host.flush()
 
     def connection_lost(self, _: Exception | None) -> None:
+        if self._silence:
+            self._silence.cancel()
         self._host.lingering -= self._lingers
         self._host.lost(self._number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +12,13 @@ from ferromqtt.topic import WildcardLike
 
 T = TypeVar("T")
 P = ParamSpec("P")
+
+
+class MemoryBroker(Protocol):
+    """A broker that a client reaches in memory: `ferromqtt.testing.TestBroker`."""
+
+    def _ferromqtt_link(self, protocol: asyncio.BaseProtocol, /) -> None:
+        """Connect the protocol, on the running loop."""
 
 
 class PropertiesObject(Protocol):

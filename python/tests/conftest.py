@@ -5,12 +5,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
 import ferromqtt
-from support.builtin import BuiltinBroker
+from support.builtin import BrokerInMemory, BuiltinBroker
 from support.clients import PROTOCOLS
 from support.loops import FACTORIES, LoopRunner
 from support.mosquitto import Mosquitto
@@ -19,7 +19,14 @@ SHIM = Path(__file__).parents[1] / "aiomqtt-shim"
 
 
 class Broker(Protocol):
-    """What a test needs to know about a running broker."""
+    """What a test needs to know about a broker: `Client(*broker.where)` leads there."""
+
+    @property
+    def where(self) -> tuple[Any, ...]: ...
+
+
+class TcpBroker(Broker, Protocol):
+    """What a test of sockets needs to know beside that."""
 
     host: str
     port: int
@@ -45,10 +52,24 @@ def builtin() -> Iterator[BuiltinBroker]:
         yield broker
 
 
+@pytest.fixture
+def in_memory() -> BrokerInMemory:
+    """The broker of this package in the test's own loop, without a port, for this test alone."""
+    return BrokerInMemory()
+
+
 @pytest.fixture(params=["mosquitto", "builtin"])
 def broker(request: pytest.FixtureRequest) -> Broker:
-    """Each broker in turn."""
-    chosen: Broker = request.getfixturevalue(request.param)
+    """Each broker in turn, that of this package in memory."""
+    name = "in_memory" if request.param == "builtin" else request.param
+    chosen: Broker = request.getfixturevalue(name)
+    return chosen
+
+
+@pytest.fixture(params=["mosquitto", "builtin"])
+def tcp_broker(request: pytest.FixtureRequest) -> TcpBroker:
+    """Each broker in turn, for tests that need a socket."""
+    chosen: TcpBroker = request.getfixturevalue(request.param)
     return chosen
 
 

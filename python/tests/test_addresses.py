@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from conftest import Broker
+from conftest import TcpBroker
 from ferromqtt import Client, MqttError, _transport
 from ferromqtt._internals import internals_of
 from ferromqtt._transport import addresses
@@ -40,9 +40,9 @@ def resolve_to(monkeypatch: pytest.MonkeyPatch, *where: tuple[str, int]) -> None
 
 
 def test_an_address_that_hangs_does_not_hold_up_the_next_1_2(
-    run: LoopRunner, broker: Broker, deaf: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+    run: LoopRunner, tcp_broker: TcpBroker, deaf: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    resolve_to(monkeypatch, deaf, (broker.host, broker.port))
+    resolve_to(monkeypatch, deaf, (tcp_broker.host, tcp_broker.port))
 
     async def main() -> None:
         async with Client("two-addresses", timeout=LIMIT) as client:
@@ -52,10 +52,10 @@ def test_an_address_that_hangs_does_not_hold_up_the_next_1_2(
 
 
 def test_an_address_that_refuses_lets_the_next_begin_at_once_1_2(
-    run: LoopRunner, broker: Broker, monkeypatch: pytest.MonkeyPatch
+    run: LoopRunner, tcp_broker: TcpBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusing = [("127.0.0.1", free_port()) for _ in range(100)]  # 25 s, if each took its time
-    resolve_to(monkeypatch, *refusing, (broker.host, broker.port))
+    resolve_to(monkeypatch, *refusing, (tcp_broker.host, tcp_broker.port))
 
     async def main() -> None:
         async with Client("many-addresses", timeout=LIMIT) as client:

@@ -24,8 +24,7 @@ def by(method: str) -> Properties:
 
 def client_of(broker: TestBroker, **options: object) -> Client:
     return Client(
-        broker.host,
-        broker.port,
+        broker,
         protocol=ProtocolVersion.V5,
         properties=by("QUIZ"),
         **options,  # type: ignore[arg-type]
@@ -40,7 +39,7 @@ def test_each_challenge_is_answered_mqtt_4_12_0_3(run: LoopRunner) -> None:
         return dict(CHALLENGES)[data]
 
     async def main() -> None:
-        async with TestBroker(authentication=("QUIZ", CHALLENGES)) as broker:
+        async with TestBroker(listen=False, authentication=("QUIZ", CHALLENGES)) as broker:
             async with client_of(broker, authenticator=answer) as client:
                 await client.publish("a", "b", qos=1)
             assert asked == [b"why?", b"how?"]
@@ -50,7 +49,7 @@ def test_each_challenge_is_answered_mqtt_4_12_0_3(run: LoopRunner) -> None:
 
 def test_a_wrong_answer_is_refused(run: LoopRunner) -> None:
     async def main() -> None:
-        async with TestBroker(authentication=("QUIZ", CHALLENGES)) as broker:
+        async with TestBroker(listen=False, authentication=("QUIZ", CHALLENGES)) as broker:
             client = client_of(broker, authenticator=lambda _: b"wrong")
             with pytest.raises(MqttConnectError, match="Not authorized"):
                 await client.__aenter__()
@@ -62,7 +61,7 @@ def test_without_an_authenticator_the_server_s_question_ends_the_connection(
     run: LoopRunner,
 ) -> None:
     async def main() -> None:
-        async with TestBroker(authentication=("QUIZ", CHALLENGES)) as broker:
+        async with TestBroker(listen=False, authentication=("QUIZ", CHALLENGES)) as broker:
             with pytest.raises(MqttError, match="give the client an `authenticator`"):
                 await client_of(broker).__aenter__()
 
@@ -79,7 +78,7 @@ def test_an_authenticator_that_raises_ends_the_connection_and_is_reported(run: L
         asyncio.get_running_loop().set_exception_handler(
             lambda _, context: reported.append(context["exception"])
         )
-        async with TestBroker(authentication=("QUIZ", CHALLENGES)) as broker:
+        async with TestBroker(listen=False, authentication=("QUIZ", CHALLENGES)) as broker:
             with pytest.raises(MqttError, match=r"`authenticator` raised KeyError$"):
                 await client_of(broker, authenticator=answer).__aenter__()
         assert [type(error) for error in reported] == [KeyError]
@@ -97,7 +96,7 @@ def test_an_answer_that_is_too_long_ends_the_connection_and_is_named(
         return answer
 
     async def main() -> None:
-        async with TestBroker(authentication=("QUIZ", CHALLENGES)) as broker:
+        async with TestBroker(listen=False, authentication=("QUIZ", CHALLENGES)) as broker:
             client = client_of(
                 broker, authenticator=later if kind == "coroutine" else lambda _: answer
             )
@@ -151,7 +150,7 @@ def test_an_answer_that_the_server_did_not_wait_for_is_named(run: LoopRunner) ->
 
 def test_a_method_that_the_server_does_not_ask_by_is_refused(run: LoopRunner) -> None:
     async def main() -> None:
-        async with TestBroker(authentication=("OTHER", CHALLENGES)) as broker:
+        async with TestBroker(listen=False, authentication=("OTHER", CHALLENGES)) as broker:
             with pytest.raises(MqttConnectError, match="Bad authentication method"):
                 await client_of(broker, authenticator=bytes).__aenter__()
 
@@ -167,7 +166,7 @@ def test_a_coroutine_s_answers_are_awaited(run: LoopRunner) -> None:
         return dict(CHALLENGES)[data]
 
     async def main() -> None:
-        async with TestBroker(authentication=("QUIZ", CHALLENGES)) as broker:
+        async with TestBroker(listen=False, authentication=("QUIZ", CHALLENGES)) as broker:
             async with client_of(broker, authenticator=answer) as client:
                 await client.publish("a", "b", qos=1)
             assert asked == [b"why?", b"how?"]
@@ -186,7 +185,7 @@ def test_a_coroutine_that_raises_ends_the_connection_and_is_reported(run: LoopRu
         asyncio.get_running_loop().set_exception_handler(
             lambda _, context: reported.append(context["exception"])
         )
-        async with TestBroker(authentication=("QUIZ", CHALLENGES)) as broker:
+        async with TestBroker(listen=False, authentication=("QUIZ", CHALLENGES)) as broker:
             with pytest.raises(MqttError, match=r"`authenticator` raised KeyError$"):
                 await client_of(broker, authenticator=answer).__aenter__()
         assert [type(error) for error in reported] == [KeyError]
@@ -200,7 +199,7 @@ def test_a_coroutine_that_answers_something_else_than_bytes_is_reported(run: Loo
 
     async def main() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-        async with TestBroker(authentication=("QUIZ", CHALLENGES)) as broker:
+        async with TestBroker(listen=False, authentication=("QUIZ", CHALLENGES)) as broker:
             with pytest.raises(MqttError, match=r"`authenticator` raised TypeError$"):
                 await client_of(broker, authenticator=answer).__aenter__()
 
@@ -220,7 +219,7 @@ def test_a_coroutine_is_cancelled_with_its_connection(run: LoopRunner, end: str)
                 stopped.set()
             raise AssertionError
 
-        async with TestBroker(authentication=("QUIZ", CHALLENGES)) as broker:
+        async with TestBroker(listen=False, authentication=("QUIZ", CHALLENGES)) as broker:
             timeout = 0.05 if end == "timed out" else LIMIT
             client = client_of(broker, authenticator=answer, timeout=timeout)
             entering = asyncio.ensure_future(client.__aenter__())
@@ -257,7 +256,7 @@ def test_an_answer_that_comes_after_the_connection_has_ended_goes_nowhere(run: L
             old.set()
             return b"of the connection before"
 
-        async with TestBroker(authentication=("QUIZ", CHALLENGES)) as broker:
+        async with TestBroker(listen=False, authentication=("QUIZ", CHALLENGES)) as broker:
             client = client_of(broker, authenticator=answer, timeout=LIMIT)
             entering = asyncio.ensure_future(client.__aenter__())
             async with asyncio.timeout(LIMIT):

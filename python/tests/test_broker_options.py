@@ -19,7 +19,7 @@ V311, V5 = ProtocolVersion.V311, ProtocolVersion.V5
 
 
 def client(broker: TestBroker, protocol: ProtocolVersion = V5, **arguments: object) -> Client:
-    return Client(broker.host, broker.port, protocol=protocol, **arguments)  # type: ignore[arg-type]
+    return Client(broker, protocol=protocol, **arguments)  # type: ignore[arg-type]
 
 
 async def exchange(broker: TestBroker, *steps: tuple[bytes, bytes]) -> bytes:
@@ -42,7 +42,7 @@ async def exchange(broker: TestBroker, *steps: tuple[bytes, bytes]) -> bytes:
 @pytest.mark.parametrize("protocol", [V311, V5])
 def test_only_users_connect(run: LoopRunner, protocol: ProtocolVersion) -> None:
     async def main() -> None:
-        async with TestBroker(users={"ann": "one", "bob": b"\xff"}) as broker:
+        async with TestBroker(listen=False, users={"ann": "one", "bob": b"\xff"}) as broker:
             for name, password in (("ann", "one"), ("bob", b"\xff")):
                 async with client(broker, protocol, username=name, password=password):
                     pass
@@ -59,7 +59,7 @@ def test_denials_carry_their_reason_code(run: LoopRunner) -> None:
             "deny_publish": ["secret/#", ("full/#", 0x97)],
             "deny_subscribe": ("secret/#",),
         }
-        async with TestBroker(**options) as broker:
+        async with TestBroker(listen=False, **options) as broker:
             with pytest.raises(MqttConnectError) as refused:
                 await client(broker, identifier="busy-1").__aenter__()
             assert "Server busy" in str(refused.value)
@@ -153,7 +153,10 @@ def test_a_connected_client_is_sent_elsewhere(run: LoopRunner) -> None:
 
 def test_a_client_that_is_disconnected_leaves_its_will(run: LoopRunner) -> None:
     async def main() -> None:
-        async with TestBroker() as broker, client(broker, identifier="watcher") as watcher:
+        async with (
+            TestBroker(listen=False) as broker,
+            client(broker, identifier="watcher") as watcher,
+        ):
             await watcher.subscribe("t")
             name = unique("c")
             victim = await client(broker, identifier=name).__aenter__()
@@ -177,9 +180,9 @@ def test_a_client_that_is_disconnected_leaves_its_will(run: LoopRunner) -> None:
 
 def test_the_queue_of_a_session_is_bounded_and_drops_are_counted(run: LoopRunner) -> None:
     async def main() -> None:
-        async with TestBroker(maximum_queued_messages=2) as broker:
+        async with TestBroker(listen=False, maximum_queued_messages=2) as broker:
             name = unique("away")
-            keep = Client(broker.host, broker.port, identifier=name, clean_session=False)
+            keep = Client(broker, identifier=name, clean_session=False)
             async with keep:
                 await keep.subscribe("t", qos=1)
             async with client(broker) as publisher:
@@ -208,9 +211,9 @@ def test_the_queue_of_a_session_is_bounded_and_drops_are_counted(run: LoopRunner
 
 def test_the_queue_of_a_session_is_bounded_in_bytes(run: LoopRunner) -> None:
     async def main() -> None:
-        async with TestBroker(maximum_queued_bytes=100_000) as broker:
+        async with TestBroker(listen=False, maximum_queued_bytes=100_000) as broker:
             name = unique("away")
-            keep = Client(broker.host, broker.port, identifier=name, clean_session=False)
+            keep = Client(broker, identifier=name, clean_session=False)
             async with keep:
                 await keep.subscribe("t", qos=1)
             async with client(broker) as publisher:
@@ -227,6 +230,7 @@ def test_the_queue_of_a_session_is_bounded_in_bytes(run: LoopRunner) -> None:
 def test_what_is_refused_at_a_limit_is_counted(run: LoopRunner) -> None:
     async def main() -> None:
         broker = TestBroker(
+            listen=False,
             maximum_connections=1,
             maximum_subscriptions=1,
             maximum_retained_messages=0,
@@ -281,7 +285,7 @@ def test_topic_aliases_of_the_broker_are_resolved_by_the_client(run: LoopRunner)
         properties = Properties(PacketTypes.CONNECT)
         properties.TopicAliasMaximum = 2
         async with (
-            TestBroker(topic_aliases_out=2) as broker,
+            TestBroker(listen=False, topic_aliases_out=2) as broker,
             client(broker, properties=properties) as one,
         ):
             await one.subscribe("#", qos=1)

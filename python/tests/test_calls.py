@@ -164,7 +164,7 @@ def test_subscribe_returns_a_list_of_reason_codes_1_3(
     run: LoopRunner, broker: Broker, protocol: ProtocolVersion
 ) -> None:
     async def main() -> None:
-        async with Client(broker.host, broker.port, protocol=protocol) as client:
+        async with Client(*broker.where, protocol=protocol) as client:
             one = await client.subscribe("a/b", 1)
             more = await client.subscribe([("a", 0), ("b", 1), ("c", 2)])
             for codes, expected in ((one, [1]), (more, [0, 1, 2])):
@@ -344,7 +344,7 @@ def test_eleven_publishes_of_qos_0_log_one_record_1_6(
     """Under the original's name of logger; nothing else at WARNING or above."""
 
     async def main() -> None:
-        async with shim.Client(broker.host, broker.port) as client, asyncio.TaskGroup() as group:
+        async with shim.Client(*broker.where) as client, asyncio.TaskGroup() as group:
             for _ in range(client.pending_calls_threshold + 1):
                 group.create_task(client.publish("a"))
 
@@ -360,7 +360,7 @@ def test_ten_publishes_of_qos_0_log_nothing_1_6(
     shim: ModuleType, run: LoopRunner, broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
-        async with shim.Client(broker.host, broker.port) as client:
+        async with shim.Client(*broker.where) as client:
             for _ in range(3):
                 await asyncio.gather(*(client.publish("a") for _ in range(10)))
 
@@ -453,7 +453,7 @@ def test_calls_are_coroutines_and_can_be_gathered_1_3(run: LoopRunner, broker: B
     topic = unique("coroutine")
 
     async def main() -> None:
-        async with Client(broker.host, broker.port) as client:
+        async with Client(*broker.where) as client:
             await client.subscribe(topic, qos=1)
             never = client.publish(topic, b"never")
             assert inspect.iscoroutine(never)
@@ -477,7 +477,7 @@ def test_a_qos_0_publish_may_end_without_suspending_1_3(run: LoopRunner, broker:
     topic = unique("at-once")
 
     async def main() -> None:
-        async with Client(broker.host, broker.port) as client:
+        async with Client(*broker.where) as client:
             await client.subscribe(topic)
             call = client.publish(topic, b"x")
             with pytest.raises(StopIteration):

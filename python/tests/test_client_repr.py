@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from conftest import Broker
+from conftest import Broker, TcpBroker
 from ferromqtt import Client, Message, ProtocolVersion
 from support.clients import unique, wait_for_queued
 from support.loops import LoopRunner
@@ -60,11 +60,11 @@ def test_a_made_up_identifier_is_shown() -> None:
     )
 
 
-def test_a_client_shows_whether_it_is_connected(run: LoopRunner, broker: Broker) -> None:
+def test_a_client_shows_whether_it_is_connected(run: LoopRunner, tcp_broker: TcpBroker) -> None:
     async def main() -> None:
         me = unique("repr")
-        client = Client(broker.host, broker.port, identifier=me)
-        shown = f"<Client({broker.host!r}, {broker.port}, identifier={me!r}) "
+        client = Client(*tcp_broker.where, identifier=me)
+        shown = f"<Client({tcp_broker.host!r}, {tcp_broker.port}, identifier={me!r}) "
         async with client:
             assert repr(client) == f"{shown}connected>"
         assert repr(client) == f"{shown}not connected>"
@@ -100,7 +100,7 @@ def test_messages_show_how_many_are_queued(
 ) -> None:
     async def main() -> None:
         topic = unique("shown")
-        async with Client(broker.host, broker.port, queue_type=queue_type) as client:
+        async with Client(*broker.where, queue_type=queue_type) as client:
             assert repr(client.messages) == "<messages of a client, 0 queued>"
             await client.subscribe(topic, qos=1)
             for _ in range(3):

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from conftest import Broker
+from conftest import TcpBroker
 from ferromqtt import Client, PacketTypes, Properties, ProtocolVersion, Will
 from ferromqtt.exceptions import MqttConnectError
 from support import packets
@@ -253,15 +253,15 @@ def test_return_code_of_version_311_1_4(run: LoopRunner, code: int, value: int, 
 
 
 def test_will_is_published_when_the_connection_is_lost_1_2(
-    run: LoopRunner, broker: Broker, protocol: ProtocolVersion
+    run: LoopRunner, tcp_broker: TcpBroker, protocol: ProtocolVersion
 ) -> None:
     """MQTT-3.1.2-8 (3.1.1)."""
     topic = unique("will")
     will = Will(topic, payload=b"gone", qos=1)
 
     async def main() -> None:
-        with CuttingProxy(broker.host, broker.port) as proxy:
-            async with Client(broker.host, broker.port) as observer:
+        with CuttingProxy(tcp_broker.host, tcp_broker.port) as proxy:
+            async with Client(tcp_broker.host, tcp_broker.port) as observer:
                 await observer.subscribe(topic, qos=1)
                 async with Client(proxy.host, proxy.port, will=will, protocol=protocol):
                     proxy.cut_now()
@@ -273,22 +273,24 @@ def test_will_is_published_when_the_connection_is_lost_1_2(
 
 @pytest.mark.parametrize("error", [None, ValueError("the block failed")])
 def test_will_is_not_published_after_an_exit_1_4(
-    run: LoopRunner, broker: Broker, error: Exception | None
+    run: LoopRunner, tcp_broker: TcpBroker, error: Exception | None
 ) -> None:
     """Contract 1.4: an exit is a normal DISCONNECT, also when the block raised."""
     topic = unique("will")
 
     async def main() -> None:
-        async with Client(broker.host, broker.port) as observer:
+        async with Client(tcp_broker.host, tcp_broker.port) as observer:
             await observer.subscribe(topic)
             try:
-                async with Client(broker.host, broker.port, will=Will(topic, payload=b"gone")):
+                async with Client(
+                    tcp_broker.host, tcp_broker.port, will=Will(topic, payload=b"gone")
+                ):
                     if error is not None:
                         raise error
             except ValueError as raised:
                 assert raised is error  # noqa: PT017  a block without error must pass here too
-            # the broker handles DISCONNECT, or the loss, before a client that comes later
-            async with Client(broker.host, broker.port) as later:
+            # the tcp_broker handles DISCONNECT, or the loss, before a client that comes later
+            async with Client(tcp_broker.host, tcp_broker.port) as later:
                 await later.publish(topic, b"last")
             assert await receive_until(observer, b"last") == []
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from conftest import Broker
+from conftest import Broker, TcpBroker
 from ferromqtt import Client, MqttError, ProtocolVersion, Will
 from ferromqtt.properties import Properties
 from ferromqtt.reasons import PacketTypes
@@ -85,12 +85,12 @@ def test_above_debug_packets_have_no_lines(
 
 
 def test_whether_packets_have_lines_is_asked_on_each_enter(
-    run: LoopRunner, broker: Broker, caplog: pytest.LogCaptureFixture
+    run: LoopRunner, tcp_broker: TcpBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
     logger = logging.getLogger("ferromqtt")
 
     async def main() -> None:
-        client = Client(broker.host, broker.port)
+        client = Client(*tcp_broker.where)
         for level in (logging.INFO, logging.DEBUG, logging.INFO):
             logger.setLevel(level)
             async with client:
@@ -99,9 +99,9 @@ def test_whether_packets_have_lines_is_asked_on_each_enter(
     with caplog.at_level(logging.DEBUG, logger="ferromqtt"):
         run(main)
     connecting = [it for it in caplog.records if ": connecting" in it.getMessage()]
-    name = f"client of {broker.host}:{broker.port}"
+    name = f"client of {tcp_broker.host}:{tcp_broker.port}"
     assert [it.getMessage() for it in connecting] == [
-        f"{name}: connecting to {broker.host}:{broker.port} (attempt 2)"
+        f"{name}: connecting to {tcp_broker.host}:{tcp_broker.port} (attempt 2)"
     ]
 
 
@@ -200,7 +200,7 @@ def test_a_logger_that_has_only_warning_is_enough(run: LoopRunner, broker: Broke
             lambda _, context: reported.append(context)
         )
         logger: Any = Warns()
-        async with Client(broker.host, broker.port, logger=logger) as client:
+        async with Client(*broker.where, logger=logger) as client:
             await client.publish("a", qos=1)
 
     run(main)
@@ -215,7 +215,7 @@ def test_a_logger_that_raises_at_debug_ends_nothing(run: LoopRunner, broker: Bro
     async def main() -> None:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: told.append(context["message"]))
-        async with asyncio.timeout(LIMIT), Client(broker.host, broker.port, logger=logger) as it:
+        async with asyncio.timeout(LIMIT), Client(*broker.where, logger=logger) as it:
             await it.publish("a", qos=1)
 
     run(main)

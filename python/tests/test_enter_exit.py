@@ -65,7 +65,7 @@ BAD_ANSWERS: dict[str, bytes] = {
 
 def test_client_is_itself_in_the_block_1_3(run: LoopRunner, broker: Broker) -> None:
     async def main() -> None:
-        client = Client(broker.host, broker.port)
+        client = Client(*broker.where)
         async with client as entered:
             assert entered is client
 
@@ -76,7 +76,7 @@ def test_client_is_reusable_1_4(run: LoopRunner, broker: Broker, protocol: Proto
     topic = unique("reuse")
 
     async def main() -> None:
-        client = Client(broker.host, broker.port, protocol=protocol)
+        client = Client(*broker.where, protocol=protocol)
         for number in range(5):
             async with client:
                 await client.subscribe(topic, qos=1)
@@ -90,7 +90,7 @@ def test_client_is_not_reentrant_1_4(run: LoopRunner, broker: Broker) -> None:
     topic = unique("reentrant")
 
     async def main() -> None:
-        client = Client(broker.host, broker.port)
+        client = Client(*broker.where)
         async with client:
             with pytest.raises(MqttReentrantError, match=REENTRANT):
                 await client.__aenter__()
@@ -120,7 +120,7 @@ def test_client_may_be_made_outside_a_loop_and_used_in_several_1_2(
 ) -> None:
     """Contract 1.2, "better": the loop is bound on enter."""
     topic = unique("outside")
-    client = Client(broker.host, broker.port)
+    client = Client(*broker.where)
 
     async def main() -> None:
         async with client:
@@ -134,7 +134,7 @@ def test_client_may_be_made_outside_a_loop_and_used_in_several_1_2(
 
 def test_exit_twice_is_harmless_1_4(run: LoopRunner, broker: Broker) -> None:
     async def main() -> None:
-        client = Client(broker.host, broker.port)
+        client = Client(*broker.where)
         await client.__aenter__()
         await client.__aexit__(None, None, None)
         await client.__aexit__(None, None, None)
@@ -148,7 +148,7 @@ def test_exit_without_enter_warns_1_4(
     run: LoopRunner, broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
-        client = Client(broker.host, broker.port)
+        client = Client(*broker.where)
         await client.__aexit__(None, None, None)
         async with client:
             pass
@@ -203,7 +203,7 @@ def test_messages_stay_in_the_queue_across_an_exit_1_4(run: LoopRunner, broker: 
     topic = unique("kept")
 
     async def main() -> None:
-        client = Client(broker.host, broker.port)
+        client = Client(*broker.where)
         async with client:
             await client.subscribe(topic)
             for number in range(3):

@@ -34,7 +34,7 @@ def test_iteration_never_ends_by_itself_1_5(
     topic = unique("end")
 
     async def main() -> None:
-        client = Client(broker.host, broker.port, queue_type=queue_type)
+        client = Client(*broker.where, queue_type=queue_type)
         taken: list[bytes] = []
         async with client:
             await client.subscribe(topic)
@@ -75,7 +75,7 @@ def test_all_iterators_share_one_queue_1_5(run: LoopRunner, broker: Broker) -> N
     topic = unique("shared")
 
     async def main() -> None:
-        async with Client(broker.host, broker.port) as client:
+        async with Client(*broker.where) as client:
             await client.subscribe(topic)
             for number in range(4):
                 await client.publish(topic, number)
@@ -96,7 +96,7 @@ def test_waiters_are_served_in_the_order_in_which_they_came_1_5(
     topic, count = unique("fifo"), 10
 
     async def main() -> None:
-        async with Client(broker.host, broker.port, queue_type=queue_type) as client:
+        async with Client(*broker.where, queue_type=queue_type) as client:
             await client.subscribe(topic, qos=1)
             waiting = [asyncio.ensure_future(receive(client)) for _ in range(count)]
             await settle()
@@ -125,7 +125,7 @@ def test_waiters_that_give_up_in_any_order_leave_the_others_in_theirs(
     del given_up[45:]
 
     async def main() -> None:
-        async with Client(broker.host, broker.port, queue_type=queue_type) as client:
+        async with Client(*broker.where, queue_type=queue_type) as client:
             await client.subscribe(topic, qos=1)
             waiting = [asyncio.ensure_future(receive(client)) for _ in range(count)]
             await settle()
@@ -271,7 +271,7 @@ def test_a_message_s_attributes_and_types_1_7(
     topic = unique("types")
 
     async def main() -> None:
-        async with Client(broker.host, broker.port, protocol=protocol) as client:
+        async with Client(*broker.where, protocol=protocol) as client:
             await client.subscribe(topic, qos=2)
             for qos in range(3):
                 await client.publish(topic, "x", qos=qos)
@@ -297,7 +297,7 @@ def test_a_consumer_with_a_deadline_can_go_on_after_it_1_5(run: LoopRunner, brok
     topic = unique("deadline")
 
     async def main() -> None:
-        async with Client(broker.host, broker.port) as client:
+        async with Client(*broker.where) as client:
             await client.subscribe(topic)
             iterator = client.messages
             for number in range(5):

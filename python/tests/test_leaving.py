@@ -121,17 +121,17 @@ def test_the_will_stays_unpublished_while_messages_still_come_1_4(
     flood, kept, will = unique("flood"), unique("kept"), unique("will")
 
     async def main() -> None:
-        async with Client(broker.host, broker.port) as watcher:
+        async with Client(*broker.where) as watcher:
             await watcher.subscribe([(kept, 0), (will, 0)])
 
             async def send() -> None:
-                async with Client(broker.host, broker.port) as sender:
+                async with Client(*broker.where) as sender:
                     while True:
                         await sender.publish(flood, b"." * 1000)
 
             sending = asyncio.ensure_future(send())
             for _ in range(5):
-                leaver = Client(broker.host, broker.port, will=Will(will, b"lost"))
+                leaver = Client(*broker.where, will=Will(will, b"lost"))
                 async with leaver:
                     await leaver.subscribe(flood)
                     await receive(leaver)
@@ -153,9 +153,9 @@ def test_publishes_that_are_waited_for_are_delivered_first_1_4(
     topic = unique("started")
 
     async def main() -> None:
-        async with Client(broker.host, broker.port) as watcher:
+        async with Client(*broker.where) as watcher:
             await watcher.subscribe(topic, qos=1)
-            async with Client(broker.host, broker.port) as client:
+            async with Client(*broker.where) as client:
                 publishes = [
                     asyncio.ensure_future(client.publish(topic, number, qos=1))
                     for number in range(100)
@@ -173,9 +173,9 @@ def test_tasks_that_were_just_made_get_to_publish_1_4(run: LoopRunner, broker: B
     topic = unique("last")
 
     async def main() -> None:
-        async with Client(broker.host, broker.port) as watcher:
+        async with Client(*broker.where) as watcher:
             await watcher.subscribe(topic, qos=1)
-            async with Client(broker.host, broker.port) as client:
+            async with Client(*broker.where) as client:
                 task = asyncio.create_task(client.publish(topic, b"x", qos=1))
             await task
             assert (await receive(watcher)).payload == b"x"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from conftest import Broker
+from conftest import Broker, TcpBroker
 from ferromqtt import (
     Client,
     MqttCodeError,
@@ -215,13 +215,12 @@ def test_will_after_an_exit_1_4(
 
     async def main() -> None:
         client = Client(
-            broker.host,
-            broker.port,
+            *broker.where,
             protocol=protocol,
             will=Will(topic, b"gone", qos=1),
             will_on_error=will_on_error,
         )
-        async with Client(broker.host, broker.port) as observer:
+        async with Client(*broker.where) as observer:
             await observer.subscribe(topic, qos=1)
             with contextlib.suppress(ZeroDivisionError):
                 async with client:
@@ -231,7 +230,7 @@ def test_will_after_an_exit_1_4(
             assert (await receive(observer)).payload == b"words"
             if fails and will_on_error:
                 assert (await receive(observer)).payload == b"gone"
-            async with Client(broker.host, broker.port) as later:
+            async with Client(*broker.where) as later:
                 await later.publish(topic, b"last", qos=1)
             assert await receive_until(observer, b"last") == []
 
@@ -242,7 +241,7 @@ def test_manual_use_without_a_block_1_4(run: LoopRunner, broker: Broker) -> None
     topic = unique("manual")
 
     async def main() -> None:
-        client = Client(broker.host, broker.port)
+        client = Client(*broker.where)
         for _ in range(3):
             assert await client.__aenter__() is client
             await client.subscribe(topic)
@@ -351,7 +350,7 @@ def test_reentrant_error_is_an_mqtt_error_with_its_text_1_4(
     run: LoopRunner, broker: Broker
 ) -> None:
     async def main() -> None:
-        client = Client(broker.host, broker.port)
+        client = Client(*broker.where)
         async with client:
             with pytest.raises(MqttError) as caught:
                 async with client:
@@ -400,7 +399,9 @@ def test_an_exit_behind_a_full_socket_reports_nothing_on_asyncio_1_4(qos: int) -
     leave_behind_a_full_socket(LoopRunner("asyncio"), qos)
 
 
-def test_entering_again_after_a_loss_in_the_middle_1_4(run: LoopRunner, broker: Broker) -> None:
+def test_entering_again_after_a_loss_in_the_middle_1_4(
+    run: LoopRunner, tcp_broker: TcpBroker
+) -> None:
     """The documented loop: catch MqttError, enter again, subscribe again."""
     topic = unique("loop")
 
@@ -417,7 +418,7 @@ def test_entering_again_after_a_loss_in_the_middle_1_4(run: LoopRunner, broker: 
                         proxy.cut_now()
         assert received == [b"0", b"1", b"2", b"3"]
 
-    with CuttingProxy(broker.host, broker.port) as proxy:
+    with CuttingProxy(tcp_broker.host, tcp_broker.port) as proxy:
         run(main, proxy)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from conftest import Broker
+from conftest import Broker, TcpBroker
 from ferromqtt import Message, PacketTypes, Properties, ProtocolVersion
 from ferromqtt.reasons import MQTTErrorCode
 from support import packets
@@ -42,8 +42,7 @@ def persistent(
         properties.SessionExpiryInterval = 300
         kept = {"clean_start": False, "properties": properties}
     client = shim.Client(
-        broker.host,
-        broker.port,
+        *broker.where,
         protocol=protocol,
         identifier=identifier,
         queue_type=queue_type,
@@ -98,7 +97,7 @@ def test_what_is_not_acknowledged_comes_again_and_what_is_does_not_1_8(
             async with client:
                 await client.publish(topic, "last", qos=0)
                 assert await receive_until(client, b"last") == []
-        async with shim.Client(broker.host, broker.port, identifier=identifier):
+        async with shim.Client(*broker.where, identifier=identifier):
             pass  # the server forgets the session
 
     run(main)
@@ -482,7 +481,7 @@ def test_jobs_are_acknowledged_when_their_tasks_have_ended_1_8(
 
     async def main() -> None:
         async with (
-            shim.Client(broker.host, broker.port, identifier=identifier) as client,
+            shim.Client(*broker.where, identifier=identifier) as client,
             asyncio.timeout(LIMIT),
             asyncio.TaskGroup() as tasks,
         ):
@@ -528,14 +527,14 @@ def test_a_server_that_may_be_waiting_for_acknowledgements_is_warned_of_once_1_8
 
 
 def test_the_paho_client_tells_of_its_connection_and_socket_1_8(
-    run: LoopRunner, broker: Broker, shim: ModuleType
+    run: LoopRunner, tcp_broker: TcpBroker, shim: ModuleType
 ) -> None:
     async def main() -> None:
-        client = shim.Client(broker.host, broker.port)
+        client = shim.Client(*tcp_broker.where)
         assert (client._client.is_connected(), client._client.socket()) == (False, None)
         async with client:
             assert client._client.is_connected()
-            assert client._client.socket().getpeername() == (broker.host, broker.port)
+            assert client._client.socket().getpeername() == (tcp_broker.host, tcp_broker.port)
         assert (client._client.is_connected(), client._client.socket()) == (False, None)
 
     run(main)

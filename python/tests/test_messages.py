@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from conftest import Broker
+from conftest import Broker, TcpBroker
 from ferromqtt import (
     Client,
     Message,
@@ -40,7 +40,7 @@ def after_first_packet(data: bytes, *, v5: bool = False, close: bool = False) ->
 
 def test_iterator_surface_1_5(run: LoopRunner, broker: Broker) -> None:
     async def main() -> None:
-        client = Client(broker.host, broker.port)
+        client = Client(*broker.where)
         messages = client.messages
         assert isinstance(messages, MessagesIterator)
         assert aiter(messages) is messages
@@ -55,7 +55,7 @@ def test_iterator_may_wait_before_enter_1_5(run: LoopRunner, broker: Broker) -> 
     topic = unique("early")
 
     async def main() -> None:
-        client = Client(broker.host, broker.port)
+        client = Client(*broker.where)
         waiting = asyncio.ensure_future(receive(client))
         await settle()
         assert not waiting.done()
@@ -121,7 +121,7 @@ def test_clean_exit_ends_waiting_iterators_without_a_cause_1_5(
     run: LoopRunner, broker: Broker
 ) -> None:
     async def main() -> None:
-        client = Client(broker.host, broker.port)
+        client = Client(*broker.where)
         async with client:
             waiting = asyncio.ensure_future(receive(client))
             await settle()
@@ -246,7 +246,7 @@ def test_cancelled_next_loses_no_message_1_5(run: LoopRunner, broker: Broker) ->
     topic, count = unique("cancel"), 300
 
     async def main() -> None:
-        async with Client(broker.host, broker.port) as client:
+        async with Client(*broker.where) as client:
             await client.subscribe(topic, qos=0)
             received: list[int] = []
             cancelled = 0
@@ -314,7 +314,7 @@ def test_next_with_a_deadline_loses_no_message_1_5(run: LoopRunner, broker: Brok
     topic, count = unique("deadline"), 200
 
     async def main() -> None:
-        async with Client(broker.host, broker.port) as client:
+        async with Client(*broker.where) as client:
             await client.subscribe(topic, qos=1)
 
             async def publish() -> None:
@@ -340,7 +340,7 @@ def test_cancelled_waiter_passes_its_turn_on_1_5(run: LoopRunner, broker: Broker
     topic = unique("turn")
 
     async def main() -> None:
-        async with Client(broker.host, broker.port) as client:
+        async with Client(*broker.where) as client:
             await client.subscribe(topic)
             first, second, third = (asyncio.ensure_future(receive(client)) for _ in range(3))
             await settle()
@@ -402,7 +402,7 @@ def test_queue_type_gets_every_message_through_its_own_methods_1_2(
             return message
 
     async def main() -> None:
-        client = Client(broker.host, broker.port, queue_type=ByPayload)
+        client = Client(*broker.where, queue_type=ByPayload)
         async with client:
             await client.subscribe(topic)
             for number in (2, 9, 4, 7):
@@ -416,10 +416,10 @@ def test_queue_type_gets_every_message_through_its_own_methods_1_2(
 
 @pytest.mark.parametrize("queue_type", [asyncio.Queue, asyncio.LifoQueue])
 def test_queue_type_still_sees_the_disconnect_1_2(
-    run: LoopRunner, broker: Broker, queue_type: type[asyncio.Queue[Message]]
+    run: LoopRunner, tcp_broker: TcpBroker, queue_type: type[asyncio.Queue[Message]]
 ) -> None:
     async def main() -> None:
-        with CuttingProxy(broker.host, broker.port) as proxy:
+        with CuttingProxy(tcp_broker.host, tcp_broker.port) as proxy:
             async with Client(proxy.host, proxy.port, queue_type=queue_type) as client:
                 waiting = asyncio.ensure_future(receive(client))
                 await settle()

@@ -43,7 +43,7 @@ def test_a_step_can_be_thrown_into(run: LoopRunner) -> None:
 def test_a_step_awaited_by_two_tasks_serves_the_first(run: LoopRunner, broker: Broker) -> None:
     async def main() -> None:
         topic = unique("misuse")
-        async with Client(broker.host, broker.port) as client:
+        async with Client(*broker.where) as client:
             await client.subscribe(topic)
             await client.publish(topic, "only")
             step = anext(client.messages)
@@ -60,7 +60,7 @@ def test_steps_that_were_dropped_while_waiting_take_no_message(
 ) -> None:
     async def main() -> None:
         topic = unique("misuse")
-        async with Client(broker.host, broker.port) as client:
+        async with Client(*broker.where) as client:
             await client.subscribe(topic, qos=1)
             for _ in range(3):
                 anext(client.messages).send(None)

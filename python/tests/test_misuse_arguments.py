@@ -43,7 +43,7 @@ class HostileQueue(asyncio.Queue[Message]):
 
 
 def hostile_client(broker: Broker, queue: type[HostileQueue]) -> Client:
-    client = Client(broker.host, broker.port, queue_type=queue)
+    client = Client(*broker.where, queue_type=queue)
     queue.client = client
     return client
 
@@ -235,8 +235,7 @@ def curious_about(client: Client) -> Iterator[None]:
 def test_options_whose_conversion_uses_the_client(run: LoopRunner, broker: Broker) -> None:
     async def main() -> None:
         client = Client(
-            broker.host,
-            broker.port,  # Python itself refuses a port of another class than int
+            *broker.where,  # Python itself refuses a port of another class than int
             keepalive=CuriousInt(30),
             max_inflight_messages=CuriousInt(10),
             max_queued_outgoing_messages=CuriousInt(100),
@@ -257,7 +256,7 @@ def test_arguments_whose_conversion_uses_the_client(run: LoopRunner, broker: Bro
         properties = Properties(PacketTypes.PUBLISH)
         properties.MessageExpiryInterval = CuriousInt(100)
         topic = CuriousStr(unique("curious"))
-        client = Client(broker.host, broker.port, protocol=ProtocolVersion.V5)
+        client = Client(*broker.where, protocol=ProtocolVersion.V5)
         async with client:
             with curious_about(client):
                 client.pending_calls_threshold = CuriousInt(10)

@@ -19,7 +19,7 @@ from ferromqtt import (
 )
 from ferromqtt._internals import internals_of
 from support import packets
-from support.builtin import BuiltinBroker
+from support.builtin import BrokerInMemory
 from support.clients import LIMIT, receive_many, unique
 from support.loops import FACTORIES, LoopRunner
 from test_misuse_protocol import HandTransport, Wire
@@ -89,10 +89,10 @@ async def converse(client: Client, topic: str) -> None:
 
 
 def test_a_client_may_be_looked_at_whenever_memory_is_allocated(
-    run: LoopRunner, builtin: BuiltinBroker, protocol: ProtocolVersion
+    run: LoopRunner, in_memory: BrokerInMemory, protocol: ProtocolVersion
 ) -> None:
     async def main() -> None:
-        client = Client(builtin.host, builtin.port, protocol=protocol)
+        client = Client(*in_memory.where, protocol=protocol)
         with at_every_collection(lambda: look_at(client)) as calls:
             await converse(client, unique("collect"))
         assert calls[0] > 100
@@ -101,10 +101,10 @@ def test_a_client_may_be_looked_at_whenever_memory_is_allocated(
 
 
 def test_frozen_garbage_and_collections_change_nothing(
-    run: LoopRunner, builtin: BuiltinBroker
+    run: LoopRunner, in_memory: BrokerInMemory
 ) -> None:
     async def main() -> None:
-        client = Client(builtin.host, builtin.port)
+        client = Client(*in_memory.where)
 
         def freeze() -> None:
             gc.freeze()
@@ -118,10 +118,10 @@ def test_frozen_garbage_and_collections_change_nothing(
 
 @pytest.mark.parametrize("install", [sys.settrace, sys.setprofile])
 def test_a_client_may_be_looked_at_by_a_tracer(
-    run: LoopRunner, builtin: BuiltinBroker, install: Callable[[Any], None]
+    run: LoopRunner, in_memory: BrokerInMemory, install: Callable[[Any], None]
 ) -> None:
     async def main() -> None:
-        client = Client(builtin.host, builtin.port)
+        client = Client(*in_memory.where)
         inside = False
         events = 0
 
@@ -232,7 +232,7 @@ def test_a_log_handler_may_use_the_client_that_logs(run: LoopRunner, broker: Bro
             gc.collect()
 
         handler = Handler(act)
-        client = Client(broker.host, broker.port, logger=logger_with(handler))
+        client = Client(*broker.where, logger=logger_with(handler))
         client.pending_calls_threshold = 2
         async with client:
             await client.subscribe(topic)
@@ -256,7 +256,7 @@ def test_what_logging_raises_ends_neither_a_call_nor_the_connection(
             logger.addFilter(lambda _: 1 / 0)  # type: ignore[arg-type, return-value]
         reported: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, what: reported.append(what))
-        client = Client(broker.host, broker.port, logger=logger, max_queued_incoming_messages=1)
+        client = Client(*broker.where, logger=logger, max_queued_incoming_messages=1)
         topic = unique("raise")
         client.pending_calls_threshold = 0
         async with client:
@@ -438,7 +438,7 @@ def test_finalizers_may_use_the_client(run: LoopRunner, broker: Broker) -> None:
         threshold = gc.get_threshold()
         gc.set_threshold(20)
         try:
-            async with Client(broker.host, broker.port) as client:
+            async with Client(*broker.where) as client:
                 await client.subscribe(topic)
                 for number in range(200):
                     with Leaving(client, log):

@@ -46,7 +46,7 @@ def test_iterating_before_the_first_enter_waits_and_warns_once_1_5(
     topic = unique("never")
 
     async def main() -> None:
-        client = Client(broker.host, broker.port, queue_type=queue_type)
+        client = Client(*broker.where, queue_type=queue_type)
         waiting = [asyncio.ensure_future(iterate(client)) for _ in range(2)]
         await settle()
         assert not any(task.done() for task in waiting)
@@ -72,7 +72,7 @@ def test_a_client_with_its_own_on_message_serves_who_waited_before_enter_1_5(
 
     async def main() -> None:
         topic = unique("never")
-        client = Watching(broker.host, broker.port)
+        client = Watching(*broker.where)
         waiting = asyncio.ensure_future(step(client))
         await settle()
         async with client:

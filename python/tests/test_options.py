@@ -245,7 +245,7 @@ def test_incoming_queue_without_a_limit_1_2(
     topic, count = unique("unlimited"), 500
 
     async def main() -> None:
-        async with Client(broker.host, broker.port, max_queued_incoming_messages=limit) as client:
+        async with Client(*broker.where, max_queued_incoming_messages=limit) as client:
             client.pending_calls_threshold = count
             await client.subscribe(topic, qos=1)
             await asyncio.gather(*(client.publish(topic, number, qos=1) for number in range(count)))
@@ -361,7 +361,7 @@ def records_of_limited_publishes(
     """Return what is logged at WARNING and above while 24 publishes take turns."""
 
     async def main() -> None:
-        async with Client(broker.host, broker.port, max_concurrent_outgoing_calls=limit) as client:
+        async with Client(*broker.where, max_concurrent_outgoing_calls=limit) as client:
             await asyncio.gather(*(client.publish("a", qos=qos) for _ in range(24)))
 
     run(main)
@@ -418,7 +418,7 @@ def test_queue_type_is_used_through_its_public_methods_1_2(run: LoopRunner, brok
             return await super().get()
 
     async def main() -> None:
-        async with Client(broker.host, broker.port, queue_type=Watched) as client:
+        async with Client(*broker.where, queue_type=Watched) as client:
             await client.subscribe(topic)
             for number in range(3):
                 await client.publish(topic, number)
@@ -447,7 +447,7 @@ def test_nothing_is_logged_when_nothing_is_wrong_1_2(
     topic = unique("quiet")
 
     async def main() -> None:
-        client = Client(broker.host, broker.port, protocol=protocol)
+        client = Client(*broker.where, protocol=protocol)
         for _ in range(2):
             async with client:
                 await client.subscribe(topic, qos=2)

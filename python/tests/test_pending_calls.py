@@ -55,7 +55,7 @@ def test_call_when_not_connected_1_6(run: LoopRunner, broker: Broker, name: str)
     call, text = CALLS_NOT_CONNECTED[name]
 
     async def main() -> None:
-        client = Client(broker.host, broker.port)
+        client = Client(*broker.where)
 
         async def check() -> None:
             with pytest.raises(MqttCodeError) as caught:
@@ -457,7 +457,7 @@ def test_warning_about_pending_calls_1_6(
     """The first call over the threshold and each doubling, also at QoS 0, and no other warning."""
 
     async def main() -> None:
-        async with Client(broker.host, broker.port) as client:
+        async with Client(*broker.where) as client:
             assert client.pending_calls_threshold == 10
             client.pending_calls_threshold = threshold
             await asyncio.gather(*(client.publish("a", qos=qos) for _ in range(calls)))
@@ -479,7 +479,7 @@ def test_warnings_about_pending_calls_start_again_once_their_number_has_fallen_1
     run: LoopRunner, broker: Broker, caplog: pytest.LogCaptureFixture, qos: int
 ) -> None:
     async def main() -> None:
-        async with Client(broker.host, broker.port) as client:
+        async with Client(*broker.where) as client:
             for _ in range(3):
                 await asyncio.gather(*(client.publish("a", qos=qos) for _ in range(25)))
 
@@ -496,7 +496,7 @@ def test_custom_logger_1_2(
     logger.setLevel(logging.INFO)
 
     async def main() -> None:
-        async with Client(broker.host, broker.port, logger=logger) as client:
+        async with Client(*broker.where, logger=logger) as client:
             client.pending_calls_threshold = 0
             await client.publish("a")
 
@@ -513,8 +513,8 @@ def test_cancelled_publishes_leave_the_client_usable_1_6(run: LoopRunner, broker
 
     async def main() -> None:
         async with (
-            Client(broker.host, broker.port) as publisher,
-            Client(broker.host, broker.port) as subscriber,
+            Client(*broker.where) as publisher,
+            Client(*broker.where) as subscriber,
         ):
             publisher.pending_calls_threshold = count
             await subscriber.subscribe(topic, qos=2)

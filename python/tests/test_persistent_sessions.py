@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from conftest import Broker
+from conftest import Broker, TcpBroker
 from ferromqtt import Client, MqttError, PacketTypes, Properties, ProtocolVersion
 from support.clients import LIMIT, receive_many, receive_until, unique
 from support.loops import LoopRunner
@@ -54,7 +54,7 @@ class Missed:
 
     async def publish(self) -> None:
         """Publish 500 messages, alternately at QoS 1 and QoS 2."""
-        async with Client(self.broker.host, self.broker.port, timeout=LIMIT) as publisher:
+        async with Client(*self.broker.where, timeout=LIMIT) as publisher:
             publisher.pending_calls_threshold = COUNT
             await asyncio.gather(
                 *(
@@ -65,7 +65,7 @@ class Missed:
 
     async def end(self) -> None:
         """Publish the mark that ends the wait for anything else."""
-        async with Client(self.broker.host, self.broker.port) as publisher:
+        async with Client(*self.broker.where) as publisher:
             await publisher.publish(f"{self.topic}/2", b"last", qos=2)
 
 
@@ -78,7 +78,7 @@ def test_messages_published_meanwhile_arrive_once_in_order_1_2(
     identifier = unique("client")
 
     def make() -> Client:
-        return Client(broker.host, broker.port, identifier=identifier, **session_options(version))
+        return Client(*broker.where, identifier=identifier, **session_options(version))
 
     async def main() -> None:
         client = make()
@@ -108,9 +108,7 @@ def test_clean_session_receives_nothing_it_missed_1_2(
     )
 
     async def main() -> None:
-        client = Client(
-            broker.host, broker.port, protocol=version, identifier=unique("client"), **clean
-        )
+        client = Client(*broker.where, protocol=version, identifier=unique("client"), **clean)
         async with client:
             await client.subscribe(f"{missed.topic}/1", qos=1)
             await client.subscribe(f"{missed.topic}/2", qos=2)
@@ -128,10 +126,10 @@ def test_clean_session_receives_nothing_it_missed_1_2(
 
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
 def test_nothing_is_lost_when_the_connection_is_cut_ten_times_1_5(
-    run: LoopRunner, broker: Broker, version: ProtocolVersion
+    run: LoopRunner, tcp_broker: TcpBroker, version: ProtocolVersion
 ) -> None:
     """QoS 2 exactly once, QoS 1 at least once, first arrivals in order, same client re-entered."""
-    missed = Missed(broker, unique("cut"))
+    missed = Missed(tcp_broker, unique("cut"))
 
     async def main(proxy: CuttingProxy) -> None:
         client = Client(
@@ -162,14 +160,14 @@ def test_nothing_is_lost_when_the_connection_is_cut_ten_times_1_5(
         first_arrivals = list(dict.fromkeys(number for number in received if not number % 2))
         assert first_arrivals == list(range(0, COUNT, 2))
 
-    with CuttingProxy(broker.host, broker.port) as proxy:
+    with CuttingProxy(tcp_broker.host, tcp_broker.port) as proxy:
         run(main, proxy)
 
 
 @pytest.mark.parametrize("qos", [1, 2])
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
 def test_publishes_cut_in_the_middle_keep_their_promise_1_4(
-    run: LoopRunner, broker: Broker, version: ProtocolVersion, qos: int
+    run: LoopRunner, tcp_broker: TcpBroker, version: ProtocolVersion, qos: int
 ) -> None:
     """MQTT-4.4.0-1 and design decision 2.
 
@@ -196,7 +194,7 @@ def test_publishes_cut_in_the_middle_keep_their_promise_1_4(
             except MqttError as error:
                 fate[number] = getattr(error, "delivery", "not_sent")
 
-        async with Client(broker.host, broker.port) as observer:
+        async with Client(*tcp_broker.where) as observer:
             await observer.subscribe(topic, qos=2)
             for turn in range(len(PUBLISHER_CUTS)):
                 cut = proxy.cut_next(*PUBLISHER_CUTS[turn])
@@ -215,5 +213,5 @@ def test_publishes_cut_in_the_middle_keep_their_promise_1_4(
         if qos == 2:
             assert received == sorted(expected)
 
-    with CuttingProxy(broker.host, broker.port) as proxy:
+    with CuttingProxy(tcp_broker.host, tcp_broker.port) as proxy:
         run(main, proxy)

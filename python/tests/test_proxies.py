@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from conftest import Broker
+from conftest import TcpBroker
 from ferromqtt import Client, MqttError, ProxySettings, TLSParameters
 from ferromqtt._transport import addresses
 from ferromqtt.options import ProxyType
@@ -28,11 +28,11 @@ def settings(proxy: RealProxy, **more: object) -> ProxySettings:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_client_connects_through_a_proxy_1_2(
-    run: LoopRunner, broker: Broker, kind: ProxyType
+    run: LoopRunner, tcp_broker: TcpBroker, kind: ProxyType
 ) -> None:
     async def main(proxy: RealProxy) -> None:
         topic = unique("proxy")
-        async with Client(broker.host, broker.port, proxy=settings(proxy)) as client:
+        async with Client(tcp_broker.host, tcp_broker.port, proxy=settings(proxy)) as client:
             await client.subscribe(topic)
             await client.publish(topic, b"." * 100_000, qos=1)
             assert (await receive(client)).payload == b"." * 100_000

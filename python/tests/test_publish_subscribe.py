@@ -39,7 +39,7 @@ def test_message_arrives_at_the_lower_qos_1_3(
     topic = unique("qos")
 
     async def main() -> None:
-        async with Client(broker.host, broker.port, protocol=protocol) as client:
+        async with Client(*broker.where, protocol=protocol) as client:
             granted = await client.subscribe(topic, qos=subscribed)
             assert [code.value for code in granted] == [subscribed]
             await client.publish(topic, b"hello", qos=published)
@@ -82,7 +82,7 @@ def test_payload_conversion_1_3(
     topic = unique("payload")
 
     async def main() -> None:
-        async with Client(broker.host, broker.port) as client:
+        async with Client(*broker.where) as client:
             await client.subscribe(topic)
             await client.publish(topic, payload)
             message = await receive(client)
@@ -95,7 +95,7 @@ def test_payload_is_none_by_default_1_3(run: LoopRunner, broker: Broker) -> None
     topic = unique("payload")
 
     async def main() -> None:
-        async with Client(broker.host, broker.port) as client:
+        async with Client(*broker.where) as client:
             await client.subscribe(topic)
             await client.publish(topic)
             assert (await receive(client)).payload == b""
@@ -107,7 +107,7 @@ def test_a_bytearray_may_be_changed_after_the_call_1_3(run: LoopRunner, broker: 
     topic = unique("payload")
 
     async def main() -> None:
-        async with Client(broker.host, broker.port) as client:
+        async with Client(*broker.where) as client:
             await client.subscribe(topic, qos=1)
             payloads = [bytearray([number]) * 8000 for number in range(20)]
             calls = [asyncio.ensure_future(client.publish(topic, it, qos=1)) for it in payloads]
@@ -130,7 +130,7 @@ def test_payloads_of_every_size_class_1_3(run: LoopRunner, broker: Broker, qos: 
     sizes = (0, 1, 100, 127, 128, 4095, 4096, 4097, 16_383, 16_384, 65_536, 262_144, 2_200_000)
 
     async def main() -> None:
-        async with Client(broker.host, broker.port) as client:
+        async with Client(*broker.where) as client:
             await client.subscribe(topic, qos=qos)
             for size in sizes:
                 payload = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
@@ -145,18 +145,18 @@ def test_retained_message_1_3(run: LoopRunner, broker: Broker, protocol: Protoco
     topic = unique("retain")
 
     async def main() -> None:
-        async with Client(broker.host, broker.port, protocol=protocol) as client:
+        async with Client(*broker.where, protocol=protocol) as client:
             await client.subscribe(topic)
             await client.publish(topic, b"kept", retain=True)
             live = await receive(client)
             assert (live.payload, live.retain) == (b"kept", False)
-            async with Client(broker.host, broker.port, protocol=protocol) as late:
+            async with Client(*broker.where, protocol=protocol) as late:
                 await late.subscribe(topic)
                 stored = await receive(late)
                 assert (stored.payload, stored.retain) == (b"kept", True)
             # an empty payload removes it
             await client.publish(topic, retain=True)
-            async with Client(broker.host, broker.port, protocol=protocol) as later:
+            async with Client(*broker.where, protocol=protocol) as later:
                 await later.subscribe(topic)
                 await later.publish(topic, b"last")
                 assert await receive_until(later, b"last") == []
@@ -172,7 +172,7 @@ def test_order_is_kept_1_3(
     topic, count = unique("order"), 300
 
     async def main() -> None:
-        async with Client(broker.host, broker.port, protocol=protocol) as client:
+        async with Client(*broker.where, protocol=protocol) as client:
             client.pending_calls_threshold = count
             await client.subscribe(topic, qos=qos)
             await asyncio.gather(
@@ -189,7 +189,7 @@ def test_qos_0_does_not_overtake_an_earlier_qos_1_1_3(run: LoopRunner, broker: B
     topic, count = unique("overtake"), 120
 
     async def main() -> None:
-        async with Client(broker.host, broker.port) as client:
+        async with Client(*broker.where) as client:
             client.pending_calls_threshold = count
             await client.subscribe(topic)
             await asyncio.gather(
@@ -208,7 +208,7 @@ def test_unsubscribe_stops_delivery_1_3(
     one, two, kept = unique("one"), unique("two"), unique("kept")
 
     async def main() -> None:
-        async with Client(broker.host, broker.port, protocol=protocol) as client:
+        async with Client(*broker.where, protocol=protocol) as client:
             for topic in (one, two, kept):
                 await client.subscribe(topic)
             assert await client.unsubscribe(one) is None
@@ -231,7 +231,7 @@ def test_forms_of_subscribe_in_version_3_1_3(
     """Contract 1.3: "t" with qos; ("t", qos); [("t", qos), ...]."""
 
     async def main() -> None:
-        async with Client(broker.host, broker.port, protocol=protocol) as client:
+        async with Client(*broker.where, protocol=protocol) as client:
             for form, options, expected in (
                 ("a/+", {}, [0]),
                 ("a/+", {"qos": 1}, [1]),
@@ -253,7 +253,7 @@ def test_forms_of_subscribe_in_version_5_1_3(run: LoopRunner, broker: Broker) ->
     """Contract 1.3: "t" with qos or options; ("t", options); a list that may mix both."""
 
     async def main() -> None:
-        async with Client(broker.host, broker.port, protocol=ProtocolVersion.V5) as client:
+        async with Client(*broker.where, protocol=ProtocolVersion.V5) as client:
             for form, options, expected in (
                 ("a/+", {}, [0]),
                 ("a/+", {"qos": 1}, [1]),
@@ -275,7 +275,7 @@ def test_any_sequence_of_pairs_or_filters_is_taken_1_3(run: LoopRunner, broker: 
     """Where aiomqtt takes lists; a tuple of two texts is no list of filters."""
 
     async def main() -> None:
-        async with Client(broker.host, broker.port, protocol=ProtocolVersion.V5) as client:
+        async with Client(*broker.where, protocol=ProtocolVersion.V5) as client:
             pairs = (("a", 1), ("b", SubscribeOptions(qos=2)))
             for form in (pairs, UserList(pairs)):
                 assert await client.subscribe(form) == [1, 2]
@@ -292,7 +292,7 @@ def test_subscribe_options_reach_the_broker_1_3(run: LoopRunner, broker: Broker)
     topic, other = unique("options"), unique("other")
 
     async def main() -> None:
-        async with Client(broker.host, broker.port, protocol=ProtocolVersion.V5) as client:
+        async with Client(*broker.where, protocol=ProtocolVersion.V5) as client:
             await client.publish(topic, b"stored", retain=True)
             await client.subscribe(
                 topic,
@@ -304,7 +304,7 @@ def test_subscribe_options_reach_the_broker_1_3(run: LoopRunner, broker: Broker)
             await client.publish(topic, b"own")
             await client.publish(other, b"last")
             assert await receive_until(client, b"last") == []
-            async with Client(broker.host, broker.port, protocol=ProtocolVersion.V5) as second:
+            async with Client(*broker.where, protocol=ProtocolVersion.V5) as second:
                 await second.publish(topic, b"", retain=True)
             assert (await receive(client)).retain is True
 
@@ -319,10 +319,10 @@ def test_options_and_properties_of_other_classes_are_taken_1_8(
     options = SimpleNamespace(QoS=1, noLocal=True, retainAsPublished=False, retainHandling=0)
 
     async def main() -> None:
-        async with Client(broker.host, broker.port, protocol=ProtocolVersion.V5) as client:
+        async with Client(*broker.where, protocol=ProtocolVersion.V5) as client:
             codes = await client.subscribe([(topic, options), (other, options)])
             assert [code.value for code in codes] == [1, 1]
-            async with Client(broker.host, broker.port, protocol=ProtocolVersion.V5) as second:
+            async with Client(*broker.where, protocol=ProtocolVersion.V5) as second:
                 await client.publish(topic, b"own")
                 await second.publish(
                     topic, b"x", properties=SimpleNamespace(ContentType="text/plain")
@@ -348,7 +348,7 @@ def test_publish_properties_arrive_1_7(run: LoopRunner, broker: Broker) -> None:
         properties.MessageExpiryInterval = 100
         subscription = Properties(PacketTypes.SUBSCRIBE)
         subscription.SubscriptionIdentifier = 300
-        async with Client(broker.host, broker.port, protocol=ProtocolVersion.V5) as client:
+        async with Client(*broker.where, protocol=ProtocolVersion.V5) as client:
             await client.subscribe(topic, qos=1, properties=subscription)
             await client.publish(topic, "x", qos=1, properties=properties)
             received = (await receive(client)).properties
@@ -381,7 +381,7 @@ def test_publish_properties_are_ignored_before_version_5_1_3(
     async def main() -> None:
         properties = Properties(PacketTypes.PUBLISH)
         properties.ContentType = "text/plain"
-        async with Client(broker.host, broker.port, protocol=protocol) as client:
+        async with Client(*broker.where, protocol=protocol) as client:
             await client.subscribe(topic)
             await client.publish(topic, "x", properties=properties)
             message = await receive(client)
@@ -395,7 +395,7 @@ def test_messages_are_shared_between_iterating_tasks_1_5(run: LoopRunner, broker
     topic = unique("shared")
 
     async def main() -> None:
-        async with Client(broker.host, broker.port) as client:
+        async with Client(*broker.where) as client:
             await client.subscribe(topic)
             waiters = [asyncio.ensure_future(receive(client)) for _ in range(10)]
             await asyncio.sleep(0)
@@ -414,8 +414,8 @@ def test_one_client_shared_by_100_tasks_1_3(run: LoopRunner, broker: Broker, qos
 
     async def main() -> None:
         async with (
-            Client(broker.host, broker.port) as publisher,
-            Client(broker.host, broker.port) as subscriber,
+            Client(*broker.where) as publisher,
+            Client(*broker.where) as subscriber,
         ):
             publisher.pending_calls_threshold = tasks
             await subscriber.subscribe(f"{topic}/+", qos=qos)
@@ -449,7 +449,7 @@ def test_subscribe_and_unsubscribe_from_many_tasks_1_3(run: LoopRunner, broker: 
     topics = [unique("many") for _ in range(50)]
 
     async def main() -> None:
-        async with Client(broker.host, broker.port) as client:
+        async with Client(*broker.where) as client:
             granted = await asyncio.gather(*(client.subscribe(topic, qos=1) for topic in topics))
             assert granted == [[1]] * len(topics)
             for topic in topics:
@@ -468,8 +468,8 @@ def test_topics_and_wildcards_are_taken_where_a_topic_is_1_3(
 
     async def main() -> None:
         will = Will(Topic(f"{topic}/will"), memoryview(b"gone"))
-        watcher = Client(broker.host, broker.port)
-        dying = Client(broker.host, broker.port, will=will, will_on_error=True)
+        watcher = Client(*broker.where)
+        dying = Client(*broker.where, will=will, will_on_error=True)
         async with watcher:
             assert len(await watcher.subscribe(Wildcard(f"{topic}/#"), qos=1)) == 1
             assert len(await watcher.subscribe([Topic(topic), (Wildcard(f"{topic}/+"), 1)])) == 2
@@ -494,13 +494,13 @@ def test_a_list_of_filters_is_subscribed_to_at_the_qos_given_1_3(
 
     async def main() -> None:
         for protocol in (ProtocolVersion.V311, ProtocolVersion.V5):
-            async with Client(broker.host, broker.port, protocol=protocol) as client:
+            async with Client(*broker.where, protocol=protocol) as client:
                 granted = await client.subscribe([first, second], qos=1)
                 assert [code.value for code in granted] == [1, 1]
                 await client.publish(second, "x", qos=2)
                 assert (await receive_many(client, 1))[0].qos == 1
             if protocol == ProtocolVersion.V5:
-                async with Client(broker.host, broker.port, protocol=protocol) as client:
+                async with Client(*broker.where, protocol=protocol) as client:
                     options = SubscribeOptions(2, noLocal=True)
                     granted = await client.subscribe([first, (second, 1)], options=options)
                     assert [code.value for code in granted] == [2, 1]
@@ -515,7 +515,7 @@ def test_a_memoryview_is_sent_as_its_bytes_contiguous_or_not_1_3(
     large = bytes(range(256)) * 1000
 
     async def main() -> None:
-        async with Client(broker.host, broker.port) as client:
+        async with Client(*broker.where) as client:
             await client.subscribe(topic, qos=2)
             for qos in (0, 1, 2):
                 await client.publish(topic, memoryview(b"abcdef"), qos)

@@ -68,7 +68,7 @@ def test_a_waiting_step_in_a_garbage_cycle_takes_no_message(
 ) -> None:
     async def main() -> None:
         topic = unique("cycle")
-        async with Client(broker.host, broker.port) as client:
+        async with Client(*broker.where) as client:
             await client.subscribe(topic, qos=1)
             step = anext(client.messages)
             step.send(None)
@@ -98,7 +98,7 @@ def test_a_logger_that_raises_stops_no_publish(run: LoopRunner, broker: Broker, 
         asyncio.get_running_loop().set_exception_handler(
             lambda _, context: reported.append(str(context["exception"]))
         )
-        async with Client(broker.host, broker.port, logger=logger) as client:
+        async with Client(*broker.where, logger=logger) as client:
             await client.subscribe(topic)
             client.pending_calls_threshold = 0
             await client.publish(topic, "first", qos=qos)
@@ -126,7 +126,7 @@ def test_a_topic_s_last_reference_may_run_code_that_uses_the_client(
     async def main() -> None:
         prefix = unique("topics")
         seen: list[int] = []
-        async with Client(broker.host, broker.port) as client:
+        async with Client(*broker.where) as client:
             await client.subscribe(f"{prefix}/#")
             references = []
             for number in range(300):

@@ -60,10 +60,10 @@ def test_closing_the_paho_clients_socket_has_the_will_published_3(
 ) -> None:
     async def main() -> None:
         topic = unique("will")
-        async with shim.Client(broker.host, broker.port) as watcher:
+        async with shim.Client(*broker.where) as watcher:
             await watcher.subscribe(topic)
             will = shim.Will(topic, b"gone")
-            async with shim.Client(broker.host, broker.port, will=will) as client:
+            async with shim.Client(*broker.where, will=will) as client:
                 client._client._sock_close()
                 async with asyncio.timeout(LIMIT):
                     assert (await anext(watcher.messages)).payload == b"gone"
@@ -76,7 +76,7 @@ def test_the_lock_is_held_while_entered_3(
     run: LoopRunner, broker: Broker, shim: ModuleType
 ) -> None:
     async def main() -> None:
-        client = shim.Client(broker.host, broker.port)
+        client = shim.Client(*broker.where)
         assert (client._lock.locked(), client._connected.done()) == (False, False)
         async with client:
             assert (client._lock.locked(), client._connected.done()) == (True, True)
@@ -95,7 +95,7 @@ def test_settling_disconnected_ends_the_connection_3(
 ) -> None:
     async def main() -> None:
         topic = unique("again")
-        client = shim.Client(broker.host, broker.port)
+        client = shim.Client(*broker.where)
         async with client:
             client._disconnected.set_result(None)
             async with asyncio.timeout(LIMIT):
@@ -123,7 +123,7 @@ def test_an_overridden_on_message_gets_every_message_3(
 
     async def main() -> None:
         topic = unique("routed")
-        async with Watching(broker.host, broker.port) as client:
+        async with Watching(*broker.where) as client:
             await client.subscribe(topic)
             for number in range(3):
                 await client.publish(topic, number)
@@ -178,7 +178,7 @@ def test_an_on_message_that_was_put_in_place_gets_every_message_3(
 
     async def main() -> None:
         topic = unique("routed")
-        client = where(shim, seen, monkeypatch)(broker.host, broker.port, queue_type=queue_type)
+        client = where(shim, seen, monkeypatch)(*broker.where, queue_type=queue_type)
         client._on_message = None
         async with client:
             await client.subscribe(topic)
@@ -196,7 +196,7 @@ def test_private_members_can_be_replaced_3(
     run: LoopRunner, broker: Broker, shim: ModuleType
 ) -> None:
     async def main() -> None:
-        client = shim.Client(broker.host, broker.port)
+        client = shim.Client(*broker.where)
         for name in ("_client", "_lock", "_connected", "_disconnected", "_logger"):
             setattr(client, name, name)
             assert getattr(client, name) == name

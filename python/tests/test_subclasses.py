@@ -145,7 +145,7 @@ def base(request: pytest.FixtureRequest, shim: ModuleType) -> type[Client]:
 @pytest.mark.parametrize("way", WAYS)
 def test_a_subclass_may_use_a_name_1_3(
     run: LoopRunner,
-    builtin: Broker,
+    in_memory: Broker,
     base: type[Client],
     way: Make,
     options: dict[str, Any],
@@ -154,7 +154,7 @@ def test_a_subclass_may_use_a_name_1_3(
         names = free_names(base("localhost"))
         assert set(names) >= ONCE_OURS | ANNOUNCED
         for name in names:
-            client = way(base, name)(builtin.host, builtin.port, **options)
+            client = way(base, name)(*in_memory.where, **options)
             try:
                 await works(client)
             except BaseException as error:
@@ -166,7 +166,7 @@ def test_a_subclass_may_use_a_name_1_3(
 
 @pytest.mark.parametrize("slots", [None, 2])
 def test_a_subclass_may_redefine_the_public_members_1_3(
-    run: LoopRunner, builtin: Broker, base: type[Client], slots: int | None
+    run: LoopRunner, in_memory: Broker, base: type[Client], slots: int | None
 ) -> None:
     """The client looks at none of them itself; to enter it has to know `timeout` alone."""
 
@@ -177,9 +177,7 @@ def test_a_subclass_may_redefine_the_public_members_1_3(
     async def main() -> None:
         topic = unique("redefined")
         me = unique("me")
-        client = Redefined(
-            builtin.host, builtin.port, identifier=me, max_concurrent_outgoing_calls=slots
-        )
+        client = Redefined(*in_memory.where, identifier=me, max_concurrent_outgoing_calls=slots)
         async with asyncio.timeout(LIMIT), client:
             await base.subscribe(client, topic)
             await base.publish(client, topic, b"x")
@@ -192,7 +190,7 @@ def test_a_subclass_may_redefine_the_public_members_1_3(
 
 
 def test_a_subclass_of_the_same_name_may_have_names_that_python_mangles_1_3(
-    run: LoopRunner, builtin: Broker, base: type[Client]
+    run: LoopRunner, in_memory: Broker, base: type[Client]
 ) -> None:
     def make() -> type[Client]:
         class Client(base):  # type: ignore[misc, valid-type]
@@ -205,7 +203,7 @@ def test_a_subclass_of_the_same_name_may_have_names_that_python_mangles_1_3(
 
         return Client
 
-    run(lambda: works(make()(builtin.host, builtin.port)))
+    run(lambda: works(make()(*in_memory.where)))
 
 
 def test_the_client_has_no_private_names_but_mangled_ones_1_3(

@@ -1,5 +1,7 @@
 """Topic Aliases that the caller sets (5.0, section 3.3.2.3.4)."""
 
+from typing import Any
+
 import pytest
 
 from ferromqtt import Client, MqttCodeError, PacketTypes, Properties, ProtocolVersion
@@ -21,10 +23,10 @@ def alias(number: int) -> Properties:
     return properties
 
 
-async def publish_by_aliases(host: str, port: int) -> None:
+async def publish_by_aliases(*where: Any) -> None:  # noqa: ANN401 - a host and a port, or a broker
     """Publish with topics, with aliases alone, and with an alias that gets another topic."""
     topic = unique("alias")
-    async with Client(host, port, protocol=V5) as client:
+    async with Client(*where, protocol=V5) as client:
         await client.subscribe(f"{topic}/#", qos=2)
         for qos in (0, 1, 2):
             await client.publish(f"{topic}/a", "1", qos, properties=alias(1))
@@ -40,13 +42,13 @@ async def publish_by_aliases(host: str, port: int) -> None:
 
 
 def test_messages_arrive_by_their_alias_1_3(run: LoopRunner, mosquitto: Mosquitto) -> None:
-    run(publish_by_aliases, mosquitto.host, mosquitto.port)
+    run(publish_by_aliases, *mosquitto.where)
 
 
 def test_messages_arrive_by_their_alias_at_the_test_broker_1_3(run: LoopRunner) -> None:
     async def main() -> None:
-        async with TestBroker(topic_alias_maximum=2) as broker:
-            await publish_by_aliases(broker.host, broker.port)
+        async with TestBroker(listen=False, topic_alias_maximum=2) as broker:
+            await publish_by_aliases(broker)
 
     run(main)
 
@@ -111,8 +113,8 @@ def test_alias_0_is_refused_mqtt_3_3_2_8(run: LoopRunner) -> None:
 
 def test_an_alias_of_an_earlier_connection_is_unknown_mqtt_3_3_2_7(run: LoopRunner) -> None:
     async def main() -> None:
-        async with TestBroker(topic_alias_maximum=2) as broker:
-            client = Client(broker.host, broker.port, protocol=V5)
+        async with TestBroker(listen=False, topic_alias_maximum=2) as broker:
+            client = Client(broker, protocol=V5)
             unknown = r"^Invalid topic\. It is empty, and topic alias 1 stands for no topic on this"
             for _ in range(2):
                 async with client:

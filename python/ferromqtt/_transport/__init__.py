@@ -1,4 +1,4 @@
-"""Opening a transport for the core: TCP, Unix sockets, proxies, TLS, WebSocket."""
+"""Opening a transport for the core: TCP, Unix sockets, proxies, TLS, WebSocket, memory."""
 
 from __future__ import annotations
 
@@ -37,8 +37,13 @@ async def open_transport(
     """Connect `protocol` to the options; note in `attempt` how far it has come.
 
     Raises OSError, whose text names what the operating system, the resolver, the proxy, TLS or the
-    web server said, and ValueError for options that cannot be used.
+    web server said, ValueError for options that cannot be used, and RuntimeError for a test broker
+    that serves another event loop.
     """
+    if options.broker is not None:
+        attempt.phase = Phase.CONNECT
+        options.broker._ferromqtt_link(protocol)  # noqa: SLF001 - it is there for this
+        return
     context = await tls.get()
     if options.transport == "unix":
         attempt.phase = Phase.UNIX

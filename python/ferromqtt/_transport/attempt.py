@@ -68,6 +68,9 @@ _MOST_DETAILS = 5
 
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH)
 
+IN_MEMORY = "the test broker"
+"""What stands for host and port where a `TestBroker` was given."""
+
 
 class Attempt:
     """One attempt to connect.
@@ -80,6 +83,7 @@ class Attempt:
 
     __slots__ = (
         "_details",
+        "_in_memory",
         "_more",
         "_over_websocket",
         "address",
@@ -96,6 +100,7 @@ class Attempt:
         self._more = 0
         self.through_proxy = False
         self._over_websocket = options.transport == "websockets"
+        self._in_memory = options.broker is not None
 
     def through(self, host: str, port: int) -> None:
         """Note that the connection leads through a proxy."""
@@ -122,6 +127,8 @@ class Attempt:
 
     def error(self, cause: Exception) -> MqttError:
         """Return the exception for a failure of the present phase."""
+        if self._in_memory:
+            return stopped_error(self.address, cause)
         phase = self.phase or Phase.TCP
         hint = self.hint
         if hint is None and not (self.through_proxy and phase is Phase.TCP):
@@ -134,7 +141,7 @@ class Attempt:
         """Return the exception for an attempt that takes too long."""
         what = _OVERDUE[self.phase].format(address=self.address)
         hint = ""
-        if self.phase is Phase.CONNECT:
+        if self.phase is Phase.CONNECT and not self._in_memory:
             hint = " (does the port expect TLS or WebSocket?)"
         error = MqttTimeoutError(f"Operation timed out: {what} within {seconds:g} s{hint}")
         error.phase = None if self.phase is None else _NAMES[self.phase]
@@ -144,6 +151,8 @@ class Attempt:
 
 def address_of(options: ClientOptions) -> str:
     """Return where a client connects to, for people."""
+    if options.broker is not None:
+        return IN_MEMORY
     if options.transport == "unix":
         return repr(_shown.host(options.hostname, path=True))
     return authority(options.hostname, options.port)
@@ -157,6 +166,17 @@ def connect_error(
     text = failure_text(address, phase, detail, hint)
     error = MqttError(f"{said}: cannot connect to {text}" if said else f"Cannot connect to {text}")
     error.phase = _NAMES[phase]
+    error.address = address
+    error.__cause__ = cause
+    return error
+
+
+def stopped_error(address: str, cause: Exception) -> MqttError:
+    """Return the exception for a test broker that refuses a link in memory."""
+    error = MqttError(
+        f"{cause}: cannot connect to {address}: it is stopped (start it again, or make another)"
+    )
+    error.phase = _NAMES[Phase.CONNECT]
     error.address = address
     error.__cause__ = cause
     return error

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import asyncio
 
+PROGRESS = "ferromqtt_progress"
+"""The extra information of a link in memory that stands for what TCP says."""
+
 # In `struct tcp_info` of Linux, from version 4.2 on.
 _BYTES_ACKED = struct.Struct("=120xQ")
 
@@ -24,7 +27,8 @@ _HIDES_FROM = 4096
 def tcp_progress(transport: asyncio.BaseTransport | None) -> tuple[int, int] | None:
     """Return how many bytes the peer's TCP has acknowledged, and how many it has not.
 
-    None when there is no TCP connection below, or the system does not tell: only Linux does.
+    None when there is no TCP connection below, or the system does not tell: only Linux does. A link
+    in memory is taken for a TCP connection.
     """
     if sys.platform != "linux" or transport is None:
         return None
@@ -32,7 +36,10 @@ def tcp_progress(transport: asyncio.BaseTransport | None) -> tuple[int, int] | N
     from termios import TIOCOUTQ  # noqa: PLC0415
 
     connection = transport.get_extra_info("socket")
-    if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
+    if connection is None:
+        progress: tuple[int, int] | None = transport.get_extra_info(PROGRESS)
+        return progress
+    if connection.family not in (socket.AF_INET, socket.AF_INET6):
         return None
     try:
         info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.size)

@@ -1,11 +1,21 @@
-"""Runs the broker that comes with the package in a process of its own."""
+"""The broker that comes with the package: in a process of its own, and in memory."""
 
 import subprocess
 import sys
 import threading
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
+
+from ferromqtt.testing import TestBroker
+
+
+class BrokerInMemory:
+    """The broker in the loop of the test that uses it first."""
+
+    def __init__(self) -> None:
+        self.itself = TestBroker(listen=False)
+        self.where: tuple[Any, ...] = (self.itself,)
 
 
 class BuiltinBroker:
@@ -13,6 +23,11 @@ class BuiltinBroker:
 
     def __init__(self, port: int = 0) -> None:
         self._port = port
+
+    @property
+    def where(self) -> tuple[str, int]:
+        """What `Client` is given to get there."""
+        return self.host, self.port
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(

@@ -61,6 +61,11 @@ class Mosquitto:
         self.login_port = self.tls_port = self.mutual_tls_port = 0
         self.websocket_port = self.secure_websocket_port = 0
 
+    @property
+    def where(self) -> tuple[str, int]:
+        """What `Client` is given to get to the plain listener."""
+        return self.host, self.port
+
     def _configuration(self) -> str:
         lines = [
             "per_listener_settings true",

@@ -18,6 +18,7 @@ from ferromqtt import (
     Topic,
     Wildcard,
 )
+from ferromqtt.testing import TestBroker
 
 
 async def any_sequence(client: Client, names: Sequence[str]) -> None:
@@ -64,3 +65,12 @@ class Made(Message):
 def make() -> bytes:
     """Make one."""
     return Made("x").payload
+
+
+async def a_broker_is_taken_for_a_host() -> None:
+    """In memory."""
+    broker = TestBroker(listen=False)
+    assert_type(broker.client("a", keepalive=5), Client)
+    async with Client(broker, identifier="a") as client:
+        assert_type(client, Client)
+    Client(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -29,12 +29,46 @@ making("{option}: {filter}", deny_publish=["a#"])
 making("is no Reason Code of", deny_connect=[("a", 5)])
 making("cannot be answered", deny_publish=[("a", 0x10)])
 making("bytes long", authentication=("method", [(b"", b"." * 65536)]))
+making("listen=False leaves", port=1883, listen=False)
 
 
 @provokes(BROKER, "is running already")
 async def _(_: World) -> None:
     async with TestBroker() as broker:
         await broker.start()
+
+
+@provokes(BROKER, "has no address")
+async def _(_: World) -> None:
+    _ = TestBroker(listen=False).url
+
+
+@provokes(BROKER, "serves another event loop")
+async def _(_: World) -> None:
+    broker = TestBroker()
+
+    async def use() -> None:
+        async with broker.client():
+            pass
+
+    other = asyncio.Runner()
+    try:
+        await asyncio.to_thread(other.run, use())
+        await use()
+    finally:
+        await asyncio.to_thread(other.close)
+
+
+@provokes(BROKER, "it is stopped")
+async def _(_: World) -> None:
+    broker = TestBroker()
+    await broker.stop()
+    await broker.client().__aenter__()
+
+
+@provokes(BROKER, "makes no sense with a test broker")
+async def _(_: World) -> None:
+    TestBroker().client(bind_port=5)
 
 
 def running(part: str, *arguments: str) -> None:
