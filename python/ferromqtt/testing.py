@@ -13,8 +13,17 @@ from typing import NamedTuple, Self, TypeAlias, TypedDict, Unpack, cast
 
 from ferromqtt._checks import wrong_type
 from ferromqtt._native import Broker
+from ferromqtt._virtual_loop import StuckError, VirtualLoop
 
-__all__ = ["BrokerOptions", "BrokerStats", "Denials", "SessionStats", "TestBroker"]
+__all__ = [
+    "BrokerOptions",
+    "BrokerStats",
+    "Denials",
+    "SessionStats",
+    "StuckError",
+    "TestBroker",
+    "VirtualLoop",
+]
 
 Denials: TypeAlias = Sequence[str | tuple[str, int]]
 """What is refused: with Not authorized, or with the Reason Code beside it. Not a str alone."""
@@ -286,6 +295,7 @@ class _Host:
     """Moves bytes between transports and the broker, and tells it the time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, broker: Broker) -> None:
+        broker.run_on(loop)
         self.broker = broker
         self.port = 0
         self.lingering = 0
