@@ -189,9 +189,13 @@ fn has_system_time(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
     if !time.is(asyncio_time(py)?) && !is_time_of_uvloop(&time)? {
         return Ok(false);
     }
-    let own = event_loop.getattr_opt(intern!(py, "__dict__"))?;
-    let own = own.as_ref().and_then(|own| own.cast::<PyDict>().ok());
-    Ok(!own.map_or(Ok(false), |own| own.contains(name))?)
+    // Whether the loop object has another one than its class. Not asked of its `__dict__`: CPython keeps the attributes of an
+    // object that nobody has asked for that where they are found faster.
+    let bound = event_loop.getattr(name)?;
+    let owner = bound.getattr_opt(intern!(py, "__self__"))?;
+    let function = bound.getattr_opt(intern!(py, "__func__"))?; // uvloop's has none
+    Ok(owner.is_some_and(|owner| owner.is(event_loop))
+        && function.is_none_or(|function| function.is(&time)))
 }
 
 /// uvloop is not imported for this: a loop of it has done so.
