@@ -17,8 +17,17 @@ from ferromqtt._checks import wrong_type
 from ferromqtt._native import Broker
 from ferromqtt._transport import memory
 from ferromqtt.client import Client
+from ferromqtt._virtual_loop import StuckError, VirtualLoop
 
-__all__ = ["BrokerOptions", "BrokerStats", "Denials", "SessionStats", "TestBroker"]
+__all__ = [
+    "BrokerOptions",
+    "BrokerStats",
+    "Denials",
+    "SessionStats",
+    "StuckError",
+    "TestBroker",
+    "VirtualLoop",
+]
 
 Denials: TypeAlias = Sequence[str | tuple[str, int]]
 """What is refused: with Not authorized, or with the Reason Code beside it. Not a str alone."""
@@ -415,6 +424,7 @@ class _Host:
     """Moves bytes between transports of one event loop and the broker, and tells it the time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, broker: Broker) -> None:
+        broker.run_on(loop)
         self.loop = loop
         self.broker = broker
         self.port = 0

@@ -14,6 +14,7 @@ from support.provocations import (
     arguments,
     broker,
     calls,
+    clocks,
     connecting,
     importing,
     log,
@@ -35,7 +36,7 @@ from errors import Row, rows
 ROWS = [row for row in rows() if row.section.startswith("Python")]
 TEXTS = {row.text for row in ROWS}
 MODULES = (
-    *(arguments, broker, calls, connecting, importing, log, options, properties, reports),
+    *(arguments, broker, calls, clocks, connecting, importing, log, options, properties, reports),
     silence,
 )
 """Importing them has filled the registry."""

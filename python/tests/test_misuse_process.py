@@ -189,6 +189,9 @@ def collect_a_loop_that_holds_a_step() -> None:
         step: object
         core: Core
 
+        def time(self) -> float:
+            return 0.0
+
     class Quiet(Core):
         def warn_if_not_entered(self) -> None:
             pass

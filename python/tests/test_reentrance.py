@@ -80,6 +80,9 @@ def test_a_timer_that_the_loop_arms_twice_is_cancelled_with_the_core_released() 
     class Loop:
         nested = False
 
+        def time(self) -> float:
+            return 0.0
+
         def call_later(self, _delay: float, _callback: object) -> Handle:
             if not self.nested:
                 self.nested = True

@@ -6,9 +6,11 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use ferromqtt_testing::ConnectionId;
 use pyo3::exceptions::PyValueError;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
+use crate::clock::Clock;
 use crate::gate;
 
 mod options;
@@ -28,6 +30,10 @@ type StatsTuple = (usize, usize, usize, usize, usize, u64, u64);
 #[pyclass(module = "ferromqtt._native")]
 pub(crate) struct Broker {
     core: ferromqtt_testing::Broker,
+    /// What tells the time on the host's loop.
+    clock: Clock,
+    /// The earliest deadline that the host was told of since it last called [`Broker::handle_timeout`].
+    due: Option<Instant>,
     /// What each open connection sent that is not a whole packet yet.
     inputs: HashMap<ConnectionId, BytesMut>,
     /// Connections whose transport takes no more for now: their output stays in the core.
@@ -44,26 +50,45 @@ impl Broker {
         let _inside = gate::enter()?;
         Ok(Self {
             core: ferromqtt_testing::Broker::new(options::read(options)?),
+            clock: Clock::default(),
+            due: None,
             inputs: HashMap::new(),
             paused: HashSet::new(),
             resumed: Vec::new(),
         })
     }
 
+    /// Takes the time from this loop from now on; before, it is the system's.
+    fn run_on(slf: &Bound<'_, Self>, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
+        let _inside = gate::enter()?;
+        let previous = slf.try_borrow()?.clock.clone();
+        let clock = previous.of_loop(event_loop)?;
+        let replaced = std::mem::replace(&mut slf.try_borrow_mut()?.clock, clock);
+        drop(replaced); // behind the borrow: its loop's finalizer may run
+        Ok(())
+    }
+
     /// A transport was opened; returns the number of its connection.
-    fn open(&mut self) -> u64 {
-        let id = self.core.open(Instant::now());
-        self.inputs.insert(id, BytesMut::new());
-        id.0
+    fn open(slf: &Bound<'_, Self>) -> PyResult<u64> {
+        let _inside = gate::enter()?;
+        let now = Self::now(slf)?;
+        let mut broker = slf.try_borrow_mut()?;
+        let id = broker.core.open(now);
+        broker.inputs.insert(id, BytesMut::new());
+        Ok(id.0)
     }
 
     /// The transport delivered bytes.
-    fn receive(&mut self, connection: u64, data: &[u8]) {
+    fn receive(slf: &Bound<'_, Self>, connection: u64, data: &[u8]) -> PyResult<()> {
+        let _inside = gate::enter()?;
+        let now = Self::now(slf)?;
         let id = ConnectionId(connection);
-        if let Some(input) = self.inputs.get_mut(&id) {
+        let broker = &mut *slf.try_borrow_mut()?;
+        if let Some(input) = broker.inputs.get_mut(&id) {
             input.extend_from_slice(data);
-            self.core.handle_input(Instant::now(), id, input);
+            broker.core.handle_input(now, id, input);
         }
+        Ok(())
     }
 
     /// What is to be written now, and to which connections: at most about 256 KiB for each. To be called until nothing comes,
@@ -120,25 +145,40 @@ impl Broker {
     }
 
     /// The transport ended.
-    fn closed(&mut self, connection: u64) {
+    fn closed(slf: &Bound<'_, Self>, connection: u64) -> PyResult<()> {
+        let _inside = gate::enter()?;
+        let clock = slf.try_borrow()?.clock.clone();
+        let (now, failed) = clock.now_or_last(slf.py());
         let id = ConnectionId(connection);
-        self.forget(id);
-        self.core.closed(Instant::now(), id);
+        let mut broker = slf.try_borrow_mut()?;
+        broker.forget(id);
+        broker.core.closed(now, id);
+        failed
     }
 
     /// Seconds until `handle_timeout` is due, or `None`.
-    fn timeout(&self) -> Option<f64> {
-        let deadline = self.core.poll_timeout()?;
-        Some(
-            deadline
-                .saturating_duration_since(Instant::now())
-                .as_secs_f64(),
-        )
+    fn timeout(slf: &Bound<'_, Self>) -> PyResult<Option<f64>> {
+        let _inside = gate::enter()?;
+        if slf.try_borrow()?.core.poll_timeout().is_none() {
+            return Ok(None);
+        }
+        let now = Self::now(slf)?;
+        let mut broker = slf.try_borrow_mut()?;
+        let Some(deadline) = broker.core.poll_timeout() else {
+            return Ok(None);
+        };
+        broker.due = Some(broker.due.map_or(deadline, |due| due.min(deadline)));
+        Ok(Some(deadline.saturating_duration_since(now).as_secs_f64()))
     }
 
-    /// Does what is due by now.
-    fn handle_timeout(&mut self) {
-        self.core.handle_timeout(Instant::now());
+    /// Does what is due. To be called when the shortest time is over that `timeout` has returned since the last call.
+    fn handle_timeout(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let _inside = gate::enter()?;
+        let clock = slf.try_borrow()?.clock.clone();
+        let due = slf.try_borrow_mut()?.due.take();
+        let now = clock.now_at_timer(slf.py(), due)?;
+        slf.try_borrow_mut()?.core.handle_timeout(now);
+        Ok(())
     }
 
     /// How many messages were dropped, at a limit or because they expired.
@@ -185,13 +225,39 @@ impl Broker {
         // Before the borrow: what the user gives may run Python as it is converted.
         let reason = options::reason_code("reason", reason)?;
         let elsewhere = options::optional("server_reference", server_reference, options::text)?;
+        let now = Self::now(slf)?;
         (slf.try_borrow_mut()?.core)
-            .disconnect_client(Instant::now(), client_identifier, reason, elsewhere)
+            .disconnect_client(now, client_identifier, reason, elsewhere)
             .map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.clock.traverse(&visit)
+    }
+
+    /// What is taken out is dropped once the broker is released, since that may run Python code that uses it.
+    fn __clear__(slf: &Bound<'_, Self>) {
+        let held = slf
+            .try_borrow_mut()
+            .map(|mut broker| std::mem::take(&mut broker.clock));
+        gate::release(held);
+    }
+}
+
+/// Releases the loop as a call of the module, as [`Broker::__clear__`] does.
+impl Drop for Broker {
+    fn drop(&mut self) {
+        gate::release(std::mem::take(&mut self.clock));
     }
 }
 
 impl Broker {
+    /// The time on the broker's loop. May run Python code: no borrow of the broker may be held.
+    fn now(slf: &Bound<'_, Self>) -> PyResult<Instant> {
+        let clock = slf.try_borrow()?.clock.clone();
+        clock.now(slf.py())
+    }
+
     fn forget(&mut self, id: ConnectionId) {
         self.inputs.remove(&id);
         self.paused.remove(&id);

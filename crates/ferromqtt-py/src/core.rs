@@ -22,6 +22,7 @@ use crate::acknowledge;
 use crate::backlog::Backlog;
 use crate::buffer::{self, ReadBuffer};
 use crate::calls::Calls;
+use crate::clock::Clock;
 use crate::convert;
 use crate::events;
 use crate::failure;
@@ -44,6 +45,8 @@ pub(crate) struct Core {
     input: BytesMut,
     read_buffer: Option<Py<ReadBuffer>>,
     pub(crate) event_loop: Option<Py<PyAny>>,
+    /// What tells the time on that loop.
+    clock: Clock,
     /// Where that loop runs.
     pub(crate) home: Option<Home>,
     pub(crate) transport: Option<Py<PyAny>>,
@@ -128,6 +131,7 @@ impl Core {
             input: BytesMut::new(),
             read_buffer: None,
             event_loop: None,
+            clock: Clock::default(),
             home: None,
             transport: None,
             write: None,
@@ -195,16 +199,22 @@ impl Core {
     }
 
     /// A connection to `address` is about to be opened on `event_loop`; the caller opens it.
-    fn begin(slf: &Bound<'_, Self>, event_loop: Py<PyAny>, address: String) -> PyResult<()> {
+    fn begin(slf: &Bound<'_, Self>, event_loop: Bound<'_, PyAny>, address: String) -> PyResult<()> {
         let _inside = gate::enter()?;
+        let previous_clock = slf.borrow().clock.clone();
+        let clock = previous_clock.of_loop(&event_loop)?;
+        let now = clock.now(slf.py())?;
         let mut core = slf.borrow_mut();
-        let previous = core.event_loop.replace(event_loop);
+        let previous = (
+            core.event_loop.replace(event_loop.unbind()),
+            std::mem::replace(&mut core.clock, clock),
+        );
         core.address = address;
         core.home = Some(Home::here());
         core.ended = false;
         core.backlog.begin();
         core.writing_end = WritingEnd::Open;
-        core.client.connect(Instant::now());
+        core.client.connect(now);
         while core.client.poll_transport().is_some() {}
         drop(core);
         drop(previous);
@@ -214,11 +224,12 @@ impl Core {
     /// The transport could not be opened.
     fn give_up(slf: &Bound<'_, Self>, reason: String) -> PyResult<()> {
         let _inside = gate::enter()?;
+        let (now, failed) = Self::now_or_last(slf);
         let mut core = slf.borrow_mut();
         core.client
-            .transport_closed(Instant::now(), TransportError::Failed(reason.into()));
+            .transport_closed(now, TransportError::Failed(reason.into()));
         drop(core);
-        events::pump(slf)
+        events::pump(slf).and(failed)
     }
 
     /// Sends DISCONNECT behind all that is encoded, and closes the transport. `with_will`: the server is to publish the will,
@@ -227,7 +238,8 @@ impl Core {
     fn disconnect(slf: &Bound<'_, Self>, with_will: bool) -> PyResult<()> {
         let _inside = gate::enter()?;
         let disconnect = farewell(with_will);
-        (slf.borrow_mut().client).disconnect(Instant::now(), disconnect);
+        let now = Self::now(slf)?;
+        slf.borrow_mut().client.disconnect(now, disconnect);
         Self::flush(slf)
     }
 
@@ -243,7 +255,7 @@ impl Core {
     ) -> PyResult<()> {
         let _inside = gate::enter()?;
         let disconnect = farewell(with_will);
-        let now = Instant::now();
+        let now = Self::now(slf)?;
         let limit = limit.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
         let until = limit.and_then(|limit| now.checked_add(limit));
         let mut core = slf.borrow_mut();
@@ -286,9 +298,11 @@ impl Core {
     }
 
     /// Counts a log line. Returns how often it has been, if it is to be written.
-    fn count_line(&mut self, line: &str, times: u64) -> Option<u64> {
-        let repeat = self.repeats.count(Instant::now(), LINE, line, times);
-        repeat.map(|repeat| repeat.total)
+    fn count_line(slf: &Bound<'_, Self>, line: &str, times: u64) -> PyResult<Option<u64>> {
+        let _inside = gate::enter()?;
+        let now = Self::now(slf)?;
+        let repeat = (slf.try_borrow_mut()?.repeats).count(now, LINE, line, times);
+        Ok(repeat.map(|repeat| repeat.total))
     }
 
     /// Of the lines that were counted and not written since they were last, those to write at the end of a connection: each
@@ -365,6 +379,7 @@ impl Core {
         limit.set_item(intern!(py, "high"), limits.buffer)?;
         transport.call_method(intern!(py, "set_write_buffer_limits"), (), Some(&limit))?;
         let write = transport.getattr(intern!(py, "write"))?.unbind();
+        let now = Self::now(slf)?;
         let mut core = slf.borrow_mut();
         let previous = (
             core.transport.replace(transport.unbind()),
@@ -375,7 +390,7 @@ impl Core {
         core.held_up = false;
         core.slice = limits.slice;
         core.input.clear();
-        core.client.transport_opened(Instant::now());
+        core.client.transport_opened(now);
         drop(core);
         drop(previous);
         Self::flush(slf)
@@ -388,30 +403,31 @@ impl Core {
             None => TransportError::EndOfStream,
             Some(exc) => TransportError::Failed(exc.str()?.to_string().into()),
         };
+        let (now, failed) = Self::now_or_last(slf);
         let mut core = slf.borrow_mut();
         let transport = (core.transport.take(), core.write.take());
         core.writable = false;
         core.input = BytesMut::new();
-        core.client.transport_closed(Instant::now(), cause);
+        core.client.transport_closed(now, cause);
         drop(core);
         drop(transport);
         // Whatever a hook of the user's raises meanwhile, those who wait for the end must be told.
         let told = events::pump(slf);
         Self::stop_timer(slf)?;
         slf.call_method0(intern!(slf.py(), "_on_closed"))?;
-        told
+        told.and(failed)
     }
 
     /// The server has ended its side: the connection is over. The transport closes itself and reports `connection_lost` later,
     /// and what it is given until then it would take and drop.
     fn eof_received(slf: &Bound<'_, Self>) -> PyResult<Option<bool>> {
         let _inside = gate::enter()?;
-        let now = Instant::now();
+        let (now, failed) = Self::now_or_last(slf);
         let mut core = slf.borrow_mut();
         core.client
             .transport_closed(now, TransportError::EndOfStream);
         drop(core);
-        events::pump(slf)?;
+        events::pump(slf).and(failed)?;
         Ok(None)
     }
 
@@ -443,16 +459,20 @@ impl Core {
 
     fn buffer_updated(slf: &Bound<'_, Self>, nbytes: usize) -> PyResult<()> {
         let _inside = gate::enter()?;
-        let Some(buffer) = slf.borrow_mut().read_buffer.take() else {
+        let mut core = slf.borrow_mut();
+        let Some(buffer) = core.read_buffer.take() else {
             return Ok(());
         };
-        slf.borrow_mut().take_input(buffer.get(), nbytes);
+        let clock = core.clock.clone();
+        drop(core);
+        let (now, failed) = clock.now_or_last(slf.py());
+        slf.borrow_mut().take_input(now, buffer.get(), nbytes);
         events::pump(slf)?;
         Self::flush(slf)?;
         if nbytes >= buffer::READ_SIZE {
             Self::rest_from_reading(slf)?;
         }
-        Ok(())
+        failed
     }
 
     /// Goes on reading, after a turn of the loop.
@@ -562,8 +582,10 @@ impl Core {
     /// The loop's timer has fired.
     fn timer_fired(slf: &Bound<'_, Self>) -> PyResult<()> {
         let _inside = gate::enter()?;
-        let now = Instant::now();
         let fired = slf.borrow_mut().timer.take();
+        let due = fired.as_ref().map(|(due, _)| *due);
+        let clock = slf.borrow().clock.clone();
+        let now = clock.now_at_timer(slf.py(), due)?;
         progress::report(slf, now)?;
         let mut core = slf.borrow_mut();
         core.client.handle_timeout(now);
@@ -576,6 +598,7 @@ impl Core {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.event_loop)?;
+        self.clock.traverse(&visit)?;
         visit.call(&self.transport)?;
         visit.call(&self.write)?;
         visit.call(&self.read_buffer)?;
@@ -607,7 +630,8 @@ impl Core {
     /// Everything of Python's, for the caller to drop.
     fn take_held(&mut self) -> impl Sized + use<> {
         (
-            (self.event_loop.take(), self.message_sink.take()),
+            (self.event_loop.take(), std::mem::take(&mut self.clock)),
+            self.message_sink.take(),
             (self.transport.take(), self.write.take()),
             (self.read_buffer.take(), self.timer.take()),
             std::mem::take(&mut self.calls),
@@ -615,6 +639,19 @@ impl Core {
             std::mem::take(&mut self.woken),
             std::mem::take(&mut self.topics),
         )
+    }
+
+    /// The time on the client's loop. May run Python code: no borrow of the core may be held.
+    #[inline]
+    pub(crate) fn now(slf: &Bound<'_, Self>) -> PyResult<Instant> {
+        let clock = slf.borrow().clock.clone();
+        clock.now(slf.py())
+    }
+
+    /// As [`Clock::now_or_last`].
+    fn now_or_last(slf: &Bound<'_, Self>) -> (Instant, PyResult<()>) {
+        let clock = slf.borrow().clock.clone();
+        clock.now_or_last(slf.py())
     }
 
     /// Whether there is a message that is not reserved.
@@ -635,7 +672,6 @@ impl Core {
 
     /// Writes all that can be written; once a turn, and whenever there is something to hurry.
     pub(crate) fn flush(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let now = Instant::now();
         let mut core = slf.borrow_mut();
         core.flush_scheduled = false;
         core.turn = Turn::default();
@@ -643,13 +679,15 @@ impl Core {
             return Ok(()); // Code of the user's runs between two chunks: what it adds goes behind them.
         }
         core.writing = true;
+        let clock = core.clock.clone();
         drop(core);
-        let written = Self::write_chunks(slf, now);
+        let now = clock.now(slf.py());
+        let written = now.and_then(|now| Self::write_chunks(slf, now).map(|()| now));
         slf.borrow_mut().writing = false;
-        written?;
+        let now = written?;
         progress::report(slf, now)?;
         Self::follow_transport_requests(slf)?;
-        Self::end_writing(slf)?;
+        Self::end_writing(slf, now)?;
         events::pump(slf)?;
         Self::arm_timer(slf)
     }
@@ -673,8 +711,7 @@ impl Core {
         }
     }
 
-    fn take_input(&mut self, buffer: &ReadBuffer, count: usize) {
-        let now = Instant::now();
+    fn take_input(&mut self, now: Instant, buffer: &ReadBuffer, count: usize) {
         if self.input.is_empty() {
             self.input = BytesMut::with_capacity(count.min(buffer::READ_SIZE));
         } else {
@@ -775,7 +812,7 @@ impl Core {
     }
 
     /// Ends this side of the transport, where its layer can, once all is written that was to be.
-    fn end_writing(slf: &Bound<'_, Self>) -> PyResult<()> {
+    fn end_writing(slf: &Bound<'_, Self>, now: Instant) -> PyResult<()> {
         let py = slf.py();
         let core = slf.borrow();
         let transport =
@@ -790,7 +827,7 @@ impl Core {
         }
         let mut core = slf.borrow_mut();
         core.writing_end = WritingEnd::Reached;
-        core.client.transport_finished(Instant::now());
+        core.client.transport_finished(now);
         drop(core);
         let can_end = transport.call_method0(intern!(py, "can_write_eof"))?;
         if can_end.is_truthy()?
@@ -819,7 +856,8 @@ impl Core {
         };
         drop(core);
         Self::stop_timer(slf)?;
-        let delay = next.saturating_duration_since(Instant::now()).as_secs_f64();
+        let now = Self::now(slf)?; // not an earlier one: the timer would come late by what was done since
+        let delay = next.saturating_duration_since(now).as_secs_f64();
         let fired = slf.getattr(intern!(py, "timer_fired"))?;
         let handle = event_loop.call_method1(py, intern!(py, "call_later"), (delay, fired))?;
         let previous = slf.borrow_mut().timer.replace((next, handle));

@@ -176,6 +176,7 @@ fn authenticate(slf: &Bound<'_, Core>, auth: &Auth) -> PyResult<()> {
 
 /// Answers the server's AUTH; without data the connection ends. Returns why data cannot be sent: the connection ends then too.
 pub(crate) fn answer(slf: &Bound<'_, Core>, data: Option<&[u8]>) -> PyResult<Option<String>> {
+    let now = Core::now(slf)?;
     let mut core = slf.borrow_mut();
     let answered = data.map(|data| {
         let answer = Auth {
@@ -185,12 +186,12 @@ pub(crate) fn answer(slf: &Bound<'_, Core>, data: Option<&[u8]>) -> PyResult<Opt
                 ..Properties::default()
             },
         };
-        core.client.authenticate(Instant::now(), answer)
+        core.client.authenticate(now, answer)
     });
     if !matches!(answered, Some(Ok(()))) {
         let reason = ReasonCode::ImplementationSpecificError;
         let disconnect = Disconnect::because(reason);
-        core.client.disconnect(Instant::now(), disconnect);
+        core.client.disconnect(now, disconnect);
     }
     drop(core);
     Core::schedule_flush(slf)?;

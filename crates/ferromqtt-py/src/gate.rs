@@ -113,7 +113,7 @@ fn close(py: Python<'_>) {
         return;
     }
     py.detach(|| {
-        let begin = Instant::now();
+        let begin = Instant::now(); // real time, whatever clocks the loops have: threads are waited for
         while is_anybody_inside() && begin.elapsed() < LIMIT {
             thread::sleep(INTERVAL);
         }

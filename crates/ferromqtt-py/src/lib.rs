@@ -7,6 +7,7 @@ mod backlog;
 mod broker;
 mod buffer;
 mod calls;
+mod clock;
 mod convert;
 mod core;
 mod events;
@@ -30,6 +31,7 @@ use pyo3::prelude::*;
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     interpreter::check(module.py())?;
     allocator::set_up();
+    clock::set_up(module.py())?;
     gate::set_up(module)?;
     home::set_up(module)?;
     module.add_class::<broker::Broker>()?;

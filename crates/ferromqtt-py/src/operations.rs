@@ -77,9 +77,10 @@ pub(crate) fn publish<'py>(
         retain,
         properties: properties.map(Box::new),
     };
+    let now = Core::now(slf)?;
     let accepted = match is_connecting(slf) {
         true => Err(PublishError::NotConnected),
-        false => slf.borrow_mut().client.publish(Instant::now(), publish),
+        false => slf.borrow_mut().client.publish(now, publish),
     };
     match accepted {
         Ok(op) => {
@@ -88,7 +89,7 @@ pub(crate) fn publish<'py>(
                 QoS::AtLeastOnce => Awaited::PubAck,
                 QoS::ExactlyOnce => Awaited::PubRecAndPubComp,
             };
-            wait_for(slf, op, timeout, awaited).map(Some)
+            wait_for(slf, op, now, timeout, awaited).map(Some)
         }
         Err(error) => Err(events::publish_refused(slf, &error)?),
     }
@@ -127,11 +128,12 @@ pub(crate) fn subscribe<'py>(
         queue: QueueId::DEFAULT,
     };
     calling_task(slf)?;
+    let now = Core::now(slf)?;
     let accepted = match is_connecting(slf) {
         true => Err(SubscribeError::NotConnected),
-        false => slf.borrow_mut().client.subscribe(Instant::now(), subscribe),
+        false => slf.borrow_mut().client.subscribe(now, subscribe),
     };
-    requested(slf, accepted, timeout, "subscribe", Awaited::SubAck)
+    requested(slf, accepted, now, timeout, "subscribe", Awaited::SubAck)
 }
 
 /// Unsubscribes from filters. Returns a future of the list of Reason Codes, which is empty before 5.0.
@@ -150,11 +152,19 @@ pub(crate) fn unsubscribe<'py>(
             .unwrap_or_default(),
     };
     calling_task(slf)?;
+    let now = Core::now(slf)?;
     let accepted = match is_connecting(slf) {
         true => Err(SubscribeError::NotConnected),
-        false => (slf.borrow_mut().client).unsubscribe(Instant::now(), unsubscribe),
+        false => slf.borrow_mut().client.unsubscribe(now, unsubscribe),
     };
-    requested(slf, accepted, timeout, "unsubscribe", Awaited::UnsubAck)
+    requested(
+        slf,
+        accepted,
+        now,
+        timeout,
+        "unsubscribe",
+        Awaited::UnsubAck,
+    )
 }
 
 /// Whether the connection is still being made. The core would let calls wait for it; aiomqtt refuses them.
@@ -267,20 +277,22 @@ fn warn_of_pending(slf: &Bound<'_, Core>) -> PyResult<()> {
 fn requested<'py>(
     slf: &Bound<'py, Core>,
     accepted: Result<OpId, SubscribeError>,
+    now: Instant,
     timeout: f64,
     what: &'static str,
     awaited: Awaited,
 ) -> PyResult<Bound<'py, PyAny>> {
     match accepted {
-        Ok(op) => wait_for(slf, op, timeout, awaited),
+        Ok(op) => wait_for(slf, op, now, timeout, awaited),
         Err(error) => Err(events::request_refused(slf, &error, what)?),
     }
 }
 
-/// A future for an accepted operation. What goes first in a turn is written at once; what follows joins one write.
+/// A future for an operation that was accepted at `now`. What goes first in a turn is written at once; what follows joins one write.
 fn wait_for<'py>(
     slf: &Bound<'py, Core>,
     op: OpId,
+    now: Instant,
     timeout: f64,
     awaited: Awaited,
 ) -> PyResult<Bound<'py, PyAny>> {
@@ -296,7 +308,7 @@ fn wait_for<'py>(
         awaited,
         #[expect(clippy::cast_possible_truncation, reason = "it is shown to people")]
         limit: timeout as f32,
-        deadline: convert::deadline(Instant::now(), timeout),
+        deadline: convert::deadline(now, timeout),
     };
     core.calls.insert(op.value(), call);
     let first = !core.flush_scheduled;

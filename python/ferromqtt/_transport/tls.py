@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 import ssl
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ferromqtt._native import Host
 from ferromqtt._transport import files
@@ -69,10 +69,23 @@ class TLSContext:
             ).start()
             self._reading = reading
         try:
-            return await asyncio.wrap_future(reading)
+            # Not `asyncio.wrap_future`: a loop with a virtual clock waits for jobs of executors. It
+            # knows of no other threads.
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(_UnderWay(reading), _make, params)
         finally:
             if reading.done():
                 self._reading = None
+
+
+class _UnderWay(concurrent.futures.Executor):
+    """An executor for one job, which has been given to a thread already."""
+
+    def __init__(self, job: concurrent.futures.Future[ssl.SSLContext]) -> None:
+        self._job = job
+
+    def submit(self, *_: object, **__: object) -> concurrent.futures.Future[Any]:
+        return self._job
 
 
 def _check_overrides(context: ssl.SSLContext) -> None:

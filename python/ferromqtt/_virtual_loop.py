@@ -1,0 +1,230 @@
+"""An event loop whose clock jumps over idle time, for tests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import selectors
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from typing import Any, TypeVar, TypeVarTuple
+
+_T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
+
+_SECOND = 10**9
+"""Time is counted in whole nanoseconds: sums of floats would differ from what they should be."""
+
+_DELIVERY = 0.001
+"""Real seconds that the system gets to deliver what one socket of the loop has sent to another."""
+
+
+class StuckError(RuntimeError):
+    """A program on a `VirtualLoop` cannot go on. The text says which tasks wait, and where."""
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop on which waiting takes no time.
+
+    When no callback is ready, the clock jumps to the next timer: `asyncio.sleep(3600)` returns at
+    once, and `time()` has moved by 3600. The clock begins at 0. Clients and a `TestBroker` on the
+    loop go by it, with their time limits, Keep Alive and expiry.
+
+    ```python
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(main())
+    ```
+
+    - While a job of `run_in_executor` runs, such as `asyncio.to_thread` or name resolution, the
+      clock stands still and the loop waits for it. For threads and processes that the loop does not
+      know of there is `hold_time`.
+    - Sockets work. They are looked at before each jump, so peers in the same loop find each other.
+      A peer outside of it gets no time to answer while a timer is set: use `hold_time`.
+    - If nothing can happen any more, since there is neither a timer, nor a thread, nor a peer
+      outside, the call that runs the loop raises `StuckError`.
+
+    It is asyncio's selector loop otherwise, on every system. Not thread-safe, as any loop.
+    """
+
+    _clock_resolution: float
+
+    def __init__(self) -> None:
+        self._jumping = _JumpingSelector(self)
+        self._start = time.time()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        """Return the virtual time: seconds since the loop was made."""
+        return self._jumping.now / _SECOND
+
+    def wall_time(self) -> float:
+        """Return the virtual time of day in seconds since 1970, as `time.time` does.
+
+        It began with the real one when the loop was made. `time.time` itself stays real.
+        """
+        return self._start + self.time()
+
+    def end_at(self, seconds: float | None) -> None:
+        """Let the clock go no further than this time; None, as at the start, is no limit.
+
+        The call that runs the loop raises `StuckError` instead. A program that waits for what never
+        comes would otherwise run forever if it has a timer that repeats, such as a Keep Alive.
+
+        Raises:
+            ValueError: `seconds` is not a finite number.
+        """
+        if seconds is not None and not math.isfinite(seconds):
+            raise ValueError(f"seconds must be a finite number or None, not {seconds}")
+        self._jumping.end = None if seconds is None else round(seconds * _SECOND)
+
+    @contextlib.contextmanager
+    def hold_time(self) -> Iterator[None]:
+        """Let the clock stand still, and the loop wait for what really happens.
+
+        For what the loop does not know of: threads of your own, subprocesses, servers in another
+        process. To be used in the loop's own thread.
+        """
+        self._jumping.holds += 1
+        try:
+            yield
+        finally:
+            self._jumping.holds -= 1
+
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts
+    ) -> asyncio.Future[_T]:
+        """As of any loop. The clock stands still until the job has ended or is cancelled."""
+        job = super().run_in_executor(executor, func, *args)
+        self._jumping.jobs.add(job)
+        job.add_done_callback(self._jumping.jobs.discard)
+        return job
+
+    async def shutdown_default_executor(self, *args: float | None, **kwargs: float | None) -> None:
+        """As of any loop: waits for threads, which are not jobs of the executor."""
+        with self.hold_time():
+            await super().shutdown_default_executor(*args, **kwargs)
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    """Waits by moving the clock. Keeps the clock, since `select` is what a loop waits in."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        super().__init__()
+        self._loop = loop
+        self.now = 0
+        self.end: int | None = None
+        self.holds = 0
+        self.jobs: set[asyncio.Future[Any]] = set()
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if ready or (timeout is not None and timeout <= 0):
+            return ready
+        if self.holds or self.jobs:
+            return super().select(None)
+        if ready := self._delivered():
+            return ready
+        if timeout is not None:
+            self._jump(max(1, round(timeout * _SECOND)))
+        elif self._has_peer_outside():
+            return super().select(None)
+        else:
+            raise StuckError(
+                f"Nothing can happen any more at {self._loop.time():g} s of virtual time: "
+                f"no callback is ready, no timer is set, and no thread works. {self._waiting()}"
+            )
+        return []
+
+    def _jump(self, nanoseconds: int) -> None:
+        self.now += nanoseconds
+        if self.end is not None and self.now > self.end:
+            self.now, self.end = self.end, None  # what is cancelled now may wait for its own end
+            raise StuckError(
+                f"The virtual time has reached its end, {self._loop.time():g} s "
+                f"(VirtualLoop.end_at). {self._waiting()}"
+            )
+        # A loop runs a timer once its time is *before* now plus this. Of a float that is so large
+        # that it has no nanoseconds, the sum would be no later than now.
+        now = self._loop.time()
+        self._loop._clock_resolution = max(1 / _SECOND, math.ulp(now))  # noqa: SLF001
+
+    def _delivered(self) -> list[tuple[selectors.SelectorKey, int]]:
+        """Let the system deliver what the peers of the loop's sockets have not confirmed."""
+        if any(_unconfirmed(key.fd) for key in self.get_map().values()):
+            return super().select(_DELIVERY)
+        return []
+
+    def _has_peer_outside(self) -> bool:
+        """Whether something is open whose other end is not in this loop."""
+        own = self._loop._ssock.fileno()  # type: ignore[attr-defined] # noqa: SLF001 - what wakes it
+        ends = [_ends(key.fd) for key in self.get_map().values() if key.fd != own]
+        here = {end[0] for end in ends if end is not None}
+        return any(end is None or (end[1] is not None and end[1] not in here) for end in ends)
+
+    def _waiting(self) -> str:
+        tasks = sorted(asyncio.all_tasks(self._loop), key=_order)
+        if not tasks:
+            return "No task waits."
+        return "\n".join(["Tasks that wait:", *(f"- {_place(task)}" for task in tasks)])
+
+
+def _unconfirmed(descriptor: int) -> bool:
+    if sys.platform != "linux":
+        return False
+    from fcntl import ioctl  # noqa: PLC0415 - not on every system
+    from termios import TIOCOUTQ  # noqa: PLC0415
+
+    try:
+        return any(ioctl(descriptor, TIOCOUTQ, bytes(4)))
+    except OSError:  # it is no socket, or one that listens
+        return False
+
+
+def _ends(descriptor: int) -> tuple[object, object | None] | None:
+    """Return a socket's own address and its peer's, None for one that listens.
+
+    None for what is no connected socket.
+    """
+    try:
+        end = socket.socket(fileno=descriptor)
+    except OSError:
+        return None
+    try:
+        if end.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return end.getsockname(), None
+        peer = end.getpeername()
+        return (end.getsockname(), peer) if peer else None  # a Unix socket without a name
+    except OSError:
+        return None
+    finally:
+        end.detach()
+
+
+def _order(task: asyncio.Task[Any]) -> tuple[int, str]:
+    return len(task.get_name()), task.get_name()  # Task-2 before Task-10
+
+
+def _place(task: asyncio.Task[Any]) -> str:
+    """Return a task's name, and where it waits: its coroutine, and those that this one awaits."""
+    places = []
+    step: Any = task.get_coro()
+    while step is not None:
+        frame = _first(step, "cr_frame", "gi_frame", "ag_frame")
+        if frame is not None:
+            name = getattr(step, "__qualname__", frame.f_code.co_name)
+            places.append(f"{name} ({frame.f_code.co_filename}:{frame.f_lineno})")
+        step = _first(step, "cr_await", "gi_yieldfrom", "ag_await")
+    awaited = getattr(task, "_fut_waiter", None)
+    if isinstance(awaited, asyncio.Task):
+        places.append(f"the task {awaited.get_name()}")
+    return f"{task.get_name()}: {' > '.join(places)}"
+
+
+def _first(step: object, *names: str) -> Any:  # noqa: ANN401 - whatever a program awaits
+    """Return the first of these attributes that is there."""
+    values = (getattr(step, name, None) for name in names)
+    return next((value for value in values if value is not None), None)
