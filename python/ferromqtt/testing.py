@@ -11,13 +11,14 @@ import errno
 import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeAlias, TypedDict, Unpack, cast
+from typing import Any, NamedTuple, Self, TypeAlias, TypedDict, Unpack
 
+from ferromqtt._broker_host import Connection, Host
 from ferromqtt._checks import wrong_type
 from ferromqtt._native import Broker
 from ferromqtt._transport import memory
-from ferromqtt.client import Client
 from ferromqtt._virtual_loop import StuckError, VirtualLoop
+from ferromqtt.client import Client
 
 __all__ = [
     "BrokerOptions",
@@ -34,12 +35,6 @@ Denials: TypeAlias = Sequence[str | tuple[str, int]]
 
 _LOOPBACK = "127.0.0.1"
 _MAX_PORT = 65535
-_LINGER = 10.0
-"""Seconds that a client has to close its side, once the broker closed its own."""
-_SILENCE = 1.0
-"""A client that is silent for so many seconds meanwhile is not waited for."""
-_MOST_LINGERING = 1000
-"""So many clients are waited for so at the same time."""
 
 
 class BrokerOptions(TypedDict, total=False):
@@ -235,7 +230,7 @@ class TestBroker:
         self._listens = listen
         self._options = options
         self._broker: Broker | None = Broker(**options)
-        self._host: _Host | None = None
+        self._host: Host | None = None
         self._started = False
 
     @property
@@ -379,9 +374,9 @@ class TestBroker:
         if self._broker is None:
             raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         host = self._host_here(self._broker)
-        memory.link(host.loop, protocol, _Connection(host))
+        memory.link(host.loop, protocol, Connection(host))
 
-    def _host_here(self, broker: Broker) -> _Host:
+    def _host_here(self, broker: Broker) -> Host:
         """Return the host on the running loop."""
         loop = asyncio.get_running_loop()
         if self._host and self._host.loop is not loop:
@@ -391,7 +386,7 @@ class TestBroker:
             self._host = None
             self._started = False  # what it listened on ended with the loop
         if self._host is None:
-            self._host = _Host(loop, broker)
+            self._host = Host(loop, broker)
         return self._host
 
     def _check_listens(self) -> None:
@@ -418,158 +413,3 @@ def _elsewhere() -> RuntimeError:
     return RuntimeError(
         "The test broker serves another event loop: use it there, or stop it there first"
     )
-
-
-class _Host:
-    """Moves bytes between transports of one event loop and the broker, and tells it the time."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, broker: Broker) -> None:
-        broker.run_on(loop)
-        self.loop = loop
-        self.broker = broker
-        self.port = 0
-        self.lingering = 0
-        self._stopped = False
-        self._server: asyncio.Server | None = None
-        self._transports: dict[int, asyncio.Transport] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        self._empty: asyncio.Future[None] | None = None
-
-    async def listen(self, host: str, port: int) -> None:
-        server = await self.loop.create_server(lambda: _Connection(self), host, port)
-        if self._stopped:
-            server.close()
-            await server.wait_closed()
-            return
-        self._server = server
-        self.port = server.sockets[0].getsockname()[1]
-
-    async def stop(self) -> None:
-        self._stopped = True
-        if self._server:
-            self._server.close()
-        if self._timer:
-            self._timer.cancel()
-        if self._transports:
-            self._empty = self.loop.create_future()
-            for transport in list(self._transports.values()):
-                transport.abort()
-            await self._empty
-        if self._server:
-            await self._server.wait_closed()
-
-    def abandon(self) -> None:
-        """Take every connection for lost: the loop is closed, and none will report its end."""
-        self._stopped = True
-        for number in self._transports:
-            self.broker.closed(number)
-        self._transports.clear()
-
-    def opened(self, transport: asyncio.Transport) -> int:
-        number = self.broker.open()
-        self._transports[number] = transport
-        if self._stopped:
-            transport.abort()  # accepted in the moment of the stop
-        self.flush()
-        return number
-
-    def lost(self, number: int) -> None:
-        self._transports.pop(number, None)
-        self.broker.closed(number)
-        self.flush()
-        if self._empty and not self._transports and not self._empty.done():
-            self._empty.set_result(None)
-
-    def flush(self) -> None:
-        """Do what the broker asks for. To be called after each call of it."""
-        if self._stopped:
-            return
-        broker, transports = self.broker, self._transports
-        while output := broker.take_output():
-            for number, data in output:
-                if transport := transports.get(number):
-                    transport.write(data)  # calls pause_writing as soon as it is full
-        for number in broker.take_closed():
-            if transport := transports.get(number):
-                cast("_Connection", transport.get_protocol()).end()
-        self._arm()
-
-    def _arm(self) -> None:
-        """Wake up for the next deadline; a timer that fires earlier than that stays as it is."""
-        timeout = self.broker.timeout()
-        if timeout is None:
-            if self._timer:  # which would keep the broker alive, and wake it for nothing
-                self._timer.cancel()
-                self._timer = None
-            return
-        due = self.loop.time() + timeout
-        if self._timer:
-            if self._timer.when() <= due:
-                return
-            self._timer.cancel()
-        self._timer = self.loop.call_at(due, self._wake)
-
-    def _wake(self) -> None:
-        self._timer = None
-        self.broker.handle_timeout()
-        self.flush()
-
-
-class _Connection(asyncio.Protocol):
-    """One client's transport."""
-
-    def __init__(self, host: _Host) -> None:
-        self._host = host
-        self._number = 0
-        self._transport: asyncio.Transport | None = None
-        self._heard = False
-        self._lingers = False
-        self._silence: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        self._number = self._host.opened(self._transport)
-
-    def end(self) -> None:
-        """Close the broker's side, and the transport once the client has closed its own.
-
-        Closing it while the client still writes would reset the connection, and the client could
-        not read why.
-        """
-        if not self._transport or self._transport.is_closing():
-            return
-        if self._host.lingering >= _MOST_LINGERING:
-            self._transport.close()
-        else:
-            self._lingers = True
-            self._host.lingering += 1
-            self._transport.write_eof()
-            self._await_silence(self._host.loop.time() + _LINGER)
-
-    def _await_silence(self, limit: float) -> None:
-        self._heard = False
-        self._silence = self._host.loop.call_later(_SILENCE, self._close_if_silent, limit)
-
-    def _close_if_silent(self, limit: float) -> None:
-        if self._heard and self._host.loop.time() < limit:
-            self._await_silence(limit)
-        elif self._transport:
-            self._transport.close()
-
-    def data_received(self, data: bytes) -> None:
-        self._heard = True
-        self._host.broker.receive(self._number, data)
-        self._host.flush()
-
-    def pause_writing(self) -> None:
-        self._host.broker.pause_output(self._number)
-
-    def resume_writing(self) -> None:
-        self._host.broker.resume_output(self._number)
-        self._host.flush()
-
-    def connection_lost(self, _: Exception | None) -> None:
-        if self._silence:
-            self._silence.cancel()
-        self._host.lingering -= self._lingers
-        self._host.lost(self._number)
