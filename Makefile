@@ -154,6 +154,16 @@ bench-quick: .venv/.dev .venv/.native .venv-aiomqtt/.installed .venv-shim/.insta
 	$(BIN)/python bench/rust.py --peer $(TARGET_DIR)/release/ferromqtt-bench-peer \
 		--clients $(TARGET_DIR)/release/ferromqtt-bench-clients
 
+.PHONY: bench-parent
+bench-parent: .venv/.dev .venv/.native ## Compare with the parent commit's build, in turns (PARENT=revision for another commit)
+	cargo build $(LOCKED) --release -p ferromqtt-bench-peer
+	cargo build $(LOCKED) --release $(BENCH_RUST)
+	$(BIN)/python bench/parent.py $(PARENT)
+	$(BIN)/python bench/quick.py --only-ours --parent $(TARGET_DIR)/parent/.venv/bin/python \
+		--peer $(TARGET_DIR)/release/ferromqtt-bench-peer --output bench/results/parent.json
+	$(BIN)/python bench/rust.py --only-ours --parent $(TARGET_DIR)/parent/target/release/ferromqtt-bench-clients \
+		--peer $(TARGET_DIR)/release/ferromqtt-bench-peer --clients $(TARGET_DIR)/release/ferromqtt-bench-clients
+
 .PHONY: bench-codec
 bench-codec: ## Compare the codec's CPU time per message with other crates'
 	cargo run $(LOCKED) --release -p ferromqtt-bench-codec
