@@ -58,7 +58,6 @@ def check_out(root: Path, commit: str) -> Path:
         _git(tree, "checkout", "--quiet", "--force", "--detach", commit)
     else:
         shutil.rmtree(tree, ignore_errors=True)
-        _git(root, "worktree", "prune")
         _git(root, "worktree", "add", "--quiet", "--force", "--detach", str(tree), commit)
     return tree
 
