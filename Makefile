@@ -49,16 +49,22 @@ quickstart: .venv/.native ## Build the Python module and run the first example (
 TEST_PROGRAMS := mosquitto openssl
 INTEROP_PROGRAMS := $(TEST_PROGRAMS) ejabberdctl=ejabberd nats-server rabbitmq-server
 
-.PHONY: need-test need-interop
+# What counts instructions, and finds the commit to compare with.
+AUDIT_PROGRAMS := valgrind git
+
+.PHONY: need-test need-interop need-audit
 need-test:
 	scripts/need-program.sh $(TEST_PROGRAMS)
 need-interop:
 	scripts/need-program.sh $(INTEROP_PROGRAMS)
+need-audit:
+	scripts/need-program.sh $(AUDIT_PROGRAMS)
 
 .PHONY: deps
 deps: ## Install the Debian packages that the targets after it need, by sudo if need be: make deps test
 	scripts/venv.sh --packages-only
-	scripts/need-program.sh --sudo $(if $(filter interop,$(MAKECMDGOALS)),$(INTEROP_PROGRAMS),$(TEST_PROGRAMS))
+	scripts/need-program.sh --sudo $(if $(filter interop,$(MAKECMDGOALS)),$(INTEROP_PROGRAMS),$(TEST_PROGRAMS)) \
+		$(if $(filter audit instructions check-instructions,$(MAKECMDGOALS)),$(AUDIT_PROGRAMS))
 
 .PHONY: check
 check: .venv/.dev ## What to run while you work: formatting, lints and the tests that take no time
@@ -117,7 +123,7 @@ conformance: ## Which test proves which statement of the standards, and of aiomq
 	$(PYTHON) scripts/contract.py
 
 .PHONY: audit
-audit: .tools/bin/cargo-deny .tools/bin/cargo-fuzz .tools/bin/cargo-public-api ## Licences and sources of dependencies; the oldest Rust; public interfaces; the core without an operating system; fuzzing
+audit: check-instructions .tools/bin/cargo-deny .tools/bin/cargo-fuzz .tools/bin/cargo-public-api ## Licences and sources of dependencies; the oldest Rust; public interfaces; instruction counts; the core without an operating system; fuzzing
 # Not `advisories`: that database is fetched from a git host, which CI does not reach.
 	.tools/bin/cargo-deny $(LOCKED) check bans licenses sources
 	.tools/bin/cargo-deny --manifest-path fuzz/Cargo.toml $(LOCKED) check bans licenses sources
@@ -153,6 +159,25 @@ bench-quick: .venv/.dev .venv/.native .venv-aiomqtt/.installed .venv-shim/.insta
 	cargo build $(LOCKED) --release $(BENCH_RUST)
 	$(BIN)/python bench/rust.py --peer $(TARGET_DIR)/release/ferromqtt-bench-peer \
 		--clients $(TARGET_DIR)/release/ferromqtt-bench-clients
+
+.PHONY: bench-parent
+bench-parent: .venv/.dev .venv/.native ## Compare with the parent commit's build, in turns (PARENT=revision for another commit)
+	cargo build $(LOCKED) --release -p ferromqtt-bench-peer
+	cargo build $(LOCKED) --release $(BENCH_RUST)
+	$(BIN)/python bench/parent.py $(PARENT)
+	$(BIN)/python bench/quick.py --only-ours --parent $(TARGET_DIR)/parent/.venv/bin/python \
+		--peer $(TARGET_DIR)/release/ferromqtt-bench-peer --output bench/results/parent.json
+	$(BIN)/python bench/rust.py --only-ours --parent $(TARGET_DIR)/parent/target/release/ferromqtt-bench-clients \
+		--peer $(TARGET_DIR)/release/ferromqtt-bench-peer --clients $(TARGET_DIR)/release/ferromqtt-bench-clients
+
+.PHONY: instructions check-instructions build-instructions
+build-instructions: need-audit .venv/.dev .venv/.native
+	cargo build $(LOCKED) --release -p ferromqtt-bench-instructions
+check-instructions: build-instructions ## Compare the instruction counts of fixed workloads with the recorded ones
+	$(BIN)/python -m pytest --quiet bench/tests
+	$(BIN)/python bench/instructions.py check
+instructions: build-instructions ## Record the instruction counts (bench/instructions.toml)
+	$(BIN)/python bench/instructions.py record
 
 .PHONY: bench-codec
 bench-codec: ## Compare the codec's CPU time per message with other crates'

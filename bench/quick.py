@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pairs
 from report import Results, has_missed_goal, print_scenario, summarize
 
 BENCH = Path(__file__).resolve().parent
@@ -77,6 +78,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--scenario", action="append", choices=MESSAGES, help="only this one; may be repeated")
     add("--loop", default="asyncio", choices=("asyncio", "uvloop"))
     add("--scale", type=float, default=1.0, help="multiply every number of messages")
+    add("--parent", type=Path, metavar="PYTHON", help="compare with this build of ours, too")
+    add("--only-ours", action="store_true", help="leave out the clients of others")
     add("--check", action="store_true", help="exit with 1 when a goal is missed")
     add("--output", type=Path, default=BENCH / "results/quick.json", metavar="FILE")
     arguments = parser.parse_args()
@@ -87,20 +90,27 @@ def parse_arguments() -> argparse.Namespace:
 
 def available_clients(arguments: argparse.Namespace) -> list[Client]:
     """List the rows; only the shim may be missing."""
-    for option in ("aiomqtt", "ferromqtt", "peer"):
+    needed = ["ferromqtt", "peer"] if arguments.only_ours else ["aiomqtt", "ferromqtt", "peer"]
+    for option in [*needed, "parent"] if arguments.parent else needed:
         path = getattr(arguments, option)
         if not path.exists():
             sys.exit(f"quick.py: {path} does not exist: run `make bench-quick`, or give --{option}")
-    clients = [
-        Client("aiomqtt", arguments.aiomqtt, "aiomqtt", "paho", warm_up=500),
-        Client("ferromqtt", arguments.ferromqtt, "ferromqtt", "ferromqtt", warm_up=20_000),
-        Client("shim", arguments.shim, "aiomqtt", "ferromqtt", warm_up=20_000),
-        Client("raw", Path(sys.executable), "raw", "none", warm_up=512 * 100),
-    ]
+
+    def ours(name: str, interpreter: Path) -> Client:
+        return Client(name, interpreter, "ferromqtt", "ferromqtt", warm_up=20_000)
+
+    builds = [ours(pairs.OURS, arguments.ferromqtt), ours(pairs.AGAIN, arguments.ferromqtt)]
+    if arguments.parent:
+        builds.append(ours(pairs.PARENT, arguments.parent))
+    if arguments.only_ours:
+        return builds
+    aiomqtt = Client("aiomqtt", arguments.aiomqtt, "aiomqtt", "paho", warm_up=500)
+    shim = Client("shim", arguments.shim, "aiomqtt", "ferromqtt", warm_up=20_000)
+    raw = Client("raw", Path(sys.executable), "raw", "none", warm_up=512 * 100)
     if not arguments.shim.exists():
         say(f"skipped: the shim, because {arguments.shim} does not exist")
-        return [client for client in clients if client.name != "shim"]
-    return clients
+        return [aiomqtt, *builds, raw]
+    return [aiomqtt, *builds, shim, raw]
 
 
 def run_scenario(

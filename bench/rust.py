@@ -7,12 +7,14 @@ import argparse
 import sys
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
+import pairs
 from quick import ROOT, RunError, run_against_peer, say
 
-CLIENTS = ("ferromqtt", "ferromqtt-threads", "rumqttc", "ntex-mqtt")
+OURS = (pairs.OURS, "ferromqtt-threads")
 PEERS = ("rumqttc", "ntex-mqtt")
+CLIENTS = (*OURS, *PEERS)
 WARM_UP = 20_000
 
 # At most so many times the CPU a message of the best other client, and of our own current thread.
@@ -30,6 +32,14 @@ MESSAGES: dict[str, dict[str, int]] = {
 Runs = dict[str, list[float]]
 
 
+class Row(NamedTuple):
+    """One row of the tables: a client of a program."""
+
+    name: str
+    program: Path
+    client: str
+
+
 def main() -> int:
     """Run every scenario and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -40,51 +50,71 @@ def main() -> int:
     add("--rounds", type=int, default=5)
     add("--scenario", action="append", choices=MESSAGES, help="only this one; may be repeated")
     add("--scale", type=float, default=1.0, help="multiply every number of messages")
+    add("--parent", type=Path, metavar="FILE", help="compare with this build of ours, too")
+    add("--only-ours", action="store_true", help="leave out the clients of others")
     add("--check", action="store_true", help="exit with 1 when a goal is missed")
     arguments = parser.parse_args()
     if arguments.rounds < 1 or arguments.scale <= 0:
         parser.error("--rounds and --scale must be positive")
-    for option in ("peer", "clients"):
+    for option in ("peer", "clients", "parent") if arguments.parent else ("peer", "clients"):
         path = getattr(arguments, option)
         if not path.exists():
             sys.exit(f"rust.py: {path} does not exist: run `make bench-quick`, or give --{option}")
+    rows = all_rows(arguments)
     failures: list[str] = []
     missed = False
     for scenario in arguments.scenario or MESSAGES:
-        cpu, rates = run_scenario(scenario, arguments, failures)
+        cpu, rates = run_scenario(scenario, rows, arguments, failures)
         missed |= print_scenario(scenario, cpu, rates)
     for failure in failures:
         say(f"FAILED: {failure}")
     return 1 if failures or (arguments.check and missed) else 0
 
 
+def all_rows(arguments: argparse.Namespace) -> list[Row]:
+    """List the rows. Those of the same client stand beside each other."""
+    rows = []
+    for client in OURS if arguments.only_ours else CLIENTS:
+        rows.append(Row(client, arguments.clients, client))
+        if client == pairs.OURS:
+            rows.append(Row(pairs.AGAIN, arguments.clients, client))
+        if arguments.parent and client in OURS:
+            rows.append(Row(of_parent(client), arguments.parent, client))
+    return rows
+
+
+def of_parent(client: str) -> str:
+    """Return the name of the parent's row for a client of ours."""
+    return client.replace(pairs.OURS, pairs.PARENT)
+
+
 def run_scenario(
-    scenario: str, arguments: argparse.Namespace, failures: list[str]
+    scenario: str, rows: list[Row], arguments: argparse.Namespace, failures: list[str]
 ) -> tuple[Runs, Runs]:
     """Run each client once a round, in turns: what disturbs the machine disturbs all."""
-    cpu: Runs = {client: [] for client in CLIENTS}
-    rates: Runs = {client: [] for client in CLIENTS}
-    running = list(CLIENTS)
+    cpu: Runs = {row.name: [] for row in rows}
+    rates: Runs = {row.name: [] for row in rows}
+    running = rows
     for number in range(arguments.rounds):
-        for client in running if number % 2 == 0 else running[::-1]:
+        for row in running if number % 2 == 0 else running[::-1]:
             try:
-                run = run_once(client, scenario, arguments)
+                run = run_once(row, scenario, arguments)
             except RunError as failure:
-                failures.append(f"{scenario}, {client}, round {number + 1}: {failure}")
+                failures.append(f"{scenario}, {row.name}, round {number + 1}: {failure}")
                 # A client that hangs costs the time limit once, not once a round.
-                running = [other for other in running if other != client]
+                running = [other for other in running if other is not row]
                 continue
-            cpu[client].append(run["cpu_seconds"] / run["messages"] * 1e6)
-            rates[client].append(run["messages"] / run["wall_seconds"])
+            cpu[row.name].append(run["cpu_seconds"] / run["messages"] * 1e6)
+            rates[row.name].append(run["messages"] / run["wall_seconds"])
     return cpu, rates
 
 
-def run_once(client: str, scenario: str, arguments: argparse.Namespace) -> dict[str, Any]:
+def run_once(row: Row, scenario: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure one fresh process against a fresh far side; raises RunError."""
-    messages = max(1, round(MESSAGES[scenario][client] * arguments.scale))
+    messages = max(1, round(MESSAGES[scenario][row.client] * arguments.scale))
 
     def command(port: str) -> list[str]:
-        return [str(arguments.clients), client, scenario, port, str(WARM_UP), str(messages)]
+        return [str(row.program), row.client, scenario, port, str(WARM_UP), str(messages)]
 
     return run_against_peer(arguments.peer, scenario, messages, WARM_UP, command)
 
@@ -110,7 +140,24 @@ def print_scenario(scenario: str, cpu: Runs, rates: Runs) -> bool:
             verdict = "MISSED" if value > goal * base else "met"
             line += f"  goal {verdict} ({value / base:.2f} x {of}, at most {goal})"
         say(line)
-    return missed
+    return print_pairs(cpu) or missed
+
+
+def print_pairs(cpu: Runs) -> bool:
+    """Compare ours with other builds of ours; true when it takes more than the parent's."""
+    noise = pairs.pair(cpu[pairs.OURS], cpu[pairs.AGAIN])
+    if noise is not None:
+        say(pairs.line(pairs.OURS, pairs.AGAIN, noise))
+    is_slower = False
+    for client in OURS:
+        found = pairs.pair(cpu[client], cpu.get(of_parent(client), []))
+        if found is None:
+            continue
+        say(pairs.line(client, of_parent(client), found))
+        if pairs.is_slower(found, noise):
+            say(f"  SLOWER than the parent: at most {pairs.AT_MOST} x, or the noise of A/A")
+            is_slower = True
+    return is_slower
 
 
 if __name__ == "__main__":
