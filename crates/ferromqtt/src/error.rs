@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::Utf8Error;
 use std::time::Duration;
 
+use ferromqtt_engine::PublishRefusal;
 use ferromqtt_proto as proto;
 use ferromqtt_proto::shown::peer_text;
 use ferromqtt_transport::{HostError, UrlError};
@@ -300,6 +301,19 @@ impl From<proto::PublishError> for PublishError {
         match error {
             proto::PublishError::QueueFull { limit, unit } => Self::QueueFull { limit, unit },
             error => Self::Invalid(error),
+        }
+    }
+}
+
+impl From<PublishRefusal> for PublishError {
+    fn from(refusal: PublishRefusal) -> Self {
+        match refusal {
+            PublishRefusal::Invalid(error) => error.into(),
+            PublishRefusal::Disconnected(cause) => Self::Disconnected {
+                cause,
+                delivery: Delivery::NotSent,
+            },
+            PublishRefusal::Draining => Self::Draining,
         }
     }
 }

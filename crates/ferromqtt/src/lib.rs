@@ -141,14 +141,12 @@ mod options;
 mod payload;
 mod publish;
 mod request;
-mod room;
 mod server;
 mod shared;
 mod state;
 mod subscribe;
 #[cfg(test)]
 mod tests;
-mod time_limit;
 mod transport;
 mod will;
 
@@ -164,7 +162,8 @@ pub use drain::Drained;
 #[cfg(feature = "tls")]
 pub use error::TlsError;
 pub use error::{AddressError, Error, OptionsError, PublishError, SubscribeError};
-pub use events::{ConnectionEvent, Events};
+pub use events::Events;
+pub use ferromqtt_engine::ConnectionEvent;
 pub use ferromqtt_proto::AuthError;
 /// What a message is refused for, as [`PublishError::Invalid`] and [`PublishError::GivenUp`] hold it.
 pub use ferromqtt_proto::PublishError as InvalidPublish;

@@ -26,8 +26,10 @@ pub(crate) fn write(context: &Context, lines: Vec<LogLine>) {
 #[cfg(feature = "tracing")]
 mod written {
     use std::future::{Future, poll_fn};
+    use std::mem;
     use std::pin::pin;
 
+    use ferromqtt_engine::Fact;
     use ferromqtt_proto as proto;
     use tracing::{Level, Span};
 
@@ -159,8 +161,8 @@ mod written {
     #[derive(Debug, Default)]
     pub(crate) struct Log {
         repeats: proto::Repeats,
-        /// The server has accepted the present connection.
-        established: bool,
+        /// That messages went to the default queue unclaimed has been logged, for this connection.
+        warned_of_unclaimed: bool,
     }
 
     impl Log {
@@ -173,158 +175,140 @@ mod written {
             Some(LogLine::Connecting)
         }
 
-        pub(crate) const fn packet(record: proto::PacketRecord) -> Option<LogLine> {
-            Some(LogLine::Packet(record))
-        }
-
-        pub(crate) fn untraced(packets: u64) -> Option<LogLine> {
-            (packets > 0).then_some(LogLine::Untraced { packets })
-        }
-
-        /// `assigned` is the Client Identifier, if the server has chosen it.
-        pub(crate) const fn connected(
-            &mut self,
-            session_present: bool,
-            assigned: Option<proto::Utf8String>,
-        ) -> Option<LogLine> {
-            self.established = true;
-            Some(LogLine::Connected {
-                session_present,
-                assigned,
-            })
-        }
-
-        pub(crate) fn disconnected(
-            &mut self,
-            cause: &ConnectionError,
-            retries: bool,
-            unflushed: u64,
-        ) -> Option<LogLine> {
-            let established = std::mem::take(&mut self.established);
-            if *cause == ConnectionError::Closed {
-                return Some(LogLine::Disconnected);
-            }
-            let kind = if established {
-                "connection lost"
+        /// Appends the lines of a fact.
+        pub(crate) fn note(&mut self, fact: Fact, lines: &mut Vec<LogLine>) {
+            if let Fact::Ended { lost } = fact {
+                // What no line has reported: how many received messages were lost in all, and lines.
+                lines.extend((lost > 0).then_some(LogLine::AllLost { messages: lost }));
+                lines.extend(self.repeats.take_unreported().map(LogLine::LeftOut));
             } else {
-                "cannot connect"
-            };
-            let times = self.times(kind, &cause.to_string())?;
-            Some(LogLine::NoConnection {
-                established,
-                cause: cause.clone(),
-                retries,
-                unflushed,
-                times,
+                lines.extend(self.line(fact));
+            }
+        }
+
+        fn line(&mut self, fact: Fact) -> Option<LogLine> {
+            Some(match fact {
+                Fact::Packet(record) => LogLine::Packet(record),
+                Fact::Untraced { packets } => LogLine::Untraced { packets },
+                Fact::Connected {
+                    session_present,
+                    assigned,
+                    properties: _,
+                } => {
+                    self.warned_of_unclaimed = false;
+                    LogLine::Connected {
+                        session_present,
+                        assigned,
+                    }
+                }
+                Fact::Disconnected {
+                    cause: ConnectionError::Closed | ConnectionError::Dropped,
+                    ..
+                } => LogLine::Disconnected,
+                Fact::Disconnected {
+                    cause,
+                    retry_at,
+                    unflushed,
+                    established,
+                } => {
+                    let kind = match established {
+                        true => "connection lost",
+                        false => "cannot connect",
+                    };
+                    let times = self.times(kind, &cause.to_string())?;
+                    let retries = retry_at.is_some();
+                    LogLine::NoConnection {
+                        established,
+                        cause,
+                        retries,
+                        unflushed,
+                        times,
+                    }
+                }
+                Fact::Unflushed { messages } => {
+                    let times = self.times("unflushed", "")?;
+                    LogLine::Unflushed { messages, times }
+                }
+                Fact::NotRestored { filter, reason } => {
+                    let times = self.times("not restored", &filter)?;
+                    LogLine::NotRestored {
+                        filter,
+                        reason,
+                        times,
+                    }
+                }
+                Fact::Tolerated { slip } => {
+                    let times = self.times("tolerated", &slip.to_string())?;
+                    LogLine::Tolerated { slip, times }
+                }
+                // For the first loss of a stream since it was asked for its losses: more are counted there. That it is
+                // forgotten was logged.
+                Fact::Lost {
+                    forgotten: true, ..
+                } => return None,
+                Fact::Lost { filters, .. } => {
+                    let filters = list(&filters);
+                    let times = self.times("lost", &filters)?;
+                    LogLine::Lost { filters, times }
+                }
+                Fact::NotSubscribed { filter, reason } => {
+                    let times = self.times("not subscribed", &filter)?;
+                    LogLine::NotSubscribed {
+                        filter,
+                        reason,
+                        times,
+                    }
+                }
+                Fact::Unclaimed { messages } => {
+                    if mem::replace(&mut self.warned_of_unclaimed, true) {
+                        return None;
+                    }
+                    let times = self.times("unclaimed", "")?;
+                    LogLine::Unclaimed { messages, times }
+                }
+                Fact::Forgotten { filters } => {
+                    let filters = list(&filters);
+                    let times = self.times("forgotten", &filters)?;
+                    LogLine::Forgotten { filters, times }
+                }
+                Fact::MessageSuspected {
+                    topic,
+                    messages,
+                    ends,
+                    reason,
+                } => {
+                    let times = self.times("message suspected", topic.as_str())?;
+                    LogLine::MessageSuspected {
+                        topic,
+                        messages,
+                        ends,
+                        reason,
+                        times,
+                    }
+                }
+                Fact::MessageRefused { topic, reason } => {
+                    let times = self.times("message refused", topic.as_str())?;
+                    LogLine::MessageRefused {
+                        topic,
+                        reason,
+                        times,
+                    }
+                }
+                Fact::IdentifierContested(contest) => {
+                    let times = self.times("identifier contested", &contest.client_identifier)?;
+                    LogLine::IdentifierContested { contest, times }
+                }
+                Fact::Stalled { filters } => {
+                    let filters = list(&filters);
+                    let times = self.times("stalled", &filters)?;
+                    LogLine::Stalled { filters, times }
+                }
+                Fact::Unacknowledged { messages } => {
+                    let times = self.times("unacknowledged", "")?;
+                    LogLine::Unacknowledged { messages, times }
+                }
+                Fact::Ended { .. } => return None, // see `note`
             })
-        }
-
-        pub(crate) fn unflushed(&mut self, messages: u64) -> Option<LogLine> {
-            let times = self.times("unflushed", "")?;
-            Some(LogLine::Unflushed { messages, times })
-        }
-
-        pub(crate) fn not_restored(
-            &mut self,
-            filter: &TopicFilter,
-            reason: ReasonCode,
-        ) -> Option<LogLine> {
-            let times = self.times("not restored", filter)?;
-            Some(LogLine::NotRestored {
-                filter: filter.clone(),
-                reason,
-                times,
-            })
-        }
-
-        pub(crate) fn tolerated(&mut self, slip: Slip) -> Option<LogLine> {
-            let times = self.times("tolerated", &slip.to_string())?;
-            Some(LogLine::Tolerated { slip, times })
-        }
-
-        /// For the first loss of a stream since it was asked for its losses: more are counted there.
-        pub(crate) fn lost(&mut self, filters: &[TopicFilter]) -> Option<LogLine> {
-            let filters = list(filters);
-            let times = self.times("lost", &filters)?;
-            Some(LogLine::Lost { filters, times })
-        }
-
-        pub(crate) fn not_subscribed(
-            &mut self,
-            filter: &TopicFilter,
-            reason: ReasonCode,
-        ) -> Option<LogLine> {
-            let times = self.times("not subscribed", filter)?;
-            Some(LogLine::NotSubscribed {
-                filter: filter.clone(),
-                reason,
-                times,
-            })
-        }
-
-        /// Called once per connection.
-        pub(crate) fn unclaimed(&mut self, messages: u64) -> Option<LogLine> {
-            let times = self.times("unclaimed", "")?;
-            Some(LogLine::Unclaimed { messages, times })
-        }
-
-        pub(crate) fn forgotten(&mut self, filters: &[TopicFilter]) -> Option<LogLine> {
-            let filters = list(filters);
-            let times = self.times("forgotten", &filters)?;
-            Some(LogLine::Forgotten { filters, times })
-        }
-
-        pub(crate) fn message_suspected(
-            &mut self,
-            topic: &TopicName,
-            messages: usize,
-            ends: u32,
-            reason: Option<ReasonCode>,
-        ) -> Option<LogLine> {
-            let times = self.times("message suspected", topic.as_str())?;
-            Some(LogLine::MessageSuspected {
-                topic: topic.clone(),
-                messages,
-                ends,
-                reason,
-                times,
-            })
-        }
-
-        pub(crate) fn message_refused(
-            &mut self,
-            topic: &TopicName,
-            reason: ReasonCode,
-        ) -> Option<LogLine> {
-            let times = self.times("message refused", topic.as_str())?;
-            Some(LogLine::MessageRefused {
-                topic: topic.clone(),
-                reason,
-                times,
-            })
-        }
-
-        pub(crate) fn identifier_contested(&mut self, contest: &Contest) -> Option<LogLine> {
-            let times = self.times("identifier contested", &contest.client_identifier)?;
-            let contest = contest.clone();
-            Some(LogLine::IdentifierContested { contest, times })
-        }
-
-        pub(crate) fn stalled(&mut self, filters: &[TopicFilter]) -> Option<LogLine> {
-            let filters = list(filters);
-            let times = self.times("stalled", &filters)?;
-            Some(LogLine::Stalled { filters, times })
-        }
-
-        pub(crate) fn unacknowledged(&mut self, messages: usize) -> Option<LogLine> {
-            let times = self.times("unacknowledged", "")?;
-            Some(LogLine::Unacknowledged { messages, times })
-        }
-
-        /// What no line has reported, when the client ends: how many received messages were lost in all, and lines.
-        pub(crate) fn end(&mut self, lost: u64) -> impl Iterator<Item = LogLine> {
-            let all_lost = (lost > 0).then_some(LogLine::AllLost { messages: lost });
-            (all_lost.into_iter()).chain(self.repeats.take_unreported().map(LogLine::LeftOut))
         }
     }
 
@@ -532,9 +516,7 @@ mod written {
 mod unwritten {
     use std::future::Future;
 
-    use ferromqtt_proto as proto;
-
-    use crate::{ConnectionError, Contest, ReasonCode, Slip, TopicFilter, TopicName};
+    use ferromqtt_engine::Fact;
 
     /// There is none.
     #[derive(Debug)]
@@ -581,84 +563,7 @@ mod unwritten {
         pub(crate) const fn connecting() -> Option<LogLine> {
             None
         }
-        pub(crate) fn packet(_record: proto::PacketRecord) -> Option<LogLine> {
-            None
-        }
-        pub(crate) const fn untraced(_packets: u64) -> Option<LogLine> {
-            None
-        }
-        pub(crate) fn connected(
-            &mut self,
-            _session_present: bool,
-            _assigned: Option<proto::Utf8String>,
-        ) -> Option<LogLine> {
-            None
-        }
-        pub(crate) const fn disconnected(
-            &mut self,
-            _cause: &ConnectionError,
-            _retries: bool,
-            _unflushed: u64,
-        ) -> Option<LogLine> {
-            None
-        }
-        pub(crate) const fn unflushed(&mut self, _messages: u64) -> Option<LogLine> {
-            None
-        }
-        pub(crate) const fn not_restored(
-            &mut self,
-            _filter: &TopicFilter,
-            _reason: ReasonCode,
-        ) -> Option<LogLine> {
-            None
-        }
-        pub(crate) const fn tolerated(&mut self, _slip: Slip) -> Option<LogLine> {
-            None
-        }
-        pub(crate) const fn lost(&mut self, _filters: &[TopicFilter]) -> Option<LogLine> {
-            None
-        }
-        pub(crate) const fn not_subscribed(
-            &mut self,
-            _filter: &TopicFilter,
-            _reason: ReasonCode,
-        ) -> Option<LogLine> {
-            None
-        }
-        pub(crate) const fn unclaimed(&mut self, _messages: u64) -> Option<LogLine> {
-            None
-        }
-        pub(crate) const fn forgotten(&mut self, _filters: &[TopicFilter]) -> Option<LogLine> {
-            None
-        }
-        pub(crate) const fn message_suspected(
-            &mut self,
-            _topic: &TopicName,
-            _messages: usize,
-            _ends: u32,
-            _reason: Option<ReasonCode>,
-        ) -> Option<LogLine> {
-            None
-        }
-        pub(crate) const fn message_refused(
-            &mut self,
-            _topic: &TopicName,
-            _reason: ReasonCode,
-        ) -> Option<LogLine> {
-            None
-        }
-        pub(crate) const fn identifier_contested(&mut self, _contest: &Contest) -> Option<LogLine> {
-            None
-        }
-        pub(crate) const fn stalled(&mut self, _filters: &[TopicFilter]) -> Option<LogLine> {
-            None
-        }
-        pub(crate) const fn unacknowledged(&mut self, _messages: usize) -> Option<LogLine> {
-            None
-        }
-        pub(crate) fn end(&mut self, _lost: u64) -> impl Iterator<Item = LogLine> + use<> {
-            std::iter::empty()
-        }
+        pub(crate) fn note(&mut self, _fact: Fact, _lines: &mut Vec<LogLine>) {}
     }
 }
 
