@@ -39,6 +39,9 @@ impl<T: Tokens> Engine<T> {
             return None;
         }
         self.take_events();
+        if self.awaits_reply {
+            return None;
+        }
         let ask = self.asks.pop_front();
         self.awaits_reply = ask.is_some();
         ask
