@@ -100,6 +100,7 @@ lint: .venv/.dev .venv/.native ## Formatting, lints, documentation, types and st
 	$(BIN)/python scripts/conformance.py --check
 	$(BIN)/python scripts/contract.py --check
 	$(BIN)/python scripts/reexported_docs.py
+	$(BIN)/python scripts/code_lines.py --check
 	$(BIN)/python scripts/errors.py --check
 
 .PHONY: interop

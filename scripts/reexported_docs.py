@@ -2,9 +2,10 @@
 """Check that documentation which two crates show names nothing that only one of them has.
 
 The crate ferromqtt re-exports types of ferromqtt-proto, ferromqtt-engine and
-ferromqtt-transport, with their documentation. Its readers do not have the rest of those crates: a link to `Client::poll_event`
-leads them away from their `Client`, which has no such method. So what a re-exported type, its
-fields, variants and methods say names items that both crates have, under the same name.
+ferromqtt-transport, with their documentation. Its readers do not have the rest of those crates: a
+link to `Client::poll_event` leads them away from their `Client`, which has no such method. So what
+a re-exported type, its fields, variants and methods say names items that both crates have, under
+the same name.
 
 Links of rustdoc are checked, and in plain code spans `Type::member` and `function()`. Prints each
 name that ferromqtt does not have, with its place, and fails when there is one.

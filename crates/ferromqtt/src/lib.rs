@@ -82,19 +82,19 @@
 //!
 //! | Feature | what | default | crates a program gets (Linux) |
 //! | --- | --- | --- | --- |
-//! | | the client over TCP and Unix sockets | | 20, this one included |
-//! | `tls` | TLS by rustls with ring: `Options::tls` | yes | 36 |
-//! | `websocket` | MQTT over WebSocket | no | 34; 49 with `tls` |
+//! | | the client over TCP and Unix sockets | | 21, this one included |
+//! | `tls` | TLS by rustls with ring: `Options::tls` | yes | 37 |
+//! | `websocket` | MQTT over WebSocket | no | 35; 50 with `tls` |
 //! | `proxy` | SOCKS 4, 4a, 5 and HTTP CONNECT: `Options::proxy` | no | no more |
-//! | `tracing` | connections made, lost and given up, messages lost, and packets, as `tracing` [events](#logs) | yes | 23; 38 with `tls` |
+//! | `tracing` | connections made, lost and given up, messages lost, and packets, as `tracing` [events](#logs) | yes | 24; 39 with `tls` |
 //!
-//! That is 38 by default and 51 with everything. rumqttc 0.25 counted in the same way: 27 without TLS, 52 by default, 90
+//! That is 39 by default and 52 with everything. rumqttc 0.25 counted in the same way: 27 without TLS, 52 by default, 90
 //! with TLS and WebSocket.
 //!
 //! # How it is built
-//! All of MQTT is in [`ferromqtt_proto`], which does no I/O. Here is one task that moves bytes between that core and a
-//! socket (`driver.rs`), and handles for the application that call the core directly, under a lock that is never held
-//! over an await.
+//! All of MQTT is in [`ferromqtt_proto`], which does no I/O. [`ferromqtt_engine`] on top of it knows which call waits for
+//! what, and until when. Here is one task that moves bytes between that engine and a socket (`driver.rs`), and handles for
+//! the application that call the engine directly, under a lock that is never held over an await.
 //!
 //! # Runtimes
 //! Works on tokio's multi-thread and current-thread runtimes, which need their I/O and time drivers on. Every public
