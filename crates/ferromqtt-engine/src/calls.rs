@@ -122,6 +122,15 @@ impl<C> OpenCalls<C> {
         }
     }
 
+    /// The call goes on without its deadline.
+    pub(crate) fn lift_deadline(&mut self, id: CallId) {
+        let op = self.op(id);
+        if let Some(call) = op.and_then(|op| self.by_op.get_mut(op.value())) {
+            let deadline = call.deadline.take();
+            self.unwatch(id, deadline);
+        }
+    }
+
     pub(crate) fn watch(&mut self, id: CallId, deadline: Option<Instant>) {
         self.deadlines
             .extend(deadline.map(|deadline| (deadline, id)));

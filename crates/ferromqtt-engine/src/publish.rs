@@ -269,9 +269,13 @@ impl<T: Tokens> Engine<T> {
         })
     }
 
-    /// As [`give_up`](Self::give_up), but only while the message waits for capacity: one that was accepted goes on.
+    /// As [`give_up`](Self::give_up), but only while the message waits for capacity: one that was accepted goes on, and its
+    /// deadline is lifted.
     pub fn leave_line(&mut self, call: CallId) -> Option<GivenUp<T::Call>> {
-        let entry = self.line.leave(call.place()?)?;
+        let Some(entry) = call.place().and_then(|place| self.line.leave(place)) else {
+            self.calls.lift_deadline(call);
+            return None;
+        };
         self.calls.unwatch(call, entry.deadline);
         Some(GivenUp {
             outcome: entry.outcome,

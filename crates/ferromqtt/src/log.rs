@@ -34,7 +34,7 @@ mod written {
     use tracing::{Level, Span};
 
     use crate::shared::now;
-    use crate::{ConnectionError, Contest, ReasonCode, Slip, TopicFilter, TopicName};
+    use crate::{ConnectionError, TopicFilter};
 
     /// What the lines of one connection, and of the attempt to make it, have in common: a span around them. As the lines, it
     /// is made, entered and dropped without the client's lock.
@@ -80,80 +80,9 @@ mod written {
     #[derive(Debug)]
     pub(crate) enum LogLine {
         Connecting,
-        Packet(proto::PacketRecord),
-        Untraced {
-            packets: u64,
-        },
-        Connected {
-            session_present: bool,
-            assigned: Option<proto::Utf8String>,
-        },
-        Disconnected,
-        NoConnection {
-            /// The server had accepted it.
-            established: bool,
-            cause: ConnectionError,
-            retries: bool,
-            unflushed: u64,
-            times: u64,
-        },
-        Unflushed {
-            messages: u64,
-            times: u64,
-        },
-        NotRestored {
-            filter: TopicFilter,
-            reason: ReasonCode,
-            times: u64,
-        },
-        Tolerated {
-            slip: Slip,
-            times: u64,
-        },
-        Lost {
-            filters: String,
-            times: u64,
-        },
-        NotSubscribed {
-            filter: TopicFilter,
-            reason: ReasonCode,
-            times: u64,
-        },
-        Unclaimed {
-            messages: u64,
-            times: u64,
-        },
-        Forgotten {
-            filters: String,
-            times: u64,
-        },
-        MessageSuspected {
-            topic: TopicName,
-            messages: usize,
-            ends: u32,
-            reason: Option<ReasonCode>,
-            times: u64,
-        },
-        MessageRefused {
-            topic: TopicName,
-            reason: ReasonCode,
-            times: u64,
-        },
-        IdentifierContested {
-            contest: Contest,
-            times: u64,
-        },
-        Stalled {
-            filters: String,
-            times: u64,
-        },
-        Unacknowledged {
-            messages: usize,
-            times: u64,
-        },
-        AllLost {
-            messages: u64,
-        },
+        /// A fact, and how often it has been one.
+        Fact(Fact, u64),
+        /// Lines that no other one has reported.
         LeftOut(proto::Unreported),
     }
 
@@ -166,157 +95,81 @@ mod written {
     }
 
     impl Log {
-        /// The number so far, if a line is to be written.
-        fn times(&mut self, kind: &'static str, subject: &str) -> Option<u64> {
-            (self.repeats.count(now(), kind, subject, 1)).map(|repeat| repeat.total)
-        }
-
         pub(crate) const fn connecting() -> Option<LogLine> {
             Some(LogLine::Connecting)
         }
 
         /// Appends the lines of a fact.
         pub(crate) fn note(&mut self, fact: Fact, lines: &mut Vec<LogLine>) {
-            if let Fact::Ended { lost } = fact {
+            match fact {
                 // What no line has reported: how many received messages were lost in all, and lines.
-                lines.extend((lost > 0).then_some(LogLine::AllLost { messages: lost }));
-                lines.extend(self.repeats.take_unreported().map(LogLine::LeftOut));
-            } else {
-                lines.extend(self.line(fact));
+                Fact::Ended { lost } => {
+                    lines.extend((lost > 0).then_some(LogLine::Fact(fact, 1)));
+                    lines.extend(self.repeats.take_unreported().map(LogLine::LeftOut));
+                }
+                Fact::Connected { .. } => {
+                    self.warned_of_unclaimed = false;
+                    lines.push(LogLine::Fact(fact, 1));
+                }
+                Fact::Unclaimed { .. } if mem::replace(&mut self.warned_of_unclaimed, true) => {}
+                fact => lines.extend(self.times(&fact).map(|times| LogLine::Fact(fact, times))),
             }
         }
 
-        fn line(&mut self, fact: Fact) -> Option<LogLine> {
-            Some(match fact {
-                Fact::Packet(record) => LogLine::Packet(record),
-                Fact::Untraced { packets } => LogLine::Untraced { packets },
-                Fact::Connected {
-                    session_present,
-                    assigned,
-                    properties: _,
-                } => {
-                    self.warned_of_unclaimed = false;
-                    LogLine::Connected {
-                        session_present,
-                        assigned,
-                    }
-                }
-                Fact::Disconnected {
+        /// How often there has been such a fact, if a line is to be written.
+        fn times(&mut self, fact: &Fact) -> Option<u64> {
+            let (kind, subject) = match fact {
+                Fact::Packet(_)
+                | Fact::Untraced { .. }
+                | Fact::Connected { .. }
+                | Fact::Ended { .. }
+                | Fact::Disconnected {
                     cause: ConnectionError::Closed | ConnectionError::Dropped,
                     ..
-                } => LogLine::Disconnected,
+                } => return Some(1),
                 Fact::Disconnected {
-                    cause,
-                    retry_at,
-                    unflushed,
-                    established,
-                } => {
-                    let kind = match established {
-                        true => "connection lost",
-                        false => "cannot connect",
-                    };
-                    let times = self.times(kind, &cause.to_string())?;
-                    let retries = retry_at.is_some();
-                    LogLine::NoConnection {
-                        established,
-                        cause,
-                        retries,
-                        unflushed,
-                        times,
-                    }
-                }
-                Fact::Unflushed { messages } => {
-                    let times = self.times("unflushed", "")?;
-                    LogLine::Unflushed { messages, times }
-                }
-                Fact::NotRestored { filter, reason } => {
-                    let times = self.times("not restored", &filter)?;
-                    LogLine::NotRestored {
-                        filter,
-                        reason,
-                        times,
-                    }
-                }
-                Fact::Tolerated { slip } => {
-                    let times = self.times("tolerated", &slip.to_string())?;
-                    LogLine::Tolerated { slip, times }
-                }
-                // For the first loss of a stream since it was asked for its losses: more are counted there. That it is
-                // forgotten was logged.
+                    cause, established, ..
+                } => match established {
+                    true => ("connection lost", cause.to_string()),
+                    false => ("cannot connect", cause.to_string()),
+                },
+                Fact::Unflushed { .. } => ("unflushed", String::new()),
+                Fact::NotRestored { filter, .. } => ("not restored", filter.to_string()),
+                Fact::Tolerated { slip } => ("tolerated", slip.to_string()),
+                // That nobody reads it was logged.
                 Fact::Lost {
                     forgotten: true, ..
                 } => return None,
-                Fact::Lost { filters, .. } => {
-                    let filters = list(&filters);
-                    let times = self.times("lost", &filters)?;
-                    LogLine::Lost { filters, times }
-                }
-                Fact::NotSubscribed { filter, reason } => {
-                    let times = self.times("not subscribed", &filter)?;
-                    LogLine::NotSubscribed {
-                        filter,
-                        reason,
-                        times,
-                    }
-                }
-                Fact::Unclaimed { messages } => {
-                    if mem::replace(&mut self.warned_of_unclaimed, true) {
-                        return None;
-                    }
-                    let times = self.times("unclaimed", "")?;
-                    LogLine::Unclaimed { messages, times }
-                }
-                Fact::Forgotten { filters } => {
-                    let filters = list(&filters);
-                    let times = self.times("forgotten", &filters)?;
-                    LogLine::Forgotten { filters, times }
-                }
-                Fact::MessageSuspected {
-                    topic,
-                    messages,
-                    ends,
-                    reason,
-                } => {
-                    let times = self.times("message suspected", topic.as_str())?;
-                    LogLine::MessageSuspected {
-                        topic,
-                        messages,
-                        ends,
-                        reason,
-                        times,
-                    }
-                }
-                Fact::MessageRefused { topic, reason } => {
-                    let times = self.times("message refused", topic.as_str())?;
-                    LogLine::MessageRefused {
-                        topic,
-                        reason,
-                        times,
-                    }
-                }
+                // For the first loss of a stream since it was asked for its losses: more are counted there.
+                Fact::Lost { filters, .. } => ("lost", list(filters)),
+                Fact::NotSubscribed { filter, .. } => ("not subscribed", filter.to_string()),
+                Fact::Unclaimed { .. } => ("unclaimed", String::new()),
+                Fact::Forgotten { filters } => ("forgotten", list(filters)),
+                Fact::MessageSuspected { topic, .. } => ("message suspected", topic.to_string()),
+                Fact::MessageRefused { topic, .. } => ("message refused", topic.to_string()),
                 Fact::IdentifierContested(contest) => {
-                    let times = self.times("identifier contested", &contest.client_identifier)?;
-                    LogLine::IdentifierContested { contest, times }
+                    let name = contest.client_identifier.to_string();
+                    ("identifier contested", name)
                 }
-                Fact::Stalled { filters } => {
-                    let filters = list(&filters);
-                    let times = self.times("stalled", &filters)?;
-                    LogLine::Stalled { filters, times }
-                }
-                Fact::Unacknowledged { messages } => {
-                    let times = self.times("unacknowledged", "")?;
-                    LogLine::Unacknowledged { messages, times }
-                }
-                Fact::Ended { .. } => return None, // see `note`
-            })
+                Fact::Stalled { filters } => ("stalled", list(filters)),
+                Fact::Unacknowledged { .. } => ("unacknowledged", String::new()),
+            };
+            (self.repeats.count(now(), kind, &subject, 1)).map(|repeat| repeat.total)
         }
     }
 
     impl LogLine {
         pub(super) fn write(self, context: &Context) {
-            match self {
-                Self::Connecting => tracing::debug!(target: "ferromqtt", "connecting"),
-                Self::Packet(record) => {
+            let (fact, times) = match self {
+                Self::Connecting => {
+                    tracing::debug!(target: "ferromqtt", "connecting");
+                    return;
+                }
+                Self::LeftOut(left_out) => return write_left_out(&left_out),
+                Self::Fact(fact, times) => (fact, times),
+            };
+            match fact {
+                Fact::Packet(record) => {
                     let packet_id = record.packet_id.map(proto::PacketId::get);
                     tracing::debug!(
                         target: "ferromqtt",
@@ -326,90 +179,84 @@ mod written {
                         "{record}"
                     );
                 }
-                Self::Untraced { packets } => tracing::debug!(
+                Fact::Untraced { packets } => tracing::debug!(
                     target: "ferromqtt",
                     packets,
                     "so many packets have no line: there were too many at once"
                 ),
-                Self::Connected {
+                Fact::Connected {
                     session_present,
                     assigned,
+                    properties: _,
                 } => {
                     if let Some(assigned) = assigned {
                         context.0.record("client_identifier", assigned.as_str());
                     }
                     tracing::info!(target: "ferromqtt", session_present, "connected");
                 }
-                Self::Disconnected => tracing::info!(target: "ferromqtt", "disconnected"),
-                Self::NoConnection {
+                Fact::Disconnected {
+                    cause: ConnectionError::Closed | ConnectionError::Dropped,
+                    ..
+                } => tracing::info!(target: "ferromqtt", "disconnected"),
+                Fact::Disconnected {
                     cause,
-                    retries,
+                    retry_at,
                     unflushed,
-                    times,
                     established: true,
                 } => tracing::warn!(
                     target: "ferromqtt",
                     %cause,
-                    retries,
+                    retries = retry_at.is_some(),
                     unflushed,
                     times,
                     "connection lost: {cause}"
                 ),
-                Self::NoConnection {
+                Fact::Disconnected {
                     cause,
-                    retries,
+                    retry_at,
                     unflushed,
-                    times,
                     established: false,
                 } => tracing::warn!(
                     target: "ferromqtt",
                     %cause,
-                    retries,
+                    retries = retry_at.is_some(),
                     unflushed,
                     times,
                     "cannot connect: {cause}"
                 ),
-                Self::Unflushed { messages, times } => tracing::warn!(
+                Fact::Unflushed { messages } => tracing::warn!(
                     target: "ferromqtt",
                     messages,
                     times,
                     "QoS 0 messages were not written before the connection was closed"
                 ),
-                Self::NotRestored {
-                    filter,
-                    reason,
-                    times,
-                } => tracing::warn!(
+                Fact::NotRestored { filter, reason } => tracing::warn!(
                     target: "ferromqtt",
                     filter = filter.as_str(),
                     %reason,
                     times,
                     "a subscription that the server had lost was not renewed"
                 ),
-                Self::Tolerated { slip, times } => tracing::warn!(
+                Fact::Tolerated { slip } => tracing::warn!(
                     target: "ferromqtt",
                     ?slip,
                     times,
                     "the server breaks a rule of MQTT, which is tolerated: {slip}"
                 ),
-                Self::Lost { filters, times } => tracing::warn!(
+                Fact::Lost { filters, .. } => tracing::warn!(
                     target: "ferromqtt",
-                    %filters,
+                    filters = %list(&filters),
                     times,
                     "received messages are lost: the queue was full (see take_lost and stats for how many)"
                 ),
-                Self::NotSubscribed {
-                    filter,
-                    reason,
-                    times,
-                } => tracing::warn!(
+                Fact::NotSubscribed { filter, reason } => tracing::warn!(
                     target: "ferromqtt",
                     filter = filter.as_str(),
                     %reason,
                     times,
                     "the server refused a declared subscription"
                 ),
-                Self::Unclaimed { messages, times } => tracing::warn!(
+                Fact::Unclaimed { messages } => tracing::warn!(
                     target: "ferromqtt",
                     messages,
                     times,
@@ -417,19 +264,18 @@ mod written {
                      acknowledged; subscribe earlier, declare the subscription in the options, or unsubscribe from what is \
                      not needed"
                 ),
-                Self::Forgotten { filters, times } => tracing::warn!(
+                Fact::Forgotten { filters } => tracing::warn!(
                     target: "ferromqtt",
-                    %filters,
+                    filters = %list(&filters),
                     times,
                     "QoS 0 messages are lost: the queue is full, and nobody has polled the stream for 5 s (poll it, or drop \
                      it)"
                 ),
-                Self::MessageSuspected {
+                Fact::MessageSuspected {
                     topic,
                     messages,
                     ends,
                     reason: Some(reason),
-                    times,
                 } => tracing::warn!(
                     target: "ferromqtt",
                     topic = topic.as_str(),
@@ -440,12 +286,11 @@ mod written {
                     "the server may be ending one connection after another because of a message in flight: they are sent \
                      one at a time"
                 ),
-                Self::MessageSuspected {
+                Fact::MessageSuspected {
                     topic,
                     messages,
                     ends,
                     reason: None,
-                    times,
                 } => tracing::warn!(
                     target: "ferromqtt",
                     topic = topic.as_str(),
@@ -455,55 +300,48 @@ mod written {
                     "one connection after another has ended while messages were in flight, and none was acknowledged: one \
                      of them may be the reason, and is sent again"
                 ),
-                Self::MessageRefused {
-                    topic,
-                    reason,
-                    times,
-                } => tracing::warn!(
+                Fact::MessageRefused { topic, reason } => tracing::warn!(
                     target: "ferromqtt",
                     topic = topic.as_str(),
                     %reason,
                     times,
                     "the server ended the connection each time this message was sent: it is given up"
                 ),
-                Self::IdentifierContested { contest, times } => {
+                Fact::IdentifierContested(contest) => {
                     tracing::warn!(target: "ferromqtt", ends = contest.ends, times, "{contest}");
                 }
-                Self::Stalled { filters, times } => tracing::warn!(
+                Fact::Stalled { filters } => tracing::warn!(
                     target: "ferromqtt",
-                    %filters,
+                    filters = %list(&filters),
                     times,
                     "a full stream has withheld acknowledgements for 5 s, and holds up all others (read it faster, or choose \
                      another Overflow)"
                 ),
-                Self::Unacknowledged { messages, times } => tracing::warn!(
+                Fact::Unacknowledged { messages } => tracing::warn!(
                     target: "ferromqtt",
                     messages,
                     times,
                     "the application has not acknowledged many received messages, and for 5 s the server has sent no \
                      QoS 1 or 2 message: it may be waiting for acknowledgements"
                 ),
-                Self::AllLost { messages } => tracing::warn!(
+                Fact::Ended { lost } => tracing::warn!(
                     target: "ferromqtt",
-                    messages,
+                    messages = lost,
                     "so many received messages were lost in all, since queues were full"
-                ),
-                Self::LeftOut(proto::Unreported {
-                    kind,
-                    subject,
-                    total,
-                    new,
-                    ..
-                }) => tracing::warn!(
-                    target: "ferromqtt",
-                    kind,
-                    %subject,
-                    times = total,
-                    left_out = new,
-                    "log lines that say the same were left out"
                 ),
             }
         }
+    }
+
+    fn write_left_out(left_out: &proto::Unreported) {
+        tracing::warn!(
+            target: "ferromqtt",
+            kind = left_out.kind,
+            subject = %left_out.subject,
+            times = left_out.total,
+            left_out = left_out.new,
+            "log lines that say the same were left out"
+        );
     }
 
     fn list(filters: &[TopicFilter]) -> String {

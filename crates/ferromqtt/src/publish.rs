@@ -279,13 +279,14 @@ fn publish_now(state: &mut State, publish: &proto::Publish) -> Result<bool, Publ
 struct PendingPublish {
     end: oneshot::Receiver<CallEnd>,
     limit: Option<Duration>,
-    /// Its call, if it had to wait for capacity. Dropped while it still does, it is not sent.
-    waits: Option<(Arc<Shared>, CallId)>,
+    /// Its call, if it had to wait for capacity or has a time limit. Dropped while it still waits, it is not sent; dropped
+    /// later, it has no time limit any more.
+    call: Option<(Arc<Shared>, CallId)>,
 }
 
 impl Drop for PendingPublish {
     fn drop(&mut self) {
-        if let Some((shared, call)) = self.waits.take() {
+        if let Some((shared, call)) = self.call.take() {
             let left = shared.call(|state, _| state.engine.leave_line(call));
             drop(left); // not under the lock: it may hold a waker
         }
@@ -317,9 +318,11 @@ impl Future for PublishFuture<'_> {
                         Ok(Some((submission, end))) => Stage::Submitted(PendingPublish {
                             end,
                             limit: *limit,
-                            waits: match submission {
-                                Submission::Accepted(_) => None,
-                                Submission::Waits(call) => Some((Arc::clone(shared), call)),
+                            call: match submission {
+                                Submission::Accepted(_) if deadline.is_none() => None,
+                                Submission::Accepted(call) | Submission::Waits(call) => {
+                                    Some((Arc::clone(shared), call))
+                                }
                             },
                         }),
                         Err(refusal) => Stage::Wrong(refusal.into()),
@@ -327,7 +330,7 @@ impl Future for PublishFuture<'_> {
                 }
                 Stage::Submitted(pending) => {
                     let end = ready!(Pin::new(&mut pending.end).poll(cx));
-                    pending.waits = None;
+                    pending.call = None;
                     let published = settled(end.unwrap_or(CallEnd::DriverGone), pending.limit);
                     self.0 = Stage::Done;
                     return Poll::Ready(published);

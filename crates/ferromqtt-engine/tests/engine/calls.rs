@@ -92,6 +92,24 @@ fn the_deadline_of_enqueueing_is_for_being_accepted() {
 }
 
 #[test]
+fn a_caller_that_leaves_an_accepted_message_lifts_its_deadline() {
+    let mut options = options();
+    options.reconnect = Some(Default::default());
+    let mut world = World::<false>::connected(options);
+    world.unreachable = true;
+    world.lose();
+    let message = publish("goes on", QoS::AtLeastOnce);
+    let (token, accepted) = world.publish(&message, world.after(3)).unwrap();
+    assert!(world.engine.leave_line(call(accepted.unwrap())).is_none());
+    world.pass(LIMIT * 2);
+    assert!(world.ends.is_empty());
+    world.unreachable = false;
+    world.pass(Duration::from_secs(600));
+    assert!(matches!(world.ends[&token], CallEnd::Completed(_)));
+    world.end();
+}
+
+#[test]
 fn a_call_that_was_given_up_has_no_end() {
     let mut world = World::<false>::connected(options());
     world.silent = true;
