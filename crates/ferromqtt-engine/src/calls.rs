@@ -156,6 +156,10 @@ impl<C> OpenCalls<C> {
         Some(id)
     }
 
+    pub(crate) fn tokens(&self) -> impl Iterator<Item = &C> {
+        self.by_op.iter().map(|(_, call)| &call.token)
+    }
+
     /// Takes out the calls whose callers have gone.
     pub(crate) fn remove_gone(&mut self, mut is_gone: impl FnMut(&C) -> bool) -> Vec<C> {
         let gone: Vec<_> = (self.by_op.iter())

@@ -103,6 +103,11 @@ impl<C> CapacityLine<C> {
         Some(left)
     }
 
+    pub(crate) fn tokens(&self) -> impl Iterator<Item = &C> {
+        let entries = self.entries.iter().map(|(_, entry)| entry);
+        entries.flat_map(|entry| entry.accepted.iter().chain([&entry.outcome]))
+    }
+
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = (u64, LineEntry<C>)> + use<C> {
         self.entries.drain()
     }

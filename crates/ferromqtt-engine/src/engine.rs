@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ferromqtt_proto as proto;
 use proto::{
-    AcknowledgeError, Client, ConnectionError, DeliveryId, Event, OpId, OptionsError, Outcome,
-    Properties, QueueId, ReasonCode, Session, TopicFilter, Utf8String,
+    Client, ConnectionError, Event, OpId, OptionsError, Outcome, QueueId, ReasonCode, Session,
+    TopicFilter, Utf8String,
 };
 
 use crate::authenticate::Ask;
@@ -230,24 +230,6 @@ impl<T: Tokens> Engine<T> {
     /// There are no credentials for the attempt that was requested.
     pub fn fail_credentials(&mut self, now: Instant, why: Arc<str>) {
         self.core.fail_credentials(now, why);
-    }
-
-    /// The application is done with a message: see [`Client::acknowledge`].
-    pub fn acknowledge(&mut self, delivery: DeliveryId) {
-        self.core.acknowledge(delivery);
-    }
-
-    /// As [`acknowledge`](Self::acknowledge), with a Reason Code and properties.
-    ///
-    /// # Errors
-    /// What the standard forbids.
-    pub fn acknowledge_with(
-        &mut self,
-        delivery: DeliveryId,
-        reason: ReasonCode,
-        properties: Properties,
-    ) -> Result<(), AcknowledgeError> {
-        self.core.acknowledge_with(delivery, reason, properties)
     }
 
     /// Takes the records of packets, if the core keeps any.

@@ -172,6 +172,10 @@ impl<R> Default for RecentEvents<R> {
 }
 
 impl<R> RecentEvents<R> {
+    pub(crate) fn tokens(&self) -> impl Iterator<Item = &R> {
+        self.readers.values()
+    }
+
     fn push(&mut self, event: ConnectionEvent) {
         if matches!(
             event,

@@ -26,6 +26,7 @@
 //!
 //! `docs/design/0034-engine.md` says why the cut is here.
 
+mod acknowledge;
 mod authenticate;
 mod calls;
 mod capacity;
@@ -34,6 +35,7 @@ mod drain;
 mod engine;
 mod events;
 mod fact;
+mod held;
 mod leaving;
 mod publish;
 mod readers;

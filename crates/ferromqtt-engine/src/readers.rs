@@ -116,6 +116,11 @@ impl<R> Readers<R> {
         }
     }
 
+    pub(crate) fn tokens(&self) -> impl Iterator<Item = &R> {
+        let waiting = self.queues.values().map(|readers| &readers.waiting);
+        waiting.flat_map(|waiting| waiting.iter().map(|(_, token)| token))
+    }
+
     fn queues(&self) -> Vec<QueueId> {
         self.queues.keys().copied().collect()
     }

@@ -131,7 +131,14 @@ impl<T: Tokens> Engine<T> {
     }
 
     /// The next bytes to be written. Nothing while an [`Ask`](crate::Ask) waits for its reply.
+    #[inline]
     pub fn transmit(&mut self, now: Instant, link: LinkId) -> Option<Bytes> {
+        self.transmit_up_to(now, link, usize::MAX)
+    }
+
+    /// As [`transmit`](Self::transmit), in chunks of at most `limit` bytes: for a transport that keeps what it is given,
+    /// however much that is.
+    pub fn transmit_up_to(&mut self, now: Instant, link: LinkId, limit: usize) -> Option<Bytes> {
         if !self.is_current(link) {
             return None;
         }
@@ -139,7 +146,7 @@ impl<T: Tokens> Engine<T> {
             if self.options.authenticates && self.is_asking() {
                 return None;
             }
-            if let Some(chunk) = self.core.poll_transmit(now) {
+            if let Some(chunk) = self.core.poll_transmit_up_to(now, limit) {
                 return Some(chunk);
             }
             if !self.settle(now) {

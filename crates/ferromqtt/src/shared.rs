@@ -1,4 +1,4 @@
-//! What the driver and the application's handles share: the core behind a lock, and who waits for what.
+//! What the driver and the application's handles share: the engine behind a lock.
 //!
 //! The lock is never held over an await, and code of the application's, which may call this client, does not run under it:
 //! no waker is woken or dropped there, no log line written, no authenticator called or dropped, nothing formatted. (The

@@ -281,6 +281,13 @@ impl<const RESERVES: bool> Play<RESERVES> {
     }
 
     fn check(&mut self) {
+        let engine = &self.world.engine;
+        let held = engine.held_calls().chain(engine.held_readers());
+        let held: BTreeSet<_> = held.map(|token| token.0).collect();
+        assert_eq!(
+            held, self.world.held,
+            "the engine holds what it has not given back"
+        );
         // Those that were accepted from the line were in its order; those that were not have left it.
         let ended = |token: &u32| self.world.ends.contains_key(token);
         let accepted = |token: &u32| self.world.ends.get(token) == Some(&CallEnd::Accepted);
