@@ -1,8 +1,9 @@
 //! Who waits for messages of which queue, and which messages are reserved for readers that were woken.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
+use std::hash::BuildHasherDefault;
 
-use ferromqtt_proto::{InOrder, Message, QueueId};
+use ferromqtt_proto::{IdHasher, InOrder, Message, QueueId};
 
 use crate::{Engine, Tokens, Woken};
 
@@ -19,13 +20,13 @@ struct QueueReaders<R> {
     /// Those that wait, the longest first.
     waiting: InOrder<R>,
     /// The places of those that were woken and have not taken their messages yet.
-    reserved: HashSet<u64>,
+    reserved: BTreeSet<u64>,
 }
 
 /// The readers of all queues.
 #[derive(Debug)]
 pub(crate) struct Readers<R> {
-    queues: HashMap<QueueId, QueueReaders<R>>,
+    queues: HashMap<QueueId, QueueReaders<R>, BuildHasherDefault<IdHasher>>,
     last: u64,
     /// How many messages are reserved in all.
     reserved: usize,
@@ -34,7 +35,7 @@ pub(crate) struct Readers<R> {
 impl<R> Default for Readers<R> {
     fn default() -> Self {
         Self {
-            queues: HashMap::new(),
+            queues: HashMap::default(),
             last: 0,
             reserved: 0,
         }
@@ -46,7 +47,7 @@ impl<R> Readers<R> {
         self.last += 1;
         let readers = self.queues.entry(queue).or_insert_with(|| QueueReaders {
             waiting: InOrder::default(),
-            reserved: HashSet::new(),
+            reserved: BTreeSet::new(),
         });
         readers.waiting.push(self.last, token);
         ReaderId {
@@ -101,12 +102,18 @@ impl<R> Readers<R> {
 
     /// Takes all that wait.
     fn take_waiting(&mut self, queue: QueueId) -> impl Iterator<Item = R> + use<R> {
-        let waiting = match self.queues.get_mut(&queue) {
-            Some(readers) => readers.waiting.drain().map(|(_, token)| token).collect(),
-            None => Vec::new(),
-        };
-        self.forget_empty(queue);
-        waiting.into_iter()
+        let mut waiting = InOrder::default();
+        if let Some(readers) = self.queues.remove(&queue) {
+            waiting = readers.waiting;
+            if !readers.reserved.is_empty() {
+                let readers = QueueReaders {
+                    waiting: InOrder::default(),
+                    reserved: readers.reserved,
+                };
+                self.queues.insert(queue, readers);
+            }
+        }
+        waiting.drain().map(|(_, token)| token)
     }
 
     fn forget_empty(&mut self, queue: QueueId) {
