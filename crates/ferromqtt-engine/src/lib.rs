@@ -21,6 +21,60 @@
 //! - *Application*: after each call from the driver, [`settle`](Engine::settle); then [`next_ask`](Engine::next_ask) and
 //!   [`next_woken`](Engine::next_woken), until they return `None`. Take one, release the lock, act.
 //!
+//! ```
+//! use std::time::{Duration, Instant};
+//!
+//! use bytes::BytesMut;
+//! use ferromqtt_engine::{CallEnd, Engine, EngineOptions, LinkRequest, Purpose, Tokens, Woken};
+//! use ferromqtt_proto::{Options, Outcome, Publish, QoS, Session, TopicName};
+//!
+//! /// A face that waits with numbers.
+//! struct Numbers;
+//!
+//! impl Tokens for Numbers {
+//!     const RESERVES: bool = false;
+//!     type Call = u32;
+//!     type Reader = u32;
+//! }
+//!
+//! let now = Instant::now();
+//! let options = EngineOptions {
+//!     disconnect_timeout: Duration::from_secs(5),
+//!     ends_session: true,
+//!     authenticates: false,
+//! };
+//! let mut engine = Engine::<Numbers>::new(Options::default(), Session::default(), 7, options)?;
+//! engine.start(now);
+//! let Some(LinkRequest::Open { link, .. }) = engine.next_request() else {
+//!     panic!("the connector is to open a transport");
+//! };
+//! engine.opened(now, link);
+//! let connect = engine.transmit(now, link).expect("CONNECT");
+//! engine.receive(now, link, &mut BytesMut::from(&b"\x20\x03\x00\x00\x00"[..])); // CONNACK
+//! engine.settle(now);
+//! assert!(engine.is_connected());
+//!
+//! let mut hello = Publish::new(TopicName::new("greeting")?, "hello");
+//! hello.qos = QoS::AtLeastOnce;
+//! let deadline = now + Duration::from_secs(10);
+//! let submitted = engine.publish(now, Purpose::Message, &hello, Some(deadline), 42);
+//! assert!(submitted.is_ok());
+//! let publish = engine.transmit(now, link).expect("PUBLISH");
+//! engine.receive(now, link, &mut BytesMut::from(&b"\x40\x02\x00\x01"[..])); // PUBACK
+//! engine.settle(now);
+//! let mut ended = Vec::new();
+//! while let Some(woken) = engine.next_woken() {
+//!     match woken {
+//!         Woken::Call(token, CallEnd::Completed(Outcome::Acknowledged { .. })) => ended.push(token),
+//!         Woken::Call(token, end) => panic!("{token} ended as {end:?}"),
+//!         Woken::Reader(token) => panic!("{token} waits for nothing"),
+//!         Woken::Fact(fact) => println!("{fact:?}"), // a line for the log
+//!     }
+//! }
+//! assert_eq!(ended, [42]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Two methods are fast paths, and make no token, event or allocation of their own:
 //! [`publish_now`](Engine::publish_now) and [`take`](Engine::take).
 //!
