@@ -36,7 +36,7 @@ PARTS = (
     Part("transport", 2_180, ("crates/ferromqtt-transport/src",)),
     Part(
         "tokio client without TLS",
-        5_280,
+        5_290,
         ("crates/ferromqtt/src",),
         ("crates/ferromqtt/src/transport/tls",),
     ),

@@ -67,6 +67,7 @@ impl<T: Tokens> Engine<T> {
         if !self.has_ended() {
             self.finish(ConnectionError::DriverGone);
         }
+        self.link = None;
         self.cut_short += self.calls.len();
         if let Some(draining) = &mut self.draining {
             draining.undone.unknown += self.calls.len();

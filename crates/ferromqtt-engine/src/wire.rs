@@ -4,9 +4,9 @@ use std::num::NonZeroU32;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use ferromqtt_proto::{Progress, Server, TransportError, TransportRequest};
+use ferromqtt_proto::{ConnectionError, Progress, Server, TransportError, TransportRequest};
 
-use crate::{Engine, Tokens};
+use crate::{Engine, Standing, Tokens};
 
 /// The name of one transport, from the request to open it to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +57,9 @@ impl<T: Tokens> Engine<T> {
     /// What to do with the transport. Ask when [`transmit`](Self::transmit) gives nothing: the request to half-close comes
     /// behind the last bytes.
     pub fn next_request(&mut self) -> Option<LinkRequest> {
+        if *self.standing() == Standing::Ended(ConnectionError::DriverGone) {
+            return None; // nobody is there to do it
+        }
         Some(match self.core.poll_transport()? {
             TransportRequest::Open { server, attempt } => LinkRequest::Open {
                 link: self.next_link(),
@@ -130,7 +133,8 @@ impl<T: Tokens> Engine<T> {
         }
     }
 
-    /// The next bytes to be written. Nothing while an [`Ask`](crate::Ask) waits for its reply.
+    /// The next bytes to be written. Nothing while an [`Ask`](crate::Ask) waits for its reply. When there is nothing, all is
+    /// [settled](Self::settle).
     #[inline]
     pub fn transmit(&mut self, now: Instant, link: LinkId) -> Option<Bytes> {
         self.transmit_up_to(now, link, usize::MAX)
@@ -139,17 +143,13 @@ impl<T: Tokens> Engine<T> {
     /// As [`transmit`](Self::transmit), in chunks of at most `limit` bytes: for a transport that keeps what it is given,
     /// however much that is.
     pub fn transmit_up_to(&mut self, now: Instant, link: LinkId, limit: usize) -> Option<Bytes> {
-        if !self.is_current(link) {
-            return None;
-        }
+        let is_current = self.is_current(link);
         loop {
-            if self.options.authenticates && self.is_asking() {
-                return None;
-            }
-            if let Some(chunk) = self.core.poll_transmit_up_to(now, limit) {
+            let may_write = is_current && !(self.options.authenticates && self.is_asking());
+            if may_write && let Some(chunk) = self.core.poll_transmit_up_to(now, limit) {
                 return Some(chunk);
             }
-            if !self.settle(now) {
+            if !self.settle(now) || !may_write {
                 return None;
             }
         }

@@ -269,13 +269,18 @@ impl Shared {
             // Before anything is written: the server may not be the right one.
             state = self.authenticate(authentication, state);
         }
-        while let Some(link) = output.open_for()
-            && let Some(chunk) = state.engine.transmit(now, link)
-        {
-            output.push(chunk);
-        }
-        state.engine.settle(now);
         let engine = &mut state.engine;
+        let mut settled = false;
+        while !settled {
+            match output.open_for().map(|link| engine.transmit(now, link)) {
+                Some(Some(chunk)) => output.push(chunk),
+                Some(None) => settled = true,
+                None => {
+                    engine.settle(now);
+                    settled = true;
+                }
+            }
+        }
         let agenda = Agenda {
             request: engine.next_request(),
             deadline: engine.deadline(),

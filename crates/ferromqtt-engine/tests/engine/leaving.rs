@@ -121,6 +121,12 @@ fn when_the_driver_has_gone_all_tokens_come_back_and_nothing_is_accepted() {
         let refused = world.publish(&publish("late", qos), None);
         assert_eq!(refused, Err(gone.clone()));
     }
+    world.silent = false;
+    world.pass(Duration::from_secs(3_600)); // a driver that calls all the same
+    assert_eq!(
+        *world.engine.standing(),
+        Standing::Ended(ConnectionError::DriverGone)
+    );
     let (_, token) = world.subscribe("y", QueueOptions::DEFAULT);
     assert!(!world.held.contains(&token));
     world.end();

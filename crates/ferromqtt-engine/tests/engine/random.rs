@@ -10,7 +10,7 @@ use ferromqtt_proto::{CleanStart, Outcome, QoS, QueueId, QueueOptions, ReasonCod
 
 use crate::world::{World, call, narrow, publish};
 
-const WORLDS: u64 = 150;
+const WORLDS: u64 = 300;
 const STEPS: u32 = 200;
 
 /// xorshift64*, which is random enough for this.
