@@ -34,21 +34,22 @@ impl<T: Tokens> Engine<T> {
         self.core.disconnect_within(now, disconnect, until);
     }
 
-    /// As [`disconnect`](Self::disconnect), when everything that was accepted, and that a caller waits for, has its outcome.
-    /// Messages that wait for capacity are refused. Returns the tokens of the calls whose callers have gone, as
+    /// As [`disconnect`](Self::disconnect), when everything that was accepted, and that a caller waits for, has its outcome or
+    /// the time is over. Messages that wait for capacity are refused. Returns the tokens of the calls whose callers have gone, as
     /// [`release_callers`](Self::release_callers) does.
     pub fn leave(
         &mut self,
         now: Instant,
         reason: ReasonCode,
+        until: Option<Instant>,
         is_gone: impl FnMut(&T::Call) -> bool,
     ) -> Vec<T::Call> {
         self.goodbye.get_or_insert(Goodbye::Asked);
         let refusal = PublishRefusal::Disconnected(self.end_cause());
         self.refuse_line(&refusal);
         let gone = self.release_callers(is_gone);
+        let until = [self.disconnect_by(now), until].into_iter().flatten().min();
         let disconnect = self.farewell(reason);
-        let until = self.disconnect_by(now);
         self.core.leave(now, disconnect, until);
         gone
     }

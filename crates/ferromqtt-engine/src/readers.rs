@@ -43,17 +43,18 @@ impl<R> Default for Readers<R> {
 }
 
 impl<R> Readers<R> {
-    fn wait(&mut self, queue: QueueId, token: R) -> ReaderId {
+    fn wait(&mut self, queue: QueueId, token: impl FnOnce(ReaderId) -> R) -> ReaderId {
         self.last += 1;
+        let reader = ReaderId {
+            queue,
+            place: self.last,
+        };
         let readers = self.queues.entry(queue).or_insert_with(|| QueueReaders {
             waiting: InOrder::default(),
             reserved: BTreeSet::new(),
         });
-        readers.waiting.push(self.last, token);
-        ReaderId {
-            queue,
-            place: self.last,
-        }
+        readers.waiting.push(self.last, token(reader));
+        reader
     }
 
     fn get_mut(&mut self, reader: ReaderId) -> Option<&mut R> {
@@ -174,8 +175,9 @@ impl<T: Tokens> Engine<T> {
     }
 
     /// Waits for a message of a queue, or for its end, behind the other readers that do. Look at the queue first: what is
-    /// there already wakes nobody.
-    pub fn wait(&mut self, queue: QueueId, token: T::Reader) -> ReaderId {
+    /// there already wakes nobody. `token` makes the token, which may hold the reader's name: one that finds itself cancelled
+    /// when it is woken [passes its message on](Self::stop_waiting) by that.
+    pub fn wait(&mut self, queue: QueueId, token: impl FnOnce(ReaderId) -> T::Reader) -> ReaderId {
         self.readers.wait(queue, token)
     }
 

@@ -202,7 +202,7 @@ impl Messages {
             Some(current) if current.will_wake(waker) => None,
             Some(current) => Some(mem::replace(current, waker.clone())),
             None => {
-                self.reader = Some(engine.wait(self.queue, waker.clone()));
+                self.reader = Some(engine.wait(self.queue, |_| waker.clone()));
                 None
             }
         };

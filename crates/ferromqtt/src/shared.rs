@@ -162,8 +162,11 @@ impl Shared {
 
     /// As [`disconnect`](Self::disconnect), when everything that was accepted, and that a caller waits for, has its outcome.
     pub(crate) fn leave(&self, reason: ReasonCode) {
-        let gone =
-            self.tell_of(|state, now| state.engine.leave(now, reason, oneshot::Sender::is_closed));
+        let gone = self.tell_of(|state, now| {
+            state
+                .engine
+                .leave(now, reason, None, oneshot::Sender::is_closed)
+        });
         drop(gone); // not under the lock: they hold the wakers of those who waited
     }
 

@@ -58,7 +58,7 @@ fn leaving_refuses_those_that_wait_and_waits_for_what_was_accepted() {
     world.run();
     let gone = world
         .engine
-        .leave(world.now, ReasonCode::Success, |_| false);
+        .leave(world.now, ReasonCode::Success, None, |_| false);
     assert!(gone.is_empty());
     world.run();
     let closed = PublishRefusal::Disconnected(ConnectionError::Closed);
@@ -110,7 +110,7 @@ fn when_the_driver_has_gone_all_tokens_come_back_and_nothing_is_accepted() {
     let (waiting, _) = world.publish_qos1("2");
     let reader = world.token();
     let reader_number = reader.0;
-    world.engine.wait(queue, reader);
+    world.engine.wait(queue, |_| reader);
     world.engine.abandon_driver();
     world.take_woken();
     let gone = PublishRefusal::Disconnected(ConnectionError::DriverGone);

@@ -227,7 +227,7 @@ impl<const RESERVES: bool> Play<RESERVES> {
         if self.world.engine.take(queue).is_none() && !self.world.engine.is_over(queue) {
             let token = self.world.token();
             let number = token.0;
-            let reader = self.world.engine.wait(queue, token);
+            let reader = self.world.engine.wait(queue, |_| token);
             self.readers.insert(number, reader);
         }
     }
@@ -269,7 +269,10 @@ impl<const RESERVES: bool> Play<RESERVES> {
         match self.random.below(4) {
             0 => self.world.engine.drain(now, until),
             1 => {
-                let gone = self.world.engine.leave(now, ReasonCode::Success, |_| false);
+                let gone = self
+                    .world
+                    .engine
+                    .leave(now, ReasonCode::Success, until, |_| false);
                 assert!(gone.is_empty());
             }
             2 => {

@@ -8,7 +8,7 @@ use crate::world::{World, options, publish};
 impl<const RESERVES: bool> World<RESERVES> {
     fn wait(&mut self, queue: QueueId) -> (u32, ReaderId) {
         let token = self.token();
-        (token.0, self.engine.wait(queue, token))
+        (token.0, self.engine.wait(queue, |_| token))
     }
 
     fn messages(&mut self, count: usize) {
