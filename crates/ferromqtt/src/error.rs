@@ -305,8 +305,9 @@ impl From<proto::PublishError> for PublishError {
     }
 }
 
-impl From<PublishRefusal> for PublishError {
-    fn from(refusal: PublishRefusal) -> Self {
+impl PublishError {
+    /// A message that the engine has not accepted.
+    pub(crate) fn of_refusal(refusal: PublishRefusal) -> Self {
         match refusal {
             PublishRefusal::Invalid(error) => error.into(),
             PublishRefusal::Disconnected(cause) => Self::Disconnected {

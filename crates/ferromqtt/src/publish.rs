@@ -193,7 +193,8 @@ impl<'a> Publish<'a> {
                 Ok(submission) => Ok(Some((submission, outcome))),
                 Err((_, refusal)) => Err(refusal),
             }
-        })?;
+        });
+        let submitted = submitted.map_err(PublishError::of_refusal)?;
         let Some((submission, outcome)) = submitted else {
             return Ok(Receipt::sent());
         };
@@ -234,7 +235,7 @@ impl<'a> Publish<'a> {
                 Err((_, refusal)) => Err(refusal),
             }
         });
-        tried.map_err(Into::into)
+        tried.map_err(PublishError::of_refusal)
     }
 }
 
@@ -325,7 +326,7 @@ impl Future for PublishFuture<'_> {
                                 }
                             },
                         }),
-                        Err(refusal) => Stage::Wrong(refusal.into()),
+                        Err(refusal) => Stage::Wrong(PublishError::of_refusal(refusal)),
                     }
                 }
                 Stage::Submitted(pending) => {
@@ -463,7 +464,7 @@ impl Future for Receipt {
 pub(crate) fn settled(end: CallEnd, limit: Option<Duration>) -> Result<Published, PublishError> {
     match end {
         CallEnd::Completed(outcome) => published(outcome),
-        CallEnd::Refused(refusal) => Err(refusal.into()),
+        CallEnd::Refused(refusal) => Err(PublishError::of_refusal(refusal)),
         CallEnd::TimedOut(delivery) => Err(PublishError::TimedOut {
             limit: limit.unwrap_or_default(),
             delivery,

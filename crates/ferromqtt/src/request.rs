@@ -99,7 +99,7 @@ async fn answer(
     });
     let call = match submitted {
         Ok(Submission::Accepted(call) | Submission::Waits(call)) => Call::new(shared, call, end),
-        Err((_, refusal)) => return Err(PublishError::from(refusal).into()),
+        Err((_, refusal)) => return Err(PublishError::of_refusal(refusal).into()),
     };
     match call.end().await {
         CallEnd::Completed(Outcome::Responded(response)) => Ok(*response),

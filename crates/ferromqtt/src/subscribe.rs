@@ -248,12 +248,13 @@ fn accept(
     let accepted = shared.call(|state, now| accept(&mut state.engine, now, token));
     match accepted {
         Ok(call) => Ok(Call::new(shared, call, end)),
-        Err((_, refusal)) => Err(refusal.into()),
+        Err((_, refusal)) => Err(SubscribeError::of_refusal(refusal)),
     }
 }
 
-impl From<SubscribeRefusal> for SubscribeError {
-    fn from(refusal: SubscribeRefusal) -> Self {
+impl SubscribeError {
+    /// A request that the engine has not accepted.
+    fn of_refusal(refusal: SubscribeRefusal) -> Self {
         match refusal {
             SubscribeRefusal::Invalid(error) => error.into(),
             SubscribeRefusal::Disconnected(cause) => Self::Disconnected {
