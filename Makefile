@@ -14,7 +14,7 @@ CARGO_FUZZ_VERSION := 0.13.1
 CARGO_PUBLIC_API_VERSION := 0.52.0
 # The oldest Rust that builds the crates: `rust-version` in Cargo.toml.
 MSRV := 1.88
-PUBLISHED := ferromqtt ferromqtt-cli ferromqtt-proto ferromqtt-testing ferromqtt-transport
+PUBLISHED := ferromqtt ferromqtt-cli ferromqtt-engine ferromqtt-proto ferromqtt-testing ferromqtt-transport
 FUZZ_TARGETS := decode client broker transport
 # A workspace of its own, for the trees of the clients that it compares with.
 BENCH_RUST := --manifest-path bench/rust/Cargo.toml --target-dir $(TARGET_DIR)
@@ -106,6 +106,7 @@ lint: .venv/.dev .venv/.native ## Formatting, lints, documentation, types and st
 	$(BIN)/python scripts/conformance.py --check
 	$(BIN)/python scripts/contract.py --check
 	$(BIN)/python scripts/reexported_docs.py
+	$(BIN)/python scripts/code_lines.py --check
 	$(BIN)/python scripts/errors.py --check
 
 .PHONY: interop

@@ -26,6 +26,7 @@ INTERNAL = ROOT / "docs" / "errors" / "internal.toml"
 PYTHON = ("python/ferromqtt", "python/aiomqtt-shim/aiomqtt")
 RUST = (
     "crates/ferromqtt-proto/src",
+    "crates/ferromqtt-engine/src",
     "crates/ferromqtt-transport/src",
     "crates/ferromqtt/src",
     "crates/ferromqtt-testing/src",

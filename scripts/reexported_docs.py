@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Check that documentation which two crates show names nothing that only one of them has.
 
-The crate ferromqtt re-exports types of ferromqtt-proto and ferromqtt-transport, with their
-documentation. Its readers do not have the rest of those crates: a link to `Client::poll_event`
-leads them away from their `Client`, which has no such method. So what a re-exported type, its
-fields, variants and methods say names items that both crates have, under the same name.
+The crate ferromqtt re-exports types of ferromqtt-proto, ferromqtt-engine and
+ferromqtt-transport, with their documentation. Its readers do not have the rest of those crates: a
+link to `Client::poll_event` leads them away from their `Client`, which has no such method. So what
+a re-exported type, its fields, variants and methods say names items that both crates have, under
+the same name.
 
 Links of rustdoc are checked, and in plain code spans `Type::member` and `function()`. Prints each
 name that ferromqtt does not have, with its place, and fails when there is one.
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 FACADE = "crates/ferromqtt/src"
 SOURCES = {
+    "ferromqtt_engine": "crates/ferromqtt-engine/src",
     "ferromqtt_proto": "crates/ferromqtt-proto/src",
     "ferromqtt_transport": "crates/ferromqtt-transport/src",
 }

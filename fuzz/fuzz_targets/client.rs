@@ -238,7 +238,6 @@ impl World {
                 self.link = Link::Closing;
             }
             TransportRequest::Abort => self.link = Link::Closing,
-            other => panic!("{other:?} is new here"),
         }
         if self.prompt {
             self.serve_transport();

@@ -28,7 +28,6 @@ impl OpId {
 
 /// What a driver learns from [`Client::poll_event`](crate::Client::poll_event).
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
 pub enum Event {
     /// The server accepted the connection.
     Connected(Box<Connected>),
@@ -162,7 +161,6 @@ pub struct Connected {
 
 /// How an operation ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Outcome {
     /// A QoS 0 publish was handed to the transport.
     Sent,
@@ -240,7 +238,6 @@ pub enum Delivery {
 
 /// What the driver is to do with its transport.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum TransportRequest {
     /// Open one, then call `transport_opened`, or `transport_closed` when that failed.
     Open {

@@ -5,14 +5,14 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use ferromqtt_engine::{Ask, CallEnd, Reply};
 use ferromqtt_proto as proto;
-use proto::packet::Auth;
 use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio::task::coop::consume_budget;
 
+use crate::ConnectionError;
 use crate::shared::Shared;
-use crate::{ConnectionError, Properties, ReasonCode};
 
 /// Why an [`Authenticator`] does not go on. Its text becomes that of [`ConnectionError::AuthenticationFailed`]: it should
 /// hold no secret.
@@ -92,13 +92,6 @@ impl fmt::Debug for Method {
     }
 }
 
-/// What the server says in an exchange.
-pub(crate) enum Said {
-    Continue(Option<Bytes>),
-    /// By CONNACK, or by AUTH after it.
-    Accepted(Option<Bytes>),
-}
-
 /// The exchange under way. Its lock is never held while the application computes.
 pub(crate) struct Authentication {
     method: Method,
@@ -138,23 +131,19 @@ impl Authentication {
         Ok(data)
     }
 
-    /// Lets the application hear what the server says. `Some` is to be sent.
-    pub(crate) fn hear(&self, said: Said) -> Result<Option<Auth>, Why> {
+    /// Lets the application hear what the server says, and answer.
+    pub(crate) fn hear(&self, ask: Ask) -> Reply {
         let Some(mut exchange) = self.exchange().take() else {
-            return Err("there is no exchange under way".into());
+            return Reply::Failed("there is no exchange under way".into());
         };
-        let answer = match said {
-            Said::Continue(data) => {
-                let data = exchange.answer(data).map_err(named)?;
-                Some(auth(ReasonCode::ContinueAuthentication, data))
-            }
-            Said::Accepted(data) => {
-                exchange.accepted(data).map_err(named)?;
-                return Ok(None);
-            }
+        let heard = match ask {
+            Ask::Continue(data) => exchange.answer(data).map(Reply::Data),
+            Ask::Accepted(data) => exchange.accepted(data).map(|()| Reply::Accepted),
         };
-        drop(self.replace(exchange));
-        Ok(answer)
+        if let Ok(Reply::Data(_)) = heard {
+            drop(self.replace(exchange));
+        }
+        heard.unwrap_or_else(|error| Reply::Failed(named(error)))
     }
 }
 
@@ -162,14 +151,6 @@ impl fmt::Debug for Authentication {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.method.fmt(f)
     }
-}
-
-fn auth(reason: ReasonCode, data: Option<Bytes>) -> Auth {
-    let properties = Properties {
-        authentication_data: data,
-        ..Properties::default()
-    };
-    Auth { reason, properties }
 }
 
 fn named(error: AuthenticatorError) -> Why {
@@ -185,19 +166,18 @@ pub(crate) async fn re_authenticate(shared: &Shared) -> Result<(), ReAuthenticat
         .begin()
         .map_err(ReAuthenticateError::Failed)?;
     let (sender, outcome) = oneshot::channel();
-    let (begun, left) = shared.call(|state, now| {
-        let auth = auth(ReasonCode::ReAuthenticate, data);
-        if let Err(error) = state.core.authenticate(now, auth) {
-            return (Err(error), (Some(exchange), Some(sender)));
-        }
-        let former = authentication.replace(exchange);
-        (Ok(()), (former, state.re_authenticating.replace(sender)))
-    });
+    let (begun, left) =
+        shared.call(
+            |state, now| match state.engine.re_authenticate(now, data, sender) {
+                Ok(()) => (Ok(()), (authentication.replace(exchange), None)),
+                Err((sender, error)) => (Err(error), (Some(exchange), Some(sender))),
+            },
+        );
     drop(left); // not under the lock
     begun?;
     match outcome.await {
-        Ok(result) => result.map_err(ReAuthenticateError::Disconnected),
-        Err(_) => Err(ReAuthenticateError::Disconnected(
+        Ok(CallEnd::ReAuthenticated(result)) => result.map_err(ReAuthenticateError::Disconnected),
+        _ => Err(ReAuthenticateError::Disconnected(
             ConnectionError::DriverGone,
         )),
     }

@@ -241,7 +241,7 @@ impl Client {
     ///
     /// All such streams of a connection share one queue, which stays when they are dropped.
     pub fn messages(&self) -> Messages {
-        self.shared.call(|state, _| state.core.claim_default());
+        self.shared.call(|state, _| state.engine.claim_default());
         Messages::new(Arc::clone(&self.shared), QueueId::DEFAULT)
     }
 
@@ -271,7 +271,7 @@ impl Client {
     /// was acknowledged already, or whose session is lost, is harmless.
     pub fn acknowledge(&self, delivery: DeliveryId) {
         self.shared
-            .call(|state, _| state.core.acknowledge(delivery));
+            .call(|state, _| state.engine.acknowledge(delivery));
     }
 
     /// As [`acknowledge`](Self::acknowledge), with a Reason Code and properties for the server (5.0). One of 0x80 or above
@@ -286,23 +286,25 @@ impl Client {
         properties: Properties,
     ) -> Result<(), AcknowledgeError> {
         self.shared
-            .call(|state, _| state.core.acknowledge_with(delivery, reason, properties))
+            .call(|state, _| (state.engine).acknowledge_with(delivery, reason, properties))
     }
 
     /// Whether there is a connection now.
     pub fn is_connected(&self) -> bool {
-        self.shared.lock().is_connected()
+        self.shared.lock().engine.is_connected()
     }
 
     /// The Client Identifier in use: the one of the options, or the one that the server has assigned.
     pub fn client_identifier(&self) -> Utf8String {
-        self.shared.lock().core.client_identifier().clone()
+        (self.shared.lock().engine.core())
+            .client_identifier()
+            .clone()
     }
 
     /// Counters since the connection was opened, reconnections included, and how full its outgoing queue is: for a metrics
     /// exporter, which may ask as often as it likes.
     pub fn stats(&self) -> Stats {
-        self.shared.lock().core.stats()
+        self.shared.lock().engine.core().stats()
     }
 
     /// Authenticates anew on the present connection (5.0, section 4.12.1), with a new exchange of the options'

@@ -7,8 +7,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ferromqtt_proto as proto;
-use proto::Session;
+use ferromqtt_engine::{EngineOptions, Goodbye};
+use ferromqtt_proto::Session;
 use tokio::task::JoinHandle;
 use tokio::task::coop::consume_budget;
 use tokio::time::sleep;
@@ -16,6 +16,7 @@ use tokio::time::sleep;
 use crate::declared::declare;
 use crate::driver::{Flushed, drive};
 use crate::shared::{Shared, now};
+use crate::state::TaskEngine;
 use crate::transport::Connector;
 use crate::{
     Client, ConnectError, ConnectionError, Error, Options, OptionsError, ReasonCode, TransportError,
@@ -122,7 +123,7 @@ where
             Ok(value)
         }
         Err(error) => {
-            shared.disconnect(connection.when_dropped, None);
+            shared.disconnect(Goodbye::Asked, connection.when_dropped);
             let _ = connection.ended().await; // the program's error is what it was about
             Err(error)
         }
@@ -217,7 +218,7 @@ impl Connection {
         mut connector: Connector,
     ) -> Result<Self, ConnectError> {
         let shared = Self::shared(options)?;
-        connector.credentials = options.credentials_source(shared.lock().core.options());
+        connector.credentials = options.credentials_source(shared.lock().engine.core().options());
         let driver = tokio::spawn(drive(Arc::clone(&shared), connector));
         let client = Client { shared };
         Ok(Self {
@@ -227,18 +228,20 @@ impl Connection {
         })
     }
 
-    /// A core that is about to connect, for a driver.
+    /// An engine that is about to connect, for a driver.
     pub(crate) fn shared(options: &Options) -> Result<Arc<Shared>, ConnectError> {
         let seed = RandomState::new().build_hasher().finish();
-        let mut core = proto::Client::new(options.to_core()?, Session::default(), seed)
+        let authentication = options.authentication();
+        let of_engine = EngineOptions {
+            disconnect_timeout: options.disconnect_timeout,
+            ends_session: options.ends_session(),
+            authenticates: authentication.is_some(),
+        };
+        let session = Session::default();
+        let mut engine = TaskEngine::new(options.to_core()?, session, seed, of_engine)
             .map_err(OptionsError::from)?;
-        core.connect(now());
-        let shared = Shared::new(
-            core,
-            options.disconnect_timeout,
-            options.ends_session(),
-            options.authentication(),
-        );
+        engine.start(now());
+        let shared = Shared::new(engine, authentication);
         // Accepted now, they are subscribed when the server's first message comes.
         declare(&mut shared.lock(), &options.subscriptions)
             .map_err(|error| OptionsError::Subscription(Box::new(error)))?;
@@ -294,7 +297,7 @@ impl Connection {
         loop {
             tokio::select! {
                 end = &mut ended => return end,
-                () = sleep(LOOK_FOR_CALLERS) => drop(shared.call(|state, _| state.release_callers())),
+                () = sleep(LOOK_FOR_CALLERS) => shared.release_callers(),
             }
         }
     }
@@ -323,6 +326,6 @@ impl fmt::Debug for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        (self.client.shared).disconnect_dropped(self.when_dropped); // does nothing once it has ended
+        (self.client.shared).disconnect(Goodbye::Dropped, self.when_dropped); // does nothing once it has ended
     }
 }

@@ -185,7 +185,7 @@ impl Source {
         let attempt = ConnectAttempt {
             server,
             number,
-            last_end: shared.lock().last_end.clone(),
+            last_end: shared.lock().engine.last_end().cloned(),
         };
         let asking = self.provider.ask(attempt);
         let credentials = asking.await.map_err(|error| text(&*error))?;
@@ -206,7 +206,7 @@ impl Source {
             .clone()
             .or_else(|| self.password.clone());
         let mut state = shared.lock();
-        (state.core.set_credentials(user_name, password)).map_err(|error| text(&error))?;
+        (state.engine.set_credentials(user_name, password)).map_err(|error| text(&error))?;
         drop(state);
         Ok(credentials)
     }

@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
+use ferromqtt_engine::{CallEnd, DeclaredQueue};
 use ferromqtt_proto as proto;
-use proto::{OpId, Outcome, QueueId};
 use tokio::sync::oneshot;
 
-use crate::filter_result::FilterResult;
 use crate::shared::{Shared, now};
 use crate::state::State;
 use crate::subscribe::{Terms, answered, granted};
 use crate::{
-    Messages, Properties, QoS, QueueOptions, ReasonCode, RetainHandling, SubscribeError,
-    SubscriptionOptions, TopicFilter,
+    Messages, Properties, QoS, QueueOptions, RetainHandling, SubscribeError, SubscriptionOptions,
+    TopicFilter,
 };
 
 /// A subscription that [`Options::subscription`](crate::Options::subscription) declares: what
@@ -92,69 +91,31 @@ impl DeclaredSubscription {
     }
 }
 
-/// A declared subscription whose stream nobody has taken yet.
+/// What this client keeps of a declared subscription whose stream nobody has taken yet.
 #[derive(Debug)]
-pub(crate) struct Declared {
-    filters: Vec<TopicFilter>,
-    queue: QueueId,
+pub(crate) struct PendingStream {
     partial: bool,
-    op: OpId,
-    outcome: oneshot::Receiver<Outcome>,
+    end: oneshot::Receiver<CallEnd>,
 }
 
-/// Accepts the declared subscriptions, for a core that is about to connect.
+/// Accepts the declared subscriptions, for an engine that is about to connect.
 pub(crate) fn declare(
     state: &mut State,
     subscriptions: &[DeclaredSubscription],
 ) -> Result<(), SubscribeError> {
     for DeclaredSubscription { terms } in subscriptions {
-        let filters = terms.filters()?;
-        let names = filters.iter().map(|(filter, _)| filter.clone()).collect();
-        let queue = state.core.open_queue(terms.queue);
         let subscribe = proto::Subscribe {
-            filters,
+            filters: terms.filters()?,
             properties: terms.properties.clone(),
-            queue,
+            queue: state.engine.open_queue(terms.queue),
         };
-        let op = state.core.subscribe(now(), subscribe)?;
-        let outcome = state.register(op);
-        state.declared.push(Declared {
-            filters: names,
-            queue,
-            partial: terms.partial,
-            op,
-            outcome,
-        });
+        let partial = terms.partial;
+        let (token, end) = oneshot::channel();
+        let declared = state.engine.declare(now(), subscribe, token);
+        let call = declared.map_err(|(_, error)| error)?;
+        state.declared.insert(call, PendingStream { partial, end });
     }
     Ok(())
-}
-
-/// The filters of a declared subscription that the server has refused, when `op` is one whose stream nobody has taken.
-pub(crate) fn refused(
-    declared: &[Declared],
-    op: OpId,
-    outcome: &Outcome,
-) -> Vec<(TopicFilter, ReasonCode)> {
-    // Publishes complete too, and are not looked for.
-    if !matches!(
-        outcome,
-        Outcome::Subscribed { .. } | Outcome::RequestNotPossible(_)
-    ) {
-        return Vec::new();
-    }
-    let Some(declared) = declared.iter().find(|declared| declared.op == op) else {
-        return Vec::new();
-    };
-    let filters = declared.filters.iter().cloned();
-    match outcome {
-        Outcome::Subscribed { reasons, .. } => (filters.zip(reasons.iter().copied()))
-            .filter(|(_, reason)| FilterResult::of_suback(*reason).is_error())
-            .collect(),
-        Outcome::RequestNotPossible(error) => {
-            filters.map(|filter| (filter, error.as_reason())).collect()
-        }
-        _ => Vec::new(), // the connection has ended, which is reported
-    }
 }
 
 /// Takes the stream of a declared subscription, once the server has granted it.
@@ -162,47 +123,46 @@ pub(crate) async fn take_declared(
     shared: &Arc<Shared>,
     filter: TopicFilter,
 ) -> Result<Messages, SubscribeError> {
-    let Some(mut taken) = Taken::new(shared, &filter) else {
+    let Some(mut taken) = TakenStream::new(shared, &filter) else {
         return Err(SubscribeError::NotDeclared(filter));
     };
-    let outcome = taken.outcome().await;
-    let Some(declared) = taken.declared.take() else {
+    let end = taken.end().await;
+    let Some((declared, pending)) = taken.stream.take() else {
         return Err(SubscribeError::NotDeclared(filter)); // never: it is taken here alone
     };
     let messages = Messages::new(Arc::clone(shared), declared.queue);
-    granted(
-        messages,
-        answered(outcome, declared.filters)?,
-        declared.partial,
-    )
+    granted(messages, answered(end, declared.filters)?, pending.partial)
 }
 
 /// A declared subscription whose stream is being taken. Dropped before that is done, it can be taken again.
-struct Taken<'a> {
+struct TakenStream<'a> {
     shared: &'a Shared,
-    declared: Option<Declared>,
+    stream: Option<(DeclaredQueue, PendingStream)>,
 }
 
-impl<'a> Taken<'a> {
+impl<'a> TakenStream<'a> {
     fn new(shared: &'a Shared, filter: &TopicFilter) -> Option<Self> {
         let mut state = shared.lock();
-        let index = (state.declared.iter()).position(|it| it.filters.contains(filter))?;
-        let declared = Some(state.declared.remove(index));
-        Some(Self { shared, declared })
+        let declared = state.engine.take_declared(filter)?;
+        let pending = state.declared.remove(&declared.call)?;
+        let stream = Some((declared, pending));
+        Some(Self { shared, stream })
     }
 
-    async fn outcome(&mut self) -> Option<Outcome> {
-        match &mut self.declared {
-            Some(declared) => (&mut declared.outcome).await.ok(),
-            None => None,
+    async fn end(&mut self) -> CallEnd {
+        match &mut self.stream {
+            Some((_, pending)) => (&mut pending.end).await.unwrap_or(CallEnd::DriverGone),
+            None => CallEnd::DriverGone,
         }
     }
 }
 
-impl Drop for Taken<'_> {
+impl Drop for TakenStream<'_> {
     fn drop(&mut self) {
-        if let Some(declared) = self.declared.take() {
-            self.shared.lock().declared.push(declared);
+        if let Some((declared, pending)) = self.stream.take() {
+            let mut state = self.shared.lock();
+            state.declared.insert(declared.call, pending);
+            state.engine.put_back_declared(declared);
         }
     }
 }

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use ferromqtt_engine::Undone;
 
-use crate::shared::{Shared, now};
-use crate::state::{Left, News};
-use crate::{Connection, ConnectionError, ReasonCode};
+use crate::{Connection, ConnectionError};
 
 /// How a connection ended that was [drained](Connection::drain).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,28 +52,14 @@ impl Connection {
     pub async fn drain(self, limit: Duration) -> Drained {
         let client = self.client();
         let before = client.stats().unflushed;
-        let deadline = now().checked_add(limit);
-        let _ = timeout(limit, client.shared.drained()).await;
-        client.shared.disconnect(ReasonCode::Success, deadline);
+        (client.shared).tell_of(|state, now| state.engine.drain(now, now.checked_add(limit)));
         let end = self.ended().await;
-        let Left { not_sent, unknown } = client.shared.lock().left();
+        let Undone { not_sent, unknown } = client.shared.lock().engine.undone();
         Drained {
             not_sent,
             unknown,
             unflushed: client.stats().unflushed - before,
             end,
-        }
-    }
-}
-
-impl Shared {
-    /// Accepts no more messages, and waits until all that was accepted has its outcome.
-    async fn drained(&self) {
-        let mut news = News::default();
-        self.lock().drain(&mut news);
-        self.tell(news);
-        while self.lock().has_calls() {
-            self.idle.notified().await; // one that came since is remembered
         }
     }
 }

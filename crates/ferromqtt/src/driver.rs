@@ -1,18 +1,20 @@
-//! The one task behind a connection: it opens transports when the core asks, moves bytes, and sleeps until the core's
-//! deadline. It knows nothing of MQTT.
+//! The one task behind a connection: it opens transports when the engine asks, moves bytes, and sleeps until the
+//! engine's deadline. It knows nothing of MQTT.
 
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ferromqtt_proto::{Server, TransportError, TransportRequest};
+use ferromqtt_engine::{LinkId, LinkRequest};
+use ferromqtt_proto::{Server, TransportError};
 use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep_until};
 
 use crate::credentials::Credentials;
 use crate::link::{Link, Output, Step};
-use crate::shared::{Burst, Shared, Turn, now};
+use crate::shared::{Agenda, Burst, Shared, now};
+use crate::state::TaskEngine;
 use crate::transport::{ByteStream, Connector, Stream};
 
 /// How the last transport ended: an error when bytes that were to be written were not.
@@ -30,42 +32,48 @@ pub(crate) fn drive(
 async fn drive_to_end(shared: &Shared, connector: &Connector) -> Flushed {
     let mut alarm = Alarm::default();
     let mut flushed = Ok(());
-    let mut turn = no_transport(shared, |_, _| {});
-    while let Some(request) = next_request(shared, turn, &mut alarm).await {
-        let cause = match request {
-            TransportRequest::Open { server, attempt } => {
-                match open(shared, connector, &server, attempt, &mut alarm).await {
-                    Ok(stream) => {
-                        let end = carry(shared, connector, stream, &mut alarm).await;
-                        flushed = end.flushed;
-                        end.cause
-                    }
-                    Err(cause) => cause,
+    let mut agenda = no_transport(shared, |_, _| {});
+    while let Some(request) = next_request(shared, agenda, &mut alarm).await {
+        let (link, cause) = match request {
+            LinkRequest::Open {
+                link,
+                server,
+                attempt,
+            } => match open(shared, connector, &server, attempt, &mut alarm).await {
+                Ok(stream) => {
+                    let stream = Link::carrying(link, stream);
+                    let end = carry(shared, connector, link, stream, &mut alarm).await;
+                    flushed = end.flushed;
+                    (link, end.cause)
                 }
+                Err(cause) => (link, cause),
+            },
+            // To be closed before it was opened.
+            LinkRequest::HalfClose(link) | LinkRequest::Close(link) | LinkRequest::Abort(link) => {
+                (link, TransportError::EndOfStream)
             }
-            _ => TransportError::EndOfStream, // to be closed before it was opened
         };
-        turn = no_transport(shared, |core, now| core.transport_closed(now, cause));
+        agenda = no_transport(shared, |engine, now| engine.closed(now, link, cause));
     }
     flushed
 }
 
-/// Waits, without a transport, for what the core wants next. `None`: nothing any more.
+/// Waits, without a transport, for what the engine wants next. `None`: nothing any more.
 async fn next_request(
     shared: &Shared,
-    mut turn: Turn,
+    mut agenda: Agenda,
     alarm: &mut Alarm,
-) -> Option<TransportRequest> {
+) -> Option<LinkRequest> {
     loop {
-        if turn.request.is_some() || turn.idle {
-            return turn.request;
+        if agenda.request.is_some() || agenda.idle {
+            return agenda.request;
         }
-        alarm.set(turn.deadline);
+        alarm.set(agenda.deadline);
         tokio::select! {
             () = alarm.wait() => {}
             () = shared.driver.notified() => {}
         }
-        turn = no_transport(shared, |_, _| {});
+        agenda = no_transport(shared, |_, _| {});
     }
 }
 
@@ -79,11 +87,11 @@ async fn open(
 ) -> Result<Stream, TransportError> {
     let mut connecting = std::pin::pin!(connect(shared, connector, server, attempt));
     loop {
-        let turn = no_transport(shared, |_, _| {});
-        if turn.request.is_some() {
+        let agenda = no_transport(shared, |_, _| {});
+        if agenda.request.is_some() {
             return Err(TransportError::EndOfStream); // told to close: the core knows why
         }
-        alarm.set(turn.deadline);
+        alarm.set(agenda.deadline);
         tokio::select! {
             connected = &mut connecting => return connected,
             () = alarm.wait() => {}
@@ -112,16 +120,16 @@ async fn connect(
             context.enter_while(connecting).await.map_err(failed)
         }
         Err(why) => {
-            no_transport(shared, |core, now| core.fail_credentials(now, why));
+            no_transport(shared, |engine, now| engine.fail_credentials(now, why));
             Err(TransportError::EndOfStream) // the core knows why
         }
     }
 }
 
-fn no_transport(shared: &Shared, call: impl FnOnce(&mut ferromqtt_proto::Client, Instant)) -> Turn {
-    shared.turn(&mut Output::default(), |core, now| {
-        call(core, now);
-        core.handle_timeout(now);
+fn no_transport(shared: &Shared, call: impl FnOnce(&mut TaskEngine, Instant)) -> Agenda {
+    shared.turn(&mut Output::default(), |engine, now| {
+        call(engine, now);
+        engine.on_time(now);
     })
 }
 
@@ -155,25 +163,26 @@ impl End {
 async fn carry<S: ByteStream>(
     shared: &Shared,
     connector: &Connector,
-    stream: S,
+    name: LinkId,
+    mut link: Link<S>,
     alarm: &mut Alarm,
 ) -> End {
     let before = shared.connections();
-    let mut link = Link::new(stream);
     let mut give_up_at = None;
     let mut missing = 1;
     let mut burst = Burst::default();
-    let mut turn = shared.transport_opened(&mut link.output);
+    let mut agenda = shared.transport_opened(&mut link.output, name);
     loop {
-        match turn.request {
-            Some(TransportRequest::Finish) => link.finish(),
+        match agenda.request {
+            Some(LinkRequest::HalfClose(_)) => link.finish(),
             Some(_) if link.has_finished() => return End::closed(),
-            Some(TransportRequest::Abort) => {
+            Some(LinkRequest::Abort(_)) => {
                 return End::unwritten(
                     connector.lost(&link.overdue(), shared.connections() > before),
                 );
             }
-            Some(_) => return End::closed(), // the server has ended the connection: there is nothing to write
+            // The server has ended the connection: there is nothing to write.
+            Some(LinkRequest::Close(_) | LinkRequest::Open { .. }) => return End::closed(),
             None => {}
         }
         if link.write_failed() {
@@ -184,48 +193,49 @@ async fn carry<S: ByteStream>(
                 );
             }
         }
-        alarm.set([turn.deadline, give_up_at].into_iter().flatten().min());
+        alarm.set([agenda.deadline, give_up_at].into_iter().flatten().min());
         let step = tokio::select! {
             biased; // what can be written is, even if its time is over now
-            step = link.step(missing, turn.reading) => step,
+            step = link.step(missing, agenda.reading) => step,
             () = alarm.wait() => Ok(Step::Written),
             () = shared.driver.notified() => {
-                turn = shared.turn(&mut link.output, |core, now| {
+                agenda = shared.turn(&mut link.output, |engine, now| {
                     // When the connection ends, what is left is written before the time is looked at.
-                    if core.is_connected() {
-                        core.handle_timeout(now);
+                    if engine.is_connected() {
+                        engine.on_time(now);
                     }
                 });
                 continue;
             }
         };
-        turn = match step {
+        agenda = match step {
             Ok(Step::Read(bytes)) => {
-                let turn = {
+                let mut messages = 0;
+                let next = {
                     let (input, output, progress) = link.parts();
-                    shared.turn(output, |core, now| {
-                        core.handle_input(now, input);
-                        missing = core.input_hint(input);
-                        progress.report(core, now);
-                        core.handle_timeout(now);
+                    shared.turn(output, |engine, now| {
+                        let intake = engine.receive(now, name, input);
+                        (missing, messages) = (intake.missing, intake.messages);
+                        progress.report(engine, name, now);
+                        engine.on_time(now);
                     })
                 };
-                burst.add(turn.received, bytes);
+                burst.add(messages, bytes);
                 for _ in 0..burst.take_turns() {
                     yield_now().await; // readers keep up, and what they read is still in the processor's cache
                 }
-                turn
+                next
             }
             Ok(Step::Written) => {
                 let (_, output, progress) = link.parts();
-                shared.turn(output, |core, now| {
-                    progress.report(core, now);
-                    core.handle_timeout(now);
+                shared.turn(output, |engine, now| {
+                    progress.report(engine, name, now);
+                    engine.on_time(now);
                 })
             }
-            Ok(Step::Finished) => shared.turn(&mut link.output, |core, now| {
-                core.transport_finished(now);
-                core.handle_timeout(now);
+            Ok(Step::Finished) => shared.turn(&mut link.output, |engine, now| {
+                engine.finished(now, name);
+                engine.on_time(now);
             }),
             Err(_) if link.has_finished() => return End::closed(),
             Err(error) => {

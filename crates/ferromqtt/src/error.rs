@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::Utf8Error;
 use std::time::Duration;
 
+use ferromqtt_engine::PublishRefusal;
 use ferromqtt_proto as proto;
 use ferromqtt_proto::shown::peer_text;
 use ferromqtt_transport::{HostError, UrlError};
@@ -306,6 +307,20 @@ impl From<proto::PublishError> for PublishError {
         match error {
             proto::PublishError::QueueFull { limit, unit } => Self::QueueFull { limit, unit },
             error => Self::Invalid(error),
+        }
+    }
+}
+
+impl PublishError {
+    /// A message that the engine has not accepted.
+    pub(crate) fn of_refusal(refusal: PublishRefusal) -> Self {
+        match refusal {
+            PublishRefusal::Invalid(error) => error.into(),
+            PublishRefusal::Disconnected(cause) => Self::Disconnected {
+                cause,
+                delivery: Delivery::NotSent,
+            },
+            PublishRefusal::Draining => Self::Draining,
         }
     }
 }

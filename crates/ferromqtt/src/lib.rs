@@ -82,20 +82,20 @@
 //!
 //! | Feature | what | default | crates a program gets (Linux) |
 //! | --- | --- | --- | --- |
-//! | | the client over TCP and Unix sockets | | 20, this one included |
-//! | `tls` | TLS by rustls with ring: `Options::tls` | yes | 36 |
-//! | `websocket` | MQTT over WebSocket | no | 34; 49 with `tls` |
+//! | | the client over TCP and Unix sockets | | 21, this one included |
+//! | `tls` | TLS by rustls with ring: `Options::tls` | yes | 37 |
+//! | `websocket` | MQTT over WebSocket | no | 35; 50 with `tls` |
 //! | `proxy` | SOCKS 4, 4a, 5 and HTTP CONNECT: `Options::proxy` | no | no more |
 //! | `testing` | a broker for your tests: `Options::test` | no | one more |
-//! | `tracing` | connections made, lost and given up, messages lost, and packets, as `tracing` [events](#logs) | yes | 23; 38 with `tls` |
+//! | `tracing` | connections made, lost and given up, messages lost, and packets, as `tracing` [events](#logs) | yes | 24; 39 with `tls` |
 //!
-//! That is 38 by default and 51 with everything. rumqttc 0.25 counted in the same way: 27 without TLS, 52 by default, 90
+//! That is 39 by default and 53 with everything. rumqttc 0.25 counted in the same way: 27 without TLS, 52 by default, 90
 //! with TLS and WebSocket.
 //!
 //! # How it is built
-//! All of MQTT is in [`ferromqtt_proto`], which does no I/O. Here is one task that moves bytes between that core and a
-//! socket (`driver.rs`), and handles for the application that call the core directly, under a lock that is never held
-//! over an await.
+//! All of MQTT is in [`ferromqtt_proto`], which does no I/O. [`ferromqtt_engine`] on top of it knows which call waits for
+//! what, and until when. Here is one task that moves bytes between that engine and a socket (`driver.rs`), and handles for
+//! the application that call the engine directly, under a lock that is never held over an await.
 //!
 //! # Runtimes
 //! Works on tokio's multi-thread and current-thread runtimes, which need their I/O and time drivers on. Every public
@@ -184,14 +184,12 @@ mod options;
 mod payload;
 mod publish;
 mod request;
-mod room;
 mod server;
 mod shared;
 mod state;
 mod subscribe;
 #[cfg(test)]
 mod tests;
-mod time_limit;
 mod transport;
 mod will;
 
@@ -207,7 +205,8 @@ pub use drain::Drained;
 #[cfg(feature = "tls")]
 pub use error::TlsError;
 pub use error::{AddressError, Error, OptionsError, PublishError, SubscribeError};
-pub use events::{ConnectionEvent, Events};
+pub use events::Events;
+pub use ferromqtt_engine::ConnectionEvent;
 pub use ferromqtt_proto::AuthError;
 /// What a message is refused for, as [`PublishError::Invalid`] and [`PublishError::GivenUp`] hold it.
 pub use ferromqtt_proto::PublishError as InvalidPublish;

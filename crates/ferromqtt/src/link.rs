@@ -8,9 +8,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use ferromqtt_proto::{Client, Progress, debug_fields};
+use ferromqtt_engine::{InputDemand, LinkId};
+use ferromqtt_proto::{Progress, debug_fields};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
+use crate::state::TaskEngine;
 use crate::transport::ByteStream;
 
 /// The core is asked for more once less than this waits to be written.
@@ -26,18 +28,25 @@ const READ_SIZE_MAX: usize = 64 * 1024;
 /// The most that is reserved at once for a large packet. Its length is the peer's word, and not yet its bytes.
 const RESERVE_MAX: usize = 1024 * 1024;
 
-/// Chunks that the core has handed over.
+/// Chunks that the engine has handed over.
 #[derive(Default)]
 pub(crate) struct Output {
+    /// For which transport they are; `None` without one.
+    link: Option<LinkId>,
     chunks: VecDeque<Bytes>,
     len: usize,
 }
 
-debug_fields!(Output { chunks: count, len });
+debug_fields!(Output {
+    link,
+    chunks: count,
+    len
+});
 
 impl Output {
-    pub(crate) const fn has_room(&self) -> bool {
-        self.len < OUTPUT_SIZE
+    /// The transport that chunks are for, while there is room for one more.
+    pub(crate) fn open_for(&self) -> Option<LinkId> {
+        self.link.filter(|_| self.len < OUTPUT_SIZE)
     }
 
     pub(crate) fn push(&mut self, chunk: Bytes) {
@@ -83,25 +92,13 @@ pub(crate) struct LinkProgress<'a, S> {
 
 impl<S: ByteStream> LinkProgress<'_, S> {
     /// Reports it, if the core wants to know. The system is asked only then.
-    pub(crate) fn report(&self, core: &mut Client, now: Instant) {
-        if core.wants_progress(now, self.unwritten) {
-            let progress = Progress {
-                unwritten: self.unwritten,
-                held_up: self.held_up,
-                tcp: self.stream.tcp_progress(),
-            };
-            core.transport_progress(now, progress);
-        }
+    pub(crate) fn report(&self, engine: &mut TaskEngine, link: LinkId, now: Instant) {
+        engine.progress(now, link, self.unwritten, || Progress {
+            unwritten: self.unwritten,
+            held_up: self.held_up,
+            tcp: self.stream.tcp_progress(),
+        });
     }
-}
-
-/// How much of the input a [`Link`] reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reading {
-    All,
-    /// A few bytes, as a sign of life.
-    Little,
-    Nothing,
 }
 
 /// As much of the input as is read for a sign of life.
@@ -154,6 +151,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         }
     }
 
+    /// One whose output the engine fills, for the transport with this name.
+    pub(crate) fn carrying(link: LinkId, stream: S) -> Self {
+        let mut carrying = Self::new(stream);
+        carrying.output.link = Some(link);
+        carrying
+    }
+
     /// The input, the output, and how far that has come.
     pub(crate) const fn parts(&mut self) -> (&mut BytesMut, &mut Output, LinkProgress<'_, S>) {
         let progress = LinkProgress {
@@ -168,8 +172,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// the input still needs. `reading` says how much of the input it takes. Nothing is lost when the future is dropped.
     ///
     /// After an error of writing it goes on reading: the peer may have said why it closes.
-    pub(crate) async fn step(&mut self, missing: usize, reading: Reading) -> io::Result<Step> {
-        if reading == Reading::Nothing && !self.write_failed() {
+    pub(crate) async fn step(&mut self, missing: usize, reading: InputDemand) -> io::Result<Step> {
+        if reading == InputDemand::Nothing && !self.write_failed() {
             poll_fn(|cx| self.poll_write(cx)).await;
             return Ok(Step::Written);
         }
@@ -200,9 +204,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         .await
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>, reading: Reading) -> Poll<io::Result<usize>> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, reading: InputDemand) -> Poll<io::Result<usize>> {
         match reading {
-            Reading::Little => {
+            InputDemand::Little => {
                 pin!(self.stream.read_buf(&mut (&mut self.input).limit(LITTLE))).poll(cx)
             }
             _ => pin!(self.stream.read_buf(&mut self.input)).poll(cx),
@@ -351,7 +355,10 @@ mod tests {
         let pipe = io::ErrorKind::BrokenPipe.into();
         let mut link = Link::new(Broken(Some(pipe), read_error));
         link.output.push(Bytes::from_static(b"x"));
-        link.step(1, Reading::All).await.unwrap_err().to_string()
+        link.step(1, InputDemand::All)
+            .await
+            .unwrap_err()
+            .to_string()
     }
 
     #[tokio::test]

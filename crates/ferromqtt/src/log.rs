@@ -26,13 +26,15 @@ pub(crate) fn write(context: &Context, lines: Vec<LogLine>) {
 #[cfg(feature = "tracing")]
 mod written {
     use std::future::{Future, poll_fn};
+    use std::mem;
     use std::pin::pin;
 
+    use ferromqtt_engine::Fact;
     use ferromqtt_proto as proto;
     use tracing::{Level, Span};
 
     use crate::shared::now;
-    use crate::{ConnectionError, Contest, ReasonCode, Slip, TopicFilter, TopicName};
+    use crate::{ConnectionError, TopicFilter};
 
     /// What the lines of one connection, and of the attempt to make it, have in common: a span around them. As the lines, it
     /// is made, entered and dropped without the client's lock.
@@ -78,80 +80,9 @@ mod written {
     #[derive(Debug)]
     pub(crate) enum LogLine {
         Connecting,
-        Packet(proto::PacketRecord),
-        Untraced {
-            packets: u64,
-        },
-        Connected {
-            session_present: bool,
-            assigned: Option<proto::Utf8String>,
-        },
-        Disconnected,
-        NoConnection {
-            /// The server had accepted it.
-            established: bool,
-            cause: ConnectionError,
-            retries: bool,
-            unflushed: u64,
-            times: u64,
-        },
-        Unflushed {
-            messages: u64,
-            times: u64,
-        },
-        NotRestored {
-            filter: TopicFilter,
-            reason: ReasonCode,
-            times: u64,
-        },
-        Tolerated {
-            slip: Slip,
-            times: u64,
-        },
-        Lost {
-            filters: String,
-            times: u64,
-        },
-        NotSubscribed {
-            filter: TopicFilter,
-            reason: ReasonCode,
-            times: u64,
-        },
-        Unclaimed {
-            messages: u64,
-            times: u64,
-        },
-        Forgotten {
-            filters: String,
-            times: u64,
-        },
-        MessageSuspected {
-            topic: TopicName,
-            messages: usize,
-            ends: u32,
-            reason: Option<ReasonCode>,
-            times: u64,
-        },
-        MessageRefused {
-            topic: TopicName,
-            reason: ReasonCode,
-            times: u64,
-        },
-        IdentifierContested {
-            contest: Contest,
-            times: u64,
-        },
-        Stalled {
-            filters: String,
-            times: u64,
-        },
-        Unacknowledged {
-            messages: usize,
-            times: u64,
-        },
-        AllLost {
-            messages: u64,
-        },
+        /// A fact, and how often it has been one.
+        Fact(Fact, u64),
+        /// Lines that no other one has reported.
         LeftOut(proto::Unreported),
     }
 
@@ -159,180 +90,86 @@ mod written {
     #[derive(Debug, Default)]
     pub(crate) struct Log {
         repeats: proto::Repeats,
-        /// The server has accepted the present connection.
-        established: bool,
+        /// That messages went to the default queue unclaimed has been logged, for this connection.
+        warned_of_unclaimed: bool,
     }
 
     impl Log {
-        /// The number so far, if a line is to be written.
-        fn times(&mut self, kind: &'static str, subject: &str) -> Option<u64> {
-            (self.repeats.count(now(), kind, subject, 1)).map(|repeat| repeat.total)
-        }
-
         pub(crate) const fn connecting() -> Option<LogLine> {
             Some(LogLine::Connecting)
         }
 
-        pub(crate) const fn packet(record: proto::PacketRecord) -> Option<LogLine> {
-            Some(LogLine::Packet(record))
-        }
-
-        pub(crate) fn untraced(packets: u64) -> Option<LogLine> {
-            (packets > 0).then_some(LogLine::Untraced { packets })
-        }
-
-        /// `assigned` is the Client Identifier, if the server has chosen it.
-        pub(crate) const fn connected(
-            &mut self,
-            session_present: bool,
-            assigned: Option<proto::Utf8String>,
-        ) -> Option<LogLine> {
-            self.established = true;
-            Some(LogLine::Connected {
-                session_present,
-                assigned,
-            })
-        }
-
-        pub(crate) fn disconnected(
-            &mut self,
-            cause: &ConnectionError,
-            retries: bool,
-            unflushed: u64,
-        ) -> Option<LogLine> {
-            let established = std::mem::take(&mut self.established);
-            if *cause == ConnectionError::Closed {
-                return Some(LogLine::Disconnected);
+        /// Appends the lines of a fact.
+        pub(crate) fn note(&mut self, fact: Fact, lines: &mut Vec<LogLine>) {
+            match fact {
+                // What no line has reported: how many received messages were lost in all, and lines.
+                Fact::Ended { lost } => {
+                    lines.extend((lost > 0).then_some(LogLine::Fact(fact, 1)));
+                    lines.extend(self.repeats.take_unreported().map(LogLine::LeftOut));
+                }
+                Fact::Connected { .. } => {
+                    self.warned_of_unclaimed = false;
+                    lines.push(LogLine::Fact(fact, 1));
+                }
+                Fact::Unclaimed { .. } if mem::replace(&mut self.warned_of_unclaimed, true) => {}
+                fact => lines.extend(self.times(&fact).map(|times| LogLine::Fact(fact, times))),
             }
-            let kind = if established {
-                "connection lost"
-            } else {
-                "cannot connect"
+        }
+
+        /// How often there has been such a fact, if a line is to be written.
+        fn times(&mut self, fact: &Fact) -> Option<u64> {
+            let (kind, subject) = match fact {
+                Fact::Packet(_)
+                | Fact::Untraced { .. }
+                | Fact::Connected { .. }
+                | Fact::Ended { .. }
+                | Fact::Disconnected {
+                    cause: ConnectionError::Closed | ConnectionError::Dropped,
+                    ..
+                } => return Some(1),
+                Fact::Disconnected {
+                    cause, established, ..
+                } => match established {
+                    true => ("connection lost", cause.to_string()),
+                    false => ("cannot connect", cause.to_string()),
+                },
+                Fact::Unflushed { .. } => ("unflushed", String::new()),
+                Fact::NotRestored { filter, .. } => ("not restored", filter.to_string()),
+                Fact::Tolerated { slip } => ("tolerated", slip.to_string()),
+                // That nobody reads it was logged.
+                Fact::Lost {
+                    forgotten: true, ..
+                } => return None,
+                // For the first loss of a stream since it was asked for its losses: more are counted there.
+                Fact::Lost { filters, .. } => ("lost", list(filters)),
+                Fact::NotSubscribed { filter, .. } => ("not subscribed", filter.to_string()),
+                Fact::Unclaimed { .. } => ("unclaimed", String::new()),
+                Fact::Forgotten { filters } => ("forgotten", list(filters)),
+                Fact::MessageSuspected { topic, .. } => ("message suspected", topic.to_string()),
+                Fact::MessageRefused { topic, .. } => ("message refused", topic.to_string()),
+                Fact::IdentifierContested(contest) => {
+                    let name = contest.client_identifier.to_string();
+                    ("identifier contested", name)
+                }
+                Fact::Stalled { filters } => ("stalled", list(filters)),
+                Fact::Unacknowledged { .. } => ("unacknowledged", String::new()),
             };
-            let times = self.times(kind, &cause.to_string())?;
-            Some(LogLine::NoConnection {
-                established,
-                cause: cause.clone(),
-                retries,
-                unflushed,
-                times,
-            })
-        }
-
-        pub(crate) fn unflushed(&mut self, messages: u64) -> Option<LogLine> {
-            let times = self.times("unflushed", "")?;
-            Some(LogLine::Unflushed { messages, times })
-        }
-
-        pub(crate) fn not_restored(
-            &mut self,
-            filter: &TopicFilter,
-            reason: ReasonCode,
-        ) -> Option<LogLine> {
-            let times = self.times("not restored", filter)?;
-            Some(LogLine::NotRestored {
-                filter: filter.clone(),
-                reason,
-                times,
-            })
-        }
-
-        pub(crate) fn tolerated(&mut self, slip: Slip) -> Option<LogLine> {
-            let times = self.times("tolerated", &slip.to_string())?;
-            Some(LogLine::Tolerated { slip, times })
-        }
-
-        /// For the first loss of a stream since it was asked for its losses: more are counted there.
-        pub(crate) fn lost(&mut self, filters: &[TopicFilter]) -> Option<LogLine> {
-            let filters = list(filters);
-            let times = self.times("lost", &filters)?;
-            Some(LogLine::Lost { filters, times })
-        }
-
-        pub(crate) fn not_subscribed(
-            &mut self,
-            filter: &TopicFilter,
-            reason: ReasonCode,
-        ) -> Option<LogLine> {
-            let times = self.times("not subscribed", filter)?;
-            Some(LogLine::NotSubscribed {
-                filter: filter.clone(),
-                reason,
-                times,
-            })
-        }
-
-        /// Called once per connection.
-        pub(crate) fn unclaimed(&mut self, messages: u64) -> Option<LogLine> {
-            let times = self.times("unclaimed", "")?;
-            Some(LogLine::Unclaimed { messages, times })
-        }
-
-        pub(crate) fn forgotten(&mut self, filters: &[TopicFilter]) -> Option<LogLine> {
-            let filters = list(filters);
-            let times = self.times("forgotten", &filters)?;
-            Some(LogLine::Forgotten { filters, times })
-        }
-
-        pub(crate) fn message_suspected(
-            &mut self,
-            topic: &TopicName,
-            messages: usize,
-            ends: u32,
-            reason: Option<ReasonCode>,
-        ) -> Option<LogLine> {
-            let times = self.times("message suspected", topic.as_str())?;
-            Some(LogLine::MessageSuspected {
-                topic: topic.clone(),
-                messages,
-                ends,
-                reason,
-                times,
-            })
-        }
-
-        pub(crate) fn message_refused(
-            &mut self,
-            topic: &TopicName,
-            reason: ReasonCode,
-        ) -> Option<LogLine> {
-            let times = self.times("message refused", topic.as_str())?;
-            Some(LogLine::MessageRefused {
-                topic: topic.clone(),
-                reason,
-                times,
-            })
-        }
-
-        pub(crate) fn identifier_contested(&mut self, contest: &Contest) -> Option<LogLine> {
-            let times = self.times("identifier contested", &contest.client_identifier)?;
-            let contest = contest.clone();
-            Some(LogLine::IdentifierContested { contest, times })
-        }
-
-        pub(crate) fn stalled(&mut self, filters: &[TopicFilter]) -> Option<LogLine> {
-            let filters = list(filters);
-            let times = self.times("stalled", &filters)?;
-            Some(LogLine::Stalled { filters, times })
-        }
-
-        pub(crate) fn unacknowledged(&mut self, messages: usize) -> Option<LogLine> {
-            let times = self.times("unacknowledged", "")?;
-            Some(LogLine::Unacknowledged { messages, times })
-        }
-
-        /// What no line has reported, when the client ends: how many received messages were lost in all, and lines.
-        pub(crate) fn end(&mut self, lost: u64) -> impl Iterator<Item = LogLine> {
-            let all_lost = (lost > 0).then_some(LogLine::AllLost { messages: lost });
-            (all_lost.into_iter()).chain(self.repeats.take_unreported().map(LogLine::LeftOut))
+            (self.repeats.count(now(), kind, &subject, 1)).map(|repeat| repeat.total)
         }
     }
 
     impl LogLine {
         pub(super) fn write(self, context: &Context) {
-            match self {
-                Self::Connecting => tracing::debug!(target: "ferromqtt", "connecting"),
-                Self::Packet(record) => {
+            let (fact, times) = match self {
+                Self::Connecting => {
+                    tracing::debug!(target: "ferromqtt", "connecting");
+                    return;
+                }
+                Self::LeftOut(left_out) => return write_left_out(&left_out),
+                Self::Fact(fact, times) => (fact, times),
+            };
+            match fact {
+                Fact::Packet(record) => {
                     let packet_id = record.packet_id.map(proto::PacketId::get);
                     tracing::debug!(
                         target: "ferromqtt",
@@ -342,90 +179,84 @@ mod written {
                         "{record}"
                     );
                 }
-                Self::Untraced { packets } => tracing::debug!(
+                Fact::Untraced { packets } => tracing::debug!(
                     target: "ferromqtt",
                     packets,
                     "so many packets have no line: there were too many at once"
                 ),
-                Self::Connected {
+                Fact::Connected {
                     session_present,
                     assigned,
+                    properties: _,
                 } => {
                     if let Some(assigned) = assigned {
                         context.0.record("client_identifier", assigned.as_str());
                     }
                     tracing::info!(target: "ferromqtt", session_present, "connected");
                 }
-                Self::Disconnected => tracing::info!(target: "ferromqtt", "disconnected"),
-                Self::NoConnection {
+                Fact::Disconnected {
+                    cause: ConnectionError::Closed | ConnectionError::Dropped,
+                    ..
+                } => tracing::info!(target: "ferromqtt", "disconnected"),
+                Fact::Disconnected {
                     cause,
-                    retries,
+                    retry_at,
                     unflushed,
-                    times,
                     established: true,
                 } => tracing::warn!(
                     target: "ferromqtt",
                     %cause,
-                    retries,
+                    retries = retry_at.is_some(),
                     unflushed,
                     times,
                     "connection lost: {cause}"
                 ),
-                Self::NoConnection {
+                Fact::Disconnected {
                     cause,
-                    retries,
+                    retry_at,
                     unflushed,
-                    times,
                     established: false,
                 } => tracing::warn!(
                     target: "ferromqtt",
                     %cause,
-                    retries,
+                    retries = retry_at.is_some(),
                     unflushed,
                     times,
                     "cannot connect: {cause}"
                 ),
-                Self::Unflushed { messages, times } => tracing::warn!(
+                Fact::Unflushed { messages } => tracing::warn!(
                     target: "ferromqtt",
                     messages,
                     times,
                     "QoS 0 messages were not written before the connection was closed"
                 ),
-                Self::NotRestored {
-                    filter,
-                    reason,
-                    times,
-                } => tracing::warn!(
+                Fact::NotRestored { filter, reason } => tracing::warn!(
                     target: "ferromqtt",
                     filter = filter.as_str(),
                     %reason,
                     times,
                     "a subscription that the server had lost was not renewed"
                 ),
-                Self::Tolerated { slip, times } => tracing::warn!(
+                Fact::Tolerated { slip } => tracing::warn!(
                     target: "ferromqtt",
                     ?slip,
                     times,
                     "the server breaks a rule of MQTT, which is tolerated: {slip}"
                 ),
-                Self::Lost { filters, times } => tracing::warn!(
+                Fact::Lost { filters, .. } => tracing::warn!(
                     target: "ferromqtt",
-                    %filters,
+                    filters = %list(&filters),
                     times,
                     "received messages are lost: the queue was full (see take_lost and stats for how many)"
                 ),
-                Self::NotSubscribed {
-                    filter,
-                    reason,
-                    times,
-                } => tracing::warn!(
+                Fact::NotSubscribed { filter, reason } => tracing::warn!(
                     target: "ferromqtt",
                     filter = filter.as_str(),
                     %reason,
                     times,
                     "the server refused a declared subscription"
                 ),
-                Self::Unclaimed { messages, times } => tracing::warn!(
+                Fact::Unclaimed { messages } => tracing::warn!(
                     target: "ferromqtt",
                     messages,
                     times,
@@ -433,19 +264,18 @@ mod written {
                      acknowledged; subscribe earlier, declare the subscription in the options, or unsubscribe from what is \
                      not needed"
                 ),
-                Self::Forgotten { filters, times } => tracing::warn!(
+                Fact::Forgotten { filters } => tracing::warn!(
                     target: "ferromqtt",
-                    %filters,
+                    filters = %list(&filters),
                     times,
                     "QoS 0 messages are lost: the queue is full, and nobody has polled the stream for 5 s (poll it, or drop \
                      it)"
                 ),
-                Self::MessageSuspected {
+                Fact::MessageSuspected {
                     topic,
                     messages,
                     ends,
                     reason: Some(reason),
-                    times,
                 } => tracing::warn!(
                     target: "ferromqtt",
                     topic = topic.as_str(),
@@ -456,12 +286,11 @@ mod written {
                     "the server may be ending one connection after another because of a message in flight: they are sent \
                      one at a time"
                 ),
-                Self::MessageSuspected {
+                Fact::MessageSuspected {
                     topic,
                     messages,
                     ends,
                     reason: None,
-                    times,
                 } => tracing::warn!(
                     target: "ferromqtt",
                     topic = topic.as_str(),
@@ -471,55 +300,48 @@ mod written {
                     "one connection after another has ended while messages were in flight, and none was acknowledged: one \
                      of them may be the reason, and is sent again"
                 ),
-                Self::MessageRefused {
-                    topic,
-                    reason,
-                    times,
-                } => tracing::warn!(
+                Fact::MessageRefused { topic, reason } => tracing::warn!(
                     target: "ferromqtt",
                     topic = topic.as_str(),
                     %reason,
                     times,
                     "the server ended the connection each time this message was sent: it is given up"
                 ),
-                Self::IdentifierContested { contest, times } => {
+                Fact::IdentifierContested(contest) => {
                     tracing::warn!(target: "ferromqtt", ends = contest.ends, times, "{contest}");
                 }
-                Self::Stalled { filters, times } => tracing::warn!(
+                Fact::Stalled { filters } => tracing::warn!(
                     target: "ferromqtt",
-                    %filters,
+                    filters = %list(&filters),
                     times,
                     "a full stream has withheld acknowledgements for 5 s, and holds up all others (read it faster, or choose \
                      another Overflow)"
                 ),
-                Self::Unacknowledged { messages, times } => tracing::warn!(
+                Fact::Unacknowledged { messages } => tracing::warn!(
                     target: "ferromqtt",
                     messages,
                     times,
                     "the application has not acknowledged many received messages, and for 5 s the server has sent no \
                      QoS 1 or 2 message: it may be waiting for acknowledgements"
                 ),
-                Self::AllLost { messages } => tracing::warn!(
+                Fact::Ended { lost } => tracing::warn!(
                     target: "ferromqtt",
-                    messages,
+                    messages = lost,
                     "so many received messages were lost in all, since queues were full"
-                ),
-                Self::LeftOut(proto::Unreported {
-                    kind,
-                    subject,
-                    total,
-                    new,
-                    ..
-                }) => tracing::warn!(
-                    target: "ferromqtt",
-                    kind,
-                    %subject,
-                    times = total,
-                    left_out = new,
-                    "log lines that say the same were left out"
                 ),
             }
         }
+    }
+
+    fn write_left_out(left_out: &proto::Unreported) {
+        tracing::warn!(
+            target: "ferromqtt",
+            kind = left_out.kind,
+            subject = %left_out.subject,
+            times = left_out.total,
+            left_out = left_out.new,
+            "log lines that say the same were left out"
+        );
     }
 
     fn list(filters: &[TopicFilter]) -> String {
@@ -532,9 +354,7 @@ mod written {
 mod unwritten {
     use std::future::Future;
 
-    use ferromqtt_proto as proto;
-
-    use crate::{ConnectionError, Contest, ReasonCode, Slip, TopicFilter, TopicName};
+    use ferromqtt_engine::Fact;
 
     /// There is none.
     #[derive(Debug)]
@@ -581,84 +401,7 @@ mod unwritten {
         pub(crate) const fn connecting() -> Option<LogLine> {
             None
         }
-        pub(crate) fn packet(_record: proto::PacketRecord) -> Option<LogLine> {
-            None
-        }
-        pub(crate) const fn untraced(_packets: u64) -> Option<LogLine> {
-            None
-        }
-        pub(crate) fn connected(
-            &mut self,
-            _session_present: bool,
-            _assigned: Option<proto::Utf8String>,
-        ) -> Option<LogLine> {
-            None
-        }
-        pub(crate) const fn disconnected(
-            &mut self,
-            _cause: &ConnectionError,
-            _retries: bool,
-            _unflushed: u64,
-        ) -> Option<LogLine> {
-            None
-        }
-        pub(crate) const fn unflushed(&mut self, _messages: u64) -> Option<LogLine> {
-            None
-        }
-        pub(crate) const fn not_restored(
-            &mut self,
-            _filter: &TopicFilter,
-            _reason: ReasonCode,
-        ) -> Option<LogLine> {
-            None
-        }
-        pub(crate) const fn tolerated(&mut self, _slip: Slip) -> Option<LogLine> {
-            None
-        }
-        pub(crate) const fn lost(&mut self, _filters: &[TopicFilter]) -> Option<LogLine> {
-            None
-        }
-        pub(crate) const fn not_subscribed(
-            &mut self,
-            _filter: &TopicFilter,
-            _reason: ReasonCode,
-        ) -> Option<LogLine> {
-            None
-        }
-        pub(crate) const fn unclaimed(&mut self, _messages: u64) -> Option<LogLine> {
-            None
-        }
-        pub(crate) const fn forgotten(&mut self, _filters: &[TopicFilter]) -> Option<LogLine> {
-            None
-        }
-        pub(crate) const fn message_suspected(
-            &mut self,
-            _topic: &TopicName,
-            _messages: usize,
-            _ends: u32,
-            _reason: Option<ReasonCode>,
-        ) -> Option<LogLine> {
-            None
-        }
-        pub(crate) const fn message_refused(
-            &mut self,
-            _topic: &TopicName,
-            _reason: ReasonCode,
-        ) -> Option<LogLine> {
-            None
-        }
-        pub(crate) const fn identifier_contested(&mut self, _contest: &Contest) -> Option<LogLine> {
-            None
-        }
-        pub(crate) const fn stalled(&mut self, _filters: &[TopicFilter]) -> Option<LogLine> {
-            None
-        }
-        pub(crate) const fn unacknowledged(&mut self, _messages: usize) -> Option<LogLine> {
-            None
-        }
-        pub(crate) fn end(&mut self, _lost: u64) -> impl Iterator<Item = LogLine> + use<> {
-            std::iter::empty()
-        }
+        pub(crate) fn note(&mut self, _fact: Fact, _lines: &mut Vec<LogLine>) {}
     }
 }
 

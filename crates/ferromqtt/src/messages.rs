@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use ferromqtt_engine::ReaderId;
 use ferromqtt_proto::QueueId;
 use futures_core::Stream;
 
@@ -53,8 +55,8 @@ use crate::{FilterResult, Message, QoS, ReasonCode, SubscribeError, TopicFilter}
 pub struct Messages {
     shared: Arc<Shared>,
     queue: QueueId,
-    /// Its place among those who wait for messages of the queue; that of before, when it does not wait.
-    place: u64,
+    /// Its wait for a message of the queue; one that is over, when it does not wait.
+    reader: Option<ReaderId>,
     /// What was taken since this last let others run.
     taken: Burst,
     /// What SUBACK said to each filter; empty for the messages that no subscription asked for.
@@ -66,7 +68,7 @@ impl Messages {
         Self {
             shared,
             queue,
-            place: 0,
+            reader: None,
             taken: Burst::default(),
             results: Vec::new(),
         }
@@ -89,7 +91,7 @@ impl Messages {
 
     /// How many messages wait.
     pub fn len(&self) -> usize {
-        self.shared.lock().core.queue_len(self.queue)
+        self.shared.lock().engine.core().queue_len(self.queue)
     }
 
     /// Whether no message waits.
@@ -100,13 +102,13 @@ impl Messages {
     /// The filters that the server, having lost the session, refused to renew in the next one, and its Reason Codes: no
     /// message comes for them any more, and the stream ends when none is left. Subscribe again, if that can help.
     pub fn not_renewed(&self) -> Vec<(TopicFilter, ReasonCode)> {
-        self.shared.lock().not_restored(self.queue)
+        (self.shared.lock().engine.not_restored(self.queue)).to_vec()
     }
 
     /// How many messages the full queue has lost since the last call. With [`Overflow::Fail`](crate::Overflow::Fail) it
     /// tells that when all before the gap has been taken.
     pub fn take_lost(&mut self) -> u64 {
-        self.shared.lock().core.take_lost(self.queue)
+        self.shared.lock().engine.take_lost(self.queue)
     }
 
     /// What the server has said to each filter: the QoS that it has granted, which may be less than what was asked for
@@ -153,15 +155,15 @@ impl Messages {
     /// long as this one lasts they hold up acknowledgements that come behind them (MQTT-4.6.0-2), so a program that goes on
     /// subscribes again, or takes and acknowledges them there.
     pub fn detach(self) {
-        (self.shared).call(|state, now| state.detach_queue(now, self.queue)); // `drop` finds nothing left to do
+        (self.shared).call(|state, now| state.engine.detach_queue(now, self.queue)); // `drop` finds nothing left to do
     }
 
     /// Takes a message. That may let an acknowledgement go, which the driver has to write, and may have it read on.
     fn take(&self, state: &mut State) -> Option<Message> {
-        let unsent = state.core.pending_transmit();
-        let paused = state.core.input_paused();
-        let message = state.core.next_message(self.queue);
-        if state.core.pending_transmit() > unsent || paused {
+        let unsent = state.engine.core().pending_transmit();
+        let paused = state.engine.core().input_paused();
+        let message = state.engine.take(self.queue);
+        if state.engine.core().pending_transmit() > unsent || paused {
             self.call_driver(state, unsent);
         }
         message
@@ -170,7 +172,8 @@ impl Messages {
     /// Calls the driver if it has something to write, or may read on.
     #[cold]
     fn call_driver(&self, state: &mut State, unsent: usize) {
-        let called = state.core.pending_transmit() > unsent || !state.core.input_paused();
+        let core = state.engine.core();
+        let called = core.pending_transmit() > unsent || !core.input_paused();
         if called && state.call_driver() {
             self.shared.driver.notify_one();
         }
@@ -189,15 +192,20 @@ impl Messages {
             self.taken.add(1, taken.memory_size());
             return Poll::Ready(message);
         }
-        if state.has_ended()
-            || state.core.has_failed(self.queue)
-            || (self.queue != QueueId::DEFAULT && !state.is_subscribed(self.queue))
-        {
+        if state.engine.is_over(self.queue) {
             drop(state);
             self.taken.add(1, 0); // also one who asks again and again
             return Poll::Ready(None);
         }
-        let former = state.wait_for_message(self.queue, &mut self.place, waker);
+        let engine = &mut state.engine;
+        let former = match self.reader.and_then(|reader| engine.reader_mut(reader)) {
+            Some(current) if current.will_wake(waker) => None,
+            Some(current) => Some(mem::replace(current, waker.clone())),
+            None => {
+                self.reader = Some(engine.wait(self.queue, |_| waker.clone()));
+                None
+            }
+        };
         drop(state);
         drop(former); // not under the lock: whose waker it is, is not known
         Poll::Pending
@@ -215,8 +223,8 @@ impl Stream for Messages {
 impl Drop for Messages {
     fn drop(&mut self) {
         let waker = self.shared.call(|state, now| {
-            let waker = state.stop_waiting(self.queue, self.place);
-            state.drop_queue(now, self.queue); // the default queue stays
+            let waker = (self.reader).and_then(|reader| state.engine.stop_waiting(reader));
+            state.engine.drop_queue(now, self.queue); // the default queue stays
             waker
         });
         drop(waker); // not under the lock

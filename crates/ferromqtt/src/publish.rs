@@ -7,17 +7,18 @@ use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use ferromqtt_engine::{CallEnd, CallId, PublishRefusal, Purpose, Submission, at_once};
 use ferromqtt_proto as proto;
 use proto::Outcome;
 use tokio::sync::oneshot;
 
+use crate::call::Call;
 use crate::handle::Handle;
-use crate::room::{InLine, Purpose};
-use crate::state::Submitted;
-use crate::time_limit::{Begun, TimeLimit, settled_within};
+use crate::shared::{Shared, end_of, now};
+use crate::state::State;
 use crate::{
     Client, ConnectionError, Delivery, Message, Properties, PublishError, QoS, ReasonCode,
     TopicName,
@@ -108,7 +109,7 @@ impl<'a> Publish<'a> {
     ///
     /// ```no_run
     /// # async fn example(client: ferromqtt::Client) -> Result<(), ferromqtt::PublishError> {
-    /// use std::time::Duration;
+    /// use std::time::{Duration, Instant};
     ///
     /// use ferromqtt::{Delivery, PublishError, QoS};
     ///
@@ -176,19 +177,34 @@ impl<'a> Publish<'a> {
         tokio::task::coop::consume_budget().await; // also for a call that fails
         let publish = self.publish?;
         let shared = &self.client.shared;
-        let limit = self.limit.map(Begun::now);
-        Ok(match shared.submit(Purpose::Message, &publish)? {
-            Submitted::Sent => Receipt::sent(),
-            Submitted::Accepted(_, outcome) => Receipt::waiting(outcome),
-            Submitted::Waits(place) => {
-                let waiting = InLine::new(Arc::clone(shared), place);
-                let (_, outcome) = match limit {
-                    Some(limit) => TimeLimit::from(limit).accepted(waiting).await?,
-                    None => waiting.await?,
-                };
-                Receipt::waiting(outcome)
+        let deadline = end_of(self.limit); // which panics outside a runtime: nothing must be sent then
+        let mut waits = None;
+        let submitted = shared.call_untimed(|state| {
+            if publish_now(state, &publish)? {
+                return Ok(None);
             }
-        })
+            let (token, outcome) = oneshot::channel();
+            let accepted = || {
+                let (token, accepted) = oneshot::channel();
+                waits = Some(accepted);
+                token
+            };
+            match (state.engine).enqueue(now(), &publish, deadline, token, accepted) {
+                Ok(submission) => Ok(Some((submission, outcome))),
+                Err((_, refusal)) => Err(refusal),
+            }
+        });
+        let submitted = submitted.map_err(PublishError::of_refusal)?;
+        let Some((submission, outcome)) = submitted else {
+            return Ok(Receipt::sent());
+        };
+        if let (Submission::Waits(call), Some(accepted)) = (submission, waits) {
+            match Call::new(shared, call, accepted).end().await {
+                CallEnd::Accepted => {}
+                end => _ = settled(end, self.limit)?,
+            }
+        }
+        Ok(Receipt::waiting(outcome))
     }
 
     /// As [`enqueue`](Self::enqueue), but never waits for room, and needs no runtime: for callbacks and threads.
@@ -207,7 +223,19 @@ impl<'a> Publish<'a> {
     /// ```
     pub fn try_enqueue(self) -> Result<Receipt, PublishError> {
         let publish = self.publish?;
-        (self.client.shared).call(|state, _| state.try_publish(&publish))
+        let tried = (self.client.shared).call(|state, now| {
+            if let Some(packet) = at_once(&publish)
+                && state.engine.try_publish_now(packet, &publish.payload)?
+            {
+                return Ok(Receipt::sent());
+            }
+            let (token, outcome) = oneshot::channel();
+            match state.engine.try_publish(now, publish, token) {
+                Ok(_) => Ok(Receipt::waiting(outcome)),
+                Err((_, refusal)) => Err(refusal),
+            }
+        });
+        tried.map_err(PublishError::of_refusal)
     }
 }
 
@@ -235,15 +263,36 @@ enum Stage<'a> {
         Result<proto::Publish, PublishError>,
         Option<Duration>,
     ),
-    Full(InLine),
-    Accepted(Receipt),
-    /// Whatever comes after the start, of a message with a time limit.
-    Limited(Settling),
+    Submitted(PendingPublish),
     Wrong(PublishError),
     Done,
 }
 
-type Settling = Pin<Box<dyn Future<Output = Result<Published, PublishError>> + Send + Sync>>;
+/// Encodes a message if that can be done at once.
+fn publish_now(state: &mut State, publish: &proto::Publish) -> Result<bool, PublishRefusal> {
+    match at_once(publish) {
+        Some(packet) => state.engine.publish_now(packet, &publish.payload),
+        None => Ok(false),
+    }
+}
+
+/// A message that was submitted.
+struct PendingPublish {
+    end: oneshot::Receiver<CallEnd>,
+    limit: Option<Duration>,
+    /// Its call, if it had to wait for capacity or has a time limit. Dropped while it still waits, it is not sent; dropped
+    /// later, it has no time limit any more.
+    call: Option<(Arc<Shared>, CallId)>,
+}
+
+impl Drop for PendingPublish {
+    fn drop(&mut self) {
+        if let Some((shared, call)) = self.call.take() {
+            let left = shared.call(|state, _| state.engine.leave_line(call));
+            drop(left); // not under the lock: it may hold a waker
+        }
+    }
+}
 
 impl Future for PublishFuture<'_> {
     type Output = Result<Published, PublishError>;
@@ -254,40 +303,36 @@ impl Future for PublishFuture<'_> {
                 Stage::Start(client, publish, limit) => {
                     ready!(let_others_run(cx));
                     let shared = &client.shared;
-                    let limit = limit.map(Begun::now); // which panics outside a runtime: nothing must be sent then
-                    let submitted = match publish {
-                        Ok(publish) => shared.submit(Purpose::Message, publish),
-                        Err(error) => Err(error.clone()),
+                    let deadline = end_of(*limit); // which panics outside a runtime: nothing must be sent then
+                    let publish = match publish {
+                        Ok(publish) => publish,
+                        Err(error) => {
+                            self.0 = Stage::Wrong(error.clone());
+                            continue;
+                        }
                     };
-                    match (submitted, limit) {
-                        (Ok(Submitted::Sent), _) => {
+                    match submit(shared, publish, deadline) {
+                        Ok(None) => {
                             self.0 = Stage::Done;
                             return Poll::Ready(Ok(Published::SENT));
                         }
-                        (Ok(submitted), Some(limit)) => {
-                            let shared = Arc::clone(shared);
-                            Stage::Limited(Box::pin(settled_within(limit, shared, submitted)))
-                        }
-                        (Ok(Submitted::Accepted(_, outcome)), None) => {
-                            Stage::Accepted(Receipt::waiting(outcome))
-                        }
-                        (Ok(Submitted::Waits(place)), None) => {
-                            Stage::Full(InLine::new(Arc::clone(shared), place))
-                        }
-                        (Err(error), _) => Stage::Wrong(error),
+                        Ok(Some((submission, end))) => Stage::Submitted(PendingPublish {
+                            end,
+                            limit: *limit,
+                            call: match submission {
+                                Submission::Accepted(_) if deadline.is_none() => None,
+                                Submission::Accepted(call) | Submission::Waits(call) => {
+                                    Some((Arc::clone(shared), call))
+                                }
+                            },
+                        }),
+                        Err(refusal) => Stage::Wrong(PublishError::of_refusal(refusal)),
                     }
                 }
-                Stage::Full(waiting) => match ready!(Pin::new(waiting).poll(cx)) {
-                    Ok((_, outcome)) => Stage::Accepted(Receipt::waiting(outcome)),
-                    Err(error) => Stage::Wrong(error),
-                },
-                Stage::Accepted(receipt) => {
-                    let published = ready!(Pin::new(receipt).poll(cx));
-                    self.0 = Stage::Done;
-                    return Poll::Ready(published);
-                }
-                Stage::Limited(settling) => {
-                    let published = ready!(settling.as_mut().poll(cx));
+                Stage::Submitted(pending) => {
+                    let end = ready!(Pin::new(&mut pending.end).poll(cx));
+                    pending.call = None;
+                    let published = settled(end.unwrap_or(CallEnd::DriverGone), pending.limit);
                     self.0 = Stage::Done;
                     return Poll::Ready(published);
                 }
@@ -301,6 +346,26 @@ impl Future for PublishFuture<'_> {
             self.0 = next;
         }
     }
+}
+
+/// Submits a message; `None` when it was sent at once. The clock is read only for one that was not: reading it costs as much
+/// as encoding a small one.
+fn submit(
+    shared: &Shared,
+    publish: &proto::Publish,
+    deadline: Option<Instant>,
+) -> Result<Option<(Submission, oneshot::Receiver<CallEnd>)>, PublishRefusal> {
+    shared.call_untimed(|state| {
+        if publish_now(state, publish)? {
+            return Ok(None);
+        }
+        let (token, end) = oneshot::channel();
+        let purpose = Purpose::Message;
+        match (state.engine).publish(now(), purpose, publish, deadline, token) {
+            Ok(submission) => Ok(Some((submission, end))),
+            Err((_, refusal)) => Err(refusal),
+        }
+    })
 }
 
 /// A loop of publishes that complete at once must not starve the thread's other tasks, nor write a few at a time: one
@@ -325,9 +390,7 @@ impl fmt::Debug for PublishFuture<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stage = match self.0 {
             Stage::Start(..) => "not polled",
-            Stage::Full(_) => "waiting for capacity",
-            Stage::Accepted(_) => "accepted",
-            Stage::Limited(_) => "waiting for a limited time",
+            Stage::Submitted(_) => "submitted",
             Stage::Wrong(_) | Stage::Done => "done",
         };
         f.debug_tuple("PublishFuture").field(&stage).finish()
@@ -362,7 +425,7 @@ impl Published {
 /// # Cancel safety
 /// Dropping it changes nothing about the message.
 #[must_use = "a receipt tells whether the message arrived; drop it explicitly if that does not matter"]
-pub struct Receipt(Option<oneshot::Receiver<Outcome>>);
+pub struct Receipt(Option<oneshot::Receiver<CallEnd>>);
 
 impl Receipt {
     /// Handed to the transport already.
@@ -370,7 +433,7 @@ impl Receipt {
         Self(None)
     }
 
-    pub(crate) const fn waiting(outcome: oneshot::Receiver<Outcome>) -> Self {
+    pub(crate) const fn waiting(outcome: oneshot::Receiver<CallEnd>) -> Self {
         Self(Some(outcome))
     }
 }
@@ -392,33 +455,38 @@ impl Future for Receipt {
         let Some(outcome) = &mut self.0 else {
             return Poll::Ready(Ok(Published::SENT));
         };
-        let outcome = ready!(Pin::new(outcome).poll(cx));
-        Poll::Ready(match outcome {
-            Ok(outcome) => published(outcome),
-            Err(_) => Err(no_driver()),
-        })
+        let end = ready!(Pin::new(outcome).poll(cx));
+        Poll::Ready(settled(end.unwrap_or(CallEnd::DriverGone), None))
+    }
+}
+
+/// What a publish ends with, whose time limit is `limit`.
+pub(crate) fn settled(end: CallEnd, limit: Option<Duration>) -> Result<Published, PublishError> {
+    match end {
+        CallEnd::Completed(outcome) => published(outcome),
+        CallEnd::Refused(refusal) => Err(PublishError::of_refusal(refusal)),
+        CallEnd::TimedOut(delivery) => Err(PublishError::TimedOut {
+            limit: limit.unwrap_or_default(),
+            delivery,
+        }),
+        CallEnd::DriverGone | CallEnd::Accepted | CallEnd::ReAuthenticated(_) => Err(no_driver()),
     }
 }
 
 fn published(outcome: Outcome) -> Result<Published, PublishError> {
-    match outcome {
+    Err(match outcome {
         Outcome::Acknowledged {
             reason,
             properties,
             resent_as_new,
-        } => Ok(Published {
-            reason,
-            properties,
-            resent_as_new,
-        }),
-        Outcome::Sent => Ok(Published::SENT),
-        outcome => Err(failed(outcome)),
-    }
-}
-
-/// What a publish that did not succeed ends with.
-pub(crate) fn failed(outcome: Outcome) -> PublishError {
-    match outcome {
+        } => {
+            return Ok(Published {
+                reason,
+                properties,
+                resent_as_new,
+            });
+        }
+        Outcome::Sent => return Ok(Published::SENT),
         Outcome::Refused { reason, properties } => PublishError::Rejected { reason, properties },
         Outcome::NotPossible(error) => PublishError::Invalid(error),
         Outcome::GivenUp(error) => PublishError::GivenUp(error),
@@ -426,8 +494,13 @@ pub(crate) fn failed(outcome: Outcome) -> PublishError {
         Outcome::Dropped => PublishError::Dropped,
         Outcome::Disconnected { cause, delivery } => PublishError::Disconnected { cause, delivery },
         Outcome::SessionLost => PublishError::SessionLost,
-        _ => no_driver(), // no other outcome belongs to a publish
-    }
+        // These do not belong to a publish.
+        Outcome::Responded(_)
+        | Outcome::Unanswerable { .. }
+        | Outcome::Subscribed { .. }
+        | Outcome::Unsubscribed { .. }
+        | Outcome::RequestNotPossible(_) => no_driver(),
+    })
 }
 
 /// The driver has gone without a word: its runtime was shut down.

@@ -2,21 +2,19 @@
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ferromqtt_engine::{CallEnd, Purpose, Submission};
 use ferromqtt_proto as proto;
 use proto::Outcome;
 use thiserror::Error;
+use tokio::sync::oneshot;
 use tokio::task::coop::consume_budget;
 
 use crate::call::Call;
-use crate::publish::{failed, no_driver};
-use crate::room::{InLine, Purpose};
-use crate::shared::Shared;
-use crate::state::Submitted;
-use crate::time_limit::TimeLimit;
+use crate::publish::{no_driver, settled};
+use crate::shared::{Shared, end_of};
 use crate::{Client, Delivery, Message, Properties, PublishError, QoS, ReasonCode, TopicName};
 
 /// How long a response is awaited, unless told otherwise.
@@ -90,29 +88,29 @@ impl IntoFuture for Request {
 }
 
 async fn answer(
-    shared: &Arc<Shared>,
+    shared: &Shared,
     request: proto::Publish,
     limit: Option<Duration>,
 ) -> Result<Message, RequestError> {
-    let mut limit = TimeLimit::new(limit.unwrap_or(Duration::MAX));
-    let (op, outcome) = match shared.submit(Purpose::Request, &request)? {
-        Submitted::Accepted(op, outcome) => (op, outcome),
-        Submitted::Waits(place) => {
-            let waiting = InLine::new(Arc::clone(shared), place);
-            limit.accepted(waiting).await?
-        }
-        Submitted::Sent => return Err(no_driver().into()), // cannot be: that is for messages
+    let deadline = end_of(limit);
+    let (token, end) = oneshot::channel();
+    let submitted = shared.call(|state, now| {
+        (state.engine).publish(now, Purpose::Request, &request, deadline, token)
+    });
+    let call = match submitted {
+        Ok(Submission::Accepted(call) | Submission::Waits(call)) => Call::new(shared, call, end),
+        Err((_, refusal)) => return Err(PublishError::of_refusal(refusal).into()),
     };
-    let call = Call::accepted(shared, op, outcome);
-    let outcome = call.outcome_within(&mut limit).await;
-    match outcome.map_err(|delivery| limit.is_over(delivery))? {
-        Some(Outcome::Responded(response)) => Ok(*response),
-        Some(Outcome::Acknowledged { .. }) => Err(RequestError::NoResponder),
-        Some(Outcome::Unanswerable { reason, delivery }) => {
+    match call.end().await {
+        CallEnd::Completed(Outcome::Responded(response)) => Ok(*response),
+        CallEnd::Completed(Outcome::Acknowledged { .. }) => Err(RequestError::NoResponder),
+        CallEnd::Completed(Outcome::Unanswerable { reason, delivery }) => {
             Err(RequestError::Unanswerable { reason, delivery })
         }
-        Some(outcome) => Err(failed(outcome).into()),
-        None => Err(no_driver().into()),
+        end => match settled(end, limit) {
+            Err(error) => Err(error.into()),
+            Ok(_) => Err(no_driver().into()), // cannot be: what succeeds is above
+        },
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the driver and the application's handles share: the core behind a lock, and who waits for what.
+//! What the driver and the application's handles share: the engine behind a lock.
 //!
 //! The lock is never held over an await, and code of the application's, which may call this client, does not run under it:
 //! no waker is woken or dropped there, no log line written, no authenticator called or dropped, nothing formatted. (The
@@ -14,18 +14,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ferromqtt_proto as proto;
-use proto::packet::Disconnect;
-use proto::{OpId, TransportRequest};
-use tokio::sync::{Notify, watch};
+use ferromqtt_engine::{Goodbye, InputDemand, LinkId, LinkRequest, Standing};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::coop::consume_budget;
+use tokio::time::sleep;
 
-use crate::authenticate::{Authentication, Said};
-use crate::link::{Output, Reading};
+use crate::authenticate::Authentication;
+use crate::link::Output;
 use crate::log::{self, Context, Log};
-use crate::room::Purpose;
-use crate::state::{Attempt, Goodbye, News, State, Submitted};
-use crate::{ConnectError, ConnectionError, Delivery, PublishError, ReasonCode, Server};
+use crate::state::{Attempt, News, State, TaskEngine};
+use crate::{ConnectError, ConnectionError, ReasonCode, Server};
 
 /// How many messages a stream gives before it lets other tasks run; and how many the driver reads for each time that it
 /// does, so that streams on the same thread keep up with it.
@@ -70,56 +68,31 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// Wakes the driver: an operation was accepted, or the connection is to end.
     pub(crate) driver: Notify,
-    /// Every operation has its outcome: for who drains the connection.
-    pub(crate) idle: Notify,
     pub(crate) authentication: Option<Authentication>,
     /// Around the log lines of the present connection, or attempt to make one.
     context: Mutex<Arc<Context>>,
-    status: watch::Sender<Status>,
-    pub(crate) disconnect_timeout: Duration,
-    ends_session: bool,
-}
-
-/// Where the connection stands, for those who wait for a change.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Status {
-    /// No connection has come about yet.
-    Connecting,
-    Connected,
-    /// A connection was lost, and another one follows.
-    Reconnecting,
-    Ended(ConnectionError),
+    standing: watch::Sender<Standing>,
 }
 
 /// What the driver is to do next.
 #[derive(Debug)]
-pub(crate) struct Turn {
-    pub(crate) request: Option<TransportRequest>,
+pub(crate) struct Agenda {
+    pub(crate) request: Option<LinkRequest>,
     pub(crate) deadline: Option<Instant>,
     /// There is no connection, and none is wanted.
     pub(crate) idle: bool,
-    /// How many messages have come.
-    pub(crate) received: usize,
     /// How much of the transport's input is to be read.
-    pub(crate) reading: Reading,
+    pub(crate) reading: InputDemand,
 }
 
 impl Shared {
-    pub(crate) fn new(
-        core: proto::Client,
-        disconnect_timeout: Duration,
-        ends_session: bool,
-        authentication: Option<Authentication>,
-    ) -> Self {
+    pub(crate) fn new(engine: TaskEngine, authentication: Option<Authentication>) -> Self {
         Self {
-            state: Mutex::new(State::new(core)),
+            state: Mutex::new(State::new(engine)),
             driver: Notify::new(),
-            idle: Notify::new(),
             authentication,
             context: Mutex::new(Arc::new(Context::none())),
-            status: watch::Sender::new(Status::Connecting),
-            disconnect_timeout,
-            ends_session,
+            standing: watch::Sender::new(Standing::Connecting),
         }
     }
 
@@ -135,9 +108,9 @@ impl Shared {
     pub(crate) fn begin_attempt(&self, server: &Server) -> Arc<Context> {
         let shows_packets = log::shows_packets();
         let mut state = self.lock();
-        state.core.set_packet_trace(shows_packets);
-        let client_identifier = state.core.client_identifier().clone();
-        let attempt = state.core.stats().attempts;
+        state.engine.set_packet_trace(shows_packets);
+        let client_identifier = state.engine.core().client_identifier().clone();
+        let attempt = state.engine.core().stats().attempts;
         state.attempt = Some(Attempt {
             server: server.clone(),
             opened: false,
@@ -153,108 +126,83 @@ impl Shared {
         context
     }
 
-    /// Calls the core for the application, then wakes the driver.
+    /// Calls the engine for the application, then wakes the driver.
     pub(crate) fn call<T>(&self, call: impl FnOnce(&mut State, Instant) -> T) -> T {
         let now = now();
+        self.call_untimed(|state| call(state, now))
+    }
+
+    /// The same for a call that rarely needs the time.
+    pub(crate) fn call_untimed<T>(&self, call: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
-        let result = call(&mut state, now);
-        self.call_driver(state);
-        result
-    }
-
-    /// Nobody waits for `op` any more.
-    pub(crate) fn forget(&self, op: OpId) {
-        let call = self.call(|state, _| state.forget(op));
-        drop(call); // not under the lock
-    }
-
-    /// Withdraws a publish whose time is over; `None` when it has its outcome already.
-    pub(crate) fn withdraw(&self, op: OpId) -> Option<Delivery> {
-        let (delivery, call) = self.call(|state, _| state.withdraw(op))?;
-        drop(call); // not under the lock
-        self.idle.notify_one();
-        Some(delivery)
-    }
-
-    pub(crate) fn call_driver(&self, mut state: MutexGuard<'_, State>) {
+        let result = call(&mut state);
         let waits = state.call_driver();
         drop(state);
         if waits {
             self.driver.notify_one();
         }
+        result
     }
 
-    /// Writes what is encoded, and disconnects, by `limit` and within the options' time limit. `reason` is Normal
-    /// disconnection, or Disconnect with Will Message.
-    pub(crate) fn disconnect(&self, reason: ReasonCode, limit: Option<Instant>) {
-        self.disconnect_for(Goodbye::Asked, reason, limit);
-    }
-
-    /// As [`disconnect`](Self::disconnect), because the application has let go of the connection.
-    pub(crate) fn disconnect_dropped(&self, reason: ReasonCode) {
-        self.disconnect_for(Goodbye::Dropped, reason, None);
-    }
-
-    fn disconnect_for(&self, goodbye: Goodbye, reason: ReasonCode, limit: Option<Instant>) {
-        let disconnect = self.farewell(reason);
-        self.call(|state, now| {
-            state.say_goodbye(goodbye);
-            let until = [self.disconnect_by(now), limit].into_iter().flatten().min();
-            state.core.disconnect_within(now, disconnect, until);
+    /// As [`call`](Self::call), and tells at once what comes of it.
+    pub(crate) fn tell_of<T>(&self, call: impl FnOnce(&mut State, Instant) -> T) -> T {
+        let (result, news) = self.call(|state, now| {
+            let result = call(state, now);
+            (result, state.take_news())
         });
+        self.tell(news);
+        result
+    }
+
+    /// Writes what is encoded, and disconnects, within the options' time limit. `reason` is Normal disconnection, or
+    /// Disconnect with Will Message.
+    pub(crate) fn disconnect(&self, goodbye: Goodbye, reason: ReasonCode) {
+        self.call(|state, now| state.engine.disconnect(now, goodbye, reason, None));
     }
 
     /// As [`disconnect`](Self::disconnect), when everything that was accepted, and that a caller waits for, has its outcome.
     pub(crate) fn leave(&self, reason: ReasonCode) {
-        let disconnect = self.farewell(reason);
-        let mut news = News::default();
-        let gone = self.call(|state, now| {
-            state.say_goodbye(Goodbye::Asked);
-            state.refuse_waiting(&mut news);
-            let gone = state.release_callers();
-            (state.core).leave(now, disconnect, self.disconnect_by(now));
-            gone
+        let gone = self.tell_of(|state, now| {
+            state
+                .engine
+                .leave(now, reason, None, oneshot::Sender::is_closed)
         });
-        drop(gone);
-        self.tell(news);
+        drop(gone); // not under the lock: they hold the wakers of those who waited
+    }
+
+    /// Lets the engine know which operations nobody waits for: their receipts were dropped.
+    pub(crate) fn release_callers(&self) {
+        let gone = self.call(|state, _| state.engine.release_callers(oneshot::Sender::is_closed));
+        drop(gone); // as above
     }
 
     /// What ends of connections have cost so far: calls that they failed, and QoS 0 messages.
     pub(crate) fn losses(&self) -> (usize, u64) {
         let state = self.lock();
-        (state.cut_short, state.core.stats().unflushed)
-    }
-
-    fn farewell(&self, reason: ReasonCode) -> Disconnect {
-        let mut disconnect = Disconnect::because(reason);
-        if self.ends_session {
-            disconnect.properties.session_expiry_interval = Some(0);
-        }
-        disconnect
-    }
-
-    fn disconnect_by(&self, now: Instant) -> Option<Instant> {
-        now.checked_add(self.disconnect_timeout)
+        let unflushed = state.engine.core().stats().unflushed;
+        (state.engine.cut_short(), unflushed)
     }
 
     /// How many connections servers have accepted.
     pub(crate) fn connections(&self) -> u64 {
-        self.lock().core.stats().connections
+        self.lock().engine.core().stats().connections
     }
 
     /// Waits until there is a connection.
     pub(crate) async fn connected(&self) -> Result<(), ConnectionError> {
-        let settled = |status: &Status| matches!(status, Status::Connected | Status::Ended(_));
-        match self.status(settled).await {
-            Status::Ended(cause) => Err(cause),
+        let settled =
+            |standing: &Standing| matches!(standing, Standing::Connected | Standing::Ended(_));
+        match self.standing(settled).await {
+            Standing::Ended(cause) => Err(cause),
             _ => Ok(()),
         }
     }
 
     /// Waits until the server has accepted a connection, even if that has ended again since.
     pub(crate) async fn opened(&self) -> Result<(), ConnectionError> {
-        match self.status(|status| *status != Status::Connecting).await {
-            Status::Ended(cause) if self.lock().core.stats().connections == 0 => Err(cause),
+        let begun = |standing: &Standing| *standing != Standing::Connecting;
+        match self.standing(begun).await {
+            Standing::Ended(cause) if self.connections() == 0 => Err(cause),
             _ => Ok(()),
         }
     }
@@ -262,7 +210,7 @@ impl Shared {
     /// Why [`opened`](Self::opened) failed, with the server that was tried last, or was to be tried `first`.
     pub(crate) fn not_opened(&self, cause: ConnectionError, first: Server) -> ConnectError {
         let mut state = self.lock();
-        let limit = state.core.options().connect_timeout;
+        let limit = state.engine.core().options().connect_timeout;
         let attempt = state.attempt.take();
         drop(state);
         let opened = attempt.as_ref().is_some_and(|attempt| attempt.opened);
@@ -279,105 +227,73 @@ impl Shared {
 
     /// Waits until there is no connection and none will follow.
     pub(crate) async fn ended(&self) -> ConnectionError {
-        match self
-            .status(|status| matches!(status, Status::Ended(_)))
-            .await
-        {
-            Status::Ended(cause) => cause,
+        let ended = |standing: &Standing| matches!(standing, Standing::Ended(_));
+        match self.standing(ended).await {
+            Standing::Ended(cause) => cause,
             _ => ConnectionError::Closed, // cannot be: that is what was waited for
         }
     }
 
-    async fn status(&self, wanted: impl FnMut(&Status) -> bool) -> Status {
+    async fn standing(&self, wanted: impl FnMut(&Standing) -> bool) -> Standing {
         consume_budget().await; // what is settled already must not keep others from running
-        let mut status = self.status.subscribe();
-        match status.wait_for(wanted).await {
-            Ok(status) => status.clone(),
-            Err(_) => Status::Ended(ConnectionError::Closed), // cannot be: the sender is here
+        let mut standing = self.standing.subscribe();
+        match standing.wait_for(wanted).await {
+            Ok(standing) => standing.clone(),
+            Err(_) => Standing::Ended(ConnectionError::Closed), // cannot be: the sender is here
         }
-    }
-
-    /// Accepts a message, or has it wait for room.
-    pub(crate) fn submit(
-        &self,
-        purpose: Purpose,
-        publish: &proto::Publish,
-    ) -> Result<Submitted, PublishError> {
-        let mut state = self.lock();
-        let submitted = state.submit(purpose, publish);
-        self.call_driver(state);
-        submitted
     }
 
     /// The transport is open: CONNECT goes out, with the beginning of an authentication if there is one.
-    pub(crate) fn transport_opened(&self, output: &mut Output) -> Turn {
-        let beginning = self
-            .authentication
-            .as_ref()
-            .map(Authentication::begin_connection);
+    pub(crate) fn transport_opened(&self, output: &mut Output, link: LinkId) -> Agenda {
+        let beginning = (self.authentication.as_ref()).map(Authentication::begin_connection);
         if let Some(attempt) = &mut self.lock().attempt {
             attempt.opened = true;
         }
-        self.turn(output, |core, now| {
-            match beginning {
-                Some(Ok(data)) => {
-                    if let Err(error) = core.set_authentication_data(data) {
-                        return core.fail_authentication(now, error.to_string().into());
-                    }
-                }
-                Some(Err(why)) => return core.fail_authentication(now, why),
-                None => {}
+        self.turn(output, |engine, now| {
+            let begins = beginning.is_none_or(|data| engine.begin_authentication(now, data));
+            if begins {
+                engine.opened(now, link);
             }
-            core.transport_opened(now);
         })
     }
 
-    /// One turn of the driver: calls the core (which hears of the time only where `call` tells it), takes bytes as far as `output` has room, and tells everyone what happened.
+    /// One turn of the driver: calls the engine (which hears of the time only where `call` tells it), takes bytes as far as
+    /// `output` has room, and tells everyone what happened.
     pub(crate) fn turn(
         &self,
         output: &mut Output,
-        call: impl FnOnce(&mut proto::Client, Instant),
-    ) -> Turn {
+        call: impl FnOnce(&mut TaskEngine, Instant),
+    ) -> Agenda {
         let now = now();
         let mut state = self.lock();
-        state.driver_called = false;
-        let core = &mut state.core;
-        let received = core.stats().received;
-        call(core, now);
-        let mut news = News::default();
-        state.take_packets(&mut news);
+        state.driver_has_come();
+        call(&mut state.engine, now);
         if let Some(authentication) = &self.authentication {
             // Before anything is written: the server may not be the right one.
-            state.take_events(&mut news);
-            state = self.authenticate(authentication, state, &mut news);
+            state = self.authenticate(authentication, state);
         }
-        loop {
-            while output.has_room()
-                && let Some(chunk) = state.core.poll_transmit(now)
-            {
-                output.push(chunk);
-            }
-            state.take_packets(&mut news);
-            state.take_events(&mut news);
-            if !state.let_in(&mut news) {
-                break;
+        let engine = &mut state.engine;
+        let mut settled = false;
+        while !settled {
+            match output.open_for().map(|link| engine.transmit(now, link)) {
+                Some(Some(chunk)) => output.push(chunk),
+                Some(None) => settled = true,
+                None => {
+                    engine.settle(now);
+                    settled = true;
+                }
             }
         }
-        let core = &mut state.core;
-        let turn = Turn {
-            request: core.poll_transport(),
-            deadline: core.poll_timeout(),
-            idle: core.is_idle(),
-            received: usize::try_from(core.stats().received - received).unwrap_or(usize::MAX),
-            reading: match () {
-                () if core.input_paused() => Reading::Nothing,
-                () if core.input_throttled() => Reading::Little,
-                () => Reading::All,
-            },
+        let agenda = Agenda {
+            request: engine.next_request(),
+            deadline: engine.deadline(),
+            idle: engine.core().is_idle(),
+            reading: engine.input_demand(),
         };
+        let news = state.take_news();
         drop(state);
         self.tell(news);
-        turn
+        agenda
     }
 
     /// Lets the application's authenticator hear what the server has said, and answers. The lock is released meanwhile.
@@ -385,39 +301,19 @@ impl Shared {
         &'a self,
         authentication: &Authentication,
         mut state: MutexGuard<'a, State>,
-        news: &mut News,
     ) -> MutexGuard<'a, State> {
-        for said in mem::take(&mut news.said) {
-            let accepted = matches!(said, Said::Accepted(_));
+        while let Some(ask) = state.engine.next_ask() {
             drop(state);
-            let answer = authentication.hear(said);
+            let reply = authentication.hear(ask);
             state = self.lock();
-            let done = match answer {
-                Ok(Some(auth)) => {
-                    (state.core.authenticate(now(), auth)).map_err(|error| error.to_string().into())
-                }
-                Ok(None) => Ok(()),
-                Err(why) => Err(why),
-            };
-            match done {
-                Ok(()) if accepted => {
-                    let waiting = state.re_authenticating.take();
-                    (news.re_authenticated).extend(waiting.map(|waiting| (waiting, Ok(()))));
-                }
-                Ok(()) => {}
-                Err(why) => state.core.fail_authentication(now(), why),
-            }
+            state.engine.reply(now(), reply);
         }
         state
     }
 
     /// The driver has gone, whether it has finished or its runtime is shutting down: nobody may wait any more.
     pub(crate) fn driver_gone(&self) {
-        let mut news = News::default();
-        let orphans = self.lock().driver_gone(&mut news);
-        drop(orphans);
-        news.idle = true;
-        self.tell(news);
+        self.tell_of(|state, _| state.engine.abandon_driver());
     }
 
     /// Writes the log lines, then tells everyone what happened: who hears of it finds it in the log.
@@ -438,25 +334,14 @@ impl Shared {
     }
 
     fn tell_callers(&self, news: News) {
-        if let Some(status) = news.status {
-            self.status.send_replace(status);
+        if let Some(standing) = news.standing {
+            self.standing.send_replace(standing);
         }
-        for (call, outcome) in news.completed {
-            let _ = call.send(outcome); // nobody waits for it any more: that is allowed
-        }
-        for (waiting, accepted) in news.accepted {
-            if let Err(Ok((op, _))) = waiting.send(accepted) {
-                self.forget(op); // whoever waited has gone at this moment
-            }
+        for (call, end) in news.calls {
+            let _ = call.send(end); // nobody waits for it any more: that is allowed
         }
         for reader in news.readers {
             reader.wake();
-        }
-        for (waiting, result) in news.re_authenticated {
-            let _ = waiting.send(result); // as above
-        }
-        if news.idle {
-            self.idle.notify_one();
         }
     }
 }
@@ -464,4 +349,12 @@ impl Shared {
 /// The time by the runtime's clock, which tests may stop.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+/// When a time limit that begins now is over. Time limits need the runtime's timers, although it is the driver that watches
+/// them: this panics where there are none.
+pub(crate) fn end_of(limit: Option<Duration>) -> Option<Instant> {
+    let limit = limit?;
+    drop(sleep(limit));
+    now().checked_add(limit)
 }

@@ -5,13 +5,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
+use ferromqtt_engine::{CallEnd, CallId, SubscribeRefusal};
 use ferromqtt_proto as proto;
-use proto::{OpId, Outcome, SubscriptionOptions};
+use proto::{Outcome, SubscriptionOptions};
+use tokio::sync::oneshot;
 use tokio::task::coop::consume_budget;
 
 use crate::call::Call;
 use crate::shared::Shared;
-use crate::state::State;
+use crate::state::TaskEngine;
 use crate::{
     Client, ConnectionError, Delivery, FilterResult, Messages, Properties, QoS, QueueOptions,
     ReasonCode, RetainHandling, SubscribeError, TopicFilter,
@@ -173,16 +175,16 @@ async fn subscribe(subscribe: Subscribe) -> Result<Messages, SubscribeError> {
     let filters = terms.filters()?;
     let names: Vec<_> = filters.iter().map(|(filter, _)| filter.clone()).collect();
     let shared = &client.shared;
-    let queue = shared.lock().core.open_queue(terms.queue);
+    let queue = shared.lock().engine.open_queue(terms.queue);
     // From here on dropping it gives up the queue, and the subscription if there is one.
     let messages = Messages::new(Arc::clone(shared), queue);
-    let call = accept(shared, |state, now| {
+    let call = accept(shared, |engine, now, token| {
         let subscribe = proto::Subscribe {
             filters,
             properties: terms.properties,
             queue,
         };
-        state.core.subscribe(now, subscribe)
+        engine.subscribe(now, subscribe, None, token)
     })?;
     granted(messages, answer(call, names).await?, terms.partial)
 }
@@ -208,8 +210,10 @@ pub(crate) async fn unsubscribe(
     filters: Vec<TopicFilter>,
 ) -> Result<(), SubscribeError> {
     let names = filters.clone();
-    let call = accept(shared, |state, now| state.unsubscribe(now, filters))
-        .map_err(SubscribeError::of_unsubscribing)?;
+    let call = accept(shared, |engine, now, token| {
+        engine.unsubscribe(now, filters, None, token)
+    })
+    .map_err(SubscribeError::of_unsubscribing)?;
     let answer = answer(call, names).await;
     let (results, properties) = answer.map_err(SubscribeError::of_unsubscribing)?;
     check(&results, properties)
@@ -220,59 +224,65 @@ pub(crate) async fn unsubscribe_queue(
     shared: &Shared,
     queue: proto::QueueId,
 ) -> Result<(), SubscribeError> {
-    let filters = shared.call(|state, _| state.core.close_queue(queue));
+    let filters = shared.call(|state, _| state.engine.close_queue(queue));
     if filters.is_empty() {
         return Ok(());
     }
     let names = filters.clone();
-    let call = accept(shared, |state, now| state.unsubscribe(now, filters))
-        .map_err(SubscribeError::of_unsubscribing)?;
+    let call = accept(shared, |engine, now, token| {
+        engine.unsubscribe(now, filters, None, token)
+    })
+    .map_err(SubscribeError::of_unsubscribing)?;
     let answer = answer(call.lasting(), names).await;
     let (results, properties) = answer.map_err(SubscribeError::of_unsubscribing)?;
     check(&results, properties)
 }
 
-fn accept<'a>(
-    shared: &'a Shared,
-    accept: impl FnOnce(&mut State, Instant) -> Result<OpId, proto::SubscribeError>,
-) -> Result<Call<'a>, SubscribeError> {
-    shared.call(|state, now| {
-        let accepted = match state.has_ended() {
-            true => Err(proto::SubscribeError::NotConnected), // the core may not know it
-            false => accept(state, now),
-        };
-        match accepted {
-            Ok(op) => Ok(Call::new(shared, state, op)),
-            Err(proto::SubscribeError::NotConnected) => Err(SubscribeError::Disconnected {
-                cause: state.end_cause(),
+type Token = oneshot::Sender<CallEnd>;
+
+fn accept(
+    shared: &Shared,
+    accept: impl FnOnce(&mut TaskEngine, Instant, Token) -> Result<CallId, (Token, SubscribeRefusal)>,
+) -> Result<Call<'_>, SubscribeError> {
+    let (token, end) = oneshot::channel();
+    let accepted = shared.call(|state, now| accept(&mut state.engine, now, token));
+    match accepted {
+        Ok(call) => Ok(Call::new(shared, call, end)),
+        Err((_, refusal)) => Err(SubscribeError::of_refusal(refusal)),
+    }
+}
+
+impl SubscribeError {
+    /// A request that the engine has not accepted.
+    fn of_refusal(refusal: SubscribeRefusal) -> Self {
+        match refusal {
+            SubscribeRefusal::Invalid(error) => error.into(),
+            SubscribeRefusal::Disconnected(cause) => Self::Disconnected {
+                cause,
                 delivery: Delivery::NotSent,
-            }),
-            Err(error) => Err(error.into()),
+            },
         }
-    })
+    }
 }
 
 pub(crate) type Answer = (Vec<(TopicFilter, FilterResult)>, Option<Box<Properties>>);
 
 /// Waits for SUBACK or UNSUBACK, and tells what it says to each filter.
 async fn answer(call: Call<'_>, filters: Vec<TopicFilter>) -> Result<Answer, SubscribeError> {
-    answered(call.outcome().await, filters)
+    answered(call.end().await, filters)
 }
 
-/// What the outcome of a request says to each filter; `None` when the driver has gone without one.
-pub(crate) fn answered(
-    outcome: Option<Outcome>,
-    filters: Vec<TopicFilter>,
-) -> Result<Answer, SubscribeError> {
-    match outcome {
-        Some(Outcome::Subscribed {
+/// What the end of a call says to each filter.
+pub(crate) fn answered(end: CallEnd, filters: Vec<TopicFilter>) -> Result<Answer, SubscribeError> {
+    match end {
+        CallEnd::Completed(Outcome::Subscribed {
             reasons,
             properties,
         }) => {
             let results = reasons.into_iter().map(FilterResult::of_suback);
             Ok((filters.into_iter().zip(results).collect(), properties))
         }
-        Some(Outcome::Unsubscribed {
+        CallEnd::Completed(Outcome::Unsubscribed {
             reasons,
             properties,
         }) => {
@@ -282,12 +292,28 @@ pub(crate) fn answered(
             let results = reasons.map(FilterResult::of_unsuback);
             Ok((filters.into_iter().zip(results).collect(), properties))
         }
-        Some(Outcome::Disconnected { cause, delivery }) => {
+        CallEnd::Completed(Outcome::Disconnected { cause, delivery }) => {
             Err(SubscribeError::Disconnected { cause, delivery })
         }
-        Some(Outcome::RequestNotPossible(error)) => Err(error.into()),
-        // No other outcome belongs to a request; no outcome at all means that the driver has gone.
-        _ => Err(SubscribeError::Disconnected {
+        CallEnd::Completed(Outcome::RequestNotPossible(error)) => Err(error.into()),
+        // The driver has gone; nothing else ends a SUBSCRIBE or UNSUBSCRIBE without a deadline.
+        CallEnd::DriverGone
+        | CallEnd::Accepted
+        | CallEnd::Refused(_)
+        | CallEnd::TimedOut(_)
+        | CallEnd::ReAuthenticated(_)
+        | CallEnd::Completed(
+            Outcome::Sent
+            | Outcome::Acknowledged { .. }
+            | Outcome::Responded(_)
+            | Outcome::Unanswerable { .. }
+            | Outcome::Refused { .. }
+            | Outcome::NotPossible(_)
+            | Outcome::GivenUp(_)
+            | Outcome::Dropped
+            | Outcome::Expired
+            | Outcome::SessionLost,
+        ) => Err(SubscribeError::Disconnected {
             cause: ConnectionError::DriverGone,
             delivery: Delivery::Unknown,
         }),

@@ -5,7 +5,6 @@ use tokio::io::AsyncWriteExt;
 
 use super::server::Server;
 use super::*;
-use crate::events::Recent;
 use crate::{
     ConnectionError, ConnectionEvent, Events, Overflow, Properties, QueueOptions, ReasonCode,
     Reconnect, Slip, TransportError,
@@ -246,34 +245,6 @@ async fn a_strict_client_ends_the_connection_instead() {
         "{cause:?}"
     );
     assert_eq!(client.stats().tolerated, 0);
-}
-
-/// A server that lets the client in and sends it away again and again, with much to say, fills no memory.
-#[test]
-fn kept_events_are_bounded_by_the_bytes_of_their_properties() {
-    let connected = |bytes: usize| ConnectionEvent::Connected {
-        session_present: false,
-        properties: Box::new(Properties {
-            user_properties: vec![Default::default(); bytes / 5].into(),
-            ..Properties::default()
-        }),
-    };
-    let mut recent = Recent::default();
-    let mut next = 0;
-    for _ in 0..50 {
-        recent.push(connected(300 << 10));
-    }
-    assert_eq!(recent.take(&mut next), Some(ConnectionEvent::Missed(47)));
-    for _ in 0..3 {
-        assert_eq!(recent.take(&mut next), Some(connected(300 << 10)));
-    }
-    assert_eq!(recent.take(&mut next), None);
-    recent.push(connected(2 << 20)); // the only one
-    assert_eq!(recent.take(&mut next), Some(connected(2 << 20)));
-    for _ in 0..100 {
-        recent.push(ConnectionEvent::Unflushed { messages: 1 });
-    }
-    assert_eq!(recent.take(&mut next), Some(ConnectionEvent::Missed(36)));
 }
 
 /// A server that does not say that another client has come with the same Client Identifier.

@@ -229,6 +229,24 @@ async fn operations_can_be_spawned_and_outlive_the_handle_that_made_them() {
     assert!(requesting.await.unwrap().is_err());
 }
 
+/// Its time limit goes with the future: a message that was accepted is not taken back by dropping that.
+#[tokio::test(start_paused = true)]
+async fn a_publish_that_is_dropped_has_no_time_limit_any_more() {
+    let (connection, server, attempts) = connected(options(), 4096).await;
+    let client = connection.client();
+    drop(server);
+    while client.is_connected() {
+        tokio::task::yield_now().await;
+    }
+    let publish = client.publish("t", "stays").qos(QoS::AtLeastOnce);
+    let mut publish = Box::pin(publish.timeout(LIMIT).into_future());
+    assert!(poll(publish.as_mut()).is_pending());
+    drop(publish);
+    tokio::time::sleep(LIMIT * 2).await; // virtual
+    let (mut server, _) = Server::accept(attempts.succeeds(4096), true).await;
+    assert_eq!(server.publish().await.payload, "stays");
+}
+
 /// A time limit needs the runtime's timers.
 #[test]
 fn nothing_is_sent_by_a_publish_with_a_time_limit_that_is_polled_outside_a_runtime() {

@@ -184,7 +184,6 @@ impl Pair {
                     self.lose(TransportError::EndOfStream);
                 }
             }
-            other => panic!("an unknown request: {other:?}"),
         }
     }
 

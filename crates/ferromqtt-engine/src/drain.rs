@@ -1,0 +1,71 @@
+//! Draining: a connection that ends when all that was accepted has its outcome.
+
+use std::time::Instant;
+
+use ferromqtt_proto::{Delivery, ReasonCode};
+
+use crate::{Engine, Goodbye, PublishRefusal, Tokens};
+
+/// Operations that were accepted, and whose outcome is that the connection ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Undone {
+    /// Those that were never sent.
+    pub not_sent: usize,
+    /// Those that were on the wire, and whose outcome is unknown.
+    pub unknown: usize,
+}
+
+impl Undone {
+    pub(crate) const fn count(&mut self, delivery: Delivery) {
+        match delivery {
+            Delivery::NotSent => self.not_sent += 1,
+            Delivery::Unknown => self.unknown += 1,
+        }
+    }
+}
+
+/// A connection that is being drained.
+#[derive(Debug, Default)]
+pub(crate) struct Draining {
+    pub(crate) undone: Undone,
+    until: Option<Instant>,
+    /// DISCONNECT was called for.
+    disconnects: bool,
+}
+
+impl Draining {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.until.filter(|_| !self.disconnects)
+    }
+}
+
+impl<T: Tokens> Engine<T> {
+    /// Accepts no more messages, waits until every operation that was accepted has its outcome or `until` is over, then
+    /// disconnects. Messages that wait for capacity were not accepted yet, and are refused. A lost connection is made again
+    /// meanwhile. The face waits for the end of the connection, and then asks for what is [`undone`](Self::undone).
+    pub fn drain(&mut self, now: Instant, until: Option<Instant>) {
+        self.draining.get_or_insert_default().until = until;
+        self.refuse_line(&PublishRefusal::Draining);
+        self.disconnect_when_drained(now);
+    }
+
+    /// What was left when a connection that is drained ended.
+    pub fn undone(&self) -> Undone {
+        (self.draining.as_ref()).map_or_else(Undone::default, |draining| draining.undone)
+    }
+
+    /// Disconnects when nothing is waited for any more. Tells whether it does so now.
+    pub(crate) fn disconnect_when_drained(&mut self, now: Instant) -> bool {
+        let Some(draining) = &mut self.draining else {
+            return false;
+        };
+        let over = draining.until.is_some_and(|until| until <= now);
+        let disconnects = !draining.disconnects && (over || self.calls.is_empty());
+        if disconnects {
+            draining.disconnects = true;
+            let until = draining.until;
+            self.disconnect(now, Goodbye::Asked, ReasonCode::Success, until);
+        }
+        disconnects
+    }
+}

@@ -1,0 +1,409 @@
+//! The engine: the core, who waits for what, and what becomes of the core's events.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ferromqtt_proto as proto;
+use proto::{
+    Client, ConnectionError, Event, OpId, OptionsError, Outcome, QueueId, ReasonCode, Session,
+    TopicFilter, Utf8String,
+};
+
+use crate::authenticate::Ask;
+use crate::calls::OpenCalls;
+use crate::capacity::CapacityLine;
+use crate::declared::DeclaredQueue;
+use crate::drain::Draining;
+use crate::events::RecentEvents;
+use crate::readers::Readers;
+use crate::wire::LinkId;
+use crate::{CallEnd, Fact, Goodbye, Tokens, Woken};
+
+/// What the engine needs to know beside the core's [`Options`](proto::Options).
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// How long leaving may take, and disconnecting.
+    pub disconnect_timeout: Duration,
+    /// DISCONNECT ends the session: it asks for a Session Expiry Interval of 0.
+    pub ends_session: bool,
+    /// There is an authenticator, which [`Engine::next_ask`] asks.
+    pub authenticates: bool,
+}
+
+/// Where the connection stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// No connection has come about yet.
+    Connecting,
+    /// There is one.
+    Connected,
+    /// A connection was lost, and another one follows.
+    Reconnecting,
+    /// There is none, and none will follow.
+    Ended(ConnectionError),
+}
+
+/// The operations of one client. See the [crate's documentation](crate) for the loop around it.
+pub struct Engine<T: Tokens> {
+    pub(crate) core: Client,
+    pub(crate) options: EngineOptions,
+    pub(crate) calls: OpenCalls<T::Call>,
+    /// Those that wait for capacity in the outgoing queue.
+    pub(crate) line: CapacityLine<T::Call>,
+    pub(crate) readers: Readers<T::Reader>,
+    pub(crate) events: RecentEvents<T::Reader>,
+    /// For each queue the subscriptions that the server has lost and not renewed, and why.
+    pub(crate) not_restored: HashMap<QueueId, Vec<(TopicFilter, ReasonCode)>>,
+    /// UNSUBSCRIBE packets for queues that were dropped, and that no call asked for.
+    pub(crate) unasked: HashSet<OpId>,
+    /// Declared subscriptions whose queues nobody has taken yet.
+    pub(crate) declared: Vec<DeclaredQueue>,
+    /// What the application's authenticator is to hear.
+    pub(crate) asks: VecDeque<Ask>,
+    /// The authenticator has been asked, and has not answered.
+    pub(crate) awaits_reply: bool,
+    /// Who waits for the end of an authentication that this client has begun.
+    pub(crate) re_authenticating: VecDeque<T::Call>,
+    /// Set once no more messages are accepted.
+    pub(crate) draining: Option<Draining>,
+    /// Who wanted the end of the connection, once somebody has.
+    pub(crate) goodbye: Option<Goodbye>,
+    /// How many calls the end of a connection has failed.
+    pub(crate) cut_short: usize,
+    pub(crate) standing: Standing,
+    /// Why the last connection or attempt has ended.
+    last_end: Option<ConnectionError>,
+    /// The present transport, or the one that is being opened.
+    pub(crate) link: Option<LinkId>,
+    pub(crate) last_link: NonZeroU32,
+    pub(crate) woken: VecDeque<Woken<T>>,
+}
+
+impl<T: Tokens> Engine<T> {
+    /// An engine that has not begun to connect. `seed` is for the core: see [`Client::new`].
+    ///
+    /// # Errors
+    /// What is wrong with the core's options.
+    pub fn new(
+        core: proto::Options,
+        session: Session,
+        seed: u64,
+        options: EngineOptions,
+    ) -> Result<Self, OptionsError> {
+        Ok(Self {
+            core: Client::new(core, session, seed)?,
+            options,
+            calls: OpenCalls::default(),
+            line: CapacityLine::default(),
+            readers: Readers::default(),
+            events: RecentEvents::default(),
+            not_restored: HashMap::new(),
+            unasked: HashSet::new(),
+            declared: Vec::new(),
+            asks: VecDeque::new(),
+            awaits_reply: false,
+            re_authenticating: VecDeque::new(),
+            draining: None,
+            goodbye: None,
+            cut_short: 0,
+            standing: Standing::Connecting,
+            last_end: None,
+            link: None,
+            last_link: NonZeroU32::MIN,
+            woken: VecDeque::new(),
+        })
+    }
+
+    /// Begins to connect.
+    pub fn start(&mut self, now: Instant) {
+        self.core.connect(now);
+    }
+
+    /// The core, to look at.
+    pub const fn core(&self) -> &Client {
+        &self.core
+    }
+
+    /// When to call [`on_time`](Self::on_time).
+    pub fn deadline(&self) -> Option<Instant> {
+        let draining = self.draining.as_ref().and_then(Draining::deadline);
+        let deadlines = [
+            self.core.poll_timeout(),
+            self.calls.first_deadline(),
+            draining,
+        ];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// Does what is due.
+    pub fn on_time(&mut self, now: Instant) {
+        self.core.handle_timeout(now);
+        self.expire_calls(now);
+        self.disconnect_when_drained(now);
+    }
+
+    /// Does what follows from calls so far: takes the core's events, and accepts messages that wait for capacity. Returns
+    /// whether there may be more to [transmit](Self::transmit) since.
+    pub fn settle(&mut self, now: Instant) -> bool {
+        let mut more = false;
+        loop {
+            self.take_packets();
+            self.take_events();
+            if !self.let_in(now) {
+                break;
+            }
+            more = true;
+        }
+        self.wake_contenders();
+        self.disconnect_when_drained(now) || more
+    }
+
+    /// What to do next without the lock.
+    pub fn next_woken(&mut self) -> Option<Woken<T>> {
+        self.woken.pop_front()
+    }
+
+    /// Everything that [`next_woken`](Self::next_woken) would give, in its order.
+    pub fn take_woken(&mut self) -> VecDeque<Woken<T>> {
+        std::mem::take(&mut self.woken)
+    }
+
+    /// Where the connection stands.
+    pub const fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// Whether there is a connection now.
+    pub const fn is_connected(&self) -> bool {
+        self.core.is_connected() && !self.has_ended()
+    }
+
+    /// Whether nothing will come any more.
+    pub const fn has_ended(&self) -> bool {
+        matches!(self.standing, Standing::Ended(_))
+    }
+
+    /// Why there is no connection.
+    pub fn end_cause(&self) -> ConnectionError {
+        match &self.standing {
+            Standing::Ended(cause) => cause.clone(),
+            _ => self.told(ConnectionError::Closed),
+        }
+    }
+
+    /// Why the last connection or attempt has ended.
+    pub const fn last_end(&self) -> Option<&ConnectionError> {
+        self.last_end.as_ref()
+    }
+
+    /// How many calls ends of connections have failed.
+    pub const fn cut_short(&self) -> usize {
+        self.cut_short
+    }
+
+    /// Whether any call has no outcome yet.
+    pub const fn has_calls(&self) -> bool {
+        !self.calls.is_empty()
+    }
+
+    /// Whether the core keeps records of packets, for [`Fact::Packet`].
+    pub fn set_packet_trace(&mut self, on: bool) {
+        self.core.set_packet_trace(on);
+    }
+
+    /// Credentials for the attempt that was requested: see [`Client::set_credentials`].
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn set_credentials(
+        &mut self,
+        user_name: Option<Utf8String>,
+        password: Option<Bytes>,
+    ) -> Result<(), OptionsError> {
+        self.core.set_credentials(user_name, password)
+    }
+
+    /// There are no credentials for the attempt that was requested.
+    pub fn fail_credentials(&mut self, now: Instant, why: Arc<str>) {
+        self.core.fail_credentials(now, why);
+    }
+
+    /// Takes the records of packets, if the core keeps any.
+    fn take_packets(&mut self) {
+        if !self.core.packet_trace() {
+            return;
+        }
+        let mut any = false;
+        while let Some(record) = self.core.poll_packet() {
+            self.woken.push_back(Woken::Fact(Fact::Packet(record)));
+            any = true;
+        }
+        if any {
+            let packets = self.core.take_untraced();
+            let untraced = (packets > 0).then_some(Woken::Fact(Fact::Untraced { packets }));
+            self.woken.extend(untraced);
+        }
+    }
+
+    /// Takes what the core has to tell.
+    pub(crate) fn take_events(&mut self) {
+        while let Some(event) = self.core.poll_event() {
+            self.on_event(event);
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Completed { op, outcome } => self.on_completed(op, outcome),
+            Event::MessageReady(queue) | Event::Unsubscribed(queue) => self.wake_readers(queue),
+            Event::OutgoingRoom => self.line.move_up(),
+            // The end is final, also when a driver that has gone still calls.
+            Event::Connected(_) | Event::Disconnected { .. } if self.has_ended() => {}
+            Event::Connected(connected) => self.on_connected(*connected),
+            Event::Disconnected {
+                cause,
+                retry_at,
+                unflushed,
+            } => self.on_disconnected(cause, retry_at, unflushed),
+            Event::Auth(auth) => self.on_auth(*auth),
+            Event::Lagged(queue) => {
+                if self.core.has_failed(queue) {
+                    self.wake_readers(queue);
+                }
+                self.report(Fact::Lost {
+                    filters: self.filters_of(queue),
+                    lost: self.core.queue_lost(queue),
+                    forgotten: self.core.is_forgotten(queue),
+                });
+            }
+            Event::Discarded {
+                queue: _,
+                filters,
+                messages,
+            } => self.report(Fact::Lost {
+                filters,
+                lost: messages,
+                forgotten: false,
+            }),
+            Event::NotRestored {
+                queue,
+                filter,
+                reason,
+            } => {
+                let lost = self.not_restored.entry(queue).or_default();
+                lost.push((filter.clone(), reason));
+                self.wake_readers(queue);
+                self.report(Fact::NotRestored { filter, reason });
+            }
+            Event::Unclaimed { messages } => self.report(Fact::Unclaimed { messages }),
+            Event::MessageSuspected {
+                topic,
+                messages,
+                ends,
+                reason,
+            } => self.report(Fact::MessageSuspected {
+                topic,
+                messages,
+                ends,
+                reason,
+            }),
+            Event::MessageRefused {
+                topic,
+                packet_id: _,
+                reason,
+            } => self.report(Fact::MessageRefused { topic, reason }),
+            Event::IdentifierContested(contest) => {
+                self.report(Fact::IdentifierContested(contest));
+            }
+            Event::Stalled(queue) => {
+                let filters = self.filters_of(queue);
+                self.report(Fact::Stalled { filters });
+            }
+            Event::Forgotten(queue) => {
+                let filters = self.filters_of(queue);
+                self.report(Fact::Forgotten { filters });
+            }
+            Event::Unacknowledged { messages } => self.report(Fact::Unacknowledged { messages }),
+            Event::Unflushed { messages } => self.report(Fact::Unflushed { messages }),
+            Event::Tolerated { slip } => self.report(Fact::Tolerated { slip }),
+        }
+    }
+
+    fn on_connected(&mut self, connected: proto::Connected) {
+        let proto::Connected {
+            session_present,
+            mut properties,
+        } = connected;
+        let is_nameless = self.core.options().client_identifier.is_empty();
+        let assigned = is_nameless.then(|| self.core.client_identifier().clone());
+        let assigned = assigned.filter(|assigned| !assigned.is_empty());
+        self.standing = Standing::Connected;
+        self.ask(Ask::Accepted(properties.authentication_data.take()));
+        self.report(Fact::Connected {
+            session_present,
+            assigned,
+            properties: Box::new(properties),
+        });
+    }
+
+    fn on_disconnected(
+        &mut self,
+        cause: ConnectionError,
+        retry_at: Option<Instant>,
+        unflushed: u64,
+    ) {
+        let cause = self.told(cause);
+        self.last_end = Some(cause.clone());
+        let end = CallEnd::ReAuthenticated(Err(cause.clone()));
+        self.end_authentication(&end);
+        let established = self.standing == Standing::Connected;
+        self.report(Fact::Disconnected {
+            cause: cause.clone(),
+            retry_at,
+            unflushed,
+            established,
+        });
+        match retry_at {
+            None => self.finish(cause),
+            Some(_) if self.core.stats().connections > 0 => {
+                self.standing = Standing::Reconnecting;
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn on_completed(&mut self, op: OpId, mut outcome: Outcome) {
+        if !self.unasked.is_empty() && self.unasked.remove(&op) {
+            return; // the subscription has ended with the connection, if not by its answer
+        }
+        if let Outcome::Disconnected { cause, delivery } = &mut outcome {
+            self.tell(cause);
+            self.cut_short += 1;
+            if let Some(draining) = &mut self.draining {
+                draining.undone.count(*delivery);
+            }
+        }
+        if !self.declared.is_empty() {
+            for (filter, reason) in self.refused_of_declared(op, &outcome) {
+                self.report(Fact::NotSubscribed { filter, reason });
+            }
+        }
+        if let Some(token) = self.calls.remove(op) {
+            self.woken
+                .push_back(Woken::Call(token, CallEnd::Completed(outcome)));
+        }
+    }
+}
+
+impl<T: Tokens> fmt::Debug for Engine<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("standing", &self.standing)
+            .field("calls", &self.calls.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,177 @@
+//! What happened, for logs and hooks.
+
+use std::time::Instant;
+
+use ferromqtt_proto::{
+    ConnectionError, Contest, PacketRecord, Properties, ReasonCode, Slip, TopicFilter, TopicName,
+    Utf8String,
+};
+
+use crate::ConnectionEvent;
+
+/// Something that happened. The face writes log lines from facts, or calls its hooks; those that are of interest to the
+/// application are [`ConnectionEvent`]s too.
+#[derive(Clone, Debug)]
+pub enum Fact {
+    /// A packet was written or read. Only while the core keeps records of them.
+    Packet(PacketRecord),
+    /// So many packets have no record: there were too many at once.
+    Untraced {
+        /// How many.
+        packets: u64,
+    },
+    /// The server has accepted a connection.
+    Connected {
+        /// Session Present: the server resumed the session.
+        session_present: bool,
+        /// The Client Identifier, if the server has chosen it.
+        assigned: Option<Utf8String>,
+        /// CONNACK properties without Authentication Data.
+        properties: Box<Properties>,
+    },
+    /// There is no connection any more, or an attempt to make one has failed.
+    Disconnected {
+        /// Why.
+        cause: ConnectionError,
+        /// When the next attempt is made; `None` when none will be.
+        retry_at: Option<Instant>,
+        /// QoS 0 messages that were reported as sent and had not been handed to the transport.
+        unflushed: u64,
+        /// The server had accepted this connection.
+        established: bool,
+    },
+    /// A subscription that the server has lost could not be made again.
+    NotRestored {
+        /// What was subscribed.
+        filter: TopicFilter,
+        /// The server's Reason Code, or the one that stands for the limit that forbids to ask.
+        reason: ReasonCode,
+    },
+    /// A queue has lost messages.
+    Lost {
+        /// The filters of the queue; none for the default one.
+        filters: Vec<TopicFilter>,
+        /// How many; 0 when its reader has asked already.
+        lost: u64,
+        /// Nobody reads the queue, which [`Forgotten`](Self::Forgotten) reports.
+        forgotten: bool,
+    },
+    /// QoS 0 messages were never handed to the transport, which failed while the connection was being closed.
+    Unflushed {
+        /// How many.
+        messages: u64,
+    },
+    /// The server broke a rule that is tolerated.
+    Tolerated {
+        /// What it did.
+        slip: Slip,
+    },
+    /// Messages of the session went to the default queue, because no queue claimed them in time.
+    Unclaimed {
+        /// How many.
+        messages: u64,
+    },
+    /// The server has refused a declared subscription that nobody has taken yet.
+    NotSubscribed {
+        /// What was to be subscribed.
+        filter: TopicFilter,
+        /// The server's Reason Code.
+        reason: ReasonCode,
+    },
+    /// A message in flight is suspected to make the server end connections.
+    MessageSuspected {
+        /// Topic of the oldest message in flight.
+        topic: TopicName,
+        /// How many are in flight.
+        messages: usize,
+        /// How many connections have ended like this.
+        ends: u32,
+        /// The Reason Code of the last DISCONNECT, if any.
+        reason: Option<ReasonCode>,
+    },
+    /// The server ended connections because of a message, which is given up.
+    MessageRefused {
+        /// Its topic.
+        topic: TopicName,
+        /// The Reason Code of the last DISCONNECT.
+        reason: ReasonCode,
+    },
+    /// Another client has, or seems to have, the same Client Identifier.
+    IdentifierContested(Contest),
+    /// A full queue has withheld acknowledgements for 5 s.
+    Stalled {
+        /// The filters of the queue; none for the default one.
+        filters: Vec<TopicFilter>,
+    },
+    /// A full queue that nobody reads has lost a QoS 0 message, and holds up no others any more.
+    Forgotten {
+        /// The filters of the queue; none for the default one.
+        filters: Vec<TopicFilter>,
+    },
+    /// The server may be waiting for the application to acknowledge messages.
+    Unacknowledged {
+        /// How many are not acknowledged.
+        messages: usize,
+    },
+    /// Nothing will come any more. The last fact about a connection is this one, or the
+    /// [`Disconnected`](Self::Disconnected) before it.
+    Ended {
+        /// How many received messages full queues have lost in all.
+        lost: u64,
+    },
+}
+
+impl Fact {
+    /// The same as an event for the application, if it is of interest to it.
+    pub(crate) fn event(&self) -> Option<ConnectionEvent> {
+        Some(match self.clone() {
+            Self::Packet(_)
+            | Self::Untraced { .. }
+            | Self::Forgotten { .. }
+            | Self::Unacknowledged { .. }
+            | Self::Ended { .. } => return None,
+            Self::Connected {
+                session_present,
+                properties,
+                ..
+            } => ConnectionEvent::Connected {
+                session_present,
+                properties,
+            },
+            Self::Disconnected {
+                cause,
+                retry_at,
+                unflushed,
+                ..
+            } => ConnectionEvent::Disconnected {
+                cause,
+                retry_at,
+                unflushed,
+            },
+            Self::NotRestored { filter, reason } => ConnectionEvent::NotRestored { filter, reason },
+            Self::Lost { filters, lost, .. } => ConnectionEvent::Lagged { filters, lost },
+            Self::Unflushed { messages } => ConnectionEvent::Unflushed { messages },
+            Self::Tolerated { slip } => ConnectionEvent::Tolerated { slip },
+            Self::Unclaimed { messages } => ConnectionEvent::Unclaimed { messages },
+            Self::NotSubscribed { filter, reason } => {
+                ConnectionEvent::NotSubscribed { filter, reason }
+            }
+            Self::MessageSuspected {
+                topic,
+                messages,
+                ends,
+                reason,
+            } => ConnectionEvent::MessageSuspected {
+                topic,
+                messages,
+                ends,
+                reason,
+            },
+            Self::MessageRefused { topic, reason } => {
+                ConnectionEvent::MessageRefused { topic, reason }
+            }
+            Self::IdentifierContested(contest) => ConnectionEvent::IdentifierContested(contest),
+            Self::Stalled { filters } => ConnectionEvent::Stalled { filters },
+        })
+    }
+}

@@ -1,0 +1,133 @@
+//! Subscribing and unsubscribing, and the queues that messages come to.
+
+use std::time::Instant;
+
+use ferromqtt_proto::{
+    CleanStart, OpId, Properties, QueueId, QueueOptions, ReasonCode, Subscribe, SubscribeError,
+    TopicFilter, Unsubscribe,
+};
+
+use crate::calls::CallId;
+use crate::{Engine, SubscribeRefusal, Tokens};
+
+impl<T: Tokens> Engine<T> {
+    /// Opens a queue for the messages of a subscription.
+    pub fn open_queue(&mut self, options: QueueOptions) -> QueueId {
+        self.core.open_queue(options)
+    }
+
+    /// Subscribes. The token is given back with SUBACK, at the latest after `deadline`.
+    ///
+    /// # Errors
+    /// Why it is refused, and the token. Nothing was sent.
+    pub fn subscribe(
+        &mut self,
+        now: Instant,
+        subscribe: Subscribe,
+        deadline: Option<Instant>,
+        token: T::Call,
+    ) -> Result<CallId, (T::Call, SubscribeRefusal)> {
+        let accepted = match self.has_ended() {
+            true => Err(SubscribeError::NotConnected), // the core may not know it
+            false => self.core.subscribe(now, subscribe),
+        };
+        self.accepted_request(accepted, deadline, token)
+    }
+
+    /// Unsubscribes from all of `filters`, for every queue. The token is given back with UNSUBACK, at the latest after
+    /// `deadline`.
+    ///
+    /// # Errors
+    /// Why it is refused, and the token. Nothing was sent.
+    pub fn unsubscribe(
+        &mut self,
+        now: Instant,
+        filters: Vec<TopicFilter>,
+        deadline: Option<Instant>,
+        token: T::Call,
+    ) -> Result<CallId, (T::Call, SubscribeRefusal)> {
+        let accepted = match self.has_ended() {
+            true => Err(SubscribeError::NotConnected), // as above
+            false => self.core_unsubscribe(now, filters),
+        };
+        self.accepted_request(accepted, deadline, token)
+    }
+
+    fn accepted_request(
+        &mut self,
+        accepted: Result<OpId, SubscribeError>,
+        deadline: Option<Instant>,
+        token: T::Call,
+    ) -> Result<CallId, (T::Call, SubscribeRefusal)> {
+        match accepted {
+            Ok(op) => Ok(self.calls.insert(op, token, deadline)),
+            Err(SubscribeError::NotConnected) => {
+                Err((token, SubscribeRefusal::Disconnected(self.end_cause())))
+            }
+            Err(error) => Err((token, SubscribeRefusal::Invalid(error))),
+        }
+    }
+
+    fn core_unsubscribe(
+        &mut self,
+        now: Instant,
+        filters: Vec<TopicFilter>,
+    ) -> Result<OpId, SubscribeError> {
+        let unsubscribe = Unsubscribe {
+            filters,
+            properties: Properties::default(),
+        };
+        self.core.unsubscribe(now, unsubscribe)
+    }
+
+    /// Closes a queue with all that is in it. Returns the filters that no other queue needs, to
+    /// [unsubscribe](Self::unsubscribe) from. Does nothing to the default queue.
+    pub fn close_queue(&mut self, queue: QueueId) -> Vec<TopicFilter> {
+        self.core.close_queue(queue)
+    }
+
+    /// The reader of a queue is gone: the subscription goes with it, unless the session is to outlive the program
+    /// ([`CleanStart::Never`]). UNSUBSCRIBE is sent in the background.
+    pub fn drop_queue(&mut self, now: Instant, queue: QueueId) {
+        if self.core.options().clean_start == CleanStart::Never {
+            return self.detach_queue(now, queue);
+        }
+        let filters = self.core.close_queue(queue);
+        self.not_restored.remove(&queue);
+        if !filters.is_empty() {
+            // Refused only without a connection, and then the subscription has gone with it.
+            let unsubscribed = self.core_unsubscribe(now, filters);
+            self.unasked.extend(unsubscribed.ok());
+        }
+    }
+
+    /// The reader of a queue is gone, and all else stays.
+    pub fn detach_queue(&mut self, now: Instant, queue: QueueId) {
+        self.core.detach_queue(now, queue);
+        self.not_restored.remove(&queue);
+    }
+
+    /// Claims for the default queue what is held for a subscription: see
+    /// [`Client::claim_default`](ferromqtt_proto::Client::claim_default).
+    pub fn claim_default(&mut self) {
+        self.core.claim_default();
+    }
+
+    /// How many messages a full queue has lost since the last call.
+    pub fn take_lost(&mut self, queue: QueueId) -> u64 {
+        self.core.take_lost(queue)
+    }
+
+    /// The subscriptions of a queue that the server has lost and not renewed, and why.
+    pub fn not_restored(&self, queue: QueueId) -> &[(TopicFilter, ReasonCode)] {
+        self.not_restored.get(&queue).map_or(&[], Vec::as_slice)
+    }
+
+    /// What is subscribed for a queue; nothing for the default one.
+    pub(crate) fn filters_of(&self, queue: QueueId) -> Vec<TopicFilter> {
+        match queue {
+            QueueId::DEFAULT => Vec::new(),
+            _ => self.core.filters(queue).cloned().collect(),
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! What the engine hands out: tokens whose wait is over, and facts.
+
+use ferromqtt_proto::{ConnectionError, Delivery, Outcome};
+
+use crate::{Fact, PublishRefusal, Tokens};
+
+/// Something for the face to do without its lock. From [`Engine::next_woken`](crate::Engine::next_woken).
+pub enum Woken<T: Tokens> {
+    /// The wait of a call is over.
+    Call(T::Call, CallEnd),
+    /// A reader is to look again: at its queue, or at the events.
+    Reader(T::Reader),
+    /// Something happened, for logs and hooks. Handed out in the order in which it happened.
+    Fact(Fact),
+}
+
+/// How the wait of a call ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CallEnd {
+    /// The operation has this outcome.
+    Completed(Outcome),
+    /// A message that waited for capacity is accepted. Another token waits for its outcome.
+    Accepted,
+    /// A message that waited for capacity is refused: it was never accepted.
+    Refused(PublishRefusal),
+    /// The deadline is over. What had not been sent is withdrawn.
+    TimedOut(Delivery),
+    /// An authentication that the client began has ended: the server accepted it, or the connection ended.
+    ReAuthenticated(Result<(), ConnectionError>),
+    /// The driver has gone, and nothing will come any more.
+    DriverGone,
+}

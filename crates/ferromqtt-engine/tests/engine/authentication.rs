@@ -1,0 +1,80 @@
+//! Questions to the application's authenticator.
+
+use bytes::Bytes;
+use ferromqtt_engine::{Ask, CallEnd, Reply, Standing};
+use ferromqtt_proto::{ConnectionError, Options};
+use ferromqtt_testing::{Authentication, BrokerOptions};
+
+use crate::world::{World, options};
+
+fn world() -> World {
+    let mut of_client: Options = options();
+    of_client.properties.authentication_method = Some("STEPS".try_into().unwrap());
+    let mut broker = BrokerOptions::default();
+    let steps = [(&b"who?"[..], &b"me"[..])];
+    broker.authentication = Some(Authentication::new("STEPS", steps).unwrap());
+    World::with(of_client, broker, true)
+}
+
+fn data(data: &'static [u8]) -> Reply {
+    Reply::Data(Some(Bytes::from_static(data)))
+}
+
+#[test]
+fn nothing_is_sent_while_a_question_waits_for_its_reply() {
+    let mut world = world();
+    world.run();
+    let challenge = Ask::Continue(Some(Bytes::from_static(b"who?")));
+    assert_eq!(world.asked, [challenge]);
+    world.engine.reply(world.now, data(b"me"));
+    world.run();
+    assert!(matches!(world.asked[1], Ask::Accepted(_)));
+    assert!(world.engine.is_connected());
+    let (token, _) = world.publish_qos1("waits for the right server");
+    let link = world.wire.as_ref().unwrap().link;
+    assert!(world.engine.transmit(world.now, link).is_none());
+    world.engine.reply(world.now, Reply::Accepted);
+    world.run();
+    assert!(matches!(world.ends[&token], CallEnd::Completed(_)));
+    world.end();
+}
+
+#[test]
+fn a_server_that_is_not_the_right_one_ends_the_connection() {
+    let mut world = world();
+    world.run();
+    world.engine.reply(world.now, data(b"me"));
+    world.run();
+    world
+        .engine
+        .reply(world.now, Reply::Failed("not my server".into()));
+    world.run();
+    let failed = ConnectionError::AuthenticationFailed("not my server".into());
+    assert_eq!(*world.engine.standing(), Standing::Ended(failed));
+    world.end();
+}
+
+#[test]
+fn who_authenticates_again_learns_how_it_ends() {
+    let mut world = world();
+    world.run();
+    world.engine.reply(world.now, data(b"me"));
+    world.run();
+    world.engine.reply(world.now, Reply::Accepted);
+    world.run();
+    let token = world.token();
+    let number = token.0;
+    assert!(world.engine.re_authenticate(world.now, None, token).is_ok());
+    let second = world.token();
+    let Err((second, _)) = world.engine.re_authenticate(world.now, None, second) else {
+        panic!("one at a time");
+    };
+    world.back(&second);
+    world.run();
+    world.engine.reply(world.now, data(b"me"));
+    world.run();
+    world.engine.reply(world.now, Reply::Accepted);
+    world.run();
+    assert_eq!(world.ends[&number], CallEnd::ReAuthenticated(Ok(())));
+    world.end();
+}

@@ -1,0 +1,10 @@
+//! The engine in virtual time, with numbers as tokens, against the test broker in memory.
+
+mod authentication;
+mod calls;
+mod capacity;
+mod leaving;
+mod links;
+mod random;
+mod readers;
+mod world;
