@@ -180,7 +180,7 @@ mod text;
 mod topic;
 mod topic_tree;
 
-pub use client::{Client, Contest, Publish, Stats, Subscribe, Unsubscribe};
+pub use client::{Client, Contest, Stats, Subscribe, Unsubscribe};
 pub use connection::{CHUNK, LARGE_PAYLOAD, Progress, TcpProgress};
 pub use error::{
     AcknowledgeError, AuthError, ConnectionError, DecodeError, DisconnectError, InvalidTopic,
@@ -198,8 +198,8 @@ pub use reconnect::Reconnect;
 pub use repeats::{Repeat, Repeats, Unreported};
 pub use servers::Server;
 pub use session::{
-    Acknowledge, DeliveryId, JournalEntry, Message, Overflow, QueueId, QueueOptions, Session,
-    SessionChange,
+    Acknowledge, DeliveryId, JournalEntry, Message, Overflow, Publish, QueueId, QueueOptions,
+    Session, SessionChange,
 };
 #[doc(hidden)] // for the drivers and the test broker of this workspace
 pub use session::{IdHasher, InOrder};

@@ -7,22 +7,11 @@ use bytes::Bytes;
 
 use super::closing::Ending;
 use super::{Client, Phase};
+use crate::connection::AuthExchange;
 use crate::error::{AuthError, ConnectionError, DecodeError};
 use crate::event::Event;
 use crate::packet::{Auth, Disconnect, Packet, PacketType, Place, ReasonCode, check_binary};
 use crate::text::Utf8String;
-
-/// Whose turn it is in an exchange of AUTH packets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Turn {
-    /// No exchange of AUTH is under way.
-    #[default]
-    Nobody,
-    /// This client has sent the last packet.
-    Server,
-    /// The server has asked, and the application is to answer.
-    Client,
-}
 
 impl Client {
     /// Answers [`Event::Auth`] with Continue authentication, or starts to authenticate anew with Re-authenticate
@@ -52,8 +41,12 @@ impl Client {
             return Err(AuthError::NotConnected);
         };
         let allowed = match auth.reason {
-            ReasonCode::ContinueAuthentication => connection.authentication == Turn::Client,
-            ReasonCode::ReAuthenticate => connected && connection.authentication == Turn::Nobody,
+            ReasonCode::ContinueAuthentication => {
+                connection.authentication == AuthExchange::ClientAnswers
+            }
+            ReasonCode::ReAuthenticate => {
+                connected && connection.authentication == AuthExchange::Over
+            }
             _ => false, // Success is the server's (MQTT-3.15.2-1)
         };
         if !allowed {
@@ -72,7 +65,7 @@ impl Client {
             let limit = connection.limits.maximum_packet_size();
             return Err(AuthError::TooLarge { bytes, limit });
         }
-        connection.authentication = Turn::Server;
+        connection.authentication = AuthExchange::ServerAnswers;
         if let Some(data) = data {
             connection.echoes.answer(data);
         }
@@ -136,12 +129,12 @@ impl Client {
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
-        if connection.authentication != Turn::Server {
+        if connection.authentication != AuthExchange::ServerAnswers {
             return Err(DecodeError::protocol("AUTH came out of turn"));
         }
         connection.authentication = match auth.reason {
-            ReasonCode::ContinueAuthentication => Turn::Client,
-            ReasonCode::Success if matches!(self.phase, Phase::Connected) => Turn::Nobody,
+            ReasonCode::ContinueAuthentication => AuthExchange::ClientAnswers,
+            ReasonCode::Success if matches!(self.phase, Phase::Connected) => AuthExchange::Over,
             _ => {
                 return Err(DecodeError::protocol(
                     "AUTH has a Reason Code that the server must not send now", // MQTT-4.12.0-2

@@ -6,13 +6,12 @@ use std::time::Instant;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::Client;
-use super::publish::Publish;
 use super::subscribe::Subscribe;
 use crate::debug_fields;
 use crate::error::PublishError;
 use crate::event::{Delivery, Event, OpId, Outcome};
 use crate::packet::{Properties, QoS, ReasonCode};
-use crate::session::{Message, QueueId, QueueOptions};
+use crate::session::{Message, Owner, Publish, QueueId, QueueOptions};
 use crate::text::Utf8String;
 use crate::topic::{TopicFilter, TopicName};
 
@@ -122,7 +121,7 @@ impl Client {
         properties.response_topic = Some(topic.as_utf8().clone());
         properties.correlation_data = Some(self.correlation.data(op));
         self.correlation.requests.insert(op, Stage::Publishing);
-        let accepted = self.publish_as(now, op, request);
+        let accepted = self.accept_publish(now, Owner::Request(op), request);
         if accepted.is_err() {
             self.correlation.requests.remove(&op);
         }
@@ -183,35 +182,41 @@ impl Client {
         Ok(())
     }
 
-    /// What an operation that has ended is to be told as; nothing, when it is one of ours or still waits for its response.
-    pub(super) fn correlate(&mut self, op: OpId, outcome: Outcome) -> Option<Outcome> {
-        if self.correlation.subscribing == Some(op) {
-            self.correlation.subscribing = None;
-            self.on_response_subscription(outcome);
-            return None;
-        }
+    /// The publish of the request `op` has ended: reports that to the caller, unless it still waits for the response or
+    /// has it.
+    #[cold] // beside a mere publish
+    pub(super) fn on_request_published(&mut self, op: OpId, outcome: Outcome) {
         let Some(stage) = self.correlation.requests.get_mut(&op) else {
-            return Some(outcome);
+            return; // never: a request is there for as long as its publish has it as the owner
         };
         match (*stage, &outcome) {
             (Stage::Publishing, Outcome::Sent) => {
                 *stage = Stage::Published;
-                return None;
+                return;
             }
             (Stage::Publishing, Outcome::Acknowledged { reason, .. })
                 if *reason != ReasonCode::NoMatchingSubscribers =>
             {
                 *stage = Stage::Published;
-                return None;
+                return;
             }
             _ => {}
         }
         let is_answered = self.correlation.requests.remove(&op) == Some(Stage::Answered);
         self.correlation.answered -= usize::from(is_answered);
-        (!is_answered).then_some(outcome)
+        if !is_answered {
+            self.events.push_back(Event::Completed { op, outcome });
+        }
     }
 
-    fn on_response_subscription(&mut self, outcome: Outcome) {
+    /// Whether `op` is the SUBSCRIBE for responses, which the application has not asked for.
+    pub(super) fn is_response_subscription(&self, op: OpId) -> bool {
+        self.correlation.subscribing == Some(op)
+    }
+
+    /// The SUBSCRIBE for responses has ended.
+    pub(super) fn on_response_subscription(&mut self, outcome: Outcome) {
+        self.correlation.subscribing = None;
         match outcome {
             Outcome::Subscribed { reasons, .. } => {
                 if let Some(&reason) = reasons.iter().find(|reason| reason.is_error()) {

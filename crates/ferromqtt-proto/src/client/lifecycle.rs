@@ -286,17 +286,17 @@ impl Client {
     /// stays in the session without an owner (design decision 2).
     pub(super) fn fail_all(&mut self, cause: &ConnectionError) {
         self.suspend_requests(cause, false);
-        for op in self.session.outbound.detach_all() {
+        for owner in self.session.outbound.detach_all() {
             let cause = cause.clone();
             let delivery = Delivery::Unknown;
-            self.complete(op, Outcome::Disconnected { cause, delivery });
+            self.complete_publish(owner, Outcome::Disconnected { cause, delivery });
         }
         let mut kept = Vec::new();
         for (number, mut waiting) in self.session.outbound.take_waiting() {
             let delivery = waiting.delivery();
-            if let Some(op) = waiting.op.take() {
+            if let Some(owner) = waiting.owner.take() {
                 let cause = cause.clone();
-                self.complete(op, Outcome::Disconnected { cause, delivery });
+                self.complete_publish(owner, Outcome::Disconnected { cause, delivery });
             }
             if waiting.stays() {
                 kept.push((number, waiting));
@@ -308,7 +308,8 @@ impl Client {
         for op in self.take_unanswered() {
             let cause = cause.clone();
             let delivery = Delivery::Unknown;
-            self.complete(op, Outcome::Disconnected { cause, delivery });
+            let outcome = Outcome::Disconnected { cause, delivery };
+            self.events.push_back(Event::Completed { op, outcome });
         }
     }
 
@@ -324,9 +325,9 @@ impl Client {
         for (number, flow) in publishing {
             let again = flow.publish.qos == QoS::AtLeastOnce
                 || self.options.on_session_lost == OnSessionLost::Resend;
-            if again && (flow.op.is_some() || flow.key.is_some()) {
+            if again && (flow.owner.is_some() || flow.key.is_some()) {
                 let waiting = Waiting {
-                    op: flow.op,
+                    owner: flow.owner,
                     publish: flow.publish,
                     resent_as_new: true,
                     expiry: flow.expiry,
@@ -334,12 +335,12 @@ impl Client {
                 };
                 anew.push((number, waiting));
             } else {
-                lost.extend(flow.op);
+                lost.extend(flow.owner);
                 self.record_finished(flow.key);
             }
         }
-        for (release, op) in released {
-            lost.extend(op);
+        for (release, owner) in released {
+            lost.extend(owner);
             self.record_finished(release.key);
         }
         self.record(|| SessionChange::SessionLost);
@@ -347,8 +348,8 @@ impl Client {
         self.session.outbound.put_first(anew);
         let anew = self.session.outbound.waiting_anew();
         self.session.suspicion.session_lost(anew);
-        for op in lost {
-            self.complete(op, Outcome::SessionLost);
+        for owner in lost {
+            self.complete_publish(owner, Outcome::SessionLost);
         }
     }
 }

@@ -6,14 +6,16 @@ mod closing;
 mod contest;
 mod correlate;
 mod credentials;
+mod deliver;
 mod echoes;
 mod hold_back;
+mod incoming;
 mod input;
 mod leaving;
 mod lifecycle;
+mod outgoing;
 mod output;
 mod publish;
-mod receive;
 mod request;
 mod requests;
 mod restore;
@@ -21,10 +23,7 @@ mod subscribe;
 mod suspect;
 mod trace;
 
-pub(crate) use authenticate::Turn;
 pub use contest::Contest;
-pub(crate) use echoes::Echoes;
-pub use publish::Publish;
 pub use subscribe::{Subscribe, Unsubscribe};
 
 use std::collections::VecDeque;
@@ -32,7 +31,7 @@ use std::time::Instant;
 
 use crate::connection::Connection;
 use crate::error::{ConnectionError, OptionsError};
-use crate::event::{Delivery, Event, OpId, Outcome, TransportRequest};
+use crate::event::{Delivery, Event, OpId, TransportRequest};
 use crate::options::Options;
 use crate::packet_trace::PacketTrace;
 use crate::reconnect::{self, Backoff};
@@ -363,12 +362,6 @@ impl Client {
         (self.abandon_request(op)).or_else(|| self.abandon_response(op))
     }
 
-    fn abandon_publish(&mut self, op: OpId) -> Option<Delivery> {
-        let abandoned = self.session.outbound.abandon(op)?;
-        self.record_finished(abandoned.key);
-        Some(abandoned.delivery)
-    }
-
     /// Ends the client and keeps its session, to resume it later. What has not reached the wire is dropped, and nobody
     /// waits any more for what has: operations belong to a client, not to its session.
     pub fn into_session(mut self) -> Session {
@@ -383,11 +376,5 @@ impl Client {
     fn next_op(&mut self) -> OpId {
         self.last_op += 1;
         OpId(self.last_op)
-    }
-
-    fn complete(&mut self, op: OpId, outcome: Outcome) {
-        if let Some(outcome) = self.correlate(op, outcome) {
-            self.events.push_back(Event::Completed { op, outcome });
-        }
     }
 }

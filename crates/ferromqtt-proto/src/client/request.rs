@@ -178,10 +178,28 @@ impl Client {
             return;
         };
         if !request.abandoned() {
-            self.complete(op, outcome);
+            self.complete_request(op, outcome);
         }
         if let Some(id) = request.sent_as() {
             self.free(id);
+        }
+    }
+
+    /// Frees a Packet Identifier, and sends a request that waits for one.
+    pub(super) fn free(&mut self, id: PacketId) {
+        let was_full = self.session.ids.is_full();
+        self.session.ids.release(id);
+        if was_full {
+            self.send_waiting_requests();
+        }
+    }
+
+    /// Reports the outcome of a SUBSCRIBE or UNSUBSCRIBE to whom it belongs.
+    fn complete_request(&mut self, op: OpId, outcome: Outcome) {
+        if self.is_response_subscription(op) {
+            self.on_response_subscription(outcome);
+        } else {
+            self.events.push_back(Event::Completed { op, outcome });
         }
     }
 
@@ -214,7 +232,7 @@ impl Client {
             }
             let delivery = request.delivery();
             let cause = cause.clone();
-            self.complete(op, Outcome::Disconnected { cause, delivery });
+            self.complete_request(op, Outcome::Disconnected { cause, delivery });
         }
     }
 }

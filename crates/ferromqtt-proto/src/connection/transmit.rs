@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::debug_fields;
-use crate::packet::{Packet, ProtocolVersion, PublishRef, QoS};
+use crate::packet::{Ack, Packet, PacketType, ProtocolVersion, PublishRef, QoS};
 use crate::session::Open;
 
 /// A chunk is handed over when it has grown to this size: one write then carries hundreds of small packets.
@@ -105,7 +105,8 @@ impl Transmit {
         self.contents.qos0
     }
 
-    pub(crate) const fn unsent_answers(&self) -> usize {
+    /// Answers that have not been handed over.
+    pub(super) const fn unsent_answers(&self) -> usize {
         self.contents.answers
     }
 
@@ -119,8 +120,14 @@ impl Transmit {
     }
 
     /// Appends an answer to a packet of the server; `ended` is the slot that it gives back, if it ends the exchange.
-    pub(crate) fn push_answer(&mut self, packet: &Packet, version: ProtocolVersion, ended: Open) {
-        self.push(packet, version);
+    pub(super) fn push_answer(
+        &mut self,
+        packet_type: PacketType,
+        answer: &Ack,
+        version: ProtocolVersion,
+        ended: Open,
+    ) {
+        self.append(|out| answer.encode(packet_type, version, out));
         self.count(Contents {
             answers: 1,
             ended,

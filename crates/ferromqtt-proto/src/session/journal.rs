@@ -4,8 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::outbound::InFlight;
-use super::{IdOwner, Session, Waiting};
-use crate::client::Publish;
+use super::{IdOwner, Publish, Session, Waiting};
 use crate::packet::PacketId;
 
 /// A change of a session's state (section 4.1), for a store.
@@ -174,7 +173,7 @@ impl Session {
         }
         let waiting = record.anew.into_iter().map(|(key, publish)| {
             let waiting = Waiting {
-                op: None,
+                owner: None,
                 publish,
                 resent_as_new: true,
                 expiry: None,
@@ -190,7 +189,7 @@ impl Session {
     fn publishing(&mut self, key: u64, sent: Sent) -> u64 {
         let flow = InFlight {
             id: sent.id,
-            op: None,
+            owner: None,
             publish: sent.publish,
             resent_as_new: sent.anew,
             expiry: None,

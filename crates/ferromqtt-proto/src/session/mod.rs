@@ -14,6 +14,7 @@ mod outbound;
 #[cfg(test)]
 mod outbound_tests;
 mod packet_id;
+mod publish;
 mod queue;
 mod queue_options;
 mod reader;
@@ -32,7 +33,7 @@ pub(crate) use journal::Journal;
 pub use journal::{JournalEntry, SessionChange};
 pub use message::Message;
 pub(crate) use open::Open;
-pub(crate) use outbound::{Acknowledged, Outbound, Waiting};
+pub(crate) use outbound::{Acknowledged, Outbound, Owner, Waiting};
 pub(crate) use queue::{LeftMessage, Pushed};
 pub use queue_options::{Acknowledge, Overflow, QueueOptions};
 pub(crate) use subscriptions::{Heirs, Identifiers, Subscription, Subscriptions};
@@ -41,6 +42,7 @@ pub(crate) use unclaimed::Held;
 use inbound::Inbound;
 pub use packet_id::IdHasher;
 use packet_id::PacketIds;
+pub use publish::Publish;
 use suspicion::Suspicion;
 
 use crate::event::OpId;

@@ -5,18 +5,35 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use super::in_order::InOrder;
-use super::{Expiry, IdOwner, PacketIds, SessionChange};
-use crate::client::Publish;
+use super::{Expiry, IdOwner, PacketIds, Publish, SessionChange};
 use crate::event::{Delivery, OpId};
 use crate::packet::{MESSAGE_OVERHEAD, PacketId, QoS};
 
 /// How often the queue is looked through for messages that have expired, at most.
 const EXPIRY_PAUSE: Duration = Duration::from_millis(250);
 
+/// The operation that a publish belongs to: its caller is told how the publish ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// The operation is the publish.
+    Publish(OpId),
+    /// The operation is a request, whose outcome depends on its response too.
+    Request(OpId),
+}
+
+impl Owner {
+    pub(crate) const fn op(self) -> OpId {
+        match self {
+            Self::Publish(op) | Self::Request(op) => op,
+        }
+    }
+}
+
 /// A publish that is not on any wire yet.
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    pub(crate) op: Option<OpId>,
+    /// `None` when no caller waits for it.
+    pub(crate) owner: Option<Owner>,
     pub(crate) publish: Publish,
     /// Was on the wire in a session that the server lost.
     pub(crate) resent_as_new: bool,
@@ -60,7 +77,7 @@ impl Waiting {
 #[derive(Debug)]
 pub(crate) struct InFlight {
     pub(crate) id: PacketId,
-    pub(crate) op: Option<OpId>,
+    pub(crate) owner: Option<Owner>,
     pub(crate) publish: Publish,
     pub(crate) resent_as_new: bool,
     /// For a session that is lost: while the exchange lasts, nothing expires (MQTT-4.3.3-7).
@@ -117,7 +134,7 @@ pub(crate) struct Released {
 /// A publish whose exchange an acknowledgement has ended.
 #[derive(Debug)]
 pub(crate) struct Acknowledged {
-    pub(crate) op: Option<OpId>,
+    pub(crate) owner: Option<Owner>,
     pub(crate) resent_as_new: bool,
     /// The connection whose Receive Maximum slot is free now.
     pub(crate) connection: u64,
@@ -139,11 +156,11 @@ enum Flight {
     /// It awaits PUBACK or PUBREC.
     Published(InFlight),
     /// It awaits PUBCOMP, and is a [`Release`] beside.
-    Released { op: Option<OpId> },
+    Released { owner: Option<Owner> },
 }
 
-/// PUBLISHes with their numbers, and PUBRELs with their operations.
-pub(crate) type OnTheWire = (Vec<(u64, InFlight)>, Vec<(Release, Option<OpId>)>);
+/// PUBLISHes with their numbers, and PUBRELs with their owners.
+pub(crate) type OnTheWire = (Vec<(u64, InFlight)>, Vec<(Release, Option<Owner>)>);
 
 /// A message that waits, with its number.
 pub(crate) type Numbered = (u64, Waiting);
@@ -222,13 +239,13 @@ impl Outbound {
     /// Counts a message that joins those that wait.
     fn count(&mut self, waiting: &Waiting) {
         self.bytes += waiting.publish.memory_size();
-        self.owners += usize::from(waiting.op.is_some());
+        self.owners += usize::from(waiting.owner.is_some());
     }
 
     /// Counts a message that is no longer among those that wait.
     fn discount(&mut self, waiting: &Waiting) {
         self.bytes -= waiting.publish.memory_size();
-        self.owners -= usize::from(waiting.op.is_some());
+        self.owners -= usize::from(waiting.owner.is_some());
     }
 
     pub(crate) fn first_waiting(&mut self) -> Option<&mut Waiting> {
@@ -236,16 +253,23 @@ impl Outbound {
     }
 
     pub(crate) fn pop_waiting(&mut self) -> Option<Waiting> {
-        self.pop_numbered().map(|(_, waiting)| waiting)
+        let (_, waiting) = self.waiting.pop_first()?;
+        self.discount_first(&waiting);
+        Some(waiting)
     }
 
     fn pop_numbered(&mut self) -> Option<Numbered> {
-        let (number, waiting) = self.waiting.pop_first()?;
-        self.discount(&waiting);
+        let numbered = self.waiting.pop_first()?;
+        self.discount_first(&numbered.1);
+        Some(numbered)
+    }
+
+    /// Discounts the first message of those that wait, which has left them.
+    fn discount_first(&mut self, waiting: &Waiting) {
+        self.discount(waiting);
         if self.waiting.is_empty() {
             self.next_expiry = None;
         }
-        Some((number, waiting))
     }
 
     /// Moves the first waiting publish into flight. The caller has made sure that it is QoS 1 or 2.
@@ -261,7 +285,7 @@ impl Outbound {
         let (number, waiting) = self.pop_numbered()?;
         let id = ids.take(IdOwner::Publish(number))?; // there is one
         let Waiting {
-            op,
+            owner,
             publish,
             resent_as_new,
             expiry,
@@ -269,7 +293,7 @@ impl Outbound {
         } = waiting;
         let flow = InFlight {
             id,
-            op,
+            owner,
             publish,
             resent_as_new,
             expiry,
@@ -285,7 +309,7 @@ impl Outbound {
     /// Puts a publish behind those in flight. Its number is higher than theirs.
     pub(crate) fn put_on_the_wire(&mut self, number: u64, flow: InFlight) {
         self.bytes += flow.publish.memory_size();
-        self.owners += usize::from(flow.op.is_some());
+        self.owners += usize::from(flow.owner.is_some());
         self.on_the_wire.push(number, Flight::Published(flow));
     }
 
@@ -323,7 +347,7 @@ impl Outbound {
             return None;
         };
         self.bytes -= flow.publish.memory_size();
-        self.owners -= usize::from(flow.op.is_some());
+        self.owners -= usize::from(flow.owner.is_some());
         Some(flow)
     }
 
@@ -331,7 +355,7 @@ impl Outbound {
     pub(crate) fn finish_publish(&mut self, number: u64) -> Option<Acknowledged> {
         let flow = self.take_in_flight(number)?;
         Some(Acknowledged {
-            op: flow.op,
+            owner: flow.owner,
             resent_as_new: flow.resent_as_new,
             connection: flow.connection,
             key: flow.key,
@@ -348,8 +372,8 @@ impl Outbound {
         self.in_flight_mut(number)?;
         let at = self.released;
         let flight = self.on_the_wire.get_mut(number)?;
-        let op = *flight.owner_mut();
-        let Flight::Published(flow) = mem::replace(flight, Flight::Released { op }) else {
+        let owner = *flight.owner_mut();
+        let Flight::Published(flow) = mem::replace(flight, Flight::Released { owner }) else {
             return None;
         };
         self.bytes -= flow.publish.memory_size();
@@ -373,11 +397,11 @@ impl Outbound {
     /// PUBCOMP for the PUBREL numbered `number`.
     pub(crate) fn finish_release(&mut self, number: u64) -> Option<Acknowledged> {
         let release = self.releasing.remove(number)?;
-        let op = *self.on_the_wire.remove(release.number)?.owner_mut();
+        let owner = *self.on_the_wire.remove(release.number)?.owner_mut();
         self.bytes -= Release::SIZE;
-        self.owners -= usize::from(op.is_some());
+        self.owners -= usize::from(owner.is_some());
         Some(Acknowledged {
-            op,
+            owner,
             resent_as_new: release.resent_as_new,
             connection: release.connection,
             key: release.key,
@@ -417,7 +441,7 @@ impl Outbound {
             };
             ids.release(flow.id);
             let waiting = Waiting {
-                op: flow.op,
+                owner: flow.owner,
                 publish: flow.publish,
                 resent_as_new: flow.resent_as_new,
                 expiry: flow.expiry,
@@ -460,22 +484,22 @@ impl Outbound {
     }
 
     /// Takes out everything that was on the wire, because the session it belonged to is gone: PUBLISHes, with their numbers,
-    /// and PUBRELs, with their operations.
+    /// and PUBRELs, with their owners.
     pub(crate) fn take_on_the_wire(&mut self) -> OnTheWire {
         self.stop_resending();
         let mut releasing = Vec::new();
         for (_, release) in self.releasing.drain() {
             let flight = self.on_the_wire.get_mut(release.number);
-            let op = flight.and_then(|flight| *flight.owner_mut());
+            let owner = flight.and_then(|flight| *flight.owner_mut());
             self.bytes -= Release::SIZE;
-            self.owners -= usize::from(op.is_some());
-            releasing.push((release, op));
+            self.owners -= usize::from(owner.is_some());
+            releasing.push((release, owner));
         }
         let mut publishing = Vec::new();
         for (number, flight) in self.on_the_wire.drain() {
             if let Flight::Published(flow) = flight {
                 self.bytes -= flow.publish.memory_size();
-                self.owners -= usize::from(flow.op.is_some());
+                self.owners -= usize::from(flow.owner.is_some());
                 publishing.push((number, flow));
             }
         }
@@ -579,12 +603,12 @@ impl Outbound {
         std::iter::from_fn(|| self.pop_numbered()).collect()
     }
 
-    /// Detaches the operations of all that is on the wire: the messages stay, nobody waits for them any more.
-    pub(crate) fn detach_all(&mut self) -> Vec<OpId> {
+    /// Takes the owners of all that is on the wire: the messages stay, and no caller waits for them any more.
+    pub(crate) fn detach_all(&mut self) -> Vec<Owner> {
         let owners = (self.on_the_wire.iter_mut()).map(|(_, flight)| flight.owner_mut());
-        let ops: Vec<_> = owners.filter_map(Option::take).collect();
-        self.owners -= ops.len();
-        ops
+        let owners: Vec<_> = owners.filter_map(Option::take).collect();
+        self.owners -= owners.len();
+        owners
     }
 
     /// Whether anybody waits for the outcome of one of them.
@@ -594,11 +618,14 @@ impl Outbound {
 
     /// Keeps the owners that `waits` approves of; the messages of the others go on without one.
     pub(crate) fn retain_owners(&mut self, mut waits: impl FnMut(OpId) -> bool) {
-        let waiting = self.waiting.iter_mut().map(|(_, waiting)| &mut waiting.op);
+        let waiting = self
+            .waiting
+            .iter_mut()
+            .map(|(_, waiting)| &mut waiting.owner);
         let on_the_wire = (self.on_the_wire.iter_mut()).map(|(_, flight)| flight.owner_mut());
         let mut owners = 0;
         for owner in waiting.chain(on_the_wire) {
-            *owner = owner.filter(|&op| waits(op));
+            *owner = owner.filter(|owner| waits(owner.op()));
             owners += usize::from(owner.is_some());
         }
         self.owners = owners;
@@ -609,7 +636,7 @@ impl Outbound {
     pub(crate) fn abandon(&mut self, op: OpId) -> Option<Abandoned> {
         let number = self.above_ops.checked_add(op.0)?;
         if let Some(waiting) = self.waiting.get_mut(number) {
-            if waiting.op != Some(op) {
+            if waiting.owner.map(Owner::op) != Some(op) {
                 return None;
             }
             if !waiting.stays() {
@@ -619,10 +646,10 @@ impl Outbound {
                     key: left.key,
                 });
             }
-            waiting.op = None;
+            waiting.owner = None;
         } else {
             let owner = self.on_the_wire.get_mut(number)?.owner_mut();
-            owner.take_if(|owner| *owner == op)?;
+            owner.take_if(|owner| owner.op() == op)?;
         }
         self.owners -= 1;
         Some(Abandoned {
@@ -640,9 +667,9 @@ impl Flight {
         }
     }
 
-    const fn owner_mut(&mut self) -> &mut Option<OpId> {
+    const fn owner_mut(&mut self) -> &mut Option<Owner> {
         match self {
-            Self::Published(InFlight { op, .. }) | Self::Released { op } => op,
+            Self::Published(InFlight { owner, .. }) | Self::Released { owner } => owner,
         }
     }
 }

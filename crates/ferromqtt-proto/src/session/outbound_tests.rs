@@ -3,9 +3,8 @@
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::outbound::{Outbound, Waiting};
-use super::{IdOwner, PacketIds};
-use crate::client::Publish;
+use super::outbound::{Outbound, Owner, Waiting};
+use super::{IdOwner, PacketIds, Publish};
 use crate::event::{Delivery, OpId};
 use crate::packet::{MESSAGE_OVERHEAD, PacketId, QoS};
 use crate::topic::TopicName;
@@ -68,8 +67,8 @@ struct Known {
 }
 
 impl Known {
-    fn owner(&self) -> Option<OpId> {
-        self.owned.then_some(OpId(self.op))
+    fn owner(&self) -> Option<Owner> {
+        self.owned.then_some(Owner::Publish(OpId(self.op)))
     }
 
     fn is_waiting(&self) -> bool {
@@ -102,7 +101,10 @@ impl World {
                     let id = self.outbound.next_id(it.op);
                     self.ids.release(id);
                     let finished = self.outbound.finish_publish(it.op).unwrap();
-                    assert_eq!((finished.op, finished.resent_as_new), (it.owner(), it.anew));
+                    assert_eq!(
+                        (finished.owner, finished.resent_as_new),
+                        (it.owner(), it.anew)
+                    );
                     self.known.retain(|other| other.op != it.op);
                 }
             }
@@ -123,7 +125,7 @@ impl World {
                     && let Place::Released { number } = it.place
                 {
                     let finished = self.outbound.finish_release(number).unwrap();
-                    assert_eq!(finished.op, it.owner());
+                    assert_eq!(finished.owner, it.owner());
                     self.known.retain(|other| other.op != it.op);
                 }
             }
@@ -135,12 +137,12 @@ impl World {
             Step::DetachAll => {
                 let on_the_wire = |it: &&mut Known| !it.is_waiting() && it.owned;
                 let detached = self.known.iter_mut().filter(on_the_wire);
-                let ops = detached.map(|it| {
+                let owners = detached.map(|it| {
                     it.owned = false;
-                    OpId(it.op)
+                    Owner::Publish(OpId(it.op))
                 });
-                let ops: Vec<_> = ops.collect();
-                assert_eq!(self.outbound.detach_all(), ops);
+                let owners: Vec<_> = owners.collect();
+                assert_eq!(self.outbound.detach_all(), owners);
             }
             Step::Retain => {
                 self.outbound.retain_owners(|op| op.0.is_multiple_of(2));
@@ -167,7 +169,7 @@ impl World {
         let mut publish = Publish::new(TopicName::new("t").unwrap(), vec![0; op as usize % 3]);
         publish.qos = QoS::ExactlyOnce;
         let waiting = Waiting {
-            op: Some(OpId(op)),
+            owner: Some(Owner::Publish(OpId(op))),
             publish,
             resent_as_new: false,
             expiry: None,
@@ -189,7 +191,7 @@ impl World {
             return assert!(started.is_none());
         };
         let started = started.unwrap();
-        assert_eq!(started.op, next.owner());
+        assert_eq!(started.owner, next.owner());
         started.begins_at = self.end;
         self.end += 1;
         started.ends_at = self.end;
@@ -241,7 +243,7 @@ impl World {
         assert_eq!(resent, released.len());
         for it in self.known.iter().filter(|it| it.is_published()) {
             let (number, flow) = self.outbound.next_resend().unwrap();
-            assert_eq!((number, flow.op), (it.op, it.owner()));
+            assert_eq!((number, flow.owner), (it.op, it.owner()));
             self.outbound.resent(number);
         }
         assert!(self.outbound.next_resend().is_none());
@@ -253,12 +255,12 @@ impl World {
         self.ids.clear();
         let known = self.known.iter().filter(|it| it.is_published());
         let owners: Vec<_> = known.map(|it| it.owner()).collect();
-        assert!(published.iter().map(|(_, flow)| flow.op).eq(owners));
+        assert!(published.iter().map(|(_, flow)| flow.owner).eq(owners));
         let known = self.known.iter().filter(|it| !it.is_waiting());
         assert_eq!(published.len() + released.len(), known.count());
         let anew = published.into_iter().map(|(number, flow)| {
             let waiting = Waiting {
-                op: flow.op,
+                owner: flow.owner,
                 publish: flow.publish,
                 resent_as_new: true,
                 expiry: None,
@@ -266,7 +268,9 @@ impl World {
             };
             (number, waiting)
         });
-        let anew = anew.filter(|(_, waiting)| waiting.op.is_some()).collect();
+        let anew = anew
+            .filter(|(_, waiting)| waiting.owner.is_some())
+            .collect();
         self.outbound.put_first(anew);
         self.known
             .retain(|it| it.is_waiting() || it.is_published() && it.owned);
@@ -291,7 +295,7 @@ impl World {
         assert!(
             dropped
                 .iter()
-                .map(|it| it.op)
+                .map(|it| it.owner)
                 .eq(oldest.iter().map(Known::owner))
         );
         self.known
@@ -326,7 +330,7 @@ impl World {
             .iter()
             .find(|it| it.is_waiting())
             .map(Known::owner);
-        assert_eq!(self.outbound.first_waiting().map(|it| it.op), first);
+        assert_eq!(self.outbound.first_waiting().map(|it| it.owner), first);
     }
 }
 
@@ -357,6 +361,6 @@ proptest! {
         }
         let waiting = world.known.iter().filter(|it| it.is_waiting()).map(Known::owner);
         let left = world.outbound.take_waiting();
-        prop_assert!(left.iter().map(|(_, it)| it.op).eq(waiting));
+        prop_assert!(left.iter().map(|(_, it)| it.owner).eq(waiting));
     }
 }
