@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::client::Contest;
 use crate::error::{ConnectionError, PublishError, SubscribeError};
 use crate::packet::{Auth, PacketId, Properties, ReasonCode};
-use crate::servers::Server;
+use crate::servers::ServerChoice;
 use crate::session::{Message, QueueId};
 use crate::slips::Slip;
 use crate::topic::{TopicFilter, TopicName};
@@ -245,7 +245,7 @@ pub enum TransportRequest {
     /// Open one, then call `transport_opened`, or `transport_closed` when that failed.
     Open {
         /// To which server.
-        server: Server,
+        server: ServerChoice,
         /// 0 for the attempt that `connect()` makes, 1 for the first after a stable connection; grows with each that failed.
         attempt: u32,
     },

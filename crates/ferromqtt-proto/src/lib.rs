@@ -196,7 +196,7 @@ pub use packet_trace::{Direction, PacketRecord, PublishRecord};
 pub use property_error::{PropertyError, PropertyProblem};
 pub use reconnect::Reconnect;
 pub use repeats::{Repeat, Repeats, Unreported};
-pub use servers::Server;
+pub use servers::ServerChoice;
 pub use session::{
     Acknowledge, DeliveryId, JournalEntry, Message, Overflow, Publish, QueueId, QueueOptions,
     Session, SessionChange,

@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::{Broker, BrokerOptions, BrokerOptionsError, ConnectionId, SessionStats, Stats};
+use crate::{Broker, BrokerOptions, BrokerOptionsError, BrokerStats, ConnectionId, SessionStats};
 
 /// Room for one read.
 const READ_SIZE: usize = 64 * 1024;
@@ -101,7 +101,7 @@ impl TestBroker {
     }
 
     /// What there is at the moment, and what was lost so far.
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> BrokerStats {
         self.shared.lock().broker.stats()
     }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use ferromqtt_proto::packet::{
-    self, Connect, Packet, PacketId, Properties, ProtocolVersion, Publish, QoS, Subscribe, Will,
+    self, Connect, Packet, PacketId, Properties, ProtocolVersion, PublishPacket, QoS,
+    SubscribePacket, Will,
 };
 use ferromqtt_proto::{ReasonCode, Utf8String};
 use ferromqtt_testing::{BrokerOptions, TestBroker};
@@ -35,7 +36,7 @@ impl Client {
     }
 
     async fn subscribe(&mut self, filter: &str, qos: QoS) {
-        let subscribe = Subscribe {
+        let subscribe = SubscribePacket {
             packet_id: PacketId::MIN,
             properties: Properties::default(),
             filters: [(text(filter), qos.into())].into(),
@@ -88,7 +89,7 @@ fn connect(name: &str) -> Connect {
 }
 
 fn publish(topic: &str, payload: Bytes) -> Packet {
-    Packet::Publish(Publish {
+    Packet::Publish(PublishPacket {
         dup: false,
         qos: QoS::AtMostOnce,
         retain: false,

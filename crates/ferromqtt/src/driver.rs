@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ferromqtt_proto::{Server, TransportError, TransportRequest};
+use ferromqtt_proto::{ServerChoice, TransportError, TransportRequest};
 use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep_until};
 
@@ -73,7 +73,7 @@ async fn next_request(
 async fn open(
     shared: &Shared,
     connector: &Connector,
-    server: &Server,
+    server: &ServerChoice,
     attempt: u32,
     alarm: &mut Alarm,
 ) -> Result<Stream, TransportError> {
@@ -96,7 +96,7 @@ async fn open(
 async fn connect(
     shared: &Shared,
     connector: &Connector,
-    server: &Server,
+    server: &ServerChoice,
     attempt: u32,
 ) -> Result<Stream, TransportError> {
     let failed = |error| connector.cause(&error);

@@ -10,7 +10,9 @@ use super::{Client, Phase};
 use crate::connection::AuthExchange;
 use crate::error::{AuthError, ConnectionError, DecodeError};
 use crate::event::Event;
-use crate::packet::{Auth, Disconnect, Packet, PacketType, Place, ReasonCode, check_binary};
+use crate::packet::{
+    Auth, Disconnect, Packet, PacketType, PropertyPlace, ReasonCode, check_binary,
+};
 use crate::text::Utf8String;
 
 impl Client {
@@ -30,7 +32,7 @@ impl Client {
             return Err(AuthError::Method); // MQTT-4.12.0-7
         }
         auth.properties.authentication_method = method;
-        auth.properties.check(Place::of(PacketType::Auth))?;
+        auth.properties.check(PropertyPlace::of(PacketType::Auth))?;
         let connected = self.is_connected();
         let version = self.options.protocol;
         let Some(connection) = self
@@ -82,7 +84,7 @@ impl Client {
             return Err(AuthError::Method);
         }
         check_binary(data.as_ref()).map_err(|problem| {
-            Place::of(PacketType::Connect).refuses("authentication_data", problem)
+            PropertyPlace::of(PacketType::Connect).refuses("authentication_data", problem)
         })?;
         self.options.properties.authentication_data = data;
         Ok(())

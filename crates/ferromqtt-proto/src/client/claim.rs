@@ -8,7 +8,7 @@ use super::{Client, Phase};
 use crate::event::Event;
 use crate::packet::{QoS, SubscriptionOptions};
 use crate::reconnect;
-use crate::session::{DeliveryId, Held, Message, QueueId, Subscriptions};
+use crate::session::{DeliveryId, Message, QueueId, Subscriptions, UnclaimedMessage};
 use crate::topic::TopicFilter;
 
 /// Which messages are held, and until when.
@@ -192,7 +192,7 @@ impl Client {
         hold: Option<DeliveryId>,
         until: Option<Instant>,
     ) -> bool {
-        let held = Held {
+        let held = UnclaimedMessage {
             message,
             hold,
             until,
@@ -224,7 +224,7 @@ impl Client {
         }
     }
 
-    fn give_to_default(&mut self, held: Vec<Held>) {
+    fn give_to_default(&mut self, held: Vec<UnclaimedMessage>) {
         if held.is_empty() {
             return;
         }

@@ -26,7 +26,7 @@ pub(super) struct Correlation {
     queue: Option<QueueId>,
     /// The SUBSCRIBE that is to bring the responses, while it is under way.
     subscribing: Option<OpId>,
-    requests: BTreeMap<OpId, Stage>,
+    requests: BTreeMap<OpId, RequestStage>,
     /// How many of those have their response.
     answered: usize,
 }
@@ -43,7 +43,7 @@ debug_fields!(Correlation {
 
 /// How far a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum RequestStage {
     /// Its publish has not completed.
     Publishing,
     /// Only the response is awaited.
@@ -120,7 +120,9 @@ impl Client {
         let properties = request.properties.get_or_insert_default();
         properties.response_topic = Some(topic.as_utf8().clone());
         properties.correlation_data = Some(self.correlation.data(op));
-        self.correlation.requests.insert(op, Stage::Publishing);
+        self.correlation
+            .requests
+            .insert(op, RequestStage::Publishing);
         let accepted = self.accept_publish(now, Owner::Request(op), request);
         if accepted.is_err() {
             self.correlation.requests.remove(&op);
@@ -190,19 +192,19 @@ impl Client {
             return; // never: a request is there for as long as its publish has it as the owner
         };
         match (*stage, &outcome) {
-            (Stage::Publishing, Outcome::Sent) => {
-                *stage = Stage::Published;
+            (RequestStage::Publishing, Outcome::Sent) => {
+                *stage = RequestStage::Published;
                 return;
             }
-            (Stage::Publishing, Outcome::Acknowledged { reason, .. })
+            (RequestStage::Publishing, Outcome::Acknowledged { reason, .. })
                 if *reason != ReasonCode::NoMatchingSubscribers =>
             {
-                *stage = Stage::Published;
+                *stage = RequestStage::Published;
                 return;
             }
             _ => {}
         }
-        let is_answered = self.correlation.requests.remove(&op) == Some(Stage::Answered);
+        let is_answered = self.correlation.requests.remove(&op) == Some(RequestStage::Answered);
         self.correlation.answered -= usize::from(is_answered);
         if !is_answered {
             self.events.push_back(Event::Completed { op, outcome });
@@ -233,12 +235,12 @@ impl Client {
         let requests = std::mem::take(&mut self.correlation.requests);
         for (op, stage) in requests {
             let delivery = match stage {
-                Stage::Answered => {
+                RequestStage::Answered => {
                     self.correlation.requests.insert(op, stage);
                     continue;
                 }
-                Stage::Publishing => self.abandon_publish(op).unwrap_or(Delivery::Unknown),
-                Stage::Published => Delivery::Unknown,
+                RequestStage::Publishing => self.abandon_publish(op).unwrap_or(Delivery::Unknown),
+                RequestStage::Published => Delivery::Unknown,
             };
             let outcome = Outcome::Unanswerable { reason, delivery };
             self.events.push_back(Event::Completed { op, outcome });
@@ -252,14 +254,14 @@ impl Client {
             return;
         };
         match self.correlation.requests.get_mut(&op) {
-            Some(stage @ Stage::Publishing) => {
-                *stage = Stage::Answered;
+            Some(stage @ RequestStage::Publishing) => {
+                *stage = RequestStage::Answered;
                 self.correlation.answered += 1;
             }
-            Some(Stage::Published) => {
+            Some(RequestStage::Published) => {
                 self.correlation.requests.remove(&op);
             }
-            Some(Stage::Answered) | None => return, // a second response, or one that comes too late
+            Some(RequestStage::Answered) | None => return, // a second response, or one that comes too late
         }
         self.session.inbox.part(&mut message); // its receiver may let it lie
         let outcome = Outcome::Responded(Box::new(message));
@@ -269,26 +271,26 @@ impl Client {
     /// The caller no longer waits for `op`, a request or a mere publish.
     pub(super) fn abandon_response(&mut self, op: OpId) -> Option<Delivery> {
         match self.correlation.requests.remove(&op) {
-            Some(Stage::Answered) => {
+            Some(RequestStage::Answered) => {
                 // It has completed; its publish still ends, and is then told to nobody.
-                self.correlation.requests.insert(op, Stage::Answered);
+                self.correlation.requests.insert(op, RequestStage::Answered);
                 None
             }
-            Some(Stage::Published) => Some(Delivery::Unknown),
-            Some(Stage::Publishing) | None => self.abandon_publish(op),
+            Some(RequestStage::Published) => Some(Delivery::Unknown),
+            Some(RequestStage::Publishing) | None => self.abandon_publish(op),
         }
     }
 
     /// Whether any request waits for its response.
     pub(super) fn awaits_response(&self) -> bool {
-        (self.correlation.requests.values()).any(|stage| *stage == Stage::Published)
+        (self.correlation.requests.values()).any(|stage| *stage == RequestStage::Published)
     }
 
     /// The requests that wait for nothing but their response.
     pub(super) fn take_unanswered(&mut self) -> Vec<OpId> {
         let mut unanswered = Vec::new();
         self.correlation.requests.retain(|&op, stage| {
-            let waits = *stage == Stage::Published;
+            let waits = *stage == RequestStage::Published;
             if waits {
                 unanswered.push(op);
             }

@@ -5,15 +5,21 @@ use std::time::Instant;
 use super::Client;
 use crate::error::{AcknowledgeError, DecodeError};
 use crate::event::Event;
-use crate::packet::{Ack, PacketId, PacketType, Place, Properties, Publish, QoS, ReasonCode};
+use crate::packet::{
+    Ack, PacketId, PacketType, Properties, PropertyPlace, PublishPacket, QoS, ReasonCode,
+};
 use crate::session::{
-    Acknowledge, DeliveryId, Due, Message, Open, QueueId, Session, SessionChange,
+    Acknowledge, DeliveryId, DueAck, Message, Open, QueueId, Session, SessionChange,
 };
 use crate::slips::Slip;
 
 impl Client {
     /// `bytes` is the length of the whole packet.
-    pub(super) fn on_publish(&mut self, publish: Publish, bytes: usize) -> Result<(), DecodeError> {
+    pub(super) fn on_publish(
+        &mut self,
+        publish: PublishPacket,
+        bytes: usize,
+    ) -> Result<(), DecodeError> {
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
@@ -175,7 +181,7 @@ impl Client {
         if !reason.acknowledges() {
             return Err(AcknowledgeError::Reason(reason));
         }
-        properties.check(Place::of(packet_type))?;
+        properties.check(PropertyPlace::of(packet_type))?;
         let answer = Ack {
             packet_id,
             reason,
@@ -267,8 +273,8 @@ impl Client {
         while let Some(due) = self.session.deliveries.next_due() {
             self.session.deliveries.moves(None);
             match due {
-                Due::PubAck(ack, slot) => self.send_ack(PacketType::PubAck, ack, slot)?,
-                Due::PubRec(ack) => self.send_pubrec(ack)?,
+                DueAck::PubAck(ack, slot) => self.send_ack(PacketType::PubAck, ack, slot)?,
+                DueAck::PubRec(ack) => self.send_pubrec(ack)?,
             }
         }
         Ok(())

@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use super::closing::Ending;
 use super::{Client, Phase};
-use crate::connection::{Connection, Due};
+use crate::connection::{KeepAliveAction, NetworkConnection};
 use crate::error::{ConnectionError, DecodeError, TransportError};
 use crate::event::{Delivery, Event, Outcome, TransportRequest};
 use crate::options::OnSessionLost;
 use crate::packet::{Connect, Disconnect, Packet, QoS, ReasonCode};
 use crate::reconnect::{self, Severity};
-use crate::session::{SessionChange, Waiting};
+use crate::session::{SessionChange, WaitingPublish};
 
 impl Client {
     /// Asks for a connection. Nothing happens unless the client [is idle](Client::is_idle): when there is one, or one is
@@ -57,7 +57,7 @@ impl Client {
         if let Some(trace) = &mut self.trace {
             trace.connection_opened();
         }
-        let mut connection = Connection::new(now, number, clean_start, &self.options);
+        let mut connection = NetworkConnection::new(now, number, clean_start, &self.options);
         connection.sent_qos0_before = self.stats.sent_qos0;
         let options = &self.options;
         let connect = Connect {
@@ -162,9 +162,9 @@ impl Client {
         let version = self.options.protocol;
         let end = connection.transmit.end() + Packet::PingReq.encoded_len(version) as u64;
         match connection.keep_alive.due(now, end) {
-            Due::Nothing => {}
-            Due::Ping => connection.transmit.push(&Packet::PingReq, version),
-            Due::PeerIsDead => {
+            KeepAliveAction::Nothing => {}
+            KeepAliveAction::Ping => connection.transmit.push(&Packet::PingReq, version),
+            KeepAliveAction::PeerIsDead => {
                 self.take_all_held_back(now); // it was read before
                 if self.is_connected() {
                     self.end_connection(now, ConnectionError::KeepAliveTimeout, Ending::Abort);
@@ -326,7 +326,7 @@ impl Client {
             let again = flow.publish.qos == QoS::AtLeastOnce
                 || self.options.on_session_lost == OnSessionLost::Resend;
             if again && (flow.owner.is_some() || flow.key.is_some()) {
-                let waiting = Waiting {
+                let waiting = WaitingPublish {
                     owner: flow.owner,
                     publish: flow.publish,
                     resent_as_new: true,

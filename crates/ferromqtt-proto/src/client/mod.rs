@@ -8,6 +8,8 @@ mod correlate;
 mod credentials;
 mod deliver;
 mod echoes;
+mod filter_request;
+mod filter_requests;
 mod hold_back;
 mod incoming;
 mod input;
@@ -16,8 +18,6 @@ mod lifecycle;
 mod outgoing;
 mod output;
 mod publish;
-mod request;
-mod requests;
 mod restore;
 mod subscribe;
 mod suspect;
@@ -29,7 +29,7 @@ pub use subscribe::{Subscribe, Unsubscribe};
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::connection::Connection;
+use crate::connection::NetworkConnection;
 use crate::error::{ConnectionError, OptionsError};
 use crate::event::{Delivery, Event, OpId, TransportRequest};
 use crate::options::Options;
@@ -43,9 +43,9 @@ use crate::topic::TopicFilter;
 use claim::Claiming;
 use closing::Closing;
 use correlate::Correlation;
+use filter_requests::FilterRequests;
 use hold_back::HeldBack;
 use leaving::Leaving;
-use requests::Requests;
 
 /// An MQTT client without I/O. See the [crate's documentation](crate) for the loop around it.
 #[derive(Debug)]
@@ -53,8 +53,8 @@ pub struct Client {
     options: Options,
     session: Session,
     phase: Phase,
-    connection: Option<Connection>,
-    requests: Requests,
+    connection: Option<NetworkConnection>,
+    requests: FilterRequests,
     events: VecDeque<Event>,
     transport_requests: VecDeque<TransportRequest>,
     backoff: Backoff,
@@ -184,7 +184,7 @@ impl Client {
             session,
             phase: Phase::Idle,
             connection: None,
-            requests: Requests::default(),
+            requests: FilterRequests::default(),
             events: VecDeque::new(),
             transport_requests: VecDeque::new(),
             backoff: Backoff::new(seed),

@@ -6,12 +6,14 @@
 use std::time::Instant;
 
 use super::{Client, Phase};
-use crate::connection::Connection;
+use crate::connection::NetworkConnection;
 use crate::error::{DecodeError, PublishError};
 use crate::event::{Delivery, Event, OpId, Outcome};
 use crate::options::OutgoingPolicy;
 use crate::packet::{Ack, Packet, PacketId, PacketType, PublishRef, QoS, ReasonCode};
-use crate::session::{Acknowledged, Expiry, IdOwner, Open, Owner, Publish, SessionChange, Waiting};
+use crate::session::{
+    Acknowledged, IdOwner, MessageExpiry, Open, Owner, Publish, SessionChange, WaitingPublish,
+};
 use crate::topic::TopicName;
 
 impl Client {
@@ -51,11 +53,11 @@ impl Client {
             return Ok(());
         }
         let interval = (publish.properties.as_ref()).and_then(|it| it.message_expiry_interval);
-        let waiting = Waiting {
+        let waiting = WaitingPublish {
             owner: Some(owner),
             publish,
             resent_as_new: false,
-            expiry: interval.map(|interval| Expiry::new(now, interval)),
+            expiry: interval.map(|interval| MessageExpiry::new(now, interval)),
             key: None,
         };
         if let Some(alias) = waiting
@@ -151,7 +153,7 @@ impl Client {
 
     /// Whether only a chunk that is full keeps further messages from being encoded.
     pub(super) fn has_more_to_encode(&self) -> bool {
-        let is_full = |connection: &Connection| connection.transmit.is_full();
+        let is_full = |connection: &NetworkConnection| connection.transmit.is_full();
         self.connection.as_ref().is_some_and(is_full) && !self.session.outbound.nothing_before()
     }
 
@@ -400,7 +402,7 @@ impl Client {
         }
     }
 
-    fn complete_expired(&mut self, expired: Waiting) {
+    fn complete_expired(&mut self, expired: WaitingPublish) {
         let outcome = if expired.resent_as_new {
             Outcome::SessionLost // it was on the wire once
         } else {
@@ -410,7 +412,7 @@ impl Client {
     }
 
     /// Ends a message that has left the outgoing queue without being sent.
-    pub(super) fn end_waiting(&mut self, waiting: Waiting, outcome: Outcome) {
+    pub(super) fn end_waiting(&mut self, waiting: WaitingPublish, outcome: Outcome) {
         self.record_finished(waiting.key);
         match outcome {
             Outcome::Dropped => self.stats.dropped += 1,

@@ -4,7 +4,9 @@ use super::{Client, Phase};
 use crate::connection::LARGEST_PACKET;
 use crate::error::PublishError;
 use crate::options::OutgoingLimits;
-use crate::packet::{PacketType, Place, Properties, ProtocolVersion, PublishRef, TopicAlias};
+use crate::packet::{
+    PacketType, Properties, PropertyPlace, ProtocolVersion, PublishRef, TopicAlias,
+};
 use crate::property_error::PropertyProblem;
 use crate::topic::TopicName;
 
@@ -93,7 +95,7 @@ fn check_properties(
     let Some(properties) = properties else {
         return Ok(());
     };
-    let place = Place::of(PacketType::Publish);
+    let place = PropertyPlace::of(PacketType::Publish);
     if !version.is_v5() {
         return Ok(properties.check_absent(place)?);
     }

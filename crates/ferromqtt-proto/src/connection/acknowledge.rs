@@ -1,11 +1,11 @@
 //! Sends acknowledgements: PUBACK, PUBREC, PUBREL and PUBCOMP.
 
-use super::Connection;
+use super::NetworkConnection;
 use crate::error::DecodeError;
 use crate::packet::{Ack, PacketType, ProtocolVersion, ReasonCode};
 use crate::session::Open;
 
-impl Connection {
+impl NetworkConnection {
     /// Answers a packet of the server, within its Maximum Packet Size (MQTT-3.2.2-15). `ended` is the slot of the Receive
     /// Maximum that the server gets back if this ends an exchange.
     ///

@@ -10,7 +10,7 @@ mod transmit;
 
 pub(crate) use authentication::AuthExchange;
 use echoes::Echoes;
-pub(crate) use keep_alive::{Due, KeepAlive};
+pub(crate) use keep_alive::{KeepAlive, KeepAliveAction};
 pub use keep_alive::{Progress, TcpProgress};
 pub(crate) use limits::{LARGEST_PACKET, Limits};
 use topic_alias::Form;
@@ -27,7 +27,7 @@ use crate::packet::{PacketId, PacketLimits, Properties, ProtocolVersion, Publish
 const LONGEST_GROWTH: usize = 3 + 2;
 
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub(crate) struct NetworkConnection {
     /// Number of this connection within its client: which one took a slot of the Receive Maximum.
     pub(crate) number: u64,
     /// Whether CONNECT asked for a fresh session.
@@ -52,7 +52,7 @@ pub(crate) struct Connection {
     pub(crate) sent_qos0_before: u64,
 }
 
-impl Connection {
+impl NetworkConnection {
     pub(crate) fn new(now: Instant, number: u64, clean_start: bool, options: &Options) -> Self {
         let own = &options.properties;
         Self {

@@ -16,7 +16,7 @@ pub const LARGE_PAYLOAD: usize = 4 * 1024;
 
 /// What stands in a chunk, or in all of them.
 #[derive(Clone, Copy, Debug, Default)]
-struct Contents {
+struct ChunkContents {
     /// QoS 0 publishes whose last byte it holds: reported as sent, but not handed over yet.
     qos0: u64,
     /// Answers to the server's packets.
@@ -25,7 +25,7 @@ struct Contents {
     ended: Open,
 }
 
-impl Contents {
+impl ChunkContents {
     const fn add(&mut self, other: Self) {
         self.qos0 += other.qos0;
         self.answers += other.answers;
@@ -39,14 +39,14 @@ impl Contents {
     }
 }
 
-struct Chunk {
+struct OutgoingChunk {
     bytes: Bytes,
-    contents: Contents,
+    contents: ChunkContents,
     /// The change of the session that must be on record before this may leave.
     needs: u64,
 }
 
-debug_fields!(Chunk {
+debug_fields!(OutgoingChunk {
     bytes: length,
     contents,
     needs
@@ -54,12 +54,12 @@ debug_fields!(Chunk {
 
 #[derive(Default)]
 pub(crate) struct Transmit {
-    chunks: VecDeque<Chunk>,
+    chunks: VecDeque<OutgoingChunk>,
     current: BytesMut,
-    contents_of_current: Contents,
+    contents_of_current: ChunkContents,
     /// Bytes in all of them, and what they hold.
     len: usize,
-    contents: Contents,
+    contents: ChunkContents,
     /// Bytes handed over so far.
     handed_over: u64,
     /// What the bytes that are appended now depend on.
@@ -128,10 +128,10 @@ impl Transmit {
         ended: Open,
     ) {
         self.append(|out| answer.encode(packet_type, version, out));
-        self.count(Contents {
+        self.count(ChunkContents {
             answers: 1,
             ended,
-            ..Contents::default()
+            ..ChunkContents::default()
         });
     }
 
@@ -146,9 +146,9 @@ impl Transmit {
             publish.encode_header(version, out);
             out.put_slice(payload);
         });
-        self.count(Contents {
+        self.count(ChunkContents {
             qos0: u64::from(publish.qos == QoS::AtMostOnce),
-            ..Contents::default()
+            ..ChunkContents::default()
         });
     }
 
@@ -164,13 +164,13 @@ impl Transmit {
         }
         self.append(|out| publish.encode_header(version, out));
         self.finish_chunk();
-        let contents = Contents {
+        let contents = ChunkContents {
             qos0: u64::from(publish.qos == QoS::AtMostOnce),
-            ..Contents::default()
+            ..ChunkContents::default()
         };
         self.len += payload.len();
         self.contents.add(contents);
-        self.chunks.push_back(Chunk {
+        self.chunks.push_back(OutgoingChunk {
             bytes: payload.clone(),
             contents,
             needs: self.needs,
@@ -210,7 +210,7 @@ impl Transmit {
         self.len += self.current.len() - before;
     }
 
-    fn count(&mut self, contents: Contents) {
+    fn count(&mut self, contents: ChunkContents) {
         self.contents.add(contents);
         self.contents_of_current.add(contents);
     }
@@ -218,7 +218,7 @@ impl Transmit {
     /// Freezes the current chunk. A new one allocates when it is first written to, so that an idle connection holds nothing.
     fn finish_chunk(&mut self) {
         if !self.current.is_empty() {
-            self.chunks.push_back(Chunk {
+            self.chunks.push_back(OutgoingChunk {
                 bytes: std::mem::take(&mut self.current).freeze(),
                 contents: std::mem::take(&mut self.contents_of_current),
                 needs: self.needs,

@@ -3,8 +3,8 @@
 use bytes::{BufMut, BytesMut};
 
 use super::{
-    PacketId, PacketType, Place, Properties, ProtocolVersion, ReasonCode, put_packet, read_boxed,
-    read_packet_id,
+    PacketId, PacketType, Properties, PropertyPlace, ProtocolVersion, ReasonCode, put_packet,
+    read_boxed, read_packet_id,
 };
 use crate::codec::{BYTES_LEFT, Reader, var_int_len};
 use crate::error::DecodeError;
@@ -44,7 +44,7 @@ impl Ack {
     /// answer would not do.
     pub(crate) fn within(mut self, limit: usize) -> Self {
         if let Some(properties) = &self.properties {
-            let content = properties.content_len(Place::ANY);
+            let content = properties.content_len(PropertyPlace::ANY);
             let remaining = 3 + var_int_len(content) + content;
             if 1 + var_int_len(remaining) + remaining > limit {
                 self.properties = None;
@@ -93,7 +93,7 @@ impl Ack {
         }
         ack.reason = ReasonCode::read(packet_type, body.u8()?)?;
         if !body.is_empty() {
-            ack.properties = read_boxed(Place::of(packet_type), &mut body)?;
+            ack.properties = read_boxed(PropertyPlace::of(packet_type), &mut body)?;
         }
         body.finish()?;
         Ok(ack)

@@ -27,13 +27,13 @@ pub(crate) use connack::from_return_code;
 pub use connect::{Connect, Will};
 pub use disconnect::Disconnect;
 pub use filters::{SubscribeFilters, UnsubscribeFilters};
-pub(crate) use properties::{Place, check_binary, read_boxed};
 pub use properties::{Properties, TopicAlias};
-pub use publish::{MESSAGE_OVERHEAD, Publish, PublishRef};
+pub(crate) use properties::{PropertyPlace, check_binary, read_boxed};
+pub use publish::{MESSAGE_OVERHEAD, PublishPacket, PublishRef};
 pub use reason_code::ReasonCode;
-pub use subscribe::{RetainHandling, SubAck, Subscribe, SubscriptionOptions};
+pub use subscribe::{RetainHandling, SubAck, SubscribePacket, SubscriptionOptions};
 pub use subscription_identifiers::SubscriptionIdentifiers;
-pub use unsubscribe::{UnsubAck, Unsubscribe};
+pub use unsubscribe::{UnsubAck, UnsubscribePacket};
 pub use user_properties::{UserProperties, UserPropertiesIter};
 
 use crate::codec::{FixedHeader, Reader, put_with_length};
@@ -188,14 +188,14 @@ impl PacketType {
 pub enum Packet {
     Connect(Box<Connect>),
     ConnAck(Box<ConnAck>),
-    Publish(Publish),
+    Publish(PublishPacket),
     PubAck(Ack),
     PubRec(Ack),
     PubRel(Ack),
     PubComp(Ack),
-    Subscribe(Box<Subscribe>),
+    Subscribe(Box<SubscribePacket>),
     SubAck(Box<SubAck>),
-    Unsubscribe(Box<Unsubscribe>),
+    Unsubscribe(Box<UnsubscribePacket>),
     UnsubAck(Box<UnsubAck>),
     PingReq,
     PingResp,
@@ -379,7 +379,7 @@ pub(crate) fn decode_with(
     let packet_type = PacketType::from_first_byte(header.first_byte)
         .ok_or_else(|| DecodeError::malformed("packet type 0 is reserved"))?;
     if packet_type == PacketType::Publish {
-        return Publish::decode(header.first_byte, version, body, slips).map(Packet::Publish);
+        return PublishPacket::decode(header.first_byte, version, body, slips).map(Packet::Publish);
     }
     if header.first_byte != packet_type.first_byte() {
         return Err(DecodeError::malformed(
@@ -393,10 +393,12 @@ pub(crate) fn decode_with(
         PacketType::PubComp => Packet::PubComp(Ack::decode(packet_type, version, body, slips)?),
         PacketType::Connect => Packet::Connect(Box::new(Connect::decode(body)?)),
         PacketType::ConnAck => Packet::ConnAck(Box::new(ConnAck::decode(version, body, slips)?)),
-        PacketType::Subscribe => Packet::Subscribe(Box::new(Subscribe::decode(version, body)?)),
+        PacketType::Subscribe => {
+            Packet::Subscribe(Box::new(SubscribePacket::decode(version, body)?))
+        }
         PacketType::SubAck => Packet::SubAck(Box::new(SubAck::decode(version, body, slips)?)),
         PacketType::Unsubscribe => {
-            Packet::Unsubscribe(Box::new(Unsubscribe::decode(version, body)?))
+            Packet::Unsubscribe(Box::new(UnsubscribePacket::decode(version, body)?))
         }
         PacketType::UnsubAck => Packet::UnsubAck(Box::new(UnsubAck::decode(version, body, slips)?)),
         PacketType::Disconnect => Packet::Disconnect(Box::new(Disconnect::decode(version, body)?)),

@@ -3,7 +3,8 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
-    PacketId, PacketType, Place, Properties, ProtocolVersion, QoS, read_boxed, read_packet_id,
+    PacketId, PacketType, Properties, PropertyPlace, ProtocolVersion, QoS, read_boxed,
+    read_packet_id,
 };
 use crate::codec::{Reader, put_var_int, var_int_len};
 use crate::debug_fields;
@@ -16,7 +17,7 @@ const RETAIN: u8 = 0b0001;
 
 /// A PUBLISH packet. `Debug` shows the length of its payload.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Publish {
+pub struct PublishPacket {
     /// Sent before (MQTT-3.3.1-1).
     pub dup: bool,
     /// Quality of Service.
@@ -33,7 +34,7 @@ pub struct Publish {
     pub payload: Bytes,
 }
 
-debug_fields!(Publish {
+debug_fields!(PublishPacket {
     dup,
     qos,
     retain,
@@ -43,7 +44,7 @@ debug_fields!(Publish {
     payload: length
 });
 
-impl Publish {
+impl PublishPacket {
     pub(super) fn encode(&self, version: ProtocolVersion, out: &mut BytesMut) {
         let publish = self.borrowed();
         publish.encode_header(version, out);
@@ -84,7 +85,7 @@ impl Publish {
             _ => Some(read_packet_id(&mut body)?),
         };
         let properties = if version.is_v5() {
-            read_boxed(Place::of(PacketType::Publish), &mut body)?
+            read_boxed(PropertyPlace::of(PacketType::Publish), &mut body)?
         } else {
             None
         };

@@ -89,7 +89,7 @@ impl From<QoS> for SubscriptionOptions {
 
 /// A SUBSCRIBE packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subscribe {
+pub struct SubscribePacket {
     /// Packet Identifier.
     pub packet_id: PacketId,
     /// Properties (5.0).
@@ -98,7 +98,7 @@ pub struct Subscribe {
     pub filters: SubscribeFilters,
 }
 
-impl Subscribe {
+impl SubscribePacket {
     pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut BytesMut) {
         put_packet(out, PacketType::Subscribe, |out| {
             out.put_u16(self.packet_id.get());

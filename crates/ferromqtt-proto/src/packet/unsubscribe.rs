@@ -12,7 +12,7 @@ use crate::slips::{Slip, Slips};
 
 /// An UNSUBSCRIBE packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unsubscribe {
+pub struct UnsubscribePacket {
     /// Packet Identifier.
     pub packet_id: PacketId,
     /// Properties (5.0).
@@ -21,7 +21,7 @@ pub struct Unsubscribe {
     pub filters: UnsubscribeFilters,
 }
 
-impl Unsubscribe {
+impl UnsubscribePacket {
     pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut BytesMut) {
         put_packet(out, PacketType::Unsubscribe, |out| {
             out.put_u16(self.packet_id.get());

@@ -24,8 +24,8 @@ mod suspicion;
 mod unclaimed;
 
 pub use deliveries::DeliveryId;
-pub(crate) use deliveries::{Deliveries, Due};
-pub(crate) use expiry::Expiry;
+pub(crate) use deliveries::{Deliveries, DueAck};
+pub(crate) use expiry::MessageExpiry;
 pub use in_order::InOrder;
 pub(crate) use inbox::Inbox;
 pub use inbox::QueueId;
@@ -33,11 +33,11 @@ pub(crate) use journal::Journal;
 pub use journal::{JournalEntry, SessionChange};
 pub use message::Message;
 pub(crate) use open::Open;
-pub(crate) use outbound::{Acknowledged, Outbound, Owner, Waiting};
+pub(crate) use outbound::{Acknowledged, Outbound, Owner, WaitingPublish};
 pub(crate) use queue::{LeftMessage, Pushed};
 pub use queue_options::{Acknowledge, Overflow, QueueOptions};
 pub(crate) use subscriptions::{Heirs, Identifiers, Subscription, Subscriptions};
-pub(crate) use unclaimed::Held;
+pub(crate) use unclaimed::UnclaimedMessage;
 
 use inbound::Inbound;
 pub use packet_id::IdHasher;
@@ -73,7 +73,7 @@ pub(crate) enum IdOwner {
     /// A PUBREL awaiting PUBCOMP: its number in the order of those.
     Release(u64),
     /// A SUBSCRIBE or UNSUBSCRIBE of this connection.
-    Request(OpId),
+    FilterRequest(OpId),
     /// A PUBLISH that is given up, while the server may still hold it: nobody's, and not free either.
     GivenUp,
 }

@@ -5,7 +5,7 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use super::in_order::InOrder;
-use super::{Expiry, IdOwner, PacketIds, Publish, SessionChange};
+use super::{IdOwner, MessageExpiry, PacketIds, Publish, SessionChange};
 use crate::event::{Delivery, OpId};
 use crate::packet::{MESSAGE_OVERHEAD, PacketId, QoS};
 
@@ -31,19 +31,19 @@ impl Owner {
 
 /// A publish that is not on any wire yet.
 #[derive(Debug)]
-pub(crate) struct Waiting {
+pub(crate) struct WaitingPublish {
     /// `None` when no caller waits for it.
     pub(crate) owner: Option<Owner>,
     pub(crate) publish: Publish,
     /// Was on the wire in a session that the server lost.
     pub(crate) resent_as_new: bool,
     /// Of a message with a Message Expiry Interval.
-    pub(crate) expiry: Option<Expiry>,
+    pub(crate) expiry: Option<MessageExpiry>,
     /// Names the message in the journal, if it is there already: it was about to be sent before.
     pub(crate) key: Option<u64>,
 }
 
-impl Waiting {
+impl WaitingPublish {
     /// What is known when it goes no further.
     pub(crate) const fn delivery(&self) -> Delivery {
         if self.resent_as_new {
@@ -81,7 +81,7 @@ pub(crate) struct InFlight {
     pub(crate) publish: Publish,
     pub(crate) resent_as_new: bool,
     /// For a session that is lost: while the exchange lasts, nothing expires (MQTT-4.3.3-7).
-    pub(crate) expiry: Option<Expiry>,
+    pub(crate) expiry: Option<MessageExpiry>,
     /// The connection on which it was sent last: only there it takes a slot of the Receive Maximum.
     pub(crate) connection: u64,
     /// How many bytes of that connection are before it.
@@ -163,14 +163,14 @@ enum Flight {
 pub(crate) type OnTheWire = (Vec<(u64, InFlight)>, Vec<(Release, Option<Owner>)>);
 
 /// A message that waits, with its number.
-pub(crate) type Numbered = (u64, Waiting);
+pub(crate) type Numbered = (u64, WaitingPublish);
 
 /// Every message has a number, which it keeps: numbers rise in the order in which messages are sent and sent again. Those
 /// of a client's operations are [a fixed distance](Self::begin_client) above the operation's own, so that an operation leads
 /// to its message.
 #[derive(Debug, Default)]
 pub(crate) struct Outbound {
-    waiting: InOrder<Waiting>,
+    waiting: InOrder<WaitingPublish>,
     /// Before all that waits.
     on_the_wire: InOrder<Flight>,
     /// In the order of the PUBRECs (MQTT-4.6.0-4), which number them.
@@ -222,7 +222,7 @@ impl Outbound {
     }
 
     /// Has the message of an operation wait behind all others.
-    pub(crate) fn push(&mut self, op: OpId, waiting: Waiting) {
+    pub(crate) fn push(&mut self, op: OpId, waiting: WaitingPublish) {
         let number = self.above_ops.saturating_add(op.0);
         self.last_number = number;
         self.count(&waiting);
@@ -237,22 +237,22 @@ impl Outbound {
     }
 
     /// Counts a message that joins those that wait.
-    fn count(&mut self, waiting: &Waiting) {
+    fn count(&mut self, waiting: &WaitingPublish) {
         self.bytes += waiting.publish.memory_size();
         self.owners += usize::from(waiting.owner.is_some());
     }
 
     /// Counts a message that is no longer among those that wait.
-    fn discount(&mut self, waiting: &Waiting) {
+    fn discount(&mut self, waiting: &WaitingPublish) {
         self.bytes -= waiting.publish.memory_size();
         self.owners -= usize::from(waiting.owner.is_some());
     }
 
-    pub(crate) fn first_waiting(&mut self) -> Option<&mut Waiting> {
+    pub(crate) fn first_waiting(&mut self) -> Option<&mut WaitingPublish> {
         self.waiting.first_mut()
     }
 
-    pub(crate) fn pop_waiting(&mut self) -> Option<Waiting> {
+    pub(crate) fn pop_waiting(&mut self) -> Option<WaitingPublish> {
         let (_, waiting) = self.waiting.pop_first()?;
         self.discount_first(&waiting);
         Some(waiting)
@@ -265,7 +265,7 @@ impl Outbound {
     }
 
     /// Discounts the first message of those that wait, which has left them.
-    fn discount_first(&mut self, waiting: &Waiting) {
+    fn discount_first(&mut self, waiting: &WaitingPublish) {
         self.discount(waiting);
         if self.waiting.is_empty() {
             self.next_expiry = None;
@@ -284,7 +284,7 @@ impl Outbound {
         }
         let (number, waiting) = self.pop_numbered()?;
         let id = ids.take(IdOwner::Publish(number))?; // there is one
-        let Waiting {
+        let WaitingPublish {
             owner,
             publish,
             resent_as_new,
@@ -440,7 +440,7 @@ impl Outbound {
                 continue;
             };
             ids.release(flow.id);
-            let waiting = Waiting {
+            let waiting = WaitingPublish {
                 owner: flow.owner,
                 publish: flow.publish,
                 resent_as_new: flow.resent_as_new,
@@ -513,7 +513,7 @@ impl Outbound {
         }
     }
 
-    fn push_first(&mut self, number: u64, waiting: Waiting) {
+    fn push_first(&mut self, number: u64, waiting: WaitingPublish) {
         self.count(&waiting);
         self.note_expiry(waiting.expiry.as_ref());
         // Messages that were on a wire of a lost session are before all others: they go first each time.
@@ -538,8 +538,9 @@ impl Outbound {
 
     /// Takes out all that waits and has expired. Looks at everything, so it is not to be asked again before
     /// [`next_expiry`](Self::next_expiry).
-    pub(crate) fn take_expired(&mut self, now: Instant) -> Vec<Waiting> {
-        let is_over = |waiting: &Waiting| waiting.expiry.as_ref().is_some_and(|it| it.is_over(now));
+    pub(crate) fn take_expired(&mut self, now: Instant) -> Vec<WaitingPublish> {
+        let is_over =
+            |waiting: &WaitingPublish| waiting.expiry.as_ref().is_some_and(|it| it.is_over(now));
         let over: Vec<_> = (self.waiting.iter())
             .filter(|(_, waiting)| is_over(waiting))
             .map(|(number, _)| number)
@@ -549,19 +550,20 @@ impl Outbound {
             .filter_map(|number| self.take_one(number))
             .collect();
         self.looked_at = Some(now);
-        let ends = (self.waiting.iter()).filter_map(|(_, it)| it.expiry.as_ref().map(Expiry::end));
+        let ends =
+            (self.waiting.iter()).filter_map(|(_, it)| it.expiry.as_ref().map(MessageExpiry::end));
         self.next_expiry = ends.min().map(|end| end.max(now + EXPIRY_PAUSE));
         expired
     }
 
     /// Takes out one message that waits.
-    fn take_one(&mut self, number: u64) -> Option<Waiting> {
+    fn take_one(&mut self, number: u64) -> Option<WaitingPublish> {
         let waiting = self.waiting.remove(number)?;
         self.discount(&waiting);
         Some(waiting)
     }
 
-    fn note_expiry(&mut self, expiry: Option<&Expiry>) {
+    fn note_expiry(&mut self, expiry: Option<&MessageExpiry>) {
         let Some(expiry) = expiry else {
             return;
         };
@@ -576,7 +578,7 @@ impl Outbound {
     pub(crate) fn drop_oldest(
         &mut self,
         fits: impl Fn(usize, usize) -> bool,
-    ) -> Option<Vec<Waiting>> {
+    ) -> Option<Vec<WaitingPublish>> {
         let mut oldest = self.waiting.iter_from(self.never_sent_from);
         let mut leave = Vec::new();
         let (mut messages, mut bytes) = (self.len(), self.bytes);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ferromqtt_proto::packet::Connect;
 use ferromqtt_proto::{
     ConnectionError, Options, OptionsError, Properties, ProtocolVersion, ReasonCode, Reconnect,
-    Server, TransportError,
+    ServerChoice, TransportError,
 };
 
 use crate::support::*;
@@ -215,7 +215,7 @@ fn each_server_of_a_list_is_tried_with_credentials_of_its_own() {
     pair.server_sends(refused(ReasonCode::NotAuthorized));
     pair.advance(Duration::ZERO);
     open_with(&mut pair, "of the third");
-    assert_eq!(pair.servers, [0, 1, 2].map(Server::Listed));
+    assert_eq!(pair.servers, [0, 1, 2].map(ServerChoice::Listed));
     pair.accept(false, Properties::default());
 }
 

@@ -86,7 +86,7 @@ fn a_broker_shows_no_challenge_and_no_answer() {
 
 /// Public types that can hold neither a payload nor what authenticates; `TestBroker` is looked at by the client's test.
 const WITHOUT_SECRETS: &str =
-    "Stats ConnectionId TestBroker BrokerOptionsError SessionStats Broker";
+    "BrokerStats ConnectionId TestBroker BrokerOptionsError SessionStats Broker";
 
 #[test]
 fn every_public_type_is_known() {

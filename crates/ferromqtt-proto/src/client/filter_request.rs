@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::requests::Request;
+use super::filter_requests::FilterRequest;
 use super::subscribe::{Subscribe, Unsubscribe};
 use super::{Client, Phase};
 use crate::error::{ConnectionError, SubscribeError};
@@ -54,7 +54,7 @@ impl Client {
     /// Sends a request now, or with the next connection.
     pub(super) fn send_or_keep(&mut self, kind: Kind) -> OpId {
         let op = self.next_op();
-        self.requests.insert(op, Request::new(kind));
+        self.requests.insert(op, FilterRequest::new(kind));
         if self.is_connected() {
             self.send_request(op);
         }
@@ -83,7 +83,7 @@ impl Client {
         if let Err(error) = self.check_limits(&request.kind) {
             return self.finish_request(op, Outcome::RequestNotPossible(error));
         }
-        let Some(id) = self.session.ids.take(IdOwner::Request(op)) else {
+        let Some(id) = self.session.ids.take(IdOwner::FilterRequest(op)) else {
             return; // tried again when an identifier is free
         };
         let Some(request) = self.requests.set_sent(op, id) else {
@@ -109,8 +109,8 @@ impl Client {
 
     /// Notes the filters of a SUBSCRIBE, since retained messages may come before SUBACK, and makes `packet` ask for all
     /// that the queues which share a filter want.
-    fn register(&mut self, op: OpId, packet: &mut packet::Subscribe) {
-        let Some(Request { kind, restores, .. }) = self.requests.get(op) else {
+    fn register(&mut self, op: OpId, packet: &mut packet::SubscribePacket) {
+        let Some(FilterRequest { kind, restores, .. }) = self.requests.get(op) else {
             return;
         };
         let identifies = self.identifies(kind);
@@ -167,7 +167,7 @@ impl Client {
 
     pub(super) fn request_of(&self, id: PacketId) -> Option<OpId> {
         match self.session.ids.owner(id) {
-            Some(IdOwner::Request(op)) => Some(*op),
+            Some(IdOwner::FilterRequest(op)) => Some(*op),
             _ => None,
         }
     }
@@ -257,20 +257,22 @@ impl Kind {
 
     fn packet(&self, packet_id: PacketId) -> Packet {
         match self {
-            Self::Subscribe(subscribe) => Packet::Subscribe(Box::new(packet::Subscribe {
+            Self::Subscribe(subscribe) => Packet::Subscribe(Box::new(packet::SubscribePacket {
                 packet_id,
                 properties: subscribe.properties.clone(),
                 filters: (subscribe.filters.iter())
                     .map(|(filter, options)| (filter.as_utf8().clone(), *options))
                     .collect(),
             })),
-            Self::Unsubscribe(unsubscribe) => Packet::Unsubscribe(Box::new(packet::Unsubscribe {
-                packet_id,
-                properties: unsubscribe.properties.clone(),
-                filters: (unsubscribe.filters.iter())
-                    .map(|filter| filter.as_utf8().clone())
-                    .collect(),
-            })),
+            Self::Unsubscribe(unsubscribe) => {
+                Packet::Unsubscribe(Box::new(packet::UnsubscribePacket {
+                    packet_id,
+                    properties: unsubscribe.properties.clone(),
+                    filters: (unsubscribe.filters.iter())
+                        .map(|filter| filter.as_utf8().clone())
+                        .collect(),
+                }))
+            }
         }
     }
 }
