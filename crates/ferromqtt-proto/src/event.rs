@@ -224,7 +224,7 @@ pub enum Outcome {
         /// Whether anything reached the wire.
         delivery: Delivery,
     },
-    /// The server lost the session while a QoS 2 publish was on its way (design decision 1), or a QoS 1 publish that was
+    /// The server lost the session while a QoS 2 publish was on its way, or a QoS 1 publish that was
     /// to go out anew has expired since. Delivery is unknown.
     SessionLost,
 }

@@ -33,7 +33,7 @@ pub enum CleanStart {
     Never,
 }
 
-/// What becomes of a QoS 2 publish whose outcome is unknown when the server has lost the session (design decision 1).
+/// What becomes of a QoS 2 publish whose outcome is unknown when the server has lost the session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnSessionLost {
     /// The publish ends with the outcome `SessionLost`: nothing comes twice.

@@ -283,7 +283,7 @@ impl Client {
     }
 
     /// No connection will follow by itself: every operation ends now. What never reached the wire is dropped; what did
-    /// stays in the session without an owner (design decision 2).
+    /// stays in the session without an owner (`docs/design/0005-lost-sessions.md`).
     pub(super) fn fail_all(&mut self, cause: &ConnectionError) {
         self.suspend_requests(cause, false);
         for owner in self.session.outbound.detach_all() {
@@ -314,7 +314,7 @@ impl Client {
     }
 
     /// The session that was on the server is gone: it says so (MQTT-3.2.2-5), or CONNECT asks for a fresh one
-    /// (MQTT-3.1.2-4). Publishes that were on its wire are settled by design decision 1: QoS 1 goes out anew, QoS 2 ends
+    /// (MQTT-3.1.2-4). Publishes that were on its wire are settled (`docs/design/0005-lost-sessions.md`): QoS 1 goes out again, QoS 2 ends
     /// as `SessionLost`, or goes out anew if asked. What nobody waits for any more is dropped, unless a store keeps it.
     pub(super) fn session_lost(&mut self) {
         self.session.inbound.clear();

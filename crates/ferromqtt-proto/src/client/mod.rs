@@ -356,8 +356,8 @@ impl Client {
     }
 
     /// The caller no longer waits for `op`, which gets no `Completed` event any more. What had not reached the wire is
-    /// dropped; what had stays in the session, and its Packet Identifier stays in use until the server answers
-    /// (design decision 2). `None` when the operation has already completed.
+    /// dropped; what had stays in the session, and its Packet Identifier stays in use until the server
+    /// answers. `None` when the operation has already completed.
     pub fn abandon(&mut self, op: OpId) -> Option<Delivery> {
         (self.abandon_request(op)).or_else(|| self.abandon_response(op))
     }

@@ -1,5 +1,5 @@
-//! The seam to a store that keeps a session when the process does not live on (design decision 9): changes in their order,
-//! and which of them are on record. Packets that depend on a change are held until it is.
+//! The seam to a store that keeps a session when the process does not live on: changes in their order, and which of them
+//! are on record. Packets that depend on a change are held until it is (`docs/design/0008-journal.md`).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 

@@ -169,7 +169,7 @@ fn a_connection_that_is_ended_as_not_authorized_is_made_again_with_fresh_credent
     }
 }
 
-/// Design decision 3: that one is told at once, unless `initial` says otherwise.
+/// That one is reported at once, unless `initial` says otherwise.
 #[test]
 fn the_first_refusal_is_final_all_the_same() {
     let mut pair = asked(fresh(V5));
