@@ -146,7 +146,7 @@
 //!
 //! | Module | What it holds |
 //! | --- | --- |
-//! | `client` | the state machine: `lifecycle` (begin, end, time), `leaving` and `closing`, `input` and `output` (bytes), `publish` and `request` (operations) |
+//! | `client` | the state machine: `outgoing` and `incoming` (the two exchanges), `deliver` (messages to queues), `subscribe` and `filter_request`, `input` and `output` (bytes), `lifecycle` (begin, end, time), `leaving` and `closing` |
 //! | `session` | what outlives a connection: unacknowledged messages, Packet Identifiers, subscriptions, queues |
 //! | `connection` | what does not: the server's limits, Keep Alive, Topic Aliases, bytes to be written |
 //! | [`packet`] | a type for each packet, one for all versions |
