@@ -7,7 +7,7 @@
 //! A message that was given to a session stays with it as long as the session lasts, also when its connection breaks. When the
 //! session ends, what it did not acknowledge at QoS 1, and what was not sent to it, goes to another session that shares the
 //! subscription; a QoS 2 message that was sent goes to nobody else (MQTT-4.8.2-5). Where no session is left, or none that
-//! takes it, the message is dropped and counted in [`BrokerStats::dropped`](crate::Stats::dropped).
+//! takes it, the message is dropped and counted in [`BrokerStats::dropped`](crate::BrokerStats::dropped).
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -144,7 +144,7 @@ impl Client {
     }
 
     /// The application is done with a message that its queue left to it to acknowledge
-    /// ([`Acknowledge::ByApplication`](crate::Acknowledge::ByApplication)): PUBACK or PUBREC goes out, as soon as those of
+    /// ([`Acknowledge::ByApplication`]): PUBACK or PUBREC goes out, as soon as those of
     /// the messages before it have (MQTT-4.6.0-2, MQTT-4.6.0-3).
     ///
     /// A delivery stays valid across connections that resume the session: what is acknowledged in between is not handed out

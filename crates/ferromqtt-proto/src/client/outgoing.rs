@@ -18,10 +18,10 @@ use crate::topic::TopicName;
 
 impl Client {
     /// Accepts a message. It is encoded when the transport asks for bytes, in the order of the calls, and completes with
-    /// exactly one [`Event::Completed`](crate::Event::Completed), unless it is [abandoned](Client::abandon).
+    /// exactly one [`Event::Completed`], unless it is [abandoned](Client::abandon).
     ///
     /// A Message Expiry Interval runs from now: the whole seconds until the message is first sent are subtracted from it,
-    /// and when it is over before that, the message ends as [`Outcome::Expired`](crate::Outcome::Expired).
+    /// and when it is over before that, the message ends as [`Outcome::Expired`].
     ///
     /// # Errors
     /// Whatever [`PublishError`] lists; nothing has been sent or kept then.

@@ -3,72 +3,19 @@
 use std::fmt;
 use std::num::{NonZeroU16, NonZeroU32};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
+use super::property_place::PropertyPlace;
+use super::property_value::{PropertyValue, TopicAlias};
 use super::subscription_identifiers::SubscriptionIdentifiers;
 use super::user_properties::{USER_PROPERTY, UserProperties};
-use super::{PacketType, ProtocolVersion, flag};
-use crate::codec::{
-    MAX_REMAINING_LENGTH, Reader, put_binary, put_var_int, put_with_length, var_int_len,
-};
+use super::{PacketType, ProtocolVersion};
+use crate::codec::{MAX_REMAINING_LENGTH, Reader, put_var_int, put_with_length, var_int_len};
 use crate::error::DecodeError;
-use crate::packet::{QoS, ReasonCode};
+use crate::packet::QoS;
 use crate::property_error::{PropertyError, PropertyProblem};
-use crate::shown::{Count, Masked, PeerText};
+use crate::shown::Count;
 use crate::text::Utf8String;
-
-/// Where properties stand: a packet, or the will inside CONNECT. One bit each, for the table below.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PropertyPlace(u16);
-
-impl PropertyPlace {
-    pub(crate) const fn of(packet: PacketType) -> Self {
-        Self(1 << packet as u16)
-    }
-
-    pub(crate) const WILL: Self = Self(1);
-    pub(crate) const ANY: Self = Self(u16::MAX);
-    const PUBLISH: Self = Self::of(PacketType::Publish);
-    const MESSAGE: Self = Self::PUBLISH.or(Self::WILL);
-    const CONNECT: Self = Self::of(PacketType::Connect);
-    const CONNACK: Self = Self::of(PacketType::ConnAck);
-    const SUBSCRIBE: Self = Self::of(PacketType::Subscribe);
-    const DISCONNECT: Self = Self::of(PacketType::Disconnect);
-    const AUTH: Self = Self::of(PacketType::Auth);
-    const BOTH_CONNECT: Self = Self::CONNECT.or(Self::CONNACK);
-    const ANSWERS: Self = Self::CONNACK
-        .or(Self::of(PacketType::PubAck))
-        .or(Self::of(PacketType::PubRec))
-        .or(Self::of(PacketType::PubRel))
-        .or(Self::of(PacketType::PubComp))
-        .or(Self::of(PacketType::SubAck))
-        .or(Self::of(PacketType::UnsubAck))
-        .or(Self::DISCONNECT)
-        .or(Self::AUTH);
-
-    const fn or(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    const fn allowed_in(self, place: Self) -> bool {
-        self.0 & place.0 != 0
-    }
-
-    /// The error for a property that this place cannot have.
-    #[cold]
-    pub(crate) const fn refuses(
-        self,
-        property: &'static str,
-        problem: PropertyProblem,
-    ) -> PropertyError {
-        // The bit of a packet is its type, which stands in the upper half of the first byte.
-        let name = match PacketType::from_first_byte((self.0.trailing_zeros() as u8) << 4) {
-            Some(packet) => packet.name(),
-            None => "the will",
-        };
-        PropertyError::new(name, property, problem)
-    }
-}
 
 /// Whether binary data fits behind its two-byte length (section 1.5.6).
 pub(crate) fn check_binary(data: Option<&Bytes>) -> Result<(), PropertyProblem> {
@@ -76,31 +23,6 @@ pub(crate) fn check_binary(data: Option<&Bytes>) -> Result<(), PropertyProblem> 
         Some(bytes) if bytes > usize::from(u16::MAX) => Err(PropertyProblem::TooLong { bytes }),
         _ => Ok(()),
     }
-}
-
-/// A Topic Alias (section 3.3.2.3.4): never zero (MQTT-3.3.2-8), which has a Reason Code of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct TopicAlias(pub NonZeroU16);
-
-/// A type that one property holds.
-trait PropertyValue: Sized + fmt::Debug {
-    /// What `Debug` shows of it.
-    fn shown(&self) -> impl fmt::Debug {
-        self
-    }
-
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError>;
-    /// Appends the property: its identifier and this value.
-    fn write(&self, id: u8, out: &mut BytesMut);
-    fn wire_len(&self) -> usize;
-
-    /// How many bytes it holds outside of itself.
-    fn held(&self) -> usize {
-        0
-    }
-
-    /// Copies what it holds outside of itself into memory of its own.
-    fn detach(&mut self) {}
 }
 
 macro_rules! properties {
@@ -471,167 +393,4 @@ pub(crate) fn read_boxed(
     let mut properties = Box::<Properties>::default();
     properties.read_all(place, &mut block)?;
     Ok(Some(properties))
-}
-
-impl PropertyValue for bool {
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        flag(body.u8()?)
-    }
-
-    fn write(&self, id: u8, out: &mut BytesMut) {
-        out.put_slice(&[id, u8::from(*self)]);
-    }
-
-    fn wire_len(&self) -> usize {
-        1
-    }
-}
-
-impl PropertyValue for u16 {
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        body.u16()
-    }
-
-    fn write(&self, id: u8, out: &mut BytesMut) {
-        let [high, low] = self.to_be_bytes();
-        out.put_slice(&[id, high, low]);
-    }
-
-    fn wire_len(&self) -> usize {
-        2
-    }
-}
-
-impl PropertyValue for u32 {
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        body.u32()
-    }
-
-    fn write(&self, id: u8, out: &mut BytesMut) {
-        let [a, b, c, d] = self.to_be_bytes();
-        out.put_slice(&[id, a, b, c, d]);
-    }
-
-    fn wire_len(&self) -> usize {
-        4
-    }
-}
-
-impl PropertyValue for NonZeroU16 {
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Self::new(body.u16()?).ok_or_else(|| DecodeError::protocol("Receive Maximum is 0"))
-    }
-
-    fn write(&self, id: u8, out: &mut BytesMut) {
-        self.get().write(id, out);
-    }
-
-    fn wire_len(&self) -> usize {
-        2
-    }
-}
-
-impl PropertyValue for NonZeroU32 {
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Self::new(body.u32()?).ok_or_else(|| DecodeError::protocol("Maximum Packet Size is 0"))
-    }
-
-    fn write(&self, id: u8, out: &mut BytesMut) {
-        self.get().write(id, out);
-    }
-
-    fn wire_len(&self) -> usize {
-        4
-    }
-}
-
-impl PropertyValue for QoS {
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        match body.u8()? {
-            0 => Ok(Self::AtMostOnce),
-            1 => Ok(Self::AtLeastOnce),
-            2 => Ok(Self::ExactlyOnce), // for CONNACK, the one packet that has it, to decide about
-            _ => Err(DecodeError::protocol("Maximum QoS is neither 0 nor 1")),
-        }
-    }
-
-    fn write(&self, id: u8, out: &mut BytesMut) {
-        out.put_slice(&[id, self.value()]);
-    }
-
-    fn wire_len(&self) -> usize {
-        1
-    }
-}
-
-impl PropertyValue for Bytes {
-    /// All binary properties are secret: Authentication Data, and Correlation Data, with which others could answer requests.
-    fn shown(&self) -> impl fmt::Debug {
-        Masked
-    }
-
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        body.binary()
-    }
-
-    fn write(&self, id: u8, out: &mut BytesMut) {
-        out.put_u8(id);
-        put_binary(out, self);
-    }
-
-    fn wire_len(&self) -> usize {
-        2 + self.remaining()
-    }
-
-    fn held(&self) -> usize {
-        self.len()
-    }
-
-    fn detach(&mut self) {
-        *self = Self::copy_from_slice(self);
-    }
-}
-
-impl PropertyValue for Utf8String {
-    fn shown(&self) -> impl fmt::Debug {
-        PeerText(self.as_str())
-    }
-
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        body.string()
-    }
-
-    fn write(&self, id: u8, out: &mut BytesMut) {
-        out.put_u8(id);
-        put_binary(out, self.as_bytes());
-    }
-
-    fn wire_len(&self) -> usize {
-        2 + self.as_bytes().len()
-    }
-
-    fn held(&self) -> usize {
-        self.len()
-    }
-
-    fn detach(&mut self) {
-        *self = self.detached();
-    }
-}
-
-impl PropertyValue for TopicAlias {
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        NonZeroU16::new(body.u16()?).map(Self).ok_or(DecodeError {
-            reason: ReasonCode::TopicAliasInvalid,
-            what: "Topic Alias is 0",
-        })
-    }
-
-    fn write(&self, id: u8, out: &mut BytesMut) {
-        self.0.get().write(id, out);
-    }
-
-    fn wire_len(&self) -> usize {
-        2
-    }
 }

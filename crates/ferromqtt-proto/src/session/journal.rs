@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use super::outbound::InFlight;
+use super::in_flight::InFlight;
 use super::{IdOwner, Publish, Session, WaitingPublish};
 use crate::packet::PacketId;
 

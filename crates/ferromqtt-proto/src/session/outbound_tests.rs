@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::outbound::{Outbound, Owner, WaitingPublish};
+use super::in_flight::{Owner, WaitingPublish};
+use super::outbound::Outbound;
 use super::{IdOwner, PacketIds, Publish};
 use crate::event::{Delivery, OpId};
 use crate::packet::{MESSAGE_OVERHEAD, PacketId, QoS};
