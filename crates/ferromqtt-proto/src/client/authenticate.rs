@@ -55,23 +55,22 @@ impl Client {
             return Err(AuthError::NotNow(auth.reason));
         }
         let data = auth.properties.authentication_data.clone();
-        let mut packet = Packet::Auth(Box::new(auth.clone()));
-        if !connection.limits.fits(packet.encoded_len(version)) {
+        let limit = connection.limits.maximum_packet_size();
+        let transmit = &mut connection.transmit;
+        let packet = Packet::Auth(Box::new(auth.clone()));
+        if transmit.push_within(limit, &packet, version).is_err() {
             // MQTT-3.15.2-2, MQTT-3.15.2-3: what only explains is left out.
             auth.properties.reason_string = None;
             auth.properties.user_properties.clear();
-            packet = Packet::Auth(Box::new(auth));
-        }
-        let bytes = packet.encoded_len(version);
-        if !connection.limits.fits(bytes) {
-            let limit = connection.limits.maximum_packet_size();
-            return Err(AuthError::TooLarge { bytes, limit });
+            let packet = Packet::Auth(Box::new(auth));
+            transmit
+                .push_within(limit, &packet, version)
+                .map_err(|bytes| AuthError::TooLarge { bytes, limit })?;
         }
         connection.authentication = AuthExchange::ServerAnswers;
         if let Some(data) = data {
             connection.echoes.answer(data);
         }
-        connection.transmit.push(&packet, version);
         Ok(())
     }
 

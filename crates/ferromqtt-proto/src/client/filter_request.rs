@@ -7,7 +7,7 @@ use super::subscribe::{Subscribe, Unsubscribe};
 use super::{Client, Phase};
 use crate::error::{ConnectionError, SubscribeError};
 use crate::event::{Delivery, Event, OpId, Outcome};
-use crate::packet::{self, Packet, PacketId, ProtocolVersion};
+use crate::packet::{Packet, PacketId, ProtocolVersion, SubscribePacket, UnsubscribePacket};
 use crate::session::{IdOwner, Identifiers, QueueId, Subscription};
 use crate::topic::TopicFilter;
 
@@ -109,7 +109,7 @@ impl Client {
 
     /// Notes the filters of a SUBSCRIBE, since retained messages may come before SUBACK, and makes `packet` ask for all
     /// that the queues which share a filter want.
-    fn register(&mut self, op: OpId, packet: &mut packet::SubscribePacket) {
+    fn register(&mut self, op: OpId, packet: &mut SubscribePacket) {
         let Some(FilterRequest { kind, restores, .. }) = self.requests.get(op) else {
             return;
         };
@@ -240,7 +240,16 @@ impl Client {
 impl Kind {
     /// Size of the whole packet.
     fn size(&self, version: ProtocolVersion) -> usize {
-        self.packet(PacketId::MAX).encoded_len(version)
+        match self {
+            Self::Subscribe(it) => {
+                let filters = it.filters.iter().map(|(filter, _)| filter.len());
+                SubscribePacket::len_with(version, &it.properties, filters)
+            }
+            Self::Unsubscribe(it) => {
+                let filters = it.filters.iter().map(|filter| filter.len());
+                UnsubscribePacket::len_with(version, &it.properties, filters)
+            }
+        }
     }
 
     /// The subscriptions that this asks for, by their queue and filter.
@@ -257,22 +266,20 @@ impl Kind {
 
     fn packet(&self, packet_id: PacketId) -> Packet {
         match self {
-            Self::Subscribe(subscribe) => Packet::Subscribe(Box::new(packet::SubscribePacket {
+            Self::Subscribe(subscribe) => Packet::Subscribe(Box::new(SubscribePacket {
                 packet_id,
                 properties: subscribe.properties.clone(),
                 filters: (subscribe.filters.iter())
                     .map(|(filter, options)| (filter.as_utf8().clone(), *options))
                     .collect(),
             })),
-            Self::Unsubscribe(unsubscribe) => {
-                Packet::Unsubscribe(Box::new(packet::UnsubscribePacket {
-                    packet_id,
-                    properties: unsubscribe.properties.clone(),
-                    filters: (unsubscribe.filters.iter())
-                        .map(|filter| filter.as_utf8().clone())
-                        .collect(),
-                }))
-            }
+            Self::Unsubscribe(unsubscribe) => Packet::Unsubscribe(Box::new(UnsubscribePacket {
+                packet_id,
+                properties: unsubscribe.properties.clone(),
+                filters: (unsubscribe.filters.iter())
+                    .map(|filter| filter.as_utf8().clone())
+                    .collect(),
+            })),
         }
     }
 }

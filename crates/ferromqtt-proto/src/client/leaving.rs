@@ -149,11 +149,12 @@ impl Client {
             return;
         };
         let version = self.options.protocol;
+        let limit = connection.limits.maximum_packet_size();
         let short = disconnect.clone().without_diagnosis();
         for disconnect in [disconnect, short] {
             let packet = Packet::Disconnect(Box::new(disconnect));
-            if connection.limits.fits(packet.encoded_len(version)) {
-                connection.transmit.push(&packet, version);
+            let pushed = connection.transmit.push_within(limit, &packet, version);
+            if pushed.is_ok() {
                 return;
             }
         }

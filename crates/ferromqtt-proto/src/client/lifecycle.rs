@@ -8,7 +8,7 @@ use crate::connection::{KeepAliveAction, NetworkConnection};
 use crate::error::{ConnectionError, DecodeError, TransportError};
 use crate::event::{Delivery, Event, Outcome, TransportRequest};
 use crate::options::OnSessionLost;
-use crate::packet::{Connect, Disconnect, Packet, QoS, ReasonCode};
+use crate::packet::{Connect, Disconnect, PINGREQ_LEN, Packet, QoS, ReasonCode};
 use crate::reconnect::{self, Severity};
 use crate::session::{SessionChange, WaitingPublish};
 
@@ -160,7 +160,7 @@ impl Client {
             return;
         };
         let version = self.options.protocol;
-        let end = connection.transmit.end() + Packet::PingReq.encoded_len(version) as u64;
+        let end = connection.transmit.end() + PINGREQ_LEN as u64;
         match connection.keep_alive.due(now, end) {
             KeepAliveAction::Nothing => {}
             KeepAliveAction::Ping => connection.transmit.push(&Packet::PingReq, version),

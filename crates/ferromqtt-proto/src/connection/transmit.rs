@@ -119,6 +119,24 @@ impl Transmit {
         self.append(|out| packet.encode(version, out));
     }
 
+    /// Appends a packet, unless it is longer than `limit`: then `Err` holds its length.
+    pub(crate) fn push_within(
+        &mut self,
+        limit: usize,
+        packet: &Packet,
+        version: ProtocolVersion,
+    ) -> Result<(), usize> {
+        let before = self.current.len();
+        packet.encode(version, &mut self.current);
+        let bytes = self.current.len() - before;
+        if bytes > limit {
+            self.current.truncate(before);
+            return Err(bytes);
+        }
+        self.len += bytes;
+        Ok(())
+    }
+
     /// Appends an answer to a packet of the server; `ended` is the slot that it gives back, if it ends the exchange.
     pub(super) fn push_answer(
         &mut self,
@@ -267,6 +285,22 @@ mod tests {
         assert_eq!(transmit.pop(0, usize::MAX), None);
         assert!(transmit.is_empty());
         assert_eq!(transmit.unflushed(), 0);
+    }
+
+    #[test]
+    fn a_packet_beyond_its_limit_leaves_no_byte() {
+        let mut transmit = Transmit::default();
+        transmit.push(&Packet::PingReq, ProtocolVersion::V5);
+        let too_large = transmit.push_within(1, &Packet::PingResp, ProtocolVersion::V5);
+        assert_eq!(too_large, Err(2));
+        assert_eq!(transmit.end(), 2);
+        let fits = transmit.push_within(2, &Packet::PingReq, ProtocolVersion::V5);
+        assert_eq!(fits, Ok(()));
+        assert_eq!(
+            &transmit.pop(0, usize::MAX).unwrap()[..],
+            [0xC0, 0, 0xC0, 0]
+        );
+        assert!(transmit.is_empty());
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub use subscription_identifiers::SubscriptionIdentifiers;
 pub use unsubscribe::{UnsubAck, UnsubscribePacket};
 pub use user_properties::{UserProperties, UserPropertiesIter};
 
-use crate::codec::{FixedHeader, Reader, put_with_length};
+use crate::codec::{FixedHeader, Reader, put_with_length, var_int_len};
 use crate::error::DecodeError;
 use crate::slips::Slips;
 
@@ -225,13 +225,6 @@ impl Packet {
         if let Some(properties) = properties {
             properties.detach();
         }
-    }
-
-    /// Size of the whole packet, as it is encoded.
-    pub(crate) fn encoded_len(&self, version: ProtocolVersion) -> usize {
-        let mut encoded = BytesMut::new();
-        self.encode(version, &mut encoded);
-        encoded.len()
     }
 
     /// Appends the packet to `out`. On versions before 5.0 properties are left out, and Reason Codes where 3.x has none.
@@ -432,6 +425,23 @@ const fn flag(value: u8) -> Result<bool, DecodeError> {
         1 => Ok(true),
         _ => Err(DecodeError::protocol("a yes-or-no byte is neither 0 nor 1")),
     }
+}
+
+/// Length of PINGREQ, which holds nothing.
+pub(crate) const PINGREQ_LEN: usize = 2;
+
+/// Length of the whole packet whose Remaining Length this is.
+const fn packet_len(remaining_length: usize) -> usize {
+    1 + var_int_len(remaining_length) + remaining_length
+}
+
+/// Length of SUBSCRIBE or UNSUBSCRIBE with these properties, when its filters take `filters` bytes.
+fn filters_packet_len(version: ProtocolVersion, properties: &Properties, filters: usize) -> usize {
+    let properties = match version.is_v5() {
+        true => properties.encoded_len(),
+        false => 0,
+    };
+    packet_len(size_of::<PacketId>() + properties + filters)
 }
 
 /// Appends a packet whose body `body` writes.

@@ -315,6 +315,12 @@ impl Properties {
         self.write_content(PropertyPlace::PUBLISH, out);
     }
 
+    /// Length of what [`Properties::encode`] appends.
+    pub(crate) fn encoded_len(&self) -> usize {
+        let content = self.content_len(PropertyPlace::ANY);
+        var_int_len(content) + content
+    }
+
     /// Appends the length and the properties; a single zero byte when there are none (MQTT-2.2.2-1).
     pub(crate) fn encode(&self, out: &mut BytesMut) {
         put_with_length(out, |out| self.write_content(PropertyPlace::ANY, out));

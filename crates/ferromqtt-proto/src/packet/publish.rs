@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
-    PacketId, PacketType, Properties, PropertyPlace, ProtocolVersion, QoS, read_boxed,
+    PacketId, PacketType, Properties, PropertyPlace, ProtocolVersion, QoS, packet_len, read_boxed,
     read_packet_id,
 };
 use crate::codec::{Reader, put_var_int, var_int_len};
@@ -161,8 +161,7 @@ impl PublishRef<'_> {
 
     /// Length of the whole packet, payload included: what Maximum Packet Size limits (MQTT-3.2.2-15).
     pub fn packet_len(&self, version: ProtocolVersion) -> usize {
-        let remaining = self.remaining_length(self.properties_len(version));
-        1 + var_int_len(remaining) + remaining
+        packet_len(self.remaining_length(self.properties_len(version)))
     }
 
     /// Appends all but the payload, which the caller appends or sends behind it.

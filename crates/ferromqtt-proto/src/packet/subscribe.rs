@@ -4,7 +4,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::{
     PacketId, PacketType, Properties, ProtocolVersion, QoS, ReasonCode, SubscribeFilters,
-    put_packet, read_packet_id,
+    filters_packet_len, put_packet, read_packet_id,
 };
 use crate::codec::Reader;
 use crate::error::DecodeError;
@@ -99,6 +99,16 @@ pub struct SubscribePacket {
 }
 
 impl SubscribePacket {
+    /// Length of the packet that asks for filters of these lengths.
+    pub(crate) fn len_with(
+        version: ProtocolVersion,
+        properties: &Properties,
+        filters: impl Iterator<Item = usize>,
+    ) -> usize {
+        let filters = filters.map(|length| 2 + length + 1).sum(); // each with its length and options
+        filters_packet_len(version, properties, filters)
+    }
+
     pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut BytesMut) {
         put_packet(out, PacketType::Subscribe, |out| {
             out.put_u16(self.packet_id.get());

@@ -3,8 +3,8 @@
 use bytes::{BufMut, BytesMut};
 
 use super::{
-    PacketId, PacketType, Properties, ProtocolVersion, ReasonCode, UnsubscribeFilters, put_packet,
-    read_packet_id,
+    PacketId, PacketType, Properties, ProtocolVersion, ReasonCode, UnsubscribeFilters,
+    filters_packet_len, put_packet, read_packet_id,
 };
 use crate::codec::Reader;
 use crate::error::DecodeError;
@@ -22,6 +22,16 @@ pub struct UnsubscribePacket {
 }
 
 impl UnsubscribePacket {
+    /// Length of the packet that holds filters of these lengths.
+    pub(crate) fn len_with(
+        version: ProtocolVersion,
+        properties: &Properties,
+        filters: impl Iterator<Item = usize>,
+    ) -> usize {
+        let filters = filters.map(|length| 2 + length).sum(); // each with its length
+        filters_packet_len(version, properties, filters)
+    }
+
     pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut BytesMut) {
         put_packet(out, PacketType::Unsubscribe, |out| {
             out.put_u16(self.packet_id.get());
