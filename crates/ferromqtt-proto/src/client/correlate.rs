@@ -1,4 +1,4 @@
-//! Requests and their responses (5.0, section 4.10): where responses come to, and which request each of them answers.
+//! Requests and their responses (5.0, section 4.10): which topic responses come to, and which request each one answers.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use crate::session::{Message, Owner, Publish, QueueId, QueueOptions};
 use crate::text::Utf8String;
 use crate::topic::{TopicFilter, TopicName};
 
-/// Who waits for a response, and by what it is told.
+/// The requests that await a response, and what identifies their responses.
 pub(super) struct Correlation {
     /// Begins the Correlation Data of this client, so that a response to an earlier run of the program answers nothing.
     token: u64,
@@ -53,7 +53,7 @@ enum RequestStage {
 }
 
 impl Correlation {
-    /// Whether anybody waits for a response.
+    /// Whether a caller awaits a response.
     pub(super) fn waits_for_response(&self) -> bool {
         self.requests.len() > self.answered
     }
@@ -96,14 +96,14 @@ impl Correlation {
 }
 
 impl Client {
-    /// Accepts a request: a message whose Response Topic and Correlation Data are made here, so that its response is told
-    /// from all others. The client subscribes to the Response Topic with the first request, before the request leaves, and
+    /// Accepts a request: a message whose Response Topic and Correlation Data the client chooses, so that it recognizes the
+    /// response. The client subscribes to the Response Topic with the first request, before the request leaves, and
     /// stays subscribed.
     ///
     /// Completes as [`Outcome::Responded`]; as [`Outcome::Acknowledged`] with No matching subscribers, when nobody was there
-    /// to respond (told at QoS 1 by servers that say so); as [`Outcome::Unanswerable`]; or as a publish does that fails. It
-    /// waits for ever otherwise: the driver [abandons](Client::abandon) it when its time is over. A response that nobody
-    /// waits for, or waits for any more, is dropped.
+    /// to respond (at QoS 1, with servers that report it); as [`Outcome::Unanswerable`]; or as a publish that fails.
+    /// Otherwise it waits forever: the driver [abandons](Client::abandon) it when its time is over. A response that no caller
+    /// awaits is dropped.
     ///
     /// The Response Topic is [`Options::response_topic`](crate::Options::response_topic). Without one it is chosen with the
     /// first request: below the Response Information that the server gave (section 3.2.2.3.15), otherwise below `responses`.
@@ -268,11 +268,11 @@ impl Client {
         self.events.push_back(Event::Completed { op, outcome });
     }
 
-    /// The caller no longer waits for `op`, a request or a mere publish.
+    /// Stops tracking `op`, a request or a publish, for its caller.
     pub(super) fn abandon_response(&mut self, op: OpId) -> Option<Delivery> {
         match self.correlation.requests.remove(&op) {
             Some(RequestStage::Answered) => {
-                // It has completed; its publish still ends, and is then told to nobody.
+                // It has completed; its publish still ends, which is reported to nobody.
                 self.correlation.requests.insert(op, RequestStage::Answered);
                 None
             }
@@ -281,7 +281,7 @@ impl Client {
         }
     }
 
-    /// Whether any request waits for its response.
+    /// Whether any request has been published and awaits its response.
     pub(super) fn awaits_response(&self) -> bool {
         (self.correlation.requests.values()).any(|stage| *stage == RequestStage::Published)
     }

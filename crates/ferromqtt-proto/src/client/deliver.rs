@@ -8,8 +8,8 @@ use crate::packet::QoS;
 use crate::session::{DeliveryId, Heirs, LeftMessage, Message, Pushed, QueueId};
 
 impl Client {
-    /// Puts a message into the queues that want it. When none does, it is held to be claimed, or goes to the default queue. One
-    /// of QoS 0 is held back if it has to wait for room. Returns what holds it.
+    /// Puts a message into the queues that want it. When none does, the message is held until a queue claims it, or goes to the
+    /// default queue. A QoS 0 message is held back if it has to wait for capacity. Returns who holds the acknowledgement.
     pub(super) fn deliver(&mut self, mut message: Message) -> Vec<DeliveryId> {
         if self.session.subscriptions.all_to_default() && !self.claiming.watches() {
             self.hide_identifiers(&mut message);
@@ -26,7 +26,7 @@ impl Client {
         holds
     }
 
-    /// Puts a message into these queues, unless it has to wait for room in one of them.
+    /// Puts a message into these queues, unless it has to wait for capacity in one of them.
     #[inline(always)] // a message is large, and each call moves it
     pub(super) fn deliver_to(&mut self, queues: &[QueueId], message: Message) -> Vec<DeliveryId> {
         let mut holds = Vec::new();
@@ -68,7 +68,7 @@ impl Client {
         self.hide_identifiers(message);
     }
 
-    /// Takes the Subscription Identifiers off that serve to find queues, and that no caller has asked for.
+    /// Removes the Subscription Identifiers that the client has chosen to find queues, and that no caller has asked for.
     pub(super) fn hide_identifiers(&self, message: &mut Message) {
         let Some(properties) = &mut message.properties else {
             return;
@@ -82,6 +82,7 @@ impl Client {
         }
     }
 
+    /// Offers a message to one queue. A holder of its acknowledgement joins `holds`.
     fn offer(&mut self, queue: QueueId, message: Message, holds: &mut Vec<DeliveryId>) {
         if self.correlation.is_fed_by(queue) {
             return self.on_response(message);
@@ -95,8 +96,8 @@ impl Client {
         }
     }
 
-    /// Puts a message into a queue and tells whether it has been taken. What needs not be held back any more is let go; the
-    /// acknowledgements that are due then are for the caller to send.
+    /// Puts a message into a queue. Returns whether the queue took it. The caller sends the acknowledgements that are due
+    /// afterwards: other messages may have been released.
     pub(super) fn push(
         &mut self,
         queue: QueueId,
@@ -107,8 +108,8 @@ impl Client {
         self.settle_push(queue, pushed)
     }
 
-    /// Lets go of what need not be held back after a message was offered to a queue, and reports the change. Returns whether
-    /// the message has been taken.
+    /// Releases acknowledgements that a queue need not hold any more after a message was offered to it, and reports the
+    /// change. Returns whether the queue took the message.
     pub(super) fn settle_push(&mut self, queue: QueueId, pushed: Pushed) -> bool {
         if pushed.has_consequences {
             self.follow_up(queue, pushed);
@@ -132,8 +133,8 @@ impl Client {
         }
     }
 
-    /// Hands a message over that lay in a queue which was given up, and left its Shared Subscriptions to `heirs`: to another queue of the
-    /// same Shared Subscription, as if it had come for that one. Gives it back when there is none.
+    /// Moves a message of a queue that was closed to a queue of `heirs`, to which it left its Shared Subscriptions, as if the
+    /// message had come for that one. Returns the message when no queue shares its subscription.
     pub(super) fn pass_on(&mut self, heirs: &Heirs, left: LeftMessage) -> Result<(), LeftMessage> {
         let size = left.message.memory_size();
         let session = &mut self.session;
@@ -148,9 +149,10 @@ impl Client {
         Ok(())
     }
 
-    /// Takes the next message out of a queue. Under [`Overflow::Wait`](crate::Overflow::Wait) that may let
-    /// acknowledgements go, so there may be bytes to write afterwards; and it may end a
-    /// [pause of input](Client::input_paused). To ask counts as reading the queue, also when it is empty.
+    /// Takes the next message out of a queue. A call counts as reading the queue, also when it is empty.
+    ///
+    /// Under [`Overflow::Wait`](crate::Overflow::Wait) this may release acknowledgements, so there may be bytes to write
+    /// afterwards, and it may end a [pause of input](Client::input_paused).
     pub fn next_message(&mut self, queue: QueueId) -> Option<Message> {
         let message = self.session.inbox.pop(queue);
         if self.session.inbox.pop_has_consequences() {

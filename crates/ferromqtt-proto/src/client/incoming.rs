@@ -1,4 +1,8 @@
-//! Received messages: from PUBLISH to the queues, and the acknowledgements that answer them.
+//! The incoming exchange: what becomes of a PUBLISH of the server, up to its last acknowledgement.
+//!
+//! A message comes, goes to its queues (`client/deliver.rs`), and is acknowledged by PUBACK or PUBREC as soon as nobody holds it;
+//! at QoS 2 PUBREL comes and is answered by PUBCOMP. The functions stand in that order. Messages that are not acknowledged
+//! lie in `session/deliveries.rs`, QoS 2 identifiers in `session/inbound.rs`.
 
 use std::time::Instant;
 
@@ -14,7 +18,7 @@ use crate::session::{
 use crate::slips::Slip;
 
 impl Client {
-    /// `bytes` is the length of the whole packet.
+    /// Takes a PUBLISH whose whole packet has `bytes` bytes.
     pub(super) fn on_publish(
         &mut self,
         publish: PublishPacket,
@@ -86,7 +90,7 @@ impl Client {
         self.send_due_acks()
     }
 
-    /// Whether an earlier connection had brought this message already, and it waits to be answered.
+    /// Whether an earlier connection brought this message, and its acknowledgement is pending.
     fn comes_again(&mut self, id: PacketId, qos: QoS, bytes: usize) -> bool {
         let Session {
             deliveries, inbox, ..
@@ -98,8 +102,7 @@ impl Client {
         known
     }
 
-    /// Files a message for its acknowledgement; one that nobody holds, and that comes after none that is held, is
-    /// acknowledged at once.
+    /// Acknowledges a message at once if nobody holds it or one before it. Otherwise files it, to be acknowledged in order.
     fn file(
         &mut self,
         id: PacketId,
@@ -121,8 +124,8 @@ impl Client {
         }
     }
 
-    /// Whether the server may send one more QoS 1 or 2 message, in a packet of so many bytes, before an answer of ours has
-    /// left: its part of the Receive Maximum announced (MQTT-3.3.4-9), or what is tolerated beyond.
+    /// Whether the server may send one more QoS 1 or 2 message, in a packet of `bytes` bytes, before this client has sent a
+    /// pending acknowledgement: within the Receive Maximum announced (MQTT-3.3.4-9), or what is tolerated beyond it.
     fn check_window(&mut self, bytes: usize) -> Result<(), DecodeError> {
         let Some(connection) = &self.connection else {
             return Err(WINDOW_EXCEEDED);
@@ -234,38 +237,12 @@ impl Client {
         delivery.is_some()
     }
 
-    /// When to look whether the server waits for acknowledgements.
-    pub(super) fn standstill_due(&self) -> Option<Instant> {
-        let connection = self.connection.as_ref().filter(|_| self.is_connected())?;
-        (self.session.deliveries).standstill_due(connection.receive_maximum)
-    }
-
-    /// Reports that the server may wait for acknowledgements that are the application's to give.
-    pub(super) fn report_standstill(&mut self, now: Instant) {
-        let Some(connection) = self.connection.as_ref().filter(|_| self.is_connected()) else {
-            return;
-        };
-        let window = connection.receive_maximum;
-        if let Some(messages) = self.session.deliveries.stands_still(now, window)
-            && self.session.inbox.leaves_acknowledging()
-        {
-            self.events.push_back(Event::Unacknowledged { messages });
-        }
-    }
-
-    /// The connection is gone: messages that were not acknowledged come again in the same session.
-    pub(super) fn end_deliveries(&mut self) {
-        for id in self.session.deliveries.connection_ended() {
-            self.session.inbound.release(id);
-        }
-    }
-
-    /// After something was let go. That the answers do not exceed their bound is checked where packets come in.
+    /// Sends the acknowledgements that a holder has released. Their bound is checked when the next packet comes.
     pub(super) fn send_released_acks(&mut self) {
         let _ = self.send_due_acks();
     }
 
-    /// Sends the acknowledgements whose turn has come.
+    /// Sends the acknowledgements that are due: nobody holds their messages, nor one before them.
     fn send_due_acks(&mut self) -> Result<(), DecodeError> {
         if !self.is_connected() {
             return Ok(());
@@ -280,6 +257,7 @@ impl Client {
         Ok(())
     }
 
+    /// Sends PUBREC, and notes whether PUBREL will follow.
     fn send_pubrec(&mut self, ack: Ack) -> Result<(), DecodeError> {
         let packet_id = ack.packet_id;
         let limit = (self.connection.as_ref()).map_or(usize::MAX, |connection| {
@@ -287,7 +265,7 @@ impl Client {
         });
         let ack = ack.within(limit);
         let mut ended = Open::NONE;
-        // As the server will read it.
+        // By what the server will read: `within` may have left the Reason Code out.
         if ack.reason.is_error() {
             let released = self.session.inbound.release(packet_id); // no PUBREL follows
             ended = released.unwrap_or_default();
@@ -297,6 +275,7 @@ impl Client {
         self.send_ack(PacketType::PubRec, ack, ended)
     }
 
+    /// PUBREL ends the exchange: answers PUBCOMP.
     pub(super) fn on_pubrel(&mut self, ack: &Ack) -> Result<(), DecodeError> {
         let id = ack.packet_id;
         if self.session.deliveries.holds_back(id) {
@@ -314,6 +293,7 @@ impl Client {
         self.send_ack(PacketType::PubComp, Ack::new(id, reason), ended)
     }
 
+    /// `ended` is the slot of the Receive Maximum that the server gets back if this ends an exchange.
     fn send_ack(
         &mut self,
         packet_type: PacketType,
@@ -324,6 +304,32 @@ impl Client {
         match &mut self.connection {
             Some(connection) => connection.acknowledge(packet_type, ack, version, ended),
             None => Ok(()),
+        }
+    }
+
+    /// When to check whether the server waits for acknowledgements.
+    pub(super) fn standstill_due(&self) -> Option<Instant> {
+        let connection = self.connection.as_ref().filter(|_| self.is_connected())?;
+        (self.session.deliveries).standstill_due(connection.receive_maximum)
+    }
+
+    /// Reports that the server may be waiting for acknowledgements that the application has not given.
+    pub(super) fn report_standstill(&mut self, now: Instant) {
+        let Some(connection) = self.connection.as_ref().filter(|_| self.is_connected()) else {
+            return;
+        };
+        let window = connection.receive_maximum;
+        if let Some(messages) = self.session.deliveries.stands_still(now, window)
+            && self.session.inbox.leaves_acknowledging()
+        {
+            self.events.push_back(Event::Unacknowledged { messages });
+        }
+    }
+
+    /// The connection has ended: the server sends messages that were not acknowledged again in the same session.
+    pub(super) fn end_deliveries(&mut self) {
+        for id in self.session.deliveries.connection_ended() {
+            self.session.inbound.release(id);
         }
     }
 }

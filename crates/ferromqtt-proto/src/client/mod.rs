@@ -66,9 +66,9 @@ pub struct Client {
     correlation: Correlation,
     /// The application leaves when its operations have their outcomes.
     leaving: Option<Box<Leaving>>,
-    /// What the publish counts that is to be tried again when there is room for it.
+    /// The size of the publish that the caller tries again when the outgoing queue has capacity for it.
     room_wanted: Option<usize>,
-    /// Empty: the memory for the queues that want the message at hand.
+    /// Scratch buffer for `deliver`, kept to avoid an allocation for each message. Always empty between calls.
     wanted_by: Vec<QueueId>,
     stats: Stats,
     slips: Slips,
@@ -355,9 +355,9 @@ impl Client {
         }
     }
 
-    /// The caller no longer waits for `op`, which gets no `Completed` event any more. What had not reached the wire is
-    /// dropped; what had stays in the session, and its Packet Identifier stays in use until the server
-    /// answers. `None` when the operation has already completed.
+    /// Stops tracking `op` for the caller: no `Completed` event follows. What has not reached the wire is dropped. What has
+    /// stays in the session, and its Packet Identifier stays in use until the server answers. Returns `None` when the operation
+    /// has already completed.
     pub fn abandon(&mut self, op: OpId) -> Option<Delivery> {
         (self.abandon_request(op)).or_else(|| self.abandon_response(op))
     }

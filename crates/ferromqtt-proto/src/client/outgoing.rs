@@ -74,8 +74,8 @@ impl Client {
         Ok(())
     }
 
-    /// Encodes a QoS 0 message at once, without keeping anything of it: the fast way. `Ok(false)` when it has to wait
-    /// its turn behind others, or for the transport; then use [`Client::publish`].
+    /// Encodes a QoS 0 message at once, without keeping anything of it: the fast path. Returns `Ok(false)` when the message
+    /// has to wait behind others, or for the transport; then use [`Client::publish`].
     ///
     /// `publish.topic` must be UTF-8, and `publish.payload_len` the length of `payload`.
     ///
@@ -112,7 +112,7 @@ impl Client {
         Ok(true)
     }
 
-    /// Does what the policy says about a queue that is full; tells whether there is room now.
+    /// Applies the policy for a full queue. Returns whether the queue has capacity now.
     fn make_room(&mut self, size: usize, full: PublishError) -> Result<bool, PublishError> {
         let limits = self.options.outgoing;
         let fits = |messages, bytes| limits.check(messages, bytes, size).is_ok();
@@ -134,8 +134,8 @@ impl Client {
         Ok(true)
     }
 
-    /// Encodes, until a chunk is full: first what is owed to a resumed session, in its order (MQTT-4.4.0-1,
-    /// MQTT-4.6.0-1), then what waits, in its order, as far as the server's Receive Maximum allows (MQTT-4.9.0-2).
+    /// Encodes publishes until a chunk is full: first those that a resumed session sends again (MQTT-4.4.0-1, MQTT-4.6.0-1),
+    /// then those that wait, both in order and as far as the server's Receive Maximum allows (MQTT-4.9.0-2).
     pub(super) fn encode_publishes(&mut self, now: Instant) {
         while let Some(connection) = &self.connection
             && !connection.transmit.is_full()
@@ -151,12 +151,13 @@ impl Client {
         }
     }
 
-    /// Whether only a chunk that is full keeps further messages from being encoded.
+    /// Whether messages wait only because the chunk is full.
     pub(super) fn has_more_to_encode(&self) -> bool {
         let is_full = |connection: &NetworkConnection| connection.transmit.is_full();
         self.connection.as_ref().is_some_and(is_full) && !self.session.outbound.nothing_before()
     }
 
+    /// Encodes the first message that waits, or ends it if it cannot be sent. Returns whether there may be more to encode.
     fn send_one(&mut self, now: Instant) -> bool {
         if self.is_isolating() {
             return false;
@@ -224,6 +225,8 @@ impl Client {
         true
     }
 
+    /// Encodes the next PUBREL or PUBLISH that an earlier connection carried and the server has not answered. Returns as
+    /// `send_one` does.
     fn resend_one(&mut self) -> bool {
         let isolating = self.is_isolating();
         let Some(connection) = &mut self.connection else {
@@ -295,6 +298,7 @@ impl Client {
         }
     }
 
+    /// PUBACK ends the exchange of a QoS 1 publish.
     pub(super) fn on_puback(&mut self, ack: Ack) -> Result<(), DecodeError> {
         let Some(&IdOwner::Publish(number)) = self.session.ids.owner(ack.packet_id) else {
             return Ok(()); // unknown: completes nothing
@@ -308,6 +312,8 @@ impl Client {
         Ok(())
     }
 
+    /// PUBREC of a QoS 2 publish: answers PUBREL, and keeps only that the server has the message. One with an error ends the
+    /// exchange.
     pub(super) fn on_pubrec(&mut self, ack: Ack) -> Result<(), DecodeError> {
         let id = ack.packet_id;
         match self.session.ids.owner(id) {
@@ -348,6 +354,7 @@ impl Client {
         }
     }
 
+    /// PUBCOMP ends the exchange of a QoS 2 publish.
     pub(super) fn on_pubcomp(&mut self, ack: Ack) -> Result<(), DecodeError> {
         match self.session.ids.owner(ack.packet_id) {
             Some(&IdOwner::Release(number)) => {
@@ -361,7 +368,8 @@ impl Client {
         }
     }
 
-    /// Ends the exchange of a QoS 1 or 2 publish: frees its identifier and its slot, and reports.
+    /// Ends the exchange of a QoS 1 or 2 publish: frees its Packet Identifier and its slot of the Receive Maximum, and reports
+    /// the outcome.
     fn finish(&mut self, ack: Ack, acknowledged: Option<Acknowledged>) {
         self.free(ack.packet_id);
         let Some(acknowledged) = acknowledged else {
