@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::closing::Ending;
-use super::{Client, Phase};
+use super::{Client, ClientPhase};
 use crate::connection::AuthExchange;
 use crate::error::{AuthError, ConnectionError, DecodeError};
 use crate::event::Event;
@@ -35,11 +35,12 @@ impl Client {
         auth.properties.check(PropertyPlace::of(PacketType::Auth))?;
         let connected = self.is_connected();
         let version = self.options.protocol;
-        let Some(connection) = self
-            .connection
-            .as_mut()
-            .filter(|_| matches!(self.phase, Phase::Handshake { .. } | Phase::Connected))
-        else {
+        let Some(connection) = self.connection.as_mut().filter(|_| {
+            matches!(
+                self.phase,
+                ClientPhase::Handshake { .. } | ClientPhase::Connected
+            )
+        }) else {
             return Err(AuthError::NotConnected);
         };
         let allowed = match auth.reason {
@@ -94,14 +95,14 @@ impl Client {
     pub fn fail_authentication(&mut self, now: Instant, why: Arc<str>) {
         let cause = ConnectionError::AuthenticationFailed(why);
         match self.phase {
-            Phase::Connected => {
+            ClientPhase::Connected => {
                 self.send_disconnect(Disconnect::because(ReasonCode::UnspecifiedError));
                 self.end_connection(now, cause, self.by_answering(now));
             }
-            Phase::Opening { .. } | Phase::Handshake { .. } => {
+            ClientPhase::Opening { .. } | ClientPhase::Handshake { .. } => {
                 self.end_connection(now, cause, Ending::Abort);
             }
-            Phase::Idle | Phase::Closing { .. } | Phase::Waiting { .. } => {}
+            ClientPhase::Idle | ClientPhase::Closing { .. } | ClientPhase::Waiting { .. } => {}
         }
     }
 
@@ -135,7 +136,9 @@ impl Client {
         }
         connection.authentication = match auth.reason {
             ReasonCode::ContinueAuthentication => AuthExchange::ClientAnswers,
-            ReasonCode::Success if matches!(self.phase, Phase::Connected) => AuthExchange::Over,
+            ReasonCode::Success if matches!(self.phase, ClientPhase::Connected) => {
+                AuthExchange::Over
+            }
             _ => {
                 return Err(DecodeError::protocol(
                     "AUTH has a Reason Code that the server must not send now", // MQTT-4.12.0-2

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::filter_requests::FilterRequest;
 use super::subscribe::{Subscribe, Unsubscribe};
-use super::{Client, Phase};
+use super::{Client, ClientPhase};
 use crate::error::{ConnectionError, SubscribeError};
 use crate::event::{Delivery, Event, OpId, Outcome};
 use crate::packet::{Packet, PacketId, ProtocolVersion, SubscribePacket, UnsubscribePacket};
@@ -20,7 +20,7 @@ pub(super) enum Kind {
 impl Client {
     /// Whether this server takes a request like this.
     pub(super) fn check_limits(&self, kind: &Kind) -> Result<(), SubscribeError> {
-        let (Some(connection), Phase::Connected) = (&self.connection, self.phase) else {
+        let (Some(connection), ClientPhase::Connected) = (&self.connection, self.phase) else {
             return Ok(());
         };
         let limits = &connection.limits;

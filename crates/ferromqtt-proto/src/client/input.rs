@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::closing::Ending;
 use super::hold_back::Unreadable;
-use super::{Client, Phase};
+use super::{Client, ClientPhase};
 use crate::codec::FixedHeader;
 use crate::connection::{AuthExchange, Limits, OutgoingAliases};
 use crate::error::{ConnectionError, DecodeError};
@@ -45,12 +45,12 @@ impl Client {
             return;
         }
         self.session.inbox.set_clock(now);
-        if let Phase::Closing { .. } = self.phase {
+        if let ClientPhase::Closing { .. } = self.phase {
             self.still_linger(now);
             input.clear();
             return;
         }
-        if let Phase::Handshake { .. } = self.phase
+        if let ClientPhase::Handshake { .. } = self.phase
             && input[0] != packet::PacketType::ConnAck.first_byte()
             && !(self.options.properties.authentication_method.is_some()
                 && input[0] == packet::PacketType::Auth.first_byte())
@@ -152,7 +152,10 @@ impl Client {
 
     /// Whether packets are still processed: not after this side has ended the connection.
     pub(super) const fn reads(&self) -> bool {
-        matches!(self.phase, Phase::Handshake { .. } | Phase::Connected)
+        matches!(
+            self.phase,
+            ClientPhase::Handshake { .. } | ClientPhase::Connected
+        )
     }
 
     #[cold]
@@ -173,7 +176,7 @@ impl Client {
             self.hide_echoes(&mut packet);
         }
         packet.detach_properties();
-        if let Phase::Handshake { .. } = self.phase {
+        if let ClientPhase::Handshake { .. } = self.phase {
             self.check_problem_information(&packet)?;
             return match packet {
                 Packet::ConnAck(connack) => self.on_connack(now, *connack),
@@ -285,7 +288,7 @@ impl Client {
         self.correlation
             .learn(properties.response_information.as_ref());
         let first = std::mem::replace(&mut self.first, false);
-        self.phase = Phase::Connected;
+        self.phase = ClientPhase::Connected;
         self.stats.connections += 1;
         self.events.push_back(Event::Connected(Box::new(Connected {
             session_present,

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::closing::Ending;
-use super::{Client, Phase};
+use super::{Client, ClientPhase};
 use crate::connection::{KeepAliveAction, NetworkConnection};
 use crate::error::{ConnectionError, DecodeError, TransportError};
 use crate::event::{Delivery, Event, Outcome, TransportRequest};
@@ -16,7 +16,7 @@ impl Client {
     /// Asks for a connection. Nothing happens unless the client [is idle](Client::is_idle): when there is one, or one is
     /// being made or closed.
     pub fn connect(&mut self, now: Instant) {
-        if matches!(self.phase, Phase::Idle) {
+        if matches!(self.phase, ClientPhase::Idle) {
             self.first = true;
             self.backoff.reset();
             self.servers.start();
@@ -30,7 +30,7 @@ impl Client {
     fn open(&mut self, now: Instant) {
         let limit = self.options.connect_timeout;
         let deadline = limit.map(|limit| reconnect::later(now, limit));
-        self.phase = Phase::Opening {
+        self.phase = ClientPhase::Opening {
             deadline,
             awaits_credentials: self.options.fresh_credentials,
         };
@@ -43,7 +43,7 @@ impl Client {
 
     /// The transport asked for is open: CONNECT goes out.
     pub fn transport_opened(&mut self, now: Instant) {
-        let Phase::Opening { deadline, .. } = self.phase else {
+        let ClientPhase::Opening { deadline, .. } = self.phase else {
             return;
         };
         let clean_start = self.options.starts_clean(self.first);
@@ -77,43 +77,45 @@ impl Client {
             .transmit
             .push(&Packet::Connect(Box::new(connect)), options.protocol);
         self.connection = Some(connection);
-        self.phase = Phase::Handshake { deadline };
+        self.phase = ClientPhase::Handshake { deadline };
     }
 
     /// The transport is gone, or could not be opened.
     pub fn transport_closed(&mut self, now: Instant, cause: TransportError) {
         self.take_all_held_back(now);
         match self.phase {
-            Phase::Handshake { .. } if cause == TransportError::EndOfStream => {
+            ClientPhase::Handshake { .. } if cause == TransportError::EndOfStream => {
                 self.end_connection(now, ConnectionError::Unanswered, Ending::Abort);
             }
-            Phase::Opening { .. } | Phase::Handshake { .. } | Phase::Connected => {
+            ClientPhase::Opening { .. }
+            | ClientPhase::Handshake { .. }
+            | ClientPhase::Connected => {
                 self.end_connection(now, ConnectionError::Transport(cause), Ending::Abort);
             }
-            Phase::Closing { closing, .. } => self.report_unwritten(closing),
-            Phase::Idle | Phase::Waiting { .. } => return,
+            ClientPhase::Closing { closing, .. } => self.report_unwritten(closing),
+            ClientPhase::Idle | ClientPhase::Waiting { .. } => return,
         }
         self.transport_requests.clear();
         self.connection = None;
         self.phase = match self.phase {
-            Phase::Closing {
+            ClientPhase::Closing {
                 then: Some(retry_at),
                 ..
-            } => Phase::Waiting { retry_at },
-            _ => Phase::Idle,
+            } => ClientPhase::Waiting { retry_at },
+            _ => ClientPhase::Idle,
         };
     }
 
     /// When [`Client::handle_timeout`] is to be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let connection = match self.phase {
-            Phase::Opening { deadline, .. } | Phase::Handshake { deadline } => deadline,
-            Phase::Connected => {
+            ClientPhase::Opening { deadline, .. } | ClientPhase::Handshake { deadline } => deadline,
+            ClientPhase::Connected => {
                 (self.connection.as_ref()).and_then(|connection| connection.keep_alive.deadline())
             }
-            Phase::Waiting { retry_at } => Some(retry_at),
-            Phase::Closing { closing, .. } => closing.deadline(),
-            Phase::Idle => None,
+            ClientPhase::Waiting { retry_at } => Some(retry_at),
+            ClientPhase::Closing { closing, .. } => closing.deadline(),
+            ClientPhase::Idle => None,
         };
         let expiry = self.session.outbound.next_expiry();
         let leaving = self.leaving.as_ref().and_then(|leaving| leaving.until);
@@ -128,15 +130,15 @@ impl Client {
         self.expire(now);
         self.end_claims(now);
         match self.phase {
-            Phase::Opening { deadline, .. } | Phase::Handshake { deadline } => {
+            ClientPhase::Opening { deadline, .. } | ClientPhase::Handshake { deadline } => {
                 if deadline.is_some_and(|deadline| deadline <= now) {
                     self.end_connection(now, self.overdue(), Ending::Abort);
                 }
             }
-            Phase::Connected => self.check_keep_alive(now),
-            Phase::Waiting { retry_at } if retry_at <= now => self.open(now),
-            Phase::Closing { .. } => self.check_closing(now),
-            Phase::Waiting { .. } | Phase::Idle => {}
+            ClientPhase::Connected => self.check_keep_alive(now),
+            ClientPhase::Waiting { retry_at } if retry_at <= now => self.open(now),
+            ClientPhase::Closing { .. } => self.check_closing(now),
+            ClientPhase::Waiting { .. } | ClientPhase::Idle => {}
         }
         self.leave_when_done(now);
         self.look_after_queues(now);
@@ -145,7 +147,7 @@ impl Client {
     /// What an attempt was waiting for when its time was over.
     fn overdue(&self) -> ConnectionError {
         match self.phase {
-            Phase::Opening {
+            ClientPhase::Opening {
                 awaits_credentials: true,
                 ..
             } => ConnectionError::NoCredentials(
@@ -224,7 +226,7 @@ impl Client {
         self.session.outbound.stop_resending();
         self.end_deliveries();
         self.leaving = None;
-        self.phase = Phase::Closing {
+        self.phase = ClientPhase::Closing {
             then: retry_at,
             closing: self.begin_closing(now, ending),
         };

@@ -52,7 +52,7 @@ use leaving::Leaving;
 pub struct Client {
     options: Options,
     session: Session,
-    phase: Phase,
+    phase: ClientPhase,
     connection: Option<NetworkConnection>,
     requests: FilterRequests,
     events: VecDeque<Event>,
@@ -87,7 +87,7 @@ pub struct Client {
 
 /// Where the client stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum ClientPhase {
     /// No transport, and none wanted.
     Idle,
     /// The driver is opening a transport.
@@ -182,7 +182,7 @@ impl Client {
         let mut client = Self {
             options,
             session,
-            phase: Phase::Idle,
+            phase: ClientPhase::Idle,
             connection: None,
             requests: FilterRequests::default(),
             events: VecDeque::new(),
@@ -224,18 +224,21 @@ impl Client {
 
     /// Whether the server has accepted the connection and it has not ended.
     pub const fn is_connected(&self) -> bool {
-        matches!(self.phase, Phase::Connected)
+        matches!(self.phase, ClientPhase::Connected)
     }
 
     /// Whether there is neither a connection nor an attempt to make one, now or later.
     pub const fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Idle)
+        matches!(self.phase, ClientPhase::Idle)
     }
 
     /// Whether operations are accepted: connected, or about to be. Without reconnecting too the first attempt counts: what
     /// is accepted meanwhile ends with its cause when it fails. Not while the application leaves.
     const fn accepts(&self) -> bool {
-        let over = matches!(self.phase, Phase::Idle | Phase::Closing { then: None, .. });
+        let over = matches!(
+            self.phase,
+            ClientPhase::Idle | ClientPhase::Closing { then: None, .. }
+        );
         !over && self.leaving.is_none()
     }
 

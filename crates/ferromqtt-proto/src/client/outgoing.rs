@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use super::{Client, Phase};
+use super::{Client, ClientPhase};
 use crate::connection::NetworkConnection;
 use crate::error::{DecodeError, PublishError};
 use crate::event::{Delivery, Event, OpId, Outcome};
@@ -65,7 +65,7 @@ impl Client {
             .properties
             .as_ref()
             .and_then(|it| it.topic_alias)
-            && let (Some(connection), Phase::Connected) = (&mut self.connection, self.phase)
+            && let (Some(connection), ClientPhase::Connected) = (&mut self.connection, self.phase)
         {
             let topic = waiting.publish.topic.as_utf8().as_bytes();
             connection.outgoing_aliases.choose(alias, topic);
@@ -86,7 +86,7 @@ impl Client {
         publish: PublishRef<'_>,
         payload: &[u8],
     ) -> Result<bool, PublishError> {
-        let connected = matches!(self.phase, Phase::Connected) && self.leaving.is_none();
+        let connected = matches!(self.phase, ClientPhase::Connected) && self.leaving.is_none();
         if !connected || publish.qos != QoS::AtMostOnce {
             return Ok(false);
         }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{Client, Phase};
+use super::{Client, ClientPhase};
 use crate::connection::Progress;
 
 impl Client {
@@ -20,7 +20,7 @@ impl Client {
         if self.packet_trace() {
             return self.poll_traced(now, limit);
         }
-        if matches!(self.phase, Phase::Connected) {
+        if matches!(self.phase, ClientPhase::Connected) {
             self.encode_publishes(now);
             self.leave_when_done(now);
         }
@@ -42,8 +42,8 @@ impl Client {
             return false;
         };
         match self.phase {
-            Phase::Connected => {}
-            Phase::Closing { closing, .. } => return closing.wants_progress(now),
+            ClientPhase::Connected => {}
+            ClientPhase::Closing { closing, .. } => return closing.wants_progress(now),
             _ => return false,
         }
         let written = (connection.transmit.handed_over()).saturating_sub(unwritten);

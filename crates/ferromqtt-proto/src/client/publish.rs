@@ -1,6 +1,6 @@
 //! Checks a publish before it is accepted: what can be refused is refused before anything is sent.
 
-use super::{Client, Phase};
+use super::{Client, ClientPhase};
 use crate::connection::LARGEST_PACKET;
 use crate::error::PublishError;
 use crate::options::OutgoingLimits;
@@ -17,7 +17,7 @@ impl Client {
     /// # Errors
     /// [`PublishError::NotConnected`], [`PublishError::TopicAliasTooHigh`], or [`PublishError::TopicAliasUnknown`].
     pub fn topic_of_alias(&self, alias: TopicAlias) -> Result<TopicName, PublishError> {
-        let (Some(connection), Phase::Connected) = (&self.connection, self.phase) else {
+        let (Some(connection), ClientPhase::Connected) = (&self.connection, self.phase) else {
             return Err(PublishError::NotConnected);
         };
         let aliases = &connection.outgoing_aliases;
@@ -39,7 +39,7 @@ impl Client {
             });
         }
         match (&self.connection, self.phase) {
-            (Some(connection), Phase::Connected) => {
+            (Some(connection), ClientPhase::Connected) => {
                 let limits = &connection.limits;
                 if let Some(alias) = publish.properties.and_then(|it| it.topic_alias) {
                     connection.outgoing_aliases.check(alias)?;

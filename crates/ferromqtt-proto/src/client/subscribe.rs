@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::filter_request::Kind;
 use super::filter_requests::FilterRequest;
-use super::{Client, Phase};
+use super::{Client, ClientPhase};
 use crate::error::{DecodeError, SubscribeError};
 use crate::event::{Event, OpId, Outcome};
 use crate::packet::{
@@ -211,7 +211,7 @@ impl Client {
     }
 
     fn accept(&mut self, kind: Kind) -> Result<OpId, SubscribeError> {
-        if matches!(self.phase, Phase::Connected) {
+        if matches!(self.phase, ClientPhase::Connected) {
             self.check_limits(&kind)?;
             // An UNSUBSCRIBE waits for an identifier: it may be for a queue that is closed, and nobody would ask again.
             if matches!(kind, Kind::Subscribe(_)) && self.session.ids.is_full() {
