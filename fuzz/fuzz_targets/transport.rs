@@ -10,8 +10,9 @@ use ferromqtt_fuzz::cuts::Cuts;
 use ferromqtt_fuzz::frames::{self, Frame};
 use ferromqtt_fuzz::source::Source;
 use ferromqtt_transport::{
-    CloseReason, Credentials, Destination, Handshake, Host, Place, Progress, ProxyError,
-    ProxyHandshake, ProxyKind, ProxyUrl, ServerUrl, WebSocket, WebSocketError, default_headers,
+    CloseReason, Destination, Endpoint, Host, ProxyCredentials, ProxyError, ProxyHandshake,
+    ProxyKind, ProxyProgress, ProxyUrl, ServerUrl, WebSocket, WebSocketError, WebSocketRequest,
+    default_headers,
 };
 use libfuzzer_sys::fuzz_target;
 use peak_alloc::PeakAlloc;
@@ -142,7 +143,7 @@ fn opening() -> WebSocket {
             KEY.clone_into(value);
         }
     }
-    let handshake = Handshake::new("/mqtt", &headers).expect("these headers make a request");
+    let handshake = WebSocketRequest::new("/mqtt", &headers).expect("these headers make a request");
     let mut websocket = WebSocket::new(handshake);
     assert!(websocket.poll_transmit().is_some(), "the request");
     websocket
@@ -187,7 +188,7 @@ fn check(seen: &Seen, whole_handshake: bool) {
 
 fn proxy(source: &mut Source<'_>) {
     let kind = source.pick(&KINDS);
-    let credentials = Credentials {
+    let credentials = ProxyCredentials {
         user_name: source.flag().then(|| "me".to_owned()),
         password: Some(Bytes::from_static(PASSWORD.as_bytes())),
     };
@@ -213,15 +214,15 @@ fn proxy(source: &mut Source<'_>) {
 /// All that is sent, and how it ends.
 fn ask<'a>(
     kind: ProxyKind,
-    credentials: &Credentials,
+    credentials: &ProxyCredentials,
     destination: &Destination,
     pieces: impl Iterator<Item = &'a [u8]>,
-) -> (Vec<u8>, Result<Progress, ProxyError>) {
+) -> (Vec<u8>, Result<ProxyProgress, ProxyError>) {
     let mut handshake = ProxyHandshake::new(kind, credentials, destination, 1883)
         .expect("this kind of proxy can be asked for that");
     let mut sent = handshake.poll_transmit().expect("a request").to_vec();
     let mut input = BytesMut::new();
-    let mut result = Ok(Progress::NeedMore);
+    let mut result = Ok(ProxyProgress::NeedMore);
     for piece in pieces {
         input.extend_from_slice(piece);
         result = handshake.receive(&mut input);
@@ -242,8 +243,8 @@ fn check_host(text: &str) -> Host {
 }
 
 /// The query behind a path is not shown.
-fn without_query(mut place: Place) -> Place {
-    if let Place::WebSocket { path, .. } = &mut place {
+fn without_query(mut place: Endpoint) -> Endpoint {
+    if let Endpoint::WebSocket { path, .. } = &mut place {
         path.truncate(path.find('?').unwrap_or(path.len()));
     }
     place
@@ -254,22 +255,22 @@ fn url(text: &str) {
     if let Ok(url) = server {
         assert_eq!(url.password.is_some(), url.to_string().contains(":***@"));
         match &url.place {
-            Place::Unix { path } => assert!(path.starts_with('/') && !path.contains('\0')),
-            Place::Tcp { host, port, .. } => {
+            Endpoint::Unix { path } => assert!(path.starts_with('/') && !path.contains('\0')),
+            Endpoint::Tcp { host, port, .. } => {
                 check_host(host);
                 assert!(*port > 0);
             }
-            Place::WebSocket {
+            Endpoint::WebSocket {
                 host,
                 port,
                 tls,
                 path,
             } => {
                 let headers = default_headers(&check_host(host), *port, *tls);
-                Handshake::new(path, &headers).expect("a URL that was read makes a request");
+                WebSocketRequest::new(path, &headers).expect("a URL that was read makes a request");
             }
         }
-        if !matches!(url.place, Place::Unix { .. }) {
+        if !matches!(url.place, Endpoint::Unix { .. }) {
             let again = ServerUrl::parse(&url.to_string()).expect("what is shown is a URL");
             assert_eq!(again.to_string(), url.to_string());
             assert_eq!(again.user_name, url.user_name);

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::iter;
 
 use bytes::BytesMut;
-use ferromqtt_proto::packet::{self, Auth, Connect, Packet, Publish};
+use ferromqtt_proto::packet::{self, Auth, Connect, Packet, PublishPacket};
 use ferromqtt_proto::{ProtocolVersion, ReasonCode};
 
 use crate::answers;
@@ -166,7 +166,7 @@ impl BrokerOutput {
         assert_eq!(auth.properties.authentication_method.as_ref(), method);
     }
 
-    fn check_alias(&mut self, publish: &Publish) {
+    fn check_alias(&mut self, publish: &PublishPacket) {
         let alias = (publish.properties.as_ref()).and_then(|properties| properties.topic_alias);
         let Some(alias) = alias.map(|alias| alias.0.get()) else {
             return;

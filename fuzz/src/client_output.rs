@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::iter;
 
 use bytes::BytesMut;
-use ferromqtt_proto::packet::{self, Packet, Publish};
+use ferromqtt_proto::packet::{self, Packet, PublishPacket};
 use ferromqtt_proto::{Properties, ProtocolVersion, QoS, Utf8String};
 
 use crate::acknowledgements::Acknowledgements;
@@ -169,7 +169,7 @@ impl ClientOutput {
         );
     }
 
-    fn check_publish(&mut self, publish: &Publish) {
+    fn check_publish(&mut self, publish: &PublishPacket) {
         let limits = self.accepted.as_deref().cloned().unwrap_or_default();
         let maximum_qos = limits.maximum_qos.unwrap_or(QoS::ExactlyOnce);
         assert!(publish.qos <= maximum_qos, "above the Maximum QoS");

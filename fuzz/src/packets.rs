@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use ferromqtt_proto::packet::{
-    Ack, Auth, ConnAck, Connect, Disconnect, Packet, PacketType, Publish, SubAck, Subscribe,
-    UnsubAck, Unsubscribe,
+    Ack, Auth, ConnAck, Connect, Disconnect, Packet, PacketType, PublishPacket, SubAck,
+    SubscribePacket, UnsubAck, UnsubscribePacket,
 };
 use ferromqtt_proto::{
     PacketId, Properties, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubscriptionOptions,
@@ -31,7 +31,7 @@ pub fn of_type(
         PacketType::PubRec => Packet::PubRec(ack(source)),
         PacketType::PubRel => Packet::PubRel(ack(source)),
         PacketType::PubComp => Packet::PubComp(ack(source)),
-        PacketType::Subscribe => Packet::Subscribe(Box::new(Subscribe {
+        PacketType::Subscribe => Packet::Subscribe(Box::new(SubscribePacket {
             packet_id: packet_id(source),
             properties: properties::any(source),
             filters: (0..=source.below(3))
@@ -43,7 +43,7 @@ pub fn of_type(
             properties: properties::any(source),
             reasons: reasons(source),
         })),
-        PacketType::Unsubscribe => Packet::Unsubscribe(Box::new(Unsubscribe {
+        PacketType::Unsubscribe => Packet::Unsubscribe(Box::new(UnsubscribePacket {
             packet_id: packet_id(source),
             properties: properties::any(source),
             filters: (0..=source.below(3))
@@ -92,10 +92,10 @@ pub fn will(source: &mut Source<'_>) -> Will {
 }
 
 /// A PUBLISH with the Packet Identifier that its QoS needs.
-fn publish(source: &mut Source<'_>) -> Publish {
+fn publish(source: &mut Source<'_>) -> PublishPacket {
     let qos = source.qos();
     let topic = source.text();
-    Publish {
+    PublishPacket {
         dup: qos != QoS::AtMostOnce && source.flag(),
         qos,
         retain: source.flag(),

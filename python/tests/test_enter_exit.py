@@ -1,4 +1,4 @@
-"""Entering and leaving the client, well and badly (contract 1.4, design decision 2)."""
+"""Entering and leaving the client, well and badly (contract 1.4)."""
 
 import asyncio
 import contextlib

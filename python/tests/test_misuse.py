@@ -1,4 +1,7 @@
-"""What nobody should do to a message iterator does no harm (design note 0004)."""
+"""What nobody should do to a message iterator does no harm.
+
+See docs/design/0004-awaiting-messages.md.
+"""
 
 import asyncio
 import gc

@@ -127,7 +127,7 @@ def test_call_while_the_connection_is_being_made_1_6(run: LoopRunner, name: str)
 
 @pytest.mark.parametrize("name", WAITING_CALLS)
 def test_lost_connection_fails_a_waiting_call_at_once_1_6(run: LoopRunner, name: str) -> None:
-    """Design decision 2; what was on the wire may have arrived: `.delivery` says "unknown"."""
+    """What was on the wire may have arrived: `.delivery` says "unknown"."""
 
     async def main(server: ScriptedServer) -> None:
         client = Client(server.host, server.port, timeout=math.inf)
@@ -297,7 +297,7 @@ def test_abandoned_publishes_do_not_block_later_ones_1_6(run: LoopRunner) -> Non
 
 
 def test_negative_acknowledgement_raises_1_3(run: LoopRunner) -> None:
-    """Design decision 4: PUBACK and PUBREC with a Reason Code of 0x80 or more (5.0)."""
+    """PUBACK and PUBREC with a Reason Code of 0x80 or more (5.0)."""
 
     def refuse(connection: Connection) -> None:
         connection.accept(packets.CONNACK_5)

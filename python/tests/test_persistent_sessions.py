@@ -169,7 +169,7 @@ def test_nothing_is_lost_when_the_connection_is_cut_ten_times_1_5(
 def test_publishes_cut_in_the_middle_keep_their_promise_1_4(
     run: LoopRunner, tcp_broker: TcpBroker, version: ProtocolVersion, qos: int
 ) -> None:
-    """MQTT-4.4.0-1 and design decision 2.
+    """MQTT-4.4.0-1, and docs/design/0005-lost-sessions.md.
 
     What returned has arrived; what raised "unknown" is resent into the resumed session and arrives;
     what raised "not_sent" never does. At QoS 2 everything once.

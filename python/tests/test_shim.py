@@ -1,4 +1,4 @@
-"""The `aiomqtt` module of the second distribution (contract 1.1, design decision 11)."""
+"""The `aiomqtt` module of the second distribution (contract 1.1)."""
 
 import importlib
 import json

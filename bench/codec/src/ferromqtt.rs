@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use ferromqtt_proto::codec::MAX_REMAINING_LENGTH;
-use ferromqtt_proto::packet::{Packet, PacketId, Publish, decode, whole_packets};
+use ferromqtt_proto::packet::{Packet, PacketId, PublishPacket, decode, whole_packets};
 use ferromqtt_proto::{CHUNK, Properties, ProtocolVersion, QoS, Utf8String};
 
 use crate::codec::Codec;
@@ -14,7 +14,7 @@ const LARGEST_PACKET: usize = 5 + MAX_REMAINING_LENGTH;
 
 pub(crate) struct Ferromqtt {
     version: ProtocolVersion,
-    publish: Publish,
+    publish: PublishPacket,
     chunks: Chunks,
     out: BytesMut,
 }
@@ -39,7 +39,7 @@ impl Ferromqtt {
                 ..Properties::default()
             })
         });
-        let publish = Publish {
+        let publish = PublishPacket {
             dup: false,
             qos: if packet_id.is_some() {
                 QoS::AtLeastOnce

@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use ferromqtt_proto::Utf8String;
 use ferromqtt_proto::packet::{
-    Connect, Packet, PacketId, Properties, ProtocolVersion, Publish, QoS, Subscribe,
+    Connect, Packet, PacketId, Properties, ProtocolVersion, PublishPacket, QoS, SubscribePacket,
 };
 use ferromqtt_testing::{Broker, BrokerOptions, ConnectionId};
 
@@ -115,8 +115,8 @@ fn user_properties(bytes: usize) -> Properties {
     }
 }
 
-fn message(topic: &str, qos: QoS) -> Publish {
-    Publish {
+fn message(topic: &str, qos: QoS) -> PublishPacket {
+    PublishPacket {
         dup: false,
         qos,
         retain: false,
@@ -128,7 +128,7 @@ fn message(topic: &str, qos: QoS) -> Publish {
 }
 
 fn subscribe(filter: &str, qos: QoS) -> Packet {
-    Packet::Subscribe(Box::new(Subscribe {
+    Packet::Subscribe(Box::new(SubscribePacket {
         packet_id: PacketId::MIN,
         properties: Properties::default(),
         filters: vec![(text(filter), qos.into())].into(),

@@ -3,7 +3,9 @@
 use std::time::Instant;
 
 use bytes::BytesMut;
-use ferromqtt_proto::packet::{Packet, PacketId, ProtocolVersion, QoS, Subscribe, Unsubscribe};
+use ferromqtt_proto::packet::{
+    Packet, PacketId, ProtocolVersion, QoS, SubscribePacket, UnsubscribePacket,
+};
 use ferromqtt_proto::{Properties, Utf8String};
 use ferromqtt_testing::{Broker, BrokerOptions, ConnectionId};
 
@@ -100,13 +102,13 @@ impl World {
         let packet_id = PacketId::MAX;
         let properties = Properties::default();
         let packet = if at < count {
-            Packet::Subscribe(Box::new(Subscribe {
+            Packet::Subscribe(Box::new(SubscribePacket {
                 packet_id,
                 properties,
                 filters: vec![(name, QoS::AtLeastOnce.into())].into(),
             }))
         } else {
-            Packet::Unsubscribe(Box::new(Unsubscribe {
+            Packet::Unsubscribe(Box::new(UnsubscribePacket {
                 packet_id,
                 properties,
                 filters: vec![name].into(),
@@ -136,7 +138,7 @@ fn names(filters: usize) -> Vec<Utf8String> {
 fn subscribe(broker: &mut Broker, now: Instant, session: ConnectionId, names: &[Utf8String]) {
     let mut input = BytesMut::new();
     for names in names.chunks(100) {
-        let subscribe = Subscribe {
+        let subscribe = SubscribePacket {
             packet_id: PacketId::MAX,
             properties: Properties::default(),
             filters: (names.iter())

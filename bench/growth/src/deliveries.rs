@@ -1,7 +1,7 @@
 //! Acknowledging received messages that the application holds, one after another.
 
 use bytes::Bytes;
-use ferromqtt_proto::packet::{Packet, Publish, QoS};
+use ferromqtt_proto::packet::{Packet, PublishPacket, QoS};
 use ferromqtt_proto::{
     Acknowledge, Client, DeliveryId, Options, PacketId, QueueId, QueueOptions, Utf8String,
 };
@@ -45,7 +45,7 @@ fn holding(messages: usize, qos: QoS) -> (Client, Vec<DeliveryId>) {
     let (mut client, now) = connected(options, accepted());
     let ids = (1..=u16::MAX).filter_map(PacketId::new).take(messages);
     let publish = |id| {
-        Packet::Publish(Publish {
+        Packet::Publish(PublishPacket {
             dup: false,
             qos,
             retain: false,

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use ferromqtt_proto::packet::{Packet, Properties, ProtocolVersion, Publish, QoS, SubAck};
+use ferromqtt_proto::packet::{Packet, Properties, ProtocolVersion, PublishPacket, QoS, SubAck};
 use ferromqtt_proto::{
     self as proto, Client, Message, Options, OutgoingLimits, Overflow, QueueId, QueueOptions,
     ReasonCode, Subscribe, TopicFilter, TopicName, Utf8String,
@@ -86,7 +86,7 @@ fn shapes() -> [Shape; 5] {
 }
 
 fn publish(topic: &str, length: usize, properties: Option<Properties>) -> Packet {
-    Packet::Publish(Publish {
+    Packet::Publish(PublishPacket {
         dup: false,
         qos: QoS::AtMostOnce,
         retain: false,

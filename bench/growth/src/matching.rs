@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use ferromqtt_proto::packet::{
-    Connect, Packet, PacketId, ProtocolVersion, Publish, QoS, ReasonCode, SubAck, Subscribe,
+    Connect, Packet, PacketId, ProtocolVersion, PublishPacket, QoS, ReasonCode, SubAck,
+    SubscribePacket,
 };
 use ferromqtt_proto::{
     Client, Event, Options, Properties, QueueId, QueueOptions, TopicFilter, Utf8String,
@@ -54,7 +55,7 @@ fn messages(filters: usize) -> Vec<BytesMut> {
             numbers.insert(random() % filters);
         }
         for number in numbers {
-            let publish = Publish {
+            let publish = PublishPacket {
                 dup: false,
                 qos: QoS::AtMostOnce,
                 retain: false,
@@ -134,7 +135,7 @@ fn broker(filters: usize) -> f64 {
     let subscriber = join(&mut broker, now, "subscriber");
     let publisher = join(&mut broker, now, "publisher");
     for number in 0..filters {
-        let subscribe = Subscribe {
+        let subscribe = SubscribePacket {
             packet_id: PacketId::MAX,
             properties: Properties::default(),
             filters: vec![(text(name(number)), QoS::AtMostOnce.into())].into(),

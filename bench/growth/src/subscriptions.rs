@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use ferromqtt_proto::packet::{
-    Packet, PacketId, ProtocolVersion, Publish, QoS, ReasonCode, SubAck, UnsubAck,
+    Packet, PacketId, ProtocolVersion, PublishPacket, QoS, ReasonCode, SubAck, UnsubAck,
 };
 use ferromqtt_proto::{
     CleanStart, Client, Event, Options, Properties, QueueId, QueueOptions, Subscribe, TopicFilter,
@@ -158,7 +158,7 @@ impl World {
         answer.session_present = true;
         let (mut client, now) = connected(options, answer);
         for number in 0..count {
-            let publish = Publish {
+            let publish = PublishPacket {
                 dup: false,
                 qos: QoS::AtLeastOnce,
                 retain: false,

@@ -5,14 +5,14 @@
 use std::hint::black_box;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use ferromqtt_proto::packet::{Packet, Publish, decode, whole_packets};
+use ferromqtt_proto::packet::{Packet, PublishPacket, decode, whole_packets};
 use ferromqtt_proto::{CHUNK, Properties, ProtocolVersion, QoS};
 
 use crate::message::packet;
 
 pub(crate) struct Codec {
     version: ProtocolVersion,
-    publishes: [Publish; 2],
+    publishes: [PublishPacket; 2],
     out: BytesMut,
     /// Two packets, again and again, until a driver's read is full.
     encoded: Bytes,

@@ -3,15 +3,15 @@
 use std::num::NonZeroU16;
 
 use bytes::Bytes;
-use ferromqtt_proto::packet::{PacketId, Publish};
+use ferromqtt_proto::packet::{PacketId, PublishPacket};
 use ferromqtt_proto::{QoS, Utf8String};
 
 pub(crate) const TOPIC: &str = "bench/topic";
 pub(crate) const PAYLOAD: Bytes = Bytes::from_static(&[b'.'; 64]);
 
 /// The PUBLISH packet number `number`. Packet Identifiers are counted from 1 and begin again after 65,535.
-pub(crate) fn packet(number: usize, qos: QoS) -> Publish {
-    Publish {
+pub(crate) fn packet(number: usize, qos: QoS) -> PublishPacket {
+    PublishPacket {
         dup: false,
         qos,
         retain: false,

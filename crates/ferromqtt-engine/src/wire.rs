@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use ferromqtt_proto::{ConnectionError, Progress, Server, TransportError, TransportRequest};
+use ferromqtt_proto::{ConnectionError, Progress, ServerChoice, TransportError, TransportRequest};
 
 use crate::{Engine, Standing, Tokens};
 
@@ -20,7 +20,7 @@ pub enum LinkRequest {
         /// Its name.
         link: LinkId,
         /// To which server.
-        server: Server,
+        server: ServerChoice,
         /// 0 for the first attempt; grows with each that failed.
         attempt: u32,
     },

@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::client::Contest;
 use crate::error::{ConnectionError, PublishError, SubscribeError};
 use crate::packet::{Auth, PacketId, Properties, ReasonCode};
-use crate::servers::Server;
+use crate::servers::ServerChoice;
 use crate::session::{Message, QueueId};
 use crate::slips::Slip;
 use crate::topic::{TopicFilter, TopicName};
@@ -222,7 +222,7 @@ pub enum Outcome {
         /// Whether anything reached the wire.
         delivery: Delivery,
     },
-    /// The server lost the session while a QoS 2 publish was on its way (design decision 1), or a QoS 1 publish that was
+    /// The server lost the session while a QoS 2 publish was on its way, or a QoS 1 publish that was
     /// to go out anew has expired since. Delivery is unknown.
     SessionLost,
 }
@@ -242,7 +242,7 @@ pub enum TransportRequest {
     /// Open one, then call `transport_opened`, or `transport_closed` when that failed.
     Open {
         /// To which server.
-        server: Server,
+        server: ServerChoice,
         /// 0 for the attempt that `connect()` makes, 1 for the first after a stable connection; grows with each that failed.
         attempt: u32,
     },

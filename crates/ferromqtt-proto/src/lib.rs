@@ -146,7 +146,7 @@
 //!
 //! | Module | What it holds |
 //! | --- | --- |
-//! | `client` | the state machine: `lifecycle` (begin, end, time), `leaving` and `closing`, `input` and `output` (bytes), `publish` and `request` (operations) |
+//! | `client` | the state machine: `outgoing` and `incoming` (the two exchanges), `deliver` (messages to queues), `subscribe` and `filter_request`, `input` and `output` (bytes), `lifecycle` (begin, end, time), `leaving` and `closing` |
 //! | `session` | what outlives a connection: unacknowledged messages, Packet Identifiers, subscriptions, queues |
 //! | `connection` | what does not: the server's limits, Keep Alive, Topic Aliases, bytes to be written |
 //! | [`packet`] | a type for each packet, one for all versions |
@@ -180,7 +180,7 @@ mod text;
 mod topic;
 mod topic_tree;
 
-pub use client::{Client, Contest, Publish, Stats, Subscribe, Unsubscribe};
+pub use client::{Client, Contest, Stats, Subscribe, Unsubscribe};
 pub use connection::{CHUNK, LARGE_PAYLOAD, Progress, TcpProgress};
 pub use error::{
     AcknowledgeError, AuthError, ConnectionError, DecodeError, DisconnectError, InvalidTopic,
@@ -196,10 +196,10 @@ pub use packet_trace::{Direction, PacketRecord, PublishRecord};
 pub use property_error::{PropertyError, PropertyProblem};
 pub use reconnect::Reconnect;
 pub use repeats::{Repeat, Repeats, Unreported};
-pub use servers::Server;
+pub use servers::ServerChoice;
 pub use session::{
-    Acknowledge, DeliveryId, JournalEntry, Message, Overflow, QueueId, QueueOptions, Session,
-    SessionChange,
+    Acknowledge, DeliveryId, JournalEntry, Message, Overflow, Publish, QueueId, QueueOptions,
+    Session, SessionChange,
 };
 #[doc(hidden)] // for the drivers and the test broker of this workspace
 pub use session::{IdHasher, InOrder};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::error::OptionsError;
-use crate::packet::{PacketType, Place, Properties, ProtocolVersion, Will};
+use crate::packet::{PacketType, Properties, PropertyPlace, ProtocolVersion, Will};
 use crate::property_error::{PropertyError, PropertyProblem};
 use crate::reconnect::Reconnect;
 use crate::session::QueueOptions;
@@ -33,7 +33,7 @@ pub enum CleanStart {
     Never,
 }
 
-/// What becomes of a QoS 2 publish whose outcome is unknown when the server has lost the session (design decision 1).
+/// What becomes of a QoS 2 publish whose outcome is unknown when the server has lost the session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnSessionLost {
     /// The publish ends with the outcome `SessionLost`: nothing comes twice.
@@ -291,12 +291,12 @@ impl Options {
     }
 
     fn check_properties(&self) -> Result<(), OptionsError> {
-        let connect = Place::of(PacketType::Connect);
+        let connect = PropertyPlace::of(PacketType::Connect);
         let will = self.will.as_ref().map(|will| &will.properties);
         if !self.protocol.is_v5() {
             self.check_before_v5()?;
             self.properties.check_absent(connect)?;
-            return Ok(will.map_or(Ok(()), |will| will.check_absent(Place::WILL))?);
+            return Ok(will.map_or(Ok(()), |will| will.check_absent(PropertyPlace::WILL))?);
         }
         if (self.response_topic.as_ref()).is_some_and(|topic| topic.as_str().starts_with("$share/"))
         {
@@ -315,9 +315,11 @@ impl Options {
             && let Err(error) = TopicName::check(topic)
         {
             let problem = PropertyProblem::Topic(error); // MQTT-3.3.2-14
-            return Err(Place::WILL.refuses("response_topic", problem).into());
+            return Err(PropertyPlace::WILL
+                .refuses("response_topic", problem)
+                .into());
         }
-        Ok(will.check(Place::WILL)?)
+        Ok(will.check(PropertyPlace::WILL)?)
     }
 
     /// What only 5.0 can do, beside properties. Refused before it, since the application relies on it.

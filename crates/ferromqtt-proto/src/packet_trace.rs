@@ -163,7 +163,7 @@ impl PacketTrace {
         }
     }
 
-    fn push(&mut self, at: Instant, direction: Direction, contents: Option<Contents>) {
+    fn push(&mut self, at: Instant, direction: Direction, contents: Option<PacketSummary>) {
         let Some(contents) = contents else {
             return; // no packet of MQTT, which ends the connection
         };
@@ -171,7 +171,7 @@ impl PacketTrace {
             self.left_out += 1;
             return;
         }
-        let Contents {
+        let PacketSummary {
             packet_type,
             bytes,
             packet_id,
@@ -203,7 +203,7 @@ impl PacketTrace {
 const LONGEST_FRONT: usize = 5 + 2 + 65_535 + 2 + 4;
 
 /// What a packet says of itself.
-struct Contents {
+struct PacketSummary {
     packet_type: PacketType,
     bytes: usize,
     packet_id: Option<PacketId>,
@@ -216,7 +216,7 @@ fn header(bytes: &[u8]) -> Option<FixedHeader> {
 }
 
 /// The length of the packet at the front of `bytes`, and what it says of itself; `None` while that takes more bytes.
-fn look_at(bytes: &[u8], version: ProtocolVersion) -> Option<(usize, Option<Contents>)> {
+fn look_at(bytes: &[u8], version: ProtocolVersion) -> Option<(usize, Option<PacketSummary>)> {
     let header = header(bytes)?;
     let packet_len = header.packet_len();
     let there = &bytes[..packet_len.min(bytes.len())];
@@ -226,9 +226,9 @@ fn look_at(bytes: &[u8], version: ProtocolVersion) -> Option<(usize, Option<Cont
 }
 
 /// Reads the front of a packet. `None` when it is too short, or no packet.
-fn read(header: FixedHeader, packet: &[u8], version: ProtocolVersion) -> Option<Contents> {
+fn read(header: FixedHeader, packet: &[u8], version: ProtocolVersion) -> Option<PacketSummary> {
     let packet_type = PacketType::from_first_byte(header.first_byte)?;
-    let mut contents = Contents {
+    let mut contents = PacketSummary {
         packet_type,
         bytes: header.packet_len(),
         packet_id: None,

@@ -9,7 +9,7 @@ use crate::text::Utf8String;
 /// A server to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Server {
+pub enum ServerChoice {
     /// The one at this place of the driver's list, from 0.
     Listed(usize),
     /// One that a server has referred to, in that server's words: often a name, or a name and a port behind a colon
@@ -27,7 +27,7 @@ const MOST_REFERENCES: usize = 32;
 pub(crate) struct Servers {
     listed: usize,
     follows: bool,
-    current: Server,
+    current: ServerChoice,
     /// Where in the list it stands.
     place: usize,
     /// Other servers that the last referral named.
@@ -42,7 +42,7 @@ impl Servers {
         Self {
             listed,
             follows,
-            current: Server::Listed(0),
+            current: ServerChoice::Listed(0),
             place: 0,
             referred: VecDeque::new(),
             tried: 0,
@@ -55,7 +55,7 @@ impl Servers {
         *self = Self::new(self.listed, self.follows);
     }
 
-    pub(crate) const fn current(&self) -> &Server {
+    pub(crate) const fn current(&self) -> &ServerChoice {
         &self.current
     }
 
@@ -80,7 +80,7 @@ impl Servers {
             return true;
         }
         self.place = (self.place + 1) % self.listed;
-        self.current = Server::Listed(self.place);
+        self.current = ServerChoice::Listed(self.place);
         self.tried += 1;
         self.tried < self.listed
     }
@@ -93,7 +93,7 @@ impl Servers {
 
     fn follow(&mut self) {
         if let Some(next) = self.referred.pop_front() {
-            self.current = Server::Referred(next);
+            self.current = ServerChoice::Referred(next);
         }
     }
 
@@ -148,17 +148,17 @@ mod tests {
             places.push(servers.current().clone());
             if !servers.advance(&cause) {
                 servers.waits();
-                places.push(Server::Listed(99));
+                places.push(ServerChoice::Listed(99));
             }
         }
-        let expected = [0, 1, 2, 99, 0, 1, 2, 99, 0].map(Server::Listed);
+        let expected = [0, 1, 2, 99, 0, 1, 2, 99, 0].map(ServerChoice::Listed);
         assert_eq!(places, expected);
     }
 
     #[test]
     fn referrals_are_followed_in_turn_and_not_for_ever() {
         let mut servers = Servers::new(1, true);
-        let referred = |name: &str| Server::Referred(Utf8String::try_from(name).unwrap());
+        let referred = |name: &str| ServerChoice::Referred(Utf8String::try_from(name).unwrap());
         assert!(servers.advance(&referral("one:1883  two")));
         assert_eq!(*servers.current(), referred("one:1883"));
         assert!(servers.advance(&ConnectionError::ConnectTimeout));
@@ -167,7 +167,7 @@ mod tests {
             .take_while(|_| servers.advance(&referral("again")))
             .count();
         assert!(rounds < MOST_REFERRALS, "{rounds}");
-        assert_eq!(*servers.current(), Server::Listed(0));
+        assert_eq!(*servers.current(), ServerChoice::Listed(0));
     }
 
     #[test]
@@ -175,6 +175,6 @@ mod tests {
         let mut servers = Servers::new(1, false);
         assert!(!servers.has_another(&referral("evil")));
         assert!(!servers.advance(&referral("evil")));
-        assert_eq!(*servers.current(), Server::Listed(0));
+        assert_eq!(*servers.current(), ServerChoice::Listed(0));
     }
 }

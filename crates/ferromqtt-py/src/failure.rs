@@ -267,7 +267,7 @@ pub(crate) enum Phase {
     Connect,
 }
 
-impl From<Phase> for transport::Phase {
+impl From<Phase> for transport::AttemptPhase {
     fn from(phase: Phase) -> Self {
         match phase {
             Phase::Resolve => Self::Resolve,

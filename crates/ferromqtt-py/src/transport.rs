@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use ferromqtt_transport as transport;
-use ferromqtt_transport::{Credentials, Destination, Next, Progress, ProxyError, ProxyKind};
+use ferromqtt_transport::{
+    Destination, Next, ProxyCredentials, ProxyError, ProxyKind, ProxyProgress,
+};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyConnectionError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -72,7 +74,7 @@ impl WebSocket {
             .iter()
             .map(|(name, value)| Ok((text(&name)?, text(&value)?)))
             .collect::<PyResult<Vec<_>>>()?;
-        transport::Handshake::new(path, &headers)
+        transport::WebSocketRequest::new(path, &headers)
             .map(|handshake| Self(transport::WebSocket::new(handshake)))
             .map_err(|error| PyValueError::new_err(error.to_string()))
     }
@@ -176,7 +178,7 @@ impl ProxyHandshake {
                 ));
             }
         };
-        let credentials = Credentials {
+        let credentials = ProxyCredentials {
             user_name: username.filter(|name| !name.is_empty()), // as PySocks
             password: password.map(|password| match password {
                 Password::Text(text) => text.into(),
@@ -204,7 +206,7 @@ impl ProxyHandshake {
         }
         self.input.extend_from_slice(data);
         let progress = self.handshake.receive(&mut self.input);
-        Ok(progress.map_err(|error| proxy_error(&error))? == Progress::Done)
+        Ok(progress.map_err(|error| proxy_error(&error))? == ProxyProgress::Done)
     }
 }
 

@@ -9,7 +9,7 @@ const PUBLISHES: u32 = 512;
 #[derive(Default)]
 pub(crate) struct Turn {
     publishes: u32,
-    /// Distinct tasks that published at QoS 0: calls that upstream would count as pending (design decision 11).
+    /// Distinct tasks that published at QoS 0: calls that upstream would count as pending.
     pub(crate) tasks: usize,
     /// The last of them, as an address only: it is compared, never followed.
     last_task: usize,

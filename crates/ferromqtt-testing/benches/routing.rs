@@ -8,7 +8,8 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use ferromqtt_proto::Utf8String;
 use ferromqtt_proto::packet::{
-    self, Ack, Connect, Packet, PacketId, Properties, ProtocolVersion, Publish, QoS, Subscribe,
+    self, Ack, Connect, Packet, PacketId, Properties, ProtocolVersion, PublishPacket, QoS,
+    SubscribePacket,
 };
 use ferromqtt_testing::{Broker, BrokerOptions, ConnectionId};
 
@@ -29,7 +30,7 @@ fn measure(qos: QoS) -> f64 {
     let mut broker = Broker::new(BrokerOptions::default());
     let publisher = join(&mut broker, now, "publisher");
     let subscriber = join(&mut broker, now, "subscriber");
-    let subscribe = Subscribe {
+    let subscribe = SubscribePacket {
         packet_id: PacketId::MIN,
         properties: Properties::default(),
         filters: [(text("bench/+"), qos.into())].into(),
@@ -130,7 +131,7 @@ fn encode(packets: &[Packet]) -> BytesMut {
 }
 
 fn message(qos: QoS, id: usize) -> Packet {
-    Packet::Publish(Publish {
+    Packet::Publish(PublishPacket {
         dup: false,
         qos,
         retain: false,

@@ -3,18 +3,18 @@
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU16;
 
-use ferromqtt_proto::packet::{Publish, ReasonCode, TopicAlias};
+use ferromqtt_proto::packet::{PublishPacket, ReasonCode, TopicAlias};
 use ferromqtt_proto::{DecodeError, Utf8String};
 
 /// Topics by the alias that the client set.
 #[derive(Debug, Default)]
-pub(crate) struct IncomingAliases(HashMap<TopicAlias, Utf8String>);
+pub(crate) struct ClientAliases(HashMap<TopicAlias, Utf8String>);
 
-impl IncomingAliases {
+impl ClientAliases {
     /// Takes the alias out of `publish`, and gives it the topic or remembers its topic (MQTT-3.3.2-9 for the maximum).
     pub(crate) fn resolve(
         &mut self,
-        publish: &mut Publish,
+        publish: &mut PublishPacket,
         maximum: u16,
     ) -> Result<(), DecodeError> {
         let Some(properties) = &mut publish.properties else {
@@ -47,7 +47,7 @@ impl IncomingAliases {
 
 /// Aliases by topic, and the topics from the one that got its alias first to the one that got it last.
 #[derive(Debug, Default)]
-pub(crate) struct OutgoingAliases {
+pub(crate) struct BrokerAliases {
     maximum: usize,
     by_topic: HashMap<Utf8String, TopicAlias>,
     oldest_first: VecDeque<Utf8String>,
@@ -61,7 +61,7 @@ pub(crate) struct AliasUse {
     pub(crate) known: bool,
 }
 
-impl OutgoingAliases {
+impl BrokerAliases {
     /// A topic this short takes less room than its alias would.
     const SHORTEST_TOPIC: usize = 4;
 
@@ -73,7 +73,7 @@ impl OutgoingAliases {
         }
     }
 
-    /// The alias for the next PUBLISH to `topic`. It holds once [`OutgoingAliases::sent`] is told.
+    /// The alias for the next PUBLISH to `topic`. It holds once [`BrokerAliases::sent`] is told.
     pub(crate) fn offer(&self, topic: &Utf8String) -> Option<AliasUse> {
         if self.maximum == 0 || topic.len() < Self::SHORTEST_TOPIC {
             return None;

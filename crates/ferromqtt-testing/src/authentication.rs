@@ -8,7 +8,7 @@ use ferromqtt_proto::packet::{Auth, Connect, Disconnect, Packet, Properties, Rea
 use ferromqtt_proto::{DecodeError, Utf8String};
 
 use crate::broker::Broker;
-use crate::connection::{ConnectionId, Phase};
+use crate::connection::{ConnectionId, ConnectionPhase};
 use crate::options::BrokerOptionsError;
 
 /// An Authentication Method that asks its challenges in order and wants the one right answer to each. Without any it lets
@@ -90,7 +90,7 @@ impl fmt::Debug for Authentication {
 }
 
 /// What an AUTH packet leads to.
-enum Progress {
+enum AuthProgress {
     Asked(Packet, usize),
     Passed,
     Failed,
@@ -121,16 +121,16 @@ impl Broker {
             return Err(DecodeError::protocol("AUTH came before CONNECT"));
         };
         match self.progress(auth, Some(asked))? {
-            Progress::Asked(challenge, next) => {
+            AuthProgress::Asked(challenge, next) => {
                 if let Some(connection) = self.connections.get_mut(&id)
-                    && let Phase::Connecting { challenge, .. } = &mut connection.phase
+                    && let ConnectionPhase::Connecting { challenge, .. } = &mut connection.phase
                 {
                     *challenge = next;
                 }
                 self.send(now, id, &challenge);
             }
-            Progress::Passed => self.accept(now, id),
-            Progress::Failed => self.refuse(now, id, ReasonCode::NotAuthorized),
+            AuthProgress::Passed => self.accept(now, id),
+            AuthProgress::Failed => self.refuse(now, id, ReasonCode::NotAuthorized),
         }
         Ok(())
     }
@@ -151,14 +151,14 @@ impl Broker {
             ));
         }
         let (asked, answer) = match self.progress(auth, connected.challenge)? {
-            Progress::Asked(challenge, next) => (Some(next), challenge),
-            Progress::Passed => {
+            AuthProgress::Asked(challenge, next) => (Some(next), challenge),
+            AuthProgress::Passed => {
                 let passed = (self.options.authentication.as_ref())
                     .map(|authentication| authentication.auth(ReasonCode::Success, None));
                 let Some(passed) = passed else { return Ok(()) };
                 (None, passed)
             }
-            Progress::Failed => {
+            AuthProgress::Failed => {
                 let refused = Disconnect::because(ReasonCode::NotAuthorized);
                 self.end_connection(now, id, Some(refused), true); // MQTT-4.12.1-2
                 return Ok(());
@@ -172,9 +172,9 @@ impl Broker {
     }
 
     /// Looks at an AUTH; `asked` is the challenge that it must answer, and none begins anew.
-    fn progress(&self, auth: &Auth, asked: Option<usize>) -> Result<Progress, DecodeError> {
+    fn progress(&self, auth: &Auth, asked: Option<usize>) -> Result<AuthProgress, DecodeError> {
         let Some(authentication) = &self.options.authentication else {
-            return Ok(Progress::Failed);
+            return Ok(AuthProgress::Failed);
         };
         authentication.check_method(auth)?;
         let next = match (auth.reason, asked) {
@@ -182,7 +182,7 @@ impl Broker {
             (ReasonCode::ContinueAuthentication, Some(step)) => {
                 let data = auth.properties.authentication_data.as_ref();
                 if !authentication.is_right(step, data) {
-                    return Ok(Progress::Failed);
+                    return Ok(AuthProgress::Failed);
                 }
                 step + 1
             }
@@ -193,8 +193,8 @@ impl Broker {
             }
         };
         Ok(match authentication.challenge(next) {
-            Some(challenge) => Progress::Asked(challenge, next),
-            None => Progress::Passed,
+            Some(challenge) => AuthProgress::Asked(challenge, next),
+            None => AuthProgress::Passed,
         })
     }
 }

@@ -9,14 +9,14 @@ use ferromqtt_proto::packet::{
     self, Disconnect, Packet, PacketLimits, ProtocolVersion, ReasonCode,
 };
 
-use crate::connection::{Connection, ConnectionId, Phase};
+use crate::connection::{BrokerConnection, ConnectionId, ConnectionPhase};
 use crate::memory::Meter;
 use crate::options::BrokerOptions;
-use crate::outbound::Outbound;
+use crate::outbound::SendQueue;
 use crate::retained::Retained;
-use crate::session::{Session, SessionStats, Sessions};
+use crate::session::{BrokerSession, SessionStats, Sessions};
 use crate::shared::SharedSubscriptions;
-use crate::subscriptions::{Subscription, Subscriptions};
+use crate::subscriptions::{SessionSubscription, SubscriptionTable};
 use crate::timers::{Timer, Timers};
 
 /// So many connections may be without a client, beside those that have one.
@@ -32,15 +32,15 @@ const READS_TOO_LITTLE: DecodeError = DecodeError {
 /// Memory is bounded by [`BrokerOptions`], in messages and bytes: the number of connections and of sessions, the state of all
 /// sessions together, the messages for each of them, what is retained, and for each connection the packet that is still
 /// arriving ([`BrokerOptions::maximum_packet_size`], [`BrokerOptions::maximum_non_publish_size`]) and the output that is not
-/// read ([`BrokerOptions::maximum_output`]). What is beyond a bound is dropped or refused, and [`Stats`] counts it. Beside that
+/// read ([`BrokerOptions::maximum_output`]). What is beyond a bound is dropped or refused, and [`BrokerStats`] counts it. Beside that
 /// a connection has the topics of its Topic Aliases, as many as the options allow, and a session the Packet Identifiers of
 /// messages that are not released, at most 65,535.
 #[derive(Debug)]
 pub struct Broker {
     pub(crate) options: BrokerOptions,
-    pub(crate) connections: HashMap<ConnectionId, Connection>,
+    pub(crate) connections: HashMap<ConnectionId, BrokerConnection>,
     pub(crate) sessions: Sessions,
-    pub(crate) subscriptions: Subscriptions,
+    pub(crate) subscriptions: SubscriptionTable,
     pub(crate) shared: SharedSubscriptions,
     pub(crate) retained: Retained,
     pub(crate) timers: Timers,
@@ -53,7 +53,7 @@ pub struct Broker {
     /// How many bytes of whole packets the input at hand has.
     pub(crate) input_length: usize,
     /// Subscriptions that match the message being routed: kept for its memory.
-    pub(crate) found: Vec<Subscription>,
+    pub(crate) found: Vec<SessionSubscription>,
     opened: u64,
     /// The latest time that the host told: `poll_transmit` sends queued messages by it.
     pub(crate) now: Option<Instant>,
@@ -64,7 +64,7 @@ pub struct Broker {
 /// Counts of a [`Broker`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Stats {
+pub struct BrokerStats {
     /// Connections that are open or being closed.
     pub connections: usize,
     /// Sessions, connected or not.
@@ -89,7 +89,7 @@ impl Broker {
             options,
             connections: HashMap::new(),
             sessions: Sessions::default(),
-            subscriptions: Subscriptions::default(),
+            subscriptions: SubscriptionTable::default(),
             shared: SharedSubscriptions::default(),
             retained: Retained::default(),
             timers: Timers::default(),
@@ -116,7 +116,7 @@ impl Broker {
         let deadline = now + self.options.handshake_timeout;
         let limit = (self.options.maximum_connections).saturating_add(WITHOUT_CLIENT);
         let has_room = self.connections.len() < limit;
-        self.connections.insert(id, Connection::new(deadline));
+        self.connections.insert(id, BrokerConnection::new(deadline));
         if !has_room {
             self.refused += 1;
             self.end_connection(now, id, None, false);
@@ -166,7 +166,7 @@ impl Broker {
             }
         }
         let connection = self.connections.get_mut(&id);
-        if let Some(connected) = connection.and_then(Connection::connected_mut) {
+        if let Some(connected) = connection.and_then(BrokerConnection::connected_mut) {
             connected.unfinished(now, input.len());
         }
         if failure.is_none() && !self.takes_output(id) {
@@ -204,14 +204,14 @@ impl Broker {
         let chunk = connection.output.take()?;
         if connection.output.is_empty() {
             match &connection.phase {
-                Phase::Connected(connected) => {
+                ConnectionPhase::Connected(connected) => {
                     let session = connected.session;
                     if let Some(now) = self.now {
                         self.pump(now, session);
                     }
                 }
-                Phase::Closing { .. } => self.to_close.push_back(id),
-                Phase::AwaitingConnect { .. } | Phase::Connecting { .. } => {}
+                ConnectionPhase::Closing { .. } => self.to_close.push_back(id),
+                ConnectionPhase::AwaitingConnect { .. } | ConnectionPhase::Connecting { .. } => {}
             }
         }
         Some(chunk)
@@ -246,8 +246,8 @@ impl Broker {
     }
 
     /// What there is at the moment, and what was lost so far.
-    pub fn stats(&self) -> Stats {
-        Stats {
+    pub fn stats(&self) -> BrokerStats {
+        BrokerStats {
             connections: self.connections.len(),
             sessions: self.sessions.len(),
             session_bytes: self.session_memory.held(),
@@ -261,7 +261,7 @@ impl Broker {
     /// The state of one client's session, if there is one.
     pub fn session_stats(&self, client_identifier: &str) -> Option<SessionStats> {
         let id = self.sessions.find(client_identifier)?;
-        self.sessions.get(id).map(Session::stats)
+        self.sessions.get(id).map(BrokerSession::stats)
     }
 
     /// How large the packets of a connection may be. Nobody is let in with a PUBLISH.
@@ -282,14 +282,14 @@ impl Broker {
     /// Notes that a packet came; tells the version to read it by, or `None` when nothing is to be read any more.
     fn reading_version(&mut self, now: Instant, id: ConnectionId) -> Option<ProtocolVersion> {
         match &mut self.connections.get_mut(&id)?.phase {
-            Phase::AwaitingConnect { .. } => Some(ProtocolVersion::V311), // CONNECT names its own
-            Phase::Connecting { connect, .. } => Some(connect.protocol),
-            Phase::Connected(connected) => {
+            ConnectionPhase::AwaitingConnect { .. } => Some(ProtocolVersion::V311), // CONNECT names its own
+            ConnectionPhase::Connecting { connect, .. } => Some(connect.protocol),
+            ConnectionPhase::Connected(connected) => {
                 connected.last_input = now;
                 connected.counted = 0;
                 Some(connected.version)
             }
-            Phase::Closing { .. } => None,
+            ConnectionPhase::Closing { .. } => None,
         }
     }
 
@@ -299,19 +299,22 @@ impl Broker {
         id: ConnectionId,
         packet: Packet,
     ) -> Result<(), DecodeError> {
-        let connected = self.connections.get(&id).and_then(Connection::connected);
+        let connected = self
+            .connections
+            .get(&id)
+            .and_then(BrokerConnection::connected);
         let Some(session) = connected.map(|connected| connected.session) else {
             return self.handle_early_packet(now, id, packet);
         };
         match packet {
             Packet::Publish(publish) => self.handle_publish(now, id, session, publish)?,
             Packet::PubAck(ack) => {
-                self.handle_last_ack(now, session, &ack, Outbound::acknowledged)?
+                self.handle_last_ack(now, session, &ack, SendQueue::acknowledged)?
             }
             Packet::PubRec(ack) => self.handle_pubrec(now, id, session, &ack)?,
             Packet::PubRel(ack) => self.handle_pubrel(now, id, session, &ack),
             Packet::PubComp(ack) => {
-                self.handle_last_ack(now, session, &ack, Outbound::completed)?
+                self.handle_last_ack(now, session, &ack, SendQueue::completed)?
             }
             Packet::Subscribe(subscribe) => self.handle_subscribe(now, id, session, *subscribe)?,
             Packet::Unsubscribe(unsubscribe) => {

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use ferromqtt_proto::packet::{Connect, Packet, PacketId, ProtocolVersion};
 
-use crate::aliases::{IncomingAliases, OutgoingAliases};
-use crate::message::Wire;
-use crate::output::Output;
+use crate::aliases::{BrokerAliases, ClientAliases};
+use crate::message::PublishTarget;
+use crate::output::ConnectionOutput;
 use crate::session::{KeptWill, SessionId};
 
 /// Names a connection of a [`Broker`](crate::Broker). Numbers count up and are never used again.
@@ -16,16 +16,16 @@ use crate::session::{KeptWill, SessionId};
 pub struct ConnectionId(pub u64);
 
 #[derive(Debug)]
-pub(crate) struct Connection {
-    pub(crate) phase: Phase,
-    pub(crate) output: Output,
+pub(crate) struct BrokerConnection {
+    pub(crate) phase: ConnectionPhase,
+    pub(crate) output: ConnectionOutput,
     /// Whether it stands in the broker's list of connections with output.
     pub(crate) listed: bool,
 }
 
 /// What a connection is in the middle of.
 #[derive(Debug)]
-pub(crate) enum Phase {
+pub(crate) enum ConnectionPhase {
     /// Nothing but CONNECT may come, and not later than this.
     AwaitingConnect { deadline: Instant },
     /// CONNECT came; whether it is accepted, challenge number `challenge` will tell.
@@ -35,14 +35,14 @@ pub(crate) enum Phase {
         deadline: Instant,
     },
     /// Between CONNACK and the end.
-    Connected(Box<Connected>),
+    Connected(Box<ConnectedClient>),
     /// What comes is thrown away; what is left to write may take this long.
     Closing { deadline: Instant },
 }
 
 /// What a client agreed on with CONNECT.
 #[derive(Debug)]
-pub(crate) struct Connected {
+pub(crate) struct ConnectedClient {
     pub(crate) version: ProtocolVersion,
     pub(crate) session: SessionId,
     pub(crate) keep_alive: u16,
@@ -51,8 +51,8 @@ pub(crate) struct Connected {
     pub(crate) counted: usize,
     pub(crate) maximum_packet_size: usize,
     pub(crate) will: Option<KeptWill>,
-    pub(crate) aliases: IncomingAliases,
-    pub(crate) aliases_out: OutgoingAliases,
+    pub(crate) aliases: ClientAliases,
+    pub(crate) aliases_out: BrokerAliases,
     /// QoS 2 messages that came on this connection and are not released: the Receive Maximum counts them, and not those
     /// of earlier connections (section 4.9).
     pub(crate) unreleased: HashSet<PacketId>,
@@ -65,7 +65,7 @@ pub(crate) struct Connected {
 /// one over a slow link, and can send no other before its end.
 const MOVING: usize = 1024;
 
-impl Connected {
+impl ConnectedClient {
     /// Behind whole packets there are `rest` bytes of one that is not finished.
     pub(crate) fn unfinished(&mut self, now: Instant, rest: usize) {
         if rest.saturating_sub(self.counted) >= MOVING {
@@ -81,25 +81,25 @@ impl Connected {
     }
 }
 
-impl Connection {
+impl BrokerConnection {
     pub(crate) fn new(deadline: Instant) -> Self {
         Self {
-            phase: Phase::AwaitingConnect { deadline },
-            output: Output::default(),
+            phase: ConnectionPhase::AwaitingConnect { deadline },
+            output: ConnectionOutput::default(),
             listed: false,
         }
     }
 
-    pub(crate) const fn connected(&self) -> Option<&Connected> {
+    pub(crate) const fn connected(&self) -> Option<&ConnectedClient> {
         match &self.phase {
-            Phase::Connected(connected) => Some(connected),
+            ConnectionPhase::Connected(connected) => Some(connected),
             _ => None,
         }
     }
 
-    pub(crate) const fn connected_mut(&mut self) -> Option<&mut Connected> {
+    pub(crate) const fn connected_mut(&mut self) -> Option<&mut ConnectedClient> {
         match &mut self.phase {
-            Phase::Connected(connected) => Some(connected),
+            ConnectionPhase::Connected(connected) => Some(connected),
             _ => None,
         }
     }
@@ -107,18 +107,21 @@ impl Connection {
     /// The challenge that is asked before CONNACK.
     pub(crate) const fn challenge(&self) -> Option<usize> {
         match self.phase {
-            Phase::Connecting { challenge, .. } => Some(challenge),
+            ConnectionPhase::Connecting { challenge, .. } => Some(challenge),
             _ => None,
         }
     }
 
     /// Takes out the CONNECT that is to be accepted.
     pub(crate) fn take_connect(&mut self) -> Option<Connect> {
-        let Phase::Connecting { deadline, .. } = self.phase else {
+        let ConnectionPhase::Connecting { deadline, .. } = self.phase else {
             return None;
         };
-        match mem::replace(&mut self.phase, Phase::AwaitingConnect { deadline }) {
-            Phase::Connecting { connect, .. } => Some(*connect),
+        match mem::replace(
+            &mut self.phase,
+            ConnectionPhase::AwaitingConnect { deadline },
+        ) {
+            ConnectionPhase::Connecting { connect, .. } => Some(*connect),
             _ => None,
         }
     }
@@ -126,20 +129,22 @@ impl Connection {
     /// The time at which the broker gives up on it, if nothing comes.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::AwaitingConnect { deadline }
-            | Phase::Connecting { deadline, .. }
-            | Phase::Closing { deadline } => Some(*deadline),
-            Phase::Connected(connected) => connected.keep_alive_deadline(),
+            ConnectionPhase::AwaitingConnect { deadline }
+            | ConnectionPhase::Connecting { deadline, .. }
+            | ConnectionPhase::Closing { deadline } => Some(*deadline),
+            ConnectionPhase::Connected(connected) => connected.keep_alive_deadline(),
         }
     }
 
     /// The version that the client speaks and its Maximum Packet Size, from CONNECT to the end.
     fn agreed(&self) -> Option<(ProtocolVersion, usize)> {
         match &self.phase {
-            Phase::Connecting { connect, .. } => {
+            ConnectionPhase::Connecting { connect, .. } => {
                 Some((connect.protocol, maximum_packet_size(connect)))
             }
-            Phase::Connected(connected) => Some((connected.version, connected.maximum_packet_size)),
+            ConnectionPhase::Connected(connected) => {
+                Some((connected.version, connected.maximum_packet_size))
+            }
             _ => None,
         }
     }
@@ -151,9 +156,9 @@ impl Connection {
     }
 
     /// Where PUBLISH packets to the client are written, while it is connected.
-    pub(crate) const fn wire(&mut self) -> Option<Wire<'_>> {
+    pub(crate) const fn wire(&mut self) -> Option<PublishTarget<'_>> {
         match &mut self.phase {
-            Phase::Connected(connected) => Some(Wire {
+            ConnectionPhase::Connected(connected) => Some(PublishTarget {
                 version: connected.version,
                 maximum_packet_size: connected.maximum_packet_size,
                 aliases: &mut connected.aliases_out,

@@ -7,18 +7,19 @@ use ferromqtt_proto::packet::{Disconnect, Packet, Properties, ReasonCode};
 use ferromqtt_proto::{DecodeError, Utf8String};
 
 use crate::broker::Broker;
-use crate::connection::{ConnectionId, Phase};
+use crate::connection::{ConnectionId, ConnectionPhase};
 use crate::denied::is_allowed;
-use crate::message::Message;
+use crate::message::PublishedMessage;
 use crate::options::BrokerOptionsError;
-use crate::session::{Expiry, KeptWill, SessionId};
+use crate::session::{KeptWill, SessionExpiry, SessionId};
 use crate::timers::Timer;
 
 impl Broker {
     /// The client broke the protocol or a limit: 5.0 is told why, and the connection is closed (section 4.13).
     pub(crate) fn fail(&mut self, now: Instant, id: ConnectionId, error: DecodeError) {
-        let awaiting = (self.connections.get(&id))
-            .is_some_and(|connection| matches!(connection.phase, Phase::AwaitingConnect { .. }));
+        let awaiting = (self.connections.get(&id)).is_some_and(|connection| {
+            matches!(connection.phase, ConnectionPhase::AwaitingConnect { .. })
+        });
         if awaiting && error.reason == ReasonCode::UnsupportedProtocolVersion {
             self.refuse_version(now, id);
         } else {
@@ -73,13 +74,13 @@ impl Broker {
         if let Some(interval) = disconnect.properties.session_expiry_interval
             && let Some(session) = self.sessions.get_mut(session)
         {
-            if session.expiry == Expiry::AtDisconnect && interval > 0 {
+            if session.expiry == SessionExpiry::AtDisconnect && interval > 0 {
                 return Err(DecodeError::protocol(
                     "DISCONNECT sets a Session Expiry Interval that CONNECT had at 0",
                 ));
             }
             let maximum = self.options.maximum_session_expiry_interval;
-            session.expiry = Expiry::from_interval(interval.min(maximum));
+            session.expiry = SessionExpiry::from_interval(interval.min(maximum));
         }
         let publish_will = disconnect.reason != ReasonCode::Success;
         self.end_connection(now, id, None, publish_will);
@@ -98,7 +99,7 @@ impl Broker {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        if matches!(connection.phase, Phase::Closing { .. }) {
+        if matches!(connection.phase, ConnectionPhase::Closing { .. }) {
             return;
         }
         let deadline = now + self.options.handshake_timeout;
@@ -109,8 +110,8 @@ impl Broker {
             farewell.properties = Properties::default();
             connection.write(&Packet::Disconnect(Box::new(farewell))); // or nothing (MQTT-3.14.2-3)
         }
-        if let Phase::Connected(connected) =
-            mem::replace(&mut connection.phase, Phase::Closing { deadline })
+        if let ConnectionPhase::Connected(connected) =
+            mem::replace(&mut connection.phase, ConnectionPhase::Closing { deadline })
         {
             self.clients -= 1;
             let will = connected.will.filter(|_| publish_will);
@@ -137,8 +138,8 @@ impl Broker {
                 }
             }
         }
-        let ends_now = session.expiry == Expiry::AtDisconnect;
-        if let Expiry::After(interval) = session.expiry {
+        let ends_now = session.expiry == SessionExpiry::AtDisconnect;
+        if let SessionExpiry::After(interval) = session.expiry {
             session.expires_at = Some(now + interval);
         }
         if let Some(deadline) = session.deadline() {
@@ -153,7 +154,7 @@ impl Broker {
     }
 
     fn publish_will(&mut self, now: Instant, kept: KeptWill, session: SessionId) {
-        self.route(now, &Message::from_will(now, *kept.will, session));
+        self.route(now, &PublishedMessage::from_will(now, *kept.will, session));
     }
 
     /// Forgets a session whose client is not connected. A will that was still waiting is published (MQTT-3.1.2-8), and what
@@ -179,7 +180,7 @@ impl Broker {
         match connection.deadline() {
             None => {}
             Some(deadline) if deadline > now => self.timers.arm(Timer::Connection(id), deadline),
-            Some(_) if matches!(connection.phase, Phase::Closing { .. }) => {
+            Some(_) if matches!(connection.phase, ConnectionPhase::Closing { .. }) => {
                 while connection.output.take().is_some() {} // nobody reads it
                 self.close_behind_output(id);
             }

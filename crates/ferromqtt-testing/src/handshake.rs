@@ -8,11 +8,11 @@ use ferromqtt_proto::packet::{
 };
 use ferromqtt_proto::{DecodeError, TopicName};
 
-use crate::aliases::{IncomingAliases, OutgoingAliases};
+use crate::aliases::{BrokerAliases, ClientAliases};
 use crate::broker::Broker;
-use crate::connection::{Connected, ConnectionId, Phase, maximum_packet_size};
+use crate::connection::{ConnectedClient, ConnectionId, ConnectionPhase, maximum_packet_size};
 use crate::memory;
-use crate::session::{Expiry, KeptWill, SessionId};
+use crate::session::{KeptWill, SessionExpiry, SessionId};
 use crate::timers::Timer;
 
 impl Broker {
@@ -57,7 +57,7 @@ impl Broker {
         let Some(connection) = self.connections.get_mut(&id) else {
             return Ok(());
         };
-        connection.phase = Phase::Connecting {
+        connection.phase = ConnectionPhase::Connecting {
             connect,
             challenge: 0,
             deadline: now + self.options.handshake_timeout,
@@ -111,7 +111,7 @@ impl Broker {
 
     /// Gives the client its session, and tells it so.
     pub(crate) fn accept(&mut self, now: Instant, id: ConnectionId) {
-        if let Some(Phase::Connecting { connect, .. }) =
+        if let Some(ConnectionPhase::Connecting { connect, .. }) =
             self.connections.get(&id).map(|it| &it.phase)
             && !self.has_room_for(connect)
         {
@@ -183,14 +183,14 @@ impl Broker {
             session.expires_at = None;
             session.delayed_will = None; // the client is back in time (section 3.1.3.2.2)
             session.expiry = match (v5, connect.clean_start) {
-                (true, _) => Expiry::from_interval(
+                (true, _) => SessionExpiry::from_interval(
                     properties
                         .session_expiry_interval
                         .unwrap_or(0)
                         .min(self.options.maximum_session_expiry_interval),
                 ),
-                (false, true) => Expiry::AtDisconnect,
-                (false, false) => Expiry::Never,
+                (false, true) => SessionExpiry::AtDisconnect,
+                (false, false) => SessionExpiry::Never,
             };
             session.outbound.begin(window.into());
         }
@@ -199,7 +199,7 @@ impl Broker {
             self.clients += 1;
             let authenticated = properties.authentication_method.is_some();
             let aliases_out = properties.topic_alias_maximum.unwrap_or(0);
-            connection.phase = Phase::Connected(Box::new(Connected {
+            connection.phase = ConnectionPhase::Connected(Box::new(ConnectedClient {
                 version: connect.protocol,
                 session: session_id,
                 keep_alive: (self.options.server_keep_alive)
@@ -209,8 +209,8 @@ impl Broker {
                 counted: 0,
                 maximum_packet_size: maximum_packet_size(&connect),
                 will: (connect.will).map(|will| KeptWill::new(will, &self.session_memory)),
-                aliases: IncomingAliases::default(),
-                aliases_out: OutgoingAliases::new(aliases_out.min(self.options.topic_aliases_out)),
+                aliases: ClientAliases::default(),
+                aliases_out: BrokerAliases::new(aliases_out.min(self.options.topic_aliases_out)),
                 unreleased: HashSet::new(),
                 authenticated,
                 challenge: None,

@@ -18,7 +18,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::link::{self, Waker};
 use crate::memory_stream::MemoryStream;
-use crate::{Broker, BrokerOptions, BrokerOptionsError, ConnectionId, SessionStats, Stats};
+use crate::{Broker, BrokerOptions, BrokerOptionsError, BrokerStats, ConnectionId, SessionStats};
 
 /// How long to wait after the system refused to accept, for example because it has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -211,7 +211,7 @@ impl TestBroker {
     }
 
     /// What there is at the moment, and what was lost so far.
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> BrokerStats {
         self.shared.lock().broker.stats()
     }
 

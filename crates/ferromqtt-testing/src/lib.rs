@@ -77,7 +77,7 @@ mod timers;
 
 pub use access::User;
 pub use authentication::Authentication;
-pub use broker::{Broker, Stats};
+pub use broker::{Broker, BrokerStats};
 pub use connection::ConnectionId;
 #[cfg(feature = "tokio")]
 pub use host::{BrokerStopped, TestBroker};

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use ferromqtt_proto::packet::{PublishRef, Will};
 use ferromqtt_proto::{TopicFilter, Utf8String};
 
-use crate::message::{Kept, Message, Terms};
-use crate::session::Session;
+use crate::message::{DeliveryTerms, Kept, PublishedMessage};
+use crate::session::BrokerSession;
 
 /// What the allocator and reference counts take for one piece of memory.
 const ALLOCATION: usize = 48;
@@ -71,7 +71,7 @@ impl Drop for Holding {
 }
 
 /// A message that is kept: as the core counts it, and what stands around it here.
-pub(crate) fn message_size(message: &Message) -> usize {
+pub(crate) fn message_size(message: &PublishedMessage) -> usize {
     let publish = PublishRef {
         dup: false,
         qos: message.qos,
@@ -91,7 +91,7 @@ pub(crate) fn will_size(will: &Will) -> usize {
 
 /// A session without subscriptions and messages.
 pub(crate) fn session_size(client_identifier: &Utf8String) -> usize {
-    size_of::<Session>() + 2 * (ALLOCATION + MAP_ENTRY) + client_identifier.len()
+    size_of::<BrokerSession>() + 2 * (ALLOCATION + MAP_ENTRY) + client_identifier.len()
 }
 
 /// A subscription: in its session and in the tree.
@@ -107,7 +107,7 @@ pub(crate) const QUEUE_ENTRY: usize = 256;
 ///
 /// The name of a Shared Subscription counts with each message that was taken from it, although they share its text: the
 /// message alone keeps it alive when the subscription has ended.
-pub(crate) fn queue_entry_size(terms: &Terms) -> usize {
+pub(crate) fn queue_entry_size(terms: &DeliveryTerms) -> usize {
     let share = terms.shared.as_ref().map_or(0, |filter| filter.len());
     QUEUE_ENTRY + terms.subscription_identifiers.len() * size_of::<u32>() + share
 }

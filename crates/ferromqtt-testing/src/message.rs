@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ferromqtt_proto::packet::{
-    Packet, PacketId, Properties, ProtocolVersion, Publish, PublishRef, QoS,
+    Packet, PacketId, Properties, ProtocolVersion, PublishPacket, PublishRef, QoS,
     SubscriptionIdentifiers, Will,
 };
 use ferromqtt_proto::{TopicFilter, Utf8String, debug_fields};
 
-use crate::aliases::{AliasUse, OutgoingAliases};
+use crate::aliases::{AliasUse, BrokerAliases};
 use crate::memory::{self, Holding, Meter};
-use crate::output::{OWN_CHUNK, Output};
+use crate::output::{ConnectionOutput, OWN_CHUNK};
 use crate::session::SessionId;
 
 /// An Application Message as it was published. A clone shares all of it.
 #[derive(Clone)]
-pub(crate) struct Message {
+pub(crate) struct PublishedMessage {
     pub(crate) topic: Utf8String,
     pub(crate) payload: Bytes,
     pub(crate) qos: QoS,
@@ -30,7 +30,7 @@ pub(crate) struct Message {
     pub(crate) received: Instant,
 }
 
-debug_fields!(Message {
+debug_fields!(PublishedMessage {
     topic,
     payload: length,
     qos,
@@ -40,8 +40,8 @@ debug_fields!(Message {
     received
 });
 
-impl Message {
-    pub(crate) fn from_publish(now: Instant, publish: Publish, publisher: SessionId) -> Self {
+impl PublishedMessage {
+    pub(crate) fn from_publish(now: Instant, publish: PublishPacket, publisher: SessionId) -> Self {
         Self {
             topic: publish.topic,
             payload: publish.payload,
@@ -125,15 +125,15 @@ pub(crate) fn own_memory(payload: Bytes, buffer: usize) -> Bytes {
 /// A message with memory of its own, counted as long as anybody holds it.
 #[derive(Debug)]
 pub(crate) struct Kept {
-    message: Message,
-    /// Its [`Message::memory_size`].
+    message: PublishedMessage,
+    /// Its [`PublishedMessage::memory_size`].
     pub(crate) size: usize,
     _held: Holding,
 }
 
 impl Kept {
     /// Keeps a copy of `message`. `around` are the bytes of what stands around it.
-    pub(crate) fn new(message: &Message, around: usize, meter: &Meter) -> Arc<Self> {
+    pub(crate) fn new(message: &PublishedMessage, around: usize, meter: &Meter) -> Arc<Self> {
         let size = message.memory_size();
         Arc::new(Self {
             message: message.detached(),
@@ -144,21 +144,21 @@ impl Kept {
 }
 
 impl Deref for Kept {
-    type Target = Message;
+    type Target = PublishedMessage;
 
-    fn deref(&self) -> &Message {
+    fn deref(&self) -> &PublishedMessage {
         &self.message
     }
 }
 
 /// A message on its way to sessions. The first that keeps it makes the copy that all of them share.
 pub(crate) struct Routed<'a> {
-    pub(crate) message: &'a Message,
+    pub(crate) message: &'a PublishedMessage,
     kept: Option<Arc<Kept>>,
 }
 
 impl<'a> Routed<'a> {
-    pub(crate) const fn new(message: &'a Message) -> Self {
+    pub(crate) const fn new(message: &'a PublishedMessage) -> Self {
         let kept = None;
         Self { message, kept }
     }
@@ -189,7 +189,7 @@ impl<'a> Routed<'a> {
 
 /// How a message goes to one session, whatever matched there.
 #[derive(Clone, Debug)]
-pub(crate) struct Terms {
+pub(crate) struct DeliveryTerms {
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) subscription_identifiers: SubscriptionIdentifiers,
@@ -198,14 +198,14 @@ pub(crate) struct Terms {
 }
 
 /// Where a PUBLISH packet goes.
-pub(crate) struct Wire<'a> {
-    pub(crate) output: &'a mut Output,
+pub(crate) struct PublishTarget<'a> {
+    pub(crate) output: &'a mut ConnectionOutput,
     pub(crate) version: ProtocolVersion,
     pub(crate) maximum_packet_size: usize,
-    pub(crate) aliases: &'a mut OutgoingAliases,
+    pub(crate) aliases: &'a mut BrokerAliases,
 }
 
-impl Wire<'_> {
+impl PublishTarget<'_> {
     /// Writes a packet, unless it is larger than the client takes: then it says `false`.
     pub(crate) fn packet(&mut self, packet: &Packet) -> bool {
         self.output
@@ -216,8 +216,8 @@ impl Wire<'_> {
     pub(crate) fn publish(
         &mut self,
         now: Instant,
-        message: &Message,
-        terms: &Terms,
+        message: &PublishedMessage,
+        terms: &DeliveryTerms,
         flight: Option<(PacketId, bool)>,
     ) -> bool {
         let alias = self.aliases.offer(&message.topic);
@@ -233,8 +233,8 @@ impl Wire<'_> {
     fn publish_with(
         &mut self,
         now: Instant,
-        message: &Message,
-        terms: &Terms,
+        message: &PublishedMessage,
+        terms: &DeliveryTerms,
         flight: Option<(PacketId, bool)>,
         alias: Option<AliasUse>,
     ) -> bool {
@@ -264,8 +264,8 @@ impl Wire<'_> {
     fn changed_properties(
         &self,
         now: Instant,
-        message: &Message,
-        terms: &Terms,
+        message: &PublishedMessage,
+        terms: &DeliveryTerms,
         alias: Option<AliasUse>,
     ) -> Option<Properties> {
         let seconds_left = message.seconds_left(now);

@@ -41,7 +41,7 @@ pub struct BrokerOptions {
     /// Failure); the connection of 3.1, whose SUBACK cannot refuse, is closed.
     pub maximum_subscriptions: usize,
     /// How many messages wait for a session, whether its client is away or its window is full. Default 100,000. At the
-    /// limit the newest message is dropped and counted in [`Stats::dropped`](crate::Stats::dropped).
+    /// limit the newest message is dropped and counted in [`BrokerStats::dropped`](crate::BrokerStats::dropped).
     pub maximum_queued_messages: usize,
     /// How many bytes of memory the messages take that wait for one session or are in flight to it: topic, properties,
     /// payload, the Topic Filter of a Shared Subscription, and a fixed overhead of some hundred bytes. Default 512 MiB. At
@@ -49,7 +49,7 @@ pub struct BrokerOptions {
     pub maximum_queued_bytes: usize,
     /// How many topics have a retained message. Default 100,000. At the limit a message to a further topic is refused with
     /// Quota exceeded when it has QoS 1 or 2 and comes from a client of 5.0. Any other, which has no such answer, goes to
-    /// the subscribers and is not retained, which [`Stats::dropped`](crate::Stats::dropped) counts.
+    /// the subscribers and is not retained, which [`BrokerStats::dropped`](crate::BrokerStats::dropped) counts.
     pub maximum_retained_messages: usize,
     /// How many bytes of memory all retained messages take, counted like [`BrokerOptions::maximum_queued_bytes`]. Default
     /// 1 GiB; at the limit as above.

@@ -8,50 +8,50 @@ use ferromqtt_proto::packet::{Ack, Packet, PacketId, QoS};
 use ferromqtt_proto::{DecodeError, TopicFilter};
 
 use crate::memory::{Holding, Meter, QUEUE_ENTRY, queue_entry_size};
-use crate::message::{Kept, Terms, Wire};
+use crate::message::{DeliveryTerms, Kept, PublishTarget};
 use crate::options::BrokerOptions;
-use crate::packet_ids::{ByPacketId, PacketIds};
+use crate::packet_ids::{ByPacketId, FreePacketIds};
 
 /// QoS 1 and 2 messages wait in the queue, unencoded, while so many bytes are not written to the socket.
 const ENOUGH_OUTPUT: usize = 1 << 20;
 
 #[derive(Debug)]
-pub(crate) struct Outbound {
+pub(crate) struct SendQueue {
     /// Accepted and not yet sent, oldest first. QoS 0 is among them where something went before it: one order for all.
-    queue: VecDeque<Waiting>,
-    in_flight: ByPacketId<InFlight>,
+    queue: VecDeque<QueuedMessage>,
+    in_flight: ByPacketId<SentMessage>,
     /// In flight from before this Network Connection and not yet sent on it, in the order to send.
     resend: VecDeque<PacketId>,
     /// Receive Maximum of the client on this connection, and how much of it is used.
     window: usize,
     on_wire: usize,
-    packet_ids: PacketIds,
+    packet_ids: FreePacketIds,
     steps: u64,
-    held: Held,
+    held: QueueMemory,
 }
 
 /// What the messages in the queue and in flight take, and the exchanges of QoS 2 whose message is gone.
 #[derive(Debug)]
-struct Held {
+struct QueueMemory {
     /// Their bytes, and those of what stands around each.
     bytes: usize,
     /// The latter alone: several sessions may hold a message, which counts itself.
     around: Holding,
 }
 
-impl Held {
-    fn add(&mut self, waiting: &Waiting) {
+impl QueueMemory {
+    fn add(&mut self, waiting: &QueuedMessage) {
         self.bytes += waiting.size();
         self.around.add(queue_entry_size(&waiting.terms));
     }
 
-    fn take_off(&mut self, waiting: &Waiting) {
+    fn take_off(&mut self, waiting: &QueuedMessage) {
         self.bytes -= waiting.size();
         self.around.take_off(queue_entry_size(&waiting.terms));
     }
 
     /// A message that is no longer needed leaves its Packet Identifier in use.
-    fn release(&mut self, sent: &Waiting) {
+    fn release(&mut self, sent: &QueuedMessage) {
         self.take_off(sent);
         self.bytes += QUEUE_ENTRY;
         self.around.add(QUEUE_ENTRY);
@@ -65,12 +65,12 @@ impl Held {
 
 /// A message that is to be sent or acknowledged.
 #[derive(Debug)]
-struct Waiting {
+struct QueuedMessage {
     message: Arc<Kept>,
-    terms: Terms,
+    terms: DeliveryTerms,
 }
 
-impl Waiting {
+impl QueuedMessage {
     fn size(&self) -> usize {
         self.message.size + queue_entry_size(&self.terms)
     }
@@ -78,8 +78,8 @@ impl Waiting {
 
 /// A message that was sent at least once.
 #[derive(Debug)]
-struct InFlight {
-    state: State,
+struct SentMessage {
+    state: FlightState,
     /// Counts the sends of PUBLISH and of PUBREL: their order is the order to repeat them in (MQTT-4.6.0-1, MQTT-4.6.0-4).
     step: u64,
     /// Whether it was sent on this connection, and so uses the window.
@@ -87,16 +87,16 @@ struct InFlight {
 }
 
 #[derive(Debug)]
-enum State {
+enum FlightState {
     /// PUBLISH sent; PUBACK or PUBREC will come.
-    Published(Waiting),
+    Published(QueuedMessage),
     /// PUBREL sent; PUBCOMP will come.
     Released,
 }
 
 /// How a PUBREC is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Release {
+pub(crate) enum PubRecAnswer {
     /// PUBREL, Success.
     Send,
     /// PUBREL, Packet Identifier not found.
@@ -105,7 +105,7 @@ pub(crate) enum Release {
     Nothing,
 }
 
-impl Outbound {
+impl SendQueue {
     pub(crate) fn new(meter: &Meter) -> Self {
         Self {
             queue: VecDeque::new(),
@@ -113,9 +113,9 @@ impl Outbound {
             resend: VecDeque::new(),
             window: 0,
             on_wire: 0,
-            packet_ids: PacketIds::default(),
+            packet_ids: FreePacketIds::default(),
             steps: 0,
-            held: Held {
+            held: QueueMemory {
                 bytes: 0,
                 around: meter.hold(0),
             },
@@ -129,7 +129,10 @@ impl Outbound {
         let mut unfinished: Vec<_> = self.in_flight.iter_mut().collect();
         // PUBRELs first: they need no room in the window.
         unfinished.sort_unstable_by_key(|(_, flight)| {
-            (matches!(flight.state, State::Published(_)), flight.step)
+            (
+                matches!(flight.state, FlightState::Published(_)),
+                flight.step,
+            )
         });
         self.resend.clear();
         for (&packet_id, flight) in unfinished {
@@ -151,14 +154,19 @@ impl Outbound {
     }
 
     /// Whether a message of `size` bytes may join the queue.
-    pub(crate) fn has_room_for(&self, size: usize, terms: &Terms, options: &BrokerOptions) -> bool {
+    pub(crate) fn has_room_for(
+        &self,
+        size: usize,
+        terms: &DeliveryTerms,
+        options: &BrokerOptions,
+    ) -> bool {
         let bytes = (self.held.bytes).saturating_add(size + queue_entry_size(terms));
         self.queue.len() < options.maximum_queued_messages && bytes <= options.maximum_queued_bytes
     }
 
     /// Puts a message into the queue.
-    pub(crate) fn enqueue(&mut self, message: Arc<Kept>, terms: Terms) {
-        let waiting = Waiting { message, terms };
+    pub(crate) fn enqueue(&mut self, message: Arc<Kept>, terms: DeliveryTerms) {
+        let waiting = QueuedMessage { message, terms };
         self.held.add(&waiting);
         self.queue.push_back(waiting);
     }
@@ -170,7 +178,7 @@ impl Outbound {
     pub(crate) fn into_shared(self) -> Vec<(Arc<Kept>, TopicFilter)> {
         let mut sent: Vec<_> = (self.in_flight.into_values())
             .filter_map(|flight| match flight.state {
-                State::Published(waiting) if waiting.terms.qos == QoS::AtLeastOnce => {
+                FlightState::Published(waiting) if waiting.terms.qos == QoS::AtLeastOnce => {
                     Some((flight.step, waiting))
                 }
                 _ => None,
@@ -181,18 +189,18 @@ impl Outbound {
         let queued = self.queue.into_iter();
         let queued = queued.filter(|waiting| waiting.terms.qos != QoS::AtMostOnce);
         sent.chain(queued)
-            .filter_map(|Waiting { message, terms }| Some((message, terms.shared?)))
+            .filter_map(|QueuedMessage { message, terms }| Some((message, terms.shared?)))
             .collect()
     }
 
     /// Sends what the window has room for. Returns how many messages were given up: expired, or too large for the client.
-    pub(crate) fn pump(&mut self, now: Instant, wire: &mut Wire<'_>) -> u64 {
+    pub(crate) fn pump(&mut self, now: Instant, wire: &mut PublishTarget<'_>) -> u64 {
         let mut given_up = 0;
         while let Some(&packet_id) = self.resend.front() {
             match self.send_again(now, packet_id, wire) {
-                Sent::Yes => {}
-                Sent::TooLarge => given_up += 1,
-                Sent::NoRoom => return given_up,
+                SendResult::Yes => {}
+                SendResult::TooLarge => given_up += 1,
+                SendResult::NoRoom => return given_up,
             }
             self.resend.pop_front();
         }
@@ -210,7 +218,7 @@ impl Outbound {
         given_up
     }
 
-    /// Whether [`Outbound::pump`] might have something to do.
+    /// Whether [`SendQueue::pump`] might have something to do.
     pub(crate) fn has_waiting(&self) -> bool {
         !self.resend.is_empty() || !self.queue.is_empty()
     }
@@ -238,7 +246,7 @@ impl Outbound {
     pub(crate) fn acknowledged(&mut self, packet_id: PacketId) -> Result<(), DecodeError> {
         match self.in_flight.get(&packet_id).map(|flight| &flight.state) {
             None => {}
-            Some(State::Published(sent)) if sent.terms.qos == QoS::AtLeastOnce => {
+            Some(FlightState::Published(sent)) if sent.terms.qos == QoS::AtLeastOnce => {
                 self.finish(packet_id)
             }
             Some(_) => return Err(DecodeError::protocol("PUBACK answers a QoS 2 message")),
@@ -254,38 +262,38 @@ impl Outbound {
         &mut self,
         packet_id: PacketId,
         refused: bool,
-    ) -> Result<Release, DecodeError> {
+    ) -> Result<PubRecAnswer, DecodeError> {
         let Some(flight) = self.in_flight.get_mut(&packet_id) else {
             return Ok(if refused {
-                Release::Nothing
+                PubRecAnswer::Nothing
             } else {
-                Release::NotFound
+                PubRecAnswer::NotFound
             });
         };
-        if let State::Published(sent) = &flight.state {
+        if let FlightState::Published(sent) = &flight.state {
             if sent.terms.qos != QoS::ExactlyOnce {
                 return Err(DecodeError::protocol("PUBREC answers a QoS 1 message"));
             }
             if refused {
                 self.finish(packet_id);
-                return Ok(Release::Nothing);
+                return Ok(PubRecAnswer::Nothing);
             }
             self.steps += 1;
             self.held.release(sent);
             flight.step = self.steps;
-            flight.state = State::Released;
+            flight.state = FlightState::Released;
         } else if refused {
-            return Ok(Release::Nothing); // PUBREL is on its way, and PUBCOMP ends the exchange
+            return Ok(PubRecAnswer::Nothing); // PUBREL is on its way, and PUBCOMP ends the exchange
         }
-        Ok(Release::Send)
+        Ok(PubRecAnswer::Send)
     }
 
     /// PUBCOMP.
     pub(crate) fn completed(&mut self, packet_id: PacketId) -> Result<(), DecodeError> {
         match self.in_flight.get(&packet_id).map(|flight| &flight.state) {
             None => {}
-            Some(State::Released) => self.finish(packet_id),
-            Some(State::Published(_)) => {
+            Some(FlightState::Released) => self.finish(packet_id),
+            Some(FlightState::Published(_)) => {
                 return Err(DecodeError::protocol("PUBCOMP came before PUBREC"));
             }
         }
@@ -297,8 +305,8 @@ impl Outbound {
             return;
         };
         match &flight.state {
-            State::Published(sent) => self.held.take_off(sent),
-            State::Released => self.held.complete(),
+            FlightState::Published(sent) => self.held.take_off(sent),
+            FlightState::Released => self.held.complete(),
         }
         if flight.on_wire {
             self.on_wire -= 1;
@@ -307,12 +315,12 @@ impl Outbound {
             .give_back(packet_id, self.in_flight.is_empty());
     }
 
-    fn has_room(&self, wire: &Wire<'_>) -> bool {
+    fn has_room(&self, wire: &PublishTarget<'_>) -> bool {
         self.on_wire < self.window && wire.output.waiting() < ENOUGH_OUTPUT
     }
 
     /// Whether the oldest message may go out: QoS 0 needs no room in the window.
-    fn may_send_next(&self, wire: &Wire<'_>) -> bool {
+    fn may_send_next(&self, wire: &PublishTarget<'_>) -> bool {
         match self.queue.front() {
             Some(waiting) if waiting.terms.qos == QoS::AtMostOnce => {
                 wire.output.waiting() < ENOUGH_OUTPUT
@@ -322,8 +330,13 @@ impl Outbound {
     }
 
     /// Sends the message that was the oldest in the queue, unless it is too large for the client.
-    fn send_first(&mut self, now: Instant, waiting: Waiting, wire: &mut Wire<'_>) -> bool {
-        let Waiting { message, terms } = &waiting;
+    fn send_first(
+        &mut self,
+        now: Instant,
+        waiting: QueuedMessage,
+        wire: &mut PublishTarget<'_>,
+    ) -> bool {
+        let QueuedMessage { message, terms } = &waiting;
         if terms.qos == QoS::AtMostOnce {
             self.held.take_off(&waiting);
             return wire.publish(now, message, terms, None);
@@ -339,8 +352,8 @@ impl Outbound {
         };
         self.steps += 1;
         self.on_wire += 1;
-        let flight = InFlight {
-            state: State::Published(waiting),
+        let flight = SentMessage {
+            state: FlightState::Published(waiting),
             step: self.steps,
             on_wire: true,
         };
@@ -348,33 +361,38 @@ impl Outbound {
         true
     }
 
-    fn send_again(&mut self, now: Instant, packet_id: PacketId, wire: &mut Wire<'_>) -> Sent {
+    fn send_again(
+        &mut self,
+        now: Instant,
+        packet_id: PacketId,
+        wire: &mut PublishTarget<'_>,
+    ) -> SendResult {
         let room = self.has_room(wire);
         let Some(flight) = self.in_flight.get_mut(&packet_id) else {
-            return Sent::Yes; // acknowledged meanwhile
+            return SendResult::Yes; // acknowledged meanwhile
         };
         match &flight.state {
-            State::Released => {
+            FlightState::Released => {
                 if !wire.packet(&Packet::PubRel(Ack::success(packet_id))) {
                     self.finish(packet_id);
-                    return Sent::TooLarge;
+                    return SendResult::TooLarge;
                 }
             }
-            State::Published(_) if !room => return Sent::NoRoom,
-            State::Published(sent) => {
+            FlightState::Published(_) if !room => return SendResult::NoRoom,
+            FlightState::Published(sent) => {
                 if !wire.publish(now, &sent.message, &sent.terms, Some((packet_id, true))) {
                     self.finish(packet_id);
-                    return Sent::TooLarge;
+                    return SendResult::TooLarge;
                 }
             }
         }
         flight.on_wire = true;
         self.on_wire += 1;
-        Sent::Yes
+        SendResult::Yes
     }
 }
 
-enum Sent {
+enum SendResult {
     Yes,
     NoRoom,
     TooLarge,

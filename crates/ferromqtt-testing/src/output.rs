@@ -14,19 +14,19 @@ const FULL_CHUNK: usize = 64 * 1024;
 
 /// Packets in order, coalesced into chunks.
 #[derive(Default)]
-pub(crate) struct Output {
+pub(crate) struct ConnectionOutput {
     chunks: VecDeque<Bytes>,
     current: BytesMut,
     waiting: usize,
 }
 
-debug_fields!(Output {
+debug_fields!(ConnectionOutput {
     chunks: count,
     current: length,
     waiting
 });
 
-impl Output {
+impl ConnectionOutput {
     /// Appends a packet, unless it is longer than `maximum`: then it says `false`.
     pub(crate) fn packet(
         &mut self,
@@ -101,10 +101,10 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ferromqtt_proto::packet::Publish;
+    use ferromqtt_proto::packet::PublishPacket;
 
-    fn publish(payload: &Bytes) -> Publish {
-        Publish {
+    fn publish(payload: &Bytes) -> PublishPacket {
+        PublishPacket {
             dup: false,
             qos: ferromqtt_proto::packet::QoS::AtMostOnce,
             retain: false,
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn small_packets_share_a_chunk_and_a_large_payload_is_not_copied() {
         let version = ProtocolVersion::V311;
-        let mut output = Output::default();
+        let mut output = ConnectionOutput::default();
         let large = Bytes::from(vec![7; OWN_CHUNK]);
         assert!(output.packet(&Packet::PingResp, version, 2));
         assert!(!output.packet(&Packet::PingResp, version, 1));

@@ -13,7 +13,7 @@ pub(crate) type ByPacketId<T> = HashMap<PacketId, T, BuildHasherDefault<IdHasher
 /// the whole space, and then those that were given back, the oldest first. Either keeps a late acknowledgement from meeting
 /// a new exchange.
 #[derive(Debug)]
-pub(crate) struct PacketIds {
+pub(crate) struct FreePacketIds {
     last: u16,
     /// So many identifiers after `last` are free.
     fresh: u16,
@@ -21,7 +21,7 @@ pub(crate) struct PacketIds {
     given_back: VecDeque<PacketId>,
 }
 
-impl Default for PacketIds {
+impl Default for FreePacketIds {
     fn default() -> Self {
         Self {
             last: 0,
@@ -31,7 +31,7 @@ impl Default for PacketIds {
     }
 }
 
-impl PacketIds {
+impl FreePacketIds {
     /// Takes one, unless all 65,535 are in use.
     pub(crate) fn take(&mut self) -> Option<PacketId> {
         if self.fresh == 0 {
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn each_identifier_is_in_use_once_and_those_given_back_come_again() {
-        let mut ids = PacketIds::default();
+        let mut ids = FreePacketIds::default();
         let mut used: BTreeSet<_> = (0..u16::MAX).map(|_| ids.take().unwrap()).collect();
         assert_eq!(used.len(), 65_535);
         assert_eq!(ids.take(), None);
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn identifiers_go_round_the_whole_space_while_none_is_in_use() {
-        let mut ids = PacketIds::default();
+        let mut ids = FreePacketIds::default();
         for round in 0..3 {
             for expected in 1..=u16::MAX {
                 let id = ids.take().unwrap();

@@ -6,7 +6,7 @@ use std::time::Instant;
 use ferromqtt_proto::{NameTree, TopicFilter, TopicName};
 
 use crate::memory::{self, Meter};
-use crate::message::{Kept, Message};
+use crate::message::{Kept, PublishedMessage};
 use crate::options::BrokerOptions;
 
 /// The last message of each topic that was published with RETAIN.
@@ -18,12 +18,17 @@ pub(crate) struct Retained {
 
 impl Retained {
     /// Whether [`Retained::store`] keeps a message, or forgets its topic.
-    pub(crate) fn has_room_for(&self, message: &Message, options: &BrokerOptions) -> bool {
+    pub(crate) fn has_room_for(&self, message: &PublishedMessage, options: &BrokerOptions) -> bool {
         TopicName::new(message.topic.as_str())
             .is_ok_and(|topic| self.has_room(&topic, message, options))
     }
 
-    fn has_room(&self, topic: &TopicName, message: &Message, options: &BrokerOptions) -> bool {
+    fn has_room(
+        &self,
+        topic: &TopicName,
+        message: &PublishedMessage,
+        options: &BrokerOptions,
+    ) -> bool {
         if message.payload.is_empty() {
             return true;
         }
@@ -39,7 +44,7 @@ impl Retained {
 
     /// Keeps a message, or forgets its topic when the payload is empty (MQTT-3.3.1-5, MQTT-3.3.1-6). `false` when there is
     /// no room for it.
-    pub(crate) fn store(&mut self, message: &Message, options: &BrokerOptions) -> bool {
+    pub(crate) fn store(&mut self, message: &PublishedMessage, options: &BrokerOptions) -> bool {
         let Ok(topic) = TopicName::new(message.topic.as_str()) else {
             return false; // cannot be: packets with another topic are not read
         };
@@ -94,8 +99,8 @@ mod tests {
     use super::*;
     use crate::session::SessionId;
 
-    fn message(topic: &str) -> Message {
-        Message {
+    fn message(topic: &str) -> PublishedMessage {
+        PublishedMessage {
             topic: Utf8String::try_from(topic).unwrap(),
             payload: Bytes::from_static(b"x"),
             qos: QoS::AtMostOnce,

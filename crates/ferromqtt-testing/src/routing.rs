@@ -5,16 +5,16 @@ use std::slice;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ferromqtt_proto::packet::{Ack, Packet, PacketId, Publish, QoS, ReasonCode};
+use ferromqtt_proto::packet::{Ack, Packet, PacketId, PublishPacket, QoS, ReasonCode};
 use ferromqtt_proto::{DecodeError, TopicFilter};
 
 use crate::broker::Broker;
 use crate::connection::ConnectionId;
 use crate::memory;
-use crate::message::{Kept, Message, Routed, Terms, own_memory};
-use crate::outbound::{Outbound, Release};
+use crate::message::{DeliveryTerms, Kept, PublishedMessage, Routed, own_memory};
+use crate::outbound::{PubRecAnswer, SendQueue};
 use crate::session::SessionId;
-use crate::subscriptions::Subscription;
+use crate::subscriptions::SessionSubscription;
 
 impl Broker {
     pub(crate) fn handle_publish(
@@ -22,7 +22,7 @@ impl Broker {
         now: Instant,
         id: ConnectionId,
         session: SessionId,
-        mut publish: Publish,
+        mut publish: PublishPacket,
     ) -> Result<(), DecodeError> {
         check(&publish)?;
         if let Some(error) = self.options.message_refusal(publish.qos, publish.retain) {
@@ -43,7 +43,7 @@ impl Broker {
             }
         } else if qos != QoS::ExactlyOnce || self.is_first(id, session, &publish)? {
             publish.payload = own_memory(publish.payload, self.input_length);
-            let message = Message::from_publish(now, publish, session);
+            let message = PublishedMessage::from_publish(now, publish, session);
             if v5 && qos > QoS::AtMostOnce && !self.can_retain(&message) {
                 self.refused += 1;
                 reason = ReasonCode::QuotaExceeded;
@@ -71,7 +71,7 @@ impl Broker {
         &mut self,
         id: ConnectionId,
         session: SessionId,
-        publish: &Publish,
+        publish: &PublishPacket,
     ) -> Result<bool, DecodeError> {
         let connection = self.connections.get_mut(&id);
         let (Some(session), Some(connected), Some(packet_id)) = (
@@ -93,7 +93,7 @@ impl Broker {
     }
 
     /// Whether there is room for a message among the retained ones, if it is to be one.
-    fn can_retain(&self, message: &Message) -> bool {
+    fn can_retain(&self, message: &PublishedMessage) -> bool {
         !message.retain || self.retained.has_room_for(message, &self.options)
     }
 
@@ -136,7 +136,7 @@ impl Broker {
         now: Instant,
         session: SessionId,
         ack: &Ack,
-        note: impl FnOnce(&mut Outbound, PacketId) -> Result<(), DecodeError>,
+        note: impl FnOnce(&mut SendQueue, PacketId) -> Result<(), DecodeError>,
     ) -> Result<(), DecodeError> {
         if let Some(state) = self.sessions.get_mut(session) {
             note(&mut state.outbound, ack.packet_id)?;
@@ -159,9 +159,9 @@ impl Broker {
             .outbound
             .received(ack.packet_id, ack.reason.is_error())?
         {
-            Release::Send => ReasonCode::Success,
-            Release::NotFound => ReasonCode::PacketIdentifierNotFound,
-            Release::Nothing => {
+            PubRecAnswer::Send => ReasonCode::Success,
+            PubRecAnswer::NotFound => ReasonCode::PacketIdentifierNotFound,
+            PubRecAnswer::Nothing => {
                 self.pump(now, session);
                 return Ok(());
             }
@@ -173,7 +173,7 @@ impl Broker {
     /// Retains the message if it says so, and hands it to every session with a matching subscription: once each, whatever
     /// number of its subscriptions match (section 3.3.4 leaves that open); then to one session of each Shared Subscription,
     /// which may be a second copy for it (section 4.8.2). `false` when there is no such session.
-    pub(crate) fn route(&mut self, now: Instant, message: &Message) -> bool {
+    pub(crate) fn route(&mut self, now: Instant, message: &PublishedMessage) -> bool {
         if message.retain && !self.retained.store(message, &self.options) {
             self.dropped += 1;
         }
@@ -232,7 +232,7 @@ impl Broker {
         now: Instant,
         id: SessionId,
         routed: &mut Routed<'_>,
-        terms: Terms,
+        terms: DeliveryTerms,
     ) -> bool {
         let Some(session) = self.sessions.get_mut(id) else {
             return false;
@@ -293,7 +293,7 @@ impl Broker {
 }
 
 /// What a client may not send, though a server may.
-fn check(publish: &Publish) -> Result<(), DecodeError> {
+fn check(publish: &PublishPacket) -> Result<(), DecodeError> {
     let Some(properties) = &publish.properties else {
         return Ok(());
     };
@@ -306,7 +306,7 @@ fn check(publish: &Publish) -> Result<(), DecodeError> {
 }
 
 /// The terms for a session with all its `matches`: the highest QoS of them (MQTT-3.3.4-2), every identifier (MQTT-3.3.4-3).
-fn terms(message: &Message, matches: &[Subscription]) -> Terms {
+fn terms(message: &PublishedMessage, matches: &[SessionSubscription]) -> DeliveryTerms {
     let granted = matches
         .iter()
         .map(|subscription| subscription.options.qos)
@@ -314,7 +314,7 @@ fn terms(message: &Message, matches: &[Subscription]) -> Terms {
     let keep_retain = matches
         .iter()
         .any(|subscription| subscription.options.retain_as_published);
-    Terms {
+    DeliveryTerms {
         qos: message.qos.min(granted.unwrap_or_default()),
         retain: message.retain && keep_retain,
         subscription_identifiers: matches
@@ -326,8 +326,12 @@ fn terms(message: &Message, matches: &[Subscription]) -> Terms {
 }
 
 /// The terms for the one who is chosen of those that share a subscription.
-fn shared_terms(message: &Message, filter: TopicFilter, chosen: &Subscription) -> Terms {
-    Terms {
+fn shared_terms(
+    message: &PublishedMessage,
+    filter: TopicFilter,
+    chosen: &SessionSubscription,
+) -> DeliveryTerms {
+    DeliveryTerms {
         shared: Some(filter),
         ..terms(message, slice::from_ref(chosen))
     }

@@ -8,11 +8,11 @@ use ferromqtt_proto::{TopicFilter, Utf8String};
 
 use crate::connection::ConnectionId;
 use crate::memory::{self, Holding, Meter};
-use crate::message::Terms;
+use crate::message::DeliveryTerms;
 use crate::options::BrokerOptions;
-use crate::outbound::Outbound;
+use crate::outbound::SendQueue;
 use crate::shared::Chance;
-use crate::subscriptions::Subscription;
+use crate::subscriptions::SessionSubscription;
 
 /// Names a session of this broker. A session that starts anew under an old Client Identifier gets a new number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,14 +20,14 @@ pub(crate) struct SessionId(pub(crate) u64);
 
 /// How long a session outlives its Network Connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Expiry {
+pub(crate) enum SessionExpiry {
     /// Clean Session of 3.x, Session Expiry Interval 0 of 5.0.
     AtDisconnect,
     After(Duration),
     Never,
 }
 
-impl Expiry {
+impl SessionExpiry {
     /// By a Session Expiry Interval of 5.0 (section 3.1.2.11.2).
     pub(crate) const fn from_interval(seconds: u32) -> Self {
         match seconds {
@@ -39,16 +39,16 @@ impl Expiry {
 }
 
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct BrokerSession {
     pub(crate) client_identifier: Utf8String,
     pub(crate) connection: Option<ConnectionId>,
-    pub(crate) expiry: Expiry,
+    pub(crate) expiry: SessionExpiry,
     /// While the client is away: when the session ends.
     pub(crate) expires_at: Option<Instant>,
     /// While the client is away: a will that waits for its Will Delay Interval.
     pub(crate) delayed_will: Option<(Instant, KeptWill)>,
     filters: HashSet<TopicFilter>,
-    pub(crate) outbound: Outbound,
+    pub(crate) outbound: SendQueue,
     /// Messages that did not go to it: the queue was full, they expired, or they were too large.
     pub(crate) dropped: u64,
     /// QoS 2 messages from the client that it has not released yet: their repetitions are not published again.
@@ -74,17 +74,17 @@ impl KeptWill {
     }
 }
 
-impl Session {
+impl BrokerSession {
     fn new(client_identifier: Utf8String, meter: &Meter) -> Self {
         Self {
             held: meter.hold(memory::session_size(&client_identifier)),
             client_identifier,
             connection: None,
-            expiry: Expiry::AtDisconnect,
+            expiry: SessionExpiry::AtDisconnect,
             expires_at: None,
             delayed_will: None,
             filters: HashSet::new(),
-            outbound: Outbound::new(meter),
+            outbound: SendQueue::new(meter),
             dropped: 0,
             unreleased: HashSet::new(),
         }
@@ -136,7 +136,7 @@ impl Session {
 /// All sessions.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
-    by_id: HashMap<SessionId, Session>,
+    by_id: HashMap<SessionId, BrokerSession>,
     by_identifier: HashMap<Utf8String, SessionId>,
     created: u64,
     assigned: u64,
@@ -149,11 +149,11 @@ impl Sessions {
         self.created += 1;
         let id = SessionId(self.created);
         self.by_identifier.insert(identifier.clone(), id);
-        self.by_id.insert(id, Session::new(identifier, meter));
+        self.by_id.insert(id, BrokerSession::new(identifier, meter));
         id
     }
 
-    pub(crate) fn remove(&mut self, id: SessionId) -> Option<Session> {
+    pub(crate) fn remove(&mut self, id: SessionId) -> Option<BrokerSession> {
         let session = self.by_id.remove(&id)?;
         self.by_identifier.remove(&session.client_identifier);
         Some(session)
@@ -164,15 +164,15 @@ impl Sessions {
         self.by_identifier.get(&identifier).copied()
     }
 
-    pub(crate) fn get(&self, id: SessionId) -> Option<&Session> {
+    pub(crate) fn get(&self, id: SessionId) -> Option<&BrokerSession> {
         self.by_id.get(&id)
     }
 
     /// What becomes of a message of `size` bytes, if it is given to a subscription on these terms.
     pub(crate) fn chance(
         &self,
-        to: &Subscription,
-        terms: &Terms,
+        to: &SessionSubscription,
+        terms: &DeliveryTerms,
         size: usize,
         options: &BrokerOptions,
     ) -> Chance {
@@ -187,7 +187,7 @@ impl Sessions {
         }
     }
 
-    pub(crate) fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+    pub(crate) fn get_mut(&mut self, id: SessionId) -> Option<&mut BrokerSession> {
         self.by_id.get_mut(&id)
     }
 
@@ -227,7 +227,7 @@ pub struct SessionStats {
     pub dropped: u64,
 }
 
-impl Session {
+impl BrokerSession {
     pub(crate) fn stats(&self) -> SessionStats {
         SessionStats {
             connected: self.connection.is_some(),

@@ -7,14 +7,14 @@
 //! A message that was given to a session stays with it as long as the session lasts, also when its connection breaks. When the
 //! session ends, what it did not acknowledge at QoS 1, and what was not sent to it, goes to another session that shares the
 //! subscription; a QoS 2 message that was sent goes to nobody else (MQTT-4.8.2-5). Where no session is left, or none that
-//! takes it, the message is dropped and counted in [`Stats::dropped`](crate::Stats::dropped).
+//! takes it, the message is dropped and counted in [`BrokerStats::dropped`](crate::BrokerStats::dropped).
 
 use std::collections::{BTreeMap, HashMap};
 
 use ferromqtt_proto::{FilterTree, TopicFilter};
 
 use crate::session::SessionId;
-use crate::subscriptions::Subscription;
+use crate::subscriptions::SessionSubscription;
 
 /// All Shared Subscriptions: for each inner filter those to `$share/name/filter`.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ pub(crate) struct SharedSubscriptions(FilterTree<BTreeMap<TopicFilter, Sharing>>
 /// Who shares one subscription. Places count up and are never used again.
 #[derive(Debug, Default)]
 struct Sharing {
-    by_place: BTreeMap<u64, Subscription>,
+    by_place: BTreeMap<u64, SessionSubscription>,
     places: HashMap<SessionId, u64>,
     /// How many places were given so far.
     given: u64,
@@ -41,7 +41,11 @@ pub(crate) enum Chance {
 
 impl SharedSubscriptions {
     /// Adds a session to those that share, or replaces its options: then it says `true`.
-    pub(crate) fn insert(&mut self, filter: &TopicFilter, subscription: Subscription) -> bool {
+    pub(crate) fn insert(
+        &mut self,
+        filter: &TopicFilter,
+        subscription: SessionSubscription,
+    ) -> bool {
         let shares = self.0.get_or_insert_with(filter, BTreeMap::new);
         let sharing = shares.entry(filter.clone()).or_default();
         let next = sharing.given;
@@ -78,8 +82,8 @@ impl SharedSubscriptions {
     pub(crate) fn choose(
         &mut self,
         topic: &str,
-        chance: impl Fn(&TopicFilter, &Subscription) -> Chance,
-    ) -> Vec<(TopicFilter, Subscription)> {
+        chance: impl Fn(&TopicFilter, &SessionSubscription) -> Chance,
+    ) -> Vec<(TopicFilter, SessionSubscription)> {
         let mut matching = Vec::new();
         self.0
             .for_each_match(topic, |shares| matching.extend(shares.keys().cloned()));
@@ -96,8 +100,8 @@ impl SharedSubscriptions {
     pub(crate) fn choose_another(
         &mut self,
         filter: &TopicFilter,
-        chance: impl Fn(&Subscription) -> Chance,
-    ) -> Option<Subscription> {
+        chance: impl Fn(&SessionSubscription) -> Chance,
+    ) -> Option<SessionSubscription> {
         let sharing = self.0.get_mut(filter)?.get_mut(filter)?;
         let (subscription, chance) = sharing.next(chance)?;
         (chance > Chance::Lost).then_some(subscription)
@@ -106,10 +110,13 @@ impl SharedSubscriptions {
 
 impl Sharing {
     /// The best chance there is; of several alike, whose turn comes first.
-    fn next(&mut self, chance: impl Fn(&Subscription) -> Chance) -> Option<(Subscription, Chance)> {
+    fn next(
+        &mut self,
+        chance: impl Fn(&SessionSubscription) -> Chance,
+    ) -> Option<(SessionSubscription, Chance)> {
         let behind = self.by_place.range(self.turn..);
         let in_turn = behind.chain(self.by_place.range(..self.turn));
-        let mut best: Option<(u64, Subscription, Chance)> = None;
+        let mut best: Option<(u64, SessionSubscription, Chance)> = None;
         for (&place, &subscription) in in_turn {
             let chance = chance(&subscription);
             if best.is_none_or(|(_, _, found)| chance > found) {

@@ -4,17 +4,17 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use ferromqtt_proto::packet::{
-    Packet, Properties, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubAck, Subscribe,
-    SubscriptionOptions, UnsubAck, Unsubscribe,
+    Packet, Properties, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubAck, SubscribePacket,
+    SubscriptionOptions, UnsubAck, UnsubscribePacket,
 };
 use ferromqtt_proto::{DecodeError, TopicFilter};
 
 use crate::broker::Broker;
 use crate::connection::ConnectionId;
 use crate::memory;
-use crate::message::{Routed, Terms};
+use crate::message::{DeliveryTerms, Routed};
 use crate::session::SessionId;
-use crate::subscriptions::Subscription;
+use crate::subscriptions::SessionSubscription;
 
 /// How many retained messages one SUBSCRIBE may ask for in vain: there is no room for them, or they are too large for the client.
 /// Beyond it the Topic Filters that are left get none, since each may find all that are retained once more, only to drop them.
@@ -27,14 +27,14 @@ impl Broker {
         now: Instant,
         id: ConnectionId,
         session: SessionId,
-        subscribe: Subscribe,
+        subscribe: SubscribePacket,
     ) -> Result<(), DecodeError> {
         self.check_subscribe(id, &subscribe)?;
         let identifier = (subscribe.properties.subscription_identifiers.first()).copied();
         let maximum_qos = self.options.maximum_qos;
         let subscriptions = (subscribe.filters.iter()).map(|(filter, mut options)| {
             options.qos = options.qos.min(maximum_qos);
-            let subscription = Subscription {
+            let subscription = SessionSubscription {
                 session,
                 options,
                 identifier,
@@ -101,7 +101,11 @@ impl Broker {
     }
 
     /// What SUBACK has no answer for: the connection is to be closed.
-    fn check_subscribe(&self, id: ConnectionId, subscribe: &Subscribe) -> Result<(), DecodeError> {
+    fn check_subscribe(
+        &self,
+        id: ConnectionId,
+        subscribe: &SubscribePacket,
+    ) -> Result<(), DecodeError> {
         let filters = || subscribe.filters.iter();
         if filters().any(|(filter, options)| options.no_local && filter.starts_with("$share/")) {
             return Err(DecodeError::protocol(
@@ -166,7 +170,11 @@ impl Broker {
     }
 
     /// Adds one subscription; tells whether it replaced one.
-    fn add_subscription(&mut self, filter: &TopicFilter, subscription: Subscription) -> bool {
+    fn add_subscription(
+        &mut self,
+        filter: &TopicFilter,
+        subscription: SessionSubscription,
+    ) -> bool {
         if let Some(session) = self.sessions.get_mut(subscription.session) {
             session.add_filter(filter);
         }
@@ -183,11 +191,11 @@ impl Broker {
         &mut self,
         now: Instant,
         filter: &TopicFilter,
-        subscription: Subscription,
+        subscription: SessionSubscription,
     ) -> usize {
         let mut given_up = 0;
         for message in self.retained.matching(now, filter) {
-            let terms = Terms {
+            let terms = DeliveryTerms {
                 qos: message.qos.min(subscription.options.qos),
                 retain: true,
                 subscription_identifiers: subscription.identifier.into_iter().collect(),
@@ -207,7 +215,7 @@ impl Broker {
         now: Instant,
         id: ConnectionId,
         session: SessionId,
-        unsubscribe: Unsubscribe,
+        unsubscribe: UnsubscribePacket,
     ) {
         let reasons = unsubscribe
             .filters

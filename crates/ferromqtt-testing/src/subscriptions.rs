@@ -9,7 +9,7 @@ use crate::session::SessionId;
 
 /// One subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Subscription {
+pub(crate) struct SessionSubscription {
     pub(crate) session: SessionId,
     pub(crate) options: SubscriptionOptions,
     pub(crate) identifier: Option<u32>,
@@ -17,7 +17,7 @@ pub(crate) struct Subscription {
 
 /// All subscriptions: for each filter those of the sessions that have it.
 #[derive(Debug, Default)]
-pub(crate) struct Subscriptions(FilterTree<Subscribers>);
+pub(crate) struct SubscriptionTable(FilterTree<Subscribers>);
 
 /// The subscriptions to one filter: never none.
 #[derive(Debug)]
@@ -26,13 +26,17 @@ pub(crate) struct Subscriptions(FilterTree<Subscribers>);
     reason = "most filters have one subscription, and all are smaller for it"
 )]
 enum Subscribers {
-    One(Subscription),
-    Many(Box<BTreeMap<SessionId, Subscription>>),
+    One(SessionSubscription),
+    Many(Box<BTreeMap<SessionId, SessionSubscription>>),
 }
 
-impl Subscriptions {
+impl SubscriptionTable {
     /// Adds a subscription, or replaces the session's one with the same filter (MQTT-3.8.4-3): then it says `true`.
-    pub(crate) fn insert(&mut self, filter: &TopicFilter, subscription: Subscription) -> bool {
+    pub(crate) fn insert(
+        &mut self,
+        filter: &TopicFilter,
+        subscription: SessionSubscription,
+    ) -> bool {
         let Some(subscribers) = self.0.get_mut(filter) else {
             (self.0).get_or_insert_with(filter, || Subscribers::One(subscription));
             return false;
@@ -67,7 +71,7 @@ impl Subscriptions {
     }
 
     /// Appends every subscription whose filter matches `topic` to `found`; sessions may come more than once.
-    pub(crate) fn matching(&self, topic: &str, found: &mut Vec<Subscription>) {
+    pub(crate) fn matching(&self, topic: &str, found: &mut Vec<SessionSubscription>) {
         self.0
             .for_each_match(topic, |subscribers| match subscribers {
                 Subscribers::One(one) => found.push(*one),

@@ -3,9 +3,9 @@
 //! Both clients put their texts together here, so that the same failure reads the same in both:
 //!
 //! ```
-//! use ferromqtt_transport::{Failure, Hint, Phase};
+//! use ferromqtt_transport::{Failure, Hint, AttemptPhase};
 //!
-//! let refused = Failure::new("localhost:1883", Phase::Tcp)
+//! let refused = Failure::new("localhost:1883", AttemptPhase::Tcp)
 //!     .reason("::1: connection refused; 127.0.0.1: connection refused")
 //!     .hint(Hint::NobodyListens);
 //! assert_eq!(
@@ -19,7 +19,7 @@ use std::fmt::{self, Display, Formatter};
 
 /// What a client does, one after the other, until a server has accepted its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Phase {
+pub enum AttemptPhase {
     /// Finding the addresses of the host.
     Resolve,
     /// Connecting to one of the addresses.
@@ -36,7 +36,7 @@ pub enum Phase {
     Connect,
 }
 
-impl Display for Phase {
+impl Display for AttemptPhase {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Resolve => "name resolution",
@@ -172,7 +172,7 @@ pub struct Failure {
     /// Which server: host and port, a URL without secrets, or the path of a socket; empty when that is said elsewhere.
     pub address: String,
     /// What failed.
-    pub phase: Phase,
+    pub phase: AttemptPhase,
     /// Why, as the system, TLS, or the peer says; empty when that is said elsewhere.
     pub reason: String,
     /// What to do about it.
@@ -182,7 +182,7 @@ pub struct Failure {
 impl Failure {
     /// A failure of which nothing more is known.
     #[must_use]
-    pub fn new(address: impl Display, phase: Phase) -> Self {
+    pub fn new(address: impl Display, phase: AttemptPhase) -> Self {
         Self {
             address: address.to_string(),
             phase,
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_failure_says_where_what_why_and_what_to_do() {
-        let failure = Failure::new(authority("::1", 8883), Phase::Tls);
+        let failure = Failure::new(authority("::1", 8883), AttemptPhase::Tls);
         assert_eq!(failure.to_string(), "[::1]:8883: TLS handshake failed");
         let failure = failure
             .reason("certificate has expired")

@@ -68,9 +68,9 @@ pub(crate) fn status_line(status: u16, reason: &str) -> String {
 
 /// What a request holds that its answer must not have repeated in an error.
 #[derive(Clone, Default)]
-pub(crate) struct Secrets(Vec<Vec<u8>>);
+pub(crate) struct RequestSecrets(Vec<Vec<u8>>);
 
-impl Secrets {
+impl RequestSecrets {
     pub(crate) fn add(&mut self, secret: &[u8]) {
         self.0.push(secret.to_vec());
     }
@@ -176,13 +176,13 @@ mod tests {
             ("https://a/b@c", "https://a/b@c"),
             ("", ""),
         ] {
-            assert_eq!(Secrets::default().shown_url(url.as_bytes()), shown);
+            assert_eq!(RequestSecrets::default().shown_url(url.as_bytes()), shown);
         }
     }
 
     #[test]
     fn what_a_request_holds_is_not_shown() {
-        let mut secrets = Secrets::default();
+        let mut secrets = RequestSecrets::default();
         secrets.add_header("Authorization", "Bearer abcd.efgh");
         secrets.add_header("Proxy-Authorization", "Basic dTpnZWhlaW0="); // u:geheim
         secrets.add_header("Cookie", "session=0123; other=4567");

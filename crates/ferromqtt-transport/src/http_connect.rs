@@ -5,18 +5,18 @@ use std::net::IpAddr;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use data_encoding::BASE64;
 
-use crate::http::{self, Head, Secrets};
-use crate::proxy::{Credentials, Destination, Fault, Step};
+use crate::http::{self, Head, RequestSecrets};
+use crate::proxy::{Destination, ExchangeStep, Fault, ProxyCredentials};
 
 /// One request, one answer whose status says all.
 pub(crate) struct HttpConnect {
     has_credentials: bool,
-    secrets: Secrets,
+    secrets: RequestSecrets,
 }
 
 impl HttpConnect {
     pub(crate) fn new(
-        credentials: &Credentials,
+        credentials: &ProxyCredentials,
         destination: &Destination,
         port: u16,
     ) -> Result<(Self, Bytes), &'static str> {
@@ -28,7 +28,7 @@ impl HttpConnect {
             Destination::Address(IpAddr::V4(address)) => format!("{address}:{port}"),
             Destination::Address(IpAddr::V6(address)) => format!("[{address}]:{port}"),
         };
-        let mut secrets = Secrets::default();
+        let mut secrets = RequestSecrets::default();
         let mut request = BytesMut::from(
             format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n").as_bytes(),
         );
@@ -55,15 +55,15 @@ impl HttpConnect {
         clippy::needless_pass_by_ref_mut,
         reason = "as the other exchanges, which have a state"
     )]
-    pub(crate) fn receive(&mut self, input: &mut BytesMut) -> Result<Step, Fault> {
+    pub(crate) fn receive(&mut self, input: &mut BytesMut) -> Result<ExchangeStep, Fault> {
         let Some(head) = Head::read(input).map_err(Fault::Malformed)? else {
-            return Ok(Step::NeedMore);
+            return Ok(ExchangeStep::NeedMore);
         };
         if !(200..300).contains(&head.status) {
             return Err(Fault::Refused(self.refusal(&head)));
         }
         input.advance(head.length);
-        Ok(Step::Done)
+        Ok(ExchangeStep::Done)
     }
 
     fn refusal(&self, head: &Head) -> String {
@@ -84,9 +84,9 @@ impl HttpConnect {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::{Progress, ProxyError, ProxyHandshake, ProxyKind};
+    use crate::proxy::{ProxyError, ProxyHandshake, ProxyKind, ProxyProgress};
 
-    fn start(who: &Credentials, server: &Destination) -> (ProxyHandshake, String) {
+    fn start(who: &ProxyCredentials, server: &Destination) -> (ProxyHandshake, String) {
         let mut handshake = ProxyHandshake::new(ProxyKind::Http, who, server, 1883).unwrap();
         let request = handshake.poll_transmit().unwrap();
         (handshake, String::from_utf8(request.to_vec()).unwrap())
@@ -96,14 +96,14 @@ mod tests {
         Destination::Name("mqtt.example".to_owned())
     }
 
-    fn me() -> Credentials {
-        Credentials {
+    fn me() -> ProxyCredentials {
+        ProxyCredentials {
             user_name: Some("me".to_owned()),
             password: Some(Bytes::from_static(b"ge:heim\xff")),
         }
     }
 
-    fn error(who: &Credentials, answer: &str) -> ProxyError {
+    fn error(who: &ProxyCredentials, answer: &str) -> ProxyError {
         let (mut handshake, _) = start(who, &name());
         handshake
             .receive(&mut BytesMut::from(answer.as_bytes()))
@@ -112,23 +112,23 @@ mod tests {
 
     #[test]
     fn a_tunnel_is_asked_for_and_granted() {
-        let (mut handshake, request) = start(&Credentials::default(), &name());
+        let (mut handshake, request) = start(&ProxyCredentials::default(), &name());
         assert_eq!(
             request,
             "CONNECT mqtt.example:1883 HTTP/1.1\r\nHost: mqtt.example:1883\r\n\r\n"
         );
         let mut input = BytesMut::from(&b"HTTP/1.0 200 Connection established\r\nVia: x\r\n\r"[..]);
-        assert_eq!(handshake.receive(&mut input), Ok(Progress::NeedMore));
+        assert_eq!(handshake.receive(&mut input), Ok(ProxyProgress::NeedMore));
         input.put_u8(b'\n');
-        assert_eq!(handshake.receive(&mut input), Ok(Progress::Done));
+        assert_eq!(handshake.receive(&mut input), Ok(ProxyProgress::Done));
 
         let (_, request) = start(
-            &Credentials::default(),
+            &ProxyCredentials::default(),
             &Destination::Address("::1".parse().unwrap()),
         );
         assert!(request.starts_with("CONNECT [::1]:1883 HTTP/1.1\r\nHost: [::1]:1883\r\n"));
         let (_, request) = start(
-            &Credentials::default(),
+            &ProxyCredentials::default(),
             &Destination::Address("192.0.2.1".parse().unwrap()),
         );
         assert!(request.starts_with("CONNECT 192.0.2.1:1883 HTTP"));
@@ -146,8 +146,8 @@ mod tests {
 
     #[test]
     fn a_refusal_tells_status_and_what_to_do() {
-        let text = |who: &Credentials, answer: &str| error(who, answer).to_string();
-        let nobody = Credentials::default();
+        let text = |who: &ProxyCredentials, answer: &str| error(who, answer).to_string();
+        let nobody = ProxyCredentials::default();
         let needed =
             "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 9\r\n\r\nno, sorry";
         assert_eq!(
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn words_that_repeat_the_credentials_are_left_out() {
-        let who = Credentials {
+        let who = ProxyCredentials {
             user_name: Some("me".to_owned()),
             password: Some(Bytes::from_static(b"ge:heim")),
         };
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn what_is_not_http_is_told() {
-        let nobody = Credentials::default();
+        let nobody = ProxyCredentials::default();
         for answer in ["\x05\0", "SSH-2.0-x\r\n", "HTTP/1.1 200 OK\r\na b\r\n\r\n"] {
             let error = error(&nobody, answer);
             assert!(
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn the_server_does_not_speak_first() {
-        let error = error(&Credentials::default(), "HTTP/1.1 200 OK\r\n\r\nx");
+        let error = error(&ProxyCredentials::default(), "HTTP/1.1 200 OK\r\n\r\nx");
         assert!(
             error
                 .to_string()
@@ -234,13 +234,14 @@ mod tests {
             "müller",
         ] {
             let server = Destination::Name(name.to_owned());
-            let result = ProxyHandshake::new(ProxyKind::Http, &Credentials::default(), &server, 1);
+            let result =
+                ProxyHandshake::new(ProxyKind::Http, &ProxyCredentials::default(), &server, 1);
             assert!(
                 matches!(result, Err(ProxyError::Unsupported { .. })),
                 "{name}"
             );
         }
-        let who = Credentials {
+        let who = ProxyCredentials {
             user_name: Some("a:b".to_owned()),
             password: None,
         };

@@ -25,9 +25,11 @@ pub mod url;
 pub mod websocket;
 
 pub use addresses::{Next, Race};
-pub use attempt::{Failure, Hint, Phase, authority};
+pub use attempt::{AttemptPhase, Failure, Hint, authority};
 pub use host::{Host, HostError};
-pub use proxy::{Credentials, Destination, Progress, ProxyError, ProxyHandshake, ProxyKind};
-pub use url::{Place, ProxyUrl, ServerUrl, UrlError};
+pub use proxy::{
+    Destination, ProxyCredentials, ProxyError, ProxyHandshake, ProxyKind, ProxyProgress,
+};
+pub use url::{Endpoint, ProxyUrl, ServerUrl, UrlError};
 #[cfg(feature = "websocket")]
-pub use websocket::{CloseReason, Handshake, WebSocket, WebSocketError, default_headers};
+pub use websocket::{CloseReason, WebSocket, WebSocketError, WebSocketRequest, default_headers};

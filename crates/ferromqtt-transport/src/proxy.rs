@@ -2,18 +2,18 @@
 //!
 //! ```
 //! use bytes::BytesMut;
-//! use ferromqtt_transport::{Credentials, Destination, Progress, ProxyHandshake, ProxyKind};
+//! use ferromqtt_transport::{ProxyCredentials, Destination, ProxyProgress, ProxyHandshake, ProxyKind};
 //!
 //! let server = Destination::Name("example.org".to_owned());
-//! let mut handshake = ProxyHandshake::new(ProxyKind::Socks5, &Credentials::default(), &server, 1883)?;
+//! let mut handshake = ProxyHandshake::new(ProxyKind::Socks5, &ProxyCredentials::default(), &server, 1883)?;
 //! assert_eq!(handshake.poll_transmit().unwrap(), &b"\x05\x01\x00"[..]); // to the proxy
 //!
 //! let mut input = BytesMut::from(&b"\x05\x00"[..]); // from the proxy
-//! assert_eq!(handshake.receive(&mut input)?, Progress::NeedMore);
+//! assert_eq!(handshake.receive(&mut input)?, ProxyProgress::NeedMore);
 //! assert_eq!(handshake.poll_transmit().unwrap(), &b"\x05\x01\x00\x03\x0bexample.org\x07\x5b"[..]);
 //!
 //! input.extend_from_slice(b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x00");
-//! assert_eq!(handshake.receive(&mut input)?, Progress::Done); // from now on, the server is spoken to
+//! assert_eq!(handshake.receive(&mut input)?, ProxyProgress::Done); // from now on, the server is spoken to
 //! # Ok::<_, ferromqtt_transport::ProxyError>(())
 //! ```
 
@@ -62,14 +62,14 @@ pub enum Destination {
 
 /// Who asks. Without a user name, the password is not used; nor does SOCKS 4 know one.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Credentials {
+pub struct ProxyCredentials {
     /// The user name.
     pub user_name: Option<String>,
     /// The password.
     pub password: Option<Bytes>,
 }
 
-debug_fields!(Credentials {
+debug_fields!(ProxyCredentials {
     user_name,
     password: masked
 });
@@ -116,7 +116,7 @@ pub enum ProxyError {
 
 /// How far it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum ProxyProgress {
     /// Write what [`ProxyHandshake::poll_transmit`] has, and read on.
     NeedMore,
     /// The connection leads to the server.
@@ -140,7 +140,7 @@ enum Exchange {
 }
 
 /// What a step of an exchange brought.
-pub(crate) enum Step {
+pub(crate) enum ExchangeStep {
     /// The answer is not complete; nothing was taken from the input.
     NeedMore,
     /// Send this, and go on.
@@ -156,7 +156,7 @@ impl ProxyHandshake {
     /// [`ProxyError::Unsupported`] for a destination or credentials that this kind of proxy cannot be told.
     pub fn new(
         kind: ProxyKind,
-        credentials: &Credentials,
+        credentials: &ProxyCredentials,
         destination: &Destination,
         port: u16,
     ) -> Result<Self, ProxyError> {
@@ -199,22 +199,24 @@ impl ProxyHandshake {
     /// # Errors
     ///
     /// The proxy refuses, or it is none of this kind. The connection is of no more use then.
-    pub fn receive(&mut self, input: &mut BytesMut) -> Result<Progress, ProxyError> {
+    pub fn receive(&mut self, input: &mut BytesMut) -> Result<ProxyProgress, ProxyError> {
         loop {
             let step = match &mut self.exchange {
                 Exchange::Socks4(exchange) => exchange.receive(input),
                 Exchange::Socks5(exchange) => exchange.receive(input),
                 Exchange::Http(exchange) => exchange.receive(input),
-                Exchange::Over => Ok(Step::Done),
+                Exchange::Over => Ok(ExchangeStep::Done),
             };
             match step {
-                Ok(Step::NeedMore) => return Ok(Progress::NeedMore),
-                Ok(Step::Send(bytes)) => self.transmit = Some(join(self.transmit.take(), bytes)),
-                Ok(Step::Done) => {
+                Ok(ExchangeStep::NeedMore) => return Ok(ProxyProgress::NeedMore),
+                Ok(ExchangeStep::Send(bytes)) => {
+                    self.transmit = Some(join(self.transmit.take(), bytes))
+                }
+                Ok(ExchangeStep::Done) => {
                     self.exchange = Exchange::Over;
                     // The server, if it is there already, waits for CONNECT: what came is not from it.
                     return if input.is_empty() {
-                        Ok(Progress::Done)
+                        Ok(ProxyProgress::Done)
                     } else {
                         let what = "there is more behind its answer";
                         Err(ProxyError::Malformed {
@@ -239,7 +241,7 @@ impl ProxyHandshake {
         }
     }
 
-    /// The error of a connection that ended before [`Progress::Done`].
+    /// The error of a connection that ended before [`ProxyProgress::Done`].
     #[must_use]
     pub fn ended(&self) -> ProxyError {
         ProxyError::Ended { kind: self.kind }
@@ -295,8 +297,8 @@ mod tests {
         kind: ProxyKind,
         with_credentials: bool,
         pieces: impl Iterator<Item = &'a [u8]>,
-    ) -> (Vec<u8>, Result<Progress, ProxyError>) {
-        let who = Credentials {
+    ) -> (Vec<u8>, Result<ProxyProgress, ProxyError>) {
+        let who = ProxyCredentials {
             user_name: with_credentials.then(|| "me".to_owned()),
             password: Some(Bytes::from_static(b"geheim")),
         };
@@ -304,7 +306,7 @@ mod tests {
         let mut handshake = ProxyHandshake::new(kind, &who, &server, 1883).unwrap();
         let mut sent = handshake.poll_transmit().unwrap().to_vec();
         let mut input = BytesMut::new();
-        let mut result = Ok(Progress::NeedMore);
+        let mut result = Ok(ProxyProgress::NeedMore);
         for piece in pieces {
             input.extend_from_slice(piece);
             result = handshake.receive(&mut input);
@@ -361,7 +363,7 @@ mod tests {
     #[test]
     fn an_end_before_the_answer_names_the_kind() {
         let server = Destination::Name("h".to_owned());
-        let nobody = Credentials::default();
+        let nobody = ProxyCredentials::default();
         let handshake = ProxyHandshake::new(ProxyKind::Socks5, &nobody, &server, 1).unwrap();
         let text = handshake.ended().to_string();
         assert!(

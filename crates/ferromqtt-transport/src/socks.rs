@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use crate::proxy::{Credentials, Destination, Fault, Step};
+use crate::proxy::{Destination, ExchangeStep, Fault, ProxyCredentials};
 
 const CONNECT: u8 = 1;
 
@@ -14,7 +14,7 @@ pub(crate) struct Socks4;
 impl Socks4 {
     pub(crate) fn new(
         names: bool,
-        credentials: &Credentials,
+        credentials: &ProxyCredentials,
         destination: &Destination,
         port: u16,
     ) -> Result<(Self, Bytes), &'static str> {
@@ -53,7 +53,7 @@ impl Socks4 {
         clippy::needless_pass_by_ref_mut,
         reason = "as the other exchanges, which have a state"
     )]
-    pub(crate) fn receive(&mut self, input: &mut BytesMut) -> Result<Step, Fault> {
+    pub(crate) fn receive(&mut self, input: &mut BytesMut) -> Result<ExchangeStep, Fault> {
         if input.first().is_some_and(|&version| version != 0) {
             return Err(Fault::Malformed("its answer does not begin with 0"));
         }
@@ -70,23 +70,23 @@ impl Socks4 {
             Some(_) => return Err(Fault::Malformed("its answer has an unknown code")),
         }
         if input.len() < 8 {
-            return Ok(Step::NeedMore);
+            return Ok(ExchangeStep::NeedMore);
         }
         input.advance(8);
-        Ok(Step::Done)
+        Ok(ExchangeStep::Done)
     }
 }
 
 /// SOCKS 5: a choice of the authentication, the authentication if there is one, and the request.
 pub(crate) struct Socks5 {
-    state: State,
+    state: SocksState,
     /// RFC 1929's request, if there are credentials.
     authentication: Option<Bytes>,
     request: Bytes,
 }
 
 #[derive(Clone, Copy)]
-enum State {
+enum SocksState {
     Choosing,
     Authenticating,
     Requesting,
@@ -102,7 +102,7 @@ const ADDRESS_V6: u8 = 4;
 
 impl Socks5 {
     pub(crate) fn new(
-        credentials: &Credentials,
+        credentials: &ProxyCredentials,
         destination: &Destination,
         port: u16,
     ) -> Result<(Self, Bytes), &'static str> {
@@ -128,35 +128,35 @@ impl Socks5 {
         }
         request.put_u16(port);
         let exchange = Self {
-            state: State::Choosing,
+            state: SocksState::Choosing,
             authentication,
             request: request.freeze(),
         };
         Ok((exchange, Bytes::copy_from_slice(greeting)))
     }
 
-    pub(crate) fn receive(&mut self, input: &mut BytesMut) -> Result<Step, Fault> {
+    pub(crate) fn receive(&mut self, input: &mut BytesMut) -> Result<ExchangeStep, Fault> {
         match self.state {
-            State::Choosing => self.chosen(input),
-            State::Authenticating => self.authenticated(input),
-            State::Requesting => answered(input),
+            SocksState::Choosing => self.chosen(input),
+            SocksState::Authenticating => self.authenticated(input),
+            SocksState::Requesting => answered(input),
         }
     }
 
-    fn chosen(&mut self, input: &mut BytesMut) -> Result<Step, Fault> {
+    fn chosen(&mut self, input: &mut BytesMut) -> Result<ExchangeStep, Fault> {
         check_version(input)?;
         let Some(&method) = input.get(1) else {
-            return Ok(Step::NeedMore);
+            return Ok(ExchangeStep::NeedMore);
         };
         input.advance(2);
         match (method, self.authentication.take()) {
             (NO_AUTHENTICATION, _) => {
-                self.state = State::Requesting;
-                Ok(Step::Send(self.request.clone()))
+                self.state = SocksState::Requesting;
+                Ok(ExchangeStep::Send(self.request.clone()))
             }
             (USER_AND_PASSWORD, Some(authentication)) => {
-                self.state = State::Authenticating;
-                Ok(Step::Send(authentication))
+                self.state = SocksState::Authenticating;
+                Ok(ExchangeStep::Send(authentication))
             }
             (NONE_ACCEPTABLE, None) => Err(Fault::Refused(
                 "it wants authentication; give it a user name and a password".to_owned(),
@@ -170,7 +170,7 @@ impl Socks5 {
         }
     }
 
-    fn authenticated(&mut self, input: &mut BytesMut) -> Result<Step, Fault> {
+    fn authenticated(&mut self, input: &mut BytesMut) -> Result<ExchangeStep, Fault> {
         // The version of the negotiation, 1; some proxies say 5.
         if input
             .first()
@@ -181,18 +181,18 @@ impl Socks5 {
             ));
         }
         let Some(&status) = input.get(1) else {
-            return Ok(Step::NeedMore);
+            return Ok(ExchangeStep::NeedMore);
         };
         if status != 0 {
             return Err(refused(status, "user name or password is wrong"));
         }
         input.advance(2);
-        self.state = State::Requesting;
-        Ok(Step::Send(self.request.clone()))
+        self.state = SocksState::Requesting;
+        Ok(ExchangeStep::Send(self.request.clone()))
     }
 }
 
-fn answered(input: &mut BytesMut) -> Result<Step, Fault> {
+fn answered(input: &mut BytesMut) -> Result<ExchangeStep, Fault> {
     check_version(input)?;
     // A refusal is told without the rest of the answer, which some proxies leave out.
     let meaning = match input.get(1) {
@@ -211,11 +211,11 @@ fn answered(input: &mut BytesMut) -> Result<Step, Fault> {
         return Err(refused(code, meaning));
     }
     let bound_address = match input.get(3) {
-        None => return Ok(Step::NeedMore),
+        None => return Ok(ExchangeStep::NeedMore),
         Some(&ADDRESS_V4) => 4,
         Some(&ADDRESS_V6) => 16,
         Some(&ADDRESS_NAME) => match input.get(4) {
-            None => return Ok(Step::NeedMore),
+            None => return Ok(ExchangeStep::NeedMore),
             Some(&length) => 1 + usize::from(length),
         },
         Some(_) => {
@@ -226,10 +226,10 @@ fn answered(input: &mut BytesMut) -> Result<Step, Fault> {
     };
     let length = 4 + bound_address + 2;
     if input.len() < length {
-        return Ok(Step::NeedMore);
+        return Ok(ExchangeStep::NeedMore);
     }
     input.advance(length);
-    Ok(Step::Done)
+    Ok(ExchangeStep::Done)
 }
 
 fn check_version(input: &BytesMut) -> Result<(), Fault> {
@@ -239,7 +239,7 @@ fn check_version(input: &BytesMut) -> Result<(), Fault> {
     }
 }
 
-fn authentication(credentials: &Credentials) -> Result<Option<Bytes>, &'static str> {
+fn authentication(credentials: &ProxyCredentials) -> Result<Option<Bytes>, &'static str> {
     let Some(user_name) = &credentials.user_name else {
         return Ok(None);
     };
@@ -267,7 +267,7 @@ fn refused(code: u8, meaning: &str) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::{Progress, ProxyError, ProxyHandshake, ProxyKind};
+    use crate::proxy::{ProxyError, ProxyHandshake, ProxyKind, ProxyProgress};
 
     fn name() -> Destination {
         Destination::Name("mqtt.example".to_owned())
@@ -277,14 +277,18 @@ mod tests {
         Destination::Address(text.parse().unwrap())
     }
 
-    fn credentials(user_name: &str, password: &str) -> Credentials {
-        Credentials {
+    fn credentials(user_name: &str, password: &str) -> ProxyCredentials {
+        ProxyCredentials {
             user_name: Some(user_name.to_owned()),
             password: Some(Bytes::copy_from_slice(password.as_bytes())),
         }
     }
 
-    fn start(kind: ProxyKind, who: &Credentials, server: &Destination) -> (ProxyHandshake, Bytes) {
+    fn start(
+        kind: ProxyKind,
+        who: &ProxyCredentials,
+        server: &Destination,
+    ) -> (ProxyHandshake, Bytes) {
         let mut handshake = ProxyHandshake::new(kind, who, server, 1883).unwrap();
         let first = handshake.poll_transmit().unwrap();
         (handshake, first)
@@ -294,7 +298,7 @@ mod tests {
     fn answer(handshake: &mut ProxyHandshake, bytes: &[u8]) -> Option<Bytes> {
         let progress = handshake.receive(&mut BytesMut::from(bytes)).unwrap();
         let transmit = handshake.poll_transmit();
-        assert_eq!(progress == Progress::Done, transmit.is_none());
+        assert_eq!(progress == ProxyProgress::Done, transmit.is_none());
         transmit
     }
 
@@ -304,7 +308,7 @@ mod tests {
         error.to_string()
     }
 
-    fn unsupported(kind: ProxyKind, who: &Credentials, server: &Destination) -> String {
+    fn unsupported(kind: ProxyKind, who: &ProxyCredentials, server: &Destination) -> String {
         match ProxyHandshake::new(kind, who, server, 1883) {
             Err(error @ ProxyError::Unsupported { .. }) => error.to_string(),
             other => panic!("{other:?}"),
@@ -313,7 +317,7 @@ mod tests {
 
     #[test]
     fn socks4_is_asked_for_an_ipv4_address() {
-        let nobody = Credentials::default();
+        let nobody = ProxyCredentials::default();
         let (mut handshake, request) = start(ProxyKind::Socks4, &nobody, &address("192.0.2.7"));
         assert_eq!(request, &b"\x04\x01\x07\x5b\xc0\x00\x02\x07\x00"[..]);
         assert_eq!(answer(&mut handshake, b"\x00\x5a\0\0\0\0\0\0"), None);
@@ -328,7 +332,7 @@ mod tests {
 
     #[test]
     fn socks4a_is_asked_for_a_name_behind_an_address_that_there_is_not() {
-        let nobody = Credentials::default();
+        let nobody = ProxyCredentials::default();
         let (mut handshake, request) = start(ProxyKind::Socks4a, &nobody, &name());
         assert_eq!(
             request,
@@ -344,7 +348,7 @@ mod tests {
 
     #[test]
     fn socks4_is_not_asked_for_what_it_cannot_do() {
-        let nobody = Credentials::default();
+        let nobody = ProxyCredentials::default();
         let text = unsupported(ProxyKind::Socks4, &nobody, &name());
         assert!(
             text.starts_with("the SOCKS4 proxy cannot be asked: it knows no names;"),
@@ -364,7 +368,8 @@ mod tests {
             (92, "identd"),
             (93, "another user"),
         ] {
-            let (mut handshake, _) = start(ProxyKind::Socks4a, &Credentials::default(), &name());
+            let (mut handshake, _) =
+                start(ProxyKind::Socks4a, &ProxyCredentials::default(), &name());
             let text = error(&mut handshake, &[0, code, 0, 0, 0, 0, 0, 0]);
             assert!(
                 text.starts_with(&format!("the SOCKS4a proxy refused: {code}, ")),
@@ -373,7 +378,8 @@ mod tests {
             assert!(text.contains(meaning), "{text}");
         }
         for bytes in [&b"\x05\x00"[..], b"HTTP/1.1 400", b"\x00\x00"] {
-            let (mut handshake, _) = start(ProxyKind::Socks4a, &Credentials::default(), &name());
+            let (mut handshake, _) =
+                start(ProxyKind::Socks4a, &ProxyCredentials::default(), &name());
             let text = error(&mut handshake, bytes);
             assert!(text.contains("something else than SOCKS4a"), "{text}");
         }
@@ -381,7 +387,8 @@ mod tests {
 
     #[test]
     fn socks5_without_credentials_offers_no_authentication() {
-        let (mut handshake, greeting) = start(ProxyKind::Socks5, &Credentials::default(), &name());
+        let (mut handshake, greeting) =
+            start(ProxyKind::Socks5, &ProxyCredentials::default(), &name());
         assert_eq!(greeting, &b"\x05\x01\x00"[..]);
         let request = answer(&mut handshake, b"\x05\x00").unwrap();
         assert_eq!(request, &b"\x05\x01\x00\x03\x0cmqtt.example\x07\x5b"[..]);
@@ -415,7 +422,8 @@ mod tests {
             b"\x03\x00",
             b"\x04abcdefghijklmnop",
         ] {
-            let (mut handshake, _) = start(ProxyKind::Socks5, &Credentials::default(), &name());
+            let (mut handshake, _) =
+                start(ProxyKind::Socks5, &ProxyCredentials::default(), &name());
             answer(&mut handshake, b"\x05\x00");
             let bytes = [b"\x05\x00\x00", bound, b"\x04\x38"].concat();
             assert_eq!(answer(&mut handshake, &bytes), None, "{bound:?}");
@@ -424,7 +432,7 @@ mod tests {
 
     #[test]
     fn a_refusal_of_socks5_is_told_with_its_meaning_and_without_credentials() {
-        let (mut handshake, _) = start(ProxyKind::Socks5, &Credentials::default(), &name());
+        let (mut handshake, _) = start(ProxyKind::Socks5, &ProxyCredentials::default(), &name());
         assert_eq!(
             error(&mut handshake, b"\x05\xff"),
             "the SOCKS5 proxy refused: it wants authentication; give it a user name and a password"
@@ -445,7 +453,8 @@ mod tests {
             assert!(error.contains(text) && !error.contains("geheim"), "{error}");
         }
         for code in 1..=9 {
-            let (mut handshake, _) = start(ProxyKind::Socks5, &Credentials::default(), &name());
+            let (mut handshake, _) =
+                start(ProxyKind::Socks5, &ProxyCredentials::default(), &name());
             answer(&mut handshake, b"\x05\x00");
             let text = error(&mut handshake, &[5, code]); // some proxies send no more
             assert!(
@@ -453,7 +462,7 @@ mod tests {
                 "{text}"
             );
         }
-        let (mut handshake, _) = start(ProxyKind::Socks5, &Credentials::default(), &name());
+        let (mut handshake, _) = start(ProxyKind::Socks5, &ProxyCredentials::default(), &name());
         answer(&mut handshake, b"\x05\x00");
         assert_eq!(
             error(&mut handshake, b"\x05\x02\x00\x01\0\0\0\0\0\0"),
@@ -470,7 +479,8 @@ mod tests {
             b"\x05\x02",
             b"\x05\x00\x05\x00\x00\x02",
         ] {
-            let (mut handshake, _) = start(ProxyKind::Socks5, &Credentials::default(), &name());
+            let (mut handshake, _) =
+                start(ProxyKind::Socks5, &ProxyCredentials::default(), &name());
             let error = handshake.receive(&mut BytesMut::from(bytes)).unwrap_err();
             assert!(
                 matches!(error, ProxyError::Malformed { .. }),
@@ -489,7 +499,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_into_socks5_is_refused_before_anything_is_sent() {
         let long = "x".repeat(256);
-        let nobody = Credentials::default();
+        let nobody = ProxyCredentials::default();
         unsupported(ProxyKind::Socks5, &nobody, &Destination::Name(long.clone()));
         for (user_name, password) in [(long.as_str(), "x"), ("x", long.as_str())] {
             let text = unsupported(

@@ -6,8 +6,8 @@ mod markers;
 
 use bytes::{Bytes, BytesMut};
 use ferromqtt_transport::{
-    Credentials, Destination, Handshake, Host, ProxyHandshake, ProxyKind, ProxyUrl, ServerUrl,
-    WebSocket, WebSocketError, default_headers,
+    Destination, Host, ProxyCredentials, ProxyHandshake, ProxyKind, ProxyUrl, ServerUrl, WebSocket,
+    WebSocketError, WebSocketRequest, default_headers,
 };
 
 use markers::*;
@@ -51,7 +51,7 @@ fn urls_show_neither_passwords_nor_queries() {
 
 #[test]
 fn a_proxy_that_sends_the_request_back_has_no_credential_shown() {
-    let credentials = Credentials {
+    let credentials = ProxyCredentials {
         user_name: Some("u".to_owned()),
         password: Some(Bytes::from(MARKER)),
     };
@@ -87,7 +87,7 @@ fn headers() -> Vec<(String, String)> {
 
 fn websocket() -> WebSocket {
     let path = format!("/mqtt?site=7&token={ENCODED}");
-    let handshake = Handshake::new(&path, &headers()).unwrap();
+    let handshake = WebSocketRequest::new(&path, &headers()).unwrap();
     look(&handshake);
     WebSocket::new(handshake)
 }
@@ -139,7 +139,7 @@ fn the_reason_of_a_close_frame_that_repeats_a_token_is_left_out() {
             key.clone_into(value);
         }
     }
-    let mut websocket = WebSocket::new(Handshake::new("/", &headers).unwrap());
+    let mut websocket = WebSocket::new(WebSocketRequest::new("/", &headers).unwrap());
     let reason = format!("bad {MARKER}");
     let length = u8::try_from(2 + reason.len()).unwrap();
     let answer = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -157,17 +157,18 @@ fn a_wrong_request_is_refused_without_what_it_holds() {
     let wrong = |name: &str, value: &str| {
         let mut headers = default_headers(&host("a"), 80, false);
         headers.push((name.to_owned(), value.to_owned()));
-        look_at_error(&Handshake::new("/", &headers).unwrap_err());
+        look_at_error(&WebSocketRequest::new("/", &headers).unwrap_err());
     };
     wrong(&format!("Authorization: Bearer {MARKER}"), "");
     wrong("Authorization", &format!("Bearer {MARKER}\r\n"));
     let path = format!("/mqtt?token={MARKER}#");
-    look_at_error(&Handshake::new(&path, &default_headers(&host("a"), 80, false)).unwrap_err());
+    look_at_error(
+        &WebSocketRequest::new(&path, &default_headers(&host("a"), 80, false)).unwrap_err(),
+    );
 }
 
 /// Public types that can hold nothing of a request.
-const WITHOUT_SECRETS: &str =
-    "Next Race Progress ProxyError Place UrlError CloseReason HostError Failure Hint Phase";
+const WITHOUT_SECRETS: &str = "Next Race ProxyProgress ProxyError Endpoint UrlError CloseReason HostError Failure Hint AttemptPhase";
 
 #[test]
 fn every_public_type_is_known() {

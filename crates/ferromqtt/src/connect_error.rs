@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use ferromqtt_proto::shown::peer_text;
-use ferromqtt_transport::{Failure, Phase};
+use ferromqtt_transport::{AttemptPhase, Failure};
 use thiserror::Error;
 
 use crate::{ConnectionError, OptionsError, ReasonCode, Server, TransportError};
@@ -70,7 +70,7 @@ impl fmt::Display for Reached<'_> {
             | ConnectionError::Dropped
             | ConnectionError::DriverGone => write!(f, "{server}: {cause}"),
             ConnectionError::Refused { reason, properties } => {
-                let failure = Failure::new(server, Phase::Connect).reason(cause);
+                let failure = Failure::new(server, AttemptPhase::Connect).reason(cause);
                 write!(f, "{failure}")?;
                 if let Some(words) = &properties.reason_string {
                     write!(f, ": {}", peer_text(words, &[]))?;
@@ -80,7 +80,9 @@ impl fmt::Display for Reached<'_> {
                     None => Ok(()),
                 }
             }
-            _ => Failure::new(server, Phase::Connect).reason(cause).fmt(f),
+            _ => Failure::new(server, AttemptPhase::Connect)
+                .reason(cause)
+                .fmt(f),
         }
     }
 }
@@ -133,6 +135,6 @@ fn may_pass(server: &Server, cause: &ConnectionError) -> bool {
     let Some(why) = why.strip_prefix(&format!("{server}: ")) else {
         return true;
     };
-    let settled = [Phase::Tls, Phase::WebSocket].map(|phase| phase.to_string());
+    let settled = [AttemptPhase::Tls, AttemptPhase::WebSocket].map(|phase| phase.to_string());
     !(settled.iter().any(|phase| why.starts_with(phase)) || why.contains("Options::"))
 }

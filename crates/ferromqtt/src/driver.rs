@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ferromqtt_engine::{LinkId, LinkRequest};
-use ferromqtt_proto::{Server, TransportError};
+use ferromqtt_proto::{ServerChoice, TransportError};
 use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep_until};
 
@@ -81,7 +81,7 @@ async fn next_request(
 async fn open(
     shared: &Shared,
     connector: &Connector,
-    server: &Server,
+    server: &ServerChoice,
     attempt: u32,
     alarm: &mut Alarm,
 ) -> Result<Stream, TransportError> {
@@ -104,7 +104,7 @@ async fn open(
 async fn connect(
     shared: &Shared,
     connector: &Connector,
-    server: &Server,
+    server: &ServerChoice,
     attempt: u32,
 ) -> Result<Stream, TransportError> {
     let failed = |error| connector.cause(&error);

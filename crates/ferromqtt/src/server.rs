@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use ferromqtt_transport::{Place, ServerUrl};
+use ferromqtt_transport::{Endpoint, ServerUrl};
 
 use crate::error::AddressError;
 
@@ -35,14 +35,14 @@ use crate::error::AddressError;
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Server {
-    pub(crate) place: Place,
+    pub(crate) place: Endpoint,
 }
 
 impl Server {
     /// MQTT over TCP, to a host name or an IP address (without brackets). One that is neither is
     /// [`OptionsError::Host`](crate::OptionsError::Host) when the connection is opened.
     pub fn new(host: impl ToString, port: u16) -> Self {
-        Self::at(Place::Tcp {
+        Self::at(Endpoint::Tcp {
             host: host.to_string(),
             port,
             tls: false,
@@ -51,7 +51,7 @@ impl Server {
 
     /// MQTT over the Unix socket at this path.
     pub fn unix(path: impl Into<String>) -> Self {
-        Self::at(Place::Unix { path: path.into() })
+        Self::at(Endpoint::Unix { path: path.into() })
     }
 
     /// Reads a URL.
@@ -67,57 +67,57 @@ impl Server {
         Ok(Self::at(url.place))
     }
 
-    pub(crate) const fn at(place: Place) -> Self {
+    pub(crate) const fn at(place: Endpoint) -> Self {
         Self { place }
     }
 
     /// The host name or IP address; none for a Unix socket.
     pub const fn host(&self) -> Option<&str> {
         match &self.place {
-            Place::Tcp { host, .. } | Place::WebSocket { host, .. } => Some(host.as_str()),
-            Place::Unix { .. } => None,
+            Endpoint::Tcp { host, .. } | Endpoint::WebSocket { host, .. } => Some(host.as_str()),
+            Endpoint::Unix { .. } => None,
         }
     }
 
     /// The port; none for a Unix socket.
     pub const fn port(&self) -> Option<u16> {
         match &self.place {
-            Place::Tcp { port, .. } | Place::WebSocket { port, .. } => Some(*port),
-            Place::Unix { .. } => None,
+            Endpoint::Tcp { port, .. } | Endpoint::WebSocket { port, .. } => Some(*port),
+            Endpoint::Unix { .. } => None,
         }
     }
 
     /// Path and query of a WebSocket, or the path of a Unix socket.
     pub const fn path(&self) -> Option<&str> {
         match &self.place {
-            Place::Tcp { .. } => None,
-            Place::WebSocket { path, .. } | Place::Unix { path } => Some(path.as_str()),
+            Endpoint::Tcp { .. } => None,
+            Endpoint::WebSocket { path, .. } | Endpoint::Unix { path } => Some(path.as_str()),
         }
     }
 
     /// Whether TLS is spoken with it.
     pub const fn is_tls(&self) -> bool {
         match &self.place {
-            Place::Tcp { tls, .. } | Place::WebSocket { tls, .. } => *tls,
-            Place::Unix { .. } => false,
+            Endpoint::Tcp { tls, .. } | Endpoint::WebSocket { tls, .. } => *tls,
+            Endpoint::Unix { .. } => false,
         }
     }
 
     #[cfg(feature = "websocket")]
     pub(crate) const fn is_websocket(&self) -> bool {
-        matches!(self.place, Place::WebSocket { .. })
+        matches!(self.place, Endpoint::WebSocket { .. })
     }
 
     /// Host and port, or the path of a Unix socket: what logs show. The path of a WebSocket request may hold a token.
     pub(crate) fn address(&self) -> String {
         match &self.place {
-            Place::Tcp { host, port, .. } | Place::WebSocket { host, port, .. } => {
+            Endpoint::Tcp { host, port, .. } | Endpoint::WebSocket { host, port, .. } => {
                 match host.contains(':') {
                     true => format!("[{host}]:{port}"),
                     false => format!("{host}:{port}"),
                 }
             }
-            Place::Unix { path } => path.clone(),
+            Endpoint::Unix { path } => path.clone(),
         }
     }
 
@@ -125,8 +125,8 @@ impl Server {
     #[cfg(feature = "tls")]
     pub(crate) fn secured(mut self) -> Self {
         match &mut self.place {
-            Place::Tcp { tls, .. } | Place::WebSocket { tls, .. } => *tls = true,
-            Place::Unix { .. } => {}
+            Endpoint::Tcp { tls, .. } | Endpoint::WebSocket { tls, .. } => *tls = true,
+            Endpoint::Unix { .. } => {}
         }
         self
     }
@@ -137,19 +137,19 @@ impl Server {
         if reference.contains("://") {
             let server = Self::from_url(reference)?;
             let weaker = self.is_tls() && !server.is_tls();
-            if weaker || matches!(server.place, Place::Unix { .. }) {
+            if weaker || matches!(server.place, Endpoint::Unix { .. }) {
                 return Err(AddressError::Reference);
             }
             return Ok(server);
         }
         let scheme = match (&self.place, self.is_tls()) {
-            (Place::WebSocket { .. }, true) => "wss",
-            (Place::WebSocket { .. }, false) => "ws",
+            (Endpoint::WebSocket { .. }, true) => "wss",
+            (Endpoint::WebSocket { .. }, false) => "ws",
             (_, true) => "mqtts",
             (_, false) => "mqtt",
         };
         let mut server = Self::from_url(&format!("{scheme}://{reference}"))?;
-        if let (Place::WebSocket { path, .. }, Place::WebSocket { path: same, .. }) =
+        if let (Endpoint::WebSocket { path, .. }, Endpoint::WebSocket { path: same, .. }) =
             (&mut server.place, &self.place)
         {
             path.clone_from(same);
@@ -169,7 +169,7 @@ impl FromStr for Server {
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut place = self.place.clone();
-        if let Place::Tcp { host, .. } | Place::WebSocket { host, .. } = &mut place
+        if let Endpoint::Tcp { host, .. } | Endpoint::WebSocket { host, .. } = &mut place
             && host.contains('@')
         {
             // No host has that: it is a URL, which may hold a password.

@@ -6,23 +6,14 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::closing::Ending;
-use super::{Client, Phase};
+use super::{Client, ClientPhase};
+use crate::connection::AuthExchange;
 use crate::error::{AuthError, ConnectionError, DecodeError};
 use crate::event::Event;
-use crate::packet::{Auth, Disconnect, Packet, PacketType, Place, ReasonCode, check_binary};
+use crate::packet::{
+    Auth, Disconnect, Packet, PacketType, PropertyPlace, ReasonCode, check_binary,
+};
 use crate::text::Utf8String;
-
-/// Whose turn it is in an exchange of AUTH packets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Turn {
-    /// No exchange of AUTH is under way.
-    #[default]
-    Nobody,
-    /// This client has sent the last packet.
-    Server,
-    /// The server has asked, and the application is to answer.
-    Client,
-}
 
 impl Client {
     /// Answers [`Event::Auth`] with Continue authentication, or starts to authenticate anew with Re-authenticate
@@ -41,42 +32,46 @@ impl Client {
             return Err(AuthError::Method); // MQTT-4.12.0-7
         }
         auth.properties.authentication_method = method;
-        auth.properties.check(Place::of(PacketType::Auth))?;
+        auth.properties.check(PropertyPlace::of(PacketType::Auth))?;
         let connected = self.is_connected();
         let version = self.options.protocol;
-        let Some(connection) = self
-            .connection
-            .as_mut()
-            .filter(|_| matches!(self.phase, Phase::Handshake { .. } | Phase::Connected))
-        else {
+        let Some(connection) = self.connection.as_mut().filter(|_| {
+            matches!(
+                self.phase,
+                ClientPhase::Handshake { .. } | ClientPhase::Connected
+            )
+        }) else {
             return Err(AuthError::NotConnected);
         };
         let allowed = match auth.reason {
-            ReasonCode::ContinueAuthentication => connection.authentication == Turn::Client,
-            ReasonCode::ReAuthenticate => connected && connection.authentication == Turn::Nobody,
+            ReasonCode::ContinueAuthentication => {
+                connection.authentication == AuthExchange::ClientAnswers
+            }
+            ReasonCode::ReAuthenticate => {
+                connected && connection.authentication == AuthExchange::Over
+            }
             _ => false, // Success is the server's (MQTT-3.15.2-1)
         };
         if !allowed {
             return Err(AuthError::NotNow(auth.reason));
         }
         let data = auth.properties.authentication_data.clone();
-        let mut packet = Packet::Auth(Box::new(auth.clone()));
-        if !connection.limits.fits(packet.encoded_len(version)) {
+        let limit = connection.limits.maximum_packet_size();
+        let transmit = &mut connection.transmit;
+        let packet = Packet::Auth(Box::new(auth.clone()));
+        if transmit.push_within(limit, &packet, version).is_err() {
             // MQTT-3.15.2-2, MQTT-3.15.2-3: what only explains is left out.
             auth.properties.reason_string = None;
             auth.properties.user_properties.clear();
-            packet = Packet::Auth(Box::new(auth));
+            let packet = Packet::Auth(Box::new(auth));
+            transmit
+                .push_within(limit, &packet, version)
+                .map_err(|bytes| AuthError::TooLarge { bytes, limit })?;
         }
-        let bytes = packet.encoded_len(version);
-        if !connection.limits.fits(bytes) {
-            let limit = connection.limits.maximum_packet_size();
-            return Err(AuthError::TooLarge { bytes, limit });
-        }
-        connection.authentication = Turn::Server;
+        connection.authentication = AuthExchange::ServerAnswers;
         if let Some(data) = data {
             connection.echoes.answer(data);
         }
-        connection.transmit.push(&packet, version);
         Ok(())
     }
 
@@ -89,7 +84,7 @@ impl Client {
             return Err(AuthError::Method);
         }
         check_binary(data.as_ref()).map_err(|problem| {
-            Place::of(PacketType::Connect).refuses("authentication_data", problem)
+            PropertyPlace::of(PacketType::Connect).refuses("authentication_data", problem)
         })?;
         self.options.properties.authentication_data = data;
         Ok(())
@@ -100,14 +95,14 @@ impl Client {
     pub fn fail_authentication(&mut self, now: Instant, why: Arc<str>) {
         let cause = ConnectionError::AuthenticationFailed(why);
         match self.phase {
-            Phase::Connected => {
+            ClientPhase::Connected => {
                 self.send_disconnect(Disconnect::because(ReasonCode::UnspecifiedError));
                 self.end_connection(now, cause, self.by_answering(now));
             }
-            Phase::Opening { .. } | Phase::Handshake { .. } => {
+            ClientPhase::Opening { .. } | ClientPhase::Handshake { .. } => {
                 self.end_connection(now, cause, Ending::Abort);
             }
-            Phase::Idle | Phase::Closing { .. } | Phase::Waiting { .. } => {}
+            ClientPhase::Idle | ClientPhase::Closing { .. } | ClientPhase::Waiting { .. } => {}
         }
     }
 
@@ -136,12 +131,14 @@ impl Client {
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
-        if connection.authentication != Turn::Server {
+        if connection.authentication != AuthExchange::ServerAnswers {
             return Err(DecodeError::protocol("AUTH came out of turn"));
         }
         connection.authentication = match auth.reason {
-            ReasonCode::ContinueAuthentication => Turn::Client,
-            ReasonCode::Success if matches!(self.phase, Phase::Connected) => Turn::Nobody,
+            ReasonCode::ContinueAuthentication => AuthExchange::ClientAnswers,
+            ReasonCode::Success if matches!(self.phase, ClientPhase::Connected) => {
+                AuthExchange::Over
+            }
             _ => {
                 return Err(DecodeError::protocol(
                     "AUTH has a Reason Code that the server must not send now", // MQTT-4.12.0-2

@@ -4,11 +4,11 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::{Client, Phase};
+use super::{Client, ClientPhase};
 use crate::event::Event;
 use crate::packet::{QoS, SubscriptionOptions};
 use crate::reconnect;
-use crate::session::{DeliveryId, Held, Message, QueueId, Subscriptions};
+use crate::session::{DeliveryId, Message, QueueId, Subscriptions, UnclaimedMessage};
 use crate::topic::TopicFilter;
 
 /// Which messages are held, and until when.
@@ -192,7 +192,7 @@ impl Client {
         hold: Option<DeliveryId>,
         until: Option<Instant>,
     ) -> bool {
-        let held = Held {
+        let held = UnclaimedMessage {
             message,
             hold,
             until,
@@ -204,7 +204,7 @@ impl Client {
     /// When messages that nobody has claimed go to the default queue.
     pub(super) fn next_claim_end(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Idle => None, // the program cannot subscribe
+            ClientPhase::Idle => None, // the program cannot subscribe
             _ => self.session.inbox.next_claim_end(),
         }
     }
@@ -212,7 +212,7 @@ impl Client {
     /// Moves what nobody has claimed in time to the default queue. Acknowledgements leave in order (MQTT-4.6.0-2), so it
     /// would hold up all that came behind it forever.
     pub(super) fn end_claims(&mut self, now: Instant) {
-        if let Phase::Idle = self.phase {
+        if let ClientPhase::Idle = self.phase {
             return;
         }
         self.claiming.resumed.close_at(now);
@@ -224,7 +224,7 @@ impl Client {
         }
     }
 
-    fn give_to_default(&mut self, held: Vec<Held>) {
+    fn give_to_default(&mut self, held: Vec<UnclaimedMessage>) {
         if held.is_empty() {
             return;
         }

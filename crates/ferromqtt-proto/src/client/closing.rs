@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Client, Phase};
+use super::{Client, ClientPhase};
 use crate::event::{Event, TransportRequest};
 use crate::reconnect::later;
 use crate::session::Session;
@@ -84,7 +84,7 @@ impl Client {
     /// whether the server is still there.
     pub fn transport_finished(&mut self, now: Instant) {
         let limit = self.options.closing_timeout;
-        if let Phase::Closing { closing, .. } = &mut self.phase
+        if let ClientPhase::Closing { closing, .. } = &mut self.phase
             && let Closing::Writing { until } = *closing
             && self.transport_requests.is_empty()
         {
@@ -97,7 +97,7 @@ impl Client {
 
     /// The server is still there: input came that nobody processes any more, or the server has not read everything yet.
     pub(super) fn still_linger(&mut self, now: Instant) {
-        if let Phase::Closing { closing, .. } = &mut self.phase
+        if let ClientPhase::Closing { closing, .. } = &mut self.phase
             && let Closing::Lingering { silent_at, .. } = closing
         {
             *silent_at = later(now, SILENCE);
@@ -106,7 +106,7 @@ impl Client {
 
     /// Goes one step further when one has lasted long enough.
     pub(super) fn check_closing(&mut self, now: Instant) {
-        let Phase::Closing { closing, .. } = &mut self.phase else {
+        let ClientPhase::Closing { closing, .. } = &mut self.phase else {
             return;
         };
         if closing.deadline().is_none_or(|deadline| deadline > now) {
@@ -133,7 +133,7 @@ impl Client {
 
     /// Moves the limit of what is being closed: the application waits no longer than `until`.
     pub(super) fn close_within(&mut self, limit: Option<Instant>) {
-        if let Phase::Closing { closing, .. } = &mut self.phase
+        if let ClientPhase::Closing { closing, .. } = &mut self.phase
             && let Some(limit) = limit
         {
             match closing {

@@ -1,4 +1,4 @@
-//! Requests and their responses (5.0, section 4.10): where responses come to, and which request each of them answers.
+//! Requests and their responses (5.0, section 4.10): which topic responses come to, and which request each one answers.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -6,17 +6,16 @@ use std::time::Instant;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::Client;
-use super::publish::Publish;
 use super::subscribe::Subscribe;
 use crate::debug_fields;
 use crate::error::PublishError;
 use crate::event::{Delivery, Event, OpId, Outcome};
 use crate::packet::{Properties, QoS, ReasonCode};
-use crate::session::{Message, QueueId, QueueOptions};
+use crate::session::{Message, Owner, Publish, QueueId, QueueOptions};
 use crate::text::Utf8String;
 use crate::topic::{TopicFilter, TopicName};
 
-/// Who waits for a response, and by what it is told.
+/// The requests that await a response, and what identifies their responses.
 pub(super) struct Correlation {
     /// Begins the Correlation Data of this client, so that a response to an earlier run of the program answers nothing.
     token: u64,
@@ -27,7 +26,7 @@ pub(super) struct Correlation {
     queue: Option<QueueId>,
     /// The SUBSCRIBE that is to bring the responses, while it is under way.
     subscribing: Option<OpId>,
-    requests: BTreeMap<OpId, Stage>,
+    requests: BTreeMap<OpId, RequestStage>,
     /// How many of those have their response.
     answered: usize,
 }
@@ -44,7 +43,7 @@ debug_fields!(Correlation {
 
 /// How far a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum RequestStage {
     /// Its publish has not completed.
     Publishing,
     /// Only the response is awaited.
@@ -54,7 +53,7 @@ enum Stage {
 }
 
 impl Correlation {
-    /// Whether anybody waits for a response.
+    /// Whether a caller awaits a response.
     pub(super) fn waits_for_response(&self) -> bool {
         self.requests.len() > self.answered
     }
@@ -97,14 +96,14 @@ impl Correlation {
 }
 
 impl Client {
-    /// Accepts a request: a message whose Response Topic and Correlation Data are made here, so that its response is told
-    /// from all others. The client subscribes to the Response Topic with the first request, before the request leaves, and
+    /// Accepts a request: a message whose Response Topic and Correlation Data the client chooses, so that it recognizes the
+    /// response. The client subscribes to the Response Topic with the first request, before the request leaves, and
     /// stays subscribed.
     ///
     /// Completes as [`Outcome::Responded`]; as [`Outcome::Acknowledged`] with No matching subscribers, when nobody was there
-    /// to respond (told at QoS 1 by servers that say so); as [`Outcome::Unanswerable`]; or as a publish does that fails. It
-    /// waits for ever otherwise: the driver [abandons](Client::abandon) it when its time is over. A response that nobody
-    /// waits for, or waits for any more, is dropped.
+    /// to respond (at QoS 1, with servers that report it); as [`Outcome::Unanswerable`]; or as a publish that fails.
+    /// Otherwise it waits forever: the driver [abandons](Client::abandon) it when its time is over. A response that no caller
+    /// awaits is dropped.
     ///
     /// The Response Topic is [`Options::response_topic`](crate::Options::response_topic). Without one it is chosen with the
     /// first request: below the Response Information that the server gave (section 3.2.2.3.15), otherwise below `responses`.
@@ -121,8 +120,10 @@ impl Client {
         let properties = request.properties.get_or_insert_default();
         properties.response_topic = Some(topic.as_utf8().clone());
         properties.correlation_data = Some(self.correlation.data(op));
-        self.correlation.requests.insert(op, Stage::Publishing);
-        let accepted = self.publish_as(now, op, request);
+        self.correlation
+            .requests
+            .insert(op, RequestStage::Publishing);
+        let accepted = self.accept_publish(now, Owner::Request(op), request);
         if accepted.is_err() {
             self.correlation.requests.remove(&op);
         }
@@ -183,35 +184,41 @@ impl Client {
         Ok(())
     }
 
-    /// What an operation that has ended is to be told as; nothing, when it is one of ours or still waits for its response.
-    pub(super) fn correlate(&mut self, op: OpId, outcome: Outcome) -> Option<Outcome> {
-        if self.correlation.subscribing == Some(op) {
-            self.correlation.subscribing = None;
-            self.on_response_subscription(outcome);
-            return None;
-        }
+    /// The publish of the request `op` has ended: reports that to the caller, unless it still waits for the response or
+    /// has it.
+    #[cold] // beside a mere publish
+    pub(super) fn on_request_published(&mut self, op: OpId, outcome: Outcome) {
         let Some(stage) = self.correlation.requests.get_mut(&op) else {
-            return Some(outcome);
+            return; // never: a request is there for as long as its publish has it as the owner
         };
         match (*stage, &outcome) {
-            (Stage::Publishing, Outcome::Sent) => {
-                *stage = Stage::Published;
-                return None;
+            (RequestStage::Publishing, Outcome::Sent) => {
+                *stage = RequestStage::Published;
+                return;
             }
-            (Stage::Publishing, Outcome::Acknowledged { reason, .. })
+            (RequestStage::Publishing, Outcome::Acknowledged { reason, .. })
                 if *reason != ReasonCode::NoMatchingSubscribers =>
             {
-                *stage = Stage::Published;
-                return None;
+                *stage = RequestStage::Published;
+                return;
             }
             _ => {}
         }
-        let is_answered = self.correlation.requests.remove(&op) == Some(Stage::Answered);
+        let is_answered = self.correlation.requests.remove(&op) == Some(RequestStage::Answered);
         self.correlation.answered -= usize::from(is_answered);
-        (!is_answered).then_some(outcome)
+        if !is_answered {
+            self.events.push_back(Event::Completed { op, outcome });
+        }
     }
 
-    fn on_response_subscription(&mut self, outcome: Outcome) {
+    /// Whether `op` is the SUBSCRIBE for responses, which the application has not asked for.
+    pub(super) fn is_response_subscription(&self, op: OpId) -> bool {
+        self.correlation.subscribing == Some(op)
+    }
+
+    /// The SUBSCRIBE for responses has ended.
+    pub(super) fn on_response_subscription(&mut self, outcome: Outcome) {
+        self.correlation.subscribing = None;
         match outcome {
             Outcome::Subscribed { reasons, .. } => {
                 if let Some(&reason) = reasons.iter().find(|reason| reason.is_error()) {
@@ -228,12 +235,12 @@ impl Client {
         let requests = std::mem::take(&mut self.correlation.requests);
         for (op, stage) in requests {
             let delivery = match stage {
-                Stage::Answered => {
+                RequestStage::Answered => {
                     self.correlation.requests.insert(op, stage);
                     continue;
                 }
-                Stage::Publishing => self.abandon_publish(op).unwrap_or(Delivery::Unknown),
-                Stage::Published => Delivery::Unknown,
+                RequestStage::Publishing => self.abandon_publish(op).unwrap_or(Delivery::Unknown),
+                RequestStage::Published => Delivery::Unknown,
             };
             let outcome = Outcome::Unanswerable { reason, delivery };
             self.events.push_back(Event::Completed { op, outcome });
@@ -247,43 +254,43 @@ impl Client {
             return;
         };
         match self.correlation.requests.get_mut(&op) {
-            Some(stage @ Stage::Publishing) => {
-                *stage = Stage::Answered;
+            Some(stage @ RequestStage::Publishing) => {
+                *stage = RequestStage::Answered;
                 self.correlation.answered += 1;
             }
-            Some(Stage::Published) => {
+            Some(RequestStage::Published) => {
                 self.correlation.requests.remove(&op);
             }
-            Some(Stage::Answered) | None => return, // a second response, or one that comes too late
+            Some(RequestStage::Answered) | None => return, // a second response, or one that comes too late
         }
         self.session.inbox.part(&mut message); // its receiver may let it lie
         let outcome = Outcome::Responded(Box::new(message));
         self.events.push_back(Event::Completed { op, outcome });
     }
 
-    /// The caller no longer waits for `op`, a request or a mere publish.
+    /// Stops tracking `op`, a request or a publish, for its caller.
     pub(super) fn abandon_response(&mut self, op: OpId) -> Option<Delivery> {
         match self.correlation.requests.remove(&op) {
-            Some(Stage::Answered) => {
-                // It has completed; its publish still ends, and is then told to nobody.
-                self.correlation.requests.insert(op, Stage::Answered);
+            Some(RequestStage::Answered) => {
+                // It has completed; its publish still ends, which is reported to nobody.
+                self.correlation.requests.insert(op, RequestStage::Answered);
                 None
             }
-            Some(Stage::Published) => Some(Delivery::Unknown),
-            Some(Stage::Publishing) | None => self.abandon_publish(op),
+            Some(RequestStage::Published) => Some(Delivery::Unknown),
+            Some(RequestStage::Publishing) | None => self.abandon_publish(op),
         }
     }
 
-    /// Whether any request waits for its response.
+    /// Whether any request has been published and awaits its response.
     pub(super) fn awaits_response(&self) -> bool {
-        (self.correlation.requests.values()).any(|stage| *stage == Stage::Published)
+        (self.correlation.requests.values()).any(|stage| *stage == RequestStage::Published)
     }
 
     /// The requests that wait for nothing but their response.
     pub(super) fn take_unanswered(&mut self) -> Vec<OpId> {
         let mut unanswered = Vec::new();
         self.correlation.requests.retain(|&op, stage| {
-            let waits = *stage == Stage::Published;
+            let waits = *stage == RequestStage::Published;
             if waits {
                 unanswered.push(op);
             }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::closing::Ending;
-use super::{Client, Phase};
+use super::{Client, ClientPhase};
 use crate::error::{ConnectionError, OptionsError};
 use crate::text::Utf8String;
 
@@ -27,7 +27,7 @@ impl Client {
             .check_credentials(user_name.as_ref(), password.as_ref())?;
         self.options.user_name = user_name;
         self.options.password = password;
-        if let Phase::Opening {
+        if let ClientPhase::Opening {
             awaits_credentials, ..
         } = &mut self.phase
         {
@@ -41,7 +41,7 @@ impl Client {
     ///
     /// Does nothing at any other time.
     pub fn fail_credentials(&mut self, now: Instant, why: Arc<str>) {
-        if matches!(self.phase, Phase::Opening { .. }) {
+        if matches!(self.phase, ClientPhase::Opening { .. }) {
             self.end_connection(now, ConnectionError::NoCredentials(why), Ending::Abort);
         }
     }

@@ -9,7 +9,8 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Client, Turn};
+use super::Client;
+use crate::connection::AuthExchange;
 use crate::debug_fields;
 use crate::error::DecodeError;
 use crate::event::Event;
@@ -153,7 +154,7 @@ impl Client {
         };
         self.is_connected()
             && !self.must_read
-            && connection.authentication != Turn::Server
+            && connection.authentication != AuthExchange::ServerAnswers
             && self.session.outbound.len() == 0
             && self.requests.is_empty()
             && !self.awaits_response()

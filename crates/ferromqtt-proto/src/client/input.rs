@@ -6,15 +6,12 @@ use bytes::{Bytes, BytesMut};
 
 use super::closing::Ending;
 use super::hold_back::Unreadable;
-use super::{Client, Phase, Turn};
+use super::{Client, ClientPhase};
 use crate::codec::FixedHeader;
-use crate::connection::{Limits, OutgoingAliases};
+use crate::connection::{AuthExchange, Limits, OutgoingAliases};
 use crate::error::{ConnectionError, DecodeError};
-use crate::event::{Connected, Event, Outcome};
-use crate::packet::{
-    self, Ack, ConnAck, Packet, PacketId, ProtocolVersion, QoS, ReasonCode, Whole, whole_packets,
-};
-use crate::session::{Acknowledged, IdOwner, Open, SessionChange};
+use crate::event::{Connected, Event};
+use crate::packet::{self, ConnAck, Packet, ProtocolVersion, ReasonCode, Whole, whole_packets};
 use crate::slips::Slip;
 
 const NOT_CONNACK: DecodeError = DecodeError::protocol("the first packet is not CONNACK");
@@ -48,12 +45,12 @@ impl Client {
             return;
         }
         self.session.inbox.set_clock(now);
-        if let Phase::Closing { .. } = self.phase {
+        if let ClientPhase::Closing { .. } = self.phase {
             self.still_linger(now);
             input.clear();
             return;
         }
-        if let Phase::Handshake { .. } = self.phase
+        if let ClientPhase::Handshake { .. } = self.phase
             && input[0] != packet::PacketType::ConnAck.first_byte()
             && !(self.options.properties.authentication_method.is_some()
                 && input[0] == packet::PacketType::Auth.first_byte())
@@ -155,7 +152,10 @@ impl Client {
 
     /// Whether packets are still processed: not after this side has ended the connection.
     pub(super) const fn reads(&self) -> bool {
-        matches!(self.phase, Phase::Handshake { .. } | Phase::Connected)
+        matches!(
+            self.phase,
+            ClientPhase::Handshake { .. } | ClientPhase::Connected
+        )
     }
 
     #[cold]
@@ -176,7 +176,7 @@ impl Client {
             self.hide_echoes(&mut packet);
         }
         packet.detach_properties();
-        if let Phase::Handshake { .. } = self.phase {
+        if let ClientPhase::Handshake { .. } = self.phase {
             self.check_problem_information(&packet)?;
             return match packet {
                 Packet::ConnAck(connack) => self.on_connack(now, *connack),
@@ -277,7 +277,7 @@ impl Client {
             properties.topic_alias_maximum.unwrap_or(0),
             self.options.topic_aliases_out,
         );
-        connection.authentication = Turn::Nobody;
+        connection.authentication = AuthExchange::Over;
         connection.accepted_at = Some(now);
         connection.transmit.depend_on(self.session.journal.last()); // resends do, on changes of before
         if let Some(assigned) = &properties.assigned_client_identifier
@@ -288,7 +288,7 @@ impl Client {
         self.correlation
             .learn(properties.response_information.as_ref());
         let first = std::mem::replace(&mut self.first, false);
-        self.phase = Phase::Connected;
+        self.phase = ClientPhase::Connected;
         self.stats.connections += 1;
         self.events.push_back(Event::Connected(Box::new(Connected {
             session_present,
@@ -305,104 +305,5 @@ impl Client {
         }
         self.send_waiting_requests();
         Ok(())
-    }
-
-    fn on_puback(&mut self, ack: Ack) -> Result<(), DecodeError> {
-        let Some(&IdOwner::Publish(number)) = self.session.ids.owner(ack.packet_id) else {
-            return Ok(()); // unknown: completes nothing
-        };
-        if self.session.outbound.qos_of(number) != Some(QoS::AtLeastOnce) {
-            return Err(DecodeError::protocol("PUBACK answers a QoS 2 PUBLISH"));
-        }
-        self.session.suspicion.acknowledged();
-        let acknowledged = self.session.outbound.finish_publish(number);
-        self.finish(ack, acknowledged);
-        Ok(())
-    }
-
-    fn on_pubrec(&mut self, ack: Ack) -> Result<(), DecodeError> {
-        let id = ack.packet_id;
-        match self.session.ids.owner(id) {
-            Some(&IdOwner::Publish(number)) => {
-                if self.session.outbound.qos_of(number) != Some(QoS::ExactlyOnce) {
-                    return Err(DecodeError::protocol("PUBREC answers a QoS 1 PUBLISH"));
-                }
-                self.session.suspicion.acknowledged();
-                if ack.reason.is_error() {
-                    let acknowledged = self.session.outbound.finish_publish(number);
-                    self.finish(ack, acknowledged); // no PUBREL (MQTT-4.3.3-4)
-                    return Ok(());
-                }
-                if let (Some(released), Some(owner)) = (
-                    self.session.outbound.release(number),
-                    self.session.ids.owner_mut(id),
-                ) {
-                    *owner = IdOwner::Release(released.number);
-                    if let Some(key) = released.key {
-                        self.record(|| SessionChange::Releasing { key });
-                    }
-                }
-                self.answer(Packet::PubRel, Ack::success(id), Open::NONE)
-            }
-            _ if ack.reason.is_error() => Ok(()), // that ends an exchange, and nothing answers it (MQTT-4.3.3-4)
-            Some(IdOwner::Release(_)) => self.answer(Packet::PubRel, Ack::success(id), Open::NONE),
-            _ => self.answer(
-                Packet::PubRel,
-                Ack::new(id, ReasonCode::PacketIdentifierNotFound),
-                Open::NONE,
-            ),
-        }
-    }
-
-    fn on_pubcomp(&mut self, ack: Ack) -> Result<(), DecodeError> {
-        match self.session.ids.owner(ack.packet_id) {
-            Some(&IdOwner::Release(number)) => {
-                let acknowledged = self.session.outbound.finish_release(number);
-                // Whatever PUBCOMP says, the server has the message since PUBREC; 0x92 only means that it forgot the identifier.
-                self.finish(Ack::success(ack.packet_id), acknowledged);
-                Ok(())
-            }
-            Some(IdOwner::Publish(_)) => Err(DecodeError::protocol("PUBCOMP came before PUBREC")),
-            _ => Ok(()),
-        }
-    }
-
-    /// Ends the exchange of a QoS 1 or 2 publish: frees its identifier and its slot, and reports.
-    fn finish(&mut self, ack: Ack, acknowledged: Option<Acknowledged>) {
-        self.free(ack.packet_id);
-        let Some(acknowledged) = acknowledged else {
-            return;
-        };
-        self.record_finished(acknowledged.key);
-        if let Some(connection) = &mut self.connection
-            && connection.number == acknowledged.connection
-        {
-            connection.limits.free_slot();
-        }
-        self.stats.acknowledged += u64::from(!ack.reason.is_error());
-        let Some(op) = acknowledged.op else {
-            return;
-        };
-        let Ack {
-            reason, properties, ..
-        } = ack;
-        let outcome = if reason.is_error() {
-            Outcome::Refused { reason, properties }
-        } else {
-            Outcome::Acknowledged {
-                reason,
-                properties,
-                resent_as_new: acknowledged.resent_as_new,
-            }
-        };
-        self.complete(op, outcome);
-    }
-
-    pub(super) fn free(&mut self, id: PacketId) {
-        let was_full = self.session.ids.is_full();
-        self.session.ids.release(id);
-        if was_full {
-            self.send_waiting_requests();
-        }
     }
 }

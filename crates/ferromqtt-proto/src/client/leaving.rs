@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::closing::{Ending, GRACE};
-use super::{Client, Phase};
+use super::{Client, ClientPhase};
 use crate::error::{ConnectionError, DisconnectError};
 use crate::packet::{Disconnect, Packet};
 use crate::reconnect::later;
@@ -100,7 +100,7 @@ impl Client {
     ) {
         self.take_all_held_back(now);
         match self.phase {
-            Phase::Connected => {
+            ClientPhase::Connected => {
                 let version = self.options.protocol;
                 if disconnect.is_expressible(version) && self.check_disconnect(&disconnect).is_ok()
                 {
@@ -108,20 +108,20 @@ impl Client {
                 }
                 self.end_connection(now, ConnectionError::Closed, Ending::Flush { until });
             }
-            Phase::Opening { .. } | Phase::Handshake { .. } => {
+            ClientPhase::Opening { .. } | ClientPhase::Handshake { .. } => {
                 self.end_connection(now, ConnectionError::Closed, Ending::Abort);
             }
-            Phase::Closing { then, closing } => {
+            ClientPhase::Closing { then, closing } => {
                 if then.is_some() {
-                    self.give_up(Phase::Closing {
+                    self.give_up(ClientPhase::Closing {
                         then: None,
                         closing,
                     });
                 }
                 self.close_within(until);
             }
-            Phase::Waiting { .. } => self.give_up(Phase::Idle),
-            Phase::Idle => {}
+            ClientPhase::Waiting { .. } => self.give_up(ClientPhase::Idle),
+            ClientPhase::Idle => {}
         }
     }
 
@@ -138,7 +138,7 @@ impl Client {
     }
 
     /// Leaves a connection alone that was to be made later.
-    fn give_up(&mut self, phase: Phase) {
+    fn give_up(&mut self, phase: ClientPhase) {
         self.phase = phase;
         self.fail_all(&ConnectionError::Closed);
         self.report_end(ConnectionError::Closed, None, 0);
@@ -149,11 +149,12 @@ impl Client {
             return;
         };
         let version = self.options.protocol;
+        let limit = connection.limits.maximum_packet_size();
         let short = disconnect.clone().without_diagnosis();
         for disconnect in [disconnect, short] {
             let packet = Packet::Disconnect(Box::new(disconnect));
-            if connection.limits.fits(packet.encoded_len(version)) {
-                connection.transmit.push(&packet, version);
+            let pushed = connection.transmit.push_within(limit, &packet, version);
+            if pushed.is_ok() {
                 return;
             }
         }

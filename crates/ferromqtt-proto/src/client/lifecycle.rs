@@ -3,20 +3,20 @@
 use std::time::Instant;
 
 use super::closing::Ending;
-use super::{Client, Phase};
-use crate::connection::{Connection, Due};
+use super::{Client, ClientPhase};
+use crate::connection::{KeepAliveAction, NetworkConnection};
 use crate::error::{ConnectionError, DecodeError, TransportError};
 use crate::event::{Delivery, Event, Outcome, TransportRequest};
 use crate::options::OnSessionLost;
-use crate::packet::{Connect, Disconnect, Packet, QoS, ReasonCode};
+use crate::packet::{Connect, Disconnect, PINGREQ_LEN, Packet, QoS, ReasonCode};
 use crate::reconnect::{self, Severity};
-use crate::session::{SessionChange, Waiting};
+use crate::session::{SessionChange, WaitingPublish};
 
 impl Client {
     /// Asks for a connection. Nothing happens unless the client [is idle](Client::is_idle): when there is one, or one is
     /// being made or closed.
     pub fn connect(&mut self, now: Instant) {
-        if matches!(self.phase, Phase::Idle) {
+        if matches!(self.phase, ClientPhase::Idle) {
             self.first = true;
             self.backoff.reset();
             self.servers.start();
@@ -30,7 +30,7 @@ impl Client {
     fn open(&mut self, now: Instant) {
         let limit = self.options.connect_timeout;
         let deadline = limit.map(|limit| reconnect::later(now, limit));
-        self.phase = Phase::Opening {
+        self.phase = ClientPhase::Opening {
             deadline,
             awaits_credentials: self.options.fresh_credentials,
         };
@@ -43,7 +43,7 @@ impl Client {
 
     /// The transport asked for is open: CONNECT goes out.
     pub fn transport_opened(&mut self, now: Instant) {
-        let Phase::Opening { deadline, .. } = self.phase else {
+        let ClientPhase::Opening { deadline, .. } = self.phase else {
             return;
         };
         let clean_start = self.options.starts_clean(self.first);
@@ -57,7 +57,7 @@ impl Client {
         if let Some(trace) = &mut self.trace {
             trace.connection_opened();
         }
-        let mut connection = Connection::new(now, number, clean_start, &self.options);
+        let mut connection = NetworkConnection::new(now, number, clean_start, &self.options);
         connection.sent_qos0_before = self.stats.sent_qos0;
         let options = &self.options;
         let connect = Connect {
@@ -77,43 +77,45 @@ impl Client {
             .transmit
             .push(&Packet::Connect(Box::new(connect)), options.protocol);
         self.connection = Some(connection);
-        self.phase = Phase::Handshake { deadline };
+        self.phase = ClientPhase::Handshake { deadline };
     }
 
     /// The transport is gone, or could not be opened.
     pub fn transport_closed(&mut self, now: Instant, cause: TransportError) {
         self.take_all_held_back(now);
         match self.phase {
-            Phase::Handshake { .. } if cause == TransportError::EndOfStream => {
+            ClientPhase::Handshake { .. } if cause == TransportError::EndOfStream => {
                 self.end_connection(now, ConnectionError::Unanswered, Ending::Abort);
             }
-            Phase::Opening { .. } | Phase::Handshake { .. } | Phase::Connected => {
+            ClientPhase::Opening { .. }
+            | ClientPhase::Handshake { .. }
+            | ClientPhase::Connected => {
                 self.end_connection(now, ConnectionError::Transport(cause), Ending::Abort);
             }
-            Phase::Closing { closing, .. } => self.report_unwritten(closing),
-            Phase::Idle | Phase::Waiting { .. } => return,
+            ClientPhase::Closing { closing, .. } => self.report_unwritten(closing),
+            ClientPhase::Idle | ClientPhase::Waiting { .. } => return,
         }
         self.transport_requests.clear();
         self.connection = None;
         self.phase = match self.phase {
-            Phase::Closing {
+            ClientPhase::Closing {
                 then: Some(retry_at),
                 ..
-            } => Phase::Waiting { retry_at },
-            _ => Phase::Idle,
+            } => ClientPhase::Waiting { retry_at },
+            _ => ClientPhase::Idle,
         };
     }
 
     /// When [`Client::handle_timeout`] is to be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let connection = match self.phase {
-            Phase::Opening { deadline, .. } | Phase::Handshake { deadline } => deadline,
-            Phase::Connected => {
+            ClientPhase::Opening { deadline, .. } | ClientPhase::Handshake { deadline } => deadline,
+            ClientPhase::Connected => {
                 (self.connection.as_ref()).and_then(|connection| connection.keep_alive.deadline())
             }
-            Phase::Waiting { retry_at } => Some(retry_at),
-            Phase::Closing { closing, .. } => closing.deadline(),
-            Phase::Idle => None,
+            ClientPhase::Waiting { retry_at } => Some(retry_at),
+            ClientPhase::Closing { closing, .. } => closing.deadline(),
+            ClientPhase::Idle => None,
         };
         let expiry = self.session.outbound.next_expiry();
         let leaving = self.leaving.as_ref().and_then(|leaving| leaving.until);
@@ -128,15 +130,15 @@ impl Client {
         self.expire(now);
         self.end_claims(now);
         match self.phase {
-            Phase::Opening { deadline, .. } | Phase::Handshake { deadline } => {
+            ClientPhase::Opening { deadline, .. } | ClientPhase::Handshake { deadline } => {
                 if deadline.is_some_and(|deadline| deadline <= now) {
                     self.end_connection(now, self.overdue(), Ending::Abort);
                 }
             }
-            Phase::Connected => self.check_keep_alive(now),
-            Phase::Waiting { retry_at } if retry_at <= now => self.open(now),
-            Phase::Closing { .. } => self.check_closing(now),
-            Phase::Waiting { .. } | Phase::Idle => {}
+            ClientPhase::Connected => self.check_keep_alive(now),
+            ClientPhase::Waiting { retry_at } if retry_at <= now => self.open(now),
+            ClientPhase::Closing { .. } => self.check_closing(now),
+            ClientPhase::Waiting { .. } | ClientPhase::Idle => {}
         }
         self.leave_when_done(now);
         self.look_after_queues(now);
@@ -145,7 +147,7 @@ impl Client {
     /// What an attempt was waiting for when its time was over.
     fn overdue(&self) -> ConnectionError {
         match self.phase {
-            Phase::Opening {
+            ClientPhase::Opening {
                 awaits_credentials: true,
                 ..
             } => ConnectionError::NoCredentials(
@@ -160,11 +162,11 @@ impl Client {
             return;
         };
         let version = self.options.protocol;
-        let end = connection.transmit.end() + Packet::PingReq.encoded_len(version) as u64;
+        let end = connection.transmit.end() + PINGREQ_LEN as u64;
         match connection.keep_alive.due(now, end) {
-            Due::Nothing => {}
-            Due::Ping => connection.transmit.push(&Packet::PingReq, version),
-            Due::PeerIsDead => {
+            KeepAliveAction::Nothing => {}
+            KeepAliveAction::Ping => connection.transmit.push(&Packet::PingReq, version),
+            KeepAliveAction::PeerIsDead => {
                 self.take_all_held_back(now); // it was read before
                 if self.is_connected() {
                     self.end_connection(now, ConnectionError::KeepAliveTimeout, Ending::Abort);
@@ -224,7 +226,7 @@ impl Client {
         self.session.outbound.stop_resending();
         self.end_deliveries();
         self.leaving = None;
-        self.phase = Phase::Closing {
+        self.phase = ClientPhase::Closing {
             then: retry_at,
             closing: self.begin_closing(now, ending),
         };
@@ -283,20 +285,20 @@ impl Client {
     }
 
     /// No connection will follow by itself: every operation ends now. What never reached the wire is dropped; what did
-    /// stays in the session without an owner (design decision 2).
+    /// stays in the session without an owner (`docs/design/0005-lost-sessions.md`).
     pub(super) fn fail_all(&mut self, cause: &ConnectionError) {
         self.suspend_requests(cause, false);
-        for op in self.session.outbound.detach_all() {
+        for owner in self.session.outbound.detach_all() {
             let cause = cause.clone();
             let delivery = Delivery::Unknown;
-            self.complete(op, Outcome::Disconnected { cause, delivery });
+            self.complete_publish(owner, Outcome::Disconnected { cause, delivery });
         }
         let mut kept = Vec::new();
         for (number, mut waiting) in self.session.outbound.take_waiting() {
             let delivery = waiting.delivery();
-            if let Some(op) = waiting.op.take() {
+            if let Some(owner) = waiting.owner.take() {
                 let cause = cause.clone();
-                self.complete(op, Outcome::Disconnected { cause, delivery });
+                self.complete_publish(owner, Outcome::Disconnected { cause, delivery });
             }
             if waiting.stays() {
                 kept.push((number, waiting));
@@ -308,12 +310,13 @@ impl Client {
         for op in self.take_unanswered() {
             let cause = cause.clone();
             let delivery = Delivery::Unknown;
-            self.complete(op, Outcome::Disconnected { cause, delivery });
+            let outcome = Outcome::Disconnected { cause, delivery };
+            self.events.push_back(Event::Completed { op, outcome });
         }
     }
 
     /// The session that was on the server is gone: it says so (MQTT-3.2.2-5), or CONNECT asks for a fresh one
-    /// (MQTT-3.1.2-4). Publishes that were on its wire are settled by design decision 1: QoS 1 goes out anew, QoS 2 ends
+    /// (MQTT-3.1.2-4). Publishes that were on its wire are settled (`docs/design/0005-lost-sessions.md`): QoS 1 goes out again, QoS 2 ends
     /// as `SessionLost`, or goes out anew if asked. What nobody waits for any more is dropped, unless a store keeps it.
     pub(super) fn session_lost(&mut self) {
         self.session.inbound.clear();
@@ -324,9 +327,9 @@ impl Client {
         for (number, flow) in publishing {
             let again = flow.publish.qos == QoS::AtLeastOnce
                 || self.options.on_session_lost == OnSessionLost::Resend;
-            if again && (flow.op.is_some() || flow.key.is_some()) {
-                let waiting = Waiting {
-                    op: flow.op,
+            if again && (flow.owner.is_some() || flow.key.is_some()) {
+                let waiting = WaitingPublish {
+                    owner: flow.owner,
                     publish: flow.publish,
                     resent_as_new: true,
                     expiry: flow.expiry,
@@ -334,12 +337,12 @@ impl Client {
                 };
                 anew.push((number, waiting));
             } else {
-                lost.extend(flow.op);
+                lost.extend(flow.owner);
                 self.record_finished(flow.key);
             }
         }
-        for (release, op) in released {
-            lost.extend(op);
+        for (release, owner) in released {
+            lost.extend(owner);
             self.record_finished(release.key);
         }
         self.record(|| SessionChange::SessionLost);
@@ -347,8 +350,8 @@ impl Client {
         self.session.outbound.put_first(anew);
         let anew = self.session.outbound.waiting_anew();
         self.session.suspicion.session_lost(anew);
-        for op in lost {
-            self.complete(op, Outcome::SessionLost);
+        for owner in lost {
+            self.complete_publish(owner, Outcome::SessionLost);
         }
     }
 }

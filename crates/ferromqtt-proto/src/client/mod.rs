@@ -6,33 +6,32 @@ mod closing;
 mod contest;
 mod correlate;
 mod credentials;
+mod deliver;
 mod echoes;
+mod filter_request;
+mod filter_requests;
 mod hold_back;
+mod incoming;
 mod input;
 mod leaving;
 mod lifecycle;
+mod outgoing;
 mod output;
 mod publish;
-mod receive;
-mod request;
-mod requests;
 mod restore;
 mod subscribe;
 mod suspect;
 mod trace;
 
-pub(crate) use authenticate::Turn;
 pub use contest::Contest;
-pub(crate) use echoes::Echoes;
-pub use publish::Publish;
 pub use subscribe::{Subscribe, Unsubscribe};
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::connection::Connection;
+use crate::connection::NetworkConnection;
 use crate::error::{ConnectionError, OptionsError};
-use crate::event::{Delivery, Event, OpId, Outcome, TransportRequest};
+use crate::event::{Delivery, Event, OpId, TransportRequest};
 use crate::options::Options;
 use crate::packet_trace::PacketTrace;
 use crate::reconnect::{self, Backoff};
@@ -44,18 +43,18 @@ use crate::topic::TopicFilter;
 use claim::Claiming;
 use closing::Closing;
 use correlate::Correlation;
+use filter_requests::FilterRequests;
 use hold_back::HeldBack;
 use leaving::Leaving;
-use requests::Requests;
 
 /// An MQTT client without I/O. See the [crate's documentation](crate) for the loop around it.
 #[derive(Debug)]
 pub struct Client {
     options: Options,
     session: Session,
-    phase: Phase,
-    connection: Option<Connection>,
-    requests: Requests,
+    phase: ClientPhase,
+    connection: Option<NetworkConnection>,
+    requests: FilterRequests,
     events: VecDeque<Event>,
     transport_requests: VecDeque<TransportRequest>,
     backoff: Backoff,
@@ -67,9 +66,9 @@ pub struct Client {
     correlation: Correlation,
     /// The application leaves when its operations have their outcomes.
     leaving: Option<Box<Leaving>>,
-    /// What the publish counts that is to be tried again when there is room for it.
+    /// The size of the publish that the caller tries again when the outgoing queue has capacity for it.
     room_wanted: Option<usize>,
-    /// Empty: the memory for the queues that want the message at hand.
+    /// Scratch buffer for `deliver`, kept to avoid an allocation for each message. Always empty between calls.
     wanted_by: Vec<QueueId>,
     stats: Stats,
     slips: Slips,
@@ -88,7 +87,7 @@ pub struct Client {
 
 /// Where the client stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum ClientPhase {
     /// No transport, and none wanted.
     Idle,
     /// The driver is opening a transport.
@@ -183,9 +182,9 @@ impl Client {
         let mut client = Self {
             options,
             session,
-            phase: Phase::Idle,
+            phase: ClientPhase::Idle,
             connection: None,
-            requests: Requests::default(),
+            requests: FilterRequests::default(),
             events: VecDeque::new(),
             transport_requests: VecDeque::new(),
             backoff: Backoff::new(seed),
@@ -225,18 +224,21 @@ impl Client {
 
     /// Whether the server has accepted the connection and it has not ended.
     pub const fn is_connected(&self) -> bool {
-        matches!(self.phase, Phase::Connected)
+        matches!(self.phase, ClientPhase::Connected)
     }
 
     /// Whether there is neither a connection nor an attempt to make one, now or later.
     pub const fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Idle)
+        matches!(self.phase, ClientPhase::Idle)
     }
 
     /// Whether operations are accepted: connected, or about to be. Without reconnecting too the first attempt counts: what
     /// is accepted meanwhile ends with its cause when it fails. Not while the application leaves.
     const fn accepts(&self) -> bool {
-        let over = matches!(self.phase, Phase::Idle | Phase::Closing { then: None, .. });
+        let over = matches!(
+            self.phase,
+            ClientPhase::Idle | ClientPhase::Closing { then: None, .. }
+        );
         !over && self.leaving.is_none()
     }
 
@@ -356,17 +358,11 @@ impl Client {
         }
     }
 
-    /// The caller no longer waits for `op`, which gets no `Completed` event any more. What had not reached the wire is
-    /// dropped; what had stays in the session, and its Packet Identifier stays in use until the server answers
-    /// (design decision 2). `None` when the operation has already completed.
+    /// Stops tracking `op` for the caller: no `Completed` event follows. What has not reached the wire is dropped. What has
+    /// stays in the session, and its Packet Identifier stays in use until the server answers. Returns `None` when the operation
+    /// has already completed.
     pub fn abandon(&mut self, op: OpId) -> Option<Delivery> {
         (self.abandon_request(op)).or_else(|| self.abandon_response(op))
-    }
-
-    fn abandon_publish(&mut self, op: OpId) -> Option<Delivery> {
-        let abandoned = self.session.outbound.abandon(op)?;
-        self.record_finished(abandoned.key);
-        Some(abandoned.delivery)
     }
 
     /// Ends the client and keeps its session, to resume it later. What has not reached the wire is dropped, and nobody
@@ -383,11 +379,5 @@ impl Client {
     fn next_op(&mut self) -> OpId {
         self.last_op += 1;
         OpId(self.last_op)
-    }
-
-    fn complete(&mut self, op: OpId, outcome: Outcome) {
-        if let Some(outcome) = self.correlate(op, outcome) {
-            self.events.push_back(Event::Completed { op, outcome });
-        }
     }
 }

@@ -4,12 +4,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{Client, Phase};
-use crate::connection::{Connection, Progress};
-use crate::error::PublishError;
-use crate::event::Outcome;
-use crate::packet::{Ack, Packet, PacketId, QoS};
-use crate::session::Waiting;
+use super::{Client, ClientPhase};
+use crate::connection::Progress;
 
 impl Client {
     /// The next chunk to write. Call it again until `None` each time the transport can take more. A chunk holds many
@@ -24,7 +20,7 @@ impl Client {
         if self.packet_trace() {
             return self.poll_traced(now, limit);
         }
-        if matches!(self.phase, Phase::Connected) {
+        if matches!(self.phase, ClientPhase::Connected) {
             self.encode_publishes(now);
             self.leave_when_done(now);
         }
@@ -46,8 +42,8 @@ impl Client {
             return false;
         };
         match self.phase {
-            Phase::Connected => {}
-            Phase::Closing { closing, .. } => return closing.wants_progress(now),
+            ClientPhase::Connected => {}
+            ClientPhase::Closing { closing, .. } => return closing.wants_progress(now),
             _ => return false,
         }
         let written = (connection.transmit.handed_over()).saturating_sub(unwritten);
@@ -73,188 +69,5 @@ impl Client {
         self.connection
             .as_ref()
             .map_or(0, |connection| connection.transmit.len())
-    }
-
-    /// Encodes, until a chunk is full: first what is owed to a resumed session, in its order (MQTT-4.4.0-1,
-    /// MQTT-4.6.0-1), then what waits, in its order, as far as the server's Receive Maximum allows (MQTT-4.9.0-2).
-    pub(super) fn encode_publishes(&mut self, now: Instant) {
-        while let Some(connection) = &self.connection
-            && !connection.transmit.is_full()
-        {
-            let progress = if self.session.outbound.is_resending() {
-                self.resend_one()
-            } else {
-                self.send_one(now)
-            };
-            if !progress {
-                return;
-            }
-        }
-    }
-
-    /// Whether only a chunk that is full keeps further messages from being encoded.
-    pub(super) fn has_more_to_encode(&self) -> bool {
-        let is_full = |connection: &Connection| connection.transmit.is_full();
-        self.connection.as_ref().is_some_and(is_full) && !self.session.outbound.nothing_before()
-    }
-
-    /// Ends the messages in the outgoing queue that have expired, when it is time to look.
-    pub(super) fn expire(&mut self, now: Instant) {
-        if (self.session.outbound.next_expiry()).is_none_or(|expiry| expiry > now) {
-            return;
-        }
-        for expired in self.session.outbound.take_expired(now) {
-            self.complete_expired(expired);
-        }
-    }
-
-    fn complete_expired(&mut self, expired: Waiting) {
-        let outcome = if expired.resent_as_new {
-            Outcome::SessionLost // it was on the wire once
-        } else {
-            Outcome::Expired
-        };
-        self.end_waiting(expired, outcome);
-    }
-
-    /// Ends a message that has left the outgoing queue without being sent.
-    pub(super) fn end_waiting(&mut self, waiting: Waiting, outcome: Outcome) {
-        self.record_finished(waiting.key);
-        match outcome {
-            Outcome::Dropped => self.stats.dropped += 1,
-            Outcome::Expired => self.stats.expired += 1,
-            _ => {}
-        }
-        if let Some(op) = waiting.op {
-            self.complete(op, outcome);
-        }
-    }
-
-    fn resend_one(&mut self) -> bool {
-        let isolating = self.is_isolating();
-        let Some(connection) = &mut self.connection else {
-            return false;
-        };
-        let version = self.options.protocol;
-        let outbound = &mut self.session.outbound;
-        if let Some(id) = outbound.next_release() {
-            let pubrel = Packet::PubRel(Ack::success(id));
-            connection.transmit.push(&pubrel, version);
-            return true;
-        }
-        let Some((number, flow)) = outbound.next_resend() else {
-            return true; // nothing is owed any more
-        };
-        if isolating {
-            return false;
-        }
-        let publish = &flow.publish;
-        let packet = publish.packet(Some(flow.id), true);
-        let allowed = (connection.limits).check_publish(
-            publish.qos,
-            publish.retain,
-            packet.packet_len(version),
-        );
-        if let Err(error) = allowed {
-            let (id, qos) = (flow.id, publish.qos);
-            self.give_up_resend(number, id, qos, error);
-            return true;
-        }
-        if !connection.limits.has_slot() {
-            return false;
-        }
-        connection.limits.take_slot();
-        flow.connection = connection.number;
-        flow.begins_at = connection.transmit.end();
-        flow.ends_at = 0; // an earlier connection has sent it
-        connection.last_publish = Some(flow.id);
-        connection.send_again(packet, |transmit, packet| {
-            transmit.push_publish(packet, &publish.payload, version);
-        });
-        outbound.resent(number);
-        self.stats.resent += 1;
-        true
-    }
-
-    /// The limits of this connection forbid a PUBLISH that an earlier one carried (MQTT-3.2.2-11, MQTT-3.2.2-14,
-    /// MQTT-3.2.2-15): its exchange can never end.
-    fn give_up_resend(&mut self, number: u64, id: PacketId, qos: QoS, error: PublishError) {
-        if qos == QoS::ExactlyOnce {
-            self.retire(id);
-        } else {
-            self.free(id);
-        }
-        let given_up = self.session.outbound.finish_publish(number);
-        self.record_finished(given_up.as_ref().and_then(|given_up| given_up.key));
-        if let Some(op) = given_up.and_then(|given_up| given_up.op) {
-            self.complete(op, Outcome::GivenUp(error));
-        }
-    }
-
-    fn send_one(&mut self, now: Instant) -> bool {
-        if self.is_isolating() {
-            return false;
-        }
-        let Some(connection) = &mut self.connection else {
-            return false;
-        };
-        let version = self.options.protocol;
-        let outbound = &mut self.session.outbound;
-        let Some(waiting) = outbound.first_waiting() else {
-            return false;
-        };
-        if waiting.has_expired(now) {
-            if let Some(expired) = outbound.pop_waiting() {
-                self.complete_expired(expired);
-            }
-            return true;
-        }
-        let publish = &waiting.publish;
-        let packet_len = publish.packet(None, false).packet_len(version);
-        let allowed = connection
-            .limits
-            .check_publish(publish.qos, publish.retain, packet_len);
-        if let Err(error) = allowed {
-            if let Some(refused) = outbound.pop_waiting() {
-                self.end_waiting(refused, Outcome::NotPossible(error));
-            }
-            return true;
-        }
-        if publish.qos == QoS::AtMostOnce {
-            let Some(waiting) = outbound.pop_waiting() else {
-                return false;
-            };
-            let packet = waiting.publish.packet(None, false);
-            connection.send_publish(packet, version, |transmit, packet| {
-                transmit.push_publish(packet, &waiting.publish.payload, version);
-            });
-            self.stats.sent_qos0 += 1;
-            if let Some(op) = waiting.op {
-                self.complete(op, Outcome::Sent);
-            }
-            return true;
-        }
-        if !connection.limits.has_slot() {
-            return false;
-        }
-        let journal = &mut self.session.journal;
-        let Some(flow) =
-            outbound.start(&mut self.session.ids, connection.number, journal.next_key())
-        else {
-            return false; // all Packet Identifiers are in use: an acknowledgement frees one
-        };
-        if let Some(key) = flow.key {
-            let sequence = journal.record(|| flow.as_change(key));
-            connection.transmit.depend_on(sequence);
-        }
-        connection.limits.take_slot();
-        connection.last_publish = Some(flow.id);
-        flow.begins_at = connection.transmit.end();
-        let packet = flow.publish.packet(Some(flow.id), false);
-        connection.send_publish(packet, version, |transmit, packet| {
-            transmit.push_publish(packet, &flow.publish.payload, version);
-        });
-        flow.ends_at = connection.transmit.end();
-        true
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use super::Client;
-use super::request::Kind;
-use super::requests::Request;
+use super::filter_request::Kind;
+use super::filter_requests::FilterRequest;
 use super::subscribe::Subscribe;
 use crate::event::Event;
 use crate::packet::{Properties, ReasonCode};
@@ -72,7 +72,8 @@ impl Client {
             return;
         };
         let op = self.next_op();
-        self.requests.insert(op, Request::restoring(subscribe));
+        self.requests
+            .insert(op, FilterRequest::restoring(subscribe));
         self.send_request(op);
     }
 

@@ -3,12 +3,14 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
-use super::request::Kind;
-use super::requests::Request;
-use super::{Client, Phase};
+use super::filter_request::Kind;
+use super::filter_requests::FilterRequest;
+use super::{Client, ClientPhase};
 use crate::error::{DecodeError, SubscribeError};
 use crate::event::{Event, OpId, Outcome};
-use crate::packet::{self, PacketType, Place, Properties, RetainHandling, SubscriptionOptions};
+use crate::packet::{
+    self, PacketType, Properties, PropertyPlace, RetainHandling, SubscriptionOptions,
+};
 use crate::property_error::{PropertyError, PropertyProblem};
 use crate::session::{LeftMessage, QueueId};
 use crate::topic::TopicFilter;
@@ -184,7 +186,7 @@ impl Client {
             it if it.retain_handling != RetainHandling::default() => "retain_handling",
             _ => return Ok(()),
         };
-        let place = Place::of(PacketType::Subscribe);
+        let place = PropertyPlace::of(PacketType::Subscribe);
         Err(place.refuses(property, PropertyProblem::NotInThisVersion))
     }
 
@@ -197,7 +199,7 @@ impl Client {
         if filters == 0 {
             return Err(SubscribeError::NoFilter);
         }
-        let place = Place::of(packet_type);
+        let place = PropertyPlace::of(packet_type);
         match self.options.protocol.is_v5() {
             true => properties.check(place)?,
             false => properties.check_absent(place)?,
@@ -209,7 +211,7 @@ impl Client {
     }
 
     fn accept(&mut self, kind: Kind) -> Result<OpId, SubscribeError> {
-        if matches!(self.phase, Phase::Connected) {
+        if matches!(self.phase, ClientPhase::Connected) {
             self.check_limits(&kind)?;
             // An UNSUBSCRIBE waits for an identifier: it may be for a queue that is closed, and nobody would ask again.
             if matches!(kind, Kind::Subscribe(_)) && self.session.ids.is_full() {
@@ -223,7 +225,7 @@ impl Client {
         let Some(op) = self.request_of(suback.packet_id) else {
             return Ok(()); // unknown identifiers complete nothing (MQTT-2.2.1-6)
         };
-        let Some(Request {
+        let Some(FilterRequest {
             kind: Kind::Subscribe(subscribe),
             restores,
             ..

@@ -4,8 +4,8 @@
 use super::Client;
 use crate::error::{ConnectionError, TransportError};
 use crate::event::{Event, Outcome};
-use crate::packet::{PacketId, Properties, ReasonCode};
-use crate::session::{IdOwner, SessionChange};
+use crate::packet::{Properties, ReasonCode};
+use crate::session::IdOwner;
 
 impl Client {
     /// Whether no PUBLISH may be sent now, because messages are sent one at a time and an answer is awaited on this
@@ -88,24 +88,14 @@ impl Client {
             packet_id: refused.id,
             reason,
         });
-        if let Some(op) = refused.op {
+        if let Some(owner) = refused.owner {
             let properties = Properties {
                 reason_string: properties.reason_string.clone(),
                 user_properties: properties.user_properties.clone(),
                 ..Properties::default()
             };
             let properties = properties.boxed();
-            self.complete(op, Outcome::Refused { reason, properties });
-        }
-    }
-
-    /// Keeps the identifier of a PUBLISH that is given up out of use until the session ends. The server may have taken a
-    /// QoS 2 message and lost only its PUBREC: a new message with the same identifier would count as the old one, and be
-    /// dropped (MQTT-4.3.3-10).
-    pub(super) fn retire(&mut self, packet_id: PacketId) {
-        if let Some(owner) = self.session.ids.owner_mut(packet_id) {
-            *owner = IdOwner::GivenUp;
-            self.record(|| SessionChange::Retired { packet_id });
+            self.complete_publish(owner, Outcome::Refused { reason, properties });
         }
     }
 }

@@ -47,12 +47,12 @@ pub(crate) struct KeepAlive {
     /// The PINGREQ that is to be answered.
     ping: Option<Ping>,
     /// What the driver reported last. A driver that reports nothing is taken to write what it is handed at once.
-    reading: Option<Reading>,
+    reading: Option<ProgressReport>,
 }
 
 #[derive(Debug)]
 struct Ping {
-    place: Place,
+    place: PingState,
     /// The peer is dead when there is no answer by then.
     until: Instant,
     /// It is the second one, because the first one's deadline was noticed far too late.
@@ -61,7 +61,7 @@ struct Ping {
 
 /// How far a PINGREQ has come.
 #[derive(Debug)]
-enum Place {
+enum PingState {
     /// It leaves this process with byte number `end`.
     Queued { end: u64 },
     /// It has left. The peer's TCP has it once `acknowledged` is as high as `arrival`, where that is known.
@@ -70,7 +70,7 @@ enum Place {
 
 /// A report of the driver.
 #[derive(Clone, Copy, Debug)]
-struct Reading {
+struct ProgressReport {
     at: Instant,
     /// Bytes that had left this process.
     written: u64,
@@ -81,7 +81,7 @@ struct Reading {
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Due {
+pub(crate) enum KeepAliveAction {
     Nothing,
     Ping,
     PeerIsDead,
@@ -144,13 +144,13 @@ impl KeepAlive {
         let has_left = self
             .ping
             .as_ref()
-            .is_some_and(|ping| matches!(ping.place, Place::Queued { end } if end <= written));
+            .is_some_and(|ping| matches!(ping.place, PingState::Queued { end } if end <= written));
         has_left || self.deadline().is_some_and(|deadline| deadline <= now)
     }
 
     /// Takes the driver's report, when it was handed so many bytes.
     pub(crate) fn progressed(&mut self, now: Instant, handed_over: u64, progress: Progress) {
-        let reading = Reading {
+        let reading = ProgressReport {
             at: now,
             written: handed_over.saturating_sub(progress.unwritten),
             held_up: progress.held_up,
@@ -162,7 +162,7 @@ impl KeepAlive {
         }
         let arrival = (progress.tcp).map(|tcp| tcp.acknowledged.saturating_add(tcp.unacknowledged));
         let has_left = self.written(now, reading.written, arrival);
-        if let (true, None, Some(Reading { held_up: true, .. }), Some(interval)) =
+        if let (true, None, Some(ProgressReport { held_up: true, .. }), Some(interval)) =
             (has_left, arrival, previous, self.interval)
         {
             // It stands behind a full buffer of the operating system, whose way to the peer nobody tells. That there was
@@ -172,21 +172,27 @@ impl KeepAlive {
     }
 
     /// When the link was last seen to carry bytes to the peer that stand between a PINGREQ and its answer.
-    fn proof_of_life(&self, previous: &Reading, reading: &Reading) -> Option<Instant> {
+    fn proof_of_life(
+        &self,
+        previous: &ProgressReport,
+        reading: &ProgressReport,
+    ) -> Option<Instant> {
         let moved = match (previous.acknowledged, reading.acknowledged) {
             (Some(before), Some(now)) => now > before,
             // Nobody tells. Where the transport held bytes up and takes them now, somebody has made room for them.
             _ => previous.held_up && reading.written > previous.written,
         };
         let Ping { place, .. } = self.ping.as_ref().filter(|_| moved)?;
-        if previous.held_up || matches!(place, Place::Queued { .. }) {
+        if previous.held_up || matches!(place, PingState::Queued { .. }) {
             return Some(reading.at);
         }
         // Later bytes that arrive say nothing about a peer that has the PINGREQ and does not answer.
         match (place, previous.acknowledged, reading.acknowledged) {
-            (Place::Written { arrival: Some(it) }, Some(before), _) if before >= *it => None,
-            (Place::Written { arrival: Some(it) }, _, Some(now)) if now >= *it => Some(previous.at),
-            (Place::Written { arrival: Some(_) }, _, _) => Some(reading.at),
+            (PingState::Written { arrival: Some(it) }, Some(before), _) if before >= *it => None,
+            (PingState::Written { arrival: Some(it) }, _, Some(now)) if now >= *it => {
+                Some(previous.at)
+            }
+            (PingState::Written { arrival: Some(_) }, _, _) => Some(reading.at),
             _ => None,
         }
     }
@@ -196,9 +202,9 @@ impl KeepAlive {
         let Some(ping) = &mut self.ping else {
             return false;
         };
-        let has_left = matches!(ping.place, Place::Queued { end } if end <= written);
+        let has_left = matches!(ping.place, PingState::Queued { end } if end <= written);
         if has_left {
-            ping.place = Place::Written { arrival };
+            ping.place = PingState::Written { arrival };
             self.wait_for_answer_from(now);
         }
         has_left
@@ -212,8 +218,8 @@ impl KeepAlive {
         };
         let look = (self.reading).map(|reading| reading.at + answer_time(interval) / 2);
         let next_ping = match ping.place {
-            Place::Queued { .. } => None, // it may stand behind a large payload: one is enough
-            Place::Written { .. } => Some(self.last_sent + interval),
+            PingState::Queued { .. } => None, // it may stand behind a large payload: one is enough
+            PingState::Written { .. } => Some(self.last_sent + interval),
         };
         [Some(ping.until), look, next_ping]
             .into_iter()
@@ -223,12 +229,12 @@ impl KeepAlive {
 
     /// What is due at `now`. `end` is the number of the byte that a PINGREQ would end with if it were sent now, as it is
     /// when one is due.
-    pub(crate) fn due(&mut self, now: Instant, end: u64) -> Due {
+    pub(crate) fn due(&mut self, now: Instant, end: u64) -> KeepAliveAction {
         let (Some(interval), Some(deadline)) = (self.interval, self.deadline()) else {
-            return Due::Nothing;
+            return KeepAliveAction::Nothing;
         };
         if deadline > now {
-            return Due::Nothing;
+            return KeepAliveAction::Nothing;
         }
         if let Some(reading) = &mut self.reading {
             reading.at = now; // a driver that has forgotten to report is not asked again at once
@@ -237,27 +243,27 @@ impl KeepAlive {
             None => false,
             Some(ping) if ping.until > now => {
                 let silent = now.saturating_duration_since(self.last_sent) >= interval;
-                if !silent || matches!(ping.place, Place::Queued { .. }) {
-                    return Due::Nothing;
+                if !silent || matches!(ping.place, PingState::Queued { .. }) {
+                    return KeepAliveAction::Nothing;
                 }
                 self.last_sent = now;
-                return Due::Ping; // the answer to the one before is awaited all the same
+                return KeepAliveAction::Ping; // the answer to the one before is awaited all the same
             }
             // Noticed late, because the machine slept or the process stood still: the answer may be there, unread.
             Some(ping) => {
                 let stood_still = now.saturating_duration_since(ping.until) >= late(interval);
                 if !stood_still || ping.pinged_again {
-                    return Due::PeerIsDead;
+                    return KeepAliveAction::PeerIsDead;
                 }
                 true
             }
         };
         self.ping = Some(Ping {
-            place: Place::Queued { end },
+            place: PingState::Queued { end },
             until: now + answer_time(interval),
             pinged_again,
         });
-        Due::Ping
+        KeepAliveAction::Ping
     }
 }
 
@@ -290,56 +296,86 @@ mod tests {
     fn receiving_alone_does_not_postpone_a_ping_mqtt_3_1_2_20() {
         let mut keep_alive = KeepAlive::new(start(), 10);
         keep_alive.received(start() + 9 * SECOND, 2, 0);
-        assert_eq!(keep_alive.due(start() + 9 * SECOND, 2), Due::Nothing);
-        assert_eq!(keep_alive.due(start() + 10 * SECOND, 2), Due::Ping);
+        assert_eq!(
+            keep_alive.due(start() + 9 * SECOND, 2),
+            KeepAliveAction::Nothing
+        );
+        assert_eq!(
+            keep_alive.due(start() + 10 * SECOND, 2),
+            KeepAliveAction::Ping
+        );
     }
 
     #[test]
     fn sending_alone_does_not_hide_a_dead_peer() {
         let mut keep_alive = KeepAlive::new(start(), 10);
         keep_alive.sent(start() + 9 * SECOND, 2);
-        assert_eq!(keep_alive.due(start() + 10 * SECOND, 2), Due::Ping);
+        assert_eq!(
+            keep_alive.due(start() + 10 * SECOND, 2),
+            KeepAliveAction::Ping
+        );
         keep_alive.sent(start() + 10 * SECOND, 2);
         keep_alive.sent(start() + 14 * SECOND, 9);
-        assert_eq!(keep_alive.due(start() + 15 * SECOND, 2), Due::PeerIsDead);
+        assert_eq!(
+            keep_alive.due(start() + 15 * SECOND, 2),
+            KeepAliveAction::PeerIsDead
+        );
     }
 
     #[test]
     fn any_packet_after_a_ping_proves_the_peer_alive() {
         let mut keep_alive = KeepAlive::new(start(), 10);
-        assert_eq!(keep_alive.due(start() + 10 * SECOND, 2), Due::Ping);
+        assert_eq!(
+            keep_alive.due(start() + 10 * SECOND, 2),
+            KeepAliveAction::Ping
+        );
         keep_alive.sent(start() + 10 * SECOND, 2);
         keep_alive.received(start() + 12 * SECOND, 2, 0);
-        assert_eq!(keep_alive.due(start() + 15 * SECOND, 2), Due::Nothing);
+        assert_eq!(
+            keep_alive.due(start() + 15 * SECOND, 2),
+            KeepAliveAction::Nothing
+        );
         assert_eq!(keep_alive.deadline(), Some(start() + 20 * SECOND));
     }
 
     #[test]
     fn silence_is_noticed_within_one_and_a_half_of_the_shortest_keep_alive_too() {
         let mut keep_alive = KeepAlive::new(start(), 1);
-        assert_eq!(keep_alive.due(start() + SECOND, 2), Due::Ping);
+        assert_eq!(keep_alive.due(start() + SECOND, 2), KeepAliveAction::Ping);
         let half_later = start() + SECOND * 3 / 2;
         assert_eq!(keep_alive.deadline(), Some(half_later));
-        assert_eq!(keep_alive.due(half_later, 2), Due::PeerIsDead);
+        assert_eq!(keep_alive.due(half_later, 2), KeepAliveAction::PeerIsDead);
     }
 
     #[test]
     fn with_the_shortest_keep_alive_a_shorter_standstill_excuses_the_peer() {
         let mut keep_alive = KeepAlive::new(start(), 1);
-        assert_eq!(keep_alive.due(start() + SECOND, 2), Due::Ping);
+        assert_eq!(keep_alive.due(start() + SECOND, 2), KeepAliveAction::Ping);
         let woken = start() + SECOND * 7 / 4;
-        assert_eq!(keep_alive.due(woken, 2), Due::Ping);
-        assert_eq!(keep_alive.due(woken + SECOND / 2, 2), Due::PeerIsDead);
+        assert_eq!(keep_alive.due(woken, 2), KeepAliveAction::Ping);
+        assert_eq!(
+            keep_alive.due(woken + SECOND / 2, 2),
+            KeepAliveAction::PeerIsDead
+        );
     }
 
     #[test]
     fn after_a_standstill_the_peer_gets_one_more_chance() {
         let mut keep_alive = KeepAlive::new(start(), 10);
-        assert_eq!(keep_alive.due(start() + 10 * SECOND, 2), Due::Ping);
+        assert_eq!(
+            keep_alive.due(start() + 10 * SECOND, 2),
+            KeepAliveAction::Ping
+        );
         let woken = start() + 3_600 * SECOND;
-        assert_eq!(keep_alive.due(woken, 2), Due::Ping);
-        assert_eq!(keep_alive.due(woken + 4 * SECOND, 2), Due::Nothing);
-        assert_eq!(keep_alive.due(woken + 3_600 * SECOND, 2), Due::PeerIsDead);
+        assert_eq!(keep_alive.due(woken, 2), KeepAliveAction::Ping);
+        assert_eq!(
+            keep_alive.due(woken + 4 * SECOND, 2),
+            KeepAliveAction::Nothing
+        );
+        assert_eq!(
+            keep_alive.due(woken + 3_600 * SECOND, 2),
+            KeepAliveAction::PeerIsDead
+        );
     }
 
     #[test]
@@ -348,7 +384,7 @@ mod tests {
         assert_eq!(keep_alive.deadline(), None);
         assert_eq!(
             keep_alive.due(start() + 1_000_000 * SECOND, 2),
-            Due::Nothing
+            KeepAliveAction::Nothing
         );
     }
 
@@ -356,7 +392,10 @@ mod tests {
     fn pinged() -> KeepAlive {
         let mut keep_alive = KeepAlive::new(start(), 10);
         report(&mut keep_alive, 10, 0, 0, 0);
-        assert_eq!(keep_alive.due(start() + 10 * SECOND, 2), Due::Ping);
+        assert_eq!(
+            keep_alive.due(start() + 10 * SECOND, 2),
+            KeepAliveAction::Ping
+        );
         keep_alive.sent(start() + 10 * SECOND, 2);
         keep_alive
     }
@@ -393,10 +432,16 @@ mod tests {
         for at in [12, 13, 14] {
             let count = u64::from(at);
             report(&mut keep_alive, at, count, 0, count);
-            assert_eq!(keep_alive.due(start() + at * SECOND, 0), Due::Nothing);
+            assert_eq!(
+                keep_alive.due(start() + at * SECOND, 0),
+                KeepAliveAction::Nothing
+            );
         }
         report(&mut keep_alive, 15, 15, 0, 15);
-        assert_eq!(keep_alive.due(start() + 15 * SECOND, 0), Due::PeerIsDead);
+        assert_eq!(
+            keep_alive.due(start() + 15 * SECOND, 0),
+            KeepAliveAction::PeerIsDead
+        );
     }
 
     #[test]
@@ -404,7 +449,7 @@ mod tests {
         let mut keep_alive = pinged();
         let late = start() + 13 * SECOND;
         assert!(keep_alive.deadline() <= Some(late));
-        assert_eq!(keep_alive.due(late, 0), Due::Nothing);
+        assert_eq!(keep_alive.due(late, 0), KeepAliveAction::Nothing);
         assert!(keep_alive.deadline() > Some(late));
     }
 }

@@ -123,7 +123,7 @@ impl Limits {
         self.maximum_packet_size
     }
 
-    /// Whether a packet of `bytes` may be sent at all; for DISCONNECT, which is left out otherwise.
+    /// Whether a packet of `bytes` may be sent at all.
     pub(crate) const fn fits(&self, bytes: usize) -> bool {
         bytes <= self.maximum_packet_size
     }

@@ -1,11 +1,16 @@
 //! One Network Connection: built when its transport is open, dropped with it.
 
+mod acknowledge;
+mod authentication;
+mod echoes;
 mod keep_alive;
 mod limits;
 mod topic_alias;
 mod transmit;
 
-pub(crate) use keep_alive::{Due, KeepAlive};
+pub(crate) use authentication::AuthExchange;
+use echoes::Echoes;
+pub(crate) use keep_alive::{KeepAlive, KeepAliveAction};
 pub use keep_alive::{Progress, TcpProgress};
 pub(crate) use limits::{LARGEST_PACKET, Limits};
 use topic_alias::Form;
@@ -15,7 +20,6 @@ pub use transmit::{CHUNK, LARGE_PAYLOAD};
 
 use std::time::Instant;
 
-use crate::client::{Echoes, Turn};
 use crate::options::Options;
 use crate::packet::{PacketId, PacketLimits, Properties, ProtocolVersion, PublishRef};
 
@@ -23,7 +27,7 @@ use crate::packet::{PacketId, PacketLimits, Properties, ProtocolVersion, Publish
 const LONGEST_GROWTH: usize = 3 + 2;
 
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub(crate) struct NetworkConnection {
     /// Number of this connection within its client: which one took a slot of the Receive Maximum.
     pub(crate) number: u64,
     /// Whether CONNECT asked for a fresh session.
@@ -36,7 +40,7 @@ pub(crate) struct Connection {
     pub(crate) keep_alive: KeepAlive,
     pub(crate) aliases: IncomingAliases,
     pub(crate) outgoing_aliases: OutgoingAliases,
-    pub(crate) authentication: Turn,
+    pub(crate) authentication: AuthExchange,
     /// What the server's texts must not repeat.
     pub(crate) echoes: Echoes,
     pub(crate) limits: Limits,
@@ -48,7 +52,7 @@ pub(crate) struct Connection {
     pub(crate) sent_qos0_before: u64,
 }
 
-impl Connection {
+impl NetworkConnection {
     pub(crate) fn new(now: Instant, number: u64, clean_start: bool, options: &Options) -> Self {
         let own = &options.properties;
         Self {
@@ -68,7 +72,7 @@ impl Connection {
             aliases: IncomingAliases::new(own.topic_alias_maximum.unwrap_or(0)),
             outgoing_aliases: OutgoingAliases::default(), // none before CONNACK
             // CONNECT is the first packet of the exchange, if there is one.
-            authentication: Turn::Server,
+            authentication: AuthExchange::ServerAnswers,
             echoes: Echoes::default(),
             limits: Limits::new(&Properties::default(), options),
             transmit: Transmit::default(),

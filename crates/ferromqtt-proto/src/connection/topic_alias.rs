@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU16;
 
 use crate::error::{DecodeError, PublishError};
-use crate::packet::{Publish, ReasonCode, TopicAlias};
+use crate::packet::{PublishPacket, ReasonCode, TopicAlias};
 use crate::text::Utf8String;
 use crate::topic::TopicName;
 
@@ -24,7 +24,7 @@ impl IncomingAliases {
     }
 
     /// The Topic Name of a PUBLISH: its own, or the one its alias stands for (MQTT-3.3.2-10, MQTT-3.3.2-11).
-    pub(crate) fn resolve(&mut self, publish: &Publish) -> Result<TopicName, DecodeError> {
+    pub(crate) fn resolve(&mut self, publish: &PublishPacket) -> Result<TopicName, DecodeError> {
         let alias = publish
             .properties
             .as_ref()

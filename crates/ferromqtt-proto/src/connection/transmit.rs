@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::debug_fields;
-use crate::packet::{Packet, ProtocolVersion, PublishRef, QoS};
+use crate::packet::{Ack, Packet, PacketType, ProtocolVersion, PublishRef, QoS};
 use crate::session::Open;
 
 /// A chunk is handed over when it has grown to this size: one write then carries hundreds of small packets.
@@ -16,7 +16,7 @@ pub const LARGE_PAYLOAD: usize = 4 * 1024;
 
 /// What stands in a chunk, or in all of them.
 #[derive(Clone, Copy, Debug, Default)]
-struct Contents {
+struct ChunkContents {
     /// QoS 0 publishes whose last byte it holds: reported as sent, but not handed over yet.
     qos0: u64,
     /// Answers to the server's packets.
@@ -25,7 +25,7 @@ struct Contents {
     ended: Open,
 }
 
-impl Contents {
+impl ChunkContents {
     const fn add(&mut self, other: Self) {
         self.qos0 += other.qos0;
         self.answers += other.answers;
@@ -39,14 +39,14 @@ impl Contents {
     }
 }
 
-struct Chunk {
+struct OutgoingChunk {
     bytes: Bytes,
-    contents: Contents,
+    contents: ChunkContents,
     /// The change of the session that must be on record before this may leave.
     needs: u64,
 }
 
-debug_fields!(Chunk {
+debug_fields!(OutgoingChunk {
     bytes: length,
     contents,
     needs
@@ -54,12 +54,12 @@ debug_fields!(Chunk {
 
 #[derive(Default)]
 pub(crate) struct Transmit {
-    chunks: VecDeque<Chunk>,
+    chunks: VecDeque<OutgoingChunk>,
     current: BytesMut,
-    contents_of_current: Contents,
+    contents_of_current: ChunkContents,
     /// Bytes in all of them, and what they hold.
     len: usize,
-    contents: Contents,
+    contents: ChunkContents,
     /// Bytes handed over so far.
     handed_over: u64,
     /// What the bytes that are appended now depend on.
@@ -105,7 +105,8 @@ impl Transmit {
         self.contents.qos0
     }
 
-    pub(crate) const fn unsent_answers(&self) -> usize {
+    /// Answers that have not been handed over.
+    pub(super) const fn unsent_answers(&self) -> usize {
         self.contents.answers
     }
 
@@ -118,13 +119,37 @@ impl Transmit {
         self.append(|out| packet.encode(version, out));
     }
 
+    /// Appends a packet, unless it is longer than `limit`: then `Err` holds its length.
+    pub(crate) fn push_within(
+        &mut self,
+        limit: usize,
+        packet: &Packet,
+        version: ProtocolVersion,
+    ) -> Result<(), usize> {
+        let before = self.current.len();
+        packet.encode(version, &mut self.current);
+        let bytes = self.current.len() - before;
+        if bytes > limit {
+            self.current.truncate(before);
+            return Err(bytes);
+        }
+        self.len += bytes;
+        Ok(())
+    }
+
     /// Appends an answer to a packet of the server; `ended` is the slot that it gives back, if it ends the exchange.
-    pub(crate) fn push_answer(&mut self, packet: &Packet, version: ProtocolVersion, ended: Open) {
-        self.push(packet, version);
-        self.count(Contents {
+    pub(super) fn push_answer(
+        &mut self,
+        packet_type: PacketType,
+        answer: &Ack,
+        version: ProtocolVersion,
+        ended: Open,
+    ) {
+        self.append(|out| answer.encode(packet_type, version, out));
+        self.count(ChunkContents {
             answers: 1,
             ended,
-            ..Contents::default()
+            ..ChunkContents::default()
         });
     }
 
@@ -139,9 +164,9 @@ impl Transmit {
             publish.encode_header(version, out);
             out.put_slice(payload);
         });
-        self.count(Contents {
+        self.count(ChunkContents {
             qos0: u64::from(publish.qos == QoS::AtMostOnce),
-            ..Contents::default()
+            ..ChunkContents::default()
         });
     }
 
@@ -157,13 +182,13 @@ impl Transmit {
         }
         self.append(|out| publish.encode_header(version, out));
         self.finish_chunk();
-        let contents = Contents {
+        let contents = ChunkContents {
             qos0: u64::from(publish.qos == QoS::AtMostOnce),
-            ..Contents::default()
+            ..ChunkContents::default()
         };
         self.len += payload.len();
         self.contents.add(contents);
-        self.chunks.push_back(Chunk {
+        self.chunks.push_back(OutgoingChunk {
             bytes: payload.clone(),
             contents,
             needs: self.needs,
@@ -203,7 +228,7 @@ impl Transmit {
         self.len += self.current.len() - before;
     }
 
-    fn count(&mut self, contents: Contents) {
+    fn count(&mut self, contents: ChunkContents) {
         self.contents.add(contents);
         self.contents_of_current.add(contents);
     }
@@ -211,7 +236,7 @@ impl Transmit {
     /// Freezes the current chunk. A new one allocates when it is first written to, so that an idle connection holds nothing.
     fn finish_chunk(&mut self) {
         if !self.current.is_empty() {
-            self.chunks.push_back(Chunk {
+            self.chunks.push_back(OutgoingChunk {
                 bytes: std::mem::take(&mut self.current).freeze(),
                 contents: std::mem::take(&mut self.contents_of_current),
                 needs: self.needs,
@@ -260,6 +285,22 @@ mod tests {
         assert_eq!(transmit.pop(0, usize::MAX), None);
         assert!(transmit.is_empty());
         assert_eq!(transmit.unflushed(), 0);
+    }
+
+    #[test]
+    fn a_packet_beyond_its_limit_leaves_no_byte() {
+        let mut transmit = Transmit::default();
+        transmit.push(&Packet::PingReq, ProtocolVersion::V5);
+        let too_large = transmit.push_within(1, &Packet::PingResp, ProtocolVersion::V5);
+        assert_eq!(too_large, Err(2));
+        assert_eq!(transmit.end(), 2);
+        let fits = transmit.push_within(2, &Packet::PingReq, ProtocolVersion::V5);
+        assert_eq!(fits, Ok(()));
+        assert_eq!(
+            &transmit.pop(0, usize::MAX).unwrap()[..],
+            [0xC0, 0, 0xC0, 0]
+        );
+        assert!(transmit.is_empty());
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use bytes::{BufMut, BytesMut};
 
 use super::{
-    PacketId, PacketType, Place, Properties, ProtocolVersion, ReasonCode, put_packet, read_boxed,
-    read_packet_id,
+    PacketId, PacketType, Properties, PropertyPlace, ProtocolVersion, ReasonCode, packet_len,
+    put_packet, read_boxed, read_packet_id,
 };
-use crate::codec::{BYTES_LEFT, Reader, var_int_len};
+use crate::codec::{BYTES_LEFT, Reader};
 use crate::error::DecodeError;
 use crate::slips::{Slip, Slips};
 
@@ -43,12 +43,10 @@ impl Ack {
     /// MQTT-3.4.2-3), then the Reason Code. The shortest form says Success, but it ends the exchange all the same, which no
     /// answer would not do.
     pub(crate) fn within(mut self, limit: usize) -> Self {
-        if let Some(properties) = &self.properties {
-            let content = properties.content_len(Place::ANY);
-            let remaining = 3 + var_int_len(content) + content;
-            if 1 + var_int_len(remaining) + remaining > limit {
-                self.properties = None;
-            }
+        if let Some(properties) = &self.properties
+            && packet_len(3 + properties.encoded_len()) > limit
+        {
+            self.properties = None;
         }
         if self.reason != ReasonCode::Success && limit < LEN_WITH_REASON {
             return Self::success(self.packet_id);
@@ -93,7 +91,7 @@ impl Ack {
         }
         ack.reason = ReasonCode::read(packet_type, body.u8()?)?;
         if !body.is_empty() {
-            ack.properties = read_boxed(Place::of(packet_type), &mut body)?;
+            ack.properties = read_boxed(PropertyPlace::of(packet_type), &mut body)?;
         }
         body.finish()?;
         Ok(ack)

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::{PacketType, Place, Properties, ReasonCode, put_packet};
+use super::{PacketType, Properties, PropertyPlace, ReasonCode, put_packet};
 use crate::codec::Reader;
 use crate::error::DecodeError;
 
@@ -34,7 +34,8 @@ impl Auth {
         if !body.is_empty() {
             auth.reason = ReasonCode::read(PacketType::Auth, body.u8()?)?;
             if !body.is_empty() {
-                auth.properties = Properties::decode(Place::of(PacketType::Auth), &mut body)?;
+                auth.properties =
+                    Properties::decode(PropertyPlace::of(PacketType::Auth), &mut body)?;
             }
         }
         body.finish()?;

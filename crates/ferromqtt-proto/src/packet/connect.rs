@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::publish::check_response_topic;
-use super::{PacketType, Place, Properties, ProtocolVersion, QoS, put_packet};
+use super::{PacketType, Properties, PropertyPlace, ProtocolVersion, QoS, put_packet};
 use crate::codec::{Reader, put_binary};
 use crate::debug_fields;
 use crate::error::DecodeError;
@@ -138,7 +138,7 @@ impl Connect {
         let client_identifier = body.string()?;
         let will = if flags & WILL != 0 {
             let properties = if protocol.is_v5() {
-                let properties = Properties::decode(Place::WILL, &mut body)?;
+                let properties = Properties::decode(PropertyPlace::WILL, &mut body)?;
                 check_response_topic(&properties)?;
                 properties
             } else {

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::{PacketType, Place, Properties, ProtocolVersion, ReasonCode, put_packet};
+use super::{PacketType, Properties, PropertyPlace, ProtocolVersion, ReasonCode, put_packet};
 use crate::codec::Reader;
 use crate::error::{DecodeError, DisconnectError};
 use crate::property_error::PropertyProblem;
@@ -40,7 +40,7 @@ impl Disconnect {
         if !self.reason.ends_a_clients_connection() {
             return Err(DisconnectError::Reason(self.reason));
         }
-        let place = Place::of(PacketType::Disconnect);
+        let place = PropertyPlace::of(PacketType::Disconnect);
         if self.properties.server_reference.is_some() {
             let problem = PropertyProblem::NotInThisPacket; // only servers send it
             return Err(place.refuses("server_reference", problem).into());
@@ -97,7 +97,7 @@ impl Disconnect {
             disconnect.reason = ReasonCode::read(PacketType::Disconnect, body.u8()?)?;
             if !body.is_empty() {
                 disconnect.properties =
-                    Properties::decode(Place::of(PacketType::Disconnect), &mut body)?;
+                    Properties::decode(PropertyPlace::of(PacketType::Disconnect), &mut body)?;
             }
         }
         body.finish()?;

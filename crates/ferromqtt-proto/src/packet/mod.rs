@@ -9,6 +9,8 @@ mod connect;
 mod disconnect;
 mod filters;
 mod properties;
+mod property_place;
+mod property_value;
 mod publish;
 mod reason_code;
 mod subscribe;
@@ -27,16 +29,18 @@ pub(crate) use connack::from_return_code;
 pub use connect::{Connect, Will};
 pub use disconnect::Disconnect;
 pub use filters::{SubscribeFilters, UnsubscribeFilters};
-pub(crate) use properties::{Place, check_binary, read_boxed};
-pub use properties::{Properties, TopicAlias};
-pub use publish::{MESSAGE_OVERHEAD, Publish, PublishRef};
+pub use properties::Properties;
+pub(crate) use properties::{check_binary, read_boxed};
+pub(crate) use property_place::PropertyPlace;
+pub use property_value::TopicAlias;
+pub use publish::{MESSAGE_OVERHEAD, PublishPacket, PublishRef};
 pub use reason_code::ReasonCode;
-pub use subscribe::{RetainHandling, SubAck, Subscribe, SubscriptionOptions};
+pub use subscribe::{RetainHandling, SubAck, SubscribePacket, SubscriptionOptions};
 pub use subscription_identifiers::SubscriptionIdentifiers;
-pub use unsubscribe::{UnsubAck, Unsubscribe};
+pub use unsubscribe::{UnsubAck, UnsubscribePacket};
 pub use user_properties::{UserProperties, UserPropertiesIter};
 
-use crate::codec::{FixedHeader, Reader, put_with_length};
+use crate::codec::{FixedHeader, Reader, put_with_length, var_int_len};
 use crate::error::DecodeError;
 use crate::slips::Slips;
 
@@ -188,14 +192,14 @@ impl PacketType {
 pub enum Packet {
     Connect(Box<Connect>),
     ConnAck(Box<ConnAck>),
-    Publish(Publish),
+    Publish(PublishPacket),
     PubAck(Ack),
     PubRec(Ack),
     PubRel(Ack),
     PubComp(Ack),
-    Subscribe(Box<Subscribe>),
+    Subscribe(Box<SubscribePacket>),
     SubAck(Box<SubAck>),
-    Unsubscribe(Box<Unsubscribe>),
+    Unsubscribe(Box<UnsubscribePacket>),
     UnsubAck(Box<UnsubAck>),
     PingReq,
     PingResp,
@@ -221,13 +225,6 @@ impl Packet {
         if let Some(properties) = properties {
             properties.detach();
         }
-    }
-
-    /// Size of the whole packet, as it is encoded.
-    pub(crate) fn encoded_len(&self, version: ProtocolVersion) -> usize {
-        let mut encoded = BytesMut::new();
-        self.encode(version, &mut encoded);
-        encoded.len()
     }
 
     /// Appends the packet to `out`. On versions before 5.0 properties are left out, and Reason Codes where 3.x has none.
@@ -379,7 +376,7 @@ pub(crate) fn decode_with(
     let packet_type = PacketType::from_first_byte(header.first_byte)
         .ok_or_else(|| DecodeError::malformed("packet type 0 is reserved"))?;
     if packet_type == PacketType::Publish {
-        return Publish::decode(header.first_byte, version, body, slips).map(Packet::Publish);
+        return PublishPacket::decode(header.first_byte, version, body, slips).map(Packet::Publish);
     }
     if header.first_byte != packet_type.first_byte() {
         return Err(DecodeError::malformed(
@@ -393,10 +390,12 @@ pub(crate) fn decode_with(
         PacketType::PubComp => Packet::PubComp(Ack::decode(packet_type, version, body, slips)?),
         PacketType::Connect => Packet::Connect(Box::new(Connect::decode(body)?)),
         PacketType::ConnAck => Packet::ConnAck(Box::new(ConnAck::decode(version, body, slips)?)),
-        PacketType::Subscribe => Packet::Subscribe(Box::new(Subscribe::decode(version, body)?)),
+        PacketType::Subscribe => {
+            Packet::Subscribe(Box::new(SubscribePacket::decode(version, body)?))
+        }
         PacketType::SubAck => Packet::SubAck(Box::new(SubAck::decode(version, body, slips)?)),
         PacketType::Unsubscribe => {
-            Packet::Unsubscribe(Box::new(Unsubscribe::decode(version, body)?))
+            Packet::Unsubscribe(Box::new(UnsubscribePacket::decode(version, body)?))
         }
         PacketType::UnsubAck => Packet::UnsubAck(Box::new(UnsubAck::decode(version, body, slips)?)),
         PacketType::Disconnect => Packet::Disconnect(Box::new(Disconnect::decode(version, body)?)),
@@ -426,6 +425,23 @@ const fn flag(value: u8) -> Result<bool, DecodeError> {
         1 => Ok(true),
         _ => Err(DecodeError::protocol("a yes-or-no byte is neither 0 nor 1")),
     }
+}
+
+/// Length of PINGREQ, which holds nothing.
+pub(crate) const PINGREQ_LEN: usize = 2;
+
+/// Length of the whole packet whose Remaining Length this is.
+const fn packet_len(remaining_length: usize) -> usize {
+    1 + var_int_len(remaining_length) + remaining_length
+}
+
+/// Length of SUBSCRIBE or UNSUBSCRIBE with these properties, when its filters take `filters` bytes.
+fn filters_packet_len(version: ProtocolVersion, properties: &Properties, filters: usize) -> usize {
+    let properties = match version.is_v5() {
+        true => properties.encoded_len(),
+        false => 0,
+    };
+    packet_len(size_of::<PacketId>() + properties + filters)
 }
 
 /// Appends a packet whose body `body` writes.

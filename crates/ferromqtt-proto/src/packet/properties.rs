@@ -3,72 +3,19 @@
 use std::fmt;
 use std::num::{NonZeroU16, NonZeroU32};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
+use super::property_place::PropertyPlace;
+use super::property_value::{PropertyValue, TopicAlias};
 use super::subscription_identifiers::SubscriptionIdentifiers;
 use super::user_properties::{USER_PROPERTY, UserProperties};
-use super::{PacketType, ProtocolVersion, flag};
-use crate::codec::{
-    MAX_REMAINING_LENGTH, Reader, put_binary, put_var_int, put_with_length, var_int_len,
-};
+use super::{PacketType, ProtocolVersion};
+use crate::codec::{MAX_REMAINING_LENGTH, Reader, put_var_int, put_with_length, var_int_len};
 use crate::error::DecodeError;
-use crate::packet::{QoS, ReasonCode};
+use crate::packet::QoS;
 use crate::property_error::{PropertyError, PropertyProblem};
-use crate::shown::{Count, Masked, PeerText};
+use crate::shown::Count;
 use crate::text::Utf8String;
-
-/// Where properties stand: a packet, or the will inside CONNECT. One bit each, for the table below.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place(u16);
-
-impl Place {
-    pub(crate) const fn of(packet: PacketType) -> Self {
-        Self(1 << packet as u16)
-    }
-
-    pub(crate) const WILL: Self = Self(1);
-    pub(crate) const ANY: Self = Self(u16::MAX);
-    const PUBLISH: Self = Self::of(PacketType::Publish);
-    const MESSAGE: Self = Self::PUBLISH.or(Self::WILL);
-    const CONNECT: Self = Self::of(PacketType::Connect);
-    const CONNACK: Self = Self::of(PacketType::ConnAck);
-    const SUBSCRIBE: Self = Self::of(PacketType::Subscribe);
-    const DISCONNECT: Self = Self::of(PacketType::Disconnect);
-    const AUTH: Self = Self::of(PacketType::Auth);
-    const BOTH_CONNECT: Self = Self::CONNECT.or(Self::CONNACK);
-    const ANSWERS: Self = Self::CONNACK
-        .or(Self::of(PacketType::PubAck))
-        .or(Self::of(PacketType::PubRec))
-        .or(Self::of(PacketType::PubRel))
-        .or(Self::of(PacketType::PubComp))
-        .or(Self::of(PacketType::SubAck))
-        .or(Self::of(PacketType::UnsubAck))
-        .or(Self::DISCONNECT)
-        .or(Self::AUTH);
-
-    const fn or(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    const fn allowed_in(self, place: Self) -> bool {
-        self.0 & place.0 != 0
-    }
-
-    /// The error for a property that this place cannot have.
-    #[cold]
-    pub(crate) const fn refuses(
-        self,
-        property: &'static str,
-        problem: PropertyProblem,
-    ) -> PropertyError {
-        // The bit of a packet is its type, which stands in the upper half of the first byte.
-        let name = match PacketType::from_first_byte((self.0.trailing_zeros() as u8) << 4) {
-            Some(packet) => packet.name(),
-            None => "the will",
-        };
-        PropertyError::new(name, property, problem)
-    }
-}
 
 /// Whether binary data fits behind its two-byte length (section 1.5.6).
 pub(crate) fn check_binary(data: Option<&Bytes>) -> Result<(), PropertyProblem> {
@@ -76,31 +23,6 @@ pub(crate) fn check_binary(data: Option<&Bytes>) -> Result<(), PropertyProblem> 
         Some(bytes) if bytes > usize::from(u16::MAX) => Err(PropertyProblem::TooLong { bytes }),
         _ => Ok(()),
     }
-}
-
-/// A Topic Alias (section 3.3.2.3.4): never zero (MQTT-3.3.2-8), which has a Reason Code of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct TopicAlias(pub NonZeroU16);
-
-/// A type that one property holds.
-trait Value: Sized + fmt::Debug {
-    /// What `Debug` shows of it.
-    fn shown(&self) -> impl fmt::Debug {
-        self
-    }
-
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError>;
-    /// Appends the property: its identifier and this value.
-    fn write(&self, id: u8, out: &mut BytesMut);
-    fn wire_len(&self) -> usize;
-
-    /// How many bytes it holds outside of itself.
-    fn held(&self) -> usize {
-        0
-    }
-
-    /// Copies what it holds outside of itself into memory of its own.
-    fn detach(&mut self) {}
 }
 
 macro_rules! properties {
@@ -176,7 +98,7 @@ macro_rules! properties {
             /// # Errors
             /// Names the first that may not.
             #[inline]
-            pub(crate) fn check(&self, place: Place) -> Result<(), PropertyError> {
+            pub(crate) fn check(&self, place: PropertyPlace) -> Result<(), PropertyError> {
                 let fits = true $(&& (self.$field.is_none() || $places.allowed_in(place)))+;
                 if fits {
                     return self.check_values(place);
@@ -186,7 +108,7 @@ macro_rules! properties {
 
             /// Names the first property that `place` does not have.
             #[cold]
-            fn misplaced_in(&self, place: Place) -> PropertyError {
+            fn misplaced_in(&self, place: PropertyPlace) -> PropertyError {
                 let misplaced = match () {
                     $(() if self.$field.is_some() && !$places.allowed_in(place) => stringify!($field),)+
                     () => IDENTIFIERS,
@@ -198,7 +120,7 @@ macro_rules! properties {
             ///
             /// It and `write_content` are inlined, so that no time is spent on those that never stand in a given place.
             #[inline(always)]
-            pub(crate) fn content_len(&self, place: Place) -> usize {
+            pub(crate) fn content_len(&self, place: PropertyPlace) -> usize {
                 let mut len = 0;
                 $(if $places.allowed_in(place) && let Some(value) = &self.$field {
                     len += 1 + value.wire_len();
@@ -210,7 +132,7 @@ macro_rules! properties {
             }
 
             #[inline(always)]
-            fn write_content(&self, place: Place, out: &mut BytesMut) {
+            fn write_content(&self, place: PropertyPlace, out: &mut BytesMut) {
                 $(if $places.allowed_in(place) && let Some(value) = &self.$field {
                     value.write($id, out);
                 })+
@@ -230,7 +152,7 @@ macro_rules! properties {
                 let mut size = size_of::<Self>()
                     + self.subscription_identifiers.held()
                     + self.user_properties.encoded_len();
-                $(size += self.$field.as_ref().map_or(0, Value::held);)+
+                $(size += self.$field.as_ref().map_or(0, PropertyValue::held);)+
                 size
             }
 
@@ -244,13 +166,13 @@ macro_rules! properties {
                 self.user_properties.detach();
             }
 
-            fn read_one(&mut self, id: u8, place: Place, body: &mut Reader<'_>) -> Result<(), DecodeError> {
+            fn read_one(&mut self, id: u8, place: PropertyPlace, body: &mut Reader<'_>) -> Result<(), DecodeError> {
                 match id {
                     $($id => {
                         if !$places.allowed_in(place) {
                             return Err(DecodeError::protocol("packet holds a property that it must not have"));
                         }
-                        if self.$field.replace(Value::read(body)?).is_some() {
+                        if self.$field.replace(PropertyValue::read(body)?).is_some() {
                             return Err(DecodeError::protocol("packet holds a property twice"));
                         }
                     })+
@@ -311,31 +233,31 @@ impl Repeated {
 }
 
 properties! {
-    0x01 payload_format_indicator: bool, Place::MESSAGE, "Payload Format Indicator: the payload is UTF-8 text.";
-    0x02 message_expiry_interval: u32, Place::MESSAGE, "Message Expiry Interval, in seconds.";
-    0x03 content_type: Utf8String, Place::MESSAGE, "Content Type, by convention a MIME type.";
-    0x08 response_topic: Utf8String, Place::MESSAGE, "Response Topic: where an answer is to be published.";
-    0x09 correlation_data: Bytes, Place::MESSAGE, "Correlation Data, returned with the answer.";
-    0x11 session_expiry_interval: u32, Place::BOTH_CONNECT.or(Place::DISCONNECT), "Session Expiry Interval, in seconds; 0xFFFFFFFF never expires.";
-    0x12 assigned_client_identifier: Utf8String, Place::CONNACK, "Assigned Client Identifier.";
-    0x13 server_keep_alive: u16, Place::CONNACK, "Server Keep Alive, in seconds.";
-    0x15 authentication_method: Utf8String, Place::BOTH_CONNECT.or(Place::AUTH), "Authentication Method.";
-    0x16 authentication_data: Bytes, Place::BOTH_CONNECT.or(Place::AUTH), "Authentication Data.";
-    0x17 request_problem_information: bool, Place::CONNECT, "Request Problem Information.";
-    0x18 will_delay_interval: u32, Place::WILL, "Will Delay Interval, in seconds.";
-    0x19 request_response_information: bool, Place::CONNECT, "Request Response Information.";
-    0x1A response_information: Utf8String, Place::CONNACK, "Response Information.";
-    0x1C server_reference: Utf8String, Place::CONNACK.or(Place::DISCONNECT), "Server Reference: another server to use.";
-    0x1F reason_string: Utf8String, Place::ANSWERS, "Reason String, for humans.";
-    0x21 receive_maximum: NonZeroU16, Place::BOTH_CONNECT, "Receive Maximum.";
-    0x22 topic_alias_maximum: u16, Place::BOTH_CONNECT, "Topic Alias Maximum.";
-    0x23 topic_alias: TopicAlias, Place::PUBLISH, "Topic Alias.";
-    0x24 maximum_qos: QoS, Place::CONNACK, "Maximum QoS: 0 or 1.";
-    0x25 retain_available: bool, Place::CONNACK, "Retain Available.";
-    0x27 maximum_packet_size: NonZeroU32, Place::BOTH_CONNECT, "Maximum Packet Size, in bytes.";
-    0x28 wildcard_subscription_available: bool, Place::CONNACK, "Wildcard Subscription Available.";
-    0x29 subscription_identifier_available: bool, Place::CONNACK, "Subscription Identifier Available.";
-    0x2A shared_subscription_available: bool, Place::CONNACK, "Shared Subscription Available.";
+    0x01 payload_format_indicator: bool, PropertyPlace::MESSAGE, "Payload Format Indicator: the payload is UTF-8 text.";
+    0x02 message_expiry_interval: u32, PropertyPlace::MESSAGE, "Message Expiry Interval, in seconds.";
+    0x03 content_type: Utf8String, PropertyPlace::MESSAGE, "Content Type, by convention a MIME type.";
+    0x08 response_topic: Utf8String, PropertyPlace::MESSAGE, "Response Topic: where an answer is to be published.";
+    0x09 correlation_data: Bytes, PropertyPlace::MESSAGE, "Correlation Data, returned with the answer.";
+    0x11 session_expiry_interval: u32, PropertyPlace::BOTH_CONNECT.or(PropertyPlace::DISCONNECT), "Session Expiry Interval, in seconds; 0xFFFFFFFF never expires.";
+    0x12 assigned_client_identifier: Utf8String, PropertyPlace::CONNACK, "Assigned Client Identifier.";
+    0x13 server_keep_alive: u16, PropertyPlace::CONNACK, "Server Keep Alive, in seconds.";
+    0x15 authentication_method: Utf8String, PropertyPlace::BOTH_CONNECT.or(PropertyPlace::AUTH), "Authentication Method.";
+    0x16 authentication_data: Bytes, PropertyPlace::BOTH_CONNECT.or(PropertyPlace::AUTH), "Authentication Data.";
+    0x17 request_problem_information: bool, PropertyPlace::CONNECT, "Request Problem Information.";
+    0x18 will_delay_interval: u32, PropertyPlace::WILL, "Will Delay Interval, in seconds.";
+    0x19 request_response_information: bool, PropertyPlace::CONNECT, "Request Response Information.";
+    0x1A response_information: Utf8String, PropertyPlace::CONNACK, "Response Information.";
+    0x1C server_reference: Utf8String, PropertyPlace::CONNACK.or(PropertyPlace::DISCONNECT), "Server Reference: another server to use.";
+    0x1F reason_string: Utf8String, PropertyPlace::ANSWERS, "Reason String, for humans.";
+    0x21 receive_maximum: NonZeroU16, PropertyPlace::BOTH_CONNECT, "Receive Maximum.";
+    0x22 topic_alias_maximum: u16, PropertyPlace::BOTH_CONNECT, "Topic Alias Maximum.";
+    0x23 topic_alias: TopicAlias, PropertyPlace::PUBLISH, "Topic Alias.";
+    0x24 maximum_qos: QoS, PropertyPlace::CONNACK, "Maximum QoS: 0 or 1.";
+    0x25 retain_available: bool, PropertyPlace::CONNACK, "Retain Available.";
+    0x27 maximum_packet_size: NonZeroU32, PropertyPlace::BOTH_CONNECT, "Maximum Packet Size, in bytes.";
+    0x28 wildcard_subscription_available: bool, PropertyPlace::CONNACK, "Wildcard Subscription Available.";
+    0x29 subscription_identifier_available: bool, PropertyPlace::CONNACK, "Subscription Identifier Available.";
+    0x2A shared_subscription_available: bool, PropertyPlace::CONNACK, "Shared Subscription Available.";
 }
 
 impl Properties {
@@ -348,7 +270,7 @@ impl Properties {
     ///
     /// # Errors
     /// Names the first that there is.
-    pub(crate) fn check_absent(&self, place: Place) -> Result<(), PropertyError> {
+    pub(crate) fn check_absent(&self, place: PropertyPlace) -> Result<(), PropertyError> {
         match self.first() {
             Some(property) => Err(place.refuses(property, PropertyProblem::NotInThisVersion)),
             None => Ok(()),
@@ -357,7 +279,7 @@ impl Properties {
 
     /// Whether binary data fits behind its two-byte length, no Subscription Identifier is 0 or too large, and there are no
     /// more of these than `place` has (sections 1.5.6 and 3.8.2.1.2). All other types cannot hold a value out of range.
-    fn check_values(&self, place: Place) -> Result<(), PropertyError> {
+    fn check_values(&self, place: PropertyPlace) -> Result<(), PropertyError> {
         if let Err(problem) = check_binary(self.correlation_data.as_ref()) {
             return Err(place.refuses("correlation_data", problem));
         }
@@ -366,8 +288,8 @@ impl Properties {
         }
         let identifiers = &self.subscription_identifiers;
         let problem = match place {
-            Place::SUBSCRIBE if identifiers.len() > 1 => PropertyProblem::Several,
-            Place::SUBSCRIBE | Place::PUBLISH => {
+            PropertyPlace::SUBSCRIBE if identifiers.len() > 1 => PropertyProblem::Several,
+            PropertyPlace::SUBSCRIBE | PropertyPlace::PUBLISH => {
                 let (minimum, maximum) = (1, MAX_REMAINING_LENGTH as u32);
                 if identifiers
                     .iter()
@@ -385,17 +307,23 @@ impl Properties {
 
     /// Length of what [`Properties::encode_in_publish`] appends.
     pub(crate) fn len_in_publish(&self) -> usize {
-        self.content_len(Place::PUBLISH)
+        self.content_len(PropertyPlace::PUBLISH)
     }
 
     /// Appends the properties that may stand in PUBLISH, without a length field; the others were refused, or are left out.
     pub(crate) fn encode_in_publish(&self, out: &mut BytesMut) {
-        self.write_content(Place::PUBLISH, out);
+        self.write_content(PropertyPlace::PUBLISH, out);
+    }
+
+    /// Length of what [`Properties::encode`] appends.
+    pub(crate) fn encoded_len(&self) -> usize {
+        let content = self.content_len(PropertyPlace::ANY);
+        var_int_len(content) + content
     }
 
     /// Appends the length and the properties; a single zero byte when there are none (MQTT-2.2.2-1).
     pub(crate) fn encode(&self, out: &mut BytesMut) {
-        put_with_length(out, |out| self.write_content(Place::ANY, out));
+        put_with_length(out, |out| self.write_content(PropertyPlace::ANY, out));
     }
 
     /// Reads the properties of a packet that always has them on 5.0 and never before.
@@ -405,14 +333,14 @@ impl Properties {
         body: &mut Reader<'_>,
     ) -> Result<Self, DecodeError> {
         if version.is_v5() {
-            Self::decode(Place::of(packet), body)
+            Self::decode(PropertyPlace::of(packet), body)
         } else {
             Ok(Self::default())
         }
     }
 
     /// Reads the length and the properties.
-    pub(crate) fn decode(place: Place, body: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(place: PropertyPlace, body: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let length = body.var_int()?;
         let mut block = body.block(length)?;
         let mut properties = Self::default();
@@ -420,7 +348,11 @@ impl Properties {
         Ok(properties)
     }
 
-    fn read_all(&mut self, place: Place, block: &mut Reader<'_>) -> Result<(), DecodeError> {
+    fn read_all(
+        &mut self,
+        place: PropertyPlace,
+        block: &mut Reader<'_>,
+    ) -> Result<(), DecodeError> {
         while !block.is_empty() {
             let id = block.u8()?;
             self.read_one(id, place, block)?;
@@ -430,15 +362,15 @@ impl Properties {
 
     fn read_subscription_identifier(
         &mut self,
-        place: Place,
+        place: PropertyPlace,
         body: &mut Reader<'_>,
     ) -> Result<(), DecodeError> {
-        if place != Place::SUBSCRIBE && place != Place::PUBLISH {
+        if place != PropertyPlace::SUBSCRIBE && place != PropertyPlace::PUBLISH {
             return Err(DecodeError::protocol(
                 "packet holds a property that it must not have",
             ));
         }
-        if place == Place::SUBSCRIBE && !self.subscription_identifiers.is_empty() {
+        if place == PropertyPlace::SUBSCRIBE && !self.subscription_identifiers.is_empty() {
             return Err(DecodeError::protocol("packet holds a property twice"));
         }
         let identifier = body.var_int()?;
@@ -456,7 +388,7 @@ impl Properties {
 
 /// Reads properties that are mostly absent: `None` for an empty block.
 pub(crate) fn read_boxed(
-    place: Place,
+    place: PropertyPlace,
     body: &mut Reader<'_>,
 ) -> Result<Option<Box<Properties>>, DecodeError> {
     let length = body.var_int()?;
@@ -467,167 +399,4 @@ pub(crate) fn read_boxed(
     let mut properties = Box::<Properties>::default();
     properties.read_all(place, &mut block)?;
     Ok(Some(properties))
-}
-
-impl Value for bool {
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        flag(body.u8()?)
-    }
-
-    fn write(&self, id: u8, out: &mut BytesMut) {
-        out.put_slice(&[id, u8::from(*self)]);
-    }
-
-    fn wire_len(&self) -> usize {
-        1
-    }
-}
-
-impl Value for u16 {
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        body.u16()
-    }
-
-    fn write(&self, id: u8, out: &mut BytesMut) {
-        let [high, low] = self.to_be_bytes();
-        out.put_slice(&[id, high, low]);
-    }
-
-    fn wire_len(&self) -> usize {
-        2
-    }
-}
-
-impl Value for u32 {
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        body.u32()
-    }
-
-    fn write(&self, id: u8, out: &mut BytesMut) {
-        let [a, b, c, d] = self.to_be_bytes();
-        out.put_slice(&[id, a, b, c, d]);
-    }
-
-    fn wire_len(&self) -> usize {
-        4
-    }
-}
-
-impl Value for NonZeroU16 {
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Self::new(body.u16()?).ok_or_else(|| DecodeError::protocol("Receive Maximum is 0"))
-    }
-
-    fn write(&self, id: u8, out: &mut BytesMut) {
-        self.get().write(id, out);
-    }
-
-    fn wire_len(&self) -> usize {
-        2
-    }
-}
-
-impl Value for NonZeroU32 {
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Self::new(body.u32()?).ok_or_else(|| DecodeError::protocol("Maximum Packet Size is 0"))
-    }
-
-    fn write(&self, id: u8, out: &mut BytesMut) {
-        self.get().write(id, out);
-    }
-
-    fn wire_len(&self) -> usize {
-        4
-    }
-}
-
-impl Value for QoS {
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        match body.u8()? {
-            0 => Ok(Self::AtMostOnce),
-            1 => Ok(Self::AtLeastOnce),
-            2 => Ok(Self::ExactlyOnce), // for CONNACK, the one packet that has it, to decide about
-            _ => Err(DecodeError::protocol("Maximum QoS is neither 0 nor 1")),
-        }
-    }
-
-    fn write(&self, id: u8, out: &mut BytesMut) {
-        out.put_slice(&[id, self.value()]);
-    }
-
-    fn wire_len(&self) -> usize {
-        1
-    }
-}
-
-impl Value for Bytes {
-    /// All binary properties are secret: Authentication Data, and Correlation Data, with which others could answer requests.
-    fn shown(&self) -> impl fmt::Debug {
-        Masked
-    }
-
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        body.binary()
-    }
-
-    fn write(&self, id: u8, out: &mut BytesMut) {
-        out.put_u8(id);
-        put_binary(out, self);
-    }
-
-    fn wire_len(&self) -> usize {
-        2 + self.remaining()
-    }
-
-    fn held(&self) -> usize {
-        self.len()
-    }
-
-    fn detach(&mut self) {
-        *self = Self::copy_from_slice(self);
-    }
-}
-
-impl Value for Utf8String {
-    fn shown(&self) -> impl fmt::Debug {
-        PeerText(self.as_str())
-    }
-
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        body.string()
-    }
-
-    fn write(&self, id: u8, out: &mut BytesMut) {
-        out.put_u8(id);
-        put_binary(out, self.as_bytes());
-    }
-
-    fn wire_len(&self) -> usize {
-        2 + self.as_bytes().len()
-    }
-
-    fn held(&self) -> usize {
-        self.len()
-    }
-
-    fn detach(&mut self) {
-        *self = self.detached();
-    }
-}
-
-impl Value for TopicAlias {
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        NonZeroU16::new(body.u16()?).map(Self).ok_or(DecodeError {
-            reason: ReasonCode::TopicAliasInvalid,
-            what: "Topic Alias is 0",
-        })
-    }
-
-    fn write(&self, id: u8, out: &mut BytesMut) {
-        self.0.get().write(id, out);
-    }
-
-    fn wire_len(&self) -> usize {
-        2
-    }
 }

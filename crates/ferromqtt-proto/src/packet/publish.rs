@@ -3,7 +3,8 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
-    PacketId, PacketType, Place, Properties, ProtocolVersion, QoS, read_boxed, read_packet_id,
+    PacketId, PacketType, Properties, PropertyPlace, ProtocolVersion, QoS, packet_len, read_boxed,
+    read_packet_id,
 };
 use crate::codec::{Reader, put_var_int, var_int_len};
 use crate::debug_fields;
@@ -16,7 +17,7 @@ const RETAIN: u8 = 0b0001;
 
 /// A PUBLISH packet. `Debug` shows the length of its payload.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Publish {
+pub struct PublishPacket {
     /// Sent before (MQTT-3.3.1-1).
     pub dup: bool,
     /// Quality of Service.
@@ -33,7 +34,7 @@ pub struct Publish {
     pub payload: Bytes,
 }
 
-debug_fields!(Publish {
+debug_fields!(PublishPacket {
     dup,
     qos,
     retain,
@@ -43,7 +44,7 @@ debug_fields!(Publish {
     payload: length
 });
 
-impl Publish {
+impl PublishPacket {
     pub(super) fn encode(&self, version: ProtocolVersion, out: &mut BytesMut) {
         let publish = self.borrowed();
         publish.encode_header(version, out);
@@ -84,7 +85,7 @@ impl Publish {
             _ => Some(read_packet_id(&mut body)?),
         };
         let properties = if version.is_v5() {
-            read_boxed(Place::of(PacketType::Publish), &mut body)?
+            read_boxed(PropertyPlace::of(PacketType::Publish), &mut body)?
         } else {
             None
         };
@@ -160,8 +161,7 @@ impl PublishRef<'_> {
 
     /// Length of the whole packet, payload included: what Maximum Packet Size limits (MQTT-3.2.2-15).
     pub fn packet_len(&self, version: ProtocolVersion) -> usize {
-        let remaining = self.remaining_length(self.properties_len(version));
-        1 + var_int_len(remaining) + remaining
+        packet_len(self.remaining_length(self.properties_len(version)))
     }
 
     /// Appends all but the payload, which the caller appends or sends behind it.

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::{PacketType, Place, Properties, UserProperties, read_boxed};
+use super::{PacketType, Properties, PropertyPlace, UserProperties, read_boxed};
 use crate::codec::Reader;
 use crate::error::{DecodeError, StringError};
 use crate::text::Utf8String;
@@ -18,7 +18,7 @@ fn read(content: &[u8]) -> (Bytes, Result<Properties, DecodeError>) {
     source.extend_from_slice(content);
     let source = source.freeze();
     let mut body = Reader::new(&source, 0, source.len());
-    let properties = read_boxed(Place::of(PacketType::Publish), &mut body);
+    let properties = read_boxed(PropertyPlace::of(PacketType::Publish), &mut body);
     let properties = properties.map(|it| *it.unwrap_or_default());
     (source, properties)
 }

@@ -4,7 +4,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::{
     PacketId, PacketType, Properties, ProtocolVersion, QoS, ReasonCode, SubscribeFilters,
-    put_packet, read_packet_id,
+    filters_packet_len, put_packet, read_packet_id,
 };
 use crate::codec::Reader;
 use crate::error::DecodeError;
@@ -89,7 +89,7 @@ impl From<QoS> for SubscriptionOptions {
 
 /// A SUBSCRIBE packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subscribe {
+pub struct SubscribePacket {
     /// Packet Identifier.
     pub packet_id: PacketId,
     /// Properties (5.0).
@@ -98,7 +98,17 @@ pub struct Subscribe {
     pub filters: SubscribeFilters,
 }
 
-impl Subscribe {
+impl SubscribePacket {
+    /// Length of the packet that asks for filters of these lengths.
+    pub(crate) fn len_with(
+        version: ProtocolVersion,
+        properties: &Properties,
+        filters: impl Iterator<Item = usize>,
+    ) -> usize {
+        let filters = filters.map(|length| 2 + length + 1).sum(); // each with its length and options
+        filters_packet_len(version, properties, filters)
+    }
+
     pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut BytesMut) {
         put_packet(out, PacketType::Subscribe, |out| {
             out.put_u16(self.packet_id.get());

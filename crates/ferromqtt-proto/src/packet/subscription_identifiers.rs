@@ -21,10 +21,10 @@ pub(super) const FEW: usize = 4;
 /// assert_eq!(identifiers.first(), Some(&7));
 /// ```
 #[derive(Clone)]
-pub struct SubscriptionIdentifiers(Held);
+pub struct SubscriptionIdentifiers(Numbers);
 
 #[derive(Clone)]
-enum Held {
+enum Numbers {
     Few { numbers: [u32; FEW], count: u8 },
     Many(Arc<Vec<u32>>),
 }
@@ -32,7 +32,7 @@ enum Held {
 impl SubscriptionIdentifiers {
     /// None.
     pub const fn new() -> Self {
-        Self(Held::Few {
+        Self(Numbers::Few {
             numbers: [0; FEW],
             count: 0,
         })
@@ -41,14 +41,14 @@ impl SubscriptionIdentifiers {
     /// Appends one. The first time after a clone, it copies those before if they are more than a few.
     pub fn push(&mut self, identifier: u32) {
         match &mut self.0 {
-            Held::Few { numbers, count } => match numbers.get_mut(usize::from(*count)) {
+            Numbers::Few { numbers, count } => match numbers.get_mut(usize::from(*count)) {
                 Some(free) => {
                     *free = identifier;
                     *count += 1;
                 }
                 None => self.make_many(1).push(identifier),
             },
-            Held::Many(many) => Arc::make_mut(many).push(identifier),
+            Numbers::Many(many) => Arc::make_mut(many).push(identifier),
         }
     }
 
@@ -56,7 +56,7 @@ impl SubscriptionIdentifiers {
     pub fn retain(&mut self, mut keep: impl FnMut(u32) -> bool) {
         // The memory is given back here and not when the message is detached: by then a clone may share it, which counts the
         // identifiers that are left and would keep alive the memory of all that there were.
-        if let Held::Many(many) = &mut self.0
+        if let Numbers::Many(many) = &mut self.0
             && let Some(own) = Arc::get_mut(many)
         {
             own.retain(|it| keep(*it));
@@ -72,45 +72,45 @@ impl SubscriptionIdentifiers {
     /// Whether the next one needs memory, of which there is none: then [`make_many`](Self::make_many) should be told how much.
     pub(super) fn is_full(&self) -> bool {
         match &self.0 {
-            Held::Few { count, .. } => usize::from(*count) == FEW,
-            Held::Many(many) => many.len() == many.capacity(),
+            Numbers::Few { count, .. } => usize::from(*count) == FEW,
+            Numbers::Many(many) => many.len() == many.capacity(),
         }
     }
 
     /// Whether there is more memory than they need.
     #[cfg(test)]
     pub(super) fn has_room(&self) -> bool {
-        matches!(&self.0, Held::Many(many) if many.capacity() > many.len())
+        matches!(&self.0, Numbers::Many(many) if many.capacity() > many.len())
     }
 
     /// Makes room for exactly so many more.
     pub(super) fn make_many(&mut self, more: usize) -> &mut Vec<u32> {
-        if let Held::Few { .. } = self.0 {
+        if let Numbers::Few { .. } = self.0 {
             let mut many = Vec::with_capacity(self.len() + more);
             many.extend_from_slice(self);
-            self.0 = Held::Many(Arc::new(many));
+            self.0 = Numbers::Many(Arc::new(many));
         }
         match &mut self.0 {
-            Held::Many(many) => {
+            Numbers::Many(many) => {
                 let many = Arc::make_mut(many);
                 many.reserve_exact(more);
                 many
             }
-            Held::Few { .. } => unreachable!("they are many now"),
+            Numbers::Few { .. } => unreachable!("they are many now"),
         }
     }
 
     /// How many bytes they take outside of themselves.
     pub(super) fn held(&self) -> usize {
         match &self.0 {
-            Held::Few { .. } => 0,
-            Held::Many(many) => size_of_val(&**many) + size_of_val(&***many),
+            Numbers::Few { .. } => 0,
+            Numbers::Many(many) => size_of_val(&**many) + size_of_val(&***many),
         }
     }
 
     /// Gives back memory that is not needed, unless a clone shares it.
     pub(super) fn shrink_to_fit(&mut self) {
-        if let Held::Many(many) = &mut self.0
+        if let Numbers::Many(many) = &mut self.0
             && let Some(own) = Arc::get_mut(many)
         {
             own.shrink_to_fit();
@@ -129,8 +129,10 @@ impl Deref for SubscriptionIdentifiers {
 
     fn deref(&self) -> &[u32] {
         match &self.0 {
-            Held::Few { numbers, count } => numbers.get(..usize::from(*count)).unwrap_or_default(),
-            Held::Many(many) => many,
+            Numbers::Few { numbers, count } => {
+                numbers.get(..usize::from(*count)).unwrap_or_default()
+            }
+            Numbers::Many(many) => many,
         }
     }
 }
@@ -153,7 +155,7 @@ impl Extend<u32> for SubscriptionIdentifiers {
 impl From<Vec<u32>> for SubscriptionIdentifiers {
     fn from(identifiers: Vec<u32>) -> Self {
         if identifiers.len() > FEW {
-            return Self(Held::Many(Arc::new(identifiers)));
+            return Self(Numbers::Many(Arc::new(identifiers)));
         }
         identifiers.into_iter().collect()
     }

@@ -98,7 +98,7 @@ fn one_of_each() -> Vec<Packet> {
                 ..reason.clone()
             },
         })),
-        Packet::Publish(Publish {
+        Packet::Publish(PublishPacket {
             dup: true,
             qos: QoS::AtLeastOnce,
             retain: true,
@@ -115,7 +115,7 @@ fn one_of_each() -> Vec<Packet> {
         Packet::PubRec(ack.clone()),
         Packet::PubRel(ack.clone()),
         Packet::PubComp(ack),
-        Packet::Subscribe(Box::new(Subscribe {
+        Packet::Subscribe(Box::new(SubscribePacket {
             packet_id: id(65_535),
             properties: Properties {
                 subscription_identifiers: [300].into(),
@@ -137,7 +137,7 @@ fn one_of_each() -> Vec<Packet> {
             properties: reason.clone(),
             reasons: vec![ReasonCode::GrantedQos2, ReasonCode::NotAuthorized],
         })),
-        Packet::Unsubscribe(Box::new(Unsubscribe {
+        Packet::Unsubscribe(Box::new(UnsubscribePacket {
             packet_id: id(8),
             properties: Properties::default(),
             filters: [text("a"), text("b")].into(),

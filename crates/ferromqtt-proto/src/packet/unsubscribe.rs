@@ -3,8 +3,8 @@
 use bytes::{BufMut, BytesMut};
 
 use super::{
-    PacketId, PacketType, Properties, ProtocolVersion, ReasonCode, UnsubscribeFilters, put_packet,
-    read_packet_id,
+    PacketId, PacketType, Properties, ProtocolVersion, ReasonCode, UnsubscribeFilters,
+    filters_packet_len, put_packet, read_packet_id,
 };
 use crate::codec::Reader;
 use crate::error::DecodeError;
@@ -12,7 +12,7 @@ use crate::slips::{Slip, Slips};
 
 /// An UNSUBSCRIBE packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unsubscribe {
+pub struct UnsubscribePacket {
     /// Packet Identifier.
     pub packet_id: PacketId,
     /// Properties (5.0).
@@ -21,7 +21,17 @@ pub struct Unsubscribe {
     pub filters: UnsubscribeFilters,
 }
 
-impl Unsubscribe {
+impl UnsubscribePacket {
+    /// Length of the packet that holds filters of these lengths.
+    pub(crate) fn len_with(
+        version: ProtocolVersion,
+        properties: &Properties,
+        filters: impl Iterator<Item = usize>,
+    ) -> usize {
+        let filters = filters.map(|length| 2 + length).sum(); // each with its length
+        filters_packet_len(version, properties, filters)
+    }
+
     pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut BytesMut) {
         put_packet(out, PacketType::Unsubscribe, |out| {
             out.put_u16(self.packet_id.get());

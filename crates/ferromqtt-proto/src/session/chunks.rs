@@ -19,7 +19,7 @@ impl ChunkId {
 }
 
 #[derive(Debug)]
-struct Chunk {
+struct InputChunk {
     /// Its length.
     size: usize,
     /// How many runs of messages in queues are slices of it.
@@ -36,7 +36,7 @@ pub(super) const fn is_sparse(size: usize, counted: usize) -> bool {
 /// All chunks.
 #[derive(Debug)]
 pub(crate) struct Chunks {
-    chunks: Vec<Chunk>,
+    chunks: Vec<InputChunk>,
     /// Those that no message is in, but the latest.
     free: Vec<ChunkId>,
     /// The one that was read into last.
@@ -66,11 +66,11 @@ impl Default for Chunks {
 }
 
 impl Chunks {
-    fn get(&self, id: ChunkId) -> Option<&Chunk> {
+    fn get(&self, id: ChunkId) -> Option<&InputChunk> {
         self.chunks.get(id.0 as usize)
     }
 
-    fn get_mut(&mut self, id: ChunkId) -> Option<&mut Chunk> {
+    fn get_mut(&mut self, id: ChunkId) -> Option<&mut InputChunk> {
         self.chunks.get_mut(id.0 as usize)
     }
 
@@ -91,7 +91,7 @@ impl Chunks {
     }
 
     fn new_chunk(&mut self, size: usize) -> ChunkId {
-        let chunk = Chunk {
+        let chunk = InputChunk {
             size,
             runs: 0,
             counted: 0,

@@ -34,7 +34,7 @@ impl DeliveryId {
 
 /// A message that was received, and whose PUBACK or PUBREC is still to be sent.
 #[derive(Debug)]
-struct Unanswered {
+struct UnansweredMessage {
     qos: QoS,
     /// Of its packet.
     bytes: usize,
@@ -49,7 +49,7 @@ struct Unanswered {
 #[derive(Debug, Default)]
 pub(crate) struct Deliveries {
     /// By a number that is given in order of receipt.
-    unanswered: InOrder<Unanswered>,
+    unanswered: InOrder<UnansweredMessage>,
     /// Which message is held by a holder, whose [number](DeliveryId::value) this is in order of. Each has a name of its own,
     /// so that letting go twice does not take another's part.
     holds: InOrder<u64>,
@@ -71,7 +71,7 @@ pub(crate) struct Deliveries {
 
 /// An acknowledgement whose turn has come.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Due {
+pub(crate) enum DueAck {
     /// With the slot that it gives back.
     PubAck(Ack, Open),
     PubRec(Ack),
@@ -101,7 +101,7 @@ impl Deliveries {
         for &hold in holds {
             self.holds.push(hold.0.get(), number);
         }
-        let unanswered = Unanswered {
+        let unanswered = UnansweredMessage {
             qos,
             bytes,
             answer: Ack::success(id),
@@ -173,7 +173,7 @@ impl Deliveries {
     }
 
     /// The next acknowledgement that may leave: nobody holds its message, nor one that came before it.
-    pub(crate) fn next_due(&mut self) -> Option<Due> {
+    pub(crate) fn next_due(&mut self) -> Option<DueAck> {
         let number = *self.order.front()?;
         if (self.unanswered.get(number)).is_some_and(|it| it.held_by > 0) {
             return None;
@@ -183,10 +183,10 @@ impl Deliveries {
         if it.qos == QoS::AtLeastOnce {
             let open = Open::one(it.bytes);
             self.open_qos1.subtract(open);
-            return Some(Due::PubAck(it.answer, open));
+            return Some(DueAck::PubAck(it.answer, open));
         }
         self.waiting_qos2.remove(&it.answer.packet_id);
-        Some(Due::PubRec(it.answer))
+        Some(DueAck::PubRec(it.answer))
     }
 
     /// The application has taken the message that `hold` holds, and acknowledges it by its Packet Identifier.
@@ -292,7 +292,7 @@ mod tests {
         PacketId::new(value).unwrap()
     }
 
-    fn due(deliveries: &mut Deliveries) -> Vec<Due> {
+    fn due(deliveries: &mut Deliveries) -> Vec<DueAck> {
         std::iter::from_fn(|| deliveries.next_due()).collect()
     }
 
@@ -307,9 +307,9 @@ mod tests {
         assert_eq!(due(&mut deliveries), []);
         assert!(deliveries.let_go(one, None));
         let expected = [
-            Due::PubAck(Ack::success(id(7)), Open::one(70)),
-            Due::PubRec(Ack::success(id(8))),
-            Due::PubAck(Ack::success(id(9)), Open::one(90)),
+            DueAck::PubAck(Ack::success(id(7)), Open::one(70)),
+            DueAck::PubRec(Ack::success(id(8))),
+            DueAck::PubAck(Ack::success(id(9)), Open::one(90)),
         ];
         assert_eq!(due(&mut deliveries), expected);
         assert_eq!(deliveries.open_qos1(), Open::NONE);
@@ -325,7 +325,10 @@ mod tests {
         assert!(!deliveries.let_go(one, None));
         assert_eq!(due(&mut deliveries), []);
         assert!(deliveries.let_go(two, None));
-        assert_eq!(due(&mut deliveries), [Due::PubAck(refusal, Open::one(9))]);
+        assert_eq!(
+            due(&mut deliveries),
+            [DueAck::PubAck(refusal, Open::one(9))]
+        );
         assert!(!deliveries.let_go(two, None));
     }
 

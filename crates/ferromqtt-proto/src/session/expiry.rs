@@ -6,13 +6,13 @@ use crate::reconnect::later;
 
 /// The life of a message that has a Message Expiry Interval.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Expiry {
+pub(crate) struct MessageExpiry {
     accepted: Instant,
     /// The interval as the caller gave it, in seconds.
     interval: u32,
 }
 
-impl Expiry {
+impl MessageExpiry {
     pub(crate) const fn new(accepted: Instant, interval: u32) -> Self {
         Self { accepted, interval }
     }

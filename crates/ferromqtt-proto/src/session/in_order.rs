@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Copy, Debug)]
-    enum Step {
+    enum RingStep {
         /// Leaves out so many numbers.
         Push(u64),
         PushFirst(u64),
@@ -214,22 +214,22 @@ mod tests {
         Drain,
     }
 
-    fn step() -> impl Strategy<Value = Step> {
+    fn step() -> impl Strategy<Value = RingStep> {
         prop_oneof![
-            6 => (0_u64..3).prop_map(Step::Push),
-            1 => (0_u64..3).prop_map(Step::PushFirst),
-            1 => Just(Step::PopFirst),
-            5 => any::<usize>().prop_map(Step::Remove),
-            1 => (900_u64..1_900).prop_map(Step::RemoveNumber),
+            6 => (0_u64..3).prop_map(RingStep::Push),
+            1 => (0_u64..3).prop_map(RingStep::PushFirst),
+            1 => Just(RingStep::PopFirst),
+            5 => any::<usize>().prop_map(RingStep::Remove),
+            1 => (900_u64..1_900).prop_map(RingStep::RemoveNumber),
         ]
     }
 
     /// Grows, and then gets smaller until little is left.
-    fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let grow = prop::collection::vec((0_u64..3).prop_map(Step::Push), 0..300);
+    fn steps() -> impl Strategy<Value = Vec<RingStep>> {
+        let grow = prop::collection::vec((0_u64..3).prop_map(RingStep::Push), 0..300);
         let mixed = prop::collection::vec(step(), 0..400);
-        let shrink = prop::collection::vec(any::<usize>().prop_map(Step::Remove), 0..300);
-        let end = prop::bool::ANY.prop_map(|drains| drains.then_some(Step::Drain));
+        let shrink = prop::collection::vec(any::<usize>().prop_map(RingStep::Remove), 0..300);
+        let end = prop::bool::ANY.prop_map(|drains| drains.then_some(RingStep::Drain));
         (grow, mixed, shrink, end).prop_map(|(grow, mixed, shrink, end)| {
             [grow, mixed, shrink, Vec::from_iter(end)].concat()
         })
@@ -262,23 +262,23 @@ mod tests {
             let (mut queue, mut model) = (InOrder::default(), BTreeMap::new());
             for (entry, step) in (0_u64..).zip(steps) {
                 match step {
-                    Step::Push(skipped) => {
+                    RingStep::Push(skipped) => {
                         let number = queue.end().max(1_000) + skipped;
                         queue.push(number, entry);
                         model.insert(number, entry);
                     }
-                    Step::PushFirst(skipped) => {
+                    RingStep::PushFirst(skipped) => {
                         let first = model.first_key_value().map_or(1_000, |(&first, _)| first);
                         if let Some(number) = first.checked_sub(skipped + 1) {
                             queue.push_first(number, entry);
                             model.insert(number, entry);
                         }
                     }
-                    Step::PopFirst => {
+                    RingStep::PopFirst => {
                         prop_assert_eq!(queue.first_mut().copied(), model.values().next().copied());
                         prop_assert_eq!(queue.pop_first(), model.pop_first());
                     }
-                    Step::Remove(place) => {
+                    RingStep::Remove(place) => {
                         let number = model.keys().nth(place % model.len().max(1)).copied();
                         let number = number.unwrap_or(7);
                         prop_assert_eq!(queue.get(number), model.get(&number));
@@ -286,13 +286,13 @@ mod tests {
                         prop_assert_eq!(queue.remove(number), model.remove(&number));
                         prop_assert_eq!(queue.remove(number), None);
                     }
-                    Step::RemoveNumber(number) => {
+                    RingStep::RemoveNumber(number) => {
                         let behind = model.range(number..).map(|(&number, entry)| (number, entry));
                         prop_assert!(queue.iter_from(number).eq(behind));
                         prop_assert_eq!(queue.get(number), model.get(&number));
                         prop_assert_eq!(queue.remove(number), model.remove(&number));
                     }
-                    Step::Drain => {
+                    RingStep::Drain => {
                         let all: Vec<_> = queue.drain().collect();
                         prop_assert_eq!(all, Vec::from_iter(std::mem::take(&mut model)));
                     }

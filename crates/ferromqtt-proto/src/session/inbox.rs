@@ -10,9 +10,9 @@ use super::chunks::Chunks;
 use super::deliveries::DeliveryId;
 use super::message::Message;
 use super::packet_id::IdHasher;
-use super::queue::{Left, Pushed, Queue};
+use super::queue::{LeftMessages, Pushed, Queue};
 use super::queue_options::{Acknowledge, QueueOptions};
-use super::unclaimed::Held;
+use super::unclaimed::UnclaimedMessage;
 use crate::packet::QoS;
 use crate::topic::TopicFilter;
 
@@ -28,13 +28,13 @@ impl QueueId {
 }
 
 /// Queues by the numbers of their names.
-type Others = HashMap<u32, Box<Queue>, BuildHasherDefault<IdHasher>>;
+type OtherQueues = HashMap<u32, Box<Queue>, BuildHasherDefault<IdHasher>>;
 
 /// All queues.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     default: Queue,
-    others: Others,
+    others: OtherQueues,
     last: u32,
     /// What the messages in them are slices of.
     chunks: Chunks,
@@ -82,7 +82,7 @@ impl Inbox {
     }
 
     /// Holds a message to be claimed. What the bounds of the default queue have no room for is lost by its policy.
-    pub(crate) fn hold(&mut self, mut held: Held) -> Pushed {
+    pub(crate) fn hold(&mut self, mut held: UnclaimedMessage) -> Pushed {
         self.chunks.part(&mut held.message);
         let lost = self.default.lost;
         let pushed = (self.default).hold(held, &mut self.chunks, &mut self.let_go);
@@ -96,7 +96,7 @@ impl Inbox {
     }
 
     /// Takes out all held messages, in order of arrival.
-    pub(crate) fn take_unclaimed(&mut self) -> Vec<Held> {
+    pub(crate) fn take_unclaimed(&mut self) -> Vec<UnclaimedMessage> {
         self.default.unclaimed.take_all()
     }
 
@@ -105,12 +105,12 @@ impl Inbox {
         &mut self,
         filters: impl IntoIterator<Item = &'a TopicFilter>,
         wanted: impl Fn(&str) -> bool,
-    ) -> Vec<Held> {
+    ) -> Vec<UnclaimedMessage> {
         self.default.unclaimed.take_matching(filters, wanted)
     }
 
     /// Takes out the held messages that nobody has claimed in time, in order of arrival.
-    pub(crate) fn take_claims_due(&mut self, now: Instant) -> Vec<Held> {
+    pub(crate) fn take_claims_due(&mut self, now: Instant) -> Vec<UnclaimedMessage> {
         self.default.unclaimed.take_due(now)
     }
 
@@ -128,7 +128,7 @@ impl Inbox {
     }
 
     /// Moves a message that was held to the default queue. A queue that has failed takes it too: it came before the gap.
-    pub(crate) fn push_held(&mut self, held: Held) -> Pushed {
+    pub(crate) fn push_held(&mut self, held: UnclaimedMessage) -> Pushed {
         let failed = std::mem::take(&mut self.default.failed);
         let pushed = self.push(QueueId::DEFAULT, held.message, held.hold);
         self.default.failed |= failed;
@@ -143,10 +143,10 @@ impl Inbox {
     }
 
     /// Closes a queue; the default one stays. Returns what it held.
-    pub(crate) fn close(&mut self, id: QueueId) -> Left {
+    pub(crate) fn close(&mut self, id: QueueId) -> LeftMessages {
         match self.others.remove(&id.0) {
             Some(queue) => queue.close(&mut self.chunks),
-            None => Left::default(),
+            None => LeftMessages::default(),
         }
     }
 
@@ -381,7 +381,11 @@ impl Inbox {
 
 /// The queue with this name.
 #[inline]
-fn find<'a>(default: &'a mut Queue, others: &'a mut Others, id: QueueId) -> Option<&'a mut Queue> {
+fn find<'a>(
+    default: &'a mut Queue,
+    others: &'a mut OtherQueues,
+    id: QueueId,
+) -> Option<&'a mut Queue> {
     match id {
         QueueId::DEFAULT => Some(default),
         _ => others.get_mut(&id.0).map(|queue| &mut **queue),

@@ -1,11 +1,10 @@
-//! The seam to a store that keeps a session when the process does not live on (design decision 9): changes in their order,
-//! and which of them are on record. Packets that depend on a change are held until it is.
+//! The seam to a store that keeps a session when the process does not live on: changes in their order, and which of them
+//! are on record. Packets that depend on a change are held until it is (`docs/design/0008-journal.md`).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use super::outbound::InFlight;
-use super::{IdOwner, Session, Waiting};
-use crate::client::Publish;
+use super::in_flight::InFlight;
+use super::{IdOwner, Publish, Session, WaitingPublish};
 use crate::packet::PacketId;
 
 /// A change of a session's state (section 4.1), for a store.
@@ -173,8 +172,8 @@ impl Session {
             session.ids.continue_after(id);
         }
         let waiting = record.anew.into_iter().map(|(key, publish)| {
-            let waiting = Waiting {
-                op: None,
+            let waiting = WaitingPublish {
+                owner: None,
                 publish,
                 resent_as_new: true,
                 expiry: None,
@@ -187,10 +186,10 @@ impl Session {
         session
     }
 
-    fn publishing(&mut self, key: u64, sent: Sent) -> u64 {
+    fn publishing(&mut self, key: u64, sent: SentPublish) -> u64 {
         let flow = InFlight {
             id: sent.id,
-            op: None,
+            owner: None,
             publish: sent.publish,
             resent_as_new: sent.anew,
             expiry: None,
@@ -209,9 +208,9 @@ impl Session {
 /// What a store knows of the messages on their way out. Keys are given in the order of sending, which lasts.
 #[derive(Debug, Default)]
 struct Record {
-    publishing: BTreeMap<u64, Sent>,
+    publishing: BTreeMap<u64, SentPublish>,
     /// In the order of the PUBRECs (MQTT-4.6.0-4), by a number for each of them.
-    releasing: BTreeMap<u64, (u64, Sent)>,
+    releasing: BTreeMap<u64, (u64, SentPublish)>,
     /// The numbers of those, by their keys.
     pubrecs: HashMap<u64, u64>,
     last_pubrec: u64,
@@ -223,7 +222,7 @@ struct Record {
 }
 
 #[derive(Debug)]
-struct Sent {
+struct SentPublish {
     id: PacketId,
     publish: Publish,
     anew: bool,
@@ -266,7 +265,8 @@ impl Record {
 
     fn publish(&mut self, key: u64, id: PacketId, publish: Publish, anew: bool) {
         self.last_id = Some(id);
-        self.publishing.insert(key, Sent { id, publish, anew });
+        self.publishing
+            .insert(key, SentPublish { id, publish, anew });
     }
 
     fn session_lost(&mut self) {

@@ -4,6 +4,7 @@ mod chunks;
 mod deliveries;
 mod expiry;
 mod fifo;
+mod in_flight;
 mod in_order;
 mod inbound;
 mod inbox;
@@ -14,6 +15,7 @@ mod outbound;
 #[cfg(test)]
 mod outbound_tests;
 mod packet_id;
+mod publish;
 mod queue;
 mod queue_options;
 mod reader;
@@ -23,8 +25,9 @@ mod suspicion;
 mod unclaimed;
 
 pub use deliveries::DeliveryId;
-pub(crate) use deliveries::{Deliveries, Due};
-pub(crate) use expiry::Expiry;
+pub(crate) use deliveries::{Deliveries, DueAck};
+pub(crate) use expiry::MessageExpiry;
+pub(crate) use in_flight::{Acknowledged, Owner, WaitingPublish};
 pub use in_order::InOrder;
 pub(crate) use inbox::Inbox;
 pub use inbox::QueueId;
@@ -32,15 +35,16 @@ pub(crate) use journal::Journal;
 pub use journal::{JournalEntry, SessionChange};
 pub use message::Message;
 pub(crate) use open::Open;
-pub(crate) use outbound::{Acknowledged, Outbound, Waiting};
+pub(crate) use outbound::Outbound;
 pub(crate) use queue::{LeftMessage, Pushed};
 pub use queue_options::{Acknowledge, Overflow, QueueOptions};
 pub(crate) use subscriptions::{Heirs, Identifiers, Subscription, Subscriptions};
-pub(crate) use unclaimed::Held;
+pub(crate) use unclaimed::UnclaimedMessage;
 
 use inbound::Inbound;
 pub use packet_id::IdHasher;
 use packet_id::PacketIds;
+pub use publish::Publish;
 use suspicion::Suspicion;
 
 use crate::event::OpId;
@@ -71,7 +75,7 @@ pub(crate) enum IdOwner {
     /// A PUBREL awaiting PUBCOMP: its number in the order of those.
     Release(u64),
     /// A SUBSCRIBE or UNSUBSCRIBE of this connection.
-    Request(OpId),
+    FilterRequest(OpId),
     /// A PUBLISH that is given up, while the server may still hold it: nobody's, and not free either.
     GivenUp,
 }

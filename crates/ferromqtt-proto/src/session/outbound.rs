@@ -4,156 +4,29 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
+use super::in_flight::{
+    Abandoned, Acknowledged, Flight, InFlight, Owner, Release, Released, WaitingPublish,
+};
 use super::in_order::InOrder;
-use super::{Expiry, IdOwner, PacketIds, SessionChange};
-use crate::client::Publish;
+use super::{IdOwner, MessageExpiry, PacketIds};
 use crate::event::{Delivery, OpId};
-use crate::packet::{MESSAGE_OVERHEAD, PacketId, QoS};
+use crate::packet::{PacketId, QoS};
 
 /// How often the queue is looked through for messages that have expired, at most.
 const EXPIRY_PAUSE: Duration = Duration::from_millis(250);
 
-/// A publish that is not on any wire yet.
-#[derive(Debug)]
-pub(crate) struct Waiting {
-    pub(crate) op: Option<OpId>,
-    pub(crate) publish: Publish,
-    /// Was on the wire in a session that the server lost.
-    pub(crate) resent_as_new: bool,
-    /// Of a message with a Message Expiry Interval.
-    pub(crate) expiry: Option<Expiry>,
-    /// Names the message in the journal, if it is there already: it was about to be sent before.
-    pub(crate) key: Option<u64>,
-}
-
-impl Waiting {
-    /// What is known when it goes no further.
-    pub(crate) const fn delivery(&self) -> Delivery {
-        if self.resent_as_new {
-            Delivery::Unknown
-        } else {
-            Delivery::NotSent
-        }
-    }
-
-    /// Whether it stays although nobody waits for it any more: it was on the wire once, and a store has it.
-    pub(crate) const fn stays(&self) -> bool {
-        self.resent_as_new && self.key.is_some()
-    }
-
-    /// Whether it must not be sent any more at `now`. Otherwise its Message Expiry Interval is what is left of it.
-    pub(crate) fn has_expired(&mut self, now: Instant) -> bool {
-        let Some(expiry) = &self.expiry else {
-            return false;
-        };
-        if expiry.is_over(now) {
-            return true;
-        }
-        if let Some(properties) = &mut self.publish.properties {
-            properties.message_expiry_interval = Some(expiry.left(now));
-        }
-        false
-    }
-}
-
-/// A QoS 1 or 2 PUBLISH that was sent and awaits PUBACK or PUBREC.
-#[derive(Debug)]
-pub(crate) struct InFlight {
-    pub(crate) id: PacketId,
-    pub(crate) op: Option<OpId>,
-    pub(crate) publish: Publish,
-    pub(crate) resent_as_new: bool,
-    /// For a session that is lost: while the exchange lasts, nothing expires (MQTT-4.3.3-7).
-    pub(crate) expiry: Option<Expiry>,
-    /// The connection on which it was sent last: only there it takes a slot of the Receive Maximum.
-    pub(crate) connection: u64,
-    /// How many bytes of that connection are before it.
-    pub(crate) begins_at: u64,
-    /// How many bytes of that connection are handed over with it, when it is sent for the first time there; otherwise 0.
-    pub(crate) ends_at: u64,
-    /// Names the message in the journal, if there is one.
-    pub(crate) key: Option<u64>,
-}
-
-impl InFlight {
-    /// What goes on record before it goes out.
-    pub(crate) fn as_change(&self, key: u64) -> SessionChange {
-        let packet_id = self.id;
-        if self.resent_as_new {
-            return SessionChange::PublishingAnew { key, packet_id };
-        }
-        SessionChange::Publishing {
-            key,
-            packet_id,
-            publish: self.publish.clone(),
-        }
-    }
-}
-
-/// A PUBREL that was sent and awaits PUBCOMP. The message itself is no longer needed (MQTT-4.3.3-6).
-#[derive(Debug)]
-pub(crate) struct Release {
-    pub(crate) id: PacketId,
-    /// Of the message.
-    number: u64,
-    resent_as_new: bool,
-    connection: u64,
-    pub(crate) key: Option<u64>,
-}
-
-impl Release {
-    /// What it counts, in bytes.
-    const SIZE: usize = MESSAGE_OVERHEAD;
-}
-
-/// What a PUBREC has turned into a PUBREL.
-#[derive(Debug)]
-pub(crate) struct Released {
-    pub(crate) id: PacketId,
-    pub(crate) number: u64,
-    pub(crate) key: Option<u64>,
-}
-
-/// A publish whose exchange an acknowledgement has ended.
-#[derive(Debug)]
-pub(crate) struct Acknowledged {
-    pub(crate) op: Option<OpId>,
-    pub(crate) resent_as_new: bool,
-    /// The connection whose Receive Maximum slot is free now.
-    pub(crate) connection: u64,
-    pub(crate) key: Option<u64>,
-}
-
-/// A publish that its caller does not wait for any more.
-#[derive(Debug)]
-pub(crate) struct Abandoned {
-    /// What is known of it.
-    pub(crate) delivery: Delivery,
-    /// Names the message in the journal, if that can forget it.
-    pub(crate) key: Option<u64>,
-}
-
-/// A message that was sent and whose exchange has not ended.
-#[derive(Debug)]
-enum Flight {
-    /// It awaits PUBACK or PUBREC.
-    Published(InFlight),
-    /// It awaits PUBCOMP, and is a [`Release`] beside.
-    Released { op: Option<OpId> },
-}
-
-/// PUBLISHes with their numbers, and PUBRELs with their operations.
-pub(crate) type OnTheWire = (Vec<(u64, InFlight)>, Vec<(Release, Option<OpId>)>);
+/// PUBLISHes with their numbers, and PUBRELs with their owners.
+pub(crate) type OnTheWire = (Vec<(u64, InFlight)>, Vec<(Release, Option<Owner>)>);
 
 /// A message that waits, with its number.
-pub(crate) type Numbered = (u64, Waiting);
+pub(crate) type Numbered = (u64, WaitingPublish);
 
 /// Every message has a number, which it keeps: numbers rise in the order in which messages are sent and sent again. Those
 /// of a client's operations are [a fixed distance](Self::begin_client) above the operation's own, so that an operation leads
 /// to its message.
 #[derive(Debug, Default)]
 pub(crate) struct Outbound {
-    waiting: InOrder<Waiting>,
+    waiting: InOrder<WaitingPublish>,
     /// Before all that waits.
     on_the_wire: InOrder<Flight>,
     /// In the order of the PUBRECs (MQTT-4.6.0-4), which number them.
@@ -205,7 +78,7 @@ impl Outbound {
     }
 
     /// Has the message of an operation wait behind all others.
-    pub(crate) fn push(&mut self, op: OpId, waiting: Waiting) {
+    pub(crate) fn push(&mut self, op: OpId, waiting: WaitingPublish) {
         let number = self.above_ops.saturating_add(op.0);
         self.last_number = number;
         self.count(&waiting);
@@ -220,32 +93,39 @@ impl Outbound {
     }
 
     /// Counts a message that joins those that wait.
-    fn count(&mut self, waiting: &Waiting) {
+    fn count(&mut self, waiting: &WaitingPublish) {
         self.bytes += waiting.publish.memory_size();
-        self.owners += usize::from(waiting.op.is_some());
+        self.owners += usize::from(waiting.owner.is_some());
     }
 
     /// Counts a message that is no longer among those that wait.
-    fn discount(&mut self, waiting: &Waiting) {
+    fn discount(&mut self, waiting: &WaitingPublish) {
         self.bytes -= waiting.publish.memory_size();
-        self.owners -= usize::from(waiting.op.is_some());
+        self.owners -= usize::from(waiting.owner.is_some());
     }
 
-    pub(crate) fn first_waiting(&mut self) -> Option<&mut Waiting> {
+    pub(crate) fn first_waiting(&mut self) -> Option<&mut WaitingPublish> {
         self.waiting.first_mut()
     }
 
-    pub(crate) fn pop_waiting(&mut self) -> Option<Waiting> {
-        self.pop_numbered().map(|(_, waiting)| waiting)
+    pub(crate) fn pop_waiting(&mut self) -> Option<WaitingPublish> {
+        let (_, waiting) = self.waiting.pop_first()?;
+        self.discount_first(&waiting);
+        Some(waiting)
     }
 
     fn pop_numbered(&mut self) -> Option<Numbered> {
-        let (number, waiting) = self.waiting.pop_first()?;
-        self.discount(&waiting);
+        let numbered = self.waiting.pop_first()?;
+        self.discount_first(&numbered.1);
+        Some(numbered)
+    }
+
+    /// Discounts the first message of those that wait, which has left them.
+    fn discount_first(&mut self, waiting: &WaitingPublish) {
+        self.discount(waiting);
         if self.waiting.is_empty() {
             self.next_expiry = None;
         }
-        Some((number, waiting))
     }
 
     /// Moves the first waiting publish into flight. The caller has made sure that it is QoS 1 or 2.
@@ -260,8 +140,8 @@ impl Outbound {
         }
         let (number, waiting) = self.pop_numbered()?;
         let id = ids.take(IdOwner::Publish(number))?; // there is one
-        let Waiting {
-            op,
+        let WaitingPublish {
+            owner,
             publish,
             resent_as_new,
             expiry,
@@ -269,7 +149,7 @@ impl Outbound {
         } = waiting;
         let flow = InFlight {
             id,
-            op,
+            owner,
             publish,
             resent_as_new,
             expiry,
@@ -285,7 +165,7 @@ impl Outbound {
     /// Puts a publish behind those in flight. Its number is higher than theirs.
     pub(crate) fn put_on_the_wire(&mut self, number: u64, flow: InFlight) {
         self.bytes += flow.publish.memory_size();
-        self.owners += usize::from(flow.op.is_some());
+        self.owners += usize::from(flow.owner.is_some());
         self.on_the_wire.push(number, Flight::Published(flow));
     }
 
@@ -323,7 +203,7 @@ impl Outbound {
             return None;
         };
         self.bytes -= flow.publish.memory_size();
-        self.owners -= usize::from(flow.op.is_some());
+        self.owners -= usize::from(flow.owner.is_some());
         Some(flow)
     }
 
@@ -331,7 +211,7 @@ impl Outbound {
     pub(crate) fn finish_publish(&mut self, number: u64) -> Option<Acknowledged> {
         let flow = self.take_in_flight(number)?;
         Some(Acknowledged {
-            op: flow.op,
+            owner: flow.owner,
             resent_as_new: flow.resent_as_new,
             connection: flow.connection,
             key: flow.key,
@@ -348,8 +228,8 @@ impl Outbound {
         self.in_flight_mut(number)?;
         let at = self.released;
         let flight = self.on_the_wire.get_mut(number)?;
-        let op = *flight.owner_mut();
-        let Flight::Published(flow) = mem::replace(flight, Flight::Released { op }) else {
+        let owner = *flight.owner_mut();
+        let Flight::Published(flow) = mem::replace(flight, Flight::Released { owner }) else {
             return None;
         };
         self.bytes -= flow.publish.memory_size();
@@ -373,11 +253,11 @@ impl Outbound {
     /// PUBCOMP for the PUBREL numbered `number`.
     pub(crate) fn finish_release(&mut self, number: u64) -> Option<Acknowledged> {
         let release = self.releasing.remove(number)?;
-        let op = *self.on_the_wire.remove(release.number)?.owner_mut();
+        let owner = *self.on_the_wire.remove(release.number)?.owner_mut();
         self.bytes -= Release::SIZE;
-        self.owners -= usize::from(op.is_some());
+        self.owners -= usize::from(owner.is_some());
         Some(Acknowledged {
-            op,
+            owner,
             resent_as_new: release.resent_as_new,
             connection: release.connection,
             key: release.key,
@@ -416,8 +296,8 @@ impl Outbound {
                 continue;
             };
             ids.release(flow.id);
-            let waiting = Waiting {
-                op: flow.op,
+            let waiting = WaitingPublish {
+                owner: flow.owner,
                 publish: flow.publish,
                 resent_as_new: flow.resent_as_new,
                 expiry: flow.expiry,
@@ -460,22 +340,22 @@ impl Outbound {
     }
 
     /// Takes out everything that was on the wire, because the session it belonged to is gone: PUBLISHes, with their numbers,
-    /// and PUBRELs, with their operations.
+    /// and PUBRELs, with their owners.
     pub(crate) fn take_on_the_wire(&mut self) -> OnTheWire {
         self.stop_resending();
         let mut releasing = Vec::new();
         for (_, release) in self.releasing.drain() {
             let flight = self.on_the_wire.get_mut(release.number);
-            let op = flight.and_then(|flight| *flight.owner_mut());
+            let owner = flight.and_then(|flight| *flight.owner_mut());
             self.bytes -= Release::SIZE;
-            self.owners -= usize::from(op.is_some());
-            releasing.push((release, op));
+            self.owners -= usize::from(owner.is_some());
+            releasing.push((release, owner));
         }
         let mut publishing = Vec::new();
         for (number, flight) in self.on_the_wire.drain() {
             if let Flight::Published(flow) = flight {
                 self.bytes -= flow.publish.memory_size();
-                self.owners -= usize::from(flow.op.is_some());
+                self.owners -= usize::from(flow.owner.is_some());
                 publishing.push((number, flow));
             }
         }
@@ -489,7 +369,7 @@ impl Outbound {
         }
     }
 
-    fn push_first(&mut self, number: u64, waiting: Waiting) {
+    fn push_first(&mut self, number: u64, waiting: WaitingPublish) {
         self.count(&waiting);
         self.note_expiry(waiting.expiry.as_ref());
         // Messages that were on a wire of a lost session are before all others: they go first each time.
@@ -514,8 +394,9 @@ impl Outbound {
 
     /// Takes out all that waits and has expired. Looks at everything, so it is not to be asked again before
     /// [`next_expiry`](Self::next_expiry).
-    pub(crate) fn take_expired(&mut self, now: Instant) -> Vec<Waiting> {
-        let is_over = |waiting: &Waiting| waiting.expiry.as_ref().is_some_and(|it| it.is_over(now));
+    pub(crate) fn take_expired(&mut self, now: Instant) -> Vec<WaitingPublish> {
+        let is_over =
+            |waiting: &WaitingPublish| waiting.expiry.as_ref().is_some_and(|it| it.is_over(now));
         let over: Vec<_> = (self.waiting.iter())
             .filter(|(_, waiting)| is_over(waiting))
             .map(|(number, _)| number)
@@ -525,19 +406,20 @@ impl Outbound {
             .filter_map(|number| self.take_one(number))
             .collect();
         self.looked_at = Some(now);
-        let ends = (self.waiting.iter()).filter_map(|(_, it)| it.expiry.as_ref().map(Expiry::end));
+        let ends =
+            (self.waiting.iter()).filter_map(|(_, it)| it.expiry.as_ref().map(MessageExpiry::end));
         self.next_expiry = ends.min().map(|end| end.max(now + EXPIRY_PAUSE));
         expired
     }
 
     /// Takes out one message that waits.
-    fn take_one(&mut self, number: u64) -> Option<Waiting> {
+    fn take_one(&mut self, number: u64) -> Option<WaitingPublish> {
         let waiting = self.waiting.remove(number)?;
         self.discount(&waiting);
         Some(waiting)
     }
 
-    fn note_expiry(&mut self, expiry: Option<&Expiry>) {
+    fn note_expiry(&mut self, expiry: Option<&MessageExpiry>) {
         let Some(expiry) = expiry else {
             return;
         };
@@ -552,7 +434,7 @@ impl Outbound {
     pub(crate) fn drop_oldest(
         &mut self,
         fits: impl Fn(usize, usize) -> bool,
-    ) -> Option<Vec<Waiting>> {
+    ) -> Option<Vec<WaitingPublish>> {
         let mut oldest = self.waiting.iter_from(self.never_sent_from);
         let mut leave = Vec::new();
         let (mut messages, mut bytes) = (self.len(), self.bytes);
@@ -579,12 +461,12 @@ impl Outbound {
         std::iter::from_fn(|| self.pop_numbered()).collect()
     }
 
-    /// Detaches the operations of all that is on the wire: the messages stay, nobody waits for them any more.
-    pub(crate) fn detach_all(&mut self) -> Vec<OpId> {
+    /// Takes the owners of all that is on the wire: the messages stay, and no caller waits for them any more.
+    pub(crate) fn detach_all(&mut self) -> Vec<Owner> {
         let owners = (self.on_the_wire.iter_mut()).map(|(_, flight)| flight.owner_mut());
-        let ops: Vec<_> = owners.filter_map(Option::take).collect();
-        self.owners -= ops.len();
-        ops
+        let owners: Vec<_> = owners.filter_map(Option::take).collect();
+        self.owners -= owners.len();
+        owners
     }
 
     /// Whether anybody waits for the outcome of one of them.
@@ -594,11 +476,14 @@ impl Outbound {
 
     /// Keeps the owners that `waits` approves of; the messages of the others go on without one.
     pub(crate) fn retain_owners(&mut self, mut waits: impl FnMut(OpId) -> bool) {
-        let waiting = self.waiting.iter_mut().map(|(_, waiting)| &mut waiting.op);
+        let waiting = self
+            .waiting
+            .iter_mut()
+            .map(|(_, waiting)| &mut waiting.owner);
         let on_the_wire = (self.on_the_wire.iter_mut()).map(|(_, flight)| flight.owner_mut());
         let mut owners = 0;
         for owner in waiting.chain(on_the_wire) {
-            *owner = owner.filter(|&op| waits(op));
+            *owner = owner.filter(|owner| waits(owner.op()));
             owners += usize::from(owner.is_some());
         }
         self.owners = owners;
@@ -609,7 +494,7 @@ impl Outbound {
     pub(crate) fn abandon(&mut self, op: OpId) -> Option<Abandoned> {
         let number = self.above_ops.checked_add(op.0)?;
         if let Some(waiting) = self.waiting.get_mut(number) {
-            if waiting.op != Some(op) {
+            if waiting.owner.map(Owner::op) != Some(op) {
                 return None;
             }
             if !waiting.stays() {
@@ -619,30 +504,15 @@ impl Outbound {
                     key: left.key,
                 });
             }
-            waiting.op = None;
+            waiting.owner = None;
         } else {
             let owner = self.on_the_wire.get_mut(number)?.owner_mut();
-            owner.take_if(|owner| *owner == op)?;
+            owner.take_if(|owner| owner.op() == op)?;
         }
         self.owners -= 1;
         Some(Abandoned {
             delivery: Delivery::Unknown,
             key: None,
         })
-    }
-}
-
-impl Flight {
-    const fn published(&self) -> Option<&InFlight> {
-        match self {
-            Self::Published(flow) => Some(flow),
-            Self::Released { .. } => None,
-        }
-    }
-
-    const fn owner_mut(&mut self) -> &mut Option<OpId> {
-        match self {
-            Self::Published(InFlight { op, .. }) | Self::Released { op } => op,
-        }
     }
 }

@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::outbound::{Outbound, Waiting};
-use super::{IdOwner, PacketIds};
-use crate::client::Publish;
+use super::in_flight::{Owner, WaitingPublish};
+use super::outbound::Outbound;
+use super::{IdOwner, PacketIds, Publish};
 use crate::event::{Delivery, OpId};
 use crate::packet::{MESSAGE_OVERHEAD, PacketId, QoS};
 use crate::topic::TopicName;
@@ -13,7 +13,7 @@ use crate::topic::TopicName;
 const CONNECTION: u64 = 1;
 
 #[derive(Clone, Debug)]
-enum Step {
+enum OutboundStep {
     Publish,
     Start,
     /// PUBACK.
@@ -33,51 +33,51 @@ enum Step {
     Retain,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = OutboundStep> {
     let any = || any::<Index>();
     prop_oneof![
-        8 => Just(Step::Publish),
-        6 => Just(Step::Start),
-        3 => any().prop_map(Step::Finish),
-        3 => any().prop_map(Step::Release),
-        2 => any().prop_map(Step::Complete),
-        5 => any().prop_map(Step::Abandon),
-        1 => (0_u64..5).prop_map(Step::TakeBack),
-        1 => Just(Step::Resend),
-        1 => Just(Step::LoseSession),
-        1 => (0_usize..4).prop_map(Step::DropOldest),
-        1 => Just(Step::DetachAll),
-        1 => Just(Step::Retain),
+        8 => Just(OutboundStep::Publish),
+        6 => Just(OutboundStep::Start),
+        3 => any().prop_map(OutboundStep::Finish),
+        3 => any().prop_map(OutboundStep::Release),
+        2 => any().prop_map(OutboundStep::Complete),
+        5 => any().prop_map(OutboundStep::Abandon),
+        1 => (0_u64..5).prop_map(OutboundStep::TakeBack),
+        1 => Just(OutboundStep::Resend),
+        1 => Just(OutboundStep::LoseSession),
+        1 => (0_usize..4).prop_map(OutboundStep::DropOldest),
+        1 => Just(OutboundStep::DetachAll),
+        1 => Just(OutboundStep::Retain),
     ]
 }
 
 /// Where a message of the model is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum KnownState {
     Waiting,
     Published { ends_at: u64 },
     Released { number: u64 },
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Known {
+struct KnownPublish {
     op: u64,
     owned: bool,
     anew: bool,
-    place: Place,
+    place: KnownState,
 }
 
-impl Known {
-    fn owner(&self) -> Option<OpId> {
-        self.owned.then_some(OpId(self.op))
+impl KnownPublish {
+    fn owner(&self) -> Option<Owner> {
+        self.owned.then_some(Owner::Publish(OpId(self.op)))
     }
 
     fn is_waiting(&self) -> bool {
-        self.place == Place::Waiting
+        self.place == KnownState::Waiting
     }
 
     fn is_published(&self) -> bool {
-        matches!(self.place, Place::Published { .. })
+        matches!(self.place, KnownState::Published { .. })
     }
 }
 
@@ -86,30 +86,33 @@ struct World {
     outbound: Outbound,
     ids: PacketIds<IdOwner>,
     /// In the order of the operations: those on the wire are before those that wait.
-    known: Vec<Known>,
+    known: Vec<KnownPublish>,
     last_op: u64,
     /// Bytes that the connection has encoded, one for each message.
     end: u64,
 }
 
 impl World {
-    fn play(&mut self, step: Step) {
+    fn play(&mut self, step: OutboundStep) {
         match step {
-            Step::Publish => self.publish(),
-            Step::Start => self.start(),
-            Step::Finish(at) => {
-                if let Some(it) = self.pick(at, Known::is_published) {
+            OutboundStep::Publish => self.publish(),
+            OutboundStep::Start => self.start(),
+            OutboundStep::Finish(at) => {
+                if let Some(it) = self.pick(at, KnownPublish::is_published) {
                     let id = self.outbound.next_id(it.op);
                     self.ids.release(id);
                     let finished = self.outbound.finish_publish(it.op).unwrap();
-                    assert_eq!((finished.op, finished.resent_as_new), (it.owner(), it.anew));
+                    assert_eq!(
+                        (finished.owner, finished.resent_as_new),
+                        (it.owner(), it.anew)
+                    );
                     self.known.retain(|other| other.op != it.op);
                 }
             }
-            Step::Release(at) => {
-                if let Some(it) = self.pick(at, Known::is_published) {
+            OutboundStep::Release(at) => {
+                if let Some(it) = self.pick(at, KnownPublish::is_published) {
                     let number = self.outbound.release(it.op).unwrap().number;
-                    self.change(it.op, |it| it.place = Place::Released { number });
+                    self.change(it.op, |it| it.place = KnownState::Released { number });
                     assert!(
                         self.outbound.qos_of(it.op).is_none(),
                         "it has had its PUBREC"
@@ -117,32 +120,33 @@ impl World {
                     assert!(self.outbound.finish_publish(it.op).is_none());
                 }
             }
-            Step::Complete(at) => {
-                let is_released = |it: &Known| matches!(it.place, Place::Released { .. });
+            OutboundStep::Complete(at) => {
+                let is_released =
+                    |it: &KnownPublish| matches!(it.place, KnownState::Released { .. });
                 if let Some(it) = self.pick(at, is_released)
-                    && let Place::Released { number } = it.place
+                    && let KnownState::Released { number } = it.place
                 {
                     let finished = self.outbound.finish_release(number).unwrap();
-                    assert_eq!(finished.op, it.owner());
+                    assert_eq!(finished.owner, it.owner());
                     self.known.retain(|other| other.op != it.op);
                 }
             }
-            Step::Abandon(at) => self.abandon(at.index(self.last_op as usize + 2) as u64),
-            Step::TakeBack(unwritten) => self.take_back(unwritten),
-            Step::Resend => self.resend(),
-            Step::LoseSession => self.lose_session(),
-            Step::DropOldest(messages) => self.drop_oldest(messages),
-            Step::DetachAll => {
-                let on_the_wire = |it: &&mut Known| !it.is_waiting() && it.owned;
+            OutboundStep::Abandon(at) => self.abandon(at.index(self.last_op as usize + 2) as u64),
+            OutboundStep::TakeBack(unwritten) => self.take_back(unwritten),
+            OutboundStep::Resend => self.resend(),
+            OutboundStep::LoseSession => self.lose_session(),
+            OutboundStep::DropOldest(messages) => self.drop_oldest(messages),
+            OutboundStep::DetachAll => {
+                let on_the_wire = |it: &&mut KnownPublish| !it.is_waiting() && it.owned;
                 let detached = self.known.iter_mut().filter(on_the_wire);
-                let ops = detached.map(|it| {
+                let owners = detached.map(|it| {
                     it.owned = false;
-                    OpId(it.op)
+                    Owner::Publish(OpId(it.op))
                 });
-                let ops: Vec<_> = ops.collect();
-                assert_eq!(self.outbound.detach_all(), ops);
+                let owners: Vec<_> = owners.collect();
+                assert_eq!(self.outbound.detach_all(), owners);
             }
-            Step::Retain => {
+            OutboundStep::Retain => {
                 self.outbound.retain_owners(|op| op.0.is_multiple_of(2));
                 let odd = self.known.iter_mut().filter(|it| !it.op.is_multiple_of(2));
                 odd.for_each(|it| it.owned = false);
@@ -150,12 +154,12 @@ impl World {
         }
     }
 
-    fn pick(&self, at: Index, which: impl Fn(&Known) -> bool) -> Option<Known> {
+    fn pick(&self, at: Index, which: impl Fn(&KnownPublish) -> bool) -> Option<KnownPublish> {
         let all: Vec<_> = self.known.iter().filter(|it| which(it)).collect();
         (!all.is_empty()).then(|| **at.get(&all))
     }
 
-    fn change(&mut self, op: u64, change: impl FnOnce(&mut Known)) {
+    fn change(&mut self, op: u64, change: impl FnOnce(&mut KnownPublish)) {
         if let Some(it) = self.known.iter_mut().find(|it| it.op == op) {
             change(it);
         }
@@ -166,19 +170,19 @@ impl World {
         let op = self.last_op;
         let mut publish = Publish::new(TopicName::new("t").unwrap(), vec![0; op as usize % 3]);
         publish.qos = QoS::ExactlyOnce;
-        let waiting = Waiting {
-            op: Some(OpId(op)),
+        let waiting = WaitingPublish {
+            owner: Some(Owner::Publish(OpId(op))),
             publish,
             resent_as_new: false,
             expiry: None,
             key: None,
         };
         self.outbound.push(OpId(op), waiting);
-        self.known.push(Known {
+        self.known.push(KnownPublish {
             op,
             owned: true,
             anew: false,
-            place: Place::Waiting,
+            place: KnownState::Waiting,
         });
     }
 
@@ -189,11 +193,11 @@ impl World {
             return assert!(started.is_none());
         };
         let started = started.unwrap();
-        assert_eq!(started.op, next.owner());
+        assert_eq!(started.owner, next.owner());
         started.begins_at = self.end;
         self.end += 1;
         started.ends_at = self.end;
-        next.place = Place::Published { ends_at: self.end };
+        next.place = KnownState::Published { ends_at: self.end };
     }
 
     fn abandon(&mut self, op: u64) {
@@ -220,9 +224,11 @@ impl World {
             .take_back(&mut self.ids, CONNECTION, handed_over);
         for it in self.known.iter_mut().rev() {
             match it.place {
-                Place::Published { ends_at } if ends_at > handed_over => it.place = Place::Waiting,
-                Place::Published { .. } | Place::Released { .. } => break,
-                Place::Waiting => {}
+                KnownState::Published { ends_at } if ends_at > handed_over => {
+                    it.place = KnownState::Waiting
+                }
+                KnownState::Published { .. } | KnownState::Released { .. } => break,
+                KnownState::Waiting => {}
             }
         }
     }
@@ -232,7 +238,7 @@ impl World {
         self.outbound.start_resending();
         let mut released: Vec<_> = (self.known.iter())
             .filter_map(|it| match it.place {
-                Place::Released { number } => Some(number),
+                KnownState::Released { number } => Some(number),
                 _ => None,
             })
             .collect();
@@ -241,7 +247,7 @@ impl World {
         assert_eq!(resent, released.len());
         for it in self.known.iter().filter(|it| it.is_published()) {
             let (number, flow) = self.outbound.next_resend().unwrap();
-            assert_eq!((number, flow.op), (it.op, it.owner()));
+            assert_eq!((number, flow.owner), (it.op, it.owner()));
             self.outbound.resent(number);
         }
         assert!(self.outbound.next_resend().is_none());
@@ -253,12 +259,12 @@ impl World {
         self.ids.clear();
         let known = self.known.iter().filter(|it| it.is_published());
         let owners: Vec<_> = known.map(|it| it.owner()).collect();
-        assert!(published.iter().map(|(_, flow)| flow.op).eq(owners));
+        assert!(published.iter().map(|(_, flow)| flow.owner).eq(owners));
         let known = self.known.iter().filter(|it| !it.is_waiting());
         assert_eq!(published.len() + released.len(), known.count());
         let anew = published.into_iter().map(|(number, flow)| {
-            let waiting = Waiting {
-                op: flow.op,
+            let waiting = WaitingPublish {
+                owner: flow.owner,
                 publish: flow.publish,
                 resent_as_new: true,
                 expiry: None,
@@ -266,13 +272,15 @@ impl World {
             };
             (number, waiting)
         });
-        let anew = anew.filter(|(_, waiting)| waiting.op.is_some()).collect();
+        let anew = anew
+            .filter(|(_, waiting)| waiting.owner.is_some())
+            .collect();
         self.outbound.put_first(anew);
         self.known
             .retain(|it| it.is_waiting() || it.is_published() && it.owned);
         for it in self.known.iter_mut().filter(|it| it.is_published()) {
             it.anew = true;
-            it.place = Place::Waiting;
+            it.place = KnownState::Waiting;
         }
     }
 
@@ -291,8 +299,8 @@ impl World {
         assert!(
             dropped
                 .iter()
-                .map(|it| it.op)
-                .eq(oldest.iter().map(Known::owner))
+                .map(|it| it.owner)
+                .eq(oldest.iter().map(KnownPublish::owner))
         );
         self.known
             .retain(|it| oldest.iter().all(|other| other.op != it.op));
@@ -304,7 +312,7 @@ impl World {
             .known
             .iter()
             .map(|it| match it.place {
-                Place::Released { .. } => MESSAGE_OVERHEAD,
+                KnownState::Released { .. } => MESSAGE_OVERHEAD,
                 _ => MESSAGE_OVERHEAD + "t".len() + it.op as usize % 3,
             })
             .sum::<usize>();
@@ -325,8 +333,8 @@ impl World {
             .known
             .iter()
             .find(|it| it.is_waiting())
-            .map(Known::owner);
-        assert_eq!(self.outbound.first_waiting().map(|it| it.op), first);
+            .map(KnownPublish::owner);
+        assert_eq!(self.outbound.first_waiting().map(|it| it.owner), first);
     }
 }
 
@@ -355,8 +363,8 @@ proptest! {
             world.play(step);
             world.check();
         }
-        let waiting = world.known.iter().filter(|it| it.is_waiting()).map(Known::owner);
+        let waiting = world.known.iter().filter(|it| it.is_waiting()).map(KnownPublish::owner);
         let left = world.outbound.take_waiting();
-        prop_assert!(left.iter().map(|(_, it)| it.op).eq(waiting));
+        prop_assert!(left.iter().map(|(_, it)| it.owner).eq(waiting));
     }
 }

@@ -8,8 +8,8 @@ use super::deliveries::DeliveryId;
 use super::fifo::Fifo;
 use super::message::Message;
 use super::queue_options::{Acknowledge, Overflow, QueueOptions};
-use super::reader::{Reader, Withheld};
-use super::unclaimed::{Held, Unclaimed};
+use super::reader::{ReaderActivity, Withheld};
+use super::unclaimed::{Unclaimed, UnclaimedMessage};
 use crate::packet::QoS;
 
 /// Messages that came one behind the other.
@@ -43,7 +43,7 @@ pub(super) struct Queue {
     pub(super) unclaimed: Unclaimed,
     /// How many of those are to be acknowledged.
     pub(super) withheld: Withheld,
-    pub(super) reader: Reader,
+    pub(super) reader: ReaderActivity,
 }
 
 impl Queue {
@@ -158,7 +158,7 @@ impl Queue {
     /// Holds a message to be claimed, within the bounds and by the policy of the queue.
     pub(super) fn hold(
         &mut self,
-        held: Held,
+        held: UnclaimedMessage,
         chunks: &mut Chunks,
         let_go: &mut Vec<DeliveryId>,
     ) -> Pushed {
@@ -301,14 +301,14 @@ impl Queue {
     }
 
     /// Closes the queue. Returns what it held.
-    pub(super) fn close(self, chunks: &mut Chunks) -> Left {
+    pub(super) fn close(self, chunks: &mut Chunks) -> LeftMessages {
         chunks.subtract(self.bytes);
         let mut chunk_sizes = VecDeque::with_capacity(self.runs.len());
         for run in &self.runs {
             chunk_sizes.push_back((run.messages, chunks.size(run.chunk)));
             chunks.leave(run.chunk);
         }
-        Left {
+        LeftMessages {
             messages: self.messages,
             chunk_sizes,
             beyond: self.beyond,
@@ -335,7 +335,7 @@ pub(crate) struct Pushed {
 
 /// What a queue that is closed has left behind.
 #[derive(Debug, Default)]
-pub(crate) struct Left {
+pub(crate) struct LeftMessages {
     /// Its messages, in order.
     messages: Fifo<Message>,
     /// How many of them, one behind the other, are slices of a chunk of which length.
@@ -364,7 +364,7 @@ impl LeftMessage {
     }
 }
 
-impl Iterator for Left {
+impl Iterator for LeftMessages {
     type Item = LeftMessage;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -12,7 +12,7 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// When a reader asked its queue for a message last.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(super) struct ReaderActivity {
     /// It has asked since `seen` was noted.
     asked: bool,
     seen: Option<Instant>,
@@ -21,7 +21,7 @@ pub(super) struct Reader {
     reported: bool,
 }
 
-impl Default for Reader {
+impl Default for ReaderActivity {
     fn default() -> Self {
         Self {
             asked: true, // whoever has opened a queue is about to read it
@@ -32,7 +32,7 @@ impl Default for Reader {
     }
 }
 
-impl Reader {
+impl ReaderActivity {
     pub(super) const fn asks(&mut self) {
         self.asked = true;
         self.forgotten = false;

@@ -11,7 +11,7 @@ use crate::topic_tree::NameTree;
 
 /// A held message.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct UnclaimedMessage {
     /// Has a [`Message::delivery`] only when it was left in a detached queue, for the application to acknowledge.
     pub(crate) message: Message,
     /// What keeps it unacknowledged beside [`Message::delivery`].
@@ -20,7 +20,7 @@ pub(crate) struct Held {
     pub(crate) until: Option<Instant>,
 }
 
-impl Held {
+impl UnclaimedMessage {
     /// The message, and what keeps it unacknowledged. The rules of the queue that claims it decide when that is let go.
     pub(crate) fn into_claimed(mut self) -> (Message, Option<DeliveryId>) {
         let hold = self.message.delivery.take().or(self.hold);
@@ -32,7 +32,7 @@ impl Held {
 #[derive(Debug, Default)]
 pub(crate) struct Unclaimed {
     /// By a number in order of arrival.
-    messages: InOrder<Held>,
+    messages: InOrder<UnclaimedMessage>,
     last_number: u64,
     /// What all messages count: [`Message::memory_size`].
     bytes: usize,
@@ -57,7 +57,7 @@ impl Unclaimed {
         self.by_end.keys().next().copied()
     }
 
-    pub(crate) fn push(&mut self, held: Held) {
+    pub(crate) fn push(&mut self, held: UnclaimedMessage) {
         self.last_number += 1;
         let number = self.last_number;
         self.bytes += held.message.memory_size();
@@ -69,12 +69,12 @@ impl Unclaimed {
         self.messages.push(number, held);
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Held> {
+    pub(crate) fn pop(&mut self) -> Option<UnclaimedMessage> {
         self.take(self.messages.first_number()?)
     }
 
     /// Takes out all, in order.
-    pub(crate) fn take_all(&mut self) -> Vec<Held> {
+    pub(crate) fn take_all(&mut self) -> Vec<UnclaimedMessage> {
         self.bytes = 0;
         self.by_topic = None;
         self.by_end.clear();
@@ -86,7 +86,7 @@ impl Unclaimed {
         &mut self,
         filters: impl IntoIterator<Item = &'a TopicFilter>,
         wanted: impl Fn(&str) -> bool,
-    ) -> Vec<Held> {
+    ) -> Vec<UnclaimedMessage> {
         let Some(by_topic) = &self.by_topic else {
             return Vec::new();
         };
@@ -106,7 +106,7 @@ impl Unclaimed {
     }
 
     /// Takes out those that are due at `now`, in order.
-    pub(crate) fn take_due(&mut self, now: Instant) -> Vec<Held> {
+    pub(crate) fn take_due(&mut self, now: Instant) -> Vec<UnclaimedMessage> {
         let mut numbers = BTreeSet::new();
         while let Some(end) = self.by_end.first_entry()
             && *end.key() <= now
@@ -116,13 +116,13 @@ impl Unclaimed {
         self.take_each(numbers)
     }
 
-    fn take_each(&mut self, numbers: BTreeSet<u64>) -> Vec<Held> {
+    fn take_each(&mut self, numbers: BTreeSet<u64>) -> Vec<UnclaimedMessage> {
         (numbers.into_iter())
             .filter_map(|number| self.take(number))
             .collect()
     }
 
-    fn take(&mut self, number: u64) -> Option<Held> {
+    fn take(&mut self, number: u64) -> Option<UnclaimedMessage> {
         let held = self.messages.remove(number)?;
         self.bytes -= held.message.memory_size();
         let topic = &held.message.topic;
@@ -196,7 +196,7 @@ mod tests {
     ];
 
     #[derive(Clone, Debug)]
-    enum Step {
+    enum UnclaimedStep {
         Push { topic: usize, until: Option<u64> },
         Pop,
         Claim(Vec<usize>),
@@ -207,22 +207,22 @@ mod tests {
         TakeAll,
     }
 
-    fn step() -> impl Strategy<Value = Step> {
+    fn step() -> impl Strategy<Value = UnclaimedStep> {
         let until = || prop::option::of(0_u64..6);
         prop_oneof![
-            8 => (0..TOPICS.len(), until()).prop_map(|(topic, until)| Step::Push { topic, until }),
-            1 => Just(Step::Pop),
-            2 => prop::collection::vec(0..FILTERS.len(), 1..4).prop_map(Step::Claim),
+            8 => (0..TOPICS.len(), until()).prop_map(|(topic, until)| UnclaimedStep::Push { topic, until }),
+            1 => Just(UnclaimedStep::Pop),
+            2 => prop::collection::vec(0..FILTERS.len(), 1..4).prop_map(UnclaimedStep::Claim),
             1 => (0..FILTERS.len(), 0..TOPICS.len())
-                .prop_map(|(filter, unwanted)| Step::ClaimAllBut { filter, unwanted }),
-            1 => (0_u64..6).prop_map(Step::Due),
-            1 => Just(Step::Suspend),
-            1 => until().prop_map(Step::Resume),
-            1 => Just(Step::TakeAll),
+                .prop_map(|(filter, unwanted)| UnclaimedStep::ClaimAllBut { filter, unwanted }),
+            1 => (0_u64..6).prop_map(UnclaimedStep::Due),
+            1 => Just(UnclaimedStep::Suspend),
+            1 => until().prop_map(UnclaimedStep::Resume),
+            1 => Just(UnclaimedStep::TakeAll),
         ]
     }
 
-    fn held(number: u8, topic: &str, until: Option<Instant>) -> Held {
+    fn held(number: u8, topic: &str, until: Option<Instant>) -> UnclaimedMessage {
         let message = Message {
             topic: TopicName::new(topic).unwrap(),
             payload: Bytes::copy_from_slice(&[number]),
@@ -234,7 +234,7 @@ mod tests {
             delivery: None,
         };
         let hold = None;
-        Held {
+        UnclaimedMessage {
             message,
             hold,
             until,
@@ -251,7 +251,7 @@ mod tests {
         left.into_iter().map(|it| it.0).collect()
     }
 
-    fn numbers(held: Vec<Held>) -> Vec<u8> {
+    fn numbers(held: Vec<UnclaimedMessage>) -> Vec<u8> {
         held.into_iter()
             .map(|held| held.message.payload[0])
             .collect()
@@ -269,41 +269,41 @@ mod tests {
             let (mut unclaimed, mut model) = (Unclaimed::default(), Model::new());
             for (number, step) in (0_u8..).zip(steps) {
                 match step {
-                    Step::Push { topic, until } => {
+                    UnclaimedStep::Push { topic, until } => {
                         let (topic, until) = (TOPICS[topic], until.map(at));
                         unclaimed.push(held(number, topic, until));
                         model.push((number, topic, until));
                     }
-                    Step::Pop => {
+                    UnclaimedStep::Pop => {
                         let first = (!model.is_empty()).then(|| model.remove(0).0);
                         prop_assert_eq!(numbers(Vec::from_iter(unclaimed.pop())), Vec::from_iter(first));
                     }
-                    Step::Claim(chosen) => {
+                    UnclaimedStep::Claim(chosen) => {
                         let chosen: Vec<_> = chosen.into_iter().map(|it| &filters[it]).collect();
                         let taken = unclaimed.take_matching(chosen.iter().copied(), |_| true);
                         let expected = take(&mut model, |topic, _| chosen.iter().any(|it| it.matches(topic)));
                         prop_assert_eq!(numbers(taken), expected);
                     }
-                    Step::ClaimAllBut { filter, unwanted } => {
+                    UnclaimedStep::ClaimAllBut { filter, unwanted } => {
                         let (filter, unwanted) = (&filters[filter], TOPICS[unwanted]);
                         let taken = unclaimed.take_matching([filter], |topic| topic != unwanted);
                         let wanted = |topic: &str| filter.matches(topic) && topic != unwanted;
                         prop_assert_eq!(numbers(taken), take(&mut model, |topic, _| wanted(topic)));
                     }
-                    Step::Due(now) => {
+                    UnclaimedStep::Due(now) => {
                         let is_due = |until: Option<Instant>| until.is_some_and(|it| it <= at(now));
                         let taken = unclaimed.take_due(at(now));
                         prop_assert_eq!(numbers(taken), take(&mut model, |_, until| is_due(until)));
                     }
-                    Step::Suspend => {
+                    UnclaimedStep::Suspend => {
                         unclaimed.suspend();
                         model.iter_mut().for_each(|it| it.2 = None);
                     }
-                    Step::Resume(until) => {
+                    UnclaimedStep::Resume(until) => {
                         unclaimed.resume(until.map(at));
                         model.iter_mut().for_each(|it| it.2 = it.2.or_else(|| until.map(at)));
                     }
-                    Step::TakeAll => {
+                    UnclaimedStep::TakeAll => {
                         prop_assert_eq!(numbers(unclaimed.take_all()), take(&mut model, |_, _| true));
                     }
                 }

@@ -7,7 +7,7 @@ mod nodes;
 mod tests;
 
 use crate::topic::{TopicFilter, TopicName};
-use nodes::{Nodes, Place, ROOT, split_level};
+use nodes::{NodeIndex, Nodes, ROOT, split_level};
 
 /// A map from Topic Filters to values that finds the values of all filters that match a topic.
 ///
@@ -112,7 +112,7 @@ impl<V> FilterTree<V> {
         }
     }
 
-    fn visit(&self, at: Place) -> &nodes::Node<V> {
+    fn visit(&self, at: NodeIndex) -> &nodes::Node<V> {
         #[cfg(test)]
         tests::count_step();
         self.nodes.node(at)
@@ -121,7 +121,7 @@ impl<V> FilterTree<V> {
     /// Where a walk goes on that has come to a child, if the child's label matches the beginning of `rest`, the part of the
     /// topic behind `from`.
     #[inline]
-    fn descend(&self, child: Place, rest: &[u8], from: usize) -> Option<Reached> {
+    fn descend(&self, child: NodeIndex, rest: &[u8], from: usize) -> Option<WalkPosition> {
         let node = self.nodes.node(child);
         let label = node.label.as_bytes();
         let matched = match node.has_wildcard {
@@ -140,18 +140,18 @@ impl<V> FilterTree<V> {
 }
 
 /// A node that a walk has come to, and where in the topic the next level begins, unless the topic is over.
-type Reached = (Place, Option<usize>);
+type WalkPosition = (NodeIndex, Option<usize>);
 
 /// What a walk has still to look at. The first few need no allocation.
 #[derive(Default)]
 struct Pending {
-    first: [Reached; 4],
+    first: [WalkPosition; 4],
     count: usize,
-    others: Vec<Reached>,
+    others: Vec<WalkPosition>,
 }
 
 impl Pending {
-    fn push(&mut self, reached: Reached) {
+    fn push(&mut self, reached: WalkPosition) {
         match self.first.get_mut(self.count) {
             Some(place) => {
                 *place = reached;
@@ -162,7 +162,7 @@ impl Pending {
     }
 
     #[inline]
-    fn pop(&mut self) -> Option<Reached> {
+    fn pop(&mut self) -> Option<WalkPosition> {
         if let Some(last) = self.others.pop() {
             return Some(last);
         }
@@ -273,7 +273,7 @@ impl<V> NameTree<V> {
         }
     }
 
-    fn visit(&self, at: Place) -> &nodes::Node<V> {
+    fn visit(&self, at: NodeIndex) -> &nodes::Node<V> {
         #[cfg(test)]
         tests::count_step();
         self.nodes.node(at)
@@ -282,8 +282,8 @@ impl<V> NameTree<V> {
     /// The value of a node and all those below it. `below` is empty.
     fn for_each_below<'a>(
         &'a self,
-        at: Place,
-        below: &mut Vec<Place>,
+        at: NodeIndex,
+        below: &mut Vec<NodeIndex>,
         found: &mut impl FnMut(&'a V),
     ) {
         self.nodes.node(at).value.iter().for_each(&mut *found);
@@ -296,7 +296,7 @@ impl<V> NameTree<V> {
     }
 
     /// Appends the children that a wildcard stands for: at the front not those that begin with `$` (MQTT-4.7.2-1).
-    fn extend_with_children(&self, at: Place, places: &mut Vec<Place>) {
+    fn extend_with_children(&self, at: NodeIndex, places: &mut Vec<NodeIndex>) {
         self.nodes.node(at).extend_with_literals(places);
         if at == ROOT {
             places.retain(|&child| !self.nodes.node(child).label.as_bytes().starts_with(b"$"));

@@ -12,25 +12,25 @@ use std::num::NonZeroUsize;
 use super::label::Label;
 
 /// Where a node stands in the vector.
-pub(super) type Place = usize;
+pub(super) type NodeIndex = usize;
 
-pub(super) const ROOT: Place = 0;
+pub(super) const ROOT: NodeIndex = 0;
 
 /// No link leads to the root.
-type Link = Option<NonZeroUsize>;
+type ChildIndex = Option<NonZeroUsize>;
 
 #[derive(Clone, Debug)]
 pub(super) struct Node<V> {
-    parent: Place,
+    parent: NodeIndex,
     /// The levels that lead from the parent to this node. Empty for the root, and for one empty level.
     pub(super) label: Label,
     /// Whether one of those levels is a wildcard.
     pub(super) has_wildcard: bool,
     literals: Literals,
     /// The child whose label begins with the level `+`.
-    pub(super) plus: Link,
+    pub(super) plus: ChildIndex,
     /// The child whose label is `#`.
-    pub(super) hash: Link,
+    pub(super) hash: ChildIndex,
     pub(super) value: Option<V>,
 }
 
@@ -39,16 +39,16 @@ pub(super) struct Node<V> {
 enum Literals {
     #[default]
     None,
-    One(Place),
+    One(NodeIndex),
     Many(Box<Children>),
 }
 
 /// Children by the hashes of their first levels, which so are not kept twice.
 #[derive(Clone, Debug, Default)]
 struct Children {
-    by_hash: HashMap<u64, Place, BuildHasherDefault<Hashed>>,
+    by_hash: HashMap<u64, NodeIndex, BuildHasherDefault<Hashed>>,
     /// Those whose hash was taken, which never happens: nobody knows the hash function's key.
-    others: Vec<Place>,
+    others: Vec<NodeIndex>,
 }
 
 /// Takes a hash for what it is.
@@ -76,25 +76,25 @@ impl Children {
         self.by_hash.len() + self.others.len()
     }
 
-    fn iter(&self) -> impl Iterator<Item = Place> {
+    fn iter(&self) -> impl Iterator<Item = NodeIndex> {
         self.by_hash.values().chain(&self.others).copied()
     }
 
-    fn insert(&mut self, hash: u64, child: Place) {
+    fn insert(&mut self, hash: u64, child: NodeIndex) {
         match self.by_hash.entry(hash) {
             Entry::Vacant(vacant) => _ = vacant.insert(child),
             Entry::Occupied(_) => self.others.push(child),
         }
     }
 
-    fn replace(&mut self, hash: u64, old: Place, new: Place) {
+    fn replace(&mut self, hash: u64, old: NodeIndex, new: NodeIndex) {
         let same = self.by_hash.get_mut(&hash).filter(|child| **child == old);
         if let Some(child) = same.or_else(|| self.others.iter_mut().find(|child| **child == old)) {
             *child = new;
         }
     }
 
-    fn remove(&mut self, hash: u64, child: Place) {
+    fn remove(&mut self, hash: u64, child: NodeIndex) {
         if self.by_hash.get(&hash) == Some(&child) {
             self.by_hash.remove(&hash);
         } else {
@@ -110,13 +110,13 @@ impl Children {
 #[derive(Clone, Debug)]
 pub(super) struct Nodes<V> {
     nodes: Vec<Node<V>>,
-    unused: Vec<Place>,
+    unused: Vec<NodeIndex>,
     values: usize,
     hash: RandomState,
 }
 
 impl<V> Node<V> {
-    fn new(parent: Place, label: &[u8]) -> Self {
+    fn new(parent: NodeIndex, label: &[u8]) -> Self {
         let label = Label::new(label);
         Self {
             parent,
@@ -130,7 +130,7 @@ impl<V> Node<V> {
     }
 
     /// Appends the children that do not begin with a wildcard.
-    pub(super) fn extend_with_literals(&self, places: &mut Vec<Place>) {
+    pub(super) fn extend_with_literals(&self, places: &mut Vec<NodeIndex>) {
         match &self.literals {
             Literals::None => {}
             Literals::One(child) => places.push(*child),
@@ -148,7 +148,7 @@ impl<V> Node<V> {
     }
 
     /// The child, if there is just one.
-    fn only_child(&self) -> Option<Place> {
+    fn only_child(&self) -> Option<NodeIndex> {
         match (&self.literals, self.plus, self.hash) {
             (Literals::One(child), None, None) => Some(*child),
             (Literals::None, Some(child), None) | (Literals::None, None, Some(child)) => {
@@ -172,7 +172,7 @@ impl<V> Default for Nodes<V> {
 
 impl<V> Nodes<V> {
     #[inline]
-    pub(super) fn node(&self, at: Place) -> &Node<V> {
+    pub(super) fn node(&self, at: NodeIndex) -> &Node<V> {
         &self.nodes[at]
     }
 
@@ -230,14 +230,14 @@ impl<V> Nodes<V> {
         self.hash.hash_one(level)
     }
 
-    fn first_level_of(&self, at: Place) -> &[u8] {
+    fn first_level_of(&self, at: NodeIndex) -> &[u8] {
         first_level(self.nodes[at].label.as_bytes())
     }
 
     /// The child to which a path goes on whose next level is the first one of `rest`, if there is one. Its label may differ
     /// from `rest`, even in the first level.
     #[inline]
-    pub(super) fn literal(&self, at: Place, rest: &[u8]) -> Option<Place> {
+    pub(super) fn literal(&self, at: NodeIndex, rest: &[u8]) -> Option<NodeIndex> {
         match &self.nodes[at].literals {
             Literals::None => None,
             Literals::One(child) => Some(*child),
@@ -253,7 +253,7 @@ impl<V> Nodes<V> {
         }
     }
 
-    fn child(&self, at: Place, level: &[u8]) -> Option<Place> {
+    fn child(&self, at: NodeIndex, level: &[u8]) -> Option<NodeIndex> {
         let node = &self.nodes[at];
         match level {
             b"+" => node.plus.map(NonZeroUsize::get),
@@ -263,7 +263,7 @@ impl<V> Nodes<V> {
     }
 
     /// The node for exactly this path.
-    fn find(&self, path: &[u8]) -> Option<Place> {
+    fn find(&self, path: &[u8]) -> Option<NodeIndex> {
         let (mut at, mut rest) = (ROOT, path);
         loop {
             at = self.child(at, first_level(rest))?;
@@ -276,7 +276,7 @@ impl<V> Nodes<V> {
     }
 
     /// The node for exactly this path, which is made if there is none.
-    fn reach(&mut self, path: &[u8]) -> Place {
+    fn reach(&mut self, path: &[u8]) -> NodeIndex {
         let (mut at, mut rest) = (ROOT, path);
         loop {
             let Some(child) = self.child(at, first_level(rest)) else {
@@ -295,14 +295,14 @@ impl<V> Nodes<V> {
         }
     }
 
-    fn add(&mut self, parent: Place, label: &[u8]) -> Place {
+    fn add(&mut self, parent: NodeIndex, label: &[u8]) -> NodeIndex {
         let node = Node::new(parent, label);
         let at = self.put(node);
         self.link(parent, at);
         at
     }
 
-    fn put(&mut self, node: Node<V>) -> Place {
+    fn put(&mut self, node: Node<V>) -> NodeIndex {
         match self.unused.pop() {
             Some(unused) => {
                 self.nodes[unused] = node;
@@ -316,7 +316,7 @@ impl<V> Nodes<V> {
     }
 
     /// Makes a node for the first `common` bytes of a node's label, above it.
-    fn split(&mut self, lower: Place, common: usize) -> Place {
+    fn split(&mut self, lower: NodeIndex, common: usize) -> NodeIndex {
         let node = &mut self.nodes[lower];
         let label = mem::replace(&mut node.label, Label::EMPTY);
         let label = label.as_bytes();
@@ -328,7 +328,7 @@ impl<V> Nodes<V> {
         upper
     }
 
-    fn relabel(&mut self, at: Place, parent: Place, label: &[u8]) {
+    fn relabel(&mut self, at: NodeIndex, parent: NodeIndex, label: &[u8]) {
         let node = &mut self.nodes[at];
         node.parent = parent;
         node.label = Label::new(label);
@@ -336,7 +336,7 @@ impl<V> Nodes<V> {
     }
 
     /// Makes a node that has its parent and its label known to its parent.
-    fn link(&mut self, parent: Place, child: Place) {
+    fn link(&mut self, parent: NodeIndex, child: NodeIndex) {
         let level = self.first_level_of(child);
         let hash = self.hash_of(level);
         match (level, &self.nodes[parent].literals) {
@@ -358,7 +358,7 @@ impl<V> Nodes<V> {
     }
 
     /// Puts a child in the place of another one with the same first level.
-    fn replace(&mut self, parent: Place, old: Place, new: Place) {
+    fn replace(&mut self, parent: NodeIndex, old: NodeIndex, new: NodeIndex) {
         let level = self.first_level_of(new);
         let hash = self.hash_of(level);
         match level {
@@ -372,7 +372,7 @@ impl<V> Nodes<V> {
         }
     }
 
-    fn unlink(&mut self, parent: Place, child: Place) {
+    fn unlink(&mut self, parent: NodeIndex, child: NodeIndex) {
         let level = self.first_level_of(child);
         let hash = self.hash_of(level);
         match level {
@@ -394,7 +394,7 @@ impl<V> Nodes<V> {
     }
 
     /// Gives back the nodes that are of no use any more, from `at` upwards.
-    fn prune(&mut self, mut at: Place) {
+    fn prune(&mut self, mut at: NodeIndex) {
         while at != ROOT && self.nodes[at].value.is_none() {
             let parent = self.nodes[at].parent;
             if self.nodes[at].children() == 0 {

@@ -1,4 +1,5 @@
-//! A caller that no longer waits: by its own time limit, or because it was cancelled (design decision 2).
+//! A caller that no longer waits: by its own time limit, or because it was cancelled
+//! (`docs/design/0005-lost-sessions.md`).
 
 use std::num::NonZeroU16;
 
@@ -49,7 +50,7 @@ fn what_reached_the_wire_stays_in_the_session() {
     }
 }
 
-/// Decision 1: nobody waits for it any more, so a lost session takes it along.
+/// Nobody waits for it any more, so a lost session takes it along (`docs/design/0005-lost-sessions.md`).
 #[test]
 fn what_nobody_waits_for_is_not_sent_anew_into_a_fresh_session() {
     for version in VERSIONS {

@@ -223,7 +223,7 @@ fn debug_output_does_not_show_the_password() {
     );
 }
 
-/// 5.0, design decision 3: Clean Start on the first connection only; 3.1.1, where a clean session ends with its
+/// 5.0: Clean Start on the first connection only; 3.1.1, where a clean session ends with its
 /// connection, on every one. `flags` of three connections.
 #[test]
 fn clean_start_by_choice_and_version() {

@@ -23,7 +23,7 @@ fn request(pair: &mut Pair, qos: QoS) -> OpId {
 }
 
 /// The PUBLISH packets since the last look, and the filter subscribed before the first of them.
-fn requests_sent(pair: &mut Pair) -> (Option<String>, Vec<packet::Publish>) {
+fn requests_sent(pair: &mut Pair) -> (Option<String>, Vec<packet::PublishPacket>) {
     let mut filter = None;
     let mut requests = Vec::new();
     for packet in pair.packets() {
@@ -43,13 +43,13 @@ fn requests_sent(pair: &mut Pair) -> (Option<String>, Vec<packet::Publish>) {
     (filter, requests)
 }
 
-fn one_request(pair: &mut Pair) -> packet::Publish {
+fn one_request(pair: &mut Pair) -> packet::PublishPacket {
     let (_, mut requests) = requests_sent(pair);
     assert_eq!(requests.len(), 1);
     requests.remove(0)
 }
 
-fn asked(request: &packet::Publish) -> (String, Bytes) {
+fn asked(request: &packet::PublishPacket) -> (String, Bytes) {
     let properties = request.properties.clone().unwrap();
     (
         properties.response_topic.unwrap().to_string(),
@@ -57,7 +57,7 @@ fn asked(request: &packet::Publish) -> (String, Bytes) {
     )
 }
 
-fn respond(pair: &mut Pair, request: &packet::Publish, payload: &str) {
+fn respond(pair: &mut Pair, request: &packet::PublishPacket, payload: &str) {
     let (topic, data) = asked(request);
     respond_with(pair, &topic, Some(data), payload);
 }

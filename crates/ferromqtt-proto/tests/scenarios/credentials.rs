@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ferromqtt_proto::packet::Connect;
 use ferromqtt_proto::{
     ConnectionError, Options, OptionsError, Properties, ProtocolVersion, ReasonCode, Reconnect,
-    Server, TransportError,
+    ServerChoice, TransportError,
 };
 
 use crate::support::*;
@@ -169,7 +169,7 @@ fn a_connection_that_is_ended_as_not_authorized_is_made_again_with_fresh_credent
     }
 }
 
-/// Design decision 3: that one is told at once, unless `initial` says otherwise.
+/// That one is reported at once, unless `initial` says otherwise.
 #[test]
 fn the_first_refusal_is_final_all_the_same() {
     let mut pair = asked(fresh(V5));
@@ -215,7 +215,7 @@ fn each_server_of_a_list_is_tried_with_credentials_of_its_own() {
     pair.server_sends(refused(ReasonCode::NotAuthorized));
     pair.advance(Duration::ZERO);
     open_with(&mut pair, "of the third");
-    assert_eq!(pair.servers, [0, 1, 2].map(Server::Listed));
+    assert_eq!(pair.servers, [0, 1, 2].map(ServerChoice::Listed));
     pair.accept(false, Properties::default());
 }
 

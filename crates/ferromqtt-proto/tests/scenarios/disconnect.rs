@@ -118,7 +118,7 @@ fn close_is_told_after_the_last_chunk() {
     assert_eq!(client.poll_transport(), None);
 }
 
-/// Exactly one outcome each, and whether anything had reached the wire (design decision 2).
+/// Exactly one outcome each, and whether anything had reached the wire.
 #[test]
 fn operations_end_with_the_connection() {
     for version in VERSIONS {

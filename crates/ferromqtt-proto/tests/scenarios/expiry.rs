@@ -123,7 +123,7 @@ fn nothing_expires_once_it_was_sent_mqtt_4_3_3_7() {
     }
 }
 
-/// Design decision 1: published anew it is a new message, with what is left of its time; or it ends as unknown.
+/// Published again it is a new message, with what is left of its time; or it ends as unknown.
 #[test]
 fn a_publish_of_a_lost_session_goes_on_counting() {
     let mut pair = Pair::connected(resuming(V5));

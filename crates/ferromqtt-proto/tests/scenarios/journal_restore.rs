@@ -184,7 +184,7 @@ fn entries_of_what_is_finished_can_be_forgotten() {
     }
 }
 
-/// Design decision 1 across the end of the process: QoS 1 goes out anew, once; of QoS 2 it is unknown.
+/// As `docs/design/0005-lost-sessions.md` says, across the end of the process: QoS 1 goes out again, once; of QoS 2 it is unknown.
 #[test]
 fn a_session_that_the_server_lost_after_a_restart() {
     for version in VERSIONS {

@@ -118,7 +118,7 @@ fn pubrel_is_resent_under_any_limit_on_publish() {
     assert!(matches!(pair.outcome(op), Outcome::Acknowledged { .. }));
 }
 
-/// Design decision 2: given up without anybody waiting for it, it reports nothing.
+/// Given up without anybody waiting for it, it reports nothing.
 #[test]
 fn an_abandoned_publish_is_given_up_in_silence() {
     let mut pair = Pair::connected(resuming(V5));

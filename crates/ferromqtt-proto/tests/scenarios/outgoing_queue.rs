@@ -14,7 +14,7 @@ fn full(limit: usize, unit: &'static str) -> PublishError {
     PublishError::QueueFull { limit, unit }
 }
 
-/// Design decision 3: what waits counts, and so does what is unacknowledged, until its last acknowledgement.
+/// What waits counts, and so does what is unacknowledged, until its last acknowledgement.
 #[test]
 fn the_number_of_messages_is_bounded() {
     for version in VERSIONS {

@@ -55,7 +55,7 @@ fn take_default(pair: &mut Pair) -> Option<String> {
     Some(take(pair, QueueId::DEFAULT)?.0)
 }
 
-/// Design decision 7: PUBACK and PUBREC of a message beyond the limit leave when there is room for it. Nothing is lost.
+/// PUBACK and PUBREC of a message beyond the limit leave when there is room for it. Nothing is lost.
 #[test]
 fn wait_withholds_acknowledgements_and_releases_one_for_each_message_taken() {
     for version in VERSIONS {
@@ -277,7 +277,7 @@ fn wait_and_acknowledge_limited_by_application() {
     }
 }
 
-/// Design decision 7: the reader sees no gap without knowing. MQTT-4.5.0-2: acknowledged all the same.
+/// The reader sees no gap without knowing. MQTT-4.5.0-2: acknowledged all the same.
 #[test]
 fn a_failed_queue_takes_nothing_until_its_reader_knows() {
     for version in VERSIONS {

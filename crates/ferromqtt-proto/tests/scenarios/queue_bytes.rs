@@ -146,7 +146,7 @@ fn empty_messages_with_long_topics_or_many_properties_fill_a_queue() {
         let pair = ("name".try_into().unwrap(), text(&"x".repeat(6_000)));
         properties.user_properties.push(pair);
     }
-    let with_properties = packet::Publish {
+    let with_properties = packet::PublishPacket {
         properties: Some(Box::new(properties)),
         ..message("t", "", AtMostOnce, 0)
     };

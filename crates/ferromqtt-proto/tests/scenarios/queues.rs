@@ -78,7 +78,7 @@ fn queues_of_one_and_of_none() {
     }
 }
 
-/// Design decision 7: every matching queue gets a message once, and the default queue those that no other wants.
+/// Every matching queue gets a message once, and the default queue those that no other wants.
 #[test]
 fn messages_go_to_the_queues_of_the_filters_they_match() {
     for version in VERSIONS {

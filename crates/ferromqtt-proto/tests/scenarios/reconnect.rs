@@ -79,7 +79,7 @@ fn only_a_stable_connection_resets_the_delay() {
     assert!(between_half_and_whole(delay(&mut pair), SECOND));
 }
 
-/// Design decision 3: a wrong address is told at once, unless `initial` says otherwise.
+/// A wrong address is reported at once, unless `initial` says otherwise.
 #[test]
 fn the_first_connection_is_tried_again_only_when_asked() {
     for version in VERSIONS {
@@ -116,7 +116,7 @@ fn a_refused_reconnect_is_tried_again() {
     pair.accept(true, Properties::default());
 }
 
-/// Design decision 3: what trying again cannot heal is final. 3.1.1: MQTT-3.1.2-2.
+/// What trying again cannot heal is final. 3.1.1: MQTT-3.1.2-2.
 #[test]
 fn refusals_that_cannot_heal_are_final() {
     for (version, reason, is_final) in [
@@ -153,7 +153,7 @@ fn refusals_that_cannot_heal_are_final() {
     }
 }
 
-/// Design decision 3: reconnecting after a take-over would take the session back, for ever.
+/// Reconnecting after a take-over would take the session back, forever.
 #[test]
 fn a_session_that_was_taken_over_is_left_alone() {
     for (reason, is_final) in [
@@ -170,7 +170,7 @@ fn a_session_that_was_taken_over_is_left_alone() {
     }
 }
 
-/// Design decision 3: publishes made offline join the queue, and go out in their order.
+/// Publishes made offline join the queue, and go out in their order.
 #[test]
 fn publishes_wait_for_the_next_connection() {
     for version in VERSIONS {

@@ -398,7 +398,7 @@ fn a_message_of_which_only_the_beginning_was_handed_over_is_refused() {
     assert!(is_refused(&pair.outcomes(), op, TOO_LARGE));
 }
 
-/// Design decision 2: it leaves the session all the same, and the event tells.
+/// It leaves the session all the same, and the event tells.
 #[test]
 fn a_message_that_nobody_waits_for_is_refused_too() {
     let mut pair = Pair::connected(resuming(V5));

@@ -60,7 +60,7 @@ fn publish(qos: QoS) -> Publish {
     publish
 }
 
-fn received(qos: QoS, packet_id: u16) -> packet::Publish {
+fn received(qos: QoS, packet_id: u16) -> packet::PublishPacket {
     let mut publish = message("t", MARKER, qos, packet_id);
     publish.properties = Some(Box::new(of_message()));
     publish
@@ -111,7 +111,7 @@ fn packets_show_neither_payloads_nor_what_authenticates() {
         Packet::PubRec(ack()),
         Packet::PubRel(ack()),
         Packet::PubComp(ack()),
-        Packet::Subscribe(Box::new(packet::Subscribe {
+        Packet::Subscribe(Box::new(packet::SubscribePacket {
             packet_id: id(1),
             properties: properties(),
             filters: vec![(text("a"), at(AtMostOnce))].into(),
@@ -121,7 +121,7 @@ fn packets_show_neither_payloads_nor_what_authenticates() {
             properties: properties(),
             reasons: vec![],
         })),
-        Packet::Unsubscribe(Box::new(packet::Unsubscribe {
+        Packet::Unsubscribe(Box::new(packet::UnsubscribePacket {
             packet_id: id(1),
             properties: properties(),
             filters: vec![text("a")].into(),
@@ -472,7 +472,7 @@ const WITHOUT_SECRETS: &str = "
     AcknowledgeError AuthError DecodeError DisconnectError OptionsError PublishError StringError SubscribeError TopicError
     PropertyError PropertyProblem Contest InvalidTopic
     Direction PacketRecord PublishRecord
-    OpId CleanStart OnSessionLost OutgoingLimits OutgoingPolicy Reconnect Server Acknowledge DeliveryId Overflow QueueId
+    OpId CleanStart OnSessionLost OutgoingLimits OutgoingPolicy Reconnect ServerChoice Acknowledge DeliveryId Overflow QueueId
     Slip Utf8String TopicFilter Stats Progress TcpProgress TransportRequest PublishRef Repeat Repeats Unreported JournalEntry
     Client Options Whole PacketLimits UserProperties UserPropertiesIter SubscribeFilters SubscribeFiltersIter UnsubscribeFilters
     UnsubscribeFiltersIter FilterTree NameTree InOrder IdHasher

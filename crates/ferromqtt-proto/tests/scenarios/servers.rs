@@ -4,7 +4,8 @@ use std::num::NonZeroU16;
 
 use ferromqtt_proto::packet::{ConnAck, Disconnect, Packet};
 use ferromqtt_proto::{
-    ConnectionError, Event, Options, Properties, ReasonCode, Reconnect, Server, TransportError,
+    ConnectionError, Event, Options, Properties, ReasonCode, Reconnect, ServerChoice,
+    TransportError,
 };
 
 use crate::support::*;
@@ -20,7 +21,7 @@ fn places(pair: &mut Pair) -> Vec<usize> {
     std::mem::take(&mut pair.servers)
         .into_iter()
         .map(|server| match server {
-            Server::Listed(place) => place,
+            ServerChoice::Listed(place) => place,
             other => panic!("{other:?}"),
         })
         .collect()
@@ -158,10 +159,14 @@ fn a_server_reference_is_followed_when_asked() {
         fails(&mut pair);
         pair.transport_opens();
         pair.accept(false, Properties::default());
-        let referred = |name| Server::Referred(text(name));
+        let referred = |name| ServerChoice::Referred(text(name));
         assert_eq!(
             pair.servers,
-            [Server::Listed(0), referred("one:1883"), referred("two")]
+            [
+                ServerChoice::Listed(0),
+                referred("one:1883"),
+                referred("two")
+            ]
         );
         pair.server_sends(Packet::Disconnect(Box::new(Disconnect {
             reason,
@@ -176,7 +181,7 @@ fn a_server_reference_is_followed_when_asked() {
         pair.advance(SECOND);
         assert_eq!(
             pair.servers.last(),
-            Some(&Server::Listed(0)),
+            Some(&ServerChoice::Listed(0)),
             "the list again"
         );
     }

@@ -1,4 +1,5 @@
-//! Session Present 0, or Clean Start, while publishes are unacknowledged (design decision 1).
+//! Session Present 0, or Clean Start, while publishes are unacknowledged
+//! (`docs/design/0005-lost-sessions.md`).
 
 use ferromqtt_proto::{CleanStart, OnSessionLost, Options, Outcome, Properties};
 

@@ -252,7 +252,7 @@ fn what_no_server_would_accept_is_refused_locally() {
     assert_eq!(error, SubscribeError::NoFilter);
 }
 
-/// Design decision 2: with reconnecting on, a request waits through any number of connections.
+/// With reconnecting on, a request waits through any number of connections.
 #[test]
 fn a_request_waits_through_reconnects() {
     for version in VERSIONS {
@@ -291,7 +291,7 @@ fn a_request_waits_through_reconnects() {
     }
 }
 
-/// Design decision 2: with reconnecting off, a request fails with its connection. Pitfall 20.
+/// With reconnecting off, a request fails with its connection. Pitfall 20.
 #[test]
 fn a_request_fails_at_once_when_no_connection_will_follow() {
     for version in VERSIONS {

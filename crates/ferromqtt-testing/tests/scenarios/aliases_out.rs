@@ -1,6 +1,6 @@
 //! Topic Aliases that the broker assigns (section 3.3.2.3.4).
 
-use ferromqtt_proto::packet::{Ack, Connect, Packet, ProtocolVersion, Publish, QoS};
+use ferromqtt_proto::packet::{Ack, Connect, Packet, ProtocolVersion, PublishPacket, QoS};
 
 use crate::scene::{Peer, Scene, connect, connect_persistent, packet_id, publish};
 
@@ -19,7 +19,7 @@ fn pair(scene: &mut Scene, connect: Connect, qos: QoS) -> (Peer, Peer) {
 }
 
 /// Topic and alias as they stand in the packet.
-fn topic_of(message: &Publish) -> (String, Option<u16>) {
+fn topic_of(message: &PublishPacket) -> (String, Option<u16>) {
     let properties = message.properties.as_ref();
     let alias = properties.and_then(|it| it.topic_alias);
     (message.topic.to_string(), alias.map(|alias| alias.0.get()))

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use ferromqtt_proto::packet::{
-    Ack, Packet, Properties, ProtocolVersion, Publish, QoS, ReasonCode, Subscribe, Unsubscribe,
+    Ack, Packet, Properties, ProtocolVersion, PublishPacket, QoS, ReasonCode, SubscribePacket,
+    UnsubscribePacket,
 };
 use ferromqtt_testing::SessionStats;
 
@@ -15,12 +16,12 @@ use crate::scene::{
 const V5: ProtocolVersion = ProtocolVersion::V5;
 
 /// A message without payload, and with User Properties of so many bytes.
-fn with_properties(topic: &str, bytes: usize, qos: QoS) -> Publish {
+fn with_properties(topic: &str, bytes: usize, qos: QoS) -> PublishPacket {
     let properties = Properties {
         user_properties: [(text("name"), text(&"x".repeat(bytes)))].into(),
         ..Properties::default()
     };
-    Publish {
+    PublishPacket {
         properties: Some(Box::new(properties)),
         ..publish(topic, "", qos)
     }
@@ -132,7 +133,7 @@ fn names_of_shared_subscriptions_count_with_the_messages_taken_from_them() {
         scene.publish(publisher, publish("t", "", QoS::AtLeastOnce));
         for client in clients {
             while let Some(Packet::Publish(_)) = scene.next(client) {}
-            let unsubscribe = Unsubscribe {
+            let unsubscribe = UnsubscribePacket {
                 packet_id: packet_id(1),
                 properties: Properties::default(),
                 filters: [text(&filter)].into(),
@@ -164,7 +165,7 @@ fn messages_that_the_client_does_not_release_count_with_its_session() {
         let publisher = scene.client(version, "publisher");
         let before = scene.broker.stats().session_bytes;
         for number in (1..=1000).chain(1..=1000) {
-            let message = Publish {
+            let message = PublishPacket {
                 packet_id: Some(packet_id(number)),
                 ..publish("t", "", QoS::ExactlyOnce)
             };
@@ -347,7 +348,7 @@ fn subscriptions_beyond_their_number_are_refused_one_by_one_3_9_3() {
         let mut scene = Scene::with(|options| options.maximum_subscriptions = 2);
         let client = scene.client(version, "c");
         let filters = ["a", "b", "c", "a"];
-        let subscribe = Subscribe {
+        let subscribe = SubscribePacket {
             packet_id: packet_id(1),
             properties: Properties::default(),
             filters: filters
@@ -375,7 +376,7 @@ fn a_client_of_3_1_that_asks_for_too_many_subscriptions_is_closed() {
     let mut scene = Scene::with(|options| options.maximum_subscriptions = 1);
     let client = scene.client(ProtocolVersion::V31, "c");
     scene.subscribe(client, "a", QoS::AtMostOnce);
-    let subscribe = Subscribe {
+    let subscribe = SubscribePacket {
         packet_id: packet_id(1),
         properties: Properties::default(),
         filters: vec![(text("b"), QoS::AtMostOnce.into())].into(),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ferromqtt_proto::packet::{
-    Disconnect, Packet, Properties, ProtocolVersion, Publish, QoS, ReasonCode, Subscribe,
-    TopicAlias,
+    Disconnect, Packet, Properties, ProtocolVersion, PublishPacket, QoS, ReasonCode,
+    SubscribePacket, TopicAlias,
 };
 use ferromqtt_testing::BrokerOptions;
 
@@ -87,7 +87,7 @@ fn subscriptions_that_are_not_available_end_the_connection() {
     ] {
         let mut scene = Scene::with(narrow);
         let client = scene.client(V5, "c");
-        let subscribe = Subscribe {
+        let subscribe = SubscribePacket {
             packet_id: packet_id(1),
             properties: Properties {
                 subscription_identifiers: identifiers.into(),
@@ -121,7 +121,7 @@ fn an_answer_that_the_client_has_no_room_for_ends_its_connection_mqtt_3_1_2_24()
     narrow.properties.maximum_packet_size = Some(10.try_into().unwrap());
     let (client, _) = scene.join(narrow.clone());
     let filters = |count| {
-        let subscribe = Subscribe {
+        let subscribe = SubscribePacket {
             packet_id: packet_id(1),
             properties: Properties::default(),
             filters: vec![(text("a"), QoS::AtMostOnce.into()); count].into(),
@@ -188,7 +188,7 @@ fn disconnect_cannot_ask_for_a_longer_session_than_the_limit() {
     assert_eq!(scene.broker.stats().sessions, 0);
 }
 
-fn aliased(topic: &str, payload: &str, alias: u16) -> Publish {
+fn aliased(topic: &str, payload: &str, alias: u16) -> PublishPacket {
     let mut message = publish("t", payload, QoS::AtMostOnce);
     message.topic = text(topic);
     message.properties = Some(Box::new(Properties {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ferromqtt_proto::packet::{
-    Packet, Properties, ProtocolVersion, QoS, ReasonCode, SubAck, Subscribe,
+    Packet, Properties, ProtocolVersion, QoS, ReasonCode, SubAck, SubscribePacket,
 };
 use ferromqtt_testing::BrokerOptions;
 
@@ -21,7 +21,7 @@ fn narrow(options: &mut BrokerOptions) {
 
 /// Asks for a filter that is there, and for one that is not.
 fn subscribe(refused: &str) -> Packet {
-    Packet::Subscribe(Box::new(Subscribe {
+    Packet::Subscribe(Box::new(SubscribePacket {
         packet_id: packet_id(1),
         properties: Properties::default(),
         filters: [

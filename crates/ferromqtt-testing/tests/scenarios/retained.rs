@@ -4,7 +4,7 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use ferromqtt_proto::packet::{
-    Packet, Properties, ProtocolVersion, Publish, QoS, RetainHandling, Subscribe,
+    Packet, Properties, ProtocolVersion, PublishPacket, QoS, RetainHandling, SubscribePacket,
     SubscriptionOptions,
 };
 
@@ -19,7 +19,7 @@ fn subscribe_to<'a>(
     let filters = filters
         .into_iter()
         .map(|(filter, options)| (text(filter), options));
-    let subscribe = Subscribe {
+    let subscribe = SubscribePacket {
         packet_id: packet_id(1),
         properties: Properties::default(),
         filters: filters.collect(),
@@ -222,7 +222,7 @@ fn a_retained_message_that_has_expired_is_forgotten_when_a_subscription_finds_it
             message_expiry_interval: seconds,
             ..Properties::default()
         };
-        let message = Publish {
+        let message = PublishPacket {
             properties: Some(Box::new(properties)),
             ..retained(topic, topic, QoS::AtMostOnce)
         };

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use ferromqtt_proto::Utf8String;
 use ferromqtt_proto::packet::{
-    self, Ack, ConnAck, Connect, Packet, PacketId, Properties, ProtocolVersion, Publish, QoS,
-    ReasonCode, SubAck, Subscribe, SubscriptionOptions, Will,
+    self, Ack, ConnAck, Connect, Packet, PacketId, Properties, ProtocolVersion, PublishPacket, QoS,
+    ReasonCode, SubAck, SubscribePacket, SubscriptionOptions, Will,
 };
 use ferromqtt_testing::{Broker, BrokerOptions, ConnectionId};
 
@@ -97,7 +97,7 @@ impl Scene {
         filter: &str,
         options: impl Into<SubscriptionOptions>,
     ) -> ReasonCode {
-        let subscribe = Subscribe {
+        let subscribe = SubscribePacket {
             packet_id: packet_id(1),
             properties: Properties::default(),
             filters: [(text(filter), options.into())].into(),
@@ -110,7 +110,7 @@ impl Scene {
     }
 
     /// Publishes; at QoS 1 and 2 the whole exchange takes place.
-    pub(crate) fn publish(&mut self, peer: Peer, publish: Publish) {
+    pub(crate) fn publish(&mut self, peer: Peer, publish: PublishPacket) {
         let qos = publish.qos;
         self.send(peer, &Packet::Publish(publish));
         match qos {
@@ -147,7 +147,7 @@ impl Scene {
     }
 
     /// The next packet, which must be PUBLISH.
-    pub(crate) fn message(&mut self, peer: Peer) -> Publish {
+    pub(crate) fn message(&mut self, peer: Peer) -> PublishPacket {
         match self.next(peer) {
             Some(Packet::Publish(publish)) => publish,
             other => panic!("PUBLISH expected, got {other:?}"),
@@ -265,8 +265,8 @@ pub(crate) fn will(topic: &str, payload: &str) -> Will {
     }
 }
 
-pub(crate) fn publish(topic: &str, payload: &str, qos: QoS) -> Publish {
-    Publish {
+pub(crate) fn publish(topic: &str, payload: &str, qos: QoS) -> PublishPacket {
+    PublishPacket {
         dup: false,
         qos,
         retain: false,
@@ -277,8 +277,8 @@ pub(crate) fn publish(topic: &str, payload: &str, qos: QoS) -> Publish {
     }
 }
 
-pub(crate) fn retained(topic: &str, payload: &str, qos: QoS) -> Publish {
-    Publish {
+pub(crate) fn retained(topic: &str, payload: &str, qos: QoS) -> PublishPacket {
+    PublishPacket {
         retain: true,
         ..publish(topic, payload, qos)
     }

@@ -99,7 +99,7 @@ async fn a_connection_in_memory_does_not_show_what_is_on_its_way() {
 
 /// Public types that can hold neither a payload nor what authenticates; `TestBroker` is looked at by the client's test.
 const WITHOUT_SECRETS: &str =
-    "Stats ConnectionId TestBroker BrokerOptionsError BrokerStopped SessionStats Broker";
+    "BrokerStats ConnectionId TestBroker BrokerOptionsError BrokerStopped SessionStats Broker";
 
 #[test]
 fn every_public_type_is_known() {

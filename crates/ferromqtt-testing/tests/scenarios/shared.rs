@@ -1,8 +1,8 @@
 //! Shared Subscriptions (section 4.8.2).
 
 use ferromqtt_proto::packet::{
-    Ack, Packet, Properties, ProtocolVersion, QoS, ReasonCode, Subscribe, SubscriptionOptions,
-    Unsubscribe,
+    Ack, Packet, Properties, ProtocolVersion, QoS, ReasonCode, SubscribePacket,
+    SubscriptionOptions, UnsubscribePacket,
 };
 
 use crate::scene::{Peer, Scene, VERSIONS, connect_persistent, packet_id, publish, retained, text};
@@ -207,7 +207,7 @@ fn no_local_on_a_shared_subscription_is_a_protocol_error_mqtt_3_8_3_4() {
         no_local: true,
         ..SubscriptionOptions::default()
     };
-    let subscribe = Subscribe {
+    let subscribe = SubscribePacket {
         packet_id: packet_id(1),
         properties: Properties::default(),
         filters: [(text("a"), QoS::AtMostOnce.into()), (text(FILTER), options)].into(),
@@ -227,7 +227,7 @@ fn who_unsubscribes_or_ends_its_session_shares_no_more_mqtt_3_10_4_1() {
     let [first, second, third] = sharing(&mut scene, ProtocolVersion::V5, QoS::AtMostOnce);
     publish_numbers(&mut scene, publisher, QoS::AtMostOnce, 0..1);
     assert_eq!(scene.payloads(first), ["0"]);
-    let unsubscribe = Unsubscribe {
+    let unsubscribe = UnsubscribePacket {
         packet_id: packet_id(6),
         properties: Properties::default(),
         filters: [text(FILTER), text(FILTER), text("t/+")].into(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ferromqtt_proto::packet::{
-    Ack, Disconnect, Packet, Properties, ProtocolVersion, QoS, ReasonCode, Subscribe,
+    Ack, Disconnect, Packet, Properties, ProtocolVersion, QoS, ReasonCode, SubscribePacket,
 };
 
 use crate::scene::{Peer, Scene, VERSIONS, connect, connect_persistent, packet_id, publish, text};
@@ -203,7 +203,7 @@ fn the_other_gets_it_on_its_own_terms_mqtt_4_8_2_3() {
     share(&mut scene, first, QoS::AtLeastOnce);
     scene.publish(publisher, publish("t/x", "0", QoS::AtLeastOnce));
     let second = scene.client(V5, "second");
-    let subscribe = Subscribe {
+    let subscribe = SubscribePacket {
         packet_id: packet_id(1),
         properties: Properties {
             subscription_identifiers: [7].into(),

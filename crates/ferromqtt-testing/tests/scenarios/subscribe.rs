@@ -1,8 +1,8 @@
 //! SUBSCRIBE and UNSUBSCRIBE (sections 3.8 to 3.11).
 
 use ferromqtt_proto::packet::{
-    Packet, Properties, ProtocolVersion, QoS, ReasonCode, Subscribe, SubscriptionOptions,
-    Unsubscribe,
+    Packet, Properties, ProtocolVersion, QoS, ReasonCode, SubscribePacket, SubscriptionOptions,
+    UnsubscribePacket,
 };
 
 use crate::scene::{Scene, VERSIONS, packet_id, publish, text};
@@ -12,7 +12,7 @@ fn each_filter_gets_a_code_of_its_own_in_order_mqtt_3_8_4_5() {
     for version in [ProtocolVersion::V311, ProtocolVersion::V5] {
         let mut scene = Scene::new();
         let client = scene.client(version, "c");
-        let subscribe = Subscribe {
+        let subscribe = SubscribePacket {
             packet_id: packet_id(5),
             properties: Properties::default(),
             filters: [
@@ -97,7 +97,7 @@ fn unsubscribe_stops_messages_and_says_what_there_was_mqtt_3_10_4_1_and_3_11_3_2
         let client = scene.client(version, "c");
         scene.subscribe(client, "a/#", QoS::AtMostOnce);
         scene.subscribe(client, "a/b", QoS::AtMostOnce);
-        let unsubscribe = Unsubscribe {
+        let unsubscribe = UnsubscribePacket {
             packet_id: packet_id(6),
             properties: Properties::default(),
             filters: [text("a/#"), text("a"), text("a#")].into(),
@@ -148,7 +148,7 @@ fn a_message_names_the_subscriptions_that_it_matched_mqtt_3_3_4_3() {
         ("a/#", Some(268_435_455)),
         ("x", Some(1)),
     ] {
-        let subscribe = Subscribe {
+        let subscribe = SubscribePacket {
             packet_id: packet_id(1),
             properties: Properties {
                 subscription_identifiers: identifier.into_iter().collect(),

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use ferromqtt_proto::packet::{
-    self, Connect, Packet, PacketId, Properties, ProtocolVersion, Publish, QoS, Subscribe, Will,
+    self, Connect, Packet, PacketId, Properties, ProtocolVersion, PublishPacket, QoS,
+    SubscribePacket, Will,
 };
 use ferromqtt_proto::{ReasonCode, Utf8String};
 use ferromqtt_testing::{BrokerOptions, MemoryStream, TestBroker};
@@ -53,7 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     async fn subscribe(&mut self, filter: &str, qos: QoS) {
-        let subscribe = Subscribe {
+        let subscribe = SubscribePacket {
             packet_id: PacketId::MIN,
             properties: Properties::default(),
             filters: [(text(filter), qos.into())].into(),
@@ -106,7 +107,7 @@ fn connect(name: &str) -> Connect {
 }
 
 fn publish(topic: &str, payload: Bytes) -> Packet {
-    Packet::Publish(Publish {
+    Packet::Publish(PublishPacket {
         dup: false,
         qos: QoS::AtMostOnce,
         retain: false,

@@ -1,12 +1,12 @@
 //! Where the server is, and where a proxy is, as URLs.
 //!
 //! ```
-//! use ferromqtt_transport::{Place, ServerUrl};
+//! use ferromqtt_transport::{Endpoint, ServerUrl};
 //!
 //! let url: ServerUrl = "wss://reader:s%40fe@example.org/mqtt?site=7".parse()?;
 //! assert_eq!(url.user_name.as_deref(), Some("reader"));
 //! assert_eq!(url.password.as_deref(), Some(&b"s@fe"[..]));
-//! let Place::WebSocket { host, port, tls, path } = &url.place else { unreachable!() };
+//! let Endpoint::WebSocket { host, port, tls, path } = &url.place else { unreachable!() };
 //! assert_eq!((host.as_str(), *port, *tls, path.as_str()), ("example.org", 443, true, "/mqtt?site=7"));
 //! assert_eq!(url.to_string(), "wss://reader:***@example.org:443/mqtt?***");
 //! # Ok::<_, ferromqtt_transport::UrlError>(())
@@ -108,7 +108,7 @@ pub enum UrlError {
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServerUrl {
     /// What to connect to.
-    pub place: Place,
+    pub place: Endpoint,
     /// The User Name, percent-decoded.
     pub user_name: Option<String>,
     /// The Password, percent-decoded. It may be any bytes.
@@ -117,7 +117,7 @@ pub struct ServerUrl {
 
 /// What to connect to, and how. `Debug` does not show the query behind a WebSocket's path, which may hold a token.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum Endpoint {
     /// MQTT over TCP, or over TLS.
     Tcp {
         /// A name, or a literal address without brackets, as [`Host::parse`] takes it.
@@ -158,15 +158,15 @@ impl ServerUrl {
             None if url.contains("://") => return Err(UrlError::NoScheme { known: SCHEMES }),
             None => ("mqtt".to_owned(), url),
         };
-        let parts = Parts::split(rest)?;
+        let parts = UrlParts::split(rest)?;
         let port = |usual: u16| parts.port(usual);
         let place = match scheme.as_str() {
-            "mqtt" | "tcp" => Place::Tcp {
+            "mqtt" | "tcp" => Endpoint::Tcp {
                 host: parts.host()?,
                 port: port(1883)?,
                 tls: false,
             },
-            "mqtts" => Place::Tcp {
+            "mqtts" => Endpoint::Tcp {
                 host: parts.host()?,
                 port: port(8883)?,
                 tls: true,
@@ -174,14 +174,14 @@ impl ServerUrl {
             "ws" | "wss" => {
                 let tls = scheme == "wss";
                 let port = port(if tls { 443 } else { 80 })?;
-                Place::WebSocket {
+                Endpoint::WebSocket {
                     host: parts.host()?,
                     port,
                     tls,
                     path: parts.websocket_path()?,
                 }
             }
-            "mqtt+unix" => Place::Unix {
+            "mqtt+unix" => Endpoint::Unix {
                 path: parts.socket_path()?,
             },
             _ => {
@@ -191,7 +191,7 @@ impl ServerUrl {
                 });
             }
         };
-        if matches!(place, Place::Tcp { .. }) {
+        if matches!(place, Endpoint::Tcp { .. }) {
             parts.no_path()?;
         }
         Ok(Self {
@@ -214,11 +214,11 @@ impl fmt::Display for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let who = Who(self.user_name.as_deref(), self.password.is_some());
         match &self.place {
-            Place::Tcp { host, port, tls } => {
+            Endpoint::Tcp { host, port, tls } => {
                 let scheme = if *tls { "mqtts" } else { "mqtt" };
                 write!(f, "{scheme}://{who}{}:{port}", Bracketed(host))
             }
-            Place::WebSocket {
+            Endpoint::WebSocket {
                 host,
                 port,
                 tls,
@@ -231,19 +231,19 @@ impl fmt::Display for ServerUrl {
                 };
                 write!(f, "{scheme}://{who}{}:{port}{path}{query}", Bracketed(host))
             }
-            Place::Unix { path } => write!(f, "mqtt+unix://{who}{path}"),
+            Endpoint::Unix { path } => write!(f, "mqtt+unix://{who}{path}"),
         }
     }
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let url = ServerUrl {
             place: self.clone(),
             user_name: None,
             password: None,
         };
-        write!(f, "Place({url})")
+        write!(f, "Endpoint({url})")
     }
 }
 
@@ -296,7 +296,7 @@ impl ProxyUrl {
                 });
             }
         };
-        let parts = Parts::split(rest)?;
+        let parts = UrlParts::split(rest)?;
         parts.no_path()?;
         Ok(Self {
             kind,
@@ -375,7 +375,7 @@ fn split_scheme(url: &str) -> Option<(String, &str)> {
 }
 
 /// What stands behind `scheme://`.
-struct Parts<'a> {
+struct UrlParts<'a> {
     user_info: Option<&'a str>,
     host: &'a str,
     port: Option<&'a str>,
@@ -383,7 +383,7 @@ struct Parts<'a> {
     rest: &'a str,
 }
 
-impl<'a> Parts<'a> {
+impl<'a> UrlParts<'a> {
     fn split(text: &'a str) -> Result<Self, UrlError> {
         let (authority, rest) = text.split_at(text.find(['/', '?', '#']).unwrap_or(text.len()));
         let (user_info, server) = match authority.rsplit_once('@') {

@@ -2,16 +2,16 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn tcp(host: &str, port: u16, tls: bool) -> Place {
-    Place::Tcp {
+fn tcp(host: &str, port: u16, tls: bool) -> Endpoint {
+    Endpoint::Tcp {
         host: host.to_owned(),
         port,
         tls,
     }
 }
 
-fn websocket(port: u16, tls: bool, path: &str) -> Place {
-    Place::WebSocket {
+fn websocket(port: u16, tls: bool, path: &str) -> Endpoint {
+    Endpoint::WebSocket {
         host: "h".to_owned(),
         port,
         tls,
@@ -19,7 +19,7 @@ fn websocket(port: u16, tls: bool, path: &str) -> Place {
     }
 }
 
-fn place(url: &str) -> Place {
+fn place(url: &str) -> Endpoint {
     ServerUrl::parse(url)
         .unwrap_or_else(|error| panic!("{url}: {error}"))
         .place
@@ -133,7 +133,7 @@ fn a_websocket_has_a_path_and_a_query() {
 
 #[test]
 fn a_unix_socket_has_a_path_alone() {
-    let unix = |path: &str| Place::Unix {
+    let unix = |path: &str| Endpoint::Unix {
         path: path.to_owned(),
     };
     assert_eq!(place("mqtt+unix:///run/mqtt.sock"), unix("/run/mqtt.sock"));
@@ -271,8 +271,8 @@ fn a_proxy_has_a_kind_and_a_port() {
     assert_eq!(ProxyUrl::parse("http://h/x"), Err(UrlError::Path));
 }
 
-fn without_query(mut place: Place) -> Place {
-    if let Place::WebSocket { path, .. } = &mut place {
+fn without_query(mut place: Endpoint) -> Endpoint {
+    if let Endpoint::WebSocket { path, .. } = &mut place {
         path.truncate(path.find('?').unwrap_or(path.len()));
     }
     place
@@ -282,7 +282,7 @@ fn without_query(mut place: Place) -> Place {
 fn a_query_is_not_shown() {
     let url = ServerUrl::parse("wss://a/b?token=geheim").unwrap();
     assert_eq!(url.to_string(), "wss://a:443/b?***");
-    assert_eq!(format!("{:?}", url.place), "Place(wss://a:443/b?***)");
+    assert_eq!(format!("{:?}", url.place), "Endpoint(wss://a:443/b?***)");
 }
 
 proptest! {
@@ -291,7 +291,7 @@ proptest! {
         if let Ok(read) = ServerUrl::parse(&url) {
             // What is shown is a URL again, of the same place and user, but for the query.
             let again = ServerUrl::parse(&read.to_string());
-            if let Place::Unix { .. } = read.place {
+            if let Endpoint::Unix { .. } = read.place {
                 return Ok(()); // its path is shown as it is, not encoded
             }
             let again = again.map_err(|error| TestCaseError::fail(format!("{read}: {error}")))?;

@@ -48,7 +48,7 @@ impl fmt::Debug for Incoming<'_> {
 /// header or the payload of a control frame, however long a frame is.
 #[derive(Default)]
 pub(super) struct Frames {
-    state: State,
+    state: FrameState,
     /// A header, or the payload of a control frame, that is not complete.
     partial: BytesMut,
     /// Whether the last data frame was not the end of its message.
@@ -62,7 +62,7 @@ debug_fields!(Frames {
 });
 
 #[derive(Clone, Copy, Debug, Default)]
-enum State {
+enum FrameState {
     #[default]
     Header,
     Data {
@@ -82,30 +82,30 @@ impl Frames {
     ) -> Result<Option<Incoming<'a>>, Violation> {
         loop {
             match self.state {
-                State::Header => {
+                FrameState::Header => {
                     let Some((header, length)) = self.header(input)? else {
                         return Ok(None);
                     };
                     self.state = self.begin(&header, length)?;
                 }
-                State::Data { remaining: 0 } => self.state = State::Header,
-                State::Data { .. } if input.is_empty() => return Ok(None),
-                State::Data { remaining } => {
+                FrameState::Data { remaining: 0 } => self.state = FrameState::Header,
+                FrameState::Data { .. } if input.is_empty() => return Ok(None),
+                FrameState::Data { remaining } => {
                     let here = usize::try_from(remaining)
                         .map_or(input.len(), |rest| rest.min(input.len()));
                     let (payload, behind) = input.split_at(here);
                     *input = behind;
-                    self.state = State::Data {
+                    self.state = FrameState::Data {
                         remaining: remaining - here as u64,
                     };
                     return Ok(Some(Incoming::Data(payload)));
                 }
-                State::Control { kind, length } => {
+                FrameState::Control { kind, length } => {
                     self.collect(input, length);
                     if self.partial.len() < length {
                         return Ok(None);
                     }
-                    self.state = State::Header;
+                    self.state = FrameState::Header;
                     let payload = self.partial.split();
                     match kind {
                         Control::Ping => return Ok(Some(Incoming::Ping(payload))),
@@ -141,7 +141,7 @@ impl Frames {
         Ok(Some(parsed))
     }
 
-    fn begin(&mut self, header: &FrameHeader, length: u64) -> Result<State, Violation> {
+    fn begin(&mut self, header: &FrameHeader, length: u64) -> Result<FrameState, Violation> {
         if header.rsv1 || header.rsv2 || header.rsv3 {
             return Err(protocol(
                 "a frame with a reserved bit, for an extension that was not agreed on",
@@ -158,7 +158,7 @@ impl Frames {
             OpCode::Control(_) if length > MAX_CONTROL => {
                 Err(protocol("a control frame of more than 125 bytes"))
             }
-            OpCode::Control(kind) => Ok(State::Control {
+            OpCode::Control(kind) => Ok(FrameState::Control {
                 kind,
                 length: length as usize,
             }),
@@ -177,7 +177,7 @@ impl Frames {
             }
             OpCode::Data(_) => {
                 self.fragmented = !header.is_final;
-                Ok(State::Data { remaining: length })
+                Ok(FrameState::Data { remaining: length })
             }
         }
     }

@@ -8,7 +8,7 @@ use sha1::{Digest, Sha1};
 
 use super::WebSocketError;
 use crate::host::Host;
-use crate::http::{Head, Secrets};
+use crate::http::{Head, RequestSecrets};
 use crate::url::Bracketed;
 
 /// MQTT's name among the subprotocols of WebSocket.
@@ -18,7 +18,7 @@ const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// The headers that a request usually has, in their usual order, with a fresh random key.
 ///
-/// Any of them may be changed before they are given to [`Handshake::new`].
+/// Any of them may be changed before they are given to [`WebSocketRequest::new`].
 #[must_use]
 pub fn default_headers(host: &Host, port: u16, secure: bool) -> Vec<(String, String)> {
     let host = Bracketed(host.name());
@@ -46,14 +46,14 @@ pub fn default_headers(host: &Host, port: u16, secure: bool) -> Vec<(String, Str
 /// Its headers decide what the server must choose: one of the subprotocols in `Sec-WebSocket-Protocol`, as MQTT demands
 /// (MQTT-6.0.0-4). For a server that never chooses one, leave that header out: then it must not choose any.
 #[derive(Clone)]
-pub struct Handshake {
+pub struct WebSocketRequest {
     request: Bytes,
     key: String,
     subprotocols: Vec<String>,
-    secrets: Secrets,
+    secrets: RequestSecrets,
 }
 
-impl Handshake {
+impl WebSocketRequest {
     /// A request for a path, with the complete list of headers.
     ///
     /// # Errors
@@ -72,7 +72,7 @@ impl Handshake {
             });
         }
         let mut request = format!("GET {path} HTTP/1.1\r\n");
-        let mut secrets = Secrets::default();
+        let mut secrets = RequestSecrets::default();
         secrets.add_query(path);
         for (name, value) in headers {
             check_header(name, value)?;
@@ -113,7 +113,7 @@ impl Handshake {
     }
 
     /// What the server must not have repeated in an error.
-    pub(super) fn secrets(&self) -> &Secrets {
+    pub(super) fn secrets(&self) -> &RequestSecrets {
         &self.secrets
     }
 
@@ -173,7 +173,7 @@ impl Handshake {
     }
 }
 
-impl Handshake {
+impl WebSocketRequest {
     fn refused(&self, head: &Head) -> WebSocketError {
         let secrets = &self.secrets;
         WebSocketError::Refused {
@@ -184,10 +184,10 @@ impl Handshake {
     }
 }
 
-impl fmt::Debug for Handshake {
+impl fmt::Debug for WebSocketRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Path and headers may hold tokens.
-        f.debug_struct("Handshake")
+        f.debug_struct("WebSocketRequest")
             .field("subprotocols", &self.subprotocols)
             .finish_non_exhaustive()
     }

@@ -2,10 +2,10 @@
 //!
 //! ```
 //! use bytes::Bytes;
-//! use ferromqtt_transport::{Handshake, Host, WebSocket, default_headers};
+//! use ferromqtt_transport::{Host, WebSocket, WebSocketRequest, default_headers};
 //!
 //! let headers = default_headers(&Host::parse("example.org")?, 80, false);
-//! let mut websocket = WebSocket::new(Handshake::new("/mqtt", &headers)?);
+//! let mut websocket = WebSocket::new(WebSocketRequest::new("/mqtt", &headers)?);
 //! let request = websocket.poll_transmit().unwrap(); // to the server
 //! assert!(request.starts_with(b"GET /mqtt HTTP/1.1\r\nHost: example.org\r\n"));
 //!
@@ -40,10 +40,10 @@ use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
-use crate::http::{self, Secrets};
+use crate::http::{self, RequestSecrets};
 use frames::{Frames, Incoming, Violation, put_frame};
 
-pub use handshake::{Handshake, default_headers};
+pub use handshake::{WebSocketRequest, default_headers};
 
 /// Why there is no WebSocket, or none any more.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -146,7 +146,7 @@ impl fmt::Display for CloseReason {
 /// Frames of any length are received: their payload is handed on as it comes, since MQTT packets need not line up with
 /// frames (MQTT-6.0.0-2).
 pub struct WebSocket {
-    state: State,
+    state: WebSocketState,
     request: Option<Bytes>,
     /// Frames to be written once the WebSocket is open.
     transmit: BytesMut,
@@ -154,13 +154,13 @@ pub struct WebSocket {
     received: BytesMut,
     close_reason: Option<CloseReason>,
     /// What the reason must not repeat.
-    secrets: Secrets,
+    secrets: RequestSecrets,
 }
 
-enum State {
+enum WebSocketState {
     /// The answer of the server has not come, or not all of it.
     Opening {
-        handshake: Handshake,
+        handshake: WebSocketRequest,
         answer: BytesMut,
     },
     Open(Frames),
@@ -173,11 +173,11 @@ enum State {
 impl WebSocket {
     /// Begins to open a WebSocket: the request waits in [`WebSocket::poll_transmit`].
     #[must_use]
-    pub fn new(handshake: Handshake) -> Self {
+    pub fn new(handshake: WebSocketRequest) -> Self {
         Self {
             request: Some(handshake.request()),
             secrets: handshake.secrets().clone(),
-            state: State::Opening {
+            state: WebSocketState::Opening {
                 handshake,
                 answer: BytesMut::new(),
             },
@@ -197,19 +197,19 @@ impl WebSocket {
     pub fn receive(&mut self, data: &[u8]) -> Result<(), WebSocketError> {
         let answer_end;
         let mut input = data;
-        if let State::Opening { handshake, answer } = &mut self.state {
+        if let WebSocketState::Opening { handshake, answer } = &mut self.state {
             answer.extend_from_slice(data);
             let length = match handshake.check(answer) {
                 Ok(None) => return Ok(()),
                 Ok(Some(length)) => length,
                 Err(error) => {
-                    self.state = State::Closed;
+                    self.state = WebSocketState::Closed;
                     return Err(error);
                 }
             };
             answer_end = answer.split_off(length);
             input = &answer_end;
-            self.state = State::Open(Frames::default());
+            self.state = WebSocketState::Open(Frames::default());
         }
         self.receive_frames(input)
             .map_err(|Violation { code, what }| {
@@ -219,7 +219,7 @@ impl WebSocket {
     }
 
     fn receive_frames(&mut self, mut input: &[u8]) -> Result<(), Violation> {
-        while let State::Open(frames) | State::Closing(frames) = &mut self.state {
+        while let WebSocketState::Open(frames) | WebSocketState::Closing(frames) = &mut self.state {
             match frames.next(&mut input)? {
                 None => return Ok(()),
                 Some(Incoming::Data(payload)) => self.received.extend_from_slice(payload),
@@ -245,10 +245,10 @@ impl WebSocket {
 
     /// Ends the WebSocket, with a Close frame if none was sent.
     fn end_with_close(&mut self, code: u16) {
-        if let State::Open(_) = self.state {
+        if let WebSocketState::Open(_) = self.state {
             self.put_close(code);
         }
-        self.state = State::Closed;
+        self.state = WebSocketState::Closed;
     }
 
     fn put_close(&mut self, code: u16) {
@@ -274,7 +274,11 @@ impl WebSocket {
 
     /// As [`WebSocket::send`], for bytes of somebody else's.
     pub fn send_slice(&mut self, data: &[u8]) {
-        if matches!(self.state, State::Opening { .. } | State::Open(_)) && !data.is_empty() {
+        if matches!(
+            self.state,
+            WebSocketState::Opening { .. } | WebSocketState::Open(_)
+        ) && !data.is_empty()
+        {
             put_frame(&mut self.transmit, OpCode::Data(Data::Binary), data);
         }
     }
@@ -284,7 +288,7 @@ impl WebSocket {
         if let Some(request) = self.request.take() {
             return Some(request);
         }
-        if let State::Opening { .. } = self.state {
+        if let WebSocketState::Opening { .. } = self.state {
             return None;
         }
         if let Some(payload) = self.pong.take() {
@@ -300,12 +304,12 @@ impl WebSocket {
 
     /// Closes the WebSocket, behind what was sent. What the server sends until it answers is still received.
     pub fn close(&mut self) {
-        match std::mem::replace(&mut self.state, State::Closed) {
-            State::Open(frames) => {
+        match std::mem::replace(&mut self.state, WebSocketState::Closed) {
+            WebSocketState::Open(frames) => {
                 self.put_close(CloseCode::Normal.into());
-                self.state = State::Closing(frames);
+                self.state = WebSocketState::Closing(frames);
             }
-            State::Opening { .. } => {
+            WebSocketState::Opening { .. } => {
                 self.request = None;
                 self.transmit.clear();
             }
@@ -319,23 +323,23 @@ impl WebSocket {
     ///
     /// When nobody had closed the WebSocket.
     pub fn end_of_stream(&mut self) -> Result<(), WebSocketError> {
-        match std::mem::replace(&mut self.state, State::Closed) {
-            State::Opening { .. } => Err(WebSocketError::EndedInHandshake),
-            State::Open(_) => Err(WebSocketError::Ended),
-            State::Closing(_) | State::Closed => Ok(()),
+        match std::mem::replace(&mut self.state, WebSocketState::Closed) {
+            WebSocketState::Opening { .. } => Err(WebSocketError::EndedInHandshake),
+            WebSocketState::Open(_) => Err(WebSocketError::Ended),
+            WebSocketState::Closing(_) | WebSocketState::Closed => Ok(()),
         }
     }
 
     /// Whether the server has accepted, and nobody has closed.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        matches!(self.state, State::Open(_))
+        matches!(self.state, WebSocketState::Open(_))
     }
 
     /// Whether the WebSocket is over. Write what is left, and close the connection.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        matches!(self.state, State::Closed)
+        matches!(self.state, WebSocketState::Closed)
     }
 
     /// What the server's Close frame said, if one came.
@@ -348,10 +352,10 @@ impl WebSocket {
 impl fmt::Debug for WebSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {
-            State::Opening { .. } => "opening",
-            State::Open(_) => "open",
-            State::Closing(_) => "closing",
-            State::Closed => "closed",
+            WebSocketState::Opening { .. } => "opening",
+            WebSocketState::Open(_) => "open",
+            WebSocketState::Closing(_) => "closing",
+            WebSocketState::Closed => "closed",
         };
         f.debug_struct("WebSocket")
             .field("state", &state)

@@ -34,7 +34,7 @@ fn set(headers: &mut Vec<(String, String)>, name: &str, value: &str) {
 }
 
 fn opening_with(headers: &[(String, String)]) -> WebSocket {
-    let mut websocket = WebSocket::new(Handshake::new("/mqtt", headers).unwrap());
+    let mut websocket = WebSocket::new(WebSocketRequest::new("/mqtt", headers).unwrap());
     websocket.poll_transmit().expect("a request");
     websocket
 }
@@ -150,7 +150,7 @@ impl Write for Wire {
 /// A client and tungstenite's server, whose handshake is done.
 fn with_server() -> (WebSocket, tungstenite::WebSocket<Wire>) {
     let mut client = WebSocket::new(
-        Handshake::new("/a?b=c", &default_headers(&host("::1"), 8080, false)).unwrap(),
+        WebSocketRequest::new("/a?b=c", &default_headers(&host("::1"), 8080, false)).unwrap(),
     );
     let wire = Wire {
         to_server: client.poll_transmit().unwrap().to_vec().into(),
@@ -294,7 +294,7 @@ fn the_default_headers_are_those_of_a_browser() {
 fn the_request_has_the_given_headers_and_no_other() {
     let headers = [("sec-websocket-key", "x"), ("Authorization", "Bearer ü")]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let handshake = Handshake::new("/?a", &headers).unwrap();
+    let handshake = WebSocketRequest::new("/?a", &headers).unwrap();
     assert!(!format!("{handshake:?}").contains("Bearer"));
     let request = WebSocket::new(handshake).poll_transmit().unwrap();
     let expected = "GET /?a HTTP/1.1\r\nsec-websocket-key: x\r\nAuthorization: Bearer ü\r\n\r\n";
@@ -304,7 +304,7 @@ fn the_request_has_the_given_headers_and_no_other() {
 #[test]
 fn what_would_break_the_lines_of_a_request_is_refused() {
     let refused = |path: &str, headers: &[(String, String)]| {
-        let error = Handshake::new(path, headers).expect_err(path);
+        let error = WebSocketRequest::new(path, headers).expect_err(path);
         assert!(matches!(error, WebSocketError::Request { .. }), "{error}");
         error.to_string()
     };
@@ -463,7 +463,8 @@ fn a_part_of_a_frame_is_handed_on_before_the_rest_has_come() {
 /// MQTT-6.0.0-3; 3.1.1: MQTT-6.0.0-3
 #[test]
 fn the_subprotocol_mqtt_is_offered() {
-    let handshake = Handshake::new("/mqtt", &default_headers(&host("h"), 80, false)).unwrap();
+    let handshake =
+        WebSocketRequest::new("/mqtt", &default_headers(&host("h"), 80, false)).unwrap();
     let request = WebSocket::new(handshake).poll_transmit().unwrap();
     let request = std::str::from_utf8(&request).unwrap();
     assert_eq!(
@@ -622,7 +623,7 @@ fn what_is_sent_before_the_server_has_accepted_waits() {
         [(0x82, b"a".to_vec())]
     );
 
-    let mut websocket = WebSocket::new(Handshake::new("/", &headers()).unwrap());
+    let mut websocket = WebSocket::new(WebSocketRequest::new("/", &headers()).unwrap());
     websocket.send(Bytes::from_static(b"a"));
     websocket.close();
     assert!(websocket.is_closed());

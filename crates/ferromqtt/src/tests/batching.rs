@@ -147,7 +147,7 @@ async fn what_one_read_brings_is_acknowledged_in_one_write() {
         let Packet::Publish(publish) = message("x") else {
             unreachable!("a PUBLISH");
         };
-        let publish = packet::Publish {
+        let publish = packet::PublishPacket {
             qos: QoS::AtLeastOnce,
             packet_id: PacketId::new(number),
             ..publish
@@ -199,7 +199,7 @@ async fn a_large_payload_stays_where_it_was_read_into() {
         unreachable!("a PUBLISH");
     };
     let payload = Bytes::from(vec![7; 1 << 20]);
-    let publish = Packet::Publish(packet::Publish {
+    let publish = Packet::Publish(packet::PublishPacket {
         payload: payload.clone(),
         ..publish
     });

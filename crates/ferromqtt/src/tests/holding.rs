@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use ferromqtt_proto::PacketId;
-use ferromqtt_proto::packet::{Ack, Packet, Publish};
+use ferromqtt_proto::packet::{Ack, Packet, PublishPacket};
 
 use super::*;
 use crate::{Acknowledge, Client, Messages, Overflow, QueueOptions, ReasonCode};
 
 pub(super) fn message(number: u16) -> Packet {
-    Packet::Publish(Publish {
+    Packet::Publish(PublishPacket {
         dup: false,
         qos: QoS::AtLeastOnce,
         retain: false,

@@ -128,7 +128,7 @@ async fn connected(options: Options, size: usize) -> (Connection, Server<DuplexS
 }
 
 fn message(payload: &'static str) -> Packet {
-    Packet::Publish(packet::Publish {
+    Packet::Publish(packet::PublishPacket {
         dup: false,
         qos: QoS::AtMostOnce,
         retain: false,

@@ -3,7 +3,7 @@
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
-use ferromqtt_proto::packet::Publish;
+use ferromqtt_proto::packet::PublishPacket;
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinHandle;
 
@@ -14,7 +14,7 @@ use crate::{Client, ConnectionEvent, Messages, Overflow, QueueOptions, ReasonCod
 const VERSION: crate::ProtocolVersion = crate::ProtocolVersion::V5;
 
 fn publish(topic: &'static str, payload: impl Into<Bytes>) -> Packet {
-    Packet::Publish(Publish {
+    Packet::Publish(PublishPacket {
         dup: false,
         qos: QoS::AtMostOnce,
         retain: false,

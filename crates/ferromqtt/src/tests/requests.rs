@@ -8,14 +8,14 @@ use super::*;
 use crate::{Client, Delivery, Properties, PublishError, ReasonCode, RequestError};
 
 /// Answers the SUBSCRIBE to the Response Topic, and takes the request.
-async fn request(server: &mut Server<DuplexStream>) -> packet::Publish {
+async fn request(server: &mut Server<DuplexStream>) -> packet::PublishPacket {
     server.subscribe(ReasonCode::GrantedQos1).await;
     server.publish().await
 }
 
-fn response(request: &packet::Publish, payload: &'static str) -> Packet {
+fn response(request: &packet::PublishPacket, payload: &'static str) -> Packet {
     let asked = request.properties.clone().unwrap();
-    Packet::Publish(packet::Publish {
+    Packet::Publish(packet::PublishPacket {
         topic: asked.response_topic.unwrap(),
         packet_id: None,
         qos: QoS::AtMostOnce,

@@ -18,7 +18,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ferromqtt_proto as proto;
-use ferromqtt_transport::{Failure, Hint, Phase};
+use ferromqtt_transport::{AttemptPhase, Failure, Hint};
 use proto::shown::peer_text;
 use proto::{TcpProgress, TransportError};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -149,7 +149,7 @@ impl Connector {
 
     /// The server that the first attempt leads to.
     pub(crate) fn first(&self) -> Option<Server> {
-        self.find(&proto::Server::Listed(0)).ok()
+        self.find(&proto::ServerChoice::Listed(0)).ok()
     }
 
     /// The time limit is the caller's: it drops the future.
@@ -198,11 +198,11 @@ impl Connector {
     }
 
     /// The server that the core names, as it is to be reached.
-    pub(crate) fn find(&self, server: &proto::Server) -> io::Result<Server> {
+    pub(crate) fn find(&self, server: &proto::ServerChoice) -> io::Result<Server> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let found = match server {
-            proto::Server::Listed(place) => self.servers.get(*place).cloned(),
-            proto::Server::Referred(reference) => match &*current {
+            proto::ServerChoice::Listed(place) => self.servers.get(*place).cloned(),
+            proto::ServerChoice::Referred(reference) => match &*current {
                 Some(server) => Some(server.referred(reference).map_err(|error| {
                     let what = format!("the server refers to {:?}", shown(reference));
                     at(what, io::Error::new(io::ErrorKind::InvalidData, error))
@@ -222,14 +222,14 @@ impl Connector {
 
 /// The failure of a connection that no CONNACK has accepted, as that of its phase. `None` where it has words of its own.
 fn unaccepted(error: &io::Error) -> Option<io::Error> {
-    broken_off(Phase::Connect, Hint::Unanswered, error)
+    broken_off(AttemptPhase::Connect, Hint::Unanswered, error)
 }
 
 /// The failure of a connection that broke off in `phase`, as TLS or the system says. `None` where it has words of its own.
-fn broken_off(phase: Phase, hint: Hint, error: &io::Error) -> Option<io::Error> {
+fn broken_off(phase: AttemptPhase, hint: Hint, error: &io::Error) -> Option<io::Error> {
     #[cfg(feature = "tls")]
     if tls::cause(error).is_some() {
-        return Some(during(Phase::Tls, None, error)); // TLS 1.3 refuses a client certificate when the handshake is over
+        return Some(during(AttemptPhase::Tls, None, error)); // TLS 1.3 refuses a client certificate when the handshake is over
     }
     error.raw_os_error()?;
     Some(during(phase, hint, error))
@@ -267,7 +267,7 @@ fn at(what: impl Display, error: io::Error) -> io::Error {
 }
 
 /// The same error, as the failure of a phase, with what to do about it.
-fn during(phase: Phase, hint: impl Into<Option<Hint>>, error: &io::Error) -> io::Error {
+fn during(phase: AttemptPhase, hint: impl Into<Option<Hint>>, error: &io::Error) -> io::Error {
     let text = |why: &str| {
         let failure = Failure::new("", phase).reason(why).hint(hint);
         failure.to_string().into()
@@ -312,10 +312,12 @@ mod tests {
         settings.tls = Some(TlsOptions::new().ca_pem(authority.cert.pem()));
         let connector = settings.connector().await.unwrap();
         for reference in ["other:8883", "mqtt://other:8883"] {
-            let local = connector.find(&proto::Server::Listed(0)).unwrap();
+            let local = connector.find(&proto::ServerChoice::Listed(0)).unwrap();
             assert_eq!(local.to_string(), "mqtt+unix:///run/broker");
             let reference = proto::Utf8String::try_from(reference).unwrap();
-            let found = connector.find(&proto::Server::Referred(reference)).unwrap();
+            let found = connector
+                .find(&proto::ServerChoice::Referred(reference))
+                .unwrap();
             assert_eq!(found.to_string(), "mqtts://other:8883");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use ferromqtt_transport::{Host, Place};
+use ferromqtt_transport::{Endpoint, Host};
 
 use super::{Stream, Tcp, at};
 use crate::error::OptionsError;
@@ -33,13 +33,13 @@ impl Network {
             return Err(OptionsError::Host { server, error });
         }
         match server.place {
-            Place::Tcp { port: 0, .. } | Place::WebSocket { port: 0, .. } => {
+            Endpoint::Tcp { port: 0, .. } | Endpoint::WebSocket { port: 0, .. } => {
                 Err(OptionsError::Port(server.clone()))
             }
-            Place::WebSocket { .. } if !cfg!(feature = "websocket") => {
+            Endpoint::WebSocket { .. } if !cfg!(feature = "websocket") => {
                 Err(OptionsError::Feature("websocket"))
             }
-            Place::Unix { .. } if !cfg!(unix) => Err(OptionsError::NoUnixSockets),
+            Endpoint::Unix { .. } if !cfg!(unix) => Err(OptionsError::NoUnixSockets),
             _ => Ok(()),
         }
     }
@@ -66,20 +66,20 @@ impl Network {
         credentials: &Credentials,
     ) -> io::Result<Stream> {
         let connected = match &server.place {
-            Place::Unix { path } => unix(path).await,
-            Place::Tcp { host, port, tls } => match read(host) {
+            Endpoint::Unix { path } => unix(path).await,
+            Endpoint::Tcp { host, port, tls } => match read(host) {
                 Ok(host) => self.bytes(&host, *port, *tls, false).await,
                 Err(error) => Err(error),
             },
             #[cfg(feature = "websocket")]
-            Place::WebSocket {
+            Endpoint::WebSocket {
                 host,
                 port,
                 tls,
                 path,
             } => self.websocket(host, *port, *tls, path, credentials).await,
             #[cfg(not(feature = "websocket"))]
-            Place::WebSocket { .. } => {
+            Endpoint::WebSocket { .. } => {
                 let _ = credentials; // they matter to WebSocket alone here
                 Err(io::ErrorKind::Unsupported.into())
             }
@@ -142,7 +142,7 @@ pub(super) fn read(host: &str) -> io::Result<Host> {
 #[cfg(unix)]
 async fn unix(path: &str) -> io::Result<Stream> {
     use super::during;
-    use ferromqtt_transport::{Hint, Phase};
+    use ferromqtt_transport::{AttemptPhase, Hint};
 
     match tokio::net::UnixStream::connect(path).await {
         Ok(stream) => Ok(Box::new(stream)),
@@ -152,7 +152,7 @@ async fn unix(path: &str) -> io::Result<Stream> {
                 io::ErrorKind::PermissionDenied => Some(Hint::SocketPermission),
                 _ => None,
             };
-            Err(during(Phase::Unix, hint, &error))
+            Err(during(AttemptPhase::Unix, hint, &error))
         }
     }
 }

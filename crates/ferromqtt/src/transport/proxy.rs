@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use bytes::BytesMut;
 use ferromqtt_transport::{
-    Credentials, Destination, Hint, Host, Phase, Progress, ProxyHandshake, ProxyKind, ProxyUrl,
+    AttemptPhase, Destination, Hint, Host, ProxyCredentials, ProxyHandshake, ProxyKind,
+    ProxyProgress, ProxyUrl,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -86,7 +87,7 @@ impl Proxy {
     }
 
     async fn ask(&self, tcp: &Tcp, destination: &Destination, port: u16) -> io::Result<TcpStream> {
-        let credentials = Credentials {
+        let credentials = ProxyCredentials {
             user_name: self.0.user_name.clone(),
             password: self.0.password.clone(),
         };
@@ -110,8 +111,8 @@ impl Proxy {
                 return Err(io::Error::other(handshake.ended()));
             }
             match handshake.receive(&mut input).map_err(io::Error::other)? {
-                Progress::NeedMore => {}
-                Progress::Done => return Ok(stream),
+                ProxyProgress::NeedMore => {}
+                ProxyProgress::Done => return Ok(stream),
             }
         }
     }
@@ -119,7 +120,7 @@ impl Proxy {
 
 /// The failure of a connection that the proxy has cut instead of answering.
 fn cut(error: &io::Error) -> io::Error {
-    during(Phase::Proxy, Hint::NoProxy, error)
+    during(AttemptPhase::Proxy, Hint::NoProxy, error)
 }
 
 impl FromStr for Proxy {

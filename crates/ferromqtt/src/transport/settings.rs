@@ -74,7 +74,7 @@ impl Settings {
         for server in &self.servers {
             Network::check(server)?;
             #[cfg(feature = "websocket")]
-            if let ferromqtt_transport::Place::WebSocket { path, .. } = &server.place {
+            if let ferromqtt_transport::Endpoint::WebSocket { path, .. } = &server.place {
                 self.headers.check(path)?;
             }
         }

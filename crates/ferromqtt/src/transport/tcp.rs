@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use ferromqtt_transport::{Hint, Host, Next, Phase, Race};
+use ferromqtt_transport::{AttemptPhase, Hint, Host, Next, Race};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -30,12 +30,12 @@ impl Tcp {
                     "the host has no address of the kind of {bind}, which Options::bind_address names"
                 );
                 let error = io::Error::new(io::ErrorKind::AddrNotAvailable, problem);
-                return Err(during(Phase::Tcp, None, &error));
+                return Err(during(AttemptPhase::Tcp, None, &error));
             }
         }
         let stream = first_to_answer(&addresses, move |address| self.open(address))
             .await
-            .map_err(|error| during(Phase::Tcp, self.hint(error.kind()), &error))?;
+            .map_err(|error| during(AttemptPhase::Tcp, self.hint(error.kind()), &error))?;
         stream.set_nodelay(true)?; // an acknowledgement must not wait for more bytes to come
         Ok(stream)
     }
@@ -69,7 +69,7 @@ impl Tcp {
 
 /// The host's addresses, as the system prefers them.
 pub(super) async fn resolve(host: &Host, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let unresolved = |error| during(Phase::Resolve, Hint::UnknownName, &error);
+    let unresolved = |error| during(AttemptPhase::Resolve, Hint::UnknownName, &error);
     let found = lookup_host((host.resolver_name(), port)).await;
     let addresses: Vec<_> = found.map_err(unresolved)?.collect();
     match addresses.is_empty() {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use ferromqtt_proto::{TcpProgress, TransportError};
 use ferromqtt_transport::{
-    Handshake, Hint, Host, Phase, WebSocket, WebSocketError, default_headers,
+    AttemptPhase, Hint, Host, WebSocket, WebSocketError, WebSocketRequest, default_headers,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
@@ -63,8 +63,8 @@ impl Headers {
         &self,
         (host, port, tls): (&Host, u16, bool),
         path: &str,
-    ) -> Result<Handshake, WebSocketError> {
-        Handshake::new(path, &self.over(default_headers(host, port, tls)))
+    ) -> Result<WebSocketRequest, WebSocketError> {
+        WebSocketRequest::new(path, &self.over(default_headers(host, port, tls)))
     }
 
     /// Whether they make a request, for a server at this path.
@@ -120,7 +120,7 @@ pub(super) async fn connect(
 
 /// The failure of a connection that was cut before the server accepted.
 fn cut(error: io::Error) -> io::Error {
-    broken_off(Phase::WebSocket, Hint::NoWebSocket, &error).unwrap_or(error)
+    broken_off(AttemptPhase::WebSocket, Hint::NoWebSocket, &error).unwrap_or(error)
 }
 
 /// Why the server has closed.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ferromqtt::{
     Client, Connection, Error, Options, OutgoingLimits, Overflow, QoS, QueueOptions, ReasonCode,
 };
-use ferromqtt_proto::packet::{Packet, Publish};
+use ferromqtt_proto::packet::{Packet, PublishPacket};
 use ferromqtt_testing::TestBroker;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -137,7 +137,7 @@ async fn a_slow_reader_holds_back_its_server() {
         for number in 0..COUNT {
             let mut payload = vec![0; SIZE];
             payload[..8].copy_from_slice(&number.to_be_bytes());
-            let publish = Publish {
+            let publish = PublishPacket {
                 dup: false,
                 qos: QoS::AtMostOnce,
                 retain: false,

@@ -19,7 +19,7 @@ const BUSY: Duration = Duration::from_millis(2_500);
 
 fn message() -> BytesMut {
     let mut bytes = BytesMut::new();
-    let publish = packet::Publish {
+    let publish = packet::PublishPacket {
         dup: false,
         qos: ferromqtt::QoS::AtMostOnce,
         retain: false,

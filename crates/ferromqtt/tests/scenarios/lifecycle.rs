@@ -138,7 +138,7 @@ async fn the_client_reads_until_the_server_has_closed_its_side_too() {
         let connection = tokio::spawn(Connection::open(options));
         let mut server = accept(&listener).await;
         let connection = connection.await.unwrap().unwrap();
-        let message = Packet::Publish(ferromqtt_proto::packet::Publish {
+        let message = Packet::Publish(ferromqtt_proto::packet::PublishPacket {
             dup: false,
             qos: QoS::AtMostOnce,
             retain: false,

@@ -51,7 +51,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
         }
     }
 
-    pub(crate) async fn publish(&mut self) -> packet::Publish {
+    pub(crate) async fn publish(&mut self) -> packet::PublishPacket {
         match self.next().await {
             Some(Packet::Publish(publish)) => publish,
             other => panic!("PUBLISH expected, not {other:?}"),
@@ -64,7 +64,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
     }
 
     /// Expects SUBSCRIBE, and answers with these for its filters.
-    pub(crate) async fn subscribe_all(&mut self, reasons: &[ReasonCode]) -> packet::Subscribe {
+    pub(crate) async fn subscribe_all(
+        &mut self,
+        reasons: &[ReasonCode],
+    ) -> packet::SubscribePacket {
         let Some(Packet::Subscribe(subscribe)) = self.next().await else {
             panic!("SUBSCRIBE expected");
         };

@@ -130,7 +130,7 @@ fn connack() -> BytesMut {
 }
 
 fn message(payload: &'static [u8]) -> BytesMut {
-    encoded(&Packet::Publish(packet::Publish {
+    encoded(&Packet::Publish(packet::PublishPacket {
         dup: false,
         qos: QoS::AtMostOnce,
         retain: false,

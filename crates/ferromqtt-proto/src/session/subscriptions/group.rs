@@ -38,7 +38,7 @@ pub(super) struct Group {
     /// The first one, with its number.
     first: Option<(u64, Member)>,
     /// Those that only a few filters have need of.
-    others: Option<Box<Others>>,
+    others: Option<Box<OtherMembers>>,
     wanted: Wanted,
     /// What is known of all members, but for the unsettled ones.
     settled: Settled,
@@ -53,7 +53,7 @@ enum Settled {
 }
 
 #[derive(Debug, Default)]
-struct Others {
+struct OtherMembers {
     /// By their numbers, which rise. What has left stays as a gap until half of them are gaps, but not at the ends.
     slots: VecDeque<(u64, Option<Member>)>,
     count: usize,
@@ -66,7 +66,7 @@ struct Others {
     turns: BTreeSet<(u64, u64)>,
 }
 
-impl Others {
+impl OtherMembers {
     fn find(&self, number: u64) -> Option<usize> {
         self.slots.binary_search_by_key(&number, |slot| slot.0).ok()
     }
@@ -184,7 +184,7 @@ impl Group {
             last_served: subscription.last_served,
         };
         if self.others.is_none() && (self.first.is_some() || self.filter.is_shared()) {
-            let mut others = Box::new(Others::default());
+            let mut others = Box::new(OtherMembers::default());
             let first = self
                 .first
                 .iter()

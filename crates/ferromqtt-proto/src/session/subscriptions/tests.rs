@@ -171,7 +171,7 @@ impl Scanned {
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+enum RegistryStep {
     Subscribe(TopicFilter, QueueId, SubscriptionOptions, Option<u32>),
     /// Registered again after the server refused to unsubscribe it: nothing is identified.
     PutBack(TopicFilter, QueueId),
@@ -194,7 +194,7 @@ const FILTERS: [&str; 9] = [
     "$share/g/a",
 ];
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = RegistryStep> {
     let filter = || select(&FILTERS[..]).prop_map(|it| TopicFilter::new(it).unwrap());
     let queue = || (0_u32..6).prop_map(QueueId);
     let other = || (1_u32..6).prop_map(QueueId);
@@ -220,14 +220,14 @@ fn step() -> impl Strategy<Value = Step> {
     let full = subsequence((0..6).collect::<Vec<u32>>(), 0..6);
     prop_oneof![
         8 => (filter(), queue(), options, proptest::option::of(1_u32..5))
-            .prop_map(|(filter, queue, options, own)| Step::Subscribe(filter, queue, options, own)),
-        1 => (filter(), queue()).prop_map(|(filter, queue)| Step::PutBack(filter, queue)),
-        1 => other().prop_map(Step::Close),
-        1 => other().prop_map(Step::Detach),
-        1 => vec(filter(), 1..3).prop_map(Step::Unsubscribe),
-        1 => (filter(), queue()).prop_map(|(filter, queue)| Step::Refuse(filter, queue)),
+            .prop_map(|(filter, queue, options, own)| RegistryStep::Subscribe(filter, queue, options, own)),
+        1 => (filter(), queue()).prop_map(|(filter, queue)| RegistryStep::PutBack(filter, queue)),
+        1 => other().prop_map(RegistryStep::Close),
+        1 => other().prop_map(RegistryStep::Detach),
+        1 => vec(filter(), 1..3).prop_map(RegistryStep::Unsubscribe),
+        1 => (filter(), queue()).prop_map(|(filter, queue)| RegistryStep::Refuse(filter, queue)),
         8 => (topic, identifiers(), full)
-            .prop_map(|(topic, identifiers, full)| Step::Message(topic, identifiers, full)),
+            .prop_map(|(topic, identifiers, full)| RegistryStep::Message(topic, identifiers, full)),
     ]
 }
 
@@ -322,7 +322,7 @@ proptest! {
         let (mut indexed, mut scanned) = (Subscriptions::default(), Scanned::default());
         for step in steps {
             match step {
-                Step::Subscribe(filter, queue, options, own) => {
+                RegistryStep::Subscribe(filter, queue, options, own) => {
                     let asked = scanned.shared_options(&filter, queue, options);
                     assert_eq!(indexed.shared_options(&filter, queue, options), asked);
                     let it = subscription(&filter, queue, options, own, &[]);
@@ -331,7 +331,7 @@ proptest! {
                     indexed.identify(&filter, own);
                     scanned.identify(&filter, own);
                 }
-                Step::PutBack(filter, queue) => {
+                RegistryStep::PutBack(filter, queue) => {
                     let it = subscription(&filter, queue, QoS::AtLeastOnce.into(), None, &[7, 8]);
                     let held = (scanned.entries.iter()).any(|it| it.filter == filter && it.queue == queue);
                     assert_eq!(indexed.holds(&it), held);
@@ -340,7 +340,7 @@ proptest! {
                         scanned.add(it);
                     }
                 }
-                Step::Close(queue) => {
+                RegistryStep::Close(queue) => {
                     let gone = indexed.remove_queue(queue);
                     assert_eq!(format!("{gone:?}"), format!("{:?}", scanned.remove(|it| it.queue == queue)));
                     let heirs = indexed.heirs_of(&gone);
@@ -350,21 +350,21 @@ proptest! {
                         assert_eq!(heir, scanned.find_heir(&gone, topic, has_room));
                     }
                 }
-                Step::Detach(queue) => {
+                RegistryStep::Detach(queue) => {
                     let (left, expected) = (indexed.detach(queue), scanned.detach(queue));
                     assert_eq!(format!("{left:?}"), format!("{expected:?}"));
                 }
-                Step::Unsubscribe(filters) => {
+                RegistryStep::Unsubscribe(filters) => {
                     let gone = indexed.remove_filters(&filters);
                     let expected = scanned.remove(|it| filters.contains(&it.filter));
                     assert_eq!(format!("{gone:?}"), format!("{expected:?}"));
                 }
-                Step::Refuse(filter, queue) => {
+                RegistryStep::Refuse(filter, queue) => {
                     indexed.remove(&filter, queue);
                     indexed.remove_detached(&filter);
                     scanned.remove(|it| it.filter == filter && (it.queue == queue || it.detached));
                 }
-                Step::Message(topic, identifiers, full) => {
+                RegistryStep::Message(topic, identifiers, full) => {
                     let has_room = |queue: QueueId| !full.contains(&queue.0);
                     let mut queues = Vec::new();
                     indexed.find_queues(&topic, &identifiers, has_room, &mut queues);

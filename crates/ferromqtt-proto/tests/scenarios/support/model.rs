@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::{Bytes, BytesMut};
-use ferromqtt_proto::packet::{Ack, Packet, Publish};
+use ferromqtt_proto::packet::{Ack, Packet, PublishPacket};
 use ferromqtt_proto::{
     JournalEntry, PacketId, Properties, ProtocolVersion, QoS, ReasonCode, SessionChange, Utf8String,
 };
@@ -52,7 +52,7 @@ pub(crate) struct ModelServer {
     /// The session is to be forgotten at the next CONNECT.
     pub(crate) forgets: bool,
     /// Messages to the client that are not finished: whether PUBREC has come.
-    outgoing: BTreeMap<PacketId, (Publish, bool)>,
+    outgoing: BTreeMap<PacketId, (PublishPacket, bool)>,
     next_outgoing: u16,
     /// How many of them may be unfinished: the client's Receive Maximum.
     pub(crate) window: usize,
@@ -207,7 +207,7 @@ impl ModelServer {
         assert!(!self.retired.contains(&id), "{id} was given up");
     }
 
-    fn check_publish(&mut self, publish: &Publish) {
+    fn check_publish(&mut self, publish: &PublishPacket) {
         let number = number_of(&publish.payload);
         if publish.dup {
             let id = publish.packet_id.unwrap();
@@ -361,7 +361,7 @@ impl ModelServer {
         accepted(present, receive_maximum(self.receive_maximum))
     }
 
-    fn on_publish(&mut self, publish: &Publish, refuses: bool) -> Option<Packet> {
+    fn on_publish(&mut self, publish: &PublishPacket, refuses: bool) -> Option<Packet> {
         let number = number_of(&publish.payload);
         let id = publish.packet_id;
         let known =
@@ -385,7 +385,7 @@ impl ModelServer {
         Some(Packet::PubRec(ack))
     }
 
-    fn note_request(&mut self, publish: &Publish) {
+    fn note_request(&mut self, publish: &PublishPacket) {
         let properties = publish.properties.as_deref();
         let topic = properties.and_then(|it| it.response_topic.clone());
         let data = properties.and_then(|it| it.correlation_data.clone());

@@ -7,8 +7,8 @@ use bytes::{Bytes, BytesMut};
 use ferromqtt_proto::packet::{self, Connect, Packet, decode, whole_packets};
 use ferromqtt_proto::{
     Client, Connected, ConnectionError, Event, Message, OpId, Options, Outcome, PacketId,
-    Properties, ProtocolVersion, Publish, QoS, QueueId, Server, Session, Subscribe, TopicName,
-    TransportError, TransportRequest, Unsubscribe,
+    Properties, ProtocolVersion, Publish, QoS, QueueId, ServerChoice, Session, Subscribe,
+    TopicName, TransportError, TransportRequest, Unsubscribe,
 };
 
 use super::write::{accepted, at, filter};
@@ -34,7 +34,7 @@ pub(crate) struct Pair {
     /// `attempt` of each transport that was asked for.
     pub(crate) attempts: Vec<u32>,
     /// `server` of each.
-    pub(crate) servers: Vec<Server>,
+    pub(crate) servers: Vec<ServerChoice>,
     /// Each request to end a transport: whether everything was to be written first.
     pub(crate) closes: Vec<bool>,
     /// The server ends its side when it has read that the client has ended its own. Otherwise it goes on.
@@ -323,7 +323,7 @@ impl Pair {
     }
 
     /// The SUBSCRIBE packets that the client sent since the last look, and nothing else.
-    pub(crate) fn subscribes(&mut self) -> Vec<packet::Subscribe> {
+    pub(crate) fn subscribes(&mut self) -> Vec<packet::SubscribePacket> {
         (self.packets().into_iter())
             .map(|packet| match packet {
                 Packet::Subscribe(it) => *it,

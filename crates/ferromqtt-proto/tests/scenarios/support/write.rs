@@ -123,8 +123,13 @@ pub(crate) fn disconnect(reason: ReasonCode) -> Packet {
 }
 
 /// A PUBLISH as the server sends it: QoS 0 when `packet_id` is 0.
-pub(crate) fn message(topic: &str, payload: &str, qos: QoS, packet_id: u16) -> packet::Publish {
-    packet::Publish {
+pub(crate) fn message(
+    topic: &str,
+    payload: &str,
+    qos: QoS,
+    packet_id: u16,
+) -> packet::PublishPacket {
+    packet::PublishPacket {
         dup: false,
         qos,
         retain: false,

@@ -11,7 +11,7 @@ use std::io;
 use std::sync::Arc;
 
 use ferromqtt_proto::{TcpProgress, TransportError};
-use ferromqtt_transport::{Hint, Host, Phase};
+use ferromqtt_transport::{AttemptPhase, Hint, Host};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -138,13 +138,13 @@ fn failed(error: &io::Error, websocket: bool) -> io::Error {
         kind @ (io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
             let ended = "the server ended the connection".to_owned();
             during(
-                Phase::Tls,
+                AttemptPhase::Tls,
                 no_tls,
                 &io::Error::new(kind, TransportError::Failed(ended.into())),
             )
         }
-        _ if peer::answered_something_else(error) => during(Phase::Tls, no_tls, error),
-        _ => during(Phase::Tls, None, error),
+        _ if peer::answered_something_else(error) => during(AttemptPhase::Tls, no_tls, error),
+        _ => during(AttemptPhase::Tls, None, error),
     }
 }
 

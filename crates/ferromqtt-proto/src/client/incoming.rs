@@ -1,24 +1,29 @@
-//! Received messages: from PUBLISH to the queues, and the acknowledgements that answer them.
+//! The incoming exchange: what becomes of a PUBLISH of the server, up to its last acknowledgement.
+//!
+//! A message comes, goes to its queues (`client/deliver.rs`), and is acknowledged by PUBACK or PUBREC as soon as nobody holds it;
+//! at QoS 2 PUBREL comes and is answered by PUBCOMP. The functions stand in that order. Messages that are not acknowledged
+//! lie in `session/deliveries.rs`, QoS 2 identifiers in `session/inbound.rs`.
 
-use std::mem;
 use std::time::Instant;
 
 use super::Client;
-use crate::connection::Connection;
 use crate::error::{AcknowledgeError, DecodeError};
 use crate::event::Event;
 use crate::packet::{
-    Ack, Packet, PacketId, PacketType, Place, Properties, Publish, QoS, ReasonCode,
+    Ack, PacketId, PacketType, Properties, PropertyPlace, PublishPacket, QoS, ReasonCode,
 };
 use crate::session::{
-    Acknowledge, DeliveryId, Due, Heirs, LeftMessage, Message, Open, Pushed, QueueId, Session,
-    SessionChange,
+    Acknowledge, DeliveryId, DueAck, Message, Open, QueueId, Session, SessionChange,
 };
 use crate::slips::Slip;
 
 impl Client {
-    /// `bytes` is the length of the whole packet.
-    pub(super) fn on_publish(&mut self, publish: Publish, bytes: usize) -> Result<(), DecodeError> {
+    /// Takes a PUBLISH whose whole packet has `bytes` bytes.
+    pub(super) fn on_publish(
+        &mut self,
+        publish: PublishPacket,
+        bytes: usize,
+    ) -> Result<(), DecodeError> {
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
@@ -85,7 +90,7 @@ impl Client {
         self.send_due_acks()
     }
 
-    /// Whether an earlier connection had brought this message already, and it waits to be answered.
+    /// Whether an earlier connection brought this message, and its acknowledgement is pending.
     fn comes_again(&mut self, id: PacketId, qos: QoS, bytes: usize) -> bool {
         let Session {
             deliveries, inbox, ..
@@ -97,8 +102,7 @@ impl Client {
         known
     }
 
-    /// Files a message for its acknowledgement; one that nobody holds, and that comes after none that is held, is
-    /// acknowledged at once.
+    /// Acknowledges a message at once if nobody holds it or one before it. Otherwise files it, to be acknowledged in order.
     fn file(
         &mut self,
         id: PacketId,
@@ -116,12 +120,12 @@ impl Client {
         }
         match qos {
             QoS::ExactlyOnce => self.send_pubrec(Ack::success(id)),
-            _ => self.answer(Packet::PubAck, Ack::success(id), Open::one(bytes)),
+            _ => self.send_ack(PacketType::PubAck, Ack::success(id), Open::one(bytes)),
         }
     }
 
-    /// Whether the server may send one more QoS 1 or 2 message, in a packet of so many bytes, before an answer of ours has
-    /// left: its part of the Receive Maximum announced (MQTT-3.3.4-9), or what is tolerated beyond.
+    /// Whether the server may send one more QoS 1 or 2 message, in a packet of `bytes` bytes, before this client has sent a
+    /// pending acknowledgement: within the Receive Maximum announced (MQTT-3.3.4-9), or what is tolerated beyond it.
     fn check_window(&mut self, bytes: usize) -> Result<(), DecodeError> {
         let Some(connection) = &self.connection else {
             return Err(WINDOW_EXCEEDED);
@@ -142,169 +146,8 @@ impl Client {
         (self.slips).tolerate(Slip::ReceiveMaximumExceeded, WINDOW_EXCEEDED)
     }
 
-    /// Puts a message into the queues that want it. When none does, it is held to be claimed, or goes to the default queue. One
-    /// of QoS 0 is held back if it has to wait for room. Returns what holds it.
-    pub(super) fn deliver(&mut self, mut message: Message) -> Vec<DeliveryId> {
-        if self.session.subscriptions.all_to_default() && !self.claiming.watches() {
-            self.hide_identifiers(&mut message);
-            return self.deliver_to(&[QueueId::DEFAULT], message);
-        }
-        let mut queues = mem::take(&mut self.wanted_by);
-        self.route(&mut message, &mut queues);
-        let holds = match queues.is_empty() {
-            true => self.deliver_unasked(message),
-            false => self.deliver_to(&queues, message),
-        };
-        queues.clear();
-        self.wanted_by = queues;
-        holds
-    }
-
-    /// Puts a message into these queues, unless it has to wait for room in one of them.
-    #[inline(always)] // a message is large, and each call moves it
-    pub(super) fn deliver_to(&mut self, queues: &[QueueId], message: Message) -> Vec<DeliveryId> {
-        let mut holds = Vec::new();
-        if let Some(full) = self.full_queue(&message, queues) {
-            self.hold_back(message, queues, full);
-            return holds;
-        }
-        self.stats.received += 1;
-        if let Some((&last, others)) = queues.split_last() {
-            for &queue in others {
-                self.offer(queue, message.clone(), &mut holds);
-            }
-            self.offer(last, message, &mut holds);
-        }
-        holds
-    }
-
-    /// Holds a message that no queue wants to be claimed, or puts it into the default queue.
-    #[inline(never)]
-    fn deliver_unasked(&mut self, message: Message) -> Vec<DeliveryId> {
-        let mut holds = Vec::new();
-        match self.hold_if_unclaimed(message, &mut holds) {
-            Some(message) => self.deliver_to(&[QueueId::DEFAULT], message),
-            None => {
-                self.stats.received += 1;
-                holds
-            }
-        }
-    }
-
-    /// Finds the queues that want a message.
-    fn route(&mut self, message: &mut Message, queues: &mut Vec<QueueId>) {
-        let identifiers = (message.properties.as_ref())
-            .map_or(&[][..], |properties| &*properties.subscription_identifiers);
-        let size = message.memory_size();
-        let session = &mut self.session;
-        let has_room = |queue| session.inbox.has_room(queue, size);
-        (session.subscriptions).find_queues(&message.topic, identifiers, has_room, queues);
-        self.hide_identifiers(message);
-    }
-
-    /// Takes the Subscription Identifiers off that serve to find queues, and that no caller has asked for.
-    pub(super) fn hide_identifiers(&self, message: &mut Message) {
-        let Some(properties) = &mut message.properties else {
-            return;
-        };
-        let identifiers = &mut properties.subscription_identifiers;
-        if !identifiers.is_empty() {
-            identifiers.retain(|it| !self.session.subscriptions.has_assigned(it));
-            if properties.is_empty() {
-                message.properties = None;
-            }
-        }
-    }
-
-    fn offer(&mut self, queue: QueueId, message: Message, holds: &mut Vec<DeliveryId>) {
-        if self.correlation.is_fed_by(queue) {
-            return self.on_response(message);
-        }
-        let session = &mut self.session;
-        let hold = message.qos != QoS::AtMostOnce
-            && (session.inbox).holds(queue, message.qos, message.memory_size());
-        let hold = hold.then(|| session.deliveries.next_hold());
-        if self.push(queue, message, hold) {
-            holds.extend(hold);
-        }
-    }
-
-    /// Puts a message into a queue and tells whether it has been taken. What needs not be held back any more is let go; the
-    /// acknowledgements that are due then are for the caller to send.
-    pub(super) fn push(
-        &mut self,
-        queue: QueueId,
-        message: Message,
-        hold: Option<DeliveryId>,
-    ) -> bool {
-        let pushed = self.session.inbox.push(queue, message, hold);
-        self.settle_push(queue, pushed)
-    }
-
-    /// Lets go of what need not be held back after a message was offered to a queue, and reports the change. Returns whether
-    /// the message has been taken.
-    pub(super) fn settle_push(&mut self, queue: QueueId, pushed: Pushed) -> bool {
-        if pushed.has_consequences {
-            self.follow_up(queue, pushed);
-        }
-        if pushed.first {
-            self.events.push_back(Event::MessageReady(queue));
-        }
-        pushed.taken
-    }
-
-    #[cold]
-    fn follow_up(&mut self, queue: QueueId, pushed: Pushed) {
-        while let Some(let_go) = self.session.inbox.let_go() {
-            self.session.deliveries.let_go(let_go, None);
-        }
-        if pushed.forgotten {
-            self.events.push_back(Event::Forgotten(queue));
-        }
-        if pushed.first_loss {
-            self.events.push_back(Event::Lagged(queue));
-        }
-    }
-
-    /// Hands a message over that lay in a queue which was given up, and left its Shared Subscriptions to `heirs`: to another queue of the
-    /// same Shared Subscription, as if it had come for that one. Gives it back when there is none.
-    pub(super) fn pass_on(&mut self, heirs: &Heirs, left: LeftMessage) -> Result<(), LeftMessage> {
-        let size = left.message.memory_size();
-        let session = &mut self.session;
-        let has_room = |queue| session.inbox.has_room(queue, size);
-        let heir = (session.subscriptions).find_heir(heirs, &left.message.topic, has_room);
-        let Some(heir) = heir else {
-            return Err(left);
-        };
-        let (mut message, hold) = left.into_kept();
-        let hold = message.delivery.take().or(hold);
-        self.push(heir, message, hold);
-        Ok(())
-    }
-
-    /// Takes the next message out of a queue. Under [`Overflow::Wait`](crate::Overflow::Wait) that may let
-    /// acknowledgements go, so there may be bytes to write afterwards; and it may end a
-    /// [pause of input](Client::input_paused). To ask counts as reading the queue, also when it is empty.
-    pub fn next_message(&mut self, queue: QueueId) -> Option<Message> {
-        let message = self.session.inbox.pop(queue);
-        if self.session.inbox.pop_has_consequences() {
-            self.follow_up_pop(queue);
-        }
-        message
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn follow_up_pop(&mut self, queue: QueueId) {
-        while let Some(let_go) = self.session.inbox.release(queue) {
-            self.session.deliveries.let_go(let_go, None);
-        }
-        self.send_released_acks();
-        self.session.inbox.free_chunks(); // what is left may be little of its chunks
-    }
-
     /// The application is done with a message that its queue left to it to acknowledge
-    /// ([`Acknowledge::ByApplication`](crate::Acknowledge::ByApplication)): PUBACK or PUBREC goes out, as soon as those of
+    /// ([`Acknowledge::ByApplication`]): PUBACK or PUBREC goes out, as soon as those of
     /// the messages before it have (MQTT-4.6.0-2, MQTT-4.6.0-3).
     ///
     /// A delivery stays valid across connections that resume the session: what is acknowledged in between is not handed out
@@ -341,7 +184,7 @@ impl Client {
         if !reason.acknowledges() {
             return Err(AcknowledgeError::Reason(reason));
         }
-        properties.check(Place::of(packet_type))?;
+        properties.check(PropertyPlace::of(packet_type))?;
         let answer = Ack {
             packet_id,
             reason,
@@ -394,38 +237,12 @@ impl Client {
         delivery.is_some()
     }
 
-    /// When to look whether the server waits for acknowledgements.
-    pub(super) fn standstill_due(&self) -> Option<Instant> {
-        let connection = self.connection.as_ref().filter(|_| self.is_connected())?;
-        (self.session.deliveries).standstill_due(connection.receive_maximum)
-    }
-
-    /// Reports that the server may wait for acknowledgements that are the application's to give.
-    pub(super) fn report_standstill(&mut self, now: Instant) {
-        let Some(connection) = self.connection.as_ref().filter(|_| self.is_connected()) else {
-            return;
-        };
-        let window = connection.receive_maximum;
-        if let Some(messages) = self.session.deliveries.stands_still(now, window)
-            && self.session.inbox.leaves_acknowledging()
-        {
-            self.events.push_back(Event::Unacknowledged { messages });
-        }
-    }
-
-    /// The connection is gone: messages that were not acknowledged come again in the same session.
-    pub(super) fn end_deliveries(&mut self) {
-        for id in self.session.deliveries.connection_ended() {
-            self.session.inbound.release(id);
-        }
-    }
-
-    /// After something was let go. That the answers do not exceed their bound is checked where packets come in.
+    /// Sends the acknowledgements that a holder has released. Their bound is checked when the next packet comes.
     pub(super) fn send_released_acks(&mut self) {
         let _ = self.send_due_acks();
     }
 
-    /// Sends the acknowledgements whose turn has come.
+    /// Sends the acknowledgements that are due: nobody holds their messages, nor one before them.
     fn send_due_acks(&mut self) -> Result<(), DecodeError> {
         if !self.is_connected() {
             return Ok(());
@@ -433,13 +250,14 @@ impl Client {
         while let Some(due) = self.session.deliveries.next_due() {
             self.session.deliveries.moves(None);
             match due {
-                Due::PubAck(ack, slot) => self.answer(Packet::PubAck, ack, slot)?,
-                Due::PubRec(ack) => self.send_pubrec(ack)?,
+                DueAck::PubAck(ack, slot) => self.send_ack(PacketType::PubAck, ack, slot)?,
+                DueAck::PubRec(ack) => self.send_pubrec(ack)?,
             }
         }
         Ok(())
     }
 
+    /// Sends PUBREC, and notes whether PUBREL will follow.
     fn send_pubrec(&mut self, ack: Ack) -> Result<(), DecodeError> {
         let packet_id = ack.packet_id;
         let limit = (self.connection.as_ref()).map_or(usize::MAX, |connection| {
@@ -447,16 +265,17 @@ impl Client {
         });
         let ack = ack.within(limit);
         let mut ended = Open::NONE;
-        // As the server will read it.
+        // By what the server will read: `within` may have left the Reason Code out.
         if ack.reason.is_error() {
             let released = self.session.inbound.release(packet_id); // no PUBREL follows
             ended = released.unwrap_or_default();
         } else {
             self.record(|| SessionChange::Received { packet_id });
         }
-        self.answer(Packet::PubRec, ack, ended)
+        self.send_ack(PacketType::PubRec, ack, ended)
     }
 
+    /// PUBREL ends the exchange: answers PUBCOMP.
     pub(super) fn on_pubrel(&mut self, ack: &Ack) -> Result<(), DecodeError> {
         let id = ack.packet_id;
         if self.session.deliveries.holds_back(id) {
@@ -471,35 +290,47 @@ impl Client {
         };
         // A slot of the Receive Maximum was taken only if the message came on this connection (section 4.9).
         let ended = released.unwrap_or_default();
-        self.answer(Packet::PubComp, Ack::new(id, reason), ended)
+        self.send_ack(PacketType::PubComp, Ack::new(id, reason), ended)
     }
 
-    /// Acknowledges within the server's Maximum Packet Size (MQTT-3.2.2-15). `ended` is the slot that this gives back
-    /// to the server, if it ends an exchange.
-    ///
-    /// # Errors
-    /// When the server makes us answer without reading the answers: they would pile up without bound.
-    pub(super) fn answer(
+    /// `ended` is the slot of the Receive Maximum that the server gets back if this ends an exchange.
+    fn send_ack(
         &mut self,
-        packet: fn(Ack) -> Packet,
+        packet_type: PacketType,
         ack: Ack,
         ended: Open,
     ) -> Result<(), DecodeError> {
-        let Some(Connection {
-            transmit, limits, ..
-        }) = &mut self.connection
-        else {
-            return Ok(());
-        };
-        let ack = ack.within(limits.maximum_packet_size());
-        transmit.push_answer(&packet(ack), self.options.protocol, ended);
-        if transmit.unsent_answers() > MOST_UNSENT_ANSWERS {
-            return Err(DecodeError {
-                reason: ReasonCode::ReceiveMaximumExceeded,
-                what: "the server asks for more and more answers, and reads none of them",
-            });
+        let version = self.options.protocol;
+        match &mut self.connection {
+            Some(connection) => connection.acknowledge(packet_type, ack, version, ended),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// When to check whether the server waits for acknowledgements.
+    pub(super) fn standstill_due(&self) -> Option<Instant> {
+        let connection = self.connection.as_ref().filter(|_| self.is_connected())?;
+        (self.session.deliveries).standstill_due(connection.receive_maximum)
+    }
+
+    /// Reports that the server may be waiting for acknowledgements that the application has not given.
+    pub(super) fn report_standstill(&mut self, now: Instant) {
+        let Some(connection) = self.connection.as_ref().filter(|_| self.is_connected()) else {
+            return;
+        };
+        let window = connection.receive_maximum;
+        if let Some(messages) = self.session.deliveries.stands_still(now, window)
+            && self.session.inbox.leaves_acknowledging()
+        {
+            self.events.push_back(Event::Unacknowledged { messages });
+        }
+    }
+
+    /// The connection has ended: the server sends messages that were not acknowledged again in the same session.
+    pub(super) fn end_deliveries(&mut self) {
+        for id in self.session.deliveries.connection_ended() {
+            self.session.inbound.release(id);
+        }
     }
 }
 
@@ -514,7 +345,3 @@ const MOST_OPEN: Open = Open {
     messages: u16::MAX as usize,
     bytes: 64 << 20,
 };
-
-/// Answers that may wait to be written: one of each of the four kinds for every Packet Identifier there is. A server that
-/// keeps to the rules cannot cause more, and less would cut off one that only is slow.
-const MOST_UNSENT_ANSWERS: usize = 4 * u16::MAX as usize;

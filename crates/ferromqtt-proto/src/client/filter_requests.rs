@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::request::Kind;
+use super::filter_request::Kind;
 use super::subscribe::Subscribe;
 use crate::event::{Delivery, OpId};
 use crate::packet::PacketId;
@@ -10,7 +10,7 @@ use crate::session::{QueueId, Subscription};
 use crate::topic::TopicFilter;
 
 #[derive(Debug)]
-pub(super) struct Request {
+pub(super) struct FilterRequest {
     pub(super) kind: Kind,
     /// Packet Identifier, once it is on the wire of this connection.
     sent_as: Option<PacketId>,
@@ -24,7 +24,7 @@ pub(super) struct Request {
     removed: Vec<Subscription>,
 }
 
-impl Request {
+impl FilterRequest {
     pub(super) const fn new(kind: Kind) -> Self {
         Self {
             kind,
@@ -68,9 +68,9 @@ impl Request {
 
 /// All of them, in order of their acceptance. No call looks at more of them than it is about.
 #[derive(Debug, Default)]
-pub(super) struct Requests {
+pub(super) struct FilterRequests {
     /// Boxed: a request is large, and the map would hold room for twice as many.
-    all: BTreeMap<OpId, Box<Request>>,
+    all: BTreeMap<OpId, Box<FilterRequest>>,
     unsent: Unsent,
     /// How many a caller waits for.
     awaited: usize,
@@ -114,8 +114,8 @@ impl Unsent {
     }
 }
 
-impl Requests {
-    pub(super) fn insert(&mut self, op: OpId, request: Request) {
+impl FilterRequests {
+    pub(super) fn insert(&mut self, op: OpId, request: FilterRequest) {
         self.awaited += usize::from(!request.abandoned);
         self.restoring += usize::from(request.restores);
         if request.sent_as.is_none() {
@@ -124,7 +124,7 @@ impl Requests {
         self.all.insert(op, Box::new(request));
     }
 
-    pub(super) fn remove(&mut self, op: OpId) -> Option<Request> {
+    pub(super) fn remove(&mut self, op: OpId) -> Option<FilterRequest> {
         let request = self.all.remove(&op)?;
         self.awaited -= usize::from(!request.abandoned);
         self.restoring -= usize::from(request.restores);
@@ -134,16 +134,16 @@ impl Requests {
         Some(*request)
     }
 
-    pub(super) fn get(&self, op: OpId) -> Option<&Request> {
+    pub(super) fn get(&self, op: OpId) -> Option<&FilterRequest> {
         self.all.get(&op).map(|request| &**request)
     }
 
     /// All of them, in order.
-    pub(super) fn values(&self) -> impl Iterator<Item = &Request> {
+    pub(super) fn values(&self) -> impl Iterator<Item = &FilterRequest> {
         self.all.values().map(|request| &**request)
     }
 
-    pub(super) fn into_all(self) -> impl Iterator<Item = (OpId, Request)> {
+    pub(super) fn into_all(self) -> impl Iterator<Item = (OpId, FilterRequest)> {
         (self.all.into_iter()).map(|(op, request)| (op, *request))
     }
 
@@ -152,7 +152,7 @@ impl Requests {
     }
 
     /// Notes that a request is on the wire, with this Packet Identifier.
-    pub(super) fn set_sent(&mut self, op: OpId, id: PacketId) -> Option<&Request> {
+    pub(super) fn set_sent(&mut self, op: OpId, id: PacketId) -> Option<&FilterRequest> {
         let request = self.all.get_mut(&op)?;
         if request.sent_as.replace(id).is_none() {
             self.unsent.leave(op, &request.kind);

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::requests::Request;
+use super::filter_requests::FilterRequest;
 use super::subscribe::{Subscribe, Unsubscribe};
-use super::{Client, Phase};
+use super::{Client, ClientPhase};
 use crate::error::{ConnectionError, SubscribeError};
 use crate::event::{Delivery, Event, OpId, Outcome};
-use crate::packet::{self, Packet, PacketId, ProtocolVersion};
+use crate::packet::{Packet, PacketId, ProtocolVersion, SubscribePacket, UnsubscribePacket};
 use crate::session::{IdOwner, Identifiers, QueueId, Subscription};
 use crate::topic::TopicFilter;
 
@@ -20,7 +20,7 @@ pub(super) enum Kind {
 impl Client {
     /// Whether this server takes a request like this.
     pub(super) fn check_limits(&self, kind: &Kind) -> Result<(), SubscribeError> {
-        let (Some(connection), Phase::Connected) = (&self.connection, self.phase) else {
+        let (Some(connection), ClientPhase::Connected) = (&self.connection, self.phase) else {
             return Ok(());
         };
         let limits = &connection.limits;
@@ -54,7 +54,7 @@ impl Client {
     /// Sends a request now, or with the next connection.
     pub(super) fn send_or_keep(&mut self, kind: Kind) -> OpId {
         let op = self.next_op();
-        self.requests.insert(op, Request::new(kind));
+        self.requests.insert(op, FilterRequest::new(kind));
         if self.is_connected() {
             self.send_request(op);
         }
@@ -83,7 +83,7 @@ impl Client {
         if let Err(error) = self.check_limits(&request.kind) {
             return self.finish_request(op, Outcome::RequestNotPossible(error));
         }
-        let Some(id) = self.session.ids.take(IdOwner::Request(op)) else {
+        let Some(id) = self.session.ids.take(IdOwner::FilterRequest(op)) else {
             return; // tried again when an identifier is free
         };
         let Some(request) = self.requests.set_sent(op, id) else {
@@ -109,8 +109,8 @@ impl Client {
 
     /// Notes the filters of a SUBSCRIBE, since retained messages may come before SUBACK, and makes `packet` ask for all
     /// that the queues which share a filter want.
-    fn register(&mut self, op: OpId, packet: &mut packet::Subscribe) {
-        let Some(Request { kind, restores, .. }) = self.requests.get(op) else {
+    fn register(&mut self, op: OpId, packet: &mut SubscribePacket) {
+        let Some(FilterRequest { kind, restores, .. }) = self.requests.get(op) else {
             return;
         };
         let identifies = self.identifies(kind);
@@ -167,7 +167,7 @@ impl Client {
 
     pub(super) fn request_of(&self, id: PacketId) -> Option<OpId> {
         match self.session.ids.owner(id) {
-            Some(IdOwner::Request(op)) => Some(*op),
+            Some(IdOwner::FilterRequest(op)) => Some(*op),
             _ => None,
         }
     }
@@ -178,10 +178,28 @@ impl Client {
             return;
         };
         if !request.abandoned() {
-            self.complete(op, outcome);
+            self.complete_request(op, outcome);
         }
         if let Some(id) = request.sent_as() {
             self.free(id);
+        }
+    }
+
+    /// Frees a Packet Identifier, and sends a request that waits for one.
+    pub(super) fn free(&mut self, id: PacketId) {
+        let was_full = self.session.ids.is_full();
+        self.session.ids.release(id);
+        if was_full {
+            self.send_waiting_requests();
+        }
+    }
+
+    /// Reports the outcome of a SUBSCRIBE or UNSUBSCRIBE to whom it belongs.
+    fn complete_request(&mut self, op: OpId, outcome: Outcome) {
+        if self.is_response_subscription(op) {
+            self.on_response_subscription(outcome);
+        } else {
+            self.events.push_back(Event::Completed { op, outcome });
         }
     }
 
@@ -214,7 +232,7 @@ impl Client {
             }
             let delivery = request.delivery();
             let cause = cause.clone();
-            self.complete(op, Outcome::Disconnected { cause, delivery });
+            self.complete_request(op, Outcome::Disconnected { cause, delivery });
         }
     }
 }
@@ -222,7 +240,16 @@ impl Client {
 impl Kind {
     /// Size of the whole packet.
     fn size(&self, version: ProtocolVersion) -> usize {
-        self.packet(PacketId::MAX).encoded_len(version)
+        match self {
+            Self::Subscribe(it) => {
+                let filters = it.filters.iter().map(|(filter, _)| filter.len());
+                SubscribePacket::len_with(version, &it.properties, filters)
+            }
+            Self::Unsubscribe(it) => {
+                let filters = it.filters.iter().map(|filter| filter.len());
+                UnsubscribePacket::len_with(version, &it.properties, filters)
+            }
+        }
     }
 
     /// The subscriptions that this asks for, by their queue and filter.
@@ -239,14 +266,14 @@ impl Kind {
 
     fn packet(&self, packet_id: PacketId) -> Packet {
         match self {
-            Self::Subscribe(subscribe) => Packet::Subscribe(Box::new(packet::Subscribe {
+            Self::Subscribe(subscribe) => Packet::Subscribe(Box::new(SubscribePacket {
                 packet_id,
                 properties: subscribe.properties.clone(),
                 filters: (subscribe.filters.iter())
                     .map(|(filter, options)| (filter.as_utf8().clone(), *options))
                     .collect(),
             })),
-            Self::Unsubscribe(unsubscribe) => Packet::Unsubscribe(Box::new(packet::Unsubscribe {
+            Self::Unsubscribe(unsubscribe) => Packet::Unsubscribe(Box::new(UnsubscribePacket {
                 packet_id,
                 properties: unsubscribe.properties.clone(),
                 filters: (unsubscribe.filters.iter())

@@ -1,0 +1,449 @@
+//! The outgoing exchange: what becomes of a publish, from its acceptance to its outcome.
+//!
+//! A publish is accepted, waits, is sent, is acknowledged (PUBACK; or PUBREC, PUBREL and PUBCOMP), and completes: the functions
+//! stand in that order. What is on its way lies in `session/outbound.rs`.
+
+use std::time::Instant;
+
+use super::{Client, ClientPhase};
+use crate::connection::NetworkConnection;
+use crate::error::{DecodeError, PublishError};
+use crate::event::{Delivery, Event, OpId, Outcome};
+use crate::options::OutgoingPolicy;
+use crate::packet::{Ack, Packet, PacketId, PacketType, PublishRef, QoS, ReasonCode};
+use crate::session::{
+    Acknowledged, IdOwner, MessageExpiry, Open, Owner, Publish, SessionChange, WaitingPublish,
+};
+use crate::topic::TopicName;
+
+impl Client {
+    /// Accepts a message. It is encoded when the transport asks for bytes, in the order of the calls, and completes with
+    /// exactly one [`Event::Completed`], unless it is [abandoned](Client::abandon).
+    ///
+    /// A Message Expiry Interval runs from now: the whole seconds until the message is first sent are subtracted from it,
+    /// and when it is over before that, the message ends as [`Outcome::Expired`].
+    ///
+    /// # Errors
+    /// Whatever [`PublishError`] lists; nothing has been sent or kept then.
+    pub fn publish(&mut self, now: Instant, publish: Publish) -> Result<OpId, PublishError> {
+        let op = self.next_op();
+        self.accept_publish(now, Owner::Publish(op), publish)
+            .map(|()| op)
+    }
+
+    /// Accepts a message as a publish of `owner`.
+    #[inline(always)] // a message is large, and each call moves it
+    pub(super) fn accept_publish(
+        &mut self,
+        now: Instant,
+        owner: Owner,
+        publish: Publish,
+    ) -> Result<(), PublishError> {
+        if !self.accepts() {
+            return Err(PublishError::NotConnected);
+        }
+        self.check_publish(publish.packet(None, false))?;
+        self.expire(now); // what is over takes no room
+        let size = publish.memory_size();
+        if let Err(full) = self.check_room(size)
+            && !self.make_room(size, full)?
+        {
+            self.stats.dropped += 1;
+            self.complete_publish(owner, Outcome::Dropped);
+            return Ok(());
+        }
+        let interval = (publish.properties.as_ref()).and_then(|it| it.message_expiry_interval);
+        let waiting = WaitingPublish {
+            owner: Some(owner),
+            publish,
+            resent_as_new: false,
+            expiry: interval.map(|interval| MessageExpiry::new(now, interval)),
+            key: None,
+        };
+        if let Some(alias) = waiting
+            .publish
+            .properties
+            .as_ref()
+            .and_then(|it| it.topic_alias)
+            && let (Some(connection), ClientPhase::Connected) = (&mut self.connection, self.phase)
+        {
+            let topic = waiting.publish.topic.as_utf8().as_bytes();
+            connection.outgoing_aliases.choose(alias, topic);
+        }
+        self.session.outbound.push(owner.op(), waiting);
+        Ok(())
+    }
+
+    /// Encodes a QoS 0 message at once, without keeping anything of it: the fast path. Returns `Ok(false)` when the message
+    /// has to wait behind others, or for the transport; then use [`Client::publish`].
+    ///
+    /// `publish.topic` must be UTF-8, and `publish.payload_len` the length of `payload`.
+    ///
+    /// # Errors
+    /// As [`Client::publish`].
+    pub fn publish_at_once(
+        &mut self,
+        publish: PublishRef<'_>,
+        payload: &[u8],
+    ) -> Result<bool, PublishError> {
+        let connected = matches!(self.phase, ClientPhase::Connected) && self.leaving.is_none();
+        if !connected || publish.qos != QoS::AtMostOnce {
+            return Ok(false);
+        }
+        TopicName::check_bytes(publish.topic)?;
+        self.check_publish(publish)?;
+        if self.is_isolating() {
+            return Ok(false);
+        }
+        let Some(connection) = &mut self.connection else {
+            return Ok(false);
+        };
+        if connection.transmit.is_full() || !self.session.outbound.nothing_before() {
+            return Ok(false);
+        }
+        if let Some(alias) = publish.properties.and_then(|it| it.topic_alias) {
+            connection.outgoing_aliases.choose(alias, publish.topic);
+        }
+        let version = self.options.protocol;
+        connection.send_publish(publish, version, |transmit, publish| {
+            transmit.push_copied(publish, payload, version);
+        });
+        self.stats.sent_qos0 += 1;
+        Ok(true)
+    }
+
+    /// Applies the policy for a full queue. Returns whether the queue has capacity now.
+    fn make_room(&mut self, size: usize, full: PublishError) -> Result<bool, PublishError> {
+        let limits = self.options.outgoing;
+        let fits = |messages, bytes| limits.check(messages, bytes, size).is_ok();
+        let dropped = match self.options.outgoing_policy {
+            OutgoingPolicy::Refuse => return Err(full),
+            OutgoingPolicy::Wait => {
+                self.room_wanted = Some(size);
+                return Err(full);
+            }
+            OutgoingPolicy::DropNewest => None,
+            OutgoingPolicy::DropOldest => self.session.outbound.drop_oldest(fits),
+        };
+        let Some(dropped) = dropped else {
+            return Ok(false);
+        };
+        for waiting in dropped {
+            self.end_waiting(waiting, Outcome::Dropped);
+        }
+        Ok(true)
+    }
+
+    /// Encodes publishes until a chunk is full: first those that a resumed session sends again (MQTT-4.4.0-1, MQTT-4.6.0-1),
+    /// then those that wait, both in order and as far as the server's Receive Maximum allows (MQTT-4.9.0-2).
+    pub(super) fn encode_publishes(&mut self, now: Instant) {
+        while let Some(connection) = &self.connection
+            && !connection.transmit.is_full()
+        {
+            let progress = if self.session.outbound.is_resending() {
+                self.resend_one()
+            } else {
+                self.send_one(now)
+            };
+            if !progress {
+                return;
+            }
+        }
+    }
+
+    /// Whether messages wait only because the chunk is full.
+    pub(super) fn has_more_to_encode(&self) -> bool {
+        let is_full = |connection: &NetworkConnection| connection.transmit.is_full();
+        self.connection.as_ref().is_some_and(is_full) && !self.session.outbound.nothing_before()
+    }
+
+    /// Encodes the first message that waits, or ends it if it cannot be sent. Returns whether there may be more to encode.
+    fn send_one(&mut self, now: Instant) -> bool {
+        if self.is_isolating() {
+            return false;
+        }
+        let Some(connection) = &mut self.connection else {
+            return false;
+        };
+        let version = self.options.protocol;
+        let outbound = &mut self.session.outbound;
+        let Some(waiting) = outbound.first_waiting() else {
+            return false;
+        };
+        if waiting.has_expired(now) {
+            if let Some(expired) = outbound.pop_waiting() {
+                self.complete_expired(expired);
+            }
+            return true;
+        }
+        let publish = &waiting.publish;
+        let packet_len = publish.packet(None, false).packet_len(version);
+        let allowed = connection
+            .limits
+            .check_publish(publish.qos, publish.retain, packet_len);
+        if let Err(error) = allowed {
+            if let Some(refused) = outbound.pop_waiting() {
+                self.end_waiting(refused, Outcome::NotPossible(error));
+            }
+            return true;
+        }
+        if publish.qos == QoS::AtMostOnce {
+            let Some(waiting) = outbound.pop_waiting() else {
+                return false;
+            };
+            let packet = waiting.publish.packet(None, false);
+            connection.send_publish(packet, version, |transmit, packet| {
+                transmit.push_publish(packet, &waiting.publish.payload, version);
+            });
+            self.stats.sent_qos0 += 1;
+            if let Some(owner) = waiting.owner {
+                self.complete_publish(owner, Outcome::Sent);
+            }
+            return true;
+        }
+        if !connection.limits.has_slot() {
+            return false;
+        }
+        let journal = &mut self.session.journal;
+        let Some(flow) =
+            outbound.start(&mut self.session.ids, connection.number, journal.next_key())
+        else {
+            return false; // all Packet Identifiers are in use: an acknowledgement frees one
+        };
+        if let Some(key) = flow.key {
+            let sequence = journal.record(|| flow.as_change(key));
+            connection.transmit.depend_on(sequence);
+        }
+        connection.limits.take_slot();
+        connection.last_publish = Some(flow.id);
+        flow.begins_at = connection.transmit.end();
+        let packet = flow.publish.packet(Some(flow.id), false);
+        connection.send_publish(packet, version, |transmit, packet| {
+            transmit.push_publish(packet, &flow.publish.payload, version);
+        });
+        flow.ends_at = connection.transmit.end();
+        true
+    }
+
+    /// Encodes the next PUBREL or PUBLISH that an earlier connection carried and the server has not answered. Returns as
+    /// `send_one` does.
+    fn resend_one(&mut self) -> bool {
+        let isolating = self.is_isolating();
+        let Some(connection) = &mut self.connection else {
+            return false;
+        };
+        let version = self.options.protocol;
+        let outbound = &mut self.session.outbound;
+        if let Some(id) = outbound.next_release() {
+            let pubrel = Packet::PubRel(Ack::success(id));
+            connection.transmit.push(&pubrel, version);
+            return true;
+        }
+        let Some((number, flow)) = outbound.next_resend() else {
+            return true; // nothing is owed any more
+        };
+        if isolating {
+            return false;
+        }
+        let publish = &flow.publish;
+        let packet = publish.packet(Some(flow.id), true);
+        let allowed = (connection.limits).check_publish(
+            publish.qos,
+            publish.retain,
+            packet.packet_len(version),
+        );
+        if let Err(error) = allowed {
+            let (id, qos) = (flow.id, publish.qos);
+            self.give_up_resend(number, id, qos, error);
+            return true;
+        }
+        if !connection.limits.has_slot() {
+            return false;
+        }
+        connection.limits.take_slot();
+        flow.connection = connection.number;
+        flow.begins_at = connection.transmit.end();
+        flow.ends_at = 0; // an earlier connection has sent it
+        connection.last_publish = Some(flow.id);
+        connection.send_again(packet, |transmit, packet| {
+            transmit.push_publish(packet, &publish.payload, version);
+        });
+        outbound.resent(number);
+        self.stats.resent += 1;
+        true
+    }
+
+    /// The limits of this connection forbid a PUBLISH that an earlier one carried (MQTT-3.2.2-11, MQTT-3.2.2-14,
+    /// MQTT-3.2.2-15): its exchange can never end.
+    fn give_up_resend(&mut self, number: u64, id: PacketId, qos: QoS, error: PublishError) {
+        if qos == QoS::ExactlyOnce {
+            self.retire(id);
+        } else {
+            self.free(id);
+        }
+        let given_up = self.session.outbound.finish_publish(number);
+        self.record_finished(given_up.as_ref().and_then(|given_up| given_up.key));
+        if let Some(owner) = given_up.and_then(|given_up| given_up.owner) {
+            self.complete_publish(owner, Outcome::GivenUp(error));
+        }
+    }
+
+    /// Keeps the identifier of a PUBLISH that is given up out of use until the session ends. The server may have taken a
+    /// QoS 2 message and lost only its PUBREC: a new message with the same identifier would count as the old one, and be
+    /// dropped (MQTT-4.3.3-10).
+    pub(super) fn retire(&mut self, packet_id: PacketId) {
+        if let Some(owner) = self.session.ids.owner_mut(packet_id) {
+            *owner = IdOwner::GivenUp;
+            self.record(|| SessionChange::Retired { packet_id });
+        }
+    }
+
+    /// PUBACK ends the exchange of a QoS 1 publish.
+    pub(super) fn on_puback(&mut self, ack: Ack) -> Result<(), DecodeError> {
+        let Some(&IdOwner::Publish(number)) = self.session.ids.owner(ack.packet_id) else {
+            return Ok(()); // unknown: completes nothing
+        };
+        if self.session.outbound.qos_of(number) != Some(QoS::AtLeastOnce) {
+            return Err(DecodeError::protocol("PUBACK answers a QoS 2 PUBLISH"));
+        }
+        self.session.suspicion.acknowledged();
+        let acknowledged = self.session.outbound.finish_publish(number);
+        self.finish(ack, acknowledged);
+        Ok(())
+    }
+
+    /// PUBREC of a QoS 2 publish: answers PUBREL, and keeps only that the server has the message. One with an error ends the
+    /// exchange.
+    pub(super) fn on_pubrec(&mut self, ack: Ack) -> Result<(), DecodeError> {
+        let id = ack.packet_id;
+        match self.session.ids.owner(id) {
+            Some(&IdOwner::Publish(number)) => {
+                if self.session.outbound.qos_of(number) != Some(QoS::ExactlyOnce) {
+                    return Err(DecodeError::protocol("PUBREC answers a QoS 1 PUBLISH"));
+                }
+                self.session.suspicion.acknowledged();
+                if ack.reason.is_error() {
+                    let acknowledged = self.session.outbound.finish_publish(number);
+                    self.finish(ack, acknowledged); // no PUBREL (MQTT-4.3.3-4)
+                    return Ok(());
+                }
+                if let (Some(released), Some(owner)) = (
+                    self.session.outbound.release(number),
+                    self.session.ids.owner_mut(id),
+                ) {
+                    *owner = IdOwner::Release(released.number);
+                    if let Some(key) = released.key {
+                        self.record(|| SessionChange::Releasing { key });
+                    }
+                }
+                self.send_pubrel(Ack::success(id))
+            }
+            _ if ack.reason.is_error() => Ok(()), // that ends an exchange, and nothing answers it (MQTT-4.3.3-4)
+            Some(IdOwner::Release(_)) => self.send_pubrel(Ack::success(id)),
+            _ => self.send_pubrel(Ack::new(id, ReasonCode::PacketIdentifierNotFound)),
+        }
+    }
+
+    fn send_pubrel(&mut self, ack: Ack) -> Result<(), DecodeError> {
+        let version = self.options.protocol;
+        match &mut self.connection {
+            Some(connection) => {
+                connection.acknowledge(PacketType::PubRel, ack, version, Open::NONE)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// PUBCOMP ends the exchange of a QoS 2 publish.
+    pub(super) fn on_pubcomp(&mut self, ack: Ack) -> Result<(), DecodeError> {
+        match self.session.ids.owner(ack.packet_id) {
+            Some(&IdOwner::Release(number)) => {
+                let acknowledged = self.session.outbound.finish_release(number);
+                // Whatever PUBCOMP says, the server has the message since PUBREC; 0x92 only means that it forgot the identifier.
+                self.finish(Ack::success(ack.packet_id), acknowledged);
+                Ok(())
+            }
+            Some(IdOwner::Publish(_)) => Err(DecodeError::protocol("PUBCOMP came before PUBREC")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends the exchange of a QoS 1 or 2 publish: frees its Packet Identifier and its slot of the Receive Maximum, and reports
+    /// the outcome.
+    fn finish(&mut self, ack: Ack, acknowledged: Option<Acknowledged>) {
+        self.free(ack.packet_id);
+        let Some(acknowledged) = acknowledged else {
+            return;
+        };
+        self.record_finished(acknowledged.key);
+        if let Some(connection) = &mut self.connection
+            && connection.number == acknowledged.connection
+        {
+            connection.limits.free_slot();
+        }
+        self.stats.acknowledged += u64::from(!ack.reason.is_error());
+        let Some(owner) = acknowledged.owner else {
+            return;
+        };
+        let Ack {
+            reason, properties, ..
+        } = ack;
+        let outcome = if reason.is_error() {
+            Outcome::Refused { reason, properties }
+        } else {
+            Outcome::Acknowledged {
+                reason,
+                properties,
+                resent_as_new: acknowledged.resent_as_new,
+            }
+        };
+        self.complete_publish(owner, outcome);
+    }
+
+    /// Ends the messages in the outgoing queue that have expired, when it is time to look.
+    pub(super) fn expire(&mut self, now: Instant) {
+        if (self.session.outbound.next_expiry()).is_none_or(|expiry| expiry > now) {
+            return;
+        }
+        for expired in self.session.outbound.take_expired(now) {
+            self.complete_expired(expired);
+        }
+    }
+
+    fn complete_expired(&mut self, expired: WaitingPublish) {
+        let outcome = if expired.resent_as_new {
+            Outcome::SessionLost // it was on the wire once
+        } else {
+            Outcome::Expired
+        };
+        self.end_waiting(expired, outcome);
+    }
+
+    /// Ends a message that has left the outgoing queue without being sent.
+    pub(super) fn end_waiting(&mut self, waiting: WaitingPublish, outcome: Outcome) {
+        self.record_finished(waiting.key);
+        match outcome {
+            Outcome::Dropped => self.stats.dropped += 1,
+            Outcome::Expired => self.stats.expired += 1,
+            _ => {}
+        }
+        if let Some(owner) = waiting.owner {
+            self.complete_publish(owner, outcome);
+        }
+    }
+
+    /// The caller of the publish `op` no longer waits for it. `None` when nobody waited.
+    pub(super) fn abandon_publish(&mut self, op: OpId) -> Option<Delivery> {
+        let abandoned = self.session.outbound.abandon(op)?;
+        self.record_finished(abandoned.key);
+        Some(abandoned.delivery)
+    }
+
+    /// Reports the outcome of a publish to the caller of its operation.
+    pub(super) fn complete_publish(&mut self, owner: Owner, outcome: Outcome) {
+        match owner {
+            Owner::Publish(op) => self.events.push_back(Event::Completed { op, outcome }),
+            Owner::Request(op) => self.on_request_published(op, outcome),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The states of a publish on its way: it waits, it awaits PUBACK or PUBREC, it awaits PUBCOMP, it has ended.
+
+use std::time::Instant;
+
+use super::{MessageExpiry, Publish, SessionChange};
+use crate::event::{Delivery, OpId};
+use crate::packet::{MESSAGE_OVERHEAD, PacketId};
+
+/// The operation that a publish belongs to: its caller is told how the publish ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// The operation is the publish.
+    Publish(OpId),
+    /// The operation is a request, whose outcome depends on its response too.
+    Request(OpId),
+}
+
+impl Owner {
+    pub(crate) const fn op(self) -> OpId {
+        match self {
+            Self::Publish(op) | Self::Request(op) => op,
+        }
+    }
+}
+
+/// A publish that is not on any wire yet.
+#[derive(Debug)]
+pub(crate) struct WaitingPublish {
+    /// `None` when no caller waits for it.
+    pub(crate) owner: Option<Owner>,
+    pub(crate) publish: Publish,
+    /// Was on the wire in a session that the server lost.
+    pub(crate) resent_as_new: bool,
+    /// Of a message with a Message Expiry Interval.
+    pub(crate) expiry: Option<MessageExpiry>,
+    /// Names the message in the journal, if it is there already: it was about to be sent before.
+    pub(crate) key: Option<u64>,
+}
+
+impl WaitingPublish {
+    /// What is known when it goes no further.
+    pub(crate) const fn delivery(&self) -> Delivery {
+        if self.resent_as_new {
+            Delivery::Unknown
+        } else {
+            Delivery::NotSent
+        }
+    }
+
+    /// Whether it stays although nobody waits for it any more: it was on the wire once, and a store has it.
+    pub(crate) const fn stays(&self) -> bool {
+        self.resent_as_new && self.key.is_some()
+    }
+
+    /// Whether it must not be sent any more at `now`. Otherwise its Message Expiry Interval is what is left of it.
+    pub(crate) fn has_expired(&mut self, now: Instant) -> bool {
+        let Some(expiry) = &self.expiry else {
+            return false;
+        };
+        if expiry.is_over(now) {
+            return true;
+        }
+        if let Some(properties) = &mut self.publish.properties {
+            properties.message_expiry_interval = Some(expiry.left(now));
+        }
+        false
+    }
+}
+
+/// A QoS 1 or 2 PUBLISH that was sent and awaits PUBACK or PUBREC.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    pub(crate) id: PacketId,
+    pub(crate) owner: Option<Owner>,
+    pub(crate) publish: Publish,
+    pub(crate) resent_as_new: bool,
+    /// For a session that is lost: while the exchange lasts, nothing expires (MQTT-4.3.3-7).
+    pub(crate) expiry: Option<MessageExpiry>,
+    /// The connection on which it was sent last: only there it takes a slot of the Receive Maximum.
+    pub(crate) connection: u64,
+    /// How many bytes of that connection are before it.
+    pub(crate) begins_at: u64,
+    /// How many bytes of that connection are handed over with it, when it is sent for the first time there; otherwise 0.
+    pub(crate) ends_at: u64,
+    /// Names the message in the journal, if there is one.
+    pub(crate) key: Option<u64>,
+}
+
+impl InFlight {
+    /// What goes on record before it goes out.
+    pub(crate) fn as_change(&self, key: u64) -> SessionChange {
+        let packet_id = self.id;
+        if self.resent_as_new {
+            return SessionChange::PublishingAnew { key, packet_id };
+        }
+        SessionChange::Publishing {
+            key,
+            packet_id,
+            publish: self.publish.clone(),
+        }
+    }
+}
+
+/// A PUBREL that was sent and awaits PUBCOMP. The message itself is no longer needed (MQTT-4.3.3-6).
+#[derive(Debug)]
+pub(crate) struct Release {
+    pub(crate) id: PacketId,
+    /// Of the message.
+    pub(super) number: u64,
+    pub(super) resent_as_new: bool,
+    pub(super) connection: u64,
+    pub(crate) key: Option<u64>,
+}
+
+impl Release {
+    /// What it counts, in bytes.
+    pub(super) const SIZE: usize = MESSAGE_OVERHEAD;
+}
+
+/// What a PUBREC has turned into a PUBREL.
+#[derive(Debug)]
+pub(crate) struct Released {
+    pub(crate) id: PacketId,
+    pub(crate) number: u64,
+    pub(crate) key: Option<u64>,
+}
+
+/// A publish whose exchange an acknowledgement has ended.
+#[derive(Debug)]
+pub(crate) struct Acknowledged {
+    pub(crate) owner: Option<Owner>,
+    pub(crate) resent_as_new: bool,
+    /// The connection whose Receive Maximum slot is free now.
+    pub(crate) connection: u64,
+    pub(crate) key: Option<u64>,
+}
+
+/// A publish that its caller does not wait for any more.
+#[derive(Debug)]
+pub(crate) struct Abandoned {
+    /// What is known of it.
+    pub(crate) delivery: Delivery,
+    /// Names the message in the journal, if that can forget it.
+    pub(crate) key: Option<u64>,
+}
+
+/// A message that was sent and whose exchange has not ended.
+#[derive(Debug)]
+pub(super) enum Flight {
+    /// It awaits PUBACK or PUBREC.
+    Published(InFlight),
+    /// It awaits PUBCOMP, and is a [`Release`] beside.
+    Released { owner: Option<Owner> },
+}
+
+impl Flight {
+    pub(super) const fn published(&self) -> Option<&InFlight> {
+        match self {
+            Self::Published(flow) => Some(flow),
+            Self::Released { .. } => None,
+        }
+    }
+
+    pub(super) const fn owner_mut(&mut self) -> &mut Option<Owner> {
+        match self {
+            Self::Published(InFlight { owner, .. }) | Self::Released { owner } => owner,
+        }
+    }
+}
