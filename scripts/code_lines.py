@@ -31,20 +31,20 @@ class Part(NamedTuple):
 
 
 PARTS = (
-    Part("core", 13_623, ("crates/ferromqtt-proto/src",)),
-    Part("engine", 1_890, ("crates/ferromqtt-engine/src",)),
-    Part("transport", 2_180, ("crates/ferromqtt-transport/src",)),
+    Part("core", 13_833, ("crates/ferromqtt-proto/src",)),
+    Part("engine", 1_889, ("crates/ferromqtt-engine/src",)),
+    Part("transport", 2_188, ("crates/ferromqtt-transport/src",)),
     Part(
         "tokio client without TLS",
-        5_290,
+        5_323,
         ("crates/ferromqtt/src",),
         ("crates/ferromqtt/src/transport/tls",),
     ),
     Part("tokio client, TLS", 660, ("crates/ferromqtt/src/transport/tls",)),
-    Part("binding", 4_148, ("crates/ferromqtt-py/src",)),
-    Part("Python package", 3_901, ("python/ferromqtt",)),
+    Part("binding", 4_416, ("crates/ferromqtt-py/src",)),
+    Part("Python package", 4_429, ("python/ferromqtt",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
-    Part("test broker", 3_434, ("crates/ferromqtt-testing/src",)),
+    Part("test broker", 3_705, ("crates/ferromqtt-testing/src",)),
     Part("command line", 285, ("crates/ferromqtt-cli/src",)),
 )
 

@@ -17,7 +17,8 @@ const SECRET: [&str; 5] = [
 ];
 
 /// What derives it and holds bytes that are no secret, and why.
-const HARMLESS: [(&str, &str); 5] = [
+const HARMLESS: [(&str, &str); 6] = [
+    ("OpenCall", "a completion token: who waits, and no secret"),
     ("Label", "a part of a topic or filter"),
     ("PublishRef", "a topic"),
     ("OutgoingAliases", "topics"),
