@@ -1,17 +1,19 @@
 //! Enhanced authentication (5.0, section 4.12): what the application is asked, and what it answers.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use ferromqtt_proto::packet::Auth;
+use ferromqtt_proto::shown::Masked;
 use ferromqtt_proto::{AuthError, Properties, ReasonCode};
 
 use crate::{CallEnd, Engine, Tokens, Woken};
 
 /// What the server says in an exchange, for the application to hear. While one waits for its [`Reply`], nothing is sent:
 /// the server may not be the right one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Ask {
     /// A challenge, which is to be answered by [`Reply::Data`].
     Continue(Option<Bytes>),
@@ -20,7 +22,7 @@ pub enum Ask {
 }
 
 /// What the application answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Reply {
     /// Authentication Data for the server.
     Data(Option<Bytes>),
@@ -28,6 +30,31 @@ pub enum Reply {
     Accepted,
     /// The exchange fails on this side, for this reason: the connection ends.
     Failed(Arc<str>),
+}
+
+impl fmt::Debug for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, data) = match self {
+            Self::Continue(data) => ("Continue", data),
+            Self::Accepted(data) => ("Accepted", data),
+        };
+        f.debug_tuple(name)
+            .field(&data.as_ref().map(|_| Masked))
+            .finish()
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Data(data) => f
+                .debug_tuple("Data")
+                .field(&data.as_ref().map(|_| Masked))
+                .finish(),
+            Self::Accepted => f.write_str("Accepted"),
+            Self::Failed(why) => f.debug_tuple("Failed").field(why).finish(),
+        }
+    }
 }
 
 impl<T: Tokens> Engine<T> {

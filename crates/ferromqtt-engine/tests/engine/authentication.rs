@@ -78,3 +78,15 @@ fn who_authenticates_again_learns_how_it_ends() {
     assert_eq!(world.ends[&number], CallEnd::ReAuthenticated(Ok(())));
     world.end();
 }
+
+#[test]
+fn neither_question_nor_reply_shows_its_data() {
+    let secret = Some(Bytes::from_static(b"s3cret"));
+    let shown = format!(
+        "{:?} {:?} {:?}",
+        Ask::Continue(secret.clone()),
+        Ask::Accepted(None),
+        Reply::Data(secret)
+    );
+    assert_eq!(shown, "Continue(Some(***)) Accepted(None) Data(Some(***))");
+}
