@@ -241,8 +241,13 @@ def test_an_interrupt_ends_a_wait_for_a_thread() -> None:
         finally:
             release.set()
 
-    with pytest.raises(KeyboardInterrupt):
-        run(main)
+    # A shell starts its background jobs with this signal ignored, and asyncio leaves that as it is.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(main)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # The end
