@@ -102,10 +102,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         if seconds is None:
             self._jumping.end = None
             return
-        if not isinstance(seconds, (int, float)):
+        if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
             raise wrong_type("end_at", "float or None", seconds)
         now = self._jumping.now / _SECOND  # a class that derives from this may show another time
-        if not now <= seconds < math.inf:
+        if not (now <= seconds and math.isfinite(seconds * _SECOND)):
             raise ValueError(
                 f"end_at must be a finite number of seconds, not before {now:g}, or None; "
                 f"not {seconds}"

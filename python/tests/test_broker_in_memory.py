@@ -17,7 +17,7 @@ from ferromqtt import Client, MqttError, ProtocolVersion, ProxySettings, TLSPara
 from ferromqtt._internals import internals_of
 from ferromqtt._transport import progress
 from ferromqtt.testing import TestBroker
-from support.clients import receive, unique
+from support.clients import LIMIT, receive, unique
 from support.loops import FACTORIES, LoopRunner, settle
 
 KEPT = {"clean_session": False}
@@ -189,6 +189,25 @@ def test_a_broker_goes_on_in_the_next_loop_with_its_sessions(run: LoopRunner) ->
             with asyncio.Runner(loop_factory=FACTORIES[run.name]) as runner:
                 runner.run(program())
         gc.collect()
+
+
+def test_a_broker_that_fails_as_a_client_connects_can_be_stopped(
+    run: LoopRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        broker = TestBroker(listen=False)
+
+        def fail(_: object) -> None:
+            monkeypatch.undo()
+            raise LookupError("once")
+
+        monkeypatch.setattr("ferromqtt._broker_host.Host.flush", fail)
+        with pytest.raises(LookupError, match="once"):
+            await broker.client().__aenter__()
+        async with asyncio.timeout(LIMIT):
+            await broker.stop()
+
+    run(main)
 
 
 def test_a_broker_whose_loop_is_closed_can_be_started_again(run: LoopRunner) -> None:
