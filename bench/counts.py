@@ -60,9 +60,8 @@ def render(recorded: Recorded) -> str:
 
 
 def _string(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False).replace(
-        "\x7f", "\\u007f"
-    )  # TOML has JSON's escapes
+    # TOML has the escapes of JSON, and needs one more.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def growths(measured: Mapping[str, float], allowed: Mapping[str, float], where: str) -> list[str]:

@@ -24,7 +24,7 @@ _SECOND = 10**9
 _YEAR = 365 * 86_400.0
 
 _GRACE = 3600 * _SECOND
-"""A program that was told of the end of time may need some for its own end, and not forever."""
+"""How much longer the clock goes each time that its end was reported, for cleaning up."""
 
 _DELIVERY = 0.001
 """Real seconds that the system gets to deliver what one socket of the loop has sent to another."""

@@ -35,7 +35,7 @@ def link(
     try:
         server.connection_made(far)
     except BaseException:
-        near.detach()  # its protocol was not told of it
+        near.detach()  # its protocol does not know of it yet
         far.abort()
         raise
     try:
@@ -49,7 +49,7 @@ class MemoryTransport(asyncio.Transport):
     """One end of a link.
 
     Attributes:
-        peer: The other end; None once the protocol of this one has been told of the end.
+        peer: The other end; None once the end was reported to the protocol of this one.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, protocol: asyncio.BaseProtocol) -> None:

@@ -26,6 +26,17 @@ fn refused_exchange(world: &mut World) -> AuthError {
     error
 }
 
+/// A world whose server has accepted, which the application has not heard to its end.
+fn accepted_world() -> World {
+    let mut world = world();
+    world.run();
+    world.engine.reply(world.now, data(b"me"));
+    world.run();
+    assert!(matches!(world.asked[1], Ask::Accepted(_)));
+    assert!(world.engine.is_connected());
+    world
+}
+
 fn data(data: &'static [u8]) -> Reply {
     Reply::Data(Some(Bytes::from_static(data)))
 }
@@ -66,10 +77,7 @@ fn a_server_that_is_not_the_right_one_ends_the_connection() {
 
 #[test]
 fn who_authenticates_again_learns_how_it_ends() {
-    let mut world = world();
-    world.run();
-    world.engine.reply(world.now, data(b"me"));
-    world.run();
+    let mut world = accepted_world();
     world.engine.reply(world.now, Reply::Accepted);
     world.run();
     let token = world.token();
@@ -99,12 +107,7 @@ fn neither_question_nor_reply_shows_its_data() {
 
 #[test]
 fn an_exchange_begins_only_when_the_one_before_has_been_heard_to_its_end() {
-    let mut world = world();
-    world.run();
-    world.engine.reply(world.now, data(b"me"));
-    world.run();
-    assert!(matches!(world.asked[1], Ask::Accepted(_)));
-    assert!(world.engine.is_connected());
+    let mut world = accepted_world();
     let not_now = AuthError::NotNow(ReasonCode::ReAuthenticate);
     assert_eq!(refused_exchange(&mut world), not_now);
     world.engine.reply(world.now, Reply::Accepted);
@@ -116,10 +119,7 @@ fn an_exchange_begins_only_when_the_one_before_has_been_heard_to_its_end() {
 
 #[test]
 fn nobody_waits_for_an_exchange_when_the_driver_has_gone() {
-    let mut world = world();
-    world.run();
-    world.engine.reply(world.now, data(b"me"));
-    world.run();
+    let mut world = accepted_world();
     world.engine.reply(world.now, Reply::Accepted);
     world.run();
     world.engine.abandon_driver();

@@ -122,13 +122,12 @@ fn text(text: &str) -> Utf8String {
     Utf8String::try_from(text).unwrap()
 }
 
-#[tokio::test]
-async fn messages_go_from_client_to_client_whole_and_in_order() {
-    let broker = TestBroker::start().await.unwrap();
-    assert_eq!(broker.url(), format!("mqtt://127.0.0.1:{}", broker.port()));
-    let mut subscriber = Client::connect(&broker, connect("subscriber")).await;
+/// Sends messages from one client to the other, which gets them whole and in order.
+async fn exchange<S>(publisher: &mut Client<S>, subscriber: &mut Client<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     subscriber.subscribe("t/#", QoS::AtMostOnce).await;
-    let mut publisher = Client::connect(&broker, connect("publisher")).await;
     let sizes = [0, 10, 100_000, 3, 5_000_000, 7];
     for size in sizes {
         publisher
@@ -141,6 +140,15 @@ async fn messages_go_from_client_to_client_whole_and_in_order() {
         };
         assert_eq!(message.payload.len(), size);
     }
+}
+
+#[tokio::test]
+async fn messages_go_from_client_to_client_whole_and_in_order() {
+    let broker = TestBroker::start().await.unwrap();
+    assert_eq!(broker.url(), format!("mqtt://127.0.0.1:{}", broker.port()));
+    let mut subscriber = Client::connect(&broker, connect("subscriber")).await;
+    let mut publisher = Client::connect(&broker, connect("publisher")).await;
+    exchange(&mut publisher, &mut subscriber).await;
     assert_eq!(broker.stats().connections, 2);
     broker.stop().await;
 }

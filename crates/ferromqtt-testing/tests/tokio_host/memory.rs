@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::{Builder, Handle};
 use tokio::time::Instant;
 
-use crate::{Client, VERSION, connect, publish};
+use crate::{Client, VERSION, connect, exchange, publish};
 
 #[test]
 fn a_broker_is_ready_before_there_is_a_runtime() {
@@ -39,20 +39,8 @@ fn a_broker_that_does_not_listen_has_no_address() {
 async fn messages_go_from_client_to_client_whole_and_in_order_in_memory() {
     let broker = TestBroker::new();
     let mut subscriber = Client::in_memory(&broker, connect("subscriber")).await;
-    subscriber.subscribe("t/#", QoS::AtMostOnce).await;
     let mut publisher = Client::in_memory(&broker, connect("publisher")).await;
-    let sizes = [0, 10, 100_000, 3, 5_000_000, 7];
-    for size in sizes {
-        publisher
-            .send(&publish("t/x", vec![b'x'; size].into()))
-            .await;
-    }
-    for size in sizes {
-        let Some(Packet::Publish(message)) = subscriber.next().await else {
-            panic!("PUBLISH expected");
-        };
-        assert_eq!(message.payload.len(), size);
-    }
+    exchange(&mut publisher, &mut subscriber).await;
     assert_eq!(broker.stats().connections, 2);
     broker.stop().await;
 }
