@@ -8,7 +8,7 @@ use std::time::Duration;
 use ferromqtt_engine::{CallEnd, CallId, Goodbye, ReaderId, Submission};
 use ferromqtt_proto::{CleanStart, Outcome, QoS, QueueId, QueueOptions, ReasonCode, Reconnect};
 
-use crate::world::{World, call, narrow, publish};
+use crate::world::{Token, World, call, narrow, publish, unsubscribe};
 
 const WORLDS: u64 = 300;
 const STEPS: u32 = 200;
@@ -144,14 +144,15 @@ impl<const RESERVES: bool> Play<RESERVES> {
         let token = self.world.token();
         let number = token.0;
         let message = publish("m", QoS::AtLeastOnce);
+        let deadline = self.deadline();
         let now = self.world.now;
-        match self.world.engine.try_publish(now, message, token) {
+        match (self.world.engine).try_publish(now, message, deadline, token) {
             Ok(call) => _ = self.calls.insert(number, call),
             Err((token, _)) => self.back(&token),
         }
     }
 
-    fn back(&mut self, token: &crate::world::Token) {
+    fn back(&mut self, token: &Token) {
         self.world.back(token);
         self.returned.insert(token.0);
     }
@@ -212,10 +213,9 @@ impl<const RESERVES: bool> Play<RESERVES> {
         }
         let token = self.world.token();
         let number = token.0;
-        let filters = vec!["t".try_into().unwrap()];
         let deadline = self.deadline();
         let now = self.world.now;
-        match self.world.engine.unsubscribe(now, filters, deadline, token) {
+        match (self.world.engine).unsubscribe(now, unsubscribe("t"), deadline, token) {
             Ok(call) => _ = self.calls.insert(number, call),
             Err((token, _)) => self.back(&token),
         }
@@ -302,7 +302,13 @@ impl<const RESERVES: bool> Play<RESERVES> {
             let Some(reader) = self.readers.remove(&woken) else {
                 continue; // of events
             };
-            let message = self.world.engine.take_reserved(reader);
+            if self.world.engine.bring_back(reader, Token(woken)).is_none() {
+                self.world.held.insert(woken);
+            }
+            let (message, token) = self.world.engine.take_reserved(reader);
+            if let Some(token) = token {
+                self.world.back(&token);
+            }
             let may_be_none = !RESERVES || self.world.engine.has_ended();
             let queues_end = self
                 .queues
