@@ -41,7 +41,7 @@ PARTS = (
         ("crates/ferromqtt/src/transport/tls",),
     ),
     Part("tokio client, TLS", 660, ("crates/ferromqtt/src/transport/tls",)),
-    Part("binding", 4_416, ("crates/ferromqtt-py/src",)),
+    Part("binding", 4_387, ("crates/ferromqtt-py/src",)),
     Part("Python package", 4_429, ("python/ferromqtt",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
     Part("test broker", 3_705, ("crates/ferromqtt-testing/src",)),
