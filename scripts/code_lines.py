@@ -42,7 +42,7 @@ PARTS = (
     ),
     Part("tokio client, TLS", 660, ("crates/ferromqtt/src/transport/tls",)),
     Part("binding", 4_387, ("crates/ferromqtt-py/src",)),
-    Part("Python package", 4_429, ("python/ferromqtt",)),
+    Part("Python package", 4_433, ("python/ferromqtt",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
     Part("test broker", 3_705, ("crates/ferromqtt-testing/src",)),
     Part("command line", 285, ("crates/ferromqtt-cli/src",)),
