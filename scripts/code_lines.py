@@ -32,7 +32,7 @@ class Part(NamedTuple):
 
 PARTS = (
     Part("core", 13_833, ("crates/ferromqtt-proto/src",)),
-    Part("engine", 2_028, ("crates/ferromqtt-engine/src",)),
+    Part("engine", 2_032, ("crates/ferromqtt-engine/src",)),
     Part("transport", 2_188, ("crates/ferromqtt-transport/src",)),
     Part(
         "tokio client without TLS",

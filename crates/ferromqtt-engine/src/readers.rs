@@ -274,6 +274,11 @@ impl<T: Tokens> Engine<T> {
     /// again. The end of the connection does so by itself, unless the engine [restarts](crate::EngineOptions::restarts).
     pub fn end_queues(&mut self) {
         self.queues_ended = true;
+        self.wake_all_readers();
+    }
+
+    /// Wakes the readers of queues that have messages, or will get none any more.
+    pub(crate) fn wake_all_readers(&mut self) {
         for queue in self.readers.queues() {
             self.wake_readers(queue);
         }

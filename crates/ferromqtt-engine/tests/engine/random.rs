@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ferromqtt_engine::{CallEnd, CallId, Goodbye, ReaderId, Submission};
 use ferromqtt_proto::{CleanStart, Outcome, QoS, QueueId, QueueOptions, ReasonCode, Reconnect};
+use ferromqtt_testing::BrokerOptions;
 
 use crate::world::{Token, World, call, narrow, publish, unsubscribe};
 
@@ -32,6 +33,8 @@ impl Random {
 struct Play<const RESERVES: bool> {
     world: World<RESERVES>,
     random: Random,
+    /// The engine is started again when it has ended.
+    restarts: bool,
     /// Calls that have not been given up, by their tokens.
     calls: BTreeMap<u32, CallId>,
     /// Tokens that came back from a method.
@@ -55,12 +58,14 @@ impl<const RESERVES: bool> Play<RESERVES> {
         if random.chance(3) {
             options.clean_start = CleanStart::Never;
         }
-        let mut world = World::new(options);
+        let restarts = random.chance(2);
+        let mut world = World::with_all(options, BrokerOptions::default(), false, restarts);
         world.run();
         let (queue, token) = world.subscribe("t", QueueOptions::DEFAULT);
         let mut play = Self {
             world,
             random,
+            restarts,
             calls: BTreeMap::new(),
             returned: BTreeSet::new(),
             queues: vec![QueueId::DEFAULT, queue],
@@ -90,6 +95,9 @@ impl<const RESERVES: bool> Play<RESERVES> {
             20 => self.release(),
             21 => self.events(),
             22 if self.random.chance(8) => self.leave(),
+            23 if self.restarts && self.world.engine.has_ended() => {
+                self.world.engine.start(self.world.now);
+            }
             _ => {
                 let time = Duration::from_millis(self.random.below(4_000));
                 self.world.pass(time);

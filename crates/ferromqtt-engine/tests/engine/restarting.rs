@@ -1,7 +1,7 @@
 //! Engines that are started again after the end of a connection.
 
 use ferromqtt_engine::{CallEnd, EngineOptions, PublishRefusal, Standing};
-use ferromqtt_proto::{QoS, QueueId, Session};
+use ferromqtt_proto::{QoS, QueueId, QueueOptions, Session};
 
 use crate::world::{World, options, publish};
 
@@ -61,6 +61,25 @@ fn readers_wait_for_the_next_connection_until_the_queues_are_ended() {
     wait(&mut world);
     world.run();
     assert_eq!(world.readers, [first]);
+    world.end();
+}
+
+#[test]
+fn readers_of_subscriptions_that_a_new_start_forgets_are_woken() {
+    let mut world = World::<true>::restarting(options());
+    let (queue, _) = world.subscribe("t", QueueOptions::DEFAULT);
+    world.run();
+    let token = world.token();
+    let reader = token.0;
+    world.engine.wait(queue, |_| token);
+    let waits = wait(&mut world);
+    world.lose();
+    world.run();
+    assert!(world.readers.is_empty());
+    world.engine.start(world.now);
+    world.run();
+    assert_eq!(world.readers, [reader], "{waits} waits on");
+    assert!(world.engine.is_over(queue));
     world.end();
 }
 

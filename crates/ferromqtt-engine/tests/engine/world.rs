@@ -103,7 +103,7 @@ impl<const RESERVES: bool> World<RESERVES> {
         world
     }
 
-    fn with_all(
+    pub(crate) fn with_all(
         options: Options,
         broker: BrokerOptions,
         authenticates: bool,
