@@ -73,6 +73,7 @@ check: .venv/.dev ## What to run while you work: formatting, lints and the tests
 # A sixteenth of the random cases that `make test` plays.
 	PROPTEST_CASES=16 cargo test $(LOCKED) --quiet -p ferromqtt-proto -p ferromqtt-transport --lib
 	cargo test $(LOCKED) --quiet -p ferromqtt-testing -p ferromqtt --all-features --lib
+	cargo test $(LOCKED) --quiet -p ferromqtt-engine --lib --test engine
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 

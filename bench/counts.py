@@ -1,5 +1,7 @@
 """The file of instruction counts, and what a change may do to them."""
 
+import json
+import math
 import tomllib
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -38,6 +40,9 @@ def parse(text: str) -> Recorded:
     """Read the file."""
     document = tomllib.loads(text)
     workloads = {name: Count(**fields) for name, fields in document["workloads"].items()}
+    for name, count in workloads.items():
+        if not 0 < count.instructions < math.inf:
+            raise ValueError(f"{name} has no count, but {count.instructions}")
     return Recorded(document["machine"], workloads)
 
 
@@ -55,7 +60,9 @@ def render(recorded: Recorded) -> str:
 
 
 def _string(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return json.dumps(text, ensure_ascii=False).replace(
+        "\x7f", "\\u007f"
+    )  # TOML has JSON's escapes
 
 
 def growths(measured: Mapping[str, float], allowed: Mapping[str, float], where: str) -> list[str]:

@@ -3,6 +3,7 @@
 import math
 
 import counts
+import pytest
 from counts import Count, Recorded
 
 VERSIONS = {"rustc": "1.95.0", "cpython": "3.11.7"}
@@ -14,8 +15,17 @@ def recorded(count: Count, versions: dict[str, str] = VERSIONS) -> Recorded:
 
 
 def test_a_file_is_read_as_it_was_written() -> None:
-    written = Recorded(VERSIONS, {"a": Count(1000.5), "b": Count(7.0, 'it says "\\" now')})
+    written = Recorded(
+        VERSIONS, {"a": Count(1000.5), "b": Count(7.0, 'it says "\\" now,\nin two\x7flines')}
+    )
     assert counts.parse(counts.render(written)) == written
+
+
+@pytest.mark.parametrize("count", ["nan", "inf", "0"])
+def test_a_count_that_would_allow_anything_is_refused(count: str) -> None:
+    text = f"[machine]\n[workloads]\nreceive = {{ instructions = {count} }}"
+    with pytest.raises(ValueError, match="receive has no count"):
+        counts.parse(text)
 
 
 def test_a_growth_beyond_3_percent_is_named_with_both_figures() -> None:

@@ -29,7 +29,7 @@ async def main() -> None:
         await client.subscribe("level")
         level = (await anext(client.messages)).payload.decode()
         print("the sensor reported", level)
-        running.cancel()  # as if it had crashed
+        running.cancel()  # it leaves, and the broker keeps its session
         await asyncio.wait([running])
         await client.publish("pump", "on", qos=1)
 

@@ -61,19 +61,19 @@ class Host:
         self._transports.clear()
 
     def opened(self, transport: asyncio.Transport) -> int:
+        """Take a new connection; `flush` is to follow."""
         number = self.broker.open()
         self._transports[number] = transport
         if self._stopped:
             transport.abort()  # accepted in the moment of the stop
-        self.flush()
         return number
 
     def lost(self, number: int) -> None:
         self._transports.pop(number, None)
-        self.broker.closed(number)
-        self.flush()
         if self._empty and not self._transports and not self._empty.done():
             self._empty.set_result(None)
+        self.broker.closed(number)
+        self.flush()
 
     def flush(self) -> None:
         """Do what the broker asks for. To be called after each call of it."""
@@ -124,6 +124,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._number = self._host.opened(self._transport)
+        self._host.flush()
 
     def end(self) -> None:
         """Close the broker's side, and the transport once the client has closed its own.

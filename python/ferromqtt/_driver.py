@@ -246,7 +246,7 @@ class Protocol(Core, asyncio.BufferedProtocol):
                 self._answering.add_done_callback(self._on_answer)
                 return
             answer = bytes(memoryview(result))
-        except Exception as error:  # noqa: BLE001 - whatever the user's code raises
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it raises
             self._refuse_auth(error)
         self._send_answer(answer)
 

@@ -13,11 +13,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from typing import Any, TypeVar, TypeVarTuple
 
+from ferromqtt._checks import wrong_type
+
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
 _SECOND = 10**9
 """Time is counted in whole nanoseconds: sums of floats would differ from what they should be."""
+
+_YEAR = 365 * 86_400.0
+
+_GRACE = 3600 * _SECOND
+"""A program that was told of the end of time may need some for its own end, and not forever."""
 
 _DELIVERY = 0.001
 """Real seconds that the system gets to deliver what one socket of the loop has sent to another."""
@@ -44,18 +51,32 @@ class VirtualLoop(asyncio.SelectorEventLoop):
       know of there is `hold_time`.
     - Sockets work. They are looked at before each jump, so peers in the same loop find each other.
       A peer outside of it gets no time to answer while a timer is set: use `hold_time`.
-    - If nothing can happen any more, since there is neither a timer, nor a thread, nor a peer
-      outside, the call that runs the loop raises `StuckError`.
+    - If nothing can happen any more, since there is neither a timer, nor a job, nor a peer outside,
+      the call that runs the loop raises `StuckError`. So does the end of time: a program that waits
+      for what never comes would run forever if it has a timer that repeats, such as a Keep Alive.
 
     It is asyncio's selector loop otherwise, on every system. Not thread-safe, as any loop.
+
+    Args:
+        end_at: How far the clock goes, in seconds; None is no limit. Default: a year. For another
+            one give `functools.partial(VirtualLoop, end_at=86_400)` as the loop factory.
+
+    Raises:
+        TypeError: `end_at` is neither a number nor None.
+        ValueError: `end_at` is not a finite number, or less than 0.
     """
 
     _clock_resolution: float
 
-    def __init__(self) -> None:
+    def __init__(self, *, end_at: float | None = _YEAR) -> None:
         self._jumping = _JumpingSelector(self)
         self._start = time.time()
         super().__init__(self._jumping)
+        try:
+            self.end_at(end_at)
+        except BaseException:
+            self.close()
+            raise
 
     def time(self) -> float:
         """Return the virtual time: seconds since the loop was made."""
@@ -69,24 +90,35 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._start + self.time()
 
     def end_at(self, seconds: float | None) -> None:
-        """Let the clock go no further than this time; None, as at the start, is no limit.
+        """Let the clock go no further than this time; None is no limit.
 
-        The call that runs the loop raises `StuckError` instead. A program that waits for what never
-        comes would otherwise run forever if it has a timer that repeats, such as a Keep Alive.
+        The call that runs the loop raises `StuckError` instead. What it cancels may go on for
+        another hour of virtual time, to clean up; then it raises again.
 
         Raises:
-            ValueError: `seconds` is not a finite number.
+            TypeError: `seconds` is neither a number nor None.
+            ValueError: `seconds` is not a finite number, or has passed.
         """
-        if seconds is not None and not math.isfinite(seconds):
-            raise ValueError(f"seconds must be a finite number or None, not {seconds}")
-        self._jumping.end = None if seconds is None else round(seconds * _SECOND)
+        if seconds is None:
+            self._jumping.end = None
+            return
+        if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
+            raise wrong_type("end_at", "float or None", seconds)
+        now = self._jumping.now / _SECOND  # a class that derives from this may show another time
+        if not (now <= seconds and math.isfinite(seconds * _SECOND)):
+            raise ValueError(
+                f"end_at must be a finite number of seconds, not before {now:g}, or None; "
+                f"not {seconds}"
+            )
+        self._jumping.end = round(seconds * _SECOND)
 
     @contextlib.contextmanager
     def hold_time(self) -> Iterator[None]:
         """Let the clock stand still, and the loop wait for what really happens.
 
         For what the loop does not know of: threads of your own, subprocesses, servers in another
-        process. To be used in the loop's own thread.
+        process. No timer fires meanwhile, and so no time limit ends: what you wait for has to come.
+        To be used in the loop's own thread.
         """
         self._jumping.holds += 1
         try:
@@ -135,14 +167,16 @@ class _JumpingSelector(selectors.DefaultSelector):
         else:
             raise StuckError(
                 f"Nothing can happen any more at {self._loop.time():g} s of virtual time: "
-                f"no callback is ready, no timer is set, and no thread works. {self._waiting()}"
+                "no callback is ready, no timer is set, and no job of run_in_executor is under way "
+                "(for threads and processes of your own there is VirtualLoop.hold_time). "
+                f"{self._waiting()}"
             )
         return []
 
     def _jump(self, nanoseconds: int) -> None:
         self.now += nanoseconds
         if self.end is not None and self.now > self.end:
-            self.now, self.end = self.end, None  # what is cancelled now may wait for its own end
+            self.now, self.end = self.end, self.end + _GRACE
             raise StuckError(
                 f"The virtual time has reached its end, {self._loop.time():g} s "
                 f"(VirtualLoop.end_at). {self._waiting()}"

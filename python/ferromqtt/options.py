@@ -333,8 +333,8 @@ def _check_memory(options: ClientOptions) -> None:
     for name in _OF_SOCKETS:
         if getattr(options, name) != getattr(ClientOptions, name):  # which has the default
             raise ValueError(
-                f"{name} makes no sense with a test broker in memory: leave it out, or give "
-                "broker.host and broker.port instead of the broker."
+                f"{name} makes no sense with a test broker in memory, which speaks plain MQTT "
+                "without a socket: leave it out."
             )
 
 

@@ -1,4 +1,6 @@
-"""A broker for tests, in the running event loop: in memory, and on a loopback socket.
+"""A broker for tests, in the running event loop, and a loop in which waiting takes no time.
+
+`TestBroker` serves clients in memory, and on a loopback socket. `VirtualLoop` is the loop.
 
 It is not a production broker: passwords are held in the clear, and all it knows ends with it. Its
 memory is bounded, in messages and bytes.
@@ -19,6 +21,7 @@ from ferromqtt._native import Broker
 from ferromqtt._transport import memory
 from ferromqtt._virtual_loop import StuckError, VirtualLoop
 from ferromqtt.client import Client
+from ferromqtt.reasons import ReasonCode
 
 __all__ = [
     "BrokerOptions",
@@ -245,12 +248,17 @@ class TestBroker:
 
     @property
     def port(self) -> int:
-        """The port that it listens on, once it is started; before that the one that was asked for.
+        """The port that it listens on; before the start the one that was asked for.
 
         Raises:
-            RuntimeError: It does not listen.
+            RuntimeError: It does not listen, or a free port is taken only when it is started.
         """
         self._check_listens()
+        if not self._port:
+            raise RuntimeError(
+                "The test broker has no port yet: start it by `async with broker`, or give the "
+                "client the broker itself, Client(broker)"
+            )
         return self._port
 
     @property
@@ -258,10 +266,13 @@ class TestBroker:
         """The broker's address as `mqtt://host:port`.
 
         Raises:
-            RuntimeError: It does not listen.
+            RuntimeError: As for `host` and `port`.
         """
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"mqtt://{host}:{self.port}"
+        return self._url(self.host, self.port)
+
+    @staticmethod
+    def _url(host: str, port: int) -> str:
+        return f"mqtt://[{host}]:{port}" if ":" in host else f"mqtt://{host}:{port}"
 
     def client(self, identifier: str | None = None, **options: Any) -> Client:  # noqa: ANN401
         """Return a client that connects to this broker in memory: to be entered by `async with`.
@@ -286,12 +297,21 @@ class TestBroker:
         return BrokerStats(*self._broker.stats()) if self._broker else BrokerStats()
 
     def session(self, client_identifier: str) -> SessionStats | None:
-        """Return the state of a client's session; None when there is none."""
+        """Return the state of a client's session; None when there is none.
+
+        Raises:
+            TypeError: `client_identifier` is not a str.
+        """
+        if not isinstance(client_identifier, str):
+            raise wrong_type("client_identifier", "str", client_identifier)
         stats = self._broker and self._broker.session(client_identifier)
         return SessionStats(*stats) if stats else None
 
     def disconnect_client(
-        self, client_identifier: str, reason: int, server_reference: str | None = None
+        self,
+        client_identifier: str,
+        reason: int | ReasonCode,
+        server_reference: str | None = None,
     ) -> bool:
         """Send a client away; its will is published.
 
@@ -305,12 +325,16 @@ class TestBroker:
             Whether the client was connected.
 
         Raises:
+            TypeError: An argument has the wrong type.
             ValueError: A server's DISCONNECT cannot have this Reason Code.
 
         """
+        if not isinstance(client_identifier, str):
+            raise wrong_type("client_identifier", "str", client_identifier)
         if not self._broker:
             return False
-        done = self._broker.disconnect_client(client_identifier, reason, server_reference)
+        code = reason.value if isinstance(reason, ReasonCode) else reason
+        done = self._broker.disconnect_client(client_identifier, code, server_reference)
         if self._host:
             self._host.flush()
         return done
@@ -318,8 +342,8 @@ class TestBroker:
     def __repr__(self) -> str:
         # Not the options, which hold passwords.
         if self._listens:
-            running = "running" if self._started else "not running"
-            return f"<{type(self).__name__} {self.url}, {running}>"
+            running = "running" if self._is_started() else "not running"
+            return f"<{type(self).__name__} {self._url(self._host_name, self._port)}, {running}>"
         return f"<{type(self).__name__} in memory, {'ready' if self._broker else 'stopped'}>"
 
     async def start(self) -> None:
@@ -333,7 +357,7 @@ class TestBroker:
             OSError: The address cannot be listened on. In memory it can be used all the same.
 
         """
-        if self._started:
+        if self._is_started():
             raise RuntimeError("The test broker is running already: stop it first")
         if self._broker is None:
             self._broker = Broker(**self._options)
@@ -388,6 +412,10 @@ class TestBroker:
         if self._host is None:
             self._host = Host(loop, broker)
         return self._host
+
+    def _is_started(self) -> bool:
+        """Whether it was started in a loop that is not closed."""
+        return self._started and not (self._host and self._host.loop.is_closed())
 
     def _check_listens(self) -> None:
         if not self._listens:

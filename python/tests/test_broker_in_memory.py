@@ -17,7 +17,7 @@ from ferromqtt import Client, MqttError, ProtocolVersion, ProxySettings, TLSPara
 from ferromqtt._internals import internals_of
 from ferromqtt._transport import progress
 from ferromqtt.testing import TestBroker
-from support.clients import receive, unique
+from support.clients import LIMIT, receive, unique
 from support.loops import FACTORIES, LoopRunner, settle
 
 KEPT = {"clean_session": False}
@@ -191,6 +191,55 @@ def test_a_broker_goes_on_in_the_next_loop_with_its_sessions(run: LoopRunner) ->
         gc.collect()
 
 
+def test_a_broker_that_fails_as_a_client_connects_can_be_stopped(
+    run: LoopRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        broker = TestBroker(listen=False)
+
+        def fail(_: object) -> None:
+            monkeypatch.undo()
+            raise LookupError("once")
+
+        monkeypatch.setattr("ferromqtt._broker_host.Host.flush", fail)
+        with pytest.raises(LookupError, match="once"):
+            await broker.client().__aenter__()
+        async with asyncio.timeout(LIMIT):
+            await broker.stop()
+
+    run(main)
+
+
+def test_a_broker_whose_loop_is_closed_can_be_started_again(run: LoopRunner) -> None:
+    broker = TestBroker(listen=False)
+    run(broker.start)
+
+    async def again() -> None:
+        async with broker, broker.client() as client:
+            await client.publish("a")
+
+    run(again)
+
+
+def test_a_broker_that_is_to_take_a_free_port_has_none_before_its_start() -> None:
+    broker = TestBroker()
+    for look in (lambda: broker.port, lambda: broker.url):
+        with pytest.raises(RuntimeError, match="no port yet: start it by `async with broker`"):
+            look()
+    assert repr(broker) == "<TestBroker mqtt://127.0.0.1:0, not running>"
+    assert TestBroker(port=1883).url == "mqtt://127.0.0.1:1883"
+
+
+def test_a_client_identifier_that_is_no_text_is_refused() -> None:
+    broker = TestBroker()
+    for call in (
+        lambda: broker.session(5),  # type: ignore[arg-type]
+        lambda: broker.disconnect_client(5, 0x8B),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(TypeError, match="client_identifier must be str, not int"):
+            call()
+
+
 def test_a_broker_serves_one_open_loop(run: LoopRunner) -> None:
     broker = TestBroker()
     text = r"^The test broker serves another event loop: use it there, or stop it there first$"
@@ -249,7 +298,7 @@ def test_a_broker_whose_loop_is_closed_can_be_stopped(run: LoopRunner) -> None:
     ],
 )
 def test_options_of_sockets_are_refused_in_memory(name: str, value: object) -> None:
-    with pytest.raises(ValueError, match=f"^{name} makes no sense with a test broker in memory: "):
+    with pytest.raises(ValueError, match=f"^{name} makes no sense with a test broker in memory, "):
         TestBroker(listen=False).client(**{name: value})
 
 

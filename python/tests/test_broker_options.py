@@ -10,7 +10,7 @@ import pytest
 from ferromqtt import Client, MqttCodeError, MqttConnectError, MqttError, ProtocolVersion
 from ferromqtt._native import Broker
 from ferromqtt.properties import Properties
-from ferromqtt.reasons import PacketTypes
+from ferromqtt.reasons import PacketTypes, ReasonCode
 from ferromqtt.testing import BrokerOptions, BrokerStats, SessionStats, TestBroker
 from support.clients import LIMIT, receive, receive_until, unique
 from support.loops import LoopRunner
@@ -163,7 +163,8 @@ def test_a_client_that_is_disconnected_leaves_its_will(run: LoopRunner) -> None:
             assert broker.session(name) == SessionStats(
                 connected=True, queued=0, in_flight=0, dropped=0
             )
-            assert broker.disconnect_client(name, 0x98)
+            administrative = ReasonCode(PacketTypes.DISCONNECT, identifier=0x98)
+            assert broker.disconnect_client(name, administrative)
             with pytest.raises(MqttError):
                 await receive(victim)
             await victim.__aexit__(None, None, None)

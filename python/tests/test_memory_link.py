@@ -429,3 +429,56 @@ def test_a_protocol_that_fails_at_once_leaves_no_link(run: LoopRunner) -> None:
         await far.reported("lost")
 
     run(main)
+
+
+def test_a_broker_side_that_fails_at_once_leaves_no_link(run: LoopRunner) -> None:
+    class Failing(End):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            raise LookupError("my own")
+
+    async def main() -> None:
+        near, far = End(), Failing()
+        with pytest.raises(LookupError, match="my own"):
+            await in_memory(near, far)
+        await far.reported("lost")
+        assert near.reports == [], "it was never connected"
+
+    run(main)
+
+
+def test_a_cancelled_future_in_a_callback_ends_the_link(run: LoopRunner) -> None:
+    class Failing(End):
+        def data_received(self, data: bytes) -> None:
+            del data
+            raise asyncio.CancelledError
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            raise asyncio.CancelledError
+
+    async def main() -> None:
+        reported: list[dict[str, object]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, it: reported.append(it))
+        near, far = Failing(), Failing()
+        await in_memory(near, far)
+        near.transport.write(bytes(MANY))
+        assert near.reports == ["made", "paused"]
+        await far.reported("lost")
+        await near.reported("lost")
+        assert [type(it["exception"]) for it in reported] == [asyncio.CancelledError] * 2
+
+    run(main)
+
+
+def test_an_error_while_sending_leaves_the_buffer_usable() -> None:
+    near, far = End(), End()
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(in_memory(near, far))
+    loop.close()
+    with pytest.raises(RuntimeError, match="closed") as caught:
+        near.transport.write(b"x")
+    near.transport.write(b"y")  # `caught` keeps what the first call held
+    assert caught
+    for end in (near, far):
+        cast("memory.MemoryTransport", end.transport).detach()

@@ -1,6 +1,8 @@
 """`ferromqtt.testing.VirtualLoop`: waiting takes no time, and what really happens is waited for."""
 
 import asyncio
+import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -41,6 +43,7 @@ def virtual_loop() -> VirtualLoop:
 
 def test_waiting_a_year_takes_no_time_and_is_exact() -> None:
     async def main() -> list[float]:
+        virtual_loop().end_at(None)
         times = [now()]
         for seconds in (0.1, 0.2, 1e-9, 3600, 365 * 86_400):
             await asyncio.sleep(seconds)
@@ -89,6 +92,7 @@ def test_timers_fire_where_floats_have_no_nanoseconds() -> None:
     """After half a year a float that a nanosecond is added to stays the same."""
 
     async def main() -> float:
+        virtual_loop().end_at(None)
         await asyncio.sleep(2**25 + 0.5)
         await asyncio.sleep(1e-9)
         await asyncio.sleep(1)
@@ -241,8 +245,13 @@ def test_an_interrupt_ends_a_wait_for_a_thread() -> None:
         finally:
             release.set()
 
-    with pytest.raises(KeyboardInterrupt):
-        run(main)
+    # A shell starts its background jobs with this signal ignored, and asyncio leaves that as it is.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(main)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # The end
@@ -319,12 +328,41 @@ def test_a_program_that_goes_on_forever_ends_at_the_limit() -> None:
     assert times == [50_000, 86_400]
 
 
-@pytest.mark.parametrize("seconds", [float("nan"), float("inf")])
-def test_an_end_that_is_no_time_is_refused(seconds: float) -> None:
+def test_a_program_that_goes_on_after_the_limit_is_stopped_again() -> None:
     async def main() -> None:
-        virtual_loop().end_at(seconds)
+        task = asyncio.current_task()
+        assert task is not None
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        virtual_loop().end_at(600)
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
 
-    with pytest.raises(ValueError, match="must be a finite number or None"):
+    with pytest.raises(StuckError, match="reached its end, 4200 s"):
+        run(main)
+
+
+def test_time_ends_after_a_year_by_itself() -> None:
+    async def main() -> None:
+        for _ in itertools.count():
+            await asyncio.sleep(86_400)
+
+    with pytest.raises(StuckError, match=r"reached its end, 3\.1536e\+07 s"):
+        run(main)
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), 1e300, -1.0])
+def test_an_end_that_is_no_time_is_refused(seconds: float) -> None:
+    with pytest.raises(ValueError, match="end_at must be a finite number of seconds, not before 0"):
+        VirtualLoop(end_at=seconds)
+
+
+def test_an_end_that_has_passed_is_refused() -> None:
+    async def main() -> None:
+        await asyncio.sleep(100)
+        virtual_loop().end_at(50)
+
+    with pytest.raises(ValueError, match="not before 100, or None; not 50"):
         run(main)
 
 

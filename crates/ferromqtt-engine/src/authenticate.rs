@@ -121,13 +121,21 @@ impl<T: Tokens> Engine<T> {
     /// Authenticates again on the present connection. The token is given back with [`CallEnd::ReAuthenticated`].
     ///
     /// # Errors
-    /// Why nothing was sent, and the token.
+    /// Why nothing was sent, and the token. [`AuthError::NotNow`] also while the application has not heard all that the server
+    /// said in the exchange before: its [`Reply`] would end this one.
     pub fn re_authenticate(
         &mut self,
         now: Instant,
         data: Option<Bytes>,
         token: T::Call,
     ) -> Result<(), (T::Call, AuthError)> {
+        self.take_events();
+        if self.has_ended() {
+            return Err((token, AuthError::NotConnected)); // the core does not know it when the driver has gone
+        }
+        if self.awaits_reply || !self.asks.is_empty() {
+            return Err((token, AuthError::NotNow(ReasonCode::ReAuthenticate)));
+        }
         match (self.core).authenticate(now, auth(ReasonCode::ReAuthenticate, data)) {
             Ok(()) => {
                 self.re_authenticating.push_back(token);

@@ -110,7 +110,8 @@
 //!
 //! With the feature `testing` the crate has a broker for your tests ([`testing`]), and [`Options::test`] connects to it in
 //! memory. No port is opened, and under `#[tokio::test(start_paused = true)]` client and broker wait in virtual time: an hour of
-//! Keep Alive, a pause before reconnecting or an expiring session takes milliseconds.
+//! Keep Alive, a pause before reconnecting or an expiring session takes milliseconds. Put a `tokio::time::timeout` around what
+//! may never come: with a connection, Keep Alive moves a paused clock on forever, and the test would not end.
 //!
 //! ```toml
 //! [dev-dependencies]

@@ -32,7 +32,12 @@ def link(
     """
     near, far = MemoryTransport(loop, client), MemoryTransport(loop, server)
     near.peer, far.peer = far, near
-    server.connection_made(far)
+    try:
+        server.connection_made(far)
+    except BaseException:
+        near.detach()  # its protocol was not told of it
+        far.abort()
+        raise
     try:
         client.connection_made(near)
     except BaseException:
@@ -160,6 +165,11 @@ class MemoryTransport(asyncio.Transport):
 
     # What the other end calls: each is done later
 
+    def detach(self) -> None:
+        """End without a word to the protocol, or to the other end."""
+        self.peer = None
+        self._ended = self._closing = True
+
     @property
     def capacity(self) -> int:
         """How many more bytes may arrive."""
@@ -208,8 +218,9 @@ class MemoryTransport(asyncio.Transport):
             return
         if self._unsent:
             count = min(peer.capacity, len(self._unsent))
-            with memoryview(self._unsent) as unsent:
-                peer.arrive(unsent[:count])
+            # Both views are released, also for an error's traceback: the buffer could not shrink.
+            with memoryview(self._unsent) as unsent, unsent[:count] as part:
+                peer.arrive(part)
             del self._unsent[:count]
             self._sent += count
         if self._unsent:
@@ -235,7 +246,9 @@ class MemoryTransport(asyncio.Transport):
     def _tell_flow(self, method: str) -> None:
         try:
             getattr(self._protocol, method)()
-        except Exception as error:  # noqa: BLE001 - as asyncio does, the transport goes on
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - as asyncio does, the transport goes on
             self._report(error, f"protocol.{method}() failed")
 
     # Reading
@@ -261,7 +274,9 @@ class MemoryTransport(asyncio.Transport):
                 self._eof_read = True
                 if not cast("asyncio.Protocol", self._protocol).eof_received():
                     self.close()
-        except Exception as error:  # noqa: BLE001 - as asyncio does, it is the link's end
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - as asyncio does, it is the link's end
             self._report(error, "a protocol failed to take what it was given")
             self._end(error)
             return
@@ -284,23 +299,23 @@ class MemoryTransport(asyncio.Transport):
 
     # The end
 
-    def _end(self, error: Exception | None) -> None:
+    def _end(self, error: BaseException | None) -> None:
         """Report the end to the protocol, later and once."""
         if not self._ended:
             self._loop.call_soon(self._lose, error)
             self._ended = self._closing = True
             self._unsent.clear()
 
-    def _lose(self, error: Exception | None) -> None:
+    def _lose(self, error: BaseException | None) -> None:
         peer, self.peer = self.peer, None
         try:
-            self._protocol.connection_lost(error)
+            self._protocol.connection_lost(cast("Exception | None", error))
         finally:
             if peer is not None and peer.peer is not None:
                 peer.peer_has_ended(unread=bool(self._arrived))
             self._arrived.clear()
 
-    def _report(self, error: Exception, message: str) -> None:
+    def _report(self, error: BaseException, message: str) -> None:
         context = {
             "message": message,
             "exception": error,

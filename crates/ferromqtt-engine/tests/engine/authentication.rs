@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use ferromqtt_engine::{Ask, CallEnd, Reply, Standing};
-use ferromqtt_proto::{ConnectionError, Options};
+use ferromqtt_proto::{AuthError, ConnectionError, Options, ReasonCode};
 use ferromqtt_testing::{Authentication, BrokerOptions};
 
 use crate::world::{World, options};
@@ -14,6 +14,16 @@ fn world() -> World {
     let steps = [(&b"who?"[..], &b"me"[..])];
     broker.authentication = Some(Authentication::new("STEPS", steps).unwrap());
     World::with(of_client, broker, true)
+}
+
+/// Asks for another exchange, which is refused.
+fn refused_exchange(world: &mut World) -> AuthError {
+    let token = world.token();
+    let Err((token, error)) = world.engine.re_authenticate(world.now, None, token) else {
+        panic!("it is to be refused");
+    };
+    world.back(&token);
+    error
 }
 
 fn data(data: &'static [u8]) -> Reply {
@@ -66,11 +76,7 @@ fn who_authenticates_again_learns_how_it_ends() {
     let token = world.token();
     let number = token.0;
     assert!(world.engine.re_authenticate(world.now, None, token).is_ok());
-    let second = world.token();
-    let Err((second, _)) = world.engine.re_authenticate(world.now, None, second) else {
-        panic!("one at a time");
-    };
-    world.back(&second);
+    refused_exchange(&mut world); // one at a time
     world.run();
     world.engine.reply(world.now, data(b"me")).unwrap();
     world.run();
@@ -102,4 +108,34 @@ fn neither_question_nor_reply_shows_its_data() {
         Reply::Data(secret)
     );
     assert_eq!(shown, "Continue(Some(***)) Accepted(None) Data(Some(***))");
+}
+
+#[test]
+fn an_exchange_begins_only_when_the_one_before_has_been_heard_to_its_end() {
+    let mut world = world();
+    world.run();
+    world.engine.reply(world.now, data(b"me"));
+    world.run();
+    assert!(matches!(world.asked[1], Ask::Accepted(_)));
+    assert!(world.engine.is_connected());
+    let not_now = AuthError::NotNow(ReasonCode::ReAuthenticate);
+    assert_eq!(refused_exchange(&mut world), not_now);
+    world.engine.reply(world.now, Reply::Accepted);
+    world.run();
+    let token = world.token();
+    assert!(world.engine.re_authenticate(world.now, None, token).is_ok());
+    world.end();
+}
+
+#[test]
+fn nobody_waits_for_an_exchange_when_the_driver_has_gone() {
+    let mut world = world();
+    world.run();
+    world.engine.reply(world.now, data(b"me"));
+    world.run();
+    world.engine.reply(world.now, Reply::Accepted);
+    world.run();
+    world.engine.abandon_driver();
+    assert_eq!(refused_exchange(&mut world), AuthError::NotConnected);
+    world.end();
 }

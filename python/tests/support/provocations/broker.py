@@ -66,6 +66,11 @@ async def _(_: World) -> None:
     await broker.client().__aenter__()
 
 
+@provokes(BROKER, "has no port yet")
+async def _(_: World) -> None:
+    _ = TestBroker().url
+
+
 @provokes(BROKER, "makes no sense with a test broker")
 async def _(_: World) -> None:
     TestBroker().client(bind_port=5)
