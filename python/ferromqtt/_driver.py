@@ -199,7 +199,10 @@ class Protocol(Core, asyncio.BufferedProtocol):
         if closed.get_loop() is asyncio.get_running_loop():
             await asyncio.wait([closed], timeout=_ABORT_LIMIT)
         if not closed.done() and self.transport is transport:
-            # uvloop may never tell the end of one that was cancelled while TLS began.
+            # uvloop may never report the end of one that was cancelled while TLS began. A loop that
+            # stands still reports it late, and must not end the transport that follows by that.
+            with contextlib.suppress(NotImplementedError):
+                transport.set_protocol(asyncio.Protocol())
             self.connection_lost(None)
 
     def iteration_end(self) -> MqttError | None:

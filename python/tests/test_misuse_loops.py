@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import socket
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -11,11 +12,14 @@ import pytest
 
 from ferromqtt import Client, Message, MqttCodeError, MqttError
 from ferromqtt._internals import internals_of
+from ferromqtt._native import Host
+from ferromqtt._transport.websocket import WebSocketLayer, request_headers
 from support import packets
 from support.builtin import BuiltinBroker
 from support.clients import LIMIT, receive, unique
 from support.loops import FACTORIES, LoopRunner
-from support.scripted import ScriptedServer, serve_311
+from support.scripted import Connection, ScriptedServer, serve_311
+from support.websocket_server import BINARY, WebSocketPeer, frame
 from test_misuse_protocol import Wire
 
 Factory = Callable[[], asyncio.AbstractEventLoop]
@@ -313,6 +317,46 @@ def test_tasks_that_waited_as_the_loop_was_closed_take_no_message(
         task.get_coro().close()
     tasks.clear()
     gc.collect()
+
+
+@pytest.mark.parametrize("over", ["tcp", "websockets"])
+def test_the_late_end_of_an_earlier_transport_ends_no_later_one(
+    factory: Factory, over: str
+) -> None:
+    """Its loop stood still when the client was connected on another one."""
+    wire = Wire()
+
+    async def connect(ours: socket.socket, theirs: socket.socket) -> None:
+        ours.setblocking(False)
+        await wire.core.start()
+        loop = asyncio.get_running_loop()
+        if over == "tcp":
+            await loop.create_connection(lambda: wire.core, sock=ours)
+            theirs.sendall(packets.CONNACK_311)
+        else:
+            headers = request_headers(Host("there"), 80, secure=False, headers=None)
+            layer = WebSocketLayer(wire.core, "/mqtt", headers)
+            await loop.create_connection(lambda: layer, sock=ours)
+            peer = WebSocketPeer(Connection(theirs)).accept()
+            await asyncio.wait_for(layer.opened, LIMIT)
+            peer.send(frame(BINARY, packets.CONNACK_311))
+        await asyncio.wait_for(wire.core.accepted(), LIMIT)
+
+    first, second = factory(), factory()
+    pairs = socket.socketpair(), socket.socketpair()
+    first.run_until_complete(connect(*pairs[0]))
+    second.run_until_complete(connect(*pairs[1]))
+    for _ in range(3):
+        first.run_until_complete(asyncio.sleep(0))
+    assert wire.core.connected
+    pairs[0][1].close()
+    pairs[1][1].close()
+    leaving = wire.core.stop(LIMIT, publish_will=False, wait=False)
+    with contextlib.suppress(MqttError):  # the other side has gone
+        second.run_until_complete(leaving)
+    assert wire.core.transport is None
+    first.close()
+    second.close()
 
 
 def test_a_message_wakes_no_task_of_a_closed_loop(factory: Factory) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ferromqtt import Message, ProtocolVersion
+from ferromqtt import Message, MqttError, ProtocolVersion
 from ferromqtt._native import Broker, Core
 from support import packets
 from support.loops import LoopRunner
@@ -173,6 +173,39 @@ def test_a_step_that_its_loop_runs_while_it_queues_up_holds_one_place() -> None:
     assert len(made) == 2
     assert core.take_foreign_waiters() == made[1:]
     real.close()
+
+
+@pytest.mark.parametrize("happens", ["a message", "the end"])
+def test_a_step_sees_what_happens_while_its_loop_makes_its_future(happens: str) -> None:
+    class Loop(asyncio.SelectorEventLoop):
+        armed = False
+
+        def create_future(self) -> asyncio.Future[Any]:
+            if self.armed:
+                self.armed = False
+                wire.message(b"meanwhile") if happens == "a message" else wire.lose()
+            return super().create_future()
+
+    async def main() -> None:
+        nonlocal wire
+        wire = Wire()
+        await wire.connect()
+        step: Any = anext(wire.client.messages)
+        loop.armed = True
+        if happens == "a message":
+            with pytest.raises(StopIteration) as stop:
+                step.send(None)
+            assert stop.value.value.payload == b"meanwhile"
+            wire.lose()
+        else:
+            assert step.send(None) is None  # it gives the loop a turn before it raises
+            with pytest.raises(MqttError, match="Disconnected"):
+                step.send(None)
+
+    wire: Wire
+    loop = Loop()
+    loop.run_until_complete(main())
+    loop.close()
 
 
 class Waiting:

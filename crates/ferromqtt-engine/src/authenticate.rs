@@ -75,14 +75,19 @@ impl<T: Tokens> Engine<T> {
     }
 
     /// The application's answer to the question that was asked last.
-    pub fn reply(&mut self, now: Instant, reply: Reply) {
+    ///
+    /// # Errors
+    /// Why the data cannot be sent. The connection ends for that reason.
+    pub fn reply(&mut self, now: Instant, reply: Reply) -> Result<(), AuthError> {
         self.awaits_reply = false;
         match reply {
             Reply::Data(data) => {
                 let auth = auth(ReasonCode::ContinueAuthentication, data);
-                if let Err(error) = self.core.authenticate(now, auth) {
+                let sent = self.core.authenticate(now, auth);
+                if let Err(error) = &sent {
                     self.core.fail_authentication(now, error.to_string().into());
                 }
+                return sent;
             }
             Reply::Accepted => {
                 let end = |token| Woken::Call(token, CallEnd::ReAuthenticated(Ok(())));
@@ -91,6 +96,7 @@ impl<T: Tokens> Engine<T> {
             }
             Reply::Failed(why) => self.core.fail_authentication(now, why),
         }
+        Ok(())
     }
 
     /// The data that a new connection's exchange begins with, or why there is none. Call it before

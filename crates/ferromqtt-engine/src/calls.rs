@@ -26,6 +26,22 @@ impl CallId {
         Self(CallKey::Op(op.value()))
     }
 
+    /// The call as a number, for a face whose language has no better name for it. 0 is no call.
+    pub const fn number(self) -> u64 {
+        match self.0 {
+            CallKey::Op(op) => op << 1,
+            CallKey::Place(place) => place << 1 | 1,
+        }
+    }
+
+    /// The call with this [`number`](Self::number), whether there is one or not.
+    pub const fn from_number(number: u64) -> Self {
+        Self(match number & 1 {
+            0 => CallKey::Op(number >> 1),
+            _ => CallKey::Place(number >> 1),
+        })
+    }
+
     /// The place in the line that the call has or had.
     pub(crate) const fn place(self) -> Option<u64> {
         match self.0 {

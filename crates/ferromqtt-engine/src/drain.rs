@@ -45,6 +45,7 @@ impl<T: Tokens> Engine<T> {
     /// meanwhile. The face waits for the end of the connection, and then asks for what is [`undone`](Self::undone).
     pub fn drain(&mut self, now: Instant, until: Option<Instant>) {
         self.draining.get_or_insert_default().until = until;
+        self.is_closed = true;
         self.refuse_line(&PublishRefusal::Draining);
         self.disconnect_when_drained(now);
     }

@@ -14,7 +14,7 @@ use proto::{
 };
 
 use crate::authenticate::Ask;
-use crate::calls::OpenCalls;
+use crate::calls::{CallId, OpenCalls};
 use crate::capacity::CapacityLine;
 use crate::declared::DeclaredQueue;
 use crate::drain::Draining;
@@ -32,6 +32,9 @@ pub struct EngineOptions {
     pub ends_session: bool,
     /// There is an authenticator, which [`Engine::next_ask`] asks.
     pub authenticates: bool,
+    /// The face may [start](Engine::start) the engine again after the connection has ended, and says itself when readers
+    /// have nothing more to wait for ([`Engine::end_queues`]). Otherwise the end of the connection is the end of all queues.
+    pub restarts: bool,
 }
 
 /// Where the connection stands.
@@ -55,6 +58,8 @@ pub struct Engine<T: Tokens> {
     /// Those that wait for capacity in the outgoing queue.
     pub(crate) line: CapacityLine<T::Call>,
     pub(crate) readers: Readers<T::Reader>,
+    /// No message will come to any queue any more.
+    pub(crate) queues_ended: bool,
     pub(crate) events: RecentEvents<T::Reader>,
     /// For each queue the subscriptions that the server has lost and not renewed, and why.
     pub(crate) not_restored: HashMap<QueueId, Vec<(TopicFilter, ReasonCode)>>,
@@ -70,6 +75,8 @@ pub struct Engine<T: Tokens> {
     pub(crate) re_authenticating: VecDeque<T::Call>,
     /// Set once no more messages are accepted.
     pub(crate) draining: Option<Draining>,
+    /// The core would accept messages that are to be refused: the connection is being drained, or its driver has gone.
+    pub(crate) is_closed: bool,
     /// Who wanted the end of the connection, once somebody has.
     pub(crate) goodbye: Option<Goodbye>,
     /// How many calls the end of a connection has failed.
@@ -100,6 +107,7 @@ impl<T: Tokens> Engine<T> {
             calls: OpenCalls::default(),
             line: CapacityLine::default(),
             readers: Readers::default(),
+            queues_ended: false,
             events: RecentEvents::default(),
             not_restored: HashMap::new(),
             unasked: HashSet::new(),
@@ -108,6 +116,7 @@ impl<T: Tokens> Engine<T> {
             awaits_reply: false,
             re_authenticating: VecDeque::new(),
             draining: None,
+            is_closed: false,
             goodbye: None,
             cut_short: 0,
             standing: Standing::Connecting,
@@ -118,9 +127,39 @@ impl<T: Tokens> Engine<T> {
         })
     }
 
-    /// Begins to connect.
+    /// Replaces the core and its options, before the engine is started for the first time. Readers that wait stay. Returns
+    /// the former core, to be dropped without a lock.
+    ///
+    /// # Errors
+    /// What is wrong with the core's options. Nothing has changed then.
+    pub fn configure(
+        &mut self,
+        core: proto::Options,
+        session: Session,
+        seed: u64,
+        options: EngineOptions,
+    ) -> Result<Client, OptionsError> {
+        let core = Client::new(core, session, seed)?;
+        self.options = options;
+        Ok(std::mem::replace(&mut self.core, core))
+    }
+
+    /// Begins to connect. After the [end](Self::has_ended) of a connection, and of its transport, it begins again in the same
+    /// session: for a face with [`EngineOptions::restarts`].
     pub fn start(&mut self, now: Instant) {
-        self.core.connect(now);
+        self.take_events();
+        if self.has_ended() && self.core.is_idle() {
+            self.standing = Standing::Connecting;
+            self.draining = None;
+            self.is_closed = false;
+            self.goodbye = None;
+            self.not_restored.clear(); // the core forgets the subscriptions too
+        }
+        if !self.has_ended() {
+            self.queues_ended = false;
+            self.core.connect(now);
+            self.wake_all_readers(); // of subscriptions that the core has forgotten
+        }
     }
 
     /// The core, to look at.
@@ -208,6 +247,18 @@ impl<T: Tokens> Engine<T> {
     /// Whether any call has no outcome yet.
     pub const fn has_calls(&self) -> bool {
         !self.calls.is_empty()
+    }
+
+    /// How many calls have no outcome yet, beside those that wait for capacity.
+    pub const fn open_calls(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Whether a call was accepted and has no outcome yet.
+    pub fn is_open(&self, call: CallId) -> bool {
+        self.calls
+            .op(call)
+            .is_some_and(|op| self.calls.contains(op))
     }
 
     /// Whether the core keeps records of packets, for [`Fact::Packet`].

@@ -176,6 +176,10 @@ impl<R> RecentEvents<R> {
         self.readers.values()
     }
 
+    pub(crate) fn take_tokens(&mut self) -> impl Iterator<Item = R> + use<R> {
+        std::mem::take(&mut self.readers).into_values()
+    }
+
     fn push(&mut self, event: ConnectionEvent) {
         if matches!(
             event,

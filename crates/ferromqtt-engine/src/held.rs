@@ -1,5 +1,7 @@
 //! The tokens that the engine holds, to look at: for garbage collectors, and to find out who waits.
 
+use std::mem;
+
 use crate::{Engine, Tokens, Woken};
 
 impl<T: Tokens> Engine<T> {
@@ -24,5 +26,26 @@ impl<T: Tokens> Engine<T> {
         (self.readers.tokens())
             .chain(self.events.tokens())
             .chain(woken)
+    }
+
+    /// Takes out all tokens without an end: for a garbage collector that has found that nobody can wait for them. Drop them
+    /// without a lock.
+    pub fn take_held(&mut self) -> (Vec<T::Call>, Vec<T::Reader>) {
+        let mut calls: Vec<_> = self.calls.take_all().collect();
+        for (_, entry) in self.line.take_all() {
+            calls.extend(entry.accepted);
+            calls.push(entry.outcome);
+        }
+        calls.extend(self.re_authenticating.drain(..));
+        let mut readers: Vec<_> = self.readers.take_all().collect();
+        readers.extend(self.events.take_tokens());
+        for woken in mem::take(&mut self.woken) {
+            match woken {
+                Woken::Call(token, _) => calls.push(token),
+                Woken::Reader(token) => readers.push(token),
+                Woken::Fact(_) => self.woken.push_back(woken),
+            }
+        }
+        (calls, readers)
     }
 }

@@ -69,6 +69,7 @@ impl<T: Tokens> Engine<T> {
             self.finish(ConnectionError::DriverGone);
         }
         self.link = None;
+        self.is_closed = true;
         self.cut_short += self.calls.len();
         if let Some(draining) = &mut self.draining {
             draining.undone.unknown += self.calls.len();
@@ -78,7 +79,7 @@ impl<T: Tokens> Engine<T> {
             self.woken
                 .push_back(Woken::Call(token, CallEnd::DriverGone));
         }
-        self.wake_all_readers();
+        self.end_queues();
         self.wake_event_readers();
     }
 
@@ -90,7 +91,9 @@ impl<T: Tokens> Engine<T> {
         self.report(Fact::Ended { lost });
         self.refuse_line(&refusal);
         self.wake_event_readers();
-        self.wake_all_readers();
+        if !self.options.restarts {
+            self.end_queues();
+        }
     }
 
     /// A cause as the application is told: the core does not know why it was to disconnect.

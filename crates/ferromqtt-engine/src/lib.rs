@@ -42,6 +42,7 @@
 //!     disconnect_timeout: Duration::from_secs(5),
 //!     ends_session: true,
 //!     authenticates: false,
+//!     restarts: false,
 //! };
 //! let mut engine = Engine::<Numbers>::new(Options::default(), Session::default(), 7, options)?;
 //! engine.start(now);

@@ -38,7 +38,7 @@ pub fn at_once(publish: &Publish) -> Option<PublishRef<'_>> {
 
 impl<T: Tokens> Engine<T> {
     /// Encodes a QoS 0 message if nothing is before it, also nothing that waits for capacity. `false`: it is to be
-    /// [published](Self::publish). Costs no token, no event and no allocation, and needs no time.
+    /// [published](Self::publish), which may refuse it. Costs no token, no event and no allocation, and needs no time.
     ///
     /// # Errors
     /// Why it can be published in no way. Nothing was sent.
@@ -50,7 +50,7 @@ impl<T: Tokens> Engine<T> {
     ) -> Result<bool, PublishRefusal> {
         match self.line.is_empty() {
             true => self.try_publish_now(packet, payload),
-            false => self.check_open().map(|()| false),
+            false => Ok(false),
         }
     }
 
@@ -64,7 +64,9 @@ impl<T: Tokens> Engine<T> {
         packet: PublishRef<'_>,
         payload: &[u8],
     ) -> Result<bool, PublishRefusal> {
-        self.check_open()?;
+        if self.is_closed {
+            return Ok(false);
+        }
         match self.core.publish_at_once(packet, payload) {
             Ok(sent) => Ok(sent),
             Err(error) => Err(self.refused(error)),
@@ -147,7 +149,8 @@ impl<T: Tokens> Engine<T> {
         Ok(Submission::Waits(call))
     }
 
-    /// Accepts a message if there is capacity for it now. It passes those that wait for more capacity than there is.
+    /// Accepts a message if there is capacity for it now. It passes those that wait for more capacity than there is. The token
+    /// is given back with its outcome, at the latest after `deadline`.
     ///
     /// # Errors
     /// Why it is refused, and the token. Nothing was sent.
@@ -155,6 +158,7 @@ impl<T: Tokens> Engine<T> {
         &mut self,
         now: Instant,
         publish: Publish,
+        deadline: Option<Instant>,
         outcome: T::Call,
     ) -> Result<CallId, (T::Call, PublishRefusal)> {
         if let Err(refusal) = self.check_open() {
@@ -163,7 +167,7 @@ impl<T: Tokens> Engine<T> {
         let accepted = self.accept(now, Purpose::Message, publish);
         self.line.move_up(); // the core has noted how much capacity this one wanted, in place of the first that waits
         match accepted {
-            Ok(op) => Ok(self.calls.insert(op, outcome, None)),
+            Ok(op) => Ok(self.calls.insert(op, outcome, deadline)),
             Err(error) => Err((outcome, self.refused(error))),
         }
     }
@@ -243,7 +247,6 @@ impl<T: Tokens> Engine<T> {
     }
 
     /// The core does not know it when its driver has gone, and would accept what nobody sends.
-    #[inline]
     fn check_open(&self) -> Result<(), PublishRefusal> {
         if self.draining.is_some() {
             return Err(PublishRefusal::Draining);

@@ -1,7 +1,8 @@
 //! Who waits for messages of which queue, and which messages are reserved for readers that were woken.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasherDefault;
+use std::mem;
 
 use ferromqtt_proto::{IdHasher, InOrder, Message, QueueId};
 
@@ -19,8 +20,8 @@ pub struct ReaderId {
 struct QueueReaders<R> {
     /// Those that wait, the longest first.
     waiting: InOrder<R>,
-    /// The places of those that were woken and have not taken their messages yet.
-    reserved: BTreeSet<u64>,
+    /// The places of those that were woken and have not taken their messages yet, with the tokens that were brought back.
+    reserved: BTreeMap<u64, Option<R>>,
 }
 
 /// The readers of all queues.
@@ -51,7 +52,7 @@ impl<R> Readers<R> {
         };
         let readers = self.queues.entry(queue).or_insert_with(|| QueueReaders {
             waiting: InOrder::default(),
-            reserved: BTreeSet::new(),
+            reserved: BTreeMap::new(),
         });
         readers.waiting.push(self.last, token(reader));
         reader
@@ -85,20 +86,27 @@ impl<R> Readers<R> {
     fn reserve(&mut self, queue: QueueId) -> Option<R> {
         let readers = self.queues.get_mut(&queue)?;
         let (place, token) = readers.waiting.pop_first()?;
-        readers.reserved.insert(place);
+        readers.reserved.insert(place, None);
         self.reserved += 1;
         Some(token)
     }
 
-    /// Ends a reservation, if the reader has one.
-    fn release(&mut self, reader: ReaderId) -> bool {
+    /// Brings back the token of a reader that has a message reserved.
+    fn keep(&mut self, reader: ReaderId, token: R) -> Option<R> {
         let readers = self.queues.get_mut(&reader.queue);
-        let released = readers.is_some_and(|readers| readers.reserved.remove(&reader.place));
-        if released {
-            self.reserved -= 1;
-            self.forget_empty(reader.queue);
+        match readers.and_then(|readers| readers.reserved.get_mut(&reader.place)) {
+            Some(kept) => kept.replace(token),
+            None => Some(token),
         }
-        released
+    }
+
+    /// Ends a reservation, if the reader has one. Returns the token that was brought back.
+    fn release(&mut self, reader: ReaderId) -> Option<Option<R>> {
+        let readers = self.queues.get_mut(&reader.queue)?;
+        let kept = readers.reserved.remove(&reader.place)?;
+        self.reserved -= 1;
+        self.forget_empty(reader.queue);
+        Some(kept)
     }
 
     /// Takes all that wait.
@@ -124,9 +132,30 @@ impl<R> Readers<R> {
         }
     }
 
+    /// Those of one queue that wait, and then those that have a message reserved and whose tokens were brought back.
+    fn of_queue(&self, queue: QueueId) -> impl Iterator<Item = (ReaderId, &R)> {
+        let readers = self.queues.get(&queue).into_iter();
+        let named = move |place| ReaderId { queue, place };
+        readers.flat_map(move |readers| {
+            let waiting = (readers.waiting.iter()).map(move |(place, token)| (named(place), token));
+            let reserved = (readers.reserved.iter())
+                .filter_map(move |(place, token)| Some((named(*place), token.as_ref()?)));
+            waiting.chain(reserved)
+        })
+    }
+
     pub(crate) fn tokens(&self) -> impl Iterator<Item = &R> {
-        let waiting = self.queues.values().map(|readers| &readers.waiting);
-        waiting.flat_map(|waiting| waiting.iter().map(|(_, token)| token))
+        let queues = self.queues.keys();
+        queues.flat_map(|queue| self.of_queue(*queue).map(|(_, token)| token))
+    }
+
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = R> + use<R> {
+        self.reserved = 0;
+        let queues = mem::take(&mut self.queues).into_values();
+        queues.flat_map(|mut readers| {
+            let waiting = readers.waiting.drain().map(|(_, token)| token);
+            waiting.chain(readers.reserved.into_values().flatten())
+        })
     }
 
     fn queues(&self) -> Vec<QueueId> {
@@ -154,11 +183,10 @@ impl<T: Tokens> Engine<T> {
     }
 
     /// Takes the message that is reserved for a reader. A reader that has none reserved gets what [`take`](Self::take) gives.
-    pub fn take_reserved(&mut self, reader: ReaderId) -> Option<Message> {
-        match self.readers.release(reader) {
-            true => self.core.next_message(reader.queue),
-            false => self.take(reader.queue),
-        }
+    /// Returns the token too that was [brought back](Self::bring_back) with it.
+    pub fn take_reserved(&mut self, reader: ReaderId) -> (Option<Message>, Option<T::Reader>) {
+        let token = self.readers.release(reader).flatten();
+        (self.take(reader.queue), token)
     }
 
     /// Whether a message is there that is reserved for nobody.
@@ -166,10 +194,11 @@ impl<T: Tokens> Engine<T> {
         self.core.queue_len(queue) > self.readers.reserved_in(queue)
     }
 
-    /// Whether no message will come to a queue any more, beside those that are in it: the connection has ended for good, the
-    /// queue has failed, or nothing is subscribed for it. Never for the default queue while the connection lasts.
+    /// Whether no message will come to a queue any more, beside those that are in it: the queues have
+    /// [ended](Self::end_queues), the queue has failed, or nothing is subscribed for it. Never for the default queue while the
+    /// connection lasts.
     pub fn is_over(&self, queue: QueueId) -> bool {
-        self.has_ended()
+        self.queues_ended
             || self.core.has_failed(queue)
             || (queue != QueueId::DEFAULT && self.core.filters(queue).next().is_none())
     }
@@ -186,11 +215,25 @@ impl<T: Tokens> Engine<T> {
         self.readers.get_mut(reader)
     }
 
+    /// Brings back the token of a reader that was woken, which the engine keeps for as long as the reader has a message
+    /// reserved: for a face that must be able to find out whose reservations these are ([`readers`](Self::readers)). Returns
+    /// it if the reader has none.
+    pub fn bring_back(&mut self, reader: ReaderId, token: T::Reader) -> Option<T::Reader> {
+        self.readers.keep(reader, token)
+    }
+
+    /// The readers of a queue whose tokens the engine has: those that wait, the longest first, and those whose tokens were
+    /// [brought back](Self::bring_back).
+    pub fn readers(&self, queue: QueueId) -> impl Iterator<Item = (ReaderId, &T::Reader)> {
+        self.readers.of_queue(queue)
+    }
+
     /// Ends the wait of a reader, and returns its token if it still waits. If it was woken, the message that it has reserved
-    /// is for the next reader.
+    /// is for the next reader, and the token that is returned is the one that was [brought back](Self::bring_back).
     pub fn stop_waiting(&mut self, reader: ReaderId) -> Option<T::Reader> {
-        if self.readers.release(reader) {
+        if let Some(token) = self.readers.release(reader) {
             self.wake_for_messages(reader.queue);
+            return token;
         }
         self.readers.stop(reader)
     }
@@ -227,7 +270,14 @@ impl<T: Tokens> Engine<T> {
         }
     }
 
-    /// Nothing will come any more.
+    /// Ends all queues, and wakes their readers: no message will come any more, until the engine is [started](Self::start)
+    /// again. The end of the connection does so by itself, unless the engine [restarts](crate::EngineOptions::restarts).
+    pub fn end_queues(&mut self) {
+        self.queues_ended = true;
+        self.wake_all_readers();
+    }
+
+    /// Wakes the readers of queues that have messages, or will get none any more.
     pub(crate) fn wake_all_readers(&mut self) {
         for queue in self.readers.queues() {
             self.wake_readers(queue);

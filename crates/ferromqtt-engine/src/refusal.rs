@@ -13,6 +13,12 @@ pub enum PublishRefusal {
     Draining,
 }
 
+impl From<ConnectionError> for PublishRefusal {
+    fn from(cause: ConnectionError) -> Self {
+        Self::Disconnected(cause)
+    }
+}
+
 /// A SUBSCRIBE or UNSUBSCRIBE was not accepted, and nothing of it was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubscribeRefusal {
@@ -20,4 +26,10 @@ pub enum SubscribeRefusal {
     Invalid(SubscribeError),
     /// There is no connection, and none will follow.
     Disconnected(ConnectionError),
+}
+
+impl From<ConnectionError> for SubscribeRefusal {
+    fn from(cause: ConnectionError) -> Self {
+        Self::Disconnected(cause)
+    }
 }

@@ -27,30 +27,35 @@ impl<T: Tokens> Engine<T> {
         deadline: Option<Instant>,
         token: T::Call,
     ) -> Result<CallId, (T::Call, SubscribeRefusal)> {
-        let accepted = match self.has_ended() {
-            true => Err(SubscribeError::NotConnected), // the core may not know it
+        let accepted = match self.ended_unknown_to_core() {
+            true => Err(SubscribeError::NotConnected),
             false => self.core.subscribe(now, subscribe),
         };
         self.accepted_request(accepted, deadline, token)
     }
 
-    /// Unsubscribes from all of `filters`, for every queue. The token is given back with UNSUBACK, at the latest after
-    /// `deadline`.
+    /// Unsubscribes from all filters of `unsubscribe`, for every queue. The token is given back with UNSUBACK, at the latest
+    /// after `deadline`.
     ///
     /// # Errors
     /// Why it is refused, and the token. Nothing was sent.
     pub fn unsubscribe(
         &mut self,
         now: Instant,
-        filters: Vec<TopicFilter>,
+        unsubscribe: Unsubscribe,
         deadline: Option<Instant>,
         token: T::Call,
     ) -> Result<CallId, (T::Call, SubscribeRefusal)> {
-        let accepted = match self.has_ended() {
-            true => Err(SubscribeError::NotConnected), // as above
-            false => self.core_unsubscribe(now, filters),
+        let accepted = match self.ended_unknown_to_core() {
+            true => Err(SubscribeError::NotConnected),
+            false => self.core.unsubscribe(now, unsubscribe),
         };
         self.accepted_request(accepted, deadline, token)
+    }
+
+    /// Whether the connection has ended, and the core may not know it: it is idle once it does.
+    const fn ended_unknown_to_core(&self) -> bool {
+        self.has_ended() && !self.core.is_idle()
     }
 
     fn accepted_request(
@@ -66,18 +71,6 @@ impl<T: Tokens> Engine<T> {
             }
             Err(error) => Err((token, SubscribeRefusal::Invalid(error))),
         }
-    }
-
-    fn core_unsubscribe(
-        &mut self,
-        now: Instant,
-        filters: Vec<TopicFilter>,
-    ) -> Result<OpId, SubscribeError> {
-        let unsubscribe = Unsubscribe {
-            filters,
-            properties: Properties::default(),
-        };
-        self.core.unsubscribe(now, unsubscribe)
     }
 
     /// Closes a queue with all that is in it. Returns the filters that no other queue needs, to
@@ -96,7 +89,11 @@ impl<T: Tokens> Engine<T> {
         self.not_restored.remove(&queue);
         if !filters.is_empty() {
             // Refused only without a connection, and then the subscription has gone with it.
-            let unsubscribed = self.core_unsubscribe(now, filters);
+            let unsubscribe = Unsubscribe {
+                filters,
+                properties: Properties::default(),
+            };
+            let unsubscribed = self.core.unsubscribe(now, unsubscribe);
             self.unasked.extend(unsubscribed.ok());
         }
     }

@@ -19,7 +19,7 @@ pub(crate) fn set_manual(core: &mut Core, manual: bool) {
         false => Acknowledge::OnReceipt,
     };
     core.manual_ack = manual;
-    core.client.set_acknowledge(QueueId::DEFAULT, acknowledge);
+    core.engine.set_acknowledge(QueueId::DEFAULT, acknowledge);
 }
 
 /// Nobody will see this message: it is lost, and acknowledged as those are that the core's own queue loses.
@@ -28,7 +28,7 @@ pub(crate) fn discard(slf: &Bound<'_, Core>, message: &Bound<'_, PyAny>) -> PyRe
     else {
         return Ok(());
     };
-    slf.borrow_mut().client.acknowledge(delivery);
+    slf.borrow_mut().engine.acknowledge(delivery);
     Core::schedule_flush(slf)
 }
 
@@ -40,7 +40,7 @@ pub(crate) fn acknowledge(slf: &Bound<'_, Core>, mid: i64, qos: i64) -> PyResult
     let (Some(packet_id), Some(qos)) = (packet_id, qos) else {
         return Ok(false);
     };
-    let known = (slf.borrow_mut().client).acknowledge_packet(packet_id, qos);
+    let known = (slf.borrow_mut().engine).acknowledge_packet(packet_id, qos);
     if known {
         Core::schedule_flush(slf)?;
     }

@@ -1,17 +1,13 @@
-//! The protocol object: the sans-IO core, held by an asyncio transport on one side and by `ferromqtt.Client` on the other.
+//! The protocol object: the engine, held by an asyncio transport on one side and by `ferromqtt.Client` on the other.
 //!
 //! A borrow of [`Core`] is never held while Python code may run: a transport's `write` calls `pause_writing` at once,
 //! and any allocation may run a finalizer. So every method takes what it needs in a short borrow, and then acts.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use ferromqtt_proto::packet::Disconnect;
-use ferromqtt_proto::{
-    Client, InOrder, Options, QueueId, ReasonCode, Repeats, Session, TransportError,
-    TransportRequest,
-};
+use ferromqtt_engine::{CallId, Engine, EngineOptions, Goodbye, LinkId, LinkRequest};
+use ferromqtt_proto::{Options, OptionsError, ReasonCode, Repeats, Session, TransportError};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -21,7 +17,6 @@ use pyo3::types::{PyDict, PyMemoryView};
 use crate::acknowledge;
 use crate::backlog::Backlog;
 use crate::buffer::{self, ReadBuffer};
-use crate::calls::Calls;
 use crate::clock::Clock;
 use crate::convert;
 use crate::events;
@@ -33,14 +28,13 @@ use crate::next_message::{self, MessagesIterator};
 use crate::operations;
 use crate::pending::PendingWarning;
 use crate::progress::{self, WriteLimits};
+use crate::tokens::PyEngine;
 use crate::turn::Turn;
 
 /// One MQTT client as an asyncio `BufferedProtocol`. `ferromqtt._driver.Protocol` adds the base class and the hooks.
 #[pyclass(subclass, weakref, module = "ferromqtt._native")]
 pub(crate) struct Core {
-    pub(crate) client: Client,
-    /// The server has accepted the connection, as far as the lines of the packet trace tell.
-    pub(crate) established: bool,
+    pub(crate) engine: PyEngine,
     seed: u64,
     input: BytesMut,
     read_buffer: Option<Py<ReadBuffer>>,
@@ -49,6 +43,8 @@ pub(crate) struct Core {
     clock: Clock,
     /// Where that loop runs.
     pub(crate) home: Option<Home>,
+    /// The engine's name for the transport: from the request to open it to its end.
+    pub(crate) link: Option<LinkId>,
     pub(crate) transport: Option<Py<PyAny>>,
     write: Option<Py<PyAny>>,
     writable: bool,
@@ -62,19 +58,9 @@ pub(crate) struct Core {
     /// A chunk is on its way to the transport: whoever wants to write meanwhile leaves it to `flush` to go on.
     writing: bool,
     timer: Option<(Instant, Py<PyAny>)>,
-    pub(crate) calls: Calls,
     pub(crate) turn: Turn,
-    /// Futures of iterators that wait for a message, by the numbers of their places: first come first served.
-    pub(crate) waiters: InOrder<Py<PyAny>>,
-    /// The last number of a place.
-    pub(crate) last_place: u64,
-    /// Those that were woken for a message and have not taken it yet, by the places that they had: each has one message
-    /// reserved.
-    pub(crate) woken: HashMap<u64, Py<PyAny>>,
     /// Messages taken since an iterator last suspended.
     pub(crate) taken: u32,
-    /// The connection has ended: an iterator that finds no message raises.
-    pub(crate) ended: bool,
     pub(crate) topics: TopicCache,
     /// Takes every message instead of the queue, if set.
     #[pyo3(get)]
@@ -125,14 +111,14 @@ impl Core {
     #[new]
     fn new(seed: u64) -> PyResult<Self> {
         Ok(Self {
-            client: new_client(Options::default(), seed)?,
-            established: false,
+            engine: new_engine(Options::default(), seed)?,
             seed,
             input: BytesMut::new(),
             read_buffer: None,
             event_loop: None,
             clock: Clock::default(),
             home: None,
+            link: None,
             transport: None,
             write: None,
             writable: false,
@@ -143,13 +129,8 @@ impl Core {
             writing: false,
             is_cut: false,
             timer: None,
-            calls: Calls::default(),
             turn: Turn::default(),
-            waiters: InOrder::default(),
-            last_place: 0,
-            woken: HashMap::new(),
             taken: 0,
-            ended: false,
             topics: TopicCache::default(),
             message_sink: None,
             manual_ack: false,
@@ -173,15 +154,14 @@ impl Core {
             Some(options) => convert::options(options)?,
             None => Options::default(),
         };
-        let seed = slf.borrow().seed;
-        let client = new_client(options, seed)?;
+        let of_engine = engine_options(&options);
         let mut core = slf.borrow_mut();
-        let previous = std::mem::replace(&mut core.client, client);
-        let manual = core.manual_ack;
+        let (seed, manual) = (core.seed, core.manual_ack);
+        let former = (core.engine).configure(options, Session::default(), seed, of_engine);
+        core.engine.claim_default();
         acknowledge::set_manual(&mut core, manual);
         drop(core);
-        drop(previous);
-        Ok(())
+        former.map(drop).map_err(|error| wrong_options(&error))
     }
 
     #[setter]
@@ -211,14 +191,12 @@ impl Core {
         );
         core.address = address;
         core.home = Some(Home::here());
-        core.ended = false;
         core.backlog.begin();
         core.writing_end = WritingEnd::Open;
-        core.client.connect(now);
-        while core.client.poll_transport().is_some() {}
+        core.engine.start(now);
         drop(core);
         drop(previous);
-        Ok(())
+        Self::follow_requests(slf)
     }
 
     /// The transport could not be opened.
@@ -226,10 +204,12 @@ impl Core {
         let _inside = gate::enter()?;
         let (now, failed) = Self::now_or_last(slf);
         let mut core = slf.borrow_mut();
-        core.client
-            .transport_closed(now, TransportError::Failed(reason.into()));
+        if let Some(link) = core.link.take() {
+            let cause = TransportError::Failed(reason.into());
+            core.engine.closed(now, link, cause);
+        }
         drop(core);
-        events::pump(slf).and(failed)
+        events::pump(slf, now).and(failed)
     }
 
     /// Sends DISCONNECT behind all that is encoded, and closes the transport. `with_will`: the server is to publish the will,
@@ -237,9 +217,8 @@ impl Core {
     #[pyo3(signature = (with_will = false))]
     fn disconnect(slf: &Bound<'_, Self>, with_will: bool) -> PyResult<()> {
         let _inside = gate::enter()?;
-        let disconnect = farewell(with_will);
         let now = Self::now(slf)?;
-        slf.borrow_mut().client.disconnect(now, disconnect);
+        (slf.borrow_mut()).disconnect_soon(now, farewell(with_will));
         Self::flush(slf)
     }
 
@@ -254,16 +233,21 @@ impl Core {
         limit: Option<f64>,
     ) -> PyResult<()> {
         let _inside = gate::enter()?;
-        let disconnect = farewell(with_will);
+        let reason = farewell(with_will);
         let now = Self::now(slf)?;
         let limit = limit.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
         let until = limit.and_then(|limit| now.checked_add(limit));
         let mut core = slf.borrow_mut();
-        match wait {
-            true => core.client.leave(now, disconnect, until),
-            false => core.client.disconnect_within(now, disconnect, until),
-        }
+        let gone = match wait {
+            // Callers that have gone say so by `abandon`.
+            true => core.engine.leave(now, reason, until, |_| false),
+            false => {
+                (core.engine).disconnect(now, Goodbye::Asked, reason, until);
+                Vec::new()
+            }
+        };
         drop(core);
+        drop(gone);
         Self::flush(slf)
     }
 
@@ -316,43 +300,43 @@ impl Core {
     /// No message will come any more: iterators raise once the queue is empty.
     fn end_messages(slf: &Bound<'_, Self>) -> PyResult<()> {
         let _inside = gate::enter()?;
-        slf.borrow_mut().ended = true;
-        next_message::wake(slf)
+        slf.borrow_mut().engine.end_queues();
+        events::hand_out(slf)
     }
 
     /// Whether `_on_packets` gets a line for each packet, and for each connection that is made or ends.
     #[getter]
     const fn get_traces_packets(&self) -> bool {
-        self.client.packet_trace()
+        self.engine.core().packet_trace()
     }
 
     #[setter]
     fn set_traces_packets(&mut self, on: bool) {
-        self.client.set_packet_trace(on);
+        self.engine.set_packet_trace(on);
     }
 
     /// The Client Identifier in use: the one given, or the one that the server has assigned.
     #[getter]
     fn client_identifier(&self) -> String {
-        self.client.client_identifier().as_str().to_owned()
+        self.engine.core().client_identifier().as_str().to_owned()
     }
 
     /// How many attempts to connect there have been.
     #[getter]
     fn attempts(&self) -> u64 {
-        self.client.stats().attempts
+        self.engine.core().stats().attempts
     }
 
     /// Whether the server has accepted the connection and it has not ended.
     #[getter]
     fn connected(&self) -> bool {
-        self.client.is_connected()
+        self.engine.core().is_connected()
     }
 
     /// Whether there is no connection, and none is being made.
     #[getter]
     fn idle(&self) -> bool {
-        self.client.is_idle()
+        self.engine.core().is_idle()
     }
 
     /// Whether a transport is attached that has not reported its end.
@@ -381,6 +365,12 @@ impl Core {
         let write = transport.getattr(intern!(py, "write"))?.unbind();
         let now = Self::now(slf)?;
         let mut core = slf.borrow_mut();
+        let link = core.link;
+        if !link.is_some_and(|link| core.engine.opened(now, link)) {
+            drop(core);
+            transport.call_method0(intern!(py, "abort"))?; // it was given up meanwhile
+            return Ok(());
+        }
         let previous = (
             core.transport.replace(transport.unbind()),
             core.write.replace(write),
@@ -390,7 +380,6 @@ impl Core {
         core.held_up = false;
         core.slice = limits.slice;
         core.input.clear();
-        core.client.transport_opened(now);
         drop(core);
         drop(previous);
         Self::flush(slf)
@@ -408,11 +397,13 @@ impl Core {
         let transport = (core.transport.take(), core.write.take());
         core.writable = false;
         core.input = BytesMut::new();
-        core.client.transport_closed(now, cause);
+        if let Some(link) = core.link.take() {
+            core.engine.closed(now, link, cause);
+        }
         drop(core);
         drop(transport);
         // Whatever a hook of the user's raises meanwhile, those who wait for the end must be told.
-        let told = events::pump(slf);
+        let told = events::pump(slf, now);
         Self::stop_timer(slf)?;
         slf.call_method0(intern!(slf.py(), "_on_closed"))?;
         told.and(failed)
@@ -424,10 +415,11 @@ impl Core {
         let _inside = gate::enter()?;
         let (now, failed) = Self::now_or_last(slf);
         let mut core = slf.borrow_mut();
-        core.client
-            .transport_closed(now, TransportError::EndOfStream);
+        if let Some(link) = core.link {
+            (core.engine).closed(now, link, TransportError::EndOfStream);
+        }
         drop(core);
-        events::pump(slf).and(failed)?;
+        events::pump(slf, now).and(failed)?;
         Ok(None)
     }
 
@@ -467,7 +459,7 @@ impl Core {
         drop(core);
         let (now, failed) = clock.now_or_last(slf.py());
         slf.borrow_mut().take_input(now, buffer.get(), nbytes);
-        events::pump(slf)?;
+        events::pump(slf, now)?;
         Self::flush(slf)?;
         if nbytes >= buffer::READ_SIZE {
             Self::rest_from_reading(slf)?;
@@ -530,10 +522,10 @@ impl Core {
         operations::unsubscribe(slf, filters, properties, timeout)
     }
 
-    /// The caller of the call that was accepted as `op` does not wait for it any more.
+    /// The caller of the call with this number does not wait for it any more.
     fn abandon(slf: &Bound<'_, Self>, op: u64) -> PyResult<()> {
         let _inside = gate::enter()?;
-        operations::abandon(slf, op);
+        operations::abandon(slf, CallId::from_number(op));
         Ok(())
     }
 
@@ -587,12 +579,9 @@ impl Core {
         let clock = slf.borrow().clock.clone();
         let now = clock.now_at_timer(slf.py(), due)?;
         progress::report(slf, now)?;
-        let mut core = slf.borrow_mut();
-        core.client.handle_timeout(now);
-        drop(core);
+        slf.borrow_mut().engine.on_time(now);
         drop(fired);
-        events::expire_calls(slf, now)?;
-        events::pump(slf)?;
+        events::pump(slf, now)?;
         Self::flush(slf)
     }
 
@@ -604,9 +593,9 @@ impl Core {
         visit.call(&self.read_buffer)?;
         visit.call(&self.message_sink)?;
         visit.call(self.timer.as_ref().map(|(_, handle)| handle))?;
-        let waiters = self.waiters.iter().map(|(_, future)| future);
-        let woken = self.woken.values();
-        for future in self.calls.futures().chain(waiters).chain(woken) {
+        let calls = self.engine.held_calls().map(|call| &call.future);
+        let readers = self.engine.held_readers().map(|reader| &reader.future);
+        for future in calls.chain(readers) {
             visit.call(future)?;
         }
         Ok(())
@@ -634,9 +623,7 @@ impl Core {
             self.message_sink.take(),
             (self.transport.take(), self.write.take()),
             (self.read_buffer.take(), self.timer.take()),
-            std::mem::take(&mut self.calls),
-            std::mem::take(&mut self.waiters),
-            std::mem::take(&mut self.woken),
+            self.engine.take_held(),
             std::mem::take(&mut self.topics),
         )
     }
@@ -654,16 +641,10 @@ impl Core {
         clock.now_or_last(slf.py())
     }
 
-    /// Whether there is a message that is not reserved.
-    pub(crate) fn has_message(&self) -> bool {
-        self.client.queue_len(QueueId::DEFAULT) > self.woken.len()
-    }
-
-    /// A place behind the iterators that wait.
-    pub(crate) fn queue_up(&mut self, future: Py<PyAny>) -> u64 {
-        self.last_place += 1;
-        self.waiters.push(self.last_place, future);
-        self.last_place
+    /// Disconnects, within the core's time limit for closing.
+    pub(crate) fn disconnect_soon(&mut self, now: Instant, reason: ReasonCode) {
+        let until = now.checked_add(self.engine.core().options().closing_timeout);
+        (self.engine).disconnect(now, Goodbye::Asked, reason, until);
     }
 
     pub(crate) fn sink<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
@@ -686,9 +667,9 @@ impl Core {
         slf.borrow_mut().writing = false;
         let now = written?;
         progress::report(slf, now)?;
-        Self::follow_transport_requests(slf)?;
+        Self::follow_requests(slf)?;
         Self::end_writing(slf, now)?;
-        events::pump(slf)?;
+        events::pump(slf, now)?;
         Self::arm_timer(slf)
     }
 
@@ -697,12 +678,13 @@ impl Core {
         let py = slf.py();
         loop {
             let mut core = slf.borrow_mut();
-            let (true, Some(write)) = (core.writable, core.write.as_ref()) else {
+            let (true, Some(write), Some(link)) = (core.writable, core.write.as_ref(), core.link)
+            else {
                 return Ok(());
             };
             let write = write.clone_ref(py);
             let slice = core.slice;
-            let Some(chunk) = core.client.poll_transmit_up_to(now, slice) else {
+            let Some(chunk) = core.engine.transmit_up_to(now, link, slice) else {
                 core.held_up = false;
                 return Ok(());
             };
@@ -712,16 +694,19 @@ impl Core {
     }
 
     fn take_input(&mut self, now: Instant, buffer: &ReadBuffer, count: usize) {
+        let Some(link) = self.link else {
+            return;
+        };
         if self.input.is_empty() {
             self.input = BytesMut::with_capacity(count.min(buffer::READ_SIZE));
         } else {
             // A large packet is under way: make room for the rest of it once.
-            let missing = self.client.input_hint(&self.input);
+            let missing = self.engine.core().input_hint(&self.input);
             self.input
                 .reserve(missing.max(count.min(buffer::READ_SIZE)));
         }
         buffer.copy_to(&mut self.input, count);
-        self.client.handle_input(now, &mut self.input);
+        self.engine.receive(now, link, &mut self.input);
         if self.input.is_empty() {
             self.input = BytesMut::new(); // an idle client keeps no memory, and messages theirs alone
         }
@@ -775,29 +760,39 @@ impl Core {
         Ok(())
     }
 
-    fn follow_transport_requests(slf: &Bound<'_, Self>) -> PyResult<()> {
+    fn follow_requests(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         loop {
             let mut core = slf.borrow_mut();
-            let Some(request) = core.client.poll_transport() else {
+            let Some(request) = core.engine.next_request() else {
                 return Ok(());
             };
-            let transport = core.transport.as_ref().map(|it| it.clone_ref(py));
-            drop(core);
-            let Some(transport) = transport else {
+            let link = match request {
+                LinkRequest::Open { link, .. } => {
+                    core.link = Some(link); // whoever has called `begin` opens it
+                    continue;
+                }
+                LinkRequest::HalfClose(link)
+                | LinkRequest::Close(link)
+                | LinkRequest::Abort(link) => link,
+            };
+            let transport = core.transport.as_ref().filter(|_| core.link == Some(link));
+            let Some(transport) = transport.map(|it| it.clone_ref(py)) else {
                 continue; // it is being opened, or has ended
             };
+            drop(core);
             match request {
-                TransportRequest::Finish => {
+                LinkRequest::Open { .. } => {} // see above
+                LinkRequest::HalfClose(_) => {
                     slf.borrow_mut().writing_end = WritingEnd::Awaited;
                     // So that `resume_writing` comes when nothing is left.
                     let set_limits = intern!(py, "set_write_buffer_limits");
                     transport.call_method1(py, set_limits, (0,))?;
                 }
-                TransportRequest::Close => {
+                LinkRequest::Close(_) => {
                     transport.call_method0(py, intern!(py, "close"))?;
                 }
-                TransportRequest::Abort => {
+                LinkRequest::Abort(_) => {
                     let holds_some = progress::hides_unwritten(slf, transport.bind(py))?;
                     let mut core = slf.borrow_mut();
                     if holds_some || core.writing_end != WritingEnd::Reached {
@@ -806,7 +801,6 @@ impl Core {
                     drop(core);
                     transport.call_method0(py, intern!(py, "abort"))?;
                 }
-                _ => {} // opening is the caller's of `begin`
             }
         }
     }
@@ -827,7 +821,9 @@ impl Core {
         }
         let mut core = slf.borrow_mut();
         core.writing_end = WritingEnd::Reached;
-        core.client.transport_finished(now);
+        if let Some(link) = core.link {
+            core.engine.finished(now, link);
+        }
         drop(core);
         let can_end = transport.call_method0(intern!(py, "can_write_eof"))?;
         if can_end.is_truthy()?
@@ -844,8 +840,7 @@ impl Core {
     pub(crate) fn arm_timer(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let core = slf.borrow();
-        let deadlines = [core.client.poll_timeout(), core.calls.first_deadline()];
-        let Some(next) = deadlines.into_iter().flatten().min() else {
+        let Some(next) = core.engine.deadline() else {
             return Ok(());
         };
         if core.timer.as_ref().is_some_and(|(armed, _)| *armed <= next) {
@@ -877,18 +872,31 @@ impl Core {
 }
 
 /// What the client leaves with. `with_will`: the server is to publish the will, for which there is no DISCONNECT before 5.0.
-fn farewell(with_will: bool) -> Disconnect {
-    if with_will {
-        Disconnect::because(ReasonCode::DisconnectWithWill)
-    } else {
-        Disconnect::normal()
+const fn farewell(with_will: bool) -> ReasonCode {
+    match with_will {
+        true => ReasonCode::DisconnectWithWill,
+        false => ReasonCode::Success,
     }
 }
 
-/// A client whose default queue is read from the start, by `Client.messages`: a session's stored messages go there.
-fn new_client(options: Options, seed: u64) -> PyResult<Client> {
-    let mut client = Client::new(options, Session::default(), seed)
-        .map_err(|error| PyValueError::new_err(failure::options_text(&error)))?;
-    client.claim_default();
-    Ok(client)
+/// An engine whose default queue is read from the start, by `Client.messages`: a session's stored messages go there.
+fn new_engine(options: Options, seed: u64) -> PyResult<PyEngine> {
+    let of_engine = engine_options(&options);
+    let engine = Engine::new(options, Session::default(), seed, of_engine);
+    let mut engine = engine.map_err(|error| wrong_options(&error))?;
+    engine.claim_default();
+    Ok(engine)
+}
+
+fn engine_options(options: &Options) -> EngineOptions {
+    EngineOptions {
+        disconnect_timeout: Duration::MAX, // each call has its own limit
+        ends_session: false,
+        authenticates: options.properties.authentication_method.is_some(),
+        restarts: true,
+    }
+}
+
+fn wrong_options(error: &OptionsError) -> PyErr {
+    PyValueError::new_err(failure::options_text(error))
 }

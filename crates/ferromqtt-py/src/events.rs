@@ -1,12 +1,12 @@
-//! From the core's events and errors to futures, hooks and exceptions.
+//! From what the engine hands out to futures, hooks and exceptions.
 
+use std::fmt::Debug;
 use std::time::Instant;
 
 use bytes::Bytes;
-use ferromqtt_proto::packet::{Auth, Disconnect};
+use ferromqtt_engine::{Ask, CallEnd, Fact, PublishRefusal, Reply, SubscribeRefusal, Woken};
 use ferromqtt_proto::{
-    ConnectionError, Delivery, Event, OpId, Outcome, Properties, PublishError, QueueId, ReasonCode,
-    SubscribeError,
+    ConnectionError, Delivery, Outcome, PublishError, QueueId, ReasonCode, SubscribeError,
 };
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -16,6 +16,7 @@ use crate::core::Core;
 use crate::failure::{self, CallFailure, End};
 use crate::hooks;
 use crate::next_message;
+use crate::tokens::Call;
 
 /// What the calls that one end of a connection fails are told of it, made once for all of them.
 struct Ended<'py> {
@@ -23,135 +24,132 @@ struct Ended<'py> {
     told: Bound<'py, PyAny>,
 }
 
-/// Hands out all events that have come up.
-pub(crate) fn pump(slf: &Bound<'_, Core>) -> PyResult<()> {
-    let traces = slf.borrow().client.packet_trace();
-    if traces {
-        tell_packets(slf)?;
-    }
-    let mut ended = None;
-    loop {
-        let event = slf.borrow_mut().client.poll_event();
-        if traces && let Some(event) = &event {
-            tell_connection(slf, event)?;
-        }
-        match event {
-            None => break,
-            Some(Event::Completed { op, outcome }) => complete(slf, op, outcome, &mut ended)?,
-            Some(Event::MessageReady(_)) => {} // looked at below, with the steps that wait
-            Some(Event::Connected(connected)) => {
-                slf.call_method1(
-                    intern!(slf.py(), "_on_connected"),
-                    (connected.session_present,),
-                )?;
-                Core::arm_timer(slf)?;
-            }
-            Some(Event::Auth(auth)) => authenticate(slf, &auth)?,
-            Some(Event::Tolerated { slip }) => {
-                slf.call_method1(intern!(slf.py(), "_on_tolerated"), (slip.to_string(),))?;
-            }
-            Some(Event::Unacknowledged { messages }) => {
-                slf.call_method1(intern!(slf.py(), "_on_unacknowledged"), (messages,))?;
-            }
-            Some(Event::Disconnected {
-                cause, unflushed, ..
-            }) => disconnected(slf, &cause, unflushed)?,
-            Some(Event::Unflushed { messages }) => {
-                slf.call_method1(intern!(slf.py(), "_on_unflushed"), (messages,))?;
-            }
-            Some(Event::MessageSuspected {
-                topic,
-                messages,
-                ends,
-                reason,
-            }) => {
-                let code = reason.map(ReasonCode::value);
-                slf.call_method1(
-                    intern!(slf.py(), "_on_message_suspected"),
-                    (topic.as_str(), messages, ends, code),
-                )?;
-            }
-            Some(Event::IdentifierContested(contest)) => {
-                slf.call_method1(
-                    intern!(slf.py(), "_on_identifier_contested"),
-                    (contest.to_string(),),
-                )?;
-            }
-            Some(Event::MessageRefused { topic, reason, .. }) => {
-                slf.call_method1(
-                    intern!(slf.py(), "_on_message_refused"),
-                    (topic.as_str(), reason.value()),
-                )?;
-            }
-            Some(_) => {}
-        }
-    }
-    let lost = slf.borrow_mut().client.take_lost(QueueId::DEFAULT);
-    if lost > 0 {
-        slf.call_method1(intern!(slf.py(), "_on_lost"), (lost,))?;
-    }
+/// Settles the engine, and hands out what follows from that: to be called when the driver has called the engine.
+pub(crate) fn pump(slf: &Bound<'_, Core>, now: Instant) -> PyResult<()> {
+    slf.borrow_mut().engine.settle(now);
+    authenticate(slf, now)?;
+    hand_out(slf)?;
     let sink = slf.borrow().sink(slf.py());
     if let Some(sink) = sink {
         return feed(slf, &sink);
     }
     let mut core = slf.borrow_mut();
     let Core {
-        backlog, client, ..
+        backlog, engine, ..
     } = &mut *core;
-    let grown = backlog.grown(client);
+    let grown = backlog.grown(engine.core());
     drop(core);
     if let Some(size) = grown {
         slf.call_method1(intern!(slf.py(), "_on_backlog"), size)?;
     }
-    next_message::wake(slf)
-}
-
-/// Hands out a line for each packet that was written or read since.
-#[cold]
-fn tell_packets(slf: &Bound<'_, Core>) -> PyResult<()> {
-    let mut core = slf.borrow_mut();
-    let mut lines = Vec::new();
-    while let Some(record) = core.client.poll_packet() {
-        lines.push(record.to_string());
-    }
-    match core.client.take_untraced() {
-        0 => {}
-        packets => lines.push(format!(
-            "{packets} packets have no line: there were too many at once"
-        )),
-    }
-    drop(core);
-    if lines.is_empty() {
-        return Ok(());
-    }
-    slf.call_method1(intern!(slf.py(), "_on_trace"), (lines,))?;
     Ok(())
 }
 
-/// Hands out a line for a connection that was made or has ended.
-#[cold]
-fn tell_connection(slf: &Bound<'_, Core>, event: &Event) -> PyResult<()> {
-    let accepted = matches!(event, Event::Connected(_));
-    let ended = matches!(event, Event::Disconnected { .. });
-    let mut core = slf.borrow_mut();
-    let established = core.established;
-    core.established = accepted || (established && !ended);
-    drop(core);
-    let line = match event {
-        Event::Connected(connected) if connected.session_present => {
-            "connected (session present)".to_owned()
+/// Hands out what the engine has for callers, iterators and hooks, one by one. Each of them may run Python code.
+pub(crate) fn hand_out(slf: &Bound<'_, Core>) -> PyResult<()> {
+    let mut ended = None;
+    loop {
+        let woken = slf.borrow_mut().engine.next_woken();
+        match woken {
+            None => return Ok(()),
+            Some(Woken::Call(call, end)) => complete(slf, call, end, &mut ended)?,
+            Some(Woken::Reader(reader)) => next_message::wake(slf, reader)?,
+            Some(Woken::Fact(fact)) => report(slf, fact)?,
         }
-        Event::Connected(_) => "connected".to_owned(),
-        Event::Disconnected {
+    }
+}
+
+/// Reports to Python what happened: by a line of the packet trace, and by a hook.
+fn report(slf: &Bound<'_, Core>, fact: Fact) -> PyResult<()> {
+    let py = slf.py();
+    let traces = slf.borrow().engine.core().packet_trace();
+    if traces && let Some(line) = trace_line(&fact) {
+        slf.call_method1(intern!(py, "_on_trace"), (vec![line],))?;
+    }
+    match fact {
+        Fact::Packet(_) | Fact::Untraced { .. } => {} // a line is all
+        Fact::Connected {
+            session_present, ..
+        } => {
+            slf.call_method1(intern!(py, "_on_connected"), (session_present,))?;
+            Core::arm_timer(slf)?;
+        }
+        Fact::Disconnected {
+            cause, unflushed, ..
+        } => {
+            let end = End::new(&cause);
+            slf.call_method1(intern!(py, "_on_disconnected"), (end, unflushed))?;
+        }
+        Fact::Lost { .. } => {
+            let lost = slf.borrow_mut().engine.take_lost(QueueId::DEFAULT);
+            if lost > 0 {
+                slf.call_method1(intern!(py, "_on_lost"), (lost,))?;
+            }
+        }
+        Fact::Tolerated { slip } => {
+            slf.call_method1(intern!(py, "_on_tolerated"), (slip.to_string(),))?;
+        }
+        Fact::Unacknowledged { messages } => {
+            slf.call_method1(intern!(py, "_on_unacknowledged"), (messages,))?;
+        }
+        Fact::Unflushed { messages } => {
+            slf.call_method1(intern!(py, "_on_unflushed"), (messages,))?;
+        }
+        Fact::MessageSuspected {
+            topic,
+            messages,
+            ends,
+            reason,
+        } => {
+            let code = reason.map(ReasonCode::value);
+            let suspected = (topic.as_str(), messages, ends, code);
+            slf.call_method1(intern!(py, "_on_message_suspected"), suspected)?;
+        }
+        Fact::IdentifierContested(contest) => {
+            let text = contest.to_string();
+            slf.call_method1(intern!(py, "_on_identifier_contested"), (text,))?;
+        }
+        Fact::MessageRefused { topic, reason } => {
+            let refused = (topic.as_str(), reason.value());
+            slf.call_method1(intern!(py, "_on_message_refused"), refused)?;
+        }
+        Fact::Ended { .. } => {} // follows `Disconnected`
+        // Cannot come: this client neither declares nor renews subscriptions, and its one queue claims everything from the start
+        // and does not make the server wait.
+        Fact::NotSubscribed { .. }
+        | Fact::NotRestored { .. }
+        | Fact::Unclaimed { .. }
+        | Fact::Stalled { .. }
+        | Fact::Forgotten { .. } => {}
+    }
+    Ok(())
+}
+
+/// The line of a packet, or of a connection that was made or has ended.
+#[cold]
+fn trace_line(fact: &Fact) -> Option<String> {
+    Some(match fact {
+        Fact::Packet(record) => record.to_string(),
+        Fact::Untraced { packets } => {
+            format!("{packets} packets have no line: there were too many at once")
+        }
+        Fact::Connected {
+            session_present: true,
+            ..
+        } => "connected (session present)".to_owned(),
+        Fact::Connected { .. } => "connected".to_owned(),
+        Fact::Disconnected {
             cause: ConnectionError::Closed,
             ..
         } => "disconnected".to_owned(),
-        Event::Disconnected { cause, .. } if established => format!("connection lost: {cause}"),
-        Event::Disconnected { cause, .. } => format!("cannot connect: {cause}"),
-        _ => return Ok(()),
-    };
-    slf.call_method1(intern!(slf.py(), "_on_trace"), (vec![line],))?;
-    Ok(())
+        Fact::Disconnected {
+            cause,
+            established: true,
+            ..
+        } => format!("connection lost: {cause}"),
+        Fact::Disconnected { cause, .. } => format!("cannot connect: {cause}"),
+        _ => return None,
+    })
 }
 
 /// Hands every message to Python code that keeps them itself.
@@ -162,80 +160,100 @@ fn feed(slf: &Bound<'_, Core>, sink: &Bound<'_, PyAny>) -> PyResult<()> {
     Ok(())
 }
 
-/// Lets Python answer an AUTH packet: at once, or later by [`answer`].
-fn authenticate(slf: &Bound<'_, Core>, auth: &Auth) -> PyResult<()> {
-    if auth.reason != ReasonCode::ContinueAuthentication {
-        return Ok(());
-    }
+/// Lets Python answer the server in an exchange of authentication: at once, or later by [`answer`].
+fn authenticate(slf: &Bound<'_, Core>, now: Instant) -> PyResult<()> {
     let py = slf.py();
-    let data = auth.properties.authentication_data.as_deref();
-    let data = PyBytes::new(py, data.unwrap_or_default());
-    slf.call_method1(intern!(py, "_on_auth"), (data,))?;
-    Ok(())
+    loop {
+        let mut core = slf.borrow_mut();
+        match core.engine.next_ask() {
+            None => return Ok(()),
+            Some(Ask::Continue(data)) => {
+                drop(core);
+                let data = PyBytes::new(py, data.as_deref().unwrap_or_default());
+                slf.call_method1(intern!(py, "_on_auth"), (data,))?;
+            }
+            // The authenticator is not asked about the end of an exchange.
+            Some(Ask::Accepted(_)) => _ = core.engine.reply(now, Reply::Accepted),
+        }
+    }
 }
 
 /// Answers the server's AUTH; without data the connection ends. Returns why data cannot be sent: the connection ends then too.
 pub(crate) fn answer(slf: &Bound<'_, Core>, data: Option<&[u8]>) -> PyResult<Option<String>> {
     let now = Core::now(slf)?;
     let mut core = slf.borrow_mut();
-    let answered = data.map(|data| {
-        let answer = Auth {
-            reason: ReasonCode::ContinueAuthentication,
-            properties: Properties {
-                authentication_data: Some(Bytes::copy_from_slice(data)),
-                ..Properties::default()
-            },
-        };
-        core.client.authenticate(now, answer)
-    });
-    if !matches!(answered, Some(Ok(()))) {
-        let reason = ReasonCode::ImplementationSpecificError;
-        let disconnect = Disconnect::because(reason);
-        core.client.disconnect(now, disconnect);
-    }
+    let sent = match data {
+        Some(data) => {
+            let data = Bytes::copy_from_slice(data);
+            core.engine.reply(now, Reply::Data(Some(data)))
+        }
+        None => {
+            let reason = ReasonCode::ImplementationSpecificError;
+            core.disconnect_soon(now, reason);
+            Ok(())
+        }
+    };
     drop(core);
     Core::schedule_flush(slf)?;
-    Ok(answered.and_then(|result| result.err().map(|error| error.to_string())))
+    Ok(sent.err().map(|error| error.to_string()))
 }
 
-fn disconnected(slf: &Bound<'_, Core>, cause: &ConnectionError, unflushed: u64) -> PyResult<()> {
-    slf.call_method1(
-        intern!(slf.py(), "_on_disconnected"),
-        (End::new(cause), unflushed),
-    )?;
-    Ok(())
-}
-
+/// Ends the wait of a call.
 fn complete<'py>(
     slf: &Bound<'py, Core>,
-    op: OpId,
+    call: Call,
+    end: CallEnd,
+    ended: &mut Option<Ended<'py>>,
+) -> PyResult<()> {
+    let future = call.future.into_bound(slf.py());
+    match end {
+        CallEnd::Completed(outcome) => complete_with(slf, &future, outcome, ended),
+        CallEnd::TimedOut(delivery) => {
+            let sent = delivery != Delivery::NotSent;
+            let text = failure::overdue(call.awaited, sent, &slf.borrow().address, call.limit);
+            fail(&future, CallFailure::Timeout, 0, text, Some(delivery))
+        }
+        // Cannot come: no message waits for capacity, and this client neither authenticates again nor abandons its driver.
+        CallEnd::Accepted
+        | CallEnd::Refused(_)
+        | CallEnd::ReAuthenticated(_)
+        | CallEnd::DriverGone => unknown(&future, &end),
+    }
+}
+
+/// Fails a call whose end this client cannot make sense of.
+fn unknown(future: &Bound<'_, PyAny>, end: &dyn Debug) -> PyResult<()> {
+    let text = format!("The call ended with an outcome that this client does not know: {end:?}");
+    fail(future, CallFailure::NotSent, 0, text, None)
+}
+
+/// Completes a call with the outcome of its operation.
+fn complete_with<'py>(
+    slf: &Bound<'py, Core>,
+    future: &Bound<'py, PyAny>,
     outcome: Outcome,
     ended: &mut Option<Ended<'py>>,
 ) -> PyResult<()> {
     let py = slf.py();
-    let Some(call) = slf.borrow_mut().calls.remove(op.value()) else {
-        return Ok(());
-    };
-    let future = call.future.into_bound(py);
     match outcome {
         Outcome::Sent | Outcome::Acknowledged { .. } => {
-            hooks::set_result(&future, py.None().into_bound(py))
+            hooks::set_result(future, py.None().into_bound(py))
         }
         Outcome::Subscribed { reasons, .. } | Outcome::Unsubscribed { reasons, .. } => {
             let codes = PyList::new(py, reasons.iter().map(|reason| reason.value()))?;
-            hooks::set_result(&future, codes.into_any())
+            hooks::set_result(future, codes.into_any())
         }
         Outcome::Refused { reason, properties } => {
             let text = failure::reason_string(properties.as_deref());
             let kind = CallFailure::Refused;
-            fail(&future, kind, reason.value(), text, None)
+            fail(future, kind, reason.value(), text, None)
         }
-        Outcome::NotPossible(error) => not_possible(&future, &error, Delivery::NotSent),
-        Outcome::GivenUp(error) => not_possible(&future, &error, Delivery::Unknown),
+        Outcome::NotPossible(error) => not_possible(future, &error, Delivery::NotSent),
+        Outcome::GivenUp(error) => not_possible(future, &error, Delivery::Unknown),
         Outcome::RequestNotPossible(error) => {
             let (kind, code) = CallFailure::of_request(&error);
             fail(
-                &future,
+                future,
                 kind,
                 code,
                 failure::request_text(&error),
@@ -245,12 +263,12 @@ fn complete<'py>(
         Outcome::Expired => {
             let text = "The message expired before it could be sent".to_owned();
             let kind = CallFailure::NotSent;
-            fail(&future, kind, 0, text, Some(Delivery::NotSent))
+            fail(future, kind, 0, text, Some(Delivery::NotSent))
         }
         Outcome::Dropped => {
             let text = "The full outgoing queue dropped the message".to_owned();
             let kind = CallFailure::NotSent;
-            fail(&future, kind, 0, text, Some(Delivery::NotSent))
+            fail(future, kind, 0, text, Some(Delivery::NotSent))
         }
         Outcome::Disconnected { cause, delivery } => {
             let told = match ended {
@@ -261,19 +279,15 @@ fn complete<'py>(
                 }
             };
             let error = hooks::ended_error(py)?.call1((told, name(delivery)))?;
-            hooks::set_exception(&future, error)
+            hooks::set_exception(future, error)
         }
         Outcome::SessionLost => {
             let text = "The server lost the session: delivery is unknown".to_owned();
             let kind = CallFailure::SessionLost;
-            fail(&future, kind, 0, text, Some(Delivery::Unknown))
+            fail(future, kind, 0, text, Some(Delivery::Unknown))
         }
-        // The core tells nothing else today; its `Outcome` may grow.
-        other => {
-            let text =
-                format!("The call ended with an outcome that this client does not know: {other:?}");
-            fail(&future, CallFailure::NotSent, 0, text, None)
-        }
+        // This client makes no requests.
+        Outcome::Responded(_) | Outcome::Unanswerable { .. } => unknown(future, &outcome),
     }
 }
 
@@ -290,25 +304,6 @@ fn not_possible(
         failure::publish_text(error),
         Some(delivery),
     )
-}
-
-/// Fails the calls whose time is over.
-pub(crate) fn expire_calls(slf: &Bound<'_, Core>, now: Instant) -> PyResult<()> {
-    loop {
-        let mut core = slf.borrow_mut();
-        let Some(op) = core.calls.expired(now) else {
-            return Ok(());
-        };
-        let call = core.calls.remove(op);
-        let delivery = core.client.abandon(OpId::from_value(op));
-        if let Some(call) = call {
-            let sent = delivery != Some(Delivery::NotSent);
-            let text = failure::overdue(call.awaited, sent, &core.address, call.limit);
-            drop(core);
-            let future = call.future.into_bound(slf.py());
-            fail(&future, CallFailure::Timeout, 0, text, delivery)?;
-        }
-    }
 }
 
 fn fail(
@@ -341,19 +336,27 @@ const fn name(delivery: Delivery) -> &'static str {
 }
 
 /// The exception for a publish that was refused before anything was sent.
-pub(crate) fn publish_refused(slf: &Bound<'_, Core>, error: &PublishError) -> PyResult<PyErr> {
-    let (kind, code) = CallFailure::of_publish(error);
-    refused(slf, kind, code, failure::publish_text(error), "publish")
+pub(crate) fn publish_refused(slf: &Bound<'_, Core>, refusal: PublishRefusal) -> PyResult<PyErr> {
+    let error = match refusal {
+        PublishRefusal::Invalid(error) => error,
+        PublishRefusal::Disconnected(_) | PublishRefusal::Draining => PublishError::NotConnected,
+    };
+    let (kind, code) = CallFailure::of_publish(&error);
+    refused(slf, kind, code, failure::publish_text(&error), "publish")
 }
 
 /// The exception for a SUBSCRIBE or UNSUBSCRIBE that was refused before anything was sent.
 pub(crate) fn request_refused(
     slf: &Bound<'_, Core>,
-    error: &SubscribeError,
+    refusal: SubscribeRefusal,
     what: &str,
 ) -> PyResult<PyErr> {
-    let (kind, code) = CallFailure::of_request(error);
-    refused(slf, kind, code, failure::request_text(error), what)
+    let error = match refusal {
+        SubscribeRefusal::Invalid(error) => error,
+        SubscribeRefusal::Disconnected(_) => SubscribeError::NotConnected,
+    };
+    let (kind, code) = CallFailure::of_request(&error);
+    refused(slf, kind, code, failure::request_text(&error), what)
 }
 
 fn refused(

@@ -6,7 +6,6 @@ mod allocator;
 mod backlog;
 mod broker;
 mod buffer;
-mod calls;
 mod clock;
 mod convert;
 mod core;
@@ -22,6 +21,7 @@ mod operations;
 mod pending;
 mod progress;
 mod properties;
+mod tokens;
 mod transport;
 mod turn;
 

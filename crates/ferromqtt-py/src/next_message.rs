@@ -6,7 +6,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use ferromqtt_proto::QueueId;
+use ferromqtt_engine::ReaderId;
+use ferromqtt_proto::{Message as Received, QueueId};
 use pyo3::exceptions::{PyException, PyRuntimeError, PyStopIteration};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -16,10 +17,12 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use crate::core::Core;
+use crate::events;
 use crate::gate;
 use crate::hooks;
 use crate::message::{self, Message};
 use crate::operations;
+use crate::tokens::Reader;
 
 /// So many messages may be taken without suspending; then other tasks get to run.
 const IN_A_ROW: u32 = 512;
@@ -60,11 +63,8 @@ impl MessagesIterator {
     }
 
     fn __len__(&self, py: Python<'_>) -> usize {
-        self.core
-            .bind(py)
-            .borrow()
-            .client
-            .queue_len(QueueId::DEFAULT)
+        let core = self.core.bind(py).borrow();
+        core.engine.core().queue_len(QueueId::DEFAULT)
     }
 }
 
@@ -85,8 +85,8 @@ enum State {
     Waiting {
         future: Py<PyAny>,
         steps: Py<PyAny>,
-        /// Its place among those who wait.
-        place: u64,
+        /// Its name among those that wait.
+        reader: ReaderId,
     },
     Done,
 }
@@ -165,7 +165,7 @@ impl Drop for NextMessage {
         let State::Waiting {
             future,
             steps,
-            place,
+            reader,
         } = state
         else {
             return;
@@ -175,7 +175,7 @@ impl Drop for NextMessage {
             return;
         };
         Python::attach(|py| {
-            if let Err(error) = give_back(self.core.bind(py), place) {
+            if let Err(error) = give_back(self.core.bind(py), reader) {
                 error.write_unraisable(py, None);
             }
         });
@@ -194,15 +194,15 @@ fn advance<'py>(slf: &Bound<'py, NextMessage>) -> PyResult<Step<'py>> {
         State::Waiting {
             future,
             steps,
-            place,
+            reader,
         } => {
             let (future, steps) = (future.bind(py).clone(), steps.bind(py).clone());
-            let place = *place;
+            let reader = *reader;
             drop(step);
-            if let Some(yielded) = still_waits(slf, &core, &future, &steps, place)? {
+            if let Some(yielded) = still_waits(slf, &future, &steps)? {
                 return Ok(Step::Yield(yielded));
             }
-            return take_or_wait(slf, &core, false);
+            return take_or_wait(slf, &core, Some(reader), false);
         }
         State::Done => {
             return Err(PyRuntimeError::new_err(
@@ -211,43 +211,50 @@ fn advance<'py>(slf: &Bound<'py, NextMessage>) -> PyResult<Step<'py>> {
         }
     };
     drop(step);
-    take_or_wait(slf, &core, fresh)
+    take_or_wait(slf, &core, None, fresh)
 }
 
-/// Takes a message that nobody else was woken for. Without one, raises if none will come, or queues up.
+/// Takes a message: the one that is reserved for `woken`, or one that is reserved for nobody. Without one, raises if none will
+/// come, or queues up.
 ///
 /// `may_rest`: the step has not suspended yet. Then it lets other tasks run when many messages were taken in a row, and
 /// before it raises: a loop around a step that fails at once would starve them.
 fn take_or_wait<'py>(
     slf: &Bound<'py, NextMessage>,
     core: &Bound<'py, Core>,
+    woken: Option<ReaderId>,
     may_rest: bool,
 ) -> PyResult<Step<'py>> {
     let py = slf.py();
     let mut guard = core.borrow_mut();
-    let available = guard.has_message();
-    if available && may_rest && guard.taken >= IN_A_ROW {
+    if may_rest && guard.taken >= IN_A_ROW && guard.engine.has_message(QueueId::DEFAULT) {
         guard.taken = 0;
         drop(guard);
         slf.borrow_mut().state = State::Yielded;
         return Ok(Step::Yield(py.None().into_bound(py)));
     }
-    if available {
+    let (received, token) = match woken {
+        Some(reader) => guard.engine.take_reserved(reader),
+        None => (guard.engine.take(QueueId::DEFAULT), None),
+    };
+    if let Some(received) = received {
         guard.taken += 1;
-        drop(guard);
         slf.borrow_mut().state = State::Done;
-        return take(core);
+        let message = hand_over(core, guard, received);
+        drop(token);
+        return Ok(Step::Return(message?.into_any()));
     }
     guard.taken = 0;
-    let no_more = guard.ended;
-    let all_reserved = no_more && !guard.woken.is_empty();
+    let no_more = guard.engine.is_over(QueueId::DEFAULT);
+    let all_reserved = no_more && guard.engine.core().queue_len(QueueId::DEFAULT) > 0;
     drop(guard);
+    drop(token);
     if all_reserved && give_back_of_closed_loops(core)? {
-        return take_or_wait(slf, core, may_rest);
+        return take_or_wait(slf, core, None, may_rest);
     }
     let outcome = match no_more {
         true => Err(ended(core)),
-        false => wait(slf, core),
+        false => wait(slf, core, may_rest),
     };
     let Err(error) = outcome else {
         return outcome;
@@ -260,25 +267,26 @@ fn take_or_wait<'py>(
     Err(error)
 }
 
-/// Takes the next message, which the caller has made sure of.
-fn take<'py>(core: &Bound<'py, Core>) -> PyResult<Step<'py>> {
-    match pop(core)? {
-        Some(message) => Ok(Step::Return(message.into_any())),
-        None => Err(ended(core)),
+/// Takes the next message of those that are reserved for nobody, as a Python object.
+pub(crate) fn pop<'py>(core: &Bound<'py, Core>) -> PyResult<Option<Bound<'py, Message>>> {
+    let mut guard = core.borrow_mut();
+    match guard.engine.take(QueueId::DEFAULT) {
+        Some(received) => hand_over(core, guard, received).map(Some),
+        None => Ok(None),
     }
 }
 
-/// The next message as a Python object. It is handed over: the program has it now.
-pub(crate) fn pop<'py>(core: &Bound<'py, Core>) -> PyResult<Option<Bound<'py, Message>>> {
+/// Makes a Python object of a message. It is handed over: the program has it now.
+fn hand_over<'py>(
+    core: &Bound<'py, Core>,
+    mut guard: PyRefMut<'py, Core>,
+    received: Received,
+) -> PyResult<Bound<'py, Message>> {
     let py = core.py();
-    let mut guard = core.borrow_mut();
-    let Some(received) = guard.client.next_message(QueueId::DEFAULT) else {
-        return Ok(None);
-    };
     if let Some(delivery) = received.delivery {
-        guard.client.hand_over(delivery);
+        guard.engine.hand_over(delivery);
     }
-    let v5 = guard.client.options().protocol.is_v5();
+    let v5 = guard.engine.core().options().protocol.is_v5();
     let known = guard.topics.get(py, received.topic.as_utf8().as_bytes());
     drop(guard);
     let topic = match known {
@@ -294,35 +302,49 @@ pub(crate) fn pop<'py>(core: &Bound<'py, Core>) -> PyResult<Option<Bound<'py, Me
             topic
         }
     };
-    Message::create(py, topic, received, v5).map(Some)
+    Message::create(py, topic, received, v5)
 }
 
 /// Queues up behind the other waiting steps.
-fn wait<'py>(slf: &Bound<'py, NextMessage>, core: &Bound<'py, Core>) -> PyResult<Step<'py>> {
+fn wait<'py>(
+    slf: &Bound<'py, NextMessage>,
+    core: &Bound<'py, Core>,
+    may_rest: bool,
+) -> PyResult<Step<'py>> {
     let py = slf.py();
     operations::check_loop(core)?;
     let event_loop = hooks::running_loop(py)?.call0()?;
-    if core.borrow().client.is_idle() {
+    if core.borrow().engine.core().is_idle() {
         core.call_method0(intern!(py, "warn_if_not_entered"))?;
     }
     let future = event_loop.call_method0(intern!(py, "create_future"))?;
     let steps = future.call_method0(intern!(py, "__await__"))?;
-    let place = core.borrow_mut().queue_up(future.clone().unbind());
+    let mut guard = core.borrow_mut();
+    if guard.engine.has_message(QueueId::DEFAULT) || guard.engine.is_over(QueueId::DEFAULT) {
+        drop(guard);
+        return take_or_wait(slf, core, None, may_rest); // it came while code of the loop ran
+    }
+    let token = future.clone().unbind();
+    let reader = (guard.engine).wait(QueueId::DEFAULT, |name| Reader {
+        future: token,
+        name,
+    });
+    drop(guard);
     let yielded = match steps.call_method0(intern!(py, "__next__")) {
         Ok(yielded) => yielded,
         Err(error) => {
-            give_back(core, place)?;
+            give_back(core, reader)?;
             return Err(error);
         }
     };
     let state = State::Waiting {
         future: future.unbind(),
         steps: steps.unbind(),
-        place,
+        reader,
     };
     let previous = std::mem::replace(&mut slf.borrow_mut().state, state);
-    if let State::Waiting { place, .. } = previous {
-        give_back(core, place)?; // the loop's code has run the step meanwhile
+    if let State::Waiting { reader, .. } = previous {
+        give_back(core, reader)?; // the loop's code has run the step meanwhile
     }
     Ok(Step::Yield(yielded))
 }
@@ -330,10 +352,8 @@ fn wait<'py>(slf: &Bound<'py, NextMessage>, core: &Bound<'py, Core>) -> PyResult
 /// Looks at the future that a step waits on. What to yield if it is not done; nothing if the step was woken.
 fn still_waits<'py>(
     slf: &Bound<'py, NextMessage>,
-    core: &Bound<'py, Core>,
     future: &Bound<'py, PyAny>,
     steps: &Bound<'py, PyAny>,
-    place: u64,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = slf.py();
     if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
@@ -345,64 +365,44 @@ fn still_waits<'py>(
     }
     let state = std::mem::replace(&mut slf.borrow_mut().state, State::Yielded);
     drop(state);
-    let reservation = core.borrow_mut().woken.remove(&place);
-    drop(reservation);
     Ok(None)
 }
 
 /// Ends a step before its time.
 fn release(slf: &Bound<'_, NextMessage>) -> PyResult<()> {
     let state = std::mem::replace(&mut slf.borrow_mut().state, State::Done);
-    let State::Waiting { place, .. } = &state else {
+    let State::Waiting { reader, .. } = &state else {
         return Ok(());
     };
     let core = slf.borrow().core.bind(slf.py()).clone();
-    give_back(&core, *place)
+    give_back(&core, *reader)
 }
 
-/// Gives back what a waiting step holds: its place in the queue, or the message that it was woken for.
-fn give_back(core: &Bound<'_, Core>, place: u64) -> PyResult<()> {
+/// Gives back what a waiting step holds: its place in the queue, or the message that it was woken for, which the next one gets.
+fn give_back(core: &Bound<'_, Core>, reader: ReaderId) -> PyResult<()> {
     let Ok(mut guard) = core.try_borrow_mut() else {
         return Ok(()); // not while Python code runs, and a step that is dropped must not panic
     };
-    if let Some(waiter) = guard.waiters.remove(place) {
-        drop(guard);
-        drop(waiter);
-        return Ok(());
-    }
-    let reservation = guard.woken.remove(&place);
+    let token = guard.engine.stop_waiting(reader);
     drop(guard);
-    match reservation {
-        Some(_) => wake(core), // somebody else may have the message
-        None => Ok(()),
-    }
+    drop(token);
+    events::hand_out(core)
 }
 
-/// Wakes waiting steps: as many as there are messages that are not reserved, and reserves those; then, if none will come any
-/// more, all the others.
-pub(crate) fn wake(core: &Bound<'_, Core>) -> PyResult<()> {
+/// Wakes a step that waits. The engine keeps its future for as long as a message is reserved for it.
+pub(crate) fn wake(core: &Bound<'_, Core>, reader: Reader) -> PyResult<()> {
     let py = core.py();
-    loop {
-        let mut guard = core.borrow_mut();
-        let reserve = guard.has_message();
-        if !reserve && !guard.ended {
-            return Ok(());
-        }
-        let Some((place, future)) = guard.waiters.pop_first() else {
-            return Ok(());
-        };
-        if reserve {
-            guard.woken.insert(place, future.clone_ref(py));
-        }
-        drop(guard);
-        let future = future.into_bound(py);
-        let told = future.call_method1(intern!(py, "set_result"), (py.None(),));
-        if told.is_err() {
-            // Cancelled, and its step not told yet, or its loop is closed: it is passed over.
-            let reservation = core.borrow_mut().woken.remove(&place);
-            drop(reservation);
-        }
-    }
+    let future = reader.future.bind(py);
+    let told = future.call_method1(intern!(py, "set_result"), (py.None(),));
+    let mut guard = core.borrow_mut();
+    let tokens = match told {
+        Ok(_) => (guard.engine.bring_back(reader.name, reader), None),
+        // Cancelled, and its step not told yet, or its loop is closed: it is passed over.
+        Err(_) => (guard.engine.stop_waiting(reader.name), Some(reader)),
+    };
+    drop(guard);
+    drop(tokens);
+    Ok(())
 }
 
 /// The futures of steps that wait on another loop than the one that was begun on, which are taken out. The messages that
@@ -413,31 +413,37 @@ pub(crate) fn take_foreign_waiters<'py>(
     let py = core.py();
     let guard = core.borrow();
     let event_loop = guard.event_loop.as_ref().map(|it| it.bind(py).clone());
-    let waiters = (guard.waiters.iter()).map(|(place, future)| (place, future.bind(py).clone()));
-    let woken = (guard.woken.iter()).map(|(&place, future)| (place, future.bind(py).clone()));
-    let all: Vec<_> = waiters.chain(woken).collect();
     drop(guard);
     // All loops are looked at before anything is taken out: `get_loop` may raise, and a step may leave meanwhile.
     let mut foreign = Vec::new();
-    for (place, future) in all {
+    for (reader, future) in readers(core) {
         let its_loop = future.call_method0(intern!(py, "get_loop"))?;
         if !event_loop.as_ref().is_some_and(|it| it.is(&its_loop)) {
-            foreign.push((place, future));
+            foreign.push((reader, future));
         }
     }
     let mut waiters = Vec::new();
-    for (place, future) in foreign {
+    for (reader, future) in foreign {
         let mut guard = core.borrow_mut();
-        let waiter = guard.waiters.remove(place);
-        let reservation = guard.woken.remove(&place);
+        let waits = guard.engine.reader_mut(reader).is_some();
+        let token = guard.engine.stop_waiting(reader);
         drop(guard);
-        if waiter.is_some() {
+        drop(token);
+        if waits {
             waiters.push(future);
         }
-        drop((waiter, reservation));
     }
-    wake(core)?;
+    events::hand_out(core)?;
     Ok(waiters)
+}
+
+/// The steps that wait, and then those that have a message reserved, with their futures.
+fn readers<'py>(core: &Bound<'py, Core>) -> Vec<(ReaderId, Bound<'py, PyAny>)> {
+    let guard = core.borrow();
+    let readers = guard.engine.readers(QueueId::DEFAULT);
+    readers
+        .map(|(name, reader)| (name, reader.future.bind(core.py()).clone()))
+        .collect()
 }
 
 /// Gives back the messages that are reserved for steps whose loop is closed: they never run again. Returns whether there were
@@ -457,16 +463,12 @@ fn give_back_of_closed_loops(core: &Bound<'_, Core>) -> PyResult<bool> {
     if !is_closed(&event_loop)? {
         return Ok(false);
     }
-    let guard = core.borrow();
-    let woken = (guard.woken.iter()).map(|(&place, future)| (place, future.bind(py).clone()));
-    let woken: Vec<_> = woken.collect();
-    drop(guard);
     let mut any = false;
-    for (place, future) in woken {
+    for (reader, future) in readers(core) {
         if is_closed(&future.call_method0(intern!(py, "get_loop"))?)? {
-            let reservation = core.borrow_mut().woken.remove(&place);
-            any |= reservation.is_some();
-            drop(reservation);
+            let token = core.borrow_mut().engine.stop_waiting(reader);
+            any |= token.is_some();
+            drop(token);
         }
     }
     Ok(any)
@@ -537,12 +539,13 @@ fn advance_attached<'py>(slf: &Bound<'py, NextMessage>) -> PyResult<Step<'py>> {
     if let State::Fresh = step.state {
         let core = step.core.bind(py).clone();
         let mut guard = core.borrow_mut();
-        if guard.taken < IN_A_ROW && guard.has_message() {
+        if guard.taken < IN_A_ROW
+            && let Some(received) = guard.engine.take(QueueId::DEFAULT)
+        {
             guard.taken += 1;
-            drop(guard);
             step.state = State::Done;
             drop(step);
-            return take(&core);
+            return hand_over(&core, guard, received).map(|it| Step::Return(it.into_any()));
         }
     }
     drop(step);

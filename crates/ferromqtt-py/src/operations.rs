@@ -4,17 +4,17 @@
 
 use std::time::Instant;
 
+use ferromqtt_engine::{CallId, PublishRefusal};
 use ferromqtt_proto::packet::PublishRef;
 use ferromqtt_proto::{
-    OpId, Properties, Publish, PublishError, QoS, QueueId, RetainHandling, Subscribe,
-    SubscribeError, SubscriptionOptions, TopicFilter, TopicName, Unsubscribe,
+    ConnectionError, Properties, Publish, PublishError, QoS, QueueId, RetainHandling, Subscribe,
+    SubscriptionOptions, TopicFilter, TopicName, Unsubscribe,
 };
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::calls::Call;
 use crate::convert::{self, Payload};
 use crate::core::Core;
 use crate::events;
@@ -22,6 +22,7 @@ use crate::failure::Awaited;
 use crate::home::Home;
 use crate::hooks;
 use crate::properties;
+use crate::tokens::{Call, PyEngine};
 
 /// Publishes. Returns None when the message is on its way, or something to await: a future, or one turn of the loop.
 pub(crate) fn publish<'py>(
@@ -61,14 +62,12 @@ pub(crate) fn publish<'py>(
         payload_len: payload.as_slice().len(),
     };
     let task = calling_task(slf)?;
-    let at_once = slf
-        .borrow_mut()
-        .client
-        .publish_at_once(packet, payload.as_slice());
+    // Nothing waits for capacity, so there is nothing to pass.
+    let at_once = (slf.borrow_mut().engine).try_publish_now(packet, payload.as_slice());
     match at_once {
         Ok(true) => return sent_at_once(slf, task),
         Ok(false) => {}
-        Err(error) => return Err(events::publish_refused(slf, &error)?),
+        Err(refusal) => return Err(events::publish_refused(slf, refusal)?),
     }
     let publish = Publish {
         topic: TopicName::new(topic).map_err(|error| PyValueError::new_err(error.to_string()))?,
@@ -77,22 +76,18 @@ pub(crate) fn publish<'py>(
         retain,
         properties: properties.map(Box::new),
     };
-    let now = Core::now(slf)?;
-    let accepted = match is_connecting(slf) {
-        true => Err(PublishError::NotConnected),
-        false => slf.borrow_mut().client.publish(now, publish),
+    let awaited = match qos {
+        QoS::AtMostOnce => Awaited::Writing,
+        QoS::AtLeastOnce => Awaited::PubAck,
+        QoS::ExactlyOnce => Awaited::PubRecAndPubComp,
     };
-    match accepted {
-        Ok(op) => {
-            let awaited = match qos {
-                QoS::AtMostOnce => Awaited::Writing,
-                QoS::AtLeastOnce => Awaited::PubAck,
-                QoS::ExactlyOnce => Awaited::PubRecAndPubComp,
-            };
-            wait_for(slf, op, now, timeout, awaited).map(Some)
-        }
-        Err(error) => Err(events::publish_refused(slf, &error)?),
-    }
+    let publish = |engine: &mut PyEngine, now, deadline, token| {
+        engine.try_publish(now, publish, deadline, token)
+    };
+    call(slf, timeout, awaited, publish, |refusal| {
+        events::publish_refused(slf, refusal)
+    })
+    .map(Some)
 }
 
 /// The topic that a publish with an empty one goes to.
@@ -100,13 +95,16 @@ fn topic_of_alias(slf: &Bound<'_, Core>, properties: Option<&Properties>) -> PyR
     let Some(alias) = properties.and_then(|properties| properties.topic_alias) else {
         return Err(PyValueError::new_err(convert::EMPTY_TOPIC));
     };
-    let known = slf.borrow().client.topic_of_alias(alias);
+    let known = slf.borrow().engine.core().topic_of_alias(alias);
     match known {
         Ok(topic) => Ok(topic),
         Err(error @ PublishError::TopicAliasUnknown { .. }) => Err(PyValueError::new_err(format!(
             "Invalid topic. It is empty, and {error}."
         ))),
-        Err(error) => Err(events::publish_refused(slf, &error)?),
+        Err(error) => Err(events::publish_refused(
+            slf,
+            PublishRefusal::Invalid(error),
+        )?),
     }
 }
 
@@ -128,12 +126,12 @@ pub(crate) fn subscribe<'py>(
         queue: QueueId::DEFAULT,
     };
     calling_task(slf)?;
-    let now = Core::now(slf)?;
-    let accepted = match is_connecting(slf) {
-        true => Err(SubscribeError::NotConnected),
-        false => slf.borrow_mut().client.subscribe(now, subscribe),
+    let subscribe = |engine: &mut PyEngine, now, deadline, token| {
+        engine.subscribe(now, subscribe, deadline, token)
     };
-    requested(slf, accepted, now, timeout, "subscribe", Awaited::SubAck)
+    call(slf, timeout, Awaited::SubAck, subscribe, |refusal| {
+        events::request_refused(slf, refusal, "subscribe")
+    })
 }
 
 /// Unsubscribes from filters. Returns a future of the list of Reason Codes, which is empty before 5.0.
@@ -152,35 +150,21 @@ pub(crate) fn unsubscribe<'py>(
             .unwrap_or_default(),
     };
     calling_task(slf)?;
-    let now = Core::now(slf)?;
-    let accepted = match is_connecting(slf) {
-        true => Err(SubscribeError::NotConnected),
-        false => slf.borrow_mut().client.unsubscribe(now, unsubscribe),
+    let unsubscribe = |engine: &mut PyEngine, now, deadline, token| {
+        engine.unsubscribe(now, unsubscribe, deadline, token)
     };
-    requested(
-        slf,
-        accepted,
-        now,
-        timeout,
-        "unsubscribe",
-        Awaited::UnsubAck,
-    )
+    call(slf, timeout, Awaited::UnsubAck, unsubscribe, |refusal| {
+        events::request_refused(slf, refusal, "unsubscribe")
+    })
 }
 
-/// Whether the connection is still being made. The core would let calls wait for it; aiomqtt refuses them.
-fn is_connecting(slf: &Bound<'_, Core>) -> bool {
-    let client = &slf.borrow().client;
-    !client.is_connected() && !client.is_idle()
-}
-
-/// The caller of the call that was accepted as `op` does not wait for it any more.
-pub(crate) fn abandon(slf: &Bound<'_, Core>, op: u64) {
+/// The caller of a call does not wait for it any more.
+pub(crate) fn abandon(slf: &Bound<'_, Core>, call: CallId) {
     let mut core = slf.borrow_mut();
-    let call = core.calls.remove(op);
-    core.client.abandon(OpId::from_value(op));
-    let is_leaving = core.client.is_leaving(); // and may have waited for this call alone
+    let given_up = core.engine.give_up(call);
+    let is_leaving = core.engine.core().is_leaving(); // and may have waited for this call alone
     drop(core);
-    drop(call);
+    drop(given_up);
     if is_leaving {
         let _ = Core::schedule_flush(slf); // fails when its loop is closed: then nobody waits
     }
@@ -191,7 +175,7 @@ pub(crate) fn abandon(slf: &Bound<'_, Core>, op: u64) {
 fn calling_task<'py>(slf: &Bound<'py, Core>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = slf.py();
     let core = slf.borrow();
-    let (true, Some(event_loop)) = (core.client.is_connected(), &core.event_loop) else {
+    let (true, Some(event_loop)) = (core.engine.core().is_connected(), &core.event_loop) else {
         return Ok(None);
     };
     let event_loop = event_loop.bind(py).clone();
@@ -211,7 +195,7 @@ fn calling_task<'py>(slf: &Bound<'py, Core>) -> PyResult<Option<Bound<'py, PyAny
 pub(crate) fn check_loop(slf: &Bound<'_, Core>) -> PyResult<()> {
     let py = slf.py();
     let core = slf.borrow();
-    let (true, Some(event_loop)) = (core.client.is_connected(), &core.event_loop) else {
+    let (true, Some(event_loop)) = (core.engine.core().is_connected(), &core.event_loop) else {
         return Ok(());
     };
     let event_loop = event_loop.bind(py).clone();
@@ -241,7 +225,7 @@ fn sent_at_once<'py>(
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = slf.py();
     let mut core = slf.borrow_mut();
-    let full = core.client.pending_transmit() >= ferromqtt_proto::CHUNK;
+    let full = core.engine.core().pending_transmit() >= ferromqtt_proto::CHUNK;
     let rest = core.turn.count() || full;
     drop(core);
     if full {
@@ -249,10 +233,7 @@ fn sent_at_once<'py>(
     } else {
         Core::schedule_flush(slf)?;
     }
-    if let Some(task) = task {
-        slf.borrow_mut().turn.note_task(&task);
-    }
-    warn_of_pending(slf)?;
+    warn_of_pending(slf, task.as_ref())?;
     slf.borrow_mut().last_op = 0; // there is no call to abandon
     if rest {
         return hooks::turn(py).map(|turn| Some(turn.clone()));
@@ -260,11 +241,14 @@ fn sent_at_once<'py>(
     Ok(None)
 }
 
-/// Warns when more calls wait than the threshold allows.
-fn warn_of_pending(slf: &Bound<'_, Core>) -> PyResult<()> {
+/// Warns when more calls wait than the threshold allows, now that `task` has published without waiting.
+fn warn_of_pending(slf: &Bound<'_, Core>, task: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
     let mut core = slf.borrow_mut();
+    if let Some(task) = task {
+        core.turn.note_task(task);
+    }
     // Tasks that take turns publishing at QoS 0 within one turn of the loop do not wait all at once.
-    let pending = (core.calls.len() + core.turn.tasks).min(core.max_calls);
+    let pending = (core.engine.open_calls() + core.turn.tasks).min(core.max_calls);
     let threshold = core.pending_calls_threshold;
     let warn = core.pending_warning.is_due(pending, threshold);
     drop(core);
@@ -274,54 +258,57 @@ fn warn_of_pending(slf: &Bound<'_, Core>) -> PyResult<()> {
     Ok(())
 }
 
-fn requested<'py>(
+/// Makes a future, and has the engine `accept` a call that waits on it. What goes first in a turn is written at once; what
+/// follows joins one write. `refused` makes the exception for a refusal of the engine.
+fn call<'py, R: From<ConnectionError>>(
     slf: &Bound<'py, Core>,
-    accepted: Result<OpId, SubscribeError>,
-    now: Instant,
-    timeout: f64,
-    what: &'static str,
-    awaited: Awaited,
-) -> PyResult<Bound<'py, PyAny>> {
-    match accepted {
-        Ok(op) => wait_for(slf, op, now, timeout, awaited),
-        Err(error) => Err(events::request_refused(slf, &error, what)?),
-    }
-}
-
-/// A future for an operation that was accepted at `now`. What goes first in a turn is written at once; what follows joins one write.
-fn wait_for<'py>(
-    slf: &Bound<'py, Core>,
-    op: OpId,
-    now: Instant,
     timeout: f64,
     awaited: Awaited,
+    accept: impl FnOnce(&mut PyEngine, Instant, Option<Instant>, Call) -> Result<CallId, (Call, R)>,
+    refused: impl FnOnce(R) -> PyResult<PyErr>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = slf.py();
+    let now = Core::now(slf)?;
     let event_loop = slf.borrow().event_loop.as_ref().map(|it| it.clone_ref(py));
-    let Some(event_loop) = event_loop else {
-        return Err(PyValueError::new_err("the client was never entered"));
+    let future = match event_loop {
+        Some(event_loop) => event_loop.call_method0(py, intern!(py, "create_future"))?,
+        None => py.None(), // the client was never entered: the call is refused
     };
-    let future = event_loop.call_method0(py, intern!(py, "create_future"))?;
-    let mut core = slf.borrow_mut();
-    let call = Call {
+    let token = Call {
         future: future.clone_ref(py),
         awaited,
         #[expect(clippy::cast_possible_truncation, reason = "it is shown to people")]
         limit: timeout as f32,
-        deadline: convert::deadline(now, timeout),
     };
-    core.calls.insert(op.value(), call);
+    let deadline = convert::deadline(now, timeout);
+    let mut core = slf.borrow_mut();
+    let engine = &mut core.engine;
+    let accepted = match engine.core().is_connected() || engine.core().is_idle() {
+        true => accept(engine, now, deadline, token),
+        // The connection is being made. The core would let calls wait for it; aiomqtt refuses them.
+        false => Err((token, engine.end_cause().into())),
+    };
     let first = !core.flush_scheduled;
     drop(core);
+    let call = match accepted {
+        Ok(call) => call,
+        Err((token, refusal)) => {
+            drop(token);
+            return Err(refused(refusal)?);
+        }
+    };
     if let Err(error) = hurry(slf, first) {
-        abandon(slf, op.value()); // the caller gets the error, and nobody the future
+        abandon(slf, call); // the caller gets the error, and nobody the future
         return Err(error);
     }
-    if first && !slf.borrow().calls.contains(op.value()) {
+    if first && !slf.borrow().engine.is_open(call) {
         // Writing it has ended the connection. Raised here, like a refusal, for which the caller gives the loop a turn.
-        future.call_method0(py, intern!(py, "result"))?;
+        let done = future.call_method0(py, intern!(py, "done"))?;
+        if done.is_truthy(py)? {
+            future.call_method0(py, intern!(py, "result"))?;
+        }
     }
-    slf.borrow_mut().last_op = op.value(); // last, since a log handler may have published meanwhile
+    slf.borrow_mut().last_op = call.number(); // last, since a log handler may have published meanwhile
     Ok(future.into_bound(py))
 }
 
@@ -331,7 +318,7 @@ fn hurry(slf: &Bound<'_, Core>, first: bool) -> PyResult<()> {
         write_first(slf)?;
     }
     Core::schedule_flush(slf)?;
-    warn_of_pending(slf)
+    warn_of_pending(slf, None)
 }
 
 /// Writes without waiting for the end of the turn, which saves the first caller the wait.

@@ -61,14 +61,15 @@ pub(crate) fn hides_unwritten(
 pub(crate) fn report(slf: &Bound<'_, Core>, now: Instant) -> PyResult<()> {
     let py = slf.py();
     let core = slf.borrow();
-    let (true, Some(transport)) = (core.client.wants_progress(now, 0), &core.transport) else {
+    let (true, Some(transport)) = (core.engine.core().wants_progress(now, 0), &core.transport)
+    else {
         return Ok(());
     };
     let transport = transport.clone_ref(py);
     drop(core);
     let buffered = transport.call_method0(py, intern!(py, "get_write_buffer_size"))?;
     let unwritten: u64 = buffered.extract(py)?;
-    if !slf.borrow().client.wants_progress(now, unwritten) {
+    if !(slf.borrow().engine.core()).wants_progress(now, unwritten) {
         return Ok(());
     }
     let tcp: Option<(u64, u64)> = slf.call_method0(intern!(py, "_tcp_progress"))?.extract()?;
@@ -83,6 +84,8 @@ pub(crate) fn report(slf: &Bound<'_, Core>, now: Instant) -> PyResult<()> {
         held_up: unwritten > 0 || core.held_up,
         tcp,
     };
-    core.client.transport_progress(now, progress);
+    if let Some(link) = core.link {
+        core.engine.progress(now, link, unwritten, || progress);
+    }
     Ok(())
 }

@@ -236,6 +236,7 @@ impl Connection {
             disconnect_timeout: options.disconnect_timeout,
             ends_session: options.ends_session(),
             authenticates: authentication.is_some(),
+            restarts: false,
         };
         let session = Session::default();
         let mut engine = TaskEngine::new(options.to_core()?, session, seed, of_engine)

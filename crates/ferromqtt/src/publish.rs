@@ -230,7 +230,7 @@ impl<'a> Publish<'a> {
                 return Ok(Receipt::sent());
             }
             let (token, outcome) = oneshot::channel();
-            match state.engine.try_publish(now, publish, token) {
+            match state.engine.try_publish(now, publish, None, token) {
                 Ok(_) => Ok(Receipt::waiting(outcome)),
                 Err((_, refusal)) => Err(refusal),
             }

@@ -306,7 +306,7 @@ impl Shared {
             drop(state);
             let reply = authentication.hear(ask);
             state = self.lock();
-            state.engine.reply(now(), reply);
+            let _ = state.engine.reply(now(), reply); // the connection ends with the error
         }
         state
     }

@@ -209,14 +209,7 @@ pub(crate) async fn unsubscribe(
     shared: &Shared,
     filters: Vec<TopicFilter>,
 ) -> Result<(), SubscribeError> {
-    let names = filters.clone();
-    let call = accept(shared, |engine, now, token| {
-        engine.unsubscribe(now, filters, None, token)
-    })
-    .map_err(SubscribeError::of_unsubscribing)?;
-    let answer = answer(call, names).await;
-    let (results, properties) = answer.map_err(SubscribeError::of_unsubscribing)?;
-    check(&results, properties)
+    unsubscribe_by(shared, filters, |call| call).await
 }
 
 /// Closes a queue, and unsubscribes from what no other one needs, whether somebody waits for that or not.
@@ -228,12 +221,23 @@ pub(crate) async fn unsubscribe_queue(
     if filters.is_empty() {
         return Ok(());
     }
-    let names = filters.clone();
+    unsubscribe_by(shared, filters, Call::lasting).await
+}
+
+async fn unsubscribe_by<'a>(
+    shared: &'a Shared,
+    filters: Vec<TopicFilter>,
+    adapt: fn(Call<'a>) -> Call<'a>,
+) -> Result<(), SubscribeError> {
+    let unsubscribe = proto::Unsubscribe {
+        filters: filters.clone(),
+        properties: Properties::default(),
+    };
     let call = accept(shared, |engine, now, token| {
-        engine.unsubscribe(now, filters, None, token)
+        engine.unsubscribe(now, unsubscribe, None, token)
     })
     .map_err(SubscribeError::of_unsubscribing)?;
-    let answer = answer(call.lasting(), names).await;
+    let answer = answer(adapt(call), filters).await;
     let (results, properties) = answer.map_err(SubscribeError::of_unsubscribing)?;
     check(&results, properties)
 }

@@ -49,12 +49,13 @@ class WebSocketLayer(asyncio.Protocol):
     """Speaks WebSocket on the connection below; hands what it carries to the protocol above.
 
     Attributes:
+        above: The protocol above.
         opened: Done when the server has accepted. Fails with OSError when it refuses, or speaks
             something else.
     """
 
     def __init__(self, above: asyncio.BufferedProtocol, path: str, headers: dict[str, str]) -> None:
-        self._above = above
+        self.above = above
         self._websocket = WebSocket(path, headers)
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._below: asyncio.Transport | None = None
@@ -75,7 +76,7 @@ class WebSocketLayer(asyncio.Protocol):
             failure = error  # what came before is good
         if self._websocket.is_open and not self.opened.done():
             self.opened.set_result(None)
-            self._above.connection_made(_WebSocketTransport(self))
+            self.above.connection_made(_WebSocketTransport(self))
         self._transmit()
         self._hand_up(self._websocket.take_received())
         told = self._websocket.closed_by_server
@@ -87,7 +88,7 @@ class WebSocketLayer(asyncio.Protocol):
     def eof_received(self) -> None:
         """Tell the protocol above that the server has ended its side; the transport closes."""
         if self._websocket.is_open:
-            self._above.eof_received()
+            self.above.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever waits, or the protocol above."""
@@ -95,17 +96,17 @@ class WebSocketLayer(asyncio.Protocol):
             self.opened.set_exception(self._ended_early(exc))
             self.opened.exception()  # seen, if nobody waits any more
         elif not self.opened.cancelled() and self.opened.exception() is None:
-            self._above.connection_lost(self._failure or exc)
+            self.above.connection_lost(self._failure or exc)
 
     def pause_writing(self) -> None:
         """Tell the protocol above that the socket is full."""
         if self._websocket.is_open:
-            self._above.pause_writing()
+            self.above.pause_writing()
 
     def resume_writing(self) -> None:
         """Tell the protocol above that the socket takes more."""
         if self._websocket.is_open:
-            self._above.resume_writing()
+            self.above.resume_writing()
 
     def send(self, data: bytes) -> None:
         """Send bytes of the protocol above."""
@@ -168,11 +169,11 @@ class WebSocketLayer(asyncio.Protocol):
     def _hand_up(self, data: bytes) -> None:
         rest = memoryview(data)
         while rest:
-            buffer = memoryview(self._above.get_buffer(len(rest)))
+            buffer = memoryview(self.above.get_buffer(len(rest)))
             count = min(len(buffer), len(rest))
             buffer[:count] = rest[:count]
             buffer.release()
-            self._above.buffer_updated(count)
+            self.above.buffer_updated(count)
             rest = rest[count:]
 
 
@@ -182,6 +183,9 @@ class _WebSocketTransport(asyncio.Transport):
     def __init__(self, layer: WebSocketLayer) -> None:
         super().__init__()
         self._layer = layer
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._layer.above = cast("asyncio.BufferedProtocol", protocol)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self._layer.send(bytes(data))

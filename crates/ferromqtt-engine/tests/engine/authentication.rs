@@ -47,14 +47,14 @@ fn nothing_is_sent_while_a_question_waits_for_its_reply() {
     world.run();
     let challenge = Ask::Continue(Some(Bytes::from_static(b"who?")));
     assert_eq!(world.asked, [challenge]);
-    world.engine.reply(world.now, data(b"me"));
+    world.engine.reply(world.now, data(b"me")).unwrap();
     world.run();
     assert!(matches!(world.asked[1], Ask::Accepted(_)));
     assert!(world.engine.is_connected());
     let (token, _) = world.publish_qos1("waits for the right server");
     let link = world.wire.as_ref().unwrap().link;
     assert!(world.engine.transmit(world.now, link).is_none());
-    world.engine.reply(world.now, Reply::Accepted);
+    world.engine.reply(world.now, Reply::Accepted).unwrap();
     world.run();
     assert!(matches!(world.ends[&token], CallEnd::Completed(_)));
     world.end();
@@ -64,11 +64,12 @@ fn nothing_is_sent_while_a_question_waits_for_its_reply() {
 fn a_server_that_is_not_the_right_one_ends_the_connection() {
     let mut world = world();
     world.run();
-    world.engine.reply(world.now, data(b"me"));
+    world.engine.reply(world.now, data(b"me")).unwrap();
     world.run();
     world
         .engine
-        .reply(world.now, Reply::Failed("not my server".into()));
+        .reply(world.now, Reply::Failed("not my server".into()))
+        .unwrap();
     world.run();
     let failed = ConnectionError::AuthenticationFailed("not my server".into());
     assert_eq!(*world.engine.standing(), Standing::Ended(failed));
@@ -78,18 +79,30 @@ fn a_server_that_is_not_the_right_one_ends_the_connection() {
 #[test]
 fn who_authenticates_again_learns_how_it_ends() {
     let mut world = accepted_world();
-    world.engine.reply(world.now, Reply::Accepted);
+    world.engine.reply(world.now, Reply::Accepted).unwrap();
     world.run();
     let token = world.token();
     let number = token.0;
     assert!(world.engine.re_authenticate(world.now, None, token).is_ok());
     refused_exchange(&mut world); // one at a time
     world.run();
-    world.engine.reply(world.now, data(b"me"));
+    world.engine.reply(world.now, data(b"me")).unwrap();
     world.run();
-    world.engine.reply(world.now, Reply::Accepted);
+    world.engine.reply(world.now, Reply::Accepted).unwrap();
     world.run();
     assert_eq!(world.ends[&number], CallEnd::ReAuthenticated(Ok(())));
+    world.end();
+}
+
+#[test]
+fn data_that_cannot_be_sent_end_the_connection() {
+    let mut world = world();
+    world.run();
+    let too_much = Reply::Data(Some(vec![0; 1 << 17].into()));
+    let error = world.engine.reply(world.now, too_much).unwrap_err();
+    world.run();
+    let failed = ConnectionError::AuthenticationFailed(error.to_string().into());
+    assert_eq!(*world.engine.standing(), Standing::Ended(failed));
     world.end();
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ferromqtt_engine::{CallEnd, Submission};
+use ferromqtt_engine::{CallEnd, CallId, Submission};
 use ferromqtt_proto::{Delivery, Outcome, QoS};
 
 use crate::world::{World, call, narrow, options, publish};
@@ -157,5 +157,41 @@ fn calls_whose_callers_have_gone_are_released_and_go_on() {
     world.run();
     assert_eq!(world.order, [stays]);
     assert_eq!(world.engine.core().stats().acknowledged, 2);
+    world.end();
+}
+
+#[test]
+fn a_message_that_does_not_wait_for_capacity_has_a_deadline_too() {
+    let mut world = World::<false>::connected(options());
+    world.silent = true;
+    let token = world.token();
+    let number = token.0;
+    let message = publish("sent", QoS::AtLeastOnce);
+    let deadline = world.after(3);
+    let accepted = (world.engine).try_publish(world.now, message, deadline, token);
+    let call = accepted.unwrap();
+    assert!(world.engine.is_open(call));
+    assert_eq!(world.engine.open_calls(), 1);
+    world.pass(LIMIT);
+    assert_eq!(world.ends[&number], CallEnd::TimedOut(Delivery::Unknown));
+    assert!(!world.engine.is_open(call));
+    world.end();
+}
+
+#[test]
+fn a_call_is_found_again_by_its_number() {
+    let mut world = World::<false>::connected(narrow(1));
+    world.silent = true;
+    let accepted = call(world.publish_qos1("accepted").1);
+    let waits = call(world.publish_qos1("waits").1);
+    for call in [accepted, waits] {
+        assert_ne!(call.number(), 0);
+        let found = CallId::from_number(call.number());
+        assert_eq!(found, call);
+        assert!(world.give_up(found));
+    }
+    for number in [0, 1, u64::MAX] {
+        assert!(world.engine.give_up(CallId::from_number(number)).is_none());
+    }
     world.end();
 }

@@ -86,7 +86,7 @@ fn trying_passes_those_that_wait_and_does_not_make_the_core_forget_them() {
     let (second, _) = world.publish_qos1("2");
     let token = world.token();
     let message = publish("3", QoS::AtLeastOnce);
-    let Err((token, refusal)) = world.engine.try_publish(world.now, message, token) else {
+    let Err((token, refusal)) = world.engine.try_publish(world.now, message, None, token) else {
         panic!("there is no capacity");
     };
     world.back(&token);

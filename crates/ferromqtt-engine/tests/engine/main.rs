@@ -3,8 +3,10 @@
 mod authentication;
 mod calls;
 mod capacity;
+mod held;
 mod leaving;
 mod links;
 mod random;
 mod readers;
+mod restarting;
 mod world;

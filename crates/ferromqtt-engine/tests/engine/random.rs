@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use ferromqtt_engine::{CallEnd, CallId, Goodbye, ReaderId, Submission};
 use ferromqtt_proto::{CleanStart, Outcome, QoS, QueueId, QueueOptions, ReasonCode, Reconnect};
+use ferromqtt_testing::BrokerOptions;
 
-use crate::world::{World, call, narrow, publish};
+use crate::world::{Token, World, call, narrow, publish, unsubscribe};
 
 const WORLDS: u64 = 300;
 const STEPS: u32 = 200;
@@ -32,6 +33,8 @@ impl Random {
 struct Play<const RESERVES: bool> {
     world: World<RESERVES>,
     random: Random,
+    /// The engine is started again when it has ended.
+    restarts: bool,
     /// Calls that have not been given up, by their tokens.
     calls: BTreeMap<u32, CallId>,
     /// Tokens that came back from a method.
@@ -55,12 +58,14 @@ impl<const RESERVES: bool> Play<RESERVES> {
         if random.chance(3) {
             options.clean_start = CleanStart::Never;
         }
-        let mut world = World::new(options);
+        let restarts = random.chance(2);
+        let mut world = World::with_all(options, BrokerOptions::default(), false, restarts);
         world.run();
         let (queue, token) = world.subscribe("t", QueueOptions::DEFAULT);
         let mut play = Self {
             world,
             random,
+            restarts,
             calls: BTreeMap::new(),
             returned: BTreeSet::new(),
             queues: vec![QueueId::DEFAULT, queue],
@@ -90,6 +95,9 @@ impl<const RESERVES: bool> Play<RESERVES> {
             20 => self.release(),
             21 => self.events(),
             22 if self.random.chance(8) => self.leave(),
+            23 if self.restarts && self.world.engine.has_ended() => {
+                self.world.engine.start(self.world.now);
+            }
             _ => {
                 let time = Duration::from_millis(self.random.below(4_000));
                 self.world.pass(time);
@@ -144,14 +152,15 @@ impl<const RESERVES: bool> Play<RESERVES> {
         let token = self.world.token();
         let number = token.0;
         let message = publish("m", QoS::AtLeastOnce);
+        let deadline = self.deadline();
         let now = self.world.now;
-        match self.world.engine.try_publish(now, message, token) {
+        match (self.world.engine).try_publish(now, message, deadline, token) {
             Ok(call) => _ = self.calls.insert(number, call),
             Err((token, _)) => self.back(&token),
         }
     }
 
-    fn back(&mut self, token: &crate::world::Token) {
+    fn back(&mut self, token: &Token) {
         self.world.back(token);
         self.returned.insert(token.0);
     }
@@ -212,10 +221,9 @@ impl<const RESERVES: bool> Play<RESERVES> {
         }
         let token = self.world.token();
         let number = token.0;
-        let filters = vec!["t".try_into().unwrap()];
         let deadline = self.deadline();
         let now = self.world.now;
-        match self.world.engine.unsubscribe(now, filters, deadline, token) {
+        match (self.world.engine).unsubscribe(now, unsubscribe("t"), deadline, token) {
             Ok(call) => _ = self.calls.insert(number, call),
             Err((token, _)) => self.back(&token),
         }
@@ -302,7 +310,13 @@ impl<const RESERVES: bool> Play<RESERVES> {
             let Some(reader) = self.readers.remove(&woken) else {
                 continue; // of events
             };
-            let message = self.world.engine.take_reserved(reader);
+            if self.world.engine.bring_back(reader, Token(woken)).is_none() {
+                self.world.held.insert(woken);
+            }
+            let (message, token) = self.world.engine.take_reserved(reader);
+            if let Some(token) = token {
+                self.world.back(&token);
+            }
             let may_be_none = !RESERVES || self.world.engine.has_ended();
             let queues_end = self
                 .queues

@@ -10,7 +10,7 @@ use ferromqtt_engine::{
 };
 use ferromqtt_proto::{
     Options, OutgoingLimits, Properties, Publish, QoS, QueueId, QueueOptions, Session, Subscribe,
-    TopicName, TransportError,
+    TopicName, TransportError, Unsubscribe,
 };
 use ferromqtt_testing::{Broker, BrokerOptions, ConnectionId};
 
@@ -92,10 +92,28 @@ impl<const RESERVES: bool> World<RESERVES> {
     }
 
     pub(crate) fn with(options: Options, broker: BrokerOptions, authenticates: bool) -> Self {
+        Self::with_all(options, broker, authenticates, false)
+    }
+
+    /// One whose engine may be started again.
+    pub(crate) fn restarting(options: Options) -> Self {
+        let mut world = Self::with_all(options, BrokerOptions::default(), false, true);
+        world.run();
+        assert!(world.engine.is_connected());
+        world
+    }
+
+    pub(crate) fn with_all(
+        options: Options,
+        broker: BrokerOptions,
+        authenticates: bool,
+        restarts: bool,
+    ) -> Self {
         let of_engine = EngineOptions {
             disconnect_timeout: Duration::from_secs(5),
             ends_session: false,
             authenticates,
+            restarts,
         };
         let now = Instant::now(); // the only time that is read
         let mut engine = Engine::new(options, Session::default(), 7, of_engine).unwrap();
@@ -152,7 +170,7 @@ impl<const RESERVES: bool> World<RESERVES> {
         while let Some(ask) = self.engine.next_ask() {
             self.asked.push(ask);
             match self.reply.clone() {
-                Some(reply) => self.engine.reply(self.now, reply),
+                Some(reply) => self.engine.reply(self.now, reply).unwrap(),
                 None => break,
             }
         }
@@ -360,5 +378,12 @@ impl<const RESERVES: bool> World<RESERVES> {
 pub(crate) const fn call(submission: Submission) -> CallId {
     match submission {
         Submission::Accepted(call) | Submission::Waits(call) => call,
+    }
+}
+
+pub(crate) fn unsubscribe(filter: &str) -> Unsubscribe {
+    Unsubscribe {
+        filters: vec![filter.try_into().unwrap()],
+        properties: Properties::default(),
     }
 }
