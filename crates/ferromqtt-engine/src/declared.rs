@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use ferromqtt_proto::{OpId, Outcome, QueueId, ReasonCode, Subscribe, SubscribeError, TopicFilter};
+use ferromqtt_proto::{
+    InvalidSubscribe, OpId, Outcome, QueueId, ReasonCode, Subscribe, TopicFilter,
+};
 
 use crate::calls::CallId;
 use crate::{Engine, Tokens};
@@ -29,7 +31,7 @@ impl<T: Tokens> Engine<T> {
         now: Instant,
         subscribe: Subscribe,
         token: T::Call,
-    ) -> Result<CallId, (T::Call, SubscribeError)> {
+    ) -> Result<CallId, (T::Call, InvalidSubscribe)> {
         let filters = subscribe.filters.iter().map(|(filter, _)| filter.clone());
         let filters = filters.collect();
         let queue = subscribe.queue;

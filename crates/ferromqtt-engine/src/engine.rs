@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ferromqtt_proto as proto;
 use proto::{
-    Client, ConnectionError, Event, OpId, OptionsError, Outcome, QueueId, ReasonCode, Session,
+    Client, ConnectionError, Event, InvalidOptions, OpId, Outcome, QueueId, ReasonCode, Session,
     TopicFilter, Utf8String,
 };
 
@@ -100,7 +100,7 @@ impl<T: Tokens> Engine<T> {
         session: Session,
         seed: u64,
         options: EngineOptions,
-    ) -> Result<Self, OptionsError> {
+    ) -> Result<Self, InvalidOptions> {
         Ok(Self {
             core: Client::new(core, session, seed)?,
             options,
@@ -138,7 +138,7 @@ impl<T: Tokens> Engine<T> {
         session: Session,
         seed: u64,
         options: EngineOptions,
-    ) -> Result<Client, OptionsError> {
+    ) -> Result<Client, InvalidOptions> {
         let core = Client::new(core, session, seed)?;
         self.options = options;
         Ok(std::mem::replace(&mut self.core, core))
@@ -274,7 +274,7 @@ impl<T: Tokens> Engine<T> {
         &mut self,
         user_name: Option<Utf8String>,
         password: Option<Bytes>,
-    ) -> Result<(), OptionsError> {
+    ) -> Result<(), InvalidOptions> {
         self.core.set_credentials(user_name, password)
     }
 

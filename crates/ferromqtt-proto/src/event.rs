@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::client::Contest;
-use crate::error::{ConnectionError, PublishError, SubscribeError};
+use crate::error::{ConnectionError, InvalidPublish, InvalidSubscribe};
 use crate::packet::{Auth, PacketId, Properties, ReasonCode};
 use crate::servers::ServerChoice;
 use crate::session::{Message, QueueId};
@@ -71,7 +71,7 @@ pub enum Event {
         /// How many messages.
         messages: u64,
     },
-    /// The publish that was refused last as [`PublishError::QueueFull`] under
+    /// The publish that was refused last as [`InvalidPublish::QueueFull`] under
     /// [`OutgoingPolicy::Wait`](crate::OutgoingPolicy::Wait) has room now: try it again.
     OutgoingRoom,
     /// An operation ended. Exactly one for each accepted operation that was not abandoned.
@@ -205,11 +205,11 @@ pub enum Outcome {
         properties: Option<Box<Properties>>,
     },
     /// A limit of the server that was learnt only after the operation had been accepted forbids it. Nothing was sent.
-    NotPossible(PublishError),
+    NotPossible(InvalidPublish),
     /// The same for a SUBSCRIBE or UNSUBSCRIBE.
-    RequestNotPossible(SubscribeError),
+    RequestNotPossible(InvalidSubscribe),
     /// The limits of a later connection forbid to send again what an earlier one carried. Delivery is unknown.
-    GivenUp(PublishError),
+    GivenUp(InvalidPublish),
     /// The outgoing queue was full, and its [policy](crate::OutgoingPolicy) dropped the message, which never was on the wire;
     /// or the queue that a SUBSCRIBE was to feed was closed while there was no connection to ask on, or none any more.
     Dropped,

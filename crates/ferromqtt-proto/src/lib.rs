@@ -183,8 +183,8 @@ mod topic_tree;
 pub use client::{Client, Contest, Stats, Subscribe, Unsubscribe};
 pub use connection::{CHUNK, LARGE_PAYLOAD, Progress, TcpProgress};
 pub use error::{
-    AcknowledgeError, AuthError, ConnectionError, DecodeError, DisconnectError, InvalidTopic,
-    OptionsError, PublishError, StringError, SubscribeError, TopicError, TransportError,
+    AcknowledgeError, AuthError, ConnectionError, DecodeError, DisconnectError, InvalidOptions,
+    InvalidPublish, InvalidSubscribe, InvalidTopic, StringError, TopicError, TransportError,
 };
 pub use event::{Connected, Delivery, Event, OpId, Outcome, TransportRequest};
 pub use options::{CleanStart, OnSessionLost, Options, OutgoingLimits, OutgoingPolicy};

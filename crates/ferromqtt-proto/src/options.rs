@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::error::OptionsError;
+use crate::error::InvalidOptions;
 use crate::packet::{PacketType, Properties, PropertyPlace, ProtocolVersion, Will};
 use crate::property_error::{PropertyError, PropertyProblem};
 use crate::reconnect::Reconnect;
@@ -250,8 +250,8 @@ impl Options {
     /// Checks what can be checked before any connection.
     ///
     /// # Errors
-    /// Each [`OptionsError`] names the field and what to do.
-    pub fn check(&self) -> Result<(), OptionsError> {
+    /// Each [`InvalidOptions`] names the field and what to do.
+    pub fn check(&self) -> Result<(), InvalidOptions> {
         self.check_identifier()?;
         self.check_credentials(self.user_name.as_ref(), self.password.as_ref())?;
         check_length(
@@ -259,7 +259,7 @@ impl Options {
             self.will.as_ref().map(|will| &will.payload),
         )?;
         if let Some(will) = &self.will {
-            TopicName::check(&will.topic).map_err(OptionsError::WillTopic)?;
+            TopicName::check(&will.topic).map_err(InvalidOptions::WillTopic)?;
         }
         self.check_properties()
     }
@@ -269,28 +269,28 @@ impl Options {
         &self,
         user_name: Option<&Utf8String>,
         password: Option<&Bytes>,
-    ) -> Result<(), OptionsError> {
+    ) -> Result<(), InvalidOptions> {
         if password.is_some() && user_name.is_none() && !self.protocol.is_v5() {
-            return Err(OptionsError::PasswordWithoutUserName);
+            return Err(InvalidOptions::PasswordWithoutUserName);
         }
         check_length("the password", password)
     }
 
-    fn check_identifier(&self) -> Result<(), OptionsError> {
+    fn check_identifier(&self) -> Result<(), InvalidOptions> {
         match self.protocol {
             ProtocolVersion::V31 if self.client_identifier.is_empty() => {
-                Err(OptionsError::IdentifierNeeded)
+                Err(InvalidOptions::IdentifierNeeded)
             }
             ProtocolVersion::V311
                 if self.client_identifier.is_empty() && self.clean_start == CleanStart::Never =>
             {
-                Err(OptionsError::IdentifierNeeded)
+                Err(InvalidOptions::IdentifierNeeded)
             }
             _ => Ok(()),
         }
     }
 
-    fn check_properties(&self) -> Result<(), OptionsError> {
+    fn check_properties(&self) -> Result<(), InvalidOptions> {
         let connect = PropertyPlace::of(PacketType::Connect);
         let will = self.will.as_ref().map(|will| &will.properties);
         if !self.protocol.is_v5() {
@@ -323,7 +323,7 @@ impl Options {
     }
 
     /// What only 5.0 can do, beside properties. Refused before it, since the application relies on it.
-    const fn check_before_v5(&self) -> Result<(), OptionsError> {
+    const fn check_before_v5(&self) -> Result<(), InvalidOptions> {
         let option = match self {
             it if it.response_topic.is_some() => "response_topic",
             it if it.topic_aliases_out > 0 => "topic_aliases_out",
@@ -357,13 +357,13 @@ impl Options {
     }
 }
 
-const fn of_options(option: &'static str, problem: PropertyProblem) -> OptionsError {
-    OptionsError::Property(PropertyError::new("the options", option, problem))
+const fn of_options(option: &'static str, problem: PropertyProblem) -> InvalidOptions {
+    InvalidOptions::Property(PropertyError::new("the options", option, problem))
 }
 
-fn check_length(what: &'static str, field: Option<&Bytes>) -> Result<(), OptionsError> {
+fn check_length(what: &'static str, field: Option<&Bytes>) -> Result<(), InvalidOptions> {
     match field {
-        Some(field) if field.len() > usize::from(u16::MAX) => Err(OptionsError::TooLong {
+        Some(field) if field.len() > usize::from(u16::MAX) => Err(InvalidOptions::TooLong {
             what,
             bytes: field.len(),
         }),

@@ -49,7 +49,7 @@ pub enum OptionsError {
     },
     /// They contradict each other, or the version of MQTT.
     #[error(transparent)]
-    Invalid(#[from] proto::OptionsError),
+    Invalid(#[from] proto::InvalidOptions),
     /// An option got a number or a time that it cannot take.
     #[error("Options::{option} got {given}: give {expected}")]
     OutOfRange {
@@ -191,7 +191,7 @@ impl fmt::Display for Unanswered<'_> {
 pub enum PublishError {
     /// The message, or a limit of the server that it breaks: nothing was sent.
     #[error("cannot publish: {0}")]
-    Invalid(proto::PublishError),
+    Invalid(proto::InvalidPublish),
     /// The server refused it: PUBACK or PUBREC with a Reason Code of 0x80 or above; or it ended the connection each time the
     /// message came ([`ConnectionEvent::MessageRefused`](crate::ConnectionEvent::MessageRefused)).
     #[error("the server refused the message: {reason}")]
@@ -225,7 +225,7 @@ pub enum PublishError {
     /// It was unacknowledged when its connection was lost, and a limit of the next one forbids to send it again. It may have
     /// arrived.
     #[error("cannot be sent again: {0}; the message may have arrived")]
-    GivenUp(proto::PublishError),
+    GivenUp(proto::InvalidPublish),
     /// Its Message Expiry Interval was over before it could be sent.
     #[error("the message expired before it could be sent")]
     Expired,
@@ -302,10 +302,10 @@ impl From<proto::InvalidTopic> for PublishError {
     }
 }
 
-impl From<proto::PublishError> for PublishError {
-    fn from(error: proto::PublishError) -> Self {
+impl From<proto::InvalidPublish> for PublishError {
+    fn from(error: proto::InvalidPublish) -> Self {
         match error {
-            proto::PublishError::QueueFull { limit, unit } => Self::QueueFull { limit, unit },
+            proto::InvalidPublish::QueueFull { limit, unit } => Self::QueueFull { limit, unit },
             error => Self::Invalid(error),
         }
     }
@@ -331,10 +331,10 @@ impl PublishError {
 pub enum SubscribeError {
     /// The filter or its options, or a limit of the server that they break: nothing was sent.
     #[error("cannot subscribe: {0}")]
-    Invalid(proto::SubscribeError),
+    Invalid(proto::InvalidSubscribe),
     /// The filter to unsubscribe from, or a limit of the server that it breaks: nothing was sent.
     #[error("cannot unsubscribe: {0}")]
-    InvalidUnsubscribe(proto::SubscribeError),
+    InvalidUnsubscribe(proto::InvalidSubscribe),
     /// The server refused it: SUBACK or UNSUBACK with a Reason Code of 0x80 or above.
     #[error("the server refused the filter \"{}\": {reason}", shown(filter))]
     Rejected {
@@ -437,8 +437,8 @@ impl From<proto::InvalidTopic> for SubscribeError {
     }
 }
 
-impl From<proto::SubscribeError> for SubscribeError {
-    fn from(error: proto::SubscribeError) -> Self {
+impl From<proto::InvalidSubscribe> for SubscribeError {
+    fn from(error: proto::InvalidSubscribe) -> Self {
         Self::Invalid(error)
     }
 }

@@ -209,17 +209,14 @@ pub use error::{AddressError, Error, OptionsError, PublishError, SubscribeError}
 pub use events::Events;
 pub use ferromqtt_engine::ConnectionEvent;
 pub use ferromqtt_proto::AuthError;
-/// What a message is refused for, as [`PublishError::Invalid`] and [`PublishError::GivenUp`] hold it.
-pub use ferromqtt_proto::PublishError as InvalidPublish;
-/// What a subscription is refused for, as [`SubscribeError::Invalid`] holds it.
-pub use ferromqtt_proto::SubscribeError as InvalidSubscribe;
 pub use ferromqtt_proto::packet::{SubscriptionIdentifiers, TopicAlias};
 pub use ferromqtt_proto::{
     Acknowledge, AcknowledgeError, CleanStart, ConnectionError, Contest, DecodeError, Delivery,
-    DeliveryId, InvalidTopic, Message, OnSessionLost, OutgoingLimits, OutgoingPolicy, Overflow,
-    PacketId, Properties, PropertyError, PropertyProblem, ProtocolVersion, QoS, QueueOptions,
-    ReasonCode, Reconnect, RetainHandling, Slip, Stats, StringError, SubscriptionOptions,
-    TopicError, TopicFilter, TopicName, TransportError, UserProperties, Utf8String,
+    DeliveryId, InvalidOptions, InvalidPublish, InvalidSubscribe, InvalidTopic, Message,
+    OnSessionLost, OutgoingLimits, OutgoingPolicy, Overflow, PacketId, Properties, PropertyError,
+    PropertyProblem, ProtocolVersion, QoS, QueueOptions, ReasonCode, Reconnect, RetainHandling,
+    Slip, Stats, StringError, SubscriptionOptions, TopicError, TopicFilter, TopicName,
+    TransportError, UserProperties, Utf8String,
 };
 /// The test broker: the crate `ferromqtt-testing`, for [`Options::test`].
 #[cfg(feature = "testing")]

@@ -676,7 +676,7 @@ impl Options {
                 .get_or_insert(SESSION_EXPIRY_SECONDS);
         }
         if core.clean_start == CleanStart::Never && core.client_identifier.is_empty() {
-            return Err(proto::OptionsError::IdentifierNeeded.into());
+            return Err(proto::InvalidOptions::IdentifierNeeded.into());
         }
         core.closing_timeout = self.disconnect_timeout;
         core.outgoing.messages = core.outgoing.messages.map(|limit| limit.max(1));
@@ -689,7 +689,7 @@ impl Options {
                 let what =
                     PropertyProblem::Needs("Options::authenticator, which answers the server,");
                 let error = PropertyError::new("CONNECT", "authentication_method", what);
-                return Err(proto::OptionsError::Property(error).into());
+                return Err(proto::InvalidOptions::Property(error).into());
             }
             None => {}
         }
@@ -829,7 +829,7 @@ mod tests {
             let nameless = Options::new("localhost", 1883)
                 .protocol(version)
                 .clean_start(CleanStart::Never);
-            let needed = OptionsError::Invalid(proto::OptionsError::IdentifierNeeded);
+            let needed = OptionsError::Invalid(proto::InvalidOptions::IdentifierNeeded);
             assert_eq!(nameless.to_core().unwrap_err(), needed);
             nameless.client_identifier("station-7").to_core().unwrap();
         }

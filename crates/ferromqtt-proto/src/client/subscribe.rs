@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::filter_request::Kind;
 use super::filter_requests::FilterRequest;
 use super::{Client, ClientPhase};
-use crate::error::{DecodeError, SubscribeError};
+use crate::error::{DecodeError, InvalidSubscribe};
 use crate::event::{Event, OpId, Outcome};
 use crate::packet::{
     self, PacketType, Properties, PropertyPlace, RetainHandling, SubscriptionOptions,
@@ -51,16 +51,16 @@ impl Client {
     /// session that brought those messages, not this subscription.
     ///
     /// # Errors
-    /// Whatever [`SubscribeError`] lists; nothing has been sent then.
+    /// Whatever [`InvalidSubscribe`] lists; nothing has been sent then.
     pub fn subscribe(
         &mut self,
         _now: Instant,
         subscribe: Subscribe,
-    ) -> Result<OpId, SubscribeError> {
+    ) -> Result<OpId, InvalidSubscribe> {
         for (filter, options) in &subscribe.filters {
             self.check_version(*options)?;
             if options.no_local && filter.is_shared() {
-                return Err(SubscribeError::NoLocalShared);
+                return Err(InvalidSubscribe::NoLocalShared);
             }
         }
         self.check_request(
@@ -69,7 +69,7 @@ impl Client {
             PacketType::Subscribe,
         )?;
         if !self.session.inbox.is_open(subscribe.queue) {
-            return Err(SubscribeError::NoQueue);
+            return Err(InvalidSubscribe::NoQueue);
         }
         let (queue, filters) = (subscribe.queue, subscribe.filters.clone());
         let op = self.accept(Kind::Subscribe(subscribe))?;
@@ -83,12 +83,12 @@ impl Client {
     /// what a server still sends for it, is for the default queue at once.
     ///
     /// # Errors
-    /// Whatever [`SubscribeError`] lists; nothing has been sent then.
+    /// Whatever [`InvalidSubscribe`] lists; nothing has been sent then.
     pub fn unsubscribe(
         &mut self,
         _now: Instant,
         unsubscribe: Unsubscribe,
-    ) -> Result<OpId, SubscribeError> {
+    ) -> Result<OpId, InvalidSubscribe> {
         self.check_request(
             unsubscribe.filters.len(),
             &unsubscribe.properties,
@@ -195,9 +195,9 @@ impl Client {
         filters: usize,
         properties: &Properties,
         packet_type: PacketType,
-    ) -> Result<(), SubscribeError> {
+    ) -> Result<(), InvalidSubscribe> {
         if filters == 0 {
-            return Err(SubscribeError::NoFilter);
+            return Err(InvalidSubscribe::NoFilter);
         }
         let place = PropertyPlace::of(packet_type);
         match self.options.protocol.is_v5() {
@@ -205,17 +205,17 @@ impl Client {
             false => properties.check_absent(place)?,
         }
         if !self.accepts() {
-            return Err(SubscribeError::NotConnected);
+            return Err(InvalidSubscribe::NotConnected);
         }
         Ok(())
     }
 
-    fn accept(&mut self, kind: Kind) -> Result<OpId, SubscribeError> {
+    fn accept(&mut self, kind: Kind) -> Result<OpId, InvalidSubscribe> {
         if matches!(self.phase, ClientPhase::Connected) {
             self.check_limits(&kind)?;
             // An UNSUBSCRIBE waits for an identifier: it may be for a queue that is closed, and nobody would ask again.
             if matches!(kind, Kind::Subscribe(_)) && self.session.ids.is_full() {
-                return Err(SubscribeError::NoPacketIdentifier);
+                return Err(InvalidSubscribe::NoPacketIdentifier);
             }
         }
         Ok(self.send_or_keep(kind))
