@@ -110,6 +110,7 @@ lint: .venv/.dev .venv/.native ## Formatting, lints, documentation, types and st
 	$(BIN)/python scripts/code_lines.py --check
 	$(BIN)/python scripts/errors.py --check
 	$(BIN)/python scripts/design_notes.py
+	$(BIN)/python scripts/type_names.py
 
 .PHONY: interop
 interop: need-interop .venv/.dev .venv/.native .tools/aedes/.installed upstream ## Both clients against more brokers, and aiomqtt's own tests

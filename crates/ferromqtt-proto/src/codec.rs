@@ -130,7 +130,7 @@ const ENDS_EARLY: DecodeError = DecodeError::malformed("packet ends in the middl
 
 /// A cursor over one packet body inside a shared buffer.
 #[derive(Clone)]
-pub(crate) struct Reader<'a> {
+pub(crate) struct BodyReader<'a> {
     source: &'a Bytes,
     /// What has not been read yet.
     rest: &'a [u8],
@@ -138,7 +138,7 @@ pub(crate) struct Reader<'a> {
     end: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> BodyReader<'a> {
     pub(crate) fn new(source: &'a Bytes, at: usize, end: usize) -> Self {
         let rest = &source[at..end];
         Self { source, rest, end }
@@ -298,7 +298,7 @@ mod tests {
             assert_eq!(out.len(), length, "{value}");
             assert_eq!(var_int_len(value), length, "{value}");
             let bytes = out.freeze();
-            let mut reader = Reader::new(&bytes, 0, bytes.len());
+            let mut reader = BodyReader::new(&bytes, 0, bytes.len());
             assert_eq!(reader.var_int(), Ok(value));
         }
     }
@@ -309,7 +309,7 @@ mod tests {
             let mut out = BytesMut::from(&b"before"[..]);
             put_with_length(&mut out, |out| out.put_bytes(7, length));
             let bytes = out.freeze();
-            let mut reader = Reader::new(&bytes, 6, bytes.len());
+            let mut reader = BodyReader::new(&bytes, 6, bytes.len());
             assert_eq!(reader.var_int(), Ok(length));
             assert_eq!(reader.remaining(), length);
             assert!(reader.rest().iter().all(|&byte| byte == 7));

@@ -283,6 +283,7 @@ impl From<Phase> for transport::AttemptPhase {
     }
 }
 
+// Python's form of `ferromqtt_transport::Hint`.
 /// What to do about failures whose symptom is known.
 #[pyclass(
     module = "ferromqtt._native",

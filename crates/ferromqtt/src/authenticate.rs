@@ -93,14 +93,14 @@ impl fmt::Debug for Method {
 }
 
 /// The exchange under way. Its lock is never held while the application computes.
-pub(crate) struct Authentication {
+pub(crate) struct AuthenticationExchange {
     method: Method,
     exchange: Mutex<Option<Box<dyn Authenticator>>>,
 }
 
 type Why = Arc<str>;
 
-impl Authentication {
+impl AuthenticationExchange {
     pub(crate) const fn new(method: Method) -> Self {
         Self {
             method,
@@ -147,7 +147,7 @@ impl Authentication {
     }
 }
 
-impl fmt::Debug for Authentication {
+impl fmt::Debug for AuthenticationExchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.method.fmt(f)
     }

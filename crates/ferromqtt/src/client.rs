@@ -16,7 +16,8 @@ use crate::{
     SubscribeError, TopicFilter, TopicName, Utf8String,
 };
 
-/// A handle to a connection: cheap to clone, shared by as many tasks as you like.
+/// A handle to a connection: cheap to clone, shared by as many tasks as you like. Wraps [`ferromqtt_proto::Client`], which
+/// does no I/O.
 ///
 /// The connection does not live as long as its handles, but as its [`scope`](crate::scope) or
 /// [`Connection`](crate::Connection). Afterwards every call fails with the reason.

@@ -12,7 +12,7 @@ use ferromqtt_proto::QueueId;
 use futures_core::Stream;
 
 use crate::shared::{Burst, Shared};
-use crate::state::State;
+use crate::state::SharedState;
 use crate::subscribe::unsubscribe_queue;
 use crate::{FilterResult, Message, QoS, ReasonCode, SubscribeError, TopicFilter};
 
@@ -159,7 +159,7 @@ impl Messages {
     }
 
     /// Takes a message. That may let an acknowledgement go, which the driver has to write, and may have it read on.
-    fn take(&self, state: &mut State) -> Option<Message> {
+    fn take(&self, state: &mut SharedState) -> Option<Message> {
         let unsent = state.engine.core().pending_transmit();
         let paused = state.engine.core().input_paused();
         let message = state.engine.take(self.queue);
@@ -171,7 +171,7 @@ impl Messages {
 
     /// Calls the driver if it has something to write, or may read on.
     #[cold]
-    fn call_driver(&self, state: &mut State, unsent: usize) {
+    fn call_driver(&self, state: &mut SharedState, unsent: usize) {
         let core = state.engine.core();
         let called = core.pending_transmit() > unsent || !core.input_paused();
         if called && state.call_driver() {

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use ferromqtt_proto as proto;
 use ferromqtt_transport::ServerUrl;
 
-use crate::authenticate::{Authentication, Authenticator, Method};
-use crate::credentials::{AnyProvider, Source};
+use crate::authenticate::{AuthenticationExchange, Authenticator, Method};
+use crate::credentials::{AnyProvider, CredentialsSource};
 use crate::error::{AddressError, OptionsError};
 use crate::numbers::{RefusedNumbers, whole_seconds};
 use crate::transport::{Connector, Settings};
@@ -27,7 +27,7 @@ const SESSION_EXPIRY_SECONDS: u32 = 3_600;
 /// What an option expects that cannot be 0.
 const ONE_OR_MORE: &str = "1 or more";
 
-/// Where to connect, and how.
+/// Where to connect, and how. Wraps [`ferromqtt_proto::Options`].
 ///
 /// The defaults: MQTT 5.0, Keep Alive 60 s, reconnecting; a fresh session at the first connection, which survives lost
 /// connections for an hour and ends with [`Connection::disconnect`](crate::Connection::disconnect).
@@ -642,14 +642,14 @@ impl Options {
     }
 
     /// What answers the server's AUTH packets, for one connection.
-    pub(crate) fn authentication(&self) -> Option<Authentication> {
-        self.authentication.clone().map(Authentication::new)
+    pub(crate) fn authentication(&self) -> Option<AuthenticationExchange> {
+        self.authentication.clone().map(AuthenticationExchange::new)
     }
 
     /// Who is asked for credentials at each attempt. What is not given is as in `core`, which was made of these options.
-    pub(crate) fn credentials_source(&self, core: &proto::Options) -> Option<Source> {
+    pub(crate) fn credentials_source(&self, core: &proto::Options) -> Option<CredentialsSource> {
         let provider = Arc::clone(self.credentials.as_ref()?);
-        Some(Source {
+        Some(CredentialsSource {
             provider,
             user_name: core.user_name.clone(),
             password: core.password.clone(),

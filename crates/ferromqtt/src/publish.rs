@@ -15,16 +15,16 @@ use ferromqtt_proto as proto;
 use proto::Outcome;
 use tokio::sync::oneshot;
 
-use crate::call::Call;
+use crate::call::PendingCall;
 use crate::handle::Handle;
 use crate::shared::{Shared, end_of, now};
-use crate::state::State;
+use crate::state::SharedState;
 use crate::{
     Client, ConnectionError, Delivery, Message, Properties, PublishError, QoS, ReasonCode,
     TopicName,
 };
 
-/// A message that is about to be published: see [`Client::publish`].
+/// A message that is about to be published: see [`Client::publish`]. Wraps [`ferromqtt_proto::Publish`].
 ///
 /// It borrows the client. [`into_owned`](Self::into_owned) makes one of it that can be spawned as a task.
 #[derive(Clone, Debug)]
@@ -199,7 +199,7 @@ impl<'a> Publish<'a> {
             return Ok(Receipt::sent());
         };
         if let (Submission::Waits(call), Some(accepted)) = (submission, waits) {
-            match Call::new(shared, call, accepted).end().await {
+            match PendingCall::new(shared, call, accepted).end().await {
                 CallEnd::Accepted => {}
                 end => _ = settled(end, self.limit)?,
             }
@@ -269,7 +269,7 @@ enum Stage<'a> {
 }
 
 /// Encodes a message if that can be done at once.
-fn publish_now(state: &mut State, publish: &proto::Publish) -> Result<bool, PublishRefusal> {
+fn publish_now(state: &mut SharedState, publish: &proto::Publish) -> Result<bool, PublishRefusal> {
     match at_once(publish) {
         Some(packet) => state.engine.publish_now(packet, &publish.payload),
         None => Ok(false),

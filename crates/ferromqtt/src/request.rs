@@ -12,7 +12,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio::task::coop::consume_budget;
 
-use crate::call::Call;
+use crate::call::PendingCall;
 use crate::publish::{no_driver, settled};
 use crate::shared::{Shared, end_of};
 use crate::{Client, Delivery, Message, Properties, PublishError, QoS, ReasonCode, TopicName};
@@ -98,7 +98,9 @@ async fn answer(
         (state.engine).publish(now, Purpose::Request, &request, deadline, token)
     });
     let call = match submitted {
-        Ok(Submission::Accepted(call) | Submission::Waits(call)) => Call::new(shared, call, end),
+        Ok(Submission::Accepted(call) | Submission::Waits(call)) => {
+            PendingCall::new(shared, call, end)
+        }
         Err((_, refusal)) => return Err(PublishError::of_refusal(refusal).into()),
     };
     match call.end().await {

@@ -33,7 +33,7 @@ pub use tls::TlsOptions;
 #[cfg(feature = "websocket")]
 pub(crate) use websocket::Headers;
 
-use crate::credentials::Source;
+use crate::credentials::CredentialsSource;
 use crate::{Credentials, Server};
 
 /// Opens streams of bytes to servers, for [`Options::transport`](crate::Options::transport).
@@ -129,7 +129,7 @@ pub(crate) struct Connector {
     /// The last one that was opened: a referral is by this one.
     current: Mutex<Option<Server>>,
     /// Who is to be asked for credentials before each attempt.
-    pub(crate) credentials: Option<Source>,
+    pub(crate) credentials: Option<CredentialsSource>,
 }
 
 pub(crate) enum Opener {

@@ -31,10 +31,11 @@ use crate::log;
 pub(crate) struct Tls {
     options: Arc<TlsOptions>,
     server_name: Option<ServerName<'static>>,
-    state: Mutex<State>,
+    state: Mutex<TlsState>,
 }
 
-struct State {
+/// What has been read, and what is being read.
+struct TlsState {
     loaded: Arc<Loaded>,
     /// An attempt that is given up leaves this: where files cannot be read at all (a network's file system hangs), no more
     /// than one thread waits for them.
@@ -60,7 +61,7 @@ impl Tls {
         Ok(Self {
             options,
             server_name,
-            state: Mutex::new(State {
+            state: Mutex::new(TlsState {
                 loaded: Arc::new(loaded),
                 reading: None,
             }),
