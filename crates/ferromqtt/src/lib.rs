@@ -182,13 +182,16 @@ mod log;
 mod messages;
 mod numbers;
 mod options;
+mod options_error;
 mod payload;
 mod publish;
+mod publish_error;
 mod request;
 mod server;
 mod shared;
 mod state;
 mod subscribe;
+mod subscribe_error;
 #[cfg(test)]
 mod tests;
 mod transport;
@@ -203,9 +206,7 @@ pub use connection::{Connection, scope, scope_with};
 pub use credentials::{ConnectAttempt, Credentials, CredentialsError, CredentialsProvider};
 pub use declared::DeclaredSubscription;
 pub use drain::Drained;
-#[cfg(feature = "tls")]
-pub use error::TlsError;
-pub use error::{AddressError, Error, OptionsError, PublishError, SubscribeError};
+pub use error::Error;
 pub use events::Events;
 pub use ferromqtt_engine::ConnectionEvent;
 pub use ferromqtt_proto::AuthError;
@@ -228,11 +229,16 @@ pub use filter_result::FilterResult;
 pub use futures_core::Stream;
 pub use messages::Messages;
 pub use options::Options;
+#[cfg(feature = "tls")]
+pub use options_error::TlsError;
+pub use options_error::{AddressError, OptionsError};
 pub use payload::IntoPayload;
 pub use publish::{Publish, PublishFuture, Published, Receipt};
+pub use publish_error::PublishError;
 pub use request::{Request, RequestError};
 pub use server::Server;
 pub use subscribe::Subscribe;
+pub use subscribe_error::SubscribeError;
 #[cfg(feature = "tls")]
 pub use tokio_rustls::rustls;
 #[cfg(feature = "proxy")]

@@ -15,8 +15,8 @@ use ferromqtt_transport::ServerUrl;
 
 use crate::authenticate::{AuthenticationExchange, Method};
 use crate::credentials::{AnyProvider, CredentialsSource};
-use crate::error::{AddressError, OptionsError};
 use crate::numbers::{RefusedNumbers, whole_seconds};
+use crate::options_error::{AddressError, OptionsError};
 use crate::transport::{Connector, Settings};
 use crate::{
     CleanStart, DeclaredSubscription, Properties, PropertyError, PropertyProblem, ProtocolVersion,

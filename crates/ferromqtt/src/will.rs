@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ferromqtt_proto::{self as proto, debug_fields};
 
-use crate::error::OptionsError;
+use crate::options_error::OptionsError;
 use crate::{IntoPayload, Properties, QoS, Utf8String};
 
 /// The message that the server publishes when the client is gone without having disconnected (MQTT-3.1.2-8). Builds a

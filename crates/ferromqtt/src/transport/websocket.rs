@@ -13,7 +13,7 @@ use ferromqtt_transport::{
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::{ByteStream, Stream, broken_off};
-use crate::error::OptionsError;
+use crate::options_error::OptionsError;
 
 /// How much one call takes to be masked and sent: a large payload needs no second copy of its whole size.
 const WRITE_SIZE: usize = 64 * 1024;

@@ -9,7 +9,7 @@ use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 use super::options::{TlsOptions, Verification};
 use super::pem::PemSource;
 use super::verify::{AnyCertificate, AnyName};
-use crate::error::TlsError;
+use crate::options_error::TlsError;
 
 const AUTHORITY: &str = "the authority's certificate";
 const CHAIN: &str = "the client's certificate chain";

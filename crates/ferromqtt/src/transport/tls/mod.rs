@@ -24,8 +24,8 @@ pub use options::TlsOptions;
 pub(crate) use peer::cause;
 
 use super::{ByteStream, during};
-use crate::error::TlsError;
 use crate::log;
+use crate::options_error::TlsError;
 
 /// What TLS needs for the attempts of one connection, made from [`TlsOptions`].
 pub(crate) struct Tls {

@@ -182,7 +182,7 @@ impl fmt::Debug for TlsOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::TlsError;
+    use crate::options_error::TlsError;
     use crate::transport::tls::Tls;
 
     #[test]

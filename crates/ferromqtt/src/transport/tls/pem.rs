@@ -8,7 +8,7 @@ use ferromqtt_proto::shown::Masked;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::error::TlsError;
+use crate::options_error::TlsError;
 
 /// Where something in PEM form comes from.
 #[derive(Clone)]
