@@ -44,7 +44,7 @@ help: ## List the targets
 quickstart: .venv/.native ## Build the Python module and run the first example (BROKER=host:port or mqtt://user:password@host:port for your own broker)
 	$(BIN)/python examples/python/quickstart.py
 
-# What the tests run beside our own programs. Named first among their prerequisites: what is missing is told before anything
+# What the tests run beside our own programs. Named first among their prerequisites: what is missing is reported before anything
 # is built.
 TEST_PROGRAMS := mosquitto openssl
 INTEROP_PROGRAMS := $(TEST_PROGRAMS) ejabberdctl=ejabberd nats-server rabbitmq-server

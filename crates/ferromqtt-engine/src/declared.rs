@@ -50,8 +50,8 @@ impl<T: Tokens> Engine<T> {
         }
     }
 
-    /// Takes the first declared subscription that has this filter. From now on nobody is told when the server refuses it,
-    /// except the call's token.
+    /// Takes the first declared subscription that has this filter. From now on only the call's token
+    /// reports that the server has refused it.
     pub fn take_declared(&mut self, filter: &TopicFilter) -> Option<DeclaredQueue> {
         let index = (self.declared.iter()).position(|it| it.filters.contains(filter))?;
         Some(self.declared.remove(index))

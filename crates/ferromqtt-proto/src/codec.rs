@@ -160,7 +160,7 @@ impl<'a> BodyReader<'a> {
         Ok(field)
     }
 
-    /// Moves past `length` bytes and tells where they are in the source.
+    /// Moves past `length` bytes and returns where they are in the source.
     #[inline]
     fn advance(&mut self, length: usize) -> Result<Range<usize>, DecodeError> {
         let start = self.position();
@@ -203,7 +203,7 @@ impl<'a> BodyReader<'a> {
         ))
     }
 
-    /// Moves past a field behind its two-byte length, and tells where it is in the source.
+    /// Moves past a field behind its two-byte length, and returns where it is in the source.
     #[inline]
     fn field(&mut self) -> Result<Range<usize>, DecodeError> {
         let length = self.u16()?;

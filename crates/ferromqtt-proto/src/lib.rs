@@ -20,7 +20,7 @@
 //! | [`Client::poll_transmit`] | the socket: bytes to write, while it takes any | `None` |
 //! | [`Client::poll_transport`] | the connector: open or close a transport | `None` |
 //! | [`Client::poll_event`] | the application: what happened | `None` |
-//! | [`Client::poll_timeout`] | the clock: when to call [`Client::handle_timeout`] | asked anew each time |
+//! | [`Client::poll_timeout`] | the clock: when to call [`Client::handle_timeout`] | asked each time |
 //!
 //! What goes in: [`Client::transport_opened`], [`Client::transport_finished`] and [`Client::transport_closed`] answer the
 //! connector's requests,

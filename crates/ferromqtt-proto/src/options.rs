@@ -1,4 +1,4 @@
-//! What a client is told once, under the standard's names.
+//! The options of a client, by the standard's names.
 
 use std::fmt;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -39,11 +39,11 @@ pub enum OnSessionLost {
     /// The publish ends with the outcome `SessionLost`: nothing comes twice.
     #[default]
     Report,
-    /// It is published anew: nothing is lost, but it may come twice.
+    /// It is published again: nothing is lost, but it may come twice.
     Resend,
 }
 
-/// What becomes of a publish for which the outgoing queue has no room.
+/// What happens to a publish that would exceed the bounds of the outgoing queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OutgoingPolicy {
@@ -127,7 +127,7 @@ pub struct Options {
     /// [sets](crate::Client::set_credentials) before it opens the transport. An end for bad credentials is then tried again
     /// like any other, since the next ones may be better: a token may have expired. Default: `false`, it is final.
     pub fresh_credentials: bool,
-    /// Time for opening the transport and for CONNACK together; `None` waits for ever. Default: 10 s.
+    /// Time for opening the transport and for CONNACK together; `None` waits forever. Default: 10 s.
     pub connect_timeout: Option<Duration>,
     /// How many QoS 1 and 2 publishes may be unacknowledged, if that is less than the server's Receive Maximum. `None`: that
     /// alone, and before 5.0, where a server cannot say, 20: what mosquitto 2.0, which loses the QoS 2 messages beyond
@@ -135,7 +135,7 @@ pub struct Options {
     pub max_in_flight: Option<NonZeroU16>,
     /// Bounds of the outgoing queue. Default: 1,000 messages and 16 MiB.
     pub outgoing: OutgoingLimits,
-    /// What becomes of a publish that these bounds leave no room for. Default: [`OutgoingPolicy::Wait`].
+    /// What happens to a publish that would exceed these bounds. Default: [`OutgoingPolicy::Wait`].
     pub outgoing_policy: OutgoingPolicy,
     /// How many Topic Aliases to assign at most (5.0), beside the server's Topic Alias Maximum: a topic that is published
     /// to again is then left out. Default: 0, which assigns none.
@@ -152,16 +152,16 @@ pub struct Options {
     /// among [`properties`](Self::properties), and a larger packet ends the connection as a
     /// [protocol violation](crate::ConnectionError::ProtocolViolation) (MQTT-3.1.2-24). Earlier versions cannot announce it:
     /// there a larger packet ends the connection as [`ConnectionError::PacketTooLarge`](crate::ConnectionError::PacketTooLarge).
-    /// Either is told from the head of the packet. Default: `None`, that property, or what MQTT allows.
+    /// Either is decided by the head of the packet. Default: `None`, that property, or what MQTT allows.
     pub maximum_packet_size: Option<NonZeroU32>,
     /// How many bytes a packet other than PUBLISH may have from the server, beside [`maximum_packet_size`]. A larger one is
     /// refused from its fixed header, and ends the connection as
     /// [`ConnectionError::NonPublishTooLarge`](crate::ConnectionError::NonPublishTooLarge). On 5.0 DISCONNECT says Quota
-    /// exceeded: the server was not told of this limit, so it has broken no rule.
+    /// exceeded: the server does not know this limit, so it has broken no rule.
     ///
     /// Such packets carry no Application Message: what makes one long is properties, or a Reason Code for each filter. CONNACK
     /// comes before the server has proved who it is, so what a stranger can have this client hold is bounded by this.
-    /// Default: 1 MiB, which has room for a User Property of the largest size and for a hundred thousand Reason Codes.
+    /// Default: 1 MiB, enough for a User Property of the largest size and for a hundred thousand Reason Codes.
     ///
     /// [`maximum_packet_size`]: Self::maximum_packet_size
     pub maximum_non_publish_size: NonZeroU32,
@@ -172,7 +172,7 @@ pub struct Options {
     pub servers: NonZeroU16,
     /// Whether to connect to the server that another one refers to by Use another server or Server moved (5.0, section
     /// 4.11), with the same credentials: only for servers that you trust. When that connection ends, the list is used again.
-    /// Default: `false`; the Server Reference is told with the end of the connection.
+    /// Default: `false`; the Server Reference is reported with the end of the connection.
     pub follow_server_reference: bool,
     /// What becomes of a QoS 2 publish in a lost session. Default: reported.
     pub on_session_lost: OnSessionLost,

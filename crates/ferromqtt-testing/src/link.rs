@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use crate::ConnectionId;
 use crate::host::{SharedHost, now};
 
-/// Room for one read.
+/// How much one read takes.
 const READ_SIZE: usize = 64 * 1024;
 
 /// How long a client has to read what is left and to close its side, once the broker has closed its own.

@@ -89,7 +89,7 @@ async fn open(
     loop {
         let agenda = no_transport(shared, |_, _| {});
         if agenda.request.is_some() {
-            return Err(TransportError::EndOfStream); // told to close: the core knows why
+            return Err(TransportError::EndOfStream); // asked to close: the core knows why
         }
         alarm.set(agenda.deadline);
         tokio::select! {
@@ -245,7 +245,7 @@ async fn carry<S: ByteStream>(
     }
 }
 
-/// Tells everyone who waits that the driver has gone, also when its runtime drops it.
+/// Reports to everyone who waits that the driver has gone, also when its runtime drops it.
 struct Gone(Arc<Shared>);
 
 impl Drop for Gone {
@@ -254,7 +254,7 @@ impl Drop for Gone {
     }
 }
 
-/// A timer that is set anew only for an earlier deadline: one that moves away costs nothing until the old one is over.
+/// A timer that is reset only for an earlier deadline. One that moves away costs nothing until the old one has passed.
 #[derive(Debug, Default)]
 struct Alarm {
     sleep: Option<Pin<Box<Sleep>>>,
@@ -275,7 +275,7 @@ impl Alarm {
         self.armed = true;
     }
 
-    /// Waits for the deadline; for ever when there is none.
+    /// Waits for the deadline; forever when there is none.
     async fn wait(&mut self) {
         match &mut self.sleep {
             Some(sleep) if self.armed => sleep.await,

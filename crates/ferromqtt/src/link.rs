@@ -356,7 +356,7 @@ mod tests {
         }
     }
 
-    async fn told(read_error: Option<io::Error>) -> String {
+    async fn reported(read_error: Option<io::Error>) -> String {
         let pipe = io::ErrorKind::BrokenPipe.into();
         let mut link = ByteLink::new(Broken(Some(pipe), read_error));
         link.output.push(Bytes::from_static(b"x"));
@@ -367,14 +367,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_peer_said_is_told_rather_than_that_writing_to_it_failed() {
+    async fn what_the_peer_said_is_reported_rather_than_that_writing_to_it_failed() {
         let alert = io::Error::new(io::ErrorKind::InvalidData, "alert");
-        assert_eq!(told(Some(alert)).await, "alert");
+        assert_eq!(reported(Some(alert)).await, "alert");
         let broken = io::Error::from(io::ErrorKind::BrokenPipe).to_string();
-        assert_eq!(told(None).await, broken);
+        assert_eq!(reported(None).await, broken);
         let reset = io::ErrorKind::ConnectionReset.into();
-        assert_eq!(told(Some(reset)).await, broken);
+        assert_eq!(reported(Some(reset)).await, broken);
         let end = io::Error::new(io::ErrorKind::UnexpectedEof, "no close_notify");
-        assert_eq!(told(Some(end)).await, broken);
+        assert_eq!(reported(Some(end)).await, broken);
     }
 }

@@ -131,7 +131,7 @@ pub enum TlsError {
     /// A certificate or key can be read, and is of no use.
     #[error("{0}")]
     Refused(String),
-    /// The operating system trusts no authority, or does not tell which.
+    /// The operating system trusts no authority, or does not say which.
     #[error(
         "the operating system has no certificates of trusted authorities ({0}); install them (package ca-certificates), or give some with TlsOptions::ca_file"
     )]

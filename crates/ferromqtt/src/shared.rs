@@ -144,13 +144,16 @@ impl Shared {
         result
     }
 
-    /// As [`call`](Self::call), and tells at once what comes of it.
-    pub(crate) fn tell_of<T>(&self, call: impl FnOnce(&mut SharedState, Instant) -> T) -> T {
+    /// As [`call`](Self::call), and reports at once what follows from it.
+    pub(crate) fn call_and_notify<T>(
+        &self,
+        call: impl FnOnce(&mut SharedState, Instant) -> T,
+    ) -> T {
         let (result, notifications) = self.call(|state, now| {
             let result = call(state, now);
             (result, state.take_notifications())
         });
-        self.tell(notifications);
+        self.notify(notifications);
         result
     }
 
@@ -162,7 +165,7 @@ impl Shared {
 
     /// As [`disconnect`](Self::disconnect), when everything that was accepted, and that a caller waits for, has its outcome.
     pub(crate) fn leave(&self, reason: ReasonCode) {
-        let gone = self.tell_of(|state, now| {
+        let gone = self.call_and_notify(|state, now| {
             state
                 .engine
                 .leave(now, reason, None, oneshot::Sender::is_closed)
@@ -258,8 +261,8 @@ impl Shared {
         })
     }
 
-    /// One turn of the driver: calls the engine (which hears of the time only where `call` tells it), takes bytes as far as
-    /// `output` has room, and tells everyone what happened.
+    /// One turn of the driver: calls the engine (which learns the time only where `call` passes it on), takes bytes until
+    /// `output` is full, and reports what happened.
     pub(crate) fn turn(
         &self,
         output: &mut LinkOutput,
@@ -293,7 +296,7 @@ impl Shared {
         };
         let notifications = state.take_notifications();
         drop(state);
-        self.tell(notifications);
+        self.notify(notifications);
         agenda
     }
 
@@ -314,19 +317,19 @@ impl Shared {
 
     /// The driver has gone, whether it has finished or its runtime is shutting down: nobody may wait any more.
     pub(crate) fn driver_gone(&self) {
-        self.tell_of(|state, _| state.engine.abandon_driver());
+        self.call_and_notify(|state, _| state.engine.abandon_driver());
     }
 
-    /// Writes the log lines, then tells everyone what happened: who hears of it finds it in the log.
-    pub(crate) fn tell(&self, mut notifications: Notifications) {
+    /// Writes the log lines, then completes calls and wakes readers: a task that is woken finds the reason in the log.
+    pub(crate) fn notify(&self, mut notifications: Notifications) {
         let lines = mem::take(&mut notifications.lines);
         if lines.is_empty() {
-            return self.tell_callers(notifications);
+            return self.notify_callers(notifications);
         }
         let context = self.context();
         // A subscriber that panics ends the driver, and must not keep others from hearing of that.
         let written = catch_unwind(AssertUnwindSafe(|| log::write(&context, lines)));
-        self.tell_callers(notifications);
+        self.notify_callers(notifications);
         if let Err(panic) = written
             && !thread::panicking()
         {
@@ -334,7 +337,7 @@ impl Shared {
         }
     }
 
-    fn tell_callers(&self, notifications: Notifications) {
+    fn notify_callers(&self, notifications: Notifications) {
         if let Some(standing) = notifications.standing {
             self.standing.send_replace(standing);
         }

@@ -66,7 +66,7 @@ impl SharedState {
         }
     }
 
-    /// The driver has something to do. Tells whether it has to be woken: not again before its next turn.
+    /// The driver has something to do. Returns whether it has to be woken: not again before its next turn.
     pub(crate) const fn call_driver(&mut self) -> bool {
         !mem::replace(&mut self.driver_called, true)
     }

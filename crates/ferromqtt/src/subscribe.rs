@@ -151,7 +151,7 @@ impl Subscribe {
     /// [`SubscribeError::SomeRejected`], and the others are taken back, so that no stream lacks a part unnoticed (with
     /// [`CleanStart::Never`](crate::CleanStart::Never), where an earlier connection may have wanted them, they stay in the
     /// session, and their messages wait for the next stream that [claims](crate::Options::claim_within) them). With `true`
-    /// there is a stream for those that were granted, and [`Messages::results`] tells which; it is an error only when none was.
+    /// there is a stream for those that were granted, and [`Messages::results`] says which; it is an error only when none was.
     pub const fn partial(mut self, partial: bool) -> Self {
         self.terms.partial = partial;
         self
@@ -271,7 +271,7 @@ impl SubscribeError {
 
 pub(crate) type Answer = (Vec<(TopicFilter, FilterResult)>, Option<Box<Properties>>);
 
-/// Waits for SUBACK or UNSUBACK, and tells what it says to each filter.
+/// Waits for SUBACK or UNSUBACK, and returns its result for each filter.
 async fn answer(
     call: PendingCall<'_>,
     filters: Vec<TopicFilter>,

@@ -1,4 +1,4 @@
-//! Credentials that are not the same for each attempt to connect: a driver that gets them anew sets them before it opens
+//! Credentials that are not the same for each attempt to connect: a driver that gets new ones sets them before it opens
 //! the transport ([`Options::fresh_credentials`](crate::Options::fresh_credentials)).
 
 use std::sync::Arc;

@@ -42,7 +42,7 @@ impl Client {
     /// Queues may share a filter, for which the server has one subscription: with the highest QoS that one of them asked
     /// for, with No Local only if all want it, and with Retain As Published if one does. Each of them gets every message. Of a
     /// Shared Subscription (`$share/name/filter`, section 4.8.2) each message goes to one of them: the one served least
-    /// recently among those that have room, or among all if none has. A queue that gets the same message by another filter
+    /// recently among those that are not full, or among all if all are. A queue that gets the same message by another filter
     /// counts as that one. On 5.0 a subscription for a queue
     /// of its own gets a Subscription Identifier where it has none and the server supports them, so that overlapping
     /// subscriptions do not bring a queue the same message twice.
@@ -103,7 +103,7 @@ impl Client {
     /// Closes a queue: its messages are dropped, and those that nobody has acknowledged yet are acknowledged; but those of a
     /// Shared Subscription that other queues have too go to one of these. How many of
     /// those the application was to acknowledge ([`Acknowledge::ByApplication`](crate::Acknowledge::ByApplication)), and
-    /// never took, is told as [`Event::Discarded`]. A SUBSCRIBE for it that has not been sent ends as [`Outcome::Dropped`].
+    /// never took, is reported as [`Event::Discarded`]. A SUBSCRIBE for it that has not been sent ends as [`Outcome::Dropped`].
     /// Returns the filters that no other queue needs, which the caller should unsubscribe.
     pub fn close_queue(&mut self, queue: QueueId) -> Vec<TopicFilter> {
         if queue == QueueId::DEFAULT {
@@ -145,9 +145,9 @@ impl Client {
     /// queue that has not been sent ends as [`Outcome::Dropped`].
     ///
     /// In the default queue a message that the application was to acknowledge is still to be, by the same
-    /// [`DeliveryId`](crate::DeliveryId), and holds up acknowledgements behind it for as long (MQTT-4.6.0-2). One that had
-    /// no room under [`Overflow::Wait`](crate::Overflow::Wait) is acknowledged as if it had come for the default queue.
-    /// What that has no room for is lost as [its own bounds](crate::Options::incoming) say.
+    /// [`DeliveryId`](crate::DeliveryId), and holds up acknowledgements behind it for as long (MQTT-4.6.0-2). One that
+    /// waited for capacity under [`Overflow::Wait`](crate::Overflow::Wait) is acknowledged as if it had come for the default queue.
+    /// What that cannot take is lost as [its own bounds](crate::Options::incoming) say.
     ///
     /// Subscribing to such a filter again, or unsubscribing from it, is as for any other; a lost session is restored with it.
     pub fn detach_queue(&mut self, now: Instant, queue: QueueId) {
@@ -292,7 +292,7 @@ impl Client {
     }
 
     /// The server refused to unsubscribe `filters`: messages go on to come, so they are registered again. A queue that was
-    /// closed, or a filter that was subscribed anew, meanwhile stays as it is.
+    /// closed, or a filter that was subscribed again, meanwhile stays as it is.
     fn keep_subscribed(&mut self, op: OpId, filters: &[TopicFilter]) {
         let removed = self.requests.take_removed(op);
         let session = &mut self.session;

@@ -94,7 +94,7 @@ impl Chosen {
 }
 
 impl OutgoingAliases {
-    /// A topic this short takes less room than its alias would.
+    /// A topic this short takes fewer bytes than its alias would.
     const SHORTEST_TOPIC: usize = 4;
 
     /// `maximum` is the server's, `own_maximum` what the options allow the client to assign by itself.

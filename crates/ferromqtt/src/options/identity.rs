@@ -14,7 +14,7 @@ impl Options {
     ///
     /// Two clients with the same one take the server from each other. Where the server says so (5.0: Session taken over) the
     /// one that loses does not reconnect; before 5.0, and with servers that say nothing (mosquitto 2.0), both go on forever.
-    /// Either way [`ConnectionEvent::IdentifierContested`](crate::ConnectionEvent::IdentifierContested) and the log tell.
+    /// Either way [`ConnectionEvent::IdentifierContested`](crate::ConnectionEvent::IdentifierContested) and the log report it.
     #[must_use]
     pub fn client_identifier(mut self, identifier: impl Into<String>) -> Self {
         self.client_identifier = identifier.into();

@@ -1,4 +1,4 @@
-//! What [`Options`](crate::Options) tell about transports.
+//! What [`Options`](crate::Options) say about transports.
 
 use std::fmt;
 use std::net::IpAddr;

@@ -121,7 +121,7 @@ pub(crate) struct Handshake {
 }
 
 impl Handshake {
-    /// Makes the handshake. `websocket` tells whether the connection is to carry WebSocket.
+    /// Makes the handshake. `websocket` says whether the connection is to carry WebSocket.
     pub(crate) async fn over<S: ByteStream>(
         self,
         stream: S,
@@ -149,7 +149,7 @@ fn failed(error: &io::Error, websocket: bool) -> io::Error {
     }
 }
 
-/// The most that rustls keeps of what it was given to send, unless it is told otherwise.
+/// The most that rustls keeps of what it was given to send, unless it is configured otherwise.
 const BUFFER_SIZE: u64 = 64 * 1024;
 
 /// What the TCP connection below `stream` says, if that is TLS over one.
@@ -157,7 +157,7 @@ pub(super) fn progress(stream: &dyn Any) -> Option<TcpProgress> {
     let (tcp, session) = stream.downcast_ref::<TlsStream<TcpStream>>()?.get_ref();
     let mut progress = tcp.tcp_progress()?;
     if session.wants_write() {
-        progress.unacknowledged += BUFFER_SIZE; // how much it is exactly, nobody tells
+        progress.unacknowledged += BUFFER_SIZE; // an upper bound: rustls does not say how much it is
     }
     Some(progress)
 }

@@ -1,4 +1,4 @@
-//! What TLS is told.
+//! The options of TLS.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -126,7 +126,7 @@ impl TlsOptions {
     /// host at all, can pretend to be the server, and read and change all messages. When the certificate just names another
     /// host, use [`server_name`](Self::server_name), which stays secure.
     ///
-    /// Each connection that is made so is told to `tracing` as a warning.
+    /// Each connection that is made so is logged to `tracing` as a warning.
     #[must_use]
     pub const fn danger_accept_certificates_for_any_host_name(mut self) -> Self {
         self.verification = Verification::AnyName;
@@ -137,7 +137,7 @@ impl TlsOptions {
     /// on the way to the server can pretend to be it, take the password, and read and change all messages. For a server
     /// with a certificate of its own making, give that with [`ca_pem`](Self::ca_pem), which stays secure.
     ///
-    /// Each connection that is made so is told to `tracing` as a warning.
+    /// Each connection that is made so is logged to `tracing` as a warning.
     #[must_use]
     pub const fn danger_accept_any_certificate_from_anyone(mut self) -> Self {
         self.verification = Verification::Nothing;
