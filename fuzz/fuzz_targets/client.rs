@@ -23,7 +23,7 @@ use ferromqtt_fuzz::{packets, properties};
 use ferromqtt_proto::codec::FixedHeader;
 use ferromqtt_proto::packet::{Disconnect, PacketType, PublishRef};
 use ferromqtt_proto::{
-    Client, Event, Progress, Publish, InvalidPublish, Session, Subscribe, TcpProgress,
+    Client, Event, InvalidPublish, Progress, Publish, Session, Subscribe, TcpProgress,
     TransportError, TransportRequest, Unsubscribe,
 };
 use libfuzzer_sys::{Corpus, fuzz_target};
