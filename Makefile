@@ -44,7 +44,7 @@ help: ## List the targets
 quickstart: .venv/.native ## Build the Python module and run the first example (BROKER=host:port or mqtt://user:password@host:port for your own broker)
 	$(BIN)/python examples/python/quickstart.py
 
-# What the tests run beside our own programs. Named first among their prerequisites: what is missing is told before anything
+# What the tests run beside our own programs. Named first among their prerequisites: what is missing is reported before anything
 # is built.
 TEST_PROGRAMS := mosquitto openssl
 INTEROP_PROGRAMS := $(TEST_PROGRAMS) ejabberdctl=ejabberd nats-server rabbitmq-server
@@ -110,6 +110,7 @@ lint: .venv/.dev .venv/.native ## Formatting, lints, documentation, types and st
 	$(BIN)/python scripts/code_lines.py --check
 	$(BIN)/python scripts/errors.py --check
 	$(BIN)/python scripts/design_notes.py
+	$(BIN)/python scripts/type_names.py
 
 .PHONY: interop
 interop: need-interop .venv/.dev .venv/.native .tools/aedes/.installed upstream ## Both clients against more brokers, and aiomqtt's own tests

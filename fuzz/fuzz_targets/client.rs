@@ -23,7 +23,7 @@ use ferromqtt_fuzz::{packets, properties};
 use ferromqtt_proto::codec::FixedHeader;
 use ferromqtt_proto::packet::{Disconnect, PacketType, PublishRef};
 use ferromqtt_proto::{
-    Client, Event, Progress, Publish, PublishError, Session, Subscribe, TcpProgress,
+    Client, Event, InvalidPublish, Progress, Publish, Session, Subscribe, TcpProgress,
     TransportError, TransportRequest, Unsubscribe,
 };
 use libfuzzer_sys::{Corpus, fuzz_target};
@@ -409,7 +409,7 @@ impl World {
         let kind = Kind::Publish(publish.qos);
         match self.client.publish(self.now, publish.clone()) {
             Ok(op) => self.operations.accept(op, kind),
-            Err(PublishError::QueueFull { .. }) => self.refused = Some(publish),
+            Err(InvalidPublish::QueueFull { .. }) => self.refused = Some(publish),
             Err(_) => {}
         }
     }
@@ -420,7 +420,7 @@ impl World {
         let kind = Kind::Request(request.qos);
         match self.client.request(self.now, request.clone()) {
             Ok(op) => self.operations.accept(op, kind),
-            Err(PublishError::QueueFull { .. }) => self.refused = Some(request),
+            Err(InvalidPublish::QueueFull { .. }) => self.refused = Some(request),
             Err(_) => {}
         }
     }

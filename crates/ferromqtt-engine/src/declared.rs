@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use ferromqtt_proto::{OpId, Outcome, QueueId, ReasonCode, Subscribe, SubscribeError, TopicFilter};
+use ferromqtt_proto::{
+    InvalidSubscribe, OpId, Outcome, QueueId, ReasonCode, Subscribe, TopicFilter,
+};
 
 use crate::calls::CallId;
 use crate::{Engine, Tokens};
@@ -29,7 +31,7 @@ impl<T: Tokens> Engine<T> {
         now: Instant,
         subscribe: Subscribe,
         token: T::Call,
-    ) -> Result<CallId, (T::Call, SubscribeError)> {
+    ) -> Result<CallId, (T::Call, InvalidSubscribe)> {
         let filters = subscribe.filters.iter().map(|(filter, _)| filter.clone());
         let filters = filters.collect();
         let queue = subscribe.queue;
@@ -48,8 +50,8 @@ impl<T: Tokens> Engine<T> {
         }
     }
 
-    /// Takes the first declared subscription that has this filter. From now on nobody is told when the server refuses it,
-    /// except the call's token.
+    /// Takes the first declared subscription that has this filter. From now on only the call's token
+    /// reports that the server has refused it.
     pub fn take_declared(&mut self, filter: &TopicFilter) -> Option<DeclaredQueue> {
         let index = (self.declared.iter()).position(|it| it.filters.contains(filter))?;
         Some(self.declared.remove(index))

@@ -55,7 +55,7 @@ impl<T: Tokens> Engine<T> {
         (self.draining.as_ref()).map_or_else(Undone::default, |draining| draining.undone)
     }
 
-    /// Disconnects when nothing is waited for any more. Tells whether it does so now.
+    /// Disconnects when nothing is waited for any more. Returns whether it does so now.
     pub(crate) fn disconnect_when_drained(&mut self, now: Instant) -> bool {
         let Some(draining) = &mut self.draining else {
             return false;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ferromqtt_proto as proto;
 use proto::{
-    Client, ConnectionError, Event, OpId, OptionsError, Outcome, QueueId, ReasonCode, Session,
+    Client, ConnectionError, Event, InvalidOptions, OpId, Outcome, QueueId, ReasonCode, Session,
     TopicFilter, Utf8String,
 };
 
@@ -100,7 +100,7 @@ impl<T: Tokens> Engine<T> {
         session: Session,
         seed: u64,
         options: EngineOptions,
-    ) -> Result<Self, OptionsError> {
+    ) -> Result<Self, InvalidOptions> {
         Ok(Self {
             core: Client::new(core, session, seed)?,
             options,
@@ -138,7 +138,7 @@ impl<T: Tokens> Engine<T> {
         session: Session,
         seed: u64,
         options: EngineOptions,
-    ) -> Result<Client, OptionsError> {
+    ) -> Result<Client, InvalidOptions> {
         let core = Client::new(core, session, seed)?;
         self.options = options;
         Ok(std::mem::replace(&mut self.core, core))
@@ -230,7 +230,7 @@ impl<T: Tokens> Engine<T> {
     pub fn end_cause(&self) -> ConnectionError {
         match &self.standing {
             Standing::Ended(cause) => cause.clone(),
-            _ => self.told(ConnectionError::Closed),
+            _ => self.reported_cause(ConnectionError::Closed),
         }
     }
 
@@ -274,7 +274,7 @@ impl<T: Tokens> Engine<T> {
         &mut self,
         user_name: Option<Utf8String>,
         password: Option<Bytes>,
-    ) -> Result<(), OptionsError> {
+    ) -> Result<(), InvalidOptions> {
         self.core.set_credentials(user_name, password)
     }
 
@@ -300,7 +300,7 @@ impl<T: Tokens> Engine<T> {
         }
     }
 
-    /// Takes what the core has to tell.
+    /// Takes the events of the core.
     pub(crate) fn take_events(&mut self) {
         while let Some(event) = self.core.poll_event() {
             self.on_event(event);
@@ -407,7 +407,7 @@ impl<T: Tokens> Engine<T> {
         retry_at: Option<Instant>,
         unflushed: u64,
     ) {
-        let cause = self.told(cause);
+        let cause = self.reported_cause(cause);
         self.last_end = Some(cause.clone());
         let end = CallEnd::ReAuthenticated(Err(cause.clone()));
         self.end_authentication(&end);
@@ -432,7 +432,7 @@ impl<T: Tokens> Engine<T> {
             return; // the subscription has ended with the connection, if not by its answer
         }
         if let Outcome::Disconnected { cause, delivery } = &mut outcome {
-            self.tell(cause);
+            *cause = self.reported_cause(std::mem::replace(cause, ConnectionError::Closed));
             self.cut_short += 1;
             if let Some(draining) = &mut self.draining {
                 draining.undone.count(*delivery);

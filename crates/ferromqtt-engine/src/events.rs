@@ -36,20 +36,20 @@ pub enum ConnectionEvent {
         /// QoS 0 messages that were reported as sent, but had not been handed to the transport.
         unflushed: u64,
     },
-    /// The server has lost the session, and this subscription could not be made anew: no messages come for it any more.
+    /// The server has lost the session, and this subscription could not be made again: no messages come for it any more.
     NotRestored {
         /// What was subscribed.
         filter: TopicFilter,
         /// The server's Reason Code, or the one that stands for the limit of the server that forbids to ask.
         reason: ReasonCode,
     },
-    /// Messages were lost: a full queue had no room for them, for the first time since its reader has asked with
+    /// Messages were lost: they did not fit into a full queue, for the first time since its reader has asked with
     /// `Messages::take_lost`; or a stream was dropped or unsubscribed before its application
     /// had taken, and acknowledged, them all (`Acknowledge::ByApplication`).
     Lagged {
         /// The filters of the stream; none for `Client::messages`.
         filters: Vec<TopicFilter>,
-        /// How many. A full queue may go on to lose more: `Messages::take_lost` tells them all.
+        /// How many. A full queue may go on to lose more: `Messages::take_lost` counts them all.
         /// 0 when its reader has asked already.
         lost: u64,
     },
@@ -62,8 +62,8 @@ pub enum ConnectionEvent {
         /// How many.
         messages: u64,
     },
-    /// The server broke a rule of MQTT, and the client, which is not strict (`Options::strict`), tolerates it. Told once
-    /// for each kind on each connection.
+    /// The server broke a rule of MQTT, and the client, which is not strict (`Options::strict`), tolerates it. Reported
+    /// once for each kind on each connection.
     Tolerated {
         /// What it did, and what is made of it.
         slip: Slip,
@@ -117,7 +117,7 @@ pub enum ConnectionEvent {
     /// of the last of them.
     IdentifierContested(Contest),
     /// A full stream has withheld acknowledgements for 5 s (`Overflow::Wait`): in time the server
-    /// sends nothing to any stream of this connection. Comes again when the stream had room in between.
+    /// sends nothing to any stream of this connection. Reported again only after the stream has withheld none in between.
     Stalled {
         /// The filters of the stream; none for `Client::messages`.
         filters: Vec<TopicFilter>,
@@ -235,7 +235,7 @@ impl<T: Tokens> Engine<T> {
         self.events.readers.remove(&reader)
     }
 
-    /// Hands out a fact, and tells readers of events if it is of interest to them.
+    /// Hands out a fact, and wakes the readers of events if it is one for them.
     pub(crate) fn report(&mut self, fact: Fact) {
         if let Some(event) = fact.event() {
             self.events.push(event);

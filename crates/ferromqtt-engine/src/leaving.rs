@@ -1,6 +1,5 @@
 //! Leaving: how the application ends the connection, and what is left when the driver has gone.
 
-use std::mem;
 use std::time::Instant;
 
 use ferromqtt_proto::packet::Disconnect;
@@ -54,7 +53,7 @@ impl<T: Tokens> Engine<T> {
         gone
     }
 
-    /// Stops tracking the operations whose callers have gone, by their tokens, which this returns: nobody is told how they
+    /// Stops tracking the operations whose callers have gone, by their tokens, which this returns: nothing reports how they
     /// end, and leaving does not wait for them. Unlike with [`give_up`](Self::give_up) the operations go on.
     pub fn release_callers(&mut self, is_gone: impl FnMut(&T::Call) -> bool) -> Vec<T::Call> {
         let gone = self.calls.remove_gone(is_gone);
@@ -96,17 +95,12 @@ impl<T: Tokens> Engine<T> {
         }
     }
 
-    /// A cause as the application is told: the core does not know why it was to disconnect.
-    pub(crate) fn told(&self, cause: ConnectionError) -> ConnectionError {
+    /// Returns the cause to report to the application: the core does not know why it was to disconnect.
+    pub(crate) fn reported_cause(&self, cause: ConnectionError) -> ConnectionError {
         match (cause, self.goodbye) {
             (ConnectionError::Closed, Some(Goodbye::Dropped)) => ConnectionError::Dropped,
             (cause, _) => cause,
         }
-    }
-
-    /// The same of an outcome, in place.
-    pub(crate) fn tell(&self, cause: &mut ConnectionError) {
-        *cause = self.told(mem::replace(cause, ConnectionError::Closed));
     }
 
     fn farewell(&self, reason: ReasonCode) -> Disconnect {

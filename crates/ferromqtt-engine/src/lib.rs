@@ -3,7 +3,7 @@
 //!
 //! The core knows MQTT. A face knows sockets, timers, futures and locks. The engine holds what is neither: which caller waits
 //! for which operation and until when, who waits for capacity in the outgoing queue, who reads which queue of received
-//! messages, how a connection is drained and left, and what the application is told about it. It does no I/O, reads no clock,
+//! messages, how a connection is drained and left, and what is reported to the application. It does no I/O, reads no clock,
 //! takes no lock and starts no task: each method takes `&mut self`, and the time as an argument. So every face behaves alike.
 //!
 //! # Completion tokens

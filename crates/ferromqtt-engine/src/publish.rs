@@ -3,7 +3,9 @@
 use std::time::Instant;
 
 use ferromqtt_proto::packet::PublishRef;
-use ferromqtt_proto::{Delivery, LARGE_PAYLOAD, OpId, OutgoingPolicy, Publish, PublishError, QoS};
+use ferromqtt_proto::{
+    Delivery, InvalidPublish, LARGE_PAYLOAD, OpId, OutgoingPolicy, Publish, QoS,
+};
 
 use crate::calls::CallId;
 use crate::capacity::{LineEntry, Purpose, Submission};
@@ -177,15 +179,15 @@ impl<T: Tokens> Engine<T> {
         now: Instant,
         purpose: Purpose,
         publish: Publish,
-    ) -> Result<OpId, PublishError> {
+    ) -> Result<OpId, InvalidPublish> {
         match purpose {
             Purpose::Message => self.core.publish(now, publish),
             Purpose::Request => self.core.request(now, publish),
         }
     }
 
-    fn waits_after(&self, error: &PublishError) -> bool {
-        matches!(error, PublishError::QueueFull { .. })
+    fn waits_after(&self, error: &InvalidPublish) -> bool {
+        matches!(error, InvalidPublish::QueueFull { .. })
             && self.core.options().outgoing_policy == OutgoingPolicy::Wait
     }
 
@@ -239,9 +241,9 @@ impl<T: Tokens> Engine<T> {
         }
     }
 
-    fn refused(&self, error: PublishError) -> PublishRefusal {
+    fn refused(&self, error: InvalidPublish) -> PublishRefusal {
         match error {
-            PublishError::NotConnected => PublishRefusal::Disconnected(self.end_cause()),
+            InvalidPublish::NotConnected => PublishRefusal::Disconnected(self.end_cause()),
             error => PublishRefusal::Invalid(error),
         }
     }

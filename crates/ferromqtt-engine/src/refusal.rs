@@ -1,12 +1,12 @@
 //! Why the engine does not accept an operation.
 
-use ferromqtt_proto::{ConnectionError, PublishError, SubscribeError};
+use ferromqtt_proto::{ConnectionError, InvalidPublish, InvalidSubscribe};
 
 /// A message was not accepted, and nothing of it was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PublishRefusal {
     /// The core refuses it.
-    Invalid(PublishError),
+    Invalid(InvalidPublish),
     /// There is no connection, and none will follow.
     Disconnected(ConnectionError),
     /// The connection is being drained.
@@ -23,7 +23,7 @@ impl From<ConnectionError> for PublishRefusal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubscribeRefusal {
     /// The core refuses it.
-    Invalid(SubscribeError),
+    Invalid(InvalidSubscribe),
     /// There is no connection, and none will follow.
     Disconnected(ConnectionError),
 }

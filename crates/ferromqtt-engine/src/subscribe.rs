@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use ferromqtt_proto::{
-    CleanStart, OpId, Properties, QueueId, QueueOptions, ReasonCode, Subscribe, SubscribeError,
+    CleanStart, InvalidSubscribe, OpId, Properties, QueueId, QueueOptions, ReasonCode, Subscribe,
     TopicFilter, Unsubscribe,
 };
 
@@ -28,7 +28,7 @@ impl<T: Tokens> Engine<T> {
         token: T::Call,
     ) -> Result<CallId, (T::Call, SubscribeRefusal)> {
         let accepted = match self.ended_unknown_to_core() {
-            true => Err(SubscribeError::NotConnected),
+            true => Err(InvalidSubscribe::NotConnected),
             false => self.core.subscribe(now, subscribe),
         };
         self.accepted_request(accepted, deadline, token)
@@ -47,7 +47,7 @@ impl<T: Tokens> Engine<T> {
         token: T::Call,
     ) -> Result<CallId, (T::Call, SubscribeRefusal)> {
         let accepted = match self.ended_unknown_to_core() {
-            true => Err(SubscribeError::NotConnected),
+            true => Err(InvalidSubscribe::NotConnected),
             false => self.core.unsubscribe(now, unsubscribe),
         };
         self.accepted_request(accepted, deadline, token)
@@ -60,13 +60,13 @@ impl<T: Tokens> Engine<T> {
 
     fn accepted_request(
         &mut self,
-        accepted: Result<OpId, SubscribeError>,
+        accepted: Result<OpId, InvalidSubscribe>,
         deadline: Option<Instant>,
         token: T::Call,
     ) -> Result<CallId, (T::Call, SubscribeRefusal)> {
         match accepted {
             Ok(op) => Ok(self.calls.insert(op, token, deadline)),
-            Err(SubscribeError::NotConnected) => {
+            Err(InvalidSubscribe::NotConnected) => {
                 Err((token, SubscribeRefusal::Disconnected(self.end_cause())))
             }
             Err(error) => Err((token, SubscribeRefusal::Invalid(error))),

@@ -130,7 +130,7 @@ const ENDS_EARLY: DecodeError = DecodeError::malformed("packet ends in the middl
 
 /// A cursor over one packet body inside a shared buffer.
 #[derive(Clone)]
-pub(crate) struct Reader<'a> {
+pub(crate) struct BodyReader<'a> {
     source: &'a Bytes,
     /// What has not been read yet.
     rest: &'a [u8],
@@ -138,7 +138,7 @@ pub(crate) struct Reader<'a> {
     end: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> BodyReader<'a> {
     pub(crate) fn new(source: &'a Bytes, at: usize, end: usize) -> Self {
         let rest = &source[at..end];
         Self { source, rest, end }
@@ -160,7 +160,7 @@ impl<'a> Reader<'a> {
         Ok(field)
     }
 
-    /// Moves past `length` bytes and tells where they are in the source.
+    /// Moves past `length` bytes and returns where they are in the source.
     #[inline]
     fn advance(&mut self, length: usize) -> Result<Range<usize>, DecodeError> {
         let start = self.position();
@@ -203,7 +203,7 @@ impl<'a> Reader<'a> {
         ))
     }
 
-    /// Moves past a field behind its two-byte length, and tells where it is in the source.
+    /// Moves past a field behind its two-byte length, and returns where it is in the source.
     #[inline]
     fn field(&mut self) -> Result<Range<usize>, DecodeError> {
         let length = self.u16()?;
@@ -298,7 +298,7 @@ mod tests {
             assert_eq!(out.len(), length, "{value}");
             assert_eq!(var_int_len(value), length, "{value}");
             let bytes = out.freeze();
-            let mut reader = Reader::new(&bytes, 0, bytes.len());
+            let mut reader = BodyReader::new(&bytes, 0, bytes.len());
             assert_eq!(reader.var_int(), Ok(value));
         }
     }
@@ -309,7 +309,7 @@ mod tests {
             let mut out = BytesMut::from(&b"before"[..]);
             put_with_length(&mut out, |out| out.put_bytes(7, length));
             let bytes = out.freeze();
-            let mut reader = Reader::new(&bytes, 6, bytes.len());
+            let mut reader = BodyReader::new(&bytes, 6, bytes.len());
             assert_eq!(reader.var_int(), Ok(length));
             assert_eq!(reader.remaining(), length);
             assert!(reader.rest().iter().all(|&byte| byte == 7));

@@ -1,7 +1,7 @@
 //! Errors, told apart by whose fault they are.
 //!
-//! Ours before anything is sent: [`StringError`], [`TopicError`], [`OptionsError`], [`PublishError`],
-//! [`SubscribeError`], [`DisconnectError`], [`AuthError`], [`AcknowledgeError`]. The peer's bytes: [`DecodeError`]. The end
+//! Ours before anything is sent: [`StringError`], [`TopicError`], [`InvalidOptions`], [`InvalidPublish`],
+//! [`InvalidSubscribe`], [`DisconnectError`], [`AuthError`], [`AcknowledgeError`]. The peer's bytes: [`DecodeError`]. The end
 //! of a connection, whoever ended it: [`ConnectionError`].
 
 use std::sync::Arc;
@@ -86,13 +86,13 @@ impl From<TopicError> for InvalidTopic {
     }
 }
 
-impl From<InvalidTopic> for PublishError {
+impl From<InvalidTopic> for InvalidPublish {
     fn from(invalid: InvalidTopic) -> Self {
         Self::TopicText(Box::new(invalid))
     }
 }
 
-impl From<InvalidTopic> for SubscribeError {
+impl From<InvalidTopic> for InvalidSubscribe {
     fn from(invalid: InvalidTopic) -> Self {
         Self::FilterText(Box::new(invalid))
     }
@@ -101,7 +101,7 @@ impl From<InvalidTopic> for SubscribeError {
 /// Options that no connection can be made with.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum OptionsError {
+pub enum InvalidOptions {
     /// 3.1 always needs a name (most servers take more than the 23 characters that it allows); 3.1.1 needs one for a session
     /// that is kept (MQTT-3.1.3-7 of 3.1.1). A driver may need one in 5.0 too: see [`CleanStart::Never`](crate::CleanStart::Never).
     #[error(
@@ -132,7 +132,7 @@ pub enum OptionsError {
 /// A publish that was refused before anything was sent.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum PublishError {
+pub enum InvalidPublish {
     /// The topic cannot be published to.
     #[error(transparent)]
     Topic(#[from] TopicError),
@@ -198,7 +198,7 @@ pub enum PublishError {
     NoResponseTopic,
     /// A request whose response cannot be subscribed to.
     #[error("no response can be received: {0}")]
-    Unanswerable(SubscribeError),
+    Unanswerable(InvalidSubscribe),
     /// The outgoing queue is at its limit.
     #[error("the outgoing queue is full ({limit} {unit})")]
     QueueFull {
@@ -215,7 +215,7 @@ pub enum PublishError {
 /// A SUBSCRIBE or UNSUBSCRIBE that was refused before anything was sent.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum SubscribeError {
+pub enum InvalidSubscribe {
     /// A filter is malformed.
     #[error(transparent)]
     Topic(#[from] TopicError),
@@ -253,19 +253,19 @@ pub enum SubscribeError {
     NotConnected,
 }
 
-impl From<PropertyError> for PublishError {
+impl From<PropertyError> for InvalidPublish {
     fn from(error: PropertyError) -> Self {
         Self::Property(Box::new(error)) // rare, and larger than all else here
     }
 }
 
-impl From<PropertyError> for SubscribeError {
+impl From<PropertyError> for InvalidSubscribe {
     fn from(error: PropertyError) -> Self {
         Self::Property(Box::new(error)) // as above
     }
 }
 
-impl SubscribeError {
+impl InvalidSubscribe {
     /// The Reason Code that a server would have said this with.
     pub const fn as_reason(&self) -> ReasonCode {
         match self {

@@ -1,9 +1,9 @@
-//! What the core tells its driver: events, outcomes, and requests for a transport.
+//! What the core reports to its driver: events, outcomes, and requests for a transport.
 
 use std::time::Instant;
 
 use crate::client::Contest;
-use crate::error::{ConnectionError, PublishError, SubscribeError};
+use crate::error::{ConnectionError, InvalidPublish, InvalidSubscribe};
 use crate::packet::{Auth, PacketId, Properties, ReasonCode};
 use crate::servers::ServerChoice;
 use crate::session::{Message, QueueId};
@@ -43,7 +43,7 @@ pub enum Event {
     /// The server sent AUTH (section 4.12). Continue authentication is to be answered by
     /// [`Client::authenticate`](crate::Client::authenticate); Success ends an authentication that this client started.
     Auth(Box<Auth>),
-    /// A subscription that the server lost with its session could not be made anew: `queue` gets no messages for `filter`
+    /// A subscription that the server lost with its session could not be made again: `queue` gets no messages for `filter`
     /// any more, until it is subscribed again.
     NotRestored {
         /// Where its messages went.
@@ -71,8 +71,8 @@ pub enum Event {
         /// How many messages.
         messages: u64,
     },
-    /// The publish that was refused last as [`PublishError::QueueFull`] under
-    /// [`OutgoingPolicy::Wait`](crate::OutgoingPolicy::Wait) has room now: try it again.
+    /// The publish that was refused last as [`InvalidPublish::QueueFull`] under
+    /// [`OutgoingPolicy::Wait`](crate::OutgoingPolicy::Wait) would be accepted now: try it again.
     OutgoingRoom,
     /// An operation ended. Exactly one for each accepted operation that was not abandoned.
     Completed {
@@ -88,8 +88,8 @@ pub enum Event {
         /// How many.
         messages: u64,
     },
-    /// The server broke a rule, and the client, which is not [strict](crate::Options::strict), tolerates it. Told once for
-    /// each kind on each connection.
+    /// The server broke a rule, and the client, which is not [strict](crate::Options::strict), tolerates it. Reported
+    /// once for each kind on each connection.
     Tolerated {
         /// What it did.
         slip: Slip,
@@ -133,7 +133,7 @@ pub enum Event {
     /// the [`Disconnected`](Self::Disconnected) of the last of them, and again only after a connection that ended otherwise,
     /// or when the server says so again.
     IdentifierContested(Contest),
-    /// A queue under [`Overflow::Wait`](crate::Overflow::Wait) has had no room for 5 s, and withholds acknowledgements: in
+    /// A queue under [`Overflow::Wait`](crate::Overflow::Wait) has been full for 5 s, and withholds acknowledgements: in
     /// time the server sends nothing to any queue. Reported again after the queue has withheld none in between.
     Stalled(QueueId),
     /// The application has many received messages to acknowledge
@@ -170,7 +170,7 @@ pub enum Outcome {
         reason: ReasonCode,
         /// Its properties, if any.
         properties: Option<Box<Properties>>,
-        /// The server had lost the session, and the message was published anew: it may have come twice.
+        /// The server had lost the session, and the message was published again: it may have come twice.
         resent_as_new: bool,
     },
     /// A [request](crate::Client::request) was answered by this message.
@@ -205,11 +205,11 @@ pub enum Outcome {
         properties: Option<Box<Properties>>,
     },
     /// A limit of the server that was learnt only after the operation had been accepted forbids it. Nothing was sent.
-    NotPossible(PublishError),
+    NotPossible(InvalidPublish),
     /// The same for a SUBSCRIBE or UNSUBSCRIBE.
-    RequestNotPossible(SubscribeError),
+    RequestNotPossible(InvalidSubscribe),
     /// The limits of a later connection forbid to send again what an earlier one carried. Delivery is unknown.
-    GivenUp(PublishError),
+    GivenUp(InvalidPublish),
     /// The outgoing queue was full, and its [policy](crate::OutgoingPolicy) dropped the message, which never was on the wire;
     /// or the queue that a SUBSCRIBE was to feed was closed while there was no connection to ask on, or none any more.
     Dropped,
@@ -223,7 +223,7 @@ pub enum Outcome {
         delivery: Delivery,
     },
     /// The server lost the session while a QoS 2 publish was on its way, or a QoS 1 publish that was
-    /// to go out anew has expired since. Delivery is unknown.
+    /// to be sent again as a new one has expired since. Delivery is unknown.
     SessionLost,
 }
 

@@ -20,7 +20,7 @@
 //! | [`Client::poll_transmit`] | the socket: bytes to write, while it takes any | `None` |
 //! | [`Client::poll_transport`] | the connector: open or close a transport | `None` |
 //! | [`Client::poll_event`] | the application: what happened | `None` |
-//! | [`Client::poll_timeout`] | the clock: when to call [`Client::handle_timeout`] | asked anew each time |
+//! | [`Client::poll_timeout`] | the clock: when to call [`Client::handle_timeout`] | asked each time |
 //!
 //! What goes in: [`Client::transport_opened`], [`Client::transport_finished`] and [`Client::transport_closed`] answer the
 //! connector's requests,
@@ -183,8 +183,8 @@ mod topic_tree;
 pub use client::{Client, Contest, Stats, Subscribe, Unsubscribe};
 pub use connection::{CHUNK, LARGE_PAYLOAD, Progress, TcpProgress};
 pub use error::{
-    AcknowledgeError, AuthError, ConnectionError, DecodeError, DisconnectError, InvalidTopic,
-    OptionsError, PublishError, StringError, SubscribeError, TopicError, TransportError,
+    AcknowledgeError, AuthError, ConnectionError, DecodeError, DisconnectError, InvalidOptions,
+    InvalidPublish, InvalidSubscribe, InvalidTopic, StringError, TopicError, TransportError,
 };
 pub use event::{Connected, Delivery, Event, OpId, Outcome, TransportRequest};
 pub use options::{CleanStart, OnSessionLost, Options, OutgoingLimits, OutgoingPolicy};

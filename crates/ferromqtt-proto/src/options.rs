@@ -1,4 +1,4 @@
-//! What a client is told once, under the standard's names.
+//! The options of a client, by the standard's names.
 
 use std::fmt;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::error::OptionsError;
+use crate::error::InvalidOptions;
 use crate::packet::{PacketType, Properties, PropertyPlace, ProtocolVersion, Will};
 use crate::property_error::{PropertyError, PropertyProblem};
 use crate::reconnect::Reconnect;
@@ -39,11 +39,11 @@ pub enum OnSessionLost {
     /// The publish ends with the outcome `SessionLost`: nothing comes twice.
     #[default]
     Report,
-    /// It is published anew: nothing is lost, but it may come twice.
+    /// It is published again: nothing is lost, but it may come twice.
     Resend,
 }
 
-/// What becomes of a publish for which the outgoing queue has no room.
+/// What happens to a publish that would exceed the bounds of the outgoing queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OutgoingPolicy {
@@ -127,7 +127,7 @@ pub struct Options {
     /// [sets](crate::Client::set_credentials) before it opens the transport. An end for bad credentials is then tried again
     /// like any other, since the next ones may be better: a token may have expired. Default: `false`, it is final.
     pub fresh_credentials: bool,
-    /// Time for opening the transport and for CONNACK together; `None` waits for ever. Default: 10 s.
+    /// Time for opening the transport and for CONNACK together; `None` waits forever. Default: 10 s.
     pub connect_timeout: Option<Duration>,
     /// How many QoS 1 and 2 publishes may be unacknowledged, if that is less than the server's Receive Maximum. `None`: that
     /// alone, and before 5.0, where a server cannot say, 20: what mosquitto 2.0, which loses the QoS 2 messages beyond
@@ -135,7 +135,7 @@ pub struct Options {
     pub max_in_flight: Option<NonZeroU16>,
     /// Bounds of the outgoing queue. Default: 1,000 messages and 16 MiB.
     pub outgoing: OutgoingLimits,
-    /// What becomes of a publish that these bounds leave no room for. Default: [`OutgoingPolicy::Wait`].
+    /// What happens to a publish that would exceed these bounds. Default: [`OutgoingPolicy::Wait`].
     pub outgoing_policy: OutgoingPolicy,
     /// How many Topic Aliases to assign at most (5.0), beside the server's Topic Alias Maximum: a topic that is published
     /// to again is then left out. Default: 0, which assigns none.
@@ -152,16 +152,16 @@ pub struct Options {
     /// among [`properties`](Self::properties), and a larger packet ends the connection as a
     /// [protocol violation](crate::ConnectionError::ProtocolViolation) (MQTT-3.1.2-24). Earlier versions cannot announce it:
     /// there a larger packet ends the connection as [`ConnectionError::PacketTooLarge`](crate::ConnectionError::PacketTooLarge).
-    /// Either is told from the head of the packet. Default: `None`, that property, or what MQTT allows.
+    /// Either is decided by the head of the packet. Default: `None`, that property, or what MQTT allows.
     pub maximum_packet_size: Option<NonZeroU32>,
     /// How many bytes a packet other than PUBLISH may have from the server, beside [`maximum_packet_size`]. A larger one is
     /// refused from its fixed header, and ends the connection as
     /// [`ConnectionError::NonPublishTooLarge`](crate::ConnectionError::NonPublishTooLarge). On 5.0 DISCONNECT says Quota
-    /// exceeded: the server was not told of this limit, so it has broken no rule.
+    /// exceeded: the server does not know this limit, so it has broken no rule.
     ///
     /// Such packets carry no Application Message: what makes one long is properties, or a Reason Code for each filter. CONNACK
     /// comes before the server has proved who it is, so what a stranger can have this client hold is bounded by this.
-    /// Default: 1 MiB, which has room for a User Property of the largest size and for a hundred thousand Reason Codes.
+    /// Default: 1 MiB, enough for a User Property of the largest size and for a hundred thousand Reason Codes.
     ///
     /// [`maximum_packet_size`]: Self::maximum_packet_size
     pub maximum_non_publish_size: NonZeroU32,
@@ -172,7 +172,7 @@ pub struct Options {
     pub servers: NonZeroU16,
     /// Whether to connect to the server that another one refers to by Use another server or Server moved (5.0, section
     /// 4.11), with the same credentials: only for servers that you trust. When that connection ends, the list is used again.
-    /// Default: `false`; the Server Reference is told with the end of the connection.
+    /// Default: `false`; the Server Reference is reported with the end of the connection.
     pub follow_server_reference: bool,
     /// What becomes of a QoS 2 publish in a lost session. Default: reported.
     pub on_session_lost: OnSessionLost,
@@ -250,8 +250,8 @@ impl Options {
     /// Checks what can be checked before any connection.
     ///
     /// # Errors
-    /// Each [`OptionsError`] names the field and what to do.
-    pub fn check(&self) -> Result<(), OptionsError> {
+    /// Each [`InvalidOptions`] names the field and what to do.
+    pub fn check(&self) -> Result<(), InvalidOptions> {
         self.check_identifier()?;
         self.check_credentials(self.user_name.as_ref(), self.password.as_ref())?;
         check_length(
@@ -259,7 +259,7 @@ impl Options {
             self.will.as_ref().map(|will| &will.payload),
         )?;
         if let Some(will) = &self.will {
-            TopicName::check(&will.topic).map_err(OptionsError::WillTopic)?;
+            TopicName::check(&will.topic).map_err(InvalidOptions::WillTopic)?;
         }
         self.check_properties()
     }
@@ -269,28 +269,28 @@ impl Options {
         &self,
         user_name: Option<&Utf8String>,
         password: Option<&Bytes>,
-    ) -> Result<(), OptionsError> {
+    ) -> Result<(), InvalidOptions> {
         if password.is_some() && user_name.is_none() && !self.protocol.is_v5() {
-            return Err(OptionsError::PasswordWithoutUserName);
+            return Err(InvalidOptions::PasswordWithoutUserName);
         }
         check_length("the password", password)
     }
 
-    fn check_identifier(&self) -> Result<(), OptionsError> {
+    fn check_identifier(&self) -> Result<(), InvalidOptions> {
         match self.protocol {
             ProtocolVersion::V31 if self.client_identifier.is_empty() => {
-                Err(OptionsError::IdentifierNeeded)
+                Err(InvalidOptions::IdentifierNeeded)
             }
             ProtocolVersion::V311
                 if self.client_identifier.is_empty() && self.clean_start == CleanStart::Never =>
             {
-                Err(OptionsError::IdentifierNeeded)
+                Err(InvalidOptions::IdentifierNeeded)
             }
             _ => Ok(()),
         }
     }
 
-    fn check_properties(&self) -> Result<(), OptionsError> {
+    fn check_properties(&self) -> Result<(), InvalidOptions> {
         let connect = PropertyPlace::of(PacketType::Connect);
         let will = self.will.as_ref().map(|will| &will.properties);
         if !self.protocol.is_v5() {
@@ -323,7 +323,7 @@ impl Options {
     }
 
     /// What only 5.0 can do, beside properties. Refused before it, since the application relies on it.
-    const fn check_before_v5(&self) -> Result<(), OptionsError> {
+    const fn check_before_v5(&self) -> Result<(), InvalidOptions> {
         let option = match self {
             it if it.response_topic.is_some() => "response_topic",
             it if it.topic_aliases_out > 0 => "topic_aliases_out",
@@ -357,13 +357,13 @@ impl Options {
     }
 }
 
-const fn of_options(option: &'static str, problem: PropertyProblem) -> OptionsError {
-    OptionsError::Property(PropertyError::new("the options", option, problem))
+const fn of_options(option: &'static str, problem: PropertyProblem) -> InvalidOptions {
+    InvalidOptions::Property(PropertyError::new("the options", option, problem))
 }
 
-fn check_length(what: &'static str, field: Option<&Bytes>) -> Result<(), OptionsError> {
+fn check_length(what: &'static str, field: Option<&Bytes>) -> Result<(), InvalidOptions> {
     match field {
-        Some(field) if field.len() > usize::from(u16::MAX) => Err(OptionsError::TooLong {
+        Some(field) if field.len() > usize::from(u16::MAX) => Err(InvalidOptions::TooLong {
             what,
             bytes: field.len(),
         }),

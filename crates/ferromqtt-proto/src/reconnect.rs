@@ -19,7 +19,7 @@ pub struct Reconnect {
     pub initial_delay: Duration,
     /// Upper bound of the doubling. Default: 30 s.
     pub max_delay: Duration,
-    /// How long a connection must have lasted for the back-off to start anew. Default: 10 s.
+    /// How long a connection must have lasted for the back-off to start again. Default: 10 s.
     pub stable_after: Duration,
     /// Also retry while no connection has come about at all. Default: `false`, so that a wrong address is reported at once.
     pub initial: bool,
@@ -94,7 +94,7 @@ pub(crate) fn later(now: Instant, duration: Duration) -> Instant {
 /// What the end of a connection, or of an attempt, says about the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Severity {
-    /// Trying again could never help, or would take the session from another client for ever.
+    /// Trying again could never help, or would take the session from another client forever.
     Final,
     /// Trying this server again could never help.
     ThisServer,

@@ -127,7 +127,7 @@ impl Repeats {
 
     /// As [`Repeats::take_unreported`], for the end of a connection that others may follow: what comes once in each would
     /// otherwise have a line for each. Of one kind and subject something is returned at the first end that leaves something,
-    /// and then each time the number of those ends has doubled. After 10 s without an occurrence this begins anew too. What is
+    /// and then each time the number of those ends has doubled. After 10 s without an occurrence this starts again too. What is
     /// not returned is part of the total of a later line.
     pub fn take_unreported_of_connection(&mut self) -> impl Iterator<Item = Unreported> {
         self.take(Tally::end)

@@ -64,7 +64,7 @@ impl Servers {
         self.listed > 1 || self.references(cause).is_some()
     }
 
-    /// The current one has failed, or its connection has ended: goes on to the next. Tells whether that one is to be tried
+    /// The current one has failed, or its connection has ended: goes on to the next. Returns whether that one is to be tried
     /// without waiting, since not all have been tried yet.
     pub(crate) fn advance(&mut self, cause: &ConnectionError) -> bool {
         if let Some(references) = self.references(cause)

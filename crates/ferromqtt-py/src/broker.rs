@@ -26,6 +26,7 @@ type SessionTuple = (bool, usize, usize, u64, usize, usize);
 /// Connections, sessions and their bytes, retained messages and their bytes, dropped and refused.
 type StatsTuple = (usize, usize, usize, usize, usize, u64, u64);
 
+// Wraps `ferromqtt_testing::Broker`.
 /// An MQTT broker without a socket; its host moves the bytes and watches the time.
 #[pyclass(module = "ferromqtt._native")]
 pub(crate) struct Broker {

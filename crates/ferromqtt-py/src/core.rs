@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use ferromqtt_engine::{CallId, Engine, EngineOptions, Goodbye, LinkId, LinkRequest};
-use ferromqtt_proto::{Options, OptionsError, ReasonCode, Repeats, Session, TransportError};
+use ferromqtt_proto::{InvalidOptions, Options, ReasonCode, Repeats, Session, TransportError};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -897,6 +897,6 @@ fn engine_options(options: &Options) -> EngineOptions {
     }
 }
 
-fn wrong_options(error: &OptionsError) -> PyErr {
+fn wrong_options(error: &InvalidOptions) -> PyErr {
     PyValueError::new_err(failure::options_text(error))
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use ferromqtt_engine::{Ask, CallEnd, Fact, PublishRefusal, Reply, SubscribeRefusal, Woken};
 use ferromqtt_proto::{
-    ConnectionError, Delivery, Outcome, PublishError, QueueId, ReasonCode, SubscribeError,
+    ConnectionError, Delivery, InvalidPublish, InvalidSubscribe, Outcome, QueueId, ReasonCode,
 };
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -293,7 +293,7 @@ fn complete_with<'py>(
 
 fn not_possible(
     future: &Bound<'_, PyAny>,
-    error: &PublishError,
+    error: &InvalidPublish,
     delivery: Delivery,
 ) -> PyResult<()> {
     let (kind, code) = CallFailure::of_publish(error);
@@ -339,7 +339,7 @@ const fn name(delivery: Delivery) -> &'static str {
 pub(crate) fn publish_refused(slf: &Bound<'_, Core>, refusal: PublishRefusal) -> PyResult<PyErr> {
     let error = match refusal {
         PublishRefusal::Invalid(error) => error,
-        PublishRefusal::Disconnected(_) | PublishRefusal::Draining => PublishError::NotConnected,
+        PublishRefusal::Disconnected(_) | PublishRefusal::Draining => InvalidPublish::NotConnected,
     };
     let (kind, code) = CallFailure::of_publish(&error);
     refused(slf, kind, code, failure::publish_text(&error), "publish")
@@ -353,7 +353,7 @@ pub(crate) fn request_refused(
 ) -> PyResult<PyErr> {
     let error = match refusal {
         SubscribeRefusal::Invalid(error) => error,
-        SubscribeRefusal::Disconnected(_) => SubscribeError::NotConnected,
+        SubscribeRefusal::Disconnected(_) => InvalidSubscribe::NotConnected,
     };
     let (kind, code) = CallFailure::of_request(&error);
     refused(slf, kind, code, failure::request_text(&error), what)

@@ -2,7 +2,7 @@
 
 use ferromqtt_proto::shown::peer_text;
 use ferromqtt_proto::{
-    ConnectionError, OptionsError, Properties, PublishError, ReasonCode, SubscribeError,
+    ConnectionError, InvalidOptions, InvalidPublish, InvalidSubscribe, Properties, ReasonCode,
 };
 use ferromqtt_transport as transport;
 use pyo3::prelude::*;
@@ -114,25 +114,25 @@ pub(crate) fn reason_string(properties: Option<&Properties>) -> String {
 }
 
 /// The text of options that were refused, in the words of Python users.
-pub(crate) fn options_text(error: &OptionsError) -> String {
+pub(crate) fn options_text(error: &InvalidOptions) -> String {
     match error {
-        OptionsError::Property(error) => properties::refused_text(error),
+        InvalidOptions::Property(error) => properties::refused_text(error),
         _ => error.to_string(),
     }
 }
 
 /// The text of a publish that was refused, likewise.
-pub(crate) fn publish_text(error: &PublishError) -> String {
+pub(crate) fn publish_text(error: &InvalidPublish) -> String {
     match error {
-        PublishError::Property(error) => properties::refused_text(error),
+        InvalidPublish::Property(error) => properties::refused_text(error),
         _ => error.to_string(),
     }
 }
 
 /// The text of a SUBSCRIBE or UNSUBSCRIBE that was refused, likewise.
-pub(crate) fn request_text(error: &SubscribeError) -> String {
+pub(crate) fn request_text(error: &InvalidSubscribe) -> String {
     match error {
-        SubscribeError::Property(error) => properties::refused_text(error),
+        InvalidSubscribe::Property(error) => properties::refused_text(error),
         _ => error.to_string(),
     }
 }
@@ -169,47 +169,49 @@ pub(crate) enum CallFailure {
 
 impl CallFailure {
     /// Of a publish, with the code that a server would have given.
-    pub(crate) const fn of_publish(error: &PublishError) -> (Self, u8) {
+    pub(crate) const fn of_publish(error: &InvalidPublish) -> (Self, u8) {
         match error {
-            PublishError::NotConnected => (Self::NotConnected, 0),
-            PublishError::QueueFull { .. } => (Self::QueueFull, 0),
-            PublishError::TooLarge { .. } | PublishError::TooLargeWithTopic { .. } => {
+            InvalidPublish::NotConnected => (Self::NotConnected, 0),
+            InvalidPublish::QueueFull { .. } => (Self::QueueFull, 0),
+            InvalidPublish::TooLarge { .. } | InvalidPublish::TooLargeWithTopic { .. } => {
                 (Self::Limit, ReasonCode::PacketTooLarge.value())
             }
-            PublishError::QosNotSupported { .. } => {
+            InvalidPublish::QosNotSupported { .. } => {
                 (Self::Limit, ReasonCode::QosNotSupported.value())
             }
-            PublishError::RetainNotSupported => {
+            InvalidPublish::RetainNotSupported => {
                 (Self::Limit, ReasonCode::RetainNotSupported.value())
             }
-            PublishError::TopicAliasTooHigh { .. } => {
+            InvalidPublish::TopicAliasTooHigh { .. } => {
                 (Self::Limit, ReasonCode::TopicAliasInvalid.value())
             }
             // And whatever the core will refuse one day before anything is sent.
-            PublishError::Topic(_)
-            | PublishError::TopicText(_)
-            | PublishError::TopicAliasUnknown { .. }
-            | PublishError::Property(_)
-            | PublishError::NoRequests
-            | PublishError::NoResponseTopic
-            | PublishError::Unanswerable(_)
+            InvalidPublish::Topic(_)
+            | InvalidPublish::TopicText(_)
+            | InvalidPublish::TopicAliasUnknown { .. }
+            | InvalidPublish::Property(_)
+            | InvalidPublish::NoRequests
+            | InvalidPublish::NoResponseTopic
+            | InvalidPublish::Unanswerable(_)
             | _ => (Self::Argument, 0),
         }
     }
 
     /// Of a SUBSCRIBE or UNSUBSCRIBE, with the code that a server would have given.
-    pub(crate) const fn of_request(error: &SubscribeError) -> (Self, u8) {
+    pub(crate) const fn of_request(error: &InvalidSubscribe) -> (Self, u8) {
         match error {
-            SubscribeError::NotConnected => (Self::NotConnected, 0),
-            SubscribeError::TooLarge { .. } => (Self::Limit, ReasonCode::PacketTooLarge.value()),
-            SubscribeError::NoPacketIdentifier => (Self::Limit, ReasonCode::QuotaExceeded.value()),
-            SubscribeError::NotSupported(reason) => (Self::Limit, reason.value()),
-            SubscribeError::Topic(_)
-            | SubscribeError::FilterText(_)
-            | SubscribeError::NoFilter
-            | SubscribeError::NoLocalShared
-            | SubscribeError::Property(_)
-            | SubscribeError::NoQueue
+            InvalidSubscribe::NotConnected => (Self::NotConnected, 0),
+            InvalidSubscribe::TooLarge { .. } => (Self::Limit, ReasonCode::PacketTooLarge.value()),
+            InvalidSubscribe::NoPacketIdentifier => {
+                (Self::Limit, ReasonCode::QuotaExceeded.value())
+            }
+            InvalidSubscribe::NotSupported(reason) => (Self::Limit, reason.value()),
+            InvalidSubscribe::Topic(_)
+            | InvalidSubscribe::FilterText(_)
+            | InvalidSubscribe::NoFilter
+            | InvalidSubscribe::NoLocalShared
+            | InvalidSubscribe::Property(_)
+            | InvalidSubscribe::NoQueue
             | _ => (Self::Argument, 0),
         }
     }
@@ -281,6 +283,7 @@ impl From<Phase> for transport::AttemptPhase {
     }
 }
 
+// Python's form of `ferromqtt_transport::Hint`.
 /// What to do about failures whose symptom is known.
 #[pyclass(
     module = "ferromqtt._native",

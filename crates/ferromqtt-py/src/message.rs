@@ -16,6 +16,7 @@ use crate::properties;
 /// `PacketTypes.PUBLISH`.
 const PUBLISH: u8 = 3;
 
+// Python's form of `ferromqtt_proto::Message`.
 /// A message that was received.
 ///
 /// Two messages are equal when they are the same object; `<` compares their `mid`.

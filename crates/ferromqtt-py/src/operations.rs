@@ -7,7 +7,7 @@ use std::time::Instant;
 use ferromqtt_engine::{CallId, PublishRefusal};
 use ferromqtt_proto::packet::PublishRef;
 use ferromqtt_proto::{
-    ConnectionError, Properties, Publish, PublishError, QoS, QueueId, RetainHandling, Subscribe,
+    ConnectionError, InvalidPublish, Properties, Publish, QoS, QueueId, RetainHandling, Subscribe,
     SubscriptionOptions, TopicFilter, TopicName, Unsubscribe,
 };
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -98,9 +98,9 @@ fn topic_of_alias(slf: &Bound<'_, Core>, properties: Option<&Properties>) -> PyR
     let known = slf.borrow().engine.core().topic_of_alias(alias);
     match known {
         Ok(topic) => Ok(topic),
-        Err(error @ PublishError::TopicAliasUnknown { .. }) => Err(PyValueError::new_err(format!(
-            "Invalid topic. It is empty, and {error}."
-        ))),
+        Err(error @ InvalidPublish::TopicAliasUnknown { .. }) => Err(PyValueError::new_err(
+            format!("Invalid topic. It is empty, and {error}."),
+        )),
         Err(error) => Err(events::publish_refused(
             slf,
             PublishRefusal::Invalid(error),

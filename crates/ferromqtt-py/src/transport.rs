@@ -15,6 +15,7 @@ use pyo3::types::{PyBytes, PyDict};
 
 use crate::gate;
 
+// Wraps `ferromqtt_transport::Host`.
 /// A host in the form that each layer needs.
 #[pyclass(module = "ferromqtt._native", frozen)]
 pub(crate) struct Host(transport::Host);
@@ -57,6 +58,7 @@ pub(crate) fn websocket_headers<'py>(
     Ok(headers)
 }
 
+// Wraps `ferromqtt_transport::WebSocket`.
 /// The client's side of a WebSocket, without a socket.
 #[pyclass(module = "ferromqtt._native")]
 pub(crate) struct WebSocket(transport::WebSocket);
@@ -139,6 +141,7 @@ impl WebSocket {
     }
 }
 
+// Wraps `ferromqtt_transport::ProxyHandshake`.
 /// The exchange with a proxy, without a socket.
 #[pyclass(module = "ferromqtt._native")]
 pub(crate) struct ProxyHandshake {
@@ -256,6 +259,7 @@ fn proxy_error(error: &ProxyError) -> PyErr {
     PyConnectionError::new_err(error.to_string())
 }
 
+// Wraps `ferromqtt_transport::Race`.
 /// Which of several addresses to connect to, and when. Times are seconds since its start.
 #[pyclass(module = "ferromqtt._native")]
 pub(crate) struct Race(transport::Race);

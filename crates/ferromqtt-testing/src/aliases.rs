@@ -62,7 +62,7 @@ pub(crate) struct AliasUse {
 }
 
 impl BrokerAliases {
-    /// A topic this short takes less room than its alias would.
+    /// A topic this short takes fewer bytes than its alias would.
     const SHORTEST_TOPIC: usize = 4;
 
     /// For a client with this Topic Alias Maximum (MQTT-3.1.2-26).
@@ -73,7 +73,7 @@ impl BrokerAliases {
         }
     }
 
-    /// The alias for the next PUBLISH to `topic`. It holds once [`BrokerAliases::sent`] is told.
+    /// The alias for the next PUBLISH to `topic`. It holds once [`BrokerAliases::sent`] is called.
     pub(crate) fn offer(&self, topic: &Utf8String) -> Option<AliasUse> {
         if self.maximum == 0 || topic.len() < Self::SHORTEST_TOPIC {
             return None;

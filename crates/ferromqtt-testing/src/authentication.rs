@@ -171,7 +171,7 @@ impl Broker {
         Ok(())
     }
 
-    /// Looks at an AUTH; `asked` is the challenge that it must answer, and none begins anew.
+    /// Looks at an AUTH; `asked` is the challenge that it must answer, and none begins a new exchange.
     fn progress(&self, auth: &Auth, asked: Option<usize>) -> Result<AuthProgress, DecodeError> {
         let Some(authentication) = &self.options.authentication else {
             return Ok(AuthProgress::Failed);

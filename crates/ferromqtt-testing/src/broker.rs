@@ -55,7 +55,7 @@ pub struct Broker {
     /// Subscriptions that match the message being routed: kept for its memory.
     pub(crate) found: Vec<SessionSubscription>,
     opened: u64,
-    /// The latest time that the host told: `poll_transmit` sends queued messages by it.
+    /// The latest time that the host passed: `poll_transmit` sends queued messages by it.
     pub(crate) now: Option<Instant>,
     writable: VecDeque<ConnectionId>,
     to_close: VecDeque<ConnectionId>,
@@ -279,7 +279,7 @@ impl Broker {
         }
     }
 
-    /// Notes that a packet came; tells the version to read it by, or `None` when nothing is to be read any more.
+    /// Notes that a packet came; returns the version to read it by, or `None` when nothing is to be read any more.
     fn reading_version(&mut self, now: Instant, id: ConnectionId) -> Option<ProtocolVersion> {
         match &mut self.connections.get_mut(&id)?.phase {
             ConnectionPhase::AwaitingConnect { .. } => Some(ProtocolVersion::V311), // CONNECT names its own

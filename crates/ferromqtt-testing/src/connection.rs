@@ -28,7 +28,7 @@ pub(crate) struct BrokerConnection {
 pub(crate) enum ConnectionPhase {
     /// Nothing but CONNECT may come, and not later than this.
     AwaitingConnect { deadline: Instant },
-    /// CONNECT came; whether it is accepted, challenge number `challenge` will tell.
+    /// CONNECT came. The answer to challenge number `challenge` decides whether it is accepted.
     Connecting {
         connect: Box<Connect>,
         challenge: usize,

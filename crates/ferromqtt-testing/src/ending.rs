@@ -15,7 +15,7 @@ use crate::session::{KeptWill, SessionExpiry, SessionId};
 use crate::timers::Timer;
 
 impl Broker {
-    /// The client broke the protocol or a limit: 5.0 is told why, and the connection is closed (section 4.13).
+    /// The client broke the protocol or a limit: a 5.0 client gets the reason, and the connection is closed (section 4.13).
     pub(crate) fn fail(&mut self, now: Instant, id: ConnectionId, error: DecodeError) {
         let awaiting = (self.connections.get(&id)).is_some_and(|connection| {
             matches!(connection.phase, ConnectionPhase::AwaitingConnect { .. })
@@ -33,7 +33,7 @@ impl Broker {
     }
 
     /// Sends a client away, on behalf of whoever runs the broker; `server_reference` says where to. Its will is published.
-    /// 3.x is told nothing. `false` when nobody with the Client Identifier is connected.
+    /// A 3.x client gets no reason. `false` when nobody with the Client Identifier is connected.
     ///
     /// # Errors
     /// When a server's DISCONNECT cannot hold `reason`.

@@ -93,7 +93,7 @@ impl Broker {
             .or_else(|| options.will_refusal(connect.will.as_ref()?))
     }
 
-    /// Whether there is room for a client: its connection, its will, and its session unless that exists.
+    /// Whether there is capacity for a client: its connection, its will, and its session unless that exists.
     fn has_room_for(&self, connect: &Connect) -> bool {
         let options = &self.options;
         let identifier = &connect.client_identifier;
@@ -109,7 +109,7 @@ impl Broker {
             && (more == 0 || (self.session_memory).has_room(more, options.maximum_session_bytes))
     }
 
-    /// Gives the client its session, and tells it so.
+    /// Gives the client its session, and answers CONNECT.
     pub(crate) fn accept(&mut self, now: Instant, id: ConnectionId) {
         if let Some(ConnectionPhase::Connecting { connect, .. }) =
             self.connections.get(&id).map(|it| &it.phase)
@@ -222,7 +222,7 @@ impl Broker {
         }
     }
 
-    /// Answers CONNECT with an error and closes (MQTT-3.2.2-7). To go elsewhere, the client is told where.
+    /// Answers CONNECT with an error and closes (MQTT-3.2.2-7). A client that is to go elsewhere gets the address.
     pub(crate) fn refuse(&mut self, now: Instant, id: ConnectionId, reason: ReasonCode) {
         let mut connack = ConnAck {
             session_present: false,

@@ -49,7 +49,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// ```
 #[derive(Debug)]
 pub struct TestBroker {
-    shared: Arc<Shared>,
+    shared: Arc<SharedHost>,
     /// Where it listens, if it does.
     address: Option<SocketAddr>,
 }
@@ -77,7 +77,7 @@ impl TestBroker {
     /// let broker = TestBroker::with_options(options);
     /// ```
     pub fn with_options(options: BrokerOptions) -> Self {
-        let state = State {
+        let state = HostState {
             broker: Broker::new(options),
             wakers: HashMap::new(),
             sleeping_until: None,
@@ -85,7 +85,7 @@ impl TestBroker {
             clock: None,
             runtime: None,
         };
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedHost {
             state: Mutex::new(state),
             clock: Notify::new(),
             lingering: AtomicUsize::new(0),
@@ -263,18 +263,19 @@ pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// What the tasks share. The lock is never held over an await.
+/// What the tasks of a [`TestBroker`] share. The lock is never held over an await.
 #[derive(Debug)]
-pub(crate) struct Shared {
-    state: Mutex<State>,
+pub(crate) struct SharedHost {
+    state: Mutex<HostState>,
     /// Wakes the clock when a deadline comes earlier than it sleeps.
     clock: Notify,
     /// Connections that the broker has closed, and the client has not.
     pub(crate) lingering: AtomicUsize,
 }
 
+/// What the lock of [`SharedHost`] guards.
 #[derive(Debug)]
-pub(crate) struct State {
+pub(crate) struct HostState {
     pub(crate) broker: Broker,
     pub(crate) wakers: HashMap<ConnectionId, Arc<Waker>>,
     sleeping_until: Option<Instant>,
@@ -286,7 +287,7 @@ pub(crate) struct State {
     runtime: Option<Handle>,
 }
 
-impl State {
+impl HostState {
     /// The time of the runtime that serves the clients, wherever this is called.
     fn now(&self) -> Instant {
         let runtime = self.runtime.clone();
@@ -295,13 +296,13 @@ impl State {
     }
 }
 
-impl Shared {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+impl SharedHost {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, HostState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Calls the broker, then wakes whoever that concerns.
-    pub(crate) fn with<T>(&self, call: impl FnOnce(&mut State) -> T) -> T {
+    pub(crate) fn with<T>(&self, call: impl FnOnce(&mut HostState) -> T) -> T {
         let mut state = self.lock();
         let result = call(&mut state);
         while let Some(id) = state.broker.poll_writable() {
@@ -335,7 +336,7 @@ impl Shared {
     ) -> Result<(), BrokerStopped> {
         let runtime = Handle::current();
         let mut state = self.lock();
-        let State { tasks, clock, .. } = &mut *state;
+        let HostState { tasks, clock, .. } = &mut *state;
         let tasks = tasks.as_mut().ok_or(BrokerStopped)?;
         while tasks.try_join_next().is_some() {}
         // It has finished when the runtime that it was spawned in was shut down.
@@ -354,7 +355,7 @@ impl Shared {
 }
 
 /// Accepts connections until it is aborted.
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept(listener: TcpListener, shared: Arc<SharedHost>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -371,7 +372,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn watch_clock(shared: Arc<Shared>) {
+async fn watch_clock(shared: Arc<SharedHost>) {
     loop {
         let deadline = shared.with(|state| {
             state.broker.handle_timeout(now());

@@ -16,9 +16,9 @@ use tokio::sync::futures::Notified;
 use tokio::time::timeout;
 
 use crate::ConnectionId;
-use crate::host::{Shared, now};
+use crate::host::{SharedHost, now};
 
-/// Room for one read.
+/// How much one read takes.
 const READ_SIZE: usize = 64 * 1024;
 
 /// How long a client has to read what is left and to close its side, once the broker has closed its own.
@@ -57,14 +57,14 @@ impl Waker {
 }
 
 /// A connection that the broker knows, until this is dropped.
-struct Link {
-    shared: Arc<Shared>,
+struct BrokerLink {
+    shared: Arc<SharedHost>,
     id: ConnectionId,
     waker: Arc<Waker>,
 }
 
-impl Link {
-    fn open(shared: Arc<Shared>) -> Self {
+impl BrokerLink {
+    fn open(shared: Arc<SharedHost>) -> Self {
         let waker = Arc::new(Waker::default());
         let id = shared.with(|state| {
             let id = state.broker.open(now());
@@ -75,7 +75,7 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for BrokerLink {
     fn drop(&mut self) {
         self.shared.with(|state| {
             state.wakers.remove(&self.id);
@@ -85,11 +85,11 @@ impl Drop for Link {
 }
 
 /// Serves one client, until the peer or the broker ends the connection.
-pub(crate) async fn serve<S>(mut stream: S, shared: Arc<Shared>)
+pub(crate) async fn serve<S>(mut stream: S, shared: Arc<SharedHost>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let link = Link::open(Arc::clone(&shared));
+    let link = BrokerLink::open(Arc::clone(&shared));
     // An error of the stream and its end are the same to the broker.
     let rest = move_bytes(&mut stream, &link).await.unwrap_or_default();
     drop(link);
@@ -114,7 +114,7 @@ where
 
 /// Moves bytes both ways, until the peer or the broker ends the connection. Returns what the broker has handed out and was
 /// not written.
-async fn move_bytes<S>(stream: &mut S, link: &Link) -> io::Result<Bytes>
+async fn move_bytes<S>(stream: &mut S, link: &BrokerLink) -> io::Result<Bytes>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

@@ -68,8 +68,8 @@ pub struct BrokerOptions {
     pub authentication: Option<Authentication>,
     /// What is refused with a Reason Code: see [`BrokerOptions::deny_publish`] and its sisters.
     pub(crate) denied: Denied,
-    /// Maximum QoS of what clients publish and of what they are granted. Default 2. More in PUBLISH ends the connection, of
-    /// 3.x too, which is not told of the limit.
+    /// Maximum QoS of what clients publish and of what they are granted. Default 2. More in PUBLISH ends the connection,
+    /// also of 3.x, where no packet announces the limit.
     pub maximum_qos: QoS,
     /// Retain Available. Default `true`. Otherwise RETAIN in PUBLISH ends the connection.
     pub retain_available: bool,
@@ -90,7 +90,7 @@ pub struct BrokerOptions {
     /// Server Reference: sends every client to another server, with Use another server in the answer to CONNECT. 3.x is
     /// answered Server unavailable. Default: none.
     pub server_reference: Option<Utf8String>,
-    /// Whether [`BrokerOptions::server_reference`] is for ever: then the answer is Server moved. Default `false`.
+    /// Whether [`BrokerOptions::server_reference`] is permanent: then the answer is Server moved. Default `false`.
     pub server_moved: bool,
     /// Wildcard Subscription Available. Default `true`. Otherwise asking for one ends the connection of 5.0, is refused in
     /// SUBACK of 3.1.1, and ends the connection of 3.1, whose SUBACK cannot refuse. So do the next two, but for Subscription

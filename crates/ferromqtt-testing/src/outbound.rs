@@ -127,7 +127,7 @@ impl SendQueue {
         self.window = window;
         self.on_wire = 0;
         let mut unfinished: Vec<_> = self.in_flight.iter_mut().collect();
-        // PUBRELs first: they need no room in the window.
+        // PUBRELs first: they need no capacity in the window.
         unfinished.sort_unstable_by_key(|(_, flight)| {
             (
                 matches!(flight.state, FlightState::Published(_)),
@@ -193,7 +193,7 @@ impl SendQueue {
             .collect()
     }
 
-    /// Sends what the window has room for. Returns how many messages were given up: expired, or too large for the client.
+    /// Sends as much as the window allows. Returns how many messages were given up: expired, or too large for the client.
     pub(crate) fn pump(&mut self, now: Instant, wire: &mut PublishTarget<'_>) -> u64 {
         let mut given_up = 0;
         while let Some(&packet_id) = self.resend.front() {
@@ -319,7 +319,7 @@ impl SendQueue {
         self.on_wire < self.window && wire.output.waiting() < ENOUGH_OUTPUT
     }
 
-    /// Whether the oldest message may go out: QoS 0 needs no room in the window.
+    /// Whether the oldest message may go out: QoS 0 needs no capacity in the window.
     fn may_send_next(&self, wire: &PublishTarget<'_>) -> bool {
         match self.queue.front() {
             Some(waiting) if waiting.terms.qos == QoS::AtMostOnce => {

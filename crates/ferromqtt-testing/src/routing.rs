@@ -92,7 +92,7 @@ impl Broker {
         Ok(session.note_unreleased(packet_id))
     }
 
-    /// Whether there is room for a message among the retained ones, if it is to be one.
+    /// Whether there is capacity for a message among the retained ones, if it is to be one.
     fn can_retain(&self, message: &PublishedMessage) -> bool {
         !message.retain || self.retained.has_room_for(message, &self.options)
     }
@@ -130,7 +130,7 @@ impl Broker {
         session.is_some_and(|session| session.forget_unreleased(packet_id))
     }
 
-    /// PUBACK or PUBCOMP, as `note` tells the session: a message is through, and there may be room for the next.
+    /// PUBACK or PUBCOMP, as `note` tells the session: a message is done, and the next one may fit.
     pub(crate) fn handle_last_ack(
         &mut self,
         now: Instant,
@@ -274,7 +274,7 @@ impl Broker {
         given_up == 0
     }
 
-    /// Sends what waits for a session and has room now.
+    /// Sends what waits for a session, as far as the window allows.
     pub(crate) fn pump(&mut self, now: Instant, id: SessionId) {
         let Some(session) = self.sessions.get_mut(id) else {
             return;

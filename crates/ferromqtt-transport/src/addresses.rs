@@ -8,7 +8,7 @@
 //! let addresses = ["[2001:db8::1]:1883", "192.0.2.1:1883"].map(|text| text.parse().unwrap());
 //! let mut race = Race::new(&addresses);
 //!
-//! // The driver starts what it is told, and waits for that long, or until an attempt ends.
+//! // The driver starts the attempt that it gets, and waits for that long, or until an attempt ends.
 //! let at = Duration::from_millis;
 //! assert_eq!(race.poll(at(0)), Next::Start(0));
 //! assert_eq!(race.poll(at(0)), Next::WaitUntil(at(250)));
@@ -31,7 +31,7 @@ pub enum Next {
     Start(usize),
     /// Ask again at this time, or when an attempt fails.
     WaitUntil(Duration),
-    /// Every address is being tried: only the end of an attempt brings news.
+    /// Every address is being tried: only the end of an attempt changes that.
     Wait,
     /// Every attempt failed, or there was no address.
     Failed,
@@ -56,7 +56,7 @@ impl Race {
         Self::of_families(&families)
     }
 
-    /// A race over addresses of which only the families are told.
+    /// A race over addresses of which only the families are known.
     #[must_use]
     pub fn of_families<Family: PartialEq>(families: &[Family]) -> Self {
         Self {

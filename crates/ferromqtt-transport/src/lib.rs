@@ -2,7 +2,7 @@
 //! the [order of a host's addresses](addresses), and the texts of [attempts that failed](attempt).
 //!
 //! Everything here is sans-IO, as the core is. A type is given the bytes that came from the socket, and asked for those
-//! that are to be written; it is told the time as an argument. So the same code serves tokio and asyncio, and tests play
+//! that are to be written; it takes the time as an argument. So the same code serves tokio and asyncio, and tests play
 //! any exchange without a network. It opens no socket, starts no task, and has neither clock nor time limit: an exchange
 //! that hangs is ended by the driver. Random numbers (WebSocket demands keys and masks that nobody can guess) are the
 //! thread's generator's, and decide nothing.

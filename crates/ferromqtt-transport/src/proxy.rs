@@ -153,7 +153,7 @@ impl ProxyHandshake {
     ///
     /// # Errors
     ///
-    /// [`ProxyError::Unsupported`] for a destination or credentials that this kind of proxy cannot be told.
+    /// [`ProxyError::Unsupported`] for a destination or credentials that this kind of proxy cannot express.
     pub fn new(
         kind: ProxyKind,
         credentials: &ProxyCredentials,

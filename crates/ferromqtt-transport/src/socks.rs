@@ -194,7 +194,7 @@ impl Socks5 {
 
 fn answered(input: &mut BytesMut) -> Result<ExchangeStep, Fault> {
     check_version(input)?;
-    // A refusal is told without the rest of the answer, which some proxies leave out.
+    // A refusal is reported without the rest of the answer, which some proxies leave out.
     let meaning = match input.get(1) {
         None | Some(0) => None,
         Some(1) => Some("general failure"),

@@ -18,12 +18,12 @@ use crate::shared::Shared;
 /// hold no secret.
 pub type AuthenticatorError = Box<dyn StdError + Send + Sync>;
 
-/// One exchange of enhanced authentication (5.0, section 4.12), such as SCRAM: made anew for each connection and for each
+/// One exchange of enhanced authentication (5.0, section 4.12), such as SCRAM: a new one for each connection and for each
 /// [`Client::re_authenticate`](crate::Client::re_authenticate), and given to
 /// [`Options::authenticator`](crate::Options::authenticator).
 ///
 /// Its methods are called by the task behind the connection, which waits for them: they should compute, not wait. An error
-/// ends the connection as [`ConnectionError::AuthenticationFailed`], and none is made anew.
+/// ends the connection as [`ConnectionError::AuthenticationFailed`], and the client does not reconnect.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -93,14 +93,14 @@ impl fmt::Debug for Method {
 }
 
 /// The exchange under way. Its lock is never held while the application computes.
-pub(crate) struct Authentication {
+pub(crate) struct AuthenticationExchange {
     method: Method,
     exchange: Mutex<Option<Box<dyn Authenticator>>>,
 }
 
 type Why = Arc<str>;
 
-impl Authentication {
+impl AuthenticationExchange {
     pub(crate) const fn new(method: Method) -> Self {
         Self {
             method,
@@ -131,7 +131,7 @@ impl Authentication {
         Ok(data)
     }
 
-    /// Lets the application hear what the server says, and answer.
+    /// Passes what the server has sent to the application, and returns its answer.
     pub(crate) fn hear(&self, ask: Ask) -> Reply {
         let Some(mut exchange) = self.exchange().take() else {
             return Reply::Failed("there is no exchange under way".into());
@@ -147,7 +147,7 @@ impl Authentication {
     }
 }
 
-impl fmt::Debug for Authentication {
+impl fmt::Debug for AuthenticationExchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.method.fmt(f)
     }

@@ -8,7 +8,7 @@ use crate::shared::Shared;
 /// A call that was submitted. Dropping it gives it up, unless that is [lasting](Self::lasting): what is not on the wire yet is
 /// taken back.
 #[derive(Debug)]
-pub(crate) struct Call<'a> {
+pub(crate) struct PendingCall<'a> {
     shared: &'a Shared,
     id: CallId,
     end: oneshot::Receiver<CallEnd>,
@@ -16,7 +16,7 @@ pub(crate) struct Call<'a> {
     ended: bool,
 }
 
-impl<'a> Call<'a> {
+impl<'a> PendingCall<'a> {
     pub(crate) const fn new(
         shared: &'a Shared,
         id: CallId,
@@ -44,7 +44,7 @@ impl<'a> Call<'a> {
     }
 }
 
-impl Drop for Call<'_> {
+impl Drop for PendingCall<'_> {
     fn drop(&mut self) {
         if !self.ended {
             let given_up = (self.shared).call(|state, _| state.engine.give_up(self.id));

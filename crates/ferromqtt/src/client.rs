@@ -16,7 +16,8 @@ use crate::{
     SubscribeError, TopicFilter, TopicName, Utf8String,
 };
 
-/// A handle to a connection: cheap to clone, shared by as many tasks as you like.
+/// A handle to a connection: cheap to clone, shared by as many tasks as you like. Wraps [`ferromqtt_proto::Client`], which
+/// does no I/O.
 ///
 /// The connection does not live as long as its handles, but as its [`scope`](crate::scope) or
 /// [`Connection`](crate::Connection). Afterwards every call fails with the reason.
@@ -30,7 +31,7 @@ impl Client {
     ///
     /// Awaiting completes when the message has reached its Quality of Service: at QoS 0 when it is on its way to the transport
     /// (one that a connection takes with it when it is lost in that moment is counted: [`Stats::unflushed`]),
-    /// at QoS 1 with PUBACK, at QoS 2 with PUBCOMP. The call waits as long as that takes, also for room in the outgoing
+    /// at QoS 1 with PUBACK, at QoS 2 with PUBCOMP. The call waits as long as that takes, also for capacity in the outgoing
     /// queue and for a lost connection to come back, unless [`timeout`](Publish::timeout) sets a limit, at whose end a message
     /// that has not been sent is withdrawn.
     ///
@@ -73,7 +74,7 @@ impl Client {
     /// several match one, the first gets it.
     ///
     /// Streams of the same Shared Subscription (`$share/name/filter`, section 4.8.2) divide its messages among themselves, as
-    /// clients do: each message goes to one of them, in turn, and to one whose queue has room before one whose queue is full.
+    /// clients do: each message goes to one of them, in turn, and to a full queue only when all are full.
     /// A stream that gets a message by another filter as well counts as the one. What a stream has not handed out when it is
     /// dropped, detached or unsubscribed goes to the others.
     ///
@@ -181,8 +182,8 @@ impl Client {
     /// Asks a question (5.0, section 4.10): publishes it with a Response Topic and Correlation Data of this client, and
     /// completes with the message that answers it. Set what differs from the defaults, then await it.
     ///
-    /// The client subscribes to its Response Topic with the first request, and stays subscribed: which topic that is,
-    /// [`Options::response_topic`](crate::Options::response_topic) tells. Requests may be made from as many tasks as you
+    /// The client subscribes to its Response Topic with the first request, and stays subscribed: see
+    /// [`Options::response_topic`](crate::Options::response_topic). Requests may be made from as many tasks as you
     /// like, and answered in any order.
     ///
     /// # Errors
@@ -307,7 +308,7 @@ impl Client {
         self.shared.lock().engine.core().stats()
     }
 
-    /// Authenticates anew on the present connection (5.0, section 4.12.1), with a new exchange of the options'
+    /// Authenticates again on the present connection (5.0, section 4.12.1), with a new exchange of the options'
     /// [authenticator](crate::Options::authenticator). Completes when the server has accepted it (MQTT-4.12.1-1). When one side
     /// does not accept the other, the connection ends (MQTT-4.12.1-2).
     ///
@@ -352,7 +353,7 @@ impl Client {
         self.shared.connected().await
     }
 
-    /// Waits until the connection has ended for good, and tells why.
+    /// Waits until the connection has ended for good, and returns why.
     ///
     /// # Cancel safety
     /// Dropping it changes nothing.

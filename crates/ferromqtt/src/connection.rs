@@ -33,7 +33,7 @@ use crate::{
 /// that case.
 ///
 /// A program that has succeeded has done what it was for, so its value is returned if everything that was accepted has its
-/// outcome, however the connection ended. [`Client::closed`] tells that.
+/// outcome, however the connection ended. [`Client::closed`] returns that.
 ///
 /// A program with an error type of its own runs in [`scope_with`].
 ///
@@ -130,7 +130,7 @@ where
     }
 }
 
-/// How soon leaving notices that a receipt was dropped which it waits for: dropping one tells nobody.
+/// How soon leaving notices that a receipt which it waits for was dropped: dropping one wakes nothing.
 const LOOK_FOR_CALLERS: Duration = Duration::from_millis(100);
 
 /// A connection without a block around it. Prefer [`scope`] where its form fits.
@@ -170,7 +170,7 @@ impl Connection {
     /// can publish before there is a server; the outgoing queue's bounds hold.
     ///
     /// As with [`open`](Self::open) the first attempt is the only one unless [`Reconnect::initial`](crate::Reconnect::initial)
-    /// is set; when it fails each call ends with its cause. [`Client::connected`] and [`Client::events`] tell how it goes.
+    /// is set; when it fails each call ends with its cause. [`Client::connected`] and [`Client::events`] report how it goes.
     ///
     /// # Errors
     /// When the options are wrong, or a certificate cannot be read.

@@ -167,13 +167,13 @@ impl<P: CredentialsProvider> AnyProvider for P {
 }
 
 /// Who is asked for credentials, and what stands for those that are not given.
-pub(crate) struct Source {
+pub(crate) struct CredentialsSource {
     pub(crate) provider: Arc<dyn AnyProvider>,
     pub(crate) user_name: Option<Utf8String>,
     pub(crate) password: Option<Bytes>,
 }
 
-impl Source {
+impl CredentialsSource {
     /// Asks for the credentials of one attempt, and gives User Name and Password to the core. The rest is returned, for who
     /// opens the transport.
     pub(crate) async fn renew(

@@ -7,7 +7,7 @@ use ferromqtt_proto as proto;
 use tokio::sync::oneshot;
 
 use crate::shared::{Shared, now};
-use crate::state::State;
+use crate::state::SharedState;
 use crate::subscribe::{Terms, answered, granted};
 use crate::{
     Messages, Properties, QoS, QueueOptions, RetainHandling, SubscribeError, SubscriptionOptions,
@@ -100,7 +100,7 @@ pub(crate) struct PendingStream {
 
 /// Accepts the declared subscriptions, for an engine that is about to connect.
 pub(crate) fn declare(
-    state: &mut State,
+    state: &mut SharedState,
     subscriptions: &[DeclaredSubscription],
 ) -> Result<(), SubscribeError> {
     for DeclaredSubscription { terms } in subscriptions {

@@ -8,7 +8,7 @@ use crate::{Connection, ConnectionError};
 
 /// How a connection ended that was [drained](Connection::drain).
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "this tells what was left undone"]
+#[must_use = "this says what was left undone"]
 #[non_exhaustive]
 pub struct Drained {
     /// Operations that were accepted, and never sent.
@@ -17,7 +17,7 @@ pub struct Drained {
     pub unknown: usize,
     /// QoS 0 messages whose publish had completed, and that a connection lost meanwhile has not written.
     pub unflushed: u64,
-    /// How disconnecting went: as [`Connection::disconnect`] would tell.
+    /// How disconnecting went: what [`Connection::disconnect`] would have returned.
     pub end: Result<(), ConnectionError>,
 }
 
@@ -30,9 +30,9 @@ impl Drained {
 
 impl Connection {
     /// Ends the connection gracefully: accepts no more messages ([`PublishError::Draining`](crate::PublishError::Draining)),
-    /// waits until every operation that was accepted has its outcome, then [disconnects](Self::disconnect), and tells what was
-    /// left. All of that takes no longer than `limit`. Calls that wait for room in the outgoing queue were not accepted yet,
-    /// and fail.
+    /// waits until every operation that was accepted has its outcome, then [disconnects](Self::disconnect), and returns what
+    /// was left. All of that takes no longer than `limit`. Calls that wait for capacity in the outgoing queue were not accepted
+    /// yet, and fail.
     ///
     /// Messages are received and acknowledged meanwhile, and a lost connection is made good.
     ///
@@ -52,7 +52,8 @@ impl Connection {
     pub async fn drain(self, limit: Duration) -> Drained {
         let client = self.client();
         let before = client.stats().unflushed;
-        (client.shared).tell_of(|state, now| state.engine.drain(now, now.checked_add(limit)));
+        (client.shared)
+            .call_and_notify(|state, now| state.engine.drain(now, now.checked_add(limit)));
         let end = self.ended().await;
         let Undone { not_sent, unknown } = client.shared.lock().engine.undone();
         Drained {

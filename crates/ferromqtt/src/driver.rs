@@ -12,7 +12,7 @@ use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep_until};
 
 use crate::credentials::Credentials;
-use crate::link::{Link, Output, Step};
+use crate::link::{ByteLink, LinkEvent, LinkOutput};
 use crate::shared::{Agenda, Burst, Shared, now};
 use crate::state::TaskEngine;
 use crate::transport::{ByteStream, Connector, Stream};
@@ -41,7 +41,7 @@ async fn drive_to_end(shared: &Shared, connector: &Connector) -> Flushed {
                 attempt,
             } => match open(shared, connector, &server, attempt, &mut alarm).await {
                 Ok(stream) => {
-                    let stream = Link::carrying(link, stream);
+                    let stream = ByteLink::carrying(link, stream);
                     let end = carry(shared, connector, link, stream, &mut alarm).await;
                     flushed = end.flushed;
                     (link, end.cause)
@@ -89,7 +89,7 @@ async fn open(
     loop {
         let agenda = no_transport(shared, |_, _| {});
         if agenda.request.is_some() {
-            return Err(TransportError::EndOfStream); // told to close: the core knows why
+            return Err(TransportError::EndOfStream); // asked to close: the core knows why
         }
         alarm.set(agenda.deadline);
         tokio::select! {
@@ -127,14 +127,14 @@ async fn connect(
 }
 
 fn no_transport(shared: &Shared, call: impl FnOnce(&mut TaskEngine, Instant)) -> Agenda {
-    shared.turn(&mut Output::default(), |engine, now| {
+    shared.turn(&mut LinkOutput::default(), |engine, now| {
         call(engine, now);
         engine.on_time(now);
     })
 }
 
 /// How a transport ended.
-struct End {
+struct LinkEnd {
     cause: TransportError,
     flushed: Flushed,
 }
@@ -142,7 +142,7 @@ struct End {
 /// How long the peer has to say why, when writing has failed.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-impl End {
+impl LinkEnd {
     /// All that there was to write is written. The core knows why it ended.
     const fn closed() -> Self {
         Self {
@@ -164,9 +164,9 @@ async fn carry<S: ByteStream>(
     shared: &Shared,
     connector: &Connector,
     name: LinkId,
-    mut link: Link<S>,
+    mut link: ByteLink<S>,
     alarm: &mut Alarm,
-) -> End {
+) -> LinkEnd {
     let before = shared.connections();
     let mut give_up_at = None;
     let mut missing = 1;
@@ -175,20 +175,20 @@ async fn carry<S: ByteStream>(
     loop {
         match agenda.request {
             Some(LinkRequest::HalfClose(_)) => link.finish(),
-            Some(_) if link.has_finished() => return End::closed(),
+            Some(_) if link.has_finished() => return LinkEnd::closed(),
             Some(LinkRequest::Abort(_)) => {
-                return End::unwritten(
+                return LinkEnd::unwritten(
                     connector.lost(&link.overdue(), shared.connections() > before),
                 );
             }
             // The server has ended the connection: there is nothing to write.
-            Some(LinkRequest::Close(_) | LinkRequest::Open { .. }) => return End::closed(),
+            Some(LinkRequest::Close(_) | LinkRequest::Open { .. }) => return LinkEnd::closed(),
             None => {}
         }
         if link.write_failed() {
             let at = give_up_at.get_or_insert_with(|| now() + LAST_WORDS);
             if *at <= now() {
-                return End::unwritten(
+                return LinkEnd::unwritten(
                     connector.lost(&link.overdue(), shared.connections() > before),
                 );
             }
@@ -197,7 +197,7 @@ async fn carry<S: ByteStream>(
         let step = tokio::select! {
             biased; // what can be written is, even if its time is over now
             step = link.step(missing, agenda.reading) => step,
-            () = alarm.wait() => Ok(Step::Written),
+            () = alarm.wait() => Ok(LinkEvent::Written),
             () = shared.driver.notified() => {
                 agenda = shared.turn(&mut link.output, |engine, now| {
                     // When the connection ends, what is left is written before the time is looked at.
@@ -209,7 +209,7 @@ async fn carry<S: ByteStream>(
             }
         };
         agenda = match step {
-            Ok(Step::Read(bytes)) => {
+            Ok(LinkEvent::Read(bytes)) => {
                 let mut messages = 0;
                 let next = {
                     let (input, output, progress) = link.parts();
@@ -226,26 +226,26 @@ async fn carry<S: ByteStream>(
                 }
                 next
             }
-            Ok(Step::Written) => {
+            Ok(LinkEvent::Written) => {
                 let (_, output, progress) = link.parts();
                 shared.turn(output, |engine, now| {
                     progress.report(engine, name, now);
                     engine.on_time(now);
                 })
             }
-            Ok(Step::Finished) => shared.turn(&mut link.output, |engine, now| {
+            Ok(LinkEvent::Finished) => shared.turn(&mut link.output, |engine, now| {
                 engine.finished(now, name);
                 engine.on_time(now);
             }),
-            Err(_) if link.has_finished() => return End::closed(),
+            Err(_) if link.has_finished() => return LinkEnd::closed(),
             Err(error) => {
-                return End::unwritten(connector.lost(&error, shared.connections() > before));
+                return LinkEnd::unwritten(connector.lost(&error, shared.connections() > before));
             }
         };
     }
 }
 
-/// Tells everyone who waits that the driver has gone, also when its runtime drops it.
+/// Reports to everyone who waits that the driver has gone, also when its runtime drops it.
 struct Gone(Arc<Shared>);
 
 impl Drop for Gone {
@@ -254,7 +254,7 @@ impl Drop for Gone {
     }
 }
 
-/// A timer that is set anew only for an earlier deadline: one that moves away costs nothing until the old one is over.
+/// A timer that is reset only for an earlier deadline. One that moves away costs nothing until the old one has passed.
 #[derive(Debug, Default)]
 struct Alarm {
     sleep: Option<Pin<Box<Sleep>>>,
@@ -275,7 +275,7 @@ impl Alarm {
         self.armed = true;
     }
 
-    /// Waits for the deadline; for ever when there is none.
+    /// Waits for the deadline; forever when there is none.
     async fn wait(&mut self) {
         match &mut self.sleep {
             Some(sleep) if self.armed => sleep.await,

@@ -15,8 +15,8 @@ use crate::shared::Shared;
 /// The events of a connection, in their order. From [`Client::events`](crate::Client::events).
 ///
 /// It is a [`Stream`], and has [`next`](Self::next) of its own. Each such stream gets every event. The latest 64 are kept,
-/// or fewer where their properties take more than 1 MiB together; who is further behind is told how many it has [missed](ConnectionEvent::Missed). It ends behind the last
-/// [`Disconnected`](ConnectionEvent::Disconnected).
+/// or fewer where their properties take more than 1 MiB together. A reader that lags behind them gets the number of events that
+/// it has [missed](ConnectionEvent::Missed). The stream ends behind the last [`Disconnected`](ConnectionEvent::Disconnected).
 pub struct Events {
     shared: Arc<Shared>,
     reader: EventReaderId,

@@ -29,7 +29,7 @@
 //! - [`Client::subscribe`] gives [`Messages`], a stream; [`Client::subscribe_all`] one for several filters.
 //! - [`Options::subscription`] declares a subscription before there is a connection; [`Client::declared`] takes its stream.
 //! - [`Client::request`] and [`Client::respond`] are the two sides of request and response (5.0).
-//! - [`Client::events`] tells what happens to the connection; [`Client::connected`] and [`Client::closed`] wait for it.
+//! - [`Client::events`] reports what happens to the connection; [`Client::connected`] and [`Client::closed`] wait for it.
 //! - [`Connection::start`] does not wait for the connection; [`Connection::drain`] ends it when all is done.
 //! - A [`Will`] is published by the server when the client is lost, and also when its end asks for it
 //!   ([`Connection::disconnect_with_will`], [`Options::will_on_error`]).
@@ -38,8 +38,8 @@
 //! - [`Options`] are under the standard's names. MQTT 5.0 and reconnecting are the defaults.
 //!
 //! # What it promises
-//! - Messages go out in the order of the calls. When the outgoing queue is full a call waits for room; calls that wait get
-//!   their turn in order too.
+//! - Messages go out in the order of the calls. When the outgoing queue is full a call waits for capacity; calls that wait are
+//!   accepted in order too.
 //! - With [`CleanStart::Never`] the session outlives the program: a stream that is dropped leaves its subscription in it
 //!   ([`Messages::detach`]). What the server has kept meanwhile waits, unacknowledged, for the stream that subscribes to it
 //!   again ([`Options::claim_within`]), or comes to one that is [declared in the options](Options::subscription). A message
@@ -47,7 +47,7 @@
 //!   must not miss any acknowledges by itself ([`Acknowledge::ByApplication`]).
 //! - A stream that is read slowly holds back its server ([`Overflow::Wait`]). While a call waits for an answer everything is
 //!   read, so a publish from inside a loop over messages does not wait for itself.
-//! - After a lost connection the client connects again, with growing pauses, resumes the session or makes it anew, and
+//! - After a lost connection the client connects again, with growing pauses, resumes the session or starts a new one, and
 //!   resends what was unacknowledged (MQTT-4.4.0-1). Calls wait meanwhile.
 //! - Every error says whose fault it was, and whether the message may have arrived all the same ([`Delivery`]).
 //!
@@ -182,13 +182,16 @@ mod log;
 mod messages;
 mod numbers;
 mod options;
+mod options_error;
 mod payload;
 mod publish;
+mod publish_error;
 mod request;
 mod server;
 mod shared;
 mod state;
 mod subscribe;
+mod subscribe_error;
 #[cfg(test)]
 mod tests;
 mod transport;
@@ -203,23 +206,18 @@ pub use connection::{Connection, scope, scope_with};
 pub use credentials::{ConnectAttempt, Credentials, CredentialsError, CredentialsProvider};
 pub use declared::DeclaredSubscription;
 pub use drain::Drained;
-#[cfg(feature = "tls")]
-pub use error::TlsError;
-pub use error::{AddressError, Error, OptionsError, PublishError, SubscribeError};
+pub use error::Error;
 pub use events::Events;
 pub use ferromqtt_engine::ConnectionEvent;
 pub use ferromqtt_proto::AuthError;
-/// What a message is refused for, as [`PublishError::Invalid`] and [`PublishError::GivenUp`] hold it.
-pub use ferromqtt_proto::PublishError as InvalidPublish;
-/// What a subscription is refused for, as [`SubscribeError::Invalid`] holds it.
-pub use ferromqtt_proto::SubscribeError as InvalidSubscribe;
 pub use ferromqtt_proto::packet::{SubscriptionIdentifiers, TopicAlias};
 pub use ferromqtt_proto::{
     Acknowledge, AcknowledgeError, CleanStart, ConnectionError, Contest, DecodeError, Delivery,
-    DeliveryId, InvalidTopic, Message, OnSessionLost, OutgoingLimits, OutgoingPolicy, Overflow,
-    PacketId, Properties, PropertyError, PropertyProblem, ProtocolVersion, QoS, QueueOptions,
-    ReasonCode, Reconnect, RetainHandling, Slip, Stats, StringError, SubscriptionOptions,
-    TopicError, TopicFilter, TopicName, TransportError, UserProperties, Utf8String,
+    DeliveryId, InvalidOptions, InvalidPublish, InvalidSubscribe, InvalidTopic, Message,
+    OnSessionLost, OutgoingLimits, OutgoingPolicy, Overflow, PacketId, Properties, PropertyError,
+    PropertyProblem, ProtocolVersion, QoS, QueueOptions, ReasonCode, Reconnect, RetainHandling,
+    Slip, Stats, StringError, SubscriptionOptions, TopicError, TopicFilter, TopicName,
+    TransportError, UserProperties, Utf8String,
 };
 /// The test broker: the crate `ferromqtt-testing`, for [`Options::test`].
 #[cfg(feature = "testing")]
@@ -231,11 +229,16 @@ pub use filter_result::FilterResult;
 pub use futures_core::Stream;
 pub use messages::Messages;
 pub use options::Options;
+#[cfg(feature = "tls")]
+pub use options_error::TlsError;
+pub use options_error::{AddressError, OptionsError};
 pub use payload::IntoPayload;
 pub use publish::{Publish, PublishFuture, Published, Receipt};
+pub use publish_error::PublishError;
 pub use request::{Request, RequestError};
 pub use server::Server;
 pub use subscribe::Subscribe;
+pub use subscribe_error::SubscribeError;
 #[cfg(feature = "tls")]
 pub use tokio_rustls::rustls;
 #[cfg(feature = "proxy")]

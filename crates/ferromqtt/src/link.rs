@@ -21,7 +21,7 @@ const OUTPUT_SIZE: usize = 64 * 1024;
 /// How many chunks one call writes.
 const SLICES: usize = 16;
 
-/// Room for one read: it grows while reads fill it, so that an idle connection holds little.
+/// Bounds of the buffer for one read. It grows while reads fill it, so that an idle connection holds little.
 const READ_SIZE_MIN: usize = 4 * 1024;
 const READ_SIZE_MAX: usize = 64 * 1024;
 
@@ -30,21 +30,21 @@ const RESERVE_MAX: usize = 1024 * 1024;
 
 /// Chunks that the engine has handed over.
 #[derive(Default)]
-pub(crate) struct Output {
-    /// For which transport they are; `None` without one.
+pub(crate) struct LinkOutput {
+    /// The transport that they are for; `None` without one.
     link: Option<LinkId>,
     chunks: VecDeque<Bytes>,
     len: usize,
 }
 
-debug_fields!(Output {
+debug_fields!(LinkOutput {
     link,
     chunks: count,
     len
 });
 
-impl Output {
-    /// The transport that chunks are for, while there is room for one more.
+impl LinkOutput {
+    /// The transport that chunks are for, while one more may be added.
     pub(crate) fn open_for(&self) -> Option<LinkId> {
         self.link.filter(|_| self.len < OUTPUT_SIZE)
     }
@@ -81,7 +81,7 @@ impl Output {
     }
 }
 
-/// How far the output of a [`Link`] has come.
+/// How far the output of a [`ByteLink`] has come.
 #[derive(Debug)]
 pub(crate) struct LinkProgress<'a, S> {
     stream: &'a S,
@@ -101,15 +101,15 @@ impl<S: ByteStream> LinkProgress<'_, S> {
     }
 }
 
-/// As much of the input as is read for a sign of life.
+/// How many bytes are read at once to learn whether the server is alive.
 const LITTLE: usize = 512;
 
-/// What a [`Link`] has done.
+/// What one [`ByteLink::step`] has done.
 #[derive(Debug)]
-pub(crate) enum Step {
-    /// There are so many new bytes in the input.
+pub(crate) enum LinkEvent {
+    /// The input has this many new bytes.
     Read(usize),
-    /// Some output is written, and there is room for more; or writing has failed.
+    /// Some output is written, and more can be added; or writing has failed.
     Written,
     /// All output is written, and this side has ended.
     Finished,
@@ -124,10 +124,11 @@ enum Writing {
     Finished,
 }
 
-pub(crate) struct Link<S> {
+/// An open transport, its input and its output.
+pub(crate) struct ByteLink<S> {
     stream: S,
     pub(crate) input: BytesMut,
-    pub(crate) output: Output,
+    pub(crate) output: LinkOutput,
     read_size: usize,
     /// Written, but perhaps still in a buffer of the stream.
     unflushed: bool,
@@ -137,12 +138,12 @@ pub(crate) struct Link<S> {
     write_error: Option<io::Error>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> ByteLink<S> {
     pub(crate) fn new(stream: S) -> Self {
         Self {
             stream,
             input: BytesMut::new(),
-            output: Output::default(),
+            output: LinkOutput::default(),
             read_size: READ_SIZE_MIN,
             unflushed: false,
             writing: Writing::Open,
@@ -151,7 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         }
     }
 
-    /// One whose output the engine fills, for the transport with this name.
+    /// Makes a link whose output the engine fills, for the transport with this name.
     pub(crate) fn carrying(link: LinkId, stream: S) -> Self {
         let mut carrying = Self::new(stream);
         carrying.output.link = Some(link);
@@ -159,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     /// The input, the output, and how far that has come.
-    pub(crate) const fn parts(&mut self) -> (&mut BytesMut, &mut Output, LinkProgress<'_, S>) {
+    pub(crate) const fn parts(&mut self) -> (&mut BytesMut, &mut LinkOutput, LinkProgress<'_, S>) {
         let progress = LinkProgress {
             stream: &self.stream,
             unwritten: self.output.len as u64,
@@ -172,10 +173,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// the input still needs. `reading` says how much of the input it takes. Nothing is lost when the future is dropped.
     ///
     /// After an error of writing it goes on reading: the peer may have said why it closes.
-    pub(crate) async fn step(&mut self, missing: usize, reading: InputDemand) -> io::Result<Step> {
+    pub(crate) async fn step(
+        &mut self,
+        missing: usize,
+        reading: InputDemand,
+    ) -> io::Result<LinkEvent> {
         if reading == InputDemand::Nothing && !self.write_failed() {
             poll_fn(|cx| self.poll_write(cx)).await;
-            return Ok(Step::Written);
+            return Ok(LinkEvent::Written);
         }
         let wanted = missing.min(RESERVE_MAX).max(self.read_size);
         self.input.reserve(wanted);
@@ -184,7 +189,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 Writing::Open => self.poll_write(cx).is_ready(),
                 Writing::Finishing => {
                     if let Poll::Ready(finished) = self.poll_finish(cx) {
-                        return Poll::Ready(finished.map(|()| Step::Finished));
+                        return Poll::Ready(finished.map(|()| LinkEvent::Finished));
                     }
                     false
                 }
@@ -194,10 +199,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 Poll::Ready(Ok(0)) => Poll::Ready(Err(self.end())),
                 Poll::Ready(Ok(read)) => {
                     self.adapt(read);
-                    Poll::Ready(Ok(Step::Read(read)))
+                    Poll::Ready(Ok(LinkEvent::Read(read)))
                 }
                 Poll::Ready(Err(error)) => Poll::Ready(Err(self.first_cause(error))),
-                Poll::Pending if written => Poll::Ready(Ok(Step::Written)),
+                Poll::Pending if written => Poll::Ready(Ok(LinkEvent::Written)),
                 Poll::Pending => Poll::Pending,
             }
         })
@@ -351,9 +356,9 @@ mod tests {
         }
     }
 
-    async fn told(read_error: Option<io::Error>) -> String {
+    async fn reported(read_error: Option<io::Error>) -> String {
         let pipe = io::ErrorKind::BrokenPipe.into();
-        let mut link = Link::new(Broken(Some(pipe), read_error));
+        let mut link = ByteLink::new(Broken(Some(pipe), read_error));
         link.output.push(Bytes::from_static(b"x"));
         link.step(1, InputDemand::All)
             .await
@@ -362,14 +367,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_peer_said_is_told_rather_than_that_writing_to_it_failed() {
+    async fn what_the_peer_said_is_reported_rather_than_that_writing_to_it_failed() {
         let alert = io::Error::new(io::ErrorKind::InvalidData, "alert");
-        assert_eq!(told(Some(alert)).await, "alert");
+        assert_eq!(reported(Some(alert)).await, "alert");
         let broken = io::Error::from(io::ErrorKind::BrokenPipe).to_string();
-        assert_eq!(told(None).await, broken);
+        assert_eq!(reported(None).await, broken);
         let reset = io::ErrorKind::ConnectionReset.into();
-        assert_eq!(told(Some(reset)).await, broken);
+        assert_eq!(reported(Some(reset)).await, broken);
         let end = io::Error::new(io::ErrorKind::UnexpectedEof, "no close_notify");
-        assert_eq!(told(Some(end)).await, broken);
+        assert_eq!(reported(Some(end)).await, broken);
     }
 }

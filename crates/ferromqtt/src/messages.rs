@@ -12,7 +12,7 @@ use ferromqtt_proto::QueueId;
 use futures_core::Stream;
 
 use crate::shared::{Burst, Shared};
-use crate::state::State;
+use crate::state::SharedState;
 use crate::subscribe::unsubscribe_queue;
 use crate::{FilterResult, Message, QoS, ReasonCode, SubscribeError, TopicFilter};
 
@@ -34,7 +34,7 @@ use crate::{FilterResult, Message, QoS, ReasonCode, SubscribeError, TopicFilter}
 ///
 /// A message shares the memory that was read into. [Detach](crate::Message::detach) one that you keep for long.
 ///
-/// [`take_lost`](Self::take_lost) and [`ConnectionEvent::Lagged`](crate::ConnectionEvent::Lagged) tell of losses, and with
+/// [`take_lost`](Self::take_lost) and [`ConnectionEvent::Lagged`](crate::ConnectionEvent::Lagged) report losses, and with
 /// the feature `tracing` each stream's first one is logged as a warning.
 ///
 /// # When it is dropped
@@ -48,7 +48,7 @@ use crate::{FilterResult, Message, QoS, ReasonCode, SubscribeError, TopicFilter}
 /// filters that no other stream has are unsubscribed in the background. Messages that the application was to acknowledge
 /// ([`Acknowledge::ByApplication`](crate::Acknowledge::ByApplication)) are acknowledged then, or they would hold up those of
 /// the other streams (MQTT-4.6.0-2): the server does not send them again.
-/// [`ConnectionEvent::Lagged`](crate::ConnectionEvent::Lagged) tells how many were lost like this.
+/// [`ConnectionEvent::Lagged`](crate::ConnectionEvent::Lagged) says how many were lost like this.
 ///
 /// Either way, messages not taken that came by a Shared Subscription (`$share/name/filter`) of other streams too go to these.
 #[must_use = "dropping a stream of messages ends its subscription, unless the session outlives the program"]
@@ -76,7 +76,8 @@ impl Messages {
 
     /// The next message; `None` when none will come any more: the connection has ended for good, each filter was
     /// [unsubscribed](crate::Client::unsubscribe) or [not renewed](Self::not_renewed) by the server, or a queue with
-    /// [`Overflow::Fail`](crate::Overflow::Fail) has overflown. In the last case the stream goes on behind the gap once [`take_lost`](Self::take_lost) has told it.
+    /// [`Overflow::Fail`](crate::Overflow::Fail) has overflown. In the last case the stream goes on behind the gap once
+    /// [`take_lost`](Self::take_lost) has returned how many messages are lost.
     ///
     /// # Cancel safety
     /// A message is taken only when this completes: nothing is lost in `select!` or under a time limit.
@@ -105,8 +106,8 @@ impl Messages {
         (self.shared.lock().engine.not_restored(self.queue)).to_vec()
     }
 
-    /// How many messages the full queue has lost since the last call. With [`Overflow::Fail`](crate::Overflow::Fail) it
-    /// tells that when all before the gap has been taken.
+    /// How many messages the full queue has lost since the last call. With [`Overflow::Fail`](crate::Overflow::Fail) that is
+    /// known when all before the gap has been taken.
     pub fn take_lost(&mut self) -> u64 {
         self.shared.lock().engine.take_lost(self.queue)
     }
@@ -129,7 +130,7 @@ impl Messages {
 
     /// Ends the subscription, also with [`CleanStart::Never`](crate::CleanStart::Never), and waits until the server has
     /// confirmed it. Messages not taken are dropped, also when this fails or is dropped itself; those that the application
-    /// was to acknowledge are told as [`ConnectionEvent::Lagged`](crate::ConnectionEvent::Lagged). What another stream has
+    /// was to acknowledge are reported as [`ConnectionEvent::Lagged`](crate::ConnectionEvent::Lagged). What another stream has
     /// subscribed to as well stays subscribed for it, and if that is a Shared Subscription, its messages go to that stream.
     ///
     /// # Errors
@@ -159,7 +160,7 @@ impl Messages {
     }
 
     /// Takes a message. That may let an acknowledgement go, which the driver has to write, and may have it read on.
-    fn take(&self, state: &mut State) -> Option<Message> {
+    fn take(&self, state: &mut SharedState) -> Option<Message> {
         let unsent = state.engine.core().pending_transmit();
         let paused = state.engine.core().input_paused();
         let message = state.engine.take(self.queue);
@@ -171,7 +172,7 @@ impl Messages {
 
     /// Calls the driver if it has something to write, or may read on.
     #[cold]
-    fn call_driver(&self, state: &mut State, unsent: usize) {
+    fn call_driver(&self, state: &mut SharedState, unsent: usize) {
         let core = state.engine.core();
         let called = core.pending_transmit() > unsent || !core.input_paused();
         if called && state.call_driver() {

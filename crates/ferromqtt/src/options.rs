@@ -1,33 +1,32 @@
-//! What a connection is told once, under the standard's names.
+//! The options of a client, by the standard's names.
+
+mod identity;
+mod limits;
+mod servers;
+mod session;
 
 use std::fmt;
-use std::net::IpAddr;
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use ferromqtt_proto as proto;
 use ferromqtt_transport::ServerUrl;
 
-use crate::authenticate::{Authentication, Authenticator, Method};
-use crate::credentials::{AnyProvider, Source};
-use crate::error::{AddressError, OptionsError};
+use crate::authenticate::{AuthenticationExchange, Method};
+use crate::credentials::{AnyProvider, CredentialsSource};
 use crate::numbers::{RefusedNumbers, whole_seconds};
+use crate::options_error::{AddressError, OptionsError};
 use crate::transport::{Connector, Settings};
 use crate::{
-    CleanStart, CredentialsProvider, DeclaredSubscription, OnSessionLost, OutgoingLimits,
-    OutgoingPolicy, Properties, PropertyError, PropertyProblem, ProtocolVersion, QueueOptions,
-    Reconnect, Server, TopicName, Transport, Utf8String, Will,
+    CleanStart, DeclaredSubscription, Properties, PropertyError, PropertyProblem, ProtocolVersion,
+    Reconnect, Server, Utf8String, Will,
 };
 
 /// How long a server keeps the session while the client reconnects.
 const SESSION_EXPIRY_SECONDS: u32 = 3_600;
 
-/// What an option expects that cannot be 0.
-const ONE_OR_MORE: &str = "1 or more";
-
-/// Where to connect, and how.
+/// Where to connect, and how. Wraps [`ferromqtt_proto::Options`].
 ///
 /// The defaults: MQTT 5.0, Keep Alive 60 s, reconnecting; a fresh session at the first connection, which survives lost
 /// connections for an hour and ends with [`Connection::disconnect`](crate::Connection::disconnect).
@@ -159,143 +158,10 @@ impl Options {
         }
     }
 
-    /// Several servers instead of one. They are tried in turn: the next one at once when an attempt has failed, and a pause
-    /// as [`reconnect`](Self::reconnect) says when all have. A connection that was accepted and is lost waits first.
-    ///
-    /// All get the same user name, password and other options; [`credentials`](Self::credentials) gives each its own.
-    ///
-    /// ```
-    /// use ferromqtt::{Options, Server};
-    ///
-    /// let second: Server = "mqtts://two.example:8884".parse()?;
-    /// let options = Options::from_url("mqtts://user:password@one.example")?
-    ///     .servers(["mqtts://one.example".parse()?, second]);
-    /// # Ok::<_, ferromqtt::AddressError>(())
-    /// ```
-    #[must_use]
-    pub fn servers(mut self, servers: impl IntoIterator<Item = Server>) -> Self {
-        self.transport.servers = servers.into_iter().collect();
-        self
-    }
-
-    /// Whether to connect to the server that another one refers to by Use another server or Server moved (5.0, section
-    /// 4.11), with the same credentials: only for servers that you trust. It is reached in the same way (TCP, TLS, WebSocket
-    /// ...), and never in a less secure one. When that connection ends, the list is used again. Default: `false`.
-    #[must_use]
-    pub const fn follow_server_reference(mut self, follow: bool) -> Self {
-        self.core.follow_server_reference = follow;
-        self
-    }
-
-    /// How to speak TLS. With it, **every** server is spoken to over TLS, whatever its URL says, except one behind a Unix
-    /// socket. Without it, those whose URLs say `mqtts` or `wss` are, with the defaults of [`TlsOptions`](crate::TlsOptions).
-    #[cfg(feature = "tls")]
-    #[must_use]
-    pub fn tls(mut self, tls: crate::TlsOptions) -> Self {
-        self.transport.tls = Some(tls);
-        self
-    }
-
-    /// Reaches servers through a proxy, except those behind a Unix socket. Default: none; no environment variable is read.
-    #[cfg(feature = "proxy")]
-    #[must_use]
-    pub fn proxy(mut self, proxy: crate::Proxy) -> Self {
-        self.transport.proxy = Some(proxy);
-        self
-    }
-
-    /// Sets a header of the WebSocket request, and replaces the one that it usually has. Default: Host, Upgrade, Connection,
-    /// Origin, Sec-WebSocket-Key, Sec-WebSocket-Version, and Sec-WebSocket-Protocol with `mqtt`.
-    ///
-    /// Refused when connecting if no server is reached by WebSocket
-    /// ([`OptionsError::HeadersWithoutWebSocket`]).
-    ///
-    /// Headers are not shown by `Debug`: a token may stand in one.
-    #[cfg(feature = "websocket")]
-    #[must_use]
-    pub fn websocket_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        let value = Some(value.into());
-        self.transport.headers.set(name.into(), value);
-        self
-    }
-
-    /// Leaves a header of the WebSocket request out that it usually has. Without Sec-WebSocket-Protocol the server need not
-    /// say that it speaks MQTT (MQTT-6.0.0-4), as some old ones do not.
-    #[cfg(feature = "websocket")]
-    #[must_use]
-    pub fn without_websocket_header(mut self, name: impl Into<String>) -> Self {
-        self.transport.headers.set(name.into(), None);
-        self
-    }
-
-    /// The local IP address that connections come from. Only server addresses of the same kind (IPv4 or IPv6) are tried
-    /// then. Default: the system chooses.
-    #[must_use]
-    pub const fn bind_address(mut self, address: IpAddr) -> Self {
-        self.transport.bind_address = Some(address);
-        self
-    }
-
-    /// Connects in a way of your own, in place of everything that comes with this crate: TCP, TLS, WebSocket, proxy and
-    /// bind address, whose options have no effect then. It is given the [`Server`] to connect to.
-    ///
-    /// Anything that reads and writes bytes will do; [`Transport`] has an example. In a test it is the broker of the crate
-    /// `ferromqtt-testing`, in memory, and all other options stay those of the program:
-    ///
-    /// ```
-    /// use ferromqtt::{Error, Options};
-    /// use ferromqtt_testing::TestBroker;
-    ///
-    /// /// What the program connects with.
-    /// fn options() -> Options {
-    ///     Options::new("broker.example", 1883).client_identifier("station-7")
-    /// }
-    ///
-    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-    /// let broker = TestBroker::new();
-    /// ferromqtt::scope(options().transport(broker.transport()), async |client| {
-    ///     client.publish("temperature/outside", "28.4").await?;
-    ///     Ok(())
-    /// })
-    /// .await?;
-    /// # Ok::<_, Error>(()) }).unwrap();
-    /// ```
-    #[must_use]
-    pub fn transport(mut self, transport: impl Transport) -> Self {
-        self.transport.own = Some(Arc::new(transport));
-        self.transport.in_memory = false;
-        self
-    }
-
     /// Version of MQTT. Default: 5.0.
     #[must_use]
     pub const fn protocol(mut self, version: ProtocolVersion) -> Self {
         self.core.protocol = version;
-        self
-    }
-
-    /// Client Identifier. Default: empty, which lets the server choose one.
-    ///
-    /// Two clients with the same one take the server from each other. Where the server says so (5.0: Session taken over) the
-    /// one that loses does not reconnect; before 5.0, and with servers that say nothing (mosquitto 2.0), both go on forever.
-    /// Either way [`ConnectionEvent::IdentifierContested`](crate::ConnectionEvent::IdentifierContested) and the log tell.
-    #[must_use]
-    pub fn client_identifier(mut self, identifier: impl Into<String>) -> Self {
-        self.client_identifier = identifier.into();
-        self
-    }
-
-    /// Clean Start (5.0) or Clean Session (3.x). Default: [`CleanStart::FirstOnly`].
-    ///
-    /// With [`CleanStart::Never`] give a [Client Identifier](Self::client_identifier) too: a session is found by it. Without
-    /// one the options are refused, on 5.0 too, since a name that the server chooses is unknown to the next
-    /// [`Connection`](crate::Connection), and the session would be left behind. The subscriptions in it are kept
-    /// when their streams are dropped, and end by [`Messages::unsubscribe`](crate::Messages::unsubscribe) or
-    /// [`Client::unsubscribe`](crate::Client::unsubscribe). What the server has kept for the session comes to the streams
-    /// that are [declared](Self::subscription), and to those that are subscribed [in time](Self::claim_within).
-    #[must_use]
-    pub const fn clean_start(mut self, clean_start: CleanStart) -> Self {
-        self.core.clean_start = clean_start;
         self
     }
 
@@ -315,75 +181,6 @@ impl Options {
         let seconds = whole_seconds(interval);
         if let Some(seconds) = (self.refused).note("keep_alive", interval, seconds, expected) {
             self.core.keep_alive = seconds;
-        }
-        self
-    }
-
-    /// Session Expiry Interval (5.0), in whole seconds: how long the server keeps the session without a connection.
-    /// [`Duration::MAX`] is forever, and so are the 4,294,967,295 s that MQTT has for it; anything between, and a part of a
-    /// second, is refused when connecting, as [`OptionsError::OutOfRange`].
-    ///
-    /// Default: one hour, and 0 with [`CleanStart::Always`]. With [`CleanStart::FirstOnly`] and no interval given here,
-    /// disconnecting ends the session at once, since nobody would resume it.
-    #[must_use]
-    pub fn session_expiry_interval(mut self, interval: Duration) -> Self {
-        let expected = "whole seconds up to 4294967294, or Duration::MAX, which is forever";
-        let seconds = match interval {
-            Duration::MAX => Some(u32::MAX),
-            interval => whole_seconds(interval),
-        };
-        let option = "session_expiry_interval";
-        if let Some(seconds) = self.refused.note(option, interval, seconds, expected) {
-            self.core.properties.session_expiry_interval = Some(seconds);
-        }
-        self
-    }
-
-    /// Receive Maximum (5.0): how many QoS 1 and 2 messages the server may have unacknowledged. Default: 65,535. 0 is refused
-    /// when connecting, as [`OptionsError::OutOfRange`].
-    ///
-    /// A server that sends more is disconnected only when it exceeds 65,535 messages, or 64 MiB, or if the client is
-    /// [strict](Self::strict).
-    #[must_use]
-    pub fn receive_maximum(mut self, messages: u16) -> Self {
-        let maximum = NonZeroU16::new(messages);
-        let option = "receive_maximum";
-        if let Some(maximum) = self.refused.note(option, messages, maximum, ONE_OR_MORE) {
-            self.core.properties.receive_maximum = Some(maximum);
-        }
-        self
-    }
-
-    /// How many bytes a packet from the server may have; a larger one is refused before it is read. Default: no limit but
-    /// MQTT's, 256 MiB. 0 is refused when connecting, as [`OptionsError::OutOfRange`].
-    ///
-    /// On 5.0 it is announced as Maximum Packet Size, and a server that keeps to it drops larger messages (MQTT-3.1.2-25).
-    /// Earlier versions cannot announce it: there a larger packet ends the connection as
-    /// [`ConnectionError::PacketTooLarge`](crate::ConnectionError::PacketTooLarge), and again in the next one if the server
-    /// resends it.
-    #[must_use]
-    pub fn maximum_packet_size(mut self, bytes: u32) -> Self {
-        let size = NonZeroU32::new(bytes);
-        let option = "maximum_packet_size";
-        if let Some(size) = self.refused.note(option, bytes, size, ONE_OR_MORE) {
-            self.core.maximum_packet_size = Some(size);
-        }
-        self
-    }
-
-    /// How many bytes a packet other than PUBLISH may have from the server, such as CONNACK, SUBACK and DISCONNECT. Default:
-    /// 1 MiB. 0 is refused when connecting, as [`OptionsError::OutOfRange`].
-    ///
-    /// A larger one is refused before it is read, and ends the connection as
-    /// [`ConnectionError::NonPublishTooLarge`](crate::ConnectionError::NonPublishTooLarge); on 5.0 DISCONNECT says Quota
-    /// exceeded. Such packets carry no message, and CONNACK comes before the server has proved who it is, so this bounds
-    /// what a stranger can have the client hold.
-    #[must_use]
-    pub fn maximum_non_publish_size(mut self, bytes: u32) -> Self {
-        let size = NonZeroU32::new(bytes);
-        let option = "maximum_non_publish_size";
-        if let Some(size) = self.refused.note(option, bytes, size, ONE_OR_MORE) {
-            self.core.maximum_non_publish_size = size;
         }
         self
     }
@@ -419,65 +216,6 @@ impl Options {
         self
     }
 
-    /// User Name. Default: none.
-    #[must_use]
-    pub fn user_name(mut self, user_name: impl Into<String>) -> Self {
-        self.user_name = Some(user_name.into());
-        self
-    }
-
-    /// Password. Default: none. Without TLS it crosses the network as it is.
-    #[must_use]
-    pub fn password(mut self, password: impl Into<Bytes>) -> Self {
-        self.core.password = Some(password.into());
-        self
-    }
-
-    /// Asks for credentials at each attempt to connect, for those that expire: a JSON Web Token, a shared access signature.
-    /// Default: none, the same at each attempt.
-    ///
-    /// What the provider does counts to [`connect_timeout`](Self::connect_timeout). If it fails, the attempt has failed as
-    /// [`ConnectionError::NoCredentials`](crate::ConnectionError::NoCredentials), and [`reconnect`](Self::reconnect) says
-    /// what follows. An end for bad credentials is not final then: a refusal as Bad User Name or Password or Not authorized
-    /// (of 3.x, with Return Code 4 or 5), and Not authorized from a server that disconnects. The next attempt, after a pause,
-    /// has others.
-    ///
-    /// ```
-    /// use ferromqtt::{ConnectAttempt, Credentials, Options};
-    ///
-    /// # async fn fetch_token() -> std::io::Result<String> { Ok("token".to_owned()) }
-    /// let options = Options::new("localhost", 1883).credentials(async |_: ConnectAttempt| {
-    ///     let token = fetch_token().await?; // from a service of yours
-    ///     Ok(Credentials::new().user_name("station-7").password(token))
-    /// });
-    /// ```
-    #[must_use]
-    pub fn credentials(mut self, provider: impl CredentialsProvider) -> Self {
-        self.credentials = Some(Arc::new(provider));
-        self.core.fresh_credentials = true;
-        self
-    }
-
-    /// Enhanced authentication (5.0, section 4.12) by this Authentication Method: `begin` makes an [`Authenticator`] for each
-    /// exchange. Default: none.
-    #[must_use]
-    pub fn authenticator<A: Authenticator>(
-        mut self,
-        method: impl Into<String>,
-        begin: impl Fn() -> A + Send + Sync + 'static,
-    ) -> Self {
-        self.authentication = Some(Method::new(method.into(), begin));
-        self
-    }
-
-    /// Where the responses to [requests](crate::Client::request) are sent (5.0): a topic that no other client subscribes to.
-    /// Default: one below the Response Information that the server gives, otherwise below `responses`, with a random name.
-    #[must_use]
-    pub fn response_topic(mut self, topic: TopicName) -> Self {
-        self.core.response_topic = Some(topic);
-        self
-    }
-
     /// Time for opening the transport and for CONNACK together. Default: 10 s.
     #[must_use]
     pub const fn connect_timeout(mut self, limit: Duration) -> Self {
@@ -499,121 +237,11 @@ impl Options {
     /// How to reconnect; `None` never does. Default: `Some(Reconnect::default())`.
     ///
     /// An end that trying again cannot mend is final all the same: wrong credentials, unless they are
-    /// [asked for](Self::credentials) each time, or another client that took the Client Identifier over. So is a first connection that does not come about, unless [`Reconnect::initial`] is set.
+    /// [asked for](Self::credentials) each time, or another client that took the Client Identifier over. So is a first
+    /// connection that does not come about, unless [`Reconnect::initial`] is set.
     #[must_use]
     pub fn reconnect(mut self, policy: impl Into<Option<Reconnect>>) -> Self {
         self.core.reconnect = policy.into();
-        self
-    }
-
-    /// How many QoS 1 and 2 messages may be unacknowledged at once, if that is less than the server's Receive Maximum.
-    /// Default: that alone, and before 5.0, where a server cannot say how many it takes, 20. 0 is refused when connecting, as
-    /// [`OptionsError::OutOfRange`].
-    ///
-    /// More than 20 before 5.0 make QoS 1 faster where the way is long. Of QoS 2 messages, though, mosquitto 2.0 passes on no
-    /// more than 20 of those that were in flight when the connection was cut, while it acknowledges all.
-    #[must_use]
-    pub fn max_in_flight(mut self, messages: u16) -> Self {
-        let window = NonZeroU16::new(messages);
-        if let Some(window) = (self.refused).note("max_in_flight", messages, window, ONE_OR_MORE) {
-            self.core.max_in_flight = Some(window);
-        }
-        self
-    }
-
-    /// Bounds of the outgoing queue, in messages and in bytes of whole messages. At least one message always finds room.
-    /// Default: 1,000 messages and 16 MiB.
-    #[must_use]
-    pub const fn outgoing(mut self, limits: OutgoingLimits) -> Self {
-        self.core.outgoing = limits;
-        self
-    }
-
-    /// What a publish meets that these bounds leave no room for. Default: [`OutgoingPolicy::Wait`], it waits for room.
-    #[must_use]
-    pub const fn outgoing_policy(mut self, policy: OutgoingPolicy) -> Self {
-        self.core.outgoing_policy = policy;
-        self
-    }
-
-    /// How many Topic Aliases to assign at most (5.0), beside the server's Topic Alias Maximum: a topic that is published to
-    /// again is then left out of the packet. Default: 0, which assigns none.
-    #[must_use]
-    pub const fn topic_aliases_out(mut self, maximum: u16) -> Self {
-        self.core.topic_aliases_out = maximum;
-        self
-    }
-
-    /// Declares a subscription, which is made as soon as the server has accepted the first connection. Its stream gets
-    /// everything from the first message on, and [`Client::declared`](crate::Client::declared) takes it. In a session that
-    /// outlives the program ([`CleanStart::Never`]) that includes all that the server has stored meanwhile.
-    ///
-    /// It is otherwise a subscription like any other: it is renewed when the server loses the session, and ends, or is
-    /// detached, with its stream. When the server refuses it, [`declared`](crate::Client::declared) returns the error; if its
-    /// stream has not been taken by then, [`ConnectionEvent::NotSubscribed`](crate::ConnectionEvent::NotSubscribed) reports
-    /// it too. Messages fill the bounds of its queue from the start, so take each stream that you declare. Default: none.
-    ///
-    /// ```no_run
-    /// use ferromqtt::{CleanStart, DeclaredSubscription, Error, Options, QoS};
-    ///
-    /// # async fn example() -> Result<(), Error> {
-    /// let options = Options::new("localhost", 1883)
-    ///     .client_identifier("worker")
-    ///     .clean_start(CleanStart::Never)
-    ///     .subscription(DeclaredSubscription::new("jobs/#").qos(QoS::AtLeastOnce));
-    /// ferromqtt::scope(options, async |client| {
-    ///     let mut jobs = client.declared("jobs/#").await?;
-    ///     while let Some(job) = jobs.next().await {
-    ///         println!("{}", job.topic);
-    ///     }
-    ///     Ok(())
-    /// })
-    /// .await
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn subscription(mut self, subscription: DeclaredSubscription) -> Self {
-        self.subscriptions.push(subscription);
-        self
-    }
-
-    /// How long messages that no stream has asked for are held, unacknowledged, for a stream to claim them; `None` is forever.
-    /// Default: 30 s.
-    ///
-    /// A session that the server resumes may bring messages before the program has subscribed. Those of QoS 1 and 2 are held
-    /// until a stream [claims](crate::Client::subscribe) them: the first that subscribes to a matching filter gets them, in
-    /// order of arrival, under the rules of its own queue. [`Client::messages`](crate::Client::messages) claims all. So are
-    /// those for a stream that was [detached](crate::Messages::detach), until the next one. The time begins with the
-    /// connection, or with detaching; a lost connection does not prolong it for a message that is held.
-    ///
-    /// What nobody has claimed then goes to [`Client::messages`](crate::Client::messages) and is acknowledged, because
-    /// acknowledgements leave in order (MQTT-4.6.0-2): it would hold up all that came behind it.
-    /// [`ConnectionEvent::Unclaimed`](crate::ConnectionEvent::Unclaimed) reports it. With `None` an unclaimed message holds
-    /// up the others, until the server's window or our Receive Maximum is full and the server sends no more.
-    ///
-    /// Nothing is held in a session that was not resumed, nor at QoS 0, where there is no acknowledgement to withhold: such
-    /// messages go to [`Client::messages`](crate::Client::messages) at once.
-    #[must_use]
-    pub fn claim_within(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.core.claim_within = limit.into();
-        self
-    }
-
-    /// Bounds of the queue behind [`Client::messages`](crate::Client::messages), those messages included that are
-    /// [held](Self::claim_within) for a stream. Default: [`QueueOptions::LATEST`], the latest 100,000 messages and 64 MiB,
-    /// since a program need not read it, and one that [waits](crate::Overflow::Wait) and is not read would hold up every
-    /// stream. A program that reads it and must not lose any gives [`QueueOptions::DEFAULT`].
-    #[must_use]
-    pub const fn incoming(mut self, bounds: QueueOptions) -> Self {
-        self.core.incoming = bounds;
-        self
-    }
-
-    /// What becomes of a QoS 2 message on its way when the server has lost the session. Default:
-    /// [`PublishError::SessionLost`](crate::PublishError::SessionLost), so that nothing comes twice.
-    #[must_use]
-    pub const fn on_session_lost(mut self, choice: OnSessionLost) -> Self {
-        self.core.on_session_lost = choice;
         self
     }
 
@@ -634,7 +262,7 @@ impl Options {
         self
     }
 
-    /// Whether the session is of no use once the application disconnects, though the server would keep it.
+    /// Whether disconnecting ends the session: no later connection would resume it, and the server would keep it for an hour.
     pub(crate) fn ends_session(&self) -> bool {
         self.core.protocol.is_v5()
             && self.core.clean_start == CleanStart::FirstOnly
@@ -642,14 +270,15 @@ impl Options {
     }
 
     /// What answers the server's AUTH packets, for one connection.
-    pub(crate) fn authentication(&self) -> Option<Authentication> {
-        self.authentication.clone().map(Authentication::new)
+    pub(crate) fn authentication(&self) -> Option<AuthenticationExchange> {
+        self.authentication.clone().map(AuthenticationExchange::new)
     }
 
-    /// Who is asked for credentials at each attempt. What is not given is as in `core`, which was made of these options.
-    pub(crate) fn credentials_source(&self, core: &proto::Options) -> Option<Source> {
+    /// The provider that is asked for credentials at each attempt. What it does not give is taken from `core`, which was made
+    /// from these options.
+    pub(crate) fn credentials_source(&self, core: &proto::Options) -> Option<CredentialsSource> {
         let provider = Arc::clone(self.credentials.as_ref()?);
-        Some(Source {
+        Some(CredentialsSource {
             provider,
             user_name: core.user_name.clone(),
             password: core.password.clone(),
@@ -676,7 +305,7 @@ impl Options {
                 .get_or_insert(SESSION_EXPIRY_SECONDS);
         }
         if core.clean_start == CleanStart::Never && core.client_identifier.is_empty() {
-            return Err(proto::OptionsError::IdentifierNeeded.into());
+            return Err(proto::InvalidOptions::IdentifierNeeded.into());
         }
         core.closing_timeout = self.disconnect_timeout;
         core.outgoing.messages = core.outgoing.messages.map(|limit| limit.max(1));
@@ -689,7 +318,7 @@ impl Options {
                 let what =
                     PropertyProblem::Needs("Options::authenticator, which answers the server,");
                 let error = PropertyError::new("CONNECT", "authentication_method", what);
-                return Err(proto::OptionsError::Property(error).into());
+                return Err(proto::InvalidOptions::Property(error).into());
             }
             None => {}
         }
@@ -727,6 +356,7 @@ impl fmt::Debug for Options {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{OutgoingPolicy, TopicName};
 
     #[test]
     fn the_session_outlives_a_lost_connection_by_an_hour_unless_every_start_is_clean() {
@@ -829,7 +459,7 @@ mod tests {
             let nameless = Options::new("localhost", 1883)
                 .protocol(version)
                 .clean_start(CleanStart::Never);
-            let needed = OptionsError::Invalid(proto::OptionsError::IdentifierNeeded);
+            let needed = OptionsError::Invalid(proto::InvalidOptions::IdentifierNeeded);
             assert_eq!(nameless.to_core().unwrap_err(), needed);
             nameless.client_identifier("station-7").to_core().unwrap();
         }

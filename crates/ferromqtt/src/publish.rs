@@ -15,16 +15,16 @@ use ferromqtt_proto as proto;
 use proto::Outcome;
 use tokio::sync::oneshot;
 
-use crate::call::Call;
+use crate::call::PendingCall;
 use crate::handle::Handle;
 use crate::shared::{Shared, end_of, now};
-use crate::state::State;
+use crate::state::SharedState;
 use crate::{
     Client, ConnectionError, Delivery, Message, Properties, PublishError, QoS, ReasonCode,
     TopicName,
 };
 
-/// A message that is about to be published: see [`Client::publish`].
+/// A message that is about to be published: see [`Client::publish`]. Wraps [`ferromqtt_proto::Publish`].
 ///
 /// It borrows the client. [`into_owned`](Self::into_owned) makes one of it that can be spawned as a task.
 #[derive(Clone, Debug)]
@@ -92,9 +92,9 @@ impl<'a> Publish<'a> {
 
     /// How long to wait for the outcome; `None` waits as long as it takes. Default: `None`.
     ///
-    /// The time runs from the first poll of the future, and includes waiting for room in the outgoing queue and for a lost
+    /// The time runs from the first poll of the future, and includes waiting for capacity in the outgoing queue and for a lost
     /// connection to come back. When it is over, the publish ends as [`PublishError::TimedOut`]. What becomes of the message
-    /// depends on whether it has reached the wire, and [`PublishError::delivery`] tells which it was:
+    /// depends on whether it has reached the wire, and [`PublishError::delivery`] says which it was:
     ///
     /// - [`Delivery::NotSent`]: it has not. It is withdrawn, and is never sent.
     /// - [`Delivery::Unknown`]: it has, at QoS 1 or 2. It stays in the session, which still delivers it, also after a
@@ -153,11 +153,11 @@ impl<'a> Publish<'a> {
     ///
     /// # Errors
     /// [`PublishError::Invalid`] when the message, or a limit of the server, forbids it; [`PublishError::Disconnected`]
-    /// when there is no connection and none will follow; [`PublishError::TimedOut`] when there is no room within the
+    /// when there is no connection and none will follow; [`PublishError::TimedOut`] when there is no capacity within the
     /// [time limit](Self::timeout). Nothing was sent then.
     ///
     /// # Cancel safety
-    /// Dropped while it waits for room, the message is not sent; except one that was accepted at that very moment, and was
+    /// Dropped while it waits for capacity, the message is not sent; except one that was accepted at that very moment, and was
     /// written already.
     ///
     /// ```no_run
@@ -199,7 +199,7 @@ impl<'a> Publish<'a> {
             return Ok(Receipt::sent());
         };
         if let (Submission::Waits(call), Some(accepted)) = (submission, waits) {
-            match Call::new(shared, call, accepted).end().await {
+            match PendingCall::new(shared, call, accepted).end().await {
                 CallEnd::Accepted => {}
                 end => _ = settled(end, self.limit)?,
             }
@@ -207,7 +207,7 @@ impl<'a> Publish<'a> {
         Ok(Receipt::waiting(outcome))
     }
 
-    /// As [`enqueue`](Self::enqueue), but never waits for room, and needs no runtime: for callbacks and threads.
+    /// As [`enqueue`](Self::enqueue), but never waits for capacity, and needs no runtime: for callbacks and threads.
     ///
     /// # Errors
     /// As [`enqueue`](Self::enqueue); and [`PublishError::QueueFull`] when the outgoing queue is full, unless its policy drops
@@ -252,7 +252,7 @@ impl<'a> IntoFuture for Publish<'a> {
 ///
 /// # Cancel safety
 /// Dropping it does not take back a message that was accepted, whether it is on the wire or not:
-/// [`Publish::timeout`] does, if it is not. One that still waited for room is not sent; except one that was accepted at
+/// [`Publish::timeout`] does, if it is not. One that still waited for capacity is not sent; except one that was accepted at
 /// that very moment, and was written already.
 #[must_use = "futures do nothing unless awaited"]
 pub struct PublishFuture<'a>(Stage<'a>);
@@ -269,7 +269,7 @@ enum Stage<'a> {
 }
 
 /// Encodes a message if that can be done at once.
-fn publish_now(state: &mut State, publish: &proto::Publish) -> Result<bool, PublishRefusal> {
+fn publish_now(state: &mut SharedState, publish: &proto::Publish) -> Result<bool, PublishRefusal> {
     match at_once(publish) {
         Some(packet) => state.engine.publish_now(packet, &publish.payload),
         None => Ok(false),
@@ -405,7 +405,7 @@ pub struct Published {
     pub reason: ReasonCode,
     /// Reason String and User Properties of the acknowledgement, if any.
     pub properties: Option<Box<Properties>>,
-    /// The server had lost the session, and the message was published anew: it may have come twice.
+    /// The server had lost the session, and the message was published again: it may have come twice.
     pub resent_as_new: bool,
 }
 
@@ -417,14 +417,14 @@ impl Published {
     };
 }
 
-/// A future that tells how an accepted message ended.
+/// A future that completes with the outcome of an accepted message.
 ///
 /// # Errors
 /// Each [`PublishError`] says whether the message may have arrived: [`PublishError::delivery`].
 ///
 /// # Cancel safety
 /// Dropping it changes nothing about the message.
-#[must_use = "a receipt tells whether the message arrived; drop it explicitly if that does not matter"]
+#[must_use = "a receipt says whether the message arrived; drop it explicitly if that does not matter"]
 pub struct Receipt(Option<oneshot::Receiver<CallEnd>>);
 
 impl Receipt {

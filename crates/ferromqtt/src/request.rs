@@ -12,12 +12,12 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio::task::coop::consume_budget;
 
-use crate::call::Call;
+use crate::call::PendingCall;
 use crate::publish::{no_driver, settled};
 use crate::shared::{Shared, end_of};
 use crate::{Client, Delivery, Message, Properties, PublishError, QoS, ReasonCode, TopicName};
 
-/// How long a response is awaited, unless told otherwise.
+/// How long a response is awaited by default.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A request that is about to be made: see [`Client::request`]. It borrows nothing, so its future can be spawned.
@@ -67,7 +67,7 @@ impl Request {
 
     /// How long to wait for the response, all included; `None` waits forever. Default: 30 s.
     ///
-    /// A request that has not been sent by then is withdrawn; [`RequestError::delivery`] tells whether it has.
+    /// A request that has not been sent by then is withdrawn; [`RequestError::delivery`] says whether it has.
     pub fn timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.timeout = limit.into();
         self
@@ -98,7 +98,9 @@ async fn answer(
         (state.engine).publish(now, Purpose::Request, &request, deadline, token)
     });
     let call = match submitted {
-        Ok(Submission::Accepted(call) | Submission::Waits(call)) => Call::new(shared, call, end),
+        Ok(Submission::Accepted(call) | Submission::Waits(call)) => {
+            PendingCall::new(shared, call, end)
+        }
         Err((_, refusal)) => return Err(PublishError::of_refusal(refusal).into()),
     };
     match call.end().await {

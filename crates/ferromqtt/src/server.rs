@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use ferromqtt_transport::{Endpoint, ServerUrl};
 
-use crate::error::AddressError;
+use crate::options_error::AddressError;
 
 /// Where a server is, and how it is reached.
 ///

@@ -19,10 +19,10 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::coop::consume_budget;
 use tokio::time::sleep;
 
-use crate::authenticate::Authentication;
-use crate::link::Output;
+use crate::authenticate::AuthenticationExchange;
+use crate::link::LinkOutput;
 use crate::log::{self, Context, Log};
-use crate::state::{Attempt, News, State, TaskEngine};
+use crate::state::{Attempt, Notifications, SharedState, TaskEngine};
 use crate::{ConnectError, ConnectionError, ReasonCode, Server};
 
 /// How many messages a stream gives before it lets other tasks run; and how many the driver reads for each time that it
@@ -65,10 +65,10 @@ impl Burst {
 
 #[derive(Debug)]
 pub(crate) struct Shared {
-    state: Mutex<State>,
+    state: Mutex<SharedState>,
     /// Wakes the driver: an operation was accepted, or the connection is to end.
     pub(crate) driver: Notify,
-    pub(crate) authentication: Option<Authentication>,
+    pub(crate) authentication: Option<AuthenticationExchange>,
     /// Around the log lines of the present connection, or attempt to make one.
     context: Mutex<Arc<Context>>,
     standing: watch::Sender<Standing>,
@@ -86,9 +86,9 @@ pub(crate) struct Agenda {
 }
 
 impl Shared {
-    pub(crate) fn new(engine: TaskEngine, authentication: Option<Authentication>) -> Self {
+    pub(crate) fn new(engine: TaskEngine, authentication: Option<AuthenticationExchange>) -> Self {
         Self {
-            state: Mutex::new(State::new(engine)),
+            state: Mutex::new(SharedState::new(engine)),
             driver: Notify::new(),
             authentication,
             context: Mutex::new(Arc::new(Context::none())),
@@ -96,7 +96,7 @@ impl Shared {
         }
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, SharedState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -127,13 +127,13 @@ impl Shared {
     }
 
     /// Calls the engine for the application, then wakes the driver.
-    pub(crate) fn call<T>(&self, call: impl FnOnce(&mut State, Instant) -> T) -> T {
+    pub(crate) fn call<T>(&self, call: impl FnOnce(&mut SharedState, Instant) -> T) -> T {
         let now = now();
         self.call_untimed(|state| call(state, now))
     }
 
     /// The same for a call that rarely needs the time.
-    pub(crate) fn call_untimed<T>(&self, call: impl FnOnce(&mut State) -> T) -> T {
+    pub(crate) fn call_untimed<T>(&self, call: impl FnOnce(&mut SharedState) -> T) -> T {
         let mut state = self.lock();
         let result = call(&mut state);
         let waits = state.call_driver();
@@ -144,13 +144,16 @@ impl Shared {
         result
     }
 
-    /// As [`call`](Self::call), and tells at once what comes of it.
-    pub(crate) fn tell_of<T>(&self, call: impl FnOnce(&mut State, Instant) -> T) -> T {
-        let (result, news) = self.call(|state, now| {
+    /// As [`call`](Self::call), and reports at once what follows from it.
+    pub(crate) fn call_and_notify<T>(
+        &self,
+        call: impl FnOnce(&mut SharedState, Instant) -> T,
+    ) -> T {
+        let (result, notifications) = self.call(|state, now| {
             let result = call(state, now);
-            (result, state.take_news())
+            (result, state.take_notifications())
         });
-        self.tell(news);
+        self.notify(notifications);
         result
     }
 
@@ -162,7 +165,7 @@ impl Shared {
 
     /// As [`disconnect`](Self::disconnect), when everything that was accepted, and that a caller waits for, has its outcome.
     pub(crate) fn leave(&self, reason: ReasonCode) {
-        let gone = self.tell_of(|state, now| {
+        let gone = self.call_and_notify(|state, now| {
             state
                 .engine
                 .leave(now, reason, None, oneshot::Sender::is_closed)
@@ -244,8 +247,9 @@ impl Shared {
     }
 
     /// The transport is open: CONNECT goes out, with the beginning of an authentication if there is one.
-    pub(crate) fn transport_opened(&self, output: &mut Output, link: LinkId) -> Agenda {
-        let beginning = (self.authentication.as_ref()).map(Authentication::begin_connection);
+    pub(crate) fn transport_opened(&self, output: &mut LinkOutput, link: LinkId) -> Agenda {
+        let beginning =
+            (self.authentication.as_ref()).map(AuthenticationExchange::begin_connection);
         if let Some(attempt) = &mut self.lock().attempt {
             attempt.opened = true;
         }
@@ -257,11 +261,11 @@ impl Shared {
         })
     }
 
-    /// One turn of the driver: calls the engine (which hears of the time only where `call` tells it), takes bytes as far as
-    /// `output` has room, and tells everyone what happened.
+    /// One turn of the driver: calls the engine (which learns the time only where `call` passes it on), takes bytes until
+    /// `output` is full, and reports what happened.
     pub(crate) fn turn(
         &self,
-        output: &mut Output,
+        output: &mut LinkOutput,
         call: impl FnOnce(&mut TaskEngine, Instant),
     ) -> Agenda {
         let now = now();
@@ -290,18 +294,18 @@ impl Shared {
             idle: engine.core().is_idle(),
             reading: engine.input_demand(),
         };
-        let news = state.take_news();
+        let notifications = state.take_notifications();
         drop(state);
-        self.tell(news);
+        self.notify(notifications);
         agenda
     }
 
     /// Lets the application's authenticator hear what the server has said, and answers. The lock is released meanwhile.
     fn authenticate<'a>(
         &'a self,
-        authentication: &Authentication,
-        mut state: MutexGuard<'a, State>,
-    ) -> MutexGuard<'a, State> {
+        authentication: &AuthenticationExchange,
+        mut state: MutexGuard<'a, SharedState>,
+    ) -> MutexGuard<'a, SharedState> {
         while let Some(ask) = state.engine.next_ask() {
             drop(state);
             let reply = authentication.hear(ask);
@@ -313,19 +317,19 @@ impl Shared {
 
     /// The driver has gone, whether it has finished or its runtime is shutting down: nobody may wait any more.
     pub(crate) fn driver_gone(&self) {
-        self.tell_of(|state, _| state.engine.abandon_driver());
+        self.call_and_notify(|state, _| state.engine.abandon_driver());
     }
 
-    /// Writes the log lines, then tells everyone what happened: who hears of it finds it in the log.
-    pub(crate) fn tell(&self, mut news: News) {
-        let lines = mem::take(&mut news.lines);
+    /// Writes the log lines, then completes calls and wakes readers: a task that is woken finds the reason in the log.
+    pub(crate) fn notify(&self, mut notifications: Notifications) {
+        let lines = mem::take(&mut notifications.lines);
         if lines.is_empty() {
-            return self.tell_callers(news);
+            return self.notify_callers(notifications);
         }
         let context = self.context();
         // A subscriber that panics ends the driver, and must not keep others from hearing of that.
         let written = catch_unwind(AssertUnwindSafe(|| log::write(&context, lines)));
-        self.tell_callers(news);
+        self.notify_callers(notifications);
         if let Err(panic) = written
             && !thread::panicking()
         {
@@ -333,14 +337,14 @@ impl Shared {
         }
     }
 
-    fn tell_callers(&self, news: News) {
-        if let Some(standing) = news.standing {
+    fn notify_callers(&self, notifications: Notifications) {
+        if let Some(standing) = notifications.standing {
             self.standing.send_replace(standing);
         }
-        for (call, end) in news.calls {
+        for (call, end) in notifications.calls {
             let _ = call.send(end); // nobody waits for it any more: that is allowed
         }
-        for reader in news.readers {
+        for reader in notifications.readers {
             reader.wake();
         }
     }

@@ -24,8 +24,9 @@ impl Tokens for TaskTokens {
 /// The engine with tokio's tokens.
 pub(crate) type TaskEngine = Engine<TaskTokens>;
 
+/// What the lock of [`Shared`](crate::shared::Shared) guards.
 #[derive(Debug)]
-pub(crate) struct State {
+pub(crate) struct SharedState {
     pub(crate) engine: TaskEngine,
     /// The driver has been called, and has had no turn since: it need not be called again.
     driver_called: bool,
@@ -44,9 +45,9 @@ pub(crate) struct Attempt {
     pub(crate) opened: bool,
 }
 
-/// What happened, told after the lock is released: whoever is woken may call at once.
+/// What happened, to be reported after the lock is released: a task that is woken may call the client at once.
 #[derive(Default)]
-pub(crate) struct News {
+pub(crate) struct Notifications {
     /// What is to be logged, in order.
     pub(crate) lines: Vec<LogLine>,
     pub(crate) standing: Option<Standing>,
@@ -54,7 +55,7 @@ pub(crate) struct News {
     pub(crate) readers: Vec<Waker>,
 }
 
-impl State {
+impl SharedState {
     pub(crate) fn new(engine: TaskEngine) -> Self {
         Self {
             engine,
@@ -65,7 +66,7 @@ impl State {
         }
     }
 
-    /// The driver has something to do. Tells whether it has to be woken: not again before its next turn.
+    /// The driver has something to do. Returns whether it has to be woken: not again before its next turn.
     pub(crate) const fn call_driver(&mut self) -> bool {
         !mem::replace(&mut self.driver_called, true)
     }
@@ -75,22 +76,22 @@ impl State {
         self.driver_called = false;
     }
 
-    /// Takes what the engine has to tell.
-    pub(crate) fn take_news(&mut self) -> News {
-        let mut news = News::default();
+    /// Takes what the engine has to report.
+    pub(crate) fn take_notifications(&mut self) -> Notifications {
+        let mut notifications = Notifications::default();
         while let Some(woken) = self.engine.next_woken() {
             match woken {
-                Woken::Call(call, end) => news.calls.push((call, end)),
-                Woken::Reader(reader) => news.readers.push(reader),
+                Woken::Call(call, end) => notifications.calls.push((call, end)),
+                Woken::Reader(reader) => notifications.readers.push(reader),
                 Woken::Fact(fact) => {
                     if changes_standing(&fact) {
-                        news.standing = Some(self.engine.standing().clone());
+                        notifications.standing = Some(self.engine.standing().clone());
                     }
-                    self.log.note(fact, &mut news.lines);
+                    self.log.note(fact, &mut notifications.lines);
                 }
             }
         }
-        news
+        notifications
     }
 }
 

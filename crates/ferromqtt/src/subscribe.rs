@@ -11,7 +11,7 @@ use proto::{Outcome, SubscriptionOptions};
 use tokio::sync::oneshot;
 use tokio::task::coop::consume_budget;
 
-use crate::call::Call;
+use crate::call::PendingCall;
 use crate::shared::Shared;
 use crate::state::TaskEngine;
 use crate::{
@@ -19,8 +19,8 @@ use crate::{
     ReasonCode, RetainHandling, SubscribeError, TopicFilter,
 };
 
-/// A subscription that is about to be made: see [`Client::subscribe`] and [`Client::subscribe_all`]. It borrows nothing, so
-/// its future can be spawned.
+/// A subscription that is about to be made: see [`Client::subscribe`] and [`Client::subscribe_all`]. Wraps
+/// [`ferromqtt_proto::Subscribe`]. It borrows nothing, so its future can be spawned.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is subscribed until this is awaited"]
 pub struct Subscribe {
@@ -151,7 +151,7 @@ impl Subscribe {
     /// [`SubscribeError::SomeRejected`], and the others are taken back, so that no stream lacks a part unnoticed (with
     /// [`CleanStart::Never`](crate::CleanStart::Never), where an earlier connection may have wanted them, they stay in the
     /// session, and their messages wait for the next stream that [claims](crate::Options::claim_within) them). With `true`
-    /// there is a stream for those that were granted, and [`Messages::results`] tells which; it is an error only when none was.
+    /// there is a stream for those that were granted, and [`Messages::results`] says which; it is an error only when none was.
     pub const fn partial(mut self, partial: bool) -> Self {
         self.terms.partial = partial;
         self
@@ -221,13 +221,13 @@ pub(crate) async fn unsubscribe_queue(
     if filters.is_empty() {
         return Ok(());
     }
-    unsubscribe_by(shared, filters, Call::lasting).await
+    unsubscribe_by(shared, filters, PendingCall::lasting).await
 }
 
 async fn unsubscribe_by<'a>(
     shared: &'a Shared,
     filters: Vec<TopicFilter>,
-    adapt: fn(Call<'a>) -> Call<'a>,
+    adapt: fn(PendingCall<'a>) -> PendingCall<'a>,
 ) -> Result<(), SubscribeError> {
     let unsubscribe = proto::Unsubscribe {
         filters: filters.clone(),
@@ -247,11 +247,11 @@ type Token = oneshot::Sender<CallEnd>;
 fn accept(
     shared: &Shared,
     accept: impl FnOnce(&mut TaskEngine, Instant, Token) -> Result<CallId, (Token, SubscribeRefusal)>,
-) -> Result<Call<'_>, SubscribeError> {
+) -> Result<PendingCall<'_>, SubscribeError> {
     let (token, end) = oneshot::channel();
     let accepted = shared.call(|state, now| accept(&mut state.engine, now, token));
     match accepted {
-        Ok(call) => Ok(Call::new(shared, call, end)),
+        Ok(call) => Ok(PendingCall::new(shared, call, end)),
         Err((_, refusal)) => Err(SubscribeError::of_refusal(refusal)),
     }
 }
@@ -271,8 +271,11 @@ impl SubscribeError {
 
 pub(crate) type Answer = (Vec<(TopicFilter, FilterResult)>, Option<Box<Properties>>);
 
-/// Waits for SUBACK or UNSUBACK, and tells what it says to each filter.
-async fn answer(call: Call<'_>, filters: Vec<TopicFilter>) -> Result<Answer, SubscribeError> {
+/// Waits for SUBACK or UNSUBACK, and returns its result for each filter.
+async fn answer(
+    call: PendingCall<'_>,
+    filters: Vec<TopicFilter>,
+) -> Result<Answer, SubscribeError> {
     answered(call.end().await, filters)
 }
 

@@ -3,11 +3,14 @@
 use bytes::Bytes;
 use ferromqtt_proto::{self as proto, debug_fields};
 
-use crate::error::OptionsError;
+use crate::options_error::OptionsError;
 use crate::{IntoPayload, Properties, QoS, Utf8String};
 
-/// The message that the server publishes when the client is gone without having disconnected (MQTT-3.1.2-8). A client that
-/// ends on purpose can ask for it too: [`Connection::disconnect_with_will`](crate::Connection::disconnect_with_will),
+/// The message that the server publishes when the client is gone without having disconnected (MQTT-3.1.2-8). Builds a
+/// [`ferromqtt_proto::Will`].
+///
+/// A client that ends on purpose can ask for it too:
+/// [`Connection::disconnect_with_will`](crate::Connection::disconnect_with_will),
 /// [`Options::will_on_error`](crate::Options::will_on_error).
 ///
 /// ```

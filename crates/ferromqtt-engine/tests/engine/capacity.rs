@@ -1,7 +1,7 @@
 //! Waiting for capacity in the outgoing queue.
 
 use ferromqtt_engine::{CallEnd, PublishRefusal, Submission};
-use ferromqtt_proto::{Outcome, PublishError, QoS};
+use ferromqtt_proto::{InvalidPublish, Outcome, QoS};
 
 use crate::world::{World, call, narrow, publish};
 
@@ -92,7 +92,7 @@ fn trying_passes_those_that_wait_and_does_not_make_the_core_forget_them() {
     world.back(&token);
     let full = matches!(
         refusal,
-        PublishRefusal::Invalid(PublishError::QueueFull { .. })
+        PublishRefusal::Invalid(InvalidPublish::QueueFull { .. })
     );
     assert!(full, "{refusal:?}");
     world.silent = false;

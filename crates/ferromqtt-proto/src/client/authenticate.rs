@@ -1,4 +1,4 @@
-//! Enhanced authentication (section 4.12): AUTH before CONNACK, and authenticating anew on an accepted connection.
+//! Enhanced authentication (section 4.12): AUTH before CONNACK, and authenticating again on an accepted connection.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,7 +16,7 @@ use crate::packet::{
 use crate::text::Utf8String;
 
 impl Client {
-    /// Answers [`Event::Auth`] with Continue authentication, or starts to authenticate anew with Re-authenticate
+    /// Answers [`Event::Auth`] with Continue authentication, or starts to authenticate again with Re-authenticate
     /// (MQTT-4.12.1-1). The Authentication Method is that of CONNECT, and is added when it is absent (MQTT-4.12.0-5).
     ///
     /// To give up instead, [disconnect](Client::disconnect).

@@ -8,7 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::Client;
 use super::subscribe::Subscribe;
 use crate::debug_fields;
-use crate::error::PublishError;
+use crate::error::InvalidPublish;
 use crate::event::{Delivery, Event, OpId, Outcome};
 use crate::packet::{Properties, QoS, ReasonCode};
 use crate::session::{Message, Owner, Publish, QueueId, QueueOptions};
@@ -109,10 +109,10 @@ impl Client {
     /// first request: below the Response Information that the server gave (section 3.2.2.3.15), otherwise below `responses`.
     ///
     /// # Errors
-    /// As [`Client::publish`]; and [`PublishError::Unanswerable`] when the response cannot be subscribed to.
-    pub fn request(&mut self, now: Instant, mut request: Publish) -> Result<OpId, PublishError> {
+    /// As [`Client::publish`]; and [`InvalidPublish::Unanswerable`] when the response cannot be subscribed to.
+    pub fn request(&mut self, now: Instant, mut request: Publish) -> Result<OpId, InvalidPublish> {
         if !self.options.protocol.is_v5() {
-            return Err(PublishError::NoRequests);
+            return Err(InvalidPublish::NoRequests);
         }
         let topic = self.response_topic()?;
         self.subscribe_to_responses(now, &topic)?;
@@ -130,7 +130,7 @@ impl Client {
         accepted.map(|()| op)
     }
 
-    fn response_topic(&mut self) -> Result<TopicName, PublishError> {
+    fn response_topic(&mut self) -> Result<TopicName, InvalidPublish> {
         if let Some(topic) = self
             .options
             .response_topic
@@ -159,7 +159,7 @@ impl Client {
         &mut self,
         now: Instant,
         topic: &TopicName,
-    ) -> Result<(), PublishError> {
+    ) -> Result<(), InvalidPublish> {
         let queue = match self.correlation.queue {
             Some(queue) => queue,
             None => self.open_queue(QueueOptions::default()),
@@ -177,8 +177,8 @@ impl Client {
         let op = self
             .subscribe(now, subscribe)
             .map_err(|error| match error {
-                crate::SubscribeError::NotConnected => PublishError::NotConnected,
-                error => PublishError::Unanswerable(error),
+                crate::InvalidSubscribe::NotConnected => InvalidPublish::NotConnected,
+                error => InvalidPublish::Unanswerable(error),
             })?;
         self.correlation.subscribing = Some(op);
         Ok(())
@@ -305,11 +305,14 @@ impl Publish {
     /// came with.
     ///
     /// # Errors
-    /// [`PublishError::NoResponseTopic`] when the message asks for no response.
-    pub fn response_to(request: &Message, payload: impl Into<Bytes>) -> Result<Self, PublishError> {
+    /// [`InvalidPublish::NoResponseTopic`] when the message asks for no response.
+    pub fn response_to(
+        request: &Message,
+        payload: impl Into<Bytes>,
+    ) -> Result<Self, InvalidPublish> {
         let asked = request.properties.as_ref();
         let topic = (asked.and_then(|it| it.response_topic.as_ref()))
-            .ok_or(PublishError::NoResponseTopic)?;
+            .ok_or(InvalidPublish::NoResponseTopic)?;
         let mut response = Self::new(TopicName::new(topic.as_str())?, payload);
         response.qos = request.qos;
         response.properties = asked

@@ -1,4 +1,4 @@
-//! Credentials that are not the same for each attempt to connect: a driver that gets them anew sets them before it opens
+//! Credentials that are not the same for each attempt to connect: a driver that gets new ones sets them before it opens
 //! the transport ([`Options::fresh_credentials`](crate::Options::fresh_credentials)).
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::closing::Ending;
 use super::{Client, ClientPhase};
-use crate::error::{ConnectionError, OptionsError};
+use crate::error::{ConnectionError, InvalidOptions};
 use crate::text::Utf8String;
 
 impl Client {
@@ -22,7 +22,7 @@ impl Client {
         &mut self,
         user_name: Option<Utf8String>,
         password: Option<Bytes>,
-    ) -> Result<(), OptionsError> {
+    ) -> Result<(), InvalidOptions> {
         self.options
             .check_credentials(user_name.as_ref(), password.as_ref())?;
         self.options.user_name = user_name;

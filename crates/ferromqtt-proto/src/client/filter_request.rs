@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::filter_requests::FilterRequest;
 use super::subscribe::{Subscribe, Unsubscribe};
 use super::{Client, ClientPhase};
-use crate::error::{ConnectionError, SubscribeError};
+use crate::error::{ConnectionError, InvalidSubscribe};
 use crate::event::{Delivery, Event, OpId, Outcome};
 use crate::packet::{Packet, PacketId, ProtocolVersion, SubscribePacket, UnsubscribePacket};
 use crate::session::{IdOwner, Identifiers, QueueId, Subscription};
@@ -19,7 +19,7 @@ pub(super) enum Kind {
 
 impl Client {
     /// Whether this server takes a request like this.
-    pub(super) fn check_limits(&self, kind: &Kind) -> Result<(), SubscribeError> {
+    pub(super) fn check_limits(&self, kind: &Kind) -> Result<(), InvalidSubscribe> {
         let (Some(connection), ClientPhase::Connected) = (&self.connection, self.phase) else {
             return Ok(());
         };

@@ -1,7 +1,7 @@
 //! Input that is held back: a QoS 0 message that finds a queue full under [`Overflow::Wait`](crate::Overflow::Wait), and all
 //! that came behind it. The driver stops reading meanwhile, so the server is held back by its transport.
 //!
-//! What waits for the server's answer must not wait for room as well: the answer lies behind the messages that have none.
+//! What waits for the server's answer must not wait for capacity as well: the answer lies behind the messages that have none.
 //! So input goes on while anything does, and then it cannot be held back.
 
 use std::collections::VecDeque;
@@ -21,13 +21,13 @@ use crate::session::{Message, QueueId};
 /// this, what it goes on to give is taken as if an answer were awaited.
 const MOST_HELD: usize = 1 << 20;
 
-/// Input that waits for room in a queue.
+/// Input that waits for capacity in a queue.
 pub(super) struct HeldBack {
     /// Of QoS 0.
     message: Message,
     /// The queues that it is for. They were found by the Subscription Identifiers that it no longer has.
     queues: Vec<QueueId>,
-    /// The queue that has no room for it: the first one, if there are several.
+    /// The queue that is full: the first one, if there are several.
     queue: QueueId,
     /// Since when.
     since: Instant,
@@ -160,7 +160,7 @@ impl Client {
             && !self.awaits_response()
     }
 
-    /// Whether a message for these queues is to wait for room in one of them: in which. None of QoS 1 or 2 is.
+    /// Returns the queue in which a message for these queues has to wait for capacity, if any. None of QoS 1 or 2 has to.
     #[inline]
     pub(super) fn full_queue(&mut self, message: &Message, queues: &[QueueId]) -> Option<QueueId> {
         if message.qos != QoS::AtMostOnce {
@@ -174,7 +174,7 @@ impl Client {
         self.may_hold_back().then_some(*full)
     }
 
-    /// Holds back a message, and input from it on, for as long as `queue` has no room for it.
+    /// Holds back a message, and input from it on, for as long as it does not fit into `queue`.
     #[cold]
     #[inline(never)]
     pub(super) fn hold_back(&mut self, mut message: Message, queues: &[QueueId], queue: QueueId) {

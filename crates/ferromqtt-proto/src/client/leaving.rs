@@ -57,7 +57,7 @@ impl Client {
             || self.correlation.waits_for_response()
     }
 
-    /// Tells which callers still wait, and stops tracking the others' operations: no [`Event::Completed`] follows for them,
+    /// Learns which callers still wait, and stops tracking the others' operations: no [`Event::Completed`] follows for them,
     /// and [`leave`](Client::leave) does not wait for them. Unlike with [`abandon`](Client::abandon) the operations go on.
     ///
     /// `waits` is asked once for each publish that has no outcome.

@@ -30,7 +30,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::connection::NetworkConnection;
-use crate::error::{ConnectionError, OptionsError};
+use crate::error::{ConnectionError, InvalidOptions};
 use crate::event::{Delivery, Event, OpId, TransportRequest};
 use crate::options::Options;
 use crate::packet_trace::PacketTrace;
@@ -167,7 +167,7 @@ impl Client {
     ///
     /// # Errors
     /// What [`Options::check`] finds.
-    pub fn new(options: Options, mut session: Session, seed: u64) -> Result<Self, OptionsError> {
+    pub fn new(options: Options, mut session: Session, seed: u64) -> Result<Self, InvalidOptions> {
         options.check()?;
         session.inbox.bound_default(options.incoming);
         session.journal.enable(options.journal);

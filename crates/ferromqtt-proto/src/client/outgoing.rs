@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::{Client, ClientPhase};
 use crate::connection::NetworkConnection;
-use crate::error::{DecodeError, PublishError};
+use crate::error::{DecodeError, InvalidPublish};
 use crate::event::{Delivery, Event, OpId, Outcome};
 use crate::options::OutgoingPolicy;
 use crate::packet::{Ack, Packet, PacketId, PacketType, PublishRef, QoS, ReasonCode};
@@ -24,8 +24,8 @@ impl Client {
     /// and when it is over before that, the message ends as [`Outcome::Expired`].
     ///
     /// # Errors
-    /// Whatever [`PublishError`] lists; nothing has been sent or kept then.
-    pub fn publish(&mut self, now: Instant, publish: Publish) -> Result<OpId, PublishError> {
+    /// Whatever [`InvalidPublish`] lists; nothing has been sent or kept then.
+    pub fn publish(&mut self, now: Instant, publish: Publish) -> Result<OpId, InvalidPublish> {
         let op = self.next_op();
         self.accept_publish(now, Owner::Publish(op), publish)
             .map(|()| op)
@@ -38,9 +38,9 @@ impl Client {
         now: Instant,
         owner: Owner,
         publish: Publish,
-    ) -> Result<(), PublishError> {
+    ) -> Result<(), InvalidPublish> {
         if !self.accepts() {
-            return Err(PublishError::NotConnected);
+            return Err(InvalidPublish::NotConnected);
         }
         self.check_publish(publish.packet(None, false))?;
         self.expire(now); // what is over takes no room
@@ -85,7 +85,7 @@ impl Client {
         &mut self,
         publish: PublishRef<'_>,
         payload: &[u8],
-    ) -> Result<bool, PublishError> {
+    ) -> Result<bool, InvalidPublish> {
         let connected = matches!(self.phase, ClientPhase::Connected) && self.leaving.is_none();
         if !connected || publish.qos != QoS::AtMostOnce {
             return Ok(false);
@@ -113,7 +113,7 @@ impl Client {
     }
 
     /// Applies the policy for a full queue. Returns whether the queue has capacity now.
-    fn make_room(&mut self, size: usize, full: PublishError) -> Result<bool, PublishError> {
+    fn make_room(&mut self, size: usize, full: InvalidPublish) -> Result<bool, InvalidPublish> {
         let limits = self.options.outgoing;
         let fits = |messages, bytes| limits.check(messages, bytes, size).is_ok();
         let dropped = match self.options.outgoing_policy {
@@ -275,7 +275,7 @@ impl Client {
 
     /// The limits of this connection forbid a PUBLISH that an earlier one carried (MQTT-3.2.2-11, MQTT-3.2.2-14,
     /// MQTT-3.2.2-15): its exchange can never end.
-    fn give_up_resend(&mut self, number: u64, id: PacketId, qos: QoS, error: PublishError) {
+    fn give_up_resend(&mut self, number: u64, id: PacketId, qos: QoS, error: InvalidPublish) {
         if qos == QoS::ExactlyOnce {
             self.retire(id);
         } else {

@@ -2,7 +2,7 @@
 
 use super::{Client, ClientPhase};
 use crate::connection::LARGEST_PACKET;
-use crate::error::PublishError;
+use crate::error::InvalidPublish;
 use crate::options::OutgoingLimits;
 use crate::packet::{
     PacketType, Properties, PropertyPlace, ProtocolVersion, PublishRef, TopicAlias,
@@ -15,24 +15,24 @@ impl Client {
     /// and this alias goes to.
     ///
     /// # Errors
-    /// [`PublishError::NotConnected`], [`PublishError::TopicAliasTooHigh`], or [`PublishError::TopicAliasUnknown`].
-    pub fn topic_of_alias(&self, alias: TopicAlias) -> Result<TopicName, PublishError> {
+    /// [`InvalidPublish::NotConnected`], [`InvalidPublish::TopicAliasTooHigh`], or [`InvalidPublish::TopicAliasUnknown`].
+    pub fn topic_of_alias(&self, alias: TopicAlias) -> Result<TopicName, InvalidPublish> {
         let (Some(connection), ClientPhase::Connected) = (&self.connection, self.phase) else {
-            return Err(PublishError::NotConnected);
+            return Err(InvalidPublish::NotConnected);
         };
         let aliases = &connection.outgoing_aliases;
         aliases.check(alias)?;
-        (aliases.topic(alias).cloned()).ok_or_else(|| PublishError::TopicAliasUnknown {
+        (aliases.topic(alias).cloned()).ok_or_else(|| InvalidPublish::TopicAliasUnknown {
             alias: alias.0.get(),
         })
     }
 
     /// What is wrong with a message by itself, and by the limits of the server it would go to now.
-    pub(super) fn check_publish(&self, publish: PublishRef<'_>) -> Result<(), PublishError> {
+    pub(super) fn check_publish(&self, publish: PublishRef<'_>) -> Result<(), InvalidPublish> {
         check_properties(publish.properties, self.options.protocol)?;
         let packet_len = publish.packet_len(self.options.protocol);
         if packet_len > LARGEST_PACKET {
-            return Err(PublishError::TooLarge {
+            return Err(InvalidPublish::TooLarge {
                 bytes: packet_len,
                 limit: LARGEST_PACKET,
                 whose: "MQTT",
@@ -46,7 +46,7 @@ impl Client {
                     let limit = limits.maximum_packet_size();
                     if packet_len > limit && packet_len - publish.topic.len() <= limit {
                         let bytes = packet_len;
-                        return Err(PublishError::TooLargeWithTopic { bytes, limit });
+                        return Err(InvalidPublish::TooLargeWithTopic { bytes, limit });
                     }
                 }
                 limits.check_publish(publish.qos, publish.retain, packet_len)
@@ -56,7 +56,7 @@ impl Client {
     }
 
     /// Whether the outgoing queue has room for a message that counts `size`.
-    pub(super) fn check_room(&self, size: usize) -> Result<(), PublishError> {
+    pub(super) fn check_room(&self, size: usize) -> Result<(), InvalidPublish> {
         let outbound = &self.session.outbound;
         (self.options.outgoing).check(outbound.len(), outbound.bytes(), size)
     }
@@ -70,19 +70,19 @@ impl OutgoingLimits {
         messages: usize,
         bytes: usize,
         size: usize,
-    ) -> Result<(), PublishError> {
+    ) -> Result<(), InvalidPublish> {
         if let Some(limit) = self.messages
             && messages >= limit
         {
             let unit = "messages";
-            return Err(PublishError::QueueFull { limit, unit });
+            return Err(InvalidPublish::QueueFull { limit, unit });
         }
         if let Some(limit) = self.bytes
             && messages > 0
             && bytes.saturating_add(size) > limit
         {
             let unit = "bytes";
-            return Err(PublishError::QueueFull { limit, unit });
+            return Err(InvalidPublish::QueueFull { limit, unit });
         }
         Ok(())
     }
@@ -91,7 +91,7 @@ impl OutgoingLimits {
 fn check_properties(
     properties: Option<&Properties>,
     version: ProtocolVersion,
-) -> Result<(), PublishError> {
+) -> Result<(), InvalidPublish> {
     let Some(properties) = properties else {
         return Ok(());
     };

@@ -77,7 +77,7 @@ impl Client {
         self.send_request(op);
     }
 
-    /// A subscription is gone, and its queue may be waiting for messages: the application is told.
+    /// A subscription is gone, and its queue may be waiting for messages: reports it to the application.
     pub(super) fn not_restored(&mut self, queue: QueueId, filter: TopicFilter, reason: ReasonCode) {
         self.session.subscriptions.remove(&filter, queue);
         if self.correlation.is_fed_by(queue) {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::filter_request::Kind;
 use super::filter_requests::FilterRequest;
 use super::{Client, ClientPhase};
-use crate::error::{DecodeError, SubscribeError};
+use crate::error::{DecodeError, InvalidSubscribe};
 use crate::event::{Event, OpId, Outcome};
 use crate::packet::{
     self, PacketType, Properties, PropertyPlace, RetainHandling, SubscriptionOptions,
@@ -42,7 +42,7 @@ impl Client {
     /// Queues may share a filter, for which the server has one subscription: with the highest QoS that one of them asked
     /// for, with No Local only if all want it, and with Retain As Published if one does. Each of them gets every message. Of a
     /// Shared Subscription (`$share/name/filter`, section 4.8.2) each message goes to one of them: the one served least
-    /// recently among those that have room, or among all if none has. A queue that gets the same message by another filter
+    /// recently among those that are not full, or among all if all are. A queue that gets the same message by another filter
     /// counts as that one. On 5.0 a subscription for a queue
     /// of its own gets a Subscription Identifier where it has none and the server supports them, so that overlapping
     /// subscriptions do not bring a queue the same message twice.
@@ -51,16 +51,16 @@ impl Client {
     /// session that brought those messages, not this subscription.
     ///
     /// # Errors
-    /// Whatever [`SubscribeError`] lists; nothing has been sent then.
+    /// Whatever [`InvalidSubscribe`] lists; nothing has been sent then.
     pub fn subscribe(
         &mut self,
         _now: Instant,
         subscribe: Subscribe,
-    ) -> Result<OpId, SubscribeError> {
+    ) -> Result<OpId, InvalidSubscribe> {
         for (filter, options) in &subscribe.filters {
             self.check_version(*options)?;
             if options.no_local && filter.is_shared() {
-                return Err(SubscribeError::NoLocalShared);
+                return Err(InvalidSubscribe::NoLocalShared);
             }
         }
         self.check_request(
@@ -69,7 +69,7 @@ impl Client {
             PacketType::Subscribe,
         )?;
         if !self.session.inbox.is_open(subscribe.queue) {
-            return Err(SubscribeError::NoQueue);
+            return Err(InvalidSubscribe::NoQueue);
         }
         let (queue, filters) = (subscribe.queue, subscribe.filters.clone());
         let op = self.accept(Kind::Subscribe(subscribe))?;
@@ -83,12 +83,12 @@ impl Client {
     /// what a server still sends for it, is for the default queue at once.
     ///
     /// # Errors
-    /// Whatever [`SubscribeError`] lists; nothing has been sent then.
+    /// Whatever [`InvalidSubscribe`] lists; nothing has been sent then.
     pub fn unsubscribe(
         &mut self,
         _now: Instant,
         unsubscribe: Unsubscribe,
-    ) -> Result<OpId, SubscribeError> {
+    ) -> Result<OpId, InvalidSubscribe> {
         self.check_request(
             unsubscribe.filters.len(),
             &unsubscribe.properties,
@@ -103,7 +103,7 @@ impl Client {
     /// Closes a queue: its messages are dropped, and those that nobody has acknowledged yet are acknowledged; but those of a
     /// Shared Subscription that other queues have too go to one of these. How many of
     /// those the application was to acknowledge ([`Acknowledge::ByApplication`](crate::Acknowledge::ByApplication)), and
-    /// never took, is told as [`Event::Discarded`]. A SUBSCRIBE for it that has not been sent ends as [`Outcome::Dropped`].
+    /// never took, is reported as [`Event::Discarded`]. A SUBSCRIBE for it that has not been sent ends as [`Outcome::Dropped`].
     /// Returns the filters that no other queue needs, which the caller should unsubscribe.
     pub fn close_queue(&mut self, queue: QueueId) -> Vec<TopicFilter> {
         if queue == QueueId::DEFAULT {
@@ -145,9 +145,9 @@ impl Client {
     /// queue that has not been sent ends as [`Outcome::Dropped`].
     ///
     /// In the default queue a message that the application was to acknowledge is still to be, by the same
-    /// [`DeliveryId`](crate::DeliveryId), and holds up acknowledgements behind it for as long (MQTT-4.6.0-2). One that had
-    /// no room under [`Overflow::Wait`](crate::Overflow::Wait) is acknowledged as if it had come for the default queue.
-    /// What that has no room for is lost as [its own bounds](crate::Options::incoming) say.
+    /// [`DeliveryId`](crate::DeliveryId), and holds up acknowledgements behind it for as long (MQTT-4.6.0-2). One that
+    /// waited for capacity under [`Overflow::Wait`](crate::Overflow::Wait) is acknowledged as if it had come for the default queue.
+    /// What that cannot take is lost as [its own bounds](crate::Options::incoming) say.
     ///
     /// Subscribing to such a filter again, or unsubscribing from it, is as for any other; a lost session is restored with it.
     pub fn detach_queue(&mut self, now: Instant, queue: QueueId) {
@@ -195,9 +195,9 @@ impl Client {
         filters: usize,
         properties: &Properties,
         packet_type: PacketType,
-    ) -> Result<(), SubscribeError> {
+    ) -> Result<(), InvalidSubscribe> {
         if filters == 0 {
-            return Err(SubscribeError::NoFilter);
+            return Err(InvalidSubscribe::NoFilter);
         }
         let place = PropertyPlace::of(packet_type);
         match self.options.protocol.is_v5() {
@@ -205,17 +205,17 @@ impl Client {
             false => properties.check_absent(place)?,
         }
         if !self.accepts() {
-            return Err(SubscribeError::NotConnected);
+            return Err(InvalidSubscribe::NotConnected);
         }
         Ok(())
     }
 
-    fn accept(&mut self, kind: Kind) -> Result<OpId, SubscribeError> {
+    fn accept(&mut self, kind: Kind) -> Result<OpId, InvalidSubscribe> {
         if matches!(self.phase, ClientPhase::Connected) {
             self.check_limits(&kind)?;
             // An UNSUBSCRIBE waits for an identifier: it may be for a queue that is closed, and nobody would ask again.
             if matches!(kind, Kind::Subscribe(_)) && self.session.ids.is_full() {
-                return Err(SubscribeError::NoPacketIdentifier);
+                return Err(InvalidSubscribe::NoPacketIdentifier);
             }
         }
         Ok(self.send_or_keep(kind))
@@ -292,7 +292,7 @@ impl Client {
     }
 
     /// The server refused to unsubscribe `filters`: messages go on to come, so they are registered again. A queue that was
-    /// closed, or a filter that was subscribed anew, meanwhile stays as it is.
+    /// closed, or a filter that was subscribed again, meanwhile stays as it is.
     fn keep_subscribed(&mut self, op: OpId, filters: &[TopicFilter]) {
         let removed = self.requests.take_removed(op);
         let session = &mut self.session;

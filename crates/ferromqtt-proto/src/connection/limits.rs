@@ -1,7 +1,7 @@
 //! What the server allows on this connection (section 3.2.2.3), and what is free of its Receive Maximum (4.9).
 
 use crate::codec::MAX_REMAINING_LENGTH;
-use crate::error::{PublishError, SubscribeError};
+use crate::error::{InvalidPublish, InvalidSubscribe};
 use crate::options::Options;
 use crate::packet::{Properties, QoS, ReasonCode};
 
@@ -66,52 +66,52 @@ impl Limits {
         qos: QoS,
         retain: bool,
         packet_len: usize,
-    ) -> Result<(), PublishError> {
+    ) -> Result<(), InvalidPublish> {
         if packet_len > self.maximum_packet_size {
-            return Err(PublishError::TooLarge {
+            return Err(InvalidPublish::TooLarge {
                 bytes: packet_len,
                 limit: self.maximum_packet_size,
                 whose: "the server",
             });
         }
         if qos > self.maximum_qos {
-            return Err(PublishError::QosNotSupported {
+            return Err(InvalidPublish::QosNotSupported {
                 maximum: self.maximum_qos.value(),
             });
         }
         if retain && !self.retain_available {
-            return Err(PublishError::RetainNotSupported);
+            return Err(InvalidPublish::RetainNotSupported);
         }
         Ok(())
     }
 
     /// Whether the server supports a subscription to `filter` (sections 3.2.2.3.11 to 3.2.2.3.13).
-    pub(crate) fn check_filter(&self, filter: &str) -> Result<(), SubscribeError> {
+    pub(crate) fn check_filter(&self, filter: &str) -> Result<(), InvalidSubscribe> {
         if !self.shared && filter.starts_with("$share/") {
-            return Err(SubscribeError::NotSupported(
+            return Err(InvalidSubscribe::NotSupported(
                 ReasonCode::SharedSubscriptionsNotSupported,
             ));
         }
         if !self.wildcards && filter.contains(['+', '#']) {
-            return Err(SubscribeError::NotSupported(
+            return Err(InvalidSubscribe::NotSupported(
                 ReasonCode::WildcardSubscriptionsNotSupported,
             ));
         }
         Ok(())
     }
 
-    pub(crate) const fn check_identifier(&self, given: bool) -> Result<(), SubscribeError> {
+    pub(crate) const fn check_identifier(&self, given: bool) -> Result<(), InvalidSubscribe> {
         if given && !self.subscription_identifiers {
-            return Err(SubscribeError::NotSupported(
+            return Err(InvalidSubscribe::NotSupported(
                 ReasonCode::SubscriptionIdentifiersNotSupported,
             ));
         }
         Ok(())
     }
 
-    pub(crate) const fn check_size(&self, bytes: usize) -> Result<(), SubscribeError> {
+    pub(crate) const fn check_size(&self, bytes: usize) -> Result<(), InvalidSubscribe> {
         if bytes > self.maximum_packet_size {
-            return Err(SubscribeError::TooLarge {
+            return Err(InvalidSubscribe::TooLarge {
                 bytes,
                 limit: self.maximum_packet_size,
             });

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU16;
 
-use crate::error::{DecodeError, PublishError};
+use crate::error::{DecodeError, InvalidPublish};
 use crate::packet::{PublishPacket, ReasonCode, TopicAlias};
 use crate::text::Utf8String;
 use crate::topic::TopicName;
@@ -94,7 +94,7 @@ impl Chosen {
 }
 
 impl OutgoingAliases {
-    /// A topic this short takes less room than its alias would.
+    /// A topic this short takes fewer bytes than its alias would.
     const SHORTEST_TOPIC: usize = 4;
 
     /// `maximum` is the server's, `own_maximum` what the options allow the client to assign by itself.
@@ -107,9 +107,9 @@ impl OutgoingAliases {
     }
 
     /// Checks an alias that the application has chosen (MQTT-3.2.2-17).
-    pub(crate) fn check(&self, alias: TopicAlias) -> Result<(), PublishError> {
+    pub(crate) fn check(&self, alias: TopicAlias) -> Result<(), InvalidPublish> {
         if alias.0.get() > self.maximum {
-            return Err(PublishError::TopicAliasTooHigh {
+            return Err(InvalidPublish::TopicAliasTooHigh {
                 alias: alias.0.get(),
                 maximum: self.maximum,
             });

@@ -6,7 +6,7 @@ use super::{
     PacketId, PacketType, Properties, PropertyPlace, ProtocolVersion, ReasonCode, packet_len,
     put_packet, read_boxed, read_packet_id,
 };
-use crate::codec::{BYTES_LEFT, Reader};
+use crate::codec::{BYTES_LEFT, BodyReader};
 use crate::error::DecodeError;
 use crate::slips::{Slip, Slips};
 
@@ -78,7 +78,7 @@ impl Ack {
     pub(super) fn decode(
         packet_type: PacketType,
         version: ProtocolVersion,
-        mut body: Reader<'_>,
+        mut body: BodyReader<'_>,
         slips: &mut Slips,
     ) -> Result<Self, DecodeError> {
         let packet_id = read_packet_id(&mut body)?;
@@ -101,7 +101,7 @@ impl Ack {
     #[cold]
     fn decode_code_before_v5(
         packet_id: PacketId,
-        mut body: Reader<'_>,
+        mut body: BodyReader<'_>,
         slips: &mut Slips,
     ) -> Result<Self, DecodeError> {
         let code = body.u8()?;

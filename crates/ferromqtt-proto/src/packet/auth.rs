@@ -3,7 +3,7 @@
 use bytes::{BufMut, BytesMut};
 
 use super::{PacketType, Properties, PropertyPlace, ReasonCode, put_packet};
-use crate::codec::Reader;
+use crate::codec::BodyReader;
 use crate::error::DecodeError;
 
 /// An AUTH packet.
@@ -26,7 +26,7 @@ impl Auth {
         });
     }
 
-    pub(super) fn decode(mut body: Reader<'_>) -> Result<Self, DecodeError> {
+    pub(super) fn decode(mut body: BodyReader<'_>) -> Result<Self, DecodeError> {
         let mut auth = Self {
             reason: ReasonCode::Success,
             properties: Properties::default(),

@@ -3,7 +3,7 @@
 use bytes::{BufMut, BytesMut};
 
 use super::{PacketType, Properties, ProtocolVersion, QoS, ReasonCode, put_packet};
-use crate::codec::Reader;
+use crate::codec::BodyReader;
 use crate::error::DecodeError;
 use crate::slips::{Slip, Slips};
 use crate::text::Utf8String;
@@ -38,7 +38,7 @@ impl ConnAck {
 
     pub(super) fn decode(
         version: ProtocolVersion,
-        mut body: Reader<'_>,
+        mut body: BodyReader<'_>,
         slips: &mut Slips,
     ) -> Result<Self, DecodeError> {
         let flags = body.u8()?;

@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::publish::check_response_topic;
 use super::{PacketType, Properties, PropertyPlace, ProtocolVersion, QoS, put_packet};
-use crate::codec::{Reader, put_binary};
+use crate::codec::{BodyReader, put_binary};
 use crate::debug_fields;
 use crate::error::DecodeError;
 use crate::text::Utf8String;
@@ -105,7 +105,7 @@ impl Connect {
         flags
     }
 
-    pub(super) fn decode(mut body: Reader<'_>) -> Result<Self, DecodeError> {
+    pub(super) fn decode(mut body: BodyReader<'_>) -> Result<Self, DecodeError> {
         let name = body.string()?;
         let level = body.u8()?;
         let protocol = match (name.as_str(), level) {

@@ -3,7 +3,7 @@
 use bytes::{BufMut, BytesMut};
 
 use super::{PacketType, Properties, PropertyPlace, ProtocolVersion, ReasonCode, put_packet};
-use crate::codec::Reader;
+use crate::codec::BodyReader;
 use crate::error::{DecodeError, DisconnectError};
 use crate::property_error::PropertyProblem;
 
@@ -90,7 +90,7 @@ impl Disconnect {
 
     pub(super) fn decode(
         version: ProtocolVersion,
-        mut body: Reader<'_>,
+        mut body: BodyReader<'_>,
     ) -> Result<Self, DecodeError> {
         let mut disconnect = Self::normal();
         if version.is_v5() && !body.is_empty() {

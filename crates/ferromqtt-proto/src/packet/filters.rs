@@ -8,7 +8,7 @@ use std::fmt;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{ProtocolVersion, SubscriptionOptions};
-use crate::codec::{Reader, put_binary};
+use crate::codec::{BodyReader, put_binary};
 use crate::error::DecodeError;
 use crate::text::Utf8String;
 
@@ -68,7 +68,7 @@ impl SubscribeFilters {
 
     pub(super) fn read(
         version: ProtocolVersion,
-        mut body: Reader<'_>,
+        mut body: BodyReader<'_>,
     ) -> Result<Self, DecodeError> {
         let start = body.position();
         while !body.is_empty() {
@@ -142,7 +142,7 @@ impl UnsubscribeFilters {
         out.put_slice(&self.encoded);
     }
 
-    pub(super) fn read(mut body: Reader<'_>) -> Result<Self, DecodeError> {
+    pub(super) fn read(mut body: BodyReader<'_>) -> Result<Self, DecodeError> {
         let start = body.position();
         while !body.is_empty() {
             body.check_string()?;

@@ -40,7 +40,7 @@ pub use subscription_identifiers::SubscriptionIdentifiers;
 pub use unsubscribe::{UnsubAck, UnsubscribePacket};
 pub use user_properties::{UserProperties, UserPropertiesIter};
 
-use crate::codec::{FixedHeader, Reader, put_with_length, var_int_len};
+use crate::codec::{BodyReader, FixedHeader, put_with_length, var_int_len};
 use crate::error::DecodeError;
 use crate::slips::Slips;
 
@@ -372,7 +372,7 @@ pub(crate) fn decode_with(
         .ok_or_else(|| DecodeError::malformed("packet is not whole"))?;
     let start = *at + header.header_len;
     *at = start + header.remaining_length;
-    let body = Reader::new(source, start, *at);
+    let body = BodyReader::new(source, start, *at);
     let packet_type = PacketType::from_first_byte(header.first_byte)
         .ok_or_else(|| DecodeError::malformed("packet type 0 is reserved"))?;
     if packet_type == PacketType::Publish {
@@ -414,7 +414,7 @@ pub(crate) fn decode_with(
 }
 
 /// Reads a Packet Identifier, which is never zero (MQTT-2.2.1-3, MQTT-2.2.1-4).
-fn read_packet_id(body: &mut Reader<'_>) -> Result<PacketId, DecodeError> {
+fn read_packet_id(body: &mut BodyReader<'_>) -> Result<PacketId, DecodeError> {
     PacketId::new(body.u16()?).ok_or_else(|| DecodeError::protocol("Packet Identifier is 0"))
 }
 

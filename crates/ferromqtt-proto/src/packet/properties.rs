@@ -10,7 +10,7 @@ use super::property_value::{PropertyValue, TopicAlias};
 use super::subscription_identifiers::SubscriptionIdentifiers;
 use super::user_properties::{USER_PROPERTY, UserProperties};
 use super::{PacketType, ProtocolVersion};
-use crate::codec::{MAX_REMAINING_LENGTH, Reader, put_var_int, put_with_length, var_int_len};
+use crate::codec::{BodyReader, MAX_REMAINING_LENGTH, put_var_int, put_with_length, var_int_len};
 use crate::error::DecodeError;
 use crate::packet::QoS;
 use crate::property_error::{PropertyError, PropertyProblem};
@@ -166,7 +166,7 @@ macro_rules! properties {
                 self.user_properties.detach();
             }
 
-            fn read_one(&mut self, id: u8, place: PropertyPlace, body: &mut Reader<'_>) -> Result<(), DecodeError> {
+            fn read_one(&mut self, id: u8, place: PropertyPlace, body: &mut BodyReader<'_>) -> Result<(), DecodeError> {
                 match id {
                     $($id => {
                         if !$places.allowed_in(place) {
@@ -186,7 +186,7 @@ macro_rules! properties {
         }
 
         impl Repeated {
-            fn count_one(&mut self, body: &mut Reader<'_>) -> Result<(), DecodeError> {
+            fn count_one(&mut self, body: &mut BodyReader<'_>) -> Result<(), DecodeError> {
                 let start = body.position();
                 match body.u8()? {
                     $($id => {
@@ -223,7 +223,7 @@ struct Repeated {
 
 impl Repeated {
     #[cold]
-    fn count(mut rest: Reader<'_>) -> Result<Self, DecodeError> {
+    fn count(mut rest: BodyReader<'_>) -> Result<Self, DecodeError> {
         let mut repeated = Self::default();
         while !rest.is_empty() {
             repeated.count_one(&mut rest)?;
@@ -330,7 +330,7 @@ impl Properties {
     pub(crate) fn of(
         packet: PacketType,
         version: ProtocolVersion,
-        body: &mut Reader<'_>,
+        body: &mut BodyReader<'_>,
     ) -> Result<Self, DecodeError> {
         if version.is_v5() {
             Self::decode(PropertyPlace::of(packet), body)
@@ -340,7 +340,10 @@ impl Properties {
     }
 
     /// Reads the length and the properties.
-    pub(crate) fn decode(place: PropertyPlace, body: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(
+        place: PropertyPlace,
+        body: &mut BodyReader<'_>,
+    ) -> Result<Self, DecodeError> {
         let length = body.var_int()?;
         let mut block = body.block(length)?;
         let mut properties = Self::default();
@@ -351,7 +354,7 @@ impl Properties {
     fn read_all(
         &mut self,
         place: PropertyPlace,
-        block: &mut Reader<'_>,
+        block: &mut BodyReader<'_>,
     ) -> Result<(), DecodeError> {
         while !block.is_empty() {
             let id = block.u8()?;
@@ -363,7 +366,7 @@ impl Properties {
     fn read_subscription_identifier(
         &mut self,
         place: PropertyPlace,
-        body: &mut Reader<'_>,
+        body: &mut BodyReader<'_>,
     ) -> Result<(), DecodeError> {
         if place != PropertyPlace::SUBSCRIBE && place != PropertyPlace::PUBLISH {
             return Err(DecodeError::protocol(
@@ -389,7 +392,7 @@ impl Properties {
 /// Reads properties that are mostly absent: `None` for an empty block.
 pub(crate) fn read_boxed(
     place: PropertyPlace,
-    body: &mut Reader<'_>,
+    body: &mut BodyReader<'_>,
 ) -> Result<Option<Box<Properties>>, DecodeError> {
     let length = body.var_int()?;
     let mut block = body.block(length)?;

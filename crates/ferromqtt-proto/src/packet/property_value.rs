@@ -6,7 +6,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::{QoS, ReasonCode, flag};
-use crate::codec::{Reader, put_binary};
+use crate::codec::{BodyReader, put_binary};
 use crate::error::DecodeError;
 use crate::shown::{Masked, PeerText};
 use crate::text::Utf8String;
@@ -22,7 +22,7 @@ pub(super) trait PropertyValue: Sized + fmt::Debug {
         self
     }
 
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError>;
+    fn read(body: &mut BodyReader<'_>) -> Result<Self, DecodeError>;
     /// Appends the property: its identifier and this value.
     fn write(&self, id: u8, out: &mut BytesMut);
     fn wire_len(&self) -> usize;
@@ -37,7 +37,7 @@ pub(super) trait PropertyValue: Sized + fmt::Debug {
 }
 
 impl PropertyValue for bool {
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn read(body: &mut BodyReader<'_>) -> Result<Self, DecodeError> {
         flag(body.u8()?)
     }
 
@@ -51,7 +51,7 @@ impl PropertyValue for bool {
 }
 
 impl PropertyValue for u16 {
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn read(body: &mut BodyReader<'_>) -> Result<Self, DecodeError> {
         body.u16()
     }
 
@@ -66,7 +66,7 @@ impl PropertyValue for u16 {
 }
 
 impl PropertyValue for u32 {
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn read(body: &mut BodyReader<'_>) -> Result<Self, DecodeError> {
         body.u32()
     }
 
@@ -81,7 +81,7 @@ impl PropertyValue for u32 {
 }
 
 impl PropertyValue for NonZeroU16 {
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn read(body: &mut BodyReader<'_>) -> Result<Self, DecodeError> {
         Self::new(body.u16()?).ok_or_else(|| DecodeError::protocol("Receive Maximum is 0"))
     }
 
@@ -95,7 +95,7 @@ impl PropertyValue for NonZeroU16 {
 }
 
 impl PropertyValue for NonZeroU32 {
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn read(body: &mut BodyReader<'_>) -> Result<Self, DecodeError> {
         Self::new(body.u32()?).ok_or_else(|| DecodeError::protocol("Maximum Packet Size is 0"))
     }
 
@@ -109,7 +109,7 @@ impl PropertyValue for NonZeroU32 {
 }
 
 impl PropertyValue for QoS {
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn read(body: &mut BodyReader<'_>) -> Result<Self, DecodeError> {
         match body.u8()? {
             0 => Ok(Self::AtMostOnce),
             1 => Ok(Self::AtLeastOnce),
@@ -133,7 +133,7 @@ impl PropertyValue for Bytes {
         Masked
     }
 
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn read(body: &mut BodyReader<'_>) -> Result<Self, DecodeError> {
         body.binary()
     }
 
@@ -160,7 +160,7 @@ impl PropertyValue for Utf8String {
         PeerText(self.as_str())
     }
 
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn read(body: &mut BodyReader<'_>) -> Result<Self, DecodeError> {
         body.string()
     }
 
@@ -183,7 +183,7 @@ impl PropertyValue for Utf8String {
 }
 
 impl PropertyValue for TopicAlias {
-    fn read(body: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn read(body: &mut BodyReader<'_>) -> Result<Self, DecodeError> {
         NonZeroU16::new(body.u16()?).map(Self).ok_or(DecodeError {
             reason: ReasonCode::TopicAliasInvalid,
             what: "Topic Alias is 0",

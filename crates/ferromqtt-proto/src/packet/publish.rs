@@ -6,7 +6,7 @@ use super::{
     PacketId, PacketType, Properties, PropertyPlace, ProtocolVersion, QoS, packet_len, read_boxed,
     read_packet_id,
 };
-use crate::codec::{Reader, put_var_int, var_int_len};
+use crate::codec::{BodyReader, put_var_int, var_int_len};
 use crate::debug_fields;
 use crate::error::DecodeError;
 use crate::slips::{Slip, Slips};
@@ -67,7 +67,7 @@ impl PublishPacket {
     pub(super) fn decode(
         first_byte: u8,
         version: ProtocolVersion,
-        mut body: Reader<'_>,
+        mut body: BodyReader<'_>,
         slips: &mut Slips,
     ) -> Result<Self, DecodeError> {
         let mut dup = first_byte & DUP != 0;

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::{PacketType, Properties, PropertyPlace, UserProperties, read_boxed};
-use crate::codec::Reader;
+use crate::codec::BodyReader;
 use crate::error::{DecodeError, StringError};
 use crate::text::Utf8String;
 
@@ -17,7 +17,7 @@ fn read(content: &[u8]) -> (Bytes, Result<Properties, DecodeError>) {
     crate::codec::put_var_int(&mut source, content.len());
     source.extend_from_slice(content);
     let source = source.freeze();
-    let mut body = Reader::new(&source, 0, source.len());
+    let mut body = BodyReader::new(&source, 0, source.len());
     let properties = read_boxed(PropertyPlace::of(PacketType::Publish), &mut body);
     let properties = properties.map(|it| *it.unwrap_or_default());
     (source, properties)

@@ -6,7 +6,7 @@ use super::{
     PacketId, PacketType, Properties, ProtocolVersion, QoS, ReasonCode, SubscribeFilters,
     filters_packet_len, put_packet, read_packet_id,
 };
-use crate::codec::Reader;
+use crate::codec::BodyReader;
 use crate::error::DecodeError;
 use crate::slips::{Slip, Slips};
 
@@ -121,7 +121,7 @@ impl SubscribePacket {
 
     pub(super) fn decode(
         version: ProtocolVersion,
-        mut body: Reader<'_>,
+        mut body: BodyReader<'_>,
     ) -> Result<Self, DecodeError> {
         let packet_id = read_packet_id(&mut body)?;
         let properties = Properties::of(PacketType::Subscribe, version, &mut body)?;
@@ -160,7 +160,7 @@ impl SubAck {
 
     pub(super) fn decode(
         version: ProtocolVersion,
-        mut body: Reader<'_>,
+        mut body: BodyReader<'_>,
         slips: &mut Slips,
     ) -> Result<Self, DecodeError> {
         let packet_id = read_packet_id(&mut body)?;

@@ -6,7 +6,7 @@ use super::{
     PacketId, PacketType, Properties, ProtocolVersion, ReasonCode, UnsubscribeFilters,
     filters_packet_len, put_packet, read_packet_id,
 };
-use crate::codec::Reader;
+use crate::codec::BodyReader;
 use crate::error::DecodeError;
 use crate::slips::{Slip, Slips};
 
@@ -44,7 +44,7 @@ impl UnsubscribePacket {
 
     pub(super) fn decode(
         version: ProtocolVersion,
-        mut body: Reader<'_>,
+        mut body: BodyReader<'_>,
     ) -> Result<Self, DecodeError> {
         let packet_id = read_packet_id(&mut body)?;
         let properties = Properties::of(PacketType::Unsubscribe, version, &mut body)?;
@@ -82,7 +82,7 @@ impl UnsubAck {
 
     pub(super) fn decode(
         version: ProtocolVersion,
-        mut body: Reader<'_>,
+        mut body: BodyReader<'_>,
         slips: &mut Slips,
     ) -> Result<Self, DecodeError> {
         let packet_id = read_packet_id(&mut body)?;

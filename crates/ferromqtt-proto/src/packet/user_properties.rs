@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::{Bytes, BytesMut};
 
 use super::filters::take_string;
-use crate::codec::{Reader, put_binary};
+use crate::codec::{BodyReader, put_binary};
 use crate::error::{DecodeError, StringError};
 use crate::text::{self, Utf8String};
 
@@ -104,8 +104,8 @@ impl UserProperties {
     /// are copied together once.
     pub(super) fn read<'a>(
         &mut self,
-        body: &mut Reader<'a>,
-        behind: impl FnOnce(Reader<'a>) -> Result<usize, DecodeError>,
+        body: &mut BodyReader<'a>,
+        behind: impl FnOnce(BodyReader<'a>) -> Result<usize, DecodeError>,
     ) -> Result<(), DecodeError> {
         let start = body.position() - 1;
         loop {

@@ -48,7 +48,7 @@ pub(crate) struct Inbox {
     lost: u64,
     /// What holds nothing back any more.
     let_go: Vec<DeliveryId>,
-    /// A message that waited for room in one of these queues when the client ended; the next one delivers it.
+    /// A message that waited for capacity in one of these queues when the client ended; the next one delivers it.
     pub(crate) waiting: Option<Box<(Vec<QueueId>, Message)>>,
 }
 
@@ -81,7 +81,7 @@ impl Inbox {
             .any(|queue| queue.options.acknowledge == Acknowledge::ByApplication)
     }
 
-    /// Holds a message to be claimed. What the bounds of the default queue have no room for is lost by its policy.
+    /// Holds a message to be claimed. What exceeds the bounds of the default queue is lost by its policy.
     pub(crate) fn hold(&mut self, mut held: UnclaimedMessage) -> Pushed {
         self.chunks.part(&mut held.message);
         let lost = self.default.lost;
@@ -275,7 +275,7 @@ impl Inbox {
         self.lost
     }
 
-    /// Whether a QoS 0 message of this size finds no room, and is to wait for it: when its queue is read at all.
+    /// Whether a QoS 0 message of this size has to wait for capacity, which it does when its queue is read at all.
     pub(crate) fn makes_wait(&mut self, id: QueueId, size: usize) -> bool {
         let now = self.clock;
         let Some(queue) = self.queue_mut(id) else {
@@ -284,7 +284,7 @@ impl Inbox {
         queue.makes_wait(size) && now.is_none_or(|now| queue.reader.look(now).is_some())
     }
 
-    /// Whether a message of this size that has been waiting for room in a queue waits on.
+    /// Whether a message of this size that has been waiting for capacity in a queue goes on to wait.
     pub(crate) fn keeps_waiting(&self, id: QueueId, size: usize) -> bool {
         self.queue(id)
             .is_some_and(|queue| queue.keeps_waiting(size))
@@ -372,7 +372,7 @@ impl Inbox {
             return 0;
         };
         if queue.failed && queue.len() > 0 {
-            return 0; // told after the last message before the gap
+            return 0; // reported after the last message before the gap
         }
         queue.failed = false;
         std::mem::take(&mut queue.lost)
@@ -459,7 +459,7 @@ mod tests {
     /// What a world of one queue sees of a message: its number, its payload bytes, and what was given to hold it.
     type Offered = (u8, usize, Option<DeliveryId>);
 
-    /// Messages beyond the bounds: the last ones, of which the first has no room.
+    /// Messages beyond the bounds: the last ones, of which the first does not fit.
     fn check_waiting(options: QueueOptions, there: &[Offered], withheld: &[DeliveryId]) {
         let is_withheld = |it: &Offered| it.2.is_some_and(|hold| withheld.contains(&hold));
         let within = (there.iter().position(is_withheld)).unwrap_or(there.len());
@@ -479,7 +479,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// No bound is exceeded, no order changed, every loss counted, and what waits for room waits exactly as long.
+        /// No bound is exceeded, no order changed, every loss counted, and what waits for capacity waits exactly as long.
         #[test]
         fn bounds_hold_and_every_message_is_accounted_for(
             limit in proptest::option::of(0_usize..5),

@@ -72,33 +72,33 @@ impl Queue {
         (self.options).have_room(messages, bytes, size)
     }
 
-    /// Whether a QoS 0 message is to wait for room. Not in front of an empty queue, which takes it whatever its bounds.
+    /// Whether a QoS 0 message is to wait for capacity. Not in front of an empty queue, which takes it whatever its bounds.
     pub(super) fn makes_wait(&self, size: usize) -> bool {
         self.options.overflow == Overflow::Wait && self.messages.len() > 0 && !self.has_room(size)
     }
 
-    /// Whether a QoS 0 message that has been waiting for room is to wait on.
+    /// Whether a QoS 0 message that has been waiting for capacity is to go on waiting.
     pub(super) fn keeps_waiting(&self, size: usize) -> bool {
         let half_used = (self.options).are_half_used(self.messages.len(), self.bytes);
         let has_room = self.has_room(size) && half_used;
         self.messages.len() > 0 && !has_room && !self.reader.is_forgotten()
     }
 
-    /// Whether a QoS 0 message that could not wait for room is kept all the same.
+    /// Whether a QoS 0 message that could not wait for capacity is kept all the same.
     fn has_spare_room(&self, size: usize) -> bool {
         let spare = self.options.twice();
         self.messages.len() == 0
             || !self.reader.is_forgotten() && spare.have_room(self.messages.len(), self.bytes, size)
     }
 
-    /// Whether a message like this is to be held back: by the application, or until there is room.
+    /// Whether a message like this is to be held back: by the application, or until there is capacity.
     pub(super) fn holds(&self, qos: QoS, size: usize) -> bool {
         let waits = self.options.overflow == Overflow::Wait && !self.has_room(size);
         qos != QoS::AtMostOnce && (waits || self.options.acknowledge == Acknowledge::ByApplication)
     }
 
-    /// Whether a message is to be taken that finds no room, or whose policy makes room for it. Those that leave for it are
-    /// counted, and what they held is let go.
+    /// Whether the policy of a full queue takes a message of this size all the same. Counts the messages that it drops for it,
+    /// and releases what they held.
     #[cold]
     fn make_room(
         &mut self,
@@ -181,7 +181,7 @@ impl Queue {
         }
     }
 
-    /// What the next one of those beyond the bounds held, once it has been taken or there is room for it.
+    /// What the next one of those beyond the bounds held, once it has been taken or fits.
     pub(super) fn release(&mut self) -> Option<DeliveryId> {
         while let Some(&(hold, size)) = self.beyond.front() {
             let is_there = self.beyond.len() <= self.messages.len();

@@ -11,7 +11,7 @@ pub enum Overflow {
     DropNewest,
     /// The server waits: a reader that is slower than it loses nothing. The default.
     ///
-    /// A QoS 1 or 2 message is kept beyond the limit, and acknowledged only when the queue has room for it, however long
+    /// A QoS 1 or 2 message is kept beyond the limit, and acknowledged only when it fits into the queue, however long
     /// that takes: so the server sends no more than its window, or our Receive Maximum, allows. Acknowledgements leave in
     /// order of receipt (MQTT-4.6.0-2), so a queue like this that is full delays the server's window for all others, and
     /// a reader that lets it stand still receives nothing on any queue after a while. When a queue has withheld
@@ -29,8 +29,8 @@ pub enum Overflow {
     ///   message that finds it full is lost, and reported as every loss is. It counts again as soon as it is read again.
     #[default]
     Wait,
-    /// The queue takes nothing more until its reader has taken what it holds and has been told how many messages are lost, so
-    /// that it sees no gap without knowing.
+    /// The queue takes nothing more until its reader has taken what it holds and has asked how many messages are lost, so
+    /// that it knows of each gap.
     Fail,
 }
 
@@ -64,8 +64,8 @@ pub struct QueueOptions {
     /// How many messages it holds; `None` is no limit. Default: 100,000.
     pub limit: Option<usize>,
     /// How many bytes of memory they take together: topics, payloads and properties, and 128 bytes for each message
-    /// ([`Message::memory_size`](crate::Message::memory_size)); `None` is no limit. A message that is larger has room in an
-    /// empty queue. Default: 64 MiB.
+    /// ([`Message::memory_size`](crate::Message::memory_size)); `None` is no limit. An empty queue
+    /// takes a message that is larger. Default: 64 MiB.
     ///
     /// What a queue keeps alive beyond that is bounded too. Messages are slices of the memory that was read into; when the
     /// queues keep more than twice as much of that alive as their messages count, and 256 KiB, those that make up little of

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ferromqtt_proto::packet::{Auth, Packet};
 use ferromqtt_proto::{
-    AuthError, Client, ConnectionError, Event, Options, OptionsError, Properties, ReasonCode,
+    AuthError, Client, ConnectionError, Event, InvalidOptions, Options, Properties, ReasonCode,
     Session,
 };
 
@@ -240,7 +240,7 @@ fn data_without_a_method_is_refused() {
     let mut options = authenticating();
     options.properties.authentication_method = None;
     let error = Client::new(options, Session::default(), 1).unwrap_err();
-    assert!(matches!(error, OptionsError::Property(_)));
+    assert!(matches!(error, InvalidOptions::Property(_)));
 }
 
 /// Each connection begins its exchange with data of its own.

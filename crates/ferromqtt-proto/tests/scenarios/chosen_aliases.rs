@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 
 use bytes::Bytes;
 use ferromqtt_proto::packet::{Packet, PublishRef, TopicAlias};
-use ferromqtt_proto::{Options, Properties, Publish, PublishError, QoS, TopicName};
+use ferromqtt_proto::{InvalidPublish, Options, Properties, Publish, QoS, TopicName};
 use proptest::prelude::*;
 
 use crate::support::*;
@@ -51,7 +51,7 @@ fn publish_at_once(
     pair: &mut Pair,
     topic: &str,
     properties: &Properties,
-) -> Result<bool, PublishError> {
+) -> Result<bool, InvalidPublish> {
     let publish = PublishRef {
         dup: false,
         qos: AtMostOnce,
@@ -123,7 +123,7 @@ fn an_alias_above_the_servers_maximum_is_refused() {
         };
         let maximum = maximum.unwrap_or(0);
         let mut pair = Pair::connected_with(options_with(10), limits);
-        let refused = PublishError::TopicAliasTooHigh { alias: 3, maximum };
+        let refused = InvalidPublish::TopicAliasTooHigh { alias: 3, maximum };
         for qos in [AtMostOnce, AtLeastOnce, ExactlyOnce] {
             let error = pair.client.publish(pair.now, message("a", 3, qos));
             assert_eq!(error, Err(refused.clone()));
@@ -139,7 +139,7 @@ fn an_alias_above_the_servers_maximum_is_refused() {
 /// What an empty topic with an alias goes to: MQTT-3.3.2-7 for another connection.
 #[test]
 fn an_alias_is_known_on_the_connection_that_it_was_chosen_on() {
-    let unknown = Err(PublishError::TopicAliasUnknown { alias: 1 });
+    let unknown = Err(InvalidPublish::TopicAliasUnknown { alias: 1 });
     let mut pair = Pair::connected_with(options_with(0), alias_maximum(2));
     assert_eq!(pair.client.topic_of_alias(alias(1)), unknown);
     // As soon as the call is accepted, and not only when it is written.
@@ -149,7 +149,7 @@ fn an_alias_is_known_on_the_connection_that_it_was_chosen_on() {
     pair.pump();
     pair.cut();
     let error = pair.client.topic_of_alias(alias(1));
-    assert_eq!(error, Err(PublishError::NotConnected));
+    assert_eq!(error, Err(InvalidPublish::NotConnected));
     pair.wait_for_transport();
     pair.accept(true, alias_maximum(2));
     assert_eq!(pair.client.topic_of_alias(alias(1)), unknown);
@@ -380,7 +380,7 @@ fn a_message_must_be_short_enough_with_the_topic_of_its_alias() {
     long.payload = Bytes::from_static(b"ten bytes.");
     let refused = pair.client.publish(pair.now, long.clone()).unwrap_err();
     assert!(
-        matches!(refused, PublishError::TooLargeWithTopic { limit: 60, .. }),
+        matches!(refused, InvalidPublish::TooLargeWithTopic { limit: 60, .. }),
         "{refused}"
     );
     let told = refused.to_string();
@@ -388,7 +388,7 @@ fn a_message_must_be_short_enough_with_the_topic_of_its_alias() {
     long.payload = vec![0; 60].into();
     let refused = pair.client.publish(pair.now, long).unwrap_err();
     assert!(
-        matches!(refused, PublishError::TooLarge { .. }),
+        matches!(refused, InvalidPublish::TooLarge { .. }),
         "without the topic too"
     );
 }

@@ -1,7 +1,9 @@
 //! CONNECT on the wire, and options that no CONNECT can be made of.
 
 use bytes::Bytes;
-use ferromqtt_proto::{CleanStart, Client, Options, OptionsError, Properties, QoS, Session, Will};
+use ferromqtt_proto::{
+    CleanStart, Client, InvalidOptions, Options, Properties, QoS, Session, Will,
+};
 
 use crate::support::*;
 
@@ -11,7 +13,7 @@ fn connect_bytes(options: Options) -> Bytes {
     pair.bytes()
 }
 
-fn refusal(options: Options) -> OptionsError {
+fn refusal(options: Options) -> InvalidOptions {
     Client::new(options, Session::default(), 1).unwrap_err()
 }
 
@@ -114,7 +116,7 @@ fn a_password_without_a_user_name_is_for_5_0_alone() {
     for version in [V31, V311] {
         let mut options = options(version);
         options.password = Some(Bytes::from_static(b"p"));
-        assert_eq!(refusal(options), OptionsError::PasswordWithoutUserName);
+        assert_eq!(refusal(options), InvalidOptions::PasswordWithoutUserName);
     }
     let mut options = options(V5);
     options.password = Some(Bytes::from_static(b"p"));
@@ -135,7 +137,7 @@ fn an_empty_client_identifier_needs_a_clean_session_before_5_0() {
     let mut kept = options(V311);
     kept.client_identifier = text("");
     kept.clean_start = CleanStart::Never;
-    assert_eq!(refusal(kept.clone()), OptionsError::IdentifierNeeded);
+    assert_eq!(refusal(kept.clone()), InvalidOptions::IdentifierNeeded);
     kept.protocol = V5;
     let bytes = connect_bytes(kept);
     assert_eq!(bytes[9], 0, "Clean Start 0");
@@ -147,7 +149,7 @@ fn an_empty_client_identifier_needs_a_clean_session_before_5_0() {
 fn mqtt_3_1_always_wants_a_client_identifier() {
     let mut options = options(V31);
     options.client_identifier = text("");
-    assert_eq!(refusal(options.clone()), OptionsError::IdentifierNeeded);
+    assert_eq!(refusal(options.clone()), InvalidOptions::IdentifierNeeded);
     options.client_identifier = text(&"x".repeat(24));
     options.check().unwrap();
 }
@@ -159,20 +161,20 @@ fn what_connect_cannot_hold_is_refused_at_once() {
     with_password.password = Some(long.clone());
     assert!(matches!(
         refusal(with_password),
-        OptionsError::TooLong { bytes: 65_536, .. }
+        InvalidOptions::TooLong { bytes: 65_536, .. }
     ));
 
     let mut with_will = options(V5);
     with_everything(&mut with_will);
     with_will.will.as_mut().unwrap().payload = long;
-    assert!(matches!(refusal(with_will), OptionsError::TooLong { .. }));
+    assert!(matches!(refusal(with_will), InvalidOptions::TooLong { .. }));
 
     for topic in ["", "a/+", "#"] {
         let mut with_topic = options(V5);
         with_everything(&mut with_topic);
         with_topic.will.as_mut().unwrap().topic = text(topic);
         assert!(
-            matches!(refusal(with_topic), OptionsError::WillTopic(_)),
+            matches!(refusal(with_topic), InvalidOptions::WillTopic(_)),
             "{topic}"
         );
     }
@@ -182,18 +184,21 @@ fn what_connect_cannot_hold_is_refused_at_once() {
         with_everything(&mut with_response);
         let will = &mut with_response.will.as_mut().unwrap().properties;
         will.response_topic = Some(text(topic));
-        assert!(matches!(refusal(with_response), OptionsError::Property(_)));
+        assert!(matches!(
+            refusal(with_response),
+            InvalidOptions::Property(_)
+        ));
     }
 
     let mut before_5 = options(V311);
     before_5.properties.session_expiry_interval = Some(1);
-    assert!(matches!(refusal(before_5), OptionsError::Property(_)));
+    assert!(matches!(refusal(before_5), InvalidOptions::Property(_)));
 
     let mut misplaced = options(V5);
     misplaced.properties.topic_alias_maximum = Some(1);
     misplaced.check().unwrap();
     misplaced.properties.server_keep_alive = Some(1);
-    assert!(matches!(refusal(misplaced), OptionsError::Property(_)));
+    assert!(matches!(refusal(misplaced), InvalidOptions::Property(_)));
 }
 
 /// Binary data has two length bytes (section 1.5.6): what is longer would break the framing. Pitfalls 17 and 18.
@@ -202,12 +207,12 @@ fn a_property_too_long_for_its_length_field_is_refused() {
     let long = Some(Bytes::from(vec![0; 65_536]));
     let mut with_data = options(V5);
     with_data.properties.authentication_data.clone_from(&long);
-    assert!(matches!(refusal(with_data), OptionsError::Property(_)));
+    assert!(matches!(refusal(with_data), InvalidOptions::Property(_)));
 
     let mut with_will = options(V5);
     with_everything(&mut with_will);
     with_will.will.as_mut().unwrap().properties.correlation_data = long;
-    assert!(matches!(refusal(with_will), OptionsError::Property(_)));
+    assert!(matches!(refusal(with_will), InvalidOptions::Property(_)));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use ferromqtt_proto::packet::Packet;
 use ferromqtt_proto::{
-    CleanStart, ConnectionError, Delivery, Event, Outcome, Properties, PublishError, ReasonCode,
+    CleanStart, ConnectionError, Delivery, Event, InvalidPublish, Outcome, Properties, ReasonCode,
     TransportError,
 };
 
@@ -55,7 +55,7 @@ fn a_refusal_in_the_form_of_3_1_1_is_understood() {
 fn without_a_connection_and_without_an_attempt_to_make_one_nothing_is_accepted() {
     let mut pair = Pair::new(options(V5));
     let publish = || ferromqtt_proto::Publish::new("t".try_into().unwrap(), "x");
-    let refused = Err(PublishError::NotConnected);
+    let refused = Err(InvalidPublish::NotConnected);
     assert_eq!(pair.client.publish(pair.now, publish()), refused);
     pair.connect();
     pair.accept(false, Properties::default());

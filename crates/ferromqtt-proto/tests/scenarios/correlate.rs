@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use ferromqtt_proto::packet::{self, Packet};
 use ferromqtt_proto::{
-    Client, ConnectionError, Delivery, Event, OpId, Options, Outcome, OutgoingPolicy, Properties,
-    Publish, PublishError, QoS, QueueOptions, ReasonCode, Session, SubscribeError, TopicName,
+    Client, ConnectionError, Delivery, Event, InvalidPublish, InvalidSubscribe, OpId, Options,
+    Outcome, OutgoingPolicy, Properties, Publish, QoS, QueueOptions, ReasonCode, Session,
+    TopicName,
 };
 
 use crate::support::*;
@@ -232,7 +233,9 @@ fn a_response_topic_that_does_not_fit_is_no_request() {
     assert!(
         matches!(
             error,
-            Err(PublishError::Unanswerable(SubscribeError::TooLarge { .. }))
+            Err(InvalidPublish::Unanswerable(
+                InvalidSubscribe::TooLarge { .. }
+            ))
         ),
         "{error:?}"
     );
@@ -303,7 +306,7 @@ fn requests_end_with_the_last_connection() {
     let error = pair
         .client
         .request(pair.now, request_of("service", AtMostOnce));
-    assert_eq!(error, Err(PublishError::NotConnected));
+    assert_eq!(error, Err(InvalidPublish::NotConnected));
 }
 
 fn one_of_each(pair: &mut Pair) {
@@ -359,7 +362,10 @@ fn before_5_0_there_are_no_requests() {
     let error = pair
         .client
         .request(pair.now, request_of("service", AtMostOnce));
-    assert!(matches!(error, Err(PublishError::NoRequests)), "{error:?}");
+    assert!(
+        matches!(error, Err(InvalidPublish::NoRequests)),
+        "{error:?}"
+    );
     assert!(pair.bytes().is_empty());
 }
 
@@ -403,7 +409,7 @@ fn a_response_goes_to_the_response_topic_with_the_correlation_data() {
     let mut plain = received;
     plain.properties = None;
     let error = Publish::response_to(&plain, "");
-    assert_eq!(error, Err(PublishError::NoResponseTopic));
+    assert_eq!(error, Err(InvalidPublish::NoResponseTopic));
 }
 
 /// A queue that overlaps the Response Topic gets its copy, and the request its response.

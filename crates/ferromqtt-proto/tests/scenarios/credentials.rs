@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ferromqtt_proto::packet::Connect;
 use ferromqtt_proto::{
-    ConnectionError, Options, OptionsError, Properties, ProtocolVersion, ReasonCode, Reconnect,
+    ConnectionError, InvalidOptions, Options, Properties, ProtocolVersion, ReasonCode, Reconnect,
     ServerChoice, TransportError,
 };
 
@@ -89,11 +89,11 @@ fn credentials_that_connect_cannot_hold_are_refused() {
     let good = (Some(text("me")), Some(Bytes::from("good")));
     (pair.client.set_credentials(good.0, good.1)).unwrap();
     let alone = pair.client.set_credentials(None, Some(Bytes::from("p")));
-    assert_eq!(alone, Err(OptionsError::PasswordWithoutUserName));
+    assert_eq!(alone, Err(InvalidOptions::PasswordWithoutUserName));
     let long = Bytes::from(vec![0; 65_536]);
     let long = pair.client.set_credentials(Some(text("me")), Some(long));
     assert!(
-        matches!(long, Err(OptionsError::TooLong { bytes: 65_536, .. })),
+        matches!(long, Err(InvalidOptions::TooLong { bytes: 65_536, .. })),
         "{long:?}"
     );
     pair.transport_opens();

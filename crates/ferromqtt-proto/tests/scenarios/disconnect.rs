@@ -2,8 +2,8 @@
 
 use ferromqtt_proto::packet::{Disconnect, Packet};
 use ferromqtt_proto::{
-    ConnectionError, Delivery, Event, Outcome, Properties, Publish, PublishError, ReasonCode,
-    SubscribeError, TopicName, TransportRequest, Unsubscribe,
+    ConnectionError, Delivery, Event, InvalidPublish, InvalidSubscribe, Outcome, Properties,
+    Publish, ReasonCode, TopicName, TransportRequest, Unsubscribe,
 };
 
 use crate::support::*;
@@ -74,7 +74,7 @@ fn nothing_follows_disconnect() {
         // The transport is not closed yet: whatever happens now must not be answered.
         let publish = Publish::new(TopicName::new("t").unwrap(), "x");
         let refused = pair.client.publish(pair.now, publish.clone());
-        assert_eq!(refused, Err(PublishError::NotConnected));
+        assert_eq!(refused, Err(InvalidPublish::NotConnected));
         let at_once = Packet::Publish(message("t", "x", AtLeastOnce, 1));
         let mut input = bytes::BytesMut::new();
         at_once.encode(version, &mut input);
@@ -84,7 +84,7 @@ fn nothing_follows_disconnect() {
             properties: Properties::default(),
         };
         let refused = pair.client.unsubscribe(pair.now, unsubscribe);
-        assert_eq!(refused, Err(SubscribeError::NotConnected));
+        assert_eq!(refused, Err(InvalidSubscribe::NotConnected));
         let later = pair.now + 9 * SECOND; // a PINGREQ would have been due, and Keep Alive over
         pair.client.handle_timeout(later);
         pair.writable = true;

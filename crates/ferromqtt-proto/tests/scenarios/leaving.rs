@@ -2,7 +2,7 @@
 
 use ferromqtt_proto::packet::Disconnect;
 use ferromqtt_proto::{
-    ConnectionError, Delivery, Outcome, Properties, Publish, PublishError, TopicName,
+    ConnectionError, Delivery, InvalidPublish, Outcome, Properties, Publish, TopicName,
     TransportRequest,
 };
 
@@ -63,7 +63,7 @@ fn new_operations_are_refused_and_messages_still_come() {
             let mut publish = Publish::new(TopicName::new("t").unwrap(), "y");
             publish.qos = qos;
             let refused = pair.client.publish(pair.now, publish.clone());
-            assert_eq!(refused, Err(PublishError::NotConnected));
+            assert_eq!(refused, Err(InvalidPublish::NotConnected));
             let packet = ferromqtt_proto::packet::PublishRef {
                 dup: false,
                 qos,

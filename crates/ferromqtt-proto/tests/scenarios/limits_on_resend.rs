@@ -1,7 +1,7 @@
 //! What a resumed session owes is sent again only as far as the limits of the new connection allow.
 
 use bytes::Bytes;
-use ferromqtt_proto::{OpId, Outcome, Properties, Publish, PublishError, QoS, TopicName};
+use ferromqtt_proto::{InvalidPublish, OpId, Outcome, Properties, Publish, QoS, TopicName};
 
 use crate::support::*;
 
@@ -14,9 +14,9 @@ fn publish(pair: &mut Pair, payload: &'static str, qos: QoS, retain: bool) -> Op
     op
 }
 
-fn too_large(bytes: usize, limit: usize) -> PublishError {
+fn too_large(bytes: usize, limit: usize) -> InvalidPublish {
     let whose = "the server";
-    PublishError::TooLarge {
+    InvalidPublish::TooLarge {
         bytes,
         limit,
         whose,
@@ -36,8 +36,8 @@ fn what_the_new_connection_forbids_is_not_sent_again() {
     };
     // A QoS 1 PUBLISH to `t` has 8 bytes beside its payload.
     for (limits, error) in [
-        (maximum_qos, PublishError::QosNotSupported { maximum: 1 }),
-        (no_retain, PublishError::RetainNotSupported),
+        (maximum_qos, InvalidPublish::QosNotSupported { maximum: 1 }),
+        (no_retain, InvalidPublish::RetainNotSupported),
         (maximum_packet_size(12), too_large(16, 12)),
     ] {
         let mut pair = Pair::connected(resuming(V5));

@@ -1,7 +1,8 @@
 //! What a full outgoing queue does with a message more.
 
 use ferromqtt_proto::{
-    Options, Outcome, OutgoingLimits, OutgoingPolicy, Properties, Publish, PublishError, TopicName,
+    InvalidPublish, Options, Outcome, OutgoingLimits, OutgoingPolicy, Properties, Publish,
+    TopicName,
 };
 
 use crate::support::*;
@@ -30,7 +31,7 @@ fn refuse() {
     pair.publish("t", "a", AtLeastOnce);
     let more = Publish::new(TopicName::new("t").unwrap(), "b");
     let (limit, unit) = (1, "messages");
-    let full = PublishError::QueueFull { limit, unit };
+    let full = InvalidPublish::QueueFull { limit, unit };
     assert_eq!(pair.client.publish(pair.now, more), Err(full));
 }
 

@@ -1,6 +1,6 @@
 //! Bounds of the queue of publishes, and what the transport is given at once.
 
-use ferromqtt_proto::{Publish, PublishError, QoS, TopicName};
+use ferromqtt_proto::{InvalidPublish, Publish, QoS, TopicName};
 
 use crate::support::*;
 
@@ -10,8 +10,8 @@ fn publish(qos: QoS, length: usize) -> Publish {
     publish
 }
 
-fn full(limit: usize, unit: &'static str) -> PublishError {
-    PublishError::QueueFull { limit, unit }
+fn full(limit: usize, unit: &'static str) -> InvalidPublish {
+    InvalidPublish::QueueFull { limit, unit }
 }
 
 /// What waits counts, and so does what is unacknowledged, until its last acknowledgement.
@@ -167,7 +167,7 @@ fn a_topic_and_a_payload_at_the_limits_of_mqtt() {
     let (bytes, limit) = (268_435_461, 268_435_460);
     assert_eq!(
         refused,
-        Err(PublishError::TooLarge {
+        Err(InvalidPublish::TooLarge {
             bytes,
             limit,
             whose: "MQTT"

@@ -2,7 +2,9 @@
 
 use std::num::NonZeroU16;
 
-use ferromqtt_proto::{OutgoingLimits, Properties, QueueId, ReasonCode, Subscribe, SubscribeError};
+use ferromqtt_proto::{
+    InvalidSubscribe, OutgoingLimits, Properties, QueueId, ReasonCode, Subscribe,
+};
 
 use crate::support::*;
 
@@ -78,7 +80,7 @@ fn with_every_identifier_in_use_publishes_wait_and_requests_are_refused() {
         queue: QueueId::DEFAULT,
     };
     let refused = pair.client.subscribe(pair.now, subscribe.clone());
-    assert_eq!(refused, Err(SubscribeError::NoPacketIdentifier));
+    assert_eq!(refused, Err(InvalidSubscribe::NoPacketIdentifier));
     pair.server_sends(puback(77));
     assert_eq!(pair.sent(), ["PUBLISH q1 77 x"], "it had waited longest");
     pair.server_sends(puback(78));

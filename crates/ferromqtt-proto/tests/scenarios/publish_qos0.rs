@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ferromqtt_proto::packet::PublishRef;
 use ferromqtt_proto::{
-    ConnectionError, Delivery, Event, Outcome, Properties, Publish, PublishError, TopicName,
+    ConnectionError, Delivery, Event, InvalidPublish, Outcome, Properties, Publish, TopicName,
     TransportError,
 };
 
@@ -155,7 +155,7 @@ fn properties_that_a_client_must_not_send_are_refused() {
         let mut publish = Publish::new(TopicName::new("t").unwrap(), "x");
         publish.properties = Some(Box::new(properties));
         let error = pair.client.publish(pair.now, publish).unwrap_err();
-        assert!(matches!(error, PublishError::Property(_)), "{error}");
+        assert!(matches!(error, InvalidPublish::Property(_)), "{error}");
         pair.pump();
         assert!(pair.bytes().is_empty());
     }
@@ -166,7 +166,7 @@ fn properties_that_a_client_must_not_send_are_refused() {
         ..Properties::default()
     }));
     let error = pair.client.publish(pair.now, publish).unwrap_err();
-    assert!(matches!(error, PublishError::Property(_)));
+    assert!(matches!(error, InvalidPublish::Property(_)));
 }
 
 /// What was reported as sent but never handed to the transport is counted; what was not even encoded was not sent.
@@ -212,7 +212,7 @@ fn the_fast_way_refuses_a_topic_that_cannot_be_published_to() {
     let mut pair = Pair::connected(options(V5));
     for topic in ["", "a/#", "+", "a\0b"] {
         let result = pair.client.publish_at_once(borrowed(topic, b"x"), b"x");
-        assert!(matches!(result, Err(PublishError::Topic(_))), "{topic:?}");
+        assert!(matches!(result, Err(InvalidPublish::Topic(_))), "{topic:?}");
     }
     assert!(pair.bytes().is_empty());
 }

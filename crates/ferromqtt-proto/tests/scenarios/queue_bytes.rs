@@ -2,7 +2,7 @@
 
 use ferromqtt_proto::packet::{self, Packet};
 use ferromqtt_proto::{
-    OutgoingLimits, Overflow, Properties, Publish, PublishError, QueueId, QueueOptions, TopicName,
+    InvalidPublish, OutgoingLimits, Overflow, Properties, Publish, QueueId, QueueOptions, TopicName,
 };
 
 use crate::support::*;
@@ -179,7 +179,7 @@ fn empty_messages_with_long_topics_fill_the_outgoing_queue() {
     }
     let counted = 4 * publish().memory_size();
     assert_eq!(pair.client.stats().outgoing_bytes, counted);
-    let full = PublishError::QueueFull {
+    let full = InvalidPublish::QueueFull {
         limit: 300_000,
         unit: "bytes",
     };

@@ -5,8 +5,8 @@ use std::borrow::Borrow;
 use bytes::Bytes;
 use ferromqtt_proto::packet::{Disconnect, TopicAlias};
 use ferromqtt_proto::{
-    Client, Options, OptionsError, Properties, PropertyError, PropertyProblem, Publish,
-    PublishError, QueueId, RetainHandling, Session, Subscribe, SubscribeError, SubscriptionOptions,
+    Client, InvalidOptions, InvalidPublish, InvalidSubscribe, Options, Properties, PropertyError,
+    PropertyProblem, Publish, QueueId, RetainHandling, Session, Subscribe, SubscriptionOptions,
     TopicName, Unsubscribe, Will,
 };
 
@@ -42,7 +42,7 @@ fn one_of_each() -> Vec<(&'static str, Properties)> {
     }
 }
 
-fn refusal(options: Options) -> OptionsError {
+fn refusal(options: Options) -> InvalidOptions {
     Client::new(options, Session::default(), 1).unwrap_err()
 }
 
@@ -69,7 +69,7 @@ fn a_property_of_connect_or_the_will_is_refused_by_name_before_5_0() {
         for (property, properties) in one_of_each() {
             let mut of_connect = options(version);
             of_connect.properties = properties.clone();
-            let OptionsError::Property(error) = refusal(of_connect) else {
+            let InvalidOptions::Property(error) = refusal(of_connect) else {
                 panic!("{property}");
             };
             assert_names(
@@ -87,7 +87,7 @@ fn a_property_of_connect_or_the_will_is_refused_by_name_before_5_0() {
                 retain: false,
                 properties,
             });
-            let OptionsError::Property(error) = refusal(of_will) else {
+            let InvalidOptions::Property(error) = refusal(of_will) else {
                 panic!("{property}");
             };
             assert_names(
@@ -116,7 +116,7 @@ fn an_option_that_only_5_0_has_is_refused_by_name_before_it() {
         for version in BEFORE_5 {
             let mut options = options(version);
             set(&mut options);
-            let OptionsError::Property(error) = refusal(options) else {
+            let InvalidOptions::Property(error) = refusal(options) else {
                 panic!("{name}");
             };
             assert_names(
@@ -169,7 +169,7 @@ fn an_option_of_subscribe_that_only_5_0_has_is_refused_by_name_before_it() {
                 .client
                 .subscribe(pair.now, subscribe.clone())
                 .unwrap_err();
-            let SubscribeError::Property(error) = error else {
+            let InvalidSubscribe::Property(error) = error else {
                 panic!("{error}");
             };
             assert_names(error, "SUBSCRIBE", name, PropertyProblem::NotInThisVersion);
@@ -189,7 +189,7 @@ fn properties_of_calls_are_refused_by_name_before_5_0() {
             let mut publish = Publish::new(TopicName::new("t").unwrap(), "x");
             publish.properties = Some(Box::new(properties.clone()));
             let error = pair.client.publish(pair.now, publish).unwrap_err();
-            let PublishError::Property(error) = error else {
+            let InvalidPublish::Property(error) = error else {
                 panic!("{error}");
             };
             assert_names(
@@ -204,7 +204,7 @@ fn properties_of_calls_are_refused_by_name_before_5_0() {
                 properties,
             };
             let error = pair.client.unsubscribe(pair.now, unsubscribe).unwrap_err();
-            let SubscribeError::Property(error) = error else {
+            let InvalidSubscribe::Property(error) = error else {
                 panic!("{error}");
             };
             assert_names(

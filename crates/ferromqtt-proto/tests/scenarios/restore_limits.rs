@@ -2,8 +2,8 @@
 
 use ferromqtt_proto::packet::{self, Packet};
 use ferromqtt_proto::{
-    Event, OpId, Outcome, Properties, ProtocolVersion, QueueId, QueueOptions, ReasonCode,
-    Subscribe, SubscribeError,
+    Event, InvalidSubscribe, OpId, Outcome, Properties, ProtocolVersion, QueueId, QueueOptions,
+    ReasonCode, Subscribe,
 };
 
 use crate::support::*;
@@ -337,7 +337,7 @@ fn a_subscribe_that_waited_ends_when_the_server_cannot_do_it() {
             pair.events();
             pair.accept(session_present, properties.clone());
             assert!(pair.bytes().is_empty(), "{name}");
-            let expected = Outcome::RequestNotPossible(SubscribeError::NotSupported(reason));
+            let expected = Outcome::RequestNotPossible(InvalidSubscribe::NotSupported(reason));
             assert_eq!(pair.outcome(op), expected);
             pair.reconnect(false);
             assert!(pair.bytes().is_empty(), "nothing of it is restored: {name}");
@@ -358,7 +358,8 @@ fn requests_that_waited_keep_to_maximum_packet_size() {
     let limit = size(1) - 1;
     pair.accept(false, maximum_packet_size(limit as u32));
     assert_eq!(pair.sent(), ["SUBSCRIBE 1 a"]);
-    let too_large = |bytes| Outcome::RequestNotPossible(SubscribeError::TooLarge { bytes, limit });
+    let too_large =
+        |bytes| Outcome::RequestNotPossible(InvalidSubscribe::TooLarge { bytes, limit });
     assert_eq!(
         pair.outcomes(),
         [
@@ -389,7 +390,7 @@ fn a_request_that_is_not_possible_does_not_take_a_subscription_with_it() {
         pair.accept(false, properties);
         assert!(matches!(
             pair.outcome(op),
-            Outcome::RequestNotPossible(SubscribeError::NotSupported(_))
+            Outcome::RequestNotPossible(InvalidSubscribe::NotSupported(_))
         ));
         assert_eq!(pair.sent(), ["SUBSCRIBE 2 a"], "{names:?}");
     }
@@ -454,7 +455,7 @@ fn subscribing_for_a_closed_queue_is_refused() {
                 queue: closed,
             };
             let refused = pair.client.subscribe(pair.now, subscribe);
-            assert_eq!(refused, Err(SubscribeError::NoQueue));
+            assert_eq!(refused, Err(InvalidSubscribe::NoQueue));
             pair.pump();
             assert!(pair.bytes().is_empty());
             if pair.link_is_up() {

@@ -469,7 +469,7 @@ fn any_other_reason_string_is_kept() {
 /// Public types that can hold neither a payload nor what authenticates.
 const WITHOUT_SECRETS: &str = "
     PacketId ProtocolVersion ReasonCode RetainHandling SubscriptionOptions SubscriptionIdentifiers TopicAlias
-    AcknowledgeError AuthError DecodeError DisconnectError OptionsError PublishError StringError SubscribeError TopicError
+    AcknowledgeError AuthError DecodeError DisconnectError InvalidOptions InvalidPublish StringError InvalidSubscribe TopicError
     PropertyError PropertyProblem Contest InvalidTopic
     Direction PacketRecord PublishRecord
     OpId CleanStart OnSessionLost OutgoingLimits OutgoingPolicy Reconnect ServerChoice Acknowledge DeliveryId Overflow QueueId

@@ -1,8 +1,8 @@
 //! What CONNACK says that the server cannot do (MQTT 5.0, section 3.2.2.3).
 
 use ferromqtt_proto::{
-    Outcome, Properties, Publish, PublishError, QoS, QueueId, Subscribe, SubscribeError, TopicName,
-    Unsubscribe,
+    InvalidPublish, InvalidSubscribe, Outcome, Properties, Publish, QoS, QueueId, Subscribe,
+    TopicName, Unsubscribe,
 };
 
 use crate::support::*;
@@ -41,7 +41,7 @@ fn a_publish_above_maximum_qos_is_refused() {
             let maximum = maximum.value();
             match result {
                 Ok(_) => assert!(index < allowed),
-                Err(error) => assert_eq!(error, PublishError::QosNotSupported { maximum }),
+                Err(error) => assert_eq!(error, InvalidPublish::QosNotSupported { maximum }),
             }
             assert_eq!(index < allowed, qos.value() <= maximum);
         }
@@ -55,7 +55,7 @@ fn a_publish_above_maximum_qos_is_refused() {
 fn retain_is_refused_where_it_is_not_available() {
     let mut pair = Pair::connected_with(options(V5), no_retain());
     let refused = pair.client.publish(pair.now, publish(AtMostOnce, true));
-    assert_eq!(refused, Err(PublishError::RetainNotSupported));
+    assert_eq!(refused, Err(InvalidPublish::RetainNotSupported));
     pair.client
         .publish(pair.now, publish(AtMostOnce, false))
         .unwrap();
@@ -73,7 +73,7 @@ fn maximum_packet_size_counts_the_whole_packet() {
         pair.pump();
         assert_eq!(pair.bytes().len(), 20);
         exact.payload = vec![0; fits + 1].into();
-        let error = PublishError::TooLarge {
+        let error = InvalidPublish::TooLarge {
             bytes: 21,
             limit: 20,
             whose: "the server",
@@ -95,7 +95,7 @@ fn requests_larger_than_maximum_packet_size_are_refused_and_keep_nothing() {
     let error = pair.client.subscribe(pair.now, subscribe).unwrap_err();
     assert_eq!(
         error,
-        SubscribeError::TooLarge {
+        InvalidSubscribe::TooLarge {
             bytes: 38,
             limit: 20
         }
@@ -107,7 +107,7 @@ fn requests_larger_than_maximum_packet_size_are_refused_and_keep_nothing() {
     let error = pair.client.unsubscribe(pair.now, unsubscribe).unwrap_err();
     assert_eq!(
         error,
-        SubscribeError::TooLarge {
+        InvalidSubscribe::TooLarge {
             bytes: 37,
             limit: 20
         }
@@ -166,7 +166,7 @@ fn subscriptions_of_a_kind_that_is_not_available_are_refused() {
         };
         let mut pair = Pair::connected_with(options(V5), limits.clone());
         let error = pair.client.subscribe(pair.now, request()).unwrap_err();
-        assert!(matches!(error, SubscribeError::NotSupported(_)), "{text}");
+        assert!(matches!(error, InvalidSubscribe::NotSupported(_)), "{text}");
         pair.subscribe(&["plain"]);
         assert_eq!(pair.sent(), ["SUBSCRIBE 1 plain"]);
         let mut pair = Pair::connected(options(V5));
@@ -181,12 +181,12 @@ fn limits_learnt_only_after_a_reconnect_make_a_waiting_publish_not_possible() {
     for (limits, error) in [
         (
             maximum_qos(AtLeastOnce),
-            PublishError::QosNotSupported { maximum: 1 },
+            InvalidPublish::QosNotSupported { maximum: 1 },
         ),
-        (no_retain(), PublishError::RetainNotSupported),
+        (no_retain(), InvalidPublish::RetainNotSupported),
         (
             maximum_packet_size(8),
-            PublishError::TooLarge {
+            InvalidPublish::TooLarge {
                 bytes: 9,
                 limit: 8,
                 whose: "the server",
@@ -230,7 +230,7 @@ fn a_waiting_request_too_large_for_the_next_connection_is_not_possible() {
     pair.accept(true, maximum_packet_size(20));
     assert!(pair.bytes().is_empty());
     let too_large =
-        |bytes| Outcome::RequestNotPossible(SubscribeError::TooLarge { bytes, limit: 20 });
+        |bytes| Outcome::RequestNotPossible(InvalidSubscribe::TooLarge { bytes, limit: 20 });
     assert_eq!(
         pair.outcomes(),
         [(subscribe, too_large(38)), (unsubscribe, too_large(37))]

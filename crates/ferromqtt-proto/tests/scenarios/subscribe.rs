@@ -2,8 +2,8 @@
 
 use ferromqtt_proto::packet::{Packet, SubAck};
 use ferromqtt_proto::{
-    ConnectionError, Delivery, Outcome, Properties, QueueId, ReasonCode, RetainHandling, Subscribe,
-    SubscribeError, SubscriptionOptions, TransportError, Unsubscribe,
+    ConnectionError, Delivery, InvalidSubscribe, Outcome, Properties, QueueId, ReasonCode,
+    RetainHandling, Subscribe, SubscriptionOptions, TransportError, Unsubscribe,
 };
 
 use crate::support::*;
@@ -236,20 +236,20 @@ fn what_no_server_would_accept_is_refused_locally() {
     ] {
         let mut pair = Pair::connected(options(V5));
         let error = pair.client.subscribe(pair.now, request).unwrap_err();
-        assert_eq!(error == SubscribeError::NoLocalShared, shared, "{error}");
+        assert_eq!(error == InvalidSubscribe::NoLocalShared, shared, "{error}");
         pair.pump();
         assert!(pair.bytes().is_empty());
     }
     let mut pair = Pair::connected(options(V311));
     let request = subscribe(&[("a", at(AtMostOnce))], identifier(1));
     let error = pair.client.subscribe(pair.now, request).unwrap_err();
-    assert!(matches!(error, SubscribeError::Property(_)));
+    assert!(matches!(error, InvalidSubscribe::Property(_)));
     let nothing = Unsubscribe {
         filters: Vec::new(),
         properties: Properties::default(),
     };
     let error = pair.client.unsubscribe(pair.now, nothing).unwrap_err();
-    assert_eq!(error, SubscribeError::NoFilter);
+    assert_eq!(error, InvalidSubscribe::NoFilter);
 }
 
 /// With reconnecting on, a request waits through any number of connections.

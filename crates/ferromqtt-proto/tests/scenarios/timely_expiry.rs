@@ -1,7 +1,7 @@
 //! A Message Expiry Interval ends in time, wherever in the outgoing queue its message stands.
 
 use ferromqtt_proto::{
-    OpId, Outcome, OutgoingLimits, Properties, Publish, PublishError, QoS, TopicName,
+    InvalidPublish, OpId, Outcome, OutgoingLimits, Properties, Publish, QoS, TopicName,
 };
 
 use crate::support::*;
@@ -15,7 +15,7 @@ fn try_publish(
     payload: &str,
     qos: QoS,
     expires: Option<u32>,
-) -> Result<OpId, PublishError> {
+) -> Result<OpId, InvalidPublish> {
     let mut publish = Publish::new(TopicName::new("t").unwrap(), payload.to_owned());
     publish.qos = qos;
     publish.properties = expires.map(|seconds| {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use ferromqtt_proto::{
-    Delivery, Event, OpId, Outcome, OutgoingLimits, OutgoingPolicy, Publish, PublishError, QoS,
+    Delivery, Event, InvalidPublish, OpId, Outcome, OutgoingLimits, OutgoingPolicy, Publish, QoS,
     TopicName,
 };
 
@@ -18,7 +18,7 @@ fn waiting(messages: usize, bytes: usize) -> Pair {
     Pair::connected(options)
 }
 
-fn publish(pair: &mut Pair, qos: QoS, length: usize) -> Result<OpId, PublishError> {
+fn publish(pair: &mut Pair, qos: QoS, length: usize) -> Result<OpId, InvalidPublish> {
     let topic = TopicName::new("t").unwrap();
     let mut publish = Publish::new(topic, Bytes::from(vec![b'x'; length]));
     publish.qos = qos;
@@ -37,7 +37,7 @@ fn room_is_told_once_when_an_acknowledgement_has_made_it() {
     publish(&mut pair, AtLeastOnce, 1).unwrap();
     assert!(matches!(
         publish(&mut pair, AtLeastOnce, 1),
-        Err(PublishError::QueueFull { .. })
+        Err(InvalidPublish::QueueFull { .. })
     ));
     assert!(!has_room(&mut pair));
     pair.server_sends(puback(1));

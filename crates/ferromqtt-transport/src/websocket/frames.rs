@@ -14,7 +14,7 @@ const MAX_HEADER: usize = 14;
 /// The longest payload of a Close, Ping or Pong frame.
 const MAX_CONTROL: u64 = 125;
 
-/// Why the connection fails, and the code that the server is told.
+/// Why the connection fails, and the code that is sent to the server.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Violation {
     pub(super) code: u16,
@@ -118,7 +118,7 @@ impl Frames {
     }
 
     fn header(&mut self, input: &mut &[u8]) -> Result<Option<(FrameHeader, u64)>, Violation> {
-        // Headers are short: what has come of it is looked at anew each time.
+        // Headers are short: what has arrived is parsed from its start each time.
         let before = self.partial.len();
         self.partial
             .put_slice(&input[..input.len().min(MAX_HEADER - before)]);

@@ -33,7 +33,7 @@ pub use tls::TlsOptions;
 #[cfg(feature = "websocket")]
 pub(crate) use websocket::Headers;
 
-use crate::credentials::Source;
+use crate::credentials::CredentialsSource;
 use crate::{Credentials, Server};
 
 /// Opens streams of bytes to servers, for [`Options::transport`](crate::Options::transport).
@@ -129,7 +129,7 @@ pub(crate) struct Connector {
     /// The last one that was opened: a referral is by this one.
     current: Mutex<Option<Server>>,
     /// Who is to be asked for credentials before each attempt.
-    pub(crate) credentials: Option<Source>,
+    pub(crate) credentials: Option<CredentialsSource>,
 }
 
 pub(crate) enum Opener {
@@ -165,7 +165,7 @@ impl Connector {
     }
 
     /// Why the transport that was opened last has ended. TLS 1.3 lets a server refuse the client's certificate when the
-    /// handshake is over on this side: that is told as in the handshake.
+    /// handshake is over on this side: that is reported as in the handshake.
     pub(crate) fn cause(&self, error: &io::Error) -> TransportError {
         let cause = cause(error);
         #[cfg(feature = "tls")]
@@ -179,7 +179,7 @@ impl Connector {
         cause
     }
 
-    /// Why a transport that was open has ended, with the server that it led to. `accepted` tells whether CONNACK had come.
+    /// Why a transport that was open has ended, with the server that it led to. `accepted` says whether the server had sent CONNACK.
     pub(crate) fn lost(&self, error: &io::Error, accepted: bool) -> TransportError {
         let cause = match unaccepted(error).filter(|_| !accepted) {
             Some(error) => cause(&error),
@@ -295,13 +295,16 @@ mod tests {
     #[test]
     fn an_error_keeps_its_kind_behind_what_was_tried() {
         let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
-        let told = at("mqtt://a:1", refused());
-        assert_eq!(told.kind(), io::ErrorKind::ConnectionRefused);
+        let reported = at("mqtt://a:1", refused());
+        assert_eq!(reported.kind(), io::ErrorKind::ConnectionRefused);
         let text = format!("mqtt://a:1: {}", refused());
-        assert_eq!(cause(&told), TransportError::Failed(text.into()));
+        assert_eq!(cause(&reported), TransportError::Failed(text.into()));
         let certificate = io::Error::other(TransportError::Certificate("no".into()));
-        let told = cause(&at("mqtts://a:1", certificate));
-        assert_eq!(told, TransportError::Certificate("mqtts://a:1: no".into()));
+        let reported = cause(&at("mqtts://a:1", certificate));
+        assert_eq!(
+            reported,
+            TransportError::Certificate("mqtts://a:1: no".into())
+        );
     }
 
     #[cfg(feature = "tls")]

@@ -5,7 +5,7 @@ use std::io;
 use ferromqtt_transport::{Endpoint, Host};
 
 use super::{Stream, Tcp, at};
-use crate::error::OptionsError;
+use crate::options_error::OptionsError;
 use crate::{Credentials, Server};
 
 /// Opens what a server's URL names.

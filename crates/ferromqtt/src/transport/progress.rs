@@ -262,8 +262,8 @@ mod tests {
         let asking = is_told(&url, |settings| {
             settings.tls = Some(crate::TlsOptions::new().ca_pem(pem));
         });
-        let (_served, told) = tokio::join!(serving, asking);
-        assert!(told);
+        let (_served, known) = tokio::join!(serving, asking);
+        assert!(known);
     }
 
     #[cfg(feature = "websocket")]

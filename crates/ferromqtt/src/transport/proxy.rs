@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use super::network::read;
 use super::tcp::{Tcp, resolve};
 use super::{at, during};
-use crate::error::AddressError;
+use crate::options_error::AddressError;
 
 /// A proxy that connects to the server for the client, for [`Options::proxy`](crate::Options::proxy).
 ///

@@ -1,4 +1,4 @@
-//! What [`Options`](crate::Options) tell about transports.
+//! What [`Options`](crate::Options) say about transports.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::tls::Tls;
 use super::{AnyTransport, Connector, Network, Opener, Tcp};
 use crate::Server;
-use crate::error::OptionsError;
+use crate::options_error::OptionsError;
 
 #[derive(Clone)]
 pub(crate) struct Settings {

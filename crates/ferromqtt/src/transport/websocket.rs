@@ -13,12 +13,12 @@ use ferromqtt_transport::{
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::{ByteStream, Stream, broken_off};
-use crate::error::OptionsError;
+use crate::options_error::OptionsError;
 
 /// How much one call takes to be masked and sent: a large payload needs no second copy of its whole size.
 const WRITE_SIZE: usize = 64 * 1024;
 
-/// Room for one read from the connection.
+/// How much one read takes from the connection.
 const READ_SIZE: usize = 16 * 1024;
 
 /// Changes to the headers that a request usually has. They may hold tokens, and are never shown.
@@ -141,7 +141,7 @@ pub(super) struct WebSocketStream {
     input: Vec<u8>,
     /// This side closes.
     closing: bool,
-    /// Why there is no more to come, told once what came before is read.
+    /// Why no more will come. Reported when everything before it has been read.
     failure: Option<TransportError>,
 }
 

@@ -288,7 +288,7 @@ impl Group {
         wanted.with(options)
     }
 
-    /// The server's subscription has this identifier from now on, or none. Tells `known` of each identifier that a member
+    /// The server's subscription has this identifier from now on, or none. Reports to `known` each identifier that a member
     /// knows from now on, or knows no more.
     pub(super) fn identify(&mut self, identifier: Option<u32>, mut known: impl FnMut(u32, Change)) {
         let unsettled = match &mut self.others {
@@ -312,7 +312,7 @@ impl Group {
     }
 
     /// The queue that gets the next message of this Shared Subscription, which is message number `served`: the one served
-    /// least recently among those that have room, or among all if none has.
+    /// least recently among those that are not full, or among all if all are.
     pub(super) fn next(
         &mut self,
         served: u64,

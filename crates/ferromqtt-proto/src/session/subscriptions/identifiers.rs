@@ -29,7 +29,7 @@ impl Identifiers {
         self.iter().any(|it| identifiers.contains(&it))
     }
 
-    /// The server's subscription has this identifier from now on, or none. Tells `known` of the change.
+    /// The server's subscription has this identifier from now on, or none. Reports the change to `known`.
     pub(super) fn learn(&mut self, identifier: Option<u32>, known: &mut impl FnMut(u32, Change)) {
         if self.newest == identifier {
             return;

@@ -24,7 +24,7 @@ impl Subscriptions {
     /// The queues that want a message with this topic, each once. `identifiers` are those that the server has put on it,
     /// one for each subscription that it was sent for (MQTT-3.3.4-3 to MQTT-3.3.4-5): a server may send it once for all of
     /// them or once for each, and either way a queue gets it once. Of the queues of one Shared Subscription, one gets it: the
-    /// one served least recently among those that have room, or among all if none has.
+    /// one served least recently among those that are not full, or among all if all are.
     /// They are put into `queues`, which is empty.
     #[inline]
     pub(crate) fn find_queues(

@@ -7,9 +7,9 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 
 use super::options::{TlsOptions, Verification};
-use super::pem::Source;
+use super::pem::PemSource;
 use super::verify::{AnyCertificate, AnyName};
-use crate::error::TlsError;
+use crate::options_error::TlsError;
 
 const AUTHORITY: &str = "the authority's certificate";
 const CHAIN: &str = "the client's certificate chain";
@@ -125,7 +125,7 @@ fn config(
     Ok(config)
 }
 
-fn given_roots(sources: &[Source], texts: &[Bytes]) -> Result<RootCertStore, TlsError> {
+fn given_roots(sources: &[PemSource], texts: &[Bytes]) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for (source, text) in sources.iter().zip(texts) {
         for certificate in source.certificates(text, AUTHORITY)? {
@@ -155,7 +155,11 @@ fn why_none(errors: &[rustls_native_certs::Error]) -> String {
     }
 }
 
-fn client_certificate_refused(chain: &Source, key: &Source, error: &rustls::Error) -> TlsError {
+fn client_certificate_refused(
+    chain: &PemSource,
+    key: &PemSource,
+    error: &rustls::Error,
+) -> TlsError {
     TlsError::Refused(match error {
         rustls::Error::InconsistentKeys(_) => format!(
             "{} does not belong to {}; the client's own certificate stands first in the chain",

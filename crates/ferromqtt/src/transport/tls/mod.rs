@@ -24,17 +24,18 @@ pub use options::TlsOptions;
 pub(crate) use peer::cause;
 
 use super::{ByteStream, during};
-use crate::error::TlsError;
 use crate::log;
+use crate::options_error::TlsError;
 
 /// What TLS needs for the attempts of one connection, made from [`TlsOptions`].
 pub(crate) struct Tls {
     options: Arc<TlsOptions>,
     server_name: Option<ServerName<'static>>,
-    state: Mutex<State>,
+    state: Mutex<TlsState>,
 }
 
-struct State {
+/// What has been read, and what is being read.
+struct TlsState {
     loaded: Arc<Loaded>,
     /// An attempt that is given up leaves this: where files cannot be read at all (a network's file system hangs), no more
     /// than one thread waits for them.
@@ -60,7 +61,7 @@ impl Tls {
         Ok(Self {
             options,
             server_name,
-            state: Mutex::new(State {
+            state: Mutex::new(TlsState {
                 loaded: Arc::new(loaded),
                 reading: None,
             }),
@@ -120,7 +121,7 @@ pub(crate) struct Handshake {
 }
 
 impl Handshake {
-    /// Makes the handshake. `websocket` tells whether the connection is to carry WebSocket.
+    /// Makes the handshake. `websocket` says whether the connection is to carry WebSocket.
     pub(crate) async fn over<S: ByteStream>(
         self,
         stream: S,
@@ -148,7 +149,7 @@ fn failed(error: &io::Error, websocket: bool) -> io::Error {
     }
 }
 
-/// The most that rustls keeps of what it was given to send, unless it is told otherwise.
+/// The most that rustls keeps of what it was given to send, unless it is configured otherwise.
 const BUFFER_SIZE: u64 = 64 * 1024;
 
 /// What the TCP connection below `stream` says, if that is TLS over one.
@@ -156,7 +157,7 @@ pub(super) fn progress(stream: &dyn Any) -> Option<TcpProgress> {
     let (tcp, session) = stream.downcast_ref::<TlsStream<TcpStream>>()?.get_ref();
     let mut progress = tcp.tcp_progress()?;
     if session.wants_write() {
-        progress.unacknowledged += BUFFER_SIZE; // how much it is exactly, nobody tells
+        progress.unacknowledged += BUFFER_SIZE; // an upper bound: rustls does not say how much it is
     }
     Some(progress)
 }

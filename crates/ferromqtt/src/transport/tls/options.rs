@@ -1,4 +1,4 @@
-//! What TLS is told.
+//! The options of TLS.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio_rustls::rustls::ClientConfig;
 
-use super::pem::Source;
+use super::pem::PemSource;
 
 /// How to speak TLS.
 ///
@@ -33,9 +33,9 @@ use super::pem::Source;
 /// ```
 #[derive(Clone, Default)]
 pub struct TlsOptions {
-    pub(super) authorities: Vec<Source>,
+    pub(super) authorities: Vec<PemSource>,
     /// Certificate chain and private key.
-    pub(super) client: Option<(Source, Source)>,
+    pub(super) client: Option<(PemSource, PemSource)>,
     pub(super) alpn: Vec<Vec<u8>>,
     pub(super) server_name: Option<String>,
     pub(super) verification: Verification,
@@ -71,14 +71,14 @@ impl TlsOptions {
     /// system trusts. Calls add up.
     #[must_use]
     pub fn ca_pem(mut self, certificates: impl Into<Bytes>) -> Self {
-        self.authorities.push(Source::Bytes(certificates.into()));
+        self.authorities.push(PemSource::Bytes(certificates.into()));
         self
     }
 
     /// As [`ca_pem`](Self::ca_pem), from a file.
     #[must_use]
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.authorities.push(Source::File(path.into()));
+        self.authorities.push(PemSource::File(path.into()));
         self
     }
 
@@ -90,7 +90,7 @@ impl TlsOptions {
         chain: impl Into<Bytes>,
         key: impl Into<Bytes>,
     ) -> Self {
-        self.client = Some((Source::Bytes(chain.into()), Source::Bytes(key.into())));
+        self.client = Some((PemSource::Bytes(chain.into()), PemSource::Bytes(key.into())));
         self
     }
 
@@ -101,7 +101,7 @@ impl TlsOptions {
         chain: impl Into<PathBuf>,
         key: impl Into<PathBuf>,
     ) -> Self {
-        self.client = Some((Source::File(chain.into()), Source::File(key.into())));
+        self.client = Some((PemSource::File(chain.into()), PemSource::File(key.into())));
         self
     }
 
@@ -126,7 +126,7 @@ impl TlsOptions {
     /// host at all, can pretend to be the server, and read and change all messages. When the certificate just names another
     /// host, use [`server_name`](Self::server_name), which stays secure.
     ///
-    /// Each connection that is made so is told to `tracing` as a warning.
+    /// Each connection that is made so is logged to `tracing` as a warning.
     #[must_use]
     pub const fn danger_accept_certificates_for_any_host_name(mut self) -> Self {
         self.verification = Verification::AnyName;
@@ -137,7 +137,7 @@ impl TlsOptions {
     /// on the way to the server can pretend to be it, take the password, and read and change all messages. For a server
     /// with a certificate of its own making, give that with [`ca_pem`](Self::ca_pem), which stays secure.
     ///
-    /// Each connection that is made so is told to `tracing` as a warning.
+    /// Each connection that is made so is logged to `tracing` as a warning.
     #[must_use]
     pub const fn danger_accept_any_certificate_from_anyone(mut self) -> Self {
         self.verification = Verification::Nothing;
@@ -147,7 +147,7 @@ impl TlsOptions {
     /// Whether anything may have changed since it was read.
     pub(super) fn has_files(&self) -> bool {
         let client = (self.client.iter()).flat_map(|(chain, key)| [chain, key]);
-        self.config.is_none() && (self.authorities.iter().chain(client)).any(Source::is_file)
+        self.config.is_none() && (self.authorities.iter().chain(client)).any(PemSource::is_file)
     }
 
     /// Whether the operating system says who is trusted.
@@ -182,7 +182,7 @@ impl fmt::Debug for TlsOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::TlsError;
+    use crate::options_error::TlsError;
     use crate::transport::tls::Tls;
 
     #[test]

@@ -8,16 +8,16 @@ use ferromqtt_proto::shown::Masked;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::error::TlsError;
+use crate::options_error::TlsError;
 
 /// Where something in PEM form comes from.
 #[derive(Clone)]
-pub(super) enum Source {
+pub(super) enum PemSource {
     Bytes(Bytes),
     File(PathBuf),
 }
 
-impl Source {
+impl PemSource {
     pub(super) const fn is_file(&self) -> bool {
         matches!(self, Self::File(_))
     }
@@ -76,7 +76,7 @@ impl Source {
     }
 }
 
-impl fmt::Debug for Source {
+impl fmt::Debug for PemSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bytes(_) => Masked.fmt(f),
