@@ -456,9 +456,9 @@ pub enum ConnectionError {
     #[error("the client disconnected")]
     Closed,
     /// This client disconnected because the application let go of the connection: in `ferromqtt`, it dropped the `Connection`,
-    /// or the future of a `scope`. Drivers report it; the core does not know.
+    /// the future of a `scope`, or the last clone of a blocking client. Drivers report it; the core does not know.
     #[error(
-        "the connection was dropped, which disconnects: keep the Connection for as long as its clients are used"
+        "the connection was dropped, which disconnects: keep the Connection, or the blocking Client, for as long as it is used"
     )]
     Dropped,
     /// The task that drives the connection has gone without a DISCONNECT: its runtime was shut down, or it panicked. Drivers
@@ -467,4 +467,16 @@ pub enum ConnectionError {
         "the task behind the connection has gone, since its runtime was shut down or it panicked: keep that runtime for as long as its clients are used"
     )]
     DriverGone,
+    /// A blocking call was made inside an asynchronous runtime, whose thread it would block. The connection is as it was.
+    /// Blocking clients report it; the core does not know.
+    #[error(
+        "the call was made inside a tokio runtime, whose thread it would block: await ferromqtt::Client there, or call from a thread of std::thread"
+    )]
+    InsideRuntime,
+    /// This process was forked from the one that connected, which goes on with the connection. Blocking clients report it; the
+    /// core does not know.
+    #[error(
+        "this process was forked from the one that connected, and must leave that connection alone: connect again in the child"
+    )]
+    Forked,
 }

@@ -109,6 +109,8 @@ pub(crate) const fn severity(cause: &ConnectionError, fresh_credentials: bool) -
         ConnectionError::Closed
         | ConnectionError::Dropped
         | ConnectionError::DriverGone
+        | ConnectionError::InsideRuntime
+        | ConnectionError::Forked
         | ConnectionError::AuthenticationFailed(_) => Severity::Final,
         ConnectionError::Refused { reason, .. } => match reason {
             ReasonCode::BadUserNameOrPassword | ReasonCode::NotAuthorized if fresh_credentials => {
@@ -167,6 +169,8 @@ mod tests {
         assert!(ConnectionError::Closed.is_final());
         assert!(ConnectionError::Dropped.is_final());
         assert!(ConnectionError::DriverGone.is_final());
+        assert!(ConnectionError::InsideRuntime.is_final());
+        assert!(ConnectionError::Forked.is_final());
         assert!(refused(ReasonCode::BadUserNameOrPassword).is_final());
         assert!(!refused(ReasonCode::ServerBusy).is_final());
         assert!(!ConnectionError::ConnectTimeout.is_final());

@@ -197,6 +197,14 @@ pub enum ReAuthenticateError {
     #[error(transparent)]
     Invalid(#[from] proto::AuthError),
     /// The connection ended, above all because one side did not accept the other.
-    #[error("the connection ended: {0}")]
+    #[error("{}{_0}", ended(_0))]
     Disconnected(ConnectionError),
+}
+
+/// What stands before a cause, which may be that a blocking call was refused.
+const fn ended(cause: &ConnectionError) -> &'static str {
+    match cause {
+        ConnectionError::InsideRuntime | ConnectionError::Forked => "cannot authenticate again: ",
+        _ => "the connection ended: ",
+    }
 }

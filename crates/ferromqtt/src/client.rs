@@ -292,20 +292,18 @@ impl Client {
 
     /// Whether there is a connection now.
     pub fn is_connected(&self) -> bool {
-        self.shared.lock().engine.is_connected()
+        self.shared.read(|engine| engine.is_connected())
     }
 
     /// The Client Identifier in use: the one of the options, or the one that the server has assigned.
     pub fn client_identifier(&self) -> Utf8String {
-        (self.shared.lock().engine.core())
-            .client_identifier()
-            .clone()
+        (self.shared).read(|engine| engine.core().client_identifier().clone())
     }
 
     /// Counters since the connection was opened, reconnections included, and how full its outgoing queue is: for a metrics
     /// exporter, which may ask as often as it likes.
     pub fn stats(&self) -> Stats {
-        self.shared.lock().engine.core().stats()
+        self.shared.read(|engine| engine.core().stats())
     }
 
     /// Authenticates again on the present connection (5.0, section 4.12.1), with a new exchange of the options'

@@ -45,6 +45,11 @@ pub enum ConnectError {
         /// Whether the transport was open, so that CONNACK alone was missing.
         opened: bool,
     },
+    /// [`blocking::Client`](crate::blocking::Client) tried nothing: it was called inside a tokio runtime
+    /// ([`ConnectionError::InsideRuntime`]), or the system starts no more threads ([`ConnectionError::Transport`]).
+    #[cfg(feature = "blocking")]
+    #[error("cannot connect: {0}")]
+    NotTried(ConnectionError),
 }
 
 impl From<OptionsError> for ConnectError {

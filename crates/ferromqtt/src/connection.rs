@@ -143,7 +143,7 @@ pub struct Connection {
     client: Client,
     driver: JoinHandle<Flushed>,
     /// The Reason Code of DISCONNECT when nobody has called for one before.
-    when_dropped: ReasonCode,
+    pub(crate) when_dropped: ReasonCode,
 }
 
 impl Connection {
@@ -291,7 +291,7 @@ impl Connection {
     }
 
     /// Waits for what was accepted, and disconnects.
-    async fn leave(self, reason: ReasonCode) -> Result<(), ConnectionError> {
+    pub(crate) async fn leave(self, reason: ReasonCode) -> Result<(), ConnectionError> {
         let shared = Arc::clone(&self.client.shared);
         shared.leave(reason);
         let mut ended = pin!(self.ended());
@@ -301,6 +301,13 @@ impl Connection {
                 () = sleep(LOOK_FOR_CALLERS) => shared.release_callers(),
             }
         }
+    }
+
+    /// Disconnects as dropping it does, and waits for that.
+    #[cfg(feature = "blocking")]
+    pub(crate) async fn let_go(self) -> Result<(), ConnectionError> {
+        (self.client.shared).disconnect(Goodbye::Dropped, self.when_dropped);
+        self.ended().await
     }
 
     /// Waits until the connection, which is being ended, has ended.

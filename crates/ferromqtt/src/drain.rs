@@ -22,6 +22,17 @@ pub struct Drained {
 }
 
 impl Drained {
+    /// Of a connection that another call has ended, or that this one must not end.
+    #[cfg(feature = "blocking")]
+    pub(crate) const fn nothing_left(end: Result<(), ConnectionError>) -> Self {
+        Self {
+            not_sent: 0,
+            unknown: 0,
+            unflushed: 0,
+            end,
+        }
+    }
+
     /// Whether every operation has come to an end of its own, and DISCONNECT was written.
     pub const fn is_complete(&self) -> bool {
         self.not_sent == 0 && self.unknown == 0 && self.unflushed == 0 && self.end.is_ok()

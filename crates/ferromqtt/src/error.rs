@@ -29,8 +29,15 @@ impl fmt::Display for Unanswered<'_> {
             cause,
             delivery,
         } = self;
+        let is_refused_here = matches!(
+            cause,
+            ConnectionError::InsideRuntime | ConnectionError::Forked
+        );
         match delivery {
             Delivery::NotSent => write!(f, "the {what} was not sent: {cause}")?,
+            Delivery::Unknown if is_refused_here => {
+                write!(f, "the outcome of the {what} was not waited for: {cause}")?;
+            }
             Delivery::Unknown => write!(f, "the connection ended before {missing}: {cause}")?,
         }
         match self.cause.is_final() {
@@ -82,6 +89,10 @@ pub enum Error {
     /// An address cannot be used.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// A blocking reader has nothing to give.
+    #[cfg(feature = "blocking")]
+    #[error(transparent)]
+    Receive(#[from] crate::blocking::RecvError),
     /// A text is no Topic Name, or no Topic Filter.
     #[error(transparent)]
     Topic(#[from] proto::InvalidTopic),
@@ -161,9 +172,20 @@ mod tests {
             ConnectionError::Closed,
             ConnectionError::Dropped,
             ConnectionError::DriverGone,
+            ConnectionError::InsideRuntime,
+            ConnectionError::Forked,
         ] {
             for text in ended(cause, Delivery::Unknown) {
                 assert!(!text.contains("Options"), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_that_was_refused_here_does_not_say_that_the_connection_ended() {
+        for cause in [ConnectionError::InsideRuntime, ConnectionError::Forked] {
+            for text in ended(cause, Delivery::Unknown) {
+                assert!(text.starts_with("the outcome of the "), "{text}");
             }
         }
     }

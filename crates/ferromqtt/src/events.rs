@@ -18,7 +18,7 @@ use crate::shared::Shared;
 /// or fewer where their properties take more than 1 MiB together. A reader that lags behind them gets the number of events that
 /// it has [missed](ConnectionEvent::Missed). The stream ends behind the last [`Disconnected`](ConnectionEvent::Disconnected).
 pub struct Events {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     reader: EventReaderId,
     /// How the connection stood when this was made.
     first: Option<ConnectionEvent>,
@@ -73,6 +73,9 @@ impl Stream for Events {
 
 impl Drop for Events {
     fn drop(&mut self) {
+        if self.shared.has_forked() {
+            return; // the place in line is the parent's
+        }
         let waker = (self.shared.lock().engine).stop_waiting_for_events(self.reader);
         drop(waker); // not under the lock
     }

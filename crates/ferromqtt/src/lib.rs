@@ -36,6 +36,7 @@
 //! - [`Options::credentials`] asks for credentials at each attempt to connect, where they expire.
 //! - An [`Authenticator`] answers a server that asks (enhanced authentication, 5.0).
 //! - [`Options`] are under the standard's names. MQTT 5.0 and reconnecting are the defaults.
+//! - [`blocking::Client`] is for programs without an asynchronous runtime.
 //!
 //! # What it promises
 //! - Messages go out in the order of the calls. When the outgoing queue is full a call waits for capacity; calls that wait are
@@ -72,6 +73,7 @@
 //! | publish, respond, receipts | [`PublishError`] | why, and with [`PublishError::delivery`] whether the message may have arrived |
 //! | subscribe, unsubscribe | [`SubscribeError`] | the server's Reason Code for each filter, or why there is none |
 //! | request | [`RequestError`] | why there is no response |
+//! | readers of [`blocking`] | [`blocking::RecvError`] | why there is no message or event |
 //! | re-authenticate | [`ReAuthenticateError`] | what is missing, or why the connection ended |
 //! | [`Client::connected`], [`Client::closed`], [`Connection::disconnect`] | [`ConnectionError`] | the server's Reason Code, the transport's error, or what else ended the connection |
 //!
@@ -86,6 +88,7 @@
 //! | `tls` | TLS by rustls with ring: `Options::tls` | yes | 37 |
 //! | `websocket` | MQTT over WebSocket | no | 35; 50 with `tls` |
 //! | `proxy` | SOCKS 4, 4a, 5 and HTTP CONNECT: `Options::proxy` | no | no more |
+//! | `blocking` | a client for programs without a runtime: [`blocking`] | no | no more |
 //! | `testing` | a broker for your tests: `Options::test` | no | one more |
 //! | `tracing` | connections made, lost and given up, messages lost, and packets, as `tracing` [events](#logs) | yes | 24; 39 with `tls` |
 //!
@@ -103,8 +106,8 @@
 //!
 //! Nothing blocks a thread of the runtime: files with certificates are read, and host names are looked up, on tokio's
 //! threads for blocking work. Calls that are not `async`, such as [`Client::acknowledge`] and [`Client::stats`], take a
-//! lock for as long as the core computes, and never wait for the network. A program that is not asynchronous gives the
-//! client a runtime: `tokio::runtime::Builder::new_current_thread().enable_all()`, and its `block_on`.
+//! lock for as long as the core computes, and never wait for the network. A program that is not asynchronous uses
+//! [`blocking::Client`], of the feature `blocking`.
 //!
 //! # Tests
 //!
@@ -165,6 +168,8 @@
 //! another client: [`migration`].
 
 mod authenticate;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 mod call;
 mod client;
 mod connect_error;
@@ -249,7 +254,12 @@ pub use transport::Transport;
 pub use will::Will;
 
 /// For those who know another client.
-#[cfg(all(any(doc, doctest), feature = "tls", feature = "websocket"))]
+#[cfg(all(
+    any(doc, doctest),
+    feature = "blocking",
+    feature = "tls",
+    feature = "websocket"
+))]
 pub mod migration {
     #[doc = include_str!("../docs/coming-from-paho-mqtt-rust.md")]
     pub mod from_paho_mqtt {}

@@ -53,7 +53,7 @@ use crate::{FilterResult, Message, QoS, ReasonCode, SubscribeError, TopicFilter}
 /// Either way, messages not taken that came by a Shared Subscription (`$share/name/filter`) of other streams too go to these.
 #[must_use = "dropping a stream of messages ends its subscription, unless the session outlives the program"]
 pub struct Messages {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     queue: QueueId,
     /// Its wait for a message of the queue; one that is over, when it does not wait.
     reader: Option<ReaderId>,
@@ -90,9 +90,15 @@ impl Messages {
         self.take(&mut self.shared.lock())
     }
 
+    /// A message that is already there, if the lock is free too.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn take_now(&self) -> Option<Message> {
+        self.take(&mut *self.shared.try_lock()?)
+    }
+
     /// How many messages wait.
     pub fn len(&self) -> usize {
-        self.shared.lock().engine.core().queue_len(self.queue)
+        (self.shared).read(|engine| engine.core().queue_len(self.queue))
     }
 
     /// Whether no message waits.
@@ -103,13 +109,13 @@ impl Messages {
     /// The filters that the server, having lost the session, refused to renew in the next one, and its Reason Codes: no
     /// message comes for them any more, and the stream ends when none is left. Subscribe again, if that can help.
     pub fn not_renewed(&self) -> Vec<(TopicFilter, ReasonCode)> {
-        (self.shared.lock().engine.not_restored(self.queue)).to_vec()
+        (self.shared).read(|engine| engine.not_restored(self.queue).to_vec())
     }
 
     /// How many messages the full queue has lost since the last call. With [`Overflow::Fail`](crate::Overflow::Fail) that is
     /// known when all before the gap has been taken.
     pub fn take_lost(&mut self) -> u64 {
-        self.shared.lock().engine.take_lost(self.queue)
+        (self.shared).read(|engine| engine.take_lost(self.queue))
     }
 
     /// What the server has said to each filter: the QoS that it has granted, which may be less than what was asked for
@@ -176,7 +182,7 @@ impl Messages {
         let core = state.engine.core();
         let called = core.pending_transmit() > unsent || !core.input_paused();
         if called && state.call_driver() {
-            self.shared.driver.notify_one();
+            self.shared.wake_driver();
         }
     }
 
@@ -223,6 +229,9 @@ impl Stream for Messages {
 
 impl Drop for Messages {
     fn drop(&mut self) {
+        if self.shared.has_forked() {
+            return; // the queue is the parent's
+        }
         let waker = self.shared.call(|state, now| {
             let waker = (self.reader).and_then(|reader| state.engine.stop_waiting(reader));
             state.engine.drop_queue(now, self.queue); // the default queue stays

@@ -209,7 +209,8 @@ impl Options {
     /// Whether the server is to publish the will when the program of a [`scope`](crate::scope) fails: returns an error, panics
     /// or is cancelled. Default: `false`, leaving it always says goodbye.
     ///
-    /// A [`Connection`](crate::Connection) has [`disconnect_with_will`](crate::Connection::disconnect_with_will) instead.
+    /// A [`Connection`](crate::Connection) has [`disconnect_with_will`](crate::Connection::disconnect_with_will) instead. A
+    /// blocking client counts as failed when it is dropped without `disconnect` or `drain`.
     #[must_use]
     pub const fn will_on_error(mut self, publish: bool) -> Self {
         self.will_on_error = publish;

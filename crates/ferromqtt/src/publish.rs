@@ -127,6 +127,29 @@ impl<'a> Publish<'a> {
         self
     }
 
+    /// Sends the message if nothing has to be waited for, not even the lock. `None` if something has.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn send_now(&self) -> Option<Result<(), PublishError>> {
+        let publish = self.publish.as_ref().ok()?;
+        let shared = &self.client.shared;
+        let mut state = shared.try_lock()?;
+        match publish_now(&mut state, publish) {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(refusal) => return Some(Err(PublishError::of_refusal(refusal))),
+        }
+        let first = state.call_driver();
+        let may_have_forked = state.may_have_forked();
+        drop(state);
+        if may_have_forked && shared.has_forked() {
+            return Some(Err(PublishError::not_sent(ConnectionError::Forked)));
+        }
+        if first {
+            shared.driver.notify_one();
+        }
+        Some(Ok(()))
+    }
+
     /// The same publish with a client of its own, for a task of its own: `tokio::spawn` takes futures that borrow nothing.
     ///
     /// ```no_run

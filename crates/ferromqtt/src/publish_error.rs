@@ -141,11 +141,16 @@ impl PublishError {
     pub(crate) fn of_refusal(refusal: PublishRefusal) -> Self {
         match refusal {
             PublishRefusal::Invalid(error) => error.into(),
-            PublishRefusal::Disconnected(cause) => Self::Disconnected {
-                cause,
-                delivery: Delivery::NotSent,
-            },
+            PublishRefusal::Disconnected(cause) => Self::not_sent(cause),
             PublishRefusal::Draining => Self::Draining,
+        }
+    }
+
+    /// Nothing was sent, for lack of a connection.
+    pub(crate) const fn not_sent(cause: ConnectionError) -> Self {
+        Self::Disconnected {
+            cause,
+            delivery: Delivery::NotSent,
         }
     }
 }

@@ -11,6 +11,8 @@
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+#[cfg(feature = "blocking")]
+use std::sync::{OnceLock, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,6 +22,8 @@ use tokio::task::coop::consume_budget;
 use tokio::time::sleep;
 
 use crate::authenticate::AuthenticationExchange;
+#[cfg(feature = "blocking")]
+use crate::blocking::Process;
 use crate::link::LinkOutput;
 use crate::log::{self, Context, Log};
 use crate::state::{Attempt, Notifications, SharedState, TaskEngine};
@@ -72,6 +76,9 @@ pub(crate) struct Shared {
     /// Around the log lines of the present connection, or attempt to make one.
     context: Mutex<Arc<Context>>,
     standing: watch::Sender<Standing>,
+    /// The process that connected, if that was a blocking client's.
+    #[cfg(feature = "blocking")]
+    pub(crate) process: OnceLock<Process>,
 }
 
 /// What the driver is to do next.
@@ -93,11 +100,56 @@ impl Shared {
             authentication,
             context: Mutex::new(Arc::new(Context::none())),
             standing: watch::Sender::new(Standing::Connecting),
+            #[cfg(feature = "blocking")]
+            process: OnceLock::new(),
         }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, SharedState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the lock if it is free. In a forked child the thread that holds it may not exist.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, SharedState>> {
+        match self.state.try_lock() {
+            Ok(state) => Some(state),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Whether this process was forked from the one in which a blocking client has connected. Nobody may wait for the lock
+    /// there: the thread that holds it may not exist.
+    pub(crate) fn has_forked(&self) -> bool {
+        #[cfg(feature = "blocking")]
+        return (self.process.get()).is_some_and(|process| process.has_forked());
+        #[cfg(not(feature = "blocking"))]
+        false
+    }
+
+    /// Refuses a call in a forked child.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn check(&self) -> Result<(), ConnectionError> {
+        match self.has_forked() {
+            true => Err(ConnectionError::Forked),
+            false => Ok(()),
+        }
+    }
+
+    /// Reads something for the application; the default in a forked child.
+    pub(crate) fn read<T: Default>(&self, read: impl FnOnce(&mut TaskEngine) -> T) -> T {
+        match self.has_forked() {
+            true => T::default(),
+            false => read(&mut self.lock().engine),
+        }
+    }
+
+    /// Wakes the driver, but not from a forked child: it shares the descriptor that wakes the parent's runtime.
+    pub(crate) fn wake_driver(&self) {
+        if !self.has_forked() {
+            self.driver.notify_one();
+        }
     }
 
     fn context(&self) -> Arc<Context> {
@@ -139,7 +191,7 @@ impl Shared {
         let waits = state.call_driver();
         drop(state);
         if waits {
-            self.driver.notify_one();
+            self.wake_driver();
         }
         result
     }

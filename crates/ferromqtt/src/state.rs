@@ -1,7 +1,6 @@
 //! What is behind the lock: the engine, and what this client keeps beside it.
 
 use std::collections::HashMap;
-use std::mem;
 use std::task::Waker;
 
 use ferromqtt_engine::{CallEnd, CallId, Engine, Fact, Standing, Tokens, Woken};
@@ -28,8 +27,8 @@ pub(crate) type TaskEngine = Engine<TaskTokens>;
 #[derive(Debug)]
 pub(crate) struct SharedState {
     pub(crate) engine: TaskEngine,
-    /// The driver has been called, and has had no turn since: it need not be called again.
-    driver_called: bool,
+    /// How often the driver has been called since its last turn. Only the first call wakes it.
+    calls_of_driver: u32,
     /// The last attempt to connect, and what has come of it.
     pub(crate) attempt: Option<Attempt>,
     /// The subscriptions of the options whose streams nobody has taken yet, by their calls.
@@ -59,7 +58,7 @@ impl SharedState {
     pub(crate) fn new(engine: TaskEngine) -> Self {
         Self {
             engine,
-            driver_called: false,
+            calls_of_driver: 0,
             attempt: None,
             declared: HashMap::new(),
             log: Log::default(),
@@ -68,12 +67,20 @@ impl SharedState {
 
     /// The driver has something to do. Returns whether it has to be woken: not again before its next turn.
     pub(crate) const fn call_driver(&mut self) -> bool {
-        !mem::replace(&mut self.driver_called, true)
+        self.calls_of_driver = self.calls_of_driver.wrapping_add(1);
+        self.calls_of_driver == 1
+    }
+
+    /// Whether the last call of the driver was the first since its last turn, or one of the few later ones at which a blocking
+    /// client compares processes: in a forked child the driver has no turn any more.
+    #[cfg(feature = "blocking")]
+    pub(crate) const fn may_have_forked(&self) -> bool {
+        self.calls_of_driver % crate::blocking::UNCHECKED == 1
     }
 
     /// The driver has a turn.
     pub(crate) const fn driver_has_come(&mut self) {
-        self.driver_called = false;
+        self.calls_of_driver = 0;
     }
 
     /// Takes what the engine has to report.

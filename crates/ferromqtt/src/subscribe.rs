@@ -261,10 +261,15 @@ impl SubscribeError {
     fn of_refusal(refusal: SubscribeRefusal) -> Self {
         match refusal {
             SubscribeRefusal::Invalid(error) => error.into(),
-            SubscribeRefusal::Disconnected(cause) => Self::Disconnected {
-                cause,
-                delivery: Delivery::NotSent,
-            },
+            SubscribeRefusal::Disconnected(cause) => Self::not_sent(cause),
+        }
+    }
+
+    /// Nothing was sent, for lack of a connection.
+    pub(crate) const fn not_sent(cause: ConnectionError) -> Self {
+        Self::Disconnected {
+            cause,
+            delivery: Delivery::NotSent,
         }
     }
 }

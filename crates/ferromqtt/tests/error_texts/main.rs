@@ -4,10 +4,12 @@
     feature = "websocket",
     feature = "proxy",
     feature = "testing",
+    feature = "blocking",
     unix
 ))]
 
 mod addresses;
+mod blocking;
 mod calls;
 #[path = "../scenarios/certificates.rs"]
 mod certificates;

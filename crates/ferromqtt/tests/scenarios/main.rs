@@ -3,6 +3,8 @@
 
 mod authentication;
 mod backpressure;
+#[cfg(feature = "blocking")]
+mod blocking;
 mod cable;
 #[cfg(feature = "tls")]
 mod certificate_files;

@@ -1,0 +1,216 @@
+//! What a client is asked to do, and waits for.
+
+use std::future::IntoFuture;
+use std::time::Duration;
+
+use super::park::{deadline, park_on, park_until};
+use super::process::{Process, check_wait};
+use super::{Client, Messages};
+use crate::{
+    ConnectionError, Delivery, Message, Properties, Publish, PublishError, Published, QoS,
+    QueueOptions, Request, RequestError, RetainHandling, Subscribe, SubscribeError,
+    SubscriptionOptions, TopicFilter,
+};
+
+/// A [`Publish`], a [`Subscribe`] or a [`Request`] of a blocking client, that is about to be made: set what differs from the
+/// defaults, then `wait` for it, or `enqueue` a publish.
+#[derive(Clone, Debug)]
+#[must_use = "nothing is sent until this is waited for, or enqueued"]
+pub struct Call<'a, T> {
+    client: &'a Client,
+    call: T,
+}
+
+impl<'a, T> Call<'a, T> {
+    pub(super) const fn new(client: &'a Client, call: T) -> Self {
+        Self { client, call }
+    }
+
+    fn with(self, set: impl FnOnce(T) -> T) -> Self {
+        Self::new(self.client, set(self.call))
+    }
+}
+
+/// Methods that set what the methods of the same name set on what is behind the call.
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident: $value:ty;)*) => {
+        $($(#[$doc])*
+        pub fn $name(self, $name: $value) -> Self {
+            self.with(|call| call.$name($name))
+        })*
+    };
+}
+
+impl<'a> Call<'a, Publish<'a>> {
+    setters! {
+        /// Quality of Service. Default: 0, at most once.
+        qos: QoS;
+        /// RETAIN: the server keeps the message for later subscriptions. Default: `false`.
+        retain: bool;
+        /// Properties (5.0). See [`Publish::properties`].
+        properties: Properties;
+        /// How long to wait for the outcome; `None` waits as long as it takes. Default: `None`. A message that has not been
+        /// sent by then is withdrawn. See [`Publish::timeout`].
+        timeout: impl Into<Option<Duration>>;
+    }
+
+    /// Waits until the message has reached its Quality of Service: at QoS 0 until it is on its way to the transport, at QoS 1
+    /// until PUBACK, at QoS 2 until PUBCOMP.
+    ///
+    /// # Errors
+    /// Each [`PublishError`] says whose fault it was, and whether the message may have arrived.
+    /// [Refused calls](crate::blocking#inside-a-runtime) are [`PublishError::Disconnected`].
+    pub fn wait(self) -> Result<Published, PublishError> {
+        match self.call.send_now() {
+            Some(sent) => sent.map(|()| Published::SENT),
+            None => (self.client).run(PublishError::not_sent, self.call.into_future()),
+        }
+    }
+
+    /// Waits until the message is accepted, which is at once unless the outgoing queue is full. The [`Receipt`] is for the rest
+    /// of its way. See [`Publish::enqueue`].
+    ///
+    /// # Errors
+    /// As of that; and [refused calls](crate::blocking#inside-a-runtime) as [`PublishError::Disconnected`].
+    ///
+    /// ```no_run
+    /// # fn example(client: ferromqtt::blocking::Client) -> Result<(), ferromqtt::PublishError> {
+    /// use ferromqtt::QoS;
+    ///
+    /// let mut receipts = Vec::new();
+    /// for line in ["one", "two", "three"] {
+    ///     receipts.push(client.publish("log", line).qos(QoS::AtLeastOnce).enqueue()?);
+    /// }
+    /// for receipt in receipts {
+    ///     receipt.wait()?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn enqueue(self) -> Result<Receipt, PublishError> {
+        let receipt = match self.call.send_now() {
+            Some(sent) => sent.map(|()| crate::Receipt::sent()),
+            None => (self.client).run(PublishError::not_sent, self.call.enqueue()),
+        };
+        Ok(Receipt(receipt?, self.client.0.process))
+    }
+
+    /// As [`enqueue`](Self::enqueue), but never waits, so it works inside a tokio runtime too. See [`Publish::try_enqueue`].
+    ///
+    /// # Errors
+    /// As [`enqueue`](Self::enqueue); and [`PublishError::QueueFull`] when the outgoing queue is full, unless its policy drops
+    /// messages.
+    pub fn try_enqueue(self) -> Result<Receipt, PublishError> {
+        self.client.check().map_err(PublishError::not_sent)?;
+        Ok(Receipt(self.call.try_enqueue()?, self.client.0.process))
+    }
+}
+
+impl Call<'_, Subscribe> {
+    setters! {
+        /// The QoS up to which the server may send; it may grant less. Default: 0. This and the other options of SUBSCRIBE are
+        /// for the filters that have none of their own.
+        qos: QoS;
+        /// No Local (5.0): what this client publishes does not come back. Default: `false`.
+        no_local: bool;
+        /// Retain As Published (5.0): messages keep the RETAIN flag that they were published with. Default: `false`.
+        retain_as_published: bool;
+        /// Retain Handling (5.0): when the server sends what it retains. Default: at every subscription.
+        retain_handling: RetainHandling;
+        /// SUBSCRIBE properties (5.0): a Subscription Identifier, User Properties. Default: none.
+        properties: Properties;
+        /// Bounds of the queue behind the messages. Default: [`QueueOptions::DEFAULT`]. See [`Subscribe::queue`].
+        queue: QueueOptions;
+        /// What it means when the server refuses some of several filters. Default: `false`, an error. See
+        /// [`Subscribe::partial`].
+        partial: bool;
+    }
+
+    /// One more filter for the same messages, in the same SUBSCRIBE. See [`Subscribe::and`].
+    pub fn and(
+        self,
+        filter: impl TryInto<TopicFilter, Error: Into<SubscribeError>>,
+        options: impl Into<SubscriptionOptions>,
+    ) -> Self {
+        self.with(|subscribe| subscribe.and(filter, options))
+    }
+
+    /// Waits for SUBACK, and returns the messages.
+    ///
+    /// # Errors
+    /// As [`crate::Client::subscribe`] and [`crate::Client::subscribe_all`]; and
+    /// [refused calls](crate::blocking#inside-a-runtime) as [`SubscribeError::Disconnected`].
+    pub fn wait(self) -> Result<Messages, SubscribeError> {
+        let subscribing = self.call.into_future();
+        (self.client.run(SubscribeError::not_sent, subscribing)).map(Messages::new)
+    }
+}
+
+impl Call<'_, Request> {
+    setters! {
+        /// Quality of Service of the request. Default: 1, at which a server can tell that nobody is there to respond.
+        qos: QoS;
+        /// Properties. See [`Request::properties`].
+        properties: Properties;
+        /// How long to wait for the response, all included; `None` waits forever. Default: 30 s.
+        timeout: impl Into<Option<Duration>>;
+    }
+
+    /// Waits for the response.
+    ///
+    /// # Errors
+    /// Each [`RequestError`] says why there is no answer. [Refused calls](crate::blocking#inside-a-runtime) are
+    /// [`RequestError::Publish`].
+    pub fn wait(self) -> Result<Message, RequestError> {
+        let refused = |cause| PublishError::not_sent(cause).into();
+        self.client.run(refused, self.call.into_future())
+    }
+}
+
+/// A blocking [`crate::Receipt`]: tells how an accepted message ended. Dropping it changes nothing about the message.
+#[derive(Debug)]
+#[must_use = "a receipt tells whether the message arrived; drop it explicitly if that does not matter"]
+pub struct Receipt(crate::Receipt, Process);
+
+impl Receipt {
+    /// Waits until the message has reached its Quality of Service, or has failed to.
+    ///
+    /// # Errors
+    /// Each [`PublishError`] says whether the message may have arrived. [Refused calls](crate::blocking#inside-a-runtime) are
+    /// [`PublishError::Disconnected`].
+    pub fn wait(self) -> Result<Published, PublishError> {
+        check_wait(self.1).map_err(not_waited)?;
+        park_on(self.0)
+    }
+
+    /// As [`wait`](Self::wait), for no longer than `limit`, at whose end the receipt is given back: the message is still on its
+    /// way.
+    ///
+    /// # Errors
+    /// The receipt, when the outcome is still unknown.
+    ///
+    /// ```no_run
+    /// # fn example(receipt: ferromqtt::blocking::Receipt) {
+    /// use std::time::Duration;
+    ///
+    /// match receipt.wait_timeout(Duration::from_secs(1)) {
+    ///     Ok(outcome) => println!("{outcome:?}"),
+    ///     Err(receipt) => println!("not yet: {receipt:?}"),
+    /// }
+    /// # }
+    /// ```
+    pub fn wait_timeout(
+        mut self,
+        limit: Duration,
+    ) -> Result<Result<Published, PublishError>, Self> {
+        match check_wait(self.1) {
+            Ok(()) => park_until(&mut self.0, deadline(limit)).ok_or(self),
+            Err(refused) => Ok(Err(not_waited(refused))),
+        }
+    }
+}
+
+/// The message may arrive all the same.
+const fn not_waited(cause: ConnectionError) -> PublishError {
+    let delivery = Delivery::Unknown;
+    PublishError::Disconnected { cause, delivery }
+}
