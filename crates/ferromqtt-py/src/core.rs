@@ -17,6 +17,7 @@ use pyo3::types::{PyDict, PyMemoryView};
 use crate::acknowledge;
 use crate::backlog::Backlog;
 use crate::buffer::{self, ReadBuffer};
+use crate::call_future;
 use crate::clock::Clock;
 use crate::convert;
 use crate::events;
@@ -39,6 +40,8 @@ pub(crate) struct Core {
     input: BytesMut,
     read_buffer: Option<Py<ReadBuffer>>,
     pub(crate) event_loop: Option<Py<PyAny>>,
+    /// What the futures of calls are made with, if they are not left to the loop.
+    pub(crate) future_arguments: Option<Py<PyDict>>,
     /// What tells the time on that loop.
     clock: Clock,
     /// Where that loop runs.
@@ -116,6 +119,7 @@ impl Core {
             input: BytesMut::new(),
             read_buffer: None,
             event_loop: None,
+            future_arguments: None,
             clock: Clock::default(),
             home: None,
             link: None,
@@ -184,9 +188,11 @@ impl Core {
         let previous_clock = slf.borrow().clock.clone();
         let clock = previous_clock.of_loop(&event_loop)?;
         let now = clock.now(slf.py())?;
+        let future_arguments = call_future::arguments(&event_loop)?.map(Bound::unbind);
         let mut core = slf.borrow_mut();
         let previous = (
             core.event_loop.replace(event_loop.unbind()),
+            std::mem::replace(&mut core.future_arguments, future_arguments),
             std::mem::replace(&mut core.clock, clock),
         );
         core.address = address;
@@ -587,6 +593,7 @@ impl Core {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.event_loop)?;
+        visit.call(&self.future_arguments)?;
         self.clock.traverse(&visit)?;
         visit.call(&self.transport)?;
         visit.call(&self.write)?;
@@ -619,7 +626,8 @@ impl Core {
     /// Everything of Python's, for the caller to drop.
     fn take_held(&mut self) -> impl Sized + use<> {
         (
-            (self.event_loop.take(), std::mem::take(&mut self.clock)),
+            (self.event_loop.take(), self.future_arguments.take()),
+            std::mem::take(&mut self.clock),
             self.message_sink.take(),
             (self.transport.take(), self.write.take()),
             (self.read_buffer.take(), self.timer.take()),

@@ -28,6 +28,10 @@ macro_rules! hooks {
 hooks! {
     /// The loop that runs in this thread.
     running_loop = "asyncio"."get_running_loop";
+    /// The class of futures that calls wait on, where the loop has none of its own.
+    call_future = "ferromqtt._call_future"."CallFuture";
+    /// Wakes those who wait on such futures.
+    wake = "ferromqtt._call_future"."wake";
     /// A `Topic` of a name that is known to be valid.
     trusted_topic = "ferromqtt.topic"."_trusted_topic";
     /// A `Topic`, or a copy of one, from what a user gives.
