@@ -25,7 +25,7 @@ use crate::failure;
 use crate::gate;
 use crate::home::Home;
 use crate::message::TopicCache;
-use crate::next_message::{self, MessagesIterator};
+use crate::next_message::{self, MessagesIterator, NextMessage};
 use crate::operations;
 use crate::pending::PendingWarning;
 use crate::progress::{self, WriteLimits};
@@ -65,6 +65,8 @@ pub(crate) struct Core {
     /// Messages taken since an iterator last suspended.
     pub(crate) taken: u32,
     pub(crate) topics: TopicCache,
+    /// A step that is done, for the next one to be: used again once nobody else has it.
+    pub(crate) spare_step: Option<Py<NextMessage>>,
     /// Takes every message instead of the queue, if set.
     #[pyo3(get)]
     message_sink: Option<Py<PyAny>>,
@@ -136,6 +138,7 @@ impl Core {
             turn: Turn::default(),
             taken: 0,
             topics: TopicCache::default(),
+            spare_step: None,
             message_sink: None,
             manual_ack: false,
             pending_calls_threshold: 10,
@@ -599,6 +602,7 @@ impl Core {
         visit.call(&self.write)?;
         visit.call(&self.read_buffer)?;
         visit.call(&self.message_sink)?;
+        visit.call(&self.spare_step)?;
         visit.call(self.timer.as_ref().map(|(_, handle)| handle))?;
         let calls = self.engine.held_calls().map(|call| &call.future);
         let readers = self.engine.held_readers().map(|reader| &reader.future);
@@ -628,7 +632,7 @@ impl Core {
         (
             (self.event_loop.take(), self.future_arguments.take()),
             std::mem::take(&mut self.clock),
-            self.message_sink.take(),
+            (self.message_sink.take(), self.spare_step.take()),
             (self.transport.take(), self.write.take()),
             (self.read_buffer.take(), self.timer.take()),
             self.engine.take_held(),

@@ -373,8 +373,8 @@ impl Drop for Message {
     }
 }
 
-/// Whether nobody else holds the object.
-fn is_last(object: &Py<PyAny>) -> bool {
+/// Whether nobody else holds the object. To be asked with the GIL held.
+pub(crate) fn is_last<T>(object: &Py<T>) -> bool {
     #[allow(unsafe_code, reason = "PyO3 has no safe name for it any more")]
     // SAFETY: a `Py` points to a live object, and this is called with the GIL held, so the count does not change meanwhile.
     let count = unsafe { ffi::Py_REFCNT(object.as_ptr()) };
