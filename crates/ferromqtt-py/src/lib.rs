@@ -56,6 +56,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(transport::proxy_of_url, module)?)?;
     module.add_function(wrap_pyfunction!(transport::websocket_headers, module)?)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    message::finish_type(module.py())?;
     next_message::finish_type(module.py());
     Ok(())
 }
