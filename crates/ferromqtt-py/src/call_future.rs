@@ -99,13 +99,10 @@ impl<'py> Wakeups<'py> {
         };
         let futures = PyList::new(py, [future])?;
         let wake = (hooks::wake(py)?, &futures);
-        if event_loop
-            .call_method1(intern!(py, "call_soon"), wake)
-            .is_err()
-        {
-            debug_assert!(!PyErr::occurred(py)); // the loop is closed: nobody is there to wake
+        match event_loop.call_method1(intern!(py, "call_soon"), wake) {
+            Ok(_) => self.futures = Some(futures),
+            Err(_) => debug_assert!(!PyErr::occurred(py)), // the loop is closed: nobody is there to wake
         }
-        self.futures = Some(futures);
         Ok(())
     }
 
