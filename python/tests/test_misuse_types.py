@@ -314,9 +314,32 @@ def test_what_a_field_held_may_use_the_message_as_it_goes(field: str) -> None:
     setattr(message, field, "new")
     assert seen == ["new"]
     assert getattr(message, field) == "set again"
-    with pytest.raises((AttributeError, TypeError)):
-        delattr(message, field)
+
+
+@pytest.mark.parametrize("field", [field for field in FIELDS if field != "properties"])
+def test_a_field_that_is_deleted_is_no_attribute_until_it_is_set(field: str) -> None:
+    """As of aiomqtt's messages, which are plain objects."""
+    message = plain()
+    delattr(message, field)
+    for use in (lambda: getattr(message, field), lambda: delattr(message, field)):
+        with pytest.raises(AttributeError, match=field):
+            use()
+    with pytest.raises(AttributeError, match=field):
+        pickle.dumps(message)
+    if field == "mid":
+        with pytest.raises(AttributeError, match=field):
+            _ = message < plain()
+    gc.collect()
+    setattr(message, field, "set again")
     assert getattr(message, field) == "set again"
+
+
+def test_the_properties_of_a_message_are_not_deleted() -> None:
+    message = plain()
+    message.properties = None
+    with pytest.raises((AttributeError, TypeError)):
+        del message.properties
+    assert message.properties is None
 
 
 def test_finalizers_in_a_cycle_see_whole_messages() -> None:

@@ -208,6 +208,73 @@ def test_a_step_sees_what_happens_while_its_loop_makes_its_future(happens: str) 
     loop.close()
 
 
+def test_a_step_that_is_done_is_used_again_once_nobody_has_it(run: LoopRunner) -> None:
+    async def main() -> None:
+        wire = Wire()
+        await wire.connect()
+        one, other = wire.client.messages, wire.client.messages
+        for number in range(4):
+            wire.message(b"%d" % number)
+        kept: Any = anext(one)
+        with pytest.raises(StopIteration) as first:
+            kept.send(None)
+        step: Any = anext(other)
+        assert step is not kept
+        with pytest.raises(RuntimeError, match="to its end"):
+            kept.send(None)
+        with pytest.raises(StopIteration) as second:
+            step.send(None)
+        address = id(step)
+        del step
+        again: Any = anext(one)
+        assert id(again) == address
+        third = await again
+        assert again is not anext(one)
+        with pytest.raises(RuntimeError, match="to its end"):
+            again.send(None)
+        payloads = [first.value.value.payload, second.value.value.payload, third.payload]
+        assert payloads == [b"0", b"1", b"2"]
+        assert len(one) == 1
+        wire.lose()
+
+    run(main)
+
+
+def test_a_step_that_waited_is_not_kept_and_gives_back_its_place(run: LoopRunner) -> None:
+    async def main() -> None:
+        wire = Wire()
+        await wire.connect()
+        wire.message(b"a step that is done is there to be used again")
+        assert take(wire)
+        waiting: Any = anext(wire.client.messages)
+        waiting.send(None)
+        task = asyncio.ensure_future(anext(wire.client.messages))
+        await asyncio.sleep(0)
+        wire.message(b"for the task, since the first one has gone")
+        del waiting
+        assert (await task).payload.startswith(b"for the task")
+        wire.lose()
+
+    run(main)
+
+
+def test_a_client_with_a_step_to_use_again_is_freed_without_the_collector() -> None:
+    async def main() -> weakref.ref[Core]:
+        wire = Wire()
+        await wire.connect()
+        wire.message(b"x")
+        assert take(wire)
+        wire.lose()
+        return weakref.ref(wire.core)
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert asyncio.run(main())() is None
+    finally:
+        gc.enable()
+
+
 class Waiting:
     """A core with steps that wait, on a loop that makes the futures it is told to make."""
 

@@ -17,6 +17,7 @@ use pyo3::types::{PyDict, PyMemoryView};
 use crate::acknowledge;
 use crate::backlog::Backlog;
 use crate::buffer::{self, ReadBuffer};
+use crate::call_future;
 use crate::clock::Clock;
 use crate::convert;
 use crate::events;
@@ -24,7 +25,7 @@ use crate::failure;
 use crate::gate;
 use crate::home::Home;
 use crate::message::TopicCache;
-use crate::next_message::{self, MessagesIterator};
+use crate::next_message::{self, MessagesIterator, NextMessage};
 use crate::operations;
 use crate::pending::PendingWarning;
 use crate::progress::{self, WriteLimits};
@@ -39,6 +40,8 @@ pub(crate) struct Core {
     input: BytesMut,
     read_buffer: Option<Py<ReadBuffer>>,
     pub(crate) event_loop: Option<Py<PyAny>>,
+    /// What the futures of calls are made with, if they are not left to the loop.
+    pub(crate) future_arguments: Option<Py<PyDict>>,
     /// What tells the time on that loop.
     clock: Clock,
     /// Where that loop runs.
@@ -62,6 +65,8 @@ pub(crate) struct Core {
     /// Messages taken since an iterator last suspended.
     pub(crate) taken: u32,
     pub(crate) topics: TopicCache,
+    /// A step that is done, for the next one to be: used again once nobody else has it.
+    pub(crate) spare_step: Option<Py<NextMessage>>,
     /// Takes every message instead of the queue, if set.
     #[pyo3(get)]
     message_sink: Option<Py<PyAny>>,
@@ -116,6 +121,7 @@ impl Core {
             input: BytesMut::new(),
             read_buffer: None,
             event_loop: None,
+            future_arguments: None,
             clock: Clock::default(),
             home: None,
             link: None,
@@ -132,6 +138,7 @@ impl Core {
             turn: Turn::default(),
             taken: 0,
             topics: TopicCache::default(),
+            spare_step: None,
             message_sink: None,
             manual_ack: false,
             pending_calls_threshold: 10,
@@ -184,9 +191,11 @@ impl Core {
         let previous_clock = slf.borrow().clock.clone();
         let clock = previous_clock.of_loop(&event_loop)?;
         let now = clock.now(slf.py())?;
+        let future_arguments = call_future::arguments(&event_loop)?.map(Bound::unbind);
         let mut core = slf.borrow_mut();
         let previous = (
             core.event_loop.replace(event_loop.unbind()),
+            std::mem::replace(&mut core.future_arguments, future_arguments),
             std::mem::replace(&mut core.clock, clock),
         );
         core.address = address;
@@ -587,11 +596,13 @@ impl Core {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.event_loop)?;
+        visit.call(&self.future_arguments)?;
         self.clock.traverse(&visit)?;
         visit.call(&self.transport)?;
         visit.call(&self.write)?;
         visit.call(&self.read_buffer)?;
         visit.call(&self.message_sink)?;
+        visit.call(&self.spare_step)?;
         visit.call(self.timer.as_ref().map(|(_, handle)| handle))?;
         let calls = self.engine.held_calls().map(|call| &call.future);
         let readers = self.engine.held_readers().map(|reader| &reader.future);
@@ -619,8 +630,9 @@ impl Core {
     /// Everything of Python's, for the caller to drop.
     fn take_held(&mut self) -> impl Sized + use<> {
         (
-            (self.event_loop.take(), std::mem::take(&mut self.clock)),
-            self.message_sink.take(),
+            (self.event_loop.take(), self.future_arguments.take()),
+            std::mem::take(&mut self.clock),
+            (self.message_sink.take(), self.spare_step.take()),
             (self.transport.take(), self.write.take()),
             (self.read_buffer.take(), self.timer.take()),
             self.engine.take_held(),

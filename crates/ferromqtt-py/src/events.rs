@@ -12,6 +12,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
+use crate::call_future::Wakeups;
 use crate::core::Core;
 use crate::failure::{self, CallFailure, End};
 use crate::hooks;
@@ -48,14 +49,20 @@ pub(crate) fn pump(slf: &Bound<'_, Core>, now: Instant) -> PyResult<()> {
 /// Hands out what the engine has for callers, iterators and hooks, one by one. Each of them may run Python code.
 pub(crate) fn hand_out(slf: &Bound<'_, Core>) -> PyResult<()> {
     let mut ended = None;
+    let mut wakeups = Wakeups::default();
     loop {
         let woken = slf.borrow_mut().engine.next_woken();
         match woken {
             None => return Ok(()),
-            Some(Woken::Call(call, end)) => complete(slf, call, end, &mut ended)?,
+            Some(Woken::Call(call, end)) => {
+                let future = complete(slf, call, end, &mut ended)?;
+                wakeups.add(slf, &future)?;
+                continue;
+            }
             Some(Woken::Reader(reader)) => next_message::wake(slf, reader)?,
             Some(Woken::Fact(fact)) => report(slf, fact)?,
         }
+        wakeups.end(); // tasks are woken in order
     }
 }
 
@@ -198,27 +205,28 @@ pub(crate) fn answer(slf: &Bound<'_, Core>, data: Option<&[u8]>) -> PyResult<Opt
     Ok(sent.err().map(|error| error.to_string()))
 }
 
-/// Ends the wait of a call.
+/// Ends the wait of a call. Returns its future.
 fn complete<'py>(
     slf: &Bound<'py, Core>,
     call: Call,
     end: CallEnd,
     ended: &mut Option<Ended<'py>>,
-) -> PyResult<()> {
+) -> PyResult<Bound<'py, PyAny>> {
     let future = call.future.into_bound(slf.py());
     match end {
-        CallEnd::Completed(outcome) => complete_with(slf, &future, outcome, ended),
+        CallEnd::Completed(outcome) => complete_with(slf, &future, outcome, ended)?,
         CallEnd::TimedOut(delivery) => {
             let sent = delivery != Delivery::NotSent;
             let text = failure::overdue(call.awaited, sent, &slf.borrow().address, call.limit);
-            fail(&future, CallFailure::Timeout, 0, text, Some(delivery))
+            fail(&future, CallFailure::Timeout, 0, text, Some(delivery))?;
         }
         // Cannot come: no message waits for capacity, and this client neither authenticates again nor abandons its driver.
         CallEnd::Accepted
         | CallEnd::Refused(_)
         | CallEnd::ReAuthenticated(_)
-        | CallEnd::DriverGone => unknown(&future, &end),
+        | CallEnd::DriverGone => unknown(&future, &end)?,
     }
+    Ok(future)
 }
 
 /// Fails a call whose end this client cannot make sense of.

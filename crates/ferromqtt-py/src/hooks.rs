@@ -28,8 +28,10 @@ macro_rules! hooks {
 hooks! {
     /// The loop that runs in this thread.
     running_loop = "asyncio"."get_running_loop";
-    /// The task that runs on a loop.
-    current_task = "asyncio"."current_task";
+    /// The class of futures that calls wait on, where the loop has none of its own.
+    call_future = "ferromqtt._call_future"."CallFuture";
+    /// Wakes those who wait on such futures.
+    wake = "ferromqtt._call_future"."wake";
     /// A `Topic` of a name that is known to be valid.
     trusted_topic = "ferromqtt.topic"."_trusted_topic";
     /// A `Topic`, or a copy of one, from what a user gives.
@@ -46,6 +48,25 @@ hooks! {
     shown_message = "ferromqtt._shown"."message";
     /// Lets a coroutine wait for one turn of the loop.
     turn = "ferromqtt._turn"."TURN";
+}
+
+/// The task that runs on a loop: `asyncio.current_task(loop)`. Before CPython 3.12 that is a function in Python, which costs
+/// ten times as much as the lookup that it makes.
+pub(crate) fn current_task(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static CELL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let look_up = || {
+        let running = match py.version_info() < (3, 12) {
+            true => py.import("asyncio.tasks")?.getattr_opt("_current_tasks")?,
+            false => None,
+        };
+        match running {
+            Some(running) => running.getattr("get"),
+            None => py.import("asyncio")?.getattr("current_task"),
+        }
+        .map(Bound::unbind)
+    };
+    let task = CELL.get_or_try_init(py, look_up)?;
+    Ok(task.bind(py))
 }
 
 /// Completes a future, unless its caller has gone already.

@@ -6,6 +6,7 @@ mod allocator;
 mod backlog;
 mod broker;
 mod buffer;
+mod call_future;
 mod clock;
 mod convert;
 mod core;
@@ -32,6 +33,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     interpreter::check(module.py())?;
     allocator::set_up();
     clock::set_up(module.py())?;
+    call_future::set_up(module.py())?;
     gate::set_up(module)?;
     home::set_up(module)?;
     module.add_class::<broker::Broker>()?;
@@ -54,6 +56,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(transport::proxy_of_url, module)?)?;
     module.add_function(wrap_pyfunction!(transport::websocket_headers, module)?)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    message::finish_type(module.py())?;
     next_message::finish_type(module.py());
     Ok(())
 }

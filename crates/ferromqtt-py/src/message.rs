@@ -1,8 +1,11 @@
 //! A received message as a Python object.
 
+use std::ffi::CStr;
+use std::mem::offset_of;
+
 use bytes::Bytes;
 use ferromqtt_proto::{self as proto, DeliveryId, Properties};
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyAttributeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -32,25 +35,19 @@ const PUBLISH: u8 = 3;
 // Without a free list: PyO3 would put instances of subclasses into it, whose memory is laid out in another way.
 #[pyclass(subclass, weakref, module = "ferromqtt")]
 pub(crate) struct Message {
-    /// The `Topic` it was published to.
-    #[pyo3(get)]
-    topic: Py<PyAny>,
-    /// The payload, as bytes.
-    #[pyo3(get)]
-    payload: Py<PyAny>,
-    /// The QoS it was delivered at: 0, 1 or 2.
-    #[pyo3(get)]
-    qos: Py<PyAny>,
-    /// Whether the server had kept it before the client subscribed.
-    #[pyo3(get)]
-    retain: Py<PyAny>,
-    /// The Packet Identifier; 0 at QoS 0.
-    #[pyo3(get)]
-    mid: Py<PyAny>,
+    // Members of the Python class, which CPython reads, sets and deletes by itself: see `finish_type`.
+    topic: Field,
+    payload: Field,
+    qos: Field,
+    retain: Field,
+    mid: Field,
     properties: Lazy,
     /// What the program acknowledges it by, if that is left to it.
     delivery: Option<DeliveryId>,
 }
+
+/// A member: None where it was deleted.
+type Field = Option<Py<PyAny>>;
 
 /// The properties, which become a Python object when somebody asks.
 enum Lazy {
@@ -78,19 +75,18 @@ impl Message {
             properties.detach(); // a message that is kept must not keep alive all that was read with it
         }
         let mid = message.packet_id.map_or(0, |id| id.get());
+        let payload = PyBytes::new(py, &message.payload);
+        let qos = message.qos.value().into_pyobject(py)?;
+        let retain = message.retain.into_pyobject(py)?.to_owned();
+        let mid = mid.into_pyobject(py)?;
         Bound::new(
             py,
             Self {
-                topic: topic.unbind(),
-                payload: PyBytes::new(py, &message.payload).into_any().unbind(),
-                qos: message.qos.value().into_pyobject(py)?.into_any().unbind(),
-                retain: message
-                    .retain
-                    .into_pyobject(py)?
-                    .to_owned()
-                    .into_any()
-                    .unbind(),
-                mid: mid.into_pyobject(py)?.into_any().unbind(),
+                topic: Some(topic.unbind()),
+                payload: Some(payload.into_any().unbind()),
+                qos: Some(qos.into_any().unbind()),
+                retain: Some(retain.into_any().unbind()),
+                mid: Some(mid.into_any().unbind()),
                 properties: if v5 {
                     Lazy::Received(properties)
                 } else {
@@ -135,7 +131,7 @@ impl Message {
             &mut self.retain,
             &mut self.mid,
         ]
-        .map(|field| std::mem::replace(field, py.None()));
+        .map(|field| field.replace(py.None()));
         let properties = std::mem::replace(&mut self.properties, Lazy::Made(py.None()));
         (fields, properties)
     }
@@ -143,16 +139,24 @@ impl Message {
     fn fill(slf: &Bound<'_, Self>, fields: [Py<PyAny>; 6]) {
         let [topic, payload, qos, retain, mid, properties] = fields;
         let filled = Self {
-            topic,
-            payload,
-            qos,
-            retain,
-            mid,
+            topic: Some(topic),
+            payload: Some(payload),
+            qos: Some(qos),
+            retain: Some(retain),
+            mid: Some(mid),
             properties: Lazy::Made(properties),
             delivery: None,
         };
         let previous = std::mem::replace(&mut *slf.borrow_mut(), filled);
         drop(previous); // with the message released, since that may run code of the user's
+    }
+
+    /// A member that is there, as reading the attribute would find it.
+    fn member(py: Python<'_>, field: &Field, name: &'static str) -> PyResult<Py<PyAny>> {
+        match field {
+            Some(field) => Ok(field.clone_ref(py)),
+            None => Err(PyAttributeError::new_err(name)),
+        }
     }
 }
 
@@ -165,14 +169,14 @@ impl Message {
         text_signature = "(topic, payload, qos, retain, mid, properties)"
     )]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        let none = || _args.py().None();
+        let none = || Some(_args.py().None());
         Self {
             topic: none(),
             payload: none(),
             qos: none(),
             retain: none(),
             mid: none(),
-            properties: Lazy::Made(none()),
+            properties: Lazy::Made(_args.py().None()),
             delivery: None,
         }
     }
@@ -198,48 +202,6 @@ impl Message {
         Ok(())
     }
 
-    // Setters drop what was there with the message released, since that may run code of the user's, and so inside the gate.
-
-    #[setter]
-    fn set_topic(slf: &Bound<'_, Self>, value: Py<PyAny>) -> PyResult<()> {
-        let _inside = gate::enter()?;
-        let previous = std::mem::replace(&mut slf.borrow_mut().topic, value);
-        drop(previous);
-        Ok(())
-    }
-
-    #[setter]
-    fn set_payload(slf: &Bound<'_, Self>, value: Py<PyAny>) -> PyResult<()> {
-        let _inside = gate::enter()?;
-        let previous = std::mem::replace(&mut slf.borrow_mut().payload, value);
-        drop(previous);
-        Ok(())
-    }
-
-    #[setter]
-    fn set_qos(slf: &Bound<'_, Self>, value: Py<PyAny>) -> PyResult<()> {
-        let _inside = gate::enter()?;
-        let previous = std::mem::replace(&mut slf.borrow_mut().qos, value);
-        drop(previous);
-        Ok(())
-    }
-
-    #[setter]
-    fn set_retain(slf: &Bound<'_, Self>, value: Py<PyAny>) -> PyResult<()> {
-        let _inside = gate::enter()?;
-        let previous = std::mem::replace(&mut slf.borrow_mut().retain, value);
-        drop(previous);
-        Ok(())
-    }
-
-    #[setter]
-    fn set_mid(slf: &Bound<'_, Self>, value: Py<PyAny>) -> PyResult<()> {
-        let _inside = gate::enter()?;
-        let previous = std::mem::replace(&mut slf.borrow_mut().mid, value);
-        drop(previous);
-        Ok(())
-    }
-
     /// (5.0) The `Properties`; None before 5.0.
     #[getter]
     fn properties(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
@@ -251,7 +213,7 @@ impl Message {
     fn set_properties(slf: &Bound<'_, Self>, properties: Py<PyAny>) -> PyResult<()> {
         let _inside = gate::enter()?;
         let previous = std::mem::replace(&mut slf.borrow_mut().properties, Lazy::Made(properties));
-        drop(previous);
+        drop(previous); // with the message released, since that may run code of the user's
         Ok(())
     }
 
@@ -262,14 +224,13 @@ impl Message {
         let properties = Self::made_properties(slf)?;
         let this = slf.borrow();
         let fields = [
-            &this.topic,
-            &this.payload,
-            &this.qos,
-            &this.retain,
-            &this.mid,
-            &properties,
-        ]
-        .map(|field| field.clone_ref(py));
+            Self::member(py, &this.topic, "topic")?,
+            Self::member(py, &this.payload, "payload")?,
+            Self::member(py, &this.qos, "qos")?,
+            Self::member(py, &this.retain, "retain")?,
+            Self::member(py, &this.mid, "mid")?,
+            properties,
+        ];
         drop(this);
         let object = py.get_type::<PyAny>();
         let added = object.call_method1(intern!(py, "__getstate__"), (slf,))?;
@@ -338,12 +299,12 @@ impl Message {
     fn __lt__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> PyResult<bool> {
         let _inside = gate::enter()?;
         let py = other.py();
-        let mid = slf.borrow().mid.bind(py).clone();
+        let mid = Self::member(py, &slf.borrow().mid, "mid")?;
         let other = other.cast::<Self>().map_err(|_| {
             PyTypeError::new_err("A Message can be ordered against another Message only.")
         })?;
-        let other = other.borrow().mid.bind(py).clone();
-        mid.lt(other)
+        let other = Self::member(py, &other.borrow().mid, "mid")?;
+        mid.bind(py).lt(other)
     }
 }
 
@@ -352,30 +313,102 @@ impl Message {
 impl Drop for Message {
     fn drop(&mut self) {
         Python::attach(|py| {
-            if self.payload.bind(py).is_exact_instance_of::<PyBytes>() {
-                return; // as every message that was received
+            let is_plain = |payload: &Py<PyAny>| payload.bind(py).is_exact_instance_of::<PyBytes>();
+            if self.payload.as_ref().is_some_and(is_plain) {
+                // As of every message that was received. A `Py` would ask whether the thread is attached, each by itself.
+                let fields = [
+                    &mut self.topic,
+                    &mut self.payload,
+                    &mut self.qos,
+                    &mut self.retain,
+                    &mut self.mid,
+                ];
+                for field in fields {
+                    drop(field.take().map(|field| field.into_bound(py)));
+                }
+                return;
             }
             let Ok(_inside) = gate::enter() else {
                 std::mem::forget(self.take_fields(py)); // releasing them may run Python code
                 return;
             };
-            let mut payload = std::mem::replace(&mut self.payload, py.None());
-            while is_last(&payload)
+            let mut next = self.payload.take();
+            while let Some(payload) = &next
+                && is_last(payload)
                 && let Ok(message) = payload.bind(py).cast::<Self>()
                 && let Ok(mut message) = message.try_borrow_mut()
             {
-                let inner = std::mem::replace(&mut message.payload, py.None());
+                let inner = message.payload.take();
                 drop(message);
-                payload = inner;
+                next = inner;
             }
-            drop(payload);
+            drop(next);
             drop(self.take_fields(py));
         });
     }
 }
 
-/// Whether nobody else holds the object.
-fn is_last(object: &Py<PyAny>) -> bool {
+/// The members of the class: name, place in [`Message`], documentation.
+const MEMBERS: [(&CStr, usize, &CStr); 5] = [
+    (
+        c"topic",
+        offset_of!(Message, topic),
+        c"The `Topic` it was published to.",
+    ),
+    (
+        c"payload",
+        offset_of!(Message, payload),
+        c"The payload, as bytes.",
+    ),
+    (
+        c"qos",
+        offset_of!(Message, qos),
+        c"The QoS it was delivered at: 0, 1 or 2.",
+    ),
+    (
+        c"retain",
+        offset_of!(Message, retain),
+        c"Whether the server had kept it before the client subscribed.",
+    ),
+    (
+        c"mid",
+        offset_of!(Message, mid),
+        c"The Packet Identifier; 0 at QoS 0.",
+    ),
+];
+
+/// Gives [`Message`] its members. CPython reads one in a tenth of the time that a getter of PyO3's takes, and sets it as it
+/// sets `__slots__`: the new value first, then the former one is released.
+pub(crate) fn finish_type(py: Python<'_>) -> PyResult<()> {
+    let class = py.get_type::<Message>();
+    let sample = Bound::new(py, Message::new(&PyTuple::empty(py), None))?;
+    let value: *const Message = &raw const *sample.borrow();
+    let start = value.addr() - sample.as_ptr().addr();
+    for (name, place, doc) in MEMBERS {
+        // For as long as the class, which never ends.
+        let member = Box::leak(Box::new(ffi::PyMemberDef {
+            name: name.as_ptr(),
+            type_code: ffi::Py_T_OBJECT_EX,
+            offset: (start + place).cast_signed(),
+            flags: 0,
+            doc: doc.as_ptr(),
+        }));
+        #[allow(unsafe_code, reason = "PyO3 makes members for frozen classes alone")]
+        // SAFETY: the definition and its texts live forever. `offset` is where each instance of the class, and of each class
+        // that is derived from it, has an `Option<Py<PyAny>>`: its value is at the same distance in all of them. Such a field is
+        // what a member of this type is, a pointer to an object that is owned, or null. It lies in PyO3's `UnsafeCell`, and the
+        // interpreter changes it in Python code alone, which never runs while a message is borrowed.
+        let descriptor = unsafe {
+            let descriptor = ffi::PyDescr_NewMember(class.as_type_ptr(), member);
+            Bound::from_owned_ptr_or_err(py, descriptor)?
+        };
+        class.setattr(PyString::new(py, &name.to_string_lossy()), descriptor)?;
+    }
+    Ok(())
+}
+
+/// Whether nobody else holds the object. To be asked with the GIL held.
+pub(crate) fn is_last<T>(object: &Py<T>) -> bool {
     #[allow(unsafe_code, reason = "PyO3 has no safe name for it any more")]
     // SAFETY: a `Py` points to a live object, and this is called with the GIL held, so the count does not change meanwhile.
     let count = unsafe { ffi::Py_REFCNT(object.as_ptr()) };

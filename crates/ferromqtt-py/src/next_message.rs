@@ -20,7 +20,7 @@ use crate::core::Core;
 use crate::events;
 use crate::gate;
 use crate::hooks;
-use crate::message::{self, Message};
+use crate::message::{self, Message, is_last};
 use crate::operations;
 use crate::tokens::Reader;
 
@@ -45,11 +45,21 @@ impl MessagesIterator {
         slf
     }
 
-    fn __anext__(&self, py: Python<'_>) -> NextMessage {
-        NextMessage {
-            core: self.core.clone_ref(py),
-            state: State::Fresh,
+    fn __anext__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, NextMessage>> {
+        let core = Some(self.core.clone_ref(py));
+        let spare = self.core.bind(py).borrow_mut().spare_step.take();
+        if let Some(spare) = spare
+            && is_last(&spare)
+        {
+            let spare = spare.into_bound(py);
+            let mut step = spare.borrow_mut();
+            step.core = core;
+            step.state = State::Fresh;
+            drop(step);
+            return Ok(spare);
         }
+        let state = State::Fresh;
+        Bound::new(py, NextMessage { core, state })
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -69,10 +79,12 @@ impl MessagesIterator {
 }
 
 /// One step of a [`MessagesIterator`].
-// Without a free list: PyO3 does not tell the garbage collector of an object that comes out of it.
+// Without a free list: PyO3 does not tell the garbage collector of an object that comes out of it. Instead the core keeps one
+// step that is done, and it is used again once nobody else has it.
 #[pyclass(module = "ferromqtt._native")]
 pub(crate) struct NextMessage {
-    core: Py<Core>,
+    /// None once it is done and the core keeps it, which would be a cycle.
+    core: Option<Py<Core>>,
     state: State,
 }
 
@@ -175,7 +187,9 @@ impl Drop for NextMessage {
             return;
         };
         Python::attach(|py| {
-            if let Err(error) = give_back(self.core.bind(py), reader) {
+            if let Some(core) = &self.core
+                && let Err(error) = give_back(core.bind(py), reader)
+            {
                 error.write_unraisable(py, None);
             }
         });
@@ -187,7 +201,10 @@ impl Drop for NextMessage {
 fn advance<'py>(slf: &Bound<'py, NextMessage>) -> PyResult<Step<'py>> {
     let py = slf.py();
     let step = slf.borrow();
-    let core = step.core.bind(py).clone();
+    let Some(core) = &step.core else {
+        return Err(is_done());
+    };
+    let core = core.bind(py).clone();
     let fresh = match &step.state {
         State::Fresh => true,
         State::Yielded => false,
@@ -204,14 +221,17 @@ fn advance<'py>(slf: &Bound<'py, NextMessage>) -> PyResult<Step<'py>> {
             }
             return take_or_wait(slf, &core, Some(reader), false);
         }
-        State::Done => {
-            return Err(PyRuntimeError::new_err(
-                "This step was awaited to its end already: call anext() for each message.",
-            ));
-        }
+        State::Done => return Err(is_done()),
     };
     drop(step);
     take_or_wait(slf, &core, None, fresh)
+}
+
+#[cold]
+fn is_done() -> PyErr {
+    PyRuntimeError::new_err(
+        "This step was awaited to its end already: call anext() for each message.",
+    )
 }
 
 /// Takes a message: the one that is reserved for `woken`, or one that is reserved for nobody. Without one, raises if none will
@@ -374,8 +394,10 @@ fn release(slf: &Bound<'_, NextMessage>) -> PyResult<()> {
     let State::Waiting { reader, .. } = &state else {
         return Ok(());
     };
-    let core = slf.borrow().core.bind(slf.py()).clone();
-    give_back(&core, *reader)
+    let step = slf.borrow();
+    let core = step.core.as_ref().map(|core| core.bind(slf.py()).clone());
+    drop(step);
+    core.map_or(Ok(()), |core| give_back(&core, *reader))
 }
 
 /// Gives back what a waiting step holds: its place in the queue, or the message that it was woken for, which the next one gets.
@@ -485,19 +507,27 @@ fn ended(core: &Bound<'_, Core>) -> PyErr {
 /// `Py_TPFLAGS_HAVE_AM_SEND` of CPython's `object.h`.
 const HAVE_AM_SEND: std::ffi::c_ulong = 1 << 21;
 
-/// Gives [`NextMessage`] the slot that PyO3 has no name for.
+/// Gives [`NextMessage`] the slot that PyO3 has no name for, and a shorter way to [`am_await`].
 pub(crate) fn finish_type(py: Python<'_>) {
     let class = py.get_type::<NextMessage>();
-    #[allow(unsafe_code, reason = "am_send can be set in no other way")]
+    #[allow(unsafe_code, reason = "these slots can be set in no other way")]
     // SAFETY: `class` is a heap type that this module alone has made, and the GIL is held. If the module is imported again,
     // the same values are stored again. A heap type has `tp_as_async`, since the interpreter lays it out inside the type.
-    // `am_send` fits the slot.
+    // `am_send` and `am_await` fit their slots.
     unsafe {
         let class = class.as_type_ptr();
         (*(*class).tp_as_async).am_send = Some(am_send);
+        (*(*class).tp_as_async).am_await = Some(am_await);
         (*class).tp_flags |= HAVE_AM_SEND;
         ffi::PyType_Modified(class);
     }
+}
+
+/// `am_await` of [`NextMessage`]: the object itself. PyO3's own way to call `__await__` costs as much as a field of a message.
+#[allow(unsafe_code, reason = "called by the interpreter, with raw pointers")]
+unsafe extern "C" fn am_await(slf: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: the interpreter calls slots with the GIL held, and passes a live object.
+    unsafe { ffi::Py_NewRef(slf) }
 }
 
 /// `am_send` of [`NextMessage`]: as `send`, but a value that is returned needs no exception.
@@ -536,8 +566,10 @@ unsafe extern "C" fn am_send(
 fn advance_attached<'py>(slf: &Bound<'py, NextMessage>) -> PyResult<Step<'py>> {
     let py = slf.py();
     let mut step = slf.borrow_mut();
-    if let State::Fresh = step.state {
-        let core = step.core.bind(py).clone();
+    if let State::Fresh = step.state
+        && let Some(core) = step.core.take()
+    {
+        let core = core.into_bound(py);
         let mut guard = core.borrow_mut();
         if guard.taken < IN_A_ROW
             && let Some(received) = guard.engine.take(QueueId::DEFAULT)
@@ -545,8 +577,13 @@ fn advance_attached<'py>(slf: &Bound<'py, NextMessage>) -> PyResult<Step<'py>> {
             guard.taken += 1;
             step.state = State::Done;
             drop(step);
+            if guard.spare_step.is_none() {
+                guard.spare_step = Some(slf.clone().unbind());
+            }
             return hand_over(&core, guard, received).map(|it| Step::Return(it.into_any()));
         }
+        drop(guard);
+        step.core = Some(core.unbind());
     }
     drop(step);
     Python::attach(|_| advance(slf))

@@ -15,6 +15,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::call_future;
 use crate::convert::{self, Payload};
 use crate::core::Core;
 use crate::events;
@@ -269,13 +270,9 @@ fn call<'py, R: From<ConnectionError>>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = slf.py();
     let now = Core::now(slf)?;
-    let event_loop = slf.borrow().event_loop.as_ref().map(|it| it.clone_ref(py));
-    let future = match event_loop {
-        Some(event_loop) => event_loop.call_method0(py, intern!(py, "create_future"))?,
-        None => py.None(), // the client was never entered: the call is refused
-    };
+    let future = call_future::create(slf)?;
     let token = Call {
-        future: future.clone_ref(py),
+        future: future.clone().unbind(),
         awaited,
         #[expect(clippy::cast_possible_truncation, reason = "it is shown to people")]
         limit: timeout as f32,
@@ -303,13 +300,13 @@ fn call<'py, R: From<ConnectionError>>(
     }
     if first && !slf.borrow().engine.is_open(call) {
         // Writing it has ended the connection. Raised here, like a refusal, for which the caller gives the loop a turn.
-        let done = future.call_method0(py, intern!(py, "done"))?;
-        if done.is_truthy(py)? {
-            future.call_method0(py, intern!(py, "result"))?;
+        let done = future.call_method0(intern!(py, "done"))?;
+        if done.is_truthy()? {
+            future.call_method0(intern!(py, "result"))?;
         }
     }
     slf.borrow_mut().last_op = call.number(); // last, since a log handler may have published meanwhile
-    Ok(future.into_bound(py))
+    Ok(future)
 }
 
 /// Sees to it that what was accepted is written.
