@@ -30,7 +30,7 @@ fn refused_exchange(world: &mut World) -> AuthError {
 fn accepted_world() -> World {
     let mut world = world();
     world.run();
-    world.engine.reply(world.now, data(b"me"));
+    world.engine.reply(world.now, data(b"me")).unwrap();
     world.run();
     assert!(matches!(world.asked[1], Ask::Accepted(_)));
     assert!(world.engine.is_connected());
@@ -123,7 +123,7 @@ fn an_exchange_begins_only_when_the_one_before_has_been_heard_to_its_end() {
     let mut world = accepted_world();
     let not_now = AuthError::NotNow(ReasonCode::ReAuthenticate);
     assert_eq!(refused_exchange(&mut world), not_now);
-    world.engine.reply(world.now, Reply::Accepted);
+    world.engine.reply(world.now, Reply::Accepted).unwrap();
     world.run();
     let token = world.token();
     assert!(world.engine.re_authenticate(world.now, None, token).is_ok());
@@ -133,7 +133,7 @@ fn an_exchange_begins_only_when_the_one_before_has_been_heard_to_its_end() {
 #[test]
 fn nobody_waits_for_an_exchange_when_the_driver_has_gone() {
     let mut world = accepted_world();
-    world.engine.reply(world.now, Reply::Accepted);
+    world.engine.reply(world.now, Reply::Accepted).unwrap();
     world.run();
     world.engine.abandon_driver();
     assert_eq!(refused_exchange(&mut world), AuthError::NotConnected);
