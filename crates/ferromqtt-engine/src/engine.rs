@@ -312,6 +312,7 @@ impl<T: Tokens> Engine<T> {
             Event::Completed { op, outcome } => self.on_completed(op, outcome),
             Event::MessageReady(queue) | Event::Unsubscribed(queue) => self.wake_readers(queue),
             Event::OutgoingRoom => self.line.move_up(),
+            Event::Ended { key, outcome } => self.report(Fact::MessageEnded { key, outcome }),
             // The end is final, also when a driver that has gone still calls.
             Event::Connected(_) | Event::Disconnected { .. } if self.has_ended() => {}
             Event::Connected(connected) => self.on_connected(*connected),

@@ -114,12 +114,13 @@ fn report(slf: &Bound<'_, Core>, fact: Fact) -> PyResult<()> {
             slf.call_method1(intern!(py, "_on_message_refused"), refused)?;
         }
         Fact::Ended { .. } => {} // follows `Disconnected`
-        // Cannot come: this client neither declares nor renews subscriptions, and its one queue claims everything from the start
-        // and does not make the server wait.
+        // Cannot come: this client neither declares nor renews subscriptions, its one queue claims everything from the start
+        // and does not make the server wait and has no store.
         Fact::NotSubscribed { .. }
         | Fact::NotRestored { .. }
         | Fact::Unclaimed { .. }
         | Fact::Stalled { .. }
+        | Fact::MessageEnded { .. }
         | Fact::Forgotten { .. } => {}
     }
     Ok(())
