@@ -96,7 +96,7 @@ pub enum Fact {
         /// The Reason Code of the last DISCONNECT.
         reason: ReasonCode,
     },
-    /// A message that a store has, and that no token waits for, has ended.
+    /// A message of the outgoing queue that no token waits for has ended, or one of a session that was restored.
     MessageEnded {
         /// Its key.
         key: u64,
