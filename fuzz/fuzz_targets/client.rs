@@ -9,6 +9,7 @@
 //! memory than its bytes and packets account for.
 #![no_main]
 
+use std::collections::BTreeSet;
 use std::mem;
 use std::time::{Duration, Instant};
 
@@ -90,6 +91,8 @@ struct World {
     /// The publish that waits for room.
     refused: Option<Publish>,
     store: Store,
+    /// The keys of messages that have ended in this process.
+    ended: BTreeSet<u64>,
 }
 
 enum Link {
@@ -124,6 +127,7 @@ impl World {
             queues,
             refused: None,
             store: Store::default(),
+            ended: BTreeSet::new(),
         };
         world.client.connect(world.now);
         world.settle();
@@ -131,7 +135,7 @@ impl World {
     }
 
     fn step(&mut self, source: &mut Source<'_>) {
-        match source.below(22) {
+        match source.below(23) {
             0 => self.client.connect(self.now),
             1 if self.prompt => self.client.claim_default(), // the transport needs no step of its own
             1 => self.serve_transport(),
@@ -163,7 +167,8 @@ impl World {
                 self.client.journal_written(self.store.write());
             }
             20 => self.crash(),
-            _ => self.request(source),
+            21 => self.request(source),
+            _ => self.publish_recorded(source),
         }
     }
 
@@ -247,6 +252,7 @@ impl World {
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Completed { op, outcome } => self.operations.complete(op, &outcome),
+            Event::Ended { key, .. } => assert!(self.ended.insert(key), "{key} has ended before"),
             Event::MessageReady(queue) => self.queues.on_ready(&self.client, queue),
             Event::Lagged(queue) => self.queues.on_lagged(queue),
             Event::OutgoingRoom => {
@@ -425,6 +431,22 @@ impl World {
         }
     }
 
+    /// A store accepts a message, and publishes it at once, late, or not at all.
+    fn publish_recorded(&mut self, source: &mut Source<'_>) {
+        let mut message = Publish::new(source.topic(), source.payload());
+        message.qos = source.qos();
+        let Ok(key) = self.client.record_accepted(&mut message, None) else {
+            return;
+        };
+        if source.flag() {
+            self.client.record_ended(key);
+            return;
+        }
+        let expires_at = source.flag().then(|| self.now + Duration::from_secs(1));
+        let published = (self.client).publish_recorded(self.now, key, message, expires_at);
+        assert_eq!(published, Ok(()), "it was accepted just now");
+    }
+
     fn publish_at_once(&mut self, source: &mut Source<'_>) {
         let topic = source.topic();
         let payload = source.payload();
@@ -545,8 +567,10 @@ impl World {
     /// The program dies and starts again with the session that the store kept.
     fn crash(&mut self) {
         if self.client.options().journal {
-            let session = Session::restore(self.store.after_crash());
+            let identifier = self.client.options().client_identifier.clone();
+            let session = Session::restore(identifier, 1, self.store.after_crash());
             self.queues.forget();
+            self.ended.clear();
             self.begin_again(session);
         }
     }

@@ -48,7 +48,7 @@ impl Store {
             matches!(
                 &entry.change,
                 SessionChange::Publishing { packet_id, .. }
-                | SessionChange::PublishingAnew { packet_id, .. } if *packet_id == id
+                | SessionChange::Sending { packet_id, .. } if *packet_id == id
             )
         })
     }

@@ -6,7 +6,7 @@ use ferromqtt_proto::{Delivery, ReasonCode};
 
 use crate::{Engine, Goodbye, PublishRefusal, Tokens};
 
-/// Operations that were accepted, and whose outcome is that the connection ended.
+/// Operations that were accepted, and whose outcome is that the connection ended; and messages that the outgoing queue keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Undone {
     /// Those that were never sent.
@@ -40,8 +40,8 @@ impl Draining {
 }
 
 impl<T: Tokens> Engine<T> {
-    /// Accepts no more messages, waits until every operation that was accepted has its outcome or `until` is over, then
-    /// disconnects. Messages that wait for capacity were not accepted yet, and are refused. A lost connection is made again
+    /// Accepts no more messages, waits until every operation that was accepted, and every message of the outgoing queue, has
+    /// its outcome or `until` is over, then disconnects. Messages that wait for capacity were not accepted yet, and are refused. A lost connection is made again
     /// meanwhile. The face waits for the end of the connection, and then asks for what is [`undone`](Self::undone).
     pub fn drain(&mut self, now: Instant, until: Option<Instant>) {
         self.draining.get_or_insert_default().until = until;
@@ -57,11 +57,12 @@ impl<T: Tokens> Engine<T> {
 
     /// Disconnects when nothing is waited for any more. Returns whether it does so now.
     pub(crate) fn disconnect_when_drained(&mut self, now: Instant) -> bool {
+        let has_queued = self.has_queued();
         let Some(draining) = &mut self.draining else {
             return false;
         };
         let over = draining.until.is_some_and(|until| until <= now);
-        let disconnects = !draining.disconnects && (over || self.calls.is_empty());
+        let disconnects = !draining.disconnects && (over || self.calls.is_empty() && !has_queued);
         if disconnects {
             draining.disconnects = true;
             let until = draining.until;

@@ -19,6 +19,8 @@ use crate::capacity::CapacityLine;
 use crate::declared::DeclaredQueue;
 use crate::drain::Draining;
 use crate::events::RecentEvents;
+use crate::outgoing_queue::OutgoingQueue;
+use crate::queued::Departure;
 use crate::readers::Readers;
 use crate::wire::LinkId;
 use crate::{CallEnd, Fact, Goodbye, Tokens, Woken};
@@ -57,6 +59,10 @@ pub struct Engine<T: Tokens> {
     pub(crate) calls: OpenCalls<T::Call>,
     /// Those that wait for capacity in the outgoing queue.
     pub(crate) line: CapacityLine<T::Call>,
+    /// Messages that are accepted whether there is a connection or not; none was, as long as there is no queue.
+    pub(crate) outgoing: Option<Box<OutgoingQueue<T::Call>>>,
+    /// Leaving waits until the core has what is in that queue.
+    pub(crate) departure: Option<Box<Departure>>,
     pub(crate) readers: Readers<T::Reader>,
     /// No message will come to any queue any more.
     pub(crate) queues_ended: bool,
@@ -75,7 +81,7 @@ pub struct Engine<T: Tokens> {
     pub(crate) re_authenticating: VecDeque<T::Call>,
     /// Set once no more messages are accepted.
     pub(crate) draining: Option<Draining>,
-    /// The core would accept messages that are to be refused: the connection is being drained, or its driver has gone.
+    /// The core would accept messages that are to be refused: the connection is being drained or left, or its driver has gone.
     pub(crate) is_closed: bool,
     /// Who wanted the end of the connection, once somebody has.
     pub(crate) goodbye: Option<Goodbye>,
@@ -106,6 +112,8 @@ impl<T: Tokens> Engine<T> {
             options,
             calls: OpenCalls::default(),
             line: CapacityLine::default(),
+            outgoing: None,
+            departure: None,
             readers: Readers::default(),
             queues_ended: false,
             events: RecentEvents::default(),
@@ -139,7 +147,10 @@ impl<T: Tokens> Engine<T> {
         seed: u64,
         options: EngineOptions,
     ) -> Result<Client, InvalidOptions> {
-        let core = Client::new(core, session, seed)?;
+        let mut core = Client::new(core, session, seed)?;
+        if let Some(queue) = &self.outgoing {
+            core.reserve_keys(queue.end_of_keys());
+        }
         self.options = options;
         Ok(std::mem::replace(&mut self.core, core))
     }
@@ -153,6 +164,7 @@ impl<T: Tokens> Engine<T> {
             self.draining = None;
             self.is_closed = false;
             self.goodbye = None;
+            self.departure = None;
             self.not_restored.clear(); // the core forgets the subscriptions too
         }
         if !self.has_ended() {
@@ -170,10 +182,14 @@ impl<T: Tokens> Engine<T> {
     /// When to call [`on_time`](Self::on_time).
     pub fn deadline(&self) -> Option<Instant> {
         let draining = self.draining.as_ref().and_then(Draining::deadline);
+        let queue = (self.outgoing.as_ref()).and_then(|queue| queue.next_expiry());
+        let departure = (self.departure.as_ref()).and_then(|departure| departure.until);
         let deadlines = [
             self.core.poll_timeout(),
             self.calls.first_deadline(),
             draining,
+            queue,
+            departure,
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -182,6 +198,8 @@ impl<T: Tokens> Engine<T> {
     pub fn on_time(&mut self, now: Instant) {
         self.core.handle_timeout(now);
         self.expire_calls(now);
+        self.expire_queued(now);
+        self.leave_when_handed_over(now);
         self.disconnect_when_drained(now);
     }
 
@@ -192,12 +210,14 @@ impl<T: Tokens> Engine<T> {
         loop {
             self.take_packets();
             self.take_events();
-            if !self.let_in(now) {
+            let let_in = self.let_in(now);
+            if !self.feed_core(now) && !let_in {
                 break;
             }
             more = true;
         }
         self.wake_contenders();
+        more |= self.leave_when_handed_over(now);
         self.disconnect_when_drained(now) || more
     }
 
@@ -312,6 +332,7 @@ impl<T: Tokens> Engine<T> {
             Event::Completed { op, outcome } => self.on_completed(op, outcome),
             Event::MessageReady(queue) | Event::Unsubscribed(queue) => self.wake_readers(queue),
             Event::OutgoingRoom => self.line.move_up(),
+            Event::Ended { key, outcome } => self.on_ended(key, outcome),
             // The end is final, also when a driver that has gone still calls.
             Event::Connected(_) | Event::Disconnected { .. } if self.has_ended() => {}
             Event::Connected(connected) => self.on_connected(*connected),

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use ferromqtt_proto::{
-    ConnectionError, Contest, PacketRecord, Properties, ReasonCode, Slip, TopicFilter, TopicName,
-    Utf8String,
+    ConnectionError, Contest, Outcome, PacketRecord, Properties, ReasonCode, Slip, TopicFilter,
+    TopicName, Utf8String,
 };
 
 use crate::ConnectionEvent;
@@ -96,6 +96,13 @@ pub enum Fact {
         /// The Reason Code of the last DISCONNECT.
         reason: ReasonCode,
     },
+    /// A message of the outgoing queue that no token waits for has ended, or one of a session that was restored.
+    MessageEnded {
+        /// Its key.
+        key: u64,
+        /// How.
+        outcome: Outcome,
+    },
     /// Another client has, or seems to have, the same Client Identifier.
     IdentifierContested(Contest),
     /// A full queue has withheld acknowledgements for 5 s.
@@ -129,6 +136,7 @@ impl Fact {
             | Self::Untraced { .. }
             | Self::Forgotten { .. }
             | Self::Unacknowledged { .. }
+            | Self::MessageEnded { .. }
             | Self::Ended { .. } => return None,
             Self::Connected {
                 session_present,

@@ -13,6 +13,7 @@ impl<T: Tokens> Engine<T> {
         });
         (self.calls.tokens())
             .chain(self.line.tokens())
+            .chain(self.outgoing.iter().flat_map(|queue| queue.tokens()))
             .chain(&self.re_authenticating)
             .chain(woken)
     }
@@ -35,6 +36,9 @@ impl<T: Tokens> Engine<T> {
         for (_, entry) in self.line.take_all() {
             calls.extend(entry.accepted);
             calls.push(entry.outcome);
+        }
+        if let Some(queue) = &mut self.outgoing {
+            calls.extend(queue.take_tokens(|_| true).map(|(_, token)| token));
         }
         calls.extend(self.re_authenticating.drain(..));
         let mut readers: Vec<_> = self.readers.take_all().collect();

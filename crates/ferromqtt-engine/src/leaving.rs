@@ -5,6 +5,7 @@ use std::time::Instant;
 use ferromqtt_proto::packet::Disconnect;
 use ferromqtt_proto::{ConnectionError, ReasonCode};
 
+use crate::queued::Departure;
 use crate::{CallEnd, Engine, Fact, PublishRefusal, Standing, Tokens, Woken};
 
 /// Why this client ends the connection.
@@ -28,13 +29,14 @@ impl<T: Tokens> Engine<T> {
         until: Option<Instant>,
     ) {
         self.goodbye.get_or_insert(goodbye);
+        self.departure = None;
         let until = [self.disconnect_by(now), until].into_iter().flatten().min();
         let disconnect = self.farewell(reason);
         self.core.disconnect_within(now, disconnect, until);
     }
 
     /// As [`disconnect`](Self::disconnect), when everything that was accepted, and that a caller waits for, has its outcome or
-    /// the time is over. Messages that wait for capacity are refused. Returns the tokens of the calls whose callers have gone, as
+    /// the time is over, and so has every message of the outgoing queue. Messages that wait for capacity are refused. Returns the tokens of the calls whose callers have gone, as
     /// [`release_callers`](Self::release_callers) does.
     pub fn leave(
         &mut self,
@@ -49,14 +51,20 @@ impl<T: Tokens> Engine<T> {
         let gone = self.release_callers(is_gone);
         let until = [self.disconnect_by(now), until].into_iter().flatten().min();
         let disconnect = self.farewell(reason);
-        self.core.leave(now, disconnect, until);
+        let departure = Departure { disconnect, until };
+        self.departure = Some(Box::new(departure));
+        self.leave_when_handed_over(now);
+        self.is_closed |= self.departure.is_some();
         gone
     }
 
     /// Stops tracking the operations whose callers have gone, by their tokens, which this returns: nothing reports how they
     /// end, and leaving does not wait for them. Unlike with [`give_up`](Self::give_up) the operations go on.
-    pub fn release_callers(&mut self, is_gone: impl FnMut(&T::Call) -> bool) -> Vec<T::Call> {
-        let gone = self.calls.remove_gone(is_gone);
+    pub fn release_callers(&mut self, mut is_gone: impl FnMut(&T::Call) -> bool) -> Vec<T::Call> {
+        let mut gone = self.calls.remove_gone(&mut is_gone);
+        if let Some(queue) = &mut self.outgoing {
+            gone.extend(queue.take_tokens(is_gone).map(|(_, token)| token));
+        }
         let calls = &self.calls;
         self.core.retain_callers(|op| calls.contains(op));
         gone
@@ -78,6 +86,7 @@ impl<T: Tokens> Engine<T> {
             self.woken
                 .push_back(Woken::Call(token, CallEnd::DriverGone));
         }
+        self.release_all_queued();
         self.end_queues();
         self.wake_event_readers();
     }
@@ -90,7 +99,10 @@ impl<T: Tokens> Engine<T> {
         self.report(Fact::Ended { lost });
         self.refuse_line(&refusal);
         self.wake_event_readers();
+        self.departure = None;
+        self.count_queued();
         if !self.options.restarts {
+            self.release_all_queued();
             self.end_queues();
         }
     }

@@ -20,6 +20,8 @@
 //! - *Clock*: [`deadline`](Engine::deadline) says when to call [`on_time`](Engine::on_time).
 //! - *Application*: after each call from the driver, [`settle`](Engine::settle); then [`next_ask`](Engine::next_ask) and
 //!   [`next_woken`](Engine::next_woken), until they return `None`. Take one, release the lock, act.
+//! - *Store*, if there is one: [`poll_journal`](Engine::poll_journal) before [`transmit`](Engine::transmit) and before
+//!   [`next_woken`](Engine::next_woken), and [`journal_written`](Engine::journal_written).
 //!
 //! ```
 //! use std::time::{Duration, Instant};
@@ -92,7 +94,9 @@ mod events;
 mod fact;
 mod held;
 mod leaving;
+mod outgoing_queue;
 mod publish;
+mod queued;
 mod readers;
 mod refusal;
 mod subscribe;
@@ -108,6 +112,7 @@ pub use engine::{Engine, EngineOptions, Standing};
 pub use events::{ConnectionEvent, EventReaderId};
 pub use fact::Fact;
 pub use leaving::Goodbye;
+pub use outgoing_queue::{OutgoingQueueOptions, StoredMessage};
 pub use publish::{GivenUp, at_once};
 pub use readers::ReaderId;
 pub use refusal::{PublishRefusal, SubscribeRefusal};

@@ -255,6 +255,7 @@ impl<T: Tokens> Engine<T> {
         }
         match &self.standing {
             Standing::Ended(cause) => Err(PublishRefusal::Disconnected(cause.clone())),
+            _ if self.departure.is_some() => Err(PublishRefusal::Disconnected(self.end_cause())),
             _ => Ok(()),
         }
     }

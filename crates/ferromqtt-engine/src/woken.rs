@@ -27,6 +27,12 @@ pub enum CallEnd {
     TimedOut(Delivery),
     /// An authentication that the client began has ended: the server accepted it, or the connection ended.
     ReAuthenticated(Result<(), ConnectionError>),
+    /// The engine has ended before the message: it stays in the [outgoing queue](crate::Engine::queue_publish) under its key, by
+    /// which another engine reports how it ends.
+    Kept {
+        /// The message.
+        key: u64,
+    },
     /// The driver has gone, and nothing will come any more.
     DriverGone,
 }

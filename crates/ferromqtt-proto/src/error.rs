@@ -121,6 +121,12 @@ pub enum InvalidOptions {
         /// Its length in bytes.
         bytes: usize,
     },
+    /// The session was recorded under another Client Identifier: what it holds means nothing to this client's session on the
+    /// server.
+    #[error(
+        "the recorded session belongs to another Client Identifier: give Options::client_identifier as it was, or begin a new record"
+    )]
+    OtherSession,
     /// The will's topic cannot be published to.
     #[error("the will's topic cannot be published to: {0}")]
     WillTopic(TopicError),

@@ -81,6 +81,15 @@ pub enum Event {
         /// How.
         outcome: Outcome,
     },
+    /// A message that a store has ended: one that was [published with its key](crate::Client::publish_recorded), or is in a
+    /// session that was [restored](crate::Session::restore). Exactly one for each, from whichever client has the session
+    /// then.
+    Ended {
+        /// The message.
+        key: u64,
+        /// How. A connection's end is none for such a message, so it is never [`Outcome::Disconnected`].
+        outcome: Outcome,
+    },
     /// The transport of a connection whose end was reported has ended before all was written: beside those that
     /// [`Disconnected`](Self::Disconnected) counted, these QoS 0 publishes were reported as sent, and never handed to the
     /// transport.

@@ -121,12 +121,13 @@ fn report(slf: &Bound<'_, Core>, fact: Fact) -> PyResult<()> {
             slf.call_method1(intern!(py, "_on_message_refused"), refused)?;
         }
         Fact::Ended { .. } => {} // follows `Disconnected`
-        // Cannot come: this client neither declares nor renews subscriptions, and its one queue claims everything from the start
-        // and does not make the server wait.
+        // Cannot come: this client neither declares nor renews subscriptions, its one queue claims everything from the start
+        // and does not make the server wait, and it has no outgoing queue.
         Fact::NotSubscribed { .. }
         | Fact::NotRestored { .. }
         | Fact::Unclaimed { .. }
         | Fact::Stalled { .. }
+        | Fact::MessageEnded { .. }
         | Fact::Forgotten { .. } => {}
     }
     Ok(())
@@ -220,9 +221,11 @@ fn complete<'py>(
             let text = failure::overdue(call.awaited, sent, &slf.borrow().address, call.limit);
             fail(&future, CallFailure::Timeout, 0, text, Some(delivery))?;
         }
-        // Cannot come: no message waits for capacity, and this client neither authenticates again nor abandons its driver.
+        // Cannot come: no message waits for capacity or in an outgoing queue, and this client neither authenticates again nor
+        // abandons its driver.
         CallEnd::Accepted
         | CallEnd::Refused(_)
+        | CallEnd::Kept { .. }
         | CallEnd::ReAuthenticated(_)
         | CallEnd::DriverGone => unknown(&future, &end)?,
     }

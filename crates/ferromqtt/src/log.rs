@@ -136,10 +136,11 @@ mod written {
                 Fact::Unflushed { .. } => ("unflushed", String::new()),
                 Fact::NotRestored { filter, .. } => ("not restored", filter.to_string()),
                 Fact::Tolerated { slip } => ("tolerated", slip.to_string()),
-                // That nobody reads it was logged.
+                // That nobody reads it was logged. How a message ends concerns the application, which has no outgoing queue yet.
                 Fact::Lost {
                     forgotten: true, ..
-                } => return None,
+                }
+                | Fact::MessageEnded { .. } => return None,
                 // For the first loss of a stream since it was asked for its losses: more are counted there.
                 Fact::Lost { filters, .. } => ("lost", list(filters)),
                 Fact::NotSubscribed { filter, .. } => ("not subscribed", filter.to_string()),
@@ -324,6 +325,7 @@ mod written {
                     "the application has not acknowledged many received messages, and for 5 s the server has sent no \
                      QoS 1 or 2 message: it may be waiting for acknowledgements"
                 ),
+                Fact::MessageEnded { .. } => {} // has no line
                 Fact::Ended { lost } => tracing::warn!(
                     target: "ferromqtt",
                     messages = lost,

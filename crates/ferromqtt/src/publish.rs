@@ -492,7 +492,10 @@ pub(crate) fn settled(end: CallEnd, limit: Option<Duration>) -> Result<Published
             limit: limit.unwrap_or_default(),
             delivery,
         }),
-        CallEnd::DriverGone | CallEnd::Accepted | CallEnd::ReAuthenticated(_) => Err(no_driver()),
+        CallEnd::DriverGone
+        | CallEnd::Accepted
+        | CallEnd::Kept { .. }
+        | CallEnd::ReAuthenticated(_) => Err(no_driver()),
     }
 }
 

@@ -313,6 +313,7 @@ pub(crate) fn answered(end: CallEnd, filters: Vec<TopicFilter>) -> Result<Answer
         | CallEnd::Accepted
         | CallEnd::Refused(_)
         | CallEnd::TimedOut(_)
+        | CallEnd::Kept { .. }
         | CallEnd::ReAuthenticated(_)
         | CallEnd::Completed(
             Outcome::Sent

@@ -15,17 +15,21 @@ const WORLDS: u64 = 300;
 const STEPS: u32 = 200;
 
 /// xorshift64*, which is random enough for this.
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, end: u64) -> u64 {
+    pub(crate) const fn of_seed(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % end
     }
 
-    fn chance(&mut self, one_in: u64) -> bool {
+    pub(crate) fn chance(&mut self, one_in: u64) -> bool {
         self.below(one_in) == 0
     }
 }
@@ -49,7 +53,7 @@ struct Play<const RESERVES: bool> {
 
 impl<const RESERVES: bool> Play<RESERVES> {
     fn new(seed: u64) -> Self {
-        let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+        let mut random = Random::of_seed(seed);
         let mut options = narrow(1 + usize::try_from(random.below(4)).unwrap());
         options.reconnect = (!random.chance(4)).then(|| Reconnect {
             initial: true,
@@ -371,12 +375,17 @@ fn play<const RESERVES: bool>(seed: u64) -> usize {
 /// `FERROMQTT_SEED=7` plays that seed alone.
 #[test]
 fn each_token_comes_back_exactly_once_and_each_call_has_one_end() {
+    play_all(WORLDS, |seed| play::<false>(seed) + play::<true>(seed));
+}
+
+/// Plays the worlds of so many seeds, or one alone. Each returns how many messages were acknowledged.
+pub(crate) fn play_all(worlds: u64, play: impl Fn(u64) -> usize) {
     let alone = std::env::var("FERROMQTT_SEED").ok();
     let alone = alone.map(|seed| seed.parse::<u64>().expect("FERROMQTT_SEED is a number"));
-    let seeds = alone.map_or(0..WORLDS, |seed| seed..seed + 1);
+    let seeds = alone.map_or(0..worlds, |seed| seed..seed + 1);
     let mut acknowledged = 0;
     for seed in seeds {
-        let played = std::panic::catch_unwind(|| play::<false>(seed) + play::<true>(seed));
+        let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play(seed)));
         match played {
             Ok(count) => acknowledged += count,
             Err(_) => panic!(

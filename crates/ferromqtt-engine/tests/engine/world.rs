@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use ferromqtt_engine::{
     Ask, CallEnd, CallId, Engine, EngineOptions, Fact, LinkId, LinkRequest, PublishRefusal,
-    Purpose, Reply, Submission, Tokens, Woken, at_once,
+    Purpose, Reply, StoredMessage, Submission, Tokens, Woken, at_once,
 };
 use ferromqtt_proto::{
-    Options, OutgoingLimits, Properties, Publish, QoS, QueueId, QueueOptions, Session, Subscribe,
-    TopicName, TransportError, Unsubscribe,
+    Options, Outcome, OutgoingLimits, Properties, Publish, QoS, QueueId, QueueOptions, Session,
+    Subscribe, TopicName, TransportError, Unsubscribe,
 };
 use ferromqtt_testing::{Broker, BrokerOptions, ConnectionId};
+
+use crate::store::Store;
 
 /// A token that cannot be copied: the engine holds it or has given it back.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,6 +62,10 @@ pub(crate) struct World<const RESERVES: bool = false> {
     /// Readers that were woken, in order, and not taken out by a test.
     pub(crate) readers: Vec<u32>,
     pub(crate) facts: Vec<Fact>,
+    of_core: Options,
+    of_engine: EngineOptions,
+    /// What keeps the session and the outgoing queue, with a journal.
+    pub(crate) store: Store,
 }
 
 pub(crate) fn options() -> Options {
@@ -116,9 +122,13 @@ impl<const RESERVES: bool> World<RESERVES> {
             restarts,
         };
         let now = Instant::now(); // the only time that is read
+        let (of_core, engine_options) = (options.clone(), of_engine.clone());
         let mut engine = Engine::new(options, Session::default(), 7, of_engine).unwrap();
         engine.start(now);
         Self {
+            of_core,
+            of_engine: engine_options,
+            store: Store::default(),
             engine,
             broker: Broker::new(broker),
             now,
@@ -156,6 +166,13 @@ impl<const RESERVES: bool> World<RESERVES> {
         assert!(self.held.remove(&token.0), "{token:?} came back twice");
     }
 
+    /// Lets everything happen but that the engine reads.
+    pub(crate) fn run_while_silent(&mut self) {
+        let before = std::mem::replace(&mut self.silent, true);
+        self.run();
+        self.silent = before;
+    }
+
     /// Lets everything happen that happens without time.
     pub(crate) fn run(&mut self) {
         for _ in 0..1_000 {
@@ -175,6 +192,7 @@ impl<const RESERVES: bool> World<RESERVES> {
             }
         }
         let mut busy = self.write();
+        busy |= self.record();
         busy |= self.engine.settle(self.now);
         busy |= self.take_woken();
         busy |= self.connector();
@@ -183,6 +201,7 @@ impl<const RESERVES: bool> World<RESERVES> {
     }
 
     fn write(&mut self) -> bool {
+        self.record();
         let Some(wire) = &mut self.wire else {
             return false;
         };
@@ -199,7 +218,83 @@ impl<const RESERVES: bool> World<RESERVES> {
         any
     }
 
-    fn serve(&mut self) -> bool {
+    /// The store takes what is to be recorded.
+    fn record(&mut self) -> bool {
+        let mut any = false;
+        while let Some(entry) = self.engine.poll_journal() {
+            self.store.take(entry);
+            any = true;
+        }
+        if !self.store.lags
+            && self.store.written < self.store.entries.len()
+            && let Some(last) = self.store.write()
+        {
+            self.engine.journal_written(last);
+        }
+        any
+    }
+
+    /// The process ends at this moment, and begins again with what is on record. Its tokens are gone with it.
+    pub(crate) fn crash(&mut self) {
+        self.store.lose_unwritten();
+        let session = self.store.session(self.of_core.client_identifier.clone());
+        let messages = self.store.messages(self.now);
+        self.begin_again(session, messages);
+    }
+
+    /// The program ends as it should, and begins again. Its tokens have come back.
+    pub(crate) fn restart(&mut self) {
+        while self.engine.settle(self.now) {}
+        self.engine.abandon_driver();
+        self.take_woken();
+        let successor = self.engine_with(Session::default());
+        let former = std::mem::replace(&mut self.engine, successor);
+        let (session, messages) = former.into_session();
+        self.begin_again(session, messages);
+    }
+
+    fn engine_with(&self, session: Session) -> Engine<Numbers<RESERVES>> {
+        Engine::new(self.of_core.clone(), session, 8, self.of_engine.clone()).unwrap()
+    }
+
+    fn begin_again(&mut self, session: Session, messages: Vec<StoredMessage>) {
+        self.engine = self.engine_with(session);
+        (self.engine).open_outgoing_queue(self.store.queue, messages);
+        if let Some(wire) = self.wire.take() {
+            self.broker.closed(self.now, wire.connection);
+        }
+        self.held.clear();
+        self.engine.start(self.now);
+    }
+
+    /// Has the outgoing queue accept a message. Returns its token and its key.
+    pub(crate) fn queue(
+        &mut self,
+        publish: Publish,
+        expires_in: Option<Duration>,
+    ) -> Result<(u32, u64), PublishRefusal> {
+        let token = self.token();
+        let number = token.0;
+        match (self.engine).queue_publish(self.now, publish, expires_in, Some(token)) {
+            Ok(key) => Ok((number, key)),
+            Err((token, refusal)) => {
+                self.back(&token.unwrap());
+                Err(refusal)
+            }
+        }
+    }
+
+    /// How messages ended that no token waited for, since the last look.
+    pub(crate) fn ended(&mut self) -> Vec<(u64, Outcome)> {
+        let facts = std::mem::take(&mut self.facts);
+        let ended = facts.into_iter().filter_map(|fact| match fact {
+            Fact::MessageEnded { key, outcome } => Some((key, outcome)),
+            _ => None,
+        });
+        ended.collect()
+    }
+
+    pub(crate) fn serve(&mut self) -> bool {
         while self.broker.poll_writable().is_some() {}
         let Some(wire) = &mut self.wire else {
             return false;
@@ -267,7 +362,7 @@ impl<const RESERVES: bool> World<RESERVES> {
     }
 
     pub(crate) fn take_woken(&mut self) -> bool {
-        let mut any = false;
+        let mut any = self.record();
         while let Some(woken) = self.engine.next_woken() {
             any = true;
             match woken {

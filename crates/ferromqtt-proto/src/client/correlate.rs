@@ -123,7 +123,7 @@ impl Client {
         self.correlation
             .requests
             .insert(op, RequestStage::Publishing);
-        let accepted = self.accept_publish(now, Owner::Request(op), request);
+        let accepted = self.accept_publish(now, op, Owner::Request(op), request);
         if accepted.is_err() {
             self.correlation.requests.remove(&op);
         }

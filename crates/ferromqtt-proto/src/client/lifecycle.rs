@@ -285,7 +285,7 @@ impl Client {
     }
 
     /// No connection will follow by itself: every operation ends now. What never reached the wire is dropped; what did
-    /// stays in the session without an owner (`docs/design/0005-lost-sessions.md`).
+    /// stays in the session without an owner (`docs/design/0005-lost-sessions.md`). Messages that a store has stay as they are.
     pub(super) fn fail_all(&mut self, cause: &ConnectionError) {
         self.suspend_requests(cause, false);
         for owner in self.session.outbound.detach_all() {
@@ -296,7 +296,7 @@ impl Client {
         let mut kept = Vec::new();
         for (number, mut waiting) in self.session.outbound.take_waiting() {
             let delivery = waiting.delivery();
-            if let Some(owner) = waiting.owner.take() {
+            if let Some(owner) = waiting.owner.take_if(|owner| !owner.is_recorded()) {
                 let cause = cause.clone();
                 self.complete_publish(owner, Outcome::Disconnected { cause, delivery });
             }

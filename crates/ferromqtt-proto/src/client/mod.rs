@@ -18,6 +18,7 @@ mod lifecycle;
 mod outgoing;
 mod output;
 mod publish;
+mod recorded;
 mod restore;
 mod subscribe;
 mod suspect;
@@ -166,9 +167,11 @@ impl Client {
     /// reconnecting and the numbers that must differ from an earlier client's, and nothing else is random.
     ///
     /// # Errors
-    /// What [`Options::check`] finds.
+    /// What [`Options::check`] finds; and [`InvalidOptions::OtherSession`] if the session was
+    /// [recorded](Session::restore) under another Client Identifier.
     pub fn new(options: Options, mut session: Session, seed: u64) -> Result<Self, InvalidOptions> {
         options.check()?;
+        session.check_identity(&options.client_identifier)?;
         session.inbox.bound_default(options.incoming);
         session.journal.enable(options.journal);
         session.outbound.begin_client();
@@ -343,6 +346,11 @@ impl Client {
         self.session.journal.set_written(sequence);
     }
 
+    /// The session as it is now.
+    pub const fn session(&self) -> &Session {
+        &self.session
+    }
+
     /// Records a change of the session. What is sent from now on depends on it.
     fn record(&mut self, change: impl FnOnce() -> SessionChange) {
         let sequence = self.session.journal.record(change);
@@ -366,7 +374,8 @@ impl Client {
     }
 
     /// Ends the client and keeps its session, to resume it later. What has not reached the wire is dropped, and nobody
-    /// waits any more for what has: operations belong to a client, not to its session.
+    /// waits any more for what has: operations belong to a client, not to its session. [Recorded](Client::publish_recorded)
+    /// messages stay, sent or not.
     pub fn into_session(mut self) -> Session {
         self.keep_held_back_message_for_later();
         self.fail_all(&ConnectionError::Closed);

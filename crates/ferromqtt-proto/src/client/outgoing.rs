@@ -27,15 +27,16 @@ impl Client {
     /// Whatever [`InvalidPublish`] lists; nothing has been sent or kept then.
     pub fn publish(&mut self, now: Instant, publish: Publish) -> Result<OpId, InvalidPublish> {
         let op = self.next_op();
-        self.accept_publish(now, Owner::Publish(op), publish)
+        self.accept_publish(now, op, Owner::Publish(op), publish)
             .map(|()| op)
     }
 
-    /// Accepts a message as a publish of `owner`.
+    /// Accepts a message as a publish of `owner`, which is the operation `op`.
     #[inline(always)] // a message is large, and each call moves it
     pub(super) fn accept_publish(
         &mut self,
         now: Instant,
+        op: OpId,
         owner: Owner,
         publish: Publish,
     ) -> Result<(), InvalidPublish> {
@@ -70,7 +71,7 @@ impl Client {
             let topic = waiting.publish.topic.as_utf8().as_bytes();
             connection.outgoing_aliases.choose(alias, topic);
         }
-        self.session.outbound.push(owner.op(), waiting);
+        self.session.outbound.push(op, waiting);
         Ok(())
     }
 
@@ -196,9 +197,7 @@ impl Client {
                 transmit.push_publish(packet, &waiting.publish.payload, version);
             });
             self.stats.sent_qos0 += 1;
-            if let Some(owner) = waiting.owner {
-                self.complete_publish(owner, Outcome::Sent);
-            }
+            self.end_waiting(waiting, Outcome::Sent);
             return true;
         }
         if !connection.limits.has_slot() {
@@ -211,7 +210,8 @@ impl Client {
             return false; // all Packet Identifiers are in use: an acknowledgement frees one
         };
         if let Some(key) = flow.key {
-            let sequence = journal.record(|| flow.as_change(key));
+            let sequence =
+                journal.record_sending(key, |is_on_record| flow.as_change(key, is_on_record));
             connection.transmit.depend_on(sequence);
         }
         connection.limits.take_slot();
@@ -419,7 +419,7 @@ impl Client {
         self.end_waiting(expired, outcome);
     }
 
-    /// Ends a message that has left the outgoing queue without being sent.
+    /// Ends a message that has left the outgoing queue without being in flight: it was not sent, or it is QoS 0.
     pub(super) fn end_waiting(&mut self, waiting: WaitingPublish, outcome: Outcome) {
         self.record_finished(waiting.key);
         match outcome {
@@ -439,11 +439,12 @@ impl Client {
         Some(abandoned.delivery)
     }
 
-    /// Reports the outcome of a publish to the caller of its operation.
+    /// Reports the outcome of a publish to its owner.
     pub(super) fn complete_publish(&mut self, owner: Owner, outcome: Outcome) {
         match owner {
             Owner::Publish(op) => self.events.push_back(Event::Completed { op, outcome }),
             Owner::Request(op) => self.on_request_published(op, outcome),
+            Owner::Recorded(key) => self.events.push_back(Event::Ended { key, outcome }),
         }
     }
 }

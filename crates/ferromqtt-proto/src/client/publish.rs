@@ -63,14 +63,12 @@ impl Client {
 }
 
 impl OutgoingLimits {
-    /// Whether a message that counts `size` has room beside so many messages and bytes. One larger than the bound passes
+    /// Whether a message that counts `size` has capacity beside so many messages and bytes. One larger than the bound passes
     /// alone.
-    pub(super) fn check(
-        self,
-        messages: usize,
-        bytes: usize,
-        size: usize,
-    ) -> Result<(), InvalidPublish> {
+    ///
+    /// # Errors
+    /// [`InvalidPublish::QueueFull`].
+    pub fn check(self, messages: usize, bytes: usize, size: usize) -> Result<(), InvalidPublish> {
         if let Some(limit) = self.messages
             && messages >= limit
         {

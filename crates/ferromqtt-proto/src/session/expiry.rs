@@ -4,33 +4,43 @@ use std::time::{Duration, Instant};
 
 use crate::reconnect::later;
 
-/// The life of a message that has a Message Expiry Interval.
+/// The life of a message that may not wait for ever.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MessageExpiry {
-    accepted: Instant,
-    /// The interval as the caller gave it, in seconds.
-    interval: u32,
+    end: Instant,
+    /// It leaves no time to wait, but what need not wait is sent.
+    is_zero: bool,
 }
 
 impl MessageExpiry {
-    pub(crate) const fn new(accepted: Instant, interval: u32) -> Self {
-        Self { accepted, interval }
+    /// Of a message with an interval, in seconds, that was accepted at `accepted`.
+    pub(crate) fn new(accepted: Instant, interval: u32) -> Self {
+        let end = later(accepted, Duration::from_secs(interval.into()));
+        Self::until(accepted, end)
     }
 
-    /// Whether the interval has passed. One of 0 s leaves no time to wait, but what need not wait is sent.
+    /// Of a message that is accepted at `now`, and may be sent until `end`.
+    pub(crate) fn until(now: Instant, end: Instant) -> Self {
+        Self {
+            end,
+            is_zero: end <= now,
+        }
+    }
+
+    /// Whether the time has passed.
     pub(crate) fn is_over(&self, now: Instant) -> bool {
-        let waited = now.saturating_duration_since(self.accepted);
-        !waited.is_zero() && waited >= Duration::from_secs(self.interval.into())
+        now > self.end || now == self.end && !self.is_zero
     }
 
-    /// When the interval has passed.
-    pub(crate) fn end(&self) -> Instant {
-        later(self.accepted, Duration::from_secs(self.interval.into()))
+    /// When the time has passed.
+    pub(crate) const fn end(&self) -> Instant {
+        self.end
     }
 
-    /// The interval less the whole seconds waited.
+    /// The seconds that are left, rounded up: an interval less the whole seconds waited.
     pub(crate) fn left(&self, now: Instant) -> u32 {
-        let waited = now.saturating_duration_since(self.accepted).as_secs();
-        u32::try_from(waited).map_or(0, |waited| self.interval.saturating_sub(waited))
+        let left = self.end.saturating_duration_since(now);
+        let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+        u32::try_from(seconds).unwrap_or(u32::MAX)
     }
 }

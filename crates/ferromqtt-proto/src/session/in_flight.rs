@@ -6,20 +6,28 @@ use super::{MessageExpiry, Publish, SessionChange};
 use crate::event::{Delivery, OpId};
 use crate::packet::{MESSAGE_OVERHEAD, PacketId};
 
-/// The operation that a publish belongs to: its caller is told how the publish ends.
+/// Whom the outcome of a publish is reported to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
     /// The operation is the publish.
     Publish(OpId),
     /// The operation is a request, whose outcome depends on its response too.
     Request(OpId),
+    /// A store has the message under this key. It outlives callers, connections and clients.
+    Recorded(u64),
 }
 
 impl Owner {
-    pub(crate) const fn op(self) -> OpId {
+    /// The operation whose caller waits, if it is one.
+    pub(crate) const fn op(self) -> Option<OpId> {
         match self {
-            Self::Publish(op) | Self::Request(op) => op,
+            Self::Publish(op) | Self::Request(op) => Some(op),
+            Self::Recorded(_) => None,
         }
+    }
+
+    pub(crate) const fn is_recorded(self) -> bool {
+        matches!(self, Self::Recorded(_))
     }
 }
 
@@ -33,7 +41,7 @@ pub(crate) struct WaitingPublish {
     pub(crate) resent_as_new: bool,
     /// Of a message with a Message Expiry Interval.
     pub(crate) expiry: Option<MessageExpiry>,
-    /// Names the message in the journal, if it is there already: it was about to be sent before.
+    /// Names the message in the journal, if it is there already: it was accepted with its key, or about to be sent before.
     pub(crate) key: Option<u64>,
 }
 
@@ -47,9 +55,14 @@ impl WaitingPublish {
         }
     }
 
-    /// Whether it stays although nobody waits for it any more: it was on the wire once, and a store has it.
-    pub(crate) const fn stays(&self) -> bool {
-        self.resent_as_new && self.key.is_some()
+    /// Whether it stays although no caller waits for it any more: a store has it, since it was accepted, or since it was on
+    /// the wire.
+    pub(crate) fn stays(&self) -> bool {
+        self.is_recorded() || self.resent_as_new && self.key.is_some()
+    }
+
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.owner.is_some_and(Owner::is_recorded)
     }
 
     /// Whether it must not be sent any more at `now`. Otherwise its Message Expiry Interval is what is left of it.
@@ -60,8 +73,9 @@ impl WaitingPublish {
         if expiry.is_over(now) {
             return true;
         }
-        if let Some(properties) = &mut self.publish.properties {
-            properties.message_expiry_interval = Some(expiry.left(now));
+        let properties = self.publish.properties.as_mut();
+        if let Some(interval) = properties.and_then(|it| it.message_expiry_interval.as_mut()) {
+            *interval = expiry.left(now);
         }
         false
     }
@@ -88,10 +102,10 @@ pub(crate) struct InFlight {
 
 impl InFlight {
     /// What goes on record before it goes out.
-    pub(crate) fn as_change(&self, key: u64) -> SessionChange {
+    pub(crate) fn as_change(&self, key: u64, is_on_record: bool) -> SessionChange {
         let packet_id = self.id;
-        if self.resent_as_new {
-            return SessionChange::PublishingAnew { key, packet_id };
+        if is_on_record {
+            return SessionChange::Sending { key, packet_id };
         }
         SessionChange::Publishing {
             key,
@@ -120,7 +134,6 @@ impl Release {
 /// What a PUBREC has turned into a PUBREL.
 #[derive(Debug)]
 pub(crate) struct Released {
-    pub(crate) id: PacketId,
     pub(crate) number: u64,
     pub(crate) key: Option<u64>,
 }
@@ -158,6 +171,12 @@ impl Flight {
         match self {
             Self::Published(flow) => Some(flow),
             Self::Released { .. } => None,
+        }
+    }
+
+    pub(super) const fn owner(&self) -> Option<Owner> {
+        match self {
+            Self::Published(InFlight { owner, .. }) | Self::Released { owner } => *owner,
         }
     }
 

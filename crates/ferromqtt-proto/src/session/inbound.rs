@@ -60,6 +60,11 @@ impl Inbound {
         Some(slot)
     }
 
+    /// The identifiers, in no order.
+    pub(crate) fn identifiers(&self) -> impl Iterator<Item = PacketId> {
+        self.received.keys().copied()
+    }
+
     const fn slot_of(&self, received: Received) -> Open {
         if received.connection == self.connection {
             Open::one(received.bytes)

@@ -19,6 +19,7 @@ mod publish;
 mod queue;
 mod queue_options;
 mod reader;
+mod recorded;
 mod standstill;
 mod subscriptions;
 mod suspicion;
@@ -48,6 +49,7 @@ pub use publish::Publish;
 use suspicion::Suspicion;
 
 use crate::event::OpId;
+use crate::text::Utf8String;
 
 /// Session state: unacknowledged publishes, QoS 2 identifiers received, messages not acknowledged or not taken yet, and
 /// subscriptions.
@@ -62,6 +64,8 @@ pub struct Session {
     pub(crate) subscriptions: Subscriptions,
     pub(crate) inbox: Inbox,
     pub(crate) journal: Journal,
+    /// Under which Client Identifier it was recorded, if it was restored.
+    identity: Option<Utf8String>,
     /// How many connections there have been: their numbers tell which one took a slot of a Receive Maximum.
     pub(crate) connections: u64,
     pub(crate) suspicion: Suspicion,

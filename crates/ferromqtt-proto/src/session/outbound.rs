@@ -33,7 +33,7 @@ pub(crate) struct Outbound {
     releasing: InOrder<Release>,
     /// What all of them count: [`Publish::memory_size`], and of one that has become a PUBREL [`Release::SIZE`].
     bytes: usize,
-    /// How many of them somebody waits for.
+    /// For how many of them a caller or a store waits.
     owners: usize,
     /// How far the numbers of messages are above those of operations.
     above_ops: u64,
@@ -169,6 +169,60 @@ impl Outbound {
         self.on_the_wire.push(number, Flight::Published(flow));
     }
 
+    /// Puts a PUBREL behind those that await PUBCOMP, for a session that is restored. Returns its number among them.
+    pub(crate) fn put_releasing(
+        &mut self,
+        id: PacketId,
+        owner: Owner,
+        resent_as_new: bool,
+        key: u64,
+    ) -> u64 {
+        let number = self.next_number();
+        let owner = Some(owner);
+        self.on_the_wire.push(number, Flight::Released { owner });
+        self.bytes += Release::SIZE;
+        self.owners += 1;
+        let at = self.released;
+        self.released += 1;
+        let release = Release {
+            id,
+            number,
+            resent_as_new,
+            connection: 0,
+            key: Some(key),
+        };
+        self.releasing.push(at, release);
+        at
+    }
+
+    /// The keys of all that a store has, in order, with whether any of each was on the wire.
+    pub(crate) fn recorded(&self) -> impl Iterator<Item = (u64, Delivery)> {
+        let key = |owner: Option<Owner>| match owner? {
+            Owner::Recorded(key) => Some(key),
+            Owner::Publish(_) | Owner::Request(_) => None,
+        };
+        let on_the_wire = (self.on_the_wire.iter())
+            .filter_map(move |(_, flight)| Some((key(flight.owner())?, Delivery::Unknown)));
+        let waiting = (self.waiting.iter())
+            .filter_map(move |(_, waiting)| Some((key(waiting.owner)?, waiting.delivery())));
+        on_the_wire.chain(waiting)
+    }
+
+    /// What waits, in order.
+    pub(crate) fn iter_waiting(&self) -> impl Iterator<Item = &WaitingPublish> {
+        self.waiting.iter().map(|(_, waiting)| waiting)
+    }
+
+    /// What awaits PUBACK or PUBREC, in order.
+    pub(crate) fn iter_in_flight(&self) -> impl Iterator<Item = &InFlight> {
+        (self.on_the_wire.iter()).filter_map(|(_, flight)| flight.published())
+    }
+
+    /// The PUBRELs, in the order of the PUBRECs.
+    pub(crate) fn iter_releasing(&self) -> impl Iterator<Item = &Release> {
+        self.releasing.iter().map(|(_, release)| release)
+    }
+
     /// The PUBLISH numbered `number`, if it awaits PUBACK or PUBREC.
     fn in_flight_mut(&mut self, number: u64) -> Option<&mut InFlight> {
         match self.on_the_wire.get_mut(number) {
@@ -244,7 +298,6 @@ impl Outbound {
         };
         self.releasing.push(at, release);
         Some(Released {
-            id: flow.id,
             number: at,
             key: flow.key,
         })
@@ -429,13 +482,14 @@ impl Outbound {
         self.next_expiry = self.next_expiry.into_iter().chain(end).min();
     }
 
-    /// Takes out the oldest publishes that never were on the wire, until what is left of messages and bytes `fits`.
-    /// `None`, and nothing taken, when all of them would not be enough.
+    /// Takes out the oldest publishes that never were on the wire, until what is left of messages and bytes `fits`. Those
+    /// that a store has stay. `None`, and nothing taken, when all others would not be enough.
     pub(crate) fn drop_oldest(
         &mut self,
         fits: impl Fn(usize, usize) -> bool,
     ) -> Option<Vec<WaitingPublish>> {
-        let mut oldest = self.waiting.iter_from(self.never_sent_from);
+        let mut oldest = (self.waiting.iter_from(self.never_sent_from))
+            .filter(|(_, waiting)| !waiting.is_recorded());
         let mut leave = Vec::new();
         let (mut messages, mut bytes) = (self.len(), self.bytes);
         while !fits(messages, bytes) {
@@ -461,20 +515,21 @@ impl Outbound {
         std::iter::from_fn(|| self.pop_numbered()).collect()
     }
 
-    /// Takes the owners of all that is on the wire: the messages stay, and no caller waits for them any more.
+    /// Takes the operations of all that is on the wire: the messages stay, and no caller waits for them any more.
     pub(crate) fn detach_all(&mut self) -> Vec<Owner> {
         let owners = (self.on_the_wire.iter_mut()).map(|(_, flight)| flight.owner_mut());
-        let owners: Vec<_> = owners.filter_map(Option::take).collect();
+        let owners = owners.filter_map(|owner| owner.take_if(|owner| !owner.is_recorded()));
+        let owners: Vec<_> = owners.collect();
         self.owners -= owners.len();
         owners
     }
 
-    /// Whether anybody waits for the outcome of one of them.
+    /// Whether a caller or a store waits for the outcome of one of them.
     pub(crate) const fn has_owners(&self) -> bool {
         self.owners > 0
     }
 
-    /// Keeps the owners that `waits` approves of; the messages of the others go on without one.
+    /// Keeps the operations that `waits` approves of; the messages of the others go on without an owner.
     pub(crate) fn retain_owners(&mut self, mut waits: impl FnMut(OpId) -> bool) {
         let waiting = self
             .waiting
@@ -483,7 +538,7 @@ impl Outbound {
         let on_the_wire = (self.on_the_wire.iter_mut()).map(|(_, flight)| flight.owner_mut());
         let mut owners = 0;
         for owner in waiting.chain(on_the_wire) {
-            *owner = owner.filter(|owner| waits(owner.op()));
+            *owner = owner.filter(|owner| owner.op().is_none_or(&mut waits));
             owners += usize::from(owner.is_some());
         }
         self.owners = owners;
@@ -494,7 +549,7 @@ impl Outbound {
     pub(crate) fn abandon(&mut self, op: OpId) -> Option<Abandoned> {
         let number = self.above_ops.checked_add(op.0)?;
         if let Some(waiting) = self.waiting.get_mut(number) {
-            if waiting.owner.map(Owner::op) != Some(op) {
+            if waiting.owner.and_then(Owner::op) != Some(op) {
                 return None;
             }
             if !waiting.stays() {
@@ -507,7 +562,7 @@ impl Outbound {
             waiting.owner = None;
         } else {
             let owner = self.on_the_wire.get_mut(number)?.owner_mut();
-            owner.take_if(|owner| owner.op() == op)?;
+            owner.take_if(|owner| owner.op() == Some(op))?;
         }
         self.owners -= 1;
         Some(Abandoned {

@@ -49,12 +49,22 @@ impl<T> PacketIds<T> {
         self.last = id.get();
     }
 
+    /// The one drawn last, or any if none was.
+    pub(crate) fn last(&self) -> PacketId {
+        PacketId::new(self.last).unwrap_or(PacketId::MIN)
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.busy.len() == usize::from(u16::MAX)
     }
 
     pub(crate) fn owner(&self, id: PacketId) -> Option<&T> {
         self.busy.get(&id)
+    }
+
+    /// The identifiers in use with their owners, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (PacketId, &T)> {
+        self.busy.iter().map(|(id, owner)| (*id, owner))
     }
 
     pub(crate) fn owner_mut(&mut self, id: PacketId) -> Option<&mut T> {

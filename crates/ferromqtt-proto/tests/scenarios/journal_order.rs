@@ -1,7 +1,8 @@
 //! A store that records the same message twice: its connection had ended before the first was handed over.
 
-use ferromqtt_proto::{JournalEntry, Properties, Session};
+use ferromqtt_proto::{JournalEntry, Properties};
 
+use crate::support::store::restore;
 use crate::support::*;
 
 /// MQTT-4.6.0-1.
@@ -23,7 +24,7 @@ fn what_was_recorded_anew_keeps_its_order_after_a_restart() {
         pair.reconnect(true);
         let all = drain(&mut pair);
 
-        let session = Session::restore(all[..all.len() - 1].to_vec());
+        let session = restore(all[..all.len() - 1].to_vec());
         let mut pair = Pair::with_session(options, session);
         pair.connect();
         pair.accept(true, Properties::default());

@@ -1,7 +1,7 @@
 //! What a store has recorded makes a session again, wherever the record ends.
 
 use ferromqtt_proto::packet::{Ack, Packet};
-use ferromqtt_proto::{Properties, ProtocolVersion, QueueId, ReasonCode, Session, SessionChange};
+use ferromqtt_proto::{Properties, ProtocolVersion, QueueId, ReasonCode, SessionChange};
 
 use crate::support::store::*;
 use crate::support::*;
@@ -172,12 +172,12 @@ fn entries_of_what_is_finished_can_be_forgotten() {
                 .collect();
             let needed = entries.iter().filter(|entry| match &entry.change {
                 SessionChange::Publishing { key, .. }
-                | SessionChange::PublishingAnew { key, .. }
+                | SessionChange::Sending { key, .. }
                 | SessionChange::Releasing { key }
                 | SessionChange::Finished { key } => !finished.contains(key),
                 _ => true,
             });
-            let session = Session::restore(needed.cloned());
+            let session = restore(needed.cloned());
             let mut pair = resumed(journaled(version), session);
             assert_eq!(pair.sent(), *resends, "after {count} entries");
         }
@@ -202,7 +202,7 @@ fn a_session_that_the_server_lost_after_a_restart() {
         let lost = changes
             .iter()
             .position(|it| *it == SessionChange::SessionLost);
-        let anew = |it: &SessionChange| matches!(it, SessionChange::PublishingAnew { .. });
+        let anew = |it: &SessionChange| matches!(it, SessionChange::Sending { .. });
         assert!(lost < changes.iter().position(anew), "{changes:?}");
         assert_eq!(changes.iter().filter(|it| anew(it)).count(), 2);
         assert_eq!(pair.sent(), ["PUBLISH q1 4 a", "PUBLISH q1 5 c"]);

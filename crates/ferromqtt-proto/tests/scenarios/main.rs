@@ -58,6 +58,7 @@ mod random_pauses;
 mod receive_maximum;
 mod receive_maximum_overrun;
 mod reconnect;
+mod recorded;
 mod refused_by_disconnect;
 mod refused_options;
 mod resend;

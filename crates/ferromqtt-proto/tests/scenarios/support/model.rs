@@ -518,7 +518,7 @@ impl ModelServer {
                     let number = number_of(&publish.payload);
                     self.numbers.insert(*key, (publish.qos, number));
                 }
-                SessionChange::PublishingAnew { key, packet_id } => {
+                SessionChange::Sending { key, packet_id } => {
                     publishing.retain(|(it, _)| it != key);
                     publishing.push((*key, *packet_id));
                 }

@@ -46,7 +46,24 @@ impl Store {
 
     /// The session that the first `count` entries make.
     pub(crate) fn session(&self, count: usize) -> Session {
-        Session::restore(self.entries[..count].iter().cloned())
+        restore(self.entries[..count].iter().cloned())
+    }
+}
+
+/// The session that these entries make.
+pub(crate) fn restore(entries: impl IntoIterator<Item = JournalEntry>) -> Session {
+    Session::restore(resuming(V5).client_identifier, 1, entries)
+}
+
+/// The key of the message that changes.
+pub(crate) fn key(change: &SessionChange) -> Option<u64> {
+    match change {
+        SessionChange::Accepted { key, .. }
+        | SessionChange::Publishing { key, .. }
+        | SessionChange::Sending { key, .. }
+        | SessionChange::Releasing { key }
+        | SessionChange::Finished { key } => Some(*key),
+        _ => None,
     }
 }
 

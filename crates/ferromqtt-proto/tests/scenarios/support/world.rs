@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use ferromqtt_proto::packet::Disconnect;
 use ferromqtt_proto::{
-    Acknowledge, CleanStart, Client, DeliveryId, JournalEntry, Message, OpId, Options, Outcome,
-    OutgoingLimits, Overflow, Properties, ProtocolVersion, Publish, QoS, QueueId, QueueOptions,
-    Reconnect, Session, SessionChange, Subscribe, TopicName, Unsubscribe,
+    Acknowledge, CleanStart, Client, DeliveryId, Event, JournalEntry, Message, OpId, Options,
+    Outcome, OutgoingLimits, Overflow, Properties, ProtocolVersion, Publish, QoS, QueueId,
+    QueueOptions, Reconnect, Session, SessionChange, Subscribe, TopicName, Unsubscribe,
 };
 
 use super::*;
@@ -117,6 +117,8 @@ pub(crate) struct World {
     /// Those of all processes so far.
     operations: BTreeMap<(usize, OpId), Operation>,
     crashes: usize,
+    /// The keys of messages of earlier processes that have ended, by the process.
+    ended: BTreeSet<(usize, u64)>,
     messages: usize,
     own_queue: QueueId,
     /// How often each number came from the server, and at which QoS it was sent.
@@ -150,6 +152,7 @@ impl World {
             server,
             operations: BTreeMap::new(),
             crashes: 0,
+            ended: BTreeSet::new(),
             messages: 0,
             own_queue,
             received: BTreeMap::new(),
@@ -169,8 +172,15 @@ impl World {
     fn settle(&mut self) {
         self.pair.pump();
         self.server.read(&mut self.pair);
-        for (op, outcome) in self.pair.outcomes() {
-            self.check(op, &outcome);
+        for event in self.pair.events() {
+            match event {
+                Event::Completed { op, outcome } => self.check(op, &outcome),
+                Event::Ended { key, .. } => {
+                    let is_first = self.ended.insert((self.crashes, key));
+                    assert!(is_first && self.crashes > 0, "{key} has ended before");
+                }
+                _ => {}
+            }
         }
         self.check_answered();
         if self.reads {
@@ -508,7 +518,17 @@ impl World {
         self.not_let_go.clear();
         self.forget_what_was_not_answered();
         self.server.client_crashed(&self.written);
-        let session = Session::restore(self.written.clone());
+        let mut session = store::restore(self.written.clone());
+        if self.crashes.is_multiple_of(2) {
+            // The store has begun a new record.
+            let sequence = self.written.last().map_or(0, |last| last.sequence);
+            let entries = session.record();
+            let entries = entries.map(|change| JournalEntry { sequence, change });
+            let next_key = self.written.iter().filter_map(|it| store::key(&it.change));
+            let next_key = next_key.max().unwrap_or(0) + 1;
+            let identifier = resuming(V5).client_identifier;
+            session = Session::restore(identifier, next_key, entries.collect::<Vec<_>>());
+        }
         self.pair.restart(options(self.setting), session);
         if self.setting.claims_default {
             self.pair.client.claim_default();

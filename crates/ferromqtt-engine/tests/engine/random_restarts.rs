@@ -1,0 +1,286 @@
+//! Random worlds of processes that end at any moment, and begin again with what is on record. Checked are that
+//!
+//! - what was accepted, on record, and has not ended is found again, and ends once;
+//! - a message of QoS 2 comes to the server once, one that was acknowledged at least once, one that has expired never;
+//! - messages of one QoS come in the order of their keys;
+//! - the core never has more messages of the queue than it may;
+//! - and each token comes back once, as long as its process lives.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ferromqtt_engine::{CallEnd, OutgoingQueueOptions};
+use ferromqtt_proto::{CleanStart, Outcome, OutgoingLimits, Publish, QoS, ReasonCode, Reconnect};
+use ferromqtt_testing::BrokerOptions;
+
+use crate::observer::Observer;
+use crate::random::{Random, play_all};
+use crate::world::{World, narrow, publish};
+
+const WORLDS: u64 = 300;
+const STEPS: u32 = 150;
+
+struct Queued {
+    payload: String,
+    qos: QoS,
+}
+
+struct RestartPlay {
+    world: World<true>,
+    random: Random,
+    observer: Observer,
+    ahead: usize,
+    restarts: bool,
+    /// All that were accepted, by their keys.
+    queued: BTreeMap<u64, Queued>,
+    /// Those that have ended, and how, as far as this or an earlier process was told.
+    ended: BTreeMap<u64, Outcome>,
+    /// Those of them that a store which does not lag has had since.
+    on_record: BTreeSet<u64>,
+    ended_on_record: BTreeSet<u64>,
+    /// Which messages the tokens of this process wait for.
+    tokens: BTreeMap<u32, u64>,
+    /// Payloads in the order in which they came to the server.
+    observed: Vec<String>,
+}
+
+impl RestartPlay {
+    fn new(seed: u64) -> Self {
+        let mut random = Random::of_seed(seed);
+        let number = |random: &mut Random, end| usize::try_from(1 + random.below(end)).unwrap();
+        let mut options = narrow(number(&mut random, 4));
+        options.max_in_flight = u16::try_from(number(&mut random, 4))
+            .unwrap()
+            .try_into()
+            .ok();
+        options.clean_start = CleanStart::Never;
+        options.properties.session_expiry_interval = Some(u32::MAX);
+        options.journal = true;
+        options.reconnect = (!random.chance(4)).then(|| Reconnect {
+            initial: true,
+            ..Reconnect::default()
+        });
+        let restarts = random.chance(2);
+        let mut world = World::with_all(options, BrokerOptions::default(), false, restarts);
+        let ahead = number(&mut random, 5);
+        let limits = |messages| OutgoingLimits {
+            messages: Some(messages),
+            bytes: None,
+        };
+        world.store.queue = OutgoingQueueOptions {
+            limits: limits(number(&mut random, 20)),
+            ahead: limits(ahead),
+        };
+        let bounds = world.store.queue;
+        world.engine.open_outgoing_queue(bounds, []);
+        let observer = Observer::new(&mut world.broker, world.now, "queued");
+        Self {
+            world,
+            random,
+            observer,
+            ahead,
+            restarts,
+            queued: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            on_record: BTreeSet::new(),
+            ended_on_record: BTreeSet::new(),
+            tokens: BTreeMap::new(),
+            observed: Vec::new(),
+        }
+    }
+
+    fn step(&mut self) {
+        match self.random.below(24) {
+            0..=8 => self.queue(),
+            9 => self.publish(),
+            10 => self.release(),
+            11 | 12 => self.world.lose(),
+            13 => self.world.unreachable = !self.world.unreachable,
+            14 => self.world.silent = self.random.chance(2),
+            15 => self.world.stuck = self.random.chance(3),
+            16 => self.world.store.lags = self.random.chance(3),
+            17 | 18 => self.begin_again(),
+            19 if self.random.chance(6) => self.leave(),
+            20 if self.world.engine.has_ended() => match self.restarts {
+                true => self.world.engine.start(self.world.now),
+                false => self.begin_again(),
+            },
+            _ => {
+                let time = Duration::from_millis(self.random.below(4_000));
+                self.world.pass(time);
+            }
+        }
+        if self.random.chance(2) {
+            self.world.run();
+        }
+        self.check();
+    }
+
+    fn queue(&mut self) {
+        let qos = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce]
+            [usize::try_from(self.random.below(3)).unwrap()];
+        let payload = format!("{}", self.queued.len());
+        let mut message = Publish::new("queued".try_into().unwrap(), payload.clone());
+        message.qos = qos;
+        let expires_in =
+            (self.random.chance(4)).then(|| Duration::from_millis(self.random.below(5_000)));
+        if let Ok((token, key)) = self.world.queue(message, expires_in) {
+            let last = self.queued.last_key_value().map(|(last, _)| *last);
+            assert!(Some(key) > last, "{key} does not follow {last:?}");
+            self.queued.insert(key, Queued { payload, qos });
+            self.tokens.insert(token, key);
+        }
+    }
+
+    /// Others publish past the queue.
+    fn publish(&mut self) {
+        let _ = self
+            .world
+            .publish(&publish("other", QoS::ExactlyOnce), None);
+    }
+
+    fn release(&mut self) {
+        let Some((&token, &key)) = self.tokens.iter().next() else {
+            return;
+        };
+        if let Some(released) = self.world.engine.release_queued(key) {
+            assert_eq!(released.0, token);
+            self.world.back(&released);
+            self.tokens.remove(&token);
+        }
+    }
+
+    fn leave(&mut self) {
+        let (now, until) = (self.world.now, self.world.after(3));
+        match self.random.chance(2) {
+            true => self.world.engine.drain(now, until),
+            false => {
+                let gone = (self.world.engine).leave(now, ReasonCode::Success, until, |_| false);
+                assert!(gone.is_empty());
+            }
+        }
+    }
+
+    fn begin_again(&mut self) {
+        if self.random.chance(2) {
+            self.world.serve(); // and nobody has asked what came of it
+        }
+        if self.random.chance(4) {
+            self.world.restart();
+            self.check();
+        } else {
+            self.world.crash();
+            // What was not on record yet was never accepted, or may end again.
+            let store = &self.world.store;
+            let accepted: BTreeSet<_> = store.accepted().collect();
+            self.queued.retain(|key, _| accepted.contains(key));
+            self.ended.retain(|key, _| store.is_finished(*key));
+            let found = self.on_record.iter().all(|key| accepted.contains(key));
+            assert!(found, "what was on record is lost");
+            let ended = (self.ended_on_record.iter()).all(|key| self.ended.contains_key(key));
+            assert!(ended, "what has ended on record comes back");
+        }
+        self.tokens.clear();
+    }
+
+    fn end(&mut self, key: u64, outcome: Outcome) {
+        if !self.queued.contains_key(&key) {
+            return; // published past the queue, by an earlier process
+        }
+        let before = self.ended.insert(key, outcome);
+        assert_eq!(before, None, "{key} ends twice");
+    }
+
+    fn check(&mut self) {
+        self.world.take_woken();
+        for (token, end) in std::mem::take(&mut self.world.ends) {
+            let Some(key) = self.tokens.remove(&token) else {
+                continue;
+            };
+            match end {
+                CallEnd::Completed(outcome) => self.end(key, outcome),
+                CallEnd::Kept { key: kept } => assert_eq!(kept, key),
+                other => panic!("{key} ends as {other:?}"),
+            }
+        }
+        for (key, outcome) in self.world.ended() {
+            self.end(key, outcome);
+        }
+        if !self.world.store.lags {
+            self.on_record.extend(self.queued.keys());
+            self.ended_on_record.extend(self.ended.keys());
+        }
+        let now = self.world.now;
+        let observed = self.observer.observe(&mut self.world.broker, now);
+        self.observed.extend(observed);
+        let in_core = self.world.engine.core().recorded();
+        let in_core = in_core
+            .filter(|(key, _)| self.queued.contains_key(key))
+            .count();
+        assert!(in_core <= self.ahead, "{in_core} of {}", self.ahead);
+        let held = self.world.engine.held_calls();
+        let held: BTreeSet<_> = held.map(|token| token.0).collect();
+        assert_eq!(held, self.world.held, "the tokens that the engine holds");
+    }
+
+    fn finish(mut self) -> usize {
+        self.world.silent = false;
+        self.world.stuck = false;
+        self.world.unreachable = false;
+        self.world.store.lags = false;
+        for _ in 0..20 {
+            self.world.pass(Duration::from_secs(120));
+            self.check();
+            if self.world.engine.queued().0 == 0 {
+                break;
+            }
+            if self.world.engine.has_ended() {
+                self.begin_again();
+            }
+        }
+        let count = |payload: &String| self.observed.iter().filter(|it| *it == payload).count();
+        for (key, message) in &self.queued {
+            let outcome = self.ended.get(key);
+            let outcome = outcome.unwrap_or_else(|| panic!("{key} has no end"));
+            let times = count(&message.payload);
+            let is_right = match (outcome, message.qos) {
+                (Outcome::Sent, QoS::AtMostOnce) => times <= 1,
+                (Outcome::Acknowledged { .. }, QoS::AtLeastOnce) => times >= 1,
+                (Outcome::Acknowledged { .. }, QoS::ExactlyOnce) => times == 1,
+                (Outcome::Expired, _) => times == 0,
+                _ => false,
+            };
+            assert!(
+                is_right,
+                "{key} came {times} times, and ended as {outcome:?}"
+            );
+        }
+        for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            let of_qos = self.queued.values().filter(|it| it.qos == qos);
+            let in_order: Vec<_> = (of_qos.map(|it| &it.payload))
+                .filter(|payload| count(payload) > 0)
+                .collect();
+            let mut seen = BTreeSet::new();
+            let first_times = self.observed.iter().filter(|payload| seen.insert(*payload));
+            let came: Vec<_> = first_times.filter(|it| in_order.contains(it)).collect();
+            assert_eq!(came, in_order, "the order at {qos:?}");
+        }
+        let acknowledged = |it: &&Outcome| matches!(it, Outcome::Acknowledged { .. });
+        let acknowledged = self.ended.values().filter(acknowledged).count();
+        assert!(self.observed.len() >= acknowledged);
+        self.world.end();
+        acknowledged
+    }
+}
+
+/// `FERROMQTT_SEED=7` plays that seed alone.
+#[test]
+fn what_was_accepted_ends_once_however_often_the_process_ends() {
+    play_all(WORLDS, |seed| {
+        let mut play = RestartPlay::new(seed);
+        for _ in 0..STEPS {
+            play.step();
+        }
+        play.finish()
+    });
+}
