@@ -166,6 +166,7 @@ impl<T: Tokens> Engine<T> {
             self.goodbye = None;
             self.departure = None;
             self.not_restored.clear(); // the core forgets the subscriptions too
+            self.events.begin();
         }
         if !self.has_ended() {
             self.queues_ended = false;

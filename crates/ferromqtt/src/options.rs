@@ -23,9 +23,6 @@ use crate::{
     Reconnect, Server, Utf8String, Will,
 };
 
-/// How long a server keeps the session while the client reconnects.
-const SESSION_EXPIRY_SECONDS: u32 = 3_600;
-
 /// Where to connect, and how. Wraps [`ferromqtt_proto::Options`].
 ///
 /// The defaults: MQTT 5.0, Keep Alive 60 s, reconnecting; a fresh session at the first connection, which survives lost
@@ -265,9 +262,7 @@ impl Options {
 
     /// Whether disconnecting ends the session: no later connection would resume it, and the server would keep it for an hour.
     pub(crate) fn ends_session(&self) -> bool {
-        self.core.protocol.is_v5()
-            && self.core.clean_start == CleanStart::FirstOnly
-            && self.core.properties.session_expiry_interval.is_none()
+        self.core.ends_session()
     }
 
     /// What answers the server's AUTH packets, for one connection.
@@ -300,11 +295,7 @@ impl Options {
             .map(|user_name| text("the User Name", user_name))
             .transpose()?;
         core.will = self.will.clone().map(Will::into_core).transpose()?;
-        if core.protocol.is_v5() && core.clean_start != CleanStart::Always {
-            core.properties
-                .session_expiry_interval
-                .get_or_insert(SESSION_EXPIRY_SECONDS);
-        }
+        core.keep_session();
         if core.clean_start == CleanStart::Never && core.client_identifier.is_empty() {
             return Err(proto::InvalidOptions::IdentifierNeeded.into());
         }
