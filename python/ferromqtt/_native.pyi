@@ -22,7 +22,7 @@ __all__ = [
     "Phase",
     "ProxyHandshake",
     "Race",
-    "WebSocket",
+    "WebSocketTransport",
     "__version__",
     "authority",
     "failure_text",
@@ -293,40 +293,35 @@ class Host:
     def name(self) -> str:
         """What TLS verifies and HTTP names: no interface, no final dot."""
 
-def websocket_headers(host: Host, port: int, secure: bool) -> dict[str, str]:
+def websocket_headers(host: Host, port: int, secure: bool) -> list[tuple[str, str]]:
     """Return the headers that a WebSocket request usually has; any of them may be changed."""
 
-@final
-class WebSocket:
-    """The client's side of a WebSocket connection, without a socket.
+@disjoint_base
+class WebSocketTransport:
+    """A WebSocket on the transport of a socket.
+
+    It is the protocol of that transport, and the transport of `above`, a `Core`, which is connected
+    once the server has accepted. `_on_answer` of the subclass is called then, and with the error
+    when the server refuses, or speaks something else; it returns whether anybody waits for that.
 
     Raises ValueError for a path or header that would not be one line of the request.
     """
 
-    def __new__(cls, path: str, headers: dict[str, str]) -> Self: ...
-    def receive(self, data: bytes | bytearray | memoryview) -> None:
-        """Take bytes of the connection; none mean that it ended.
-
-        Raises ConnectionError when the server refuses, or speaks something else. What came before
-        is still to be taken, and `to_transmit` may hold a Close frame.
-        """
-    def send(self, data: bytes) -> None:
-        """Queue one binary frame."""
-    def to_transmit(self) -> bytes:
-        """Return all that is to be written now, b"" for nothing."""
-    def take_received(self) -> bytes:
-        """Return all that was received, b"" for nothing."""
-    def close(self) -> None:
-        """Queue a Close frame, after what was sent."""
-    @property
-    def is_open(self) -> bool:
-        """Whether the server has accepted, and neither side has closed."""
-    @property
-    def is_closed(self) -> bool:
-        """Whether the connection is to be closed once everything is written."""
-    @property
-    def closed_by_server(self) -> str | None:
-        """What the server's Close frame said, as text for an error."""
+    def __new__(
+        cls, above: asyncio.BufferedProtocol, path: str, headers: list[tuple[str, str]]
+    ) -> Self: ...
+    def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
+    def connection_lost(self, exc: Exception | None) -> None: ...
+    def eof_received(self) -> None: ...
+    def pause_writing(self) -> None: ...
+    def resume_writing(self) -> None: ...
+    def get_buffer(self, sizehint: int) -> memoryview: ...
+    def buffer_updated(self, nbytes: int) -> None: ...
+    def write(self, data: bytes | memoryview) -> None: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
+    def can_write_eof(self) -> bool: ...
+    def write_eof(self) -> None: ...
 
 @final
 class ProxyHandshake:

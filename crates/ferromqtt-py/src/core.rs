@@ -37,7 +37,7 @@ pub(crate) struct Core {
     pub(crate) engine: PyEngine,
     seed: u64,
     input: BytesMut,
-    read_buffer: Option<Py<ReadBuffer>>,
+    pub(crate) read_buffer: Option<Py<ReadBuffer>>,
     pub(crate) event_loop: Option<Py<PyAny>>,
     /// What tells the time on that loop.
     clock: Clock,
@@ -435,7 +435,7 @@ impl Core {
         Self::schedule_flush(slf)
     }
 
-    fn get_buffer<'py>(
+    pub(crate) fn get_buffer<'py>(
         slf: &Bound<'py, Self>,
         sizehint: isize,
     ) -> PyResult<Bound<'py, PyMemoryView>> {
@@ -451,20 +451,10 @@ impl Core {
 
     fn buffer_updated(slf: &Bound<'_, Self>, nbytes: usize) -> PyResult<()> {
         let _inside = gate::enter()?;
-        let mut core = slf.borrow_mut();
-        let Some(buffer) = core.read_buffer.take() else {
+        let Some(buffer) = slf.borrow_mut().read_buffer.take() else {
             return Ok(());
         };
-        let clock = core.clock.clone();
-        drop(core);
-        let (now, failed) = clock.now_or_last(slf.py());
-        slf.borrow_mut().take_input(now, buffer.get(), nbytes);
-        events::pump(slf, now)?;
-        Self::flush(slf)?;
-        if nbytes >= buffer::READ_SIZE {
-            Self::rest_from_reading(slf)?;
-        }
-        failed
+        Self::receive(slf, nbytes, |input| buffer.get().copy_to(input, nbytes))
     }
 
     /// Goes on reading, after a turn of the loop.
@@ -693,7 +683,25 @@ impl Core {
         }
     }
 
-    fn take_input(&mut self, now: Instant, buffer: &ReadBuffer, count: usize) {
+    /// Takes input of the connection: `append` appends it, at most `count` bytes.
+    #[inline]
+    pub(crate) fn receive(
+        slf: &Bound<'_, Self>,
+        count: usize,
+        append: impl FnOnce(&mut BytesMut),
+    ) -> PyResult<()> {
+        let (now, failed) = Self::now_or_last(slf);
+        slf.borrow_mut().take_input(now, count, append);
+        events::pump(slf, now)?;
+        Self::flush(slf)?;
+        if count >= buffer::READ_SIZE {
+            Self::rest_from_reading(slf)?;
+        }
+        failed
+    }
+
+    #[inline]
+    fn take_input(&mut self, now: Instant, count: usize, append: impl FnOnce(&mut BytesMut)) {
         let Some(link) = self.link else {
             return;
         };
@@ -705,8 +713,11 @@ impl Core {
             self.input
                 .reserve(missing.max(count.min(buffer::READ_SIZE)));
         }
-        buffer.copy_to(&mut self.input, count);
-        self.engine.receive(now, link, &mut self.input);
+        let before = self.input.len();
+        append(&mut self.input);
+        if self.input.len() > before {
+            self.engine.receive(now, link, &mut self.input);
+        }
         if self.input.is_empty() {
             self.input = BytesMut::new(); // an idle client keeps no memory, and messages theirs alone
         }
