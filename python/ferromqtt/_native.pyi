@@ -10,6 +10,7 @@ from ferromqtt.properties import Properties
 from ferromqtt.topic import Topic
 
 __all__ = [
+    "MAX_BYTES",
     "Broker",
     "CallFailure",
     "Core",
@@ -25,14 +26,41 @@ __all__ = [
     "WebSocketTransport",
     "__version__",
     "authority",
+    "check_filter",
+    "check_text",
     "failure_text",
     "payload_bytes",
+    "property_table",
     "proxy_of_url",
     "purge_delay",
     "websocket_headers",
+    "wildcard_matches",
 ]
 
 __version__: str
+
+MAX_BYTES: int
+"""The most bytes of a string or of binary data in a packet."""
+
+def check_filter(text: str) -> bool:
+    """Tell whether a Topic Filter is of a shared subscription; ValueError for a malformed one."""
+
+def check_text(what: str, text: str, shown: str = "", /) -> None:
+    """Raise ValueError for a text that no packet can hold.
+
+    `what` begins the error; `shown` follows it where the text is to be shown.
+    """
+
+def property_table() -> list[tuple[int, str, str, str, int, int, bool, tuple[int, ...]]]:
+    """Return all properties of MQTT 5.0, in the order of their identifiers.
+
+    Of each the identifier, the name in words, the key in dictionaries, what its values are ("flag",
+    "number", "text", "binary" or "pair"), from which number and to which, whether it repeats, and
+    the types of the packets that may hold it, where 0 is the will.
+    """
+
+def wildcard_matches(wildcard: str, topic: str) -> bool | None:
+    """Tell whether a wildcard of aiomqtt's matches a topic; None when it is malformed."""
 
 def payload_bytes(payload: object) -> bytes: ...
 def authority(host: str, port: int) -> str:

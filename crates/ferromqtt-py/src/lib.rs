@@ -21,6 +21,7 @@ mod operations;
 mod pending;
 mod progress;
 mod properties;
+mod rules;
 mod tokens;
 mod transport;
 mod turn;
@@ -52,8 +53,13 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(convert::payload_bytes, module)?)?;
     module.add_function(wrap_pyfunction!(failure::authority, module)?)?;
     module.add_function(wrap_pyfunction!(failure::failure_text, module)?)?;
+    module.add_function(wrap_pyfunction!(rules::check_filter, module)?)?;
+    module.add_function(wrap_pyfunction!(rules::check_text, module)?)?;
+    module.add_function(wrap_pyfunction!(rules::property_table, module)?)?;
+    module.add_function(wrap_pyfunction!(rules::wildcard_matches, module)?)?;
     module.add_function(wrap_pyfunction!(transport::proxy_of_url, module)?)?;
     module.add_function(wrap_pyfunction!(websocket::websocket_headers, module)?)?;
+    module.add("MAX_BYTES", rules::MAX_BYTES)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     next_message::finish_type(module.py());
     Ok(())

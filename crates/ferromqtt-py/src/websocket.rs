@@ -137,9 +137,9 @@ impl WebSocketTransport {
         let ended = state.websocket.end_of_stream();
         drop(state);
         let text = match (&exc, ended) {
-            (None, Err(error)) => error.to_string(),
-            (None, Ok(())) => "WebSocket handshake error: None".to_owned(),
             (Some(exc), _) => format!("WebSocket handshake error: {}", exc.str()?),
+            (None, Err(error)) => error.to_string(),
+            (None, Ok(())) => return Ok(()), // the caller has been told
         };
         let error = PyConnectionError::new_err(text);
         error.set_cause(py, exc.map(PyErr::from_value));
