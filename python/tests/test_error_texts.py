@@ -20,6 +20,7 @@ from support.provocations import (
     log,
     options,
     properties,
+    reconnecting,
     reports,
     silence,
 )
@@ -37,7 +38,7 @@ ROWS = [row for row in rows() if row.section.startswith("Python")]
 TEXTS = {row.text for row in ROWS}
 MODULES = (
     *(arguments, broker, calls, clocks, connecting, importing, log, options, properties, reports),
-    silence,
+    *(reconnecting, silence),
 )
 """Importing them has filled the registry."""
 

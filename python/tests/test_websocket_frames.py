@@ -69,7 +69,7 @@ async def connect(
     """Connect the client over WebSocket to a peer that the test speaks for."""
     await wire.core.start()
     headers = request_headers(Host("there"), 80, secure=False, headers=None)
-    layer = WebSocketLayer(wire.core, "/mqtt", headers)
+    layer = WebSocketLayer(wire.link, "/mqtt", headers)
     layer.connection_made(transport)
     peer_socket = cast("socket.socket", PeerSocket(transport, layer, chance))
     peer = WebSocketPeer(Connection(peer_socket)).accept()

@@ -12,8 +12,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyMemoryView;
 
 use crate::buffer;
-use crate::core::Core;
 use crate::gate;
+use crate::link::Link;
 use crate::transport::Host;
 
 /// The headers that a WebSocket request usually has, in their usual order.
@@ -27,7 +27,7 @@ pub(crate) fn websocket_headers(host: &Host, port: u16, secure: bool) -> Vec<(St
 #[pyclass(subclass, frozen, weakref, module = "ferromqtt._native")]
 pub(crate) struct WebSocketTransport {
     /// What has this as its transport once the server has accepted.
-    above: Py<Core>,
+    above: Py<Link>,
     /// The transport of the socket.
     below: OnceLock<Py<PyAny>>,
     /// Never locked while Python code may run.
@@ -46,7 +46,7 @@ struct State {
 impl WebSocketTransport {
     #[new]
     #[expect(clippy::needless_pass_by_value, reason = "what PyO3 makes of a list")]
-    fn new(above: Py<Core>, path: &str, headers: Vec<(String, String)>) -> PyResult<Self> {
+    fn new(above: Py<Link>, path: &str, headers: Vec<(String, String)>) -> PyResult<Self> {
         let _inside = gate::enter()?;
         let request = transport::WebSocketRequest::new(path, &headers)
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
@@ -75,13 +75,14 @@ impl WebSocketTransport {
         py: Python<'py>,
         sizehint: isize,
     ) -> PyResult<Bound<'py, PyMemoryView>> {
-        Core::get_buffer(self.above.bind(py), sizehint)
+        self.above.get().get_buffer(py, sizehint)
     }
 
     fn buffer_updated(slf: &Bound<'_, Self>, nbytes: usize) -> PyResult<()> {
         let _inside = gate::enter()?;
-        let (this, core) = (slf.get(), slf.get().above.bind(slf.py()));
-        let Some(buffer) = core.borrow_mut().read_buffer.take() else {
+        let (this, py) = (slf.get(), slf.py());
+        let link = this.above.get();
+        let Some(buffer) = link.take_buffer(py) else {
             return Ok(());
         };
         let mut frames = BytesMut::with_capacity(nbytes.min(buffer::READ_SIZE));
@@ -89,7 +90,7 @@ impl WebSocketTransport {
         let mut unframed = Ok(());
         let attached = this.state().attached;
         let handed_up = match attached {
-            true => Core::receive(core, nbytes, |input| {
+            true => link.receive(py, nbytes, |input| {
                 unframed = this.state().websocket.receive_into(&frames, input);
             }),
             false => {
@@ -98,7 +99,7 @@ impl WebSocketTransport {
                 Self::attach_if_open(slf, &early)
             }
         };
-        this.transmit(slf.py())?;
+        this.transmit(py)?;
         Self::end_if_closed(slf, unframed)?;
         handed_up
     }
@@ -195,7 +196,7 @@ impl WebSocketTransport {
         visit.call(self.below.get())
     }
 
-    // No `__clear__`: whatever cycle it is in runs through the core or the transport, which can be cleared.
+    // No `__clear__`: whatever cycle it is in runs through the transport or the core, which can be cleared.
 }
 
 impl WebSocketTransport {
@@ -245,9 +246,9 @@ impl WebSocketTransport {
             return Ok(());
         }
         this.state().attached = true;
-        let core = this.above.bind(py);
-        core.call_method1(intern!(py, "connection_made"), (slf,))?;
-        Core::receive(core, early.len(), |input| input.extend_from_slice(early))
+        let made = intern!(py, "connection_made");
+        this.above.call_method1(py, made, (slf,))?;
+        (this.above.get()).receive(py, early.len(), |input| input.extend_from_slice(early))
     }
 
     /// Tells the caller that waits for the server's answer, and whether it still does: otherwise the connection is being
