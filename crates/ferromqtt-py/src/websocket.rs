@@ -199,6 +199,13 @@ impl WebSocketTransport {
     // No `__clear__`: whatever cycle it is in runs through the transport or the core, which can be cleared.
 }
 
+/// Releases the transport of the socket, which may have a finalizer, as a call of the module.
+impl Drop for WebSocketTransport {
+    fn drop(&mut self) {
+        gate::release(self.below.take());
+    }
+}
+
 impl WebSocketTransport {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|error| error.into_inner())
