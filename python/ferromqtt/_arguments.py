@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
-from ferromqtt import _shown
 from ferromqtt._checks import check_qos
+from ferromqtt._native import check_filter
 from ferromqtt.options import ProtocolVersion
 from ferromqtt.topic import Wildcard
 from ferromqtt.types import SubscribeOptionsLike, SubscribeTopic
 
-_MAX_BYTES = 65535  # of a string in a packet
 _TEXTS = (str, bytes, bytearray, memoryview)  # sequences that are one thing
 _EMPTY_LIST = "Empty topic list. topic must name at least one filter."
 _NO_OPTIONS = "Subscribe options must be instance of SubscribeOptions class."
@@ -96,7 +95,7 @@ def unsubscribe_filters(topic: object) -> list[str]:
         text = _text_of(entry)
         if not text:
             raise ValueError(f"Invalid topic. {_must_be_filter(entry)}")
-        _check_filter(text)
+        check_filter(text)
         filters.append(text)
     return filters
 
@@ -139,7 +138,7 @@ def _pair(entry: object) -> tuple[Any, Any]:
 
 def _filter(text: str, wanted: object) -> SubscribeFilter:
     """Return the filter `text` with a QoS, or with the options of a subscription."""
-    shared = _check_filter(text)
+    shared = check_filter(text)
     if isinstance(wanted, int):
         return text, check_qos(wanted), False, False, 0
     options = _subscribe_options(wanted)
@@ -166,36 +165,3 @@ def _subscribe_options(options: Any) -> SubscribeOptionsLike:  # noqa: ANN401 - 
         )
     checked: SubscribeOptionsLike = options
     return checked
-
-
-def _check_filter(text: str) -> bool:
-    """Check a Topic Filter, and tell whether it is of a shared subscription."""
-    problem = _problem_of(text)
-    if problem is not None:
-        raise ValueError(f"Invalid subscription filter. {problem}")
-    return text.startswith("$share/")
-
-
-def _problem_of(text: str) -> str | None:
-    """Return what is wrong with a Topic Filter, as a sentence; None when it is right."""
-    levels = text.split("/")
-    problem = None
-    if not text:
-        return "It must not be empty."
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        return "It must be valid Unicode text: it has a lone surrogate."
-    if (size := len(text.encode())) > _MAX_BYTES:
-        problem = f"it must have at most {_MAX_BYTES} bytes of UTF-8, not {size}"
-    elif "\0" in text:
-        problem = "it must not contain U+0000"
-    elif any("#" in level and level != "#" for level in levels) or "#" in levels[:-1]:
-        problem = "# must stand alone in the last level"
-    elif any("+" in level and level != "+" for level in levels):
-        problem = "+ must stand alone in its level"
-    elif text.startswith("$share/"):
-        name, _, rest = text.removeprefix("$share/").partition("/")
-        if not name or not rest or name in ("+", "#"):
-            problem = "a shared subscription is $share/name/filter"
-    if problem is None:
-        return None
-    return f"{_shown.quoted(text)}: {problem}."

@@ -10,6 +10,7 @@ from ferromqtt.properties import Properties
 from ferromqtt.topic import Topic
 
 __all__ = [
+    "MAX_BYTES",
     "Broker",
     "CallFailure",
     "Core",
@@ -24,17 +25,44 @@ __all__ = [
     "Phase",
     "ProxyHandshake",
     "Race",
-    "WebSocket",
+    "WebSocketTransport",
     "__version__",
     "authority",
+    "check_filter",
+    "check_text",
     "failure_text",
     "payload_bytes",
+    "property_table",
     "proxy_of_url",
     "purge_delay",
     "websocket_headers",
+    "wildcard_matches",
 ]
 
 __version__: str
+
+MAX_BYTES: int
+"""The most bytes of a string or of binary data in a packet."""
+
+def check_filter(text: str) -> bool:
+    """Tell whether a Topic Filter is of a shared subscription; ValueError for a malformed one."""
+
+def check_text(what: str, text: str, shown: str = "", /) -> None:
+    """Raise ValueError for a text that no packet can hold.
+
+    `what` begins the error; `shown` follows it where the text is to be shown.
+    """
+
+def property_table() -> list[tuple[int, str, str, str, int, int, bool, tuple[int, ...]]]:
+    """Return all properties of MQTT 5.0, in the order of their identifiers.
+
+    Of each the identifier, the name in words, the key in dictionaries, what its values are ("flag",
+    "number", "text", "binary" or "pair"), from which number and to which, whether it repeats, and
+    the types of the packets that may hold it, where 0 is the will.
+    """
+
+def wildcard_matches(wildcard: str, topic: str) -> bool | None:
+    """Tell whether a wildcard of aiomqtt's matches a topic; None when it is malformed."""
 
 def payload_bytes(payload: object) -> bytes: ...
 def authority(host: str, port: int) -> str:
@@ -319,40 +347,35 @@ class Host:
     def name(self) -> str:
         """What TLS verifies and HTTP names: no interface, no final dot."""
 
-def websocket_headers(host: Host, port: int, secure: bool) -> dict[str, str]:
+def websocket_headers(host: Host, port: int, secure: bool) -> list[tuple[str, str]]:
     """Return the headers that a WebSocket request usually has; any of them may be changed."""
 
-@final
-class WebSocket:
-    """The client's side of a WebSocket connection, without a socket.
+@disjoint_base
+class WebSocketTransport:
+    """A WebSocket on the transport of a socket.
+
+    It is the protocol of that transport, and the transport of `above`, a `Core`, which is connected
+    once the server has accepted. `_on_answer` of the subclass is called then, and with the error
+    when the server refuses, or speaks something else; it returns whether anybody waits for that.
 
     Raises ValueError for a path or header that would not be one line of the request.
     """
 
-    def __new__(cls, path: str, headers: dict[str, str]) -> Self: ...
-    def receive(self, data: bytes | bytearray | memoryview) -> None:
-        """Take bytes of the connection; none mean that it ended.
-
-        Raises ConnectionError when the server refuses, or speaks something else. What came before
-        is still to be taken, and `to_transmit` may hold a Close frame.
-        """
-    def send(self, data: bytes) -> None:
-        """Queue one binary frame."""
-    def to_transmit(self) -> bytes:
-        """Return all that is to be written now, b"" for nothing."""
-    def take_received(self) -> bytes:
-        """Return all that was received, b"" for nothing."""
-    def close(self) -> None:
-        """Queue a Close frame, after what was sent."""
-    @property
-    def is_open(self) -> bool:
-        """Whether the server has accepted, and neither side has closed."""
-    @property
-    def is_closed(self) -> bool:
-        """Whether the connection is to be closed once everything is written."""
-    @property
-    def closed_by_server(self) -> str | None:
-        """What the server's Close frame said, as text for an error."""
+    def __new__(
+        cls, above: asyncio.BufferedProtocol, path: str, headers: list[tuple[str, str]]
+    ) -> Self: ...
+    def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
+    def connection_lost(self, exc: Exception | None) -> None: ...
+    def eof_received(self) -> None: ...
+    def pause_writing(self) -> None: ...
+    def resume_writing(self) -> None: ...
+    def get_buffer(self, sizehint: int) -> memoryview: ...
+    def buffer_updated(self, nbytes: int) -> None: ...
+    def write(self, data: bytes | memoryview) -> None: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
+    def can_write_eof(self) -> bool: ...
+    def write_eof(self) -> None: ...
 
 @final
 class ProxyHandshake:

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Any, Final, Literal, cast
 
 from ferromqtt import _checks, _shown
-from ferromqtt._native import Host, payload_bytes
+from ferromqtt._native import MAX_BYTES, Host, check_text, payload_bytes
 from ferromqtt._servers import server_of
 from ferromqtt.connection import Reconnect, Server, ServerLike
 from ferromqtt.properties import to_native
@@ -33,7 +33,6 @@ MQTT_CLEAN_START_FIRST_ONLY: Final = 3
 """`clean_start` of a client that starts a new session whenever it is entered."""
 
 _PEM = "-----BEGIN "
-_MAX_BYTES = 65535  # of a string or of binary data in a packet
 _MAX_PACKET_LIMIT = 0xFFFF_FFFF
 _MAX_KEEP_ALIVE = 65535
 _MAX_PORT = 65535
@@ -212,7 +211,7 @@ class ClientOptions:
         self.identifier = _client_identifier(self)
         _check_limits(self)
         if self.username is not None:
-            _check_string("username", self.username)
+            check_text("username", self.username)
         if self.password is not None and self.sends_password:
             _check_password(self.password)
         if self.proxy is not None:
@@ -403,7 +402,7 @@ def _check_clean_session(options: ClientOptions) -> None:
 def _client_identifier(options: ClientOptions) -> str:
     """Return the Client Identifier; the server may choose one for an empty one, but not in 3.1."""
     if options.identifier:
-        _check_string("identifier", options.identifier, f": {_shown.quoted(options.identifier)}")
+        check_text("identifier", options.identifier, f": {_shown.quoted(options.identifier)}")
         return options.identifier
     if options.protocol == ProtocolVersion.V31:
         from secrets import choice  # noqa: PLC0415 - slow to import, and seldom needed
@@ -441,8 +440,8 @@ def _check_password(password: str | bytes) -> None:
             raise ValueError("password must be valid Unicode text: it has a lone surrogate.")
     else:
         encoded = bytes(password)
-    if len(encoded) > _MAX_BYTES:
-        raise ValueError(f"password must have at most {_MAX_BYTES} bytes, not {len(encoded)}.")
+    if len(encoded) > MAX_BYTES:
+        raise ValueError(f"password must have at most {MAX_BYTES} bytes, not {len(encoded)}.")
 
 
 def _check_proxy(proxy: ProxySettings) -> None:
@@ -510,21 +509,10 @@ def _check_will(will: Will) -> None:
         raise ValueError("Invalid topic. will topic must not be empty.")
     if not isinstance(topic, str):
         raise _checks.wrong_type("will topic", "str or Topic", topic)
-    _check_string("will topic", topic, f": {_shown.quoted(topic)}")
+    check_text("will topic", topic, f": {_shown.quoted(topic)}")
     if "+" in topic or "#" in topic:
         raise ValueError(f"will topic must not contain wildcards: {topic!r}.")
     _checks.check_qos(will.qos)
     size = len(payload_bytes(will.payload))
-    if size > _MAX_BYTES:
-        raise ValueError(f"will payload must have at most {_MAX_BYTES} bytes, not {size}.")
-
-
-def _check_string(what: str, text: str, shown: str = "") -> None:
-    try:
-        size = len(text.encode())
-    except UnicodeError:  # whose text holds what was given
-        raise ValueError(f"{what} must be valid Unicode text: it has a lone surrogate.") from None
-    if size > _MAX_BYTES:
-        raise ValueError(f"{what} must have at most {_MAX_BYTES} bytes of UTF-8, not {size}.")
-    if "\0" in text:
-        raise ValueError(f"{what} must not contain U+0000{shown}.")
+    if size > MAX_BYTES:
+        raise ValueError(f"will payload must have at most {MAX_BYTES} bytes, not {size}.")

@@ -7,16 +7,13 @@ The core exchanges properties as dictionaries under the standard's names; `to_na
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
+from ferromqtt._native import MAX_BYTES, check_text, property_table
 from ferromqtt.reasons import PacketTypes, packet_name
 from ferromqtt.types import PropertiesLike
-
-_LONGEST = 65535  # bytes of a string or of binary data, section 1.5
-_MAX_U32 = 0xFFFF_FFFF
-_MAX_VARIABLE = 268_435_455
 
 
 class MQTTException(ValueError):  # noqa: N818 - paho's name
@@ -49,10 +46,7 @@ def _text(value: object) -> str:
         value = value.decode()
     if not isinstance(value, str):
         raise ValueError(f"value must be a str, not {type(value).__name__}")  # noqa: TRY004
-    if len(value.encode()) > _LONGEST:
-        raise ValueError(f"value must be at most {_LONGEST} bytes of UTF-8")
-    if "\0" in value:
-        raise ValueError("value must not contain U+0000")
+    check_text("value", value)
     return value
 
 
@@ -60,8 +54,8 @@ def _binary(value: object) -> bytes:
     if not isinstance(value, bytes | bytearray | memoryview):
         raise ValueError(f"value must be bytes, not {type(value).__name__}")  # noqa: TRY004
     value = bytes(value)
-    if len(value) > _LONGEST:
-        raise ValueError(f"value must be at most {_LONGEST} bytes")
+    if len(value) > MAX_BYTES:
+        raise ValueError(f"value must be at most {MAX_BYTES} bytes")
     return value
 
 
@@ -77,63 +71,22 @@ class _Property(NamedTuple):
 
     identifier: int
     name: str
+    native: str
     value_of: Callable[[object], object]
+    repeats: bool
     packets: tuple[int, ...]
     attribute: str
-    native: str
-    repeats: bool
 
 
-def _row(
-    identifier: int, name: str, value_of: Callable[[object], object], *packets: int
-) -> _Property:
-    attribute, native = name.replace(" ", ""), name.replace(" ", "_").lower()
-    repeats = attribute in ("SubscriptionIdentifier", "UserProperty")
-    if repeats:
-        native = {"SubscriptionIdentifier": "subscription_identifiers"}.get(
-            attribute, "user_properties"
-        )
-    return _Property(identifier, name, value_of, packets, attribute, native, repeats)
+def _rows() -> Iterator[_Property]:
+    checks = {"flag": _flag, "text": _text, "binary": _binary, "pair": _pair}
+    for identifier, name, native, kind, low, high, repeats, packets in property_table():
+        value_of = checks.get(kind) or _integer(low, high)
+        where = tuple(packet or PacketTypes.WILLMESSAGE for packet in packets)
+        yield _Property(identifier, name, native, value_of, repeats, where, name.replace(" ", ""))
 
 
-_P = PacketTypes
-_MESSAGE = (_P.PUBLISH, _P.WILLMESSAGE)
-_CONNECTING = (_P.CONNECT, _P.CONNACK)
-_ANSWERS = (_P.PUBACK, _P.PUBREC, _P.PUBREL, _P.PUBCOMP, _P.SUBACK, _P.UNSUBACK)
-_U16, _U32 = _integer(0, 0xFFFF), _integer(0, _MAX_U32)
-
-_ROWS: Final = (
-    _row(1, "Payload Format Indicator", _flag, *_MESSAGE),
-    _row(2, "Message Expiry Interval", _U32, *_MESSAGE),
-    _row(3, "Content Type", _text, *_MESSAGE),
-    _row(8, "Response Topic", _text, *_MESSAGE),
-    _row(9, "Correlation Data", _binary, *_MESSAGE),
-    _row(11, "Subscription Identifier", _integer(1, _MAX_VARIABLE), _P.PUBLISH, _P.SUBSCRIBE),
-    _row(17, "Session Expiry Interval", _U32, *_CONNECTING, _P.DISCONNECT),
-    _row(18, "Assigned Client Identifier", _text, _P.CONNACK),
-    _row(19, "Server Keep Alive", _U16, _P.CONNACK),
-    _row(21, "Authentication Method", _text, *_CONNECTING, _P.AUTH),
-    _row(22, "Authentication Data", _binary, *_CONNECTING, _P.AUTH),
-    _row(23, "Request Problem Information", _flag, _P.CONNECT),
-    _row(24, "Will Delay Interval", _U32, _P.WILLMESSAGE),
-    _row(25, "Request Response Information", _flag, _P.CONNECT),
-    _row(26, "Response Information", _text, _P.CONNACK),
-    _row(28, "Server Reference", _text, _P.CONNACK, _P.DISCONNECT),
-    _row(31, "Reason String", _text, _P.CONNACK, *_ANSWERS, _P.DISCONNECT, _P.AUTH),
-    _row(33, "Receive Maximum", _integer(1, 0xFFFF), *_CONNECTING),
-    _row(34, "Topic Alias Maximum", _U16, *_CONNECTING),
-    _row(35, "Topic Alias", _integer(1, 0xFFFF), _P.PUBLISH),
-    _row(36, "Maximum QoS", _integer(0, 1), _P.CONNACK),
-    _row(37, "Retain Available", _flag, _P.CONNACK),
-    _row(
-        *(38, "User Property", _pair),
-        *(*_CONNECTING, *_MESSAGE, *_ANSWERS, _P.SUBSCRIBE, _P.UNSUBSCRIBE, _P.DISCONNECT, _P.AUTH),
-    ),
-    _row(39, "Maximum Packet Size", _integer(1, _MAX_U32), *_CONNECTING),
-    _row(40, "Wildcard Subscription Available", _flag, _P.CONNACK),
-    _row(41, "Subscription Identifier Available", _flag, _P.CONNACK),
-    _row(42, "Shared Subscription Available", _flag, _P.CONNACK),
-)
+_ROWS: Final = tuple(_rows())
 _BY_ATTRIBUTE: Final = {row.attribute: row for row in _ROWS}
 _BY_NATIVE: Final = {row.native: row for row in _ROWS}
 # "Content Type", "ContentType" and "content_type" without what tells them apart.
@@ -274,7 +227,7 @@ def to_native(properties: PropertiesLike | None, packet_type: int) -> dict[str, 
         if packet_type not in row.packets:
             packet = packet_name(packet_type)
             raise MQTTException(f"Property {attribute} does not apply to packet type {packet}")
-        if packet_type == _P.PUBLISH and attribute == "SubscriptionIdentifier":
+        if packet_type == PacketTypes.PUBLISH and attribute == "SubscriptionIdentifier":
             # A received message may have it, and then be published again as it is. (MQTT-3.3.4-6)
             raise MQTTException(f"Property {attribute} must not be given to publish: leave it out")
         checked = _checked(row, value)
@@ -352,7 +305,8 @@ def _checked(row: _Property, value: object) -> object:
         # Not its own text, which would show a value that may be secret.
         raise MQTTException(f"Property {row.attribute} value must be valid UTF-8") from None
     except ValueError as error:
-        raise MQTTException(f"Property {row.attribute} {error}") from None
+        problem = str(error).removesuffix(".")
+        raise MQTTException(f"Property {row.attribute} {problem}") from None
 
 
 class SubscribeOptions:

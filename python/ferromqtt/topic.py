@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import TypeAlias
 
 from ferromqtt import _shown
+from ferromqtt._native import wildcard_matches
 
 MAX_TOPIC_LENGTH = 65535
 """The longest topic or wildcard, in characters."""
@@ -32,7 +32,8 @@ class Wildcard:
     def __post_init__(self) -> None:
         if not isinstance(self.value, str):
             raise TypeError(f"Wildcard must be of type str, not {type(self.value).__name__}")
-        _check_wildcard(self.value)
+        if wildcard_matches(self.value, "") is None:
+            raise _invalid(self.value)
 
     def __str__(self) -> str:
         return self.value
@@ -76,14 +77,10 @@ class Topic(Wildcard):
         text = wildcard.value if isinstance(wildcard, Wildcard) else wildcard
         if not isinstance(text, str):
             raise TypeError(f"Wildcard must be of type str, not {type(text).__name__}")
-        wanted = _levels_to_match(text)
-        levels = self.value.split("/")
-        for index, level in enumerate(wanted):
-            if level == "#":
-                return True
-            if index == len(levels) or level not in ("+", levels[index]):
-                return False
-        return len(wanted) == len(levels)
+        matches = wildcard_matches(text, self.value)
+        if matches is None:
+            raise _invalid(text)
+        return matches
 
 
 TopicLike: TypeAlias = str | Topic
@@ -97,21 +94,5 @@ def _trusted_topic(value: str) -> Topic:
     return topic
 
 
-@functools.lru_cache(maxsize=256)  # programs compare each message with the same few wildcards
-def _levels_to_match(wildcard: str) -> tuple[str, ...]:
-    _check_wildcard(wildcard)
-    levels = wildcard.split("/")
-    return tuple(levels[2:] if levels[0] == "$share" else levels)
-
-
-def _check_wildcard(value: str) -> None:
-    if not 0 < len(value) <= MAX_TOPIC_LENGTH or has_misplaced_wildcard(value):
-        raise ValueError(f"Invalid wildcard: {_shown.escaped(value)}")
-
-
-def has_misplaced_wildcard(value: str) -> bool:
-    """Tell whether a `+` or `#` shares its level, or a `#` is not at the end."""
-    if "#/" in value:
-        return True
-    levels = value.split("/")
-    return any(len(level) > 1 and ("+" in level or "#" in level) for level in levels)
+def _invalid(wildcard: str) -> ValueError:
+    return ValueError(f"Invalid wildcard: {_shown.escaped(wildcard)}")

@@ -1,6 +1,7 @@
 """Topic and Wildcard (contract 1.7)."""
 
 import dataclasses
+import itertools
 
 import pytest
 
@@ -127,3 +128,35 @@ def test_both_are_frozen_dataclasses_1_7() -> None:
 def test_the_text_of_an_error_has_escapes_for_what_does_not_print(kind: type[Wildcard]) -> None:
     with pytest.raises(ValueError, match=r"^Invalid \w+: a\\x1b\[31m\\n#b$"):
         kind("a\x1b[31m\n#b")
+
+
+def matches_as_worded(topic: str, wildcard: str) -> bool:
+    """As aiomqtt says it, level by level."""
+    wanted, levels = wildcard.split("/"), topic.split("/")
+    if wanted[0] == "$share":
+        del wanted[:2]
+    for index, level in enumerate(wanted):
+        if level == "#":
+            return True
+        if index == len(levels) or level not in ("+", levels[index]):
+            return False
+    return len(wanted) == len(levels)
+
+
+def test_any_topic_and_wildcard_of_few_levels_match_as_worded() -> None:
+    def paths(*levels: str) -> list[str]:
+        chosen = itertools.chain(*(itertools.product(levels, repeat=it) for it in (1, 2, 3)))
+        return ["/".join(path) for path in chosen]
+
+    topics = [Topic(path) for path in paths("", "a", "ä", "$share") if path]
+    wildcards = 0
+    for path in paths("", "a", "ä", "+", "#", "a+", "$share"):
+        levels = path.split("/")
+        if not path or "a+" in levels or "#" in levels[:-1]:
+            with pytest.raises(ValueError, match=r"^Invalid wildcard: "):
+                Wildcard(path)
+            continue
+        wildcards += 1
+        for topic in topics:
+            assert topic.matches(path) == matches_as_worded(topic.value, path), (topic, path)
+    assert wildcards > 100

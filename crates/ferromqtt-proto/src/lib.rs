@@ -206,4 +206,6 @@ pub use session::{IdHasher, InOrder};
 pub use slips::Slip;
 pub use text::Utf8String;
 pub use topic::{TopicFilter, TopicName};
+#[doc(hidden)] // for the clients of this workspace that have another type of filters
+pub use topic::{has_misplaced_wildcard, matches_by_level};
 pub use topic_tree::{FilterTree, NameTree};

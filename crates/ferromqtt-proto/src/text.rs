@@ -51,6 +51,14 @@ impl Utf8String {
         Ok(Self(Bytes::from(text)))
     }
 
+    /// Checks without keeping anything: what [`Utf8String::from_string`] would say of `text`.
+    ///
+    /// # Errors
+    /// As [`Utf8String::from_string`].
+    pub fn check(text: &str) -> Result<(), StringError> {
+        check(text.as_bytes())
+    }
+
     /// Wraps a string constant without copying it.
     ///
     /// # Errors

@@ -125,13 +125,10 @@ impl TopicFilter {
                 TopicError::MalformedShare
             });
         }
-        let mut levels = inner.split('/').peekable();
-        while let Some(level) = levels.next() {
-            if level.len() > 1 && has_wildcard(level) || level == "#" && levels.peek().is_some() {
-                return Err(TopicError::MisplacedWildcard);
-            }
+        match has_misplaced_wildcard(inner.as_bytes()) {
+            true => Err(TopicError::MisplacedWildcard),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// The filter as text, `$share/name/` included.
@@ -173,9 +170,24 @@ impl TopicFilter {
     }
 }
 
-/// Byte by byte, which is faster than splitting both. Wildcards stand alone in their levels, and `#` at the
-/// end: no filter is made otherwise.
-fn matches_by_level(filter: &[u8], topic: &[u8]) -> bool {
+/// Whether a `+` or `#` shares its level, or a `#` is not at the end.
+#[must_use]
+pub fn has_misplaced_wildcard(filter: &[u8]) -> bool {
+    filter.iter().enumerate().any(|(at, &byte)| {
+        let begins_level = at == 0 || filter[at - 1] == b'/';
+        match (byte, filter.get(at + 1)) {
+            (b'+', None | Some(b'/')) | (b'#', None) => !begins_level,
+            (b'+' | b'#', _) => true,
+            _ => false,
+        }
+    })
+}
+
+/// Whether `filter`, whose wildcards are not misplaced, matches `topic`, whatever `$` may stand at the front.
+///
+/// Byte by byte, which is faster than splitting both.
+#[must_use]
+pub fn matches_by_level(filter: &[u8], topic: &[u8]) -> bool {
     let mut rest = topic;
     for (at, &byte) in filter.iter().enumerate() {
         match byte {

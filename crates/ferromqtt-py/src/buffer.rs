@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::{Bytes, BytesMut};
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
 
@@ -187,4 +188,13 @@ pub(crate) fn for_transport<'py>(py: Python<'py>, chunk: Bytes) -> PyResult<Boun
     }
     let chunk = Bound::new(py, Chunk(chunk))?;
     Ok(PyMemoryView::from(chunk.as_any())?.into_any())
+}
+
+/// The chunk that [`for_transport`] has made this of: a layer is the transport of the core.
+pub(crate) fn of_chunk(data: &Bound<'_, PyAny>) -> PyResult<Bytes> {
+    if let Ok(bytes) = data.cast::<PyBytes>() {
+        return Ok(Bytes::copy_from_slice(bytes.as_bytes()));
+    }
+    let chunk = data.getattr(intern!(data.py(), "obj"))?;
+    Ok(chunk.cast::<Chunk>()?.get().0.clone())
 }

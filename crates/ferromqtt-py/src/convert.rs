@@ -17,6 +17,7 @@ use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyMemory
 use crate::gate;
 use crate::hooks;
 use crate::properties;
+use crate::rules;
 
 /// The largest payload that paho accepts, and so the largest before the packet itself is checked.
 const MAX_PAYLOAD: usize = 268_435_455;
@@ -96,11 +97,16 @@ fn topic_error(text: &str, error: &ferromqtt_proto::TopicError) -> PyErr {
             "Publish topic cannot contain wildcards. topic must have neither + nor #: {}.",
             shown(text)
         ),
-        TopicError::String(StringError::TooLong { bytes }) => format!(
-            "Publish topic is too long. topic must have at most 65535 bytes of UTF-8, not {bytes}."
+        TopicError::String(StringError::Nul) => format!(
+            "topic {}: {}.",
+            rules::text_problem(&StringError::Nul),
+            shown(text)
         ),
-        TopicError::String(StringError::Nul) => {
-            format!("topic must not contain U+0000: {}.", shown(text))
+        TopicError::String(error) => {
+            format!(
+                "Publish topic is too long. topic {}.",
+                rules::text_problem(error)
+            )
         }
         _ => error.to_string(),
     })

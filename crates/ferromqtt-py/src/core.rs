@@ -642,12 +642,14 @@ impl Core {
         }
     }
 
+    /// Takes input of the connection: `append` appends it, at most `count` bytes.
+    #[inline]
     pub(crate) fn take_input(
         &mut self,
         now: Instant,
         link: LinkId,
-        buffer: &ReadBuffer,
         count: usize,
+        append: impl FnOnce(&mut BytesMut),
     ) {
         if self.input.is_empty() {
             self.input = BytesMut::with_capacity(count.min(buffer::READ_SIZE));
@@ -657,8 +659,11 @@ impl Core {
             self.input
                 .reserve(missing.max(count.min(buffer::READ_SIZE)));
         }
-        buffer.copy_to(&mut self.input, count);
-        self.engine.receive(now, link, &mut self.input);
+        let before = self.input.len();
+        append(&mut self.input);
+        if self.input.len() > before {
+            self.engine.receive(now, link, &mut self.input);
+        }
         if self.input.is_empty() {
             self.input = BytesMut::new(); // an idle client keeps no memory, and messages theirs alone
         }

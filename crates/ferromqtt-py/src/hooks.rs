@@ -46,6 +46,8 @@ hooks! {
     call_error = "ferromqtt._errors"."call_error";
     /// The exception for one of those calls.
     ended_error = "ferromqtt._errors"."ended_error";
+    /// A topic or the like as an error shows it.
+    quoted = "ferromqtt._shown"."quoted";
     /// The `repr` of a message.
     shown_message = "ferromqtt._shown"."message";
     /// Lets a coroutine wait for one turn of the loop.

@@ -24,9 +24,11 @@ mod operations;
 mod pending;
 mod progress;
 mod properties;
+mod rules;
 mod tokens;
 mod transport;
 mod turn;
+mod websocket;
 
 use pyo3::prelude::*;
 
@@ -52,13 +54,18 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<transport::Host>()?;
     module.add_class::<transport::ProxyHandshake>()?;
     module.add_class::<transport::Race>()?;
-    module.add_class::<transport::WebSocket>()?;
+    module.add_class::<websocket::WebSocketTransport>()?;
     module.add_function(wrap_pyfunction!(allocator::purge_delay, module)?)?;
     module.add_function(wrap_pyfunction!(convert::payload_bytes, module)?)?;
     module.add_function(wrap_pyfunction!(failure::authority, module)?)?;
     module.add_function(wrap_pyfunction!(failure::failure_text, module)?)?;
+    module.add_function(wrap_pyfunction!(rules::check_filter, module)?)?;
+    module.add_function(wrap_pyfunction!(rules::check_text, module)?)?;
+    module.add_function(wrap_pyfunction!(rules::property_table, module)?)?;
+    module.add_function(wrap_pyfunction!(rules::wildcard_matches, module)?)?;
     module.add_function(wrap_pyfunction!(transport::proxy_of_url, module)?)?;
-    module.add_function(wrap_pyfunction!(transport::websocket_headers, module)?)?;
+    module.add_function(wrap_pyfunction!(websocket::websocket_headers, module)?)?;
+    module.add("MAX_BYTES", rules::MAX_BYTES)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     message::finish_type(module.py())?;
     next_message::finish_type(module.py());

@@ -3,8 +3,7 @@
 //! asyncio's callbacks do not say which transport calls. Each transport has a protocol object of its own, so the callbacks of
 //! an earlier one, which may come after the next connection was made, are told apart and ignored.
 
-use std::time::Instant;
-
+use bytes::BytesMut;
 use ferromqtt_engine::LinkId;
 use ferromqtt_proto::TransportError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -146,7 +145,7 @@ impl Link {
         Core::schedule_flush(core)
     }
 
-    fn get_buffer<'py>(
+    pub(crate) fn get_buffer<'py>(
         &self,
         py: Python<'py>,
         sizehint: isize,
@@ -164,18 +163,10 @@ impl Link {
 
     fn buffer_updated(&self, py: Python<'_>, nbytes: usize) -> PyResult<()> {
         let _inside = gate::enter()?;
-        let Some((slf, id)) = self.current(py) else {
+        let Some(buffer) = self.take_buffer(py) else {
             return Ok(());
         };
-        let mut core = slf.borrow_mut();
-        let Some(buffer) = core.read_buffer.take() else {
-            return Ok(());
-        };
-        let clock = core.clock.clone();
-        drop(core);
-        let (now, failed) = clock.now_or_last(py);
-        read(slf, id, now, buffer.get(), nbytes)?;
-        failed
+        self.receive(py, nbytes, |input| buffer.get().copy_to(input, nbytes))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -192,21 +183,31 @@ impl Link {
         let id = self.id?;
         (core.borrow().link == Some(id)).then_some((core, id))
     }
-}
 
-/// Takes what a transport has read into a buffer.
-fn read(
-    slf: &Bound<'_, Core>,
-    link: LinkId,
-    now: Instant,
-    buffer: &ReadBuffer,
-    count: usize,
-) -> PyResult<()> {
-    slf.borrow_mut().take_input(now, link, buffer, count);
-    events::pump(slf, now)?;
-    Core::flush(slf)?;
-    if count >= buffer::READ_SIZE {
-        Core::rest_from_reading(slf)?;
+    /// The buffer that the transport has just read into.
+    pub(crate) fn take_buffer(&self, py: Python<'_>) -> Option<Py<ReadBuffer>> {
+        let (core, _) = self.current(py)?;
+        core.borrow_mut().read_buffer.take()
     }
-    Ok(())
+
+    /// Takes input of the transport: `append` appends it, at most `count` bytes.
+    #[inline]
+    pub(crate) fn receive(
+        &self,
+        py: Python<'_>,
+        count: usize,
+        append: impl FnOnce(&mut BytesMut),
+    ) -> PyResult<()> {
+        let Some((slf, id)) = self.current(py) else {
+            return Ok(());
+        };
+        let (now, failed) = Core::now_or_last(slf);
+        slf.borrow_mut().take_input(now, id, count, append);
+        events::pump(slf, now)?;
+        Core::flush(slf)?;
+        if count >= buffer::READ_SIZE {
+            Core::rest_from_reading(slf)?;
+        }
+        failed
+    }
 }

@@ -31,17 +31,22 @@ pub(crate) fn refused_text(error: &PropertyError) -> String {
 
 /// The attribute of `ferromqtt.Properties` for a field of [`Properties`].
 fn attribute(field: &str) -> String {
+    name(field).replace(' ', "")
+}
+
+/// The standard's name for a field of [`Properties`].
+pub(crate) fn name(field: &str) -> String {
     match field {
-        "user_properties" => return "UserProperty".to_owned(),
-        "subscription_identifiers" => return "SubscriptionIdentifier".to_owned(),
-        "maximum_qos" => return "MaximumQoS".to_owned(),
+        "user_properties" => return "User Property".to_owned(),
+        "subscription_identifiers" => return "Subscription Identifier".to_owned(),
+        "maximum_qos" => return "Maximum QoS".to_owned(),
         _ => {}
     }
     let words = field.split('_').map(|word| {
         let (first, rest) = word.split_at(word.len().min(1));
         first.to_ascii_uppercase() + rest
     });
-    words.collect()
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// A value that one property holds.

@@ -1,4 +1,4 @@
-//! What lies below MQTT, for `ferromqtt._transport`: hosts, WebSocket, proxies and the order of addresses, with Python's
+//! What lies below MQTT, for `ferromqtt._transport`: hosts, proxies and the order of addresses, with Python's
 //! types around them. The work is done in the crate `ferromqtt-transport`.
 
 use std::time::Duration;
@@ -8,17 +8,16 @@ use ferromqtt_transport as transport;
 use ferromqtt_transport::{
     Destination, Next, ProxyCredentials, ProxyError, ProxyKind, ProxyProgress,
 };
-use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyConnectionError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyConnectionError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::PyBytes;
 
 use crate::gate;
 
 // Wraps `ferromqtt_transport::Host`.
 /// A host in the form that each layer needs.
 #[pyclass(module = "ferromqtt._native", frozen)]
-pub(crate) struct Host(transport::Host);
+pub(crate) struct Host(pub(crate) transport::Host);
 
 #[pymethods]
 impl Host {
@@ -40,104 +39,6 @@ impl Host {
     #[getter]
     fn name(&self) -> &str {
         self.0.name()
-    }
-}
-
-/// The headers that a WebSocket request usually has, in their usual order.
-#[pyfunction]
-pub(crate) fn websocket_headers<'py>(
-    py: Python<'py>,
-    host: &Host,
-    port: u16,
-    secure: bool,
-) -> PyResult<Bound<'py, PyDict>> {
-    let headers = PyDict::new(py);
-    for (name, value) in transport::default_headers(&host.0, port, secure) {
-        headers.set_item(name, value)?;
-    }
-    Ok(headers)
-}
-
-// Wraps `ferromqtt_transport::WebSocket`.
-/// The client's side of a WebSocket, without a socket.
-#[pyclass(module = "ferromqtt._native")]
-pub(crate) struct WebSocket(transport::WebSocket);
-
-#[pymethods]
-impl WebSocket {
-    #[new]
-    fn new(path: &str, headers: &Bound<'_, PyDict>) -> PyResult<Self> {
-        let _inside = gate::enter()?;
-        let text = |value: &Bound<'_, PyAny>| {
-            let wrong = |_| PyTypeError::new_err("WebSocket headers must map str to str");
-            value.extract::<String>().map_err(wrong)
-        };
-        let headers = headers
-            .iter()
-            .map(|(name, value)| Ok((text(&name)?, text(&value)?)))
-            .collect::<PyResult<Vec<_>>>()?;
-        transport::WebSocketRequest::new(path, &headers)
-            .map(|handshake| Self(transport::WebSocket::new(handshake)))
-            .map_err(|error| PyValueError::new_err(error.to_string()))
-    }
-
-    /// Takes bytes of the connection; none mean that it ended.
-    fn receive(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
-        let _inside = gate::enter()?;
-        // Before the borrow: asking an object of the user's for its memory may run Python.
-        let copied;
-        let data = match data.cast::<PyBytes>() {
-            Ok(bytes) => bytes.as_bytes(),
-            Err(_) => {
-                copied = PyBuffer::<u8>::get(data)?.to_vec(data.py())?;
-                &copied
-            }
-        };
-        let websocket = &mut slf.try_borrow_mut()?.0;
-        let result = match data {
-            [] => websocket.end_of_stream(),
-            data => websocket.receive(data),
-        };
-        result.map_err(|error| PyConnectionError::new_err(error.to_string()))
-    }
-
-    /// Queues one binary frame.
-    fn send(&mut self, data: &[u8]) {
-        self.0.send_slice(data);
-    }
-
-    /// All that is to be written now.
-    #[pyo3(name = "to_transmit")]
-    fn transmit<'py>(&mut self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.0.poll_transmit().unwrap_or_default())
-    }
-
-    /// All that was received.
-    fn take_received<'py>(&mut self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.0.poll_received().unwrap_or_default())
-    }
-
-    /// Queues a Close frame, behind what was sent.
-    fn close(&mut self) {
-        self.0.close();
-    }
-
-    /// Whether the server has accepted, and nobody has closed.
-    #[getter]
-    fn is_open(&self) -> bool {
-        self.0.is_open()
-    }
-
-    /// Whether the connection is to be closed, once everything is written.
-    #[getter]
-    fn is_closed(&self) -> bool {
-        self.0.is_closed()
-    }
-
-    /// What the server's Close frame said, as text for an error.
-    #[getter]
-    fn closed_by_server(&self) -> Option<String> {
-        self.0.close_reason().map(ToString::to_string)
     }
 }
 

@@ -30,8 +30,12 @@ pub use connect::{Connect, Will};
 pub use disconnect::Disconnect;
 pub use filters::{SubscribeFilters, UnsubscribeFilters};
 pub use properties::Properties;
+#[doc(hidden)] // for the clients of this workspace that have another type of properties
+pub use properties::{PropertyRow, property_table};
 pub(crate) use properties::{check_binary, read_boxed};
 pub(crate) use property_place::PropertyPlace;
+#[doc(hidden)]
+pub use property_value::PropertyKind;
 pub use property_value::TopicAlias;
 pub use publish::{MESSAGE_OVERHEAD, PublishPacket, PublishRef};
 pub use reason_code::ReasonCode;

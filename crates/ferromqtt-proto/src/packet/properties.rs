@@ -6,7 +6,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::property_place::PropertyPlace;
-use super::property_value::{PropertyValue, TopicAlias};
+use super::property_value::{PropertyKind, PropertyValue, TopicAlias};
 use super::subscription_identifiers::SubscriptionIdentifiers;
 use super::user_properties::{USER_PROPERTY, UserProperties};
 use super::{PacketType, ProtocolVersion};
@@ -22,6 +22,31 @@ pub(crate) fn check_binary(data: Option<&Bytes>) -> Result<(), PropertyProblem> 
     match data.map(Bytes::len) {
         Some(bytes) if bytes > usize::from(u16::MAX) => Err(PropertyProblem::TooLong { bytes }),
         _ => Ok(()),
+    }
+}
+
+/// A row of the table of properties (section 2.2.2.2).
+#[derive(Clone, Copy, Debug)]
+pub struct PropertyRow {
+    /// The identifier on the wire.
+    pub identifier: u8,
+    /// The field of [`Properties`].
+    pub field: &'static str,
+    /// What its values may be; where it repeats, each of them.
+    pub kind: PropertyKind,
+    place: PropertyPlace,
+}
+
+impl PropertyRow {
+    /// The types of the packets that it may stand in, as numbers of the standard; 0 is the will.
+    pub fn packet_types(&self) -> impl Iterator<Item = u8> {
+        self.place.bits()
+    }
+
+    /// Whether a packet may hold more than one.
+    #[must_use]
+    pub fn repeats(&self) -> bool {
+        [SUBSCRIPTION_IDENTIFIER, USER_PROPERTY].contains(&self.identifier)
     }
 }
 
@@ -72,6 +97,21 @@ macro_rules! properties {
                 }
                 shown.finish()
             }
+        }
+
+        /// All properties, in the order of their identifiers.
+        #[must_use]
+        pub fn property_table() -> Vec<PropertyRow> {
+            let row = |identifier, field, kind, place| PropertyRow { identifier, field, kind, place };
+            let identifiers = PropertyKind::Number(1, MAX_REMAINING_LENGTH as u32);
+            let with_identifiers = PropertyPlace::PUBLISH.or(PropertyPlace::SUBSCRIBE);
+            let mut rows = vec![
+                $(row($id, stringify!($field), <$type>::KIND, $places),)+
+                row(SUBSCRIPTION_IDENTIFIER, IDENTIFIERS, identifiers, with_identifiers),
+                row(USER_PROPERTY, "user_properties", PropertyKind::Pair, PropertyPlace::EVERYWHERE),
+            ];
+            rows.sort_unstable_by_key(|row| row.identifier);
+            rows
         }
 
         impl Properties {

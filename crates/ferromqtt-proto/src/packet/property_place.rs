@@ -32,12 +32,23 @@ impl PropertyPlace {
         .or(Self::DISCONNECT)
         .or(Self::AUTH);
 
+    pub(super) const EVERYWHERE: Self = Self::ANSWERS
+        .or(Self::MESSAGE)
+        .or(Self::CONNECT)
+        .or(Self::SUBSCRIBE)
+        .or(Self::of(PacketType::Unsubscribe));
+
     pub(super) const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
     pub(super) const fn allowed_in(self, place: Self) -> bool {
         self.0 & place.0 != 0
+    }
+
+    /// The numbers of the bits: a packet has that of its type, the will has 0.
+    pub(super) fn bits(self) -> impl Iterator<Item = u8> {
+        (0..u16::BITS as u8).filter(move |bit| self.0 & (1 << bit) != 0)
     }
 
     /// The error for a property that this place cannot have.

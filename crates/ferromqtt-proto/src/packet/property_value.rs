@@ -15,8 +15,25 @@ use crate::text::Utf8String;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TopicAlias(pub NonZeroU16);
 
+/// What the values of a property may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PropertyKind {
+    /// 0 or 1.
+    Flag,
+    /// A number from the first to the second.
+    Number(u32, u32),
+    /// A string (section 1.5.4).
+    Text,
+    /// Binary data (section 1.5.6).
+    Binary,
+    /// A name and a value, both strings (section 1.5.7).
+    Pair,
+}
+
 /// A type that one property holds.
 pub(super) trait PropertyValue: Sized + fmt::Debug {
+    const KIND: PropertyKind;
+
     /// What `Debug` shows of it.
     fn shown(&self) -> impl fmt::Debug {
         self
@@ -37,6 +54,8 @@ pub(super) trait PropertyValue: Sized + fmt::Debug {
 }
 
 impl PropertyValue for bool {
+    const KIND: PropertyKind = PropertyKind::Flag;
+
     fn read(body: &mut BodyReader<'_>) -> Result<Self, DecodeError> {
         flag(body.u8()?)
     }
@@ -51,6 +70,8 @@ impl PropertyValue for bool {
 }
 
 impl PropertyValue for u16 {
+    const KIND: PropertyKind = PropertyKind::Number(0, Self::MAX as u32);
+
     fn read(body: &mut BodyReader<'_>) -> Result<Self, DecodeError> {
         body.u16()
     }
@@ -66,6 +87,8 @@ impl PropertyValue for u16 {
 }
 
 impl PropertyValue for u32 {
+    const KIND: PropertyKind = PropertyKind::Number(0, Self::MAX);
+
     fn read(body: &mut BodyReader<'_>) -> Result<Self, DecodeError> {
         body.u32()
     }
@@ -81,6 +104,8 @@ impl PropertyValue for u32 {
 }
 
 impl PropertyValue for NonZeroU16 {
+    const KIND: PropertyKind = PropertyKind::Number(1, u16::MAX as u32);
+
     fn read(body: &mut BodyReader<'_>) -> Result<Self, DecodeError> {
         Self::new(body.u16()?).ok_or_else(|| DecodeError::protocol("Receive Maximum is 0"))
     }
@@ -95,6 +120,8 @@ impl PropertyValue for NonZeroU16 {
 }
 
 impl PropertyValue for NonZeroU32 {
+    const KIND: PropertyKind = PropertyKind::Number(1, u32::MAX);
+
     fn read(body: &mut BodyReader<'_>) -> Result<Self, DecodeError> {
         Self::new(body.u32()?).ok_or_else(|| DecodeError::protocol("Maximum Packet Size is 0"))
     }
@@ -109,6 +136,8 @@ impl PropertyValue for NonZeroU32 {
 }
 
 impl PropertyValue for QoS {
+    const KIND: PropertyKind = PropertyKind::Number(0, 1); // of Maximum QoS, the one property that holds a QoS
+
     fn read(body: &mut BodyReader<'_>) -> Result<Self, DecodeError> {
         match body.u8()? {
             0 => Ok(Self::AtMostOnce),
@@ -128,6 +157,8 @@ impl PropertyValue for QoS {
 }
 
 impl PropertyValue for Bytes {
+    const KIND: PropertyKind = PropertyKind::Binary;
+
     /// All binary properties are secret: Authentication Data, and Correlation Data, with which others could answer requests.
     fn shown(&self) -> impl fmt::Debug {
         Masked
@@ -156,6 +187,8 @@ impl PropertyValue for Bytes {
 }
 
 impl PropertyValue for Utf8String {
+    const KIND: PropertyKind = PropertyKind::Text;
+
     fn shown(&self) -> impl fmt::Debug {
         PeerText(self.as_str())
     }
@@ -183,6 +216,8 @@ impl PropertyValue for Utf8String {
 }
 
 impl PropertyValue for TopicAlias {
+    const KIND: PropertyKind = NonZeroU16::KIND;
+
     fn read(body: &mut BodyReader<'_>) -> Result<Self, DecodeError> {
         NonZeroU16::new(body.u16()?).map(Self).ok_or(DecodeError {
             reason: ReasonCode::TopicAliasInvalid,

@@ -251,6 +251,37 @@ fn properties_twice_misplaced_or_out_of_range_are_refused_mqtt_2_2_2() {
 }
 
 #[test]
+fn the_table_of_properties_is_that_of_what_is_read_mqtt_2_2_2() {
+    for row in property_table() {
+        let value: &[u8] = match row.kind {
+            PropertyKind::Flag | PropertyKind::Number(_, 1 | 268_435_455) => &[1],
+            PropertyKind::Number(_, 65_535) => &[0, 1],
+            PropertyKind::Number(..) => &[0, 0, 0, 1],
+            PropertyKind::Text | PropertyKind::Binary => b"\0\x01a",
+            PropertyKind::Pair => b"\0\x01a\0\x01b",
+        };
+        let is_read = |packet_type: u8, value: &[u8]| {
+            let place = match PacketType::from_first_byte(packet_type << 4) {
+                Some(packet) => PropertyPlace::of(packet),
+                None => PropertyPlace::WILL,
+            };
+            let one = [&[row.identifier][..], value].concat();
+            let block = Bytes::from([&[one.len() as u8][..], &one].concat());
+            let body = &mut BodyReader::new(&block, 0, block.len());
+            Properties::decode(place, body).is_ok()
+        };
+        let without_properties = [PacketType::PingReq as u8, PacketType::PingResp as u8];
+        let places = (0..=15).filter(|place| !without_properties.contains(place));
+        let read: Vec<u8> = places.filter(|place| is_read(*place, value)).collect();
+        assert_eq!(row.packet_types().collect::<Vec<_>>(), read, "{row:?}");
+        if let PropertyKind::Number(minimum, _) = row.kind {
+            let zero = vec![0; value.len()];
+            assert_eq!(is_read(read[0], &zero), minimum == 0, "{row:?}");
+        }
+    }
+}
+
+#[test]
 fn reason_codes_outside_a_packets_table_are_refused_mqtt_3_4_2_1() {
     assert!(read(b"\x40\x03\x00\x01\x10", ProtocolVersion::V5).is_ok());
     assert!(read(b"\x40\x03\x00\x01\x92", ProtocolVersion::V5).is_err());

@@ -195,6 +195,23 @@ impl WebSocket {
     /// The server refuses, or breaks a rule. The WebSocket is closed then: what came before can still be taken, a Close
     /// frame may wait to be written, and the connection is of no more use.
     pub fn receive(&mut self, data: &[u8]) -> Result<(), WebSocketError> {
+        let mut received = std::mem::take(&mut self.received);
+        let result = self.receive_into(data, &mut received);
+        self.received = received;
+        result
+    }
+
+    /// As [`WebSocket::receive`], but appends what the frames carry to `received`, where [`WebSocket::receive`] keeps it for
+    /// [`WebSocket::poll_received`]: one copy less for a driver that collects MQTT packets in a buffer anyway.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::receive`]. What came before the violation is in `received` all the same.
+    pub fn receive_into(
+        &mut self,
+        data: &[u8],
+        received: &mut BytesMut,
+    ) -> Result<(), WebSocketError> {
         let answer_end;
         let mut input = data;
         if let WebSocketState::Opening { handshake, answer } = &mut self.state {
@@ -211,18 +228,22 @@ impl WebSocket {
             input = &answer_end;
             self.state = WebSocketState::Open(Frames::default());
         }
-        self.receive_frames(input)
+        self.receive_frames(input, received)
             .map_err(|Violation { code, what }| {
                 self.end_with_close(code);
                 WebSocketError::Violation { what, code }
             })
     }
 
-    fn receive_frames(&mut self, mut input: &[u8]) -> Result<(), Violation> {
+    fn receive_frames(
+        &mut self,
+        mut input: &[u8],
+        received: &mut BytesMut,
+    ) -> Result<(), Violation> {
         while let WebSocketState::Open(frames) | WebSocketState::Closing(frames) = &mut self.state {
             match frames.next(&mut input)? {
                 None => return Ok(()),
-                Some(Incoming::Data(payload)) => self.received.extend_from_slice(payload),
+                Some(Incoming::Data(payload)) => received.extend_from_slice(payload),
                 Some(Incoming::Ping(payload)) if self.is_open() => self.pong = Some(payload),
                 Some(Incoming::Ping(_)) => {} // not behind our Close
                 Some(Incoming::Close(close)) => self.close_received(close),

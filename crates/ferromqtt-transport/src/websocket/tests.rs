@@ -706,6 +706,16 @@ fn frames() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(frame, 0..8).prop_map(|frames| frames.concat())
 }
 
+#[test]
+fn what_frames_carry_is_appended_to_a_buffer_of_the_drivers() {
+    let mut websocket = open();
+    let mut buffer = BytesMut::from("before");
+    let frames = [server_frame(0x82, b" and"), server_frame(0x82, b" behind")].concat();
+    websocket.receive_into(&frames, &mut buffer).unwrap();
+    assert_eq!(buffer, "before and behind");
+    assert_eq!(websocket.poll_received(), None);
+}
+
 proptest! {
     #[test]
     fn any_split_of_frames_gives_the_same(
