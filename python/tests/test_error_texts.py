@@ -12,6 +12,7 @@ from support import certificates
 from support.clients import LIMIT
 from support.provocations import (
     arguments,
+    blocking,
     broker,
     calls,
     clocks,
@@ -37,7 +38,7 @@ ROWS = [row for row in rows() if row.section.startswith("Python")]
 TEXTS = {row.text for row in ROWS}
 MODULES = (
     *(arguments, broker, calls, clocks, connecting, importing, log, options, properties, reports),
-    silence,
+    *(blocking, silence),
 )
 """Importing them has filled the registry."""
 

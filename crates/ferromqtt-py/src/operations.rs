@@ -180,7 +180,11 @@ fn calling_task<'py>(slf: &Bound<'py, Core>) -> PyResult<Option<Bound<'py, PyAny
     };
     let event_loop = event_loop.bind(py).clone();
     let at_home = core.home == Some(Home::here());
+    let by_thread = !at_home && core.parker.is_some();
     drop(core);
+    if by_thread {
+        return Ok(None);
+    }
     if at_home {
         let task = hooks::current_task(py)?.call1((&event_loop,))?;
         if !task.is_none() {
@@ -198,6 +202,9 @@ pub(crate) fn check_loop(slf: &Bound<'_, Core>) -> PyResult<()> {
     let (true, Some(event_loop)) = (core.engine.core().is_connected(), &core.event_loop) else {
         return Ok(());
     };
+    if core.is_called_by_thread() {
+        return Ok(());
+    }
     let event_loop = event_loop.bind(py).clone();
     drop(core);
     match hooks::running_loop(py)?.call0() {
@@ -227,8 +234,9 @@ fn sent_at_once<'py>(
     let mut core = slf.borrow_mut();
     let full = core.engine.core().pending_transmit() >= ferromqtt_proto::CHUNK;
     let rest = core.turn.count() || full;
+    let flush = full && !core.is_called_by_thread();
     drop(core);
-    if full {
+    if flush {
         Core::flush(slf)?;
     } else {
         Core::schedule_flush(slf)?;
@@ -269,10 +277,15 @@ fn call<'py, R: From<ConnectionError>>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = slf.py();
     let now = Core::now(slf)?;
-    let event_loop = slf.borrow().event_loop.as_ref().map(|it| it.clone_ref(py));
-    let future = match event_loop {
-        Some(event_loop) => event_loop.call_method0(py, intern!(py, "create_future"))?,
-        None => py.None(), // the client was never entered: the call is refused
+    let core = slf.borrow();
+    let event_loop = core.event_loop.as_ref().map(|it| it.clone_ref(py));
+    let parker = core.parker_of_thread(py);
+    drop(core);
+    let by_thread = parker.is_some();
+    let future = match (parker, event_loop) {
+        (Some(parker), _) => parker.call0(py)?,
+        (None, Some(event_loop)) => event_loop.call_method0(py, intern!(py, "create_future"))?,
+        (None, None) => py.None(), // the client was never entered: the call is refused
     };
     let token = Call {
         future: future.clone_ref(py),
@@ -288,7 +301,7 @@ fn call<'py, R: From<ConnectionError>>(
         // The connection is being made. The core would let calls wait for it; aiomqtt refuses them.
         false => Err((token, engine.end_cause().into())),
     };
-    let first = !core.flush_scheduled;
+    let first = !core.flush_scheduled && !by_thread;
     drop(core);
     let call = match accepted {
         Ok(call) => call,
@@ -307,6 +320,10 @@ fn call<'py, R: From<ConnectionError>>(
         if done.is_truthy(py)? {
             future.call_method0(py, intern!(py, "result"))?;
         }
+    }
+    if by_thread {
+        future.setattr(py, intern!(py, "op"), call.number())?; // other threads make calls meanwhile
+        return Ok(future.into_bound(py));
     }
     slf.borrow_mut().last_op = call.number(); // last, since a log handler may have published meanwhile
     Ok(future.into_bound(py))
