@@ -3,8 +3,10 @@
 An asyncio client for MQTT 5.0, 3.1.1 and 3.1 on a core in Rust; a drop-in for aiomqtt 2.x.
 """
 
+from ferromqtt import events
 from ferromqtt._native import __version__
 from ferromqtt.client import Client, ProtocolVersion, ProxySettings, TLSParameters, Will
+from ferromqtt.connection import ClientState, Credentials, Reconnect, Server
 from ferromqtt.exceptions import (
     MqttCodeError,
     MqttConnectError,
@@ -21,6 +23,8 @@ __version_tuple__ = tuple(int(part) for part in __version__.split("."))
 
 __all__ = [
     "Client",
+    "ClientState",
+    "Credentials",
     "Message",
     "MessagesIterator",
     "MqttCodeError",
@@ -33,6 +37,8 @@ __all__ = [
     "ProtocolVersion",
     "ProxySettings",
     "ReasonCode",
+    "Reconnect",
+    "Server",
     "SubscribeOptions",
     "TLSParameters",
     "Topic",
@@ -42,4 +48,5 @@ __all__ = [
     "Will",
     "__version__",
     "__version_tuple__",
+    "events",
 ]

@@ -25,11 +25,11 @@ def _is_int(value: object) -> bool:
     return hasattr(type(value), "__index__")
 
 
-def _is_count(value: object) -> bool:
+def is_count(value: object) -> bool:
     return _is_int(value) and not isinstance(value, bool)
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
     return hasattr(type(value), "__float__") or _is_int(value)
 
 
@@ -46,7 +46,7 @@ def _has_properties(value: object) -> bool:
     return not isinstance(value, str | bytes | int | float | list | tuple | set)
 
 
-_STR, _INT, _FLAG = ("str", _is(str)), ("int", _is_count), ("bool", _is_int)
+_STR, _INT, _FLAG = ("str", _is(str)), ("int", is_count), ("bool", _is_int)
 _OPTIONS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "hostname": _STR,
     "port": _INT,
@@ -72,15 +72,18 @@ _OPTIONS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "strict": _FLAG,
     "maximum_non_publish_size": _INT,
     "tls_server_hostname": _STR,
+    "reconnect": ("True, False or a Reconnect", lambda it: hasattr(it, "native") or _is_int(it)),
+    "servers": ("a list of servers", lambda it: hasattr(it, "__iter__") and not _is(str)(it)),
 }
 _NEVER_NONE = {"port", "keepalive", "bind_port", "transport", "maximum_non_publish_size"}
 _CLIENT: dict[str, tuple[str, Callable[[object], bool]]] = {
     "logger": ("a logging.Logger", _has("warning")),
     "queue_type": ("a class like asyncio.Queue", callable),
-    "timeout": ("a number of seconds", _is_number),
+    "timeout": ("a number of seconds", is_number),
     "max_concurrent_outgoing_calls": _INT,
     "will_on_error": _FLAG,
     "authenticator": ("a function", callable),
+    "credentials": ("a function", callable),
 }
 
 
@@ -95,7 +98,7 @@ def check_types(options: ClientOptions) -> None:
             continue
         if not is_right(value):
             raise wrong_type(name, must_be, value)
-        if is_right in (_is_int, _is_count) and not isinstance(value, int):
+        if is_right in (_is_int, is_count) and not isinstance(value, int):
             setattr(options, name, operator.index(value))
 
 
@@ -117,7 +120,7 @@ def wrong_queue(queue_type: object, why: str) -> TypeError:
 
 def check_timeout(timeout: Any) -> None:  # noqa: ANN401 - anything may be given
     """Raise for a time limit that is no number of seconds: 0 fails at once, infinity is none."""
-    if not _is_number(timeout):
+    if not is_number(timeout):
         raise wrong_type("timeout", "a number of seconds", timeout)
     if not float(timeout) >= 0:  # nor NaN
         raise ValueError(

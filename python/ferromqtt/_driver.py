@@ -9,8 +9,8 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
-from ferromqtt import _errors
-from ferromqtt._native import Core
+from ferromqtt import _errors, _native
+from ferromqtt._native import Core, EndKind
 from ferromqtt._transport import progress
 from ferromqtt._turn import TURN
 from ferromqtt.exceptions import MqttError, MqttTimeoutError
@@ -18,7 +18,13 @@ from ferromqtt.exceptions import MqttError, MqttTimeoutError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from ferromqtt._connector import Connector
     from ferromqtt._native import End
+
+
+def _complete(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def _refuse(waiter: asyncio.Future[None]) -> None:
@@ -29,7 +35,7 @@ def _refuse(waiter: asyncio.Future[None]) -> None:
 
 
 _ABORT_LIMIT = 1.0
-"""Seconds that an aborted transport gets to report its end, which takes one turn of the loop."""
+"""Seconds that an aborted transport gets to close, which takes one turn of the loop."""
 
 _FOREVER = 10.0
 """Seconds for the same after an exception, where the client's time limit is infinite."""
@@ -38,11 +44,53 @@ _HURRY = 1.0
 """Seconds for writing DISCONNECT, and for the server to close, once leaving is cancelled."""
 
 
-class Protocol(Core, asyncio.BufferedProtocol):
-    """The core as an asyncio protocol.
+class Link(_native.Link, asyncio.BufferedProtocol):
+    """The protocol of one transport; the methods for each read and write are the native ones.
 
-    It lives as long as its client, since its session outlives connections. The methods with an
-    underscore are what the core calls.
+    Attributes:
+        closed: Done when the transport has reported its end; None until there is one.
+    """
+
+    def __init__(self, core: Protocol) -> None:
+        self._core = core
+        self._transport: asyncio.BaseTransport | None = None
+        self.closed: asyncio.Future[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send CONNECT."""
+        self._transport = transport
+        self.closed = self._core.loop.create_future()
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let the core know, and keep the reason as the cause of what is raised."""
+        self._transport = None
+        if self.is_current:
+            self._core.lost_by = exc
+        try:
+            super().connection_lost(exc)
+        finally:
+            if self.closed is not None and not self.closed.done():
+                with contextlib.suppress(RuntimeError):  # its loop is closed: nobody waits
+                    self.closed.set_result(None)
+
+    def abort(self) -> None:
+        """Abort the transport if it has not ended, though the link has."""
+        if self._transport is not None:
+            with contextlib.suppress(RuntimeError):  # its loop is closed
+                self._transport.abort()  # type: ignore[attr-defined]  # each transport has it
+
+    async def until_closed(self) -> None:
+        """Wait until the transport has ended, which is aborted. uvloop may never report it."""
+        if self.closed is not None and self.closed.get_loop() is asyncio.get_running_loop():
+            await asyncio.wait([self.closed], timeout=_ABORT_LIMIT)
+
+
+class Protocol(Core):
+    """The asyncio side of a client's core.
+
+    It lives as long as its client, since its session outlives connections; each transport has a
+    `Link` of its own. The methods with an underscore are what the core calls.
     """
 
     logger: logging.Logger
@@ -55,12 +103,22 @@ class Protocol(Core, asyncio.BufferedProtocol):
     authenticator: Callable[[bytes], bytes | Awaitable[bytes]] | None = None
     """Answers the server's Authentication Data in an enhanced authentication."""
 
-    _loop: asyncio.AbstractEventLoop
-    _connecting: asyncio.Future[None] | None = None
-    _closed: asyncio.Future[None] | None = None
-    _cause: Exception | None = None
-    _lost_by: Exception | None = None
+    connector: Connector | None = None
+    """Opens transports."""
+
+    loop: asyncio.AbstractEventLoop
+    """Where the client was entered."""
+    link: Link | None = None
+    """The present or the last transport's."""
+    lost_by: Exception | None = None
     """What the system or TLS said when the transport failed."""
+    _entering: asyncio.Future[None] | None = None
+    """Done when a server has accepted a connection; fails when none will."""
+    _answer: asyncio.Future[None] | None = None
+    """Done when the server has answered the attempt that is under way, or its connection ended."""
+    _failure: Exception | None = None
+    """Why the attempt that is under way failed, where the core has only a text."""
+    _cause: Exception | None = None
     _end_text: str | None = None
     """Why the last connection ended, in words."""
     _refusal: str | None = None
@@ -69,65 +127,90 @@ class Protocol(Core, asyncio.BufferedProtocol):
     _answering: asyncio.Future[bytes] | None = None
     """What the authenticator's coroutine runs as; it is cancelled when the connection ends."""
     _accepted = False
+    """A server has accepted a connection since the client was entered."""
     _ended = False
     _had_ended = False
     _warned_of_waiting = False
 
+    def __init__(self, seed: int) -> None:
+        del seed  # the core has it
+        self._state_waiters: set[asyncio.Future[None]] = set()
+
     async def start(self, address: str = "the server") -> None:
-        """Get ready for a transport to `address` that is about to be opened on the running loop."""
-        await self._drop()  # one whose end nobody waited for
-        self._loop = asyncio.get_running_loop()
-        self._connecting = self._loop.create_future()
-        self._closed = None
+        """Begin to connect on the running loop; the engine asks for a transport at once."""
+        await self.drop()  # one whose end nobody waited for
+        self.loop = asyncio.get_running_loop()
+        self._entering = self.loop.create_future()
         self._cause = None
-        self._lost_by = None
         self._end_text = None
-        self._refusal = None
-        self._stop_answering()
         self._accepted = False
         self._had_ended, self._ended = self._ended, False
         self.traces_packets = self._wants_trace()
-        self.begin(self._loop, address)
-        if self.traces_packets:
-            identifier = self.client_identifier
-            self._line_name = f"client {identifier!r}" if identifier else f"client of {address}"
-            self._on_trace([f"connecting to {address} (attempt {self.attempts})"])
+        self.begin(self.loop, address)
         foreign = self.take_foreign_waiters()
         if self.on_begin is not None:
-            foreign += self.on_begin(self._loop)
+            foreign += self.on_begin(self.loop)
         for waiter in foreign:
             with contextlib.suppress(RuntimeError):  # its loop is closed
                 waiter.get_loop().call_soon_threadsafe(_refuse, waiter)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send CONNECT."""
-        self._closed = self._loop.create_future()
-        super().connection_made(transport)
+    def _on_open(self, place: int, number: int) -> None:
+        """Open a transport to the server at this place of the list."""
+        former, self.link = self.link, Link(self)
+        if former is not None:
+            former.abort()  # the server has ended it, and it still writes
+        self.lost_by = None
+        self._failure = None
+        self._refusal = None
+        self._stop_answering()
+        self._answer = self.loop.create_future()
+        if self.connector is not None:
+            self.connector.open(self.link, place, number)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Let the core know, and keep the reason as the cause of what is raised."""
-        self._lost_by = exc
-        super().connection_lost(exc)
+    def begin_attempt(self, address: str) -> None:
+        """Note where an attempt to connect leads to, for errors and lines of the log."""
+        self.address = address
+        if self.traces_packets:
+            identifier = self.client_identifier
+            self._line_name = f"client {identifier!r}" if identifier else f"client of {address}"
+            self._on_trace([f"connecting to {address} (attempt {self.attempts})"])
+
+    async def answered(self) -> None:
+        """Wait until the server has answered an attempt, or its connection has ended."""
+        if self._answer is not None:
+            await self._answer
 
     async def accepted(self) -> None:
-        """Wait for CONNACK; raise when the server refuses, or the connection ends before."""
-        if self._connecting is not None:
-            await self._connecting
+        """Wait until a server has accepted a connection; raise when none will."""
+        if self._entering is not None:
+            await self._entering
 
-    async def cancel_start(self, reason: BaseException) -> None:
-        """Give up the connection that was being made, for a reason that the log tells."""
-        connecting, self._connecting = self._connecting, None
-        if connecting is not None and not connecting.cancel() and not connecting.cancelled():
-            connecting.exception()  # which the caller has seen, or something worse
-        if self.transport is None:
-            # Not what a function or a class of the user's says, which may be secret.
-            ours = isinstance(reason, MqttError)
-            self.give_up(str(reason) if ours else f"{self.address}: {type(reason).__name__}")
+    async def give_up(self, link: Link, reason: BaseException) -> None:
+        """End an attempt for a reason that is raised, or that the log tells."""
+        if link.is_current and isinstance(reason, Exception):
+            self._failure = reason
+        # Not what a function or a class of the user's says, which may be secret.
+        ours = isinstance(reason, MqttError)
+        link.give_up(str(reason) if ours else f"{self.address}: {type(reason).__name__}", False)
+        await link.until_closed()
+
+    async def cancel_start(self) -> None:
+        """Give up to connect."""
+        entering, self._entering = self._entering, None
+        if entering is not None and not entering.cancel() and not entering.cancelled():
+            entering.exception()  # which the caller has seen, or something worse
         try:
-            await self._drop()
+            if self.reconnects and not self.idle:
+                self.leave(False, False, 0.0)
+            await self._stop_connecting()
+            await self.drop()
         finally:
             if self._had_ended:
                 self._end()  # iterators of the connection before wait for nothing
+
+    async def _stop_connecting(self) -> None:
+        if self.connector is not None:
+            await self.connector.stop()
 
     async def stop(self, timeout: float, *, publish_will: bool, wait: bool) -> None:
         """Send DISCONNECT, and wait until it is written and the transport is closed.
@@ -141,11 +224,14 @@ class Protocol(Core, asyncio.BufferedProtocol):
             MqttError: The connection was lost before all was written.
             RuntimeError: The loop that the connection lives on is another one, and open.
         """
-        if self._loop is not asyncio.get_running_loop() and not self._loop.is_closed():
+        if self.loop is not asyncio.get_running_loop() and not self.loop.is_closed():
             raise RuntimeError("The client was entered on another event loop: leave it there")
-        closed, transport = self._closed, self.transport
-        if self._loop.is_closed() or closed is None or transport is None:
-            await self._drop()
+        closed = None if self.link is None else self.link.closed
+        if self.loop.is_closed() or closed is None or self.transport is None or self._answer:
+            if not self.idle and not self.loop.is_closed():
+                self.leave(publish_will, False, 0.0)  # there is nothing to write
+            await self._stop_connecting()
+            await self.drop()
             return
         limit = None if timeout == math.inf and wait else min(timeout, _FOREVER)
         if wait:
@@ -189,21 +275,50 @@ class Protocol(Core, asyncio.BufferedProtocol):
             self.cut()
             raise
 
-    async def _drop(self) -> None:
-        """Abort the transport, if there is one, and see to it that the core knows its end."""
-        closed, transport = self._closed, self.transport
-        if closed is None or transport is None:
-            return
+    async def drop(self) -> None:
+        """End the connection without a DISCONNECT, and attempts to make one, if there are any."""
+        await self._stop_connecting()
+        link = self.link
         with contextlib.suppress(RuntimeError):  # its loop is closed
-            self.cut()
-        if closed.get_loop() is asyncio.get_running_loop():
-            await asyncio.wait([closed], timeout=_ABORT_LIMIT)
-        if not closed.done() and self.transport is transport:
-            # uvloop may never report the end of one that was cancelled while TLS began. A loop that
-            # stands still reports it late, and must not end the transport that follows by that.
-            with contextlib.suppress(NotImplementedError):
-                transport.set_protocol(asyncio.Protocol())
-            self.connection_lost(None)
+            if link is not None:
+                link.give_up(None, True)
+            if not self.idle:
+                self.disconnect()  # it was about to connect again
+        if link is not None:
+            await link.until_closed()
+
+    async def wait_connected(self, timeout: float | None) -> None:
+        """Wait until there is a connection; raise when none will come any more."""
+        try:
+            async with asyncio.timeout(None if timeout == math.inf else timeout) as scope:
+                while not self.connected:
+                    if self._ended:
+                        await TURN
+                        raise self._not_connected()
+                    await self._state_change()
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            text = f"Operation timed out: no connection to {self.address} within {timeout:g} s"
+            raise MqttTimeoutError(text) from None
+
+    async def _state_change(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._state_waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._state_waiters.discard(waiter)
+
+    def _report_state(self) -> None:
+        for waiter in self._state_waiters:
+            if not waiter.done():
+                waiter.get_loop().call_soon_threadsafe(_complete, waiter)
+
+    def _not_connected(self) -> MqttError:
+        error = _errors.not_connected("Could not wait for a connection")
+        error.__cause__ = self._cause
+        return error
 
     def iteration_end(self) -> MqttError | None:
         """Return what iterators raise once the queue is empty; None while messages may come."""
@@ -223,11 +338,19 @@ class Protocol(Core, asyncio.BufferedProtocol):
         return progress.tcp_progress(self.transport)
 
     def _on_connected(self, session_present: bool) -> None:
-        del session_present  # not shown yet
         self._accepted = True
-        connecting, self._connecting = self._connecting, None
-        if connecting is not None and not connecting.done():
-            connecting.set_result(None)
+        self._settle_attempt()
+        entering, self._entering = self._entering, None
+        if entering is not None and not entering.done():
+            entering.set_result(None)
+        self._report_state()
+        if self.reconnects:
+            self.info("connected (session present)" if session_present else "connected")
+
+    def _settle_attempt(self) -> None:
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            _complete(answer)
 
     def _on_auth(self, data: bytes) -> None:
         """Answer the server's AUTH, at once or when the authenticator's coroutine is done."""
@@ -242,7 +365,7 @@ class Protocol(Core, asyncio.BufferedProtocol):
         try:
             result = self.authenticator(data)
             if inspect.isawaitable(result):
-                self._answering = asyncio.ensure_future(result, loop=self._loop)
+                self._answering = asyncio.ensure_future(result, loop=self.loop)
                 self._answering.add_done_callback(self._on_answer)
                 return
             answer = bytes(memoryview(result))
@@ -280,27 +403,41 @@ class Protocol(Core, asyncio.BufferedProtocol):
         self._refusal = f"The client's `authenticator` raised {type(error).__name__}"
         self.report("an `authenticator` raised", error)
 
-    def _on_disconnected(self, end: End, unflushed: int) -> None:
+    def _on_disconnected(self, end: End, unflushed: int, retries: bool, established: bool) -> None:
         self._stop_answering()
-        if not self._accepted:
-            connecting = self._connecting
-            if connecting is not None and not connecting.done():
-                error = _errors.connect_error(end, self.address, self._lost_by)
-                if self._refusal is not None:
-                    error = MqttError(self._refusal)
-                connecting.set_exception(error)
-            return
-        self._cause = _errors.disconnect_cause(end, self.address, self._lost_by)
-        self._end_text = self._refusal or _errors.told(end)
+        failure, self._failure = self._failure, None
         if self._refusal is not None:
-            self._cause = MqttError(self._refusal)
+            failure = MqttError(self._refusal)
+        self._settle_attempt()
+        if retries or self.reconnects:
+            self._log_end(end, established)
+        if retries:
+            if unflushed:
+                self._on_unflushed(unflushed)
+            return
+        if not self._accepted:
+            entering = self._entering
+            if entering is not None and not entering.done():
+                error = failure or _errors.connect_error(end, self.address, self.lost_by)
+                entering.set_exception(error)
+            return
+        self._cause = failure or _errors.end_cause(end, self.address, self.lost_by)
+        self._end_text = self._refusal or _errors.told(end)
         self._end()
         if unflushed:
             self._on_unflushed(unflushed)
 
+    def _log_end(self, end: End, established: bool) -> None:
+        if end.kind == EndKind.CLOSED:
+            self.info("disconnected")
+        elif established:
+            self.warn_of_repeating("connection lost: %s (%s)", _errors.told(end), self.address)
+        else:
+            self.warn_of_repeating("cannot connect: %s", _errors.told(end))
+
     def _share_end(self, end: End) -> _errors.Ended:
         """Return what the calls that this end of the connection fails share."""
-        return _errors.Ended(end, self.address, self._lost_by)
+        return _errors.Ended(end, self.address, self.lost_by)
 
     def _on_unflushed(self, messages: int) -> None:
         self.warn_of_repeating(
@@ -311,15 +448,13 @@ class Protocol(Core, asyncio.BufferedProtocol):
         """Let iterators know that no message will come any more."""
         self._ended = True
         self.end_messages()
+        self._report_state()
         if self.on_end is not None:
             self.on_end()
 
     def _on_closed(self) -> None:
         for line, times in self.take_unwritten_lines():
             self.warn("%s (%d times in all)", line, times)
-        if self._closed is not None and not self._closed.done():
-            with contextlib.suppress(RuntimeError):  # its loop is closed: nobody waits
-                self._closed.set_result(None)
 
     def _on_pending_calls(self, count: int) -> None:
         if self.pending_calls_text is not None:
@@ -349,6 +484,13 @@ class Protocol(Core, asyncio.BufferedProtocol):
             "%d received messages are not acknowledged, and for 5 s the server has sent no QoS 1 "
             "or 2 message: it may be waiting. Acknowledge each message when you have processed it.",
             messages,
+        )
+
+    def _on_not_restored(self, topic_filter: str, code: int) -> None:
+        self.warn_of_repeating(
+            "a subscription that the server had lost was not renewed: %s (%s)",
+            topic_filter,
+            _errors.any_reason(code),
         )
 
     def _on_tolerated(self, slip: str) -> None:
@@ -409,6 +551,16 @@ class Protocol(Core, asyncio.BufferedProtocol):
         except Exception as error:  # noqa: BLE001 - whatever the user's code raises
             self.report("logging raised", error)
 
+    def info(self, text: str) -> None:
+        """Log what is no warning."""
+        try:
+            # An object of the user's that has only `warning` is a logger too.
+            info = getattr(self.logger, "info", None)
+            if info is not None:
+                info(text)
+        except Exception as error:  # noqa: BLE001 - whatever the user's code raises
+            self.report("logging raised", error)
+
     def warn_of_repeating(self, text: str, *args: object, times: int = 1) -> None:
         """Log what may repeat, `times` times at once: the first, and at each doubling how often.
 
@@ -432,7 +584,7 @@ class Protocol(Core, asyncio.BufferedProtocol):
             return
         often = "" if total == 1 else f" ({total} times so far)"
         context = {"message": f"ferromqtt: {what}{often}", "exception": error, "protocol": self}
-        loop = getattr(self, "_loop", None) or asyncio.get_running_loop()  # never entered
+        loop = getattr(self, "loop", None) or asyncio.get_running_loop()  # never entered
         loop.call_exception_handler(context)
 
     def _iteration_error(self) -> MqttError:

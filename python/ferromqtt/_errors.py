@@ -47,7 +47,7 @@ def _call_error(kind: CallFailure, code: int, text: str, what: str) -> Exception
         case CallFailure.TIMEOUT:
             error = MqttTimeoutError(f"Operation timed out: {text}")
         case CallFailure.NOT_CONNECTED:
-            error = MqttCodeError(MQTTErrorCode.MQTT_ERR_NO_CONN, _COULD_NOT[what])
+            error = not_connected(_COULD_NOT[what])
         case CallFailure.QUEUE_FULL:
             error = MqttCodeError(MQTTErrorCode.MQTT_ERR_QUEUE_SIZE, _COULD_NOT["publish"])
             error.add_note(f"{text}: wait for acknowledgements (max_queued_outgoing_messages)")
@@ -74,7 +74,7 @@ class Ended:
         self.address = address
         self.timed_out = end.kind == EndKind.TIMEOUT
         self.text = f"The connection to {address} ended before the answer came: {told(end)}"
-        self.cause = None if self.timed_out else disconnect_cause(end, address, lost_by)
+        self.cause = None if self.timed_out else end_cause(end, address, lost_by)
 
 
 def ended_error(ended: Ended, delivery: Delivery) -> MqttError:
@@ -107,6 +107,37 @@ def disconnect_cause(end: End, address: str, lost_by: Exception | None) -> MqttC
     cause.add_note(f"{address}: {told(end)}")
     cause.__cause__ = lost_by
     return cause
+
+
+def end_cause(end: End, address: str, lost_by: Exception | None) -> MqttError | None:
+    """Return why a connection ended, or did not come about again; None if that was asked for."""
+    if end.kind == EndKind.REFUSED:
+        return connect_error(end, address, lost_by)
+    return disconnect_cause(end, address, lost_by)
+
+
+def event_cause(end: End, address: str) -> MqttError | None:
+    """Return the same for an event, of which a program knows no code of aiomqtt's."""
+    if end.kind in (EndKind.CLOSED, EndKind.REFUSED, EndKind.DISCONNECTED):
+        return end_cause(end, address, None)
+    error = MqttTimeoutError(end.text) if end.kind == EndKind.TIMEOUT else MqttError(end.text)
+    error.address = address
+    return error
+
+
+def not_connected(what: str) -> MqttCodeError:
+    """Return the exception for what cannot be done without a connection."""
+    return MqttCodeError(MQTTErrorCode.MQTT_ERR_NO_CONN, what)
+
+
+def any_reason(code: int) -> ReasonCode:
+    """Return a Reason Code by its number, whichever packet it came in."""
+    for packet_type in (PacketTypes.SUBACK, PacketTypes.DISCONNECT):
+        try:
+            return ReasonCode(packet_type, identifier=code)
+        except (KeyError, ValueError):
+            continue
+    return ReasonCode(PacketTypes.CONNACK, identifier=code)
 
 
 def connect_error(end: End, address: str, lost_by: Exception | None) -> MqttError:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import os
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, cast
 
-from ferromqtt import _transport
 from ferromqtt._arguments import subscribe_filters, unsubscribe_filters
 from ferromqtt._checks import check_timeout, wrong_queue
+from ferromqtt._connector import Connector
 from ferromqtt._driver import Protocol
 from ferromqtt._native import Message
 from ferromqtt._queue import MessageQueue
 from ferromqtt._slots import CallSlots
-from ferromqtt._transport.attempt import Attempt
+from ferromqtt._transport.attempt import address_of
 from ferromqtt._transport.tls import TLSContext
 from ferromqtt._turn import TURN, TURN_BEFORE_ERROR
+from ferromqtt.connection import CredentialsSource
 from ferromqtt.exceptions import MqttReentrantError
 from ferromqtt.options import (
     MQTT_CLEAN_START_FIRST_ONLY,
@@ -64,14 +64,17 @@ class Internals:
         max_outgoing_calls: int | None,
         will_on_error: bool,
         authenticator: Callable[[bytes], bytes | Awaitable[bytes]] | None,
+        credentials: CredentialsSource | None = None,
     ) -> None:
         self.options = options
-        self._tls = TLSContext(options)
+        self._has_credentials = credentials is not None
         self._will_on_error = will_on_error
         self.core = core = Protocol(int.from_bytes(os.urandom(8)))
         core.logger = logger or logging.getLogger(self.default_logger_name)
         core.pending_calls_text = self.pending_calls_text
         core.authenticator = authenticator
+        self._connector = Connector(options, TLSContext(options), core, credentials)
+        core.connector = self._connector
         self.start_publish = core.publish if max_outgoing_calls is None else None
         """What `Client.publish` calls for each message, unless calls have to wait for slots."""
         self.entered = False
@@ -178,25 +181,14 @@ class Internals:
                     self._slots = self._make_slots()
 
     async def _connect(self, timeout: float) -> None:
-        """Open a transport and wait for CONNACK, all within the time limit."""
-        limit = None if timeout == math.inf else timeout
-        scope = asyncio.timeout(limit)
-        attempt = Attempt(self.options)
+        """Connect, with `timeout` seconds for each attempt."""
+        self._connector.limit = timeout
         try:
-            async with scope:
-                await self.core.start(attempt.address)
-                await _transport.open_transport(self.options, self._tls, self.core, attempt)
-                await self.core.accepted()
-        except BaseException as error:
-            told, cause = error, error.__cause__
-            if isinstance(error, TimeoutError) and scope.expired():
-                told, cause = attempt.overdue(timeout), None
-            elif isinstance(error, OSError | UnicodeError):
-                told, cause = attempt.error(error), error
-            await self.core.cancel_start(told)
-            if told is error:
-                raise
-            raise told from cause
+            await self.core.start(address_of(self.options))
+            await self.core.accepted()
+        except BaseException:
+            await self.core.cancel_start()
+            raise
 
     async def _wait(self, waiter: Any) -> Any:  # noqa: ANN401 - any call's future
         """Wait for a call that was just accepted; tell the core when it is given up."""
@@ -301,6 +293,9 @@ class Internals:
             "will": will
             and (will.topic, will.payload, will.qos, bool(will.retain), options.will_properties),
             "strict": bool(options.strict),
+            "reconnect": options.reconnects and options.reconnects.native,
+            "servers": 1 + len(options.further_servers),
+            "fresh_credentials": self._has_credentials,
             "maximum_non_publish_size": options.maximum_non_publish_size,
             "max_in_flight": min(inflight or _PACKET_IDENTIFIERS, _PACKET_IDENTIFIERS),
             "max_outgoing": options.max_queued_outgoing_messages or None,

@@ -14,6 +14,8 @@ from ferromqtt._internals import FerromqttInternalsHolder
 from ferromqtt._native import Message, MessagesIterator
 from ferromqtt._queue import QueuedMessages
 from ferromqtt._turn import TURN
+from ferromqtt.connection import ClientState, CredentialsSource, Reconnect, ServerLike
+from ferromqtt.events import Events
 from ferromqtt.options import (
     MQTT_CLEAN_START_FIRST_ONLY,
     ClientOptions,
@@ -142,6 +144,24 @@ class Client(FerromqttInternalsHolder):
         tls_server_hostname: The name to ask the server for (SNI) and to find in its certificate,
             when it is not `hostname`: behind a tunnel, for a server that is reached by its address,
             over a Unix socket. Needs TLS. An addition to aiomqtt's parameters.
+        reconnect: Whether the client connects again by itself when its connection is lost: True, or
+            a `Reconnect` that says how. Then iterators go on at a loss and `publish`, `subscribe`
+            and `unsubscribe` wait for the next connection, for as long as their `timeout` says;
+            subscriptions are made again, and QoS 1 and 2 publishes that are not acknowledged are
+            sent again. On 5.0 the server is asked to keep the session for an hour meanwhile, unless
+            `properties` say how long. What trying again cannot mend ends it, such as a wrong
+            password: then iterators and calls raise. `timeout` is for each attempt. An addition to
+            aiomqtt's parameters.
+        servers: Further servers, to be tried in turn after `hostname`: "host", "host:port",
+            (host, port), or (with a test broker as `hostname`) test brokers. The next one is tried
+            at once when an attempt has failed; all have the same other options. An addition to
+            aiomqtt's parameters.
+        credentials: Called before each attempt to connect with the `Server` and the number of the
+            attempt, 0 for the first one after a connection that lasted. Returns `Credentials`, or a
+            pair of user name and password, or is a coroutine function that does. With
+            `reconnect`, a refusal of old credentials is then tried again with new ones, and an
+            error of this function like a failure of the network. An addition to aiomqtt's
+            parameters.
 
     Attributes:
         timeout: As the parameter; may be changed at any time.
@@ -187,6 +207,9 @@ class Client(FerromqttInternalsHolder):
         strict: bool = False,
         maximum_non_publish_size: int = 1 << 20,
         tls_server_hostname: str | None = None,
+        reconnect: bool | Reconnect = False,
+        servers: Iterable[ServerLike] | None = None,
+        credentials: CredentialsSource | None = None,
     ) -> None:
         broker = memory_broker(hostname)
         options = ClientOptions(
@@ -218,6 +241,8 @@ class Client(FerromqttInternalsHolder):
             strict=strict,
             maximum_non_publish_size=maximum_non_publish_size,
             tls_server_hostname=tls_server_hostname,
+            reconnect=reconnect,
+            servers=servers,
         )
         _checks.check_arguments(
             logger=logger,
@@ -226,6 +251,7 @@ class Client(FerromqttInternalsHolder):
             max_concurrent_outgoing_calls=max_concurrent_outgoing_calls,
             will_on_error=will_on_error,
             authenticator=authenticator,
+            credentials=credentials,
         )
         self._FerromqttInternalsHolder__internals = internals = (
             self._FerromqttInternalsHolder__internals_class(
@@ -235,6 +261,7 @@ class Client(FerromqttInternalsHolder):
                 max_outgoing_calls=max_concurrent_outgoing_calls,
                 will_on_error=will_on_error,
                 authenticator=authenticator,
+                credentials=credentials,
             )
         )
         self.timeout = _DEFAULT_TIMEOUT if timeout is None else timeout
@@ -266,6 +293,36 @@ class Client(FerromqttInternalsHolder):
         if internals.queue is not None:
             return cast("MessagesIterator", QueuedMessages(internals.queue))  # has the same methods
         return internals.core.messages()
+
+    def state(self) -> ClientState:
+        """Return where the client stands: whether there is a connection, and whether one comes."""
+        return ClientState(self._FerromqttInternalsHolder__internals.core.state)
+
+    async def wait_connected(self, timeout: float | None = None) -> None:
+        """Wait until there is a connection. On a client that is not entered, that takes an enter.
+
+        Args:
+            timeout: Seconds to wait. None for no limit, unlike in the calls that send something.
+
+        Raises:
+            MqttCodeError: The connection has ended, and none follows; its `__cause__` says why.
+            MqttTimeoutError: There was no connection in time.
+        """
+        if timeout is not None:
+            _checks.check_timeout(timeout)
+        await self._FerromqttInternalsHolder__internals.core.wait_connected(timeout)
+
+    def events(self) -> Events:
+        """Return a new iterator over what happens to the connection: see `ferromqtt.events`.
+
+        ```python
+        async for event in client.events():
+            match event:
+                case Disconnected(cause=cause, retry_in=seconds) if seconds is not None:
+                    print(f"lost ({cause}), next attempt in {seconds:.1f} s")
+        ```
+        """
+        return Events(self._FerromqttInternalsHolder__internals.core)
 
     @property
     def pending_calls_threshold(self) -> int:

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, cast
 
 from ferromqtt import _checks, _shown
 from ferromqtt._native import Host, payload_bytes
+from ferromqtt.connection import Reconnect, Server, ServerLike
 from ferromqtt.properties import to_native
 from ferromqtt.reasons import PacketTypes
 from ferromqtt.topic import Topic, TopicLike
@@ -190,8 +191,12 @@ class ClientOptions:
     strict: bool = False
     maximum_non_publish_size: int = 1 << 20
     tls_server_hostname: str | None = None
+    reconnect: bool | Reconnect = False
+    servers: Iterable[ServerLike] | None = None
     broker: MemoryBroker | None = None
     """The `hostname`, if it is a test broker."""
+    further_servers: tuple[Server | MemoryBroker, ...] = dataclasses.field(init=False)
+    """The servers beside `hostname`, checked."""
 
     def __post_init__(self) -> None:
         version = ProtocolVersion.V311 if self.protocol is None else self.protocol
@@ -200,6 +205,7 @@ class ClientOptions:
         self.transport = _transport(self.transport)
         if self.broker is not None:
             _check_memory(self)
+        self.further_servers = _further_servers(self)
         self.socket_options = _checks.socket_options(self.socket_options)
         _check_clean_session(self)
         self.identifier = _client_identifier(self)
@@ -214,6 +220,23 @@ class ClientOptions:
             _check_will(self.will)
         if self.tls_params is not None:
             _check_tls_params(self.tls_params)
+
+    @property
+    def reconnects(self) -> Reconnect | None:
+        """How the client connects again; None if it does not."""
+        if isinstance(self.reconnect, Reconnect):
+            return self.reconnect
+        return Reconnect() if self.reconnect else None
+
+    def use_server(self, place: int) -> None:
+        """Have a server of the list in place of the first one."""
+        server = self.further_servers[place - 1]
+        if not isinstance(server, Server):
+            self.broker = server
+            return
+        self.hostname = server.host
+        if server.port is not None:
+            self.port = server.port
 
     @property
     def clean(self) -> bool | Literal[3]:
@@ -336,6 +359,18 @@ def _check_memory(options: ClientOptions) -> None:
                 f"{name} makes no sense with a test broker in memory, which speaks plain MQTT "
                 "without a socket: leave it out."
             )
+
+
+def _further_servers(options: ClientOptions) -> tuple[Server | MemoryBroker, ...]:
+    servers: list[Server | MemoryBroker] = []
+    for given in options.servers or ():
+        broker = memory_broker(given)
+        if (broker is None) is not (options.broker is None):
+            raise ValueError(
+                "servers: test brokers in memory and servers with a socket do not go together."
+            )
+        servers.append(Server.of(given, options) if broker is None else broker)
+    return tuple(servers)
 
 
 def _transport(name: str) -> str:

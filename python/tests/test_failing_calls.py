@@ -462,6 +462,7 @@ async def entered(client: Client) -> Client:
 async def ended(client: Client) -> Client:
     """Return a client whose connection has ended."""
     core = internals_of(client).core
+    core.connector = None
     await core.start()
     core._on_connected(False)
     core._end()

@@ -77,7 +77,7 @@ def in_a_daemon_thread(inside: Callable[[Core], None]) -> None:
                     inside(wire.core)
 
         await wire.core.start()
-        wire.core.connection_made(Transport())
+        wire.link.connection_made(Transport())
 
     threading.Thread(target=lambda: asyncio.run(connect()), daemon=True).start()
     assert called.wait(20)

@@ -20,7 +20,7 @@ from ferromqtt import (
     TLSParameters,
     Will,
 )
-from ferromqtt._driver import Protocol
+from ferromqtt._driver import Link
 from ferromqtt._internals import internals_of
 from support import certificates, packets
 from support.clients import LIMIT, receive, receive_until, unique
@@ -372,21 +372,21 @@ def test_nothing_is_taken_once_the_server_has_ended_its_side(
     async def main(server: ScriptedServer) -> None:
         client = client_over(over, server, folder)
         refused: list[MqttError] = []
-        original = type(internals_of(client).core).eof_received
+        original = Link.eof_received
         seen = asyncio.Event()
 
-        def publish_when_it_ends(protocol: Protocol) -> bool | None:
+        def publish_when_it_ends(link: Link) -> bool | None:
             """Publish in the same turn of the loop, before the transport reports its end."""
-            answer = original(protocol)
+            answer = original(link)
             try:
-                protocol.publish("t", b"x", 0, False, None, 1.0)
+                internals_of(client).core.publish("t", b"x", 0, False, None, 1.0)
             except MqttError as error:
                 refused.append(error)
             seen.set()
             return answer
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Protocol, "eof_received", publish_when_it_ends, raising=False)
+            patch.setattr(Link, "eof_received", publish_when_it_ends, raising=False)
             async with client:
                 await asyncio.wait_for(seen.wait(), LIMIT)
         assert [error.delivery for error in refused] == ["not_sent"]

@@ -299,7 +299,7 @@ def test_an_authenticator_may_use_the_client(run: LoopRunner, outcome: str) -> N
         wire.core.configure(**internals_of(wire.client).core_options())
         asyncio.get_running_loop().set_exception_handler(lambda *_: None)
         await wire.core.start()
-        wire.core.connection_made(wire.transport)
+        wire.link.connection_made(wire.transport)
         body = b"\x18" + bytes([9 + 7]) + b"\x15" + packets.string("method") + b"\x16\0\4data"
         wire.feed(packets.encode(0xF0, body))
         wire.core.flush()

@@ -367,7 +367,7 @@ def test_a_transport_that_publishes_from_write_leaves_packets_whole(run: LoopRun
         wire = Wire()
         await wire.connect()
         transport = Publishing()
-        wire.core.connection_lost(None)
+        wire.link.connection_lost(None)
         wire.transport = transport
         await wire.connect()
         for _ in range(5):

@@ -331,11 +331,11 @@ def test_the_late_end_of_an_earlier_transport_ends_no_later_one(
         await wire.core.start()
         loop = asyncio.get_running_loop()
         if over == "tcp":
-            await loop.create_connection(lambda: wire.core, sock=ours)
+            await loop.create_connection(lambda: wire.link, sock=ours)
             theirs.sendall(packets.CONNACK_311)
         else:
             headers = request_headers(Host("there"), 80, secure=False, headers=None)
-            layer = WebSocketLayer(wire.core, "/mqtt", headers)
+            layer = WebSocketLayer(wire.link, "/mqtt", headers)
             await loop.create_connection(lambda: layer, sock=ours)
             peer = WebSocketPeer(Connection(theirs)).accept()
             await asyncio.wait_for(layer.opened, LIMIT)

@@ -94,7 +94,7 @@ def acknowledge_a_curious_payload(by_coroutine: str) -> None:
 def abandon_a_curious_payload() -> None:
     async def main() -> None:
         wire = await curious_wire()
-        wire.core.pause_writing()
+        wire.link.pause_writing()
         wire.core.publish("t", Curious(10_000), 1, False, None, 10.0)
         wire.core.abandon(wire.core.last_op)
         wire.lose()
@@ -105,7 +105,7 @@ def abandon_a_curious_payload() -> None:
 def let_a_curious_payload_expire() -> None:
     async def main() -> None:
         wire = await curious_wire()
-        wire.core.pause_writing()
+        wire.link.pause_writing()
         waiter: Any = wire.core.publish("t", Curious(10_000), 1, False, None, 0.0)
         wire.core.timer_fired()
         assert isinstance(waiter.exception(), MqttError)
@@ -172,7 +172,7 @@ def replace_a_transport() -> None:
         await wire.connect()
         wire.transport = HandTransport()
         gc.collect()
-        wire.core.connection_made(wire.transport)
+        wire.link.connection_made(wire.transport)
         wire.lose()
 
     client: Client
@@ -383,7 +383,7 @@ def run_out_of_memory(what: str) -> None:
             "length": lambda: len(wire.client.messages),
             "read": lambda: wire.message(b"x"),
             "flush": wire.core.flush,
-            "buffer": lambda: wire.core.get_buffer(-1),
+            "buffer": lambda: wire.link.get_buffer(-1),
             "step": step,
             "publish": lambda: wire.core.publish("t", b"x" * 10, 0, False, None, 10.0),
             "call": lambda: wire.core.publish("t", b"x" * 10, 1, False, None, 10.0),

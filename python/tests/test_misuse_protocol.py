@@ -8,7 +8,7 @@ import tracemalloc
 import pytest
 
 from ferromqtt import Message, MqttError, ProtocolVersion, _driver
-from ferromqtt._native import Core
+from ferromqtt._native import Core, Link
 from support import packets
 from support.loops import LoopRunner
 from support.wire import HandTransport, Wire
@@ -21,7 +21,7 @@ def test_bytes_that_were_never_read_do_no_harm(run: LoopRunner, count: int) -> N
     async def main() -> None:
         wire = Wire()
         await wire.connect()
-        wire.core.buffer_updated(count)  # no buffer was asked for
+        wire.link.buffer_updated(count)  # no buffer was asked for
         wire.message(b"alive")
         assert (await anext(wire.client.messages)).payload == b"alive"
         wire.lose()
@@ -34,10 +34,10 @@ def test_a_read_longer_than_the_buffer_does_no_harm(run: LoopRunner, count: int)
     async def main() -> None:
         wire = Wire()
         await wire.connect()
-        view = wire.core.get_buffer(-1)
+        view = wire.link.get_buffer(-1)
         view[:] = (packets.PINGRESP_PACKET * len(view))[: len(view)]
         view.release()
-        wire.core.buffer_updated(count)
+        wire.link.buffer_updated(count)
         wire.lose()
         with pytest.raises(MqttError, match="Disconnected"):
             await anext(wire.client.messages)
@@ -54,9 +54,9 @@ def test_a_read_of_a_senseless_length_is_refused(
     async def main() -> None:
         wire = Wire()
         await wire.connect()
-        wire.core.get_buffer(-1).release()
+        wire.link.get_buffer(-1).release()
         with pytest.raises(error):
-            wire.core.buffer_updated(count)
+            wire.link.buffer_updated(count)
         wire.message(b"alive")
         assert (await anext(wire.client.messages)).payload == b"alive"
         wire.lose()
@@ -69,7 +69,7 @@ def test_each_buffer_that_is_still_viewed_is_another_one(run: LoopRunner) -> Non
         one, other = Wire(), Wire()
         await one.connect()
         await other.connect()
-        kept = [wire.core.get_buffer(-1) for wire in (one, other, one)]
+        kept = [wire.link.get_buffer(-1) for wire in (one, other, one)]
         for number, view in enumerate(kept):
             view[:] = bytes([number]) * len(view)
         assert [set(view) for view in kept] == [{0}, {1}, {2}]
@@ -83,7 +83,7 @@ def test_a_view_of_the_read_buffer_outlives_its_client(run: LoopRunner) -> None:
     async def main() -> memoryview:
         wire = Wire()
         await wire.connect()
-        view = wire.core.get_buffer(-1)
+        view = wire.link.get_buffer(-1)
         wire.lose()
         return view
 
@@ -135,7 +135,7 @@ def test_a_second_transport_takes_the_place_of_the_first(run: LoopRunner) -> Non
         wire = Wire()
         await wire.connect()
         second = HandTransport()
-        wire.core.connection_made(second)
+        wire.link.connection_made(second)
         assert wire.core.transport is second
         wire.lose()
         wire.lose()
@@ -147,11 +147,11 @@ def test_a_second_transport_takes_the_place_of_the_first(run: LoopRunner) -> Non
 def test_callbacks_without_a_connection_do_no_harm(run: LoopRunner) -> None:
     async def main() -> None:
         wire = Wire()
-        core = wire.core
+        core, link = wire.core, _driver.Link(wire.core)
         for call in (
-            core.pause_writing,
-            core.resume_writing,
-            core.eof_received,
+            link.pause_writing,
+            link.resume_writing,
+            link.eof_received,
             core.flush,
             core.timer_fired,
             core.resume_reading,
@@ -160,9 +160,9 @@ def test_callbacks_without_a_connection_do_no_harm(run: LoopRunner) -> None:
             call()
         core.abandon(0)
         core.abandon(2**64 - 1)
-        core.get_buffer(-1)[:4] = packets.CONNACK_311
-        core.buffer_updated(4)
-        core.connection_lost(OSError("never was"))
+        link.get_buffer(-1)[:4] = packets.CONNACK_311
+        link.buffer_updated(4)
+        link.connection_lost(OSError("never was"))
         assert not core.connected
         wire.core.end_messages()
         with pytest.raises(MqttError):
@@ -201,15 +201,14 @@ def test_a_transport_that_calls_back_from_write_does_no_harm(run: LoopRunner) ->
             super().write(data)
             if self.depth < 20:
                 self.depth += 1
-                core.pause_writing()
-                core.resume_writing()
-                core.flush()
-                core.buffer_updated(3)
+                wire.link.pause_writing()
+                wire.link.resume_writing()
+                wire.core.flush()
+                wire.link.buffer_updated(3)
 
     async def main() -> None:
-        nonlocal core
+        nonlocal wire
         wire = Wire()
-        core = wire.core
         wire.transport = transport = Calling()
         await wire.connect()
         for number in range(50):
@@ -219,7 +218,7 @@ def test_a_transport_that_calls_back_from_write_does_no_harm(run: LoopRunner) ->
         sent = b"".join(transport.written)
         assert sent.endswith(packets.publish("t", b"49"))
 
-    core: _driver.Protocol
+    wire: Wire
     run(main)
 
 
@@ -229,8 +228,7 @@ def test_a_core_without_hooks_raises_and_lives() -> None:
         lambda: core.publish("t", b"", 0, retain=False, properties=None, timeout=1.0),
         lambda: core.subscribe([("t", 0, False, False, 0)], None, 1.0),
         lambda: core.unsubscribe(["t"], None, 1.0),
-        lambda: core.connection_made(object()),  # type: ignore[arg-type]
-        lambda: core.connection_lost(None),
+        lambda: Link(core).connection_made(object()),  # type: ignore[arg-type]
     ):
         with pytest.raises((AttributeError, MqttError)):
             call()

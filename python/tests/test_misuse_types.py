@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import ferromqtt
-from ferromqtt import Client, Message, MessagesIterator
-from ferromqtt._driver import Protocol
+from ferromqtt import Client, Message, MessagesIterator, _native
+from ferromqtt._driver import Link, Protocol
 from ferromqtt._internals import internals_of
 from ferromqtt._native import Broker, Core
 from support.loops import LoopRunner
@@ -145,7 +145,11 @@ def clients_own_things() -> Iterator[tuple[str, object]]:
     yield "Protocol", internals_of(client).core
     yield "Core", Core(1)
     yield "Broker", Broker()
-    view = internals_of(client).core.get_buffer(-1)
+    link = Link(internals_of(client).core)
+    yield "Link", link
+    yield "native Link", _native.Link(Core(1))
+    yield "EventReader", internals_of(client).core.read_events()
+    view = link.get_buffer(-1)
     yield "ReadBuffer", view.obj
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ferromqtt import Message, MqttError, ProtocolVersion
-from ferromqtt._native import Broker, Core
+from ferromqtt._native import Broker, Core, Link
 from support import packets
 from support.loops import LoopRunner
 from test_misuse_protocol import HandTransport, Wire
@@ -93,9 +93,10 @@ def test_a_timer_that_the_loop_arms_twice_is_cancelled_with_the_core_released() 
     Handle.core, Handle.gone, Handle.cancelled = core, [], 0
     core.configure(protocol=4, client_identifier="t", keep_alive=60)
     core.begin(Loop(), "the server")  # type: ignore[arg-type]
-    core.connection_made(HandTransport())
-    core.get_buffer(-1)[: len(packets.CONNACK_311)] = packets.CONNACK_311
-    core.buffer_updated(len(packets.CONNACK_311))
+    link = Link(core)
+    link.connection_made(HandTransport())
+    link.get_buffer(-1)[: len(packets.CONNACK_311)] = packets.CONNACK_311
+    link.buffer_updated(len(packets.CONNACK_311))
     assert (Handle.cancelled, Handle.gone) == (1, [0])
     del Handle.__del__  # the last one goes with the core
 

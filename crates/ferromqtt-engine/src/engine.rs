@@ -154,6 +154,7 @@ impl<T: Tokens> Engine<T> {
             self.is_closed = false;
             self.goodbye = None;
             self.not_restored.clear(); // the core forgets the subscriptions too
+            self.events.begin();
         }
         if !self.has_ended() {
             self.queues_ended = false;

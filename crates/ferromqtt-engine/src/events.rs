@@ -180,6 +180,11 @@ impl<R> RecentEvents<R> {
         std::mem::take(&mut self.readers).into_values()
     }
 
+    /// The engine is started again: how the connection stood before says nothing to a new reader.
+    pub(crate) fn begin(&mut self) {
+        self.standing = None;
+    }
+
     fn push(&mut self, event: ConnectionEvent) {
         if matches!(
             event,

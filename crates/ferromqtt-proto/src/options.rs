@@ -246,7 +246,27 @@ impl Default for Options {
     }
 }
 
+/// How long a server keeps the session while the client reconnects.
+const SESSION_EXPIRY_SECONDS: u32 = 3_600;
+
 impl Options {
+    /// Asks the server (5.0) to keep the session for an hour while the client reconnects, unless the properties say how long,
+    /// or no session is resumed ([`CleanStart::Always`]).
+    pub fn keep_session(&mut self) {
+        if self.protocol.is_v5() && self.clean_start != CleanStart::Always {
+            let expiry = &mut self.properties.session_expiry_interval;
+            expiry.get_or_insert(SESSION_EXPIRY_SECONDS);
+        }
+    }
+
+    /// Whether the session is of no use once the application disconnects, though a server that was asked to
+    /// [keep](Self::keep_session) it would: for the DISCONNECT. To be asked before that.
+    pub fn ends_session(&self) -> bool {
+        self.protocol.is_v5()
+            && self.clean_start == CleanStart::FirstOnly
+            && self.properties.session_expiry_interval.is_none()
+    }
+
     /// Checks what can be checked before any connection.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! When to try again: exponential back-off with jitter, and which ends of a connection are final.
 
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use crate::error::ConnectionError;
@@ -21,6 +22,13 @@ pub struct Reconnect {
     pub max_delay: Duration,
     /// How long a connection must have lasted for the back-off to start anew. Default: 10 s.
     pub stable_after: Duration,
+    /// How much of each wait is random, in percent of it; more than 100 is 100. The waits of clients that have lost the same
+    /// server at the same moment differ by that. Default: 50, so a wait takes between half and the whole of its length.
+    pub jitter_percent: u8,
+    /// How many attempts in a row may fail, after the loss of a connection or the failure of the first attempt, before the
+    /// client gives up. The row ends with a connection that was [stable](Self::stable_after). `None` is no limit. Default:
+    /// `None`.
+    pub attempts: Option<NonZeroU32>,
     /// Also retry while no connection has come about at all. Default: `false`, so that a wrong address is reported at once.
     pub initial: bool,
 }
@@ -31,6 +39,8 @@ impl Default for Reconnect {
             initial_delay: Duration::from_millis(500),
             max_delay: Duration::from_secs(30),
             stable_after: Duration::from_secs(10),
+            jitter_percent: 50,
+            attempts: None,
             initial: false,
         }
     }
@@ -60,15 +70,20 @@ impl Backoff {
         self.waits = 0;
     }
 
-    /// The time of the next attempt: between half and the whole of the doubled delay.
+    /// Whether so many attempts have failed that no more are made.
+    pub(crate) fn is_exhausted(&self, policy: &Reconnect) -> bool {
+        (policy.attempts).is_some_and(|attempts| self.attempt > attempts.get())
+    }
+
+    /// The time of the next attempt: the doubled delay, of which a part is random.
     pub(crate) fn next_attempt(&mut self, now: Instant, policy: &Reconnect) -> Instant {
         let doubled = policy
             .initial_delay
             .saturating_mul(1_u32 << self.waits.min(16))
             .min(policy.max_delay);
         self.waits = self.waits.saturating_add(1);
-        let half = doubled / 2;
-        later(now, half + half.mul_f64(self.random()))
+        let random = doubled.mul_f64(f64::from(policy.jitter_percent.min(100)) / 100.0);
+        later(now, doubled - random + random.mul_f64(self.random()))
     }
 
     /// A number in 0..1 (SplitMix64, whose constants are its author's).

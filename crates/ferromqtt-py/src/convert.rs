@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ferromqtt_proto::{
     CleanStart, Options, OutgoingLimits, OutgoingPolicy, Overflow, ProtocolVersion, QoS,
-    QueueOptions, TopicName, Utf8String, Will,
+    QueueOptions, Reconnect, TopicName, Utf8String, Will,
 };
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
@@ -247,9 +247,10 @@ pub(crate) fn options(arguments: &Bound<'_, PyDict>) -> PyResult<Options> {
             }
             "keep_alive" => options.keep_alive = value.extract()?,
             "user_name" => options.user_name = optional(&value, utf8)?,
-            "password" => {
-                options.password = optional(&value, |value| Ok(Payload::new(value)?.into_bytes()))?;
-            }
+            "password" => options.password = optional(&value, binary)?,
+            "fresh_credentials" => options.fresh_credentials = value.extract()?,
+            "reconnect" => options.reconnect = optional(&value, reconnect)?,
+            "servers" => options.servers = value.extract()?,
             "properties" => {
                 options.properties = optional_properties(&value)?;
             }
@@ -280,6 +281,29 @@ fn optional<'py, T>(
     } else {
         convert(value).map(Some)
     }
+}
+
+/// Binary Data of a packet, from bytes or str.
+pub(crate) fn binary(value: &Bound<'_, PyAny>) -> PyResult<Bytes> {
+    Ok(Payload::new(value)?.into_bytes())
+}
+
+/// (first delay, longest delay, jitter, attempts, initial); delays in seconds
+fn reconnect(value: &Bound<'_, PyAny>) -> PyResult<Reconnect> {
+    let (first, longest, jitter, attempts, initial) = value.extract()?;
+    Ok(Reconnect {
+        initial_delay: seconds(first),
+        max_delay: seconds(longest),
+        jitter_percent: jitter,
+        attempts,
+        initial,
+        ..Reconnect::default()
+    })
+}
+
+/// A number of seconds that is not negative, as far as a duration goes.
+fn seconds(number: f64) -> Duration {
+    Duration::try_from_secs_f64(number).unwrap_or(Duration::MAX)
 }
 
 fn optional_properties(value: &Bound<'_, PyAny>) -> PyResult<ferromqtt_proto::Properties> {

@@ -1,4 +1,4 @@
-//! The protocol object: the engine, held by an asyncio transport on one side and by `ferromqtt.Client` on the other.
+//! The engine on an event loop: links to transports on one side, `ferromqtt.Client` on the other.
 //!
 //! A borrow of [`Core`] is never held while Python code may run: a transport's `write` calls `pause_writing` at once,
 //! and any allocation may run a finalizer. So every method takes what it needs in a short borrow, and then acts.
@@ -6,19 +6,22 @@
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use ferromqtt_engine::{CallId, Engine, EngineOptions, Goodbye, LinkId, LinkRequest};
-use ferromqtt_proto::{Options, OptionsError, ReasonCode, Repeats, Session, TransportError};
+use ferromqtt_engine::{CallId, Engine, EngineOptions, Goodbye, LinkId, LinkRequest, Standing};
+use ferromqtt_proto::{
+    Options, OptionsError, ReasonCode, Repeats, ServerChoice, Session, TransportError, Utf8String,
+};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyMemoryView};
+use pyo3::types::PyDict;
 
 use crate::acknowledge;
 use crate::backlog::Backlog;
 use crate::buffer::{self, ReadBuffer};
 use crate::clock::Clock;
 use crate::convert;
+use crate::event_reader::EventReader;
 use crate::events;
 use crate::failure;
 use crate::gate;
@@ -31,16 +34,16 @@ use crate::progress::{self, WriteLimits};
 use crate::tokens::PyEngine;
 use crate::turn::Turn;
 
-/// One MQTT client as an asyncio `BufferedProtocol`. `ferromqtt._driver.Protocol` adds the base class and the hooks.
+/// One MQTT client on asyncio. `ferromqtt._driver.Protocol` adds the hooks; each transport has a [`Link`](crate::link::Link).
 #[pyclass(subclass, weakref, module = "ferromqtt._native")]
 pub(crate) struct Core {
     pub(crate) engine: PyEngine,
     seed: u64,
-    input: BytesMut,
-    read_buffer: Option<Py<ReadBuffer>>,
+    pub(crate) input: BytesMut,
+    pub(crate) read_buffer: Option<Py<ReadBuffer>>,
     pub(crate) event_loop: Option<Py<PyAny>>,
     /// What tells the time on that loop.
-    clock: Clock,
+    pub(crate) clock: Clock,
     /// Where that loop runs.
     pub(crate) home: Option<Home>,
     /// For a client that any thread may call: makes what a thread waits on. None: callers are tasks of the loop.
@@ -48,12 +51,12 @@ pub(crate) struct Core {
     /// The engine's name for the transport: from the request to open it to its end.
     pub(crate) link: Option<LinkId>,
     pub(crate) transport: Option<Py<PyAny>>,
-    write: Option<Py<PyAny>>,
-    writable: bool,
+    pub(crate) write: Option<Py<PyAny>>,
+    pub(crate) writable: bool,
     /// The transport has paused the core since there was last nothing left to write.
     pub(crate) held_up: bool,
     /// The most that the transport gets at once.
-    slice: usize,
+    pub(crate) slice: usize,
     pub(crate) flush_scheduled: bool,
     /// How far this side of the transport has come to its end.
     writing_end: WritingEnd,
@@ -69,7 +72,7 @@ pub(crate) struct Core {
     message_sink: Option<Py<PyAny>>,
     /// The transport is aborted from here.
     #[pyo3(set)]
-    is_cut: bool,
+    pub(crate) is_cut: bool,
     /// The program acknowledges messages itself.
     #[pyo3(get)]
     pub(crate) manual_ack: bool,
@@ -153,11 +156,14 @@ impl Core {
     #[pyo3(signature = (**options))]
     fn configure(slf: &Bound<'_, Self>, options: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
         let _inside = gate::enter()?;
-        let options = match options {
+        let mut options = match options {
             Some(options) => convert::options(options)?,
             None => Options::default(),
         };
         let of_engine = engine_options(&options);
+        if options.reconnect.is_some() {
+            options.keep_session();
+        }
         let mut core = slf.borrow_mut();
         let (seed, manual) = (core.seed, core.manual_ack);
         let former = (core.engine).configure(options, Session::default(), seed, of_engine);
@@ -185,8 +191,13 @@ impl Core {
 
     /// Where the connection leads to, for errors.
     #[getter]
-    fn address(&self) -> &str {
+    fn get_address(&self) -> &str {
         &self.address
+    }
+
+    #[setter]
+    fn set_address(&mut self, address: String) {
+        self.address = address;
     }
 
     /// A connection to `address` is about to be opened on `event_loop`; the caller opens it.
@@ -202,25 +213,59 @@ impl Core {
         );
         core.address = address;
         core.home = Some(Home::here());
-        core.backlog.begin();
-        core.writing_end = WritingEnd::Open;
         core.engine.start(now);
         drop(core);
         drop(previous);
         Self::follow_requests(slf)
     }
 
-    /// The transport could not be opened.
-    fn give_up(slf: &Bound<'_, Self>, reason: String) -> PyResult<()> {
+    /// User Name and Password for the attempt whose transport was asked for, and for those after it.
+    fn set_credentials(
+        slf: &Bound<'_, Self>,
+        user_name: Option<&Bound<'_, PyAny>>,
+        password: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
         let _inside = gate::enter()?;
-        let (now, failed) = Self::now_or_last(slf);
-        let mut core = slf.borrow_mut();
-        if let Some(link) = core.link.take() {
-            let cause = TransportError::Failed(reason.into());
-            core.engine.closed(now, link, cause);
+        let user_name: Option<Utf8String> = user_name.map(convert::utf8).transpose()?;
+        let password = password.map(convert::binary).transpose()?;
+        let set = (slf.borrow_mut().engine).set_credentials(user_name, password);
+        set.map_err(|error| wrong_options(&error))
+    }
+
+    /// There are no credentials for the attempt whose transport was asked for. The caller then [gives up](crate::link::Link)
+    /// its link.
+    fn fail_credentials(slf: &Bound<'_, Self>, why: &str) -> PyResult<()> {
+        let _inside = gate::enter()?;
+        let now = Self::now(slf)?;
+        slf.borrow_mut().engine.fail_credentials(now, why.into());
+        Ok(())
+    }
+
+    /// Where the connection stands: the value of a `ClientState`.
+    #[getter]
+    fn state(&self) -> &'static str {
+        if self.engine.core().is_idle() {
+            return "disconnected";
         }
-        drop(core);
-        events::pump(slf, now).and(failed)
+        match self.engine.standing() {
+            Standing::Connecting => "connecting",
+            Standing::Connected => "connected",
+            Standing::Reconnecting => "reconnecting",
+            Standing::Ended(_) => "disconnected",
+        }
+    }
+
+    /// Whether a connection that is lost is made again.
+    #[getter]
+    fn reconnects(&self) -> bool {
+        self.engine.core().options().reconnect.is_some()
+    }
+
+    /// A new reader of the events of the connection.
+    fn read_events<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, EventReader>> {
+        let _inside = gate::enter()?;
+        let reader = EventReader::new(slf);
+        Bound::new(slf.py(), reader)
     }
 
     /// Sends DISCONNECT behind all that is encoded, and closes the transport. `with_will`: the server is to publish the will,
@@ -364,120 +409,6 @@ impl Core {
             .map(|transport| transport.clone_ref(py))
     }
 
-    // asyncio.BufferedProtocol
-
-    fn connection_made(slf: &Bound<'_, Self>, transport: Bound<'_, PyAny>) -> PyResult<()> {
-        let _inside = gate::enter()?;
-        let py = slf.py();
-        let limits = WriteLimits::of(&transport)?;
-        let limit = PyDict::new(py);
-        limit.set_item(intern!(py, "high"), limits.buffer)?;
-        transport.call_method(intern!(py, "set_write_buffer_limits"), (), Some(&limit))?;
-        let write = transport.getattr(intern!(py, "write"))?.unbind();
-        let now = Self::now(slf)?;
-        let mut core = slf.borrow_mut();
-        let link = core.link;
-        if !link.is_some_and(|link| core.engine.opened(now, link)) {
-            drop(core);
-            transport.call_method0(intern!(py, "abort"))?; // it was given up meanwhile
-            return Ok(());
-        }
-        let previous = (
-            core.transport.replace(transport.unbind()),
-            core.write.replace(write),
-        );
-        core.writable = true;
-        core.is_cut = false;
-        core.held_up = false;
-        core.slice = limits.slice;
-        core.input.clear();
-        drop(core);
-        drop(previous);
-        Self::flush(slf)
-    }
-
-    fn connection_lost(slf: &Bound<'_, Self>, exc: Option<Bound<'_, PyAny>>) -> PyResult<()> {
-        let _inside = gate::enter()?;
-        let cause = match exc {
-            _ if slf.borrow().is_cut => TransportError::Cut,
-            None => TransportError::EndOfStream,
-            Some(exc) => TransportError::Failed(exc.str()?.to_string().into()),
-        };
-        let (now, failed) = Self::now_or_last(slf);
-        let mut core = slf.borrow_mut();
-        let transport = (core.transport.take(), core.write.take());
-        core.writable = false;
-        core.input = BytesMut::new();
-        if let Some(link) = core.link.take() {
-            core.engine.closed(now, link, cause);
-        }
-        drop(core);
-        drop(transport);
-        // Whatever a hook of the user's raises meanwhile, those who wait for the end must be told.
-        let told = events::pump(slf, now);
-        Self::stop_timer(slf)?;
-        slf.call_method0(intern!(slf.py(), "_on_closed"))?;
-        told.and(failed)
-    }
-
-    /// The server has ended its side: the connection is over. The transport closes itself and reports `connection_lost` later,
-    /// and what it is given until then it would take and drop.
-    fn eof_received(slf: &Bound<'_, Self>) -> PyResult<Option<bool>> {
-        let _inside = gate::enter()?;
-        let (now, failed) = Self::now_or_last(slf);
-        let mut core = slf.borrow_mut();
-        if let Some(link) = core.link {
-            (core.engine).closed(now, link, TransportError::EndOfStream);
-        }
-        drop(core);
-        events::pump(slf, now).and(failed)?;
-        Ok(None)
-    }
-
-    fn pause_writing(&mut self) {
-        self.writable = false;
-        self.held_up = true;
-    }
-
-    fn resume_writing(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let _inside = gate::enter()?;
-        slf.borrow_mut().writable = true;
-        // Not at once: asyncio's own transport would end twice if it were closed from here.
-        Self::schedule_flush(slf)
-    }
-
-    fn get_buffer<'py>(
-        slf: &Bound<'py, Self>,
-        sizehint: isize,
-    ) -> PyResult<Bound<'py, PyMemoryView>> {
-        let _inside = gate::enter()?;
-        let _ = sizehint;
-        let py = slf.py();
-        let buffer = ReadBuffer::free(py, ReadBuffer::shared(py)?)?;
-        let view = PyMemoryView::from(buffer.as_any())?;
-        let previous = slf.borrow_mut().read_buffer.replace(buffer.unbind());
-        drop(previous);
-        Ok(view)
-    }
-
-    fn buffer_updated(slf: &Bound<'_, Self>, nbytes: usize) -> PyResult<()> {
-        let _inside = gate::enter()?;
-        let mut core = slf.borrow_mut();
-        let Some(buffer) = core.read_buffer.take() else {
-            return Ok(());
-        };
-        let clock = core.clock.clone();
-        drop(core);
-        let (now, failed) = clock.now_or_last(slf.py());
-        slf.borrow_mut().take_input(now, buffer.get(), nbytes);
-        events::pump(slf, now)?;
-        Self::flush(slf)?;
-        if nbytes >= buffer::READ_SIZE {
-            Self::rest_from_reading(slf)?;
-        }
-        failed
-    }
-
     /// Goes on reading, after a turn of the loop.
     fn resume_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
         let _inside = gate::enter()?;
@@ -487,6 +418,11 @@ impl Core {
         }
         Ok(())
     }
+
+    /// A transport to the server at this place of the list is to be opened. `ferromqtt._driver.Protocol` does so; a core alone
+    /// opens none.
+    #[expect(clippy::unused_self, reason = "a hook")]
+    const fn _on_open(&self, _place: usize, _number: u32) {}
 
     // Calls
 
@@ -654,7 +590,7 @@ impl Core {
     }
 
     /// As [`Clock::now_or_last`].
-    fn now_or_last(slf: &Bound<'_, Self>) -> (Instant, PyResult<()>) {
+    pub(crate) fn now_or_last(slf: &Bound<'_, Self>) -> (Instant, PyResult<()>) {
         let clock = slf.borrow().clock.clone();
         clock.now_or_last(slf.py())
     }
@@ -711,10 +647,13 @@ impl Core {
         }
     }
 
-    fn take_input(&mut self, now: Instant, buffer: &ReadBuffer, count: usize) {
-        let Some(link) = self.link else {
-            return;
-        };
+    pub(crate) fn take_input(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        buffer: &ReadBuffer,
+        count: usize,
+    ) {
         if self.input.is_empty() {
             self.input = BytesMut::with_capacity(count.min(buffer::READ_SIZE));
         } else {
@@ -732,7 +671,7 @@ impl Core {
 
     /// Stops reading for one turn of the loop. There is more in the socket, and libuv would read on up to 32 times before
     /// anybody else got to run. One turn keeps nobody waiting for an answer.
-    fn rest_from_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
+    pub(crate) fn rest_from_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let Some(transport) = Self::open_transport(slf)? else {
             return Ok(());
@@ -802,6 +741,55 @@ impl Core {
         Ok(())
     }
 
+    /// A transport is to be opened. Returns what is left of an earlier one, for the caller to drop.
+    fn begin_link(&mut self, link: LinkId) -> impl Sized + use<> {
+        self.link = Some(link);
+        self.writing_end = WritingEnd::Open;
+        self.backlog.begin();
+        self.detach()
+    }
+
+    /// Forgets the transport. Returns what is left of it, for the caller to drop.
+    pub(crate) fn detach(&mut self) -> (Option<Py<PyAny>>, Option<Py<PyAny>>) {
+        self.writable = false;
+        self.input = BytesMut::new();
+        (self.transport.take(), self.write.take())
+    }
+
+    /// The transport of the present link has ended, or could not be opened. `is_final`: no connection follows.
+    pub(crate) fn end_link(
+        slf: &Bound<'_, Self>,
+        link: LinkId,
+        cause: TransportError,
+        is_final: bool,
+    ) -> PyResult<()> {
+        let (now, failed) = Self::now_or_last(slf);
+        let mut core = slf.borrow_mut();
+        core.link = None;
+        let transport = core.detach();
+        core.engine.closed(now, link, cause);
+        if is_final && !core.engine.core().is_idle() {
+            core.disconnect_soon(now, ReasonCode::Success);
+        }
+        drop(core);
+        drop(transport);
+        // Whatever a hook of the user's raises meanwhile, those who wait for the end must be told.
+        let told = events::pump(slf, now);
+        let is_over = slf.borrow().engine.core().is_idle();
+        match is_over {
+            true => Self::stop_timer(slf)?,
+            false => Self::arm_timer(slf)?, // for the next attempt
+        }
+        slf.call_method0(intern!(slf.py(), "_on_closed"))?;
+        told.and(failed)
+    }
+
+    /// Whether calls are accepted, so that they belong on the client's loop: there is a connection, or one will come.
+    pub(crate) fn takes_calls(&self) -> bool {
+        let core = self.engine.core();
+        core.is_connected() || (core.options().reconnect.is_some() && !core.is_idle())
+    }
+
     fn follow_requests(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         loop {
@@ -810,8 +798,19 @@ impl Core {
                 return Ok(());
             };
             let link = match request {
-                LinkRequest::Open { link, .. } => {
-                    core.link = Some(link); // whoever has called `begin` opens it
+                LinkRequest::Open {
+                    link,
+                    server,
+                    attempt,
+                } => {
+                    let former = core.begin_link(link);
+                    drop(core);
+                    drop(former);
+                    let place = match server {
+                        ServerChoice::Listed(place) => place,
+                        _ => 0, // this client follows no Server Reference
+                    };
+                    slf.call_method1(intern!(py, "_on_open"), (place, attempt))?;
                     continue;
                 }
                 LinkRequest::HalfClose(link)
@@ -933,7 +932,7 @@ fn new_engine(options: Options, seed: u64) -> PyResult<PyEngine> {
 fn engine_options(options: &Options) -> EngineOptions {
     EngineOptions {
         disconnect_timeout: Duration::MAX, // each call has its own limit
-        ends_session: false,
+        ends_session: options.reconnect.is_some() && options.ends_session(),
         authenticates: options.properties.authentication_method.is_some(),
         restarts: true,
     }

@@ -75,10 +75,14 @@ fn report(slf: &Bound<'_, Core>, fact: Fact) -> PyResult<()> {
             Core::arm_timer(slf)?;
         }
         Fact::Disconnected {
-            cause, unflushed, ..
+            cause,
+            retry_at,
+            unflushed,
+            established,
         } => {
             let end = End::new(&cause);
-            slf.call_method1(intern!(py, "_on_disconnected"), (end, unflushed))?;
+            let told = (end, unflushed, retry_at.is_some(), established);
+            slf.call_method1(intern!(py, "_on_disconnected"), told)?;
         }
         Fact::Lost { .. } => {
             let lost = slf.borrow_mut().engine.take_lost(QueueId::DEFAULT);
@@ -114,10 +118,13 @@ fn report(slf: &Bound<'_, Core>, fact: Fact) -> PyResult<()> {
             slf.call_method1(intern!(py, "_on_message_refused"), refused)?;
         }
         Fact::Ended { .. } => {} // follows `Disconnected`
-        // Cannot come: this client neither declares nor renews subscriptions, and its one queue claims everything from the start
-        // and does not make the server wait.
+        Fact::NotRestored { filter, reason } => {
+            let told = (filter.as_str(), reason.value());
+            slf.call_method1(intern!(py, "_on_not_restored"), told)?;
+        }
+        // Cannot come: this client declares no subscriptions, and its one queue claims everything from the start and does not
+        // make the server wait.
         Fact::NotSubscribed { .. }
-        | Fact::NotRestored { .. }
         | Fact::Unclaimed { .. }
         | Fact::Stalled { .. }
         | Fact::Forgotten { .. } => {}
@@ -368,7 +375,9 @@ fn refused(
 ) -> PyResult<PyErr> {
     let py = slf.py();
     let error = call_error(py, kind, code, text, Some(Delivery::NotSent), what)?;
-    if kind == CallFailure::NotConnected && what == "publish" {
+    // As in aiomqtt, of publishing alone where a connection that is lost is not made again.
+    let reconnects = slf.borrow().engine.core().options().reconnect.is_some();
+    if kind == CallFailure::NotConnected && (what == "publish" || reconnects) {
         let cause = slf.call_method0(intern!(py, "_disconnect_cause"))?;
         error.setattr(intern!(py, "__cause__"), cause)?;
     }

@@ -322,7 +322,7 @@ fn wait<'py>(
     let token = future.clone().unbind();
     let reader = (guard.engine).wait(QueueId::DEFAULT, |name| Reader {
         future: token,
-        name,
+        name: Some(name),
     });
     drop(guard);
     let yielded = match steps.call_method0(intern!(py, "__next__")) {
@@ -408,11 +408,14 @@ pub(crate) fn wake(core: &Bound<'_, Core>, reader: Reader) -> PyResult<()> {
     let py = core.py();
     let future = reader.future.bind(py);
     let told = future.call_method1(intern!(py, "set_result"), (py.None(),));
+    let Some(name) = reader.name else {
+        return Ok(()); // it looks at the events again, if it is still there
+    };
     let mut guard = core.borrow_mut();
     let tokens = match told {
-        Ok(_) => (guard.engine.bring_back(reader.name, reader), None),
+        Ok(_) => (guard.engine.bring_back(name, reader), None),
         // Cancelled, and its step not told yet, or its loop is closed: it is passed over.
-        Err(_) => (guard.engine.stop_waiting(reader.name), Some(reader)),
+        Err(_) => (guard.engine.stop_waiting(name), Some(reader)),
     };
     drop(guard);
     drop(tokens);

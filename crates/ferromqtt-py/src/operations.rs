@@ -170,12 +170,12 @@ pub(crate) fn abandon(slf: &Bound<'_, Core>, call: CallId) {
     }
 }
 
-/// The task that calls, while the client is connected. Whoever calls from another loop is refused: it must not touch the
+/// The task that calls, while calls are accepted. Whoever calls from another loop is refused: it must not touch the
 /// transport, and could not wait for the answer.
 fn calling_task<'py>(slf: &Bound<'py, Core>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = slf.py();
     let core = slf.borrow();
-    let (true, Some(event_loop)) = (core.engine.core().is_connected(), &core.event_loop) else {
+    let (true, Some(event_loop)) = (core.takes_calls(), &core.event_loop) else {
         return Ok(None);
     };
     let event_loop = event_loop.bind(py).clone();
@@ -195,11 +195,11 @@ fn calling_task<'py>(slf: &Bound<'py, Core>) -> PyResult<Option<Bound<'py, PyAny
     hooks::current_task(py)?.call1((event_loop,)).map(Some)
 }
 
-/// Refuses whoever calls from another loop than the one that the client is connected on.
+/// Refuses whoever calls from another loop than the one that the client was entered on.
 pub(crate) fn check_loop(slf: &Bound<'_, Core>) -> PyResult<()> {
     let py = slf.py();
     let core = slf.borrow();
-    let (true, Some(event_loop)) = (core.engine.core().is_connected(), &core.event_loop) else {
+    let (true, Some(event_loop)) = (core.takes_calls(), &core.event_loop) else {
         return Ok(());
     };
     if core.is_called_by_thread() {
@@ -295,11 +295,10 @@ fn call<'py, R: From<ConnectionError>>(
     };
     let deadline = convert::deadline(now, timeout);
     let mut core = slf.borrow_mut();
-    let engine = &mut core.engine;
-    let accepted = match engine.core().is_connected() || engine.core().is_idle() {
-        true => accept(engine, now, deadline, token),
+    let accepted = match core.takes_calls() || core.engine.core().is_idle() {
+        true => accept(&mut core.engine, now, deadline, token),
         // The connection is being made. The core would let calls wait for it; aiomqtt refuses them.
-        false => Err((token, engine.end_cause().into())),
+        false => Err((token, core.engine.end_cause().into())),
     };
     let first = !core.flush_scheduled && !by_thread;
     drop(core);

@@ -26,8 +26,9 @@ pub(crate) struct Call {
     pub(crate) limit: f32,
 }
 
-/// A step of an iterator that waits, or that was woken and has a message reserved.
+/// A step of an iterator that waits, or that was woken and has a message reserved; or a reader of events that waits.
 pub(crate) struct Reader {
     pub(crate) future: Py<PyAny>,
-    pub(crate) name: ReaderId,
+    /// `None` for a reader of events, for which nothing is reserved.
+    pub(crate) name: Option<ReaderId>,
 }

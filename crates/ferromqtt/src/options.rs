@@ -21,9 +21,6 @@ use crate::{
     Reconnect, Server, TopicName, Transport, Utf8String, Will,
 };
 
-/// How long a server keeps the session while the client reconnects.
-const SESSION_EXPIRY_SECONDS: u32 = 3_600;
-
 /// What an option expects that cannot be 0.
 const ONE_OR_MORE: &str = "1 or more";
 
@@ -636,9 +633,7 @@ impl Options {
 
     /// Whether the session is of no use once the application disconnects, though the server would keep it.
     pub(crate) fn ends_session(&self) -> bool {
-        self.core.protocol.is_v5()
-            && self.core.clean_start == CleanStart::FirstOnly
-            && self.core.properties.session_expiry_interval.is_none()
+        self.core.ends_session()
     }
 
     /// What answers the server's AUTH packets, for one connection.
@@ -670,11 +665,7 @@ impl Options {
             .map(|user_name| text("the User Name", user_name))
             .transpose()?;
         core.will = self.will.clone().map(Will::into_core).transpose()?;
-        if core.protocol.is_v5() && core.clean_start != CleanStart::Always {
-            core.properties
-                .session_expiry_interval
-                .get_or_insert(SESSION_EXPIRY_SECONDS);
-        }
+        core.keep_session();
         if core.clean_start == CleanStart::Never && core.client_identifier.is_empty() {
             return Err(proto::OptionsError::IdentifierNeeded.into());
         }

@@ -173,7 +173,7 @@ class PahoClient:
             return MQTTErrorCode.MQTT_ERR_NO_CONN
         if not 0 < mid <= _LARGEST_MID or qos not in (1, 2):
             return MQTTErrorCode.MQTT_ERR_SUCCESS
-        loop = core._loop  # noqa: SLF001 - the protocol is ours
+        loop = core.loop
         try:
             is_there = asyncio.get_running_loop() is loop
         except RuntimeError:

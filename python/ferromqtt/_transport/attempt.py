@@ -79,6 +79,7 @@ class Attempt:
         address: Where it leads to, for people.
         phase: How far it has come; None while nothing of the network was asked.
         hint: What to do about a failure of this moment, where only its place in the code knows.
+        awaits_credentials: Whether a function of the user's is to return credentials first.
     """
 
     __slots__ = (
@@ -87,6 +88,7 @@ class Attempt:
         "_more",
         "_over_websocket",
         "address",
+        "awaits_credentials",
         "hint",
         "phase",
         "through_proxy",
@@ -99,6 +101,7 @@ class Attempt:
         self._details: list[str] = []
         self._more = 0
         self.through_proxy = False
+        self.awaits_credentials = False
         self._over_websocket = options.transport == "websockets"
         self._in_memory = options.broker is not None
 
@@ -139,7 +142,8 @@ class Attempt:
 
     def overdue(self, seconds: float) -> MqttTimeoutError:
         """Return the exception for an attempt that takes too long."""
-        what = _OVERDUE[self.phase].format(address=self.address)
+        what = "no credentials for {address}" if self.awaits_credentials else _OVERDUE[self.phase]
+        what = what.format(address=self.address)
         hint = ""
         if self.phase is Phase.CONNECT and not self._in_memory:
             hint = " (does the port expect TLS or WebSocket?)"

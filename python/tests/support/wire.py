@@ -54,23 +54,30 @@ class Wire:
     ) -> None:
         self.client = Client("localhost", protocol=protocol, queue_type=queue_type, **options)
         self.core: _driver.Protocol = internals_of(self.client).core
+        self.core.connector = None  # the test opens the transport
         self.core.configure(**internals_of(self.client).core_options())
         self.transport = HandTransport()
         v5 = protocol == ProtocolVersion.V5
         self._connack = connack or (packets.CONNACK_5 if v5 else packets.CONNACK_311)
 
+    @property
+    def link(self) -> _driver.Link:
+        """The protocol of the present transport."""
+        assert self.core.link is not None
+        return self.core.link
+
     async def connect(self) -> None:
         await self.core.start()
-        self.core.connection_made(self.transport)
+        self.link.connection_made(self.transport)
         self.feed(self._connack)
         await self.core.accepted()
 
     def feed(self, data: bytes) -> None:
         """Let the core read this, as a transport would."""
-        view = self.core.get_buffer(-1)
+        view = self.link.get_buffer(-1)
         view[: len(data)] = data
         view.release()
-        self.core.buffer_updated(len(data))
+        self.link.buffer_updated(len(data))
 
     def message(self, payload: bytes) -> None:
         """Let a message arrive."""
@@ -78,7 +85,7 @@ class Wire:
 
     def lose(self) -> None:
         """End the connection."""
-        self.core.connection_lost(None)
+        self.link.connection_lost(None)
 
     async def rest(self, last: bytes = b"last") -> list[bytes]:
         """Return the payloads that iterators have not taken, up to a last message."""

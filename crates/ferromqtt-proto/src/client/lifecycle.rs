@@ -280,6 +280,9 @@ impl Client {
             return Some(now);
         }
         let policy = policy.filter(|policy| policy.initial || !self.first)?;
+        if self.backoff.is_exhausted(policy) {
+            return None;
+        }
         self.servers.waits();
         Some(self.backoff.next_attempt(now, policy))
     }

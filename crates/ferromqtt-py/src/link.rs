@@ -1,0 +1,212 @@
+//! One transport as asyncio sees it: the protocol object, from the request to open the transport to its end.
+//!
+//! asyncio's callbacks do not say which transport calls. Each transport has a protocol object of its own, so the callbacks of
+//! an earlier one, which may come after the next connection was made, are told apart and ignored.
+
+use std::time::Instant;
+
+use ferromqtt_engine::LinkId;
+use ferromqtt_proto::TransportError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyMemoryView};
+
+use crate::buffer::{self, ReadBuffer};
+use crate::core::Core;
+use crate::events;
+use crate::gate;
+use crate::progress::WriteLimits;
+
+/// A transport's `BufferedProtocol`. `ferromqtt._driver.Link` adds the base class.
+#[pyclass(subclass, frozen, module = "ferromqtt._native")]
+pub(crate) struct Link {
+    core: Py<Core>,
+    /// The engine's name for the transport; `None` when no transport was asked for.
+    id: Option<LinkId>,
+}
+
+#[pymethods]
+impl Link {
+    /// The link whose transport is to be opened now.
+    #[new]
+    fn new(core: Bound<'_, Core>) -> Self {
+        let id = core.borrow().link;
+        Self {
+            core: core.unbind(),
+            id,
+        }
+    }
+
+    /// Whether it is the client's present link.
+    #[getter]
+    fn is_current(&self, py: Python<'_>) -> bool {
+        self.current(py).is_some()
+    }
+
+    /// Ends the link without its transport, which is aborted if there is one: it could not be opened, or nobody waits for its
+    /// end. Without a reason the client has cut it.
+    /// `is_final`: no connection follows.
+    fn give_up(&self, py: Python<'_>, reason: Option<String>, is_final: bool) -> PyResult<()> {
+        let _inside = gate::enter()?;
+        let Some((core, id)) = self.current(py) else {
+            return Ok(());
+        };
+        let cause = match reason {
+            Some(reason) => TransportError::Failed(reason.into()),
+            None => TransportError::Cut,
+        };
+        let transport = (core.borrow().transport.as_ref()).map(|it| it.clone_ref(py));
+        let told = Core::end_link(core, id, cause, is_final);
+        if let Some(transport) = transport {
+            transport.call_method0(py, intern!(py, "abort"))?;
+        }
+        told
+    }
+
+    // asyncio.BufferedProtocol
+
+    fn connection_made(&self, transport: Bound<'_, PyAny>) -> PyResult<()> {
+        let _inside = gate::enter()?;
+        let py = transport.py();
+        let limits = WriteLimits::of(&transport)?;
+        let limit = PyDict::new(py);
+        limit.set_item(intern!(py, "high"), limits.buffer)?;
+        transport.call_method(intern!(py, "set_write_buffer_limits"), (), Some(&limit))?;
+        let write = transport.getattr(intern!(py, "write"))?.unbind();
+        let opened = match self.current(py) {
+            None => None,
+            Some((core, id)) => {
+                let now = Core::now(core)?;
+                let opened = core.borrow_mut().engine.opened(now, id);
+                opened.then_some(core)
+            }
+        };
+        let Some(slf) = opened else {
+            transport.call_method0(intern!(py, "abort"))?; // it was given up meanwhile
+            return Ok(());
+        };
+        let mut core = slf.borrow_mut();
+        let previous = (
+            core.transport.replace(transport.unbind()),
+            core.write.replace(write),
+        );
+        core.writable = true;
+        core.is_cut = false;
+        core.held_up = false;
+        core.slice = limits.slice;
+        core.input.clear();
+        drop(core);
+        drop(previous);
+        Core::flush(slf)
+    }
+
+    fn connection_lost(&self, py: Python<'_>, exc: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+        let _inside = gate::enter()?;
+        let Some((core, id)) = self.current(py) else {
+            return Ok(());
+        };
+        let cause = match exc {
+            _ if core.borrow().is_cut => TransportError::Cut,
+            None => TransportError::EndOfStream,
+            Some(exc) => TransportError::Failed(exc.str()?.to_string().into()),
+        };
+        Core::end_link(core, id, cause, false)
+    }
+
+    /// The server has ended its side: the connection is over. The transport closes itself and reports `connection_lost` later,
+    /// and what it is given until then it would take and drop.
+    fn eof_received(&self, py: Python<'_>) -> PyResult<Option<bool>> {
+        let _inside = gate::enter()?;
+        let Some((core, id)) = self.current(py) else {
+            return Ok(None);
+        };
+        let (now, failed) = Core::now_or_last(core);
+        (core.borrow_mut().engine).closed(now, id, TransportError::EndOfStream);
+        events::pump(core, now).and(failed)?;
+        Core::arm_timer(core)?; // for the next attempt
+        Ok(None)
+    }
+
+    fn pause_writing(&self, py: Python<'_>) {
+        if let Some((core, _)) = self.current(py) {
+            let mut core = core.borrow_mut();
+            core.writable = false;
+            core.held_up = true;
+        }
+    }
+
+    fn resume_writing(&self, py: Python<'_>) -> PyResult<()> {
+        let _inside = gate::enter()?;
+        let Some((core, _)) = self.current(py) else {
+            return Ok(());
+        };
+        core.borrow_mut().writable = true;
+        // Not at once: asyncio's own transport would end twice if it were closed from here.
+        Core::schedule_flush(core)
+    }
+
+    fn get_buffer<'py>(
+        &self,
+        py: Python<'py>,
+        sizehint: isize,
+    ) -> PyResult<Bound<'py, PyMemoryView>> {
+        let _inside = gate::enter()?;
+        let _ = sizehint;
+        let buffer = ReadBuffer::free(py, ReadBuffer::shared(py)?)?;
+        let view = PyMemoryView::from(buffer.as_any())?;
+        if let Some((core, _)) = self.current(py) {
+            let previous = core.borrow_mut().read_buffer.replace(buffer.unbind());
+            drop(previous);
+        }
+        Ok(view)
+    }
+
+    fn buffer_updated(&self, py: Python<'_>, nbytes: usize) -> PyResult<()> {
+        let _inside = gate::enter()?;
+        let Some((slf, id)) = self.current(py) else {
+            return Ok(());
+        };
+        let mut core = slf.borrow_mut();
+        let Some(buffer) = core.read_buffer.take() else {
+            return Ok(());
+        };
+        let clock = core.clock.clone();
+        drop(core);
+        let (now, failed) = clock.now_or_last(py);
+        read(slf, id, now, buffer.get(), nbytes)?;
+        failed
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.core)
+    }
+
+    // No `__clear__`: whatever cycle it is in runs through the core, which can be cleared.
+}
+
+impl Link {
+    /// The core and the name of the link, if it is the present one.
+    fn current<'py>(&self, py: Python<'py>) -> Option<(&Bound<'py, Core>, LinkId)> {
+        let core = self.core.bind(py);
+        let id = self.id?;
+        (core.borrow().link == Some(id)).then_some((core, id))
+    }
+}
+
+/// Takes what a transport has read into a buffer.
+fn read(
+    slf: &Bound<'_, Core>,
+    link: LinkId,
+    now: Instant,
+    buffer: &ReadBuffer,
+    count: usize,
+) -> PyResult<()> {
+    slf.borrow_mut().take_input(now, link, buffer, count);
+    events::pump(slf, now)?;
+    Core::flush(slf)?;
+    if count >= buffer::READ_SIZE {
+        Core::rest_from_reading(slf)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,143 @@
+"""The connector: opens a transport whenever the engine asks for one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import inspect
+import math
+from typing import TYPE_CHECKING
+
+from ferromqtt import _transport
+from ferromqtt._transport import websocket
+from ferromqtt._transport.attempt import Attempt
+from ferromqtt._transport.ending import until_ended
+from ferromqtt.connection import Credentials, Server
+from ferromqtt.exceptions import MqttError
+
+if TYPE_CHECKING:
+    from ferromqtt._driver import Link, Protocol
+    from ferromqtt._transport.tls import TLSContext
+    from ferromqtt.connection import CredentialsSource
+    from ferromqtt.options import ClientOptions
+
+
+class Connector:
+    """Makes the attempts to connect of one client, each in a task of its own.
+
+    There is a task only while an attempt is under way: between attempts, and while there is a
+    connection, the loop's timer wakes the engine, which asks for the next attempt.
+
+    Attributes:
+        limit: Seconds that an attempt may take.
+    """
+
+    def __init__(
+        self,
+        options: ClientOptions,
+        tls: TLSContext,
+        core: Protocol,
+        credentials: CredentialsSource | None,
+    ) -> None:
+        self.limit = math.inf
+        self._options = options
+        self._tls = tls
+        self._core = core
+        self._credentials = credentials
+        self._task: asyncio.Task[None] | None = None
+        self._is_ending = False
+
+    def open(self, link: Link, place: int, number: int) -> None:
+        """Begin an attempt to connect to the server at this place of the list."""
+        options = self._options_of(place)
+        attempt = Attempt(options)
+        self._core.begin_attempt(attempt.address)
+        self._is_ending = False
+        coroutine = self._run(link, options, attempt, number)
+        self._task = asyncio.get_running_loop().create_task(coroutine, name="ferromqtt connector")
+
+    async def stop(self) -> None:
+        """End the attempt that is under way, if there is one."""
+        task, self._task = self._task, None
+        if task is None or task.done():
+            return
+        if not self._is_ending:
+            with contextlib.suppress(RuntimeError):  # its loop is closed
+                task.cancel()
+        if task.get_loop() is asyncio.get_running_loop():
+            await until_ended([task])
+
+    async def _run(self, link: Link, options: ClientOptions, attempt: Attempt, number: int) -> None:
+        """Open a transport and wait for CONNACK, all within the time limit."""
+        scope = asyncio.timeout(None if self.limit == math.inf else self.limit)
+        try:
+            async with scope:
+                if self._credentials is not None:
+                    options = await self._renew(self._credentials, options, attempt, number)
+                await _transport.open_transport(options, self._tls, link, attempt)
+                await self._core.answered()
+        except BaseException as error:
+            told = error
+            if isinstance(error, TimeoutError) and scope.expired():
+                told = attempt.overdue(self.limit)
+                told.__cause__ = None  # which suppresses the context too
+                if attempt.awaits_credentials:
+                    self._core.fail_credentials("the time limit was over before they came")
+            elif isinstance(error, OSError | UnicodeError):
+                told = attempt.error(error)
+            self._is_ending = True
+            await self._core.give_up(link, told)
+            if not isinstance(error, Exception):
+                raise
+
+    async def _renew(
+        self, source: CredentialsSource, options: ClientOptions, attempt: Attempt, number: int
+    ) -> ClientOptions:
+        """Get the credentials of an attempt; return the options with those that WebSocket needs."""
+        attempt.awaits_credentials = True
+        try:
+            answer = source(Server.of_options(options), number)
+            given = await answer if inspect.isawaitable(answer) else answer
+            credentials = Credentials.of(given)
+            username, password = credentials.username, credentials.password
+            if username is None:
+                username = options.username
+            if password is None:
+                password = options.password
+            self._core.set_credentials(username, password)
+        except Exception as error:
+            # Not the error's own text, which may show what is secret.
+            why = f"the client's `credentials` raised {type(error).__name__}"
+            self._core.report("`credentials` raised", error)
+            self._core.fail_credentials(why)
+            failure = MqttError(f"{why[:1].upper()}{why[1:]}")
+            failure.address = attempt.address
+            raise failure from error
+        attempt.awaits_credentials = False
+        return _with_websocket(options, credentials)
+
+    def _options_of(self, place: int) -> ClientOptions:
+        """Return the options with the server at this place of the list as the only one."""
+        if place == 0:
+            return self._options
+        options = copy.copy(self._options)
+        options.use_server(place)
+        return options
+
+
+def _with_websocket(options: ClientOptions, credentials: Credentials) -> ClientOptions:
+    """Return the options with what the credentials have for the WebSocket request."""
+    headers, path = credentials.websocket_headers, credentials.websocket_path
+    if headers is None and path is None:
+        return options
+    usual = options.websocket_headers if options.websocket_path else None  # as in aiomqtt
+
+    def with_credentials(defaults: dict[str, str]) -> dict[str, str]:
+        own = usual(defaults) if callable(usual) else defaults | (usual or {})
+        return own | dict(headers or {})
+
+    options = copy.copy(options)
+    options.websocket_path = path or options.websocket_path or websocket.DEFAULT_PATH
+    options.websocket_headers = with_credentials
+    return options

@@ -1,0 +1,244 @@
+"""How a client connects, and connects again: servers, credentials, reconnecting, and its state."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Self, TypeAlias
+
+from ferromqtt import _checks, _shown
+from ferromqtt._native import Host, authority
+from ferromqtt.types import MemoryBroker
+
+if TYPE_CHECKING:
+    from ferromqtt.options import ClientOptions
+
+__all__ = [
+    "ClientState",
+    "Credentials",
+    "CredentialsLike",
+    "CredentialsSource",
+    "Reconnect",
+    "Server",
+    "ServerLike",
+]
+
+_MAX_PORT = 65535
+_MAX_ATTEMPTS = 0xFFFF_FFFF
+
+
+class ClientState(enum.Enum):
+    """Where a client stands: from `Client.state`."""
+
+    DISCONNECTED = "disconnected"
+    """There is no connection, and none will come: the client is not entered, or it has ended."""
+    CONNECTING = "connecting"
+    """The client is being entered, and no server has accepted a connection yet."""
+    CONNECTED = "connected"
+    """A server has accepted the connection, and it has not ended."""
+    RECONNECTING = "reconnecting"
+    """The connection was lost, and the client is about to make another one."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reconnect:
+    """How a client connects again by itself when its connection is lost.
+
+    After a loss the client waits, tries, and waits twice as long after each failure. An end that
+    trying again cannot mend, such as a wrong password or another client that has taken over the
+    Client Identifier, is final.
+
+    ```python
+    async with Client("test.mosquitto.org", reconnect=Reconnect(max=30, initial=True)) as client:
+        ...
+    ```
+
+    Args:
+        min: The first wait in seconds.
+        max: The longest wait in seconds.
+        jitter: How much of each wait is random, from 0 to 1, so that the clients of a server that
+            has failed do not all come back at the same moment. With 0.5 a wait takes between half
+            and the whole of its length.
+        attempts: How many attempts in a row may fail before the client gives up. The row ends with
+            a connection that has lasted ten seconds. None for no limit. With several servers, each
+            attempt counts, and the client gives up only when all have been tried.
+        initial: Whether entering tries again too. By default a first attempt that fails raises, so
+            that a wrong address is reported at once.
+
+    Raises:
+        ValueError: A number is out of its range.
+        TypeError: An argument is no number.
+    """
+
+    min: float = 1.0
+    max: float = 60.0
+    jitter: float = 0.5
+    attempts: int | None = None
+    initial: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("min", "max", "jitter"):
+            value = getattr(self, name)
+            if not _checks.is_number(value):
+                raise _checks.wrong_type(f"Reconnect: {name}", "a number", value)
+        if not 0 < self.min <= self.max or self.min == math.inf:
+            raise ValueError(
+                "Reconnect: min and max must be seconds, with 0 < min <= max, "
+                f"not min={self.min} and max={self.max}."
+            )
+        if not 0 <= self.jitter <= 1:
+            raise ValueError(f"Reconnect: jitter must be in the range 0-1, not {self.jitter}.")
+        if self.attempts is None:
+            return
+        if not _checks.is_count(self.attempts):
+            raise _checks.wrong_type("Reconnect: attempts", "int or None", self.attempts)
+        if not 1 <= self.attempts <= _MAX_ATTEMPTS:
+            must_be = f"in the range 1-{_MAX_ATTEMPTS}, or None"
+            raise ValueError(f"Reconnect: attempts must be {must_be}, not {self.attempts}.")
+
+    @property
+    def native(self) -> tuple[float, float, int, int | None, bool]:
+        """What the core takes."""
+        percent = round(self.jitter * 100)
+        attempts = None if self.attempts is None else int(self.attempts)
+        return float(self.min), float(self.max), percent, attempts, bool(self.initial)
+
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """A server that a client connects to: what `credentials` is called with.
+
+    Its `str` is an address for people.
+
+    Args:
+        host: Its name or address, or the path of its Unix socket.
+        port: Its port; None for a Unix socket, and for a test broker in memory.
+    """
+
+    host: str
+    port: int | None = None
+
+    def __str__(self) -> str:
+        return _shown.host(self.host) if self.port is None else authority(self.host, self.port)
+
+    @classmethod
+    def of_options(cls, options: ClientOptions) -> Self:
+        """Return the server that a client with these options connects to first."""
+        if options.broker is not None:
+            return cls("the test broker")
+        return cls(options.hostname, None if options.transport == "unix" else options.port)
+
+    @classmethod
+    def of(cls, given: object, options: ClientOptions) -> Self:
+        """Return one of the `servers` of a client: "host", "host:port" or (host, port).
+
+        Raises:
+            ValueError: The host or port is none.
+            TypeError: It is of another type.
+        """
+        must_be = "str, (host, port) or a Server"
+        host: object
+        port: object
+        match given:
+            case Server():
+                host, port = given.host, given.port
+            case str() if options.transport == "unix":
+                return cls(given)
+            case str():
+                host, port = _host_and_port(given)
+            case (host, port):
+                pass
+            case _:
+                raise _checks.wrong_type("servers must hold what is", must_be, given)
+        if not isinstance(host, str):
+            raise _checks.wrong_type("servers must hold what is", must_be, given)
+        if options.transport == "unix":
+            return cls(host)
+        port = options.port if port is None else port
+        if not _checks.is_count(port):
+            raise _checks.wrong_type("servers: the port", "int", port)
+        assert isinstance(port, int)  # noqa: S101 - by the line above
+        if not 0 < port <= _MAX_PORT:
+            raise ValueError(f"servers: the port must be in the range 1-{_MAX_PORT}, not {port}.")
+        try:
+            Host(host)
+        except ValueError as error:
+            raise ValueError(f"servers: the host {_shown.host(host)!r}: {error}") from None
+        return cls(host, port)
+
+
+ServerLike: TypeAlias = str | tuple[str, int] | Server | MemoryBroker
+"""A server of `Client(servers=...)`: "host", "host:port", (host, port), or a `TestBroker`."""
+
+
+def _host_and_port(text: str) -> tuple[str, int | None]:
+    """Take "host:port" apart; an IPv6 address with a port stands in brackets."""
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if bracket and (not rest or rest.startswith(":")):
+            return host, _port(rest[1:], text) if rest else None
+        raise ValueError(f"servers: {_shown.host(text)!r} is not [address]:port.")
+    host, colon, port = text.partition(":")
+    if not colon or ":" in port:
+        return text, None
+    return host, _port(port, text)
+
+
+def _port(port: str, text: str) -> int:
+    if not (port.isascii() and port.isdigit() and len(port) <= len(str(_MAX_PORT))):
+        raise ValueError(f"servers: {_shown.host(text)!r} has no port behind its colon.")
+    return int(port)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Credentials:
+    """What a client authenticates with at one attempt to connect: what `credentials` returns.
+
+    Its `repr` shows none of it.
+
+    Args:
+        username: User Name; None for that of the client.
+        password: Password; None for that of the client.
+        websocket_headers: Further headers of the WebSocket request, such as Authorization, over
+            those of the client. Not used with other transports.
+        websocket_path: Path and query of the WebSocket request, for services whose credentials are
+            a signature in the URL; None for that of the client.
+    """
+
+    username: str | None = None
+    password: str | bytes | None = None
+    websocket_headers: Mapping[str, str] | None = None
+    websocket_path: str | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(***)"
+
+    @classmethod
+    def of(cls, given: object) -> Credentials:
+        """Return the credentials that a function of the user's has returned, checked.
+
+        Raises:
+            TypeError: It is none.
+            ValueError: A text is too long, or no Unicode text.
+        """
+        if isinstance(given, Credentials):
+            credentials = given
+        elif given is None:
+            credentials = cls()
+        elif isinstance(given, tuple) and len(given) == 2:  # noqa: PLR2004 - a pair
+            credentials = cls(*given)
+        else:
+            raise _checks.wrong_type("credentials must return what", "Credentials", given)
+        if not isinstance(credentials.username, str | None):
+            raise _checks.wrong_type("credentials: username", "str", credentials.username)
+        if not isinstance(credentials.password, str | bytes | bytearray | None):
+            raise _checks.wrong_type("credentials: password", "str or bytes", credentials.password)
+        return credentials
+
+
+CredentialsLike: TypeAlias = Credentials | tuple[str | None, str | bytes | None] | None
+"""`Credentials`, a pair of user name and password, or None for those of the client."""
+CredentialsSource: TypeAlias = Callable[[Server, int], CredentialsLike | Awaitable[CredentialsLike]]
+"""What `Client(credentials=...)` takes: called with the server and the number of the attempt."""

@@ -1,0 +1,259 @@
+"""What happens to a client's connection: the events of `Client.events`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+from ferromqtt import _errors
+from ferromqtt._turn import TURN
+from ferromqtt.exceptions import MqttError
+from ferromqtt.properties import Properties, from_native
+from ferromqtt.reasons import PacketTypes, ReasonCode
+
+if TYPE_CHECKING:
+    from ferromqtt._driver import Protocol
+
+__all__ = [
+    "Connected",
+    "ConnectionEvent",
+    "Disconnected",
+    "Event",
+    "Events",
+    "IdentifierContested",
+    "Lagged",
+    "MessageRefused",
+    "MessageSuspected",
+    "Missed",
+    "NotRestored",
+    "NotSubscribed",
+    "Stalled",
+    "Tolerated",
+    "Unclaimed",
+    "Unflushed",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class ConnectionEvent:
+    """Base of all events. Later versions may add others, so have a case for what is unknown."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Connected(ConnectionEvent):
+    """The server has accepted a connection."""
+
+    session_present: bool
+    """Whether the server resumed the session."""
+    properties: Properties
+    """(5.0) CONNACK properties: Assigned Client Identifier, the server's limits, and so on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Disconnected(ConnectionEvent):
+    """The connection has ended, or an attempt to make one has failed."""
+
+    cause: MqttError | None
+    """Why; None when the client disconnected, as it was asked to."""
+    retry_in: float | None
+    """Seconds until the next attempt, from the moment when the event is taken; None: none comes."""
+    unflushed: int
+    """QoS 0 messages whose calls have returned, and that were not written."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NotRestored(ConnectionEvent):
+    """The server has lost the session, and this subscription could not be made again.
+
+    No messages come for it any more.
+    """
+
+    filter: str
+    """What was subscribed."""
+    reason: ReasonCode
+    """The server's Reason Code, or the one that stands for the limit that forbids to ask."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Lagged(ConnectionEvent):
+    """Received messages were lost: the queue had no capacity for them."""
+
+    filters: tuple[str, ...]
+    """The filters of the queue; none for `Client.messages`."""
+    lost: int
+    """How many at that moment; further ones are counted in the log."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Missed(ConnectionEvent):
+    """So many events were not taken in time, and are gone: the oldest ones."""
+
+    events: int
+    """How many."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Unflushed(ConnectionEvent):
+    """QoS 0 messages whose calls have returned were not written: closing the transport failed."""
+
+    messages: int
+    """How many."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tolerated(ConnectionEvent):
+    """The server broke a rule of MQTT, which is tolerated: see `Client(strict=...)`."""
+
+    slip: str
+    """What it did, and what is made of it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Unclaimed(ConnectionEvent):
+    """Messages of the session went to `Client.messages`, because nobody else claimed them."""
+
+    messages: int
+    """How many."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NotSubscribed(ConnectionEvent):
+    """The server has refused a subscription that was declared before there was a connection."""
+
+    filter: str
+    """What was to be subscribed."""
+    reason: ReasonCode
+    """The server's Reason Code."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MessageSuspected(ConnectionEvent):
+    """One connection after another ends while the same messages are in flight.
+
+    One of them may be the reason.
+    """
+
+    topic: str
+    """Topic of the oldest of them."""
+    messages: int
+    """How many they are."""
+    ends: int
+    """How many connections have ended like this."""
+    reason: ReasonCode | None
+    """The Reason Code of the last DISCONNECT; None before 5.0."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MessageRefused(ConnectionEvent):
+    """The server ended the connection each time this message was sent: it is given up."""
+
+    topic: str
+    """Its topic."""
+    reason: ReasonCode
+    """The Reason Code of the last DISCONNECT."""
+
+
+@dataclasses.dataclass(frozen=True)
+class IdentifierContested(ConnectionEvent):
+    """Another client has, or seems to have, the same Client Identifier."""
+
+    text: str
+    """A sentence for people."""
+    ends: int
+    """How many connections in a row the server has ended soon after it accepted them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Stalled(ConnectionEvent):
+    """A full queue has withheld acknowledgements for 5 seconds."""
+
+    filters: tuple[str, ...]
+    """The filters of the queue; none for `Client.messages`."""
+
+
+Event: TypeAlias = (
+    Connected
+    | Disconnected
+    | NotRestored
+    | Lagged
+    | Missed
+    | Unflushed
+    | Tolerated
+    | Unclaimed
+    | NotSubscribed
+    | MessageSuspected
+    | MessageRefused
+    | IdentifierContested
+    | Stalled
+)
+"""Any event of this version."""
+
+_CLASSES: dict[str, type[ConnectionEvent]] = {
+    kind.__name__: kind
+    for kind in (
+        Connected,
+        Disconnected,
+        NotRestored,
+        Lagged,
+        Missed,
+        Unflushed,
+        Tolerated,
+        Unclaimed,
+        NotSubscribed,
+        MessageSuspected,
+        MessageRefused,
+        IdentifierContested,
+        Stalled,
+    )
+}
+
+
+class Events:
+    """The events of a client's connection, in their order: from `Client.events`.
+
+    Each such iterator gets every event. It begins with how the connection stands: with the last
+    `Connected` or `Disconnected`, if there was one since the client was entered. The latest 64 are
+    kept, or fewer where their properties take more than 1 MiB together; an iterator that is further
+    behind gets a `Missed`. It ends behind the last `Disconnected`, when the client was left or
+    connects no more. On a client that is not entered it waits until a task enters it.
+
+    A cancelled step loses no event.
+    """
+
+    def __init__(self, core: Protocol) -> None:
+        self._core = core
+        self._reader = core.read_events()
+
+    def __aiter__(self) -> Self:
+        """Iterate over the events."""
+        return self
+
+    async def __anext__(self) -> ConnectionEvent:
+        """Wait for the next event."""
+        suspended = False
+        while (taken := self._reader.take()) is None:
+            if self._reader.ended:
+                if suspended:
+                    raise StopAsyncIteration
+                await TURN  # a loop around it must not keep others from running
+            else:
+                waiter = self._reader.wait()
+                try:
+                    await waiter
+                finally:
+                    self._reader.stop_waiting()
+            suspended = True
+        kind, fields = taken
+        return _event(self._core, kind, fields)
+
+
+def _event(core: Protocol, kind: str, fields: dict[str, Any]) -> ConnectionEvent:
+    if kind == "Connected":
+        fields["properties"] = from_native(fields["properties"], PacketTypes.CONNACK)
+    elif kind == "Disconnected":
+        fields["cause"] = _errors.event_cause(fields["cause"], core.address)
+    if fields.get("reason") is not None:
+        fields["reason"] = _errors.any_reason(fields["reason"])
+    if "filters" in fields:
+        fields["filters"] = tuple(fields["filters"])
+    return _CLASSES.get(kind, ConnectionEvent)(**fields)
