@@ -22,7 +22,7 @@ import functools
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -31,10 +31,12 @@ from ferromqtt._internals import internals_of
 from ferromqtt._loop_thread import LoopThread
 from ferromqtt._native import Message
 from ferromqtt.client import Client as AsyncClient
+from ferromqtt.connection import ClientState
+from ferromqtt.events import ConnectionEvent
 from ferromqtt.exceptions import MqttCodeError, MqttReentrantError
 from ferromqtt.reasons import MQTTErrorCode, ReasonCode
 
-__all__ = ["Client", "Messages"]
+__all__ = ["Client", "Events", "Messages"]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -166,6 +168,17 @@ class _State:
             return self.call_outside(coroutine)
         return thread.run(coroutine)
 
+    def call_inside(
+        self, coroutine: Coroutine[Any, Any, _R], keep: Callable[[_R], object] | None = None
+    ) -> _R:
+        """Make a call that only a client that is entered can wait for, as `LoopThread.run`."""
+        thread = self.thread
+        if thread is None:
+            coroutine.close()
+            self.check_process()
+            raise MqttCodeError(MQTTErrorCode.MQTT_ERR_NO_CONN)
+        return thread.run(coroutine, keep)
+
     def call_outside(self, coroutine: Coroutine[Any, Any, _R]) -> _R:
         """Make a call of a client that is not entered, for the error that it raises."""
         try:
@@ -203,8 +216,7 @@ class _State:
         if thread is None:
             return self._message_outside()
         if self.internals.queue is not None:
-            waiting = _next_within(self.client, limit)
-            return thread.run(waiting, self._keep)
+            return thread.run(_next_within(self.client.messages, limit), self._keep)
         step = self.core.messages().__anext__()
         try:
             awaited = step.send(None)
@@ -233,15 +245,31 @@ class _State:
         raise self.core.iteration_end() or MqttCodeError(MQTTErrorCode.MQTT_ERR_NO_CONN)
 
 
-async def _next_within(client: AsyncClient, limit: float | None) -> Message | None:
+async def _next_within(iterator: AsyncIterator[_R], limit: float | None) -> _R | None:
+    """Take the next item; None when none comes in time, or any more."""
     scope = None
     try:
         async with asyncio.timeout(limit) as scope:
-            return await anext(client.messages)
+            return await anext(iterator)
+    except StopAsyncIteration:
+        return None
     except TimeoutError:
         if scope is None or not scope.expired():
             raise
         return None
+
+
+def _time_limit(timeout: float | None) -> float | None:
+    """Return the time limit of an iterator; None for no limit.
+
+    Raises:
+        ValueError: It is negative or NaN.
+        TypeError: It is no number.
+    """
+    if timeout is None:
+        return None
+    _checks.check_timeout(timeout)
+    return None if timeout > threading.TIMEOUT_MAX else float(timeout)
 
 
 class Messages(Iterator[Message]):
@@ -281,6 +309,42 @@ class Messages(Iterator[Message]):
 
     def __repr__(self) -> str:
         return f"<messages of a client, {len(self)} queued>"
+
+
+class Events(Iterator[ConnectionEvent]):
+    """An iterator over the events of a connection, from `Client.events`.
+
+    As `ferromqtt.events.Events`: each such iterator gets every event, and keeps the latest 64.
+    """
+
+    __slots__ = ("_events", "_limit", "_spare", "_state")
+
+    def __init__(self, state: _State, limit: float | None) -> None:
+        self._state = state
+        self._events = state.client.events()
+        self._limit = limit
+        self._spare: deque[ConnectionEvent | None] = deque()
+        """What an interrupted thread had taken."""
+
+    def __iter__(self) -> Self:
+        """Iterate over the events."""
+        return self
+
+    def __next__(self) -> ConnectionEvent:
+        """Wait for the next event.
+
+        Raises:
+            StopIteration: None came within the time limit, after which a further call waits again;
+                or the client was left, or connects no more.
+            MqttCodeError: The client is not entered.
+        """
+        event = self._spare.popleft() if self._spare else None
+        if event is None:
+            step = _next_within(self._events, self._limit)
+            event = self._state.call_inside(step, self._spare.append)
+            if event is None:
+                raise StopIteration
+        return event
 
 
 class Client:
@@ -371,10 +435,32 @@ class Client:
             MqttError: There is no message, and the connection has ended.
             MqttCodeError: There is no message, and the client was never entered.
         """
-        if timeout is not None:
-            _checks.check_timeout(timeout)
-            timeout = None if timeout > threading.TIMEOUT_MAX else float(timeout)
-        return Messages(self._ferromqtt_blocking, timeout)
+        return Messages(self._ferromqtt_blocking, _time_limit(timeout))
+
+    def events(self, *, timeout: float | None = None) -> Events:
+        """Return a new iterator over what happens to the connection: see `ferromqtt.events`.
+
+        It begins with how the connection stands, and may be iterated while the client is entered.
+
+        Args:
+            timeout: Seconds to wait for each event. When none came in that time the loop ends;
+                another loop over the same iterator goes on. None, the default, waits until an event
+                comes or none will come any more, which ends the loop too.
+
+        Raises:
+            ValueError: `timeout` is negative or NaN.
+            TypeError: `timeout` is no number.
+        """
+        return Events(self._ferromqtt_blocking, _time_limit(timeout))
+
+    def state(self) -> ClientState:
+        """Return where the client stands: whether there is a connection, and whether one comes."""
+        return self._ferromqtt_blocking.client.state()
+
+    @_calls(AsyncClient.wait_connected)
+    def wait_connected(self, call: Coroutine[Any, Any, None]) -> None:
+        """Wait until there is a connection, with `reconnect`."""
+        self._ferromqtt_blocking.call_inside(call)
 
     @_calls(AsyncClient.publish)
     def publish(self, call: Coroutine[Any, Any, None]) -> None:

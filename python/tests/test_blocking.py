@@ -519,7 +519,7 @@ def test_threads_that_wait_while_it_connects_get_an_outcome_when_that_fails() ->
 
 def test_its_methods_have_the_parameters_of_the_asyncio_client() -> None:
     assert inspect.signature(Client) == inspect.signature(ferromqtt.Client)
-    for name in ("publish", "subscribe", "unsubscribe"):
+    for name in ("publish", "subscribe", "unsubscribe", "wait_connected"):
         method, origin = getattr(Client, name), getattr(ferromqtt.Client, name)
         assert inspect.signature(method) == inspect.signature(origin)
         assert typing.get_type_hints(method) == typing.get_type_hints(origin)
