@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import math
 import socket
 import sys
@@ -136,23 +137,46 @@ class LoopThread:
         self._waiting: set[Parker] = set()
         self._end: str | None = None
         """Why nothing is waited for any more."""
+        self._is_ending = False
         self._is_exit = False
         self.has_failed = False
         """The event loop has ended by itself, and with it the connection."""
         self.ident: int | None = None
+        self._is_started = False
+        self._has_begun = threading.Event()
+        self._has_ended = threading.Event()
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
 
     def start(self) -> None:
         """Start the thread. Until it ends, calls of the client may come from any thread."""
         self._core.parker = self.park
+        self._is_started = True
         self._thread.start()
         self.ident = self._thread.ident
 
     def stop(self) -> None:
-        """Have the thread end what is left, cut a connection that is there, and wait for that."""
-        self._stop_loop()
-        if self._thread.ident is not None:  # it was started
-            self._thread.join()
+        """Have the thread end what is left, cut a connection that is there, and wait for that.
+
+        An interruption is raised when the thread has ended, unless there are too many.
+        """
+        if not self._is_started:
+            self._loop.close()
+            return
+        interruption: BaseException | None = None
+        for _ in range(_MOST_INTERRUPTIONS):
+            try:
+                self._stop_loop()
+                if not self._has_begun.wait(_ENDING):
+                    self._loop.close()  # its start was interrupted
+                    break
+                # Not by `join` alone: interrupted, it takes the thread for ended (CPython 3.11).
+                self._has_ended.wait()
+                self._thread.join()
+                break
+            except BaseException as error:  # noqa: BLE001 - raised below
+                interruption = interruption or error
+        if interruption is not None:
+            raise interruption
 
     def stop_at_exit(self, limit: float) -> None:
         """Stop the thread, for `limit` seconds at most, as the interpreter exits.
@@ -238,21 +262,27 @@ class LoopThread:
         it again. What it returns all the same is given to `keep`.
         """
         parker = self.park()
+        interruption: BaseException | None = None
         try:
             self.refuse_own_thread()
-            self._hand_over(self._begin, coroutine, parker)
-        except BaseException:
-            coroutine.close()
-            raise
-        interruption: BaseException | None = None
+            self._loop.call_soon_threadsafe(self._begin, coroutine, parker)
+        except BaseException as error:
+            if self._loop.is_closed() or threading.get_ident() == self.ident:
+                coroutine.close()
+                if isinstance(error, RuntimeError) and threading.get_ident() != self.ident:
+                    raise MqttError(self._end or _LEFT) from None
+                raise
+            interruption = error  # it may have been handed over before
+            self._cancel(coroutine, parker)
         for _ in range(_MOST_INTERRUPTIONS):
             try:
                 self.wait(parker)
                 break
             except BaseException as error:  # noqa: BLE001 - raised below
                 interruption = interruption or error
-                with contextlib.suppress(RuntimeError):  # the loop is closed
-                    self._loop.call_soon_threadsafe(self._cancel, parker)
+                self._cancel(coroutine, parker)
+        if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+            coroutine.close()  # the loop's thread has ended before it could begin
         if interruption is None:
             result: _T = parker.result()
             return result
@@ -261,20 +291,26 @@ class LoopThread:
                 keep(parker.result())
         raise interruption
 
-    def _hand_over(self, callback: Callable[..., object], *arguments: object) -> None:
-        try:
-            self._loop.call_soon_threadsafe(callback, *arguments)
-        except RuntimeError:  # the loop is closed
-            raise MqttError(self._end or _LEFT) from None
-
     def _begin(self, coroutine: Coroutine[Any, Any, Any], parker: Parker) -> None:
+        if self._is_ending:
+            coroutine.close()
+            parker.set_exception(MqttError(_LEFT))
+            return
         parker.task = task = self._loop.create_task(coroutine)
         task.add_done_callback(lambda task: self._end_task(task, parker))
 
-    def _cancel(self, parker: Parker) -> None:
-        if parker.task is not None:
-            # Behind its first step: a task that is cancelled before never runs, and leaving must.
-            self._loop.call_soon(parker.task.cancel)
+    def _cancel(self, coroutine: Coroutine[Any, Any, Any], parker: Parker) -> None:
+        def cancel() -> None:
+            if parker.task is not None:
+                # Behind its first step: a task that is cancelled before never runs, and leaving
+                # must.
+                self._loop.call_soon(parker.task.cancel)
+            elif not parker.done():
+                coroutine.close()  # it was interrupted before it was handed over
+                parker.set_exception(MqttError(_LEFT))
+
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(cancel)
 
     @staticmethod
     def _end_task(task: asyncio.Task[Any], parker: Parker) -> None:
@@ -291,6 +327,13 @@ class LoopThread:
             parker.set_result(task.result())
 
     def _main(self) -> None:
+        self._has_begun.set()
+        try:
+            self._run_to_the_end()
+        finally:
+            self._has_ended.set()
+
+    def _run_to_the_end(self) -> None:
         asyncio.set_event_loop(self._loop)  # for code of the user's that asks for it
         end = _LEFT
         try:
@@ -339,6 +382,7 @@ class LoopThread:
 
     async def _finish(self) -> None:
         """Cut a connection that was not left, and have all tasks end."""
+        self._is_ending = True
         await self._leave()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         if tasks:

@@ -123,23 +123,26 @@ class _State:
     def enter(self) -> None:
         """Start the thread, and connect."""
         self.check_process()
-        with self._starting:
-            if self.thread is not None:
-                raise MqttReentrantError(
-                    "The client context manager is reusable, but not reentrant"
-                )
-            self.thread = thread = LoopThread(self.client, self.core, "ferromqtt-blocking")
-        _OPEN.add(self)
+        thread: LoopThread | None = None
         try:
+            with self._starting:
+                self._refuse_reentrance()
+                self.thread = thread = LoopThread(self.client, self.core, "ferromqtt-blocking")
+            _OPEN.add(self)
             thread.start()
             thread.run(self.client.__aenter__())
         except BaseException as error:
-            try:
-                if self.internals.entered:  # it was, when the interruption came
-                    thread.run(self.client.__aexit__(type(error), error, None))
-            finally:
-                self._end(thread)
+            if thread is not None:
+                try:
+                    if self.internals.entered:  # it was, when the interruption came
+                        thread.run(self.client.__aexit__(type(error), error, None))
+                finally:
+                    self._end(thread)
             raise
+
+    def _refuse_reentrance(self) -> None:
+        if self.thread is not None:
+            raise MqttReentrantError("The client context manager is reusable, but not reentrant")
 
     def leave(self, kind: type[BaseException] | None, error: BaseException | None) -> None:
         """Disconnect, and end the thread."""

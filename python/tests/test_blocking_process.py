@@ -378,6 +378,66 @@ def test_a_parker_is_set_once() -> None:
     loop.close()
 
 
+class InterruptionError(BaseException):
+    """Takes the place of what a signal handler raises."""
+
+
+def thread_of(client: Client) -> Any:  # noqa: ANN401  its private parts are meant
+    return client._ferromqtt_blocking.thread
+
+
+@pytest.mark.parametrize("wakes", [False, True])
+def test_a_call_that_is_interrupted_as_it_is_handed_over_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch, wakes: bool
+) -> None:
+    """Before the loop was woken for it, or behind that, when the loop may be at work on it."""
+    with ScriptedServer(serve_311) as server, Client(server.host, server.port) as client:
+        wake = thread_of(client)._loop._write_to_self
+
+        def be_interrupted() -> None:
+            monkeypatch.undo()
+            if wakes:
+                wake()
+            raise InterruptionError
+
+        for call in (CALLS["subscribe"], CALLS["publish"]):
+            monkeypatch.setattr(thread_of(client)._loop, "_write_to_self", be_interrupted)
+            with pytest.raises(InterruptionError):
+                call(client)
+        client.publish("a", qos=1)
+        client.subscribe("a")
+
+
+def test_an_interruption_does_not_keep_the_thread_from_ending(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with ScriptedServer(serve_311) as server:
+        client = Client(server.host, server.port)
+        for _ in range(2):
+            client.__enter__()
+            ended = thread_of(client)._has_ended
+            wait = ended.wait
+
+            def be_interrupted(ended: Any = ended, wait: Callable[[], bool] = wait) -> bool:  # noqa: ANN401
+                monkeypatch.setattr(ended, "wait", wait)
+                raise InterruptionError
+
+            monkeypatch.setattr(ended, "wait", be_interrupted)
+            with pytest.raises(InterruptionError):
+                client.__exit__(None, None, None)
+            assert loop_threads() == []
+        server.join()
+        assert all(map(left_in_order, server.connections))
+
+
+def test_a_call_that_comes_as_the_thread_ends_is_refused() -> None:
+    with ScriptedServer(serve_311) as server, Client(server.host, server.port) as client:
+        thread_of(client)._is_ending = True
+        with pytest.raises(MqttError, match="was left"):
+            client.subscribe("a")
+        thread_of(client)._is_ending = False
+
+
 def test_an_interrupted_thread_gives_back_the_message_it_was_woken_for() -> None:
     """Here another error takes the place of an interruption."""
 
@@ -385,9 +445,6 @@ def test_an_interrupted_thread_gives_back_the_message_it_was_woken_for() -> None
         connection.accept()
         connection.send(packets.publish("a", b"x"))
         connection.read_to_end()
-
-    class InterruptionError(BaseException):
-        pass
 
     with ScriptedServer(script) as server, Client(server.host, server.port) as client:
         original = Parker.wait
