@@ -72,7 +72,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "strict": _FLAG,
     "maximum_non_publish_size": _INT,
     "tls_server_hostname": _STR,
-    "reconnect": ("True, False or a Reconnect", lambda it: hasattr(it, "native") or _is_int(it)),
+    "reconnect": ("True, False or a Reconnect", lambda it: hasattr(it, "jitter") or _is_int(it)),
     "servers": ("a list of servers", lambda it: hasattr(it, "__iter__") and not _is(str)(it)),
 }
 _NEVER_NONE = {"port", "keepalive", "bind_port", "transport", "maximum_non_publish_size"}

@@ -9,11 +9,12 @@ import inspect
 import math
 from typing import TYPE_CHECKING
 
-from ferromqtt import _transport
+from ferromqtt import _checks, _transport
+from ferromqtt._servers import first_server
 from ferromqtt._transport import websocket
 from ferromqtt._transport.attempt import Attempt
 from ferromqtt._transport.ending import until_ended
-from ferromqtt.connection import Credentials, Server
+from ferromqtt.connection import Credentials
 from ferromqtt.exceptions import MqttError
 
 if TYPE_CHECKING:
@@ -97,9 +98,9 @@ class Connector:
         """Get the credentials of an attempt; return the options with those that WebSocket needs."""
         attempt.awaits_credentials = True
         try:
-            answer = source(Server.of_options(options), number)
+            answer = source(first_server(options), number)
             given = await answer if inspect.isawaitable(answer) else answer
-            credentials = Credentials.of(given)
+            credentials = _checked(given)
             username, password = credentials.username, credentials.password
             if username is None:
                 username = options.username
@@ -124,6 +125,27 @@ class Connector:
         options = copy.copy(self._options)
         options.use_server(place)
         return options
+
+
+def _checked(given: object) -> Credentials:
+    """Return the credentials that a function of the user's has returned.
+
+    Raises:
+        TypeError: They are none.
+    """
+    if given is None:
+        credentials = Credentials()
+    elif isinstance(given, tuple) and len(given) == 2:  # noqa: PLR2004 - a pair
+        credentials = Credentials(*given)
+    elif isinstance(given, Credentials):
+        credentials = given
+    else:
+        raise _checks.wrong_type("what `credentials` returns", "Credentials", given)
+    if not isinstance(credentials.username, str | None):
+        raise _checks.wrong_type("credentials: username", "str", credentials.username)
+    if not isinstance(credentials.password, str | bytes | bytearray | None):
+        raise _checks.wrong_type("credentials: password", "str or bytes", credentials.password)
+    return credentials
 
 
 def _with_websocket(options: ClientOptions, credentials: Credentials) -> ClientOptions:

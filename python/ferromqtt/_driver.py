@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from ferromqtt._native import End
 
 
-def _complete(waiter: asyncio.Future[None]) -> None:
+def complete(waiter: asyncio.Future[None]) -> None:
+    """Complete a future, unless it is done."""
     if not waiter.done():
         waiter.set_result(None)
 
@@ -128,6 +129,8 @@ class Protocol(Core):
     """What the authenticator's coroutine runs as; it is cancelled when the connection ends."""
     _accepted = False
     """A server has accepted a connection since the client was entered."""
+    _established = False
+    """The transport carries, or carried, an accepted connection."""
     _ended = False
     _had_ended = False
     _warned_of_waiting = False
@@ -191,7 +194,10 @@ class Protocol(Core):
             self._failure = reason
         # Not what a function or a class of the user's says, which may be secret.
         ours = isinstance(reason, MqttError)
-        link.give_up(str(reason) if ours else f"{self.address}: {type(reason).__name__}", False)
+        # Trying again does not mend an option that is wrong.
+        is_final = not self._accepted and not ours and isinstance(reason, Exception)
+        text = str(reason) if ours else f"{self.address}: {type(reason).__name__}"
+        link.give_up(text, is_final)
         await link.until_closed()
 
     async def cancel_start(self) -> None:
@@ -239,7 +245,7 @@ class Protocol(Core):
                 try:
                     await TURN  # tasks that are about to make calls make them before it leaves
                 finally:  # also when this coroutine is closed instead
-                    had_ended = self._ended  # then a DISCONNECT that says why is being written
+                    had_ended = not self.connected  # a DISCONNECT that says why may be on its way
                     self.leave(publish_will, wait, limit)
                 await asyncio.wait([closed])
             except asyncio.CancelledError:
@@ -247,7 +253,7 @@ class Protocol(Core):
                 await self._closed_or_aborted(closed)
                 raise
         else:
-            had_ended = self._ended
+            had_ended = not self.connected
             self.leave(publish_will, wait, limit)
             await self._closed_or_aborted(closed)
         if had_ended or self.all_written:
@@ -312,8 +318,8 @@ class Protocol(Core):
 
     def _report_state(self) -> None:
         for waiter in self._state_waiters:
-            if not waiter.done():
-                waiter.get_loop().call_soon_threadsafe(_complete, waiter)
+            with contextlib.suppress(RuntimeError):  # its loop is closed
+                waiter.get_loop().call_soon_threadsafe(complete, waiter)
 
     def _not_connected(self) -> MqttError:
         error = _errors.not_connected("Could not wait for a connection")
@@ -338,7 +344,7 @@ class Protocol(Core):
         return progress.tcp_progress(self.transport)
 
     def _on_connected(self, session_present: bool) -> None:
-        self._accepted = True
+        self._accepted = self._established = True
         self._settle_attempt()
         entering, self._entering = self._entering, None
         if entering is not None and not entering.done():
@@ -350,7 +356,7 @@ class Protocol(Core):
     def _settle_attempt(self) -> None:
         answer, self._answer = self._answer, None
         if answer is not None:
-            _complete(answer)
+            complete(answer)
 
     def _on_auth(self, data: bytes) -> None:
         """Answer the server's AUTH, at once or when the authenticator's coroutine is done."""
@@ -453,6 +459,9 @@ class Protocol(Core):
             self.on_end()
 
     def _on_closed(self) -> None:
+        if not self._established:
+            return  # attempts that fail are no ends of connections
+        self._established = False
         for line, times in self.take_unwritten_lines():
             self.warn("%s (%d times in all)", line, times)
 

@@ -19,7 +19,7 @@ from ferromqtt._slots import CallSlots
 from ferromqtt._transport.attempt import address_of
 from ferromqtt._transport.tls import TLSContext
 from ferromqtt._turn import TURN, TURN_BEFORE_ERROR
-from ferromqtt.connection import CredentialsSource
+from ferromqtt.connection import CredentialsSource, Reconnect
 from ferromqtt.exceptions import MqttReentrantError
 from ferromqtt.options import (
     MQTT_CLEAN_START_FIRST_ONLY,
@@ -293,7 +293,7 @@ class Internals:
             "will": will
             and (will.topic, will.payload, will.qos, bool(will.retain), options.will_properties),
             "strict": bool(options.strict),
-            "reconnect": options.reconnects and options.reconnects.native,
+            "reconnect": options.reconnects and _native_policy(options.reconnects),
             "servers": 1 + len(options.further_servers),
             "fresh_credentials": self._has_credentials,
             "maximum_non_publish_size": options.maximum_non_publish_size,
@@ -302,6 +302,13 @@ class Internals:
             # A queue of the user's own class has its own limit.
             "max_incoming": incoming if incoming and incoming > 0 and not self.queue else None,
         }
+
+
+def _native_policy(policy: Reconnect) -> tuple[float, float, int, int | None, bool]:
+    """Return how to reconnect as the core takes it."""
+    percent = round(policy.jitter * 100)
+    attempts = None if policy.attempts is None else int(policy.attempts)
+    return float(policy.min), float(policy.max), percent, attempts, bool(policy.initial)
 
 
 class FerromqttInternalsHolder:

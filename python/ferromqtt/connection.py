@@ -6,14 +6,11 @@ import dataclasses
 import enum
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TypeAlias
 
 from ferromqtt import _checks, _shown
-from ferromqtt._native import Host, authority
+from ferromqtt._native import authority
 from ferromqtt.types import MemoryBroker
-
-if TYPE_CHECKING:
-    from ferromqtt.options import ClientOptions
 
 __all__ = [
     "ClientState",
@@ -25,7 +22,6 @@ __all__ = [
     "ServerLike",
 ]
 
-_MAX_PORT = 65535
 _MAX_ATTEMPTS = 0xFFFF_FFFF
 
 
@@ -98,13 +94,6 @@ class Reconnect:
             must_be = f"in the range 1-{_MAX_ATTEMPTS}, or None"
             raise ValueError(f"Reconnect: attempts must be {must_be}, not {self.attempts}.")
 
-    @property
-    def native(self) -> tuple[float, float, int, int | None, bool]:
-        """What the core takes."""
-        percent = round(self.jitter * 100)
-        attempts = None if self.attempts is None else int(self.attempts)
-        return float(self.min), float(self.max), percent, attempts, bool(self.initial)
-
 
 @dataclasses.dataclass(frozen=True)
 class Server:
@@ -123,73 +112,9 @@ class Server:
     def __str__(self) -> str:
         return _shown.host(self.host) if self.port is None else authority(self.host, self.port)
 
-    @classmethod
-    def of_options(cls, options: ClientOptions) -> Self:
-        """Return the server that a client with these options connects to first."""
-        if options.broker is not None:
-            return cls("the test broker")
-        return cls(options.hostname, None if options.transport == "unix" else options.port)
-
-    @classmethod
-    def of(cls, given: object, options: ClientOptions) -> Self:
-        """Return one of the `servers` of a client: "host", "host:port" or (host, port).
-
-        Raises:
-            ValueError: The host or port is none.
-            TypeError: It is of another type.
-        """
-        must_be = "str, (host, port) or a Server"
-        host: object
-        port: object
-        match given:
-            case Server():
-                host, port = given.host, given.port
-            case str() if options.transport == "unix":
-                return cls(given)
-            case str():
-                host, port = _host_and_port(given)
-            case (host, port):
-                pass
-            case _:
-                raise _checks.wrong_type("servers must hold what is", must_be, given)
-        if not isinstance(host, str):
-            raise _checks.wrong_type("servers must hold what is", must_be, given)
-        if options.transport == "unix":
-            return cls(host)
-        port = options.port if port is None else port
-        if not _checks.is_count(port):
-            raise _checks.wrong_type("servers: the port", "int", port)
-        assert isinstance(port, int)  # noqa: S101 - by the line above
-        if not 0 < port <= _MAX_PORT:
-            raise ValueError(f"servers: the port must be in the range 1-{_MAX_PORT}, not {port}.")
-        try:
-            Host(host)
-        except ValueError as error:
-            raise ValueError(f"servers: the host {_shown.host(host)!r}: {error}") from None
-        return cls(host, port)
-
 
 ServerLike: TypeAlias = str | tuple[str, int] | Server | MemoryBroker
 """A server of `Client(servers=...)`: "host", "host:port", (host, port), or a `TestBroker`."""
-
-
-def _host_and_port(text: str) -> tuple[str, int | None]:
-    """Take "host:port" apart; an IPv6 address with a port stands in brackets."""
-    if text.startswith("["):
-        host, bracket, rest = text[1:].partition("]")
-        if bracket and (not rest or rest.startswith(":")):
-            return host, _port(rest[1:], text) if rest else None
-        raise ValueError(f"servers: {_shown.host(text)!r} is not [address]:port.")
-    host, colon, port = text.partition(":")
-    if not colon or ":" in port:
-        return text, None
-    return host, _port(port, text)
-
-
-def _port(port: str, text: str) -> int:
-    if not (port.isascii() and port.isdigit() and len(port) <= len(str(_MAX_PORT))):
-        raise ValueError(f"servers: {_shown.host(text)!r} has no port behind its colon.")
-    return int(port)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -214,28 +139,6 @@ class Credentials:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(***)"
-
-    @classmethod
-    def of(cls, given: object) -> Credentials:
-        """Return the credentials that a function of the user's has returned, checked.
-
-        Raises:
-            TypeError: It is none.
-            ValueError: A text is too long, or no Unicode text.
-        """
-        if isinstance(given, Credentials):
-            credentials = given
-        elif given is None:
-            credentials = cls()
-        elif isinstance(given, tuple) and len(given) == 2:  # noqa: PLR2004 - a pair
-            credentials = cls(*given)
-        else:
-            raise _checks.wrong_type("credentials must return what", "Credentials", given)
-        if not isinstance(credentials.username, str | None):
-            raise _checks.wrong_type("credentials: username", "str", credentials.username)
-        if not isinstance(credentials.password, str | bytes | bytearray | None):
-            raise _checks.wrong_type("credentials: password", "str or bytes", credentials.password)
-        return credentials
 
 
 CredentialsLike: TypeAlias = Credentials | tuple[str | None, str | bytes | None] | None

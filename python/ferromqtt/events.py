@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from ferromqtt import _errors
+from ferromqtt._driver import Protocol
 from ferromqtt._turn import TURN
 from ferromqtt.exceptions import MqttError
 from ferromqtt.properties import Properties, from_native
 from ferromqtt.reasons import PacketTypes, ReasonCode
-
-if TYPE_CHECKING:
-    from ferromqtt._driver import Protocol
 
 __all__ = [
     "Connected",

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, cast
 
 from ferromqtt import _checks, _shown
 from ferromqtt._native import Host, payload_bytes
+from ferromqtt._servers import server_of
 from ferromqtt.connection import Reconnect, Server, ServerLike
 from ferromqtt.properties import to_native
 from ferromqtt.reasons import PacketTypes
@@ -369,7 +370,7 @@ def _further_servers(options: ClientOptions) -> tuple[Server | MemoryBroker, ...
             raise ValueError(
                 "servers: test brokers in memory and servers with a socket do not go together."
             )
-        servers.append(Server.of(given, options) if broker is None else broker)
+        servers.append(server_of(given, options) if broker is None else broker)
     return tuple(servers)
 
 

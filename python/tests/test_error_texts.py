@@ -21,6 +21,7 @@ from support.provocations import (
     log,
     options,
     properties,
+    reconnecting,
     reports,
     silence,
 )
@@ -38,7 +39,7 @@ ROWS = [row for row in rows() if row.section.startswith("Python")]
 TEXTS = {row.text for row in ROWS}
 MODULES = (
     *(arguments, broker, calls, clocks, connecting, importing, log, options, properties, reports),
-    *(blocking, silence),
+    *(blocking, reconnecting, silence),
 )
 """Importing them has filled the registry."""
 

@@ -295,6 +295,7 @@ def test_an_authenticator_may_use_the_client(run: LoopRunner, outcome: str) -> N
         properties.AuthenticationMethod = "method"
         wire.client = Client("localhost", protocol=ProtocolVersion.V5, properties=properties)
         wire.core = internals_of(wire.client).core
+        wire.core.connector = None
         wire.core.authenticator = answer
         wire.core.configure(**internals_of(wire.client).core_options())
         asyncio.get_running_loop().set_exception_handler(lambda *_: None)

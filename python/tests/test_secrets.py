@@ -20,6 +20,7 @@ import pytest
 import ferromqtt
 from ferromqtt import (
     Client,
+    Credentials,
     Message,
     MqttError,
     PacketTypes,
@@ -589,7 +590,7 @@ def test_credentials_in_place_of_a_host_are_shown_nowhere_1_2(
 
 
 WITHOUT_SECRETS = {
-    *("PacketTypes", "ProtocolVersion"),
+    *("PacketTypes", "ProtocolVersion", "ClientState", "Reconnect", "Server", "events"),
     *("ReasonCode", "SubscribeOptions", "Topic", "Wildcard", "TopicLike"),
     *("WildcardLike", "MqttReentrantError", "MqttCodeError", "MqttConnectError"),
     *("MqttTimeoutError", "MessagesIterator", "__version__", "__version_tuple__"),
@@ -615,6 +616,7 @@ def test_no_object_shows_its_secret_1_2(watch: Watch) -> None:
         Will("w", SECRET.encode()),
         TLSParameters(keyfile_password=SECRET),
         ProxySettings(proxy_type=2, proxy_addr="a", proxy_password=SECRET),
+        Credentials(SECRET, SECRET, {"Authorization": SECRET}, SECRET),
         TestBroker(users={"u": SECRET}),
     )
 

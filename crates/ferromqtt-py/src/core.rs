@@ -767,10 +767,11 @@ impl Core {
         let mut core = slf.borrow_mut();
         core.link = None;
         let transport = core.detach();
-        core.engine.closed(now, link, cause);
-        if is_final && !core.engine.core().is_idle() {
+        let options = core.engine.core().options();
+        if is_final && (options.reconnect.is_some() || options.servers.get() > 1) {
             core.disconnect_soon(now, ReasonCode::Success);
         }
+        core.engine.closed(now, link, cause);
         drop(core);
         drop(transport);
         // Whatever a hook of the user's raises meanwhile, those who wait for the end must be told.

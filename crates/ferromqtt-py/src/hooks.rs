@@ -38,6 +38,8 @@ hooks! {
     new_object = "copyreg"."__newobj__";
     /// A `Properties` object of a dictionary.
     from_native = "ferromqtt.properties"."from_native";
+    /// Completes a future with None, unless it is done.
+    complete = "ferromqtt._driver"."complete";
     /// The exception that fits a failed call.
     call_error = "ferromqtt._errors"."call_error";
     /// The exception for one of those calls.

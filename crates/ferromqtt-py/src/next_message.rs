@@ -407,9 +407,12 @@ fn give_back(core: &Bound<'_, Core>, reader: ReaderId) -> PyResult<()> {
 pub(crate) fn wake(core: &Bound<'_, Core>, reader: Reader) -> PyResult<()> {
     let py = core.py();
     let future = reader.future.bind(py);
+    if reader.name.is_none() {
+        return wake_event_reader(future);
+    }
     let told = future.call_method1(intern!(py, "set_result"), (py.None(),));
     let Some(name) = reader.name else {
-        return Ok(()); // it looks at the events again, if it is still there
+        return Ok(()); // see above
     };
     let mut guard = core.borrow_mut();
     let tokens = match told {
@@ -420,6 +423,18 @@ pub(crate) fn wake(core: &Bound<'_, Core>, reader: Reader) -> PyResult<()> {
     drop(guard);
     drop(tokens);
     Ok(())
+}
+
+/// Wakes a reader of events, perhaps on another loop. It looks at the events again, if it is still there.
+fn wake_event_reader(future: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = future.py();
+    let event_loop = future.call_method0(intern!(py, "get_loop"))?;
+    let complete = hooks::complete(py)?;
+    let soon = intern!(py, "call_soon_threadsafe");
+    match event_loop.call_method1(soon, (complete, future)) {
+        Err(error) if !error.is_instance_of::<PyRuntimeError>(py) => Err(error),
+        _ => Ok(()), // or its loop is closed
+    }
 }
 
 /// The futures of steps that wait on another loop than the one that was begun on, which are taken out. The messages that
