@@ -159,14 +159,11 @@ class LoopThread:
 
         An interruption is raised when the thread has ended, unless there are too many.
         """
-        if not self._is_started:
-            self._loop.close()
-            return
         interruption: BaseException | None = None
         for _ in range(_MOST_INTERRUPTIONS):
             try:
                 self._stop_loop()
-                if not self._has_begun.wait(_ENDING):
+                if not (self._is_started and self._has_begun.wait(_ENDING)):
                     self._loop.close()  # its start was interrupted
                     break
                 # Not by `join` alone: interrupted, it takes the thread for ended (CPython 3.11).
@@ -189,8 +186,13 @@ class LoopThread:
         self._thread.join(limit)
 
     def _stop_loop(self) -> None:
+        def stop() -> None:
+            if not self._is_ending:
+                self._is_ending = True
+                self._loop.stop()
+
         with contextlib.suppress(RuntimeError):  # it is closed
-            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._loop.call_soon_threadsafe(stop)
 
     def park(self) -> Parker:
         """Return something to wait on. The core calls it for what a thread has to wait for."""
@@ -238,20 +240,23 @@ class LoopThread:
 
         An interruption abandons the call, as cancelling does in a task.
         """
-        try:
-            while True:
+        while True:
+            try:
                 if awaited is None:
                     self.turn()
                 else:
-                    try:
-                        self.wait(awaited)
-                    except BaseException as error:  # noqa: BLE001 - raised by `result`
-                        self._core.abandon(awaited.op)
-                        awaited.replace(error)
+                    self.wait(awaited)
+            except BaseException as error:  # noqa: BLE001 - the coroutine raises it again
+                if awaited is not None:
+                    self._core.abandon(awaited.op)
+                # Not closed: it would abandon what it takes for its call by a number that another
+                # thread may have changed meanwhile.
+                coroutine.throw(error)
+            try:
                 awaited = coroutine.send(None)
-        except StopIteration as end:
-            result: _T = end.value
-            return result
+            except StopIteration as end:
+                result: _T = end.value
+                return result
 
     def run(
         self, coroutine: Coroutine[Any, Any, _T], keep: Callable[[_T], object] | None = None
@@ -261,17 +266,17 @@ class LoopThread:
         An interruption cancels the task, and is raised once that has ended; a further one cancels
         it again. What it returns all the same is given to `keep`.
         """
+        if threading.get_ident() == self.ident:
+            coroutine.close()
+            self.refuse_own_thread()
         parker = self.park()
         interruption: BaseException | None = None
         try:
-            self.refuse_own_thread()
             self._loop.call_soon_threadsafe(self._begin, coroutine, parker)
-        except BaseException as error:
-            if self._loop.is_closed() or threading.get_ident() == self.ident:
+        except BaseException as error:  # noqa: BLE001 - raised below
+            if isinstance(error, RuntimeError) and self._loop.is_closed():
                 coroutine.close()
-                if isinstance(error, RuntimeError) and threading.get_ident() != self.ident:
-                    raise MqttError(self._end or _LEFT) from None
-                raise
+                raise MqttError(self._end or _LEFT) from None
             interruption = error  # it may have been handed over before
             self._cancel(coroutine, parker)
         for _ in range(_MOST_INTERRUPTIONS):
@@ -315,10 +320,7 @@ class LoopThread:
     @staticmethod
     def _end_task(task: asyncio.Task[Any], parker: Parker) -> None:
         parker.task = None
-        if task.cancelled():
-            error: BaseException | None = MqttError(_LEFT)
-        else:
-            error = task.exception()
+        error = MqttError(_LEFT) if task.cancelled() else task.exception()
         if parker.done():
             return
         if error is not None:
@@ -328,26 +330,20 @@ class LoopThread:
 
     def _main(self) -> None:
         self._has_begun.set()
-        try:
-            self._run_to_the_end()
-        finally:
-            self._has_ended.set()
-
-    def _run_to_the_end(self) -> None:
         asyncio.set_event_loop(self._loop)  # for code of the user's that asks for it
         end = _LEFT
         try:
             self._run_until_stopped()
-            if self._is_exit:
-                self._end = _LEFT
-                return
-            self._loop.run_until_complete(self._finish())
+            if not self._is_exit:
+                self._loop.run_until_complete(self._finish())
         except BaseException as error:  # noqa: BLE001 - nobody else would learn of it
             end = f"The client's event loop has failed by {type(error).__name__}. Enter it again."
             self.has_failed = True
             self._core.warn(end)
             self._end_connection()
         self._end = end
+        if self._is_exit:
+            return
         for parker in list(self._waiting):
             with contextlib.suppress(asyncio.InvalidStateError):
                 parker.set_exception(MqttError(end))
@@ -355,6 +351,7 @@ class LoopThread:
         self._executor.shutdown(wait=False, cancel_futures=True)
         with contextlib.suppress(Exception):
             self._loop.close()
+        self._has_ended.set()
 
     def _end_connection(self) -> None:
         """Let client and callers know that the connection is lost: by the loop, or without it."""

@@ -409,7 +409,7 @@ def test_a_call_that_is_interrupted_as_it_is_handed_over_is_cancelled(
 
 
 def test_an_interruption_does_not_keep_the_thread_from_ending(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with ScriptedServer(serve_311) as server:
         client = Client(server.host, server.port)
@@ -428,6 +428,26 @@ def test_an_interruption_does_not_keep_the_thread_from_ending(
             assert loop_threads() == []
         server.join()
         assert all(map(left_in_order, server.connections))
+    assert caplog.text == ""
+
+
+def test_a_publish_that_is_interrupted_as_it_waits_for_the_loop_abandons_no_other_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with ScriptedServer(serve_311) as server, Client(server.host, server.port) as client:
+        thread = thread_of(client)
+        abandoned: list[int] = []
+        monkeypatch.setattr(type(thread._core), "abandon", lambda _, op: abandoned.append(op))
+
+        def be_interrupted() -> None:
+            raise InterruptionError
+
+        monkeypatch.setattr(thread, "turn", be_interrupted)
+        for _ in range(511):
+            client.publish("a")
+        with pytest.raises(InterruptionError):
+            client.publish("a")
+        assert abandoned == []
 
 
 def test_a_call_that_comes_as_the_thread_ends_is_refused() -> None:
