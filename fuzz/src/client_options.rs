@@ -100,5 +100,6 @@ fn reconnect(source: &mut Source<'_>) -> Reconnect {
         max_delay: source.pick(&DURATIONS),
         stable_after: source.pick(&DURATIONS),
         initial: source.flag(),
+        ..Reconnect::default()
     }
 }

@@ -188,6 +188,30 @@ mod tests {
     }
 
     #[test]
+    fn a_part_of_each_delay_is_random_as_the_policy_says() {
+        let now = crate::tests_support::start();
+        for (jitter_percent, least) in [(0, 1_000), (50, 500), (100, 0), (200, 0)] {
+            let policy = Reconnect {
+                initial_delay: Duration::from_secs(1),
+                max_delay: Duration::from_secs(1),
+                jitter_percent,
+                ..Reconnect::default()
+            };
+            let mut backoff = Backoff::new(7);
+            let delays: Vec<_> = (0..1_000)
+                .map(|_| backoff.next_attempt(now, &policy) - now)
+                .collect();
+            let (least, most) = (Duration::from_millis(least), Duration::from_secs(1));
+            assert!(delays.iter().all(|delay| (least..=most).contains(delay)));
+            let spread = *delays.iter().max().unwrap() - *delays.iter().min().unwrap();
+            assert!(
+                spread >= (most - least).mul_f64(0.9),
+                "{jitter_percent} {spread:?}"
+            );
+        }
+    }
+
+    #[test]
     fn delays_double_with_jitter_up_to_the_bound_and_depend_on_the_seed_alone() {
         let policy = Reconnect::default();
         let now = crate::tests_support::start();

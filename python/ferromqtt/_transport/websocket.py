@@ -184,9 +184,6 @@ class _WebSocketTransport(asyncio.Transport):
         super().__init__()
         self._layer = layer
 
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        self._layer.above = cast("asyncio.BufferedProtocol", protocol)
-
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self._layer.send(bytes(data))
 

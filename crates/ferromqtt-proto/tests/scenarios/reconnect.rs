@@ -1,5 +1,6 @@
 //! When a client tries again, and when it does not.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ fn with_policy(version: ProtocolVersion, initial: bool) -> Options {
         max_delay: 8 * SECOND,
         stable_after: 10 * SECOND,
         initial,
+        ..Reconnect::default()
     });
     options
 }
@@ -77,6 +79,32 @@ fn only_a_stable_connection_resets_the_delay() {
     pair.advance(10 * SECOND);
     pair.cut();
     assert!(between_half_and_whole(delay(&mut pair), SECOND));
+}
+
+/// The row of attempts begins again with a stable connection.
+#[test]
+fn after_so_many_attempts_in_a_row_the_end_is_final() {
+    let mut options = with_policy(V5, false);
+    if let Some(policy) = &mut options.reconnect {
+        policy.attempts = NonZeroU32::new(2);
+    }
+    let mut pair = Pair::new(options);
+    pair.connect();
+    for _ in 0..3 {
+        pair.accept(false, Properties::default());
+        pair.advance(10 * SECOND);
+        for _ in 0..2 {
+            pair.events();
+            pair.cut(); // the connection, and then the first attempt
+            let delay = delay(&mut pair);
+            pair.advance(delay);
+            assert!(pair.link_is_up());
+        }
+    }
+    pair.events();
+    pair.cut();
+    let is_final = |event: &Event| matches!(event, Event::Disconnected { retry_at: None, .. });
+    assert!(pair.events().iter().any(is_final));
 }
 
 /// A wrong address is reported at once, unless `initial` says otherwise.

@@ -140,6 +140,7 @@ fn the_longest_durations_never_panic() {
         max_delay: Duration::MAX,
         stable_after: Duration::MAX,
         initial: true,
+        ..Reconnect::default()
     });
     let mut pair = Pair::new(options);
     pair.connect();
