@@ -46,28 +46,33 @@ class Connector:
         self._tls = tls
         self._core = core
         self._credentials = credentials
-        self._task: asyncio.Task[None] | None = None
-        self._is_ending = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ending: set[asyncio.Task[None] | None] = set()
+        """Those that wait for the transport of an attempt that failed to be closed."""
 
     def open(self, link: Link, place: int, number: int) -> None:
         """Begin an attempt to connect to the server at this place of the list."""
         options = self._options_of(place)
         attempt = Attempt(options)
         self._core.begin_attempt(attempt.address)
-        self._is_ending = False
         coroutine = self._run(link, options, attempt, number)
-        self._task = asyncio.get_running_loop().create_task(coroutine, name="ferromqtt connector")
+        task = asyncio.get_running_loop().create_task(coroutine, name="ferromqtt connector")
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
 
     async def stop(self) -> None:
         """End the attempt that is under way, if there is one."""
-        task, self._task = self._task, None
-        if task is None or task.done():
-            return
-        if not self._is_ending:
-            with contextlib.suppress(RuntimeError):  # its loop is closed
-                task.cancel()
-        if task.get_loop() is asyncio.get_running_loop():
-            await until_ended([task])
+        tasks = list(self._tasks)
+        for task in tasks:
+            if task not in self._ending:
+                with contextlib.suppress(RuntimeError):  # its loop is closed
+                    task.cancel()
+        loop = asyncio.get_running_loop()
+        self._tasks = {task for task in tasks if task.get_loop() is loop}  # else it is closed
+        await until_ended(self._tasks)
 
     async def _run(self, link: Link, options: ClientOptions, attempt: Attempt, number: int) -> None:
         """Open a transport and wait for CONNACK, all within the time limit."""
@@ -87,8 +92,12 @@ class Connector:
                     self._core.fail_credentials("the time limit was over before they came")
             elif isinstance(error, OSError | UnicodeError):
                 told = attempt.error(error)
-            self._is_ending = True
-            await self._core.give_up(link, told)
+            task = asyncio.current_task()
+            self._ending.add(task)
+            try:
+                await self._core.give_up(link, told)
+            finally:
+                self._ending.discard(task)
             if not isinstance(error, Exception):
                 raise
 

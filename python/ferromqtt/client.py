@@ -286,8 +286,9 @@ class Client(FerromqttInternalsHolder):
 
         `len()` is the number of queued messages. The queue has no limit unless
         `max_queued_incoming_messages` sets one. Iterating raises `MqttError` once the queue is
-        empty and the connection has ended. A cancelled step loses no message. On a client that is
-        not entered an iterator waits until a task enters it, and one warning is logged.
+        empty and the connection has ended; with `reconnect`, once none will follow. A cancelled
+        step loses no message. On a client that is not entered an iterator waits until a task enters
+        it, and one warning is logged.
         """
         internals = self._FerromqttInternalsHolder__internals
         if internals.queue is not None:
@@ -356,7 +357,8 @@ class Client(FerromqttInternalsHolder):
 
         Returns at QoS 0 when the message is on its way to the socket, at QoS 1 and 2 when the
         server has acknowledged it. When cancelled, a message that is not on the wire yet is
-        dropped; one that is stays in the session.
+        dropped; one that is stays in the session. With `reconnect` it waits while there is no
+        connection, at QoS 0 too.
 
         Args:
             topic: The topic to publish to: a str or a `Topic`. It may be empty beside a Topic Alias
@@ -467,6 +469,9 @@ class Client(FerromqttInternalsHolder):
     async def __aenter__(self) -> Self:
         """Connect.
 
+        With `Reconnect(initial=True)` it tries until a server accepts the connection, or refuses it
+        for a reason that trying again cannot mend. Cancelling it gives up.
+
         Raises:
             MqttReentrantError: The client is entered already.
             ValueError: An option is wrong, or a certificate file cannot be used.
@@ -483,7 +488,7 @@ class Client(FerromqttInternalsHolder):
         exc: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """Disconnect. Quiet when the connection has ended already.
+        """Disconnect. Quiet when the connection has ended already, or is being made again.
 
         After a block that has ended well, calls that were accepted, and that a task still waits
         for, have the client's `timeout` to get their outcomes; new calls are refused, and received

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 from ferromqtt import _errors
 from ferromqtt._driver import Protocol
@@ -16,7 +16,6 @@ __all__ = [
     "Connected",
     "ConnectionEvent",
     "Disconnected",
-    "Event",
     "Events",
     "IdentifierContested",
     "Lagged",
@@ -169,41 +168,7 @@ class Stalled(ConnectionEvent):
     """The filters of the queue; none for `Client.messages`."""
 
 
-Event: TypeAlias = (
-    Connected
-    | Disconnected
-    | NotRestored
-    | Lagged
-    | Missed
-    | Unflushed
-    | Tolerated
-    | Unclaimed
-    | NotSubscribed
-    | MessageSuspected
-    | MessageRefused
-    | IdentifierContested
-    | Stalled
-)
-"""Any event of this version."""
-
-_CLASSES: dict[str, type[ConnectionEvent]] = {
-    kind.__name__: kind
-    for kind in (
-        Connected,
-        Disconnected,
-        NotRestored,
-        Lagged,
-        Missed,
-        Unflushed,
-        Tolerated,
-        Unclaimed,
-        NotSubscribed,
-        MessageSuspected,
-        MessageRefused,
-        IdentifierContested,
-        Stalled,
-    )
-}
+_CLASSES = {kind.__name__: kind for kind in ConnectionEvent.__subclasses__()}
 
 
 class Events:

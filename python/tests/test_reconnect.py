@@ -17,6 +17,7 @@ from ferromqtt import (
     MqttTimeoutError,
     ProtocolVersion,
     Reconnect,
+    events,
 )
 from ferromqtt._internals import internals_of
 from ferromqtt.testing import TestBroker
@@ -145,6 +146,48 @@ def test_calls_without_a_connection_have_their_time_limit() -> None:
             await client.publish("a", qos=1)
 
     play(main)
+
+
+def test_the_limit_of_unfinished_publishes_holds_without_a_connection() -> None:
+    async def main() -> None:
+        broker = memory_broker()
+        async with client_of(broker, max_queued_outgoing_messages=2) as client:
+            await stop(broker)
+            waiting = [asyncio.create_task(client.publish("a", qos=1)) for _ in range(2)]
+            await asyncio.sleep(0)
+            with pytest.raises(MqttCodeError, match=r"^\[code:15\]"):
+                await client.publish("a", qos=1)
+            await broker.start()
+            await asyncio.gather(*waiting)
+
+    play(main)
+
+
+def test_a_session_that_the_server_has_kept_is_resumed(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        broker = memory_broker()
+        async with client_of(broker) as client, broker.client("other") as other:
+            reader = client.events()
+            await client.subscribe("a", qos=1)
+            internals_of(client).core.cut()
+            await other.publish("a", "meanwhile", qos=1)
+            assert (await anext(client.messages)).payload == b"meanwhile"
+            present = [
+                event.session_present
+                async for event in take(reader, 3)
+                if isinstance(event, events.Connected)
+            ]
+            assert present == [False, True]
+        assert broker.session("c") is None  # leaving ends what only reconnecting needed
+
+    with caplog.at_level(logging.INFO):
+        play(main)
+    assert "connected (session present)" in caplog.messages
+
+
+async def take(reader: events.Events, count: int) -> AsyncIterator[events.ConnectionEvent]:
+    for _ in range(count):
+        yield await anext(reader)
 
 
 def test_slots_of_calls_come_back_after_losses() -> None:

@@ -6,9 +6,17 @@ from typing import Any
 
 import pytest
 
-from ferromqtt import Client, ClientState, MqttError, ProtocolVersion, Reconnect
+from ferromqtt import (
+    Client,
+    ClientState,
+    MqttError,
+    MqttTimeoutError,
+    ProtocolVersion,
+    Reconnect,
+)
 from ferromqtt._internals import internals_of
 from ferromqtt.testing import TestBroker, VirtualLoop
+from support.clients import LIMIT
 from support.loops import FACTORIES
 from support.virtual import memory_broker, play, stop
 
@@ -133,7 +141,7 @@ def test_a_client_whose_loop_was_closed_while_it_reconnected_can_be_left_and_ent
 ) -> None:
     client: Client
     broker = TestBroker(listen=False)
-    client = client_of(broker)
+    client = client_of(broker, reconnect=Reconnect(min=0.01))
 
     async def begin() -> None:
         await client.__aenter__()
@@ -144,9 +152,11 @@ def test_a_client_whose_loop_was_closed_while_it_reconnected_can_be_left_and_ent
         await client.__aexit__(None, None, None)
         assert client.state() is ClientState.DISCONNECTED
         await broker.start()
-        async with client:
+        async with asyncio.timeout(LIMIT), client:
             await client.publish("a", qos=1)
-        await broker.stop()
+            await stop(broker)
+            with pytest.raises(MqttTimeoutError):  # by a timer of this loop
+                await client.publish("a", qos=1, timeout=0.1)
 
     loop = factory()
     loop.run_until_complete(begin())

@@ -206,6 +206,7 @@ impl Core {
         let previous_clock = slf.borrow().clock.clone();
         let clock = previous_clock.of_loop(&event_loop)?;
         let now = clock.now(slf.py())?;
+        Self::stop_timer(slf)?; // of a loop that was closed before it fired
         let mut core = slf.borrow_mut();
         let previous = (
             core.event_loop.replace(event_loop.unbind()),

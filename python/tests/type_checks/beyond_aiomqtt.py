@@ -11,12 +11,18 @@ from paho.mqtt.subscribeoptions import SubscribeOptions as PahoOptions
 import ferromqtt
 from ferromqtt import (
     Client,
+    ClientState,
+    Credentials,
     Message,
     MessagesIterator,
+    MqttError,
     ReasonCode,
+    Reconnect,
+    Server,
     SubscribeOptions,
     Topic,
     Wildcard,
+    events,
 )
 from ferromqtt.testing import TestBroker
 
@@ -53,6 +59,28 @@ async def one_type_of_messages(client: Client) -> bytes:
     message = await anext(messages)
     assert_type(message, Message)
     return message.payload
+
+
+async def reconnecting(broker: TestBroker) -> None:
+    """Reconnect, with credentials of either kind, and look at what happens."""
+
+    async def fetch(server: Server, attempt: int) -> Credentials:
+        return Credentials(str(server), str(attempt))
+
+    def pair(server: Server, attempt: int) -> tuple[str, bytes]:
+        return server.host, bytes(attempt)
+
+    Client(broker, servers=[broker], reconnect=True, credentials=fetch)
+    servers: list[str | tuple[str, int] | Server] = ["two", ("three", 1883), Server("four", 8883)]
+    policy = Reconnect(min=1, max=5, attempts=3)
+    async with Client("one", servers=servers, reconnect=policy, credentials=pair) as client:
+        assert_type(client.state(), ClientState)
+        await client.wait_connected(timeout=5)
+        async for event in client.events():
+            if isinstance(event, events.Disconnected):
+                assert_type(event.cause, MqttError | None)
+                assert_type(event.retry_in, float | None)
+    Client("one", servers="two", reconnect="yes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 class Made(Message):
