@@ -12,6 +12,7 @@ from support import certificates
 from support.clients import LIMIT
 from support.provocations import (
     arguments,
+    blocking,
     broker,
     calls,
     clocks,
@@ -38,7 +39,7 @@ ROWS = [row for row in rows() if row.section.startswith("Python")]
 TEXTS = {row.text for row in ROWS}
 MODULES = (
     *(arguments, broker, calls, clocks, connecting, importing, log, options, properties, reports),
-    *(reconnecting, silence),
+    *(blocking, reconnecting, silence),
 )
 """Importing them has filled the registry."""
 

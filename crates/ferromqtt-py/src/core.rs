@@ -27,7 +27,7 @@ use crate::events;
 use crate::failure;
 use crate::gate;
 use crate::home::Home;
-use crate::message::TopicCache;
+use crate::message::{Message, TopicCache};
 use crate::next_message::{self, MessagesIterator, NextMessage};
 use crate::operations;
 use crate::pending::PendingWarning;
@@ -49,6 +49,8 @@ pub(crate) struct Core {
     pub(crate) clock: Clock,
     /// Where that loop runs.
     pub(crate) home: Option<Home>,
+    /// For a client that any thread may call: makes what a thread waits on. None: callers are tasks of the loop.
+    pub(crate) parker: Option<Py<PyAny>>,
     /// The engine's name for the transport: from the request to open it to its end.
     pub(crate) link: Option<LinkId>,
     pub(crate) transport: Option<Py<PyAny>>,
@@ -127,6 +129,7 @@ impl Core {
             future_arguments: None,
             clock: Clock::default(),
             home: None,
+            parker: None,
             link: None,
             transport: None,
             write: None,
@@ -181,6 +184,14 @@ impl Core {
     fn set_message_sink(slf: &Bound<'_, Self>, sink: Option<Py<PyAny>>) -> PyResult<()> {
         let _inside = gate::enter()?;
         let previous = std::mem::replace(&mut slf.borrow_mut().message_sink, sink);
+        drop(previous);
+        Ok(())
+    }
+
+    #[setter]
+    fn set_parker(slf: &Bound<'_, Self>, parker: Option<Py<PyAny>>) -> PyResult<()> {
+        let _inside = gate::enter()?;
+        let previous = std::mem::replace(&mut slf.borrow_mut().parker, parker);
         drop(previous);
         Ok(())
     }
@@ -490,6 +501,12 @@ impl Core {
         Bound::new(slf.py(), MessagesIterator::new(slf.clone().unbind()))
     }
 
+    /// Takes the next message of those that are reserved for no iterator, without waiting.
+    fn take_message<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, Message>>> {
+        let _inside = gate::enter()?;
+        next_message::pop(slf)
+    }
+
     #[setter]
     fn set_manual_ack(&mut self, manual: bool) {
         acknowledge::set_manual(self, manual);
@@ -534,6 +551,7 @@ impl Core {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.event_loop)?;
         visit.call(&self.future_arguments)?;
+        visit.call(&self.parker)?;
         self.clock.traverse(&visit)?;
         visit.call(&self.transport)?;
         visit.call(&self.write)?;
@@ -568,7 +586,7 @@ impl Core {
     fn take_held(&mut self) -> impl Sized + use<> {
         (
             (self.event_loop.take(), self.future_arguments.take()),
-            std::mem::take(&mut self.clock),
+            (std::mem::take(&mut self.clock), self.parker.take()),
             (self.message_sink.take(), self.spare_step.take()),
             (self.transport.take(), self.write.take()),
             (self.read_buffer.take(), self.timer.take()),
@@ -700,6 +718,17 @@ impl Core {
         Ok((!closing.is_truthy()?).then_some(transport))
     }
 
+    /// Whether a thread calls that does not run the loop, of a client that permits it. Such a call leaves writing to the loop.
+    pub(crate) fn is_called_by_thread(&self) -> bool {
+        self.parker.is_some() && self.home != Some(Home::here())
+    }
+
+    /// What makes the waiter of such a call.
+    pub(crate) fn parker_of_thread(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        let parker = self.parker.as_ref()?;
+        self.is_called_by_thread().then(|| parker.clone_ref(py))
+    }
+
     /// Sees to it that `flush` runs at the end of this turn of the loop.
     pub(crate) fn schedule_flush(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
@@ -708,9 +737,22 @@ impl Core {
             return Ok(());
         }
         let event_loop = core.event_loop.as_ref().map(|it| it.clone_ref(py));
+        let by_thread = core.is_called_by_thread();
         drop(core);
         if let Some(event_loop) = event_loop {
             let flush = slf.getattr(intern!(py, "flush"))?;
+            if by_thread {
+                // Before, since the loop's thread may run the flush at once.
+                slf.borrow_mut().flush_scheduled = true;
+                let wake = intern!(py, "call_soon_threadsafe");
+                return match event_loop.call_method1(py, wake, (flush,)) {
+                    Ok(_) => Ok(()),
+                    Err(error) => {
+                        slf.borrow_mut().flush_scheduled = false;
+                        Err(error)
+                    }
+                };
+            }
             event_loop.call_method1(py, intern!(py, "call_soon"), (flush,))?;
             slf.borrow_mut().flush_scheduled = true;
         }

@@ -332,12 +332,7 @@ fn wait<'py>(
     may_rest: bool,
 ) -> PyResult<Step<'py>> {
     let py = slf.py();
-    operations::check_loop(core)?;
-    let event_loop = hooks::running_loop(py)?.call0()?;
-    if core.borrow().engine.core().is_idle() {
-        core.call_method0(intern!(py, "warn_if_not_entered"))?;
-    }
-    let future = event_loop.call_method0(intern!(py, "create_future"))?;
+    let future = waiter(core)?;
     let steps = future.call_method0(intern!(py, "__await__"))?;
     let mut guard = core.borrow_mut();
     if guard.engine.has_message(QueueId::DEFAULT) || guard.engine.is_over(QueueId::DEFAULT) {
@@ -367,6 +362,21 @@ fn wait<'py>(
         give_back(core, reader)?; // the loop's code has run the step meanwhile
     }
     Ok(Step::Yield(yielded))
+}
+
+/// What a step waits on: a future of its loop, or what threads wait on.
+fn waiter<'py>(core: &Bound<'py, Core>) -> PyResult<Bound<'py, PyAny>> {
+    let py = core.py();
+    let parker = core.borrow().parker_of_thread(py);
+    if let Some(parker) = parker {
+        return parker.into_bound(py).call0();
+    }
+    operations::check_loop(core)?;
+    let event_loop = hooks::running_loop(py)?.call0()?;
+    if core.borrow().engine.core().is_idle() {
+        core.call_method0(intern!(py, "warn_if_not_entered"))?;
+    }
+    event_loop.call_method0(intern!(py, "create_future"))
 }
 
 /// Looks at the future that a step waits on. What to yield if it is not done; nothing if the step was woken.
@@ -406,9 +416,13 @@ fn give_back(core: &Bound<'_, Core>, reader: ReaderId) -> PyResult<()> {
         return Ok(()); // not while Python code runs, and a step that is dropped must not panic
     };
     let token = guard.engine.stop_waiting(reader);
+    let by_thread = guard.is_called_by_thread();
     drop(guard);
     drop(token);
-    events::hand_out(core)
+    match by_thread {
+        false => events::hand_out(core),
+        true => Core::schedule_flush(core), // what is handed out may be for tasks of the loop
+    }
 }
 
 /// Wakes a step that waits. The engine keeps its future for as long as a message is reserved for it.

@@ -181,7 +181,11 @@ fn calling_task<'py>(slf: &Bound<'py, Core>) -> PyResult<Option<Bound<'py, PyAny
     };
     let event_loop = event_loop.bind(py).clone();
     let at_home = core.home == Some(Home::here());
+    let by_thread = !at_home && core.parker.is_some();
     drop(core);
+    if by_thread {
+        return Ok(None);
+    }
     if at_home {
         let task = hooks::current_task(py)?.call1((&event_loop,))?;
         if !task.is_none() {
@@ -199,6 +203,9 @@ pub(crate) fn check_loop(slf: &Bound<'_, Core>) -> PyResult<()> {
     let (true, Some(event_loop)) = (core.takes_calls(), &core.event_loop) else {
         return Ok(());
     };
+    if core.is_called_by_thread() {
+        return Ok(());
+    }
     let event_loop = event_loop.bind(py).clone();
     drop(core);
     match hooks::running_loop(py)?.call0() {
@@ -228,8 +235,9 @@ fn sent_at_once<'py>(
     let mut core = slf.borrow_mut();
     let full = core.engine.core().pending_transmit() >= ferromqtt_proto::CHUNK;
     let rest = core.turn.count() || full;
+    let flush = full && !core.is_called_by_thread();
     drop(core);
-    if full {
+    if flush {
         Core::flush(slf)?;
     } else {
         Core::schedule_flush(slf)?;
@@ -270,7 +278,12 @@ fn call<'py, R: From<ConnectionError>>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = slf.py();
     let now = Core::now(slf)?;
-    let future = call_future::create(slf)?;
+    let parker = slf.borrow().parker_of_thread(py);
+    let by_thread = parker.is_some();
+    let future = match parker {
+        Some(parker) => parker.into_bound(py).call0()?,
+        None => call_future::create(slf)?,
+    };
     let token = Call {
         future: future.clone().unbind(),
         awaited,
@@ -284,7 +297,7 @@ fn call<'py, R: From<ConnectionError>>(
         // The connection is being made. The core would let calls wait for it; aiomqtt refuses them.
         false => Err((token, core.engine.end_cause().into())),
     };
-    let first = !core.flush_scheduled;
+    let first = !core.flush_scheduled && !by_thread;
     drop(core);
     let call = match accepted {
         Ok(call) => call,
@@ -303,6 +316,10 @@ fn call<'py, R: From<ConnectionError>>(
         if done.is_truthy()? {
             future.call_method0(intern!(py, "result"))?;
         }
+    }
+    if by_thread {
+        future.setattr(intern!(py, "op"), call.number())?; // other threads make calls meanwhile
+        return Ok(future);
     }
     slf.borrow_mut().last_op = call.number(); // last, since a log handler may have published meanwhile
     Ok(future)

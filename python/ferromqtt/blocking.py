@@ -1,0 +1,557 @@
+"""A client for threads: the calls of `ferromqtt.Client`, which wait instead of being awaited.
+
+```python
+from ferromqtt.blocking import Client
+
+with Client("test.mosquitto.org") as client:
+    client.subscribe("temperature/#")
+    client.publish("temperature/outside", 28.4, qos=1)
+    for message in client.messages(timeout=5):
+        print(message.topic, message.payload)
+```
+
+It is `ferromqtt.Client` on an event loop in a thread of its own, with the same arguments, types and
+errors. docs/design/0039-blocking-in-python.md says how.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import functools
+import os
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+from ferromqtt import _checks, _shown
+from ferromqtt._internals import internals_of
+from ferromqtt._loop_thread import LoopThread
+from ferromqtt._native import Message
+from ferromqtt.client import Client as AsyncClient
+from ferromqtt.connection import ClientState
+from ferromqtt.events import ConnectionEvent
+from ferromqtt.exceptions import MqttCodeError, MqttReentrantError
+from ferromqtt.reasons import MQTTErrorCode, ReasonCode
+
+__all__ = ["Client", "Events", "Messages"]
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+_AT_EXIT = 2.0
+"""Seconds that the interpreter's exit may wait for a client that was not left."""
+
+_OPEN: set[_State] = set()
+"""The clients that are entered: for the end of the interpreter, and for forked children."""
+
+
+def _arguments(doc: str | None) -> str:
+    """Return what a docstring says from its arguments on."""
+    _, found, rest = (doc or "").partition("\n        Args:\n")
+    return found + rest
+
+
+def _constructs(
+    origin: Callable[_P, AsyncClient],
+) -> Callable[[Callable[[Client, AsyncClient], None]], Callable[Concatenate[Client, _P], None]]:
+    """Make a constructor that takes the parameters of a class, and is given an instance of it."""
+
+    def decorate(
+        function: Callable[[Client, AsyncClient], None],
+    ) -> Callable[Concatenate[Client, _P], None]:
+        def method(self: Client, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
+            function(self, origin(*args, **kwargs))
+
+        return _with_signature(method, function, AsyncClient.__init__, None)
+
+    return decorate
+
+
+def _calls(
+    origin: Callable[Concatenate[AsyncClient, _P], Coroutine[Any, Any, _R]],
+) -> Callable[
+    [Callable[[Client, Coroutine[Any, Any, _R]], _R]], Callable[Concatenate[Client, _P], _R]
+]:
+    """Make a method that takes the parameters of a coroutine function, and waits for its end.
+
+    The decorated method is given the coroutine in their place. Type checkers and `help` find the
+    parameters, with their documentation.
+    """
+
+    def decorate(
+        function: Callable[[Client, Coroutine[Any, Any, _R]], _R],
+    ) -> Callable[Concatenate[Client, _P], _R]:
+        def method(self: Client, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+            return function(self, origin(self._ferromqtt_blocking.client, *args, **kwargs))
+
+        return _with_signature(method, function, origin, _arguments(origin.__doc__))
+
+    return decorate
+
+
+def _with_signature(
+    method: Callable[_P, _R],
+    named_as: Callable[..., object],
+    origin: Callable[..., object],
+    arguments: str | None,
+) -> Callable[_P, _R]:
+    method = functools.update_wrapper(method, named_as, updated=())
+    if method.__doc__ is not None and arguments is not None:
+        method.__doc__ += arguments
+    # Also where `inspect.signature` and `typing.get_type_hints` look for parameters.
+    return functools.update_wrapper(method, origin, ("__annotations__",), ())
+
+
+class _State:
+    """What a client has: its asyncio client, and while it is entered the thread of that."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self.client = client
+        self.internals = internals_of(client)
+        self.core = self.internals.core
+        self.take: Callable[[], Message | None] = self.core.take_message
+        self.thread: LoopThread | None = None
+        self.spare: deque[Message] = deque()
+        """Messages that an interrupted thread had taken from a queue of the user's class."""
+        self.inherited: object = None
+        """In a forked child, the parent's thread: kept, since what it holds must not be closed."""
+        self._starting = threading.Lock()
+
+    def enter(self) -> None:
+        """Start the thread, and connect."""
+        self.check_process()
+        thread: LoopThread | None = None
+        try:
+            with self._starting:
+                self._refuse_reentrance()
+                self.thread = thread = LoopThread(self.client, self.core, "ferromqtt-blocking")
+            _OPEN.add(self)
+            thread.start()
+            thread.run(self.client.__aenter__())
+        except BaseException as error:
+            if thread is not None:
+                try:
+                    if self.internals.entered:  # it was, when the interruption came
+                        thread.run(self.client.__aexit__(type(error), error, None))
+                finally:
+                    self._end(thread)
+            raise
+
+    def _refuse_reentrance(self) -> None:
+        if self.thread is not None:
+            raise MqttReentrantError("The client context manager is reusable, but not reentrant")
+
+    def leave(self, kind: type[BaseException] | None, error: BaseException | None) -> None:
+        """Disconnect, and end the thread."""
+        thread = self.thread
+        if thread is None:
+            return  # another thread has left it; or this is a child, and the parent goes on
+        thread.refuse_own_thread()
+        try:
+            if not thread.has_failed:
+                thread.run(self.client.__aexit__(kind, error, None))
+        finally:
+            self._end(thread)
+
+    def _end(self, thread: LoopThread) -> None:
+        try:
+            thread.stop()
+        finally:
+            if self.thread is thread:
+                self.thread = None
+                _OPEN.discard(self)
+
+    def call(self, coroutine: Coroutine[Any, Any, _R]) -> _R:
+        """Make a call of the asyncio client on its loop, and wait for it."""
+        thread = self.thread
+        if thread is None:
+            return self.call_outside(coroutine)
+        return thread.run(coroutine)
+
+    def call_inside(
+        self, coroutine: Coroutine[Any, Any, _R], keep: Callable[[_R], object] | None = None
+    ) -> _R:
+        """Make a call that only a client that is entered can wait for, as `LoopThread.run`."""
+        thread = self.thread
+        if thread is None:
+            coroutine.close()
+            self.check_process()
+            raise MqttCodeError(MQTTErrorCode.MQTT_ERR_NO_CONN)
+        return thread.run(coroutine, keep)
+
+    def call_outside(self, coroutine: Coroutine[Any, Any, _R]) -> _R:
+        """Make a call of a client that is not entered, for the error that it raises."""
+        try:
+            self.check_process()
+            while coroutine.send(None) is None:
+                pass
+        except StopIteration as end:
+            result: _R = end.value
+            return result
+        finally:
+            coroutine.close()
+        raise MqttCodeError(MQTTErrorCode.MQTT_ERR_NO_CONN)  # it would wait for a connection
+
+    def check_process(self) -> None:
+        """Raise in a child of the process that has the client."""
+        if self.inherited is not None:
+            raise RuntimeError(
+                "The client was entered before this process was forked, and its connection belongs "
+                "to the parent. Make a client of its own in the child."
+            )
+
+    def become_child(self) -> None:
+        """Let go of the connection, without writing to it or closing it."""
+        self.inherited, self.thread = self.thread, None
+        self.take = self._refuse_child
+
+    def _refuse_child(self) -> None:
+        self.check_process()
+
+    def next_message(self, limit: float | None) -> Message | None:
+        """Wait for the next message; None when there is none within `limit` seconds."""
+        if self.spare:
+            return self.spare.popleft()
+        thread = self.thread
+        if thread is None:
+            return self._message_outside()
+        if self.internals.queue is not None:
+            return thread.run(_next_within(self.client.messages, limit), self._keep)
+        step = self.core.messages().__anext__()
+        try:
+            awaited = step.send(None)
+            while True:
+                if awaited is None:
+                    thread.turn()
+                elif not thread.wait(awaited, -1 if limit is None else limit):
+                    break
+                awaited = step.send(None)
+        except StopIteration as end:
+            message: Message = end.value
+            return message
+        finally:
+            step.close()  # gives back the message that it was woken for
+        return self.take()
+
+    def _keep(self, message: Message | None) -> None:
+        if message is not None:
+            self.spare.append(message)
+
+    def _message_outside(self) -> Message:
+        self.check_process()
+        iterator = self.client.messages
+        if len(iterator):
+            return self.call_outside(iterator.__anext__())
+        raise self.core.iteration_end() or MqttCodeError(MQTTErrorCode.MQTT_ERR_NO_CONN)
+
+
+async def _next_within(iterator: AsyncIterator[_R], limit: float | None) -> _R | None:
+    """Take the next item; None when none comes in time, or any more."""
+    scope = None
+    try:
+        async with asyncio.timeout(limit) as scope:
+            return await anext(iterator)
+    except StopAsyncIteration:
+        return None
+    except TimeoutError:
+        if scope is None or not scope.expired():
+            raise
+        return None
+
+
+def _time_limit(timeout: float | None) -> float | None:
+    """Return the time limit of an iterator; None for no limit.
+
+    Raises:
+        ValueError: It is negative or NaN.
+        TypeError: It is no number.
+    """
+    if timeout is None:
+        return None
+    _checks.check_timeout(timeout)
+    return None if timeout > threading.TIMEOUT_MAX else float(timeout)
+
+
+class Messages(Iterator[Message]):
+    """An iterator over received messages, from `Client.messages`.
+
+    Any number of threads may iterate, each over one of its own or all over one: each message goes
+    to one of them. `len()` is the number of messages that wait to be taken.
+    """
+
+    __slots__ = ("_limit", "_state")
+
+    def __init__(self, state: _State, limit: float | None) -> None:
+        self._state = state
+        self._limit = limit
+
+    def __iter__(self) -> Self:
+        """Iterate over the messages."""
+        return self
+
+    def __next__(self) -> Message:
+        """Wait for the next message.
+
+        Raises:
+            StopIteration: None came within the time limit. A further call waits again.
+            MqttError: There is none, and the connection has ended.
+        """
+        message = self._state.take()
+        if message is None:
+            message = self._state.next_message(self._limit)
+            if message is None:
+                raise StopIteration
+        return message
+
+    def __len__(self) -> int:
+        """How many messages wait to be taken."""
+        return len(self._state.client.messages) + len(self._state.spare)
+
+    def __repr__(self) -> str:
+        return f"<messages of a client, {len(self)} queued>"
+
+
+class Events(Iterator[ConnectionEvent]):
+    """An iterator over the events of a connection, from `Client.events`.
+
+    As `ferromqtt.events.Events`: each such iterator gets every event, and keeps the latest 64.
+    """
+
+    __slots__ = ("_events", "_limit", "_spare", "_state")
+
+    def __init__(self, state: _State, limit: float | None) -> None:
+        self._state = state
+        self._events = state.client.events()
+        self._limit = limit
+        self._spare: deque[ConnectionEvent | None] = deque()
+        """What an interrupted thread had taken."""
+
+    def __iter__(self) -> Self:
+        """Iterate over the events."""
+        return self
+
+    def __next__(self) -> ConnectionEvent:
+        """Wait for the next event.
+
+        Raises:
+            StopIteration: None came within the time limit, after which a further call waits again;
+                or the client was left, or connects no more.
+            MqttCodeError: The client is not entered.
+        """
+        event = self._spare.popleft() if self._spare else None
+        if event is None:
+            step = _next_within(self._events, self._limit)
+            event = self._state.call_inside(step, self._spare.append)
+            if event is None:
+                raise StopIteration
+        return event
+
+
+class Client:
+    """An MQTT client for threads and plain scripts.
+
+    ```python
+    with Client("test.mosquitto.org") as client:
+        client.publish("temperature/outside", payload=28.4)
+    ```
+
+    Takes the arguments of `ferromqtt.Client`, and raises the same errors. Any number of threads may
+    use it at the same time, also while one of them iterates over `messages`. It can be entered
+    again after it was left, and keeps its messages and its unacknowledged publishes meanwhile.
+
+    While it is entered, a daemon thread of its own runs the connection. Functions that the client
+    is given, such as an `authenticator`, are called in that thread, and so are log handlers for
+    most warnings: they must not wait for calls of this client, which raise `RuntimeError` there.
+    The calls block: in a program on asyncio use `ferromqtt.Client`.
+
+    A signal whose handler raises, as Ctrl-C does by `KeyboardInterrupt`, ends any wait of the main
+    thread, and abandons the call as cancelling it does on asyncio.
+
+    When the interpreter exits while a client is entered, the connection is cut, so the server
+    publishes the will. In a child of `os.fork` a client of the parent raises `RuntimeError`, and
+    leaving its block does nothing there: the connection stays the parent's.
+
+    Attributes:
+        timeout: Seconds that entering and leaving may take, and each call that is given none; may
+            be changed at any time.
+
+    """
+
+    _ferromqtt_blocking: _State
+    """The only private attribute, so that a subclass may use any name."""
+
+    @_constructs(AsyncClient)
+    def __init__(self, client: AsyncClient) -> None:
+        self._ferromqtt_blocking = _State(client)
+
+    def __repr__(self) -> str:
+        state = getattr(self, "_ferromqtt_blocking", None)
+        if state is None:
+            return object.__repr__(self)  # an argument was wrong
+        return f"<{_shown.client(f'blocking.{type(self).__name__}', state.internals)}>"
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that a call may take that is given no `timeout`."""
+        return self._ferromqtt_blocking.client.timeout
+
+    @timeout.setter
+    def timeout(self, seconds: float) -> None:
+        self._ferromqtt_blocking.client.timeout = seconds
+
+    @property
+    def identifier(self) -> str:
+        """The Client Identifier that was given or made up; not one that the server assigned."""
+        return self._ferromqtt_blocking.client.identifier
+
+    @property
+    def pending_calls_threshold(self) -> int:
+        """How many calls may wait for the server before a warning is logged. Default: 10.
+
+        As of `ferromqtt.Client`. Each thread that publishes at QoS 1 or 2 is such a call.
+        """
+        return self._ferromqtt_blocking.client.pending_calls_threshold
+
+    @pending_calls_threshold.setter
+    def pending_calls_threshold(self, threshold: int) -> None:
+        self._ferromqtt_blocking.client.pending_calls_threshold = threshold
+
+    def messages(self, *, timeout: float | None = None) -> Messages:
+        """Return an iterator over the received messages, each of which goes to one iterator.
+
+        It may be asked for at any time, and several times. On a client that is not entered it
+        yields the messages that were received before, and then raises.
+
+        Args:
+            timeout: Seconds to wait for each message. When none came in that time the loop ends;
+                another loop over the same iterator goes on. 0 takes what is there. None, the
+                default, waits until a message comes or the connection ends.
+
+        Raises:
+            ValueError: `timeout` is negative or NaN.
+            TypeError: `timeout` is no number.
+
+        Iterating raises:
+            MqttError: There is no message, and the connection has ended.
+            MqttCodeError: There is no message, and the client was never entered.
+        """
+        return Messages(self._ferromqtt_blocking, _time_limit(timeout))
+
+    def events(self, *, timeout: float | None = None) -> Events:
+        """Return a new iterator over what happens to the connection: see `ferromqtt.events`.
+
+        It begins with how the connection stands, and may be iterated while the client is entered.
+
+        Args:
+            timeout: Seconds to wait for each event. When none came in that time the loop ends;
+                another loop over the same iterator goes on. None, the default, waits until an event
+                comes or none will come any more, which ends the loop too.
+
+        Raises:
+            ValueError: `timeout` is negative or NaN.
+            TypeError: `timeout` is no number.
+        """
+        return Events(self._ferromqtt_blocking, _time_limit(timeout))
+
+    def state(self) -> ClientState:
+        """Return where the client stands: whether there is a connection, and whether one comes."""
+        return self._ferromqtt_blocking.client.state()
+
+    @_calls(AsyncClient.wait_connected)
+    def wait_connected(self, call: Coroutine[Any, Any, None]) -> None:
+        """Wait until there is a connection, with `reconnect`."""
+        self._ferromqtt_blocking.call_inside(call)
+
+    @_calls(AsyncClient.publish)
+    def publish(self, call: Coroutine[Any, Any, None]) -> None:
+        """Publish a message.
+
+        Returns at QoS 0 when the message is on its way to the socket, at QoS 1 and 2 when the
+        server has acknowledged it. A call that finds 512 messages or 64 KiB on that way waits until
+        they are written. When interrupted, a message that is not on the wire yet is dropped; one
+        that is stays in the session.
+        """
+        state = self._ferromqtt_blocking
+        thread = state.thread
+        if thread is None or state.internals.start_publish is None:
+            state.call(call)
+            return
+        # The fast path: this thread hands the message to the core by itself.
+        if thread.ident == threading.get_ident():
+            call.close()
+            thread.refuse_own_thread()
+        try:
+            awaited = call.send(None)
+        except StopIteration:
+            return
+        except BaseException:  # an interruption may have kept the loop from being woken
+            thread.flush()
+            raise
+        thread.drive(call, awaited)
+
+    @_calls(AsyncClient.subscribe)
+    def subscribe(self, call: Coroutine[Any, Any, list[ReasonCode]]) -> list[ReasonCode]:
+        """Subscribe to one or more filters."""
+        return self._ferromqtt_blocking.call(call)
+
+    @_calls(AsyncClient.unsubscribe)
+    def unsubscribe(self, call: Coroutine[Any, Any, None]) -> None:
+        """Unsubscribe from one filter or several."""
+        self._ferromqtt_blocking.call(call)
+
+    def __enter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            MqttReentrantError: The client is entered already.
+            ValueError: An option is wrong, or a certificate file cannot be used.
+            MqttConnectError: The server refused the connection; `rc` tells why.
+            MqttError: There was no connection, or not in time; `phase` and `address` tell what
+                failed. The client can be entered again.
+            RuntimeError: It was entered before this process was forked.
+        """
+        self._ferromqtt_blocking.enter()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Disconnect. Quiet when the connection has ended already.
+
+        After a block that has ended well, calls of other threads have the client's `timeout` to get
+        their outcomes; after an exception nothing is waited for. Threads that wait for messages get
+        `MqttError`. The server gets everything that was accepted, and DISCONNECT last.
+
+        An interruption ends the wait for calls, and leaves a second for the rest; a second one cuts
+        the connection.
+
+        Raises:
+            MqttError: Not everything could be written, in time or before the connection was lost,
+                so the server publishes the will. The client can be entered again.
+        """
+        self._ferromqtt_blocking.leave(exc_type, exc)
+
+
+def _stop_all() -> None:
+    """Stop all threads when the interpreter exits, before the native module refuses calls."""
+    for state in list(_OPEN):
+        if state.thread is not None:
+            state.thread.stop_at_exit(_AT_EXIT)
+
+
+def _become_child() -> None:
+    """Let go of the parent's connections in a forked child."""
+    for state in list(_OPEN):
+        state.become_child()
+    _OPEN.clear()
+
+
+atexit.register(_stop_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_become_child)

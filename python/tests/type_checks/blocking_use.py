@@ -1,0 +1,31 @@
+"""`ferromqtt.blocking` as type checkers see it: its parameters are those of `ferromqtt.Client`."""
+
+from typing import assert_type
+
+from ferromqtt import ClientState, Message, ReasonCode, Reconnect
+from ferromqtt.blocking import Client
+from ferromqtt.events import ConnectionEvent
+
+
+class OwnClient(Client):
+    """A subclass inherits the constructor."""
+
+
+def use() -> None:
+    with Client("localhost", 1883, keepalive=30, reconnect=Reconnect(max=30)) as client:
+        assert_type(client, Client)
+        assert_type(client.subscribe([("a/#", 1)], timeout=3), list[ReasonCode])
+        client.publish("a", b"x", qos=1, retain=True, timeout=3)
+        client.wait_connected(5)
+        for message in client.messages(timeout=3):
+            assert_type(message, Message)
+        for event in client.events(timeout=3):
+            assert_type(event, ConnectionEvent)
+        assert_type(client.state(), ClientState)
+    assert_type(OwnClient("localhost"), OwnClient)
+
+
+def misuse(client: Client) -> None:
+    client.publish("a", quality=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.subscribe(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Client("localhost", keepalife=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
