@@ -18,7 +18,8 @@ from ferromqtt.connection import Credentials
 from ferromqtt.exceptions import MqttError
 
 if TYPE_CHECKING:
-    from ferromqtt._driver import Link, Protocol
+    from ferromqtt._driver import Protocol
+    from ferromqtt._link import Link
     from ferromqtt._transport.tls import TLSContext
     from ferromqtt.connection import CredentialsSource
     from ferromqtt.options import ClientOptions
@@ -63,15 +64,16 @@ class Connector:
     def _forget(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
 
-    async def stop(self) -> None:
+    def cancel(self) -> None:
         """End the attempt that is under way, if there is one."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            if task not in self._ending:
-                with contextlib.suppress(RuntimeError):  # its loop is closed
-                    task.cancel()
+        for task in self._tasks - self._ending:
+            with contextlib.suppress(RuntimeError):  # its loop is closed
+                task.cancel()
+
+    async def ended(self) -> None:
+        """Wait for the tasks of attempts that were cancelled, or that failed."""
         loop = asyncio.get_running_loop()
-        self._tasks = {task for task in tasks if task.get_loop() is loop}  # else it is closed
+        self._tasks = {task for task in self._tasks if task.get_loop() is loop}  # else it is closed
         await until_ended(self._tasks)
 
     async def _run(self, link: Link, options: ClientOptions, attempt: Attempt, number: int) -> None:

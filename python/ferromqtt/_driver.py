@@ -9,7 +9,8 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
-from ferromqtt import _errors, _native
+from ferromqtt import _errors
+from ferromqtt._link import Link
 from ferromqtt._native import Core, EndKind
 from ferromqtt._transport import progress
 from ferromqtt._turn import TURN
@@ -35,56 +36,11 @@ def _refuse(waiter: asyncio.Future[None]) -> None:
         )
 
 
-_ABORT_LIMIT = 1.0
-"""Seconds that an aborted transport gets to close, which takes one turn of the loop."""
-
 _FOREVER = 10.0
 """Seconds for the same after an exception, where the client's time limit is infinite."""
 
 _HURRY = 1.0
 """Seconds for writing DISCONNECT, and for the server to close, once leaving is cancelled."""
-
-
-class Link(_native.Link, asyncio.BufferedProtocol):
-    """The protocol of one transport; the methods for each read and write are the native ones.
-
-    Attributes:
-        closed: Done when the transport has reported its end; None until there is one.
-    """
-
-    def __init__(self, core: Protocol) -> None:
-        self._core = core
-        self._transport: asyncio.BaseTransport | None = None
-        self.closed: asyncio.Future[None] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send CONNECT."""
-        self._transport = transport
-        self.closed = self._core.loop.create_future()
-        super().connection_made(transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Let the core know, and keep the reason as the cause of what is raised."""
-        self._transport = None
-        if self.is_current:
-            self._core.lost_by = exc
-        try:
-            super().connection_lost(exc)
-        finally:
-            if self.closed is not None and not self.closed.done():
-                with contextlib.suppress(RuntimeError):  # its loop is closed: nobody waits
-                    self.closed.set_result(None)
-
-    def abort(self) -> None:
-        """Abort the transport if it has not ended, though the link has."""
-        if self._transport is not None:
-            with contextlib.suppress(RuntimeError):  # its loop is closed
-                self._transport.abort()  # type: ignore[attr-defined]  # each transport has it
-
-    async def until_closed(self) -> None:
-        """Wait until the transport has ended, which is aborted. uvloop may never report it."""
-        if self.closed is not None and self.closed.get_loop() is asyncio.get_running_loop():
-            await asyncio.wait([self.closed], timeout=_ABORT_LIMIT)
 
 
 class Protocol(Core):
@@ -205,18 +161,13 @@ class Protocol(Core):
         entering, self._entering = self._entering, None
         if entering is not None and not entering.cancel() and not entering.cancelled():
             entering.exception()  # which the caller has seen, or something worse
+        # An attempt that has a transport ends as one that is cut.
+        attempted = self._answer is not None and self.transport is None
         try:
-            if self.reconnects and not self.idle:
-                self.leave(False, False, 0.0)
-            await self._stop_connecting()
-            await self.drop()
+            await self.drop(f"{self.address}: CancelledError" if attempted else None)
         finally:
             if self._had_ended:
                 self._end()  # iterators of the connection before wait for nothing
-
-    async def _stop_connecting(self) -> None:
-        if self.connector is not None:
-            await self.connector.stop()
 
     async def stop(self, timeout: float, *, publish_will: bool, wait: bool) -> None:
         """Send DISCONNECT, and wait until it is written and the transport is closed.
@@ -234,10 +185,7 @@ class Protocol(Core):
             raise RuntimeError("The client was entered on another event loop: leave it there")
         closed = None if self.link is None else self.link.closed
         if self.loop.is_closed() or closed is None or self.transport is None or self._answer:
-            if not self.idle and not self.loop.is_closed():
-                self.leave(publish_will, False, 0.0)  # there is nothing to write
-            await self._stop_connecting()
-            await self.drop()
+            await self.drop()  # there is nothing to write
             return
         limit = None if timeout == math.inf and wait else min(timeout, _FOREVER)
         if wait:
@@ -281,15 +229,21 @@ class Protocol(Core):
             self.cut()
             raise
 
-    async def drop(self) -> None:
-        """End the connection without a DISCONNECT, and attempts to make one, if there are any."""
-        await self._stop_connecting()
-        link = self.link
+    async def drop(self, reason: str | None = None) -> None:
+        """End the connection without a DISCONNECT, and attempts to make one, if there are any.
+
+        All of it has begun before this waits, so cancelling it leaves nothing undone.
+        """
+        link, connector = self.link, self.connector
+        if connector is not None:
+            connector.cancel()
         with contextlib.suppress(RuntimeError):  # its loop is closed
             if link is not None:
-                link.give_up(None, True)
+                link.give_up(reason, True)
             if not self.idle:
                 self.disconnect()  # it was about to connect again
+        if connector is not None:
+            await connector.ended()
         if link is not None:
             await link.until_closed()
 

@@ -284,7 +284,7 @@ class Core:
 
 @disjoint_base
 class Link:
-    """The protocol object of one transport; `ferromqtt._driver.Link` completes it."""
+    """The protocol object of one transport; `ferromqtt._link.Link` completes it."""
 
     def __new__(cls, core: Core) -> Self: ...
     @property

@@ -20,8 +20,8 @@ from ferromqtt import (
     TLSParameters,
     Will,
 )
-from ferromqtt._driver import Link
 from ferromqtt._internals import internals_of
+from ferromqtt._link import Link
 from support import certificates, packets
 from support.clients import LIMIT, receive, receive_until, unique
 from support.loops import LoopRunner, settle

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from ferromqtt import Reconnect
-from ferromqtt._driver import Link
+from ferromqtt._link import Link
 from support import packets
 from support.virtual import play
 from support.wire import HandTransport, Wire

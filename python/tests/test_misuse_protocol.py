@@ -7,8 +7,9 @@ import tracemalloc
 
 import pytest
 
-from ferromqtt import Message, MqttError, ProtocolVersion, _driver
-from ferromqtt._native import Core, Link
+from ferromqtt import Message, MqttError, ProtocolVersion, _native
+from ferromqtt._link import Link
+from ferromqtt._native import Core
 from support import packets
 from support.loops import LoopRunner
 from support.wire import HandTransport, Wire
@@ -147,7 +148,7 @@ def test_a_second_transport_takes_the_place_of_the_first(run: LoopRunner) -> Non
 def test_callbacks_without_a_connection_do_no_harm(run: LoopRunner) -> None:
     async def main() -> None:
         wire = Wire()
-        core, link = wire.core, _driver.Link(wire.core)
+        core, link = wire.core, Link(wire.core)
         for call in (
             link.pause_writing,
             link.resume_writing,
@@ -228,7 +229,7 @@ def test_a_core_without_hooks_raises_and_lives() -> None:
         lambda: core.publish("t", b"", 0, retain=False, properties=None, timeout=1.0),
         lambda: core.subscribe([("t", 0, False, False, 0)], None, 1.0),
         lambda: core.unsubscribe(["t"], None, 1.0),
-        lambda: Link(core).connection_made(object()),  # type: ignore[arg-type]
+        lambda: _native.Link(core).connection_made(object()),  # type: ignore[arg-type]
     ):
         with pytest.raises((AttributeError, MqttError)):
             call()

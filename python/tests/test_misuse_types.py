@@ -12,8 +12,9 @@ import pytest
 
 import ferromqtt
 from ferromqtt import Client, Message, MessagesIterator, _native
-from ferromqtt._driver import Link, Protocol
+from ferromqtt._driver import Protocol
 from ferromqtt._internals import internals_of
+from ferromqtt._link import Link
 from ferromqtt._native import Broker, Core
 from support.loops import LoopRunner
 from test_misuse_protocol import Wire

@@ -184,3 +184,29 @@ def test_calls_from_another_loop_are_refused_while_there_is_no_connection() -> N
             await asyncio.to_thread(asyncio.run, elsewhere())
 
     play(main)
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_cancelling_an_enter_again_and_again_leaves_nothing(times: int) -> None:
+    async def main() -> None:
+        broker = memory_broker()
+
+        async def slow(*_: object) -> None:
+            try:
+                await asyncio.sleep(5)
+            finally:
+                await asyncio.sleep(1)  # takes its time to be cancelled
+
+        client = client_of(broker, credentials=slow)
+        entering = asyncio.create_task(client.__aenter__())
+        await asyncio.sleep(0.5)
+        for _ in range(times):
+            entering.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await entering
+        assert client.state() is ClientState.DISCONNECTED
+        async with client:
+            await client.publish("a", qos=1)
+
+    play(main)

@@ -17,7 +17,7 @@ use crate::events;
 use crate::gate;
 use crate::progress::WriteLimits;
 
-/// A transport's `BufferedProtocol`. `ferromqtt._driver.Link` adds the base class.
+/// A transport's `BufferedProtocol`. `ferromqtt._link.Link` adds the base class.
 #[pyclass(subclass, frozen, module = "ferromqtt._native")]
 pub(crate) struct Link {
     core: Py<Core>,

@@ -5,6 +5,7 @@ from typing import Any
 
 from ferromqtt import Client, Message, ProtocolVersion, _driver
 from ferromqtt._internals import internals_of
+from ferromqtt._link import Link
 
 from . import packets
 
@@ -61,7 +62,7 @@ class Wire:
         self._connack = connack or (packets.CONNACK_5 if v5 else packets.CONNACK_311)
 
     @property
-    def link(self) -> _driver.Link:
+    def link(self) -> Link:
         """The protocol of the present transport."""
         assert self.core.link is not None
         return self.core.link
