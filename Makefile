@@ -21,6 +21,9 @@ BENCH_RUST := --manifest-path bench/rust/Cargo.toml --target-dir $(TARGET_DIR)
 # For `make fuzz`.
 TARGET ?= client
 SECONDS ?= 60
+# For `make chaos`: by default those behind the seeds that `make test` plays.
+FROM ?= 200
+SEEDS ?= 2000
 # CI builds exactly what Cargo.lock says and fails when that file is out of date.
 LOCKED := $(if $(CI),--locked)
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
@@ -147,6 +150,11 @@ api: .tools/bin/cargo-public-api ## Write what the crates offer (docs/api/)
 .PHONY: stress
 stress: ## A million messages through 64 tasks and a connection that is cut at random
 	cargo test $(LOCKED) --release -p ferromqtt --test stress -- --ignored --nocapture
+
+.PHONY: chaos
+chaos: need-test .venv/.dev .venv/.native ## Random worlds of the Python client: SEEDS=2000 of them, from seed FROM=200
+	FERROMQTT_FIRST_SEED=$(FROM) FERROMQTT_SEEDS=$(SEEDS) $(BIN)/python -m pytest python/tests/test_chaos.py \
+		-k "in_virtual_time or on_mosquitto"
 
 .PHONY: fuzz
 fuzz: .tools/bin/cargo-fuzz ## Fuzz with TARGET=decode, client, broker or transport for SECONDS=60, or with one INPUT=file

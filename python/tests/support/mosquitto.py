@@ -43,13 +43,24 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 class Mosquitto:
-    """One broker process: a plain listener and, unless `plain_only`, others of every kind."""
+    """One broker process: a plain listener and, unless `plain_only`, others of every kind.
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0, *, plain_only: bool = False) -> None:
+    With `persistent` it keeps sessions in a file when it is stopped.
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        plain_only: bool = False,
+        persistent: bool = False,
+    ) -> None:
         self._program = find()
         self.host = host
         self.port = port or free_port(host)
         self._plain_only = plain_only
+        self._persistent = persistent
         self._folder = Path(tempfile.mkdtemp(prefix="ferromqtt-mosquitto-"))
         self.log: deque[str] = deque(maxlen=500)
         self._running = threading.Event()
@@ -72,7 +83,11 @@ class Mosquitto:
             "max_queued_messages 100000",
             "max_packet_size 268435455",  # 2.1 takes 2 MB by default
             "set_tcp_nodelay true",
-            "persistence false",
+            *(
+                ("persistence true", f"persistence_location {self._folder}/", "autosave_interval 0")
+                if self._persistent
+                else ("persistence false",)
+            ),
             "log_dest stderr",
             "log_type error",
             "log_type warning",
@@ -116,11 +131,20 @@ class Mosquitto:
         return "\n".join(lines) + "\n"
 
     def __enter__(self) -> Self:
-        configuration = self._folder / "mosquitto.conf"
-        configuration.write_text(self._configuration())
+        self._settings.write_text(self._configuration())
         self._let_broker_read()
+        self.start()
+        return self
+
+    @property
+    def _settings(self) -> Path:
+        return self._folder / "mosquitto.conf"
+
+    def start(self) -> None:
+        """Start it, for the first time or after `stop`."""
+        self._running.clear()
         self._process = subprocess.Popen(
-            [self._program, "-c", str(configuration)],
+            [self._program, "-c", str(self._settings)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -132,7 +156,20 @@ class Mosquitto:
             self.__exit__(None, None, None)
             message = "mosquitto did not start:\n" + "\n".join(self.log)
             raise RuntimeError(message)
-        return self
+
+    def stop(self, *, keep: bool = True) -> None:
+        """Stop the process. Its sessions are lost unless it is `persistent`, and told to `keep`."""
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(10)
+        self._reader.join(10)
+        assert self._process.stderr is not None
+        self._process.stderr.close()
+        if not keep:
+            (self._folder / "mosquitto.db").unlink(missing_ok=True)
 
     def _let_broker_read(self) -> None:
         """Give the files to the user that mosquitto turns into when root starts it."""
@@ -156,12 +193,5 @@ class Mosquitto:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(10)
-        self._reader.join(10)
-        self._process.stderr.close()
+        self.stop()
         shutil.rmtree(self._folder)

@@ -77,7 +77,7 @@ impl Client {
             self.check_window(bytes)?;
         }
         let session = &mut self.session;
-        if session.inbound.receive(id, bytes) {
+        if session.inbound.receive(id, bytes, message.dup) {
             session.deliveries.replaces(id);
             let holds = self.deliver(message);
             return self.file(id, QoS::ExactlyOnce, bytes, &holds);

@@ -294,13 +294,17 @@ impl Client {
             session_present,
             properties,
         })));
+        let is_doubtful = std::mem::replace(&mut self.was_unanswered, false) && resumes;
         if resumes {
             self.session.outbound.start_resending();
         } else {
             self.session_lost();
         }
+        if is_doubtful {
+            self.session.inbound.doubt();
+        }
         self.open_claims(now, resumes);
-        if !first && (!session_present || self.is_restoring()) {
+        if !first && (!session_present || is_doubtful || self.is_restoring()) {
             self.restore_subscriptions();
         }
         self.send_waiting_requests();

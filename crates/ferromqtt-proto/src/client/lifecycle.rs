@@ -214,6 +214,11 @@ impl Client {
     pub(super) fn end_connection(&mut self, now: Instant, cause: ConnectionError, ending: Ending) {
         self.keep_held_back_message();
         let was_connected = self.is_connected();
+        if matches!(self.phase, ClientPhase::Handshake { .. })
+            && !matches!(cause, ConnectionError::Refused { .. })
+        {
+            self.was_unanswered = true;
+        }
         if was_connected {
             self.suspect(&cause); // by what was handed over
             self.watch_identifier(now, &cause);

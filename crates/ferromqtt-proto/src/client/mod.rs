@@ -63,6 +63,9 @@ pub struct Client {
     assigned_identifier: Option<Utf8String>,
     /// No connection has come about since `connect()`.
     first: bool,
+    /// An attempt since the last CONNACK ended without one. The server may have started another session by that CONNECT
+    /// (`docs/design/0005-lost-sessions.md`).
+    was_unanswered: bool,
     last_op: u64,
     correlation: Correlation,
     /// The application leaves when its operations have their outcomes.
@@ -194,6 +197,7 @@ impl Client {
             servers,
             assigned_identifier: None,
             first: true,
+            was_unanswered: false,
             last_op: 0,
             correlation: Correlation::new(reconnect::mix(!seed)),
             leaving: None,

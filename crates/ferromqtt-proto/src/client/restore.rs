@@ -20,7 +20,7 @@ impl Client {
         self.requests.any_restores()
     }
 
-    /// Subscribes again to all that a lost session held, before any request that waits: an UNSUBSCRIBE among those must
+    /// Subscribes again to all that a lost session held, or one that may have been lost, before any request that waits: an UNSUBSCRIBE among those must
     /// come after it. Each packet keeps to the limits of this server; what it does not support is reported.
     pub(super) fn restore_subscriptions(&mut self) {
         self.requests.remove_restoring();

@@ -14,6 +14,8 @@ pub(crate) struct Inbound {
     /// Those that came on this connection: they count against the Receive Maximum announced (section 4.9).
     open: Open,
     connection: u64,
+    /// What came on connections before this one may be of a session that the server has lost.
+    doubted: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +33,11 @@ impl Inbound {
         self.open = Open::NONE;
     }
 
+    /// The session that the server resumes may be another one than that of the connections before.
+    pub(crate) const fn doubt(&mut self) {
+        self.doubted = self.connection;
+    }
+
     pub(crate) const fn open(&self) -> Open {
         self.open
     }
@@ -40,15 +47,16 @@ impl Inbound {
         (self.received.get(&id)).is_none_or(|it| it.connection != self.connection)
     }
 
-    /// Notes a QoS 2 PUBLISH of so many bytes; `false` if it came before and must not be handed out again.
-    pub(crate) fn receive(&mut self, id: PacketId, bytes: usize) -> bool {
+    /// Notes a QoS 2 PUBLISH of so many bytes; `false` if it came before and must not be handed out again. In a session that
+    /// is in doubt, one without the DUP flag is another message: the server would have set it (MQTT-3.3.1-1).
+    pub(crate) fn receive(&mut self, id: PacketId, bytes: usize, dup: bool) -> bool {
         let connection = self.connection;
         let before = self.received.insert(id, Received { connection, bytes });
         if let Some(before) = before {
             self.open.subtract(self.slot_of(before));
         }
         self.open.add(Open::one(bytes));
-        before.is_none()
+        before.is_none_or(|it| !dup && it.connection < self.doubted)
     }
 
     /// The identifier stands for nothing any more: PUBREL came, or PUBREC refused the message. Tells the slot that

@@ -34,7 +34,7 @@ impl Session {
             session.journal.last = session.journal.last.max(sequence);
             match change {
                 SessionChange::Received { packet_id } => {
-                    session.inbound.receive(packet_id, 0);
+                    session.inbound.receive(packet_id, 0, true);
                 }
                 SessionChange::Released { packet_id } => {
                     session.inbound.release(packet_id);

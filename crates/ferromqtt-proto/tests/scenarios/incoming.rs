@@ -125,6 +125,31 @@ fn qos_2_identifiers_survive_a_reconnect_into_the_same_session() {
     }
 }
 
+/// An attempt got no answer, so the session that is resumed may have been started by it: its first identifiers are those of
+/// messages that are to come for the first time, without DUP (MQTT-3.3.1-1).
+#[test]
+fn after_an_attempt_without_an_answer_a_new_message_may_have_an_identifier_of_before() {
+    for version in VERSIONS {
+        for dup in [false, true] {
+            let mut pair = Pair::connected(resuming(version));
+            pair.server_sends(Packet::Publish(message("t", "x", ExactlyOnce, 5)));
+            pair.cut();
+            pair.wait_for_transport();
+            pair.cut();
+            pair.wait_for_transport();
+            pair.accept(true, Properties::default());
+            let mut publish = message("t", "y", ExactlyOnce, 5);
+            publish.dup = dup;
+            pair.server_sends(Packet::Publish(publish.clone()));
+            publish.dup = false;
+            pair.server_sends(Packet::Publish(publish));
+            assert_eq!(pair.sent(), ["PUBREC 5", "PUBREC 5"]);
+            let taken = pair.payloads();
+            assert_eq!(taken.len(), if dup { 1 } else { 2 }, "{taken:?}");
+        }
+    }
+}
+
 /// MQTT-3.2.2-5, MQTT-3.1.2-4; 3.1.1: MQTT-3.2.2-2, MQTT-3.1.2-6. Pitfall 6.
 #[test]
 fn qos_2_identifiers_are_forgotten_with_the_session() {

@@ -197,3 +197,37 @@ fn connecting_anew_restores_nothing() {
         assert!(pair.bytes().is_empty());
     }
 }
+
+/// The server has lost the session and says so by a CONNACK that is lost as well: the next one finds the session that the
+/// CONNECT before has started, without subscriptions.
+#[test]
+fn subscriptions_are_made_again_when_an_attempt_before_got_no_answer() {
+    for version in VERSIONS {
+        let mut pair = subscribed(version, &["a", "b"]);
+        pair.cut();
+        pair.wait_for_transport();
+        pair.cut();
+        pair.wait_for_transport();
+        pair.accept(true, Properties::default());
+        assert_eq!(pair.sent(), ["SUBSCRIBE 3 a b"]);
+        pair.server_sends(suback(3, &[ReasonCode::GrantedQos1; 2]));
+        assert_eq!(pair.outcomes(), []);
+        pair.reconnect(true);
+        assert!(pair.bytes().is_empty(), "the session has them");
+    }
+}
+
+/// A server that refuses a connection starts no session.
+#[test]
+fn an_attempt_that_was_refused_leaves_the_session_as_it_was() {
+    for version in VERSIONS {
+        let mut pair = subscribed(version, &["a"]);
+        pair.cut();
+        pair.wait_for_transport();
+        pair.bytes();
+        pair.server_sends(refused(ReasonCode::ServerUnavailable));
+        pair.wait_for_transport();
+        pair.accept(true, Properties::default());
+        assert!(pair.bytes().is_empty());
+    }
+}

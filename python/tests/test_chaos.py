@@ -1,0 +1,123 @@
+"""Random worlds: clients, their programs, a broker and faults, by seed (`support/chaos`).
+
+`make chaos FROM=1000 SEEDS=5000` plays others; a failing seed is printed with the command that
+plays it alone.
+"""
+
+import functools
+import gc
+import os
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from conftest import SHIM
+from ferromqtt.testing import VirtualLoop
+from support.chaos import doubles
+from support.chaos.actor import Double
+from support.chaos.grounds import MemoryGround, MosquittoGround
+from support.chaos.ledger import CANCELLED, RAISED, RETURNED
+from support.chaos.script import Style, draw
+from support.chaos.world import Outcome, play
+from support.loops import FACTORIES
+from support.mosquitto import Mosquitto
+
+FIRST = int(os.environ.get("FERROMQTT_FIRST_SEED", "0"))
+SEEDS = int(os.environ.get("FERROMQTT_SEEDS", "200"))
+IN_ONE_TEST = 25
+ON_MOSQUITTO = -(-SEEDS // 20)
+"""A world on mosquitto takes as long as a hundred in virtual time."""
+
+KINDS = pytest.mark.parametrize("reconnects", [False, True], ids=["loops", "reconnecting"])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _only_what_comes_is_looked_at() -> Iterator[None]:
+    """Each world looks through all objects for what was left behind."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
+def _shim(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SHIM))
+
+
+def in_virtual_time(seed: int, *, reconnects: bool, double: Double | None = None) -> Outcome:
+    loop_factory = functools.partial(VirtualLoop, end_at=10_000)
+    return play(draw(seed, reconnects=reconnects), MemoryGround, loop_factory, double)
+
+
+@KINDS
+@pytest.mark.parametrize("first", range(FIRST, FIRST + SEEDS, IN_ONE_TEST))
+def test_worlds_in_virtual_time(first: int, *, reconnects: bool) -> None:
+    for seed in range(first, min(first + IN_ONE_TEST, FIRST + SEEDS)):
+        in_virtual_time(seed, reconnects=reconnects).check()
+
+
+@pytest.mark.parametrize("loop", FACTORIES)
+@pytest.mark.parametrize("seed", range(FIRST, FIRST + ON_MOSQUITTO))
+def test_a_world_on_mosquitto(seed: int, loop: str) -> None:
+    # Every seed plays both kinds, one on each loop.
+    reconnects = (seed % 2 == 0) == (loop == "asyncio")
+    with Mosquitto(plain_only=True, persistent=True) as broker:
+        script = draw(seed, reconnects=reconnects)
+        play(script, lambda: MosquittoGround(broker), FACTORIES[loop]).check()
+
+
+@KINDS
+def test_a_seed_plays_the_same_world_again(*, reconnects: bool) -> None:
+    one, two = ([*map(str, in_virtual_time(7, reconnects=reconnects).calls)] for _ in range(2))
+    assert one == two
+
+
+@pytest.mark.parametrize("wrong", doubles.DOUBLES | doubles.RECONNECTING_DOUBLES)
+def test_the_checks_find_a_client_that(wrong: str) -> None:
+    double, text = (doubles.DOUBLES | doubles.RECONNECTING_DOUBLES)[wrong]
+    reconnects = wrong in doubles.RECONNECTING_DOUBLES
+    try:
+        for seed in range(20):
+            found = in_virtual_time(seed, reconnects=reconnects, double=double).problems
+            if any(text in problem for problem in found):
+                return
+    finally:
+        for left in doubles.kept:
+            if hasattr(left, "close"):
+                left.close()
+        doubles.kept.clear()
+    pytest.fail(f"no check has found it: {found}")
+
+
+@KINDS
+def test_the_worlds_know_every_style_fault_and_outcome(*, reconnects: bool) -> None:
+    """Else the checks might have nothing to look at."""
+    seen: Counter[str] = Counter()
+    for seed in range(60):
+        outcome = in_virtual_time(seed, reconnects=reconnects)
+        for plan in outcome.script.clients:
+            seen[plan.style] += 1
+            seen.update(fate.kind for fate in plan.fates)
+        seen.update(fault.what for fault in outcome.script.faults)
+        for call in outcome.calls:
+            what = call.what.partition(" ")[0]
+            seen[f"{what} {call.outcome}"] += 1
+            if call.outcome == RAISED:
+                seen[f"{what} {call.delivery}"] += 1
+        seen.update(outcome.repeats)
+    styles = {Style.RECONNECT} if reconnects else set(Style) - {Style.RECONNECT}
+    faults = {"cut", "end", "silence", "take down", "kick", "cancel", "restart"}
+    faults |= {"restart without sessions", "forget", "take over"}
+    fates = {"carry", "cut", "silent", "slow", "refuse", "forbid", "hang"}
+    calls = {
+        f"{what} {outcome}"
+        for what in ("enter", "publish", "subscribe", "unsubscribe")
+        for outcome in (RETURNED, RAISED, CANCELLED)
+        if (what, outcome) != ("unsubscribe", RAISED)
+    }
+    expected = (
+        styles | faults | fates | calls | {"publish not_sent", "publish unknown", "QoS 1 twice"}
+    )
+    assert expected <= set(seen), expected - set(seen)
