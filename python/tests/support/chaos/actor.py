@@ -108,6 +108,11 @@ class Actor:
         """What it has still to publish."""
         return [agenda for agenda in self._works if agenda.left]
 
+    @property
+    def has_published(self) -> bool:
+        """Whether all that it is to publish has its outcome."""
+        return not any(agenda.left or agenda.pending for agenda in self._works)
+
     @contextlib.asynccontextmanager
     async def stay(self) -> AsyncIterator[None]:
         """Bound a visit, the first times; a visit that is over ends without an exception."""
@@ -169,6 +174,8 @@ class Agenda:
     def __init__(self, work: Work, actor: Actor) -> None:
         self.work = work
         self.left = work.count
+        self.pending = 0
+        """Calls that have no outcome yet."""
         self._actor = actor
 
     def next(self) -> bytes:
@@ -201,8 +208,13 @@ class Agenda:
 
     async def _publish_one(self, client: Any, timeout: float | None) -> None:  # noqa: ANN401
         # The number is taken in the moment of the call: numbers are in the order of calls.
-        if self.left:
+        if not self.left:
+            return
+        self.pending += 1
+        try:
             await client.publish(self.work.topic, self.next(), self.work.qos, timeout=timeout)
+        finally:
+            self.pending -= 1
 
     @property
     def pause(self) -> float:

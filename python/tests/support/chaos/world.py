@@ -128,17 +128,17 @@ class World:
         for number in count():
             if all(program.done() for program in programs):
                 return
-            if not any(actor.agendas for actor in self.actors):
+            if all(actor.has_published for actor in self.actors):
                 await self._publish_marks(number)
             await asyncio.wait(programs, timeout=_BETWEEN_ROUNDS * self.ground.pace)
             for actor in self.actors:
-                if not actor.agendas and _expected(actor) <= actor.marks:
+                if actor.has_published and _expected(actor) <= actor.marks:
                     actor.done.set()
 
     def _unfinished(self) -> Iterator[str]:
         for actor in self.actors:
             name = actor.plan.name
-            if actor.agendas:
+            if not actor.has_published:
                 yield f"{name} has not published everything after {self.ground.limit} s"
             elif missing := _expected(actor) - actor.marks:
                 yield f"{name} has not got the marks {sorted(missing)} after {self.ground.limit} s"
