@@ -31,18 +31,18 @@ class Part(NamedTuple):
 
 
 PARTS = (
-    Part("core", 13_833, ("crates/ferromqtt-proto/src",)),
-    Part("engine", 2_039, ("crates/ferromqtt-engine/src",)),
-    Part("transport", 2_188, ("crates/ferromqtt-transport/src",)),
+    Part("core", 14_226, ("crates/ferromqtt-proto/src",)),
+    Part("engine", 2_460, ("crates/ferromqtt-engine/src",)),
+    Part("transport", 2_202, ("crates/ferromqtt-transport/src",)),
     Part(
         "tokio client without TLS",
-        5_327,
+        6_101,
         ("crates/ferromqtt/src",),
         ("crates/ferromqtt/src/transport/tls",),
     ),
-    Part("tokio client, TLS", 660, ("crates/ferromqtt/src/transport/tls",)),
-    Part("binding", 4_387, ("crates/ferromqtt-py/src",)),
-    Part("Python package", 4_482, ("python/ferromqtt",)),
+    Part("tokio client, TLS", 664, ("crates/ferromqtt/src/transport/tls",)),
+    Part("binding", 5_314, ("crates/ferromqtt-py/src",)),
+    Part("Python package", 5_487, ("python/ferromqtt",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
     Part("test broker", 3_705, ("crates/ferromqtt-testing/src",)),
     Part("command line", 285, ("crates/ferromqtt-cli/src",)),
