@@ -137,7 +137,8 @@ class LoopThread:
         self._waiting: set[Parker] = set()
         self._end: str | None = None
         """Why nothing is waited for any more."""
-        self._is_ending = False
+        self.is_ending = False
+        """Calls are taken no more."""
         self._is_exit = False
         self.has_failed = False
         """The event loop has ended by itself, and with it the connection."""
@@ -187,8 +188,8 @@ class LoopThread:
 
     def _stop_loop(self) -> None:
         def stop() -> None:
-            if not self._is_ending:
-                self._is_ending = True
+            if not self.is_ending:
+                self.is_ending = True
                 self._loop.stop()
 
         with contextlib.suppress(RuntimeError):  # it is closed
@@ -297,7 +298,7 @@ class LoopThread:
         raise interruption
 
     def _begin(self, coroutine: Coroutine[Any, Any, Any], parker: Parker) -> None:
-        if self._is_ending:
+        if self.is_ending:
             coroutine.close()
             parker.set_exception(MqttError(_LEFT))
             return
@@ -379,7 +380,7 @@ class LoopThread:
 
     async def _finish(self) -> None:
         """Cut a connection that was not left, and have all tasks end."""
-        self._is_ending = True
+        self.is_ending = True
         await self._leave()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         if tasks:

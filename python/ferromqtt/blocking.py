@@ -33,7 +33,7 @@ from ferromqtt._native import Message
 from ferromqtt.client import Client as AsyncClient
 from ferromqtt.connection import ClientState
 from ferromqtt.events import ConnectionEvent
-from ferromqtt.exceptions import MqttCodeError, MqttReentrantError
+from ferromqtt.exceptions import MqttCodeError, MqttError, MqttReentrantError
 from ferromqtt.reasons import MQTTErrorCode, ReasonCode
 
 __all__ = ["Client", "Events", "Messages"]
@@ -320,11 +320,13 @@ class Events(Iterator[ConnectionEvent]):
     As `ferromqtt.events.Events`: each such iterator gets every event, and keeps the latest 64.
     """
 
-    __slots__ = ("_events", "_limit", "_spare", "_state")
+    __slots__ = ("_events", "_limit", "_spare", "_state", "_was_inside")
 
     def __init__(self, state: _State, limit: float | None) -> None:
         self._state = state
         self._events = state.client.events()
+        self._was_inside = state.thread is not None
+        """The client was entered since this was made, so its end is the end of the events."""
         self._limit = limit
         self._spare: deque[ConnectionEvent | None] = deque()
         """What an interrupted thread had taken."""
@@ -343,11 +345,24 @@ class Events(Iterator[ConnectionEvent]):
         """
         event = self._spare.popleft() if self._spare else None
         if event is None:
-            step = _next_within(self._events, self._limit)
-            event = self._state.call_inside(step, self._spare.append)
+            event = self._wait()
             if event is None:
                 raise StopIteration
         return event
+
+    def _wait(self) -> ConnectionEvent | None:
+        """Return the next event; None when none comes in time, or any more."""
+        thread = self._state.thread
+        self._was_inside = self._was_inside or thread is not None
+        if thread is not None or not self._was_inside:
+            step = _next_within(self._events, self._limit)
+            try:
+                return self._state.call_inside(step, self._spare.append)
+            except MqttError:
+                if thread is None or not thread.is_ending:
+                    raise
+        self._state.check_process()
+        return self._events._take()  # noqa: SLF001 - what was left behind when the client was left
 
 
 class Client:

@@ -194,7 +194,7 @@ class Events:
     async def __anext__(self) -> ConnectionEvent:
         """Wait for the next event."""
         suspended = False
-        while (taken := self._reader.take()) is None:
+        while (event := self._take()) is None:
             if self._reader.ended:
                 if suspended:
                     raise StopAsyncIteration
@@ -206,8 +206,12 @@ class Events:
                 finally:
                     self._reader.stop_waiting()
             suspended = True
-        kind, fields = taken
-        return _event(self._core, kind, fields)
+        return event
+
+    def _take(self) -> ConnectionEvent | None:
+        """Return the next event; None when there is none yet."""
+        taken = self._reader.take()
+        return None if taken is None else _event(self._core, *taken)
 
 
 def _event(core: Protocol, kind: str, fields: dict[str, Any]) -> ConnectionEvent:

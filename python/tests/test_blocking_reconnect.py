@@ -96,6 +96,17 @@ def test_events_end_when_the_client_is_left() -> None:
         assert [type(event) for event in watching.get()] == [Connected, Disconnected]
 
 
+def test_events_that_were_not_taken_when_the_client_was_left_are_there_afterwards() -> None:
+    with ScriptedServer(serve_311) as server:
+        client = Client(server.host, server.port)
+        with client:
+            events = client.events()
+            assert isinstance(next(events), Connected)
+        assert [type(event) for event in events] == [Disconnected]
+        with pytest.raises(MqttCodeError):
+            next(client.events())
+
+
 def test_what_waits_for_a_connection_ends_when_the_client_is_left() -> None:
     loss = Loss()
     with ScriptedServer(loss.first, mute) as server, watched_waits() as waits:
