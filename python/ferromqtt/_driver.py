@@ -155,6 +155,12 @@ class Protocol(Core):
         text = str(reason) if ours else f"{self.address}: {type(reason).__name__}"
         link.give_up(text, is_final)
         await link.until_closed()
+        self.forget(link)
+
+    def forget(self, link: Link) -> None:
+        """Let go of a link that has ended, which refers to this object."""
+        if self.link is link:
+            self.link = None
 
     async def cancel_start(self) -> None:
         """Give up to connect."""

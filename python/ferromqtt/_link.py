@@ -41,6 +41,7 @@ class Link(_native.Link, asyncio.BufferedProtocol):
         try:
             super().connection_lost(exc)
         finally:
+            self._core.forget(self)
             if self.closed is not None and not self.closed.done():
                 with contextlib.suppress(RuntimeError):  # its loop is closed: nobody waits
                     self.closed.set_result(None)
