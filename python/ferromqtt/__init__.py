@@ -17,6 +17,7 @@ from ferromqtt.exceptions import (
 from ferromqtt.message import Message, MessagesIterator
 from ferromqtt.properties import Properties, SubscribeOptions
 from ferromqtt.reasons import PacketTypes, ReasonCode
+from ferromqtt.stats import Stats
 from ferromqtt.topic import Topic, TopicLike, Wildcard, WildcardLike
 
 __version_tuple__ = tuple(int(part) for part in __version__.split("."))
@@ -39,6 +40,7 @@ __all__ = [
     "ReasonCode",
     "Reconnect",
     "Server",
+    "Stats",
     "SubscribeOptions",
     "TLSParameters",
     "Topic",

@@ -132,7 +132,7 @@ class Protocol(Core):
         if self.traces_packets:
             identifier = self.client_identifier
             self._line_name = f"client {identifier!r}" if identifier else f"client of {address}"
-            self._on_trace([f"connecting to {address} (attempt {self.attempts})"])
+            self._on_trace([f"connecting to {address} (attempt {self.stats()['attempts']})"])
 
     async def answered(self) -> None:
         """Wait until the server has answered an attempt, or its connection has ended."""

@@ -35,6 +35,7 @@ from ferromqtt.connection import ClientState
 from ferromqtt.events import ConnectionEvent
 from ferromqtt.exceptions import MqttCodeError, MqttError, MqttReentrantError
 from ferromqtt.reasons import MQTTErrorCode, ReasonCode
+from ferromqtt.stats import Stats
 
 __all__ = ["Client", "Events", "Messages"]
 
@@ -474,6 +475,10 @@ class Client:
     def state(self) -> ClientState:
         """Return where the client stands: whether there is a connection, and whether one comes."""
         return self._ferromqtt_blocking.client.state()
+
+    def stats(self) -> Stats:
+        """Return what the client has counted, over all its connections."""
+        return self._ferromqtt_blocking.client.stats()
 
     @_calls(AsyncClient.wait_connected)
     def wait_connected(self, call: Coroutine[Any, Any, None]) -> None:

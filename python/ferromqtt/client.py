@@ -26,6 +26,7 @@ from ferromqtt.options import (
     memory_broker,
 )
 from ferromqtt.reasons import PacketTypes, ReasonCode
+from ferromqtt.stats import Stats, of_counters
 from ferromqtt.topic import TopicLike
 from ferromqtt.types import (
     MemoryBroker,
@@ -298,6 +299,10 @@ class Client(FerromqttInternalsHolder):
     def state(self) -> ClientState:
         """Return where the client stands: whether there is a connection, and whether one comes."""
         return ClientState(self._FerromqttInternalsHolder__internals.core.state)
+
+    def stats(self) -> Stats:
+        """Return what the client has counted, over all its connections."""
+        return of_counters(self._FerromqttInternalsHolder__internals.core.stats())
 
     async def wait_connected(self, timeout: float | None = None) -> None:
         """Wait until there is a connection. On a client that is not entered, that takes an enter.

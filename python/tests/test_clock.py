@@ -237,7 +237,7 @@ def test_a_client_goes_from_a_virtual_loop_to_a_real_one_and_back() -> None:
         publishing = asyncio.create_task(wire.client.publish("a", "b", qos=1))
         await asyncio.sleep(0)
         states = [wire.core.connected]
-        wire.feed(packets.ack(packets.PUBACK, wire.core.attempts))
+        wire.feed(packets.ack(packets.PUBACK, wire.core.stats()["attempts"]))
         await publishing
         if isinstance(asyncio.get_running_loop(), VirtualLoop):
             await asyncio.sleep(3600)  # nobody answers: the connection ends within

@@ -3,6 +3,7 @@
 //! A borrow of [`Core`] is never held while Python code may run: a transport's `write` calls `pause_writing` at once,
 //! and any allocation may run a finalizer. So every method takes what it needs in a short borrow, and then acts.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -387,10 +388,9 @@ impl Core {
         self.engine.core().client_identifier().as_str().to_owned()
     }
 
-    /// How many attempts to connect there have been.
-    #[getter]
-    fn attempts(&self) -> u64 {
-        self.engine.core().stats().attempts
+    /// The client's counters, by their names.
+    fn stats(&self) -> HashMap<&'static str, u64> {
+        self.engine.core().stats().fields().collect()
     }
 
     /// Whether the server has accepted the connection and it has not ended.

@@ -58,14 +58,16 @@ class Wire:
         self.core.connector = None  # the test opens the transport
         self.core.configure(**internals_of(self.client).core_options())
         self.transport = HandTransport()
+        self._link: Link | None = None
         v5 = protocol == ProtocolVersion.V5
         self._connack = connack or (packets.CONNACK_5 if v5 else packets.CONNACK_311)
 
     @property
     def link(self) -> Link:
-        """The protocol of the present transport."""
-        assert self.core.link is not None
-        return self.core.link
+        """The protocol of the present transport, or of the last one."""
+        self._link = self.core.link or self._link
+        assert self._link is not None
+        return self._link
 
     async def connect(self) -> None:
         await self.core.start()
