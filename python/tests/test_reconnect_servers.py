@@ -76,6 +76,7 @@ def test_a_path_of_a_unix_socket_is_a_server() -> None:
     ("given", "error", "text"),
     [
         ("two", TypeError, "servers must be a list of servers, not str"),
+        ({"two": 1883}, TypeError, "servers must be a list of servers, not dict"),
         ([5], TypeError, "each of servers must be str, (host, port) or a Server, not int"),
         ([("two", "1883")], TypeError, "servers: the port must be int, not str"),
         ([("two", 0)], ValueError, "servers: the port must be in the range 1-65535, not 0."),
@@ -105,6 +106,7 @@ def test_wrong_servers_are_refused_at_once(
         ({"jitter": 1.5}, ValueError, "Reconnect: jitter must be in the range 0-1, not 1.5."),
         ({"attempts": 0}, ValueError, "Reconnect: attempts must be in the range 1-4294967295"),
         ({"attempts": 1.5}, TypeError, "Reconnect: attempts must be int or None, not float"),
+        ({"initial": "x"}, TypeError, "Reconnect: initial must be bool, not str"),
     ],
 )
 def test_wrong_numbers_of_reconnect_are_refused(
@@ -114,10 +116,13 @@ def test_wrong_numbers_of_reconnect_are_refused(
         Reconnect(**given)
 
 
-def test_reconnect_must_be_one() -> None:
-    text = "^reconnect must be True, False or a Reconnect, not str"
+@pytest.mark.parametrize(
+    ("given", "name"), [("yes", "str"), (5, "int"), (Reconnect, "the class Reconnect")]
+)
+def test_reconnect_must_be_one(given: Any, name: str) -> None:  # noqa: ANN401 - anything
+    text = f"^reconnect must be True, False or a Reconnect, not {name}$"
     with pytest.raises(TypeError, match=text):
-        Client("localhost", reconnect="yes")  # type: ignore[arg-type]
+        Client("localhost", reconnect=given)
     assert internals_of(Client("h")).options.reconnects is None
     assert internals_of(Client("h", reconnect=True)).options.reconnects == Reconnect()
 
