@@ -108,10 +108,15 @@ class Connector:
     ) -> ClientOptions:
         """Get the credentials of an attempt; return the options with those that WebSocket needs."""
         attempt.awaits_credentials = True
+        why = None
         try:
             answer = source(first_server(options), number)
             given = await answer if inspect.isawaitable(answer) else answer
-            credentials = _checked(given)
+            try:
+                credentials = _checked(given)
+            except TypeError as error:
+                why = f"the client's {error}"
+                raise
             username, password = credentials.username, credentials.password
             if username is None:
                 username = options.username
@@ -119,8 +124,9 @@ class Connector:
                 password = options.password
             self._core.set_credentials(username, password)
         except Exception as error:
-            # Not the error's own text, which may show what is secret.
-            why = f"the client's `credentials` raised {type(error).__name__}"
+            if why is None:
+                # Not the error's own text, which may show what is secret.
+                why = f"the client's `credentials` raised {type(error).__name__}"
             self._core.report("`credentials` raised", error)
             self._core.fail_credentials(why)
             failure = MqttError(f"{why[:1].upper()}{why[1:]}")
@@ -151,11 +157,12 @@ def _checked(given: object) -> Credentials:
     elif isinstance(given, Credentials):
         credentials = given
     else:
-        raise _checks.wrong_type("what `credentials` returns", "Credentials", given)
+        name = type(given).__name__
+        raise TypeError(f"`credentials` must return Credentials, a pair or None, not {name}")
     if not isinstance(credentials.username, str | None):
-        raise _checks.wrong_type("credentials: username", "str", credentials.username)
+        raise _checks.wrong_type("`credentials`: username", "str", credentials.username)
     if not isinstance(credentials.password, str | bytes | bytearray | None):
-        raise _checks.wrong_type("credentials: password", "str or bytes", credentials.password)
+        raise _checks.wrong_type("`credentials`: password", "str or bytes", credentials.password)
     return credentials
 
 

@@ -201,12 +201,14 @@ def test_credentials_that_raise_fail_the_attempt(kind: str) -> None:
 
         source = {"sync": sync, "async": wait, "wrong": wrong}[kind]
         name = "TypeError" if kind == "wrong" else "ValueError"
+        what = "must return Credentials, a pair or None, not int" if kind == "wrong" else ""
         loop = asyncio.get_running_loop()
         handler = loop.get_exception_handler()
         loop.set_exception_handler(lambda _, context: reported.append(context))
         with pytest.raises(MqttError) as caught:
             await Client(broker, reconnect=True, credentials=source).__aenter__()
-        assert str(caught.value) == f"The client's `credentials` raised {name}"
+        what = what or f"raised {name}"
+        assert str(caught.value) == f"The client's `credentials` {what}"
         assert type(caught.value.__cause__).__name__ == name
         assert caught.value.address == "the test broker"
         policy = Reconnect(initial=True)
@@ -219,6 +221,23 @@ def test_credentials_that_raise_fail_the_attempt(kind: str) -> None:
         await client.__aexit__(None, None, None)
         assert reported[0]["message"] == "ferromqtt: `credentials` raised"
         loop.set_exception_handler(handler)
+
+    play(main)
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ((5, "secret"), "username must be str, not int"),
+        (("u", 5), "password must be str or bytes, not int"),
+    ],
+)
+def test_credentials_of_a_wrong_type_are_told_of(given: Any, what: str) -> None:  # noqa: ANN401
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        with pytest.raises(MqttError) as caught:
+            await Client(memory_broker(), credentials=lambda *_: given).__aenter__()
+        assert str(caught.value) == f"The client's `credentials`: {what}"
 
     play(main)
 

@@ -60,6 +60,18 @@ async def _(_: World) -> None:
         await Client(TestBroker(listen=False), credentials=raise_it).__aenter__()
 
 
+def returning(part: str, given: Any) -> None:  # noqa: ANN401 - what is no credentials
+    """A function that returns no credentials."""
+
+    @provokes(CONNECTING, part)
+    async def refuse(_: World) -> None:
+        await Client(TestBroker(listen=False), credentials=lambda *_: given).__aenter__()
+
+
+returning("must return Credentials", 5)
+returning("`credentials`: {field} must be", (5, "secret"))
+
+
 @provokes(CONNECTING, "no credentials for")
 async def _(_: World) -> None:
     client = Client(TestBroker(listen=False), credentials=wait_forever, timeout=0.01)
