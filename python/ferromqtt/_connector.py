@@ -55,6 +55,7 @@ class Connector:
         """Begin an attempt to connect to the server at this place of the list."""
         options = self._options_of(place)
         attempt = Attempt(options)
+        attempt.is_known = attempt.address in self._core.accepted_by
         self._core.begin_attempt(attempt.address)
         coroutine = self._run(link, options, attempt, number)
         task = asyncio.get_running_loop().create_task(coroutine, name="ferromqtt connector")

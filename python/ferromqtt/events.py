@@ -218,7 +218,8 @@ def _event(core: Protocol, kind: str, fields: dict[str, Any]) -> ConnectionEvent
     if kind == "Connected":
         fields["properties"] = from_native(fields["properties"], PacketTypes.CONNACK)
     elif kind == "Disconnected":
-        fields["cause"] = _errors.event_cause(fields["cause"], core.address)
+        is_known = core.address in core.accepted_by
+        fields["cause"] = _errors.event_cause(fields["cause"], core.address, is_known=is_known)
     if fields.get("reason") is not None:
         fields["reason"] = _errors.any_reason(fields["reason"])
     if "filters" in fields:

@@ -2,14 +2,17 @@
 
 import asyncio
 import re
+import socket
 from typing import Any
 
 import pytest
 
 from ferromqtt import Client, Credentials, MqttConnectError, MqttError, Reconnect, Server
 from ferromqtt._internals import internals_of
+from ferromqtt.events import Disconnected
 from ferromqtt.options import ClientOptions
 from ferromqtt.testing import TestBroker
+from support import packets
 from support.loops import LoopRunner
 from support.scripted import Connection, ScriptedServer
 from support.virtual import memory_broker, play, stop
@@ -240,6 +243,60 @@ def test_credentials_of_a_wrong_type_are_told_of(given: Any, what: str) -> None:
         assert str(caught.value) == f"The client's `credentials`: {what}"
 
     play(main)
+
+
+def test_a_refusal_names_the_server_that_refused_and_is_final_for_all(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse(connection: Connection) -> None:
+        connection.accept(b"\x20\x02\x00\x05")
+        connection.read_to_end()
+
+    async def main(down: int, refusing: ScriptedServer, other: ScriptedServer) -> None:
+        servers = [("127.0.0.1", refusing.port), ("127.0.0.1", other.port)]
+        policy = Reconnect(initial=True)
+        with pytest.raises(MqttConnectError) as caught:
+            await Client("127.0.0.1", down, servers=servers, reconnect=policy).__aenter__()
+        address = f"127.0.0.1:{refusing.port}"
+        assert caught.value.address == address
+        assert caught.value.__notes__[0].startswith(f"{address} refused the connection: ")
+        assert caplog.messages[-1].endswith(f" ({address})")
+        assert other.received == b""
+
+    with ScriptedServer(refuse) as refusing, ScriptedServer(refuse) as other:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            down = listener.getsockname()[1]
+        asyncio.run(main(down, refusing, other))
+
+
+@pytest.mark.parametrize("end", ["closed", "silent"])
+def test_a_server_that_has_accepted_before_is_not_asked_whether_it_is_the_right_port(
+    caplog: pytest.LogCaptureFixture, end: str
+) -> None:
+    def accept(connection: Connection) -> None:
+        connection.accept()
+        connection.close()
+
+    def fail(connection: Connection) -> None:
+        connection.expect(packets.CONNECT)
+        if end == "silent":
+            connection.read_to_end()
+        connection.close()
+
+    async def main(server: ScriptedServer) -> None:
+        policy = Reconnect(min=0.01, max=0.01, attempts=1)
+        client = Client(server.host, server.port, reconnect=policy, timeout=0.2)
+        async with client:
+            causes = [it.cause async for it in client.events() if isinstance(it, Disconnected)]
+            with pytest.raises(MqttError) as caught:
+                await anext(client.messages)
+        text = "answering CONNECT" if end == "closed" else "no CONNACK from"
+        assert text in str(causes[-1])
+        for told in (*map(str, causes), *caplog.messages, str(caught.value)):
+            assert "expect TLS" not in told
+
+    with ScriptedServer(accept, fail) as server:
+        asyncio.run(main(server))
 
 
 def test_credentials_that_do_not_come_are_not_waited_for_longer_than_an_attempt() -> None:

@@ -101,8 +101,26 @@ def losing(part: str) -> None:
 
 losing("connection lost: {reason} ({address})")
 losing("cannot connect: {reason}")
-losing("connected")
+losing("connected to {address}")
 losing("disconnected")
+
+
+@provokes(LOG, "cannot connect, and the client connects no more")
+async def _(_: World) -> None:
+    broker = TestBroker(listen=False)
+    async with Client(broker, reconnect=Reconnect(min=0.01, max=0.01, attempts=1)) as client:
+        await broker.stop()
+        with contextlib.suppress(MqttError):
+            await anext(client.messages)
+
+
+@provokes(LOG, "connection lost, and the client connects no more")
+async def _(_: World) -> None:
+    options: dict[str, Any] = {"identifier": "c", "protocol": 5}
+    broker = TestBroker(listen=False)
+    async with Client(broker, reconnect=True, **options) as client, Client(broker, **options):
+        with contextlib.suppress(MqttError):
+            await anext(client.messages)
 
 
 @provokes(LOG, "was not renewed")
