@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ferromqtt import _checks, _transport
 from ferromqtt._servers import first_server
 from ferromqtt._transport import websocket
-from ferromqtt._transport.attempt import Attempt
+from ferromqtt._transport.attempt import Attempt, address_of
 from ferromqtt._transport.ending import until_ended
 from ferromqtt.connection import Credentials
 from ferromqtt.exceptions import MqttError
@@ -50,6 +50,13 @@ class Connector:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending: set[asyncio.Task[None] | None] = set()
         """Those that wait for the transport of an attempt that failed to be closed."""
+
+    @property
+    def first_address(self) -> str:
+        """Where the first attempt leads to, for people."""
+        options = self._options
+        named = options.broker is not None or options.hostname is not None
+        return address_of(options) if named else "the server"
 
     def open(self, link: Link, place: int, number: int) -> None:
         """Begin an attempt to connect to the server at this place of the list."""

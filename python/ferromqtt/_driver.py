@@ -42,6 +42,16 @@ _FOREVER = 10.0
 _HURRY = 1.0
 """Seconds for writing DISCONNECT, and for the server to close, once leaving is cancelled."""
 
+_NO_MESSAGES = (
+    "A task waits for messages of a client that is not entered. None will come until it is: "
+    "iterate inside `async with client:`, or enter the client in another task."
+)
+
+NO_CONNECTION = (
+    "A task waits for the connection of a client that is not entered. None will be made until it "
+    "is: wait inside `async with client:`, or enter the client in another task."
+)
+
 
 class Protocol(Core):
     """The asyncio side of a client's core.
@@ -136,6 +146,13 @@ class Protocol(Core):
             identifier = self.client_identifier
             self._line_name = f"client {identifier!r}" if identifier else f"client of {address}"
             self._on_trace([f"connecting to {address} (attempt {self.attempts})"])
+
+    @property
+    def shown_address(self) -> str:
+        """Where the last attempt led to, or where the first one will."""
+        if self.address or self.connector is None:
+            return self.address
+        return self.connector.first_address
 
     async def answered(self) -> None:
         """Wait until the server has answered an attempt, or its connection has ended."""
@@ -258,11 +275,14 @@ class Protocol(Core):
                     if self._ended:
                         await TURN
                         raise self._not_connected()
+                    self.warn_if_not_entered(NO_CONNECTION)
                     await self._state_change()
         except TimeoutError:
             if not scope.expired():
                 raise
-            text = f"Operation timed out: no connection to {self.address} within {timeout:g} s"
+            text = (
+                f"Operation timed out: no connection to {self.shown_address} within {timeout:g} s"
+            )
             raise MqttTimeoutError(text) from None
 
     async def _state_change(self) -> None:
@@ -287,15 +307,12 @@ class Protocol(Core):
         """Return what iterators raise once the queue is empty; None while messages may come."""
         return self._iteration_error() if self._ended else None
 
-    def warn_if_not_entered(self) -> None:
-        """Warn, once, when an iterator begins to wait while nobody enters the client."""
+    def warn_if_not_entered(self, text: str = _NO_MESSAGES) -> None:
+        """Warn, once, when a task begins to wait while nobody enters the client."""
         if self._warned_of_waiting or not self.idle:
             return
         self._warned_of_waiting = True
-        self.warn(
-            "A task waits for messages of a client that is not entered. None will come until it "
-            "is: iterate inside `async with client:`, or enter the client in another task."
-        )
+        self.warn(text)
 
     def _tcp_progress(self) -> tuple[int, int] | None:
         return progress.tcp_progress(self.transport)

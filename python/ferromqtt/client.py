@@ -300,7 +300,9 @@ class Client(FerromqttInternalsHolder):
         return ClientState(self._FerromqttInternalsHolder__internals.core.state)
 
     async def wait_connected(self, timeout: float | None = None) -> None:
-        """Wait until there is a connection. On a client that is not entered, that takes an enter.
+        """Wait until there is a connection.
+
+        On a client that is not entered it waits until a task enters it, and one warning is logged.
 
         Args:
             timeout: Seconds to wait. None for no limit, unlike in the calls that send something.

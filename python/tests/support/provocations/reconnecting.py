@@ -123,6 +123,12 @@ async def _(_: World) -> None:
             await anext(client.messages)
 
 
+@provokes(LOG, "A task waits for the connection")
+async def _(_: World) -> None:
+    with contextlib.suppress(MqttError):
+        await Client(TestBroker(listen=False)).wait_connected(0.01)
+
+
 @provokes(LOG, "was not renewed")
 async def _(world: World) -> None:
     broker = TestBroker(listen=False)
