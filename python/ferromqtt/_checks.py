@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 def wrong_type(what: str, must_be: str, given: object) -> TypeError:
     """Return the error for an option of the wrong type."""
-    return TypeError(f"{what} must be {must_be}, not {type(given).__name__}")
+    name = f"the class {given.__name__}" if isinstance(given, type) else type(given).__name__
+    return TypeError(f"{what} must be {must_be}, not {name}")
 
 
 def _is_int(value: object) -> bool:
@@ -44,6 +46,10 @@ def _is(*classes: type) -> Callable[[object], bool]:
 
 def _has_properties(value: object) -> bool:
     return not isinstance(value, str | bytes | int | float | list | tuple | set)
+
+
+def _is_list(value: object) -> bool:
+    return hasattr(value, "__iter__") and not isinstance(value, str | Mapping)
 
 
 _STR, _INT, _FLAG = ("str", _is(str)), ("int", is_count), ("bool", _is_int)
@@ -72,8 +78,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "strict": _FLAG,
     "maximum_non_publish_size": _INT,
     "tls_server_hostname": _STR,
-    "reconnect": ("True, False or a Reconnect", lambda it: hasattr(it, "jitter") or _is_int(it)),
-    "servers": ("a list of servers", lambda it: hasattr(it, "__iter__") and not _is(str)(it)),
+    "servers": ("a list of servers", _is_list),
 }
 _NEVER_NONE = {"port", "keepalive", "bind_port", "transport", "maximum_non_publish_size"}
 _CLIENT: dict[str, tuple[str, Callable[[object], bool]]] = {

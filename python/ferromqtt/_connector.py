@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ferromqtt import _checks, _transport
 from ferromqtt._servers import first_server
 from ferromqtt._transport import websocket
-from ferromqtt._transport.attempt import Attempt
+from ferromqtt._transport.attempt import Attempt, address_of
 from ferromqtt._transport.ending import until_ended
 from ferromqtt.connection import Credentials
 from ferromqtt.exceptions import MqttError
@@ -51,10 +51,18 @@ class Connector:
         self._ending: set[asyncio.Task[None] | None] = set()
         """Those that wait for the transport of an attempt that failed to be closed."""
 
+    @property
+    def first_address(self) -> str:
+        """Where the first attempt leads to, for people."""
+        options = self._options
+        named = options.broker is not None or options.hostname is not None
+        return address_of(options) if named else "the server"
+
     def open(self, link: Link, place: int, number: int) -> None:
         """Begin an attempt to connect to the server at this place of the list."""
         options = self._options_of(place)
         attempt = Attempt(options)
+        attempt.is_known = attempt.address in self._core.accepted_by
         self._core.begin_attempt(attempt.address)
         coroutine = self._run(link, options, attempt, number)
         task = asyncio.get_running_loop().create_task(coroutine, name="ferromqtt connector")
@@ -108,10 +116,15 @@ class Connector:
     ) -> ClientOptions:
         """Get the credentials of an attempt; return the options with those that WebSocket needs."""
         attempt.awaits_credentials = True
+        why = None
         try:
             answer = source(first_server(options), number)
             given = await answer if inspect.isawaitable(answer) else answer
-            credentials = _checked(given)
+            try:
+                credentials = _checked(given)
+            except TypeError as error:
+                why = f"the client's {error}"
+                raise
             username, password = credentials.username, credentials.password
             if username is None:
                 username = options.username
@@ -119,8 +132,9 @@ class Connector:
                 password = options.password
             self._core.set_credentials(username, password)
         except Exception as error:
-            # Not the error's own text, which may show what is secret.
-            why = f"the client's `credentials` raised {type(error).__name__}"
+            if why is None:
+                # Not the error's own text, which may show what is secret.
+                why = f"the client's `credentials` raised {type(error).__name__}"
             self._core.report("`credentials` raised", error)
             self._core.fail_credentials(why)
             failure = MqttError(f"{why[:1].upper()}{why[1:]}")
@@ -151,11 +165,12 @@ def _checked(given: object) -> Credentials:
     elif isinstance(given, Credentials):
         credentials = given
     else:
-        raise _checks.wrong_type("what `credentials` returns", "Credentials", given)
+        name = type(given).__name__
+        raise TypeError(f"`credentials` must return Credentials, a pair or None, not {name}")
     if not isinstance(credentials.username, str | None):
-        raise _checks.wrong_type("credentials: username", "str", credentials.username)
+        raise _checks.wrong_type("`credentials`: username", "str", credentials.username)
     if not isinstance(credentials.password, str | bytes | bytearray | None):
-        raise _checks.wrong_type("credentials: password", "str or bytes", credentials.password)
+        raise _checks.wrong_type("`credentials`: password", "str or bytes", credentials.password)
     return credentials
 
 

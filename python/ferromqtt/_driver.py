@@ -42,6 +42,16 @@ _FOREVER = 10.0
 _HURRY = 1.0
 """Seconds for writing DISCONNECT, and for the server to close, once leaving is cancelled."""
 
+_NO_MESSAGES = (
+    "A task waits for messages of a client that is not entered. None will come until it is: "
+    "iterate inside `async with client:`, or enter the client in another task."
+)
+
+NO_CONNECTION = (
+    "A task waits for the connection of a client that is not entered. None will be made until it "
+    "is: wait inside `async with client:`, or enter the client in another task."
+)
+
 
 class Protocol(Core):
     """The asyncio side of a client's core.
@@ -94,6 +104,8 @@ class Protocol(Core):
     def __init__(self, seed: int) -> None:
         del seed  # the core has it
         self._state_waiters: set[asyncio.Future[None]] = set()
+        self.accepted_by: set[str] = set()
+        """The servers that have accepted a connection since the client was entered."""
 
     async def start(self, address: str = "the server") -> None:
         """Begin to connect on the running loop; the engine asks for a transport at once."""
@@ -103,6 +115,7 @@ class Protocol(Core):
         self._cause = None
         self._end_text = None
         self._accepted = False
+        self.accepted_by.clear()
         self._had_ended, self._ended = self._ended, False
         self.traces_packets = self._wants_trace()
         self.begin(self.loop, address)
@@ -133,6 +146,13 @@ class Protocol(Core):
             identifier = self.client_identifier
             self._line_name = f"client {identifier!r}" if identifier else f"client of {address}"
             self._on_trace([f"connecting to {address} (attempt {self.stats()['attempts']})"])
+
+    @property
+    def shown_address(self) -> str:
+        """Where the last attempt led to, or where the first one will."""
+        if self.address or self.connector is None:
+            return self.address
+        return self.connector.first_address
 
     async def answered(self) -> None:
         """Wait until the server has answered an attempt, or its connection has ended."""
@@ -261,11 +281,14 @@ class Protocol(Core):
                     if self._ended:
                         await TURN
                         raise self._not_connected()
+                    self.warn_if_not_entered(NO_CONNECTION)
                     await self._state_change()
         except TimeoutError:
             if not scope.expired():
                 raise
-            text = f"Operation timed out: no connection to {self.address} within {timeout:g} s"
+            text = (
+                f"Operation timed out: no connection to {self.shown_address} within {timeout:g} s"
+            )
             raise MqttTimeoutError(text) from None
 
     async def _state_change(self) -> None:
@@ -290,28 +313,28 @@ class Protocol(Core):
         """Return what iterators raise once the queue is empty; None while messages may come."""
         return self._iteration_error() if self._ended else None
 
-    def warn_if_not_entered(self) -> None:
-        """Warn, once, when an iterator begins to wait while nobody enters the client."""
+    def warn_if_not_entered(self, text: str = _NO_MESSAGES) -> None:
+        """Warn, once, when a task begins to wait while nobody enters the client."""
         if self._warned_of_waiting or not self.idle:
             return
         self._warned_of_waiting = True
-        self.warn(
-            "A task waits for messages of a client that is not entered. None will come until it "
-            "is: iterate inside `async with client:`, or enter the client in another task."
-        )
+        self.warn(text)
 
     def _tcp_progress(self) -> tuple[int, int] | None:
         return progress.tcp_progress(self.transport)
 
     def _on_connected(self, session_present: bool) -> None:
         self._accepted = self._established = True
+        self.accepted_by.add(self.address)
         self._settle_attempt()
         entering, self._entering = self._entering, None
         if entering is not None and not entering.done():
             entering.set_result(None)
         self._report_state()
         if self.reconnects:
-            self.info("connected (session present)" if session_present else "connected")
+            self._write_left_out()  # what the attempts before it left out
+            present = " (session present)" if session_present else ""
+            self.info(f"connected to {self.address}{present}")
 
     def _settle_attempt(self) -> None:
         answer, self._answer = self._answer, None
@@ -376,7 +399,7 @@ class Protocol(Core):
             failure = MqttError(self._refusal)
         self._settle_attempt()
         if retries or self.reconnects:
-            self._log_end(end, established)
+            self._log_end(end, established, is_final=self._accepted and not retries)
         if retries:
             if unflushed:
                 self._on_unflushed(unflushed)
@@ -388,18 +411,34 @@ class Protocol(Core):
                 entering.set_exception(error)
             return
         self._cause = failure or _errors.end_cause(end, self.address, self.lost_by)
-        self._end_text = self._refusal or _errors.told(end)
+        is_known = self.address in self.accepted_by
+        self._end_text = self._refusal or _errors.told(end, is_known=is_known)
         self._end()
         if unflushed:
             self._on_unflushed(unflushed)
 
-    def _log_end(self, end: End, established: bool) -> None:
+    def _log_end(self, end: End, established: bool, *, is_final: bool) -> None:
+        if not self.reconnects:  # one of several servers
+            self.warn_of_repeating("cannot connect: %s", self._told_of_attempt(end))
+            return
+        if is_final:
+            self._write_left_out(all_of_it=True)
         if end.kind == EndKind.CLOSED:
             self.info("disconnected")
+        elif is_final:
+            # No line that repeats: none follows.
+            what = "connection lost" if established else "cannot connect"
+            text = "%s, and the client connects no more: %s"
+            self.warn(text, what, self._told_of_attempt(end))
         elif established:
             self.warn_of_repeating("connection lost: %s (%s)", _errors.told(end), self.address)
         else:
-            self.warn_of_repeating("cannot connect: %s", _errors.told(end))
+            self.warn_of_repeating("cannot connect: %s", self._told_of_attempt(end))
+
+    def _told_of_attempt(self, end: End) -> str:
+        """Return what happened, and at which server."""
+        told = _errors.told(end, is_known=self.address in self.accepted_by)
+        return told if self.address in told else f"{told} ({self.address})"
 
     def _share_end(self, end: End) -> _errors.Ended:
         """Return what the calls that this end of the connection fails share."""
@@ -422,7 +461,18 @@ class Protocol(Core):
         if not self._established:
             return  # attempts that fail are no ends of connections
         self._established = False
-        for line, times in self.take_unwritten_lines():
+        if not self.reconnects:
+            self._write_left_out()
+        elif self.idle:  # what came between the end and this
+            self._write_left_out(all_of_it=True)
+
+    def _write_left_out(self, *, all_of_it: bool = False) -> None:
+        """Log how often there have been lines that were left out because they repeat.
+
+        A client with `reconnect` does so when it is connected again, and not when it has lost its
+        connection: the lines are mostly those of attempts, which a loss comes before.
+        """
+        for line, times in self.take_unwritten_lines(all_of_it):
             self.warn("%s (%d times in all)", line, times)
 
     def _on_pending_calls(self, count: int) -> None:
@@ -534,8 +584,9 @@ class Protocol(Core):
         """Log what may repeat, `times` times at once: the first, and at each doubling how often.
 
         After ten seconds without an occurrence the next is logged at once again. What is left out
-        is reported when the connection ends: at the first such end, and at each doubling, so that
-        what comes once in each connection has few lines too.
+        is reported when the connection ends, or with `reconnect` when the next one is made: the
+        first time, and at each doubling, so that what comes once in each connection has few lines
+        too.
         """
         total = self.count_line(text % args, times)
         if total == 1:

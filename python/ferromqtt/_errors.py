@@ -116,11 +116,12 @@ def end_cause(end: End, address: str, lost_by: Exception | None) -> MqttError | 
     return disconnect_cause(end, address, lost_by)
 
 
-def event_cause(end: End, address: str) -> MqttError | None:
+def event_cause(end: End, address: str, *, is_known: bool) -> MqttError | None:
     """Return the same for an event, of which a program knows no code of aiomqtt's."""
     if end.kind in (EndKind.CLOSED, EndKind.REFUSED, EndKind.DISCONNECTED):
         return end_cause(end, address, None)
-    error = MqttTimeoutError(end.text) if end.kind == EndKind.TIMEOUT else MqttError(end.text)
+    text = told(end, is_known=is_known)
+    error = MqttTimeoutError(text) if end.kind == EndKind.TIMEOUT else MqttError(text)
     error.address = address
     return error
 
@@ -174,6 +175,12 @@ def connect_error(end: End, address: str, lost_by: Exception | None) -> MqttErro
     return error
 
 
-def told(end: End) -> str:
-    """Return what happened, with the server's own words."""
+def told(end: End, *, is_known: bool = False) -> str:
+    """Return what happened, with the server's own words.
+
+    A server that `is_known` has accepted a connection before: the hints that the port may be a
+    wrong one are left out.
+    """
+    if is_known and end.kind == EndKind.UNANSWERED:
+        return end.text.partition(" (")[0]
     return f"{end.text}: {end.reason_string}" if end.reason_string else end.text

@@ -45,6 +45,9 @@ _R = TypeVar("_R")
 _AT_EXIT = 2.0
 """Seconds that the interpreter's exit may wait for a client that was not left."""
 
+_PENDING_CALLS = 1000
+"""How many calls may wait before a warning is logged: as many threads wait for them."""
+
 _OPEN: set[_State] = set()
 """The clients that are entered: for the end of the interpreter, and for forked children."""
 
@@ -100,8 +103,8 @@ def _with_signature(
     arguments: str | None,
 ) -> Callable[_P, _R]:
     method = functools.update_wrapper(method, named_as, updated=())
-    if method.__doc__ is not None and arguments is not None:
-        method.__doc__ += arguments
+    if method.__doc__ is not None and arguments:
+        method.__doc__ = f"{method.__doc__.rstrip()}\n{arguments}"
     # Also where `inspect.signature` and `typing.get_type_hints` look for parameters.
     return functools.update_wrapper(method, origin, ("__annotations__",), ())
 
@@ -111,6 +114,7 @@ class _State:
 
     def __init__(self, client: AsyncClient) -> None:
         self.client = client
+        client.pending_calls_threshold = _PENDING_CALLS
         self.internals = internals_of(client)
         self.core = self.internals.core
         self.take: Callable[[], Message | None] = self.core.take_message
@@ -332,6 +336,9 @@ class Events(Iterator[ConnectionEvent]):
         self._spare: deque[ConnectionEvent | None] = deque()
         """What an interrupted thread had taken."""
 
+    def __repr__(self) -> str:
+        return f"<blocking.{type(self).__name__}{repr(self._events).removeprefix('<Events')}"
+
     def __iter__(self) -> Self:
         """Iterate over the events."""
         return self
@@ -425,9 +432,10 @@ class Client:
 
     @property
     def pending_calls_threshold(self) -> int:
-        """How many calls may wait for the server before a warning is logged. Default: 10.
+        """How many calls may wait for the server before a warning is logged. Default: 1000.
 
-        As of `ferromqtt.Client`. Each thread that publishes at QoS 1 or 2 is such a call.
+        As of `ferromqtt.Client`, whose default is 10. Each thread that publishes at QoS 1 or 2 is
+        such a call, so a smaller number would warn again and again where many threads publish.
         """
         return self._ferromqtt_blocking.client.pending_calls_threshold
 

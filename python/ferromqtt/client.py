@@ -155,8 +155,9 @@ class Client(FerromqttInternalsHolder):
             aiomqtt's parameters.
         servers: Further servers, to be tried in turn after `hostname`: "host", "host:port",
             (host, port), or (with a test broker as `hostname`) test brokers. The next one is tried
-            at once when an attempt has failed; all have the same other options. An addition to
-            aiomqtt's parameters.
+            at once when an attempt has failed, or the connection is lost; all have the same other
+            options. A refusal by one of them that trying again cannot mend, such as Not authorized,
+            ends it for all. An addition to aiomqtt's parameters.
         credentials: Called before each attempt to connect with the `Server` and the number of the
             attempt, 0 for the first one after a connection that lasted. Returns `Credentials`, or a
             pair of user name and password, or is a coroutine function that does. With
@@ -305,7 +306,9 @@ class Client(FerromqttInternalsHolder):
         return of_counters(self._FerromqttInternalsHolder__internals.core.stats())
 
     async def wait_connected(self, timeout: float | None = None) -> None:
-        """Wait until there is a connection. On a client that is not entered, that takes an enter.
+        """Wait until there is a connection.
+
+        On a client that is not entered it waits until a task enters it, and one warning is logged.
 
         Args:
             timeout: Seconds to wait. None for no limit, unlike in the calls that send something.

@@ -65,7 +65,7 @@ class Reconnect:
 
     Raises:
         ValueError: A number is out of its range.
-        TypeError: An argument is no number.
+        TypeError: An argument has the wrong type.
     """
 
     min: float = 1.0
@@ -79,6 +79,8 @@ class Reconnect:
             value = getattr(self, name)
             if not _checks.is_number(value):
                 raise _checks.wrong_type(f"Reconnect: {name}", "a number", value)
+        if not isinstance(self.initial, bool):
+            raise _checks.wrong_type("Reconnect: initial", "bool", self.initial)
         if not 0 < self.min <= self.max or self.min == math.inf:
             raise ValueError(
                 "Reconnect: min and max must be seconds, with 0 < min <= max, "

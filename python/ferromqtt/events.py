@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any, Self
 
 from ferromqtt import _errors
-from ferromqtt._driver import Protocol
+from ferromqtt._driver import NO_CONNECTION, Protocol
 from ferromqtt._turn import TURN
 from ferromqtt.exceptions import MqttError
 from ferromqtt.properties import Properties, from_native
@@ -178,7 +178,8 @@ class Events:
     `Connected` or `Disconnected`, if there was one since the client was entered. The latest 64 are
     kept, or fewer where their properties take more than 1 MiB together; an iterator that is further
     behind gets a `Missed`. It ends behind the last `Disconnected`, when the client was left or
-    connects no more. On a client that is not entered it waits until a task enters it.
+    connects no more. On a client that is not entered it waits until a task enters it, and one
+    warning is logged.
 
     A cancelled step loses no event.
     """
@@ -186,6 +187,10 @@ class Events:
     def __init__(self, core: Protocol) -> None:
         self._core = core
         self._reader = core.read_events()
+
+    def __repr__(self) -> str:
+        ended = ", ended" if self._reader.ended else ""
+        return f"<{type(self).__name__} of {self._core.shown_address}{ended}>"
 
     def __aiter__(self) -> Self:
         """Iterate over the events."""
@@ -200,6 +205,7 @@ class Events:
                     raise StopAsyncIteration
                 await TURN  # a loop around it must not keep others from running
             else:
+                self._core.warn_if_not_entered(NO_CONNECTION)
                 waiter = self._reader.wait()
                 try:
                     await waiter
@@ -218,7 +224,8 @@ def _event(core: Protocol, kind: str, fields: dict[str, Any]) -> ConnectionEvent
     if kind == "Connected":
         fields["properties"] = from_native(fields["properties"], PacketTypes.CONNACK)
     elif kind == "Disconnected":
-        fields["cause"] = _errors.event_cause(fields["cause"], core.address)
+        is_known = core.address in core.accepted_by
+        fields["cause"] = _errors.event_cause(fields["cause"], core.address, is_known=is_known)
     if fields.get("reason") is not None:
         fields["reason"] = _errors.any_reason(fields["reason"])
     if "filters" in fields:

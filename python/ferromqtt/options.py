@@ -202,6 +202,8 @@ class ClientOptions:
         version = ProtocolVersion.V311 if self.protocol is None else self.protocol
         self.protocol = ProtocolVersion(_checks.protocol_number(version))
         _checks.check_types(self)
+        if not isinstance(self.reconnect, bool | Reconnect | None):
+            raise _checks.wrong_type("reconnect", "True, False or a Reconnect", self.reconnect)
         self.transport = _transport(self.transport)
         if self.broker is not None:
             _check_memory(self)

@@ -526,6 +526,9 @@ def test_its_methods_have_the_parameters_of_the_asyncio_client() -> None:
         assert not inspect.iscoroutinefunction(method)
         assert (method.__module__, method.__qualname__) == (blocking.__name__, f"Client.{name}")
         arguments = (origin.__doc__ or "").partition("Args:")[2]
+        summary, found, _ = (method.__doc__ or "").partition("\n\n        Args:\n")
+        assert found, method.__doc__
+        assert summary == summary.rstrip()
         assert (method.__doc__ or "").endswith(arguments)
         assert "await" not in (method.__doc__ or "")
 
@@ -538,11 +541,40 @@ def test_it_has_every_public_name_of_the_asyncio_client() -> None:
 
 def test_its_attributes_are_those_of_the_asyncio_client() -> None:
     client = Client("broker.example", 1884, identifier="me", timeout=3)
-    assert (client.identifier, client.timeout, client.pending_calls_threshold) == ("me", 3, 10)
+    assert (client.identifier, client.timeout, client.pending_calls_threshold) == ("me", 3, 1000)
     client.timeout, client.pending_calls_threshold = 4, 20
     assert (client.timeout, client.pending_calls_threshold) == (4, 20)
     shown = "<blocking.Client('broker.example', 1884, identifier='me') not connected>"
     assert repr(client) == shown
+
+
+def test_its_iterators_show_what_they_are() -> None:
+    client = Client("broker.example")
+    assert repr(client.messages()) == "<messages of a client, 0 queued>"
+    assert repr(client.events()) == "<blocking.Events of broker.example:1883>"
+
+
+def test_a_call_in_each_of_many_threads_is_no_reason_to_warn(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    threads = 20
+
+    def script(connection: Connection) -> None:
+        connection.accept()
+        for _ in range(threads):
+            connection.expect(packets.PUBLISH)
+        for number in range(1, threads + 1):
+            connection.send(b"\x40\x02" + number.to_bytes(2))
+        connection.read_to_end()
+
+    with (
+        ScriptedServer(script) as server,
+        Client(server.host, server.port, max_inflight_messages=threads) as client,
+    ):
+        calls = [Outcome(lambda: client.publish("a", qos=1)) for _ in range(threads)]
+        for call in calls:
+            call.get()
+    assert not caplog.messages
 
 
 def test_a_subclass_may_use_any_name(builtin: TcpBroker) -> None:

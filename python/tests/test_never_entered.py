@@ -12,6 +12,7 @@ from ferromqtt import Client, Message, MqttError
 from support.clients import LIMIT, unique
 from support.loops import LoopRunner, settle
 from support.scripted import Connection, ScriptedServer
+from support.virtual import memory_broker, play
 
 QUEUES = [None, asyncio.Queue]
 WARNING = (
@@ -134,6 +135,58 @@ def test_iterating_while_the_client_is_entered_does_not_warn_1_5(
     with ScriptedServer(script) as server:
         run(main, server)
     assert warnings_in(caplog) == []
+
+
+async def first_event(client: Client) -> object:
+    return await anext(client.events())
+
+
+@pytest.mark.parametrize("wait", [Client.wait_connected, first_event])
+def test_waiting_for_a_connection_before_the_first_enter_warns_once(
+    caplog: pytest.LogCaptureFixture,
+    wait: Any,  # noqa: ANN401
+) -> None:
+    async def main() -> None:
+        client = Client(memory_broker())
+        waiting = [asyncio.ensure_future(wait(client)) for _ in range(2)]
+        await settle()
+        text = (
+            "A task waits for the connection of a client that is not entered. None will be made "
+            "until it is: wait inside `async with client:`, or enter the client in another task."
+        )
+        assert warnings_in(caplog) == [text]
+        async with client:
+            await asyncio.gather(*waiting)
+            await wait(client)
+        assert len(warnings_in(caplog)) == 1
+        early = Client(memory_broker())
+        waiter = asyncio.ensure_future(wait(early))  # the usual way: it begins after the enter
+        async with early:
+            await waiter
+        assert len(warnings_in(caplog)) == 1
+
+    play(main)
+
+
+@pytest.mark.parametrize(
+    ("client", "address"),
+    [
+        (Client("broker.example"), "broker.example:1883"),
+        (Client("/run/mqtt", transport="unix"), "'/run/mqtt'"),
+        (Client(memory_broker()), "the test broker"),
+        (Client(None), "the server"),  # type: ignore[arg-type]  # entering refuses it
+    ],
+)
+def test_waiting_in_vain_before_the_first_enter_names_the_server(
+    client: Client, address: str
+) -> None:
+    async def main() -> None:
+        with pytest.raises(MqttError) as caught:
+            await client.wait_connected(1)
+        text = f"Operation timed out: no connection to {address} within 1 s"
+        assert str(caught.value) == text
+
+    play(main)
 
 
 @pytest.mark.parametrize("queue_type", QUEUES)

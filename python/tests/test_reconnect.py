@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -182,7 +183,7 @@ def test_a_session_that_the_server_has_kept_is_resumed(caplog: pytest.LogCapture
 
     with caplog.at_level(logging.INFO):
         play(main)
-    assert "connected (session present)" in caplog.messages
+    assert "connected to the test broker (session present)" in caplog.messages
 
 
 async def take(reader: events.Events, count: int) -> AsyncIterator[events.ConnectionEvent]:
@@ -381,7 +382,7 @@ def test_lines_of_the_log_say_what_happened(caplog: pytest.LogCaptureFixture) ->
     assert lines[1][0] == "WARNING"
     assert lines[1][1].startswith("connection lost: ")
     assert lines[1][1].endswith(" (the test broker)")
-    up, down = ("INFO", "connected"), ("INFO", "disconnected")
+    up, down = ("INFO", "connected to the test broker"), ("INFO", "disconnected")
     assert [lines[0], *lines[2:]] == [up, up, down]
 
 
@@ -399,6 +400,99 @@ def test_attempts_that_fail_again_and_again_have_few_lines(
     failed = [it for it in caplog.messages if it.startswith("cannot connect: ")]
     assert 2 < len(failed) < 15
     assert failed[0].endswith("it is stopped (start it again, or make another)")
+
+
+def test_lines_left_out_are_told_of_when_it_is_connected_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Not at the next loss, as if an attempt had failed then."""
+
+    async def main() -> None:
+        broker = memory_broker()
+        policy = Reconnect(min=1, max=1, jitter=0)
+        async with client_of(broker, reconnect=policy) as client:
+            for _ in range(2):
+                await stop(broker)
+                await asyncio.sleep(3.5)
+                await broker.start()
+                await client.wait_connected()
+                await asyncio.sleep(100)
+
+    with caplog.at_level(logging.INFO):
+        play(main)
+    kinds = [
+        re.sub(r"^(\w+ \w+).*?(\(\d+ times .*\))?$", r"\1 \2", line).strip()
+        for line in caplog.messages
+    ]
+    assert kinds == [
+        "connected to",
+        "connection lost",
+        "cannot connect",
+        "cannot connect (2 times so far)",
+        "cannot connect (3 times in all)",
+        "connected to",
+        "connection lost (2 times so far)",
+        "cannot connect (4 times so far)",
+        "cannot connect (5 times so far)",
+        "cannot connect (6 times in all)",
+        "connected to",
+        "disconnected",
+    ]
+
+
+def test_what_no_line_has_told_is_told_when_the_client_is_left(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        broker = memory_broker()
+        async with client_of(broker, reconnect=Reconnect(min=1, max=1, jitter=0)):
+            await stop(broker)
+            await asyncio.sleep(3.5)
+
+    with caplog.at_level(logging.INFO):
+        play(main)
+    assert caplog.messages[-2].endswith("(3 times in all)")
+    assert caplog.messages[-1] == "disconnected"
+
+
+def test_giving_up_has_a_line_that_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        broker = memory_broker()
+        policy = Reconnect(min=1, max=1, attempts=3)
+        async with client_of(broker, reconnect=policy) as client:
+            await stop(broker)
+            with pytest.raises(MqttError):
+                await anext(client.messages)
+            await broker.start()
+        async with client_of(broker) as client:
+            internals_of(client).options.broker = memory_broker(deny_connect=["c"])
+            await stop(broker)
+            with pytest.raises(MqttError):
+                await anext(client.messages)
+
+    play(main)
+    final = [it for it in caplog.records if "connects no more" in it.getMessage()]
+    beginning = "cannot connect, and the client connects no more: "
+    assert [it.levelname for it in final] == ["WARNING"] * 2
+    assert all(it.getMessage().startswith(beginning) for it in final)
+    assert final[0].getMessage().endswith("it is stopped (start it again, or make another)")
+    assert final[1].getMessage() == (
+        f"{beginning}the server refused the connection: Not authorized (0x87) (the test broker)"
+    )
+
+
+def test_another_client_that_takes_over_has_a_line_that_says_it_is_the_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        broker = memory_broker()
+        async with client_of(broker) as client, client_of(broker):
+            with pytest.raises(MqttError):
+                await anext(client.messages)
+
+    play(main)
+    text = "connection lost, and the client connects no more: "
+    assert [it for it in caplog.messages if it.startswith(text) and "0x8E" in it], caplog.messages
 
 
 def test_waiting_for_a_connection() -> None:

@@ -81,6 +81,18 @@ def test_an_iterator_begins_with_how_the_connection_stands() -> None:
     play(main)
 
 
+def test_an_iterator_shows_whose_events_it_has() -> None:
+    async def main() -> None:
+        client = client_of(memory_broker())
+        reader = client.events()
+        assert repr(reader) == "<Events of the test broker>"
+        async with client:
+            assert repr(reader) == "<Events of the test broker>"
+        assert repr(reader) == "<Events of the test broker, ended>"
+
+    play(main)
+
+
 def test_a_cancelled_step_loses_no_event() -> None:
     async def main() -> None:
         broker = memory_broker()

@@ -2,14 +2,17 @@
 
 import asyncio
 import re
+import socket
 from typing import Any
 
 import pytest
 
 from ferromqtt import Client, Credentials, MqttConnectError, MqttError, Reconnect, Server
 from ferromqtt._internals import internals_of
+from ferromqtt.events import Disconnected
 from ferromqtt.options import ClientOptions
 from ferromqtt.testing import TestBroker
+from support import packets
 from support.loops import LoopRunner
 from support.scripted import Connection, ScriptedServer
 from support.virtual import memory_broker, play, stop
@@ -76,6 +79,7 @@ def test_a_path_of_a_unix_socket_is_a_server() -> None:
     ("given", "error", "text"),
     [
         ("two", TypeError, "servers must be a list of servers, not str"),
+        ({"two": 1883}, TypeError, "servers must be a list of servers, not dict"),
         ([5], TypeError, "each of servers must be str, (host, port) or a Server, not int"),
         ([("two", "1883")], TypeError, "servers: the port must be int, not str"),
         ([("two", 0)], ValueError, "servers: the port must be in the range 1-65535, not 0."),
@@ -105,6 +109,7 @@ def test_wrong_servers_are_refused_at_once(
         ({"jitter": 1.5}, ValueError, "Reconnect: jitter must be in the range 0-1, not 1.5."),
         ({"attempts": 0}, ValueError, "Reconnect: attempts must be in the range 1-4294967295"),
         ({"attempts": 1.5}, TypeError, "Reconnect: attempts must be int or None, not float"),
+        ({"initial": "x"}, TypeError, "Reconnect: initial must be bool, not str"),
     ],
 )
 def test_wrong_numbers_of_reconnect_are_refused(
@@ -114,10 +119,13 @@ def test_wrong_numbers_of_reconnect_are_refused(
         Reconnect(**given)
 
 
-def test_reconnect_must_be_one() -> None:
-    text = "^reconnect must be True, False or a Reconnect, not str"
+@pytest.mark.parametrize(
+    ("given", "name"), [("yes", "str"), (5, "int"), (Reconnect, "the class Reconnect")]
+)
+def test_reconnect_must_be_one(given: Any, name: str) -> None:  # noqa: ANN401 - anything
+    text = f"^reconnect must be True, False or a Reconnect, not {name}$"
     with pytest.raises(TypeError, match=text):
-        Client("localhost", reconnect="yes")  # type: ignore[arg-type]
+        Client("localhost", reconnect=given)
     assert internals_of(Client("h")).options.reconnects is None
     assert internals_of(Client("h", reconnect=True)).options.reconnects == Reconnect()
 
@@ -196,12 +204,14 @@ def test_credentials_that_raise_fail_the_attempt(kind: str) -> None:
 
         source = {"sync": sync, "async": wait, "wrong": wrong}[kind]
         name = "TypeError" if kind == "wrong" else "ValueError"
+        what = "must return Credentials, a pair or None, not int" if kind == "wrong" else ""
         loop = asyncio.get_running_loop()
         handler = loop.get_exception_handler()
         loop.set_exception_handler(lambda _, context: reported.append(context))
         with pytest.raises(MqttError) as caught:
             await Client(broker, reconnect=True, credentials=source).__aenter__()
-        assert str(caught.value) == f"The client's `credentials` raised {name}"
+        what = what or f"raised {name}"
+        assert str(caught.value) == f"The client's `credentials` {what}"
         assert type(caught.value.__cause__).__name__ == name
         assert caught.value.address == "the test broker"
         policy = Reconnect(initial=True)
@@ -216,6 +226,77 @@ def test_credentials_that_raise_fail_the_attempt(kind: str) -> None:
         loop.set_exception_handler(handler)
 
     play(main)
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ((5, "secret"), "username must be str, not int"),
+        (("u", 5), "password must be str or bytes, not int"),
+    ],
+)
+def test_credentials_of_a_wrong_type_are_told_of(given: Any, what: str) -> None:  # noqa: ANN401
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        with pytest.raises(MqttError) as caught:
+            await Client(memory_broker(), credentials=lambda *_: given).__aenter__()
+        assert str(caught.value) == f"The client's `credentials`: {what}"
+
+    play(main)
+
+
+def test_a_refusal_names_the_server_that_refused_and_is_final_for_all(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse(connection: Connection) -> None:
+        connection.accept(b"\x20\x02\x00\x05")
+        connection.read_to_end()
+
+    async def main(down: int, refusing: ScriptedServer, other: ScriptedServer) -> None:
+        servers = [("127.0.0.1", refusing.port), ("127.0.0.1", other.port)]
+        policy = Reconnect(initial=True)
+        with pytest.raises(MqttConnectError) as caught:
+            await Client("127.0.0.1", down, servers=servers, reconnect=policy).__aenter__()
+        address = f"127.0.0.1:{refusing.port}"
+        assert caught.value.address == address
+        assert caught.value.__notes__[0].startswith(f"{address} refused the connection: ")
+        assert caplog.messages[-1].endswith(f" ({address})")
+        assert other.received == b""
+
+    with ScriptedServer(refuse) as refusing, ScriptedServer(refuse) as other:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            down = listener.getsockname()[1]
+        asyncio.run(main(down, refusing, other))
+
+
+@pytest.mark.parametrize("end", ["closed", "silent"])
+def test_a_server_that_has_accepted_before_is_not_asked_whether_it_is_the_right_port(
+    caplog: pytest.LogCaptureFixture, end: str
+) -> None:
+    def accept(connection: Connection) -> None:
+        connection.accept()
+        connection.close()
+
+    def fail(connection: Connection) -> None:
+        connection.expect(packets.CONNECT)
+        if end == "silent":
+            connection.read_to_end()
+        connection.close()
+
+    async def main(server: ScriptedServer) -> None:
+        policy = Reconnect(min=0.01, max=0.01, attempts=1)
+        client = Client(server.host, server.port, reconnect=policy, timeout=0.2)
+        async with client:
+            causes = [it.cause async for it in client.events() if isinstance(it, Disconnected)]
+            with pytest.raises(MqttError) as caught:
+                await anext(client.messages)
+        text = "answering CONNECT" if end == "closed" else "no CONNACK from"
+        assert text in str(causes[-1])
+        for told in (*map(str, causes), *caplog.messages, str(caught.value)):
+            assert "expect TLS" not in told
+
+    with ScriptedServer(accept, fail) as server:
+        asyncio.run(main(server))
 
 
 def test_credentials_that_do_not_come_are_not_waited_for_longer_than_an_attempt() -> None:

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use ferromqtt_engine::{CallId, Engine, EngineOptions, Goodbye, LinkId, LinkRequest, Standing};
 use ferromqtt_proto::{
-    InvalidOptions, Options, ReasonCode, Repeats, ServerChoice, Session, TransportError, Utf8String,
+    InvalidOptions, Options, ReasonCode, Repeats, ServerChoice, Session, TransportError,
+    Unreported, Utf8String,
 };
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -356,12 +357,16 @@ impl Core {
         Ok(repeat.map(|repeat| repeat.total))
     }
 
-    /// Of the lines that were counted and not written since they were last, those to write at the end of a connection: each
-    /// with how often it has been in all.
-    fn take_unwritten_lines(&mut self) -> Vec<(String, u64)> {
-        (self.repeats.take_unreported_of_connection())
-            .map(|line| (line.subject.into_string(), line.total))
-            .collect()
+    /// Of the lines that were counted and not written since they were last, those to write at the end of a connection, or all
+    /// of them: each with how often it has been in all.
+    fn take_unwritten_lines(&mut self, every: bool) -> Vec<(String, u64)> {
+        let in_all = |line: Unreported| (line.subject.into_string(), line.total);
+        match every {
+            true => self.repeats.take_unreported().map(in_all).collect(),
+            false => (self.repeats.take_unreported_of_connection())
+                .map(in_all)
+                .collect(),
+        }
     }
 
     /// No message will come any more: iterators raise once the queue is empty.

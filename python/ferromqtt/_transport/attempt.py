@@ -63,6 +63,9 @@ _HINTS: tuple[tuple[Phase, type[OSError], Hint], ...] = (
     (Phase.CONNECT, ConnectionError, Hint.UNANSWERED),
 )
 
+_WRONG_PORT = (Hint.SPEAKS_NO_TLS, Hint.NO_WEBSOCKET)
+"""What asks whether it is the right port."""
+
 _MOST_DETAILS = 5
 """Of how many addresses an error says what became of them; a name may have hundreds."""
 
@@ -80,6 +83,8 @@ class Attempt:
         phase: How far it has come; None while nothing of the network was asked.
         hint: What to do about a failure of this moment, where only its place in the code knows.
         awaits_credentials: Whether a function of the user's is to return credentials first.
+        is_known: Whether this server has accepted a connection since the client was entered, so
+            that the port is the right one.
     """
 
     __slots__ = (
@@ -90,6 +95,7 @@ class Attempt:
         "address",
         "awaits_credentials",
         "hint",
+        "is_known",
         "phase",
         "through_proxy",
     )
@@ -102,6 +108,7 @@ class Attempt:
         self._more = 0
         self.through_proxy = False
         self.awaits_credentials = False
+        self.is_known = False
         self._over_websocket = options.transport == "websockets"
         self._in_memory = options.broker is not None
 
@@ -136,6 +143,8 @@ class Attempt:
         hint = self.hint
         if hint is None and not (self.through_proxy and phase is Phase.TCP):
             hint = hint_for(phase, cause)
+        if self.is_known and hint in _WRONG_PORT:
+            hint = None
         if hint is Hint.SPEAKS_NO_TLS and self._over_websocket:
             hint = Hint.SPEAKS_NO_TLS_FOR_WEBSOCKET
         return connect_error(self.address, phase, cause, self.details, hint)
@@ -145,7 +154,7 @@ class Attempt:
         what = "no credentials for {address}" if self.awaits_credentials else _OVERDUE[self.phase]
         what = what.format(address=self.address)
         hint = ""
-        if self.phase is Phase.CONNECT and not self._in_memory:
+        if self.phase is Phase.CONNECT and not self._in_memory and not self.is_known:
             hint = " (does the port expect TLS or WebSocket?)"
         error = MqttTimeoutError(f"Operation timed out: {what} within {seconds:g} s{hint}")
         error.phase = None if self.phase is None else _NAMES[self.phase]

@@ -60,6 +60,18 @@ async def _(_: World) -> None:
         await Client(TestBroker(listen=False), credentials=raise_it).__aenter__()
 
 
+def returning(part: str, given: Any) -> None:  # noqa: ANN401 - what is no credentials
+    """A function that returns no credentials."""
+
+    @provokes(CONNECTING, part)
+    async def refuse(_: World) -> None:
+        await Client(TestBroker(listen=False), credentials=lambda *_: given).__aenter__()
+
+
+returning("must return Credentials", 5)
+returning("`credentials`: {field} must be", (5, "secret"))
+
+
 @provokes(CONNECTING, "no credentials for")
 async def _(_: World) -> None:
     client = Client(TestBroker(listen=False), credentials=wait_forever, timeout=0.01)
@@ -89,8 +101,32 @@ def losing(part: str) -> None:
 
 losing("connection lost: {reason} ({address})")
 losing("cannot connect: {reason}")
-losing("connected")
+losing("connected to {address}")
 losing("disconnected")
+
+
+@provokes(LOG, "cannot connect, and the client connects no more")
+async def _(_: World) -> None:
+    broker = TestBroker(listen=False)
+    async with Client(broker, reconnect=Reconnect(min=0.01, max=0.01, attempts=1)) as client:
+        await broker.stop()
+        with contextlib.suppress(MqttError):
+            await anext(client.messages)
+
+
+@provokes(LOG, "connection lost, and the client connects no more")
+async def _(_: World) -> None:
+    options: dict[str, Any] = {"identifier": "c", "protocol": 5}
+    broker = TestBroker(listen=False)
+    async with Client(broker, reconnect=True, **options) as client, Client(broker, **options):
+        with contextlib.suppress(MqttError):
+            await anext(client.messages)
+
+
+@provokes(LOG, "A task waits for the connection")
+async def _(_: World) -> None:
+    with contextlib.suppress(MqttError):
+        await Client(TestBroker(listen=False)).wait_connected(0.01)
 
 
 @provokes(LOG, "was not renewed")
