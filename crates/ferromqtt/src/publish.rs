@@ -446,7 +446,8 @@ impl Published {
 /// Each [`PublishError`] says whether the message may have arrived: [`PublishError::delivery`].
 ///
 /// # Cancel safety
-/// Dropping it changes nothing about the message.
+/// Dropping it changes nothing about the message, but [`Connection::disconnect`](crate::Connection::disconnect) does not wait
+/// for it then.
 #[must_use = "a receipt says whether the message arrived; drop it explicitly if that does not matter"]
 pub struct Receipt(Option<oneshot::Receiver<CallEnd>>);
 

@@ -166,7 +166,8 @@ impl Call<'_, Request> {
     }
 }
 
-/// A blocking [`crate::Receipt`]: tells how an accepted message ended. Dropping it changes nothing about the message.
+/// A blocking [`crate::Receipt`]: tells how an accepted message ended. Dropping it changes nothing about the message, but
+/// [`Client::disconnect`] does not wait for it then.
 #[derive(Debug)]
 #[must_use = "a receipt tells whether the message arrived; drop it explicitly if that does not matter"]
 pub struct Receipt(crate::Receipt, Process);
