@@ -89,7 +89,12 @@ impl<C> OpenCalls<C> {
     }
 
     pub(crate) fn contains(&self, op: OpId) -> bool {
-        self.by_op.get(op.value()).is_some()
+        self.get(op).is_some()
+    }
+
+    /// The token of a call that was accepted and has not ended.
+    pub(crate) fn get(&self, op: OpId) -> Option<&C> {
+        self.by_op.get(op.value()).map(|call| &call.token)
     }
 
     /// A call that was accepted when it was made.

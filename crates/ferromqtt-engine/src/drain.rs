@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use ferromqtt_proto::{Delivery, ReasonCode};
+use ferromqtt_proto::{Delivery, OpId, ReasonCode};
 
-use crate::{Engine, Goodbye, PublishRefusal, Tokens};
+use crate::{Engine, Fact, Goodbye, PublishRefusal, Tokens};
 
 /// Operations that were accepted, and whose outcome is that the connection ended; and messages that the outgoing queue keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +53,29 @@ impl<T: Tokens> Engine<T> {
     /// What was left when a connection that is drained ended.
     pub fn undone(&self) -> Undone {
         (self.draining.as_ref()).map_or_else(Undone::default, |draining| draining.undone)
+    }
+
+    /// The end of a connection has failed `op`.
+    pub(crate) fn count_cut_short(&mut self, op: OpId, delivery: Delivery) {
+        if let Some(draining) = &mut self.draining {
+            draining.undone.count(delivery);
+        }
+        if !self.reports_undone() && self.calls.get(op).is_some_and(T::is_gone) {
+            self.unawaited.count(delivery);
+        }
+    }
+
+    /// Whether the application still waits to learn what is [`undone`](Self::undone).
+    pub(crate) fn reports_undone(&self) -> bool {
+        self.draining.is_some() && self.goodbye != Some(Goodbye::Dropped)
+    }
+
+    /// Reports the messages without an outcome that no caller waited for.
+    pub(crate) fn report_unawaited(&mut self) {
+        if self.unawaited != Undone::default() {
+            let Undone { not_sent, unknown } = std::mem::take(&mut self.unawaited);
+            self.report(Fact::Unawaited { not_sent, unknown });
+        }
     }
 
     /// Disconnects when nothing is waited for any more. Returns whether it does so now.

@@ -17,7 +17,7 @@ use crate::authenticate::Ask;
 use crate::calls::{CallId, OpenCalls};
 use crate::capacity::CapacityLine;
 use crate::declared::DeclaredQueue;
-use crate::drain::Draining;
+use crate::drain::{Draining, Undone};
 use crate::events::RecentEvents;
 use crate::outgoing_queue::OutgoingQueue;
 use crate::queued::Departure;
@@ -87,6 +87,8 @@ pub struct Engine<T: Tokens> {
     pub(crate) goodbye: Option<Goodbye>,
     /// How many calls the end of a connection has failed.
     pub(crate) cut_short: usize,
+    /// Messages without an outcome and without a caller, to be reported.
+    pub(crate) unawaited: Undone,
     pub(crate) standing: Standing,
     /// Why the last connection or attempt has ended.
     last_end: Option<ConnectionError>,
@@ -127,6 +129,7 @@ impl<T: Tokens> Engine<T> {
             is_closed: false,
             goodbye: None,
             cut_short: 0,
+            unawaited: Undone::default(),
             standing: Standing::Connecting,
             last_end: None,
             link: None,
@@ -218,6 +221,7 @@ impl<T: Tokens> Engine<T> {
             more = true;
         }
         self.wake_contenders();
+        self.report_unawaited();
         more |= self.leave_when_handed_over(now);
         self.disconnect_when_drained(now) || more
     }
@@ -401,6 +405,10 @@ impl<T: Tokens> Engine<T> {
                 self.report(Fact::Forgotten { filters });
             }
             Event::Unacknowledged { messages } => self.report(Fact::Unacknowledged { messages }),
+            Event::Unawaited { not_sent, unknown } => {
+                self.unawaited.not_sent += not_sent;
+                self.unawaited.unknown += unknown;
+            }
             Event::Unflushed { messages } => self.report(Fact::Unflushed { messages }),
             Event::Tolerated { slip } => self.report(Fact::Tolerated { slip }),
         }
@@ -456,9 +464,8 @@ impl<T: Tokens> Engine<T> {
         if let Outcome::Disconnected { cause, delivery } = &mut outcome {
             *cause = self.reported_cause(std::mem::replace(cause, ConnectionError::Closed));
             self.cut_short += 1;
-            if let Some(draining) = &mut self.draining {
-                draining.undone.count(*delivery);
-            }
+            let delivery = *delivery;
+            self.count_cut_short(op, delivery);
         }
         if !self.declared.is_empty() {
             for (filter, reason) in self.refused_of_declared(op, &outcome) {

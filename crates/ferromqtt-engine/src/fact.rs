@@ -61,6 +61,13 @@ pub enum Fact {
         /// How many.
         messages: u64,
     },
+    /// No connection follows, and QoS 1 and 2 messages that no caller waited for have no outcome.
+    Unawaited {
+        /// Those that were never sent, and are dropped.
+        not_sent: usize,
+        /// Those that were on the wire. The session keeps them.
+        unknown: usize,
+    },
     /// The server broke a rule that is tolerated.
     Tolerated {
         /// What it did.
@@ -120,8 +127,8 @@ pub enum Fact {
         /// How many are not acknowledged.
         messages: usize,
     },
-    /// Nothing will come any more. The last fact about a connection is this one, or the
-    /// [`Disconnected`](Self::Disconnected) before it.
+    /// Nothing will come any more. Only [`Unflushed`](Self::Unflushed), [`Unawaited`](Self::Unawaited) and
+    /// [`MessageEnded`](Self::MessageEnded) can follow.
     Ended {
         /// How many received messages full queues have lost in all.
         lost: u64,
@@ -137,6 +144,7 @@ impl Fact {
             | Self::Forgotten { .. }
             | Self::Unacknowledged { .. }
             | Self::MessageEnded { .. }
+            | Self::Unawaited { .. }
             | Self::Ended { .. } => return None,
             Self::Connected {
                 session_present,

@@ -81,6 +81,10 @@ impl<T: Tokens> Engine<T> {
         if let Some(draining) = &mut self.draining {
             draining.undone.unknown += self.calls.len();
         }
+        if !self.reports_undone() {
+            self.unawaited.unknown += self.calls.tokens().filter(|it| T::is_gone(it)).count();
+        }
+        self.report_unawaited();
         self.end_authentication(&CallEnd::DriverGone);
         for token in self.calls.take_all() {
             self.woken

@@ -131,4 +131,10 @@ pub trait Tokens {
 
     /// Waits for a message or an event.
     type Reader;
+
+    /// Whether nobody will learn how this call ends, as its caller has gone. Such a message is counted when the end of the
+    /// last connection leaves it without an outcome ([`Fact::Unawaited`]). By default every caller waits.
+    fn is_gone(_call: &Self::Call) -> bool {
+        false
+    }
 }

@@ -97,6 +97,15 @@ pub enum Event {
         /// How many.
         messages: u64,
     },
+    /// No connection follows, and publishes of QoS 1 and 2 that no caller waited for
+    /// ([`abandon`](crate::Client::abandon), [`retain_callers`](crate::Client::retain_callers)) have no outcome. Those with a
+    /// caller end as [`Completed`](Self::Completed). What a store has is not counted: it stays there.
+    Unawaited {
+        /// Those that were never sent. They are dropped.
+        not_sent: usize,
+        /// Those that were on the wire. They stay in the session.
+        unknown: usize,
+    },
     /// The server broke a rule, and the client, which is not [strict](crate::Options::strict), tolerates it. Reported
     /// once for each kind on each connection.
     Tolerated {

@@ -135,6 +135,8 @@ fn report(slf: &Bound<'_, Core>, fact: Fact) -> PyResult<()> {
         | Fact::Unclaimed { .. }
         | Fact::Stalled { .. }
         | Fact::MessageEnded { .. }
+        // Each of these calls has raised an error already.
+        | Fact::Unawaited { .. }
         | Fact::Forgotten { .. } => {}
     }
     Ok(())

@@ -121,6 +121,7 @@ mod written {
             let (kind, subject) = match fact {
                 Fact::Packet(_)
                 | Fact::Untraced { .. }
+                | Fact::Unawaited { .. }
                 | Fact::Connected { .. }
                 | Fact::Ended { .. }
                 | Fact::Disconnected {
@@ -230,6 +231,13 @@ mod written {
                     messages,
                     times,
                     "QoS 0 messages were not written before the connection was closed"
+                ),
+                Fact::Unawaited { not_sent, unknown } => tracing::warn!(
+                    target: "ferromqtt",
+                    not_sent,
+                    unknown,
+                    "the connection has ended, and QoS 1 and 2 messages that nobody waited for are not acknowledged (keep \
+                     their receipts, or drain the connection)"
                 ),
                 Fact::NotRestored { filter, reason } => tracing::warn!(
                     target: "ferromqtt",

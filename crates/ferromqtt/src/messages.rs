@@ -243,8 +243,9 @@ impl Drop for Messages {
 
 impl fmt::Debug for Messages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let filters = self.results.iter().map(|(filter, _)| filter.as_str());
         f.debug_struct("Messages")
-            .field("results", &self.results)
+            .field("filters", &filters.collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }

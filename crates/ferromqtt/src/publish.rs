@@ -27,12 +27,21 @@ use crate::{
 /// A message that is about to be published: see [`Client::publish`]. Wraps [`ferromqtt_proto::Publish`].
 ///
 /// It borrows the client. [`into_owned`](Self::into_owned) makes one of it that can be spawned as a task.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "nothing is published until this is awaited or enqueued"]
 pub struct Publish<'a> {
     client: Handle<'a>,
     publish: Result<proto::Publish, PublishError>,
     limit: Option<Duration>,
+}
+
+impl fmt::Debug for Publish<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.publish {
+            Ok(publish) => publish.fmt(f),
+            Err(error) => f.debug_tuple("Publish").field(error).finish(),
+        }
+    }
 }
 
 impl<'a> Publish<'a> {
@@ -446,7 +455,8 @@ impl Published {
 /// Each [`PublishError`] says whether the message may have arrived: [`PublishError::delivery`].
 ///
 /// # Cancel safety
-/// Dropping it changes nothing about the message.
+/// Dropping it changes nothing about the message, but [`Connection::disconnect`](crate::Connection::disconnect) does not wait
+/// for it then.
 #[must_use = "a receipt says whether the message arrived; drop it explicitly if that does not matter"]
 pub struct Receipt(Option<oneshot::Receiver<CallEnd>>);
 

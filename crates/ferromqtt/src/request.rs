@@ -1,5 +1,6 @@
 //! Requests and responses (5.0, section 4.10).
 
+use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::time::Duration;
@@ -21,12 +22,23 @@ use crate::{Client, Delivery, Message, Properties, PublishError, QoS, ReasonCode
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A request that is about to be made: see [`Client::request`]. It borrows nothing, so its future can be spawned.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "nothing is asked until this is awaited"]
 pub struct Request {
     client: Client,
     request: Result<proto::Publish, PublishError>,
     timeout: Option<Duration>,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut request = f.debug_tuple("Request");
+        match &self.request {
+            Ok(publish) => request.field(publish),
+            Err(error) => request.field(error),
+        };
+        request.finish()
+    }
 }
 
 impl Request {

@@ -18,6 +18,10 @@ impl Tokens for TaskTokens {
     const RESERVES: bool = false;
     type Call = oneshot::Sender<CallEnd>;
     type Reader = Waker;
+
+    fn is_gone(call: &Self::Call) -> bool {
+        call.is_closed()
+    }
 }
 
 /// The engine with tokio's tokens.

@@ -1,5 +1,6 @@
 //! Subscribing and unsubscribing.
 
+use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,11 +22,25 @@ use crate::{
 
 /// A subscription that is about to be made: see [`Client::subscribe`] and [`Client::subscribe_all`]. Wraps
 /// [`ferromqtt_proto::Subscribe`]. It borrows nothing, so its future can be spawned.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "nothing is subscribed until this is awaited"]
 pub struct Subscribe {
     client: Client,
     terms: Terms,
+}
+
+impl fmt::Debug for Subscribe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.terms.filters {
+            Ok(filters) => {
+                let filters = filters.iter().map(|(filter, _)| filter.as_str());
+                f.debug_struct("Subscribe")
+                    .field("filters", &filters.collect::<Vec<_>>())
+                    .finish_non_exhaustive()
+            }
+            Err(error) => f.debug_tuple("Subscribe").field(error).finish(),
+        }
+    }
 }
 
 /// What is subscribed to, and how its messages are kept.

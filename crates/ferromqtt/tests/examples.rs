@@ -44,6 +44,36 @@ fn names() -> BTreeSet<String> {
         .collect()
 }
 
+/// Programs that need features which are off by default, with these features.
+fn with_features() -> Vec<(String, String)> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+    let manifest = fs::read_to_string(manifest).unwrap();
+    let value = |example: &str, key: &str| {
+        let line = example.lines().find_map(|line| line.strip_prefix(key));
+        line.map(|line| line.replace(['"', '[', ']', ' '], ""))
+    };
+    (manifest.split("[[example]]").skip(1))
+        .filter_map(|example| {
+            let name = value(example, "name = ").unwrap();
+            let features = value(example, "required-features = ")?;
+            (features != "tls").then_some((name, features))
+        })
+        .collect()
+}
+
+#[test]
+fn the_list_of_programs_has_a_command_for_each_that_needs_a_feature() {
+    let list = fs::read_to_string(folder().join("README.md")).unwrap();
+    let listed: BTreeSet<_> = (list.lines())
+        .filter_map(|line| line.split_once("cargo run -p ferromqtt --features "))
+        .filter_map(|(_, rest)| rest.split_once(" --example "))
+        .map(|(features, name)| (name.to_owned(), features.to_owned()))
+        .collect();
+    let needed: BTreeSet<_> = with_features().into_iter().collect();
+    assert_eq!(needed.len(), 3);
+    assert_eq!(listed, needed);
+}
+
 /// What the head of a program says that it prints.
 fn promised(name: &str) -> String {
     let text = fs::read_to_string(folder().join(name).with_extension("rs")).unwrap();

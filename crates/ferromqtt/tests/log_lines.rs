@@ -172,6 +172,18 @@ async fn refused_subscriptions() {
     assert!(matches!(server.next().await, Some(Packet::PubAck(_))));
 }
 
+/// A message whose receipt was dropped, and that the server does not acknowledge.
+async fn an_unawaited_message() {
+    let (connection, mut server, _pipes) = in_memory(|options| options).await;
+    let client = connection.client();
+    let publish = client.publish("t", "x").qos(QoS::AtLeastOnce);
+    drop(publish.enqueue().await.unwrap());
+    server.publish().await;
+    let leaving = connection.disconnect();
+    let (left, _) = tokio::join!(leaving, server.next());
+    left.unwrap();
+}
+
 /// Streams that nobody reads.
 async fn unread_streams() {
     let (connection, mut server, _pipes) = in_memory(|options| options).await;
@@ -295,6 +307,7 @@ fn every_log_line_is_provoked_and_reads_as_the_page_says() {
         a_message_ends_connections_without_a_word().await;
         a_contested_identifier().await;
         unwritten_messages().await;
+        an_unawaited_message().await;
     });
     play(danger());
     drop(noting);

@@ -271,6 +271,99 @@ async fn another_client_with_the_same_identifier_is_told() {
     told.expect("the test ends in time");
 }
 
+/// How a connection ends whose messages nobody waits for.
+#[derive(Clone, Copy, Debug)]
+enum UnawaitedEnd {
+    Disconnected,
+    Dropped,
+    /// A call of `drain` that was given up.
+    DrainDropped,
+    /// The server ends it for good.
+    EndedByServer,
+    /// Everything is reported by what `drain` returns.
+    Drained,
+}
+
+/// Five messages whose receipts are dropped, of which two are sent. Returns the lines about them.
+async fn unawaited_messages_are_told(end: UnawaitedEnd) -> Vec<String> {
+    let noted = Warnings::default();
+    let _noting = tracing::subscriber::set_default(noted.clone());
+    let (ours, theirs) = tokio::io::duplex(4096);
+    let stream = Mutex::new(Some(theirs)); // for one connection
+    let options = Options::new("in memory", 1883)
+        .max_in_flight(2)
+        .reconnect(None)
+        .transport(move |_| {
+            let stream = stream.lock().unwrap().take();
+            async { stream.ok_or_else(|| std::io::ErrorKind::ConnectionRefused.into()) }
+        });
+    let (connection, (mut server, _)) =
+        tokio::join!(Connection::open(options), Server::accept(ours, false));
+    let connection = connection.unwrap();
+    let client = connection.client();
+    for _ in 0..5 {
+        let publish = client.publish("t", "x").qos(QoS::AtLeastOnce);
+        drop(publish.enqueue().await.unwrap());
+    }
+    for _ in 0..2 {
+        server.publish().await;
+    }
+    match end {
+        UnawaitedEnd::Disconnected => {
+            let (left, ()) = tokio::join!(connection.disconnect(), async {
+                server.disconnected().await;
+                drop(server);
+            });
+            left.unwrap();
+        }
+        UnawaitedEnd::Dropped => drop(connection),
+        UnawaitedEnd::DrainDropped => {
+            let draining = connection.drain(Duration::from_secs(60));
+            let draining = tokio::time::timeout(Duration::from_secs(1), draining);
+            draining.await.unwrap_err();
+        }
+        UnawaitedEnd::EndedByServer => {
+            let taken = Disconnect::because(ReasonCode::SessionTakenOver);
+            server.send(&Packet::Disconnect(Box::new(taken))).await;
+        }
+        UnawaitedEnd::Drained => {
+            let drained = connection.drain(Duration::from_secs(1)).await;
+            assert_eq!((drained.not_sent, drained.unknown), (3, 2));
+        }
+    }
+    client.closed().await;
+    tokio::time::sleep(Duration::from_secs(1)).await; // virtual: the driver has written its lines
+    let told = noted.0.lock().unwrap().clone();
+    (told.into_iter())
+        .filter(|line| line.contains("nobody waited for"))
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_whose_receipts_were_dropped_are_counted_when_the_connection_ends() {
+    for end in [
+        UnawaitedEnd::Disconnected,
+        UnawaitedEnd::Dropped,
+        UnawaitedEnd::DrainDropped,
+        UnawaitedEnd::EndedByServer,
+        UnawaitedEnd::Drained,
+    ] {
+        let limit = Duration::from_secs(600);
+        let told = tokio::time::timeout(limit, unawaited_messages_are_told(end)).await;
+        let told = told.expect("the test ends in time");
+        if matches!(end, UnawaitedEnd::Drained) {
+            assert!(told.is_empty(), "{told:?}");
+            continue;
+        }
+        let [line] = &told[..] else {
+            panic!("{end:?}: {told:?}");
+        };
+        for part in ["not_sent=3 ", "unknown=2 ", "drain the connection"] {
+            assert!(line.contains(part), "{end:?}: {part:?} in {line}");
+        }
+    }
+}
+
 /// What a stream loses is reported once, with its filter, however much it is.
 async fn losses_are_told(overflow: Overflow) -> Vec<String> {
     let broker = TestBroker::new();

@@ -74,6 +74,35 @@ fn leaving_refuses_those_that_wait_and_waits_for_what_was_accepted() {
     world.end();
 }
 
+/// Those that are released do not delay the end, and are counted: one was sent, and the window held back the other.
+#[test]
+fn messages_that_nobody_waits_for_are_counted_when_the_connection_ends() {
+    let mut world = World::<false>::connected(narrow(2));
+    world.publish_qos1("acknowledged");
+    world.run();
+    world.silent = true;
+    world.publish_qos1("sent");
+    world.publish_qos1("not sent");
+    world.run();
+    let gone = world
+        .engine
+        .leave(world.now, ReasonCode::Success, None, |_| true);
+    assert_eq!(gone.len(), 2);
+    for token in gone {
+        world.held.remove(&token.0);
+    }
+    world.run();
+    assert!(world.engine.has_ended());
+    let unawaited: Vec<_> = (world.facts.iter())
+        .filter_map(|fact| match fact {
+            Fact::Unawaited { not_sent, unknown } => Some((*not_sent, *unknown)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(unawaited, [(1, 1)]);
+    world.end();
+}
+
 #[test]
 fn who_has_let_go_of_the_connection_is_told_so() {
     let mut world = World::<false>::connected(options());

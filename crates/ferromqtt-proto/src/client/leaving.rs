@@ -59,10 +59,12 @@ impl Client {
 
     /// Learns which callers still wait, and stops tracking the others' operations: no [`Event::Completed`] follows for them,
     /// and [`leave`](Client::leave) does not wait for them. Unlike with [`abandon`](Client::abandon) the operations go on.
+    /// [`Event::Unawaited`] counts those that the end of the last connection leaves without an outcome.
     ///
     /// `waits` is asked once for each publish that has no outcome.
     ///
     /// [`Event::Completed`]: crate::Event::Completed
+    /// [`Event::Unawaited`]: crate::Event::Unawaited
     pub fn retain_callers(&mut self, waits: impl FnMut(crate::OpId) -> bool) {
         self.session.outbound.retain_owners(waits);
     }

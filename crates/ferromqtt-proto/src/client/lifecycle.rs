@@ -296,6 +296,11 @@ impl Client {
     /// stays in the session without an owner (`docs/design/0005-lost-sessions.md`). Messages that a store has stay as they are.
     pub(super) fn fail_all(&mut self, cause: &ConnectionError) {
         self.suspend_requests(cause, false);
+        let unknown = match self.options.journal {
+            true => 0, // a store has them
+            false => self.session.outbound.unowned_on_the_wire(),
+        };
+        let mut not_sent = 0;
         for owner in self.session.outbound.detach_all() {
             let cause = cause.clone();
             let delivery = Delivery::Unknown;
@@ -307,6 +312,8 @@ impl Client {
             if let Some(owner) = waiting.owner.take_if(|owner| !owner.is_recorded()) {
                 let cause = cause.clone();
                 self.complete_publish(owner, Outcome::Disconnected { cause, delivery });
+            } else if !waiting.stays() {
+                not_sent += 1;
             }
             if waiting.stays() {
                 kept.push((number, waiting));
@@ -320,6 +327,10 @@ impl Client {
             let delivery = Delivery::Unknown;
             let outcome = Outcome::Disconnected { cause, delivery };
             self.events.push_back(Event::Completed { op, outcome });
+        }
+        if not_sent + unknown > 0 {
+            self.events
+                .push_back(Event::Unawaited { not_sent, unknown });
         }
     }
 

@@ -524,6 +524,13 @@ impl Outbound {
         owners
     }
 
+    /// How many messages on the wire no caller waits for.
+    pub(crate) fn unowned_on_the_wire(&self) -> usize {
+        (self.on_the_wire.iter())
+            .filter(|(_, flight)| flight.owner().is_none())
+            .count()
+    }
+
     /// Whether a caller or a store waits for the outcome of one of them.
     pub(crate) const fn has_owners(&self) -> bool {
         self.owners > 0

@@ -1,5 +1,6 @@
 //! What a client is asked to do, and waits for.
 
+use std::fmt;
 use std::future::IntoFuture;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::{
 
 /// A [`Publish`], a [`Subscribe`] or a [`Request`] of a blocking client, that is about to be made: set what differs from the
 /// defaults, then `wait` for it, or `enqueue` a publish.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "nothing is sent until this is waited for, or enqueued"]
 pub struct Call<'a, T> {
     client: &'a Client,
@@ -28,6 +29,12 @@ impl<'a, T> Call<'a, T> {
 
     fn with(self, set: impl FnOnce(T) -> T) -> Self {
         Self::new(self.client, set(self.call))
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Call<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Call").field(&self.call).finish()
     }
 }
 
@@ -166,8 +173,8 @@ impl Call<'_, Request> {
     }
 }
 
-/// A blocking [`crate::Receipt`]: tells how an accepted message ended. Dropping it changes nothing about the message.
-#[derive(Debug)]
+/// A blocking [`crate::Receipt`]: tells how an accepted message ended. Dropping it changes nothing about the message, but
+/// [`Client::disconnect`] does not wait for it then.
 #[must_use = "a receipt tells whether the message arrived; drop it explicitly if that does not matter"]
 pub struct Receipt(crate::Receipt, Process);
 
@@ -206,6 +213,12 @@ impl Receipt {
             Ok(()) => park_until(&mut self.0, deadline(limit)).ok_or(self),
             Err(refused) => Ok(Err(not_waited(refused))),
         }
+    }
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Messages and events, for threads that wait for them.
 
+use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
 use std::time::Duration;
@@ -114,7 +115,6 @@ macro_rules! waits_for_next {
 /// }
 /// # }
 /// ```
-#[derive(Debug)]
 #[must_use = "dropping a stream of messages ends its subscription, unless the session outlives the program"]
 pub struct Messages {
     messages: crate::Messages,
@@ -182,7 +182,6 @@ impl Deref for Messages {
 /// Blocking [`crate::Events`]: what happens to a connection, in order, as an iterator that waits for the next. From
 /// [`Client::events`](super::Client::events). It ends behind the last
 /// [`Disconnected`](ConnectionEvent::Disconnected), and where it must not wait.
-#[derive(Debug)]
 pub struct Events(pub(super) crate::Events);
 
 waits_for_next! { Events, ConnectionEvent,
@@ -193,5 +192,17 @@ impl Events {
     fn receive(&mut self, limit: Option<Duration>) -> Result<ConnectionEvent, RecvError> {
         check(&self.0.shared, limit)?;
         receive(limit, self.0.next())
+    }
+}
+
+impl fmt::Debug for Messages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.messages.fmt(f)
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }

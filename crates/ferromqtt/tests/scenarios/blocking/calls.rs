@@ -19,6 +19,35 @@ use crate::options;
 
 const MOMENT: Duration = Duration::from_millis(1);
 
+/// Nothing of the thread, the process or the locks behind them.
+#[test]
+fn what_is_shown_of_calls_and_readers_is_about_the_application() {
+    in_time(|| {
+        let broker = TestBroker::new();
+        let client = connect(&broker);
+        let publish = client.publish("t", "hello").qos(QoS::AtLeastOnce);
+        let message = r#"Publish { topic: "t", payload: 5 bytes, qos: AtLeastOnce, retain: false, properties: None }"#;
+        assert_eq!(format!("{publish:?}"), format!("Call({message})"));
+        let wrong = client.publish("t/#", "hello");
+        assert!(format!("{wrong:?}").starts_with("Call(Publish("));
+        let request = client.request("t", "hello");
+        assert_eq!(format!("{request:?}"), format!("Call(Request({message}))"));
+        let subscribe = client.subscribe("door/#").and("t", QoS::AtLeastOnce);
+        let filters = r#"{ filters: ["door/#", "t"], .. }"#;
+        assert_eq!(
+            format!("{subscribe:?}"),
+            format!("Call(Subscribe {filters})")
+        );
+        let messages = subscribe.wait().unwrap();
+        assert_eq!(format!("{messages:?}"), format!("Messages {filters}"));
+        let events = client.events().unwrap();
+        assert_eq!(format!("{events:?}"), "Events { .. }");
+        let receipt = publish.enqueue().unwrap();
+        assert_eq!(format!("{receipt:?}"), r#"Receipt("accepted")"#);
+        client.disconnect().unwrap();
+    });
+}
+
 /// Four threads publish by one client, and the messages of each come in order.
 fn threads_publish(receiver: &Client, sender: &Client, qos: QoS) {
     const THREADS: u8 = 4;
