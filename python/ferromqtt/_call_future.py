@@ -61,8 +61,8 @@ def wake(futures: list[CallFuture]) -> None:
     for future in waiting:
         callback = future.callback
         future.callback = _nothing
-        if callback is None:
-            continue  # no task waits yet
+        if callback is None or callback is _nothing:
+            continue  # no task waits yet, or it was cancelled
         try:
             future.context.run(callback, future)
         except (SystemExit, KeyboardInterrupt):  # they end the loop, which may be run again

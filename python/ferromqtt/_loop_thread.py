@@ -195,6 +195,11 @@ class LoopThread:
         with contextlib.suppress(RuntimeError):  # it is closed
             self._loop.call_soon_threadsafe(stop)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the loop runs no more."""
+        return self._has_ended.is_set()
+
     def park(self) -> Parker:
         """Return something to wait on. The core calls it for what a thread has to wait for."""
         return Parker(self._loop)
@@ -344,6 +349,7 @@ class LoopThread:
             self._end_connection()
         self._end = end
         if self._is_exit:
+            self._has_ended.set()  # for who leaves the client even later
             return
         for parker in list(self._waiting):
             with contextlib.suppress(asyncio.InvalidStateError):

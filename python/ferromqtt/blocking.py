@@ -156,7 +156,7 @@ class _State:
             return  # another thread has left it; or this is a child, and the parent goes on
         thread.refuse_own_thread()
         try:
-            if not thread.has_failed:
+            if not (thread.has_failed or thread.has_ended):
                 thread.run(self.client.__aexit__(kind, error, None))
         finally:
             self._end(thread)
@@ -570,6 +570,7 @@ def _stop_all() -> None:
     """Stop all threads when the interpreter exits, before the native module refuses calls."""
     for state in list(_OPEN):
         if state.thread is not None:
+            state.internals.start_publish = None  # the fast way needs a loop that runs
             state.thread.stop_at_exit(_AT_EXIT)
 
 

@@ -19,7 +19,7 @@ from unittest import mock
 
 import pytest
 
-from ferromqtt import Message, MqttError
+from ferromqtt import Message, MqttError, blocking
 from ferromqtt._loop_thread import Parker
 from ferromqtt.blocking import Client
 from support import packets, program
@@ -178,6 +178,24 @@ def test_the_interpreter_exits_with_a_client_that_was_not_left(how: str) -> None
     )
     output, errors = process.communicate(timeout=LIMIT * 2)
     assert (process.returncode, output, errors) == (0, "end\n", "")
+
+
+def leave_after_exit() -> None:
+    server = ScriptedServer(serve_311).__enter__()
+    client = Client(server.host, server.port)
+    client.__enter__()
+    blocking._stop_all()  # as the interpreter calls it; another handler may come after it
+    for qos in (0, 1):
+        try:
+            client.publish("a", qos=qos)
+        except MqttError:
+            print("refused")
+    client.__exit__(None, None, None)
+    print("left", loop_threads())
+
+
+def test_a_client_can_be_left_after_its_thread_was_stopped_at_exit() -> None:
+    assert run("leave_after_exit") == "refused\nrefused\nleft []\n"
 
 
 def exit_while_a_thread_goes_on() -> None:

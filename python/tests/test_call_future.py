@@ -271,6 +271,19 @@ def test_it_is_cancelled_as_any_future_is(waits: bool) -> None:
     run(main)
 
 
+def test_one_that_was_cancelled_while_nobody_waited_is_passed_over() -> None:
+    async def main() -> None:
+        loop = counting_loop()
+        future = new(loop)
+        future.cancel()
+        reported: list[object] = []
+        loop.set_exception_handler(lambda _, context: reported.append(context))
+        wake([future])
+        assert reported == []
+
+    run(main)
+
+
 def test_a_callback_that_raises_is_reported_and_keeps_up_no_other() -> None:
     async def main() -> None:
         loop = counting_loop()

@@ -153,3 +153,22 @@ def test_repr_of_a_will_shows_the_length_of_the_payload(payload: PayloadType, sh
     will = Will("w", payload, 1, True, properties)
     expected = f"Will(topic='w', payload={shown}, qos=1, retain=True, properties=<Properties>)"
     assert repr(will) == expected
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading(Message):
+    """A message of a frozen class with a field of its own."""
+
+    unit: str = "C"
+
+    def __init__(self, topic: str, payload: bytes, unit: str) -> None:
+        super().__init__(Topic(topic), payload, 0, False, 0, None)
+        object.__setattr__(self, "unit", unit)
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))]
+)
+def test_a_message_of_a_frozen_class_can_be_copied(copied: Callable[[Reading], Reading]) -> None:
+    reading = copied(Reading("a/b", b"21", "F"))
+    assert (str(reading.topic), reading.payload, reading.unit) == ("a/b", b"21", "F")

@@ -169,7 +169,7 @@ impl<C> OutgoingQueue<C> {
         else {
             return None;
         };
-        self.waits_from = key + 1;
+        self.waits_from = key.saturating_add(1);
         self.handed_over = (messages + 1, bytes + size);
         self.forget_expiry(key, expires_at);
         Some(StoredMessage {

@@ -245,6 +245,8 @@ impl Message {
     ) -> PyResult<()> {
         let _inside = gate::enter()?;
         let (fields, added) = state;
+        let py = slf.py();
+        let object = py.get_type::<PyAny>();
         Self::fill(slf, fields);
         let parts = match added.cast::<PyTuple>() {
             Ok(pair) => pair.iter().collect(),
@@ -255,8 +257,9 @@ impl Message {
                 continue;
             }
             for item in part.cast::<PyDict>()?.items() {
+                // Not by the class's own way to set attributes, which a frozen dataclass refuses.
                 let (name, value): (Bound<'_, PyString>, Bound<'_, PyAny>) = item.extract()?;
-                slf.setattr(name, value)?;
+                object.call_method1(intern!(py, "__setattr__"), (slf, name, value))?;
             }
         }
         Ok(())

@@ -43,7 +43,7 @@ impl<T> InOrder<T> {
 
     /// A number above those of all entries: that of the last one and 1, or 0.
     pub fn end(&self) -> u64 {
-        self.numbers.back().map_or(0, |last| last + 1)
+        self.numbers.back().map_or(0, |last| last.saturating_add(1))
     }
 
     /// Appends an entry. Its number must be higher than those of the others.
