@@ -176,7 +176,7 @@ impl Call<'_, Request> {
 /// A blocking [`crate::Receipt`]: tells how an accepted message ended. Dropping it changes nothing about the message, but
 /// [`Client::disconnect`] does not wait for it then.
 #[must_use = "a receipt tells whether the message arrived; drop it explicitly if that does not matter"]
-pub struct Receipt(crate::Receipt, Process);
+pub struct Receipt(pub(super) crate::Receipt, Process);
 
 impl Receipt {
     /// Waits until the message has reached its Quality of Service, or has failed to.
@@ -213,12 +213,6 @@ impl Receipt {
             Ok(()) => park_until(&mut self.0, deadline(limit)).ok_or(self),
             Err(refused) => Ok(Err(not_waited(refused))),
         }
-    }
-}
-
-impl fmt::Debug for Receipt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 

@@ -1,6 +1,5 @@
 //! The handle that threads work with.
 
-use std::fmt;
 use std::future::Future;
 use std::mem;
 use std::sync::{Arc, Mutex};
@@ -172,8 +171,7 @@ impl Client {
     /// # Errors
     /// [`ConnectionError::Forked`].
     pub fn messages(&self) -> Result<Messages, ConnectionError> {
-        self.check()?;
-        Ok(Messages::new(self.0.client.messages()))
+        (self.check()).map(|()| Messages::new(self.0.client.messages()))
     }
 
     /// Waits for SUBACK of a subscription that was [declared in the options](Options::subscription), and takes its messages. See
@@ -243,8 +241,7 @@ impl Client {
     /// # Errors
     /// [`ConnectionError::Forked`].
     pub fn events(&self) -> Result<Events, ConnectionError> {
-        self.check()?;
-        Ok(Events(self.0.client.events()))
+        (self.check()).map(|()| Events(self.0.client.events()))
     }
 
     /// Waits until there is a connection, at most as long as `limit`; `None` waits as long as it takes. Returns whether there
@@ -269,8 +266,7 @@ impl Client {
     /// [Refused calls](crate::blocking#inside-a-runtime) alone.
     pub fn wait_closed(&self, limit: impl Into<Option<Duration>>) -> Result<bool, ConnectionError> {
         check_wait(self.0.process)?;
-        let closed = park_until(self.0.client.closed(), deadline(limit));
-        Ok(closed.is_some())
+        Ok(park_until(self.0.client.closed(), deadline(limit)).is_some())
     }
 
     /// Why the connection has ended for good; `None` while it has not. In a forked child that is [`ConnectionError::Forked`].
@@ -316,11 +312,7 @@ impl Client {
         if let Err(refused) = check_wait(self.0.process) {
             return Drained::nothing_left(Err(refused));
         }
-        let background = self
-            .0
-            .background
-            .lock()
-            .map_or(None, |mut here| here.take());
+        let background = (self.0.background.lock()).map_or(None, |mut here| here.take());
         let ended = background.and_then(|background| background.end(ending));
         // Another call has ended it, or is about to.
         ended.unwrap_or_else(|| match park_on(self.0.client.closed()) {
@@ -354,11 +346,5 @@ impl Drop for Life {
             Some(background) => background.let_go(),
             None => {}
         }
-    }
-}
-
-impl fmt::Debug for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.client.fmt(f)
     }
 }

@@ -81,5 +81,18 @@ pub use client::Client;
 pub(crate) use process::Process;
 pub use receive::{Events, Messages, RecvError};
 
+/// Shows a type as the one of the asynchronous client behind it.
+macro_rules! shown_as {
+    ($($shown:ident: $($behind:tt).+;)*) => {
+        $(impl std::fmt::Debug for $shown {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.$($behind).+.fmt(f)
+            }
+        })*
+    };
+}
+
+shown_as! { Client: 0.client; Receipt: 0; Messages: messages; Events: 0; }
+
 /// Publishing at QoS 0, and taking messages that are there, compare processes at one in so many.
 pub(crate) const UNCHECKED: u32 = 64;

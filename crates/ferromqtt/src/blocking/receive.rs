@@ -1,6 +1,5 @@
 //! Messages and events, for threads that wait for them.
 
-use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
 use std::time::Duration;
@@ -117,7 +116,7 @@ macro_rules! waits_for_next {
 /// ```
 #[must_use = "dropping a stream of messages ends its subscription, unless the session outlives the program"]
 pub struct Messages {
-    messages: crate::Messages,
+    pub(super) messages: crate::Messages,
     /// How many were taken without asking for the process in between.
     taken: u32,
 }
@@ -192,17 +191,5 @@ impl Events {
     fn receive(&mut self, limit: Option<Duration>) -> Result<ConnectionEvent, RecvError> {
         check(&self.0.shared, limit)?;
         receive(limit, self.0.next())
-    }
-}
-
-impl fmt::Debug for Messages {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.messages.fmt(f)
-    }
-}
-
-impl fmt::Debug for Events {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
