@@ -145,7 +145,8 @@ class LoopThread:
         self.ident: int | None = None
         self._is_started = False
         self._has_begun = threading.Event()
-        self._has_ended = threading.Event()
+        self.has_ended = threading.Event()
+        """The loop runs no more."""
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
 
     def start(self) -> None:
@@ -168,7 +169,7 @@ class LoopThread:
                     self._loop.close()  # its start was interrupted
                     break
                 # Not by `join` alone: interrupted, it takes the thread for ended (CPython 3.11).
-                self._has_ended.wait()
+                self.has_ended.wait()
                 self._thread.join()
                 break
             except BaseException as error:  # noqa: BLE001 - raised below
@@ -194,11 +195,6 @@ class LoopThread:
 
         with contextlib.suppress(RuntimeError):  # it is closed
             self._loop.call_soon_threadsafe(stop)
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the loop runs no more."""
-        return self._has_ended.is_set()
 
     def park(self) -> Parker:
         """Return something to wait on. The core calls it for what a thread has to wait for."""
@@ -348,17 +344,15 @@ class LoopThread:
             self._core.warn(end)
             self._end_connection()
         self._end = end
-        if self._is_exit:
-            self._has_ended.set()  # for who leaves the client even later
-            return
-        for parker in list(self._waiting):
-            with contextlib.suppress(asyncio.InvalidStateError):
-                parker.set_exception(MqttError(end))
-        self._core.parker = None
-        self._executor.shutdown(wait=False, cancel_futures=True)
-        with contextlib.suppress(Exception):
-            self._loop.close()
-        self._has_ended.set()
+        if not self._is_exit:
+            for parker in list(self._waiting):
+                with contextlib.suppress(asyncio.InvalidStateError):
+                    parker.set_exception(MqttError(end))
+            self._core.parker = None
+            self._executor.shutdown(wait=False, cancel_futures=True)
+            with contextlib.suppress(Exception):
+                self._loop.close()
+        self.has_ended.set()
 
     def _end_connection(self) -> None:
         """Let client and callers know that the connection is lost: by the loop, or without it."""

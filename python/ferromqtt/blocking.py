@@ -41,6 +41,7 @@ __all__ = ["Client", "Events", "Messages"]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_Method = Callable[Concatenate["Client", _P], _R]
 
 _AT_EXIT = 2.0
 """Seconds that the interpreter's exit may wait for a client that was not left."""
@@ -52,46 +53,34 @@ _OPEN: set[_State] = set()
 """The clients that are entered: for the end of the interpreter, and for forked children."""
 
 
-def _arguments(doc: str | None) -> str:
-    """Return what a docstring says from its arguments on."""
-    _, found, rest = (doc or "").partition("\n        Args:\n")
-    return found + rest
-
-
 def _constructs(
     origin: Callable[_P, AsyncClient],
-) -> Callable[[Callable[[Client, AsyncClient], None]], Callable[Concatenate[Client, _P], None]]:
+) -> Callable[[Callable[[Client, AsyncClient], None]], _Method[_P, None]]:
     """Make a constructor that takes the parameters of a class, and is given an instance of it."""
 
-    def decorate(
-        function: Callable[[Client, AsyncClient], None],
-    ) -> Callable[Concatenate[Client, _P], None]:
+    def decorate(function: Callable[[Client, AsyncClient], None]) -> _Method[_P, None]:
         def method(self: Client, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
             function(self, origin(*args, **kwargs))
 
-        return _with_signature(method, function, AsyncClient.__init__, None)
+        return _with_signature(method, function, AsyncClient.__init__)
 
     return decorate
 
 
 def _calls(
     origin: Callable[Concatenate[AsyncClient, _P], Coroutine[Any, Any, _R]],
-) -> Callable[
-    [Callable[[Client, Coroutine[Any, Any, _R]], _R]], Callable[Concatenate[Client, _P], _R]
-]:
+) -> Callable[[Callable[[Client, Coroutine[Any, Any, _R]], _R]], _Method[_P, _R]]:
     """Make a method that takes the parameters of a coroutine function, and waits for its end.
 
     The decorated method is given the coroutine in their place. Type checkers and `help` find the
     parameters, with their documentation.
     """
 
-    def decorate(
-        function: Callable[[Client, Coroutine[Any, Any, _R]], _R],
-    ) -> Callable[Concatenate[Client, _P], _R]:
+    def decorate(function: Callable[[Client, Coroutine[Any, Any, _R]], _R]) -> _Method[_P, _R]:
         def method(self: Client, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
             return function(self, origin(self._ferromqtt_blocking.client, *args, **kwargs))
 
-        return _with_signature(method, function, origin, _arguments(origin.__doc__))
+        return _with_signature(method, function, origin)
 
     return decorate
 
@@ -100,11 +89,11 @@ def _with_signature(
     method: Callable[_P, _R],
     named_as: Callable[..., object],
     origin: Callable[..., object],
-    arguments: str | None,
 ) -> Callable[_P, _R]:
     method = functools.update_wrapper(method, named_as, updated=())
-    if method.__doc__ is not None and arguments:
-        method.__doc__ = f"{method.__doc__.rstrip()}\n{arguments}"
+    _, found, arguments = (origin.__doc__ or "").partition("\n        Args:\n")
+    if method.__doc__ is not None and found:
+        method.__doc__ = f"{method.__doc__.rstrip()}\n{found}{arguments}"
     # Also where `inspect.signature` and `typing.get_type_hints` look for parameters.
     return functools.update_wrapper(method, origin, ("__annotations__",), ())
 
@@ -156,7 +145,7 @@ class _State:
             return  # another thread has left it; or this is a child, and the parent goes on
         thread.refuse_own_thread()
         try:
-            if not (thread.has_failed or thread.has_ended):
+            if not (thread.has_failed or thread.has_ended.is_set()):
                 thread.run(self.client.__aexit__(kind, error, None))
         finally:
             self._end(thread)
@@ -255,14 +244,12 @@ class _State:
 
 async def _next_within(iterator: AsyncIterator[_R], limit: float | None) -> _R | None:
     """Take the next item; None when none comes in time, or any more."""
-    scope = None
+    scope = asyncio.timeout(limit)
     try:
-        async with asyncio.timeout(limit) as scope:
+        async with scope:
             return await anext(iterator)
-    except StopAsyncIteration:
-        return None
-    except TimeoutError:
-        if scope is None or not scope.expired():
+    except (StopAsyncIteration, TimeoutError) as end:
+        if isinstance(end, TimeoutError) and not scope.expired():
             raise
         return None
 
@@ -274,10 +261,9 @@ def _time_limit(timeout: float | None) -> float | None:
         ValueError: It is negative or NaN.
         TypeError: It is no number.
     """
-    if timeout is None:
-        return None
-    _checks.check_timeout(timeout)
-    return None if timeout > threading.TIMEOUT_MAX else float(timeout)
+    if timeout is not None:
+        _checks.check_timeout(timeout)
+    return None if timeout is None or timeout > threading.TIMEOUT_MAX else float(timeout)
 
 
 class Messages(Iterator[Message]):
@@ -292,10 +278,6 @@ class Messages(Iterator[Message]):
     def __init__(self, state: _State, limit: float | None) -> None:
         self._state = state
         self._limit = limit
-
-    def __iter__(self) -> Self:
-        """Iterate over the messages."""
-        return self
 
     def __next__(self) -> Message:
         """Wait for the next message.
@@ -339,10 +321,6 @@ class Events(Iterator[ConnectionEvent]):
     def __repr__(self) -> str:
         return f"<blocking.{type(self).__name__}{repr(self._events).removeprefix('<Events')}"
 
-    def __iter__(self) -> Self:
-        """Iterate over the events."""
-        return self
-
     def __next__(self) -> ConnectionEvent:
         """Wait for the next event.
 
@@ -352,10 +330,9 @@ class Events(Iterator[ConnectionEvent]):
             MqttCodeError: The client is not entered.
         """
         event = self._spare.popleft() if self._spare else None
+        event = event or self._wait()
         if event is None:
-            event = self._wait()
-            if event is None:
-                raise StopIteration
+            raise StopIteration
         return event
 
     def _wait(self) -> ConnectionEvent | None:

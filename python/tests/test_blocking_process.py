@@ -433,7 +433,7 @@ def test_an_interruption_does_not_keep_the_thread_from_ending(
         client = Client(server.host, server.port)
         for _ in range(2):
             client.__enter__()
-            ended = thread_of(client)._has_ended
+            ended = thread_of(client).has_ended
             wait = ended.wait
 
             def be_interrupted(ended: Any = ended, wait: Callable[[], bool] = wait) -> bool:  # noqa: ANN401
