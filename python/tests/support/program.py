@@ -9,6 +9,9 @@ import ferromqtt
 
 TESTS = Path(__file__).parents[1]
 
+BEGIN = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+"""Ctrl-C ends the program, also when the tests run in the background of a shell, which ignore it."""
+
 CRASHES = ("panicked", "Panic", "orrowed", "Fatal Python error", "FATAL", "Exception ignored")
 """What no program may leave on its standard error."""
 
@@ -17,7 +20,7 @@ def start(code: str, *arguments: str) -> subprocess.Popen[str]:
     """Start a program that can import the package and the tests."""
     package = Path(ferromqtt.__file__).parents[1]
     return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
+        [sys.executable, "-c", BEGIN + code, *arguments],
         env={**os.environ, "PYTHONPATH": f"{TESTS}:{package}", "RUST_BACKTRACE": "0"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
