@@ -10,7 +10,7 @@ import ferromqtt
 TESTS = Path(__file__).parents[1]
 
 BEGIN = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-"""Ctrl-C ends the program, also when the tests run in the background of a shell, which ignore it."""
+"""Ctrl-C ends the program, also when the tests run in the background of a shell."""
 
 CRASHES = ("panicked", "Panic", "orrowed", "Fatal Python error", "FATAL", "Exception ignored")
 """What no program may leave on its standard error."""
