@@ -30,30 +30,40 @@ class LoopRunner:
         self, main: Callable[..., Coroutine[Any, Any, T]], *args: object, limit: float = 50
     ) -> T:
         """Run `main(*args)`; it has `limit` seconds."""
-        problems: list[str] = []
+        return run_watched(FACTORIES[self.name], main, *args, limit=limit)
 
-        async def bounded() -> T:
-            loop = asyncio.get_running_loop()
-            loop.set_exception_handler(lambda _, context: problems.append(repr(context)))
-            async with asyncio.timeout(limit):
-                result = await main(*args)
-            await settle()
-            left = asyncio.all_tasks() - {asyncio.current_task()}
-            problems.extend(f"task left running: {task!r}" for task in left)
-            return result
 
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            with asyncio.Runner(loop_factory=FACTORIES[self.name]) as runner:
-                result = runner.run(bounded())
-            gc.collect()
-        problems += [
-            str(warning.message)
-            for warning in caught
-            if issubclass(warning.category, ResourceWarning | RuntimeWarning)
-        ]
-        assert not problems, "\n".join(problems)
+def run_watched(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop],
+    main: Callable[..., Coroutine[Any, Any, T]],
+    *args: object,
+    limit: float | None = None,
+) -> T:
+    """Run `main(*args)` on a new loop, and fail on what it leaves behind, as `LoopRunner` says."""
+    problems: list[str] = []
+
+    async def bounded() -> T:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: problems.append(repr(context)))
+        async with asyncio.timeout(limit):
+            result = await main(*args)
+        await settle()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        problems.extend(f"task left running: {task!r}" for task in left)
         return result
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            result = runner.run(bounded())
+        gc.collect()
+    problems += [
+        str(warning.message)
+        for warning in caught
+        if issubclass(warning.category, ResourceWarning | RuntimeWarning)
+    ]
+    assert not problems, "\n".join(problems)
+    return result
 
 
 async def settle() -> None:
