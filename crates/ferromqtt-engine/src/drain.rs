@@ -41,8 +41,9 @@ impl Draining {
 
 impl<T: Tokens> Engine<T> {
     /// Accepts no more messages, waits until every operation that was accepted, and every message of the outgoing queue, has
-    /// its outcome or `until` is over, then disconnects. Messages that wait for capacity were not accepted yet, and are refused. A lost connection is made again
-    /// meanwhile. The face waits for the end of the connection, and then asks for what is [`undone`](Self::undone).
+    /// its outcome or `until` is over, then disconnects. Messages that wait for capacity were not accepted yet, and are refused.
+    /// A lost connection is made again meanwhile. The face waits for the end of the connection, and then asks for what is
+    /// [`undone`](Self::undone).
     pub fn drain(&mut self, now: Instant, until: Option<Instant>) {
         self.draining.get_or_insert_default().until = until;
         self.is_closed = true;

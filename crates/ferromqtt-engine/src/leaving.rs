@@ -36,8 +36,8 @@ impl<T: Tokens> Engine<T> {
     }
 
     /// As [`disconnect`](Self::disconnect), when everything that was accepted, and that a caller waits for, has its outcome or
-    /// the time is over, and so has every message of the outgoing queue. Messages that wait for capacity are refused. Returns the tokens of the calls whose callers have gone, as
-    /// [`release_callers`](Self::release_callers) does.
+    /// the time is over, and so has every message of the outgoing queue. Messages that wait for capacity are refused. Returns
+    /// the tokens of the calls whose callers have gone, as [`release_callers`](Self::release_callers) does.
     pub fn leave(
         &mut self,
         now: Instant,

@@ -262,9 +262,9 @@ impl Connection {
     /// [`ConnectionError::Closed`]. **A publish whose [`Receipt`](crate::Receipt) was dropped is sent only if the server's window
     /// lets it at once, and is not waited for**: [`drain`](Self::drain) waits for those too, and returns what was left. Here a
     /// warning in the log (feature `tracing`) counts those that have no outcome: `not_sent` and `unknown`. They are lost
-    /// with this connection, also when the server keeps the session: no later connection sends them. A QoS 0 message whose publish has completed is written. Messages are received
-    /// meanwhile, and not waited for. On a connection that is lost at the moment there is nothing to wait for, and one that
-    /// is lost meanwhile is not made again.
+    /// with this connection, also when the server keeps the session: no later connection sends them. A QoS 0 message whose
+    /// publish has completed is written. Messages are received meanwhile, and not waited for. On a connection that is lost at
+    /// the moment there is nothing to wait for, and one that is lost meanwhile is not made again.
     ///
     /// # Errors
     /// Why the connection had ended before; or why DISCONNECT could not be written, in which case the server publishes the

@@ -20,8 +20,9 @@ impl Client {
         self.requests.any_restores()
     }
 
-    /// Subscribes again to all that a lost session held, or one that may have been lost, before any request that waits: an UNSUBSCRIBE among those must
-    /// come after it. Each packet keeps to the limits of this server; what it does not support is reported.
+    /// Subscribes again to all that a lost session held, or one that may have been lost, before any request that waits: an
+    /// UNSUBSCRIBE among those must come after it. Each packet keeps to the limits of this server; what it does not support is
+    /// reported.
     pub(super) fn restore_subscriptions(&mut self) {
         self.requests.remove_restoring();
         let waiting: HashSet<_> = (self.requests.values())

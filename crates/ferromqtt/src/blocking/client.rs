@@ -283,7 +283,8 @@ impl Client {
     /// Leaves, for all clones: refuses new calls, waits for the outcome of those that somebody waits for, disconnects, and
     /// returns when the connection is closed and its thread has ended. **Messages whose [`Receipt`](super::Receipt) was dropped
     /// are not waited for**: [`drain`](Self::drain) waits for everything. See
-    /// [`Connection::disconnect`](crate::Connection::disconnect), also for the warning that counts what was left. One call ends the connection, and later ones wait for that.
+    /// [`Connection::disconnect`](crate::Connection::disconnect), also for the warning that counts what was left. One call ends
+    /// the connection, and later ones wait for that.
     ///
     /// # Errors
     /// Why the connection had ended before; or why DISCONNECT could not be written, in which case the server publishes the
