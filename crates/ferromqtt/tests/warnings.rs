@@ -4,14 +4,15 @@
 #[path = "scenarios/certificates.rs"]
 #[allow(dead_code, reason = "of the other test program")]
 mod certificates;
+#[path = "scenarios/noted.rs"]
+mod noted;
 #[path = "scenarios/server.rs"]
 mod server;
 #[path = "scenarios/tls_front.rs"]
 #[allow(dead_code, reason = "of the other test program")]
 mod tls_front;
 
-use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use ferromqtt::{
@@ -22,47 +23,11 @@ use ferromqtt_proto::packet::{Disconnect, Packet};
 use ferromqtt_testing::{BrokerOptions, TestBroker};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
 
 use certificates::Authority;
+use noted::Warnings;
 use server::Server;
 use tls_front::TlsFront;
-
-/// Notes the warnings that are told to `tracing`.
-#[derive(Clone, Default)]
-struct Warnings(Arc<Mutex<Vec<String>>>);
-
-impl Subscriber for Warnings {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::WARN
-    }
-
-    fn event(&self, event: &Event<'_>) {
-        let mut text = Text::default();
-        event.record(&mut text);
-        self.0.lock().unwrap().push(text.0);
-    }
-
-    fn new_span(&self, _span: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _span: &Id, _values: &Record<'_>) {}
-    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
-    fn enter(&self, _span: &Id) {}
-    fn exit(&self, _span: &Id) {}
-}
-
-#[derive(Default)]
-struct Text(String);
-
-impl Visit for Text {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0 += &format!("{field}={value:?} ");
-    }
-}
 
 /// A client of the broker, in memory.
 fn in_memory(broker: &TestBroker) -> Options {
