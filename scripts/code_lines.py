@@ -41,7 +41,7 @@ PARTS = (
         ("crates/ferromqtt/src/transport/tls",),
     ),
     Part("tokio client, TLS", 664, ("crates/ferromqtt/src/transport/tls",)),
-    Part("binding", 5_322, ("crates/ferromqtt-py/src",)),
+    Part("binding", 5_346, ("crates/ferromqtt-py/src",)),
     Part("Python package", 5_592, ("python/ferromqtt",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
     Part("test broker", 3_705, ("crates/ferromqtt-testing/src",)),

@@ -7,12 +7,11 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use ferromqtt_engine::{CallId, Engine, EngineOptions, Goodbye, LinkId, LinkRequest, Standing};
+use ferromqtt_engine::{CallId, Engine, EngineOptions, Goodbye, LinkId, Standing};
 use ferromqtt_proto::{
-    InvalidOptions, Options, ReasonCode, Repeats, ServerChoice, Session, TransportError,
-    Unreported, Utf8String,
+    InvalidOptions, Options, ReasonCode, Repeats, Session, Unreported, Utf8String,
 };
-use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -20,7 +19,7 @@ use pyo3::types::PyDict;
 
 use crate::acknowledge;
 use crate::backlog::Backlog;
-use crate::buffer::{self, ReadBuffer};
+use crate::buffer::ReadBuffer;
 use crate::call_future;
 use crate::clock::Clock;
 use crate::convert;
@@ -36,6 +35,7 @@ use crate::pending::PendingWarning;
 use crate::progress::{self, WriteLimits};
 use crate::tokens::PyEngine;
 use crate::turn::Turn;
+use crate::wire::WritingEnd;
 
 /// One MQTT client on asyncio. `ferromqtt._driver.Protocol` adds the hooks; each transport has a [`Link`](crate::link::Link).
 #[pyclass(subclass, weakref, module = "ferromqtt._native")]
@@ -64,10 +64,10 @@ pub(crate) struct Core {
     pub(crate) slice: usize,
     pub(crate) flush_scheduled: bool,
     /// How far this side of the transport has come to its end.
-    writing_end: WritingEnd,
+    pub(crate) writing_end: WritingEnd,
     /// A chunk is on its way to the transport: whoever wants to write meanwhile leaves it to `flush` to go on.
-    writing: bool,
-    timer: Option<(Instant, Py<PyAny>)>,
+    pub(crate) writing: bool,
+    pub(crate) timer: Option<(Instant, Py<PyAny>)>,
     pub(crate) turn: Turn,
     /// Messages taken since an iterator last suspended.
     pub(crate) taken: u32,
@@ -104,19 +104,6 @@ pub(crate) struct Core {
 
 /// The only kind of Python's lines. Their text is the subject.
 const LINE: &str = "line";
-
-/// The end of what is written to a transport.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum WritingEnd {
-    /// More may follow.
-    Open,
-    /// It comes when the transport has written all that it holds.
-    Awaited,
-    /// All is written.
-    Reached,
-    /// The transport is aborted, whatever it holds.
-    Aborted,
-}
 
 #[pymethods]
 impl Core {
@@ -600,19 +587,6 @@ impl Core {
         )
     }
 
-    /// The time on the client's loop. May run Python code: no borrow of the core may be held.
-    #[inline]
-    pub(crate) fn now(slf: &Bound<'_, Self>) -> PyResult<Instant> {
-        let clock = slf.borrow().clock.clone();
-        clock.now(slf.py())
-    }
-
-    /// As [`Clock::now_or_last`].
-    pub(crate) fn now_or_last(slf: &Bound<'_, Self>) -> (Instant, PyResult<()>) {
-        let clock = slf.borrow().clock.clone();
-        clock.now_or_last(slf.py())
-    }
-
     /// Disconnects, within the core's time limit for closing.
     pub(crate) fn disconnect_soon(&mut self, now: Instant, reason: ReasonCode) {
         let until = now.checked_add(self.engine.core().options().closing_timeout);
@@ -621,106 +595,6 @@ impl Core {
 
     pub(crate) fn sink<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         self.message_sink.as_ref().map(|sink| sink.bind(py).clone())
-    }
-
-    /// Writes all that can be written; once a turn, and whenever there is something to hurry.
-    pub(crate) fn flush(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let mut core = slf.borrow_mut();
-        core.flush_scheduled = false;
-        core.turn = Turn::default();
-        if core.writing {
-            return Ok(()); // Code of the user's runs between two chunks: what it adds goes behind them.
-        }
-        core.writing = true;
-        let clock = core.clock.clone();
-        drop(core);
-        let now = clock.now(slf.py());
-        let written = now.and_then(|now| Self::write_chunks(slf, now).map(|()| now));
-        slf.borrow_mut().writing = false;
-        let now = written?;
-        progress::report(slf, now)?;
-        Self::follow_requests(slf)?;
-        Self::end_writing(slf, now)?;
-        events::pump(slf, now)?;
-        Self::arm_timer(slf)
-    }
-
-    /// Hands all chunks to the transport, in their order.
-    fn write_chunks(slf: &Bound<'_, Self>, now: Instant) -> PyResult<()> {
-        let py = slf.py();
-        loop {
-            let mut core = slf.borrow_mut();
-            let (true, Some(write), Some(link)) = (core.writable, core.write.as_ref(), core.link)
-            else {
-                return Ok(());
-            };
-            let write = write.clone_ref(py);
-            let slice = core.slice;
-            let Some(chunk) = core.engine.transmit_up_to(now, link, slice) else {
-                core.held_up = false;
-                return Ok(());
-            };
-            drop(core);
-            write.bind(py).call1((buffer::for_transport(py, chunk)?,))?;
-        }
-    }
-
-    /// Takes input of the connection: `append` appends it, at most `count` bytes.
-    #[inline]
-    pub(crate) fn take_input(
-        &mut self,
-        now: Instant,
-        link: LinkId,
-        count: usize,
-        append: impl FnOnce(&mut BytesMut),
-    ) {
-        if self.input.is_empty() {
-            self.input = BytesMut::with_capacity(count.min(buffer::READ_SIZE));
-        } else {
-            // A large packet is under way: make room for the rest of it once.
-            let missing = self.engine.core().input_hint(&self.input);
-            self.input
-                .reserve(missing.max(count.min(buffer::READ_SIZE)));
-        }
-        let before = self.input.len();
-        append(&mut self.input);
-        if self.input.len() > before {
-            self.engine.receive(now, link, &mut self.input);
-        }
-        if self.input.is_empty() {
-            self.input = BytesMut::new(); // an idle client keeps no memory, and messages theirs alone
-        }
-    }
-
-    /// Stops reading for one turn of the loop. There is more in the socket, and libuv would read on up to 32 times before
-    /// anybody else got to run. One turn keeps nobody waiting for an answer.
-    pub(crate) fn rest_from_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        let Some(transport) = Self::open_transport(slf)? else {
-            return Ok(());
-        };
-        transport.call_method0(intern!(py, "pause_reading"))?;
-        let event_loop = slf.borrow().event_loop.as_ref().map(|it| it.clone_ref(py));
-        let resume = slf.getattr(intern!(py, "resume_reading"))?;
-        if let Some(event_loop) = event_loop {
-            event_loop.call_method1(py, intern!(py, "call_soon"), (resume,))?;
-        }
-        Ok(())
-    }
-
-    /// The transport, unless it is closing.
-    fn open_transport<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let py = slf.py();
-        let Some(transport) = slf
-            .borrow()
-            .transport
-            .as_ref()
-            .map(|it| it.bind(py).clone())
-        else {
-            return Ok(None);
-        };
-        let closing = transport.call_method0(intern!(py, "is_closing"))?;
-        Ok((!closing.is_truthy()?).then_some(transport))
     }
 
     /// Whether a thread calls that does not run the loop, of a client that permits it. Such a call leaves writing to the loop.
@@ -734,205 +608,10 @@ impl Core {
         self.is_called_by_thread().then(|| parker.clone_ref(py))
     }
 
-    /// Sees to it that `flush` runs at the end of this turn of the loop.
-    pub(crate) fn schedule_flush(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        let core = slf.borrow();
-        if core.flush_scheduled {
-            return Ok(());
-        }
-        let event_loop = core.event_loop.as_ref().map(|it| it.clone_ref(py));
-        let by_thread = core.is_called_by_thread();
-        drop(core);
-        if let Some(event_loop) = event_loop {
-            let flush = slf.getattr(intern!(py, "flush"))?;
-            if by_thread {
-                // Before, since the loop's thread may run the flush at once.
-                slf.borrow_mut().flush_scheduled = true;
-                let wake = intern!(py, "call_soon_threadsafe");
-                return match event_loop.call_method1(py, wake, (flush,)) {
-                    Ok(_) => Ok(()),
-                    Err(error) => {
-                        slf.borrow_mut().flush_scheduled = false;
-                        Err(error)
-                    }
-                };
-            }
-            event_loop.call_method1(py, intern!(py, "call_soon"), (flush,))?;
-            slf.borrow_mut().flush_scheduled = true;
-        }
-        Ok(())
-    }
-
-    /// A transport is to be opened. Returns what is left of an earlier one, for the caller to drop.
-    fn begin_link(&mut self, link: LinkId) -> impl Sized + use<> {
-        self.link = Some(link);
-        self.writing_end = WritingEnd::Open;
-        self.backlog.begin();
-        self.detach()
-    }
-
-    /// Forgets the transport. Returns what is left of it, for the caller to drop.
-    pub(crate) fn detach(&mut self) -> (Option<Py<PyAny>>, Option<Py<PyAny>>) {
-        self.writable = false;
-        self.input = BytesMut::new();
-        (self.transport.take(), self.write.take())
-    }
-
-    /// The transport of the present link has ended, or could not be opened. `is_final`: no connection follows.
-    pub(crate) fn end_link(
-        slf: &Bound<'_, Self>,
-        link: LinkId,
-        cause: TransportError,
-        is_final: bool,
-    ) -> PyResult<()> {
-        let (now, failed) = Self::now_or_last(slf);
-        let mut core = slf.borrow_mut();
-        core.link = None;
-        let transport = core.detach();
-        let options = core.engine.core().options();
-        if is_final && (options.reconnect.is_some() || options.servers.get() > 1) {
-            core.disconnect_soon(now, ReasonCode::Success);
-        }
-        core.engine.closed(now, link, cause);
-        drop(core);
-        drop(transport);
-        // Whatever a hook of the user's raises meanwhile, those who wait for the end must be told.
-        let told = events::pump(slf, now);
-        let is_over = slf.borrow().engine.core().is_idle();
-        match is_over {
-            true => Self::stop_timer(slf)?,
-            false => Self::arm_timer(slf)?, // for the next attempt
-        }
-        slf.call_method0(intern!(slf.py(), "_on_closed"))?;
-        told.and(failed)
-    }
-
     /// Whether calls are accepted, so that they belong on the client's loop: there is a connection, or one will come.
     pub(crate) fn takes_calls(&self) -> bool {
         let core = self.engine.core();
         core.is_connected() || (core.options().reconnect.is_some() && !core.is_idle())
-    }
-
-    fn follow_requests(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        loop {
-            let mut core = slf.borrow_mut();
-            let Some(request) = core.engine.next_request() else {
-                return Ok(());
-            };
-            let link = match request {
-                LinkRequest::Open {
-                    link,
-                    server,
-                    attempt,
-                } => {
-                    let former = core.begin_link(link);
-                    drop(core);
-                    drop(former);
-                    let place = match server {
-                        ServerChoice::Listed(place) => place,
-                        _ => 0, // this client follows no Server Reference
-                    };
-                    slf.call_method1(intern!(py, "_on_open"), (place, attempt))?;
-                    continue;
-                }
-                LinkRequest::HalfClose(link)
-                | LinkRequest::Close(link)
-                | LinkRequest::Abort(link) => link,
-            };
-            let transport = core.transport.as_ref().filter(|_| core.link == Some(link));
-            let Some(transport) = transport.map(|it| it.clone_ref(py)) else {
-                continue; // it is being opened, or has ended
-            };
-            drop(core);
-            match request {
-                LinkRequest::Open { .. } => {} // see above
-                LinkRequest::HalfClose(_) => {
-                    slf.borrow_mut().writing_end = WritingEnd::Awaited;
-                    // So that `resume_writing` comes when nothing is left.
-                    let set_limits = intern!(py, "set_write_buffer_limits");
-                    transport.call_method1(py, set_limits, (0,))?;
-                }
-                LinkRequest::Close(_) => {
-                    transport.call_method0(py, intern!(py, "close"))?;
-                }
-                LinkRequest::Abort(_) => {
-                    let holds_some = progress::hides_unwritten(slf, transport.bind(py))?;
-                    let mut core = slf.borrow_mut();
-                    if holds_some || core.writing_end != WritingEnd::Reached {
-                        core.writing_end = WritingEnd::Aborted;
-                    }
-                    drop(core);
-                    transport.call_method0(py, intern!(py, "abort"))?;
-                }
-            }
-        }
-    }
-
-    /// Ends this side of the transport, where its layer can, once all is written that was to be.
-    fn end_writing(slf: &Bound<'_, Self>, now: Instant) -> PyResult<()> {
-        let py = slf.py();
-        let core = slf.borrow();
-        let transport =
-            (core.transport.as_ref()).filter(|_| core.writing_end == WritingEnd::Awaited);
-        let Some(transport) = transport.map(|it| it.bind(py).clone()) else {
-            return Ok(());
-        };
-        drop(core);
-        let unwritten = transport.call_method0(intern!(py, "get_write_buffer_size"))?;
-        if unwritten.is_truthy()? {
-            return Ok(());
-        }
-        let mut core = slf.borrow_mut();
-        core.writing_end = WritingEnd::Reached;
-        if let Some(link) = core.link {
-            core.engine.finished(now, link);
-        }
-        drop(core);
-        let can_end = transport.call_method0(intern!(py, "can_write_eof"))?;
-        if can_end.is_truthy()?
-            && let Err(error) = transport.call_method0(intern!(py, "write_eof"))
-            && !error.is_instance_of::<PyOSError>(py)
-        {
-            return Err(error);
-        }
-        Ok(()) // a socket that has failed says so by `connection_lost`
-    }
-
-    /// Sees to it that the loop calls back no later than the next deadline. A timer that fires early finds nothing to do
-    /// and is set anew, so that the usual case, a deadline that moves further away, costs nothing.
-    pub(crate) fn arm_timer(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        let core = slf.borrow();
-        let Some(next) = core.engine.deadline() else {
-            return Ok(());
-        };
-        if core.timer.as_ref().is_some_and(|(armed, _)| *armed <= next) {
-            return Ok(());
-        }
-        let Some(event_loop) = core.event_loop.as_ref().map(|it| it.clone_ref(py)) else {
-            return Ok(());
-        };
-        drop(core);
-        Self::stop_timer(slf)?;
-        let now = Self::now(slf)?; // not an earlier one: the timer would come late by what was done since
-        let delay = next.saturating_duration_since(now).as_secs_f64();
-        let fired = slf.getattr(intern!(py, "timer_fired"))?;
-        let handle = event_loop.call_method1(py, intern!(py, "call_later"), (delay, fired))?;
-        let previous = slf.borrow_mut().timer.replace((next, handle));
-        if let Some((_, handle)) = previous {
-            handle.call_method0(py, intern!(py, "cancel"))?; // the loop's code has armed it meanwhile
-        }
-        Ok(())
-    }
-
-    fn stop_timer(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let timer = slf.borrow_mut().timer.take();
-        if let Some((_, handle)) = timer {
-            handle.call_method0(slf.py(), intern!(slf.py(), "cancel"))?;
-        }
-        Ok(())
     }
 }
 

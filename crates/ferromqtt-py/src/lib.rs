@@ -25,10 +25,12 @@ mod pending;
 mod progress;
 mod properties;
 mod rules;
+mod timer;
 mod tokens;
 mod transport;
 mod turn;
 mod websocket;
+mod wire;
 
 use pyo3::prelude::*;
 
