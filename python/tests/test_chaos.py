@@ -7,18 +7,18 @@ plays it alone.
 import functools
 import gc
 import os
-from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
 from conftest import SHIM
+from ferromqtt import ProtocolVersion
 from ferromqtt.testing import VirtualLoop
 from support.chaos import doubles
 from support.chaos.actor import Double
 from support.chaos.grounds import MemoryGround, MosquittoGround
 from support.chaos.ledger import CANCELLED, RAISED, RETURNED
-from support.chaos.script import Style, draw
+from support.chaos.script import CREDENTIALS, Style, draw
 from support.chaos.world import Outcome, play
 from support.loops import FACTORIES
 from support.mosquitto import Mosquitto
@@ -94,20 +94,29 @@ def test_the_checks_find_a_client_that(wrong: str) -> None:
 @KINDS
 def test_the_worlds_know_every_style_fault_and_outcome(*, reconnects: bool) -> None:
     """Else the checks might have nothing to look at."""
-    seen: Counter[str] = Counter()
-    for seed in range(60):
-        outcome = in_virtual_time(seed, reconnects=reconnects)
-        for plan in outcome.script.clients:
-            seen[plan.style] += 1
-            seen.update(fate.kind for fate in plan.fates)
-        seen.update(fault.what for fault in outcome.script.faults)
-        for call in outcome.calls:
-            what = call.what.partition(" ")[0]
-            seen[f"{what} {call.outcome}"] += 1
-            if call.outcome == RAISED:
-                seen[f"{what} {call.delivery}"] += 1
-        seen.update(outcome.repeats)
-    styles = {Style.RECONNECT} if reconnects else set(Style) - {Style.RECONNECT}
+    missing = _everything(reconnects=reconnects)
+    for seed in range(300):
+        missing -= _found_in(in_virtual_time(seed, reconnects=reconnects))
+        if not missing:
+            return
+    pytest.fail(f"no world has {missing}")
+
+
+def _found_in(outcome: Outcome) -> set[str]:
+    found = {fault.what for fault in outcome.script.faults} | set(outcome.repeats)
+    for plan in outcome.script.clients:
+        found |= {plan.style, f"MQTT {plan.protocol.name}", f"credentials {plan.credentials}"}
+        found |= {f"{plan.further_servers} further servers", *plan.options}
+        found |= {fate.kind for fate in plan.fates}
+    for call in outcome.calls:
+        what = call.what.partition(" ")[0]
+        found.add(f"{what} {call.outcome}")
+        if call.outcome == RAISED:
+            found.add(f"{what} {call.delivery}")
+    return found
+
+
+def _everything(*, reconnects: bool) -> set[str]:
     faults = {"cut", "end", "silence", "take down", "kick", "cancel", "restart"}
     faults |= {"restart without sessions", "forget", "take over"}
     fates = {"carry", "cut", "silent", "slow", "refuse", "forbid", "hang"}
@@ -117,7 +126,10 @@ def test_the_worlds_know_every_style_fault_and_outcome(*, reconnects: bool) -> N
         for outcome in (RETURNED, RAISED, CANCELLED)
         if (what, outcome) != ("unsubscribe", RAISED)
     }
-    expected = (
-        styles | faults | fates | calls | {"publish not_sent", "publish unknown", "QoS 1 twice"}
-    )
-    assert expected <= set(seen), expected - set(seen)
+    outcomes = {"publish not_sent", "publish unknown", "QoS 1 twice"}
+    everything = faults | fates | calls | outcomes | {"queue_type"}
+    everything |= {f"MQTT {protocol.name}" for protocol in ProtocolVersion}
+    if reconnects:
+        everything |= {f"credentials {way}" for way in CREDENTIALS}
+        return everything | {Style.RECONNECT} | {f"{number} further servers" for number in range(3)}
+    return everything | (set(Style) - {Style.RECONNECT})

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import ferromqtt
@@ -28,6 +28,11 @@ Double: TypeAlias = Callable[[type[ferromqtt.Client]], type[ferromqtt.Client]]
 """Makes another class of clients of one."""
 
 _EXPIRY = 86_400
+_CREDENTIALS = ferromqtt.Credentials("chaos", b"secret")
+
+
+class KeeperAwayError(Exception):
+    """Credentials cannot be had at the moment, which the client reports and tries again."""
 
 
 class Actor:
@@ -80,6 +85,11 @@ class Actor:
             options["clean_session"] = not plan.keeps
         if plan.reconnect:
             options["reconnect"] = self._reconnect()
+        if plan.further_servers:
+            one = self._where[0] if len(self._where) == 1 else self._where
+            options["servers"] = [one] * plan.further_servers
+        if plan.credentials:
+            options["credentials"] = self._credentials
         kind: Any = noting(self._class())
         made: ferromqtt.Client = kind(
             *self._where,
@@ -94,6 +104,19 @@ class Actor:
     def _reconnect(self) -> ferromqtt.Reconnect:
         waits = {name: self.plan.reconnect[name] * self.pace for name in ("min", "max")}
         return ferromqtt.Reconnect(**self.plan.reconnect | waits)
+
+    def _credentials(
+        self, _: ferromqtt.Server, attempt: int
+    ) -> ferromqtt.Credentials | Awaitable[ferromqtt.Credentials]:
+        if self.plan.credentials == "at once":
+            return _CREDENTIALS
+        return self._credentials_later(attempt)
+
+    async def _credentials_later(self, attempt: int) -> ferromqtt.Credentials:
+        await self.sleep(self.chance.uniform(0, 0.5))
+        if self.plan.credentials == "with errors" and attempt % 2:
+            raise KeeperAwayError
+        return _CREDENTIALS
 
     def _class(self) -> type[ferromqtt.Client]:
         base = ferromqtt.Client

@@ -66,6 +66,7 @@ def attempts_are_bounded(ledger: Ledger, actor: Actor, attempts: int) -> Iterato
         shortest = reconnect["min"] * (1 - reconnect["jitter"]) * actor.pace
         lasted = max(call.ended_at for call in calls) - calls[0].begun_at
         most += lasted / shortest if shortest else float("inf")
+        most *= 1 + actor.plan.further_servers  # the next one is tried at once
     if attempts > most:
         yield f"{actor.plan.name} has tried to connect {attempts} times, {most:g} are expected"
 

@@ -41,7 +41,8 @@ class _Noting:
 
     async def __aenter__(self) -> Self:
         # Each attempt has the time limit, and one after another may be made.
-        tries_again = self._actor.plan.reconnect.get("initial", False)
+        plan = self._actor.plan
+        tries_again = plan.reconnect.get("initial", False) or plan.further_servers
         with self._noted("enter", None if tries_again else self.timeout):
             await super().__aenter__()
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,6 +16,12 @@ DURATION = 40.0
 """Seconds of a world in which there are faults."""
 
 TOPICS = tuple(f"chaos/{number}" for number in range(4))
+
+
+CREDENTIALS = ("", "", "at once", "later", "with errors")
+"""How a client asks for credentials: a function, a coroutine, or one that fails at times."""
+
+_PROTOCOLS = (ProtocolVersion.V31, *(ProtocolVersion.V311,) * 3, *(ProtocolVersion.V5,) * 5)
 
 
 class Style(StrEnum):
@@ -76,6 +83,10 @@ class ClientPlan:
     options: dict[str, Any]
     reconnect: dict[str, Any]
     """The arguments of `Reconnect`, if the client is one that reconnects."""
+    further_servers: int
+    """How many names more its server has, which it tries in turn."""
+    credentials: str
+    """How it is asked for credentials before each attempt; empty if it is not."""
     fates: tuple[Fate, ...]
     """Of its first connections."""
 
@@ -122,7 +133,10 @@ class Script:
                 f"{'session kept' if plan.keeps else 'clean session'}, {plan.options}"
             )
             if plan.reconnect:
-                lines.append(f"    Reconnect({plan.reconnect})")
+                lines.append(
+                    f"    Reconnect({plan.reconnect}), {plan.further_servers} further servers, "
+                    f"credentials {plan.credentials or 'not asked for'}"
+                )
             lines.append(f"    filters {plan.filters}, stays {plan.stays}")
             lines += [f"    {work}" for work in plan.works]
             lines += [f"    {change}" for change in plan.changes]
@@ -167,7 +181,7 @@ class _Artist:
         self, name: str, style: Style, filters: dict[str, int], works: tuple[Work, ...]
     ) -> ClientPlan:
         chance = self.chance
-        protocol = chance.choice((ProtocolVersion.V311, ProtocolVersion.V5, ProtocolVersion.V5))
+        protocol = chance.choice(_PROTOCOLS)
         # A new client object knows nothing of the Packet Identifiers that the session has in use.
         keeps = style is not Style.PUBLISH_FRESH and chance.random() < 0.8
         changes = self._changes(tuple(filters)[1:])
@@ -187,6 +201,8 @@ class _Artist:
             interval=chance.uniform(0.2, 3),
             options=self._options(),
             reconnect=self._reconnect() if style is Style.RECONNECT else {},
+            further_servers=chance.choice((0, 0, 1, 2)) if style is Style.RECONNECT else 0,
+            credentials=chance.choice(CREDENTIALS) if style is Style.RECONNECT else "",
             fates=tuple(self._fate() for _ in range(chance.randint(0, 8))),
         )
 
@@ -198,6 +214,7 @@ class _Artist:
             "max_inflight_messages": chance.choice((None, 1, 3, 20)),
             "max_queued_outgoing_messages": chance.choice((None, None, 5)),
             "max_concurrent_outgoing_calls": chance.choice((None, None, 2)),
+            "queue_type": chance.choice((None, None, None, asyncio.Queue)),
         }
         return {name: value for name, value in drawn.items() if value is not None}
 

@@ -36,7 +36,12 @@ class Seen:
     moment: Callable[[], int]
     conversations: int = 0
     hidden_losses: int = 0
-    """How often the broker has lost the session, and the CONNACK that says so was lost as well."""
+    """How often the broker has lost the session and the client cannot know.
+
+    The CONNACK that says so was lost as well, or MQTT is 3.1, whose CONNACK does not say.
+    """
+    tells_losses: bool = True
+    """Whether a CONNACK can say that the session is lost."""
     spans: list[Span] = field(default_factory=list)
     written: Counter[Name] = field(default_factory=Counter)
     """How often the client has written a PUBLISH, whatever the network made of it."""
@@ -52,6 +57,7 @@ class Seen:
 
     def lose(self) -> None:
         """Note that the broker's session is gone, or about to be."""
+        self.hidden_losses += not self.tells_losses
         now = self.moment()
         for span in self.held().values():
             span.ended = now
@@ -82,6 +88,7 @@ class Conversation:
             match first >> 4:
                 case packets.CONNECT:
                     self._version = body[2 + stream.number(body)]
+                    seen.tells_losses = self._version != stream.V31
                     self._is_clean, expiry = stream.connect(body, self._version)
                     self._keeps = expiry > 0
                 case packets.PUBLISH:
@@ -116,6 +123,9 @@ class Conversation:
 
     def _on_accepted(self, *, session_present: bool) -> None:
         self.accepted = True
+        if self._version == stream.V31:
+            # The byte is reserved. Whoever makes the broker lose the session says so by `lose`.
+            session_present = not self._is_clean
         self._hides_loss = not session_present and not self._is_clean
         lost = self._seen.held()
         if lost and not session_present:

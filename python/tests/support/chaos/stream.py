@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-V5 = 5
+V31, V5 = 3, 5
 
 
 class Packets:

@@ -21,7 +21,7 @@ from ferromqtt import Client
 from ferromqtt._internals import internals_of
 
 from . import checks
-from .actor import LOGGER, MARK, Actor, Double
+from .actor import LOGGER, MARK, Actor, Double, KeeperAwayError
 from .grounds import Ground, MemoryGround
 from .ledger import Call, Ledger, Name
 from .noting import ON
@@ -218,9 +218,12 @@ def play(
 
     async def main() -> Outcome:
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(
-            lambda _, context: problems.append(f"reported to the loop: {context}")
-        )
+
+        def note(_: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+            if not isinstance(context.get("exception"), KeeperAwayError):
+                problems.append(f"reported to the loop: {context}")
+
+        loop.set_exception_handler(note)
         world = World(script, make_ground(), double)
         problems.extend(await world.play())
         for _ in range(5):
