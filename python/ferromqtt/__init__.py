@@ -18,7 +18,7 @@ from ferromqtt.message import Message, MessagesIterator
 from ferromqtt.properties import Properties, SubscribeOptions
 from ferromqtt.reasons import PacketTypes, ReasonCode
 from ferromqtt.stats import Stats
-from ferromqtt.topic import Topic, TopicLike, Wildcard, WildcardLike
+from ferromqtt.topic import Topic, TopicLike, TopicTemplate, Wildcard, WildcardLike
 
 __version_tuple__ = tuple(int(part) for part in __version__.split("."))
 
@@ -45,6 +45,7 @@ __all__ = [
     "TLSParameters",
     "Topic",
     "TopicLike",
+    "TopicTemplate",
     "Wildcard",
     "WildcardLike",
     "Will",

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self, final
 from typing_extensions import disjoint_base
 
 from ferromqtt.properties import Properties
-from ferromqtt.topic import Topic
+from ferromqtt.topic import Topic, TopicLike
 
 __all__ = [
     "MAX_BYTES",
@@ -25,6 +25,7 @@ __all__ = [
     "Phase",
     "ProxyHandshake",
     "Race",
+    "TopicTemplate",
     "WebSocketTransport",
     "__version__",
     "authority",
@@ -332,6 +333,28 @@ class Broker:
     def disconnect_client(
         self, client_identifier: str, reason: int, server_reference: str | None
     ) -> bool: ...
+
+@final
+class TopicTemplate:
+    """A filter whose wildcards have names: `room/{room}/temp`."""
+
+    def __new__(cls, value: str) -> Self: ...
+    @property
+    def value(self) -> str:
+        """The template as text."""
+    @property
+    def filter(self) -> str:
+        """The filter to subscribe to, with `+` and `#` in place of the names."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names, in their order."""
+    def params(self, topic: TopicLike) -> dict[str, str] | None:
+        """Return what the named levels of a topic are, by name; None without a match."""
+    def topic(self, **values: str) -> str:
+        """Return the topic with these values in place of the names."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[type[Self], tuple[str]]: ...
 
 @final
 class Host:

@@ -6,7 +6,9 @@ import dataclasses
 from typing import TypeAlias
 
 from ferromqtt import _shown
-from ferromqtt._native import wildcard_matches
+from ferromqtt._native import TopicTemplate, wildcard_matches
+
+__all__ = ["MAX_TOPIC_LENGTH", "Topic", "TopicLike", "TopicTemplate", "Wildcard", "WildcardLike"]
 
 MAX_TOPIC_LENGTH = 65535
 """The longest topic or wildcard, in characters."""

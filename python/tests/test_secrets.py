@@ -591,9 +591,15 @@ def test_credentials_in_place_of_a_host_are_shown_nowhere_1_2(
 
 WITHOUT_SECRETS = {
     *("PacketTypes", "ProtocolVersion", "ClientState", "Reconnect", "Server", "Stats"),
-    *("events", "ReasonCode", "SubscribeOptions", "Topic", "Wildcard", "TopicLike"),
-    *("WildcardLike", "MqttReentrantError", "MqttCodeError", "MqttConnectError"),
-    *("MqttTimeoutError", "MessagesIterator", "__version__", "__version_tuple__"),
+    *("events", "ReasonCode", "SubscribeOptions", "Topic", "TopicTemplate", "Wildcard"),
+    *("TopicLike", "WildcardLike", "MqttReentrantError", "MqttCodeError"),
+    *(
+        "MqttConnectError",
+        "MqttTimeoutError",
+        "MessagesIterator",
+        "__version__",
+        "__version_tuple__",
+    ),
 }
 """Public names that can hold neither a payload nor what authenticates."""
 

@@ -157,6 +157,7 @@
 //! | [`shown`] | what `Debug`, errors and logs show of payloads, of what authenticates, and of a peer's text |
 //! | `repeats` | which of many log lines that say the same a driver writes |
 //! | `topic`, `text` | Topic Names and Filters, and the strings they are made of |
+//! | `topic_template` | Topic Filters whose wildcards have names |
 //! | `topic_tree` | many filters or names, and which of them match |
 
 mod client;
@@ -178,6 +179,7 @@ mod slips;
 mod tests_support;
 mod text;
 mod topic;
+mod topic_template;
 mod topic_tree;
 
 pub use client::{Client, Contest, Stats, Subscribe, Unsubscribe};
@@ -208,4 +210,5 @@ pub use text::Utf8String;
 pub use topic::{TopicFilter, TopicName};
 #[doc(hidden)] // for the clients of this workspace that have another type of filters
 pub use topic::{has_misplaced_wildcard, matches_by_level};
+pub use topic_template::{TemplateError, TemplateProblem, TopicParams, TopicTemplate};
 pub use topic_tree::{FilterTree, NameTree};

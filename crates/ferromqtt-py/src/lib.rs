@@ -27,6 +27,7 @@ mod properties;
 mod rules;
 mod timer;
 mod tokens;
+mod topic_template;
 mod transport;
 mod turn;
 mod websocket;
@@ -53,6 +54,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<failure::Phase>()?;
     module.add_class::<message::Message>()?;
     module.add_class::<next_message::MessagesIterator>()?;
+    module.add_class::<topic_template::TopicTemplate>()?;
     module.add_class::<transport::Host>()?;
     module.add_class::<transport::ProxyHandshake>()?;
     module.add_class::<transport::Race>()?;

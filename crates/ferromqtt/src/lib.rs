@@ -221,8 +221,8 @@ pub use ferromqtt_proto::{
     DeliveryId, InvalidOptions, InvalidPublish, InvalidSubscribe, InvalidTopic, Message,
     OnSessionLost, OutgoingLimits, OutgoingPolicy, Overflow, PacketId, Properties, PropertyError,
     PropertyProblem, ProtocolVersion, QoS, QueueOptions, ReasonCode, Reconnect, RetainHandling,
-    Slip, Stats, StringError, SubscriptionOptions, TopicError, TopicFilter, TopicName,
-    TransportError, UserProperties, Utf8String,
+    Slip, Stats, StringError, SubscriptionOptions, TemplateError, TemplateProblem, TopicError,
+    TopicFilter, TopicName, TopicParams, TopicTemplate, TransportError, UserProperties, Utf8String,
 };
 /// The test broker: the crate `ferromqtt-testing`, for [`Options::test`].
 #[cfg(feature = "testing")]

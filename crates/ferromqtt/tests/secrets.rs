@@ -486,7 +486,7 @@ const WITHOUT_SECRETS: &str = "
     Acknowledge AcknowledgeError CleanStart DecodeError Delivery DeliveryId OnSessionLost OutgoingLimits OutgoingPolicy
     Overflow PacketId Reconnect RetainHandling Slip Stats StringError SubscriptionOptions TopicError TopicFilter TopicName
     TransportError OptionsError Client UrlError WebSocketError FilterResult RequestError UserProperties SubscriptionIdentifiers HostError
-    PropertyError PropertyProblem Contest InvalidTopic
+    PropertyError PropertyProblem Contest InvalidTopic TemplateError TemplateProblem TopicParams TopicTemplate
 ";
 
 /// Traits, and what stands in the tests above under another name: what calls return.

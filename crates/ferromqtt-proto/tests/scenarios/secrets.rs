@@ -470,7 +470,8 @@ fn any_other_reason_string_is_kept() {
 const WITHOUT_SECRETS: &str = "
     PacketId ProtocolVersion ReasonCode RetainHandling SubscriptionOptions SubscriptionIdentifiers TopicAlias
     AcknowledgeError AuthError DecodeError DisconnectError InvalidOptions InvalidPublish StringError InvalidSubscribe TopicError
-    PropertyError PropertyKind PropertyProblem PropertyRow Contest InvalidTopic
+    PropertyError PropertyKind PropertyProblem PropertyRow Contest InvalidTopic TemplateError TemplateProblem TopicParams
+    TopicTemplate
     Direction PacketRecord PublishRecord
     OpId CleanStart OnSessionLost OutgoingLimits OutgoingPolicy Reconnect ServerChoice Acknowledge DeliveryId Overflow QueueId
     Slip Utf8String TopicFilter Stats Progress TcpProgress TransportRequest PublishRef Repeat Repeats Unreported JournalEntry

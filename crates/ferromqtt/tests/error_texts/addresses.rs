@@ -1,5 +1,6 @@
 use ferromqtt::{
-    AddressError, Message, Options, Proxy, Server, TopicFilter, TopicName, Utf8String,
+    AddressError, Message, Options, Proxy, Server, TopicFilter, TopicName, TopicTemplate,
+    Utf8String,
 };
 
 use crate::page::{Provoked, compare};
@@ -38,6 +39,18 @@ fn every_text_of_addresses_is_provoked_and_reads_as_the_page_says() {
     provoked.push(topic(TopicName::new("a/+")));
     provoked.push(topic(TopicFilter::new("a#")));
     provoked.push(topic(TopicFilter::new("$share/a")));
+    for text in ["{a", "a{b}", "{1}", "{a}/{a}", "{a#}/b"] {
+        let error = TopicTemplate::new(text).unwrap_err();
+        provoked.push((error.to_string(), "TemplateError"));
+    }
+    let values: [&[(&str, &str)]; 4] = [&[], &[("b", "c")], &[("a", "b/c")], &[("a", "b")]];
+    for values in values {
+        let error = TopicTemplate::new("{a}/+")
+            .unwrap()
+            .topic(values)
+            .unwrap_err();
+        provoked.push((error.to_string(), "TemplateError"));
+    }
     let long = Utf8String::try_from("a".repeat(65_536).as_str()).unwrap_err();
     provoked.push((long.to_string(), "StringError"));
     let nul = Utf8String::try_from("a\0").unwrap_err();

@@ -2,7 +2,15 @@
 
 from collections.abc import Callable
 
-from ferromqtt import Client, PacketTypes, ProtocolVersion, ReasonCode, Topic, Wildcard
+from ferromqtt import (
+    Client,
+    PacketTypes,
+    ProtocolVersion,
+    ReasonCode,
+    Topic,
+    TopicTemplate,
+    Wildcard,
+)
 from ferromqtt.properties import Properties
 from ferromqtt.testing import TestBroker
 from support.provocations.registry import PROPERTIES, Given, World, provokes
@@ -70,6 +78,7 @@ making("Topic must be of type str", lambda: Topic(5))  # type: ignore[arg-type]
 making("Wildcard must be of type str", lambda: Wildcard(5))  # type: ignore[arg-type]
 making("Invalid topic: ", lambda: Topic("a/#"))
 making("Invalid wildcard: ", lambda: Wildcard("a#"))
+making("Invalid template", lambda: TopicTemplate("a/{b"))
 making("does not exist in packet type", lambda: ReasonCode(PUBLISH, identifier=0x87))
 making("Reason Code {code} does not exist", lambda: ReasonCode(PUBLISH, identifier=5))
 making("Reason code name not found", lambda: ReasonCode(PUBLISH, "Nonsense"))
