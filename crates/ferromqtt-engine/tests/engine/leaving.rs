@@ -121,6 +121,8 @@ fn who_has_let_go_of_the_connection_is_told_so() {
     let event = world.engine.take_event(&mut next);
     let expected = ConnectionEvent::Disconnected {
         cause: dropped,
+        address: "".into(),
+        has_accepted: true,
         retry_at: None,
         unflushed: 0,
     };

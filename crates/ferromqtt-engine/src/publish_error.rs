@@ -1,0 +1,196 @@
+//! The error of publishing.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use ferromqtt_proto::{
+    ConnectionError, Delivery, InvalidPublish, InvalidTopic, Properties, ReasonCode, TopicError,
+};
+use thiserror::Error;
+
+use crate::failure::{Unanswered, reason_string_behind};
+use crate::{Awaited, FailureKind, PublishRefusal};
+
+/// What to do about [`PublishError::SessionLost`]. This and the next name options of Rust.
+const RESEND: &str = " (with OnSessionLost::Resend it is published again)";
+
+/// What to do about [`PublishError::Dropped`].
+const CHANGE_POLICY: &str = ": raise Options::outgoing, or choose another OutgoingPolicy";
+
+/// A publish did not complete.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The message, or a limit of the server that it breaks: nothing was sent.
+    #[error("cannot publish: {0}")]
+    Invalid(InvalidPublish),
+    /// The server refused it: PUBACK or PUBREC with a Reason Code of 0x80 or above; or it ended the connection each time the
+    /// message came ([`ConnectionEvent::MessageRefused`](crate::ConnectionEvent::MessageRefused)).
+    #[error("the server refused the message: {reason}{}", reason_string_behind(properties.as_deref()))]
+    Rejected {
+        /// The server's Reason Code.
+        reason: ReasonCode,
+        /// Reason String and the like, if any.
+        properties: Option<Box<Properties>>,
+    },
+    /// The connection ended, and none follows by itself.
+    #[error(
+        "{}",
+        Unanswered {
+            what: "message",
+            missing: "the message was acknowledged",
+            cause,
+            delivery: *delivery,
+        }
+    )]
+    Disconnected {
+        /// Why it ended.
+        cause: ConnectionError,
+        /// Whether the message may have arrived.
+        delivery: Delivery,
+    },
+    /// The server lost the session while a QoS 2 message was on its way. It may have arrived.
+    #[error("the server lost the session; the message may have arrived{RESEND}")]
+    SessionLost,
+    /// It was unacknowledged when its connection was lost, and a limit of the next one forbids to send it again. It may have
+    /// arrived.
+    #[error("cannot be sent again: {0}; the message may have arrived")]
+    GivenUp(InvalidPublish),
+    /// Its Message Expiry Interval was over before it could be sent.
+    #[error("the message expired before it could be sent")]
+    Expired,
+    /// The outgoing queue was full, and its policy dropped the message.
+    #[error("the full outgoing queue dropped the message{CHANGE_POLICY}")]
+    Dropped,
+    /// The time limit, `Publish::timeout`, was over before the message reached its Quality of Service.
+    #[error("{}{}", awaited.overdue(*delivery, "", *limit), what_became_of_it(*delivery))]
+    TimedOut {
+        /// What did not come in time.
+        awaited: Awaited,
+        /// The limit that was given.
+        limit: Duration,
+        /// [`Delivery::NotSent`]: the message was withdrawn, and is never sent. [`Delivery::Unknown`]: it is on the wire, and
+        /// stays in the session.
+        delivery: Delivery,
+    },
+    /// The outgoing queue is full, and its policy or the call does not wait: nothing was sent.
+    #[error(
+        "the outgoing queue is full ({limit} {unit}): wait for receipts, raise Options::outgoing, or choose another OutgoingPolicy"
+    )]
+    QueueFull {
+        /// The limit reached: `Options::outgoing`.
+        limit: usize,
+        /// "messages" or "bytes".
+        unit: &'static str,
+    },
+    /// The connection is being drained (`Connection::drain`), and accepts no more messages.
+    #[error("the connection is about to end, and accepts no more messages: publish before that")]
+    Draining,
+}
+
+impl PublishError {
+    /// Whether the message may have reached the server all the same.
+    pub const fn delivery(&self) -> Delivery {
+        match self {
+            Self::Disconnected { delivery, .. } | Self::TimedOut { delivery, .. } => *delivery,
+            Self::Invalid(_)
+            | Self::Expired
+            | Self::Dropped
+            | Self::QueueFull { .. }
+            | Self::Draining => Delivery::NotSent,
+            Self::Rejected { .. } | Self::SessionLost | Self::GivenUp(_) => Delivery::Unknown,
+        }
+    }
+
+    /// What kind of failure it is, for programs that treat many errors alike.
+    pub const fn kind(&self) -> FailureKind {
+        match self {
+            Self::Invalid(error) | Self::GivenUp(error) => FailureKind::of_check(
+                error.limit(),
+                !matches!(error, InvalidPublish::NotConnected),
+            ),
+            Self::Rejected { .. } => FailureKind::Refused,
+            Self::Disconnected { .. } | Self::Draining => FailureKind::Disconnected,
+            Self::SessionLost => FailureKind::SessionLost,
+            Self::Expired | Self::Dropped => FailureKind::Discarded,
+            Self::TimedOut { .. } => FailureKind::TimedOut,
+            Self::QueueFull { .. } => FailureKind::QueueFull,
+        }
+    }
+
+    /// The Reason Code of the server, or the one that stands for the limit that the message breaks.
+    pub const fn reason(&self) -> Option<ReasonCode> {
+        match self {
+            Self::Rejected { reason, .. } => Some(*reason),
+            Self::Invalid(error) | Self::GivenUp(error) => error.limit(),
+            _ => None,
+        }
+    }
+
+    /// What happened, without what to do about it: for a client whose options have other names than those of Rust.
+    pub fn summary(&self) -> String {
+        let mut text = self.to_string();
+        for remedy in [RESEND, CHANGE_POLICY] {
+            if text.ends_with(remedy) {
+                text.truncate(text.len() - remedy.len());
+            }
+        }
+        text
+    }
+
+    /// Nothing was sent, for lack of a connection.
+    pub const fn not_sent(cause: ConnectionError) -> Self {
+        Self::Disconnected {
+            cause,
+            delivery: Delivery::NotSent,
+        }
+    }
+}
+
+const fn what_became_of_it(delivery: Delivery) -> &'static str {
+    match delivery {
+        Delivery::NotSent => {
+            ": the message was withdrawn, since there was no connection, or too much was unacknowledged (Options::outgoing, Options::max_in_flight)"
+        }
+        Delivery::Unknown => {
+            ": the message was sent and may have arrived, and stays in the session"
+        }
+    }
+}
+
+impl From<Infallible> for PublishError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl From<TopicError> for PublishError {
+    fn from(error: TopicError) -> Self {
+        Self::Invalid(error.into())
+    }
+}
+
+impl From<InvalidTopic> for PublishError {
+    fn from(error: InvalidTopic) -> Self {
+        Self::Invalid(error.into())
+    }
+}
+
+impl From<InvalidPublish> for PublishError {
+    fn from(error: InvalidPublish) -> Self {
+        match error {
+            InvalidPublish::QueueFull { limit, unit } => Self::QueueFull { limit, unit },
+            error => Self::Invalid(error),
+        }
+    }
+}
+
+impl From<PublishRefusal> for PublishError {
+    fn from(refusal: PublishRefusal) -> Self {
+        match refusal {
+            PublishRefusal::Invalid(error) => error.into(),
+            PublishRefusal::Disconnected(cause) => Self::not_sent(cause),
+            PublishRefusal::Draining => Self::Draining,
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Errors of subscribing and unsubscribing.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use ferromqtt_proto::shown::peer_text;
+use ferromqtt_proto::{
+    ConnectionError, Delivery, InvalidSubscribe, InvalidTopic, Properties, ReasonCode, TopicError,
+    TopicFilter,
+};
+use thiserror::Error;
+
+use crate::failure::{Unanswered, reason_string_behind};
+use crate::{Awaited, FailureKind, FilterResult, SubscribeRefusal};
+
+/// A subscription was not made, or not ended.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// The filter or its options, or a limit of the server that they break: nothing was sent.
+    #[error("cannot subscribe: {0}")]
+    Invalid(InvalidSubscribe),
+    /// The filter to unsubscribe from, or a limit of the server that it breaks: nothing was sent.
+    #[error("cannot unsubscribe: {0}")]
+    InvalidUnsubscribe(InvalidSubscribe),
+    /// The server refused it: SUBACK or UNSUBACK with a Reason Code of 0x80 or above.
+    #[error(
+        "the server refused the filter \"{}\": {reason}{}",
+        shown(filter),
+        reason_string_behind(properties.as_deref())
+    )]
+    Rejected {
+        /// The filter.
+        filter: TopicFilter,
+        /// The server's Reason Code.
+        reason: ReasonCode,
+        /// Reason String and the like, if any.
+        properties: Option<Box<Properties>>,
+    },
+    /// The server refused some or all of several filters.
+    #[error("the server refused {} of {} filters{}", refused(results), results.len(), first_refused(results))]
+    SomeRejected {
+        /// What it said to each filter.
+        results: Vec<(TopicFilter, FilterResult)>,
+        /// Reason String and the like, if any.
+        properties: Option<Box<Properties>>,
+    },
+    /// The connection ended, and none follows by itself.
+    #[error(
+        "{}",
+        Unanswered {
+            what: "request",
+            missing: "the server answered",
+            cause,
+            delivery: *delivery,
+        }
+    )]
+    Disconnected {
+        /// Why it ended.
+        cause: ConnectionError,
+        /// Whether the request may have arrived.
+        delivery: Delivery,
+    },
+    /// `Client::declared`: no subscription with this filter was declared (`Options::subscription`), or its stream has been
+    /// taken. The caller's.
+    #[error(
+        "no stream of \"{}\" is there to be taken: declare it with Options::subscription, and take it once",
+        shown(.0)
+    )]
+    NotDeclared(TopicFilter),
+    /// The time limit of the call was over before the server answered.
+    #[error("{}", awaited.overdue(*delivery, "", *limit))]
+    TimedOut {
+        /// What did not come in time.
+        awaited: Awaited,
+        /// The limit that was given.
+        limit: Duration,
+        /// [`Delivery::NotSent`]: the request was withdrawn, and is never sent. [`Delivery::Unknown`]: it may have arrived.
+        delivery: Delivery,
+    },
+}
+
+impl SubscribeError {
+    /// Whether the request may have reached the server all the same: then it may be subscribed.
+    pub const fn delivery(&self) -> Delivery {
+        match self {
+            Self::Disconnected { delivery, .. } | Self::TimedOut { delivery, .. } => *delivery,
+            Self::Invalid(_) | Self::InvalidUnsubscribe(_) | Self::NotDeclared(_) => {
+                Delivery::NotSent
+            }
+            Self::Rejected { .. } | Self::SomeRejected { .. } => Delivery::Unknown,
+        }
+    }
+
+    /// What kind of failure it is, for programs that treat many errors alike.
+    pub const fn kind(&self) -> FailureKind {
+        match self {
+            Self::Invalid(error) | Self::InvalidUnsubscribe(error) => FailureKind::of_check(
+                error.limit(),
+                !matches!(error, InvalidSubscribe::NotConnected),
+            ),
+            Self::NotDeclared(_) => FailureKind::Invalid,
+            Self::Rejected { .. } | Self::SomeRejected { .. } => FailureKind::Refused,
+            Self::Disconnected { .. } => FailureKind::Disconnected,
+            Self::TimedOut { .. } => FailureKind::TimedOut,
+        }
+    }
+
+    /// The Reason Code of the server, or the one that stands for the limit that the request breaks. Of several filters the
+    /// first that was refused.
+    pub fn reason(&self) -> Option<ReasonCode> {
+        match self {
+            Self::Rejected { reason, .. } => Some(*reason),
+            Self::SomeRejected { results, .. } => {
+                let mut reasons = results.iter().map(|(_, result)| result.reason());
+                reasons.find(|reason| reason.is_error())
+            }
+            Self::Invalid(error) | Self::InvalidUnsubscribe(error) => error.limit(),
+            _ => None,
+        }
+    }
+
+    /// The same, of a call that was to unsubscribe.
+    #[must_use]
+    pub fn of_unsubscribing(self) -> Self {
+        match self {
+            Self::Invalid(error) => Self::InvalidUnsubscribe(error),
+            error => error,
+        }
+    }
+
+    /// Nothing was sent, for lack of a connection.
+    pub const fn not_sent(cause: ConnectionError) -> Self {
+        Self::Disconnected {
+            cause,
+            delivery: Delivery::NotSent,
+        }
+    }
+}
+
+impl From<SubscribeRefusal> for SubscribeError {
+    fn from(refusal: SubscribeRefusal) -> Self {
+        match refusal {
+            SubscribeRefusal::Invalid(error) => error.into(),
+            SubscribeRefusal::Disconnected(cause) => Self::not_sent(cause),
+        }
+    }
+}
+
+/// A filter, fit for a line: it may be 65,535 bytes long.
+fn shown(filter: &TopicFilter) -> String {
+    peer_text(filter, &[])
+}
+
+fn first_refused(results: &[(TopicFilter, FilterResult)]) -> String {
+    let first = results.iter().find(|(_, result)| result.is_error());
+    first.map_or_else(String::new, |(filter, result)| {
+        format!(", first \"{}\": {}", shown(filter), result.reason())
+    })
+}
+
+fn refused(results: &[(TopicFilter, FilterResult)]) -> usize {
+    (results.iter())
+        .filter(|(_, result)| result.is_error())
+        .count()
+}
+
+impl From<Infallible> for SubscribeError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl From<TopicError> for SubscribeError {
+    fn from(error: TopicError) -> Self {
+        Self::Invalid(error.into())
+    }
+}
+
+impl From<InvalidTopic> for SubscribeError {
+    fn from(error: InvalidTopic) -> Self {
+        Self::Invalid(error.into())
+    }
+}
+
+impl From<InvalidSubscribe> for SubscribeError {
+    fn from(error: InvalidSubscribe) -> Self {
+        Self::Invalid(error)
+    }
+}
