@@ -124,11 +124,8 @@ impl CallEnd {
                 limit,
                 delivery,
             },
-            Sorted::Published(_)
-            | Sorted::Responded(_)
-            | Sorted::NotPublished(_)
-            | Sorted::Unanswerable { .. } => SubscribeError::Disconnected {
-                cause: ConnectionError::DriverGone,
+            _ => SubscribeError::Disconnected {
+                cause: ConnectionError::DriverGone, // other ends belong to a publish
                 delivery: Delivery::Unknown,
             },
         })
@@ -138,7 +135,7 @@ impl CallEnd {
     fn sorted(self) -> Sorted {
         let outcome = match self {
             Self::Completed(outcome) => outcome,
-            Self::Refused(refusal) => return Sorted::NotPublished(refusal.into()),
+            Self::Refused(refusal) => return Sorted::NotPublished(refusal),
             Self::TimedOut(delivery) => return Sorted::TimedOut(delivery),
             Self::DriverGone | Self::Accepted | Self::Kept { .. } | Self::ReAuthenticated(_) => {
                 return Sorted::GONE;
@@ -199,11 +196,8 @@ impl Sorted {
                 limit,
                 delivery,
             },
-            Self::Responded(_)
-            | Self::Answered(_)
-            | Self::NotRequested(_)
-            | Self::Unanswerable { .. } => PublishError::Disconnected {
-                cause: ConnectionError::DriverGone,
+            _ => PublishError::Disconnected {
+                cause: ConnectionError::DriverGone, // other ends belong to other calls
                 delivery: Delivery::Unknown,
             },
         })

@@ -1,60 +1,9 @@
-//! What the errors of all calls have in common: who failed, what was awaited, and the texts that they share.
+//! What the errors of all calls have in common: what was awaited, and the texts that they share.
 
-use std::fmt;
 use std::time::Duration;
 
 use ferromqtt_proto::shown::peer_text;
 use ferromqtt_proto::{ConnectionError, Delivery, Properties, QoS, ReasonCode};
-
-/// What kind of failure an error of a call is, for programs that treat many errors alike.
-///
-/// From `kind` of [`PublishError`](crate::PublishError) and [`SubscribeError`](crate::SubscribeError).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum FailureKind {
-    /// An argument of the call is wrong: the program's fault. Nothing was sent.
-    Invalid,
-    /// A limit of this server forbids it: another server, or a smaller message, would do.
-    Limit,
-    /// The outgoing queue is full. Nothing was sent.
-    QueueFull,
-    /// The server answered with a Reason Code of 0x80 or above.
-    Refused,
-    /// The time limit of the call was over.
-    TimedOut,
-    /// There is no connection, or it ended before the answer came.
-    Disconnected,
-    /// The client gave up the message before it was sent: it expired, or the outgoing queue dropped it.
-    Discarded,
-    /// The server lost the session that the message belonged to.
-    SessionLost,
-}
-
-impl FailureKind {
-    /// Of an operation that was refused before anything was sent, or that a later connection does not allow. `limit` is the
-    /// Reason Code of the limit it breaks, if that is the reason.
-    pub(crate) const fn of_check(limit: Option<ReasonCode>, is_connected: bool) -> Self {
-        match (limit, is_connected) {
-            (Some(_), _) => Self::Limit,
-            (None, true) => Self::Invalid,
-            (None, false) => Self::Disconnected,
-        }
-    }
-
-    /// The kind as an identifier: `"timed_out"`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Invalid => "invalid",
-            Self::Limit => "limit",
-            Self::QueueFull => "queue_full",
-            Self::Refused => "refused",
-            Self::TimedOut => "timed_out",
-            Self::Disconnected => "disconnected",
-            Self::Discarded => "discarded",
-            Self::SessionLost => "session_lost",
-        }
-    }
-}
 
 /// What ends a call when all goes well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,25 +94,26 @@ pub struct OptionNames {
 impl OptionNames {
     /// What to do when the server refuses a connection with this Reason Code; `None` where the code does not say.
     pub fn remedy(&self, reason: ReasonCode) -> Option<String> {
-        let Self {
-            protocol,
-            client_identifier,
-            user_name,
-            password,
-            authentication_method,
-        } = self;
-        Some(match reason {
-            ReasonCode::UnsupportedProtocolVersion => format!("give {protocol} another version"),
-            ReasonCode::ClientIdentifierNotValid => format!("give another {client_identifier}"),
-            ReasonCode::BadUserNameOrPassword => format!("check {user_name} and {password}"),
-            ReasonCode::NotAuthorized => {
-                format!("check {user_name} and {password}, and what the server allows this client")
+        let remedy = match reason {
+            ReasonCode::UnsupportedProtocolVersion => {
+                format!("give {} another version", self.protocol)
             }
+            ReasonCode::ClientIdentifierNotValid => {
+                format!("give another {}", self.client_identifier)
+            }
+            ReasonCode::BadUserNameOrPassword => {
+                format!("check {} and {}", self.user_name, self.password)
+            }
+            ReasonCode::NotAuthorized => format!(
+                "check {} and {}, and what the server allows this client",
+                self.user_name, self.password
+            ),
             ReasonCode::ServerUnavailable | ReasonCode::ServerBusy => "try again later".to_owned(),
-            ReasonCode::BadAuthenticationMethod => format!("check {authentication_method}"),
+            ReasonCode::BadAuthenticationMethod => format!("check {}", self.authentication_method),
             ReasonCode::ConnectionRateExceeded => "try again later, and less often".to_owned(),
             _ => return None,
-        })
+        };
+        Some(remedy)
     }
 }
 
@@ -175,40 +125,25 @@ pub(crate) fn reason_string_behind(properties: Option<&Properties>) -> String {
         .unwrap_or_default()
 }
 
-/// The text of a call that the server has not answered: the connection ended before the answer came, or nothing was sent.
-pub(crate) struct Unanswered<'a> {
-    /// What was to be sent.
-    pub(crate) what: &'static str,
-    /// What the server had to do.
-    pub(crate) missing: &'static str,
-    pub(crate) cause: &'a ConnectionError,
-    pub(crate) delivery: Delivery,
-}
-
-impl fmt::Display for Unanswered<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            what,
-            missing,
-            cause,
-            delivery,
-        } = self;
-        let is_refused_here = matches!(
-            cause,
-            ConnectionError::InsideRuntime | ConnectionError::Forked
-        );
-        match delivery {
-            Delivery::NotSent => write!(f, "the {what} was not sent: {cause}")?,
-            Delivery::Unknown if is_refused_here => {
-                write!(f, "the outcome of the {what} was not waited for: {cause}")?;
-            }
-            Delivery::Unknown => write!(f, "the connection ended before {missing}: {cause}")?,
+/// The text of a call that the server has not answered: `missing` had not come when the connection ended, or `what` was not
+/// sent.
+pub(crate) fn unanswered(
+    what: &str,
+    missing: &str,
+    cause: &ConnectionError,
+    delivery: Delivery,
+) -> String {
+    let remedy = match cause.is_final() {
+        true => "",
+        false => {
+            " (Options::reconnect connects again after a loss, and with Reconnect::initial after a failed first attempt)"
         }
-        match self.cause.is_final() {
-            true => Ok(()),
-            false => f.write_str(
-                " (Options::reconnect connects again after a loss, and with Reconnect::initial after a failed first attempt)",
-            ),
+    };
+    match (delivery, cause) {
+        (Delivery::NotSent, _) => format!("the {what} was not sent: {cause}{remedy}"),
+        (_, ConnectionError::InsideRuntime | ConnectionError::Forked) => {
+            format!("the outcome of the {what} was not waited for: {cause}")
         }
+        _ => format!("the connection ended before {missing}: {cause}{remedy}"),
     }
 }

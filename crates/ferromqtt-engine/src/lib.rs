@@ -119,7 +119,7 @@ pub use drain::Undone;
 pub use engine::{Engine, EngineOptions, Standing};
 pub use events::{ConnectionEvent, EventReaderId};
 pub use fact::Fact;
-pub use failure::{Awaited, FailureKind, OptionNames, end_text};
+pub use failure::{Awaited, OptionNames, end_text};
 pub use filter_result::FilterResult;
 pub use leaving::Goodbye;
 pub use outgoing_queue::{OutgoingQueueOptions, StoredMessage};

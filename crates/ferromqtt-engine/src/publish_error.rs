@@ -8,11 +8,14 @@ use ferromqtt_proto::{
 };
 use thiserror::Error;
 
-use crate::failure::{Unanswered, reason_string_behind};
-use crate::{Awaited, FailureKind, PublishRefusal};
+use crate::Awaited;
+use crate::failure::{reason_string_behind, unanswered};
 
 /// What to do about [`PublishError::SessionLost`]. This and the next name options of Rust.
 const RESEND: &str = " (with OnSessionLost::Resend it is published again)";
+
+/// What to do about [`PublishError::QueueFull`].
+const WAIT: &str = ": wait for receipts, raise Options::outgoing, or choose another OutgoingPolicy";
 
 /// What to do about [`PublishError::Dropped`].
 const CHANGE_POLICY: &str = ": raise Options::outgoing, or choose another OutgoingPolicy";
@@ -34,15 +37,7 @@ pub enum PublishError {
         properties: Option<Box<Properties>>,
     },
     /// The connection ended, and none follows by itself.
-    #[error(
-        "{}",
-        Unanswered {
-            what: "message",
-            missing: "the message was acknowledged",
-            cause,
-            delivery: *delivery,
-        }
-    )]
+    #[error("{}", unanswered("message", "the message was acknowledged", cause, *delivery))]
     Disconnected {
         /// Why it ended.
         cause: ConnectionError,
@@ -74,9 +69,7 @@ pub enum PublishError {
         delivery: Delivery,
     },
     /// The outgoing queue is full, and its policy or the call does not wait: nothing was sent.
-    #[error(
-        "the outgoing queue is full ({limit} {unit}): wait for receipts, raise Options::outgoing, or choose another OutgoingPolicy"
-    )]
+    #[error("the outgoing queue is full ({limit} {unit}){WAIT}")]
     QueueFull {
         /// The limit reached: `Options::outgoing`.
         limit: usize,
@@ -102,35 +95,10 @@ impl PublishError {
         }
     }
 
-    /// What kind of failure it is, for programs that treat many errors alike.
-    pub const fn kind(&self) -> FailureKind {
-        match self {
-            Self::Invalid(error) | Self::GivenUp(error) => FailureKind::of_check(
-                error.limit(),
-                !matches!(error, InvalidPublish::NotConnected),
-            ),
-            Self::Rejected { .. } => FailureKind::Refused,
-            Self::Disconnected { .. } | Self::Draining => FailureKind::Disconnected,
-            Self::SessionLost => FailureKind::SessionLost,
-            Self::Expired | Self::Dropped => FailureKind::Discarded,
-            Self::TimedOut { .. } => FailureKind::TimedOut,
-            Self::QueueFull { .. } => FailureKind::QueueFull,
-        }
-    }
-
-    /// The Reason Code of the server, or the one that stands for the limit that the message breaks.
-    pub const fn reason(&self) -> Option<ReasonCode> {
-        match self {
-            Self::Rejected { reason, .. } => Some(*reason),
-            Self::Invalid(error) | Self::GivenUp(error) => error.limit(),
-            _ => None,
-        }
-    }
-
     /// What happened, without what to do about it: for a client whose options have other names than those of Rust.
     pub fn summary(&self) -> String {
         let mut text = self.to_string();
-        for remedy in [RESEND, CHANGE_POLICY] {
+        for remedy in [RESEND, CHANGE_POLICY, WAIT] {
             if text.ends_with(remedy) {
                 text.truncate(text.len() - remedy.len());
             }
@@ -181,16 +149,6 @@ impl From<InvalidPublish> for PublishError {
         match error {
             InvalidPublish::QueueFull { limit, unit } => Self::QueueFull { limit, unit },
             error => Self::Invalid(error),
-        }
-    }
-}
-
-impl From<PublishRefusal> for PublishError {
-    fn from(refusal: PublishRefusal) -> Self {
-        match refusal {
-            PublishRefusal::Invalid(error) => error.into(),
-            PublishRefusal::Disconnected(cause) => Self::not_sent(cause),
-            PublishRefusal::Draining => Self::Draining,
         }
     }
 }

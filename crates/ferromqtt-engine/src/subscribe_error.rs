@@ -10,8 +10,8 @@ use ferromqtt_proto::{
 };
 use thiserror::Error;
 
-use crate::failure::{Unanswered, reason_string_behind};
-use crate::{Awaited, FailureKind, FilterResult, SubscribeRefusal};
+use crate::failure::{reason_string_behind, unanswered};
+use crate::{Awaited, FilterResult};
 
 /// A subscription was not made, or not ended.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -46,15 +46,7 @@ pub enum SubscribeError {
         properties: Option<Box<Properties>>,
     },
     /// The connection ended, and none follows by itself.
-    #[error(
-        "{}",
-        Unanswered {
-            what: "request",
-            missing: "the server answered",
-            cause,
-            delivery: *delivery,
-        }
-    )]
+    #[error("{}", unanswered("request", "the server answered", cause, *delivery))]
     Disconnected {
         /// Why it ended.
         cause: ConnectionError,
@@ -92,34 +84,6 @@ impl SubscribeError {
         }
     }
 
-    /// What kind of failure it is, for programs that treat many errors alike.
-    pub const fn kind(&self) -> FailureKind {
-        match self {
-            Self::Invalid(error) | Self::InvalidUnsubscribe(error) => FailureKind::of_check(
-                error.limit(),
-                !matches!(error, InvalidSubscribe::NotConnected),
-            ),
-            Self::NotDeclared(_) => FailureKind::Invalid,
-            Self::Rejected { .. } | Self::SomeRejected { .. } => FailureKind::Refused,
-            Self::Disconnected { .. } => FailureKind::Disconnected,
-            Self::TimedOut { .. } => FailureKind::TimedOut,
-        }
-    }
-
-    /// The Reason Code of the server, or the one that stands for the limit that the request breaks. Of several filters the
-    /// first that was refused.
-    pub fn reason(&self) -> Option<ReasonCode> {
-        match self {
-            Self::Rejected { reason, .. } => Some(*reason),
-            Self::SomeRejected { results, .. } => {
-                let mut reasons = results.iter().map(|(_, result)| result.reason());
-                reasons.find(|reason| reason.is_error())
-            }
-            Self::Invalid(error) | Self::InvalidUnsubscribe(error) => error.limit(),
-            _ => None,
-        }
-    }
-
     /// The same, of a call that was to unsubscribe.
     #[must_use]
     pub fn of_unsubscribing(self) -> Self {
@@ -134,15 +98,6 @@ impl SubscribeError {
         Self::Disconnected {
             cause,
             delivery: Delivery::NotSent,
-        }
-    }
-}
-
-impl From<SubscribeRefusal> for SubscribeError {
-    fn from(refusal: SubscribeRefusal) -> Self {
-        match refusal {
-            SubscribeRefusal::Invalid(error) => error.into(),
-            SubscribeRefusal::Disconnected(cause) => Self::not_sent(cause),
         }
     }
 }

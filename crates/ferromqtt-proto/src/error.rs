@@ -287,13 +287,7 @@ impl InvalidSubscribe {
             Self::NotSupported(reason) => *reason,
             Self::TooLarge { .. } => ReasonCode::PacketTooLarge,
             Self::NoPacketIdentifier => ReasonCode::QuotaExceeded,
-            Self::Topic(_)
-            | Self::FilterText(_)
-            | Self::NoFilter
-            | Self::NoLocalShared
-            | Self::Property(_)
-            | Self::NoQueue
-            | Self::NotConnected => return None,
+            _ => return None,
         })
     }
 }
@@ -307,15 +301,7 @@ impl InvalidPublish {
             Self::QosNotSupported { .. } => ReasonCode::QosNotSupported,
             Self::RetainNotSupported => ReasonCode::RetainNotSupported,
             Self::TopicAliasTooHigh { .. } => ReasonCode::TopicAliasInvalid,
-            Self::Topic(_)
-            | Self::TopicText(_)
-            | Self::Property(_)
-            | Self::NoRequests
-            | Self::TopicAliasUnknown { .. }
-            | Self::NoResponseTopic
-            | Self::Unanswerable(_)
-            | Self::QueueFull { .. }
-            | Self::NotConnected => return None,
+            _ => return None,
         })
     }
 }

@@ -211,8 +211,7 @@ pub use drain::Drained;
 pub use error::Error;
 pub use events::Events;
 pub use ferromqtt_engine::{
-    Awaited, ConnectionEvent, FailureKind, FilterResult, PublishError, Published, RequestError,
-    SubscribeError,
+    Awaited, ConnectionEvent, FilterResult, PublishError, Published, RequestError, SubscribeError,
 };
 pub use ferromqtt_proto::AuthError;
 pub use ferromqtt_proto::packet::{SubscriptionIdentifiers, TopicAlias};

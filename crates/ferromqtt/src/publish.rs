@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ferromqtt_engine::{Awaited, CallEnd, CallId, PublishRefusal, Purpose, Submission, at_once};
+use ferromqtt_engine::{Awaited, CallEnd, CallId, Purpose, Submission, at_once};
 use ferromqtt_proto as proto;
 use tokio::sync::oneshot;
 
@@ -143,7 +143,7 @@ impl<'a> Publish<'a> {
         match publish_now(&mut state, publish) {
             Ok(true) => {}
             Ok(false) => return None,
-            Err(refusal) => return Some(Err(refusal.into())),
+            Err(refusal) => return Some(Err(refusal)),
         }
         let first = state.call_driver();
         let may_have_forked = state.may_have_forked();
@@ -224,7 +224,7 @@ impl<'a> Publish<'a> {
                 Err((_, refusal)) => Err(refusal),
             }
         });
-        let submitted = submitted.map_err(PublishError::from)?;
+        let submitted = submitted?;
         let Some((submission, outcome)) = submitted else {
             return Ok(Receipt::sent());
         };
@@ -268,7 +268,7 @@ impl<'a> Publish<'a> {
                 Err((_, refusal)) => Err(refusal),
             }
         });
-        tried.map_err(PublishError::from)
+        tried
     }
 }
 
@@ -302,7 +302,7 @@ enum Stage<'a> {
 }
 
 /// Encodes a message if that can be done at once.
-fn publish_now(state: &mut SharedState, publish: &proto::Publish) -> Result<bool, PublishRefusal> {
+fn publish_now(state: &mut SharedState, publish: &proto::Publish) -> Result<bool, PublishError> {
     match at_once(publish) {
         Some(packet) => state.engine.publish_now(packet, &publish.payload),
         None => Ok(false),
@@ -361,7 +361,7 @@ impl Future for PublishFuture<'_> {
                                 }
                             },
                         }),
-                        Err(refusal) => Stage::Wrong(refusal.into()),
+                        Err(refusal) => Stage::Wrong(refusal),
                     }
                 }
                 Stage::Submitted(pending) => {
@@ -391,7 +391,7 @@ fn submit(
     shared: &Shared,
     publish: &proto::Publish,
     deadline: Option<Instant>,
-) -> Result<Option<(Submission, oneshot::Receiver<CallEnd>)>, PublishRefusal> {
+) -> Result<Option<(Submission, oneshot::Receiver<CallEnd>)>, PublishError> {
     shared.call_untimed(|state| {
         if publish_now(state, publish)? {
             return Ok(None);

@@ -110,7 +110,7 @@ async fn answer(
         Ok(Submission::Accepted(call) | Submission::Waits(call)) => {
             PendingCall::new(shared, call, end)
         }
-        Err((_, refusal)) => return Err(PublishError::from(refusal).into()),
+        Err((_, refusal)) => return Err(refusal.into()),
     };
     let awaited = Awaited::of_publish(request.qos);
     (call.end().await).responded(awaited, limit.unwrap_or_default())

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ferromqtt_engine::{Awaited, CallEnd, CallId, SubscribeRefusal};
+use ferromqtt_engine::{Awaited, CallEnd, CallId};
 use ferromqtt_proto as proto;
 use proto::SubscriptionOptions;
 use tokio::sync::oneshot;
@@ -201,7 +201,7 @@ async fn subscribe(subscribe: Subscribe) -> Result<Messages, SubscribeError> {
         };
         engine.subscribe(now, subscribe, None, token)
     })?;
-    granted(messages, answer(call, names).await?, terms.partial)
+    granted(messages, answered(call.end().await, names)?, terms.partial)
 }
 
 /// The stream, if the server has granted all filters, or with `partial` one of them.
@@ -252,7 +252,7 @@ async fn unsubscribe_by<'a>(
         engine.unsubscribe(now, unsubscribe, None, token)
     })
     .map_err(SubscribeError::of_unsubscribing)?;
-    let answer = answer(adapt(call), filters).await;
+    let answer = answered(adapt(call).end().await, filters);
     let (results, properties) = answer.map_err(SubscribeError::of_unsubscribing)?;
     check(&results, properties)
 }
@@ -261,25 +261,17 @@ type Token = oneshot::Sender<CallEnd>;
 
 fn accept(
     shared: &Shared,
-    accept: impl FnOnce(&mut TaskEngine, Instant, Token) -> Result<CallId, (Token, SubscribeRefusal)>,
+    accept: impl FnOnce(&mut TaskEngine, Instant, Token) -> Result<CallId, (Token, SubscribeError)>,
 ) -> Result<PendingCall<'_>, SubscribeError> {
     let (token, end) = oneshot::channel();
     let accepted = shared.call(|state, now| accept(&mut state.engine, now, token));
     match accepted {
         Ok(call) => Ok(PendingCall::new(shared, call, end)),
-        Err((_, refusal)) => Err(refusal.into()),
+        Err((_, refusal)) => Err(refusal),
     }
 }
 
 pub(crate) type Answer = (Vec<(TopicFilter, FilterResult)>, Option<Box<Properties>>);
-
-/// Waits for SUBACK or UNSUBACK, and returns its result for each filter.
-async fn answer(
-    call: PendingCall<'_>,
-    filters: Vec<TopicFilter>,
-) -> Result<Answer, SubscribeError> {
-    answered(call.end().await, filters)
-}
 
 /// What the end of a call says to each filter.
 pub(crate) fn answered(end: CallEnd, filters: Vec<TopicFilter>) -> Result<Answer, SubscribeError> {

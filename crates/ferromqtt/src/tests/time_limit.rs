@@ -46,7 +46,10 @@ async fn what_has_not_been_sent_when_its_time_is_over_is_withdrawn() {
     assert_eq!(error, timed_out(Delivery::NotSent));
     assert_eq!(error.delivery(), Delivery::NotSent);
     let text = error.to_string();
-    assert!(text.contains("within 5s and was withdrawn"), "{text}");
+    assert!(
+        text.contains("within 5 s: the message was withdrawn"),
+        "{text}"
+    );
     let stream = attempts.succeeds(4096);
     let next = client
         .publish("t", "next")
