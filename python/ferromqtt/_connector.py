@@ -62,7 +62,7 @@ class Connector:
         """Begin an attempt to connect to the server at this place of the list."""
         options = self._options_of(place)
         attempt = Attempt(options)
-        attempt.is_known = attempt.address in self._core.accepted_by
+        attempt.is_known = self._core.has_accepted(attempt.address)
         self._core.begin_attempt(attempt.address)
         coroutine = self._run(link, options, attempt, number)
         task = asyncio.get_running_loop().create_task(coroutine, name="ferromqtt connector")
@@ -94,18 +94,18 @@ class Connector:
                 await _transport.open_transport(options, self._tls, link, attempt)
                 await self._core.answered()
         except BaseException as error:
-            told = error
+            failure = error
             if isinstance(error, TimeoutError) and scope.expired():
-                told = attempt.overdue(self.limit)
-                told.__cause__ = None  # which suppresses the context too
+                failure = attempt.overdue(self.limit)
+                failure.__cause__ = None  # which suppresses the context too
                 if attempt.awaits_credentials:
                     self._core.fail_credentials("the time limit was over before they came")
             elif isinstance(error, OSError | UnicodeError):
-                told = attempt.error(error)
+                failure = attempt.error(error)
             task = asyncio.current_task()
             self._ending.add(task)
             try:
-                await self._core.give_up(link, told)
+                await self._core.give_up(link, failure)
             finally:
                 self._ending.discard(task)
             if not isinstance(error, Exception):

@@ -29,6 +29,11 @@ def complete(waiter: asyncio.Future[None]) -> None:
         waiter.set_result(None)
 
 
+def _with_address(end: End) -> str:
+    """Return why a connection ended, and where it led to."""
+    return end.text if end.address in end.text else f"{end.text} ({end.address})"
+
+
 def _refuse(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_exception(
@@ -104,8 +109,6 @@ class Protocol(Core):
     def __init__(self, seed: int) -> None:
         del seed  # the core has it
         self._state_waiters: set[asyncio.Future[None]] = set()
-        self.accepted_by: set[str] = set()
-        """The servers that have accepted a connection since the client was entered."""
 
     async def start(self, address: str = "the server") -> None:
         """Begin to connect on the running loop; the engine asks for a transport at once."""
@@ -115,7 +118,6 @@ class Protocol(Core):
         self._cause = None
         self._end_text = None
         self._accepted = False
-        self.accepted_by.clear()
         self._had_ended, self._ended = self._ended, False
         self.traces_packets = self._wants_trace()
         self.begin(self.loop, address)
@@ -325,7 +327,6 @@ class Protocol(Core):
 
     def _on_connected(self, session_present: bool) -> None:
         self._accepted = self._established = True
-        self.accepted_by.add(self.address)
         self._settle_attempt()
         entering, self._entering = self._entering, None
         if entering is not None and not entering.done():
@@ -407,19 +408,18 @@ class Protocol(Core):
         if not self._accepted:
             entering = self._entering
             if entering is not None and not entering.done():
-                error = failure or _errors.connect_error(end, self.address, self.lost_by)
+                error = failure or _errors.connect_error(end, self.lost_by)
                 entering.set_exception(error)
             return
-        self._cause = failure or _errors.end_cause(end, self.address, self.lost_by)
-        is_known = self.address in self.accepted_by
-        self._end_text = self._refusal or _errors.told(end, is_known=is_known)
+        self._cause = failure or _errors.end_cause(end, self.lost_by)
+        self._end_text = self._refusal or end.text
         self._end()
         if unflushed:
             self._on_unflushed(unflushed)
 
     def _log_end(self, end: End, established: bool, *, is_final: bool) -> None:
         if not self.reconnects:  # one of several servers
-            self.warn_of_repeating("cannot connect: %s", self._told_of_attempt(end))
+            self.warn_of_repeating("cannot connect: %s", _with_address(end))
             return
         if is_final:
             self._write_left_out(all_of_it=True)
@@ -429,20 +429,15 @@ class Protocol(Core):
             # No line that repeats: none follows.
             what = "connection lost" if established else "cannot connect"
             text = "%s, and the client connects no more: %s"
-            self.warn(text, what, self._told_of_attempt(end))
+            self.warn(text, what, _with_address(end))
         elif established:
-            self.warn_of_repeating("connection lost: %s (%s)", _errors.told(end), self.address)
+            self.warn_of_repeating("connection lost: %s (%s)", end.text, end.address)
         else:
-            self.warn_of_repeating("cannot connect: %s", self._told_of_attempt(end))
-
-    def _told_of_attempt(self, end: End) -> str:
-        """Return what happened, and at which server."""
-        told = _errors.told(end, is_known=self.address in self.accepted_by)
-        return told if self.address in told else f"{told} ({self.address})"
+            self.warn_of_repeating("cannot connect: %s", _with_address(end))
 
     def _share_end(self, end: End) -> _errors.Ended:
-        """Return what the calls that this end of the connection fails share."""
-        return _errors.Ended(end, self.address, self.lost_by)
+        """Return what the exceptions of all calls share that this end fails."""
+        return _errors.Ended(end, self.lost_by)
 
     def _on_unflushed(self, messages: int) -> None:
         self.warn_of_repeating(

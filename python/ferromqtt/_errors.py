@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ferromqtt._native import CallFailure, End, EndKind, Phase
+from ferromqtt._native import End, EndKind, Phase
 from ferromqtt._transport.attempt import connect_error as failure_to_connect
 from ferromqtt._transport.attempt import hint_for
 from ferromqtt.exceptions import MqttCodeError, MqttConnectError, MqttError, MqttTimeoutError
 from ferromqtt.reasons import MQTTErrorCode, PacketTypes, ReasonCode
 
-Delivery = Literal["not_sent", "unknown"] | None
+Delivery = Literal["not_sent", "unknown"]
 
 _COULD_NOT = {
     "publish": "Could not publish message",
@@ -18,63 +18,54 @@ _COULD_NOT = {
     "unsubscribe": "Could not unsubscribe from topic",
 }
 
-_REMEDIES = {
-    0x84: "give `protocol` another version",
-    0x85: "give another `identifier`",
-    0x86: "check `username` and `password`",
-    0x87: "check `username` and `password`, and what the server allows this client",
-    0x88: "try again later",
-    0x89: "try again later",
-    0x8C: "check the Authentication Method in `properties`",
-    0x9F: "try again later, and less often",
-}
-"""What to do when the server refuses a connection with such a Reason Code."""
 
+def call_error(kind: str, code: int, text: str, delivery: Delivery, what: str) -> Exception:
+    """Return the exception for a call that failed.
 
-def call_error(kind: CallFailure, code: int, text: str, delivery: Delivery, what: str) -> Exception:
-    """Return the exception for a call that failed; `delivery` tells whether it may have arrived."""
-    error = _call_error(kind, code, text, what)
-    if isinstance(error, MqttError):
-        error.delivery = delivery
-    return error
-
-
-def _call_error(kind: CallFailure, code: int, text: str, what: str) -> Exception:
+    The native module names the kinds; `delivery` says whether it may have arrived.
+    """
     error: Exception
     match kind:
-        case CallFailure.ARGUMENT:
-            error = ValueError(text)
-        case CallFailure.TIMEOUT:
+        case "invalid":
+            return ValueError(text)
+        case "timed_out":
             error = MqttTimeoutError(f"Operation timed out: {text}")
-        case CallFailure.NOT_CONNECTED:
+        case "disconnected":
             error = not_connected(_COULD_NOT[what])
-        case CallFailure.QUEUE_FULL:
-            error = MqttCodeError(MQTTErrorCode.MQTT_ERR_QUEUE_SIZE, _COULD_NOT["publish"])
+        case "queue_full":
+            error = MqttCodeError(MQTTErrorCode.MQTT_ERR_QUEUE_SIZE, _COULD_NOT[what])
             error.add_note(f"{text}: wait for acknowledgements (max_queued_outgoing_messages)")
-        case CallFailure.REFUSED:
-            error = MqttCodeError(_refusal(code), text or _COULD_NOT["publish"])
+        case "refused":
+            error = MqttCodeError(_refusal(code), text or _COULD_NOT[what])
             error.add_note(f"The server refused the message{f': {text}' if text else ''}")
-        case CallFailure.LIMIT:
+            return error  # whether it may have arrived is no question
+        case "limit":
             error = MqttCodeError(ReasonCode(PacketTypes.DISCONNECT, identifier=code), text)
-            error.add_note(f"Nothing was sent: {text}")
-        case _:  # SESSION_LOST, NOT_SENT
-            error = MqttError(text)
+            is_sent = delivery == "unknown"  # by an earlier connection
+            error.add_note(_sentence(text) if is_sent else f"Nothing was sent: {text}")
+        case _:  # discarded, or the session was lost
+            error = MqttError(_sentence(text))
+    error.delivery = delivery
     return error
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 class Ended:
-    """Why a connection ended, as each call is told that waited for an answer.
+    """What the exceptions of all calls share that one end of a connection fails.
 
-    There may be thousands of them, and the server's text may be long: they share it.
+    There may be thousands of them, and the server's text may be long.
     """
 
     __slots__ = ("address", "cause", "text", "timed_out")
 
-    def __init__(self, end: End, address: str, lost_by: Exception | None) -> None:
-        self.address = address
+    def __init__(self, end: End, lost_by: Exception | None) -> None:
+        self.address = end.address
         self.timed_out = end.kind == EndKind.TIMEOUT
-        self.text = f"The connection to {address} ended before the answer came: {told(end)}"
-        self.cause = None if self.timed_out else end_cause(end, address, lost_by)
+        self.text = f"The connection to {end.address} ended before the answer came: {end.text}"
+        self.cause = None if self.timed_out else end_cause(end, lost_by)
 
 
 def ended_error(ended: Ended, delivery: Delivery) -> MqttError:
@@ -94,7 +85,7 @@ def _refusal(code: int) -> ReasonCode:
         return ReasonCode(PacketTypes.DISCONNECT, identifier=code)
 
 
-def disconnect_cause(end: End, address: str, lost_by: Exception | None) -> MqttCodeError | None:
+def disconnect_cause(end: End, lost_by: Exception | None) -> MqttCodeError | None:
     """Return why a connection ended; None for an end that was asked for.
 
     Its code is aiomqtt's, for programs: 128 means that there is none. The note says what happened.
@@ -103,26 +94,25 @@ def disconnect_cause(end: End, address: str, lost_by: Exception | None) -> MqttC
         return None
     reason = ReasonCode(PacketTypes.DISCONNECT, identifier=end.code)
     cause = MqttCodeError(reason, "Unexpected disconnection")
-    cause.address = address
-    cause.add_note(f"{address}: {told(end)}")
+    cause.address = end.address
+    cause.add_note(f"{end.address}: {end.text}")
     cause.__cause__ = lost_by
     return cause
 
 
-def end_cause(end: End, address: str, lost_by: Exception | None) -> MqttError | None:
+def end_cause(end: End, lost_by: Exception | None) -> MqttError | None:
     """Return why a connection ended, or did not come about again; None if that was asked for."""
     if end.kind == EndKind.REFUSED:
-        return connect_error(end, address, lost_by)
-    return disconnect_cause(end, address, lost_by)
+        return connect_error(end, lost_by)
+    return disconnect_cause(end, lost_by)
 
 
-def event_cause(end: End, address: str, *, is_known: bool) -> MqttError | None:
+def event_cause(end: End) -> MqttError | None:
     """Return the same for an event, of which a program knows no code of aiomqtt's."""
     if end.kind in (EndKind.CLOSED, EndKind.REFUSED, EndKind.DISCONNECTED):
-        return end_cause(end, address, None)
-    text = told(end, is_known=is_known)
-    error = MqttTimeoutError(text) if end.kind == EndKind.TIMEOUT else MqttError(text)
-    error.address = address
+        return end_cause(end, None)
+    error = MqttTimeoutError(end.text) if end.kind == EndKind.TIMEOUT else MqttError(end.text)
+    error.address = end.address
     return error
 
 
@@ -141,19 +131,17 @@ def any_reason(code: int) -> ReasonCode:
     return ReasonCode(PacketTypes.CONNACK, identifier=code)
 
 
-def connect_error(end: End, address: str, lost_by: Exception | None) -> MqttError:
+def connect_error(end: End, lost_by: Exception | None) -> MqttError:
     """Return why the server has not accepted a connection."""
     error: MqttError
+    address = end.address
     match end.kind:
         case EndKind.REFUSED:
             reason = ReasonCode(PacketTypes.CONNACK, identifier=end.code)
             error = MqttConnectError(reason)
-            remedy = _REMEDIES.get(end.code)
-            said = f": {end.reason_string}" if end.reason_string else ""
-            error.add_note(
-                f"{address} refused the connection: {reason} (0x{end.code:02X}){said}"
-                f"{f' ({remedy})' if remedy else ''}"
-            )
+            # The engine's text says the same of "the server", and goes on with its own words.
+            said = end.text.removeprefix("the server ")
+            error.add_note(f"{address} {said}{f' ({end.remedy})' if end.remedy else ''}")
         case EndKind.TIMEOUT:
             error = MqttTimeoutError(f"Operation timed out: no CONNACK from {address}")
         case EndKind.TRANSPORT if lost_by is not None:
@@ -161,7 +149,7 @@ def connect_error(end: End, address: str, lost_by: Exception | None) -> MqttErro
             return failure_to_connect(address, Phase.CONNECT, lost_by, hint=hint)
         case _:
             error = MqttError(
-                f"The connection to {address} ended before it was accepted: {told(end)}"
+                f"The connection to {address} ended before it was accepted: {end.text}"
             )
             # A code only where the standard has one for what happened.
             coded = end.kind in (
@@ -169,18 +157,7 @@ def connect_error(end: End, address: str, lost_by: Exception | None) -> MqttErro
                 EndKind.PROTOCOL_VIOLATION,
                 EndKind.TOO_LARGE,
             )
-            error.__cause__ = disconnect_cause(end, address, lost_by) if coded else lost_by
+            error.__cause__ = disconnect_cause(end, lost_by) if coded else lost_by
     error.phase = "connect"
     error.address = address
     return error
-
-
-def told(end: End, *, is_known: bool = False) -> str:
-    """Return what happened, with the server's own words.
-
-    A server that `is_known` has accepted a connection before: the hints that the port may be a
-    wrong one are left out.
-    """
-    if is_known and end.kind == EndKind.UNANSWERED:
-        return end.text.partition(" (")[0]
-    return f"{end.text}: {end.reason_string}" if end.reason_string else end.text

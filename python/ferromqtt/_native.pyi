@@ -12,7 +12,6 @@ from ferromqtt.topic import Topic, TopicLike
 __all__ = [
     "MAX_BYTES",
     "Broker",
-    "CallFailure",
     "Core",
     "End",
     "EndKind",
@@ -126,12 +125,9 @@ class EndKind:
     DISCONNECTED: ClassVar[EndKind]
     PROTOCOL_VIOLATION: ClassVar[EndKind]
     TOO_LARGE: ClassVar[EndKind]
-    KEEP_ALIVE: ClassVar[EndKind]
-    UNANSWERED: ClassVar[EndKind]
-    CLOSED_BY_SERVER: ClassVar[EndKind]
     TRANSPORT: ClassVar[EndKind]
     TIMEOUT: ClassVar[EndKind]
-    AUTHENTICATION: ClassVar[EndKind]
+    OTHER: ClassVar[EndKind]
     CLOSED: ClassVar[EndKind]
 
 @final
@@ -145,24 +141,9 @@ class End:
     @property
     def text(self) -> str: ...
     @property
-    def reason_string(self) -> str: ...
-
-@final
-class CallFailure:
-    """Why a call failed."""
-
-    def __int__(self) -> int: ...
-    def __eq__(self, other: object, /) -> bool: ...
-    def __ne__(self, other: object, /) -> bool: ...
-    def __hash__(self) -> int: ...
-    ARGUMENT: ClassVar[CallFailure]
-    TIMEOUT: ClassVar[CallFailure]
-    NOT_CONNECTED: ClassVar[CallFailure]
-    QUEUE_FULL: ClassVar[CallFailure]
-    LIMIT: ClassVar[CallFailure]
-    REFUSED: ClassVar[CallFailure]
-    NOT_SENT: ClassVar[CallFailure]
-    SESSION_LOST: ClassVar[CallFailure]
+    def remedy(self) -> str: ...
+    @property
+    def address(self) -> str: ...
 
 @final
 class Phase:
@@ -244,6 +225,7 @@ class Core:
     def fail_credentials(self, why: str) -> None: ...
     def read_events(self) -> EventReader: ...
     def begin(self, event_loop: asyncio.AbstractEventLoop, address: str) -> None: ...
+    def has_accepted(self, address: str) -> bool: ...
     def disconnect(self, with_will: bool = False) -> None: ...
     def leave(self, with_will: bool, wait: bool, limit: float | None) -> None: ...
     @property

@@ -217,15 +217,14 @@ class Events:
     def _take(self) -> ConnectionEvent | None:
         """Return the next event; None when there is none yet."""
         taken = self._reader.take()
-        return None if taken is None else _event(self._core, *taken)
+        return None if taken is None else _event(*taken)
 
 
-def _event(core: Protocol, kind: str, fields: dict[str, Any]) -> ConnectionEvent:
+def _event(kind: str, fields: dict[str, Any]) -> ConnectionEvent:
     if kind == "Connected":
         fields["properties"] = from_native(fields["properties"], PacketTypes.CONNACK)
     elif kind == "Disconnected":
-        is_known = core.address in core.accepted_by
-        fields["cause"] = _errors.event_cause(fields["cause"], core.address, is_known=is_known)
+        fields["cause"] = _errors.event_cause(fields["cause"])
     if fields.get("reason") is not None:
         fields["reason"] = _errors.any_reason(fields["reason"])
     if "filters" in fields:

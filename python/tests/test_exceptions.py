@@ -10,6 +10,7 @@ from ferromqtt import (
     PacketTypes,
     ReasonCode,
 )
+from ferromqtt._errors import call_error
 from ferromqtt.exceptions import MqttConnectError
 
 CODE_TEXTS = {
@@ -139,3 +140,13 @@ def test_reason_code_name_depends_on_the_packet_type_1_8() -> None:
 def test_a_number_of_no_reason_code_is_named() -> None:
     with pytest.raises(KeyError, match="Reason Code 5 does not exist"):
         ReasonCode(PacketTypes.CONNACK, identifier=5)
+
+
+def test_a_message_that_cannot_be_sent_again_is_not_said_to_be_unsent() -> None:
+    text = "cannot be sent again: the server accepts QoS 1 at most; the message may have arrived"
+    error = call_error("limit", 0x9B, text, "unknown", "publish")
+    assert isinstance(error, MqttCodeError)
+    assert error.delivery == "unknown"
+    assert error.__notes__ == [f"C{text[1:]}"]
+    unsent = call_error("limit", 0x9B, "the server accepts QoS 1 at most", "not_sent", "publish")
+    assert unsent.__notes__ == ["Nothing was sent: the server accepts QoS 1 at most"]

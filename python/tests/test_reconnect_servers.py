@@ -347,3 +347,31 @@ def test_credentials_for_the_websocket_request(run: LoopRunner) -> None:
         "Bearer x",
         "mqtt",
     )
+
+
+def test_an_event_that_is_taken_late_names_the_server_of_its_own_attempt(run: LoopRunner) -> None:
+    async def main() -> None:
+        with socket.socket() as one, socket.socket() as two:  # nobody listens there
+            one.bind(("127.0.0.1", 0))
+            two.bind(("127.0.0.1", 0))
+            ports = [one.getsockname()[1], two.getsockname()[1]]
+            again = Reconnect(min=0.01, max=0.01, initial=True)
+            client = Client(
+                "127.0.0.1", ports[0], servers=[("127.0.0.1", ports[1])], reconnect=again
+            )
+            late = client.events()
+            entering = asyncio.create_task(client.__aenter__())
+            watching = client.events()
+            for _ in range(4):
+                await anext(watching)
+            addresses = []
+            for _ in range(4):
+                event = await anext(late)
+                assert isinstance(event, Disconnected)
+                assert event.cause is not None
+                addresses.append(event.cause.address)
+            entering.cancel()
+            await asyncio.wait([entering])
+            assert addresses == [f"127.0.0.1:{port}" for port in ports * 2]
+
+    run(main())

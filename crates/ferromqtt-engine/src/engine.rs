@@ -13,6 +13,7 @@ use proto::{
     TopicFilter, Utf8String,
 };
 
+use crate::attempts::Attempts;
 use crate::authenticate::Ask;
 use crate::calls::{CallId, OpenCalls};
 use crate::capacity::CapacityLine;
@@ -92,6 +93,7 @@ pub struct Engine<T: Tokens> {
     pub(crate) standing: Standing,
     /// Why the last connection or attempt has ended.
     last_end: Option<ConnectionError>,
+    pub(crate) attempts: Attempts,
     /// The present transport, or the one that is being opened.
     pub(crate) link: Option<LinkId>,
     pub(crate) last_link: NonZeroU32,
@@ -132,6 +134,7 @@ impl<T: Tokens> Engine<T> {
             unawaited: Undone::default(),
             standing: Standing::Connecting,
             last_end: None,
+            attempts: Attempts::default(),
             link: None,
             last_link: NonZeroU32::MIN,
             woken: VecDeque::new(),
@@ -173,6 +176,7 @@ impl<T: Tokens> Engine<T> {
         }
         if !self.has_ended() {
             self.queues_ended = false;
+            self.attempts.begin();
             self.core.connect(now);
             self.wake_all_readers(); // of subscriptions that the core has forgotten
         }
@@ -423,6 +427,7 @@ impl<T: Tokens> Engine<T> {
         let assigned = is_nameless.then(|| self.core.client_identifier().clone());
         let assigned = assigned.filter(|assigned| !assigned.is_empty());
         self.standing = Standing::Connected;
+        self.attempts.accept();
         self.ask(Ask::Accepted(properties.authentication_data.take()));
         self.report(Fact::Connected {
             session_present,
@@ -442,8 +447,11 @@ impl<T: Tokens> Engine<T> {
         let end = CallEnd::ReAuthenticated(Err(cause.clone()));
         self.end_authentication(&end);
         let established = self.standing == Standing::Connected;
+        let (address, has_accepted) = self.attempts.end();
         self.report(Fact::Disconnected {
             cause: cause.clone(),
+            address,
+            has_accepted,
             retry_at,
             unflushed,
             established,

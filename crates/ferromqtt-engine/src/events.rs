@@ -1,6 +1,7 @@
 //! The events of a connection: the latest are kept for readers that have not taken them yet.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use ferromqtt_proto::{
@@ -31,6 +32,11 @@ pub enum ConnectionEvent {
     Disconnected {
         /// Why.
         cause: ConnectionError,
+        /// Where that connection or attempt led to: host and port, or the path of a Unix socket. Empty when none was begun.
+        address: Arc<str>,
+        /// Whether the server at this address has accepted a connection since the client was started: then host, port and
+        /// protocol are right.
+        has_accepted: bool,
         /// When the next attempt is made; `None` when none will be.
         retry_at: Option<Instant>,
         /// QoS 0 messages that were reported as sent, but had not been handed to the transport.

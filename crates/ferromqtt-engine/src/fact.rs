@@ -1,5 +1,6 @@
 //! What happened, for logs and hooks.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use ferromqtt_proto::{
@@ -33,6 +34,10 @@ pub enum Fact {
     Disconnected {
         /// Why.
         cause: ConnectionError,
+        /// Where that connection or attempt led to, in the words of [`Engine::begin_attempt`](crate::Engine::begin_attempt).
+        address: Arc<str>,
+        /// The server at this address has accepted a connection since the engine was started.
+        has_accepted: bool,
         /// When the next attempt is made; `None` when none will be.
         retry_at: Option<Instant>,
         /// QoS 0 messages that were reported as sent and had not been handed to the transport.
@@ -156,11 +161,15 @@ impl Fact {
             },
             Self::Disconnected {
                 cause,
+                address,
+                has_accepted,
                 retry_at,
                 unflushed,
-                ..
+                established: _,
             } => ConnectionEvent::Disconnected {
                 cause,
+                address,
+                has_accepted,
                 retry_at,
                 unflushed,
             },

@@ -46,7 +46,7 @@ impl<T: Tokens> Engine<T> {
         is_gone: impl FnMut(&T::Call) -> bool,
     ) -> Vec<T::Call> {
         self.goodbye.get_or_insert(Goodbye::Asked);
-        let refusal = PublishRefusal::Disconnected(self.end_cause());
+        let refusal = PublishRefusal::not_sent(self.end_cause());
         self.refuse_line(&refusal);
         let gone = self.release_callers(is_gone);
         let until = [self.disconnect_by(now), until].into_iter().flatten().min();
@@ -97,7 +97,7 @@ impl<T: Tokens> Engine<T> {
 
     /// No connection will follow.
     pub(crate) fn finish(&mut self, cause: ConnectionError) {
-        let refusal = PublishRefusal::Disconnected(cause.clone());
+        let refusal = PublishRefusal::not_sent(cause.clone());
         self.standing = Standing::Ended(cause);
         let lost = self.core.stats().lost;
         self.report(Fact::Ended { lost });

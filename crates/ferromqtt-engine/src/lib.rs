@@ -84,7 +84,9 @@
 //! `docs/design/0034-engine.md` says why the cut is here.
 
 mod acknowledge;
+mod attempts;
 mod authenticate;
+mod call_result;
 mod calls;
 mod capacity;
 mod declared;
@@ -92,18 +94,24 @@ mod drain;
 mod engine;
 mod events;
 mod fact;
+mod failure;
+mod filter_result;
 mod held;
 mod leaving;
 mod outgoing_queue;
 mod publish;
+mod publish_error;
 mod queued;
 mod readers;
 mod refusal;
+mod request_error;
 mod subscribe;
+mod subscribe_error;
 mod wire;
 mod woken;
 
 pub use authenticate::{Ask, Reply};
+pub use call_result::{FilterAnswer, Published};
 pub use calls::CallId;
 pub use capacity::{Purpose, Submission};
 pub use declared::DeclaredQueue;
@@ -111,11 +119,16 @@ pub use drain::Undone;
 pub use engine::{Engine, EngineOptions, Standing};
 pub use events::{ConnectionEvent, EventReaderId};
 pub use fact::Fact;
+pub use failure::{Awaited, OptionNames, end_text};
+pub use filter_result::FilterResult;
 pub use leaving::Goodbye;
 pub use outgoing_queue::{OutgoingQueueOptions, StoredMessage};
 pub use publish::{GivenUp, at_once};
+pub use publish_error::PublishError;
 pub use readers::ReaderId;
 pub use refusal::{PublishRefusal, SubscribeRefusal};
+pub use request_error::RequestError;
+pub use subscribe_error::SubscribeError;
 pub use wire::{InputDemand, Intake, LinkId, LinkRequest};
 pub use woken::{CallEnd, Woken};
 

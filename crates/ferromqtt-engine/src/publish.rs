@@ -243,8 +243,8 @@ impl<T: Tokens> Engine<T> {
 
     fn refused(&self, error: InvalidPublish) -> PublishRefusal {
         match error {
-            InvalidPublish::NotConnected => PublishRefusal::Disconnected(self.end_cause()),
-            error => PublishRefusal::Invalid(error),
+            InvalidPublish::NotConnected => PublishRefusal::not_sent(self.end_cause()),
+            error => error.into(),
         }
     }
 
@@ -254,8 +254,8 @@ impl<T: Tokens> Engine<T> {
             return Err(PublishRefusal::Draining);
         }
         match &self.standing {
-            Standing::Ended(cause) => Err(PublishRefusal::Disconnected(cause.clone())),
-            _ if self.departure.is_some() => Err(PublishRefusal::Disconnected(self.end_cause())),
+            Standing::Ended(cause) => Err(PublishRefusal::not_sent(cause.clone())),
+            _ if self.departure.is_some() => Err(PublishRefusal::not_sent(self.end_cause())),
             _ => Ok(()),
         }
     }

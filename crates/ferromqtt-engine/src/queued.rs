@@ -70,7 +70,7 @@ impl<T: Tokens> Engine<T> {
                 queue.push(key, publish, expires_at, token);
                 Ok(key)
             }
-            Err(error) => Err((token, PublishRefusal::Invalid(error))),
+            Err(error) => Err((token, error.into())),
         }
     }
 
@@ -114,12 +114,12 @@ impl<T: Tokens> Engine<T> {
             Standing::Ended(cause)
                 if !self.options.restarts || *cause == ConnectionError::DriverGone =>
             {
-                Err(PublishRefusal::Disconnected(cause.clone()))
+                Err(PublishRefusal::not_sent(cause.clone()))
             }
             Standing::Ended(_) => Ok(()),
             _ if self.draining.is_some() => Err(PublishRefusal::Draining),
             _ if self.departure.is_some() || self.core.is_leaving() => {
-                Err(PublishRefusal::Disconnected(self.end_cause()))
+                Err(PublishRefusal::not_sent(self.end_cause()))
             }
             _ => Ok(()),
         }

@@ -1,35 +1,23 @@
-//! Why the engine does not accept an operation.
+//! Why the engine does not accept an operation: an error of its caller, who gets it as it is.
 
-use ferromqtt_proto::{ConnectionError, InvalidPublish, InvalidSubscribe};
+use ferromqtt_proto::ConnectionError;
+
+use crate::{PublishError, SubscribeError};
 
 /// A message was not accepted, and nothing of it was sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PublishRefusal {
-    /// The core refuses it.
-    Invalid(InvalidPublish),
-    /// There is no connection, and none will follow.
-    Disconnected(ConnectionError),
-    /// The connection is being drained.
-    Draining,
-}
+pub type PublishRefusal = PublishError;
 
-impl From<ConnectionError> for PublishRefusal {
+/// A SUBSCRIBE or UNSUBSCRIBE was not accepted, and nothing of it was sent.
+pub type SubscribeRefusal = SubscribeError;
+
+impl From<ConnectionError> for PublishError {
     fn from(cause: ConnectionError) -> Self {
-        Self::Disconnected(cause)
+        Self::not_sent(cause)
     }
 }
 
-/// A SUBSCRIBE or UNSUBSCRIBE was not accepted, and nothing of it was sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SubscribeRefusal {
-    /// The core refuses it.
-    Invalid(InvalidSubscribe),
-    /// There is no connection, and none will follow.
-    Disconnected(ConnectionError),
-}
-
-impl From<ConnectionError> for SubscribeRefusal {
+impl From<ConnectionError> for SubscribeError {
     fn from(cause: ConnectionError) -> Self {
-        Self::Disconnected(cause)
+        Self::not_sent(cause)
     }
 }

@@ -67,9 +67,9 @@ impl<T: Tokens> Engine<T> {
         match accepted {
             Ok(op) => Ok(self.calls.insert(op, token, deadline)),
             Err(InvalidSubscribe::NotConnected) => {
-                Err((token, SubscribeRefusal::Disconnected(self.end_cause())))
+                Err((token, SubscribeRefusal::not_sent(self.end_cause())))
             }
-            Err(error) => Err((token, SubscribeRefusal::Invalid(error))),
+            Err(error) => Err((token, error.into())),
         }
     }
 

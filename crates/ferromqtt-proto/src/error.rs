@@ -274,11 +274,35 @@ impl From<PropertyError> for InvalidSubscribe {
 impl InvalidSubscribe {
     /// The Reason Code that a server would have said this with.
     pub const fn as_reason(&self) -> ReasonCode {
-        match self {
+        match self.limit() {
+            Some(reason) => reason,
+            None => ReasonCode::UnspecifiedError,
+        }
+    }
+
+    /// The Reason Code that stands for the limit which this breaks; `None` when it is wrong in itself, or there is no
+    /// connection.
+    pub const fn limit(&self) -> Option<ReasonCode> {
+        Some(match self {
             Self::NotSupported(reason) => *reason,
             Self::TooLarge { .. } => ReasonCode::PacketTooLarge,
-            _ => ReasonCode::UnspecifiedError,
-        }
+            Self::NoPacketIdentifier => ReasonCode::QuotaExceeded,
+            _ => return None,
+        })
+    }
+}
+
+impl InvalidPublish {
+    /// The Reason Code that stands for the limit of the server which this breaks; `None` when it is wrong in itself, the
+    /// outgoing queue is full, or there is no connection.
+    pub const fn limit(&self) -> Option<ReasonCode> {
+        Some(match self {
+            Self::TooLarge { .. } | Self::TooLargeWithTopic { .. } => ReasonCode::PacketTooLarge,
+            Self::QosNotSupported { .. } => ReasonCode::QosNotSupported,
+            Self::RetainNotSupported => ReasonCode::RetainNotSupported,
+            Self::TopicAliasTooHigh { .. } => ReasonCode::TopicAliasInvalid,
+            _ => return None,
+        })
     }
 }
 

@@ -98,8 +98,6 @@ pub(crate) struct Core {
     pub(crate) last_op: u64,
     /// Which log lines have been written how often.
     repeats: Repeats,
-    /// Where the connection leads to, for errors.
-    pub(crate) address: String,
 }
 
 /// The only kind of Python's lines. Their text is the subject.
@@ -142,7 +140,6 @@ impl Core {
             max_calls: usize::MAX,
             last_op: 0,
             repeats: Repeats::default(),
-            address: String::new(),
         })
     }
 
@@ -188,12 +185,17 @@ impl Core {
     /// Where the connection leads to, for errors.
     #[getter]
     fn get_address(&self) -> &str {
-        &self.address
+        self.engine.address()
     }
 
     #[setter]
     fn set_address(&mut self, address: String) {
-        self.address = address;
+        self.engine.begin_attempt(address);
+    }
+
+    /// Whether the server at this address has accepted a connection since the client was entered.
+    fn has_accepted(&self, address: &str) -> bool {
+        self.engine.has_accepted(address)
     }
 
     /// A connection to `address` is about to be opened on `event_loop`; the caller opens it.
@@ -210,9 +212,9 @@ impl Core {
             std::mem::replace(&mut core.future_arguments, future_arguments),
             std::mem::replace(&mut core.clock, clock),
         );
-        core.address = address;
         core.home = Some(Home::here());
         core.engine.start(now);
+        core.engine.begin_attempt(address);
         drop(core);
         drop(previous);
         Self::follow_requests(slf)

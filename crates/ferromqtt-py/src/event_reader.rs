@@ -108,12 +108,14 @@ fn fields<'py>(
         }
         ConnectionEvent::Disconnected {
             cause,
+            address,
+            has_accepted,
             retry_at,
             unflushed,
         } => {
             let now = Core::now(core)?;
             let retry_in = retry_at.map(|at| at.saturating_duration_since(now).as_secs_f64());
-            fields.set_item("cause", End::new(&cause))?;
+            fields.set_item("cause", End::new(&cause, &address, has_accepted))?;
             fields.set_item("retry_in", retry_in)?;
             fields.set_item("unflushed", unflushed)?;
             "Disconnected"

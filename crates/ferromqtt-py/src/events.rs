@@ -1,29 +1,19 @@
 //! From what the engine hands out to futures, hooks and exceptions.
 
-use std::fmt::Debug;
 use std::time::Instant;
 
 use bytes::Bytes;
-use ferromqtt_engine::{Ask, CallEnd, Fact, PublishRefusal, Reply, SubscribeRefusal, Woken};
-use ferromqtt_proto::{
-    ConnectionError, Delivery, InvalidPublish, InvalidSubscribe, Outcome, QueueId, ReasonCode,
-};
+use ferromqtt_engine::{Ask, Fact, Reply, Woken};
+use ferromqtt_proto::{ConnectionError, QueueId, ReasonCode};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::PyBytes;
 
 use crate::call_future::Wakeups;
+use crate::call_result;
 use crate::core::Core;
-use crate::failure::{self, CallFailure, End};
-use crate::hooks;
+use crate::failure::End;
 use crate::next_message;
-use crate::tokens::Call;
-
-/// What the calls that one end of a connection fails are told of it, made once for all of them.
-struct Ended<'py> {
-    cause: ConnectionError,
-    told: Bound<'py, PyAny>,
-}
 
 /// Settles the engine, and hands out what follows from that: to be called when the driver has called the engine.
 pub(crate) fn pump(slf: &Bound<'_, Core>, now: Instant) -> PyResult<()> {
@@ -55,7 +45,7 @@ pub(crate) fn hand_out(slf: &Bound<'_, Core>) -> PyResult<()> {
         match woken {
             None => return Ok(()),
             Some(Woken::Call(call, end)) => {
-                let future = complete(slf, call, end, &mut ended)?;
+                let future = call_result::complete(slf, call, end, &mut ended)?;
                 wakeups.add(slf, &future)?;
                 continue;
             }
@@ -83,13 +73,15 @@ fn report(slf: &Bound<'_, Core>, fact: Fact) -> PyResult<()> {
         }
         Fact::Disconnected {
             cause,
+            address,
+            has_accepted,
             retry_at,
             unflushed,
             established,
         } => {
-            let end = End::new(&cause);
-            let told = (end, unflushed, retry_at.is_some(), established);
-            slf.call_method1(intern!(py, "_on_disconnected"), told)?;
+            let end = End::new(&cause, &address, has_accepted);
+            let arguments = (end, unflushed, retry_at.is_some(), established);
+            slf.call_method1(intern!(py, "_on_disconnected"), arguments)?;
         }
         Fact::Lost { .. } => {
             let lost = slf.borrow_mut().engine.take_lost(QueueId::DEFAULT);
@@ -213,186 +205,4 @@ pub(crate) fn answer(slf: &Bound<'_, Core>, data: Option<&[u8]>) -> PyResult<Opt
     drop(core);
     Core::schedule_flush(slf)?;
     Ok(sent.err().map(|error| error.to_string()))
-}
-
-/// Ends the wait of a call. Returns its future.
-fn complete<'py>(
-    slf: &Bound<'py, Core>,
-    call: Call,
-    end: CallEnd,
-    ended: &mut Option<Ended<'py>>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let future = call.future.into_bound(slf.py());
-    match end {
-        CallEnd::Completed(outcome) => complete_with(slf, &future, outcome, ended)?,
-        CallEnd::TimedOut(delivery) => {
-            let sent = delivery != Delivery::NotSent;
-            let text = failure::overdue(call.awaited, sent, &slf.borrow().address, call.limit);
-            fail(&future, CallFailure::Timeout, 0, text, Some(delivery))?;
-        }
-        // Cannot come: no message waits for capacity or in an outgoing queue, and this client neither authenticates again nor
-        // abandons its driver.
-        CallEnd::Accepted
-        | CallEnd::Refused(_)
-        | CallEnd::Kept { .. }
-        | CallEnd::ReAuthenticated(_)
-        | CallEnd::DriverGone => unknown(&future, &end)?,
-    }
-    Ok(future)
-}
-
-/// Fails a call whose end this client cannot make sense of.
-fn unknown(future: &Bound<'_, PyAny>, end: &dyn Debug) -> PyResult<()> {
-    let text = format!("The call ended with an outcome that this client does not know: {end:?}");
-    fail(future, CallFailure::NotSent, 0, text, None)
-}
-
-/// Completes a call with the outcome of its operation.
-fn complete_with<'py>(
-    slf: &Bound<'py, Core>,
-    future: &Bound<'py, PyAny>,
-    outcome: Outcome,
-    ended: &mut Option<Ended<'py>>,
-) -> PyResult<()> {
-    let py = slf.py();
-    match outcome {
-        Outcome::Sent | Outcome::Acknowledged { .. } => {
-            hooks::set_result(future, py.None().into_bound(py))
-        }
-        Outcome::Subscribed { reasons, .. } | Outcome::Unsubscribed { reasons, .. } => {
-            let codes = PyList::new(py, reasons.iter().map(|reason| reason.value()))?;
-            hooks::set_result(future, codes.into_any())
-        }
-        Outcome::Refused { reason, properties } => {
-            let text = failure::reason_string(properties.as_deref());
-            let kind = CallFailure::Refused;
-            fail(future, kind, reason.value(), text, None)
-        }
-        Outcome::NotPossible(error) => not_possible(future, &error, Delivery::NotSent),
-        Outcome::GivenUp(error) => not_possible(future, &error, Delivery::Unknown),
-        Outcome::RequestNotPossible(error) => {
-            let (kind, code) = CallFailure::of_request(&error);
-            fail(
-                future,
-                kind,
-                code,
-                failure::request_text(&error),
-                Some(Delivery::NotSent),
-            )
-        }
-        Outcome::Expired => {
-            let text = "The message expired before it could be sent".to_owned();
-            let kind = CallFailure::NotSent;
-            fail(future, kind, 0, text, Some(Delivery::NotSent))
-        }
-        Outcome::Dropped => {
-            let text = "The full outgoing queue dropped the message".to_owned();
-            let kind = CallFailure::NotSent;
-            fail(future, kind, 0, text, Some(Delivery::NotSent))
-        }
-        Outcome::Disconnected { cause, delivery } => {
-            let told = match ended {
-                Some(ended) if ended.cause == cause => &ended.told,
-                _ => {
-                    let told = slf.call_method1(intern!(py, "_share_end"), (End::new(&cause),))?;
-                    &ended.insert(Ended { cause, told }).told
-                }
-            };
-            let error = hooks::ended_error(py)?.call1((told, name(delivery)))?;
-            hooks::set_exception(future, error)
-        }
-        Outcome::SessionLost => {
-            let text = "The server lost the session: delivery is unknown".to_owned();
-            let kind = CallFailure::SessionLost;
-            fail(future, kind, 0, text, Some(Delivery::Unknown))
-        }
-        // This client makes no requests.
-        Outcome::Responded(_) | Outcome::Unanswerable { .. } => unknown(future, &outcome),
-    }
-}
-
-fn not_possible(
-    future: &Bound<'_, PyAny>,
-    error: &InvalidPublish,
-    delivery: Delivery,
-) -> PyResult<()> {
-    let (kind, code) = CallFailure::of_publish(error);
-    fail(
-        future,
-        kind,
-        code,
-        failure::publish_text(error),
-        Some(delivery),
-    )
-}
-
-fn fail(
-    future: &Bound<'_, PyAny>,
-    kind: CallFailure,
-    code: u8,
-    text: String,
-    delivery: Option<Delivery>,
-) -> PyResult<()> {
-    let error = call_error(future.py(), kind, code, text, delivery, "")?;
-    hooks::set_exception(future, error)
-}
-
-fn call_error<'py>(
-    py: Python<'py>,
-    kind: CallFailure,
-    code: u8,
-    text: String,
-    delivery: Option<Delivery>,
-    what: &str,
-) -> PyResult<Bound<'py, PyAny>> {
-    hooks::call_error(py)?.call1((kind, code, text, delivery.map(name), what))
-}
-
-const fn name(delivery: Delivery) -> &'static str {
-    match delivery {
-        Delivery::NotSent => "not_sent",
-        Delivery::Unknown => "unknown",
-    }
-}
-
-/// The exception for a publish that was refused before anything was sent.
-pub(crate) fn publish_refused(slf: &Bound<'_, Core>, refusal: PublishRefusal) -> PyResult<PyErr> {
-    let error = match refusal {
-        PublishRefusal::Invalid(error) => error,
-        PublishRefusal::Disconnected(_) | PublishRefusal::Draining => InvalidPublish::NotConnected,
-    };
-    let (kind, code) = CallFailure::of_publish(&error);
-    refused(slf, kind, code, failure::publish_text(&error), "publish")
-}
-
-/// The exception for a SUBSCRIBE or UNSUBSCRIBE that was refused before anything was sent.
-pub(crate) fn request_refused(
-    slf: &Bound<'_, Core>,
-    refusal: SubscribeRefusal,
-    what: &str,
-) -> PyResult<PyErr> {
-    let error = match refusal {
-        SubscribeRefusal::Invalid(error) => error,
-        SubscribeRefusal::Disconnected(_) => InvalidSubscribe::NotConnected,
-    };
-    let (kind, code) = CallFailure::of_request(&error);
-    refused(slf, kind, code, failure::request_text(&error), what)
-}
-
-fn refused(
-    slf: &Bound<'_, Core>,
-    kind: CallFailure,
-    code: u8,
-    text: String,
-    what: &str,
-) -> PyResult<PyErr> {
-    let py = slf.py();
-    let error = call_error(py, kind, code, text, Some(Delivery::NotSent), what)?;
-    // As in aiomqtt, of publishing alone where a connection that is lost is not made again.
-    let reconnects = slf.borrow().engine.core().options().reconnect.is_some();
-    if kind == CallFailure::NotConnected && (what == "publish" || reconnects) {
-        let cause = slf.call_method0(intern!(py, "_disconnect_cause"))?;
-        error.setattr(intern!(py, "__cause__"), cause)?;
-    }
-    Ok(PyErr::from_value(error))
 }

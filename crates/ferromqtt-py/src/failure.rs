@@ -1,10 +1,12 @@
 //! What failed, as types that Python's exceptions are made from: `ferromqtt._errors` and `ferromqtt._attempt` do that.
 
+use ferromqtt_engine::{OptionNames, end_text};
 use ferromqtt_proto::shown::peer_text;
 use ferromqtt_proto::{
     ConnectionError, InvalidOptions, InvalidPublish, InvalidSubscribe, Properties, ReasonCode,
+    TransportError,
 };
-use ferromqtt_transport as transport;
+use ferromqtt_transport::{self as transport, AttemptPhase};
 use pyo3::prelude::*;
 
 use crate::properties;
@@ -29,18 +31,12 @@ pub(crate) enum EndKind {
     ProtocolViolation,
     /// A packet was larger than an option allows.
     TooLarge,
-    /// Nothing came within the Keep Alive.
-    KeepAlive,
-    /// The server closed the connection instead of answering CONNECT.
-    Unanswered,
-    /// The server closed the connection.
-    ClosedByServer,
     /// The transport failed.
     Transport,
     /// The time limit for connecting was over.
     Timeout,
-    /// The client could not authenticate, or had nothing to authenticate with.
-    Authentication,
+    /// Another reason, which the text says.
+    Other,
     /// The client disconnected, as it was asked to.
     Closed,
 }
@@ -51,56 +47,55 @@ pub(crate) struct End {
     kind: EndKind,
     /// A Reason Code for programs: the server's own, or the one that comes closest.
     code: u8,
-    /// What happened, in words.
+    /// What happened, with the server's own words.
     text: String,
-    /// The server's Reason String; empty if there is none.
-    reason_string: String,
+    /// What to do about it, where the server refused the connection and its Reason Code says that; else empty.
+    remedy: String,
+    /// Where the connection led to.
+    address: String,
 }
 
+/// The options that a remedy names.
+const NAMES: OptionNames = OptionNames {
+    protocol: "`protocol`",
+    client_identifier: "`identifier`",
+    user_name: "`username`",
+    password: "`password`",
+    authentication_method: "the Authentication Method in `properties`",
+};
+
 impl End {
-    pub(crate) fn new(cause: &ConnectionError) -> Self {
-        let (kind, reason, properties) = match cause {
-            ConnectionError::Refused { reason, properties } => {
-                (EndKind::Refused, *reason, Some(properties))
-            }
-            ConnectionError::Disconnected { reason, properties } => {
-                (EndKind::Disconnected, *reason, Some(properties))
-            }
-            ConnectionError::ProtocolViolation(error) => {
-                (EndKind::ProtocolViolation, error.reason, None)
-            }
+    /// Of a connection to `address`, where a server `has_accepted` one before or not.
+    pub(crate) fn new(cause: &ConnectionError, address: &str, has_accepted: bool) -> Self {
+        let (kind, reason) = match cause {
+            ConnectionError::Refused { reason, .. } => (EndKind::Refused, *reason),
+            ConnectionError::Disconnected { reason, .. } => (EndKind::Disconnected, *reason),
+            ConnectionError::ProtocolViolation(error) => (EndKind::ProtocolViolation, error.reason),
             ConnectionError::PacketTooLarge { .. } => {
-                (EndKind::TooLarge, ReasonCode::PacketTooLarge, None)
+                (EndKind::TooLarge, ReasonCode::PacketTooLarge)
             }
             ConnectionError::NonPublishTooLarge { .. } => {
-                (EndKind::TooLarge, ReasonCode::QuotaExceeded, None)
+                (EndKind::TooLarge, ReasonCode::QuotaExceeded)
             }
-            ConnectionError::KeepAliveTimeout => {
-                (EndKind::KeepAlive, ReasonCode::KeepAliveTimeout, None)
+            ConnectionError::KeepAliveTimeout => (EndKind::Other, ReasonCode::KeepAliveTimeout),
+            ConnectionError::ConnectTimeout => (EndKind::Timeout, ReasonCode::UnspecifiedError),
+            ConnectionError::Unanswered
+            | ConnectionError::AuthenticationFailed(_)
+            | ConnectionError::NoCredentials(_)
+            | ConnectionError::Transport(TransportError::EndOfStream) => {
+                (EndKind::Other, ReasonCode::UnspecifiedError)
             }
-            ConnectionError::Unanswered => {
-                (EndKind::Unanswered, ReasonCode::UnspecifiedError, None)
-            }
-            ConnectionError::ConnectTimeout => {
-                (EndKind::Timeout, ReasonCode::UnspecifiedError, None)
-            }
-            ConnectionError::AuthenticationFailed(_) | ConnectionError::NoCredentials(_) => {
-                (EndKind::Authentication, ReasonCode::UnspecifiedError, None)
-            }
-            ConnectionError::Transport(ferromqtt_proto::TransportError::EndOfStream) => {
-                (EndKind::ClosedByServer, ReasonCode::UnspecifiedError, None)
-            }
-            ConnectionError::Closed => (EndKind::Closed, ReasonCode::Success, None),
+            ConnectionError::Closed => (EndKind::Closed, ReasonCode::Success),
             // And whatever the core will tell apart one day, which keeps its text.
-            ConnectionError::Transport(_) | _ => {
-                (EndKind::Transport, ReasonCode::UnspecifiedError, None)
-            }
+            ConnectionError::Transport(_) | _ => (EndKind::Transport, ReasonCode::UnspecifiedError),
         };
+        let remedy = (kind == EndKind::Refused).then(|| NAMES.remedy(reason));
         Self {
             kind,
             code: reason.value(),
-            text: cause.to_string(),
-            reason_string: reason_string(properties.map(AsRef::as_ref)),
+            text: end_text(cause, has_accepted),
+            remedy: remedy.flatten().unwrap_or_default(),
+            address: address.to_owned(),
         }
     }
 }
@@ -137,221 +132,72 @@ pub(crate) fn request_text(error: &InvalidSubscribe) -> String {
     }
 }
 
-/// Why a call failed.
-#[pyclass(
-    module = "ferromqtt._native",
-    frozen,
-    eq,
-    eq_int,
-    hash,
-    from_py_object,
-    rename_all = "SCREAMING_SNAKE_CASE"
-)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum CallFailure {
-    /// An argument is wrong.
-    Argument,
-    /// The call's time is over.
-    Timeout,
-    /// There is no connection.
-    NotConnected,
-    /// The outgoing queue is full.
-    QueueFull,
-    /// A limit of the server forbids it.
-    Limit,
-    /// The server refused it.
-    Refused,
-    /// It was not sent, and is not any more.
-    NotSent,
-    /// The server lost the session it belonged to.
-    SessionLost,
-}
-
-impl CallFailure {
-    /// Of a publish, with the code that a server would have given.
-    pub(crate) const fn of_publish(error: &InvalidPublish) -> (Self, u8) {
-        match error {
-            InvalidPublish::NotConnected => (Self::NotConnected, 0),
-            InvalidPublish::QueueFull { .. } => (Self::QueueFull, 0),
-            InvalidPublish::TooLarge { .. } | InvalidPublish::TooLargeWithTopic { .. } => {
-                (Self::Limit, ReasonCode::PacketTooLarge.value())
-            }
-            InvalidPublish::QosNotSupported { .. } => {
-                (Self::Limit, ReasonCode::QosNotSupported.value())
-            }
-            InvalidPublish::RetainNotSupported => {
-                (Self::Limit, ReasonCode::RetainNotSupported.value())
-            }
-            InvalidPublish::TopicAliasTooHigh { .. } => {
-                (Self::Limit, ReasonCode::TopicAliasInvalid.value())
-            }
-            // And whatever the core will refuse one day before anything is sent.
-            InvalidPublish::Topic(_)
-            | InvalidPublish::TopicText(_)
-            | InvalidPublish::TopicAliasUnknown { .. }
-            | InvalidPublish::Property(_)
-            | InvalidPublish::NoRequests
-            | InvalidPublish::NoResponseTopic
-            | InvalidPublish::Unanswerable(_)
-            | _ => (Self::Argument, 0),
+/// An enum for Python, and what each of its values stands for in `ferromqtt_transport`.
+macro_rules! python_form {
+    ($(#[$about:meta])+ $name:ident = $of:path { $($variant:ident => $value:expr,)+ }) => {
+        $(#[$about])+
+        #[pyclass(
+            module = "ferromqtt._native",
+            frozen,
+            eq,
+            eq_int,
+            hash,
+            from_py_object,
+            rename_all = "SCREAMING_SNAKE_CASE"
+        )]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub(crate) enum $name {
+            $($variant,)+
         }
-    }
 
-    /// Of a SUBSCRIBE or UNSUBSCRIBE, with the code that a server would have given.
-    pub(crate) const fn of_request(error: &InvalidSubscribe) -> (Self, u8) {
-        match error {
-            InvalidSubscribe::NotConnected => (Self::NotConnected, 0),
-            InvalidSubscribe::TooLarge { .. } => (Self::Limit, ReasonCode::PacketTooLarge.value()),
-            InvalidSubscribe::NoPacketIdentifier => {
-                (Self::Limit, ReasonCode::QuotaExceeded.value())
+        impl From<$name> for $of {
+            fn from(form: $name) -> Self {
+                match form {
+                    $($name::$variant => $value,)+
+                }
             }
-            InvalidSubscribe::NotSupported(reason) => (Self::Limit, reason.value()),
-            InvalidSubscribe::Topic(_)
-            | InvalidSubscribe::FilterText(_)
-            | InvalidSubscribe::NoFilter
-            | InvalidSubscribe::NoLocalShared
-            | InvalidSubscribe::Property(_)
-            | InvalidSubscribe::NoQueue
-            | _ => (Self::Argument, 0),
         }
-    }
+    };
 }
 
-/// What a call waits for. Small, since each waiting call has one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Awaited {
-    /// That a QoS 0 message is handed to the transport.
-    Writing,
-    PubAck,
-    PubRecAndPubComp,
-    SubAck,
-    UnsubAck,
-}
-
-impl Awaited {
-    const fn packet(self) -> Option<&'static str> {
-        Some(match self {
-            Self::Writing => return None,
-            Self::PubAck => "PUBACK",
-            Self::PubRecAndPubComp => "PUBREC and PUBCOMP",
-            Self::SubAck => "SUBACK",
-            Self::UnsubAck => "UNSUBACK",
-        })
-    }
-}
-
-/// What did not come within a call's time.
-pub(crate) fn overdue(awaited: Awaited, sent: bool, address: &str, seconds: f32) -> String {
-    match awaited.packet() {
-        Some(packet) if sent => format!("no {packet} from {address} within {seconds} s"),
-        _ => format!("nothing could be sent to {address} within {seconds} s"),
-    }
-}
-
-/// The phases of connecting.
-#[pyclass(
-    module = "ferromqtt._native",
-    frozen,
-    eq,
-    eq_int,
-    hash,
-    from_py_object,
-    rename_all = "SCREAMING_SNAKE_CASE"
-)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Phase {
-    Resolve,
-    Tcp,
-    Unix,
-    Proxy,
-    Tls,
-    Websocket,
-    Connect,
-}
-
-impl From<Phase> for transport::AttemptPhase {
-    fn from(phase: Phase) -> Self {
-        match phase {
-            Phase::Resolve => Self::Resolve,
-            Phase::Tcp => Self::Tcp,
-            Phase::Unix => Self::Unix,
-            Phase::Proxy => Self::Proxy,
-            Phase::Tls => Self::Tls,
-            Phase::Websocket => Self::WebSocket,
-            Phase::Connect => Self::Connect,
-        }
+python_form! {
+    /// The phases of connecting.
+    Phase = AttemptPhase {
+        Resolve => Self::Resolve,
+        Tcp => Self::Tcp,
+        Unix => Self::Unix,
+        Proxy => Self::Proxy,
+        Tls => Self::Tls,
+        Websocket => Self::WebSocket,
+        Connect => Self::Connect,
     }
 }
 
 // Python's form of `ferromqtt_transport::Hint`.
-/// What to do about failures whose symptom is known.
-#[pyclass(
-    module = "ferromqtt._native",
-    frozen,
-    eq,
-    eq_int,
-    hash,
-    from_py_object,
-    rename_all = "SCREAMING_SNAKE_CASE"
-)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Hint {
-    UnknownName,
-    ResolverUnreachable,
-    NobodyListens,
-    NoRoute,
-    NoSocket,
-    SocketPermission,
-    LocalPortInUse,
-    LocalPortReserved,
-    LocalAddress,
-    SpeaksNoTls,
-    SpeaksNoTlsForWebsocket,
-    NoWebsocket,
-    NoProxy,
-    Unanswered,
-    CertificateName,
-    CertificateIssuer,
-    CertificateTime,
-    ClientCertificate,
-    NoCommonTls,
-}
-
-impl From<Hint> for transport::Hint {
-    fn from(hint: Hint) -> Self {
-        match hint {
-            Hint::UnknownName => Self::UnknownName,
-            Hint::ResolverUnreachable => Self::ResolverUnreachable,
-            Hint::NobodyListens => Self::NobodyListens,
-            Hint::NoRoute => Self::NoRoute,
-            Hint::NoSocket => Self::NoSocket,
-            Hint::SocketPermission => Self::SocketPermission,
-            Hint::LocalPortInUse => Self::LocalPortInUse {
-                option: "bind_port",
-            },
-            Hint::LocalPortReserved => Self::LocalPortReserved {
-                option: "bind_port",
-            },
-            Hint::LocalAddress => Self::LocalAddress {
-                option: "bind_address",
-            },
-            Hint::SpeaksNoTls => Self::SpeaksNoTls { websocket: false },
-            Hint::SpeaksNoTlsForWebsocket => Self::SpeaksNoTls { websocket: true },
-            Hint::NoWebsocket => Self::NoWebSocket,
-            Hint::NoProxy => Self::NoProxy,
-            Hint::Unanswered => Self::Unanswered,
-            Hint::CertificateName => Self::CertificateName {
-                option: "tls_server_hostname",
-            },
-            Hint::CertificateIssuer => Self::CertificateIssuer {
-                option: "TLSParameters(ca_certs=...)",
-            },
-            Hint::CertificateTime => Self::CertificateTime,
-            Hint::ClientCertificate => Self::ClientCertificate {
-                option: "TLSParameters(certfile=..., keyfile=...)",
-            },
-            Hint::NoCommonTls => Self::NoCommonTls,
-        }
+python_form! {
+    /// What to do about failures whose symptom is known.
+    Hint = transport::Hint {
+        UnknownName => Self::UnknownName,
+        ResolverUnreachable => Self::ResolverUnreachable,
+        NobodyListens => Self::NobodyListens,
+        NoRoute => Self::NoRoute,
+        NoSocket => Self::NoSocket,
+        SocketPermission => Self::SocketPermission,
+        LocalPortInUse => Self::LocalPortInUse { option: "bind_port" },
+        LocalPortReserved => Self::LocalPortReserved { option: "bind_port" },
+        LocalAddress => Self::LocalAddress { option: "bind_address" },
+        SpeaksNoTls => Self::SpeaksNoTls { websocket: false },
+        SpeaksNoTlsForWebsocket => Self::SpeaksNoTls { websocket: true },
+        NoWebsocket => Self::NoWebSocket,
+        NoProxy => Self::NoProxy,
+        Unanswered => Self::Unanswered,
+        CertificateName => Self::CertificateName { option: "tls_server_hostname" },
+        CertificateIssuer => Self::CertificateIssuer { option: "TLSParameters(ca_certs=...)" },
+        CertificateTime => Self::CertificateTime,
+        ClientCertificate => Self::ClientCertificate {
+            option: "TLSParameters(certfile=..., keyfile=...)",
+        },
+        NoCommonTls => Self::NoCommonTls,
     }
 }
 

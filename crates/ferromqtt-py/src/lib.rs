@@ -7,6 +7,7 @@ mod backlog;
 mod broker;
 mod buffer;
 mod call_future;
+mod call_result;
 mod clock;
 mod convert;
 mod core;
@@ -47,7 +48,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<core::Core>()?;
     module.add_class::<event_reader::EventReader>()?;
     module.add_class::<link::Link>()?;
-    module.add_class::<failure::CallFailure>()?;
     module.add_class::<failure::End>()?;
     module.add_class::<failure::EndKind>()?;
     module.add_class::<failure::Hint>()?;

@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use ferromqtt_engine::{CallId, PublishRefusal};
+use ferromqtt_engine::{Awaited, CallId, PublishRefusal};
 use ferromqtt_proto::packet::PublishRef;
 use ferromqtt_proto::{
     ConnectionError, InvalidPublish, Properties, Publish, QoS, QueueId, RetainHandling, Subscribe,
@@ -16,10 +16,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::call_future;
+use crate::call_result;
 use crate::convert::{self, Payload};
 use crate::core::Core;
-use crate::events;
-use crate::failure::Awaited;
 use crate::home::Home;
 use crate::hooks;
 use crate::properties;
@@ -68,7 +67,7 @@ pub(crate) fn publish<'py>(
     match at_once {
         Ok(true) => return sent_at_once(slf, task),
         Ok(false) => {}
-        Err(refusal) => return Err(events::publish_refused(slf, refusal)?),
+        Err(refusal) => return Err(call_result::publish_refused(slf, refusal)?),
     }
     let publish = Publish {
         topic: TopicName::new(topic).map_err(|error| PyValueError::new_err(error.to_string()))?,
@@ -77,16 +76,12 @@ pub(crate) fn publish<'py>(
         retain,
         properties: properties.map(Box::new),
     };
-    let awaited = match qos {
-        QoS::AtMostOnce => Awaited::Writing,
-        QoS::AtLeastOnce => Awaited::PubAck,
-        QoS::ExactlyOnce => Awaited::PubRecAndPubComp,
-    };
+    let awaited = Awaited::of_publish(qos);
     let publish = |engine: &mut PyEngine, now, deadline, token| {
         engine.try_publish(now, publish, deadline, token)
     };
     call(slf, timeout, awaited, publish, |refusal| {
-        events::publish_refused(slf, refusal)
+        call_result::publish_refused(slf, refusal)
     })
     .map(Some)
 }
@@ -102,7 +97,7 @@ fn topic_of_alias(slf: &Bound<'_, Core>, properties: Option<&Properties>) -> PyR
         Err(error @ InvalidPublish::TopicAliasUnknown { .. }) => Err(PyValueError::new_err(
             format!("Invalid topic. It is empty, and {error}."),
         )),
-        Err(error) => Err(events::publish_refused(
+        Err(error) => Err(call_result::publish_refused(
             slf,
             PublishRefusal::Invalid(error),
         )?),
@@ -131,7 +126,7 @@ pub(crate) fn subscribe<'py>(
         engine.subscribe(now, subscribe, deadline, token)
     };
     call(slf, timeout, Awaited::SubAck, subscribe, |refusal| {
-        events::request_refused(slf, refusal, "subscribe")
+        call_result::request_refused(slf, refusal, "subscribe")
     })
 }
 
@@ -155,7 +150,7 @@ pub(crate) fn unsubscribe<'py>(
         engine.unsubscribe(now, unsubscribe, deadline, token)
     };
     call(slf, timeout, Awaited::UnsubAck, unsubscribe, |refusal| {
-        events::request_refused(slf, refusal, "unsubscribe")
+        call_result::request_refused(slf, refusal, "unsubscribe")
     })
 }
 

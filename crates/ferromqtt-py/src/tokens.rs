@@ -1,9 +1,7 @@
 //! How callers and iterators of an event loop wait: what the engine keeps for each of them.
 
-use ferromqtt_engine::{Engine, ReaderId, Tokens};
+use ferromqtt_engine::{Awaited, Engine, ReaderId, Tokens};
 use pyo3::prelude::*;
-
-use crate::failure::Awaited;
 
 /// Callers and iterators wait on futures of their event loop.
 pub(crate) struct PyTokens;

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use ferromqtt_proto::shown::peer_text;
+use ferromqtt_engine::{OptionNames, end_text};
 use ferromqtt_transport::{AttemptPhase, Failure};
 use thiserror::Error;
 
-use crate::{ConnectionError, OptionsError, ReasonCode, Server, TransportError};
+use crate::{ConnectionError, OptionsError, Server, TransportError};
 
 /// No connection came about.
 ///
@@ -74,39 +74,29 @@ impl fmt::Display for Reached<'_> {
             | ConnectionError::Closed
             | ConnectionError::Dropped
             | ConnectionError::DriverGone => write!(f, "{server}: {cause}"),
-            ConnectionError::Refused { reason, properties } => {
-                let failure = Failure::new(server, AttemptPhase::Connect).reason(cause);
-                write!(f, "{failure}")?;
-                if let Some(words) = &properties.reason_string {
-                    write!(f, ": {}", peer_text(words, &[]))?;
-                }
-                match remedy(*reason) {
+            ConnectionError::Refused { reason, .. } => {
+                let failure = Failure::new(server, AttemptPhase::Connect);
+                write!(f, "{}", failure.reason(end_text(cause, false)))?;
+                match NAMES.remedy(*reason) {
                     Some(remedy) => write!(f, " ({remedy})"),
                     None => Ok(()),
                 }
             }
             _ => Failure::new(server, AttemptPhase::Connect)
-                .reason(cause)
+                .reason(end_text(cause, false))
                 .fmt(f),
         }
     }
 }
 
-/// What to do when the server refuses a connection with this Reason Code.
-const fn remedy(reason: ReasonCode) -> Option<&'static str> {
-    Some(match reason {
-        ReasonCode::UnsupportedProtocolVersion => "give Options::protocol another version",
-        ReasonCode::ClientIdentifierNotValid => "give another Options::client_identifier",
-        ReasonCode::BadUserNameOrPassword => "check Options::user_name and Options::password",
-        ReasonCode::NotAuthorized => {
-            "check Options::user_name and Options::password, and what the server allows this client"
-        }
-        ReasonCode::ServerUnavailable | ReasonCode::ServerBusy => "try again later",
-        ReasonCode::BadAuthenticationMethod => "check the method of Options::authenticator",
-        ReasonCode::ConnectionRateExceeded => "try again later, and less often",
-        _ => return None,
-    })
-}
+/// The options that a remedy names.
+const NAMES: OptionNames = OptionNames {
+    protocol: "Options::protocol",
+    client_identifier: "Options::client_identifier",
+    user_name: "Options::user_name",
+    password: "Options::password",
+    authentication_method: "the method of Options::authenticator",
+};
 
 fn late(limit: Duration, opened: bool) -> String {
     let limit = limit.as_secs_f64();

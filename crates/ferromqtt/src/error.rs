@@ -1,4 +1,4 @@
-//! The error that all errors of this crate convert to, and a text that two of them share.
+//! The error that all errors of this crate convert to.
 
 use std::fmt;
 use std::str::Utf8Error;
@@ -7,47 +7,9 @@ use ferromqtt_proto as proto;
 use thiserror::Error;
 
 use crate::{
-    AcknowledgeError, AddressError, ConnectError, ConnectionError, Delivery, OptionsError,
-    PublishError, ReAuthenticateError, RequestError, SubscribeError,
+    AcknowledgeError, AddressError, ConnectError, ConnectionError, OptionsError, PublishError,
+    ReAuthenticateError, RequestError, SubscribeError,
 };
-
-/// The text of a call that the server has not answered: the connection ended before the answer came, or nothing was sent.
-pub(crate) struct Unanswered<'a> {
-    /// What was to be sent.
-    pub(crate) what: &'static str,
-    /// What the server had to do.
-    pub(crate) missing: &'static str,
-    pub(crate) cause: &'a ConnectionError,
-    pub(crate) delivery: Delivery,
-}
-
-impl fmt::Display for Unanswered<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            what,
-            missing,
-            cause,
-            delivery,
-        } = self;
-        let is_refused_here = matches!(
-            cause,
-            ConnectionError::InsideRuntime | ConnectionError::Forked
-        );
-        match delivery {
-            Delivery::NotSent => write!(f, "the {what} was not sent: {cause}")?,
-            Delivery::Unknown if is_refused_here => {
-                write!(f, "the outcome of the {what} was not waited for: {cause}")?;
-            }
-            Delivery::Unknown => write!(f, "the connection ended before {missing}: {cause}")?,
-        }
-        match self.cause.is_final() {
-            true => Ok(()),
-            false => f.write_str(
-                " (Options::reconnect connects again after a loss, and with Reconnect::initial after a failed first attempt)",
-            ),
-        }
-    }
-}
 
 /// Any error of this crate, for programs that treat them alike: `?` converts each of them.
 ///
@@ -127,7 +89,7 @@ mod tests {
     use std::error::Error as StdError;
 
     use super::*;
-    use crate::{Server, TopicFilter, TransportError};
+    use crate::{Delivery, Server, TopicFilter, TransportError};
 
     fn ended(cause: ConnectionError, delivery: Delivery) -> [String; 2] {
         let published = PublishError::Disconnected {

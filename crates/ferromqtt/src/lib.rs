@@ -180,7 +180,6 @@ mod drain;
 mod driver;
 mod error;
 mod events;
-mod filter_result;
 mod handle;
 mod link;
 mod log;
@@ -190,13 +189,11 @@ mod options;
 mod options_error;
 mod payload;
 mod publish;
-mod publish_error;
 mod request;
 mod server;
 mod shared;
 mod state;
 mod subscribe;
-mod subscribe_error;
 #[cfg(test)]
 mod tests;
 mod transport;
@@ -213,7 +210,9 @@ pub use declared::DeclaredSubscription;
 pub use drain::Drained;
 pub use error::Error;
 pub use events::Events;
-pub use ferromqtt_engine::ConnectionEvent;
+pub use ferromqtt_engine::{
+    Awaited, ConnectionEvent, FilterResult, PublishError, Published, RequestError, SubscribeError,
+};
 pub use ferromqtt_proto::AuthError;
 pub use ferromqtt_proto::packet::{SubscriptionIdentifiers, TopicAlias};
 pub use ferromqtt_proto::{
@@ -230,7 +229,6 @@ pub use ferromqtt_testing as testing;
 #[cfg(feature = "websocket")]
 pub use ferromqtt_transport::WebSocketError;
 pub use ferromqtt_transport::{HostError, UrlError};
-pub use filter_result::FilterResult;
 pub use futures_core::Stream;
 pub use messages::Messages;
 pub use options::Options;
@@ -238,12 +236,10 @@ pub use options::Options;
 pub use options_error::TlsError;
 pub use options_error::{AddressError, OptionsError};
 pub use payload::IntoPayload;
-pub use publish::{Publish, PublishFuture, Published, Receipt};
-pub use publish_error::PublishError;
-pub use request::{Request, RequestError};
+pub use publish::{Publish, PublishFuture, Receipt};
+pub use request::Request;
 pub use server::Server;
 pub use subscribe::Subscribe;
-pub use subscribe_error::SubscribeError;
 #[cfg(feature = "tls")]
 pub use tokio_rustls::rustls;
 #[cfg(feature = "proxy")]

@@ -205,6 +205,7 @@ mod written {
                     retry_at,
                     unflushed,
                     established: true,
+                    ..
                 } => tracing::warn!(
                     target: "ferromqtt",
                     %cause,
@@ -218,6 +219,7 @@ mod written {
                     retry_at,
                     unflushed,
                     established: false,
+                    ..
                 } => tracing::warn!(
                     target: "ferromqtt",
                     %cause,

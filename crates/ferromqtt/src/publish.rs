@@ -10,9 +10,8 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ferromqtt_engine::{CallEnd, CallId, PublishRefusal, Purpose, Submission, at_once};
+use ferromqtt_engine::{Awaited, CallEnd, CallId, Purpose, Submission, at_once};
 use ferromqtt_proto as proto;
-use proto::Outcome;
 use tokio::sync::oneshot;
 
 use crate::call::PendingCall;
@@ -20,8 +19,7 @@ use crate::handle::Handle;
 use crate::shared::{Shared, end_of, now};
 use crate::state::SharedState;
 use crate::{
-    Client, ConnectionError, Delivery, Message, Properties, PublishError, QoS, ReasonCode,
-    TopicName,
+    Client, ConnectionError, Message, Properties, PublishError, Published, QoS, TopicName,
 };
 
 /// A message that is about to be published: see [`Client::publish`]. Wraps [`ferromqtt_proto::Publish`].
@@ -145,7 +143,7 @@ impl<'a> Publish<'a> {
         match publish_now(&mut state, publish) {
             Ok(true) => {}
             Ok(false) => return None,
-            Err(refusal) => return Some(Err(PublishError::of_refusal(refusal))),
+            Err(refusal) => return Some(Err(refusal)),
         }
         let first = state.call_driver();
         let may_have_forked = state.may_have_forked();
@@ -226,14 +224,17 @@ impl<'a> Publish<'a> {
                 Err((_, refusal)) => Err(refusal),
             }
         });
-        let submitted = submitted.map_err(PublishError::of_refusal)?;
+        let submitted = submitted?;
         let Some((submission, outcome)) = submitted else {
             return Ok(Receipt::sent());
         };
         if let (Submission::Waits(call), Some(accepted)) = (submission, waits) {
             match PendingCall::new(shared, call, accepted).end().await {
                 CallEnd::Accepted => {}
-                end => _ = settled(end, self.limit)?,
+                end => {
+                    let awaited = Awaited::of_publish(publish.qos);
+                    end.published(awaited, self.limit.unwrap_or_default())?;
+                }
             }
         }
         Ok(Receipt::waiting(outcome))
@@ -267,7 +268,7 @@ impl<'a> Publish<'a> {
                 Err((_, refusal)) => Err(refusal),
             }
         });
-        tried.map_err(PublishError::of_refusal)
+        tried
     }
 }
 
@@ -301,7 +302,7 @@ enum Stage<'a> {
 }
 
 /// Encodes a message if that can be done at once.
-fn publish_now(state: &mut SharedState, publish: &proto::Publish) -> Result<bool, PublishRefusal> {
+fn publish_now(state: &mut SharedState, publish: &proto::Publish) -> Result<bool, PublishError> {
     match at_once(publish) {
         Some(packet) => state.engine.publish_now(packet, &publish.payload),
         None => Ok(false),
@@ -311,6 +312,7 @@ fn publish_now(state: &mut SharedState, publish: &proto::Publish) -> Result<bool
 /// A message that was submitted.
 struct PendingPublish {
     end: oneshot::Receiver<CallEnd>,
+    awaited: Awaited,
     limit: Option<Duration>,
     /// Its call, if it had to wait for capacity or has a time limit. Dropped while it still waits, it is not sent; dropped
     /// later, it has no time limit any more.
@@ -350,6 +352,7 @@ impl Future for PublishFuture<'_> {
                         }
                         Ok(Some((submission, end))) => Stage::Submitted(PendingPublish {
                             end,
+                            awaited: Awaited::of_publish(publish.qos),
                             limit: *limit,
                             call: match submission {
                                 Submission::Accepted(_) if deadline.is_none() => None,
@@ -358,13 +361,15 @@ impl Future for PublishFuture<'_> {
                                 }
                             },
                         }),
-                        Err(refusal) => Stage::Wrong(PublishError::of_refusal(refusal)),
+                        Err(refusal) => Stage::Wrong(refusal),
                     }
                 }
                 Stage::Submitted(pending) => {
                     let end = ready!(Pin::new(&mut pending.end).poll(cx));
                     pending.call = None;
-                    let published = settled(end.unwrap_or(CallEnd::DriverGone), pending.limit);
+                    let published = end
+                        .unwrap_or(CallEnd::DriverGone)
+                        .published(pending.awaited, pending.limit.unwrap_or_default());
                     self.0 = Stage::Done;
                     return Poll::Ready(published);
                 }
@@ -386,7 +391,7 @@ fn submit(
     shared: &Shared,
     publish: &proto::Publish,
     deadline: Option<Instant>,
-) -> Result<Option<(Submission, oneshot::Receiver<CallEnd>)>, PublishRefusal> {
+) -> Result<Option<(Submission, oneshot::Receiver<CallEnd>)>, PublishError> {
     shared.call_untimed(|state| {
         if publish_now(state, publish)? {
             return Ok(None);
@@ -429,26 +434,6 @@ impl fmt::Debug for PublishFuture<'_> {
     }
 }
 
-/// The server has the message, or at QoS 0 the transport.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Published {
-    /// The server's Reason Code; Success at QoS 0 and before 5.0.
-    pub reason: ReasonCode,
-    /// Reason String and User Properties of the acknowledgement, if any.
-    pub properties: Option<Box<Properties>>,
-    /// The server had lost the session, and the message was published again: it may have come twice.
-    pub resent_as_new: bool,
-}
-
-impl Published {
-    pub(crate) const SENT: Self = Self {
-        reason: ReasonCode::Success,
-        properties: None,
-        resent_as_new: false,
-    };
-}
-
 /// A future that completes with the outcome of an accepted message.
 ///
 /// # Errors
@@ -489,60 +474,7 @@ impl Future for Receipt {
             return Poll::Ready(Ok(Published::SENT));
         };
         let end = ready!(Pin::new(outcome).poll(cx));
-        Poll::Ready(settled(end.unwrap_or(CallEnd::DriverGone), None))
-    }
-}
-
-/// What a publish ends with, whose time limit is `limit`.
-pub(crate) fn settled(end: CallEnd, limit: Option<Duration>) -> Result<Published, PublishError> {
-    match end {
-        CallEnd::Completed(outcome) => published(outcome),
-        CallEnd::Refused(refusal) => Err(PublishError::of_refusal(refusal)),
-        CallEnd::TimedOut(delivery) => Err(PublishError::TimedOut {
-            limit: limit.unwrap_or_default(),
-            delivery,
-        }),
-        CallEnd::DriverGone
-        | CallEnd::Accepted
-        | CallEnd::Kept { .. }
-        | CallEnd::ReAuthenticated(_) => Err(no_driver()),
-    }
-}
-
-fn published(outcome: Outcome) -> Result<Published, PublishError> {
-    Err(match outcome {
-        Outcome::Acknowledged {
-            reason,
-            properties,
-            resent_as_new,
-        } => {
-            return Ok(Published {
-                reason,
-                properties,
-                resent_as_new,
-            });
-        }
-        Outcome::Sent => return Ok(Published::SENT),
-        Outcome::Refused { reason, properties } => PublishError::Rejected { reason, properties },
-        Outcome::NotPossible(error) => PublishError::Invalid(error),
-        Outcome::GivenUp(error) => PublishError::GivenUp(error),
-        Outcome::Expired => PublishError::Expired,
-        Outcome::Dropped => PublishError::Dropped,
-        Outcome::Disconnected { cause, delivery } => PublishError::Disconnected { cause, delivery },
-        Outcome::SessionLost => PublishError::SessionLost,
-        // These do not belong to a publish.
-        Outcome::Responded(_)
-        | Outcome::Unanswerable { .. }
-        | Outcome::Subscribed { .. }
-        | Outcome::Unsubscribed { .. }
-        | Outcome::RequestNotPossible(_) => no_driver(),
-    })
-}
-
-/// The driver has gone without a word: its runtime was shut down.
-pub(crate) const fn no_driver() -> PublishError {
-    PublishError::Disconnected {
-        cause: ConnectionError::DriverGone,
-        delivery: Delivery::Unknown,
+        let end = end.unwrap_or(CallEnd::DriverGone);
+        Poll::Ready(end.published(Awaited::PubAck, Duration::ZERO)) // it has no time limit
     }
 }

@@ -6,17 +6,14 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ferromqtt_engine::{CallEnd, Purpose, Submission};
+use ferromqtt_engine::{Awaited, Purpose, Submission};
 use ferromqtt_proto as proto;
-use proto::Outcome;
-use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio::task::coop::consume_budget;
 
 use crate::call::PendingCall;
-use crate::publish::{no_driver, settled};
 use crate::shared::{Shared, end_of};
-use crate::{Client, Delivery, Message, Properties, PublishError, QoS, ReasonCode, TopicName};
+use crate::{Client, Message, Properties, PublishError, QoS, RequestError, TopicName};
 
 /// How long a response is awaited by default.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -113,72 +110,8 @@ async fn answer(
         Ok(Submission::Accepted(call) | Submission::Waits(call)) => {
             PendingCall::new(shared, call, end)
         }
-        Err((_, refusal)) => return Err(PublishError::of_refusal(refusal).into()),
+        Err((_, refusal)) => return Err(refusal.into()),
     };
-    match call.end().await {
-        CallEnd::Completed(Outcome::Responded(response)) => Ok(*response),
-        CallEnd::Completed(Outcome::Acknowledged { .. }) => Err(RequestError::NoResponder),
-        CallEnd::Completed(Outcome::Unanswerable { reason, delivery }) => {
-            Err(RequestError::Unanswerable { reason, delivery })
-        }
-        end => match settled(end, limit) {
-            Err(error) => Err(error.into()),
-            Ok(_) => Err(no_driver().into()), // cannot be: what succeeds is above
-        },
-    }
-}
-
-/// A request got no response.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum RequestError {
-    /// The request could not be published, or the connection ended for good before the response.
-    #[error(transparent)]
-    Publish(PublishError),
-    /// The server says that nobody has subscribed to the request's topic (Reason Code 0x10).
-    #[error("nobody is there to respond")]
-    NoResponder,
-    /// The server refused the subscription that the response would have come by, or did not renew it.
-    #[error("the server lets this client receive no response: {reason}")]
-    Unanswerable {
-        /// Its Reason Code.
-        reason: ReasonCode,
-        /// Whether the request itself may have arrived.
-        delivery: Delivery,
-    },
-    /// No response came within the [time limit](Request::timeout).
-    #[error("no response came within {limit:?}{}", sent(*delivery))]
-    TimedOut {
-        /// The limit.
-        limit: Duration,
-        /// [`Delivery::NotSent`]: the request had not been sent, and was withdrawn. [`Delivery::Unknown`]: it may have arrived.
-        delivery: Delivery,
-    },
-}
-
-const fn sent(delivery: Delivery) -> &'static str {
-    match delivery {
-        Delivery::NotSent => ": the request could not be sent, and was withdrawn",
-        Delivery::Unknown => "; the request was sent, and may have arrived",
-    }
-}
-
-impl From<PublishError> for RequestError {
-    fn from(error: PublishError) -> Self {
-        match error {
-            PublishError::TimedOut { limit, delivery } => Self::TimedOut { limit, delivery },
-            error => Self::Publish(error),
-        }
-    }
-}
-
-impl RequestError {
-    /// Whether the request may have arrived all the same.
-    pub const fn delivery(&self) -> Delivery {
-        match self {
-            Self::Publish(error) => error.delivery(),
-            Self::Unanswerable { delivery, .. } | Self::TimedOut { delivery, .. } => *delivery,
-            Self::NoResponder => Delivery::NotSent, // to anybody
-        }
-    }
+    let awaited = Awaited::of_publish(request.qos);
+    (call.end().await).responded(awaited, limit.unwrap_or_default())
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use ferromqtt_transport::{Endpoint, ServerUrl};
+use ferromqtt_transport::{Endpoint, ServerUrl, authority};
 
 use crate::options_error::AddressError;
 
@@ -112,10 +112,7 @@ impl Server {
     pub(crate) fn address(&self) -> String {
         match &self.place {
             Endpoint::Tcp { host, port, .. } | Endpoint::WebSocket { host, port, .. } => {
-                match host.contains(':') {
-                    true => format!("[{host}]:{port}"),
-                    false => format!("{host}:{port}"),
-                }
+                authority(host, *port)
             }
             Endpoint::Unix { path } => path.clone(),
         }

@@ -163,6 +163,7 @@ impl Shared {
         state.engine.set_packet_trace(shows_packets);
         let client_identifier = state.engine.core().client_identifier().clone();
         let attempt = state.engine.core().stats().attempts;
+        state.engine.begin_attempt(server.address());
         state.attempt = Some(Attempt {
             server: server.clone(),
             opened: false,

@@ -4,11 +4,11 @@ use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use ferromqtt_engine::{CallEnd, CallId, SubscribeRefusal};
+use ferromqtt_engine::{Awaited, CallEnd, CallId};
 use ferromqtt_proto as proto;
-use proto::{Outcome, SubscriptionOptions};
+use proto::SubscriptionOptions;
 use tokio::sync::oneshot;
 use tokio::task::coop::consume_budget;
 
@@ -16,8 +16,8 @@ use crate::call::PendingCall;
 use crate::shared::Shared;
 use crate::state::TaskEngine;
 use crate::{
-    Client, ConnectionError, Delivery, FilterResult, Messages, Properties, QoS, QueueOptions,
-    ReasonCode, RetainHandling, SubscribeError, TopicFilter,
+    Client, FilterResult, Messages, Properties, QoS, QueueOptions, RetainHandling, SubscribeError,
+    TopicFilter,
 };
 
 /// A subscription that is about to be made: see [`Client::subscribe`] and [`Client::subscribe_all`]. Wraps
@@ -201,7 +201,7 @@ async fn subscribe(subscribe: Subscribe) -> Result<Messages, SubscribeError> {
         };
         engine.subscribe(now, subscribe, None, token)
     })?;
-    granted(messages, answer(call, names).await?, terms.partial)
+    granted(messages, answered(call.end().await, names)?, terms.partial)
 }
 
 /// The stream, if the server has granted all filters, or with `partial` one of them.
@@ -252,7 +252,7 @@ async fn unsubscribe_by<'a>(
         engine.unsubscribe(now, unsubscribe, None, token)
     })
     .map_err(SubscribeError::of_unsubscribing)?;
-    let answer = answer(adapt(call), filters).await;
+    let answer = answered(adapt(call).end().await, filters);
     let (results, properties) = answer.map_err(SubscribeError::of_unsubscribing)?;
     check(&results, properties)
 }
@@ -261,91 +261,22 @@ type Token = oneshot::Sender<CallEnd>;
 
 fn accept(
     shared: &Shared,
-    accept: impl FnOnce(&mut TaskEngine, Instant, Token) -> Result<CallId, (Token, SubscribeRefusal)>,
+    accept: impl FnOnce(&mut TaskEngine, Instant, Token) -> Result<CallId, (Token, SubscribeError)>,
 ) -> Result<PendingCall<'_>, SubscribeError> {
     let (token, end) = oneshot::channel();
     let accepted = shared.call(|state, now| accept(&mut state.engine, now, token));
     match accepted {
         Ok(call) => Ok(PendingCall::new(shared, call, end)),
-        Err((_, refusal)) => Err(SubscribeError::of_refusal(refusal)),
-    }
-}
-
-impl SubscribeError {
-    /// A request that the engine has not accepted.
-    fn of_refusal(refusal: SubscribeRefusal) -> Self {
-        match refusal {
-            SubscribeRefusal::Invalid(error) => error.into(),
-            SubscribeRefusal::Disconnected(cause) => Self::not_sent(cause),
-        }
-    }
-
-    /// Nothing was sent, for lack of a connection.
-    pub(crate) const fn not_sent(cause: ConnectionError) -> Self {
-        Self::Disconnected {
-            cause,
-            delivery: Delivery::NotSent,
-        }
+        Err((_, refusal)) => Err(refusal),
     }
 }
 
 pub(crate) type Answer = (Vec<(TopicFilter, FilterResult)>, Option<Box<Properties>>);
 
-/// Waits for SUBACK or UNSUBACK, and returns its result for each filter.
-async fn answer(
-    call: PendingCall<'_>,
-    filters: Vec<TopicFilter>,
-) -> Result<Answer, SubscribeError> {
-    answered(call.end().await, filters)
-}
-
 /// What the end of a call says to each filter.
 pub(crate) fn answered(end: CallEnd, filters: Vec<TopicFilter>) -> Result<Answer, SubscribeError> {
-    match end {
-        CallEnd::Completed(Outcome::Subscribed {
-            reasons,
-            properties,
-        }) => {
-            let results = reasons.into_iter().map(FilterResult::of_suback);
-            Ok((filters.into_iter().zip(results).collect(), properties))
-        }
-        CallEnd::Completed(Outcome::Unsubscribed {
-            reasons,
-            properties,
-        }) => {
-            let reasons = reasons
-                .into_iter()
-                .chain(std::iter::repeat(ReasonCode::Success)); // there are none before 5.0
-            let results = reasons.map(FilterResult::of_unsuback);
-            Ok((filters.into_iter().zip(results).collect(), properties))
-        }
-        CallEnd::Completed(Outcome::Disconnected { cause, delivery }) => {
-            Err(SubscribeError::Disconnected { cause, delivery })
-        }
-        CallEnd::Completed(Outcome::RequestNotPossible(error)) => Err(error.into()),
-        // The driver has gone; nothing else ends a SUBSCRIBE or UNSUBSCRIBE without a deadline.
-        CallEnd::DriverGone
-        | CallEnd::Accepted
-        | CallEnd::Refused(_)
-        | CallEnd::TimedOut(_)
-        | CallEnd::Kept { .. }
-        | CallEnd::ReAuthenticated(_)
-        | CallEnd::Completed(
-            Outcome::Sent
-            | Outcome::Acknowledged { .. }
-            | Outcome::Responded(_)
-            | Outcome::Unanswerable { .. }
-            | Outcome::Refused { .. }
-            | Outcome::NotPossible(_)
-            | Outcome::GivenUp(_)
-            | Outcome::Dropped
-            | Outcome::Expired
-            | Outcome::SessionLost,
-        ) => Err(SubscribeError::Disconnected {
-            cause: ConnectionError::DriverGone,
-            delivery: Delivery::Unknown,
-        }),
-    }
+    let answer = end.answered(Awaited::SubAck, Duration::ZERO)?; // it has no time limit
+    Ok((answer.by_filter(filters), answer.properties))
 }
 
 /// An error when one of the filters was refused.

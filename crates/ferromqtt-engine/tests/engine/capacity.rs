@@ -1,7 +1,7 @@
 //! Waiting for capacity in the outgoing queue.
 
 use ferromqtt_engine::{CallEnd, PublishRefusal, Submission};
-use ferromqtt_proto::{InvalidPublish, Outcome, QoS};
+use ferromqtt_proto::{Outcome, QoS};
 
 use crate::world::{World, call, narrow, publish};
 
@@ -90,10 +90,7 @@ fn trying_passes_those_that_wait_and_does_not_make_the_core_forget_them() {
         panic!("there is no capacity");
     };
     world.back(&token);
-    let full = matches!(
-        refusal,
-        PublishRefusal::Invalid(InvalidPublish::QueueFull { .. })
-    );
+    let full = matches!(refusal, PublishRefusal::QueueFull { .. });
     assert!(full, "{refusal:?}");
     world.silent = false;
     world.run();

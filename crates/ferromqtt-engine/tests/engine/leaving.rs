@@ -61,7 +61,7 @@ fn leaving_refuses_those_that_wait_and_waits_for_what_was_accepted() {
         .leave(world.now, ReasonCode::Success, None, |_| false);
     assert!(gone.is_empty());
     world.run();
-    let closed = PublishRefusal::Disconnected(ConnectionError::Closed);
+    let closed = PublishRefusal::not_sent(ConnectionError::Closed);
     assert_eq!(world.ends[&waiting], CallEnd::Refused(closed));
     world.silent = false;
     world.run();
@@ -121,6 +121,8 @@ fn who_has_let_go_of_the_connection_is_told_so() {
     let event = world.engine.take_event(&mut next);
     let expected = ConnectionEvent::Disconnected {
         cause: dropped,
+        address: "".into(),
+        has_accepted: true,
         retry_at: None,
         unflushed: 0,
     };
@@ -142,7 +144,7 @@ fn when_the_driver_has_gone_all_tokens_come_back_and_nothing_is_accepted() {
     world.engine.wait(queue, |_| reader);
     world.engine.abandon_driver();
     world.take_woken();
-    let gone = PublishRefusal::Disconnected(ConnectionError::DriverGone);
+    let gone = PublishRefusal::not_sent(ConnectionError::DriverGone);
     assert_eq!(world.ends[&call], CallEnd::DriverGone);
     assert_eq!(world.ends[&waiting], CallEnd::Refused(gone.clone()));
     assert_eq!(world.readers, [reader_number]);

@@ -3,6 +3,7 @@
 mod authentication;
 mod calls;
 mod capacity;
+mod failures;
 mod held;
 mod leaving;
 mod links;

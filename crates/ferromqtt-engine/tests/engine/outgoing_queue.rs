@@ -172,7 +172,7 @@ fn a_full_queue_refuses_and_says_what_of() {
     let full = |world: &mut World<false>, limit, unit| {
         let refusal = world.queue(publish("more", QoS::AtMostOnce), None);
         let error = InvalidPublish::QueueFull { limit, unit };
-        assert_eq!(refusal, Err(PublishRefusal::Invalid(error)));
+        assert_eq!(refusal, Err(error.into()));
     };
     let second = Duration::from_secs(1);
     let brief = publish("1", QoS::AtLeastOnce);
@@ -213,7 +213,7 @@ fn what_cannot_be_sent_is_refused_at_once_or_ends_by_itself() {
     assert_eq!(world.ends[&fits], CallEnd::Completed(Outcome::Sent));
     let refused = world.queue(publish("late", QoS::AtLeastOnce), None);
     let error = InvalidPublish::QosNotSupported { maximum: 0 };
-    assert_eq!(refused, Err(PublishRefusal::Invalid(error)));
+    assert_eq!(refused, Err(error.into()));
     world.end();
 }
 
@@ -331,7 +331,7 @@ fn what_is_not_published_in_time_is_kept_and_counted() {
             assert_eq!((undone.not_sent, undone.unknown), (3, 2));
         }
         let refused = world.queue(publish("late", QoS::AtLeastOnce), None);
-        assert!(matches!(refused, Err(PublishRefusal::Disconnected(_))));
+        assert!(matches!(refused, Err(PublishRefusal::Disconnected { .. })));
         world.end();
     }
 }

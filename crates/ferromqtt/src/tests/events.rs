@@ -203,6 +203,36 @@ async fn attempts_that_fail_are_told_too() {
     assert!(is_connected(&next(&mut events).await));
 }
 
+/// Nobody listens on two ports, which are tried in turn.
+#[tokio::test]
+async fn an_event_that_is_taken_late_has_the_address_of_its_own_attempt() {
+    let bound = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let ports = bound.map(|listener| listener.local_addr().unwrap().port());
+    let servers = ports.map(|port| crate::Server::new("127.0.0.1", port));
+    let moment = Duration::from_millis(1);
+    let again = Reconnect {
+        initial_delay: moment,
+        max_delay: moment,
+        initial: true,
+        ..Reconnect::default()
+    };
+    let options = Options::new("127.0.0.1", 1)
+        .servers(servers)
+        .reconnect(again);
+    let connection = Connection::start(options).await.unwrap();
+    let mut late = connection.client().events();
+    let mut watching = connection.client().events();
+    for _ in 0..4 {
+        next(&mut watching).await;
+    }
+    for port in ports.into_iter().cycle().take(4) {
+        let ConnectionEvent::Disconnected { address, .. } = next(&mut late).await else {
+            panic!("nobody listens there");
+        };
+        assert_eq!(*address, *format!("127.0.0.1:{port}"));
+    }
+}
+
 /// A PUBLISH at QoS 0 with DUP: harmless, and wrong (MQTT-3.3.1-2).
 const SLIP: &[u8] = b"\x38\x05\x00\x01t\x00x";
 

@@ -86,7 +86,7 @@ async fn a_request_that_has_not_been_sent_in_time_is_withdrawn() {
     assert_eq!(error.delivery(), Delivery::NotSent);
     let text = error.to_string();
     assert!(
-        text.contains("within 3s: ") && text.contains("withdrawn"),
+        text.contains("within 3 s: ") && text.contains("withdrawn"),
         "{text}"
     );
     let next = client.publish("t", "next").enqueue().await.unwrap();

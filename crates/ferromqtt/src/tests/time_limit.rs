@@ -8,13 +8,16 @@ use tokio::time::Instant;
 
 use super::server::Server;
 use super::*;
-use crate::{Client, Delivery, OutgoingLimits, OutgoingPolicy, PublishError, ReasonCode};
+use crate::{Awaited, Client, Delivery, OutgoingLimits, OutgoingPolicy, PublishError, ReasonCode};
 
 const LIMIT: Duration = Duration::from_secs(5);
 
 fn timed_out(delivery: Delivery) -> PublishError {
-    let limit = LIMIT;
-    PublishError::TimedOut { limit, delivery }
+    PublishError::TimedOut {
+        awaited: Awaited::PubAck,
+        limit: LIMIT,
+        delivery,
+    }
 }
 
 /// Room for one message.
@@ -43,7 +46,10 @@ async fn what_has_not_been_sent_when_its_time_is_over_is_withdrawn() {
     assert_eq!(error, timed_out(Delivery::NotSent));
     assert_eq!(error.delivery(), Delivery::NotSent);
     let text = error.to_string();
-    assert!(text.contains("within 5s and was withdrawn"), "{text}");
+    assert!(
+        text.contains("within 5 s: the message was withdrawn"),
+        "{text}"
+    );
     let stream = attempts.succeeds(4096);
     let next = client
         .publish("t", "next")
@@ -183,9 +189,12 @@ async fn a_limit_of_nothing_is_enough_for_what_is_sent_at_once() {
     assert_eq!(server.publish().await.payload, "at once");
     let slow = client.publish("t", "").qos(QoS::AtLeastOnce);
     let error = in_time(slow.timeout(Duration::ZERO).into_future()).await;
-    let limit = Duration::ZERO;
-    let delivery = Delivery::NotSent;
-    assert_eq!(error, Err(PublishError::TimedOut { limit, delivery }));
+    let withdrawn = PublishError::TimedOut {
+        awaited: Awaited::PubAck,
+        limit: Duration::ZERO,
+        delivery: Delivery::NotSent,
+    };
+    assert_eq!(error, Err(withdrawn));
     let forever = client.publish("t", "").timeout(Duration::MAX);
     forever.await.unwrap();
 }

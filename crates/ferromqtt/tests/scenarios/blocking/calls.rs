@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use ferromqtt::blocking::{Client, RecvError};
 use ferromqtt::{
-    Acknowledge, ConnectionEvent, DeclaredSubscription, Delivery, Error, Options, Overflow,
-    PublishError, QoS, QueueOptions, Reconnect, RequestError,
+    Acknowledge, Awaited, ConnectionEvent, DeclaredSubscription, Delivery, Error, Options,
+    Overflow, PublishError, QoS, QueueOptions, Reconnect, RequestError,
 };
 use ferromqtt_testing::{MemoryStream, TestBroker};
 
@@ -180,6 +180,7 @@ fn before_there_is_a_server_calls_wait_within_their_time_limits() {
         assert_eq!((client.is_connected(), client.end_cause()), (false, None));
         let publish = client.publish("t", "x").qos(QoS::AtLeastOnce);
         let withdrawn = PublishError::TimedOut {
+            awaited: Awaited::PubAck,
             limit: MOMENT,
             delivery: Delivery::NotSent,
         };

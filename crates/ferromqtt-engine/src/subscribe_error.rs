@@ -1,13 +1,17 @@
 //! Errors of subscribing and unsubscribing.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
-use ferromqtt_proto as proto;
 use ferromqtt_proto::shown::peer_text;
+use ferromqtt_proto::{
+    ConnectionError, Delivery, InvalidSubscribe, InvalidTopic, Properties, ReasonCode, TopicError,
+    TopicFilter,
+};
 use thiserror::Error;
 
-use crate::error::Unanswered;
-use crate::{ConnectionError, Delivery, FilterResult, Properties, ReasonCode, TopicFilter};
+use crate::failure::{reason_string_behind, unanswered};
+use crate::{Awaited, FilterResult};
 
 /// A subscription was not made, or not ended.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -15,12 +19,16 @@ use crate::{ConnectionError, Delivery, FilterResult, Properties, ReasonCode, Top
 pub enum SubscribeError {
     /// The filter or its options, or a limit of the server that they break: nothing was sent.
     #[error("cannot subscribe: {0}")]
-    Invalid(proto::InvalidSubscribe),
+    Invalid(InvalidSubscribe),
     /// The filter to unsubscribe from, or a limit of the server that it breaks: nothing was sent.
     #[error("cannot unsubscribe: {0}")]
-    InvalidUnsubscribe(proto::InvalidSubscribe),
+    InvalidUnsubscribe(InvalidSubscribe),
     /// The server refused it: SUBACK or UNSUBACK with a Reason Code of 0x80 or above.
-    #[error("the server refused the filter \"{}\": {reason}", shown(filter))]
+    #[error(
+        "the server refused the filter \"{}\": {reason}{}",
+        shown(filter),
+        reason_string_behind(properties.as_deref())
+    )]
     Rejected {
         /// The filter.
         filter: TopicFilter,
@@ -38,49 +46,58 @@ pub enum SubscribeError {
         properties: Option<Box<Properties>>,
     },
     /// The connection ended, and none follows by itself.
-    #[error(
-        "{}",
-        Unanswered {
-            what: "request",
-            missing: "the server answered",
-            cause,
-            delivery: *delivery,
-        }
-    )]
+    #[error("{}", unanswered("request", "the server answered", cause, *delivery))]
     Disconnected {
         /// Why it ended.
         cause: ConnectionError,
         /// Whether the request may have arrived.
         delivery: Delivery,
     },
-    /// [`Client::declared`](crate::Client::declared): no subscription with this filter was
-    /// [declared](crate::Options::subscription), or its stream has been taken. The caller's.
+    /// `Client::declared`: no subscription with this filter was declared (`Options::subscription`), or its stream has been
+    /// taken. The caller's.
     #[error(
         "no stream of \"{}\" is there to be taken: declare it with Options::subscription, and take it once",
         shown(.0)
     )]
     NotDeclared(TopicFilter),
+    /// The time limit of the call was over before the server answered.
+    #[error("{}", awaited.overdue(*delivery, "", *limit))]
+    TimedOut {
+        /// What did not come in time.
+        awaited: Awaited,
+        /// The limit that was given.
+        limit: Duration,
+        /// [`Delivery::NotSent`]: the request was withdrawn, and is never sent. [`Delivery::Unknown`]: it may have arrived.
+        delivery: Delivery,
+    },
 }
 
 impl SubscribeError {
     /// Whether the request may have reached the server all the same: then it may be subscribed.
     pub const fn delivery(&self) -> Delivery {
         match self {
-            Self::Disconnected { delivery, .. } => *delivery,
+            Self::Disconnected { delivery, .. } | Self::TimedOut { delivery, .. } => *delivery,
             Self::Invalid(_) | Self::InvalidUnsubscribe(_) | Self::NotDeclared(_) => {
                 Delivery::NotSent
             }
             Self::Rejected { .. } | Self::SomeRejected { .. } => Delivery::Unknown,
         }
     }
-}
 
-impl SubscribeError {
     /// The same, of a call that was to unsubscribe.
-    pub(crate) fn of_unsubscribing(self) -> Self {
+    #[must_use]
+    pub fn of_unsubscribing(self) -> Self {
         match self {
             Self::Invalid(error) => Self::InvalidUnsubscribe(error),
             error => error,
+        }
+    }
+
+    /// Nothing was sent, for lack of a connection.
+    pub const fn not_sent(cause: ConnectionError) -> Self {
+        Self::Disconnected {
+            cause,
+            delivery: Delivery::NotSent,
         }
     }
 }
@@ -109,20 +126,20 @@ impl From<Infallible> for SubscribeError {
     }
 }
 
-impl From<proto::TopicError> for SubscribeError {
-    fn from(error: proto::TopicError) -> Self {
+impl From<TopicError> for SubscribeError {
+    fn from(error: TopicError) -> Self {
         Self::Invalid(error.into())
     }
 }
 
-impl From<proto::InvalidTopic> for SubscribeError {
-    fn from(error: proto::InvalidTopic) -> Self {
+impl From<InvalidTopic> for SubscribeError {
+    fn from(error: InvalidTopic) -> Self {
         Self::Invalid(error.into())
     }
 }
 
-impl From<proto::InvalidSubscribe> for SubscribeError {
-    fn from(error: proto::InvalidSubscribe) -> Self {
+impl From<InvalidSubscribe> for SubscribeError {
+    fn from(error: InvalidSubscribe) -> Self {
         Self::Invalid(error)
     }
 }

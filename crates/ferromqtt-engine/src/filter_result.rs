@@ -3,8 +3,7 @@
 use std::fmt;
 
 use ferromqtt_proto::packet::PacketType;
-
-use crate::{QoS, ReasonCode};
+use ferromqtt_proto::{QoS, ReasonCode};
 
 /// What the server has said to one filter, in SUBACK or UNSUBACK.
 ///
@@ -16,12 +15,14 @@ pub struct FilterResult {
 }
 
 impl FilterResult {
-    pub(crate) const fn of_suback(reason: ReasonCode) -> Self {
+    /// What SUBACK says.
+    pub const fn of_suback(reason: ReasonCode) -> Self {
         let packet = PacketType::SubAck;
         Self { reason, packet }
     }
 
-    pub(crate) const fn of_unsuback(reason: ReasonCode) -> Self {
+    /// What UNSUBACK says.
+    pub const fn of_unsuback(reason: ReasonCode) -> Self {
         let packet = PacketType::UnsubAck;
         Self { reason, packet }
     }

@@ -3,12 +3,22 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use ferromqtt_engine::PublishRefusal;
-use ferromqtt_proto as proto;
+use ferromqtt_proto::{
+    ConnectionError, Delivery, InvalidPublish, InvalidTopic, Properties, ReasonCode, TopicError,
+};
 use thiserror::Error;
 
-use crate::error::Unanswered;
-use crate::{ConnectionError, Delivery, Properties, ReasonCode};
+use crate::Awaited;
+use crate::failure::{reason_string_behind, unanswered};
+
+/// What to do about [`PublishError::SessionLost`]. This and the next name options of Rust.
+const RESEND: &str = " (with OnSessionLost::Resend it is published again)";
+
+/// What to do about [`PublishError::QueueFull`].
+const WAIT: &str = ": wait for receipts, raise Options::outgoing, or choose another OutgoingPolicy";
+
+/// What to do about [`PublishError::Dropped`].
+const CHANGE_POLICY: &str = ": raise Options::outgoing, or choose another OutgoingPolicy";
 
 /// A publish did not complete.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -16,10 +26,10 @@ use crate::{ConnectionError, Delivery, Properties, ReasonCode};
 pub enum PublishError {
     /// The message, or a limit of the server that it breaks: nothing was sent.
     #[error("cannot publish: {0}")]
-    Invalid(proto::InvalidPublish),
+    Invalid(InvalidPublish),
     /// The server refused it: PUBACK or PUBREC with a Reason Code of 0x80 or above; or it ended the connection each time the
     /// message came ([`ConnectionEvent::MessageRefused`](crate::ConnectionEvent::MessageRefused)).
-    #[error("the server refused the message: {reason}")]
+    #[error("the server refused the message: {reason}{}", reason_string_behind(properties.as_deref()))]
     Rejected {
         /// The server's Reason Code.
         reason: ReasonCode,
@@ -27,15 +37,7 @@ pub enum PublishError {
         properties: Option<Box<Properties>>,
     },
     /// The connection ended, and none follows by itself.
-    #[error(
-        "{}",
-        Unanswered {
-            what: "message",
-            missing: "the message was acknowledged",
-            cause,
-            delivery: *delivery,
-        }
-    )]
+    #[error("{}", unanswered("message", "the message was acknowledged", cause, *delivery))]
     Disconnected {
         /// Why it ended.
         cause: ConnectionError,
@@ -43,25 +45,23 @@ pub enum PublishError {
         delivery: Delivery,
     },
     /// The server lost the session while a QoS 2 message was on its way. It may have arrived.
-    #[error(
-        "the server lost the session; the message may have arrived (with OnSessionLost::Resend it is published again)"
-    )]
+    #[error("the server lost the session; the message may have arrived{RESEND}")]
     SessionLost,
     /// It was unacknowledged when its connection was lost, and a limit of the next one forbids to send it again. It may have
     /// arrived.
     #[error("cannot be sent again: {0}; the message may have arrived")]
-    GivenUp(proto::InvalidPublish),
+    GivenUp(InvalidPublish),
     /// Its Message Expiry Interval was over before it could be sent.
     #[error("the message expired before it could be sent")]
     Expired,
     /// The outgoing queue was full, and its policy dropped the message.
-    #[error(
-        "the full outgoing queue dropped the message: raise Options::outgoing, or choose another OutgoingPolicy"
-    )]
+    #[error("the full outgoing queue dropped the message{CHANGE_POLICY}")]
     Dropped,
-    /// The [time limit](crate::Publish::timeout) was over before the message reached its Quality of Service.
-    #[error("{}", timed_out(*limit, *delivery))]
+    /// The time limit, `Publish::timeout`, was over before the message reached its Quality of Service.
+    #[error("{}{}", awaited.overdue(*delivery, "", *limit), what_became_of_it(*delivery))]
     TimedOut {
+        /// What did not come in time.
+        awaited: Awaited,
         /// The limit that was given.
         limit: Duration,
         /// [`Delivery::NotSent`]: the message was withdrawn, and is never sent. [`Delivery::Unknown`]: it is on the wire, and
@@ -69,16 +69,14 @@ pub enum PublishError {
         delivery: Delivery,
     },
     /// The outgoing queue is full, and its policy or the call does not wait: nothing was sent.
-    #[error(
-        "the outgoing queue is full ({limit} {unit}): wait for receipts, raise Options::outgoing, or choose another OutgoingPolicy"
-    )]
+    #[error("the outgoing queue is full ({limit} {unit}){WAIT}")]
     QueueFull {
-        /// The limit reached: [`Options::outgoing`](crate::Options::outgoing).
+        /// The limit reached: `Options::outgoing`.
         limit: usize,
         /// "messages" or "bytes".
         unit: &'static str,
     },
-    /// The connection is being [drained](crate::Connection::drain), and accepts no more messages.
+    /// The connection is being drained (`Connection::drain`), and accepts no more messages.
     #[error("the connection is about to end, and accepts no more messages: publish before that")]
     Draining,
 }
@@ -96,16 +94,35 @@ impl PublishError {
             Self::Rejected { .. } | Self::SessionLost | Self::GivenUp(_) => Delivery::Unknown,
         }
     }
+
+    /// What happened, without what to do about it: for a client whose options have other names than those of Rust.
+    pub fn summary(&self) -> String {
+        let mut text = self.to_string();
+        for remedy in [RESEND, CHANGE_POLICY, WAIT] {
+            if text.ends_with(remedy) {
+                text.truncate(text.len() - remedy.len());
+            }
+        }
+        text
+    }
+
+    /// Nothing was sent, for lack of a connection.
+    pub const fn not_sent(cause: ConnectionError) -> Self {
+        Self::Disconnected {
+            cause,
+            delivery: Delivery::NotSent,
+        }
+    }
 }
 
-fn timed_out(limit: Duration, delivery: Delivery) -> String {
+const fn what_became_of_it(delivery: Delivery) -> &'static str {
     match delivery {
-        Delivery::NotSent => format!(
-            "the message could not be sent within {limit:?} and was withdrawn: there was no connection, or too much was unacknowledged (Options::outgoing, Options::max_in_flight)"
-        ),
-        Delivery::Unknown => format!(
-            "the server did not acknowledge the message within {limit:?}: it was sent and may have arrived, and stays in the session"
-        ),
+        Delivery::NotSent => {
+            ": the message was withdrawn, since there was no connection, or too much was unacknowledged (Options::outgoing, Options::max_in_flight)"
+        }
+        Delivery::Unknown => {
+            ": the message was sent and may have arrived, and stays in the session"
+        }
     }
 }
 
@@ -115,42 +132,23 @@ impl From<Infallible> for PublishError {
     }
 }
 
-impl From<proto::TopicError> for PublishError {
-    fn from(error: proto::TopicError) -> Self {
+impl From<TopicError> for PublishError {
+    fn from(error: TopicError) -> Self {
         Self::Invalid(error.into())
     }
 }
 
-impl From<proto::InvalidTopic> for PublishError {
-    fn from(error: proto::InvalidTopic) -> Self {
+impl From<InvalidTopic> for PublishError {
+    fn from(error: InvalidTopic) -> Self {
         Self::Invalid(error.into())
     }
 }
 
-impl From<proto::InvalidPublish> for PublishError {
-    fn from(error: proto::InvalidPublish) -> Self {
+impl From<InvalidPublish> for PublishError {
+    fn from(error: InvalidPublish) -> Self {
         match error {
-            proto::InvalidPublish::QueueFull { limit, unit } => Self::QueueFull { limit, unit },
+            InvalidPublish::QueueFull { limit, unit } => Self::QueueFull { limit, unit },
             error => Self::Invalid(error),
-        }
-    }
-}
-
-impl PublishError {
-    /// A message that the engine has not accepted.
-    pub(crate) fn of_refusal(refusal: PublishRefusal) -> Self {
-        match refusal {
-            PublishRefusal::Invalid(error) => error.into(),
-            PublishRefusal::Disconnected(cause) => Self::not_sent(cause),
-            PublishRefusal::Draining => Self::Draining,
-        }
-    }
-
-    /// Nothing was sent, for lack of a connection.
-    pub(crate) const fn not_sent(cause: ConnectionError) -> Self {
-        Self::Disconnected {
-            cause,
-            delivery: Delivery::NotSent,
         }
     }
 }

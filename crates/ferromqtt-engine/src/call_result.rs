@@ -1,0 +1,205 @@
+//! What a call returns: the one place where outcomes of the core become results and errors.
+
+use std::iter;
+use std::time::Duration;
+
+use ferromqtt_proto::{
+    ConnectionError, Delivery, InvalidSubscribe, Message, Outcome, Properties, ReasonCode,
+    TopicFilter,
+};
+
+use crate::{Awaited, CallEnd, FilterResult, PublishError, RequestError, SubscribeError};
+
+/// The server has the message, or at QoS 0 the transport.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Published {
+    /// The server's Reason Code; Success at QoS 0 and before 5.0.
+    pub reason: ReasonCode,
+    /// Reason String and User Properties of the acknowledgement, if any.
+    pub properties: Option<Box<Properties>>,
+    /// The server had lost the session, and the message was published again: it may have come twice.
+    pub resent_as_new: bool,
+}
+
+impl Published {
+    /// Of a QoS 0 message that was handed to the transport.
+    pub const SENT: Self = Self {
+        reason: ReasonCode::Success,
+        properties: None,
+        resent_as_new: false,
+    };
+}
+
+/// What SUBACK or UNSUBACK says to the filters of a request, in their order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilterAnswer {
+    /// One for each filter; none in UNSUBACK before 5.0.
+    pub results: Vec<FilterResult>,
+    /// Reason String and the like, if any.
+    pub properties: Option<Box<Properties>>,
+}
+
+impl FilterAnswer {
+    /// Each of the `filters` that were asked for, with its result. UNSUBACK before 5.0 grants all.
+    pub fn by_filter(&self, filters: Vec<TopicFilter>) -> Vec<(TopicFilter, FilterResult)> {
+        let success = FilterResult::of_unsuback(ReasonCode::Success);
+        let results = self.results.iter().copied().chain(iter::repeat(success));
+        filters.into_iter().zip(results).collect()
+    }
+}
+
+/// How a call ended, whichever kind of call it was.
+enum Sorted {
+    Published(Published),
+    Responded(Box<Message>),
+    Answered(FilterAnswer),
+    NotPublished(PublishError),
+    NotRequested(InvalidSubscribe),
+    Unanswerable {
+        reason: ReasonCode,
+        delivery: Delivery,
+    },
+    Dropped,
+    Disconnected {
+        cause: ConnectionError,
+        delivery: Delivery,
+    },
+    TimedOut(Delivery),
+}
+
+impl Sorted {
+    /// The driver has gone. It also stands for an end that calls of this kind do not have.
+    const GONE: Self = Self::Disconnected {
+        cause: ConnectionError::DriverGone,
+        delivery: Delivery::Unknown,
+    };
+}
+
+impl CallEnd {
+    /// What the end of a publish means for its caller, which has waited for `awaited` for up to `limit`.
+    ///
+    /// # Errors
+    /// Each [`PublishError`] says whether the message may have arrived.
+    pub fn published(self, awaited: Awaited, limit: Duration) -> Result<Published, PublishError> {
+        self.sorted().published(awaited, limit)
+    }
+
+    /// The same of a [request](crate::Purpose::Request): its response.
+    ///
+    /// # Errors
+    /// Each [`RequestError`] says why there is no response.
+    pub fn responded(self, awaited: Awaited, limit: Duration) -> Result<Message, RequestError> {
+        match self.sorted() {
+            Sorted::Responded(response) => Ok(*response),
+            Sorted::Published(_) => Err(RequestError::NoResponder),
+            Sorted::Unanswerable { reason, delivery } => {
+                Err(RequestError::Unanswerable { reason, delivery })
+            }
+            other => match other.published(awaited, limit) {
+                Err(error) => Err(error.into()),
+                Ok(_) => Err(RequestError::NoResponder), // cannot be: that is above
+            },
+        }
+    }
+
+    /// The same of a SUBSCRIBE or UNSUBSCRIBE: the server's answer, which may be a refusal of each filter.
+    ///
+    /// # Errors
+    /// Each [`SubscribeError`] says whether the request may have arrived.
+    pub fn answered(
+        self,
+        awaited: Awaited,
+        limit: Duration,
+    ) -> Result<FilterAnswer, SubscribeError> {
+        Err(match self.sorted() {
+            Sorted::Answered(answer) => return Ok(answer),
+            Sorted::NotRequested(error) => error.into(),
+            Sorted::Dropped => InvalidSubscribe::NoQueue.into(),
+            Sorted::Disconnected { cause, delivery } => {
+                SubscribeError::Disconnected { cause, delivery }
+            }
+            Sorted::TimedOut(delivery) => SubscribeError::TimedOut {
+                awaited,
+                limit,
+                delivery,
+            },
+            _ => SubscribeError::Disconnected {
+                cause: ConnectionError::DriverGone, // other ends belong to a publish
+                delivery: Delivery::Unknown,
+            },
+        })
+    }
+
+    /// The only match over all outcomes of calls.
+    fn sorted(self) -> Sorted {
+        let outcome = match self {
+            Self::Completed(outcome) => outcome,
+            Self::Refused(refusal) => return Sorted::NotPublished(refusal),
+            Self::TimedOut(delivery) => return Sorted::TimedOut(delivery),
+            Self::DriverGone | Self::Accepted | Self::Kept { .. } | Self::ReAuthenticated(_) => {
+                return Sorted::GONE;
+            }
+        };
+        match outcome {
+            Outcome::Sent => Sorted::Published(Published::SENT),
+            Outcome::Acknowledged {
+                reason,
+                properties,
+                resent_as_new,
+            } => Sorted::Published(Published {
+                reason,
+                properties,
+                resent_as_new,
+            }),
+            Outcome::Responded(response) => Sorted::Responded(response),
+            Outcome::Unanswerable { reason, delivery } => Sorted::Unanswerable { reason, delivery },
+            Outcome::Subscribed {
+                reasons,
+                properties,
+            } => Sorted::Answered(FilterAnswer {
+                results: reasons.into_iter().map(FilterResult::of_suback).collect(),
+                properties,
+            }),
+            Outcome::Unsubscribed {
+                reasons,
+                properties,
+            } => Sorted::Answered(FilterAnswer {
+                results: reasons.into_iter().map(FilterResult::of_unsuback).collect(),
+                properties,
+            }),
+            Outcome::Refused { reason, properties } => {
+                Sorted::NotPublished(PublishError::Rejected { reason, properties })
+            }
+            Outcome::NotPossible(error) => Sorted::NotPublished(error.into()),
+            Outcome::GivenUp(error) => Sorted::NotPublished(PublishError::GivenUp(error)),
+            Outcome::Expired => Sorted::NotPublished(PublishError::Expired),
+            Outcome::SessionLost => Sorted::NotPublished(PublishError::SessionLost),
+            Outcome::RequestNotPossible(error) => Sorted::NotRequested(error),
+            Outcome::Dropped => Sorted::Dropped,
+            Outcome::Disconnected { cause, delivery } => Sorted::Disconnected { cause, delivery },
+        }
+    }
+}
+
+impl Sorted {
+    fn published(self, awaited: Awaited, limit: Duration) -> Result<Published, PublishError> {
+        Err(match self {
+            Self::Published(published) => return Ok(published),
+            Self::NotPublished(error) => error,
+            Self::Dropped => PublishError::Dropped,
+            Self::Disconnected { cause, delivery } => {
+                PublishError::Disconnected { cause, delivery }
+            }
+            Self::TimedOut(delivery) => PublishError::TimedOut {
+                awaited,
+                limit,
+                delivery,
+            },
+            _ => PublishError::Disconnected {
+                cause: ConnectionError::DriverGone, // other ends belong to other calls
+                delivery: Delivery::Unknown,
+            },
+        })
+    }
+}
