@@ -5,6 +5,7 @@ mod calls;
 mod capacity;
 mod held;
 mod leaving;
+mod lines;
 mod links;
 mod observer;
 mod outgoing_queue;
