@@ -1,9 +1,10 @@
 """Checks docs/errors.md against the sources: every text that a user can meet is in its tables.
 
 The texts are the literals of `raise`, of log calls and on standard error in Python, and of
-`#[error(...)]`, `new_err`, tracing's macros and variables named `text` or `problem` in Rust. A text
-is there when the pieces between its placeholders stand, in order, in one row of a table. What no
-user can provoke is in docs/errors/internal.toml, with the reason for each group.
+`#[error(...)]`, `new_err`, tracing's macros and variables named `text` or `problem` in Rust; and
+the sentences of the engine's `lines.rs`. A text is there when the pieces between its placeholders
+stand, in order, in one row of a table. What no user can provoke is in docs/errors/internal.toml,
+with the reason for each group.
 
     python scripts/errors.py            writes what is missing
     python scripts/errors.py --check    fails when anything is missing, or an entry is out of date
@@ -35,6 +36,8 @@ RUST = (
 LOG_CALLS = {"warn", "warn_of_repeating", "warning", "error", "critical", "report"}
 SHORTEST = 3
 """Pieces of fewer characters say nothing."""
+SENTENCE = 4
+"""So many words are a sentence."""
 
 _HOLE = "{}"
 _RUST_TEXT = r'"((?:[^"\\]|\\.)*)"'
@@ -149,6 +152,10 @@ def rust_texts(path: Path) -> list[Text]:
     for pattern in (_RUST_ERROR, _RUST_RAISE, _RUST_LET):
         for match in pattern.finditer(source):
             add(match.group(1), match.start())
+    if path.name == "lines.rs":  # of the engine: the texts of the log
+        for match in re.finditer(_RUST_TEXT, source, re.DOTALL):
+            if len(match.group(1).split()) >= SENTENCE:
+                add(match.group(1), match.start())
     for match in _RUST_LOG.finditer(source):
         if text := _last_text(source, match.end()):
             add(text, match.start())

@@ -1,4 +1,4 @@
-"""The asyncio side of a connection: futures and logging around the native core, the protocol."""
+"""The asyncio side of a connection: futures around the native core."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ferromqtt import _errors
 from ferromqtt._link import Link
-from ferromqtt._native import Core, EndKind
+from ferromqtt._log import LoggingCore
 from ferromqtt._transport import progress
 from ferromqtt._turn import TURN
 from ferromqtt.exceptions import MqttError, MqttTimeoutError
@@ -27,11 +27,6 @@ def complete(waiter: asyncio.Future[None]) -> None:
     """Complete a future, unless it is done."""
     if not waiter.done():
         waiter.set_result(None)
-
-
-def _with_address(end: End) -> str:
-    """Return why a connection ended, and where it led to."""
-    return end.text if end.address in end.text else f"{end.text} ({end.address})"
 
 
 def _refuse(waiter: asyncio.Future[None]) -> None:
@@ -58,16 +53,13 @@ NO_CONNECTION = (
 )
 
 
-class Protocol(Core):
+class Protocol(LoggingCore):
     """The asyncio side of a client's core.
 
     It lives as long as its client, since its session outlives connections; each transport has a
     `Link` of its own. The methods with an underscore are what the core calls.
     """
 
-    logger: logging.Logger
-    pending_calls_text: str | None = None
-    """Another text for the warning that many calls wait, with a %d for how many."""
     on_end: Callable[[], None] | None = None
     """Called when no message will come any more."""
     on_begin: Callable[[asyncio.AbstractEventLoop], list[asyncio.Future[None]]] | None = None
@@ -94,14 +86,10 @@ class Protocol(Core):
     _end_text: str | None = None
     """Why the last connection ended, in words."""
     _refusal: str | None = None
-    _line_name = ""
-    """What tells the lines of this client from those of another one on the same logger."""
     _answering: asyncio.Future[bytes] | None = None
     """What the authenticator's coroutine runs as; it is cancelled when the connection ends."""
     _accepted = False
     """A server has accepted a connection since the client was entered."""
-    _established = False
-    """The transport carries, or carried, an accepted connection."""
     _ended = False
     _had_ended = False
     _warned_of_waiting = False
@@ -119,7 +107,7 @@ class Protocol(Core):
         self._end_text = None
         self._accepted = False
         self._had_ended, self._ended = self._ended, False
-        self.traces_packets = self._wants_trace()
+        self.traces_packets = self.wants_trace()
         self.begin(self.loop, address)
         foreign = self.take_foreign_waiters()
         if self.on_begin is not None:
@@ -145,9 +133,9 @@ class Protocol(Core):
         """Note where an attempt to connect leads to, for errors and lines of the log."""
         self.address = address
         if self.traces_packets:
-            identifier = self.client_identifier
-            self._line_name = f"client {identifier!r}" if identifier else f"client of {address}"
-            self._on_trace([f"connecting to {address} (attempt {self.stats()['attempts']})"])
+            self.name_lines(self.client_identifier, address)
+            attempt = self.stats()["attempts"]
+            self._write_line(logging.DEBUG, f"connecting to {address} (attempt {attempt})")
 
     @property
     def shown_address(self) -> str:
@@ -325,17 +313,13 @@ class Protocol(Core):
     def _tcp_progress(self) -> tuple[int, int] | None:
         return progress.tcp_progress(self.transport)
 
-    def _on_connected(self, session_present: bool) -> None:
-        self._accepted = self._established = True
+    def _on_connected(self) -> None:
+        self._accepted = True
         self._settle_attempt()
         entering, self._entering = self._entering, None
         if entering is not None and not entering.done():
             entering.set_result(None)
         self._report_state()
-        if self.reconnects:
-            self._write_left_out()  # what the attempts before it left out
-            present = " (session present)" if session_present else ""
-            self.info(f"connected to {self.address}{present}")
 
     def _settle_attempt(self) -> None:
         answer, self._answer = self._answer, None
@@ -393,17 +377,13 @@ class Protocol(Core):
         self._refusal = f"The client's `authenticator` raised {type(error).__name__}"
         self.report("an `authenticator` raised", error)
 
-    def _on_disconnected(self, end: End, unflushed: int, retries: bool, established: bool) -> None:
+    def _on_disconnected(self, end: End, retries: bool) -> None:
         self._stop_answering()
         failure, self._failure = self._failure, None
         if self._refusal is not None:
             failure = MqttError(self._refusal)
         self._settle_attempt()
-        if retries or self.reconnects:
-            self._log_end(end, established, is_final=self._accepted and not retries)
         if retries:
-            if unflushed:
-                self._on_unflushed(unflushed)
             return
         if not self._accepted:
             entering = self._entering
@@ -414,35 +394,10 @@ class Protocol(Core):
         self._cause = failure or _errors.end_cause(end, self.lost_by)
         self._end_text = self._refusal or end.text
         self._end()
-        if unflushed:
-            self._on_unflushed(unflushed)
-
-    def _log_end(self, end: End, established: bool, *, is_final: bool) -> None:
-        if not self.reconnects:  # one of several servers
-            self.warn_of_repeating("cannot connect: %s", _with_address(end))
-            return
-        if is_final:
-            self._write_left_out(all_of_it=True)
-        if end.kind == EndKind.CLOSED:
-            self.info("disconnected")
-        elif is_final:
-            # No line that repeats: none follows.
-            what = "connection lost" if established else "cannot connect"
-            text = "%s, and the client connects no more: %s"
-            self.warn(text, what, _with_address(end))
-        elif established:
-            self.warn_of_repeating("connection lost: %s (%s)", end.text, end.address)
-        else:
-            self.warn_of_repeating("cannot connect: %s", _with_address(end))
 
     def _share_end(self, end: End) -> _errors.Ended:
         """Return what the exceptions of all calls share that this end fails."""
         return _errors.Ended(end, self.lost_by)
-
-    def _on_unflushed(self, messages: int) -> None:
-        self.warn_of_repeating(
-            "%d QoS 0 messages were not written: the connection ended, and they are lost.", messages
-        )
 
     def _end(self) -> None:
         """Let iterators know that no message will come any more."""
@@ -451,156 +406,6 @@ class Protocol(Core):
         self._report_state()
         if self.on_end is not None:
             self.on_end()
-
-    def _on_closed(self) -> None:
-        if not self._established:
-            return  # attempts that fail are no ends of connections
-        self._established = False
-        if not self.reconnects:
-            self._write_left_out()
-        elif self.idle:  # what came between the end and this
-            self._write_left_out(all_of_it=True)
-
-    def _write_left_out(self, *, all_of_it: bool = False) -> None:
-        """Log how often there have been lines that were left out because they repeat.
-
-        A client with `reconnect` does so when it is connected again, and not when it has lost its
-        connection: the lines are mostly those of attempts, which a loss comes before.
-        """
-        for line, times in self.take_unwritten_lines(all_of_it):
-            self.warn("%s (%d times in all)", line, times)
-
-    def _on_pending_calls(self, count: int) -> None:
-        if self.pending_calls_text is not None:
-            self.warn(self.pending_calls_text, count)
-        else:
-            threshold = self.pending_calls_threshold
-            text = "%d calls wait for the server (pending_calls_threshold=%d)."
-            self.warn(text, count, threshold)
-
-    def _on_lost(self, count: int) -> None:
-        text = "Message queue is full. Discarding message."  # aiomqtt's
-        self.warn_of_repeating(text)
-        if count > 1:
-            self.warn_of_repeating(text, times=count - 1)
-
-    def _on_backlog(self, messages: int, size: int) -> None:
-        self.warn(
-            "%d received messages wait to be taken, which take %d MiB. The queue has no limit of "
-            "memory: take messages as fast as they come, or let fewer of them wait "
-            "(max_queued_incoming_messages).",
-            messages,
-            size >> 20,
-        )
-
-    def _on_unacknowledged(self, messages: int) -> None:
-        self.warn(
-            "%d received messages are not acknowledged, and for 5 s the server has sent no QoS 1 "
-            "or 2 message: it may be waiting. Acknowledge each message when you have processed it.",
-            messages,
-        )
-
-    def _on_not_restored(self, topic_filter: str, code: int) -> None:
-        self.warn_of_repeating(
-            "a subscription that the server had lost was not renewed: %s (%s)",
-            topic_filter,
-            _errors.any_reason(code),
-        )
-
-    def _on_tolerated(self, slip: str) -> None:
-        self.warn_of_repeating("The server breaks a rule of MQTT, which is tolerated: %s.", slip)
-
-    def _on_identifier_contested(self, text: str) -> None:
-        self.warn_of_repeating("%s.", f"{text[:1].upper()}{text[1:]}")
-
-    def _on_message_suspected(self, topic: str, messages: int, ends: int, code: int | None) -> None:
-        if code is None:
-            self.warn_of_repeating(
-                "%d connections in a row ended before any message in flight was acknowledged (%d, "
-                "the oldest on topic %r): one of them may be the reason. They are sent again.",
-                ends,
-                messages,
-                topic,
-            )
-        else:
-            self.warn_of_repeating(
-                "%d connections in a row ended with Reason Code 0x%02X before any message in "
-                "flight was acknowledged (%d, the oldest on topic %r): one of them may be the "
-                "reason. They are sent one at a time to find it.",
-                ends,
-                code,
-                messages,
-                topic,
-            )
-
-    def _on_message_refused(self, topic: str, code: int) -> None:
-        self.warn_of_repeating(
-            "The server ended the connection with Reason Code 0x%02X each time a message on topic "
-            "%r was sent: it is given up.",
-            code,
-            topic,
-        )
-
-    def _wants_trace(self) -> bool:
-        try:
-            # An object of the user's that has only `warning` is a logger too.
-            enabled = getattr(self.logger, "isEnabledFor", None)
-            return enabled is not None and enabled(logging.DEBUG)
-        except Exception as error:  # noqa: BLE001 - whatever the user's code raises
-            self.report("logging raised", error)
-            return False
-
-    def _on_trace(self, lines: list[str]) -> None:
-        """Log a line for each packet, and for a connection that was made or has ended."""
-        for line in lines:
-            try:
-                self.logger.debug("%s: %s", self._line_name, line)
-            except Exception as error:  # noqa: BLE001 - whatever the user's code raises
-                self.report("logging raised", error)
-
-    def warn(self, text: str, *args: object) -> None:
-        """Log. What a filter or a handler raises must end neither a call nor the connection."""
-        try:
-            self.logger.warning(text, *args)
-        except Exception as error:  # noqa: BLE001 - whatever the user's code raises
-            self.report("logging raised", error)
-
-    def info(self, text: str) -> None:
-        """Log what is no warning."""
-        try:
-            # An object of the user's that has only `warning` is a logger too.
-            info = getattr(self.logger, "info", None)
-            if info is not None:
-                info(text)
-        except Exception as error:  # noqa: BLE001 - whatever the user's code raises
-            self.report("logging raised", error)
-
-    def warn_of_repeating(self, text: str, *args: object, times: int = 1) -> None:
-        """Log what may repeat, `times` times at once: the first, and at each doubling how often.
-
-        After ten seconds without an occurrence the next is logged at once again. What is left out
-        is reported when the connection ends, or with `reconnect` when the next one is made: the
-        first time, and at each doubling, so that what comes once in each connection has few lines
-        too.
-        """
-        total = self.count_line(text % args, times)
-        if total == 1:
-            self.warn(text, *args)
-        elif total is not None:
-            self.warn(f"{text} (%d times so far)", *args, total)
-
-    def report(self, what: str, error: BaseException) -> None:
-        """Report to the loop's exception handler what went wrong where no caller can learn of it.
-
-        What repeats is counted, as by `warn_of_repeating`.
-        """
-        total = self.count_line(f"{what} ({type(error).__name__})", 1)
-        if total is None:
-            return
-        often = "" if total == 1 else f" ({total} times so far)"
-        context = {"message": f"ferromqtt: {what}{often}", "exception": error, "protocol": self}
-        loop = getattr(self, "loop", None) or asyncio.get_running_loop()  # never entered
-        loop.call_exception_handler(context)
 
     def _iteration_error(self) -> MqttError:
         text = "Disconnected during message iteration"

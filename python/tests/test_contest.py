@@ -49,8 +49,9 @@ def test_a_client_that_is_entered_again_notices_that_it_is_cut_off_each_time(
         run(main, server)
     (record,) = caplog.records
     assert record.getMessage() == (
-        "The server accepted 3 connections in a row and closed each within 10 s: another client "
-        'may have the same Client Identifier, "me"; give each client its own.'
+        "the server accepted 3 connections in a row and closed each within 10 s: another client "
+        'may have the same Client Identifier, "me"; give each client its own '
+        f"(ends: 3, {server.host}:{server.port})"
     )
 
 
@@ -66,8 +67,9 @@ def test_a_server_that_says_so_is_believed_at_once(
         run(main, server)
     (record,) = caplog.records
     assert record.getMessage() == (
-        'Another client has connected with the Client Identifier "me", and the server ended this '
-        "connection for it (Session taken over (0x8E)): give each client its own."
+        'another client has connected with the Client Identifier "me", and the server ended this '
+        "connection for it (Session taken over (0x8E)): give each client its own "
+        f"(ends: 1, {server.host}:{server.port})"
     )
 
 
@@ -103,7 +105,7 @@ def test_a_contest_that_goes_on_has_few_lines(
     with caplog.at_level(logging.WARNING), ScriptedServer(take_over) as server:
         run(main, server)
     lines = [
-        record.getMessage().rpartition(": give each client its own.")[2]
+        record.getMessage().rpartition(f"{server.host}:{server.port})")[2]
         for record in caplog.records
     ]
     assert lines[:3] == ["", " (2 times so far)", " (3 times in all)"]

@@ -382,7 +382,10 @@ def test_lines_of_the_log_say_what_happened(caplog: pytest.LogCaptureFixture) ->
     assert lines[1][0] == "WARNING"
     assert lines[1][1].startswith("connection lost: ")
     assert lines[1][1].endswith(" (the test broker)")
-    up, down = ("INFO", "connected to the test broker"), ("INFO", "disconnected")
+    up, down = (
+        ("INFO", "connected to the test broker"),
+        ("INFO", "disconnected from the test broker"),
+    )
     assert [lines[0], *lines[2:]] == [up, up, down]
 
 
@@ -436,7 +439,7 @@ def test_lines_left_out_are_told_of_when_it_is_connected_again(
         "cannot connect (5 times so far)",
         "cannot connect (6 times in all)",
         "connected to",
-        "disconnected",
+        "disconnected from",
     ]
 
 
@@ -452,7 +455,7 @@ def test_what_no_line_has_told_is_told_when_the_client_is_left(
     with caplog.at_level(logging.INFO):
         play(main)
     assert caplog.messages[-2].endswith("(3 times in all)")
-    assert caplog.messages[-1] == "disconnected"
+    assert caplog.messages[-1] == "disconnected from the test broker"
 
 
 def test_giving_up_has_a_line_that_says_so(caplog: pytest.LogCaptureFixture) -> None:

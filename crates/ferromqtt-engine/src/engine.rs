@@ -381,6 +381,16 @@ impl<T: Tokens> Engine<T> {
                 self.report(Fact::NotRestored { filter, reason });
             }
             Event::Unclaimed { messages } => self.report(Fact::Unclaimed { messages }),
+            Event::PublishRefused {
+                topic,
+                reason,
+                op,
+                key,
+            } => {
+                if !self.is_awaited(op, key) {
+                    self.report(Fact::PublishRefused { topic, reason });
+                }
+            }
             Event::MessageSuspected {
                 topic,
                 messages,
@@ -416,6 +426,13 @@ impl<T: Tokens> Engine<T> {
             Event::Unflushed { messages } => self.report(Fact::Unflushed { messages }),
             Event::Tolerated { slip } => self.report(Fact::Tolerated { slip }),
         }
+    }
+
+    /// Whether a caller waits for the outcome of an operation, or of a message of the outgoing queue.
+    fn is_awaited(&self, op: Option<OpId>, key: Option<u64>) -> bool {
+        let call = op.and_then(|op| self.calls.get(op));
+        let queued = (self.outgoing.as_ref()).and_then(|queue| queue.token(key?));
+        (call.or(queued)).is_some_and(|token| !T::is_gone(token))
     }
 
     fn on_connected(&mut self, connected: proto::Connected) {

@@ -10,8 +10,8 @@ use ferromqtt_proto::{
 
 use crate::ConnectionEvent;
 
-/// Something that happened. The face writes log lines from facts, or calls its hooks; those that are of interest to the
-/// application are [`ConnectionEvent`]s too.
+/// Something that happened. [`Lines`](crate::Lines) makes log lines of facts, and a face may call its hooks for them. Those that
+/// are of interest to the application are [`ConnectionEvent`]s too.
 #[derive(Clone, Debug)]
 pub enum Fact {
     /// A packet was written or read. Only while the core keeps records of them.
@@ -108,6 +108,14 @@ pub enum Fact {
         /// The Reason Code of the last DISCONNECT.
         reason: ReasonCode,
     },
+    /// The server refused a QoS 1 or 2 message by its PUBACK or PUBREC, and no caller waits for the outcome: its receipt was
+    /// dropped, or the caller gave up.
+    PublishRefused {
+        /// Its topic.
+        topic: TopicName,
+        /// The server's Reason Code.
+        reason: ReasonCode,
+    },
     /// A message of the outgoing queue that no token waits for has ended, or one of a session that was restored.
     MessageEnded {
         /// Its key.
@@ -148,6 +156,7 @@ impl Fact {
             | Self::Untraced { .. }
             | Self::Forgotten { .. }
             | Self::Unacknowledged { .. }
+            | Self::PublishRefused { .. }
             | Self::MessageEnded { .. }
             | Self::Unawaited { .. }
             | Self::Ended { .. } => return None,

@@ -251,6 +251,11 @@ impl<C> OutgoingQueue<C> {
         (self.messages.iter()).filter_map(|(_, message)| message.token.as_ref())
     }
 
+    /// The token that waits for a message, if any.
+    pub(crate) fn token(&self, key: u64) -> Option<&C> {
+        self.messages.get(key)?.token.as_ref()
+    }
+
     /// Takes the token of a message, which stays.
     pub(crate) fn take_token(&mut self, key: u64) -> Option<C> {
         self.messages.get_mut(key)?.token.take()

@@ -119,6 +119,18 @@ pub enum Event {
         /// How many messages.
         messages: u64,
     },
+    /// The server refused a QoS 1 or 2 message: PUBACK or PUBREC has a Reason Code of 0x80 or above (MQTT-4.4.0-2). Reported
+    /// right before its outcome, and also for a message that no caller waits for, which has none.
+    PublishRefused {
+        /// Its topic.
+        topic: TopicName,
+        /// The server's Reason Code.
+        reason: ReasonCode,
+        /// The operation whose [`Completed`](Self::Completed) follows, if a caller waits for it.
+        op: Option<OpId>,
+        /// The key of a [recorded](crate::Client::publish_recorded) message, whose [`Ended`](Self::Ended) follows.
+        key: Option<u64>,
+    },
     /// One connection after another ends while QoS 1 and 2 messages are in flight, and the server acknowledges none of them in
     /// between, so one of them may be the reason. Reported once until the next acknowledgement.
     ///

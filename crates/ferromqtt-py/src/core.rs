@@ -7,10 +7,8 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use ferromqtt_engine::{CallId, Engine, EngineOptions, Goodbye, LinkId, Standing};
-use ferromqtt_proto::{
-    InvalidOptions, Options, ReasonCode, Repeats, Session, Unreported, Utf8String,
-};
+use ferromqtt_engine::{CallId, Engine, EngineOptions, Goodbye, Lines, LinkId, Standing};
+use ferromqtt_proto::{InvalidOptions, Options, ReasonCode, Session, Utf8String};
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -97,11 +95,8 @@ pub(crate) struct Core {
     #[pyo3(get)]
     pub(crate) last_op: u64,
     /// Which log lines have been written how often.
-    repeats: Repeats,
+    pub(crate) lines: Lines,
 }
-
-/// The only kind of Python's lines. Their text is the subject.
-const LINE: &str = "line";
 
 #[pymethods]
 impl Core {
@@ -139,7 +134,7 @@ impl Core {
             backlog: Backlog::default(),
             max_calls: usize::MAX,
             last_op: 0,
-            repeats: Repeats::default(),
+            lines: Lines::default(),
         })
     }
 
@@ -154,6 +149,7 @@ impl Core {
             None => Options::default(),
         };
         let of_engine = engine_options(&options);
+        let is_quiet = options.reconnect.is_none();
         if options.reconnect.is_some() {
             options.keep_session();
         }
@@ -161,6 +157,7 @@ impl Core {
         let (seed, manual) = (core.seed, core.manual_ack);
         let former = (core.engine).configure(options, Session::default(), seed, of_engine);
         core.engine.claim_default();
+        core.lines.set_quiet(is_quiet);
         acknowledge::set_manual(&mut core, manual);
         drop(core);
         former.map(drop).map_err(|error| wrong_options(&error))
@@ -338,24 +335,11 @@ impl Core {
         events::answer(slf, data)
     }
 
-    /// Counts a log line. Returns how often it has been, if it is to be written.
+    /// Counts a log line of Python's. Returns how often it has been, if it is to be written.
     fn count_line(slf: &Bound<'_, Self>, line: &str, times: u64) -> PyResult<Option<u64>> {
         let _inside = gate::enter()?;
         let now = Self::now(slf)?;
-        let repeat = (slf.try_borrow_mut()?.repeats).count(now, LINE, line, times);
-        Ok(repeat.map(|repeat| repeat.total))
-    }
-
-    /// Of the lines that were counted and not written since they were last, those to write at the end of a connection, or all
-    /// of them: each with how often it has been in all.
-    fn take_unwritten_lines(&mut self, every: bool) -> Vec<(String, u64)> {
-        let in_all = |line: Unreported| (line.subject.into_string(), line.total);
-        match every {
-            true => self.repeats.take_unreported().map(in_all).collect(),
-            false => (self.repeats.take_unreported_of_connection())
-                .map(in_all)
-                .collect(),
-        }
+        Ok(slf.try_borrow_mut()?.lines.count(now, line, times))
     }
 
     /// No message will come any more: iterators raise once the queue is empty.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use ferromqtt_engine::{Ask, Fact, Reply, Woken};
-use ferromqtt_proto::{ConnectionError, QueueId, ReasonCode};
+use ferromqtt_proto::{QueueId, ReasonCode};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -13,6 +13,7 @@ use crate::call_future::Wakeups;
 use crate::call_result;
 use crate::core::Core;
 use crate::failure::End;
+use crate::lines;
 use crate::next_message;
 
 /// Settles the engine, and hands out what follows from that: to be called when the driver has called the engine.
@@ -50,115 +51,48 @@ pub(crate) fn hand_out(slf: &Bound<'_, Core>) -> PyResult<()> {
                 continue;
             }
             Some(Woken::Reader(reader)) => next_message::wake(slf, reader)?,
-            Some(Woken::Fact(fact)) => report(slf, fact)?,
+            Some(Woken::Fact(fact)) => report(slf, &fact)?,
         }
         wakeups.end(); // tasks are woken in order
     }
 }
 
-/// Reports to Python what happened: by a line of the packet trace, and by a hook.
-fn report(slf: &Bound<'_, Core>, fact: Fact) -> PyResult<()> {
+/// Reports to Python what happened: by lines of the log, and by a hook where there is more to do. Whatever a handler of the log
+/// raises, the hook is called.
+fn report(slf: &Bound<'_, Core>, fact: &Fact) -> PyResult<()> {
     let py = slf.py();
-    let traces = slf.borrow().engine.core().packet_trace();
-    if traces && let Some(line) = trace_line(&fact) {
-        slf.call_method1(intern!(py, "_on_trace"), (vec![line],))?;
-    }
     match fact {
-        Fact::Packet(_) | Fact::Untraced { .. } => {} // a line is all
-        Fact::Connected {
-            session_present, ..
-        } => {
-            slf.call_method1(intern!(py, "_on_connected"), (session_present,))?;
+        Fact::Connected { .. } => {
+            let written = lines::note(slf, fact);
+            slf.call_method0(intern!(py, "_on_connected"))?;
             Core::arm_timer(slf)?;
+            written
         }
         Fact::Disconnected {
             cause,
             address,
             has_accepted,
             retry_at,
-            unflushed,
-            established,
+            ..
         } => {
-            let end = End::new(&cause, &address, has_accepted);
-            let arguments = (end, unflushed, retry_at.is_some(), established);
-            slf.call_method1(intern!(py, "_on_disconnected"), arguments)?;
+            let written = lines::note(slf, fact);
+            let end = End::new(cause, address, *has_accepted);
+            slf.call_method1(intern!(py, "_on_disconnected"), (end, retry_at.is_some()))?;
+            written
         }
+        // Each lost message counts, in the words of aiomqtt.
         Fact::Lost { .. } => {
             let lost = slf.borrow_mut().engine.take_lost(QueueId::DEFAULT);
             if lost > 0 {
                 slf.call_method1(intern!(py, "_on_lost"), (lost,))?;
             }
+            Ok(())
         }
-        Fact::Tolerated { slip } => {
-            slf.call_method1(intern!(py, "_on_tolerated"), (slip.to_string(),))?;
-        }
-        Fact::Unacknowledged { messages } => {
-            slf.call_method1(intern!(py, "_on_unacknowledged"), (messages,))?;
-        }
-        Fact::Unflushed { messages } => {
-            slf.call_method1(intern!(py, "_on_unflushed"), (messages,))?;
-        }
-        Fact::MessageSuspected {
-            topic,
-            messages,
-            ends,
-            reason,
-        } => {
-            let code = reason.map(ReasonCode::value);
-            let suspected = (topic.as_str(), messages, ends, code);
-            slf.call_method1(intern!(py, "_on_message_suspected"), suspected)?;
-        }
-        Fact::IdentifierContested(contest) => {
-            let text = contest.to_string();
-            slf.call_method1(intern!(py, "_on_identifier_contested"), (text,))?;
-        }
-        Fact::MessageRefused { topic, reason } => {
-            let refused = (topic.as_str(), reason.value());
-            slf.call_method1(intern!(py, "_on_message_refused"), refused)?;
-        }
-        Fact::Ended { .. } => {} // follows `Disconnected`
-        Fact::NotRestored { filter, reason } => {
-            let lost = (filter.as_str(), reason.value());
-            slf.call_method1(intern!(py, "_on_not_restored"), lost)?;
-        }
-        // Cannot come: this client declares no subscriptions, its one queue claims everything from the start and does not make
-        // the server wait, and it has no outgoing queue.
-        Fact::NotSubscribed { .. }
-        | Fact::Unclaimed { .. }
-        | Fact::Stalled { .. }
-        | Fact::MessageEnded { .. }
-        // Each of these calls has raised an error already.
-        | Fact::Unawaited { .. }
-        | Fact::Forgotten { .. } => {}
+        // How many messages were lost in all, which the lines about them say; and each call without an outcome has raised an
+        // error already.
+        Fact::Ended { .. } | Fact::Unawaited { .. } => Ok(()),
+        fact => lines::note(slf, fact),
     }
-    Ok(())
-}
-
-/// The line of a packet, or of a connection that was made or has ended.
-#[cold]
-fn trace_line(fact: &Fact) -> Option<String> {
-    Some(match fact {
-        Fact::Packet(record) => record.to_string(),
-        Fact::Untraced { packets } => {
-            format!("{packets} packets have no line: there were too many at once")
-        }
-        Fact::Connected {
-            session_present: true,
-            ..
-        } => "connected (session present)".to_owned(),
-        Fact::Connected { .. } => "connected".to_owned(),
-        Fact::Disconnected {
-            cause: ConnectionError::Closed,
-            ..
-        } => "disconnected".to_owned(),
-        Fact::Disconnected {
-            cause,
-            established: true,
-            ..
-        } => format!("connection lost: {cause}"),
-        Fact::Disconnected { cause, .. } => format!("cannot connect: {cause}"),
-        _ => return None,
-    })
 }
 
 /// Hands every message to Python code that keeps them itself.

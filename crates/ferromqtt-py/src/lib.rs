@@ -18,6 +18,7 @@ mod gate;
 mod home;
 mod hooks;
 mod interpreter;
+mod lines;
 mod link;
 mod message;
 mod next_message;

@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use crate::buffer;
 use crate::core::Core;
 use crate::events;
+use crate::lines;
 use crate::progress;
 use crate::turn::Turn;
 
@@ -202,8 +203,8 @@ impl Core {
             true => Self::stop_timer(slf)?,
             false => Self::arm_timer(slf)?, // for the next attempt
         }
-        slf.call_method0(intern!(slf.py(), "_on_closed"))?;
-        told.and(failed)
+        let written = lines::closed(slf);
+        told.and(written).and(failed)
     }
 
     pub(crate) fn follow_requests(slf: &Bound<'_, Self>) -> PyResult<()> {

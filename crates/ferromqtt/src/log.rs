@@ -3,417 +3,160 @@
 //! All lines of a connection stand in a span with its Client Identifier, server and number. With the level DEBUG each packet has a
 //! line; that is asked once for each attempt to connect.
 //!
-//! A line that repeats is written the first time and whenever its number has doubled
-//! ([`Repeats`](ferromqtt_proto::Repeats)). The rest is reported when the client ends. `times` is the number so far.
+//! The engine makes the lines, and counts those that repeat ([`Lines`](ferromqtt_engine::Lines)): `times` is the number so far.
 //! Events report each occurrence.
 //!
 //! Lines are counted under the client's lock, and written when it is released.
 
-#[cfg(not(feature = "tracing"))]
-pub(crate) use unwritten::{Context, Log, LogLine, shows_packets};
-#[cfg(feature = "tracing")]
-pub(crate) use written::{Context, Log, LogLine, shows_packets};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+
+use ferromqtt_engine::{Fact, Line, Lines};
+
+use crate::shared::now;
+
+/// Counts the lines of one client, and says which of them are to be written. Writes none.
+#[derive(Debug, Default)]
+pub(crate) struct Log(Lines);
+
+impl Log {
+    /// Appends the lines of a fact.
+    pub(crate) fn note(&mut self, fact: &Fact, lines: &mut Vec<Line>) {
+        if cfg!(feature = "tracing") {
+            self.0.note(now(), fact, lines);
+        }
+    }
+}
 
 /// Writes lines, in their order. Not under a lock: a subscriber is the application's, and may call this client.
-pub(crate) fn write(context: &Context, lines: Vec<LogLine>) {
+pub(crate) fn write(context: &Context, lines: &[Line]) {
     context.enter(|| {
         for line in lines {
-            line.write(context);
+            context.write(line);
         }
     });
 }
 
-#[cfg(feature = "tracing")]
-mod written {
-    use std::future::{Future, poll_fn};
-    use std::mem;
-    use std::pin::pin;
-
-    use ferromqtt_engine::Fact;
-    use ferromqtt_proto as proto;
-    use tracing::{Level, Span};
-
-    use crate::shared::now;
-    use crate::{ConnectionError, TopicFilter};
-
-    /// What the lines of one connection, and of the attempt to make it, have in common: a span around them. As the lines, it
-    /// is made, entered and dropped without the client's lock.
-    #[derive(Debug)]
-    pub(crate) struct Context(Span);
-
-    impl Context {
-        /// For lines before the first attempt.
-        pub(crate) const fn none() -> Self {
-            Self(Span::none())
-        }
-
-        /// `server` has no user name in it. The span has the level of the most severe lines, so that each line that is written is
-        /// inside of it.
-        pub(crate) fn new(client_identifier: &str, server: &str, attempt: u64) -> Self {
-            let named = (!client_identifier.is_empty()).then_some(client_identifier);
-            Self(tracing::error_span!(
-                target: "ferromqtt",
-                "connection",
-                client_identifier = named, // else the server assigns one
-                server,
-                attempt
-            ))
-        }
-
-        pub(crate) fn enter<T>(&self, within: impl FnOnce() -> T) -> T {
-            self.0.in_scope(within)
-        }
-
-        /// The same for what is logged while a future is polled.
-        pub(crate) async fn enter_while<T>(&self, future: impl Future<Output = T>) -> T {
-            let mut future = pin!(future);
-            poll_fn(|cx| self.enter(|| future.as_mut().poll(cx))).await
-        }
-    }
-
-    /// Whether anybody wants a line for each packet.
-    pub(crate) fn shows_packets() -> bool {
-        tracing::enabled!(target: "ferromqtt", Level::DEBUG)
-    }
-
-    /// A line that is to be written.
-    #[derive(Debug)]
-    pub(crate) enum LogLine {
-        Connecting,
-        /// A fact, and how often it has been one.
-        Fact(Fact, u64),
-        /// Lines that no other one has reported.
-        LeftOut(proto::Unreported),
-    }
-
-    /// Counts the lines of one client, and says which of them are to be written. Writes none.
-    #[derive(Debug, Default)]
-    pub(crate) struct Log {
-        repeats: proto::Repeats,
-        /// That messages went to the default queue unclaimed has been logged, for this connection.
-        warned_of_unclaimed: bool,
-    }
-
-    impl Log {
-        pub(crate) const fn connecting() -> Option<LogLine> {
-            Some(LogLine::Connecting)
-        }
-
-        /// Appends the lines of a fact.
-        pub(crate) fn note(&mut self, fact: Fact, lines: &mut Vec<LogLine>) {
-            match fact {
-                // What no line has reported: how many received messages were lost in all, and lines.
-                Fact::Ended { lost } => {
-                    lines.extend((lost > 0).then_some(LogLine::Fact(fact, 1)));
-                    lines.extend(self.repeats.take_unreported().map(LogLine::LeftOut));
-                }
-                Fact::Connected { .. } => {
-                    self.warned_of_unclaimed = false;
-                    lines.push(LogLine::Fact(fact, 1));
-                }
-                Fact::Unclaimed { .. } if mem::replace(&mut self.warned_of_unclaimed, true) => {}
-                fact => lines.extend(self.times(&fact).map(|times| LogLine::Fact(fact, times))),
-            }
-        }
-
-        /// How often there has been such a fact, if a line is to be written.
-        fn times(&mut self, fact: &Fact) -> Option<u64> {
-            let (kind, subject) = match fact {
-                Fact::Packet(_)
-                | Fact::Untraced { .. }
-                | Fact::Unawaited { .. }
-                | Fact::Connected { .. }
-                | Fact::Ended { .. }
-                | Fact::Disconnected {
-                    cause: ConnectionError::Closed | ConnectionError::Dropped,
-                    ..
-                } => return Some(1),
-                Fact::Disconnected {
-                    cause, established, ..
-                } => match established {
-                    true => ("connection lost", cause.to_string()),
-                    false => ("cannot connect", cause.to_string()),
-                },
-                Fact::Unflushed { .. } => ("unflushed", String::new()),
-                Fact::NotRestored { filter, .. } => ("not restored", filter.to_string()),
-                Fact::Tolerated { slip } => ("tolerated", slip.to_string()),
-                // That nobody reads it was logged. How a message ends concerns the application, which has no outgoing queue yet.
-                Fact::Lost {
-                    forgotten: true, ..
-                }
-                | Fact::MessageEnded { .. } => return None,
-                // For the first loss of a stream since it was asked for its losses: more are counted there.
-                Fact::Lost { filters, .. } => ("lost", list(filters)),
-                Fact::NotSubscribed { filter, .. } => ("not subscribed", filter.to_string()),
-                Fact::Unclaimed { .. } => ("unclaimed", String::new()),
-                Fact::Forgotten { filters } => ("forgotten", list(filters)),
-                Fact::MessageSuspected { topic, .. } => ("message suspected", topic.to_string()),
-                Fact::MessageRefused { topic, .. } => ("message refused", topic.to_string()),
-                Fact::IdentifierContested(contest) => {
-                    let name = contest.client_identifier.to_string();
-                    ("identifier contested", name)
-                }
-                Fact::Stalled { filters } => ("stalled", list(filters)),
-                Fact::Unacknowledged { .. } => ("unacknowledged", String::new()),
-            };
-            (self.repeats.count(now(), kind, &subject, 1)).map(|repeat| repeat.total)
-        }
-    }
-
-    impl LogLine {
-        pub(super) fn write(self, context: &Context) {
-            let (fact, times) = match self {
-                Self::Connecting => {
-                    tracing::debug!(target: "ferromqtt", "connecting");
-                    return;
-                }
-                Self::LeftOut(left_out) => return write_left_out(&left_out),
-                Self::Fact(fact, times) => (fact, times),
-            };
-            match fact {
-                Fact::Packet(record) => {
-                    let packet_id = record.packet_id.map(proto::PacketId::get);
-                    tracing::debug!(
-                        target: "ferromqtt",
-                        packet = record.packet_type.name(),
-                        bytes = record.bytes,
-                        packet_id,
-                        "{record}"
-                    );
-                }
-                Fact::Untraced { packets } => tracing::debug!(
-                    target: "ferromqtt",
-                    packets,
-                    "so many packets have no line: there were too many at once"
-                ),
-                Fact::Connected {
-                    session_present,
-                    assigned,
-                    properties: _,
-                } => {
-                    if let Some(assigned) = assigned {
-                        context.0.record("client_identifier", assigned.as_str());
-                    }
-                    tracing::info!(target: "ferromqtt", session_present, "connected");
-                }
-                Fact::Disconnected {
-                    cause: ConnectionError::Closed | ConnectionError::Dropped,
-                    ..
-                } => tracing::info!(target: "ferromqtt", "disconnected"),
-                Fact::Disconnected {
-                    cause,
-                    retry_at,
-                    unflushed,
-                    established: true,
-                    ..
-                } => tracing::warn!(
-                    target: "ferromqtt",
-                    %cause,
-                    retries = retry_at.is_some(),
-                    unflushed,
-                    times,
-                    "connection lost: {cause}"
-                ),
-                Fact::Disconnected {
-                    cause,
-                    retry_at,
-                    unflushed,
-                    established: false,
-                    ..
-                } => tracing::warn!(
-                    target: "ferromqtt",
-                    %cause,
-                    retries = retry_at.is_some(),
-                    unflushed,
-                    times,
-                    "cannot connect: {cause}"
-                ),
-                Fact::Unflushed { messages } => tracing::warn!(
-                    target: "ferromqtt",
-                    messages,
-                    times,
-                    "QoS 0 messages were not written before the connection was closed"
-                ),
-                Fact::Unawaited { not_sent, unknown } => tracing::warn!(
-                    target: "ferromqtt",
-                    not_sent,
-                    unknown,
-                    "the connection has ended, and QoS 1 and 2 messages that nobody waited for are not acknowledged (keep \
-                     their receipts, or drain the connection)"
-                ),
-                Fact::NotRestored { filter, reason } => tracing::warn!(
-                    target: "ferromqtt",
-                    filter = filter.as_str(),
-                    %reason,
-                    times,
-                    "a subscription that the server had lost was not renewed"
-                ),
-                Fact::Tolerated { slip } => tracing::warn!(
-                    target: "ferromqtt",
-                    ?slip,
-                    times,
-                    "the server breaks a rule of MQTT, which is tolerated: {slip}"
-                ),
-                Fact::Lost { filters, .. } => tracing::warn!(
-                    target: "ferromqtt",
-                    filters = %list(&filters),
-                    times,
-                    "received messages are lost: the queue was full (see take_lost and stats for how many)"
-                ),
-                Fact::NotSubscribed { filter, reason } => tracing::warn!(
-                    target: "ferromqtt",
-                    filter = filter.as_str(),
-                    %reason,
-                    times,
-                    "the server refused a declared subscription"
-                ),
-                Fact::Unclaimed { messages } => tracing::warn!(
-                    target: "ferromqtt",
-                    messages,
-                    times,
-                    "no stream has claimed messages of the session in time: they go to Client::messages, and are \
-                     acknowledged; subscribe earlier, declare the subscription in the options, or unsubscribe from what is \
-                     not needed"
-                ),
-                Fact::Forgotten { filters } => tracing::warn!(
-                    target: "ferromqtt",
-                    filters = %list(&filters),
-                    times,
-                    "QoS 0 messages are lost: the queue is full, and nobody has polled the stream for 5 s (poll it, or drop \
-                     it)"
-                ),
-                Fact::MessageSuspected {
-                    topic,
-                    messages,
-                    ends,
-                    reason: Some(reason),
-                } => tracing::warn!(
-                    target: "ferromqtt",
-                    topic = topic.as_str(),
-                    messages,
-                    ends,
-                    %reason,
-                    times,
-                    "the server may be ending one connection after another because of a message in flight: they are sent \
-                     one at a time"
-                ),
-                Fact::MessageSuspected {
-                    topic,
-                    messages,
-                    ends,
-                    reason: None,
-                } => tracing::warn!(
-                    target: "ferromqtt",
-                    topic = topic.as_str(),
-                    messages,
-                    ends,
-                    times,
-                    "one connection after another has ended while messages were in flight, and none was acknowledged: one \
-                     of them may be the reason, and is sent again"
-                ),
-                Fact::MessageRefused { topic, reason } => tracing::warn!(
-                    target: "ferromqtt",
-                    topic = topic.as_str(),
-                    %reason,
-                    times,
-                    "the server ended the connection each time this message was sent: it is given up"
-                ),
-                Fact::IdentifierContested(contest) => {
-                    tracing::warn!(target: "ferromqtt", ends = contest.ends, times, "{contest}");
-                }
-                Fact::Stalled { filters } => tracing::warn!(
-                    target: "ferromqtt",
-                    filters = %list(&filters),
-                    times,
-                    "a full stream has withheld acknowledgements for 5 s, and holds up all others (read it faster, or choose \
-                     another Overflow)"
-                ),
-                Fact::Unacknowledged { messages } => tracing::warn!(
-                    target: "ferromqtt",
-                    messages,
-                    times,
-                    "the application has not acknowledged many received messages, and for 5 s the server has sent no \
-                     QoS 1 or 2 message: it may be waiting for acknowledgements"
-                ),
-                Fact::MessageEnded { .. } => {} // has no line
-                Fact::Ended { lost } => tracing::warn!(
-                    target: "ferromqtt",
-                    messages = lost,
-                    "so many received messages were lost in all, since queues were full"
-                ),
-            }
-        }
-    }
-
-    fn write_left_out(left_out: &proto::Unreported) {
-        tracing::warn!(
-            target: "ferromqtt",
-            kind = left_out.kind,
-            subject = %left_out.subject,
-            times = left_out.total,
-            left_out = left_out.new,
-            "log lines that say the same were left out"
-        );
-    }
-
-    fn list(filters: &[TopicFilter]) -> String {
-        let filters: Vec<_> = filters.iter().map(TopicFilter::as_str).collect();
-        filters.join(", ")
-    }
+/// Whether anybody wants a line for each packet.
+pub(crate) fn shows_packets() -> bool {
+    #[cfg(feature = "tracing")]
+    return tracing::enabled!(target: "ferromqtt", tracing::Level::DEBUG);
+    #[cfg(not(feature = "tracing"))]
+    false
 }
 
-#[cfg(not(feature = "tracing"))]
-mod unwritten {
-    use std::future::Future;
+/// What the lines of one connection, and of the attempt to make it, have in common: a span around them. As the lines, it
+/// is made, entered and dropped without the client's lock.
+#[derive(Debug)]
+pub(crate) struct Context {
+    #[cfg(feature = "tracing")]
+    span: tracing::Span,
+}
 
-    use ferromqtt_engine::Fact;
-
-    /// There is none.
-    #[derive(Debug)]
-    pub(crate) enum LogLine {}
-
-    impl LogLine {
-        pub(super) const fn write(self, _context: &Context) {
-            match self {}
-        }
-    }
-
-    #[derive(Debug)]
-    pub(crate) struct Context(());
-
-    #[expect(clippy::unused_self, reason = "as with tracing")]
-    impl Context {
-        pub(crate) const fn none() -> Self {
-            Self(())
-        }
-        pub(crate) const fn new(_client_identifier: &str, _server: &str, _attempt: u64) -> Self {
-            Self(())
-        }
-        pub(crate) fn enter<T>(&self, within: impl FnOnce() -> T) -> T {
-            within()
-        }
-        pub(crate) async fn enter_while<T>(&self, future: impl Future<Output = T>) -> T {
-            future.await
-        }
-    }
-
-    pub(crate) const fn shows_packets() -> bool {
-        false
-    }
-
-    #[derive(Debug, Default)]
-    pub(crate) struct Log(());
-
-    #[expect(
-        clippy::needless_pass_by_ref_mut,
+#[cfg_attr(
+    not(feature = "tracing"),
+    expect(
+        clippy::missing_const_for_fn,
         clippy::unused_self,
         reason = "as with tracing"
-    )]
-    impl Log {
-        pub(crate) const fn connecting() -> Option<LogLine> {
-            None
+    )
+)]
+impl Context {
+    /// For lines before the first attempt.
+    pub(crate) const fn none() -> Self {
+        Self {
+            #[cfg(feature = "tracing")]
+            span: tracing::Span::none(),
         }
-        pub(crate) fn note(&mut self, _fact: Fact, _lines: &mut Vec<LogLine>) {}
+    }
+
+    /// `server` has no user name in it. The span has the level of the most severe lines, so that each line that is written is
+    /// inside of it.
+    #[cfg_attr(
+        not(feature = "tracing"),
+        expect(unused_variables, reason = "it has no span")
+    )]
+    pub(crate) fn new(client_identifier: &str, server: &str, attempt: u64) -> Self {
+        Self {
+            #[cfg(feature = "tracing")]
+            span: tracing::error_span!(
+                target: "ferromqtt",
+                "connection",
+                client_identifier = (!client_identifier.is_empty()).then_some(client_identifier), // else the server assigns one
+                server,
+                attempt
+            ),
+        }
+    }
+
+    pub(crate) fn enter<T>(&self, within: impl FnOnce() -> T) -> T {
+        #[cfg(feature = "tracing")]
+        return self.span.in_scope(within);
+        #[cfg(not(feature = "tracing"))]
+        within()
+    }
+
+    /// The same for what is logged while a future is polled.
+    pub(crate) async fn enter_while<T>(&self, future: impl Future<Output = T>) -> T {
+        let mut future = pin!(future);
+        poll_fn(|cx| self.enter(|| future.as_mut().poll(cx))).await
+    }
+
+    #[cfg(not(feature = "tracing"))]
+    fn write(&self, _line: &Line) {}
+}
+
+#[cfg(feature = "tracing")]
+mod written {
+    use ferromqtt_engine::{Line, LineLevel, LineValue};
+    use tracing::{Level, Value};
+
+    use super::Context;
+
+    /// A field of a line. One that is `None` is not recorded.
+    fn value(line: &Line, name: &str) -> Option<Box<dyn Value>> {
+        Some(match line.get(name)? {
+            LineValue::Number(number) => Box::new(*number),
+            LineValue::Flag(flag) => Box::new(*flag),
+            LineValue::Words(words) => Box::new(tracing::field::display(words.clone())),
+            LineValue::Name(name) => Box::new(name.clone()),
+        })
+    }
+
+    macro_rules! event {
+        ($level:ident, $line:ident, $($name:ident)+) => {
+            tracing::event!(
+                target: "ferromqtt",
+                Level::$level,
+                $($name = value($line, stringify!($name)),)+
+                "{}",
+                $line.text
+            )
+        };
+    }
+
+    /// An event with the fields that any line has.
+    macro_rules! any_event {
+        ($level:ident, $line:ident) => {
+            event!(
+                $level, $line,
+                packet bytes packet_id packets session_present cause retries unflushed slip topic filter filters reason
+                messages ends not_sent unknown kind subject left_out times
+            )
+        };
+    }
+
+    impl Context {
+        pub(super) fn write(&self, line: &Line) {
+            if let Some(LineValue::Name(assigned)) = line.get("client_identifier") {
+                self.span.record("client_identifier", assigned.as_str());
+            }
+            match line.level {
+                LineLevel::Debug => any_event!(DEBUG, line),
+                LineLevel::Info => any_event!(INFO, line),
+                LineLevel::Warn => any_event!(WARN, line),
+            }
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use std::sync::{OnceLock, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ferromqtt_engine::{Goodbye, InputDemand, LinkId, LinkRequest, Standing};
+use ferromqtt_engine::{Goodbye, InputDemand, Line, LinkId, LinkRequest, Standing};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::coop::consume_budget;
 use tokio::time::sleep;
@@ -25,7 +25,7 @@ use crate::authenticate::AuthenticationExchange;
 #[cfg(feature = "blocking")]
 use crate::blocking::Process;
 use crate::link::LinkOutput;
-use crate::log::{self, Context, Log};
+use crate::log::{self, Context};
 use crate::state::{Attempt, Notifications, SharedState, TaskEngine};
 use crate::{ConnectError, ConnectionError, ReasonCode, Server};
 
@@ -159,23 +159,24 @@ impl Shared {
     /// An attempt to connect to `server` begins. Returns what its log lines have in common.
     pub(crate) fn begin_attempt(&self, server: &Server) -> Arc<Context> {
         let shows_packets = log::shows_packets();
+        let address = server.address();
         let mut state = self.lock();
         state.engine.set_packet_trace(shows_packets);
         let client_identifier = state.engine.core().client_identifier().clone();
         let attempt = state.engine.core().stats().attempts;
-        state.engine.begin_attempt(server.address());
+        state.engine.begin_attempt(address.as_str());
         state.attempt = Some(Attempt {
             server: server.clone(),
             opened: false,
         });
         drop(state);
-        let context = Context::new(&client_identifier, &server.address(), attempt);
+        let context = Context::new(&client_identifier, &address, attempt);
         let context = Arc::new(context);
         let mut current = self.context.lock().unwrap_or_else(PoisonError::into_inner);
         let former = mem::replace(&mut *current, Arc::clone(&context));
         drop(current);
         drop(former); // not under a lock: that is the subscriber's code
-        log::write(&context, Log::connecting().into_iter().collect());
+        log::write(&context, &[Line::connecting()]);
         context
     }
 
@@ -381,7 +382,7 @@ impl Shared {
         }
         let context = self.context();
         // A subscriber that panics ends the driver, and must not keep others from hearing of that.
-        let written = catch_unwind(AssertUnwindSafe(|| log::write(&context, lines)));
+        let written = catch_unwind(AssertUnwindSafe(|| log::write(&context, &lines)));
         self.notify_callers(notifications);
         if let Err(panic) = written
             && !thread::panicking()

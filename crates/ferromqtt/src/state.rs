@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::task::Waker;
 
-use ferromqtt_engine::{CallEnd, CallId, Engine, Fact, Standing, Tokens, Woken};
+use ferromqtt_engine::{CallEnd, CallId, Engine, Fact, Line, Standing, Tokens, Woken};
 use tokio::sync::oneshot;
 
 use crate::Server;
 use crate::declared::PendingStream;
-use crate::log::{Log, LogLine};
+use crate::log::Log;
 
 /// How tokio's tasks wait.
 pub(crate) struct TaskTokens;
@@ -52,7 +52,7 @@ pub(crate) struct Attempt {
 #[derive(Default)]
 pub(crate) struct Notifications {
     /// What is to be logged, in order.
-    pub(crate) lines: Vec<LogLine>,
+    pub(crate) lines: Vec<Line>,
     pub(crate) standing: Option<Standing>,
     pub(crate) calls: Vec<(oneshot::Sender<CallEnd>, CallEnd)>,
     pub(crate) readers: Vec<Waker>,
@@ -98,7 +98,7 @@ impl SharedState {
                     if changes_standing(&fact) {
                         notifications.standing = Some(self.engine.standing().clone());
                     }
-                    self.log.note(fact, &mut notifications.lines);
+                    self.log.note(&fact, &mut notifications.lines);
                 }
             }
         }

@@ -15,6 +15,7 @@ mod server;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::future::IntoFuture;
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -184,6 +185,31 @@ async fn an_unawaited_message() {
     left.unwrap();
 }
 
+/// A message whose receipt was dropped, and that the server refuses.
+async fn a_refused_message() {
+    let (connection, mut server, _pipes) = in_memory(|options| options).await;
+    let client = connection.client();
+    let publish = client.publish("t", "x").qos(QoS::AtLeastOnce);
+    drop(publish.enqueue().await.unwrap());
+    let publish = server.publish().await;
+    let reason = ReasonCode::QuotaExceeded;
+    server.puback(publish.packet_id, reason).await;
+    exchange(&client, &mut server).await;
+}
+
+/// A server that is never there.
+async fn failing_attempts() {
+    let options = Options::new("nowhere", 1883)
+        .reconnect(Reconnect {
+            initial: true,
+            ..quickly()
+        })
+        .transport(async |_| Err::<DuplexStream, _>(ErrorKind::ConnectionRefused.into()));
+    let connection = Connection::start(options).await.unwrap();
+    let mut events = connection.client().events();
+    events.next().await;
+}
+
 /// Streams that nobody reads.
 async fn unread_streams() {
     let (connection, mut server, _pipes) = in_memory(|options| options).await;
@@ -308,13 +334,19 @@ fn every_log_line_is_provoked_and_reads_as_the_page_says() {
         a_contested_identifier().await;
         unwritten_messages().await;
         an_unawaited_message().await;
+        a_refused_message().await;
+        failing_attempts().await;
     });
     play(danger());
     drop(noting);
     let mut lines = noted.0.lock().unwrap().clone();
-    let mut seen = false; // one for each cause, of which the page has a row
+    let mut seen = BTreeSet::new(); // one for each cause, of which the page has a row
     lines.retain(|line| {
-        !line.starts_with("connection lost: ") || !std::mem::replace(&mut seen, true)
+        let kind = line.split_once(": ").map(|(kind, _)| kind.to_owned());
+        let is_end = kind
+            .as_deref()
+            .is_some_and(|it| it.starts_with("con") || it.starts_with("can"));
+        !is_end || seen.insert(kind)
     });
     let provoked = lines.into_iter().map(|line| (line, "WARN")).collect();
     compare("Rust: log lines", provoked);

@@ -180,8 +180,8 @@ fn a_log_subscriber_may_publish_by_the_client_whose_connection_is_lost() {
             "=connected ",
             "DUP is ignored",
             "=connection lost: ",
-            "=disconnected ",
             "left out",
+            "=disconnected ",
         ]);
     });
 }
@@ -300,7 +300,7 @@ fn a_log_subscriber_may_publish_by_the_client_whose_subscription_is_not_renewed(
 #[test]
 fn everyone_hears_of_the_end_when_a_log_subscriber_panics_at_it() {
     let forwards = Forwards {
-        panics_at: Some("=connection lost: "),
+        panics_at: Some("=connection lost, "),
         ..Forwards::default()
     };
     play(forwards, async |forwards| {

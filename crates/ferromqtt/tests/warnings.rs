@@ -19,7 +19,7 @@ use ferromqtt::{
     Acknowledge, CleanStart, Client, Connection, ConnectionEvent, DeclaredSubscription, Options,
     Overflow, QoS, QueueOptions, ReasonCode, Reconnect, TlsOptions, TopicFilter,
 };
-use ferromqtt_proto::packet::{Disconnect, Packet};
+use ferromqtt_proto::packet::{Ack, Disconnect, Packet};
 use ferromqtt_testing::{BrokerOptions, TestBroker};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -145,7 +145,7 @@ async fn messages_that_nobody_claims_are_told() {
     let [unclaimed, refused] = &told[..] else {
         panic!("{told:?}");
     };
-    for part in ["no stream has claimed", "messages=1", "Client::messages"] {
+    for part in ["no stream has claimed", "messages=1", "client's `messages`"] {
         assert!(unclaimed.contains(part), "{part:?} in {unclaimed}");
     }
     for part in ["denied", "declared subscription", "Not authorized"] {
@@ -329,6 +329,57 @@ async fn messages_whose_receipts_were_dropped_are_counted_when_the_connection_en
     }
 }
 
+/// A message whose receipt is dropped, and that the server answers `reply`. Returns the lines.
+async fn a_refusal_is_told(qos: QoS, reply: fn(Ack) -> Packet) -> Vec<String> {
+    let noted = Warnings::default();
+    let _noting = tracing::subscriber::set_default(noted.clone());
+    let (ours, theirs) = tokio::io::duplex(4096);
+    let stream = Mutex::new(Some(theirs)); // for one connection
+    let options = Options::new("in memory", 1883)
+        .reconnect(None)
+        .transport(move |_| {
+            let stream = stream.lock().unwrap().take();
+            async { stream.ok_or_else(|| std::io::ErrorKind::ConnectionRefused.into()) }
+        });
+    let (connection, (mut server, _)) =
+        tokio::join!(Connection::open(options), Server::accept(ours, false));
+    let connection = connection.unwrap();
+    let client = connection.client();
+    let refused = client.publish("refused/topic", "s3cret").qos(qos);
+    drop(refused.enqueue().await.unwrap());
+    let id = server.publish().await.packet_id.unwrap();
+    let refusal = reply(Ack::new(id, ReasonCode::QuotaExceeded));
+    server.send(&refusal).await;
+    let heard = client.publish("heard", "x").qos(QoS::AtLeastOnce);
+    let (heard, ()) = tokio::join!(heard.into_future(), async {
+        let id = server.publish().await.packet_id.unwrap();
+        let refusal = Packet::PubAck(Ack::new(id, ReasonCode::QuotaExceeded));
+        server.send(&refusal).await;
+    });
+    heard.unwrap_err(); // its caller learns of it
+    noted.0.lock().unwrap().clone()
+}
+
+/// MQTT-4.4.0-2: nobody waits for the outcome, and it must not be lost.
+#[tokio::test(start_paused = true)]
+async fn a_refused_message_whose_receipt_was_dropped_is_told() {
+    let limit = Duration::from_secs(60);
+    for (qos, reply) in [
+        (QoS::AtLeastOnce, Packet::PubAck as fn(Ack) -> Packet),
+        (QoS::ExactlyOnce, Packet::PubRec),
+    ] {
+        let told = tokio::time::timeout(limit, a_refusal_is_told(qos, reply)).await;
+        let told = told.expect("the test ends in time");
+        let [line] = &told[..] else {
+            panic!("{told:?}");
+        };
+        for part in ["refused/topic", "Quota exceeded (0x97)", "times=1 "] {
+            assert!(line.contains(part), "{part:?} in {line}");
+        }
+        assert!(!line.contains("s3cret"), "{line}");
+    }
+}
+
 /// What a stream loses is reported once, with its filter, however much it is.
 async fn losses_are_told(overflow: Overflow) -> Vec<String> {
     let broker = TestBroker::new();
@@ -450,8 +501,9 @@ async fn losses_that_repeat_are_counted_and_not_written() {
         assert!(line.contains("messages are lost"), "{line}");
         assert!(line.contains(&format!("times={times} ")), "{line}");
     }
-    let rest = told.last().unwrap();
-    for part in ["readings", "left out", &format!("times={reported} ")] {
+    let rest = told.iter().rev().find(|line| line.contains("left out"));
+    let rest = rest.unwrap();
+    for part in ["readings", &format!("times={reported} ")] {
         assert!(rest.contains(part), "{part:?} in {rest}");
     }
 }

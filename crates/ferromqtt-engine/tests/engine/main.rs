@@ -6,6 +6,7 @@ mod capacity;
 mod failures;
 mod held;
 mod leaving;
+mod lines;
 mod links;
 mod observer;
 mod outgoing_queue;

@@ -307,6 +307,9 @@ impl Client {
             return Err(DecodeError::protocol("PUBACK answers a QoS 2 PUBLISH"));
         }
         self.session.suspicion.acknowledged();
+        if ack.reason.is_error() {
+            self.report_refusal(number, ack.reason);
+        }
         let acknowledged = self.session.outbound.finish_publish(number);
         self.finish(ack, acknowledged);
         Ok(())
@@ -323,6 +326,7 @@ impl Client {
                 }
                 self.session.suspicion.acknowledged();
                 if ack.reason.is_error() {
+                    self.report_refusal(number, ack.reason);
                     let acknowledged = self.session.outbound.finish_publish(number);
                     self.finish(ack, acknowledged); // no PUBREL (MQTT-4.3.3-4)
                     return Ok(());
@@ -342,6 +346,25 @@ impl Client {
             Some(IdOwner::Release(_)) => self.send_pubrel(Ack::success(id)),
             _ => self.send_pubrel(Ack::new(id, ReasonCode::PacketIdentifierNotFound)),
         }
+    }
+
+    /// Reports that PUBACK or PUBREC refuses the PUBLISH numbered `number`, before its outcome.
+    #[cold]
+    fn report_refusal(&mut self, number: u64, reason: ReasonCode) {
+        let Some((topic, owner)) = self.session.outbound.in_flight(number) else {
+            return;
+        };
+        let (op, key) = match owner {
+            Some(Owner::Publish(op) | Owner::Request(op)) => (Some(op), None),
+            Some(Owner::Recorded(key)) => (None, Some(key)),
+            None => (None, None),
+        };
+        self.events.push_back(Event::PublishRefused {
+            topic,
+            reason,
+            op,
+            key,
+        });
     }
 
     fn send_pubrel(&mut self, ack: Ack) -> Result<(), DecodeError> {

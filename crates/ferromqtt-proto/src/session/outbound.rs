@@ -11,6 +11,7 @@ use super::in_order::InOrder;
 use super::{IdOwner, MessageExpiry, PacketIds};
 use crate::event::{Delivery, OpId};
 use crate::packet::{PacketId, QoS};
+use crate::topic::TopicName;
 
 /// How often the queue is looked through for messages that have expired, at most.
 const EXPIRY_PAUSE: Duration = Duration::from_millis(250);
@@ -275,6 +276,13 @@ impl Outbound {
     /// The QoS of the PUBLISH numbered `number`: tells a PUBACK from a PUBREC that is due.
     pub(crate) fn qos_of(&mut self, number: u64) -> Option<QoS> {
         self.in_flight_mut(number).map(|flow| flow.publish.qos)
+    }
+
+    /// The PUBLISH numbered `number`, if it awaits PUBACK or PUBREC: its topic, and who owns it.
+    #[cold]
+    pub(crate) fn in_flight(&mut self, number: u64) -> Option<(TopicName, Option<Owner>)> {
+        let flow = self.in_flight_mut(number)?;
+        Some((flow.publish.topic.clone(), flow.owner))
     }
 
     /// PUBREC for the PUBLISH numbered `number`: from now on it is a PUBREL that is owed, with a number of its own.

@@ -1,7 +1,7 @@
 //! QoS 1 from the client.
 
 use ferromqtt_proto::packet::{Ack, Packet};
-use ferromqtt_proto::{ConnectionError, Outcome, Properties, ReasonCode};
+use ferromqtt_proto::{ConnectionError, Event, Outcome, Properties, ReasonCode, TopicName};
 
 use crate::support::*;
 
@@ -81,6 +81,33 @@ fn puback_tells_its_reason_code_and_properties() {
     pair.server_sends_bytes(b"\x40\x0a\x00\x01\x87\x06\x1f\x00\x03why");
     let (reason, properties) = (ReasonCode::NotAuthorized, Some(because));
     assert_eq!(pair.outcome(op), Outcome::Refused { reason, properties });
+}
+
+/// MQTT-4.4.0-2: reported right before the outcome, and also when no caller waits for that.
+#[test]
+fn a_refusal_is_reported_with_its_topic_also_when_nobody_waits_for_the_outcome() {
+    for abandoned in [false, true] {
+        let mut pair = Pair::connected(options(V5));
+        let op = pair.publish("t", "x", AtLeastOnce);
+        assert_eq!(pair.sent(), ["PUBLISH q1 1 x"]);
+        if abandoned {
+            pair.client.abandon(op);
+        }
+        pair.events();
+        let reason = ReasonCode::QuotaExceeded;
+        pair.server_sends(Packet::PubAck(Ack::new(id(1), reason)));
+        let refused = Event::PublishRefused {
+            topic: TopicName::new("t").unwrap(),
+            reason,
+            op: (!abandoned).then_some(op),
+            key: None,
+        };
+        let properties = None;
+        let outcome = Outcome::Refused { reason, properties };
+        let completed = (!abandoned).then_some(Event::Completed { op, outcome });
+        let expected: Vec<_> = [refused].into_iter().chain(completed).collect();
+        assert_eq!(pair.events(), expected);
+    }
 }
 
 /// MQTT-4.4.0-2: a PUBACK with an error acknowledges too, so nothing is sent again and the slot is free.

@@ -97,8 +97,8 @@ def refusing_a_message(part: str, version: ProtocolVersion) -> None:
                         await client.publish("t", b"bad", qos=1)
 
 
-refusing_a_message("They are sent again", ProtocolVersion.V311)
-refusing_a_message("They are sent one at a time", V5)
+refusing_a_message("they are sent again", ProtocolVersion.V311)
+refusing_a_message("they are sent one at a time", V5)
 refusing_a_message("it is given up", V5)
 
 
@@ -156,6 +156,24 @@ async def _(_: World) -> None:
     await receive_by_a_raising_queue()
 
 
+@provokes(LOG, "the server refused a message")
+async def _(_: World) -> None:
+    def script(connection: Connection) -> None:
+        connection.accept(packets.CONNACK_5)
+        refused, other = (
+            packets.packet_id_of(*connection.expect(packets.PUBLISH)) for _ in range(2)
+        )
+        connection.send(packets.ack(packets.PUBACK, refused, b"\x87"))
+        connection.send(packets.ack(packets.PUBACK, other))
+        connection.read_to_end()
+
+    with ScriptedServer(script) as server:
+        async with Client(server.host, server.port, protocol=V5) as client:
+            with contextlib.suppress(MqttError):
+                await client.publish("a", qos=1, timeout=0.05)
+            await client.publish("b", qos=1)
+
+
 @provokes(LOG, "QoS 0 messages were not written")
 async def _(_: World) -> None:
     full = threading.Event()
@@ -192,8 +210,8 @@ def contested(part: str, connack: bytes, last: bytes, times: int, **given: Given
                         await anext(client.messages)
 
 
-contested("The server accepted {count}", packets.CONNACK_311, b"", 3)
-contested("Another client has connected", packets.CONNACK_5, b"\xe0\x01\x8e", 1, protocol=V5)
+contested("the server accepted {count}", packets.CONNACK_311, b"", 3)
+contested("another client has connected", packets.CONNACK_5, b"\xe0\x01\x8e", 1, protocol=V5)
 
 
 def tracing(part: str, script: Script) -> None:

@@ -102,7 +102,7 @@ def losing(part: str) -> None:
 losing("connection lost: {reason} ({address})")
 losing("cannot connect: {reason}")
 losing("connected to {address}")
-losing("disconnected")
+losing("disconnected from {address}")
 
 
 @provokes(LOG, "cannot connect, and the client connects no more")

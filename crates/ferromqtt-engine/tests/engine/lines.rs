@@ -1,0 +1,331 @@
+//! Log lines: their texts as a log without fields shows them, and which of them are written.
+
+use std::time::{Duration, Instant};
+
+use ferromqtt_engine::{Fact, Line, LineLevel, LineValue, Lines};
+use ferromqtt_proto::{
+    ConnectionError, Properties, QoS, ReasonCode, Slip, TopicFilter, TopicName, TransportError,
+};
+use ferromqtt_testing::BrokerOptions;
+
+use crate::world::{World, call, options, publish};
+
+const SERVER: &str = "broker.example:1883";
+
+/// What a client notes in its log, at a time that stands still.
+struct Log {
+    lines: Lines,
+    now: Instant,
+}
+
+impl Log {
+    fn new() -> Self {
+        Self {
+            lines: Lines::default(),
+            now: Instant::now(),
+        }
+    }
+
+    fn note(&mut self, fact: &Fact) -> Vec<Line> {
+        let mut lines = Vec::new();
+        self.lines.note(self.now, fact, &mut lines);
+        lines
+    }
+
+    fn told(&mut self, fact: &Fact) -> Vec<String> {
+        let lines = self.note(fact);
+        lines.iter().map(|line| line.told(SERVER)).collect()
+    }
+}
+
+fn connected(session_present: bool) -> Fact {
+    Fact::Connected {
+        session_present,
+        assigned: None,
+        properties: Box::default(),
+    }
+}
+
+fn ended(cause: ConnectionError, retries: bool, established: bool) -> Fact {
+    Fact::Disconnected {
+        cause,
+        address: SERVER.into(),
+        has_accepted: false,
+        retry_at: retries.then(Instant::now),
+        unflushed: 0,
+        established,
+    }
+}
+
+fn not_restored(filter: &str) -> Fact {
+    Fact::NotRestored {
+        filter: TopicFilter::new(filter).unwrap(),
+        reason: ReasonCode::NotAuthorized,
+    }
+}
+
+fn number(line: &Line, name: &str) -> Option<u64> {
+    match line.get(name)? {
+        LineValue::Number(number) => Some(*number),
+        other => panic!("{name} is {other:?}"),
+    }
+}
+
+fn failed(text: &str) -> ConnectionError {
+    ConnectionError::Transport(TransportError::Failed(text.into()))
+}
+
+#[test]
+fn a_line_is_told_with_its_fields_and_the_server() {
+    let mut log = Log::new();
+    for (fact, told) in [
+        (
+            connected(true),
+            "connected to broker.example:1883 (session present)",
+        ),
+        (connected(false), "connected to broker.example:1883"),
+        (
+            not_restored("a\n/#"),
+            r#"a subscription that the server had lost was not renewed (filter: "a\n/#", reason: Not authorized (0x87), broker.example:1883)"#,
+        ),
+        (
+            Fact::Tolerated {
+                slip: Slip::DupAtQos0,
+            },
+            "the server breaks a rule of MQTT, which is tolerated: a PUBLISH at QoS 0 has DUP set; DUP is ignored (broker.example:1883)",
+        ),
+        (
+            Fact::MessageSuspected {
+                topic: TopicName::new("t").unwrap(),
+                messages: 3,
+                ends: 2,
+                reason: None,
+            },
+            r#"one connection after another has ended while messages were in flight, and none was acknowledged: one of them may be the reason, and they are sent again (topic: "t", messages: 3, ends: 2, broker.example:1883)"#,
+        ),
+        (
+            ended(failed("broker.example:1883: TCP: refused"), true, false),
+            "cannot connect: broker.example:1883: TCP: refused",
+        ),
+        (
+            ended(failed("reset"), false, true),
+            "connection lost, and the client connects no more: reset (broker.example:1883)",
+        ),
+        (
+            ended(ConnectionError::Closed, false, true),
+            "disconnected from broker.example:1883",
+        ),
+    ] {
+        assert_eq!(log.told(&fact), [told]);
+    }
+}
+
+#[test]
+fn the_servers_words_are_told_and_a_known_server_is_at_the_right_port() {
+    let mut log = Log::new();
+    let unanswered = ended(ConnectionError::Unanswered, true, false);
+    assert!(log.told(&unanswered)[0].contains("does the port expect TLS"));
+    let mut known = unanswered;
+    if let Fact::Disconnected { has_accepted, .. } = &mut known {
+        *has_accepted = true;
+    }
+    let told = log.told(&known);
+    assert!(!told[0].contains("does the port expect TLS"), "{told:?}");
+    let properties = Properties {
+        reason_string: Some("come\nback".try_into().unwrap()),
+        ..Properties::default()
+    };
+    let busy = ConnectionError::Disconnected {
+        reason: ReasonCode::ServerBusy,
+        properties: properties.into(),
+    };
+    let told = log.told(&ended(busy, true, true));
+    let expected = r"connection lost: the server disconnected: Server busy (0x89): come\nback (broker.example:1883)";
+    assert_eq!(told, [expected]);
+}
+
+#[test]
+fn what_repeats_is_written_at_doublings_and_the_rest_when_it_is_connected_again_or_ends() {
+    let mut log = Log::new();
+    let times = |log: &mut Log, fact: &Fact, count: usize| -> Vec<_> {
+        let lines = (0..count).flat_map(|_| log.note(fact));
+        lines.filter_map(|line| number(&line, "times")).collect()
+    };
+    let lost = not_restored("a");
+    assert_eq!(times(&mut log, &lost, 3), [1, 2]);
+    let text = "a subscription that the server had lost was not renewed: a (broker.example:1883)";
+    let told = log.told(&connected(false));
+    assert_eq!(
+        told,
+        [
+            &format!("{text} (3 times in all)"),
+            "connected to broker.example:1883"
+        ]
+    );
+    assert_eq!(times(&mut log, &lost, 3), [4]);
+    let told = log.told(&ended(ConnectionError::Closed, false, true));
+    assert_eq!(
+        told,
+        [
+            &format!("{text} (6 times in all)"),
+            "disconnected from broker.example:1883"
+        ]
+    );
+    let told = log.told(&Fact::Ended { lost: 0 });
+    assert!(told.is_empty(), "{told:?}");
+}
+
+#[test]
+fn a_line_that_was_left_out_has_its_kind_and_subject_as_fields() {
+    let mut log = Log::new();
+    for _ in 0..3 {
+        log.note(&not_restored("a"));
+    }
+    let lines = log.note(&Fact::Ended { lost: 7 });
+    let [all, left_out] = &lines[..] else {
+        panic!("{lines:?}");
+    };
+    assert_eq!(number(all, "messages"), Some(7));
+    assert_eq!(left_out.text, "log lines that say the same were left out");
+    assert_eq!(number(left_out, "times"), Some(3));
+    assert_eq!(number(left_out, "left_out"), Some(1));
+    let words = |name| left_out.get(name).unwrap().to_string();
+    let text = "a subscription that the server had lost was not renewed";
+    assert_eq!(
+        (words("kind"), words("subject")),
+        (format!("\"{text}\""), "a".to_owned())
+    );
+}
+
+#[test]
+fn messages_that_were_not_written_have_a_line_whatever_ends_the_connection() {
+    for retries in [true, false] {
+        let mut log = Log::new();
+        let mut end = ended(ConnectionError::Closed, retries, true);
+        if let Fact::Disconnected { unflushed, .. } = &mut end {
+            *unflushed = 12;
+        }
+        let lines = log.note(&end);
+        let [_, unflushed] = &lines[..] else {
+            panic!("{lines:?}");
+        };
+        assert_eq!(unflushed.level, LineLevel::Warn);
+        assert_eq!(number(unflushed, "messages"), Some(12));
+    }
+}
+
+/// Its callers get errors.
+#[test]
+fn a_quiet_client_tells_of_its_connection_at_debug_alone() {
+    let mut log = Log::new();
+    log.lines.set_quiet(true);
+    for fact in [
+        connected(false),
+        ended(failed("reset"), false, true),
+        ended(failed("refused"), false, false),
+        ended(ConnectionError::Closed, false, true),
+    ] {
+        let lines = log.note(&fact);
+        assert!(
+            lines.iter().all(|line| line.level == LineLevel::Debug),
+            "{lines:?}"
+        );
+        assert_eq!(lines.len(), 1);
+    }
+    let attempt = log.note(&ended(failed("refused"), true, false));
+    assert_eq!(attempt[0].level, LineLevel::Warn, "another server follows");
+}
+
+#[test]
+fn what_a_quiet_client_leaves_out_is_reported_when_the_transport_has_closed() {
+    let mut log = Log::new();
+    log.lines.set_quiet(true);
+    log.note(&connected(false));
+    for _ in 0..3 {
+        log.note(&not_restored("a"));
+    }
+    for expected in [1, 0] {
+        let mut lines = Vec::new();
+        log.lines.closed(true, &mut lines);
+        assert_eq!(lines.len(), expected, "{lines:?}");
+    }
+}
+
+/// How a message is published whose refusal nobody hears of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Unheard {
+    GivenUp,
+    Released,
+    Queued,
+    /// Its caller does.
+    Heard,
+}
+
+/// MQTT-4.4.0-2: nobody waits for the outcome, so the log has it.
+#[test]
+fn a_message_that_the_server_refuses_and_nobody_waits_for_is_a_fact_with_a_line() {
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        for how in [
+            Unheard::GivenUp,
+            Unheard::Released,
+            Unheard::Queued,
+            Unheard::Heard,
+        ] {
+            refused(qos, how);
+        }
+    }
+}
+
+fn refused(qos: QoS, how: Unheard) {
+    let mut broker = BrokerOptions::default();
+    let filter = TopicFilter::new("t").unwrap();
+    broker
+        .deny_publish(filter, ReasonCode::QuotaExceeded)
+        .unwrap();
+    let mut world = World::<false>::with(options(), broker, false);
+    world.run();
+    world.silent = true;
+    let message = publish("x", qos);
+    match how {
+        Unheard::Queued => {
+            let now = world.now;
+            (world.engine.queue_publish(now, message, None, None)).unwrap();
+        }
+        _ => {
+            let (_, submission) = world.publish(&message, None).unwrap();
+            world.run();
+            match how {
+                Unheard::GivenUp => assert!(world.give_up(call(submission.unwrap()))),
+                Unheard::Released => {
+                    for token in world.engine.release_callers(|_| true) {
+                        world.back(&token);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    world.silent = false;
+    world.run();
+    let facts = world.facts.iter().filter_map(|fact| match fact {
+        Fact::PublishRefused { topic, reason } => Some((topic.as_str(), *reason)),
+        _ => None,
+    });
+    let facts: Vec<_> = facts.collect();
+    let one = ("t", ReasonCode::QuotaExceeded);
+    let wanted = if how == Unheard::Heard {
+        vec![]
+    } else {
+        vec![one]
+    };
+    assert_eq!(facts, wanted, "{qos:?} {how:?}");
+    let mut log = Log::new();
+    let told: Vec<_> = (world.facts.iter())
+        .flat_map(|fact| log.told(fact))
+        .collect();
+    let lines = told
+        .iter()
+        .filter(|line| line.contains("refused a message"));
+    assert_eq!(lines.count(), wanted.len(), "{told:?}");
+    world.end();
+}
