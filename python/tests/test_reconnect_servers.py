@@ -374,4 +374,4 @@ def test_an_event_that_is_taken_late_names_the_server_of_its_own_attempt(run: Lo
             await asyncio.wait([entering])
             assert addresses == [f"127.0.0.1:{port}" for port in ports * 2]
 
-    run(main())
+    run(main)

@@ -16,15 +16,10 @@ pub(crate) struct Attempts {
     /// Of the connection or attempt that ended last.
     ended: Arc<str>,
     /// Those that have accepted a connection since the engine was started.
-    accepted: VecDeque<Arc<str>>,
+    pub(crate) accepted: VecDeque<Arc<str>>,
 }
 
 impl Attempts {
-    /// The engine is started again.
-    pub(crate) fn begin(&mut self) {
-        self.accepted.clear();
-    }
-
     pub(crate) fn accept(&mut self) {
         if self.has_accepted(&self.current) {
             return;

@@ -176,7 +176,7 @@ impl<T: Tokens> Engine<T> {
         }
         if !self.has_ended() {
             self.queues_ended = false;
-            self.attempts.begin();
+            self.attempts.accepted.clear();
             self.core.connect(now);
             self.wake_all_readers(); // of subscriptions that the core has forgotten
         }

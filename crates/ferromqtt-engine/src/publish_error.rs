@@ -1,11 +1,8 @@
 //! The error of publishing.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
-use ferromqtt_proto::{
-    ConnectionError, Delivery, InvalidPublish, InvalidTopic, Properties, ReasonCode, TopicError,
-};
+use ferromqtt_proto::{ConnectionError, Delivery, InvalidPublish, Properties, ReasonCode};
 use thiserror::Error;
 
 use crate::Awaited;
@@ -64,7 +61,7 @@ pub enum PublishError {
         awaited: Awaited,
         /// The limit that was given.
         limit: Duration,
-        /// [`Delivery::NotSent`]: the message was withdrawn, and is never sent. [`Delivery::Unknown`]: it is on the wire, and
+        /// With `NotSent` the message was withdrawn, and is never sent. With `Unknown` it is on the wire, and
         /// stays in the session.
         delivery: Delivery,
     },
@@ -123,24 +120,6 @@ const fn what_became_of_it(delivery: Delivery) -> &'static str {
         Delivery::Unknown => {
             ": the message was sent and may have arrived, and stays in the session"
         }
-    }
-}
-
-impl From<Infallible> for PublishError {
-    fn from(never: Infallible) -> Self {
-        match never {}
-    }
-}
-
-impl From<TopicError> for PublishError {
-    fn from(error: TopicError) -> Self {
-        Self::Invalid(error.into())
-    }
-}
-
-impl From<InvalidTopic> for PublishError {
-    fn from(error: InvalidTopic) -> Self {
-        Self::Invalid(error.into())
     }
 }
 

@@ -30,7 +30,7 @@ pub enum RequestError {
     TimedOut {
         /// The limit.
         limit: Duration,
-        /// [`Delivery::NotSent`]: the request had not been sent, and was withdrawn. [`Delivery::Unknown`]: it may have arrived.
+        /// With `NotSent` the request had not been sent, and was withdrawn. With `Unknown` it may have arrived.
         delivery: Delivery,
     },
 }

@@ -1,12 +1,10 @@
 //! Errors of subscribing and unsubscribing.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
 use ferromqtt_proto::shown::peer_text;
 use ferromqtt_proto::{
-    ConnectionError, Delivery, InvalidSubscribe, InvalidTopic, Properties, ReasonCode, TopicError,
-    TopicFilter,
+    ConnectionError, Delivery, InvalidSubscribe, Properties, ReasonCode, TopicFilter,
 };
 use thiserror::Error;
 
@@ -67,7 +65,7 @@ pub enum SubscribeError {
         awaited: Awaited,
         /// The limit that was given.
         limit: Duration,
-        /// [`Delivery::NotSent`]: the request was withdrawn, and is never sent. [`Delivery::Unknown`]: it may have arrived.
+        /// With `NotSent` the request was withdrawn, and is never sent. With `Unknown` it may have arrived.
         delivery: Delivery,
     },
 }
@@ -118,24 +116,6 @@ fn refused(results: &[(TopicFilter, FilterResult)]) -> usize {
     (results.iter())
         .filter(|(_, result)| result.is_error())
         .count()
-}
-
-impl From<Infallible> for SubscribeError {
-    fn from(never: Infallible) -> Self {
-        match never {}
-    }
-}
-
-impl From<TopicError> for SubscribeError {
-    fn from(error: TopicError) -> Self {
-        Self::Invalid(error.into())
-    }
-}
-
-impl From<InvalidTopic> for SubscribeError {
-    fn from(error: InvalidTopic) -> Self {
-        Self::Invalid(error.into())
-    }
 }
 
 impl From<InvalidSubscribe> for SubscribeError {

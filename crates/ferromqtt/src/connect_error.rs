@@ -74,17 +74,15 @@ impl fmt::Display for Reached<'_> {
             | ConnectionError::Closed
             | ConnectionError::Dropped
             | ConnectionError::DriverGone => write!(f, "{server}: {cause}"),
-            ConnectionError::Refused { reason, .. } => {
+            _ => {
                 let failure = Failure::new(server, AttemptPhase::Connect);
                 write!(f, "{}", failure.reason(end_text(cause, false)))?;
-                match NAMES.remedy(*reason) {
-                    Some(remedy) => write!(f, " ({remedy})"),
-                    None => Ok(()),
+                match cause {
+                    ConnectionError::Refused { reason, .. } => NAMES.remedy(*reason),
+                    _ => None,
                 }
+                .map_or(Ok(()), |remedy| write!(f, " ({remedy})"))
             }
-            _ => Failure::new(server, AttemptPhase::Connect)
-                .reason(end_text(cause, false))
-                .fmt(f),
         }
     }
 }

@@ -256,7 +256,7 @@ impl<'a> Publish<'a> {
     /// ```
     pub fn try_enqueue(self) -> Result<Receipt, PublishError> {
         let publish = self.publish?;
-        let tried = (self.client.shared).call(|state, now| {
+        (self.client.shared).call(|state, now| {
             if let Some(packet) = at_once(&publish)
                 && state.engine.try_publish_now(packet, &publish.payload)?
             {
@@ -267,8 +267,7 @@ impl<'a> Publish<'a> {
                 Ok(_) => Ok(Receipt::waiting(outcome)),
                 Err((_, refusal)) => Err(refusal),
             }
-        });
-        tried
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Log lines: their texts as a log without fields shows them, and which of them are written.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ferromqtt_engine::{Fact, Line, LineLevel, LineValue, Lines};
 use ferromqtt_proto::{
