@@ -8,6 +8,7 @@ mod broker;
 mod buffer;
 mod call_future;
 mod clock;
+mod connack;
 mod convert;
 mod core;
 mod event_reader;
@@ -19,6 +20,7 @@ mod hooks;
 mod interpreter;
 mod link;
 mod message;
+mod message_properties;
 mod next_message;
 mod operations;
 mod pending;
@@ -70,6 +72,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("MAX_BYTES", rules::MAX_BYTES)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     message::finish_type(module.py())?;
+    message_properties::finish_type(module.py())?;
     next_message::finish_type(module.py());
     Ok(())
 }
