@@ -13,7 +13,7 @@ from ferromqtt._arguments import subscribe_filters, unsubscribe_filters
 from ferromqtt._checks import check_timeout, wrong_queue
 from ferromqtt._connector import Connector
 from ferromqtt._driver import Protocol
-from ferromqtt._keywords import are_given, check_names, joined
+from ferromqtt._keywords import PublishKeywords, are_given, check_names, joined
 from ferromqtt._native import Message
 from ferromqtt._queue import MessageQueue
 from ferromqtt._slots import CallSlots
@@ -99,16 +99,33 @@ class Internals:
         qos: int,
         retain: bool,
         properties: PropertiesLike | None,
-        keywords: Mapping[str, object],
+        keywords: PublishKeywords,
         timeout: float,
     ) -> None:
         """Publish once there is a free slot."""
         async with self._slots or contextlib.nullcontext():
             async with TURN_BEFORE_ERROR:
-                native = self.call_properties("publish", PacketTypes.PUBLISH, properties, keywords)
-                waiter = self.core.publish(topic, payload, qos, retain, native, timeout)
+                waiter = self.publish_with(
+                    topic, payload, qos, retain, properties, keywords, timeout
+                )
             if waiter is not None:
                 await self._wait(waiter)
+
+    def publish_with(
+        self,
+        topic: TopicLike,
+        payload: PayloadType,
+        qos: int,
+        retain: bool,
+        properties: PropertiesLike | None,
+        keywords: PublishKeywords,
+        timeout: float,
+    ) -> Awaitable[object] | None:
+        """Publish with properties, or within a time limit that is among the keywords."""
+        given = keywords.pop("timeout", None)
+        native = self.call_properties("publish", PacketTypes.PUBLISH, properties, keywords)
+        time_limit = timeout if given is None else given
+        return self.core.publish(topic, payload, qos, retain, native, time_limit)
 
     async def subscribe(
         self,

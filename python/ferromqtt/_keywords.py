@@ -22,8 +22,9 @@ _Class = TypeVar("_Class", bound=type)
 
 
 class PublishKeywords(TypedDict, total=False):
-    """The properties of PUBLISH that `Client.publish` takes as keywords."""
+    """What `Client.publish` takes as keywords: its time limit, and the properties of PUBLISH."""
 
+    timeout: float | None
     payload_format_indicator: int | None
     message_expiry_interval: int | None
     content_type: str | None

@@ -9,15 +9,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Literal, Self, Unpack, cast
 
-from ferromqtt import _checks, _shown
+from ferromqtt import _checks, _keywords, _shown
 from ferromqtt._internals import FerromqttInternalsHolder
-from ferromqtt._keywords import (
-    PublishKeywords,
-    SubscribeKeywords,
-    UnsubscribeKeywords,
-    names_unknown,
-    takes,
-)
 from ferromqtt._native import Message, MessagesIterator
 from ferromqtt._queue import QueuedMessages
 from ferromqtt._turn import TURN
@@ -39,7 +32,7 @@ from ferromqtt.options import (
     Will,
     memory_broker,
 )
-from ferromqtt.reasons import PacketTypes, ReasonCode
+from ferromqtt.reasons import ReasonCode
 from ferromqtt.stats import Stats, of_counters
 from ferromqtt.topic import TopicLike
 from ferromqtt.types import (
@@ -66,7 +59,7 @@ __all__ = [
 _DEFAULT_TIMEOUT = 10.0
 
 
-@names_unknown
+@_keywords.names_unknown
 class Client(FerromqttInternalsHolder):
     """An MQTT client for asyncio.
 
@@ -414,7 +407,7 @@ class Client(FerromqttInternalsHolder):
         if internals is not None:  # before `__init__` it makes no difference
             internals.core.pending_calls_threshold = threshold
 
-    @takes(PublishKeywords)
+    @_keywords.takes(_keywords.PublishKeywords)
     async def publish(
         self,
         topic: TopicLike,
@@ -422,9 +415,9 @@ class Client(FerromqttInternalsHolder):
         qos: int = 0,
         retain: bool = False,
         properties: PropertiesLike | None = None,
-        *,
-        timeout: float | None = None,
-        **keywords: Unpack[PublishKeywords],
+        **keywords: Unpack[
+            _keywords.PublishKeywords
+        ],  # with `timeout`: a parameter costs each call more
     ) -> None:
         """Publish a message.
 
@@ -470,25 +463,18 @@ class Client(FerromqttInternalsHolder):
         internals = self._FerromqttInternalsHolder__internals
         start = internals.start_publish
         if start is None:
-            time_limit = self.timeout if timeout is None else timeout
             await internals.publish_in_slot(
-                topic, payload, qos, retain, properties, keywords, time_limit
+                topic, payload, qos, retain, properties, keywords, self.timeout
             )
             return
         # The fast path, written out: a call costs as much as the message.
         try:
-            waiter = start(
-                topic,
-                payload,
-                qos,
-                retain,
-                None
-                if properties is None and not keywords
-                else internals.call_properties(
-                    "publish", PacketTypes.PUBLISH, properties, keywords
-                ),
-                self.timeout if timeout is None else timeout,
-            )
+            if keywords or properties is not None:
+                waiter = internals.publish_with(
+                    topic, payload, qos, retain, properties, keywords, self.timeout
+                )
+            else:
+                waiter = start(topic, payload, qos, retain, None, self.timeout)
         except Exception:
             await TURN
             raise
@@ -500,7 +486,7 @@ class Client(FerromqttInternalsHolder):
                 internals.core.abandon(op)
                 raise
 
-    @takes(SubscribeKeywords)
+    @_keywords.takes(_keywords.SubscribeKeywords)
     async def subscribe(
         self,
         topic: SubscribeTopic,
@@ -509,7 +495,7 @@ class Client(FerromqttInternalsHolder):
         properties: PropertiesLike | None = None,
         *,
         timeout: float | None = None,
-        **keywords: Unpack[SubscribeKeywords],
+        **keywords: Unpack[_keywords.SubscribeKeywords],
     ) -> list[ReasonCode]:
         """Subscribe to one or more filters.
 
@@ -542,14 +528,14 @@ class Client(FerromqttInternalsHolder):
             topic, qos, options, properties, keywords, time_limit
         )
 
-    @takes(UnsubscribeKeywords)
+    @_keywords.takes(_keywords.UnsubscribeKeywords)
     async def unsubscribe(
         self,
         topic: UnsubscribeTopic,
         properties: PropertiesLike | None = None,
         *,
         timeout: float | None = None,
-        **keywords: Unpack[UnsubscribeKeywords],
+        **keywords: Unpack[_keywords.UnsubscribeKeywords],
     ) -> None:
         """Unsubscribe from one filter or several.
 

@@ -28,6 +28,7 @@ from support import packets
 from support.clients import LIMIT, receive, unique
 from support.loops import LoopRunner
 from support.scripted import Connection, ScriptedServer, answer, serve_311
+from support.virtual import memory_broker, play
 
 V5 = ProtocolVersion.V5
 PAIRS = [("a", "1"), ("a", "2"), ("b", "")]
@@ -366,16 +367,16 @@ def test_before_5_keywords_are_not_sent_with_one_warning(
         assert b"text/plain" not in server.received
 
 
-def test_a_will_has_its_keywords_and_waits_for_its_delay(run: LoopRunner) -> None:
+def test_a_will_has_its_keywords_and_waits_for_its_delay() -> None:
     """The server publishes it when the session ends, which is before the delay is over."""
 
     async def main() -> None:
-        broker = TestBroker(listen=False)
+        broker = memory_broker()
         will = Will("w", b"x", will_delay_interval=3600, **OF_A_MESSAGE)
         async with broker.client(protocol=5) as watching:
             await watching.subscribe("w")
             gone = broker.client(
-                "gone", protocol=5, will=will, will_on_error=True, session_expiry_interval=1
+                "gone", protocol=5, will=will, will_on_error=True, session_expiry_interval=10
             )
             with pytest.raises(LookupError):
                 async with gone:
@@ -386,7 +387,7 @@ def test_a_will_has_its_keywords_and_waits_for_its_delay(run: LoopRunner) -> Non
             assert message.payload == b"x"
             assert {name: getattr(message, name) for name in OF_A_MESSAGE} == OF_A_MESSAGE
 
-    run(main)
+    play(main)
 
 
 def test_a_will_of_another_class_needs_no_keywords(run: LoopRunner, in_memory: Broker) -> None:
@@ -538,65 +539,6 @@ def test_the_blocking_client_takes_the_same(builtin: Broker) -> None:
         with pytest.raises(TypeError, match="did you mean 'content_type'"):
             client.publish(topic, contenttype="a")  # type: ignore[call-arg]
     assert inspect.signature(BlockingClient.publish) == inspect.signature(Client.publish)
-
-
-ELSEWHERE: list[tuple[str, str, str | None]] = [
-    ("Client", "keep_alive", "keepalive"),
-    ("Client", "client_id", "identifier"),
-    ("Client", "host", "hostname"),
-    ("Client", "ssl", "tls_context"),
-    ("Client", "user", "username"),
-    ("Client", "pw", "password"),
-    ("Client", "clean_sesion", "clean_session"),
-    ("Client", "session_expiry", "session_expiry_interval"),
-    ("Client", "zzz", None),
-    ("Will", "delay", "will_delay_interval"),
-    ("Will", "contenttype", "content_type"),
-    ("publish", "contenttype", "content_type"),
-    ("publish", "message", "payload"),
-    ("publish", "expiry", "message_expiry_interval"),
-    ("publish", "user_property", "user_properties"),
-    ("publish", "will_delay_interval", None),
-    ("subscribe", "identifier", "subscription_identifier"),
-    ("subscribe", "no_local", "options"),
-    ("subscribe", "content_type", None),
-    ("unsubscribe", "userproperties", "user_properties"),
-    ("unsubscribe", "qos", None),
-]
-
-
-@pytest.mark.parametrize(("what", "name", "meant"), ELSEWHERE)
-def test_an_unknown_keyword_names_the_nearest(
-    run: LoopRunner, what: str, name: str, meant: str | None
-) -> None:
-    end = f"; did you mean '{meant}'?" if meant else ""
-
-    async def main() -> None:
-        client = Client("localhost")
-        calls: dict[str, Callable[..., Any]] = {
-            "Client": Client,
-            "Will": Will,
-            "publish": client.publish,
-            "subscribe": client.subscribe,
-            "unsubscribe": client.unsubscribe,
-        }
-        with pytest.raises(TypeError) as caught:
-            await calls[what]("a", **{name: 1})
-        text = f"{what}() got an unexpected keyword argument {name!r}{end}"
-        assert str(caught.value) == text
-
-    run(main)
-
-
-def test_a_subclass_with_keywords_of_its_own_is_told_of_unknown_ones() -> None:
-    class Own(Client):
-        def __init__(self, hostname: str, *, mine: int, **options: Any) -> None:  # noqa: ANN401
-            super().__init__(hostname, **options)
-            self.mine = mine
-
-    assert Own("h", mine=1, keepalive=5).mine == 1
-    with pytest.raises(TypeError, match="'keep_alive'; did you mean 'keepalive'"):
-        Own("h", mine=1, keep_alive=5)
 
 
 def test_a_client_that_is_gone_raises_as_without_keywords(run: LoopRunner) -> None:

@@ -2,8 +2,10 @@
 
 use bytes::Bytes;
 use ferromqtt_proto::{Properties, UserProperties, Utf8String};
+use pyo3::exceptions::PyAttributeError;
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use crate::gate;
 use crate::message::Message;
@@ -97,7 +99,8 @@ fn text(text: Option<&Utf8String>) -> Found {
     text.map_or(Found::Nothing, |text| Found::Text(text.clone()))
 }
 
-/// A descriptor without `__set__`, unlike PyO3's: an attribute of the same name that a subclass sets in its instances wins.
+/// Lets an attribute of the same name win that a subclass sets in its instances, which a getter of PyO3's would refuse. With
+/// `__set__`, since `help` takes a descriptor without it for a method.
 #[pyclass(frozen, module = "ferromqtt._native")]
 struct MessageProperty(&'static Attribute);
 
@@ -112,7 +115,30 @@ impl MessageProperty {
         if message.is_none() {
             return Ok(slf.clone().into_any()); // read from the class
         }
-        slf.get().0.value(message.cast()?)
+        let message = message.cast::<Message>()?;
+        let Self(attribute) = slf.get();
+        if let Some(fields) = own_fields(message)?
+            && let Some(own) = fields.get_item(attribute.name)?
+        {
+            return Ok(own);
+        }
+        attribute.value(message)
+    }
+
+    fn __set__(&self, message: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let _inside = gate::enter()?;
+        match own_fields(message.cast()?)? {
+            Some(fields) => fields.set_item(self.0.name, value),
+            None => Err(self.read_only()),
+        }
+    }
+
+    fn __delete__(&self, message: &Bound<'_, PyAny>) -> PyResult<()> {
+        let _inside = gate::enter()?;
+        match own_fields(message.cast()?)? {
+            Some(fields) if fields.contains(self.0.name)? => fields.del_item(self.0.name),
+            _ => Err(self.read_only()),
+        }
     }
 
     #[getter(__doc__)]
@@ -124,6 +150,24 @@ impl MessageProperty {
     fn name(&self) -> &'static str {
         self.0.name
     }
+}
+
+impl MessageProperty {
+    fn read_only(&self) -> PyErr {
+        PyAttributeError::new_err(format!(
+            "{} of a message is what was received, and cannot be set",
+            self.0.name
+        ))
+    }
+}
+
+/// Where an instance of a subclass has attributes of its own.
+fn own_fields<'py>(message: &Bound<'py, Message>) -> PyResult<Option<Bound<'py, PyDict>>> {
+    if message.as_any().is_exact_instance_of::<Message>() {
+        return Ok(None);
+    }
+    let fields = message.getattr_opt(intern!(message.py(), "__dict__"))?;
+    Ok(fields.and_then(|fields| fields.cast_into().ok()))
 }
 
 impl Attribute {
