@@ -42,7 +42,7 @@ PARTS = (
     ),
     Part("tokio client, TLS", 664, ("crates/ferromqtt/src/transport/tls",)),
     Part("binding", 5_608, ("crates/ferromqtt-py/src",)),
-    Part("Python package", 5_929, ("python/ferromqtt",)),
+    Part("Python package", 5_933, ("python/ferromqtt",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
     Part("test broker", 3_705, ("crates/ferromqtt-testing/src",)),
     Part("command line", 285, ("crates/ferromqtt-cli/src",)),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from ferromqtt._arguments import subscribe_filters, unsubscribe_filters
 from ferromqtt._checks import check_timeout, wrong_queue
@@ -347,6 +348,20 @@ def _native_policy(policy: Reconnect) -> tuple[float, float, int, int | None, bo
     percent = round(policy.jitter * 100)
     attempts = None if policy.attempts is None else int(policy.attempts)
     return float(policy.min), float(policy.max), percent, attempts, bool(policy.initial)
+
+
+if TYPE_CHECKING:
+    free_property = property
+else:
+
+    class free_property:  # noqa: N801 - as `property`
+        """A property in whose place a subclass may set an attribute of its own."""
+
+        def __init__(self, read: Callable[[Any], Any]) -> None:
+            functools.update_wrapper(self, read)
+
+        def __get__(self, client: object, _class: type | None = None) -> object:
+            return self if client is None else self.__wrapped__(client)
 
 
 class FerromqttInternalsHolder:

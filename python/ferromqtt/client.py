@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Literal, Self, Unpack, cast
 
 from ferromqtt import _checks, _keywords, _shown
-from ferromqtt._internals import FerromqttInternalsHolder
+from ferromqtt._internals import FerromqttInternalsHolder, free_property
 from ferromqtt._native import Message, MessagesIterator
 from ferromqtt._queue import QueuedMessages
 from ferromqtt._turn import TURN
@@ -347,7 +347,7 @@ class Client(FerromqttInternalsHolder):
         """Return where the client stands: whether there is a connection, and whether one comes."""
         return ClientState(self._FerromqttInternalsHolder__internals.core.state)
 
-    @property
+    @free_property
     def connack(self) -> ConnectResult | None:
         """What the CONNACK of the latest connection has settled; None before the first one.
 
