@@ -6,7 +6,14 @@ An asyncio client for MQTT 5.0, 3.1.1 and 3.1 on a core in Rust; a drop-in for a
 from ferromqtt import events
 from ferromqtt._native import __version__
 from ferromqtt.client import Client, ProtocolVersion, ProxySettings, TLSParameters, Will
-from ferromqtt.connection import ClientState, Credentials, Reconnect, Server
+from ferromqtt.connection import (
+    ClientState,
+    ConnectResult,
+    Credentials,
+    Reconnect,
+    Server,
+    ServerLimits,
+)
 from ferromqtt.exceptions import (
     MqttCodeError,
     MqttConnectError,
@@ -25,6 +32,7 @@ __version_tuple__ = tuple(int(part) for part in __version__.split("."))
 __all__ = [
     "Client",
     "ClientState",
+    "ConnectResult",
     "Credentials",
     "Message",
     "MessagesIterator",
@@ -40,6 +48,7 @@ __all__ = [
     "ReasonCode",
     "Reconnect",
     "Server",
+    "ServerLimits",
     "Stats",
     "SubscribeOptions",
     "TLSParameters",

@@ -92,6 +92,19 @@ _CLIENT: dict[str, tuple[str, Callable[[object], bool]]] = {
 }
 
 
+def letters(name: str) -> str:
+    """Return a name without what tells its spellings apart: `Content Type`, `content_type`."""
+    return name.replace(" ", "").replace("_", "").lower()
+
+
+def nearest(name: str, names: Mapping[str, str]) -> str | None:
+    """Return the one of `names`, by their `letters`, that `name` is likely to mean."""
+    import difflib  # noqa: PLC0415 - slow to import, and only errors need it
+
+    found = difflib.get_close_matches(letters(name), names, n=1)
+    return names[found[0]] if found else None
+
+
 def check_types(options: ClientOptions) -> None:
     """Raise TypeError for an option of the wrong type. None mostly stands for the default.
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
-from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar, cast
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from ferromqtt._arguments import subscribe_filters, unsubscribe_filters
 from ferromqtt._checks import check_timeout, wrong_queue
 from ferromqtt._connector import Connector
 from ferromqtt._driver import Protocol
+from ferromqtt._keywords import PublishKeywords, are_given, check_names, joined
 from ferromqtt._native import Message
 from ferromqtt._queue import MessageQueue
 from ferromqtt._slots import CallSlots
@@ -27,7 +29,7 @@ from ferromqtt.options import (
     ProtocolVersion,
     check_enter,
 )
-from ferromqtt.properties import has_any, to_native
+from ferromqtt.properties import has_any
 from ferromqtt.reasons import PacketTypes, ReasonCode
 from ferromqtt.topic import TopicLike
 from ferromqtt.types import (
@@ -98,15 +100,33 @@ class Internals:
         qos: int,
         retain: bool,
         properties: PropertiesLike | None,
+        keywords: PublishKeywords,
         timeout: float,
     ) -> None:
         """Publish once there is a free slot."""
         async with self._slots or contextlib.nullcontext():
             async with TURN_BEFORE_ERROR:
-                native = self.native(properties, PacketTypes.PUBLISH)
-                waiter = self.core.publish(topic, payload, qos, retain, native, timeout)
+                waiter = self.publish_with(
+                    topic, payload, qos, retain, properties, keywords, timeout
+                )
             if waiter is not None:
                 await self._wait(waiter)
+
+    def publish_with(
+        self,
+        topic: TopicLike,
+        payload: PayloadType,
+        qos: int,
+        retain: bool,
+        properties: PropertiesLike | None,
+        keywords: PublishKeywords,
+        timeout: float,
+    ) -> Awaitable[object] | None:
+        """Publish with properties, or within a time limit that is among the keywords."""
+        given = keywords.pop("timeout", None)
+        native = self.call_properties("publish", PacketTypes.PUBLISH, properties, keywords)
+        time_limit = timeout if given is None else given
+        return self.core.publish(topic, payload, qos, retain, native, time_limit)
 
     async def subscribe(
         self,
@@ -114,6 +134,7 @@ class Internals:
         qos: int,
         options: SubscribeOptionsLike | None,
         properties: PropertiesLike | None,
+        keywords: Mapping[str, object],
         timeout: float,
     ) -> list[ReasonCode]:
         """Subscribe; return a Reason Code for each filter."""
@@ -121,7 +142,7 @@ class Internals:
             filters = subscribe_filters(topic, qos, options, self._version)
             if options is not None and self._version != ProtocolVersion.V5:
                 self._warn_of_options()
-            native = self.native(properties, PacketTypes.SUBSCRIBE)
+            native = self.call_properties("subscribe", PacketTypes.SUBSCRIBE, properties, keywords)
         async with self._slots or contextlib.nullcontext():
             async with TURN_BEFORE_ERROR:
                 waiter = self.core.subscribe(filters, native, timeout)
@@ -129,12 +150,17 @@ class Internals:
         return [ReasonCode(PacketTypes.SUBACK, identifier=code) for code in codes]
 
     async def unsubscribe(
-        self, topic: UnsubscribeTopic, properties: PropertiesLike | None, timeout: float
+        self,
+        topic: UnsubscribeTopic,
+        properties: PropertiesLike | None,
+        keywords: Mapping[str, object],
+        timeout: float,
     ) -> None:
         """Unsubscribe."""
+        packet = PacketTypes.UNSUBSCRIBE
         async with TURN_BEFORE_ERROR:
             filters = unsubscribe_filters(topic)
-            native = self.native(properties, PacketTypes.UNSUBSCRIBE)
+            native = self.call_properties("unsubscribe", packet, properties, keywords)
         async with self._slots or contextlib.nullcontext():
             async with TURN_BEFORE_ERROR:
                 waiter = self.core.unsubscribe(filters, native, timeout)
@@ -157,8 +183,9 @@ class Internals:
                     self.core.configure(**self.core_options())
                     self._was_entered = True
                     self._warn_of_unused_headers()
-                    if self.options.will is not None and self._version != ProtocolVersion.V5:
-                        self.native(self.options.will.properties, PacketTypes.WILLMESSAGE)
+                    will = self.options.will
+                    if will is not None and self._version != ProtocolVersion.V5:
+                        self._warn_of_properties(will.properties, self.options.will_keywords)
                 await self._connect(timeout)
             except BaseException:
                 self.entered = False
@@ -203,18 +230,30 @@ class Internals:
     def _version(self) -> ProtocolVersion:
         return cast("ProtocolVersion", self.options.protocol)  # never None there
 
-    def native(
-        self, properties: PropertiesLike | None, packet_type: int
+    def call_properties(
+        self,
+        call: str,
+        packet_type: int,
+        properties: PropertiesLike | None,
+        keywords: Mapping[str, object],
     ) -> dict[str, object] | None:
-        """Properties as the core takes them; before 5.0 they are not used."""
+        """The properties of a call as the core takes them; before 5.0 they are not used.
+
+        Raises:
+            TypeError: `call` has no such keyword, or a keyword has the wrong type.
+            ValueError: A property is wrong, or is given twice.
+        """
+        check_names(call, keywords)
         if self._version == ProtocolVersion.V5:
-            return to_native(properties, packet_type)
-        if properties is not None:
-            self._warn_of_properties(properties)
+            return joined(properties, packet_type, keywords)
+        self._warn_of_properties(properties, keywords)
         return None
 
-    def _warn_of_properties(self, properties: PropertiesLike) -> None:
-        if not has_any(properties):
+    def _warn_of_properties(
+        self, properties: PropertiesLike | None, keywords: Mapping[str, object]
+    ) -> None:
+        given = properties is not None and has_any(properties)
+        if not (given or are_given(keywords)):
             return
         self._warn_once(
             "Properties are not sent: MQTT %s has none. Leave them out, or give the client "
@@ -309,6 +348,20 @@ def _native_policy(policy: Reconnect) -> tuple[float, float, int, int | None, bo
     percent = round(policy.jitter * 100)
     attempts = None if policy.attempts is None else int(policy.attempts)
     return float(policy.min), float(policy.max), percent, attempts, bool(policy.initial)
+
+
+if TYPE_CHECKING:
+    free_property = property
+else:
+
+    class free_property:  # noqa: N801 - as `property`
+        """A property in whose place a subclass may set an attribute of its own."""
+
+        def __init__(self, read: Callable[[Any], Any]) -> None:
+            functools.update_wrapper(self, read)
+
+        def __get__(self, client: object, _class: type | None = None) -> object:
+            return self if client is None else self.__wrapped__(client)
 
 
 class FerromqttInternalsHolder:

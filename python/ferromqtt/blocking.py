@@ -31,7 +31,7 @@ from ferromqtt._internals import internals_of
 from ferromqtt._loop_thread import LoopThread
 from ferromqtt._native import Message
 from ferromqtt.client import Client as AsyncClient
-from ferromqtt.connection import ClientState
+from ferromqtt.connection import ClientState, ConnectResult
 from ferromqtt.events import ConnectionEvent
 from ferromqtt.exceptions import MqttCodeError, MqttError, MqttReentrantError
 from ferromqtt.reasons import MQTTErrorCode, ReasonCode
@@ -460,6 +460,11 @@ class Client:
     def state(self) -> ClientState:
         """Return where the client stands: whether there is a connection, and whether one comes."""
         return self._ferromqtt_blocking.client.state()
+
+    @property
+    def connack(self) -> ConnectResult | None:
+        """What the CONNACK of the latest connection has settled; None before the first one."""
+        return self._ferromqtt_blocking.client.connack
 
     def stats(self) -> Stats:
         """Return what the client has counted, over all its connections."""

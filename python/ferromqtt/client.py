@@ -7,14 +7,21 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Literal, Self, cast
+from typing import Literal, Self, Unpack, cast
 
-from ferromqtt import _checks, _shown
-from ferromqtt._internals import FerromqttInternalsHolder
+from ferromqtt import _checks, _keywords, _shown
+from ferromqtt._internals import FerromqttInternalsHolder, free_property
 from ferromqtt._native import Message, MessagesIterator
 from ferromqtt._queue import QueuedMessages
 from ferromqtt._turn import TURN
-from ferromqtt.connection import ClientState, CredentialsSource, Reconnect, ServerLike
+from ferromqtt.connection import (
+    ClientState,
+    ConnectResult,
+    CredentialsSource,
+    Reconnect,
+    ServerLike,
+    connect_result,
+)
 from ferromqtt.events import Events
 from ferromqtt.options import (
     MQTT_CLEAN_START_FIRST_ONLY,
@@ -25,7 +32,7 @@ from ferromqtt.options import (
     Will,
     memory_broker,
 )
-from ferromqtt.reasons import PacketTypes, ReasonCode
+from ferromqtt.reasons import ReasonCode
 from ferromqtt.stats import Stats, of_counters
 from ferromqtt.topic import TopicLike
 from ferromqtt.types import (
@@ -36,6 +43,7 @@ from ferromqtt.types import (
     SubscribeOptionsLike,
     SubscribeTopic,
     UnsubscribeTopic,
+    UserProperties,
     WebSocketHeaders,
 )
 
@@ -51,6 +59,7 @@ __all__ = [
 _DEFAULT_TIMEOUT = 10.0
 
 
+@_keywords.names_unknown
 class Client(FerromqttInternalsHolder):
     """An MQTT client for asyncio.
 
@@ -164,6 +173,23 @@ class Client(FerromqttInternalsHolder):
             `reconnect`, a refusal of old credentials is then tried again with new ones, and an
             error of this function like a failure of the network. An addition to aiomqtt's
             parameters.
+        session_expiry_interval: (5.0) Seconds for which the server keeps the session after the
+            connection: 0, the default, ends it with that, 4,294,967,295 is forever. This and the
+            following are properties of CONNECT as plain keywords, beside `properties`, which must
+            not have the same one: docs/mqtt5.md. Before 5.0 they are refused. Additions to
+            aiomqtt's parameters.
+        receive_maximum: (5.0) How many QoS 1 and 2 messages the server may send at once before they
+            are acknowledged, from 1 to 65,535, which is the default.
+        maximum_packet_size: (5.0) The largest packet that the client takes, in bytes. By default
+            there is no limit but MQTT's.
+        topic_alias_maximum: (5.0) How many Topic Aliases the server may use. By default none.
+        request_response_information: (5.0) Whether the server is asked for the beginning of topics
+            for responses, which is `connack.response_information` then.
+        request_problem_information: (5.0) False asks the server for no Reason Strings and User
+            Properties in packets that carry no message.
+        user_properties: (5.0) Pairs of texts for the server: a dict, or an iterable of pairs.
+        authentication_method: (5.0) The method of enhanced authentication: see `authenticator`.
+        authentication_data: (5.0) The first data of that method, as bytes.
 
     Attributes:
         timeout: As the parameter; may be changed at any time.
@@ -212,6 +238,15 @@ class Client(FerromqttInternalsHolder):
         reconnect: bool | Reconnect = False,
         servers: Iterable[ServerLike] | None = None,
         credentials: CredentialsSource | None = None,
+        session_expiry_interval: int | None = None,
+        receive_maximum: int | None = None,
+        maximum_packet_size: int | None = None,
+        topic_alias_maximum: int | None = None,
+        request_response_information: bool | None = None,
+        request_problem_information: bool | None = None,
+        user_properties: UserProperties | None = None,
+        authentication_method: str | None = None,
+        authentication_data: bytes | None = None,
     ) -> None:
         broker = memory_broker(hostname)
         options = ClientOptions(
@@ -245,6 +280,17 @@ class Client(FerromqttInternalsHolder):
             tls_server_hostname=tls_server_hostname,
             reconnect=reconnect,
             servers=servers,
+            keywords={
+                "session_expiry_interval": session_expiry_interval,
+                "receive_maximum": receive_maximum,
+                "maximum_packet_size": maximum_packet_size,
+                "topic_alias_maximum": topic_alias_maximum,
+                "request_response_information": request_response_information,
+                "request_problem_information": request_problem_information,
+                "user_properties": user_properties,
+                "authentication_method": authentication_method,
+                "authentication_data": authentication_data,
+            },
         )
         _checks.check_arguments(
             logger=logger,
@@ -301,6 +347,16 @@ class Client(FerromqttInternalsHolder):
         """Return where the client stands: whether there is a connection, and whether one comes."""
         return ClientState(self._FerromqttInternalsHolder__internals.core.state)
 
+    @free_property
+    def connack(self) -> ConnectResult | None:
+        """What the CONNACK of the latest connection has settled; None before the first one.
+
+        Whether the session was resumed, the Client Identifier, what the server allows: each value
+        is the one that holds, also where the server said nothing. It stays there when the
+        connection has ended, and with each further connection there is another one.
+        """
+        return connect_result(self._FerromqttInternalsHolder__internals.core.connack)
+
     def stats(self) -> Stats:
         """Return what the client has counted, over all its connections."""
         return of_counters(self._FerromqttInternalsHolder__internals.core.stats())
@@ -351,6 +407,7 @@ class Client(FerromqttInternalsHolder):
         if internals is not None:  # before `__init__` it makes no difference
             internals.core.pending_calls_threshold = threshold
 
+    @_keywords.takes(_keywords.PublishKeywords)
     async def publish(
         self,
         topic: TopicLike,
@@ -358,8 +415,9 @@ class Client(FerromqttInternalsHolder):
         qos: int = 0,
         retain: bool = False,
         properties: PropertiesLike | None = None,
-        *,
-        timeout: float | None = None,
+        **keywords: Unpack[
+            _keywords.PublishKeywords
+        ],  # with `timeout`: a parameter costs each call more
     ) -> None:
         """Publish a message.
 
@@ -381,10 +439,22 @@ class Client(FerromqttInternalsHolder):
                 server's limit of size is for the packet with the topic, which a repeat needs.
                 Before 5.0 they are not sent, with one warning for each client.
             timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for no limit.
+            payload_format_indicator: (5.0) 1 if the payload is text in UTF-8, 0 if it is bytes.
+                This and the following are properties as plain keywords, beside `properties`, which
+                must not have the same one: docs/mqtt5.md. Before 5.0 they are not sent, as those.
+            message_expiry_interval: (5.0) Seconds for which the message is worth delivering. Not
+                sent before they are over, it is dropped here; the server does likewise.
+            content_type: (5.0) What the payload is, for the receiver, such as "application/json".
+            response_topic: (5.0) The topic that a response is to be published to.
+            correlation_data: (5.0) Bytes by which the requester knows the response.
+            user_properties: (5.0) Pairs of texts for the receiver: a dict, or an iterable of pairs,
+                in which a name may come several times.
+            topic_alias: (5.0) A number that stands for the topic, as in `properties`.
 
         Raises:
             ValueError: The topic, QoS or a property is wrong. Nothing was sent.
-            TypeError: The topic or payload is of a type that cannot be sent. Nothing was sent.
+            TypeError: The topic, the payload or a keyword is of a type that cannot be sent, or
+                there is no such keyword. Nothing was sent.
             MqttCodeError: The client is not connected, its queue is full, a limit of the server
                 forbids it (nothing was sent), or the server refused it.
             MqttError: The connection ended or time ran out; `delivery` tells whether the server may
@@ -393,19 +463,18 @@ class Client(FerromqttInternalsHolder):
         internals = self._FerromqttInternalsHolder__internals
         start = internals.start_publish
         if start is None:
-            time_limit = self.timeout if timeout is None else timeout
-            await internals.publish_in_slot(topic, payload, qos, retain, properties, time_limit)
+            await internals.publish_in_slot(
+                topic, payload, qos, retain, properties, keywords, self.timeout
+            )
             return
         # The fast path, written out: a call costs as much as the message.
         try:
-            waiter = start(
-                topic,
-                payload,
-                qos,
-                retain,
-                None if properties is None else internals.native(properties, PacketTypes.PUBLISH),
-                self.timeout if timeout is None else timeout,
-            )
+            if keywords or properties is not None:
+                waiter = internals.publish_with(
+                    topic, payload, qos, retain, properties, keywords, self.timeout
+                )
+            else:
+                waiter = start(topic, payload, qos, retain, None, self.timeout)
         except Exception:
             await TURN
             raise
@@ -417,6 +486,7 @@ class Client(FerromqttInternalsHolder):
                 internals.core.abandon(op)
                 raise
 
+    @_keywords.takes(_keywords.SubscribeKeywords)
     async def subscribe(
         self,
         topic: SubscribeTopic,
@@ -425,6 +495,7 @@ class Client(FerromqttInternalsHolder):
         properties: PropertiesLike | None = None,
         *,
         timeout: float | None = None,
+        **keywords: Unpack[_keywords.SubscribeKeywords],
     ) -> list[ReasonCode]:
         """Subscribe to one or more filters.
 
@@ -437,6 +508,9 @@ class Client(FerromqttInternalsHolder):
                 are not used, with one warning for each client.
             properties: (5.0) SUBSCRIBE properties, as for `publish`.
             timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for no limit.
+            subscription_identifier: (5.0) A number from 1 to 268,435,455 that comes with each
+                message of these filters, in `Message.subscription_identifiers`.
+            user_properties: (5.0) As for `publish`, for the server.
 
         Returns:
             A Reason Code for each filter. A filter that the server refuses does not raise: look at
@@ -444,20 +518,24 @@ class Client(FerromqttInternalsHolder):
 
         Raises:
             ValueError: An argument is wrong. Nothing was sent.
+            TypeError: A keyword has the wrong type, or there is none of that name. Nothing was
+                sent.
             MqttCodeError: The client is not connected, or a limit of the server forbids it.
             MqttError: The connection ended or time ran out.
         """
         time_limit = self.timeout if timeout is None else timeout
         return await self._FerromqttInternalsHolder__internals.subscribe(
-            topic, qos, options, properties, time_limit
+            topic, qos, options, properties, keywords, time_limit
         )
 
+    @_keywords.takes(_keywords.UnsubscribeKeywords)
     async def unsubscribe(
         self,
         topic: UnsubscribeTopic,
         properties: PropertiesLike | None = None,
         *,
         timeout: float | None = None,
+        **keywords: Unpack[_keywords.UnsubscribeKeywords],
     ) -> None:
         """Unsubscribe from one filter or several.
 
@@ -465,14 +543,19 @@ class Client(FerromqttInternalsHolder):
             topic: A filter (a str, `Topic` or `Wildcard`) or a list (not a tuple) of filters.
             properties: (5.0) UNSUBSCRIBE properties, as for `publish`.
             timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for no limit.
+            user_properties: (5.0) As for `publish`, for the server.
 
         Raises:
             ValueError: An argument is wrong. Nothing was sent.
+            TypeError: A keyword has the wrong type, or there is none of that name. Nothing was
+                sent.
             MqttCodeError: The client is not connected.
             MqttError: The connection ended or time ran out.
         """
         time_limit = self.timeout if timeout is None else timeout
-        await self._FerromqttInternalsHolder__internals.unsubscribe(topic, properties, time_limit)
+        await self._FerromqttInternalsHolder__internals.unsubscribe(
+            topic, properties, keywords, time_limit
+        )
 
     async def __aenter__(self) -> Self:
         """Connect.

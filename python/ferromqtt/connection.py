@@ -6,20 +6,24 @@ import dataclasses
 import enum
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from ferromqtt import _checks, _shown
 from ferromqtt._native import authority
+from ferromqtt.properties import Properties, from_native
+from ferromqtt.reasons import PacketTypes, ReasonCode
 from ferromqtt.types import MemoryBroker
 
 __all__ = [
     "ClientState",
+    "ConnectResult",
     "Credentials",
     "CredentialsLike",
     "CredentialsSource",
     "Reconnect",
     "Server",
     "ServerLike",
+    "ServerLimits",
 ]
 
 _MAX_ATTEMPTS = 0xFFFF_FFFF
@@ -113,6 +117,94 @@ class Server:
 
     def __str__(self) -> str:
         return _shown.host(self.host) if self.port is None else authority(self.host, self.port)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ServerLimits:
+    """What the server allows: from `Client.connack`.
+
+    Each value is what the CONNACK says (MQTT 5.0, section 3.2.2.3), or the default of the standard
+    where it says nothing. Before 5.0 all are defaults.
+    """
+
+    receive_maximum: int
+    """How many QoS 1 and 2 messages may be unacknowledged at once. Default: 65,535."""
+    max_qos: int
+    """The highest QoS to publish at. Default: 2."""
+    retain_available: bool
+    """Whether retained messages are supported. Default: they are."""
+    max_packet_size: int
+    """The largest packet in bytes. Default: 268,435,460, the largest that MQTT can express."""
+    topic_alias_maximum: int
+    """How many Topic Aliases the client may use. Default: none."""
+    wildcard_subscription_available: bool
+    """Whether filters may have wildcards. Default: they may."""
+    shared_subscription_available: bool
+    """Whether subscriptions may be shared. Default: they may. Before 5.0 nothing tells."""
+    subscription_identifiers_available: bool
+    """Whether subscriptions may have identifiers. Default: they may; before 5.0 not."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConnectResult:
+    """What the CONNACK of a connection has settled (MQTT 5.0, section 3.2): `Client.connack`.
+
+    Each value is the one that holds: where the server said nothing, that is the default of the
+    standard, or what the client asked for.
+    """
+
+    session_present: bool
+    """Whether the server resumed the session."""
+    client_id: str
+    """The Client Identifier in use: the client's own, or the one that the server assigned."""
+    limits: ServerLimits
+    """What the server allows."""
+    server_keep_alive: int
+    """The Keep Alive in use, in seconds; 0 turns it off: the server's, or the client's own."""
+    session_expiry_interval: int
+    """Seconds for which the server keeps the session after the connection.
+
+    0 ends it with that, and 4,294,967,295 keeps it forever. Before 5.0 it is one of these two.
+    """
+    properties: Properties
+    """The properties as they came, without Authentication Data; before 5.0 there are none."""
+
+    @property
+    def reason_code(self) -> ReasonCode:
+        """Success: the connection was accepted. A refusal is a `MqttConnectError`."""
+        return ReasonCode(PacketTypes.CONNACK)
+
+    @property
+    def reason_string(self) -> str | None:
+        """(5.0) What the server says about it, for people."""
+        return self._text("ReasonString")
+
+    @property
+    def response_information(self) -> str | None:
+        """(5.0) The beginning of topics for responses, if `request_response_information` asked."""
+        return self._text("ResponseInformation")
+
+    @property
+    def server_reference(self) -> str | None:
+        """(5.0) Another server to use."""
+        return self._text("ServerReference")
+
+    @property
+    def user_properties(self) -> list[tuple[str, str]]:
+        """(5.0) Pairs of texts; empty if there are none."""
+        return list(getattr(self.properties, "UserProperty", ()))
+
+    def _text(self, name: str) -> str | None:
+        return getattr(self.properties, name, None)
+
+
+def connect_result(fields: dict[str, Any] | None) -> ConnectResult | None:
+    """Make it of the core's fields."""
+    if fields is None:
+        return None
+    properties = from_native(fields.pop("properties"), PacketTypes.CONNACK)
+    limits = ServerLimits(**fields.pop("limits"))
+    return ConnectResult(limits=limits, properties=properties, **fields)
 
 
 ServerLike: TypeAlias = str | tuple[str, int] | Server | MemoryBroker

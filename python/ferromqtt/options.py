@@ -11,14 +11,13 @@ import os
 import socket
 import ssl
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, cast
 
-from ferromqtt import _checks, _shown
+from ferromqtt import _checks, _keywords, _shown
 from ferromqtt._native import MAX_BYTES, Host, check_text, payload_bytes
 from ferromqtt._servers import server_of
 from ferromqtt.connection import Reconnect, Server, ServerLike
-from ferromqtt.properties import to_native
 from ferromqtt.reasons import PacketTypes
 from ferromqtt.topic import Topic, TopicLike
 from ferromqtt.types import (
@@ -26,6 +25,7 @@ from ferromqtt.types import (
     PayloadType,
     PropertiesLike,
     SocketOption,
+    UserProperties,
     WebSocketHeaders,
 )
 
@@ -57,6 +57,7 @@ class ProxyType(enum.IntEnum):
     HTTP = 3
 
 
+@_keywords.names_unknown
 @dataclasses.dataclass(frozen=True)
 class Will:
     """The message that the server publishes when it loses the client.
@@ -66,7 +67,23 @@ class Will:
         payload: The payload, as `Client.publish` takes it.
         qos: The QoS to publish at.
         retain: Whether the server is to keep it for later subscribers.
-        properties: (MQTT 5.0 only) Properties of `PacketTypes.WILLMESSAGE`.
+        properties: (MQTT 5.0 only) Properties of `PacketTypes.WILLMESSAGE`. The following are
+            properties as plain keywords, beside these, which must not have the same one. Before
+            5.0 neither are sent, with one warning for each client.
+        payload_format_indicator: (5.0) 1 if the payload is text in UTF-8, 0 if it is bytes.
+        message_expiry_interval: (5.0) Seconds for which the message is worth delivering, from
+            when it is published.
+        content_type: (5.0) What the payload is, for the receiver, such as "application/json".
+        response_topic: (5.0) The topic that a response is to be published to.
+        correlation_data: (5.0) Bytes by which the requester knows the response.
+        user_properties: (5.0) Pairs of texts for the receiver: a dict, or an iterable of pairs. As
+            an attribute, a tuple of pairs.
+        will_delay_interval: (5.0) Seconds that the server waits with it, for the client to come
+            back. It is published at the latest when the session ends.
+
+    Raises:
+        TypeError: A keyword has the wrong type, or there is none of that name.
+        ValueError: A property that is a keyword cannot have that value.
     """
 
     topic: TopicLike
@@ -74,14 +91,42 @@ class Will:
     qos: int = 0
     retain: bool = False
     properties: PropertiesLike | None = None
+    _: dataclasses.KW_ONLY
+    payload_format_indicator: int | None = None
+    message_expiry_interval: int | None = None
+    content_type: str | None = None
+    response_topic: TopicLike | None = None
+    correlation_data: bytes | bytearray | memoryview | None = None
+    user_properties: UserProperties | None = None
+    will_delay_interval: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.user_properties is not None:
+            pairs = _keywords.pairs(self.user_properties)
+            object.__setattr__(self, "user_properties", pairs)
+        _keywords.joined(None, PacketTypes.WILLMESSAGE, _will_keywords(self))
 
     def __repr__(self) -> str:
         # Not the properties, which may hold Correlation Data, and be of a class of the user's.
         properties = None if self.properties is None else f"<{type(self.properties).__name__}>"
+        keywords = {name: it for name, it in _will_keywords(self).items() if it is not None}
+        shown = "".join(
+            f", {name}=<{type(it).__name__}>" if name in _NOT_SHOWN else f", {name}={it!r}"
+            for name, it in keywords.items()
+        )
         return (
             f"{type(self).__name__}(topic={self.topic!r}, payload={_shown.length(self.payload)}, "
-            f"qos={self.qos!r}, retain={self.retain!r}, properties={properties})"
+            f"qos={self.qos!r}, retain={self.retain!r}, properties={properties}"
+            f"{shown})"
         )
+
+
+_NOT_SHOWN = ("correlation_data", "user_properties")
+
+
+def _will_keywords(will: Will) -> dict[str, object]:
+    # Those of an object of another class, as far as it has them.
+    return {name: getattr(will, name, None) for name in _keywords.WILL}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,6 +238,8 @@ class ClientOptions:
     tls_server_hostname: str | None = None
     reconnect: bool | Reconnect = False
     servers: Iterable[ServerLike] | None = None
+    keywords: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    """The properties of CONNECT that are given as keywords."""
     broker: MemoryBroker | None = None
     """The `hostname`, if it is a test broker."""
     further_servers: tuple[Server | MemoryBroker, ...] = dataclasses.field(init=False)
@@ -210,6 +257,7 @@ class ClientOptions:
         self.further_servers = _further_servers(self)
         self.socket_options = _checks.socket_options(self.socket_options)
         _check_clean_session(self)
+        _check_keywords(self)
         self.identifier = _client_identifier(self)
         _check_limits(self)
         if self.username is not None:
@@ -258,14 +306,20 @@ class ClientOptions:
     @property
     def connect_properties(self) -> dict[str, object] | None:
         """The properties of CONNECT as the core takes them."""
-        return to_native(self.properties, PacketTypes.CONNECT)
+        return _keywords.joined(self.properties, PacketTypes.CONNECT, self.keywords)
 
     @property
     def will_properties(self) -> dict[str, object] | None:
         """The properties of the will as the core takes them; None before 5.0."""
         if self.will is None or self.protocol != ProtocolVersion.V5:
             return None
-        return to_native(self.will.properties, PacketTypes.WILLMESSAGE)
+        will = self.will
+        return _keywords.joined(will.properties, PacketTypes.WILLMESSAGE, self.will_keywords)
+
+    @property
+    def will_keywords(self) -> dict[str, object]:
+        """The properties of the will that are given as keywords."""
+        return {} if self.will is None else _will_keywords(self.will)
 
 
 _OF_SOCKETS = (
@@ -411,6 +465,19 @@ def _client_identifier(options: ClientOptions) -> str:
 
         return "".join(choice(_BASE62) for _ in range(_IDENTIFIER_LENGTH))
     return ""
+
+
+def _check_keywords(options: ClientOptions) -> None:
+    """Check the properties that are given as keywords, and that none of them is given twice."""
+    options.keywords = {name: it for name, it in options.keywords.items() if it is not None}
+    if not options.keywords:
+        return
+    if options.protocol != ProtocolVersion.V5:
+        name = next(iter(options.keywords))
+        raise ValueError(f"{name} is a property of MQTT 5.0: give protocol=5, or leave it out.")
+    if "user_properties" in options.keywords:
+        options.keywords["user_properties"] = _keywords.pairs(options.keywords["user_properties"])
+    _ = options.connect_properties
 
 
 def _check_limits(options: ClientOptions) -> None:

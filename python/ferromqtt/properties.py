@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
+from ferromqtt._checks import letters, nearest
 from ferromqtt._native import MAX_BYTES, check_text, property_table
 from ferromqtt.reasons import PacketTypes, packet_name
 from ferromqtt.types import PropertiesLike
@@ -21,7 +22,7 @@ class MQTTException(ValueError):  # noqa: N818 - paho's name
 
 
 # What a property may hold: each of these returns the value as the core takes it, or raises a
-# ValueError that completes the sentence "Property NAME ...".
+# ValueError, or a TypeError, that completes the sentence "Property NAME ...".
 
 
 def _flag(value: object) -> bool:
@@ -33,7 +34,7 @@ def _flag(value: object) -> bool:
 def _integer(low: int, high: int) -> Callable[[object], int]:
     def checked(value: object) -> int:
         if not isinstance(value, int):
-            raise ValueError(f"value must be int, not {type(value).__name__}")  # noqa: TRY004
+            raise TypeError(f"value must be int, not {type(value).__name__}")
         if not low <= value <= high:
             raise ValueError(f"value must be in the range {low}-{high}")
         return int(value)
@@ -45,14 +46,14 @@ def _text(value: object) -> str:
     if isinstance(value, bytes):  # paho takes encoded strings too
         value = value.decode()
     if not isinstance(value, str):
-        raise ValueError(f"value must be a str, not {type(value).__name__}")  # noqa: TRY004
+        raise TypeError(f"value must be a str, not {type(value).__name__}")
     check_text("value", value)
     return value
 
 
 def _binary(value: object) -> bytes:
     if not isinstance(value, bytes | bytearray | memoryview):
-        raise ValueError(f"value must be bytes, not {type(value).__name__}")  # noqa: TRY004
+        raise TypeError(f"value must be bytes, not {type(value).__name__}")
     value = bytes(value)
     if len(value) > MAX_BYTES:
         raise ValueError(f"value must be at most {MAX_BYTES} bytes")
@@ -63,7 +64,7 @@ def _pair(value: object) -> tuple[str, str]:
     match value:
         case (name, text):
             return _text(name), _text(text)
-    raise ValueError("value must be a pair of strings, or a list of such pairs")
+    raise TypeError("value must be a pair of strings, or a list of such pairs")
 
 
 class _Property(NamedTuple):
@@ -94,22 +95,12 @@ _BY_LETTERS: Final = {row.attribute.lower(): row for row in _ROWS}
 _SECRETS: Final = ("AuthenticationData", "CorrelationData")
 
 
-def _letters(name: str) -> str:
-    return name.replace(" ", "").replace("_", "").lower()
-
-
-def _nearest(name: str) -> str:
-    """Return a question for the property that `name` is likely to mean; "" when none is near."""
-    import difflib  # noqa: PLC0415 - slow to import, and only errors need it
-
-    found = difflib.get_close_matches(_letters(name), _BY_LETTERS, n=1)
-    return f": did you mean {_BY_LETTERS[found[0]].attribute}?" if found else "."
-
-
 def _unknown(name: str) -> MQTTException:
+    meant = nearest(name, {spelled: row.attribute for spelled, row in _BY_LETTERS.items()})
+    question = f": did you mean {meant}?" if meant else "."
     names = ", ".join(_BY_ATTRIBUTE)
     return MQTTException(
-        f"Property name must be one of MQTT 5.0's, not {name!r}{_nearest(name)} They are {names}."
+        f"Property name must be one of MQTT 5.0's, not {name!r}{question} They are {names}."
     )
 
 
@@ -262,7 +253,7 @@ def _given(properties: PropertiesLike) -> list[tuple[_Property, object]]:
 def _row_of(name: object) -> _Property:
     if not isinstance(name, str):
         raise MQTTException(f"Property name must be str, not {type(name).__name__}")
-    row = _BY_LETTERS.get(_letters(name))
+    row = _BY_LETTERS.get(letters(name))
     if row is None or name not in (row.attribute, row.name, row.name.replace(" ", "_").lower()):
         raise _unknown(name)
     return row
@@ -277,7 +268,7 @@ def _check_attributes(properties: object) -> None:
         kind = type(properties).__name__
         raise TypeError(f"properties must be Properties or a dict, not {kind}")
     for name in getattr(properties, "__dict__", ()):
-        is_misspelled = name not in _BY_ATTRIBUTE and _letters(name) in _BY_LETTERS
+        is_misspelled = name not in _BY_ATTRIBUTE and letters(name) in _BY_LETTERS
         looks_like_one = name[:1].isupper() and name.isalpha() and not name.isupper()
         if is_misspelled or (looks_like_one and name not in _BY_ATTRIBUTE):
             raise _unknown(name)
@@ -297,16 +288,41 @@ def _each(value: object) -> list[object]:
     return value if isinstance(value, list) else [value]
 
 
+def row_of_keyword(name: str) -> _Property:
+    """Return the property that a call takes as the keyword `name`."""
+    return _BY_LETTERS[letters("user_property" if name == "user_properties" else name)]
+
+
+def keyword_value(row: _Property, name: str, value: object) -> object:
+    """Return the value of the keyword `name` as the core takes it.
+
+    Raises:
+        TypeError: It has the wrong type.
+        ValueError: The property cannot have it.
+    """
+    try:
+        return _value(row, value)
+    except (ValueError, TypeError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name} {_problem(error).removeprefix('value ')}.") from None
+
+
 def _checked(row: _Property, value: object) -> object:
     """Return `value` as the core takes it."""
     try:
-        return [row.value_of(each) for each in _each(value)] if row.repeats else row.value_of(value)
-    except UnicodeError:
-        # Not its own text, which would show a value that may be secret.
-        raise MQTTException(f"Property {row.attribute} value must be valid UTF-8") from None
-    except ValueError as error:
-        problem = str(error).removesuffix(".")
-        raise MQTTException(f"Property {row.attribute} {problem}") from None
+        return _value(row, value)
+    except (ValueError, TypeError) as error:
+        raise MQTTException(f"Property {row.attribute} {_problem(error)}") from None
+
+
+def _value(row: _Property, value: object) -> object:
+    return [row.value_of(each) for each in _each(value)] if row.repeats else row.value_of(value)
+
+
+def _problem(error: Exception) -> str:
+    if isinstance(error, UnicodeError):
+        return "value must be valid UTF-8"  # not its own text: the value may be secret
+    return str(error).removesuffix(".")
 
 
 class SubscribeOptions:

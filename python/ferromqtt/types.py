@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from ferromqtt.topic import WildcardLike
@@ -49,6 +49,8 @@ class SubscribeOptionsLike(Protocol):
         """When retained messages are to be sent: 0, 1 or 2."""
 
 
+UserProperties: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
+"""User Properties: a dictionary, or pairs, which may have a name several times."""
 PropertiesLike: TypeAlias = PropertiesObject | Mapping[str, Any]
 """Properties, or a dictionary of them: `{"ContentType": "text/plain"}`."""
 

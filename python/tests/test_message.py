@@ -78,7 +78,9 @@ def test_messages_can_be_copied_and_pickled_1_7(copied: Callable[[Message], Mess
 def test_will_defaults_and_frozen_1_7() -> None:
     will = Will("a")
     expected = {"topic": "a", "payload": None, "qos": 0, "retain": False, "properties": None}
-    assert {field.name: getattr(will, field.name) for field in dataclasses.fields(will)} == expected
+    found = {field.name: getattr(will, field.name) for field in dataclasses.fields(will)}
+    assert {name: found.pop(name) for name in expected} == expected
+    assert set(found.values()) == {None}, "further ones are left out by default"
     with pytest.raises(dataclasses.FrozenInstanceError):
         will.topic = "b"  # type: ignore[misc]
 

@@ -20,6 +20,7 @@ import pytest
 import ferromqtt
 from ferromqtt import (
     Client,
+    ConnectResult,
     Credentials,
     Message,
     MqttError,
@@ -27,6 +28,7 @@ from ferromqtt import (
     Properties,
     ProtocolVersion,
     ProxySettings,
+    ServerLimits,
     TLSParameters,
     Will,
 )
@@ -258,25 +260,29 @@ def ask(connection: Connection) -> None:
     connection.close()
 
 
+@pytest.mark.parametrize("by_keyword", [False, True])
 @pytest.mark.parametrize(
     "script",
     [refuse(0x86, v5=True), close_at_connect, silence, ask, echo],
     ids=["refused", "closed", "silent", "asked", "echoed"],
 )
 def test_authentication_data_are_shown_nowhere_1_2(
-    debug: Debug, watch: Watch, script: Script
+    debug: Debug, watch: Watch, script: Script, by_keyword: bool
 ) -> None:
     properties = Properties(PacketTypes.CONNECT)
     properties.AuthenticationMethod = "PLAIN"
     properties.AuthenticationData = SECRET.encode()
     watch.see(properties)
+    given: dict[str, Any] = {"properties": properties}
+    if by_keyword:
+        given = {"authentication_method": "PLAIN", "authentication_data": SECRET.encode()}
 
     async def main() -> None:
         client = Client(
             server.host,
             server.port,
             protocol=V5,
-            properties=properties,
+            **given,
             timeout=time_limit("silent" if script is silence else ""),
             authenticator=lambda _: SECRET.encode(),
         )
@@ -615,11 +621,30 @@ def test_no_object_shows_its_secret_1_2(watch: Watch) -> None:
     properties = Properties(PacketTypes.PUBLISH)
     properties.CorrelationData = SECRET.encode()
     message = Message("a", b"." * 32 + SECRET.encode(), 1, False, 1, properties)
+    limits = ServerLimits(
+        receive_maximum=1,
+        max_qos=0,
+        retain_available=False,
+        max_packet_size=1,
+        topic_alias_maximum=0,
+        wildcard_subscription_available=False,
+        shared_subscription_available=False,
+        subscription_identifiers_available=False,
+    )
     watch.see(
         properties,
         message,
         Will("w", SECRET, properties=properties),
         Will("w", SECRET.encode()),
+        Will("w", correlation_data=SECRET.encode(), user_properties={"token": SECRET}),
+        ConnectResult(
+            session_present=False,
+            client_id="me",
+            limits=limits,
+            server_keep_alive=0,
+            session_expiry_interval=0,
+            properties=properties,
+        ),
         TLSParameters(keyfile_password=SECRET),
         ProxySettings(proxy_type=2, proxy_addr="a", proxy_password=SECRET),
         Credentials(SECRET, SECRET, {"Authorization": SECRET}, SECRET),

@@ -150,13 +150,18 @@ def test_the_shim_s_client_takes_the_same_1_2(shim: ModuleType) -> None:
 
 @pytest.mark.parametrize("name", CALLS)
 def test_parameters_of_a_call_and_their_defaults_1_3(name: str) -> None:
+    """More may follow: keyword-only, with a default."""
     function = getattr(Client, name)
     assert inspect.iscoroutinefunction(function)
     parameters = dict(inspect.signature(function).parameters)
     assert next(iter(parameters)) == "self"
     del parameters["self"]
-    assert {it: parameter.default for it, parameter in parameters.items()} == CALLS[name]
-    assert [it for it, parameter in parameters.items() if parameter.kind is KEYWORD] == ["timeout"]
+    defaults = {it: parameter.default for it, parameter in parameters.items()}
+    assert {it: defaults.pop(it) for it in CALLS[name]} == CALLS[name]
+    for it, parameter in parameters.items():
+        by_position = it in CALLS[name] and it != "timeout"
+        assert parameter.kind is (POSITIONAL if by_position else KEYWORD), it
+    assert set(defaults.values()) <= {None}
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -182,8 +182,8 @@ mod topic;
 mod topic_template;
 mod topic_tree;
 
-pub use client::{Client, Contest, Stats, Subscribe, Unsubscribe};
-pub use connection::{CHUNK, LARGE_PAYLOAD, Progress, TcpProgress};
+pub use client::{Client, ConnectResult, Contest, Stats, Subscribe, Unsubscribe};
+pub use connection::{CHUNK, LARGE_PAYLOAD, Progress, ServerLimits, TcpProgress};
 pub use error::{
     AcknowledgeError, AuthError, ConnectionError, DecodeError, DisconnectError, InvalidOptions,
     InvalidPublish, InvalidSubscribe, InvalidTopic, StringError, TopicError, TransportError,

@@ -20,6 +20,7 @@ use crate::backlog::Backlog;
 use crate::buffer::ReadBuffer;
 use crate::call_future;
 use crate::clock::Clock;
+use crate::connack;
 use crate::convert;
 use crate::event_reader::EventReader;
 use crate::events;
@@ -364,6 +365,13 @@ impl Core {
     #[getter]
     fn client_identifier(&self) -> String {
         self.engine.core().client_identifier().as_str().to_owned()
+    }
+
+    /// What the latest CONNACK has settled: the fields of a `ConnectResult`. None before the first one.
+    #[getter]
+    fn connack<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let _inside = gate::enter()?;
+        connack::fields(slf)
     }
 
     /// The client's counters, by their names.

@@ -3,6 +3,7 @@
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PyDict;
 
 /// `module.name`, imported at first use.
 fn lookup<'py>(
@@ -56,7 +57,8 @@ hooks! {
 
 /// The task that runs on a loop: `asyncio.current_task(loop)`. Before CPython 3.12 that is a function in Python, which costs
 /// ten times as much as the lookup that it makes.
-pub(crate) fn current_task(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+pub(crate) fn current_task<'py>(event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = event_loop.py();
     static CELL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let look_up = || {
         let running = match py.version_info() < (3, 12) {
@@ -64,13 +66,19 @@ pub(crate) fn current_task(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
             false => None,
         };
         match running {
-            Some(running) => running.getattr("get"),
+            Some(running) => Ok(running),
             None => py.import("asyncio")?.getattr("current_task"),
         }
         .map(Bound::unbind)
     };
-    let task = CELL.get_or_try_init(py, look_up)?;
-    Ok(task.bind(py))
+    let found = CELL.get_or_try_init(py, look_up)?.bind(py);
+    match found.cast_exact::<PyDict>() {
+        Ok(running) => {
+            let task = running.get_item(event_loop)?;
+            Ok(task.unwrap_or_else(|| py.None().into_bound(py)))
+        }
+        Err(_) => found.call1((event_loop,)),
+    }
 }
 
 /// Completes a future, unless its caller has gone already.

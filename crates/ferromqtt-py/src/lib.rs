@@ -9,6 +9,7 @@ mod buffer;
 mod call_future;
 mod call_result;
 mod clock;
+mod connack;
 mod convert;
 mod core;
 mod event_reader;
@@ -21,6 +22,7 @@ mod interpreter;
 mod lines;
 mod link;
 mod message;
+mod message_properties;
 mod next_message;
 mod operations;
 mod pending;
@@ -73,6 +75,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("MAX_BYTES", rules::MAX_BYTES)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     message::finish_type(module.py())?;
+    message_properties::finish_type(module.py())?;
     next_message::finish_type(module.py());
     Ok(())
 }

@@ -31,6 +31,14 @@ const PUBLISH: u8 = 3;
 ///     retain: Whether the server had kept it before the client subscribed.
 ///     mid: The Packet Identifier; 0 at QoS 0.
 ///     properties: (5.0) The `Properties`; None before 5.0.
+///     payload_format_indicator: (5.0) 1 if the sender says that the payload is text in UTF-8, 0 if bytes, or None. This and
+///         the following are properties as plain attributes, read without making `properties`: docs/mqtt5.md.
+///     message_expiry_interval: (5.0) Seconds for which it was still worth delivering when the server sent it, or None.
+///     content_type: (5.0) What the sender says that the payload is, or None.
+///     response_topic: (5.0) The topic to publish a response to, or None.
+///     correlation_data: (5.0) Bytes to publish with the response, or None.
+///     user_properties: (5.0) A list of pairs of texts, empty if there are none.
+///     subscription_identifiers: (5.0) The identifiers of the subscriptions that it matches, a list, empty if there are none.
 // Without a `__dict__`: to make one, CPython 3.11 may collect garbage while PyO3 has not filled the object yet.
 // Without a free list: PyO3 would put instances of subclasses into it, whose memory is laid out in another way.
 #[pyclass(subclass, weakref, module = "ferromqtt")]
@@ -120,6 +128,17 @@ impl Message {
         }
         this.properties = Lazy::Made(made.clone_ref(py));
         Ok(made)
+    }
+
+    /// What `read` finds in the properties, while they are as they were received; else the object that was made of them.
+    pub(crate) fn read_property<T: Default>(
+        slf: &Bound<'_, Self>,
+        read: impl Fn(&Properties) -> T,
+    ) -> Result<T, Py<PyAny>> {
+        match &slf.borrow().properties {
+            Lazy::Made(made) => Err(made.clone_ref(slf.py())),
+            Lazy::Received(received) => Ok(received.as_deref().map(read).unwrap_or_default()),
+        }
     }
 
     /// Everything of Python's, for the caller to drop.

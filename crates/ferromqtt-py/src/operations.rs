@@ -182,13 +182,13 @@ fn calling_task<'py>(slf: &Bound<'py, Core>) -> PyResult<Option<Bound<'py, PyAny
         return Ok(None);
     }
     if at_home {
-        let task = hooks::current_task(py)?.call1((&event_loop,))?;
+        let task = hooks::current_task(&event_loop)?;
         if !task.is_none() {
             return Ok(Some(task));
         }
     }
     check_loop(slf)?;
-    hooks::current_task(py)?.call1((event_loop,)).map(Some)
+    hooks::current_task(&event_loop).map(Some)
 }
 
 /// Refuses whoever calls from another loop than the one that the client was entered on.

@@ -11,9 +11,9 @@ use crate::declared::take_declared;
 use crate::shared::Shared;
 use crate::subscribe::unsubscribe;
 use crate::{
-    AcknowledgeError, ConnectionError, DeliveryId, Events, IntoPayload, Message, Messages,
-    Properties, Publish, PublishError, ReAuthenticateError, ReasonCode, Request, Stats, Subscribe,
-    SubscribeError, TopicFilter, TopicName, Utf8String,
+    AcknowledgeError, ConnectResult, ConnectionError, DeliveryId, Events, IntoPayload, Message,
+    Messages, Properties, Publish, PublishError, ReAuthenticateError, ReasonCode, Request, Stats,
+    Subscribe, SubscribeError, TopicFilter, TopicName, Utf8String,
 };
 
 /// A handle to a connection: cheap to clone, shared by as many tasks as you like. Wraps [`ferromqtt_proto::Client`], which
@@ -298,6 +298,13 @@ impl Client {
     /// The Client Identifier in use: the one of the options, or the one that the server has assigned.
     pub fn client_identifier(&self) -> Utf8String {
         (self.shared).read(|engine| engine.core().client_identifier().clone())
+    }
+
+    /// What the CONNACK of the latest connection has settled: whether the session was resumed, the Client Identifier, what the
+    /// server allows (section 3.2). `None` before a server has accepted the first one. It stays there when the connection has
+    /// ended, and with each further connection there is another one.
+    pub fn connack(&self) -> Option<ConnectResult> {
+        (self.shared).read(|engine| engine.core().connack().cloned())
     }
 
     /// Counters since the connection was opened, reconnections included, and how full its outgoing queue is: for a metrics

@@ -216,12 +216,13 @@ pub use ferromqtt_engine::{
 pub use ferromqtt_proto::AuthError;
 pub use ferromqtt_proto::packet::{SubscriptionIdentifiers, TopicAlias};
 pub use ferromqtt_proto::{
-    Acknowledge, AcknowledgeError, CleanStart, ConnectionError, Contest, DecodeError, Delivery,
-    DeliveryId, InvalidOptions, InvalidPublish, InvalidSubscribe, InvalidTopic, Message,
-    OnSessionLost, OutgoingLimits, OutgoingPolicy, Overflow, PacketId, Properties, PropertyError,
-    PropertyProblem, ProtocolVersion, QoS, QueueOptions, ReasonCode, Reconnect, RetainHandling,
-    Slip, Stats, StringError, SubscriptionOptions, TemplateError, TemplateProblem, TopicError,
-    TopicFilter, TopicName, TopicParams, TopicTemplate, TransportError, UserProperties, Utf8String,
+    Acknowledge, AcknowledgeError, CleanStart, ConnectResult, ConnectionError, Contest,
+    DecodeError, Delivery, DeliveryId, InvalidOptions, InvalidPublish, InvalidSubscribe,
+    InvalidTopic, Message, OnSessionLost, OutgoingLimits, OutgoingPolicy, Overflow, PacketId,
+    Properties, PropertyError, PropertyProblem, ProtocolVersion, QoS, QueueOptions, ReasonCode,
+    Reconnect, RetainHandling, ServerLimits, Slip, Stats, StringError, SubscriptionOptions,
+    TemplateError, TemplateProblem, TopicError, TopicFilter, TopicName, TopicParams, TopicTemplate,
+    TransportError, UserProperties, Utf8String,
 };
 /// The test broker: the crate `ferromqtt-testing`, for [`Options::test`].
 #[cfg(feature = "testing")]

@@ -25,7 +25,9 @@ impl Client {
         };
         let limits = &connection.limits;
         if let Kind::Subscribe(subscribe) = kind {
-            limits.check_identifier(!subscribe.properties.subscription_identifiers.is_empty())?;
+            let identifiers = &subscribe.properties.subscription_identifiers;
+            let is_sent = self.options.protocol.is_v5();
+            limits.check_identifier(is_sent && !identifiers.is_empty())?;
             for (filter, _) in &subscribe.filters {
                 limits.check_filter(filter)?;
             }

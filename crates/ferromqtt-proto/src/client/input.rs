@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::closing::Ending;
 use super::hold_back::Unreadable;
-use super::{Client, ClientPhase};
+use super::{Client, ClientPhase, ConnectResult};
 use crate::codec::FixedHeader;
 use crate::connection::{AuthExchange, Limits, OutgoingAliases};
 use crate::error::{ConnectionError, DecodeError};
@@ -271,6 +271,7 @@ impl Client {
         let seconds = properties
             .server_keep_alive
             .unwrap_or(self.options.keep_alive); // MQTT-3.1.2-21
+        let clean_start = connection.clean_start;
         connection.keep_alive.set_interval(seconds);
         connection.limits = Limits::new(&properties, &self.options);
         connection.outgoing_aliases = OutgoingAliases::new(
@@ -288,6 +289,13 @@ impl Client {
         self.correlation
             .learn(properties.response_information.as_ref());
         let first = std::mem::replace(&mut self.first, false);
+        self.connack = Some(Box::new(ConnectResult::new(
+            session_present,
+            &properties,
+            &self.options,
+            self.client_identifier(),
+            clean_start,
+        )));
         self.phase = ClientPhase::Connected;
         self.stats.connections += 1;
         self.events.push_back(Event::Connected(Box::new(Connected {

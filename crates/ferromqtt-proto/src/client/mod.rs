@@ -3,6 +3,7 @@
 mod authenticate;
 mod claim;
 mod closing;
+mod connect_result;
 mod contest;
 mod correlate;
 mod credentials;
@@ -25,6 +26,7 @@ mod subscribe;
 mod suspect;
 mod trace;
 
+pub use connect_result::ConnectResult;
 pub use contest::Contest;
 pub use stats::Stats;
 pub use subscribe::{Subscribe, Unsubscribe};
@@ -63,6 +65,8 @@ pub struct Client {
     backoff: Backoff,
     servers: Servers,
     assigned_identifier: Option<Utf8String>,
+    /// What the latest CONNACK that accepted a connection has settled.
+    connack: Option<Box<ConnectResult>>,
     /// No connection has come about since `connect()`.
     first: bool,
     /// An attempt since the last CONNACK ended without one. The server may have started another session by that CONNECT
@@ -149,6 +153,7 @@ impl Client {
             backoff: Backoff::new(seed),
             servers,
             assigned_identifier: None,
+            connack: None,
             first: true,
             was_unanswered: false,
             last_op: 0,
@@ -180,6 +185,11 @@ impl Client {
         self.assigned_identifier
             .as_ref()
             .unwrap_or(&self.options.client_identifier)
+    }
+
+    /// What the CONNACK of the latest connection that a server accepted has settled; `None` before the first.
+    pub fn connack(&self) -> Option<&ConnectResult> {
+        self.connack.as_deref()
     }
 
     /// Whether the server has accepted the connection and it has not ended.

@@ -3,7 +3,7 @@
 use crate::codec::MAX_REMAINING_LENGTH;
 use crate::error::{InvalidPublish, InvalidSubscribe};
 use crate::options::Options;
-use crate::packet::{Properties, QoS, ReasonCode};
+use crate::packet::{Properties, ProtocolVersion, QoS, ReasonCode};
 
 /// The largest packet that MQTT can express: a five-byte fixed header and the largest Remaining Length.
 pub(crate) const LARGEST_PACKET: usize = 5 + MAX_REMAINING_LENGTH;
@@ -11,14 +11,52 @@ pub(crate) const LARGEST_PACKET: usize = 5 + MAX_REMAINING_LENGTH;
 /// How many publishes may be unacknowledged where neither the server nor the application says it.
 const IN_FLIGHT_BEFORE_V5: u16 = 20;
 
+/// What the server allows on a connection (section 3.2.2.3): what its CONNACK says, and for what it does not say the default of
+/// the standard. Before 5.0 all are defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerLimits {
+    /// Receive Maximum: how many QoS 1 and 2 publishes may be unacknowledged at once. Default: 65,535.
+    pub receive_maximum: u16,
+    /// Maximum QoS: the highest QoS to publish at. Default: 2.
+    pub max_qos: QoS,
+    /// Whether retained messages are supported. Default: they are.
+    pub retain_available: bool,
+    /// Maximum Packet Size in bytes. Default: 268,435,460, the largest that MQTT can express.
+    pub max_packet_size: u32,
+    /// Topic Alias Maximum: how many Topic Aliases the client may use. Default: none.
+    pub topic_alias_maximum: u16,
+    /// Whether filters may have wildcards. Default: they may.
+    pub wildcard_subscription_available: bool,
+    /// Whether subscriptions may be shared. Default: they may. Before 5.0 nothing tells.
+    pub shared_subscription_available: bool,
+    /// Whether subscriptions may have identifiers. Default: they may; before 5.0 there are none.
+    pub subscription_identifiers_available: bool,
+}
+
+impl ServerLimits {
+    pub(crate) fn new(connack: &Properties, protocol: ProtocolVersion) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "it has 29 bits")]
+        let largest = LARGEST_PACKET as u32;
+        let size = connack.maximum_packet_size.map(u32::from);
+        let identifiers = connack.subscription_identifier_available.unwrap_or(true);
+        Self {
+            receive_maximum: connack.receive_maximum.map_or(u16::MAX, u16::from),
+            max_qos: connack.maximum_qos.unwrap_or(QoS::ExactlyOnce),
+            retain_available: connack.retain_available.unwrap_or(true),
+            max_packet_size: size.map_or(largest, |size| size.min(largest)),
+            topic_alias_maximum: connack.topic_alias_maximum.unwrap_or(0),
+            wildcard_subscription_available: (connack.wildcard_subscription_available)
+                .unwrap_or(true),
+            shared_subscription_available: connack.shared_subscription_available.unwrap_or(true),
+            subscription_identifiers_available: protocol.is_v5() && identifiers,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Limits {
-    maximum_packet_size: usize,
-    maximum_qos: QoS,
-    retain_available: bool,
-    wildcards: bool,
-    shared: bool,
-    subscription_identifiers: bool,
+    allowed: ServerLimits,
     /// Slots for unacknowledged QoS 1 and 2 publishes, and how many are taken.
     slots: u32,
     taken: u32,
@@ -26,24 +64,15 @@ pub(crate) struct Limits {
 
 impl Limits {
     pub(crate) fn new(connack: &Properties, options: &Options) -> Self {
-        let receive_maximum = connack
-            .receive_maximum
-            .map_or(u16::MAX, |limit| limit.get());
+        let allowed = ServerLimits::new(connack, options.protocol);
         let own = match options.max_in_flight {
             Some(limit) => limit.get(),
             None if options.protocol.is_v5() => u16::MAX,
             None => IN_FLIGHT_BEFORE_V5,
         };
         Self {
-            maximum_packet_size: connack
-                .maximum_packet_size
-                .map_or(LARGEST_PACKET, |limit| limit.get() as usize),
-            maximum_qos: connack.maximum_qos.unwrap_or(QoS::ExactlyOnce),
-            retain_available: connack.retain_available.unwrap_or(true),
-            wildcards: connack.wildcard_subscription_available.unwrap_or(true),
-            shared: connack.shared_subscription_available.unwrap_or(true),
-            subscription_identifiers: connack.subscription_identifier_available.unwrap_or(true),
-            slots: u32::from(receive_maximum.min(own)),
+            allowed,
+            slots: u32::from(allowed.receive_maximum.min(own)),
             taken: 0,
         }
     }
@@ -67,19 +96,19 @@ impl Limits {
         retain: bool,
         packet_len: usize,
     ) -> Result<(), InvalidPublish> {
-        if packet_len > self.maximum_packet_size {
+        if packet_len > self.maximum_packet_size() {
             return Err(InvalidPublish::TooLarge {
                 bytes: packet_len,
-                limit: self.maximum_packet_size,
+                limit: self.maximum_packet_size(),
                 whose: "the server",
             });
         }
-        if qos > self.maximum_qos {
+        if qos > self.allowed.max_qos {
             return Err(InvalidPublish::QosNotSupported {
-                maximum: self.maximum_qos.value(),
+                maximum: self.allowed.max_qos.value(),
             });
         }
-        if retain && !self.retain_available {
+        if retain && !self.allowed.retain_available {
             return Err(InvalidPublish::RetainNotSupported);
         }
         Ok(())
@@ -87,12 +116,12 @@ impl Limits {
 
     /// Whether the server supports a subscription to `filter` (sections 3.2.2.3.11 to 3.2.2.3.13).
     pub(crate) fn check_filter(&self, filter: &str) -> Result<(), InvalidSubscribe> {
-        if !self.shared && filter.starts_with("$share/") {
+        if !self.allowed.shared_subscription_available && filter.starts_with("$share/") {
             return Err(InvalidSubscribe::NotSupported(
                 ReasonCode::SharedSubscriptionsNotSupported,
             ));
         }
-        if !self.wildcards && filter.contains(['+', '#']) {
+        if !self.allowed.wildcard_subscription_available && filter.contains(['+', '#']) {
             return Err(InvalidSubscribe::NotSupported(
                 ReasonCode::WildcardSubscriptionsNotSupported,
             ));
@@ -101,7 +130,7 @@ impl Limits {
     }
 
     pub(crate) const fn check_identifier(&self, given: bool) -> Result<(), InvalidSubscribe> {
-        if given && !self.subscription_identifiers {
+        if given && !self.allowed.subscription_identifiers_available {
             return Err(InvalidSubscribe::NotSupported(
                 ReasonCode::SubscriptionIdentifiersNotSupported,
             ));
@@ -110,21 +139,21 @@ impl Limits {
     }
 
     pub(crate) const fn check_size(&self, bytes: usize) -> Result<(), InvalidSubscribe> {
-        if bytes > self.maximum_packet_size {
+        if bytes > self.maximum_packet_size() {
             return Err(InvalidSubscribe::TooLarge {
                 bytes,
-                limit: self.maximum_packet_size,
+                limit: self.maximum_packet_size(),
             });
         }
         Ok(())
     }
 
     pub(crate) const fn maximum_packet_size(&self) -> usize {
-        self.maximum_packet_size
+        self.allowed.max_packet_size as usize
     }
 
     /// Whether a packet of `bytes` may be sent at all.
     pub(crate) const fn fits(&self, bytes: usize) -> bool {
-        bytes <= self.maximum_packet_size
+        bytes <= self.maximum_packet_size()
     }
 }

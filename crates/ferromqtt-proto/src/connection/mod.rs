@@ -12,6 +12,7 @@ pub(crate) use authentication::AuthExchange;
 use echoes::Echoes;
 pub(crate) use keep_alive::{KeepAlive, KeepAliveAction};
 pub use keep_alive::{Progress, TcpProgress};
+pub use limits::ServerLimits;
 pub(crate) use limits::{LARGEST_PACKET, Limits};
 use topic_alias::Form;
 pub(crate) use topic_alias::{IncomingAliases, OutgoingAliases};

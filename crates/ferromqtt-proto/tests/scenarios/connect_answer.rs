@@ -422,3 +422,59 @@ fn a_client_that_has_an_identifier_keeps_it() {
         assert_eq!(pair.client.client_identifier(), &name);
     }
 }
+
+/// Section 3.2.2.3: what the server does not say is the default of the standard, or what the client asked for.
+#[test]
+fn what_a_connack_settles_is_there_until_the_next_one() {
+    let mut asked = resuming(V5);
+    asked.keep_alive = 7;
+    asked.properties.session_expiry_interval = Some(60);
+    let mut pair = Pair::new(asked);
+    assert_eq!(pair.client.connack(), None);
+    pair.connect();
+    pair.accept(false, Properties::default());
+    let found = pair.client.connack().unwrap().clone();
+    assert!(!found.session_present);
+    assert_eq!(found.client_identifier, *pair.client.client_identifier());
+    assert_eq!(found.server_keep_alive, 7);
+    assert_eq!(found.session_expiry_interval, 60);
+    assert_eq!(found.limits.receive_maximum, u16::MAX);
+    assert_eq!(found.limits.max_qos, ExactlyOnce);
+    assert_eq!(found.limits.max_packet_size, 268_435_460);
+    assert_eq!(found.limits.topic_alias_maximum, 0);
+    assert!(found.limits.retain_available && found.limits.subscription_identifiers_available);
+    pair.cut();
+    assert_eq!(pair.client.connack(), Some(&found)); // the connection has ended
+    pair.wait_for_transport();
+    let said = Properties {
+        maximum_qos: Some(AtMostOnce),
+        server_keep_alive: Some(9),
+        session_expiry_interval: Some(5),
+        ..Properties::default()
+    };
+    pair.accept(true, said.clone());
+    let next = pair.client.connack().unwrap();
+    assert!(next.session_present);
+    assert_eq!(next.limits.max_qos, AtMostOnce);
+    assert_eq!(
+        (next.server_keep_alive, next.session_expiry_interval),
+        (9, 5)
+    );
+    assert_eq!(next.properties, said);
+}
+
+/// Section 3.1.2.4 of 3.1.1: Clean Session says whether the session outlives the connection. There are no identifiers of
+/// subscriptions.
+#[test]
+fn before_5_the_session_ends_with_the_connection_or_never() {
+    for (clean_start, interval) in [(CleanStart::Always, 0), (CleanStart::Never, u32::MAX)] {
+        let mut options = options(V311);
+        options.clean_start = clean_start;
+        let mut pair = Pair::new(options);
+        pair.connect();
+        pair.accept(false, Properties::default());
+        let found = pair.client.connack().unwrap();
+        assert_eq!(found.session_expiry_interval, interval);
+        assert!(!found.limits.subscription_identifiers_available);
+    }
+}

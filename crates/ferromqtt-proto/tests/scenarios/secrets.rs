@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use ferromqtt_proto::packet::{self, Ack, Auth, ConnAck, Disconnect, Packet, SubAck, UnsubAck};
 use ferromqtt_proto::{
-    Connected, ConnectionError, Event, Message, Outcome, Properties, Publish, QoS, QueueOptions,
-    ReasonCode, Session, SessionChange, Subscribe, TopicName, TransportError, Unsubscribe, Will,
+    ConnectResult, Connected, ConnectionError, Event, Message, Outcome, Properties, Publish, QoS,
+    QueueOptions, ReasonCode, Session, SessionChange, Subscribe, TopicName, TransportError,
+    Unsubscribe, Will,
 };
 
 use crate::support::markers::*;
@@ -229,6 +230,20 @@ fn what_goes_in_and_comes_out_shows_neither_payloads_nor_what_authenticates() {
         session_present: false,
         properties: properties(),
     })));
+}
+
+/// [`ConnectResult`] has what a CONNACK said.
+#[test]
+fn what_a_connack_has_settled_shows_no_secret() {
+    let mut options = options(V5);
+    options.properties.authentication_method = Some(text("M"));
+    let mut pair = Pair::new(options);
+    pair.connect();
+    pair.accept(false, of_connect());
+    let found: Option<&ConnectResult> = pair.client.connack();
+    assert_eq!(found.unwrap().properties.authentication_data, None);
+    assert!(!found.unwrap().properties.user_properties.is_empty());
+    look(&found);
 }
 
 #[test]
@@ -468,7 +483,7 @@ fn any_other_reason_string_is_kept() {
 
 /// Public types that can hold neither a payload nor what authenticates.
 const WITHOUT_SECRETS: &str = "
-    PacketId ProtocolVersion ReasonCode RetainHandling SubscriptionOptions SubscriptionIdentifiers TopicAlias
+    ServerLimits PacketId ProtocolVersion ReasonCode RetainHandling SubscriptionOptions SubscriptionIdentifiers TopicAlias
     AcknowledgeError AuthError DecodeError DisconnectError InvalidOptions InvalidPublish StringError InvalidSubscribe TopicError
     PropertyError PropertyKind PropertyProblem PropertyRow Contest InvalidTopic TemplateError TemplateProblem TopicParams
     TopicTemplate

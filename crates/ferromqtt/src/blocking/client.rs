@@ -13,9 +13,10 @@ use super::process::{Process, check_wait};
 use super::thread::{Background, Ending};
 use super::{Call, Events, Messages};
 use crate::{
-    AcknowledgeError, Client as AsyncClient, ConnectError, Connection, ConnectionError, DeliveryId,
-    Drained, IntoPayload, Message, Options, Properties, Publish, PublishError, ReAuthenticateError,
-    ReasonCode, Request, Stats, Subscribe, SubscribeError, TopicFilter, TopicName, Utf8String,
+    AcknowledgeError, Client as AsyncClient, ConnectError, ConnectResult, Connection,
+    ConnectionError, DeliveryId, Drained, IntoPayload, Message, Options, Properties, Publish,
+    PublishError, ReAuthenticateError, ReasonCode, Request, Stats, Subscribe, SubscribeError,
+    TopicFilter, TopicName, Utf8String,
 };
 
 /// A blocking [`crate::Client`]: the connection, shared by as many threads as you like.
@@ -220,6 +221,11 @@ impl Client {
     /// empty.
     pub fn client_identifier(&self) -> Utf8String {
         self.0.client.client_identifier()
+    }
+
+    /// What the CONNACK of the latest connection has settled. See [`crate::Client::connack`].
+    pub fn connack(&self) -> Option<ConnectResult> {
+        self.0.client.connack()
     }
 
     /// Counters since the connection was opened. See [`crate::Client::stats`]. In a forked child all are 0.

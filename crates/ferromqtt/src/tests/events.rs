@@ -81,6 +81,38 @@ async fn each_connection_and_each_loss_is_told_with_its_details() {
     assert_eq!(in_time(events.next()).await, None);
 }
 
+/// Section 3.2.2.3: as the core has settled it, in every handle, until the next connection.
+#[tokio::test(start_paused = true)]
+async fn what_a_connack_has_settled_is_there_when_the_connection_has_ended() {
+    let (attempts, script) = Attempts::new();
+    let stream = attempts.succeeds(4096);
+    let connection = Connection::start_over(&options().reconnect(None), script).unwrap();
+    let client = connection.client();
+    assert_eq!(client.connack(), None);
+    let mut server = Server::new(stream);
+    server.connect().await;
+    let properties = Properties {
+        assigned_client_identifier: Some("given".try_into().unwrap()),
+        maximum_qos: Some(QoS::AtLeastOnce),
+        ..Properties::default()
+    };
+    server
+        .send(&Packet::ConnAck(Box::new(ConnAck {
+            session_present: false,
+            reason: ReasonCode::Success,
+            properties,
+        })))
+        .await;
+    in_time(client.connected()).await.unwrap();
+    let found = client.connack().unwrap();
+    assert_eq!(found.client_identifier, client.client_identifier());
+    assert_eq!(found.limits.max_qos, QoS::AtLeastOnce);
+    assert_eq!(found.limits.receive_maximum, u16::MAX);
+    drop(server);
+    in_time(client.closed()).await;
+    assert_eq!(client.connack(), Some(found));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stream_of_events_begins_with_how_the_connection_stands() {
     let (connection, server, _attempts) = connected(options().reconnect(None), 4096).await;

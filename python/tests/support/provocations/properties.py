@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from ferromqtt import (
     Client,
+    Message,
     PacketTypes,
     ProtocolVersion,
     ReasonCode,
@@ -46,7 +47,7 @@ def making(part: str, make: Callable[[], object]) -> None:
 
 
 PUBLISH = PacketTypes.PUBLISH
-assigning("did you mean", PUBLISH, "ContenType", "text/plain")
+assigning("did you mean {other}? They are", PUBLISH, "ContenType", "text/plain")
 assigning("not {name}. They are", PUBLISH, "Quux", 1)
 assigning("value must be int", PUBLISH, "MessageExpiryInterval", "60")
 assigning("does not apply to packet type", PacketTypes.SUBSCRIBE, "ContentType", "text/plain")
@@ -62,6 +63,26 @@ assigning(
     "Property {name} value must be at most {limit} bytes", PUBLISH, "CorrelationData", b"a" * LONG
 )
 assigning("value must be a pair", PUBLISH, "UserProperty", {"name": "value"})
+
+making("unexpected keyword argument {name}; did", lambda: Client("h", keep_alive=5))  # type: ignore[call-arg]
+making(
+    "{what}() got an unexpected keyword argument {name}",
+    lambda: Client("h", quux=5),  # type: ignore[call-arg]
+)
+making("is a property of MQTT 5.0", lambda: Client("h", receive_maximum=5))
+making(
+    "is given twice",
+    lambda: Client("h", protocol=5, properties={"ReceiveMaximum": 5}, receive_maximum=5),
+)
+making("{keyword} {problem}.", lambda: Client("h", protocol=5, receive_maximum=0))
+making(
+    "of a message is what was received",
+    lambda: setattr(Message("t", b"", 0, False, 0, None), "content_type", "a"),
+)
+making(
+    "user_properties must be a dict",
+    lambda: Client("h", protocol=5, user_properties=5),  # type: ignore[arg-type]
+)
 
 sending("Property name must be str", "publish", {5: "a"})
 sending("must not be given to publish", "publish", {"SubscriptionIdentifier": 1})
