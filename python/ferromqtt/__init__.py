@@ -5,12 +5,14 @@ An asyncio client for MQTT 5.0, 3.1.1 and 3.1 on a core in Rust; a drop-in for a
 
 from ferromqtt import events
 from ferromqtt._native import __version__
+from ferromqtt._subscription import Subscription, SubscriptionMessages
 from ferromqtt.client import Client, ProtocolVersion, ProxySettings, TLSParameters, Will
 from ferromqtt.connection import ClientState, Credentials, Reconnect, Server
 from ferromqtt.exceptions import (
     MqttCodeError,
     MqttConnectError,
     MqttError,
+    MqttOverflowError,
     MqttReentrantError,
     MqttTimeoutError,
 )
@@ -31,6 +33,7 @@ __all__ = [
     "MqttCodeError",
     "MqttConnectError",
     "MqttError",
+    "MqttOverflowError",
     "MqttReentrantError",
     "MqttTimeoutError",
     "PacketTypes",
@@ -42,6 +45,8 @@ __all__ = [
     "Server",
     "Stats",
     "SubscribeOptions",
+    "Subscription",
+    "SubscriptionMessages",
     "TLSParameters",
     "Topic",
     "TopicLike",

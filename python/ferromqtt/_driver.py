@@ -512,6 +512,34 @@ class Protocol(Core):
             _errors.any_reason(code),
         )
 
+    def _on_not_subscribed(self, topic_filter: str, code: int) -> None:
+        self.warn_of_repeating(
+            "the server refused a subscription that was opened before the connection: %s (%s)",
+            topic_filter,
+            _errors.any_reason(code),
+        )
+
+    def _on_lagged(self, filters: list[str]) -> None:
+        self.warn_of_repeating(
+            "received messages are lost: the queue of the subscription to %s was full (see "
+            "take_lost for how many)",
+            ", ".join(filters),
+        )
+
+    def _on_stalled(self, filters: list[str]) -> None:
+        self.warn_of_repeating(
+            "the full queue of the subscription to %s has withheld acknowledgements for 5 s, and "
+            "holds up all others (iterate faster, or give it another overflow)",
+            ", ".join(filters),
+        )
+
+    def _on_forgotten(self, filters: list[str]) -> None:
+        self.warn_of_repeating(
+            "QoS 0 messages are lost: the queue of the subscription to %s is full, and nobody has "
+            "iterated over it for 5 s (iterate, or leave its block)",
+            ", ".join(filters),
+        )
+
     def _on_tolerated(self, slip: str) -> None:
         self.warn_of_repeating("The server breaks a rule of MQTT, which is tolerated: %s.", slip)
 

@@ -9,13 +9,20 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, cast
 
-from ferromqtt._arguments import subscribe_filters, unsubscribe_filters
+from ferromqtt._arguments import (
+    SubscribeFilter,
+    SubscriptionFlags,
+    subscribe_filters,
+    subscription_filters,
+    unsubscribe_filters,
+)
 from ferromqtt._checks import check_timeout, wrong_queue
 from ferromqtt._connector import Connector
 from ferromqtt._driver import Protocol
-from ferromqtt._native import Message
+from ferromqtt._native import Message, SubscriptionQueue
 from ferromqtt._queue import MessageQueue
 from ferromqtt._slots import CallSlots
+from ferromqtt._subscription import QueueTerms, Subscription
 from ferromqtt._transport.attempt import address_of
 from ferromqtt._transport.tls import TLSContext
 from ferromqtt._turn import TURN, TURN_BEFORE_ERROR
@@ -127,6 +134,41 @@ class Internals:
                 waiter = self.core.subscribe(filters, native, timeout)
             codes = await self._wait(waiter)
         return [ReasonCode(PacketTypes.SUBACK, identifier=code) for code in codes]
+
+    @property
+    def has_yet_to_connect(self) -> bool:
+        """Whether there is no connection, and calls do not wait for the one that comes."""
+        core = self.core
+        return not self.entered or (core.state == "connecting" and not core.reconnects)
+
+    async def subscribe_queue(
+        self,
+        queue: SubscriptionQueue,
+        filters: list[SubscribeFilter],
+        properties: dict[str, object] | None,
+        timeout: float,
+    ) -> None:
+        """Subscribe for a queue of its own, which then has the server's answer."""
+        async with self._slots or contextlib.nullcontext():
+            async with TURN_BEFORE_ERROR:
+                waiter = queue.subscribe(filters, properties, timeout)
+            await self._wait(waiter)
+
+    def subscription(
+        self,
+        topics: tuple[Any, ...],
+        qos: int,
+        options: SubscriptionFlags,
+        properties: PropertiesLike | None,
+        queue: QueueTerms,
+        timeout: float,
+    ) -> Subscription:
+        """Return a subscription that can be entered."""
+        filters = subscription_filters(topics, qos, options, self._version)
+        queue.check()
+        check_timeout(timeout)
+        native = self.native(properties, PacketTypes.SUBSCRIBE)
+        return Subscription(self, filters, native, queue, timeout)
 
     async def unsubscribe(
         self, topic: UnsubscribeTopic, properties: PropertiesLike | None, timeout: float

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use ferromqtt_engine::{Ask, CallEnd, Fact, PublishRefusal, Reply, SubscribeRefusal, Woken};
 use ferromqtt_proto::{
     ConnectionError, Delivery, InvalidPublish, InvalidSubscribe, Outcome, QueueId, ReasonCode,
+    TopicFilter,
 };
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -15,8 +16,9 @@ use pyo3::types::{PyBytes, PyList};
 use crate::call_future::Wakeups;
 use crate::core::Core;
 use crate::failure::{self, CallFailure, End};
+use crate::hand_over;
 use crate::hooks;
-use crate::next_message;
+use crate::readers;
 use crate::tokens::Call;
 
 /// What the calls that one end of a connection fails are told of it, made once for all of them.
@@ -59,7 +61,7 @@ pub(crate) fn hand_out(slf: &Bound<'_, Core>) -> PyResult<()> {
                 wakeups.add(slf, &future)?;
                 continue;
             }
-            Some(Woken::Reader(reader)) => next_message::wake(slf, reader)?,
+            Some(Woken::Reader(reader)) => readers::wake(slf, reader)?,
             Some(Woken::Fact(fact)) => report(slf, fact)?,
         }
         wakeups.end(); // tasks are woken in order
@@ -90,6 +92,13 @@ fn report(slf: &Bound<'_, Core>, fact: Fact) -> PyResult<()> {
             let end = End::new(&cause);
             let told = (end, unflushed, retry_at.is_some(), established);
             slf.call_method1(intern!(py, "_on_disconnected"), told)?;
+        }
+        Fact::Lost {
+            filters, forgotten, ..
+        } if !filters.is_empty() => {
+            if !forgotten {
+                slf.call_method1(intern!(py, "_on_lagged"), (texts(&filters),))?;
+            }
         }
         Fact::Lost { .. } => {
             let lost = slf.borrow_mut().engine.take_lost(QueueId::DEFAULT);
@@ -129,17 +138,27 @@ fn report(slf: &Bound<'_, Core>, fact: Fact) -> PyResult<()> {
             let lost = (filter.as_str(), reason.value());
             slf.call_method1(intern!(py, "_on_not_restored"), lost)?;
         }
-        // Cannot come: this client declares no subscriptions, its one queue claims everything from the start and does not make
-        // the server wait, and it has no outgoing queue.
-        Fact::NotSubscribed { .. }
-        | Fact::Unclaimed { .. }
-        | Fact::Stalled { .. }
+        Fact::NotSubscribed { filter, reason } => {
+            let refused = (filter.as_str(), reason.value());
+            slf.call_method1(intern!(py, "_on_not_subscribed"), refused)?;
+        }
+        Fact::Stalled { filters } => {
+            slf.call_method1(intern!(py, "_on_stalled"), (texts(&filters),))?;
+        }
+        Fact::Forgotten { filters } => {
+            slf.call_method1(intern!(py, "_on_forgotten"), (texts(&filters),))?;
+        }
+        // Cannot come: the default queue claims everything from the start, and there is no outgoing queue.
+        Fact::Unclaimed { .. }
         | Fact::MessageEnded { .. }
         // Each of these calls has raised an error already.
-        | Fact::Unawaited { .. }
-        | Fact::Forgotten { .. } => {}
+        | Fact::Unawaited { .. } => {}
     }
     Ok(())
+}
+
+fn texts(filters: &[TopicFilter]) -> Vec<&str> {
+    filters.iter().map(TopicFilter::as_str).collect()
 }
 
 /// The line of a packet, or of a connection that was made or has ended.
@@ -171,7 +190,7 @@ fn trace_line(fact: &Fact) -> Option<String> {
 
 /// Hands every message to Python code that keeps them itself.
 fn feed(slf: &Bound<'_, Core>, sink: &Bound<'_, PyAny>) -> PyResult<()> {
-    while let Some(message) = next_message::pop(slf)? {
+    while let Some(message) = hand_over::pop(slf, QueueId::DEFAULT)? {
         sink.call1((message,))?;
     }
     Ok(())

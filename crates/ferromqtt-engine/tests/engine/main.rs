@@ -4,6 +4,7 @@ mod authentication;
 mod calls;
 mod capacity;
 mod held;
+mod lasting;
 mod leaving;
 mod links;
 mod observer;

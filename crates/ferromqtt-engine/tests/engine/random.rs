@@ -317,7 +317,8 @@ impl<const RESERVES: bool> Play<RESERVES> {
             if self.world.engine.bring_back(reader, Token(woken)).is_none() {
                 self.world.held.insert(woken);
             }
-            let (message, token) = self.world.engine.take_reserved(reader);
+            let token = self.world.engine.end_reservation(reader);
+            let message = self.world.engine.take(reader.queue());
             if let Some(token) = token {
                 self.world.back(&token);
             }
