@@ -91,6 +91,11 @@ class Subscription:
         filters = ", ".join(repr(each[0]) for each in self._filters)
         return f"<{type(self).__name__} to {filters}>"
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it is entered."""
+        return self._queue is not None
+
     async def __aenter__(self) -> SubscriptionMessages:
         """Subscribe, and return the messages.
 
@@ -199,6 +204,11 @@ class SubscriptionMessages:
     def __len__(self) -> int:
         """How many messages wait to be taken."""
         return len(self._queue)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether its block was left, or it was unsubscribed by `unsubscribe`."""
+        return self._queue.is_closed
 
     def try_next(self) -> Message | None:
         """Return a message that is there already, and that no task waits for; None without one."""

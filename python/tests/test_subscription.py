@@ -149,14 +149,16 @@ def test_unsubscribing_waits_for_the_server_and_ends_iterators() -> None:
 
 def test_the_client_s_unsubscribe_ends_a_subscription_too() -> None:
     async def main() -> None:
-        async with memory_broker().client() as client:
-            async with client.subscription("a", "b", qos=1) as messages:
-                await client.publish("a", b"1", qos=1)
-                await client.unsubscribe("a")
-                await client.publish("b", b"2", qos=1)
-                assert await take(messages, 2) == [b"1", b"2"]
-                await client.unsubscribe("b")
-                assert [message async for message in messages] == []
+        async with (
+            memory_broker().client() as client,
+            client.subscription("a", "b", qos=1) as messages,
+        ):
+            await client.publish("a", b"1", qos=1)
+            await client.unsubscribe("a")
+            await client.publish("b", b"2", qos=1)
+            assert await take(messages, 2) == [b"1", b"2"]
+            await client.unsubscribe("b")
+            assert [message async for message in messages] == []
 
     play(main)
 
@@ -184,23 +186,25 @@ def test_several_tasks_share_the_messages_first_come_first_served() -> None:
 
 def test_a_cancelled_step_loses_nothing() -> None:
     async def main() -> None:
-        async with memory_broker().client() as client:
-            async with client.subscription("a", qos=1) as messages:
-                first = asyncio.ensure_future(anext(messages))
-                second = asyncio.ensure_future(anext(messages))
-                await settle()
-                publishing = asyncio.create_task(client.publish("a", b"1", qos=1))
-                while not len(messages):
-                    await asyncio.sleep(0)
-                first.cancel()  # it was woken for the message, and has not taken it
-                await publishing
-                assert (await second).payload == b"1"
-                assert first.cancelled()
-                await client.publish("a", b"2", qos=1)
-                received = messages.try_next()
-                assert received is not None
-                assert received.payload == b"2"
-                assert messages.try_next() is None
+        async with (
+            memory_broker().client() as client,
+            client.subscription("a", qos=1) as messages,
+        ):
+            first = asyncio.ensure_future(anext(messages))
+            second = asyncio.ensure_future(anext(messages))
+            await settle()
+            publishing = asyncio.create_task(client.publish("a", b"1", qos=1))
+            while not len(messages):  # noqa: ASYNC110 - only the length tells
+                await asyncio.sleep(0)
+            first.cancel()  # it was woken for the message, and has not taken it
+            await publishing
+            assert (await second).payload == b"1"
+            assert first.cancelled()
+            await client.publish("a", b"2", qos=1)
+            received = messages.try_next()
+            assert received is not None
+            assert received.payload == b"2"
+            assert messages.try_next() is None
 
     play(main)
 
@@ -208,16 +212,18 @@ def test_a_cancelled_step_loses_nothing() -> None:
 def test_subscriptions_that_share_a_filter_each_get_every_message() -> None:
     async def main() -> None:
         broker = memory_broker()
-        async with broker.client("c", protocol=V5) as client:
-            async with client.subscription("a/#", qos=1) as wide:
-                async with client.subscription("a/b", "a/#", qos=1) as narrow:
-                    await client.publish("a/b", b"1", qos=1)
-                    assert await take(wide, 1) == [b"1"]
-                    assert await take(narrow, 1) == [b"1"]
-                    assert (len(wide), len(narrow), len(client.messages)) == (0, 0, 0)
-                await client.publish("a/b", b"2", qos=1)
-                assert await take(wide, 1) == [b"2"]  # the filter that is still wanted stays
-                assert len(wide) == 0
+        async with (
+            broker.client("c", protocol=V5) as client,
+            client.subscription("a/#", qos=1) as wide,
+        ):
+            async with client.subscription("a/b", "a/#", qos=1) as narrow:
+                await client.publish("a/b", b"1", qos=1)
+                assert await take(wide, 1) == [b"1"]
+                assert await take(narrow, 1) == [b"1"]
+                assert (len(wide), len(narrow), len(client.messages)) == (0, 0, 0)
+            await client.publish("a/b", b"2", qos=1)
+            assert await take(wide, 1) == [b"2"]  # the filter that is still wanted stays
+            assert len(wide) == 0
 
     play(main)
 
@@ -338,23 +344,28 @@ def test_after_the_connection_has_ended_a_subscription_is_refused() -> None:
 
 def test_a_subscription_of_a_client_with_a_queue_class_has_the_core_s_queue() -> None:
     async def main() -> None:
-        async with memory_broker().client(queue_type=asyncio.LifoQueue) as client:
-            async with client.subscription("a", qos=1) as messages:
-                for number in (b"1", b"2"):
-                    await client.publish("a", number, qos=1)
-                assert await take(messages, 2) == [b"1", b"2"]
-                assert len(client.messages) == 0
+        async with (
+            memory_broker().client(queue_type=asyncio.LifoQueue) as client,
+            client.subscription("a", qos=1) as messages,
+        ):
+            for number in (b"1", b"2"):
+                await client.publish("a", number, qos=1)
+            assert await take(messages, 2) == [b"1", b"2"]
+            assert len(client.messages) == 0
 
     play(main)
 
 
 def test_slots_of_calls_are_for_subscriptions_too() -> None:
     async def main() -> None:
-        async with memory_broker().client(max_concurrent_outgoing_calls=1) as client:
-            async with client.subscription("a") as first, client.subscription("b") as second:
-                await client.publish("b", b"1", qos=1)
-                assert await take(second, 1) == [b"1"]
-                assert len(first) == 0
+        async with (
+            memory_broker().client(max_concurrent_outgoing_calls=1) as client,
+            client.subscription("a") as first,
+            client.subscription("b") as second,
+        ):
+            await client.publish("b", b"1", qos=1)
+            assert await take(second, 1) == [b"1"]
+            assert len(first) == 0
 
     play(main)
 

@@ -43,7 +43,7 @@ def test_iteration_goes_on_after_a_loss_and_the_subscription_is_made_again(
 
             async def read() -> None:
                 async for message in messages:
-                    received.append(message.payload)
+                    received.append(message.payload)  # noqa: PERF401 - looked at meanwhile
 
             reading = asyncio.create_task(read())
             await client.publish("a/1", b"first", qos=1)
@@ -242,9 +242,11 @@ def test_in_a_session_that_outlives_the_program_leaving_keeps_the_subscription(
     async def main() -> None:
         broker = memory_broker()
         options = keeping(protocol)
-        async with broker.client("c", protocol=protocol, **options) as client:
-            async with client.subscription("a", qos=1):
-                pass
+        async with (
+            broker.client("c", protocol=protocol, **options) as client,
+            client.subscription("a", qos=1),
+        ):
+            pass
         async with broker.client("other") as other:
             await other.publish("a", b"meanwhile", qos=1)
         client = broker.client("c", protocol=protocol, **options)

@@ -100,10 +100,9 @@ impl<T: Tokens> Engine<T> {
         (self.lasting.get(&queue)).map_or(&[], |lasting| &lasting.answer)
     }
 
-    /// The filters of a lasting subscription, in the order in which they were given.
-    pub fn lasting_filters(&self, queue: QueueId) -> impl Iterator<Item = &TopicFilter> {
-        let lasting = self.lasting.get(&queue).into_iter();
-        lasting.flat_map(|it| it.terms.filters.iter().map(|(filter, _)| filter))
+    /// Whether a queue has a lasting subscription: until it is closed, dropped or detached.
+    pub fn is_lasting(&self, queue: QueueId) -> bool {
+        self.lasting.contains_key(&queue)
     }
 
     /// Why [no message](Self::is_over) comes to a queue beside those that are in it; `None` as long as some may.

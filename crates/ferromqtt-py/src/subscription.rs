@@ -124,6 +124,13 @@ impl SubscriptionQueue {
         texts(core.engine.not_restored(self.queue))
     }
 
+    /// Whether the queue is closed.
+    #[getter]
+    fn is_closed(&self, py: Python<'_>) -> bool {
+        let core = self.core.bind(py).borrow();
+        !core.engine.is_lasting(self.queue)
+    }
+
     /// Ends the subscription, without waiting for the server; in a session that outlives the program it leaves it to that.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let _inside = gate::enter()?;
