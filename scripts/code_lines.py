@@ -36,7 +36,7 @@ PARTS = (
     Part("transport", 2_202, ("crates/ferromqtt-transport/src",)),
     Part(
         "tokio client without TLS",
-        6_146,
+        6_142,
         ("crates/ferromqtt/src",),
         ("crates/ferromqtt/src/transport/tls",),
     ),

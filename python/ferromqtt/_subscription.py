@@ -285,7 +285,7 @@ def _with_reasons(answers: list[tuple[str, int]]) -> list[tuple[str, ReasonCode]
 def refused(answers: list[tuple[str, int]]) -> MqttCodeError:
     """Return the exception for filters that the server has refused."""
     reasons = _with_reasons(answers)
-    error = MqttCodeError(reasons[0][1], "Could not subscribe to topic")
+    error = MqttCodeError(reasons[0][1])
     for topic, reason in reasons:
         error.add_note(
             f"The server refused the subscription to {topic!r}: {reason} (0x{reason.value:02X})"
