@@ -31,18 +31,18 @@ class Part(NamedTuple):
 
 
 PARTS = (
-    Part("core", 14_558, ("crates/ferromqtt-proto/src",)),
-    Part("engine", 3_531, ("crates/ferromqtt-engine/src",)),
+    Part("core", 14_640, ("crates/ferromqtt-proto/src",)),
+    Part("engine", 3_747, ("crates/ferromqtt-engine/src",)),
     Part("transport", 2_202, ("crates/ferromqtt-transport/src",)),
     Part(
         "tokio client without TLS",
-        5_436,
+        5_440,
         ("crates/ferromqtt/src",),
         ("crates/ferromqtt/src/transport/tls",),
     ),
     Part("tokio client, TLS", 664, ("crates/ferromqtt/src/transport/tls",)),
-    Part("binding", 5_249, ("crates/ferromqtt-py/src",)),
-    Part("Python package", 5_486, ("python/ferromqtt",)),
+    Part("binding", 5_823, ("crates/ferromqtt-py/src",)),
+    Part("Python package", 6_225, ("python/ferromqtt",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
     Part("test broker", 3_705, ("crates/ferromqtt-testing/src",)),
     Part("command line", 285, ("crates/ferromqtt-cli/src",)),

@@ -5,6 +5,7 @@ An asyncio client for MQTT 5.0, 3.1.1 and 3.1 on a core in Rust; a drop-in for a
 
 from ferromqtt import events
 from ferromqtt._native import __version__
+from ferromqtt._subscription import Subscription, SubscriptionMessages
 from ferromqtt.client import Client, ProtocolVersion, ProxySettings, TLSParameters, Will
 from ferromqtt.connection import (
     ClientState,
@@ -18,6 +19,7 @@ from ferromqtt.exceptions import (
     MqttCodeError,
     MqttConnectError,
     MqttError,
+    MqttOverflowError,
     MqttReentrantError,
     MqttTimeoutError,
 )
@@ -39,6 +41,7 @@ __all__ = [
     "MqttCodeError",
     "MqttConnectError",
     "MqttError",
+    "MqttOverflowError",
     "MqttReentrantError",
     "MqttTimeoutError",
     "PacketTypes",
@@ -51,6 +54,8 @@ __all__ = [
     "ServerLimits",
     "Stats",
     "SubscribeOptions",
+    "Subscription",
+    "SubscriptionMessages",
     "TLSParameters",
     "Topic",
     "TopicLike",

@@ -6,9 +6,9 @@ The texts are aiomqtt's, since programs and their tests compare them; what helps
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
-from ferromqtt._checks import check_qos
+from ferromqtt._checks import check_qos, wrong_type
 from ferromqtt._native import check_filter
 from ferromqtt.options import ProtocolVersion
 from ferromqtt.topic import Wildcard
@@ -64,6 +64,78 @@ def subscribe_filters(
     if not v5 and not text:
         raise ValueError(f"Invalid topic. {_must_be_filter(text)}")
     return [_filter(text, qos if wanted is None else wanted)]
+
+
+class SubscriptionFlags(NamedTuple):
+    """The options of a subscription beside its QoS. Before 5.0 there are none."""
+
+    no_local: bool
+    retain_as_published: bool
+    retain_handling: int
+
+    def check(self, version: ProtocolVersion) -> None:
+        """Raise TypeError or ValueError for one that is wrong, or not in this version."""
+        for name in ("no_local", "retain_as_published"):
+            if not isinstance(getattr(self, name), bool):
+                raise wrong_type(name, "bool", getattr(self, name))
+        handling = self.retain_handling
+        if not isinstance(handling, int) or isinstance(handling, bool):
+            raise wrong_type("retain_handling", "0, 1 or 2", handling)
+        if handling not in (0, 1, 2):
+            raise ValueError(f"retain_handling must be 0, 1 or 2, not {handling}")
+        given = [name for name, value in self._asdict().items() if value]
+        if given and version != ProtocolVersion.V5:
+            raise ValueError(
+                f"{given[0]} needs MQTT 5.0: give the client protocol=ProtocolVersion.V5, or leave "
+                "it out"
+            )
+
+
+def subscription_filters(
+    topics: tuple[Any, ...], qos: int, flags: SubscriptionFlags, version: ProtocolVersion
+) -> list[SubscribeFilter]:
+    """Return the filters that the arguments of `Client.subscription` ask for.
+
+    Raises:
+        ValueError: A filter is malformed, there is none, or an option is wrong.
+        TypeError: An option has the wrong type.
+    """
+    check_qos(qos)
+    flags.check(version)
+    entries: list[Any] = []
+    for topic in topics:
+        if _is_list(topic):
+            entries += topic
+        else:
+            entries.append(topic)
+    if not entries:
+        raise ValueError("No topic specified: give the subscription at least one filter.")
+    return [_of_subscription(entry, qos, flags, version) for entry in entries]
+
+
+def _of_subscription(
+    entry: Any,  # noqa: ANN401 - anything may be given
+    qos: int,
+    flags: SubscriptionFlags,
+    version: ProtocolVersion,
+) -> SubscribeFilter:
+    if isinstance(entry, tuple):
+        topic, wanted = _pair(entry)
+        if isinstance(wanted, str | Wildcard):
+            raise ValueError(  # noqa: TRY004 - as `subscribe_filters`
+                "A tuple is one filter with its QoS or options: give several filters as arguments "
+                "of their own, or as a list."
+            )
+        if not isinstance(wanted, int) and version == ProtocolVersion.V5:
+            return _of_list(entry, qos, None, version)
+        qos = check_qos(wanted)
+        entry = topic
+    text = _text_of(entry)
+    if not text:
+        raise ValueError(f"Invalid topic. {_must_be_filter(entry)}")
+    if check_filter(text) and flags.no_local:
+        raise ValueError("no_local must not be given for a shared subscription: leave it out.")
+    return text, qos, *flags
 
 
 def _is_list(topic: object) -> TypeGuard[Sequence[Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 import sys
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +145,18 @@ def check_timeout(timeout: Any) -> None:  # noqa: ANN401 - anything may be given
         raise ValueError(
             f"timeout must be 0 or more seconds, not {timeout}. Give math.inf for no limit."
         )
+
+
+def time_limit(timeout: float | None) -> float | None:
+    """Return the time limit of an iterator; None for no limit.
+
+    Raises:
+        ValueError: It is negative or NaN.
+        TypeError: It is no number.
+    """
+    if timeout is not None:
+        check_timeout(timeout)
+    return None if timeout is None or timeout > threading.TIMEOUT_MAX else float(timeout)
 
 
 def socket_options(given: Any) -> tuple[Any, ...]:  # noqa: ANN401 - anything may be given

@@ -10,14 +10,21 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from ferromqtt._arguments import subscribe_filters, unsubscribe_filters
+from ferromqtt._arguments import (
+    SubscribeFilter,
+    SubscriptionFlags,
+    subscribe_filters,
+    subscription_filters,
+    unsubscribe_filters,
+)
 from ferromqtt._checks import check_timeout, wrong_queue
 from ferromqtt._connector import Connector
 from ferromqtt._driver import Protocol
 from ferromqtt._keywords import PublishKeywords, are_given, check_names, joined
-from ferromqtt._native import Message
+from ferromqtt._native import Message, SubscriptionQueue
 from ferromqtt._queue import MessageQueue
 from ferromqtt._slots import CallSlots
+from ferromqtt._subscription import QueueTerms, Subscription
 from ferromqtt._transport.attempt import address_of
 from ferromqtt._transport.tls import TLSContext
 from ferromqtt._turn import TURN, TURN_BEFORE_ERROR
@@ -148,6 +155,43 @@ class Internals:
                 waiter = self.core.subscribe(filters, native, timeout)
             codes = await self._wait(waiter)
         return [ReasonCode(PacketTypes.SUBACK, identifier=code) for code in codes]
+
+    @property
+    def has_yet_to_connect(self) -> bool:
+        """Whether there is no connection, and calls do not wait for the one that comes."""
+        core = self.core
+        return not self.entered or (core.state == "connecting" and not core.reconnects)
+
+    async def subscribe_queue(
+        self,
+        queue: SubscriptionQueue,
+        filters: list[SubscribeFilter],
+        properties: dict[str, object] | None,
+        timeout: float,
+    ) -> None:
+        """Subscribe for a queue of its own, which then has the server's answer."""
+        async with self._slots or contextlib.nullcontext():
+            async with TURN_BEFORE_ERROR:
+                waiter = queue.subscribe(filters, properties, timeout)
+            await self._wait(waiter)
+
+    def subscription(
+        self,
+        topics: tuple[Any, ...],
+        qos: int,
+        options: SubscriptionFlags,
+        properties: PropertiesLike | None,
+        keywords: Mapping[str, object],
+        queue: QueueTerms,
+        timeout: float,
+    ) -> Subscription:
+        """Return a subscription that can be entered."""
+        filters = subscription_filters(topics, qos, options, self._version)
+        queue.check()
+        check_timeout(timeout)
+        packet = PacketTypes.SUBSCRIBE
+        native = self.call_properties("subscription", packet, properties, keywords)
+        return Subscription(self, filters, native, queue, timeout)
 
     async def unsubscribe(
         self,

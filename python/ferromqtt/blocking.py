@@ -27,9 +27,12 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from ferromqtt import _checks, _shown
+from ferromqtt._blocking_subscription import Subscription, SubscriptionMessages
 from ferromqtt._internals import internals_of
 from ferromqtt._loop_thread import LoopThread
 from ferromqtt._native import Message
+from ferromqtt._subscription import Subscription as AsyncSubscription
+from ferromqtt._subscription import SubscriptionMessages as AsyncMessages
 from ferromqtt.client import Client as AsyncClient
 from ferromqtt.connection import ClientState, ConnectResult
 from ferromqtt.events import ConnectionEvent
@@ -37,10 +40,11 @@ from ferromqtt.exceptions import MqttCodeError, MqttError, MqttReentrantError
 from ferromqtt.reasons import MQTTErrorCode, ReasonCode
 from ferromqtt.stats import Stats
 
-__all__ = ["Client", "Events", "Messages"]
+__all__ = ["Client", "Events", "Messages", "Subscription", "SubscriptionMessages"]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_T = TypeVar("_T")
 _Method = Callable[Concatenate["Client", _P], _R]
 
 _AT_EXIT = 2.0
@@ -68,15 +72,15 @@ def _constructs(
 
 
 def _calls(
-    origin: Callable[Concatenate[AsyncClient, _P], Coroutine[Any, Any, _R]],
-) -> Callable[[Callable[[Client, Coroutine[Any, Any, _R]], _R]], _Method[_P, _R]]:
-    """Make a method that takes the parameters of a coroutine function, and waits for its end.
+    origin: Callable[Concatenate[AsyncClient, _P], _T],
+) -> Callable[[Callable[[Client, _T], _R]], _Method[_P, _R]]:
+    """Make a method that takes the parameters of one of the asyncio client.
 
-    The decorated method is given the coroutine in their place. Type checkers and `help` find the
-    parameters, with their documentation.
+    The decorated method is given what that returns, such as a coroutine, in their place. Type
+    checkers and `help` find the parameters, with their documentation.
     """
 
-    def decorate(function: Callable[[Client, Coroutine[Any, Any, _R]], _R]) -> _Method[_P, _R]:
+    def decorate(function: Callable[[Client, _T], _R]) -> _Method[_P, _R]:
         def method(self: Client, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
             return function(self, origin(self._ferromqtt_blocking.client, *args, **kwargs))
 
@@ -214,21 +218,42 @@ class _State:
             return self._message_outside()
         if self.internals.queue is not None:
             return thread.run(_next_within(self.client.messages, limit), self._keep)
-        step = self.core.messages().__anext__()
+        return self._drive(thread, self.core.messages().__anext__(), limit) or self.take()
+
+    def next_of(self, messages: AsyncMessages, limit: float | None) -> Message | None:
+        """Wait for the next message of a subscription; None when none comes in time or any more."""
+        message = None if self.inherited is not None else messages.try_next()
+        if message is not None:
+            return message
+        thread = self.thread
+        if thread is None:
+            self.check_process()
+            if messages.is_closed:
+                return None
+            raise self.core.iteration_end() or MqttCodeError(MQTTErrorCode.MQTT_ERR_NO_CONN)
+        try:
+            return self._drive(thread, messages.__anext__(), limit) or messages.try_next()
+        except StopAsyncIteration:
+            return None
+
+    @staticmethod
+    def _drive(
+        thread: LoopThread, step: Coroutine[Any, Any, Message], limit: float | None
+    ) -> Message | None:
+        """Run the step of an iterator in this thread; None when time runs out."""
         try:
             awaited = step.send(None)
             while True:
                 if awaited is None:
                     thread.turn()
                 elif not thread.wait(awaited, -1 if limit is None else limit):
-                    break
+                    return None
                 awaited = step.send(None)
         except StopIteration as end:
             message: Message = end.value
             return message
         finally:
             step.close()  # gives back the message that it was woken for
-        return self.take()
 
     def _keep(self, message: Message | None) -> None:
         if message is not None:
@@ -252,18 +277,6 @@ async def _next_within(iterator: AsyncIterator[_R], limit: float | None) -> _R |
         if isinstance(end, TimeoutError) and not scope.expired():
             raise
         return None
-
-
-def _time_limit(timeout: float | None) -> float | None:
-    """Return the time limit of an iterator; None for no limit.
-
-    Raises:
-        ValueError: It is negative or NaN.
-        TypeError: It is no number.
-    """
-    if timeout is not None:
-        _checks.check_timeout(timeout)
-    return None if timeout is None or timeout > threading.TIMEOUT_MAX else float(timeout)
 
 
 class Messages(Iterator[Message]):
@@ -439,7 +452,7 @@ class Client:
             MqttError: There is no message, and the connection has ended.
             MqttCodeError: There is no message, and the client was never entered.
         """
-        return Messages(self._ferromqtt_blocking, _time_limit(timeout))
+        return Messages(self._ferromqtt_blocking, _checks.time_limit(timeout))
 
     def events(self, *, timeout: float | None = None) -> Events:
         """Return a new iterator over what happens to the connection: see `ferromqtt.events`.
@@ -455,7 +468,7 @@ class Client:
             ValueError: `timeout` is negative or NaN.
             TypeError: `timeout` is no number.
         """
-        return Events(self._ferromqtt_blocking, _time_limit(timeout))
+        return Events(self._ferromqtt_blocking, _checks.time_limit(timeout))
 
     def state(self) -> ClientState:
         """Return where the client stands: whether there is a connection, and whether one comes."""
@@ -506,6 +519,21 @@ class Client:
     def subscribe(self, call: Coroutine[Any, Any, list[ReasonCode]]) -> list[ReasonCode]:
         """Subscribe to one or more filters."""
         return self._ferromqtt_blocking.call(call)
+
+    @_calls(AsyncClient.subscription)
+    def subscription(self, subscription: AsyncSubscription) -> Subscription:
+        """Return a subscription with a queue of its own, to be entered by `with`.
+
+        ```python
+        with client.subscription("room/+/temp", qos=1) as messages:
+            for message in messages:
+                print(message.topic, message.payload)
+        ```
+
+        Its messages go to `messages` alone. Leaving the block unsubscribes. It may be entered
+        before the client is: then the client subscribes whenever it is entered.
+        """
+        return Subscription(self._ferromqtt_blocking, subscription)
 
     @_calls(AsyncClient.unsubscribe)
     def unsubscribe(self, call: Coroutine[Any, Any, None]) -> None:

@@ -89,6 +89,32 @@ class MqttReentrantError(MqttError):
     """The client is entered already. It can be entered again after it was left."""
 
 
+class MqttOverflowError(MqttError):
+    """The queue of a subscription was full, and takes nothing more (`overflow="fail"`).
+
+    All messages before the gap are taken. `SubscriptionMessages.take_lost` lets the queue go on
+    behind it.
+
+    Args:
+        lost: How many messages are lost.
+
+    Attributes:
+        lost: As the parameter.
+    """
+
+    def __init__(self, lost: int) -> None:
+        super().__init__(
+            f"The queue of the subscription was full: {lost} messages are lost. Call take_lost() "
+            "to go on behind them, or give the subscription a larger maxsize or maxbytes, or "
+            "another overflow"
+        )
+        self.lost = lost
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # `args` has the text, so the inherited way could not call the constructor again.
+        return type(self), (self.lost,), self.__dict__.copy()
+
+
 _CONNECT_RC_STRINGS: dict[int, str] = {
     1: "Incorrect protocol version",
     2: "Invalid client identifier",

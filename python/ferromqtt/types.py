@@ -79,6 +79,13 @@ SubscribeTopic: TypeAlias = (
     | tuple[_Pair, ...]
 )
 """What `Client.subscribe` takes: a filter, a pair, or a list of filters and pairs."""
+SubscriptionTopic: TypeAlias = (
+    WildcardLike
+    | tuple[WildcardLike, int]
+    | tuple[WildcardLike, SubscribeOptionsLike]
+    | ListLike[WildcardLike | _Pair]
+)
+"""Each argument of `Client.subscription`: a filter, a pair, or a list of filters and pairs."""
 UnsubscribeTopic: TypeAlias = WildcardLike | ListLike[WildcardLike]
 """What `Client.unsubscribe` takes: a filter, or a list of filters."""
 WebSocketHeaders: TypeAlias = dict[str, str] | Callable[[dict[str, str]], dict[str, str]]

@@ -24,6 +24,7 @@ from support.provocations import (
     reconnecting,
     reports,
     silence,
+    subscriptions,
 )
 from support.provocations.registry import (
     KEY_PASSWORD,
@@ -39,7 +40,7 @@ ROWS = [row for row in rows() if row.section.startswith("Python")]
 TEXTS = {row.text for row in ROWS}
 MODULES = (
     *(arguments, broker, calls, clocks, connecting, importing, log, options, properties, reports),
-    *(blocking, reconnecting, silence),
+    *(blocking, reconnecting, silence, subscriptions),
 )
 """Importing them has filled the registry."""
 

@@ -599,13 +599,8 @@ WITHOUT_SECRETS = {
     *("PacketTypes", "ProtocolVersion", "ClientState", "Reconnect", "Server", "Stats"),
     *("events", "ReasonCode", "SubscribeOptions", "Topic", "TopicTemplate", "Wildcard"),
     *("TopicLike", "WildcardLike", "MqttReentrantError", "MqttCodeError"),
-    *(
-        "MqttConnectError",
-        "MqttTimeoutError",
-        "MessagesIterator",
-        "__version__",
-        "__version_tuple__",
-    ),
+    *("MqttOverflowError", "Subscription", "SubscriptionMessages", "MqttConnectError"),
+    *("MqttTimeoutError", "MessagesIterator", "__version__", "__version_tuple__"),
 }
 """Public names that can hold neither a payload nor what authenticates."""
 

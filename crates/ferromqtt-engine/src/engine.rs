@@ -1,6 +1,6 @@
 //! The engine: the core, who waits for what, and what becomes of the core's events.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use crate::capacity::CapacityLine;
 use crate::declared::DeclaredQueue;
 use crate::drain::{Draining, Undone};
 use crate::events::RecentEvents;
+use crate::lasting::LastingSubscription;
 use crate::outgoing_queue::OutgoingQueue;
 use crate::queued::Departure;
 use crate::readers::Readers;
@@ -72,6 +73,10 @@ pub struct Engine<T: Tokens> {
     pub(crate) not_restored: HashMap<QueueId, Vec<(TopicFilter, ReasonCode)>>,
     /// UNSUBSCRIBE packets for queues that were dropped, and that no call asked for.
     pub(crate) unasked: HashSet<OpId>,
+    /// Subscriptions that each start makes again, by their queues.
+    pub(crate) lasting: BTreeMap<QueueId, LastingSubscription>,
+    /// The SUBSCRIBE packets of those that the server has not answered.
+    pub(crate) lasting_ops: HashMap<OpId, QueueId>,
     /// Declared subscriptions whose queues nobody has taken yet.
     pub(crate) declared: Vec<DeclaredQueue>,
     /// What the application's authenticator is to hear.
@@ -123,6 +128,8 @@ impl<T: Tokens> Engine<T> {
             events: RecentEvents::default(),
             not_restored: HashMap::new(),
             unasked: HashSet::new(),
+            lasting: BTreeMap::new(),
+            lasting_ops: HashMap::new(),
             declared: Vec::new(),
             asks: VecDeque::new(),
             awaits_reply: false,
@@ -141,8 +148,8 @@ impl<T: Tokens> Engine<T> {
         })
     }
 
-    /// Replaces the core and its options, before the engine is started for the first time. Readers that wait stay. Returns
-    /// the former core, to be dropped without a lock.
+    /// Replaces the core and its options, before the engine is started for the first time. Readers that wait stay, and so do
+    /// queues that were opened. Returns the former core, to be dropped without a lock.
     ///
     /// # Errors
     /// What is wrong with the core's options. Nothing has changed then.
@@ -157,6 +164,7 @@ impl<T: Tokens> Engine<T> {
         if let Some(queue) = &self.outgoing {
             core.reserve_keys(queue.end_of_keys());
         }
+        core.adopt_queues(&mut self.core);
         self.options = options;
         Ok(std::mem::replace(&mut self.core, core))
     }
@@ -177,7 +185,11 @@ impl<T: Tokens> Engine<T> {
         if !self.has_ended() {
             self.queues_ended = false;
             self.attempts.accepted.clear();
+            let begins = self.core.is_idle();
             self.core.connect(now);
+            if begins {
+                self.subscribe_again(now);
+            }
             self.wake_all_readers(); // of subscriptions that the core has forgotten
         }
     }
@@ -485,6 +497,9 @@ impl<T: Tokens> Engine<T> {
     fn on_completed(&mut self, op: OpId, mut outcome: Outcome) {
         if !self.unasked.is_empty() && self.unasked.remove(&op) {
             return; // the subscription has ended with the connection, if not by its answer
+        }
+        if !self.lasting_ops.is_empty() && self.note_answer(op, &outcome) {
+            return;
         }
         if let Outcome::Disconnected { cause, delivery } = &mut outcome {
             *cause = self.reported_cause(std::mem::replace(cause, ConnectionError::Closed));

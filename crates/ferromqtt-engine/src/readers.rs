@@ -6,13 +6,20 @@ use std::mem;
 
 use ferromqtt_proto::{IdHasher, InOrder, Message, QueueId};
 
-use crate::{Engine, Tokens, Woken};
+use crate::{Engine, InputDemand, Tokens, Woken};
 
 /// The name of a reader that waits, or that was woken and has a message reserved. Never reused within an [`Engine`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReaderId {
     queue: QueueId,
     place: u64,
+}
+
+impl ReaderId {
+    /// The queue that it reads.
+    pub const fn queue(self) -> QueueId {
+        self.queue
+    }
 }
 
 /// The readers of one queue.
@@ -144,9 +151,13 @@ impl<R> Readers<R> {
         })
     }
 
+    /// Those of all queues, as [`of_queue`](Self::of_queue).
+    fn of_all_queues(&self) -> impl Iterator<Item = (ReaderId, &R)> {
+        (self.queues.keys()).flat_map(|queue| self.of_queue(*queue))
+    }
+
     pub(crate) fn tokens(&self) -> impl Iterator<Item = &R> {
-        let queues = self.queues.keys();
-        queues.flat_map(|queue| self.of_queue(*queue).map(|(_, token)| token))
+        self.of_all_queues().map(|(_, token)| token)
     }
 
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = R> + use<R> {
@@ -182,11 +193,21 @@ impl<T: Tokens> Engine<T> {
         self.core.next_message(queue)
     }
 
-    /// Takes the message that is reserved for a reader. A reader that has none reserved gets what [`take`](Self::take) gives.
-    /// Returns the token too that was [brought back](Self::bring_back) with it.
-    pub fn take_reserved(&mut self, reader: ReaderId) -> (Option<Message>, Option<T::Reader>) {
-        let token = self.readers.release(reader).flatten();
-        (self.take(reader.queue), token)
+    /// As [`take`](Self::take), of a queue that may make the server wait. Returns too whether the driver has something to do
+    /// since: to write an acknowledgement that the queue has withheld, or to read on.
+    #[inline]
+    pub fn take_and_go_on(&mut self, queue: QueueId) -> (Option<Message>, bool) {
+        let unsent = self.core.pending_transmit();
+        let holds_back = self.input_demand() != InputDemand::All;
+        let message = self.take(queue);
+        let reads_on = holds_back && self.input_demand() == InputDemand::All;
+        (message, reads_on || self.core.pending_transmit() > unsent)
+    }
+
+    /// Ends the reservation of a reader, which is about to [take](Self::take) its message. Returns the token that was
+    /// [brought back](Self::bring_back).
+    pub fn end_reservation(&mut self, reader: ReaderId) -> Option<T::Reader> {
+        self.readers.release(reader).flatten()
     }
 
     /// Whether a message is there that is reserved for nobody.
@@ -200,7 +221,9 @@ impl<T: Tokens> Engine<T> {
     pub fn is_over(&self, queue: QueueId) -> bool {
         self.queues_ended
             || self.core.has_failed(queue)
-            || (queue != QueueId::DEFAULT && self.core.filters(queue).next().is_none())
+            || (queue != QueueId::DEFAULT
+                && self.core.filters(queue).next().is_none()
+                && !self.awaits_subscription(queue))
     }
 
     /// Waits for a message of a queue, or for its end, behind the other readers that do. Look at the queue first: what is
@@ -226,6 +249,11 @@ impl<T: Tokens> Engine<T> {
     /// [brought back](Self::bring_back).
     pub fn readers(&self, queue: QueueId) -> impl Iterator<Item = (ReaderId, &T::Reader)> {
         self.readers.of_queue(queue)
+    }
+
+    /// As [`readers`](Self::readers), of all queues.
+    pub fn all_readers(&self) -> impl Iterator<Item = (ReaderId, &T::Reader)> {
+        self.readers.of_all_queues()
     }
 
     /// Ends the wait of a reader, and returns its token if it still waits. If it was woken, the message that it has reserved

@@ -48,7 +48,10 @@ impl<T: Tokens> Engine<T> {
     ) -> Result<CallId, (T::Call, SubscribeRefusal)> {
         let accepted = match self.ended_unknown_to_core() {
             true => Err(InvalidSubscribe::NotConnected),
-            false => self.core.unsubscribe(now, unsubscribe),
+            false => {
+                self.unsubscribe_lasting(&unsubscribe);
+                self.core.unsubscribe(now, unsubscribe)
+            }
         };
         self.accepted_request(accepted, deadline, token)
     }
@@ -76,7 +79,10 @@ impl<T: Tokens> Engine<T> {
     /// Closes a queue with all that is in it. Returns the filters that no other queue needs, to
     /// [unsubscribe](Self::unsubscribe) from. Does nothing to the default queue.
     pub fn close_queue(&mut self, queue: QueueId) -> Vec<TopicFilter> {
-        self.core.close_queue(queue)
+        let filters = self.core.close_queue(queue);
+        self.not_restored.remove(&queue);
+        self.forget_lasting(queue);
+        filters
     }
 
     /// The reader of a queue is gone: the subscription goes with it, unless the session is to outlive the program
@@ -85,8 +91,7 @@ impl<T: Tokens> Engine<T> {
         if self.core.options().clean_start == CleanStart::Never {
             return self.detach_queue(now, queue);
         }
-        let filters = self.core.close_queue(queue);
-        self.not_restored.remove(&queue);
+        let filters = self.close_queue(queue);
         if !filters.is_empty() {
             // Refused only without a connection, and then the subscription has gone with it.
             let unsubscribe = Unsubscribe {
@@ -102,6 +107,7 @@ impl<T: Tokens> Engine<T> {
     pub fn detach_queue(&mut self, now: Instant, queue: QueueId) {
         self.core.detach_queue(now, queue);
         self.not_restored.remove(&queue);
+        self.forget_lasting(queue);
     }
 
     /// Claims for the default queue what is held for a subscription: see

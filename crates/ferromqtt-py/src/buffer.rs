@@ -16,6 +16,9 @@ use pyo3::types::{PyBytes, PyMemoryView};
 /// that what it brings is taken in well within a millisecond.
 pub(crate) const READ_SIZE: usize = 128 * 1024;
 
+/// So much is read at once for a sign of life, while a queue has no capacity: all of it has to be kept.
+pub(crate) const LITTLE: isize = 4 * 1024;
+
 /// Chunks below this size are copied into a `bytes` object, which costs less than a view of them.
 const COPY_BELOW: usize = 4 * 1024;
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use ferromqtt_engine::{CallId, Engine, EngineOptions, Goodbye, Lines, LinkId, Standing};
-use ferromqtt_proto::{InvalidOptions, Options, ReasonCode, Session, Utf8String};
+use ferromqtt_proto::{InvalidOptions, Options, QueueId, ReasonCode, Session, Utf8String};
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -26,12 +26,15 @@ use crate::event_reader::EventReader;
 use crate::events;
 use crate::failure;
 use crate::gate;
+use crate::hand_over;
 use crate::home::Home;
 use crate::message::{Message, TopicCache};
-use crate::next_message::{self, MessagesIterator, NextMessage};
+use crate::messages_iterator::MessagesIterator;
+use crate::next_message::NextMessage;
 use crate::operations;
 use crate::pending::PendingWarning;
 use crate::progress::{self, WriteLimits};
+use crate::readers;
 use crate::tokens::PyEngine;
 use crate::turn::Turn;
 use crate::wire::WritingEnd;
@@ -57,6 +60,8 @@ pub(crate) struct Core {
     pub(crate) transport: Option<Py<PyAny>>,
     pub(crate) write: Option<Py<PyAny>>,
     pub(crate) writable: bool,
+    /// The transport's input is left alone: a queue has no capacity.
+    pub(crate) input_paused: bool,
     /// The transport has paused the core since there was last nothing left to write.
     pub(crate) held_up: bool,
     /// The most that the transport gets at once.
@@ -117,6 +122,7 @@ impl Core {
             transport: None,
             write: None,
             writable: false,
+            input_paused: false,
             held_up: false,
             slice: WriteLimits::PLAIN.slice,
             flush_scheduled: false,
@@ -405,10 +411,13 @@ impl Core {
             .map(|transport| transport.clone_ref(py))
     }
 
-    /// Goes on reading, after a turn of the loop.
+    /// Goes on reading, after a turn of the loop, unless a queue has no capacity meanwhile.
     fn resume_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
         let _inside = gate::enter()?;
         let py = slf.py();
+        if slf.borrow().input_paused {
+            return Ok(());
+        }
         if let Some(transport) = Self::open_transport(slf)? {
             transport.call_method0(intern!(py, "resume_reading"))?;
         }
@@ -478,19 +487,22 @@ impl Core {
     /// messages that are reserved for iterators there.
     fn take_foreign_waiters<'py>(slf: &Bound<'py, Self>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let _inside = gate::enter()?;
-        next_message::take_foreign_waiters(slf)
+        readers::take_foreign_waiters(slf)
     }
 
     /// A new iterator over the messages.
     fn messages<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, MessagesIterator>> {
         let _inside = gate::enter()?;
-        Bound::new(slf.py(), MessagesIterator::new(slf.clone().unbind()))
+        Bound::new(
+            slf.py(),
+            MessagesIterator::new(slf.clone().unbind(), QueueId::DEFAULT),
+        )
     }
 
     /// Takes the next message of those that are reserved for no iterator, without waiting.
     fn take_message<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, Message>>> {
         let _inside = gate::enter()?;
-        next_message::pop(slf)
+        hand_over::pop(slf, QueueId::DEFAULT)
     }
 
     #[setter]

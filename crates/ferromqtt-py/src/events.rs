@@ -13,8 +13,9 @@ use crate::call_future::Wakeups;
 use crate::call_result;
 use crate::core::Core;
 use crate::failure::End;
+use crate::hand_over;
 use crate::lines;
-use crate::next_message;
+use crate::readers;
 
 /// Settles the engine, and hands out what follows from that: to be called when the driver has called the engine.
 pub(crate) fn pump(slf: &Bound<'_, Core>, now: Instant) -> PyResult<()> {
@@ -50,7 +51,7 @@ pub(crate) fn hand_out(slf: &Bound<'_, Core>) -> PyResult<()> {
                 wakeups.add(slf, &future)?;
                 continue;
             }
-            Some(Woken::Reader(reader)) => next_message::wake(slf, reader)?,
+            Some(Woken::Reader(reader)) => readers::wake(slf, reader)?,
             Some(Woken::Fact(fact)) => report(slf, &fact)?,
         }
         wakeups.end(); // tasks are woken in order
@@ -80,7 +81,8 @@ fn report(slf: &Bound<'_, Core>, fact: &Fact) -> PyResult<()> {
             slf.call_method1(intern!(py, "_on_disconnected"), (end, retry_at.is_some()))?;
             written
         }
-        // Each lost message counts, in the words of aiomqtt.
+        // Each lost message counts, in the words of aiomqtt. Those of a subscription are counted in its queue.
+        Fact::Lost { filters, .. } if !filters.is_empty() => lines::note(slf, fact),
         Fact::Lost { .. } => {
             let lost = slf.borrow_mut().engine.take_lost(QueueId::DEFAULT);
             if lost > 0 {
@@ -97,7 +99,7 @@ fn report(slf: &Bound<'_, Core>, fact: &Fact) -> PyResult<()> {
 
 /// Hands every message to Python code that keeps them itself.
 fn feed(slf: &Bound<'_, Core>, sink: &Bound<'_, PyAny>) -> PyResult<()> {
-    while let Some(message) = next_message::pop(slf)? {
+    while let Some(message) = hand_over::pop(slf, QueueId::DEFAULT)? {
         sink.call1((message,))?;
     }
     Ok(())

@@ -47,6 +47,10 @@ hooks! {
     call_error = "ferromqtt._errors"."call_error";
     /// The exception for one of those calls.
     ended_error = "ferromqtt._errors"."ended_error";
+    /// The exception for a queue that has overflown and takes nothing more.
+    overflow_error = "ferromqtt._subscription"."overflow_error";
+    /// The exception for subscriptions that the server has refused.
+    refused_subscription = "ferromqtt._subscription"."refused";
     /// A topic or the like as an error shows it.
     quoted = "ferromqtt._shown"."quoted";
     /// The `repr` of a message.

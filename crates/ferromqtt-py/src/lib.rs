@@ -16,6 +16,7 @@ mod event_reader;
 mod events;
 mod failure;
 mod gate;
+mod hand_over;
 mod home;
 mod hooks;
 mod interpreter;
@@ -23,12 +24,16 @@ mod lines;
 mod link;
 mod message;
 mod message_properties;
+mod messages_iterator;
 mod next_message;
+mod next_message_type;
 mod operations;
 mod pending;
 mod progress;
 mod properties;
+mod readers;
 mod rules;
+mod subscription;
 mod timer;
 mod tokens;
 mod topic_template;
@@ -56,7 +61,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<failure::Hint>()?;
     module.add_class::<failure::Phase>()?;
     module.add_class::<message::Message>()?;
-    module.add_class::<next_message::MessagesIterator>()?;
+    module.add_class::<messages_iterator::MessagesIterator>()?;
+    module.add_class::<subscription::SubscriptionQueue>()?;
     module.add_class::<topic_template::TopicTemplate>()?;
     module.add_class::<transport::Host>()?;
     module.add_class::<transport::ProxyHandshake>()?;
@@ -76,6 +82,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     message::finish_type(module.py())?;
     message_properties::finish_type(module.py())?;
-    next_message::finish_type(module.py());
+    next_message_type::finish_type(module.py());
     Ok(())
 }

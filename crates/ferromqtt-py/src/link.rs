@@ -4,12 +4,12 @@
 //! an earlier one, which may come after the next connection was made, are told apart and ignored.
 
 use bytes::BytesMut;
-use ferromqtt_engine::LinkId;
+use ferromqtt_engine::{InputDemand, LinkId};
 use ferromqtt_proto::TransportError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyMemoryView};
+use pyo3::types::{PyDict, PyMemoryView, PySlice};
 
 use crate::buffer::{self, ReadBuffer};
 use crate::core::Core;
@@ -153,10 +153,17 @@ impl Link {
         let _inside = gate::enter()?;
         let _ = sizehint;
         let buffer = ReadBuffer::free(py, ReadBuffer::shared(py)?)?;
-        let view = PyMemoryView::from(buffer.as_any())?;
+        let mut view = PyMemoryView::from(buffer.as_any())?;
         if let Some((core, _)) = self.current(py) {
-            let previous = core.borrow_mut().read_buffer.replace(buffer.unbind());
+            let mut core = core.borrow_mut();
+            let demand = core.engine.input_demand();
+            let previous = core.read_buffer.replace(buffer.unbind());
+            drop(core);
             drop(previous);
+            if demand == InputDemand::Little {
+                let little = PySlice::new(py, 0, buffer::LITTLE, 1);
+                view = view.get_item(little)?.cast_into()?;
+            }
         }
         Ok(view)
     }

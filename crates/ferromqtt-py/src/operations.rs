@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use ferromqtt_engine::{Awaited, CallId, PublishRefusal};
+use ferromqtt_engine::{Awaited, CallId, PublishRefusal, SubscribeRefusal};
 use ferromqtt_proto::packet::PublishRef;
 use ferromqtt_proto::{
     ConnectionError, InvalidPublish, Properties, Publish, QoS, QueueId, RetainHandling, Subscribe,
@@ -104,29 +104,53 @@ fn topic_of_alias(slf: &Bound<'_, Core>, properties: Option<&Properties>) -> PyR
     }
 }
 
-/// Subscribes to (filter, qos, no local, retain as published, retain handling) tuples. Returns a future of the list of
-/// Reason Codes.
+/// A filter to subscribe to: with QoS, No Local, Retain As Published and Retain Handling.
+pub(crate) type GivenFilter = (String, u8, bool, bool, u8);
+
+/// Subscribes, for the default queue. Returns a future of the list of Reason Codes.
 pub(crate) fn subscribe<'py>(
     slf: &Bound<'py, Core>,
-    filters: Vec<(String, u8, bool, bool, u8)>,
+    filters: Vec<GivenFilter>,
     properties: Option<&Bound<'py, PyDict>>,
     timeout: f64,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let terms = terms(filters, properties, QueueId::DEFAULT)?;
+    let subscribe =
+        |engine: &mut PyEngine, now, deadline, token| engine.subscribe(now, terms, deadline, token);
+    request_subscription(slf, timeout, subscribe)
+}
+
+/// Has the engine accept a subscription. Returns a future of the list of Reason Codes.
+pub(crate) fn request_subscription<'py>(
+    slf: &Bound<'py, Core>,
+    timeout: f64,
+    accept: impl FnOnce(
+        &mut PyEngine,
+        Instant,
+        Option<Instant>,
+        Call,
+    ) -> Result<CallId, (Call, SubscribeRefusal)>,
+) -> PyResult<Bound<'py, PyAny>> {
+    calling_task(slf)?;
+    call(slf, timeout, Awaited::SubAck, accept, |refusal| {
+        call_result::request_refused(slf, refusal, "subscribe")
+    })
+}
+
+/// What is subscribed to, and where its messages go.
+pub(crate) fn terms(
+    filters: Vec<GivenFilter>,
+    properties: Option<&Bound<'_, PyDict>>,
+    queue: QueueId,
+) -> PyResult<Subscribe> {
     let filters = filters.into_iter().map(subscription);
-    let subscribe = Subscribe {
+    Ok(Subscribe {
         filters: filters.collect::<PyResult<_>>()?,
         properties: properties
             .map(properties::from_dict)
             .transpose()?
             .unwrap_or_default(),
-        queue: QueueId::DEFAULT,
-    };
-    calling_task(slf)?;
-    let subscribe = |engine: &mut PyEngine, now, deadline, token| {
-        engine.subscribe(now, subscribe, deadline, token)
-    };
-    call(slf, timeout, Awaited::SubAck, subscribe, |refusal| {
-        call_result::request_refused(slf, refusal, "subscribe")
+        queue,
     })
 }
 
@@ -145,6 +169,27 @@ pub(crate) fn unsubscribe<'py>(
             .transpose()?
             .unwrap_or_default(),
     };
+    request_unsubscription(slf, unsubscribe, timeout)
+}
+
+/// As [`unsubscribe`], without properties.
+pub(crate) fn unsubscribe_from<'py>(
+    slf: &Bound<'py, Core>,
+    filters: Vec<TopicFilter>,
+    timeout: f64,
+) -> PyResult<Bound<'py, PyAny>> {
+    let unsubscribe = Unsubscribe {
+        filters,
+        properties: Properties::default(),
+    };
+    request_unsubscription(slf, unsubscribe, timeout)
+}
+
+fn request_unsubscription<'py>(
+    slf: &Bound<'py, Core>,
+    unsubscribe: Unsubscribe,
+    timeout: f64,
+) -> PyResult<Bound<'py, PyAny>> {
     calling_task(slf)?;
     let unsubscribe = |engine: &mut PyEngine, now, deadline, token| {
         engine.unsubscribe(now, unsubscribe, deadline, token)
@@ -342,7 +387,7 @@ fn filter(text: String) -> PyResult<TopicFilter> {
 }
 
 fn subscription(
-    (text, qos, no_local, retain_as_published, retain_handling): (String, u8, bool, bool, u8),
+    (text, qos, no_local, retain_as_published, retain_handling): GivenFilter,
 ) -> PyResult<(TopicFilter, SubscriptionOptions)> {
     let options = SubscriptionOptions {
         qos: QoS::from_value(qos).ok_or_else(|| PyValueError::new_err("Invalid QoS level."))?,

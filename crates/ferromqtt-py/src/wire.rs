@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use bytes::BytesMut;
-use ferromqtt_engine::{LinkId, LinkRequest};
+use ferromqtt_engine::{InputDemand, LinkId, LinkRequest};
 use ferromqtt_proto::{ReasonCode, ServerChoice, TransportError};
 use pyo3::exceptions::PyOSError;
 use pyo3::intern;
@@ -49,8 +49,34 @@ impl Core {
         progress::report(slf, now)?;
         Self::follow_requests(slf)?;
         Self::end_writing(slf, now)?;
+        let mut core = slf.borrow_mut();
+        if core.input_paused && core.engine.input_demand() != InputDemand::Nothing {
+            core.engine.on_time(now); // what was held back goes first: with more behind it, it would only grow
+        }
+        drop(core);
         events::pump(slf, now)?;
+        Self::follow_demand(slf)?;
         Self::arm_timer(slf)
+    }
+
+    /// Leaves the transport's input alone while a queue makes the server wait, and reads on afterwards.
+    fn follow_demand(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let mut core = slf.borrow_mut();
+        let paused = core.engine.input_demand() == InputDemand::Nothing;
+        if paused == core.input_paused {
+            return Ok(());
+        }
+        core.input_paused = paused;
+        drop(core);
+        let Some(transport) = Self::open_transport(slf)? else {
+            return Ok(());
+        };
+        let py = slf.py();
+        let call = match paused {
+            true => intern!(py, "pause_reading"),
+            false => intern!(py, "resume_reading"),
+        };
+        transport.call_method0(call).map(drop)
     }
 
     /// Hands all chunks to the transport, in their order.
@@ -174,6 +200,7 @@ impl Core {
     /// Forgets the transport. Returns what is left of it, for the caller to drop.
     pub(crate) fn detach(&mut self) -> (Option<Py<PyAny>>, Option<Py<PyAny>>) {
         self.writable = false;
+        self.input_paused = false;
         self.input = BytesMut::new();
         (self.transport.take(), self.write.take())
     }

@@ -167,21 +167,17 @@ impl Messages {
 
     /// Takes a message. That may let an acknowledgement go, which the driver has to write, and may have it read on.
     fn take(&self, state: &mut SharedState) -> Option<Message> {
-        let unsent = state.engine.core().pending_transmit();
-        let paused = state.engine.core().input_paused();
-        let message = state.engine.take(self.queue);
-        if state.engine.core().pending_transmit() > unsent || paused {
-            self.call_driver(state, unsent);
+        let (message, goes_on) = state.engine.take_and_go_on(self.queue);
+        if goes_on {
+            self.call_driver(state);
         }
         message
     }
 
-    /// Calls the driver if it has something to write, or may read on.
+    /// Calls the driver, which has something to write, or may read on.
     #[cold]
-    fn call_driver(&self, state: &mut SharedState, unsent: usize) {
-        let core = state.engine.core();
-        let called = core.pending_transmit() > unsent || !core.input_paused();
-        if called && state.call_driver() {
+    fn call_driver(&self, state: &mut SharedState) {
+        if state.call_driver() {
             self.shared.wake_driver();
         }
     }

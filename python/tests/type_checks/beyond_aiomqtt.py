@@ -20,6 +20,8 @@ from ferromqtt import (
     Reconnect,
     Server,
     SubscribeOptions,
+    Subscription,
+    SubscriptionMessages,
     Topic,
     Wildcard,
     events,
@@ -81,6 +83,25 @@ async def reconnecting(broker: TestBroker) -> None:
                 assert_type(event.cause, MqttError | None)
                 assert_type(event.retry_in, float | None)
     Client("one", servers="two", reconnect="yes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def subscriptions_have_queues_of_their_own(client: Client) -> None:
+    """In every form that filters have."""
+    own = SubscribeOptions(1)
+    subscription = client.subscription("a", ("b", 1), ("c", own), ["d", ("e", 2)], qos=1)
+    assert_type(subscription, Subscription)
+    async with subscription as messages:
+        assert_type(messages, SubscriptionMessages)
+        async for message in messages:
+            assert_type(message, Message)
+        assert_type(await anext(messages), Message)
+        assert_type(messages.try_next(), Message | None)
+        assert_type(messages.results(), list[tuple[str, ferromqtt.ReasonCode]])
+        assert_type(messages.take_lost(), int)
+        await messages.unsubscribe(timeout=1)
+    client.subscription("a", maxsize=1, maxbytes=1, overflow="drop_oldest", ack="manual")
+    client.subscription("a", overflow="block")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.subscription(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 class Made(Message):

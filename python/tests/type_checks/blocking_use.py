@@ -21,6 +21,10 @@ def use() -> None:
             assert_type(message, Message)
         for event in client.events(timeout=3):
             assert_type(event, ConnectionEvent)
+        with client.subscription("a/#", ("b", 1), maxsize=10) as messages:
+            for message in messages.within(3):
+                assert_type(message, Message)
+            messages.unsubscribe()
         assert_type(client.state(), ClientState)
     assert_type(OwnClient("localhost"), OwnClient)
 

@@ -5,6 +5,7 @@ mod calls;
 mod capacity;
 mod failures;
 mod held;
+mod lasting;
 mod leaving;
 mod lines;
 mod links;

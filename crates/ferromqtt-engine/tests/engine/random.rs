@@ -317,7 +317,7 @@ impl<const RESERVES: bool> Play<RESERVES> {
             if self.world.engine.bring_back(reader, Token(woken)).is_none() {
                 self.world.held.insert(woken);
             }
-            let (message, token) = self.world.engine.take_reserved(reader);
+            let (message, token) = self.world.take_reserved(reader);
             if let Some(token) = token {
                 self.world.back(&token);
             }

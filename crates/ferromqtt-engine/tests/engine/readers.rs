@@ -37,13 +37,10 @@ fn readers_get_messages_in_the_order_in_which_they_came() {
     assert!(world.engine.take(queue).is_none(), "it is the first's");
     world.messages(1); // to a queue that was not empty
     assert_eq!(world.readers, [first, second]);
-    assert!(world.engine.take_reserved(second_id).0.is_some());
+    assert!(world.take_reserved(second_id).0.is_some());
     assert!(world.engine.take(queue).is_none());
-    assert!(world.engine.take_reserved(first_id).0.is_some());
-    assert!(
-        world.engine.take_reserved(first_id).0.is_none(),
-        "it was one"
-    );
+    assert!(world.take_reserved(first_id).0.is_some());
+    assert!(world.take_reserved(first_id).0.is_none(), "it was one");
     world.messages(2);
     assert_eq!(world.readers, [first, second, third]);
     assert!(
@@ -70,7 +67,7 @@ fn the_message_of_a_reader_that_was_cancelled_is_for_the_next_one() {
     );
     world.run();
     assert_eq!(world.readers, [first, third]);
-    assert!(world.engine.take_reserved(third_id).0.is_some());
+    assert!(world.take_reserved(third_id).0.is_some());
     assert!(world.engine.stop_waiting(third_id).is_none());
     world.end();
 }
@@ -98,7 +95,7 @@ fn at_the_end_of_the_connection_all_readers_are_woken_and_reservations_last() {
     assert_eq!(world.readers.last(), Some(&second));
     assert!(world.engine.is_over(queue));
     assert!(world.engine.take(queue).is_none());
-    assert!(world.engine.take_reserved(first).0.is_some());
+    assert!(world.take_reserved(first).0.is_some());
     world.end();
 }
 
@@ -148,7 +145,7 @@ fn a_token_that_was_brought_back_stays_as_long_as_the_reservation() {
     let readers: Vec<_> = readers.map(|(id, token)| (id, token.0)).collect();
     let expected = [(third_id, third), (first_id, first), (second_id, second)];
     assert_eq!(readers, expected);
-    let (message, token) = world.engine.take_reserved(first_id);
+    let (message, token) = world.take_reserved(first_id);
     assert!(message.is_some());
     world.back(&token.expect("it was brought back"));
     let returned = world.engine.bring_back(first_id, Token(first));

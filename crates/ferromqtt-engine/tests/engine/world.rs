@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use ferromqtt_engine::{
     Ask, CallEnd, CallId, Engine, EngineOptions, Fact, LinkId, LinkRequest, PublishRefusal,
-    Purpose, Reply, StoredMessage, Submission, Tokens, Woken, at_once,
+    Purpose, ReaderId, Reply, StoredMessage, Submission, Tokens, Woken, at_once,
 };
 use ferromqtt_proto::{
-    Options, Outcome, OutgoingLimits, Properties, Publish, QoS, QueueId, QueueOptions, Session,
-    Subscribe, TopicName, TransportError, Unsubscribe,
+    Message, Options, Outcome, OutgoingLimits, Properties, Publish, QoS, QueueId, QueueOptions,
+    Session, Subscribe, TopicName, TransportError, Unsubscribe,
 };
 use ferromqtt_testing::{Broker, BrokerOptions, ConnectionId};
 
@@ -460,6 +460,12 @@ impl<const RESERVES: bool> World<RESERVES> {
             self.back(&token);
         }
         (queue, number)
+    }
+
+    /// Takes the message that is reserved for a reader, and the token that was brought back.
+    pub(crate) fn take_reserved(&mut self, reader: ReaderId) -> (Option<Message>, Option<Token>) {
+        let token = self.engine.end_reservation(reader);
+        (self.engine.take(reader.queue()), token)
     }
 
     /// Nothing is held any more once the driver has gone.

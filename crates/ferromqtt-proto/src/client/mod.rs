@@ -262,6 +262,12 @@ impl Client {
         self.session.inbox.open(options)
     }
 
+    /// Takes over the queues that were opened on `former`, with their names and bounds, in place of its own. For a client that
+    /// replaces another one before either has begun to connect, so all queues are empty.
+    pub fn adopt_queues(&mut self, former: &mut Self) {
+        self.session.inbox.adopt_queues(&mut former.session.inbox);
+    }
+
     /// The filters that are subscribed for a queue: none any more when each was unsubscribed, refused, or
     /// [not restored](Event::NotRestored). Those of [detached](Client::detach_queue) queues are no other's. They are found
     /// without looking at those of other queues.

@@ -17,7 +17,7 @@ use crate::packet::QoS;
 use crate::topic::TopicFilter;
 
 /// The name of a queue of received messages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueId(pub(crate) u32);
 
 impl QueueId {
@@ -140,6 +140,12 @@ impl Inbox {
         let id = QueueId(self.last);
         self.others.insert(id.0, Box::new(Queue::new(options)));
         id
+    }
+
+    /// Takes over the queues of another inbox, beside the default one, with their names. They are empty.
+    pub(crate) fn adopt_queues(&mut self, former: &mut Self) {
+        self.others = std::mem::take(&mut former.others);
+        self.last = former.last;
     }
 
     /// Closes a queue; the default one stays. Returns what it held.

@@ -1,0 +1,62 @@
+//! `async for message in client.messages`, and in a subscription of its own: the iterator.
+
+use ferromqtt_proto::QueueId;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+
+use crate::core::Core;
+use crate::message::is_last;
+use crate::next_message::NextMessage;
+
+/// The messages of a client, or of one subscription. Any number of tasks may iterate: each message goes to one of them, first
+/// come first served.
+#[pyclass(frozen, weakref, module = "ferromqtt")]
+pub(crate) struct MessagesIterator {
+    core: Py<Core>,
+    queue: QueueId,
+}
+
+impl MessagesIterator {
+    pub(crate) const fn new(core: Py<Core>, queue: QueueId) -> Self {
+        Self { core, queue }
+    }
+}
+
+#[pymethods]
+impl MessagesIterator {
+    const fn __aiter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __anext__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, NextMessage>> {
+        let core = Some(self.core.clone_ref(py));
+        let spare = self.core.bind(py).borrow_mut().spare_step.take();
+        if let Some(spare) = spare
+            && is_last(&spare)
+        {
+            let spare = spare.into_bound(py);
+            spare.borrow_mut().begin(core, self.queue);
+            return Ok(spare);
+        }
+        Bound::new(py, NextMessage::new(core, self.queue))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.core)
+    }
+
+    // No `__clear__`: whatever cycle it is in runs through the core, which can be cleared.
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        let of = match self.queue {
+            QueueId::DEFAULT => "client",
+            _ => "subscription",
+        };
+        format!("<messages of a {of}, {} queued>", self.__len__(py))
+    }
+
+    fn __len__(&self, py: Python<'_>) -> usize {
+        let core = self.core.bind(py).borrow();
+        core.engine.core().queue_len(self.queue)
+    }
+}

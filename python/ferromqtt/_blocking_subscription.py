@@ -1,0 +1,140 @@
+"""Subscriptions for threads, each with a queue: `ferromqtt.blocking.Client.subscription`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from ferromqtt import _checks
+from ferromqtt._native import Message
+from ferromqtt._subscription import Subscription as AsyncSubscription
+from ferromqtt._subscription import SubscriptionMessages as AsyncMessages
+from ferromqtt.reasons import ReasonCode
+
+if TYPE_CHECKING:
+    from ferromqtt.blocking import _State
+
+
+class Subscription:
+    """A subscription to be entered by `with`: from `ferromqtt.blocking.Client.subscription`.
+
+    As `ferromqtt.Subscription`, whose errors it raises.
+    """
+
+    def __init__(self, state: _State, subscription: AsyncSubscription) -> None:
+        self._state = state
+        self._subscription = subscription
+
+    def __repr__(self) -> str:
+        return f"<blocking.{repr(self._subscription)[1:]}"
+
+    def __enter__(self) -> SubscriptionMessages:
+        """Subscribe, and return the messages.
+
+        On a client that is not entered this returns at once, and the client subscribes when it is.
+
+        Raises:
+            MqttReentrantError: It is entered already.
+            MqttCodeError: The server refuses one of the filters, whose Reason Code is `rc`; or
+                there is no connection, or a limit of the server forbids it.
+            MqttError: The connection ended or time ran out.
+        """
+        was_open = self._subscription.is_open
+        try:
+            messages = self._state.call(self._subscription.__aenter__())
+        except BaseException:
+            if not was_open:
+                self._leave()  # an interruption may have come behind the answer
+            raise
+        return SubscriptionMessages(self._state, messages)
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """End the subscription, as leaving `ferromqtt.Subscription` does."""
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._state.inherited is None:  # in a forked child it is the parent's
+            self._state.call(self._subscription.__aexit__(None, None, None))
+
+
+class SubscriptionMessages(Iterator[Message]):
+    """The messages of one subscription, in order of arrival.
+
+    Any number of threads may iterate: each message goes to one of them. `len()` is the number of
+    messages that wait to be taken. The loop ends when the block is left, or each filter was
+    unsubscribed.
+    """
+
+    def __init__(self, state: _State, messages: AsyncMessages, limit: float | None = None) -> None:
+        self._state = state
+        self._messages = messages
+        self._limit = limit
+
+    def __repr__(self) -> str:
+        return repr(self._messages)
+
+    def __len__(self) -> int:
+        """How many messages wait to be taken."""
+        return len(self._messages)
+
+    def __next__(self) -> Message:
+        """Wait for the next message.
+
+        Raises:
+            StopIteration: The subscription has ended; or none came within the time limit, after
+                which a further call waits again.
+            MqttOverflowError: The queue has lost messages under `overflow="fail"`, and those before
+                the gap are taken.
+            MqttError: There is none, and the connection has ended, or the client is not entered.
+        """
+        message = self._state.next_of(self._messages, self._limit)
+        if message is None:
+            raise StopIteration
+        return message
+
+    def within(self, timeout: float | None) -> Self:
+        """Return an iterator over the same messages that ends when none came in `timeout` seconds.
+
+        Another loop over it goes on. 0 takes what is there, None is no limit.
+
+        Raises:
+            ValueError: `timeout` is negative or NaN.
+            TypeError: `timeout` is no number.
+        """
+        return type(self)(self._state, self._messages, _checks.time_limit(timeout))
+
+    def try_next(self) -> Message | None:
+        """Return a message that is there already; None without one."""
+        return self._messages.try_next()
+
+    def take_lost(self) -> int:
+        """Return how many messages the full queue has lost since the last call.
+
+        Under `overflow="fail"` the queue goes on behind the gap from here.
+        """
+        return self._messages.take_lost()
+
+    def results(self) -> list[tuple[str, ReasonCode]]:
+        """Return each filter with the server's answer: the granted QoS, or why it is refused."""
+        return self._messages.results()
+
+    def granted_qos(self) -> int:
+        """Return the QoS that the server has granted: the highest, when there are several."""
+        return self._messages.granted_qos()
+
+    def not_renewed(self) -> list[tuple[str, ReasonCode]]:
+        """Return the filters that the server has refused in a later connection, and why."""
+        return self._messages.not_renewed()
+
+    def unsubscribe(self, *, timeout: float | None = None) -> None:
+        """End the subscription, and wait until the server has confirmed it.
+
+        As `ferromqtt.SubscriptionMessages.unsubscribe`, whose errors it raises.
+        """
+        self._state.call(self._messages.unsubscribe(timeout=timeout))

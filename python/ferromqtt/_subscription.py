@@ -1,0 +1,298 @@
+"""Subscriptions with a queue of their own: `Client.subscription`."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Coroutine
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+from ferromqtt import _checks, _errors
+from ferromqtt._arguments import SubscribeFilter
+from ferromqtt._native import Message, SubscriptionQueue
+from ferromqtt._turn import TURN_BEFORE_ERROR
+from ferromqtt.exceptions import (
+    MqttCodeError,
+    MqttOverflowError,
+    MqttReentrantError,
+    MqttTimeoutError,
+)
+from ferromqtt.reasons import ReasonCode
+
+if TYPE_CHECKING:
+    from ferromqtt._internals import Internals
+
+Overflow: TypeAlias = Literal["wait", "drop_oldest", "drop_newest", "fail"]
+"""What happens to a message that finds the queue of its subscription full."""
+Ack: TypeAlias = Literal["auto", "manual"]
+"""Whether the client acknowledges the messages of a subscription, or the program."""
+
+MAXSIZE = 100_000
+MAXBYTES = 64 << 20
+_OVERFLOW = ("wait", "drop_oldest", "drop_newest", "fail")
+_ACK = ("auto", "manual")
+_FAILED = 0x80
+"""The first Reason Code that is an error."""
+
+
+class QueueTerms(NamedTuple):
+    """The bounds of a subscription's queue, and who acknowledges its messages."""
+
+    maxsize: int
+    maxbytes: int
+    overflow: Overflow
+    ack: Ack
+
+    def check(self) -> None:
+        """Raise TypeError or ValueError for one that is wrong."""
+        for name, count in (("maxsize", self.maxsize), ("maxbytes", self.maxbytes)):
+            if not _checks.is_count(count):
+                raise _checks.wrong_type(name, "int", count)
+            if not 1 <= count <= _MOST:
+                raise ValueError(f"{name} must be in the range 1-{_MOST}, not {count}")
+        _check_choice("overflow", self.overflow, _OVERFLOW)
+        _check_choice("ack", self.ack, _ACK)
+
+
+_MOST = 2**63 - 1
+
+
+def _check_choice(name: str, given: object, choices: tuple[str, ...]) -> None:
+    must_be = ", ".join(map(repr, choices[:-1])) + f" or {choices[-1]!r}"
+    if not isinstance(given, str):
+        raise _checks.wrong_type(name, must_be, given)
+    if given not in choices:
+        raise ValueError(f"{name} must be {must_be}, not {given[:40]!r}")
+
+
+class Subscription:
+    """A subscription to be entered by `async with`: from `Client.subscription`.
+
+    It may be entered again after it was left.
+    """
+
+    def __init__(
+        self,
+        internals: Internals,
+        filters: list[SubscribeFilter],
+        properties: dict[str, object] | None,
+        queue: QueueTerms,
+        timeout: float,
+    ) -> None:
+        self._internals = internals
+        self._filters = filters
+        self._properties = properties
+        self._terms = queue
+        self._timeout = timeout
+        self._queue: SubscriptionQueue | None = None
+
+    def __repr__(self) -> str:
+        filters = ", ".join(repr(each[0]) for each in self._filters)
+        return f"<{type(self).__name__} to {filters}>"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is entered."""
+        return self._queue is not None
+
+    async def __aenter__(self) -> SubscriptionMessages:
+        """Subscribe, and return the messages.
+
+        On a client that has no connection yet, this returns at once, and the client subscribes when
+        it is entered: what the server refuses then is an event `NotSubscribed`, and a line of the
+        log. With `reconnect` it waits for the connection instead, like other calls. When cancelled,
+        the subscription is taken back.
+
+        Raises:
+            MqttReentrantError: It is entered already.
+            MqttCodeError: The server refuses one of the filters, whose Reason Code is `rc`; its
+                notes name each. Or the connection has ended, or a limit of the server forbids it.
+                Nothing stays subscribed.
+            MqttError: The connection ended or time ran out.
+        """
+        async with TURN_BEFORE_ERROR:
+            if self._queue is not None:
+                raise MqttReentrantError(
+                    "The subscription is open already: make another one by client.subscription()"
+                )
+            maxsize, maxbytes, overflow, ack = self._terms
+            core = self._internals.core
+            queue = SubscriptionQueue(core, maxsize, maxbytes, overflow, ack == "manual")
+            self._queue = queue
+        try:
+            await self._subscribe(queue)
+        except BaseException:
+            self._close()
+            raise
+        return SubscriptionMessages(self._internals, queue, self._filters, self._timeout)
+
+    async def _subscribe(self, queue: SubscriptionQueue) -> None:
+        if self._internals.has_yet_to_connect:
+            queue.declare(self._filters, self._properties)
+            return
+        await self._internals.subscribe_queue(queue, self._filters, self._properties, self._timeout)
+        failed = [each for each in queue.answer if each[1] >= _FAILED]
+        if failed:
+            raise refused(failed)
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """End the subscription, without waiting for the server, and drop what was not taken.
+
+        In a session that outlives the program (`clean_session=False`, or on 5.0
+        `clean_start=False`) the subscription stays, so that the server keeps what is published
+        until the next time. What was not taken, and what still comes, goes to `Client.messages`
+        then. `SubscriptionMessages.unsubscribe` ends it there too.
+        """
+        self._close()
+
+    def _close(self) -> None:
+        queue, self._queue = self._queue, None
+        if queue is not None:
+            queue.close()
+
+
+class SubscriptionMessages:
+    """The messages of one subscription, in order of arrival.
+
+    Any number of tasks may iterate: each message goes to one of them, first come first served. A
+    message is taken only when a step ends, so a cancelled one loses nothing. `len()` is the number
+    of messages that wait to be taken.
+
+    Iterating ends when the subscription does: its block is left, or each filter was unsubscribed. A
+    connection that is lost does not end it with `reconnect`, nor when the client is entered again.
+    """
+
+    def __init__(
+        self,
+        internals: Internals,
+        queue: SubscriptionQueue,
+        filters: list[SubscribeFilter],
+        timeout: float,
+    ) -> None:
+        self._internals = internals
+        self._queue = queue
+        self._filters = filters
+        self._timeout = timeout
+        self._iterator = queue.messages()
+
+    def __repr__(self) -> str:
+        filters = ", ".join(repr(each[0]) for each in self._filters)
+        return f"<messages of {filters}, {len(self)} queued>"
+
+    def __aiter__(self) -> AsyncIterator[Message]:
+        """Return a new iterator over the messages."""
+        return self._queue.messages()
+
+    def __anext__(self) -> Coroutine[Any, Any, Message]:
+        """Wait for the next message.
+
+        Raises:
+            StopAsyncIteration: The subscription has ended.
+            MqttOverflowError: The queue has lost messages under `overflow="fail"`, and those before
+                the gap are taken. `take_lost` lets it go on.
+            MqttCodeError: The server has refused the filters in a later connection: `not_renewed`.
+            MqttError: The connection has ended, and none follows.
+        """
+        return self._iterator.__anext__()
+
+    def __len__(self) -> int:
+        """How many messages wait to be taken."""
+        return len(self._queue)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether its block was left, or it was unsubscribed by `unsubscribe`."""
+        return self._queue.is_closed
+
+    def try_next(self) -> Message | None:
+        """Return a message that is there already, and that no task waits for; None without one."""
+        return self._queue.take_message()
+
+    def take_lost(self) -> int:
+        """Return how many messages the full queue has lost since the last call.
+
+        Under `overflow="fail"` that is known when all before the gap are taken, and the queue goes
+        on behind it from here.
+        """
+        return self._queue.take_lost()
+
+    def results(self) -> list[tuple[str, ReasonCode]]:
+        """Return each filter with the server's answer: the granted QoS, or why it is refused.
+
+        The QoS may be lower than what was asked for. Empty until the server has answered.
+        """
+        return _with_reasons(self._queue.answer)
+
+    def granted_qos(self) -> int:
+        """Return the QoS that the server has granted: the highest, when there are several filters.
+
+        0 until the server has answered.
+        """
+        granted = (code for _, code in self._queue.answer if code < _FAILED)
+        return max(granted, default=0)
+
+    def not_renewed(self) -> list[tuple[str, ReasonCode]]:
+        """Return the filters that the server has refused in a later connection, and why.
+
+        No message comes for them any more. That is after the server has lost the session, after the
+        client was entered again, and for a subscription that was opened before there was a
+        connection.
+        """
+        return _with_reasons(self._queue.not_renewed)
+
+    async def unsubscribe(self, *, timeout: float | None = None) -> None:
+        """End the subscription, and wait until the server has confirmed it.
+
+        Messages that were not taken are dropped, also when this fails. A filter that another
+        subscription has too stays subscribed for that one. When cancelled, or when time runs out,
+        it goes on in the background.
+
+        Args:
+            timeout: Seconds to wait; None for the one that `Client.subscription` was given.
+
+        Raises:
+            MqttCodeError: The client is not connected, and the subscription has gone with the
+                connection.
+            MqttError: The connection ended or time ran out.
+        """
+        limit = self._timeout if timeout is None else timeout
+        _checks.check_timeout(limit)
+        async with TURN_BEFORE_ERROR:
+            answer = self._queue.unsubscribe()
+        if answer is None:
+            return
+        try:
+            async with asyncio.timeout(None if limit == math.inf else limit) as scope:
+                await answer
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            address = self._internals.core.address
+            text = f"Operation timed out: no UNSUBACK from {address} within {limit:g} s"
+            raise MqttTimeoutError(text) from None
+
+
+def _with_reasons(answers: list[tuple[str, int]]) -> list[tuple[str, ReasonCode]]:
+    return [(topic, _errors.any_reason(code)) for topic, code in answers]
+
+
+def refused(answers: list[tuple[str, int]]) -> MqttCodeError:
+    """Return the exception for filters that the server has refused."""
+    reasons = _with_reasons(answers)
+    error = MqttCodeError(reasons[0][1])
+    for topic, reason in reasons:
+        error.add_note(
+            f"The server refused the subscription to {topic!r}: {reason} (0x{reason.value:02X})"
+        )
+    return error
+
+
+def overflow_error(lost: int) -> MqttOverflowError:
+    """Return the exception for a queue that has overflown under "fail"."""
+    return MqttOverflowError(lost)
