@@ -222,7 +222,7 @@ pub use ferromqtt_proto::{
     OnSessionLost, OutgoingLimits, OutgoingPolicy, Overflow, PacketId, Properties, PropertyError,
     PropertyProblem, ProtocolVersion, QoS, QueueOptions, ReasonCode, Reconnect, RetainHandling,
     Slip, Stats, StringError, SubscriptionOptions, TopicError, TopicFilter, TopicName,
-    TransportError, UserProperties, Utf8String,
+    TransportError, Unacknowledged, UserProperties, Utf8String,
 };
 /// The test broker: the crate `ferromqtt-testing`, for [`Options::test`].
 #[cfg(feature = "testing")]

@@ -331,7 +331,8 @@ mod written {
                     messages,
                     times,
                     "the application has not acknowledged many received messages, and for 5 s the server has sent no \
-                     QoS 1 or 2 message: it may be waiting for acknowledgements"
+                     QoS 1 or 2 message: it may be waiting for acknowledgements (acknowledge each message when it is processed; \
+                     Client::unacknowledged has the age of the oldest)"
                 ),
                 Fact::MessageEnded { .. } => {} // has no line
                 Fact::Ended { lost } => tracing::warn!(
