@@ -14,7 +14,7 @@ from ferromqtt.exceptions import (
     MqttReentrantError,
     MqttTimeoutError,
 )
-from ferromqtt.message import Message, MessagesIterator
+from ferromqtt.message import Message, MessagesIterator, Unacknowledged
 from ferromqtt.properties import Properties, SubscribeOptions
 from ferromqtt.reasons import PacketTypes, ReasonCode
 from ferromqtt.stats import Stats
@@ -45,6 +45,7 @@ __all__ = [
     "TLSParameters",
     "Topic",
     "TopicLike",
+    "Unacknowledged",
     "Wildcard",
     "WildcardLike",
     "Will",

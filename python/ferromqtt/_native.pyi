@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self, final
 from typing_extensions import disjoint_base
 
 from ferromqtt.properties import Properties
+from ferromqtt.reasons import ReasonCode
 from ferromqtt.topic import Topic
 
 __all__ = [
@@ -102,6 +103,14 @@ class Message:
     """The Packet Identifier; 0 at QoS 0."""
     properties: Properties | None
     """The properties on MQTT 5.0, otherwise None."""
+    def ack(self) -> Awaitable[None]:
+        """Acknowledge the message at the call, whether the result is awaited or not."""
+
+    def reject(
+        self, reason_code: int | ReasonCode = 128, *, reason_string: str | None = None
+    ) -> Awaitable[None]:
+        """Acknowledge the message with a Reason Code that refuses it (5.0)."""
+
     def __lt__(self, other: Message, /) -> bool: ...
     def __gt__(self, other: Message, /) -> bool: ...
 
@@ -277,6 +286,7 @@ class Core:
     def take_message(self) -> Message | None: ...
     def discard(self, message: object) -> None: ...
     def acknowledge(self, mid: int, qos: int) -> bool: ...
+    def unacknowledged(self) -> tuple[int, float | None, int]: ...
     def resume_reading(self) -> None: ...
     def flush(self) -> None: ...
     def timer_fired(self) -> None: ...

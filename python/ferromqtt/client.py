@@ -16,6 +16,7 @@ from ferromqtt._queue import QueuedMessages
 from ferromqtt._turn import TURN
 from ferromqtt.connection import ClientState, CredentialsSource, Reconnect, ServerLike
 from ferromqtt.events import Events
+from ferromqtt.message import Unacknowledged
 from ferromqtt.options import (
     MQTT_CLEAN_START_FIRST_ONLY,
     ClientOptions,
@@ -164,6 +165,11 @@ class Client(FerromqttInternalsHolder):
             `reconnect`, a refusal of old credentials is then tried again with new ones, and an
             error of this function like a failure of the network. An addition to aiomqtt's
             parameters.
+        manual_ack: Whether the program acknowledges the QoS 1 and 2 messages of `messages`, each by
+            `message.ack()` or `message.reject()`, in place of the client on receipt. The server
+            sends only so many messages that are not acknowledged, and the rest when they are. One
+            that is not acknowledged when the connection ends comes again, if the server keeps the
+            session. docs/acknowledging.md says more. An addition to aiomqtt's parameters.
 
     Attributes:
         timeout: As the parameter; may be changed at any time.
@@ -212,6 +218,7 @@ class Client(FerromqttInternalsHolder):
         reconnect: bool | Reconnect = False,
         servers: Iterable[ServerLike] | None = None,
         credentials: CredentialsSource | None = None,
+        manual_ack: bool = False,
     ) -> None:
         broker = memory_broker(hostname)
         options = ClientOptions(
@@ -254,6 +261,7 @@ class Client(FerromqttInternalsHolder):
             will_on_error=will_on_error,
             authenticator=authenticator,
             credentials=credentials,
+            manual_ack=manual_ack,
         )
         self._FerromqttInternalsHolder__internals = internals = (
             self._FerromqttInternalsHolder__internals_class(
@@ -264,6 +272,7 @@ class Client(FerromqttInternalsHolder):
                 will_on_error=will_on_error,
                 authenticator=authenticator,
                 credentials=credentials,
+                manual_ack=manual_ack,
             )
         )
         self.timeout = _DEFAULT_TIMEOUT if timeout is None else timeout
@@ -304,6 +313,17 @@ class Client(FerromqttInternalsHolder):
     def stats(self) -> Stats:
         """Return what the client has counted, over all its connections."""
         return of_counters(self._FerromqttInternalsHolder__internals.core.stats())
+
+    def unacknowledged(self) -> Unacknowledged:
+        """Return what the program has taken and not acknowledged yet.
+
+        It counts the messages of `manual_ack`, and those of subscriptions whose messages the
+        program acknowledges. A message that waits in a queue is not among them, nor one of a
+        connection that has ended. It takes time for each of them, so call it once in a while.
+        """
+        core = self._FerromqttInternalsHolder__internals.core
+        messages, oldest, held_back = core.unacknowledged()
+        return Unacknowledged(messages=messages, oldest=oldest, held_back=held_back)
 
     async def wait_connected(self, timeout: float | None = None) -> None:
         """Wait until there is a connection.

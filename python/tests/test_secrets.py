@@ -593,7 +593,7 @@ WITHOUT_SECRETS = {
     *("PacketTypes", "ProtocolVersion", "ClientState", "Reconnect", "Server", "Stats"),
     *("events", "ReasonCode", "SubscribeOptions", "Topic", "Wildcard", "TopicLike"),
     *("WildcardLike", "MqttReentrantError", "MqttCodeError", "MqttConnectError"),
-    *("MqttTimeoutError", "MessagesIterator", "__version__", "__version_tuple__"),
+    *("MqttTimeoutError", "MessagesIterator", "Unacknowledged", "__version__", "__version_tuple__"),
 }
 """Public names that can hold neither a payload nor what authenticates."""
 

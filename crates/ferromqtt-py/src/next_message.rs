@@ -322,7 +322,7 @@ fn hand_over<'py>(
             topic
         }
     };
-    Message::create(py, topic, received, v5)
+    Message::create(core, topic, received, v5)
 }
 
 /// Queues up behind the other waiting steps.

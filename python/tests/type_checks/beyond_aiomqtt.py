@@ -16,11 +16,13 @@ from ferromqtt import (
     Message,
     MessagesIterator,
     MqttError,
+    PacketTypes,
     ReasonCode,
     Reconnect,
     Server,
     SubscribeOptions,
     Topic,
+    Unacknowledged,
     Wildcard,
     events,
 )
@@ -81,6 +83,21 @@ async def reconnecting(broker: TestBroker) -> None:
                 assert_type(event.cause, MqttError | None)
                 assert_type(event.retry_in, float | None)
     Client("one", servers="two", reconnect="yes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def acknowledging(broker: TestBroker) -> None:
+    """By hand, awaited or not."""
+    async with Client(broker, protocol=5, manual_ack=True) as client:
+        async for message in client.messages:
+            await message.ack()
+            message.ack()
+            message.reject(151)
+            await message.reject(
+                ReasonCode(PacketTypes.PUBACK, identifier=151), reason_string="no space"
+            )
+        assert_type(client.unacknowledged(), Unacknowledged)
+        assert_type(client.unacknowledged().oldest, float | None)
+        message.reject("no")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 class Made(Message):
