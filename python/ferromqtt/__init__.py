@@ -23,7 +23,7 @@ from ferromqtt.exceptions import (
     MqttReentrantError,
     MqttTimeoutError,
 )
-from ferromqtt.message import Message, MessagesIterator
+from ferromqtt.message import Message, MessagesIterator, Unacknowledged
 from ferromqtt.properties import Properties, SubscribeOptions
 from ferromqtt.reasons import PacketTypes, ReasonCode
 from ferromqtt.stats import Stats
@@ -60,6 +60,7 @@ __all__ = [
     "Topic",
     "TopicLike",
     "TopicTemplate",
+    "Unacknowledged",
     "Wildcard",
     "WildcardLike",
     "Will",

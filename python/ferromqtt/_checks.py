@@ -90,6 +90,7 @@ _CLIENT: dict[str, tuple[str, Callable[[object], bool]]] = {
     "will_on_error": _FLAG,
     "authenticator": ("a function", callable),
     "credentials": ("a function", callable),
+    "manual_ack": _FLAG,
 }
 
 

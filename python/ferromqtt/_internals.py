@@ -74,6 +74,7 @@ class Internals:
         will_on_error: bool,
         authenticator: Callable[[bytes], bytes | Awaitable[bytes]] | None,
         credentials: CredentialsSource | None = None,
+        manual_ack: bool = False,
     ) -> None:
         self.options = options
         self._has_credentials = credentials is not None
@@ -82,6 +83,7 @@ class Internals:
         core.logger = logger or logging.getLogger(self.default_logger_name)
         core.pending_calls_text = self.pending_calls_text
         core.authenticator = authenticator
+        core.manual_ack = bool(manual_ack)
         self._connector = Connector(options, TLSContext(options), core, credentials)
         core.connector = self._connector
         self.start_publish = core.publish if max_outgoing_calls is None else None

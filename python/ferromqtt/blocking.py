@@ -37,6 +37,7 @@ from ferromqtt.client import Client as AsyncClient
 from ferromqtt.connection import ClientState, ConnectResult
 from ferromqtt.events import ConnectionEvent
 from ferromqtt.exceptions import MqttCodeError, MqttError, MqttReentrantError
+from ferromqtt.message import Unacknowledged
 from ferromqtt.reasons import MQTTErrorCode, ReasonCode
 from ferromqtt.stats import Stats
 
@@ -482,6 +483,10 @@ class Client:
     def stats(self) -> Stats:
         """Return what the client has counted, over all its connections."""
         return self._ferromqtt_blocking.client.stats()
+
+    def unacknowledged(self) -> Unacknowledged:
+        """Return what the program has taken and not acknowledged, as `ferromqtt.Client` does."""
+        return self._ferromqtt_blocking.client.unacknowledged()
 
     @_calls(AsyncClient.wait_connected)
     def wait_connected(self, call: Coroutine[Any, Any, None]) -> None:

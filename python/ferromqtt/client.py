@@ -25,6 +25,7 @@ from ferromqtt.connection import (
     connect_result,
 )
 from ferromqtt.events import Events
+from ferromqtt.message import Unacknowledged
 from ferromqtt.options import (
     MQTT_CLEAN_START_FIRST_ONLY,
     ClientOptions,
@@ -176,6 +177,11 @@ class Client(FerromqttInternalsHolder):
             `reconnect`, a refusal of old credentials is then tried again with new ones, and an
             error of this function like a failure of the network. An addition to aiomqtt's
             parameters.
+        manual_ack: Whether the program acknowledges the QoS 1 and 2 messages of `messages`, each by
+            `message.ack()` or `message.reject()`, in place of the client on receipt. The server
+            sends only so many messages that are not acknowledged, and the rest when they are. One
+            that is not acknowledged when the connection ends comes again, if the server keeps the
+            session. docs/acknowledging.md says more. An addition to aiomqtt's parameters.
         session_expiry_interval: (5.0) Seconds for which the server keeps the session after the
             connection: 0, the default, ends it with that, 4,294,967,295 is forever. This and the
             following are properties of CONNECT as plain keywords, beside `properties`, which must
@@ -241,6 +247,7 @@ class Client(FerromqttInternalsHolder):
         reconnect: bool | Reconnect = False,
         servers: Iterable[ServerLike] | None = None,
         credentials: CredentialsSource | None = None,
+        manual_ack: bool = False,
         session_expiry_interval: int | None = None,
         receive_maximum: int | None = None,
         maximum_packet_size: int | None = None,
@@ -303,6 +310,7 @@ class Client(FerromqttInternalsHolder):
             will_on_error=will_on_error,
             authenticator=authenticator,
             credentials=credentials,
+            manual_ack=manual_ack,
         )
         self._FerromqttInternalsHolder__internals = internals = (
             self._FerromqttInternalsHolder__internals_class(
@@ -313,6 +321,7 @@ class Client(FerromqttInternalsHolder):
                 will_on_error=will_on_error,
                 authenticator=authenticator,
                 credentials=credentials,
+                manual_ack=manual_ack,
             )
         )
         self.timeout = _DEFAULT_TIMEOUT if timeout is None else timeout
@@ -364,6 +373,17 @@ class Client(FerromqttInternalsHolder):
     def stats(self) -> Stats:
         """Return what the client has counted, over all its connections."""
         return of_counters(self._FerromqttInternalsHolder__internals.core.stats())
+
+    def unacknowledged(self) -> Unacknowledged:
+        """Return what the program has taken and not acknowledged yet.
+
+        It counts the messages of `manual_ack`, and those of subscriptions whose messages the
+        program acknowledges. A message that waits in a queue is not among them, nor one of a
+        connection that has ended. It takes time for each of them, so call it once in a while.
+        """
+        core = self._FerromqttInternalsHolder__internals.core
+        messages, oldest, held_back = core.unacknowledged()
+        return Unacknowledged(messages=messages, oldest=oldest, held_back=held_back)
 
     async def wait_connected(self, timeout: float | None = None) -> None:
         """Wait until there is a connection.

@@ -11,6 +11,7 @@ import pytest
 from support import certificates
 from support.clients import LIMIT
 from support.provocations import (
+    acknowledging,
     arguments,
     blocking,
     broker,
@@ -40,7 +41,7 @@ ROWS = [row for row in rows() if row.section.startswith("Python")]
 TEXTS = {row.text for row in ROWS}
 MODULES = (
     *(arguments, broker, calls, clocks, connecting, importing, log, options, properties, reports),
-    *(blocking, reconnecting, silence, subscriptions),
+    *(acknowledging, blocking, reconnecting, silence, subscriptions),
 )
 """Importing them has filled the registry."""
 

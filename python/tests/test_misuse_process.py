@@ -214,18 +214,53 @@ def test_a_step_that_goes_with_its_core_complains_of_nothing() -> None:
     assert run_program("collect_a_loop_that_holds_a_step") == "collected\n"
 
 
-def chain_messages() -> None:
-    message: Message | None = None
-    for _ in range(300_000):
-        message = Message("t", message, 0, False, 0, None)
-    print("made")
-    del message
+def acknowledge_in_a_child() -> None:
+    async def main() -> None:
+        async with Client(TestBroker(listen=False), manual_ack=True) as client:
+            await client.subscribe("a", qos=1)
+            await client.publish("a", "x", qos=1)
+            message = await anext(client.messages)
+            child = os.fork()
+            if not child:
+                code = 1
+                try:
+                    message.ack()
+                except RuntimeError as error:
+                    code = 0 if "was forked" in str(error) else 2
+                os._exit(code)
+            _, status = os.waitpid(child, 0)  # noqa: ASYNC222 - it ends at once
+            message.ack()
+            print(os.waitstatus_to_exitcode(status), client.unacknowledged().messages)
+
+    asyncio.run(main())
+
+
+def test_a_forked_child_cannot_acknowledge_on_the_parents_connection() -> None:
+    assert run_program("acknowledge_in_a_child") == "0 0\n"
+
+
+class Subclass(Message):
+    """Has attributes of its own."""
+
+
+def chain_messages(*fields: str) -> None:
+    kinds = (Subclass, Subclass) if "of_its_own" in fields else (Message, Message, Subclass)
+    for field in fields:
+        link: Message | None = None
+        for number in range(100_000):
+            message = kinds[number % len(kinds)]("t", b"", 0, False, 0, None)
+            setattr(message, field, link)
+            link = message
+        del link, message
     print("gone")
 
 
-def test_a_long_chain_of_messages_goes_without_a_crash() -> None:
+@pytest.mark.parametrize(
+    "fields", [("topic",), ("payload", "qos", "retain", "mid", "properties"), ("of_its_own",)]
+)
+def test_a_long_chain_of_messages_goes_without_a_crash(fields: tuple[str, ...]) -> None:
     """As one of lists does: CPython's own containers bound the recursion (`Py_TRASHCAN`)."""
-    assert run_program("chain_messages") == "made\ngone\n"
+    assert run_program("chain_messages", *fields) == "gone\n"
 
 
 # The end of the interpreter.

@@ -598,9 +598,9 @@ def test_credentials_in_place_of_a_host_are_shown_nowhere_1_2(
 WITHOUT_SECRETS = {
     *("PacketTypes", "ProtocolVersion", "ClientState", "Reconnect", "Server", "Stats"),
     *("events", "ReasonCode", "SubscribeOptions", "Topic", "TopicTemplate", "Wildcard"),
-    *("TopicLike", "WildcardLike", "MqttReentrantError", "MqttCodeError"),
-    *("MqttOverflowError", "Subscription", "SubscriptionMessages", "MqttConnectError"),
-    *("MqttTimeoutError", "MessagesIterator", "__version__", "__version_tuple__"),
+    *("TopicLike", "WildcardLike", "MqttReentrantError", "MqttCodeError", "MqttOverflowError"),
+    *("Subscription", "SubscriptionMessages", "MqttConnectError", "MqttTimeoutError"),
+    *("MessagesIterator", "__version__", "__version_tuple__", "Unacknowledged"),
 }
 """Public names that can hold neither a payload nor what authenticates."""
 

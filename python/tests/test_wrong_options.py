@@ -63,6 +63,7 @@ WRONG_TYPES: list[tuple[str, Any, str, str]] = [
     ("will_on_error", "no", "bool", "str"),
     ("authenticator", b"x", "a function", "bytes"),
     ("strict", "no", "bool", "str"),
+    ("manual_ack", "no", "bool", "str"),
     ("maximum_non_publish_size", "5", "int", "str"),
     ("tls_server_hostname", 5, "str", "int"),
 ]

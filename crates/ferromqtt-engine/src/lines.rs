@@ -211,7 +211,7 @@ impl Lines {
             }
             Fact::Unacknowledged { messages } => {
                 let text = "received messages are not acknowledged, and for 5 s the server has sent no QoS 1 or 2 message: it may be \
-                    waiting (acknowledge each message when you have processed it)";
+                    waiting (acknowledge each message when you have processed it; the client's `unacknowledged` has the age of the oldest)";
                 Line::warning(text).number("messages", *messages)
             }
             Fact::Ended { lost } => {

@@ -201,7 +201,7 @@ pub use repeats::{Repeat, Repeats, Unreported};
 pub use servers::ServerChoice;
 pub use session::{
     Acknowledge, DeliveryId, JournalEntry, Message, Overflow, Publish, QueueId, QueueOptions,
-    Session, SessionChange,
+    Session, SessionChange, Unacknowledged,
 };
 #[doc(hidden)] // for the drivers and the test broker of this workspace
 pub use session::{IdHasher, InOrder};

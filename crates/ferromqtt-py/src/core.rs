@@ -523,6 +523,12 @@ impl Core {
         acknowledge::acknowledge(slf, mid, qos)
     }
 
+    /// What the program has taken and not acknowledged: how many messages, since how many seconds, and how many wait behind.
+    fn unacknowledged(slf: &Bound<'_, Self>) -> PyResult<(usize, Option<f64>, usize)> {
+        let _inside = gate::enter()?;
+        acknowledge::unacknowledged(slf)
+    }
+
     // Callbacks on the loop
 
     /// Writes all that can be written.

@@ -46,5 +46,5 @@ pub(crate) fn hand_over<'py>(
             topic
         }
     };
-    Message::create(py, topic, received, v5)
+    Message::create(core, topic, received, v5)
 }

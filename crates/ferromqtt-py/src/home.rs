@@ -26,6 +26,11 @@ impl Home {
             forks: FORKS.load(Ordering::Relaxed),
         }
     }
+
+    /// Whether it is in the process that calls, and not in one that a fork has made that of.
+    pub(crate) fn is_in_this_process(self) -> bool {
+        self.forks == FORKS.load(Ordering::Relaxed)
+    }
 }
 
 /// Python calls it in the child of a fork, whose connections are the parent's.

@@ -1,10 +1,12 @@
 //! A received message as a Python object.
 
+mod chain;
+
 use std::ffi::CStr;
 use std::mem::offset_of;
 
 use bytes::Bytes;
-use ferromqtt_proto::{self as proto, DeliveryId, Properties};
+use ferromqtt_proto::{self as proto, Properties};
 use pyo3::exceptions::{PyAttributeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -12,6 +14,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
+use crate::acknowledge::{self, Acknowledgement, Origin};
+use crate::core::Core;
 use crate::gate;
 use crate::hooks;
 use crate::properties;
@@ -50,8 +54,8 @@ pub(crate) struct Message {
     retain: Field,
     mid: Field,
     properties: Lazy,
-    /// What the program acknowledges it by, if that is left to it.
-    delivery: Option<DeliveryId>,
+    /// `None`: it is from a client, and was not left to the program to acknowledge.
+    pub(crate) origin: Option<Box<Origin>>,
 }
 
 /// A member: None where it was deleted.
@@ -71,13 +75,15 @@ type Reduced<'py> = (
 );
 
 impl Message {
-    /// Makes the Python object, which keeps nothing alive but itself; its payload is the one copy that is made of it.
+    /// Makes the Python object of a message that `core` has received. Until the program has acknowledged it, if that is left
+    /// to it, it keeps the core alive; otherwise nothing but itself. Its payload is the one copy that is made of it.
     pub(crate) fn create<'py>(
-        py: Python<'py>,
+        core: &Bound<'py, Core>,
         topic: Bound<'py, PyAny>,
         message: proto::Message,
         v5: bool,
     ) -> PyResult<Bound<'py, Self>> {
+        let py = core.py();
         let mut properties = message.properties;
         if let Some(properties) = &mut properties {
             properties.detach(); // a message that is kept must not keep alive all that was read with it
@@ -100,18 +106,16 @@ impl Message {
                 } else {
                     Lazy::Made(py.None())
                 },
-                delivery: message.delivery,
+                origin: (message.delivery).map(|delivery| Origin::unacknowledged(core, delivery)),
             },
         )
     }
 
-    /// What it is acknowledged by, if that is left to the program.
-    pub(crate) const fn delivery(&self) -> Option<DeliveryId> {
-        self.delivery
+    /// Its QoS, as the program may have set it.
+    pub(crate) fn qos(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        Self::member(slf.py(), &slf.borrow().qos, "qos")
     }
-}
 
-impl Message {
     /// The properties, which are made when they are asked for first. They are copied, since making Python objects may run
     /// code of the user's, and the message must not be borrowed then.
     fn made_properties(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
@@ -152,7 +156,7 @@ impl Message {
         ]
         .map(|field| field.replace(py.None()));
         let properties = std::mem::replace(&mut self.properties, Lazy::Made(py.None()));
-        (fields, properties)
+        (fields, properties, self.origin.take())
     }
 
     fn fill(slf: &Bound<'_, Self>, fields: [Py<PyAny>; 6]) {
@@ -164,7 +168,7 @@ impl Message {
             retain: Some(retain),
             mid: Some(mid),
             properties: Lazy::Made(properties),
-            delivery: None,
+            origin: Origin::made(),
         };
         let previous = std::mem::replace(&mut *slf.borrow_mut(), filled);
         drop(previous); // with the message released, since that may run code of the user's
@@ -196,7 +200,7 @@ impl Message {
             retain: none(),
             mid: none(),
             properties: Lazy::Made(_args.py().None()),
-            delivery: None,
+            origin: Origin::made(),
         }
     }
 
@@ -234,6 +238,44 @@ impl Message {
         let previous = std::mem::replace(&mut slf.borrow_mut().properties, Lazy::Made(properties));
         drop(previous); // with the message released, since that may run code of the user's
         Ok(())
+    }
+
+    /// Acknowledges the message, of a client that leaves this to the program (`manual_ack`, or `ack="manual"` of a
+    /// subscription). Acknowledges at the call: whether the result is awaited makes no difference.
+    ///
+    /// PUBACK or PUBREC leaves once those of all messages that came before it have (MQTT-4.6.0-2, MQTT-4.6.0-3). Does
+    /// nothing at QoS 0, for a message that is acknowledged or rejected already, and once the connection has ended that
+    /// the message was taken on: the server sends it again then, and the new copy is to be acknowledged.
+    ///
+    /// Raises:
+    ///     RuntimeError: The client acknowledges this message by itself; or the message is none that a client has handed
+    ///         out, but was made, copied or unpickled; or the call is made outside the event loop of the client.
+    fn ack<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Acknowledgement>> {
+        let _inside = gate::enter()?;
+        acknowledge::ack(slf)
+    }
+
+    /// (5.0) Refuses the message: acknowledges it with a Reason Code of 128 or above. The server does not send it again, and
+    /// its publisher is not told. Does nothing where `ack` does nothing.
+    ///
+    /// Args:
+    ///     reason_code: One that PUBACK and PUBREC have for failures: 128 (Unspecified error, the default), 131
+    ///         (Implementation specific error), 135 (Not authorized), 144 (Topic Name invalid), 145 (Packet Identifier in
+    ///         use), 151 (Quota exceeded) or 153 (Payload format invalid), as a number or a `ReasonCode`.
+    ///     reason_string: The Reason String, for people. Left out where it would exceed the server's Maximum Packet Size.
+    ///
+    /// Raises:
+    ///     ValueError: The Reason Code or the text is none that can be sent. Nothing was sent.
+    ///     TypeError: An argument has the wrong type. Nothing was sent.
+    ///     RuntimeError: As for `ack`; or the protocol is older than 5.0. Nothing was sent.
+    #[pyo3(signature = (reason_code = None, *, reason_string = None), text_signature = "($self, reason_code=128, *, reason_string=None)")]
+    fn reject<'py>(
+        slf: &Bound<'py, Self>,
+        reason_code: Option<&Bound<'py, PyAny>>,
+        reason_string: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, Acknowledgement>> {
+        let _inside = gate::enter()?;
+        acknowledge::reject(slf, reason_code, reason_string)
     }
 
     // For `copy` and `pickle`: an empty message of the same class, to be filled by `__setstate__`.
@@ -297,7 +339,7 @@ impl Message {
         if let Lazy::Made(properties) = &self.properties {
             visit.call(properties)?;
         }
-        Ok(())
+        visit.call(self.origin.as_deref().and_then(Origin::core))
     }
 
     /// What is taken out is dropped once the message is released, since that may run Python code that uses the message.
@@ -327,46 +369,6 @@ impl Message {
         })?;
         let other = Self::member(py, &other.borrow().mid, "mid")?;
         mid.bind(py).lt(other)
-    }
-}
-
-/// Takes a chain of messages apart, each of which is the payload of the one before: to be dropped as it is, it would take a
-/// call for each.
-impl Drop for Message {
-    fn drop(&mut self) {
-        Python::attach(|py| {
-            let is_plain = |payload: &Py<PyAny>| payload.bind(py).is_exact_instance_of::<PyBytes>();
-            if self.payload.as_ref().is_some_and(is_plain) {
-                // As of every message that was received. A `Py` would ask whether the thread is attached, each by itself.
-                let fields = [
-                    &mut self.topic,
-                    &mut self.payload,
-                    &mut self.qos,
-                    &mut self.retain,
-                    &mut self.mid,
-                ];
-                for field in fields {
-                    drop(field.take().map(|field| field.into_bound(py)));
-                }
-                return;
-            }
-            let Ok(_inside) = gate::enter() else {
-                std::mem::forget(self.take_fields(py)); // releasing them may run Python code
-                return;
-            };
-            let mut next = self.payload.take();
-            while let Some(payload) = &next
-                && is_last(payload)
-                && let Ok(message) = payload.bind(py).cast::<Self>()
-                && let Ok(mut message) = message.try_borrow_mut()
-            {
-                let inner = message.payload.take();
-                drop(message);
-                next = inner;
-            }
-            drop(next);
-            drop(self.take_fields(py));
-        });
     }
 }
 

@@ -8,12 +8,12 @@ use tokio::task::coop::consume_budget;
 
 use crate::authenticate::re_authenticate;
 use crate::declared::take_declared;
-use crate::shared::Shared;
+use crate::shared::{Shared, now};
 use crate::subscribe::unsubscribe;
 use crate::{
     AcknowledgeError, ConnectResult, ConnectionError, DeliveryId, Events, IntoPayload, Message,
     Messages, Properties, Publish, PublishError, ReAuthenticateError, ReasonCode, Request, Stats,
-    Subscribe, SubscribeError, TopicFilter, TopicName, Utf8String,
+    Subscribe, SubscribeError, TopicFilter, TopicName, Unacknowledged, Utf8String,
 };
 
 /// A handle to a connection: cheap to clone, shared by as many tasks as you like. Wraps [`ferromqtt_proto::Client`], which
@@ -288,6 +288,16 @@ impl Client {
     ) -> Result<(), AcknowledgeError> {
         self.shared
             .call(|state, _| (state.engine).acknowledge_with(delivery, reason, properties))
+    }
+
+    /// What the application has taken from streams whose messages it acknowledges, and has not acknowledged. When the server
+    /// sends nothing more, see here whether it waits for acknowledgements: the message that is oldest holds up the others. A
+    /// message that was sent again on a later connection is as old as when it came first. In a forked child there is none.
+    ///
+    /// It goes through all of them, at most as many as the Receive Maximum.
+    pub fn unacknowledged(&self) -> Unacknowledged {
+        let now = now();
+        (self.shared).read(|engine| engine.core().unacknowledged(now))
     }
 
     /// Whether there is a connection now.

@@ -222,7 +222,7 @@ pub use ferromqtt_proto::{
     Properties, PropertyError, PropertyProblem, ProtocolVersion, QoS, QueueOptions, ReasonCode,
     Reconnect, RetainHandling, ServerLimits, Slip, Stats, StringError, SubscriptionOptions,
     TemplateError, TemplateProblem, TopicError, TopicFilter, TopicName, TopicParams, TopicTemplate,
-    TransportError, UserProperties, Utf8String,
+    TransportError, Unacknowledged, UserProperties, Utf8String,
 };
 /// The test broker: the crate `ferromqtt-testing`, for [`Options::test`].
 #[cfg(feature = "testing")]

@@ -16,6 +16,7 @@ from ferromqtt import (
     Message,
     MessagesIterator,
     MqttError,
+    PacketTypes,
     ReasonCode,
     Reconnect,
     Server,
@@ -23,6 +24,7 @@ from ferromqtt import (
     Subscription,
     SubscriptionMessages,
     Topic,
+    Unacknowledged,
     Wildcard,
     events,
 )
@@ -102,6 +104,21 @@ async def subscriptions_have_queues_of_their_own(client: Client) -> None:
     client.subscription("a", maxsize=1, maxbytes=1, overflow="drop_oldest", ack="manual")
     client.subscription("a", overflow="block")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.subscription(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def acknowledging(broker: TestBroker) -> None:
+    """By hand, awaited or not."""
+    async with Client(broker, protocol=5, manual_ack=True) as client:
+        async for message in client.messages:
+            await message.ack()
+            message.ack()
+            message.reject(151)
+            await message.reject(
+                ReasonCode(PacketTypes.PUBACK, identifier=151), reason_string="no space"
+            )
+        assert_type(client.unacknowledged(), Unacknowledged)
+        assert_type(client.unacknowledged().oldest, float | None)
+        message.reject("no")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 class Made(Message):

@@ -19,6 +19,8 @@ def use() -> None:
         client.wait_connected(5)
         for message in client.messages(timeout=3):
             assert_type(message, Message)
+            message.ack()
+        assert_type(client.unacknowledged().messages, int)
         for event in client.events(timeout=3):
             assert_type(event, ConnectionEvent)
         with client.subscription("a/#", ("b", 1), maxsize=10) as messages:

@@ -155,6 +155,9 @@ impl Client {
     /// afterwards, and it may end a [pause of input](Client::input_paused).
     pub fn next_message(&mut self, queue: QueueId) -> Option<Message> {
         let message = self.session.inbox.pop(queue);
+        if let Some(delivery) = message.as_ref().and_then(|message| message.delivery) {
+            self.session.deliveries.take(delivery);
+        }
         if self.session.inbox.pop_has_consequences() {
             self.follow_up_pop(queue);
         }

@@ -13,7 +13,7 @@ use crate::packet::{
     Ack, PacketId, PacketType, Properties, PropertyPlace, PublishPacket, QoS, ReasonCode,
 };
 use crate::session::{
-    Acknowledge, DeliveryId, DueAck, Message, Open, QueueId, Session, SessionChange,
+    Acknowledge, DeliveryId, DueAck, Message, Open, QueueId, Session, SessionChange, Unacknowledged,
 };
 use crate::slips::Slip;
 
@@ -114,7 +114,7 @@ impl Client {
             let Session {
                 deliveries, inbox, ..
             } = &mut self.session;
-            deliveries.receive(id, qos, bytes, holds);
+            deliveries.receive(id, qos, bytes, holds, inbox.clock());
             deliveries.moves(inbox.clock());
             return self.send_due_acks();
         }
@@ -193,6 +193,11 @@ impl Client {
         self.session.deliveries.let_go(delivery, Some(answer));
         self.send_released_acks();
         Ok(())
+    }
+
+    /// What the application has taken and not acknowledged.
+    pub fn unacknowledged(&self, now: Instant) -> Unacknowledged {
+        self.session.deliveries.unacknowledged(now)
     }
 
     /// Sets who acknowledges the messages that a queue takes from now on. One that it holds, or that was taken from it, stays

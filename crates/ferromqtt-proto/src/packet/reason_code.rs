@@ -123,7 +123,7 @@ impl ReasonCode {
 
     /// Whether a client's PUBACK or PUBREC may carry this code: No matching subscribers is the server's (sections 3.4.2.1
     /// and 3.5.2.1).
-    pub(crate) fn acknowledges(self) -> bool {
+    pub fn acknowledges(self) -> bool {
         self != Self::NoMatchingSubscribers && self.belongs_to(PacketType::PubAck)
     }
 

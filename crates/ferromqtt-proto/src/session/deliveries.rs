@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::BuildHasherDefault;
 use std::num::NonZeroU64;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Open;
 use super::in_order::InOrder;
@@ -38,6 +38,8 @@ struct UnansweredMessage {
     qos: QoS,
     /// Of its packet.
     bytes: usize,
+    /// When it came first, as far as the core knows the time.
+    received: Option<Instant>,
     /// What is to be answered, by what is known so far.
     answer: Ack,
     /// What holds it back, or did.
@@ -46,13 +48,37 @@ struct UnansweredMessage {
     held_by: usize,
 }
 
+/// What holds a message back.
+#[derive(Debug)]
+struct Hold {
+    /// The number of the message.
+    number: u64,
+    /// The application has taken the message, and is to acknowledge it.
+    is_taken: bool,
+}
+
+/// Received messages that the application has taken and not acknowledged
+/// ([`Acknowledge::ByApplication`](crate::Acknowledge::ByApplication)), from
+/// [`Client::unacknowledged`](crate::Client::unacknowledged).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unacknowledged {
+    /// How many there are. One that was taken from several queues counts for each of them.
+    pub messages: usize,
+    /// How long ago the oldest of them was received; `None` if there is none.
+    pub oldest: Option<Duration>,
+    /// How many messages are acknowledged already, and wait with that for an earlier message, since acknowledgements leave in
+    /// the order in which the messages came (MQTT-4.6.0-2, MQTT-4.6.0-3). They take up places of the server's window too.
+    pub held_back: usize,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Deliveries {
     /// By a number that is given in order of receipt.
     unanswered: InOrder<UnansweredMessage>,
     /// Which message is held by a holder, whose [number](DeliveryId::value) this is in order of. Each has a name of its own,
     /// so that letting go twice does not take another's part.
-    holds: InOrder<u64>,
+    holds: InOrder<Hold>,
     /// Numbers of those that came on this connection, in order.
     order: VecDeque<u64>,
     /// Numbers of those that came on an earlier one, and not again yet. An identifier in use has one message.
@@ -94,16 +120,25 @@ impl Deliveries {
         DeliveryId(NonZeroU64::new(self.last_hold).unwrap_or(NonZeroU64::MAX))
     }
 
-    /// Files a message that has come now, in a packet of so many bytes, behind those before it.
-    pub(crate) fn receive(&mut self, id: PacketId, qos: QoS, bytes: usize, holds: &[DeliveryId]) {
+    /// Files a message that has come at `now`, in a packet of so many bytes, behind those before it.
+    pub(crate) fn receive(
+        &mut self,
+        id: PacketId,
+        qos: QoS,
+        bytes: usize,
+        holds: &[DeliveryId],
+        now: Option<Instant>,
+    ) {
         self.last_number += 1;
         let number = self.last_number;
         for &hold in holds {
-            self.holds.push(hold.0.get(), number);
+            let is_taken = false;
+            self.holds.push(hold.0.get(), Hold { number, is_taken });
         }
         let unanswered = UnansweredMessage {
             qos,
             bytes,
+            received: now,
             answer: Ack::success(id),
             holds: holds.to_vec(),
             held_by: holds.len(),
@@ -151,7 +186,7 @@ impl Deliveries {
     /// The holder lets go, with an answer of its own or as a success. The first answer that is no success counts.
     /// `false` for one that no longer holds anything.
     pub(crate) fn let_go(&mut self, hold: DeliveryId, answer: Option<Ack>) -> bool {
-        let Some(number) = self.holds.remove(hold.0.get()) else {
+        let Some(Hold { number, .. }) = self.holds.remove(hold.0.get()) else {
             return false;
         };
         if let Some(it) = self.unanswered.get_mut(number) {
@@ -168,8 +203,32 @@ impl Deliveries {
 
     /// The Packet Identifier of the message that `hold` holds.
     pub(crate) fn held(&self, hold: DeliveryId) -> Option<(PacketId, QoS)> {
-        let it = self.unanswered.get(*self.holds.get(hold.0.get())?)?;
+        let it = (self.unanswered).get(self.holds.get(hold.0.get())?.number)?;
         Some((it.answer.packet_id, it.qos))
+    }
+
+    /// The application has taken the message that `hold` holds from its queue.
+    pub(crate) fn take(&mut self, hold: DeliveryId) {
+        if let Some(hold) = self.holds.get_mut(hold.0.get()) {
+            hold.is_taken = true;
+        }
+    }
+
+    /// What the application has [taken](Self::take) and not let go.
+    pub(crate) fn unacknowledged(&self, now: Instant) -> Unacknowledged {
+        let mut counted = Unacknowledged::default();
+        for (_, hold) in self.holds.iter().filter(|(_, hold)| hold.is_taken) {
+            counted.messages += 1;
+            let received = (self.unanswered.get(hold.number)).and_then(|it| it.received);
+            let age = received.map(|received| now.saturating_duration_since(received));
+            counted.oldest = counted.oldest.max(age);
+        }
+        let is_held_back = |number: &&u64| {
+            let it = self.unanswered.get(**number);
+            it.is_some_and(|it| it.held_by == 0)
+        };
+        counted.held_back = self.order.iter().filter(is_held_back).count();
+        counted
     }
 
     /// The next acknowledgement that may leave: nobody holds its message, nor one that came before it.
@@ -239,7 +298,7 @@ impl Deliveries {
     /// again. Returns its Packet Identifier if it is of QoS 2.
     pub(crate) fn forget_held(&mut self, hold: DeliveryId) -> Option<PacketId> {
         let (id, qos) = self.held(hold)?;
-        let number = *self.holds.get(hold.0.get())?;
+        let number = self.holds.get(hold.0.get())?.number;
         if self.carried.get(&id) == Some(&number) {
             self.carried.remove(&id);
         }
@@ -300,9 +359,9 @@ mod tests {
     fn answers_leave_in_order_of_receipt_mqtt_4_6_0_2_and_4_6_0_3() {
         let mut deliveries = Deliveries::default();
         let (one, two) = (deliveries.next_hold(), deliveries.next_hold());
-        deliveries.receive(id(7), QoS::AtLeastOnce, 70, &[one]);
-        deliveries.receive(id(8), QoS::ExactlyOnce, 80, &[two]);
-        deliveries.receive(id(9), QoS::AtLeastOnce, 90, &[]);
+        deliveries.receive(id(7), QoS::AtLeastOnce, 70, &[one], None);
+        deliveries.receive(id(8), QoS::ExactlyOnce, 80, &[two], None);
+        deliveries.receive(id(9), QoS::AtLeastOnce, 90, &[], None);
         assert!(deliveries.let_go(two, None));
         assert_eq!(due(&mut deliveries), []);
         assert!(deliveries.let_go(one, None));
@@ -319,7 +378,7 @@ mod tests {
     fn every_holder_must_let_go_and_each_counts_once() {
         let mut deliveries = Deliveries::default();
         let (one, two) = (deliveries.next_hold(), deliveries.next_hold());
-        deliveries.receive(id(1), QoS::AtLeastOnce, 9, &[one, two]);
+        deliveries.receive(id(1), QoS::AtLeastOnce, 9, &[one, two], None);
         let refusal = Ack::new(id(1), ReasonCode::QuotaExceeded);
         assert!(deliveries.let_go(one, Some(refusal.clone())));
         assert!(!deliveries.let_go(one, None));
@@ -333,10 +392,37 @@ mod tests {
     }
 
     #[test]
+    fn what_is_taken_and_held_is_counted_and_the_oldest_is_known() {
+        let begin = crate::tests_support::start();
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        let mut deliveries = Deliveries::default();
+        let names = [(); 4].map(|()| deliveries.next_hold());
+        for (second, (packet, hold)) in (1..).zip((1..).zip(names)) {
+            deliveries.receive(id(packet), QoS::AtLeastOnce, 9, &[hold], Some(at(second)));
+        }
+        let counts = |deliveries: &Deliveries| {
+            let counted = deliveries.unacknowledged(at(10));
+            let oldest = counted.oldest.map(|age| age.as_secs());
+            (counted.messages, oldest, counted.held_back)
+        };
+        assert_eq!(counts(&deliveries), (0, None, 0), "they are in their queue");
+        names[..3].iter().for_each(|&hold| deliveries.take(hold));
+        assert_eq!(counts(&deliveries), (3, Some(9), 0));
+        assert!(deliveries.let_go(names[1], None));
+        assert_eq!(counts(&deliveries), (2, Some(9), 1));
+        assert!(deliveries.let_go(names[0], None));
+        assert_eq!(due(&mut deliveries).len(), 2);
+        assert_eq!(counts(&deliveries), (1, Some(7), 0));
+        deliveries.hand_over(names[2]);
+        deliveries.connection_ended();
+        assert_eq!(counts(&deliveries), (0, None, 0), "it is forgotten");
+    }
+
+    #[test]
     fn what_was_not_answered_is_known_when_it_comes_again() {
         let mut deliveries = Deliveries::default();
         let hold = deliveries.next_hold();
-        deliveries.receive(id(1), QoS::AtLeastOnce, 9, &[hold]);
+        deliveries.receive(id(1), QoS::AtLeastOnce, 9, &[hold], None);
         deliveries.connection_ended();
         assert!(deliveries.let_go(hold, None));
         assert_eq!(due(&mut deliveries), [], "not on a connection yet");

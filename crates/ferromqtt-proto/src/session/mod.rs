@@ -25,8 +25,8 @@ mod subscriptions;
 mod suspicion;
 mod unclaimed;
 
-pub use deliveries::DeliveryId;
 pub(crate) use deliveries::{Deliveries, DueAck};
+pub use deliveries::{DeliveryId, Unacknowledged};
 pub(crate) use expiry::MessageExpiry;
 pub(crate) use in_flight::{Acknowledged, Owner, WaitingPublish};
 pub use in_order::InOrder;

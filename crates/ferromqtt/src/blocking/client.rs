@@ -16,7 +16,7 @@ use crate::{
     AcknowledgeError, Client as AsyncClient, ConnectError, ConnectResult, Connection,
     ConnectionError, DeliveryId, Drained, IntoPayload, Message, Options, Properties, Publish,
     PublishError, ReAuthenticateError, ReasonCode, Request, Stats, Subscribe, SubscribeError,
-    TopicFilter, TopicName, Utf8String,
+    TopicFilter, TopicName, Unacknowledged, Utf8String,
 };
 
 /// A blocking [`crate::Client`]: the connection, shared by as many threads as you like.
@@ -210,6 +210,11 @@ impl Client {
             Ok(()) => (self.0.client).acknowledge_with(delivery, reason, properties),
             Err(_) => Ok(()),
         }
+    }
+
+    /// What the application has taken and not acknowledged. See [`crate::Client::unacknowledged`].
+    pub fn unacknowledged(&self) -> Unacknowledged {
+        self.0.client.unacknowledged()
     }
 
     /// Whether there is a connection now. In a forked child there is none.

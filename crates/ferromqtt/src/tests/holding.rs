@@ -69,6 +69,34 @@ async fn the_application_acknowledges_in_any_order() {
     assert!(sends_nothing(&mut server).await);
 }
 
+/// In the order of receipt the oldest holds up the others: how many there are, and since when, can be asked for.
+#[tokio::test(start_paused = true)]
+async fn what_is_not_acknowledged_is_counted_and_its_age_is_known() {
+    let (connection, mut server, _attempts) = connected(options(), 4096).await;
+    let client = connection.client();
+    let queue = QueueOptions {
+        acknowledge: Acknowledge::ByApplication,
+        ..QueueOptions::default()
+    };
+    let counts = |client: &Client| {
+        let counted = client.unacknowledged();
+        let oldest = counted.oldest.map(|age| age.as_secs());
+        (counted.messages, oldest, counted.held_back)
+    };
+    let mut messages = subscribed(&client, &mut server, queue).await;
+    assert_eq!(counts(&client), (0, None, 0));
+    server.send(&message(1)).await;
+    let first = messages.next().await.unwrap().delivery.unwrap();
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    server.send(&message(2)).await;
+    let second = messages.next().await.unwrap().delivery.unwrap();
+    assert_eq!(counts(&client), (2, Some(7), 0));
+    client.acknowledge(second);
+    assert_eq!(counts(&client), (1, Some(7), 1));
+    client.acknowledge(first);
+    assert_eq!(counts(&client), (0, None, 0));
+}
+
 /// What was withheld leaves when a message is taken, without anything else happening.
 #[tokio::test(start_paused = true)]
 async fn a_waiting_queue_acknowledges_as_it_is_read() {

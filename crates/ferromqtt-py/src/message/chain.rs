@@ -1,0 +1,110 @@
+//! How a message is dropped: a chain of messages, each held by a field of the one before, is taken apart link by link.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyInt};
+
+use super::{Field, Lazy, Message, is_last};
+use crate::acknowledge::Origin;
+use crate::gate;
+
+/// The fields of a message that is about to be dropped, and its origin.
+type Parts = ([Field; 6], Option<Box<Origin>>);
+
+impl Message {
+    /// Takes out everything of Python's, of a message that is about to be dropped.
+    fn take_apart(&mut self) -> Parts {
+        let properties = match std::mem::replace(&mut self.properties, Lazy::Received(None)) {
+            Lazy::Made(properties) => Some(properties),
+            Lazy::Received(_) => None,
+        };
+        let fields = [
+            self.topic.take(),
+            self.payload.take(),
+            self.qos.take(),
+            self.retain.take(),
+            self.mid.take(),
+            properties,
+        ];
+        (fields, self.origin.take())
+    }
+
+    /// Whether releasing what it has runs no Python code and drops no other message, as of nearly every message that was
+    /// received: it is bytes, a number, or somebody else has it too.
+    fn is_plain(&self, py: Python<'_>) -> bool {
+        let is_plain = |object: &Py<PyAny>| {
+            let object = object.bind(py);
+            !is_last(object.as_unbound())
+                || object.is_exact_instance_of::<PyBytes>()
+                || object.is_exact_instance_of::<PyInt>()
+        };
+        let fields = [
+            &self.payload,
+            &self.topic,
+            &self.qos,
+            &self.retain,
+            &self.mid,
+        ];
+        let properties = match &self.properties {
+            Lazy::Made(properties) => is_plain(properties),
+            Lazy::Received(_) => true,
+        };
+        let mut fields = fields.into_iter().flatten();
+        self.origin.is_none() && properties && fields.all(is_plain)
+    }
+}
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        Python::attach(|py| {
+            if self.is_plain(py) {
+                // A `Py` would ask whether the thread is attached, each by itself.
+                let fields = [
+                    &mut self.topic,
+                    &mut self.payload,
+                    &mut self.qos,
+                    &mut self.retain,
+                    &mut self.mid,
+                ];
+                for field in fields {
+                    drop(field.take().map(|field| field.into_bound(py)));
+                }
+                return;
+            }
+            let parts = self.take_apart();
+            match gate::enter() {
+                Ok(_inside) => release(py, parts),
+                Err(_) => std::mem::forget(parts), // releasing them may run Python code
+            }
+        });
+    }
+}
+
+/// Releases what a message had. Messages among it that nobody else has follow one after the other: each to be dropped by the
+/// one before, a long chain of them would overflow the stack. Those of a subclass are left to CPython, which defers such
+/// chains, since a finalizer of theirs may look at their fields.
+fn release(py: Python<'_>, parts: Parts) {
+    let mut links = Vec::new();
+    let mut next = Some(parts);
+    loop {
+        if let Some((fields, origin)) = next.take() {
+            for field in fields.into_iter().flatten() {
+                let field = field.into_bound(py);
+                if is_last(field.as_unbound())
+                    && field.is_exact_instance_of::<Message>()
+                    && let Ok(message) = field.cast_into::<Message>()
+                {
+                    links.push(message);
+                }
+            }
+            drop(origin);
+        }
+        let Some(message) = links.pop() else {
+            return;
+        };
+        if is_last(message.as_unbound())
+            && let Ok(mut message) = message.try_borrow_mut()
+        {
+            next = Some(message.take_apart());
+        }
+    }
+}
