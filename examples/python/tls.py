@@ -17,11 +17,9 @@ import ssl
 import sys
 from functools import partial
 
-from broker_url import read_broker
-
 from ferromqtt import Client, MqttError, TLSParameters
 
-BROKER = read_broker(os.environ.get("BROKER", ""), mqtts=8883)
+BROKER = os.environ.get("BROKER", "")
 CA_FILE = os.environ.get("CA_FILE", "")  # the authorities to trust
 if not CA_FILE:
     sys.exit("the environment variable CA_FILE is not set: it must name the file of an authority")
@@ -29,9 +27,7 @@ if not CA_FILE:
 
 async def main() -> None:
     context = ssl.create_default_context(cafile=CA_FILE)
-    connect = partial(
-        Client, BROKER.host, BROKER.port, username=BROKER.username, password=BROKER.password
-    )
+    connect = partial(Client.from_url, BROKER)
     async with connect(tls_context=context):
         print("connected with a context of one's own")
 
@@ -48,4 +44,7 @@ async def main() -> None:
             print("a server that nobody vouches for is refused: certificate verify failed")
 
 
-asyncio.run(main())
+try:
+    asyncio.run(main())
+except ValueError as error:
+    sys.exit(f"BROKER: {error}")

@@ -35,6 +35,7 @@ __all__ = [
     "property_table",
     "proxy_of_url",
     "purge_delay",
+    "server_of_url",
     "websocket_headers",
     "wildcard_matches",
 ]
@@ -73,6 +74,12 @@ def failure_text(address: str, phase: Phase, reason: str, hint: Hint | None) -> 
 
 def proxy_of_url(url: str) -> tuple[int, str, int, bool, str | None, bytes | None]:
     """Return what a proxy's URL says: kind, host, port, remote names, user name, password."""
+
+def server_of_url(url: str, *, alone: bool = False) -> tuple[dict[str, Any], bool]:
+    """Return the arguments of `ferromqtt.Client` in a server's URL, and whether it is one with TLS.
+
+    `alone`: it is the URL of one of several servers, which says nothing of the client.
+    """
 
 def purge_delay() -> int:
     """Milliseconds until memory that the module has freed goes back to the operating system."""

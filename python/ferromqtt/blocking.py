@@ -30,6 +30,7 @@ from ferromqtt import _checks, _shown
 from ferromqtt._internals import internals_of
 from ferromqtt._loop_thread import LoopThread
 from ferromqtt._native import Message
+from ferromqtt._url import arguments_of
 from ferromqtt.client import Client as AsyncClient
 from ferromqtt.connection import ClientState
 from ferromqtt.events import ConnectionEvent
@@ -386,6 +387,12 @@ class Client:
     @_constructs(AsyncClient)
     def __init__(self, client: AsyncClient) -> None:
         self._ferromqtt_blocking = _State(client)
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:  # noqa: ANN401 - as `Client` takes them
+        """Make a client for the server that a URL names, as `ferromqtt.Client.from_url`."""
+        hostname, arguments = arguments_of(url, options)
+        return cls(hostname, **arguments)
 
     def __repr__(self) -> str:
         state = getattr(self, "_ferromqtt_blocking", None)

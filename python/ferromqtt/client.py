@@ -7,13 +7,14 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Literal, Self, cast
+from typing import Any, Literal, Self, cast
 
 from ferromqtt import _checks, _shown
 from ferromqtt._internals import FerromqttInternalsHolder
 from ferromqtt._native import Message, MessagesIterator
 from ferromqtt._queue import QueuedMessages
 from ferromqtt._turn import TURN
+from ferromqtt._url import arguments_of
 from ferromqtt.connection import ClientState, CredentialsSource, Reconnect, ServerLike
 from ferromqtt.events import Events
 from ferromqtt.options import (
@@ -154,7 +155,8 @@ class Client(FerromqttInternalsHolder):
             password: then iterators and calls raise. `timeout` is for each attempt. An addition to
             aiomqtt's parameters.
         servers: Further servers, to be tried in turn after `hostname`: "host", "host:port",
-            (host, port), or (with a test broker as `hostname`) test brokers. The next one is tried
+            (host, port), a URL as of `from_url` with the scheme of the client and without
+            credentials, or (with a test broker as `hostname`) test brokers. The next one is tried
             at once when an attempt has failed, or the connection is lost; all have the same other
             options. A refusal by one of them that trying again cannot mend, such as Not authorized,
             ends it for all. An addition to aiomqtt's parameters.
@@ -270,6 +272,34 @@ class Client(FerromqttInternalsHolder):
         # Assigned here as in aiomqtt: a subclass may have a property of that name.
         self.pending_calls_threshold = internals.core.pending_calls_threshold
         internals.attach(self)
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:  # noqa: ANN401 - as `Client` takes them
+        """Make a client for the server that a URL names, such as one of an environment variable.
+
+        ```python
+        async with Client.from_url("mqtts://user:secret@host:8883?client_id=station-7") as client:
+            ...
+        ```
+
+        docs/urls.md has a table of the schemes, their ports, and the keys of the query.
+
+        Args:
+            url: Begins with mqtt://, mqtts://, ws://, wss:// or mqtt+unix://; none stands for
+                mqtt://. User name, password and the values of the query are percent-encoded. No
+                error, `repr` and line of the log shows the password.
+            options: Any other argument of `Client`, by its name. `mqtts` and `wss` connect with
+                TLS, by the certificates of the system unless `tls_context` or `tls_params` says
+                otherwise.
+
+        Raises:
+            ValueError: The URL cannot be read, an argument says what it says already (`hostname`,
+                `port` and `transport` among them), or another argument is wrong. Nothing of the URL
+                but its scheme is shown.
+            TypeError: An argument has the wrong type, or there is none of that name.
+        """
+        hostname, arguments = arguments_of(url, options)
+        return cls(hostname, **arguments)
 
     def __repr__(self) -> str:
         internals = getattr(self, "_FerromqttInternalsHolder__internals", None)

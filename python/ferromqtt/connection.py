@@ -116,7 +116,7 @@ class Server:
 
 
 ServerLike: TypeAlias = str | tuple[str, int] | Server | MemoryBroker
-"""A server of `Client(servers=...)`: "host", "host:port", (host, port), or a `TestBroker`."""
+"""One of `Client(servers=...)`: "host", "host:port", a URL, (host, port), or a `TestBroker`."""
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

@@ -323,7 +323,8 @@ def _check_host(options: ClientOptions) -> None:
     try:
         Host(host)
     except ValueError as error:
-        raise ValueError(f"hostname {_shown.host(host)!r}: {error}") from None
+        instead = ", or the URL to Client.from_url" if "://" in host else ""
+        raise ValueError(f"hostname {_shown.host(host)!r}: {error}{instead}") from None
 
 
 def _check_tls(options: ClientOptions) -> None:

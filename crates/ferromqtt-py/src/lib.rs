@@ -66,6 +66,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(rules::property_table, module)?)?;
     module.add_function(wrap_pyfunction!(rules::wildcard_matches, module)?)?;
     module.add_function(wrap_pyfunction!(transport::proxy_of_url, module)?)?;
+    module.add_function(wrap_pyfunction!(transport::server_of_url, module)?)?;
     module.add_function(wrap_pyfunction!(websocket::websocket_headers, module)?)?;
     module.add("MAX_BYTES", rules::MAX_BYTES)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;

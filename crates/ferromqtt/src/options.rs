@@ -65,6 +65,20 @@ impl Options {
     /// A server by its URL; [`Server`] has a table of them. User name and password may stand in it, percent-encoded:
     /// `mqtts://user:pass%40word@host`.
     ///
+    /// The query may hold options of the client, except with WebSocket, where it is a part of the request:
+    ///
+    /// | key | as |
+    /// | --- | --- |
+    /// | `client_id` | [`client_identifier`](Self::client_identifier), percent-encoded |
+    /// | `keep_alive` | [`keep_alive`](Self::keep_alive), in seconds; 0 turns it off |
+    /// | `protocol` | [`protocol`](Self::protocol): 3.1, 3.1.1 or 5 |
+    ///
+    /// ```
+    /// let url = "mqtts://user:secret@broker.example?client_id=station-7&keep_alive=30";
+    /// let options = ferromqtt::Options::from_url(url)?;
+    /// # Ok::<_, ferromqtt::AddressError>(())
+    /// ```
+    ///
     /// # Errors
     /// When the URL cannot be read; each error says what is wrong with it, and none repeats a password.
     pub fn from_url(url: &str) -> Result<Self, AddressError> {
@@ -72,6 +86,19 @@ impl Options {
         let mut options = Self::at(Server::at(url.place));
         options.user_name = url.user_name;
         options.core.password = url.password;
+        if let Some(identifier) = url.query.client_identifier {
+            options = options.client_identifier(identifier);
+        }
+        if let Some(seconds) = url.query.keep_alive {
+            options = options.keep_alive(Duration::from_secs(seconds.into()));
+        }
+        if let Some(level) = url.query.protocol {
+            options = options.protocol(match level {
+                3 => ProtocolVersion::V31,
+                4 => ProtocolVersion::V311,
+                _ => ProtocolVersion::V5,
+            });
+        }
         Ok(options)
     }
 
