@@ -17,12 +17,13 @@ from ferromqtt.exceptions import (
 from ferromqtt.message import Message, MessagesIterator
 from ferromqtt.properties import Properties, SubscribeOptions
 from ferromqtt.reasons import PacketTypes, ReasonCode
-from ferromqtt.stats import Stats
+from ferromqtt.stats import AckLatency, Stats
 from ferromqtt.topic import Topic, TopicLike, Wildcard, WildcardLike
 
 __version_tuple__ = tuple(int(part) for part in __version__.split("."))
 
 __all__ = [
+    "AckLatency",
     "Client",
     "ClientState",
     "Credentials",

@@ -590,7 +590,15 @@ def test_credentials_in_place_of_a_host_are_shown_nowhere_1_2(
 
 
 WITHOUT_SECRETS = {
-    *("PacketTypes", "ProtocolVersion", "ClientState", "Reconnect", "Server", "Stats"),
+    *(
+        "PacketTypes",
+        "ProtocolVersion",
+        "ClientState",
+        "Reconnect",
+        "Server",
+        "Stats",
+        "AckLatency",
+    ),
     *("events", "ReasonCode", "SubscribeOptions", "Topic", "Wildcard", "TopicLike"),
     *("WildcardLike", "MqttReentrantError", "MqttCodeError", "MqttConnectError"),
     *("MqttTimeoutError", "MessagesIterator", "__version__", "__version_tuple__"),

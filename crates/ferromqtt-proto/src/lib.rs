@@ -180,7 +180,7 @@ mod text;
 mod topic;
 mod topic_tree;
 
-pub use client::{Client, Contest, Stats, Subscribe, Unsubscribe};
+pub use client::{AckLatency, Client, Contest, Stats, Subscribe, Unsubscribe};
 pub use connection::{CHUNK, LARGE_PAYLOAD, Progress, TcpProgress};
 pub use error::{
     AcknowledgeError, AuthError, ConnectionError, DecodeError, DisconnectError, InvalidOptions,

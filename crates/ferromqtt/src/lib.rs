@@ -217,8 +217,8 @@ pub use ferromqtt_engine::ConnectionEvent;
 pub use ferromqtt_proto::AuthError;
 pub use ferromqtt_proto::packet::{SubscriptionIdentifiers, TopicAlias};
 pub use ferromqtt_proto::{
-    Acknowledge, AcknowledgeError, CleanStart, ConnectionError, Contest, DecodeError, Delivery,
-    DeliveryId, InvalidOptions, InvalidPublish, InvalidSubscribe, InvalidTopic, Message,
+    AckLatency, Acknowledge, AcknowledgeError, CleanStart, ConnectionError, Contest, DecodeError,
+    Delivery, DeliveryId, InvalidOptions, InvalidPublish, InvalidSubscribe, InvalidTopic, Message,
     OnSessionLost, OutgoingLimits, OutgoingPolicy, Overflow, PacketId, Properties, PropertyError,
     PropertyProblem, ProtocolVersion, QoS, QueueOptions, ReasonCode, Reconnect, RetainHandling,
     Slip, Stats, StringError, SubscriptionOptions, TopicError, TopicFilter, TopicName,

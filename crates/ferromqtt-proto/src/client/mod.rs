@@ -26,7 +26,7 @@ mod suspect;
 mod trace;
 
 pub use contest::Contest;
-pub use stats::Stats;
+pub use stats::{AckLatency, Stats};
 pub use subscribe::{Subscribe, Unsubscribe};
 
 use std::collections::VecDeque;
@@ -202,11 +202,16 @@ impl Client {
         !over && self.leaving.is_none()
     }
 
-    /// Counters since the client was made, and how full the outgoing queue is.
+    /// Counters since the client was made, and how full its queues are. It looks at each queue of received messages.
     pub fn stats(&self) -> Stats {
+        let (queued, queued_bytes) = self.session.inbox.totals();
         Stats {
             outgoing: self.session.outbound.len(),
             outgoing_bytes: self.session.outbound.bytes(),
+            in_flight: self.session.outbound.on_the_wire(),
+            queued,
+            queued_bytes,
+            unacknowledged: self.session.deliveries.unanswered(),
             tolerated: self.slips.count(),
             awaiting_claim: self.session.inbox.unclaimed(),
             lost: self.session.inbox.all_lost() - self.lost_before,

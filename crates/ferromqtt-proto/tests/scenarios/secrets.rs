@@ -473,7 +473,7 @@ const WITHOUT_SECRETS: &str = "
     PropertyError PropertyKind PropertyProblem PropertyRow Contest InvalidTopic
     Direction PacketRecord PublishRecord
     OpId CleanStart OnSessionLost OutgoingLimits OutgoingPolicy Reconnect ServerChoice Acknowledge DeliveryId Overflow QueueId
-    Slip Utf8String TopicFilter Stats Progress TcpProgress TransportRequest PublishRef Repeat Repeats Unreported JournalEntry
+    Slip Utf8String TopicFilter Stats AckLatency Progress TcpProgress TransportRequest PublishRef Repeat Repeats Unreported JournalEntry
     Client Options Whole PacketLimits UserProperties UserPropertiesIter SubscribeFilters SubscribeFiltersIter UnsubscribeFilters
     UnsubscribeFiltersIter FilterTree NameTree InOrder IdHasher
 ";
