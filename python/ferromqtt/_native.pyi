@@ -110,6 +110,11 @@ class Message:
     properties: Properties | None
     """The properties on MQTT 5.0, otherwise None."""
     def __lt__(self, other: Message, /) -> bool: ...
+    @property
+    def dup(self) -> bool:
+        """Whether the DUP flag was set: the server has sent it before."""
+    @dup.setter
+    def dup(self, dup: bool, /) -> None: ...
     def __gt__(self, other: Message, /) -> bool: ...
 
 @final

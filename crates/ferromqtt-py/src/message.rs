@@ -31,6 +31,8 @@ const PUBLISH: u8 = 3;
 ///     retain: Whether the server had kept it before the client subscribed.
 ///     mid: The Packet Identifier; 0 at QoS 0.
 ///     properties: (5.0) The `Properties`; None before 5.0.
+///     dup: Whether the DUP flag was set: the server has sent it before, on this connection or an
+///         earlier one.
 // Without a `__dict__`: to make one, CPython 3.11 may collect garbage while PyO3 has not filled the object yet.
 // Without a free list: PyO3 would put instances of subclasses into it, whose memory is laid out in another way.
 #[pyclass(subclass, weakref, module = "ferromqtt")]
@@ -44,6 +46,7 @@ pub(crate) struct Message {
     properties: Lazy,
     /// What the program acknowledges it by, if that is left to it.
     delivery: Option<DeliveryId>,
+    dup: bool,
 }
 
 /// A member: None where it was deleted.
@@ -59,7 +62,7 @@ enum Lazy {
 type Reduced<'py> = (
     Bound<'py, PyAny>,
     Bound<'py, PyTuple>,
-    ([Py<PyAny>; 6], Bound<'py, PyAny>),
+    ([Py<PyAny>; 6], Bound<'py, PyAny>, bool),
 );
 
 impl Message {
@@ -93,6 +96,7 @@ impl Message {
                     Lazy::Made(py.None())
                 },
                 delivery: message.delivery,
+                dup: message.dup,
             },
         )
     }
@@ -146,6 +150,7 @@ impl Message {
             mid: Some(mid),
             properties: Lazy::Made(properties),
             delivery: None,
+            dup: false,
         };
         let previous = std::mem::replace(&mut *slf.borrow_mut(), filled);
         drop(previous); // with the message released, since that may run code of the user's
@@ -178,6 +183,7 @@ impl Message {
             mid: none(),
             properties: Lazy::Made(_args.py().None()),
             delivery: None,
+            dup: false,
         }
     }
 
@@ -217,6 +223,18 @@ impl Message {
         Ok(())
     }
 
+    /// Whether the DUP flag was set: the server has sent it before, on this connection or an earlier one (section 3.3.1.1). A
+    /// message of QoS 1 without it may still be a copy, and one with it may be the first that arrived.
+    #[getter]
+    const fn dup(&self) -> bool {
+        self.dup
+    }
+
+    #[setter]
+    const fn set_dup(&mut self, dup: bool) {
+        self.dup = dup;
+    }
+
     // For `copy` and `pickle`: an empty message of the same class, to be filled by `__setstate__`.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Reduced<'py>> {
         let _inside = gate::enter()?;
@@ -231,23 +249,25 @@ impl Message {
             Self::member(py, &this.mid, "mid")?,
             properties,
         ];
+        let dup = this.dup;
         drop(this);
         let object = py.get_type::<PyAny>();
         let added = object.call_method1(intern!(py, "__getstate__"), (slf,))?;
         let class = PyTuple::new(py, [slf.get_type()])?;
-        Ok((hooks::new_object(py)?.clone(), class, (fields, added)))
+        Ok((hooks::new_object(py)?.clone(), class, (fields, added, dup)))
     }
 
-    // The fields, and what was added to them: None, attributes, or a pair of attributes and slots.
-    fn __setstate__(
-        slf: &Bound<'_, Self>,
-        state: ([Py<PyAny>; 6], Bound<'_, PyAny>),
-    ) -> PyResult<()> {
+    // The fields, what was added to them (None, attributes, or a pair of attributes and slots), and DUP, which earlier versions
+    // left out.
+    fn __setstate__(slf: &Bound<'_, Self>, state: &Bound<'_, PyTuple>) -> PyResult<()> {
         let _inside = gate::enter()?;
-        let (fields, added) = state;
+        let fields = state.get_item(0)?.extract()?;
+        let added = state.get_item(1)?;
+        let dup = state.get_item(2).and_then(|dup| dup.is_truthy());
         let py = slf.py();
         let object = py.get_type::<PyAny>();
         Self::fill(slf, fields);
+        slf.borrow_mut().dup = dup.unwrap_or(false);
         let parts = match added.cast::<PyTuple>() {
             Ok(pair) => pair.iter().collect(),
             Err(_) => vec![added],
