@@ -307,6 +307,7 @@ class Internals:
 def _native_policy(policy: Reconnect) -> tuple[float, float, int, int | None, bool]:
     """Return how to reconnect as the core takes it."""
     percent = round(policy.jitter * 100)
+            "session_expiry_at_disconnect": options.session_expiry_at_disconnect,
     attempts = None if policy.attempts is None else int(policy.attempts)
     return float(policy.min), float(policy.max), percent, attempts, bool(policy.initial)
 

@@ -167,6 +167,11 @@ class Client(FerromqttInternalsHolder):
             error of this function like a failure of the network. An addition to aiomqtt's
             parameters.
 
+        session_expiry_at_disconnect: (5.0) How many seconds the server is to keep the session once
+            the client has left its block, in place of the SessionExpiryInterval in `properties`,
+            which then is for connections that are lost: 0 ends it, 0xFFFFFFFF keeps it forever.
+            Above 0 it needs a SessionExpiryInterval above 0, by the standard. An addition to
+            aiomqtt's parameters.
     Attributes:
         timeout: As the parameter; may be changed at any time.
 
@@ -215,6 +220,7 @@ class Client(FerromqttInternalsHolder):
         servers: Iterable[ServerLike] | None = None,
         credentials: CredentialsSource | None = None,
     ) -> None:
+        session_expiry_at_disconnect: int | None = None,
         broker = memory_broker(hostname)
         options = ClientOptions(
             hostname=cast("str", hostname) if broker is None else "",
@@ -248,6 +254,7 @@ class Client(FerromqttInternalsHolder):
             reconnect=reconnect,
             servers=servers,
         )
+            session_expiry_at_disconnect=session_expiry_at_disconnect,
         _checks.check_arguments(
             logger=logger,
             queue_type=queue_type,

@@ -34,6 +34,7 @@ MQTT_CLEAN_START_FIRST_ONLY: Final = 3
 
 _PEM = "-----BEGIN "
 _MAX_PACKET_LIMIT = 0xFFFF_FFFF
+_MAX_EXPIRY = 0xFFFF_FFFF
 _MAX_KEEP_ALIVE = 65535
 _MAX_PORT = 65535
 _GIVE_V5 = "give protocol=ProtocolVersion.V5"
@@ -193,6 +194,7 @@ class ClientOptions:
     tls_server_hostname: str | None = None
     reconnect: bool | Reconnect = False
     servers: Iterable[ServerLike] | None = None
+    session_expiry_at_disconnect: int | None = None
     broker: MemoryBroker | None = None
     """The `hostname`, if it is a test broker."""
     further_servers: tuple[Server | MemoryBroker, ...] = dataclasses.field(init=False)
@@ -422,6 +424,12 @@ def _check_limits(options: ClientOptions) -> None:
     if not 1 <= size <= _MAX_PACKET_LIMIT:
         must_be = f"in the range 1-{_MAX_PACKET_LIMIT}"
         raise ValueError(f"maximum_non_publish_size must be {must_be}, not {size}.")
+    expiry = options.session_expiry_at_disconnect
+    if expiry is not None and options.protocol != ProtocolVersion.V5:
+        raise ValueError(f"session_expiry_at_disconnect only applies to MQTT V5: {_GIVE_V5}.")
+    if expiry is not None and not 0 <= expiry <= _MAX_EXPIRY:
+        must_be = f"in the range 0-{_MAX_EXPIRY} seconds"
+        raise ValueError(f"session_expiry_at_disconnect must be {must_be}, not {expiry}.")
     queued: object = options.max_queued_outgoing_messages
     if queued is None:
         return

@@ -485,12 +485,26 @@ mod tests {
     }
 
     #[test]
+    fn a_session_that_ends_with_the_connection_is_not_prolonged_at_its_end() {
+        let options = Options::new("localhost", 1883).session_expiry_interval(Duration::ZERO);
+        let ended = options.clone().session_expiry_at_disconnect(Duration::ZERO);
+        ended.to_core().unwrap();
+        let raised = options.session_expiry_at_disconnect(Duration::from_secs(1));
+        let refused = OptionsError::Invalid(proto::InvalidOptions::SessionExpiryRaised);
+        assert_eq!(raised.to_core().unwrap_err(), refused);
+    }
+
+    #[test]
     fn what_only_5_0_has_is_refused_by_name_before_it() {
         let old = Options::new("localhost", 1883).protocol(ProtocolVersion::V311);
         for (options, name) in [
             (
                 old.clone().session_expiry_interval(Duration::from_secs(1)),
                 "session_expiry_interval",
+            ),
+            (
+                (old.clone()).session_expiry_at_disconnect(Duration::ZERO),
+                "session_expiry_at_disconnect",
             ),
             (old.clone().receive_maximum(1), "receive_maximum"),
             (old.clone().topic_aliases_out(1), "topic_aliases_out"),
