@@ -11,6 +11,7 @@ from ferromqtt.topic import Topic
 
 __all__ = [
     "MAX_BYTES",
+    "Batches",
     "Broker",
     "CallFailure",
     "Core",
@@ -124,6 +125,18 @@ class MessagesIterator:
     def __aiter__(self) -> AsyncIterator[Message]: ...
     def __anext__(self) -> Coroutine[Any, Any, Message]: ...
     def __len__(self) -> int: ...
+    def batches(self, max: int = 100) -> Batches:  # noqa: A002 - a limit, by the name for one
+        """Iterate over lists of 1 to `max` messages that are there, without waiting for more.
+
+        Raises ValueError for a `max` below 1.
+        """
+
+@final
+class Batches:
+    """The messages of a client in lists, from `client.messages.batches()`."""
+
+    def __aiter__(self) -> AsyncIterator[list[Message]]: ...
+    def __anext__(self) -> Coroutine[Any, Any, list[Message]]: ...
 
 @final
 class EndKind:

@@ -326,8 +326,9 @@ class Client(FerromqttInternalsHolder):
         `len()` is the number of queued messages. The queue has no limit unless
         `max_queued_incoming_messages` sets one. Iterating raises `MqttError` once the queue is
         empty and the connection has ended; with `reconnect`, once none will follow. A cancelled
-        step loses no message. On a client that is not entered an iterator waits until a task enters
-        it, and one warning is logged.
+        step loses no message. Its method `batches(max=100)` iterates over lists of 1 to `max`
+        messages that are there, without waiting for more. On a client that is not entered an
+        iterator waits until a task enters it, and one warning is logged.
         """
         internals = self._FerromqttInternalsHolder__internals
         if internals.queue is not None:

@@ -4,6 +4,7 @@
 mod acknowledge;
 mod allocator;
 mod backlog;
+mod batches;
 mod broker;
 mod buffer;
 mod call_future;
@@ -54,6 +55,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<message::Message>()?;
     module.add_class::<next_message::MessagesIterator>()?;
     module.add_class::<transport::Host>()?;
+    module.add_class::<batches::Batches>()?;
     module.add_class::<transport::ProxyHandshake>()?;
     module.add_class::<transport::Race>()?;
     module.add_class::<websocket::WebSocketTransport>()?;

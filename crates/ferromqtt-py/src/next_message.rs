@@ -16,6 +16,7 @@ use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+use crate::batches::Batches;
 use crate::core::Core;
 use crate::events;
 use crate::gate;
@@ -46,6 +47,43 @@ impl MessagesIterator {
     }
 
     fn __anext__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, NextMessage>> {
+        self.next_step(py)
+    }
+
+    /// An iterator over lists of 1 to `max` messages that are there, without waiting for more.
+    ///
+    /// A step waits for one message. A cancelled step loses none.
+    #[pyo3(signature = (max = 100))]
+    fn batches(slf: &Bound<'_, Self>, max: i64) -> PyResult<Batches> {
+        let core = slf.get().core.clone_ref(slf.py());
+        Batches::new(core, slf.clone().unbind(), max)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.core)
+    }
+
+    // No `__clear__`: whatever cycle it is in runs through the core, which can be cleared.
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        format!("<messages of a client, {} queued>", self.queued(py))
+    }
+
+    fn __len__(&self, py: Python<'_>) -> usize {
+        self.queued(py)
+    }
+}
+
+impl MessagesIterator {
+    /// How many messages wait to be taken.
+    pub(crate) fn queued(&self, py: Python<'_>) -> usize {
+        let core = self.core.bind(py).borrow();
+        core.engine.core().queue_len(QueueId::DEFAULT)
+    }
+
+    /// A step that is about to be awaited.
+    #[inline]
+    pub(crate) fn next_step<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, NextMessage>> {
         let core = Some(self.core.clone_ref(py));
         let spare = self.core.bind(py).borrow_mut().spare_step.take();
         if let Some(spare) = spare
@@ -60,21 +98,6 @@ impl MessagesIterator {
         }
         let state = State::Fresh;
         Bound::new(py, NextMessage { core, state })
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.core)
-    }
-
-    // No `__clear__`: whatever cycle it is in runs through the core, which can be cleared.
-
-    fn __repr__(&self, py: Python<'_>) -> String {
-        format!("<messages of a client, {} queued>", self.__len__(py))
-    }
-
-    fn __len__(&self, py: Python<'_>) -> usize {
-        let core = self.core.bind(py).borrow();
-        core.engine.core().queue_len(QueueId::DEFAULT)
     }
 }
 
@@ -104,7 +127,7 @@ enum State {
 }
 
 /// How a step goes on.
-enum Step<'py> {
+pub(crate) enum Step<'py> {
     Return(Bound<'py, PyAny>),
     Yield(Bound<'py, PyAny>),
 }
@@ -134,7 +157,7 @@ impl NextMessage {
     }
 
     #[pyo3(signature = (kind, value = None, traceback = None))]
-    fn throw(
+    pub(crate) fn throw(
         slf: &Bound<'_, Self>,
         kind: &Bound<'_, PyAny>,
         value: Option<&Bound<'_, PyAny>>,
@@ -152,7 +175,7 @@ impl NextMessage {
         Err(PyErr::from_value(error))
     }
 
-    fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
+    pub(crate) fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
         let _inside = gate::enter()?;
         release(slf)
     }
@@ -198,7 +221,7 @@ impl Drop for NextMessage {
 }
 
 /// Runs a step up to its end or its next suspension.
-fn advance<'py>(slf: &Bound<'py, NextMessage>) -> PyResult<Step<'py>> {
+pub(crate) fn advance<'py>(slf: &Bound<'py, NextMessage>) -> PyResult<Step<'py>> {
     let py = slf.py();
     let step = slf.borrow();
     let Some(core) = &step.core else {
