@@ -31,18 +31,18 @@ class Part(NamedTuple):
 
 
 PARTS = (
-    Part("core", 14_268, ("crates/ferromqtt-proto/src",)),
+    Part("core", 14_353, ("crates/ferromqtt-proto/src",)),
     Part("engine", 2_498, ("crates/ferromqtt-engine/src",)),
     Part("transport", 2_293, ("crates/ferromqtt-transport/src",)),
     Part(
         "tokio client without TLS",
-        6_168,
+        6_180,
         ("crates/ferromqtt/src",),
         ("crates/ferromqtt/src/transport/tls",),
     ),
     Part("tokio client, TLS", 664, ("crates/ferromqtt/src/transport/tls",)),
-    Part("binding", 5_403, ("crates/ferromqtt-py/src",)),
-    Part("Python package", 5_667, ("python/ferromqtt",)),
+    Part("binding", 5_588, ("crates/ferromqtt-py/src",)),
+    Part("Python package", 5_804, ("python/ferromqtt",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
     Part("test broker", 3_705, ("crates/ferromqtt-testing/src",)),
     Part("command line", 285, ("crates/ferromqtt-cli/src",)),

@@ -4,6 +4,7 @@ An asyncio client for MQTT 5.0, 3.1.1 and 3.1 on a core in Rust; a drop-in for a
 """
 
 from ferromqtt import events
+from ferromqtt._drain import Drained
 from ferromqtt._native import __version__
 from ferromqtt.client import Client, ProtocolVersion, ProxySettings, TLSParameters, Will
 from ferromqtt.connection import ClientState, Credentials, Reconnect, Server
@@ -27,6 +28,7 @@ __all__ = [
     "Client",
     "ClientState",
     "Credentials",
+    "Drained",
     "Message",
     "MessagesIterator",
     "MqttCodeError",

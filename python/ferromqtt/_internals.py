@@ -12,7 +12,9 @@ from typing import Any, ClassVar, cast
 from ferromqtt._arguments import subscribe_filters, unsubscribe_filters
 from ferromqtt._checks import check_timeout, wrong_queue
 from ferromqtt._connector import Connector
+from ferromqtt._drain import Drained, drain
 from ferromqtt._driver import Protocol
+from ferromqtt._errors import not_connected
 from ferromqtt._native import Message
 from ferromqtt._queue import MessageQueue
 from ferromqtt._slots import CallSlots
@@ -180,6 +182,14 @@ class Internals:
                 if self._slots is not None and self._slots.is_left:
                     self._slots = self._make_slots()
 
+    async def drain(self, timeout: float) -> Drained:
+        """Refuse new messages, and disconnect when all that was accepted has its outcome."""
+        async with TURN_BEFORE_ERROR:
+            check_timeout(timeout)
+            if not self.entered or self.core.state in ("disconnected", "connecting"):
+                raise not_connected("Could not drain")
+            return await drain(self.core, timeout)
+
     async def _connect(self, timeout: float) -> None:
         """Connect, with `timeout` seconds for each attempt."""
         self._connector.limit = timeout
@@ -297,6 +307,7 @@ class Internals:
             "servers": 1 + len(options.further_servers),
             "fresh_credentials": self._has_credentials,
             "maximum_non_publish_size": options.maximum_non_publish_size,
+            "session_expiry_at_disconnect": options.session_expiry_at_disconnect,
             "max_in_flight": min(inflight or _PACKET_IDENTIFIERS, _PACKET_IDENTIFIERS),
             "max_outgoing": options.max_queued_outgoing_messages or None,
             # A queue of the user's own class has its own limit.
@@ -307,7 +318,6 @@ class Internals:
 def _native_policy(policy: Reconnect) -> tuple[float, float, int, int | None, bool]:
     """Return how to reconnect as the core takes it."""
     percent = round(policy.jitter * 100)
-            "session_expiry_at_disconnect": options.session_expiry_at_disconnect,
     attempts = None if policy.attempts is None else int(policy.attempts)
     return float(policy.min), float(policy.max), percent, attempts, bool(policy.initial)
 

@@ -27,6 +27,7 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from ferromqtt import _checks, _shown
+from ferromqtt._drain import Drained
 from ferromqtt._internals import internals_of
 from ferromqtt._loop_thread import LoopThread
 from ferromqtt._native import Message
@@ -476,6 +477,11 @@ class Client:
     def wait_connected(self, call: Coroutine[Any, Any, None]) -> None:
         """Wait until there is a connection, with `reconnect`."""
         self._ferromqtt_blocking.call_inside(call)
+
+    @_calls(AsyncClient.drain)
+    def drain(self, call: Coroutine[Any, Any, Drained]) -> Drained:
+        """End the connection gracefully, and return what was left undone."""
+        return self._ferromqtt_blocking.call_inside(call)
 
     @_calls(AsyncClient.publish)
     def publish(self, call: Coroutine[Any, Any, None]) -> None:

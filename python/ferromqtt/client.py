@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, cast
 
 from ferromqtt import _checks, _shown
+from ferromqtt._drain import Drained
 from ferromqtt._internals import FerromqttInternalsHolder
 from ferromqtt._native import Message, MessagesIterator
 from ferromqtt._queue import QueuedMessages
@@ -166,12 +167,12 @@ class Client(FerromqttInternalsHolder):
             `reconnect`, a refusal of old credentials is then tried again with new ones, and an
             error of this function like a failure of the network. An addition to aiomqtt's
             parameters.
-
         session_expiry_at_disconnect: (5.0) How many seconds the server is to keep the session once
             the client has left its block, in place of the SessionExpiryInterval in `properties`,
             which then is for connections that are lost: 0 ends it, 0xFFFFFFFF keeps it forever.
             Above 0 it needs a SessionExpiryInterval above 0, by the standard. An addition to
             aiomqtt's parameters.
+
     Attributes:
         timeout: As the parameter; may be changed at any time.
 
@@ -219,8 +220,8 @@ class Client(FerromqttInternalsHolder):
         reconnect: bool | Reconnect = False,
         servers: Iterable[ServerLike] | None = None,
         credentials: CredentialsSource | None = None,
-    ) -> None:
         session_expiry_at_disconnect: int | None = None,
+    ) -> None:
         broker = memory_broker(hostname)
         options = ClientOptions(
             hostname=cast("str", hostname) if broker is None else "",
@@ -253,8 +254,8 @@ class Client(FerromqttInternalsHolder):
             tls_server_hostname=tls_server_hostname,
             reconnect=reconnect,
             servers=servers,
-        )
             session_expiry_at_disconnect=session_expiry_at_disconnect,
+        )
         _checks.check_arguments(
             logger=logger,
             queue_type=queue_type,
@@ -342,6 +343,37 @@ class Client(FerromqttInternalsHolder):
     def stats(self) -> Stats:
         """Return what the client has counted, over all its connections."""
         return of_counters(self._FerromqttInternalsHolder__internals.core.stats())
+
+    async def drain(self, timeout: float | None = None) -> Drained:
+        """End the connection gracefully, and return what was left undone.
+
+        Accepts no more messages, waits until every call that was accepted has its outcome, then
+        disconnects. A lost connection is made again meanwhile (with `reconnect`), and messages are
+        received. For the end of a program's work inside the block, since leaving the block waits
+        only for calls that a task still awaits, and tells nothing of them:
+
+        ```python
+        drained = await client.drain(timeout=5)
+        if not drained.is_complete:
+            print(f"{drained.not_sent} not sent, {drained.unknown} unknown")
+        ```
+
+        The connection has ended then: a publish raises `MqttError`, iterators raise once the queue
+        is empty, and the block is left without waiting. The client can be entered again.
+
+        Cancelled, it disconnects at once, in the background.
+
+        Args:
+            timeout: Seconds for all of it; None for the client's `timeout`, `math.inf` for no
+                limit. Calls that have no outcome by then raise, and are counted.
+
+        Raises:
+            MqttCodeError: The client is not entered, or its connection has ended.
+            ValueError: `timeout` is negative or NaN.
+            TypeError: `timeout` is no number.
+        """
+        time_limit = self.timeout if timeout is None else timeout
+        return await self._FerromqttInternalsHolder__internals.drain(time_limit)
 
     async def wait_connected(self, timeout: float | None = None) -> None:
         """Wait until there is a connection.

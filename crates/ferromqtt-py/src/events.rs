@@ -14,6 +14,7 @@ use pyo3::types::{PyBytes, PyList};
 
 use crate::call_future::Wakeups;
 use crate::core::Core;
+use crate::drain;
 use crate::failure::{self, CallFailure, End};
 use crate::hooks;
 use crate::next_message;
@@ -359,7 +360,8 @@ const fn name(delivery: Delivery) -> &'static str {
 pub(crate) fn publish_refused(slf: &Bound<'_, Core>, refusal: PublishRefusal) -> PyResult<PyErr> {
     let error = match refusal {
         PublishRefusal::Invalid(error) => error,
-        PublishRefusal::Disconnected(_) | PublishRefusal::Draining => InvalidPublish::NotConnected,
+        PublishRefusal::Disconnected(_) => InvalidPublish::NotConnected,
+        PublishRefusal::Draining => return drain::refusal(slf),
     };
     let (kind, code) = CallFailure::of_publish(&error);
     refused(slf, kind, code, failure::publish_text(&error), "publish")

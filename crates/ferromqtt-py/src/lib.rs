@@ -11,6 +11,7 @@ mod call_future;
 mod clock;
 mod convert;
 mod core;
+mod drain;
 mod event_reader;
 mod events;
 mod failure;
@@ -54,8 +55,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<failure::Phase>()?;
     module.add_class::<message::Message>()?;
     module.add_class::<next_message::MessagesIterator>()?;
-    module.add_class::<transport::Host>()?;
     module.add_class::<batches::Batches>()?;
+    module.add_class::<transport::Host>()?;
     module.add_class::<transport::ProxyHandshake>()?;
     module.add_class::<transport::Race>()?;
     module.add_class::<websocket::WebSocketTransport>()?;
