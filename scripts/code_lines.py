@@ -31,7 +31,7 @@ class Part(NamedTuple):
 
 
 PARTS = (
-    Part("core", 14_353, ("crates/ferromqtt-proto/src",)),
+    Part("core", 14_375, ("crates/ferromqtt-proto/src",)),
     Part("engine", 2_498, ("crates/ferromqtt-engine/src",)),
     Part("transport", 2_293, ("crates/ferromqtt-transport/src",)),
     Part(

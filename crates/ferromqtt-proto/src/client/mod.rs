@@ -49,6 +49,7 @@ use correlate::Correlation;
 use filter_requests::FilterRequests;
 use hold_back::HeldBack;
 use leaving::Leaving;
+use stats::AckClock;
 
 /// An MQTT client without I/O. See the [crate's documentation](crate) for the loop around it.
 #[derive(Debug)]
@@ -77,6 +78,7 @@ pub struct Client {
     /// Scratch buffer for `deliver`, kept to avoid an allocation for each message. Always empty between calls.
     wanted_by: Vec<QueueId>,
     stats: Stats,
+    ack_clock: AckClock,
     slips: Slips,
     claiming: Claiming,
     /// How many connections in a row another client with the same Client Identifier may have ended.
@@ -157,6 +159,7 @@ impl Client {
             room_wanted: None,
             wanted_by: Vec::new(),
             stats: Stats::default(),
+            ack_clock: AckClock::default(),
             slips,
             claiming: Claiming::default(),
             contested: 0,

@@ -383,7 +383,8 @@ impl Client {
         {
             connection.limits.free_slot();
             if let Some(sent_at) = acknowledged.sent_at {
-                self.stats.count_latency(sent_at, now);
+                let nanos = self.ack_clock.between(sent_at, now);
+                self.stats.count_latency(nanos);
             }
         }
         let is_refused = ack.reason.is_error();
