@@ -63,6 +63,7 @@ async def main() -> None:
     async with AsyncExitStack() as stack:
         if "BROKER" in os.environ:
             connect = partial(Client.from_url, os.environ["BROKER"])
+            connect()  # raises ValueError for a URL that cannot be read
             print(f"Your broker is {os.environ['BROKER'].rpartition('@')[2]}.")
         else:
             broker = await stack.enter_async_context(TestBroker())

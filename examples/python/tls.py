@@ -26,14 +26,16 @@ if not CA_FILE:
 
 
 async def main() -> None:
-    context = ssl.create_default_context(cafile=CA_FILE)
     connect = partial(Client.from_url, BROKER)
+    client = connect(tls_params=TLSParameters(ca_certs=CA_FILE))
+
+    context = ssl.create_default_context(cafile=CA_FILE)
     async with connect(tls_context=context):
         print("connected with a context of one's own")
 
     # The same, and files are not read on the event loop. `certfile` and `keyfile` are for a server
     # that asks for a certificate of the client.
-    async with connect(tls_params=TLSParameters(ca_certs=CA_FILE)):
+    async with client:
         print("connected with TLS parameters")
 
     try:
