@@ -6,10 +6,9 @@ BROKER is host, host:port, or a URL, which may have credentials: mqtt://user:pas
 
 import asyncio
 import os
+import sys
 from contextlib import AsyncExitStack
 from functools import partial
-
-from broker_url import read_broker
 
 from ferromqtt import Client
 from ferromqtt.testing import TestBroker
@@ -63,11 +62,9 @@ async def miss_nothing(connect: partial[Client]) -> None:
 async def main() -> None:
     async with AsyncExitStack() as stack:
         if "BROKER" in os.environ:
-            own = read_broker(os.environ["BROKER"], mqtt=1883)
-            print(f"Your broker is {own}.")
-            connect = partial(
-                Client, own.host, own.port, username=own.username, password=own.password
-            )
+            connect = partial(Client.from_url, os.environ["BROKER"])
+            connect()  # raises ValueError for a URL that cannot be read
+            print(f"Your broker is {os.environ['BROKER'].rpartition('@')[2]}.")
         else:
             broker = await stack.enter_async_context(TestBroker())
             print(f"A test broker runs at {broker.url}.")
@@ -82,4 +79,7 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except ValueError as error:
+        sys.exit(f"BROKER: {error}")

@@ -17,27 +17,25 @@ import ssl
 import sys
 from functools import partial
 
-from broker_url import read_broker
-
 from ferromqtt import Client, MqttError, TLSParameters
 
-BROKER = read_broker(os.environ.get("BROKER", ""), mqtts=8883)
+BROKER = os.environ.get("BROKER", "")
 CA_FILE = os.environ.get("CA_FILE", "")  # the authorities to trust
 if not CA_FILE:
     sys.exit("the environment variable CA_FILE is not set: it must name the file of an authority")
 
 
 async def main() -> None:
+    connect = partial(Client.from_url, BROKER)
+    client = connect(tls_params=TLSParameters(ca_certs=CA_FILE))
+
     context = ssl.create_default_context(cafile=CA_FILE)
-    connect = partial(
-        Client, BROKER.host, BROKER.port, username=BROKER.username, password=BROKER.password
-    )
     async with connect(tls_context=context):
         print("connected with a context of one's own")
 
     # The same, and files are not read on the event loop. `certfile` and `keyfile` are for a server
     # that asks for a certificate of the client.
-    async with connect(tls_params=TLSParameters(ca_certs=CA_FILE)):
+    async with client:
         print("connected with TLS parameters")
 
     try:
@@ -48,4 +46,7 @@ async def main() -> None:
             print("a server that nobody vouches for is refused: certificate verify failed")
 
 
-asyncio.run(main())
+try:
+    asyncio.run(main())
+except ValueError as error:
+    sys.exit(f"BROKER: {error}")

@@ -11,31 +11,26 @@ It prints:
 
 import asyncio
 import os
+import sys
 
-from broker_url import read_broker
+from ferromqtt import Client
 
-from ferromqtt import Client, TLSParameters
-
-BROKER = read_broker(os.environ.get("BROKER", ""), ws=80, wss=443)
-SECURE = BROKER.scheme == "wss"
+BROKER = os.environ.get("BROKER", "")
+HEADERS = {"User-Agent": "station-7"}  # for a web proxy that asks for some
 
 
 async def main() -> None:
-    client = Client(
-        BROKER.host,
-        BROKER.port,
-        username=BROKER.username,
-        password=BROKER.password,
-        transport="websockets",
-        tls_params=TLSParameters() if SECURE else None,
-        websocket_path=BROKER.path or "/mqtt",
-        websocket_headers={"User-Agent": "station-7"},  # for a web proxy that asks for some
-    )
-    async with client:  # from here on nothing knows how the connection is made
+    # The same as Client(host, port, transport="websockets", websocket_path="/mqtt", ...), and with
+    # wss:// tls_params=TLSParameters() too.
+    async with Client.from_url(BROKER, websocket_headers=HEADERS) as client:
+        # From here on nothing knows how the connection is made.
         await client.subscribe("temperature/#")
         await client.publish("temperature/outside", 28.4, qos=1)
         message = await anext(client.messages)
         print(message.topic, message.payload.decode())
 
 
-asyncio.run(main())
+try:
+    asyncio.run(main())
+except ValueError as error:
+    sys.exit(f"BROKER: {error}")

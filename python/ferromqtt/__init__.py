@@ -4,6 +4,7 @@ An asyncio client for MQTT 5.0, 3.1.1 and 3.1 on a core in Rust; a drop-in for a
 """
 
 from ferromqtt import events
+from ferromqtt._drain import Drained
 from ferromqtt._native import __version__
 from ferromqtt._subscription import Subscription, SubscriptionMessages
 from ferromqtt.client import Client, ProtocolVersion, ProxySettings, TLSParameters, Will
@@ -26,16 +27,18 @@ from ferromqtt.exceptions import (
 from ferromqtt.message import Message, MessagesIterator, Unacknowledged
 from ferromqtt.properties import Properties, SubscribeOptions
 from ferromqtt.reasons import PacketTypes, ReasonCode
-from ferromqtt.stats import Stats
+from ferromqtt.stats import AckLatency, Stats
 from ferromqtt.topic import Topic, TopicLike, TopicTemplate, Wildcard, WildcardLike
 
 __version_tuple__ = tuple(int(part) for part in __version__.split("."))
 
 __all__ = [
+    "AckLatency",
     "Client",
     "ClientState",
     "ConnectResult",
     "Credentials",
+    "Drained",
     "Message",
     "MessagesIterator",
     "MqttCodeError",

@@ -79,6 +79,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "strict": _FLAG,
     "maximum_non_publish_size": _INT,
     "tls_server_hostname": _STR,
+    "session_expiry_at_disconnect": _INT,
     "servers": ("a list of servers", _is_list),
 }
 _NEVER_NONE = {"port", "keepalive", "bind_port", "transport", "maximum_non_publish_size"}

@@ -281,6 +281,28 @@ class Protocol(LoggingCore):
             )
             raise MqttTimeoutError(text) from None
 
+    async def until_ended(self) -> None:
+        """Wait until the connection has ended, none follows, and its transport is closed."""
+        while not self._ended:
+            await self._state_change()
+        closed = None if self.link is None else self.link.closed
+        if closed is not None:
+            await asyncio.wait([closed])
+
+    @property
+    def end_cause(self) -> MqttError | None:
+        """Why the last connection ended; None if that was asked for."""
+        cause = self._cause
+        return cause if cause is None or isinstance(cause, MqttError) else MqttError(str(cause))
+
+    def _draining_error(self) -> MqttError:
+        error = MqttError(
+            "The client was drained, and accepts no more messages: publish before that, or enter "
+            "it again."
+        )
+        error.delivery = "not_sent"
+        return error
+
     async def _state_change(self) -> None:
         waiter = asyncio.get_running_loop().create_future()
         self._state_waiters.add(waiter)

@@ -19,7 +19,9 @@ from ferromqtt._arguments import (
 )
 from ferromqtt._checks import check_timeout, wrong_queue
 from ferromqtt._connector import Connector
+from ferromqtt._drain import Drained, drain
 from ferromqtt._driver import Protocol
+from ferromqtt._errors import not_connected
 from ferromqtt._keywords import PublishKeywords, are_given, check_names, joined
 from ferromqtt._native import Message, SubscriptionQueue
 from ferromqtt._queue import MessageQueue
@@ -253,6 +255,14 @@ class Internals:
                 if self._slots is not None and self._slots.is_left:
                     self._slots = self._make_slots()
 
+    async def drain(self, timeout: float) -> Drained:
+        """Refuse new messages, and disconnect when all that was accepted has its outcome."""
+        async with TURN_BEFORE_ERROR:
+            check_timeout(timeout)
+            if not self.entered or self.core.state in ("disconnected", "connecting"):
+                raise not_connected("Could not drain")
+            return await drain(self.core, timeout)
+
     async def _connect(self, timeout: float) -> None:
         """Connect, with `timeout` seconds for each attempt."""
         self._connector.limit = timeout
@@ -382,6 +392,7 @@ class Internals:
             "servers": 1 + len(options.further_servers),
             "fresh_credentials": self._has_credentials,
             "maximum_non_publish_size": options.maximum_non_publish_size,
+            "session_expiry_at_disconnect": options.session_expiry_at_disconnect,
             "max_in_flight": min(inflight or _PACKET_IDENTIFIERS, _PACKET_IDENTIFIERS),
             "max_outgoing": options.max_queued_outgoing_messages or None,
             # A queue of the user's own class has its own limit.

@@ -12,6 +12,7 @@ from ferromqtt.topic import Topic, TopicLike
 
 __all__ = [
     "MAX_BYTES",
+    "Batches",
     "Broker",
     "Core",
     "End",
@@ -37,6 +38,7 @@ __all__ = [
     "property_table",
     "proxy_of_url",
     "purge_delay",
+    "server_of_url",
     "websocket_headers",
     "wildcard_matches",
 ]
@@ -76,6 +78,12 @@ def failure_text(address: str, phase: Phase, reason: str, hint: Hint | None) -> 
 def proxy_of_url(url: str) -> tuple[int, str, int, bool, str | None, bytes | None]:
     """Return what a proxy's URL says: kind, host, port, remote names, user name, password."""
 
+def server_of_url(url: str, *, alone: bool = False) -> tuple[dict[str, Any], bool]:
+    """Return the arguments of `ferromqtt.Client` in a server's URL, and whether it is one with TLS.
+
+    `alone`: it is the URL of one of several servers, which says nothing of the client.
+    """
+
 def purge_delay() -> int:
     """Milliseconds until memory that the module has freed goes back to the operating system."""
 
@@ -104,6 +112,11 @@ class Message:
     """The Packet Identifier; 0 at QoS 0."""
     properties: Properties | None
     """The properties on MQTT 5.0, otherwise None."""
+    @property
+    def dup(self) -> bool:
+        """Whether the DUP flag was set: the server has sent it before."""
+    @dup.setter
+    def dup(self, dup: bool, /) -> None: ...
     @property
     def payload_format_indicator(self) -> int | None: ...
     @property
@@ -136,6 +149,18 @@ class MessagesIterator:
     def __aiter__(self) -> AsyncIterator[Message]: ...
     def __anext__(self) -> Coroutine[Any, Any, Message]: ...
     def __len__(self) -> int: ...
+    def batches(self, max: int = 100) -> Batches:  # noqa: A002 - a limit, by the name for one
+        """Iterate over lists of 1 to `max` messages that are there, without waiting for more.
+
+        Raises ValueError for a `max` below 1.
+        """
+
+@final
+class Batches:
+    """The messages of a client in lists, from `client.messages.batches()`."""
+
+    def __aiter__(self) -> AsyncIterator[list[Message]]: ...
+    def __anext__(self) -> Coroutine[Any, Any, list[Message]]: ...
 
 @final
 class EndKind:
@@ -254,6 +279,9 @@ class Core:
     def has_accepted(self, address: str) -> bool: ...
     def disconnect(self, with_will: bool = False) -> None: ...
     def leave(self, with_will: bool, wait: bool, limit: float | None) -> None: ...
+    def drain(self, limit: float | None) -> None: ...
+    @property
+    def undone(self) -> tuple[int, int]: ...
     @property
     def all_written(self) -> bool: ...
     @property

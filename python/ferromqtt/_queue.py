@@ -149,6 +149,18 @@ class MessageQueue:
         while self._waiters:
             self._tell(self._first())
 
+    def take_more(self, batch: list[Message], most: int) -> None:
+        """Fill a list with messages that are there, up to `most`.
+
+        None by a `get` of the user's own class, which may suspend.
+        """
+        while self._takes_at_once and len(batch) < most and self._has_message():
+            try:
+                batch.append(self.queue.get_nowait())
+            except Exception as error:  # noqa: BLE001 - whatever the user's class raises
+                self._report("queue_type: get_nowait raised an error", error)
+                return
+
     def _has_message(self) -> bool:
         """Whether there is a message that is not reserved."""
         return self.queue.qsize() > len(self._reserved)
@@ -211,9 +223,37 @@ class QueuedMessages:
         """Wait for the next message."""
         return self._messages.get()
 
+    def batches(self, max: int = 100) -> QueuedBatches:  # noqa: A002 - as of the other iterator
+        """Return an iterator over lists of 1 to `max` messages that are there.
+
+        Raises:
+            ValueError: `max` is below 1.
+        """
+        return QueuedBatches(self._messages, max)
+
     def __len__(self) -> int:
         """How many messages are queued."""
         return self._messages.queue.qsize()
 
     def __repr__(self) -> str:
         return f"<messages of a client, {len(self)} queued>"
+
+
+class QueuedBatches:
+    """What `QueuedMessages.batches` returns."""
+
+    def __init__(self, messages: MessageQueue, most: int) -> None:
+        if most < 1:
+            raise ValueError(f"max must be 1 or more, not {most}.")
+        self._messages = messages
+        self._most = most
+
+    def __aiter__(self) -> Self:
+        """Iterate over the batches."""
+        return self
+
+    async def __anext__(self) -> list[Message]:
+        """Wait for a message, and take those behind it that are there."""
+        batch = [await self._messages.get()]
+        self._messages.take_more(batch, self._most)
+        return batch

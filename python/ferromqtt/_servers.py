@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ferromqtt import _checks, _shown
 from ferromqtt._native import Host
+from ferromqtt._url import server_at
 from ferromqtt.connection import Server
 
 if TYPE_CHECKING:
@@ -23,10 +24,10 @@ def first_server(options: ClientOptions) -> Server:
 
 
 def server_of(given: object, options: ClientOptions) -> Server:
-    """Return one of the `servers` of a client: "host", "host:port", (host, port) or a Server.
+    """Return one of `servers`: "host", "host:port", a URL, (host, port) or a Server.
 
     Raises:
-        ValueError: The host or port is none.
+        ValueError: The host or port is none, or the URL is not one for this client.
         TypeError: It is of another type.
     """
     must_be = "str, (host, port) or a Server"
@@ -35,6 +36,8 @@ def server_of(given: object, options: ClientOptions) -> Server:
     match given:
         case Server():
             host, port = given.host, given.port
+        case str() if "://" in given:
+            host, port = server_at(given, options)
         case str() if options.transport == "unix":
             host = given
         case str():

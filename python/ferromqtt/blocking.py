@@ -28,11 +28,13 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from ferromqtt import _checks, _shown
 from ferromqtt._blocking_subscription import Subscription, SubscriptionMessages
+from ferromqtt._drain import Drained
 from ferromqtt._internals import internals_of
 from ferromqtt._loop_thread import LoopThread
 from ferromqtt._native import Message
 from ferromqtt._subscription import Subscription as AsyncSubscription
 from ferromqtt._subscription import SubscriptionMessages as AsyncMessages
+from ferromqtt._url import arguments_of
 from ferromqtt.client import Client as AsyncClient
 from ferromqtt.connection import ClientState, ConnectResult
 from ferromqtt.events import ConnectionEvent
@@ -401,6 +403,12 @@ class Client:
     def __init__(self, client: AsyncClient) -> None:
         self._ferromqtt_blocking = _State(client)
 
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:  # noqa: ANN401 - as `Client` takes them
+        """Make a client for the server that a URL names, as `ferromqtt.Client.from_url`."""
+        hostname, arguments = arguments_of(url, options)
+        return cls(hostname, **arguments)
+
     def __repr__(self) -> str:
         state = getattr(self, "_ferromqtt_blocking", None)
         if state is None:
@@ -492,6 +500,11 @@ class Client:
     def wait_connected(self, call: Coroutine[Any, Any, None]) -> None:
         """Wait until there is a connection, with `reconnect`."""
         self._ferromqtt_blocking.call_inside(call)
+
+    @_calls(AsyncClient.drain)
+    def drain(self, call: Coroutine[Any, Any, Drained]) -> Drained:
+        """End the connection gracefully, and return what was left undone."""
+        return self._ferromqtt_blocking.call_inside(call)
 
     @_calls(AsyncClient.publish)
     def publish(self, call: Coroutine[Any, Any, None]) -> None:

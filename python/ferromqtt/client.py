@@ -7,15 +7,17 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Literal, Self, Unpack, cast
+from typing import Any, Literal, Self, Unpack, cast
 
 from ferromqtt import _checks, _keywords, _shown
 from ferromqtt._arguments import SubscriptionFlags
+from ferromqtt._drain import Drained
 from ferromqtt._internals import FerromqttInternalsHolder, free_property
 from ferromqtt._native import Message, MessagesIterator
 from ferromqtt._queue import QueuedMessages
 from ferromqtt._subscription import MAXBYTES, MAXSIZE, Ack, Overflow, QueueTerms, Subscription
 from ferromqtt._turn import TURN
+from ferromqtt._url import arguments_of
 from ferromqtt.connection import (
     ClientState,
     ConnectResult,
@@ -167,7 +169,8 @@ class Client(FerromqttInternalsHolder):
             password: then iterators and calls raise. `timeout` is for each attempt. An addition to
             aiomqtt's parameters.
         servers: Further servers, to be tried in turn after `hostname`: "host", "host:port",
-            (host, port), or (with a test broker as `hostname`) test brokers. The next one is tried
+            (host, port), a URL as of `from_url` with the scheme of the client and without
+            credentials, or (with a test broker as `hostname`) test brokers. The next one is tried
             at once when an attempt has failed, or the connection is lost; all have the same other
             options. A refusal by one of them that trying again cannot mend, such as Not authorized,
             ends it for all. An addition to aiomqtt's parameters.
@@ -199,6 +202,11 @@ class Client(FerromqttInternalsHolder):
         user_properties: (5.0) Pairs of texts for the server: a dict, or an iterable of pairs.
         authentication_method: (5.0) The method of enhanced authentication: see `authenticator`.
         authentication_data: (5.0) The first data of that method, as bytes.
+        session_expiry_at_disconnect: (5.0) How many seconds the server is to keep the session once
+            the client has left its block, in place of the SessionExpiryInterval in `properties`,
+            which then is for connections that are lost: 0 ends it, 0xFFFFFFFF keeps it forever.
+            Above 0 it needs a SessionExpiryInterval above 0, by the standard. An addition to
+            aiomqtt's parameters.
 
     Attributes:
         timeout: As the parameter; may be changed at any time.
@@ -257,6 +265,7 @@ class Client(FerromqttInternalsHolder):
         user_properties: UserProperties | None = None,
         authentication_method: str | None = None,
         authentication_data: bytes | None = None,
+        session_expiry_at_disconnect: int | None = None,
     ) -> None:
         broker = memory_broker(hostname)
         options = ClientOptions(
@@ -301,6 +310,7 @@ class Client(FerromqttInternalsHolder):
                 "authentication_method": authentication_method,
                 "authentication_data": authentication_data,
             },
+            session_expiry_at_disconnect=session_expiry_at_disconnect,
         )
         _checks.check_arguments(
             logger=logger,
@@ -329,6 +339,34 @@ class Client(FerromqttInternalsHolder):
         self.pending_calls_threshold = internals.core.pending_calls_threshold
         internals.attach(self)
 
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:  # noqa: ANN401 - as `Client` takes them
+        """Make a client for the server that a URL names, such as one of an environment variable.
+
+        ```python
+        async with Client.from_url("mqtts://user:secret@host:8883?client_id=station-7") as client:
+            ...
+        ```
+
+        docs/urls.md has a table of the schemes, their ports, and the keys of the query.
+
+        Args:
+            url: Begins with mqtt://, mqtts://, ws://, wss:// or mqtt+unix://; none stands for
+                mqtt://. User name, password and the values of the query are percent-encoded. No
+                error, `repr` and line of the log shows the password.
+            options: Any other argument of `Client`, by its name. `mqtts` and `wss` connect with
+                TLS, by the certificates of the system unless `tls_context` or `tls_params` says
+                otherwise.
+
+        Raises:
+            ValueError: The URL cannot be read, an argument says what it says already (`hostname`,
+                `port` and `transport` among them), or another argument is wrong. Nothing of the URL
+                but its scheme is shown.
+            TypeError: An argument has the wrong type, or there is none of that name.
+        """
+        hostname, arguments = arguments_of(url, options)
+        return cls(hostname, **arguments)
+
     def __repr__(self) -> str:
         internals = getattr(self, "_FerromqttInternalsHolder__internals", None)
         if internals is None:
@@ -348,8 +386,9 @@ class Client(FerromqttInternalsHolder):
         the number of queued messages. The queue has no limit unless
         `max_queued_incoming_messages` sets one. Iterating raises `MqttError` once the queue is
         empty and the connection has ended; with `reconnect`, once none will follow. A cancelled
-        step loses no message. On a client that is not entered an iterator waits until a task enters
-        it, and one warning is logged.
+        step loses no message. Its method `batches(max=100)` iterates over lists of 1 to `max`
+        messages that are there, without waiting for more. On a client that is not entered an
+        iterator waits until a task enters it, and one warning is logged.
         """
         internals = self._FerromqttInternalsHolder__internals
         if internals.queue is not None:
@@ -384,6 +423,37 @@ class Client(FerromqttInternalsHolder):
         core = self._FerromqttInternalsHolder__internals.core
         messages, oldest, held_back = core.unacknowledged()
         return Unacknowledged(messages=messages, oldest=oldest, held_back=held_back)
+
+    async def drain(self, timeout: float | None = None) -> Drained:
+        """End the connection gracefully, and return what was left undone.
+
+        Accepts no more messages, waits until every call that was accepted has its outcome, then
+        disconnects. A lost connection is made again meanwhile (with `reconnect`), and messages are
+        received. For the end of a program's work inside the block, since leaving the block waits
+        only for calls that a task still awaits, and tells nothing of them:
+
+        ```python
+        drained = await client.drain(timeout=5)
+        if not drained.is_complete:
+            print(f"{drained.not_sent} not sent, {drained.unknown} unknown")
+        ```
+
+        The connection has ended then: a publish raises `MqttError`, iterators raise once the queue
+        is empty, and the block is left without waiting. The client can be entered again.
+
+        Cancelled, it disconnects at once, in the background.
+
+        Args:
+            timeout: Seconds for all of it; None for the client's `timeout`, `math.inf` for no
+                limit. Calls that have no outcome by then raise, and are counted.
+
+        Raises:
+            MqttCodeError: The client is not entered, or its connection has ended.
+            ValueError: `timeout` is negative or NaN.
+            TypeError: `timeout` is no number.
+        """
+        time_limit = self.timeout if timeout is None else timeout
+        return await self._FerromqttInternalsHolder__internals.drain(time_limit)
 
     async def wait_connected(self, timeout: float | None = None) -> None:
         """Wait until there is a connection.

@@ -208,7 +208,7 @@ def connect_result(fields: dict[str, Any] | None) -> ConnectResult | None:
 
 
 ServerLike: TypeAlias = str | tuple[str, int] | Server | MemoryBroker
-"""A server of `Client(servers=...)`: "host", "host:port", (host, port), or a `TestBroker`."""
+"""One of `Client(servers=...)`: "host", "host:port", a URL, (host, port), or a `TestBroker`."""
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

@@ -34,6 +34,7 @@ MQTT_CLEAN_START_FIRST_ONLY: Final = 3
 
 _PEM = "-----BEGIN "
 _MAX_PACKET_LIMIT = 0xFFFF_FFFF
+_MAX_EXPIRY = 0xFFFF_FFFF
 _MAX_KEEP_ALIVE = 65535
 _MAX_PORT = 65535
 _GIVE_V5 = "give protocol=ProtocolVersion.V5"
@@ -238,6 +239,7 @@ class ClientOptions:
     tls_server_hostname: str | None = None
     reconnect: bool | Reconnect = False
     servers: Iterable[ServerLike] | None = None
+    session_expiry_at_disconnect: int | None = None
     keywords: Mapping[str, object] = dataclasses.field(default_factory=dict)
     """The properties of CONNECT that are given as keywords."""
     broker: MemoryBroker | None = None
@@ -377,7 +379,8 @@ def _check_host(options: ClientOptions) -> None:
     try:
         Host(host)
     except ValueError as error:
-        raise ValueError(f"hostname {_shown.host(host)!r}: {error}") from None
+        instead = ", or the URL to Client.from_url" if "://" in host else ""
+        raise ValueError(f"hostname {_shown.host(host)!r}: {error}{instead}") from None
 
 
 def _check_tls(options: ClientOptions) -> None:
@@ -488,6 +491,12 @@ def _check_limits(options: ClientOptions) -> None:
     if not 1 <= size <= _MAX_PACKET_LIMIT:
         must_be = f"in the range 1-{_MAX_PACKET_LIMIT}"
         raise ValueError(f"maximum_non_publish_size must be {must_be}, not {size}.")
+    expiry = options.session_expiry_at_disconnect
+    if expiry is not None and options.protocol != ProtocolVersion.V5:
+        raise ValueError(f"session_expiry_at_disconnect only applies to MQTT V5: {_GIVE_V5}.")
+    if expiry is not None and not 0 <= expiry <= _MAX_EXPIRY:
+        must_be = f"in the range 0-{_MAX_EXPIRY} seconds"
+        raise ValueError(f"session_expiry_at_disconnect must be {must_be}, not {expiry}.")
     queued: object = options.max_queued_outgoing_messages
     if queued is None:
         return

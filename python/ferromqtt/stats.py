@@ -6,8 +6,26 @@ import dataclasses
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class AckLatency:
+    """How long the server took to acknowledge QoS 1 and 2 publishes, in seconds.
+
+    From PUBLISH to PUBACK or PUBCOMP, or to the PUBREC that refuses it: of those that one
+    connection carried from the one to the other.
+    """
+
+    count: int
+    """Of how many publishes."""
+    last: float
+    """Of the latest one."""
+    max: float
+    """The longest."""
+    mean: float
+    """The arithmetic mean."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Stats:
-    """Counters since the client was made, and how full its outgoing queue is now.
+    """Counters since the client was made, and how full its queues are now.
 
     From `Client.stats`, which may be called as often as one likes. They count over all connections.
     """
@@ -16,14 +34,26 @@ class Stats:
     """Messages received; one of QoS 2 that comes again is not counted."""
     lost: int
     """Received messages that the full queue has lost."""
+    queued: int
+    """Received messages in the queue now; with a `queue_type` none wait there."""
+    queued_bytes: int
+    """Bytes of memory that those take."""
+    unacknowledged: int
+    """Received QoS 1 and 2 messages whose acknowledgement is withheld now."""
     sent_qos0: int
     """QoS 0 publishes encoded for the transport."""
     acknowledged: int
     """QoS 1 and 2 publishes that the server has acknowledged."""
+    refused: int
+    """(5.0) QoS 1 and 2 publishes that the server has refused by a Reason Code."""
+    latency: AckLatency | None
+    """How long acknowledgements took; None before the first."""
     resent: int
     """PUBLISH packets sent again on a later connection."""
     unflushed: int
     """QoS 0 publishes that had returned and were never handed to a transport."""
+    dropped: int
+    """Publishes that the full outgoing queue has dropped, where its policy is to drop."""
     expired: int
     """Publishes whose Message Expiry Interval was over before they could be sent."""
     refused_by_disconnect: int
@@ -34,17 +64,33 @@ class Stats:
     """Publishes in the outgoing queue now: they wait, or are unacknowledged."""
     outgoing_bytes: int
     """Bytes of memory that those take."""
+    in_flight: int
+    """Those of them that were sent and are unacknowledged."""
     attempts: int
     """Attempts to connect, one that is under way included."""
     connections: int
     """Connections that a server has accepted."""
+    reconnects: int
+    """Those of them that were made again after a loss (`reconnect`)."""
     tolerated: int
     """Rules that servers broke, and that were tolerated (`strict`): each time."""
 
 
-_NAMES = tuple(field.name for field in dataclasses.fields(Stats))
+_NANOSECOND = 1e-9
+_NAMES = tuple(field.name for field in dataclasses.fields(Stats) if field.name != "latency")
 
 
 def of_counters(counters: dict[str, int]) -> Stats:
     """Make them of the core's counters, of which some are for features that Python lacks."""
-    return Stats(**{name: counters[name] for name in _NAMES})
+    latency = _latency(counters) if counters["latency_count"] else None
+    return Stats(latency=latency, **{name: counters[name] for name in _NAMES})
+
+
+def _latency(counters: dict[str, int]) -> AckLatency:
+    count = counters["latency_count"]
+    return AckLatency(
+        count=count,
+        last=counters["latency_last"] * _NANOSECOND,
+        max=counters["latency_max"] * _NANOSECOND,
+        mean=counters["latency_total"] * _NANOSECOND / count,
+    )

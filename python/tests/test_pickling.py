@@ -119,3 +119,19 @@ def test_shared_prefix_is_cut_off_unchecked_1_7() -> None:
     assert not Topic("a/b/c").matches("$share/a/b/c")
     with pytest.raises(ValueError, match=r"^Invalid wildcard: \$share/a/b#$"):
         Topic("b").matches("$share/a/b#")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_copy_of_a_message_keeps_its_dup_flag(way: Any) -> None:  # noqa: ANN401
+    message = Message("a", b"x", 1, False, 1, None)
+    assert message.dup is False
+    message.dup = True
+    assert way(message).dup is True
+
+
+def test_a_message_that_was_pickled_without_its_dup_flag_is_read() -> None:
+    message = Message("a", b"x", 1, False, 1, None)
+    function, arguments, (fields, added, _) = message.__reduce__()  # type: ignore[misc]
+    made = function(*arguments)  # type: ignore[operator]
+    made.__setstate__((fields, added))
+    assert (str(made.topic), made.payload, made.dup) == ("a", b"x", False)

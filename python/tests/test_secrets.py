@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 import ferromqtt
+import ferromqtt.blocking
 from ferromqtt import (
     Client,
     ConnectResult,
@@ -214,6 +215,43 @@ def test_the_password_is_shown_nowhere_1_2(debug: Debug, watch: Watch, end: str,
         debug(main)
         server.join()
         assert SECRET.encode() in server.received
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_the_password_of_a_url_is_shown_nowhere(debug: Debug, watch: Watch, end: str) -> None:
+    encoded = urllib.parse.quote(SECRET, safe="")
+    protocol = 5 if end.endswith("5") else 4
+
+    async def main() -> None:
+        url = f"mqtt://u:{encoded}@{server.host}:{server.port}?protocol={protocol}&client_id=c"
+        client = Client.from_url(url, timeout=time_limit(end))
+        watch.see(client, client.stats())
+        await fail(watch, client)
+
+    with ScriptedServer(ENDS[end]) as server:
+        debug(main)
+        server.join()
+        assert SECRET.encode() in server.received
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"mqtt://u:{SECRET}@localhost",
+        f"mqtt://u@localhost?password={urllib.parse.quote(SECRET, safe='')}",
+        f"mqtt://u@localhost?keep_alive={SECRET[:8]}",
+        f"ftp://u:{SECRET}@localhost",
+    ],
+)
+def test_a_url_that_cannot_be_read_is_not_told_by_the_error(watch: Watch, url: str) -> None:
+    for make in (Client.from_url, ferromqtt.blocking.Client.from_url):
+        with pytest.raises(ValueError, match="from_url") as caught:
+            make(url)
+        watch.see(caught.value)
+    with pytest.raises(ValueError, match="servers") as wrong:
+        Client("localhost", servers=[url])
+    watch.see(wrong.value)
+    watch.check()
 
 
 def test_a_password_that_the_broker_refuses_is_shown_nowhere_1_2(
@@ -600,7 +638,8 @@ WITHOUT_SECRETS = {
     *("events", "ReasonCode", "SubscribeOptions", "Topic", "TopicTemplate", "Wildcard"),
     *("TopicLike", "WildcardLike", "MqttReentrantError", "MqttCodeError", "MqttOverflowError"),
     *("Subscription", "SubscriptionMessages", "MqttConnectError", "MqttTimeoutError"),
-    *("MessagesIterator", "__version__", "__version_tuple__", "Unacknowledged"),
+    *("MessagesIterator", "__version__", "__version_tuple__", "Unacknowledged", "AckLatency"),
+    "Drained",
 }
 """Public names that can hold neither a payload nor what authenticates."""
 

@@ -121,9 +121,9 @@ impl<T: Tokens> Engine<T> {
 
     fn farewell(&self, reason: ReasonCode) -> Disconnect {
         let mut disconnect = Disconnect::because(reason);
-        if self.options.ends_session {
-            disconnect.properties.session_expiry_interval = Some(0);
-        }
+        let at_disconnect = self.core.options().session_expiry_at_disconnect;
+        let ended = self.options.ends_session.then_some(0);
+        disconnect.properties.session_expiry_interval = at_disconnect.or(ended);
         disconnect
     }
 

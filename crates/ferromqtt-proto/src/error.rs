@@ -127,6 +127,11 @@ pub enum InvalidOptions {
         "the recorded session belongs to another Client Identifier: give Options::client_identifier as it was, or begin a new record"
     )]
     OtherSession,
+    /// A Session Expiry Interval above 0 for DISCONNECT, where that of CONNECT is 0 (section 3.14.2.2.2).
+    #[error(
+        "session_expiry_at_disconnect cannot keep a session that ends with the connection: give a Session Expiry Interval above 0 for connecting too, or 0 here"
+    )]
+    SessionExpiryRaised,
     /// The will's topic cannot be published to.
     #[error("the will's topic cannot be published to: {0}")]
     WillTopic(TopicError),

@@ -182,7 +182,7 @@ mod topic;
 mod topic_template;
 mod topic_tree;
 
-pub use client::{Client, ConnectResult, Contest, Stats, Subscribe, Unsubscribe};
+pub use client::{AckLatency, Client, ConnectResult, Contest, Stats, Subscribe, Unsubscribe};
 pub use connection::{CHUNK, LARGE_PAYLOAD, Progress, ServerLimits, TcpProgress};
 pub use error::{
     AcknowledgeError, AuthError, ConnectionError, DecodeError, DisconnectError, InvalidOptions,

@@ -117,6 +117,10 @@ pub struct Options {
     pub keep_alive: u16,
     /// CONNECT properties (5.0): Session Expiry Interval, Receive Maximum, Maximum Packet Size ... Default: none.
     pub properties: Properties,
+    /// Session Expiry Interval for the DISCONNECT of the application (5.0, section 3.14.2.2.2), in seconds: how long the server
+    /// keeps the session once the client has left, instead of what CONNECT said. It cannot be above 0 where that said 0, or
+    /// nothing. Default: `None`, as CONNECT said.
+    pub session_expiry_at_disconnect: Option<u32>,
     /// The will. Default: none.
     pub will: Option<Will>,
     /// User Name. Default: none.
@@ -238,6 +242,7 @@ impl Default for Options {
             servers: NonZeroU16::MIN,
             follow_server_reference: false,
             on_session_lost: OnSessionLost::default(),
+            session_expiry_at_disconnect: None,
             journal: false,
             closing_timeout: Duration::from_secs(10),
             strict: true,
@@ -324,6 +329,10 @@ impl Options {
         }
         self.properties.check(connect)?;
         let properties = &self.properties;
+        let is_raised = self.session_expiry_at_disconnect.unwrap_or(0) > 0;
+        if is_raised && properties.session_expiry_interval.unwrap_or(0) == 0 {
+            return Err(InvalidOptions::SessionExpiryRaised);
+        }
         if properties.authentication_data.is_some() && properties.authentication_method.is_none() {
             let problem = PropertyProblem::Needs("authentication_method");
             return Err(connect.refuses("authentication_data", problem).into());
@@ -346,6 +355,7 @@ impl Options {
     const fn check_before_v5(&self) -> Result<(), InvalidOptions> {
         let option = match self {
             it if it.response_topic.is_some() => "response_topic",
+            it if it.session_expiry_at_disconnect.is_some() => "session_expiry_at_disconnect",
             it if it.topic_aliases_out > 0 => "topic_aliases_out",
             it if it.follow_server_reference => "follow_server_reference",
             _ => return Ok(()),

@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use crate::core::Core;
+use crate::drain;
 use crate::failure::{self, End};
 use crate::hooks;
 use crate::tokens::Call;
@@ -173,6 +174,9 @@ const fn name(delivery: Delivery) -> &'static str {
 
 /// The exception for a publish that was refused before anything was sent.
 pub(crate) fn publish_refused(slf: &Bound<'_, Core>, refusal: PublishError) -> PyResult<PyErr> {
+    if refusal == PublishError::Draining {
+        return drain::refusal(slf);
+    }
     refused(slf, FailedCall::publish(refusal, ""), "publish")
 }
 

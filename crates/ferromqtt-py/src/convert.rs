@@ -261,6 +261,9 @@ pub(crate) fn options(arguments: &Bound<'_, PyDict>) -> PyResult<Options> {
                 options.properties = optional_properties(&value)?;
             }
             "will" => options.will = optional(&value, will)?,
+            "session_expiry_at_disconnect" => {
+                options.session_expiry_at_disconnect = value.extract()?;
+            }
             "max_in_flight" => options.max_in_flight = value.extract::<Option<NonZeroU16>>()?,
             "strict" => options.strict = value.extract()?,
             "maximum_non_publish_size" => options.maximum_non_publish_size = value.extract()?,

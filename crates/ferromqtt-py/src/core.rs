@@ -22,6 +22,7 @@ use crate::call_future;
 use crate::clock::Clock;
 use crate::connack;
 use crate::convert;
+use crate::drain;
 use crate::event_reader::EventReader;
 use crate::events;
 use crate::failure;
@@ -310,6 +311,21 @@ impl Core {
         drop(core);
         drop(gone);
         Self::flush(slf)
+    }
+
+    /// Drains: accepts no more messages, and disconnects when all that was accepted has its outcome, or after `limit` seconds;
+    /// None is no limit.
+    #[pyo3(signature = (limit))]
+    fn drain(slf: &Bound<'_, Self>, limit: Option<f64>) -> PyResult<()> {
+        let _inside = gate::enter()?;
+        drain::begin(slf, limit)
+    }
+
+    /// What draining has left: messages that were never sent, and those whose outcome is unknown.
+    #[getter]
+    fn undone(&self) -> (usize, usize) {
+        let undone = self.engine.undone();
+        (undone.not_sent, undone.unknown)
     }
 
     /// From how many messages, and bytes, in the queue on a warning is logged: each once for a connection.

@@ -4,6 +4,7 @@
 mod acknowledge;
 mod allocator;
 mod backlog;
+mod batches;
 mod broker;
 mod buffer;
 mod call_future;
@@ -12,6 +13,7 @@ mod clock;
 mod connack;
 mod convert;
 mod core;
+mod drain;
 mod event_reader;
 mod events;
 mod failure;
@@ -62,6 +64,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<failure::Phase>()?;
     module.add_class::<message::Message>()?;
     module.add_class::<messages_iterator::MessagesIterator>()?;
+    module.add_class::<batches::Batches>()?;
     module.add_class::<subscription::SubscriptionQueue>()?;
     module.add_class::<topic_template::TopicTemplate>()?;
     module.add_class::<transport::Host>()?;
@@ -77,6 +80,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(rules::property_table, module)?)?;
     module.add_function(wrap_pyfunction!(rules::wildcard_matches, module)?)?;
     module.add_function(wrap_pyfunction!(transport::proxy_of_url, module)?)?;
+    module.add_function(wrap_pyfunction!(transport::server_of_url, module)?)?;
     module.add_function(wrap_pyfunction!(websocket::websocket_headers, module)?)?;
     module.add("MAX_BYTES", rules::MAX_BYTES)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;

@@ -35,6 +35,8 @@ const PUBLISH: u8 = 3;
 ///     retain: Whether the server had kept it before the client subscribed.
 ///     mid: The Packet Identifier; 0 at QoS 0.
 ///     properties: (5.0) The `Properties`; None before 5.0.
+///     dup: Whether the DUP flag was set: the server has sent it before, on this connection or an
+///         earlier one.
 ///     payload_format_indicator: (5.0) 1 if the sender says that the payload is text in UTF-8, 0 if bytes, or None. This and
 ///         the following are properties as plain attributes, read without making `properties`: docs/mqtt5.md.
 ///     message_expiry_interval: (5.0) Seconds for which it was still worth delivering when the server sent it, or None.
@@ -56,6 +58,7 @@ pub(crate) struct Message {
     properties: Lazy,
     /// `None`: it is from a client, and was not left to the program to acknowledge.
     pub(crate) origin: Option<Box<Origin>>,
+    dup: bool,
 }
 
 /// A member: None where it was deleted.
@@ -71,7 +74,7 @@ enum Lazy {
 type Reduced<'py> = (
     Bound<'py, PyAny>,
     Bound<'py, PyTuple>,
-    ([Py<PyAny>; 6], Bound<'py, PyAny>),
+    ([Py<PyAny>; 6], Bound<'py, PyAny>, bool),
 );
 
 impl Message {
@@ -107,6 +110,7 @@ impl Message {
                     Lazy::Made(py.None())
                 },
                 origin: (message.delivery).map(|delivery| Origin::unacknowledged(core, delivery)),
+                dup: message.dup,
             },
         )
     }
@@ -169,6 +173,7 @@ impl Message {
             mid: Some(mid),
             properties: Lazy::Made(properties),
             origin: Origin::made(),
+            dup: false,
         };
         let previous = std::mem::replace(&mut *slf.borrow_mut(), filled);
         drop(previous); // with the message released, since that may run code of the user's
@@ -201,6 +206,7 @@ impl Message {
             mid: none(),
             properties: Lazy::Made(_args.py().None()),
             origin: Origin::made(),
+            dup: false,
         }
     }
 
@@ -278,6 +284,18 @@ impl Message {
         acknowledge::reject(slf, reason_code, reason_string)
     }
 
+    /// Whether the DUP flag was set: the server has sent it before, on this connection or an earlier one (section 3.3.1.1). A
+    /// message of QoS 1 without it may still be a copy, and one with it may be the first that arrived.
+    #[getter]
+    const fn dup(&self) -> bool {
+        self.dup
+    }
+
+    #[setter]
+    const fn set_dup(&mut self, dup: bool) {
+        self.dup = dup;
+    }
+
     // For `copy` and `pickle`: an empty message of the same class, to be filled by `__setstate__`.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Reduced<'py>> {
         let _inside = gate::enter()?;
@@ -292,23 +310,25 @@ impl Message {
             Self::member(py, &this.mid, "mid")?,
             properties,
         ];
+        let dup = this.dup;
         drop(this);
         let object = py.get_type::<PyAny>();
         let added = object.call_method1(intern!(py, "__getstate__"), (slf,))?;
         let class = PyTuple::new(py, [slf.get_type()])?;
-        Ok((hooks::new_object(py)?.clone(), class, (fields, added)))
+        Ok((hooks::new_object(py)?.clone(), class, (fields, added, dup)))
     }
 
-    // The fields, and what was added to them: None, attributes, or a pair of attributes and slots.
-    fn __setstate__(
-        slf: &Bound<'_, Self>,
-        state: ([Py<PyAny>; 6], Bound<'_, PyAny>),
-    ) -> PyResult<()> {
+    // The fields, what was added to them (None, attributes, or a pair of attributes and slots), and DUP, which earlier versions
+    // left out.
+    fn __setstate__(slf: &Bound<'_, Self>, state: &Bound<'_, PyTuple>) -> PyResult<()> {
         let _inside = gate::enter()?;
-        let (fields, added) = state;
+        let fields = state.get_item(0)?.extract()?;
+        let added = state.get_item(1)?;
+        let dup = state.get_item(2).and_then(|dup| dup.is_truthy());
         let py = slf.py();
         let object = py.get_type::<PyAny>();
         Self::fill(slf, fields);
+        slf.borrow_mut().dup = dup.unwrap_or(false);
         let parts = match added.cast::<PyTuple>() {
             Ok(pair) => pair.iter().collect(),
             Err(_) => vec![added],

@@ -4,6 +4,7 @@ use ferromqtt_proto::QueueId;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
+use crate::batches::Batches;
 use crate::core::Core;
 use crate::message::is_last;
 use crate::next_message::NextMessage;
@@ -29,16 +30,16 @@ impl MessagesIterator {
     }
 
     fn __anext__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, NextMessage>> {
-        let core = Some(self.core.clone_ref(py));
-        let spare = self.core.bind(py).borrow_mut().spare_step.take();
-        if let Some(spare) = spare
-            && is_last(&spare)
-        {
-            let spare = spare.into_bound(py);
-            spare.borrow_mut().begin(core, self.queue);
-            return Ok(spare);
-        }
-        Bound::new(py, NextMessage::new(core, self.queue))
+        self.next_step(py)
+    }
+
+    /// An iterator over lists of 1 to `max` messages that are there, without waiting for more.
+    ///
+    /// A step waits for one message. A cancelled step loses none.
+    #[pyo3(signature = (max = 100))]
+    fn batches(slf: &Bound<'_, Self>, max: i64) -> PyResult<Batches> {
+        let core = slf.get().core.clone_ref(slf.py());
+        Batches::new(core, slf.clone().unbind(), max)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -52,11 +53,38 @@ impl MessagesIterator {
             QueueId::DEFAULT => "client",
             _ => "subscription",
         };
-        format!("<messages of a {of}, {} queued>", self.__len__(py))
+        format!("<messages of a {of}, {} queued>", self.queued(py))
     }
 
     fn __len__(&self, py: Python<'_>) -> usize {
+        self.queued(py)
+    }
+}
+
+impl MessagesIterator {
+    /// The queue that it reads.
+    pub(crate) const fn queue(&self) -> QueueId {
+        self.queue
+    }
+
+    /// How many messages wait to be taken.
+    pub(crate) fn queued(&self, py: Python<'_>) -> usize {
         let core = self.core.bind(py).borrow();
         core.engine.core().queue_len(self.queue)
+    }
+
+    /// A step that is about to be awaited.
+    #[inline]
+    pub(crate) fn next_step<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, NextMessage>> {
+        let core = Some(self.core.clone_ref(py));
+        let spare = self.core.bind(py).borrow_mut().spare_step.take();
+        if let Some(spare) = spare
+            && is_last(&spare)
+        {
+            let spare = spare.into_bound(py);
+            spare.borrow_mut().begin(core, self.queue);
+            return Ok(spare);
+        }
+        Bound::new(py, NextMessage::new(core, self.queue))
     }
 }

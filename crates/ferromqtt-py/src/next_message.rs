@@ -100,7 +100,7 @@ impl NextMessage {
     }
 
     #[pyo3(signature = (kind, value = None, traceback = None))]
-    fn throw(
+    pub(crate) fn throw(
         slf: &Bound<'_, Self>,
         kind: &Bound<'_, PyAny>,
         value: Option<&Bound<'_, PyAny>>,
@@ -118,7 +118,7 @@ impl NextMessage {
         Err(PyErr::from_value(error))
     }
 
-    fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
+    pub(crate) fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
         let _inside = gate::enter()?;
         release(slf)
     }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use bytes::BytesMut;
 use ferromqtt_transport as transport;
 use ferromqtt_transport::{
-    Destination, Next, ProxyCredentials, ProxyError, ProxyKind, ProxyProgress,
+    Destination, Endpoint, Next, ProxyCredentials, ProxyError, ProxyKind, ProxyProgress,
 };
 use pyo3::exceptions::{PyConnectionError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyDict};
 
 use crate::gate;
 
@@ -147,6 +147,65 @@ pub(crate) fn proxy_of_url<'py>(
         url.user_name,
         password,
     ))
+}
+
+/// What a server's URL says: the arguments of `ferromqtt.Client` that stand in it, by their names, and whether the scheme is
+/// one with TLS. `alone`: the URL of one of several servers, which says nothing of the client.
+#[pyfunction]
+#[pyo3(signature = (url, *, alone = false))]
+pub(crate) fn server_of_url<'py>(
+    py: Python<'py>,
+    url: &str,
+    alone: bool,
+) -> PyResult<(Bound<'py, PyDict>, bool)> {
+    let _inside = gate::enter()?;
+    let url = transport::ServerUrl::parse(url)
+        .map_err(|error| PyValueError::new_err(error.to_string()))?;
+    if alone && !url.is_place_alone() {
+        let text = "the URL of one of several servers holds credentials or a query; give those to the client";
+        return Err(PyValueError::new_err(text));
+    }
+    let arguments = PyDict::new(py);
+    let is_tls = match url.place {
+        Endpoint::Tcp { host, port, tls } => {
+            arguments.set_item("hostname", host)?;
+            arguments.set_item("port", port)?;
+            tls
+        }
+        Endpoint::WebSocket {
+            host,
+            port,
+            tls,
+            path,
+        } => {
+            arguments.set_item("hostname", host)?;
+            arguments.set_item("port", port)?;
+            arguments.set_item("transport", "websockets")?;
+            arguments.set_item("websocket_path", path)?;
+            tls
+        }
+        Endpoint::Unix { path } => {
+            arguments.set_item("hostname", path)?;
+            arguments.set_item("transport", "unix")?;
+            false
+        }
+    };
+    if let Some(name) = url.user_name {
+        arguments.set_item("username", name)?;
+    }
+    if let Some(password) = url.password {
+        arguments.set_item("password", PyBytes::new(py, &password))?;
+    }
+    if let Some(identifier) = url.query.client_identifier {
+        arguments.set_item("identifier", identifier)?;
+    }
+    if let Some(seconds) = url.query.keep_alive {
+        arguments.set_item("keepalive", seconds)?;
+    }
+    if let Some(level) = url.query.protocol {
+        arguments.set_item("protocol", level)?;
+    }
+    Ok((arguments, is_tls))
 }
 
 /// A proxy's password, which may be any bytes.

@@ -25,6 +25,7 @@ fn urls_show_neither_passwords_nor_queries() {
         format!("mqtt://u:{ENCODED}@a"),
         format!("wss://u:{ENCODED}@a/mqtt?token={ENCODED}"),
         format!("mqtt+unix://u:{ENCODED}@/run/broker"),
+        format!("mqtts://u:{ENCODED}@a?client_id=b&protocol=5"),
     ] {
         let url = ServerUrl::parse(&url).unwrap();
         look_at_error(&url);
@@ -39,6 +40,10 @@ fn urls_show_neither_passwords_nor_queries() {
         format!("ftp://u:{MARKER}@a"),
         format!("u:{MARKER}@a:b"),
         format!("ws://a/mqtt?token={MARKER} @"),
+        format!("mqtt://u@a?password={MARKER}"),
+        format!("mqtt://u@a?keep_alive={MARKER}"),
+        format!("mqtt://u@a?protocol={MARKER}"),
+        format!("mqtt://u@a?client_id={MARKER}@b"),
     ] {
         if let Err(error) = ServerUrl::parse(&wrong) {
             look_at_error(&error);
@@ -168,7 +173,7 @@ fn a_wrong_request_is_refused_without_what_it_holds() {
 }
 
 /// Public types that can hold nothing of a request.
-const WITHOUT_SECRETS: &str = "Next Race ProxyProgress ProxyError Endpoint UrlError CloseReason HostError Failure Hint AttemptPhase";
+const WITHOUT_SECRETS: &str = "Next Race ProxyProgress ProxyError Endpoint ClientQuery UrlError CloseReason HostError Failure Hint AttemptPhase";
 
 #[test]
 fn every_public_type_is_known() {

@@ -216,7 +216,7 @@ pub use ferromqtt_engine::{
 pub use ferromqtt_proto::AuthError;
 pub use ferromqtt_proto::packet::{SubscriptionIdentifiers, TopicAlias};
 pub use ferromqtt_proto::{
-    Acknowledge, AcknowledgeError, CleanStart, ConnectResult, ConnectionError, Contest,
+    AckLatency, Acknowledge, AcknowledgeError, CleanStart, ConnectResult, ConnectionError, Contest,
     DecodeError, Delivery, DeliveryId, InvalidOptions, InvalidPublish, InvalidSubscribe,
     InvalidTopic, Message, OnSessionLost, OutgoingLimits, OutgoingPolicy, Overflow, PacketId,
     Properties, PropertyError, PropertyProblem, ProtocolVersion, QoS, QueueOptions, ReasonCode,

@@ -65,6 +65,20 @@ impl Options {
     /// A server by its URL; [`Server`] has a table of them. User name and password may stand in it, percent-encoded:
     /// `mqtts://user:pass%40word@host`.
     ///
+    /// The query may hold options of the client, except with WebSocket, where it is a part of the request:
+    ///
+    /// | key | as |
+    /// | --- | --- |
+    /// | `client_id` | [`client_identifier`](Self::client_identifier), percent-encoded |
+    /// | `keep_alive` | [`keep_alive`](Self::keep_alive), in seconds; 0 turns it off |
+    /// | `protocol` | [`protocol`](Self::protocol): 3.1, 3.1.1 or 5 |
+    ///
+    /// ```
+    /// let url = "mqtts://user:secret@broker.example?client_id=station-7&keep_alive=30";
+    /// let options = ferromqtt::Options::from_url(url)?;
+    /// # Ok::<_, ferromqtt::AddressError>(())
+    /// ```
+    ///
     /// # Errors
     /// When the URL cannot be read; each error says what is wrong with it, and none repeats a password.
     pub fn from_url(url: &str) -> Result<Self, AddressError> {
@@ -72,6 +86,19 @@ impl Options {
         let mut options = Self::at(Server::at(url.place));
         options.user_name = url.user_name;
         options.core.password = url.password;
+        if let Some(identifier) = url.query.client_identifier {
+            options = options.client_identifier(identifier);
+        }
+        if let Some(seconds) = url.query.keep_alive {
+            options = options.keep_alive(Duration::from_secs(seconds.into()));
+        }
+        if let Some(level) = url.query.protocol {
+            options = options.protocol(match level {
+                3 => ProtocolVersion::V31,
+                4 => ProtocolVersion::V311,
+                _ => ProtocolVersion::V5,
+            });
+        }
         Ok(options)
     }
 
@@ -458,12 +485,26 @@ mod tests {
     }
 
     #[test]
+    fn a_session_that_ends_with_the_connection_is_not_prolonged_at_its_end() {
+        let options = Options::new("localhost", 1883).session_expiry_interval(Duration::ZERO);
+        let ended = options.clone().session_expiry_at_disconnect(Duration::ZERO);
+        ended.to_core().unwrap();
+        let raised = options.session_expiry_at_disconnect(Duration::from_secs(1));
+        let refused = OptionsError::Invalid(proto::InvalidOptions::SessionExpiryRaised);
+        assert_eq!(raised.to_core().unwrap_err(), refused);
+    }
+
+    #[test]
     fn what_only_5_0_has_is_refused_by_name_before_it() {
         let old = Options::new("localhost", 1883).protocol(ProtocolVersion::V311);
         for (options, name) in [
             (
                 old.clone().session_expiry_interval(Duration::from_secs(1)),
                 "session_expiry_interval",
+            ),
+            (
+                (old.clone()).session_expiry_at_disconnect(Duration::ZERO),
+                "session_expiry_at_disconnect",
             ),
             (old.clone().receive_maximum(1), "receive_maximum"),
             (old.clone().topic_aliases_out(1), "topic_aliases_out"),

@@ -18,6 +18,11 @@ pub enum AddressError {
         "the URL of one of several servers holds credentials; give them with Options::user_name and Options::password"
     )]
     Credentials,
+    /// The options in the query of a URL are the client's: the same for each of its servers.
+    #[error(
+        "the URL of one of several servers has a query; give the options in it with Options::client_identifier and the like"
+    )]
+    Query,
     /// A Server Reference that leads from TLS to a connection without it, or to a Unix socket.
     #[error(
         "that is less secure than the present connection, or on this machine: it is not followed"

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use ferromqtt_transport::{Endpoint, ServerUrl, authority};
+use ferromqtt_transport::{ClientQuery, Endpoint, ServerUrl, authority};
 
 use crate::options_error::AddressError;
 
@@ -18,6 +18,8 @@ use crate::options_error::AddressError;
 /// | `ws://host:port/path` | over WebSocket, path `/mqtt` unless given; feature `websocket` | 80 |
 /// | `wss://host:port/path` | over WebSocket and TLS; both features | 443 |
 /// | `mqtt+unix:///path/of/socket` | over a Unix socket | |
+///
+/// [`Options::from_url`](crate::Options::from_url) also takes a user name, a password and options of the client from it.
 ///
 /// An IPv6 address stands in brackets, perhaps with an interface: `mqtt://[fe80::1%25eth0]`. A name may end in a dot, which
 /// makes it absolute, and with the feature `idna` have letters beyond ASCII (`mqtt://bücher.example`). The resolver gets all
@@ -57,12 +59,15 @@ impl Server {
     /// Reads a URL.
     ///
     /// # Errors
-    /// [`AddressError::Url`] says what is wrong with it. [`AddressError::Credentials`] if it has a user name or password:
-    /// those belong to the client, not to one of its servers.
+    /// [`AddressError::Url`] says what is wrong with it. [`AddressError::Credentials`] if it has a user name or password, and
+    /// [`AddressError::Query`] if it has a query that is no WebSocket's: those belong to the client, not to one of its servers.
     pub fn from_url(url: &str) -> Result<Self, AddressError> {
         let url = ServerUrl::parse(url)?;
         if url.user_name.is_some() || url.password.is_some() {
             return Err(AddressError::Credentials);
+        }
+        if !url.query.is_empty() {
+            return Err(AddressError::Query);
         }
         Ok(Self::at(url.place))
     }
@@ -176,6 +181,7 @@ impl fmt::Display for Server {
             place,
             user_name: None,
             password: None,
+            query: ClientQuery::default(),
         };
         url.fmt(f)
     }
@@ -196,6 +202,23 @@ mod tests {
         let error = Server::from_url("mqtt://user:geheim@a").unwrap_err();
         assert_eq!(error, AddressError::Credentials);
         assert!(!error.to_string().contains("geheim"));
+    }
+
+    #[test]
+    fn a_url_of_one_server_has_no_options_of_the_client() {
+        let error = Server::from_url("mqtt://a?client_id=b").unwrap_err();
+        assert_eq!(error, AddressError::Query);
+    }
+
+    #[test]
+    fn options_of_the_client_are_read_from_the_query() {
+        let url = "mqtts://u:geheim@a?client_id=b%20c&keep_alive=7&protocol=3.1.1";
+        let options = crate::Options::from_url(url).unwrap();
+        let core = options.to_core().unwrap();
+        assert_eq!(core.client_identifier.as_str(), "b c");
+        assert_eq!(core.keep_alive, 7);
+        assert_eq!(core.protocol, crate::ProtocolVersion::V311);
+        assert!(!format!("{options:?}").contains("geheim"));
     }
 
     #[test]

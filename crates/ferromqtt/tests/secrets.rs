@@ -484,7 +484,7 @@ async fn options_that_are_refused_are_not_repeated() {
 const WITHOUT_SECRETS: &str = "
     ReAuthenticateError Drained TlsError AddressError SubscribeError AuthError InvalidOptions InvalidPublish InvalidSubscribe TopicAlias
     Acknowledge AcknowledgeError CleanStart DecodeError Delivery DeliveryId OnSessionLost OutgoingLimits OutgoingPolicy
-    Overflow PacketId Reconnect RetainHandling Slip Stats StringError SubscriptionOptions TopicError TopicFilter TopicName
+    Overflow PacketId Reconnect RetainHandling Slip Stats AckLatency StringError SubscriptionOptions TopicError TopicFilter TopicName
     TransportError OptionsError Client UrlError WebSocketError FilterResult RequestError UserProperties SubscriptionIdentifiers HostError
     PropertyError PropertyProblem Contest InvalidTopic TemplateError TemplateProblem TopicParams TopicTemplate
 ";

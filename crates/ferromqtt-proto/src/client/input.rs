@@ -187,10 +187,10 @@ impl Client {
         self.check_problem_information(&packet)?;
         match packet {
             Packet::Publish(publish) => self.on_publish(publish, bytes),
-            Packet::PubAck(ack) => self.on_puback(ack),
-            Packet::PubRec(ack) => self.on_pubrec(ack),
+            Packet::PubAck(ack) => self.on_puback(now, ack),
+            Packet::PubRec(ack) => self.on_pubrec(now, ack),
             Packet::PubRel(ack) => self.on_pubrel(&ack),
-            Packet::PubComp(ack) => self.on_pubcomp(ack),
+            Packet::PubComp(ack) => self.on_pubcomp(now, ack),
             Packet::SubAck(suback) => self.on_suback(*suback),
             Packet::UnsubAck(unsuback) => self.on_unsuback(*unsuback),
             Packet::PingResp => Ok(()), // any packet answers the Keep Alive
@@ -298,6 +298,7 @@ impl Client {
         )));
         self.phase = ClientPhase::Connected;
         self.stats.connections += 1;
+        self.stats.reconnects += u64::from(!first);
         self.events.push_back(Event::Connected(Box::new(Connected {
             session_present,
             properties,

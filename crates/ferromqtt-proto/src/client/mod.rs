@@ -28,7 +28,7 @@ mod trace;
 
 pub use connect_result::ConnectResult;
 pub use contest::Contest;
-pub use stats::Stats;
+pub use stats::{AckLatency, Stats};
 pub use subscribe::{Subscribe, Unsubscribe};
 
 use std::collections::VecDeque;
@@ -51,6 +51,7 @@ use correlate::Correlation;
 use filter_requests::FilterRequests;
 use hold_back::HeldBack;
 use leaving::Leaving;
+use stats::AckClock;
 
 /// An MQTT client without I/O. See the [crate's documentation](crate) for the loop around it.
 #[derive(Debug)]
@@ -81,6 +82,7 @@ pub struct Client {
     /// Scratch buffer for `deliver`, kept to avoid an allocation for each message. Always empty between calls.
     wanted_by: Vec<QueueId>,
     stats: Stats,
+    ack_clock: AckClock,
     slips: Slips,
     claiming: Claiming,
     /// How many connections in a row another client with the same Client Identifier may have ended.
@@ -162,6 +164,7 @@ impl Client {
             room_wanted: None,
             wanted_by: Vec::new(),
             stats: Stats::default(),
+            ack_clock: AckClock::default(),
             slips,
             claiming: Claiming::default(),
             contested: 0,
@@ -212,11 +215,16 @@ impl Client {
         !over && self.leaving.is_none()
     }
 
-    /// Counters since the client was made, and how full the outgoing queue is.
+    /// Counters since the client was made, and how full its queues are. It looks at each queue of received messages.
     pub fn stats(&self) -> Stats {
+        let (queued, queued_bytes) = self.session.inbox.totals();
         Stats {
             outgoing: self.session.outbound.len(),
             outgoing_bytes: self.session.outbound.bytes(),
+            in_flight: self.session.outbound.on_the_wire(),
+            queued,
+            queued_bytes,
+            unacknowledged: self.session.deliveries.unanswered(),
             tolerated: self.slips.count(),
             awaiting_claim: self.session.inbox.unclaimed(),
             lost: self.session.inbox.all_lost() - self.lost_before,

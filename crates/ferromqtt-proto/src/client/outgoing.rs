@@ -142,7 +142,7 @@ impl Client {
             && !connection.transmit.is_full()
         {
             let progress = if self.session.outbound.is_resending() {
-                self.resend_one()
+                self.resend_one(now)
             } else {
                 self.send_one(now)
             };
@@ -216,6 +216,7 @@ impl Client {
         }
         connection.limits.take_slot();
         connection.last_publish = Some(flow.id);
+        flow.sent_at = Some(now);
         flow.begins_at = connection.transmit.end();
         let packet = flow.publish.packet(Some(flow.id), false);
         connection.send_publish(packet, version, |transmit, packet| {
@@ -227,7 +228,7 @@ impl Client {
 
     /// Encodes the next PUBREL or PUBLISH that an earlier connection carried and the server has not answered. Returns as
     /// `send_one` does.
-    fn resend_one(&mut self) -> bool {
+    fn resend_one(&mut self, now: Instant) -> bool {
         let isolating = self.is_isolating();
         let Some(connection) = &mut self.connection else {
             return false;
@@ -262,6 +263,7 @@ impl Client {
         }
         connection.limits.take_slot();
         flow.connection = connection.number;
+        flow.sent_at = Some(now);
         flow.begins_at = connection.transmit.end();
         flow.ends_at = 0; // an earlier connection has sent it
         connection.last_publish = Some(flow.id);
@@ -299,7 +301,7 @@ impl Client {
     }
 
     /// PUBACK ends the exchange of a QoS 1 publish.
-    pub(super) fn on_puback(&mut self, ack: Ack) -> Result<(), DecodeError> {
+    pub(super) fn on_puback(&mut self, now: Instant, ack: Ack) -> Result<(), DecodeError> {
         let Some(&IdOwner::Publish(number)) = self.session.ids.owner(ack.packet_id) else {
             return Ok(()); // unknown: completes nothing
         };
@@ -311,13 +313,13 @@ impl Client {
             self.report_refusal(number, ack.reason);
         }
         let acknowledged = self.session.outbound.finish_publish(number);
-        self.finish(ack, acknowledged);
+        self.finish(now, ack, acknowledged);
         Ok(())
     }
 
     /// PUBREC of a QoS 2 publish: answers PUBREL, and keeps only that the server has the message. One with an error ends the
     /// exchange.
-    pub(super) fn on_pubrec(&mut self, ack: Ack) -> Result<(), DecodeError> {
+    pub(super) fn on_pubrec(&mut self, now: Instant, ack: Ack) -> Result<(), DecodeError> {
         let id = ack.packet_id;
         match self.session.ids.owner(id) {
             Some(&IdOwner::Publish(number)) => {
@@ -328,7 +330,7 @@ impl Client {
                 if ack.reason.is_error() {
                     self.report_refusal(number, ack.reason);
                     let acknowledged = self.session.outbound.finish_publish(number);
-                    self.finish(ack, acknowledged); // no PUBREL (MQTT-4.3.3-4)
+                    self.finish(now, ack, acknowledged); // no PUBREL (MQTT-4.3.3-4)
                     return Ok(());
                 }
                 if let (Some(released), Some(owner)) = (
@@ -378,12 +380,12 @@ impl Client {
     }
 
     /// PUBCOMP ends the exchange of a QoS 2 publish.
-    pub(super) fn on_pubcomp(&mut self, ack: Ack) -> Result<(), DecodeError> {
+    pub(super) fn on_pubcomp(&mut self, now: Instant, ack: Ack) -> Result<(), DecodeError> {
         match self.session.ids.owner(ack.packet_id) {
             Some(&IdOwner::Release(number)) => {
                 let acknowledged = self.session.outbound.finish_release(number);
                 // Whatever PUBCOMP says, the server has the message since PUBREC; 0x92 only means that it forgot the identifier.
-                self.finish(Ack::success(ack.packet_id), acknowledged);
+                self.finish(now, Ack::success(ack.packet_id), acknowledged);
                 Ok(())
             }
             Some(IdOwner::Publish(_)) => Err(DecodeError::protocol("PUBCOMP came before PUBREC")),
@@ -393,7 +395,7 @@ impl Client {
 
     /// Ends the exchange of a QoS 1 or 2 publish: frees its Packet Identifier and its slot of the Receive Maximum, and reports
     /// the outcome.
-    fn finish(&mut self, ack: Ack, acknowledged: Option<Acknowledged>) {
+    fn finish(&mut self, now: Instant, ack: Ack, acknowledged: Option<Acknowledged>) {
         self.free(ack.packet_id);
         let Some(acknowledged) = acknowledged else {
             return;
@@ -403,8 +405,14 @@ impl Client {
             && connection.number == acknowledged.connection
         {
             connection.limits.free_slot();
+            if let Some(sent_at) = acknowledged.sent_at {
+                let nanos = self.ack_clock.between(sent_at, now);
+                self.stats.count_latency(nanos);
+            }
         }
-        self.stats.acknowledged += u64::from(!ack.reason.is_error());
+        let is_refused = ack.reason.is_error();
+        self.stats.acknowledged += u64::from(!is_refused);
+        self.stats.refused += u64::from(is_refused);
         let Some(owner) = acknowledged.owner else {
             return;
         };

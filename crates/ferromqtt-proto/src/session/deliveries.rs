@@ -109,6 +109,11 @@ impl Deliveries {
         self.order.is_empty()
     }
 
+    /// How many messages are not answered.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.unanswered.len()
+    }
+
     pub(crate) const fn open_qos1(&self) -> Open {
         self.open_qos1
     }

@@ -92,6 +92,8 @@ pub(crate) struct InFlight {
     pub(crate) expiry: Option<MessageExpiry>,
     /// The connection on which it was sent last: only there it takes a slot of the Receive Maximum.
     pub(crate) connection: u64,
+    /// When that was; `None` before it is sent.
+    pub(crate) sent_at: Option<Instant>,
     /// How many bytes of that connection are before it.
     pub(crate) begins_at: u64,
     /// How many bytes of that connection are handed over with it, when it is sent for the first time there; otherwise 0.
@@ -123,6 +125,8 @@ pub(crate) struct Release {
     pub(super) number: u64,
     pub(super) resent_as_new: bool,
     pub(super) connection: u64,
+    /// When that connection has sent the message.
+    pub(super) sent_at: Option<Instant>,
     pub(crate) key: Option<u64>,
 }
 
@@ -145,6 +149,8 @@ pub(crate) struct Acknowledged {
     pub(crate) resent_as_new: bool,
     /// The connection whose Receive Maximum slot is free now.
     pub(crate) connection: u64,
+    /// When that connection has sent it.
+    pub(crate) sent_at: Option<Instant>,
     pub(crate) key: Option<u64>,
 }
 

@@ -361,6 +361,15 @@ impl Inbox {
         self.queue(id).map_or(0, Queue::bytes)
     }
 
+    /// How many messages all queues hold, and how many bytes those count.
+    pub(crate) fn totals(&self) -> (usize, usize) {
+        let others = self.others.values().map(|queue| &**queue);
+        let queues = std::iter::once(&self.default).chain(others);
+        queues.fold((0, 0), |(messages, bytes), queue| {
+            (messages + queue.len(), bytes + queue.bytes())
+        })
+    }
+
     /// Whether the queue takes nothing more, and its reader has taken all that it held.
     pub(crate) fn has_failed(&self, id: QueueId) -> bool {
         (self.queue(id)).is_some_and(|queue| queue.failed && queue.len() == 0)

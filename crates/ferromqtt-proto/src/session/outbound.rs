@@ -68,6 +68,11 @@ impl Outbound {
         self.bytes
     }
 
+    /// Messages that were sent and whose exchange has not ended.
+    pub(crate) fn on_the_wire(&self) -> usize {
+        self.on_the_wire.len()
+    }
+
     /// Whether a QoS 0 publish would overtake nothing.
     pub(crate) fn nothing_before(&self) -> bool {
         self.waiting.is_empty() && !self.is_resending()
@@ -155,6 +160,7 @@ impl Outbound {
             resent_as_new,
             expiry,
             connection,
+            sent_at: None,
             begins_at: 0,
             ends_at: 0,
             key: key.or(new_key),
@@ -190,6 +196,7 @@ impl Outbound {
             number,
             resent_as_new,
             connection: 0,
+            sent_at: None,
             key: Some(key),
         };
         self.releasing.push(at, release);
@@ -269,6 +276,7 @@ impl Outbound {
             owner: flow.owner,
             resent_as_new: flow.resent_as_new,
             connection: flow.connection,
+            sent_at: flow.sent_at,
             key: flow.key,
         })
     }
@@ -302,6 +310,7 @@ impl Outbound {
             number,
             resent_as_new: flow.resent_as_new,
             connection: flow.connection,
+            sent_at: flow.sent_at,
             key: flow.key,
         };
         self.releasing.push(at, release);
@@ -321,6 +330,7 @@ impl Outbound {
             owner,
             resent_as_new: release.resent_as_new,
             connection: release.connection,
+            sent_at: release.sent_at,
             key: release.key,
         })
     }

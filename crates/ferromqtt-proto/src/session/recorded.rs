@@ -104,6 +104,7 @@ impl Session {
             resent_as_new: anew,
             expiry: None,
             connection: 0,
+            sent_at: None,
             begins_at: 0,
             ends_at: 0,
             key: Some(key),

@@ -489,7 +489,8 @@ const WITHOUT_SECRETS: &str = "
     TopicTemplate
     Direction PacketRecord PublishRecord
     OpId CleanStart OnSessionLost OutgoingLimits OutgoingPolicy Reconnect ServerChoice Acknowledge DeliveryId Overflow QueueId
-    Slip Utf8String TopicFilter Stats Unacknowledged Progress TcpProgress TransportRequest PublishRef Repeat Repeats Unreported JournalEntry
+    Slip Utf8String TopicFilter Stats AckLatency Unacknowledged Progress TcpProgress TransportRequest PublishRef Repeat Repeats
+    Unreported JournalEntry
     Client Options Whole PacketLimits UserProperties UserPropertiesIter SubscribeFilters SubscribeFiltersIter UnsubscribeFilters
     UnsubscribeFiltersIter FilterTree NameTree InOrder IdHasher
 ";

@@ -12,6 +12,7 @@
 //! # Ok::<_, ferromqtt_transport::UrlError>(())
 //! ```
 
+mod query;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,8 @@ use thiserror::Error;
 
 use crate::host::{Host, HostError};
 use crate::proxy::ProxyKind;
+
+pub use query::ClientQuery;
 
 /// The path of a WebSocket server that names none.
 pub const DEFAULT_WEBSOCKET_PATH: &str = "/mqtt";
@@ -82,6 +85,19 @@ pub enum UrlError {
     /// Something stands behind host and port.
     #[error("the URL has a path, query or fragment, which has no meaning there")]
     Path,
+    /// The query holds something else than options of the client, or one of them twice.
+    #[error(
+        "the query of the URL may hold client_id, keep_alive and protocol, each once, as in ?client_id=station-7&protocol=5 (in a password, write ? as %3F, and @ anywhere as %40)"
+    )]
+    Query,
+    /// An option in the query has a value that it cannot take.
+    #[error("{key} in the query of the URL must be {expected}")]
+    QueryValue {
+        /// Which option.
+        key: &'static str,
+        /// What it takes.
+        expected: &'static str,
+    },
     /// A WebSocket path with a fragment, a space, a control character or an `@`.
     #[error(
         "the path holds a character that must be percent-encoded: #, @, a space, or none of ASCII"
@@ -103,8 +119,10 @@ pub enum UrlError {
 /// Where an MQTT server is, and who asks.
 ///
 /// `mqtt`, `mqtts`, `ws` and `wss` name a host, with the usual ports 1883, 8883, 80 and 443; `mqtt+unix` the path of a
-/// socket. `tcp` means `mqtt`, and so does a missing scheme. Neither `Debug` nor `Display` tells the password, nor the query
-/// behind a WebSocket's path, since some servers take a token there.
+/// socket. `tcp` means `mqtt`, and so does a missing scheme. Behind a question mark stand options of the client
+/// ([`ClientQuery`]): `mqtt://host?client_id=station-7&keep_alive=30&protocol=5`. With WebSocket the query is a part of the
+/// request instead, and is sent as it is. Neither `Debug` nor `Display` tells the password or a query, since some servers take
+/// a token there.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServerUrl {
     /// What to connect to.
@@ -113,6 +131,8 @@ pub struct ServerUrl {
     pub user_name: Option<String>,
     /// The Password, percent-decoded. It may be any bytes.
     pub password: Option<Bytes>,
+    /// The options of the client in the query.
+    pub query: ClientQuery,
 }
 
 /// What to connect to, and how. `Debug` does not show the query behind a WebSocket's path, which may hold a token.
@@ -158,7 +178,10 @@ impl ServerUrl {
             None if url.contains("://") => return Err(UrlError::NoScheme { known: SCHEMES }),
             None => ("mqtt".to_owned(), url),
         };
-        let parts = UrlParts::split(rest)?;
+        let mut parts = UrlParts::split(rest)?;
+        if !matches!(scheme.as_str(), "ws" | "wss") {
+            parts.split_query();
+        }
         let port = |usual: u16| parts.port(usual);
         let place = match scheme.as_str() {
             "mqtt" | "tcp" => Endpoint::Tcp {
@@ -191,14 +214,25 @@ impl ServerUrl {
                 });
             }
         };
-        if matches!(place, Endpoint::Tcp { .. }) {
-            parts.no_path()?;
-        }
+        let query = match place {
+            Endpoint::WebSocket { .. } => ClientQuery::default(),
+            Endpoint::Tcp { .. } => {
+                parts.no_path()?;
+                parts.client_query()?
+            }
+            Endpoint::Unix { .. } => parts.client_query()?,
+        };
         Ok(Self {
             place,
             user_name: parts.user_name()?,
             password: parts.password()?,
+            query,
         })
+    }
+
+    /// Whether it says nothing of the client, but only where the server is: each of several servers may have such a URL.
+    pub fn is_place_alone(&self) -> bool {
+        self.user_name.is_none() && self.password.is_none() && self.query.is_empty()
     }
 }
 
@@ -242,6 +276,7 @@ impl fmt::Debug for Endpoint {
             place: self.clone(),
             user_name: None,
             password: None,
+            query: ClientQuery::default(),
         };
         write!(f, "Endpoint({url})")
     }
@@ -379,8 +414,9 @@ struct UrlParts<'a> {
     user_info: Option<&'a str>,
     host: &'a str,
     port: Option<&'a str>,
-    /// From the first `/`, `?` or `#` on.
+    /// From the first `/`, `?` or `#` on, up to the query if that is [split off](Self::split_query).
     rest: &'a str,
+    query: Option<&'a str>,
 }
 
 impl<'a> UrlParts<'a> {
@@ -412,7 +448,21 @@ impl<'a> UrlParts<'a> {
             host,
             port,
             rest,
+            query: None,
         })
+    }
+
+    /// Splits the query off. What has a fragment stays as it is, and is refused.
+    fn split_query(&mut self) {
+        if let Some((rest, query)) = self.rest.split_once('?')
+            && !self.rest.contains('#')
+        {
+            (self.rest, self.query) = (rest, Some(query));
+        }
+    }
+
+    fn client_query(&self) -> Result<ClientQuery, UrlError> {
+        (self.query).map_or_else(|| Ok(ClientQuery::default()), ClientQuery::parse)
     }
 
     fn host(&self) -> Result<String, UrlError> {

@@ -215,9 +215,76 @@ fn each_mistake_is_named() {
     for port in ["", "0", "x", "+1", "65536", "1:2"] {
         assert_eq!(error(&format!("mqtt://h:{port}")), UrlError::Port, "{port}");
     }
-    for url in ["mqtt://h/a", "mqtt://h?a", "mqtt://h#a", "mqtts://h//"] {
+    for url in [
+        "mqtt://h/a",
+        "mqtt://h/a?protocol=5",
+        "mqtt://h?protocol=5#a",
+        "mqtts://h//",
+    ] {
         assert_eq!(error(url), UrlError::Path, "{url}");
     }
+}
+
+#[test]
+fn the_query_has_options_of_the_client() {
+    let query = |url: &str| {
+        let query = ServerUrl::parse(url)
+            .unwrap_or_else(|error| panic!("{url}: {error}"))
+            .query;
+        (query.client_identifier, query.keep_alive, query.protocol)
+    };
+    let all = "client_id=a%26b%20%C3%BC&keep_alive=0&protocol=3.1.1";
+    for place in ["mqtt://h", "mqtts://h:7/", "h", "mqtt+unix:///run/broker"] {
+        let found = query(&format!("{place}?{all}"));
+        assert_eq!(
+            found,
+            (Some("a&b ü".to_owned()), Some(0), Some(4)),
+            "{place}"
+        );
+        assert_eq!(query(place), (None, None, None), "{place}");
+    }
+    assert_eq!(query("h?client_id="), (Some(String::new()), None, None));
+    for (value, level) in [("3", 3), ("3.1", 3), ("4", 4), ("5", 5), ("5.0", 5)] {
+        assert_eq!(query(&format!("h?protocol={value}")).2, Some(level));
+    }
+    // The query of a WebSocket is the server's.
+    let url = ServerUrl::parse(&format!("ws://h/?{all}")).unwrap();
+    assert_eq!(url.place, websocket(80, false, &format!("/?{all}")));
+    assert!(url.is_place_alone());
+    assert!(!ServerUrl::parse("h?protocol=5").unwrap().is_place_alone());
+}
+
+#[test]
+fn a_query_of_something_else_is_refused() {
+    for query in [
+        "",
+        "client_id",
+        "clientid=a",
+        "client_id=a&client_id=b",
+        "client_id=a&",
+        "client_id=a@h",
+        "keep_alive=5?protocol=5",
+    ] {
+        let found = error(&format!("mqtt://h?{query}"));
+        let is_value = matches!(found, UrlError::QueryValue { .. });
+        assert!(found == UrlError::Query || is_value, "{query}: {found}");
+    }
+    for (key, value) in [
+        ("keep_alive", "65536"),
+        ("keep_alive", "+1"),
+        ("keep_alive", ""),
+        ("keep_alive", "60s"),
+        ("protocol", "6"),
+        ("protocol", "v5"),
+    ] {
+        let found = error(&format!("mqtt://h?{key}={value}"));
+        assert!(
+            matches!(found, UrlError::QueryValue { key: of, .. } if of == key),
+            "{found}"
+        );
+    }
+    let part = "client_id of the query";
+    assert_eq!(error("h?client_id=%F"), UrlError::Encoding { part });
 }
 
 #[test]

@@ -42,6 +42,30 @@ impl Options {
         self
     }
 
+    /// Session Expiry Interval (5.0) for DISCONNECT, in whole seconds as for
+    /// [`session_expiry_interval`](Self::session_expiry_interval): how long the server keeps the session once this client has
+    /// left on purpose, while a connection that is lost leaves it for as long as that one says. [`Duration::ZERO`] ends the
+    /// session with the connection.
+    ///
+    /// Refused when connecting: one above 0 where [`session_expiry_interval`](Self::session_expiry_interval) is 0, since the
+    /// standard forbids to prolong a session that ends with its connection (section 3.14.2.2.2), as
+    /// [`InvalidOptions::SessionExpiryRaised`](crate::InvalidOptions::SessionExpiryRaised); and any before 5.0.
+    ///
+    /// Default: that of `session_expiry_interval`, whose documentation says when it is 0.
+    #[must_use]
+    pub fn session_expiry_at_disconnect(mut self, interval: Duration) -> Self {
+        let expected = "whole seconds up to 4294967294, or Duration::MAX, which is forever";
+        let seconds = match interval {
+            Duration::MAX => Some(u32::MAX),
+            interval => whole_seconds(interval),
+        };
+        let option = "session_expiry_at_disconnect";
+        if let Some(seconds) = self.refused.note(option, interval, seconds, expected) {
+            self.core.session_expiry_at_disconnect = Some(seconds);
+        }
+        self
+    }
+
     /// What becomes of a QoS 2 message on its way when the server has lost the session. Default:
     /// [`PublishError::SessionLost`](crate::PublishError::SessionLost), so that nothing comes twice.
     #[must_use]

@@ -173,6 +173,23 @@ async fn dropping_the_connection_disconnects_in_the_background_and_ends_the_sess
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_disconnect_says_how_long_the_session_is_kept() {
+    for seconds in [0, 60] {
+        let limit = Duration::from_secs(seconds);
+        let options = options().session_expiry_at_disconnect(limit);
+        let (connection, mut server, _attempts) = connected(options, 4096).await;
+        let ending = tokio::spawn(connection.disconnect());
+        let properties = server.disconnected().await.properties;
+        drop(server);
+        assert_eq!(
+            properties.session_expiry_interval.map(u64::from),
+            Some(seconds)
+        );
+        assert_eq!(ending.await.unwrap(), Ok(()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_under_way_when_the_connection_was_dropped_says_so() {
     let (connection, mut server, _attempts) = connected(options(), 4096).await;
     let client = connection.client();

@@ -9,6 +9,7 @@ fn refused<T>(result: Result<T, AddressError>) -> Provoked {
     match result.map(|_| ()).unwrap_err() {
         error @ AddressError::Url(_) => (error.to_string(), "AddressError::Url"),
         error @ AddressError::Credentials => (error.to_string(), "AddressError::Credentials"),
+        error @ AddressError::Query => (error.to_string(), "AddressError::Query"),
         other => panic!("a kind that this test does not know: {other:?}"),
     }
 }
@@ -26,6 +27,8 @@ fn every_text_of_addresses_is_provoked_and_reads_as_the_page_says() {
         "mqtt://a..b",
         "mqtt://broker:0",
         "mqtt://broker/x",
+        "mqtt://broker?user=a",
+        "mqtt://broker?protocol=6",
         "ws://broker/a b",
         "mqtt+unix://broker",
         "mqtt://us%er:x@broker",
@@ -35,6 +38,7 @@ fn every_text_of_addresses_is_provoked_and_reads_as_the_page_says() {
     .collect();
     provoked.push(refused(Proxy::from_url("gate:1080")));
     provoked.push(refused(Server::from_url("mqtt://user:secret@broker")));
+    provoked.push(refused(Server::from_url("mqtt://broker?client_id=a")));
     provoked.push(topic(TopicName::new("")));
     provoked.push(topic(TopicName::new("a/+")));
     provoked.push(topic(TopicFilter::new("a#")));

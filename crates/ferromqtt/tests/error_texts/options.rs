@@ -1,4 +1,5 @@
 use std::process::Command;
+use std::time::Duration;
 
 use ferromqtt::{
     Bytes, CleanStart, Connection, DeclaredSubscription, Options, Properties, ProtocolVersion,
@@ -33,6 +34,9 @@ fn of_mqtt() -> Vec<Options> {
         local().password(vec![0; 65_536]),
         local().will(Will::new("a/#", "")),
         old.receive_maximum(1),
+        local()
+            .session_expiry_interval(Duration::ZERO)
+            .session_expiry_at_disconnect(Duration::from_secs(1)),
         local().properties(Properties {
             message_expiry_interval: Some(1),
             ..Properties::default()

@@ -46,6 +46,7 @@ publishing("payload must be a string", "a", {})
 publishing("timeout must be a number", "a", timeout="5")
 publishing("timeout must be 0 or more", "a", timeout=-1)
 publishing("properties must be", "a", properties=5)
+calling("max must be 1", lambda client: client.messages.batches(0))
 calling("Payload too large", lambda client: client.publish("a", bytes(1 << 28)))
 
 subscribing("No topic specified", b"a")

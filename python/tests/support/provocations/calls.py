@@ -336,3 +336,18 @@ refusing(
     "is above the {maximum}", b"", lambda client: client.publish("a", properties={"TopicAlias": 1})
 )
 refusing("all 65535", b"", use_all_identifiers)
+
+
+@provokes(CALLS, "The client was drained")
+async def _(_: World) -> None:
+    with ScriptedServer(serve_311) as server:
+        async with Client(server.host, server.port) as client:
+            await client.drain()
+            await client.publish("a")
+
+
+@provokes(CALLS, "drain it there")
+async def _(_: World) -> None:
+    with ScriptedServer(serve_311) as server:
+        async with Client(server.host, server.port) as client:
+            await asyncio.to_thread(asyncio.run, client.drain())

@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+from typing import Any
 
 from ferromqtt import Client, ProtocolVersion, ProxySettings, TLSParameters, Will
 from ferromqtt.options import ProxyType
@@ -160,3 +161,27 @@ heading("str to str: {header} is", {"X": 1})
 heading("one name is", {1: "x"})
 heading("must be one line of Latin-1", {"X": "a\r\nb: c"})
 heading("must return a dict", lambda _: None)
+
+
+def from_url(part: str, url: Any, **given: Given) -> None:  # noqa: ANN401 - what it does not take
+    """A URL that no client can be made of."""
+
+    @provokes(OPTIONS, part)
+    async def refuse(_: World) -> None:
+        Client.from_url(url, **given)
+
+
+from_url("is given, and the URL gives it too", "mqtt://a@h", username="b")
+from_url("is one without TLS", "mqtt://h", tls_params=TLSParameters())
+from_url("from_url: the URL begins with", "ssl://h")
+from_url("from_url: the query of the URL may hold", "mqtt://h?user=a")
+from_url("from_url: {key} in the query", "mqtt://h?protocol=6")
+from_url("from_url: {problem}", "mqtt://h:0")
+from_url("from_url: url must be str", None)
+from_url("servers: the URL of one of several", "mqtt://h", servers=["mqtt://a@i"])
+from_url("servers: a URL begins with", "mqtt://h", servers=["mqtts://i"])
+from_url("servers: a URL has another path", "ws://h", servers=["ws://i/x"])
+from_url("servers: {problem}", "mqtt://h", servers=["mqtt://i:0"])
+options("session_expiry_at_disconnect only applies", session_expiry_at_disconnect=1)
+options("session_expiry_at_disconnect must be", protocol=5, session_expiry_at_disconnect=-1)
+options("session_expiry_at_disconnect cannot", protocol=5, session_expiry_at_disconnect=1)

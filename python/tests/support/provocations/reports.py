@@ -5,6 +5,7 @@ import logging
 
 from ferromqtt import Client, Message
 from ferromqtt.testing import TestBroker
+from support.clients import wait_for_queued
 from support.provocations import connecting
 from support.provocations.registry import CONNECTING, PROVOCATIONS, REPORTS, World, provokes
 from support.scripted import ScriptedServer, serve_311
@@ -47,3 +48,23 @@ async def receive_by_a_raising_queue() -> None:
 @provokes(REPORTS, "put_nowait raised")
 async def _(_: World) -> None:
     await receive_by_a_raising_queue()
+
+
+class RaisingAtTheLast(asyncio.Queue[Message]):
+    def get_nowait(self) -> Message:
+        if self.qsize() == 1:
+            raise RuntimeError
+        return super().get_nowait()
+
+
+@provokes(REPORTS, "get_nowait raised")
+async def _(_: World) -> None:
+    async with (
+        TestBroker() as broker,
+        Client(broker.host, broker.port, queue_type=RaisingAtTheLast) as client,
+    ):
+        await client.subscribe("a")
+        for _number in range(2):
+            await client.publish("a", qos=1)
+        await wait_for_queued(client, 2)
+        await anext(client.messages.batches())
