@@ -167,7 +167,7 @@ def protocol_number(protocol: object) -> int:
         TypeError: `protocol` is no number.
         ValueError: It is another number.
     """
-    must_be = "ProtocolVersion.V31, V311 or V5 (3, 4 or 5)"
+    must_be = '"auto", or ProtocolVersion.V31, V311 or V5 (3, 4 or 5)'
     number = getattr(protocol, "value", protocol)
     if not isinstance(number, int) or isinstance(number, bool):
         raise wrong_type("protocol", must_be, protocol)

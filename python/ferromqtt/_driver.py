@@ -417,6 +417,16 @@ class Protocol(Core):
         if unflushed:
             self._on_unflushed(unflushed)
 
+    def _on_version_refused(self, end: End, version: str) -> None:
+        """Get ready for the next attempt at the same server, which is made at once."""
+        self._stop_answering()
+        self._failure = self._refusal = None
+        self._settle_attempt()
+        self.info(
+            f"{self.address} does not speak the version of MQTT that was tried, or does not seem "
+            f"to ({_errors.told(end)}): trying MQTT {version}"
+        )
+
     def _log_end(self, end: End, established: bool, *, is_final: bool) -> None:
         if not self.reconnects:  # one of several servers
             self.warn_of_repeating("cannot connect: %s", self._told_of_attempt(end))

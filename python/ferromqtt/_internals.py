@@ -118,8 +118,8 @@ class Internals:
     ) -> list[ReasonCode]:
         """Subscribe; return a Reason Code for each filter."""
         async with TURN_BEFORE_ERROR:
-            filters = subscribe_filters(topic, qos, options, self._version)
-            if options is not None and self._version != ProtocolVersion.V5:
+            filters = subscribe_filters(topic, qos, options, self.version)
+            if options is not None and self.version != ProtocolVersion.V5:
                 self._warn_of_options()
             native = self.native(properties, PacketTypes.SUBSCRIBE)
         async with self._slots or contextlib.nullcontext():
@@ -157,7 +157,7 @@ class Internals:
                     self.core.configure(**self.core_options())
                     self._was_entered = True
                     self._warn_of_unused_headers()
-                    if self.options.will is not None and self._version != ProtocolVersion.V5:
+                    if self.options.will is not None and self.version != ProtocolVersion.V5:
                         self.native(self.options.will.properties, PacketTypes.WILLMESSAGE)
                 await self._connect(timeout)
             except BaseException:
@@ -200,14 +200,17 @@ class Internals:
             raise
 
     @property
-    def _version(self) -> ProtocolVersion:
+    def version(self) -> ProtocolVersion:
+        """The version of MQTT in use."""
+        if self.options.falls_back:
+            return ProtocolVersion(self.core.protocol)
         return cast("ProtocolVersion", self.options.protocol)  # never None there
 
     def native(
         self, properties: PropertiesLike | None, packet_type: int
     ) -> dict[str, object] | None:
         """Properties as the core takes them; before 5.0 they are not used."""
-        if self._version == ProtocolVersion.V5:
+        if self.version == ProtocolVersion.V5:
             return to_native(properties, packet_type)
         if properties is not None:
             self._warn_of_properties(properties)
@@ -245,7 +248,7 @@ class Internals:
 
     @property
     def _version_name(self) -> str:
-        return "3.1" if self._version == ProtocolVersion.V31 else "3.1.1"
+        return "3.1" if self.version == ProtocolVersion.V31 else "3.1.1"
 
     def use_queue(self, queue_type: type[asyncio.Queue[Message]]) -> MessageQueue:
         """Let received messages go through a queue of this class."""
@@ -283,7 +286,8 @@ class Internals:
             inflight = _DEFAULT_INFLIGHT
         incoming = options.max_queued_incoming_messages
         return {
-            "protocol": int(self._version),
+            "protocol": int(cast("ProtocolVersion", options.protocol)),
+            "fall_back": options.falls_back,
             "client_identifier": options.identifier or "",
             "clean_start": _CLEAN_START[options.clean],
             "keep_alive": options.keepalive,

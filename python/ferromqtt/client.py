@@ -85,6 +85,12 @@ class Client(FerromqttInternalsHolder):
         queue_type: A class of queue for received messages, used through `put_nowait` and `get`;
             None for the fast one of the core.
         protocol: Version of MQTT, or its number: 3 (3.1), 4 (3.1.1) or 5 (5.0). None for 3.1.1.
+            "auto" for 5.0 with each server that speaks it, and 3.1.1 with the others: one that
+            refuses 5.0, or closes the connection instead of answering, is tried again at once in
+            3.1.1, which is no failed attempt, and what it speaks is remembered. `clean_start` then
+            holds for both, and what only 5.0 has is left out in 3.1.1: properties of CONNECT and of
+            the will, and those of calls, which one warning tells. A password then needs a user
+            name, and an Authentication Method is refused. See docs/protocol-versions.md.
         will: The message that the server publishes when it loses the client.
         clean_session: (before 5.0) False keeps the session at the server; needs an identifier.
         transport: "tcp", "websockets", or "unix" with the socket's path as `hostname`.
@@ -183,7 +189,7 @@ class Client(FerromqttInternalsHolder):
         logger: logging.Logger | None = None,
         identifier: str | None = None,
         queue_type: type[asyncio.Queue[Message]] | None = None,
-        protocol: ProtocolVersion | Literal[3, 4, 5] | None = None,
+        protocol: ProtocolVersion | Literal[3, 4, 5, "auto"] | None = None,
         will: Will | None = None,
         clean_session: bool | None = None,
         transport: Literal["tcp", "websockets", "unix"] = "tcp",
@@ -296,6 +302,13 @@ class Client(FerromqttInternalsHolder):
         if internals.queue is not None:
             return cast("MessagesIterator", QueuedMessages(internals.queue))  # has the same methods
         return internals.core.messages()
+
+    def protocol(self) -> ProtocolVersion:
+        """Return the version of MQTT in use: that of the connection, or of the last attempt.
+
+        With `protocol="auto"` it depends on the server, and is 5.0 before the first attempt.
+        """
+        return self._FerromqttInternalsHolder__internals.version
 
     def state(self) -> ClientState:
         """Return where the client stands: whether there is a connection, and whether one comes."""

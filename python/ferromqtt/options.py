@@ -157,7 +157,7 @@ class ProxySettings:
 class ClientOptions:
     """The options of a client that stay as they are: the parameters of `Client`, with their names.
 
-    Some are settled here: `protocol` and `identifier` are never None, `transport` is in lower case,
+    Some are settled here: `protocol` is a version, 5.0 for "auto", `identifier` is never None, `transport` is in lower case,
     `socket_options` is a tuple.
 
     Raises:
@@ -169,7 +169,7 @@ class ClientOptions:
     username: str | None = None
     password: str | bytes | None = None
     identifier: str | None = None
-    protocol: ProtocolVersion | Literal[3, 4, 5] | None = None
+    protocol: ProtocolVersion | Literal[3, 4, 5, "auto"] | None = None
     will: Will | None = None
     clean_session: bool | None = None
     transport: str = "tcp"
@@ -195,11 +195,15 @@ class ClientOptions:
     servers: Iterable[ServerLike] | None = None
     broker: MemoryBroker | None = None
     """The `hostname`, if it is a test broker."""
+    falls_back: bool = dataclasses.field(init=False)
+    """Whether a server that does not speak 5.0 is spoken to in 3.1.1."""
     further_servers: tuple[Server | MemoryBroker, ...] = dataclasses.field(init=False)
     """The servers beside `hostname`, checked."""
 
     def __post_init__(self) -> None:
-        version = ProtocolVersion.V311 if self.protocol is None else self.protocol
+        self.falls_back = self.protocol == "auto"
+        usual = ProtocolVersion.V5 if self.falls_back else ProtocolVersion.V311
+        version = usual if self.falls_back or self.protocol is None else self.protocol
         self.protocol = ProtocolVersion(_checks.protocol_number(version))
         _checks.check_types(self)
         if not isinstance(self.reconnect, bool | Reconnect | None):

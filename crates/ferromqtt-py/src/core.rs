@@ -380,6 +380,12 @@ impl Core {
         self.engine.core().client_identifier().as_str().to_owned()
     }
 
+    /// The version of MQTT in use: 3, 4 or 5.
+    #[getter]
+    const fn protocol(&self) -> u8 {
+        self.engine.core().options().protocol.level()
+    }
+
     /// The client's counters, by their names.
     fn stats(&self) -> HashMap<&'static str, u64> {
         self.engine.core().stats().fields().collect()

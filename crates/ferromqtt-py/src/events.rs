@@ -91,6 +91,10 @@ fn report(slf: &Bound<'_, Core>, fact: Fact) -> PyResult<()> {
             let told = (end, unflushed, retry_at.is_some(), established);
             slf.call_method1(intern!(py, "_on_disconnected"), told)?;
         }
+        Fact::VersionRefused { cause, next } => {
+            let told = (End::new(&cause), next.to_string());
+            slf.call_method1(intern!(py, "_on_version_refused"), told)?;
+        }
         Fact::Lost { .. } => {
             let lost = slf.borrow_mut().engine.take_lost(QueueId::DEFAULT);
             if lost > 0 {

@@ -12,8 +12,8 @@ use crate::shared::Shared;
 use crate::subscribe::unsubscribe;
 use crate::{
     AcknowledgeError, ConnectionError, DeliveryId, Events, IntoPayload, Message, Messages,
-    Properties, Publish, PublishError, ReAuthenticateError, ReasonCode, Request, Stats, Subscribe,
-    SubscribeError, TopicFilter, TopicName, Utf8String,
+    Properties, ProtocolVersion, Publish, PublishError, ReAuthenticateError, ReasonCode, Request,
+    Stats, Subscribe, SubscribeError, TopicFilter, TopicName, Utf8String,
 };
 
 /// A handle to a connection: cheap to clone, shared by as many tasks as you like. Wraps [`ferromqtt_proto::Client`], which
@@ -298,6 +298,12 @@ impl Client {
     /// The Client Identifier in use: the one of the options, or the one that the server has assigned.
     pub fn client_identifier(&self) -> Utf8String {
         (self.shared).read(|engine| engine.core().client_identifier().clone())
+    }
+
+    /// The version of MQTT in use: that of the connection, or of the last attempt to make one. With
+    /// [`Options::protocol_auto`](crate::Options::protocol_auto) it depends on the server.
+    pub fn protocol(&self) -> ProtocolVersion {
+        (self.shared).read(|engine| engine.core().options().protocol)
     }
 
     /// Counters since the connection was opened, reconnections included, and how full its outgoing queue is: for a metrics

@@ -134,6 +134,7 @@ mod written {
                     true => ("connection lost", cause.to_string()),
                     false => ("cannot connect", cause.to_string()),
                 },
+                Fact::VersionRefused { cause, .. } => ("version refused", cause.to_string()),
                 Fact::Unflushed { .. } => ("unflushed", String::new()),
                 Fact::NotRestored { filter, .. } => ("not restored", filter.to_string()),
                 Fact::Tolerated { slip } => ("tolerated", slip.to_string()),
@@ -225,6 +226,12 @@ mod written {
                     unflushed,
                     times,
                     "cannot connect: {cause}"
+                ),
+                Fact::VersionRefused { cause, next } => tracing::info!(
+                    target: "ferromqtt",
+                    %cause,
+                    times,
+                    "the server does not speak the version of MQTT that was tried, or does not seem to: trying {next}"
                 ),
                 Fact::Unflushed { messages } => tracing::warn!(
                     target: "ferromqtt",

@@ -204,6 +204,13 @@ impl Client {
             }
             _ => {}
         }
+        let outcome = match outcome {
+            // It was accepted before the server turned out not to speak 5.0.
+            Outcome::NotPossible(InvalidPublish::Property(_)) if !self.options.protocol.is_v5() => {
+                Outcome::NotPossible(InvalidPublish::NoRequests)
+            }
+            outcome => outcome,
+        };
         let is_answered = self.correlation.requests.remove(&op) == Some(RequestStage::Answered);
         self.correlation.answered -= usize::from(is_answered);
         if !is_answered {

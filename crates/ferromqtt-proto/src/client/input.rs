@@ -288,6 +288,8 @@ impl Client {
         self.correlation
             .learn(properties.response_information.as_ref());
         let first = std::mem::replace(&mut self.first, false);
+        self.versions
+            .accepted(self.servers.current(), self.options.protocol);
         self.phase = ClientPhase::Connected;
         self.stats.connections += 1;
         self.events.push_back(Event::Connected(Box::new(Connected {

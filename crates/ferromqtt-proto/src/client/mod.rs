@@ -43,6 +43,7 @@ use crate::session::{JournalEntry, QueueId, QueueOptions, Session, SessionChange
 use crate::slips::Slips;
 use crate::text::Utf8String;
 use crate::topic::TopicFilter;
+use crate::versions::Versions;
 use claim::Claiming;
 use closing::Closing;
 use correlate::Correlation;
@@ -62,6 +63,7 @@ pub struct Client {
     transport_requests: VecDeque<TransportRequest>,
     backoff: Backoff,
     servers: Servers,
+    versions: Versions,
     assigned_identifier: Option<Utf8String>,
     /// No connection has come about since `connect()`.
     first: bool,
@@ -136,6 +138,7 @@ impl Client {
             options.servers.get().into(),
             options.follow_server_reference,
         );
+        let versions = Versions::new(options.falls_back());
         let slips = Slips::new(options.strict);
         let lost_before = session.inbox.all_lost();
         let mut client = Self {
@@ -148,6 +151,7 @@ impl Client {
             transport_requests: VecDeque::new(),
             backoff: Backoff::new(seed),
             servers,
+            versions,
             assigned_identifier: None,
             first: true,
             was_unanswered: false,
@@ -169,7 +173,8 @@ impl Client {
         Ok(client)
     }
 
-    /// The options it was made with, and the [credentials](Client::set_credentials) that were set last.
+    /// The options it was made with, and what has taken the place of some: the [credentials](Client::set_credentials) that
+    /// were set last, and, with [`Options::fall_back`], the version of MQTT of the present or the last attempt.
     pub const fn options(&self) -> &Options {
         &self.options
     }

@@ -14,8 +14,9 @@ use super::thread::{Background, Ending};
 use super::{Call, Events, Messages};
 use crate::{
     AcknowledgeError, Client as AsyncClient, ConnectError, Connection, ConnectionError, DeliveryId,
-    Drained, IntoPayload, Message, Options, Properties, Publish, PublishError, ReAuthenticateError,
-    ReasonCode, Request, Stats, Subscribe, SubscribeError, TopicFilter, TopicName, Utf8String,
+    Drained, IntoPayload, Message, Options, Properties, ProtocolVersion, Publish, PublishError,
+    ReAuthenticateError, ReasonCode, Request, Stats, Subscribe, SubscribeError, TopicFilter,
+    TopicName, Utf8String,
 };
 
 /// A blocking [`crate::Client`]: the connection, shared by as many threads as you like.
@@ -220,6 +221,11 @@ impl Client {
     /// empty.
     pub fn client_identifier(&self) -> Utf8String {
         self.0.client.client_identifier()
+    }
+
+    /// The version of MQTT in use. See [`crate::Client::protocol`].
+    pub fn protocol(&self) -> ProtocolVersion {
+        self.0.client.protocol()
     }
 
     /// Counters since the connection was opened. See [`crate::Client::stats`]. In a forked child all are 0.
