@@ -78,6 +78,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "strict": _FLAG,
     "maximum_non_publish_size": _INT,
     "tls_server_hostname": _STR,
+    "topic_aliases": ("True, False or a number", _is_int),
     "servers": ("a list of servers", _is_list),
 }
 _NEVER_NONE = {"port", "keepalive", "bind_port", "transport", "maximum_non_publish_size"}

@@ -16,6 +16,7 @@ _COULD_NOT = {
     "publish": "Could not publish message",
     "subscribe": "Could not subscribe to topic",
     "unsubscribe": "Could not unsubscribe from topic",
+    "authenticate": "Could not authenticate again",
 }
 
 _REMEDIES = {
@@ -54,6 +55,12 @@ def _call_error(kind: CallFailure, code: int, text: str, what: str) -> Exception
         case CallFailure.REFUSED:
             error = MqttCodeError(_refusal(code), text or _COULD_NOT["publish"])
             error.add_note(f"The server refused the message{f': {text}' if text else ''}")
+        case CallFailure.NO_RESPONDER:
+            error = MqttCodeError(ReasonCode(PacketTypes.PUBACK, identifier=code))
+            error.add_note("Nobody is there to respond: no client has subscribed to that topic")
+        case CallFailure.UNANSWERABLE:
+            error = MqttCodeError(ReasonCode(PacketTypes.SUBACK, identifier=code))
+            error.add_note(f"The server lets this client receive no response: {text}")
         case CallFailure.LIMIT:
             error = MqttCodeError(ReasonCode(PacketTypes.DISCONNECT, identifier=code), text)
             error.add_note(f"Nothing was sent: {text}")

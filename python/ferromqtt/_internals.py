@@ -101,12 +101,12 @@ class Internals:
         timeout: float,
     ) -> None:
         """Publish once there is a free slot."""
-        async with self._slots or contextlib.nullcontext():
+        async with self.slot():
             async with TURN_BEFORE_ERROR:
                 native = self.native(properties, PacketTypes.PUBLISH)
                 waiter = self.core.publish(topic, payload, qos, retain, native, timeout)
             if waiter is not None:
-                await self._wait(waiter)
+                await self.wait(waiter)
 
     async def subscribe(
         self,
@@ -122,10 +122,10 @@ class Internals:
             if options is not None and self.version != ProtocolVersion.V5:
                 self._warn_of_options()
             native = self.native(properties, PacketTypes.SUBSCRIBE)
-        async with self._slots or contextlib.nullcontext():
+        async with self.slot():
             async with TURN_BEFORE_ERROR:
                 waiter = self.core.subscribe(filters, native, timeout)
-            codes = await self._wait(waiter)
+            codes = await self.wait(waiter)
         return [ReasonCode(PacketTypes.SUBACK, identifier=code) for code in codes]
 
     async def unsubscribe(
@@ -135,10 +135,10 @@ class Internals:
         async with TURN_BEFORE_ERROR:
             filters = unsubscribe_filters(topic)
             native = self.native(properties, PacketTypes.UNSUBSCRIBE)
-        async with self._slots or contextlib.nullcontext():
+        async with self.slot():
             async with TURN_BEFORE_ERROR:
                 waiter = self.core.unsubscribe(filters, native, timeout)
-            await self._wait(waiter)
+            await self.wait(waiter)
 
     async def enter(self, timeout: float) -> None:
         """Connect within `timeout` seconds; after a failure the client can be entered again."""
@@ -190,7 +190,7 @@ class Internals:
             await self.core.cancel_start()
             raise
 
-    async def _wait(self, waiter: Any) -> Any:  # noqa: ANN401 - any call's future
+    async def wait(self, waiter: Any) -> Any:  # noqa: ANN401 - any call's future
         """Wait for a call that was just accepted; tell the core when it is given up."""
         op = self.core.last_op
         try:
@@ -198,6 +198,10 @@ class Internals:
         except (asyncio.CancelledError, GeneratorExit):
             self.core.abandon(op)
             raise
+
+    def slot(self) -> contextlib.AbstractAsyncContextManager[object]:
+        """Return what a call waits in for a free slot."""
+        return self._slots or contextlib.nullcontext()
 
     @property
     def version(self) -> ProtocolVersion:
@@ -288,6 +292,7 @@ class Internals:
         return {
             "protocol": int(cast("ProtocolVersion", options.protocol)),
             "fall_back": options.falls_back,
+            "topic_aliases": options.most_topic_aliases,
             "client_identifier": options.identifier or "",
             "clean_start": _CLEAN_START[options.clean],
             "keep_alive": options.keepalive,

@@ -162,6 +162,8 @@ class CallFailure:
     REFUSED: ClassVar[CallFailure]
     NOT_SENT: ClassVar[CallFailure]
     SESSION_LOST: ClassVar[CallFailure]
+    NO_RESPONDER: ClassVar[CallFailure]
+    UNANSWERABLE: ClassVar[CallFailure]
 
 @final
 class Phase:
@@ -272,6 +274,24 @@ class Core:
     def unsubscribe(
         self, filters: list[str], properties: dict[str, object] | None, timeout: float
     ) -> asyncio.Future[list[int]]: ...
+    def request(
+        self,
+        topic: str | Topic,
+        payload: object,
+        qos: int,
+        properties: dict[str, object] | None,
+        timeout: float,
+    ) -> asyncio.Future[Message]: ...
+    def respond(
+        self,
+        asked: dict[str, object] | None,
+        payload: object,
+        qos: int,
+        properties: dict[str, object] | None,
+        timeout: float,
+    ) -> asyncio.Future[None]: ...
+    def begin_authentication(self, data: bytes | None, why: str | None) -> bool: ...
+    def re_authenticate(self, data: bytes | None) -> asyncio.Future[None]: ...
     def abandon(self, op: int) -> None: ...
     def answer_auth(self, data: bytes | None) -> str | None: ...
     def take_foreign_waiters(self) -> list[asyncio.Future[None]]: ...

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Literal, Self, cast
 
-from ferromqtt import _checks, _shown
+from ferromqtt import _authentication, _checks, _requests, _shown
 from ferromqtt._internals import FerromqttInternalsHolder
 from ferromqtt._native import Message, MessagesIterator
 from ferromqtt._queue import QueuedMessages
@@ -137,7 +137,9 @@ class Client(FerromqttInternalsHolder):
         authenticator: (5.0) Called with the Authentication Data of each AUTH packet of the server.
             Returns the data to answer with, or is a coroutine function that does, which runs as a
             task and is cancelled when the connection ends. This is enhanced authentication, by the
-            method that `properties` name. An addition to aiomqtt's parameters.
+            method that `properties` name. An object that also has a method `begin` (or a coroutine
+            of that name) begins each exchange: that returns the Authentication Data of CONNECT, and
+            of `re_authenticate`, or None. An addition to aiomqtt's parameters.
         strict: Whether every rule of MQTT that the server breaks ends the connection. By default
             slips of real servers are tolerated that lose, duplicate and misroute nothing, with one
             warning for each kind on each connection: more messages at once than the Receive Maximum
@@ -170,6 +172,10 @@ class Client(FerromqttInternalsHolder):
             `reconnect`, a refusal of old credentials is then tried again with new ones, and an
             error of this function like a failure of the network. An addition to aiomqtt's
             parameters.
+        topic_aliases: (5.0) Whether the client assigns Topic Aliases by itself, as far as the
+            server's Topic Alias Maximum goes: a topic that was published to lately is left out of
+            the packet. True for up to 100, or how many. Each takes memory for its topic. An
+            addition to aiomqtt's parameters.
 
     Attributes:
         timeout: As the parameter; may be changed at any time.
@@ -218,6 +224,7 @@ class Client(FerromqttInternalsHolder):
         reconnect: bool | Reconnect = False,
         servers: Iterable[ServerLike] | None = None,
         credentials: CredentialsSource | None = None,
+        topic_aliases: bool | int = False,
     ) -> None:
         broker = memory_broker(hostname)
         options = ClientOptions(
@@ -251,6 +258,7 @@ class Client(FerromqttInternalsHolder):
             tls_server_hostname=tls_server_hostname,
             reconnect=reconnect,
             servers=servers,
+            topic_aliases=topic_aliases,
         )
         _checks.check_arguments(
             logger=logger,
@@ -429,6 +437,105 @@ class Client(FerromqttInternalsHolder):
             except (asyncio.CancelledError, GeneratorExit):
                 internals.core.abandon(op)
                 raise
+
+    async def request(
+        self,
+        topic: TopicLike,
+        payload: PayloadType = None,
+        qos: int = 1,
+        properties: PropertiesLike | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> Message:
+        """Publish a request (5.0, section 4.10), and wait for the message that answers it.
+
+        ```python
+        answer = await client.request("clock", "what time is it?")
+        print(answer.payload)
+        ```
+
+        The first request subscribes to a Response Topic of the client's own, which it keeps; each
+        response is told by its Correlation Data, so any number of requests may wait at the same
+        time, and none of their responses comes to `messages`. With `reconnect` a request waits
+        while there is no connection. When cancelled, a request that is not on the wire yet is
+        dropped, and a response that comes later is too.
+
+        Args:
+            topic: Where the responder listens.
+            payload: As for `publish`.
+            qos: 0, 1 or 2. At 1 and 2 many servers tell when nobody is there to respond.
+            properties: PUBLISH properties, as for `publish`. Response Topic and Correlation Data
+                are the client's own.
+            timeout: Seconds to wait for the response; None for the client's `timeout`, `math.inf`
+                for no limit.
+
+        Raises:
+            ValueError: An argument is wrong, or the connection has a version before 5.0. Nothing
+                was sent.
+            MqttTimeoutError: No response came in time; `delivery` tells whether the request may
+                have arrived.
+            MqttCodeError: Nobody has subscribed to the topic (`rc` is No matching subscribers), the
+                server lets this client receive no response, or as for `publish`.
+            MqttError: The connection has ended, and none follows.
+        """
+        time_limit = self.timeout if timeout is None else timeout
+        internals = self._FerromqttInternalsHolder__internals
+        return await _requests.request(internals, topic, payload, qos, properties, time_limit)
+
+    async def respond(
+        self,
+        request: Message,
+        payload: PayloadType = None,
+        qos: int | None = None,
+        properties: PropertiesLike | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Answer a request (5.0): publish to its Response Topic, with its Correlation Data.
+
+        ```python
+        await client.subscribe("clock")
+        async for question in client.messages:
+            await client.respond(question, "half past nine")
+        ```
+
+        Args:
+            request: The message to answer.
+            payload: As for `publish`.
+            qos: 0, 1 or 2; None for the QoS that the request came with.
+            properties: PUBLISH properties, as for `publish`.
+            timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for no limit.
+
+        Raises:
+            ValueError: The message asks for no response (it has no Response Topic), or an argument
+                is wrong. Nothing was sent.
+            MqttError: As for `publish`.
+        """
+        time_limit = self.timeout if timeout is None else timeout
+        internals = self._FerromqttInternalsHolder__internals
+        await _requests.respond(internals, request, payload, qos, properties, time_limit)
+
+    async def re_authenticate(self, *, timeout: float | None = None) -> None:
+        """Authenticate again (5.0, section 4.12.1) on the present connection.
+
+        Returns when the server has accepted it. The exchange begins with what `begin` of the
+        `authenticator` returns, if it has that, and the `authenticator` answers the server. When
+        one side does not accept the other, the connection ends. When cancelled, or when its time is
+        over, the exchange goes on.
+
+        Args:
+            timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for no limit.
+
+        Raises:
+            ValueError: The client has no `authenticator`, or no Authentication Method.
+            MqttCodeError: The client is not connected.
+            MqttError: An exchange is under way already, the `authenticator` could not begin, or the
+                connection ended.
+            MqttTimeoutError: The server has not accepted it in time.
+        """
+        time_limit = self.timeout if timeout is None else timeout
+        core = self._FerromqttInternalsHolder__internals.core
+        await _authentication.re_authenticate(core, time_limit)
 
     async def subscribe(
         self,

@@ -157,8 +157,8 @@ class ProxySettings:
 class ClientOptions:
     """The options of a client that stay as they are: the parameters of `Client`, with their names.
 
-    Some are settled here: `protocol` is a version, 5.0 for "auto", `identifier` is never None, `transport` is in lower case,
-    `socket_options` is a tuple.
+    Some are settled here: `protocol` is a version, 5.0 for "auto", `identifier` is never None,
+    `transport` is in lower case, `socket_options` is a tuple.
 
     Raises:
         ValueError: An option is wrong whatever the client will do. `check_enter` tells the rest.
@@ -193,6 +193,7 @@ class ClientOptions:
     tls_server_hostname: str | None = None
     reconnect: bool | Reconnect = False
     servers: Iterable[ServerLike] | None = None
+    topic_aliases: bool | int = False
     broker: MemoryBroker | None = None
     """The `hostname`, if it is a test broker."""
     falls_back: bool = dataclasses.field(init=False)
@@ -234,6 +235,11 @@ class ClientOptions:
             return self.reconnect
         return Reconnect() if self.reconnect else None
 
+    @property
+    def most_topic_aliases(self) -> int:
+        """How many Topic Aliases the client assigns by itself at most."""
+        return _MOST_TOPIC_ALIASES if self.topic_aliases is True else int(self.topic_aliases or 0)
+
     def use_server(self, place: int) -> None:
         """Have a server of the list in place of the first one."""
         server = self.further_servers[place - 1]
@@ -272,6 +278,9 @@ class ClientOptions:
         return to_native(self.will.properties, PacketTypes.WILLMESSAGE)
 
 
+_MOST_TOPIC_ALIASES = 100
+"""How many the client assigns by itself where `topic_aliases` is True."""
+
 _OF_SOCKETS = (
     "port",
     "transport",
@@ -299,6 +308,8 @@ def check_enter(options: ClientOptions) -> None:
     if options.protocol != ProtocolVersion.V5:
         if options.clean_start != MQTT_CLEAN_START_FIRST_ONLY:
             raise ValueError(f"Clean start only applies to MQTT V5: leave it out, or {_GIVE_V5}")
+        if options.topic_aliases:
+            raise ValueError(f"topic_aliases only apply to MQTT V5: leave them out, or {_GIVE_V5}")
         if options.properties is not None:
             raise ValueError(f"Properties only apply to MQTT V5: leave them out, or {_GIVE_V5}")
     port = options.bind_port
@@ -425,6 +436,9 @@ def _check_limits(options: ClientOptions) -> None:
     if not 1 <= size <= _MAX_PACKET_LIMIT:
         must_be = f"in the range 1-{_MAX_PACKET_LIMIT}"
         raise ValueError(f"maximum_non_publish_size must be {must_be}, not {size}.")
+    aliases = options.most_topic_aliases
+    if not 0 <= aliases <= MAX_BYTES:
+        raise ValueError(f"topic_aliases must be in the range 0-{MAX_BYTES}, not {aliases}.")
     queued: object = options.max_queued_outgoing_messages
     if queued is None:
         return

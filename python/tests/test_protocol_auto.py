@@ -3,7 +3,8 @@
 import asyncio
 import functools
 import logging
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import pytest
 
@@ -15,7 +16,13 @@ from support.clients import LIMIT, receive
 from support.loops import LoopRunner
 from support.scripted import Connection, ScriptedServer
 
+T = TypeVar("T")
 V311, V5 = ProtocolVersion.V311, ProtocolVersion.V5
+
+
+def virtually(main: Coroutine[Any, Any, T]) -> T:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +50,7 @@ def test_entering_succeeds_with_servers_of_either_version(
                     assert (await receive(client)).payload == b"x"
 
     with caplog.at_level(logging.WARNING):
-        asyncio.run(main(), loop_factory=VirtualLoop)
+        virtually(main())
     assert caplog.records == []
 
 
@@ -54,7 +61,7 @@ def test_a_server_that_speaks_neither_is_told_by_its_refusal() -> None:
             with pytest.raises(MqttConnectError, match="Unsupported protocol version"):
                 await client.__aenter__()
 
-    asyncio.run(main(), loop_factory=VirtualLoop)
+    virtually(main())
 
 
 def test_each_connection_has_the_version_that_the_server_speaks_then(run: LoopRunner) -> None:
@@ -96,7 +103,7 @@ def test_each_connection_has_the_version_that_the_server_speaks_then(run: LoopRu
         ({"clean_start": False}, "^a Client Identifier is needed"),
         (
             {"properties": {"AuthenticationMethod": "QUIZ"}},
-            "^AuthenticationMethod of CONNECT has no effect where the client falls back",
+            "^Property AuthenticationMethod has no effect where the client falls back",
         ),
     ],
 )
@@ -106,7 +113,7 @@ def test_what_3_1_1_cannot_do_is_refused(options: dict[str, Any], problem: str) 
             with pytest.raises(ValueError, match=problem):
                 await Client(broker, protocol="auto", **options).__aenter__()
 
-    asyncio.run(main(), loop_factory=VirtualLoop)
+    virtually(main())
 
 
 def test_what_only_5_0_has_is_left_out_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
@@ -120,9 +127,9 @@ def test_what_only_5_0_has_is_left_out_with_one_warning(caplog: pytest.LogCaptur
                 messages = [await receive(client) for _ in range(2)]
             return [getattr(it.properties, "ContentType", "") for it in messages]
 
-    assert asyncio.run(main(3), loop_factory=VirtualLoop) == ["text", "text"]
+    assert virtually(main(3)) == ["text", "text"]
     assert caplog.records == []
-    assert asyncio.run(main(5), loop_factory=VirtualLoop) == ["", ""]
+    assert virtually(main(5)) == ["", ""]
     assert [record.getMessage()[:24] for record in caplog.records] == ["Properties are not sent:"]
 
 

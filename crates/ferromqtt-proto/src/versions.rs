@@ -9,7 +9,7 @@ use crate::servers::ServerChoice;
 
 /// What a server is known to speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Known {
+enum KnownVersion {
     /// It has accepted a connection in this version, and, if that is 3.1.1, does not speak 5.0.
     Speaks(ProtocolVersion),
     /// It has accepted 3.1.1 once, right after it had closed a connection without an answer to the CONNECT of 5.0. A fault of
@@ -31,7 +31,7 @@ enum Refusal {
 pub(crate) struct Versions {
     falls_back: bool,
     /// By the place in the driver's list.
-    known: BTreeMap<usize, Known>,
+    known: BTreeMap<usize, KnownVersion>,
     /// The attempt at hand, or about to be made, is the second at its server: in this version, since the first ended so.
     second: Option<(ProtocolVersion, Refusal)>,
 }
@@ -56,12 +56,12 @@ impl Versions {
             return None;
         }
         Some(match (self.second, self.known(server)) {
-            (Some((version, _)), _) | (None, Some(Known::Speaks(version))) => version,
+            (Some((version, _)), _) | (None, Some(KnownVersion::Speaks(version))) => version,
             _ => ProtocolVersion::V5,
         })
     }
 
-    fn known(&self, server: &ServerChoice) -> Option<Known> {
+    fn known(&self, server: &ServerChoice) -> Option<KnownVersion> {
         match server {
             ServerChoice::Listed(place) => self.known.get(place).copied(),
             ServerChoice::Referred(_) => None, // a server that refers to it speaks 5.0, and so will this one
@@ -79,8 +79,8 @@ impl Versions {
         }
         let is_silent = matches!(second, Some((ProtocolVersion::V311, Refusal::Silent)));
         let known = match self.known.get(&place) {
-            None if is_silent => Known::PerhapsV311,
-            _ => Known::Speaks(version),
+            None if is_silent => KnownVersion::PerhapsV311,
+            _ => KnownVersion::Speaks(version),
         };
         self.known.insert(place, known);
     }
@@ -112,7 +112,7 @@ impl Versions {
             _ => ProtocolVersion::V5,
         };
         let known = self.known(server);
-        let speaks_it = known == Some(Known::Speaks(tried));
+        let speaks_it = known == Some(KnownVersion::Speaks(tried));
         if speaks_it && refusal == Refusal::Silent && tried.is_v5() {
             return None; // a fault: the server has spoken 5.0 before
         }

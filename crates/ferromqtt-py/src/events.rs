@@ -6,7 +6,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use ferromqtt_engine::{Ask, CallEnd, Fact, PublishRefusal, Reply, SubscribeRefusal, Woken};
 use ferromqtt_proto::{
-    ConnectionError, Delivery, InvalidPublish, InvalidSubscribe, Outcome, QueueId, ReasonCode,
+    AuthError, ConnectionError, Delivery, InvalidPublish, InvalidSubscribe, Outcome, QueueId,
+    ReasonCode,
 };
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -14,7 +15,7 @@ use pyo3::types::{PyBytes, PyList};
 
 use crate::call_future::Wakeups;
 use crate::core::Core;
-use crate::failure::{self, CallFailure, End};
+use crate::failure::{self, Awaited, CallFailure, End};
 use crate::hooks;
 use crate::next_message;
 use crate::tokens::Call;
@@ -228,19 +229,34 @@ fn complete<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let future = call.future.into_bound(slf.py());
     match end {
+        CallEnd::Completed(Outcome::Acknowledged { reason, .. })
+            if call.awaited == Awaited::Response =>
+        {
+            let (kind, delivery) = (CallFailure::NoResponder, Delivery::NotSent); // to anybody
+            fail(&future, kind, reason.value(), String::new(), Some(delivery))?;
+        }
         CallEnd::Completed(outcome) => complete_with(slf, &future, outcome, ended)?,
+        CallEnd::ReAuthenticated(Ok(())) => {
+            hooks::set_result(&future, slf.py().None().into_bound(slf.py()))?;
+        }
+        CallEnd::ReAuthenticated(Err(cause)) => {
+            let delivery = Delivery::Unknown;
+            complete_with(
+                slf,
+                &future,
+                Outcome::Disconnected { cause, delivery },
+                ended,
+            )?;
+        }
         CallEnd::TimedOut(delivery) => {
             let sent = delivery != Delivery::NotSent;
             let text = failure::overdue(call.awaited, sent, &slf.borrow().address, call.limit);
             fail(&future, CallFailure::Timeout, 0, text, Some(delivery))?;
         }
-        // Cannot come: no message waits for capacity or in an outgoing queue, and this client neither authenticates again nor
-        // abandons its driver.
-        CallEnd::Accepted
-        | CallEnd::Refused(_)
-        | CallEnd::Kept { .. }
-        | CallEnd::ReAuthenticated(_)
-        | CallEnd::DriverGone => unknown(&future, &end)?,
+        // Cannot come: no message waits for capacity or in an outgoing queue, and this client does not abandon its driver.
+        CallEnd::Accepted | CallEnd::Refused(_) | CallEnd::Kept { .. } | CallEnd::DriverGone => {
+            unknown(&future, &end)?
+        }
     }
     Ok(future)
 }
@@ -310,8 +326,15 @@ fn complete_with<'py>(
             let kind = CallFailure::SessionLost;
             fail(future, kind, 0, text, Some(Delivery::Unknown))
         }
-        // This client makes no requests.
-        Outcome::Responded(_) | Outcome::Unanswerable { .. } => unknown(future, &outcome),
+        Outcome::Responded(response) => {
+            let response = next_message::hand_over(slf, slf.borrow_mut(), *response)?;
+            hooks::set_result(future, response.into_any())
+        }
+        Outcome::Unanswerable { reason, delivery } => {
+            let kind = CallFailure::Unanswerable;
+            let text = reason.to_string();
+            fail(future, kind, reason.value(), text, Some(delivery))
+        }
     }
 }
 
@@ -367,6 +390,16 @@ pub(crate) fn publish_refused(slf: &Bound<'_, Core>, refusal: PublishRefusal) ->
     };
     let (kind, code) = CallFailure::of_publish(&error);
     refused(slf, kind, code, failure::publish_text(&error), "publish")
+}
+
+/// The exception for an authentication that was not begun.
+pub(crate) fn authentication_refused(slf: &Bound<'_, Core>, error: &AuthError) -> PyResult<PyErr> {
+    let kind = match error {
+        AuthError::NotConnected => CallFailure::NotConnected,
+        AuthError::NotNow(_) => CallFailure::NotSent,
+        _ => CallFailure::Argument,
+    };
+    refused(slf, kind, 0, error.to_string(), "authenticate")
 }
 
 /// The exception for a SUBSCRIBE or UNSUBSCRIBE that was refused before anything was sent.

@@ -125,6 +125,10 @@ pub(crate) fn options_text(error: &InvalidOptions) -> String {
 pub(crate) fn publish_text(error: &InvalidPublish) -> String {
     match error {
         InvalidPublish::Property(error) => properties::refused_text(error),
+        InvalidPublish::NoRequests => {
+            "Requests and responses need MQTT 5.0, and the connection has an earlier version: give the client protocol=5"
+                .to_owned()
+        }
         _ => error.to_string(),
     }
 }
@@ -165,6 +169,10 @@ pub(crate) enum CallFailure {
     NotSent,
     /// The server lost the session it belonged to.
     SessionLost,
+    /// Nobody has subscribed to the topic of a request.
+    NoResponder,
+    /// The server lets the client receive no response.
+    Unanswerable,
 }
 
 impl CallFailure {
@@ -226,6 +234,8 @@ pub(crate) enum Awaited {
     PubRecAndPubComp,
     SubAck,
     UnsubAck,
+    /// The response to a request.
+    Response,
 }
 
 impl Awaited {
@@ -236,6 +246,7 @@ impl Awaited {
             Self::PubRecAndPubComp => "PUBREC and PUBCOMP",
             Self::SubAck => "SUBACK",
             Self::UnsubAck => "UNSUBACK",
+            Self::Response => "response",
         })
     }
 }

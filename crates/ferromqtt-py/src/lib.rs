@@ -3,6 +3,7 @@
 
 mod acknowledge;
 mod allocator;
+mod authenticate;
 mod backlog;
 mod broker;
 mod buffer;
@@ -24,6 +25,7 @@ mod operations;
 mod pending;
 mod progress;
 mod properties;
+mod requests;
 mod rules;
 mod timer;
 mod tokens;

@@ -297,7 +297,7 @@ pub(crate) fn pop<'py>(core: &Bound<'py, Core>) -> PyResult<Option<Bound<'py, Me
 }
 
 /// Makes a Python object of a message. It is handed over: the program has it now.
-fn hand_over<'py>(
+pub(crate) fn hand_over<'py>(
     core: &Bound<'py, Core>,
     mut guard: PyRefMut<'py, Core>,
     received: Received,
