@@ -77,16 +77,19 @@ async def _(_: World) -> None:
         await anext(client.messages)
 
 
+def auto(broker: TestBroker) -> Client:
+    return Client(broker, protocol="auto")
+
+
 def requesting(part: str, *, notes: bool = False, **options: Given) -> None:
     """A request that a test broker with these options does not let be answered."""
 
     @provokes(CALLS, part)
     async def request(_: World) -> None:
-        async with TestBroker(**options) as broker:
-            async with Client(broker.host, broker.port, protocol="auto") as client:
-                if notes:
-                    await client.subscribe("asked")
-                await client.request("asked", "x")
+        async with TestBroker(listen=False, **options) as broker, auto(broker) as client:
+            if notes:
+                await client.subscribe("asked")
+            await client.request("asked", "x")
 
 
 requesting("[code:16]")
@@ -116,10 +119,13 @@ def authenticating_again(part: str, *, quiz: bool = False, **options: Given) -> 
         if quiz:
             options["properties"] = {"AuthenticationMethod": "QUIZ"}
             options["authenticator"] = answer
-        async with TestBroker(authentication=("QUIZ", [(b"a", b"a")])) as broker:
-            async with Client(broker.host, broker.port, protocol=5, **options) as client:
-                asked.set()
-                await asyncio.gather(*(client.re_authenticate(timeout=0.1) for _ in range(2)))
+        quizzes = ("QUIZ", [(b"a", b"a")]) if quiz else None
+        async with (
+            TestBroker(listen=False, authentication=quizzes) as broker,
+            Client(broker, protocol=5, **options) as client,
+        ):
+            asked.set()
+            await asyncio.gather(*(client.re_authenticate(timeout=0.1) for _ in range(2)))
 
 
 authenticating_again("There is no `authenticator`")
