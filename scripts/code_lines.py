@@ -31,20 +31,20 @@ class Part(NamedTuple):
 
 
 PARTS = (
-    Part("core", 14_268, ("crates/ferromqtt-proto/src",)),
-    Part("engine", 2_498, ("crates/ferromqtt-engine/src",)),
+    Part("core", 14_464, ("crates/ferromqtt-proto/src",)),
+    Part("engine", 2_507, ("crates/ferromqtt-engine/src",)),
     Part("transport", 2_202, ("crates/ferromqtt-transport/src",)),
     Part(
         "tokio client without TLS",
-        6_146,
+        6_167,
         ("crates/ferromqtt/src",),
         ("crates/ferromqtt/src/transport/tls",),
     ),
     Part("tokio client, TLS", 664, ("crates/ferromqtt/src/transport/tls",)),
-    Part("binding", 5_346, ("crates/ferromqtt-py/src",)),
-    Part("Python package", 5_592, ("python/ferromqtt",)),
+    Part("binding", 5_578, ("crates/ferromqtt-py/src",)),
+    Part("Python package", 5_779, ("python/ferromqtt",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
-    Part("test broker", 3_705, ("crates/ferromqtt-testing/src",)),
+    Part("test broker", 3_717, ("crates/ferromqtt-testing/src",)),
     Part("command line", 285, ("crates/ferromqtt-cli/src",)),
 )
 

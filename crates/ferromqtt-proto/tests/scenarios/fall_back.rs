@@ -102,7 +102,7 @@ fn a_server_without_5_0_is_tried_in_3_1_1_at_once() {
             matches!(
                 ends[..],
                 [Event::VersionRefused {
-                    next: ProtocolVersion::V311,
+                    next: V311,
                     ..
                 }]
             ),
