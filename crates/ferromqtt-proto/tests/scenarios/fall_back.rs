@@ -99,13 +99,7 @@ fn a_server_without_5_0_is_tried_in_3_1_1_at_once() {
         assert_eq!(pair.now, start, "{no:?}");
         let ends = ends(&mut pair);
         assert!(
-            matches!(
-                ends[..],
-                [Event::VersionRefused {
-                    next: V311,
-                    ..
-                }]
-            ),
+            matches!(ends[..], [Event::VersionRefused { next: V311, .. }]),
             "{no:?}: {ends:?}"
         );
         accepts(&mut pair, V311);

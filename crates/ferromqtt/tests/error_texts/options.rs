@@ -1,8 +1,8 @@
 use std::process::Command;
 
 use ferromqtt::{
-    Authenticator, AuthenticatorError, Bytes, CleanStart, Connection, DeclaredSubscription, Options, Properties, ProtocolVersion,
-    TlsOptions, TopicName, Utf8String, Will,
+    Authenticator, AuthenticatorError, Bytes, CleanStart, Connection, DeclaredSubscription,
+    Options, Properties, ProtocolVersion, TlsOptions, TopicName, Utf8String, Will,
 };
 use ferromqtt_testing::TestBroker;
 
