@@ -178,3 +178,23 @@ def test_aliases_before_5_0_are_refused(run: LoopRunner) -> None:
                 await Client(broker, topic_aliases=True).__aenter__()
 
     run(main)
+
+
+def test_messages_arrive_on_their_topics_by_aliases_of_the_client(
+    run: LoopRunner, mosquitto: Mosquitto
+) -> None:
+    """More topics than mosquitto allows aliases, at each QoS, and again on the next connection."""
+    prefix = unique("assigned")
+
+    async def main() -> None:
+        client = Client(*mosquitto.where, protocol=V5, topic_aliases=True)
+        for _ in range(2):
+            async with client:
+                await client.subscribe(f"{prefix}/#", qos=2)
+                for number in range(90):
+                    await client.publish(f"{prefix}/{number % 15}", b"%d" % number, number % 3)
+                received = await receive_many(client, 90)
+            came = sorted((int(it.payload), str(it.topic)) for it in received)
+            assert came == [(number, f"{prefix}/{number % 15}") for number in range(90)]
+
+    run(main)
