@@ -44,7 +44,7 @@ PARTS = (
     Part("binding", 5_823, ("crates/ferromqtt-py/src",)),
     Part("Python package", 6_225, ("python/ferromqtt",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
-    Part("test broker", 3_705, ("crates/ferromqtt-testing/src",)),
+    Part("test broker", 3_717, ("crates/ferromqtt-testing/src",)),
     Part("command line", 285, ("crates/ferromqtt-cli/src",)),
 )
 

@@ -80,6 +80,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "maximum_non_publish_size": _INT,
     "tls_server_hostname": _STR,
     "session_expiry_at_disconnect": _INT,
+    "topic_aliases": ("True, False or a number", _is_int),
     "servers": ("a list of servers", _is_list),
 }
 _NEVER_NONE = {"port", "keepalive", "bind_port", "transport", "maximum_non_publish_size"}
@@ -195,7 +196,7 @@ def protocol_number(protocol: object) -> int:
         TypeError: `protocol` is no number.
         ValueError: It is another number.
     """
-    must_be = "ProtocolVersion.V31, V311 or V5 (3, 4 or 5)"
+    must_be = '"auto", or ProtocolVersion.V31, V311 or V5 (3, 4 or 5)'
     number = getattr(protocol, "value", protocol)
     if not isinstance(number, int) or isinstance(number, bool):
         raise wrong_type("protocol", must_be, protocol)

@@ -10,6 +10,7 @@ import math
 from typing import TYPE_CHECKING
 
 from ferromqtt import _checks, _transport
+from ferromqtt._authentication import begin_connection
 from ferromqtt._servers import first_server
 from ferromqtt._transport import websocket
 from ferromqtt._transport.attempt import Attempt, address_of
@@ -91,6 +92,7 @@ class Connector:
             async with scope:
                 if self._credentials is not None:
                     options = await self._renew(self._credentials, options, attempt, number)
+                await begin_connection(self._core, attempt.address)
                 await _transport.open_transport(options, self._tls, link, attempt)
                 await self._core.answered()
         except BaseException as error:

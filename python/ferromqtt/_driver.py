@@ -417,6 +417,12 @@ class Protocol(LoggingCore):
         self._end_text = self._refusal or end.text
         self._end()
 
+    def _on_version_refused(self) -> None:
+        """Get ready for the next attempt at the same server, which is made at once."""
+        self._stop_answering()
+        self._failure = self._refusal = None
+        self._settle_attempt()
+
     def _share_end(self, end: End) -> _errors.Ended:
         """Return what the exceptions of all calls share that this end fails."""
         return _errors.Ended(end, self.lost_by)

@@ -16,6 +16,7 @@ _COULD_NOT = {
     "publish": "Could not publish message",
     "subscribe": "Could not subscribe to topic",
     "unsubscribe": "Could not unsubscribe from topic",
+    "authenticate": "Could not authenticate again",
 }
 
 
@@ -39,6 +40,12 @@ def call_error(kind: str, code: int, text: str, delivery: Delivery, what: str) -
             error = MqttCodeError(_refusal(code), text or _COULD_NOT[what])
             error.add_note(f"The server refused the message{f': {text}' if text else ''}")
             return error  # whether it may have arrived is no question
+        case "no_responder":
+            error = MqttCodeError(ReasonCode(PacketTypes.PUBACK, identifier=code))
+            error.add_note("Nobody is there to respond: no client has subscribed to that topic")
+        case "unanswerable":
+            error = MqttCodeError(ReasonCode(PacketTypes.SUBACK, identifier=code))
+            error.add_note(f"The server lets this client receive no response: {text}")
         case "limit":
             error = MqttCodeError(ReasonCode(PacketTypes.DISCONNECT, identifier=code), text)
             is_sent = delivery == "unknown"  # by an earlier connection

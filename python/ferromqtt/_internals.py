@@ -115,13 +115,13 @@ class Internals:
         timeout: float,
     ) -> None:
         """Publish once there is a free slot."""
-        async with self._slots or contextlib.nullcontext():
+        async with self.slot():
             async with TURN_BEFORE_ERROR:
                 waiter = self.publish_with(
                     topic, payload, qos, retain, properties, keywords, timeout
                 )
             if waiter is not None:
-                await self._wait(waiter)
+                await self.wait(waiter)
 
     def publish_with(
         self,
@@ -150,14 +150,14 @@ class Internals:
     ) -> list[ReasonCode]:
         """Subscribe; return a Reason Code for each filter."""
         async with TURN_BEFORE_ERROR:
-            filters = subscribe_filters(topic, qos, options, self._version)
-            if options is not None and self._version != ProtocolVersion.V5:
+            filters = subscribe_filters(topic, qos, options, self.version)
+            if options is not None and self.version != ProtocolVersion.V5:
                 self._warn_of_options()
             native = self.call_properties("subscribe", PacketTypes.SUBSCRIBE, properties, keywords)
-        async with self._slots or contextlib.nullcontext():
+        async with self.slot():
             async with TURN_BEFORE_ERROR:
                 waiter = self.core.subscribe(filters, native, timeout)
-            codes = await self._wait(waiter)
+            codes = await self.wait(waiter)
         return [ReasonCode(PacketTypes.SUBACK, identifier=code) for code in codes]
 
     @property
@@ -174,10 +174,10 @@ class Internals:
         timeout: float,
     ) -> None:
         """Subscribe for a queue of its own, which then has the server's answer."""
-        async with self._slots or contextlib.nullcontext():
+        async with self.slot():
             async with TURN_BEFORE_ERROR:
                 waiter = queue.subscribe(filters, properties, timeout)
-            await self._wait(waiter)
+            await self.wait(waiter)
 
     def subscription(
         self,
@@ -190,7 +190,7 @@ class Internals:
         timeout: float,
     ) -> Subscription:
         """Return a subscription that can be entered."""
-        filters = subscription_filters(topics, qos, options, self._version)
+        filters = subscription_filters(topics, qos, options, self.version)
         queue.check()
         check_timeout(timeout)
         packet = PacketTypes.SUBSCRIBE
@@ -209,10 +209,10 @@ class Internals:
         async with TURN_BEFORE_ERROR:
             filters = unsubscribe_filters(topic)
             native = self.call_properties("unsubscribe", packet, properties, keywords)
-        async with self._slots or contextlib.nullcontext():
+        async with self.slot():
             async with TURN_BEFORE_ERROR:
                 waiter = self.core.unsubscribe(filters, native, timeout)
-            await self._wait(waiter)
+            await self.wait(waiter)
 
     async def enter(self, timeout: float) -> None:
         """Connect within `timeout` seconds; after a failure the client can be entered again."""
@@ -232,7 +232,7 @@ class Internals:
                     self._was_entered = True
                     self._warn_of_unused_headers()
                     will = self.options.will
-                    if will is not None and self._version != ProtocolVersion.V5:
+                    if will is not None and self.version != ProtocolVersion.V5:
                         self._warn_of_properties(will.properties, self.options.will_keywords)
                 await self._connect(timeout)
             except BaseException:
@@ -273,7 +273,7 @@ class Internals:
             await self.core.cancel_start()
             raise
 
-    async def _wait(self, waiter: Any) -> Any:  # noqa: ANN401 - any call's future
+    async def wait(self, waiter: Any) -> Any:  # noqa: ANN401 - any call's future
         """Wait for a call that was just accepted; tell the core when it is given up."""
         op = self.core.last_op
         try:
@@ -282,8 +282,15 @@ class Internals:
             self.core.abandon(op)
             raise
 
+    def slot(self) -> contextlib.AbstractAsyncContextManager[object]:
+        """Return what a call waits in for a free slot."""
+        return self._slots or contextlib.nullcontext()
+
     @property
-    def _version(self) -> ProtocolVersion:
+    def version(self) -> ProtocolVersion:
+        """The version of MQTT in use."""
+        if self.options.falls_back:
+            return ProtocolVersion(self.core.protocol)
         return cast("ProtocolVersion", self.options.protocol)  # never None there
 
     def call_properties(
@@ -300,7 +307,7 @@ class Internals:
             ValueError: A property is wrong, or is given twice.
         """
         check_names(call, keywords)
-        if self._version == ProtocolVersion.V5:
+        if self.version == ProtocolVersion.V5:
             return joined(properties, packet_type, keywords)
         self._warn_of_properties(properties, keywords)
         return None
@@ -340,7 +347,7 @@ class Internals:
 
     @property
     def _version_name(self) -> str:
-        return "3.1" if self._version == ProtocolVersion.V31 else "3.1.1"
+        return "3.1" if self.version == ProtocolVersion.V31 else "3.1.1"
 
     def use_queue(self, queue_type: type[asyncio.Queue[Message]]) -> MessageQueue:
         """Let received messages go through a queue of this class."""
@@ -378,7 +385,9 @@ class Internals:
             inflight = _DEFAULT_INFLIGHT
         incoming = options.max_queued_incoming_messages
         return {
-            "protocol": int(self._version),
+            "protocol": int(cast("ProtocolVersion", options.protocol)),
+            "fall_back": options.falls_back,
+            "topic_aliases": options.most_topic_aliases,
             "client_identifier": options.identifier or "",
             "clean_start": _CLEAN_START[options.clean],
             "keep_alive": options.keepalive,

@@ -34,6 +34,15 @@ class PublishKeywords(TypedDict, total=False):
     topic_alias: int | None
 
 
+class RequestKeywords(TypedDict, total=False):
+    """The properties of PUBLISH that `Client.request` and `Client.respond` take as keywords."""
+
+    payload_format_indicator: int | None
+    message_expiry_interval: int | None
+    content_type: str | None
+    user_properties: UserProperties | None
+
+
 class SubscribeKeywords(TypedDict, total=False):
     """The properties of SUBSCRIBE that `Client.subscribe` takes as keywords."""
 

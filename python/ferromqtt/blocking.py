@@ -40,6 +40,7 @@ from ferromqtt.connection import ClientState, ConnectResult
 from ferromqtt.events import ConnectionEvent
 from ferromqtt.exceptions import MqttCodeError, MqttError, MqttReentrantError
 from ferromqtt.message import Unacknowledged
+from ferromqtt.options import ProtocolVersion
 from ferromqtt.reasons import MQTTErrorCode, ReasonCode
 from ferromqtt.stats import Stats
 
@@ -479,6 +480,10 @@ class Client:
         """
         return Events(self._ferromqtt_blocking, _checks.time_limit(timeout))
 
+    def protocol(self) -> ProtocolVersion:
+        """Return the version of MQTT in use: see `ferromqtt.Client.protocol`."""
+        return self._ferromqtt_blocking.client.protocol()
+
     def state(self) -> ClientState:
         """Return where the client stands: whether there is a connection, and whether one comes."""
         return self._ferromqtt_blocking.client.state()
@@ -532,6 +537,21 @@ class Client:
             thread.flush()
             raise
         thread.drive(call, awaited)
+
+    @_calls(AsyncClient.request)
+    def request(self, call: Coroutine[Any, Any, Message]) -> Message:
+        """Publish a request (5.0, section 4.10), and wait for the message that answers it."""
+        return self._ferromqtt_blocking.call(call)
+
+    @_calls(AsyncClient.respond)
+    def respond(self, call: Coroutine[Any, Any, None]) -> None:
+        """Answer a request (5.0): publish to its Response Topic, with its Correlation Data."""
+        self._ferromqtt_blocking.call(call)
+
+    @_calls(AsyncClient.re_authenticate)
+    def re_authenticate(self, call: Coroutine[Any, Any, None]) -> None:
+        """Authenticate again (5.0, section 4.12.1) on the present connection."""
+        self._ferromqtt_blocking.call(call)
 
     @_calls(AsyncClient.subscribe)
     def subscribe(self, call: Coroutine[Any, Any, list[ReasonCode]]) -> list[ReasonCode]:

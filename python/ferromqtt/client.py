@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack, cast
 
-from ferromqtt import _checks, _keywords, _shown
+from ferromqtt import _authentication, _checks, _keywords, _requests, _shown
 from ferromqtt._arguments import SubscriptionFlags
 from ferromqtt._drain import Drained
 from ferromqtt._internals import FerromqttInternalsHolder, free_property
@@ -100,6 +100,12 @@ class Client(FerromqttInternalsHolder):
         queue_type: A class of queue for received messages, used through `put_nowait` and `get`;
             None for the fast one of the core.
         protocol: Version of MQTT, or its number: 3 (3.1), 4 (3.1.1) or 5 (5.0). None for 3.1.1.
+            "auto" for 5.0 with each server that speaks it, and 3.1.1 with the others: one that
+            refuses 5.0, or closes the connection instead of answering, is tried again at once in
+            3.1.1, which is no failed attempt, and what it speaks is remembered. `clean_start` then
+            holds for both, and what only 5.0 has is left out in 3.1.1: properties of CONNECT and of
+            the will, and those of calls, which one warning tells. A password then needs a user
+            name, and an Authentication Method is refused. See docs/protocol-versions.md.
         will: The message that the server publishes when it loses the client.
         clean_session: (before 5.0) False keeps the session at the server; needs an identifier.
         transport: "tcp", "websockets", or "unix" with the socket's path as `hostname`.
@@ -146,7 +152,9 @@ class Client(FerromqttInternalsHolder):
         authenticator: (5.0) Called with the Authentication Data of each AUTH packet of the server.
             Returns the data to answer with, or is a coroutine function that does, which runs as a
             task and is cancelled when the connection ends. This is enhanced authentication, by the
-            method that `properties` name. An addition to aiomqtt's parameters.
+            method that `properties` name. An object that also has a method `begin` (or a coroutine
+            of that name) begins each exchange: that returns the Authentication Data of CONNECT, and
+            of `re_authenticate`, or None. An addition to aiomqtt's parameters.
         strict: Whether every rule of MQTT that the server breaks ends the connection. By default
             slips of real servers are tolerated that lose, duplicate and misroute nothing, with one
             warning for each kind on each connection: more messages at once than the Receive Maximum
@@ -207,6 +215,10 @@ class Client(FerromqttInternalsHolder):
             which then is for connections that are lost: 0 ends it, 0xFFFFFFFF keeps it forever.
             Above 0 it needs a SessionExpiryInterval above 0, by the standard. An addition to
             aiomqtt's parameters.
+        topic_aliases: (5.0) Whether the client assigns Topic Aliases by itself, as far as the
+            server's Topic Alias Maximum goes: a topic that was published to lately is left out of
+            the packet. True for up to 100, or how many. Each takes memory for its topic. An
+            addition to aiomqtt's parameters.
 
     Attributes:
         timeout: As the parameter; may be changed at any time.
@@ -226,7 +238,7 @@ class Client(FerromqttInternalsHolder):
         logger: logging.Logger | None = None,
         identifier: str | None = None,
         queue_type: type[asyncio.Queue[Message]] | None = None,
-        protocol: ProtocolVersion | Literal[3, 4, 5] | None = None,
+        protocol: ProtocolVersion | Literal[3, 4, 5, "auto"] | None = None,
         will: Will | None = None,
         clean_session: bool | None = None,
         transport: Literal["tcp", "websockets", "unix"] = "tcp",
@@ -266,6 +278,7 @@ class Client(FerromqttInternalsHolder):
         authentication_method: str | None = None,
         authentication_data: bytes | None = None,
         session_expiry_at_disconnect: int | None = None,
+        topic_aliases: bool | int = False,
     ) -> None:
         broker = memory_broker(hostname)
         options = ClientOptions(
@@ -311,6 +324,7 @@ class Client(FerromqttInternalsHolder):
                 "authentication_data": authentication_data,
             },
             session_expiry_at_disconnect=session_expiry_at_disconnect,
+            topic_aliases=topic_aliases,
         )
         _checks.check_arguments(
             logger=logger,
@@ -394,6 +408,13 @@ class Client(FerromqttInternalsHolder):
         if internals.queue is not None:
             return cast("MessagesIterator", QueuedMessages(internals.queue))  # has the same methods
         return internals.core.messages()
+
+    def protocol(self) -> ProtocolVersion:
+        """Return the version of MQTT in use: that of the connection, or of the last attempt.
+
+        With `protocol="auto"` it depends on the server, and is 5.0 before the first attempt.
+        """
+        return self._FerromqttInternalsHolder__internals.version
 
     def state(self) -> ClientState:
         """Return where the client stands: whether there is a connection, and whether one comes."""
@@ -579,6 +600,113 @@ class Client(FerromqttInternalsHolder):
             except (asyncio.CancelledError, GeneratorExit):
                 internals.core.abandon(op)
                 raise
+
+    @_keywords.takes(_keywords.RequestKeywords)
+    async def request(
+        self,
+        topic: TopicLike,
+        payload: PayloadType = None,
+        qos: int = 1,
+        properties: PropertiesLike | None = None,
+        *,
+        timeout: float | None = None,
+        **keywords: Unpack[_keywords.RequestKeywords],
+    ) -> Message:
+        """Publish a request (5.0, section 4.10), and wait for the message that answers it.
+
+        ```python
+        answer = await client.request("clock", "what time is it?")
+        print(answer.payload)
+        ```
+
+        The first request subscribes to a Response Topic of the client's own, which it keeps; each
+        response is told by its Correlation Data, so any number of requests may wait at the same
+        time, and none of their responses comes to `messages`. With `reconnect` a request waits
+        while there is no connection. When cancelled, a request that is not on the wire yet is
+        dropped, and a response that comes later is too.
+
+        Args:
+            topic: Where the responder listens.
+            payload: As for `publish`.
+            qos: 0, 1 or 2. At 1 and 2 many servers tell when nobody is there to respond.
+            properties: PUBLISH properties, as for `publish`. Response Topic and Correlation Data
+                are the client's own.
+            timeout: Seconds to wait for the response; None for the client's `timeout`, `math.inf`
+                for no limit.
+            keywords: Properties of PUBLISH as plain keywords, as for `publish`.
+
+        Raises:
+            ValueError: An argument is wrong, or the connection has a version before 5.0. Nothing
+                was sent.
+            MqttTimeoutError: No response came in time; `delivery` tells whether the request may
+                have arrived.
+            MqttCodeError: Nobody has subscribed to the topic (`rc` is No matching subscribers), the
+                server lets this client receive no response, or as for `publish`.
+            MqttError: The connection has ended, and none follows.
+        """
+        time_limit = self.timeout if timeout is None else timeout
+        internals = self._FerromqttInternalsHolder__internals
+        return await _requests.request(
+            internals, topic, payload, qos, properties, keywords, time_limit
+        )
+
+    @_keywords.takes(_keywords.RequestKeywords)
+    async def respond(
+        self,
+        request: Message,
+        payload: PayloadType = None,
+        qos: int | None = None,
+        properties: PropertiesLike | None = None,
+        *,
+        timeout: float | None = None,
+        **keywords: Unpack[_keywords.RequestKeywords],
+    ) -> None:
+        """Answer a request (5.0): publish to its Response Topic, with its Correlation Data.
+
+        ```python
+        await client.subscribe("clock")
+        async for question in client.messages:
+            await client.respond(question, "half past nine")
+        ```
+
+        Args:
+            request: The message to answer.
+            payload: As for `publish`.
+            qos: 0, 1 or 2; None for the QoS that the request came with.
+            properties: PUBLISH properties, as for `publish`.
+            timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for no limit.
+            keywords: Properties of PUBLISH as plain keywords, as for `publish`.
+
+        Raises:
+            ValueError: The message asks for no response (it has no Response Topic), or an argument
+                is wrong. Nothing was sent.
+            MqttError: As for `publish`.
+        """
+        time_limit = self.timeout if timeout is None else timeout
+        internals = self._FerromqttInternalsHolder__internals
+        await _requests.respond(internals, request, payload, qos, properties, keywords, time_limit)
+
+    async def re_authenticate(self, *, timeout: float | None = None) -> None:
+        """Authenticate again (5.0, section 4.12.1) on the present connection.
+
+        Returns when the server has accepted it. The exchange begins with what `begin` of the
+        `authenticator` returns, if it has that, and the `authenticator` answers the server. When
+        one side does not accept the other, the connection ends. When cancelled, or when its time is
+        over, the exchange goes on.
+
+        Args:
+            timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for no limit.
+
+        Raises:
+            ValueError: The client has no `authenticator`, or no Authentication Method.
+            MqttCodeError: The client is not connected.
+            MqttError: An exchange is under way already, the `authenticator` could not begin, or the
+                connection ended.
+            MqttTimeoutError: The server has not accepted it in time.
+        """
+        time_limit = self.timeout if timeout is None else timeout
+        core = self._FerromqttInternalsHolder__internals.core
+        await _authentication.re_authenticate(core, time_limit)
 
     @_keywords.takes(_keywords.SubscribeKeywords)
     async def subscribe(

@@ -203,8 +203,8 @@ class ProxySettings:
 class ClientOptions:
     """The options of a client that stay as they are: the parameters of `Client`, with their names.
 
-    Some are settled here: `protocol` and `identifier` are never None, `transport` is in lower case,
-    `socket_options` is a tuple.
+    Some are settled here: `protocol` is a version, 5.0 for "auto", `identifier` is never None,
+    `transport` is in lower case, `socket_options` is a tuple.
 
     Raises:
         ValueError: An option is wrong whatever the client will do. `check_enter` tells the rest.
@@ -215,7 +215,7 @@ class ClientOptions:
     username: str | None = None
     password: str | bytes | None = None
     identifier: str | None = None
-    protocol: ProtocolVersion | Literal[3, 4, 5] | None = None
+    protocol: ProtocolVersion | Literal[3, 4, 5, "auto"] | None = None
     will: Will | None = None
     clean_session: bool | None = None
     transport: str = "tcp"
@@ -242,13 +242,18 @@ class ClientOptions:
     session_expiry_at_disconnect: int | None = None
     keywords: Mapping[str, object] = dataclasses.field(default_factory=dict)
     """The properties of CONNECT that are given as keywords."""
+    topic_aliases: bool | int = False
     broker: MemoryBroker | None = None
     """The `hostname`, if it is a test broker."""
+    falls_back: bool = dataclasses.field(init=False)
+    """Whether a server that does not speak 5.0 is spoken to in 3.1.1."""
     further_servers: tuple[Server | MemoryBroker, ...] = dataclasses.field(init=False)
     """The servers beside `hostname`, checked."""
 
     def __post_init__(self) -> None:
-        version = ProtocolVersion.V311 if self.protocol is None else self.protocol
+        self.falls_back = self.protocol == "auto"
+        usual = ProtocolVersion.V5 if self.falls_back else ProtocolVersion.V311
+        version = usual if self.falls_back or self.protocol is None else self.protocol
         self.protocol = ProtocolVersion(_checks.protocol_number(version))
         _checks.check_types(self)
         if not isinstance(self.reconnect, bool | Reconnect | None):
@@ -279,6 +284,11 @@ class ClientOptions:
         if isinstance(self.reconnect, Reconnect):
             return self.reconnect
         return Reconnect() if self.reconnect else None
+
+    @property
+    def most_topic_aliases(self) -> int:
+        """How many Topic Aliases the client assigns by itself at most."""
+        return _MOST_TOPIC_ALIASES if self.topic_aliases is True else int(self.topic_aliases or 0)
 
     def use_server(self, place: int) -> None:
         """Have a server of the list in place of the first one."""
@@ -324,6 +334,9 @@ class ClientOptions:
         return {} if self.will is None else _will_keywords(self.will)
 
 
+_MOST_TOPIC_ALIASES = 100
+"""How many the client assigns by itself where `topic_aliases` is True."""
+
 _OF_SOCKETS = (
     "port",
     "transport",
@@ -351,6 +364,8 @@ def check_enter(options: ClientOptions) -> None:
     if options.protocol != ProtocolVersion.V5:
         if options.clean_start != MQTT_CLEAN_START_FIRST_ONLY:
             raise ValueError(f"Clean start only applies to MQTT V5: leave it out, or {_GIVE_V5}")
+        if options.topic_aliases:
+            raise ValueError(f"topic_aliases only apply to MQTT V5: leave them out, or {_GIVE_V5}")
         if options.properties is not None:
             raise ValueError(f"Properties only apply to MQTT V5: leave them out, or {_GIVE_V5}")
     port = options.bind_port
@@ -497,6 +512,9 @@ def _check_limits(options: ClientOptions) -> None:
     if expiry is not None and not 0 <= expiry <= _MAX_EXPIRY:
         must_be = f"in the range 0-{_MAX_EXPIRY} seconds"
         raise ValueError(f"session_expiry_at_disconnect must be {must_be}, not {expiry}.")
+    aliases = options.most_topic_aliases
+    if not 0 <= aliases <= MAX_BYTES:
+        raise ValueError(f"topic_aliases must be in the range 0-{MAX_BYTES}, not {aliases}.")
     queued: object = options.max_queued_outgoing_messages
     if queued is None:
         return

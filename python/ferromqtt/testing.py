@@ -53,6 +53,9 @@ class BrokerOptions(TypedDict, total=False):
         deny_connect: Client Identifiers that may not connect; `*` at the end stands for any rest.
         deny_publish: Topic Filters; messages to what they match are refused.
         deny_subscribe: Topic Filters; subscriptions to them and to a part of them are refused.
+        refused_versions: Versions of MQTT that are answered Unsupported Protocol Version: members
+            of `ProtocolVersion`, or 3, 4 and 5.
+        unanswered_versions: Those on whose CONNECT the broker closes without an answer.
         server_reference: Another server that every client is sent to when it connects.
         server_moved: Send it there forever: Server moved instead of Use another server.
         response_information: For clients that ask for it.
@@ -104,6 +107,8 @@ class BrokerOptions(TypedDict, total=False):
     deny_connect: Denials
     deny_publish: Denials
     deny_subscribe: Denials
+    refused_versions: Sequence[int]
+    unanswered_versions: Sequence[int]
     server_reference: str | None
     server_moved: bool
     response_information: str | None

@@ -126,3 +126,75 @@ def test_an_alias_of_an_earlier_connection_is_unknown_mqtt_3_3_2_7(run: LoopRunn
                 await client.publish("", "x", 1, properties=alias(1))
 
     run(main)
+
+
+def test_the_client_assigns_aliases_when_asked_mqtt_3_2_2_17(run: LoopRunner) -> None:
+    """Each topic is sent once for a connection, within the server's Topic Alias Maximum of 3."""
+    topics = [f"plant/line-{number % 3}/temperature" for number in range(30)]
+
+    def bytes_for(**options: Any) -> int:  # noqa: ANN401 - as of `Client`
+        sent: list[bytes] = []
+
+        def script(connection: Connection) -> None:
+            connection.accept(CONNACK)
+            while (packet := connection.read_packet())[0] >> 4 != packets.DISCONNECT:
+                if packet[0] >> 4 == packets.PUBLISH:
+                    sent.append(packet[1])
+
+        async def main() -> None:
+            with ScriptedServer(script) as server:
+                async with Client(server.host, server.port, protocol=V5, **options) as client:
+                    for topic in topics:
+                        await client.publish(topic, b"21.5")
+
+        run(main)
+        assert len(sent) == len(topics)
+        assert sum(b"plant/" in packet for packet in sent) == (3 if options else 30)
+        return sum(map(len, sent))
+
+    assert bytes_for(topic_aliases=True) == bytes_for(topic_aliases=3) == 372
+    assert bytes_for() == 930
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"topic_aliases": -1}, r"^topic_aliases must be in the range 0-65535, not -1\.$"),
+        ({"topic_aliases": 65_536}, "^topic_aliases must be in the range"),
+        ({"topic_aliases": "all"}, "^topic_aliases must be True, False or a number, not str$"),
+    ],
+)
+def test_a_number_of_aliases_that_there_cannot_be_is_refused(
+    options: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=problem):
+        Client("localhost", protocol=V5, **options)
+
+
+def test_aliases_before_5_0_are_refused(run: LoopRunner) -> None:
+    async def main() -> None:
+        async with TestBroker(listen=False) as broker:
+            with pytest.raises(ValueError, match=r"^topic_aliases only apply to MQTT V5"):
+                await Client(broker, topic_aliases=True).__aenter__()
+
+    run(main)
+
+
+def test_messages_arrive_on_their_topics_by_aliases_of_the_client(
+    run: LoopRunner, mosquitto: Mosquitto
+) -> None:
+    """More topics than mosquitto allows aliases, at each QoS, and again on the next connection."""
+    prefix = unique("assigned")
+
+    async def main() -> None:
+        client = Client(*mosquitto.where, protocol=V5, topic_aliases=True)
+        for _ in range(2):
+            async with client:
+                await client.subscribe(f"{prefix}/#", qos=2)
+                for number in range(90):
+                    await client.publish(f"{prefix}/{number % 15}", b"%d" % number, number % 3)
+                received = await receive_many(client, 90)
+            came = sorted((int(it.payload), str(it.topic)) for it in received)
+            assert came == [(number, f"{prefix}/{number % 15}") for number in range(90)]
+
+    run(main)

@@ -36,7 +36,7 @@ WRONG_TYPES: list[tuple[str, Any, str, str]] = [
     ("logger", "x", "a logging.Logger", "str"),
     ("identifier", 5, "str", "int"),
     ("queue_type", asyncio.Queue(), "a class like asyncio.Queue", "Queue"),
-    ("protocol", "5", "ProtocolVersion.V31, V311 or V5 (3, 4 or 5)", "str"),
+    ("protocol", "5", '"auto", or ProtocolVersion.V31, V311 or V5 (3, 4 or 5)', "str"),
     ("will", {"topic": "a"}, "a Will", "dict"),
     ("clean_session", "no", "bool", "str"),
     ("transport", 5, "str", "int"),
@@ -177,7 +177,10 @@ def test_a_value_out_of_range_is_named_on_enter_1_2(options: dict[str, Any], tex
             {"transport": "tls\n"},
             'transport must be "websockets", "tcp" or "unix", not tls\\n',
         ),
-        ({"protocol": 7}, "protocol must be ProtocolVersion.V31, V311 or V5 (3, 4 or 5), not 7"),
+        (
+            {"protocol": 7},
+            'protocol must be "auto", or ProtocolVersion.V31, V311 or V5 (3, 4 or 5), not 7',
+        ),
     ],
 )
 def test_a_value_out_of_range_is_named_1_2(options: dict[str, Any], text: str) -> None:

@@ -362,6 +362,11 @@ impl<T: Tokens> Engine<T> {
                 retry_at,
                 unflushed,
             } => self.on_disconnected(cause, retry_at, unflushed),
+            Event::VersionRefused { cause, next } => {
+                self.last_end = Some(cause.clone());
+                self.attempts.end();
+                self.report(Fact::VersionRefused { cause, next });
+            }
             Event::Auth(auth) => self.on_auth(*auth),
             Event::Lagged(queue) => {
                 if self.core.has_failed(queue) {

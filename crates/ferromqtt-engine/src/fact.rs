@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ferromqtt_proto::{
-    ConnectionError, Contest, Outcome, PacketRecord, Properties, ReasonCode, Slip, TopicFilter,
-    TopicName, Utf8String,
+    ConnectionError, Contest, Outcome, PacketRecord, Properties, ProtocolVersion, ReasonCode, Slip,
+    TopicFilter, TopicName, Utf8String,
 };
 
 use crate::ConnectionEvent;
@@ -44,6 +44,14 @@ pub enum Fact {
         unflushed: u64,
         /// The server had accepted this connection.
         established: bool,
+    },
+    /// The server does not speak the version of MQTT that was tried, or does not seem to, and is tried again at once in another
+    /// one.
+    VersionRefused {
+        /// How the attempt ended.
+        cause: ConnectionError,
+        /// The version of the next attempt.
+        next: ProtocolVersion,
     },
     /// A subscription that the server has lost could not be made again.
     NotRestored {
@@ -154,6 +162,7 @@ impl Fact {
         Some(match self.clone() {
             Self::Packet(_)
             | Self::Untraced { .. }
+            | Self::VersionRefused { .. }
             | Self::Forgotten { .. }
             | Self::Unacknowledged { .. }
             | Self::PublishRefused { .. }

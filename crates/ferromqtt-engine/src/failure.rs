@@ -19,6 +19,10 @@ pub enum Awaited {
     SubAck,
     /// UNSUBACK.
     UnsubAck,
+    /// The response to a request.
+    Response,
+    /// The server's consent to an authentication that this client has begun.
+    Authentication,
 }
 
 impl Awaited {
@@ -38,6 +42,8 @@ impl Awaited {
             Self::PubRecAndPubComp => "PUBREC and PUBCOMP",
             Self::SubAck => "SUBACK",
             Self::UnsubAck => "UNSUBACK",
+            Self::Response => "response",
+            Self::Authentication => "AUTH",
         })
     }
 

@@ -131,6 +131,12 @@ impl Lines {
             .words("cause", cause)
             .field("retries", LineValue::Flag(retry_at.is_some()))
             .number("unflushed", *unflushed),
+            Fact::VersionRefused { cause, next } => {
+                let text = "the server does not speak the version of MQTT that was tried, or does not seem to";
+                let mut line = Line::warning(text).words("cause", cause);
+                line.level = LineLevel::Info;
+                line.saying(format!("{text} ({cause}): trying MQTT {next}"), cause)
+            }
             Fact::Unflushed { messages } => {
                 let text =
                     "QoS 0 messages were not written before the connection ended: they are lost";

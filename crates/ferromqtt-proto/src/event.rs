@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::client::Contest;
 use crate::error::{ConnectionError, InvalidPublish, InvalidSubscribe};
-use crate::packet::{Auth, PacketId, Properties, ReasonCode};
+use crate::packet::{Auth, PacketId, Properties, ProtocolVersion, ReasonCode};
 use crate::servers::ServerChoice;
 use crate::session::{Message, QueueId};
 use crate::slips::Slip;
@@ -39,6 +39,14 @@ pub enum Event {
         retry_at: Option<Instant>,
         /// QoS 0 publishes that were reported as sent but had not been handed to the transport.
         unflushed: u64,
+    },
+    /// The server does not speak the version of MQTT that was tried, or does not seem to, and is tried again at once in another
+    /// one: in place of [`Disconnected`](Self::Disconnected), with [`Options::fall_back`](crate::Options::fall_back).
+    VersionRefused {
+        /// How the attempt ended.
+        cause: ConnectionError,
+        /// The version of the next attempt.
+        next: ProtocolVersion,
     },
     /// The server sent AUTH (section 4.12). Continue authentication is to be answered by
     /// [`Client::authenticate`](crate::Client::authenticate); Success ends an authentication that this client started.

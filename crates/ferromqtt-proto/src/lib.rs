@@ -153,7 +153,7 @@
 //! | [`codec`] | the fixed header, and the data types below it |
 //! | `options`, `event`, `error` | what goes in once, and what comes out |
 //! | `slips` | rules broken by the server that [`Options::strict`] refuses, and that are tolerated otherwise |
-//! | `reconnect`, `servers` | back-off, and which ends are final; which server is next |
+//! | `reconnect`, `servers`, `versions` | back-off, and which ends are final; which server is next; which version each speaks |
 //! | [`shown`] | what `Debug`, errors and logs show of payloads, of what authenticates, and of a peer's text |
 //! | `repeats` | which of many log lines that say the same a driver writes |
 //! | `topic`, `text` | Topic Names and Filters, and the strings they are made of |
@@ -181,6 +181,7 @@ mod text;
 mod topic;
 mod topic_template;
 mod topic_tree;
+mod versions;
 
 pub use client::{AckLatency, Client, ConnectResult, Contest, Stats, Subscribe, Unsubscribe};
 pub use connection::{CHUNK, LARGE_PAYLOAD, Progress, ServerLimits, TcpProgress};

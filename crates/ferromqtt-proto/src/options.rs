@@ -108,6 +108,22 @@ const MAXIMUM_NON_PUBLISH_SIZE: NonZeroU32 = NonZeroU32::new(1 << 20).unwrap();
 pub struct Options {
     /// Version of MQTT. Default: 5.0.
     pub protocol: ProtocolVersion,
+    /// Whether a server that does not speak 5.0 is tried again with 3.1.1, at once and without counting as a failed attempt.
+    /// Only with [`protocol`](Self::protocol) 5.0. Default: `false`.
+    ///
+    /// A server does not speak 5.0 if it answers CONNECT by Unsupported Protocol Version, in the form of either version, or
+    /// ends the transport without an answer. A fault of the network looks like the latter, so a server is taken to speak only
+    /// 3.1.1 when it has accepted that, and then, unless it has said so itself, has done so a second time. It is spoken to in
+    /// that version from then on, until it refuses that. A server that has accepted 5.0 is tried in 3.1.1 only if it says that
+    /// it does not speak 5.0 any more.
+    ///
+    /// Options that only 5.0 has are used where it is spoken, and left out otherwise: properties of CONNECT and of the will,
+    /// [`topic_aliases_out`](Self::topic_aliases_out), [`response_topic`](Self::response_topic) and
+    /// [`follow_server_reference`](Self::follow_server_reference). What a caller relies on is refused in either version: a
+    /// password without a user name, and a kept session without a Client Identifier. So is an Authentication Method: whoever
+    /// can change what is on the wire could turn it off. A message, a subscription or a request that was accepted while there
+    /// was no connection, and that 3.1.1 cannot express, ends when it is to be sent.
+    pub fall_back: bool,
     /// Client Identifier. Default: empty, which lets the server choose.
     pub client_identifier: Utf8String,
     /// Clean Start (5.0) or Clean Session (3.x). Default: [`CleanStart::FirstOnly`].
@@ -221,6 +237,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             protocol: ProtocolVersion::default(),
+            fall_back: false,
             client_identifier: Utf8String::new(),
             clean_start: CleanStart::default(),
             keep_alive: 60,
@@ -295,7 +312,8 @@ impl Options {
         user_name: Option<&Utf8String>,
         password: Option<&Bytes>,
     ) -> Result<(), InvalidOptions> {
-        if password.is_some() && user_name.is_none() && !self.protocol.is_v5() {
+        let needs_user_name = self.fall_back || !self.protocol.is_v5();
+        if password.is_some() && user_name.is_none() && needs_user_name {
             return Err(InvalidOptions::PasswordWithoutUserName);
         }
         check_length("the password", password)
@@ -306,9 +324,8 @@ impl Options {
             ProtocolVersion::V31 if self.client_identifier.is_empty() => {
                 Err(InvalidOptions::IdentifierNeeded)
             }
-            ProtocolVersion::V311
-                if self.client_identifier.is_empty() && self.clean_start == CleanStart::Never =>
-            {
+            ProtocolVersion::V5 if !self.fall_back => Ok(()),
+            _ if self.client_identifier.is_empty() && self.clean_start == CleanStart::Never => {
                 Err(InvalidOptions::IdentifierNeeded)
             }
             _ => Ok(()),
@@ -328,6 +345,10 @@ impl Options {
             return Err(of_options("response_topic", PropertyProblem::SharedTopic));
         }
         self.properties.check(connect)?;
+        if self.fall_back && self.properties.authentication_method.is_some() {
+            let problem = PropertyProblem::NotWithFallback;
+            return Err(connect.refuses("authentication_method", problem).into());
+        }
         let properties = &self.properties;
         let is_raised = self.session_expiry_at_disconnect.unwrap_or(0) > 0;
         if is_raised && properties.session_expiry_interval.unwrap_or(0) == 0 {
@@ -370,6 +391,11 @@ impl Options {
             properties.maximum_packet_size = self.largest_packet();
         }
         properties
+    }
+
+    /// Whether the version of MQTT depends on the server.
+    pub(crate) const fn falls_back(&self) -> bool {
+        self.fall_back && self.protocol.is_v5()
     }
 
     /// How many bytes a packet from the server may have, if there is a limit.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use ferromqtt_engine::{Awaited, CallEnd, PublishError, SubscribeError};
-use ferromqtt_proto::{ConnectionError, Delivery, ReasonCode};
+use ferromqtt_engine::{Awaited, CallEnd, PublishError, RequestError, SubscribeError};
+use ferromqtt_proto::{AuthError, ConnectionError, Delivery, ReasonCode};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -11,6 +11,7 @@ use pyo3::types::PyList;
 use crate::core::Core;
 use crate::drain;
 use crate::failure::{self, End};
+use crate::hand_over::hand_over;
 use crate::hooks;
 use crate::tokens::Call;
 
@@ -62,6 +63,26 @@ impl FailedCall {
                 ("timed_out", 0, awaited.overdue(delivery, address, limit))
             }
             SubscribeError::Disconnected { cause, .. } => return Self::ended(cause, delivery),
+            error => ("discarded", 0, error.to_string()),
+        };
+        Self::raised(failure, delivery)
+    }
+
+    fn response(error: RequestError, address: &str) -> Self {
+        let delivery = error.delivery();
+        let failure = match error {
+            RequestError::Publish(error) => return Self::publish(error, address),
+            RequestError::NoResponder => {
+                let reason = ReasonCode::NoMatchingSubscribers;
+                ("no_responder", reason.value(), String::new())
+            }
+            RequestError::Unanswerable { reason, .. } => {
+                ("unanswerable", reason.value(), reason.to_string())
+            }
+            RequestError::TimedOut { limit, .. } => {
+                let text = Awaited::Response.overdue(delivery, address, limit);
+                ("timed_out", 0, text)
+            }
             error => ("discarded", 0, error.to_string()),
         };
         Self::raised(failure, delivery)
@@ -121,6 +142,18 @@ pub(crate) fn complete<'py>(
             }
             Err(error) => FailedCall::request(error, slf.borrow().engine.address()),
         },
+        Awaited::Response => match end.responded(awaited, limit) {
+            Ok(response) => {
+                let response = hand_over(slf, slf.borrow_mut(), response)?;
+                return succeed(future, response.into_any());
+            }
+            Err(error) => FailedCall::response(error, slf.borrow().engine.address()),
+        },
+        Awaited::Authentication => match end {
+            CallEnd::ReAuthenticated(Ok(())) => return succeed(future, py.None().into_bound(py)),
+            CallEnd::ReAuthenticated(Err(cause)) => FailedCall::ended(cause, Delivery::Unknown),
+            _ => FailedCall::ended(ConnectionError::DriverGone, Delivery::Unknown),
+        },
         _ => match end.published(awaited, limit) {
             Ok(_) => return succeed(future, py.None().into_bound(py)),
             Err(error) => FailedCall::publish(error, slf.borrow().engine.address()),
@@ -178,6 +211,24 @@ pub(crate) fn publish_refused(slf: &Bound<'_, Core>, refusal: PublishError) -> P
         return drain::refusal(slf);
     }
     refused(slf, FailedCall::publish(refusal, ""), "publish")
+}
+
+/// The exception for an authentication that was not begun.
+pub(crate) fn authentication_refused(slf: &Bound<'_, Core>, error: &AuthError) -> PyResult<PyErr> {
+    let failed = match error {
+        AuthError::NotConnected => {
+            let cause = slf.borrow().engine.end_cause();
+            FailedCall::ended(cause, Delivery::NotSent)
+        }
+        error => {
+            let kind = match error {
+                AuthError::NotNow(_) => "discarded",
+                _ => "invalid",
+            };
+            FailedCall::raised((kind, 0, error.to_string()), Delivery::NotSent)
+        }
+    };
+    refused(slf, failed, "authenticate")
 }
 
 /// The exception for a SUBSCRIBE or UNSUBSCRIBE that was refused before anything was sent.

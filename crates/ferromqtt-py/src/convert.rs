@@ -243,6 +243,8 @@ pub(crate) fn options(arguments: &Bound<'_, PyDict>) -> PyResult<Options> {
                     _ => return Err(PyValueError::new_err("unknown protocol version")),
                 }
             }
+            "topic_aliases" => options.topic_aliases_out = value.extract()?,
+            "fall_back" => options.fall_back = value.extract()?,
             "client_identifier" => options.client_identifier = utf8(&value)?,
             "clean_start" => {
                 options.clean_start = match value.extract()? {

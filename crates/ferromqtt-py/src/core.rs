@@ -16,6 +16,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::acknowledge;
+use crate::authenticate;
 use crate::backlog::Backlog;
 use crate::buffer::ReadBuffer;
 use crate::call_future;
@@ -36,6 +37,7 @@ use crate::operations;
 use crate::pending::PendingWarning;
 use crate::progress::{self, WriteLimits};
 use crate::readers;
+use crate::requests;
 use crate::tokens::PyEngine;
 use crate::turn::Turn;
 use crate::wire::WritingEnd;
@@ -396,6 +398,12 @@ impl Core {
         connack::fields(slf)
     }
 
+    /// The version of MQTT in use: 3, 4 or 5.
+    #[getter]
+    const fn protocol(&self) -> u8 {
+        self.engine.core().options().protocol.level()
+    }
+
     /// The client's counters, by their names.
     fn stats(&self) -> HashMap<&'static str, u64> {
         self.engine.core().stats().fields().collect()
@@ -488,6 +496,55 @@ impl Core {
         let _inside = gate::enter()?;
         let timeout = convert::timeout(timeout)?;
         operations::unsubscribe(slf, filters, properties, timeout)
+    }
+
+    /// Publishes a request. Returns a future of the message that answers it.
+    #[pyo3(signature = (topic, payload, qos, properties, timeout))]
+    fn request<'py>(
+        slf: &Bound<'py, Self>,
+        topic: &Bound<'py, PyAny>,
+        payload: &Bound<'py, PyAny>,
+        qos: &Bound<'py, PyAny>,
+        properties: Option<&Bound<'py, PyDict>>,
+        timeout: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let _inside = gate::enter()?;
+        let timeout = convert::timeout(timeout)?;
+        requests::request(slf, topic, payload, qos, properties, timeout)
+    }
+
+    /// Publishes the response to a request that had these properties and this QoS. Returns a future of None.
+    #[pyo3(signature = (asked, payload, qos, properties, timeout))]
+    fn respond<'py>(
+        slf: &Bound<'py, Self>,
+        asked: Option<&Bound<'py, PyDict>>,
+        payload: &Bound<'py, PyAny>,
+        qos: &Bound<'py, PyAny>,
+        properties: Option<&Bound<'py, PyDict>>,
+        timeout: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let _inside = gate::enter()?;
+        let timeout = convert::timeout(timeout)?;
+        requests::respond(slf, asked, payload, qos, properties, timeout)
+    }
+
+    /// The Authentication Data that the next CONNECT has; or why there is none, which ends the attempt.
+    fn begin_authentication(
+        slf: &Bound<'_, Self>,
+        data: Option<&[u8]>,
+        why: Option<String>,
+    ) -> PyResult<bool> {
+        let _inside = gate::enter()?;
+        authenticate::begin(slf, data, why)
+    }
+
+    /// Authenticates again, beginning with this data. Returns a future of None.
+    fn re_authenticate<'py>(
+        slf: &Bound<'py, Self>,
+        data: Option<&[u8]>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let _inside = gate::enter()?;
+        authenticate::again(slf, data)
     }
 
     /// The caller of the call with this number does not wait for it any more.

@@ -81,6 +81,11 @@ fn report(slf: &Bound<'_, Core>, fact: &Fact) -> PyResult<()> {
             slf.call_method1(intern!(py, "_on_disconnected"), (end, retry_at.is_some()))?;
             written
         }
+        Fact::VersionRefused { .. } => {
+            let written = lines::note(slf, fact);
+            slf.call_method0(intern!(py, "_on_version_refused"))?;
+            written
+        }
         // Each lost message counts, in the words of aiomqtt. Those of a subscription are counted in its queue.
         Fact::Lost { filters, .. } if !filters.is_empty() => lines::note(slf, fact),
         Fact::Lost { .. } => {

@@ -120,6 +120,10 @@ pub(crate) fn options_text(error: &InvalidOptions) -> String {
 pub(crate) fn publish_text(error: &InvalidPublish) -> String {
     match error {
         InvalidPublish::Property(error) => properties::refused_text(error),
+        InvalidPublish::NoRequests => {
+            "Requests and responses need MQTT 5.0, and the connection has an earlier version: give the client protocol=5"
+                .to_owned()
+        }
         _ => error.to_string(),
     }
 }

@@ -3,6 +3,7 @@
 
 mod acknowledge;
 mod allocator;
+mod authenticate;
 mod backlog;
 mod batches;
 mod broker;
@@ -34,6 +35,7 @@ mod pending;
 mod progress;
 mod properties;
 mod readers;
+mod requests;
 mod rules;
 mod subscription;
 mod timer;

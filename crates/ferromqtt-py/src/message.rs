@@ -104,7 +104,7 @@ impl Message {
                 qos: Some(qos.into_any().unbind()),
                 retain: Some(retain.into_any().unbind()),
                 mid: Some(mid.into_any().unbind()),
-                properties: if v5 {
+                properties: if v5 || properties.is_some() {
                     Lazy::Received(properties)
                 } else {
                     Lazy::Made(py.None())

@@ -213,7 +213,7 @@ pub(crate) fn abandon(slf: &Bound<'_, Core>, call: CallId) {
 
 /// The task that calls, while calls are accepted. Whoever calls from another loop is refused: it must not touch the
 /// transport, and could not wait for the answer.
-fn calling_task<'py>(slf: &Bound<'py, Core>) -> PyResult<Option<Bound<'py, PyAny>>> {
+pub(crate) fn calling_task<'py>(slf: &Bound<'py, Core>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = slf.py();
     let core = slf.borrow();
     let (true, Some(event_loop)) = (core.takes_calls(), &core.event_loop) else {
@@ -309,7 +309,7 @@ fn warn_of_pending(slf: &Bound<'_, Core>, task: Option<&Bound<'_, PyAny>>) -> Py
 
 /// Makes a future, and has the engine `accept` a call that waits on it. What goes first in a turn is written at once; what
 /// follows joins one write. `refused` makes the exception for a refusal of the engine.
-fn call<'py, R: From<ConnectionError>>(
+pub(crate) fn call<'py, R: From<ConnectionError>>(
     slf: &Bound<'py, Core>,
     timeout: f64,
     awaited: Awaited,

@@ -44,6 +44,14 @@ impl Broker {
         id: ConnectionId,
         connect: Box<Connect>,
     ) -> Result<(), DecodeError> {
+        if (self.options.unanswered_versions).contains(&connect.protocol) {
+            self.end_connection(now, id, None, false);
+            return Ok(());
+        }
+        if self.options.refused_versions.contains(&connect.protocol) {
+            self.refuse_version(now, id);
+            return Ok(());
+        }
         if let Some(will) = &connect.will
             && TopicName::check(&will.topic).is_err()
         {

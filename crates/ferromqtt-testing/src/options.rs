@@ -3,7 +3,7 @@
 use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
-use ferromqtt_proto::packet::{QoS, ReasonCode};
+use ferromqtt_proto::packet::{ProtocolVersion, QoS, ReasonCode};
 use ferromqtt_proto::{StringError, Utf8String};
 use thiserror::Error;
 
@@ -87,6 +87,11 @@ pub struct BrokerOptions {
     pub assign_client_identifiers: bool,
     /// Response Information for clients of 5.0 that ask for it. Default: none.
     pub response_information: Option<Utf8String>,
+    /// The versions of MQTT that the broker does not speak: their CONNECT is answered Unsupported Protocol Version, in the form
+    /// of 3.1.1. Default: none.
+    pub refused_versions: Vec<ProtocolVersion>,
+    /// The versions on whose CONNECT the broker closes the connection without an answer, as some servers do. Default: none.
+    pub unanswered_versions: Vec<ProtocolVersion>,
     /// Server Reference: sends every client to another server, with Use another server in the answer to CONNECT. 3.x is
     /// answered Server unavailable. Default: none.
     pub server_reference: Option<Utf8String>,
@@ -177,6 +182,8 @@ impl Default for BrokerOptions {
             maximum_session_expiry_interval: u32::MAX,
             assign_client_identifiers: true,
             response_information: None,
+            refused_versions: Vec::new(),
+            unanswered_versions: Vec::new(),
             server_reference: None,
             server_moved: false,
             wildcard_subscription_available: true,

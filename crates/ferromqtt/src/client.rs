@@ -12,8 +12,8 @@ use crate::shared::{Shared, now};
 use crate::subscribe::unsubscribe;
 use crate::{
     AcknowledgeError, ConnectResult, ConnectionError, DeliveryId, Events, IntoPayload, Message,
-    Messages, Properties, Publish, PublishError, ReAuthenticateError, ReasonCode, Request, Stats,
-    Subscribe, SubscribeError, TopicFilter, TopicName, Unacknowledged, Utf8String,
+    Messages, Properties, ProtocolVersion, Publish, PublishError, ReAuthenticateError, ReasonCode,
+    Request, Stats, Subscribe, SubscribeError, TopicFilter, TopicName, Unacknowledged, Utf8String,
 };
 
 /// A handle to a connection: cheap to clone, shared by as many tasks as you like. Wraps [`ferromqtt_proto::Client`], which
@@ -315,6 +315,12 @@ impl Client {
     /// ended, and with each further connection there is another one.
     pub fn connack(&self) -> Option<ConnectResult> {
         (self.shared).read(|engine| engine.core().connack().cloned())
+    }
+
+    /// The version of MQTT in use: that of the connection, or of the last attempt to make one. With
+    /// [`Options::protocol_auto`](crate::Options::protocol_auto) it depends on the server.
+    pub fn protocol(&self) -> ProtocolVersion {
+        (self.shared).read(|engine| engine.core().options().protocol)
     }
 
     /// Counters since the connection was opened, reconnections included, and how full its outgoing queue is: for a metrics

@@ -182,10 +182,29 @@ impl Options {
         }
     }
 
-    /// Version of MQTT. Default: 5.0.
+    /// Version of MQTT. Default: 5.0. Takes the place of [`protocol_auto`](Self::protocol_auto).
     #[must_use]
     pub const fn protocol(mut self, version: ProtocolVersion) -> Self {
         self.core.protocol = version;
+        self.core.fall_back = false;
+        self
+    }
+
+    /// MQTT 5.0 with each server that speaks it, and 3.1.1 with the others. [`Client::protocol`](crate::Client::protocol)
+    /// returns the version in use. Default: off, only [`protocol`](Self::protocol) is spoken.
+    ///
+    /// A server that refuses 5.0, or closes the connection instead of answering, is tried again at once with 3.1.1, without
+    /// counting as a failed attempt. What a server speaks is remembered for later connections until it does not hold any more.
+    ///
+    /// On 3.1.1 the client leaves out CONNECT and will properties, and what follows from other options of 5.0. Publishing with
+    /// properties, subscribing with options and requests fail there, as with [`ProtocolVersion::V311`]. An
+    /// [authenticator](Self::authenticator) is refused beside this, and so is what 3.1.1 cannot do: a password without a user
+    /// name, and [`CleanStart::Never`] without a Client Identifier.
+    /// [docs/protocol-versions.md](https://github.com/ferromqtt/ferromqtt/blob/main/docs/protocol-versions.md) lists all.
+    #[must_use]
+    pub const fn protocol_auto(mut self) -> Self {
+        self.core.protocol = ProtocolVersion::V5;
+        self.core.fall_back = true;
         self
     }
 

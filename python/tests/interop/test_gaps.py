@@ -6,7 +6,7 @@ from ferromqtt import MqttCodeError, MqttError, MqttTimeoutError
 from interop.aedes import Aedes
 from interop.conftest import Here
 from interop.ejabberd import Ejabberd
-from interop.gaps import GAPS, V5, Feature, places_without
+from interop.gaps import GAPS, V5, V311, Feature, places_without
 from interop.nats import Nats
 from interop.rabbitmq import RabbitMQ
 from support.clients import receive, receive_until, unique
@@ -34,6 +34,23 @@ def test_a_version_that_the_server_does_not_speak_is_told_at_once(
         with pytest.raises(MqttError) as refusal:
             await here.client().__aenter__()
         assert not isinstance(refusal.value, MqttTimeoutError)
+
+    run(main)
+
+
+@pytest.mark.lacks(Feature.VERSION)
+def test_an_automatic_version_is_one_that_the_server_speaks(run: LoopRunner, here: Here) -> None:
+    """ejabberd lacks 3.1 alone, and is spoken to in 5.0."""
+    topic = unique("auto")
+
+    async def main() -> None:
+        client = here.client(protocol="auto")
+        for _ in range(3):  # it can be entered again, with what it has learned
+            async with client:
+                assert client.protocol() is (V5 if isinstance(here.server, Ejabberd) else V311)
+                await client.subscribe(topic, qos=1)
+                await client.publish(topic, b"x", qos=1)
+                assert (await receive(client)).payload == b"x"
 
     run(main)
 

@@ -17,6 +17,7 @@ from ferromqtt import (
     MessagesIterator,
     MqttError,
     PacketTypes,
+    ProtocolVersion,
     ReasonCode,
     Reconnect,
     Server,
@@ -48,6 +49,27 @@ async def any_sequence(client: Client, names: Sequence[str]) -> None:
     await client.subscribe(["a", Topic("b"), Wildcard("c/#"), ("d", 1)])
     await client.subscribe([Topic("a")])
     await client.subscribe(deque(names))
+
+
+class Quiz:
+    """An authenticator that begins exchanges."""
+
+    async def begin(self) -> bytes | None:
+        return b""
+
+    def __call__(self, data: bytes) -> bytes:
+        return data
+
+
+async def requests_and_versions() -> None:
+    """Ask, respond, authenticate again, and look at the version in use."""
+    client = Client("localhost", protocol="auto", authenticator=Quiz(), topic_aliases=True)
+    Client("localhost", protocol="v5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(client.protocol(), ProtocolVersion)
+    response = await client.request("a", "b", 1, {"ContentType": "text"}, timeout=5)
+    assert_type(response, Message)
+    assert_type(await client.respond(response, b"", qos=2), None)
+    assert_type(await client.re_authenticate(timeout=1.5), None)
 
 
 async def tuples_of_filters_are_refused(client: Client) -> None:

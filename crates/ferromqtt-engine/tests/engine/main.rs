@@ -16,4 +16,5 @@ mod random_restarts;
 mod readers;
 mod restarting;
 mod store;
+mod versions;
 mod world;

@@ -204,6 +204,13 @@ impl Client {
             }
             _ => {}
         }
+        let outcome = match outcome {
+            // It was accepted before the server turned out not to speak 5.0.
+            Outcome::NotPossible(InvalidPublish::Property(_)) if !self.options.protocol.is_v5() => {
+                Outcome::NotPossible(InvalidPublish::NoRequests)
+            }
+            outcome => outcome,
+        };
         let is_answered = self.correlation.requests.remove(&op) == Some(RequestStage::Answered);
         self.correlation.answered -= usize::from(is_answered);
         if !is_answered {
@@ -310,11 +317,22 @@ impl Publish {
         request: &Message,
         payload: impl Into<Bytes>,
     ) -> Result<Self, InvalidPublish> {
-        let asked = request.properties.as_ref();
+        Self::response(request.properties.as_deref(), request.qos, payload)
+    }
+
+    /// As [`response_to`](Self::response_to), to a message that the caller no longer has: by its properties and its QoS.
+    ///
+    /// # Errors
+    /// As [`response_to`](Self::response_to).
+    pub fn response(
+        asked: Option<&Properties>,
+        qos: QoS,
+        payload: impl Into<Bytes>,
+    ) -> Result<Self, InvalidPublish> {
         let topic = (asked.and_then(|it| it.response_topic.as_ref()))
             .ok_or(InvalidPublish::NoResponseTopic)?;
         let mut response = Self::new(TopicName::new(topic.as_str())?, payload);
-        response.qos = request.qos;
+        response.qos = qos;
         response.properties = asked
             .and_then(|it| it.correlation_data.clone())
             .map(|data| {

@@ -24,6 +24,7 @@ impl Client {
             return Ok(());
         };
         let limits = &connection.limits;
+        self.is_expressible(kind)?; // it may be another one than when the request was accepted
         if let Kind::Subscribe(subscribe) = kind {
             let identifiers = &subscribe.properties.subscription_identifiers;
             let is_sent = self.options.protocol.is_v5();

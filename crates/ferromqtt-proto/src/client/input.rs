@@ -296,6 +296,8 @@ impl Client {
             self.client_identifier(),
             clean_start,
         )));
+        self.versions
+            .accepted(self.servers.current(), self.options.protocol);
         self.phase = ClientPhase::Connected;
         self.stats.connections += 1;
         self.stats.reconnects += u64::from(!first);

@@ -8,7 +8,7 @@ use crate::connection::{KeepAliveAction, NetworkConnection};
 use crate::error::{ConnectionError, DecodeError, TransportError};
 use crate::event::{Delivery, Event, Outcome, TransportRequest};
 use crate::options::OnSessionLost;
-use crate::packet::{Connect, Disconnect, PINGREQ_LEN, Packet, QoS, ReasonCode};
+use crate::packet::{Connect, Disconnect, PINGREQ_LEN, Packet, ProtocolVersion, QoS, ReasonCode};
 use crate::reconnect::{self, Severity};
 use crate::session::{SessionChange, WaitingPublish};
 
@@ -20,6 +20,7 @@ impl Client {
             self.first = true;
             self.backoff.reset();
             self.servers.start();
+            self.versions.start();
             // The application is about to subscribe again itself: only what a reconnect loses is restored.
             self.session.subscriptions.clear();
             self.session.inbox.suspend_claims(); // nothing can be claimed before CONNACK
@@ -28,6 +29,9 @@ impl Client {
     }
 
     fn open(&mut self, now: Instant) {
+        if let Some(version) = self.versions.of_attempt(self.servers.current()) {
+            self.options.protocol = version;
+        }
         let limit = self.options.connect_timeout;
         let deadline = limit.map(|limit| reconnect::later(now, limit));
         self.phase = ClientPhase::Opening {
@@ -227,7 +231,11 @@ impl Client {
             Ending::Flush { .. } => 0, // reported later, if the transport ends before all is handed over
             Ending::Close | Ending::Abort => self.drop_unwritten(),
         };
-        let retry_at = self.retry_at(now, &cause, was_connected);
+        let turns_to = self.turns_to(&cause);
+        let retry_at = match turns_to {
+            Some(_) => Some(now),
+            None => self.retry_at(now, &cause, was_connected),
+        };
         self.session.outbound.stop_resending();
         self.end_deliveries();
         self.leaving = None;
@@ -235,12 +243,25 @@ impl Client {
             then: retry_at,
             closing: self.begin_closing(now, ending),
         };
-        self.report_end(cause.clone(), retry_at, unflushed);
+        match turns_to {
+            Some(next) => {
+                let cause = cause.clone();
+                self.events.push_back(Event::VersionRefused { cause, next });
+            }
+            None => self.report_end(cause.clone(), retry_at, unflushed),
+        }
         if retry_at.is_some() {
             self.suspend_requests(&cause, true);
         } else {
             self.fail_all(&cause);
         }
+    }
+
+    /// The version to try the same server in at once, since it does not seem to speak the one of an attempt that has ended so.
+    fn turns_to(&mut self, cause: &ConnectionError) -> Option<ProtocolVersion> {
+        let in_handshake = matches!(self.phase, ClientPhase::Handshake { .. });
+        let answer = in_handshake.then_some(cause);
+        (self.versions).turns(self.servers.current(), self.options.protocol, answer)
     }
 
     pub(super) fn report_end(

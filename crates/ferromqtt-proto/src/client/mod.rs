@@ -45,6 +45,7 @@ use crate::session::{JournalEntry, QueueId, QueueOptions, Session, SessionChange
 use crate::slips::Slips;
 use crate::text::Utf8String;
 use crate::topic::TopicFilter;
+use crate::versions::Versions;
 use claim::Claiming;
 use closing::Closing;
 use correlate::Correlation;
@@ -65,6 +66,7 @@ pub struct Client {
     transport_requests: VecDeque<TransportRequest>,
     backoff: Backoff,
     servers: Servers,
+    versions: Versions,
     assigned_identifier: Option<Utf8String>,
     /// What the latest CONNACK that accepted a connection has settled.
     connack: Option<Box<ConnectResult>>,
@@ -142,6 +144,7 @@ impl Client {
             options.servers.get().into(),
             options.follow_server_reference,
         );
+        let versions = Versions::new(options.falls_back());
         let slips = Slips::new(options.strict);
         let lost_before = session.inbox.all_lost();
         let mut client = Self {
@@ -154,6 +157,7 @@ impl Client {
             transport_requests: VecDeque::new(),
             backoff: Backoff::new(seed),
             servers,
+            versions,
             assigned_identifier: None,
             connack: None,
             first: true,
@@ -177,7 +181,8 @@ impl Client {
         Ok(client)
     }
 
-    /// The options it was made with, and the [credentials](Client::set_credentials) that were set last.
+    /// The options it was made with, and what has taken the place of some: the [credentials](Client::set_credentials) that
+    /// were set last, and, with [`Options::fall_back`], the version of MQTT of the present or the last attempt.
     pub const fn options(&self) -> &Options {
         &self.options
     }

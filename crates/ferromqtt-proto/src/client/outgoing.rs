@@ -5,6 +5,7 @@
 
 use std::time::Instant;
 
+use super::publish::check_version;
 use super::{Client, ClientPhase};
 use crate::connection::NetworkConnection;
 use crate::error::{DecodeError, InvalidPublish};
@@ -179,9 +180,9 @@ impl Client {
         }
         let publish = &waiting.publish;
         let packet_len = publish.packet(None, false).packet_len(version);
-        let allowed = connection
-            .limits
-            .check_publish(publish.qos, publish.retain, packet_len);
+        let allowed = check_version(publish.properties.as_deref(), version).and_then(|()| {
+            (connection.limits).check_publish(publish.qos, publish.retain, packet_len)
+        });
         if let Err(error) = allowed {
             if let Some(refused) = outbound.pop_waiting() {
                 self.end_waiting(refused, Outcome::NotPossible(error));
@@ -248,11 +249,10 @@ impl Client {
         }
         let publish = &flow.publish;
         let packet = publish.packet(Some(flow.id), true);
-        let allowed = (connection.limits).check_publish(
-            publish.qos,
-            publish.retain,
-            packet.packet_len(version),
-        );
+        let packet_len = packet.packet_len(version);
+        let allowed = check_version(publish.properties.as_deref(), version).and_then(|()| {
+            (connection.limits).check_publish(publish.qos, publish.retain, packet_len)
+        });
         if let Err(error) = allowed {
             let (id, qos) = (flow.id, publish.qos);
             self.give_up_resend(number, id, qos, error);

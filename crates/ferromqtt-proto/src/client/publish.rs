@@ -86,6 +86,19 @@ impl OutgoingLimits {
     }
 }
 
+/// Whether a message can be sent in this version, which may be another one than when it was accepted.
+pub(super) fn check_version(
+    properties: Option<&Properties>,
+    version: ProtocolVersion,
+) -> Result<(), InvalidPublish> {
+    match properties {
+        Some(properties) if !version.is_v5() => {
+            Ok(properties.check_absent(PropertyPlace::of(PacketType::Publish))?)
+        }
+        _ => Ok(()),
+    }
+}
+
 fn check_properties(
     properties: Option<&Properties>,
     version: ProtocolVersion,
@@ -95,7 +108,7 @@ fn check_properties(
     };
     let place = PropertyPlace::of(PacketType::Publish);
     if !version.is_v5() {
-        return Ok(properties.check_absent(place)?);
+        return check_version(Some(properties), version);
     }
     if !properties.subscription_identifiers.is_empty() {
         let problem = PropertyProblem::SetByClient;

@@ -57,17 +57,13 @@ impl Client {
         _now: Instant,
         subscribe: Subscribe,
     ) -> Result<OpId, InvalidSubscribe> {
-        for (filter, options) in &subscribe.filters {
-            self.check_version(*options)?;
-            if options.no_local && filter.is_shared() {
-                return Err(InvalidSubscribe::NoLocalShared);
-            }
+        let place = PropertyPlace::of(PacketType::Subscribe);
+        self.check_version(place, &subscribe.properties, &subscribe.filters)?;
+        let mut filters = subscribe.filters.iter();
+        if filters.any(|(filter, options)| options.no_local && filter.is_shared()) {
+            return Err(InvalidSubscribe::NoLocalShared);
         }
-        self.check_request(
-            subscribe.filters.len(),
-            &subscribe.properties,
-            PacketType::Subscribe,
-        )?;
+        self.check_request(subscribe.filters.len(), &subscribe.properties, place)?;
         if !self.session.inbox.is_open(subscribe.queue) {
             return Err(InvalidSubscribe::NoQueue);
         }
@@ -89,11 +85,9 @@ impl Client {
         _now: Instant,
         unsubscribe: Unsubscribe,
     ) -> Result<OpId, InvalidSubscribe> {
-        self.check_request(
-            unsubscribe.filters.len(),
-            &unsubscribe.properties,
-            PacketType::Unsubscribe,
-        )?;
+        let place = PropertyPlace::of(PacketType::Unsubscribe);
+        self.check_version(place, &unsubscribe.properties, &[])?;
+        self.check_request(unsubscribe.filters.len(), &unsubscribe.properties, place)?;
         let filters = unsubscribe.filters.clone();
         let op = self.accept(Kind::Unsubscribe(unsubscribe))?;
         self.give_up_claims(&filters);
@@ -177,33 +171,52 @@ impl Client {
         self.session.subscriptions.contains(filter) || self.requests.unsent_ask_for(filter)
     }
 
-    /// Before 5.0 SUBSCRIBE holds the QoS alone. Any other option is refused, since the caller relies on it.
-    fn check_version(&self, options: SubscriptionOptions) -> Result<(), PropertyError> {
-        let property = match options {
-            _ if self.options.protocol.is_v5() => return Ok(()),
-            it if it.no_local => "no_local",
-            it if it.retain_as_published => "retain_as_published",
-            it if it.retain_handling != RetainHandling::default() => "retain_handling",
-            _ => return Ok(()),
-        };
-        let place = PropertyPlace::of(PacketType::Subscribe);
-        Err(place.refuses(property, PropertyProblem::NotInThisVersion))
+    /// Before 5.0 SUBSCRIBE holds the QoS alone, and no packet has properties. Anything else is refused, since the caller
+    /// relies on it.
+    fn check_version(
+        &self,
+        place: PropertyPlace,
+        properties: &Properties,
+        filters: &[(TopicFilter, SubscriptionOptions)],
+    ) -> Result<(), PropertyError> {
+        if self.options.protocol.is_v5() {
+            return Ok(());
+        }
+        for (_, options) in filters {
+            let property = match options {
+                it if it.no_local => "no_local",
+                it if it.retain_as_published => "retain_as_published",
+                it if it.retain_handling != RetainHandling::default() => "retain_handling",
+                _ => continue,
+            };
+            return Err(place.refuses(property, PropertyProblem::NotInThisVersion));
+        }
+        properties.check_absent(place)
+    }
+
+    /// Whether the version that is spoken can express a request, which was perhaps accepted when it was another one.
+    pub(super) fn is_expressible(&self, kind: &Kind) -> Result<(), PropertyError> {
+        let place = PropertyPlace::of;
+        match kind {
+            Kind::Subscribe(it) => {
+                self.check_version(place(PacketType::Subscribe), &it.properties, &it.filters)
+            }
+            Kind::Unsubscribe(it) => {
+                self.check_version(place(PacketType::Unsubscribe), &it.properties, &[])
+            }
+        }
     }
 
     fn check_request(
         &self,
         filters: usize,
         properties: &Properties,
-        packet_type: PacketType,
+        place: PropertyPlace,
     ) -> Result<(), InvalidSubscribe> {
         if filters == 0 {
             return Err(InvalidSubscribe::NoFilter);
         }
-        let place = PropertyPlace::of(packet_type);
-        match self.options.protocol.is_v5() {
-            true => properties.check(place)?,
-            false => properties.check_absent(place)?,
-        }
+        properties.check(place)?;
         if !self.accepts() {
             return Err(InvalidSubscribe::NotConnected);
         }

@@ -55,7 +55,11 @@ pub(crate) struct NetworkConnection {
 
 impl NetworkConnection {
     pub(crate) fn new(now: Instant, number: u64, clean_start: bool, options: &Options) -> Self {
-        let own = &options.properties;
+        let none = Properties::default();
+        let own = match options.protocol.is_v5() {
+            true => &options.properties,
+            false => &none, // they are not announced
+        };
         Self {
             number,
             clean_start,

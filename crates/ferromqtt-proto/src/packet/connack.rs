@@ -54,6 +54,15 @@ impl ConnAck {
                 properties: Properties::default(),
             });
         }
+        if !version.is_v5() && flags == 0 && code == ReasonCode::UnsupportedProtocolVersion.value()
+        {
+            body.rest(); // nor does one that knows 5.0 alone keep to an earlier form
+            return Ok(Self {
+                session_present: false,
+                reason: ReasonCode::UnsupportedProtocolVersion,
+                properties: Properties::default(),
+            });
+        }
         let mut connack = Self {
             session_present: flags == 1,
             reason: if version.is_v5() {

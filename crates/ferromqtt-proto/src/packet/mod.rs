@@ -18,6 +18,7 @@ mod subscription_identifiers;
 mod unsubscribe;
 mod user_properties;
 
+use std::fmt;
 use std::num::NonZeroU16;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -76,6 +77,17 @@ impl ProtocolVersion {
     /// Whether packets have properties and Reason Codes.
     pub const fn is_v5(self) -> bool {
         matches!(self, Self::V5)
+    }
+}
+
+/// Its number: `3.1`, `3.1.1` or `5.0`.
+impl fmt::Display for ProtocolVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V31 => "3.1",
+            Self::V311 => "3.1.1",
+            Self::V5 => "5.0",
+        })
     }
 }
 

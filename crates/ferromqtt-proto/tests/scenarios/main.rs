@@ -27,6 +27,7 @@ mod detached_queues;
 mod disconnect;
 mod disconnect_rules;
 mod expiry;
+mod fall_back;
 mod fixed_header;
 mod forgotten_queues;
 mod incoming;

@@ -5,7 +5,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ferromqtt_proto::{QoS, ReasonCode, TopicFilter, Utf8String};
+use ferromqtt_proto::{ProtocolVersion, QoS, ReasonCode, TopicFilter, Utf8String};
 use ferromqtt_testing::{Authentication, BrokerOptions, BrokerOptionsError, User};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -73,6 +73,8 @@ fn set(options: &mut BrokerOptions, name: &str, value: &Bound<'_, PyAny>) -> PyR
         }
         "assign_client_identifiers" => options.assign_client_identifiers = flag(name, value)?,
         "response_information" => options.response_information = optional(name, value, text)?,
+        "refused_versions" => options.refused_versions = versions(name, value)?,
+        "unanswered_versions" => options.unanswered_versions = versions(name, value)?,
         "server_reference" => options.server_reference = optional(name, value, text)?,
         "server_moved" => options.server_moved = flag(name, value)?,
         "wildcard_subscription_available" => {
@@ -100,6 +102,18 @@ pub(super) fn reason_code(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Reas
         let problem = format!("{name}: 0x{number:02X} is no Reason Code of MQTT 5.0");
         PyValueError::new_err(problem)
     })
+}
+
+/// Versions of MQTT by their numbers.
+fn versions(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<ProtocolVersion>> {
+    let version = |value: Bound<'_, PyAny>| {
+        Ok(match whole(name, &value, 3, 5)? {
+            3 => ProtocolVersion::V31,
+            4 => ProtocolVersion::V311,
+            _ => ProtocolVersion::V5,
+        })
+    };
+    value.try_iter()?.map(|value| version(value?)).collect()
 }
 
 fn wrong_type(name: &str, wanted: &str, value: &Bound<'_, PyAny>) -> PyErr {

@@ -14,9 +14,9 @@ use super::thread::{Background, Ending};
 use super::{Call, Events, Messages};
 use crate::{
     AcknowledgeError, Client as AsyncClient, ConnectError, ConnectResult, Connection,
-    ConnectionError, DeliveryId, Drained, IntoPayload, Message, Options, Properties, Publish,
-    PublishError, ReAuthenticateError, ReasonCode, Request, Stats, Subscribe, SubscribeError,
-    TopicFilter, TopicName, Unacknowledged, Utf8String,
+    ConnectionError, DeliveryId, Drained, IntoPayload, Message, Options, Properties,
+    ProtocolVersion, Publish, PublishError, ReAuthenticateError, ReasonCode, Request, Stats,
+    Subscribe, SubscribeError, TopicFilter, TopicName, Unacknowledged, Utf8String,
 };
 
 /// A blocking [`crate::Client`]: the connection, shared by as many threads as you like.
@@ -231,6 +231,11 @@ impl Client {
     /// What the CONNACK of the latest connection has settled. See [`crate::Client::connack`].
     pub fn connack(&self) -> Option<ConnectResult> {
         self.0.client.connack()
+    }
+
+    /// The version of MQTT in use. See [`crate::Client::protocol`].
+    pub fn protocol(&self) -> ProtocolVersion {
+        self.0.client.protocol()
     }
 
     /// Counters since the connection was opened. See [`crate::Client::stats`]. In a forked child all are 0.

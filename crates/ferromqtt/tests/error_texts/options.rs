@@ -2,8 +2,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use ferromqtt::{
-    Bytes, CleanStart, Connection, DeclaredSubscription, Options, Properties, ProtocolVersion,
-    TlsOptions, TopicName, Utf8String, Will,
+    Authenticator, AuthenticatorError, Bytes, CleanStart, Connection, DeclaredSubscription,
+    Options, Properties, ProtocolVersion, TlsOptions, TopicName, Utf8String, Will,
 };
 use ferromqtt_testing::TestBroker;
 
@@ -17,6 +17,19 @@ fn local() -> Options {
 
 fn text(text: &str) -> Utf8String {
     Utf8String::try_from(text).unwrap()
+}
+
+/// Answers nothing.
+struct Silent;
+
+impl Authenticator for Silent {
+    fn begin(&mut self) -> Result<Option<Bytes>, AuthenticatorError> {
+        Ok(None)
+    }
+
+    fn answer(&mut self, _: Option<Bytes>) -> Result<Option<Bytes>, AuthenticatorError> {
+        Ok(None)
+    }
 }
 
 /// Options that MQTT does not allow.
@@ -51,6 +64,7 @@ fn of_mqtt() -> Vec<Options> {
             authentication_method: Some(text("PLAIN")),
             ..Properties::default()
         }),
+        local().protocol_auto().authenticator("PLAIN", || Silent),
         local().will(Will::new("gone", "").properties(Properties {
             correlation_data: Some(vec![0; 65_536].into()),
             ..Properties::default()

@@ -241,3 +241,49 @@ async fn two_hundred_brokers_with_clients_leave_no_task() {
     }
     assert_eq!(metrics.num_alive_tasks(), before);
 }
+
+/// It connects with reconnecting off too: the refusal of 5.0 is no failed attempt.
+#[tokio::test(start_paused = true)]
+async fn a_client_with_an_automatic_version_connects_to_servers_of_either() {
+    for (refused, unanswered, version) in [
+        (vec![], vec![], ProtocolVersion::V5),
+        (vec![ProtocolVersion::V5], vec![], ProtocolVersion::V311),
+        (vec![], vec![ProtocolVersion::V5], ProtocolVersion::V311),
+    ] {
+        let mut of_broker = BrokerOptions::default();
+        of_broker.refused_versions = refused;
+        of_broker.unanswered_versions = unanswered;
+        let broker = TestBroker::with_options(of_broker);
+        let options = Options::test(&broker).protocol_auto().reconnect(None);
+        let connection = in_time(Connection::open(options)).await.unwrap();
+        let client = connection.client();
+        assert_eq!(client.protocol(), version);
+        client
+            .publish("t", "x")
+            .qos(QoS::ExactlyOnce)
+            .await
+            .unwrap();
+        connection.disconnect().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_without_any_known_version_ends_the_attempt() {
+    let mut of_broker = BrokerOptions::default();
+    of_broker.refused_versions = vec![ProtocolVersion::V5, ProtocolVersion::V311];
+    let broker = TestBroker::with_options(of_broker);
+    let opened = in_time(Connection::open(Options::test(&broker).protocol_auto())).await;
+    let ConnectError::Connection { cause, .. } = opened.unwrap_err() else {
+        panic!("not an error of the connection");
+    };
+    assert!(
+        matches!(
+            cause,
+            ConnectionError::Refused {
+                reason: ReasonCode::UnsupportedProtocolVersion,
+                ..
+            }
+        ),
+        "{cause:?}"
+    );
+}

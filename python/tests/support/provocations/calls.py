@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from ferromqtt import Client, MqttError, ProtocolVersion
+from ferromqtt import Client, Message, MqttError, ProtocolVersion
 from ferromqtt._internals import internals_of
 from ferromqtt.testing import TestBroker
 from support import packets
@@ -75,6 +75,84 @@ async def _(_: World) -> None:
     async with TestBroker() as broker, Client(broker.host, broker.port) as client:
         internals_of(client).core.cut()
         await anext(client.messages)
+
+
+def auto(broker: TestBroker) -> Client:
+    return Client(broker, protocol="auto")
+
+
+def requesting(part: str, *, notes: bool = False, **options: Given) -> None:
+    """A request that a test broker with these options does not let be answered."""
+
+    @provokes(CALLS, part)
+    async def request(_: World) -> None:
+        async with TestBroker(listen=False, **options) as broker, auto(broker) as client:
+            if notes:
+                await client.subscribe("asked")
+            await client.request("asked", "x")
+
+
+requesting("[code:16]")
+requesting("Nobody is there")
+requesting("no response: {reason}", notes=True, deny_subscribe=[("responses/#", 0x87)])
+requesting("Requests and responses", refused_versions=[5])
+
+
+@provokes(CALLS, "no Response Topic")
+async def _(_: World) -> None:
+    async with TestBroker() as broker, Client(broker.host, broker.port, protocol=5) as client:
+        await client.respond(Message("t", b"", 0, False, 0, None), "x")
+
+
+def authenticating_again(part: str, *, quiz: bool = False, **options: Given) -> None:
+    """An authentication that cannot be begun, or does not end."""
+
+    @provokes(CALLS, part)
+    async def again(_: World) -> None:
+        asked = asyncio.Event()
+
+        async def answer(data: bytes) -> bytes:
+            if asked.is_set():
+                await asyncio.sleep(LIMIT)
+            return data
+
+        if quiz:
+            options["properties"] = {"AuthenticationMethod": "QUIZ"}
+            options["authenticator"] = answer
+        quizzes = ("QUIZ", [(b"a", b"a")]) if quiz else None
+        async with (
+            TestBroker(listen=False, authentication=quizzes) as broker,
+            Client(broker, protocol=5, **options) as client,
+        ):
+            asked.set()
+            await asyncio.gather(*(client.re_authenticate(timeout=0.1) for _ in range(2)))
+
+
+authenticating_again("There is no `authenticator`")
+authenticating_again("AUTH needs", authenticator=bytes)
+authenticating_again("AUTH cannot say", quiz=True)
+
+
+@provokes(CALLS, "has not accepted the authentication")
+async def _(_: World) -> None:
+    async def answer(_: bytes) -> bytes:
+        answers.append(None)
+        if len(answers) > 1:
+            await asyncio.sleep(LIMIT)
+        return b"a"
+
+    answers: list[None] = []
+    async with (
+        TestBroker(authentication=("QUIZ", [(b"a", b"a")])) as broker,
+        Client(
+            broker.host,
+            broker.port,
+            protocol=5,
+            properties={"AuthenticationMethod": "QUIZ"},
+            authenticator=answer,
+        ) as client,
+    ):
+        await client.re_authenticate(timeout=0.1)
 
 
 @provokes(CALLS, "ended before the answer came")

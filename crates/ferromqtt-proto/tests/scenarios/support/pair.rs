@@ -25,7 +25,7 @@ enum Link {
 pub(crate) struct Pair {
     pub(crate) client: Client,
     pub(crate) now: Instant,
-    version: ProtocolVersion,
+    pub(crate) version: ProtocolVersion,
     link: Link,
     /// A transport that is asked for opens at once. Otherwise the scenario decides.
     pub(crate) opens: bool,

@@ -1,0 +1,64 @@
+"""Requests and responses (5.0, section 4.10), for `Client.request` and `Client.respond`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ferromqtt._keywords import check_names, joined
+from ferromqtt._turn import TURN_BEFORE_ERROR
+from ferromqtt.properties import to_native
+from ferromqtt.reasons import PacketTypes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ferromqtt._internals import Internals
+    from ferromqtt._native import Message
+    from ferromqtt.topic import TopicLike
+    from ferromqtt.types import PayloadType, PropertiesLike
+
+
+async def request(
+    internals: Internals,
+    topic: TopicLike,
+    payload: PayloadType,
+    qos: int,
+    properties: PropertiesLike | None,
+    keywords: Mapping[str, object],
+    timeout: float,
+) -> Message:
+    """Publish a request, and wait for its response."""
+    async with internals.slot():
+        async with TURN_BEFORE_ERROR:
+            check_names("request", keywords)
+            native = joined(properties, PacketTypes.PUBLISH, keywords)
+            waiter = internals.core.request(topic, payload, qos, native, timeout)
+        response: Message = await internals.wait(waiter)
+        return response
+
+
+async def respond(
+    internals: Internals,
+    asked: Message,
+    payload: PayloadType,
+    qos: int | None,
+    properties: PropertiesLike | None,
+    keywords: Mapping[str, object],
+    timeout: float,
+) -> None:
+    """Publish the response to a request."""
+    async with internals.slot():
+        async with TURN_BEFORE_ERROR:
+            check_names("respond", keywords)
+            native = joined(properties, PacketTypes.PUBLISH, keywords)
+            given = to_native(_asked(asked), PacketTypes.PUBLISH)
+            at = asked.qos if qos is None else qos
+            waiter = internals.core.respond(given, payload, at, native, timeout)
+        await internals.wait(waiter)
+
+
+def _asked(request: Message) -> dict[str, object]:
+    """Return the properties that say where, and to what, the response goes."""
+    properties = getattr(request, "properties", None)
+    names = ("ResponseTopic", "CorrelationData")
+    return {name: getattr(properties, name) for name in names if hasattr(properties, name)}

@@ -1,0 +1,146 @@
+"""`Client(protocol="auto")`: 5.0 with the servers that speak it, and 3.1.1 with the others."""
+
+import asyncio
+import functools
+import logging
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import pytest
+
+from ferromqtt import Client, MqttConnectError, MqttError, ProtocolVersion
+from ferromqtt.connection import ClientState, Reconnect
+from ferromqtt.testing import TestBroker, VirtualLoop
+from support import packets
+from support.clients import LIMIT, receive
+from support.loops import LoopRunner
+from support.scripted import Connection, ScriptedServer
+
+T = TypeVar("T")
+V311, V5 = ProtocolVersion.V311, ProtocolVersion.V5
+
+
+def virtually(main: Coroutine[Any, Any, T]) -> T:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main)
+
+
+@pytest.mark.parametrize(
+    ("options", "version"),
+    [
+        ({}, V5),
+        ({"refused_versions": [V5]}, V311),
+        ({"unanswered_versions": [5]}, V311),
+    ],
+)
+def test_entering_succeeds_with_servers_of_either_version(
+    options: dict[str, Any], version: ProtocolVersion, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without reconnecting, since the refusal of 5.0 is no failed attempt."""
+
+    async def main() -> None:
+        async with TestBroker(listen=False, **options) as broker:
+            client = Client(broker, protocol="auto")
+            assert client.protocol() is V5
+            for _ in range(2):  # it can be entered again
+                async with client:
+                    assert client.protocol() is version
+                    await client.subscribe("a", qos=2)
+                    await client.publish("a", b"x", qos=2)
+                    assert (await receive(client)).payload == b"x"
+
+    with caplog.at_level(logging.WARNING):
+        virtually(main())
+    assert caplog.records == []
+
+
+def test_a_server_that_speaks_neither_is_told_by_its_refusal() -> None:
+    async def main() -> None:
+        async with TestBroker(listen=False, refused_versions=[4, 5]) as broker:
+            client = Client(broker, protocol="auto", reconnect=True)
+            with pytest.raises(MqttConnectError, match="Unsupported protocol version"):
+                await client.__aenter__()
+
+    virtually(main())
+
+
+def test_each_connection_has_the_version_that_the_server_speaks_then(run: LoopRunner) -> None:
+    """The server speaks 3.1.1 alone at first, and 5.0 alone in the end."""
+    levels: list[int] = []
+
+    def answer(connack: bytes, connection: Connection) -> None:
+        _, body = connection.expect(packets.CONNECT)
+        levels.append(body[6])
+        connection.send(connack)
+
+    def stay(connection: Connection) -> None:
+        answer(packets.CONNACK_5, connection)
+        connection.expect(packets.DISCONNECT)
+
+    connacks = [b"\x20\x02\x00\x01", *[packets.CONNACK_311] * 2, b"\x20\x03\x00\x84\x00"]
+    scripts = [*(functools.partial(answer, connack) for connack in connacks), stay]
+
+    async def main() -> None:
+        with ScriptedServer(*scripts) as server:
+            policy = Reconnect(min=0.01, max=0.01)
+            client = Client(
+                server.host, server.port, protocol="auto", timeout=LIMIT, reconnect=policy
+            )
+            async with client:
+                async for _ in client.events():
+                    if client.protocol() is V5 and client.state() is ClientState.CONNECTED:
+                        break
+
+    run(main)
+    assert levels == [5, 4, 4, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"clean_session": False}, r"^Clean session is not used for MQTT 5\.0"),
+        ({"password": "x"}, "^a password without a user name is possible with MQTT 5.0 only"),
+        ({"clean_start": False}, "^a Client Identifier is needed"),
+        (
+            {"properties": {"AuthenticationMethod": "QUIZ"}},
+            "^Property AuthenticationMethod has no effect where the client falls back",
+        ),
+    ],
+)
+def test_what_3_1_1_cannot_do_is_refused(options: dict[str, Any], problem: str) -> None:
+    async def main() -> None:
+        async with TestBroker(listen=False) as broker:
+            with pytest.raises(ValueError, match=problem):
+                await Client(broker, protocol="auto", **options).__aenter__()
+
+    virtually(main())
+
+
+def test_what_only_5_0_has_is_left_out_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+    async def main(version: int) -> list[str]:
+        async with TestBroker(listen=False, refused_versions=[version]) as broker:
+            client = Client(broker, protocol="auto", properties={"ReceiveMaximum": 1})
+            async with client:
+                await client.subscribe("a", qos=1)
+                for _ in range(2):
+                    await client.publish("a", b"x", qos=1, properties={"ContentType": "text"})
+                messages = [await receive(client) for _ in range(2)]
+            return [getattr(it.properties, "ContentType", "") for it in messages]
+
+    assert virtually(main(3)) == ["text", "text"]
+    assert caplog.records == []
+    assert virtually(main(5)) == ["", ""]
+    assert [record.getMessage()[:24] for record in caplog.records] == ["Properties are not sent:"]
+
+
+def test_a_fault_of_the_network_is_told_as_before(run: LoopRunner) -> None:
+    def script(connection: Connection) -> None:
+        connection.expect(packets.CONNECT)
+
+    async def main() -> None:
+        with ScriptedServer(script) as server:
+            client = Client(server.host, server.port, protocol="auto", timeout=LIMIT)
+            with pytest.raises(MqttError, match="closed the connection instead of answering"):
+                await client.__aenter__()
+
+    run(main)
