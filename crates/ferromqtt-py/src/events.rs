@@ -17,6 +17,7 @@ use crate::core::Core;
 use crate::failure::{self, CallFailure, End};
 use crate::hooks;
 use crate::next_message;
+use crate::receipts;
 use crate::tokens::Call;
 
 /// What the calls that one end of a connection fails are told of it, made once for all of them.
@@ -130,12 +131,12 @@ fn report(slf: &Bound<'_, Core>, fact: Fact) -> PyResult<()> {
             slf.call_method1(intern!(py, "_on_not_restored"), lost)?;
         }
         // Cannot come: this client declares no subscriptions, its one queue claims everything from the start and does not make
-        // the server wait, and it has no outgoing queue.
+        // the server wait.
         Fact::NotSubscribed { .. }
         | Fact::Unclaimed { .. }
         | Fact::Stalled { .. }
+        // Messages whose receipts were dropped.
         | Fact::MessageEnded { .. }
-        // Each of these calls has raised an error already.
         | Fact::Unawaited { .. }
         | Fact::Forgotten { .. } => {}
     }
@@ -224,16 +225,32 @@ fn complete<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let future = call.future.into_bound(slf.py());
     match end {
+        CallEnd::Completed(outcome @ (Outcome::Sent | Outcome::Acknowledged { .. }))
+            if call.wants_outcome =>
+        {
+            let published = receipts::published(slf.py(), &outcome)?;
+            hooks::set_result(&future, published)?;
+        }
         CallEnd::Completed(outcome) => complete_with(slf, &future, outcome, ended)?,
+        CallEnd::Queued { key } => {
+            let key = key.into_pyobject(slf.py())?;
+            hooks::set_result(&future, key.into_any())?;
+        }
+        CallEnd::Refused(refusal) => {
+            let error = enqueue_refused(slf, refusal)?;
+            hooks::set_exception(
+                &future,
+                error.into_value(slf.py()).into_bound(slf.py()).into_any(),
+            )?;
+        }
         CallEnd::TimedOut(delivery) => {
             let sent = delivery != Delivery::NotSent;
             let text = failure::overdue(call.awaited, sent, &slf.borrow().address, call.limit);
             fail(&future, CallFailure::Timeout, 0, text, Some(delivery))?;
         }
-        // Cannot come: no message waits for capacity or in an outgoing queue, and this client neither authenticates again nor
-        // abandons its driver.
+        // Cannot come: no message waits for the core's capacity, the outgoing queue ends with its connection, and this client
+        // neither authenticates again nor abandons its driver.
         CallEnd::Accepted
-        | CallEnd::Refused(_)
         | CallEnd::Kept { .. }
         | CallEnd::ReAuthenticated(_)
         | CallEnd::DriverGone => unknown(&future, &end)?,
@@ -282,13 +299,15 @@ fn complete_with<'py>(
         }
         Outcome::Expired => {
             let text = "The message expired before it could be sent".to_owned();
-            let kind = CallFailure::NotSent;
-            fail(future, kind, 0, text, Some(Delivery::NotSent))
+            discarded(future, "expired", text)
         }
         Outcome::Dropped => {
             let text = "The full outgoing queue dropped the message".to_owned();
-            let kind = CallFailure::NotSent;
-            fail(future, kind, 0, text, Some(Delivery::NotSent))
+            discarded(future, "dropped", text)
+        }
+        Outcome::Replaced => {
+            let text = "A newer message to the same topic took the place of this one".to_owned();
+            discarded(future, "replaced", text)
         }
         Outcome::Disconnected { cause, delivery } => {
             let told = match ended {
@@ -309,6 +328,13 @@ fn complete_with<'py>(
         // This client makes no requests.
         Outcome::Responded(_) | Outcome::Unanswerable { .. } => unknown(future, &outcome),
     }
+}
+
+/// Fails a call whose message left the outgoing queue without being sent. `outcome` names why, for programs.
+fn discarded(future: &Bound<'_, PyAny>, outcome: &str, text: String) -> PyResult<()> {
+    let (kind, delivery) = (CallFailure::NotSent, Some(Delivery::NotSent));
+    let error = call_error(future.py(), kind, 0, text, delivery, outcome)?;
+    hooks::set_exception(future, error)
 }
 
 fn not_possible(
@@ -357,12 +383,21 @@ const fn name(delivery: Delivery) -> &'static str {
 
 /// The exception for a publish that was refused before anything was sent.
 pub(crate) fn publish_refused(slf: &Bound<'_, Core>, refusal: PublishRefusal) -> PyResult<PyErr> {
+    message_refused(slf, refusal, "publish")
+}
+
+/// The exception for a message that the outgoing queue has not accepted.
+pub(crate) fn enqueue_refused(slf: &Bound<'_, Core>, refusal: PublishRefusal) -> PyResult<PyErr> {
+    message_refused(slf, refusal, "enqueue")
+}
+
+fn message_refused(slf: &Bound<'_, Core>, refusal: PublishRefusal, what: &str) -> PyResult<PyErr> {
     let error = match refusal {
         PublishRefusal::Invalid(error) => error,
         PublishRefusal::Disconnected(_) | PublishRefusal::Draining => InvalidPublish::NotConnected,
     };
     let (kind, code) = CallFailure::of_publish(&error);
-    refused(slf, kind, code, failure::publish_text(&error), "publish")
+    refused(slf, kind, code, failure::publish_text(&error), what)
 }
 
 /// The exception for a SUBSCRIBE or UNSUBSCRIBE that was refused before anything was sent.
@@ -390,7 +425,7 @@ fn refused(
     let error = call_error(py, kind, code, text, Some(Delivery::NotSent), what)?;
     // As in aiomqtt, of publishing alone where a connection that is lost is not made again.
     let reconnects = slf.borrow().engine.core().options().reconnect.is_some();
-    if kind == CallFailure::NotConnected && (what == "publish" || reconnects) {
+    if kind == CallFailure::NotConnected && (what == "publish" || what == "enqueue" || reconnects) {
         let cause = slf.call_method0(intern!(py, "_disconnect_cause"))?;
         error.setattr(intern!(py, "__cause__"), cause)?;
     }

@@ -226,12 +226,14 @@ pub(crate) enum Awaited {
     PubRecAndPubComp,
     SubAck,
     UnsubAck,
+    /// That the outgoing queue has capacity for a message.
+    Capacity,
 }
 
 impl Awaited {
     const fn packet(self) -> Option<&'static str> {
         Some(match self {
-            Self::Writing => return None,
+            Self::Writing | Self::Capacity => return None,
             Self::PubAck => "PUBACK",
             Self::PubRecAndPubComp => "PUBREC and PUBCOMP",
             Self::SubAck => "SUBACK",
@@ -243,6 +245,9 @@ impl Awaited {
 /// What did not come within a call's time.
 pub(crate) fn overdue(awaited: Awaited, sent: bool, address: &str, seconds: f32) -> String {
     match awaited.packet() {
+        None if awaited == Awaited::Capacity => {
+            format!("the outgoing queue had no capacity within {seconds} s")
+        }
         Some(packet) if sent => format!("no {packet} from {address} within {seconds} s"),
         _ => format!("nothing could be sent to {address} within {seconds} s"),
     }

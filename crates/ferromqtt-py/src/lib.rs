@@ -24,6 +24,7 @@ mod operations;
 mod pending;
 mod progress;
 mod properties;
+mod receipts;
 mod rules;
 mod timer;
 mod tokens;

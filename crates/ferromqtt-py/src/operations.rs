@@ -77,11 +77,7 @@ pub(crate) fn publish<'py>(
         retain,
         properties: properties.map(Box::new),
     };
-    let awaited = match qos {
-        QoS::AtMostOnce => Awaited::Writing,
-        QoS::AtLeastOnce => Awaited::PubAck,
-        QoS::ExactlyOnce => Awaited::PubRecAndPubComp,
-    };
+    let awaited = awaited(qos);
     let publish = |engine: &mut PyEngine, now, deadline, token| {
         engine.try_publish(now, publish, deadline, token)
     };
@@ -89,6 +85,15 @@ pub(crate) fn publish<'py>(
         events::publish_refused(slf, refusal)
     })
     .map(Some)
+}
+
+/// What a publish waits for.
+pub(crate) const fn awaited(qos: QoS) -> Awaited {
+    match qos {
+        QoS::AtMostOnce => Awaited::Writing,
+        QoS::AtLeastOnce => Awaited::PubAck,
+        QoS::ExactlyOnce => Awaited::PubRecAndPubComp,
+    }
 }
 
 /// The topic that a publish with an empty one goes to.
@@ -173,7 +178,7 @@ pub(crate) fn abandon(slf: &Bound<'_, Core>, call: CallId) {
 
 /// The task that calls, while calls are accepted. Whoever calls from another loop is refused: it must not touch the
 /// transport, and could not wait for the answer.
-fn calling_task<'py>(slf: &Bound<'py, Core>) -> PyResult<Option<Bound<'py, PyAny>>> {
+pub(crate) fn calling_task<'py>(slf: &Bound<'py, Core>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = slf.py();
     let core = slf.borrow();
     let (true, Some(event_loop)) = (core.takes_calls(), &core.event_loop) else {
@@ -287,6 +292,7 @@ fn call<'py, R: From<ConnectionError>>(
     let token = Call {
         future: future.clone().unbind(),
         awaited,
+        wants_outcome: false,
         #[expect(clippy::cast_possible_truncation, reason = "it is shown to people")]
         limit: timeout as f32,
     };
@@ -326,7 +332,7 @@ fn call<'py, R: From<ConnectionError>>(
 }
 
 /// Sees to it that what was accepted is written.
-fn hurry(slf: &Bound<'_, Core>, first: bool) -> PyResult<()> {
+pub(crate) fn hurry(slf: &Bound<'_, Core>, first: bool) -> PyResult<()> {
     if first {
         write_first(slf)?;
     }

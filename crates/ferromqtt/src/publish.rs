@@ -504,6 +504,7 @@ pub(crate) fn settled(end: CallEnd, limit: Option<Duration>) -> Result<Published
         }),
         CallEnd::DriverGone
         | CallEnd::Accepted
+        | CallEnd::Queued { .. }
         | CallEnd::Kept { .. }
         | CallEnd::ReAuthenticated(_) => Err(no_driver()),
     }
@@ -528,6 +529,7 @@ fn published(outcome: Outcome) -> Result<Published, PublishError> {
         Outcome::GivenUp(error) => PublishError::GivenUp(error),
         Outcome::Expired => PublishError::Expired,
         Outcome::Dropped => PublishError::Dropped,
+        Outcome::Replaced => PublishError::Replaced,
         Outcome::Disconnected { cause, delivery } => PublishError::Disconnected { cause, delivery },
         Outcome::SessionLost => PublishError::SessionLost,
         // These do not belong to a publish.

@@ -59,6 +59,9 @@ pub enum PublishError {
         "the full outgoing queue dropped the message: raise Options::outgoing, or choose another OutgoingPolicy"
     )]
     Dropped,
+    /// A newer message to the same topic took its place in the outgoing queue before it could be sent.
+    #[error("a newer message to the same topic took the place of this one before it could be sent")]
+    Replaced,
     /// The [time limit](crate::Publish::timeout) was over before the message reached its Quality of Service.
     #[error("{}", timed_out(*limit, *delivery))]
     TimedOut {
@@ -91,6 +94,7 @@ impl PublishError {
             Self::Invalid(_)
             | Self::Expired
             | Self::Dropped
+            | Self::Replaced
             | Self::QueueFull { .. }
             | Self::Draining => Delivery::NotSent,
             Self::Rejected { .. } | Self::SessionLost | Self::GivenUp(_) => Delivery::Unknown,

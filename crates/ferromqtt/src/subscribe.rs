@@ -328,6 +328,7 @@ pub(crate) fn answered(end: CallEnd, filters: Vec<TopicFilter>) -> Result<Answer
         | CallEnd::Accepted
         | CallEnd::Refused(_)
         | CallEnd::TimedOut(_)
+        | CallEnd::Queued { .. }
         | CallEnd::Kept { .. }
         | CallEnd::ReAuthenticated(_)
         | CallEnd::Completed(
@@ -340,6 +341,7 @@ pub(crate) fn answered(end: CallEnd, filters: Vec<TopicFilter>) -> Result<Answer
             | Outcome::GivenUp(_)
             | Outcome::Dropped
             | Outcome::Expired
+            | Outcome::Replaced
             | Outcome::SessionLost,
         ) => Err(SubscribeError::Disconnected {
             cause: ConnectionError::DriverGone,

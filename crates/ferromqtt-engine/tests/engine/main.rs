@@ -8,6 +8,7 @@ mod leaving;
 mod links;
 mod observer;
 mod outgoing_queue;
+mod queue_policies;
 mod random;
 mod random_restarts;
 mod readers;
