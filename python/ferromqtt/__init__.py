@@ -10,11 +10,14 @@ from ferromqtt.connection import ClientState, Credentials, Reconnect, Server
 from ferromqtt.exceptions import (
     MqttCodeError,
     MqttConnectError,
+    MqttDiscardedError,
     MqttError,
+    MqttQueueFullError,
     MqttReentrantError,
     MqttTimeoutError,
 )
 from ferromqtt.message import Message, MessagesIterator
+from ferromqtt.outcomes import OutgoingQueue, Published, Receipt
 from ferromqtt.properties import Properties, SubscribeOptions
 from ferromqtt.reasons import PacketTypes, ReasonCode
 from ferromqtt.stats import Stats
@@ -30,14 +33,19 @@ __all__ = [
     "MessagesIterator",
     "MqttCodeError",
     "MqttConnectError",
+    "MqttDiscardedError",
     "MqttError",
+    "MqttQueueFullError",
     "MqttReentrantError",
     "MqttTimeoutError",
+    "OutgoingQueue",
     "PacketTypes",
     "Properties",
     "ProtocolVersion",
     "ProxySettings",
+    "Published",
     "ReasonCode",
+    "Receipt",
     "Reconnect",
     "Server",
     "Stats",

@@ -79,6 +79,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "maximum_non_publish_size": _INT,
     "tls_server_hostname": _STR,
     "servers": ("a list of servers", _is_list),
+    "outgoing_queue": ("an OutgoingQueue", _has("maxsize", "maxbytes", "overflow")),
 }
 _NEVER_NONE = {"port", "keepalive", "bind_port", "transport", "maximum_non_publish_size"}
 _CLIENT: dict[str, tuple[str, Callable[[object], bool]]] = {

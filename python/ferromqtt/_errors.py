@@ -7,15 +7,29 @@ from typing import Literal
 from ferromqtt._native import CallFailure, End, EndKind, Phase
 from ferromqtt._transport.attempt import connect_error as failure_to_connect
 from ferromqtt._transport.attempt import hint_for
-from ferromqtt.exceptions import MqttCodeError, MqttConnectError, MqttError, MqttTimeoutError
+from ferromqtt.exceptions import (
+    MqttCodeError,
+    MqttConnectError,
+    MqttDiscardedError,
+    MqttError,
+    MqttQueueFullError,
+    MqttTimeoutError,
+)
 from ferromqtt.reasons import MQTTErrorCode, PacketTypes, ReasonCode
 
-Delivery = Literal["not_sent", "unknown"] | None
+Delivery = Literal["not_sent", "refused", "unknown"] | None
 
 _COULD_NOT = {
     "publish": "Could not publish message",
+    "enqueue": "Could not enqueue message",
     "subscribe": "Could not subscribe to topic",
     "unsubscribe": "Could not unsubscribe from topic",
+}
+
+_DISCARDED: dict[str, Literal["expired", "replaced", "dropped"]] = {
+    "expired": "expired",
+    "replaced": "replaced",
+    "dropped": "dropped",
 }
 
 _REMEDIES = {
@@ -35,7 +49,7 @@ def call_error(kind: CallFailure, code: int, text: str, delivery: Delivery, what
     """Return the exception for a call that failed; `delivery` tells whether it may have arrived."""
     error = _call_error(kind, code, text, what)
     if isinstance(error, MqttError):
-        error.delivery = delivery
+        error.delivery = "refused" if kind == CallFailure.REFUSED else delivery
     return error
 
 
@@ -48,6 +62,9 @@ def _call_error(kind: CallFailure, code: int, text: str, what: str) -> Exception
             error = MqttTimeoutError(f"Operation timed out: {text}")
         case CallFailure.NOT_CONNECTED:
             error = not_connected(_COULD_NOT[what])
+        case CallFailure.QUEUE_FULL if what == "enqueue":
+            remedy = "wait for receipts, raise its bounds, or choose another `overflow`"
+            error = MqttQueueFullError(f"Could not enqueue message: {text} ({remedy})")
         case CallFailure.QUEUE_FULL:
             error = MqttCodeError(MQTTErrorCode.MQTT_ERR_QUEUE_SIZE, _COULD_NOT["publish"])
             error.add_note(f"{text}: wait for acknowledgements (max_queued_outgoing_messages)")
@@ -57,6 +74,8 @@ def _call_error(kind: CallFailure, code: int, text: str, what: str) -> Exception
         case CallFailure.LIMIT:
             error = MqttCodeError(ReasonCode(PacketTypes.DISCONNECT, identifier=code), text)
             error.add_note(f"Nothing was sent: {text}")
+        case CallFailure.NOT_SENT if what in _DISCARDED:
+            error = MqttDiscardedError(text, _DISCARDED[what])
         case _:  # SESSION_LOST, NOT_SENT
             error = MqttError(text)
     return error

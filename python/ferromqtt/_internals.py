@@ -27,6 +27,7 @@ from ferromqtt.options import (
     ProtocolVersion,
     check_enter,
 )
+from ferromqtt.outcomes import OutgoingQueue
 from ferromqtt.properties import has_any, to_native
 from ferromqtt.reasons import PacketTypes, ReasonCode
 from ferromqtt.topic import TopicLike
@@ -101,12 +102,16 @@ class Internals:
         timeout: float,
     ) -> None:
         """Publish once there is a free slot."""
-        async with self._slots or contextlib.nullcontext():
+        async with self.slot():
             async with TURN_BEFORE_ERROR:
                 native = self.native(properties, PacketTypes.PUBLISH)
                 waiter = self.core.publish(topic, payload, qos, retain, native, timeout)
             if waiter is not None:
                 await self._wait(waiter)
+
+    def slot(self) -> contextlib.AbstractAsyncContextManager[object]:
+        """Return what waits for a free slot, and gives it back."""
+        return self._slots or contextlib.nullcontext()
 
     async def subscribe(
         self,
@@ -122,7 +127,7 @@ class Internals:
             if options is not None and self._version != ProtocolVersion.V5:
                 self._warn_of_options()
             native = self.native(properties, PacketTypes.SUBSCRIBE)
-        async with self._slots or contextlib.nullcontext():
+        async with self.slot():
             async with TURN_BEFORE_ERROR:
                 waiter = self.core.subscribe(filters, native, timeout)
             codes = await self._wait(waiter)
@@ -135,7 +140,7 @@ class Internals:
         async with TURN_BEFORE_ERROR:
             filters = unsubscribe_filters(topic)
             native = self.native(properties, PacketTypes.UNSUBSCRIBE)
-        async with self._slots or contextlib.nullcontext():
+        async with self.slot():
             async with TURN_BEFORE_ERROR:
                 waiter = self.core.unsubscribe(filters, native, timeout)
             await self._wait(waiter)
@@ -155,6 +160,8 @@ class Internals:
                 self._slots = self._make_slots()
                 if not self._was_entered:
                     self.core.configure(**self.core_options())
+                    queue = self.options.outgoing_queue or OutgoingQueue()
+                    self.core.set_outgoing_queue(queue.maxsize, queue.maxbytes, queue.overflow)
                     self._was_entered = True
                     self._warn_of_unused_headers()
                     if self.options.will is not None and self._version != ProtocolVersion.V5:

@@ -18,6 +18,7 @@ from ferromqtt import _checks, _shown
 from ferromqtt._native import MAX_BYTES, Host, check_text, payload_bytes
 from ferromqtt._servers import server_of
 from ferromqtt.connection import Reconnect, Server, ServerLike
+from ferromqtt.outcomes import OutgoingQueue
 from ferromqtt.properties import to_native
 from ferromqtt.reasons import PacketTypes
 from ferromqtt.topic import Topic, TopicLike
@@ -193,6 +194,7 @@ class ClientOptions:
     tls_server_hostname: str | None = None
     reconnect: bool | Reconnect = False
     servers: Iterable[ServerLike] | None = None
+    outgoing_queue: OutgoingQueue | None = None
     broker: MemoryBroker | None = None
     """The `hostname`, if it is a test broker."""
     further_servers: tuple[Server | MemoryBroker, ...] = dataclasses.field(init=False)
