@@ -145,6 +145,11 @@ impl<T: Tokens> Engine<T> {
         }
     }
 
+    /// Whether the outgoing queue is open.
+    pub const fn has_outgoing_queue(&self) -> bool {
+        self.outgoing.is_some()
+    }
+
     /// Whether the outgoing queue holds any message.
     pub(crate) fn has_queued(&self) -> bool {
         self.queued().0 > 0

@@ -81,6 +81,12 @@ pub enum PublishError {
         /// "messages" or "bytes".
         unit: &'static str,
     },
+    /// The message was to [expire](crate::Publish::expires_in) or to [be replaced](crate::Publish::keep_latest), which messages do
+    /// that wait in an [outgoing queue](crate::Options::outgoing_queue): there is none, or the message was not enqueued.
+    #[error(
+        "expires_in and keep_latest need an outgoing queue: give Options::outgoing_queue, and enqueue the message instead of awaiting it"
+    )]
+    NotQueued,
     /// The connection is being [drained](crate::Connection::drain), and accepts no more messages.
     #[error("the connection is about to end, and accepts no more messages: publish before that")]
     Draining,
@@ -96,6 +102,7 @@ impl PublishError {
             | Self::Dropped
             | Self::Replaced
             | Self::QueueFull { .. }
+            | Self::NotQueued
             | Self::Draining => Delivery::NotSent,
             Self::Rejected { .. } | Self::SessionLost | Self::GivenUp(_) => Delivery::Unknown,
         }
