@@ -31,18 +31,18 @@ class Part(NamedTuple):
 
 
 PARTS = (
-    Part("core", 14_268, ("crates/ferromqtt-proto/src",)),
-    Part("engine", 2_498, ("crates/ferromqtt-engine/src",)),
+    Part("core", 14_306, ("crates/ferromqtt-proto/src",)),
+    Part("engine", 2_872, ("crates/ferromqtt-engine/src",)),
     Part("transport", 2_202, ("crates/ferromqtt-transport/src",)),
     Part(
         "tokio client without TLS",
-        6_146,
+        6_261,
         ("crates/ferromqtt/src",),
         ("crates/ferromqtt/src/transport/tls",),
     ),
     Part("tokio client, TLS", 664, ("crates/ferromqtt/src/transport/tls",)),
-    Part("binding", 5_346, ("crates/ferromqtt-py/src",)),
-    Part("Python package", 5_592, ("python/ferromqtt",)),
+    Part("binding", 5_633, ("crates/ferromqtt-py/src",)),
+    Part("Python package", 5_926, ("python/ferromqtt",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
     Part("test broker", 3_705, ("crates/ferromqtt-testing/src",)),
     Part("command line", 285, ("crates/ferromqtt-cli/src",)),

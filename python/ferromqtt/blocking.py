@@ -24,7 +24,7 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
 
 from ferromqtt import _checks, _shown
 from ferromqtt._internals import internals_of
@@ -34,13 +34,18 @@ from ferromqtt.client import Client as AsyncClient
 from ferromqtt.connection import ClientState
 from ferromqtt.events import ConnectionEvent
 from ferromqtt.exceptions import MqttCodeError, MqttError, MqttReentrantError
+from ferromqtt.outcomes import Published
+from ferromqtt.outcomes import Receipt as AsyncReceipt
 from ferromqtt.reasons import MQTTErrorCode, ReasonCode
 from ferromqtt.stats import Stats
+from ferromqtt.topic import TopicLike
+from ferromqtt.types import PayloadType, PropertiesLike
 
-__all__ = ["Client", "Events", "Messages"]
+__all__ = ["Client", "Events", "Messages", "Receipt"]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_S = TypeVar("_S")
 _Method = Callable[Concatenate["Client", _P], _R]
 
 _AT_EXIT = 2.0
@@ -69,15 +74,15 @@ def _constructs(
 
 def _calls(
     origin: Callable[Concatenate[AsyncClient, _P], Coroutine[Any, Any, _R]],
-) -> Callable[[Callable[[Client, Coroutine[Any, Any, _R]], _R]], _Method[_P, _R]]:
+) -> Callable[[Callable[[Client, Coroutine[Any, Any, _R]], _S]], _Method[_P, _S]]:
     """Make a method that takes the parameters of a coroutine function, and waits for its end.
 
     The decorated method is given the coroutine in their place. Type checkers and `help` find the
     parameters, with their documentation.
     """
 
-    def decorate(function: Callable[[Client, Coroutine[Any, Any, _R]], _R]) -> _Method[_P, _R]:
-        def method(self: Client, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+    def decorate(function: Callable[[Client, Coroutine[Any, Any, _R]], _S]) -> _Method[_P, _S]:
+        def method(self: Client, /, *args: _P.args, **kwargs: _P.kwargs) -> _S:
             return function(self, origin(self._ferromqtt_blocking.client, *args, **kwargs))
 
         return _with_signature(method, function, origin)
@@ -301,6 +306,38 @@ class Messages(Iterator[Message]):
         return f"<messages of a client, {len(self)} queued>"
 
 
+class Receipt:
+    """A `ferromqtt.Receipt` for threads: from `Client.enqueue` and `Client.publish_nowait`.
+
+    It may be dropped: the message goes its way all the same.
+    """
+
+    __slots__ = ("_receipt", "_state")
+
+    def __init__(self, state: _State, receipt: AsyncReceipt) -> None:
+        self._state = state
+        self._receipt = receipt
+
+    def done(self) -> bool:
+        """Whether the message has ended, so that `wait` does not wait."""
+        return self._receipt.done()
+
+    def wait(self) -> Published:
+        """Wait for the end of the message. An interruption does not withdraw it.
+
+        Raises:
+            MqttError: What `ferromqtt.Receipt` raises.
+        """
+        end = self._end()
+        return self._state.call_outside(end) if self.done() else self._state.call_inside(end)
+
+    async def _end(self) -> Published:
+        return await self._receipt
+
+    def __repr__(self) -> str:
+        return repr(self._receipt)
+
+
 class Events(Iterator[ConnectionEvent]):
     """An iterator over the events of a connection, from `Client.events`.
 
@@ -496,6 +533,52 @@ class Client:
             thread.flush()
             raise
         thread.drive(call, awaited)
+
+    @_calls(AsyncClient.enqueue)
+    def enqueue(self, call: Coroutine[Any, Any, AsyncReceipt]) -> Receipt:
+        """Accept a message, and return a receipt that tells what becomes of it.
+
+        Returns when the message is in the outgoing queue, which is at once unless that is full: see
+        `ferromqtt.Client.enqueue`.
+        """
+        state = self._ferromqtt_blocking
+        return Receipt(state, state.call(call))
+
+    def publish_nowait(
+        self,
+        topic: TopicLike,
+        payload: PayloadType = None,
+        qos: int = 0,
+        retain: bool = False,
+        properties: PropertiesLike | None = None,
+        *,
+        expires_in: float | None = None,
+        keep: Literal["all", "latest"] = "all",
+    ) -> Receipt:
+        """Accept a message without waiting for capacity: as `ferromqtt.Client.publish_nowait`.
+
+        It waits until the client's own thread has accepted the message. The parameters and errors
+        are those of `enqueue`, and `MqttQueueFullError` comes with `overflow="wait"` too.
+        """
+        state = self._ferromqtt_blocking
+
+        async def accept() -> AsyncReceipt:
+            return state.client.publish_nowait(
+                topic, payload, qos, retain, properties, expires_in=expires_in, keep=keep
+            )
+
+        return Receipt(state, state.call(accept()))
+
+    @_calls(AsyncClient.publish_many)
+    def publish_many(
+        self, call: Coroutine[Any, Any, list[Published | Exception]]
+    ) -> list[Published | Exception]:
+        """Publish messages in their order, and wait for the outcome of each.
+
+        A message that fails raises nothing: its result is the exception. When interrupted, messages
+        that are not on the wire yet are dropped; those that are stay in the session.
+        """
+        return self._ferromqtt_blocking.call(call)
 
     @_calls(AsyncClient.subscribe)
     def subscribe(self, call: Coroutine[Any, Any, list[ReasonCode]]) -> list[ReasonCode]:

@@ -9,16 +9,14 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import Generator, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from ferromqtt import _checks
+from ferromqtt._native import Core
+from ferromqtt.properties import Properties
 from ferromqtt.reasons import ReasonCode
 from ferromqtt.topic import TopicLike
 from ferromqtt.types import PayloadType
-
-if TYPE_CHECKING:
-    from ferromqtt._native import Core
-    from ferromqtt.properties import Properties
 
 __all__ = ["MessageLike", "OutgoingMessage", "OutgoingQueue", "Published", "Receipt"]
 

@@ -20,6 +20,7 @@ from support.provocations import (
     importing,
     log,
     options,
+    outcomes,
     properties,
     reconnecting,
     reports,
@@ -39,7 +40,7 @@ ROWS = [row for row in rows() if row.section.startswith("Python")]
 TEXTS = {row.text for row in ROWS}
 MODULES = (
     *(arguments, broker, calls, clocks, connecting, importing, log, options, properties, reports),
-    *(blocking, reconnecting, silence),
+    *(blocking, outcomes, reconnecting, silence),
 )
 """Importing them has filled the registry."""
 

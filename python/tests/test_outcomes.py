@@ -20,8 +20,11 @@ from ferromqtt import (
     Published,
     Reconnect,
     Topic,
+    blocking,
 )
 from ferromqtt.testing import TestBroker
+from support.loops import LoopRunner
+from support.mosquitto import Mosquitto
 from support.virtual import memory_broker, play, restart, stop
 
 V5, V311 = ProtocolVersion.V5, ProtocolVersion.V311
@@ -212,6 +215,37 @@ def test_wrong_bounds_are_refused(arguments: dict[str, Any], error: type[Excepti
 def test_an_option_that_is_no_queue_is_refused() -> None:
     with pytest.raises(TypeError, match="outgoing_queue must be an OutgoingQueue, not int"):
         Client("localhost", outgoing_queue=5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("delivery", "options", "call"),
+    [
+        ("refused", {}, {"topic": "secret", "qos": 1}),
+        ("not_sent", {}, {"topic": "a", "qos": 2}),
+        ("not_sent", {"max_queued_outgoing_messages": 1}, {"topic": "a", "qos": 1}),
+        ("not_sent", {}, {"topic": "a", "qos": 1, "timeout": 3}),
+        ("not_sent", {}, {"topic": "a", "qos": 0, "timeout": 3}),
+    ],
+    ids=["refused", "a limit", "the queue is full", "no time at QoS 1", "no time at QoS 0"],
+)
+def test_each_publish_that_fails_says_whether_it_was_sent(
+    delivery: str, options: dict[str, Any], call: dict[str, Any]
+) -> None:
+    async def main() -> None:
+        broker = memory_broker(deny_publish=["secret"], maximum_qos=1)
+        async with client_of(broker, **options) as client:
+            if "timeout" in call or options:
+                await offline(broker, client)
+            first = asyncio.create_task(client.publish("a", 1, 1, timeout=100)) if options else None
+            await asyncio.sleep(0)
+            with pytest.raises(MqttError) as raised:
+                await client.publish(**call)
+            assert raised.value.delivery == delivery
+            await broker.start()
+            if first is not None:
+                await first
+
+    play(main)
 
 
 # The queue
@@ -589,3 +623,55 @@ def test_many_messages_time_out_one_by_one() -> None:
             await broker.start()
 
     play(main)
+
+
+# A real server
+
+
+@pytest.mark.parametrize("protocol", [V311, V5], ids=lambda it: it.name)
+def test_receipts_and_many_messages_on_mosquitto(
+    run: LoopRunner, mosquitto: Mosquitto, protocol: ProtocolVersion
+) -> None:
+    topic = f"outcomes/{protocol.name}"
+
+    async def main() -> None:
+        options: dict[str, Any] = {"protocol": protocol, "reconnect": True}
+        async with Client(mosquitto.host, mosquitto.port, **options) as client:
+            await client.subscribe(topic, qos=2)
+            receipts = [client.publish_nowait(topic, number, number % 3) for number in range(30)]
+            receipts.append(await client.enqueue(topic, 30, 1, expires_in=60, keep="latest"))
+            for receipt in receipts:
+                assert isinstance(await receipt, Published)
+            results = await client.publish_many([(topic, number) for number in range(31, 50)], 1)
+            assert {type(result) for result in results} == {Published}
+            received: set[int] = set()
+            async for message in client.messages:
+                received.add(int(message.payload))
+                if len(received) == 50:
+                    break
+
+    run(main)
+
+
+def test_many_messages_from_a_thread(mosquitto: Mosquitto) -> None:
+    with blocking.Client(mosquitto.host, mosquitto.port, protocol=V5) as client:
+        results = client.publish_many([("outcomes/a", 1), ("outcomes/b", 2, 2)], qos=1)
+        assert [type(result) for result in results] == [Published, Published]
+        with pytest.raises(ValueError, match="wildcards"):
+            client.publish_many([("outcomes/#", 1)])
+
+
+def test_receipts_in_threads(mosquitto: Mosquitto) -> None:
+    client = blocking.Client(mosquitto.host, mosquitto.port, protocol=V5)
+    with pytest.raises(MqttCodeError):
+        client.enqueue("outcomes/a", 1)
+    with pytest.raises(MqttCodeError):
+        client.publish_nowait("outcomes/a", 1)
+    with client:
+        receipts = [client.enqueue("outcomes/a", 1, 1), client.publish_nowait("outcomes/a", 2, 2)]
+        for receipt in receipts:
+            assert isinstance(receipt.wait(), Published)
+            assert receipt.done()
+            assert repr(receipt) == "<Receipt done>"
+        last = client.publish_nowait("outcomes/a", 3, 1)
+    assert isinstance(last.wait(), Published)

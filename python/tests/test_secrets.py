@@ -593,6 +593,7 @@ WITHOUT_SECRETS = {
     *("PacketTypes", "ProtocolVersion", "ClientState", "Reconnect", "Server", "Stats"),
     *("events", "ReasonCode", "SubscribeOptions", "Topic", "Wildcard", "TopicLike"),
     *("WildcardLike", "MqttReentrantError", "MqttCodeError", "MqttConnectError"),
+    *("MqttDiscardedError", "MqttQueueFullError", "OutgoingQueue", "Published", "Receipt"),
     *("MqttTimeoutError", "MessagesIterator", "__version__", "__version_tuple__"),
 }
 """Public names that can hold neither a payload nor what authenticates."""
