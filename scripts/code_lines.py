@@ -31,18 +31,18 @@ class Part(NamedTuple):
 
 
 PARTS = (
-    Part("core", 14_640, ("crates/ferromqtt-proto/src",)),
-    Part("engine", 3_747, ("crates/ferromqtt-engine/src",)),
-    Part("transport", 2_202, ("crates/ferromqtt-transport/src",)),
+    Part("core", 15_029, ("crates/ferromqtt-proto/src",)),
+    Part("engine", 4_156, ("crates/ferromqtt-engine/src",)),
+    Part("transport", 2_293, ("crates/ferromqtt-transport/src",)),
     Part(
         "tokio client without TLS",
-        5_440,
+        5_591,
         ("crates/ferromqtt/src",),
         ("crates/ferromqtt/src/transport/tls",),
     ),
     Part("tokio client, TLS", 664, ("crates/ferromqtt/src/transport/tls",)),
-    Part("binding", 5_823, ("crates/ferromqtt-py/src",)),
-    Part("Python package", 6_225, ("python/ferromqtt",)),
+    Part("binding", 6_858, ("crates/ferromqtt-py/src",)),
+    Part("Python package", 7_015, ("python/ferromqtt",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
     Part("test broker", 3_717, ("crates/ferromqtt-testing/src",)),
     Part("command line", 285, ("crates/ferromqtt-cli/src",)),

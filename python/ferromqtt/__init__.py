@@ -19,12 +19,15 @@ from ferromqtt.connection import (
 from ferromqtt.exceptions import (
     MqttCodeError,
     MqttConnectError,
+    MqttDiscardedError,
     MqttError,
     MqttOverflowError,
+    MqttQueueFullError,
     MqttReentrantError,
     MqttTimeoutError,
 )
 from ferromqtt.message import Message, MessagesIterator, Unacknowledged
+from ferromqtt.outcomes import OutgoingQueue, Published, Receipt
 from ferromqtt.properties import Properties, SubscribeOptions
 from ferromqtt.reasons import PacketTypes, ReasonCode
 from ferromqtt.stats import AckLatency, Stats
@@ -43,15 +46,20 @@ __all__ = [
     "MessagesIterator",
     "MqttCodeError",
     "MqttConnectError",
+    "MqttDiscardedError",
     "MqttError",
     "MqttOverflowError",
+    "MqttQueueFullError",
     "MqttReentrantError",
     "MqttTimeoutError",
+    "OutgoingQueue",
     "PacketTypes",
     "Properties",
     "ProtocolVersion",
     "ProxySettings",
+    "Published",
     "ReasonCode",
+    "Receipt",
     "Reconnect",
     "Server",
     "ServerLimits",

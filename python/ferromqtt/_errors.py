@@ -7,16 +7,30 @@ from typing import Literal
 from ferromqtt._native import End, EndKind, Phase
 from ferromqtt._transport.attempt import connect_error as failure_to_connect
 from ferromqtt._transport.attempt import hint_for
-from ferromqtt.exceptions import MqttCodeError, MqttConnectError, MqttError, MqttTimeoutError
+from ferromqtt.exceptions import (
+    MqttCodeError,
+    MqttConnectError,
+    MqttDiscardedError,
+    MqttError,
+    MqttQueueFullError,
+    MqttTimeoutError,
+)
 from ferromqtt.reasons import MQTTErrorCode, PacketTypes, ReasonCode
 
-Delivery = Literal["not_sent", "unknown"]
+Delivery = Literal["not_sent", "refused", "unknown"]
 
 _COULD_NOT = {
     "publish": "Could not publish message",
+    "enqueue": "Could not enqueue message",
     "subscribe": "Could not subscribe to topic",
     "unsubscribe": "Could not unsubscribe from topic",
     "authenticate": "Could not authenticate again",
+}
+
+_DISCARDED: dict[str, Literal["expired", "replaced", "dropped"]] = {
+    "expired": "expired",
+    "replaced": "replaced",
+    "dropped": "dropped",
 }
 
 
@@ -33,23 +47,24 @@ def call_error(kind: str, code: int, text: str, delivery: Delivery, what: str) -
             error = MqttTimeoutError(f"Operation timed out: {text}")
         case "disconnected":
             error = not_connected(_COULD_NOT[what])
+        case "queue_full" if what == "enqueue":
+            remedy = "wait for receipts, raise its bounds, or choose another `overflow`"
+            error = MqttQueueFullError(f"Could not enqueue message: {text} ({remedy})")
         case "queue_full":
             error = MqttCodeError(MQTTErrorCode.MQTT_ERR_QUEUE_SIZE, _COULD_NOT[what])
             error.add_note(f"{text}: wait for acknowledgements (max_queued_outgoing_messages)")
         case "refused":
             error = MqttCodeError(_refusal(code), text or _COULD_NOT[what])
             error.add_note(f"The server refused the message{f': {text}' if text else ''}")
-            return error  # whether it may have arrived is no question
-        case "no_responder":
-            error = MqttCodeError(ReasonCode(PacketTypes.PUBACK, identifier=code))
-            error.add_note("Nobody is there to respond: no client has subscribed to that topic")
-        case "unanswerable":
-            error = MqttCodeError(ReasonCode(PacketTypes.SUBACK, identifier=code))
-            error.add_note(f"The server lets this client receive no response: {text}")
+            delivery = "refused"
+        case "no_responder" | "unanswerable":
+            error = _no_response(kind, code, text)
         case "limit":
             error = MqttCodeError(ReasonCode(PacketTypes.DISCONNECT, identifier=code), text)
             is_sent = delivery == "unknown"  # by an earlier connection
             error.add_note(_sentence(text) if is_sent else f"Nothing was sent: {text}")
+        case kind if kind in _DISCARDED:
+            error = MqttDiscardedError(_sentence(text), _DISCARDED[kind])
         case _:  # discarded, or the session was lost
             error = MqttError(_sentence(text))
     error.delivery = delivery
@@ -136,6 +151,17 @@ def any_reason(code: int) -> ReasonCode:
         except (KeyError, ValueError):
             continue
     return ReasonCode(PacketTypes.CONNACK, identifier=code)
+
+
+def _no_response(kind: str, code: int, text: str) -> MqttCodeError:
+    """Return the exception for a request that nobody can answer."""
+    if kind == "no_responder":
+        error = MqttCodeError(ReasonCode(PacketTypes.PUBACK, identifier=code))
+        error.add_note("Nobody is there to respond: no client has subscribed to that topic")
+    else:
+        error = MqttCodeError(ReasonCode(PacketTypes.SUBACK, identifier=code))
+        error.add_note(f"The server lets this client receive no response: {text}")
+    return error
 
 
 def connect_error(end: End, lost_by: Exception | None) -> MqttError:

@@ -38,6 +38,7 @@ from ferromqtt.options import (
     ProtocolVersion,
     check_enter,
 )
+from ferromqtt.outcomes import OutgoingQueue
 from ferromqtt.properties import has_any
 from ferromqtt.reasons import PacketTypes, ReasonCode
 from ferromqtt.topic import TopicLike
@@ -229,6 +230,8 @@ class Internals:
                 self._slots = self._make_slots()
                 if not self._was_entered:
                     self.core.configure(**self.core_options())
+                    queue = self.options.outgoing_queue or OutgoingQueue()
+                    self.core.set_outgoing_queue(queue.maxsize, queue.maxbytes, queue.overflow)
                     self._was_entered = True
                     self._warn_of_unused_headers()
                     will = self.options.will

@@ -43,6 +43,13 @@ class RequestKeywords(TypedDict, total=False):
     user_properties: UserProperties | None
 
 
+class EnqueueKeywords(RequestKeywords, total=False):
+    """The properties of PUBLISH that `Client.enqueue` and `publish_nowait` take as keywords."""
+
+    response_topic: TopicLike | None
+    correlation_data: _Bytes | None
+
+
 class SubscribeKeywords(TypedDict, total=False):
     """The properties of SUBSCRIBE that `Client.subscribe` takes as keywords."""
 

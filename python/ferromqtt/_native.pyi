@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self, final
 
 from typing_extensions import disjoint_base
 
+from ferromqtt.outcomes import Published
 from ferromqtt.properties import Properties
 from ferromqtt.reasons import ReasonCode
 from ferromqtt.topic import Topic, TopicLike
@@ -299,6 +300,22 @@ class Core:
         properties: dict[str, object] | None,
         timeout: float,
     ) -> Awaitable[None] | None: ...
+    def set_outgoing_queue(
+        self, maxsize: int | None, maxbytes: int | None, policy: str
+    ) -> None: ...
+    def enqueue(
+        self,
+        message: tuple[str | Topic, object, int, bool, dict[str, object] | None],
+        timeout: float | None,
+        expires_in: float | None,
+        keep_latest: bool,
+    ) -> tuple[asyncio.Future[Published], int, asyncio.Future[int] | None, int, bool]: ...
+    def release_receipt(self, key: int) -> None: ...
+    def publish_many(
+        self,
+        messages: list[tuple[str | Topic, object, int, bool, dict[str, object] | None]],
+        timeout: float,
+    ) -> tuple[list[asyncio.Future[Published] | Exception | None], list[int]]: ...
     def subscribe(
         self,
         filters: list[tuple[str, int, bool, bool, int]],

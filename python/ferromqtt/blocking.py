@@ -24,12 +24,13 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack
 
 from ferromqtt import _checks, _shown
 from ferromqtt._blocking_subscription import Subscription, SubscriptionMessages
 from ferromqtt._drain import Drained
 from ferromqtt._internals import internals_of
+from ferromqtt._keywords import EnqueueKeywords
 from ferromqtt._loop_thread import LoopThread
 from ferromqtt._native import Message
 from ferromqtt._subscription import Subscription as AsyncSubscription
@@ -41,10 +42,14 @@ from ferromqtt.events import ConnectionEvent
 from ferromqtt.exceptions import MqttCodeError, MqttError, MqttReentrantError
 from ferromqtt.message import Unacknowledged
 from ferromqtt.options import ProtocolVersion
+from ferromqtt.outcomes import Published
+from ferromqtt.outcomes import Receipt as AsyncReceipt
 from ferromqtt.reasons import MQTTErrorCode, ReasonCode
 from ferromqtt.stats import Stats
+from ferromqtt.topic import TopicLike
+from ferromqtt.types import PayloadType, PropertiesLike
 
-__all__ = ["Client", "Events", "Messages", "Subscription", "SubscriptionMessages"]
+__all__ = ["Client", "Events", "Messages", "Receipt", "Subscription", "SubscriptionMessages"]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -318,6 +323,38 @@ class Messages(Iterator[Message]):
         return f"<messages of a client, {len(self)} queued>"
 
 
+class Receipt:
+    """A `ferromqtt.Receipt` for threads: from `Client.enqueue` and `Client.publish_nowait`.
+
+    It may be dropped: the message goes its way all the same.
+    """
+
+    __slots__ = ("_receipt", "_state")
+
+    def __init__(self, state: _State, receipt: AsyncReceipt) -> None:
+        self._state = state
+        self._receipt = receipt
+
+    def done(self) -> bool:
+        """Whether the message has ended, so that `wait` does not wait."""
+        return self._receipt.done()
+
+    def wait(self) -> Published:
+        """Wait for the end of the message. An interruption does not withdraw it.
+
+        Raises:
+            MqttError: What `ferromqtt.Receipt` raises.
+        """
+        end = self._end()
+        return self._state.call_outside(end) if self.done() else self._state.call_inside(end)
+
+    async def _end(self) -> Published:
+        return await self._receipt
+
+    def __repr__(self) -> str:
+        return repr(self._receipt)
+
+
 class Events(Iterator[ConnectionEvent]):
     """An iterator over the events of a connection, from `Client.events`.
 
@@ -552,6 +589,60 @@ class Client:
     def re_authenticate(self, call: Coroutine[Any, Any, None]) -> None:
         """Authenticate again (5.0, section 4.12.1) on the present connection."""
         self._ferromqtt_blocking.call(call)
+
+    @_calls(AsyncClient.enqueue)
+    def enqueue(self, call: Coroutine[Any, Any, AsyncReceipt]) -> Receipt:
+        """Accept a message, and return a receipt that tells what becomes of it.
+
+        Returns when the message is in the outgoing queue, which is at once unless that is full: see
+        `ferromqtt.Client.enqueue`.
+        """
+        state = self._ferromqtt_blocking
+        return Receipt(state, state.call(call))
+
+    def publish_nowait(
+        self,
+        topic: TopicLike,
+        payload: PayloadType = None,
+        qos: int = 0,
+        retain: bool = False,
+        properties: PropertiesLike | None = None,
+        *,
+        expires_in: float | None = None,
+        keep: Literal["all", "latest"] = "all",
+        **keywords: Unpack[EnqueueKeywords],
+    ) -> Receipt:
+        """Accept a message without waiting for capacity: as `ferromqtt.Client.publish_nowait`.
+
+        It waits until the client's own thread has accepted the message. The parameters and errors
+        are those of `enqueue`, and `MqttQueueFullError` comes with `overflow="wait"` too.
+        """
+        state = self._ferromqtt_blocking
+
+        async def accept() -> AsyncReceipt:
+            return state.client.publish_nowait(
+                topic,
+                payload,
+                qos,
+                retain,
+                properties,
+                expires_in=expires_in,
+                keep=keep,
+                **keywords,
+            )
+
+        return Receipt(state, state.call(accept()))
+
+    @_calls(AsyncClient.publish_many)
+    def publish_many(
+        self, call: Coroutine[Any, Any, list[Published | Exception]]
+    ) -> list[Published | Exception]:
+        """Publish messages in their order, and wait for the outcome of each.
+
+        A message that fails raises nothing: its result is the exception. When interrupted, messages
+        that are not on the wire yet are dropped; those that are stay in the session.
+        """
+        return self._ferromqtt_blocking.call(call)
 
     @_calls(AsyncClient.subscribe)
     def subscribe(self, call: Coroutine[Any, Any, list[ReasonCode]]) -> list[ReasonCode]:

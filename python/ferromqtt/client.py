@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack, cast
 
-from ferromqtt import _authentication, _checks, _keywords, _requests, _shown
+from ferromqtt import _authentication, _checks, _keywords, _receipt, _requests, _shown
 from ferromqtt._arguments import SubscriptionFlags
 from ferromqtt._drain import Drained
 from ferromqtt._internals import FerromqttInternalsHolder, free_property
@@ -37,6 +37,7 @@ from ferromqtt.options import (
     Will,
     memory_broker,
 )
+from ferromqtt.outcomes import OutgoingMessage, OutgoingQueue, Published, Receipt
 from ferromqtt.reasons import ReasonCode
 from ferromqtt.stats import Stats, of_counters
 from ferromqtt.topic import TopicLike
@@ -219,6 +220,9 @@ class Client(FerromqttInternalsHolder):
             server's Topic Alias Maximum goes: a topic that was published to lately is left out of
             the packet. True for up to 100, or how many. Each takes memory for its topic. An
             addition to aiomqtt's parameters.
+        outgoing_queue: The bounds of the queue that `enqueue` and `publish_nowait` accept messages
+            into, and what happens when it is full: an `OutgoingQueue`. None for 10,000 messages and
+            64 MiB, for which `enqueue` waits. An addition to aiomqtt's parameters.
 
     Attributes:
         timeout: As the parameter; may be changed at any time.
@@ -279,6 +283,7 @@ class Client(FerromqttInternalsHolder):
         authentication_data: bytes | None = None,
         session_expiry_at_disconnect: int | None = None,
         topic_aliases: bool | int = False,
+        outgoing_queue: OutgoingQueue | None = None,
     ) -> None:
         broker = memory_broker(hostname)
         options = ClientOptions(
@@ -325,6 +330,7 @@ class Client(FerromqttInternalsHolder):
             },
             session_expiry_at_disconnect=session_expiry_at_disconnect,
             topic_aliases=topic_aliases,
+            outgoing_queue=outgoing_queue,
         )
         _checks.check_arguments(
             logger=logger,
@@ -600,6 +606,151 @@ class Client(FerromqttInternalsHolder):
             except (asyncio.CancelledError, GeneratorExit):
                 internals.core.abandon(op)
                 raise
+
+    @_keywords.takes(_keywords.EnqueueKeywords)
+    async def enqueue(
+        self,
+        topic: TopicLike,
+        payload: PayloadType = None,
+        qos: int = 0,
+        retain: bool = False,
+        properties: PropertiesLike | None = None,
+        *,
+        timeout: float | None = None,
+        expires_in: float | None = None,
+        keep: Literal["all", "latest"] = "all",
+        **keywords: Unpack[_keywords.EnqueueKeywords],
+    ) -> Receipt:
+        """Accept a message, and return a receipt that tells what becomes of it.
+
+        Returns when the message is in the outgoing queue (`Client(outgoing_queue=...)`), which is
+        at once unless that is full. Messages of the queue are sent in their order, and may be
+        overtaken by those of `publish`. With `reconnect` they are accepted and kept while there is
+        no connection, at QoS 0 too; without it they are accepted while there is one.
+
+        The queue ends with the `async with` block, and with a connection that none follows.
+        Leaving sends what it holds, and waits for the outcomes within the client's `timeout`, but
+        not for a connection. What is left raises from its receipt, with `delivery` "not_sent", or
+        "unknown" if it was on the wire. When the client is entered again the queue is empty;
+        messages of QoS 1 and 2 that were on the wire are still in the session.
+
+        Cancelled while it waits for capacity, it does not send the message; except one that was
+        accepted at that very moment.
+
+        Args:
+            topic: As for `publish`. It must not be empty.
+            payload: As for `publish`.
+            qos: 0, 1 or 2.
+            retain: Whether the server is to keep it for later subscribers.
+            properties: (5.0) As for `publish`, without a Topic Alias.
+            timeout: Seconds to wait until it is accepted; None for the client's `timeout`,
+                `math.inf` for no limit.
+            expires_in: Seconds that it may wait to be sent; None for no limit. Then its receipt
+                raises `MqttDiscardedError`, on every version. On 5.0 what is left of them is sent
+                as its Message Expiry Interval, in whole seconds, rounded up (3.3.2.3.3).
+            keep: "latest": a later message to the same topic with the same `keep` takes its place
+                while it waits, and the receipt of this one raises `MqttDiscardedError`. The later
+                one waits behind all others. "all" keeps each.
+            keywords: (5.0) Properties of PUBLISH as plain keywords, as for `publish`.
+
+        Raises:
+            ValueError: An argument is wrong. Nothing was sent.
+            TypeError: An argument has the wrong type. Nothing was sent.
+            MqttQueueFullError: The queue is full, with `overflow="fail"`.
+            MqttTimeoutError: The queue had no capacity in time.
+            MqttCodeError: There is no connection, and none will come; or a limit of the server
+                forbids the message. Nothing was sent.
+        """
+        message = (topic, payload, qos, retain, properties)
+        limit = self.timeout if timeout is None else timeout
+        internals = self._FerromqttInternalsHolder__internals
+        return await _receipt.enqueue(internals, message, keywords, limit, expires_in, keep)
+
+    @_keywords.takes(_keywords.EnqueueKeywords)
+    def publish_nowait(
+        self,
+        topic: TopicLike,
+        payload: PayloadType = None,
+        qos: int = 0,
+        retain: bool = False,
+        properties: PropertiesLike | None = None,
+        *,
+        expires_in: float | None = None,
+        keep: Literal["all", "latest"] = "all",
+        **keywords: Unpack[_keywords.EnqueueKeywords],
+    ) -> Receipt:
+        """Accept a message without waiting: `enqueue` for callbacks, on the client's event loop.
+
+        It never suspends. A loop that calls nothing else starves the other tasks, and writes
+        nothing.
+
+        Args:
+            topic: As for `enqueue`.
+            payload: As for `publish`.
+            qos: 0, 1 or 2.
+            retain: Whether the server is to keep it for later subscribers.
+            properties: (5.0) As for `enqueue`.
+            expires_in: As for `enqueue`.
+            keep: As for `enqueue`.
+            keywords: As for `enqueue`.
+
+        Raises:
+            ValueError: An argument is wrong. Nothing was sent.
+            TypeError: An argument has the wrong type. Nothing was sent.
+            MqttQueueFullError: The queue is full, with `overflow` "wait" or "fail".
+            MqttCodeError: There is no connection, and none will come; or a limit of the server
+                forbids the message. Nothing was sent.
+            RuntimeError: It was called on another event loop than the client's.
+        """
+        message = (topic, payload, qos, retain, properties)
+        internals = self._FerromqttInternalsHolder__internals
+        return _receipt.publish_nowait(internals, message, keywords, expires_in, keep)
+
+    async def publish_many(
+        self,
+        messages: Iterable[OutgoingMessage],
+        qos: int = 0,
+        retain: bool = False,
+        properties: PropertiesLike | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> list[Published | Exception]:
+        """Publish messages in their order, and wait for the outcome of each.
+
+        ```python
+        results = await client.publish_many([("a", 1), ("b", 2)], qos=1)
+        failed = [result for result in results if isinstance(result, Exception)]
+        ```
+
+        Each message is published as by `publish`, with as many in flight as the server allows, and
+        has a result of its own: a `Published`, or the exception that `publish` would have raised.
+        One that fails says nothing about the others, which may have arrived, so nothing is raised
+        for it. It is one call for `max_concurrent_outgoing_calls`.
+
+        When cancelled, messages that are not on the wire yet are dropped; those that are stay in
+        the session.
+
+        Args:
+            messages: Tuples of topic, payload and, if given, qos, retain and properties; dicts with
+                these names; or objects with these attributes.
+            qos: The QoS of those that give none.
+            retain: The same for RETAIN.
+            properties: (5.0) The same for PUBLISH properties.
+            timeout: Seconds for each message; None for the client's `timeout`, `math.inf` for no
+                limit.
+
+        Returns:
+            One result for each message, in their order.
+
+        Raises:
+            ValueError: A topic, QoS or property is wrong. None of the messages was sent.
+            TypeError: A message has a type that cannot be sent. None of them was sent.
+            MqttCodeError: The client is not connected. None of them was sent.
+        """
+        limit = self.timeout if timeout is None else timeout
+        internals = self._FerromqttInternalsHolder__internals
+        defaults = (qos, retain, properties)
+        return await _receipt.publish_many(internals, messages, defaults, limit)
 
     @_keywords.takes(_keywords.RequestKeywords)
     async def request(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from ferromqtt.reasons import ReasonCode, error_string
+from ferromqtt.reasons import MQTTErrorCode, ReasonCode, error_string
 
 ConnectPhase = Literal["resolve", "tcp", "unix", "proxy", "tls", "websocket", "connect"]
 """What failed of an attempt to connect; "connect" is the exchange of CONNECT and CONNACK."""
@@ -18,14 +18,15 @@ class MqttError(Exception):
     text with its cause and its remedy.
 
     Attributes:
-        delivery: Of a call that failed: "not_sent" when the server cannot have got it, "unknown"
-            when it may have. None when the question makes no sense.
+        delivery: Of a call that failed: "not_sent" when the server cannot have got it, "refused"
+            when it has got the message and refused it, "unknown" when it may have got it. None when
+            the question makes no sense.
         phase: Of an attempt to connect: what failed. None for other errors.
         address: Host and port, or the path of a socket, that the error is about, if it is about a
             connection. Through a proxy, that is named too.
     """
 
-    delivery: Literal["not_sent", "unknown"] | None = None
+    delivery: Literal["not_sent", "refused", "unknown"] | None = None
     phase: ConnectPhase | None = None
     address: str | None = None
 
@@ -68,6 +69,39 @@ class MqttCodeError(MqttError):
     def __reduce__(self) -> tuple[Any, ...]:
         # `args` lacks the code, so the inherited way could not call the constructor again.
         return _restored, (type(self), self.args, self.__dict__.copy())
+
+
+class MqttQueueFullError(MqttCodeError):
+    """The outgoing queue is full, and neither waits nor drops: the message was not accepted.
+
+    Args:
+        text: Which bound was reached, and what to do.
+    """
+
+    def __init__(self, text: str = "The outgoing queue is full") -> None:
+        super().__init__(MQTTErrorCode.MQTT_ERR_QUEUE_SIZE, text)
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else super().__str__()
+
+
+class MqttDiscardedError(MqttError):
+    """A message left the outgoing queue without being sent. `delivery` is "not_sent".
+
+    Args:
+        text: What happened.
+        outcome: The value of the attribute.
+
+    Attributes:
+        outcome: Why: "expired", "replaced" by a newer one to its topic, or "dropped" for lack of
+            capacity.
+    """
+
+    def __init__(
+        self, text: str = "", outcome: Literal["expired", "replaced", "dropped"] = "dropped"
+    ) -> None:
+        super().__init__(text)
+        self.outcome = outcome
 
 
 class MqttConnectError(MqttCodeError):

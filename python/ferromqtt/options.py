@@ -18,6 +18,7 @@ from ferromqtt import _checks, _keywords, _shown
 from ferromqtt._native import MAX_BYTES, Host, check_text, payload_bytes
 from ferromqtt._servers import server_of
 from ferromqtt.connection import Reconnect, Server, ServerLike
+from ferromqtt.outcomes import OutgoingQueue
 from ferromqtt.reasons import PacketTypes
 from ferromqtt.topic import Topic, TopicLike
 from ferromqtt.types import (
@@ -243,6 +244,7 @@ class ClientOptions:
     keywords: Mapping[str, object] = dataclasses.field(default_factory=dict)
     """The properties of CONNECT that are given as keywords."""
     topic_aliases: bool | int = False
+    outgoing_queue: OutgoingQueue | None = None
     broker: MemoryBroker | None = None
     """The `hostname`, if it is a test broker."""
     falls_back: bool = dataclasses.field(init=False)

@@ -21,6 +21,7 @@ from support.provocations import (
     importing,
     log,
     options,
+    outcomes,
     properties,
     reconnecting,
     reports,
@@ -41,7 +42,7 @@ ROWS = [row for row in rows() if row.section.startswith("Python")]
 TEXTS = {row.text for row in ROWS}
 MODULES = (
     *(arguments, broker, calls, clocks, connecting, importing, log, options, properties, reports),
-    *(acknowledging, blocking, reconnecting, silence, subscriptions),
+    *(acknowledging, blocking, outcomes, reconnecting, silence, subscriptions),
 )
 """Importing them has filled the registry."""
 

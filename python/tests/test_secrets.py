@@ -639,7 +639,8 @@ WITHOUT_SECRETS = {
     *("TopicLike", "WildcardLike", "MqttReentrantError", "MqttCodeError", "MqttOverflowError"),
     *("Subscription", "SubscriptionMessages", "MqttConnectError", "MqttTimeoutError"),
     *("MessagesIterator", "__version__", "__version_tuple__", "Unacknowledged", "AckLatency"),
-    "Drained",
+    *("Drained", "MqttDiscardedError", "MqttQueueFullError", "OutgoingQueue", "Published"),
+    "Receipt",
 }
 """Public names that can hold neither a payload nor what authenticates."""
 

@@ -137,9 +137,11 @@ impl CallEnd {
             Self::Completed(outcome) => outcome,
             Self::Refused(refusal) => return Sorted::NotPublished(refusal),
             Self::TimedOut(delivery) => return Sorted::TimedOut(delivery),
-            Self::DriverGone | Self::Accepted | Self::Kept { .. } | Self::ReAuthenticated(_) => {
-                return Sorted::GONE;
-            }
+            Self::DriverGone
+            | Self::Accepted
+            | Self::Queued { .. }
+            | Self::Kept { .. }
+            | Self::ReAuthenticated(_) => return Sorted::GONE,
         };
         match outcome {
             Outcome::Sent => Sorted::Published(Published::SENT),
@@ -174,6 +176,7 @@ impl CallEnd {
             Outcome::NotPossible(error) => Sorted::NotPublished(error.into()),
             Outcome::GivenUp(error) => Sorted::NotPublished(PublishError::GivenUp(error)),
             Outcome::Expired => Sorted::NotPublished(PublishError::Expired),
+            Outcome::Replaced => Sorted::NotPublished(PublishError::Replaced),
             Outcome::SessionLost => Sorted::NotPublished(PublishError::SessionLost),
             Outcome::RequestNotPossible(error) => Sorted::NotRequested(error),
             Outcome::Dropped => Sorted::Dropped,

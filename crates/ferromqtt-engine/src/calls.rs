@@ -15,11 +15,17 @@ enum CallKey {
     Op(u64),
     /// It waited for capacity, in this place of the line.
     Place(u64),
+    /// It waits for capacity in the outgoing queue, in this place of its line.
+    QueuePlace(u64),
 }
 
 impl CallId {
     pub(crate) const fn of_place(place: u64) -> Self {
         Self(CallKey::Place(place))
+    }
+
+    pub(crate) const fn of_queue_place(place: u64) -> Self {
+        Self(CallKey::QueuePlace(place))
     }
 
     const fn of_op(op: OpId) -> Self {
@@ -29,16 +35,18 @@ impl CallId {
     /// The call as a number, for a face whose language has no better name for it. 0 is no call.
     pub const fn number(self) -> u64 {
         match self.0 {
-            CallKey::Op(op) => op << 1,
-            CallKey::Place(place) => place << 1 | 1,
+            CallKey::Op(op) => op << 2,
+            CallKey::Place(place) => place << 2 | 1,
+            CallKey::QueuePlace(place) => place << 2 | 2,
         }
     }
 
     /// The call with this [`number`](Self::number), whether there is one or not.
     pub const fn from_number(number: u64) -> Self {
-        Self(match number & 1 {
-            0 => CallKey::Op(number >> 1),
-            _ => CallKey::Place(number >> 1),
+        Self(match number & 3 {
+            0 => CallKey::Op(number >> 2),
+            1 => CallKey::Place(number >> 2),
+            _ => CallKey::QueuePlace(number >> 2),
         })
     }
 
@@ -46,7 +54,15 @@ impl CallId {
     pub(crate) const fn place(self) -> Option<u64> {
         match self.0 {
             CallKey::Place(place) => Some(place),
-            CallKey::Op(_) => None,
+            CallKey::Op(_) | CallKey::QueuePlace(_) => None,
+        }
+    }
+
+    /// The place in the line of the outgoing queue that the call has or had.
+    pub(crate) const fn queue_place(self) -> Option<u64> {
+        match self.0 {
+            CallKey::QueuePlace(place) => Some(place),
+            CallKey::Op(_) | CallKey::Place(_) => None,
         }
     }
 }
@@ -140,6 +156,7 @@ impl<C> OpenCalls<C> {
         match id.0 {
             CallKey::Op(op) => Some(OpId::from_value(op)),
             CallKey::Place(place) => self.by_place.get(&place).copied(),
+            CallKey::QueuePlace(_) => None,
         }
     }
 

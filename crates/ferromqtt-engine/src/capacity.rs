@@ -28,11 +28,22 @@ pub enum Submission {
     Waits(CallId),
 }
 
+/// How a message may wait in the [outgoing queue](crate::Engine::queue_publish).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct WaitingTerms {
+    /// When it must no longer be sent.
+    pub(crate) expires_at: Option<Instant>,
+    /// A newer one to the same topic takes its place.
+    pub(crate) keep_latest: bool,
+}
+
 /// A message that waits, and the tokens of its caller.
 #[derive(Debug)]
 pub(crate) struct LineEntry<C> {
     pub(crate) purpose: Purpose,
     pub(crate) publish: Publish,
+    /// How it waits in the outgoing queue, if it is for that.
+    pub(crate) terms: WaitingTerms,
     /// Waits for the outcome.
     pub(crate) outcome: C,
     /// Waits until the message is accepted, if the caller wants to know. The deadline is for that wait then.
@@ -123,6 +134,7 @@ mod tests {
         line.enter(LineEntry {
             purpose: Purpose::Message,
             publish: Publish::new(TopicName::new("t").unwrap(), ""),
+            terms: WaitingTerms::default(),
             outcome: 0,
             accepted: None,
             deadline: None,

@@ -21,7 +21,7 @@ use crate::declared::DeclaredQueue;
 use crate::drain::{Draining, Undone};
 use crate::events::RecentEvents;
 use crate::lasting::LastingSubscription;
-use crate::outgoing_queue::OutgoingQueue;
+use crate::outgoing_queue::OutgoingMessages;
 use crate::queued::Departure;
 use crate::readers::Readers;
 use crate::wire::LinkId;
@@ -62,7 +62,7 @@ pub struct Engine<T: Tokens> {
     /// Those that wait for capacity in the outgoing queue.
     pub(crate) line: CapacityLine<T::Call>,
     /// Messages that are accepted whether there is a connection or not; none was, as long as there is no queue.
-    pub(crate) outgoing: Option<Box<OutgoingQueue<T::Call>>>,
+    pub(crate) outgoing: Option<Box<OutgoingMessages<T::Call>>>,
     /// Leaving waits until the core has what is in that queue.
     pub(crate) departure: Option<Box<Departure>>,
     pub(crate) readers: Readers<T::Reader>,

@@ -19,6 +19,8 @@ pub enum Awaited {
     SubAck,
     /// UNSUBACK.
     UnsubAck,
+    /// Capacity in an outgoing queue.
+    Capacity,
     /// The response to a request.
     Response,
     /// The server's consent to an authentication that this client has begun.
@@ -37,7 +39,7 @@ impl Awaited {
 
     const fn packets(self) -> Option<&'static str> {
         Some(match self {
-            Self::Writing => return None,
+            Self::Writing | Self::Capacity => return None,
             Self::PubAck => "PUBACK",
             Self::PubRecAndPubComp => "PUBREC and PUBCOMP",
             Self::SubAck => "SUBACK",
@@ -55,6 +57,9 @@ impl Awaited {
             address => format!(" {word} {address}"),
         };
         match (self.packets(), delivery) {
+            (None, _) if self == Self::Capacity => {
+                format!("the outgoing queue had no capacity within {seconds} s")
+            }
             (Some(packets), Delivery::Unknown) => {
                 format!("no {packets}{} within {seconds} s", at("from"))
             }

@@ -38,6 +38,10 @@ impl<T: Tokens> Engine<T> {
             calls.push(entry.outcome);
         }
         if let Some(queue) = &mut self.outgoing {
+            for (_, entry) in queue.line.take_all() {
+                calls.extend(entry.accepted);
+                calls.push(entry.outcome);
+            }
             calls.extend(queue.take_tokens(|_| true).map(|(_, token)| token));
         }
         calls.extend(self.re_authenticating.drain(..));

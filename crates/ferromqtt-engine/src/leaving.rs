@@ -98,13 +98,13 @@ impl<T: Tokens> Engine<T> {
     /// No connection will follow.
     pub(crate) fn finish(&mut self, cause: ConnectionError) {
         let refusal = PublishRefusal::not_sent(cause.clone());
-        self.standing = Standing::Ended(cause);
+        self.standing = Standing::Ended(cause.clone());
         let lost = self.core.stats().lost;
         self.report(Fact::Ended { lost });
         self.refuse_line(&refusal);
         self.wake_event_readers();
         self.departure = None;
-        self.count_queued();
+        self.end_outgoing_queue(&cause);
         if !self.options.restarts {
             self.release_all_queued();
             self.end_queues();

@@ -3,20 +3,31 @@
 //! What a store on disk would do in another way is what these methods do: keep a message, give the next ones in order, and
 //! forget those that have ended.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem;
 use std::time::Instant;
 
 use ferromqtt_proto::packet::MESSAGE_OVERHEAD;
-use ferromqtt_proto::{InOrder, InvalidPublish, OutgoingLimits, Publish};
+use ferromqtt_proto::{
+    InOrder, InvalidPublish, OpId, OutgoingLimits, OutgoingPolicy, Publish, TopicName,
+};
+
+use crate::capacity::{CapacityLine, WaitingTerms};
 
 /// The bounds of the [outgoing queue](crate::Engine::queue_publish).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutgoingQueueOptions {
-    /// The most that it holds, those that the core has included. More is refused. Default: 10,000 messages and 64 MiB.
+    /// The most that it holds, those that the core has included. Default: 10,000 messages and 64 MiB.
     pub limits: OutgoingLimits,
+    /// What happens to a message that would exceed them. Only those are dropped that never were on the wire. Default: it is
+    /// [refused](OutgoingPolicy::Refuse).
+    pub policy: OutgoingPolicy,
     /// The most that the core has of it at a time. One message is handed over in any case. Default: 1,000 messages and 4 MiB.
     pub ahead: OutgoingLimits,
+    /// What becomes of the messages when the connection ends and none follows: `true` keeps them, for a store or for another
+    /// [start](crate::Engine::start); otherwise each ends as [`Outcome::Disconnected`](ferromqtt_proto::Outcome::Disconnected).
+    /// Default: `true`.
+    pub outlives_connection: bool,
 }
 
 impl Default for OutgoingQueueOptions {
@@ -27,7 +38,9 @@ impl Default for OutgoingQueueOptions {
         };
         Self {
             limits: limits(10_000, 64 << 20),
+            policy: OutgoingPolicy::Refuse,
             ahead: limits(1_000, 4 << 20),
+            outlives_connection: true,
         }
     }
 }
@@ -41,15 +54,26 @@ pub struct StoredMessage {
     pub publish: Publish,
     /// When it must no longer be sent.
     pub expires_at: Option<Instant>,
+    /// A newer message to the same topic takes its place: see [`MessageTerms::keep_latest`](crate::MessageTerms::keep_latest).
+    pub keep_latest: bool,
+}
+
+impl StoredMessage {
+    const fn terms(&self) -> WaitingTerms {
+        WaitingTerms {
+            expires_at: self.expires_at,
+            keep_latest: self.keep_latest,
+        }
+    }
 }
 
 enum QueuedState {
     Waits {
         publish: Publish,
-        expires_at: Option<Instant>,
+        terms: WaitingTerms,
     },
-    /// The core has the message.
-    HandedOver,
+    /// The core has the message: since this engine has handed it over, as this operation, or from an earlier one.
+    HandedOver(Option<OpId>),
 }
 
 struct OutgoingEntry<C> {
@@ -58,10 +82,14 @@ struct OutgoingEntry<C> {
     size: usize,
     /// Waits for the outcome.
     token: Option<C>,
+    /// Its topic, if a newer message to that takes its place.
+    latest_of: Option<TopicName>,
 }
 
-pub(crate) struct OutgoingQueue<C> {
+pub(crate) struct OutgoingMessages<C> {
     options: OutgoingQueueOptions,
+    /// Those that wait for capacity.
+    pub(crate) line: CapacityLine<C>,
     /// By their keys, which rise.
     messages: InOrder<OutgoingEntry<C>>,
     bytes: usize,
@@ -71,15 +99,17 @@ pub(crate) struct OutgoingQueue<C> {
     waits_from: u64,
     /// Of messages that wait.
     expiries: BTreeSet<(Instant, u64)>,
+    /// The newest message to each topic of which only that is kept.
+    latest: HashMap<TopicName, u64>,
 }
 
-impl<C> Default for OutgoingQueue<C> {
+impl<C> Default for OutgoingMessages<C> {
     fn default() -> Self {
         Self::new(OutgoingQueueOptions::default(), [], [])
     }
 }
 
-impl<C> OutgoingQueue<C> {
+impl<C> OutgoingMessages<C> {
     /// A queue with messages that were accepted earlier. The core has those whose keys are in `handed_over`.
     pub(crate) fn new(
         options: OutgoingQueueOptions,
@@ -88,49 +118,128 @@ impl<C> OutgoingQueue<C> {
     ) -> Self {
         let mut queue = Self {
             options,
+            line: CapacityLine::default(),
             messages: InOrder::default(),
             bytes: 0,
             handed_over: (0, 0),
             waits_from: 0,
             expiries: BTreeSet::new(),
+            latest: HashMap::new(),
         };
-        let mut messages: BTreeMap<_, _> = (stored.into_iter())
-            .map(|it| (it.key, Some((it.publish, it.expires_at))))
-            .collect();
+        let mut messages: BTreeMap<_, _> =
+            (stored.into_iter()).map(|it| (it.key, Some(it))).collect();
         messages.extend(handed_over.into_iter().map(|key| (key, None)));
         for (key, waits) in messages {
             match waits {
-                Some((publish, expires_at)) => queue.push(key, publish, expires_at, None),
+                Some(stored) => queue.push(key, stored.terms(), stored.publish, None),
                 None => queue.push_handed_over(key),
             }
         }
         queue
     }
 
-    /// Whether there is capacity for a message more.
-    pub(crate) fn check(&self, publish: &Publish) -> Result<(), InvalidPublish> {
-        let size = publish.memory_size();
-        (self.options.limits).check(self.messages.len(), self.bytes, size)
+    pub(crate) const fn options(&self) -> &OutgoingQueueOptions {
+        &self.options
+    }
+
+    /// Whether there is capacity for a message that counts `size`, once the message `without` has left.
+    pub(crate) fn check(&self, size: usize, without: Option<u64>) -> Result<(), InvalidPublish> {
+        let (messages, bytes) = self.beside(without);
+        self.options.limits.check(messages, bytes, size)
+    }
+
+    /// How many messages there are beside `without`, and their bytes.
+    fn beside(&self, without: Option<u64>) -> (usize, usize) {
+        match without.and_then(|key| self.messages.get(key)) {
+            Some(leaves) => (self.messages.len() - 1, self.bytes - leaves.size),
+            None => (self.messages.len(), self.bytes),
+        }
+    }
+
+    /// The oldest messages beside `without` that may leave, as many as it takes to have capacity for one that counts `size`.
+    /// `None` when all of them would not be enough.
+    pub(crate) fn oldest(
+        &self,
+        size: usize,
+        without: Option<u64>,
+        can_withdraw: impl Fn(OpId) -> bool,
+    ) -> Option<Vec<u64>> {
+        let (mut messages, mut bytes) = self.beside(without);
+        let mut leave = Vec::new();
+        let mut oldest = (self.messages.iter())
+            .filter(|&(key, _)| Some(key) != without && self.may_leave(key, &can_withdraw));
+        while self.options.limits.check(messages, bytes, size).is_err() {
+            let (key, message) = oldest.next()?;
+            messages -= 1;
+            bytes -= message.size;
+            leave.push(key);
+        }
+        Some(leave)
+    }
+
+    /// Whether a message can still end without being sent.
+    fn may_leave(&self, key: u64, can_withdraw: impl Fn(OpId) -> bool) -> bool {
+        match self.messages.get(key).map(|message| &message.state) {
+            Some(QueuedState::Waits { .. }) => true,
+            Some(QueuedState::HandedOver(op)) => op.is_some_and(can_withdraw),
+            None => false,
+        }
+    }
+
+    /// The message whose place a newer one to the same topic takes, if it can still end without being sent.
+    pub(crate) fn replaced_by(
+        &self,
+        topic: &TopicName,
+        can_withdraw: impl Fn(OpId) -> bool,
+    ) -> Option<u64> {
+        let key = *self.latest.get(topic)?;
+        self.may_leave(key, can_withdraw).then_some(key)
+    }
+
+    /// Which operation of the core's a message is.
+    pub(crate) fn op(&self, key: u64) -> Option<OpId> {
+        match self.messages.get(key)?.state {
+            QueuedState::HandedOver(op) => op,
+            QueuedState::Waits { .. } => None,
+        }
+    }
+
+    /// The core has taken a message as this operation.
+    pub(crate) fn note_op(&mut self, key: u64, op: OpId) {
+        if let Some(message) = self.messages.get_mut(key) {
+            message.state = QueuedState::HandedOver(Some(op));
+        }
+    }
+
+    /// Messages that wait although there is a newer one to their topic: a process has ended before it could end them.
+    pub(crate) fn outdated(&self) -> Vec<u64> {
+        let outdated = self.messages.iter().filter(|(key, message)| {
+            let topic = message.latest_of.as_ref();
+            topic.is_some_and(|topic| self.latest.get(topic) != Some(key))
+        });
+        outdated.map(|(key, _)| key).collect()
     }
 
     /// Has a message wait behind all others. Its key is larger than theirs.
     pub(crate) fn push(
         &mut self,
         key: u64,
+        terms: WaitingTerms,
         publish: Publish,
-        expires_at: Option<Instant>,
         token: Option<C>,
     ) {
         let size = publish.memory_size();
         self.bytes += size;
-        self.expiries.extend(expires_at.map(|end| (end, key)));
+        (self.expiries).extend(terms.expires_at.map(|end| (end, key)));
+        let latest_of = terms.keep_latest.then(|| publish.topic.clone());
+        if let Some(topic) = latest_of.clone() {
+            self.latest.insert(topic, key);
+        }
         let message = OutgoingEntry {
-            state: QueuedState::Waits {
-                publish,
-                expires_at,
-            },
+            state: QueuedState::Waits { publish, terms },
             size,
             token,
+            latest_of,
         };
         self.messages.push(key, message);
     }
@@ -141,9 +250,10 @@ impl<C> OutgoingQueue<C> {
         self.handed_over.0 += 1;
         self.handed_over.1 += size;
         let message = OutgoingEntry {
-            state: QueuedState::HandedOver,
+            state: QueuedState::HandedOver(None),
             size,
             token: None,
+            latest_of: None,
         };
         self.messages.push(key, message);
     }
@@ -162,20 +272,18 @@ impl<C> OutgoingQueue<C> {
             return None;
         }
         let state = &mut self.messages.get_mut(key)?.state;
-        let QueuedState::Waits {
-            publish,
-            expires_at,
-        } = mem::replace(state, QueuedState::HandedOver)
-        else {
+        let handed_over = QueuedState::HandedOver(None);
+        let QueuedState::Waits { publish, terms } = mem::replace(state, handed_over) else {
             return None;
         };
         self.waits_from = key.saturating_add(1);
         self.handed_over = (messages + 1, bytes + size);
-        self.forget_expiry(key, expires_at);
+        self.forget_expiry(key, terms.expires_at);
         Some(StoredMessage {
             key,
             publish,
-            expires_at,
+            expires_at: terms.expires_at,
+            keep_latest: terms.keep_latest,
         })
     }
 
@@ -183,12 +291,18 @@ impl<C> OutgoingQueue<C> {
     pub(crate) fn end(&mut self, key: u64) -> Option<C> {
         let message = self.messages.remove(key)?;
         self.bytes -= message.size;
+        self.line.move_up();
+        if let Some(topic) = &message.latest_of
+            && self.latest.get(topic) == Some(&key)
+        {
+            self.latest.remove(topic);
+        }
         match message.state {
-            QueuedState::HandedOver => {
+            QueuedState::HandedOver(_) => {
                 self.handed_over.0 -= 1;
                 self.handed_over.1 -= message.size;
             }
-            QueuedState::Waits { expires_at, .. } => self.forget_expiry(key, expires_at),
+            QueuedState::Waits { terms, .. } => self.forget_expiry(key, terms.expires_at),
         }
         message.token
     }
@@ -234,21 +348,26 @@ impl<C> OutgoingQueue<C> {
             .messages
             .drain()
             .filter_map(|(key, it)| match it.state {
-                QueuedState::HandedOver => None,
-                QueuedState::Waits {
-                    publish,
-                    expires_at,
-                } => Some(StoredMessage {
+                QueuedState::HandedOver(_) => None,
+                QueuedState::Waits { publish, terms } => Some(StoredMessage {
                     key,
                     publish,
-                    expires_at,
+                    expires_at: terms.expires_at,
+                    keep_latest: terms.keep_latest,
                 }),
             });
         waiting.collect()
     }
 
     pub(crate) fn tokens(&self) -> impl Iterator<Item = &C> {
-        (self.messages.iter()).filter_map(|(_, message)| message.token.as_ref())
+        (self.messages.iter())
+            .filter_map(|(_, message)| message.token.as_ref())
+            .chain(self.line.tokens())
+    }
+
+    /// The keys of all of them, in order.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = u64> {
+        self.messages.iter().map(|(key, _)| key)
     }
 
     /// The token that waits for a message, if any.

@@ -8,7 +8,7 @@ use ferromqtt_proto::{
 };
 
 use crate::calls::CallId;
-use crate::capacity::{LineEntry, Purpose, Submission};
+use crate::capacity::{LineEntry, Purpose, Submission, WaitingTerms};
 use crate::{CallEnd, Engine, PublishRefusal, Standing, Tokens, Woken};
 
 /// A call that its caller gave up. Drop the tokens without a lock.
@@ -142,6 +142,7 @@ impl<T: Tokens> Engine<T> {
         let place = self.line.enter(LineEntry {
             purpose,
             publish: publish.clone(),
+            terms: WaitingTerms::default(),
             outcome,
             accepted: accepted.map(|token| token()),
             deadline,
@@ -206,7 +207,7 @@ impl<T: Tokens> Engine<T> {
                 }
                 Err(error) => {
                     let refusal = self.refused(error);
-                    self.end_entry(place, first, CallEnd::Refused(refusal));
+                    self.end_entry(CallId::of_place(place), first, CallEnd::Refused(refusal));
                 }
             }
             any = true;
@@ -226,8 +227,8 @@ impl<T: Tokens> Engine<T> {
     }
 
     /// Gives back the tokens of a message that leaves the line without being accepted.
-    fn end_entry(&mut self, place: u64, entry: LineEntry<T::Call>, end: CallEnd) {
-        self.calls.unwatch(CallId::of_place(place), entry.deadline);
+    pub(crate) fn end_entry(&mut self, call: CallId, entry: LineEntry<T::Call>, end: CallEnd) {
+        self.calls.unwatch(call, entry.deadline);
         if let Some(accepted) = entry.accepted {
             self.woken.push_back(Woken::Call(accepted, end.clone()));
         }
@@ -237,11 +238,13 @@ impl<T: Tokens> Engine<T> {
     /// Refuses all messages that wait for capacity.
     pub(crate) fn refuse_line(&mut self, refusal: &PublishRefusal) {
         for (place, entry) in self.line.take_all() {
-            self.end_entry(place, entry, CallEnd::Refused(refusal.clone()));
+            let call = CallId::of_place(place);
+            self.end_entry(call, entry, CallEnd::Refused(refusal.clone()));
         }
+        self.refuse_queue_line(refusal);
     }
 
-    fn refused(&self, error: InvalidPublish) -> PublishRefusal {
+    pub(crate) fn refused(&self, error: InvalidPublish) -> PublishRefusal {
         match error {
             InvalidPublish::NotConnected => PublishRefusal::not_sent(self.end_cause()),
             error => error.into(),
@@ -278,7 +281,7 @@ impl<T: Tokens> Engine<T> {
     /// As [`give_up`](Self::give_up), but only while the message waits for capacity: one that was accepted goes on, and its
     /// deadline is lifted.
     pub fn leave_line(&mut self, call: CallId) -> Option<GivenUp<T::Call>> {
-        let Some(entry) = call.place().and_then(|place| self.line.leave(place)) else {
+        let Some(entry) = self.leave_any_line(call) else {
             self.calls.lift_deadline(call);
             return None;
         };
@@ -290,13 +293,18 @@ impl<T: Tokens> Engine<T> {
         })
     }
 
+    fn leave_any_line(&mut self, call: CallId) -> Option<LineEntry<T::Call>> {
+        match call.queue_place() {
+            Some(place) => self.outgoing.as_mut()?.line.leave(place),
+            None => self.line.leave(call.place()?),
+        }
+    }
+
     /// Ends the calls whose time is over. One whose outcome is about to come gets that.
     pub(crate) fn expire_calls(&mut self, now: Instant) {
         while let Some(call) = self.calls.pop_overdue(now) {
-            if let Some(place) = call.place()
-                && let Some(entry) = self.line.leave(place)
-            {
-                self.end_entry(place, entry, CallEnd::TimedOut(Delivery::NotSent));
+            if let Some(entry) = self.leave_any_line(call) {
+                self.end_entry(call, entry, CallEnd::TimedOut(Delivery::NotSent));
                 continue;
             }
             if let Some(op) = self.calls.op(call)

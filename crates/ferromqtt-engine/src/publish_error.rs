@@ -54,6 +54,15 @@ pub enum PublishError {
     /// The outgoing queue was full, and its policy dropped the message.
     #[error("the full outgoing queue dropped the message{CHANGE_POLICY}")]
     Dropped,
+    /// A newer message to the same topic took its place in the outgoing queue before it could be sent.
+    #[error("a newer message to the same topic took the place of this one before it could be sent")]
+    Replaced,
+    /// The message was to expire (`Publish::expires_in`) or to be replaced (`Publish::keep_latest`), which messages do that wait
+    /// in an outgoing queue (`Options::outgoing_queue`): there is none, or the message was not enqueued.
+    #[error(
+        "expires_in and keep_latest need an outgoing queue: give Options::outgoing_queue, and enqueue the message instead of awaiting it"
+    )]
+    NotQueued,
     /// The time limit, `Publish::timeout`, was over before the message reached its Quality of Service.
     #[error("{}{}", awaited.overdue(*delivery, "", *limit), what_became_of_it(*delivery))]
     TimedOut {
@@ -86,6 +95,8 @@ impl PublishError {
             Self::Invalid(_)
             | Self::Expired
             | Self::Dropped
+            | Self::Replaced
+            | Self::NotQueued
             | Self::QueueFull { .. }
             | Self::Draining => Delivery::NotSent,
             Self::Rejected { .. } | Self::SessionLost | Self::GivenUp(_) => Delivery::Unknown,

@@ -1,11 +1,12 @@
 //! The outgoing queue at work: messages that are accepted whether there is a connection or not, and published in order.
 
-use std::time::{Duration, Instant};
+use std::collections::HashMap;
+use std::time::Instant;
 
 use ferromqtt_proto::packet::Disconnect;
-use ferromqtt_proto::{ConnectionError, JournalEntry, Outcome, Publish, Session};
+use ferromqtt_proto::{ConnectionError, Delivery, JournalEntry, Outcome, Session};
 
-use crate::outgoing_queue::OutgoingQueue;
+use crate::outgoing_queue::OutgoingMessages;
 use crate::{
     CallEnd, Engine, Fact, OutgoingQueueOptions, PublishRefusal, Standing, StoredMessage, Tokens,
     Woken,
@@ -30,48 +31,10 @@ impl<T: Tokens> Engine<T> {
         stored: impl IntoIterator<Item = StoredMessage>,
     ) {
         let handed_over = self.core.recorded().map(|(key, _)| key);
-        let queue = OutgoingQueue::new(options, stored, handed_over);
+        let queue = OutgoingMessages::new(options, stored, handed_over);
         self.core.reserve_keys(queue.end_of_keys());
         self.outgoing = Some(Box::new(queue));
-    }
-
-    /// Accepts a message into the outgoing queue, in any phase: also before the first connection, between two of them, and
-    /// with [`EngineOptions::restarts`](crate::EngineOptions::restarts) after the last. Returns its key, a number larger than
-    /// those of all messages before. It is published in the order of the keys, when there is a connection, and ends once: with
-    /// its token, or when no token waits (any more), as [`Fact::MessageEnded`].
-    ///
-    /// `expires_in` is how long it may wait to be sent, on any version; `None` is the Message Expiry Interval of the message,
-    /// if it has one, which is sent as what is left of that time.
-    ///
-    /// # Errors
-    /// Why it is refused, and the token. It has no key then. [`InvalidPublish::QueueFull`](ferromqtt_proto::InvalidPublish::QueueFull)
-    /// is for the bounds of this queue.
-    pub fn queue_publish(
-        &mut self,
-        now: Instant,
-        mut publish: Publish,
-        expires_in: Option<Duration>,
-        token: Option<T::Call>,
-    ) -> Result<u64, (Option<T::Call>, PublishRefusal)> {
-        if let Err(refusal) = self.check_queue_open() {
-            return Err((token, refusal));
-        }
-        self.expire_queued(now); // what is over takes no capacity
-        let interval = publish.properties.as_ref();
-        let interval = interval.and_then(|it| it.message_expiry_interval);
-        let expires_in =
-            expires_in.or_else(|| interval.map(|seconds| Duration::from_secs(seconds.into())));
-        let queue = self.outgoing.get_or_insert_default();
-        let accepted = (queue.check(&publish))
-            .and_then(|()| self.core.record_accepted(&mut publish, expires_in));
-        match accepted {
-            Ok(key) => {
-                let expires_at = expires_in.and_then(|limit| now.checked_add(limit));
-                queue.push(key, publish, expires_at, token);
-                Ok(key)
-            }
-            Err(error) => Err((token, error.into())),
-        }
+        self.end_outdated();
     }
 
     /// A caller no longer waits for a message of the outgoing queue, which stays there. Returns the token; `None` when it has
@@ -109,10 +72,12 @@ impl<T: Tokens> Engine<T> {
         (self.core.into_session(), waiting.unwrap_or_default())
     }
 
-    fn check_queue_open(&self) -> Result<(), PublishRefusal> {
+    pub(crate) fn check_queue_open(&self) -> Result<(), PublishRefusal> {
         match &self.standing {
             Standing::Ended(cause)
-                if !self.options.restarts || *cause == ConnectionError::DriverGone =>
+                if !self.options.restarts
+                    || *cause == ConnectionError::DriverGone
+                    || !self.queue_outlives_connection() =>
             {
                 Err(PublishRefusal::not_sent(cause.clone()))
             }
@@ -125,23 +90,32 @@ impl<T: Tokens> Engine<T> {
         }
     }
 
-    /// Hands over messages to the core while there is a connection, as far as the core may have more of them. Returns whether
-    /// there were any.
+    /// Accepts those that wait for capacity, and hands over messages to the core while there is a connection, as far as the core
+    /// may have more of them. Returns whether there were any.
     pub(crate) fn feed_core(&mut self, now: Instant) -> bool {
-        if self.outgoing.is_none() || !self.is_connected() {
+        if self.outgoing.is_none() {
             return false;
         }
+        let mut any = self.let_into_queue(now);
+        if !self.is_connected() {
+            return any;
+        }
         self.expire_queued(now);
-        let mut any = false;
         while let Some(next) = self.outgoing.as_mut().and_then(|queue| queue.hand_over()) {
             any = true;
             let StoredMessage {
                 key,
                 publish,
                 expires_at,
+                keep_latest: _,
             } = next;
-            if let Err(error) = (self.core).publish_recorded(now, key, publish, expires_at) {
-                self.end_queued(key, Outcome::NotPossible(error));
+            match (self.core).publish_recorded(now, key, publish, expires_at) {
+                Ok(op) => {
+                    if let Some(queue) = &mut self.outgoing {
+                        queue.note_op(key, op);
+                    }
+                }
+                Err(error) => self.end_queued(key, Outcome::NotPossible(error)),
             }
         }
         any
@@ -155,7 +129,7 @@ impl<T: Tokens> Engine<T> {
     }
 
     /// Ends a message that the core does not have.
-    fn end_queued(&mut self, key: u64, outcome: Outcome) {
+    pub(crate) fn end_queued(&mut self, key: u64, outcome: Outcome) {
         self.core.record_ended(key);
         self.on_ended(key, outcome);
     }
@@ -169,6 +143,11 @@ impl<T: Tokens> Engine<T> {
             }
             None => self.report(Fact::MessageEnded { key, outcome }),
         }
+    }
+
+    /// Whether the outgoing queue is open.
+    pub const fn has_outgoing_queue(&self) -> bool {
+        self.outgoing.is_some()
     }
 
     /// Whether the outgoing queue holds any message.
@@ -191,8 +170,40 @@ impl<T: Tokens> Engine<T> {
         self.woken.extend(woken);
     }
 
+    /// Whether messages stay in the outgoing queue when no connection follows.
+    fn queue_outlives_connection(&self) -> bool {
+        let queue = self.outgoing.as_ref();
+        queue.is_none_or(|queue| queue.options().outlives_connection)
+    }
+
+    /// No connection follows: the messages of the outgoing queue end, or are counted as [undone](Self::undone) and stay.
+    pub(crate) fn end_outgoing_queue(&mut self, cause: &ConnectionError) {
+        if self.queue_outlives_connection() {
+            return self.count_queued();
+        }
+        let in_core: HashMap<_, _> = self.core.release_recorded().into_iter().collect();
+        let keys: Vec<_> = (self.outgoing.iter()).flat_map(|it| it.keys()).collect();
+        for key in keys {
+            let delivery = in_core.get(&key).copied().unwrap_or(Delivery::NotSent);
+            let token = self.outgoing.as_mut().and_then(|queue| queue.end(key));
+            if let Some(draining) = &mut self.draining {
+                draining.undone.count(delivery);
+            }
+            if !self.reports_undone() && token.as_ref().is_none_or(T::is_gone) {
+                self.unawaited.count(delivery);
+            }
+            if let Some(token) = token {
+                self.cut_short += 1;
+                let cause = cause.clone();
+                let outcome = Outcome::Disconnected { cause, delivery };
+                let end = CallEnd::Completed(outcome);
+                self.woken.push_back(Woken::Call(token, end));
+            }
+        }
+    }
+
     /// Counts the messages of the outgoing queue as [undone](Self::undone).
-    pub(crate) fn count_queued(&mut self) {
+    fn count_queued(&mut self) {
         let Some(draining) = &mut self.draining else {
             return;
         };

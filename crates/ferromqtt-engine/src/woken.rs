@@ -21,6 +21,12 @@ pub enum CallEnd {
     Completed(Outcome),
     /// A message that waited for capacity is accepted. Another token waits for its outcome.
     Accepted,
+    /// A message that waited for capacity in the [outgoing queue](crate::Engine::queue_publish) is accepted. Another token waits
+    /// for its outcome.
+    Queued {
+        /// The message.
+        key: u64,
+    },
     /// A message that waited for capacity is refused: it was never accepted.
     Refused(PublishRefusal),
     /// The deadline is over. What had not been sent is withdrawn.

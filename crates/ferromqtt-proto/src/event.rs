@@ -253,6 +253,9 @@ pub enum Outcome {
     Dropped,
     /// The Message Expiry Interval was over before the message could be sent. It never was on the wire.
     Expired,
+    /// A newer message to the same topic has taken its place in a queue that keeps only the latest one. It never was on the
+    /// wire. For messages of a store, which reports this itself.
+    Replaced,
     /// The connection ended, and none will be made by itself.
     Disconnected {
         /// Why it ended.

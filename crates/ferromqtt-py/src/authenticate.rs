@@ -38,6 +38,7 @@ pub(crate) fn again<'py>(
     let token = Call {
         future: future.clone().unbind(),
         awaited: Awaited::Authentication,
+        wants_outcome: false,
         limit: f32::INFINITY, // the caller has its own
     };
     let data = data.map(Bytes::copy_from_slice);

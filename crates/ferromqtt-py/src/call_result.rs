@@ -13,6 +13,7 @@ use crate::drain;
 use crate::failure::{self, End};
 use crate::hand_over::hand_over;
 use crate::hooks;
+use crate::receipts;
 use crate::tokens::Call;
 
 /// What the exceptions of all calls that one end of a connection fails share, made once for all of them.
@@ -50,6 +51,9 @@ impl FailedCall {
             PublishError::QueueFull { .. } => ("queue_full", 0, summary),
             PublishError::Disconnected { cause, .. } => return Self::ended(cause, delivery),
             PublishError::Draining => return Self::ended(ConnectionError::Closed, delivery),
+            PublishError::Expired => ("expired", 0, summary),
+            PublishError::Replaced => ("replaced", 0, summary),
+            PublishError::Dropped => ("dropped", 0, summary),
             _ => ("discarded", 0, summary),
         };
         Self::raised(failure, delivery)
@@ -133,7 +137,18 @@ pub(crate) fn complete<'py>(
     let future = call.future.into_bound(py);
     let awaited = call.awaited;
     let limit = Duration::try_from_secs_f32(call.limit).unwrap_or(Duration::MAX);
+    let what = match awaited {
+        Awaited::Capacity => "enqueue",
+        _ => "publish",
+    };
     let failed = match awaited {
+        Awaited::Capacity => match end {
+            CallEnd::Queued { key } => return succeed(future, key.into_pyobject(py)?.into_any()),
+            end => match end.published(awaited, limit) {
+                Ok(_) => FailedCall::ended(ConnectionError::DriverGone, Delivery::NotSent),
+                Err(error) => FailedCall::publish(error, slf.borrow().engine.address()),
+            },
+        },
         Awaited::SubAck | Awaited::UnsubAck => match end.answered(awaited, limit) {
             Ok(answer) => {
                 let reasons = answer.results.iter().map(|result| result.reason());
@@ -155,6 +170,9 @@ pub(crate) fn complete<'py>(
             _ => FailedCall::ended(ConnectionError::DriverGone, Delivery::Unknown),
         },
         _ => match end.published(awaited, limit) {
+            Ok(published) if call.wants_outcome => {
+                return succeed(future, receipts::published(py, &published)?);
+            }
             Ok(_) => return succeed(future, py.None().into_bound(py)),
             Err(error) => FailedCall::publish(error, slf.borrow().engine.address()),
         },
@@ -164,7 +182,7 @@ pub(crate) fn complete<'py>(
             let shared = shared_end(slf, cause, ended)?;
             hooks::ended_error(py)?.call1((shared, name(failed.delivery)))?
         }
-        None => failed.into_exception(py, "publish")?,
+        None => failed.into_exception(py, what)?,
     };
     hooks::set_exception(&future, error)?;
     Ok(future)
@@ -207,10 +225,19 @@ const fn name(delivery: Delivery) -> &'static str {
 
 /// The exception for a publish that was refused before anything was sent.
 pub(crate) fn publish_refused(slf: &Bound<'_, Core>, refusal: PublishError) -> PyResult<PyErr> {
+    message_refused(slf, refusal, "publish")
+}
+
+/// The exception for a message that the outgoing queue has not accepted.
+pub(crate) fn enqueue_refused(slf: &Bound<'_, Core>, refusal: PublishError) -> PyResult<PyErr> {
+    message_refused(slf, refusal, "enqueue")
+}
+
+fn message_refused(slf: &Bound<'_, Core>, refusal: PublishError, what: &str) -> PyResult<PyErr> {
     if refusal == PublishError::Draining {
         return drain::refusal(slf);
     }
-    refused(slf, FailedCall::publish(refusal, ""), "publish")
+    refused(slf, FailedCall::publish(refusal, ""), what)
 }
 
 /// The exception for an authentication that was not begun.
@@ -246,7 +273,7 @@ fn refused(slf: &Bound<'_, Core>, failed: FailedCall, what: &str) -> PyResult<Py
     let error = failed.into_exception(py, what)?;
     // As in aiomqtt, of publishing alone where a connection that is lost is not made again.
     let reconnects = slf.borrow().engine.core().options().reconnect.is_some();
-    if is_disconnected && (what == "publish" || reconnects) {
+    if is_disconnected && (matches!(what, "publish" | "enqueue") || reconnects) {
         let cause = slf.call_method0(intern!(py, "_disconnect_cause"))?;
         error.setattr(intern!(py, "__cause__"), cause)?;
     }

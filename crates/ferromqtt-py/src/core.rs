@@ -7,13 +7,15 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use ferromqtt_engine::{CallId, Engine, EngineOptions, Goodbye, Lines, LinkId, Standing};
+use ferromqtt_engine::{
+    CallId, Engine, EngineOptions, Goodbye, Lines, LinkId, OutgoingQueueOptions, Standing,
+};
 use ferromqtt_proto::{InvalidOptions, Options, QueueId, ReasonCode, Session, Utf8String};
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyList};
 
 use crate::acknowledge;
 use crate::authenticate;
@@ -37,6 +39,7 @@ use crate::operations;
 use crate::pending::PendingWarning;
 use crate::progress::{self, WriteLimits};
 use crate::readers;
+use crate::receipts;
 use crate::requests;
 use crate::tokens::PyEngine;
 use crate::turn::Turn;
@@ -95,6 +98,8 @@ pub(crate) struct Core {
     pub(crate) pending_calls_threshold: usize,
     /// When it is.
     pub(crate) pending_warning: PendingWarning,
+    /// The bounds of the outgoing queue, until that is opened for the first message.
+    queue_options: Option<OutgoingQueueOptions>,
     /// When to warn that the queue of received messages grows long.
     pub(crate) backlog: Backlog,
     /// How many calls the client lets through at once.
@@ -141,6 +146,7 @@ impl Core {
             manual_ack: false,
             pending_calls_threshold: 10,
             pending_warning: PendingWarning::default(),
+            queue_options: None,
             backlog: Backlog::default(),
             max_calls: usize::MAX,
             last_op: 0,
@@ -171,6 +177,17 @@ impl Core {
         acknowledge::set_manual(&mut core, manual);
         drop(core);
         former.map(drop).map_err(|error| wrong_options(&error))
+    }
+
+    /// The bounds of the outgoing queue, before the first connection: messages, bytes, and the policy.
+    fn set_outgoing_queue(
+        &mut self,
+        maxsize: Option<usize>,
+        maxbytes: Option<usize>,
+        policy: &str,
+    ) -> PyResult<()> {
+        self.queue_options = Some(receipts::queue_options(maxsize, maxbytes, policy)?);
+        Ok(())
     }
 
     #[setter]
@@ -471,6 +488,39 @@ impl Core {
         operations::publish(slf, topic, payload, qos, retain, properties, timeout)
     }
 
+    /// Has the outgoing queue accept a message. `timeout` is for the wait until there is capacity; without one there is no wait.
+    #[pyo3(signature = (message, timeout, expires_in, keep_latest))]
+    fn enqueue<'py>(
+        slf: &Bound<'py, Self>,
+        message: receipts::Given<'py>,
+        timeout: Option<&Bound<'py, PyAny>>,
+        expires_in: Option<f64>,
+        keep_latest: bool,
+    ) -> PyResult<receipts::Enqueued<'py>> {
+        let _inside = gate::enter()?;
+        let timeout = timeout.map(convert::timeout).transpose()?;
+        receipts::enqueue(slf, message, timeout, expires_in, keep_latest)
+    }
+
+    /// Nobody waits any more for the outcome of the message with this key.
+    fn release_receipt(slf: &Bound<'_, Self>, key: u64) -> PyResult<()> {
+        let _inside = gate::enter()?;
+        receipts::release(slf, key);
+        Ok(())
+    }
+
+    /// Publishes messages in their order. Returns for each a future, an exception, or None for one that is on its way, and the
+    /// numbers of the calls.
+    fn publish_many<'py>(
+        slf: &Bound<'py, Self>,
+        messages: Vec<receipts::Given<'py>>,
+        timeout: &Bound<'py, PyAny>,
+    ) -> PyResult<(Bound<'py, PyList>, Vec<u64>)> {
+        let _inside = gate::enter()?;
+        let timeout = convert::timeout(timeout)?;
+        receipts::publish_many(slf, messages, timeout)
+    }
+
     /// Subscribes to (filter, qos, no local, retain as published, retain handling) tuples. Returns a future of the list of
     /// Reason Codes.
     #[pyo3(signature = (filters, properties, timeout))]
@@ -670,6 +720,13 @@ impl Core {
             self.engine.take_held(),
             std::mem::take(&mut self.topics),
         )
+    }
+
+    /// Opens the outgoing queue, for its first message: a client that never uses it pays nothing for it.
+    pub(crate) fn open_queue(&mut self) {
+        if let Some(options) = self.queue_options.take() {
+            self.engine.open_outgoing_queue(options, []);
+        }
     }
 
     /// Disconnects, within the core's time limit for closing.

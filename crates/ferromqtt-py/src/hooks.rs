@@ -41,6 +41,8 @@ hooks! {
     new_object = "copyreg"."__newobj__";
     /// A `Properties` object of a dictionary.
     from_native = "ferromqtt.properties"."from_native";
+    /// What became of a message that a server, or at QoS 0 the transport, has got.
+    published = "ferromqtt._receipt"."published";
     /// Completes a future with None, unless it is done.
     complete = "ferromqtt._driver"."complete";
     /// The exception that fits a failed call.

@@ -35,6 +35,7 @@ mod pending;
 mod progress;
 mod properties;
 mod readers;
+mod receipts;
 mod requests;
 mod rules;
 mod subscription;

@@ -327,6 +327,7 @@ pub(crate) fn call<'py, R: From<ConnectionError>>(
     let token = Call {
         future: future.clone().unbind(),
         awaited,
+        wants_outcome: false,
         #[expect(clippy::cast_possible_truncation, reason = "it is shown to people")]
         limit: timeout as f32,
     };
@@ -366,7 +367,7 @@ pub(crate) fn call<'py, R: From<ConnectionError>>(
 }
 
 /// Sees to it that what was accepted is written.
-fn hurry(slf: &Bound<'_, Core>, first: bool) -> PyResult<()> {
+pub(crate) fn hurry(slf: &Bound<'_, Core>, first: bool) -> PyResult<()> {
     if first {
         write_first(slf)?;
     }

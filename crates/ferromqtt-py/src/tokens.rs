@@ -20,6 +20,8 @@ pub(crate) type PyEngine = Engine<PyTokens>;
 pub(crate) struct Call {
     pub(crate) future: Py<PyAny>,
     pub(crate) awaited: Awaited,
+    /// It completes with what became of a message, and not with None.
+    pub(crate) wants_outcome: bool,
     /// Its time limit in seconds, for an error.
     pub(crate) limit: f32,
 }

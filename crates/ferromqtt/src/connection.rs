@@ -241,6 +241,9 @@ impl Connection {
         let session = Session::default();
         let mut engine = TaskEngine::new(options.to_core()?, session, seed, of_engine)
             .map_err(OptionsError::from)?;
+        if let Some(queue) = options.outgoing_queue {
+            engine.open_outgoing_queue(queue, []);
+        }
         engine.start(now());
         let shared = Shared::new(engine, authentication);
         // Accepted now, they are subscribed when the server's first message comes.

@@ -178,6 +178,7 @@ mod credentials;
 mod declared;
 mod drain;
 mod driver;
+mod enqueue;
 mod error;
 mod events;
 mod handle;

@@ -10,6 +10,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ferromqtt_engine::OutgoingQueueOptions;
 use ferromqtt_proto as proto;
 use ferromqtt_transport::ServerUrl;
 
@@ -45,6 +46,7 @@ use crate::{
 pub struct Options {
     pub(crate) disconnect_timeout: Duration,
     pub(crate) will_on_error: bool,
+    pub(crate) outgoing_queue: Option<OutgoingQueueOptions>,
     transport: Settings,
     client_identifier: String,
     user_name: Option<String>,
@@ -170,6 +172,7 @@ impl Options {
         Self {
             disconnect_timeout: Duration::from_secs(5),
             will_on_error: false,
+            outgoing_queue: None,
             transport: Settings::new(server),
             client_identifier: String::new(),
             user_name: None,

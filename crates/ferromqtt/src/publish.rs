@@ -10,11 +10,10 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ferromqtt_engine::{Awaited, CallEnd, CallId, Purpose, Submission, at_once};
+use ferromqtt_engine::{Awaited, CallEnd, CallId, MessageTerms, Purpose, Submission, at_once};
 use ferromqtt_proto as proto;
 use tokio::sync::oneshot;
 
-use crate::call::PendingCall;
 use crate::handle::Handle;
 use crate::shared::{Shared, end_of, now};
 use crate::state::SharedState;
@@ -28,9 +27,11 @@ use crate::{
 #[derive(Clone)]
 #[must_use = "nothing is published until this is awaited or enqueued"]
 pub struct Publish<'a> {
-    client: Handle<'a>,
-    publish: Result<proto::Publish, PublishError>,
-    limit: Option<Duration>,
+    pub(crate) client: Handle<'a>,
+    pub(crate) publish: Result<proto::Publish, PublishError>,
+    pub(crate) limit: Option<Duration>,
+    /// How it waits in an outgoing queue.
+    pub(crate) terms: MessageTerms,
 }
 
 impl fmt::Debug for Publish<'_> {
@@ -52,6 +53,7 @@ impl<'a> Publish<'a> {
             client: Handle::Borrowed(client),
             publish: topic.map(|topic| proto::Publish::new(topic, payload)),
             limit: None,
+            terms: MessageTerms::default(),
         }
     }
 
@@ -60,6 +62,7 @@ impl<'a> Publish<'a> {
             client: Handle::Borrowed(client),
             publish: proto::Publish::response_to(request, payload).map_err(Into::into),
             limit: None,
+            terms: MessageTerms::default(),
         }
     }
 
@@ -137,6 +140,9 @@ impl<'a> Publish<'a> {
     /// Sends the message if nothing has to be waited for, not even the lock. `None` if something has.
     #[cfg(feature = "blocking")]
     pub(crate) fn send_now(&self) -> Option<Result<(), PublishError>> {
+        if self.is_on_terms() {
+            return None;
+        }
         let publish = self.publish.as_ref().ok()?;
         let shared = &self.client.shared;
         let mut state = shared.try_lock()?;
@@ -172,102 +178,8 @@ impl<'a> Publish<'a> {
             client: self.client.into_owned(),
             publish: self.publish,
             limit: self.limit,
+            terms: self.terms,
         }
-    }
-
-    /// Waits until the message is accepted, which is at once unless the outgoing queue is full. The [`Receipt`] is for
-    /// the rest of its way.
-    ///
-    /// An accepted message is written in its turn, but only while there is a connection: await the receipts of what must
-    /// arrive before disconnecting.
-    ///
-    /// # Errors
-    /// [`PublishError::Invalid`] when the message, or a limit of the server, forbids it; [`PublishError::Disconnected`]
-    /// when there is no connection and none will follow; [`PublishError::TimedOut`] when there is no capacity within the
-    /// [time limit](Self::timeout). Nothing was sent then.
-    ///
-    /// # Cancel safety
-    /// Dropped while it waits for capacity, the message is not sent; except one that was accepted at that very moment, and was
-    /// written already.
-    ///
-    /// ```no_run
-    /// # async fn example(client: ferromqtt::Client) -> Result<(), ferromqtt::PublishError> {
-    /// use ferromqtt::QoS;
-    ///
-    /// let mut receipts = Vec::new();
-    /// for line in ["one", "two", "three"] {
-    ///     receipts.push(client.publish("log", line).qos(QoS::AtLeastOnce).enqueue().await?);
-    /// }
-    /// for receipt in receipts {
-    ///     receipt.await?;
-    /// }
-    /// # Ok(()) }
-    /// ```
-    pub async fn enqueue(self) -> Result<Receipt, PublishError> {
-        tokio::task::coop::consume_budget().await; // also for a call that fails
-        let publish = self.publish?;
-        let shared = &self.client.shared;
-        let deadline = end_of(self.limit); // which panics outside a runtime: nothing must be sent then
-        let mut waits = None;
-        let submitted = shared.call_untimed(|state| {
-            if publish_now(state, &publish)? {
-                return Ok(None);
-            }
-            let (token, outcome) = oneshot::channel();
-            let accepted = || {
-                let (token, accepted) = oneshot::channel();
-                waits = Some(accepted);
-                token
-            };
-            match (state.engine).enqueue(now(), &publish, deadline, token, accepted) {
-                Ok(submission) => Ok(Some((submission, outcome))),
-                Err((_, refusal)) => Err(refusal),
-            }
-        });
-        let submitted = submitted?;
-        let Some((submission, outcome)) = submitted else {
-            return Ok(Receipt::sent());
-        };
-        if let (Submission::Waits(call), Some(accepted)) = (submission, waits) {
-            match PendingCall::new(shared, call, accepted).end().await {
-                CallEnd::Accepted => {}
-                end => {
-                    let awaited = Awaited::of_publish(publish.qos);
-                    end.published(awaited, self.limit.unwrap_or_default())?;
-                }
-            }
-        }
-        Ok(Receipt::waiting(outcome))
-    }
-
-    /// As [`enqueue`](Self::enqueue), but never waits for capacity, and needs no runtime: for callbacks and threads.
-    ///
-    /// # Errors
-    /// As [`enqueue`](Self::enqueue); and [`PublishError::QueueFull`] when the outgoing queue is full, unless its policy drops
-    /// messages.
-    ///
-    /// ```no_run
-    /// # fn example(client: ferromqtt::Client) {
-    /// match client.publish("log", "one more line").try_enqueue() {
-    ///     Ok(receipt) => drop(receipt),
-    ///     Err(error) => eprintln!("left out: {error}"),
-    /// }
-    /// # }
-    /// ```
-    pub fn try_enqueue(self) -> Result<Receipt, PublishError> {
-        let publish = self.publish?;
-        (self.client.shared).call(|state, now| {
-            if let Some(packet) = at_once(&publish)
-                && state.engine.try_publish_now(packet, &publish.payload)?
-            {
-                return Ok(Receipt::sent());
-            }
-            let (token, outcome) = oneshot::channel();
-            match state.engine.try_publish(now, publish, None, token) {
-                Ok(_) => Ok(Receipt::waiting(outcome)),
-                Err((_, refusal)) => Err(refusal),
-            }
-        })
     }
 }
 
@@ -276,7 +188,11 @@ impl<'a> IntoFuture for Publish<'a> {
     type IntoFuture = PublishFuture<'a>;
 
     fn into_future(self) -> PublishFuture<'a> {
-        PublishFuture(Stage::Start(self.client, self.publish, self.limit))
+        let publish = match self.is_on_terms() {
+            true => self.publish.and(Err(PublishError::NotQueued)),
+            false => self.publish,
+        };
+        PublishFuture(Stage::Start(self.client, publish, self.limit))
     }
 }
 
@@ -301,7 +217,10 @@ enum Stage<'a> {
 }
 
 /// Encodes a message if that can be done at once.
-fn publish_now(state: &mut SharedState, publish: &proto::Publish) -> Result<bool, PublishError> {
+pub(crate) fn publish_now(
+    state: &mut SharedState,
+    publish: &proto::Publish,
+) -> Result<bool, PublishError> {
     match at_once(publish) {
         Some(packet) => state.engine.publish_now(packet, &publish.payload),
         None => Ok(false),

@@ -73,6 +73,8 @@ pub(crate) struct Shared {
     /// Wakes the driver: an operation was accepted, or the connection is to end.
     pub(crate) driver: Notify,
     pub(crate) authentication: Option<AuthenticationExchange>,
+    /// What is enqueued goes into an outgoing queue.
+    pub(crate) has_queue: bool,
     /// Around the log lines of the present connection, or attempt to make one.
     context: Mutex<Arc<Context>>,
     standing: watch::Sender<Standing>,
@@ -95,6 +97,7 @@ pub(crate) struct Agenda {
 impl Shared {
     pub(crate) fn new(engine: TaskEngine, authentication: Option<AuthenticationExchange>) -> Self {
         Self {
+            has_queue: engine.has_outgoing_queue(),
             state: Mutex::new(SharedState::new(engine)),
             driver: Notify::new(),
             authentication,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use ferromqtt_engine::{Fact, Line, LineLevel, LineValue, Lines};
+use ferromqtt_engine::{Fact, Line, LineLevel, LineValue, Lines, MessageTerms};
 use ferromqtt_proto::{
     ConnectionError, Properties, QoS, ReasonCode, Slip, TopicFilter, TopicName, TransportError,
 };
@@ -289,7 +289,7 @@ fn refused(qos: QoS, how: Unheard) {
     match how {
         Unheard::Queued => {
             let now = world.now;
-            (world.engine.queue_publish(now, message, None, None)).unwrap();
+            ((world.engine).queue_publish(now, message, MessageTerms::default(), None)).unwrap();
         }
         _ => {
             let (_, submission) = world.publish(&message, None).unwrap();

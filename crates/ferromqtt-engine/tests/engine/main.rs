@@ -11,6 +11,7 @@ mod lines;
 mod links;
 mod observer;
 mod outgoing_queue;
+mod queue_policies;
 mod random;
 mod random_restarts;
 mod readers;

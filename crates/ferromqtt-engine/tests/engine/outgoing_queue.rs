@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ferromqtt_engine::{CallEnd, Goodbye, OutgoingQueueOptions, PublishRefusal};
+use ferromqtt_engine::{CallEnd, Goodbye, MessageTerms, OutgoingQueueOptions, PublishRefusal};
 use ferromqtt_proto::{
     CleanStart, InvalidPublish, Options, Outcome, OutgoingLimits, Properties, Publish, QoS,
     ReasonCode, Reconnect,
@@ -40,12 +40,20 @@ fn bounded(limit: usize, ahead: usize) -> OutgoingQueueOptions {
     OutgoingQueueOptions {
         limits: limits(limit),
         ahead: limits(ahead),
+        ..OutgoingQueueOptions::default()
+    }
+}
+
+const fn within(limit: Duration) -> MessageTerms {
+    MessageTerms {
+        expires_in: Some(limit),
+        keep_latest: false,
     }
 }
 
 fn queue(world: &mut World<false>, payload: &'static str) -> (u32, u64) {
     world
-        .queue(publish(payload, QoS::AtLeastOnce), None)
+        .queue(publish(payload, QoS::AtLeastOnce), MessageTerms::default())
         .unwrap()
 }
 
@@ -170,13 +178,13 @@ fn a_full_queue_refuses_and_says_what_of() {
     let mut world = World::<false>::new(options());
     world.engine.open_outgoing_queue(bounded(2, 1), []);
     let full = |world: &mut World<false>, limit, unit| {
-        let refusal = world.queue(publish("more", QoS::AtMostOnce), None);
+        let refusal = world.queue(publish("more", QoS::AtMostOnce), MessageTerms::default());
         let error = InvalidPublish::QueueFull { limit, unit };
         assert_eq!(refusal, Err(error.into()));
     };
     let second = Duration::from_secs(1);
     let brief = publish("1", QoS::AtLeastOnce);
-    let (brief, _) = world.queue(brief, Some(second)).unwrap();
+    let (brief, _) = world.queue(brief, within(second)).unwrap();
     queue(&mut world, "2");
     full(&mut world, 2, "messages");
     world.now += second; // what is over takes no capacity
@@ -205,13 +213,15 @@ fn what_cannot_be_sent_is_refused_at_once_or_ends_by_itself() {
     limits.maximum_qos = QoS::AtMostOnce;
     let mut world = World::<false>::with(options(), limits, false);
     let (early, _) = queue(&mut world, "early");
-    let (fits, _) = world.queue(publish("fits", QoS::AtMostOnce), None).unwrap();
+    let (fits, _) = world
+        .queue(publish("fits", QoS::AtMostOnce), MessageTerms::default())
+        .unwrap();
     world.run();
     let end = &world.ends[&early];
     let not_possible = matches!(end, CallEnd::Completed(Outcome::NotPossible(_)));
     assert!(not_possible, "{end:?}");
     assert_eq!(world.ends[&fits], CallEnd::Completed(Outcome::Sent));
-    let refused = world.queue(publish("late", QoS::AtLeastOnce), None);
+    let refused = world.queue(publish("late", QoS::AtLeastOnce), MessageTerms::default());
     let error = InvalidPublish::QosNotSupported { maximum: 0 };
     assert_eq!(refused, Err(error.into()));
     world.end();
@@ -225,13 +235,13 @@ fn what_has_waited_too_long_ends_and_is_never_sent() {
     world.unreachable = true;
     let limit = Duration::from_secs(30);
     let limited = publish("local limit", QoS::AtLeastOnce);
-    let (limited, _) = world.queue(limited, Some(limit)).unwrap();
+    let (limited, _) = world.queue(limited, within(limit)).unwrap();
     let mut interval = publish("interval", QoS::AtMostOnce);
     interval.properties = Some(Box::new(Properties {
         message_expiry_interval: Some(40),
         ..Properties::default()
     }));
-    let (interval, key) = world.queue(interval, None).unwrap();
+    let (interval, key) = world.queue(interval, MessageTerms::default()).unwrap();
     let (lasts, _) = queue(&mut world, "lasts");
     world.pass(limit - Duration::from_millis(1));
     assert!(world.ends.is_empty());
@@ -290,7 +300,7 @@ fn draining_and_leaving_wait_for_all_that_the_queue_holds() {
         } else {
             world.engine.drain(world.now, until);
         }
-        let late = world.queue(publish("late", QoS::AtLeastOnce), None);
+        let late = world.queue(publish("late", QoS::AtLeastOnce), MessageTerms::default());
         assert!(late.is_err());
         world
             .publish(&publish("late", QoS::AtLeastOnce), None)
@@ -330,7 +340,7 @@ fn what_is_not_published_in_time_is_kept_and_counted() {
             let undone = world.engine.undone();
             assert_eq!((undone.not_sent, undone.unknown), (3, 2));
         }
-        let refused = world.queue(publish("late", QoS::AtLeastOnce), None);
+        let refused = world.queue(publish("late", QoS::AtLeastOnce), MessageTerms::default());
         assert!(matches!(refused, Err(PublishRefusal::Disconnected { .. })));
         world.end();
     }
@@ -367,7 +377,7 @@ fn what_ends_after_a_restart_is_reported_by_its_key_and_sent_once() {
         world.silent = true;
         for payload in ["1", "2", "3", "4", "5"] {
             let message = publish(payload, QoS::ExactlyOnce);
-            keys.push(world.queue(message, None).unwrap().1);
+            keys.push(world.queue(message, MessageTerms::default()).unwrap().1);
             world.run();
         }
         match crashes {
@@ -376,7 +386,7 @@ fn what_ends_after_a_restart_is_reported_by_its_key_and_sent_once() {
         }
         assert_eq!(world.engine.queued().0, 5);
         let later = publish("6", QoS::ExactlyOnce);
-        let (later, later_key) = world.queue(later, None).unwrap();
+        let (later, later_key) = world.queue(later, MessageTerms::default()).unwrap();
         assert!(later_key > keys[4]);
         world.silent = false;
         world.run();
@@ -397,7 +407,7 @@ fn a_process_that_ends_between_an_answer_and_its_outcome_loses_neither() {
         let mut world = World::<false>::connected(durable());
         let mut observer = Observer::new(&mut world.broker, world.now, "t");
         let message = publish("1", QoS::ExactlyOnce);
-        let (token, key) = world.queue(message, None).unwrap();
+        let (token, key) = world.queue(message, MessageTerms::default()).unwrap();
         world.run_while_silent();
         world.serve(); // PUBREC
         if !crashes {
@@ -494,7 +504,7 @@ fn the_queue_tells_how_full_it_is() {
     assert_eq!(world.engine.queued(), (0, 0));
     let message: Publish = publish("1", QoS::AtLeastOnce);
     let size = message.memory_size();
-    world.queue(message, None).unwrap();
+    world.queue(message, MessageTerms::default()).unwrap();
     assert_eq!(world.engine.queued(), (1, size));
     world.end();
 }

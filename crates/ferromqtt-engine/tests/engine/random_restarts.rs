@@ -1,7 +1,8 @@
 //! Random worlds of processes that end at any moment, and begin again with what is on record. Checked are that
 //!
 //! - what was accepted, on record, and has not ended is found again, and ends once;
-//! - a message of QoS 2 comes to the server once, one that was acknowledged at least once, one that has expired never;
+//! - a message of QoS 2 comes to the server once, one that was acknowledged at least once, one that has expired, or was dropped or replaced,
+//!   never;
 //! - messages of one QoS come in the order of their keys;
 //! - the core never has more messages of the queue than it may;
 //! - and each token comes back once, as long as its process lives.
@@ -9,8 +10,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ferromqtt_engine::{CallEnd, OutgoingQueueOptions};
-use ferromqtt_proto::{CleanStart, Outcome, OutgoingLimits, Publish, QoS, ReasonCode, Reconnect};
+use ferromqtt_engine::{CallEnd, MessageTerms, OutgoingQueueOptions, QueueSubmission};
+use ferromqtt_proto::{
+    CleanStart, Outcome, OutgoingLimits, OutgoingPolicy, Publish, QoS, ReasonCode, Reconnect,
+};
 use ferromqtt_testing::BrokerOptions;
 
 use crate::observer::Observer;
@@ -40,6 +43,10 @@ struct RestartPlay {
     ended_on_record: BTreeSet<u64>,
     /// Which messages the tokens of this process wait for.
     tokens: BTreeMap<u32, u64>,
+    /// Those that wait for capacity, with the tokens that wait for their outcomes, by those that wait for their acceptance.
+    waiting: BTreeMap<u32, (Queued, u32)>,
+    /// How many messages there were.
+    messages: u32,
     /// Payloads in the order in which they came to the server.
     observed: Vec<String>,
 }
@@ -70,6 +77,13 @@ impl RestartPlay {
         world.store.queue = OutgoingQueueOptions {
             limits: limits(number(&mut random, 20)),
             ahead: limits(ahead),
+            policy: [
+                OutgoingPolicy::Refuse,
+                OutgoingPolicy::Wait,
+                OutgoingPolicy::DropOldest,
+                OutgoingPolicy::DropNewest,
+            ][number(&mut random, 4) - 1],
+            ..OutgoingQueueOptions::default()
         };
         let bounds = world.store.queue;
         world.engine.open_outgoing_queue(bounds, []);
@@ -85,6 +99,8 @@ impl RestartPlay {
             on_record: BTreeSet::new(),
             ended_on_record: BTreeSet::new(),
             tokens: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            messages: 0,
             observed: Vec::new(),
         }
     }
@@ -119,17 +135,33 @@ impl RestartPlay {
     fn queue(&mut self) {
         let qos = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce]
             [usize::try_from(self.random.below(3)).unwrap()];
-        let payload = format!("{}", self.queued.len());
+        self.messages += 1;
+        let payload = format!("{}", self.messages);
         let mut message = Publish::new("queued".try_into().unwrap(), payload.clone());
         message.qos = qos;
-        let expires_in =
-            (self.random.chance(4)).then(|| Duration::from_millis(self.random.below(5_000)));
-        if let Ok((token, key)) = self.world.queue(message, expires_in) {
-            let last = self.queued.last_key_value().map(|(last, _)| *last);
-            assert!(Some(key) > last, "{key} does not follow {last:?}");
-            self.queued.insert(key, Queued { payload, qos });
-            self.tokens.insert(token, key);
+        let terms = MessageTerms {
+            expires_in: (self.random.chance(4))
+                .then(|| Duration::from_millis(self.random.below(5_000))),
+            keep_latest: self.random.chance(4),
+        };
+        let seconds = self.random.below(5);
+        let deadline = (self.random.chance(2)).then(|| self.world.after(seconds));
+        let queued = Queued { payload, qos };
+        match (self.world).queue_or_wait(message, terms, deadline.flatten()) {
+            Ok((token, None, QueueSubmission::Accepted(key))) => self.accept(key, queued, token),
+            Ok((token, Some(accepted), QueueSubmission::Waits(_))) => {
+                self.waiting.insert(accepted, (queued, token));
+            }
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => {}
         }
+    }
+
+    fn accept(&mut self, key: u64, queued: Queued, token: u32) {
+        let last = self.queued.last_key_value().map(|(last, _)| *last);
+        assert!(Some(key) > last, "{key} does not follow {last:?}");
+        self.queued.insert(key, queued);
+        self.tokens.insert(token, key);
     }
 
     /// Others publish past the queue.
@@ -181,6 +213,7 @@ impl RestartPlay {
             assert!(ended, "what has ended on record comes back");
         }
         self.tokens.clear();
+        self.waiting.clear();
     }
 
     fn end(&mut self, key: u64, outcome: Outcome) {
@@ -193,7 +226,17 @@ impl RestartPlay {
 
     fn check(&mut self) {
         self.world.take_woken();
-        for (token, end) in std::mem::take(&mut self.world.ends) {
+        let ends = std::mem::take(&mut self.world.ends);
+        for (token, end) in &ends {
+            if let Some((queued, outcome)) = self.waiting.remove(token) {
+                match end {
+                    CallEnd::Queued { key } => self.accept(*key, queued, outcome),
+                    CallEnd::Refused(_) | CallEnd::TimedOut(_) => {}
+                    other => panic!("{token} was to be accepted, and ends as {other:?}"),
+                }
+            }
+        }
+        for (token, end) in ends {
             let Some(key) = self.tokens.remove(&token) else {
                 continue;
             };
@@ -247,7 +290,7 @@ impl RestartPlay {
                 (Outcome::Sent, QoS::AtMostOnce) => times <= 1,
                 (Outcome::Acknowledged { .. }, QoS::AtLeastOnce) => times >= 1,
                 (Outcome::Acknowledged { .. }, QoS::ExactlyOnce) => times == 1,
-                (Outcome::Expired, _) => times == 0,
+                (Outcome::Expired | Outcome::Dropped | Outcome::Replaced, _) => times == 0,
                 _ => false,
             };
             assert!(

@@ -60,10 +60,12 @@ impl Store {
                 key,
                 publish,
                 expires_in,
+                keep_latest,
             } => Some(StoredMessage {
                 key: *key,
                 publish: publish.clone(),
                 expires_at: expires_in.map(|limit: Duration| now + limit),
+                keep_latest: *keep_latest,
             }),
             _ => None,
         });

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use ferromqtt_engine::{
-    Ask, CallEnd, CallId, Engine, EngineOptions, Fact, LinkId, LinkRequest, PublishRefusal,
-    Purpose, ReaderId, Reply, StoredMessage, Submission, Tokens, Woken, at_once,
+    Ask, CallEnd, CallId, Engine, EngineOptions, Fact, LinkId, LinkRequest, MessageTerms,
+    PublishRefusal, Purpose, QueueSubmission, ReaderId, Reply, StoredMessage, Submission, Tokens,
+    Woken, at_once,
 };
 use ferromqtt_proto::{
     Message, Options, Outcome, OutgoingLimits, Properties, Publish, QoS, QueueId, QueueOptions,
@@ -271,14 +272,38 @@ impl<const RESERVES: bool> World<RESERVES> {
     pub(crate) fn queue(
         &mut self,
         publish: Publish,
-        expires_in: Option<Duration>,
+        terms: MessageTerms,
     ) -> Result<(u32, u64), PublishRefusal> {
         let token = self.token();
         let number = token.0;
-        match (self.engine).queue_publish(self.now, publish, expires_in, Some(token)) {
+        match (self.engine).queue_publish(self.now, publish, terms, Some(token)) {
             Ok(key) => Ok((number, key)),
             Err((token, refusal)) => {
                 self.back(&token.unwrap());
+                Err(refusal)
+            }
+        }
+    }
+
+    /// As [`queue`](Self::queue), and waits for capacity. Returns the two tokens, and what became of the message.
+    pub(crate) fn queue_or_wait(
+        &mut self,
+        publish: Publish,
+        terms: MessageTerms,
+        deadline: Option<Instant>,
+    ) -> Result<(u32, Option<u32>, QueueSubmission), PublishRefusal> {
+        let (outcome, accepted) = (self.token(), self.token());
+        let (now, numbers) = (self.now, (outcome.0, accepted.0));
+        match (self.engine).queue_or_wait(now, publish, terms, deadline, outcome, accepted) {
+            Ok((submission, Some(unused))) => {
+                self.back(&unused);
+                Ok((numbers.0, None, submission))
+            }
+            Ok((submission, None)) => Ok((numbers.0, Some(numbers.1), submission)),
+            Err((tokens, refusal)) => {
+                for token in &tokens {
+                    self.back(token);
+                }
                 Err(refusal)
             }
         }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Client;
 use crate::error::InvalidPublish;
-use crate::event::Delivery;
+use crate::event::{Delivery, OpId};
 use crate::session::{MessageExpiry, Owner, Publish, SessionChange, WaitingPublish};
 
 impl Client {
@@ -12,8 +12,8 @@ impl Client {
     /// of it. The store ends it by [`publish_recorded`](Self::publish_recorded) or by
     /// [`record_ended`](Self::record_ended).
     ///
-    /// A message may be accepted in any phase, also before there is a connection. `expires_in` is how long it may wait, which
-    /// is recorded too. A Topic Alias, which belongs to one connection, is taken out of the message.
+    /// A message may be accepted in any phase, also before there is a connection. `expires_in` is how long it may wait, and
+    /// `keep_latest` whether a newer one to the same topic takes its place; both are recorded too. A Topic Alias, which belongs to one connection, is taken out of the message.
     ///
     /// # Errors
     /// What is wrong with the message by itself, and by the limits of the server if there is a connection. Nothing is
@@ -22,6 +22,7 @@ impl Client {
         &mut self,
         publish: &mut Publish,
         expires_in: Option<Duration>,
+        keep_latest: bool,
     ) -> Result<u64, InvalidPublish> {
         if let Some(properties) = &mut publish.properties {
             properties.topic_alias = None;
@@ -32,6 +33,7 @@ impl Client {
             key,
             publish: publish.clone(),
             expires_in,
+            keep_latest,
         });
         Ok(key)
     }
@@ -44,7 +46,8 @@ impl Client {
     /// [`Outcome::Expired`](crate::Outcome::Expired). A Message Expiry Interval of the message is sent as what is left until
     /// then, in whole seconds, rounded up. `None` is no limit, and leaves the interval as it is.
     ///
-    /// `key` must not be a message's that this session has. Keys that are drawn later are larger.
+    /// `key` must not be a message's that this session has. Keys that are drawn later are larger. Returns what
+    /// [`withdraw`](Self::withdraw) takes the message back by.
     ///
     /// # Errors
     /// As [`record_accepted`](Self::record_accepted). The store still has the message then.
@@ -54,7 +57,7 @@ impl Client {
         key: u64,
         publish: Publish,
         expires_at: Option<Instant>,
-    ) -> Result<(), InvalidPublish> {
+    ) -> Result<OpId, InvalidPublish> {
         self.check_publish(publish.packet(None, false))?;
         self.session.journal.note_key(key);
         let waiting = WaitingPublish {
@@ -66,7 +69,24 @@ impl Client {
         };
         let op = self.next_op(); // for its place among the others
         self.session.outbound.push(op, waiting);
-        Ok(())
+        Ok(op)
+    }
+
+    /// Whether a message that was [published with its key](Self::publish_recorded) waits and never was on the wire, so that
+    /// the store may still end it otherwise.
+    pub fn can_withdraw(&self, op: OpId) -> bool {
+        self.session.outbound.can_withdraw(op)
+    }
+
+    /// Takes back such a message, if it [can be](Self::can_withdraw). The store ends it: no event follows.
+    pub fn withdraw(&mut self, op: OpId) -> bool {
+        self.session.outbound.withdraw(op)
+    }
+
+    /// No store has the messages of this session any more: no event reports how they end. Those that never were on the wire
+    /// leave, and the others stay, as publishes stay that no caller waits for. Returns the keys of all of them.
+    pub fn release_recorded(&mut self) -> Vec<(u64, Delivery)> {
+        self.session.outbound.release_recorded()
     }
 
     /// Has keys that are drawn from now on be `next_key` or larger, as those below it are a store's.

@@ -24,6 +24,8 @@ pub enum SessionChange {
         publish: Publish,
         /// How long it may wait; `None` is no limit.
         expires_in: Option<Duration>,
+        /// A newer message to the same topic takes its place while it waits.
+        keep_latest: bool,
     },
     /// A QoS 1 or 2 message that is not on record goes out.
     Publishing {

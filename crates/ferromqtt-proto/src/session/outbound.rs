@@ -216,6 +216,37 @@ impl Outbound {
         on_the_wire.chain(waiting)
     }
 
+    /// Whether a store's message waits that never was on the wire.
+    pub(crate) fn can_withdraw(&self, op: OpId) -> bool {
+        let number = self.above_ops.checked_add(op.0);
+        let waiting = number.and_then(|number| self.waiting.get(number));
+        waiting.is_some_and(|it| it.is_recorded() && !it.resent_as_new)
+    }
+
+    /// Takes out such a message.
+    pub(crate) fn withdraw(&mut self, op: OpId) -> bool {
+        self.can_withdraw(op) && self.take_one(self.above_ops + op.0).is_some()
+    }
+
+    /// Takes a store's messages out of its hands: those that wait leave, and what is on the wire stays without an owner.
+    pub(crate) fn release_recorded(&mut self) -> Vec<(u64, Delivery)> {
+        let released: Vec<_> = self.recorded().collect();
+        let waits: Vec<_> = (self.waiting.iter())
+            .filter(|(_, waiting)| waiting.is_recorded())
+            .map(|(number, _)| number)
+            .collect();
+        for number in waits {
+            self.take_one(number);
+        }
+        for (_, flight) in self.on_the_wire.iter_mut() {
+            let owner = flight.owner_mut();
+            if owner.take_if(|owner| owner.is_recorded()).is_some() {
+                self.owners -= 1;
+            }
+        }
+        released
+    }
+
     /// What waits, in order.
     pub(crate) fn iter_waiting(&self) -> impl Iterator<Item = &WaitingPublish> {
         self.waiting.iter().map(|(_, waiting)| waiting)

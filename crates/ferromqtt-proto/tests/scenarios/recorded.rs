@@ -14,7 +14,10 @@ use crate::support::*;
 /// Has the store accept a message, and publish it.
 fn publish_recorded(pair: &mut Pair, payload: &'static str, qos: QoS) -> u64 {
     let mut message = publish(payload, qos);
-    let key = pair.client.record_accepted(&mut message, None).unwrap();
+    let key = pair
+        .client
+        .record_accepted(&mut message, None, false)
+        .unwrap();
     (pair.client)
         .publish_recorded(pair.now, key, message, None)
         .unwrap();
@@ -59,13 +62,14 @@ fn a_message_goes_on_record_once_when_it_is_accepted() {
         let mut message = publish("a", ExactlyOnce);
         let expires_in = Some(Duration::from_secs(9));
         let key = (pair.client)
-            .record_accepted(&mut message, expires_in)
+            .record_accepted(&mut message, expires_in, false)
             .unwrap();
         let publish = message.clone();
         let accepted = SessionChange::Accepted {
             key,
             publish,
             expires_in,
+            keep_latest: false,
         };
         assert_eq!(store.write(&mut pair), [accepted]);
         assert!(pair.bytes().is_empty());
@@ -136,7 +140,9 @@ fn a_message_is_accepted_in_any_phase() {
         topic_alias: Some(ferromqtt_proto::packet::TopicAlias(1.try_into().unwrap())),
         ..Properties::default()
     }));
-    pair.client.record_accepted(&mut aliased, None).unwrap();
+    pair.client
+        .record_accepted(&mut aliased, None, false)
+        .unwrap();
     assert_eq!(aliased.properties.unwrap().topic_alias, None);
 }
 
@@ -148,7 +154,7 @@ fn what_the_server_does_not_accept_is_refused_and_has_no_key() {
     };
     let mut pair = Pair::connected_with(options(V5), limits);
     let mut message = publish("a", AtLeastOnce);
-    let refused = pair.client.record_accepted(&mut message, None);
+    let refused = pair.client.record_accepted(&mut message, None, false);
     assert!(matches!(
         refused,
         Err(InvalidPublish::QosNotSupported { .. })

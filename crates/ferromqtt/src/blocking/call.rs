@@ -59,6 +59,13 @@ impl<'a> Call<'a, Publish<'a>> {
         /// How long to wait for the outcome; `None` waits as long as it takes. Default: `None`. A message that has not been
         /// sent by then is withdrawn. See [`Publish::timeout`].
         timeout: impl Into<Option<Duration>>;
+        /// How long the message may wait in an outgoing queue. See [`Publish::expires_in`].
+        expires_in: impl Into<Option<Duration>>;
+    }
+
+    /// Has a later message to the same topic take the place of this one in an outgoing queue. See [`Publish::keep_latest`].
+    pub fn keep_latest(self) -> Self {
+        self.with(|call| call.keep_latest())
     }
 
     /// Waits until the message has reached its Quality of Service: at QoS 0 until it is on its way to the transport, at QoS 1
@@ -94,7 +101,11 @@ impl<'a> Call<'a, Publish<'a>> {
     /// # Ok(()) }
     /// ```
     pub fn enqueue(self) -> Result<Receipt, PublishError> {
-        let receipt = match self.call.send_now() {
+        let sent = match self.call.client.shared.has_queue {
+            true => None,
+            false => self.call.send_now(),
+        };
+        let receipt = match sent {
             Some(sent) => sent.map(|()| crate::Receipt::sent()),
             None => (self.client).run(PublishError::not_sent, self.call.enqueue()),
         };

@@ -2,6 +2,8 @@
 
 use std::num::{NonZeroU16, NonZeroU32};
 
+use ferromqtt_engine::OutgoingQueueOptions;
+
 use super::Options;
 use crate::{OutgoingLimits, OutgoingPolicy};
 
@@ -86,6 +88,38 @@ impl Options {
     #[must_use]
     pub const fn outgoing_policy(mut self, policy: OutgoingPolicy) -> Self {
         self.core.outgoing_policy = policy;
+        self
+    }
+
+    /// Has [`enqueue`](crate::Publish::enqueue) and [`try_enqueue`](crate::Publish::try_enqueue) accept messages into an outgoing queue
+    /// of their own, with these bounds:
+    /// messages may then [expire](crate::Publish::expires_in) on every version of MQTT, and
+    /// [replace](crate::Publish::keep_latest) others. Default: no such queue; what is enqueued waits among what is published, within
+    /// [`outgoing`](Self::outgoing).
+    ///
+    /// It accepts messages while the first connection is being made and between two connections. They are sent in their order,
+    /// and may be overtaken by those that are awaited without being enqueued. It counts messages until they have ended, whether
+    /// they wait or are on their way: `limits` are its bounds, and `policy` says what happens to a message that would exceed
+    /// them. Only messages are dropped that never were on the wire.
+    ///
+    /// [`Connection::disconnect`](crate::Connection::disconnect) and [`Connection::drain`](crate::Connection::drain) wait for
+    /// what it holds. When no connection follows, each message that is left ends as
+    /// [`PublishError::Disconnected`](crate::PublishError::Disconnected).
+    ///
+    /// ```
+    /// use ferromqtt::{Options, OutgoingLimits, OutgoingPolicy};
+    ///
+    /// let few = OutgoingLimits { messages: Some(500), ..OutgoingLimits::default() };
+    /// let options = Options::new("localhost", 1883).outgoing_queue(few, OutgoingPolicy::DropOldest);
+    /// ```
+    #[must_use]
+    pub fn outgoing_queue(mut self, limits: OutgoingLimits, policy: OutgoingPolicy) -> Self {
+        self.outgoing_queue = Some(OutgoingQueueOptions {
+            limits,
+            policy,
+            outlives_connection: false,
+            ..OutgoingQueueOptions::default()
+        });
         self
     }
 

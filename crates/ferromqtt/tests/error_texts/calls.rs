@@ -23,6 +23,8 @@ pub(crate) fn kind(error: PublishError) -> Provoked {
         PublishError::GivenUp(_) => "PublishError::GivenUp",
         PublishError::Expired => "PublishError::Expired",
         PublishError::Dropped => "PublishError::Dropped",
+        PublishError::Replaced => "PublishError::Replaced",
+        PublishError::NotQueued => "PublishError::NotQueued",
         PublishError::TimedOut { .. } => "PublishError::TimedOut",
         PublishError::QueueFull { .. } => "PublishError::QueueFull",
         PublishError::Draining => "PublishError::Draining",
@@ -213,6 +215,15 @@ async fn limited() -> Vec<Provoked> {
         all.push(fail(at_least_once(&client, "b")).await);
         drop(first);
     }
+    let limits = OutgoingLimits::default();
+    let options = options.clone().outgoing_queue(limits, OutgoingPolicy::Wait);
+    let queued = Connection::start(options).await.unwrap();
+    let client = queued.client();
+    all.push(fail(at_least_once(&client, "a").keep_latest()).await);
+    let latest = || at_least_once(&client, "a").keep_latest().try_enqueue();
+    let (replaced, latest) = (latest().unwrap(), latest().unwrap());
+    all.push(kind(replaced.await.unwrap_err()));
+    drop(latest);
     let (connection, mut server, _pipes) = in_memory(|options| options).await;
     let client = connection.client();
     all.push(fail(at_least_once(&client, "a").timeout(limit)).await);

@@ -28,6 +28,8 @@ mod mosquitto;
 mod mosquitto_bursts;
 #[cfg(all(feature = "tls", feature = "websocket", unix))]
 mod mosquitto_process;
+#[cfg(feature = "testing")]
+mod outgoing_queue;
 #[cfg(feature = "proxy")]
 mod proxy;
 mod publish;
