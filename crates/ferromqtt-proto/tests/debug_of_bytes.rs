@@ -17,11 +17,12 @@ const SECRET: [&str; 5] = [
 ];
 
 /// What derives it and holds bytes that are no secret, and why.
-const HARMLESS: [(&str, &str); 6] = [
+const HARMLESS: [(&str, &str); 7] = [
     ("OpenCall", "a completion token: who waits, and no secret"),
     ("Label", "a part of a topic or filter"),
     ("PublishRef", "a topic"),
     ("OutgoingAliases", "topics"),
+    ("OptionNames", "names of options"),
     ("Utf8String", "a text, with a Debug of its own"),
     ("TlsOptions", "names of protocols, with a Debug of its own"),
 ];

@@ -487,6 +487,7 @@ const WITHOUT_SECRETS: &str = "
     Overflow PacketId Reconnect RetainHandling Slip Stats AckLatency StringError SubscriptionOptions TopicError TopicFilter TopicName
     TransportError OptionsError Client UrlError WebSocketError FilterResult RequestError UserProperties SubscriptionIdentifiers HostError
     PropertyError PropertyProblem Contest InvalidTopic TemplateError TemplateProblem TopicParams TopicTemplate
+    Awaited Unacknowledged ServerLimits ConnectResult
 ";
 
 /// Traits, and what stands in the tests above under another name: what calls return.

@@ -154,7 +154,7 @@ fn the_new_one_is_refused() {
             limit: 1,
             unit: "messages",
         };
-        assert_eq!(refused, Err(PublishRefusal::Invalid(full)));
+        assert_eq!(refused, Err(full.into()));
         assert_eq!(arrives(&mut world), ["1"]);
         world.end();
     }

@@ -93,7 +93,14 @@ async fn who_waits_for_room_when_the_time_is_over_leaves_it_to_the_others() {
     let third = client.publish("t", "third").qos(QoS::AtLeastOnce);
     let start = Instant::now();
     let error = in_time(third.timeout(LIMIT).enqueue()).await.unwrap_err();
-    assert_eq!(error, timed_out(Delivery::NotSent));
+    assert_eq!(
+        error,
+        PublishError::TimedOut {
+            awaited: Awaited::Capacity,
+            limit: LIMIT,
+            delivery: Delivery::NotSent
+        }
+    );
     assert_eq!(start.elapsed(), LIMIT);
     let last = client.publish("t", "last").qos(QoS::AtLeastOnce);
     let (last, ()) = tokio::join!(last.into_future(), async {
