@@ -58,7 +58,7 @@ pub enum PropertyProblem {
         "begins with $share/, which shares the responses with other clients: give a topic of this client's own"
     )]
     SharedTopic,
-    /// It would have no effect when the client [falls back](crate::Options::fall_back) to 3.1.1, which anybody can bring
+    /// It would have no effect when the client falls back to 3.1.1, which anybody can bring
     /// about who can change what is on the wire.
     #[error(
         "has no effect where the client falls back to MQTT 3.1.1: leave it out, or use version 5.0 alone"
