@@ -7,16 +7,14 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Any, Literal, Self, Unpack, cast
+from typing import Any, Literal, Self, cast
 
-from ferromqtt import _authentication, _checks, _keywords, _receipt, _requests, _shown
-from ferromqtt._arguments import SubscriptionFlags
+from ferromqtt import _authentication, _checks, _keywords, _shown
 from ferromqtt._drain import Drained
-from ferromqtt._internals import FerromqttInternalsHolder, free_property
+from ferromqtt._internals import free_property
 from ferromqtt._native import Message, MessagesIterator
-from ferromqtt._queue import QueuedMessages
-from ferromqtt._subscription import MAXBYTES, MAXSIZE, Ack, Overflow, QueueTerms, Subscription
-from ferromqtt._turn import TURN
+from ferromqtt._publishing import Publishing
+from ferromqtt._receiving import Receiving
 from ferromqtt._url import arguments_of
 from ferromqtt.connection import (
     ClientState,
@@ -27,7 +25,6 @@ from ferromqtt.connection import (
     connect_result,
 )
 from ferromqtt.events import Events
-from ferromqtt.message import Unacknowledged
 from ferromqtt.options import (
     MQTT_CLEAN_START_FIRST_ONLY,
     ClientOptions,
@@ -37,19 +34,12 @@ from ferromqtt.options import (
     Will,
     memory_broker,
 )
-from ferromqtt.outcomes import OutgoingMessage, OutgoingQueue, Published, Receipt
-from ferromqtt.reasons import ReasonCode
+from ferromqtt.outcomes import OutgoingQueue
 from ferromqtt.stats import Stats, of_counters
-from ferromqtt.topic import TopicLike
 from ferromqtt.types import (
     MemoryBroker,
-    PayloadType,
     PropertiesLike,
     SocketOption,
-    SubscribeOptionsLike,
-    SubscribeTopic,
-    SubscriptionTopic,
-    UnsubscribeTopic,
     UserProperties,
     WebSocketHeaders,
 )
@@ -67,7 +57,7 @@ _DEFAULT_TIMEOUT = 10.0
 
 
 @_keywords.names_unknown
-class Client(FerromqttInternalsHolder):
+class Client(Publishing, Receiving):
     """An MQTT client for asyncio.
 
     ```python
@@ -398,23 +388,6 @@ class Client(FerromqttInternalsHolder):
         """The Client Identifier that was given or made up; not one that the server assigned."""
         return self._FerromqttInternalsHolder__internals.options.identifier or ""
 
-    @property
-    def messages(self) -> MessagesIterator:
-        """A new iterator over the received messages, each of which goes to one iterator.
-
-        What a `subscription` with a queue of its own has asked for is not among them. `len()` is
-        the number of queued messages. The queue has no limit unless
-        `max_queued_incoming_messages` sets one. Iterating raises `MqttError` once the queue is
-        empty and the connection has ended; with `reconnect`, once none will follow. A cancelled
-        step loses no message. Its method `batches(max=100)` iterates over lists of 1 to `max`
-        messages that are there, without waiting for more. On a client that is not entered an
-        iterator waits until a task enters it, and one warning is logged.
-        """
-        internals = self._FerromqttInternalsHolder__internals
-        if internals.queue is not None:
-            return cast("MessagesIterator", QueuedMessages(internals.queue))  # has the same methods
-        return internals.core.messages()
-
     def protocol(self) -> ProtocolVersion:
         """Return the version of MQTT in use: that of the connection, or of the last attempt.
 
@@ -439,17 +412,6 @@ class Client(FerromqttInternalsHolder):
     def stats(self) -> Stats:
         """Return what the client has counted, over all its connections."""
         return of_counters(self._FerromqttInternalsHolder__internals.core.stats())
-
-    def unacknowledged(self) -> Unacknowledged:
-        """Return what the program has taken and not acknowledged yet.
-
-        It counts the messages of `manual_ack`, and those of subscriptions whose messages the
-        program acknowledges. A message that waits in a queue is not among them, nor one of a
-        connection that has ended. It takes time for each of them, so call it once in a while.
-        """
-        core = self._FerromqttInternalsHolder__internals.core
-        messages, oldest, held_back = core.unacknowledged()
-        return Unacknowledged(messages=messages, oldest=oldest, held_back=held_back)
 
     async def drain(self, timeout: float | None = None) -> Drained:
         """End the connection gracefully, and return what was left undone.
@@ -528,315 +490,6 @@ class Client(FerromqttInternalsHolder):
         if internals is not None:  # before `__init__` it makes no difference
             internals.core.pending_calls_threshold = threshold
 
-    @_keywords.takes(_keywords.PublishKeywords)
-    async def publish(
-        self,
-        topic: TopicLike,
-        payload: PayloadType = None,
-        qos: int = 0,
-        retain: bool = False,
-        properties: PropertiesLike | None = None,
-        **keywords: Unpack[
-            _keywords.PublishKeywords
-        ],  # with `timeout`: a parameter costs each call more
-    ) -> None:
-        """Publish a message.
-
-        Returns at QoS 0 when the message is on its way to the socket, at QoS 1 and 2 when the
-        server has acknowledged it. When cancelled, a message that is not on the wire yet is
-        dropped; one that is stays in the session. With `reconnect` it waits while there is no
-        connection, at QoS 0 too.
-
-        Args:
-            topic: The topic to publish to: a str or a `Topic`. It may be empty beside a Topic Alias
-                that this connection knows.
-            payload: bytes, bytearray and memoryview are sent as they are, str as UTF-8, int and
-                float as text, None as nothing.
-            qos: 0, 1 or 2.
-            retain: Whether the server is to keep it for later subscribers.
-            properties: (5.0) PUBLISH properties: `Properties`, or a dict such as
-                `{"ContentType": "text/plain"}`. A `TopicAlias` stands for the topic until the
-                connection ends: from the second message on it may come without the topic. The
-                server's limit of size is for the packet with the topic, which a repeat needs.
-                Before 5.0 they are not sent, with one warning for each client.
-            timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for no limit.
-            payload_format_indicator: (5.0) 1 if the payload is text in UTF-8, 0 if it is bytes.
-                This and the following are properties as plain keywords, beside `properties`, which
-                must not have the same one: docs/mqtt5.md. Before 5.0 they are not sent, as those.
-            message_expiry_interval: (5.0) Seconds for which the message is worth delivering. Not
-                sent before they are over, it is dropped here; the server does likewise.
-            content_type: (5.0) What the payload is, for the receiver, such as "application/json".
-            response_topic: (5.0) The topic that a response is to be published to.
-            correlation_data: (5.0) Bytes by which the requester knows the response.
-            user_properties: (5.0) Pairs of texts for the receiver: a dict, or an iterable of pairs,
-                in which a name may come several times.
-            topic_alias: (5.0) A number that stands for the topic, as in `properties`.
-
-        Raises:
-            ValueError: The topic, QoS or a property is wrong. Nothing was sent.
-            TypeError: The topic, the payload or a keyword is of a type that cannot be sent, or
-                there is no such keyword. Nothing was sent.
-            MqttCodeError: The client is not connected, its queue is full, a limit of the server
-                forbids it (nothing was sent), or the server refused it.
-            MqttError: The connection ended or time ran out; `delivery` tells whether the server may
-                have got it.
-        """
-        internals = self._FerromqttInternalsHolder__internals
-        start = internals.start_publish
-        if start is None:
-            await internals.publish_in_slot(
-                topic, payload, qos, retain, properties, keywords, self.timeout
-            )
-            return
-        # The fast path, written out: a call costs as much as the message.
-        try:
-            if keywords or properties is not None:
-                waiter = internals.publish_with(
-                    topic, payload, qos, retain, properties, keywords, self.timeout
-                )
-            else:
-                waiter = start(topic, payload, qos, retain, None, self.timeout)
-        except Exception:
-            await TURN
-            raise
-        if waiter is not None:
-            op = internals.core.last_op
-            try:
-                await waiter
-            except (asyncio.CancelledError, GeneratorExit):
-                internals.core.abandon(op)
-                raise
-
-    @_keywords.takes(_keywords.EnqueueKeywords)
-    async def enqueue(
-        self,
-        topic: TopicLike,
-        payload: PayloadType = None,
-        qos: int = 0,
-        retain: bool = False,
-        properties: PropertiesLike | None = None,
-        *,
-        timeout: float | None = None,
-        expires_in: float | None = None,
-        keep: Literal["all", "latest"] = "all",
-        **keywords: Unpack[_keywords.EnqueueKeywords],
-    ) -> Receipt:
-        """Accept a message, and return a receipt that tells what becomes of it.
-
-        Returns when the message is in the outgoing queue (`Client(outgoing_queue=...)`), which is
-        at once unless that is full. Messages of the queue are sent in their order, and may be
-        overtaken by those of `publish`. With `reconnect` they are accepted and kept while there is
-        no connection, at QoS 0 too; without it they are accepted while there is one.
-
-        The queue ends with the `async with` block, and with a connection that none follows.
-        Leaving sends what it holds, and waits for the outcomes within the client's `timeout`, but
-        not for a connection. What is left raises from its receipt, with `delivery` "not_sent", or
-        "unknown" if it was on the wire. When the client is entered again the queue is empty;
-        messages of QoS 1 and 2 that were on the wire are still in the session.
-
-        Cancelled while it waits for capacity, it does not send the message; except one that was
-        accepted at that very moment.
-
-        Args:
-            topic: As for `publish`. It must not be empty.
-            payload: As for `publish`.
-            qos: 0, 1 or 2.
-            retain: Whether the server is to keep it for later subscribers.
-            properties: (5.0) As for `publish`, without a Topic Alias.
-            timeout: Seconds to wait until it is accepted; None for the client's `timeout`,
-                `math.inf` for no limit.
-            expires_in: Seconds that it may wait to be sent; None for no limit. Then its receipt
-                raises `MqttDiscardedError`, on every version. On 5.0 what is left of them is sent
-                as its Message Expiry Interval, in whole seconds, rounded up (3.3.2.3.3).
-            keep: "latest": a later message to the same topic with the same `keep` takes its place
-                while it waits, and the receipt of this one raises `MqttDiscardedError`. The later
-                one waits behind all others. "all" keeps each.
-            keywords: (5.0) Properties of PUBLISH as plain keywords, as for `publish`.
-
-        Raises:
-            ValueError: An argument is wrong. Nothing was sent.
-            TypeError: An argument has the wrong type. Nothing was sent.
-            MqttQueueFullError: The queue is full, with `overflow="fail"`.
-            MqttTimeoutError: The queue had no capacity in time.
-            MqttCodeError: There is no connection, and none will come; or a limit of the server
-                forbids the message. Nothing was sent.
-        """
-        message = (topic, payload, qos, retain, properties)
-        limit = self.timeout if timeout is None else timeout
-        internals = self._FerromqttInternalsHolder__internals
-        return await _receipt.enqueue(internals, message, keywords, limit, expires_in, keep)
-
-    @_keywords.takes(_keywords.EnqueueKeywords)
-    def publish_nowait(
-        self,
-        topic: TopicLike,
-        payload: PayloadType = None,
-        qos: int = 0,
-        retain: bool = False,
-        properties: PropertiesLike | None = None,
-        *,
-        expires_in: float | None = None,
-        keep: Literal["all", "latest"] = "all",
-        **keywords: Unpack[_keywords.EnqueueKeywords],
-    ) -> Receipt:
-        """Accept a message without waiting: `enqueue` for callbacks, on the client's event loop.
-
-        It never suspends. A loop that calls nothing else starves the other tasks, and writes
-        nothing.
-
-        Args:
-            topic: As for `enqueue`.
-            payload: As for `publish`.
-            qos: 0, 1 or 2.
-            retain: Whether the server is to keep it for later subscribers.
-            properties: (5.0) As for `enqueue`.
-            expires_in: As for `enqueue`.
-            keep: As for `enqueue`.
-            keywords: As for `enqueue`.
-
-        Raises:
-            ValueError: An argument is wrong. Nothing was sent.
-            TypeError: An argument has the wrong type. Nothing was sent.
-            MqttQueueFullError: The queue is full, with `overflow` "wait" or "fail".
-            MqttCodeError: There is no connection, and none will come; or a limit of the server
-                forbids the message. Nothing was sent.
-            RuntimeError: It was called on another event loop than the client's.
-        """
-        message = (topic, payload, qos, retain, properties)
-        internals = self._FerromqttInternalsHolder__internals
-        return _receipt.publish_nowait(internals, message, keywords, expires_in, keep)
-
-    async def publish_many(
-        self,
-        messages: Iterable[OutgoingMessage],
-        qos: int = 0,
-        retain: bool = False,
-        properties: PropertiesLike | None = None,
-        *,
-        timeout: float | None = None,
-    ) -> list[Published | Exception]:
-        """Publish messages in their order, and wait for the outcome of each.
-
-        ```python
-        results = await client.publish_many([("a", 1), ("b", 2)], qos=1)
-        failed = [result for result in results if isinstance(result, Exception)]
-        ```
-
-        Each message is published as by `publish`, with as many in flight as the server allows, and
-        has a result of its own: a `Published`, or the exception that `publish` would have raised.
-        One that fails says nothing about the others, which may have arrived, so nothing is raised
-        for it. It is one call for `max_concurrent_outgoing_calls`.
-
-        When cancelled, messages that are not on the wire yet are dropped; those that are stay in
-        the session.
-
-        Args:
-            messages: Tuples of topic, payload and, if given, qos, retain and properties; dicts with
-                these names; or objects with these attributes.
-            qos: The QoS of those that give none.
-            retain: The same for RETAIN.
-            properties: (5.0) The same for PUBLISH properties.
-            timeout: Seconds for each message; None for the client's `timeout`, `math.inf` for no
-                limit.
-
-        Returns:
-            One result for each message, in their order.
-
-        Raises:
-            ValueError: A topic, QoS or property is wrong. None of the messages was sent.
-            TypeError: A message has a type that cannot be sent. None of them was sent.
-            MqttCodeError: The client is not connected. None of them was sent.
-        """
-        limit = self.timeout if timeout is None else timeout
-        internals = self._FerromqttInternalsHolder__internals
-        defaults = (qos, retain, properties)
-        return await _receipt.publish_many(internals, messages, defaults, limit)
-
-    @_keywords.takes(_keywords.RequestKeywords)
-    async def request(
-        self,
-        topic: TopicLike,
-        payload: PayloadType = None,
-        qos: int = 1,
-        properties: PropertiesLike | None = None,
-        *,
-        timeout: float | None = None,
-        **keywords: Unpack[_keywords.RequestKeywords],
-    ) -> Message:
-        """Publish a request (5.0, section 4.10), and wait for the message that answers it.
-
-        ```python
-        answer = await client.request("clock", "what time is it?")
-        print(answer.payload)
-        ```
-
-        The first request subscribes to a Response Topic of the client's own, which it keeps; each
-        response is told by its Correlation Data, so any number of requests may wait at the same
-        time, and none of their responses comes to `messages`. With `reconnect` a request waits
-        while there is no connection. When cancelled, a request that is not on the wire yet is
-        dropped, and a response that comes later is too.
-
-        Args:
-            topic: Where the responder listens.
-            payload: As for `publish`.
-            qos: 0, 1 or 2. At 1 and 2 many servers tell when nobody is there to respond.
-            properties: PUBLISH properties, as for `publish`. Response Topic and Correlation Data
-                are the client's own.
-            timeout: Seconds to wait for the response; None for the client's `timeout`, `math.inf`
-                for no limit.
-            keywords: Properties of PUBLISH as plain keywords, as for `publish`.
-
-        Raises:
-            ValueError: An argument is wrong, or the connection has a version before 5.0. Nothing
-                was sent.
-            MqttTimeoutError: No response came in time; `delivery` tells whether the request may
-                have arrived.
-            MqttCodeError: Nobody has subscribed to the topic (`rc` is No matching subscribers), the
-                server lets this client receive no response, or as for `publish`.
-            MqttError: The connection has ended, and none follows.
-        """
-        time_limit = self.timeout if timeout is None else timeout
-        internals = self._FerromqttInternalsHolder__internals
-        return await _requests.request(
-            internals, topic, payload, qos, properties, keywords, time_limit
-        )
-
-    @_keywords.takes(_keywords.RequestKeywords)
-    async def respond(
-        self,
-        request: Message,
-        payload: PayloadType = None,
-        qos: int | None = None,
-        properties: PropertiesLike | None = None,
-        *,
-        timeout: float | None = None,
-        **keywords: Unpack[_keywords.RequestKeywords],
-    ) -> None:
-        """Answer a request (5.0): publish to its Response Topic, with its Correlation Data.
-
-        ```python
-        await client.subscribe("clock")
-        async for question in client.messages:
-            await client.respond(question, "half past nine")
-        ```
-
-        Args:
-            request: The message to answer.
-            payload: As for `publish`.
-            qos: 0, 1 or 2; None for the QoS that the request came with.
-            properties: PUBLISH properties, as for `publish`.
-            timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for no limit.
-            keywords: Properties of PUBLISH as plain keywords, as for `publish`.
-
-        Raises:
-            ValueError: The message asks for no response (it has no Response Topic), or an argument
-                is wrong. Nothing was sent.
-            MqttError: As for `publish`.
-        """
-        time_limit = self.timeout if timeout is None else timeout
-        internals = self._FerromqttInternalsHolder__internals
-        await _requests.respond(internals, request, payload, qos, properties, keywords, time_limit)
-
     async def re_authenticate(self, *, timeout: float | None = None) -> None:
         """Authenticate again (5.0, section 4.12.1) on the present connection.
 
@@ -858,149 +511,6 @@ class Client(FerromqttInternalsHolder):
         time_limit = self.timeout if timeout is None else timeout
         core = self._FerromqttInternalsHolder__internals.core
         await _authentication.re_authenticate(core, time_limit)
-
-    @_keywords.takes(_keywords.SubscribeKeywords)
-    async def subscribe(
-        self,
-        topic: SubscribeTopic,
-        qos: int = 0,
-        options: SubscribeOptionsLike | None = None,
-        properties: PropertiesLike | None = None,
-        *,
-        timeout: float | None = None,
-        **keywords: Unpack[_keywords.SubscribeKeywords],
-    ) -> list[ReasonCode]:
-        """Subscribe to one or more filters.
-
-        Args:
-            topic: A filter (a str, `Topic` or `Wildcard`), a pair of filter and QoS (on 5.0 of
-                filter and options), or a list (not a tuple) of filters and pairs. In a list a pair
-                may have a QoS on 5.0 too.
-            qos: The QoS for filters that are not in a pair.
-            options: (5.0) `SubscribeOptions` for these filters, instead of `qos`. Before 5.0 they
-                are not used, with one warning for each client.
-            properties: (5.0) SUBSCRIBE properties, as for `publish`.
-            timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for no limit.
-            subscription_identifier: (5.0) A number from 1 to 268,435,455 that comes with each
-                message of these filters, in `Message.subscription_identifiers`.
-            user_properties: (5.0) As for `publish`, for the server.
-
-        Returns:
-            A Reason Code for each filter. A filter that the server refuses does not raise: look at
-            `is_failure`.
-
-        Raises:
-            ValueError: An argument is wrong. Nothing was sent.
-            TypeError: A keyword has the wrong type, or there is none of that name. Nothing was
-                sent.
-            MqttCodeError: The client is not connected, or a limit of the server forbids it.
-            MqttError: The connection ended or time ran out.
-        """
-        time_limit = self.timeout if timeout is None else timeout
-        return await self._FerromqttInternalsHolder__internals.subscribe(
-            topic, qos, options, properties, keywords, time_limit
-        )
-
-    @_keywords.takes(_keywords.SubscribeKeywords)
-    def subscription(
-        self,
-        *topics: SubscriptionTopic,
-        qos: int = 0,
-        no_local: bool = False,
-        retain_as_published: bool = False,
-        retain_handling: int = 0,
-        properties: PropertiesLike | None = None,
-        maxsize: int = MAXSIZE,
-        maxbytes: int = MAXBYTES,
-        overflow: Overflow = "wait",
-        ack: Ack = "auto",
-        timeout: float | None = None,
-        **keywords: Unpack[_keywords.SubscribeKeywords],
-    ) -> Subscription:
-        """Return a subscription with a queue of its own, to be entered by `async with`.
-
-        ```python
-        async with client.subscription("room/+/temp", qos=1) as messages:
-            async for message in messages:
-                print(message.topic, message.payload)
-        ```
-
-        Its messages go to `messages` alone, and `Client.messages` gets what no such subscription
-        has asked for. Leaving the block unsubscribes. It may be entered before the client is: then
-        the client subscribes whenever it is entered. docs/subscriptions.md of the repository says
-        what happens when messages match several subscriptions, and when the session outlives the
-        program. An addition to aiomqtt's methods.
-
-        Args:
-            topics: The filters, in one SUBSCRIBE: each a str, `Topic` or `Wildcard`, a pair of
-                filter and QoS (on 5.0 also of filter and `SubscribeOptions`, which then are all its
-                options), or a list of these.
-            qos: The highest QoS at which the server is to send, for filters without their own.
-            no_local: (5.0) Whether the client's own messages are to be left out.
-            retain_as_published: (5.0) Whether messages keep the retain flag that they were
-                published with.
-            retain_handling: (5.0) When the server sends retained messages: 0 at each subscription,
-                1 if the filter is a new one, 2 never.
-            properties: (5.0) SUBSCRIBE properties, as for `publish`.
-            maxsize: How many messages may wait to be taken, at least 1.
-            maxbytes: How many bytes of memory they may take, at least 1: topics, payloads and
-                properties, and 128 bytes for each message. An empty queue takes a larger one.
-            overflow: What happens to a message that finds the queue full. "wait": the server waits.
-                QoS 1 and 2 messages are not acknowledged until there is capacity, and nothing is
-                read behind a QoS 0 message, for all queues of the client; QoS 0 messages are lost
-                when nobody has iterated for 5 seconds, or while a call waits for an answer and the
-                queue holds twice its bounds. "drop_oldest": the oldest messages leave.
-                "drop_newest": the new one is not taken. "fail": nothing more is taken, and
-                iterating raises `MqttOverflowError` behind what the queue holds. Each loss is
-                counted (`take_lost`), and the first one is an event `Lagged` and a warning.
-            ack: "auto": the client acknowledges a message when the queue has taken it. "manual":
-                the program acknowledges each.
-            timeout: Seconds that subscribing may take; None for the client's `timeout`, `math.inf`
-                for no limit.
-            keywords: (5.0) The properties of SUBSCRIBE that `subscribe` takes as keywords.
-
-        Raises:
-            ValueError: An argument is wrong. Nothing was sent.
-            TypeError: An argument has the wrong type. Nothing was sent.
-        """
-        return self._FerromqttInternalsHolder__internals.subscription(
-            topics,
-            qos,
-            SubscriptionFlags(no_local, retain_as_published, retain_handling),
-            properties,
-            keywords,
-            QueueTerms(maxsize, maxbytes, overflow, ack),
-            self.timeout if timeout is None else timeout,
-        )
-
-    @_keywords.takes(_keywords.UnsubscribeKeywords)
-    async def unsubscribe(
-        self,
-        topic: UnsubscribeTopic,
-        properties: PropertiesLike | None = None,
-        *,
-        timeout: float | None = None,
-        **keywords: Unpack[_keywords.UnsubscribeKeywords],
-    ) -> None:
-        """Unsubscribe from one filter or several.
-
-        Args:
-            topic: A filter (a str, `Topic` or `Wildcard`) or a list (not a tuple) of filters.
-            properties: (5.0) UNSUBSCRIBE properties, as for `publish`.
-            timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for no limit.
-            user_properties: (5.0) As for `publish`, for the server.
-
-        Raises:
-            ValueError: An argument is wrong. Nothing was sent.
-            TypeError: A keyword has the wrong type, or there is none of that name. Nothing was
-                sent.
-            MqttCodeError: The client is not connected.
-            MqttError: The connection ended or time ran out.
-        """
-        time_limit = self.timeout if timeout is None else timeout
-        await self._FerromqttInternalsHolder__internals.unsubscribe(
-            topic, properties, keywords, time_limit
-        )
 
     async def __aenter__(self) -> Self:
         """Connect.

@@ -535,8 +535,8 @@ def test_its_methods_have_the_parameters_of_the_asyncio_client() -> None:
 
 def test_it_has_every_public_name_of_the_asyncio_client() -> None:
     """So that what is new there is not forgotten here."""
-    names = {name for name in vars(ferromqtt.Client) if not name.startswith("_")}
-    assert names <= {name for name in vars(Client) if not name.startswith("_")}
+    names = {name for name in dir(ferromqtt.Client) if not name.startswith("_")}
+    assert names <= set(dir(Client))
 
 
 def test_its_attributes_are_those_of_the_asyncio_client() -> None:

@@ -181,7 +181,7 @@ def test_a_subclass_may_redefine_the_public_members_1_3(
         async with asyncio.timeout(LIMIT), client:
             await base.subscribe(client, topic)
             await base.publish(client, topic, b"x")
-            messages: Any = Client.__dict__["messages"].__get__(client)
+            messages: Any = inspect.getattr_static(Client, "messages").__get__(client)
             assert (await anext(messages)).payload == b"x"
             await base.unsubscribe(client, topic)
             assert internals_of(client).options.identifier == me
