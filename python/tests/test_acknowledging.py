@@ -236,11 +236,12 @@ def test_the_server_sends_the_next_message_when_its_window_has_space_again(
             await asyncio.sleep(60)
             (record,) = caplog.records
             assert record.levelno == logging.WARNING
-            assert record.message.endswith(
-                "2 received messages are not acknowledged, and for 5 s the server has sent no QoS "
-                "1 or 2 message: it may be waiting. Acknowledge each message when you have "
-                "processed it."
+            assert record.message.startswith(
+                "received messages are not acknowledged, and for 5 s the server has sent no QoS "
+                "1 or 2 message: it may be waiting (acknowledge each message when you have "
+                "processed it; the client's `unacknowledged` has the age of the oldest)"
             )
+            assert "messages: 2" in record.message
             first.ack()
             assert (await receive(client)).payload == b"2"
             second.ack()

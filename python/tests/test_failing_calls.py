@@ -464,7 +464,7 @@ async def ended(client: Client) -> Client:
     core = internals_of(client).core
     core.connector = None
     await core.start()
-    core._on_connected(False)
+    core._on_connected()
     core._end()
     return client
 

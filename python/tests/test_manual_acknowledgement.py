@@ -523,7 +523,8 @@ def test_a_server_that_may_be_waiting_for_acknowledgements_is_warned_of_once_1_8
     asyncio.run(main())
     (record,) = caplog.records
     assert record.name == "mqtt"
-    assert record.message.startswith("10 received messages are not acknowledged, and for 5 s")
+    assert record.message.startswith("received messages are not acknowledged, and for 5 s")
+    assert "(messages: 10, " in record.message
 
 
 def test_the_paho_client_tells_of_its_connection_and_socket_1_8(

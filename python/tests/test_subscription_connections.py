@@ -226,7 +226,9 @@ def test_a_refusal_of_what_was_opened_before_is_reported(caplog: pytest.LogCaptu
 
     with caplog.at_level(logging.WARNING, "ferromqtt"):
         play(main)
-    assert [it for it in caplog.messages if "opened before the connection: secret" in it]
+    assert [
+        it for it in caplog.messages if "declared before the connection" in it and '"secret"' in it
+    ]
 
 
 def keeping(protocol: ProtocolVersion) -> dict[str, Any]:

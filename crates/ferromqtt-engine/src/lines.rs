@@ -159,7 +159,7 @@ impl Lines {
             Fact::NotSubscribed { filter, .. } => Line::about(
                 "filter",
                 filter,
-                "the server refused a declared subscription",
+                "the server refused a subscription that was declared before the connection",
             ),
             Fact::Tolerated { slip } => {
                 let text = "the server breaks a rule of MQTT, which is tolerated";
@@ -172,8 +172,7 @@ impl Lines {
                 forgotten: false,
                 ..
             } => {
-                let text =
-                    "received messages are lost: the queue was full (see stats for how many)";
+                let text = "received messages are lost: the queue was full (see take_lost and stats for how many)";
                 Line::about("filters", list(filters), text)
             }
             // That nobody reads it was logged. How a message ends concerns the application, by its key.

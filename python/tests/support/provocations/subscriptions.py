@@ -73,7 +73,7 @@ async def _(_: World) -> None:
             await messages.unsubscribe(timeout=0.05)
 
 
-@provokes(LOG, "opened before the connection")
+@provokes(LOG, "declared before the connection")
 async def _(_: World) -> None:
     client = TestBroker(listen=False, deny_subscribe=["a"]).client()
     async with client.subscription("a"), client:
@@ -99,6 +99,6 @@ def neglecting(part: str, qos: int, **options: Given) -> None:
         await asyncio.to_thread(play, neglect)
 
 
-neglecting("the queue of the subscription to {filters} was full", 1, overflow="drop_newest")
+neglecting("received messages are lost", 1, overflow="drop_newest")
 neglecting("has withheld acknowledgements", 1)
-neglecting("nobody has iterated over it", 0)
+neglecting("nobody has read it", 0)
