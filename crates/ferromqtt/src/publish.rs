@@ -106,8 +106,8 @@ impl<'a> Publish<'a> {
     /// connection to come back. When it is over, the publish ends as [`PublishError::TimedOut`]. What becomes of the message
     /// depends on whether it has reached the wire, and [`PublishError::delivery`] says which it was:
     ///
-    /// - [`Delivery::NotSent`]: it has not. It is withdrawn, and is never sent.
-    /// - [`Delivery::Unknown`]: it has, at QoS 1 or 2. It stays in the session, which still delivers it, also after a
+    /// - [`Delivery::NotSent`](crate::Delivery::NotSent): it has not. It is withdrawn, and is never sent.
+    /// - [`Delivery::Unknown`](crate::Delivery::Unknown): it has, at QoS 1 or 2. It stays in the session, which still delivers it, also after a
     ///   reconnect (MQTT-4.4.0-1).
     ///
     /// An outcome that is known at that moment is the one that is reported. With [`enqueue`](Self::enqueue) the limit is for
