@@ -104,7 +104,7 @@ def test_the_loop_that_publishes_it_again_ends_with_the_servers_reason_1_4(
         bad = [it for it in server.connections if BAD in it.received]
         assert len(warnings(caplog, "it is given up")) == len(bad) - 2
     assert len(warnings(caplog, "one at a time")) == 1
-    assert "topic 't'" in warnings(caplog, "it is given up")[0]
+    assert 'topic: "t"' in warnings(caplog, "it is given up")[0]
 
 
 def test_a_message_that_nobody_waits_for_leaves_the_session_too_1_4(
@@ -148,5 +148,5 @@ def test_before_5_0_it_is_warned_of_once_and_nothing_is_given_up_1_4(
     with server_of(V311) as server:
         run(lambda: main(server))
         assert all(BAD in it.received for it in server.connections)
-    assert len(warnings(caplog, "3 connections in a row ended before")) == 1
-    assert len(warnings(caplog, "in a row ended")) == 1
+    (suspected,) = warnings(caplog, "one connection after another has ended")
+    assert "ends: 3" in suspected
