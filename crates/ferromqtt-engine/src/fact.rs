@@ -124,7 +124,8 @@ pub enum Fact {
         /// The server's Reason Code.
         reason: ReasonCode,
     },
-    /// A message of the outgoing queue that no token waits for has ended, or one of a session that was restored.
+    /// A message of the outgoing queue has ended that nobody waits for: without a token, or with one that [is
+    /// gone](crate::Tokens::is_gone); or one of a session that was restored.
     MessageEnded {
         /// Its key.
         key: u64,

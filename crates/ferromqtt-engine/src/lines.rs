@@ -2,12 +2,12 @@
 //!
 //! A face with fields and spans writes a line's text and its fields. One without writes [`Line::told`].
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use ferromqtt_proto::{ConnectionError, Repeats, TopicFilter, Unreported};
+use ferromqtt_proto::{ConnectionError, Outcome, Repeats, TopicFilter, Unreported};
 
 use crate::line::{Line, LineLevel, LineValue};
-use crate::{Fact, end_text};
+use crate::{Awaited, CallEnd, Fact, PublishError, end_text};
 
 /// Counts the lines of one client, and says which of them are to be written.
 ///
@@ -175,8 +175,14 @@ impl Lines {
                 let text = "received messages are lost: the queue was full (see take_lost and stats for how many)";
                 Line::about("filters", list(filters), text)
             }
-            // That nobody reads it was logged. How a message ends concerns the application, by its key.
-            Fact::Lost { .. } | Fact::MessageEnded { .. } | Fact::Ended { lost: 0 } => return None,
+            Fact::MessageEnded { outcome, .. } => {
+                let why = undelivered(outcome)?;
+                let text = "a message of the outgoing queue is not delivered, and nobody waits for its outcome";
+                let line = Line::warning(text).words("cause", &why);
+                line.saying(format!("{text}: {why}"), &why)
+            }
+            // That nobody reads it was logged.
+            Fact::Lost { .. } | Fact::Ended { lost: 0 } => return None,
             Fact::Unclaimed { messages } => {
                 let text = "no stream has claimed messages of the session in time: they go to the client's `messages`, and are \
                     acknowledged; subscribe earlier, declare the subscription in the options, or unsubscribe from what is not needed";
@@ -292,6 +298,17 @@ fn optional(fact: &Fact) -> Option<(&'static str, LineValue)> {
 fn list(filters: &[TopicFilter]) -> String {
     let filters: Vec<_> = filters.iter().map(TopicFilter::as_str).collect();
     filters.join(", ")
+}
+
+/// Why a message of the outgoing queue is not delivered, if no other line says so and the program has not asked for it.
+fn undelivered(outcome: &Outcome) -> Option<String> {
+    let end = CallEnd::Completed(outcome.clone());
+    match end.published(Awaited::Writing, Duration::ZERO).err()? {
+        PublishError::Rejected { .. }
+        | PublishError::Disconnected { .. }
+        | PublishError::Replaced => None,
+        error => Some(error.summary()),
+    }
 }
 
 /// The line of those that were left out.

@@ -138,6 +138,10 @@ impl<T: Tokens> Engine<T> {
     pub(crate) fn on_ended(&mut self, key: u64, outcome: Outcome) {
         match self.outgoing.as_mut().and_then(|queue| queue.end(key)) {
             Some(token) => {
+                if T::is_gone(&token) {
+                    let outcome = outcome.clone();
+                    self.report(Fact::MessageEnded { key, outcome });
+                }
                 let end = CallEnd::Completed(outcome);
                 self.woken.push_back(Woken::Call(token, end));
             }

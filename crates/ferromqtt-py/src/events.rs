@@ -95,9 +95,10 @@ fn report(slf: &Bound<'_, Core>, fact: &Fact) -> PyResult<()> {
             }
             Ok(())
         }
-        // How many messages were lost in all, which the lines about them say; and each call without an outcome has raised an
-        // error already.
-        Fact::Ended { .. } | Fact::Unawaited { .. } => Ok(()),
+        // How many messages were lost in all, which the lines about them say.
+        Fact::Ended { .. } => Ok(()),
+        // Without a queue these are calls that were cancelled: their callers know.
+        Fact::Unawaited { .. } if !slf.borrow().engine.has_outgoing_queue() => Ok(()),
         fact => lines::note(slf, fact),
     }
 }

@@ -21,8 +21,8 @@ use std::time::Duration;
 
 use ferromqtt::{
     Acknowledge, CleanStart, Client, Connection, ConnectionEvent, DeclaredSubscription, Messages,
-    Options, Overflow, Properties, ProtocolVersion, QoS, QueueOptions, ReasonCode, Reconnect,
-    TlsOptions,
+    Options, OutgoingLimits, OutgoingPolicy, Overflow, Properties, ProtocolVersion, QoS,
+    QueueOptions, ReasonCode, Reconnect, TlsOptions,
 };
 use ferromqtt_proto::packet::{Disconnect, Packet};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -197,6 +197,21 @@ async fn a_refused_message() {
     exchange(&client, &mut server).await;
 }
 
+/// A message that the full outgoing queue drops, and whose receipt was dropped.
+async fn a_dropped_message() {
+    let one = OutgoingLimits {
+        messages: Some(1),
+        bytes: None,
+    };
+    let queue = |options: Options| options.outgoing_queue(one, OutgoingPolicy::DropOldest);
+    let (connection, _server, _pipes) = in_memory(queue).await;
+    let client = connection.client();
+    for payload in ["1", "2"] {
+        let publish = client.publish("t", payload).qos(QoS::AtLeastOnce);
+        drop(publish.try_enqueue().unwrap()); // neither is on the wire yet
+    }
+}
+
 /// A server that is never there.
 async fn failing_attempts() {
     let options = Options::new("nowhere", 1883)
@@ -335,6 +350,7 @@ fn every_log_line_is_provoked_and_reads_as_the_page_says() {
         unwritten_messages().await;
         an_unawaited_message().await;
         a_refused_message().await;
+        a_dropped_message().await;
         failing_attempts().await;
     });
     play(danger());

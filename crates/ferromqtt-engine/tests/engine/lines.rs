@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use ferromqtt_engine::{Fact, Line, LineLevel, LineValue, Lines, MessageTerms};
 use ferromqtt_proto::{
-    ConnectionError, Properties, QoS, ReasonCode, Slip, TopicFilter, TopicName, TransportError,
+    ConnectionError, Outcome, Properties, QoS, ReasonCode, Slip, TopicFilter, TopicName,
+    TransportError,
 };
 use ferromqtt_testing::BrokerOptions;
 
@@ -328,4 +329,38 @@ fn refused(qos: QoS, how: Unheard) {
         .filter(|line| line.contains("refused a message"));
     assert_eq!(lines.count(), wanted.len(), "{told:?}");
     world.end();
+}
+
+#[test]
+fn a_queued_message_that_is_not_delivered_and_nobody_waits_for_has_a_line() {
+    let mut log = Log::new();
+    let text = "a message of the outgoing queue is not delivered, and nobody waits for its outcome";
+    let mut told = |outcome| log.told(&Fact::MessageEnded { key: 1, outcome });
+    assert_eq!(
+        told(Outcome::Dropped),
+        [format!(
+            "{text}: the full outgoing queue dropped the message ({SERVER})"
+        )]
+    );
+    assert_eq!(
+        told(Outcome::Expired),
+        [format!(
+            "{text}: the message expired before it could be sent ({SERVER})"
+        )]
+    );
+    let again = told(Outcome::Dropped);
+    assert!(again[0].ends_with("(2 times so far)"), "{again:?}");
+    // What has gone well, what the program asked for, and what has a line of its own.
+    let acknowledged = Outcome::Acknowledged {
+        reason: ReasonCode::Success,
+        properties: None,
+        resent_as_new: false,
+    };
+    let refused = Outcome::Refused {
+        reason: ReasonCode::QuotaExceeded,
+        properties: None,
+    };
+    for outcome in [Outcome::Sent, acknowledged, Outcome::Replaced, refused] {
+        assert_eq!(told(outcome), [""; 0]);
+    }
 }

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from ferromqtt import Client, OutgoingQueue, Reconnect
 from ferromqtt.testing import TestBroker
 from support.loops import settle
-from support.provocations.registry import CALLS, OPTIONS, Given, World, provokes
+from support.provocations.registry import CALLS, LOG, OPTIONS, Given, World, provokes
 
 
 def bounds(part: str, **given: Given) -> None:
@@ -53,3 +53,27 @@ offline("keep must be", lambda it: it.enqueue("b", 2, keep="new"))  # type: igno
 offline("a topic and a payload", lambda it: it.publish_many([("a",)]))
 offline("must have a topic.", lambda it: it.publish_many([{"payload": 1}]))
 offline("a message has no {names}", lambda it: it.publish_many([{"topic": "a", "data": 1}]))
+
+
+@provokes(LOG, "a message of the outgoing queue")
+async def _(_: World) -> None:
+    broker = TestBroker(listen=False)
+    async with Client(
+        broker,
+        reconnect=Reconnect(min=100, max=100),
+        outgoing_queue=OutgoingQueue(maxsize=1, overflow="drop_oldest"),
+    ) as client:
+        await broker.stop()
+        await settle()
+        for payload in (1, 2):
+            client.publish_nowait("a", payload, 1)  # and its receipt is dropped
+        await settle()
+
+
+@provokes(LOG, "messages that nobody waited for")
+async def _(_: World) -> None:
+    broker = TestBroker(listen=False)
+    async with Client(broker, reconnect=Reconnect(min=100, max=100), timeout=0.01) as client:
+        await broker.stop()
+        await settle()
+        client.publish_nowait("a", 1, 1)  # and its receipt is dropped
