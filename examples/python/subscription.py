@@ -7,10 +7,10 @@ It prints:
     every order: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
     latest prices: 7, 8, 9
     7 prices were dropped
-A warning of the log says that prices are lost, too.
 """
 
 import asyncio
+import logging
 import sys
 
 from ferromqtt import Client
@@ -31,6 +31,7 @@ async def work_on_orders(client: Client, ready: asyncio.Event) -> list[str]:
 
 
 async def main(host: str, port: int) -> None:
+    logging.getLogger("ferromqtt").setLevel(logging.ERROR)  # a warning says that prices are lost
     async with (
         Client(host, port) as client,
         client.subscription("prices", qos=1, maxsize=3, overflow="drop_oldest") as prices,
