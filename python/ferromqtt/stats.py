@@ -55,7 +55,9 @@ class Stats:
     dropped: int
     """Publishes that the full outgoing queue has dropped, where its policy is to drop."""
     expired: int
-    """Publishes whose Message Expiry Interval was over before they could be sent."""
+    """Publishes whose Message Expiry Interval, or `expires_in`, was over before they were sent."""
+    replaced: int
+    """Publishes whose place a newer one took before they could be sent (`keep="latest"`)."""
     refused_by_disconnect: int
     """QoS 1 and 2 publishes that were given up: the server ended each connection they came by."""
     suspected: int

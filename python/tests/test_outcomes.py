@@ -672,6 +672,29 @@ def test_a_receipt_cannot_be_copied() -> None:
     play(main)
 
 
+def test_stats_have_what_waits_in_the_queue_and_how_it_has_ended() -> None:
+    async def main() -> None:
+        broker = memory_broker()
+        queue = OutgoingQueue(maxsize=2, overflow="drop_oldest")
+        async with Client(
+            broker, reconnect=Reconnect(min=100, max=100), timeout=1, outgoing_queue=queue
+        ) as client:
+            await offline(broker, client)
+            for payload in range(5):
+                client.publish_nowait("a", payload, 1)
+            stats = client.stats()
+            assert (stats.outgoing, stats.dropped) == (2, 3)
+            assert stats.outgoing_bytes > 2 * 128
+            client.publish_nowait("b", 1, 1, keep="latest", expires_in=1)
+            client.publish_nowait("b", 2, 1, keep="latest", expires_in=1)
+            assert client.stats().replaced == 1
+            await asyncio.sleep(2)
+            stats = client.stats()
+            assert (stats.outgoing, stats.expired) == (1, 1)
+
+    play(main)
+
+
 def test_many_messages_time_out_one_by_one() -> None:
     async def main() -> None:
         broker = memory_broker()

@@ -22,7 +22,7 @@ use crate::drain::{Draining, Undone};
 use crate::events::RecentEvents;
 use crate::lasting::LastingSubscription;
 use crate::outgoing_queue::OutgoingMessages;
-use crate::queued::Departure;
+use crate::queued::{Departure, QueueCounts};
 use crate::readers::Readers;
 use crate::wire::LinkId;
 use crate::{CallEnd, Fact, Goodbye, Tokens, Woken};
@@ -63,6 +63,7 @@ pub struct Engine<T: Tokens> {
     pub(crate) line: CapacityLine<T::Call>,
     /// Messages that are accepted whether there is a connection or not; none was, as long as there is no queue.
     pub(crate) outgoing: Option<Box<OutgoingMessages<T::Call>>>,
+    pub(crate) queue_counts: QueueCounts,
     /// Leaving waits until the core has what is in that queue.
     pub(crate) departure: Option<Box<Departure>>,
     pub(crate) readers: Readers<T::Reader>,
@@ -122,6 +123,7 @@ impl<T: Tokens> Engine<T> {
             calls: OpenCalls::default(),
             line: CapacityLine::default(),
             outgoing: None,
+            queue_counts: QueueCounts::default(),
             departure: None,
             readers: Readers::default(),
             queues_ended: false,

@@ -332,6 +332,11 @@ impl<C> OutgoingMessages<C> {
         self.bytes
     }
 
+    /// How many messages the core does not have yet, and their bytes.
+    pub(crate) const fn waiting_with_bytes(&self) -> (usize, usize) {
+        (self.waiting(), self.bytes - self.handed_over.1)
+    }
+
     /// How many messages the core does not have yet.
     pub(crate) const fn waiting(&self) -> usize {
         self.messages.len() - self.handed_over.0

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use ferromqtt_proto::packet::Disconnect;
-use ferromqtt_proto::{ConnectionError, Delivery, JournalEntry, Outcome, Session};
+use ferromqtt_proto::{ConnectionError, Delivery, JournalEntry, Outcome, Session, Stats};
 
 use crate::outgoing_queue::OutgoingMessages;
 use crate::{
@@ -17,6 +17,25 @@ use crate::{
 pub(crate) struct Departure {
     pub(crate) disconnect: Disconnect,
     pub(crate) until: Option<Instant>,
+}
+
+/// How messages of the outgoing queue have ended that the core did not have.
+#[derive(Debug, Default)]
+pub(crate) struct QueueCounts {
+    dropped: u64,
+    expired: u64,
+    replaced: u64,
+}
+
+impl QueueCounts {
+    const fn count(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Dropped => self.dropped += 1,
+            Outcome::Expired => self.expired += 1,
+            Outcome::Replaced => self.replaced += 1,
+            _ => {}
+        }
+    }
 }
 
 impl<T: Tokens> Engine<T> {
@@ -121,6 +140,20 @@ impl<T: Tokens> Engine<T> {
         any
     }
 
+    /// The core's counters, with the messages of the outgoing queue that it does not have, and how those have ended.
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.core.stats();
+        if let Some(queue) = &self.outgoing {
+            let (messages, bytes) = queue.waiting_with_bytes();
+            stats.outgoing += messages;
+            stats.outgoing_bytes += bytes;
+        }
+        stats.dropped += self.queue_counts.dropped;
+        stats.expired += self.queue_counts.expired;
+        stats.replaced += self.queue_counts.replaced;
+        stats
+    }
+
     /// Ends the messages that have waited too long.
     pub(crate) fn expire_queued(&mut self, now: Instant) {
         while let Some(key) = (self.outgoing.as_ref()).and_then(|queue| queue.first_expired(now)) {
@@ -130,6 +163,7 @@ impl<T: Tokens> Engine<T> {
 
     /// Ends a message that the core does not have.
     pub(crate) fn end_queued(&mut self, key: u64, outcome: Outcome) {
+        self.queue_counts.count(&outcome);
         self.core.record_ended(key);
         self.on_ended(key, outcome);
     }

@@ -423,7 +423,7 @@ impl Core {
 
     /// The client's counters, by their names.
     fn stats(&self) -> HashMap<&'static str, u64> {
-        self.engine.core().stats().fields().collect()
+        self.engine.stats().fields().collect()
     }
 
     /// Whether the server has accepted the connection and it has not ended.

@@ -326,7 +326,7 @@ impl Client {
     /// Counters since the connection was opened, reconnections included, and how full its outgoing queue is: for a metrics
     /// exporter, which may ask as often as it likes.
     pub fn stats(&self) -> Stats {
-        self.shared.read(|engine| engine.core().stats())
+        self.shared.read(|engine| engine.stats())
     }
 
     /// Authenticates again on the present connection (5.0, section 4.12.1), with a new exchange of the options'

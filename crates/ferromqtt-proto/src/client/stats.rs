@@ -45,6 +45,9 @@ with_fields! {
         pub dropped: u64,
         /// Messages whose Message Expiry Interval was over before they could be sent.
         pub expired: u64,
+        /// Messages whose place a newer one to the same topic took before they could be sent: in an outgoing queue above the
+        /// core, which counts them.
+        pub replaced: u64,
         /// Attempts to connect, one that is under way included.
         pub attempts: u64,
         /// Connections that the server accepted.
