@@ -50,6 +50,7 @@ async def re_authenticate(core: Protocol, timeout: float) -> None:
             raise ValueError("There is no `authenticator` to authenticate again with: give one")
         if not core.connected:
             raise not_connected("Could not authenticate again")
+        connection = core.check_re_authenticate()
     try:
         async with asyncio.timeout(None if timeout == math.inf else timeout) as scope:
             try:
@@ -58,7 +59,7 @@ async def re_authenticate(core: Protocol, timeout: float) -> None:
                 text = f"The client's `authenticator` raised {type(error).__name__}"
                 raise MqttError(text) from error
             async with TURN_BEFORE_ERROR:
-                waiter = core.re_authenticate(data)
+                waiter = core.re_authenticate(connection, data)
             await waiter
     except TimeoutError:
         if not scope.expired():

@@ -178,3 +178,41 @@ def test_a_server_that_never_answers_is_told_in_time(run: LoopRunner) -> None:
                     await client.re_authenticate(timeout=0.05)
 
     run(main)
+
+
+def test_an_exchange_under_way_is_not_disturbed_by_another_beginning() -> None:
+    async def main(broker: TestBroker) -> None:
+        class Slow(Quiz):
+            async def __call__(self, data: bytes) -> bytes:  # type: ignore[override]
+                await asyncio.sleep(1)
+                return super().__call__(data)
+
+        authenticator = Slow()
+        async with client_of(broker, authenticator=authenticator) as client:
+            first = asyncio.create_task(client.re_authenticate())
+            await asyncio.sleep(0.5)
+            begun = authenticator.begun
+            with pytest.raises(MqttError, match="Re-authenticate"):
+                await client.re_authenticate()
+            assert authenticator.begun == begun
+            await first
+
+    virtually(main)
+
+
+def test_what_was_begun_for_a_connection_that_has_ended_is_not_sent_on_the_next_one() -> None:
+    async def main(broker: TestBroker) -> None:
+        authenticator = LateQuiz()
+        async with client_of(
+            broker, authenticator=authenticator, identifier="c", reconnect=Reconnect(min=0.1)
+        ) as client:
+            again = asyncio.create_task(client.re_authenticate(timeout=100))
+            await asyncio.sleep(0.5)
+            broker.disconnect_client("c", 0x8B)
+            with pytest.raises(MqttCodeError):
+                await again
+            await client.wait_connected()
+            assert client.stats().connections == 2
+            assert authenticator.asked == [b"why?", b"how?"] * 2
+
+    virtually(main)

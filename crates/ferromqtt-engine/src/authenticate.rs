@@ -130,11 +130,8 @@ impl<T: Tokens> Engine<T> {
         token: T::Call,
     ) -> Result<(), (T::Call, AuthError)> {
         self.take_events();
-        if self.has_ended() {
-            return Err((token, AuthError::NotConnected)); // the core does not know it when the driver has gone
-        }
-        if self.awaits_reply || !self.asks.is_empty() {
-            return Err((token, AuthError::NotNow(ReasonCode::ReAuthenticate)));
+        if let Err(error) = self.check_re_authenticate() {
+            return Err((token, error));
         }
         match (self.core).authenticate(now, auth(ReasonCode::ReAuthenticate, data)) {
             Ok(()) => {
@@ -143,6 +140,22 @@ impl<T: Tokens> Engine<T> {
             }
             Err(error) => Err((token, error)),
         }
+    }
+
+    /// Whether [`re_authenticate`](Self::re_authenticate) would be accepted now: to be asked before the application's
+    /// authenticator begins.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check_re_authenticate(&self) -> Result<(), AuthError> {
+        if self.has_ended() {
+            return Err(AuthError::NotConnected); // the core does not know it when the driver has gone
+        }
+        let reason = ReasonCode::ReAuthenticate;
+        if self.awaits_reply || !self.asks.is_empty() {
+            return Err(AuthError::NotNow(reason));
+        }
+        self.core.check_authenticate(reason)
     }
 
     /// An AUTH packet of the server.

@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use ferromqtt_engine::Awaited;
+use ferromqtt_proto::AuthError;
 use pyo3::prelude::*;
 
 use crate::call_future;
@@ -27,12 +28,29 @@ pub(crate) fn begin(
     Ok(core.engine.begin_authentication(now, beginning))
 }
 
-/// Authenticates again, beginning with this data. Returns a future of None.
+/// Which connection may authenticate again now. Raises when none may.
+pub(crate) fn check_again(slf: &Bound<'_, Core>) -> PyResult<u64> {
+    calling_task(slf)?;
+    let core = slf.borrow();
+    let connections = core.engine.core().stats().connections;
+    let checked = core.engine.check_re_authenticate();
+    drop(core);
+    match checked {
+        Ok(()) => Ok(connections),
+        Err(error) => Err(call_result::authentication_refused(slf, &error)?),
+    }
+}
+
+/// Authenticates again on this connection, beginning with this data. Returns a future of None.
 pub(crate) fn again<'py>(
     slf: &Bound<'py, Core>,
+    connection: u64,
     data: Option<&[u8]>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    calling_task(slf)?;
+    if check_again(slf)? != connection {
+        let error = AuthError::NotConnected; // that one has ended
+        return Err(call_result::authentication_refused(slf, &error)?);
+    }
     let now = Core::now(slf)?;
     let future = call_future::create(slf)?;
     let token = Call {

@@ -592,13 +592,20 @@ impl Core {
         authenticate::begin(slf, data, why)
     }
 
-    /// Authenticates again, beginning with this data. Returns a future of None.
+    /// The number of the connection that may authenticate again now. Raises when none may.
+    fn check_re_authenticate(slf: &Bound<'_, Self>) -> PyResult<u64> {
+        let _inside = gate::enter()?;
+        authenticate::check_again(slf)
+    }
+
+    /// Authenticates again on this connection, beginning with this data. Returns a future of None.
     fn re_authenticate<'py>(
         slf: &Bound<'py, Self>,
+        connection: u64,
         data: Option<&[u8]>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let _inside = gate::enter()?;
-        authenticate::again(slf, data)
+        authenticate::again(slf, connection, data)
     }
 
     /// The caller of the call with this number does not wait for it any more.

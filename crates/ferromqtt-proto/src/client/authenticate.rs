@@ -33,28 +33,11 @@ impl Client {
         }
         auth.properties.authentication_method = method;
         auth.properties.check(PropertyPlace::of(PacketType::Auth))?;
-        let connected = self.is_connected();
+        self.check_authenticate(auth.reason)?;
         let version = self.options.protocol;
-        let Some(connection) = self.connection.as_mut().filter(|_| {
-            matches!(
-                self.phase,
-                ClientPhase::Handshake { .. } | ClientPhase::Connected
-            )
-        }) else {
+        let Some(connection) = &mut self.connection else {
             return Err(AuthError::NotConnected);
         };
-        let allowed = match auth.reason {
-            ReasonCode::ContinueAuthentication => {
-                connection.authentication == AuthExchange::ClientAnswers
-            }
-            ReasonCode::ReAuthenticate => {
-                connected && connection.authentication == AuthExchange::Over
-            }
-            _ => false, // Success is the server's (MQTT-3.15.2-1)
-        };
-        if !allowed {
-            return Err(AuthError::NotNow(auth.reason));
-        }
         let data = auth.properties.authentication_data.clone();
         let limit = connection.limits.maximum_packet_size();
         let transmit = &mut connection.transmit;
@@ -73,6 +56,36 @@ impl Client {
             connection.echoes.answer(data);
         }
         Ok(())
+    }
+
+    /// Whether an AUTH with this Reason Code may be sent now: what [`authenticate`](Self::authenticate) would say of it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check_authenticate(&self, reason: ReasonCode) -> Result<(), AuthError> {
+        if self.authentication_method().is_none() {
+            return Err(AuthError::Method);
+        }
+        let in_phase = matches!(
+            self.phase,
+            ClientPhase::Handshake { .. } | ClientPhase::Connected
+        );
+        let Some(connection) = self.connection.as_ref().filter(|_| in_phase) else {
+            return Err(AuthError::NotConnected);
+        };
+        let allowed = match reason {
+            ReasonCode::ContinueAuthentication => {
+                connection.authentication == AuthExchange::ClientAnswers
+            }
+            ReasonCode::ReAuthenticate => {
+                self.is_connected() && connection.authentication == AuthExchange::Over
+            }
+            _ => false, // Success is the server's (MQTT-3.15.2-1)
+        };
+        match allowed {
+            true => Ok(()),
+            false => Err(AuthError::NotNow(reason)),
+        }
     }
 
     /// The Authentication Data of the next CONNECT: each exchange has its own beginning.
