@@ -32,7 +32,7 @@ class Part(NamedTuple):
 
 PARTS = (
     Part("core", 15_029, ("crates/ferromqtt-proto/src",)),
-    Part("engine", 4_155, ("crates/ferromqtt-engine/src",)),
+    Part("engine", 4_183, ("crates/ferromqtt-engine/src",)),
     Part("transport", 2_293, ("crates/ferromqtt-transport/src",)),
     Part(
         "tokio client without TLS",
