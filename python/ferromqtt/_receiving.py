@@ -108,7 +108,7 @@ class Receiving(FerromqttInternalsHolder):
         maxsize: int = MAXSIZE,
         maxbytes: int = MAXBYTES,
         overflow: Overflow = "wait",
-        ack: Ack = "auto",
+        ack: Ack | None = None,
         timeout: float | None = None,
         **keywords: Unpack[_keywords.SubscribeKeywords],
     ) -> Subscription:

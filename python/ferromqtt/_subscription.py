@@ -42,7 +42,8 @@ class QueueTerms(NamedTuple):
     maxsize: int
     maxbytes: int
     overflow: Overflow
-    ack: Ack
+    ack: Ack | None
+    """None: as the client's `manual_ack` says when the subscription is entered."""
 
     def check(self) -> None:
         """Raise TypeError or ValueError for one that is wrong."""
@@ -52,7 +53,8 @@ class QueueTerms(NamedTuple):
             if not 1 <= count <= _MOST:
                 raise ValueError(f"{name} must be in the range 1-{_MOST}, not {count}")
         _check_choice("overflow", self.overflow, _OVERFLOW)
-        _check_choice("ack", self.ack, _ACK)
+        if self.ack is not None:
+            _check_choice("ack", self.ack, _ACK)
 
 
 _MOST = 2**63 - 1
@@ -118,7 +120,8 @@ class Subscription:
                 )
             maxsize, maxbytes, overflow, ack = self._terms
             core = self._internals.core
-            queue = SubscriptionQueue(core, maxsize, maxbytes, overflow, ack == "manual")
+            manual = core.manual_ack if ack is None else ack == "manual"
+            queue = SubscriptionQueue(core, maxsize, maxbytes, overflow, manual)
             self._queue = queue
         try:
             await self._subscribe(queue)
