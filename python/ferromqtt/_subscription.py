@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from ferromqtt import _checks, _errors
 from ferromqtt._arguments import SubscribeFilter
-from ferromqtt._native import Message, SubscriptionQueue
+from ferromqtt._native import Batches, Message, SubscriptionQueue
 from ferromqtt._turn import TURN_BEFORE_ERROR
 from ferromqtt.exceptions import (
     MqttCodeError,
@@ -203,6 +203,17 @@ class SubscriptionMessages:
             MqttError: The connection has ended, and none follows.
         """
         return self._iterator.__anext__()
+
+    def batches(self, max: int = 100) -> Batches:  # noqa: A002 - as of `Client.messages`
+        """Iterate over lists of 1 to `max` messages that are there, without waiting for more.
+
+        A step waits for one message, and raises what `__anext__` does. A cancelled one loses none.
+
+        Raises:
+            ValueError: `max` is below 1.
+            TypeError: `max` is no int.
+        """
+        return self._queue.messages().batches(max)
 
     def __len__(self) -> int:
         """How many messages wait to be taken."""
