@@ -147,6 +147,9 @@ class Subscription:
     ) -> None:
         """End the subscription, without waiting for the server, and drop what was not taken.
 
+        What was dropped is acknowledged. What was taken under `ack="manual"` is still the
+        program's to acknowledge.
+
         In a session that outlives the program (`clean_session=False`, or on 5.0
         `clean_start=False`) the subscription stays, so that the server keeps what is published
         until the next time. What was not taken, and what still comes, goes to `Client.messages`
