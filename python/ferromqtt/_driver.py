@@ -149,6 +149,11 @@ class Protocol(LoggingCore):
         if self._answer is not None:
             await self._answer
 
+    def _on_unwanted(self) -> None:
+        """Give up the attempt whose transport is being opened: the connection is to end."""
+        if self.connector is not None:
+            self.connector.cancel()
+
     async def accepted(self) -> None:
         """Wait until a server has accepted a connection; raise when none will."""
         if self._entering is not None:

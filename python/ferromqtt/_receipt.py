@@ -84,12 +84,20 @@ async def enqueue(
         core.abandon(call)
         if accepted.done() and not accepted.cancelled() and accepted.exception() is None:
             Receipt(core, future, accepted.result())  # it was accepted just now, and goes its way
+        _ignore(future)
         raise
     except Exception:
-        if future.done():
-            future.exception()  # the same, for the outcome
+        _ignore(future)  # it says the same of the outcome
         raise
     return Receipt(core, future, key)
+
+
+def _ignore(future: asyncio.Future[Published]) -> None:
+    """Let nobody be told of the outcome in this future, now or later."""
+    if not future.done():
+        future.add_done_callback(_ignore)
+    elif not future.cancelled():
+        future.exception()
 
 
 async def publish_many(
@@ -105,9 +113,9 @@ async def publish_many(
             fields = [_fields(message, (None, None, *defaults)) for message in messages]
             native = [_with_native(internals, "publish", message, {}) for message in fields]
             submitted, calls = core.publish_many(native, timeout)
-        await TURN
         results: list[Published | Exception] = []
         try:
+            await TURN
             for sent in submitted:
                 if isinstance(sent, Exception):
                     results.append(sent)

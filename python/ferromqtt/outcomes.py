@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import Generator, Mapping
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, NoReturn, Protocol, TypeAlias
 
 from ferromqtt import _checks
 from ferromqtt._native import Core
@@ -78,6 +78,9 @@ class Receipt:
         """Wait for the end of the message."""
         # Shielded, since a task that is cancelled cancels what it waits on.
         return (yield from asyncio.shield(self._future).__await__())
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A Receipt cannot be copied or pickled: it stands for one message")
 
     def __repr__(self) -> str:
         if not self._future.done():

@@ -5,7 +5,16 @@ import threading
 
 import pytest
 
-from ferromqtt import Client, Drained, MqttCodeError, MqttError, MqttTimeoutError, blocking
+from ferromqtt import (
+    Client,
+    Credentials,
+    Drained,
+    MqttCodeError,
+    MqttError,
+    MqttTimeoutError,
+    Server,
+    blocking,
+)
 from ferromqtt.testing import TestBroker, VirtualLoop
 from support import packets
 from support.clients import LIMIT, receive_many, unique
@@ -164,6 +173,39 @@ def test_the_time_limit_is_true_to_a_virtual_clock_without_a_server() -> None:
             assert drained.error is not None
             with pytest.raises(MqttError):
                 await publishing
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(main())
+
+
+def test_an_attempt_that_is_under_way_is_given_up() -> None:
+    """It connected behind the end, and leaving waited for the server to close that connection."""
+
+    async def main() -> None:
+        asked = asyncio.Event()
+        attempts = 0
+
+        async def credentials(_: Server, __: int) -> Credentials:
+            nonlocal attempts
+            attempts += 1
+            if attempts > 1:
+                asked.set()
+                await asyncio.sleep(2)
+            return Credentials("me", b"secret")
+
+        broker = TestBroker(listen=False)
+        loop = asyncio.get_running_loop()
+        async with Client(
+            broker, identifier="c", reconnect=True, credentials=credentials, timeout=10_000
+        ) as client:
+            broker.disconnect_client("c", 0x8B)
+            await asked.wait()
+            begun = loop.time()
+            drained = await client.drain(timeout=1)
+            assert drained.not_sent == 0
+            await asyncio.sleep(5)
+            assert broker.stats().connections == 0
+        assert loop.time() - begun < 7
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(main())

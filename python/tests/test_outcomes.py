@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import copy
 import gc
+import pickle
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -607,6 +609,65 @@ def test_cancelling_many_messages_drops_what_is_not_on_the_wire() -> None:
             await broker.start()
             await client.wait_connected()
         assert received == []
+
+    play(main)
+
+
+def test_cancelling_many_messages_in_any_turn_drops_them_without_a_report() -> None:
+    async def main() -> None:
+        reported: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, it: reported.append(it))
+        broker = memory_broker()
+        async with Client(broker, reconnect=Reconnect(min=100, max=100), timeout=1) as client:
+            await offline(broker, client)
+            for turns in range(5):
+                call = asyncio.create_task(client.publish_many([("a", 1, 1), ("a", 2, 1)]))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                call.cancel()
+                await asyncio.wait([call])
+                assert call.cancelled()
+                assert client.stats().outgoing == 0, f"cancelled after {turns} turns"
+        del call
+        gc.collect()
+        assert reported == []
+
+    play(main)
+
+
+def test_a_call_that_is_cancelled_as_its_wait_for_capacity_fails_reports_nothing() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        reported: list[dict[str, Any]] = []
+        loop.set_exception_handler(lambda _, it: reported.append(it))
+        broker = memory_broker()
+        queue = OutgoingQueue(maxsize=1)
+        async with Client(
+            broker, reconnect=Reconnect(min=100, max=100), timeout=1, outgoing_queue=queue
+        ) as client:
+            await offline(broker, client)
+            first = await client.enqueue("a", 1, 1)
+            for early in (0, 1e-9):
+                call = asyncio.create_task(client.enqueue("a", 2, 1, timeout=0.05))
+                await asyncio.sleep(0)
+                loop.call_later(0.05 - early, call.cancel)
+                await asyncio.wait([call])
+                del call
+            del first
+        gc.collect()
+        assert reported == []
+
+    play(main)
+
+
+def test_a_receipt_cannot_be_copied() -> None:
+    async def main() -> None:
+        async with Client(memory_broker()) as client:
+            receipt = await client.enqueue("a", 1, 1)
+            for make in (copy.copy, copy.deepcopy, pickle.dumps):
+                with pytest.raises(TypeError):
+                    make(receipt)
+            assert (await receipt).reason_code == 0
 
     play(main)
 

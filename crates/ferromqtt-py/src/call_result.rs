@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ferromqtt_engine::{Awaited, CallEnd, PublishError, RequestError, SubscribeError};
-use ferromqtt_proto::{AuthError, ConnectionError, Delivery, ReasonCode};
+use ferromqtt_proto::{AuthError, ConnectionError, Delivery, InvalidPublish, ReasonCode};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -22,6 +22,9 @@ pub(crate) struct Ended<'py> {
     shared: Bound<'py, PyAny>,
 }
 
+/// The kind of those for which there is no connection.
+const DISCONNECTED: &str = "disconnected";
+
 /// A call that failed, as `ferromqtt._errors` makes an exception of it.
 struct FailedCall {
     /// One of the kinds that are told apart there.
@@ -39,6 +42,7 @@ impl FailedCall {
         let delivery = error.delivery();
         let summary = error.summary();
         let failure = match error {
+            PublishError::Invalid(InvalidPublish::NotConnected) => (DISCONNECTED, 0, String::new()),
             PublishError::Invalid(error) => checked(error.limit(), failure::publish_text(&error)),
             PublishError::GivenUp(error) => checked(error.limit(), summary),
             PublishError::Rejected { reason, properties } => {
@@ -104,7 +108,7 @@ impl FailedCall {
 
     const fn ended(cause: ConnectionError, delivery: Delivery) -> Self {
         Self {
-            kind: "disconnected",
+            kind: DISCONNECTED,
             code: 0,
             text: String::new(),
             delivery,
@@ -269,7 +273,7 @@ pub(crate) fn request_refused(
 
 fn refused(slf: &Bound<'_, Core>, failed: FailedCall, what: &str) -> PyResult<PyErr> {
     let py = slf.py();
-    let is_disconnected = failed.cause.is_some();
+    let is_disconnected = failed.kind == DISCONNECTED;
     let error = failed.into_exception(py, what)?;
     // As in aiomqtt, of publishing alone where a connection that is lost is not made again.
     let reconnects = slf.borrow().engine.core().options().reconnect.is_some();

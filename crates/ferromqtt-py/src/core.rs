@@ -470,6 +470,10 @@ impl Core {
     #[expect(clippy::unused_self, reason = "a hook")]
     const fn _on_open(&self, _place: usize, _number: u32) {}
 
+    /// The transport that is being opened is wanted no more. Replaced by the subclass.
+    #[expect(clippy::unused_self, reason = "a method of Python's")]
+    const fn _on_unwanted(&self) {}
+
     // Calls
 
     /// Publishes. Returns None when the message is on its way, or something to await: a future, or one turn of the loop.

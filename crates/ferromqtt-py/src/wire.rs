@@ -261,9 +261,14 @@ impl Core {
                 | LinkRequest::Close(link)
                 | LinkRequest::Abort(link) => link,
             };
-            let transport = core.transport.as_ref().filter(|_| core.link == Some(link));
+            let is_current = core.link == Some(link);
+            let transport = core.transport.as_ref().filter(|_| is_current);
             let Some(transport) = transport.map(|it| it.clone_ref(py)) else {
-                continue; // it is being opened, or has ended
+                drop(core);
+                if is_current {
+                    slf.call_method0(intern!(py, "_on_unwanted"))?; // it is being opened
+                }
+                continue; // or has ended
             };
             drop(core);
             match request {
