@@ -19,7 +19,8 @@ from ferromqtt.testing import TestBroker
 
 async def work_on_orders(client: Client, ready: asyncio.Event) -> list[str]:
     done: list[str] = []
-    # "wait" is the default: when two orders wait here, the server keeps the others.
+    # "wait" is the default: two orders are acknowledged before they are taken. The server sends
+    # some more, as many as its window has, and keeps the others.
     async with client.subscription("orders/#", qos=1, maxsize=2) as orders:
         ready.set()
         async for order in orders:

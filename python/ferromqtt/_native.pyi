@@ -158,7 +158,7 @@ class MessagesIterator:
 
 @final
 class Batches:
-    """The messages of a client in lists, from `client.messages.batches()`."""
+    """The messages of a client or a subscription in lists, from `messages.batches()`."""
 
     def __aiter__(self) -> AsyncIterator[list[Message]]: ...
     def __anext__(self) -> Coroutine[Any, Any, list[Message]]: ...

@@ -108,7 +108,7 @@ class Receiving(FerromqttInternalsHolder):
         maxsize: int = MAXSIZE,
         maxbytes: int = MAXBYTES,
         overflow: Overflow = "wait",
-        ack: Ack = "auto",
+        ack: Ack | None = None,
         timeout: float | None = None,
         **keywords: Unpack[_keywords.SubscribeKeywords],
     ) -> Subscription:
@@ -137,7 +137,10 @@ class Receiving(FerromqttInternalsHolder):
             retain_handling: (5.0) When the server sends retained messages: 0 at each subscription,
                 1 if the filter is a new one, 2 never.
             properties: (5.0) SUBSCRIBE properties, as for `publish`.
-            maxsize: How many messages may wait to be taken, at least 1.
+            maxsize: How many messages may wait to be taken, at least 1. With `overflow="wait"` the
+                queue also keeps what the server sends beyond that without an acknowledgement: at
+                QoS 1 and 2 as many messages as its window has, which `receive_maximum` of the
+                client bounds on 5.0.
             maxbytes: How many bytes of memory they may take, at least 1: topics, payloads and
                 properties, and 128 bytes for each message. An empty queue takes a larger one.
             overflow: What happens to a message that finds the queue full. "wait": the server waits.
@@ -149,7 +152,8 @@ class Receiving(FerromqttInternalsHolder):
                 iterating raises `MqttOverflowError` behind what the queue holds. Each loss is
                 counted (`take_lost`), and the first one is an event `Lagged` and a warning.
             ack: "auto": the client acknowledges a message when the queue has taken it. "manual":
-                the program acknowledges each.
+                the program acknowledges each, by `Message.ack` or `reject`, also after the block
+                was left. None: "manual" for a client with `manual_ack`, "auto" otherwise.
             timeout: Seconds that subscribing may take; None for the client's `timeout`, `math.inf`
                 for no limit.
             keywords: (5.0) The properties of SUBSCRIBE that `subscribe` takes as keywords.

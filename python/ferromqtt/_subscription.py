@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from ferromqtt import _checks, _errors
 from ferromqtt._arguments import SubscribeFilter
-from ferromqtt._native import Message, SubscriptionQueue
+from ferromqtt._native import Batches, Message, SubscriptionQueue
 from ferromqtt._turn import TURN_BEFORE_ERROR
 from ferromqtt.exceptions import (
     MqttCodeError,
@@ -42,7 +42,8 @@ class QueueTerms(NamedTuple):
     maxsize: int
     maxbytes: int
     overflow: Overflow
-    ack: Ack
+    ack: Ack | None
+    """None: as the client's `manual_ack` says when the subscription is entered."""
 
     def check(self) -> None:
         """Raise TypeError or ValueError for one that is wrong."""
@@ -52,7 +53,8 @@ class QueueTerms(NamedTuple):
             if not 1 <= count <= _MOST:
                 raise ValueError(f"{name} must be in the range 1-{_MOST}, not {count}")
         _check_choice("overflow", self.overflow, _OVERFLOW)
-        _check_choice("ack", self.ack, _ACK)
+        if self.ack is not None:
+            _check_choice("ack", self.ack, _ACK)
 
 
 _MOST = 2**63 - 1
@@ -118,7 +120,8 @@ class Subscription:
                 )
             maxsize, maxbytes, overflow, ack = self._terms
             core = self._internals.core
-            queue = SubscriptionQueue(core, maxsize, maxbytes, overflow, ack == "manual")
+            manual = core.manual_ack if ack is None else ack == "manual"
+            queue = SubscriptionQueue(core, maxsize, maxbytes, overflow, manual)
             self._queue = queue
         try:
             await self._subscribe(queue)
@@ -143,6 +146,9 @@ class Subscription:
         tb: TracebackType | None,
     ) -> None:
         """End the subscription, without waiting for the server, and drop what was not taken.
+
+        What was dropped is acknowledged. What was taken under `ack="manual"` is still the
+        program's to acknowledge.
 
         In a session that outlives the program (`clean_session=False`, or on 5.0
         `clean_start=False`) the subscription stays, so that the server keeps what is published
@@ -200,6 +206,17 @@ class SubscriptionMessages:
             MqttError: The connection has ended, and none follows.
         """
         return self._iterator.__anext__()
+
+    def batches(self, max: int = 100) -> Batches:  # noqa: A002 - as of `Client.messages`
+        """Iterate over lists of 1 to `max` messages that are there, without waiting for more.
+
+        A step waits for one message, and raises what `__anext__` does. A cancelled one loses none.
+
+        Raises:
+            ValueError: `max` is below 1.
+            TypeError: `max` is no int.
+        """
+        return self._queue.messages().batches(max)
 
     def __len__(self) -> int:
         """How many messages wait to be taken."""

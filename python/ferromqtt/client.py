@@ -180,7 +180,8 @@ class Client(Publishing, Receiving):
             error of this function like a failure of the network. An addition to aiomqtt's
             parameters.
         manual_ack: Whether the program acknowledges the QoS 1 and 2 messages of `messages`, each by
-            `message.ack()` or `message.reject()`, in place of the client on receipt. The server
+            `message.ack()` or `message.reject()`, in place of the client on receipt; and those of
+            each `subscription` that is not given `ack`. The server
             sends only so many messages that are not acknowledged, and the rest when they are. One
             that is not acknowledged when the connection ends comes again, if the server keeps the
             session. docs/acknowledging.md says more. An addition to aiomqtt's parameters.

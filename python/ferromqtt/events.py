@@ -73,7 +73,10 @@ class NotRestored(ConnectionEvent):
 
 @dataclasses.dataclass(frozen=True)
 class Lagged(ConnectionEvent):
-    """Received messages were lost: the queue had no capacity for them."""
+    """Received messages were lost: the queue had no capacity for them.
+
+    Or the program was to acknowledge them, and left their subscription before it had taken them.
+    """
 
     filters: tuple[str, ...]
     """The filters of the queue; none for `Client.messages`."""

@@ -10,6 +10,7 @@ from ferromqtt.testing import TestBroker, VirtualLoop
 from support.clients import LIMIT, unique, wait_for_queued
 from support.loops import LoopRunner, settle
 from support.mosquitto import Mosquitto
+from support.virtual import memory_broker, play
 
 
 def payloads(batch: list[Message]) -> list[int]:
@@ -182,3 +183,24 @@ def test_batches_on_a_real_server(run: LoopRunner, mosquitto: Mosquitto) -> None
             assert received == list(range(500))
 
     run(main)
+
+
+def test_a_subscription_has_batches_of_its_own_messages() -> None:
+    async def main() -> None:
+        async with memory_broker().client() as client, client.subscription("a", qos=1) as messages:
+            with pytest.raises(ValueError, match="max must be 1 or more"):
+                messages.batches(max=0)
+            for number in range(5):
+                await client.publish("a", number, qos=1)
+            batches = messages.batches(max=3)
+            assert payloads(await anext(batches)) == [0, 1, 2]
+            waiting = asyncio.ensure_future(anext(messages.batches()))
+            waiting.cancel()
+            await settle()
+            assert payloads(await anext(batches)) == [3, 4]
+            waiting = asyncio.ensure_future(anext(batches, []))
+            await settle()
+            await messages.unsubscribe()
+            assert await waiting == []
+
+    play(main)

@@ -282,7 +282,100 @@ def test_manual_acknowledgement_leaves_each_message_to_the_program() -> None:
     play(main)
 
 
-def test_leaving_with_messages_that_are_not_acknowledged_reports_them_as_lost() -> None:
+def test_what_was_taken_can_be_acknowledged_after_the_block_and_the_rest_is_lost() -> None:
+    async def main() -> None:
+        broker = memory_broker()
+        async with broker.client("c") as client, broker.client("other") as other:
+            async with client.subscription("a", qos=1, ack="manual") as messages:
+                await publish(other, range(5), 1)
+                taken = [await anext(messages), await anext(messages)]
+            await settle()
+            assert in_flight(broker) == 5, "acknowledgements leave in order"
+            assert client.unacknowledged().messages == 2
+            assert client.unacknowledged().held_back == 3
+            await taken[1].ack()
+            await settle()
+            assert in_flight(broker) == 5
+            await taken[0].ack()
+            await settle()
+            assert in_flight(broker) == 0
+            assert client.unacknowledged().messages == 0
+            assert len(client.messages) == 0
+
+    play(main)
+
+
+def test_what_the_server_had_kept_back_comes_to_the_client_s_messages() -> None:
+    """Section 3.10.4: it may send what it has stored for a filter that is unsubscribed."""
+
+    async def main() -> None:
+        broker = memory_broker()
+        options: dict[str, Any] = {"protocol": V5, "receive_maximum": 2}
+        async with broker.client("c", **options) as client, broker.client("other") as other:
+            async with client.subscription("a", qos=1, ack="manual") as messages:
+                await publish(other, range(5), 1)
+                await settle()
+                assert len(messages) == 2, "the window"
+            received = [int((await anext(client.messages)).payload) for _ in range(3)]
+            assert received == [2, 3, 4]
+            await settle()
+            assert in_flight(broker) == 0
+
+    play(main)
+
+
+def test_wait_holds_what_the_window_has_beyond_its_bound() -> None:
+    async def main() -> None:
+        broker = memory_broker()
+        options: dict[str, Any] = {"protocol": V5, "receive_maximum": 4}
+        async with (
+            broker.client("c", **options) as client,
+            broker.client("other") as other,
+            client.subscription("a", qos=1, maxsize=5) as messages,
+        ):
+            await publish(other, range(20), 1)
+            await settle()
+            assert len(messages) == 9, "maxsize, and the window"
+            received = [int((await anext(messages)).payload) for _ in range(20)]
+            assert received == list(range(20))
+
+    play(main)
+
+
+@pytest.mark.parametrize("client_acks_by_hand", [False, True])
+def test_a_subscription_follows_the_client_s_manual_ack_unless_told(
+    client_acks_by_hand: bool,
+) -> None:
+    async def main() -> None:
+        broker = memory_broker()
+        by_hand: dict[Literal["auto", "manual"] | None, bool] = {
+            None: client_acks_by_hand,
+            "auto": False,
+            "manual": True,
+        }
+        async with (
+            broker.client("c", manual_ack=client_acks_by_hand) as client,
+            broker.client("other") as other,
+        ):
+            for ack, manual in by_hand.items():
+                async with client.subscription("a", qos=1, ack=ack) as messages:
+                    await other.publish("a", "1", qos=1)
+                    message = await anext(messages)
+                    assert in_flight(broker) == manual
+                    if manual:
+                        await message.ack()
+                        await settle()
+                        assert in_flight(broker) == 0
+                    else:
+                        with pytest.raises(RuntimeError, match='its subscription ack="manual"'):
+                            message.ack()
+
+    play(main)
+
+
+def test_leaving_with_messages_that_are_not_acknowledged_reports_them_as_lost(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def main() -> None:
         broker = memory_broker()
         async with broker.client("c") as client, broker.client("other") as other:
@@ -296,7 +389,11 @@ def test_leaving_with_messages_that_are_not_acknowledged_reports_them_as_lost() 
             lagged = [it async for it in take_events(reported) if isinstance(it, events.Lagged)]
             assert lagged == [events.Lagged(filters=("a",), lost=3)]
 
-    play(main)
+    with caplog.at_level(logging.WARNING, "ferromqtt"):
+        play(main)
+    [line] = caplog.messages
+    assert "their subscription was left before the program had taken them" in line
+    assert 'filters: "a", messages: 3' in line
 
 
 def test_leaving_lets_the_server_go_on() -> None:

@@ -384,11 +384,7 @@ impl<T: Tokens> Engine<T> {
                 queue: _,
                 filters,
                 messages,
-            } => self.report(Fact::Lost {
-                filters,
-                lost: messages,
-                forgotten: false,
-            }),
+            } => self.report(Fact::LeftBehind { filters, messages }),
             Event::NotRestored {
                 queue,
                 filter,

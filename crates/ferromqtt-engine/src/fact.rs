@@ -69,6 +69,13 @@ pub enum Fact {
         /// Nobody reads the queue, which [`Forgotten`](Self::Forgotten) reports.
         forgotten: bool,
     },
+    /// A queue was closed with messages in it that the program was to acknowledge and had not taken. They are acknowledged.
+    LeftBehind {
+        /// The filters of the queue.
+        filters: Vec<TopicFilter>,
+        /// How many.
+        messages: u64,
+    },
     /// QoS 0 messages were never handed to the transport, which failed while the connection was being closed.
     Unflushed {
         /// How many.
@@ -193,7 +200,11 @@ impl Fact {
                 unflushed,
             },
             Self::NotRestored { filter, reason } => ConnectionEvent::NotRestored { filter, reason },
-            Self::Lost { filters, lost, .. } => ConnectionEvent::Lagged { filters, lost },
+            Self::Lost { filters, lost, .. }
+            | Self::LeftBehind {
+                filters,
+                messages: lost,
+            } => ConnectionEvent::Lagged { filters, lost },
             Self::Unflushed { messages } => ConnectionEvent::Unflushed { messages },
             Self::Tolerated { slip } => ConnectionEvent::Tolerated { slip },
             Self::Unclaimed { messages } => ConnectionEvent::Unclaimed { messages },

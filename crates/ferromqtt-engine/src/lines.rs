@@ -175,6 +175,11 @@ impl Lines {
                 let text = "received messages are lost: the queue was full (see take_lost and stats for how many)";
                 Line::about("filters", list(filters), text)
             }
+            Fact::LeftBehind { filters, messages } => {
+                let text = "received messages are lost: their subscription was left before the program had taken them, and the client \
+                    has acknowledged them";
+                Line::about("filters", list(filters), text).number("messages", *messages)
+            }
             Fact::MessageEnded { outcome, .. } => {
                 let why = undelivered(outcome)?;
                 let text = "a message of the outgoing queue is not delivered, and nobody waits for its outcome";

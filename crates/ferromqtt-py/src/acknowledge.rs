@@ -138,8 +138,8 @@ fn to_acknowledge<'py>(
     match Message::qos(slf)?.bind(slf.py()).eq(0)? {
         true => Ok(None),
         false => Err(PyRuntimeError::new_err(
-            "The client has acknowledged this message on receipt. Give it manual_ack=True to acknowledge messages by ack() and \
-             reject()",
+            "The client has acknowledged this message on receipt. Give the client manual_ack=True, or its subscription \
+             ack=\"manual\", to acknowledge messages by ack() and reject()",
         )),
     }
 }

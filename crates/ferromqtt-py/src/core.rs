@@ -639,6 +639,11 @@ impl Core {
         hand_over::pop(slf, QueueId::DEFAULT)
     }
 
+    #[getter]
+    const fn manual_ack(&self) -> bool {
+        self.manual_ack
+    }
+
     #[setter]
     fn set_manual_ack(&mut self, manual: bool) {
         acknowledge::set_manual(self, manual);

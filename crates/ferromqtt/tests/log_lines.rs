@@ -257,6 +257,10 @@ async fn unread_streams() {
         messages.next().await.unwrap();
     }
     sleep(Duration::from_secs(10)).await;
+    send(&mut server, Some(11)).await;
+    exchange(&client, &mut server).await; // then it is in the queue
+    drop(messages);
+    sleep(Duration::from_secs(1)).await;
 }
 
 /// A message that the server answers by ending the connection.

@@ -364,3 +364,16 @@ fn a_queued_message_that_is_not_delivered_and_nobody_waits_for_has_a_line() {
         assert_eq!(told(outcome), [""; 0]);
     }
 }
+
+#[test]
+fn what_was_left_behind_by_a_closed_queue_is_not_told_as_an_overflow() {
+    let mut log = Log::new();
+    let filters = vec![TopicFilter::new("a/#").unwrap()];
+    let messages = 3;
+    let lines = log.note(&Fact::LeftBehind { filters, messages });
+    assert_eq!(number(&lines[0], "messages"), Some(3));
+    let text = "received messages are lost: their subscription was left before the program had taken them, and the client has \
+        acknowledged them";
+    let told = format!("{text} (filters: \"a/#\", messages: 3, {SERVER})");
+    assert_eq!(lines[0].told(SERVER), told);
+}

@@ -99,6 +99,15 @@ def neglecting(part: str, qos: int, **options: Given) -> None:
         await asyncio.to_thread(play, neglect)
 
 
-neglecting("received messages are lost", 1, overflow="drop_newest")
+neglecting("received messages are lost: the queue was full", 1, overflow="drop_newest")
 neglecting("has withheld acknowledgements", 1)
 neglecting("nobody has read it", 0)
+
+
+@provokes(LOG, "their subscription was left before the program had taken them")
+async def _(_: World) -> None:
+    async with (
+        TestBroker(listen=False).client() as client,
+        client.subscription("a", qos=1, ack="manual"),
+    ):
+        await client.publish("a", qos=1)
