@@ -672,6 +672,29 @@ def test_a_receipt_cannot_be_copied() -> None:
     play(main)
 
 
+def test_what_is_accepted_for_5_0_ends_well_or_as_an_error_on_a_server_of_3_1_1() -> None:
+    """A message that expires had become one with a property, and the error was a ValueError."""
+
+    async def main() -> None:
+        broker = memory_broker(refused_versions=[5])
+        client = Client(broker, protocol="auto", reconnect=Reconnect(initial=True))
+        entering = asyncio.create_task(client.__aenter__())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert client.state().value == "connecting"
+        expires = await client.enqueue("a", 1, 1, expires_in=60)
+        has_property = await client.enqueue("a", 1, 1, content_type="text/plain")
+        await entering
+        assert client.protocol() == ProtocolVersion.V311
+        assert (await expires).reason_code == 0
+        with pytest.raises(MqttError, match="5.0 only") as caught:
+            await has_property
+        assert caught.value.delivery == "not_sent"
+        await client.__aexit__(None, None, None)
+
+    play(main)
+
+
 def test_stats_have_what_waits_in_the_queue_and_how_it_has_ended() -> None:
     async def main() -> None:
         broker = memory_broker()

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use ferromqtt_proto::packet::Disconnect;
-use ferromqtt_proto::{ConnectionError, Delivery, JournalEntry, Outcome, Session, Stats};
+use ferromqtt_proto::{
+    ConnectionError, Delivery, JournalEntry, Outcome, Properties, Publish, Session, Stats,
+};
 
 use crate::outgoing_queue::OutgoingMessages;
 use crate::{
@@ -124,10 +126,13 @@ impl<T: Tokens> Engine<T> {
             any = true;
             let StoredMessage {
                 key,
-                publish,
+                mut publish,
                 expires_at,
                 keep_latest: _,
             } = next;
+            if expires_at.is_some() && !self.core.options().protocol.is_v5() {
+                without_expiry(&mut publish); // accepted for 5.0, before the server turned out to speak 3.1.1
+            }
             match (self.core).publish_recorded(now, key, publish, expires_at) {
                 Ok(op) => {
                     if let Some(queue) = &mut self.outgoing {
@@ -264,5 +269,16 @@ impl<T: Tokens> Engine<T> {
             self.core.leave(now, disconnect, until);
         }
         leaves
+    }
+}
+
+/// Takes out the Message Expiry Interval, which only 5.0 has: the message still expires in the queue.
+fn without_expiry(publish: &mut Publish) {
+    let Some(properties) = &mut publish.properties else {
+        return;
+    };
+    properties.message_expiry_interval = None;
+    if **properties == Properties::default() {
+        publish.properties = None;
     }
 }

@@ -96,6 +96,17 @@ impl FailedCall {
         Self::raised(failure, delivery)
     }
 
+    /// What was accepted is no wrong argument any more: the server turned out to be another one than it was accepted for.
+    fn once_accepted(self) -> Self {
+        match self.kind {
+            "invalid" => Self {
+                kind: "discarded",
+                ..self
+            },
+            _ => self,
+        }
+    }
+
     fn raised((kind, code, text): (&'static str, u8, String), delivery: Delivery) -> Self {
         Self {
             kind,
@@ -181,6 +192,7 @@ pub(crate) fn complete<'py>(
             Err(error) => FailedCall::publish(error, slf.borrow().engine.address()),
         },
     };
+    let failed = failed.once_accepted();
     let error = match &failed.cause {
         Some(cause) => {
             let shared = shared_end(slf, cause, ended)?;
