@@ -297,14 +297,6 @@ class Protocol(LoggingCore):
         cause = self._cause
         return cause if cause is None or isinstance(cause, MqttError) else MqttError(str(cause))
 
-    def _draining_error(self) -> MqttError:
-        error = MqttError(
-            "The client was drained, and accepts no more messages: publish before that, or enter "
-            "it again."
-        )
-        error.delivery = "not_sent"
-        return error
-
     async def _state_change(self) -> None:
         waiter = asyncio.get_running_loop().create_future()
         self._state_waiters.add(waiter)

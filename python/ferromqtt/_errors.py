@@ -45,8 +45,8 @@ def call_error(kind: str, code: int, text: str, delivery: Delivery, what: str) -
             return ValueError(text)
         case "timed_out":
             error = MqttTimeoutError(f"Operation timed out: {text}")
-        case "disconnected":
-            error = not_connected(_COULD_NOT[what])
+        case "disconnected" | "draining":
+            error = draining() if kind == "draining" else not_connected(_COULD_NOT[what])
         case "queue_full" if what == "enqueue":
             remedy = "wait for receipts, raise its bounds, or choose another `overflow`"
             error = MqttQueueFullError(f"Could not enqueue message: {text} ({remedy})")
@@ -141,6 +141,16 @@ def event_cause(end: End) -> MqttError | None:
 def not_connected(what: str) -> MqttCodeError:
     """Return the exception for what cannot be done without a connection."""
     return MqttCodeError(MQTTErrorCode.MQTT_ERR_NO_CONN, what)
+
+
+def draining() -> MqttError:
+    """Return the exception for what a client does not do that is being drained, or was."""
+    error = MqttError(
+        "The client was drained, and accepts no more messages: publish before that, or enter it "
+        "again."
+    )
+    error.delivery = "not_sent"
+    return error
 
 
 def any_reason(code: int) -> ReasonCode:

@@ -23,7 +23,7 @@ from ferromqtt._checks import check_timeout, wrong_queue
 from ferromqtt._connector import Connector
 from ferromqtt._drain import Drained, drain
 from ferromqtt._driver import Protocol
-from ferromqtt._errors import not_connected
+from ferromqtt._errors import draining, not_connected
 from ferromqtt._keywords import PublishKeywords, are_given, check_names, joined
 from ferromqtt._native import Message, SubscriptionQueue
 from ferromqtt._queue import MessageQueue
@@ -270,7 +270,7 @@ class Internals:
         async with TURN_BEFORE_ERROR:
             check_timeout(timeout)
             if not self.entered or self.core.state in ("disconnected", "connecting"):
-                raise not_connected("Could not drain")
+                raise draining() if self.core.is_draining else not_connected("Could not drain")
             return await drain(self.core, timeout)
 
     async def _connect(self, timeout: float) -> None:
