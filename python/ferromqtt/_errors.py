@@ -59,6 +59,7 @@ def call_error(kind: str, code: int, text: str, delivery: Delivery, what: str) -
             delivery = "refused"
         case "no_responder" | "unanswerable":
             error = _no_response(kind, code, text)
+            delivery = "refused" if kind == "no_responder" else delivery
         case "limit":
             error = MqttCodeError(ReasonCode(PacketTypes.DISCONNECT, identifier=code), text)
             is_sent = delivery == "unknown"  # by an earlier connection

@@ -116,7 +116,7 @@ def test_that_nobody_is_there_to_respond_is_told_as_such() -> None:
                 await asker.request("nobody/here", "x")
             assert caught.value.rc == 0x10
             assert "Nobody is there to respond" in caught.value.__notes__[0]
-            assert caught.value.delivery == "not_sent"
+            assert caught.value.delivery == "refused"
 
     virtually(main)
 
