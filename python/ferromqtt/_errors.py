@@ -82,18 +82,21 @@ class Ended:
     There may be thousands of them, and the server's text may be long.
     """
 
-    __slots__ = ("address", "cause", "text", "timed_out")
+    __slots__ = ("address", "cause", "not_sent_text", "text", "timed_out")
 
     def __init__(self, end: End, lost_by: Exception | None) -> None:
         self.address = end.address
         self.timed_out = end.kind == EndKind.TIMEOUT
-        self.text = f"The connection to {end.address} ended before the answer came: {end.text}"
+        ended = f"The connection to {end.address} ended before"
+        self.text = f"{ended} the answer came: {end.text}"
+        self.not_sent_text = f"{ended} the packet was sent: {end.text}"
         self.cause = None if self.timed_out else end_cause(end, lost_by)
 
 
 def ended_error(ended: Ended, delivery: Delivery) -> MqttError:
     """Return the exception for a call that an end of the connection fails."""
-    error = MqttTimeoutError() if ended.timed_out else MqttError(ended.text)
+    text = ended.not_sent_text if delivery == "not_sent" else ended.text
+    error = MqttTimeoutError() if ended.timed_out else MqttError(text)
     error.__cause__ = ended.cause
     error.delivery = delivery
     error.address = ended.address
