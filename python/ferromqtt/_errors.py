@@ -49,7 +49,7 @@ def call_error(kind: str, code: int, text: str, delivery: Delivery, what: str) -
             error = draining() if kind == "draining" else not_connected(_COULD_NOT[what])
         case "queue_full" if what == "enqueue":
             remedy = "wait for receipts, raise its bounds, or choose another `overflow`"
-            error = MqttQueueFullError(f"Could not enqueue message: {text} ({remedy})")
+            error = MqttQueueFullError(f"Could not enqueue message: {text}; {remedy}")
         case "queue_full":
             error = MqttCodeError(MQTTErrorCode.MQTT_ERR_QUEUE_SIZE, _COULD_NOT[what])
             error.add_note(f"{text}: wait for acknowledgements (max_queued_outgoing_messages)")
