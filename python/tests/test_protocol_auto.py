@@ -105,7 +105,7 @@ def test_each_connection_has_the_version_that_the_server_speaks_then(run: LoopRu
     [
         ({"clean_session": False}, r"^Clean session is not used for MQTT 5\.0"),
         ({"password": "x"}, "^a password without a user name is possible with MQTT 5.0 only"),
-        ({"clean_start": False}, "^a Client Identifier is needed"),
+        ({"clean_start": False}, "^a Client Identifier is needed.*: give `identifier` "),
         (
             {"properties": {"AuthenticationMethod": "QUIZ"}},
             "^Property AuthenticationMethod has no effect where the client falls back",
