@@ -121,6 +121,23 @@ def test_what_3_1_1_cannot_do_is_refused(options: dict[str, Any], problem: str) 
     virtually(main())
 
 
+def test_the_line_of_the_fallback_names_server_and_version(
+    caplog: pytest.LogCaptureFixture, run: LoopRunner
+) -> None:
+    async def main() -> None:
+        async with TestBroker(unanswered_versions=[5]) as broker:
+            async with Client(broker.host, broker.port, protocol="auto"):
+                pass
+            address = f"{broker.host}:{broker.port}"
+            assert caplog.messages[0] == (
+                f"{address} refused MQTT 5.0, or does not seem to speak it (the server closed the "
+                "connection instead of answering CONNECT): trying MQTT 3.1.1"
+            )
+
+    with caplog.at_level(logging.INFO, "ferromqtt"):
+        run(main)
+
+
 def test_what_only_5_0_has_is_left_out_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
     async def main(version: int) -> list[str]:
         async with TestBroker(listen=False, refused_versions=[version]) as broker:
