@@ -277,6 +277,15 @@ def test_wrong_arguments_are_refused_before_anything_is_sent() -> None:
     virtually(main)
 
 
+def test_a_response_to_no_message_is_refused() -> None:
+    async def main() -> None:
+        async with TestBroker(listen=False) as broker, asker_of(broker) as asker:
+            with pytest.raises(TypeError, match=r"^request must be the Message .*, not int$"):
+                await asker.respond(1, 2)  # type: ignore[arg-type]
+
+    virtually(main)
+
+
 def test_threads_ask_and_respond(builtin: Any) -> None:  # noqa: ANN401 - the fixture's broker
     where = builtin.where
     with (
