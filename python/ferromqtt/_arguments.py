@@ -138,6 +138,16 @@ def _of_subscription(
     return text, qos, *flags
 
 
+def has_options(filters: list[SubscribeFilter]) -> bool:
+    """Whether one of the filters has an option that only 5.0 has."""
+    return any(any(it[2:]) for it in filters)
+
+
+def without_options(filters: list[SubscribeFilter]) -> list[SubscribeFilter]:
+    """Return the filters with what 3.1.1 has too: the QoS."""
+    return [(text, qos, False, False, 0) for text, qos, *_ in filters]
+
+
 def _is_list(topic: object) -> TypeGuard[Sequence[Any]]:
     """Whether this is a sequence of filters and pairs, and not a filter or a pair."""
     if isinstance(topic, tuple):

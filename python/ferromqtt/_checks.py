@@ -198,6 +198,8 @@ def protocol_number(protocol: object) -> int:
         ValueError: It is another number.
     """
     must_be = '"auto", or ProtocolVersion.V31, V311 or V5 (3, 4 or 5)'
+    if isinstance(protocol, str) and protocol in ("3", "4", "5"):
+        raise TypeError(f"protocol must be {must_be}, not {protocol!r}")
     number = getattr(protocol, "value", protocol)
     if not isinstance(number, int) or isinstance(number, bool):
         raise wrong_type("protocol", must_be, protocol)

@@ -64,6 +64,8 @@ class Protocol(LoggingCore):
     """Called when no message will come any more."""
     on_begin: Callable[[asyncio.AbstractEventLoop], list[asyncio.Future[None]]] | None = None
     """Called when a connection begins; returns the futures that wait on another loop."""
+    on_accepted: Callable[[], None] | None = None
+    """Called when a server has accepted a connection."""
     authenticator: Callable[[bytes], bytes | Awaitable[bytes]] | None = None
     """Answers the server's Authentication Data in an enhanced authentication."""
 
@@ -300,14 +302,6 @@ class Protocol(LoggingCore):
         cause = self._cause
         return cause if cause is None or isinstance(cause, MqttError) else MqttError(str(cause))
 
-    def _draining_error(self) -> MqttError:
-        error = MqttError(
-            "The client was drained, and accepts no more messages: publish before that, or enter "
-            "it again."
-        )
-        error.delivery = "not_sent"
-        return error
-
     async def _state_change(self) -> None:
         waiter = asyncio.get_running_loop().create_future()
         self._state_waiters.add(waiter)
@@ -342,6 +336,8 @@ class Protocol(LoggingCore):
 
     def _on_connected(self) -> None:
         self._accepted = True
+        if self.on_accepted is not None:
+            self.on_accepted()
         self._settle_attempt()
         entering, self._entering = self._entering, None
         if entering is not None and not entering.done():

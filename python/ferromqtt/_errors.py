@@ -45,11 +45,11 @@ def call_error(kind: str, code: int, text: str, delivery: Delivery, what: str) -
             return ValueError(text)
         case "timed_out":
             error = MqttTimeoutError(f"Operation timed out: {text}")
-        case "disconnected":
-            error = not_connected(_COULD_NOT[what])
+        case "disconnected" | "draining":
+            error = draining() if kind == "draining" else not_connected(_COULD_NOT[what])
         case "queue_full" if what == "enqueue":
             remedy = "wait for receipts, raise its bounds, or choose another `overflow`"
-            error = MqttQueueFullError(f"Could not enqueue message: {text} ({remedy})")
+            error = MqttQueueFullError(f"Could not enqueue message: {text}; {remedy}")
         case "queue_full":
             error = MqttCodeError(MQTTErrorCode.MQTT_ERR_QUEUE_SIZE, _COULD_NOT[what])
             error.add_note(f"{text}: wait for acknowledgements (max_queued_outgoing_messages)")
@@ -59,6 +59,7 @@ def call_error(kind: str, code: int, text: str, delivery: Delivery, what: str) -
             delivery = "refused"
         case "no_responder" | "unanswerable":
             error = _no_response(kind, code, text)
+            delivery = "refused" if kind == "no_responder" else delivery
         case "limit":
             error = MqttCodeError(ReasonCode(PacketTypes.DISCONNECT, identifier=code), text)
             is_sent = delivery == "unknown"  # by an earlier connection
@@ -81,18 +82,21 @@ class Ended:
     There may be thousands of them, and the server's text may be long.
     """
 
-    __slots__ = ("address", "cause", "text", "timed_out")
+    __slots__ = ("address", "cause", "not_sent_text", "text", "timed_out")
 
     def __init__(self, end: End, lost_by: Exception | None) -> None:
         self.address = end.address
         self.timed_out = end.kind == EndKind.TIMEOUT
-        self.text = f"The connection to {end.address} ended before the answer came: {end.text}"
+        ended = f"The connection to {end.address} ended before"
+        self.text = f"{ended} the answer came: {end.text}"
+        self.not_sent_text = f"{ended} the packet was sent: {end.text}"
         self.cause = None if self.timed_out else end_cause(end, lost_by)
 
 
 def ended_error(ended: Ended, delivery: Delivery) -> MqttError:
     """Return the exception for a call that an end of the connection fails."""
-    error = MqttTimeoutError() if ended.timed_out else MqttError(ended.text)
+    text = ended.not_sent_text if delivery == "not_sent" else ended.text
+    error = MqttTimeoutError() if ended.timed_out else MqttError(text)
     error.__cause__ = ended.cause
     error.delivery = delivery
     error.address = ended.address
@@ -141,6 +145,16 @@ def event_cause(end: End) -> MqttError | None:
 def not_connected(what: str) -> MqttCodeError:
     """Return the exception for what cannot be done without a connection."""
     return MqttCodeError(MQTTErrorCode.MQTT_ERR_NO_CONN, what)
+
+
+def draining() -> MqttError:
+    """Return the exception for what a client does not do that is being drained, or was."""
+    error = MqttError(
+        "The client was drained, and accepts no more messages: publish before that, or enter it "
+        "again."
+    )
+    error.delivery = "not_sent"
+    return error
 
 
 def any_reason(code: int) -> ReasonCode:

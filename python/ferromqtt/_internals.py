@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from ferromqtt._arguments import (
     SubscribeFilter,
     SubscriptionFlags,
+    has_options,
     subscribe_filters,
     subscription_filters,
     unsubscribe_filters,
+    without_options,
 )
 from ferromqtt._checks import check_timeout, wrong_queue
 from ferromqtt._connector import Connector
 from ferromqtt._drain import Drained, drain
 from ferromqtt._driver import Protocol
-from ferromqtt._errors import not_connected
+from ferromqtt._errors import draining, not_connected
 from ferromqtt._keywords import PublishKeywords, are_given, check_names, joined
 from ferromqtt._native import Message, SubscriptionQueue
 from ferromqtt._queue import MessageQueue
@@ -87,6 +89,8 @@ class Internals:
         core.pending_calls_text = self.pending_calls_text
         core.authenticator = authenticator
         core.manual_ack = bool(manual_ack)
+        if options.falls_back:
+            core.on_accepted = self._warn_of_fall_back
         self._connector = Connector(options, TLSContext(options), core, credentials)
         core.connector = self._connector
         self.start_publish = core.publish if max_outgoing_calls is None else None
@@ -94,6 +98,7 @@ class Internals:
         self.entered = False
         self._was_entered = False
         self._warnings: set[str] = set()
+        self._subscribes_with_options = self._subscribes_with_properties = False
         self._max_outgoing_calls = max_outgoing_calls
         if max_outgoing_calls is not None:
             core.max_calls = max(max_outgoing_calls, 0)
@@ -151,8 +156,10 @@ class Internals:
     ) -> list[ReasonCode]:
         """Subscribe; return a Reason Code for each filter."""
         async with TURN_BEFORE_ERROR:
-            filters = subscribe_filters(topic, qos, options, self.version)
-            if options is not None and self.version != ProtocolVersion.V5:
+            filters = subscribe_filters(topic, qos, options, self._form)
+            if self.options.falls_back:
+                filters = self._expressible(filters)
+            elif options is not None and self.version != ProtocolVersion.V5:
                 self._warn_of_options()
             native = self.call_properties("subscribe", PacketTypes.SUBSCRIBE, properties, keywords)
         async with self.slot():
@@ -191,7 +198,7 @@ class Internals:
         timeout: float,
     ) -> Subscription:
         """Return a subscription that can be entered."""
-        filters = subscription_filters(topics, qos, options, self.version)
+        filters = self._expressible(subscription_filters(topics, qos, options, self._form))
         queue.check()
         check_timeout(timeout)
         packet = PacketTypes.SUBSCRIBE
@@ -263,7 +270,7 @@ class Internals:
         async with TURN_BEFORE_ERROR:
             check_timeout(timeout)
             if not self.entered or self.core.state in ("disconnected", "connecting"):
-                raise not_connected("Could not drain")
+                raise draining() if self.core.is_draining else not_connected("Could not drain")
             return await drain(self.core, timeout)
 
     async def _connect(self, timeout: float) -> None:
@@ -296,6 +303,40 @@ class Internals:
             return ProtocolVersion(self.core.protocol)
         return cast("ProtocolVersion", self.options.protocol)  # never None there
 
+    @property
+    def _form(self) -> ProtocolVersion:
+        """The version whose arguments subscribing takes: where the client falls back always 5.0's.
+
+        A program does not know what the server speaks.
+        """
+        return cast("ProtocolVersion", self.options.protocol)
+
+    def _expressible(self, filters: list[SubscribeFilter]) -> list[SubscribeFilter]:
+        """Leave out, with a warning, what the version in use has not: all options but the QoS."""
+        if not has_options(filters):
+            return filters
+        if self.version == ProtocolVersion.V5:
+            self._subscribes_with_options = True
+            return filters
+        self._warn_of_other_options()
+        return without_options(filters)
+
+    def _warn_of_fall_back(self) -> None:
+        """Tell what the core leaves out of subscriptions that were made before the fallback."""
+        if self.version == ProtocolVersion.V5:
+            return
+        if self._subscribes_with_options:
+            self._warn_of_other_options()
+        if self._subscribes_with_properties:
+            self._warn_that_properties_are_not_sent()
+
+    def _warn_of_other_options(self) -> None:
+        self._warn_once(
+            "Subscribe options other than the QoS are not sent: MQTT %s has none. Leave them out, "
+            "or give the client protocol=ProtocolVersion.V5.",
+            self._version_name,
+        )
+
     def call_properties(
         self,
         call: str,
@@ -311,7 +352,10 @@ class Internals:
         """
         check_names(call, keywords)
         if self.version == ProtocolVersion.V5:
-            return joined(properties, packet_type, keywords)
+            native = joined(properties, packet_type, keywords)
+            if native and packet_type == PacketTypes.SUBSCRIBE:
+                self._subscribes_with_properties = True
+            return native
         self._warn_of_properties(properties, keywords)
         return None
 
@@ -321,6 +365,9 @@ class Internals:
         given = properties is not None and has_any(properties)
         if not (given or are_given(keywords)):
             return
+        self._warn_that_properties_are_not_sent()
+
+    def _warn_that_properties_are_not_sent(self) -> None:
         self._warn_once(
             "Properties are not sent: MQTT %s has none. Leave them out, or give the client "
             "protocol=ProtocolVersion.V5.",

@@ -186,16 +186,18 @@ _ELSEWHERE: dict[str, tuple[str, ...]] = {
     "correlationid": ("correlation_data",),
     "data": ("payload",),
     "delay": ("will_delay_interval",),
-    "expires": ("message_expiry_interval", "session_expiry_interval"),
-    "expiry": ("message_expiry_interval", "session_expiry_interval"),
+    "expires": ("expires_in", "message_expiry_interval", "session_expiry_interval"),
+    "expiry": ("expires_in", "message_expiry_interval", "session_expiry_interval"),
     "filters": ("topic",),
     "headers": ("websocket_headers", "user_properties"),
     "heartbeat": ("keepalive",),
     "host": ("hostname",),
     "id": ("identifier", "subscription_identifier"),
     "identifier": ("subscription_identifier",),
+    "keeplatest": ("keep",),
     "lastwill": ("will",),
     "lwt": ("will",),
+    "manualack": ("ack",),
     "message": ("payload",),
     "metadata": ("user_properties",),
     "mimetype": ("content_type",),
@@ -208,6 +210,7 @@ _ELSEWHERE: dict[str, tuple[str, ...]] = {
     "protocolversion": ("protocol",),
     "pw": ("password",),
     "pwd": ("password",),
+    "queuesize": ("maxsize",),
     "replyto": ("response_topic",),
     "retainaspublished": ("options",),
     "retainhandling": ("options",),
@@ -216,7 +219,7 @@ _ELSEWHERE: dict[str, tuple[str, ...]] = {
     "sslcontext": ("tls_context",),
     "tls": ("tls_context",),
     "topicfilter": ("topic",),
-    "ttl": ("message_expiry_interval", "session_expiry_interval"),
+    "ttl": ("expires_in", "message_expiry_interval", "session_expiry_interval"),
     "user": ("username",),
     "version": ("protocol",),
     "wspath": ("websocket_path",),
@@ -224,10 +227,15 @@ _ELSEWHERE: dict[str, tuple[str, ...]] = {
 """What other libraries, and the standard, call arguments that have another name here."""
 
 
+_OF_ENQUEUE = ("expires_in", "keep")
+
+
 def _unknown(what: str, name: str, known: Iterable[str]) -> TypeError:
     names = {_checks.letters(it): it for it in known}
     elsewhere = _ELSEWHERE.get(_checks.letters(name), ())
     meant = next((it for it in elsewhere if it in names.values()), None)
     meant = meant or _checks.nearest(name, names)
+    if what == "publish" and name in _OF_ENQUEUE:
+        return TypeError(f"publish() has no {name!r}: `enqueue` and `publish_nowait` have it")
     question = f"; did you mean {meant!r}?" if meant else ""
     return TypeError(f"{what}() got an unexpected keyword argument {name!r}{question}")

@@ -44,6 +44,15 @@ def _check_terms(expires_in: float | None, keep: object) -> bool:
     return keep == "latest"
 
 
+def _check_expiry(expires_in: float | None, native: Mapping[str, object] | None) -> None:
+    """Raise ValueError for a message that has two times to expire."""
+    if expires_in is not None and native and "message_expiry_interval" in native:
+        raise ValueError(
+            "expires_in and the Message Expiry Interval are both given: leave out the latter, "
+            "which is what is left of expires_in when the message is sent."
+        )
+
+
 def publish_nowait(
     internals: Internals,
     message: tuple[TopicLike, PayloadType, int, bool, PropertiesLike | None],
@@ -55,6 +64,7 @@ def publish_nowait(
     core = internals.core
     latest = _check_terms(expires_in, keep)
     native = _with_native(internals, "publish_nowait", message, keywords)
+    _check_expiry(expires_in, native[-1])
     future, key, *_ = core.enqueue(native, None, expires_in, latest)
     return Receipt(core, future, key)
 
@@ -72,6 +82,7 @@ async def enqueue(
     async with TURN_BEFORE_ERROR:
         latest = _check_terms(expires_in, keep)
         native = _with_native(internals, "enqueue", message, keywords)
+        _check_expiry(expires_in, native[-1])
         future, key, accepted, call, rests = core.enqueue(native, timeout, expires_in, latest)
     if accepted is None:
         receipt = Receipt(core, future, key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ferromqtt._checks import wrong_type
 from ferromqtt._keywords import check_names, joined
 from ferromqtt._turn import TURN_BEFORE_ERROR
 from ferromqtt.properties import to_native
@@ -59,6 +60,8 @@ async def respond(
 
 def _asked(request: Message) -> dict[str, object]:
     """Return the properties that say where, and to what, the response goes."""
-    properties = getattr(request, "properties", None)
+    if not (hasattr(request, "properties") and hasattr(request, "qos")):
+        raise wrong_type("request", "the Message that is responded to", request)
+    properties = request.properties
     names = ("ResponseTopic", "CorrelationData")
     return {name: getattr(properties, name) for name in names if hasattr(properties, name)}

@@ -39,7 +39,7 @@ from ferromqtt._url import arguments_of
 from ferromqtt.client import Client as AsyncClient
 from ferromqtt.connection import ClientState, ConnectResult
 from ferromqtt.events import ConnectionEvent
-from ferromqtt.exceptions import MqttCodeError, MqttError, MqttReentrantError
+from ferromqtt.exceptions import MqttCodeError, MqttError, MqttReentrantError, MqttTimeoutError
 from ferromqtt.message import Unacknowledged
 from ferromqtt.options import ProtocolVersion
 from ferromqtt.outcomes import Published
@@ -339,17 +339,34 @@ class Receipt:
         """Whether the message has ended, so that `wait` does not wait."""
         return self._receipt.done()
 
-    def wait(self) -> Published:
-        """Wait for the end of the message. An interruption does not withdraw it.
+    def wait(self, timeout: float | None = None) -> Published:
+        """Wait for the end of the message. Neither an interruption nor the limit withdraws it.
+
+        Args:
+            timeout: Seconds to wait; None for no limit.
 
         Raises:
+            MqttTimeoutError: The message has not ended in time. It goes on, and may be waited for
+                again.
             MqttError: What `ferromqtt.Receipt` raises.
+            ValueError: `timeout` is negative or NaN.
+            TypeError: `timeout` is no number.
         """
-        end = self._end()
+        end = self._end(_checks.time_limit(timeout))
         return self._state.call_outside(end) if self.done() else self._state.call_inside(end)
 
-    async def _end(self) -> Published:
-        return await self._receipt
+    async def _end(self, limit: float | None) -> Published:
+        if self.done():
+            return await self._receipt
+        scope = asyncio.timeout(limit)
+        try:
+            async with scope:
+                return await self._receipt
+        except TimeoutError as error:
+            if not scope.expired():
+                raise
+            text = f"Operation timed out: the message has not ended within {limit:g} s, and goes on"
+            raise MqttTimeoutError(text) from error
 
     def __repr__(self) -> str:
         return repr(self._receipt)

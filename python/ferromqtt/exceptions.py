@@ -84,6 +84,9 @@ class MqttQueueFullError(MqttCodeError):
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else super().__str__()
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
 
 class MqttDiscardedError(MqttError):
     """A message left the outgoing queue without being sent. `delivery` is "not_sent".

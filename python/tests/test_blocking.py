@@ -597,3 +597,24 @@ def test_it_connects_to_a_test_broker_in_memory() -> None:
             client.subscribe("a")
             client.publish("a", "in memory", qos=1)
             assert [message.payload for message in take(client, 1)] == [b"in memory"]
+
+
+def test_waiting_for_a_receipt_has_a_time_limit_and_the_message_goes_on() -> None:
+    go = threading.Event()
+
+    def script(connection: Connection) -> None:
+        connection.accept()
+        _, body = connection.expect(packets.PUBLISH)
+        assert go.wait(LIMIT)
+        connection.send(packets.ack(packets.PUBACK, packets.packet_id_of(0x32, body)))
+        connection.read_to_end()
+
+    with ScriptedServer(script) as server, Client(server.host, server.port) as client:
+        receipt = client.enqueue("a", qos=1)
+        with pytest.raises(MqttTimeoutError, match=r"not ended within 0.01 s, and goes on"):
+            receipt.wait(timeout=0.01)
+        with pytest.raises(ValueError, match="timeout must be 0 or more seconds"):
+            receipt.wait(timeout=-1)
+        go.set()
+        assert receipt.wait(LIMIT).reason_code == 0
+        assert receipt.wait(0).reason_code == 0

@@ -413,3 +413,8 @@ def test_a_wrong_address_to_listen_on_is_named(
 ) -> None:
     with pytest.raises(error, match=f"^{text}$"):
         TestBroker(*arguments)
+
+
+def test_a_version_that_is_no_number_is_told_as_one_of_the_list() -> None:
+    with pytest.raises(TypeError, match=r"^each of refused_versions must be int, not str$"):
+        TestBroker(listen=False, refused_versions=["5"])  # type: ignore[list-item]

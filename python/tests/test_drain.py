@@ -12,6 +12,7 @@ from ferromqtt import (
     MqttCodeError,
     MqttError,
     MqttTimeoutError,
+    OutgoingQueue,
     Server,
     blocking,
 )
@@ -24,6 +25,50 @@ from support.scripted import Connection, ScriptedServer, serve_311
 
 NOTHING_LEFT = Drained(not_sent=0, unknown=0, unflushed=0, error=None)
 REFUSED = "^The client was drained, and accepts no more messages"
+
+
+def test_every_call_of_a_client_that_was_drained_says_so() -> None:
+    async def main() -> None:
+        async with TestBroker(listen=False) as broker, Client(broker, timeout=LIMIT) as client:
+            await client.drain()
+            for call in (
+                lambda: client.publish("a"),
+                lambda: client.enqueue("a"),
+                lambda: client.subscribe("a"),
+                lambda: client.unsubscribe("a"),
+                client.drain,
+            ):
+                with pytest.raises(MqttError, match=REFUSED) as caught:
+                    await call()
+                assert caught.value.delivery == "not_sent"
+            with pytest.raises(MqttError, match=REFUSED):
+                client.publish_nowait("a")
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(main())
+
+
+def test_an_enqueue_that_waits_for_capacity_is_told_of_draining(run: LoopRunner) -> None:
+    async def main() -> None:
+        with ScriptedServer(silent) as server:
+            client = Client(
+                server.host,
+                server.port,
+                timeout=LIMIT,
+                max_inflight_messages=1,
+                outgoing_queue=OutgoingQueue(maxsize=1, overflow="wait"),
+            )
+            async with client:
+                await client.enqueue("a", "x", 1)
+                waiting = asyncio.ensure_future(client.enqueue("a", "x", 1))
+                await settle()
+                assert not waiting.done()
+                await client.drain(0.01)
+                with pytest.raises(MqttError, match=REFUSED) as caught:
+                    await waiting
+                assert caught.value.delivery == "not_sent"
+
+    run(main)
 
 
 def silent(connection: Connection) -> None:
@@ -218,7 +263,7 @@ def test_a_client_that_is_not_connected_cannot_be_drained(run: LoopRunner) -> No
             await client.drain()
         async with client:
             await client.drain()
-            with pytest.raises(MqttCodeError, match="not currently connected"):
+            with pytest.raises(MqttError, match=REFUSED):
                 await client.drain()
             with pytest.raises(ValueError, match="timeout must be 0 or more seconds"):
                 await client.drain(-1)

@@ -320,7 +320,9 @@ def test_a_full_queue_fails() -> None:
             await offline(broker, client)
             receipt = await client.enqueue("a", 1, 1)
             for _ in range(2):
-                with pytest.raises(MqttQueueFullError, match=r"is full \(1 messages\)") as raised:
+                with pytest.raises(
+                    MqttQueueFullError, match=r"is full \(1 messages\); wait for"
+                ) as raised:
                     await client.enqueue("a", 2, 1)
                 assert raised.value.delivery == "not_sent"
                 assert raised.value.rc == 15
@@ -400,6 +402,26 @@ def test_a_message_expires_on_every_version(protocol: ProtocolVersion) -> None:
             assert isinstance(await lasting, Published)
 
     play(main)
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [{"message_expiry_interval": 3}, {"properties": {"MessageExpiryInterval": 3}}],
+)
+def test_two_times_to_expire_are_refused(twice: dict[str, Any]) -> None:
+    async def main() -> None:
+        async with TestBroker(listen=False) as broker, Client(broker, protocol=5) as client:
+            with pytest.raises(ValueError, match="both given: leave out the latter"):
+                await client.enqueue("a", "b", expires_in=5, **twice)
+            with pytest.raises(ValueError, match="both given: leave out the latter"):
+                client.publish_nowait("a", "b", expires_in=5, **twice)
+
+    play(main)
+
+
+def test_a_full_queue_says_so_once() -> None:
+    text = "Could not enqueue message: the queue is full; wait for receipts"
+    assert repr(MqttQueueFullError(text)) == f"MqttQueueFullError({text!r})"
 
 
 def test_what_is_left_of_the_time_is_sent_as_the_message_expiry_interval() -> None:
@@ -687,7 +709,7 @@ def test_what_is_accepted_for_5_0_ends_well_or_as_an_error_on_a_server_of_3_1_1(
         await entering
         assert client.protocol() == ProtocolVersion.V311
         assert (await expires).reason_code == 0
-        with pytest.raises(MqttError, match="5.0 only") as caught:
+        with pytest.raises(MqttError, match=r"5\.0 only") as caught:
             await has_property
         assert caught.value.delivery == "not_sent"
         await client.__aexit__(None, None, None)

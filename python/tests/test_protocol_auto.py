@@ -10,6 +10,7 @@ import pytest
 
 from ferromqtt import Client, MqttConnectError, MqttError, ProtocolVersion
 from ferromqtt.connection import ClientState, Reconnect
+from ferromqtt.properties import SubscribeOptions
 from ferromqtt.testing import TestBroker, VirtualLoop
 from support import packets
 from support.clients import LIMIT, receive
@@ -17,6 +18,10 @@ from support.loops import LoopRunner
 from support.scripted import Connection, ScriptedServer
 
 T = TypeVar("T")
+NO_OPTIONS = (
+    "Subscribe options other than the QoS are not sent: MQTT 3.1.1 has none. Leave them out, or "
+    "give the client protocol=ProtocolVersion.V5."
+)
 V311, V5 = ProtocolVersion.V311, ProtocolVersion.V5
 
 
@@ -100,7 +105,7 @@ def test_each_connection_has_the_version_that_the_server_speaks_then(run: LoopRu
     [
         ({"clean_session": False}, r"^Clean session is not used for MQTT 5\.0"),
         ({"password": "x"}, "^a password without a user name is possible with MQTT 5.0 only"),
-        ({"clean_start": False}, "^a Client Identifier is needed"),
+        ({"clean_start": False}, "^a Client Identifier is needed.*: give `identifier` "),
         (
             {"properties": {"AuthenticationMethod": "QUIZ"}},
             "^Property AuthenticationMethod has no effect where the client falls back",
@@ -114,6 +119,23 @@ def test_what_3_1_1_cannot_do_is_refused(options: dict[str, Any], problem: str) 
                 await Client(broker, protocol="auto", **options).__aenter__()
 
     virtually(main())
+
+
+def test_the_line_of_the_fallback_names_server_and_version(
+    caplog: pytest.LogCaptureFixture, run: LoopRunner
+) -> None:
+    async def main() -> None:
+        async with TestBroker(unanswered_versions=[5]) as broker:
+            async with Client(broker.host, broker.port, protocol="auto"):
+                pass
+            address = f"{broker.host}:{broker.port}"
+            assert caplog.messages[0] == (
+                f"{address} refused MQTT 5.0, or does not seem to speak it (the server closed the "
+                "connection instead of answering CONNECT): trying MQTT 3.1.1"
+            )
+
+    with caplog.at_level(logging.INFO, "ferromqtt"):
+        run(main)
 
 
 def test_what_only_5_0_has_is_left_out_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
@@ -131,6 +153,55 @@ def test_what_only_5_0_has_is_left_out_with_one_warning(caplog: pytest.LogCaptur
     assert caplog.records == []
     assert virtually(main(5)) == ["", ""]
     assert [record.getMessage()[:24] for record in caplog.records] == ["Properties are not sent:"]
+
+
+def test_the_qos_of_subscribe_options_is_kept_with_either_version(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    wanted = SubscribeOptions(qos=1, noLocal=True)
+
+    async def main(version: int) -> list[int]:
+        async with TestBroker(listen=False, refused_versions=[version]) as broker:
+            async with Client(broker, protocol="auto") as client:
+                granted = [
+                    *await client.subscribe("a", options=wanted),
+                    *await client.subscribe(("b", wanted)),
+                    *await client.subscribe([("c", wanted), ("d", 2)]),
+                ]
+                qos = [code.value for code in granted]
+                async with client.subscription(("e", wanted), [("f", wanted)]) as messages:
+                    qos += [code.value for _, code in messages.results()]
+                async with client.subscription("g", qos=1, no_local=True) as messages:
+                    qos.append(messages.granted_qos())
+            return qos
+
+    assert virtually(main(3)) == [1, 1, 1, 2, 1, 1, 1]
+    assert caplog.records == []
+    assert virtually(main(5)) == [1, 1, 1, 2, 1, 1, 1]
+    (record,) = caplog.records
+    assert record.getMessage() == NO_OPTIONS
+
+
+@pytest.mark.parametrize("reconnect", [False, True])
+def test_a_subscription_from_before_the_connection_is_made_with_what_3_1_1_has(
+    caplog: pytest.LogCaptureFixture, reconnect: bool
+) -> None:
+    async def main() -> None:
+        async with TestBroker(listen=False, refused_versions=[5]) as broker:
+            client = Client(broker, protocol="auto", reconnect=reconnect)
+            subscription = client.subscription("a", qos=1, no_local=True, subscription_identifier=7)
+            async with subscription as messages, client:
+                await client.subscribe("b")  # the answer to the other has come by then
+                await client.publish("a", b"x", qos=1)
+                assert (await anext(messages)).payload == b"x"
+                assert messages.granted_qos() == 1
+                assert messages.not_renewed() == []
+
+    virtually(main())
+    assert [record.getMessage()[:17] for record in caplog.records] == [
+        "Subscribe options",
+        "Properties are no",
+    ]
 
 
 def test_a_fault_of_the_network_is_told_as_before(run: LoopRunner) -> None:

@@ -44,7 +44,9 @@ def test_leaving_without_a_connection_takes_no_time(pause: float, failing: bool)
         error = RuntimeError("the block failed") if failing else None
         await client.__aexit__(type(error) if error else None, error, None)
         assert asyncio.get_running_loop().time() - start < 0.1
-        with pytest.raises(MqttError, match="ended before the answer came: the client disc") as got:
+        with pytest.raises(
+            MqttError, match="ended before the packet was sent: the client disc"
+        ) as got:
             await publishing
         assert got.value.delivery == "not_sent"
         with pytest.raises(MqttError, match="iteration: the client disconnected"):

@@ -116,7 +116,7 @@ def test_that_nobody_is_there_to_respond_is_told_as_such() -> None:
                 await asker.request("nobody/here", "x")
             assert caught.value.rc == 0x10
             assert "Nobody is there to respond" in caught.value.__notes__[0]
-            assert caught.value.delivery == "not_sent"
+            assert caught.value.delivery == "refused"
 
     virtually(main)
 
@@ -273,6 +273,15 @@ def test_wrong_arguments_are_refused_before_anything_is_sent() -> None:
                 await asker.request("a", object())  # type: ignore[arg-type]
         with pytest.raises(MqttError, match="not currently connected"):
             await asker.request("a", "x")
+
+    virtually(main)
+
+
+def test_a_response_to_no_message_is_refused() -> None:
+    async def main() -> None:
+        async with TestBroker(listen=False) as broker, asker_of(broker) as asker:
+            with pytest.raises(TypeError, match=r"^request must be the Message .*, not int$"):
+                await asker.respond(1, 2)  # type: ignore[arg-type]
 
     virtually(main)
 

@@ -30,6 +30,11 @@ ELSEWHERE: list[tuple[str, str, str | None]] = [
     ("subscribe", "identifier", "subscription_identifier"),
     ("subscribe", "no_local", "options"),
     ("subscribe", "content_type", None),
+    ("subscription", "manual_ack", "ack"),
+    ("subscription", "queue_size", "maxsize"),
+    ("enqueue", "expires", "expires_in"),
+    ("enqueue", "ttl", "expires_in"),
+    ("enqueue", "keep_latest", "keep"),
     ("unsubscribe", "userproperties", "user_properties"),
     ("unsubscribe", "qos", None),
 ]
@@ -47,6 +52,8 @@ def test_an_unknown_keyword_names_the_nearest(
             "Client": Client,
             "Will": Will,
             "publish": client.publish,
+            "enqueue": client.enqueue,
+            "subscription": client.subscription,
             "subscribe": client.subscribe,
             "unsubscribe": client.unsubscribe,
         }
@@ -54,6 +61,16 @@ def test_an_unknown_keyword_names_the_nearest(
             await calls[what]("a", **{name: 1})
         text = f"{what}() got an unexpected keyword argument {name!r}{end}"
         assert str(caught.value) == text
+
+    run(main)
+
+
+@pytest.mark.parametrize("name", ["expires_in", "keep"])
+def test_publish_names_the_calls_that_have_what_it_has_not(run: LoopRunner, name: str) -> None:
+    async def main() -> None:
+        publish: Callable[..., Any] = Client("localhost").publish
+        with pytest.raises(TypeError, match=f"^publish.. has no '{name}': `enqueue` and `publish_"):
+            await publish("a", **{name: 1})
 
     run(main)
 

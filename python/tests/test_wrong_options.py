@@ -36,7 +36,7 @@ WRONG_TYPES: list[tuple[str, Any, str, str]] = [
     ("logger", "x", "a logging.Logger", "str"),
     ("identifier", 5, "str", "int"),
     ("queue_type", asyncio.Queue(), "a class like asyncio.Queue", "Queue"),
-    ("protocol", "5", '"auto", or ProtocolVersion.V31, V311 or V5 (3, 4 or 5)', "str"),
+    ("protocol", "five", '"auto", or ProtocolVersion.V31, V311 or V5 (3, 4 or 5)', "str"),
     ("will", {"topic": "a"}, "a Will", "dict"),
     ("clean_session", "no", "bool", "str"),
     ("transport", 5, "str", "int"),
@@ -435,3 +435,8 @@ def test_a_class_that_makes_no_queues_is_named_1_2(queue_type: Any, why: str) ->
 def test_a_file_that_is_no_path_is_named_1_2() -> None:
     with pytest.raises(TypeError, match=r"^tls_params: ca_certs must be str or a path, not int$"):
         Client("localhost", tls_params=TLSParameters(ca_certs=5))  # type: ignore[arg-type]
+
+
+def test_a_version_as_text_is_refused_with_the_number() -> None:
+    with pytest.raises(TypeError, match=r"\(3, 4 or 5\), not '5'$"):
+        Client("localhost", protocol="5")  # type: ignore[arg-type]

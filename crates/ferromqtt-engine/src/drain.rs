@@ -51,6 +51,11 @@ impl<T: Tokens> Engine<T> {
         self.disconnect_when_drained(now);
     }
 
+    /// Whether the connection is being drained, or ended so and was not started again.
+    pub const fn is_draining(&self) -> bool {
+        self.draining.is_some()
+    }
+
     /// What was left when a connection that is drained ended.
     pub fn undone(&self) -> Undone {
         (self.draining.as_ref()).map_or_else(Undone::default, |draining| draining.undone)

@@ -366,8 +366,12 @@ impl<T: Tokens> Engine<T> {
             } => self.on_disconnected(cause, retry_at, unflushed),
             Event::VersionRefused { cause, next } => {
                 self.last_end = Some(cause.clone());
-                self.attempts.end();
-                self.report(Fact::VersionRefused { cause, next });
+                let (address, _) = self.attempts.end();
+                self.report(Fact::VersionRefused {
+                    cause,
+                    address,
+                    next,
+                });
             }
             Event::Auth(auth) => self.on_auth(*auth),
             Event::Lagged(queue) => {

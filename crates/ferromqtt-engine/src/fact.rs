@@ -50,6 +50,8 @@ pub enum Fact {
     VersionRefused {
         /// How the attempt ended.
         cause: ConnectionError,
+        /// Where it led to.
+        address: Arc<str>,
         /// The version of the next attempt.
         next: ProtocolVersion,
     },

@@ -4,7 +4,9 @@
 
 use std::time::{Duration, Instant};
 
-use ferromqtt_proto::{ConnectionError, Outcome, Repeats, TopicFilter, Unreported};
+use ferromqtt_proto::{
+    ConnectionError, Outcome, ProtocolVersion, Repeats, TopicFilter, Unreported,
+};
 
 use crate::line::{Line, LineLevel, LineValue};
 use crate::{Awaited, CallEnd, Fact, PublishError, end_text};
@@ -131,11 +133,27 @@ impl Lines {
             .words("cause", cause)
             .field("retries", LineValue::Flag(retry_at.is_some()))
             .number("unflushed", *unflushed),
-            Fact::VersionRefused { cause, next } => {
-                let text = "the server does not speak the version of MQTT that was tried, or does not seem to";
+            Fact::VersionRefused {
+                cause,
+                address,
+                next,
+            } => {
+                let text = "the server refused a version of MQTT, or does not seem to speak it";
+                let tried = match next {
+                    ProtocolVersion::V5 => ProtocolVersion::V311,
+                    _ => ProtocolVersion::V5,
+                };
+                let server = match &**address {
+                    "" => "the server",
+                    address => address,
+                };
+                let why = end_text(cause, true); // the port is right: the other version is tried there
                 let mut line = Line::warning(text).words("cause", cause);
                 line.level = LineLevel::Info;
-                line.saying(format!("{text} ({cause}): trying MQTT {next}"), cause)
+                line.saying(
+                    format!("{server} refused MQTT {tried}, or does not seem to speak it ({why}): trying MQTT {next}"),
+                    format!("{server}: {why}"),
+                )
             }
             Fact::Unflushed { messages } => {
                 let text =

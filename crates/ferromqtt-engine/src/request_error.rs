@@ -59,7 +59,7 @@ impl RequestError {
         match self {
             Self::Publish(error) => error.delivery(),
             Self::Unanswerable { delivery, .. } | Self::TimedOut { delivery, .. } => *delivery,
-            Self::NoResponder => Delivery::NotSent, // to anybody
+            Self::NoResponder => Delivery::Unknown, // the server has it, and passed it on to nobody
         }
     }
 }

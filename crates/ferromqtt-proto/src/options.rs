@@ -124,6 +124,9 @@ pub struct Options {
     /// can change what is on the wire could turn it off. A message, a subscription or a request that was accepted while there
     /// was no connection, and that 3.1.1 cannot express, ends when it is to be sent.
     pub fall_back: bool,
+    /// Whether a subscription is made without what a version before 5.0 has not: its properties, and its options but the QoS.
+    /// Otherwise it is refused there, or ends when it is to be sent. Default: `false`.
+    pub reduce_subscriptions: bool,
     /// Client Identifier. Default: empty, which lets the server choose.
     pub client_identifier: Utf8String,
     /// Clean Start (5.0) or Clean Session (3.x). Default: [`CleanStart::FirstOnly`].
@@ -238,6 +241,7 @@ impl Default for Options {
         Self {
             protocol: ProtocolVersion::default(),
             fall_back: false,
+            reduce_subscriptions: false,
             client_identifier: Utf8String::new(),
             clean_start: CleanStart::default(),
             keep_alive: 60,

@@ -9,7 +9,6 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use crate::core::Core;
-use crate::drain;
 use crate::failure::{self, End};
 use crate::hand_over::hand_over;
 use crate::hooks;
@@ -54,7 +53,7 @@ impl FailedCall {
             }
             PublishError::QueueFull { .. } => ("queue_full", 0, summary),
             PublishError::Disconnected { cause, .. } => return Self::ended(cause, delivery),
-            PublishError::Draining => return Self::ended(ConnectionError::Closed, delivery),
+            PublishError::Draining => ("draining", 0, String::new()),
             PublishError::Expired => ("expired", 0, summary),
             PublishError::Replaced => ("replaced", 0, summary),
             PublishError::Dropped => ("dropped", 0, summary),
@@ -241,19 +240,12 @@ const fn name(delivery: Delivery) -> &'static str {
 
 /// The exception for a publish that was refused before anything was sent.
 pub(crate) fn publish_refused(slf: &Bound<'_, Core>, refusal: PublishError) -> PyResult<PyErr> {
-    message_refused(slf, refusal, "publish")
+    refused(slf, FailedCall::publish(refusal, ""), "publish")
 }
 
 /// The exception for a message that the outgoing queue has not accepted.
 pub(crate) fn enqueue_refused(slf: &Bound<'_, Core>, refusal: PublishError) -> PyResult<PyErr> {
-    message_refused(slf, refusal, "enqueue")
-}
-
-fn message_refused(slf: &Bound<'_, Core>, refusal: PublishError, what: &str) -> PyResult<PyErr> {
-    if refusal == PublishError::Draining {
-        return drain::refusal(slf);
-    }
-    refused(slf, FailedCall::publish(refusal, ""), what)
+    refused(slf, FailedCall::publish(refusal, ""), "enqueue")
 }
 
 /// The exception for an authentication that was not begun.
@@ -285,6 +277,11 @@ pub(crate) fn request_refused(
 
 fn refused(slf: &Bound<'_, Core>, failed: FailedCall, what: &str) -> PyResult<PyErr> {
     let py = slf.py();
+    let has_drained = slf.borrow().engine.is_draining() && !slf.borrow().takes_calls();
+    let failed = match failed.kind {
+        DISCONNECTED if has_drained => FailedCall::publish(PublishError::Draining, ""),
+        _ => failed,
+    };
     let is_disconnected = failed.kind == DISCONNECTED;
     let error = failed.into_exception(py, what)?;
     // As in aiomqtt, of publishing alone where a connection that is lost is not made again.

@@ -244,7 +244,10 @@ pub(crate) fn options(arguments: &Bound<'_, PyDict>) -> PyResult<Options> {
                 }
             }
             "topic_aliases" => options.topic_aliases_out = value.extract()?,
-            "fall_back" => options.fall_back = value.extract()?,
+            "fall_back" => {
+                options.fall_back = value.extract()?;
+                options.reduce_subscriptions = options.fall_back; // with a warning of the driver
+            }
             "client_identifier" => options.client_identifier = utf8(&value)?,
             "clean_start" => {
                 options.clean_start = match value.extract()? {

@@ -340,6 +340,12 @@ impl Core {
         drain::begin(slf, limit)
     }
 
+    /// Whether the client is being drained, or was, and has not connected again since.
+    #[getter]
+    const fn is_draining(&self) -> bool {
+        self.engine.is_draining()
+    }
+
     /// What draining has left: messages that were never sent, and those whose outcome is unknown.
     #[getter]
     fn undone(&self) -> (usize, usize) {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::core::Core;
@@ -16,10 +15,4 @@ pub(crate) fn begin(core: &Bound<'_, Core>, limit: Option<f64>) -> PyResult<()> 
     core.borrow_mut().engine.drain(now, until);
     events::pump(core, now)?;
     Core::flush(core)
-}
-
-/// What a publish raises meanwhile, and afterwards until the client is entered again.
-pub(crate) fn refusal(core: &Bound<'_, Core>) -> PyResult<PyErr> {
-    let error = core.call_method0(intern!(core.py(), "_draining_error"))?;
-    Ok(PyErr::from_value(error))
 }

@@ -112,7 +112,9 @@ pub(crate) fn reason_string(properties: Option<&Properties>) -> String {
 pub(crate) fn options_text(error: &InvalidOptions) -> String {
     match error {
         InvalidOptions::Property(error) => properties::refused_text(error),
-        _ => error.to_string(),
+        _ => error
+            .to_string()
+            .replace("Options::client_identifier", "`identifier`"),
     }
 }
 

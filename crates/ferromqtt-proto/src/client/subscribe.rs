@@ -172,14 +172,15 @@ impl Client {
     }
 
     /// Before 5.0 SUBSCRIBE holds the QoS alone, and no packet has properties. Anything else is refused, since the caller
-    /// relies on it.
+    /// relies on it, unless the options say that [it does not](crate::Options::reduce_subscriptions).
     fn check_version(
         &self,
         place: PropertyPlace,
         properties: &Properties,
         filters: &[(TopicFilter, SubscriptionOptions)],
     ) -> Result<(), PropertyError> {
-        if self.options.protocol.is_v5() {
+        let reduces = self.options.reduce_subscriptions && !filters.is_empty();
+        if self.options.protocol.is_v5() || reduces {
             return Ok(());
         }
         for (_, options) in filters {

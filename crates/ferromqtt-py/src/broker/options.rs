@@ -106,8 +106,9 @@ pub(super) fn reason_code(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Reas
 
 /// Versions of MQTT by their numbers.
 fn versions(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<ProtocolVersion>> {
+    let each = format!("each of {name}");
     let version = |value: Bound<'_, PyAny>| {
-        Ok(match whole(name, &value, 3, 5)? {
+        Ok(match whole(&each, &value, 3, 5)? {
             3 => ProtocolVersion::V31,
             4 => ProtocolVersion::V311,
             _ => ProtocolVersion::V5,

@@ -40,6 +40,12 @@ async def _(_: World) -> None:
     raise errors[0]
 
 
+@provokes(BLOCKING, "the message has not ended")
+async def _(_: World) -> None:
+    with ScriptedServer(mute) as server, Client(server.host, server.port) as client:
+        client.enqueue("a", qos=1).wait(0.01)
+
+
 @provokes(BLOCKING, "before this process was forked")
 async def _(_: World) -> None:
     with ScriptedServer(serve_311) as server, Client(server.host, server.port) as client:

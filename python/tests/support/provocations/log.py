@@ -144,6 +144,13 @@ async def _(_: World) -> None:
         await client.subscribe("a", options=SubscribeOptions(qos=1))
 
 
+@provokes(LOG, "options other than the QoS")
+async def _(_: World) -> None:
+    broker = TestBroker(listen=False, refused_versions=[5])
+    async with broker, Client(broker, protocol="auto") as client:
+        await client.subscribe("a", options=SubscribeOptions(qos=1, noLocal=True))
+
+
 @provokes(LOG, "websocket_headers are not sent")
 async def _(_: World) -> None:
     client = Client("127.0.0.1", 1, transport="websockets", websocket_headers={"X": "y"})

@@ -1,5 +1,6 @@
 """Messages that are not accepted, or that end without being sent."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from ferromqtt import Client, OutgoingQueue, Reconnect
@@ -53,6 +54,28 @@ offline("keep must be", lambda it: it.enqueue("b", 2, keep="new"))  # type: igno
 offline("a topic and a payload", lambda it: it.publish_many([("a",)]))
 offline("must have a topic.", lambda it: it.publish_many([{"payload": 1}]))
 offline("a message has no {names}", lambda it: it.publish_many([{"topic": "a", "data": 1}]))
+
+
+@provokes(CALLS, "are both given")
+async def _(_: World) -> None:
+    async with TestBroker(listen=False) as broker, Client(broker, protocol=5) as client:
+        await client.enqueue("a", 1, expires_in=5, message_expiry_interval=3)
+
+
+@provokes(CALLS, "ended before the packet was sent")
+async def _(_: World) -> None:
+    broker = TestBroker(listen=False)
+    async with Client(broker, reconnect=Reconnect(min=100, max=100)) as client:
+        await broker.stop()
+        await settle()
+        publishing = asyncio.ensure_future(client.publish("a", qos=1))
+        await settle()
+    await publishing
+
+
+@provokes(CALLS, "request must be the Message")
+async def _(_: World) -> None:
+    await Client("localhost", protocol=5).respond(1, 2)  # type: ignore[arg-type]
 
 
 @provokes(LOG, "a message of the outgoing queue")

@@ -69,6 +69,13 @@ making(
     "{what}() got an unexpected keyword argument {name}",
     lambda: Client("h", quux=5),  # type: ignore[call-arg]
 )
+
+
+@provokes(PROPERTIES, "publish() has no")
+async def _(_: World) -> None:
+    await Client("h").publish("a", expires_in=5)  # type: ignore[call-arg]
+
+
 making("is a property of MQTT 5.0", lambda: Client("h", receive_maximum=5))
 making(
     "is given twice",
