@@ -1,6 +1,7 @@
 """Messages that are not accepted, or that end without being sent."""
 
 import asyncio
+import copy
 from collections.abc import Awaitable, Callable
 
 from ferromqtt import Client, OutgoingQueue, Reconnect
@@ -100,3 +101,9 @@ async def _(_: World) -> None:
         await broker.stop()
         await settle()
         client.publish_nowait("a", 1, 1)  # and its receipt is dropped
+
+
+@provokes(CALLS, "A Receipt cannot be copied")
+async def _(_: World) -> None:
+    async with Client(TestBroker(listen=False)) as client:
+        copy.copy(await client.enqueue("a"))
