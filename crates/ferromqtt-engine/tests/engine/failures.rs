@@ -133,6 +133,7 @@ fn a_request_that_is_acknowledged_only_has_no_responder() {
     });
     let error = acknowledged.responded(Awaited::PubAck, LIMIT).unwrap_err();
     assert_eq!(error, RequestError::NoResponder);
+    assert_eq!(error.delivery(), Delivery::Unknown); // the server has it
     let late = CallEnd::TimedOut(Delivery::NotSent);
     let expected = RequestError::TimedOut {
         limit: LIMIT,

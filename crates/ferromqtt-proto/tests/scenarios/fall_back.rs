@@ -354,6 +354,35 @@ fn what_was_accepted_for_5_0_ends_when_3_1_1_cannot_express_it() {
     assert_eq!(sent.last().unwrap(), "PUBLISH q0 plain");
 }
 
+/// The QoS is what the subscription is about.
+#[test]
+fn a_subscription_is_made_without_what_3_1_1_has_not_when_asked() {
+    let mut options = falling_back(None);
+    options.reduce_subscriptions = true;
+    let mut pair = Pair::new(options);
+    pair.connect();
+    let wanted = SubscriptionOptions {
+        qos: AtLeastOnce,
+        no_local: true,
+        ..SubscriptionOptions::default()
+    };
+    let subscribe = Subscribe {
+        filters: vec![(filter("a"), wanted)],
+        properties: Properties {
+            user_properties: vec![(text("k"), text("v"))].into(),
+            ..Properties::default()
+        },
+        queue: QueueId::DEFAULT,
+    };
+    let now = pair.now;
+    pair.client.subscribe(now, subscribe).unwrap();
+    answer(&mut pair, Answer::Bytes(REFUSED_BY_3_1_1));
+    accepts(&mut pair, V311);
+    assert_eq!(pair.outcomes(), []);
+    let sent = pair.bytes();
+    assert_eq!((sent[0], &sent[4..]), (0x82, &b"\0\x01a\x01"[..]));
+}
+
 /// The reason is the one of the last attempt.
 #[test]
 fn the_end_in_3_1_1_is_told() {
