@@ -80,10 +80,15 @@ fn advance_attached<'py>(slf: &Bound<'py, NextMessage>) -> PyResult<Step<'py>> {
         let core = core.into_bound(py);
         let mut guard = core.borrow_mut();
         // The default queue makes no server wait, so nothing goes on when a message leaves it.
-        let (received, goes_on) = match step.queue {
-            _ if guard.taken >= IN_A_ROW => (None, false),
-            QueueId::DEFAULT => (guard.engine.take(QueueId::DEFAULT), false),
-            queue => guard.engine.take_and_go_on(queue),
+        let mut goes_on = false;
+        let received = match step.queue {
+            _ if guard.taken >= IN_A_ROW => None,
+            QueueId::DEFAULT => guard.engine.take(QueueId::DEFAULT),
+            queue => {
+                let (received, more) = guard.engine.take_and_go_on(queue);
+                goes_on = more;
+                received
+            }
         };
         if let Some(received) = received {
             guard.taken += 1;
