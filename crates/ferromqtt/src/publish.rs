@@ -17,9 +17,7 @@ use tokio::sync::oneshot;
 use crate::handle::Handle;
 use crate::shared::{Shared, end_of, now};
 use crate::state::SharedState;
-use crate::{
-    Client, ConnectionError, Message, Properties, PublishError, Published, QoS, TopicName,
-};
+use crate::{Client, Message, Properties, PublishError, Published, QoS, TopicName};
 
 /// A message that is about to be published: see [`Client::publish`]. Wraps [`ferromqtt_proto::Publish`].
 ///
@@ -155,7 +153,7 @@ impl<'a> Publish<'a> {
         let may_have_forked = state.may_have_forked();
         drop(state);
         if may_have_forked && shared.has_forked() {
-            return Some(Err(PublishError::not_sent(ConnectionError::Forked)));
+            return Some(Err(PublishError::not_sent(crate::ConnectionError::Forked)));
         }
         if first {
             shared.driver.notify_one();
