@@ -36,7 +36,7 @@ PARTS = (
     Part("transport", 2_293, ("crates/ferromqtt-transport/src",)),
     Part(
         "tokio client without TLS",
-        5_591,
+        5_598,
         ("crates/ferromqtt/src",),
         ("crates/ferromqtt/src/transport/tls",),
     ),

@@ -21,7 +21,7 @@ impl Publish<'_> {
     /// It is for [`enqueue`](Self::enqueue) and [`try_enqueue`](Self::try_enqueue) with such a queue; anything else is refused as
     /// [`PublishError::NotQueued`].
     pub fn expires_in(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.terms.expires_in = limit.into();
+        self.terms.get_or_insert_default().expires_in = limit.into();
         self
     }
 
@@ -41,13 +41,17 @@ impl Publish<'_> {
     /// # Ok(()) }
     /// ```
     pub fn keep_latest(mut self) -> Self {
-        self.terms.keep_latest = true;
+        self.terms.get_or_insert_default().keep_latest = true;
         self
     }
 
     /// Whether it must wait in an outgoing queue.
-    pub(crate) fn is_on_terms(&self) -> bool {
-        self.terms != MessageTerms::default()
+    pub(crate) const fn is_on_terms(&self) -> bool {
+        self.terms.is_some()
+    }
+
+    fn terms(&self) -> MessageTerms {
+        self.terms.as_deref().copied().unwrap_or_default()
     }
 
     fn check_terms(&self) -> Result<(), PublishError> {
@@ -59,8 +63,9 @@ impl Publish<'_> {
 
     /// Has the outgoing queue accept the message, once it has capacity.
     async fn enqueue_on_terms(self) -> Result<Receipt, PublishError> {
+        let terms = self.terms();
         let publish = self.publish?;
-        let (shared, terms) = (&self.client.shared, self.terms);
+        let shared = &self.client.shared;
         let deadline = end_of(self.limit); // which panics outside a runtime: nothing must be sent then
         let (token, outcome) = oneshot::channel();
         let (accepted_token, accepted) = oneshot::channel();
@@ -161,12 +166,13 @@ impl Publish<'_> {
     /// ```
     pub fn try_enqueue(self) -> Result<Receipt, PublishError> {
         self.check_terms()?;
+        let terms = self.terms();
         let publish = self.publish?;
         let has_queue = self.client.shared.has_queue;
         (self.client.shared).call(|state, now| {
             if has_queue {
                 let (token, outcome) = oneshot::channel();
-                return match (state.engine).queue_publish(now, publish, self.terms, Some(token)) {
+                return match (state.engine).queue_publish(now, publish, terms, Some(token)) {
                     Ok(_) => Ok(Receipt::waiting(outcome)),
                     Err((_, refusal)) => Err(refusal),
                 };

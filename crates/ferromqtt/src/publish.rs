@@ -28,8 +28,8 @@ pub struct Publish<'a> {
     pub(crate) client: Handle<'a>,
     pub(crate) publish: Result<proto::Publish, PublishError>,
     pub(crate) limit: Option<Duration>,
-    /// How it waits in an outgoing queue.
-    pub(crate) terms: MessageTerms,
+    /// How it waits in an outgoing queue. Boxed, since each publish is moved with it.
+    pub(crate) terms: Option<Box<MessageTerms>>,
 }
 
 impl fmt::Debug for Publish<'_> {
@@ -51,7 +51,7 @@ impl<'a> Publish<'a> {
             client: Handle::Borrowed(client),
             publish: topic.map(|topic| proto::Publish::new(topic, payload)),
             limit: None,
-            terms: MessageTerms::default(),
+            terms: None,
         }
     }
 
@@ -60,7 +60,7 @@ impl<'a> Publish<'a> {
             client: Handle::Borrowed(client),
             publish: proto::Publish::response_to(request, payload).map_err(Into::into),
             limit: None,
-            terms: MessageTerms::default(),
+            terms: None,
         }
     }
 
@@ -181,16 +181,22 @@ impl<'a> Publish<'a> {
     }
 }
 
+/// Of a message that is to wait in an outgoing queue, and is awaited instead of being enqueued.
+#[cold]
+fn not_queued(publish: Publish<'_>) -> PublishFuture<'_> {
+    let error = publish.publish.err().unwrap_or(PublishError::NotQueued);
+    PublishFuture(Stage::Wrong(error))
+}
+
 impl<'a> IntoFuture for Publish<'a> {
     type Output = Result<Published, PublishError>;
     type IntoFuture = PublishFuture<'a>;
 
     fn into_future(self) -> PublishFuture<'a> {
-        let publish = match self.is_on_terms() {
-            true => self.publish.and(Err(PublishError::NotQueued)),
-            false => self.publish,
-        };
-        PublishFuture(Stage::Start(self.client, publish, self.limit))
+        match self.terms {
+            None => PublishFuture(Stage::Start(self.client, self.publish, self.limit)),
+            Some(_) => not_queued(self),
+        }
     }
 }
 
