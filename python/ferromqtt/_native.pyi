@@ -329,10 +329,7 @@ class Core:
     ) -> asyncio.Future[list[int]]: ...
     def request(
         self,
-        topic: str | Topic,
-        payload: object,
-        qos: int,
-        properties: dict[str, object] | None,
+        message: tuple[str | Topic, object, int, bool, dict[str, object] | None],
         timeout: float,
     ) -> asyncio.Future[Message]: ...
     def respond(

@@ -33,7 +33,7 @@ async def request(
         async with TURN_BEFORE_ERROR:
             check_names("request", keywords)
             native = joined(properties, PacketTypes.PUBLISH, keywords)
-            waiter = internals.core.request(topic, payload, qos, native, timeout)
+            waiter = internals.core.request((topic, payload, qos, False, native), timeout)
         response: Message = await internals.wait(waiter)
         return response
 

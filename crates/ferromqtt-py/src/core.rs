@@ -559,18 +559,14 @@ impl Core {
     }
 
     /// Publishes a request. Returns a future of the message that answers it.
-    #[pyo3(signature = (topic, payload, qos, properties, timeout))]
     fn request<'py>(
         slf: &Bound<'py, Self>,
-        topic: &Bound<'py, PyAny>,
-        payload: &Bound<'py, PyAny>,
-        qos: &Bound<'py, PyAny>,
-        properties: Option<&Bound<'py, PyDict>>,
+        message: receipts::Given<'py>,
         timeout: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let _inside = gate::enter()?;
         let timeout = convert::timeout(timeout)?;
-        requests::request(slf, topic, payload, qos, properties, timeout)
+        requests::request(slf, message, timeout)
     }
 
     /// Publishes the response to a request that had these properties and this QoS. Returns a future of None.

@@ -21,7 +21,7 @@ use crate::operations;
 use crate::properties;
 use crate::tokens::Call;
 
-/// A message as `ferromqtt._receipt` gives it: topic, payload, qos, retain, properties.
+/// A message as `ferromqtt._receipt` and `ferromqtt._requests` give it: topic, payload, qos, retain, properties.
 pub(crate) type Given<'py> = (
     Bound<'py, PyAny>,
     Bound<'py, PyAny>,
@@ -55,7 +55,8 @@ pub(crate) fn queue_options(
     })
 }
 
-fn message((topic, payload, qos, retain, properties): Given<'_>) -> PyResult<Publish> {
+/// The core's message of the one that Python gave. Everything is checked before anything is done with it.
+pub(crate) fn message((topic, payload, qos, retain, properties): Given<'_>) -> PyResult<Publish> {
     let topic = convert::topic_text("topic", &topic)?;
     let topic = topic.to_str().map_err(|_| convert::surrogate("topic"))?;
     convert::check_topic(topic)?;

@@ -3,8 +3,7 @@
 //! As in [`crate::core`], a borrow of the core is never held while Python code may run.
 
 use ferromqtt_engine::{Awaited, Purpose, Submission};
-use ferromqtt_proto::{Publish, TopicName};
-use pyo3::exceptions::PyValueError;
+use ferromqtt_proto::Publish;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -13,30 +12,16 @@ use crate::convert::{self, Payload};
 use crate::core::Core;
 use crate::operations::{call, calling_task};
 use crate::properties;
+use crate::receipts;
 use crate::tokens::PyEngine;
 
 /// Publishes a request. Returns a future of the message that answers it.
 pub(crate) fn request<'py>(
     slf: &Bound<'py, Core>,
-    topic: &Bound<'py, PyAny>,
-    payload: &Bound<'py, PyAny>,
-    qos: &Bound<'py, PyAny>,
-    properties: Option<&Bound<'py, PyDict>>,
+    message: receipts::Given<'py>,
     timeout: f64,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let topic = convert::topic_text("topic", topic)?;
-    let topic = topic.to_str().map_err(|_| convert::surrogate("topic"))?;
-    convert::check_topic(topic)?;
-    let qos = convert::qos(qos)?;
-    let payload = Payload::new(payload)?;
-    let properties = properties.map(properties::from_dict).transpose()?;
-    let request = Publish {
-        topic: TopicName::new(topic).map_err(|error| PyValueError::new_err(error.to_string()))?,
-        payload: payload.into_bytes(),
-        qos,
-        retain: false,
-        properties: properties.map(Box::new),
-    };
+    let request = receipts::message(message)?;
     calling_task(slf)?;
     let ask = |engine: &mut PyEngine, now, deadline, token| {
         let submitted = engine.publish(now, Purpose::Request, &request, deadline, token)?;
