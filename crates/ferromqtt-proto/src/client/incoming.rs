@@ -27,7 +27,8 @@ impl Client {
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
-        let topic = connection.aliases.resolve(&publish)?;
+        let alias = (publish.properties.as_ref()).and_then(|properties| properties.topic_alias);
+        let topic = connection.aliases.resolve(publish.topic, alias)?;
         let message = Message {
             topic,
             payload: publish.payload,

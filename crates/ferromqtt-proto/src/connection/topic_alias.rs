@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU16;
 
 use crate::error::{DecodeError, InvalidPublish};
-use crate::packet::{PublishPacket, ReasonCode, TopicAlias};
+use crate::packet::{ReasonCode, TopicAlias};
 use crate::text::Utf8String;
 use crate::topic::TopicName;
 
@@ -24,27 +24,32 @@ impl IncomingAliases {
     }
 
     /// The Topic Name of a PUBLISH: its own, or the one its alias stands for (MQTT-3.3.2-10, MQTT-3.3.2-11).
-    pub(crate) fn resolve(&mut self, publish: &PublishPacket) -> Result<TopicName, DecodeError> {
-        let alias = publish
-            .properties
-            .as_ref()
-            .and_then(|properties| properties.topic_alias);
-        let Some(alias) = alias else {
-            return name(publish.topic.clone());
+    pub(crate) fn resolve(
+        &mut self,
+        topic: Utf8String,
+        alias: Option<TopicAlias>,
+    ) -> Result<TopicName, DecodeError> {
+        let topic = match alias {
+            None => topic,
+            Some(alias) => self.full_name(topic, alias.0.get())?,
         };
-        let alias = alias.0.get();
+        TopicName::from_wire(topic)
+            .ok_or_else(|| DecodeError::protocol("PUBLISH has no valid topic"))
+    }
+
+    fn full_name(&mut self, topic: Utf8String, alias: u16) -> Result<Utf8String, DecodeError> {
         if alias > self.maximum {
             return Err(DecodeError {
                 reason: ReasonCode::TopicAliasInvalid,
                 what: "Topic Alias is above the Topic Alias Maximum",
             });
         }
-        if publish.topic.is_empty() {
+        if topic.is_empty() {
             let known = self.names.get(&alias).cloned();
-            return name(known.ok_or_else(|| DecodeError::protocol("Topic Alias is not known"))?);
+            return known.ok_or_else(|| DecodeError::protocol("Topic Alias is not known"));
         }
-        self.names.insert(alias, publish.topic.detached());
-        name(publish.topic.clone())
+        self.names.insert(alias, topic.detached());
+        Ok(topic)
     }
 }
 
@@ -207,8 +212,4 @@ impl OutgoingAliases {
         }
         None
     }
-}
-
-fn name(topic: Utf8String) -> Result<TopicName, DecodeError> {
-    TopicName::from_wire(topic).ok_or_else(|| DecodeError::protocol("PUBLISH has no valid topic"))
 }
