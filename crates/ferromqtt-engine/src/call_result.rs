@@ -69,7 +69,7 @@ enum Sorted {
 }
 
 impl Sorted {
-    /// The driver has gone. It also stands for an end that calls of this kind do not have.
+    /// The driver has gone.
     const GONE: Self = Self::Disconnected {
         cause: ConnectionError::DriverGone,
         delivery: Delivery::Unknown,
@@ -116,18 +116,15 @@ impl CallEnd {
             Sorted::Answered(answer) => return Ok(answer),
             Sorted::NotRequested(error) => error.into(),
             Sorted::Dropped => InvalidSubscribe::NoQueue.into(),
-            Sorted::Disconnected { cause, delivery } => {
-                SubscribeError::Disconnected { cause, delivery }
-            }
             Sorted::TimedOut(delivery) => SubscribeError::TimedOut {
                 awaited,
                 limit,
                 delivery,
             },
-            _ => SubscribeError::Disconnected {
-                cause: ConnectionError::DriverGone, // other ends belong to a publish
-                delivery: Delivery::Unknown,
-            },
+            other => {
+                let (cause, delivery) = other.disconnected();
+                SubscribeError::Disconnected { cause, delivery }
+            }
         })
     }
 
@@ -191,18 +188,23 @@ impl Sorted {
             Self::Published(published) => return Ok(published),
             Self::NotPublished(error) => error,
             Self::Dropped => PublishError::Dropped,
-            Self::Disconnected { cause, delivery } => {
-                PublishError::Disconnected { cause, delivery }
-            }
             Self::TimedOut(delivery) => PublishError::TimedOut {
                 awaited,
                 limit,
                 delivery,
             },
-            _ => PublishError::Disconnected {
-                cause: ConnectionError::DriverGone, // other ends belong to other calls
-                delivery: Delivery::Unknown,
-            },
+            other => {
+                let (cause, delivery) = other.disconnected();
+                PublishError::Disconnected { cause, delivery }
+            }
         })
+    }
+
+    /// Why the connection ended. An end that calls of this kind do not have counts as the driver's.
+    fn disconnected(self) -> (ConnectionError, Delivery) {
+        match self {
+            Self::Disconnected { cause, delivery } => (cause, delivery),
+            _ => (ConnectionError::DriverGone, Delivery::Unknown),
+        }
     }
 }

@@ -3,11 +3,9 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::{Future, IntoFuture};
-use std::mem;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use ferromqtt_engine::{Awaited, CallEnd, CallId, MessageTerms, Purpose, Submission, at_once};
@@ -15,7 +13,7 @@ use ferromqtt_proto as proto;
 use tokio::sync::oneshot;
 
 use crate::handle::Handle;
-use crate::shared::{Shared, end_of, now};
+use crate::shared::{end_of, now};
 use crate::state::SharedState;
 use crate::{Client, Message, Properties, PublishError, Published, QoS, TopicName};
 
@@ -117,7 +115,7 @@ impl<'a> Publish<'a> {
     ///
     /// ```no_run
     /// # async fn example(client: ferromqtt::Client) -> Result<(), ferromqtt::PublishError> {
-    /// use std::time::{Duration, Instant};
+    /// use std::time::Duration;
     ///
     /// use ferromqtt::{Delivery, PublishError, QoS};
     ///
@@ -181,21 +179,14 @@ impl<'a> Publish<'a> {
     }
 }
 
-/// Of a message that is to wait in an outgoing queue, and is awaited instead of being enqueued.
-#[cold]
-fn not_queued(publish: Publish<'_>) -> PublishFuture<'_> {
-    let error = publish.publish.err().unwrap_or(PublishError::NotQueued);
-    PublishFuture(Stage::Wrong(error))
-}
-
 impl<'a> IntoFuture for Publish<'a> {
     type Output = Result<Published, PublishError>;
     type IntoFuture = PublishFuture<'a>;
 
     fn into_future(self) -> PublishFuture<'a> {
-        match self.terms {
-            None => PublishFuture(Stage::Start(self.client, self.publish, self.limit)),
-            Some(_) => not_queued(self),
+        PublishFuture {
+            publish: self,
+            stage: Stage::NotPolled,
         }
     }
 }
@@ -207,16 +198,20 @@ impl<'a> IntoFuture for Publish<'a> {
 /// [`Publish::timeout`] does, if it is not. One that still waited for capacity is not sent; except one that was accepted at
 /// that very moment, and was written already.
 #[must_use = "futures do nothing unless awaited"]
-pub struct PublishFuture<'a>(Stage<'a>);
+pub struct PublishFuture<'a> {
+    /// Kept whole beside the stage. As a variant of it, its fields would be moved in pieces that overlap those that were
+    /// written, which costs more time than the copy itself.
+    publish: Publish<'a>,
+    stage: Stage,
+}
 
-enum Stage<'a> {
-    Start(
-        Handle<'a>,
-        Result<proto::Publish, PublishError>,
-        Option<Duration>,
-    ),
-    Submitted(PendingPublish),
-    Wrong(PublishError),
+enum Stage {
+    NotPolled,
+    Submitted {
+        end: oneshot::Receiver<CallEnd>,
+        /// The call, if it had to wait for capacity or has a time limit.
+        call: Option<CallId>,
+    },
     Done,
 }
 
@@ -231,19 +226,14 @@ pub(crate) fn publish_now(
     }
 }
 
-/// A message that was submitted.
-struct PendingPublish {
-    end: oneshot::Receiver<CallEnd>,
-    awaited: Awaited,
-    limit: Option<Duration>,
-    /// Its call, if it had to wait for capacity or has a time limit. Dropped while it still waits, it is not sent; dropped
-    /// later, it has no time limit any more.
-    call: Option<(Arc<Shared>, CallId)>,
-}
-
-impl Drop for PendingPublish {
+impl Drop for PublishFuture<'_> {
+    /// A message that still waits for capacity is not sent; an accepted one has no time limit from now on.
     fn drop(&mut self) {
-        if let Some((shared, call)) = self.call.take() {
+        if let Stage::Submitted {
+            call: Some(call), ..
+        } = self.stage
+        {
+            let shared = &self.publish.client.shared;
             let left = shared.call(|state, _| state.engine.leave_line(call));
             drop(left); // not under the lock: it may hold a waker
         }
@@ -254,77 +244,62 @@ impl Future for PublishFuture<'_> {
     type Output = Result<Published, PublishError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            let next = match &mut self.0 {
-                Stage::Start(client, publish, limit) => {
-                    ready!(let_others_run(cx));
-                    let shared = &client.shared;
-                    let deadline = end_of(*limit); // which panics outside a runtime: nothing must be sent then
-                    let publish = match publish {
-                        Ok(publish) => publish,
-                        Err(error) => {
-                            self.0 = Stage::Wrong(error.clone());
-                            continue;
-                        }
-                    };
-                    match submit(shared, publish, deadline) {
-                        Ok(None) => {
-                            self.0 = Stage::Done;
-                            return Poll::Ready(Ok(Published::SENT));
-                        }
-                        Ok(Some((submission, end))) => Stage::Submitted(PendingPublish {
-                            end,
-                            awaited: Awaited::of_publish(publish.qos),
-                            limit: *limit,
-                            call: match submission {
-                                Submission::Accepted(_) if deadline.is_none() => None,
-                                Submission::Accepted(call) | Submission::Waits(call) => {
-                                    Some((Arc::clone(shared), call))
-                                }
-                            },
-                        }),
-                        Err(refusal) => Stage::Wrong(refusal),
-                    }
+        let Self { publish, stage } = &mut *self;
+        if let Stage::NotPolled = stage {
+            ready!(let_others_run(cx));
+            match publish.submit() {
+                Ok(None) => {
+                    *stage = Stage::Done;
+                    return Poll::Ready(Ok(Published::SENT));
                 }
-                Stage::Submitted(pending) => {
-                    let end = ready!(Pin::new(&mut pending.end).poll(cx));
-                    pending.call = None;
-                    let published = end
-                        .unwrap_or(CallEnd::DriverGone)
-                        .published(pending.awaited, pending.limit.unwrap_or_default());
-                    self.0 = Stage::Done;
-                    return Poll::Ready(published);
-                }
-                Stage::Wrong(_) | Stage::Done => {
-                    let Stage::Wrong(error) = mem::replace(&mut self.0, Stage::Done) else {
-                        panic!("a PublishFuture was polled after it had completed");
-                    };
+                Ok(Some(submitted)) => *stage = submitted,
+                Err(error) => {
+                    *stage = Stage::Done;
                     return Poll::Ready(Err(error));
                 }
-            };
-            self.0 = next;
+            }
         }
+        let Stage::Submitted { end, .. } = stage else {
+            panic!("a PublishFuture was polled after it had completed");
+        };
+        let end = ready!(Pin::new(end).poll(cx)).unwrap_or(CallEnd::DriverGone);
+        *stage = Stage::Done;
+        Poll::Ready(publish.outcome(end))
     }
 }
 
-/// Submits a message; `None` when it was sent at once. The clock is read only for one that was not: reading it costs as much
-/// as encoding a small one.
-fn submit(
-    shared: &Shared,
-    publish: &proto::Publish,
-    deadline: Option<Instant>,
-) -> Result<Option<(Submission, oneshot::Receiver<CallEnd>)>, PublishError> {
-    shared.call_untimed(|state| {
-        if publish_now(state, publish)? {
-            return Ok(None);
+impl Publish<'_> {
+    /// Submits the message; `None` when it was sent at once.
+    fn submit(&self) -> Result<Option<Stage>, PublishError> {
+        let deadline = end_of(self.limit); // which panics outside a runtime: nothing must be sent then
+        let publish = self.publish.as_ref().map_err(Clone::clone)?;
+        if self.terms.is_some() {
+            return Err(PublishError::NotQueued);
         }
-        let (token, end) = oneshot::channel();
-        let purpose = Purpose::Message;
-        match (state.engine).publish(now(), purpose, publish, deadline, token) {
-            Ok(submission) => Ok(Some((submission, end))),
-            Err((_, refusal)) => Err(refusal),
-        }
-    })
+        (self.client.shared).call_untimed(|state| {
+            if publish_now(state, publish)? {
+                return Ok(None);
+            }
+            // The clock is read only here: that costs as much as encoding a small message.
+            let (token, end) = oneshot::channel();
+            let purpose = Purpose::Message;
+            let submission = (state.engine).publish(now(), purpose, publish, deadline, token);
+            let call = match submission.map_err(|(_, refusal)| refusal)? {
+                Submission::Accepted(_) if deadline.is_none() => None,
+                Submission::Accepted(call) | Submission::Waits(call) => Some(call),
+            };
+            Ok(Some(Stage::Submitted { end, call }))
+        })
+    }
+
+    fn outcome(&self, end: CallEnd) -> Result<Published, PublishError> {
+        let awaited = Awaited::of_publish(
+            self.publish
+                .as_ref()
+                .map_or(QoS::AtMostOnce, |publish| publish.qos),
+        );
+        end.published(awaited, self.limit.unwrap_or_default())
+    }
 }
 
 /// A loop of publishes that complete at once must not starve the thread's other tasks, nor write a few at a time: one
@@ -347,10 +322,10 @@ fn let_others_run(cx: &mut Context<'_>) -> Poll<()> {
 
 impl fmt::Debug for PublishFuture<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stage = match self.0 {
-            Stage::Start(..) => "not polled",
-            Stage::Submitted(_) => "submitted",
-            Stage::Wrong(_) | Stage::Done => "done",
+        let stage = match self.stage {
+            Stage::NotPolled => "not polled",
+            Stage::Submitted { .. } => "submitted",
+            Stage::Done => "done",
         };
         f.debug_tuple("PublishFuture").field(&stage).finish()
     }
