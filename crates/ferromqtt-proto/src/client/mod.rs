@@ -21,6 +21,7 @@ mod output;
 mod publish;
 mod recorded;
 mod restore;
+mod sent_packets;
 mod stats;
 mod subscribe;
 mod suspect;
