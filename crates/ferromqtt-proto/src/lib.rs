@@ -199,8 +199,9 @@ pub use packet::{
 };
 pub use packet_trace::{Direction, PacketRecord, PublishRecord};
 pub use profile::{
-    Cited, Evidence, KeepAliveBounds, PortProtocol, ProfileConflict, ProfilePorts, ProfileRow,
-    ServerProfile, ServerReach, Source, TopicLimit, UncountedLevels, UnknownProfile,
+    KeepAliveBounds, PortProtocol, ProfileConflict, ProfileEvidence, ProfileFigure, ProfilePorts,
+    ProfileRow, ProfileSource, ServerProfile, ServerReach, TopicLimit, UncountedLevels,
+    UnknownProfile,
 };
 pub use property_error::{PropertyError, PropertyProblem};
 pub use reconnect::Reconnect;

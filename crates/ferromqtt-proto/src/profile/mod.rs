@@ -45,7 +45,7 @@ pub enum ServerProfile {
 
 /// Where a figure comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum ProfileSource {
     /// The vendor's documents, at this address, as they were on that day.
     Documents {
         /// Their address.
@@ -62,16 +62,16 @@ pub enum Source {
 
 /// A figure of a profile, and where it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cited<T> {
+pub struct ProfileFigure<T> {
     /// The figure.
     pub value: T,
     /// Where it comes from.
-    pub source: Source,
+    pub source: ProfileSource,
 }
 
 /// Whether a row was compared with what it is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Evidence {
+pub enum ProfileEvidence {
     /// The tests of this project run a server of this version with the profile.
     Tested(&'static str),
     /// All is from documents.
@@ -82,11 +82,11 @@ pub enum Evidence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProfilePorts {
     /// MQTT over TCP.
-    pub plain: Option<Cited<u16>>,
+    pub plain: Option<ProfileFigure<u16>>,
     /// Over TLS.
-    pub tls: Option<Cited<u16>>,
+    pub tls: Option<ProfileFigure<u16>>,
     /// Over WebSocket and TLS.
-    pub secure_websocket: Option<Cited<u16>>,
+    pub secure_websocket: Option<ProfileFigure<u16>>,
 }
 
 /// A protocol that TLS must offer (ALPN) on one port, where MQTT is one of several.
@@ -127,45 +127,45 @@ pub struct ProfileRow {
     /// The server and the profile as errors name them.
     pub shown: &'static str,
     /// Whether the row was compared with a server.
-    pub evidence: Evidence,
+    pub evidence: ProfileEvidence,
     /// Its ports. One without a plain port needs TLS.
     pub ports: ProfilePorts,
     /// The protocol that TLS must offer on one of them.
-    pub alpn: Option<Cited<PortProtocol>>,
+    pub alpn: Option<ProfileFigure<PortProtocol>>,
     /// It finds the client's account by the server name in TLS (SNI), so an IP address does not lead there.
-    pub needs_server_name: Option<Source>,
+    pub needs_server_name: Option<ProfileSource>,
     /// The versions of MQTT that it speaks.
-    pub versions: Cited<&'static [ProtocolVersion]>,
+    pub versions: ProfileFigure<&'static [ProtocolVersion]>,
     /// It assigns no Client Identifiers.
-    pub needs_identifier: Option<Source>,
+    pub needs_identifier: Option<ProfileSource>,
     /// How many bytes a Client Identifier may have.
-    pub identifier_bytes: Option<Cited<usize>>,
+    pub identifier_bytes: Option<ProfileFigure<usize>>,
     /// The highest QoS to publish at.
-    pub maximum_qos: Option<Cited<QoS>>,
+    pub maximum_qos: Option<ProfileFigure<QoS>>,
     /// The highest QoS to subscribe with, where it does not just grant less.
-    pub maximum_subscribe_qos: Option<Cited<QoS>>,
+    pub maximum_subscribe_qos: Option<ProfileFigure<QoS>>,
     /// It keeps no retained messages.
-    pub no_retain: Option<Source>,
+    pub no_retain: Option<ProfileSource>,
     /// It has no Shared Subscriptions, and takes `$share` for a topic level like any other.
-    pub no_shared_subscriptions: Option<Source>,
+    pub no_shared_subscriptions: Option<ProfileSource>,
     /// How many bytes a payload may have.
-    pub payload_bytes: Option<Cited<usize>>,
+    pub payload_bytes: Option<ProfileFigure<usize>>,
     /// How many bytes a packet may have.
-    pub packet_bytes: Option<Cited<usize>>,
+    pub packet_bytes: Option<ProfileFigure<usize>>,
     /// How many bytes a topic or filter may have.
-    pub topic_bytes: Option<Cited<usize>>,
+    pub topic_bytes: Option<ProfileFigure<usize>>,
     /// How many levels a topic or filter may have.
-    pub topic_levels: Option<Cited<usize>>,
+    pub topic_levels: Option<ProfileFigure<usize>>,
     /// Levels that do not count for these two.
-    pub uncounted: &'static [Cited<UncountedLevels>],
+    pub uncounted: &'static [ProfileFigure<UncountedLevels>],
     /// Characters that no topic may have.
-    pub refused_characters: Option<Cited<&'static str>>,
+    pub refused_characters: Option<ProfileFigure<&'static str>>,
     /// How many filters a SUBSCRIBE may have: one with more is sent as several.
-    pub filters_per_subscribe: Option<Cited<usize>>,
+    pub filters_per_subscribe: Option<ProfileFigure<usize>>,
     /// The Keep Alive that it takes.
-    pub keep_alive: Option<Cited<KeepAliveBounds>>,
+    pub keep_alive: Option<ProfileFigure<KeepAliveBounds>>,
     /// How many QoS 1 and 2 messages may be unacknowledged, unless the options say another number.
-    pub in_flight: Option<Cited<u16>>,
+    pub in_flight: Option<ProfileFigure<u16>>,
 }
 
 impl ServerProfile {

@@ -4,27 +4,27 @@
 //! source was found for is left out. What servers announce in CONNACK needs no row: Session Expiry, Topic Aliases.
 
 use super::{
-    Cited, Evidence, KeepAliveBounds, PortProtocol, ProfilePorts, ProfileRow, ServerProfile,
-    Source, UncountedLevels,
+    KeepAliveBounds, PortProtocol, ProfileEvidence, ProfileFigure, ProfilePorts, ProfileRow,
+    ProfileSource, ServerProfile, UncountedLevels,
 };
 use crate::packet::{ProtocolVersion, QoS};
 
 use ProtocolVersion::{V5, V31, V311};
 
-const fn documents(url: &'static str) -> Source {
-    Source::Documents {
+const fn documents(url: &'static str) -> ProfileSource {
+    ProfileSource::Documents {
         url,
         read: "2026-11-30",
     }
 }
 
-const fn observed(server: &'static str) -> Source {
-    Source::Observed { server }
+const fn observed(server: &'static str) -> ProfileSource {
+    ProfileSource::Observed { server }
 }
 
-impl Source {
-    const fn cites<T: Copy>(self, value: T) -> Cited<T> {
-        Cited {
+impl ProfileSource {
+    const fn cites<T: Copy>(self, value: T) -> ProfileFigure<T> {
+        ProfileFigure {
             value,
             source: self,
         }
@@ -36,9 +36,9 @@ const fn row(
     profile: ServerProfile,
     name: &'static str,
     shown: &'static str,
-    evidence: Evidence,
+    evidence: ProfileEvidence,
     ports: ProfilePorts,
-    versions: Cited<&'static [ProtocolVersion]>,
+    versions: ProfileFigure<&'static [ProtocolVersion]>,
 ) -> ProfileRow {
     ProfileRow {
         profile,
@@ -67,10 +67,11 @@ const fn row(
     }
 }
 
-const AWS_QUOTAS: Source = documents("https://docs.aws.amazon.com/general/latest/gr/iot-core.html");
-const AWS_MQTT: Source =
+const AWS_QUOTAS: ProfileSource =
+    documents("https://docs.aws.amazon.com/general/latest/gr/iot-core.html");
+const AWS_MQTT: ProfileSource =
     documents("https://docs.aws.amazon.com/iot/latest/developerguide/mqtt.html");
-const AWS_PORTS: Source =
+const AWS_PORTS: ProfileSource =
     documents("https://docs.aws.amazon.com/iot/latest/developerguide/protocols.html");
 
 pub(super) static AWS_IOT: ProfileRow = ProfileRow {
@@ -105,7 +106,7 @@ pub(super) static AWS_IOT: ProfileRow = ProfileRow {
         ServerProfile::AwsIot,
         "aws-iot",
         "AWS IoT Core (profile aws-iot)",
-        Evidence::Documents,
+        ProfileEvidence::Documents,
         ProfilePorts {
             plain: None,
             tls: Some(AWS_PORTS.cites(8883)),
@@ -115,9 +116,9 @@ pub(super) static AWS_IOT: ProfileRow = ProfileRow {
     )
 };
 
-const EVENT_GRID_MQTT: Source =
+const EVENT_GRID_MQTT: ProfileSource =
     documents("https://learn.microsoft.com/azure/event-grid/mqtt-support");
-const EVENT_GRID_QUOTAS: Source =
+const EVENT_GRID_QUOTAS: ProfileSource =
     documents("https://learn.microsoft.com/azure/event-grid/quotas-limits");
 
 pub(super) static AZURE_EVENT_GRID: ProfileRow = ProfileRow {
@@ -135,7 +136,7 @@ pub(super) static AZURE_EVENT_GRID: ProfileRow = ProfileRow {
         ServerProfile::AzureEventGrid,
         "azure-event-grid",
         "Azure Event Grid (profile azure-event-grid)",
-        Evidence::Documents,
+        ProfileEvidence::Documents,
         ProfilePorts {
             plain: None,
             tls: Some(EVENT_GRID_MQTT.cites(8883)),
@@ -145,7 +146,7 @@ pub(super) static AZURE_EVENT_GRID: ProfileRow = ProfileRow {
     )
 };
 
-const IOT_HUB: Source =
+const IOT_HUB: ProfileSource =
     documents("https://learn.microsoft.com/azure/iot/iot-mqtt-connect-to-iot-hub");
 
 pub(super) static AZURE_IOT_HUB: ProfileRow = ProfileRow {
@@ -161,7 +162,7 @@ pub(super) static AZURE_IOT_HUB: ProfileRow = ProfileRow {
         ServerProfile::AzureIotHub,
         "azure-iot-hub",
         "Azure IoT Hub (profile azure-iot-hub)",
-        Evidence::Documents,
+        ProfileEvidence::Documents,
         ProfilePorts {
             plain: None,
             tls: Some(IOT_HUB.cites(8883)),
@@ -171,16 +172,16 @@ pub(super) static AZURE_IOT_HUB: ProfileRow = ProfileRow {
     )
 };
 
-const HIVEMQ_FAQ: Source =
+const HIVEMQ_FAQ: ProfileSource =
     documents("https://community.hivemq.com/t/frequently-asked-questions-hivemq-cloud/514");
-const HIVEMQ_EXAMPLE: Source =
+const HIVEMQ_EXAMPLE: ProfileSource =
     documents("https://github.com/hivemq-cloud/paho-mqtt-client-example/blob/main/README.md");
 
 pub(super) static HIVEMQ_CLOUD: ProfileRow = row(
     ServerProfile::HivemqCloud,
     "hivemq-cloud",
     "HiveMQ Cloud (profile hivemq-cloud)",
-    Evidence::Documents,
+    ProfileEvidence::Documents,
     ProfilePorts {
         plain: None,
         tls: Some(HIVEMQ_EXAMPLE.cites(8883)),
@@ -189,11 +190,11 @@ pub(super) static HIVEMQ_CLOUD: ProfileRow = row(
     HIVEMQ_FAQ.cites(&[V31, V311, V5]),
 );
 
-const EMQX_PORTS: Source =
+const EMQX_PORTS: ProfileSource =
     documents("https://docs.emqx.com/en/cloud/latest/deployments/port_guide_serverless.html");
-const EMQX_QUOTAS: Source =
+const EMQX_QUOTAS: ProfileSource =
     documents("https://docs.emqx.com/en/cloud/latest/create/restriction.html");
-const EMQX_MQTT: Source =
+const EMQX_MQTT: ProfileSource =
     documents("https://docs.emqx.com/en/emqx/latest/guides/configuration/mqtt.html");
 
 pub(super) static EMQX_CLOUD: ProfileRow = ProfileRow {
@@ -202,7 +203,7 @@ pub(super) static EMQX_CLOUD: ProfileRow = ProfileRow {
         ServerProfile::EmqxCloud,
         "emqx-cloud",
         "EMQX Cloud (profile emqx-cloud)",
-        Evidence::Documents,
+        ProfileEvidence::Documents,
         ProfilePorts {
             plain: None,
             tls: Some(EMQX_PORTS.cites(8883)),
@@ -212,8 +213,8 @@ pub(super) static EMQX_CLOUD: ProfileRow = ProfileRow {
     )
 };
 
-const RABBITMQ_MQTT: Source = documents("https://www.rabbitmq.com/docs/mqtt");
-const RABBITMQ_3_10: Source = observed("RabbitMQ 3.10.8");
+const RABBITMQ_MQTT: ProfileSource = documents("https://www.rabbitmq.com/docs/mqtt");
+const RABBITMQ_3_10: ProfileSource = observed("RabbitMQ 3.10.8");
 
 pub(super) static RABBITMQ: ProfileRow = ProfileRow {
     maximum_qos: Some(RABBITMQ_MQTT.cites(QoS::AtLeastOnce)),
@@ -222,7 +223,7 @@ pub(super) static RABBITMQ: ProfileRow = ProfileRow {
         ServerProfile::RabbitMq,
         "rabbitmq",
         "RabbitMQ (profile rabbitmq)",
-        Evidence::Tested("RabbitMQ 3.10.8"),
+        ProfileEvidence::Tested("RabbitMQ 3.10.8"),
         ProfilePorts {
             plain: Some(RABBITMQ_MQTT.cites(1883)),
             tls: Some(RABBITMQ_MQTT.cites(8883)),
@@ -232,10 +233,10 @@ pub(super) static RABBITMQ: ProfileRow = ProfileRow {
     )
 };
 
-const NATS_MQTT: Source =
+const NATS_MQTT: ProfileSource =
     documents("https://docs.nats.io/running-a-nats-service/configuration/mqtt");
-const NATS_PORT: Source = documents("https://docs.nats.io/reference/config/mqtt/");
-const NATS_2_9: Source = observed("NATS 2.9.10");
+const NATS_PORT: ProfileSource = documents("https://docs.nats.io/reference/config/mqtt/");
+const NATS_2_9: ProfileSource = observed("NATS 2.9.10");
 
 pub(super) static NATS: ProfileRow = ProfileRow {
     maximum_qos: Some(NATS_2_9.cites(QoS::AtLeastOnce)),
@@ -245,7 +246,7 @@ pub(super) static NATS: ProfileRow = ProfileRow {
         ServerProfile::Nats,
         "nats",
         "NATS 2.9 (profile nats)",
-        Evidence::Tested("NATS 2.9.10"),
+        ProfileEvidence::Tested("NATS 2.9.10"),
         ProfilePorts {
             plain: Some(NATS_PORT.cites(1883)),
             tls: None,
@@ -255,8 +256,9 @@ pub(super) static NATS: ProfileRow = ProfileRow {
     )
 };
 
-const MOSQUITTO_MANUAL: Source = documents("https://mosquitto.org/man/mosquitto-conf-5.html");
-const MOSQUITTO_2_0_11: Source = observed("mosquitto 2.0.11");
+const MOSQUITTO_MANUAL: ProfileSource =
+    documents("https://mosquitto.org/man/mosquitto-conf-5.html");
+const MOSQUITTO_2_0_11: ProfileSource = observed("mosquitto 2.0.11");
 
 pub(super) static MOSQUITTO_2_0: ProfileRow = ProfileRow {
     topic_levels: Some(MOSQUITTO_2_0_11.cites(201)),
@@ -265,7 +267,7 @@ pub(super) static MOSQUITTO_2_0: ProfileRow = ProfileRow {
         ServerProfile::Mosquitto20,
         "mosquitto-2.0",
         "mosquitto 2.0 (profile mosquitto-2.0)",
-        Evidence::Tested("mosquitto 2.0.11"),
+        ProfileEvidence::Tested("mosquitto 2.0.11"),
         ProfilePorts {
             plain: Some(MOSQUITTO_MANUAL.cites(1883)),
             tls: None,

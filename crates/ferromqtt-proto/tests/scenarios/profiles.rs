@@ -2,8 +2,8 @@
 
 use ferromqtt_proto::{
     Event, InvalidOptions, InvalidPublish, InvalidSubscribe, Options, Outcome, ProfileConflict,
-    Properties, Publish, QoS, QueueId, QueueOptions, ReasonCode, ServerProfile, Source, Subscribe,
-    TopicLimit, TopicName, Will,
+    ProfileSource, Properties, Publish, QoS, QueueId, QueueOptions, ReasonCode, ServerProfile,
+    Subscribe, TopicLimit, TopicName, Will,
 };
 
 use crate::support::*;
@@ -440,7 +440,7 @@ fn each_row_is_reached_by_its_name_and_says_where_it_comes_from() {
         assert_eq!(row.name.parse(), Ok(profile));
         assert!(row.shown.contains(&format!("(profile {profile})")));
         assert!(row.versions.value.contains(&V311));
-        if let Source::Documents { url, read } = row.versions.source {
+        if let ProfileSource::Documents { url, read } = row.versions.source {
             assert!(url.starts_with("https://") && read.len() == "2026-11-30".len());
         }
         let refused = row.refused_characters.map_or("", |it| it.value);
