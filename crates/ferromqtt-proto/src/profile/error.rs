@@ -67,7 +67,7 @@ pub enum TopicLimit {
 #[non_exhaustive]
 pub enum ProfileConflict {
     /// A version that the server does not speak.
-    #[error("{whose} does not speak MQTT {}: {}", digits(*version), instead(*profile))]
+    #[error("{whose} does not speak MQTT {version}: {}", instead(*profile))]
     Version {
         /// The profile.
         profile: ServerProfile,
@@ -129,16 +129,8 @@ fn usual_port(port: Option<u16>) -> String {
     port.map_or_else(String::new, |port| format!(", usually to port {port}"))
 }
 
-const fn digits(version: ProtocolVersion) -> &'static str {
-    match version {
-        ProtocolVersion::V31 => "3.1",
-        ProtocolVersion::V311 => "3.1.1",
-        ProtocolVersion::V5 => "5.0",
-    }
-}
-
 fn instead(profile: ServerProfile) -> String {
     let spoken = profile.row().versions.value.iter();
-    let spoken: Vec<_> = spoken.map(|&version| digits(version)).collect();
+    let spoken: Vec<_> = spoken.map(ToString::to_string).collect();
     format!("choose {}", spoken.join(" or "))
 }
