@@ -262,7 +262,10 @@ pub enum InvalidSubscribe {
     #[error("No Local cannot be combined with a shared subscription: leave it out")]
     NoLocalShared,
     /// The server said in CONNACK that it does not support this kind of subscription: the Reason Code names it.
-    #[error("the server does not offer what this subscription needs: {0}")]
+    #[error(
+        "{whose} does not offer what this subscription needs: {0}",
+        whose = "the server"
+    )]
     NotSupported(ReasonCode),
     /// Servers of the [profile](crate::Options::profile) do not support this kind of subscription: the Reason Code names it.
     #[error("{whose} does not offer what this subscription needs: {reason}")]

@@ -18,9 +18,9 @@ pub(crate) fn named(name: &str) -> PyResult<ServerProfile> {
 
 /// What a profile settles: whether TLS is to be spoken, the port, the protocol that TLS is to offer, whether the server speaks
 /// 5.0, and how many messages may be in flight.
-type Settled = (bool, Option<u16>, Option<&'static str>, bool, Option<u16>);
+type SettledProfile = (bool, Option<u16>, Option<&'static str>, bool, Option<u16>);
 
-/// What a profile settles for a client that connects to this host: see [`Settled`]. `port` is the one that was given, if any;
+/// What a profile settles for a client that connects to this host: see [`SettledProfile`]. `port` is the one that was given, if any;
 /// `over` is "tcp", "websockets" or "unix"; `names_server` is whether TLS asks for another name than that of the host.
 #[pyfunction]
 #[pyo3(signature = (name, host, port, over, *, tls, names_server))]
@@ -31,7 +31,7 @@ pub(crate) fn settle_profile(
     over: &str,
     tls: bool,
     names_server: bool,
-) -> PyResult<Settled> {
+) -> PyResult<SettledProfile> {
     let _inside = gate::enter()?;
     let profile = named(name)?;
     // A socket of the file system has TLS only where it is asked for.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use ferromqtt::{
     Client, Connection, Message, Options, OutgoingLimits, OutgoingPolicy, Properties,
-    ProtocolVersion, Publish, PublishError, QoS, Reconnect, TopicAlias, TopicName, Utf8String,
+    ProtocolVersion, Publish, PublishError, QoS, Reconnect, ServerProfile, TopicAlias, TopicName,
+    Utf8String,
 };
 
 use crate::clock::{in_virtual_time, play};
@@ -97,6 +98,16 @@ async fn refused() -> Vec<Provoked> {
         let client = connection.client();
         let publish = client.publish("a", vec![1; 200]).qos(QoS::AtLeastOnce);
         all.push(fail(publish.retain(place == 2)).await);
+    }
+    for (profile, topic, payload) in [
+        (ServerProfile::AwsIot, "a", 131_073),
+        (ServerProfile::AwsIot, &"a".repeat(257), 0),
+        (ServerProfile::AwsIot, &"a/".repeat(8), 0),
+        (ServerProfile::Nats, "a b", 0),
+    ] {
+        let (connection, _server, _pipes) = in_memory(|options| options.profile(profile)).await;
+        let client = connection.client();
+        all.push(fail(client.publish(topic, vec![0; payload])).await);
     }
     let connection = connected(ACCEPTED, None).await;
     let client = connection.client();

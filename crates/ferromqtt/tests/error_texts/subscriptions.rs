@@ -6,7 +6,8 @@ use std::time::Duration;
 use ferromqtt::{
     Acknowledge, AcknowledgeError, Authenticator, AuthenticatorError, Bytes, Client, Connection,
     Message, OutgoingLimits, Properties, ProtocolVersion, PublishError, QoS, QueueOptions,
-    ReAuthenticateError, ReasonCode, RequestError, Subscribe, SubscribeError, SubscriptionOptions,
+    ReAuthenticateError, ReasonCode, RequestError, ServerProfile, Subscribe, SubscribeError,
+    SubscriptionOptions,
 };
 
 use crate::clock::{in_virtual_time, play};
@@ -63,6 +64,15 @@ async fn refused() -> Vec<Provoked> {
     let client = narrow.client();
     all.push(fail(client.subscribe("a/#")).await);
     all.push(fail(client.subscribe("a".repeat(200))).await);
+    for (profile, filter, qos) in [
+        (ServerProfile::AwsIot, "a", QoS::ExactlyOnce),
+        (ServerProfile::AwsIot, &"a".repeat(257), QoS::AtMostOnce),
+        (ServerProfile::AwsIot, &"a/".repeat(8), QoS::AtMostOnce),
+        (ServerProfile::Nats, "a b", QoS::AtMostOnce),
+    ] {
+        let (connection, _server, _pipes) = in_memory(|options| options.profile(profile)).await;
+        all.push(fail(connection.client().subscribe(filter).qos(qos)).await);
+    }
     let old = server(ACCEPTED_311, None)
         .await
         .protocol(ProtocolVersion::V311);

@@ -1,0 +1,48 @@
+//! Names the service that the server is: what it does not take costs no connection.
+//!
+//! It runs on the test broker in memory. A program for the service itself makes its options by `Options::for_profile` with
+//! the host, and gets TLS and the port by that.
+//!
+//! It prints:
+//!
+//! ```text
+//! cannot publish: AWS IoT Core (profile aws-iot) accepts QoS 1 at most; publish with that, or elsewhere
+//! cannot publish: topic of 9 levels has more than the 8 that AWS IoT Core (profile aws-iot) accepts
+//! subscribed to 20 filters
+//! received hello
+//! ```
+
+#![allow(clippy::print_stdout, reason = "it shows what happens")]
+
+use ferromqtt::testing::TestBroker;
+use ferromqtt::{Client, Error, Options, QoS, ServerProfile};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let broker = TestBroker::new();
+    let options = Options::test(&broker).profile(ServerProfile::AwsIot);
+    ferromqtt::scope(options, async |client: Client| {
+        let too_much = [
+            ("room/1", QoS::ExactlyOnce),
+            ("a/b/c/d/e/f/g/h/i", QoS::AtLeastOnce),
+        ];
+        for (topic, qos) in too_much {
+            if let Err(error) = client.publish(topic, "hello").qos(qos).await {
+                println!("{error}");
+            }
+        }
+
+        // One call, and as many packets as the service needs for so many filters.
+        let filters = (0..20).map(|number| format!("room/{number}"));
+        let mut rooms = (client.subscribe_all(filters))
+            .qos(QoS::AtLeastOnce)
+            .await?;
+        println!("subscribed to {} filters", rooms.results().len());
+        client.publish("room/19", "hello").await?;
+        if let Some(message) = rooms.next().await {
+            println!("received {}", message.text()?);
+        }
+        Ok::<_, Error>(())
+    })
+    .await
+}
