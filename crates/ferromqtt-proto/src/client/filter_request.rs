@@ -140,6 +140,7 @@ impl Client {
     fn take_ids(&mut self, op: OpId, count: usize) -> Option<Vec<PacketId>> {
         let ids = &mut self.session.ids;
         if ids.free() < count {
+            self.ids_wanted = count;
             return None;
         }
         let take = |_| ids.take(IdOwner::FilterRequest(op));
@@ -252,11 +253,11 @@ impl Client {
         }
     }
 
-    /// Frees a Packet Identifier, and sends a request that waits for one.
+    /// Frees a Packet Identifier, and sends requests that wait for some.
     pub(super) fn free(&mut self, id: PacketId) {
-        let was_full = self.session.ids.is_full();
         self.session.ids.release(id);
-        if was_full {
+        if self.ids_wanted > 0 && self.session.ids.free() >= self.ids_wanted {
+            self.ids_wanted = 0;
             self.send_waiting_requests();
         }
     }
@@ -286,6 +287,7 @@ impl Client {
 
     /// The connection is gone, and with it the identifiers of requests. With `retry` they wait for the next connection.
     pub(super) fn suspend_requests(&mut self, cause: &ConnectionError, retry: bool) {
+        self.ids_wanted = 0; // the next connection tries all
         let requests = std::mem::take(&mut self.requests);
         for (op, mut request) in requests.into_all() {
             for id in request.take_back().unanswered() {

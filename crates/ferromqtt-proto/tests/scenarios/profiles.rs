@@ -1,9 +1,11 @@
 //! Limits that a server does not announce, and a profile knows.
 
+use std::num::NonZeroU16;
+
 use ferromqtt_proto::{
-    Event, InvalidOptions, InvalidPublish, InvalidSubscribe, Options, Outcome, ProfileConflict,
-    ProfileSource, Properties, Publish, QoS, QueueId, QueueOptions, ReasonCode, ServerProfile,
-    Subscribe, TopicLimit, TopicName, Will,
+    CleanStart, Event, InvalidOptions, InvalidPublish, InvalidSubscribe, Options, Outcome,
+    OutgoingLimits, ProfileConflict, ProfileSource, Properties, Publish, QoS, QueueId,
+    QueueOptions, ReasonCode, ServerProfile, Subscribe, TopicLimit, TopicName, Will,
 };
 
 use crate::support::*;
@@ -189,10 +191,7 @@ fn so_many_messages_are_in_flight_as_the_server_takes_unless_the_program_says_an
     };
     assert_eq!(in_flight(ServerProfile::AwsIot, None), 100);
     assert_eq!(in_flight(ServerProfile::Mosquitto20, None), 20);
-    assert_eq!(
-        in_flight(ServerProfile::AwsIot, std::num::NonZeroU16::new(7)),
-        7
-    );
+    assert_eq!(in_flight(ServerProfile::AwsIot, NonZeroU16::new(7)), 7);
 }
 
 fn to(filters: &[&str], qos: QoS) -> Subscribe {
@@ -317,6 +316,38 @@ fn an_abandoned_split_subscribe_keeps_its_identifiers_until_the_answers() {
     pair.server_sends(suback(2, &[ReasonCode::GrantedQos1; 8]));
     assert_eq!(pair.outcomes(), []);
     assert!(pair.client.is_connected());
+}
+
+/// Two packets need two identifiers at once, and wait for them together.
+#[test]
+fn a_split_subscribe_waits_until_there_are_identifiers_for_all_its_packets() {
+    let mut options = of(ServerProfile::AwsIot);
+    options.reconnect = Some(Default::default());
+    options.clean_start = CleanStart::Never;
+    options.max_in_flight = NonZeroU16::new(u16::MAX);
+    options.outgoing = OutgoingLimits::NONE;
+    let mut pair = Pair::connected(options);
+    for _ in 0..65_534 {
+        pair.client
+            .publish(pair.now, publish("t", 0, AtLeastOnce, false))
+            .unwrap();
+    }
+    pair.pump();
+    pair.cut();
+    let names = names(9);
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    pair.client
+        .subscribe(pair.now, to(&names, AtMostOnce))
+        .unwrap();
+    pair.wait_for_transport();
+    pair.accept(true, Properties::default());
+    let is_subscribe = |packet: &String| packet.starts_with("SUBSCRIBE");
+    assert!(
+        !pair.sent().iter().any(is_subscribe),
+        "there is one identifier"
+    );
+    pair.server_sends(puback(1));
+    assert_eq!(sizes(&mut pair), [8, 1]);
 }
 
 #[test]
