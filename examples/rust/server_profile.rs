@@ -1,7 +1,7 @@
 //! Names the service that the server is: what it does not take costs no connection.
 //!
-//! It runs on the test broker in memory. A program for the service itself makes its options by `Options::for_profile` with
-//! the host, and gets TLS and the port by that.
+//! It runs on the test broker in memory. Without the line with `transport` it connects to the host, over TLS and at the port of
+//! the service.
 //!
 //! It prints:
 //!
@@ -14,13 +14,16 @@
 
 #![allow(clippy::print_stdout, reason = "it shows what happens")]
 
-use ferromqtt::testing::TestBroker;
 use ferromqtt::{Client, Error, Options, QoS, ServerProfile};
+use ferromqtt_testing::TestBroker;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let broker = TestBroker::new();
-    let options = Options::test(&broker).profile(ServerProfile::AwsIot);
+    let host = "example-ats.iot.eu-west-1.amazonaws.com";
+    let options = Options::for_profile(ServerProfile::AwsIot, host)
+        .client_identifier("station-7")
+        .transport(broker.transport());
     ferromqtt::scope(options, async |client: Client| {
         let too_much = [
             ("room/1", QoS::ExactlyOnce),
