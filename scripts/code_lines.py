@@ -31,7 +31,7 @@ class Part(NamedTuple):
 
 
 PARTS = (
-    Part("core", 16_000, ("crates/ferromqtt-proto/src",)),
+    Part("core", 16_004, ("crates/ferromqtt-proto/src",)),
     Part("engine", 4_264, ("crates/ferromqtt-engine/src",)),
     Part("transport", 2_293, ("crates/ferromqtt-transport/src",)),
     Part(
