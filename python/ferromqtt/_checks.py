@@ -83,6 +83,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[object], bool]]] = {
     "topic_aliases": ("True, False or a number", _is_int),
     "servers": ("a list of servers", _is_list),
     "outgoing_queue": ("an OutgoingQueue", _has("maxsize", "maxbytes", "overflow")),
+    "profile": _STR,
 }
 _NEVER_NONE = {"port", "keepalive", "bind_port", "transport", "maximum_non_publish_size"}
 _CLIENT: dict[str, tuple[str, Callable[[object], bool]]] = {

@@ -432,11 +432,12 @@ class Internals:
         will = options.will
         inflight = options.max_inflight_messages
         if inflight is None:
-            inflight = _DEFAULT_INFLIGHT
+            inflight = options.usual_in_flight or _DEFAULT_INFLIGHT
         incoming = options.max_queued_incoming_messages
         return {
             "protocol": int(cast("ProtocolVersion", options.protocol)),
             "fall_back": options.falls_back,
+            "profile": options.profile,
             "topic_aliases": options.most_topic_aliases,
             "client_identifier": options.identifier or "",
             "clean_start": _CLEAN_START[options.clean],

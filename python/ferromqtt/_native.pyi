@@ -36,10 +36,12 @@ __all__ = [
     "check_text",
     "failure_text",
     "payload_bytes",
+    "profile_table",
     "property_table",
     "proxy_of_url",
     "purge_delay",
     "server_of_url",
+    "settle_profile",
     "websocket_headers",
     "wildcard_matches",
 ]
@@ -64,6 +66,18 @@ def property_table() -> list[tuple[int, str, str, str, int, int, bool, tuple[int
     Of each the identifier, the name in words, the key in dictionaries, what its values are ("flag",
     "number", "text", "binary" or "pair"), from which number and to which, whether it repeats, and
     the types of the packets that may hold it, where 0 is the will.
+    """
+
+def profile_table() -> list[tuple[dict[str, Any], dict[str, str]]]:
+    """Return all server profiles: of each its figures, and where they come from."""
+
+def settle_profile(
+    name: str, host: str, port: int | None, over: str, *, tls: bool, names_server: bool
+) -> tuple[bool, int | None, str | None, bool, int | None]:
+    """Return what a profile settles for a client that connects to this host.
+
+    Whether TLS is to be spoken, the port, the protocol that TLS is to offer, whether the server
+    speaks 5.0, and how many messages may be in flight.
     """
 
 def wildcard_matches(wildcard: str, topic: str) -> bool | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ferromqtt import _checks
-from ferromqtt._native import server_of_url
+from ferromqtt._native import profile_table, server_of_url
 
 if TYPE_CHECKING:
     from ferromqtt.options import ClientOptions
@@ -42,11 +42,21 @@ def arguments_of(url: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]
             f"{_FROM_URL}: {own_tls[0]} is given, and the scheme of the URL is one without TLS: "
             "write mqtts:// or wss://."
         )
+    profile = options.get("profile")
+    if profile is not None and not is_tls and _needs_tls(profile):
+        raise ValueError(
+            f"{_FROM_URL}: the profile {profile} needs TLS, and the scheme of the URL is one "
+            "without TLS: write mqtts:// or wss://."
+        )
     if is_tls and not own_tls:
         from ferromqtt.options import TLSParameters  # noqa: PLC0415 - it uses this module
 
         found["tls_params"] = TLSParameters()
     return found.pop("hostname"), {**options, **found}
+
+
+def _needs_tls(profile: object) -> bool:
+    return any(figures["needs_tls"] for figures, _ in profile_table() if figures["name"] == profile)
 
 
 def server_at(url: str, options: ClientOptions) -> tuple[str, int | None]:

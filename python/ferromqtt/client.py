@@ -39,6 +39,7 @@ from ferromqtt.stats import Stats, of_counters
 from ferromqtt.types import (
     MemoryBroker,
     PropertiesLike,
+    ServerProfileName,
     SocketOption,
     UserProperties,
     WebSocketHeaders,
@@ -214,6 +215,15 @@ class Client(Publishing, Receiving):
         outgoing_queue: The bounds of the queue that `enqueue` and `publish_nowait` accept messages
             into, and what happens when it is full: an `OutgoingQueue`. None for 10,000 messages and
             64 MiB, for which `enqueue` waits. An addition to aiomqtt's parameters.
+        profile: The service or server that is connected to, by name: "aws-iot", "azure-event-grid",
+            "azure-iot-hub", "hivemq-cloud", "emqx-cloud", "rabbitmq", "nats" or "mosquitto-2.0".
+            It has limits that are known and that it does not announce: what it does not take is
+            refused before anything is sent, and a SUBSCRIBE with more filters than it takes is
+            sent as several. TLS is spoken where it needs that, by the certificates of the system
+            unless `tls_params` or `tls_context` says otherwise. A `port` other than 1883 is kept;
+            otherwise it is the usual one of the service. Arguments that contradict it are refused.
+            `ferromqtt.profiles` lists all figures, docs/server-profiles.md says more. An addition
+            to aiomqtt's parameters.
 
     Attributes:
         timeout: As the parameter; may be changed at any time.
@@ -275,6 +285,7 @@ class Client(Publishing, Receiving):
         session_expiry_at_disconnect: int | None = None,
         topic_aliases: bool | int = False,
         outgoing_queue: OutgoingQueue | None = None,
+        profile: ServerProfileName | None = None,
     ) -> None:
         broker = memory_broker(hostname)
         options = ClientOptions(
@@ -322,6 +333,7 @@ class Client(Publishing, Receiving):
             session_expiry_at_disconnect=session_expiry_at_disconnect,
             topic_aliases=topic_aliases,
             outgoing_queue=outgoing_queue,
+            profile=profile,
         )
         _checks.check_arguments(
             logger=logger,

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, cast
 
 from ferromqtt import _checks, _keywords, _shown
-from ferromqtt._native import MAX_BYTES, Host, check_text, payload_bytes
+from ferromqtt._native import MAX_BYTES, Host, check_text, payload_bytes, settle_profile
 from ferromqtt._servers import server_of
 from ferromqtt.connection import Reconnect, Server, ServerLike
 from ferromqtt.outcomes import OutgoingQueue
@@ -25,6 +25,7 @@ from ferromqtt.types import (
     MemoryBroker,
     PayloadType,
     PropertiesLike,
+    ServerProfileName,
     SocketOption,
     UserProperties,
     WebSocketHeaders,
@@ -245,12 +246,17 @@ class ClientOptions:
     """The properties of CONNECT that are given as keywords."""
     topic_aliases: bool | int = False
     outgoing_queue: OutgoingQueue | None = None
+    profile: ServerProfileName | None = None
     broker: MemoryBroker | None = None
     """The `hostname`, if it is a test broker."""
     falls_back: bool = dataclasses.field(init=False)
     """Whether a server that does not speak 5.0 is spoken to in 3.1.1."""
     further_servers: tuple[Server | MemoryBroker, ...] = dataclasses.field(init=False)
     """The servers beside `hostname`, checked."""
+    alpn: str | None = dataclasses.field(default=None, init=False)
+    """The protocol that TLS offers."""
+    usual_in_flight: int | None = dataclasses.field(default=None, init=False)
+    """How many messages may be in flight where `max_inflight_messages` does not say it."""
 
     def __post_init__(self) -> None:
         self.falls_back = self.protocol == "auto"
@@ -263,6 +269,8 @@ class ClientOptions:
         self.transport = _transport(self.transport)
         if self.broker is not None:
             _check_memory(self)
+        if self.profile is not None:
+            _settle_profile(self)
         self.further_servers = _further_servers(self)
         self.socket_options = _checks.socket_options(self.socket_options)
         _check_clean_session(self)
@@ -435,6 +443,29 @@ def _check_memory(options: ClientOptions) -> None:
                 f"{name} makes no sense with a test broker in memory, which speaks plain MQTT "
                 "without a socket: leave it out."
             )
+
+
+def _settle_profile(options: ClientOptions) -> None:
+    """Take what the profile says of transport and version, where no argument says it."""
+    is_usual = options.port == ClientOptions.port
+    has_tls, port, options.alpn, has_v5, options.usual_in_flight = settle_profile(
+        cast("str", options.profile),
+        options.hostname,
+        options.port if not is_usual and 0 < options.port <= _MAX_PORT else None,
+        # In memory nothing of a network is looked at: that is as with the profile's own TLS.
+        "tcp" if options.broker is not None else options.transport,
+        tls=options.tls_context is not None or options.tls_params is not None,
+        names_server=options.tls_server_hostname is not None,
+    )
+    if options.falls_back and not has_v5:
+        options.falls_back = False
+        options.protocol = ProtocolVersion.V311
+    if options.broker is not None:
+        return
+    if is_usual and port is not None and options.transport != "unix":
+        options.port = port
+    if has_tls and options.tls_context is None and options.tls_params is None:
+        options.tls_params = TLSParameters()
 
 
 def _further_servers(options: ClientOptions) -> tuple[Server | MemoryBroker, ...]:

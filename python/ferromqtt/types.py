@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar
+from typing import Any, Literal, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from ferromqtt.topic import WildcardLike
 
@@ -53,6 +53,18 @@ UserProperties: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 """User Properties: a dictionary, or pairs, which may have a name several times."""
 PropertiesLike: TypeAlias = PropertiesObject | Mapping[str, Any]
 """Properties, or a dictionary of them: `{"ContentType": "text/plain"}`."""
+
+ServerProfileName: TypeAlias = Literal[
+    "aws-iot",
+    "azure-event-grid",
+    "azure-iot-hub",
+    "hivemq-cloud",
+    "emqx-cloud",
+    "rabbitmq",
+    "nats",
+    "mosquitto-2.0",
+]
+"""The name of a server profile: see `ferromqtt.profiles`."""
 
 PayloadType: TypeAlias = str | bytes | bytearray | memoryview | int | float | None
 _Pair: TypeAlias = tuple[WildcardLike, int | SubscribeOptionsLike]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::packet::{PacketType, Properties, ReasonCode};
+use crate::profile::{ProfileConflict, TopicLimit};
 use crate::property_error::PropertyError;
 use crate::shown::peer_text;
 
@@ -135,6 +136,9 @@ pub enum InvalidOptions {
     /// The will's topic cannot be published to.
     #[error("the will's topic cannot be published to: {0}")]
     WillTopic(TopicError),
+    /// What contradicts the [profile](crate::Options::profile).
+    #[error(transparent)]
+    Profile(Box<ProfileConflict>),
     /// An option or property that exists in 5.0 only, on an earlier version; or one that CONNECT or the will does not have.
     #[error(transparent)]
     Property(#[from] PropertyError),
@@ -157,7 +161,7 @@ pub enum InvalidPublish {
         bytes: usize,
         /// The limit broken.
         limit: usize,
-        /// "the server" or "MQTT".
+        /// "the server", "MQTT", or the server of the [profile](crate::Options::profile) and the profile's name.
         whose: &'static str,
     },
     /// The packet would be short enough with its Topic Alias alone, and is too long with the topic. It must be sendable with
@@ -172,14 +176,32 @@ pub enum InvalidPublish {
         limit: usize,
     },
     /// Above the server's Maximum QoS (MQTT-3.2.2-11).
-    #[error("the server accepts QoS {maximum} at most; publish with that, or elsewhere")]
+    #[error("{whose} accepts QoS {maximum} at most; publish with that, or elsewhere")]
     QosNotSupported {
         /// The server's Maximum QoS.
         maximum: u8,
+        /// "the server", or the one of the [profile](crate::Options::profile) and the profile's name.
+        whose: &'static str,
     },
     /// Retain Available is 0 (MQTT-3.2.2-14).
-    #[error("the server does not support retained messages")]
-    RetainNotSupported,
+    #[error("{whose} does not support retained messages")]
+    RetainNotSupported {
+        /// As above.
+        whose: &'static str,
+    },
+    /// The payload is larger than servers of the [profile](crate::Options::profile) take.
+    #[error("payload of {bytes} bytes is larger than the {limit} that {whose} accepts")]
+    PayloadTooLarge {
+        /// Size of the payload.
+        bytes: usize,
+        /// The limit broken.
+        limit: usize,
+        /// The server, and the name of its profile.
+        whose: &'static str,
+    },
+    /// The topic is one that servers of the [profile](crate::Options::profile) do not take.
+    #[error(transparent)]
+    TopicLimit(TopicLimit),
     /// A property on a version before 5.0, or one that a client's PUBLISH does not have.
     #[error(transparent)]
     Property(Box<PropertyError>),
@@ -240,8 +262,30 @@ pub enum InvalidSubscribe {
     #[error("No Local cannot be combined with a shared subscription: leave it out")]
     NoLocalShared,
     /// The server said in CONNACK that it does not support this kind of subscription: the Reason Code names it.
-    #[error("the server does not offer what this subscription needs: {0}")]
+    #[error(
+        "{whose} does not offer what this subscription needs: {0}",
+        whose = "the server"
+    )]
     NotSupported(ReasonCode),
+    /// Servers of the [profile](crate::Options::profile) do not support this kind of subscription: the Reason Code names it.
+    #[error("{whose} does not offer what this subscription needs: {reason}")]
+    NotOffered {
+        /// What is not offered.
+        reason: ReasonCode,
+        /// The server, and the name of its profile.
+        whose: &'static str,
+    },
+    /// Servers of the [profile](crate::Options::profile) take no subscription with this QoS.
+    #[error("{whose} accepts QoS {maximum} at most; subscribe with that")]
+    QosNotSupported {
+        /// The highest one.
+        maximum: u8,
+        /// The server, and the name of its profile.
+        whose: &'static str,
+    },
+    /// The filter is one that servers of the [profile](crate::Options::profile) do not take.
+    #[error(transparent)]
+    FilterLimit(TopicLimit),
     /// The packet would be longer than MQTT, or this server, allows (MQTT-3.2.2-15).
     #[error("packet of {bytes} bytes is larger than the {limit} that the server accepts")]
     TooLarge {
@@ -289,7 +333,9 @@ impl InvalidSubscribe {
     /// connection.
     pub const fn limit(&self) -> Option<ReasonCode> {
         Some(match self {
-            Self::NotSupported(reason) => *reason,
+            Self::NotSupported(reason) | Self::NotOffered { reason, .. } => *reason,
+            Self::QosNotSupported { .. } => ReasonCode::QosNotSupported,
+            Self::FilterLimit(_) => ReasonCode::TopicFilterInvalid,
             Self::TooLarge { .. } => ReasonCode::PacketTooLarge,
             Self::NoPacketIdentifier => ReasonCode::QuotaExceeded,
             _ => return None,
@@ -302,9 +348,12 @@ impl InvalidPublish {
     /// outgoing queue is full, or there is no connection.
     pub const fn limit(&self) -> Option<ReasonCode> {
         Some(match self {
-            Self::TooLarge { .. } | Self::TooLargeWithTopic { .. } => ReasonCode::PacketTooLarge,
+            Self::TooLarge { .. }
+            | Self::TooLargeWithTopic { .. }
+            | Self::PayloadTooLarge { .. } => ReasonCode::PacketTooLarge,
             Self::QosNotSupported { .. } => ReasonCode::QosNotSupported,
-            Self::RetainNotSupported => ReasonCode::RetainNotSupported,
+            Self::TopicLimit(_) => ReasonCode::TopicNameInvalid,
+            Self::RetainNotSupported { .. } => ReasonCode::RetainNotSupported,
             Self::TopicAliasTooHigh { .. } => ReasonCode::TopicAliasInvalid,
             _ => return None,
         })

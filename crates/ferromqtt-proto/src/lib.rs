@@ -152,6 +152,7 @@
 //! | [`packet`] | a type for each packet, one for all versions |
 //! | [`codec`] | the fixed header, and the data types below it |
 //! | `options`, `event`, `error` | what goes in once, and what comes out |
+//! | `profile` | what services and servers take that do not announce it: a table, and the checks by it |
 //! | `slips` | rules broken by the server that [`Options::strict`] refuses, and that are tolerated otherwise |
 //! | `reconnect`, `servers`, `versions` | back-off, and which ends are final; which server is next; which version each speaks |
 //! | [`shown`] | what `Debug`, errors and logs show of payloads, of what authenticates, and of a peer's text |
@@ -168,6 +169,7 @@ mod event;
 mod options;
 pub mod packet;
 mod packet_trace;
+mod profile;
 mod property_error;
 mod reconnect;
 mod repeats;
@@ -196,6 +198,11 @@ pub use packet::{
     UserProperties, Will,
 };
 pub use packet_trace::{Direction, PacketRecord, PublishRecord};
+pub use profile::{
+    KeepAliveBounds, PortProtocol, ProfileConflict, ProfileEvidence, ProfileFigure, ProfilePorts,
+    ProfileRow, ProfileSource, ServerProfile, ServerReach, TopicLimit, UncountedLevels,
+    UnknownProfile,
+};
 pub use property_error::{PropertyError, PropertyProblem};
 pub use reconnect::Reconnect;
 pub use repeats::{Repeat, Repeats, Unreported};

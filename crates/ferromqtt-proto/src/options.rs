@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::error::InvalidOptions;
 use crate::packet::{PacketType, Properties, PropertyPlace, ProtocolVersion, Will};
+use crate::profile::ServerProfile;
 use crate::property_error::{PropertyError, PropertyProblem};
 use crate::reconnect::Reconnect;
 use crate::session::QueueOptions;
@@ -188,6 +189,10 @@ pub struct Options {
     ///
     /// [`maximum_packet_size`]: Self::maximum_packet_size
     pub maximum_non_publish_size: NonZeroU32,
+    /// The service or server that is connected to, if it is one whose limits are known though it does not announce them.
+    /// What it does not take is refused before anything is sent, and what contradicts these options by [`check`](Self::check).
+    /// Limits of the CONNACK hold beside it. Default: `None`.
+    pub profile: Option<ServerProfile>,
     /// How to reconnect; `None` never does. Default: `None`.
     pub reconnect: Option<Reconnect>,
     /// How many servers the driver's list has. They are tried in turn: the next one at once when an attempt has failed,
@@ -259,6 +264,7 @@ impl Default for Options {
             incoming: QueueOptions::LATEST,
             maximum_packet_size: None,
             maximum_non_publish_size: MAXIMUM_NON_PUBLISH_SIZE,
+            profile: None,
             reconnect: None,
             servers: NonZeroU16::MIN,
             follow_server_reference: false,
@@ -307,7 +313,11 @@ impl Options {
         if let Some(will) = &self.will {
             TopicName::check(&will.topic).map_err(InvalidOptions::WillTopic)?;
         }
-        self.check_properties()
+        self.check_properties()?;
+        match self.profile {
+            Some(profile) => Ok(profile.check_options(self)?),
+            None => Ok(()),
+        }
     }
 
     /// Whether CONNECT can hold these.

@@ -16,6 +16,7 @@ use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyMemory
 
 use crate::gate;
 use crate::hooks;
+use crate::profile;
 use crate::properties;
 use crate::rules;
 
@@ -247,6 +248,12 @@ pub(crate) fn options(arguments: &Bound<'_, PyDict>) -> PyResult<Options> {
             "fall_back" => {
                 options.fall_back = value.extract()?;
                 options.reduce_subscriptions = options.fall_back; // with a warning of the driver
+            }
+            "profile" => {
+                options.profile = value
+                    .extract::<Option<String>>()?
+                    .map(|name| profile::named(&name))
+                    .transpose()?;
             }
             "client_identifier" => options.client_identifier = utf8(&value)?,
             "clean_start" => {

@@ -32,6 +32,7 @@ mod next_message;
 mod next_message_type;
 mod operations;
 mod pending;
+mod profile;
 mod progress;
 mod properties;
 mod readers;
@@ -78,6 +79,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(convert::payload_bytes, module)?)?;
     module.add_function(wrap_pyfunction!(failure::authority, module)?)?;
     module.add_function(wrap_pyfunction!(failure::failure_text, module)?)?;
+    module.add_function(wrap_pyfunction!(profile::profile_table, module)?)?;
+    module.add_function(wrap_pyfunction!(profile::settle_profile, module)?)?;
     module.add_function(wrap_pyfunction!(rules::check_filter, module)?)?;
     module.add_function(wrap_pyfunction!(rules::check_text, module)?)?;
     module.add_function(wrap_pyfunction!(rules::property_table, module)?)?;

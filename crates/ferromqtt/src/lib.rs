@@ -219,11 +219,13 @@ pub use ferromqtt_proto::packet::{SubscriptionIdentifiers, TopicAlias};
 pub use ferromqtt_proto::{
     AckLatency, Acknowledge, AcknowledgeError, CleanStart, ConnectResult, ConnectionError, Contest,
     DecodeError, Delivery, DeliveryId, InvalidOptions, InvalidPublish, InvalidSubscribe,
-    InvalidTopic, Message, OnSessionLost, OutgoingLimits, OutgoingPolicy, Overflow, PacketId,
-    Properties, PropertyError, PropertyProblem, ProtocolVersion, QoS, QueueOptions, ReasonCode,
-    Reconnect, RetainHandling, ServerLimits, Slip, Stats, StringError, SubscriptionOptions,
-    TemplateError, TemplateProblem, TopicError, TopicFilter, TopicName, TopicParams, TopicTemplate,
-    TransportError, Unacknowledged, UserProperties, Utf8String,
+    InvalidTopic, KeepAliveBounds, Message, OnSessionLost, OutgoingLimits, OutgoingPolicy,
+    Overflow, PacketId, PortProtocol, ProfileConflict, ProfileEvidence, ProfileFigure,
+    ProfilePorts, ProfileRow, ProfileSource, Properties, PropertyError, PropertyProblem,
+    ProtocolVersion, QoS, QueueOptions, ReasonCode, Reconnect, RetainHandling, ServerLimits,
+    ServerProfile, Slip, Stats, StringError, SubscriptionOptions, TemplateError, TemplateProblem,
+    TopicError, TopicFilter, TopicLimit, TopicName, TopicParams, TopicTemplate, TransportError,
+    Unacknowledged, UncountedLevels, UnknownProfile, UserProperties, Utf8String,
 };
 /// The test broker: the crate `ferromqtt-testing`, for [`Options::test`].
 #[cfg(feature = "testing")]

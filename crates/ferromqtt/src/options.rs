@@ -2,6 +2,7 @@
 
 mod identity;
 mod limits;
+mod profile;
 mod servers;
 mod session;
 
@@ -54,6 +55,8 @@ pub struct Options {
     authentication: Option<Method>,
     credentials: Option<Arc<dyn AnyProvider>>,
     core: proto::Options,
+    /// The version of MQTT was chosen, and is not the usual one by chance.
+    has_version: bool,
     refused: RefusedNumbers,
     pub(crate) subscriptions: Vec<DeclaredSubscription>,
 }
@@ -180,6 +183,7 @@ impl Options {
             authentication: None,
             credentials: None,
             core,
+            has_version: false,
             refused: RefusedNumbers::default(),
             subscriptions: Vec::new(),
         }
@@ -190,6 +194,7 @@ impl Options {
     pub const fn protocol(mut self, version: ProtocolVersion) -> Self {
         self.core.protocol = version;
         self.core.fall_back = false;
+        self.has_version = true;
         self
     }
 
@@ -311,7 +316,7 @@ impl Options {
 
     /// Whether disconnecting ends the session: no later connection would resume it, and the server would keep it for an hour.
     pub(crate) fn ends_session(&self) -> bool {
-        self.core.ends_session()
+        self.settled().ends_session()
     }
 
     /// What answers the server's AUTH packets, for one connection.
@@ -332,13 +337,13 @@ impl Options {
 
     /// What opens transports, checked: what TLS needs is read here.
     pub(crate) async fn connector(&self) -> Result<Connector, OptionsError> {
-        self.transport.connector().await
+        self.transport.connector(self.core.profile).await
     }
 
     /// The options of the core, checked.
     pub(crate) fn to_core(&self) -> Result<proto::Options, OptionsError> {
         self.refused.check()?;
-        let mut core = self.core.clone();
+        let mut core = self.settled();
         core.client_identifier = text("the Client Identifier", &self.client_identifier)?;
         core.user_name = (self.user_name.as_ref())
             .map(|user_name| text("the User Name", user_name))

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 class TLSContext:
     """The user's context, or one that is made of parameters for each connection."""
 
-    __slots__ = ("_over_unix", "_params", "_reading", "_server_name", "_user_context", "_verifies")
+    __slots__ = (
+        "_alpn",
+        "_over_unix",
+        "_params",
+        "_reading",
+        "_server_name",
+        "_user_context",
+        "_verifies",
+    )
 
     def __init__(self, options: ClientOptions) -> None:
         self._user_context = options.tls_context
@@ -26,6 +34,7 @@ class TLSContext:
         self._verifies = None if options.tls_insecure is None else not options.tls_insecure
         self._over_unix = options.transport == "unix"
         self._server_name = options.tls_server_hostname
+        self._alpn = options.alpn
         # A reading that an earlier attempt has left unfinished: where a file system hangs, one
         # thread waits for it, and not one for each attempt.
         self._reading: concurrent.futures.Future[ssl.SSLContext] | None = None
@@ -47,6 +56,8 @@ class TLSContext:
             _check_overrides(context)
         elif self._params is not None:
             context = await self._read(self._params)
+            if self._alpn is not None:
+                context.set_alpn_protocols([self._alpn])
         if context is None:
             return None
         if self._verifies is not None:

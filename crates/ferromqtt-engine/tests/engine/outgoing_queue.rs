@@ -222,7 +222,10 @@ fn what_cannot_be_sent_is_refused_at_once_or_ends_by_itself() {
     assert!(not_possible, "{end:?}");
     assert_eq!(world.ends[&fits], CallEnd::Completed(Outcome::Sent));
     let refused = world.queue(publish("late", QoS::AtLeastOnce), MessageTerms::default());
-    let error = InvalidPublish::QosNotSupported { maximum: 0 };
+    let error = InvalidPublish::QosNotSupported {
+        maximum: 0,
+        whose: "the server",
+    };
     assert_eq!(refused, Err(error.into()));
     world.end();
 }

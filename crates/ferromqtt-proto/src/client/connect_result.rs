@@ -47,7 +47,7 @@ impl ConnectResult {
         Self {
             session_present,
             client_identifier: client_identifier.clone(),
-            limits: ServerLimits::new(connack, options.protocol),
+            limits: ServerLimits::new(connack, options),
             server_keep_alive: connack.server_keep_alive.unwrap_or(options.keep_alive),
             session_expiry_interval: connack.session_expiry_interval.unwrap_or(asked),
             properties,

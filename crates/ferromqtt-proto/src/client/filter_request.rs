@@ -1,8 +1,10 @@
 //! SUBSCRIBE and UNSUBSCRIBE on their way: sent, answered, abandoned, and what becomes of them when a connection ends.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use super::filter_requests::FilterRequest;
+use super::sent_packets::SentPackets;
 use super::subscribe::{Subscribe, Unsubscribe};
 use super::{Client, ClientPhase};
 use crate::error::{ConnectionError, InvalidSubscribe};
@@ -20,6 +22,11 @@ pub(super) enum Kind {
 impl Client {
     /// Whether this server takes a request like this.
     pub(super) fn check_limits(&self, kind: &Kind) -> Result<(), InvalidSubscribe> {
+        if let (Some(profile), Kind::Subscribe(subscribe)) = (self.options.profile, kind) {
+            for (filter, options) in &subscribe.filters {
+                profile.check_subscription(filter, *options)?;
+            }
+        }
         let (Some(connection), ClientPhase::Connected) = (&self.connection, self.phase) else {
             return Ok(());
         };
@@ -33,19 +40,43 @@ impl Client {
                 limits.check_filter(filter)?;
             }
         }
-        limits.check_size(kind.size(self.options.protocol))
+        kind.check_sizes(self.filters_per_packet(), |filters| {
+            limits.check_size(kind.size(self.options.protocol, filters))
+        })
     }
 
-    /// Whether a SUBSCRIBE gets a Subscription Identifier that its caller has not asked for: one for a queue of its own, and
-    /// one that joins a filter which has an identifier and must keep it.
-    fn identifies(&self, kind: &Kind) -> bool {
+    /// How many filters one SUBSCRIBE may have.
+    pub(super) fn filters_per_packet(&self) -> usize {
+        let of_profile = self
+            .options
+            .profile
+            .and_then(|it| it.filters_per_subscribe());
+        of_profile.unwrap_or(usize::MAX)
+    }
+
+    /// How many packets a request is sent as.
+    pub(super) fn packets_of(&self, kind: &Kind) -> usize {
+        match kind {
+            Kind::Subscribe(subscribe) => {
+                let filters = subscribe.filters.len();
+                filters.div_ceil(self.filters_per_packet()).max(1)
+            }
+            Kind::Unsubscribe(_) => 1,
+        }
+    }
+
+    /// Whether a SUBSCRIBE for some of the filters gets a Subscription Identifier that its caller has not asked for: one for
+    /// a queue of its own, and one that joins a filter which has an identifier and must keep it.
+    fn identifies(&self, kind: &Kind, of_packet: Range<usize>) -> bool {
         let (Some(connection), Kind::Subscribe(subscribe)) = (&self.connection, kind) else {
             return false;
         };
         let limits = &connection.limits;
-        let filters = subscribe.filters.iter().map(|(filter, _)| filter);
+        let size = kind.size(self.options.protocol, of_packet.clone()) + LONGEST_IDENTIFIER;
+        let filters = subscribe.filters[of_packet]
+            .iter()
+            .map(|(filter, _)| filter);
         let subscriptions = &self.session.subscriptions;
-        let size = kind.size(self.options.protocol) + LONGEST_IDENTIFIER;
         self.options.protocol.is_v5()
             && (subscribe.queue != QueueId::DEFAULT
                 || subscriptions.known_identifier(filters).is_some())
@@ -86,40 +117,69 @@ impl Client {
         if let Err(error) = self.check_limits(&request.kind) {
             return self.finish_request(op, Outcome::RequestNotPossible(error));
         }
-        let Some(id) = self.session.ids.take(IdOwner::FilterRequest(op)) else {
+        let packets = self.packets_of(&request.kind);
+        let filters = request.kind.filters();
+        let Some(ids) = self.take_ids(op, packets) else {
             return; // tried again when an identifier is free
         };
-        let Some(request) = self.requests.set_sent(op, id) else {
+        let sent_as = SentPackets::new(&ids, filters, self.filters_per_packet());
+        if self.requests.set_sent(op, sent_as).is_none() {
             return;
-        };
-        let mut packet = request.kind.packet(id);
-        match &request.kind {
-            Kind::Unsubscribe(unsubscribe) => {
-                let removed = (self.session.subscriptions).remove_filters(&unsubscribe.filters);
-                self.report_ended(&removed);
-                self.requests.put_removed(op, removed);
-            }
-            Kind::Subscribe(_) => {
-                if let Packet::Subscribe(subscribe) = &mut packet {
-                    self.register(op, subscribe);
-                }
-            }
         }
-        if let Some(connection) = &mut self.connection {
-            connection.transmit.push(&packet, self.options.protocol);
+        for at in 0..packets {
+            let Some(packet) = self.packet_of(op, at) else {
+                return;
+            };
+            if let Some(connection) = &mut self.connection {
+                connection.transmit.push(&packet, self.options.protocol);
+            }
         }
     }
 
-    /// Notes the filters of a SUBSCRIBE, since retained messages may come before SUBACK, and makes `packet` ask for all
-    /// that the queues which share a filter want.
-    fn register(&mut self, op: OpId, packet: &mut SubscribePacket) {
-        let Some(FilterRequest { kind, restores, .. }) = self.requests.get(op) else {
-            return;
-        };
-        let identifies = self.identifies(kind);
+    /// As many Packet Identifiers for a request, or none.
+    fn take_ids(&mut self, op: OpId, count: usize) -> Option<Vec<PacketId>> {
+        let ids = &mut self.session.ids;
+        if ids.free() < count {
+            self.ids_wanted = count;
+            return None;
+        }
+        let take = |_| ids.take(IdOwner::FilterRequest(op));
+        Some((0..count).filter_map(take).collect())
+    }
+
+    /// The packet at this place of those that a request is sent as. The registry has it as sent from then on.
+    fn packet_of(&mut self, op: OpId, at: usize) -> Option<Packet> {
+        let request = self.requests.get(op)?;
+        let (id, filters) = request.packet(at)?;
+        match &request.kind {
+            Kind::Unsubscribe(unsubscribe) => {
+                let packet = Packet::Unsubscribe(Box::new(unsubscribe.packet(id)));
+                let removed = (self.session.subscriptions).remove_filters(&unsubscribe.filters);
+                self.report_ended(&removed);
+                self.requests.put_removed(op, removed);
+                Some(packet)
+            }
+            Kind::Subscribe(_) => {
+                let packet = self.register(op, id, filters)?;
+                Some(Packet::Subscribe(Box::new(packet)))
+            }
+        }
+    }
+
+    /// Notes some filters of a SUBSCRIBE, since retained messages may come before SUBACK, and makes the packet for them, which
+    /// asks for all that the queues which share a filter want.
+    fn register(
+        &mut self,
+        op: OpId,
+        packet_id: PacketId,
+        of_packet: Range<usize>,
+    ) -> Option<SubscribePacket> {
+        let FilterRequest { kind, restores, .. } = self.requests.get(op)?;
+        let identifies = self.identifies(kind, of_packet.clone());
         let Kind::Subscribe(subscribe) = kind else {
-            return;
+            return None;
         };
+        let filters = subscribe.filters.get(of_packet)?;
         let subscriptions = &mut self.session.subscriptions;
         let own = subscribe
             .properties
@@ -127,13 +187,14 @@ impl Client {
             .first()
             .copied();
         let identifier = if identifies {
-            Some(subscriptions.identifier_for(subscribe.filters.iter().map(|(filter, _)| filter)))
+            Some(subscriptions.identifier_for(filters.iter().map(|(filter, _)| filter)))
         } else {
             own
         };
-        packet.properties.subscription_identifiers = identifier.into_iter().collect();
-        let mut asked = Vec::with_capacity(subscribe.filters.len());
-        for (filter, options) in &subscribe.filters {
+        let mut properties = subscribe.properties.clone();
+        properties.subscription_identifiers = identifier.into_iter().collect();
+        let mut asked = Vec::with_capacity(filters.len());
+        for (filter, options) in filters {
             let sent = subscriptions.shared_options(filter, subscribe.queue, *options);
             asked.push((filter.as_utf8().clone(), sent));
             subscriptions.add(Subscription {
@@ -147,7 +208,11 @@ impl Client {
             });
             subscriptions.identify(filter, identifier);
         }
-        packet.filters = asked.into();
+        Some(SubscribePacket {
+            packet_id,
+            properties,
+            filters: asked.into(),
+        })
     }
 
     /// What waits for a connection, and would feed a queue that is closed now.
@@ -183,16 +248,16 @@ impl Client {
         if !request.abandoned() {
             self.complete_request(op, outcome);
         }
-        if let Some(id) = request.sent_as() {
+        for id in request.sent_as().unanswered() {
             self.free(id);
         }
     }
 
-    /// Frees a Packet Identifier, and sends a request that waits for one.
+    /// Frees a Packet Identifier, and sends requests that wait for some.
     pub(super) fn free(&mut self, id: PacketId) {
-        let was_full = self.session.ids.is_full();
         self.session.ids.release(id);
-        if was_full {
+        if self.ids_wanted > 0 && self.session.ids.free() >= self.ids_wanted {
+            self.ids_wanted = 0;
             self.send_waiting_requests();
         }
     }
@@ -212,18 +277,20 @@ impl Client {
             return None;
         }
         let delivery = request.delivery();
-        match request.sent_as() {
-            None => _ = self.requests.remove(op),
-            Some(_) => self.requests.abandon(op), // its identifier stays in use until the answer
+        if request.sent_as().is_none() {
+            self.requests.remove(op);
+        } else {
+            self.requests.abandon(op); // its identifier stays in use until the answer
         }
         Some(delivery)
     }
 
     /// The connection is gone, and with it the identifiers of requests. With `retry` they wait for the next connection.
     pub(super) fn suspend_requests(&mut self, cause: &ConnectionError, retry: bool) {
+        self.ids_wanted = 0; // the next connection tries all
         let requests = std::mem::take(&mut self.requests);
         for (op, mut request) in requests.into_all() {
-            if let Some(id) = request.take_back() {
+            for id in request.take_back().unanswered() {
                 self.session.ids.release(id);
             }
             if retry && (request.restores || !request.abandoned()) {
@@ -241,11 +308,33 @@ impl Client {
 }
 
 impl Kind {
-    /// Size of the whole packet.
-    fn size(&self, version: ProtocolVersion) -> usize {
+    /// How many filters it has.
+    pub(super) const fn filters(&self) -> usize {
+        match self {
+            Self::Subscribe(it) => it.filters.len(),
+            Self::Unsubscribe(it) => it.filters.len(),
+        }
+    }
+
+    /// Calls `check` with the filters of each packet that it is sent as, until one fails.
+    fn check_sizes<E>(
+        &self,
+        per_packet: usize,
+        check: impl Fn(Range<usize>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let filters = self.filters();
+        let Self::Subscribe(_) = self else {
+            return check(0..filters);
+        };
+        let mut begins = (0..filters).step_by(per_packet);
+        begins.try_for_each(|begin| check(begin..filters.min(begin.saturating_add(per_packet))))
+    }
+
+    /// Size of a packet with some of its filters; an UNSUBSCRIBE has all of them.
+    fn size(&self, version: ProtocolVersion, of_packet: Range<usize>) -> usize {
         match self {
             Self::Subscribe(it) => {
-                let filters = it.filters.iter().map(|(filter, _)| filter.len());
+                let filters = it.filters[of_packet].iter().map(|(filter, _)| filter.len());
                 SubscribePacket::len_with(version, &it.properties, filters)
             }
             Self::Unsubscribe(it) => {
@@ -266,23 +355,16 @@ impl Kind {
             filters.map(|filter| (subscribe.queue, filter))
         })
     }
+}
 
-    fn packet(&self, packet_id: PacketId) -> Packet {
-        match self {
-            Self::Subscribe(subscribe) => Packet::Subscribe(Box::new(SubscribePacket {
-                packet_id,
-                properties: subscribe.properties.clone(),
-                filters: (subscribe.filters.iter())
-                    .map(|(filter, options)| (filter.as_utf8().clone(), *options))
-                    .collect(),
-            })),
-            Self::Unsubscribe(unsubscribe) => Packet::Unsubscribe(Box::new(UnsubscribePacket {
-                packet_id,
-                properties: unsubscribe.properties.clone(),
-                filters: (unsubscribe.filters.iter())
-                    .map(|filter| filter.as_utf8().clone())
-                    .collect(),
-            })),
+impl Unsubscribe {
+    fn packet(&self, packet_id: PacketId) -> UnsubscribePacket {
+        UnsubscribePacket {
+            packet_id,
+            properties: self.properties.clone(),
+            filters: (self.filters.iter())
+                .map(|filter| filter.as_utf8().clone())
+                .collect(),
         }
     }
 }

@@ -1,19 +1,21 @@
 //! The SUBSCRIBE and UNSUBSCRIBE that are not completed, and indexes of those that are not sent.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 
 use super::filter_request::Kind;
+use super::sent_packets::SentPackets;
 use super::subscribe::Subscribe;
 use crate::event::{Delivery, OpId};
-use crate::packet::PacketId;
+use crate::packet::{PacketId, Properties, ReasonCode};
 use crate::session::{QueueId, Subscription};
 use crate::topic::TopicFilter;
 
 #[derive(Debug)]
 pub(super) struct FilterRequest {
     pub(super) kind: Kind,
-    /// Packet Identifier, once it is on the wire of this connection.
-    sent_as: Option<PacketId>,
+    /// What it is on the wire of this connection as.
+    sent_as: SentPackets,
     /// It was on the wire, of whatever connection.
     was_sent: bool,
     /// No caller waits for it (any more).
@@ -28,7 +30,7 @@ impl FilterRequest {
     pub(super) const fn new(kind: Kind) -> Self {
         Self {
             kind,
-            sent_as: None,
+            sent_as: SentPackets::None,
             was_sent: false,
             abandoned: false,
             restores: false,
@@ -44,17 +46,22 @@ impl FilterRequest {
         request
     }
 
-    pub(super) const fn sent_as(&self) -> Option<PacketId> {
-        self.sent_as
+    pub(super) const fn sent_as(&self) -> &SentPackets {
+        &self.sent_as
+    }
+
+    /// The packet at this place of those that it is sent as, and which of the filters it has.
+    pub(super) fn packet(&self, at: usize) -> Option<(PacketId, Range<usize>)> {
+        self.sent_as.packet(at, self.kind.filters())
     }
 
     pub(super) const fn abandoned(&self) -> bool {
         self.abandoned
     }
 
-    /// Its connection is gone, and with it the Packet Identifier.
-    pub(super) const fn take_back(&mut self) -> Option<PacketId> {
-        self.sent_as.take()
+    /// Its connection is gone, and with it the Packet Identifiers.
+    pub(super) fn take_back(&mut self) -> SentPackets {
+        std::mem::take(&mut self.sent_as)
     }
 
     pub(super) const fn delivery(&self) -> Delivery {
@@ -151,14 +158,26 @@ impl FilterRequests {
         self.all.is_empty()
     }
 
-    /// Notes that a request is on the wire, with this Packet Identifier.
-    pub(super) fn set_sent(&mut self, op: OpId, id: PacketId) -> Option<&FilterRequest> {
+    /// Notes that a request is on the wire, as these packets.
+    pub(super) fn set_sent(&mut self, op: OpId, packets: SentPackets) -> Option<&FilterRequest> {
         let request = self.all.get_mut(&op)?;
-        if request.sent_as.replace(id).is_none() {
+        if std::mem::replace(&mut request.sent_as, packets).is_none() {
             self.unsent.leave(op, &request.kind);
         }
         request.was_sent = true;
         Some(request)
+    }
+
+    /// The server has answered a packet of a request: see [`SentPackets::answer`].
+    pub(super) fn answer(
+        &mut self,
+        op: OpId,
+        id: PacketId,
+        reasons: Vec<ReasonCode>,
+        properties: Properties,
+    ) -> Option<(Vec<ReasonCode>, Properties)> {
+        let request = self.all.get_mut(&op)?;
+        request.sent_as.answer(id, reasons, properties)
     }
 
     /// No caller waits for it any more.

@@ -21,6 +21,7 @@ mod output;
 mod publish;
 mod recorded;
 mod restore;
+mod sent_packets;
 mod stats;
 mod subscribe;
 mod suspect;
@@ -62,6 +63,8 @@ pub struct Client {
     phase: ClientPhase,
     connection: Option<NetworkConnection>,
     requests: FilterRequests,
+    /// How many Packet Identifiers the first request waits for that found too few on this connection; 0 for none.
+    ids_wanted: usize,
     events: VecDeque<Event>,
     transport_requests: VecDeque<TransportRequest>,
     backoff: Backoff,
@@ -153,6 +156,7 @@ impl Client {
             phase: ClientPhase::Idle,
             connection: None,
             requests: FilterRequests::default(),
+            ids_wanted: 0,
             events: VecDeque::new(),
             transport_requests: VecDeque::new(),
             backoff: Backoff::new(seed),

@@ -179,10 +179,10 @@ impl Client {
             return true;
         }
         let publish = &waiting.publish;
-        let packet_len = publish.packet(None, false).packet_len(version);
-        let allowed = check_version(publish.properties.as_deref(), version).and_then(|()| {
-            (connection.limits).check_publish(publish.qos, publish.retain, packet_len)
-        });
+        let packet = publish.packet(None, false);
+        let packet_len = packet.packet_len(version);
+        let allowed = check_version(publish.properties.as_deref(), version)
+            .and_then(|()| (connection.limits).check_publish(&packet, packet_len));
         if let Err(error) = allowed {
             if let Some(refused) = outbound.pop_waiting() {
                 self.end_waiting(refused, Outcome::NotPossible(error));
@@ -250,9 +250,8 @@ impl Client {
         let publish = &flow.publish;
         let packet = publish.packet(Some(flow.id), true);
         let packet_len = packet.packet_len(version);
-        let allowed = check_version(publish.properties.as_deref(), version).and_then(|()| {
-            (connection.limits).check_publish(publish.qos, publish.retain, packet_len)
-        });
+        let allowed = check_version(publish.properties.as_deref(), version)
+            .and_then(|()| (connection.limits).check_publish(&packet, packet_len));
         if let Err(error) = allowed {
             let (id, qos) = (flow.id, publish.qos);
             self.give_up_resend(number, id, qos, error);

@@ -49,9 +49,12 @@ impl Client {
                         return Err(InvalidPublish::TooLargeWithTopic { bytes, limit });
                     }
                 }
-                limits.check_publish(publish.qos, publish.retain, packet_len)
+                limits.check_publish(&publish, packet_len)
             }
-            _ => Ok(()),
+            _ => match self.options.profile {
+                Some(profile) => profile.check_publish(&publish, packet_len),
+                None => Ok(()),
+            },
         }
     }
 

@@ -50,7 +50,7 @@ impl Client {
     /// Both in one packet, if that says the same and the server takes it. Otherwise sends the first one.
     fn join_or_restore(&mut self, mut before: Subscribe, mut alone: Subscribe) -> Subscribe {
         let alike = before.queue == alone.queue && before.properties == alone.properties;
-        if alike && before.filters.len() < MOST_FILTERS {
+        if alike && before.filters.len() < MOST_FILTERS.min(self.filters_per_packet()) {
             let count = before.filters.len();
             before.filters.append(&mut alone.filters);
             let joined = Kind::Subscribe(before);

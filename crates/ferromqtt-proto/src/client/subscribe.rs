@@ -37,7 +37,9 @@ pub struct Unsubscribe {
 
 impl Client {
     /// Accepts a SUBSCRIBE. It is sent at once when connected, also past publishes that wait for the server's window
-    /// (MQTT-3.3.4-8). Completes as [`Outcome::Subscribed`], with failures of single filters among its Reason Codes.
+    /// (MQTT-3.3.4-8). Completes as [`Outcome::Subscribed`], with failures of single filters among its Reason Codes. Where the
+    /// server takes fewer filters in a packet ([`Options::profile`](crate::Options::profile)), it is sent as several, and
+    /// completes when all are answered.
     ///
     /// Queues may share a filter, for which the server has one subscription: with the highest QoS that one of them asked
     /// for, with No Local only if all want it, and with Retain As Published if one does. Each of them gets every message. Of a
@@ -225,12 +227,15 @@ impl Client {
     }
 
     fn accept(&mut self, kind: Kind) -> Result<OpId, InvalidSubscribe> {
-        if matches!(self.phase, ClientPhase::Connected) {
-            self.check_limits(&kind)?;
-            // An UNSUBSCRIBE waits for an identifier: it may be for a queue that is closed, and nobody would ask again.
-            if matches!(kind, Kind::Subscribe(_)) && self.session.ids.is_full() {
-                return Err(InvalidSubscribe::NoPacketIdentifier);
-            }
+        self.check_limits(&kind)?;
+        // An UNSUBSCRIBE waits for an identifier: it may be for a queue that is closed, and nobody would ask again.
+        let packets = self.packets_of(&kind);
+        let free = match self.phase {
+            ClientPhase::Connected => self.session.ids.free(),
+            _ => usize::from(u16::MAX), // there may be some later
+        };
+        if matches!(kind, Kind::Subscribe(_)) && free < packets {
+            return Err(InvalidSubscribe::NoPacketIdentifier);
         }
         Ok(self.send_or_keep(kind))
     }
@@ -239,21 +244,26 @@ impl Client {
         let Some(op) = self.request_of(suback.packet_id) else {
             return Ok(()); // unknown identifiers complete nothing (MQTT-2.2.1-6)
         };
-        let Some(FilterRequest {
+        let Some(request) = self.requests.get(op) else {
+            return Ok(());
+        };
+        let FilterRequest {
             kind: Kind::Subscribe(subscribe),
             restores,
             ..
-        }) = self.requests.get(op)
+        } = request
         else {
             return Err(DecodeError::protocol("SUBACK answers an UNSUBSCRIBE"));
         };
-        if suback.reasons.len() != subscribe.filters.len() {
+        let answered = (request.sent_as()).filters_of(suback.packet_id, subscribe.filters.len());
+        let filters = &subscribe.filters[answered];
+        if suback.reasons.len() != filters.len() {
             return Err(DecodeError::protocol(
                 "SUBACK has not one Reason Code for each filter",
             ));
         }
         let (queue, restores) = (subscribe.queue, *restores);
-        let refused: Vec<_> = (subscribe.filters.iter().zip(&suback.reasons))
+        let refused: Vec<_> = (filters.iter().zip(&suback.reasons))
             .filter(|(_, reason)| reason.is_error())
             .map(|((filter, _), &reason)| (filter.clone(), reason))
             .collect();
@@ -265,9 +275,15 @@ impl Client {
                 self.session.subscriptions.remove_detached(&filter);
             }
         }
+        let id = suback.packet_id;
+        let answer = (self.requests).answer(op, id, suback.reasons, suback.properties);
+        let Some((reasons, properties)) = answer else {
+            self.free(id); // the server has not answered all packets of the request
+            return Ok(());
+        };
         let outcome = Outcome::Subscribed {
-            reasons: suback.reasons,
-            properties: suback.properties.boxed(),
+            reasons,
+            properties: properties.boxed(),
         };
         self.finish_request(op, outcome);
         Ok(())

@@ -3,7 +3,8 @@
 use crate::codec::MAX_REMAINING_LENGTH;
 use crate::error::{InvalidPublish, InvalidSubscribe};
 use crate::options::Options;
-use crate::packet::{Properties, ProtocolVersion, QoS, ReasonCode};
+use crate::packet::{Properties, PublishRef, QoS, ReasonCode};
+use crate::profile::ServerProfile;
 
 /// The largest packet that MQTT can express: a five-byte fixed header and the largest Remaining Length.
 pub(crate) const LARGEST_PACKET: usize = 5 + MAX_REMAINING_LENGTH;
@@ -12,7 +13,7 @@ pub(crate) const LARGEST_PACKET: usize = 5 + MAX_REMAINING_LENGTH;
 const IN_FLIGHT_BEFORE_V5: u16 = 20;
 
 /// What the server allows on a connection (section 3.2.2.3): what its CONNACK says, and for what it does not say the default of
-/// the standard. Before 5.0 all are defaults.
+/// the standard, or of the [profile](crate::Options::profile). Before 5.0 all are defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerLimits {
@@ -35,20 +36,29 @@ pub struct ServerLimits {
 }
 
 impl ServerLimits {
-    pub(crate) fn new(connack: &Properties, protocol: ProtocolVersion) -> Self {
+    pub(crate) fn new(connack: &Properties, options: &Options) -> Self {
+        let protocol = options.protocol;
+        let row = options.profile.map(ServerProfile::row);
         #[expect(clippy::cast_possible_truncation, reason = "it has 29 bits")]
         let largest = LARGEST_PACKET as u32;
         let size = connack.maximum_packet_size.map(u32::from);
+        let of_profile = row.and_then(|row| u32::try_from(row.packet_bytes?.value).ok());
+        let largest = of_profile.map_or(largest, |size| size.min(largest));
         let identifiers = connack.subscription_identifier_available.unwrap_or(true);
         Self {
             receive_maximum: connack.receive_maximum.map_or(u16::MAX, u16::from),
-            max_qos: connack.maximum_qos.unwrap_or(QoS::ExactlyOnce),
-            retain_available: connack.retain_available.unwrap_or(true),
+            max_qos: row
+                .and_then(|row| row.maximum_qos)
+                .map_or(QoS::ExactlyOnce, |it| it.value)
+                .min(connack.maximum_qos.unwrap_or(QoS::ExactlyOnce)),
+            retain_available: connack.retain_available.unwrap_or(true)
+                && row.is_none_or(|row| row.no_retain.is_none()),
             max_packet_size: size.map_or(largest, |size| size.min(largest)),
             topic_alias_maximum: connack.topic_alias_maximum.unwrap_or(0),
             wildcard_subscription_available: (connack.wildcard_subscription_available)
                 .unwrap_or(true),
-            shared_subscription_available: connack.shared_subscription_available.unwrap_or(true),
+            shared_subscription_available: connack.shared_subscription_available.unwrap_or(true)
+                && row.is_none_or(|row| row.no_shared_subscriptions.is_none()),
             subscription_identifiers_available: protocol.is_v5() && identifiers,
         }
     }
@@ -60,20 +70,24 @@ pub(crate) struct Limits {
     /// Slots for unacknowledged QoS 1 and 2 publishes, and how many are taken.
     slots: u32,
     taken: u32,
+    profile: Option<ServerProfile>,
 }
 
 impl Limits {
     pub(crate) fn new(connack: &Properties, options: &Options) -> Self {
-        let allowed = ServerLimits::new(connack, options.protocol);
-        let own = match options.max_in_flight {
-            Some(limit) => limit.get(),
-            None if options.protocol.is_v5() => u16::MAX,
-            None => IN_FLIGHT_BEFORE_V5,
+        let allowed = ServerLimits::new(connack, options);
+        let of_profile = options.profile.and_then(|profile| profile.row().in_flight);
+        let own = match (options.max_in_flight, of_profile) {
+            (Some(limit), _) => limit.get(),
+            (None, Some(limit)) => limit.value,
+            (None, None) if options.protocol.is_v5() => u16::MAX,
+            (None, None) => IN_FLIGHT_BEFORE_V5,
         };
         Self {
             allowed,
             slots: u32::from(allowed.receive_maximum.min(own)),
             taken: 0,
+            profile: options.profile,
         }
     }
 
@@ -92,24 +106,26 @@ impl Limits {
     /// Whether the server accepts a PUBLISH like this (MQTT-3.2.2-11, MQTT-3.2.2-14, MQTT-3.2.2-15).
     pub(crate) fn check_publish(
         &self,
-        qos: QoS,
-        retain: bool,
+        publish: &PublishRef<'_>,
         packet_len: usize,
     ) -> Result<(), InvalidPublish> {
+        if let Some(profile) = self.profile {
+            profile.check_publish(publish, packet_len)?; // first, since its limits are among those below
+        }
+        let whose = "the server";
         if packet_len > self.maximum_packet_size() {
             return Err(InvalidPublish::TooLarge {
                 bytes: packet_len,
                 limit: self.maximum_packet_size(),
-                whose: "the server",
+                whose,
             });
         }
-        if qos > self.allowed.max_qos {
-            return Err(InvalidPublish::QosNotSupported {
-                maximum: self.allowed.max_qos.value(),
-            });
+        if publish.qos > self.allowed.max_qos {
+            let maximum = self.allowed.max_qos.value();
+            return Err(InvalidPublish::QosNotSupported { maximum, whose });
         }
-        if retain && !self.allowed.retain_available {
-            return Err(InvalidPublish::RetainNotSupported);
+        if publish.retain && !self.allowed.retain_available {
+            return Err(InvalidPublish::RetainNotSupported { whose });
         }
         Ok(())
     }

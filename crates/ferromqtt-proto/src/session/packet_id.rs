@@ -54,6 +54,11 @@ impl<T> PacketIds<T> {
         PacketId::new(self.last).unwrap_or(PacketId::MIN)
     }
 
+    /// How many are not in use.
+    pub(crate) fn free(&self) -> usize {
+        usize::from(u16::MAX) - self.busy.len()
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.busy.len() == usize::from(u16::MAX)
     }

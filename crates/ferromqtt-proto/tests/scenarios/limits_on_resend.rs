@@ -36,8 +36,19 @@ fn what_the_new_connection_forbids_is_not_sent_again() {
     };
     // A QoS 1 PUBLISH to `t` has 8 bytes beside its payload.
     for (limits, error) in [
-        (maximum_qos, InvalidPublish::QosNotSupported { maximum: 1 }),
-        (no_retain, InvalidPublish::RetainNotSupported),
+        (
+            maximum_qos,
+            InvalidPublish::QosNotSupported {
+                maximum: 1,
+                whose: "the server",
+            },
+        ),
+        (
+            no_retain,
+            InvalidPublish::RetainNotSupported {
+                whose: "the server",
+            },
+        ),
         (maximum_packet_size(12), too_large(16, 12)),
     ] {
         let mut pair = Pair::connected(resuming(V5));

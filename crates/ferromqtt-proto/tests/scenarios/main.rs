@@ -49,6 +49,7 @@ mod packet_limit;
 mod packet_trace;
 mod paused_input;
 mod problem_information;
+mod profiles;
 mod publish_qos0;
 mod publish_qos1;
 mod publish_qos2;

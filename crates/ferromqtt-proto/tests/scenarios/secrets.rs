@@ -491,6 +491,8 @@ const WITHOUT_SECRETS: &str = "
     OpId CleanStart OnSessionLost OutgoingLimits OutgoingPolicy Reconnect ServerChoice Acknowledge DeliveryId Overflow QueueId
     Slip Utf8String TopicFilter Stats AckLatency Unacknowledged Progress TcpProgress TransportRequest PublishRef Repeat Repeats
     Unreported JournalEntry
+    ProfileFigure ProfileEvidence KeepAliveBounds PortProtocol ProfileConflict ProfilePorts ProfileRow ServerProfile ServerReach ProfileSource
+    TopicLimit UncountedLevels UnknownProfile
     Client Options Whole PacketLimits UserProperties UserPropertiesIter SubscribeFilters SubscribeFiltersIter UnsubscribeFilters
     UnsubscribeFiltersIter FilterTree NameTree InOrder IdHasher
 ";

@@ -41,7 +41,13 @@ fn a_publish_above_maximum_qos_is_refused() {
             let maximum = maximum.value();
             match result {
                 Ok(_) => assert!(index < allowed),
-                Err(error) => assert_eq!(error, InvalidPublish::QosNotSupported { maximum }),
+                Err(error) => assert_eq!(
+                    error,
+                    InvalidPublish::QosNotSupported {
+                        maximum,
+                        whose: "the server"
+                    }
+                ),
             }
             assert_eq!(index < allowed, qos.value() <= maximum);
         }
@@ -55,7 +61,12 @@ fn a_publish_above_maximum_qos_is_refused() {
 fn retain_is_refused_where_it_is_not_available() {
     let mut pair = Pair::connected_with(options(V5), no_retain());
     let refused = pair.client.publish(pair.now, publish(AtMostOnce, true));
-    assert_eq!(refused, Err(InvalidPublish::RetainNotSupported));
+    assert_eq!(
+        refused,
+        Err(InvalidPublish::RetainNotSupported {
+            whose: "the server",
+        })
+    );
     pair.client
         .publish(pair.now, publish(AtMostOnce, false))
         .unwrap();
@@ -181,9 +192,17 @@ fn limits_learnt_only_after_a_reconnect_make_a_waiting_publish_not_possible() {
     for (limits, error) in [
         (
             maximum_qos(AtLeastOnce),
-            InvalidPublish::QosNotSupported { maximum: 1 },
+            InvalidPublish::QosNotSupported {
+                maximum: 1,
+                whose: "the server",
+            },
         ),
-        (no_retain(), InvalidPublish::RetainNotSupported),
+        (
+            no_retain(),
+            InvalidPublish::RetainNotSupported {
+                whose: "the server",
+            },
+        ),
         (
             maximum_packet_size(8),
             InvalidPublish::TooLarge {

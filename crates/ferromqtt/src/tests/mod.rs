@@ -15,6 +15,7 @@ mod large_packets;
 mod leaving;
 mod operations;
 mod pausing;
+mod profiles;
 mod reentry;
 mod requests;
 mod room;

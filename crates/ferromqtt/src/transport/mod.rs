@@ -313,7 +313,7 @@ mod tests {
         let authority = rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap();
         let mut settings = Settings::new(Server::unix("/run/broker"));
         settings.tls = Some(TlsOptions::new().ca_pem(authority.cert.pem()));
-        let connector = settings.connector().await.unwrap();
+        let connector = settings.connector(None).await.unwrap();
         for reference in ["other:8883", "mqtt://other:8883"] {
             let local = connector.find(&proto::ServerChoice::Listed(0)).unwrap();
             assert_eq!(local.to_string(), "mqtt+unix:///run/broker");

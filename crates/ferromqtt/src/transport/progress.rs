@@ -233,7 +233,7 @@ mod tests {
         let server = Server::from_url(url).unwrap();
         let mut settings = Settings::new(server.clone());
         set(&mut settings);
-        let connector = settings.connector().await.unwrap();
+        let connector = settings.connector(None).await.unwrap();
         let stream = connector.connect(&server, &Credentials::new()).await;
         stream.unwrap().tcp_progress().is_some()
     }

@@ -4,6 +4,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ferromqtt_proto::{InvalidOptions, ServerProfile, ServerReach};
+use ferromqtt_transport::{Endpoint, Host};
+
 #[cfg(feature = "tls")]
 use super::tls::Tls;
 use super::{AnyTransport, Connector, Network, Opener, Tcp};
@@ -42,7 +45,10 @@ impl Settings {
     }
 
     /// What opens transports, checked: what TLS needs is read here.
-    pub(crate) async fn connector(&self) -> Result<Connector, OptionsError> {
+    pub(crate) async fn connector(
+        &self,
+        profile: Option<ServerProfile>,
+    ) -> Result<Connector, OptionsError> {
         if self.in_memory
             && let Some(option) = self.of_networks()
         {
@@ -50,7 +56,7 @@ impl Settings {
         }
         let opener = match &self.own {
             Some(own) => Opener::Own(Arc::clone(own)),
-            None => Opener::Network(Box::new(self.network().await?)),
+            None => Opener::Network(Box::new(self.network(profile).await?)),
         };
         Ok(Connector::new(self.servers.clone(), opener))
     }
@@ -70,11 +76,15 @@ impl Settings {
         first.map(|(option, _)| option)
     }
 
-    async fn network(&self) -> Result<Network, OptionsError> {
+    async fn network(&self, profile: Option<ServerProfile>) -> Result<Network, OptionsError> {
         for server in &self.servers {
             Network::check(server)?;
+            if let Some(profile) = profile {
+                let conflict = profile.check_reach(self.reach(server)).err();
+                conflict.map_or(Ok(()), |it| Err(InvalidOptions::from(it)))?;
+            }
             #[cfg(feature = "websocket")]
-            if let ferromqtt_transport::Endpoint::WebSocket { path, .. } = &server.place {
+            if let Endpoint::WebSocket { path, .. } = &server.place {
                 self.headers.check(path)?;
             }
         }
@@ -92,15 +102,50 @@ impl Settings {
             always_tls: self.tls.is_some(),
             #[cfg(feature = "tls")]
             tls: match &self.tls {
-                Some(tls) => Some(Tls::load(tls.clone()).await?),
+                Some(tls) => Some(Tls::load(self.offering(tls.clone(), profile)).await?),
                 None if self.servers.iter().any(Server::is_tls) => {
-                    Some(Tls::load(super::TlsOptions::new()).await?)
+                    let tls = self.offering(super::TlsOptions::new(), profile);
+                    Some(Tls::load(tls).await?)
                 }
                 None => None,
             },
             #[cfg(feature = "websocket")]
             headers: self.headers.clone(),
         })
+    }
+
+    /// How a server is reached, for its profile.
+    fn reach(&self, server: &Server) -> ServerReach {
+        #[cfg(feature = "tls")]
+        let (secures, names) = match &self.tls {
+            Some(tls) => (server.host().is_some(), tls.has_server_name()),
+            None => (false, false),
+        };
+        #[cfg(not(feature = "tls"))]
+        let (secures, names) = (false, false);
+        let host = server.host().and_then(|host| Host::parse(host).ok());
+        ServerReach {
+            tls: secures || server.is_tls(),
+            websocket: matches!(server.place, Endpoint::WebSocket { .. }),
+            without_name: !names && host.is_some_and(|host| host.address().is_some()),
+        }
+    }
+
+    /// TLS that offers the protocol which the profile's servers expect on their ports.
+    #[cfg(feature = "tls")]
+    fn offering(
+        &self,
+        tls: super::TlsOptions,
+        profile: Option<ServerProfile>,
+    ) -> super::TlsOptions {
+        let offered = self.servers.iter().find_map(|server| {
+            let reach = self.reach(server);
+            profile?.alpn(reach, server.port()?)
+        });
+        match offered {
+            Some(protocol) => tls.offering(protocol),
+            None => tls,
+        }
     }
 }
 

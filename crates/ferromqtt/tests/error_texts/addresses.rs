@@ -1,6 +1,6 @@
 use ferromqtt::{
-    AddressError, Message, Options, Proxy, Server, TopicFilter, TopicName, TopicTemplate,
-    Utf8String,
+    AddressError, Message, Options, Proxy, Server, ServerProfile, TopicFilter, TopicName,
+    TopicTemplate, Utf8String,
 };
 
 use crate::page::{Provoked, compare};
@@ -39,6 +39,8 @@ fn every_text_of_addresses_is_provoked_and_reads_as_the_page_says() {
     provoked.push(refused(Proxy::from_url("gate:1080")));
     provoked.push(refused(Server::from_url("mqtt://user:secret@broker")));
     provoked.push(refused(Server::from_url("mqtt://broker?client_id=a")));
+    let unknown = "aws".parse::<ServerProfile>().unwrap_err();
+    provoked.push((unknown.to_string(), "UnknownProfile"));
     provoked.push(topic(TopicName::new("")));
     provoked.push(topic(TopicName::new("a/+")));
     provoked.push(topic(TopicFilter::new("a#")));

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use ferromqtt::{
     Client, Connection, Message, Options, OutgoingLimits, OutgoingPolicy, Properties,
-    ProtocolVersion, Publish, PublishError, QoS, Reconnect, TopicAlias, TopicName, Utf8String,
+    ProtocolVersion, Publish, PublishError, QoS, Reconnect, ServerProfile, TopicAlias, TopicName,
+    Utf8String,
 };
 
 use crate::clock::{in_virtual_time, play};
@@ -98,6 +99,17 @@ async fn refused() -> Vec<Provoked> {
         let publish = client.publish("a", vec![1; 200]).qos(QoS::AtLeastOnce);
         all.push(fail(publish.retain(place == 2)).await);
     }
+    for (topic, payload) in [("a", 131_073), (&"a".repeat(257), 0), (&"a/".repeat(8), 0)] {
+        let aws = |options: Options| options.profile(ServerProfile::AwsIot);
+        let (connection, _server, _pipes) = in_memory(aws).await;
+        let client = connection.client();
+        all.push(fail(client.publish(topic, vec![0; payload])).await);
+    }
+    let nats = server(ACCEPTED_311, None)
+        .await
+        .profile(ServerProfile::Nats);
+    let nats = Connection::open(nats).await.unwrap();
+    all.push(fail(nats.client().publish("a b", "x")).await);
     let connection = connected(ACCEPTED, None).await;
     let client = connection.client();
     for topic in ["", "a/#", "a\0", &"a".repeat(65_536)] {

@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use ferromqtt::{
     Authenticator, AuthenticatorError, Bytes, CleanStart, Connection, DeclaredSubscription,
-    Options, Properties, ProtocolVersion, TlsOptions, TopicName, Utf8String, Will,
+    Options, Properties, ProtocolVersion, QoS, ServerProfile, TlsOptions, TopicName, Utf8String,
+    Will,
 };
 use ferromqtt_testing::TestBroker;
 
@@ -76,6 +77,20 @@ fn of_mqtt() -> Vec<Options> {
     ]
 }
 
+/// Options that contradict a profile.
+fn of_profiles() -> Vec<Options> {
+    let aws = || Options::for_profile(ServerProfile::AwsIot, "127.0.0.1.example");
+    vec![
+        local().profile(ServerProfile::AwsIot),
+        Options::for_profile(ServerProfile::AwsIot, "127.0.0.1"),
+        Options::for_profile(ServerProfile::Nats, "127.0.0.1").protocol(ProtocolVersion::V5),
+        aws().will(Will::new("gone", "").qos(QoS::ExactlyOnce)),
+        Options::for_profile(ServerProfile::AzureIotHub, "127.0.0.1"),
+        aws().client_identifier("a".repeat(129)),
+        aws().keep_alive(Duration::ZERO),
+    ]
+}
+
 fn of_places() -> Vec<Options> {
     let ours = Authority::new("ours");
     let (one, two) = (ours.issue("one"), ours.issue("two"));
@@ -139,7 +154,11 @@ async fn without_trusted_authorities() {
 #[tokio::test]
 async fn every_text_of_wrong_options_is_provoked_and_reads_as_the_page_says() {
     let mut provoked = Vec::new();
-    for options in of_mqtt().into_iter().chain(of_places()) {
+    for options in of_mqtt()
+        .into_iter()
+        .chain(of_profiles())
+        .chain(of_places())
+    {
         provoked.push(failure(options).await);
     }
     provoked.push(of_a_system_without_roots());

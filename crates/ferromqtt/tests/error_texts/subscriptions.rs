@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use ferromqtt::{
     Acknowledge, AcknowledgeError, Authenticator, AuthenticatorError, Bytes, Client, Connection,
-    Message, OutgoingLimits, Properties, ProtocolVersion, PublishError, QoS, QueueOptions,
-    ReAuthenticateError, ReasonCode, RequestError, Subscribe, SubscribeError, SubscriptionOptions,
+    Message, Options, OutgoingLimits, Properties, ProtocolVersion, PublishError, QoS, QueueOptions,
+    ReAuthenticateError, ReasonCode, RequestError, ServerProfile, Subscribe, SubscribeError,
+    SubscriptionOptions,
 };
 
 use crate::clock::{in_virtual_time, play};
@@ -63,6 +64,20 @@ async fn refused() -> Vec<Provoked> {
     let client = narrow.client();
     all.push(fail(client.subscribe("a/#")).await);
     all.push(fail(client.subscribe("a".repeat(200))).await);
+    for (filter, qos) in [
+        ("a", QoS::ExactlyOnce),
+        (&"a".repeat(257), QoS::AtMostOnce),
+        (&"a/".repeat(8), QoS::AtMostOnce),
+    ] {
+        let aws = |options: Options| options.profile(ServerProfile::AwsIot);
+        let (connection, _server, _pipes) = in_memory(aws).await;
+        all.push(fail(connection.client().subscribe(filter).qos(qos)).await);
+    }
+    let nats = server(ACCEPTED_311, None)
+        .await
+        .profile(ServerProfile::Nats);
+    let nats = Connection::open(nats).await.unwrap();
+    all.push(fail(nats.client().subscribe("a b")).await);
     let old = server(ACCEPTED_311, None)
         .await
         .protocol(ProtocolVersion::V311);

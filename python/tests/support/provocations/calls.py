@@ -9,6 +9,7 @@ import pytest
 from ferromqtt import Client, Message, MqttError, ProtocolVersion
 from ferromqtt._internals import internals_of
 from ferromqtt.testing import TestBroker
+from ferromqtt.types import ServerProfileName
 from support import packets
 from support.clients import LIMIT
 from support.provocations.registry import CALLS, PROVOCATIONS, Given, World, provokes
@@ -214,7 +215,7 @@ def limited(part: str, limit: bytes, *args: Given, topic: str = "a", **given: Gi
 
 
 limited("[code:149]", b"\x27\0\0\0\x64", b"." * 200)
-limited("is larger than", b"\x27\0\0\0\x64", b"." * 200)
+limited("packet of {bytes} bytes is larger than", b"\x27\0\0\0\x64", b"." * 200)
 limited(
     "with the topic that its",
     b"\x27\0\0\0\x64\x22\0\x05",
@@ -222,8 +223,27 @@ limited(
     topic="a" * 60,
     properties={"TopicAlias": 1},
 )
-limited("QoS {maximum}", b"\x24\0", qos=1)
+limited("at most; publish", b"\x24\0", qos=1)
 limited("retained messages", b"\x25\0", retain=True)
+
+
+def beyond(part: str, profile: ServerProfileName, call: str, topic: str, **given: Given) -> None:
+    """A call beyond what the server of a profile takes."""
+
+    @provokes(CALLS, part)
+    async def fail(_: World) -> None:
+        async with (
+            TestBroker(listen=False) as broker,
+            Client(broker, profile=profile) as client,
+        ):
+            await getattr(client, call)(topic, **given)
+
+
+beyond("payload of {bytes}", "aws-iot", "publish", "a", payload=b"." * 131_073)
+beyond("topic of {bytes}", "aws-iot", "publish", "a" * 257)
+beyond("topic of {levels}", "aws-iot", "subscribe", "a/" * 8)
+beyond("topic contains", "nats", "publish", "a b")
+beyond("at most; subscribe", "aws-iot", "subscribe", "a", qos=2)
 
 
 @provokes(CALLS, "The server refused the message")

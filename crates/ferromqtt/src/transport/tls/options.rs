@@ -150,6 +150,18 @@ impl TlsOptions {
         self.config.is_none() && (self.authorities.iter().chain(client)).any(PemSource::is_file)
     }
 
+    /// The same, offering this protocol (ALPN) where the caller has said nothing of that.
+    pub(crate) fn offering(mut self, protocol: &str) -> Self {
+        if self.alpn.is_empty() {
+            self.alpn = vec![protocol.into()];
+        }
+        self
+    }
+
+    pub(crate) const fn has_server_name(&self) -> bool {
+        self.server_name.is_some()
+    }
+
     /// Whether the operating system says who is trusted.
     pub(super) fn trusts_system(&self) -> bool {
         self.authorities.is_empty() && self.verification != Verification::Nothing
