@@ -6,6 +6,7 @@ An asyncio client for MQTT 5.0, 3.1.1 and 3.1 on a core in Rust; a drop-in for a
 from ferromqtt import events
 from ferromqtt._drain import Drained
 from ferromqtt._native import __version__
+from ferromqtt._responder import Request, RequestIterator, Requests, Responder
 from ferromqtt._subscription import Subscription, SubscriptionMessages
 from ferromqtt.client import Client, ProtocolVersion, ProxySettings, TLSParameters, Will
 from ferromqtt.connection import (
@@ -61,6 +62,10 @@ __all__ = [
     "ReasonCode",
     "Receipt",
     "Reconnect",
+    "Request",
+    "RequestIterator",
+    "Requests",
+    "Responder",
     "Server",
     "ServerLimits",
     "Stats",

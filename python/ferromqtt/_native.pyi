@@ -49,6 +49,8 @@ __version__: str
 MAX_BYTES: int
 """The most bytes of a string or of binary data in a packet."""
 
+def admit_request(core: Core, message: Message, request: Message) -> bool: ...
+def check_responder(version: int) -> None: ...
 def check_filter(text: str) -> bool:
     """Tell whether a Topic Filter is of a shared subscription; ValueError for a malformed one."""
 
@@ -337,6 +339,7 @@ class Core:
         asked: dict[str, object] | None,
         payload: object,
         qos: int,
+        retain: bool,
         properties: dict[str, object] | None,
         timeout: float,
     ) -> asyncio.Future[None]: ...

@@ -37,6 +37,7 @@ mod properties;
 mod readers;
 mod receipts;
 mod requests;
+mod responding;
 mod rules;
 mod subscription;
 mod timer;
@@ -78,6 +79,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(convert::payload_bytes, module)?)?;
     module.add_function(wrap_pyfunction!(failure::authority, module)?)?;
     module.add_function(wrap_pyfunction!(failure::failure_text, module)?)?;
+    module.add_function(wrap_pyfunction!(responding::admit_request, module)?)?;
+    module.add_function(wrap_pyfunction!(responding::check_responder, module)?)?;
     module.add_function(wrap_pyfunction!(rules::check_filter, module)?)?;
     module.add_function(wrap_pyfunction!(rules::check_text, module)?)?;
     module.add_function(wrap_pyfunction!(rules::property_table, module)?)?;
