@@ -31,6 +31,7 @@ from ferromqtt.message import Message, MessagesIterator, Unacknowledged
 from ferromqtt.outcomes import OutgoingQueue, Published, Receipt
 from ferromqtt.properties import Properties, SubscribeOptions
 from ferromqtt.reasons import PacketTypes, ReasonCode
+from ferromqtt.router import Router
 from ferromqtt.stats import AckLatency, Stats
 from ferromqtt.topic import Topic, TopicLike, TopicTemplate, Wildcard, WildcardLike
 
@@ -66,6 +67,7 @@ __all__ = [
     "RequestIterator",
     "Requests",
     "Responder",
+    "Router",
     "Server",
     "ServerLimits",
     "Stats",

@@ -245,6 +245,9 @@ class Responder:
         """End the subscription, as leaving a `Subscription` does."""
         await self._subscription.__aexit__(exc_type, exc, tb)
 
+    def _close(self) -> None:
+        self._subscription._close()  # noqa: SLF001 - of this package
+
     def __aiter__(self) -> RequestIterator:
         """Subscribe with the first step, and iterate over the requests.
 
