@@ -108,7 +108,9 @@ class Router:
 
     def __init__(self, *, on_error: ErrorHandler | None = None) -> None:
         if on_error is not None and not callable(on_error):
-            raise _checks.wrong_type("on_error", "a function of the error and the message", on_error)
+            raise _checks.wrong_type(
+                "on_error", "a function of the error and the message", on_error
+            )
         self._on_error = on_error
         self._routes: list[_Route] = []
         self._runs: list[_Run] = []
@@ -190,7 +192,9 @@ class Router:
         if not topics:
             raise ValueError('A handler needs a filter: @router.on("room/+/temp")')
         if callable(topics[0]):
-            raise _checks.wrong_type('the filter of a handler, as in @router.on("a/#"),', "str", topics[0])
+            raise _checks.wrong_type(
+                'the filter of a handler, as in @router.on("a/#"),', "str", topics[0]
+            )
         if not _checks.is_count(concurrency):
             raise _checks.wrong_type("concurrency", "int", concurrency)
         if concurrency < 1:
@@ -267,9 +271,7 @@ class Router:
                     for _ in range(route.concurrency)
                 }
                 while workers:
-                    done, workers = await asyncio.wait(
-                        workers, return_when=asyncio.FIRST_COMPLETED
-                    )
+                    done, workers = await asyncio.wait(workers, return_when=asyncio.FIRST_COMPLETED)
                     if any(worker.cancelled() for worker in done):
                         raise RuntimeError("A task of the router was cancelled by itself")
         failed.check()

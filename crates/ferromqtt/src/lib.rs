@@ -191,6 +191,8 @@ mod options_error;
 mod payload;
 mod publish;
 mod request;
+mod responder;
+mod router;
 mod server;
 mod shared;
 mod state;
@@ -240,6 +242,8 @@ pub use options_error::{AddressError, OptionsError};
 pub use payload::IntoPayload;
 pub use publish::{Publish, PublishFuture, Receipt};
 pub use request::Request;
+pub use responder::{RequestMessage, Requests, Responder};
+pub use router::{HandlerError, Route, Router, RouterError};
 pub use server::Server;
 pub use subscribe::Subscribe;
 #[cfg(feature = "tls")]
