@@ -238,7 +238,10 @@ class RequestIterator(Iterator[Request]):
                 requests = self._state.call(self._subscription.requests())
                 self._requests = Requests(self._state, requests)
             requests_of_thread = self._requests
-        return next(requests_of_thread)
+        try:
+            return next(requests_of_thread)
+        finally:
+            del self  # an exception that is kept has this frame
 
     def close(self) -> None:
         """Leave the subscription, which ends unless another loop has it: as dropping this does."""

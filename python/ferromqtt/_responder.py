@@ -343,10 +343,15 @@ class RequestIterator:
             ValueError: The connection has a version before 5.0. Nothing was sent.
             MqttError: As for entering a `Subscription`, and for iterating over its messages.
         """
-        if self._subscription is None:
+        subscription = self._subscription
+        if subscription is None:
             raise StopAsyncIteration
-        requests = await self._subscription.requests()
-        return await requests.__anext__()
+        try:
+            requests = await subscription.requests()
+            return await requests.__anext__()
+        finally:
+            # A task that was cancelled keeps the traceback, and with it this frame.
+            del self, subscription
 
     async def aclose(self) -> None:
         """Leave the subscription, which ends unless another loop has it: as dropping this does."""

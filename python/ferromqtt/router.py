@@ -6,26 +6,29 @@ import asyncio
 import contextlib
 import dataclasses
 import inspect
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeAlias, TypeVar, Unpack, cast
 
 from ferromqtt import _checks, _keywords
 from ferromqtt._internals import FerromqttInternalsHolder, Internals, internals_of
 from ferromqtt._native import Message
 from ferromqtt._receiving import Receiving
-from ferromqtt._responder import Request, Responder, Responding
-from ferromqtt._subscription import Subscription
+from ferromqtt._responder import Request, Requests, Responder, Responding
+from ferromqtt._subscription import Subscription, SubscriptionMessages
 from ferromqtt._subscription_keywords import SubscriptionKeywords, takes_subscription
 from ferromqtt.client import Client
+from ferromqtt.exceptions import MqttError
 from ferromqtt.types import PayloadType, SubscriptionTopic
 
 __all__ = ["Router"]
 
+_Any = TypeVar("_Any", bound=Callable[..., object])
 _Handler = TypeVar("_Handler", bound=Callable[[Message], object])
 _RequestHandler = TypeVar(
     "_RequestHandler", bound=Callable[[Request], Awaitable[PayloadType] | PayloadType]
 )
 _Source: TypeAlias = Subscription | Responder
+_Messages: TypeAlias = SubscriptionMessages | Requests
 
 ErrorHandler: TypeAlias = Callable[[Exception, Message], object]
 """What a `Router` calls when a handler has failed: a function, or a coroutine function."""
@@ -65,6 +68,8 @@ class _Run:
         self.internals = internals_of(client)
         self.sources = [(route, route.source(client)) for route in routes]
         self.is_stopped = False
+        self.end: MqttError | None = None
+        """What iterating raised at the end of the connection."""
 
     def stop(self) -> None:
         self.is_stopped = True
@@ -187,7 +192,7 @@ class Router:
         topics: tuple[SubscriptionTopic, ...],
         concurrency: int,
         keywords: SubscriptionKeywords,
-    ) -> Callable[[_Handler], _Handler]:
+    ) -> Callable[[_Any], _Any]:
         _keywords.check_names(call, keywords)
         if not topics:
             raise ValueError('A handler needs a filter: @router.on("room/+/temp")')
@@ -201,7 +206,7 @@ class Router:
             raise ValueError(f"concurrency must be 1 or more, not {concurrency}")
         responds = call == "Router.respond"
 
-        def add(handler: _Handler) -> _Handler:
+        def add(handler: _Any) -> _Any:
             if not callable(handler):
                 raise _checks.wrong_type("a handler", "a function of the message", handler)
             self._routes.append(_Route(handler, topics, concurrency, keywords, responds))
@@ -217,9 +222,10 @@ class Router:
         connection does not end the router with `Client(reconnect=...)`. It may run for several
         clients at a time.
 
-        When it ends, whether it returns, raises or is cancelled, handlers that are at work are
-        cancelled, all tasks have ended, and the subscriptions are ended as leaving a `Subscription`
-        ends them. Only `stop` lets handlers finish.
+        When the connection has ended for good, what lies in the queues is handled, handlers
+        finish, and then it raises. Cancelled, or when it raises for another reason, it cancels the
+        handlers that are at work. When it is over all tasks have ended, and the subscriptions are
+        ended as leaving a `Subscription` ends them.
 
         Raises:
             ValueError: There are no handlers, an argument of one of them is wrong, or the version
@@ -255,51 +261,71 @@ class Router:
             run.stop()
 
     async def _run(self, run: _Run) -> None:
+        entering: list[tuple[_Route, asyncio.Task[_Messages]]] = []
         with _alone() as failed:
             async with asyncio.TaskGroup() as group:
-                entering = [
-                    (route, group.create_task(source.__aenter__())) for route, source in run.sources
-                ]
+                for route, source in run.sources:
+                    entering.append((route, group.create_task(_enter(source))))
         failed.check()
         if run.is_stopped:
             return
         with _alone() as failed:
             async with asyncio.TaskGroup() as group:
                 workers = {
-                    group.create_task(self._work(run.internals, route, task.result()))
+                    group.create_task(self._work(run, route, task.result()))
                     for route, task in entering
                     for _ in range(route.concurrency)
                 }
                 while workers:
                     done, workers = await asyncio.wait(workers, return_when=asyncio.FIRST_COMPLETED)
                     if any(worker.cancelled() for worker in done):
-                        raise RuntimeError("A task of the router was cancelled by itself")
+                        raise RuntimeError("A handler has cancelled the task that it runs in")
         failed.check()
+        if run.end is not None:
+            raise run.end
 
-    async def _work(
-        self, internals: Internals, route: _Route, messages: AsyncIterable[Message]
-    ) -> None:
+    async def _work(self, run: _Run, route: _Route, messages: _Messages) -> None:
         """Call the handler with one message after the other."""
-        acknowledges = route.acknowledges(internals)
-        async for message in messages:
+        iterator = aiter(messages)
+        while True:
+            if run.end is not None:
+                # Also where the client was entered again meanwhile: the router has ended.
+                left = messages.try_next()
+                if left is None:
+                    return
+                await self._call(run.internals, route, left)
+                continue
             try:
-                result = route.handler(message)
-                if inspect.isawaitable(result):
-                    result = await result
-                if route.responds:
-                    await cast("Request", message).respond(cast("PayloadType", result))
-                if acknowledges:
-                    message.ack()
-            except asyncio.CancelledError as error:
-                task = asyncio.current_task()
-                if task is None or task.cancelling():
-                    raise
-                # What the handler has awaited was cancelled, and not the router.
-                failure = RuntimeError("The handler has awaited something that was cancelled")
-                failure.__cause__ = error
-                await self._report(internals, route, message, failure)
-            except Exception as error:  # noqa: BLE001 - whatever the user's code raises
-                await self._report(internals, route, message, error)
+                message = await anext(iterator)
+            except StopAsyncIteration:
+                return
+            except MqttError as error:
+                if run.internals.core.iteration_end() is None:
+                    raise  # of this subscription alone: it would be dead among the others
+                # Of the connection, and the others have messages left, or work to finish.
+                run.end = run.end or error
+                return
+            await self._call(run.internals, route, message)
+
+    async def _call(self, internals: Internals, route: _Route, message: Message) -> None:
+        try:
+            result = route.handler(message)
+            if inspect.isawaitable(result):
+                result = await result
+            if route.responds:
+                await cast("Request", message).respond(cast("PayloadType", result))
+            if route.acknowledges(internals):
+                message.ack()
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # What the handler has awaited was cancelled, and not the router.
+            failure = RuntimeError("The handler has awaited something that was cancelled")
+            failure.__cause__ = error
+            await self._report(internals, route, message, failure)
+        except Exception as error:  # noqa: BLE001 - whatever the user's code raises
+            await self._report(internals, route, message, error)
 
     async def _report(
         self, internals: Internals, route: _Route, message: Message, error: Exception
@@ -318,6 +344,10 @@ class Router:
             left if open_ else "",
             error=error,
         )
+
+
+async def _enter(source: _Source) -> _Messages:
+    return await source.__aenter__()
 
 
 class _Failed:
