@@ -85,10 +85,13 @@ async def by_return(responder: Responder) -> None:
 
 
 async def by_exception(responder: Responder) -> None:
-    with pytest.raises(ZeroDivisionError):
+    async def fail() -> None:
         async for request in responder:
             await request.respond("last")
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
 
 
 async def by_aclose(responder: Responder) -> None:
@@ -219,22 +222,24 @@ def test_a_message_without_a_response_topic_is_passed_over(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def main() -> None:
-        async with world() as (_, responding, asking):
-            async with responding.responder("square", qos=1, ack="manual") as requests:
-                assert repr(requests) == "<requests of 'square', 0 queued>"
-                await asking.publish("square", "3", qos=1)
-                await asking.publish("square", "4", qos=1)
-                assert len(requests) == 2
-                assert requests.try_next() is None
-                assert requests.passed_over == 2
-                assert responding.unacknowledged().messages == 0
-                task = asyncio.create_task(ask(asking, 5))
-                request = await anext(requests)
-                assert responding.unacknowledged().messages == 1
-                await request.respond("yes")
-                await request.ack()
-                assert await task == b"yes"
-                assert responding.unacknowledged().messages == 0
+        async with (
+            world() as (_, responding, asking),
+            responding.responder("square", qos=1, ack="manual") as requests,
+        ):
+            assert repr(requests) == "<requests of 'square', 0 queued>"
+            await asking.publish("square", "3", qos=1)
+            await asking.publish("square", "4", qos=1)
+            assert len(requests) == 2
+            assert requests.try_next() is None
+            assert requests.passed_over == 2
+            assert responding.unacknowledged().messages == 0
+            task = asyncio.create_task(ask(asking, 5))
+            request = await anext(requests)
+            assert responding.unacknowledged().messages == 1
+            await request.respond("yes")
+            await request.ack()
+            assert await task == b"yes"
+            assert responding.unacknowledged().messages == 0
 
     with caplog.at_level(logging.WARNING, "ferromqtt"):
         play(main)
@@ -280,13 +285,15 @@ def test_a_request_is_a_message_with_a_way_back() -> None:
 
 def test_a_response_can_be_retained() -> None:
     async def main() -> None:
-        async with world() as (_, responding, asking):
-            async with responding.responder("state", qos=1) as requests:
-                await asking.publish("state", "?", qos=1, response_topic="state/answer")
-                await (await anext(requests)).respond("on", retain=True)
-                async with asking.subscription("state/answer") as answers:
-                    answer = await anext(answers)
-                    assert (answer.payload, answer.retain) == (b"on", True)
+        async with (
+            world() as (_, responding, asking),
+            responding.responder("state", qos=1) as requests,
+        ):
+            await asking.publish("state", "?", qos=1, response_topic="state/answer")
+            await (await anext(requests)).respond("on", retain=True)
+            async with asking.subscription("state/answer") as answers:
+                answer = await anext(answers)
+                assert (answer.payload, answer.retain) == (b"on", True)
 
     play(main)
 
@@ -294,7 +301,7 @@ def test_a_response_can_be_retained() -> None:
 @pytest.mark.parametrize("protocol", [3, 4])
 def test_before_mqtt_5_it_is_refused(protocol: int) -> None:
     client = Client("localhost", protocol=protocol)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="Requests and responses need MQTT 5.0"):
+    with pytest.raises(ValueError, match="Requests and responses need"):
         client.responder("square")
 
 
@@ -304,10 +311,10 @@ def test_with_a_server_of_3_1_1_it_is_refused_before_anything_is_sent() -> None:
         client = broker.client("c", protocol="auto")
         responder = client.responder("square")
         async with client:
-            with pytest.raises(ValueError, match="Requests and responses need MQTT 5.0"):
+            with pytest.raises(ValueError, match="Requests and responses need"):
                 async with responder:
                     pass
-            with pytest.raises(ValueError, match="Requests and responses need MQTT 5.0"):
+            with pytest.raises(ValueError, match="Requests and responses need"):
                 await anext(aiter(responder))
             assert subscriptions(broker, "c") == 0
 
