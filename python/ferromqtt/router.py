@@ -214,7 +214,7 @@ class Router:
 
         return add
 
-    async def run(self, client: Client) -> None:
+    async def run(self, client: Client, *, started: asyncio.Event | None = None) -> None:
         """Subscribe for all handlers, and call them until the subscriptions end.
 
         Handlers begin when the server has granted all subscriptions. On a client that is not
@@ -226,6 +226,10 @@ class Router:
         finish, and then it raises. Cancelled, or when it raises for another reason, it cancels the
         handlers that are at work. When it is over all tasks have ended, and the subscriptions are
         ended as leaving a `Subscription` ends them.
+
+        Args:
+            client: Whose messages the handlers get.
+            started: Set when the handlers begin, for tasks that wait for that.
 
         Raises:
             ValueError: There are no handlers, an argument of one of them is wrong, or the version
@@ -244,7 +248,7 @@ class Router:
         run = _Run(self._routes, client)
         self._runs.append(run)
         try:
-            await self._run(run)
+            await self._run(run, started)
         finally:
             self._runs.remove(run)
             for _, source in run.sources:
@@ -260,13 +264,15 @@ class Router:
         for run in self._runs:
             run.stop()
 
-    async def _run(self, run: _Run) -> None:
+    async def _run(self, run: _Run, started: asyncio.Event | None) -> None:
         entering: list[tuple[_Route, asyncio.Task[_Messages]]] = []
         with _alone() as failed:
             async with asyncio.TaskGroup() as group:
                 for route, source in run.sources:
                     entering.append((route, group.create_task(_enter(source))))
         failed.check()
+        if started is not None:
+            started.set()
         if run.is_stopped:
             return
         with _alone() as failed:

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 pub use self::route::Route;
-use self::run::{Running, run};
+use self::run::{Running, attend, run, subscribe_all};
 use crate::{Client, ConnectionError, IntoPayload, Message, RequestMessage, SubscribeError};
 
 /// What a handler of a [`Router`] fails with: `?` makes it of any error.
@@ -203,6 +203,30 @@ impl Router {
         self.run_until(client, pending::<()>())
     }
 
+    /// As [`run`](Self::run) in two steps, for programs in which others wait until the handlers can get messages: this completes
+    /// when the server has granted all subscriptions, with the future that calls the handlers and has to be polled for that.
+    ///
+    /// # Errors
+    /// [`RouterError::Subscribe`] when a subscription is refused.
+    ///
+    /// # Cancel safety
+    /// Dropped, it takes the subscriptions back.
+    ///
+    /// ```no_run
+    /// # async fn example(client: ferromqtt::Client, router: ferromqtt::Router) -> Result<(), ferromqtt::Error> {
+    /// let running = tokio::spawn(router.start(&client).await?);
+    /// println!("it has subscribed");
+    /// # let _ = running;
+    /// # Ok(()) }
+    /// ```
+    pub async fn start(
+        &self,
+        client: &Client,
+    ) -> Result<impl Future<Output = Result<(), RouterError>> + Send + use<>, RouterError> {
+        let subscribed = subscribe_all(client, self.handlers_of(client)).await?;
+        Ok(attend(client.clone(), subscribed, pending::<()>()))
+    }
+
     /// As [`run`](Self::run), but ends gracefully when `stop` completes: handlers that are at work finish, and no other message
     /// is handled. What is left in the queues goes as when [`Messages`](crate::Messages) are dropped.
     ///
@@ -222,21 +246,21 @@ impl Router {
     where
         S: Future<Output: Send> + Send,
     {
-        let client = client.clone();
-        let on_error = self.on_error.clone();
-        let handlers = (self.handlers.iter())
-            .map(|(route, handler)| {
-                let running = Running {
-                    client: client.clone(),
-                    names: route.names(),
-                    concurrency: route.concurrency,
-                    handler: Arc::clone(handler),
-                    on_error: on_error.clone(),
-                };
-                (route.clone(), running)
-            })
-            .collect();
-        run(client, handlers, stop)
+        run(client.clone(), self.handlers_of(client), stop)
+    }
+
+    fn handlers_of(&self, client: &Client) -> Vec<(Route, Running)> {
+        let running = |(route, handler): &(Route, Handler)| {
+            let running = Running {
+                client: client.clone(),
+                names: route.names(),
+                concurrency: route.concurrency,
+                handler: Arc::clone(handler),
+                on_error: self.on_error.clone(),
+            };
+            (route.clone(), running)
+        };
+        self.handlers.iter().map(running).collect()
     }
 }
 

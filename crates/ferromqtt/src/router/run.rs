@@ -22,18 +22,28 @@ pub(super) struct Running {
     pub(super) on_error: Option<ErrorHandler>,
 }
 
-/// Runs until the subscriptions end, or `stop` completes. The tasks are gone when this is.
+/// Subscribes, and runs until the subscriptions end, or `stop` completes.
 pub(super) async fn run<S: Future>(
     client: Client,
     handlers: Vec<(Route, Running)>,
     stop: S,
 ) -> Result<(), RouterError> {
     let mut stop = pin!(stop);
-    let (stopper, stopped) = watch::channel(false);
     let subscribed = tokio::select! {
         subscribed = subscribe_all(&client, handlers) => subscribed?,
         _ = &mut stop => return Ok(()),
     };
+    attend(client, subscribed, stop).await
+}
+
+/// Calls the handlers until the subscriptions end, or `stop` completes. The tasks are gone when this is.
+pub(super) async fn attend<S: Future>(
+    client: Client,
+    subscribed: Vec<(Running, Messages)>,
+    stop: S,
+) -> Result<(), RouterError> {
+    let mut stop = pin!(stop);
+    let (stopper, stopped) = watch::channel(false);
     let mut workers = JoinSet::new();
     for (running, messages) in subscribed {
         let running = Arc::new(running);
@@ -62,7 +72,7 @@ pub(super) async fn run<S: Future>(
 }
 
 /// Subscribes for all handlers at once.
-async fn subscribe_all(
+pub(super) async fn subscribe_all(
     client: &Client,
     handlers: Vec<(Route, Running)>,
 ) -> Result<Vec<(Running, Messages)>, SubscribeError> {
