@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from ferromqtt import _checks, _keywords, _requests
 from ferromqtt._native import Message, admit_request
-from ferromqtt._responder import LoopSubscription, inside, plain
+from ferromqtt._responder import LoopSubscription, inside, plain, without_client
 from ferromqtt._responder import Requests as AsyncRequests
 from ferromqtt._responder import Responder as AsyncResponder
 from ferromqtt.reasons import ReasonCode
@@ -47,10 +47,7 @@ class Request(Message):
         """
         state: _State | None = getattr(self, "_state", None)
         if state is None:
-            raise RuntimeError(
-                "This Request has no client to respond by: the program has made it. Respond to "
-                "one that a responder has handed out, or use Client.respond"
-            )
+            raise without_client()
         state.call(
             _requests.respond(
                 state.internals,

@@ -84,13 +84,18 @@ class Request(Message):
 
 def made_by(request: Request) -> Internals:
     """Return the client of a request."""
-    internals = getattr(request, "_internals", None)
+    internals: Internals | None = getattr(request, "_internals", None)
     if internals is None:
-        raise RuntimeError(
-            "This Request has no client to respond by: the program has made it. Respond to one "
-            "that a responder has handed out, or use Client.respond"
-        )
-    return cast("Internals", internals)
+        raise without_client()
+    return internals
+
+
+def without_client() -> RuntimeError:
+    """Return the exception for a request that no responder has handed out."""
+    return RuntimeError(
+        "This Request has no client to respond by: the program has made it. Respond to one that a "
+        "responder has handed out, or use Client.respond"
+    )
 
 
 def plain(reduced: Any) -> tuple[Any, ...]:  # noqa: ANN401 - what `__reduce__` returns

@@ -164,7 +164,7 @@ mod written {
 /// A handler of a router has failed, and the program has not said what is to be done then.
 #[cfg(feature = "tracing")]
 pub(crate) fn handler_failed(filter: &str, topic: &str, error: &HandlerError) {
-    tracing::error!(target: "ferromqtt", filter, topic, "a handler of the router failed: {error}");
+    tracing::error!(target: "ferromqtt", filter, topic, cause = %error, "a handler of the router failed");
 }
 
 #[cfg(not(feature = "tracing"))]
