@@ -389,7 +389,13 @@ fn every_log_line_is_provoked_and_reads_as_the_page_says() {
             .is_some_and(|it| it.starts_with("con") || it.starts_with("can"));
         !is_end || seen.insert(kind)
     });
-    let level = |line: &str| if line == HANDLER_FAILED { "ERROR" } else { "WARN" };
+    let level = |line: &str| {
+        if line == HANDLER_FAILED {
+            "ERROR"
+        } else {
+            "WARN"
+        }
+    };
     let provoked = (lines.into_iter().map(|line| (line.clone(), level(&line)))).collect();
     compare("Rust: log lines", provoked);
 }
