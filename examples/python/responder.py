@@ -8,6 +8,7 @@ It prints:
 """
 
 import asyncio
+import logging
 
 from ferromqtt import Client
 from ferromqtt.testing import TestBroker
@@ -38,6 +39,7 @@ async def main() -> None:
         answer = await asker.request("multiply", "6 * 7", timeout=5)
         print("6 * 7 =", answer.payload.decode())
         # Anybody may publish here: this asks for nothing, and the loop does not see it.
+        logging.getLogger("ferromqtt").setLevel(logging.ERROR)  # there is a warning
         await asker.publish("multiply", "3 * 3", qos=1)
         answer = await asker.request("multiply", "2 * 2", timeout=5)
         print("2 * 2 =", answer.payload.decode())

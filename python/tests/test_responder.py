@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import gc
+import inspect
 import logging
 import pickle
 import threading
@@ -19,9 +20,11 @@ from ferromqtt import (
     MqttError,
     Request,
     Responder,
+    Router,
     blocking,
     events,
 )
+from ferromqtt._subscription_keywords import SubscriptionKeywords
 from ferromqtt.testing import TestBroker
 from support.clients import LIMIT, unique
 from support.loops import LoopRunner
@@ -415,6 +418,21 @@ def test_a_request_of_ones_own_cannot_respond() -> None:
             blocking.Request(*arguments).respond("x")
 
     play(main)
+
+
+def test_the_keywords_are_those_of_a_subscription() -> None:
+    """`SubscriptionKeywords` is for type checkers; what is called takes the same ones."""
+
+    def keywords(call: Callable[..., object]) -> dict[str, object]:
+        parameters = inspect.signature(call).parameters.values()
+        return {it.name: it.default for it in parameters if it.kind is it.KEYWORD_ONLY}
+
+    of_subscription = keywords(Client.subscription)
+    assert keywords(Client.responder) == of_subscription
+    assert keywords(blocking.Client.responder) == of_subscription
+    assert keywords(Router.on) == {"concurrency": 1} | of_subscription
+    assert keywords(Router.respond) == {"concurrency": 1} | of_subscription
+    assert SubscriptionKeywords.__annotations__.keys() == of_subscription.keys()
 
 
 async def shared_work(*where: Any) -> None:  # noqa: ANN401 - as of `Client`
