@@ -37,6 +37,7 @@ __all__ = [
     "check_responder",
     "check_text",
     "failure_text",
+    "is_unacknowledged",
     "payload_bytes",
     "property_table",
     "proxy_of_url",
@@ -53,6 +54,7 @@ MAX_BYTES: int
 
 def admit_request(core: Core, message: Message, request: Message) -> bool: ...
 def check_responder(version: int) -> None: ...
+def is_unacknowledged(message: Message) -> bool: ...
 def check_filter(text: str) -> bool:
     """Tell whether a Topic Filter is of a shared subscription; ValueError for a malformed one."""
 

@@ -11,7 +11,7 @@ from typing import TypeAlias, TypeVar, Unpack, cast
 
 from ferromqtt import _checks, _keywords
 from ferromqtt._internals import FerromqttInternalsHolder, Internals, internals_of
-from ferromqtt._native import Message
+from ferromqtt._native import Message, is_unacknowledged
 from ferromqtt._receiving import Receiving
 from ferromqtt._responder import Request, Requests, Responder, Responding
 from ferromqtt._subscription import Subscription, SubscriptionMessages
@@ -342,12 +342,11 @@ class Router:
                 await result
             return
         left = "; it is not acknowledged, and holds up those behind it"
-        open_ = route.acknowledges(internals) and message.qos > 0
         internals.core.log_failure(
             "The handler %s failed on a message to %s%s",
             route,
             message.topic,
-            left if open_ else "",
+            left if is_unacknowledged(message) else "",
             error=error,
         )
 

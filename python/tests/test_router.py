@@ -354,6 +354,32 @@ def test_the_router_acknowledges_what_its_handler_has_returned_from() -> None:
     play(main)
 
 
+def test_the_line_of_an_error_says_whether_the_message_holds_up_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        broker = memory_broker()
+        router = Router()
+
+        @router.on("a", qos=1, ack="manual")
+        async def handle(message: Message) -> None:
+            if message.payload == b"acknowledged":
+                await message.ack()
+            raise ValueError
+
+        async with broker.client("c") as client:
+            task = asyncio.create_task(router.run(client))
+            await asyncio.sleep(1)
+            await client.publish("a", "acknowledged", qos=1)
+            await client.publish("a", "not", qos=1)
+            await asyncio.sleep(1)
+            task.cancel()
+
+    play(main)
+    lines = [record.getMessage() for record in caplog.records]
+    assert ["holds up those behind it" in line for line in lines] == [False, True]
+
+
 def test_a_failed_message_comes_again_with_the_session() -> None:
     async def main() -> None:
         broker = memory_broker()

@@ -36,11 +36,7 @@ pub(crate) fn admit_request(
         std::mem::swap(&mut *message.borrow_mut(), &mut *request.borrow_mut());
         return Ok(true);
     }
-    let acknowledges = matches!(
-        message.borrow().origin.as_deref(),
-        Some(Origin::Unacknowledged { .. })
-    );
-    if acknowledges {
+    if is_unacknowledged(message) {
         acknowledge::ack(message)?;
     }
     let topic = message.getattr("topic")?.str()?.to_string();
@@ -49,4 +45,11 @@ pub(crate) fn admit_request(
         let _ = Core::schedule_flush(core); // fails when its loop is closed: then nothing more is reported
     }
     Ok(false)
+}
+
+/// Whether the program is to acknowledge a message, and has not yet.
+#[pyfunction]
+pub(crate) fn is_unacknowledged(message: &Bound<'_, Message>) -> bool {
+    let origin = &message.borrow().origin;
+    matches!(origin.as_deref(), Some(Origin::Unacknowledged { .. }))
 }

@@ -183,6 +183,11 @@ impl Requests {
         self.messages.detach();
     }
 
+    #[cfg(feature = "blocking")]
+    pub(crate) fn into_messages(self) -> Messages {
+        self.messages
+    }
+
     fn admit(&mut self, message: Message) -> Option<RequestMessage> {
         let request = RequestMessage::admit(&self.messages.shared, message);
         self.passed_over += u64::from(request.is_none());

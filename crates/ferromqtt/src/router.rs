@@ -83,6 +83,7 @@ impl From<RouterError> for crate::Error {
 /// handler or `on_error` acknowledges it: it holds up those behind it until the connection ends, and comes again if the session
 /// is kept.
 #[derive(Clone, Default)]
+#[must_use = "a router calls no handler before it runs"]
 pub struct Router {
     handlers: Vec<(Route, Handler)>,
     on_error: Option<ErrorHandler>,
