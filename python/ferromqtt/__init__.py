@@ -6,6 +6,7 @@ An asyncio client for MQTT 5.0, 3.1.1 and 3.1 on a core in Rust; a drop-in for a
 from ferromqtt import events
 from ferromqtt._drain import Drained
 from ferromqtt._native import __version__
+from ferromqtt._responder import Request, RequestIterator, Requests, Responder
 from ferromqtt._subscription import Subscription, SubscriptionMessages
 from ferromqtt.client import Client, ProtocolVersion, ProxySettings, TLSParameters, Will
 from ferromqtt.connection import (
@@ -30,6 +31,7 @@ from ferromqtt.message import Message, MessagesIterator, Unacknowledged
 from ferromqtt.outcomes import OutgoingQueue, Published, Receipt
 from ferromqtt.properties import Properties, SubscribeOptions
 from ferromqtt.reasons import PacketTypes, ReasonCode
+from ferromqtt.router import Router
 from ferromqtt.stats import AckLatency, Stats
 from ferromqtt.topic import Topic, TopicLike, TopicTemplate, Wildcard, WildcardLike
 
@@ -61,6 +63,11 @@ __all__ = [
     "ReasonCode",
     "Receipt",
     "Reconnect",
+    "Request",
+    "RequestIterator",
+    "Requests",
+    "Responder",
+    "Router",
     "Server",
     "ServerLimits",
     "Stats",

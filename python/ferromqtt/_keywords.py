@@ -78,8 +78,11 @@ _CALLS: dict[str, tuple[frozenset[str], inspect.Signature]] = {}
 """The properties that each call takes as keywords, and its signature with them."""
 
 
-def takes(keywords: type) -> Callable[[_Function], _Function]:
-    """Give a call that takes `**keywords: Unpack[keywords]` a signature that names each of them."""
+def takes(keywords: type, call: str | None = None) -> Callable[[_Function], _Function]:
+    """Give a call that takes `**keywords: Unpack[keywords]` a signature that names each of them.
+
+    `call` is its name for `check_names`, where several have the same.
+    """
 
     def decorate(function: _Function) -> _Function:
         found = inspect.signature(function)
@@ -93,7 +96,7 @@ def takes(keywords: type) -> Callable[[_Function], _Function]:
         annotations = function.__annotations__
         del annotations["keywords"]
         function.__annotations__ = of_keywords | annotations
-        _CALLS[function.__name__] = frozenset(of_keywords), signature
+        _CALLS[call or function.__name__] = frozenset(of_keywords), signature
         return function
 
     return decorate

@@ -67,6 +67,15 @@ class LoggingCore(Core):
         elif total is not None:
             self.warn(f"{text} (%d times so far)", *args, total)
 
+    def log_failure(self, text: str, *args: object, error: BaseException) -> None:
+        """Write an error of the program's own code, with its traceback."""
+        try:
+            # As above: an object may have no other method than `warning`.
+            write = getattr(self.logger, "error", self.logger.warning)
+            write(text, *args, exc_info=error)
+        except Exception as raised:  # noqa: BLE001 - whatever the user's code raises
+            self.report("logging raised", raised)
+
     def report(self, what: str, error: BaseException) -> None:
         """Report to the loop's exception handler what went wrong where no caller can learn of it.
 

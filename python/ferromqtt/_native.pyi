@@ -31,10 +31,13 @@ __all__ = [
     "TopicTemplate",
     "WebSocketTransport",
     "__version__",
+    "admit_request",
     "authority",
     "check_filter",
+    "check_responder",
     "check_text",
     "failure_text",
+    "is_unacknowledged",
     "payload_bytes",
     "profile_table",
     "property_table",
@@ -51,6 +54,9 @@ __version__: str
 MAX_BYTES: int
 """The most bytes of a string or of binary data in a packet."""
 
+def admit_request(core: Core, message: Message, request: Message) -> bool: ...
+def check_responder(version: int) -> None: ...
+def is_unacknowledged(message: Message) -> bool: ...
 def check_filter(text: str) -> bool:
     """Tell whether a Topic Filter is of a shared subscription; ValueError for a malformed one."""
 
@@ -351,6 +357,7 @@ class Core:
         asked: dict[str, object] | None,
         payload: object,
         qos: int,
+        retain: bool,
         properties: dict[str, object] | None,
         timeout: float,
     ) -> asyncio.Future[None]: ...

@@ -301,6 +301,7 @@ class Publishing(FerromqttInternalsHolder):
         qos: int | None = None,
         properties: PropertiesLike | None = None,
         *,
+        retain: bool = False,
         timeout: float | None = None,
         **keywords: Unpack[_keywords.RequestKeywords],
     ) -> None:
@@ -309,14 +310,18 @@ class Publishing(FerromqttInternalsHolder):
         ```python
         await client.subscribe("clock")
         async for question in client.messages:
-            await client.respond(question, "half past nine")
+            if question.response_topic is not None:
+                await client.respond(question, "half past nine")
         ```
+
+        `responder` brings requests alone, each of which has a method `respond`.
 
         Args:
             request: The message to answer.
             payload: As for `publish`.
             qos: 0, 1 or 2; None for the QoS that the request came with.
             properties: PUBLISH properties, as for `publish`.
+            retain: Whether the server is to keep the response for later subscribers.
             timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for no limit.
             keywords: Properties of PUBLISH as plain keywords, as for `publish`.
 
@@ -327,4 +332,6 @@ class Publishing(FerromqttInternalsHolder):
         """
         time_limit = self.timeout if timeout is None else timeout
         internals = self._FerromqttInternalsHolder__internals
-        await _requests.respond(internals, request, payload, qos, properties, keywords, time_limit)
+        await _requests.respond(
+            internals, request, payload, qos, retain, properties, keywords, time_limit
+        )

@@ -43,18 +43,21 @@ async def respond(
     asked: Message,
     payload: PayloadType,
     qos: int | None,
+    retain: bool,
     properties: PropertiesLike | None,
     keywords: Mapping[str, object],
     timeout: float,
+    *,
+    call: str = "respond",
 ) -> None:
-    """Publish the response to a request."""
+    """Publish the response to a request. `call` is what the program has called."""
     async with internals.slot():
         async with TURN_BEFORE_ERROR:
-            check_names("respond", keywords)
+            check_names(call, keywords)
             native = joined(properties, PacketTypes.PUBLISH, keywords)
             given = to_native(_asked(asked), PacketTypes.PUBLISH)
             at = asked.qos if qos is None else qos
-            waiter = internals.core.respond(given, payload, at, native, timeout)
+            waiter = internals.core.respond(given, payload, at, bool(retain), native, timeout)
         await internals.wait(waiter)
 
 

@@ -27,12 +27,14 @@ from types import TracebackType
 from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack
 
 from ferromqtt import _checks, _shown
+from ferromqtt._blocking_responder import Request, RequestIterator, Requests, Responder
 from ferromqtt._blocking_subscription import Subscription, SubscriptionMessages
 from ferromqtt._drain import Drained
 from ferromqtt._internals import internals_of
 from ferromqtt._keywords import EnqueueKeywords
 from ferromqtt._loop_thread import LoopThread
 from ferromqtt._native import Message
+from ferromqtt._responder import Responder as AsyncResponder
 from ferromqtt._subscription import Subscription as AsyncSubscription
 from ferromqtt._subscription import SubscriptionMessages as AsyncMessages
 from ferromqtt._url import arguments_of
@@ -49,7 +51,18 @@ from ferromqtt.stats import Stats
 from ferromqtt.topic import TopicLike
 from ferromqtt.types import PayloadType, PropertiesLike
 
-__all__ = ["Client", "Events", "Messages", "Receipt", "Subscription", "SubscriptionMessages"]
+__all__ = [
+    "Client",
+    "Events",
+    "Messages",
+    "Receipt",
+    "Request",
+    "RequestIterator",
+    "Requests",
+    "Responder",
+    "Subscription",
+    "SubscriptionMessages",
+]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -680,6 +693,20 @@ class Client:
         before the client is: then the client subscribes whenever it is entered.
         """
         return Subscription(self._ferromqtt_blocking, subscription)
+
+    @_calls(AsyncClient.responder)
+    def responder(self, responder: AsyncResponder) -> Responder:
+        """Return a responder (5.0, section 4.10): a subscription to requests, which it answers.
+
+        ```python
+        for request in client.responder("square", qos=1):
+            request.respond(int(request.payload) ** 2)
+        ```
+
+        The subscription ends with the loop. Entered by `with`, it ends with the block instead, as
+        for `ferromqtt.Client.responder`.
+        """
+        return Responder(self._ferromqtt_blocking, responder)
 
     @_calls(AsyncClient.unsubscribe)
     def unsubscribe(self, call: Coroutine[Any, Any, None]) -> None:

@@ -15,6 +15,7 @@ from ferromqtt._internals import free_property
 from ferromqtt._native import Message, MessagesIterator
 from ferromqtt._publishing import Publishing
 from ferromqtt._receiving import Receiving
+from ferromqtt._responder import Responding
 from ferromqtt._url import arguments_of
 from ferromqtt.connection import (
     ClientState,
@@ -58,7 +59,7 @@ _DEFAULT_TIMEOUT = 10.0
 
 
 @_keywords.names_unknown
-class Client(Publishing, Receiving):
+class Client(Publishing, Receiving, Responding):
     """An MQTT client for asyncio.
 
     ```python

@@ -25,6 +25,7 @@ from support.provocations import (
     properties,
     reconnecting,
     reports,
+    routing,
     silence,
     subscriptions,
 )
@@ -42,7 +43,7 @@ ROWS = [row for row in rows() if row.section.startswith("Python")]
 TEXTS = {row.text for row in ROWS}
 MODULES = (
     *(arguments, broker, calls, clocks, connecting, importing, log, options, properties, reports),
-    *(acknowledging, blocking, outcomes, reconnecting, silence, subscriptions),
+    *(acknowledging, blocking, outcomes, reconnecting, routing, silence, subscriptions),
 )
 """Importing them has filled the registry."""
 

@@ -153,6 +153,11 @@ pub enum Fact {
         /// The filters of the queue; none for the default one.
         filters: Vec<TopicFilter>,
     },
+    /// A responder's subscription has brought a message that asks for no response, and that the responder does not get.
+    PassedOver {
+        /// Its topic.
+        topic: TopicName,
+    },
     /// The server may be waiting for the application to acknowledge messages.
     Unacknowledged {
         /// How many are not acknowledged.
@@ -174,6 +179,7 @@ impl Fact {
             | Self::Untraced { .. }
             | Self::VersionRefused { .. }
             | Self::Forgotten { .. }
+            | Self::PassedOver { .. }
             | Self::Unacknowledged { .. }
             | Self::PublishRefused { .. }
             | Self::MessageEnded { .. }

@@ -215,6 +215,11 @@ impl Lines {
                 let text = "QoS 0 messages are lost: the queue is full, and nobody has read it for 5 s (read it, or drop it)";
                 Line::about("filters", list(filters), text)
             }
+            Fact::PassedOver { topic } => {
+                let text = "a message that asks for no response was passed over by a responder: it has no Response Topic (subscribe to \
+                    get such messages too)";
+                Line::about("topic", topic, text)
+            }
             Fact::Stalled { filters } => {
                 let text = "a full queue has withheld acknowledgements for 5 s, and holds up all others (read it faster, or choose \
                     another overflow policy)";

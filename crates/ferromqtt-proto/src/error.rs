@@ -297,6 +297,9 @@ pub enum InvalidSubscribe {
     /// An option or property on a version before 5.0, or a property that the packet does not have.
     #[error(transparent)]
     Property(Box<PropertyError>),
+    /// A responder before 5.0: requests and responses are properties.
+    #[error("requests and responses exist in MQTT 5.0 only: use that version")]
+    NoRequests,
     /// The queue that its messages would go to has been closed.
     #[error("the queue for the messages has been closed: open another one")]
     NoQueue,

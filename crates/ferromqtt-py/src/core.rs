@@ -570,18 +570,19 @@ impl Core {
     }
 
     /// Publishes the response to a request that had these properties and this QoS. Returns a future of None.
-    #[pyo3(signature = (asked, payload, qos, properties, timeout))]
+    #[pyo3(signature = (asked, payload, qos, retain, properties, timeout))]
     fn respond<'py>(
         slf: &Bound<'py, Self>,
         asked: Option<&Bound<'py, PyDict>>,
         payload: &Bound<'py, PyAny>,
         qos: &Bound<'py, PyAny>,
+        retain: bool,
         properties: Option<&Bound<'py, PyDict>>,
         timeout: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let _inside = gate::enter()?;
         let timeout = convert::timeout(timeout)?;
-        requests::respond(slf, asked, payload, qos, properties, timeout)
+        requests::respond(slf, asked, (payload, qos, retain), properties, timeout)
     }
 
     /// The Authentication Data that the next CONNECT has; or why there is none, which ends the attempt.

@@ -118,14 +118,14 @@ pub(crate) fn options_text(error: &InvalidOptions) -> String {
     }
 }
 
+/// The text of requests, and of responders, before 5.0.
+const NO_REQUESTS: &str = "Requests and responses need MQTT 5.0, and the connection has an earlier version: give the client protocol=5";
+
 /// The text of a publish that was refused, likewise.
 pub(crate) fn publish_text(error: &InvalidPublish) -> String {
     match error {
         InvalidPublish::Property(error) => properties::refused_text(error),
-        InvalidPublish::NoRequests => {
-            "Requests and responses need MQTT 5.0, and the connection has an earlier version: give the client protocol=5"
-                .to_owned()
-        }
+        InvalidPublish::NoRequests => NO_REQUESTS.to_owned(),
         _ => error.to_string(),
     }
 }
@@ -134,6 +134,7 @@ pub(crate) fn publish_text(error: &InvalidPublish) -> String {
 pub(crate) fn request_text(error: &InvalidSubscribe) -> String {
     match error {
         InvalidSubscribe::Property(error) => properties::refused_text(error),
+        InvalidSubscribe::NoRequests => NO_REQUESTS.to_owned(),
         _ => error.to_string(),
     }
 }

@@ -38,6 +38,7 @@ mod properties;
 mod readers;
 mod receipts;
 mod requests;
+mod responding;
 mod rules;
 mod subscription;
 mod timer;
@@ -81,6 +82,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(failure::failure_text, module)?)?;
     module.add_function(wrap_pyfunction!(profile::profile_table, module)?)?;
     module.add_function(wrap_pyfunction!(profile::settle_profile, module)?)?;
+    module.add_function(wrap_pyfunction!(responding::admit_request, module)?)?;
+    module.add_function(wrap_pyfunction!(responding::check_responder, module)?)?;
+    module.add_function(wrap_pyfunction!(responding::is_unacknowledged, module)?)?;
     module.add_function(wrap_pyfunction!(rules::check_filter, module)?)?;
     module.add_function(wrap_pyfunction!(rules::check_text, module)?)?;
     module.add_function(wrap_pyfunction!(rules::property_table, module)?)?;

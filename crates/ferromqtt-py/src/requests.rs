@@ -37,8 +37,7 @@ pub(crate) fn request<'py>(
 pub(crate) fn respond<'py>(
     slf: &Bound<'py, Core>,
     asked: Option<&Bound<'py, PyDict>>,
-    payload: &Bound<'py, PyAny>,
-    qos: &Bound<'py, PyAny>,
+    (payload, qos, retain): (&Bound<'py, PyAny>, &Bound<'py, PyAny>, bool),
     own: Option<&Bound<'py, PyDict>>,
     timeout: f64,
 ) -> PyResult<Bound<'py, PyAny>> {
@@ -52,6 +51,7 @@ pub(crate) fn respond<'py>(
             return Err(call_result::publish_refused(slf, error.into())?);
         }
     };
+    response.retain = retain;
     if let Some(mut own) = own {
         let set = response.properties.take();
         if own.correlation_data.is_none() {

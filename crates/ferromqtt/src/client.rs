@@ -13,7 +13,8 @@ use crate::subscribe::unsubscribe;
 use crate::{
     AcknowledgeError, ConnectResult, ConnectionError, DeliveryId, Events, IntoPayload, Message,
     Messages, Properties, ProtocolVersion, Publish, PublishError, ReAuthenticateError, ReasonCode,
-    Request, Stats, Subscribe, SubscribeError, TopicFilter, TopicName, Unacknowledged, Utf8String,
+    Request, Responder, Stats, Subscribe, SubscribeError, TopicFilter, TopicName, Unacknowledged,
+    Utf8String,
 };
 
 /// A handle to a connection: cheap to clone, shared by as many tasks as you like. Wraps [`ferromqtt_proto::Client`], which
@@ -231,6 +232,35 @@ impl Client {
     /// ```
     pub fn respond(&self, request: &Message, payload: impl IntoPayload) -> Publish<'_> {
         Publish::response_to(self, request, payload.into_payload())
+    }
+
+    /// Subscribes to requests (5.0, section 4.10): set what differs from the defaults, then await it. It completes with SUBACK,
+    /// and gives a stream of requests, each of which [responds](crate::RequestMessage::respond).
+    ///
+    /// It is [`subscribe`](Self::subscribe), with the same options. A message without a Response Topic asks for nothing, and is
+    /// [passed over](crate::Requests). Several clients share the work by a filter such as `$share/workers/square`: each request
+    /// goes to one of them.
+    ///
+    /// # Errors
+    /// [`SubscribeError::Invalid`] before 5.0, with nothing sent; and as [`subscribe`](Self::subscribe).
+    ///
+    /// # Cancel safety
+    /// Dropped before it completes, the subscription is taken back.
+    ///
+    /// ```no_run
+    /// # async fn example(client: ferromqtt::Client) -> Result<(), ferromqtt::Error> {
+    /// let mut questions = client.responder("clock").await?;
+    /// while let Some(question) = questions.next().await {
+    ///     question.respond("half past nine").await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn responder<T>(&self, filter: T) -> Responder
+    where
+        T: TryInto<TopicFilter>,
+        T::Error: Into<SubscribeError>,
+    {
+        Responder::new(self.clone(), self.subscribe(filter))
     }
 
     /// The messages that no [`subscribe`](Self::subscribe) of this connection asks for: everything that the server has kept

@@ -72,6 +72,8 @@
 //! | [`scope`], [`Connection::open`], [`Connection::start`] | [`ConnectError`] | options that cannot be, or why there is no connection |
 //! | publish, respond, receipts | [`PublishError`] | why, and with [`PublishError::delivery`] whether the message may have arrived |
 //! | subscribe, unsubscribe | [`SubscribeError`] | the server's Reason Code for each filter, or why there is none |
+//! | responder | [`SubscribeError`] | as for subscribe |
+//! | [`Router::run`] | [`RouterError`] | a subscription that was refused, or why the connection ended |
 //! | request | [`RequestError`] | why there is no response |
 //! | readers of [`blocking`] | [`blocking::RecvError`] | why there is no message or event |
 //! | re-authenticate | [`ReAuthenticateError`] | what is missing, or why the connection ended |
@@ -154,10 +156,10 @@
 //!
 //! # Logs
 //!
-//! With the feature `tracing` the client writes to the target `ferromqtt`: what is lost or goes wrong as warnings, connections
-//! made and ended as information, and at DEBUG a line for each packet. Such a line has the type, Packet Identifier, lengths,
-//! topic and Reason Code; no line at any level has a payload or what authenticates. Whether packets are wanted is asked once for
-//! each attempt to connect. A subscriber that publishes the lines by this client must leave DEBUG out, since each publish makes a
+//! With the feature `tracing` the client writes to the target `ferromqtt`: what is lost or goes wrong as warnings, handlers
+//! of a [`Router`] that fail as errors, connections made and ended as information, and at DEBUG a line for each packet. Such a
+//! line has the type, Packet Identifier, lengths, topic and Reason Code; no line of the client's own has a payload or what
+//! authenticates. Whether packets are wanted is asked once for each attempt to connect. A subscriber that publishes the lines by this client must leave DEBUG out, since each publish makes a
 //! line.
 //!
 //! Each line stands in a span named `connection` with `client_identifier`, `server` (host and port) and `attempt`, which counts
@@ -191,6 +193,8 @@ mod options_error;
 mod payload;
 mod publish;
 mod request;
+mod responder;
+mod router;
 mod server;
 mod shared;
 mod state;
@@ -242,6 +246,8 @@ pub use options_error::{AddressError, OptionsError};
 pub use payload::IntoPayload;
 pub use publish::{Publish, PublishFuture, Receipt};
 pub use request::Request;
+pub use responder::{RequestMessage, Requests, Responder};
+pub use router::{HandlerError, Route, Router, RouterError};
 pub use server::Server;
 pub use subscribe::Subscribe;
 #[cfg(feature = "tls")]

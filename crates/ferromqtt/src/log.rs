@@ -13,6 +13,7 @@ use std::pin::pin;
 
 use ferromqtt_engine::{Fact, Line, Lines};
 
+use crate::HandlerError;
 use crate::shared::now;
 
 /// Counts the lines of one client, and says which of them are to be written. Writes none.
@@ -159,6 +160,15 @@ mod written {
         }
     }
 }
+
+/// A handler of a router has failed, and the program has not said what is to be done then.
+#[cfg(feature = "tracing")]
+pub(crate) fn handler_failed(filter: &str, topic: &str, error: &HandlerError) {
+    tracing::error!(target: "ferromqtt", filter, topic, cause = %error, "a handler of the router failed");
+}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) fn handler_failed(_filter: &str, _topic: &str, _error: &HandlerError) {}
 
 /// At each connection that is not what TLS promises.
 #[cfg(all(feature = "tls", feature = "tracing"))]

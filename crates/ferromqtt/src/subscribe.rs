@@ -104,6 +104,10 @@ impl Subscribe {
         }
     }
 
+    pub(crate) const fn of_terms(client: Client, terms: Terms) -> Self {
+        Self { client, terms }
+    }
+
     /// One more filter for the same stream, in the same SUBSCRIBE, with a QoS or
     /// [`SubscriptionOptions`](crate::SubscriptionOptions) of its own.
     ///

@@ -22,7 +22,7 @@ use std::time::Duration;
 use ferromqtt::{
     Acknowledge, CleanStart, Client, Connection, ConnectionEvent, DeclaredSubscription, Messages,
     Options, OutgoingLimits, OutgoingPolicy, Overflow, Properties, ProtocolVersion, QoS,
-    QueueOptions, ReasonCode, Reconnect, TlsOptions,
+    QueueOptions, ReasonCode, Reconnect, Router, TlsOptions,
 };
 use ferromqtt_proto::packet::{Disconnect, Packet};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -42,7 +42,7 @@ struct Warnings(Arc<Mutex<BTreeSet<String>>>);
 
 impl Subscriber for Warnings {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "ferromqtt" && *metadata.level() == Level::WARN
+        metadata.target() == "ferromqtt" && *metadata.level() <= Level::WARN
     }
 
     fn event(&self, event: &Event<'_>) {
@@ -109,6 +109,26 @@ fn narrow(limit: usize, overflow: Overflow) -> QueueOptions {
         overflow,
         ..QueueOptions::default()
     }
+}
+
+const HANDLER_FAILED: &str = "a handler of the router failed";
+
+/// A responder that gets something else, and a handler that fails.
+async fn routed() {
+    let (connection, mut server, _pipes) = in_memory(|options| options).await;
+    let client = connection.client();
+    let router = Router::new()
+        .respond("t", |_| async { Ok("") })
+        .on("t", |_| async { Err("as it likes".into()) });
+    let (running, ()) = tokio::join!(router.start(&client), async {
+        server.subscribe(ReasonCode::GrantedQos1).await;
+        server.subscribe(ReasonCode::GrantedQos1).await;
+    });
+    let running = tokio::spawn(running.unwrap());
+    send(&mut server, None).await;
+    exchange(&client, &mut server).await;
+    sleep(Duration::from_secs(1)).await;
+    running.abort();
 }
 
 /// Publishes, and waits for the answer: whatever the server has sent before has come then.
@@ -358,6 +378,7 @@ fn every_log_line_is_provoked_and_reads_as_the_page_says() {
         failing_attempts().await;
     });
     play(danger());
+    in_virtual_time(routed());
     drop(noting);
     let mut lines = noted.0.lock().unwrap().clone();
     let mut seen = BTreeSet::new(); // one for each cause, of which the page has a row
@@ -368,6 +389,13 @@ fn every_log_line_is_provoked_and_reads_as_the_page_says() {
             .is_some_and(|it| it.starts_with("con") || it.starts_with("can"));
         !is_end || seen.insert(kind)
     });
-    let provoked = lines.into_iter().map(|line| (line, "WARN")).collect();
+    let level = |line: &str| {
+        if line == HANDLER_FAILED {
+            "ERROR"
+        } else {
+            "WARN"
+        }
+    };
+    let provoked = (lines.into_iter().map(|line| (line.clone(), level(&line)))).collect();
     compare("Rust: log lines", provoked);
 }

@@ -20,7 +20,7 @@ use ferromqtt::{
     Authenticator, AuthenticatorError, Bytes, ConnectAttempt, ConnectError, Connection,
     ConnectionError, ConnectionEvent, Credentials, CredentialsError, DeclaredSubscription, Error,
     Events, Options, Properties, ProtocolVersion, Proxy, PublishError, QoS, QueueOptions,
-    ReasonCode, Server as Place, TlsOptions, Utf8String, Will,
+    ReasonCode, Route, Router, Server as Place, TlsOptions, Utf8String, Will,
 };
 use ferromqtt_proto::packet::{Ack, Auth, ConnAck, Disconnect, Packet};
 use ferromqtt_testing::{BrokerOptions, TestBroker, User};
@@ -185,13 +185,19 @@ async fn a_whole_life() {
         look(&message);
         look(&messages);
     }
-    let mut requests = client.subscribe("service").await.unwrap();
+    let responder = client.responder("service");
+    look(&responder);
+    let mut requests = responder.await.unwrap();
+    let route = Route::new("routed");
+    look(&route);
+    look(&Router::new().on(route, |_| async { Ok(()) }));
     let request = client.request("service", MARKER);
     look(&request);
     let answer = async {
         let request = requests.next().await.unwrap();
-        look(&request);
-        let response = client.respond(&request, MARKER);
+        look(&request); // a RequestMessage of Requests, which a Responder has subscribed to
+        look(&requests);
+        let response = request.respond(MARKER);
         look(&response);
         response.await.unwrap();
     };
@@ -487,13 +493,13 @@ const WITHOUT_SECRETS: &str = "
     Overflow PacketId Reconnect RetainHandling Slip Stats AckLatency StringError SubscriptionOptions TopicError TopicFilter TopicName
     TransportError OptionsError Client UrlError WebSocketError FilterResult RequestError UserProperties SubscriptionIdentifiers HostError
     PropertyError PropertyProblem Contest InvalidTopic TemplateError TemplateProblem TopicParams TopicTemplate
-    Awaited Unacknowledged ServerLimits ConnectResult
+    Awaited Unacknowledged ServerLimits ConnectResult RouterError
 ";
 
 /// Traits, and what stands in the tests above under another name: what calls return.
 const OTHERS: &str = "
     CredentialsProvider Stream IntoPayload Transport Message Messages Publish PublishFuture Published Receipt Request Subscribe
-    Server
+    Server HandlerError
 ";
 
 #[test]

@@ -3,7 +3,7 @@
 from typing import assert_type
 
 from ferromqtt import ClientState, Message, ReasonCode, Reconnect
-from ferromqtt.blocking import Client
+from ferromqtt.blocking import Client, Request
 from ferromqtt.events import ConnectionEvent
 
 
@@ -27,6 +27,11 @@ def use() -> None:
             for message in messages.within(3):
                 assert_type(message, Message)
             messages.unsubscribe()
+        for request in client.responder("square", qos=1):
+            assert_type(request, Request)
+            request.respond(request.payload, content_type="text/plain")
+        with client.responder("square", maxsize=10) as requests:
+            assert_type(next(requests.within(3)).response_topic, str | None)
         assert_type(client.state(), ClientState)
     assert_type(OwnClient("localhost"), OwnClient)
 

@@ -15,6 +15,7 @@ mod queue_policies;
 mod random;
 mod random_restarts;
 mod readers;
+mod responding;
 mod restarting;
 mod store;
 mod versions;

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use super::park::{deadline, park_on, park_until};
 use super::process::{Process, check_wait};
-use super::{Client, Messages};
+use super::{Client, Messages, Requests};
 use crate::{
     ConnectionError, Delivery, Message, Properties, Publish, PublishError, Published, QoS,
-    QueueOptions, Request, RequestError, RetainHandling, Subscribe, SubscribeError,
+    QueueOptions, Request, RequestError, Responder, RetainHandling, Subscribe, SubscribeError,
     SubscriptionOptions, TopicFilter,
 };
 
-/// A [`Publish`], a [`Subscribe`] or a [`Request`] of a blocking client, that is about to be made: set what differs from the
+/// A [`Publish`], a [`Subscribe`], a [`Responder`] or a [`Request`] of a blocking client, that is about to be made: set what differs from the
 /// defaults, then `wait` for it, or `enqueue` a publish.
 #[derive(Clone)]
 #[must_use = "nothing is sent until this is waited for, or enqueued"]
@@ -160,6 +160,44 @@ impl Call<'_, Subscribe> {
     pub fn wait(self) -> Result<Messages, SubscribeError> {
         let subscribing = self.call.into_future();
         (self.client.run(SubscribeError::not_sent, subscribing)).map(Messages::new)
+    }
+}
+
+impl Call<'_, Responder> {
+    setters! {
+        /// The QoS up to which the server may send requests; it may grant less. Default: 0.
+        qos: QoS;
+        /// No Local: requests of this client do not come back. Default: `false`.
+        no_local: bool;
+        /// Retain As Published. See [`Subscribe::retain_as_published`]. Default: `false`.
+        retain_as_published: bool;
+        /// Retain Handling. See [`Subscribe::retain_handling`]. Default: at every subscription.
+        retain_handling: RetainHandling;
+        /// SUBSCRIBE properties. See [`Subscribe::properties`]. Default: none.
+        properties: Properties;
+        /// Bounds of the queue behind the requests. See [`Subscribe::queue`]. Default: [`QueueOptions::DEFAULT`].
+        queue: QueueOptions;
+        /// What it means when the server refuses some of several filters. See [`Subscribe::partial`]. Default: `false`.
+        partial: bool;
+    }
+
+    /// One more filter, with a QoS or options of its own. See [`Subscribe::and`].
+    pub fn and(
+        self,
+        filter: impl TryInto<TopicFilter, Error: Into<SubscribeError>>,
+        options: impl Into<SubscriptionOptions>,
+    ) -> Self {
+        self.with(|responder| responder.and(filter, options))
+    }
+
+    /// Waits for SUBACK, and returns the requests.
+    ///
+    /// # Errors
+    /// As [`crate::Client::responder`]; and [refused calls](crate::blocking#inside-a-runtime) as
+    /// [`SubscribeError::Disconnected`].
+    pub fn wait(self) -> Result<Requests, SubscribeError> {
+        let subscribing = self.call.into_future();
+        (self.client.run(SubscribeError::not_sent, subscribing)).map(Requests::new)
     }
 }
 

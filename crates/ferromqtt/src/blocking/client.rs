@@ -15,8 +15,8 @@ use super::{Call, Events, Messages};
 use crate::{
     AcknowledgeError, Client as AsyncClient, ConnectError, ConnectResult, Connection,
     ConnectionError, DeliveryId, Drained, IntoPayload, Message, Options, Properties,
-    ProtocolVersion, Publish, PublishError, ReAuthenticateError, ReasonCode, Request, Stats,
-    Subscribe, SubscribeError, TopicFilter, TopicName, Unacknowledged, Utf8String,
+    ProtocolVersion, Publish, PublishError, ReAuthenticateError, ReasonCode, Request, Responder,
+    Stats, Subscribe, SubscribeError, TopicFilter, TopicName, Unacknowledged, Utf8String,
 };
 
 /// A blocking [`crate::Client`]: the connection, shared by as many threads as you like.
@@ -160,6 +160,15 @@ impl Client {
         payload: impl IntoPayload,
     ) -> Call<'_, Request> {
         Call::new(self, self.0.client.request(topic, payload))
+    }
+
+    /// Subscribes to requests (5.0): set what differs from the defaults, then [`wait`](Call) for SUBACK, which gives the requests.
+    /// See [`crate::Client::responder`].
+    pub fn responder(
+        &self,
+        filter: impl TryInto<TopicFilter, Error: Into<SubscribeError>>,
+    ) -> Call<'_, Responder> {
+        Call::new(self, self.0.client.responder(filter))
     }
 
     /// Answers a request (5.0): a publish to its Response Topic. See [`crate::Client::respond`].

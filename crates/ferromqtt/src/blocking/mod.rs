@@ -72,6 +72,7 @@ mod client;
 mod park;
 mod process;
 mod receive;
+mod requests;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -80,6 +81,7 @@ pub use call::{Call, Receipt};
 pub use client::Client;
 pub(crate) use process::Process;
 pub use receive::{Events, Messages, RecvError};
+pub use requests::Requests;
 
 /// Shows a type as the one of the asynchronous client behind it.
 macro_rules! shown_as {

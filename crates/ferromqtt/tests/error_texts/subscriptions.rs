@@ -83,6 +83,7 @@ async fn refused() -> Vec<Provoked> {
         .protocol(ProtocolVersion::V311);
     let old = Connection::open(old).await.unwrap();
     all.push(fail(old.client().subscribe("a").no_local(true)).await);
+    all.push(kind(&old.client().responder("a").await.unwrap_err()));
     all
 }
 

@@ -36,6 +36,8 @@ mod publish;
 mod reconnect;
 mod refused_by_disconnect;
 mod requests;
+mod responder;
+mod router;
 mod server;
 mod servers;
 mod slow_links;

@@ -197,12 +197,26 @@ fn a_thread_responds_to_the_requests_of_others() {
     in_time(|| {
         let broker = TestBroker::new();
         let (asking, answering) = (connect(&broker), connect(&broker));
-        let questions = answering.subscribe("double").wait().unwrap();
+        let by_hand = QueueOptions {
+            acknowledge: Acknowledge::ByApplication,
+            ..QueueOptions::DEFAULT
+        };
+        let responder = answering.responder("double").qos(QoS::AtLeastOnce);
+        let mut questions = responder.queue(by_hand).wait().unwrap();
+        assert_eq!(questions.granted_qos(), QoS::AtLeastOnce);
+        let plain = asking.publish("double", "asks for nothing");
+        plain.qos(QoS::AtLeastOnce).wait().unwrap();
+        let none = questions.recv_timeout(Duration::from_millis(50));
+        assert_eq!(none.map(|_| ()), Err(RecvError::Empty));
+        assert_eq!(questions.try_recv().map(|_| ()), Err(RecvError::Empty));
+        assert_eq!(questions.passed_over(), 1);
+        assert_eq!(answering.unacknowledged().messages, 0);
         thread::scope(|scope| {
             let answers = scope.spawn(|| {
                 for question in questions {
                     let answer = question.text().unwrap().repeat(2);
                     answering.respond(&question, answer).wait().unwrap();
+                    answering.acknowledge(question.delivery.expect("at QoS 1"));
                 }
             });
             let asks = ["a", "b", "c"].map(|question| {

@@ -1,0 +1,128 @@
+//! What a handler gets, and how.
+
+use std::fmt;
+
+use crate::subscribe::{Subscribe, Terms};
+use crate::{
+    Client, Properties, QoS, QueueOptions, RetainHandling, SubscribeError, SubscriptionOptions,
+    TopicFilter,
+};
+
+/// The filters of a handler, and how their messages are subscribed to, kept and handled: for
+/// [`Router::on`](crate::Router::on).
+///
+/// The options are those of [`Subscribe`], and [`concurrency`](Self::concurrency).
+#[derive(Clone)]
+#[must_use = "a route is for a handler of a Router"]
+pub struct Route {
+    terms: Terms,
+    pub(super) concurrency: usize,
+    pub(super) responds: bool,
+}
+
+impl Route {
+    /// Messages to topics that match this filter.
+    pub fn new<T>(filter: T) -> Self
+    where
+        T: TryInto<TopicFilter>,
+        T::Error: Into<SubscribeError>,
+    {
+        Self {
+            terms: Terms::new([filter.try_into().map_err(Into::into)]),
+            concurrency: 1,
+            responds: false,
+        }
+    }
+
+    /// One more filter for the same handler, with a QoS or [`SubscriptionOptions`] of its own: see [`Subscribe::and`].
+    pub fn and<T>(mut self, filter: T, options: impl Into<SubscriptionOptions>) -> Self
+    where
+        T: TryInto<TopicFilter>,
+        T::Error: Into<SubscribeError>,
+    {
+        self.terms.add(filter, options.into());
+        self
+    }
+
+    /// The QoS up to which the server may send; it may grant less. Default: 0.
+    pub const fn qos(mut self, qos: QoS) -> Self {
+        self.terms.options.qos = qos;
+        self
+    }
+
+    /// No Local (5.0): see [`Subscribe::no_local`]. Default: `false`.
+    pub const fn no_local(mut self, no_local: bool) -> Self {
+        self.terms.options.no_local = no_local;
+        self
+    }
+
+    /// Retain As Published (5.0): see [`Subscribe::retain_as_published`]. Default: `false`.
+    pub const fn retain_as_published(mut self, keep: bool) -> Self {
+        self.terms.options.retain_as_published = keep;
+        self
+    }
+
+    /// Retain Handling (5.0): see [`Subscribe::retain_handling`]. Default: at every subscription.
+    pub const fn retain_handling(mut self, handling: RetainHandling) -> Self {
+        self.terms.options.retain_handling = handling;
+        self
+    }
+
+    /// SUBSCRIBE properties (5.0): see [`Subscribe::properties`]. Default: none.
+    pub fn properties(mut self, properties: Properties) -> Self {
+        self.terms.properties = properties;
+        self
+    }
+
+    /// Bounds of the queue that messages wait in, and who acknowledges them: see [`Subscribe::queue`]. Default:
+    /// [`QueueOptions::DEFAULT`], beyond which the server waits.
+    pub const fn queue(mut self, bounds: QueueOptions) -> Self {
+        self.terms.queue = bounds;
+        self
+    }
+
+    /// How many messages the handler works on at once, each in a task. Others wait in the [queue](Self::queue). Default: 1, one
+    /// after the other, in order; 0 counts as 1.
+    pub const fn concurrency(mut self, messages: usize) -> Self {
+        self.concurrency = if messages == 0 { 1 } else { messages };
+        self
+    }
+
+    pub(super) fn subscribe(self, client: Client) -> Subscribe {
+        Subscribe::of_terms(client, self.terms)
+    }
+
+    /// Its filters as a text, for logs.
+    pub(super) fn names(&self) -> String {
+        let filters = self.terms.filters().unwrap_or_default();
+        let names: Vec<_> = filters.iter().map(|(filter, _)| filter.as_str()).collect();
+        names.join(", ")
+    }
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Route")
+            .field("filters", &self.names())
+            .field("concurrency", &self.concurrency)
+            .finish_non_exhaustive()
+    }
+}
+
+impl From<&str> for Route {
+    fn from(filter: &str) -> Self {
+        Self::new(filter)
+    }
+}
+
+impl From<String> for Route {
+    fn from(filter: String) -> Self {
+        Self::new(filter)
+    }
+}
+
+impl From<TopicFilter> for Route {
+    fn from(filter: TopicFilter) -> Self {
+        Self::new(filter)
+    }
+}

@@ -1,0 +1,245 @@
+"""Responders for threads: `ferromqtt.blocking.Client.responder`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, Unpack
+
+from ferromqtt import _checks, _keywords, _requests
+from ferromqtt._native import Message, admit_request
+from ferromqtt._responder import LoopSubscription, inside, plain, without_client
+from ferromqtt._responder import Requests as AsyncRequests
+from ferromqtt._responder import Responder as AsyncResponder
+from ferromqtt.reasons import ReasonCode
+from ferromqtt.types import PayloadType, PropertiesLike
+
+if TYPE_CHECKING:
+    from ferromqtt.blocking import _State
+
+
+class Request(Message):
+    """A message that asks for a response: from `ferromqtt.blocking.Client.responder`.
+
+    A copy of it, and what is unpickled, is a plain `Message`, which `Client.respond` answers.
+    """
+
+    __slots__ = ("_state", "_timeout")
+
+    _state: _State
+    _timeout: float
+
+    @_keywords.takes(_keywords.RequestKeywords, "Request.respond")
+    def respond(
+        self,
+        payload: PayloadType = None,
+        *,
+        qos: int | None = None,
+        retain: bool = False,
+        properties: PropertiesLike | None = None,
+        timeout: float | None = None,
+        **keywords: Unpack[_keywords.RequestKeywords],
+    ) -> None:
+        """Publish a response: to the Response Topic, with the Correlation Data of the request.
+
+        As `ferromqtt.Request.respond`, whose parameters and errors it has.
+        """
+        state: _State | None = getattr(self, "_state", None)
+        if state is None:
+            raise without_client()
+        state.call(
+            _requests.respond(
+                state.internals,
+                self,
+                payload,
+                qos,
+                retain,
+                properties,
+                keywords,
+                self._timeout if timeout is None else timeout,
+                call="Request.respond",
+            )
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Leave out the client."""
+        return plain(super().__reduce__())
+
+
+class Requests(Iterator[Request]):
+    """The requests that a responder gets, in order of arrival: as `ferromqtt.Requests`.
+
+    Any number of threads may iterate: each request goes to one of them. `len()` is the number of
+    messages that wait to be taken. The loop ends when the block is left, or each filter was
+    unsubscribed.
+    """
+
+    def __init__(self, state: _State, requests: AsyncRequests, limit: float | None = None) -> None:
+        self._state = state
+        self._requests = requests
+        self._limit = limit
+        self._messages, self._timeout = inside(requests)
+
+    def __repr__(self) -> str:
+        return repr(self._requests)
+
+    def __len__(self) -> int:
+        """How many messages wait to be taken, those included that ask for no response."""
+        return len(self._requests)
+
+    def __next__(self) -> Request:
+        """Wait for the next request.
+
+        Raises:
+            StopIteration: The subscription has ended; or no message came within the time limit,
+                after which a further call waits again.
+            MqttOverflowError: The queue has lost messages under `overflow="fail"`, and those before
+                the gap are taken.
+            MqttError: There is none, and the connection has ended, or the client is not entered.
+        """
+        while True:
+            message = self._state.next_of(self._messages, self._limit)
+            if message is None:
+                raise StopIteration
+            request = self._admit(message)
+            if request is not None:
+                return request
+
+    def within(self, timeout: float | None) -> Self:
+        """Return an iterator over the same requests that ends when none came in `timeout` seconds.
+
+        Another loop over it goes on. 0 takes what is there, None is no limit.
+
+        Raises:
+            ValueError: `timeout` is negative or NaN.
+            TypeError: `timeout` is no number.
+        """
+        return type(self)(self._state, self._requests, _checks.time_limit(timeout))
+
+    def try_next(self) -> Request | None:
+        """Return a request that is there already; None without one."""
+        while (message := self._messages.try_next()) is not None:
+            request = self._admit(message)
+            if request is not None:
+                return request
+        return None
+
+    def _admit(self, message: Message) -> Request | None:
+        request = Request.__new__(Request)
+        request._state = self._state  # noqa: SLF001 - it is made here
+        request._timeout = self._timeout  # noqa: SLF001 - likewise
+        if admit_request(self._state.core, message, request):
+            return request
+        self._requests.passed_over += 1
+        return None
+
+    @property
+    def passed_over(self) -> int:
+        """How many messages asked for no response, and were passed over."""
+        return self._requests.passed_over
+
+    def take_lost(self) -> int:
+        """Return how many messages the full queue has lost since the last call."""
+        return self._requests.take_lost()
+
+    def results(self) -> list[tuple[str, ReasonCode]]:
+        """Return each filter with the server's answer: the granted QoS, or why it is refused."""
+        return self._requests.results()
+
+    def granted_qos(self) -> int:
+        """Return the QoS that the server has granted: the highest, when there are several."""
+        return self._requests.granted_qos()
+
+    def not_renewed(self) -> list[tuple[str, ReasonCode]]:
+        """Return the filters that the server has refused in a later connection, and why."""
+        return self._requests.not_renewed()
+
+    def unsubscribe(self, *, timeout: float | None = None) -> None:
+        """End the subscription, and wait until the server has confirmed it."""
+        self._state.call(self._requests.unsubscribe(timeout=timeout))
+
+
+class Responder:
+    """What `Client.responder` returns: to be entered by `with`, or iterated over directly.
+
+    As `ferromqtt.Responder`: directly, the first step subscribes, and the subscription ends as soon
+    as no loop over this object is left.
+    """
+
+    def __init__(self, state: _State, responder: AsyncResponder) -> None:
+        self._state = state
+        self._responder = responder
+
+    def __repr__(self) -> str:
+        return f"<blocking.{repr(self._responder)[1:]}"
+
+    def __enter__(self) -> Requests:
+        """Subscribe, and return the requests.
+
+        Raises:
+            ValueError: The connection has a version before 5.0. Nothing was sent.
+            MqttError: As for entering a `Subscription`.
+        """
+        was_open = self._responder.is_open
+        try:
+            requests = self._state.call(self._responder.__aenter__())
+        except BaseException:
+            if not was_open:
+                self._leave()  # an interruption may have come behind the answer
+            raise
+        return Requests(self._state, requests)
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """End the subscription, as leaving `ferromqtt.Subscription` does."""
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._state.inherited is None:  # in a forked child it is the parent's
+            self._state.call(self._responder.__aexit__(None, None, None))
+
+    def __iter__(self) -> RequestIterator:
+        """Subscribe with the first step, and iterate over the requests.
+
+        Loops over the same object, such as those of several threads, share one subscription.
+        """
+        return RequestIterator(self._state, self._responder.shared())
+
+
+class RequestIterator(Iterator[Request]):
+    """The iterator of a loop over `Client.responder`."""
+
+    def __init__(self, state: _State, subscription: LoopSubscription) -> None:
+        self._state = state
+        self._subscription: LoopSubscription | None = subscription
+        self._requests: Requests | None = None
+        self._entering = threading.Lock()
+
+    def __next__(self) -> Request:
+        """Wait for the next request; the first step subscribes.
+
+        Raises:
+            StopIteration: The subscription has ended, or this was closed.
+            ValueError: The connection has a version before 5.0. Nothing was sent.
+            MqttError: As for entering a `Subscription`, and for iterating over its messages.
+        """
+        with self._entering:
+            if self._subscription is None:
+                raise StopIteration
+            if self._requests is None:
+                requests = self._state.call(self._subscription.requests())
+                self._requests = Requests(self._state, requests)
+            requests_of_thread = self._requests
+        try:
+            return next(requests_of_thread)
+        finally:
+            del self  # an exception that is kept has this frame
+
+    def close(self) -> None:
+        """Leave the subscription, which ends unless another loop has it: as dropping this does."""
+        self._subscription = self._requests = None

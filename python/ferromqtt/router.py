@@ -1,0 +1,375 @@
+"""Handlers of messages by filter: `Router`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import inspect
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TypeAlias, TypeVar, Unpack, cast
+
+from ferromqtt import _checks, _keywords
+from ferromqtt._internals import FerromqttInternalsHolder, Internals, internals_of
+from ferromqtt._native import Message, is_unacknowledged
+from ferromqtt._receiving import Receiving
+from ferromqtt._responder import Request, Requests, Responder, Responding
+from ferromqtt._subscription import Subscription, SubscriptionMessages
+from ferromqtt._subscription_keywords import SubscriptionKeywords, takes_subscription
+from ferromqtt.client import Client
+from ferromqtt.exceptions import MqttError
+from ferromqtt.types import PayloadType, SubscriptionTopic
+
+__all__ = ["Router"]
+
+_Any = TypeVar("_Any", bound=Callable[..., object])
+_Handler = TypeVar("_Handler", bound=Callable[[Message], object])
+_RequestHandler = TypeVar(
+    "_RequestHandler", bound=Callable[[Request], Awaitable[PayloadType] | PayloadType]
+)
+_Source: TypeAlias = Subscription | Responder
+_Messages: TypeAlias = SubscriptionMessages | Requests
+
+ErrorHandler: TypeAlias = Callable[[Exception, Message], object]
+"""What a `Router` calls when a handler has failed: a function, or a coroutine function."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Route:
+    """A handler, and what it gets."""
+
+    handler: Callable[..., object]
+    topics: tuple[SubscriptionTopic, ...]
+    concurrency: int
+    keywords: SubscriptionKeywords
+    responds: bool
+
+    def source(self, client: Client) -> _Source:
+        # Not by attributes of the client, which a subclass may have redefined.
+        if self.responds:
+            responding = cast("Responding", client)
+            return Responding.responder(responding, *self.topics, **self.keywords)
+        return Receiving.subscription(cast("Receiving", client), *self.topics, **self.keywords)
+
+    def acknowledges(self, internals: Internals) -> bool:
+        """Whether the router acknowledges the messages that the handler has returned from."""
+        ack = self.keywords.get("ack")
+        return internals.core.manual_ack if ack is None else ack == "manual"
+
+    def __str__(self) -> str:
+        name = getattr(self.handler, "__qualname__", None) or type(self.handler).__name__
+        return f"{name} of {', '.join(map(str, self.topics))}"
+
+
+class _Run:
+    """One run of a router."""
+
+    def __init__(self, routes: list[_Route], client: Client) -> None:
+        self.internals = internals_of(client)
+        self.sources = [(route, route.source(client)) for route in routes]
+        self.is_stopped = False
+        self.end: MqttError | None = None
+        """What iterating raised at the end of the connection."""
+
+    def stop(self) -> None:
+        self.is_stopped = True
+        for _, source in self.sources:
+            source._close()  # noqa: SLF001 - of this package
+
+
+class Router:
+    """Handlers of messages, each for filters of its own.
+
+    ```python
+    router = Router()
+
+    @router.on("alarms/#", qos=1)
+    async def alarm(message):
+        print(message.topic, message.payload)
+
+    @router.on("room/+/temp", concurrency=4, overflow="drop_oldest")
+    async def temperature(message):
+        await store(message)
+
+    async with Client("test.mosquitto.org") as client:
+        await router.run(client)
+    ```
+
+    Each handler has a subscription with a queue of its own, as of `Client.subscription`: a message
+    that matches the filters of several handlers goes to each of them.
+
+    A handler that raises ends neither the router nor another handler. Its exception goes to
+    `on_error`. docs/routing.md says more.
+
+    Args:
+        on_error: Called with the exception and the message when a handler has raised. A function,
+            or a coroutine function. What it raises itself ends the router, and comes out of `run`.
+            By default the exception is logged at ERROR by the client's logger, with the filter and
+            the topic.
+
+    Raises:
+        TypeError: `on_error` cannot be called.
+    """
+
+    def __init__(self, *, on_error: ErrorHandler | None = None) -> None:
+        if on_error is not None and not callable(on_error):
+            raise _checks.wrong_type(
+                "on_error", "a function of the error and the message", on_error
+            )
+        self._on_error = on_error
+        self._routes: list[_Route] = []
+        self._runs: list[_Run] = []
+
+    def __repr__(self) -> str:
+        handlers = "1 handler" if len(self._routes) == 1 else f"{len(self._routes)} handlers"
+        return f"<{type(self).__name__} with {handlers}>"
+
+    @takes_subscription("on")
+    def on(
+        self,
+        *topics: SubscriptionTopic,
+        concurrency: int = 1,
+        **keywords: Unpack[SubscriptionKeywords],
+    ) -> Callable[[_Handler], _Handler]:
+        """Decorate a handler: what is called with each message of these filters.
+
+        The handler is a coroutine function, or a function that returns soon. It can be called as
+        before, so a test needs no router. A handler that is added while the router runs takes part
+        in the next run.
+
+        With `ack="manual"`, or a client with `manual_ack`, the router acknowledges a message when
+        its handler has returned. One whose handler has raised, or was cancelled, stays
+        unacknowledged, unless the handler or `on_error` acknowledges or rejects it: it holds up
+        those behind it until the connection ends, and comes again if the session is kept.
+
+        Args:
+            topics: The filters, as for `Client.subscription`.
+            concurrency: How many messages the handler works on at once, each in a task of the
+                router's. Others wait in the queue, whose bounds and `overflow` say what happens
+                when that is full. With 1, the default, messages are handled one after the other,
+                in order.
+            keywords: The keywords of `Client.subscription`, which mean the same here. Their values
+                are checked by `run`.
+
+        Raises:
+            ValueError: There is no filter, or `concurrency` is below 1.
+            TypeError: There is no keyword of that name, or what is decorated cannot be called.
+        """
+        return self._adds("on", topics, concurrency, keywords)
+
+    @takes_subscription("Router.respond")
+    def respond(
+        self,
+        *topics: SubscriptionTopic,
+        concurrency: int = 1,
+        **keywords: Unpack[SubscriptionKeywords],
+    ) -> Callable[[_RequestHandler], _RequestHandler]:
+        """Decorate a handler of requests (5.0), whose return value is the payload of the response.
+
+        ```python
+        @router.respond("square", qos=1)
+        async def square(request):
+            return int(request.payload) ** 2
+        ```
+
+        None is an empty payload. A handler that raises leaves the request without a response. To a
+        message without a Response Topic the handler is not called: see `Client.responder`.
+
+        Args:
+            topics: As for `on`.
+            concurrency: As for `on`. It includes publishing the response.
+            keywords: As for `on`.
+
+        Raises:
+            ValueError: As for `on`.
+            TypeError: As for `on`.
+        """
+        return self._adds("Router.respond", topics, concurrency, keywords)
+
+    def _adds(
+        self,
+        call: str,
+        topics: tuple[SubscriptionTopic, ...],
+        concurrency: int,
+        keywords: SubscriptionKeywords,
+    ) -> Callable[[_Any], _Any]:
+        _keywords.check_names(call, keywords)
+        if not topics:
+            raise ValueError('A handler needs a filter: @router.on("room/+/temp")')
+        if callable(topics[0]):
+            raise _checks.wrong_type(
+                'the filter of a handler, as in @router.on("a/#"),', "str", topics[0]
+            )
+        if not _checks.is_count(concurrency):
+            raise _checks.wrong_type("concurrency", "int", concurrency)
+        if concurrency < 1:
+            raise ValueError(f"concurrency must be 1 or more, not {concurrency}")
+        responds = call == "Router.respond"
+
+        def add(handler: _Any) -> _Any:
+            if not callable(handler):
+                raise _checks.wrong_type("a handler", "a function of the message", handler)
+            self._routes.append(_Route(handler, topics, concurrency, keywords, responds))
+            return handler
+
+        return add
+
+    async def run(self, client: Client, *, started: asyncio.Event | None = None) -> None:
+        """Subscribe for all handlers, and call them until the subscriptions end.
+
+        Handlers begin when the server has granted all subscriptions. On a client that is not
+        entered yet they begin at once, and the client subscribes when it is entered. A lost
+        connection does not end the router with `Client(reconnect=...)`. It may run for several
+        clients at a time.
+
+        When the connection has ended for good, what lies in the queues is handled, handlers
+        finish, and then it raises. Cancelled, or when it raises for another reason, it cancels the
+        handlers that are at work. When it is over all tasks have ended, and the subscriptions are
+        ended as leaving a `Subscription` ends them.
+
+        Args:
+            client: Whose messages the handlers get.
+            started: Set when the handlers begin, for tasks that wait for that.
+
+        Raises:
+            ValueError: There are no handlers, an argument of one of them is wrong, or the version
+                of MQTT has no requests. Nothing was sent.
+            TypeError: An argument has the wrong type. Nothing was sent.
+            MqttCodeError: The server refuses a subscription: `rc` is its Reason Code, and the notes
+                name the filter.
+            MqttError: The connection has ended, and none follows; or as for iterating over the
+                messages of a subscription.
+            Exception: What `on_error` has raised.
+        """
+        if not isinstance(client, FerromqttInternalsHolder):
+            raise _checks.wrong_type("client", "a ferromqtt.Client", client)
+        if not self._routes:
+            raise ValueError("The router has no handlers: decorate them with its methods")
+        run = _Run(self._routes, client)
+        self._runs.append(run)
+        try:
+            await self._run(run, started)
+        finally:
+            self._runs.remove(run)
+            for _, source in run.sources:
+                await source.__aexit__(None, None, None)
+
+    def stop(self) -> None:
+        """Let each `run` return once the handlers that are at work have finished.
+
+        Ends the subscriptions at once, as leaving a `Subscription` does: messages that no handler
+        has got are acknowledged and lost, unless the session outlives the program. It is to be
+        called on the client's event loop, for which it can be a signal handler.
+        """
+        for run in self._runs:
+            run.stop()
+
+    async def _run(self, run: _Run, started: asyncio.Event | None) -> None:
+        entering: list[tuple[_Route, asyncio.Task[_Messages]]] = []
+        with _alone() as failed:
+            async with asyncio.TaskGroup() as group:
+                for route, source in run.sources:
+                    entering.append((route, group.create_task(_enter(source))))
+        failed.check()
+        if started is not None:
+            started.set()
+        if run.is_stopped:
+            return
+        with _alone() as failed:
+            async with asyncio.TaskGroup() as group:
+                workers = {
+                    group.create_task(self._work(run, route, task.result()))
+                    for route, task in entering
+                    for _ in range(route.concurrency)
+                }
+                while workers:
+                    done, workers = await asyncio.wait(workers, return_when=asyncio.FIRST_COMPLETED)
+                    if any(worker.cancelled() for worker in done):
+                        raise RuntimeError("A handler has cancelled the task that it runs in")
+        failed.check()
+        if run.end is not None:
+            raise run.end
+
+    async def _work(self, run: _Run, route: _Route, messages: _Messages) -> None:
+        """Call the handler with one message after the other."""
+        iterator = aiter(messages)
+        while True:
+            if run.end is not None:
+                # Also where the client was entered again meanwhile: the router has ended.
+                left = messages.try_next()
+                if left is None:
+                    return
+                await self._call(run.internals, route, left)
+                continue
+            try:
+                message = await anext(iterator)
+            except StopAsyncIteration:
+                return
+            except MqttError as error:
+                if run.internals.core.iteration_end() is None:
+                    raise  # of this subscription alone: it would be dead among the others
+                # Of the connection, and the others have messages left, or work to finish.
+                run.end = run.end or error
+                return
+            await self._call(run.internals, route, message)
+
+    async def _call(self, internals: Internals, route: _Route, message: Message) -> None:
+        try:
+            result = route.handler(message)
+            if inspect.isawaitable(result):
+                result = await result
+            if route.responds:
+                await cast("Request", message).respond(cast("PayloadType", result))
+            if route.acknowledges(internals):
+                message.ack()
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # What the handler has awaited was cancelled, and not the router.
+            failure = RuntimeError("The handler has awaited something that was cancelled")
+            failure.__cause__ = error
+            await self._report(internals, route, message, failure)
+        except Exception as error:  # noqa: BLE001 - whatever the user's code raises
+            await self._report(internals, route, message, error)
+
+    async def _report(
+        self, internals: Internals, route: _Route, message: Message, error: Exception
+    ) -> None:
+        if self._on_error is not None:
+            result = self._on_error(error, message)
+            if inspect.isawaitable(result):
+                await result
+            return
+        left = "; it is not acknowledged, and holds up those behind it"
+        internals.core.log_failure(
+            "The handler %s failed on a message to %s%s",
+            route,
+            message.topic,
+            left if is_unacknowledged(message) else "",
+            error=error,
+        )
+
+
+async def _enter(source: _Source) -> _Messages:
+    return await source.__aenter__()
+
+
+class _Failed:
+    """The first exception of a task group, which is raised alone."""
+
+    error: BaseException | None = None
+
+    def check(self) -> None:
+        """Raise it as it is: inside of `except` it would get a context."""
+        if self.error is not None:
+            raise self.error
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[_Failed]:
+    failed = _Failed()
+    try:
+        yield failed
+    except BaseExceptionGroup as group:
+        failed.error = group.exceptions[0]

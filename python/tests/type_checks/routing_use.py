@@ -1,0 +1,75 @@
+"""Responders and routers as type checkers see them."""
+
+import asyncio
+from typing import assert_type
+
+from ferromqtt import Client, Message, Request, Requests, Router
+
+
+async def respond(client: Client) -> None:
+    async for request in client.responder("square", ("cube", 2), qos=1, overflow="wait"):
+        assert_type(request, Request)
+        message: Message = request
+        await request.respond(message.payload, qos=1, retain=False, timeout=3)
+    async with client.responder("square", maxsize=10, ack="manual") as requests:
+        assert_type(requests, Requests)
+        assert_type(requests.passed_over, int)
+        assert_type(requests.try_next(), Request | None)
+        async for request in requests:
+            await request.respond({1: 2})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+            await request.ack()
+
+
+def failed(error: Exception, message: Message) -> None:
+    print(error, message.topic)
+
+
+async def failed_later(error: Exception, message: Message) -> None:
+    print(error, message.topic)
+
+
+router = Router(on_error=failed)
+other = Router(on_error=failed_later)
+
+
+@router.on("alarms/#", qos=1)
+async def alarm(message: Message) -> None:
+    print(message.payload)
+
+
+@router.on("room/+/temp", "garden/temp", concurrency=4, overflow="drop_oldest")
+def temperature(message: Message) -> float:
+    return float(message.payload)
+
+
+@router.respond("square", qos=1)
+async def square(request: Request) -> int:
+    return int(request.payload) ** 2
+
+
+@router.respond("clock")
+def clock(_: Request) -> str:
+    return "half past nine"
+
+
+async def run(client: Client) -> None:
+    started = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(router.run(client, started=started))
+        await started.wait()
+        router.stop()
+    message = Message("a", b"1", 0, False, 0, None)
+    assert_type(temperature(message), float)  # the decorator returns the function
+    await alarm(message)
+
+
+def misuse(client: Client) -> None:
+    client.responder("a", max_size=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    router.on("a", overflow="drop")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+    @router.on("a")  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+    async def without_message() -> None: ...
+
+    @router.respond("a")  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+    async def a_dict(_: Request) -> dict[str, int]:
+        return {}
