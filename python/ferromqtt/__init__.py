@@ -8,6 +8,7 @@ from ferromqtt._drain import Drained
 from ferromqtt._native import __version__
 from ferromqtt._subscription import Subscription, SubscriptionMessages
 from ferromqtt.client import Client, ProtocolVersion, ProxySettings, TLSParameters, Will
+from ferromqtt.codecs import Codec, json_codec
 from ferromqtt.connection import (
     ClientState,
     ConnectResult,
@@ -25,8 +26,9 @@ from ferromqtt.exceptions import (
     MqttQueueFullError,
     MqttReentrantError,
     MqttTimeoutError,
+    PayloadError,
 )
-from ferromqtt.message import Message, MessagesIterator, Unacknowledged
+from ferromqtt.message import Message, MessagesIterator, TypedMessage, Unacknowledged
 from ferromqtt.outcomes import OutgoingQueue, Published, Receipt
 from ferromqtt.properties import Properties, SubscribeOptions
 from ferromqtt.reasons import PacketTypes, ReasonCode
@@ -39,6 +41,7 @@ __all__ = [
     "AckLatency",
     "Client",
     "ClientState",
+    "Codec",
     "ConnectResult",
     "Credentials",
     "Drained",
@@ -54,6 +57,7 @@ __all__ = [
     "MqttTimeoutError",
     "OutgoingQueue",
     "PacketTypes",
+    "PayloadError",
     "Properties",
     "ProtocolVersion",
     "ProxySettings",
@@ -71,6 +75,7 @@ __all__ = [
     "Topic",
     "TopicLike",
     "TopicTemplate",
+    "TypedMessage",
     "Unacknowledged",
     "Wildcard",
     "WildcardLike",
@@ -78,4 +83,5 @@ __all__ = [
     "__version__",
     "__version_tuple__",
     "events",
+    "json_codec",
 ]

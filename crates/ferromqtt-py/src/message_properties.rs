@@ -129,7 +129,7 @@ impl MessageProperty {
         let _inside = gate::enter()?;
         match own_fields(message.cast()?)? {
             Some(fields) => fields.set_item(self.0.name, value),
-            None => Err(self.read_only()),
+            None => Err(read_only(self.0.name)),
         }
     }
 
@@ -137,7 +137,7 @@ impl MessageProperty {
         let _inside = gate::enter()?;
         match own_fields(message.cast()?)? {
             Some(fields) if fields.contains(self.0.name)? => fields.del_item(self.0.name),
-            _ => Err(self.read_only()),
+            _ => Err(read_only(self.0.name)),
         }
     }
 
@@ -152,17 +152,17 @@ impl MessageProperty {
     }
 }
 
-impl MessageProperty {
-    fn read_only(&self) -> PyErr {
-        PyAttributeError::new_err(format!(
-            "{} of a message is what was received, and cannot be set",
-            self.0.name
-        ))
-    }
+/// What setting an attribute of a message raises that only a subclass may have of its own.
+pub(crate) fn read_only(name: &str) -> PyErr {
+    PyAttributeError::new_err(format!(
+        "{name} of a message is what was received, and cannot be set"
+    ))
 }
 
 /// Where an instance of a subclass has attributes of its own.
-fn own_fields<'py>(message: &Bound<'py, Message>) -> PyResult<Option<Bound<'py, PyDict>>> {
+pub(crate) fn own_fields<'py>(
+    message: &Bound<'py, Message>,
+) -> PyResult<Option<Bound<'py, PyDict>>> {
     if message.as_any().is_exact_instance_of::<Message>() {
         return Ok(None);
     }
