@@ -25,8 +25,9 @@ _Method = Callable[Concatenate["Holder", _P], _R]
 class Holder:
     """Base of `ferromqtt.blocking.Client`."""
 
-    _ferromqtt_blocking: _State
-    """The only private attribute, so that a subclass may use any name."""
+    if TYPE_CHECKING:
+        _ferromqtt_blocking: _State
+        """The only private attribute, so that a subclass may use any name."""
 
 
 def constructs(

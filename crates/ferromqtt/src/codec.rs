@@ -111,13 +111,13 @@ impl<T: serde::de::DeserializeOwned> Decode<T> for Json {
 #[derive(Clone)]
 pub struct PayloadError {
     topic: TopicName,
-    attempt: Attempt,
+    direction: Direction,
     cause: Arc<dyn StdError + Send + Sync>,
 }
 
-/// What a codec could not do.
+/// Which half of a codec has failed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Attempt {
+enum Direction {
     Encode,
     Decode,
 }
@@ -127,21 +127,21 @@ impl PayloadError {
         topic: TopicName,
         cause: impl Into<Box<dyn StdError + Send + Sync>>,
     ) -> Self {
-        let attempt = Attempt::Decode;
+        let direction = Direction::Decode;
         let cause = Arc::from(cause.into());
         Self {
             topic,
-            attempt,
+            direction,
             cause,
         }
     }
 
     fn encoding(topic: TopicName, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        let attempt = Attempt::Encode;
+        let direction = Direction::Encode;
         let cause = Arc::from(cause.into());
         Self {
             topic,
-            attempt,
+            direction,
             cause,
         }
     }
@@ -154,13 +154,13 @@ impl PayloadError {
 
 impl fmt::Display for PayloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.attempt {
-            Attempt::Encode => write!(
+        match self.direction {
+            Direction::Encode => write!(
                 f,
                 "a value for {:?} cannot be encoded by its codec",
                 self.topic
             ),
-            Attempt::Decode => write!(
+            Direction::Decode => write!(
                 f,
                 "the payload for {:?} cannot be decoded by its codec",
                 self.topic
