@@ -111,13 +111,13 @@ impl<T: serde::de::DeserializeOwned> Decode<T> for Json {
 #[derive(Clone)]
 pub struct PayloadError {
     topic: TopicName,
-    direction: Direction,
+    half: CodecHalf,
     cause: Arc<dyn StdError + Send + Sync>,
 }
 
 /// Which half of a codec has failed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Direction {
+enum CodecHalf {
     Encode,
     Decode,
 }
@@ -127,23 +127,15 @@ impl PayloadError {
         topic: TopicName,
         cause: impl Into<Box<dyn StdError + Send + Sync>>,
     ) -> Self {
-        let direction = Direction::Decode;
+        let half = CodecHalf::Decode;
         let cause = Arc::from(cause.into());
-        Self {
-            topic,
-            direction,
-            cause,
-        }
+        Self { topic, half, cause }
     }
 
     fn encoding(topic: TopicName, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        let direction = Direction::Encode;
+        let half = CodecHalf::Encode;
         let cause = Arc::from(cause.into());
-        Self {
-            topic,
-            direction,
-            cause,
-        }
+        Self { topic, half, cause }
     }
 
     /// The topic of the message.
@@ -154,13 +146,13 @@ impl PayloadError {
 
 impl fmt::Display for PayloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.direction {
-            Direction::Encode => write!(
+        match self.half {
+            CodecHalf::Encode => write!(
                 f,
                 "a value for {:?} cannot be encoded by its codec",
                 self.topic
             ),
-            Direction::Decode => write!(
+            CodecHalf::Decode => write!(
                 f,
                 "the payload for {:?} cannot be decoded by its codec",
                 self.topic
