@@ -21,6 +21,8 @@ from ferromqtt.testing import TestBroker
 
 @dataclass
 class Reading:
+    """What a sensor sends."""
+
     celsius: float
     battery: int | None = None
 
@@ -29,9 +31,11 @@ class Lines:
     """A codec is any object with these two methods; half of it is enough for one direction."""
 
     def encode(self, value: list[str]) -> str:
+        """Return the payload."""
         return "\n".join(value)
 
     def decode(self, payload: bytes) -> list[str]:
+        """Return the value."""
         return payload.decode().splitlines()
 
 

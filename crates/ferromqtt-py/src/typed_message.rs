@@ -7,13 +7,13 @@ use pyo3::exceptions::{PyAttributeError, PyException};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple, PyType};
+use pyo3::types::{PyDict, PyTuple};
 
 use crate::decoding::Decoding;
 use crate::gate;
 use crate::hooks;
 use crate::message::Message;
-use crate::message_properties::{own_fields, read_only};
+use crate::message_properties::{self, MessageAttribute};
 
 /// What reading the value of a message raises that no codec is for.
 const NO_CODEC: &str = "This message has no value: it came by no codec. Give client.subscription() a codec, or decode \
@@ -231,79 +231,42 @@ impl Drop for TypedMessage {
     }
 }
 
-/// What a [`Message`] has in place of an attribute of [`TypedMessage`]. An attribute of the same name wins that a subclass sets
-/// in its instances, as of the properties.
-#[pyclass(frozen, module = "ferromqtt._native")]
-struct PlainAttribute {
-    name: &'static str,
-    doc: &'static str,
-    /// Makes what reading it returns.
-    read: for<'py> fn(Python<'py>) -> PyResult<Bound<'py, PyAny>>,
+/// What a [`Message`] has in place of the names of a [`TypedMessage`].
+struct NoParams;
+
+impl MessageAttribute for NoParams {
+    fn name(&self) -> &'static str {
+        "params"
+    }
+
+    fn doc(&self) -> &'static str {
+        "The named levels of the topic, by name, of a subscription with templates. Empty otherwise."
+    }
+
+    fn value<'py>(&self, message: &Bound<'py, Message>) -> PyResult<Bound<'py, PyAny>> {
+        Ok(PyDict::new(message.py()).into_any())
+    }
 }
 
-const PLAIN_ATTRIBUTES: [PlainAttribute; 2] = [
-    PlainAttribute {
-        name: "params",
-        doc: "The named levels of the topic, by name, of a subscription with templates. Empty otherwise.",
-        read: |py| Ok(PyDict::new(py).into_any()),
-    },
-    PlainAttribute {
-        name: "value",
-        doc: "What a codec has made of the payload. AttributeError for a message that came by none.",
-        read: |_| Err(PyAttributeError::new_err(NO_CODEC)),
-    },
-];
+/// What a [`Message`] has in place of the value of a [`TypedMessage`].
+struct NoValue;
 
-#[pymethods]
-impl PlainAttribute {
-    fn __get__<'py>(
-        slf: &Bound<'py, Self>,
-        message: &Bound<'py, PyAny>,
-        _class: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let _inside = gate::enter()?;
-        if message.is_none() {
-            return Ok(slf.clone().into_any()); // read from the class
-        }
-        let this = slf.get();
-        match own_fields(message.cast()?)? {
-            Some(fields) if fields.contains(this.name)? => fields.as_any().get_item(this.name),
-            _ => (this.read)(slf.py()),
-        }
+impl MessageAttribute for NoValue {
+    fn name(&self) -> &'static str {
+        "value"
     }
 
-    fn __set__(&self, message: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        let _inside = gate::enter()?;
-        match own_fields(message.cast()?)? {
-            Some(fields) => fields.set_item(self.name, value),
-            None => Err(read_only(self.name)),
-        }
+    fn doc(&self) -> &'static str {
+        "What a codec has made of the payload. AttributeError for a message that came by none."
     }
 
-    fn __delete__(&self, message: &Bound<'_, PyAny>) -> PyResult<()> {
-        let _inside = gate::enter()?;
-        match own_fields(message.cast()?)? {
-            Some(fields) if fields.contains(self.name)? => fields.del_item(self.name),
-            _ => Err(read_only(self.name)),
-        }
-    }
-
-    #[getter(__doc__)]
-    const fn doc(&self) -> &'static str {
-        self.doc
-    }
-
-    #[getter(__name__)]
-    const fn name(&self) -> &'static str {
-        self.name
+    fn value<'py>(&self, _message: &Bound<'py, Message>) -> PyResult<Bound<'py, PyAny>> {
+        Err(PyAttributeError::new_err(NO_CODEC))
     }
 }
 
 /// Gives [`Message`] these attributes.
 pub(crate) fn finish_type(py: Python<'_>) -> PyResult<()> {
-    let class: Bound<'_, PyType> = py.get_type::<Message>();
-    for attribute in PLAIN_ATTRIBUTES {
-        class.setattr(attribute.name, Bound::new(py, attribute)?)?;
-    }
-    Ok(())
+    message_properties::add(py, &NoParams)?;
+    message_properties::add(py, &NoValue)
 }

@@ -123,18 +123,15 @@ enum CodecHalf {
 }
 
 impl PayloadError {
-    pub(crate) fn decoding(
+    pub(crate) fn decoding<E: Into<Box<dyn StdError + Send + Sync>>>(
         topic: TopicName,
-        cause: impl Into<Box<dyn StdError + Send + Sync>>,
+        cause: E,
     ) -> Self {
-        let half = CodecHalf::Decode;
-        let cause = Arc::from(cause.into());
-        Self { topic, half, cause }
+        Self::new(topic, CodecHalf::Decode, cause.into())
     }
 
-    fn encoding(topic: TopicName, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        let half = CodecHalf::Encode;
-        let cause = Arc::from(cause.into());
+    fn new(topic: TopicName, half: CodecHalf, cause: Box<dyn StdError + Send + Sync>) -> Self {
+        let cause = Arc::from(cause);
         Self { topic, half, cause }
     }
 
@@ -218,7 +215,7 @@ impl Client {
         };
         match codec.encode(value) {
             Ok(payload) => Ok(Publish::new(self, Ok(topic), payload.into_payload())),
-            Err(cause) => Err(PayloadError::encoding(topic, cause)),
+            Err(cause) => Err(PayloadError::new(topic, CodecHalf::Encode, cause.into())),
         }
     }
 
