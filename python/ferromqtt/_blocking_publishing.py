@@ -217,7 +217,7 @@ class Publishing(Holder):
     def publish_nowait(
         self,
         topic: TopicLike,
-        payload: Any = None,
+        payload: PayloadType | Any = None,
         qos: int = 0,
         retain: bool = False,
         properties: PropertiesLike | None = None,

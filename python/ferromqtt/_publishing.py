@@ -49,7 +49,7 @@ class Publishing(FerromqttInternalsHolder):
     async def publish(
         self,
         topic: TopicLike,
-        payload: Any = None,
+        payload: PayloadType | Any = None,
         qos: int = 0,
         retain: bool = False,
         properties: PropertiesLike | None = None,
@@ -161,7 +161,7 @@ class Publishing(FerromqttInternalsHolder):
     async def enqueue(
         self,
         topic: TopicLike,
-        payload: Any = None,
+        payload: PayloadType | Any = None,
         qos: int = 0,
         retain: bool = False,
         properties: PropertiesLike | None = None,
@@ -248,7 +248,7 @@ class Publishing(FerromqttInternalsHolder):
     def publish_nowait(
         self,
         topic: TopicLike,
-        payload: Any = None,
+        payload: PayloadType | Any = None,
         qos: int = 0,
         retain: bool = False,
         properties: PropertiesLike | None = None,
@@ -372,7 +372,7 @@ class Publishing(FerromqttInternalsHolder):
     async def request(
         self,
         topic: TopicLike,
-        payload: Any = None,
+        payload: PayloadType | Any = None,
         qos: int = 1,
         properties: PropertiesLike | None = None,
         *,
@@ -446,7 +446,7 @@ class Publishing(FerromqttInternalsHolder):
     async def respond(
         self,
         request: Message,
-        payload: Any = None,
+        payload: PayloadType | Any = None,
         qos: int | None = None,
         properties: PropertiesLike | None = None,
         *,

@@ -5,6 +5,7 @@ import copy
 import gc
 import json
 import pickle
+import traceback
 import types
 import weakref
 from collections.abc import Callable
@@ -156,6 +157,27 @@ def test_other_exceptions_pass_and_the_payload_may_be_decoded_later(fails: BaseE
                 assert raised.value is fails
             codec.fails = None
             assert message.value == [b"x"]
+
+    play(main)
+
+
+def test_an_error_that_is_raised_often_keeps_no_frames() -> None:
+    def depth(error: BaseException) -> int:
+        return len(traceback.extract_tb(error.__traceback__))
+
+    async def main() -> None:
+        async with (
+            memory_broker().client() as client,
+            client.subscription("a", codec=json) as messages,
+        ):
+            await client.publish("a", "bad")
+            message = await anext(messages)
+            depths = set()
+            for _ in range(5):
+                with pytest.raises(PayloadError) as raised:
+                    _ = message.value
+                depths.add(depth(raised.value))
+            assert depths == {1}
 
     play(main)
 

@@ -157,7 +157,12 @@ impl TypedMessage {
         let py = slf.py();
         match Self::decode(slf)? {
             Decoded::Value(value) => Ok(value),
-            Decoded::Failed(error) => Err(PyErr::from_value(error.into_bound(py))),
+            Decoded::Failed(error) => {
+                let error = error.into_bound(py);
+                // Raised as a new one each time: a traceback that grew with each would keep all its frames.
+                error.setattr(intern!(py, "__traceback__"), py.None())?;
+                Err(PyErr::from_value(error))
+            }
             Decoded::NotYet => Err(PyAttributeError::new_err(NO_CODEC)),
         }
     }
