@@ -33,7 +33,7 @@ async def main() -> None:
         print("JSON, read again:", json.loads(message.payload))
 
         try:
-            await client.publish("payloads", reading)  # type: ignore[arg-type]  # the mistake shown
+            await client.publish("payloads", reading)  # type: ignore[call-overload]  # the mistake shown
         except TypeError as error:
             print("a dict raises TypeError:", str(error).replace(". ", ".\n"))
 

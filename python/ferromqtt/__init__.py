@@ -9,6 +9,7 @@ from ferromqtt._native import __version__
 from ferromqtt._responder import Request, RequestIterator, Requests, Responder
 from ferromqtt._subscription import Subscription, SubscriptionMessages
 from ferromqtt.client import Client, ProtocolVersion, ProxySettings, TLSParameters, Will
+from ferromqtt.codecs import Codec, json_codec
 from ferromqtt.connection import (
     ClientState,
     ConnectResult,
@@ -26,8 +27,9 @@ from ferromqtt.exceptions import (
     MqttQueueFullError,
     MqttReentrantError,
     MqttTimeoutError,
+    PayloadError,
 )
-from ferromqtt.message import Message, MessagesIterator, Unacknowledged
+from ferromqtt.message import Message, MessagesIterator, TypedMessage, Unacknowledged
 from ferromqtt.outcomes import OutgoingQueue, Published, Receipt
 from ferromqtt.properties import Properties, SubscribeOptions
 from ferromqtt.reasons import PacketTypes, ReasonCode
@@ -41,6 +43,7 @@ __all__ = [
     "AckLatency",
     "Client",
     "ClientState",
+    "Codec",
     "ConnectResult",
     "Credentials",
     "Drained",
@@ -56,6 +59,7 @@ __all__ = [
     "MqttTimeoutError",
     "OutgoingQueue",
     "PacketTypes",
+    "PayloadError",
     "Properties",
     "ProtocolVersion",
     "ProxySettings",
@@ -78,6 +82,7 @@ __all__ = [
     "Topic",
     "TopicLike",
     "TopicTemplate",
+    "TypedMessage",
     "Unacknowledged",
     "Wildcard",
     "WildcardLike",
@@ -85,4 +90,5 @@ __all__ = [
     "__version__",
     "__version_tuple__",
     "events",
+    "json_codec",
 ]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeGuard
 
 from ferromqtt._checks import check_qos, wrong_type
-from ferromqtt._native import check_filter
+from ferromqtt._native import TopicTemplate, check_filter
 from ferromqtt.options import ProtocolVersion
 from ferromqtt.topic import Wildcard
 from ferromqtt.types import SubscribeOptionsLike, SubscribeTopic
@@ -44,7 +44,7 @@ def subscribe_filters(
         return [_of_list(entry, qos, options, version) for entry in topic]
     if isinstance(topic, tuple):
         text, second = _pair(topic)
-        if isinstance(second, str | Wildcard):
+        if isinstance(second, str | Wildcard | TopicTemplate):
             begin, what = (_NO_OPTIONS, "options") if v5 else ("Invalid QoS level.", "QoS")
             raise ValueError(  # noqa: TRY004 - aiomqtt's
                 f"{begin} A tuple is one filter with its {what}: give several filters as a list."
@@ -121,7 +121,7 @@ def _of_subscription(
 ) -> SubscribeFilter:
     if isinstance(entry, tuple):
         topic, wanted = _pair(entry)
-        if isinstance(wanted, str | Wildcard):
+        if isinstance(wanted, str | Wildcard | TopicTemplate):
             raise ValueError(  # noqa: TRY004 - as `subscribe_filters`
                 "A tuple is one filter with its QoS or options: give several filters as arguments "
                 "of their own, or as a list."
@@ -164,7 +164,7 @@ def unsubscribe_filters(topic: object) -> list[str]:
     if topic is None or topic == "":
         raise ValueError(f"Invalid topic. {_must_be_filter(topic)}")
     given: list[Any]
-    if isinstance(topic, str | Wildcard):
+    if isinstance(topic, str | Wildcard | TopicTemplate):
         given = [topic]
     elif isinstance(topic, Sequence) and not isinstance(topic, (*_TEXTS, tuple)):
         given = list(topic)
@@ -182,7 +182,38 @@ def unsubscribe_filters(topic: object) -> list[str]:
     return filters
 
 
+def without_templates(topics: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[TopicTemplate]]:
+    """Return the arguments of `Client.subscription` with filters, and the templates among them.
+
+    A str with a brace is a template, as a `TopicTemplate` is.
+
+    Raises:
+        ValueError: A template is malformed.
+    """
+    templates: list[TopicTemplate] = []
+
+    def plain(topic: object) -> object:
+        if isinstance(topic, str) and ("{" in topic or "}" in topic):
+            topic = TopicTemplate(topic)
+        if not isinstance(topic, TopicTemplate):
+            return topic
+        templates.append(topic)
+        return topic.filter
+
+    def entry(given: Any) -> object:  # noqa: ANN401 - anything may be given
+        if isinstance(given, tuple) and len(given) == 2:  # noqa: PLR2004 - a pair
+            return plain(given[0]), given[1]
+        return plain(given)
+
+    found = tuple(
+        [entry(each) for each in topic] if _is_list(topic) else entry(topic) for topic in topics
+    )
+    return found, templates
+
+
 def _text_of(topic: object) -> str | None:
+    if isinstance(topic, TopicTemplate):
+        return topic.filter
     text = topic.value if isinstance(topic, Wildcard) else topic
     return text if isinstance(text, str) else None
 
@@ -191,7 +222,7 @@ def _must_be_filter(topic: object) -> str:
     if topic == "":
         return "topic must not be empty."
     kind = type(topic).__name__
-    return f"topic must be str, Topic or Wildcard, or a list of them, not {kind}."
+    return f"topic must be str, Topic, Wildcard or TopicTemplate, or a list of them, not {kind}."
 
 
 def _of_list(
@@ -200,7 +231,7 @@ def _of_list(
     options: SubscribeOptionsLike | None,
     version: ProtocolVersion,
 ) -> SubscribeFilter:
-    if isinstance(entry, str | Wildcard):
+    if isinstance(entry, str | Wildcard | TopicTemplate):
         return subscribe_filters(entry, qos, options, version)[0]
     v5 = version == ProtocolVersion.V5
     topic, wanted = _pair(entry)

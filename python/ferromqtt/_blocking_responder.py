@@ -5,24 +5,27 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from ferromqtt import _checks, _keywords, _requests
-from ferromqtt._native import Message, admit_request
-from ferromqtt._responder import LoopSubscription, inside, plain, without_client
+from ferromqtt._native import Message, TypedMessage, admit_request
+from ferromqtt._responder import LoopSubscription, empty, inside, plain, without_client
 from ferromqtt._responder import Requests as AsyncRequests
 from ferromqtt._responder import Responder as AsyncResponder
+from ferromqtt.codecs import Dumps, Encoder
 from ferromqtt.reasons import ReasonCode
 from ferromqtt.types import PayloadType, PropertiesLike
 
 if TYPE_CHECKING:
     from ferromqtt.blocking import _State
 
+_T = TypeVar("_T")
 
-class Request(Message):
+
+class Request(TypedMessage[Any]):
     """A message that asks for a response: from `ferromqtt.blocking.Client.responder`.
 
-    A copy of it, and what is unpickled, is a plain `Message`, which `Client.respond` answers.
+    A copy of it, and what is unpickled, is a `TypedMessage`, which `Client.respond` answers.
     """
 
     __slots__ = ("_state", "_timeout")
@@ -30,7 +33,7 @@ class Request(Message):
     _state: _State
     _timeout: float
 
-    @_keywords.takes(_keywords.RequestKeywords, "Request.respond")
+    @overload
     def respond(
         self,
         payload: PayloadType = None,
@@ -40,6 +43,29 @@ class Request(Message):
         properties: PropertiesLike | None = None,
         timeout: float | None = None,
         **keywords: Unpack[_keywords.RequestKeywords],
+    ) -> None: ...
+    @overload
+    def respond(
+        self,
+        payload: _T,
+        *,
+        codec: Encoder[_T] | Dumps,
+        qos: int | None = None,
+        retain: bool = False,
+        properties: PropertiesLike | None = None,
+        timeout: float | None = None,
+        **keywords: Unpack[_keywords.RequestKeywords],
+    ) -> None: ...
+    @_keywords.takes(_keywords.RequestCodecKeywords, "Request.respond")
+    def respond(
+        self,
+        payload: PayloadType | Any = None,
+        *,
+        qos: int | None = None,
+        retain: bool = False,
+        properties: PropertiesLike | None = None,
+        timeout: float | None = None,
+        **keywords: Unpack[_keywords.RequestCodecKeywords],
     ) -> None:
         """Publish a response: to the Response Topic, with the Correlation Data of the request.
 
@@ -126,7 +152,7 @@ class Requests(Iterator[Request]):
         return None
 
     def _admit(self, message: Message) -> Request | None:
-        request = Request.__new__(Request)
+        request = empty(Request)
         request._state = self._state  # noqa: SLF001 - it is made here
         request._timeout = self._timeout  # noqa: SLF001 - likewise
         if admit_request(self._state.core, message, request):

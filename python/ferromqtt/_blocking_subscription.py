@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Generic, Self, cast
 
 from ferromqtt import _checks
-from ferromqtt._native import Message
+from ferromqtt._subscription import M_co
 from ferromqtt._subscription import Subscription as AsyncSubscription
 from ferromqtt._subscription import SubscriptionMessages as AsyncMessages
 from ferromqtt.reasons import ReasonCode
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from ferromqtt.blocking import _State
 
 
-class Subscription:
+class Subscription(Generic[M_co]):
     """A subscription to be entered by `with`: from `ferromqtt.blocking.Client.subscription`.
 
     As `ferromqtt.Subscription`, whose errors it raises.
     """
 
-    def __init__(self, state: _State, subscription: AsyncSubscription) -> None:
+    def __init__(self, state: _State, subscription: AsyncSubscription[M_co]) -> None:
         self._state = state
         self._subscription = subscription
 
     def __repr__(self) -> str:
         return f"<blocking.{repr(self._subscription)[1:]}"
 
-    def __enter__(self) -> SubscriptionMessages:
+    def __enter__(self) -> SubscriptionMessages[M_co]:
         """Subscribe, and return the messages.
 
         On a client that is not entered this returns at once, and the client subscribes when it is.
@@ -63,7 +63,7 @@ class Subscription:
             self._state.call(self._subscription.__aexit__(None, None, None))
 
 
-class SubscriptionMessages(Iterator[Message]):
+class SubscriptionMessages(Iterator[M_co], Generic[M_co]):
     """The messages of one subscription, in order of arrival.
 
     Any number of threads may iterate: each message goes to one of them. `len()` is the number of
@@ -71,7 +71,9 @@ class SubscriptionMessages(Iterator[Message]):
     unsubscribed.
     """
 
-    def __init__(self, state: _State, messages: AsyncMessages, limit: float | None = None) -> None:
+    def __init__(
+        self, state: _State, messages: AsyncMessages[M_co], limit: float | None = None
+    ) -> None:
         self._state = state
         self._messages = messages
         self._limit = limit
@@ -83,7 +85,7 @@ class SubscriptionMessages(Iterator[Message]):
         """How many messages wait to be taken."""
         return len(self._messages)
 
-    def __next__(self) -> Message:
+    def __next__(self) -> M_co:
         """Wait for the next message.
 
         Raises:
@@ -96,7 +98,7 @@ class SubscriptionMessages(Iterator[Message]):
         message = self._state.next_of(self._messages, self._limit)
         if message is None:
             raise StopIteration
-        return message
+        return cast("M_co", message)
 
     def within(self, timeout: float | None) -> Self:
         """Return an iterator over the same messages that ends when none came in `timeout` seconds.
@@ -109,7 +111,7 @@ class SubscriptionMessages(Iterator[Message]):
         """
         return type(self)(self._state, self._messages, _checks.time_limit(timeout))
 
-    def try_next(self) -> Message | None:
+    def try_next(self) -> M_co | None:
         """Return a message that is there already; None without one."""
         return self._messages.try_next()
 

@@ -18,13 +18,15 @@ from ferromqtt._arguments import (
     subscription_filters,
     unsubscribe_filters,
     without_options,
+    without_templates,
 )
 from ferromqtt._checks import check_timeout, wrong_queue
+from ferromqtt._codec_arguments import Reading, take_encoded
 from ferromqtt._connector import Connector
 from ferromqtt._drain import Drained, drain
 from ferromqtt._driver import Protocol
 from ferromqtt._errors import draining, not_connected
-from ferromqtt._keywords import PublishKeywords, are_given, check_names, joined
+from ferromqtt._keywords import PublishCodecKeywords, are_given, check_names, joined
 from ferromqtt._native import Message, SubscriptionQueue
 from ferromqtt._queue import MessageQueue
 from ferromqtt._slots import CallSlots
@@ -32,6 +34,7 @@ from ferromqtt._subscription import QueueTerms, Subscription
 from ferromqtt._transport.attempt import address_of
 from ferromqtt._transport.tls import TLSContext
 from ferromqtt._turn import TURN, TURN_BEFORE_ERROR
+from ferromqtt.codecs import AnyDecoder
 from ferromqtt.connection import CredentialsSource, Reconnect
 from ferromqtt.exceptions import MqttReentrantError
 from ferromqtt.options import (
@@ -117,10 +120,12 @@ class Internals:
         qos: int,
         retain: bool,
         properties: PropertiesLike | None,
-        keywords: PublishKeywords,
+        keywords: PublishCodecKeywords,
         timeout: float,
     ) -> None:
         """Publish once there is a free slot."""
+        async with TURN_BEFORE_ERROR:
+            payload = take_encoded(topic, payload, keywords)
         async with self.slot():
             async with TURN_BEFORE_ERROR:
                 waiter = self.publish_with(
@@ -136,10 +141,11 @@ class Internals:
         qos: int,
         retain: bool,
         properties: PropertiesLike | None,
-        keywords: PublishKeywords,
+        keywords: PublishCodecKeywords,
         timeout: float,
     ) -> Awaitable[object] | None:
         """Publish with properties, or within a time limit that is among the keywords."""
+        payload = take_encoded(topic, payload, keywords)
         given = keywords.pop("timeout", None)
         native = self.call_properties("publish", PacketTypes.PUBLISH, properties, keywords)
         time_limit = timeout if given is None else given
@@ -196,14 +202,17 @@ class Internals:
         keywords: Mapping[str, object],
         queue: QueueTerms,
         timeout: float,
-    ) -> Subscription:
+        codec: AnyDecoder | None,
+    ) -> Subscription[Any]:
         """Return a subscription that can be entered."""
-        filters = self._expressible(subscription_filters(topics, qos, options, self._form))
+        plain, templates = without_templates(topics)
+        filters = self._expressible(subscription_filters(plain, qos, options, self._form))
+        reading = Reading.of(templates, codec)
         queue.check()
         check_timeout(timeout)
         packet = PacketTypes.SUBSCRIBE
         native = self.call_properties("subscription", packet, properties, keywords)
-        return Subscription(self, filters, native, queue, timeout)
+        return Subscription(self, filters, native, queue, timeout, reading)
 
     async def unsubscribe(
         self,

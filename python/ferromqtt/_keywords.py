@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias, TypedDict, TypeVar
 
 from ferromqtt import _checks
+from ferromqtt.codecs import AnyEncoder
 from ferromqtt.properties import keyword_value, row_of_keyword, to_native
 from ferromqtt.topic import Topic, TopicLike
 from ferromqtt.types import PropertiesLike, UserProperties
@@ -48,6 +49,24 @@ class EnqueueKeywords(RequestKeywords, total=False):
 
     response_topic: TopicLike | None
     correlation_data: _Bytes | None
+
+
+class PublishCodecKeywords(PublishKeywords, total=False):
+    """All that `Client.publish` takes as keywords. Those above are for its overloads."""
+
+    codec: AnyEncoder | None
+
+
+class RequestCodecKeywords(RequestKeywords, total=False):
+    """All that `Client.request` and `Client.respond` take as keywords."""
+
+    codec: AnyEncoder | None
+
+
+class EnqueueCodecKeywords(EnqueueKeywords, total=False):
+    """All that `Client.enqueue` and `Client.publish_nowait` take as keywords."""
+
+    codec: AnyEncoder | None
 
 
 class SubscribeKeywords(TypedDict, total=False):
@@ -188,7 +207,10 @@ _ELSEWHERE: dict[str, tuple[str, ...]] = {
     "connecttimeout": ("timeout",),
     "correlationid": ("correlation_data",),
     "data": ("payload",),
+    "decoder": ("codec",),
     "delay": ("will_delay_interval",),
+    "deserializer": ("codec",),
+    "encoder": ("codec",),
     "expires": ("expires_in", "message_expiry_interval", "session_expiry_interval"),
     "expiry": ("expires_in", "message_expiry_interval", "session_expiry_interval"),
     "filters": ("topic",),
@@ -217,6 +239,8 @@ _ELSEWHERE: dict[str, tuple[str, ...]] = {
     "replyto": ("response_topic",),
     "retainaspublished": ("options",),
     "retainhandling": ("options",),
+    "schema": ("codec",),
+    "serializer": ("codec",),
     "server": ("hostname",),
     "ssl": ("tls_context",),
     "sslcontext": ("tls_context",),

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any, ClassVar, Self, final
+from types import GenericAlias
+from typing import Any, ClassVar, Generic, Self, final
 
-from typing_extensions import disjoint_base
+from typing_extensions import TypeVar, disjoint_base
 
+from ferromqtt.exceptions import PayloadError
 from ferromqtt.outcomes import Published
 from ferromqtt.properties import Properties
 from ferromqtt.reasons import ReasonCode
@@ -16,6 +18,7 @@ __all__ = [
     "Batches",
     "Broker",
     "Core",
+    "Decoding",
     "End",
     "EndKind",
     "EventReader",
@@ -29,6 +32,7 @@ __all__ = [
     "Race",
     "SubscriptionQueue",
     "TopicTemplate",
+    "TypedMessage",
     "WebSocketTransport",
     "__version__",
     "admit_request",
@@ -49,12 +53,15 @@ __all__ = [
     "wildcard_matches",
 ]
 
+_M_co = TypeVar("_M_co", bound=Message, default=Message, covariant=True)
+_T_co = TypeVar("_T_co", default=Any, covariant=True)
+
 __version__: str
 
 MAX_BYTES: int
 """The most bytes of a string or of binary data in a packet."""
 
-def admit_request(core: Core, message: Message, request: Message) -> bool: ...
+def admit_request(core: Core, message: Message, request: TypedMessage[Any]) -> bool: ...
 def check_responder(version: int) -> None: ...
 def is_unacknowledged(message: Message) -> bool: ...
 def check_filter(text: str) -> bool:
@@ -152,6 +159,12 @@ class Message:
     def user_properties(self) -> list[tuple[str, str]]: ...
     @property
     def subscription_identifiers(self) -> list[int]: ...
+    @property
+    def params(self) -> dict[str, str]:
+        """The named levels of the topic, by name, of a subscription with templates."""
+    @property
+    def value(self: TypedMessage[_T_co]) -> _T_co:  # type: ignore[misc]  # for those that have one
+        """What a codec has made of the payload. AttributeError for a message that came by none."""
     def ack(self) -> Awaitable[None]:
         """Acknowledge the message at the call, whether the result is awaited or not."""
 
@@ -162,6 +175,40 @@ class Message:
 
     def __lt__(self, other: Message, /) -> bool: ...
     def __gt__(self, other: Message, /) -> bool: ...
+
+@disjoint_base
+class TypedMessage(Message, Generic[_T_co]):
+    """A message of a subscription with templates or a codec."""
+
+    def __new__(
+        cls,
+        topic: str | Topic,
+        payload: bytes,
+        qos: int,
+        retain: bool,
+        mid: int,
+        properties: Properties | None,
+    ) -> Self: ...
+    def __class_getitem__(cls, key: object) -> GenericAlias: ...
+    @property
+    def value(self) -> _T_co:
+        """What the codec has made of the payload. Raises `error` where it cannot."""
+    @property
+    def error(self) -> PayloadError | None:
+        """Why the payload cannot be decoded; None if it can."""
+
+@final
+class Decoding:
+    """How the messages of a subscription are read: by its templates, and by its codec."""
+
+    def __new__(
+        cls,
+        templates: list[TopicTemplate],
+        decode: Callable[[bytes], object] | None,
+        codec: str,
+    ) -> Self: ...
+    def apply(self, message: Message) -> TypedMessage:
+        """Return the message as one that is read in this way, and leave the other one empty."""
 
 @final
 class MessagesIterator:
@@ -177,11 +224,12 @@ class MessagesIterator:
         """
 
 @final
-class Batches:
+class Batches(Generic[_M_co]):
     """The messages of a client or a subscription in lists, from `messages.batches()`."""
 
-    def __aiter__(self) -> AsyncIterator[list[Message]]: ...
-    def __anext__(self) -> Coroutine[Any, Any, list[Message]]: ...
+    def __class_getitem__(cls, key: object) -> GenericAlias: ...
+    def __aiter__(self) -> AsyncIterator[list[_M_co]]: ...
+    def __anext__(self) -> Coroutine[Any, Any, list[_M_co]]: ...
 
 @final
 class EndKind:
@@ -397,7 +445,13 @@ class SubscriptionQueue:
     """The queue of one subscription, until it is closed."""
 
     def __new__(
-        cls, core: Core, maxsize: int, maxbytes: int, overflow: str, manual_ack: bool
+        cls,
+        core: Core,
+        maxsize: int,
+        maxbytes: int,
+        overflow: str,
+        manual_ack: bool,
+        decoding: Decoding | None,
     ) -> Self: ...
     def subscribe(
         self,

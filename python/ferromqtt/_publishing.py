@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Literal, Unpack
+from typing import Any, Literal, TypeVar, Unpack, overload
 
 from ferromqtt import _keywords, _receipt, _requests
 from ferromqtt._internals import FerromqttInternalsHolder
-from ferromqtt._native import Message
+from ferromqtt._native import Message, TypedMessage
 from ferromqtt._turn import TURN
+from ferromqtt.codecs import AnyEncoder, Codec, Dumps, Encoder
 from ferromqtt.outcomes import OutgoingMessage, Published, Receipt
 from ferromqtt.topic import TopicLike
 from ferromqtt.types import PayloadType, PropertiesLike
+
+_T = TypeVar("_T")
 
 
 class Publishing(FerromqttInternalsHolder):
@@ -20,7 +23,7 @@ class Publishing(FerromqttInternalsHolder):
 
     timeout: float
 
-    @_keywords.takes(_keywords.PublishKeywords)
+    @overload
     async def publish(
         self,
         topic: TopicLike,
@@ -28,8 +31,30 @@ class Publishing(FerromqttInternalsHolder):
         qos: int = 0,
         retain: bool = False,
         properties: PropertiesLike | None = None,
+        **keywords: Unpack[_keywords.PublishKeywords],
+    ) -> None: ...
+    @overload
+    async def publish(
+        self,
+        topic: TopicLike,
+        payload: _T,
+        qos: int = 0,
+        retain: bool = False,
+        properties: PropertiesLike | None = None,
+        *,
+        codec: Encoder[_T] | Dumps,
+        **keywords: Unpack[_keywords.PublishKeywords],
+    ) -> None: ...
+    @_keywords.takes(_keywords.PublishCodecKeywords)
+    async def publish(
+        self,
+        topic: TopicLike,
+        payload: PayloadType | Any = None,
+        qos: int = 0,
+        retain: bool = False,
+        properties: PropertiesLike | None = None,
         **keywords: Unpack[
-            _keywords.PublishKeywords
+            _keywords.PublishCodecKeywords
         ],  # with `timeout`: a parameter costs each call more
     ) -> None:
         """Publish a message.
@@ -63,9 +88,13 @@ class Publishing(FerromqttInternalsHolder):
             user_properties: (5.0) Pairs of texts for the receiver: a dict, or an iterable of pairs,
                 in which a name may come several times.
             topic_alias: (5.0) A number that stands for the topic, as in `properties`.
+            codec: What makes the payload of what is given as `payload`, also of None: an object
+                with `encode(value)`, which returns bytes or str, or with `dumps`, such as the
+                module `json`: docs/codecs.md.
 
         Raises:
             ValueError: The topic, QoS or a property is wrong. Nothing was sent.
+            PayloadError: The codec cannot encode the payload. Nothing was sent.
             TypeError: The topic, the payload or a keyword is of a type that cannot be sent, or
                 there is no such keyword. Nothing was sent.
             MqttCodeError: The client is not connected, its queue is full, a limit of the server
@@ -99,7 +128,7 @@ class Publishing(FerromqttInternalsHolder):
                 internals.core.abandon(op)
                 raise
 
-    @_keywords.takes(_keywords.EnqueueKeywords)
+    @overload
     async def enqueue(
         self,
         topic: TopicLike,
@@ -112,6 +141,35 @@ class Publishing(FerromqttInternalsHolder):
         expires_in: float | None = None,
         keep: Literal["all", "latest"] = "all",
         **keywords: Unpack[_keywords.EnqueueKeywords],
+    ) -> Receipt: ...
+    @overload
+    async def enqueue(
+        self,
+        topic: TopicLike,
+        payload: _T,
+        qos: int = 0,
+        retain: bool = False,
+        properties: PropertiesLike | None = None,
+        *,
+        codec: Encoder[_T] | Dumps,
+        timeout: float | None = None,
+        expires_in: float | None = None,
+        keep: Literal["all", "latest"] = "all",
+        **keywords: Unpack[_keywords.EnqueueKeywords],
+    ) -> Receipt: ...
+    @_keywords.takes(_keywords.EnqueueCodecKeywords)
+    async def enqueue(
+        self,
+        topic: TopicLike,
+        payload: PayloadType | Any = None,
+        qos: int = 0,
+        retain: bool = False,
+        properties: PropertiesLike | None = None,
+        *,
+        timeout: float | None = None,
+        expires_in: float | None = None,
+        keep: Literal["all", "latest"] = "all",
+        **keywords: Unpack[_keywords.EnqueueCodecKeywords],
     ) -> Receipt:
         """Accept a message, and return a receipt that tells what becomes of it.
 
@@ -143,10 +201,11 @@ class Publishing(FerromqttInternalsHolder):
             keep: "latest": a later message to the same topic with the same `keep` takes its place
                 while it waits, and the receipt of this one raises `MqttDiscardedError`. The later
                 one waits behind all others. "all" keeps each.
-            keywords: (5.0) Properties of PUBLISH as plain keywords, as for `publish`.
+            keywords: `codec`, and (5.0) properties of PUBLISH, as for `publish`.
 
         Raises:
-            ValueError: An argument is wrong. Nothing was sent.
+            ValueError: An argument is wrong, or the codec cannot encode the payload. Nothing was
+                sent.
             TypeError: An argument has the wrong type. Nothing was sent.
             MqttQueueFullError: The queue is full, with `overflow="fail"`.
             MqttTimeoutError: The queue had no capacity in time.
@@ -158,7 +217,7 @@ class Publishing(FerromqttInternalsHolder):
         internals = self._FerromqttInternalsHolder__internals
         return await _receipt.enqueue(internals, message, keywords, limit, expires_in, keep)
 
-    @_keywords.takes(_keywords.EnqueueKeywords)
+    @overload
     def publish_nowait(
         self,
         topic: TopicLike,
@@ -170,6 +229,33 @@ class Publishing(FerromqttInternalsHolder):
         expires_in: float | None = None,
         keep: Literal["all", "latest"] = "all",
         **keywords: Unpack[_keywords.EnqueueKeywords],
+    ) -> Receipt: ...
+    @overload
+    def publish_nowait(
+        self,
+        topic: TopicLike,
+        payload: _T,
+        qos: int = 0,
+        retain: bool = False,
+        properties: PropertiesLike | None = None,
+        *,
+        codec: Encoder[_T] | Dumps,
+        expires_in: float | None = None,
+        keep: Literal["all", "latest"] = "all",
+        **keywords: Unpack[_keywords.EnqueueKeywords],
+    ) -> Receipt: ...
+    @_keywords.takes(_keywords.EnqueueCodecKeywords)
+    def publish_nowait(
+        self,
+        topic: TopicLike,
+        payload: PayloadType | Any = None,
+        qos: int = 0,
+        retain: bool = False,
+        properties: PropertiesLike | None = None,
+        *,
+        expires_in: float | None = None,
+        keep: Literal["all", "latest"] = "all",
+        **keywords: Unpack[_keywords.EnqueueCodecKeywords],
     ) -> Receipt:
         """Accept a message without waiting: `enqueue` for callbacks, on the client's event loop.
 
@@ -206,6 +292,7 @@ class Publishing(FerromqttInternalsHolder):
         properties: PropertiesLike | None = None,
         *,
         timeout: float | None = None,
+        codec: AnyEncoder | None = None,
     ) -> list[Published | Exception]:
         """Publish messages in their order, and wait for the outcome of each.
 
@@ -230,21 +317,23 @@ class Publishing(FerromqttInternalsHolder):
             properties: (5.0) The same for PUBLISH properties.
             timeout: Seconds for each message; None for the client's `timeout`, `math.inf` for no
                 limit.
+            codec: What makes the payloads, as for `publish`.
 
         Returns:
             One result for each message, in their order.
 
         Raises:
-            ValueError: A topic, QoS or property is wrong. None of the messages was sent.
+            ValueError: A topic, QoS or property is wrong, or the codec cannot encode a payload
+                (`PayloadError`). None of the messages was sent.
             TypeError: A message has a type that cannot be sent. None of them was sent.
             MqttCodeError: The client is not connected. None of them was sent.
         """
         limit = self.timeout if timeout is None else timeout
         internals = self._FerromqttInternalsHolder__internals
         defaults = (qos, retain, properties)
-        return await _receipt.publish_many(internals, messages, defaults, limit)
+        return await _receipt.publish_many(internals, messages, defaults, limit, codec)
 
-    @_keywords.takes(_keywords.RequestKeywords)
+    @overload
     async def request(
         self,
         topic: TopicLike,
@@ -254,6 +343,41 @@ class Publishing(FerromqttInternalsHolder):
         *,
         timeout: float | None = None,
         **keywords: Unpack[_keywords.RequestKeywords],
+    ) -> Message: ...
+    @overload
+    async def request(
+        self,
+        topic: TopicLike,
+        payload: _T,
+        qos: int = 1,
+        properties: PropertiesLike | None = None,
+        *,
+        codec: Codec[_T],
+        timeout: float | None = None,
+        **keywords: Unpack[_keywords.RequestKeywords],
+    ) -> TypedMessage[_T]: ...
+    @overload
+    async def request(
+        self,
+        topic: TopicLike,
+        payload: object,
+        qos: int = 1,
+        properties: PropertiesLike | None = None,
+        *,
+        codec: AnyEncoder,
+        timeout: float | None = None,
+        **keywords: Unpack[_keywords.RequestKeywords],
+    ) -> TypedMessage[Any]: ...
+    @_keywords.takes(_keywords.RequestCodecKeywords)
+    async def request(
+        self,
+        topic: TopicLike,
+        payload: PayloadType | Any = None,
+        qos: int = 1,
+        properties: PropertiesLike | None = None,
+        *,
+        timeout: float | None = None,
+        **keywords: Unpack[_keywords.RequestCodecKeywords],
     ) -> Message:
         """Publish a request (5.0, section 4.10), and wait for the message that answers it.
 
@@ -276,10 +400,12 @@ class Publishing(FerromqttInternalsHolder):
                 are the client's own.
             timeout: Seconds to wait for the response; None for the client's `timeout`, `math.inf`
                 for no limit.
-            keywords: Properties of PUBLISH as plain keywords, as for `publish`.
+            keywords: Properties of PUBLISH as plain keywords, as for `publish`; and `codec`, which
+                makes the payload, and reads that of the response: its `value`.
 
         Raises:
-            ValueError: An argument is wrong, or the connection has a version before 5.0. Nothing
+            ValueError: An argument is wrong, the codec cannot encode the payload, or the connection
+                has a version before 5.0. Nothing
                 was sent.
             MqttTimeoutError: No response came in time; `delivery` tells whether the request may
                 have arrived.
@@ -293,7 +419,7 @@ class Publishing(FerromqttInternalsHolder):
             internals, topic, payload, qos, properties, keywords, time_limit
         )
 
-    @_keywords.takes(_keywords.RequestKeywords)
+    @overload
     async def respond(
         self,
         request: Message,
@@ -304,6 +430,31 @@ class Publishing(FerromqttInternalsHolder):
         retain: bool = False,
         timeout: float | None = None,
         **keywords: Unpack[_keywords.RequestKeywords],
+    ) -> None: ...
+    @overload
+    async def respond(
+        self,
+        request: Message,
+        payload: _T,
+        qos: int | None = None,
+        properties: PropertiesLike | None = None,
+        *,
+        codec: Encoder[_T] | Dumps,
+        retain: bool = False,
+        timeout: float | None = None,
+        **keywords: Unpack[_keywords.RequestKeywords],
+    ) -> None: ...
+    @_keywords.takes(_keywords.RequestCodecKeywords)
+    async def respond(
+        self,
+        request: Message,
+        payload: PayloadType | Any = None,
+        qos: int | None = None,
+        properties: PropertiesLike | None = None,
+        *,
+        retain: bool = False,
+        timeout: float | None = None,
+        **keywords: Unpack[_keywords.RequestCodecKeywords],
     ) -> None:
         """Answer a request (5.0): publish to its Response Topic, with its Correlation Data.
 
@@ -323,11 +474,11 @@ class Publishing(FerromqttInternalsHolder):
             properties: PUBLISH properties, as for `publish`.
             retain: Whether the server is to keep the response for later subscribers.
             timeout: Seconds to wait; None for the client's `timeout`, `math.inf` for no limit.
-            keywords: Properties of PUBLISH as plain keywords, as for `publish`.
+            keywords: `codec`, and properties of PUBLISH as plain keywords, as for `publish`.
 
         Raises:
-            ValueError: The message asks for no response (it has no Response Topic), or an argument
-                is wrong. Nothing was sent.
+            ValueError: The message asks for no response (it has no Response Topic), an argument is
+                wrong, or the codec cannot encode the payload. Nothing was sent.
             MqttError: As for `publish`.
         """
         time_limit = self.timeout if timeout is None else timeout

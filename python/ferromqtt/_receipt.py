@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from ferromqtt import _checks
+from ferromqtt._codec_arguments import take_encoded
 from ferromqtt._turn import TURN, TURN_BEFORE_ERROR
 from ferromqtt.outcomes import OutgoingMessage, Published, Receipt
 from ferromqtt.properties import from_native
@@ -14,6 +15,7 @@ from ferromqtt.reasons import PacketTypes, ReasonCode
 
 if TYPE_CHECKING:
     from ferromqtt._internals import Internals
+    from ferromqtt.codecs import AnyEncoder
     from ferromqtt.topic import TopicLike
     from ferromqtt.types import PayloadType, PropertiesLike
 
@@ -116,13 +118,19 @@ async def publish_many(
     messages: Iterable[OutgoingMessage],
     defaults: tuple[int, bool, PropertiesLike | None],
     timeout: float,
+    codec: AnyEncoder | None = None,
 ) -> list[Published | Exception]:
     """Publish messages in their order, and wait for the outcome of each."""
     core = internals.core
     async with internals.slot():
         async with TURN_BEFORE_ERROR:
             fields = [_fields(message, (None, None, *defaults)) for message in messages]
-            native = [_with_native(internals, "publish", message, {}) for message in fields]
+            native = [
+                _with_native(
+                    internals, "publish", message, {} if codec is None else {"codec": codec}
+                )
+                for message in fields
+            ]
             submitted, calls = core.publish_many(native, timeout)
         results: list[Published | Exception] = []
         try:
@@ -155,6 +163,7 @@ def _with_native(
 ) -> tuple[Any, ...]:
     """Return a message with its properties as the core takes them."""
     topic, payload, qos, retain, properties = message
+    payload = take_encoded(topic, payload, keywords)
     native = None
     if properties is not None or keywords:
         native = internals.call_properties(call, PacketTypes.PUBLISH, properties, keywords)

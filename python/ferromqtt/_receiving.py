@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Unpack, cast
+from typing import Any, TypeVar, Unpack, cast, overload
 
 from ferromqtt import _keywords
 from ferromqtt._arguments import SubscriptionFlags
 from ferromqtt._internals import FerromqttInternalsHolder
-from ferromqtt._native import MessagesIterator
+from ferromqtt._native import MessagesIterator, TypedMessage
 from ferromqtt._queue import QueuedMessages
 from ferromqtt._subscription import MAXBYTES, MAXSIZE, Ack, Overflow, QueueTerms, Subscription
+from ferromqtt.codecs import AnyDecoder, Decoder, Loads
 from ferromqtt.message import Unacknowledged
 from ferromqtt.reasons import ReasonCode
 from ferromqtt.types import (
@@ -19,6 +20,8 @@ from ferromqtt.types import (
     SubscriptionTopic,
     UnsubscribeTopic,
 )
+
+_T = TypeVar("_T")
 
 
 class Receiving(FerromqttInternalsHolder):
@@ -68,9 +71,10 @@ class Receiving(FerromqttInternalsHolder):
         """Subscribe to one or more filters.
 
         Args:
-            topic: A filter (a str, `Topic` or `Wildcard`), a pair of filter and QoS (on 5.0 of
-                filter and options), or a list (not a tuple) of filters and pairs. In a list a pair
-                may have a QoS on 5.0 too.
+            topic: A filter (a str, `Topic`, `Wildcard` or `TopicTemplate`, whose filter it is then;
+                braces in a str are what they are), a pair of filter and QoS (on 5.0 of filter and
+                options), or a list (not a tuple) of filters and pairs. In a list a pair may have a
+                QoS on 5.0 too.
             qos: The QoS for filters that are not in a pair.
             options: (5.0) `SubscribeOptions` for these filters, instead of `qos`. Before 5.0 they
                 are not used, with one warning for each client.
@@ -96,6 +100,57 @@ class Receiving(FerromqttInternalsHolder):
             topic, qos, options, properties, keywords, time_limit
         )
 
+    @overload
+    def subscription(
+        self,
+        *topics: SubscriptionTopic,
+        codec: None = None,
+        qos: int = 0,
+        no_local: bool = False,
+        retain_as_published: bool = False,
+        retain_handling: int = 0,
+        properties: PropertiesLike | None = None,
+        maxsize: int = MAXSIZE,
+        maxbytes: int = MAXBYTES,
+        overflow: Overflow = "wait",
+        ack: Ack | None = None,
+        timeout: float | None = None,
+        **keywords: Unpack[_keywords.SubscribeKeywords],
+    ) -> Subscription: ...
+    @overload
+    def subscription(
+        self,
+        *topics: SubscriptionTopic,
+        codec: Decoder[_T],
+        qos: int = 0,
+        no_local: bool = False,
+        retain_as_published: bool = False,
+        retain_handling: int = 0,
+        properties: PropertiesLike | None = None,
+        maxsize: int = MAXSIZE,
+        maxbytes: int = MAXBYTES,
+        overflow: Overflow = "wait",
+        ack: Ack | None = None,
+        timeout: float | None = None,
+        **keywords: Unpack[_keywords.SubscribeKeywords],
+    ) -> Subscription[TypedMessage[_T]]: ...
+    @overload
+    def subscription(
+        self,
+        *topics: SubscriptionTopic,
+        codec: Loads,
+        qos: int = 0,
+        no_local: bool = False,
+        retain_as_published: bool = False,
+        retain_handling: int = 0,
+        properties: PropertiesLike | None = None,
+        maxsize: int = MAXSIZE,
+        maxbytes: int = MAXBYTES,
+        overflow: Overflow = "wait",
+        ack: Ack | None = None,
+        timeout: float | None = None,
+        **keywords: Unpack[_keywords.SubscribeKeywords],
+    ) -> Subscription[TypedMessage[Any]]: ...
     @_keywords.takes(_keywords.SubscribeKeywords)
     def subscription(
         self,
@@ -110,8 +165,9 @@ class Receiving(FerromqttInternalsHolder):
         overflow: Overflow = "wait",
         ack: Ack | None = None,
         timeout: float | None = None,
+        codec: AnyDecoder | None = None,
         **keywords: Unpack[_keywords.SubscribeKeywords],
-    ) -> Subscription:
+    ) -> Subscription[Any]:
         """Return a subscription with a queue of its own, to be entered by `async with`.
 
         ```python
@@ -129,7 +185,9 @@ class Receiving(FerromqttInternalsHolder):
         Args:
             topics: The filters, in one SUBSCRIBE: each a str, `Topic` or `Wildcard`, a pair of
                 filter and QoS (on 5.0 also of filter and `SubscribeOptions`, which then are all its
-                options), or a list of these.
+                options), or a list of these. A `TopicTemplate`, or a str with braces, which is one,
+                names levels: of "room/{room}/temp" each message has `params["room"]`. A brace that
+                is meant is doubled. Of several templates the first that matches counts.
             qos: The highest QoS at which the server is to send, for filters without their own.
             no_local: (5.0) Whether the client's own messages are to be left out.
             retain_as_published: (5.0) Whether messages keep the retain flag that they were
@@ -156,6 +214,10 @@ class Receiving(FerromqttInternalsHolder):
                 was left. None: "manual" for a client with `manual_ack`, "auto" otherwise.
             timeout: Seconds that subscribing may take; None for the client's `timeout`, `math.inf`
                 for no limit.
+            codec: What reads the payloads: an object with `decode(payload)`, such as
+                `json_codec(Reading)`, or with `loads`, such as the module `json`. Messages are
+                `TypedMessage` then, with a `value`, or an `error` where the payload cannot be
+                decoded: docs/codecs.md.
             keywords: (5.0) The properties of SUBSCRIBE that `subscribe` takes as keywords.
 
         Raises:
@@ -170,6 +232,7 @@ class Receiving(FerromqttInternalsHolder):
             keywords,
             QueueTerms(maxsize, maxbytes, overflow, ack),
             self.timeout if timeout is None else timeout,
+            codec,
         )
 
     @_keywords.takes(_keywords.UnsubscribeKeywords)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ferromqtt._checks import wrong_type
+from ferromqtt._codec_arguments import decoding_of_response, take_encoded
 from ferromqtt._keywords import check_names, joined
 from ferromqtt._turn import TURN_BEFORE_ERROR
 from ferromqtt.properties import to_native
@@ -32,10 +33,13 @@ async def request(
     async with internals.slot():
         async with TURN_BEFORE_ERROR:
             check_names("request", keywords)
+            codec = keywords.get("codec")
+            payload = take_encoded(topic, payload, keywords)
             native = joined(properties, PacketTypes.PUBLISH, keywords)
             waiter = internals.core.request((topic, payload, qos, False, native), timeout)
         response: Message = await internals.wait(waiter)
-        return response
+    decoding = None if codec is None else decoding_of_response(codec)
+    return response if decoding is None else decoding.apply(response)
 
 
 async def respond(
@@ -54,8 +58,11 @@ async def respond(
     async with internals.slot():
         async with TURN_BEFORE_ERROR:
             check_names(call, keywords)
+            properties_asked = _asked(asked)
+            topic = properties_asked.get("ResponseTopic", "")
+            payload = take_encoded(cast("str", topic), payload, keywords)
             native = joined(properties, PacketTypes.PUBLISH, keywords)
-            given = to_native(_asked(asked), PacketTypes.PUBLISH)
+            given = to_native(properties_asked, PacketTypes.PUBLISH)
             at = asked.qos if qos is None else qos
             waiter = internals.core.respond(given, payload, at, bool(retain), native, timeout)
         await internals.wait(waiter)

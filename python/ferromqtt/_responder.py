@@ -8,23 +8,29 @@ import sys
 import weakref
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self, Unpack, cast
+from typing import Any, Self, TypeVar, Unpack, overload
 
 from ferromqtt import _keywords, _requests
 from ferromqtt._internals import FerromqttInternalsHolder, Internals
-from ferromqtt._native import Message, admit_request, check_responder
-from ferromqtt._receiving import Receiving
+from ferromqtt._native import Message, TypedMessage, admit_request, check_responder
 from ferromqtt._subscription import Subscription, SubscriptionMessages
-from ferromqtt._subscription_keywords import SubscriptionKeywords, takes_subscription
+from ferromqtt._subscription_keywords import (
+    SubscriptionKeywords,
+    subscription_of,
+    takes_subscription,
+)
 from ferromqtt._turn import TURN_BEFORE_ERROR
+from ferromqtt.codecs import Dumps, Encoder
 from ferromqtt.reasons import ReasonCode
 from ferromqtt.types import PayloadType, PropertiesLike, SubscriptionTopic
 
+_T = TypeVar("_T")
 
-class Request(Message):
+
+class Request(TypedMessage[Any]):
     """A message that asks for a response: from `Client.responder`.
 
-    A copy of it, and what is unpickled, is a plain `Message`, which `Client.respond` answers.
+    A copy of it, and what is unpickled, is a `TypedMessage`, which `Client.respond` answers.
     """
 
     __slots__ = ("_internals", "_timeout")
@@ -32,7 +38,7 @@ class Request(Message):
     _internals: Internals
     _timeout: float
 
-    @_keywords.takes(_keywords.RequestKeywords, "Request.respond")
+    @overload
     async def respond(
         self,
         payload: PayloadType = None,
@@ -42,6 +48,29 @@ class Request(Message):
         properties: PropertiesLike | None = None,
         timeout: float | None = None,
         **keywords: Unpack[_keywords.RequestKeywords],
+    ) -> None: ...
+    @overload
+    async def respond(
+        self,
+        payload: _T,
+        *,
+        codec: Encoder[_T] | Dumps,
+        qos: int | None = None,
+        retain: bool = False,
+        properties: PropertiesLike | None = None,
+        timeout: float | None = None,
+        **keywords: Unpack[_keywords.RequestKeywords],
+    ) -> None: ...
+    @_keywords.takes(_keywords.RequestCodecKeywords, "Request.respond")
+    async def respond(
+        self,
+        payload: PayloadType | Any = None,
+        *,
+        qos: int | None = None,
+        retain: bool = False,
+        properties: PropertiesLike | None = None,
+        timeout: float | None = None,
+        **keywords: Unpack[_keywords.RequestCodecKeywords],
     ) -> None:
         """Publish a response: to the Response Topic, with the Correlation Data of the request.
 
@@ -55,7 +84,7 @@ class Request(Message):
             properties: PUBLISH properties, as for `Client.publish`.
             timeout: Seconds to wait; None for the `timeout` that the client had when `responder`
                 was called, `math.inf` for no limit.
-            keywords: Properties of PUBLISH as plain keywords, as for `Client.publish`.
+            keywords: Properties of PUBLISH as plain keywords, and `codec`, as for `Client.publish`.
 
         Raises:
             ValueError: An argument is wrong. Nothing was sent.
@@ -99,14 +128,24 @@ def without_client() -> RuntimeError:
 
 
 def plain(reduced: Any) -> tuple[Any, ...]:  # noqa: ANN401 - what `__reduce__` returns
-    """Return what `Message.__reduce__` has returned, for a plain message without attributes."""
-    _, _, (fields, _, dup) = reduced
-    return empty_message, (), (fields, None, dup)
+    """Return what `TypedMessage.__reduce__` has returned, for a message without attributes."""
+    _, _, (fields, _, *others) = reduced
+    return empty_message, (), (fields, None, *others)
 
 
-def empty_message() -> Message:
+_Typed = TypeVar("_Typed", bound=TypedMessage)
+
+
+def empty(message_class: type[_Typed]) -> _Typed:
+    """Return a message of a class, without anything in it."""
+    make: Any = message_class.__new__
+    message: _Typed = make(message_class)
+    return message
+
+
+def empty_message() -> TypedMessage:
     """Return a message for `__setstate__` to fill."""
-    return Message.__new__(Message)
+    return empty(TypedMessage)
 
 
 class Requests:
@@ -202,7 +241,7 @@ def inside(requests: Requests) -> tuple[SubscriptionMessages, float]:
 
 def admitted(internals: Internals, message: Message, timeout: float) -> Request | None:
     """Return the request that a message is; None for one that is passed over."""
-    request = Request.__new__(Request)
+    request = empty(Request)
     request._internals = internals  # noqa: SLF001 - it is made here
     request._timeout = timeout  # noqa: SLF001 - likewise
     return request if admit_request(internals.core, message, request) else None
@@ -409,7 +448,6 @@ class Responding(FerromqttInternalsHolder):
         check_responder(internals.version)
 
         def make() -> Subscription:
-            # Not by an attribute of the client, which a subclass may have redefined.
-            return Receiving.subscription(cast("Receiving", self), *topics, **keywords)
+            return subscription_of(self, *topics, **keywords)
 
         return Responder(internals, make, self.timeout)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from ferromqtt._native import TypedMessage
+
 if TYPE_CHECKING:
     from ferromqtt._internals import Internals
     from ferromqtt._native import Message
@@ -31,7 +33,11 @@ def message(message: Message) -> str:
     topic = getattr(message.topic, "value", message.topic)
     retain = ", retain=True" if message.retain else ""
     payload = _beginning(message.payload)
-    return f"{type(message).__name__}({topic!r}, {payload}, qos={message.qos!r}{retain})"
+    params = ""
+    if isinstance(message, TypedMessage) and message.params:
+        params = f", params={message.params!r}"
+    name = type(message).__name__
+    return f"{name}({topic!r}, {payload}, qos={message.qos!r}{retain}{params})"
 
 
 def _beginning(payload: object) -> str:

@@ -6,10 +6,11 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Coroutine
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, cast
 
 from ferromqtt import _checks, _errors
 from ferromqtt._arguments import SubscribeFilter
+from ferromqtt._codec_arguments import Reading
 from ferromqtt._native import Batches, Message, SubscriptionQueue
 from ferromqtt._turn import TURN_BEFORE_ERROR
 from ferromqtt.exceptions import (
@@ -21,7 +22,16 @@ from ferromqtt.exceptions import (
 from ferromqtt.reasons import ReasonCode
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
     from ferromqtt._internals import Internals
+
+    M_co = TypeVar("M_co", bound=Message, default=Message, covariant=True)
+    """The type of a subscription's messages: `TypedMessage` with a codec."""
+else:
+    from typing import TypeVar
+
+    M_co = TypeVar("M_co", covariant=True)  # before Python 3.13 it takes no default
 
 Overflow: TypeAlias = Literal["wait", "drop_oldest", "drop_newest", "fail"]
 """What happens to a message that finds the queue of its subscription full."""
@@ -68,7 +78,7 @@ def _check_choice(name: str, given: object, choices: tuple[str, ...]) -> None:
         raise ValueError(f"{name} must be {must_be}, not {given[:40]!r}")
 
 
-class Subscription:
+class Subscription(Generic[M_co]):
     """A subscription to be entered by `async with`: from `Client.subscription`.
 
     It may be entered again after it was left.
@@ -81,24 +91,25 @@ class Subscription:
         properties: dict[str, object] | None,
         queue: QueueTerms,
         timeout: float,
+        reading: Reading,
     ) -> None:
         self._internals = internals
         self._filters = filters
         self._properties = properties
         self._terms = queue
         self._timeout = timeout
+        self._reading = reading
         self._queue: SubscriptionQueue | None = None
 
     def __repr__(self) -> str:
-        filters = ", ".join(repr(each[0]) for each in self._filters)
-        return f"<{type(self).__name__} to {filters}>"
+        return f"<{type(self).__name__} to {self._reading.shown(self._filters)}>"
 
     @property
     def is_open(self) -> bool:
         """Whether it is entered."""
         return self._queue is not None
 
-    async def __aenter__(self) -> SubscriptionMessages:
+    async def __aenter__(self) -> SubscriptionMessages[M_co]:
         """Subscribe, and return the messages.
 
         On a client that has no connection yet, this returns at once, and the client subscribes when
@@ -121,14 +132,17 @@ class Subscription:
             maxsize, maxbytes, overflow, ack = self._terms
             core = self._internals.core
             manual = core.manual_ack if ack is None else ack == "manual"
-            queue = SubscriptionQueue(core, maxsize, maxbytes, overflow, manual)
+            queue = SubscriptionQueue(
+                core, maxsize, maxbytes, overflow, manual, self._reading.decoding
+            )
             self._queue = queue
         try:
             await self._subscribe(queue)
         except BaseException:
             self._close()
             raise
-        return SubscriptionMessages(self._internals, queue, self._filters, self._timeout)
+        shown = self._reading.shown(self._filters)
+        return SubscriptionMessages(self._internals, queue, shown, self._timeout)
 
     async def _subscribe(self, queue: SubscriptionQueue) -> None:
         if self._internals.has_yet_to_connect:
@@ -163,7 +177,7 @@ class Subscription:
             queue.close()
 
 
-class SubscriptionMessages:
+class SubscriptionMessages(Generic[M_co]):
     """The messages of one subscription, in order of arrival.
 
     Any number of tasks may iterate: each message goes to one of them, first come first served. A
@@ -178,7 +192,7 @@ class SubscriptionMessages:
         self,
         internals: Internals,
         queue: SubscriptionQueue,
-        filters: list[SubscribeFilter],
+        filters: str,
         timeout: float,
     ) -> None:
         self._internals = internals
@@ -188,14 +202,13 @@ class SubscriptionMessages:
         self._iterator = queue.messages()
 
     def __repr__(self) -> str:
-        filters = ", ".join(repr(each[0]) for each in self._filters)
-        return f"<messages of {filters}, {len(self)} queued>"
+        return f"<messages of {self._filters}, {len(self)} queued>"
 
-    def __aiter__(self) -> AsyncIterator[Message]:
+    def __aiter__(self) -> AsyncIterator[M_co]:
         """Return a new iterator over the messages."""
-        return self._queue.messages()
+        return cast("AsyncIterator[M_co]", self._queue.messages())
 
-    def __anext__(self) -> Coroutine[Any, Any, Message]:
+    def __anext__(self) -> Coroutine[Any, Any, M_co]:
         """Wait for the next message.
 
         Raises:
@@ -205,9 +218,9 @@ class SubscriptionMessages:
             MqttCodeError: The server has refused the filters in a later connection: `not_renewed`.
             MqttError: The connection has ended, and none follows.
         """
-        return self._iterator.__anext__()
+        return cast("Coroutine[Any, Any, M_co]", self._iterator.__anext__())
 
-    def batches(self, max: int = 100) -> Batches:  # noqa: A002 - as of `Client.messages`
+    def batches(self, max: int = 100) -> Batches[M_co]:  # noqa: A002 - as of `Client.messages`
         """Iterate over lists of 1 to `max` messages that are there, without waiting for more.
 
         A step waits for one message, and raises what `__anext__` does. A cancelled one loses none.
@@ -216,7 +229,7 @@ class SubscriptionMessages:
             ValueError: `max` is below 1.
             TypeError: `max` is no int.
         """
-        return self._queue.messages().batches(max)
+        return cast("Batches[M_co]", self._queue.messages().batches(max))
 
     def __len__(self) -> int:
         """How many messages wait to be taken."""
@@ -227,9 +240,9 @@ class SubscriptionMessages:
         """Whether its block was left, or it was unsubscribed by `unsubscribe`."""
         return self._queue.is_closed
 
-    def try_next(self) -> Message | None:
+    def try_next(self) -> M_co | None:
         """Return a message that is there already, and that no task waits for; None without one."""
-        return self._queue.take_message()
+        return cast("M_co | None", self._queue.take_message())
 
     def take_lost(self) -> int:
         """Return how many messages the full queue has lost since the last call.

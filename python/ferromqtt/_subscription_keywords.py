@@ -8,10 +8,14 @@ from typing import Any, TypeVar
 
 from ferromqtt import _keywords
 from ferromqtt._receiving import Receiving
-from ferromqtt._subscription import Ack, Overflow
+from ferromqtt._subscription import Ack, Overflow, Subscription
+from ferromqtt.codecs import AnyDecoder
 from ferromqtt.types import PropertiesLike
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+subscription_of: Callable[..., Subscription[Any]] = Receiving.subscription
+"""`Client.subscription`, whatever a subclass of the client has under that name."""
 
 
 class SubscriptionKeywords(_keywords.SubscribeKeywords, total=False):
@@ -27,6 +31,7 @@ class SubscriptionKeywords(_keywords.SubscribeKeywords, total=False):
     overflow: Overflow
     ack: Ack | None
     timeout: float | None
+    codec: AnyDecoder | None
 
 
 def takes_subscription(call: str) -> Callable[[_Function], _Function]:

@@ -18,38 +18,33 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import functools
 import os
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from types import TracebackType
-from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack
+from typing import Any, Self, TypeVar
 
 from ferromqtt import _checks, _shown
+from ferromqtt._blocking_calls import Receipt, calls, constructs
+from ferromqtt._blocking_publishing import Publishing
 from ferromqtt._blocking_responder import Request, RequestIterator, Requests, Responder
 from ferromqtt._blocking_subscription import Subscription, SubscriptionMessages
 from ferromqtt._drain import Drained
 from ferromqtt._internals import internals_of
-from ferromqtt._keywords import EnqueueKeywords
 from ferromqtt._loop_thread import LoopThread
 from ferromqtt._native import Message
 from ferromqtt._responder import Responder as AsyncResponder
-from ferromqtt._subscription import Subscription as AsyncSubscription
 from ferromqtt._subscription import SubscriptionMessages as AsyncMessages
 from ferromqtt._url import arguments_of
 from ferromqtt.client import Client as AsyncClient
 from ferromqtt.connection import ClientState, ConnectResult
 from ferromqtt.events import ConnectionEvent
-from ferromqtt.exceptions import MqttCodeError, MqttError, MqttReentrantError, MqttTimeoutError
+from ferromqtt.exceptions import MqttCodeError, MqttError, MqttReentrantError
 from ferromqtt.message import Unacknowledged
 from ferromqtt.options import ProtocolVersion
-from ferromqtt.outcomes import Published
-from ferromqtt.outcomes import Receipt as AsyncReceipt
 from ferromqtt.reasons import MQTTErrorCode, ReasonCode
 from ferromqtt.stats import Stats
-from ferromqtt.topic import TopicLike
-from ferromqtt.types import PayloadType, PropertiesLike
 
 __all__ = [
     "Client",
@@ -64,10 +59,7 @@ __all__ = [
     "SubscriptionMessages",
 ]
 
-_P = ParamSpec("_P")
 _R = TypeVar("_R")
-_T = TypeVar("_T")
-_Method = Callable[Concatenate["Client", _P], _R]
 
 _AT_EXIT = 2.0
 """Seconds that the interpreter's exit may wait for a client that was not left."""
@@ -77,51 +69,6 @@ _PENDING_CALLS = 1000
 
 _OPEN: set[_State] = set()
 """The clients that are entered: for the end of the interpreter, and for forked children."""
-
-
-def _constructs(
-    origin: Callable[_P, AsyncClient],
-) -> Callable[[Callable[[Client, AsyncClient], None]], _Method[_P, None]]:
-    """Make a constructor that takes the parameters of a class, and is given an instance of it."""
-
-    def decorate(function: Callable[[Client, AsyncClient], None]) -> _Method[_P, None]:
-        def method(self: Client, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
-            function(self, origin(*args, **kwargs))
-
-        return _with_signature(method, function, AsyncClient.__init__)
-
-    return decorate
-
-
-def _calls(
-    origin: Callable[Concatenate[AsyncClient, _P], _T],
-) -> Callable[[Callable[[Client, _T], _R]], _Method[_P, _R]]:
-    """Make a method that takes the parameters of one of the asyncio client.
-
-    The decorated method is given what that returns, such as a coroutine, in their place. Type
-    checkers and `help` find the parameters, with their documentation.
-    """
-
-    def decorate(function: Callable[[Client, _T], _R]) -> _Method[_P, _R]:
-        def method(self: Client, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-            return function(self, origin(self._ferromqtt_blocking.client, *args, **kwargs))
-
-        return _with_signature(method, function, origin)
-
-    return decorate
-
-
-def _with_signature(
-    method: Callable[_P, _R],
-    named_as: Callable[..., object],
-    origin: Callable[..., object],
-) -> Callable[_P, _R]:
-    method = functools.update_wrapper(method, named_as, updated=())
-    _, found, arguments = (origin.__doc__ or "").partition("\n        Args:\n")
-    if method.__doc__ is not None and found:
-        method.__doc__ = f"{method.__doc__.rstrip()}\n{found}{arguments}"
-    # Also where `inspect.signature` and `typing.get_type_hints` look for parameters.
-    return functools.update_wrapper(method, origin, ("__annotations__",), ())
 
 
 class _State:
@@ -336,55 +283,6 @@ class Messages(Iterator[Message]):
         return f"<messages of a client, {len(self)} queued>"
 
 
-class Receipt:
-    """A `ferromqtt.Receipt` for threads: from `Client.enqueue` and `Client.publish_nowait`.
-
-    It may be dropped: the message goes its way all the same.
-    """
-
-    __slots__ = ("_receipt", "_state")
-
-    def __init__(self, state: _State, receipt: AsyncReceipt) -> None:
-        self._state = state
-        self._receipt = receipt
-
-    def done(self) -> bool:
-        """Whether the message has ended, so that `wait` does not wait."""
-        return self._receipt.done()
-
-    def wait(self, timeout: float | None = None) -> Published:
-        """Wait for the end of the message. Neither an interruption nor the limit withdraws it.
-
-        Args:
-            timeout: Seconds to wait; None for no limit.
-
-        Raises:
-            MqttTimeoutError: The message has not ended in time. It goes on, and may be waited for
-                again.
-            MqttError: What `ferromqtt.Receipt` raises.
-            ValueError: `timeout` is negative or NaN.
-            TypeError: `timeout` is no number.
-        """
-        end = self._end(_checks.time_limit(timeout))
-        return self._state.call_outside(end) if self.done() else self._state.call_inside(end)
-
-    async def _end(self, limit: float | None) -> Published:
-        if self.done():
-            return await self._receipt
-        scope = asyncio.timeout(limit)
-        try:
-            async with scope:
-                return await self._receipt
-        except TimeoutError as error:
-            if not scope.expired():
-                raise
-            text = f"Operation timed out: the message has not ended within {limit:g} s, and goes on"
-            raise MqttTimeoutError(text) from error
-
-    def __repr__(self) -> str:
-        return repr(self._receipt)
-
-
 class Events(Iterator[ConnectionEvent]):
     """An iterator over the events of a connection, from `Client.events`.
 
@@ -434,7 +332,7 @@ class Events(Iterator[ConnectionEvent]):
         return self._events._take()  # noqa: SLF001 - what was left behind when the client was left
 
 
-class Client:
+class Client(Publishing):
     """An MQTT client for threads and plain scripts.
 
     ```python
@@ -464,10 +362,7 @@ class Client:
 
     """
 
-    _ferromqtt_blocking: _State
-    """The only private attribute, so that a subclass may use any name."""
-
-    @_constructs(AsyncClient)
+    @constructs(AsyncClient)
     def __init__(self, client: AsyncClient) -> None:
         self._ferromqtt_blocking = _State(client)
 
@@ -568,133 +463,27 @@ class Client:
         """Return what the program has taken and not acknowledged, as `ferromqtt.Client` does."""
         return self._ferromqtt_blocking.client.unacknowledged()
 
-    @_calls(AsyncClient.wait_connected)
+    @calls(AsyncClient.wait_connected)
     def wait_connected(self, call: Coroutine[Any, Any, None]) -> None:
         """Wait until there is a connection, with `reconnect`."""
         self._ferromqtt_blocking.call_inside(call)
 
-    @_calls(AsyncClient.drain)
+    @calls(AsyncClient.drain)
     def drain(self, call: Coroutine[Any, Any, Drained]) -> Drained:
         """End the connection gracefully, and return what was left undone."""
         return self._ferromqtt_blocking.call_inside(call)
 
-    @_calls(AsyncClient.publish)
-    def publish(self, call: Coroutine[Any, Any, None]) -> None:
-        """Publish a message.
-
-        Returns at QoS 0 when the message is on its way to the socket, at QoS 1 and 2 when the
-        server has acknowledged it. A call that finds 512 messages or 64 KiB on that way waits until
-        they are written. When interrupted, a message that is not on the wire yet is dropped; one
-        that is stays in the session.
-        """
-        state = self._ferromqtt_blocking
-        thread = state.thread
-        if thread is None or state.internals.start_publish is None:
-            state.call(call)
-            return
-        # The fast path: this thread hands the message to the core by itself.
-        if thread.ident == threading.get_ident():
-            call.close()
-            thread.refuse_own_thread()
-        try:
-            awaited = call.send(None)
-        except StopIteration:
-            return
-        except BaseException:  # an interruption may have kept the loop from being woken
-            thread.flush()
-            raise
-        thread.drive(call, awaited)
-
-    @_calls(AsyncClient.request)
-    def request(self, call: Coroutine[Any, Any, Message]) -> Message:
-        """Publish a request (5.0, section 4.10), and wait for the message that answers it."""
-        return self._ferromqtt_blocking.call(call)
-
-    @_calls(AsyncClient.respond)
-    def respond(self, call: Coroutine[Any, Any, None]) -> None:
-        """Answer a request (5.0): publish to its Response Topic, with its Correlation Data."""
-        self._ferromqtt_blocking.call(call)
-
-    @_calls(AsyncClient.re_authenticate)
+    @calls(AsyncClient.re_authenticate)
     def re_authenticate(self, call: Coroutine[Any, Any, None]) -> None:
         """Authenticate again (5.0, section 4.12.1) on the present connection."""
         self._ferromqtt_blocking.call(call)
 
-    @_calls(AsyncClient.enqueue)
-    def enqueue(self, call: Coroutine[Any, Any, AsyncReceipt]) -> Receipt:
-        """Accept a message, and return a receipt that tells what becomes of it.
-
-        Returns when the message is in the outgoing queue, which is at once unless that is full: see
-        `ferromqtt.Client.enqueue`.
-        """
-        state = self._ferromqtt_blocking
-        return Receipt(state, state.call(call))
-
-    def publish_nowait(
-        self,
-        topic: TopicLike,
-        payload: PayloadType = None,
-        qos: int = 0,
-        retain: bool = False,
-        properties: PropertiesLike | None = None,
-        *,
-        expires_in: float | None = None,
-        keep: Literal["all", "latest"] = "all",
-        **keywords: Unpack[EnqueueKeywords],
-    ) -> Receipt:
-        """Accept a message without waiting for capacity: as `ferromqtt.Client.publish_nowait`.
-
-        It waits until the client's own thread has accepted the message. The parameters and errors
-        are those of `enqueue`, and `MqttQueueFullError` comes with `overflow="wait"` too.
-        """
-        state = self._ferromqtt_blocking
-
-        async def accept() -> AsyncReceipt:
-            return state.client.publish_nowait(
-                topic,
-                payload,
-                qos,
-                retain,
-                properties,
-                expires_in=expires_in,
-                keep=keep,
-                **keywords,
-            )
-
-        return Receipt(state, state.call(accept()))
-
-    @_calls(AsyncClient.publish_many)
-    def publish_many(
-        self, call: Coroutine[Any, Any, list[Published | Exception]]
-    ) -> list[Published | Exception]:
-        """Publish messages in their order, and wait for the outcome of each.
-
-        A message that fails raises nothing: its result is the exception. When interrupted, messages
-        that are not on the wire yet are dropped; those that are stay in the session.
-        """
-        return self._ferromqtt_blocking.call(call)
-
-    @_calls(AsyncClient.subscribe)
+    @calls(AsyncClient.subscribe)
     def subscribe(self, call: Coroutine[Any, Any, list[ReasonCode]]) -> list[ReasonCode]:
         """Subscribe to one or more filters."""
         return self._ferromqtt_blocking.call(call)
 
-    @_calls(AsyncClient.subscription)
-    def subscription(self, subscription: AsyncSubscription) -> Subscription:
-        """Return a subscription with a queue of its own, to be entered by `with`.
-
-        ```python
-        with client.subscription("room/+/temp", qos=1) as messages:
-            for message in messages:
-                print(message.topic, message.payload)
-        ```
-
-        Its messages go to `messages` alone. Leaving the block unsubscribes. It may be entered
-        before the client is: then the client subscribes whenever it is entered.
-        """
-        return Subscription(self._ferromqtt_blocking, subscription)
-
-    @_calls(AsyncClient.responder)
+    @calls(AsyncClient.responder)
     def responder(self, responder: AsyncResponder) -> Responder:
         """Return a responder (5.0, section 4.10): a subscription to requests, which it answers.
 
@@ -708,7 +497,7 @@ class Client:
         """
         return Responder(self._ferromqtt_blocking, responder)
 
-    @_calls(AsyncClient.unsubscribe)
+    @calls(AsyncClient.unsubscribe)
     def unsubscribe(self, call: Coroutine[Any, Any, None]) -> None:
         """Unsubscribe from one filter or several."""
         self._ferromqtt_blocking.call(call)

@@ -152,6 +152,37 @@ class MqttOverflowError(MqttError):
         return type(self), (self.lost,), self.__dict__.copy()
 
 
+class PayloadError(ValueError):
+    """A codec can make no payload of a value, or no value of a payload.
+
+    Its text has neither of them. What the codec has raised is the `__cause__`, whose text may.
+
+    It is no `MqttError`, since the connection is well. A call that publishes raises it before
+    anything is sent. Of a received message it is the `error`, and reading the `value` raises it.
+
+    Args:
+        text: What happened.
+        topic: As the attribute.
+        codec: As the attribute.
+
+    Attributes:
+        topic: The topic of the message.
+        codec: The name of the codec: of the module, of its class, or as `json_codec(Reading)`.
+    """
+
+    def __init__(self, text: str, *, topic: str, codec: str) -> None:
+        super().__init__(text)
+        self.topic = topic
+        self.codec = codec
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _remade, (type(self), str(self), self.topic, self.codec)
+
+
+def _remade(kind: type[PayloadError], text: str, topic: str, codec: str) -> PayloadError:
+    return kind(text, topic=topic, codec=codec)
+
+
 _CONNECT_RC_STRINGS: dict[int, str] = {
     1: "Incorrect protocol version",
     2: "Invalid client identifier",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from ferromqtt._native import Message, MessagesIterator
+from ferromqtt._native import Message, MessagesIterator, TypedMessage
 
-__all__ = ["Message", "MessagesIterator", "Unacknowledged"]
+__all__ = ["Message", "MessagesIterator", "TypedMessage", "Unacknowledged"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

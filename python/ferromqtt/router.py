@@ -7,23 +7,27 @@ import contextlib
 import dataclasses
 import inspect
 from collections.abc import Awaitable, Callable, Iterator
-from typing import TypeAlias, TypeVar, Unpack, cast
+from typing import Any, TypeAlias, TypeVar, Unpack, cast
 
 from ferromqtt import _checks, _keywords
 from ferromqtt._internals import FerromqttInternalsHolder, Internals, internals_of
-from ferromqtt._native import Message, is_unacknowledged
-from ferromqtt._receiving import Receiving
+from ferromqtt._native import Message, TypedMessage, is_unacknowledged
 from ferromqtt._responder import Request, Requests, Responder, Responding
 from ferromqtt._subscription import Subscription, SubscriptionMessages
-from ferromqtt._subscription_keywords import SubscriptionKeywords, takes_subscription
+from ferromqtt._subscription_keywords import (
+    SubscriptionKeywords,
+    subscription_of,
+    takes_subscription,
+)
 from ferromqtt.client import Client
+from ferromqtt.codecs import Encoder, can_encode
 from ferromqtt.exceptions import MqttError
 from ferromqtt.types import PayloadType, SubscriptionTopic
 
 __all__ = ["Router"]
 
 _Any = TypeVar("_Any", bound=Callable[..., object])
-_Handler = TypeVar("_Handler", bound=Callable[[Message], object])
+_Handler = TypeVar("_Handler", bound=Callable[[TypedMessage[Any]], object])
 _RequestHandler = TypeVar(
     "_RequestHandler", bound=Callable[[Request], Awaitable[PayloadType] | PayloadType]
 )
@@ -45,11 +49,10 @@ class _Route:
     responds: bool
 
     def source(self, client: Client) -> _Source:
-        # Not by attributes of the client, which a subclass may have redefined.
-        if self.responds:
+        if self.responds:  # not by an attribute of the client, which a subclass may have redefined
             responding = cast("Responding", client)
             return Responding.responder(responding, *self.topics, **self.keywords)
-        return Receiving.subscription(cast("Receiving", client), *self.topics, **self.keywords)
+        return subscription_of(client, *self.topics, **self.keywords)
 
     def acknowledges(self, internals: Internals) -> bool:
         """Whether the router acknowledges the messages that the handler has returned from."""
@@ -172,7 +175,8 @@ class Router:
             return int(request.payload) ** 2
         ```
 
-        None is an empty payload. A handler that raises leaves the request without a response. To a
+        None is an empty payload. With a `codec` that encodes, it encodes what the handler returns,
+        None too. A handler that raises leaves the request without a response. To a
         message without a Response Topic the handler is not called: see `Client.responder`.
 
         Args:
@@ -319,7 +323,11 @@ class Router:
             if inspect.isawaitable(result):
                 result = await result
             if route.responds:
-                await cast("Request", message).respond(cast("PayloadType", result))
+                request, codec = cast("Request", message), route.keywords.get("codec")
+                if codec is not None and can_encode(codec):
+                    await request.respond(result, codec=cast("Encoder[object]", codec))
+                else:
+                    await request.respond(cast("PayloadType", result))
             if route.acknowledges(internals):
                 message.ack()
         except asyncio.CancelledError as error:

@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, ParamSpec, Protocol, TypeAlias, TypeVar
 
-from ferromqtt.topic import WildcardLike
+from ferromqtt.topic import TopicTemplate, WildcardLike
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -67,7 +67,9 @@ ServerProfileName: TypeAlias = Literal[
 """The name of a server profile: see `ferromqtt.profiles`."""
 
 PayloadType: TypeAlias = str | bytes | bytearray | memoryview | int | float | None
-_Pair: TypeAlias = tuple[WildcardLike, int | SubscribeOptionsLike]
+FilterLike: TypeAlias = WildcardLike | TopicTemplate
+"""What stands for a Topic Filter."""
+_Pair: TypeAlias = tuple[FilterLike, int | SubscribeOptionsLike]
 _Entry_co = TypeVar("_Entry_co", covariant=True)
 
 
@@ -84,21 +86,21 @@ class ListLike(Protocol[_Entry_co]):
 
 
 SubscribeTopic: TypeAlias = (
-    WildcardLike
-    | tuple[WildcardLike, int]
-    | tuple[WildcardLike, SubscribeOptionsLike]
-    | ListLike[WildcardLike | _Pair]
+    FilterLike
+    | tuple[FilterLike, int]
+    | tuple[FilterLike, SubscribeOptionsLike]
+    | ListLike[FilterLike | _Pair]
     | tuple[_Pair, ...]
 )
 """What `Client.subscribe` takes: a filter, a pair, or a list of filters and pairs."""
 SubscriptionTopic: TypeAlias = (
-    WildcardLike
-    | tuple[WildcardLike, int]
-    | tuple[WildcardLike, SubscribeOptionsLike]
-    | ListLike[WildcardLike | _Pair]
+    FilterLike
+    | tuple[FilterLike, int]
+    | tuple[FilterLike, SubscribeOptionsLike]
+    | ListLike[FilterLike | _Pair]
 )
 """Each argument of `Client.subscription`: a filter, a pair, or a list of filters and pairs."""
-UnsubscribeTopic: TypeAlias = WildcardLike | ListLike[WildcardLike]
+UnsubscribeTopic: TypeAlias = FilterLike | ListLike[FilterLike]
 """What `Client.unsubscribe` takes: a filter, or a list of filters."""
 WebSocketHeaders: TypeAlias = dict[str, str] | Callable[[dict[str, str]], dict[str, str]]
 PahoSocket: TypeAlias = socket.socket | ssl.SSLSocket | Any

@@ -17,6 +17,7 @@ from support.provocations import (
     broker,
     calls,
     clocks,
+    codecs,
     connecting,
     importing,
     log,
@@ -43,7 +44,7 @@ ROWS = [row for row in rows() if row.section.startswith("Python")]
 TEXTS = {row.text for row in ROWS}
 MODULES = (
     *(arguments, broker, calls, clocks, connecting, importing, log, options, properties, reports),
-    *(acknowledging, blocking, outcomes, reconnecting, routing, silence, subscriptions),
+    *(acknowledging, blocking, codecs, outcomes, reconnecting, routing, silence, subscriptions),
 )
 """Importing them has filled the registry."""
 

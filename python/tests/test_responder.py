@@ -4,6 +4,7 @@ import asyncio
 import copy
 import gc
 import inspect
+import json
 import logging
 import pickle
 import threading
@@ -21,8 +22,10 @@ from ferromqtt import (
     Request,
     Responder,
     Router,
+    TypedMessage,
     blocking,
     events,
+    json_codec,
 )
 from ferromqtt._subscription_keywords import SubscriptionKeywords
 from ferromqtt.testing import TestBroker
@@ -266,7 +269,7 @@ def test_a_request_is_a_message_with_a_way_back() -> None:
                 assert request.response_topic is not None
                 assert repr(request) == "Request('square', b'7', qos=1)"
                 for same in (copy.copy(request), pickle.loads(pickle.dumps(request))):
-                    assert type(same) is Message
+                    assert type(same) is TypedMessage
                     assert same.correlation_data == request.correlation_data
                 await request.respond(
                     "49", qos=0, content_type="text/plain", user_properties={"unit": "m²"}
@@ -282,6 +285,28 @@ def test_a_request_is_a_message_with_a_way_back() -> None:
                     await request.respond("x", qos=3)
             assert requests.is_closed
             assert [it async for it in requests] == []
+
+    play(main)
+
+
+def test_requests_are_read_by_templates_and_a_codec_and_answered_by_one() -> None:
+    async def main() -> None:
+        async with world() as (_, responding, asking):
+            responder = responding.responder("sum/{of}", qos=1, codec=json_codec(list[int]))
+            async with responder as requests:
+
+                async def work() -> None:
+                    async for request in requests:
+                        assert request.params == {"of": "two"}
+                        if request.error is None:
+                            await request.respond({"sum": sum(request.value)}, codec=json)
+                        else:
+                            await request.respond("no numbers")
+
+                task = asyncio.create_task(work())
+                assert await ask(asking, "[1, 2]", "sum/two") == b'{"sum": 3}'
+                assert await ask(asking, "[1, null]", "sum/two") == b"no numbers"
+                task.cancel()
 
     play(main)
 

@@ -1,12 +1,22 @@
 """`Router`: handlers of messages, each with a subscription of its own."""
 
 import asyncio
+import json
 import logging
 from typing import Any
 
 import pytest
 
-from ferromqtt import Client, Message, MqttCodeError, MqttError, MqttOverflowError, Request, Router
+from ferromqtt import (
+    Client,
+    Message,
+    MqttCodeError,
+    MqttError,
+    MqttOverflowError,
+    Request,
+    Router,
+    TypedMessage,
+)
 from ferromqtt.testing import TestBroker
 from support.clients import LIMIT, unique
 from support.loops import LoopRunner
@@ -434,6 +444,32 @@ def test_what_a_handler_returns_is_the_response() -> None:
                 await client.request("square", "seven", timeout=2)
             assert len(failed) == 1
             assert "invalid literal" in failed[0]
+            task.cancel()
+
+    play(main)
+
+
+def test_a_codec_reads_what_a_handler_gets_and_writes_what_it_returns() -> None:
+    async def main() -> None:
+        broker = memory_broker()
+        router = Router()
+        readings: list[tuple[str, object]] = []
+
+        @router.on("room/{room}", qos=1, codec=json)
+        async def reading(message: TypedMessage[Any]) -> None:
+            readings.append((message.params["room"], message.value))
+
+        @router.respond("sum", qos=1, codec=json)
+        async def total(request: Request) -> dict[str, int]:
+            return {"sum": sum(request.value)}
+
+        async with broker.client("c", protocol=5) as client:
+            task = asyncio.create_task(router.run(client))
+            await asyncio.sleep(1)
+            await client.publish("room/hall", [1], qos=1, codec=json)
+            response = await client.request("sum", [1, 2], codec=json, timeout=5)
+            assert response.payload == b'{"sum": 3}'
+            assert readings == [("hall", [1])]
             task.cancel()
 
     play(main)

@@ -249,7 +249,7 @@ TOO_LONG = (
     f'Invalid subscription filter. "{"a" * 100}"...: it must have at most 65535 bytes of UTF-8, '
     "not 65536."
 )
-FILTER = "topic must be str, Topic or Wildcard, or a list of them, not "
+FILTER = "topic must be str, Topic, Wildcard or TopicTemplate, or a list of them, not "
 WRONG_CALLS: list[tuple[Callable[[Client], Coroutine[Any, Any, object]], str]] = [
     (lambda it: it.publish("a", timeout="5"), "timeout must be a number of seconds, not str"),  # type: ignore[arg-type]
     (lambda it: it.publish(""), "Invalid topic. topic must not be empty."),

@@ -95,7 +95,7 @@ pub enum TemplateProblem {
 }
 
 /// What the named levels of a topic are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopicParams<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> TopicParams<'a> {

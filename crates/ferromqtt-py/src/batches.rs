@@ -12,13 +12,14 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use crate::core::Core;
+use crate::decoding::Decoding;
 use crate::gate;
 use crate::hand_over;
 use crate::messages_iterator::MessagesIterator;
 use crate::next_message::{self, NextMessage, Step};
 
 /// The messages of a client or of a subscription in lists, from `messages.batches()`.
-#[pyclass(frozen, weakref, module = "ferromqtt._native")]
+#[pyclass(frozen, weakref, generic, module = "ferromqtt._native")]
 pub(crate) struct Batches {
     core: Py<Core>,
     messages: Py<MessagesIterator>,
@@ -53,6 +54,7 @@ impl Batches {
         Ok(NextBatch {
             core: self.core.clone_ref(py),
             queue: self.messages.get().queue(),
+            decoding: self.messages.get().decoding(py),
             first: self.messages.get().next_step(py)?.unbind(),
             most: self.most,
         })
@@ -79,6 +81,7 @@ impl Batches {
 pub(crate) struct NextBatch {
     core: Py<Core>,
     queue: QueueId,
+    decoding: Option<Py<Decoding>>,
     first: Py<NextMessage>,
     most: NonZeroUsize,
 }
@@ -126,6 +129,7 @@ impl NextBatch {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.core)?;
+        visit.call(&self.decoding)?;
         visit.call(&self.first)
     }
 
@@ -139,7 +143,7 @@ impl NextBatch {
         let core = self.core.bind(py);
         let batch = PyList::new(py, [first])?;
         while batch.len() < self.most.get() {
-            match hand_over::pop(core, self.queue) {
+            match hand_over::pop(core, self.queue, self.decoding.as_ref()) {
                 Ok(Some(message)) => batch.append(message)?,
                 Ok(None) => break,
                 // What is taken already is not lost with it.

@@ -173,7 +173,7 @@ pub(crate) fn complete<'py>(
         },
         Awaited::Response => match end.responded(awaited, limit) {
             Ok(response) => {
-                let response = hand_over(slf, slf.borrow_mut(), response)?;
+                let response = hand_over(slf, slf.borrow_mut(), response, None)?;
                 return succeed(future, response.into_any());
             }
             Err(error) => FailedCall::response(error, slf.borrow().engine.address()),

@@ -632,14 +632,14 @@ impl Core {
         let _inside = gate::enter()?;
         Bound::new(
             slf.py(),
-            MessagesIterator::new(slf.clone().unbind(), QueueId::DEFAULT),
+            MessagesIterator::new(slf.clone().unbind(), QueueId::DEFAULT, None),
         )
     }
 
     /// Takes the next message of those that are reserved for no iterator, without waiting.
     fn take_message<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, Message>>> {
         let _inside = gate::enter()?;
-        hand_over::pop(slf, QueueId::DEFAULT)
+        hand_over::pop(slf, QueueId::DEFAULT, None)
     }
 
     #[getter]

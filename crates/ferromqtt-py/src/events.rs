@@ -105,7 +105,7 @@ fn report(slf: &Bound<'_, Core>, fact: &Fact) -> PyResult<()> {
 
 /// Hands every message to Python code that keeps them itself.
 fn feed(slf: &Bound<'_, Core>, sink: &Bound<'_, PyAny>) -> PyResult<()> {
-    while let Some(message) = hand_over::pop(slf, QueueId::DEFAULT)? {
+    while let Some(message) = hand_over::pop(slf, QueueId::DEFAULT, None)? {
         sink.call1((message,))?;
     }
     Ok(())

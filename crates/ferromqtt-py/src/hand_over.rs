@@ -4,27 +4,31 @@ use ferromqtt_proto::{Message as Received, QueueId};
 use pyo3::prelude::*;
 
 use crate::core::Core;
+use crate::decoding::Decoding;
 use crate::message::{self, Message};
+use crate::typed_message::TypedMessage;
 
 /// Takes the next message of a queue of those that are reserved for nobody, as a Python object.
 pub(crate) fn pop<'py>(
     core: &Bound<'py, Core>,
     queue: QueueId,
+    decoding: Option<&Py<Decoding>>,
 ) -> PyResult<Option<Bound<'py, Message>>> {
     let mut guard = core.borrow_mut();
     let (received, goes_on) = guard.engine.take_and_go_on(queue);
-    let message = received.map(|received| hand_over(core, guard, received));
+    let message = received.map(|received| hand_over(core, guard, received, decoding));
     if goes_on {
         Core::schedule_flush(core)?;
     }
     message.transpose()
 }
 
-/// Makes a Python object of a message. It is handed over: the program has it now.
+/// Makes a Python object of a message. It is handed over: the program has it now. `decoding` is its subscription's.
 pub(crate) fn hand_over<'py>(
     core: &Bound<'py, Core>,
     mut guard: PyRefMut<'py, Core>,
     received: Received,
+    decoding: Option<&Py<Decoding>>,
 ) -> PyResult<Bound<'py, Message>> {
     let py = core.py();
     if let Some(delivery) = received.delivery {
@@ -46,5 +50,12 @@ pub(crate) fn hand_over<'py>(
             topic
         }
     };
-    Message::create(core, topic, received, v5)
+    let message = Message::create(core, topic, received, v5)?;
+    match decoding {
+        None => Bound::new(py, message),
+        Some(decoding) => {
+            let typed = TypedMessage::of(message, decoding.clone_ref(py), py)?;
+            Ok(typed.into_super())
+        }
+    }
 }

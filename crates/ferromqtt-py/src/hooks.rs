@@ -53,6 +53,8 @@ hooks! {
     overflow_error = "ferromqtt._subscription"."overflow_error";
     /// The exception for subscriptions that the server has refused.
     refused_subscription = "ferromqtt._subscription"."refused";
+    /// The exception for a payload that a codec cannot decode.
+    undecodable = "ferromqtt.codecs"."_undecodable";
     /// A topic or the like as an error shows it.
     quoted = "ferromqtt._shown"."quoted";
     /// The `repr` of a message.

@@ -14,6 +14,7 @@ mod clock;
 mod connack;
 mod convert;
 mod core;
+mod decoding;
 mod drain;
 mod event_reader;
 mod events;
@@ -46,6 +47,7 @@ mod tokens;
 mod topic_template;
 mod transport;
 mod turn;
+mod typed_message;
 mod websocket;
 mod wire;
 
@@ -61,6 +63,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     home::set_up(module)?;
     module.add_class::<broker::Broker>()?;
     module.add_class::<core::Core>()?;
+    module.add_class::<decoding::Decoding>()?;
     module.add_class::<event_reader::EventReader>()?;
     module.add_class::<link::Link>()?;
     module.add_class::<failure::End>()?;
@@ -75,6 +78,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<transport::Host>()?;
     module.add_class::<transport::ProxyHandshake>()?;
     module.add_class::<transport::Race>()?;
+    module.add_class::<typed_message::TypedMessage>()?;
     module.add_class::<websocket::WebSocketTransport>()?;
     module.add_function(wrap_pyfunction!(allocator::purge_delay, module)?)?;
     module.add_function(wrap_pyfunction!(convert::payload_bytes, module)?)?;
@@ -96,6 +100,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     message::finish_type(module.py())?;
     message_properties::finish_type(module.py())?;
+    typed_message::finish_type(module.py())?;
     next_message_type::finish_type(module.py());
     Ok(())
 }

@@ -71,21 +71,21 @@ enum Lazy {
 }
 
 /// What `__reduce__` returns: how to make an empty message of which class, the fields, and what was added to them.
-type Reduced<'py> = (
+pub(crate) type Reduced<'py> = (
     Bound<'py, PyAny>,
     Bound<'py, PyTuple>,
     ([Py<PyAny>; 6], Bound<'py, PyAny>, bool),
 );
 
 impl Message {
-    /// Makes the Python object of a message that `core` has received. Until the program has acknowledged it, if that is left
+    /// Makes what a Python object has of a message that `core` has received. Until the program has acknowledged it, if that is left
     /// to it, it keeps the core alive; otherwise nothing but itself. Its payload is the one copy that is made of it.
     pub(crate) fn create<'py>(
         core: &Bound<'py, Core>,
         topic: Bound<'py, PyAny>,
         message: proto::Message,
         v5: bool,
-    ) -> PyResult<Bound<'py, Self>> {
+    ) -> PyResult<Self> {
         let py = core.py();
         let mut properties = message.properties;
         if let Some(properties) = &mut properties {
@@ -96,23 +96,41 @@ impl Message {
         let qos = message.qos.value().into_pyobject(py)?;
         let retain = message.retain.into_pyobject(py)?.to_owned();
         let mid = mid.into_pyobject(py)?;
-        Bound::new(
-            py,
-            Self {
-                topic: Some(topic.unbind()),
-                payload: Some(payload.into_any().unbind()),
-                qos: Some(qos.into_any().unbind()),
-                retain: Some(retain.into_any().unbind()),
-                mid: Some(mid.into_any().unbind()),
-                properties: if v5 || properties.is_some() {
-                    Lazy::Received(properties)
-                } else {
-                    Lazy::Made(py.None())
-                },
-                origin: (message.delivery).map(|delivery| Origin::unacknowledged(core, delivery)),
-                dup: message.dup,
+        Ok(Self {
+            topic: Some(topic.unbind()),
+            payload: Some(payload.into_any().unbind()),
+            qos: Some(qos.into_any().unbind()),
+            retain: Some(retain.into_any().unbind()),
+            mid: Some(mid.into_any().unbind()),
+            properties: if v5 || properties.is_some() {
+                Lazy::Received(properties)
+            } else {
+                Lazy::Made(py.None())
             },
-        )
+            origin: (message.delivery).map(|delivery| Origin::unacknowledged(core, delivery)),
+            dup: message.dup,
+        })
+    }
+
+    /// One that `__init__` or `__setstate__` fills.
+    pub(crate) fn empty(py: Python<'_>) -> Self {
+        let none = || Some(py.None());
+        Self {
+            topic: none(),
+            payload: none(),
+            qos: none(),
+            retain: none(),
+            mid: none(),
+            properties: Lazy::Made(py.None()),
+            origin: Origin::made(),
+            dup: false,
+        }
+    }
+
+    /// What the object has, which is empty afterwards.
+    pub(crate) fn take(slf: &Bound<'_, Self>) -> Self {
+        let empty = Self::empty(slf.py());
+        std::mem::replace(&mut *slf.borrow_mut(), empty)
     }
 
     /// Its QoS, as the program may have set it.
@@ -197,17 +215,7 @@ impl Message {
         text_signature = "(topic, payload, qos, retain, mid, properties)"
     )]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        let none = || Some(_args.py().None());
-        Self {
-            topic: none(),
-            payload: none(),
-            qos: none(),
-            retain: none(),
-            mid: none(),
-            properties: Lazy::Made(_args.py().None()),
-            origin: Origin::made(),
-            dup: false,
-        }
+        Self::empty(_args.py())
     }
 
     #[pyo3(signature = (topic, payload, qos, retain, mid, properties))]
@@ -297,7 +305,7 @@ impl Message {
     }
 
     // For `copy` and `pickle`: an empty message of the same class, to be filled by `__setstate__`.
-    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Reduced<'py>> {
+    pub(crate) fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Reduced<'py>> {
         let _inside = gate::enter()?;
         let py = slf.py();
         let properties = Self::made_properties(slf)?;
@@ -320,7 +328,7 @@ impl Message {
 
     // The fields, what was added to them (None, attributes, or a pair of attributes and slots), and DUP, which earlier versions
     // left out.
-    fn __setstate__(slf: &Bound<'_, Self>, state: &Bound<'_, PyTuple>) -> PyResult<()> {
+    pub(crate) fn __setstate__(slf: &Bound<'_, Self>, state: &Bound<'_, PyTuple>) -> PyResult<()> {
         let _inside = gate::enter()?;
         let fields = state.get_item(0)?.extract()?;
         let added = state.get_item(1)?;
@@ -425,7 +433,7 @@ const MEMBERS: [(&CStr, usize, &CStr); 5] = [
 /// sets `__slots__`: the new value first, then the former one is released.
 pub(crate) fn finish_type(py: Python<'_>) -> PyResult<()> {
     let class = py.get_type::<Message>();
-    let sample = Bound::new(py, Message::new(&PyTuple::empty(py), None))?;
+    let sample = Bound::new(py, Message::empty(py))?;
     let value: *const Message = &raw const *sample.borrow();
     let start = value.addr() - sample.as_ptr().addr();
     for (name, place, doc) in MEMBERS {

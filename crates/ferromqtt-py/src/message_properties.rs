@@ -21,6 +21,13 @@ struct Attribute {
     repeats: bool,
 }
 
+/// An attribute of [`Message`] that is read by code.
+pub(crate) trait MessageAttribute: Sync {
+    fn name(&self) -> &'static str;
+    fn doc(&self) -> &'static str;
+    fn value<'py>(&self, message: &Bound<'py, Message>) -> PyResult<Bound<'py, PyAny>>;
+}
+
 /// What a message has received. Copied out of it, since making Python objects may run code of the user's.
 #[derive(Default)]
 pub(crate) enum Found {
@@ -34,7 +41,7 @@ pub(crate) enum Found {
     Numbers(Vec<u32>),
 }
 
-const ATTRIBUTES: [Attribute; 7] = [
+static ATTRIBUTES: [Attribute; 7] = [
     Attribute {
         name: "payload_format_indicator",
         property: "PayloadFormatIndicator",
@@ -102,7 +109,7 @@ fn text(text: Option<&Utf8String>) -> Found {
 /// Lets an attribute of the same name win that a subclass sets in its instances, which a getter of PyO3's would refuse. With
 /// `__set__`, since `help` takes a descriptor without it for a method.
 #[pyclass(frozen, module = "ferromqtt._native")]
-struct MessageProperty(&'static Attribute);
+struct MessageProperty(&'static dyn MessageAttribute);
 
 #[pymethods]
 impl MessageProperty {
@@ -118,7 +125,7 @@ impl MessageProperty {
         let message = message.cast::<Message>()?;
         let Self(attribute) = slf.get();
         if let Some(fields) = own_fields(message)?
-            && let Some(own) = fields.get_item(attribute.name)?
+            && let Some(own) = fields.get_item(attribute.name())?
         {
             return Ok(own);
         }
@@ -128,7 +135,7 @@ impl MessageProperty {
     fn __set__(&self, message: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         let _inside = gate::enter()?;
         match own_fields(message.cast()?)? {
-            Some(fields) => fields.set_item(self.0.name, value),
+            Some(fields) => fields.set_item(self.0.name(), value),
             None => Err(self.read_only()),
         }
     }
@@ -136,19 +143,19 @@ impl MessageProperty {
     fn __delete__(&self, message: &Bound<'_, PyAny>) -> PyResult<()> {
         let _inside = gate::enter()?;
         match own_fields(message.cast()?)? {
-            Some(fields) if fields.contains(self.0.name)? => fields.del_item(self.0.name),
+            Some(fields) if fields.contains(self.0.name())? => fields.del_item(self.0.name()),
             _ => Err(self.read_only()),
         }
     }
 
     #[getter(__doc__)]
     fn doc(&self) -> &'static str {
-        self.0.doc
+        self.0.doc()
     }
 
     #[getter(__name__)]
     fn name(&self) -> &'static str {
-        self.0.name
+        self.0.name()
     }
 }
 
@@ -156,7 +163,7 @@ impl MessageProperty {
     fn read_only(&self) -> PyErr {
         PyAttributeError::new_err(format!(
             "{} of a message is what was received, and cannot be set",
-            self.0.name
+            self.0.name()
         ))
     }
 }
@@ -170,7 +177,15 @@ fn own_fields<'py>(message: &Bound<'py, Message>) -> PyResult<Option<Bound<'py, 
     Ok(fields.and_then(|fields| fields.cast_into().ok()))
 }
 
-impl Attribute {
+impl MessageAttribute for Attribute {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn doc(&self) -> &'static str {
+        self.doc
+    }
+
     fn value<'py>(&self, message: &Bound<'py, Message>) -> PyResult<Bound<'py, PyAny>> {
         let py = message.py();
         let made = match Message::read_property(message, self.read) {
@@ -214,9 +229,14 @@ impl Found {
 
 /// Gives the class its attributes.
 pub(crate) fn finish_type(py: Python<'_>) -> PyResult<()> {
+    ATTRIBUTES.iter().try_for_each(|it| add(py, it))
+}
+
+/// Gives the class an attribute.
+pub(crate) fn add(py: Python<'_>, attribute: &'static dyn MessageAttribute) -> PyResult<()> {
     let class = py.get_type::<Message>();
-    for attribute in &ATTRIBUTES {
-        class.setattr(attribute.name, Bound::new(py, MessageProperty(attribute))?)?;
-    }
-    Ok(())
+    class.setattr(
+        attribute.name(),
+        Bound::new(py, MessageProperty(attribute))?,
+    )
 }

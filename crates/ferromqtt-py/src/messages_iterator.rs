@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 
 use crate::batches::Batches;
 use crate::core::Core;
+use crate::decoding::Decoding;
 use crate::message::is_last;
 use crate::next_message::NextMessage;
 
@@ -15,11 +16,21 @@ use crate::next_message::NextMessage;
 pub(crate) struct MessagesIterator {
     core: Py<Core>,
     queue: QueueId,
+    /// How its messages are read, of a subscription with templates or a codec.
+    decoding: Option<Py<Decoding>>,
 }
 
 impl MessagesIterator {
-    pub(crate) const fn new(core: Py<Core>, queue: QueueId) -> Self {
-        Self { core, queue }
+    pub(crate) const fn new(
+        core: Py<Core>,
+        queue: QueueId,
+        decoding: Option<Py<Decoding>>,
+    ) -> Self {
+        Self {
+            core,
+            queue,
+            decoding,
+        }
     }
 }
 
@@ -43,7 +54,8 @@ impl MessagesIterator {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.core)
+        visit.call(&self.core)?;
+        visit.call(&self.decoding)
     }
 
     // No `__clear__`: whatever cycle it is in runs through the core, which can be cleared.
@@ -67,6 +79,11 @@ impl MessagesIterator {
         self.queue
     }
 
+    /// How its messages are read.
+    pub(crate) fn decoding(&self, py: Python<'_>) -> Option<Py<Decoding>> {
+        self.decoding.as_ref().map(|it| it.clone_ref(py))
+    }
+
     /// How many messages wait to be taken.
     pub(crate) fn queued(&self, py: Python<'_>) -> usize {
         let core = self.core.bind(py).borrow();
@@ -82,9 +99,9 @@ impl MessagesIterator {
             && is_last(&spare)
         {
             let spare = spare.into_bound(py);
-            spare.borrow_mut().begin(core, self.queue);
+            (spare.borrow_mut()).begin(core, self.queue, self.decoding(py));
             return Ok(spare);
         }
-        Bound::new(py, NextMessage::new(core, self.queue))
+        Bound::new(py, NextMessage::new(core, self.queue, self.decoding(py)))
     }
 }

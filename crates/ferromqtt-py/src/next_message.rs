@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use crate::core::Core;
+use crate::decoding::Decoding;
 use crate::gate;
 use crate::hand_over::hand_over;
 use crate::hooks;
@@ -34,22 +35,35 @@ pub(crate) struct NextMessage {
     pub(crate) core: Option<Py<Core>>,
     /// Where its message comes from.
     pub(crate) queue: QueueId,
+    /// How its message is read, of a subscription with templates or a codec. None once it is done.
+    pub(crate) decoding: Option<Py<Decoding>>,
     pub(crate) state: State,
 }
 
 impl NextMessage {
-    pub(crate) const fn new(core: Option<Py<Core>>, queue: QueueId) -> Self {
+    pub(crate) const fn new(
+        core: Option<Py<Core>>,
+        queue: QueueId,
+        decoding: Option<Py<Decoding>>,
+    ) -> Self {
         Self {
             core,
             queue,
+            decoding,
             state: State::Fresh,
         }
     }
 
     /// Begins again: it is done, and nobody else has it.
-    pub(crate) fn begin(&mut self, core: Option<Py<Core>>, queue: QueueId) {
+    pub(crate) fn begin(
+        &mut self,
+        core: Option<Py<Core>>,
+        queue: QueueId,
+        decoding: Option<Py<Decoding>>,
+    ) {
         self.core = core;
         self.queue = queue;
+        self.decoding = decoding;
         self.state = State::Fresh;
     }
 }
@@ -125,6 +139,7 @@ impl NextMessage {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.core)?;
+        visit.call(&self.decoding)?;
         if let State::Waiting { future, steps, .. } = &self.state {
             visit.call(future)?;
             visit.call(steps)?;
@@ -225,8 +240,11 @@ fn take_or_wait<'py>(
     let (received, goes_on) = guard.engine.take_and_go_on(queue);
     if let Some(received) = received {
         guard.taken += 1;
-        slf.borrow_mut().state = State::Done;
-        let message = hand_over(core, guard, received);
+        let mut step = slf.borrow_mut();
+        step.state = State::Done;
+        let decoding = step.decoding.take();
+        drop(step);
+        let message = hand_over(core, guard, received, decoding.as_ref());
         drop(token);
         if goes_on {
             Core::schedule_flush(core)?;

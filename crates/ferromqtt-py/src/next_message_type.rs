@@ -93,11 +93,13 @@ fn advance_attached<'py>(slf: &Bound<'py, NextMessage>) -> PyResult<Step<'py>> {
         if let Some(received) = received {
             guard.taken += 1;
             step.state = State::Done;
+            let decoding = (step.decoding.take()).map(|decoding| decoding.into_bound(py));
             drop(step);
             if guard.spare_step.is_none() {
                 guard.spare_step = Some(slf.clone().unbind());
             }
-            let message = hand_over(&core, guard, received)?;
+            let decoding = decoding.as_ref().map(Bound::as_unbound);
+            let message = hand_over(&core, guard, received, decoding)?;
             if goes_on {
                 Core::schedule_flush(&core)?;
             }

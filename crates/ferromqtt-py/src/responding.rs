@@ -10,6 +10,7 @@ use crate::core::Core;
 use crate::failure;
 use crate::gate;
 use crate::message::Message;
+use crate::typed_message::TypedMessage;
 
 /// Raises ValueError if a client of this version of MQTT, 3, 4 or 5, cannot receive requests.
 #[pyfunction]
@@ -23,16 +24,20 @@ pub(crate) fn check_responder(version: u8) -> PyResult<()> {
 }
 
 /// Makes a request of a message that a responder has just taken: all that the message has goes to `request`, an empty one of a
-/// subclass. Returns False for a message that asks for no response, which is acknowledged if that was left to the program.
+/// subclass, which is read by the same templates and codec. Returns False for a message that asks for no response, which is acknowledged if that was left to the program.
 #[pyfunction]
 pub(crate) fn admit_request(
     core: &Bound<'_, Core>,
     message: &Bound<'_, Message>,
-    request: &Bound<'_, Message>,
+    request: &Bound<'_, TypedMessage>,
 ) -> PyResult<bool> {
     let _inside = gate::enter()?;
     let asks = Message::read_property(message, |properties| asks_for_response(Some(properties)));
     if asks.is_ok_and(|asks| asks) {
+        if let Ok(typed) = message.cast::<TypedMessage>() {
+            request.borrow_mut().read_as(&typed.borrow(), request.py());
+        }
+        let request = request.as_any().cast::<Message>()?;
         std::mem::swap(&mut *message.borrow_mut(), &mut *request.borrow_mut());
         return Ok(true);
     }

@@ -10,6 +10,7 @@ use pyo3::types::PyDict;
 
 use crate::convert;
 use crate::core::Core;
+use crate::decoding::Decoding;
 use crate::events;
 use crate::gate;
 use crate::hand_over;
@@ -24,6 +25,8 @@ use crate::tokens::PyEngine;
 pub(crate) struct SubscriptionQueue {
     core: Py<Core>,
     queue: QueueId,
+    /// How its messages are read, if it has templates or a codec.
+    decoding: Option<Py<Decoding>>,
 }
 
 #[pymethods]
@@ -36,6 +39,7 @@ impl SubscriptionQueue {
         maxbytes: usize,
         overflow: &str,
         manual_ack: bool,
+        decoding: Option<Py<Decoding>>,
     ) -> PyResult<Self> {
         let _inside = gate::enter()?;
         let options = QueueOptions {
@@ -51,6 +55,7 @@ impl SubscriptionQueue {
         Ok(Self {
             core: core.unbind(),
             queue,
+            decoding,
         })
     }
 
@@ -90,13 +95,14 @@ impl SubscriptionQueue {
     fn messages<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, MessagesIterator>> {
         let _inside = gate::enter()?;
         let core = self.core.clone_ref(py);
-        Bound::new(py, MessagesIterator::new(core, self.queue))
+        let decoding = self.decoding.as_ref().map(|it| it.clone_ref(py));
+        Bound::new(py, MessagesIterator::new(core, self.queue, decoding))
     }
 
     /// Takes the next message of those that are reserved for no iterator, without waiting.
     fn take_message<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, Message>>> {
         let _inside = gate::enter()?;
-        hand_over::pop(self.core.bind(py), self.queue)
+        hand_over::pop(self.core.bind(py), self.queue, self.decoding.as_ref())
     }
 
     fn __len__(&self, py: Python<'_>) -> usize {
@@ -158,7 +164,8 @@ impl SubscriptionQueue {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.core)
+        visit.call(&self.core)?;
+        visit.call(&self.decoding)
     }
 
     // No `__clear__`: whatever cycle it is in runs through the core, which can be cleared.

@@ -34,6 +34,13 @@ use crate::gate;
 #[derive(PartialEq, Eq, Hash)]
 pub(crate) struct TopicTemplate(proto::TopicTemplate);
 
+impl TopicTemplate {
+    /// The core's form of it.
+    pub(crate) const fn template(&self) -> &proto::TopicTemplate {
+        &self.0
+    }
+}
+
 #[pymethods]
 impl TopicTemplate {
     #[new]

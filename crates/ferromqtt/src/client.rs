@@ -13,8 +13,8 @@ use crate::subscribe::unsubscribe;
 use crate::{
     AcknowledgeError, ConnectResult, ConnectionError, DeliveryId, Events, IntoPayload, Message,
     Messages, Properties, ProtocolVersion, Publish, PublishError, ReAuthenticateError, ReasonCode,
-    Request, Responder, Stats, Subscribe, SubscribeError, TopicFilter, TopicName, Unacknowledged,
-    Utf8String,
+    Request, Responder, Stats, Subscribe, SubscribeError, SubscriptionFilter, TopicFilter,
+    TopicName, Unacknowledged, Utf8String,
 };
 
 /// A handle to a connection: cheap to clone, shared by as many tasks as you like. Wraps [`ferromqtt_proto::Client`], which
@@ -97,7 +97,7 @@ impl Client {
     /// ```
     pub fn subscribe<T>(&self, filter: T) -> Subscribe
     where
-        T: TryInto<TopicFilter>,
+        T: TryInto<SubscriptionFilter>,
         T::Error: Into<SubscribeError>,
     {
         Subscribe::new(self.clone(), [filter.try_into().map_err(Into::into)])
@@ -122,7 +122,7 @@ impl Client {
     /// ```
     pub fn subscribe_all<T>(&self, filters: impl IntoIterator<Item = T>) -> Subscribe
     where
-        T: TryInto<TopicFilter>,
+        T: TryInto<SubscriptionFilter>,
         T::Error: Into<SubscribeError>,
     {
         let filters = filters.into_iter();

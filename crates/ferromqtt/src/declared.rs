@@ -10,8 +10,8 @@ use crate::shared::{Shared, now};
 use crate::state::SharedState;
 use crate::subscribe::{Terms, answered, granted};
 use crate::{
-    Messages, Properties, QoS, QueueOptions, RetainHandling, SubscribeError, SubscriptionOptions,
-    TopicFilter,
+    Messages, Properties, QoS, QueueOptions, RetainHandling, SubscribeError, SubscriptionFilter,
+    SubscriptionOptions, TopicFilter, TopicTemplate,
 };
 
 /// A subscription that [`Options::subscription`](crate::Options::subscription) declares: what
@@ -27,7 +27,7 @@ impl DeclaredSubscription {
     /// [`OptionsError::Subscription`](crate::OptionsError::Subscription).
     pub fn new<T>(filter: T) -> Self
     where
-        T: TryInto<TopicFilter>,
+        T: TryInto<SubscriptionFilter>,
         T::Error: Into<SubscribeError>,
     {
         Self {
@@ -38,7 +38,7 @@ impl DeclaredSubscription {
     /// One more filter for the same stream, in the same SUBSCRIBE. See [`Subscribe::and`](crate::Subscribe::and).
     pub fn and<T>(mut self, filter: T, options: impl Into<SubscriptionOptions>) -> Self
     where
-        T: TryInto<TopicFilter>,
+        T: TryInto<SubscriptionFilter>,
         T::Error: Into<SubscribeError>,
     {
         self.terms.add(filter, options.into());
@@ -95,6 +95,7 @@ impl DeclaredSubscription {
 #[derive(Debug)]
 pub(crate) struct PendingStream {
     partial: bool,
+    templates: Vec<TopicTemplate>,
     end: oneshot::Receiver<CallEnd>,
 }
 
@@ -109,11 +110,18 @@ pub(crate) fn declare(
             properties: terms.properties.clone(),
             queue: state.engine.open_queue(terms.queue),
         };
-        let partial = terms.partial;
+        let (partial, templates) = (terms.partial, terms.templates.clone());
         let (token, end) = oneshot::channel();
         let declared = state.engine.declare(now(), subscribe, token);
         let call = declared.map_err(|(_, error)| error)?;
-        state.declared.insert(call, PendingStream { partial, end });
+        state.declared.insert(
+            call,
+            PendingStream {
+                partial,
+                templates,
+                end,
+            },
+        );
     }
     Ok(())
 }
@@ -130,7 +138,8 @@ pub(crate) async fn take_declared(
     let Some((declared, pending)) = taken.stream.take() else {
         return Err(SubscribeError::NotDeclared(filter)); // never: it is taken here alone
     };
-    let messages = Messages::new(Arc::clone(shared), declared.queue);
+    let mut messages = Messages::new(Arc::clone(shared), declared.queue);
+    messages.templates = pending.templates;
     granted(messages, answered(end, declared.filters)?, pending.partial)
 }
 

@@ -7,8 +7,8 @@ use ferromqtt_proto as proto;
 use thiserror::Error;
 
 use crate::{
-    AcknowledgeError, AddressError, ConnectError, ConnectionError, OptionsError, PublishError,
-    ReAuthenticateError, RequestError, SubscribeError,
+    AcknowledgeError, AddressError, ConnectError, ConnectionError, OptionsError, PayloadError,
+    PublishError, ReAuthenticateError, RequestError, SubscribeError,
 };
 
 /// Any error of this crate, for programs that treat them alike: `?` converts each of them.
@@ -61,6 +61,12 @@ pub enum Error {
     /// A text is no MQTT string.
     #[error(transparent)]
     Text(#[from] proto::StringError),
+    /// A codec cannot decode a payload, or encode a value.
+    #[error(transparent)]
+    Codec(#[from] PayloadError),
+    /// A text is no template, or values make no topic of one.
+    #[error(transparent)]
+    Template(#[from] proto::TemplateError),
     /// A payload is no text: [`Message::text`](crate::Message::text).
     #[error("the payload is no text: {0}")]
     Payload(Utf8Error),

@@ -14,7 +14,9 @@ use futures_core::Stream;
 use crate::shared::{Burst, Shared};
 use crate::state::SharedState;
 use crate::subscribe::unsubscribe_queue;
-use crate::{FilterResult, Message, QoS, ReasonCode, SubscribeError, TopicFilter};
+use crate::{
+    FilterResult, Message, QoS, ReasonCode, SubscribeError, TopicFilter, TopicParams, TopicTemplate,
+};
 
 /// The messages of one subscription, in order of arrival; or those that no subscription asked for
 /// ([`Client::messages`](crate::Client::messages)).
@@ -61,6 +63,8 @@ pub struct Messages {
     taken: Burst,
     /// What SUBACK said to each filter; empty for the messages that no subscription asked for.
     pub(crate) results: Vec<(TopicFilter, FilterResult)>,
+    /// Those that it was subscribed by, in the order given.
+    pub(crate) templates: Vec<TopicTemplate>,
 }
 
 impl Messages {
@@ -71,6 +75,7 @@ impl Messages {
             reader: None,
             taken: Burst::default(),
             results: Vec::new(),
+            templates: Vec::new(),
         }
     }
 
@@ -116,6 +121,27 @@ impl Messages {
     /// known when all before the gap has been taken.
     pub fn take_lost(&mut self) -> u64 {
         (self.shared).read(|engine| engine.take_lost(self.queue))
+    }
+
+    /// What the levels of a message's topic are named by the [`TopicTemplate`] that was subscribed to; of several, by the first
+    /// that matches. Empty without one. It is computed here, so a stream that nobody asks costs nothing.
+    ///
+    /// ```no_run
+    /// # async fn example(client: ferromqtt::Client) -> Result<(), ferromqtt::Error> {
+    /// use ferromqtt::TopicTemplate;
+    ///
+    /// let template: TopicTemplate = "room/{room}/temp".parse()?;
+    /// let mut temperatures = client.subscribe(template).await?; // to room/+/temp
+    /// while let Some(message) = temperatures.next().await {
+    ///     let params = temperatures.params(&message);
+    ///     println!("{:?}: {:?}", params.get("room"), message.payload);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn params<'a>(&'a self, message: &'a Message) -> TopicParams<'a> {
+        (self.templates.iter())
+            .find_map(|template| template.params(&message.topic))
+            .unwrap_or_default()
     }
 
     /// What the server has said to each filter: the QoS that it has granted, which may be less than what was asked for

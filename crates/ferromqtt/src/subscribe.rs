@@ -17,7 +17,7 @@ use crate::shared::Shared;
 use crate::state::TaskEngine;
 use crate::{
     Client, FilterResult, Messages, Properties, QoS, QueueOptions, RetainHandling, SubscribeError,
-    TopicFilter,
+    SubscriptionFilter, TopicFilter, TopicTemplate,
 };
 
 /// A subscription that is about to be made: see [`Client::subscribe`] and [`Client::subscribe_all`]. Wraps
@@ -48,6 +48,8 @@ impl fmt::Debug for Subscribe {
 pub(crate) struct Terms {
     /// `None` stands for the options that are common to all filters without their own.
     filters: Result<Vec<(TopicFilter, Option<SubscriptionOptions>)>, SubscribeError>,
+    /// Those that some of the filters come of, in their order.
+    pub(crate) templates: Vec<TopicTemplate>,
     pub(crate) options: SubscriptionOptions,
     pub(crate) properties: Properties,
     pub(crate) queue: QueueOptions,
@@ -56,12 +58,18 @@ pub(crate) struct Terms {
 
 impl Terms {
     pub(crate) fn new(
-        filters: impl IntoIterator<Item = Result<TopicFilter, SubscribeError>>,
+        filters: impl IntoIterator<Item = Result<SubscriptionFilter, SubscribeError>>,
     ) -> Self {
+        let mut templates = Vec::new();
         Self {
             filters: (filters.into_iter())
-                .map(|filter| filter.map(|filter| (filter, None)))
+                .map(|filter| {
+                    let SubscriptionFilter { filter, template } = filter?;
+                    templates.extend(template);
+                    Ok((filter, None))
+                })
                 .collect(),
+            templates,
             options: QoS::AtMostOnce.into(),
             properties: Properties::default(),
             queue: QueueOptions::DEFAULT,
@@ -71,12 +79,15 @@ impl Terms {
 
     pub(crate) fn add<T>(&mut self, filter: T, options: SubscriptionOptions)
     where
-        T: TryInto<TopicFilter>,
+        T: TryInto<SubscriptionFilter>,
         T::Error: Into<SubscribeError>,
     {
         if let Ok(filters) = &mut self.filters {
             match filter.try_into() {
-                Ok(filter) => filters.push((filter, Some(options))),
+                Ok(SubscriptionFilter { filter, template }) => {
+                    filters.push((filter, Some(options)));
+                    self.templates.extend(template);
+                }
                 Err(error) => self.filters = Err(error.into()),
             }
         }
@@ -96,7 +107,7 @@ impl Terms {
 impl Subscribe {
     pub(crate) fn new(
         client: Client,
-        filters: impl IntoIterator<Item = Result<TopicFilter, SubscribeError>>,
+        filters: impl IntoIterator<Item = Result<SubscriptionFilter, SubscribeError>>,
     ) -> Self {
         Self {
             client,
@@ -120,7 +131,7 @@ impl Subscribe {
     /// ```
     pub fn and<T>(mut self, filter: T, options: impl Into<SubscriptionOptions>) -> Self
     where
-        T: TryInto<TopicFilter>,
+        T: TryInto<SubscriptionFilter>,
         T::Error: Into<SubscribeError>,
     {
         self.terms.add(filter, options.into());
@@ -196,7 +207,8 @@ async fn subscribe(subscribe: Subscribe) -> Result<Messages, SubscribeError> {
     let shared = &client.shared;
     let queue = shared.lock().engine.open_queue(terms.queue);
     // From here on dropping it gives up the queue, and the subscription if there is one.
-    let messages = Messages::new(Arc::clone(shared), queue);
+    let mut messages = Messages::new(Arc::clone(shared), queue);
+    messages.templates = terms.templates;
     let call = accept(shared, |engine, now, token| {
         let subscribe = proto::Subscribe {
             filters,

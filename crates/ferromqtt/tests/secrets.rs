@@ -492,13 +492,13 @@ const WITHOUT_SECRETS: &str = "
     Acknowledge AcknowledgeError CleanStart DecodeError Delivery DeliveryId OnSessionLost OutgoingLimits OutgoingPolicy
     Overflow PacketId Reconnect RetainHandling Slip Stats AckLatency StringError SubscriptionOptions TopicError TopicFilter TopicName
     TransportError OptionsError Client UrlError WebSocketError FilterResult RequestError UserProperties SubscriptionIdentifiers HostError
-    PropertyError PropertyProblem Contest InvalidTopic TemplateError TemplateProblem TopicParams TopicTemplate
+    PropertyError PropertyProblem Contest InvalidTopic TemplateError TemplateProblem TopicParams TopicTemplate SubscriptionFilter Json
     Awaited Unacknowledged ServerLimits ConnectResult RouterError
 ";
 
 /// Traits, and what stands in the tests above under another name: what calls return.
 const OTHERS: &str = "
-    CredentialsProvider Stream IntoPayload Transport Message Messages Publish PublishFuture Published Receipt Request Subscribe
+    CredentialsProvider Stream IntoPayload Transport Message Messages Publish PublishFuture Published Receipt Request Subscribe Encode Decode
     Server HandlerError
 ";
 

@@ -124,8 +124,8 @@ async def subscriptions_have_queues_of_their_own(client: Client) -> None:
         assert_type(messages.take_lost(), int)
         await messages.unsubscribe(timeout=1)
     client.subscription("a", maxsize=1, maxbytes=1, overflow="drop_oldest", ack="manual")
-    client.subscription("a", overflow="block")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    client.subscription(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.subscription("a", overflow="block")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    client.subscription(1)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 
 
 async def acknowledging(broker: TestBroker) -> None:

@@ -37,6 +37,6 @@ def use() -> None:
 
 
 def misuse(client: Client) -> None:
-    client.publish("a", quality=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.publish("a", quality=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     client.subscribe(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Client("localhost", keepalife=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

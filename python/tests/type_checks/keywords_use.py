@@ -37,11 +37,11 @@ async def properties_are_keywords(client: Client, message: Message) -> None:
 
 async def others_are_refused(client: Client, sync: blocking.Client) -> None:
     """Unknown keywords, and values of another type."""
-    await client.publish("t", contenttype="a")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    await client.publish("t", content_type=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await client.publish("t", contenttype="a")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    await client.publish("t", content_type=5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
     await client.subscribe("t", content_type="a")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await client.unsubscribe("t", qos=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Client("h", keep_alive=30)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Will("w", delay=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     sync.publish("t", content_type="a")
-    sync.publish("t", contenttype="a")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    sync.publish("t", contenttype="a")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]

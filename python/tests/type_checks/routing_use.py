@@ -1,9 +1,10 @@
 """Responders and routers as type checkers see them."""
 
 import asyncio
+import json
 from typing import assert_type
 
-from ferromqtt import Client, Message, Request, Requests, Router
+from ferromqtt import Client, Message, Request, Requests, Router, TypedMessage, json_codec
 
 
 async def respond(client: Client) -> None:
@@ -16,7 +17,8 @@ async def respond(client: Client) -> None:
         assert_type(requests.passed_over, int)
         assert_type(requests.try_next(), Request | None)
         async for request in requests:
-            await request.respond({1: 2})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+            await request.respond({1: 2})  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+            await request.respond({1: 2}, codec=json)
             await request.ack()
 
 
@@ -40,6 +42,11 @@ async def alarm(message: Message) -> None:
 @router.on("room/+/temp", "garden/temp", concurrency=4, overflow="drop_oldest")
 def temperature(message: Message) -> float:
     return float(message.payload)
+
+
+@router.on("room/{room}/reading", codec=json_codec(dict[str, float]))
+async def reading(message: TypedMessage[dict[str, float]]) -> None:
+    print(message.params["room"], message.value["celsius"])
 
 
 @router.respond("square", qos=1)

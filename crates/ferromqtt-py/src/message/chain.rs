@@ -6,6 +6,7 @@ use pyo3::types::{PyBytes, PyInt};
 use super::{Field, Lazy, Message, is_last};
 use crate::acknowledge::Origin;
 use crate::gate;
+use crate::typed_message::TypedMessage;
 
 /// The fields of a message that is about to be dropped, and its origin.
 type Parts = ([Field; 6], Option<Box<Origin>>);
@@ -90,7 +91,8 @@ fn release(py: Python<'_>, parts: Parts) {
             for field in fields.into_iter().flatten() {
                 let field = field.into_bound(py);
                 if is_last(field.as_unbound())
-                    && field.is_exact_instance_of::<Message>()
+                    && (field.is_exact_instance_of::<Message>()
+                        || field.is_exact_instance_of::<TypedMessage>())
                     && let Ok(message) = field.cast_into::<Message>()
                 {
                     links.push(message);

@@ -10,7 +10,7 @@ use super::{Client, Messages, Requests};
 use crate::{
     ConnectionError, Delivery, Message, Properties, Publish, PublishError, Published, QoS,
     QueueOptions, Request, RequestError, Responder, RetainHandling, Subscribe, SubscribeError,
-    SubscriptionOptions, TopicFilter,
+    SubscriptionFilter, SubscriptionOptions, TopicFilter,
 };
 
 /// A [`Publish`], a [`Subscribe`], a [`Responder`] or a [`Request`] of a blocking client, that is about to be made: set what differs from the
@@ -146,7 +146,7 @@ impl Call<'_, Subscribe> {
     /// One more filter for the same messages, in the same SUBSCRIBE. See [`Subscribe::and`].
     pub fn and(
         self,
-        filter: impl TryInto<TopicFilter, Error: Into<SubscribeError>>,
+        filter: impl TryInto<SubscriptionFilter, Error: Into<SubscribeError>>,
         options: impl Into<SubscriptionOptions>,
     ) -> Self {
         self.with(|subscribe| subscribe.and(filter, options))

@@ -16,7 +16,8 @@ use crate::{
     AcknowledgeError, Client as AsyncClient, ConnectError, ConnectResult, Connection,
     ConnectionError, DeliveryId, Drained, IntoPayload, Message, Options, Properties,
     ProtocolVersion, Publish, PublishError, ReAuthenticateError, ReasonCode, Request, Responder,
-    Stats, Subscribe, SubscribeError, TopicFilter, TopicName, Unacknowledged, Utf8String,
+    Stats, Subscribe, SubscribeError, SubscriptionFilter, TopicFilter, TopicName, Unacknowledged,
+    Utf8String,
 };
 
 /// A blocking [`crate::Client`]: the connection, shared by as many threads as you like.
@@ -107,7 +108,7 @@ impl Client {
     /// ```
     pub fn subscribe(
         &self,
-        filter: impl TryInto<TopicFilter, Error: Into<SubscribeError>>,
+        filter: impl TryInto<SubscriptionFilter, Error: Into<SubscribeError>>,
     ) -> Call<'_, Subscribe> {
         Call::new(self, self.0.client.subscribe(filter))
     }
@@ -115,7 +116,7 @@ impl Client {
     /// Subscribes to several filters with one SUBSCRIBE and one reader. See [`crate::Client::subscribe_all`].
     pub fn subscribe_all(
         &self,
-        filters: impl IntoIterator<Item = impl TryInto<TopicFilter, Error: Into<SubscribeError>>>,
+        filters: impl IntoIterator<Item = impl TryInto<SubscriptionFilter, Error: Into<SubscribeError>>>,
     ) -> Call<'_, Subscribe> {
         Call::new(self, self.0.client.subscribe_all(filters))
     }

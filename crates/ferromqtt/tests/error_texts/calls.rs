@@ -4,9 +4,9 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use ferromqtt::{
-    Client, Connection, Message, Options, OutgoingLimits, OutgoingPolicy, Properties,
-    ProtocolVersion, Publish, PublishError, QoS, Reconnect, ServerProfile, TopicAlias, TopicName,
-    Utf8String,
+    Bytes, Client, Connection, Decode, Encode, Message, Options, OutgoingLimits, OutgoingPolicy,
+    Properties, ProtocolVersion, Publish, PublishError, QoS, Reconnect, ServerProfile, TopicAlias,
+    TopicName, TypedMessage, Utf8String,
 };
 
 use crate::clock::{in_virtual_time, play};
@@ -257,9 +257,40 @@ async fn limited() -> Vec<Provoked> {
     all
 }
 
+/// A codec that fails.
+struct Fails;
+
+impl Encode<str> for Fails {
+    type Error = &'static str;
+
+    fn encode(&self, _value: &str) -> Result<Bytes, Self::Error> {
+        Err("it fails")
+    }
+}
+
+impl Decode<()> for Fails {
+    type Error = &'static str;
+
+    fn decode(&self, _payload: &Bytes) -> Result<(), Self::Error> {
+        Err("it fails")
+    }
+}
+
+async fn by_a_codec() -> Vec<Provoked> {
+    let (connection, _server, _pipes) = in_memory(|options| options).await;
+    let client = connection.client();
+    let encoding = client.publish_encoded("a", "b", &Fails).unwrap_err();
+    let message = Message::new(TopicName::new("a").unwrap(), "b");
+    let decoding = TypedMessage::decode(message, &Fails).value.unwrap_err();
+    [encoding, decoding]
+        .map(|error| (error.to_string(), "PayloadError"))
+        .into()
+}
+
 #[test]
 fn every_text_of_publishing_is_provoked_and_reads_as_the_page_says() {
     let mut provoked = play(ends());
+    provoked.extend(in_virtual_time(by_a_codec()));
     provoked.push(of_a_dead_runtime());
     provoked.extend(play(refused()));
     provoked.extend(in_virtual_time(limited()));

@@ -47,6 +47,8 @@ mod subscribe;
 mod tls;
 #[cfg(feature = "tls")]
 mod tls_front;
+#[cfg(feature = "testing")]
+mod typed_messages;
 #[cfg(unix)]
 mod unix;
 #[cfg(feature = "websocket")]
