@@ -31,7 +31,7 @@ class Part(NamedTuple):
 
 
 PARTS = (
-    Part("core", 16_004, ("crates/ferromqtt-proto/src",)),
+    Part("core", 16_018, ("crates/ferromqtt-proto/src",)),
     Part("engine", 4_264, ("crates/ferromqtt-engine/src",)),
     Part("transport", 2_293, ("crates/ferromqtt-transport/src",)),
     Part(
@@ -42,7 +42,7 @@ PARTS = (
     ),
     Part("tokio client, TLS", 673, ("crates/ferromqtt/src/transport/tls",)),
     Part("binding", 7_037, ("crates/ferromqtt-py/src",)),
-    Part("Python package", 7_228, ("python/ferromqtt",)),
+    Part("Python package", 7_236, ("python/ferromqtt",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
     Part("test broker", 3_717, ("crates/ferromqtt-testing/src",)),
     Part("command line", 285, ("crates/ferromqtt-cli/src",)),
