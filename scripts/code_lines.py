@@ -31,7 +31,7 @@ class Part(NamedTuple):
 
 
 PARTS = (
-    Part("core", 16_006, ("crates/ferromqtt-proto/src",)),
+    Part("core", 16_020, ("crates/ferromqtt-proto/src",)),
     Part("engine", 4_294, ("crates/ferromqtt-engine/src",)),
     Part("transport", 2_293, ("crates/ferromqtt-transport/src",)),
     Part(
@@ -42,7 +42,7 @@ PARTS = (
     ),
     Part("tokio client, TLS", 673, ("crates/ferromqtt/src/transport/tls",)),
     Part("binding", 7_460, ("crates/ferromqtt-py/src",)),
-    Part("Python package", 8_688, ("python/ferromqtt",)),
+    Part("Python package", 8_696, ("python/ferromqtt",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
     Part("test broker", 3_717, ("crates/ferromqtt-testing/src",)),
     Part("command line", 285, ("crates/ferromqtt-cli/src",)),

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, cast
 
 from ferromqtt import _checks, _keywords, _shown
-from ferromqtt._native import MAX_BYTES, Host, check_text, payload_bytes, settle_profile
+from ferromqtt._native import MAX_BYTES, Host, check_text, payload_bytes
+from ferromqtt._profile import settle
 from ferromqtt._servers import server_of
 from ferromqtt.connection import Reconnect, Server, ServerLike
 from ferromqtt.outcomes import OutgoingQueue
@@ -270,7 +271,7 @@ class ClientOptions:
         if self.broker is not None:
             _check_memory(self)
         if self.profile is not None:
-            _settle_profile(self)
+            settle(self)
         self.further_servers = _further_servers(self)
         self.socket_options = _checks.socket_options(self.socket_options)
         _check_clean_session(self)
@@ -443,29 +444,6 @@ def _check_memory(options: ClientOptions) -> None:
                 f"{name} makes no sense with a test broker in memory, which speaks plain MQTT "
                 "without a socket: leave it out."
             )
-
-
-def _settle_profile(options: ClientOptions) -> None:
-    """Take what the profile says of transport and version, where no argument says it."""
-    is_usual = options.port == ClientOptions.port
-    has_tls, port, options.alpn, has_v5, options.usual_in_flight = settle_profile(
-        cast("str", options.profile),
-        options.hostname,
-        options.port if not is_usual and 0 < options.port <= _MAX_PORT else None,
-        # In memory nothing of a network is looked at: that is as with the profile's own TLS.
-        "tcp" if options.broker is not None else options.transport,
-        tls=options.tls_context is not None or options.tls_params is not None,
-        names_server=options.tls_server_hostname is not None,
-    )
-    if options.falls_back and not has_v5:
-        options.falls_back = False
-        options.protocol = ProtocolVersion.V311
-    if options.broker is not None:
-        return
-    if is_usual and port is not None and options.transport != "unix":
-        options.port = port
-    if has_tls and options.tls_context is None and options.tls_params is None:
-        options.tls_params = TLSParameters()
 
 
 def _further_servers(options: ClientOptions) -> tuple[Server | MemoryBroker, ...]:

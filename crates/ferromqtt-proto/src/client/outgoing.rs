@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use super::publish::check_version;
+use super::publish::{check_profile, check_version};
 use super::{Client, ClientPhase};
 use crate::connection::NetworkConnection;
 use crate::error::{DecodeError, InvalidPublish};
@@ -182,7 +182,10 @@ impl Client {
         let packet = publish.packet(None, false);
         let packet_len = packet.packet_len(version);
         let allowed = check_version(publish.properties.as_deref(), version)
-            .and_then(|()| (connection.limits).check_publish(&packet, packet_len));
+            .and_then(|()| check_profile(self.options.profile, packet, packet_len))
+            .and_then(|()| {
+                (connection.limits).check_publish(publish.qos, publish.retain, packet_len)
+            });
         if let Err(error) = allowed {
             if let Some(refused) = outbound.pop_waiting() {
                 self.end_waiting(refused, Outcome::NotPossible(error));
@@ -251,7 +254,10 @@ impl Client {
         let packet = publish.packet(Some(flow.id), true);
         let packet_len = packet.packet_len(version);
         let allowed = check_version(publish.properties.as_deref(), version)
-            .and_then(|()| (connection.limits).check_publish(&packet, packet_len));
+            .and_then(|()| check_profile(self.options.profile, packet, packet_len))
+            .and_then(|()| {
+                (connection.limits).check_publish(publish.qos, publish.retain, packet_len)
+            });
         if let Err(error) = allowed {
             let (id, qos) = (flow.id, publish.qos);
             self.give_up_resend(number, id, qos, error);

@@ -7,6 +7,7 @@ use crate::options::OutgoingLimits;
 use crate::packet::{
     PacketType, Properties, PropertyPlace, ProtocolVersion, PublishRef, TopicAlias,
 };
+use crate::profile::ServerProfile;
 use crate::property_error::PropertyProblem;
 use crate::topic::TopicName;
 
@@ -38,6 +39,7 @@ impl Client {
                 whose: "MQTT",
             });
         }
+        check_profile(self.options.profile, publish, packet_len)?;
         match (&self.connection, self.phase) {
             (Some(connection), ClientPhase::Connected) => {
                 let limits = &connection.limits;
@@ -49,12 +51,9 @@ impl Client {
                         return Err(InvalidPublish::TooLargeWithTopic { bytes, limit });
                     }
                 }
-                limits.check_publish(&publish, packet_len)
+                limits.check_publish(publish.qos, publish.retain, packet_len)
             }
-            _ => match self.options.profile {
-                Some(profile) => profile.check_publish(&publish, packet_len),
-                None => Ok(()),
-            },
+            _ => Ok(()),
         }
     }
 
@@ -86,6 +85,19 @@ impl OutgoingLimits {
             return Err(InvalidPublish::QueueFull { limit, unit });
         }
         Ok(())
+    }
+}
+
+/// Whether servers of the profile, if there is one, take a PUBLISH of so many bytes.
+#[inline]
+pub(super) fn check_profile(
+    profile: Option<ServerProfile>,
+    publish: PublishRef<'_>,
+    packet_len: usize,
+) -> Result<(), InvalidPublish> {
+    match profile {
+        Some(profile) => profile.check_publish(publish, packet_len),
+        None => Ok(()),
     }
 }
 

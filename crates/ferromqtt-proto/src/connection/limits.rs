@@ -3,7 +3,7 @@
 use crate::codec::MAX_REMAINING_LENGTH;
 use crate::error::{InvalidPublish, InvalidSubscribe};
 use crate::options::Options;
-use crate::packet::{Properties, PublishRef, QoS, ReasonCode};
+use crate::packet::{Properties, QoS, ReasonCode};
 use crate::profile::ServerProfile;
 
 /// The largest packet that MQTT can express: a five-byte fixed header and the largest Remaining Length.
@@ -70,7 +70,6 @@ pub(crate) struct Limits {
     /// Slots for unacknowledged QoS 1 and 2 publishes, and how many are taken.
     slots: u32,
     taken: u32,
-    profile: Option<ServerProfile>,
 }
 
 impl Limits {
@@ -87,7 +86,6 @@ impl Limits {
             allowed,
             slots: u32::from(allowed.receive_maximum.min(own)),
             taken: 0,
-            profile: options.profile,
         }
     }
 
@@ -103,15 +101,14 @@ impl Limits {
         self.taken = self.taken.saturating_sub(1);
     }
 
-    /// Whether the server accepts a PUBLISH like this (MQTT-3.2.2-11, MQTT-3.2.2-14, MQTT-3.2.2-15).
+    /// Whether the server accepts a PUBLISH like this (MQTT-3.2.2-11, MQTT-3.2.2-14, MQTT-3.2.2-15). A profile is asked first,
+    /// whose limits are among these, so what is broken here is the server's.
     pub(crate) fn check_publish(
         &self,
-        publish: &PublishRef<'_>,
+        qos: QoS,
+        retain: bool,
         packet_len: usize,
     ) -> Result<(), InvalidPublish> {
-        if let Some(profile) = self.profile {
-            profile.check_publish(publish, packet_len)?; // first, since its limits are among those below
-        }
         let whose = "the server";
         if packet_len > self.maximum_packet_size() {
             return Err(InvalidPublish::TooLarge {
@@ -120,11 +117,11 @@ impl Limits {
                 whose,
             });
         }
-        if publish.qos > self.allowed.max_qos {
+        if qos > self.allowed.max_qos {
             let maximum = self.allowed.max_qos.value();
             return Err(InvalidPublish::QosNotSupported { maximum, whose });
         }
-        if publish.retain && !self.allowed.retain_available {
+        if retain && !self.allowed.retain_available {
             return Err(InvalidPublish::RetainNotSupported { whose });
         }
         Ok(())

@@ -8,9 +8,11 @@ use crate::topic::TopicFilter;
 
 impl ServerProfile {
     /// Whether the server takes a PUBLISH like this, of so many bytes.
+    #[cold] // most clients have no profile, and need not have the packet in memory for this
+    #[inline(never)]
     pub(crate) fn check_publish(
         self,
-        publish: &PublishRef<'_>,
+        publish: PublishRef<'_>,
         packet_len: usize,
     ) -> Result<(), InvalidPublish> {
         let row = self.row();
@@ -123,7 +125,7 @@ impl ServerProfile {
             payload_len: will.payload.len(),
         };
         let packet_len = publish.packet_len(options.protocol);
-        self.check_publish(&publish, packet_len)
+        self.check_publish(publish, packet_len)
             .map_err(|error| ProfileConflict::Will(Box::new(error)))
     }
 }
