@@ -183,6 +183,9 @@ class Receiving(FerromqttInternalsHolder):
     ) -> None:
         """Unsubscribe from one filter or several.
 
+        A filter that the server refuses to unsubscribe (5.0) raises nothing, as in aiomqtt: it is
+        logged as a warning, and is a `NotUnsubscribed` event of `events`.
+
         Args:
             topic: A filter (a str, `Topic` or `Wildcard`) or a list (not a tuple) of filters.
             properties: (5.0) UNSUBSCRIBE properties, as for `publish`.

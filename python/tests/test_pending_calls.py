@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from conftest import Broker
-from ferromqtt import Client, MqttCodeError, MqttError, ProtocolVersion
+from ferromqtt import Client, MqttCodeError, MqttError, ProtocolVersion, events
 from support import packets
 from support.clients import LIMIT, receive_many, unique
 from support.loops import LoopRunner, settle
@@ -367,6 +367,34 @@ def test_refused_unsubscribe_is_ignored_1_3(run: LoopRunner) -> None:
 
     with ScriptedServer(script) as server:
         run(main, server)
+
+
+def test_a_refused_unsubscribe_is_logged_and_an_event(
+    run: LoopRunner, caplog: pytest.LogCaptureFixture
+) -> None:
+    """aiomqtt ignores what UNSUBACK says, so nothing is raised."""
+
+    def script(connection: Connection) -> None:
+        connection.accept(packets.CONNACK_5)
+        packet_id = packets.packet_id_of(*connection.expect(packets.UNSUBSCRIBE))
+        connection.send(packets.ack(packets.UNSUBACK, packet_id, b"\x00\x00\x87"))
+        connection.expect(packets.DISCONNECT)
+
+    async def main(server: ScriptedServer) -> None:
+        async with Client(server.host, server.port, protocol=ProtocolVersion.V5) as client:
+            happened = client.events()
+            assert isinstance(await anext(happened), events.Connected)
+            assert await client.unsubscribe(["a", "b"]) is None
+            refused = await anext(happened)
+            assert isinstance(refused, events.NotUnsubscribed)
+            assert (refused.filter, refused.reason) == ("b", 0x87)
+            assert str(refused.reason) == "Not authorized"
+
+    with ScriptedServer(script) as server:
+        run(main, server)
+    text = 'refused to end a subscription, and goes on to send its messages (filter: "b", reason: '
+    (line,) = [it for it in caplog.records if it.levelno >= logging.WARNING]
+    assert f"the server {text}Not authorized (0x87)" in line.message
 
 
 def in_flight_limit(run: LoopRunner, client_options: dict[str, Any], connack: bytes) -> int:

@@ -51,7 +51,7 @@ def test_a_subscription_gets_its_messages_and_the_client_the_others(
                 assert [(topic, code.value) for topic, code in messages.results()] == [
                     ("room/+/temp", 1)
                 ]
-                assert messages.not_renewed() == []
+                assert messages.not_subscribed() == []
                 assert messages.take_lost() == 0
 
     play(main)

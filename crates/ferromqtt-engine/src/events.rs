@@ -42,8 +42,9 @@ pub enum ConnectionEvent {
         /// QoS 0 messages that were reported as sent, but had not been handed to the transport.
         unflushed: u64,
     },
-    /// The server has lost the session, and this subscription could not be made again: no messages come for it any more.
-    NotRestored {
+    /// The server has lost the session, and this subscription could not be made again: no messages come for it any more, and
+    /// its stream has it among `Messages::not_subscribed`.
+    NotResubscribed {
         /// What was subscribed.
         filter: TopicFilter,
         /// The server's Reason Code, or the one that stands for the limit of the server that forbids to ask.
@@ -88,6 +89,15 @@ pub enum ConnectionEvent {
     /// stream nobody has taken yet: `Client::declared` will fail.
     NotSubscribed {
         /// What was to be subscribed.
+        filter: TopicFilter,
+        /// The server's Reason Code.
+        reason: ReasonCode,
+    },
+    /// The server refused to end a subscription (5.0), and goes on to send its messages: they come to `Client::messages`
+    /// when no stream wants them. Reported where no call returns it as its error: of a stream that was dropped, and of a call
+    /// that was given up.
+    NotUnsubscribed {
+        /// What is still subscribed.
         filter: TopicFilter,
         /// The server's Reason Code.
         reason: ReasonCode,

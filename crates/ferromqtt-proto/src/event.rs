@@ -53,7 +53,7 @@ pub enum Event {
     Auth(Box<Auth>),
     /// A subscription that the server lost with its session could not be made again: `queue` gets no messages for `filter`
     /// any more, until it is subscribed again.
-    NotRestored {
+    NotResubscribed {
         /// Where its messages went.
         queue: QueueId,
         /// What was subscribed.
@@ -138,6 +138,17 @@ pub enum Event {
         op: Option<OpId>,
         /// The key of a [recorded](crate::Client::publish_recorded) message, whose [`Ended`](Self::Ended) follows.
         key: Option<u64>,
+    },
+    /// The server refused to end a subscription: UNSUBACK has a Reason Code of 0x80 or above for this filter (5.0, section
+    /// 3.11.3), so it goes on to send its messages. Reported right before the outcome of the UNSUBSCRIBE, and also for one that
+    /// no caller waits for, which has none.
+    NotUnsubscribed {
+        /// What is still subscribed.
+        filter: TopicFilter,
+        /// The server's Reason Code.
+        reason: ReasonCode,
+        /// The operation whose [`Completed`](Self::Completed) follows, if a caller waits for it.
+        op: Option<OpId>,
     },
     /// One connection after another ends while QoS 1 and 2 messages are in flight, and the server acknowledges none of them in
     /// between, so one of them may be the reason. Reported once until the next acknowledgement.

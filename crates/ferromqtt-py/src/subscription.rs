@@ -119,9 +119,9 @@ impl SubscriptionQueue {
 
     /// The filters that the server has refused in a later connection, with its Reason Codes.
     #[getter]
-    fn not_renewed(&self, py: Python<'_>) -> Vec<(String, u8)> {
+    fn not_subscribed(&self, py: Python<'_>) -> Vec<(String, u8)> {
         let core = self.core.bind(py).borrow();
-        texts(core.engine.not_restored(self.queue))
+        texts(core.engine.not_subscribed(self.queue))
     }
 
     /// Whether the queue is closed.
@@ -142,8 +142,12 @@ impl SubscriptionQueue {
         failed
     }
 
-    /// Ends the subscription. Returns a future of the list of Reason Codes, or None when there is nothing to unsubscribe.
-    fn unsubscribe<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    /// Ends the subscription. Returns the filters that are unsubscribed and a future of the list of their Reason Codes, which
+    /// is empty before 5.0; or None when there is nothing to unsubscribe.
+    fn unsubscribe<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<Option<(Vec<String>, Bound<'py, PyAny>)>> {
         let _inside = gate::enter()?;
         let core = self.core.bind(py);
         operations::check_loop(core)?;
@@ -153,8 +157,11 @@ impl SubscriptionQueue {
             let _ = Core::schedule_flush(core); // as in `close`
             return Ok(None);
         }
+        let names = (filters.iter()).map(|filter| filter.as_str().to_owned());
+        let names = names.collect();
         // Without a limit: the server is to hear of it, also when the caller waits no longer.
-        operations::unsubscribe_from(core, filters, f64::INFINITY).map(Some)
+        let future = operations::unsubscribe_from(core, filters, f64::INFINITY)?;
+        Ok(Some((names, future)))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -58,8 +58,8 @@ fn ended(cause: ConnectionError, retries: bool, established: bool) -> Fact {
     }
 }
 
-fn not_restored(filter: &str) -> Fact {
-    Fact::NotRestored {
+fn not_resubscribed(filter: &str) -> Fact {
+    Fact::NotResubscribed {
         filter: TopicFilter::new(filter).unwrap(),
         reason: ReasonCode::NotAuthorized,
     }
@@ -86,7 +86,7 @@ fn a_line_is_told_with_its_fields_and_the_server() {
         ),
         (connected(false), "connected to broker.example:1883"),
         (
-            not_restored("a\n/#"),
+            not_resubscribed("a\n/#"),
             r#"a subscription that the server had lost was not renewed (filter: "a\n/#", reason: Not authorized (0x87), broker.example:1883)"#,
         ),
         (
@@ -152,7 +152,7 @@ fn what_repeats_is_written_at_doublings_and_the_rest_when_it_is_connected_again_
         let lines = (0..count).flat_map(|_| log.note(fact));
         lines.filter_map(|line| number(&line, "times")).collect()
     };
-    let lost = not_restored("a");
+    let lost = not_resubscribed("a");
     assert_eq!(times(&mut log, &lost, 3), [1, 2]);
     let text = "a subscription that the server had lost was not renewed: a (broker.example:1883)";
     let told = log.told(&connected(false));
@@ -180,7 +180,7 @@ fn what_repeats_is_written_at_doublings_and_the_rest_when_it_is_connected_again_
 fn a_line_that_was_left_out_has_its_kind_and_subject_as_fields() {
     let mut log = Log::new();
     for _ in 0..3 {
-        log.note(&not_restored("a"));
+        log.note(&not_resubscribed("a"));
     }
     let lines = log.note(&Fact::Ended { lost: 7 });
     let [all, left_out] = &lines[..] else {
@@ -243,7 +243,7 @@ fn what_a_quiet_client_leaves_out_is_reported_when_the_transport_has_closed() {
     log.lines.set_quiet(true);
     log.note(&connected(false));
     for _ in 0..3 {
-        log.note(&not_restored("a"));
+        log.note(&not_resubscribed("a"));
     }
     for expected in [1, 0] {
         let mut lines = Vec::new();

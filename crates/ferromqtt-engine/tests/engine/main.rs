@@ -17,5 +17,6 @@ mod random_restarts;
 mod readers;
 mod restarting;
 mod store;
+mod unsubscribing;
 mod versions;
 mod world;

@@ -316,7 +316,7 @@ fn a_detached_subscription_that_is_not_restored_is_told() {
     let packet_id = pair.subscribes().pop().unwrap().packet_id.get();
     pair.events();
     pair.server_sends(suback(packet_id, &[ReasonCode::NotAuthorized]));
-    let told = Event::NotRestored {
+    let told = Event::NotResubscribed {
         queue: DEFAULT,
         filter: filter("t"),
         reason: ReasonCode::NotAuthorized,

@@ -183,7 +183,7 @@ async fn what_a_queue_and_a_lost_session_have_lost_is_told() {
     assert!(is_connected(&next(&mut events).await));
     let refused = ReasonCode::QuotaExceeded;
     server.subscribe_all(&[ReasonCode::Success, refused]).await;
-    let expected = ConnectionEvent::NotRestored {
+    let expected = ConnectionEvent::NotResubscribed {
         filter: "u".try_into().unwrap(),
         reason: refused,
     };

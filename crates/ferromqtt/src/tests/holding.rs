@@ -156,5 +156,5 @@ async fn a_stream_ends_when_its_subscription_is_not_renewed() {
     server.subscribe(ReasonCode::NotAuthorized).await;
     assert_eq!(in_time(messages.next()).await, None);
     let refused = ("t".try_into().unwrap(), ReasonCode::NotAuthorized);
-    assert_eq!(messages.not_renewed(), [refused]);
+    assert_eq!(messages.not_subscribed(), [refused]);
 }

@@ -73,6 +73,33 @@ async def _(_: World) -> None:
             await messages.unsubscribe(timeout=0.05)
 
 
+def refusing_to_unsubscribe(connection: Connection) -> None:
+    connection.accept(packets.CONNACK_5)
+    packet_id = packets.packet_id_of(*connection.expect(packets.SUBSCRIBE))
+    connection.send(packets.ack(packets.SUBACK, packet_id, b"\x00\x00"))
+    packet_id = packets.packet_id_of(*connection.expect(packets.UNSUBSCRIBE))
+    connection.send(packets.ack(packets.UNSUBACK, packet_id, b"\x00\x87"))
+    connection.read_to_end()
+
+
+@provokes(CALLS, "refused to end the subscription")
+async def _(_: World) -> None:
+    with ScriptedServer(refusing_to_unsubscribe) as server:
+        async with (
+            Client(server.host, server.port, protocol=V5) as client,
+            client.subscription("a") as messages,
+        ):
+            await messages.unsubscribe()
+
+
+@provokes(LOG, "refused to end a subscription")
+async def _(_: World) -> None:
+    with ScriptedServer(refusing_to_unsubscribe) as server:
+        async with Client(server.host, server.port, protocol=V5) as client:
+            await client.subscribe("a")
+            await client.unsubscribe("a")
+
+
 @provokes(LOG, "declared before the connection")
 async def _(_: World) -> None:
     client = TestBroker(listen=False, deny_subscribe=["a"]).client()
