@@ -31,8 +31,8 @@ class Part(NamedTuple):
 
 
 PARTS = (
-    Part("core", 15_041, ("crates/ferromqtt-proto/src",)),
-    Part("engine", 4_264, ("crates/ferromqtt-engine/src",)),
+    Part("core", 15_075, ("crates/ferromqtt-proto/src",)),
+    Part("engine", 4_320, ("crates/ferromqtt-engine/src",)),
     Part("transport", 2_293, ("crates/ferromqtt-transport/src",)),
     Part(
         "tokio client without TLS",
@@ -41,8 +41,8 @@ PARTS = (
         ("crates/ferromqtt/src/transport/tls",),
     ),
     Part("tokio client, TLS", 664, ("crates/ferromqtt/src/transport/tls",)),
-    Part("binding", 6_910, ("crates/ferromqtt-py/src",)),
-    Part("Python package", 7_131, ("python/ferromqtt",)),
+    Part("binding", 6_912, ("crates/ferromqtt-py/src",)),
+    Part("Python package", 7_140, ("python/ferromqtt",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
     Part("test broker", 3_717, ("crates/ferromqtt-testing/src",)),
     Part("command line", 285, ("crates/ferromqtt-cli/src",)),

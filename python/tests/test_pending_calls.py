@@ -324,6 +324,39 @@ def test_negative_acknowledgement_raises_1_3(run: LoopRunner) -> None:
         run(main, server)
 
 
+def test_a_qos_2_message_whose_identifier_the_server_lost_may_have_arrived(
+    run: LoopRunner,
+) -> None:
+    """PUBCOMP with 0x92 is no success: section 3.7.2.1 of 5.0."""
+
+    def forget(connection: Connection) -> None:
+        connection.accept(packets.CONNACK_5)
+        for _ in range(2):
+            packet_id = packets.packet_id_of(*connection.expect(packets.PUBLISH))
+            connection.send(packets.ack(packets.PUBREC, packet_id))
+            connection.expect(packets.PUBREL)
+            connection.send(packets.ack(packets.PUBCOMP, packet_id, b"\x92"))
+        connection.expect(packets.DISCONNECT)
+
+    async def main(server: ScriptedServer) -> None:
+        client = Client(server.host, server.port, protocol=ProtocolVersion.V5)
+        async with client:
+            for enqueues in (False, True):
+                call = await client.enqueue("a", qos=2) if enqueues else client.publish("a", qos=2)
+                with pytest.raises(MqttCodeError, match="Packet identifier not found") as caught:
+                    await call
+                assert caught.value.rc == 0x92
+                assert caught.value.delivery == "unknown"
+                (note,) = caught.value.__notes__
+                assert note == (
+                    "The server took the message over, and then lost its Packet Identifier (0x92); "
+                    "the message may have arrived"
+                )
+
+    with ScriptedServer(forget) as server:
+        run(main, server)
+
+
 @pytest.mark.parametrize(
     ("protocol", "codes", "texts"),
     [

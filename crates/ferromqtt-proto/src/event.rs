@@ -277,6 +277,14 @@ pub enum Outcome {
     /// The server lost the session while a QoS 2 publish was on its way, or a QoS 1 publish that was
     /// to be sent again as a new one has expired since. Delivery is unknown.
     SessionLost,
+    /// The server took over a QoS 2 message by PUBREC (MQTT-4.3.3-8), and then did not know its Packet Identifier: PUBCOMP has
+    /// Packet Identifier not found (0x92) for a PUBREL that was sent once. Its session state and the client's do not match
+    /// (section 3.7.2.1), and the exchange is over. Delivery is unknown. (For a PUBREL that was sent again by a later
+    /// connection that answer is no error: then the message is [`Acknowledged`](Self::Acknowledged).)
+    Unreleased {
+        /// PUBCOMP's properties, if any.
+        properties: Option<Box<Properties>>,
+    },
 }
 
 /// Whether an operation that did not succeed may have reached the server all the same.

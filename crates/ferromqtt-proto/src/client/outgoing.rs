@@ -380,12 +380,17 @@ impl Client {
     }
 
     /// PUBCOMP ends the exchange of a QoS 2 publish.
-    pub(super) fn on_pubcomp(&mut self, now: Instant, ack: Ack) -> Result<(), DecodeError> {
+    pub(super) fn on_pubcomp(&mut self, now: Instant, mut ack: Ack) -> Result<(), DecodeError> {
         match self.session.ids.owner(ack.packet_id) {
             Some(&IdOwner::Release(number)) => {
                 let acknowledged = self.session.outbound.finish_release(number);
-                // Whatever PUBCOMP says, the server has the message since PUBREC; 0x92 only means that it forgot the identifier.
-                self.finish(now, Ack::success(ack.packet_id), acknowledged);
+                let connection = self.connection.as_ref().map(|it| it.number);
+                // PUBREL was sent again on this connection: the server may have answered the first one, and then it does not
+                // know the identifier any more. "This is not an error during recovery" (section 3.7.2.1).
+                if (acknowledged.as_ref()).is_some_and(|it| Some(it.connection) != connection) {
+                    ack.reason = ReasonCode::Success;
+                }
+                self.finish(now, ack, acknowledged);
                 Ok(())
             }
             Some(IdOwner::Publish(_)) => Err(DecodeError::protocol("PUBCOMP came before PUBREC")),
@@ -410,8 +415,10 @@ impl Client {
                 self.stats.count_latency(nanos);
             }
         }
-        let is_refused = ack.reason.is_error();
-        self.stats.acknowledged += u64::from(!is_refused);
+        // Of PUBCOMP: the server took the message over, and has neither refused nor completed it.
+        let is_unreleased = ack.reason == ReasonCode::PacketIdentifierNotFound;
+        let is_refused = ack.reason.is_error() && !is_unreleased;
+        self.stats.acknowledged += u64::from(!is_refused && !is_unreleased);
         self.stats.refused += u64::from(is_refused);
         let Some(owner) = acknowledged.owner else {
             return;
@@ -419,7 +426,9 @@ impl Client {
         let Ack {
             reason, properties, ..
         } = ack;
-        let outcome = if reason.is_error() {
+        let outcome = if is_unreleased {
+            Outcome::Unreleased { properties }
+        } else if is_refused {
             Outcome::Refused { reason, properties }
         } else {
             Outcome::Acknowledged {
