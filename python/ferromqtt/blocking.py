@@ -28,6 +28,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack
 
 from ferromqtt import _checks, _shown
 from ferromqtt._blocking_subscription import Subscription, SubscriptionMessages
+from ferromqtt._client_keywords import ClientKeywords, with_defaults_of
 from ferromqtt._drain import Drained
 from ferromqtt._internals import internals_of
 from ferromqtt._keywords import EnqueueKeywords
@@ -459,8 +460,15 @@ class Client:
         self._ferromqtt_blocking = _State(client)
 
     @classmethod
-    def from_url(cls, url: str, **options: Any) -> Self:  # noqa: ANN401 - as `Client` takes them
-        """Make a client for the server that a URL names, as `ferromqtt.Client.from_url`."""
+    @with_defaults_of(AsyncClient.__init__)
+    def from_url(cls, url: str, **options: Unpack[ClientKeywords]) -> Self:
+        """Make a client for the server that a URL names, as `ferromqtt.Client.from_url`.
+
+        Args:
+            url: Such as mqtts://user:secret@host:8883: docs/urls.md.
+            options: Any other argument of `Client`, by its name, except `hostname`, `port` and
+                `transport`.
+        """
         hostname, arguments = arguments_of(url, options)
         return cls(hostname, **arguments)
 

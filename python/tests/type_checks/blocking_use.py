@@ -29,9 +29,11 @@ def use() -> None:
             messages.unsubscribe()
         assert_type(client.state(), ClientState)
     assert_type(OwnClient("localhost"), OwnClient)
+    assert_type(OwnClient.from_url("mqtt://h", keepalive=30, strict=True), OwnClient)
 
 
 def misuse(client: Client) -> None:
     client.publish("a", quality=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     client.subscribe(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Client("localhost", keepalife=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Client.from_url("mqtt://h", keepalife=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
