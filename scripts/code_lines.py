@@ -33,15 +33,15 @@ class Part(NamedTuple):
 PARTS = (
     Part("core", 15_075, ("crates/ferromqtt-proto/src",)),
     Part("engine", 4_320, ("crates/ferromqtt-engine/src",)),
-    Part("transport", 2_293, ("crates/ferromqtt-transport/src",)),
+    Part("transport", 2_301, ("crates/ferromqtt-transport/src",)),
     Part(
         "tokio client without TLS",
-        5_598,
+        5_597,
         ("crates/ferromqtt/src",),
         ("crates/ferromqtt/src/transport/tls",),
     ),
     Part("tokio client, TLS", 664, ("crates/ferromqtt/src/transport/tls",)),
-    Part("binding", 6_912, ("crates/ferromqtt-py/src",)),
+    Part("binding", 6_917, ("crates/ferromqtt-py/src",)),
     Part("Python package", 7_228, ("python/ferromqtt",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
     Part("test broker", 3_717, ("crates/ferromqtt-testing/src",)),

@@ -54,6 +54,11 @@ def test_a_url_has_credentials_and_options_of_the_client() -> None:
     options = options_of(url)
     assert (options.username, options.password) == ("a@b", PASSWORD.encode())
     assert (options.identifier, options.keepalive, options.protocol) == ("c d", 9, 5)
+    for version, protocol in (("3.1", 3), ("3.1.1", 4), ("5.0", 5), ("auto", "auto")):
+        url = f"mqtt://h?protocol={version}"
+        direct = internals_of(Client("h", protocol=protocol)).options  # type: ignore[arg-type]
+        options = options_of(url)
+        assert (options.protocol, options.falls_back) == (direct.protocol, direct.falls_back)
     assert options_of("ws://h?token=x").websocket_path == "/mqtt?token=x"
 
 
