@@ -376,7 +376,12 @@ class SubscriptionQueue:
     """The queue of one subscription, until it is closed."""
 
     def __new__(
-        cls, core: Core, maxsize: int, maxbytes: int, overflow: str, manual_ack: bool
+        cls,
+        core: Core,
+        maxsize: int | None,
+        maxbytes: int | None,
+        overflow: str,
+        manual_ack: bool,
     ) -> Self: ...
     def subscribe(
         self,

@@ -39,25 +39,37 @@ _FAILED = 0x80
 class QueueTerms(NamedTuple):
     """The bounds of a subscription's queue, and who acknowledges its messages."""
 
-    maxsize: int
-    maxbytes: int
+    maxsize: int | None
+    maxbytes: int | None
     overflow: Overflow
     ack: Ack | None
     """None: as the client's `manual_ack` says when the subscription is entered."""
 
     def check(self) -> None:
         """Raise TypeError or ValueError for one that is wrong."""
-        for name, count in (("maxsize", self.maxsize), ("maxbytes", self.maxbytes)):
-            if not _checks.is_count(count):
-                raise _checks.wrong_type(name, "int", count)
-            if not 1 <= count <= _MOST:
-                raise ValueError(f"{name} must be in the range 1-{_MOST}, not {count}")
+        _check_bound("maxsize", self.maxsize, "maxbytes")
+        _check_bound("maxbytes", self.maxbytes, "maxsize")
+        if self.maxsize is None and self.maxbytes is None:
+            raise ValueError(
+                "maxsize and maxbytes are both None, and the queue of a subscription has a bound: "
+                "give one of them, such as maxbytes=1 << 30"
+            )
         _check_choice("overflow", self.overflow, _OVERFLOW)
         if self.ack is not None:
             _check_choice("ack", self.ack, _ACK)
 
 
 _MOST = 2**63 - 1
+
+
+def _check_bound(name: str, count: int | None, other: str) -> None:
+    if count is None:
+        return
+    if not _checks.is_count(count):
+        raise _checks.wrong_type(name, "int or None", count)
+    if not 1 <= count <= _MOST:
+        must_be = f"in the range 1-{_MOST}, or None for no bound but {other}"
+        raise ValueError(f"{name} must be {must_be}, not {count}")
 
 
 def _check_choice(name: str, given: object, choices: tuple[str, ...]) -> None:

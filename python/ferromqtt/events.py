@@ -82,7 +82,12 @@ class Lagged(ConnectionEvent):
     filters: tuple[str, ...]
     """The filters of the queue; none for `Client.messages`."""
     lost: int
-    """How many at that moment; further ones are counted in the log."""
+    """How many when this was reported, which is at the first loss.
+
+    A subscription that loses more is not reported again until its reader calls
+    `SubscriptionMessages.take_lost`, which returns how many they are by then; then the next loss
+    is. `Stats.lost` counts those of all queues. 0 when `take_lost` was called in between.
+    """
 
 
 @dataclasses.dataclass(frozen=True)

@@ -56,8 +56,9 @@ pub enum ConnectionEvent {
     Lagged {
         /// The filters of the stream; none for `Client::messages`.
         filters: Vec<TopicFilter>,
-        /// How many. A full queue may go on to lose more: `Messages::take_lost` counts them all.
-        /// 0 when its reader has asked already.
+        /// How many when this was reported, which is at the first loss. A full queue may go on to lose more without another
+        /// event, until its reader asks: `Messages::take_lost` counts them all, and `Stats::lost` those of all streams. 0 when
+        /// its reader has asked already.
         lost: u64,
     },
     /// So many events were not taken in time, and are gone: the oldest ones.

@@ -28,19 +28,20 @@ pub(crate) struct SubscriptionQueue {
 
 #[pymethods]
 impl SubscriptionQueue {
-    /// Opens a queue. `overflow` is "wait", "drop_oldest", "drop_newest" or "fail"; with `manual_ack` the program acknowledges.
+    /// Opens a queue; a bound may be None. `overflow` is "wait", "drop_oldest", "drop_newest" or "fail"; with `manual_ack` the program acknowledges.
     #[new]
+    #[pyo3(signature = (core, maxsize, maxbytes, overflow, manual_ack))]
     fn new(
         core: Bound<'_, Core>,
-        maxsize: usize,
-        maxbytes: usize,
+        maxsize: Option<usize>,
+        maxbytes: Option<usize>,
         overflow: &str,
         manual_ack: bool,
     ) -> PyResult<Self> {
         let _inside = gate::enter()?;
         let options = QueueOptions {
-            limit: Some(maxsize),
-            bytes: Some(maxbytes),
+            limit: maxsize,
+            bytes: maxbytes,
             overflow: overflow_named(overflow)?,
             acknowledge: match manual_ack {
                 true => Acknowledge::ByApplication,

@@ -27,6 +27,7 @@ refusing("no_local must not", "$share/g/a", no_local=True, protocol=V5)
 refusing("retain_handling must", "a", retain_handling=3)
 refusing("needs MQTT 5.0", "a", no_local=True)
 refusing("{option} must be in the range", "a", maxsize=0)
+refusing("are both None", "a", maxsize=None, maxbytes=None)
 refusing("{option} must be {choices}", "a", overflow="block")
 
 
