@@ -42,7 +42,7 @@ PARTS = (
     ),
     Part("tokio client, TLS", 664, ("crates/ferromqtt/src/transport/tls",)),
     Part("binding", 6_918, ("crates/ferromqtt-py/src",)),
-    Part("Python package", 7_238, ("python/ferromqtt",)),
+    Part("Python package", 7_243, ("python/ferromqtt",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
     Part("test broker", 3_717, ("crates/ferromqtt-testing/src",)),
     Part("command line", 285, ("crates/ferromqtt-cli/src",)),

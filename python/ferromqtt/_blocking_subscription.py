@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -42,7 +43,7 @@ class Subscription:
         """
         was_open = self._subscription.is_open
         try:
-            messages = self._state.call(self._subscription.__aenter__())
+            messages = self._state.call(self._subscription.__aenter__)
         except BaseException:
             if not was_open:
                 self._leave()  # an interruption may have come behind the answer
@@ -60,7 +61,7 @@ class Subscription:
 
     def _leave(self) -> None:
         if self._state.inherited is None:  # in a forked child it is the parent's
-            self._state.call(self._subscription.__aexit__(None, None, None))
+            self._state.call(partial(self._subscription.__aexit__, None, None, None))
 
 
 class SubscriptionMessages(Iterator[Message]):
@@ -137,4 +138,4 @@ class SubscriptionMessages(Iterator[Message]):
 
         As `ferromqtt.SubscriptionMessages.unsubscribe`, whose errors it raises.
         """
-        self._state.call(self._messages.unsubscribe(timeout=timeout))
+        self._state.call(partial(self._messages.unsubscribe, timeout=timeout))

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import functools
+import operator
 import os
 import threading
 from collections import deque
@@ -56,6 +57,15 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _T = TypeVar("_T")
 _Method = Callable[Concatenate["Client", _P], _R]
+_Call = Callable[[], Coroutine[Any, Any, _R]]
+
+_call = operator.call
+"""For `for coroutine in map(_call, (call,))`, which makes a coroutine in this thread.
+
+CPython runs signal handlers behind calls, and not between the step of a `for` loop and its body:
+`coroutine = call()` could be interrupted before it is assigned, and the coroutine dropped with the
+warning that it was never awaited.
+"""
 
 _AT_EXIT = 2.0
 """Seconds that the interpreter's exit may wait for a client that was not left."""
@@ -83,16 +93,17 @@ def _constructs(
 
 def _calls(
     origin: Callable[Concatenate[AsyncClient, _P], _T],
-) -> Callable[[Callable[[Client, _T], _R]], _Method[_P, _R]]:
+) -> Callable[[Callable[[Client, Callable[[], _T]], _R]], _Method[_P, _R]]:
     """Make a method that takes the parameters of one of the asyncio client.
 
-    The decorated method is given what that returns, such as a coroutine, in their place. Type
+    The decorated method is given the call of that in their place, which returns a coroutine. Type
     checkers and `help` find the parameters, with their documentation.
     """
 
-    def decorate(function: Callable[[Client, _T], _R]) -> _Method[_P, _R]:
+    def decorate(function: Callable[[Client, Callable[[], _T]], _R]) -> _Method[_P, _R]:
         def method(self: Client, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-            return function(self, origin(self._ferromqtt_blocking.client, *args, **kwargs))
+            client = self._ferromqtt_blocking.client
+            return function(self, functools.partial(origin, client, *args, **kwargs))
 
         return _with_signature(method, function, origin)
 
@@ -138,12 +149,12 @@ class _State:
                 self.thread = thread = LoopThread(self.client, self.core, "ferromqtt-blocking")
             _OPEN.add(self)
             thread.start()
-            thread.run(self.client.__aenter__())
+            thread.run(self.client.__aenter__)
         except BaseException as error:
             if thread is not None:
                 try:
                     if self.internals.entered:  # it was, when the interruption came
-                        thread.run(self.client.__aexit__(type(error), error, None))
+                        thread.run(functools.partial(self._exit, type(error), error))
                 finally:
                     self._end(thread)
             raise
@@ -160,9 +171,14 @@ class _State:
         thread.refuse_own_thread()
         try:
             if not (thread.has_failed or thread.has_ended.is_set()):
-                thread.run(self.client.__aexit__(kind, error, None))
+                thread.run(functools.partial(self._exit, kind, error))
         finally:
             self._end(thread)
+
+    def _exit(
+        self, kind: type[BaseException] | None, error: BaseException | None
+    ) -> Coroutine[Any, Any, None]:
+        return self.client.__aexit__(kind, error, None)
 
     def _end(self, thread: LoopThread) -> None:
         try:
@@ -172,35 +188,33 @@ class _State:
                 self.thread = None
                 _OPEN.discard(self)
 
-    def call(self, coroutine: Coroutine[Any, Any, _R]) -> _R:
+    def call(self, call: _Call[_R]) -> _R:
         """Make a call of the asyncio client on its loop, and wait for it."""
         thread = self.thread
         if thread is None:
-            return self.call_outside(coroutine)
-        return thread.run(coroutine)
+            return self.call_outside(call)
+        return thread.run(call)
 
-    def call_inside(
-        self, coroutine: Coroutine[Any, Any, _R], keep: Callable[[_R], object] | None = None
-    ) -> _R:
+    def call_inside(self, call: _Call[_R], keep: Callable[[_R], object] | None = None) -> _R:
         """Make a call that only a client that is entered can wait for, as `LoopThread.run`."""
         thread = self.thread
         if thread is None:
-            coroutine.close()
             self.check_process()
             raise MqttCodeError(MQTTErrorCode.MQTT_ERR_NO_CONN)
-        return thread.run(coroutine, keep)
+        return thread.run(call, keep)
 
-    def call_outside(self, coroutine: Coroutine[Any, Any, _R]) -> _R:
+    def call_outside(self, call: _Call[_R]) -> _R:
         """Make a call of a client that is not entered, for the error that it raises."""
-        try:
-            self.check_process()
-            while coroutine.send(None) is None:
-                pass
-        except StopIteration as end:
-            result: _R = end.value
-            return result
-        finally:
-            coroutine.close()
+        self.check_process()
+        for coroutine in map(_call, (call,)):
+            try:
+                while coroutine.send(None) is None:
+                    pass
+            except StopIteration as end:
+                result: _R = end.value
+                return result
+            finally:
+                coroutine.close()
         raise MqttCodeError(MQTTErrorCode.MQTT_ERR_NO_CONN)  # it would wait for a connection
 
     def check_process(self) -> None:
@@ -227,7 +241,9 @@ class _State:
         if thread is None:
             return self._message_outside()
         if self.internals.queue is not None:
-            return thread.run(_next_within(self.client.messages, limit), self._keep)
+            return thread.run(
+                functools.partial(_next_within, self.client.messages, limit), self._keep
+            )
         return self._drive(thread, self.core.messages().__anext__(), limit) or self.take()
 
     def next_of(self, messages: AsyncMessages, limit: float | None) -> Message | None:
@@ -273,7 +289,7 @@ class _State:
         self.check_process()
         iterator = self.client.messages
         if len(iterator):
-            return self.call_outside(iterator.__anext__())
+            return self.call_outside(iterator.__anext__)
         raise self.core.iteration_end() or MqttCodeError(MQTTErrorCode.MQTT_ERR_NO_CONN)
 
 
@@ -353,7 +369,7 @@ class Receipt:
             ValueError: `timeout` is negative or NaN.
             TypeError: `timeout` is no number.
         """
-        end = self._end(_checks.time_limit(timeout))
+        end = functools.partial(self._end, _checks.time_limit(timeout))
         return self._state.call_outside(end) if self.done() else self._state.call_inside(end)
 
     async def _end(self, limit: float | None) -> Published:
@@ -412,7 +428,7 @@ class Events(Iterator[ConnectionEvent]):
         thread = self._state.thread
         self._was_inside = self._was_inside or thread is not None
         if thread is not None or not self._was_inside:
-            step = _next_within(self._events, self._limit)
+            step = functools.partial(_next_within, self._events, self._limit)
             try:
                 return self._state.call_inside(step, self._spare.append)
             except MqttError:
@@ -564,17 +580,17 @@ class Client:
         return self._ferromqtt_blocking.client.unacknowledged()
 
     @_calls(AsyncClient.wait_connected)
-    def wait_connected(self, call: Coroutine[Any, Any, None]) -> None:
+    def wait_connected(self, call: _Call[None]) -> None:
         """Wait until there is a connection, with `reconnect`."""
         self._ferromqtt_blocking.call_inside(call)
 
     @_calls(AsyncClient.drain)
-    def drain(self, call: Coroutine[Any, Any, Drained]) -> Drained:
+    def drain(self, call: _Call[Drained]) -> Drained:
         """End the connection gracefully, and return what was left undone."""
         return self._ferromqtt_blocking.call_inside(call)
 
     @_calls(AsyncClient.publish)
-    def publish(self, call: Coroutine[Any, Any, None]) -> None:
+    def publish(self, call: _Call[None]) -> None:
         """Publish a message.
 
         Returns at QoS 0 when the message is on its way to the socket, at QoS 1 and 2 when the
@@ -588,35 +604,34 @@ class Client:
             state.call(call)
             return
         # The fast path: this thread hands the message to the core by itself.
-        if thread.ident == threading.get_ident():
-            call.close()
-            thread.refuse_own_thread()
-        try:
-            awaited = call.send(None)
-        except StopIteration:
-            return
-        except BaseException:  # an interruption may have kept the loop from being woken
-            thread.flush()
-            raise
-        thread.drive(call, awaited)
+        thread.refuse_own_thread()
+        for coroutine in map(_call, (call,)):
+            try:
+                awaited = coroutine.send(None)
+            except StopIteration:
+                return
+            except BaseException:  # an interruption may have kept the loop from being woken
+                thread.flush()
+                raise
+            thread.drive(coroutine, awaited)
 
     @_calls(AsyncClient.request)
-    def request(self, call: Coroutine[Any, Any, Message]) -> Message:
+    def request(self, call: _Call[Message]) -> Message:
         """Publish a request (5.0, section 4.10), and wait for the message that answers it."""
         return self._ferromqtt_blocking.call(call)
 
     @_calls(AsyncClient.respond)
-    def respond(self, call: Coroutine[Any, Any, None]) -> None:
+    def respond(self, call: _Call[None]) -> None:
         """Answer a request (5.0): publish to its Response Topic, with its Correlation Data."""
         self._ferromqtt_blocking.call(call)
 
     @_calls(AsyncClient.re_authenticate)
-    def re_authenticate(self, call: Coroutine[Any, Any, None]) -> None:
+    def re_authenticate(self, call: _Call[None]) -> None:
         """Authenticate again (5.0, section 4.12.1) on the present connection."""
         self._ferromqtt_blocking.call(call)
 
     @_calls(AsyncClient.enqueue)
-    def enqueue(self, call: Coroutine[Any, Any, AsyncReceipt]) -> Receipt:
+    def enqueue(self, call: _Call[AsyncReceipt]) -> Receipt:
         """Accept a message, and return a receipt that tells what becomes of it.
 
         Returns when the message is in the outgoing queue, which is at once unless that is full: see
@@ -656,12 +671,10 @@ class Client:
                 **keywords,
             )
 
-        return Receipt(state, state.call(accept()))
+        return Receipt(state, state.call(accept))
 
     @_calls(AsyncClient.publish_many)
-    def publish_many(
-        self, call: Coroutine[Any, Any, list[Published | Exception]]
-    ) -> list[Published | Exception]:
+    def publish_many(self, call: _Call[list[Published | Exception]]) -> list[Published | Exception]:
         """Publish messages in their order, and wait for the outcome of each.
 
         A message that fails raises nothing: its result is the exception. When interrupted, messages
@@ -670,12 +683,12 @@ class Client:
         return self._ferromqtt_blocking.call(call)
 
     @_calls(AsyncClient.subscribe)
-    def subscribe(self, call: Coroutine[Any, Any, list[ReasonCode]]) -> list[ReasonCode]:
+    def subscribe(self, call: _Call[list[ReasonCode]]) -> list[ReasonCode]:
         """Subscribe to one or more filters."""
         return self._ferromqtt_blocking.call(call)
 
     @_calls(AsyncClient.subscription)
-    def subscription(self, subscription: AsyncSubscription) -> Subscription:
+    def subscription(self, subscription: Callable[[], AsyncSubscription]) -> Subscription:
         """Return a subscription with a queue of its own, to be entered by `with`.
 
         ```python
@@ -687,10 +700,10 @@ class Client:
         Its messages go to `messages` alone. Leaving the block unsubscribes. It may be entered
         before the client is: then the client subscribes whenever it is entered.
         """
-        return Subscription(self._ferromqtt_blocking, subscription)
+        return Subscription(self._ferromqtt_blocking, subscription())
 
     @_calls(AsyncClient.unsubscribe)
-    def unsubscribe(self, call: Coroutine[Any, Any, None]) -> None:
+    def unsubscribe(self, call: _Call[None]) -> None:
         """Unsubscribe from one filter or several."""
         self._ferromqtt_blocking.call(call)
 
