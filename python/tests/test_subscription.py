@@ -16,20 +16,15 @@ from ferromqtt import (
     MqttTimeoutError,
     ProtocolVersion,
     SubscribeOptions,
-    SubscriptionMessages,
     Topic,
     events,
 )
-from support.clients import LIMIT, PROTOCOLS, unique
+from support.clients import PROTOCOLS, unique
 from support.loops import LoopRunner, settle
+from support.subscriptions import take
 from support.virtual import memory_broker, play
 
 V311, V5 = ProtocolVersion.V311, ProtocolVersion.V5
-
-
-async def take(messages: SubscriptionMessages, count: int) -> list[bytes]:
-    async with asyncio.timeout(LIMIT):
-        return [(await anext(messages)).payload for _ in range(count)]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda it: it.name)

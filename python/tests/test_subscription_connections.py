@@ -13,22 +13,16 @@ from ferromqtt import (
     MqttError,
     ProtocolVersion,
     Reconnect,
-    SubscriptionMessages,
     events,
 )
-from support import packets
-from support.clients import LIMIT, PROTOCOLS, unique
+from support.clients import PROTOCOLS, unique
 from support.loops import LoopRunner, settle
 from support.mosquitto import Mosquitto
-from support.scripted import Connection, ScriptedServer
+from support.scripted import ScriptedServer
+from support.subscriptions import refusing_to_unsubscribe, take
 from support.virtual import memory_broker, play, restart, stop
 
 V311, V5 = ProtocolVersion.V311, ProtocolVersion.V5
-
-
-async def take(messages: SubscriptionMessages, count: int) -> list[bytes]:
-    async with asyncio.timeout(LIMIT):
-        return [(await anext(messages)).payload for _ in range(count)]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda it: it.name)
@@ -287,15 +281,6 @@ def test_a_cancelled_unsubscribe_goes_on_in_the_background() -> None:
     play(main)
 
 
-def refusing_to_unsubscribe(connection: Connection) -> None:
-    connection.accept(packets.CONNACK_5)
-    packet_id = packets.packet_id_of(*connection.expect(packets.SUBSCRIBE))
-    connection.send(packets.ack(packets.SUBACK, packet_id, b"\x00\x01\x01"))
-    packet_id = packets.packet_id_of(*connection.expect(packets.UNSUBSCRIBE))
-    connection.send(packets.ack(packets.UNSUBACK, packet_id, b"\x00\x00\x87"))
-    connection.expect(packets.DISCONNECT)
-
-
 def test_unsubscribing_raises_what_the_server_refuses(
     run: LoopRunner, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -311,7 +296,7 @@ def test_unsubscribing_raises_what_the_server_refuses(
             assert refused.value.__notes__ == [note]
             assert messages.is_closed
 
-    with ScriptedServer(refusing_to_unsubscribe) as server:
+    with ScriptedServer(refusing_to_unsubscribe(2)) as server:
         run(main, server)
     assert "refused to end" not in caplog.text
 
@@ -329,7 +314,7 @@ def test_leaving_logs_what_the_server_refuses(
             assert isinstance(refused, events.NotUnsubscribed)
             assert (refused.filter, refused.reason) == ("b", 0x87)
 
-    with ScriptedServer(refusing_to_unsubscribe) as server:
+    with ScriptedServer(refusing_to_unsubscribe(2)) as server:
         run(main, server)
     assert caplog.text.count("the server refused to end a subscription") == 1
 

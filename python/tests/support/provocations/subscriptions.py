@@ -7,6 +7,7 @@ from ferromqtt.testing import TestBroker
 from support import packets
 from support.provocations.registry import ARGUMENTS, CALLS, LOG, Given, World, provokes
 from support.scripted import Connection, ScriptedServer
+from support.subscriptions import refusing_to_unsubscribe
 from support.virtual import memory_broker, play
 
 V5 = ProtocolVersion.V5
@@ -74,18 +75,9 @@ async def _(_: World) -> None:
             await messages.unsubscribe(timeout=0.05)
 
 
-def refusing_to_unsubscribe(connection: Connection) -> None:
-    connection.accept(packets.CONNACK_5)
-    packet_id = packets.packet_id_of(*connection.expect(packets.SUBSCRIBE))
-    connection.send(packets.ack(packets.SUBACK, packet_id, b"\x00\x00"))
-    packet_id = packets.packet_id_of(*connection.expect(packets.UNSUBSCRIBE))
-    connection.send(packets.ack(packets.UNSUBACK, packet_id, b"\x00\x87"))
-    connection.read_to_end()
-
-
 @provokes(CALLS, "refused to end the subscription")
 async def _(_: World) -> None:
-    with ScriptedServer(refusing_to_unsubscribe) as server:
+    with ScriptedServer(refusing_to_unsubscribe(1)) as server:
         async with (
             Client(server.host, server.port, protocol=V5) as client,
             client.subscription("a") as messages,
@@ -95,7 +87,7 @@ async def _(_: World) -> None:
 
 @provokes(LOG, "refused to end a subscription")
 async def _(_: World) -> None:
-    with ScriptedServer(refusing_to_unsubscribe) as server:
+    with ScriptedServer(refusing_to_unsubscribe(1)) as server:
         async with Client(server.host, server.port, protocol=V5) as client:
             await client.subscribe("a")
             await client.unsubscribe("a")
