@@ -31,7 +31,7 @@ class Part(NamedTuple):
 
 
 PARTS = (
-    Part("core", 15_075, ("crates/ferromqtt-proto/src",)),
+    Part("core", 15_096, ("crates/ferromqtt-proto/src",)),
     Part("engine", 4_320, ("crates/ferromqtt-engine/src",)),
     Part("transport", 2_301, ("crates/ferromqtt-transport/src",)),
     Part(
