@@ -71,8 +71,8 @@ fn violation(websocket: &mut WebSocket, input: &[u8]) -> u16 {
         panic!("{input:02x?} is no violation");
     };
     assert!(websocket.is_closed());
-    let told = unmasked(&websocket.poll_transmit().expect("a Close frame"));
-    assert_eq!(told, [(0x88, code.to_be_bytes().to_vec())]);
+    let reported = unmasked(&websocket.poll_transmit().expect("a Close frame"));
+    assert_eq!(reported, [(0x88, code.to_be_bytes().to_vec())]);
     code
 }
 
