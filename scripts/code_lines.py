@@ -31,18 +31,18 @@ class Part(NamedTuple):
 
 
 PARTS = (
-    Part("core", 16_020, ("crates/ferromqtt-proto/src",)),
-    Part("engine", 4_294, ("crates/ferromqtt-engine/src",)),
-    Part("transport", 2_293, ("crates/ferromqtt-transport/src",)),
+    Part("core", 16_073, ("crates/ferromqtt-proto/src",)),
+    Part("engine", 4_350, ("crates/ferromqtt-engine/src",)),
+    Part("transport", 2_301, ("crates/ferromqtt-transport/src",)),
     Part(
         "tokio client without TLS",
-        6_657,
+        6_665,
         ("crates/ferromqtt/src",),
         ("crates/ferromqtt/src/transport/tls",),
     ),
     Part("tokio client, TLS", 673, ("crates/ferromqtt/src/transport/tls",)),
-    Part("binding", 7_460, ("crates/ferromqtt-py/src",)),
-    Part("Python package", 8_696, ("python/ferromqtt",)),
+    Part("binding", 7_487, ("crates/ferromqtt-py/src",)),
+    Part("Python package", 8_810, ("python/ferromqtt",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
     Part("test broker", 3_717, ("crates/ferromqtt-testing/src",)),
     Part("command line", 285, ("crates/ferromqtt-cli/src",)),

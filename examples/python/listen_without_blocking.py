@@ -33,7 +33,7 @@ async def main() -> None:
                 print("other work: step", step)
                 await client.publish("progress", step)
                 await heard.acquire()  # only to have the lines in order
-            listener.cancel()  # a listener waits for ever: end it when it is not needed any more
+            listener.cancel()  # a listener waits forever: end it when it is not needed any more
     print("the listener has ended")
 
 

@@ -13,7 +13,7 @@ use crate::packets;
 use crate::properties;
 use crate::source::Source;
 
-/// None is 0: a client that may try again without any wait would do so for ever.
+/// None is 0: a client that may try again without any wait would do so forever.
 const DURATIONS: [Duration; 4] = [
     Duration::from_millis(1),
     Duration::from_secs(1),

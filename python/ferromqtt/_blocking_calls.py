@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from ferromqtt import _checks
@@ -20,6 +21,16 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _T = TypeVar("_T")
 _Method = Callable[Concatenate["Holder", _P], _R]
+Call = Callable[[], Coroutine[Any, Any, _R]]
+"""What makes the coroutine of a call."""
+
+make = operator.call
+"""For `for coroutine in map(make, (call,))`, which makes a coroutine in this thread.
+
+CPython runs signal handlers behind calls, and not between the step of a `for` loop and its body:
+`coroutine = call()` could be interrupted before it is assigned, and the coroutine dropped with the
+warning that it was never awaited.
+"""
 
 
 class Holder:
@@ -46,16 +57,17 @@ def constructs(
 
 def calls(
     origin: Callable[Concatenate[AsyncClient, _P], _T],
-) -> Callable[[Callable[[Any, _T], _R]], _Method[_P, _R]]:
+) -> Callable[[Callable[[Any, Callable[[], _T]], _R]], _Method[_P, _R]]:
     """Make a method that takes the parameters of one of the asyncio client.
 
-    The decorated method is given what that returns, such as a coroutine, in their place. Type
+    The decorated method is given the call of that in their place, which returns a coroutine. Type
     checkers and `help` find the parameters, with their documentation.
     """
 
-    def decorate(function: Callable[[Any, _T], _R]) -> _Method[_P, _R]:
+    def decorate(function: Callable[[Any, Callable[[], _T]], _R]) -> _Method[_P, _R]:
         def method(self: Holder, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-            return function(self, origin(self._ferromqtt_blocking.client, *args, **kwargs))
+            client = self._ferromqtt_blocking.client
+            return function(self, functools.partial(origin, client, *args, **kwargs))
 
         return _with_signature(method, function, origin)
 
@@ -112,7 +124,7 @@ class Receipt:
             ValueError: `timeout` is negative or NaN.
             TypeError: `timeout` is no number.
         """
-        end = self._end(_checks.time_limit(timeout))
+        end = functools.partial(self._end, _checks.time_limit(timeout))
         return self._state.call_outside(end) if self.done() else self._state.call_inside(end)
 
     async def _end(self, limit: float | None) -> Published:

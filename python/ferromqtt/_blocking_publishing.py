@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, Literal, TypeVar, Unpack, overload
 
-from ferromqtt._blocking_calls import Holder, Receipt, calls, calls_overloaded
+from ferromqtt._blocking_calls import Call, Holder, Receipt, calls, calls_overloaded, make
 from ferromqtt._blocking_subscription import Subscription
 from ferromqtt._keywords import (
     EnqueueCodecKeywords,
@@ -54,7 +53,7 @@ class Publishing(Holder):
         **keywords: Unpack[PublishKeywords],
     ) -> None: ...
     @calls_overloaded(AsyncClient.publish)
-    def publish(self, call: Coroutine[Any, Any, None]) -> None:
+    def publish(self, call: Call[None]) -> None:
         """Publish a message.
 
         Returns at QoS 0 when the message is on its way to the socket, at QoS 1 and 2 when the
@@ -68,17 +67,16 @@ class Publishing(Holder):
             state.call(call)
             return
         # The fast path: this thread hands the message to the core by itself.
-        if thread.ident == threading.get_ident():
-            call.close()
-            thread.refuse_own_thread()
-        try:
-            awaited = call.send(None)
-        except StopIteration:
-            return
-        except BaseException:  # an interruption may have kept the loop from being woken
-            thread.flush()
-            raise
-        thread.drive(call, awaited)
+        thread.refuse_own_thread()
+        for coroutine in map(make, (call,)):
+            try:
+                awaited = coroutine.send(None)
+            except StopIteration:
+                return
+            except BaseException:  # an interruption may have kept the loop from being woken
+                thread.flush()
+                raise
+            thread.drive(coroutine, awaited)
 
     @overload
     def request(
@@ -116,7 +114,7 @@ class Publishing(Holder):
         **keywords: Unpack[RequestKeywords],
     ) -> TypedMessage[Any]: ...
     @calls_overloaded(AsyncClient.request)
-    def request(self, call: Coroutine[Any, Any, Message]) -> Message:
+    def request(self, call: Call[Message]) -> Message:
         """Publish a request (5.0, section 4.10), and wait for the message that answers it."""
         return self._ferromqtt_blocking.call(call)
 
@@ -146,7 +144,7 @@ class Publishing(Holder):
         **keywords: Unpack[RequestKeywords],
     ) -> None: ...
     @calls_overloaded(AsyncClient.respond)
-    def respond(self, call: Coroutine[Any, Any, None]) -> None:
+    def respond(self, call: Call[None]) -> None:
         """Answer a request (5.0): publish to its Response Topic, with its Correlation Data."""
         self._ferromqtt_blocking.call(call)
 
@@ -180,7 +178,7 @@ class Publishing(Holder):
         **keywords: Unpack[EnqueueKeywords],
     ) -> Receipt: ...
     @calls_overloaded(AsyncClient.enqueue)
-    def enqueue(self, call: Coroutine[Any, Any, AsyncReceipt]) -> Receipt:
+    def enqueue(self, call: Call[AsyncReceipt]) -> Receipt:
         """Accept a message, and return a receipt that tells what becomes of it.
 
         Returns when the message is in the outgoing queue, which is at once unless that is full: see
@@ -248,12 +246,10 @@ class Publishing(Holder):
                 **keywords,
             )
 
-        return Receipt(state, state.call(accept()))
+        return Receipt(state, state.call(accept))
 
     @calls(AsyncClient.publish_many)
-    def publish_many(
-        self, call: Coroutine[Any, Any, list[Published | Exception]]
-    ) -> list[Published | Exception]:
+    def publish_many(self, call: Call[list[Published | Exception]]) -> list[Published | Exception]:
         """Publish messages in their order, and wait for the outcome of each.
 
         A message that fails raises nothing: its result is the exception. When interrupted, messages
@@ -313,7 +309,7 @@ class Publishing(Holder):
         **keywords: Unpack[SubscribeKeywords],
     ) -> Subscription[TypedMessage[Any]]: ...
     @calls_overloaded(AsyncClient.subscription)
-    def subscription(self, subscription: AsyncSubscription) -> Subscription:
+    def subscription(self, subscription: Callable[[], AsyncSubscription]) -> Subscription:
         """Return a subscription with a queue of its own, to be entered by `with`.
 
         ```python
@@ -325,4 +321,4 @@ class Publishing(Holder):
         Its messages go to `messages` alone. Leaving the block unsubscribes. It may be entered
         before the client is: then the client subscribes whenever it is entered.
         """
-        return Subscription(self._ferromqtt_blocking, subscription)
+        return Subscription(self._ferromqtt_blocking, subscription())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
@@ -75,7 +76,8 @@ class Request(TypedMessage[Any]):
         if state is None:
             raise without_client()
         state.call(
-            _requests.respond(
+            partial(
+                _requests.respond,
                 state.internals,
                 self,
                 payload,
@@ -177,13 +179,13 @@ class Requests(Iterator[Request]):
         """Return the QoS that the server has granted: the highest, when there are several."""
         return self._requests.granted_qos()
 
-    def not_renewed(self) -> list[tuple[str, ReasonCode]]:
+    def not_subscribed(self) -> list[tuple[str, ReasonCode]]:
         """Return the filters that the server has refused in a later connection, and why."""
-        return self._requests.not_renewed()
+        return self._requests.not_subscribed()
 
     def unsubscribe(self, *, timeout: float | None = None) -> None:
         """End the subscription, and wait until the server has confirmed it."""
-        self._state.call(self._requests.unsubscribe(timeout=timeout))
+        self._state.call(partial(self._requests.unsubscribe, timeout=timeout))
 
 
 class Responder:
@@ -209,7 +211,7 @@ class Responder:
         """
         was_open = self._responder.is_open
         try:
-            requests = self._state.call(self._responder.__aenter__())
+            requests = self._state.call(self._responder.__aenter__)
         except BaseException:
             if not was_open:
                 self._leave()  # an interruption may have come behind the answer
@@ -227,7 +229,7 @@ class Responder:
 
     def _leave(self) -> None:
         if self._state.inherited is None:  # in a forked child it is the parent's
-            self._state.call(self._responder.__aexit__(None, None, None))
+            self._state.call(partial(self._responder.__aexit__, None, None, None))
 
     def __iter__(self) -> RequestIterator:
         """Subscribe with the first step, and iterate over the requests.
@@ -258,7 +260,7 @@ class RequestIterator(Iterator[Request]):
             if self._subscription is None:
                 raise StopIteration
             if self._requests is None:
-                requests = self._state.call(self._subscription.requests())
+                requests = self._state.call(self._subscription.requests)
                 self._requests = Requests(self._state, requests)
             requests_of_thread = self._requests
         try:

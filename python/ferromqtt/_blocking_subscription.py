@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, cast
 
@@ -42,7 +43,7 @@ class Subscription(Generic[M_co]):
         """
         was_open = self._subscription.is_open
         try:
-            messages = self._state.call(self._subscription.__aenter__())
+            messages = self._state.call(self._subscription.__aenter__)
         except BaseException:
             if not was_open:
                 self._leave()  # an interruption may have come behind the answer
@@ -60,7 +61,7 @@ class Subscription(Generic[M_co]):
 
     def _leave(self) -> None:
         if self._state.inherited is None:  # in a forked child it is the parent's
-            self._state.call(self._subscription.__aexit__(None, None, None))
+            self._state.call(partial(self._subscription.__aexit__, None, None, None))
 
 
 class SubscriptionMessages(Iterator[M_co], Generic[M_co]):
@@ -130,13 +131,13 @@ class SubscriptionMessages(Iterator[M_co], Generic[M_co]):
         """Return the QoS that the server has granted: the highest, when there are several."""
         return self._messages.granted_qos()
 
-    def not_renewed(self) -> list[tuple[str, ReasonCode]]:
+    def not_subscribed(self) -> list[tuple[str, ReasonCode]]:
         """Return the filters that the server has refused in a later connection, and why."""
-        return self._messages.not_renewed()
+        return self._messages.not_subscribed()
 
     def unsubscribe(self, *, timeout: float | None = None) -> None:
         """End the subscription, and wait until the server has confirmed it.
 
         As `ferromqtt.SubscriptionMessages.unsubscribe`, whose errors it raises.
         """
-        self._state.call(self._messages.unsubscribe(timeout=timeout))
+        self._state.call(partial(self._messages.unsubscribe, timeout=timeout))

@@ -60,9 +60,10 @@ def call_error(kind: str, code: int, text: str, delivery: Delivery, what: str) -
         case "no_responder" | "unanswerable":
             error = _no_response(kind, code, text)
             delivery = "refused" if kind == "no_responder" else delivery
-        case "limit":
-            error = MqttCodeError(ReasonCode(PacketTypes.DISCONNECT, identifier=code), text)
-            is_sent = delivery == "unknown"  # by an earlier connection
+        case "limit" | "unreleased":
+            packet = PacketTypes.DISCONNECT if kind == "limit" else PacketTypes.PUBCOMP
+            error = MqttCodeError(ReasonCode(packet, identifier=code), text)
+            is_sent = delivery == "unknown"  # in the first case by an earlier connection
             error.add_note(_sentence(text) if is_sent else f"Nothing was sent: {text}")
         case kind if kind in _DISCARDED:
             error = MqttDiscardedError(_sentence(text), _DISCARDED[kind])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import math
 import socket
 import sys
@@ -261,35 +260,34 @@ class LoopThread:
                 return result
 
     def run(
-        self, coroutine: Coroutine[Any, Any, _T], keep: Callable[[_T], object] | None = None
+        self,
+        call: Callable[[], Coroutine[Any, Any, _T]],
+        keep: Callable[[_T], object] | None = None,
     ) -> _T:
-        """Run a coroutine as a task of the loop, and wait for its end.
+        """Run the coroutine that `call` returns as a task of the loop, and wait for its end.
 
-        An interruption cancels the task, and is raised once that has ended; a further one cancels
-        it again. What it returns all the same is given to `keep`.
+        It is made in the loop's thread, where no signal handler runs: one that raises in this
+        thread would drop a coroutine that was never awaited. An interruption cancels the task, and
+        is raised once that has ended; a further one cancels it again. What it returns all the same
+        is given to `keep`.
         """
-        if threading.get_ident() == self.ident:
-            coroutine.close()
-            self.refuse_own_thread()
+        self.refuse_own_thread()
         parker = self.park()
         interruption: BaseException | None = None
         try:
-            self._loop.call_soon_threadsafe(self._begin, coroutine, parker)
+            self._loop.call_soon_threadsafe(self._begin, call, parker)
         except BaseException as error:  # noqa: BLE001 - raised below
             if isinstance(error, RuntimeError) and self._loop.is_closed():
-                coroutine.close()
                 raise MqttError(self._end or _LEFT) from None
             interruption = error  # it may have been handed over before
-            self._cancel(coroutine, parker)
+            self._cancel(parker)
         for _ in range(_MOST_INTERRUPTIONS):
             try:
                 self.wait(parker)
                 break
             except BaseException as error:  # noqa: BLE001 - raised below
                 interruption = interruption or error
-                self._cancel(coroutine, parker)
-        if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
-            coroutine.close()  # the loop's thread has ended before it could begin
+                self._cancel(parker)
         if interruption is None:
             result: _T = parker.result()
             return result
@@ -298,22 +296,25 @@ class LoopThread:
                 keep(parker.result())
         raise interruption
 
-    def _begin(self, coroutine: Coroutine[Any, Any, Any], parker: Parker) -> None:
+    def _begin(self, call: Callable[[], Coroutine[Any, Any, Any]], parker: Parker) -> None:
         if self.is_ending:
-            coroutine.close()
             parker.set_exception(MqttError(_LEFT))
+            return
+        try:
+            coroutine = call()
+        except Exception as error:  # noqa: BLE001 - arguments that the function does not have
+            parker.set_exception(error)
             return
         parker.task = task = self._loop.create_task(coroutine)
         task.add_done_callback(lambda task: self._end_task(task, parker))
 
-    def _cancel(self, coroutine: Coroutine[Any, Any, Any], parker: Parker) -> None:
+    def _cancel(self, parker: Parker) -> None:
         def cancel() -> None:
             if parker.task is not None:
                 # Behind its first step: a task that is cancelled before never runs, and leaving
                 # must.
                 self._loop.call_soon(parker.task.cancel)
-            elif not parker.done():
-                coroutine.close()  # it was interrupted before it was handed over
+            elif not parker.done():  # it was interrupted before it was handed over
                 parker.set_exception(MqttError(_LEFT))
 
         with contextlib.suppress(RuntimeError):  # the loop is closed

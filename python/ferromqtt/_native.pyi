@@ -447,8 +447,8 @@ class SubscriptionQueue:
     def __new__(
         cls,
         core: Core,
-        maxsize: int,
-        maxbytes: int,
+        maxsize: int | None,
+        maxbytes: int | None,
         overflow: str,
         manual_ack: bool,
         decoding: Decoding | None,
@@ -471,11 +471,11 @@ class SubscriptionQueue:
     @property
     def answer(self) -> list[tuple[str, int]]: ...
     @property
-    def not_renewed(self) -> list[tuple[str, int]]: ...
+    def not_subscribed(self) -> list[tuple[str, int]]: ...
     @property
     def is_closed(self) -> bool: ...
     def close(self) -> None: ...
-    def unsubscribe(self) -> asyncio.Future[list[int]] | None: ...
+    def unsubscribe(self) -> tuple[list[str], asyncio.Future[list[int]]] | None: ...
 
 @final
 class EventReader:

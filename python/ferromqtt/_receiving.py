@@ -160,8 +160,8 @@ class Receiving(FerromqttInternalsHolder):
         retain_as_published: bool = False,
         retain_handling: int = 0,
         properties: PropertiesLike | None = None,
-        maxsize: int = MAXSIZE,
-        maxbytes: int = MAXBYTES,
+        maxsize: int | None = MAXSIZE,
+        maxbytes: int | None = MAXBYTES,
         overflow: Overflow = "wait",
         ack: Ack | None = None,
         timeout: float | None = None,
@@ -195,12 +195,14 @@ class Receiving(FerromqttInternalsHolder):
             retain_handling: (5.0) When the server sends retained messages: 0 at each subscription,
                 1 if the filter is a new one, 2 never.
             properties: (5.0) SUBSCRIBE properties, as for `publish`.
-            maxsize: How many messages may wait to be taken, at least 1. With `overflow="wait"` the
+            maxsize: How many messages may wait to be taken, at least 1; None for no bound but
+                `maxbytes`. With `overflow="wait"` the
                 queue also keeps what the server sends beyond that without an acknowledgement: at
                 QoS 1 and 2 as many messages as its window has, which `receive_maximum` of the
                 client bounds on 5.0.
             maxbytes: How many bytes of memory they may take, at least 1: topics, payloads and
-                properties, and 128 bytes for each message. An empty queue takes a larger one.
+                properties, and 128 bytes for each message. An empty queue takes a larger one. None
+                for no bound but `maxsize`; one of the two must be given.
             overflow: What happens to a message that finds the queue full. "wait": the server waits.
                 QoS 1 and 2 messages are not acknowledged until there is capacity, and nothing is
                 read behind a QoS 0 message, for all queues of the client; QoS 0 messages are lost
@@ -245,6 +247,9 @@ class Receiving(FerromqttInternalsHolder):
         **keywords: Unpack[_keywords.UnsubscribeKeywords],
     ) -> None:
         """Unsubscribe from one filter or several.
+
+        A filter that the server refuses to unsubscribe (5.0) raises nothing, as in aiomqtt: it is
+        logged as a warning, and is a `NotUnsubscribed` event of `events`.
 
         Args:
             topic: A filter (a str, `Topic` or `Wildcard`) or a list (not a tuple) of filters.

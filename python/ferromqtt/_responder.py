@@ -222,9 +222,9 @@ class Requests:
         """Return the QoS that the server has granted: the highest, when there are several."""
         return self._messages.granted_qos()
 
-    def not_renewed(self) -> list[tuple[str, ReasonCode]]:
+    def not_subscribed(self) -> list[tuple[str, ReasonCode]]:
         """Return the filters that the server has refused in a later connection, and why."""
-        return self._messages.not_renewed()
+        return self._messages.not_subscribed()
 
     async def unsubscribe(self, *, timeout: float | None = None) -> None:
         """End the subscription, and wait until the server has confirmed it.

@@ -49,25 +49,37 @@ _FAILED = 0x80
 class QueueTerms(NamedTuple):
     """The bounds of a subscription's queue, and who acknowledges its messages."""
 
-    maxsize: int
-    maxbytes: int
+    maxsize: int | None
+    maxbytes: int | None
     overflow: Overflow
     ack: Ack | None
     """None: as the client's `manual_ack` says when the subscription is entered."""
 
     def check(self) -> None:
         """Raise TypeError or ValueError for one that is wrong."""
-        for name, count in (("maxsize", self.maxsize), ("maxbytes", self.maxbytes)):
-            if not _checks.is_count(count):
-                raise _checks.wrong_type(name, "int", count)
-            if not 1 <= count <= _MOST:
-                raise ValueError(f"{name} must be in the range 1-{_MOST}, not {count}")
+        _check_bound("maxsize", self.maxsize, "maxbytes")
+        _check_bound("maxbytes", self.maxbytes, "maxsize")
+        if self.maxsize is None and self.maxbytes is None:
+            raise ValueError(
+                "maxsize and maxbytes are both None, and the queue of a subscription has a bound: "
+                "give one of them, such as maxbytes=1 << 30"
+            )
         _check_choice("overflow", self.overflow, _OVERFLOW)
         if self.ack is not None:
             _check_choice("ack", self.ack, _ACK)
 
 
 _MOST = 2**63 - 1
+
+
+def _check_bound(name: str, count: int | None, other: str) -> None:
+    if count is None:
+        return
+    if not _checks.is_count(count):
+        raise _checks.wrong_type(name, "int or None", count)
+    if not 1 <= count <= _MOST:
+        must_be = f"in the range 1-{_MOST}, or None for no bound but {other}"
+        raise ValueError(f"{name} must be {must_be}, not {count}")
 
 
 def _check_choice(name: str, given: object, choices: tuple[str, ...]) -> None:
@@ -215,7 +227,8 @@ class SubscriptionMessages(Generic[M_co]):
             StopAsyncIteration: The subscription has ended.
             MqttOverflowError: The queue has lost messages under `overflow="fail"`, and those before
                 the gap are taken. `take_lost` lets it go on.
-            MqttCodeError: The server has refused the filters in a later connection: `not_renewed`.
+            MqttCodeError: The server has refused the filters in a later connection: see
+                `not_subscribed`.
             MqttError: The connection has ended, and none follows.
         """
         return cast("Coroutine[Any, Any, M_co]", self._iterator.__anext__())
@@ -267,28 +280,29 @@ class SubscriptionMessages(Generic[M_co]):
         granted = (code for _, code in self._queue.answer if code < _FAILED)
         return max(granted, default=0)
 
-    def not_renewed(self) -> list[tuple[str, ReasonCode]]:
+    def not_subscribed(self) -> list[tuple[str, ReasonCode]]:
         """Return the filters that the server has refused in a later connection, and why.
 
         No message comes for them any more. That is after the server has lost the session, after the
         client was entered again, and for a subscription that was opened before there was a
         connection.
         """
-        return _with_reasons(self._queue.not_renewed)
+        return _with_reasons(self._queue.not_subscribed)
 
     async def unsubscribe(self, *, timeout: float | None = None) -> None:
         """End the subscription, and wait until the server has confirmed it.
 
         Messages that were not taken are dropped, also when this fails. A filter that another
         subscription has too stays subscribed for that one. When cancelled, or when time runs out,
-        it goes on in the background.
+        it goes on in the background: what the server then refuses is a `NotUnsubscribed` event.
 
         Args:
             timeout: Seconds to wait; None for the one that `Client.subscription` was given.
 
         Raises:
             MqttCodeError: The client is not connected, and the subscription has gone with the
-                connection.
+                connection. Or the server refused to end it (5.0), and goes on to send its messages,
+                which come to `Client.messages`: the notes name the filters.
             MqttError: The connection ended or time ran out.
         """
         limit = self._timeout if timeout is None else timeout
@@ -297,29 +311,31 @@ class SubscriptionMessages(Generic[M_co]):
             answer = self._queue.unsubscribe()
         if answer is None:
             return
+        filters, waiter = answer
         try:
             async with asyncio.timeout(None if limit == math.inf else limit) as scope:
-                await answer
+                codes = await waiter
         except TimeoutError:
             if not scope.expired():
                 raise
             address = self._internals.core.address
             text = f"Operation timed out: no UNSUBACK from {address} within {limit:g} s"
             raise MqttTimeoutError(text) from None
+        kept = [(it, code) for it, code in zip(filters, codes, strict=False) if code >= _FAILED]
+        if kept:
+            raise refused(kept, "to end the subscription")
 
 
 def _with_reasons(answers: list[tuple[str, int]]) -> list[tuple[str, ReasonCode]]:
     return [(topic, _errors.any_reason(code)) for topic, code in answers]
 
 
-def refused(answers: list[tuple[str, int]]) -> MqttCodeError:
+def refused(answers: list[tuple[str, int]], what: str = "the subscription") -> MqttCodeError:
     """Return the exception for filters that the server has refused."""
     reasons = _with_reasons(answers)
     error = MqttCodeError(reasons[0][1])
     for topic, reason in reasons:
-        error.add_note(
-            f"The server refused the subscription to {topic!r}: {reason} (0x{reason.value:02X})"
-        )
+        error.add_note(f"The server refused {what} to {topic!r}: {reason} (0x{reason.value:02X})")
     return error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ferromqtt import _checks
@@ -15,7 +16,7 @@ _WHERE = ("hostname", "port", "transport")
 """What a URL always says, if only by its scheme."""
 
 
-def arguments_of(url: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def arguments_of(url: str, options: Mapping[str, object]) -> tuple[str, dict[str, Any]]:
     """Return the `hostname` and the other arguments of a client: those of a URL, and `options`.
 
     Raises:

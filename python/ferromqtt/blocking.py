@@ -18,18 +18,20 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import functools
 import os
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 from ferromqtt import _checks, _shown
-from ferromqtt._blocking_calls import Receipt, calls, constructs
+from ferromqtt._blocking_calls import Call, Receipt, calls, constructs, make
 from ferromqtt._blocking_publishing import Publishing
 from ferromqtt._blocking_responder import Request, RequestIterator, Requests, Responder
 from ferromqtt._blocking_subscription import Subscription, SubscriptionMessages
+from ferromqtt._client_keywords import ClientKeywords, with_defaults_of
 from ferromqtt._drain import Drained
 from ferromqtt._internals import internals_of
 from ferromqtt._loop_thread import LoopThread
@@ -97,12 +99,12 @@ class _State:
                 self.thread = thread = LoopThread(self.client, self.core, "ferromqtt-blocking")
             _OPEN.add(self)
             thread.start()
-            thread.run(self.client.__aenter__())
+            thread.run(self.client.__aenter__)
         except BaseException as error:
             if thread is not None:
                 try:
                     if self.internals.entered:  # it was, when the interruption came
-                        thread.run(self.client.__aexit__(type(error), error, None))
+                        thread.run(functools.partial(self._exit, type(error), error))
                 finally:
                     self._end(thread)
             raise
@@ -119,9 +121,14 @@ class _State:
         thread.refuse_own_thread()
         try:
             if not (thread.has_failed or thread.has_ended.is_set()):
-                thread.run(self.client.__aexit__(kind, error, None))
+                thread.run(functools.partial(self._exit, kind, error))
         finally:
             self._end(thread)
+
+    def _exit(
+        self, kind: type[BaseException] | None, error: BaseException | None
+    ) -> Coroutine[Any, Any, None]:
+        return self.client.__aexit__(kind, error, None)
 
     def _end(self, thread: LoopThread) -> None:
         try:
@@ -131,35 +138,33 @@ class _State:
                 self.thread = None
                 _OPEN.discard(self)
 
-    def call(self, coroutine: Coroutine[Any, Any, _R]) -> _R:
+    def call(self, call: Call[_R]) -> _R:
         """Make a call of the asyncio client on its loop, and wait for it."""
         thread = self.thread
         if thread is None:
-            return self.call_outside(coroutine)
-        return thread.run(coroutine)
+            return self.call_outside(call)
+        return thread.run(call)
 
-    def call_inside(
-        self, coroutine: Coroutine[Any, Any, _R], keep: Callable[[_R], object] | None = None
-    ) -> _R:
+    def call_inside(self, call: Call[_R], keep: Callable[[_R], object] | None = None) -> _R:
         """Make a call that only a client that is entered can wait for, as `LoopThread.run`."""
         thread = self.thread
         if thread is None:
-            coroutine.close()
             self.check_process()
             raise MqttCodeError(MQTTErrorCode.MQTT_ERR_NO_CONN)
-        return thread.run(coroutine, keep)
+        return thread.run(call, keep)
 
-    def call_outside(self, coroutine: Coroutine[Any, Any, _R]) -> _R:
+    def call_outside(self, call: Call[_R]) -> _R:
         """Make a call of a client that is not entered, for the error that it raises."""
-        try:
-            self.check_process()
-            while coroutine.send(None) is None:
-                pass
-        except StopIteration as end:
-            result: _R = end.value
-            return result
-        finally:
-            coroutine.close()
+        self.check_process()
+        for coroutine in map(make, (call,)):
+            try:
+                while coroutine.send(None) is None:
+                    pass
+            except StopIteration as end:
+                result: _R = end.value
+                return result
+            finally:
+                coroutine.close()
         raise MqttCodeError(MQTTErrorCode.MQTT_ERR_NO_CONN)  # it would wait for a connection
 
     def check_process(self) -> None:
@@ -186,7 +191,9 @@ class _State:
         if thread is None:
             return self._message_outside()
         if self.internals.queue is not None:
-            return thread.run(_next_within(self.client.messages, limit), self._keep)
+            return thread.run(
+                functools.partial(_next_within, self.client.messages, limit), self._keep
+            )
         return self._drive(thread, self.core.messages().__anext__(), limit) or self.take()
 
     def next_of(self, messages: AsyncMessages, limit: float | None) -> Message | None:
@@ -232,7 +239,7 @@ class _State:
         self.check_process()
         iterator = self.client.messages
         if len(iterator):
-            return self.call_outside(iterator.__anext__())
+            return self.call_outside(iterator.__anext__)
         raise self.core.iteration_end() or MqttCodeError(MQTTErrorCode.MQTT_ERR_NO_CONN)
 
 
@@ -322,7 +329,7 @@ class Events(Iterator[ConnectionEvent]):
         thread = self._state.thread
         self._was_inside = self._was_inside or thread is not None
         if thread is not None or not self._was_inside:
-            step = _next_within(self._events, self._limit)
+            step = functools.partial(_next_within, self._events, self._limit)
             try:
                 return self._state.call_inside(step, self._spare.append)
             except MqttError:
@@ -367,8 +374,15 @@ class Client(Publishing):
         self._ferromqtt_blocking = _State(client)
 
     @classmethod
-    def from_url(cls, url: str, **options: Any) -> Self:  # noqa: ANN401 - as `Client` takes them
-        """Make a client for the server that a URL names, as `ferromqtt.Client.from_url`."""
+    @with_defaults_of(AsyncClient.__init__)
+    def from_url(cls, url: str, **options: Unpack[ClientKeywords]) -> Self:
+        """Make a client for the server that a URL names, as `ferromqtt.Client.from_url`.
+
+        Args:
+            url: Such as mqtts://user:secret@host:8883: docs/urls.md.
+            options: Any other argument of `Client`, by its name, except `hostname`, `port` and
+                `transport`.
+        """
         hostname, arguments = arguments_of(url, options)
         return cls(hostname, **arguments)
 
@@ -464,27 +478,27 @@ class Client(Publishing):
         return self._ferromqtt_blocking.client.unacknowledged()
 
     @calls(AsyncClient.wait_connected)
-    def wait_connected(self, call: Coroutine[Any, Any, None]) -> None:
+    def wait_connected(self, call: Call[None]) -> None:
         """Wait until there is a connection, with `reconnect`."""
         self._ferromqtt_blocking.call_inside(call)
 
     @calls(AsyncClient.drain)
-    def drain(self, call: Coroutine[Any, Any, Drained]) -> Drained:
+    def drain(self, call: Call[Drained]) -> Drained:
         """End the connection gracefully, and return what was left undone."""
         return self._ferromqtt_blocking.call_inside(call)
 
     @calls(AsyncClient.re_authenticate)
-    def re_authenticate(self, call: Coroutine[Any, Any, None]) -> None:
+    def re_authenticate(self, call: Call[None]) -> None:
         """Authenticate again (5.0, section 4.12.1) on the present connection."""
         self._ferromqtt_blocking.call(call)
 
     @calls(AsyncClient.subscribe)
-    def subscribe(self, call: Coroutine[Any, Any, list[ReasonCode]]) -> list[ReasonCode]:
+    def subscribe(self, call: Call[list[ReasonCode]]) -> list[ReasonCode]:
         """Subscribe to one or more filters."""
         return self._ferromqtt_blocking.call(call)
 
     @calls(AsyncClient.responder)
-    def responder(self, responder: AsyncResponder) -> Responder:
+    def responder(self, responder: Callable[[], AsyncResponder]) -> Responder:
         """Return a responder (5.0, section 4.10): a subscription to requests, which it answers.
 
         ```python
@@ -495,10 +509,10 @@ class Client(Publishing):
         The subscription ends with the loop. Entered by `with`, it ends with the block instead, as
         for `ferromqtt.Client.responder`.
         """
-        return Responder(self._ferromqtt_blocking, responder)
+        return Responder(self._ferromqtt_blocking, responder())
 
     @calls(AsyncClient.unsubscribe)
-    def unsubscribe(self, call: Coroutine[Any, Any, None]) -> None:
+    def unsubscribe(self, call: Call[None]) -> None:
         """Unsubscribe from one filter or several."""
         self._ferromqtt_blocking.call(call)
 

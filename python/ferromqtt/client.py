@@ -7,9 +7,10 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Any, Literal, Self, cast
+from typing import Literal, Self, Unpack, cast
 
 from ferromqtt import _authentication, _checks, _keywords, _shown
+from ferromqtt._client_keywords import ClientKeywords, with_defaults_of
 from ferromqtt._drain import Drained
 from ferromqtt._internals import free_property
 from ferromqtt._native import Message, MessagesIterator
@@ -364,7 +365,8 @@ class Client(Publishing, Receiving, Responding):
         internals.attach(self)
 
     @classmethod
-    def from_url(cls, url: str, **options: Any) -> Self:  # noqa: ANN401 - as `Client` takes them
+    @with_defaults_of(__init__)
+    def from_url(cls, url: str, **options: Unpack[ClientKeywords]) -> Self:
         """Make a client for the server that a URL names, such as one of an environment variable.
 
         ```python
@@ -378,9 +380,10 @@ class Client(Publishing, Receiving, Responding):
             url: Begins with mqtt://, mqtts://, ws://, wss:// or mqtt+unix://; none stands for
                 mqtt://. User name, password and the values of the query are percent-encoded. No
                 error, `repr` and line of the log shows the password.
-            options: Any other argument of `Client`, by its name. `mqtts` and `wss` connect with
-                TLS, by the certificates of the system unless `tls_context` or `tls_params` says
-                otherwise.
+            options: Any other argument of `Client`, by its name, except `hostname`, `port` and
+                `transport`. `mqtts` and `wss` connect with TLS, by the certificates of the system
+                unless `tls_context` or `tls_params` says otherwise. A subclass gets them all by its
+                own constructor.
 
         Raises:
             ValueError: The URL cannot be read, an argument says what it says already (`hostname`,

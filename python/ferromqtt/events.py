@@ -22,8 +22,9 @@ __all__ = [
     "MessageRefused",
     "MessageSuspected",
     "Missed",
-    "NotRestored",
+    "NotResubscribed",
     "NotSubscribed",
+    "NotUnsubscribed",
     "Stalled",
     "Tolerated",
     "Unclaimed",
@@ -59,10 +60,10 @@ class Disconnected(ConnectionEvent):
 
 
 @dataclasses.dataclass(frozen=True)
-class NotRestored(ConnectionEvent):
+class NotResubscribed(ConnectionEvent):
     """The server has lost the session, and this subscription could not be made again.
 
-    No messages come for it any more.
+    No messages come for it any more: it is in `SubscriptionMessages.not_subscribed`.
     """
 
     filter: str
@@ -81,7 +82,12 @@ class Lagged(ConnectionEvent):
     filters: tuple[str, ...]
     """The filters of the queue; none for `Client.messages`."""
     lost: int
-    """How many at that moment; further ones are counted in the log."""
+    """How many when this was reported, which is at the first loss.
+
+    A subscription that loses more is not reported again until its reader calls
+    `SubscriptionMessages.take_lost`, which returns how many they are by then; then the next loss
+    is. `Stats.lost` counts those of all queues. 0 when `take_lost` was called in between.
+    """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +128,20 @@ class NotSubscribed(ConnectionEvent):
 
     filter: str
     """What was to be subscribed."""
+    reason: ReasonCode
+    """The server's Reason Code."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NotUnsubscribed(ConnectionEvent):
+    """The server has refused to end a subscription, and goes on to send its messages.
+
+    `Client.unsubscribe` does not raise for that, as in aiomqtt; `SubscriptionMessages.unsubscribe`
+    does, and then there is no event. Messages that no subscription wants come to `Client.messages`.
+    """
+
+    filter: str
+    """What is still subscribed."""
     reason: ReasonCode
     """The server's Reason Code."""
 

@@ -13,10 +13,11 @@ import errno
 import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeAlias, TypedDict, Unpack
+from typing import NamedTuple, Self, TypeAlias, TypedDict, Unpack
 
 from ferromqtt._broker_host import Connection, Host
 from ferromqtt._checks import wrong_type
+from ferromqtt._client_keywords import MemoryClientKeywords, with_defaults_of
 from ferromqtt._native import Broker
 from ferromqtt._transport import memory
 from ferromqtt._virtual_loop import StuckError, VirtualLoop
@@ -279,12 +280,15 @@ class TestBroker:
     def _url(host: str, port: int) -> str:
         return f"mqtt://[{host}]:{port}" if ":" in host else f"mqtt://{host}:{port}"
 
-    def client(self, identifier: str | None = None, **options: Any) -> Client:  # noqa: ANN401
+    @with_defaults_of(Client.__init__, MemoryClientKeywords)
+    def client(
+        self, identifier: str | None = None, **options: Unpack[MemoryClientKeywords]
+    ) -> Client:
         """Return a client that connects to this broker in memory: to be entered by `async with`.
 
         Args:
             identifier: Client Identifier, as for `Client`.
-            options: The other keyword arguments of `Client`.
+            options: The other keyword arguments of `Client`, except `transport`.
 
         Raises:
             ValueError: An argument is wrong, or makes no sense in memory.

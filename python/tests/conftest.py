@@ -14,6 +14,7 @@ from support.builtin import BrokerInMemory, BuiltinBroker
 from support.clients import PROTOCOLS
 from support.loops import FACTORIES, LoopRunner
 from support.mosquitto import Mosquitto
+from support.secrets import Debug, Watch, debugging, watching
 
 SHIM = Path(__file__).parents[1] / "aiomqtt-shim"
 
@@ -71,6 +72,18 @@ def tcp_broker(request: pytest.FixtureRequest) -> TcpBroker:
     """Each broker in turn, for tests that need a socket."""
     chosen: TcpBroker = request.getfixturevalue(request.param)
     return chosen
+
+
+@pytest.fixture
+def watch(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Iterator[Watch]:
+    """What collects all that anybody could read; it searches at the end of the test."""
+    yield from watching(caplog, capfd)
+
+
+@pytest.fixture(params=FACTORIES)
+def debug(request: pytest.FixtureRequest, watch: Watch) -> Debug:
+    """Run a coroutine function in a loop in debug mode that reports every callback as slow."""
+    return debugging(request.param, watch)
 
 
 @pytest.fixture(params=PROTOCOLS, ids=lambda protocol: protocol.name)

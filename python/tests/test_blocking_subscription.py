@@ -30,7 +30,7 @@ def test_a_subscription_gets_its_messages_and_ends_with_its_block(client: Client
             client.publish(f"{topic}/a", str(number), qos=1)
         assert payloads(messages, 10) == [str(number).encode() for number in range(10)]
         assert list(messages.within(0)) == []
-        assert (messages.take_lost(), messages.not_renewed(), len(messages)) == (0, [], 0)
+        assert (messages.take_lost(), messages.not_subscribed(), len(messages)) == (0, [], 0)
     assert list(messages) == []
     assert len(client.messages()) == 0
 

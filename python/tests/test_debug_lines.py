@@ -210,13 +210,13 @@ def test_a_logger_that_has_only_warning_is_enough(run: LoopRunner, broker: Broke
 def test_a_logger_that_raises_at_debug_ends_nothing(run: LoopRunner, broker: Broker) -> None:
     logger = logging.Logger("raises", logging.DEBUG)  # noqa: LOG001 - nobody else's
     logger.addFilter(lambda _: 1 / 0)  # type: ignore[arg-type, return-value]
-    told: list[str] = []
+    reported: list[str] = []
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _, context: told.append(context["message"]))
+        loop.set_exception_handler(lambda _, context: reported.append(context["message"]))
         async with asyncio.timeout(LIMIT), Client(*broker.where, logger=logger) as it:
             await it.publish("a", qos=1)
 
     run(main)
-    assert told[0].startswith("ferromqtt: logging raised")
+    assert reported[0].startswith("ferromqtt: logging raised")

@@ -104,10 +104,10 @@ def test_a_text_reads_as_the_page_says(
     raised = provoke(provocation, World(folder, monkeypatch, caplog), reports)
     match row.section:
         case "Python: log lines":
-            told = {(record.levelname, record.getMessage()) for record in caplog.records}
+            reported = {(record.levelname, record.getMessage()) for record in caplog.records}
             assert (row.raised_as, True) in {
-                (level, bool(wanted.fullmatch(text))) for level, text in told
-            }, told
+                (level, bool(wanted.fullmatch(text))) for level, text in reported
+            }, reported
         case "Python: reports to the loop's exception handler":
             assert any(map(wanted.fullmatch, reports)), reports
         case "Python: commands":

@@ -1,13 +1,17 @@
 """Clients that are made of a URL: `Client.from_url`, and URLs among `servers`."""
 
+import inspect
+import pydoc
 import re
 import ssl
 import traceback
+import typing
 from typing import Any
 
 import pytest
 
 from ferromqtt import Client, ProtocolVersion, TLSParameters, blocking
+from ferromqtt._client_keywords import ClientKeywords
 from ferromqtt._internals import internals_of
 from ferromqtt.connection import Server
 from ferromqtt.options import ClientOptions, check_enter
@@ -50,6 +54,11 @@ def test_a_url_has_credentials_and_options_of_the_client() -> None:
     options = options_of(url)
     assert (options.username, options.password) == ("a@b", PASSWORD.encode())
     assert (options.identifier, options.keepalive, options.protocol) == ("c d", 9, 5)
+    for version, protocol in (("3.1", 3), ("3.1.1", 4), ("5.0", 5), ("auto", "auto")):
+        url = f"mqtt://h?protocol={version}"
+        direct = internals_of(Client("h", protocol=protocol)).options  # type: ignore[arg-type]
+        options = options_of(url)
+        assert (options.protocol, options.falls_back) == (direct.protocol, direct.falls_back)
     assert options_of("ws://h?token=x").websocket_path == "/mqtt?token=x"
 
 
@@ -143,6 +152,36 @@ def test_a_url_as_the_host_names_from_url(run: LoopRunner) -> None:
         assert ENCODED not in str(caught.value)
 
     run(main)
+
+
+def test_the_options_beside_a_url_are_those_of_the_constructor() -> None:
+    of_client = typing.get_type_hints(Client.__init__)
+    for name in ("hostname", "port", "transport", "return"):
+        del of_client[name]
+    assert typing.get_type_hints(ClientKeywords) == of_client
+    defaults = inspect.signature(Client).parameters
+    for make in (Client.from_url, blocking.Client.from_url):
+        url, *options = inspect.signature(make).parameters.values()
+        assert (url.name, url.default) == ("url", inspect.Parameter.empty)
+        assert {it.name: it.default for it in options} == {
+            name: defaults[name].default for name in of_client
+        }
+        assert {it.kind for it in options} == {inspect.Parameter.KEYWORD_ONLY}
+        hints = typing.get_type_hints(make)
+        assert {name: hints[name] for name in of_client} == of_client
+        text = pydoc.render_doc(make)
+        assert "keepalive: int = 60" in text
+        assert "**options" not in text
+
+
+def test_the_options_of_a_client_in_memory_are_those_of_the_constructor() -> None:
+    keywords = typing.get_type_hints(ClientKeywords)
+    identifier = keywords.pop("identifier")
+    hints = typing.get_type_hints(TestBroker.client)
+    assert hints == {**keywords, "identifier": identifier, "return": Client}
+    parameters = inspect.signature(TestBroker.client).parameters
+    assert list(parameters)[:2] == ["self", "identifier"]
+    assert parameters["keepalive"].default == 60
 
 
 def test_a_subclass_is_made_by_its_own_constructor() -> None:

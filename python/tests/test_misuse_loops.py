@@ -32,7 +32,7 @@ def factory(request: pytest.FixtureRequest) -> Factory:
 
 
 # The transport of a loop that is closed cannot be closed any more, which it tells as it goes.
-# (uvloop waits for ever when that warning is an error.)
+# (uvloop waits forever when that warning is an error.)
 abandons_a_transport = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 

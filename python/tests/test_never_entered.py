@@ -198,15 +198,17 @@ def test_a_log_handler_that_raises_does_not_end_the_wait(
             raise KeyError(record.getMessage())
 
     async def main() -> None:
-        told: list[Any] = []
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        reported: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: reported.append(context)
+        )
         logger = logging.getLogger(unique("raises"))
         logger.addHandler(Raises())
         client = Client("localhost", logger=logger, queue_type=queue_type)
         task = asyncio.ensure_future(step(client))
         await settle()
         assert not task.done()
-        assert [it["message"] for it in told] == ["ferromqtt: logging raised"]
+        assert [it["message"] for it in reported] == ["ferromqtt: logging raised"]
         task.cancel()
 
     asyncio.run(main())

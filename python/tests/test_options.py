@@ -299,11 +299,11 @@ def test_full_incoming_queue_acknowledges_and_drops_every_qos_1_2(
     with caplog.at_level(logging.WARNING, logger="ferromqtt"), ScriptedServer(script) as server:
         run(main, server)
     text = "Message queue is full. Discarding message."
-    told = [(it.levelname, it.getMessage()) for it in caplog.records]
+    reported = [(it.levelname, it.getMessage()) for it in caplog.records]
     # How often in between depends on how many messages each read has brought.
-    assert told[0] == ("WARNING", text)
-    assert told[-1][1] in (f"{text} (3 times so far)", f"{text} (3 times in all)")
-    assert all(level == "WARNING" and line.startswith(text) for level, line in told)
+    assert reported[0] == ("WARNING", text)
+    assert reported[-1][1] in (f"{text} (3 times so far)", f"{text} (3 times in all)")
+    assert all(level == "WARNING" and line.startswith(text) for level, line in reported)
 
 
 @pytest.mark.parametrize("limit", [None, 0])

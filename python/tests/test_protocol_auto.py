@@ -195,7 +195,7 @@ def test_a_subscription_from_before_the_connection_is_made_with_what_3_1_1_has(
                 await client.publish("a", b"x", qos=1)
                 assert (await anext(messages)).payload == b"x"
                 assert messages.granted_qos() == 1
-                assert messages.not_renewed() == []
+                assert messages.not_subscribed() == []
 
     virtually(main())
     assert [record.getMessage()[:17] for record in caplog.records] == [

@@ -139,7 +139,7 @@ def test_a_subscription_that_cannot_be_made_again_is_told_of(
             client._FerromqttInternalsHolder__internals.options.broker = other
             await client.wait_connected()
             async for event in reader:
-                if isinstance(event, events.NotRestored):
+                if isinstance(event, events.NotResubscribed):
                     assert (event.filter, event.reason) == ("b", 0x87)
                     assert isinstance(event.reason, ReasonCode)
                     break

@@ -292,8 +292,8 @@ def test_a_server_that_has_accepted_before_is_not_asked_whether_it_is_the_right_
                 await anext(client.messages)
         text = "answering CONNECT" if end == "closed" else "no CONNACK from"
         assert text in str(causes[-1])
-        for told in (*map(str, causes), *caplog.messages, str(caught.value)):
-            assert "expect TLS" not in told
+        for reported in (*map(str, causes), *caplog.messages, str(caught.value)):
+            assert "expect TLS" not in reported
 
     with ScriptedServer(accept, fail) as server:
         asyncio.run(main(server))

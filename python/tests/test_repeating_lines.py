@@ -44,11 +44,11 @@ def overrun(
     run: LoopRunner, caplog: pytest.LogCaptureFixture, queue_type: type[asyncio.Queue[Any]] | None
 ) -> tuple[list[str], list[str]]:
     """Return what is logged, and what the loop is told."""
-    told: list[str] = []
+    reported: list[str] = []
 
     async def main(server: ScriptedServer) -> None:
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _, context: told.append(context["message"]))
+        loop.set_exception_handler(lambda _, context: reported.append(context["message"]))
         async with Client(
             server.host, server.port, max_queued_incoming_messages=1, queue_type=queue_type
         ) as client:
@@ -59,7 +59,7 @@ def overrun(
 
     with caplog.at_level(logging.WARNING), ScriptedServer(flood) as server:
         run(main, server)
-    return [record.getMessage() for record in caplog.records], told
+    return [record.getMessage() for record in caplog.records], reported
 
 
 @pytest.mark.parametrize("queue_type", [None, asyncio.Queue])
@@ -68,8 +68,8 @@ def test_an_overrun_queue_writes_few_lines_and_tells_how_many_it_lost_1_2(
     caplog: pytest.LogCaptureFixture,
     queue_type: type[asyncio.Queue[Message]] | None,
 ) -> None:
-    lines, told = overrun(run, caplog, queue_type)
-    assert not told
+    lines, reported = overrun(run, caplog, queue_type)
+    assert not reported
     assert lines[0] == "Message queue is full. Discarding message."
     assert all(line.startswith(lines[0]) for line in lines)
     assert len(lines) <= MOST_LINES, lines
@@ -79,10 +79,10 @@ def test_an_overrun_queue_writes_few_lines_and_tells_how_many_it_lost_1_2(
 def test_a_queue_that_raises_each_time_is_told_of_a_few_times_1_2(
     run: LoopRunner, caplog: pytest.LogCaptureFixture
 ) -> None:
-    lines, told = overrun(run, caplog, Fussy)
-    assert len(told) <= MOST_LINES, told
-    assert told[0] == "ferromqtt: queue_type: put_nowait raised an error"
-    assert told[1] == f"{told[0]} (2 times so far)"
+    lines, reported = overrun(run, caplog, Fussy)
+    assert len(reported) <= MOST_LINES, reported
+    assert reported[0] == "ferromqtt: queue_type: put_nowait raised an error"
+    assert reported[1] == f"{reported[0]} (2 times so far)"
     assert lines[0] == "queue_type: put_nowait raised an error. Discarding message."
     assert len(lines) <= MOST_LINES + 1, lines
     totals = [line for line in lines if line.endswith(f"({MESSAGES + 1} times in all)")]
@@ -92,7 +92,7 @@ def test_a_queue_that_raises_each_time_is_told_of_a_few_times_1_2(
 def test_a_logger_that_raises_each_time_is_told_of_a_few_times(
     run: LoopRunner, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told: list[str] = []
+    reported: list[str] = []
     logger = logging.getLogger("test.refusing")
 
     def refuse(_: logging.LogRecord) -> bool:
@@ -100,7 +100,7 @@ def test_a_logger_that_raises_each_time_is_told_of_a_few_times(
 
     async def main(server: ScriptedServer) -> None:
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _, context: told.append(context["message"]))
+        loop.set_exception_handler(lambda _, context: reported.append(context["message"]))
         async with Client(server.host, server.port, logger=logger) as client:
             client.pending_calls_threshold = 0
             for _ in range(1000):
@@ -116,7 +116,7 @@ def test_a_logger_that_raises_each_time_is_told_of_a_few_times(
             run(main, server)
     finally:
         logger.removeFilter(refuse)
-    assert 1 < len(told) <= MOST_LINES, told
+    assert 1 < len(reported) <= MOST_LINES, reported
 
 
 def test_each_connection_tells_what_was_left_out_of_it(

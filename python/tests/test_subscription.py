@@ -16,20 +16,15 @@ from ferromqtt import (
     MqttTimeoutError,
     ProtocolVersion,
     SubscribeOptions,
-    SubscriptionMessages,
     Topic,
     events,
 )
-from support.clients import LIMIT, PROTOCOLS, unique
+from support.clients import PROTOCOLS, unique
 from support.loops import LoopRunner, settle
+from support.subscriptions import take
 from support.virtual import memory_broker, play
 
 V311, V5 = ProtocolVersion.V311, ProtocolVersion.V5
-
-
-async def take(messages: SubscriptionMessages, count: int) -> list[bytes]:
-    async with asyncio.timeout(LIMIT):
-        return [(await anext(messages)).payload for _ in range(count)]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda it: it.name)
@@ -51,7 +46,7 @@ def test_a_subscription_gets_its_messages_and_the_client_the_others(
                 assert [(topic, code.value) for topic, code in messages.results()] == [
                     ("room/+/temp", 1)
                 ]
-                assert messages.not_renewed() == []
+                assert messages.not_subscribed() == []
                 assert messages.take_lost() == 0
 
     play(main)
@@ -279,8 +274,10 @@ WRONG: list[tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
     (("a",), {"retain_handling": "1"}, TypeError, "must be 0, 1 or 2"),
     (("a",), {"maxsize": 0}, ValueError, "maxsize must be in the range"),
     (("a",), {"maxbytes": -1}, ValueError, "maxbytes must be in the range"),
-    (("a",), {"maxsize": 1.5}, TypeError, "maxsize must be int"),
-    (("a",), {"maxsize": None}, TypeError, "maxsize must be int"),
+    (("a",), {"maxsize": 1.5}, TypeError, "maxsize must be int or None"),
+    (("a",), {"maxsize": 0}, ValueError, "or None for no bound but maxbytes, not 0"),
+    (("a",), {"maxbytes": 0}, ValueError, "or None for no bound but maxsize, not 0"),
+    (("a",), {"maxsize": None, "maxbytes": None}, ValueError, "both None, and .* has a bound"),
     (("a",), {"maxsize": 1 << 63}, ValueError, "maxsize must be in the range"),
     (("a",), {"overflow": "block"}, ValueError, "'wait', 'drop_oldest', 'drop_newest' or 'fail'"),
     (("a",), {"overflow": None}, TypeError, "overflow must be"),

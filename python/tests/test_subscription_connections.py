@@ -13,20 +13,16 @@ from ferromqtt import (
     MqttError,
     ProtocolVersion,
     Reconnect,
-    SubscriptionMessages,
     events,
 )
-from support.clients import LIMIT, PROTOCOLS, unique
+from support.clients import PROTOCOLS, unique
 from support.loops import LoopRunner, settle
 from support.mosquitto import Mosquitto
+from support.scripted import ScriptedServer
+from support.subscriptions import refusing_to_unsubscribe, take
 from support.virtual import memory_broker, play, restart, stop
 
 V311, V5 = ProtocolVersion.V311, ProtocolVersion.V5
-
-
-async def take(messages: SubscriptionMessages, count: int) -> list[bytes]:
-    async with asyncio.timeout(LIMIT):
-        return [(await anext(messages)).payload for _ in range(count)]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda it: it.name)
@@ -52,7 +48,7 @@ def test_iteration_goes_on_after_a_loss_and_the_subscription_is_made_again(
                 await client.publish("a/2", str(number), qos=1)
             await settle()
             assert received == [b"first", b"0", b"1", b"2"]
-            assert messages.not_renewed() == []
+            assert messages.not_subscribed() == []
             assert len(client.messages) == 0
             reading.cancel()
 
@@ -107,13 +103,13 @@ def test_what_is_not_renewed_after_a_lost_session_ends_the_iteration(
             await client.wait_connected()
             await client.publish("c", b"after", qos=1)
             assert await take(partly, 1) == [b"after"]
-            assert [(it, code.value) for it, code in partly.not_renewed()] == [("b", 0x87)]
+            assert [(it, code.value) for it, code in partly.not_subscribed()] == [("b", 0x87)]
             assert await take(refused, 1) == [b"before"]
             with pytest.raises(MqttCodeError) as caught:
                 await anext(refused)
             assert getattr(caught.value.rc, "value", None) == 0x87
             assert "refused the subscription to" in caught.value.__notes__[0]
-            assert {it for it, _ in refused.not_renewed()} == {"a", "b"}
+            assert {it for it, _ in refused.not_subscribed()} == {"a", "b"}
 
     with caplog.at_level(logging.WARNING, "ferromqtt"):
         play(main)
@@ -219,7 +215,7 @@ def test_a_refusal_of_what_was_opened_before_is_reported(caplog: pytest.LogCaptu
             with pytest.raises(MqttCodeError) as caught:
                 await anext(messages)
             assert getattr(caught.value.rc, "value", None) == 0x87
-            assert [it for it, _ in messages.not_renewed()] == ["secret"]
+            assert [it for it, _ in messages.not_subscribed()] == ["secret"]
             async for event in reported:
                 if isinstance(event, events.NotSubscribed):
                     assert (event.filter, event.reason.value) == ("secret", 0x87)
@@ -283,6 +279,44 @@ def test_a_cancelled_unsubscribe_goes_on_in_the_background() -> None:
             assert session.subscriptions == 0
 
     play(main)
+
+
+def test_unsubscribing_raises_what_the_server_refuses(
+    run: LoopRunner, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main(server: ScriptedServer) -> None:
+        async with (
+            Client(server.host, server.port, protocol=V5) as client,
+            client.subscription(["a", "b"], qos=1) as messages,
+        ):
+            with pytest.raises(MqttCodeError, match="Not authorized") as refused:
+                await messages.unsubscribe()
+            assert refused.value.rc == 0x87
+            note = "The server refused to end the subscription to 'b': Not authorized (0x87)"
+            assert refused.value.__notes__ == [note]
+            assert messages.is_closed
+
+    with ScriptedServer(refusing_to_unsubscribe(2)) as server:
+        run(main, server)
+    assert "refused to end" not in caplog.text
+
+
+def test_leaving_logs_what_the_server_refuses(
+    run: LoopRunner, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main(server: ScriptedServer) -> None:
+        async with Client(server.host, server.port, protocol=V5) as client:
+            happened = client.events()
+            assert isinstance(await anext(happened), events.Connected)
+            async with client.subscription(["a", "b"], qos=1):
+                pass
+            refused = await anext(happened)
+            assert isinstance(refused, events.NotUnsubscribed)
+            assert (refused.filter, refused.reason) == ("b", 0x87)
+
+    with ScriptedServer(refusing_to_unsubscribe(2)) as server:
+        run(main, server)
+    assert caplog.text.count("the server refused to end a subscription") == 1
 
 
 def test_on_mosquitto(run: LoopRunner, mosquitto: Mosquitto) -> None:

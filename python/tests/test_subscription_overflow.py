@@ -208,6 +208,61 @@ def test_drop_policies_keep_the_bound_and_count_and_report_losses(
     assert 'filters: "a"' in lines[0]
 
 
+@pytest.mark.parametrize(
+    ("bounds", "kept"),
+    [
+        ({"maxsize": None, "maxbytes": 1000}, 3),
+        ({"maxsize": 5, "maxbytes": None}, 5),
+    ],
+    ids=["maxbytes", "maxsize"],
+)
+def test_one_bound_is_enough(bounds: dict[str, int | None], kept: int) -> None:
+    async def main() -> None:
+        broker = memory_broker()
+        async with (
+            broker.client("c") as client,
+            broker.client("other") as other,
+            client.subscription("a", qos=1, overflow="drop_newest", **bounds) as messages,
+        ):
+            for number in range(10):
+                await other.publish("a", f"{number}".encode() * 150, qos=1)
+            await settle()
+            assert len(messages) == kept
+            assert messages.take_lost() == 10 - kept
+
+    play(main)
+
+
+def test_lagged_comes_for_the_first_loss_until_the_reader_asks_for_the_number() -> None:
+    async def main() -> None:
+        broker = memory_broker()
+        async with (
+            broker.client("c") as client,
+            broker.client("other") as other,
+            client.subscription("a", qos=1, maxsize=3, overflow="drop_oldest") as messages,
+        ):
+            reported = client.events()
+
+            async def lagged() -> list[int]:
+                await settle()
+                return [
+                    it.lost async for it in take_events(reported) if isinstance(it, events.Lagged)
+                ]
+
+            await publish(other, range(4), 1)
+            assert await lagged() == [1]
+            await publish(other, range(4), 1)
+            assert await lagged() == []  # nobody has asked for the first number
+            assert client.stats().lost == 5
+            assert messages.take_lost() == 5
+            await publish(other, range(2), 1)
+            assert await lagged() == [1]
+            assert messages.take_lost() == 2
+            assert client.stats().lost == 7
+
+    play(main)
+
+
 def test_fail_raises_behind_what_was_kept_and_goes_on_behind_the_gap() -> None:
     async def main() -> None:
         broker = memory_broker()

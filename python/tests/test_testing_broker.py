@@ -124,5 +124,5 @@ def test_repr_of_a_broker_shows_where_it_listens_and_no_passwords(run: LoopRunne
 
 def test_the_command_tells_its_version() -> None:
     command = [sys.executable, "-m", "ferromqtt", "--version"]
-    told = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=True)
-    assert told.stdout == f"ferromqtt {ferromqtt.__version__}\n"
+    reported = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=True)
+    assert reported.stdout == f"ferromqtt {ferromqtt.__version__}\n"

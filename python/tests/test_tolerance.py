@@ -41,10 +41,10 @@ def test_a_slip_is_tolerated_with_one_warning_a_connection_1_4(
             async with client:
                 for message in await receive_many(client, 2):
                     assert (str(message.topic), message.payload) == ("t", b"x")
-            told = warnings(caplog)
+            reported = warnings(caplog)
             caplog.clear()
-            assert len(told) == 1
-            assert "a PUBLISH at QoS 0 has DUP set; DUP is ignored" in told[0]
+            assert len(reported) == 1
+            assert "a PUBLISH at QoS 0 has DUP set; DUP is ignored" in reported[0]
 
     with ScriptedServer(slips) as server:
         run(main, server)

@@ -232,7 +232,7 @@ def hang_up(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "told"),
+    ("script", "reported"),
     [
         (refuse, "403"),
         (redirect, "301"),
@@ -243,12 +243,12 @@ def hang_up(connection: Connection) -> None:
     ],
 )
 def test_a_server_that_does_not_accept_1_4(
-    run: LoopRunner, script: "type[WebSocketPeer]", told: str
+    run: LoopRunner, script: "type[WebSocketPeer]", reported: str
 ) -> None:
     async def main(server: ScriptedServer) -> None:
         client = over_websocket(server.host, server.port)
         for _ in "ab":  # and not "not reentrant"
-            with pytest.raises(MqttError, match=f"^WebSocket handshake error.*{told}"):
+            with pytest.raises(MqttError, match=f"^WebSocket handshake error.*{reported}"):
                 await client.__aenter__()
 
     with ScriptedServer(script) as server:
@@ -295,9 +295,9 @@ def test_headers_without_a_path_are_not_sent_with_one_warning_1_2(
 
     with ScriptedServer(lambda connection: leave(accept_mqtt(connection))) as server:
         run(main, server)
-    told = [it.getMessage() for it in caplog.records if it.levelname == "WARNING"]
-    assert told == [] if path else len(told) == 1
-    for text in told:
+    reported = [it.getMessage() for it in caplog.records if it.levelname == "WARNING"]
+    assert reported == [] if path else len(reported) == 1
+    for text in reported:
         assert text.startswith("websocket_headers are not sent: ")
         assert "websocket_path" in text
         assert "s3cret" not in text

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use arguments::Mode;
 
-/// No benchmark leaves a connection silent for this long: a stuck client must not hold us for ever.
+/// No benchmark leaves a connection silent for this long: a stuck client must not hold us forever.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {

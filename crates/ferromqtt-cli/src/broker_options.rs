@@ -38,7 +38,7 @@ pub(crate) struct OptionArguments {
     #[arg(long, value_name = "HOST:PORT", value_parser = text)]
     server_reference: Option<Utf8String>,
 
-    /// Send it there for ever: Server moved instead of Use another server
+    /// Send it there forever: Server moved instead of Use another server
     #[arg(long, requires = "server_reference")]
     server_moved: bool,
 

@@ -175,6 +175,9 @@ impl CallEnd {
             Outcome::Expired => Sorted::NotPublished(PublishError::Expired),
             Outcome::Replaced => Sorted::NotPublished(PublishError::Replaced),
             Outcome::SessionLost => Sorted::NotPublished(PublishError::SessionLost),
+            Outcome::Unreleased { properties } => {
+                Sorted::NotPublished(PublishError::Unreleased { properties })
+            }
             Outcome::RequestNotPossible(error) => Sorted::NotRequested(error),
             Outcome::Dropped => Sorted::Dropped,
             Outcome::Disconnected { cause, delivery } => Sorted::Disconnected { cause, delivery },

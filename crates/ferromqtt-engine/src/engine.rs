@@ -70,10 +70,10 @@ pub struct Engine<T: Tokens> {
     /// No message will come to any queue any more.
     pub(crate) queues_ended: bool,
     pub(crate) events: RecentEvents<T::Reader>,
-    /// For each queue the subscriptions that the server has lost and not renewed, and why.
-    pub(crate) not_restored: HashMap<QueueId, Vec<(TopicFilter, ReasonCode)>>,
-    /// UNSUBSCRIBE packets for queues that were dropped, and that no call asked for.
-    pub(crate) unasked: HashSet<OpId>,
+    /// For each queue the filters that the server has lost or refused, while no call waited for its answer, and why.
+    pub(crate) not_subscribed: HashMap<QueueId, Vec<(TopicFilter, ReasonCode)>>,
+    /// UNSUBSCRIBE packets whose refusal no caller learns: for queues that were dropped, and of calls that do not return it.
+    pub(crate) unheeded: HashSet<OpId>,
     /// Subscriptions that each start makes again, by their queues.
     pub(crate) lasting: BTreeMap<QueueId, LastingSubscription>,
     /// The SUBSCRIBE packets of those that the server has not answered.
@@ -128,8 +128,8 @@ impl<T: Tokens> Engine<T> {
             readers: Readers::default(),
             queues_ended: false,
             events: RecentEvents::default(),
-            not_restored: HashMap::new(),
-            unasked: HashSet::new(),
+            not_subscribed: HashMap::new(),
+            unheeded: HashSet::new(),
             lasting: BTreeMap::new(),
             lasting_ops: HashMap::new(),
             declared: Vec::new(),
@@ -181,7 +181,7 @@ impl<T: Tokens> Engine<T> {
             self.is_closed = false;
             self.goodbye = None;
             self.departure = None;
-            self.not_restored.clear(); // the core forgets the subscriptions too
+            self.not_subscribed.clear(); // the core forgets the subscriptions too
             self.events.begin();
         }
         if !self.has_ended() {
@@ -389,15 +389,15 @@ impl<T: Tokens> Engine<T> {
                 filters,
                 messages,
             } => self.report(Fact::LeftBehind { filters, messages }),
-            Event::NotRestored {
+            Event::NotResubscribed {
                 queue,
                 filter,
                 reason,
             } => {
-                let lost = self.not_restored.entry(queue).or_default();
+                let lost = self.not_subscribed.entry(queue).or_default();
                 lost.push((filter.clone(), reason));
                 self.wake_readers(queue);
-                self.report(Fact::NotRestored { filter, reason });
+                self.report(Fact::NotResubscribed { filter, reason });
             }
             Event::Unclaimed { messages } => self.report(Fact::Unclaimed { messages }),
             Event::PublishRefused {
@@ -408,6 +408,12 @@ impl<T: Tokens> Engine<T> {
             } => {
                 if !self.is_awaited(op, key) {
                     self.report(Fact::PublishRefused { topic, reason });
+                }
+            }
+            Event::NotUnsubscribed { filter, reason, op } => {
+                let heeded = op.is_none_or(|op| !self.unheeded.contains(&op));
+                if !(heeded && self.is_awaited(op, None)) {
+                    self.report(Fact::NotUnsubscribed { filter, reason });
                 }
             }
             Event::MessageSuspected {
@@ -502,8 +508,8 @@ impl<T: Tokens> Engine<T> {
     }
 
     fn on_completed(&mut self, op: OpId, mut outcome: Outcome) {
-        if !self.unasked.is_empty() && self.unasked.remove(&op) {
-            return; // the subscription has ended with the connection, if not by its answer
+        if !self.unheeded.is_empty() && self.unheeded.remove(&op) && !self.calls.contains(op) {
+            return; // of a queue that was dropped: the subscription has ended with the connection, if not by its answer
         }
         if !self.lasting_ops.is_empty() && self.note_answer(op, &outcome) {
             return;

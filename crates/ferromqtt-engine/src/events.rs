@@ -42,8 +42,9 @@ pub enum ConnectionEvent {
         /// QoS 0 messages that were reported as sent, but had not been handed to the transport.
         unflushed: u64,
     },
-    /// The server has lost the session, and this subscription could not be made again: no messages come for it any more.
-    NotRestored {
+    /// The server has lost the session, and this subscription could not be made again: no messages come for it any more, and
+    /// its stream has it among `Messages::not_subscribed`.
+    NotResubscribed {
         /// What was subscribed.
         filter: TopicFilter,
         /// The server's Reason Code, or the one that stands for the limit of the server that forbids to ask.
@@ -55,8 +56,9 @@ pub enum ConnectionEvent {
     Lagged {
         /// The filters of the stream; none for `Client::messages`.
         filters: Vec<TopicFilter>,
-        /// How many. A full queue may go on to lose more: `Messages::take_lost` counts them all.
-        /// 0 when its reader has asked already.
+        /// How many when this was reported, which is at the first loss. A full queue may go on to lose more without another
+        /// event, until its reader asks: `Messages::take_lost` counts them all, and `Stats::lost` those of all streams. 0 when
+        /// its reader has asked already.
         lost: u64,
     },
     /// So many events were not taken in time, and are gone: the oldest ones.
@@ -88,6 +90,15 @@ pub enum ConnectionEvent {
     /// stream nobody has taken yet: `Client::declared` will fail.
     NotSubscribed {
         /// What was to be subscribed.
+        filter: TopicFilter,
+        /// The server's Reason Code.
+        reason: ReasonCode,
+    },
+    /// The server refused to end a subscription (5.0), and goes on to send its messages: they come to `Client::messages`
+    /// when no stream wants them. Reported where no call returns it as its error: of a stream that was dropped, and of a call
+    /// that was given up.
+    NotUnsubscribed {
+        /// What is still subscribed.
         filter: TopicFilter,
         /// The server's Reason Code.
         reason: ReasonCode,

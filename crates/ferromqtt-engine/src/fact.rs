@@ -56,7 +56,7 @@ pub enum Fact {
         next: ProtocolVersion,
     },
     /// A subscription that the server has lost could not be made again.
-    NotRestored {
+    NotResubscribed {
         /// What was subscribed.
         filter: TopicFilter,
         /// The server's Reason Code, or the one that stands for the limit that forbids to ask.
@@ -103,6 +103,14 @@ pub enum Fact {
     /// The server has refused a declared subscription that nobody has taken yet.
     NotSubscribed {
         /// What was to be subscribed.
+        filter: TopicFilter,
+        /// The server's Reason Code.
+        reason: ReasonCode,
+    },
+    /// The server refused to end a subscription by its UNSUBACK, and no caller learns that: the queue was dropped, the caller
+    /// gave up, or [its call does not say so](crate::Engine::unsubscribe_unheeded).
+    NotUnsubscribed {
+        /// What is still subscribed.
         filter: TopicFilter,
         /// The server's Reason Code.
         reason: ReasonCode,
@@ -207,7 +215,9 @@ impl Fact {
                 retry_at,
                 unflushed,
             },
-            Self::NotRestored { filter, reason } => ConnectionEvent::NotRestored { filter, reason },
+            Self::NotResubscribed { filter, reason } => {
+                ConnectionEvent::NotResubscribed { filter, reason }
+            }
             Self::Lost { filters, lost, .. }
             | Self::LeftBehind {
                 filters,
@@ -218,6 +228,9 @@ impl Fact {
             Self::Unclaimed { messages } => ConnectionEvent::Unclaimed { messages },
             Self::NotSubscribed { filter, reason } => {
                 ConnectionEvent::NotSubscribed { filter, reason }
+            }
+            Self::NotUnsubscribed { filter, reason } => {
+                ConnectionEvent::NotUnsubscribed { filter, reason }
             }
             Self::MessageSuspected {
                 topic,

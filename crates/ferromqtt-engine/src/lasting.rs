@@ -77,7 +77,7 @@ impl<T: Tokens> Engine<T> {
     }
 
     /// As [`subscribe_lasting`](Self::subscribe_lasting), before there is a connection: nobody waits for the answer. What the
-    /// server refuses is reported as [`Fact::NotSubscribed`], and is among [`not_restored`](Self::not_restored).
+    /// server refuses is reported as [`Fact::NotSubscribed`], and is among [`not_subscribed`](Self::not_subscribed).
     pub fn declare_lasting(&mut self, now: Instant, terms: Subscribe) {
         let queue = terms.queue;
         self.keep(terms, LastingProgress::Waiting);
@@ -120,7 +120,7 @@ impl<T: Tokens> Engine<T> {
         if self.queues_ended {
             return Some(QueueEnd::Connection);
         }
-        let refused = self.not_restored(queue).last();
+        let refused = self.not_subscribed(queue).last();
         Some(match refused.cloned() {
             Some((filter, reason)) => QueueEnd::Refused { filter, reason },
             None => QueueEnd::Unsubscribed,
@@ -196,7 +196,7 @@ impl<T: Tokens> Engine<T> {
         if refused.is_empty() || !reports {
             return;
         }
-        let noted = self.not_restored.entry(queue).or_default();
+        let noted = self.not_subscribed.entry(queue).or_default();
         noted.extend_from_slice(&refused);
         self.wake_readers(queue);
         for (filter, reason) in refused {

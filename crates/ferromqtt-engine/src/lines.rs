@@ -170,7 +170,7 @@ impl Lines {
                 let text = "the server refused a message, and nobody waited for its outcome: it is not delivered";
                 Line::about("topic", topic, text)
             }
-            Fact::NotRestored { filter, .. } => {
+            Fact::NotResubscribed { filter, .. } => {
                 let text = "a subscription that the server had lost was not renewed";
                 Line::about("filter", filter, text)
             }
@@ -179,6 +179,11 @@ impl Lines {
                 filter,
                 "the server refused a subscription that was declared before the connection",
             ),
+            Fact::NotUnsubscribed { filter, .. } => {
+                let text =
+                    "the server refused to end a subscription, and goes on to send its messages";
+                Line::about("filter", filter, text)
+            }
             Fact::Tolerated { slip } => {
                 let text = "the server breaks a rule of MQTT, which is tolerated";
                 let line = Line::warning(text).words("slip", format!("{slip:?}"));
@@ -314,8 +319,9 @@ fn optional(fact: &Fact) -> Option<(&'static str, LineValue)> {
             ..
         }
         | Fact::PublishRefused { reason, .. }
-        | Fact::NotRestored { reason, .. }
+        | Fact::NotResubscribed { reason, .. }
         | Fact::NotSubscribed { reason, .. }
+        | Fact::NotUnsubscribed { reason, .. }
         | Fact::MessageRefused { reason, .. } => {
             Some(("reason", LineValue::Words(reason.to_string())))
         }

@@ -269,13 +269,22 @@ impl<T: Tokens> Engine<T> {
             return Some(left);
         }
         let op = self.calls.op(call)?;
-        let delivery = self.core.abandon(op);
+        let delivery = self.abandon(op);
         let outcome = self.calls.remove(op)?;
         Some(GivenUp {
             outcome,
             accepted: None,
             delivery,
         })
+    }
+
+    /// No outcome follows, unless it is about to come: then this returns `None`.
+    fn abandon(&mut self, op: OpId) -> Option<Delivery> {
+        let delivery = self.core.abandon(op);
+        if delivery.is_some() && !self.unheeded.is_empty() {
+            self.unheeded.remove(&op);
+        }
+        delivery
     }
 
     /// As [`give_up`](Self::give_up), but only while the message waits for capacity: one that was accepted goes on, and its
@@ -308,7 +317,7 @@ impl<T: Tokens> Engine<T> {
                 continue;
             }
             if let Some(op) = self.calls.op(call)
-                && let Some(delivery) = self.core.abandon(op)
+                && let Some(delivery) = self.abandon(op)
                 && let Some(token) = self.calls.remove(op)
             {
                 let end = CallEnd::TimedOut(delivery);

@@ -44,6 +44,16 @@ pub enum PublishError {
     /// The server lost the session while a QoS 2 message was on its way. It may have arrived.
     #[error("the server lost the session; the message may have arrived{RESEND}")]
     SessionLost,
+    /// The server took over a QoS 2 message (PUBREC), and then did not know its Packet Identifier: PUBCOMP has the Reason Code
+    /// 0x92, and the exchange is over. The server's session state does not match the client's. The message may have arrived.
+    #[error(
+        "the server took the message over, and then lost its Packet Identifier (0x92); the message may have arrived{}",
+        reason_string_behind(properties.as_deref())
+    )]
+    Unreleased {
+        /// Reason String and the like, if any.
+        properties: Option<Box<Properties>>,
+    },
     /// It was unacknowledged when its connection was lost, and a limit of the next one forbids to send it again. It may have
     /// arrived.
     #[error("cannot be sent again: {0}; the message may have arrived")]
@@ -99,7 +109,10 @@ impl PublishError {
             | Self::NotQueued
             | Self::QueueFull { .. }
             | Self::Draining => Delivery::NotSent,
-            Self::Rejected { .. } | Self::SessionLost | Self::GivenUp(_) => Delivery::Unknown,
+            Self::Rejected { .. }
+            | Self::SessionLost
+            | Self::Unreleased { .. }
+            | Self::GivenUp(_) => Delivery::Unknown,
         }
     }
 

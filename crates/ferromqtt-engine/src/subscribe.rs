@@ -56,6 +56,23 @@ impl<T: Tokens> Engine<T> {
         self.accepted_request(accepted, deadline, token)
     }
 
+    /// As [`unsubscribe`](Self::unsubscribe), for a call that does not return what the server refuses: that is reported as
+    /// [`Fact::NotUnsubscribed`](crate::Fact::NotUnsubscribed).
+    ///
+    /// # Errors
+    /// Why it is refused, and the token. Nothing was sent.
+    pub fn unsubscribe_unheeded(
+        &mut self,
+        now: Instant,
+        unsubscribe: Unsubscribe,
+        deadline: Option<Instant>,
+        token: T::Call,
+    ) -> Result<CallId, (T::Call, SubscribeRefusal)> {
+        let call = self.unsubscribe(now, unsubscribe, deadline, token)?;
+        self.unheeded.extend(self.calls.op(call));
+        Ok(call)
+    }
+
     /// Whether the connection has ended, and the core may not know it: it is idle once it does.
     const fn ended_unknown_to_core(&self) -> bool {
         self.has_ended() && !self.core.is_idle()
@@ -80,7 +97,7 @@ impl<T: Tokens> Engine<T> {
     /// [unsubscribe](Self::unsubscribe) from. Does nothing to the default queue.
     pub fn close_queue(&mut self, queue: QueueId) -> Vec<TopicFilter> {
         let filters = self.core.close_queue(queue);
-        self.not_restored.remove(&queue);
+        self.not_subscribed.remove(&queue);
         self.forget_lasting(queue);
         filters
     }
@@ -99,14 +116,14 @@ impl<T: Tokens> Engine<T> {
                 properties: Properties::default(),
             };
             let unsubscribed = self.core.unsubscribe(now, unsubscribe);
-            self.unasked.extend(unsubscribed.ok());
+            self.unheeded.extend(unsubscribed.ok());
         }
     }
 
     /// The reader of a queue is gone, and all else stays.
     pub fn detach_queue(&mut self, now: Instant, queue: QueueId) {
         self.core.detach_queue(now, queue);
-        self.not_restored.remove(&queue);
+        self.not_subscribed.remove(&queue);
         self.forget_lasting(queue);
     }
 
@@ -121,9 +138,10 @@ impl<T: Tokens> Engine<T> {
         self.core.take_lost(queue)
     }
 
-    /// The subscriptions of a queue that the server has lost and not renewed, and why.
-    pub fn not_restored(&self, queue: QueueId) -> &[(TopicFilter, ReasonCode)] {
-        self.not_restored.get(&queue).map_or(&[], Vec::as_slice)
+    /// The filters of a queue that no message comes for any more, and why: the server has lost their subscriptions and refused
+    /// to make them again, or has refused [lasting](Self::declare_lasting) ones.
+    pub fn not_subscribed(&self, queue: QueueId) -> &[(TopicFilter, ReasonCode)] {
+        self.not_subscribed.get(&queue).map_or(&[], Vec::as_slice)
     }
 
     /// What is subscribed for a queue; nothing for the default one.

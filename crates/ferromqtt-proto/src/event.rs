@@ -53,7 +53,7 @@ pub enum Event {
     Auth(Box<Auth>),
     /// A subscription that the server lost with its session could not be made again: `queue` gets no messages for `filter`
     /// any more, until it is subscribed again.
-    NotRestored {
+    NotResubscribed {
         /// Where its messages went.
         queue: QueueId,
         /// What was subscribed.
@@ -138,6 +138,17 @@ pub enum Event {
         op: Option<OpId>,
         /// The key of a [recorded](crate::Client::publish_recorded) message, whose [`Ended`](Self::Ended) follows.
         key: Option<u64>,
+    },
+    /// The server refused to end a subscription: UNSUBACK has a Reason Code of 0x80 or above for this filter (5.0, section
+    /// 3.11.3), so it goes on to send its messages. Reported right before the outcome of the UNSUBSCRIBE, and also for one that
+    /// no caller waits for, which has none.
+    NotUnsubscribed {
+        /// What is still subscribed.
+        filter: TopicFilter,
+        /// The server's Reason Code.
+        reason: ReasonCode,
+        /// The operation whose [`Completed`](Self::Completed) follows, if a caller waits for it.
+        op: Option<OpId>,
     },
     /// One connection after another ends while QoS 1 and 2 messages are in flight, and the server acknowledges none of them in
     /// between, so one of them may be the reason. Reported once until the next acknowledgement.
@@ -266,6 +277,14 @@ pub enum Outcome {
     /// The server lost the session while a QoS 2 publish was on its way, or a QoS 1 publish that was
     /// to be sent again as a new one has expired since. Delivery is unknown.
     SessionLost,
+    /// The server took over a QoS 2 message by PUBREC (MQTT-4.3.3-8), and then did not know its Packet Identifier: PUBCOMP has
+    /// Packet Identifier not found (0x92) for a PUBREL that was sent once. Its session state and the client's do not match
+    /// (section 3.7.2.1), and the exchange is over. Delivery is unknown. (For a PUBREL that was sent again by a later
+    /// connection that answer is no error: then the message is [`Acknowledged`](Self::Acknowledged).)
+    Unreleased {
+        /// PUBCOMP's properties, if any.
+        properties: Option<Box<Properties>>,
+    },
 }
 
 /// Whether an operation that did not succeed may have reached the server all the same.

@@ -28,7 +28,8 @@ pub enum Slip {
     /// Before 5.0: bytes follow the Packet Identifier of UNSUBACK (3.1.1, section 3.11). They are ignored.
     UnsubackPayload,
     /// Before 5.0: bytes follow the Packet Identifier of PUBACK, PUBREC, PUBREL or PUBCOMP (3.1.1, sections 3.4 to 3.7). The
-    /// first is taken as the Reason Code of 5.0: from 0x80 on PUBACK and PUBREC refuse the message, below they accept it.
+    /// first is taken as the Reason Code of 5.0: from 0x80 on PUBACK and PUBREC refuse the message, and PUBCOMP leaves its
+    /// delivery unknown; below they accept it.
     AckCode,
 }
 

@@ -48,6 +48,10 @@ impl FailedCall {
                 let text = failure::reason_string(properties.as_deref());
                 ("refused", reason.value(), text)
             }
+            PublishError::Unreleased { .. } => {
+                let reason = ReasonCode::PacketIdentifierNotFound;
+                ("unreleased", reason.value(), summary)
+            }
             PublishError::TimedOut { awaited, limit, .. } => {
                 ("timed_out", 0, awaited.overdue(delivery, address, limit))
             }

@@ -120,10 +120,10 @@ fn fields<'py>(
             fields.set_item("unflushed", unflushed)?;
             "Disconnected"
         }
-        ConnectionEvent::NotRestored { filter, reason } => {
+        ConnectionEvent::NotResubscribed { filter, reason } => {
             fields.set_item("filter", filter.as_str())?;
             fields.set_item("reason", reason.value())?;
-            "NotRestored"
+            "NotResubscribed"
         }
         ConnectionEvent::Lagged { filters, lost } => {
             fields.set_item("filters", texts(&filters))?;
@@ -150,6 +150,11 @@ fn fields<'py>(
             fields.set_item("filter", filter.as_str())?;
             fields.set_item("reason", reason.value())?;
             "NotSubscribed"
+        }
+        ConnectionEvent::NotUnsubscribed { filter, reason } => {
+            fields.set_item("filter", filter.as_str())?;
+            fields.set_item("reason", reason.value())?;
+            "NotUnsubscribed"
         }
         ConnectionEvent::MessageSuspected {
             topic,

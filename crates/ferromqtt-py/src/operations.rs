@@ -154,7 +154,8 @@ pub(crate) fn terms(
     })
 }
 
-/// Unsubscribes from filters. Returns a future of the list of Reason Codes, which is empty before 5.0.
+/// Unsubscribes from filters. Returns a future of the list of Reason Codes, which is empty before 5.0. What the server refuses
+/// is reported as an event and a line, since aiomqtt's call does not raise for it.
 pub(crate) fn unsubscribe<'py>(
     slf: &Bound<'py, Core>,
     filters: Vec<String>,
@@ -169,10 +170,12 @@ pub(crate) fn unsubscribe<'py>(
             .transpose()?
             .unwrap_or_default(),
     };
-    request_unsubscription(slf, unsubscribe, timeout)
+    request_unsubscription(slf, timeout, |engine, now, deadline, token| {
+        engine.unsubscribe_unheeded(now, unsubscribe, deadline, token)
+    })
 }
 
-/// As [`unsubscribe`], without properties.
+/// As [`unsubscribe`], without properties, and for a caller that raises for what the server refuses.
 pub(crate) fn unsubscribe_from<'py>(
     slf: &Bound<'py, Core>,
     filters: Vec<TopicFilter>,
@@ -182,18 +185,22 @@ pub(crate) fn unsubscribe_from<'py>(
         filters,
         properties: Properties::default(),
     };
-    request_unsubscription(slf, unsubscribe, timeout)
+    request_unsubscription(slf, timeout, |engine, now, deadline, token| {
+        engine.unsubscribe(now, unsubscribe, deadline, token)
+    })
 }
 
 fn request_unsubscription<'py>(
     slf: &Bound<'py, Core>,
-    unsubscribe: Unsubscribe,
     timeout: f64,
+    unsubscribe: impl FnOnce(
+        &mut PyEngine,
+        Instant,
+        Option<Instant>,
+        Call,
+    ) -> Result<CallId, (Call, SubscribeRefusal)>,
 ) -> PyResult<Bound<'py, PyAny>> {
     calling_task(slf)?;
-    let unsubscribe = |engine: &mut PyEngine, now, deadline, token| {
-        engine.unsubscribe(now, unsubscribe, deadline, token)
-    };
     call(slf, timeout, Awaited::UnsubAck, unsubscribe, |refusal| {
         call_result::request_refused(slf, refusal, "unsubscribe")
     })

@@ -31,20 +31,22 @@ pub(crate) struct SubscriptionQueue {
 
 #[pymethods]
 impl SubscriptionQueue {
-    /// Opens a queue. `overflow` is "wait", "drop_oldest", "drop_newest" or "fail"; with `manual_ack` the program acknowledges.
+    /// Opens a queue; a bound may be None. `overflow` is "wait", "drop_oldest", "drop_newest" or "fail"; with `manual_ack` the
+    /// program acknowledges.
     #[new]
+    #[pyo3(signature = (core, maxsize, maxbytes, overflow, manual_ack, decoding))]
     fn new(
         core: Bound<'_, Core>,
-        maxsize: usize,
-        maxbytes: usize,
+        maxsize: Option<usize>,
+        maxbytes: Option<usize>,
         overflow: &str,
         manual_ack: bool,
         decoding: Option<Py<Decoding>>,
     ) -> PyResult<Self> {
         let _inside = gate::enter()?;
         let options = QueueOptions {
-            limit: Some(maxsize),
-            bytes: Some(maxbytes),
+            limit: maxsize,
+            bytes: maxbytes,
             overflow: overflow_named(overflow)?,
             acknowledge: match manual_ack {
                 true => Acknowledge::ByApplication,
@@ -125,9 +127,9 @@ impl SubscriptionQueue {
 
     /// The filters that the server has refused in a later connection, with its Reason Codes.
     #[getter]
-    fn not_renewed(&self, py: Python<'_>) -> Vec<(String, u8)> {
+    fn not_subscribed(&self, py: Python<'_>) -> Vec<(String, u8)> {
         let core = self.core.bind(py).borrow();
-        texts(core.engine.not_restored(self.queue))
+        texts(core.engine.not_subscribed(self.queue))
     }
 
     /// Whether the queue is closed.
@@ -148,8 +150,12 @@ impl SubscriptionQueue {
         failed
     }
 
-    /// Ends the subscription. Returns a future of the list of Reason Codes, or None when there is nothing to unsubscribe.
-    fn unsubscribe<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    /// Ends the subscription. Returns the filters that are unsubscribed and a future of the list of their Reason Codes, which
+    /// is empty before 5.0; or None when there is nothing to unsubscribe.
+    fn unsubscribe<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<Option<(Vec<String>, Bound<'py, PyAny>)>> {
         let _inside = gate::enter()?;
         let core = self.core.bind(py);
         operations::check_loop(core)?;
@@ -159,8 +165,11 @@ impl SubscriptionQueue {
             let _ = Core::schedule_flush(core); // as in `close`
             return Ok(None);
         }
+        let names = (filters.iter()).map(|filter| filter.as_str().to_owned());
+        let names = names.collect();
         // Without a limit: the server is to hear of it, also when the caller waits no longer.
-        operations::unsubscribe_from(core, filters, f64::INFINITY).map(Some)
+        let future = operations::unsubscribe_from(core, filters, f64::INFINITY)?;
+        Ok(Some((names, future)))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

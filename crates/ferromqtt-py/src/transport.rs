@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use ferromqtt_transport as transport;
 use ferromqtt_transport::{
     Destination, Endpoint, Next, ProxyCredentials, ProxyError, ProxyKind, ProxyProgress,
+    QueryProtocol,
 };
 use pyo3::exceptions::{PyConnectionError, PyValueError};
 use pyo3::prelude::*;
@@ -202,8 +203,12 @@ pub(crate) fn server_of_url<'py>(
     if let Some(seconds) = url.query.keep_alive {
         arguments.set_item("keepalive", seconds)?;
     }
-    if let Some(level) = url.query.protocol {
-        arguments.set_item("protocol", level)?;
+    match url.query.protocol {
+        None => {}
+        Some(QueryProtocol::V31) => arguments.set_item("protocol", 3)?,
+        Some(QueryProtocol::V311) => arguments.set_item("protocol", 4)?,
+        Some(QueryProtocol::V5) => arguments.set_item("protocol", 5)?,
+        Some(QueryProtocol::Auto) => arguments.set_item("protocol", "auto")?,
     }
     Ok((arguments, is_tls))
 }

@@ -257,7 +257,7 @@ impl Client {
     /// ```
     pub fn responder<T>(&self, filter: T) -> Responder
     where
-        T: TryInto<TopicFilter>,
+        T: TryInto<SubscriptionFilter>,
         T::Error: Into<SubscribeError>,
     {
         Responder::new(self.clone(), self.subscribe(filter))

@@ -80,7 +80,7 @@ impl Messages {
     }
 
     /// The next message; `None` when none will come any more: the connection has ended for good, each filter was
-    /// [unsubscribed](crate::Client::unsubscribe) or [not renewed](Self::not_renewed) by the server, or a queue with
+    /// [unsubscribed](crate::Client::unsubscribe) or [refused](Self::not_subscribed) by the server, or a queue with
     /// [`Overflow::Fail`](crate::Overflow::Fail) has overflown. In the last case the stream goes on behind the gap once
     /// [`take_lost`](Self::take_lost) has returned how many messages are lost.
     ///
@@ -111,10 +111,10 @@ impl Messages {
         self.len() == 0
     }
 
-    /// The filters that the server, having lost the session, refused to renew in the next one, and its Reason Codes: no
-    /// message comes for them any more, and the stream ends when none is left. Subscribe again, if that can help.
-    pub fn not_renewed(&self) -> Vec<(TopicFilter, ReasonCode)> {
-        (self.shared).read(|engine| engine.not_restored(self.queue).to_vec())
+    /// The filters that the server, having lost the session, refused to subscribe again in the next one, and its Reason Codes:
+    /// no message comes for them any more, and the stream ends when none is left. Subscribe again, if that can help.
+    pub fn not_subscribed(&self) -> Vec<(TopicFilter, ReasonCode)> {
+        (self.shared).read(|engine| engine.not_subscribed(self.queue).to_vec())
     }
 
     /// How many messages the full queue has lost since the last call. With [`Overflow::Fail`](crate::Overflow::Fail) that is

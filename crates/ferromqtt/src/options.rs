@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use ferromqtt_engine::OutgoingQueueOptions;
 use ferromqtt_proto as proto;
-use ferromqtt_transport::ServerUrl;
+use ferromqtt_transport::{QueryProtocol, ServerUrl};
 
 use crate::authenticate::{AuthenticationExchange, Method};
 use crate::credentials::{AnyProvider, CredentialsSource};
@@ -76,7 +76,7 @@ impl Options {
     /// | --- | --- |
     /// | `client_id` | [`client_identifier`](Self::client_identifier), percent-encoded |
     /// | `keep_alive` | [`keep_alive`](Self::keep_alive), in seconds; 0 turns it off |
-    /// | `protocol` | [`protocol`](Self::protocol): 3.1, 3.1.1 or 5 |
+    /// | `protocol` | [`protocol`](Self::protocol): 3.1, 3.1.1 or 5; or `auto`, [`protocol_auto`](Self::protocol_auto) |
     ///
     /// ```
     /// let url = "mqtts://user:secret@broker.example?client_id=station-7&keep_alive=30";
@@ -97,14 +97,13 @@ impl Options {
         if let Some(seconds) = url.query.keep_alive {
             options = options.keep_alive(Duration::from_secs(seconds.into()));
         }
-        if let Some(level) = url.query.protocol {
-            options = options.protocol(match level {
-                3 => ProtocolVersion::V31,
-                4 => ProtocolVersion::V311,
-                _ => ProtocolVersion::V5,
-            });
-        }
-        Ok(options)
+        Ok(match url.query.protocol {
+            None => options,
+            Some(QueryProtocol::V31) => options.protocol(ProtocolVersion::V31),
+            Some(QueryProtocol::V311) => options.protocol(ProtocolVersion::V311),
+            Some(QueryProtocol::V5) => options.protocol(ProtocolVersion::V5),
+            Some(QueryProtocol::Auto) => options.protocol_auto(),
+        })
     }
 
     /// The server at the path of a Unix socket.

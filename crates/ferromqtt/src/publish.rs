@@ -103,8 +103,8 @@ impl<'a> Publish<'a> {
     /// depends on whether it has reached the wire, and [`PublishError::delivery`] says which it was:
     ///
     /// - [`Delivery::NotSent`](crate::Delivery::NotSent): it has not. It is withdrawn, and is never sent.
-    /// - [`Delivery::Unknown`](crate::Delivery::Unknown): it has, at QoS 1 or 2. It stays in the session, which still delivers it, also after a
-    ///   reconnect (MQTT-4.4.0-1).
+    /// - [`Delivery::Unknown`](crate::Delivery::Unknown): it has, at QoS 1 or 2. It stays in the session, which still delivers
+    ///   it, also after a reconnect (MQTT-4.4.0-1).
     ///
     /// An outcome that is known at that moment is the one that is reported. With [`enqueue`](Self::enqueue) the limit is for
     /// the wait until the message is accepted; [`try_enqueue`](Self::try_enqueue) never waits, and needs none.

@@ -14,7 +14,8 @@ use crate::shared::Shared;
 use crate::subscribe::Subscribe;
 use crate::{
     Client, FilterResult, IntoPayload, Message, Messages, Properties, Publish, QoS, QueueOptions,
-    ReasonCode, RetainHandling, SubscribeError, SubscriptionOptions, TopicFilter,
+    ReasonCode, RetainHandling, SubscribeError, SubscriptionFilter, SubscriptionOptions,
+    TopicFilter, TopicParams,
 };
 
 /// A responder that is about to subscribe: see [`Client::responder`]. It borrows nothing, so its future can be spawned.
@@ -40,7 +41,7 @@ impl Responder {
     /// One more filter, with a QoS or [`SubscriptionOptions`] of its own: see [`Subscribe::and`].
     pub fn and<T>(self, filter: T, options: impl Into<SubscriptionOptions>) -> Self
     where
-        T: TryInto<TopicFilter>,
+        T: TryInto<SubscriptionFilter>,
         T::Error: Into<SubscribeError>,
     {
         self.with(|subscribe| subscribe.and(filter, options))
@@ -132,6 +133,11 @@ impl Requests {
         None
     }
 
+    /// The levels of a request's topic that a template of the responder names: see [`Messages::params`].
+    pub fn params<'a>(&'a self, request: &'a Message) -> TopicParams<'a> {
+        self.messages.params(request)
+    }
+
     /// How many messages asked for no response, and were passed over.
     pub const fn passed_over(&self) -> u64 {
         self.passed_over
@@ -147,9 +153,9 @@ impl Requests {
         self.messages.is_empty()
     }
 
-    /// See [`Messages::not_renewed`].
-    pub fn not_renewed(&self) -> Vec<(TopicFilter, ReasonCode)> {
-        self.messages.not_renewed()
+    /// See [`Messages::not_subscribed`].
+    pub fn not_subscribed(&self) -> Vec<(TopicFilter, ReasonCode)> {
+        self.messages.not_subscribed()
     }
 
     /// See [`Messages::take_lost`].

@@ -222,6 +222,19 @@ mod tests {
     }
 
     #[test]
+    fn a_url_may_leave_the_version_to_the_server() {
+        for (version, protocol, falls_back) in [
+            ("auto", crate::ProtocolVersion::V5, true),
+            ("5", crate::ProtocolVersion::V5, false),
+            ("3.1", crate::ProtocolVersion::V31, false),
+        ] {
+            let url = format!("mqtt://a?client_id=b&protocol={version}");
+            let core = crate::Options::from_url(&url).unwrap().to_core().unwrap();
+            assert_eq!((core.protocol, core.fall_back), (protocol, falls_back));
+        }
+    }
+
+    #[test]
     fn a_token_in_the_query_is_sent_and_not_shown() {
         let server = Server::from_url("wss://a/mqtt?token=geheim").unwrap();
         assert_eq!(server.path(), Some("/mqtt?token=geheim"));

@@ -42,9 +42,9 @@ fn messages_whose_receipts_were_dropped_are_counted_when_a_blocking_client_ends(
             client.disconnect().unwrap();
         }
         drop(client); // its thread has ended then
-        let told = std::mem::take(&mut *noted.0.lock().unwrap());
-        let [line] = &told[..] else {
-            panic!("{told:?}");
+        let reported = std::mem::take(&mut *noted.0.lock().unwrap());
+        let [line] = &reported[..] else {
+            panic!("{reported:?}");
         };
         assert!(line.contains("nobody waited for"), "{line}");
         let counts = match disconnects {

@@ -193,6 +193,16 @@ async fn refused_subscriptions() {
     assert!(matches!(server.next().await, Some(Packet::PubAck(_))));
 }
 
+/// A stream that was dropped, and whose subscription the server does not end.
+async fn a_refused_end() {
+    let (connection, mut server, _pipes) = in_memory(|options| options).await;
+    let client = connection.client();
+    drop(subscribe(&client, &mut server, QueueOptions::default()).await);
+    let reasons = [ReasonCode::NotAuthorized];
+    assert_eq!(server.unsubscribe_all(&reasons).await, ["t"]);
+    exchange(&client, &mut server).await;
+}
+
 /// A message whose receipt was dropped, and that the server does not acknowledge.
 async fn an_unawaited_message() {
     let (connection, mut server, _pipes) = in_memory(|options| options).await;
@@ -367,6 +377,7 @@ fn every_log_line_is_provoked_and_reads_as_the_page_says() {
     in_virtual_time(async {
         slips_and_losses().await;
         refused_subscriptions().await;
+        a_refused_end().await;
         unread_streams().await;
         a_message_ends_connections().await;
         a_message_ends_connections_without_a_word().await;

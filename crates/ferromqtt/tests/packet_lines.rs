@@ -191,16 +191,19 @@ async fn above_debug_packets_have_no_lines() {
     publish_once(options.client_identifier("station-7"), listener)
         .await
         .unwrap();
-    let told = lines.of(Level::INFO);
-    let [(first, connected), (second, disconnected)] = &told[..] else {
-        panic!("{told:?}");
+    let reported = lines.of(Level::INFO);
+    let [(first, connected), (second, disconnected)] = &reported[..] else {
+        panic!("{reported:?}");
     };
     assert!(connected.contains("message=connected"), "{connected}");
     assert!(
         disconnected.contains("message=disconnected"),
         "{disconnected}"
     );
-    assert!(first.contains("station-7") && first == second, "{told:?}");
+    assert!(
+        first.contains("station-7") && first == second,
+        "{reported:?}"
+    );
     assert_eq!(lines.noted.lock().unwrap().lines.len(), 2);
 }
 
@@ -226,15 +229,15 @@ async fn each_attempt_has_a_number_of_its_own() {
         let event = in_time(events.next()).await;
         ends += usize::from(matches!(event, Some(ConnectionEvent::Disconnected { .. })));
     }
-    let told = lines.of(Level::WARN);
-    for ((span, line), attempt) in told.iter().zip(1..=2) {
+    let reported = lines.of(Level::WARN);
+    for ((span, line), attempt) in reported.iter().zip(1..=2) {
         assert!(
             line.contains("message=connection lost: the server closed the connection"),
             "{line}"
         );
         assert!(span.contains(&format!("attempt={attempt} ")), "{span:?}");
     }
-    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(reported.len(), 2, "{reported:?}");
 }
 
 /// MQTT-3.2.2-16: the server chooses the Client Identifier.
@@ -260,10 +263,10 @@ async fn an_assigned_client_identifier_joins_the_span() {
     };
     let (connection, _server) =
         in_time(async { tokio::join!(Connection::open(options), serve) }).await;
-    let told = lines.of(Level::INFO);
+    let reported = lines.of(Level::INFO);
     assert!(
-        told[0].0.contains("client_identifier=\"given\""),
-        "{told:?}"
+        reported[0].0.contains("client_identifier=\"given\""),
+        "{reported:?}"
     );
     drop(connection);
 }

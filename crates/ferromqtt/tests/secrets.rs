@@ -494,6 +494,8 @@ const WITHOUT_SECRETS: &str = "
     TransportError OptionsError Client UrlError WebSocketError FilterResult RequestError UserProperties SubscriptionIdentifiers HostError
     PropertyError PropertyProblem Contest InvalidTopic TemplateError TemplateProblem TopicParams TopicTemplate SubscriptionFilter Json
     Awaited Unacknowledged ServerLimits ConnectResult RouterError
+    KeepAliveBounds PortProtocol ProfileConflict ProfileEvidence ProfileFigure ProfilePorts ProfileRow ProfileSource
+    ServerProfile TopicLimit UncountedLevels UnknownProfile
 ";
 
 /// Traits, and what stands in the tests above under another name: what calls return.

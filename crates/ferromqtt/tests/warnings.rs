@@ -53,10 +53,10 @@ async fn danger_is_told() {
     let anyone = TlsOptions::new().danger_accept_any_certificate_from_anyone();
     for count in 1..=2 {
         open_and_close(options.clone().tls(anyone.clone())).await;
-        let told = noted.0.lock().unwrap().clone();
-        assert_eq!(told.len(), count, "{told:?}");
+        let reported = noted.0.lock().unwrap().clone();
+        assert_eq!(reported.len(), count, "{reported:?}");
         for part in ["DANGER", "certificate is not verified", "127.0.0.1"] {
-            assert!(told[count - 1].contains(part), "{told:?}");
+            assert!(reported[count - 1].contains(part), "{reported:?}");
         }
     }
     broker.stop().await;
@@ -65,8 +65,8 @@ async fn danger_is_told() {
 #[tokio::test]
 async fn danger_is_told_at_each_connection() {
     let limit = Duration::from_secs(60);
-    let told = tokio::time::timeout(limit, danger_is_told()).await;
-    told.expect("the test ends in time");
+    let reported = tokio::time::timeout(limit, danger_is_told()).await;
+    reported.expect("the test ends in time");
 }
 
 /// A server that accepts and sends two messages at QoS 0 with DUP set (MQTT-3.3.1-2).
@@ -90,17 +90,17 @@ async fn slip_is_told() {
     for _ in 0..2 {
         messages.next().await.unwrap();
     }
-    let told = noted.0.lock().unwrap().clone();
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].contains("DUP is ignored"), "{told:?}");
+    let reported = noted.0.lock().unwrap().clone();
+    assert_eq!(reported.len(), 1, "{reported:?}");
+    assert!(reported[0].contains("DUP is ignored"), "{reported:?}");
     drop(stream);
 }
 
 #[tokio::test]
 async fn what_is_tolerated_of_a_server_is_told_once_a_connection() {
     let limit = Duration::from_secs(60);
-    let told = tokio::time::timeout(limit, slip_is_told()).await;
-    told.expect("the test ends in time");
+    let reported = tokio::time::timeout(limit, slip_is_told()).await;
+    reported.expect("the test ends in time");
 }
 
 /// Subscribes, and drops the stream: with no time for claiming, the messages that come are not claimed.
@@ -140,10 +140,10 @@ async fn messages_that_nobody_claims_are_told() {
     }
     client.declared("denied").await.unwrap_err();
     connection.disconnect().await.unwrap();
-    let mut told = noted.0.lock().unwrap().clone();
-    told.sort();
-    let [unclaimed, refused] = &told[..] else {
-        panic!("{told:?}");
+    let mut reported = noted.0.lock().unwrap().clone();
+    reported.sort();
+    let [unclaimed, refused] = &reported[..] else {
+        panic!("{reported:?}");
     };
     for part in ["no stream has claimed", "messages=1", "client's `messages`"] {
         assert!(unclaimed.contains(part), "{part:?} in {unclaimed}");
@@ -157,8 +157,8 @@ async fn messages_that_nobody_claims_are_told() {
 #[tokio::test(start_paused = true)]
 async fn unclaimed_messages_and_refused_declarations_are_told_once() {
     let limit = Duration::from_secs(60);
-    let told = tokio::time::timeout(limit, messages_that_nobody_claims_are_told()).await;
-    told.expect("the test ends in time");
+    let reported = tokio::time::timeout(limit, messages_that_nobody_claims_are_told()).await;
+    reported.expect("the test ends in time");
 }
 
 /// A server that answers a message by ending the connection.
@@ -185,20 +185,20 @@ async fn a_message_that_is_refused_is_told() {
     };
     let (published, ()) = tokio::join!(publish.into_future(), serve);
     published.unwrap_err();
-    let told = noted.0.lock().unwrap().clone();
-    let about_it: Vec<_> = (told.iter())
+    let reported = noted.0.lock().unwrap().clone();
+    let about_it: Vec<_> = (reported.iter())
         .filter(|text| text.contains("bad/topic"))
         .collect();
-    assert_eq!(about_it.len(), 2, "{told:?}");
-    assert!(about_it[0].contains("one at a time"), "{told:?}");
-    assert!(about_it[1].contains("given up"), "{told:?}");
+    assert_eq!(about_it.len(), 2, "{reported:?}");
+    assert!(about_it[0].contains("one at a time"), "{reported:?}");
+    assert!(about_it[1].contains("given up"), "{reported:?}");
 }
 
 #[tokio::test]
 async fn a_message_that_the_server_refuses_by_ending_connections_is_told() {
     let limit = Duration::from_secs(60);
-    let told = tokio::time::timeout(limit, a_message_that_is_refused_is_told()).await;
-    told.expect("the test ends in time");
+    let reported = tokio::time::timeout(limit, a_message_that_is_refused_is_told()).await;
+    reported.expect("the test ends in time");
 }
 
 /// The server says that another client has the same Client Identifier.
@@ -219,11 +219,11 @@ async fn a_contest_is_told() {
     let (connection, server) = tokio::join!(Connection::open(options), server);
     connection.unwrap().client().closed().await;
     drop(server);
-    let told = noted.0.lock().unwrap().clone();
-    let found = told
+    let reported = noted.0.lock().unwrap().clone();
+    let found = reported
         .iter()
         .find(|line| line.contains("Client Identifier \"station-7\""));
-    let line = found.unwrap_or_else(|| panic!("{told:?}"));
+    let line = found.unwrap_or_else(|| panic!("{reported:?}"));
     for part in ["Session taken over", "give each client its own"] {
         assert!(line.contains(part), "{line}");
     }
@@ -232,8 +232,8 @@ async fn a_contest_is_told() {
 #[tokio::test]
 async fn another_client_with_the_same_identifier_is_told() {
     let limit = Duration::from_secs(60);
-    let told = tokio::time::timeout(limit, a_contest_is_told()).await;
-    told.expect("the test ends in time");
+    let reported = tokio::time::timeout(limit, a_contest_is_told()).await;
+    reported.expect("the test ends in time");
 }
 
 /// How a connection ends whose messages nobody waits for.
@@ -298,8 +298,8 @@ async fn unawaited_messages_are_told(end: UnawaitedEnd) -> Vec<String> {
     }
     client.closed().await;
     tokio::time::sleep(Duration::from_secs(1)).await; // virtual: the driver has written its lines
-    let told = noted.0.lock().unwrap().clone();
-    (told.into_iter())
+    let reported = noted.0.lock().unwrap().clone();
+    (reported.into_iter())
         .filter(|line| line.contains("nobody waited for"))
         .collect()
 }
@@ -314,14 +314,14 @@ async fn messages_whose_receipts_were_dropped_are_counted_when_the_connection_en
         UnawaitedEnd::Drained,
     ] {
         let limit = Duration::from_secs(600);
-        let told = tokio::time::timeout(limit, unawaited_messages_are_told(end)).await;
-        let told = told.expect("the test ends in time");
+        let reported = tokio::time::timeout(limit, unawaited_messages_are_told(end)).await;
+        let reported = reported.expect("the test ends in time");
         if matches!(end, UnawaitedEnd::Drained) {
-            assert!(told.is_empty(), "{told:?}");
+            assert!(reported.is_empty(), "{reported:?}");
             continue;
         }
-        let [line] = &told[..] else {
-            panic!("{end:?}: {told:?}");
+        let [line] = &reported[..] else {
+            panic!("{end:?}: {reported:?}");
         };
         for part in ["not_sent=3 ", "unknown=2 ", "drain the connection"] {
             assert!(line.contains(part), "{end:?}: {part:?} in {line}");
@@ -368,10 +368,10 @@ async fn a_refused_message_whose_receipt_was_dropped_is_told() {
         (QoS::AtLeastOnce, Packet::PubAck as fn(Ack) -> Packet),
         (QoS::ExactlyOnce, Packet::PubRec),
     ] {
-        let told = tokio::time::timeout(limit, a_refusal_is_told(qos, reply)).await;
-        let told = told.expect("the test ends in time");
-        let [line] = &told[..] else {
-            panic!("{told:?}");
+        let reported = tokio::time::timeout(limit, a_refusal_is_told(qos, reply)).await;
+        let reported = reported.expect("the test ends in time");
+        let [line] = &reported[..] else {
+            panic!("{reported:?}");
         };
         for part in ["refused/topic", "Quota exceeded (0x97)", "times=1 "] {
             assert!(line.contains(part), "{part:?} in {line}");
@@ -408,16 +408,16 @@ async fn losses_are_told(overflow: Overflow) -> Vec<String> {
 async fn the_first_loss_of_a_stream_is_told_and_at_the_end_how_many_there_were() {
     let limit = Duration::from_secs(60);
     for overflow in [Overflow::DropOldest, Overflow::Wait] {
-        let told = tokio::time::timeout(limit, losses_are_told(overflow)).await;
-        let told = told.expect("the test ends in time");
-        let [first, all] = &told[..] else {
-            panic!("{told:?}");
+        let reported = tokio::time::timeout(limit, losses_are_told(overflow)).await;
+        let reported = reported.expect("the test ends in time");
+        let [first, all] = &reported[..] else {
+            panic!("{reported:?}");
         };
         for part in ["readings", "lost"] {
-            assert!(first.contains(part), "{told:?}");
+            assert!(first.contains(part), "{reported:?}");
         }
         for part in ["messages=", "lost in all"] {
-            assert!(all.contains(part), "{told:?}");
+            assert!(all.contains(part), "{reported:?}");
         }
     }
 }
@@ -451,11 +451,11 @@ async fn unacknowledged_messages_are_told() -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_may_be_waiting_for_acknowledgements_is_told_of() {
     let limit = Duration::from_secs(60);
-    let told = tokio::time::timeout(limit, unacknowledged_messages_are_told()).await;
-    let told = told.expect("the test ends in time");
-    assert_eq!(told.len(), 1, "{told:?}");
+    let reported = tokio::time::timeout(limit, unacknowledged_messages_are_told()).await;
+    let reported = reported.expect("the test ends in time");
+    assert_eq!(reported.len(), 1, "{reported:?}");
     for part in ["messages=10", "acknowledged", "waiting"] {
-        assert!(told[0].contains(part), "{told:?}");
+        assert!(reported[0].contains(part), "{reported:?}");
     }
 }
 
@@ -472,8 +472,8 @@ async fn losses_are_counted() -> (u64, Vec<String>) {
         ..QueueOptions::default()
     };
     let mut messages = client.subscribe("readings").queue(bounds).await.unwrap();
-    let mut reported = 0;
-    while reported < 500 {
+    let mut lost = 0;
+    while lost < 500 {
         client.publish("readings", "x").await.unwrap();
         // Its answer comes behind the message.
         client
@@ -481,29 +481,29 @@ async fn losses_are_counted() -> (u64, Vec<String>) {
             .qos(QoS::AtLeastOnce)
             .await
             .unwrap();
-        reported += messages.take_lost();
+        lost += messages.take_lost();
     }
     connection.disconnect().await.unwrap();
     broker.stop().await;
-    (reported, noted.0.lock().unwrap().clone())
+    (lost, noted.0.lock().unwrap().clone())
 }
 
 #[tokio::test(start_paused = true)]
 async fn losses_that_repeat_are_counted_and_not_written() {
     let limit = Duration::from_secs(60);
-    let told = tokio::time::timeout(limit, losses_are_counted()).await;
-    let (reported, told) = told.expect("the test ends in time");
+    let counted = tokio::time::timeout(limit, losses_are_counted()).await;
+    let (lost, reported) = counted.expect("the test ends in time");
     assert!(
-        told.len() <= 11,
-        "one for each doubling, and two of the rest: {told:?}"
+        reported.len() <= 11,
+        "one for each doubling, and two of the rest: {reported:?}"
     );
-    for (line, times) in told.iter().zip([1, 2, 4, 8]) {
+    for (line, times) in reported.iter().zip([1, 2, 4, 8]) {
         assert!(line.contains("messages are lost"), "{line}");
         assert!(line.contains(&format!("times={times} ")), "{line}");
     }
-    let rest = told.iter().rev().find(|line| line.contains("left out"));
+    let rest = reported.iter().rev().find(|line| line.contains("left out"));
     let rest = rest.unwrap();
-    for part in ["readings", &format!("times={reported} ")] {
+    for part in ["readings", &format!("times={lost} ")] {
         assert!(rest.contains(part), "{part:?} in {rest}");
     }
 }
@@ -535,7 +535,7 @@ async fn attempts_are_counted() -> (usize, Vec<String>) {
 #[tokio::test]
 async fn attempts_that_fail_for_the_same_reason_are_counted_and_not_written() {
     let limit = Duration::from_secs(60);
-    let told = tokio::time::timeout(limit, attempts_are_counted()).await;
-    let (attempts, told) = told.expect("the test ends in time");
-    assert!(told.len() <= 8, "{attempts} attempts: {told:?}");
+    let reported = tokio::time::timeout(limit, attempts_are_counted()).await;
+    let (attempts, reported) = reported.expect("the test ends in time");
+    assert!(reported.len() <= 8, "{attempts} attempts: {reported:?}");
 }

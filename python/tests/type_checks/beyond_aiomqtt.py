@@ -159,6 +159,7 @@ async def a_broker_is_taken_for_a_host() -> None:
     """In memory."""
     broker = TestBroker(listen=False)
     assert_type(broker.client("a", keepalive=5), Client)
+    broker.client("a", keep_alive=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     async with Client(broker, identifier="a") as client:
         assert_type(client, Client)
     Client(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -34,9 +34,11 @@ def use() -> None:
             assert_type(next(requests.within(3)).response_topic, str | None)
         assert_type(client.state(), ClientState)
     assert_type(OwnClient("localhost"), OwnClient)
+    assert_type(OwnClient.from_url("mqtt://h", keepalive=30, strict=True), OwnClient)
 
 
 def misuse(client: Client) -> None:
     client.publish("a", quality=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     client.subscribe(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Client("localhost", keepalife=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Client.from_url("mqtt://h", keepalife=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+from functools import partial
 from typing import assert_type
 
 from ferromqtt import Client, ConnectResult, Message, Topic, Will, blocking
@@ -45,3 +47,19 @@ async def others_are_refused(client: Client, sync: blocking.Client) -> None:
     Will("w", delay=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     sync.publish("t", content_type="a")
     sync.publish("t", contenttype="a")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+
+
+async def a_url_and_options(url: str, context: ssl.SSLContext) -> None:
+    """The options beside a URL are those of the constructor."""
+    async with Client.from_url(url, protocol="auto", identifier="a", reconnect=True) as client:
+        assert_type(client, Client)
+    Client.from_url(url, tls_context=context, clean_start=3, servers=["mqtts://other"])
+    Client.from_url(url, will=Will("w"), user_properties={"a": "b"}, username=None)
+    connect = partial(Client.from_url, url, keepalive=5)
+    assert_type(connect(), Client)
+    assert_type(blocking.Client.from_url(url, timeout=5), blocking.Client)
+    Client.from_url(url, keep_alive=30)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Client.from_url(url, keepalive="30")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Client.from_url(url, port=1884)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Client.from_url(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    blocking.Client.from_url(url, protocol="six")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

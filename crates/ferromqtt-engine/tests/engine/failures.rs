@@ -66,6 +66,11 @@ fn an_error_of_publishing_says_what_happened_and_whether_the_message_may_have_ar
             Delivery::Unknown,
         ),
         (
+            CallEnd::Completed(Outcome::Unreleased { properties: None }),
+            "the server took the message over, and then lost its Packet Identifier (0x92); the message may have arrived",
+            Delivery::Unknown,
+        ),
+        (
             CallEnd::Refused(PublishError::QueueFull {
                 limit: 1,
                 unit: "messages",

@@ -58,8 +58,8 @@ fn ended(cause: ConnectionError, retries: bool, established: bool) -> Fact {
     }
 }
 
-fn not_restored(filter: &str) -> Fact {
-    Fact::NotRestored {
+fn not_resubscribed(filter: &str) -> Fact {
+    Fact::NotResubscribed {
         filter: TopicFilter::new(filter).unwrap(),
         reason: ReasonCode::NotAuthorized,
     }
@@ -79,14 +79,14 @@ fn failed(text: &str) -> ConnectionError {
 #[test]
 fn a_line_is_told_with_its_fields_and_the_server() {
     let mut log = Log::new();
-    for (fact, told) in [
+    for (fact, reported) in [
         (
             connected(true),
             "connected to broker.example:1883 (session present)",
         ),
         (connected(false), "connected to broker.example:1883"),
         (
-            not_restored("a\n/#"),
+            not_resubscribed("a\n/#"),
             r#"a subscription that the server had lost was not renewed (filter: "a\n/#", reason: Not authorized (0x87), broker.example:1883)"#,
         ),
         (
@@ -117,7 +117,7 @@ fn a_line_is_told_with_its_fields_and_the_server() {
             "disconnected from broker.example:1883",
         ),
     ] {
-        assert_eq!(log.told(&fact), [told]);
+        assert_eq!(log.told(&fact), [reported]);
     }
 }
 
@@ -130,8 +130,11 @@ fn the_servers_words_are_told_and_a_known_server_is_at_the_right_port() {
     if let Fact::Disconnected { has_accepted, .. } = &mut known {
         *has_accepted = true;
     }
-    let told = log.told(&known);
-    assert!(!told[0].contains("does the port expect TLS"), "{told:?}");
+    let reported = log.told(&known);
+    assert!(
+        !reported[0].contains("does the port expect TLS"),
+        "{reported:?}"
+    );
     let properties = Properties {
         reason_string: Some("come\nback".try_into().unwrap()),
         ..Properties::default()
@@ -140,9 +143,9 @@ fn the_servers_words_are_told_and_a_known_server_is_at_the_right_port() {
         reason: ReasonCode::ServerBusy,
         properties: properties.into(),
     };
-    let told = log.told(&ended(busy, true, true));
+    let reported = log.told(&ended(busy, true, true));
     let expected = r"connection lost: the server disconnected: Server busy (0x89): come\nback (broker.example:1883)";
-    assert_eq!(told, [expected]);
+    assert_eq!(reported, [expected]);
 }
 
 #[test]
@@ -152,35 +155,35 @@ fn what_repeats_is_written_at_doublings_and_the_rest_when_it_is_connected_again_
         let lines = (0..count).flat_map(|_| log.note(fact));
         lines.filter_map(|line| number(&line, "times")).collect()
     };
-    let lost = not_restored("a");
+    let lost = not_resubscribed("a");
     assert_eq!(times(&mut log, &lost, 3), [1, 2]);
     let text = "a subscription that the server had lost was not renewed: a (broker.example:1883)";
-    let told = log.told(&connected(false));
+    let reported = log.told(&connected(false));
     assert_eq!(
-        told,
+        reported,
         [
             &format!("{text} (3 times in all)"),
             "connected to broker.example:1883"
         ]
     );
     assert_eq!(times(&mut log, &lost, 3), [4]);
-    let told = log.told(&ended(ConnectionError::Closed, false, true));
+    let reported = log.told(&ended(ConnectionError::Closed, false, true));
     assert_eq!(
-        told,
+        reported,
         [
             &format!("{text} (6 times in all)"),
             "disconnected from broker.example:1883"
         ]
     );
-    let told = log.told(&Fact::Ended { lost: 0 });
-    assert!(told.is_empty(), "{told:?}");
+    let reported = log.told(&Fact::Ended { lost: 0 });
+    assert!(reported.is_empty(), "{reported:?}");
 }
 
 #[test]
 fn a_line_that_was_left_out_has_its_kind_and_subject_as_fields() {
     let mut log = Log::new();
     for _ in 0..3 {
-        log.note(&not_restored("a"));
+        log.note(&not_resubscribed("a"));
     }
     let lines = log.note(&Fact::Ended { lost: 7 });
     let [all, left_out] = &lines[..] else {
@@ -243,7 +246,7 @@ fn what_a_quiet_client_leaves_out_is_reported_when_the_transport_has_closed() {
     log.lines.set_quiet(true);
     log.note(&connected(false));
     for _ in 0..3 {
-        log.note(&not_restored("a"));
+        log.note(&not_resubscribed("a"));
     }
     for expected in [1, 0] {
         let mut lines = Vec::new();
@@ -321,13 +324,13 @@ fn refused(qos: QoS, how: Unheard) {
     };
     assert_eq!(facts, wanted, "{qos:?} {how:?}");
     let mut log = Log::new();
-    let told: Vec<_> = (world.facts.iter())
+    let reported: Vec<_> = (world.facts.iter())
         .flat_map(|fact| log.told(fact))
         .collect();
-    let lines = told
+    let lines = reported
         .iter()
         .filter(|line| line.contains("refused a message"));
-    assert_eq!(lines.count(), wanted.len(), "{told:?}");
+    assert_eq!(lines.count(), wanted.len(), "{reported:?}");
     world.end();
 }
 
@@ -335,20 +338,20 @@ fn refused(qos: QoS, how: Unheard) {
 fn a_queued_message_that_is_not_delivered_and_nobody_waits_for_has_a_line() {
     let mut log = Log::new();
     let text = "a message of the outgoing queue is not delivered, and nobody waits for its outcome";
-    let mut told = |outcome| log.told(&Fact::MessageEnded { key: 1, outcome });
+    let mut reported = |outcome| log.told(&Fact::MessageEnded { key: 1, outcome });
     assert_eq!(
-        told(Outcome::Dropped),
+        reported(Outcome::Dropped),
         [format!(
             "{text}: the full outgoing queue dropped the message ({SERVER})"
         )]
     );
     assert_eq!(
-        told(Outcome::Expired),
+        reported(Outcome::Expired),
         [format!(
             "{text}: the message expired before it could be sent ({SERVER})"
         )]
     );
-    let again = told(Outcome::Dropped);
+    let again = reported(Outcome::Dropped);
     assert!(again[0].ends_with("(2 times so far)"), "{again:?}");
     // What has gone well, what the program asked for, and what has a line of its own.
     let acknowledged = Outcome::Acknowledged {
@@ -361,7 +364,7 @@ fn a_queued_message_that_is_not_delivered_and_nobody_waits_for_has_a_line() {
         properties: None,
     };
     for outcome in [Outcome::Sent, acknowledged, Outcome::Replaced, refused] {
-        assert_eq!(told(outcome), [""; 0]);
+        assert_eq!(reported(outcome), [""; 0]);
     }
 }
 
@@ -374,6 +377,6 @@ fn what_was_left_behind_by_a_closed_queue_is_not_told_as_an_overflow() {
     assert_eq!(number(&lines[0], "messages"), Some(3));
     let text = "received messages are lost: their subscription was left before the program had taken them, and the client has \
         acknowledged them";
-    let told = format!("{text} (filters: \"a/#\", messages: 3, {SERVER})");
-    assert_eq!(lines[0].told(SERVER), told);
+    let reported = format!("{text} (filters: \"a/#\", messages: 3, {SERVER})");
+    assert_eq!(lines[0].told(SERVER), reported);
 }

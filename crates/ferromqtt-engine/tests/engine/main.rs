@@ -18,5 +18,6 @@ mod readers;
 mod responding;
 mod restarting;
 mod store;
+mod unsubscribing;
 mod versions;
 mod world;

@@ -34,7 +34,7 @@ pub(crate) struct Wire {
     pub(crate) link: LinkId,
     connection: ConnectionId,
     /// What the broker has written and the engine has not read whole.
-    input: BytesMut,
+    pub(crate) input: BytesMut,
     /// What the engine has written and the broker has not read whole.
     output: BytesMut,
 }

@@ -286,7 +286,7 @@ impl Client {
     }
 
     /// The filters that are subscribed for a queue: none any more when each was unsubscribed, refused, or
-    /// [not restored](Event::NotRestored). Those of [detached](Client::detach_queue) queues are no other's. They are found
+    /// [not subscribed again](Event::NotResubscribed). Those of [detached](Client::detach_queue) queues are no other's. They are found
     /// without looking at those of other queues.
     pub fn filters(&self, queue: QueueId) -> impl Iterator<Item = &TopicFilter> {
         self.session.subscriptions.filters(queue)

@@ -314,11 +314,15 @@ impl Client {
             return Err(DecodeError::protocol("PUBACK answers a QoS 2 PUBLISH"));
         }
         self.session.suspicion.acknowledged();
-        if ack.reason.is_error() {
+        let end = match ack.reason.is_error() {
+            true => ExchangeEnd::Refused,
+            false => ExchangeEnd::Accepted,
+        };
+        if end == ExchangeEnd::Refused {
             self.report_refusal(number, ack.reason);
         }
         let acknowledged = self.session.outbound.finish_publish(number);
-        self.finish(now, ack, acknowledged);
+        self.finish(now, end, ack, acknowledged);
         Ok(())
     }
 
@@ -335,7 +339,7 @@ impl Client {
                 if ack.reason.is_error() {
                     self.report_refusal(number, ack.reason);
                     let acknowledged = self.session.outbound.finish_publish(number);
-                    self.finish(now, ack, acknowledged); // no PUBREL (MQTT-4.3.3-4)
+                    self.finish(now, ExchangeEnd::Refused, ack, acknowledged); // no PUBREL (MQTT-4.3.3-4)
                     return Ok(());
                 }
                 if let (Some(released), Some(owner)) = (
@@ -385,12 +389,23 @@ impl Client {
     }
 
     /// PUBCOMP ends the exchange of a QoS 2 publish.
-    pub(super) fn on_pubcomp(&mut self, now: Instant, ack: Ack) -> Result<(), DecodeError> {
+    pub(super) fn on_pubcomp(&mut self, now: Instant, mut ack: Ack) -> Result<(), DecodeError> {
         match self.session.ids.owner(ack.packet_id) {
             Some(&IdOwner::Release(number)) => {
                 let acknowledged = self.session.outbound.finish_release(number);
-                // Whatever PUBCOMP says, the server has the message since PUBREC; 0x92 only means that it forgot the identifier.
-                self.finish(now, Ack::success(ack.packet_id), acknowledged);
+                let connection = self.connection.as_ref().map(|it| it.number);
+                // PUBREL was sent again on this connection: the server may have answered the first one, and then it does not
+                // know the identifier any more. "This is not an error during recovery" (section 3.7.2.1).
+                let recovers =
+                    (acknowledged.as_ref()).is_some_and(|it| Some(it.connection) != connection);
+                let end = match ack.reason.is_error() && !recovers {
+                    true => ExchangeEnd::Unreleased,
+                    false => ExchangeEnd::Accepted,
+                };
+                if ack.reason.is_error() {
+                    ack.reason = ReasonCode::Success; // the server accepted the message by PUBREC
+                }
+                self.finish(now, end, ack, acknowledged);
                 Ok(())
             }
             Some(IdOwner::Publish(_)) => Err(DecodeError::protocol("PUBCOMP came before PUBREC")),
@@ -400,7 +415,13 @@ impl Client {
 
     /// Ends the exchange of a QoS 1 or 2 publish: frees its Packet Identifier and its slot of the Receive Maximum, and reports
     /// the outcome.
-    fn finish(&mut self, now: Instant, ack: Ack, acknowledged: Option<Acknowledged>) {
+    fn finish(
+        &mut self,
+        now: Instant,
+        end: ExchangeEnd,
+        ack: Ack,
+        acknowledged: Option<Acknowledged>,
+    ) {
         self.free(ack.packet_id);
         let Some(acknowledged) = acknowledged else {
             return;
@@ -415,23 +436,25 @@ impl Client {
                 self.stats.count_latency(nanos);
             }
         }
-        let is_refused = ack.reason.is_error();
-        self.stats.acknowledged += u64::from(!is_refused);
-        self.stats.refused += u64::from(is_refused);
+        match end {
+            ExchangeEnd::Accepted => self.stats.acknowledged += 1,
+            ExchangeEnd::Refused => self.stats.refused += 1,
+            ExchangeEnd::Unreleased => {}
+        }
         let Some(owner) = acknowledged.owner else {
             return;
         };
         let Ack {
             reason, properties, ..
         } = ack;
-        let outcome = if reason.is_error() {
-            Outcome::Refused { reason, properties }
-        } else {
-            Outcome::Acknowledged {
+        let outcome = match end {
+            ExchangeEnd::Accepted => Outcome::Acknowledged {
                 reason,
                 properties,
                 resent_as_new: acknowledged.resent_as_new,
-            }
+            },
+            ExchangeEnd::Refused => Outcome::Refused { reason, properties },
+            ExchangeEnd::Unreleased => Outcome::Unreleased { properties },
         };
         self.complete_publish(owner, outcome);
     }
@@ -483,4 +506,14 @@ impl Client {
             Owner::Recorded(key) => self.events.push_back(Event::Ended { key, outcome }),
         }
     }
+}
+
+/// How an acknowledgement ends the exchange of a QoS 1 or 2 publish.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ExchangeEnd {
+    Accepted,
+    /// By PUBACK or PUBREC.
+    Refused,
+    /// By PUBCOMP: the server took the message over, and did not know its Packet Identifier any more.
+    Unreleased,
 }

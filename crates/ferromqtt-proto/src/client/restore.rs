@@ -36,7 +36,7 @@ impl Client {
         for subscription in subscriptions {
             let alone = as_subscribe(&subscription);
             if let Err(error) = self.check_limits(&Kind::Subscribe(alone.clone())) {
-                self.not_restored(subscription.queue, subscription.filter, error.as_reason());
+                self.not_resubscribed(subscription.queue, subscription.filter, error.as_reason());
                 continue;
             }
             next = match next.take() {
@@ -79,12 +79,17 @@ impl Client {
     }
 
     /// A subscription is gone, and its queue may be waiting for messages: reports it to the application.
-    pub(super) fn not_restored(&mut self, queue: QueueId, filter: TopicFilter, reason: ReasonCode) {
+    pub(super) fn not_resubscribed(
+        &mut self,
+        queue: QueueId,
+        filter: TopicFilter,
+        reason: ReasonCode,
+    ) {
         self.session.subscriptions.remove(&filter, queue);
         if self.correlation.is_fed_by(queue) {
             return self.no_responses(reason);
         }
-        self.events.push_back(Event::NotRestored {
+        self.events.push_back(Event::NotResubscribed {
             queue,
             filter,
             reason,

@@ -9,7 +9,7 @@ use super::{Client, ClientPhase};
 use crate::error::{DecodeError, InvalidSubscribe};
 use crate::event::{Event, OpId, Outcome};
 use crate::packet::{
-    self, PacketType, Properties, PropertyPlace, RetainHandling, SubscriptionOptions,
+    self, PacketType, Properties, PropertyPlace, ReasonCode, RetainHandling, SubscriptionOptions,
 };
 use crate::property_error::{PropertyError, PropertyProblem};
 use crate::session::{LeftMessage, QueueId};
@@ -269,7 +269,7 @@ impl Client {
             .collect();
         for (filter, reason) in refused {
             if restores {
-                self.not_restored(queue, filter, reason);
+                self.not_resubscribed(queue, filter, reason);
             } else {
                 self.session.subscriptions.remove(&filter, queue);
                 self.session.subscriptions.remove_detached(&filter);
@@ -310,9 +310,11 @@ impl Client {
         }
         let refused: Vec<_> = (unsubscribe.filters.iter().zip(&unsuback.reasons))
             .filter(|(_, reason)| reason.is_error())
-            .map(|(filter, _)| filter.clone())
+            .map(|(filter, &reason)| (filter.clone(), reason))
             .collect();
-        self.keep_subscribed(op, &refused);
+        if !refused.is_empty() {
+            self.keep_subscribed(op, refused);
+        }
         let outcome = Outcome::Unsubscribed {
             reasons: unsuback.reasons,
             properties: unsuback.properties.boxed(),
@@ -323,10 +325,12 @@ impl Client {
 
     /// The server refused to unsubscribe `filters`: messages go on to come, so they are registered again. A queue that was
     /// closed, or a filter that was subscribed again, meanwhile stays as it is.
-    fn keep_subscribed(&mut self, op: OpId, filters: &[TopicFilter]) {
+    #[cold]
+    fn keep_subscribed(&mut self, op: OpId, filters: Vec<(TopicFilter, ReasonCode)>) {
+        let awaited = (self.requests.get(op)).is_some_and(|request| !request.abandoned());
         let removed = self.requests.take_removed(op);
         let session = &mut self.session;
-        let refused: HashSet<_> = filters.iter().collect();
+        let refused: HashSet<_> = filters.iter().map(|(filter, _)| filter).collect();
         for subscription in removed {
             if refused.contains(&subscription.filter)
                 && session.inbox.is_open(subscription.queue)
@@ -335,5 +339,13 @@ impl Client {
                 session.subscriptions.add(subscription);
             }
         }
+        let op = awaited.then_some(op);
+        (self.events).extend(
+            (filters.into_iter()).map(|(filter, reason)| Event::NotUnsubscribed {
+                filter,
+                reason,
+                op,
+            }),
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::reconnect::later;
 
-/// The life of a message that may not wait for ever.
+/// The life of a message that may not wait forever.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MessageExpiry {
     end: Instant,

@@ -161,8 +161,11 @@ fn authenticating_anew() {
             .authenticate(pair.now, answer(CONTINUE))
             .unwrap();
         pair.server_sends(from_server(ReasonCode::Success, "M"));
-        let told = |reason| Event::Auth(Box::new(auth(reason, "M", "ask")));
-        assert_eq!(pair.events(), [told(CONTINUE), told(ReasonCode::Success)]);
+        let reported = |reason| Event::Auth(Box::new(auth(reason, "M", "ask")));
+        assert_eq!(
+            pair.events(),
+            [reported(CONTINUE), reported(ReasonCode::Success)]
+        );
         pair.bytes();
     }
 }

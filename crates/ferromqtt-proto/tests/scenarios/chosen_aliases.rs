@@ -383,8 +383,11 @@ fn a_message_must_be_short_enough_with_the_topic_of_its_alias() {
         matches!(refused, InvalidPublish::TooLargeWithTopic { limit: 60, .. }),
         "{refused}"
     );
-    let told = refused.to_string();
-    assert!(told.contains("sending it again needs the topic"), "{told}");
+    let reported = refused.to_string();
+    assert!(
+        reported.contains("sending it again needs the topic"),
+        "{reported}"
+    );
     long.payload = vec![0; 60].into();
     let refused = pair.client.publish(pair.now, long).unwrap_err();
     assert!(

@@ -50,10 +50,11 @@ fn two_clients_that_take_the_server_from_each_other_both_notice() {
                 if let Some(contest) = contests.first() {
                     assert_eq!(contest.client_identifier, text("me"));
                     assert_eq!((contest.ends, contest.reason), (3, None));
-                    let told = contest.to_string();
+                    let reported = contest.to_string();
                     assert!(
-                        told.contains("\"me\"") && told.contains("give each client its own"),
-                        "{told}"
+                        reported.contains("\"me\"")
+                            && reported.contains("give each client its own"),
+                        "{reported}"
                     );
                 }
             }

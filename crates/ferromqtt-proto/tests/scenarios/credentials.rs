@@ -120,10 +120,13 @@ fn a_refusal_for_bad_credentials_is_tried_again_with_fresh_ones() {
         let mut pair = asked(patient(version));
         open_with(&mut pair, "expired");
         pair.server_sends(refused(reason));
-        let ConnectionError::Refused { reason: told, .. } = pair.cause() else {
+        let ConnectionError::Refused {
+            reason: reported, ..
+        } = pair.cause()
+        else {
             panic!("the refusal is told");
         };
-        assert_eq!(told, reason);
+        assert_eq!(reported, reason);
         assert_eq!(pair.client.is_idle(), is_final, "{version:?} {reason}");
         if !is_final {
             wait_until_asked(&mut pair);

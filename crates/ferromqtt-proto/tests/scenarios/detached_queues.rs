@@ -316,12 +316,12 @@ fn a_detached_subscription_that_is_not_restored_is_told() {
     let packet_id = pair.subscribes().pop().unwrap().packet_id.get();
     pair.events();
     pair.server_sends(suback(packet_id, &[ReasonCode::NotAuthorized]));
-    let told = Event::NotRestored {
+    let reported = Event::NotResubscribed {
         queue: DEFAULT,
         filter: filter("t"),
         reason: ReasonCode::NotAuthorized,
     };
-    assert_eq!(pair.events(), [told]);
+    assert_eq!(pair.events(), [reported]);
     pair.reconnect(false);
     assert!(pair.bytes().is_empty());
 }
@@ -411,12 +411,12 @@ fn closing_a_queue_tells_what_the_application_never_acknowledged() {
         pair.events();
         pair.client.close_queue(queue);
         pair.pump();
-        let told = Event::Discarded {
+        let reported = Event::Discarded {
             queue,
             filters: vec![filter("t"), filter("u")],
             messages: 2,
         };
-        assert_eq!(pair.events(), [told]);
+        assert_eq!(pair.events(), [reported]);
         pair.client.close_queue(queue);
         pair.client.close_queue(automatic);
         pair.pump();

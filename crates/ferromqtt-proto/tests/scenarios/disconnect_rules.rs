@@ -2,7 +2,8 @@
 
 use ferromqtt_proto::packet::{Disconnect, Packet};
 use ferromqtt_proto::{
-    ConnectionError, DisconnectError, Options, Properties, QueueOptions, ReasonCode,
+    ConnectionError, DisconnectError, Event, Options, Outcome, Properties, QueueOptions,
+    ReasonCode, TopicFilter,
 };
 
 use crate::support::*;
@@ -177,6 +178,34 @@ fn a_refused_unsubscribe_leaves_the_filter_registered() {
     pair.bytes();
     pair.reconnect(false);
     assert_eq!(pair.sent(), ["SUBSCRIBE 3 a"], "and it is restored");
+}
+
+/// Section 3.11.3: reported right before the outcome, and also when no caller waits for that.
+#[test]
+fn a_refusal_to_unsubscribe_is_reported_also_when_nobody_waits_for_the_outcome() {
+    for abandoned in [false, true] {
+        let mut pair = Pair::connected(resuming(V5));
+        let op = pair.unsubscribe(&["a", "b"]);
+        pair.sent();
+        if abandoned {
+            pair.client.abandon(op);
+        }
+        pair.events();
+        let reasons = [ReasonCode::NoSubscriptionExisted, ReasonCode::NotAuthorized];
+        pair.server_sends(unsuback(1, &reasons));
+        let refused = Event::NotUnsubscribed {
+            filter: TopicFilter::new("b").unwrap(),
+            reason: ReasonCode::NotAuthorized,
+            op: (!abandoned).then_some(op),
+        };
+        let outcome = Outcome::Unsubscribed {
+            reasons: reasons.to_vec(),
+            properties: None,
+        };
+        let completed = (!abandoned).then_some(Event::Completed { op, outcome });
+        let expected: Vec<_> = [refused].into_iter().chain(completed).collect();
+        assert_eq!(pair.events(), expected);
+    }
 }
 
 /// Nothing is put back into a queue that is closed: messages would be lost there.

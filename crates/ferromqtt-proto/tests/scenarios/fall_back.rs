@@ -146,7 +146,7 @@ fn other_refusals_and_faults_are_told_and_not_tried_in_another_version() {
     }
 }
 
-/// A hostile server: each version is answered by the refusal of the other one, for ever.
+/// A hostile server: each version is answered by the refusal of the other one, forever.
 #[test]
 fn a_server_that_refuses_both_versions_ends_the_attempt() {
     for second in NO_5_0 {

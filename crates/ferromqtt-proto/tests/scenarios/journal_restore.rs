@@ -157,7 +157,7 @@ fn a_restored_session_is_recorded_on() {
     }
 }
 
-/// A store need not grow for ever.
+/// A store need not grow forever.
 #[test]
 fn entries_of_what_is_finished_can_be_forgotten() {
     for version in VERSIONS {

@@ -179,7 +179,7 @@ fn after_a_keep_alive_timeout_the_client_reconnects() {
     let mut pair = Pair::connected(options);
     pair.publish("t", "x", AtLeastOnce);
     pair.advance(15 * SECOND);
-    let told = pair.events().into_iter().any(|event| {
+    let reported = pair.events().into_iter().any(|event| {
         matches!(
             event,
             Event::Disconnected {
@@ -189,7 +189,7 @@ fn after_a_keep_alive_timeout_the_client_reconnects() {
             }
         )
     });
-    assert!(told);
+    assert!(reported);
     pair.wait_for_transport();
     pair.accept(true, Properties::default());
     assert_eq!(pair.sent(), ["PUBLISH q1 1 DUP x"]);

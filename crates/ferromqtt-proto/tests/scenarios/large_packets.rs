@@ -56,8 +56,8 @@ fn a_large_packet_other_than_publish_ends_the_connection_before_it_is_read() {
             let cause = pair.cause();
             let (bytes, limit) = (20_001, 20_000);
             assert_eq!(cause, ConnectionError::NonPublishTooLarge { bytes, limit });
-            let told = cause.to_string();
-            assert!(told.contains("maximum_non_publish_size"), "{told}");
+            let reported = cause.to_string();
+            assert!(reported.contains("maximum_non_publish_size"), "{reported}");
             assert_eq!(pair.payloads(), ["x"]);
         }
     }
@@ -86,8 +86,8 @@ fn a_mebibyte_of_connack_is_accepted_by_default_and_a_publish_may_be_larger() {
         ..Properties::default()
     };
     let mut pair = Pair::connected_with(options(V5), properties);
-    let told = pair.connected_event().properties;
-    assert_eq!(told.user_properties, user_properties);
+    let reported = pair.connected_event().properties;
+    assert_eq!(reported.user_properties, user_properties);
     pair.receive("t", &"x".repeat(2 * MIB), AtMostOnce, 0);
     assert_eq!(pair.payloads()[0].len(), 2 * MIB);
 }
@@ -169,21 +169,21 @@ fn what_a_packet_says_keeps_no_input_alive() {
         source.contains(&string.as_ptr())
             || (properties.user_properties.iter()).any(|(name, _)| source.contains(&name.as_ptr()))
     };
-    let mut told = 0;
+    let mut reported = 0;
     while let Some(event) = pair.client.poll_event() {
         match event {
             Event::Connected(connected) => {
                 assert!(!inside(&connected.properties));
-                told += 1;
+                reported += 1;
             }
             Event::Disconnected { cause, .. } => {
                 assert!(!inside(properties_of(&cause)));
-                told += 1;
+                reported += 1;
             }
             _ => {}
         }
     }
-    assert_eq!(told, 2);
+    assert_eq!(reported, 2);
 }
 
 /// MQTT-3.3.4-4: a message has an identifier for each subscription, and each queue that one feeds gets it.

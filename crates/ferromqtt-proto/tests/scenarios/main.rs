@@ -47,6 +47,7 @@ mod own_receive_maximum;
 mod packet_ids;
 mod packet_limit;
 mod packet_trace;
+mod paused_for_answers;
 mod paused_input;
 mod problem_information;
 mod profiles;

@@ -5,7 +5,7 @@ use ferromqtt_proto::{ConnectionError, Options, Properties, ReasonCode};
 
 use crate::support::*;
 
-fn told() -> [Properties; 2] {
+fn reported() -> [Properties; 2] {
     [
         Properties {
             reason_string: Some(text("because")),
@@ -58,7 +58,7 @@ fn re_authenticate(pair: &mut Pair) {
 /// MQTT-3.1.2-29: neither in PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK nor AUTH. Each is fine when it tells nothing.
 #[test]
 fn problem_information_that_was_not_asked_for_is_a_protocol_error_mqtt_3_1_2_29() {
-    for properties in told().into_iter().chain([Properties::default()]) {
+    for properties in reported().into_iter().chain([Properties::default()]) {
         let packets = [
             Packet::PubAck(ack(&properties)),
             Packet::PubRec(ack(&properties)),
@@ -103,7 +103,7 @@ fn problem_information_that_was_not_asked_for_is_a_protocol_error_mqtt_3_1_2_29(
 /// MQTT-3.1.2-29: nor in the AUTH before CONNACK.
 #[test]
 fn problem_information_in_the_first_auth_is_a_protocol_error_mqtt_3_1_2_29() {
-    for properties in told().into_iter().chain([Properties::default()]) {
+    for properties in reported().into_iter().chain([Properties::default()]) {
         let tells = !properties.is_empty();
         let mut pair = Pair::new(unasked());
         pair.connect();
@@ -132,16 +132,16 @@ fn problem_information_is_welcome_otherwise() {
         let mut options = options(V5);
         options.properties.request_problem_information = asked;
         let mut pair = Pair::connected(options);
-        for properties in told() {
+        for properties in reported() {
             pair.server_sends(Packet::PubAck(ack(&properties)));
         }
         assert!(pair.client.is_connected());
     }
     let mut options = unasked();
     options.properties.authentication_method = None;
-    let mut pair = Pair::connected_with(options, told()[0].clone());
+    let mut pair = Pair::connected_with(options, reported()[0].clone());
     let mut publish = message("t", "x", AtMostOnce, 0);
-    publish.properties = Some(Box::new(told()[1].clone()));
+    publish.properties = Some(Box::new(reported()[1].clone()));
     pair.server_sends(Packet::Publish(publish));
     assert_eq!(pair.payloads(), ["x"]);
 }

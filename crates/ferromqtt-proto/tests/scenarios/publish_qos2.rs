@@ -1,7 +1,7 @@
 //! QoS 2 from the client.
 
 use ferromqtt_proto::packet::{Ack, Packet};
-use ferromqtt_proto::{Outcome, ReasonCode};
+use ferromqtt_proto::{Outcome, Properties, ReasonCode};
 
 use crate::support::*;
 
@@ -110,13 +110,61 @@ fn a_pubrec_with_an_error_is_never_answered() {
     assert!(pair.client.is_connected());
 }
 
-/// The server has had the message since PUBREC: that it forgot the identifier is no failure of the publish.
+/// MQTT-3.7.2-1, MQTT-4.3.3-8, section 3.7.2.1: the server took the message over by PUBREC, and then its session state did not
+/// match. Nobody knows whether it delivers the message, so this is no success; the identifier and the slot are free.
 #[test]
-fn pubcomp_with_packet_identifier_not_found_completes_the_publish() {
-    let mut pair = Pair::connected(options(V5));
+fn pubcomp_with_packet_identifier_not_found_leaves_the_delivery_unknown() {
+    let mut pair = Pair::connected_with(options(V5), receive_maximum(1));
     let op = pair.publish("t", "x", ExactlyOnce);
+    let next = pair.publish("t", "y", ExactlyOnce);
+    pair.server_sends(pubrec(1));
+    pair.sent();
+    pair.server_sends_bytes(b"\x70\x0a\x00\x01\x92\x06\x1f\x00\x03why");
+    let why = Properties {
+        reason_string: Some("why".try_into().unwrap()),
+        ..Properties::default()
+    };
+    let properties = Some(Box::new(why));
+    assert_eq!(pair.outcome(op), Outcome::Unreleased { properties });
+    assert_eq!(pair.sent(), ["PUBLISH q2 2 y"]);
+    let stats = pair.client.stats();
+    assert_eq!((stats.acknowledged, stats.refused), (0, 0));
+    pair.server_sends(pubrec(2));
+    pair.server_sends(pubcomp(2));
+    assert!(matches!(pair.outcome(next), Outcome::Acknowledged { .. }));
+}
+
+/// Section 3.7.2.1: "This is not an error during recovery". The first PUBREL may have arrived and its PUBCOMP been lost.
+#[test]
+fn pubcomp_with_packet_identifier_not_found_completes_a_pubrel_that_was_sent_again_mqtt_4_3_3_5() {
+    let mut pair = Pair::connected(resuming(V5));
+    let op = pair.publish("t", "x", ExactlyOnce);
+    pair.server_sends(pubrec(1));
+    pair.sent();
+    pair.reconnect(true);
+    assert_eq!(pair.sent(), ["PUBREL 1"]);
+    let lost = Ack::new(id(1), ReasonCode::PacketIdentifierNotFound);
+    pair.server_sends(Packet::PubComp(lost));
+    let outcome = Outcome::Acknowledged {
+        reason: ReasonCode::Success,
+        properties: None,
+        resent_as_new: false,
+    };
+    assert_eq!(pair.outcome(op), outcome);
+    assert_eq!(pair.client.stats().acknowledged, 1);
+}
+
+/// The same of a PUBLISH that was sent again: its PUBREL is the first, and no recovery.
+#[test]
+fn a_pubrel_for_a_publish_that_was_sent_again_is_sent_once() {
+    let mut pair = Pair::connected(resuming(V5));
+    let op = pair.publish("t", "x", ExactlyOnce);
+    pair.sent();
+    pair.reconnect(true);
+    assert_eq!(pair.sent(), ["PUBLISH q2 1 DUP x"]);
     pair.server_sends(pubrec(1));
     let lost = Ack::new(id(1), ReasonCode::PacketIdentifierNotFound);
     pair.server_sends(Packet::PubComp(lost));
-    assert!(matches!(pair.outcome(op), Outcome::Acknowledged { .. }));
+    let properties = None;
+    assert_eq!(pair.outcome(op), Outcome::Unreleased { properties });
 }

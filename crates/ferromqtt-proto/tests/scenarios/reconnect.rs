@@ -272,7 +272,7 @@ fn a_reconnect_without_connack_is_given_up_and_tried_again() {
     pair.advance(5 * SECOND);
     assert_eq!(pair.closes, [false]);
     assert!(!pair.link_is_up());
-    let told = pair.events().into_iter().any(|event| {
+    let reported = pair.events().into_iter().any(|event| {
         matches!(
             event,
             Event::Disconnected {
@@ -282,7 +282,7 @@ fn a_reconnect_without_connack_is_given_up_and_tried_again() {
             }
         )
     });
-    assert!(told);
+    assert!(reported);
     pair.wait_for_transport();
     pair.accept(false, Properties::default());
 }

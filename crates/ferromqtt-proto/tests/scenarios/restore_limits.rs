@@ -46,10 +46,10 @@ fn subscribe_with_identifier(pair: &mut Pair, names: &[&str], identifier: u32) -
 }
 
 /// What was told as not restored since the last look.
-fn not_restored(pair: &mut Pair) -> Vec<(QueueId, String, ReasonCode)> {
+fn not_resubscribed(pair: &mut Pair) -> Vec<(QueueId, String, ReasonCode)> {
     (pair.events().into_iter())
         .filter_map(|event| match event {
-            Event::NotRestored {
+            Event::NotResubscribed {
                 queue,
                 filter,
                 reason,
@@ -106,7 +106,7 @@ fn restoring_keeps_to_maximum_packet_size() {
         let restored = pair.subscribes();
         let counts: Vec<_> = restored.iter().map(|it| it.filters.len()).collect();
         assert_eq!(counts, packets, "limit {limit}");
-        assert_eq!(not_restored(&mut pair), []);
+        assert_eq!(not_resubscribed(&mut pair), []);
     }
 }
 
@@ -130,7 +130,7 @@ fn assigned_identifiers_keep_to_maximum_packet_size() {
             start += length;
         }
         assert_eq!(filters, 3, "limit {limit}");
-        assert_eq!(not_restored(&mut pair), []);
+        assert_eq!(not_resubscribed(&mut pair), []);
         assert_eq!(pair.client.queue_len(queue), 0);
     }
 }
@@ -144,7 +144,7 @@ fn a_filter_that_does_not_fit_by_itself_is_reported() {
         assert_eq!(pair.sent(), ["SUBSCRIBE 4 short"]);
         let too_large = |name: &str| (queue, name.to_owned(), ReasonCode::PacketTooLarge);
         assert_eq!(
-            not_restored(&mut pair),
+            not_resubscribed(&mut pair),
             [too_large(LONG[0]), too_large(LONG[1])]
         );
     }
@@ -155,7 +155,7 @@ fn a_filter_that_does_not_fit_by_itself_is_reported() {
 fn an_assigned_identifier_is_left_out_where_it_has_no_room() {
     let (mut pair, queue) = subscribed(V5, &[LONG[0]], true);
     pair.reconnect_with(false, maximum_packet_size(size(1) as u32));
-    assert_eq!(not_restored(&mut pair), []);
+    assert_eq!(not_resubscribed(&mut pair), []);
     assert_eq!(pair.sent(), [format!("SUBSCRIBE 2 {}", LONG[0])]);
     let subscribe = Subscribe {
         filters: vec![(filter(LONG[1]), at(AtLeastOnce))],
@@ -188,7 +188,7 @@ fn what_the_server_has_not_is_reported_and_not_sent() {
             let expected: Vec<_> = (gone.iter())
                 .map(|name| (queue, (*name).to_owned(), reason))
                 .collect();
-            assert_eq!(not_restored(&mut pair), expected);
+            assert_eq!(not_resubscribed(&mut pair), expected);
             let kept: Vec<_> = filters
                 .into_iter()
                 .filter(|it| !gone.contains(it))
@@ -211,7 +211,7 @@ fn a_callers_identifier_that_the_server_has_not_is_reported() {
     pair.server_sends(suback(2, &[ReasonCode::GrantedQos1]));
     pair.reconnect_with(false, without_identifiers());
     assert_eq!(
-        not_restored(&mut pair),
+        not_resubscribed(&mut pair),
         [(
             QueueId::DEFAULT,
             "b".to_owned(),
@@ -227,11 +227,11 @@ fn what_was_not_restored_is_forgotten() {
     let (mut pair, _) = subscribed(V5, &["a/#", "b"], false);
     pair.reconnect_with(false, without_wildcards());
     assert_eq!(pair.sent(), ["SUBSCRIBE 3 b"]);
-    assert_eq!(not_restored(&mut pair).len(), 1);
+    assert_eq!(not_resubscribed(&mut pair).len(), 1);
     pair.server_sends(suback(3, &[ReasonCode::GrantedQos1]));
     pair.reconnect(false);
     assert_eq!(pair.sent(), ["SUBSCRIBE 4 b"]);
-    assert_eq!(not_restored(&mut pair), []);
+    assert_eq!(not_resubscribed(&mut pair), []);
 }
 
 /// The limits of a server concern a session that it resumes in nothing: its subscriptions are the server's.
@@ -240,7 +240,7 @@ fn a_resumed_session_is_not_checked() {
     let (mut pair, _) = subscribed(V5, &["a/#"], false);
     pair.reconnect_with(true, without_wildcards());
     assert!(pair.bytes().is_empty());
-    assert_eq!(not_restored(&mut pair), []);
+    assert_eq!(not_resubscribed(&mut pair), []);
 }
 
 /// Section 3.9.3; 3.1.1: MQTT-3.9.3-2: each filter that SUBACK refuses is told, for the queue that it fed, once.
@@ -258,7 +258,7 @@ fn what_suback_refuses_is_reported() {
             };
             pair.server_sends(suback(4, &[reason, ReasonCode::Success, reason]));
             assert_eq!(
-                not_restored(&mut pair),
+                not_resubscribed(&mut pair),
                 [
                     (queue, "a".to_owned(), reason),
                     (queue, "c".to_owned(), reason)
@@ -277,7 +277,7 @@ fn a_refused_subscribe_of_the_application_is_no_event() {
         let (mut pair, _) = subscribed(version, &["a"], false);
         pair.subscribe(&["b"]);
         pair.server_sends(suback(2, &[ReasonCode::UnspecifiedError]));
-        assert_eq!(not_restored(&mut pair), []);
+        assert_eq!(not_resubscribed(&mut pair), []);
         pair.reconnect(false);
         assert_eq!(pair.sent().last().unwrap(), "SUBSCRIBE 3 a");
     }

@@ -244,7 +244,7 @@ fn held_back_input_keeps_little_more_than_its_bytes() {
 /// What answers and events tell may be kept for long too.
 #[test]
 fn the_properties_of_answers_keep_nothing_else() {
-    let told = || {
+    let reported = || {
         let mut properties = Properties {
             reason_string: Some(text("because")),
             ..Properties::default()
@@ -254,22 +254,22 @@ fn the_properties_of_answers_keep_nothing_else() {
     };
     let mut pair = Pair::new(options(V5));
     pair.connect();
-    let mut reads = vec![Read::of(&mut pair, &[accepted(false, told())])];
+    let mut reads = vec![Read::of(&mut pair, &[accepted(false, reported())])];
     pair.pump();
     pair.publish("t", "x", AtLeastOnce);
     pair.subscribe_to(&["a"], DEFAULT);
     let puback = Packet::PubAck(packet::Ack {
-        properties: Some(Box::new(told())),
+        properties: Some(Box::new(reported())),
         ..packet::Ack::success(id(1))
     });
     let suback = Packet::SubAck(Box::new(packet::SubAck {
         packet_id: id(2),
-        properties: told(),
+        properties: reported(),
         reasons: vec![ReasonCode::Success],
     }));
     let disconnect = Packet::Disconnect(Box::new(packet::Disconnect {
         reason: ReasonCode::ServerBusy,
-        properties: told(),
+        properties: reported(),
     }));
     for packet in [puback, suback, disconnect] {
         reads.push(Read::of(&mut pair, &[packet]));

@@ -234,13 +234,27 @@ fn codes_in_acknowledgements_of_3_1_1_refuse_a_message_or_accept_it() {
             }
             if qos == ExactlyOnce {
                 assert_eq!(pair.sent(), ["PUBREL 1"]);
-                pair.server_sends_bytes(&[0x70, 3, 0, 1, 0x92]); // the server has the message all the same
+                pair.server_sends_bytes(&[0x70, 3, 0, 1, code]); // below 0x80 too
             }
             let Outcome::Acknowledged { reason, .. } = pair.outcome(op) else {
                 panic!("{code:#x} refuses");
             };
             assert_eq!(reason, ReasonCode::Success);
         }
+    }
+}
+
+/// As in 5.0: a server that has taken the message over, and fails to release it, may have lost it.
+#[test]
+fn a_failure_in_pubcomp_of_3_1_1_leaves_the_delivery_unknown() {
+    for code in 0x80..=0xFF {
+        let mut pair = Pair::connected(tolerant(V311));
+        let op = pair.publish("t", "x", ExactlyOnce);
+        pair.server_sends(pubrec(1));
+        pair.server_sends_bytes(&[0x70, 3, 0, 1, code]);
+        let properties = None;
+        assert_eq!(pair.outcome(op), Outcome::Unreleased { properties });
+        assert_eq!(pair.client.stats().refused, 0);
     }
 }
 

@@ -26,7 +26,7 @@ use thiserror::Error;
 use crate::host::{Host, HostError};
 use crate::proxy::ProxyKind;
 
-pub use query::ClientQuery;
+pub use query::{ClientQuery, QueryProtocol};
 
 /// The path of a WebSocket server that names none.
 pub const DEFAULT_WEBSOCKET_PATH: &str = "/mqtt";

@@ -10,8 +10,21 @@ pub struct ClientQuery {
     pub client_identifier: Option<String>,
     /// `keep_alive`: the Keep Alive in seconds; 0 turns it off.
     pub keep_alive: Option<u16>,
-    /// `protocol`: the level of the version of MQTT (section 3.1.2.2), which is 3, 4 or 5.
-    pub protocol: Option<u8>,
+    /// `protocol`: the version of MQTT.
+    pub protocol: Option<QueryProtocol>,
+}
+
+/// Which version of MQTT a server's URL asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueryProtocol {
+    /// MQTT 3.1.
+    V31,
+    /// MQTT 3.1.1.
+    V311,
+    /// MQTT 5.0.
+    V5,
+    /// 5.0 with a server that speaks it, 3.1.1 with others.
+    Auto,
 }
 
 impl ClientQuery {
@@ -35,7 +48,7 @@ impl ClientQuery {
                     found.client_identifier.replace(value).is_none()
                 }
                 "keep_alive" => found.keep_alive.replace(seconds(value)?).is_none(),
-                "protocol" => found.protocol.replace(level(value)?).is_none(),
+                "protocol" => found.protocol.replace(protocol(value)?).is_none(),
                 _ => false,
             };
             if !is_new {
@@ -55,14 +68,15 @@ fn seconds(value: &str) -> Result<u16, UrlError> {
     })
 }
 
-fn level(value: &str) -> Result<u8, UrlError> {
+fn protocol(value: &str) -> Result<QueryProtocol, UrlError> {
     match value {
-        "3" | "3.1" => Ok(3),
-        "4" | "3.1.1" => Ok(4),
-        "5" | "5.0" => Ok(5),
+        "3" | "3.1" => Ok(QueryProtocol::V31),
+        "4" | "3.1.1" => Ok(QueryProtocol::V311),
+        "5" | "5.0" => Ok(QueryProtocol::V5),
+        "auto" => Ok(QueryProtocol::Auto),
         _ => Err(UrlError::QueryValue {
             key: "protocol",
-            expected: "3.1, 3.1.1 or 5 (or 3, 4 or 5, the numbers that are sent)",
+            expected: "3.1, 3.1.1, 5 (or 3, 4, 5, the numbers that are sent) or auto",
         }),
     }
 }

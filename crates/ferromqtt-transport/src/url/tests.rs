@@ -238,14 +238,21 @@ fn the_query_has_options_of_the_client() {
         let found = query(&format!("{place}?{all}"));
         assert_eq!(
             found,
-            (Some("a&b ü".to_owned()), Some(0), Some(4)),
+            (Some("a&b ü".to_owned()), Some(0), Some(QueryProtocol::V311)),
             "{place}"
         );
         assert_eq!(query(place), (None, None, None), "{place}");
     }
     assert_eq!(query("h?client_id="), (Some(String::new()), None, None));
-    for (value, level) in [("3", 3), ("3.1", 3), ("4", 4), ("5", 5), ("5.0", 5)] {
-        assert_eq!(query(&format!("h?protocol={value}")).2, Some(level));
+    for (value, version) in [
+        ("3", QueryProtocol::V31),
+        ("3.1", QueryProtocol::V31),
+        ("4", QueryProtocol::V311),
+        ("5", QueryProtocol::V5),
+        ("5.0", QueryProtocol::V5),
+        ("auto", QueryProtocol::Auto),
+    ] {
+        assert_eq!(query(&format!("h?protocol={value}")).2, Some(version));
     }
     // The query of a WebSocket is the server's.
     let url = ServerUrl::parse(&format!("ws://h/?{all}")).unwrap();
@@ -276,6 +283,7 @@ fn a_query_of_something_else_is_refused() {
         ("keep_alive", "60s"),
         ("protocol", "6"),
         ("protocol", "v5"),
+        ("protocol", "Auto"),
     ] {
         let found = error(&format!("mqtt://h?{key}={value}"));
         assert!(

@@ -10,7 +10,7 @@ use super::{Client, Messages, Requests};
 use crate::{
     ConnectionError, Delivery, Message, Properties, Publish, PublishError, Published, QoS,
     QueueOptions, Request, RequestError, Responder, RetainHandling, Subscribe, SubscribeError,
-    SubscriptionFilter, SubscriptionOptions, TopicFilter,
+    SubscriptionFilter, SubscriptionOptions,
 };
 
 /// A [`Publish`], a [`Subscribe`], a [`Responder`] or a [`Request`] of a blocking client, that is about to be made: set what differs from the
@@ -184,7 +184,7 @@ impl Call<'_, Responder> {
     /// One more filter, with a QoS or options of its own. See [`Subscribe::and`].
     pub fn and(
         self,
-        filter: impl TryInto<TopicFilter, Error: Into<SubscribeError>>,
+        filter: impl TryInto<SubscriptionFilter, Error: Into<SubscribeError>>,
         options: impl Into<SubscriptionOptions>,
     ) -> Self {
         self.with(|responder| responder.and(filter, options))

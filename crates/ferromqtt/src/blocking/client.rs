@@ -167,7 +167,7 @@ impl Client {
     /// See [`crate::Client::responder`].
     pub fn responder(
         &self,
-        filter: impl TryInto<TopicFilter, Error: Into<SubscribeError>>,
+        filter: impl TryInto<SubscriptionFilter, Error: Into<SubscribeError>>,
     ) -> Call<'_, Responder> {
         Call::new(self, self.0.client.responder(filter))
     }

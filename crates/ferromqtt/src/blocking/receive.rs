@@ -123,7 +123,7 @@ pub struct Messages {
 
 waits_for_next! { Messages, Message,
     /// [`RecvError::Ended`] when none will come any more: the connection has ended for good, each filter was
-    /// [unsubscribed](super::Client::unsubscribe) or [not renewed](crate::Messages::not_renewed) by the server, or a queue with
+    /// [unsubscribed](super::Client::unsubscribe) or [refused](crate::Messages::not_subscribed) by the server, or a queue with
     /// [`Overflow::Fail`](crate::Overflow::Fail) has overflown. In the last case the next call goes on behind the gap once
     /// [`take_lost`](Messages::take_lost) has told it.
 }

@@ -69,7 +69,7 @@ fn every_call(client: &Client, messages: &mut Messages) {
     assert_eq!(messages.try_recv(), Err(RecvError::Refused(FORKED)));
     assert_eq!(messages.next(), None);
     assert_eq!(messages.take_lost(), 0);
-    assert!(messages.not_renewed().is_empty());
+    assert!(messages.not_subscribed().is_empty());
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::fmt;
 
 use crate::subscribe::{Subscribe, Terms};
 use crate::{
-    Client, Properties, QoS, QueueOptions, RetainHandling, SubscribeError, SubscriptionOptions,
-    TopicFilter,
+    Client, Properties, QoS, QueueOptions, RetainHandling, SubscribeError, SubscriptionFilter,
+    SubscriptionOptions, TopicFilter, TopicTemplate,
 };
 
 /// The filters of a handler, and how their messages are subscribed to, kept and handled: for
@@ -24,7 +24,7 @@ impl Route {
     /// Messages to topics that match this filter.
     pub fn new<T>(filter: T) -> Self
     where
-        T: TryInto<TopicFilter>,
+        T: TryInto<SubscriptionFilter>,
         T::Error: Into<SubscribeError>,
     {
         Self {
@@ -37,7 +37,7 @@ impl Route {
     /// One more filter for the same handler, with a QoS or [`SubscriptionOptions`] of its own: see [`Subscribe::and`].
     pub fn and<T>(mut self, filter: T, options: impl Into<SubscriptionOptions>) -> Self
     where
-        T: TryInto<TopicFilter>,
+        T: TryInto<SubscriptionFilter>,
         T::Error: Into<SubscribeError>,
     {
         self.terms.add(filter, options.into());
@@ -118,6 +118,12 @@ impl From<&str> for Route {
 impl From<String> for Route {
     fn from(filter: String) -> Self {
         Self::new(filter)
+    }
+}
+
+impl From<TopicTemplate> for Route {
+    fn from(template: TopicTemplate) -> Self {
+        Self::new(template)
     }
 }
 

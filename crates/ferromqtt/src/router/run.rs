@@ -145,7 +145,7 @@ async fn work(
     while let Some(ended) = tasks.join_next().await {
         returned(ended);
     }
-    match messages.not_renewed().into_iter().next() {
+    match messages.not_subscribed().into_iter().next() {
         Some((filter, reason)) if ends => Err(RouterError::Subscribe(SubscribeError::Rejected {
             filter,
             reason,

@@ -87,21 +87,21 @@ async fn what_nobody_claims_is_acknowledged_after_30_s_and_told() {
             assert_eq!(server.next().await, Some(puback(number)));
         }
         assert_eq!(began.elapsed().as_secs(), seconds);
-        let told = async {
+        let reported = async {
             loop {
                 if let Some(ConnectionEvent::Unclaimed { messages }) = events.next().await {
                     return messages;
                 }
             }
         };
-        assert_eq!(in_time(told).await, 2);
+        assert_eq!(in_time(reported).await, 2);
         assert_eq!(client.stats().unclaimed, 2);
         assert_eq!(client.messages().len(), 2);
     }
     let options = lasting().keep_alive(Duration::ZERO).claim_within(None);
     let (_connection, mut server, _attempts) = resumed(options, 1).await;
     let waits = timeout(Duration::from_secs(500), server.next()).await;
-    assert!(waits.is_err(), "for ever");
+    assert!(waits.is_err(), "forever");
 }
 
 /// The stream has what comes with CONNACK, and each message is the application's to acknowledge.
@@ -160,7 +160,7 @@ async fn a_declared_subscription_that_the_server_refuses_is_an_error_and_an_even
     let client = connection.client();
     let mut events = client.events();
     server.subscribe(ReasonCode::NotAuthorized).await;
-    let told = async {
+    let reported = async {
         loop {
             if let Some(ConnectionEvent::NotSubscribed { filter, reason }) = events.next().await {
                 return (filter.to_string(), reason);
@@ -168,7 +168,7 @@ async fn a_declared_subscription_that_the_server_refuses_is_an_error_and_an_even
         }
     };
     let expected = ("t".to_owned(), ReasonCode::NotAuthorized);
-    assert_eq!(in_time(told).await, expected);
+    assert_eq!(in_time(reported).await, expected);
     let error = in_time(client.declared("t")).await.unwrap_err();
     assert!(
         matches!(&error, SubscribeError::Rejected { reason, .. } if *reason == ReasonCode::NotAuthorized),

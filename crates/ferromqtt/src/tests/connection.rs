@@ -100,7 +100,7 @@ async fn opening_that_is_given_up_closes_the_transport() {
 
 #[tokio::test(start_paused = true)]
 async fn opening_that_is_given_up_ends_the_attempt() {
-    let (attempts, script) = Attempts::new(); // the attempt waits for ever
+    let (attempts, script) = Attempts::new(); // the attempt waits forever
     let opening = Connection::open_over(options(), script);
     assert!(
         in_time(timeout(Duration::from_secs(1), opening))
@@ -214,14 +214,14 @@ async fn what_was_under_way_when_the_connection_was_dropped_says_so() {
         delivery,
     };
     assert_eq!(subscribing.await.unwrap(), lost);
-    let told = loop {
+    let reported = loop {
         match events.next().await {
             Some(ConnectionEvent::Disconnected { cause, .. }) => break cause,
             Some(_) => {}
             None => panic!("the end is an event"),
         }
     };
-    assert_eq!(told, cause);
+    assert_eq!(reported, cause);
 }
 
 /// Asked to leave first, dropped then: the program has asked.
@@ -319,7 +319,7 @@ fn nobody_waits_for_a_driver_whose_runtime_was_shut_down() {
         .block_on(client.publish("t", "").qos(QoS::AtLeastOnce).enqueue())
         .unwrap();
     drop(first);
-    let told = async {
+    let reported = async {
         let Err(error) = receipt.await else {
             panic!("nobody has acknowledged it");
         };
@@ -333,7 +333,7 @@ fn nobody_waits_for_a_driver_whose_runtime_was_shut_down() {
         assert_eq!(client.publish("t", "").await, Err(refused));
         assert!(connection.disconnect().await.is_err());
     };
-    paused_runtime().block_on(in_time(told));
+    paused_runtime().block_on(in_time(reported));
     drop((server, attempts));
 }
 

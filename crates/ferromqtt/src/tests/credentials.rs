@@ -168,8 +168,8 @@ async fn a_provider_that_fails_is_asked_again_after_a_pause() {
     let connection = Connection::start_over(&options, script).unwrap();
     let mut events = connection.client().events();
     for why in failures {
-        let told = end_of_attempt(&mut events).await;
-        assert_eq!(told, (no_credentials(why), true));
+        let reported = end_of_attempt(&mut events).await;
+        assert_eq!(reported, (no_credentials(why), true));
     }
     let (_server, connect) = Server::accept(attempts.succeeds(4096), false).await;
     assert_eq!(of(&connect), (None, Some(&Bytes::from("p"))));
@@ -255,7 +255,7 @@ async fn a_refusal_of_a_token_that_has_expired_is_followed_by_a_connection_with_
         assert_eq!(connect.password, Some(Bytes::from("expired")));
         let (cause, again) = end_of_attempt(&mut events).await;
         assert!(
-            matches!(&cause, ConnectionError::Refused { reason: told, .. } if *told == reason),
+            matches!(&cause, ConnectionError::Refused { reason: reported, .. } if *reported == reason),
             "{cause:?}"
         );
         assert!(again);

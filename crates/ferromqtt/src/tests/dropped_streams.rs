@@ -145,3 +145,23 @@ async fn unsubscribing_ends_the_subscription_of_a_lasting_session_too() {
         assert!(client.messages().is_empty());
     }
 }
+
+/// Section 3.11.3: nobody waits for the answer, so the event says it.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_to_unsubscribe_a_dropped_stream_is_an_event() {
+    let (connection, mut server, _attempts) = connected(options(), 4096).await;
+    let client = connection.client();
+    let messages = subscribed(&client, &mut server, QueueOptions::DEFAULT).await;
+    let mut events = client.events();
+    assert!(matches!(
+        events.next().await,
+        Some(ConnectionEvent::Connected { .. })
+    ));
+    drop(messages);
+    server.unsubscribe_all(&[ReasonCode::NotAuthorized]).await;
+    let expected = ConnectionEvent::NotUnsubscribed {
+        filter: "t".try_into().unwrap(),
+        reason: ReasonCode::NotAuthorized,
+    };
+    assert_eq!(in_time(events.next()).await, Some(expected));
+}

@@ -26,7 +26,7 @@ async fn each_connection_and_each_loss_is_told_with_its_details() {
     let connection = Connection::start_over(&options(), script).unwrap();
     let client = connection.client();
     let mut events = client.events();
-    let told = Properties {
+    let reported = Properties {
         assigned_client_identifier: Some("given".try_into().unwrap()),
         maximum_qos: Some(QoS::AtLeastOnce),
         ..Properties::default()
@@ -37,12 +37,12 @@ async fn each_connection_and_each_loss_is_told_with_its_details() {
         .send(&Packet::ConnAck(Box::new(ConnAck {
             session_present: false,
             reason: ReasonCode::Success,
-            properties: told.clone(),
+            properties: reported.clone(),
         })))
         .await;
     let expected = ConnectionEvent::Connected {
         session_present: false,
-        properties: Box::new(told),
+        properties: Box::new(reported),
     };
     assert_eq!(next(&mut events).await, expected);
     drop(server);
@@ -183,7 +183,7 @@ async fn what_a_queue_and_a_lost_session_have_lost_is_told() {
     assert!(is_connected(&next(&mut events).await));
     let refused = ReasonCode::QuotaExceeded;
     server.subscribe_all(&[ReasonCode::Success, refused]).await;
-    let expected = ConnectionEvent::NotRestored {
+    let expected = ConnectionEvent::NotResubscribed {
         filter: "u".try_into().unwrap(),
         reason: refused,
     };

@@ -224,7 +224,7 @@ async fn a_stream_goes_on_for_the_filters_that_were_renewed() {
     server.subscribe_all(&[GRANTED, REFUSED]).await;
     server.send(&message("x")).await;
     assert_eq!(in_time(messages.next()).await.unwrap().payload, "x");
-    assert_eq!(messages.not_renewed(), [(filter("u"), REFUSED)]);
+    assert_eq!(messages.not_subscribed(), [(filter("u"), REFUSED)]);
     drop(connection);
 }
 

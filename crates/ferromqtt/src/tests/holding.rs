@@ -145,7 +145,7 @@ async fn a_failing_queue_ends_its_stream_until_the_loss_is_taken() {
     assert_eq!(messages.next().await.unwrap().payload, "4");
 }
 
-/// A stream whose subscription the server lost and refuses to renew does not wait for ever.
+/// A stream whose subscription the server lost and refuses to renew does not wait forever.
 #[tokio::test(start_paused = true)]
 async fn a_stream_ends_when_its_subscription_is_not_renewed() {
     let (connection, mut server, attempts) = connected(options(), 4096).await;
@@ -156,5 +156,5 @@ async fn a_stream_ends_when_its_subscription_is_not_renewed() {
     server.subscribe(ReasonCode::NotAuthorized).await;
     assert_eq!(in_time(messages.next()).await, None);
     let refused = ("t".try_into().unwrap(), ReasonCode::NotAuthorized);
-    assert_eq!(messages.not_renewed(), [refused]);
+    assert_eq!(messages.not_subscribed(), [refused]);
 }

@@ -197,7 +197,7 @@ fn a_client_whose_runtime_is_gone_accepts_nothing_and_says_so() {
     let (connection, server, attempts) = first.block_on(connected(options(), 4096));
     let client = connection.client();
     drop(first);
-    let told = async {
+    let reported = async {
         assert!(!client.is_connected());
         let ended = PublishError::Disconnected {
             cause: ConnectionError::DriverGone,
@@ -216,7 +216,7 @@ fn a_client_whose_runtime_is_gone_accepts_nothing_and_says_so() {
         ));
         assert!(client.unsubscribe("t").await.is_err());
     };
-    paused_runtime().block_on(in_time(told));
+    paused_runtime().block_on(in_time(reported));
     drop((server, attempts));
 }
 

@@ -21,6 +21,7 @@ pub(crate) fn kind(error: PublishError) -> Provoked {
         PublishError::Rejected { .. } => "PublishError::Rejected",
         PublishError::Disconnected { .. } => "PublishError::Disconnected",
         PublishError::SessionLost => "PublishError::SessionLost",
+        PublishError::Unreleased { .. } => "PublishError::Unreleased",
         PublishError::GivenUp(_) => "PublishError::GivenUp",
         PublishError::Expired => "PublishError::Expired",
         PublishError::Dropped => "PublishError::Dropped",
@@ -61,6 +62,9 @@ async fn ends() -> Vec<Provoked> {
     for answer in answers {
         all.push(answered(Some(answer)).await);
     }
+    let forgets = connected(ACCEPTED, Some(b"\x50\x02\0\x01\x70\x03\0\x01\x92")).await;
+    let client = forgets.client();
+    all.push(fail(client.publish("a", "x").qos(QoS::ExactlyOnce)).await);
     let options = Options::new("127.0.0.1", resetting(2).await).reconnect(None);
     let connection = Connection::open(options).await.unwrap();
     all.push(fail(at_least_once(&connection.client(), "a")).await);

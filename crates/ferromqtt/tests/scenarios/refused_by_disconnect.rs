@@ -69,18 +69,18 @@ async fn the_message_is_rejected_and_all_others_arrive() {
         let stats = client.stats();
         assert_eq!((stats.suspected, stats.refused_by_disconnect), (1, 1));
         assert_eq!(stats.connections, 4, "and the last one lasts");
-        let mut told = Vec::new();
-        while told.len() < 2 {
+        let mut reported = Vec::new();
+        while reported.len() < 2 {
             let event = events.next().await.unwrap();
             if let ConnectionEvent::MessageSuspected { .. }
             | ConnectionEvent::MessageRefused { .. } = event
             {
-                told.push(event);
+                reported.push(event);
             }
         }
         let topic = || "t".try_into().unwrap();
         assert_eq!(
-            told,
+            reported,
             [
                 ConnectionEvent::MessageSuspected {
                     topic: topic(),

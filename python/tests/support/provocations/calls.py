@@ -259,6 +259,21 @@ async def _(_: World) -> None:
             await client.publish("a", qos=1)
 
 
+@provokes(CALLS, "lost its Packet Identifier")
+async def _(_: World) -> None:
+    def script(connection: Connection) -> None:
+        connection.accept(packets.CONNACK_5)
+        number = packets.packet_id_of(*connection.expect(packets.PUBLISH))
+        connection.send(packets.ack(packets.PUBREC, number))
+        connection.expect(packets.PUBREL)
+        connection.send(packets.ack(packets.PUBCOMP, number, b"\x92"))
+        connection.read_to_end()
+
+    with ScriptedServer(script) as server:
+        async with Client(server.host, server.port, protocol=V5) as client:
+            await client.publish("a", qos=2)
+
+
 async def leave_beside_a_large_message(end: Callable[[Connection], None], limit: float) -> None:
     """Leave a client whose message the server does not read; then have the server end it."""
     left = threading.Event()

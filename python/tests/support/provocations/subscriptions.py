@@ -7,6 +7,7 @@ from ferromqtt.testing import TestBroker
 from support import packets
 from support.provocations.registry import ARGUMENTS, CALLS, LOG, Given, World, provokes
 from support.scripted import Connection, ScriptedServer
+from support.subscriptions import refusing_to_unsubscribe
 from support.virtual import memory_broker, play
 
 V5 = ProtocolVersion.V5
@@ -27,6 +28,7 @@ refusing("no_local must not", "$share/g/a", no_local=True, protocol=V5)
 refusing("retain_handling must", "a", retain_handling=3)
 refusing("needs MQTT 5.0", "a", no_local=True)
 refusing("{option} must be in the range", "a", maxsize=0)
+refusing("are both None", "a", maxsize=None, maxbytes=None)
 refusing("{option} must be {choices}", "a", overflow="block")
 
 
@@ -71,6 +73,24 @@ async def _(_: World) -> None:
             client.subscription("a") as messages,
         ):
             await messages.unsubscribe(timeout=0.05)
+
+
+@provokes(CALLS, "refused to end the subscription")
+async def _(_: World) -> None:
+    with ScriptedServer(refusing_to_unsubscribe(1)) as server:
+        async with (
+            Client(server.host, server.port, protocol=V5) as client,
+            client.subscription("a") as messages,
+        ):
+            await messages.unsubscribe()
+
+
+@provokes(LOG, "refused to end a subscription")
+async def _(_: World) -> None:
+    with ScriptedServer(refusing_to_unsubscribe(1)) as server:
+        async with Client(server.host, server.port, protocol=V5) as client:
+            await client.subscribe("a")
+            await client.unsubscribe("a")
 
 
 @provokes(LOG, "declared before the connection")

@@ -4,6 +4,7 @@ pub(crate) mod claiming;
 pub(crate) mod markers;
 mod model;
 mod pair;
+pub(crate) mod pausing;
 mod receiving;
 mod seeds;
 mod slow_link;
