@@ -79,6 +79,10 @@ def play(cluster: Cluster, language: str, rounds: int, rate: float) -> Result:
             result.failures.append(str(breach))
             missing = worker.look(lambda it: len(it.missing))
             result.failures.append(f"{missing} acknowledged, and not received until then")
+            withheld = cluster.withheld()
+            if withheld:
+                text = f"the cluster has {withheld} of them, and says that none waits for delivery"
+                result.failures.append(text)
             _explain(cluster, worker, now())
         account = worker.account
         result.sent = account.sent + 1

@@ -89,6 +89,10 @@ class Cluster:
         """Return what the nodes say of sessions and their messages, for a run that failed."""
         return ""
 
+    def withheld(self) -> int:
+        """Return how many messages the cluster has for a session, and does not mean to deliver."""
+        return 0
+
     # What all have in common
 
     def start(self) -> None:
@@ -227,10 +231,11 @@ class Nats(Cluster):
                     consumers = stream.get("consumer_detail") or ()
                     members += [(f"{stream['name']} {it['name']}", it) for it in consumers]
                 for name, member in members:
-                    where = member.get("cluster", {})
                     followers[name] += 0
-                    if where.get("leader") == f"n{other}":
-                        followers[name] += sum(it["current"] for it in where.get("replicas", ()))
+                    if _leader(member) == f"n{other}":
+                        followers[name] += sum(
+                            it["current"] for it in member["cluster"]["replicas"]
+                        )
         return all(number == COUNT - 1 for number in followers.values())
 
     def _streams(self, node: int) -> Iterator[dict[str, Any]]:
@@ -258,11 +263,31 @@ class Nats(Cluster):
             lines += [line for line in log.splitlines()[-400:] if "leader" in line][-20:]
         return "\n".join(lines)
 
+    def withheld(self) -> int:
+        # A message leaves the stream when its session has acknowledged it. One that is there, and
+        # neither waits for delivery nor for its acknowledgement, is withheld.
+        found = 0
+        for node in range(COUNT):
+            with contextlib.suppress(OSError):
+                for stream in self._streams(node):
+                    for it in stream.get("consumer_detail") or ():
+                        if stream["name"] != "$MQTT_msgs" or _leader(it) != f"n{node}":
+                            continue
+                        expected = it["num_pending"] + it["num_ack_pending"]
+                        found = max(found, stream["state"]["messages"] - expected)
+        return found
+
     def _ask(self, node: int, what: str) -> bytes:
         where = f"http://{HOST}:{self._monitors[node]}/{what}"
         with urllib.request.urlopen(where, timeout=2) as answer:
             body: bytes = answer.read()
             return body
+
+
+def _leader(member: dict[str, Any]) -> str | None:
+    """Return which node leads a stream or consumer."""
+    leader: str | None = member.get("cluster", {}).get("leader")
+    return leader
 
 
 class RabbitMQ(Cluster):
