@@ -24,6 +24,10 @@ SECONDS ?= 60
 # For `make chaos`: by default those behind the seeds that `make test` plays.
 FROM ?= 200
 SEEDS ?= 2000
+# For `make cluster` and `make soak`. ONLY=rabbitmq is one cluster, ONLY=python one language.
+ROUNDS ?= 6
+MINUTES ?= 10
+RATE ?= 1000
 # CI builds exactly what Cargo.lock says and fails when that file is out of date.
 LOCKED := $(if $(CI),--locked)
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
@@ -52,14 +56,18 @@ quickstart: .venv/.native ## Build the Python module and run the first example (
 TEST_PROGRAMS := mosquitto openssl
 INTEROP_PROGRAMS := $(TEST_PROGRAMS) ejabberdctl=ejabberd nats-server rabbitmq-server
 
+CLUSTER_PROGRAMS := nats-server rabbitmq-server
+
 # What counts instructions, and finds the commit to compare with.
 AUDIT_PROGRAMS := valgrind git
 
-.PHONY: need-test need-interop need-audit
+.PHONY: need-test need-interop need-cluster need-audit
 need-test:
 	scripts/need-program.sh $(TEST_PROGRAMS)
 need-interop:
 	scripts/need-program.sh $(INTEROP_PROGRAMS)
+need-cluster:
+	scripts/need-program.sh $(CLUSTER_PROGRAMS)
 need-audit:
 	scripts/need-program.sh $(AUDIT_PROGRAMS)
 
@@ -67,6 +75,7 @@ need-audit:
 deps: ## Install the Debian packages that the targets after it need, by sudo if need be: make deps test
 	scripts/venv.sh --packages-only
 	scripts/need-program.sh --sudo $(if $(filter interop,$(MAKECMDGOALS)),$(INTEROP_PROGRAMS),$(TEST_PROGRAMS)) \
+		$(if $(filter cluster,$(MAKECMDGOALS)),$(CLUSTER_PROGRAMS)) \
 		$(if $(filter audit instructions check-instructions,$(MAKECMDGOALS)),$(AUDIT_PROGRAMS))
 
 .PHONY: check
@@ -156,6 +165,16 @@ stress: ## A million messages through 64 tasks and a connection that is cut at r
 chaos: need-test .venv/.dev .venv/.native ## Random worlds of the Python client: SEEDS=2000 of them, from seed FROM=200
 	FERROMQTT_FIRST_SEED=$(FROM) FERROMQTT_SEEDS=$(SEEDS) $(BIN)/python -m pytest python/tests/test_chaos.py \
 		-k "in_virtual_time or on_mosquitto"
+
+.PHONY: cluster
+cluster: need-cluster .venv/.dev .venv/.native ## Kill nodes of real clusters under both clients: ROUNDS=6 each (docs/clusters.md has the figures)
+	cargo build $(LOCKED) -p ferromqtt-test-client --bin steady
+	$(BIN)/python tests/steady/cluster.py --rounds $(ROUNDS) $(ONLY:%=--only %)
+
+.PHONY: soak
+soak: need-test .venv/.dev .venv/.native ## Both clients at RATE=1000 messages a second for MINUTES=10, with a cut every 5 s: nothing lost, nothing grows
+	cargo build $(LOCKED) -p ferromqtt-test-client --bin steady
+	$(BIN)/python tests/steady/soak.py --minutes $(MINUTES) --rate $(RATE) $(ONLY:%=--language %)
 
 .PHONY: fuzz
 fuzz: .tools/bin/cargo-fuzz ## Fuzz with TARGET=decode, client, broker or transport for SECONDS=60, or with one INPUT=file

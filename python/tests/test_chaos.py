@@ -16,9 +16,10 @@ from ferromqtt import ProtocolVersion
 from ferromqtt.testing import VirtualLoop
 from support.chaos import doubles
 from support.chaos.actor import Double
+from support.chaos.draw_queues import draw_with_queues
 from support.chaos.grounds import MemoryGround, MosquittoGround
 from support.chaos.ledger import CANCELLED, RAISED, RETURNED
-from support.chaos.script import CREDENTIALS, Style, draw
+from support.chaos.script import CREDENTIALS, Script, Style, draw
 from support.chaos.world import Outcome, play
 from support.loops import FACTORIES
 from support.mosquitto import Mosquitto
@@ -29,7 +30,10 @@ IN_ONE_TEST = 25
 ON_MOSQUITTO = -(-SEEDS // 20)
 """A world on mosquitto takes as long as a hundred in virtual time."""
 
-KINDS = pytest.mark.parametrize("reconnects", [False, True], ids=["loops", "reconnecting"])
+KINDS = ("loops", "reconnecting", "queues")
+"""How clients and their programs are written: see `draw_kind`."""
+
+kinds = pytest.mark.parametrize("kind", KINDS)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -46,41 +50,59 @@ def _shim(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(SHIM))
 
 
-def in_virtual_time(seed: int, *, reconnects: bool, double: Double | None = None) -> Outcome:
+def draw_kind(seed: int, kind: str) -> Script:
+    """Return the world of a seed whose clients are of one kind."""
+    if kind == "queues":
+        return draw_with_queues(seed)
+    return draw(seed, reconnects=kind == "reconnecting")
+
+
+def in_virtual_time(seed: int, kind: str, double: Double | None = None) -> Outcome:
     loop_factory = functools.partial(VirtualLoop, end_at=10_000)
-    return play(draw(seed, reconnects=reconnects), MemoryGround, loop_factory, double)
+    return play(draw_kind(seed, kind), MemoryGround, loop_factory, double)
 
 
-@KINDS
+@kinds
 @pytest.mark.parametrize("first", range(FIRST, FIRST + SEEDS, IN_ONE_TEST))
-def test_worlds_in_virtual_time(first: int, *, reconnects: bool) -> None:
+def test_worlds_in_virtual_time(first: int, kind: str) -> None:
     for seed in range(first, min(first + IN_ONE_TEST, FIRST + SEEDS)):
-        in_virtual_time(seed, reconnects=reconnects).check()
+        in_virtual_time(seed, kind).check()
 
 
 @pytest.mark.parametrize("loop", FACTORIES)
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + ON_MOSQUITTO))
 def test_a_world_on_mosquitto(seed: int, loop: str) -> None:
     # Every seed plays both kinds, one on each loop.
-    reconnects = (seed % 2 == 0) == (loop == "asyncio")
+    kind = "reconnecting" if (seed % 2 == 0) == (loop == "asyncio") else "loops"
+    _on_mosquitto(seed, kind, loop)
+
+
+@pytest.mark.parametrize("seed", range(FIRST, FIRST + 2 * ON_MOSQUITTO))
+def test_a_world_with_queues_on_mosquitto(seed: int) -> None:
+    _on_mosquitto(seed, "queues", tuple(FACTORIES)[seed % len(FACTORIES)])
+
+
+def _on_mosquitto(seed: int, kind: str, loop: str) -> None:
     with Mosquitto(plain_only=True, persistent=True) as broker:
-        script = draw(seed, reconnects=reconnects)
+        script = draw_kind(seed, kind)
         play(script, lambda: MosquittoGround(broker), FACTORIES[loop]).check()
 
 
-@KINDS
-def test_a_seed_plays_the_same_world_again(*, reconnects: bool) -> None:
-    one, two = ([*map(str, in_virtual_time(7, reconnects=reconnects).calls)] for _ in range(2))
+@kinds
+def test_a_seed_plays_the_same_world_again(kind: str) -> None:
+    one, two = ([*map(str, in_virtual_time(7, kind).calls)] for _ in range(2))
     assert one == two
 
 
-@pytest.mark.parametrize("wrong", doubles.DOUBLES | doubles.RECONNECTING_DOUBLES)
-def test_the_checks_find_a_client_that(wrong: str) -> None:
-    double, text = (doubles.DOUBLES | doubles.RECONNECTING_DOUBLES)[wrong]
-    reconnects = wrong in doubles.RECONNECTING_DOUBLES
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [(kind, wrong) for kind in doubles.OF_KIND for wrong in doubles.OF_KIND[kind]],
+)
+def test_the_checks_find_a_client_that(kind: str, wrong: str) -> None:
+    double, text = doubles.OF_KIND[kind][wrong]
     try:
         for seed in range(20):
-            found = in_virtual_time(seed, reconnects=reconnects, double=double).problems
+            found = in_virtual_time(seed, kind, double).problems
             if any(text in problem for problem in found):
                 return
     finally:
@@ -91,12 +113,12 @@ def test_the_checks_find_a_client_that(wrong: str) -> None:
     pytest.fail(f"no check has found it: {found}")
 
 
-@KINDS
-def test_the_worlds_know_every_style_fault_and_outcome(*, reconnects: bool) -> None:
+@kinds
+def test_the_worlds_know_every_style_fault_and_outcome(kind: str) -> None:
     """Else the checks might have nothing to look at."""
-    missing = _everything(reconnects=reconnects)
+    missing = _everything(kind)
     for seed in range(300):
-        missing -= _found_in(in_virtual_time(seed, reconnects=reconnects))
+        missing -= _found_in(in_virtual_time(seed, kind))
         if not missing:
             return
     pytest.fail(f"no world has {missing}")
@@ -113,12 +135,15 @@ def _found_in(outcome: Outcome) -> set[str]:
         found.add(f"{what} {call.outcome}")
         if call.outcome == RAISED:
             found.add(f"{what} {call.delivery}")
+            found.add(f"{what} {call.discarded}")
     return found
 
 
-def _everything(*, reconnects: bool) -> set[str]:
+def _everything(kind: str) -> set[str]:
     faults = {"cut", "end", "silence", "take down", "kick", "cancel", "restart"}
     faults |= {"restart without sessions", "forget", "take over"}
+    if kind == "queues":
+        return faults | _outcomes_of_queues()
     fates = {"carry", "cut", "silent", "slow", "refuse", "forbid", "hang"}
     calls = {
         f"{what} {outcome}"
@@ -129,7 +154,17 @@ def _everything(*, reconnects: bool) -> set[str]:
     outcomes = {"publish not_sent", "publish unknown", "QoS 1 twice"}
     everything = faults | fates | calls | outcomes | {"queue_type"}
     everything |= {f"MQTT {protocol.name}" for protocol in ProtocolVersion}
-    if reconnects:
+    if kind == "reconnecting":
         everything |= {f"credentials {way}" for way in CREDENTIALS}
         return everything | {Style.RECONNECT} | {f"{number} further servers" for number in range(3)}
-    return everything | (set(Style) - {Style.RECONNECT})
+    return everything | (set(Style) - {Style.RECONNECT, Style.QUEUES})
+
+
+def _outcomes_of_queues() -> set[str]:
+    ends = {f"receipt {outcome}" for outcome in (RETURNED, RAISED)}
+    ends |= {f"receipt {why}" for why in ("expired", "replaced", "dropped")}
+    ends |= {f"receipt {delivery}" for delivery in ("not_sent", "unknown")}
+    ends |= {f"enqueue {outcome}" for outcome in (RETURNED, RAISED, CANCELLED)}
+    ends |= {f"publish_nowait {outcome}" for outcome in (RETURNED, RAISED)}
+    ends |= {f"publish_many {outcome}" for outcome in (RETURNED, RAISED, CANCELLED)}
+    return ends | {Style.QUEUES, "QoS 2 twice"}

@@ -28,6 +28,7 @@ Double: TypeAlias = Callable[[type[ferromqtt.Client]], type[ferromqtt.Client]]
 """Makes another class of clients of one."""
 
 _EXPIRY = 86_400
+_QUOTA_EXCEEDED = 0x97
 _CREDENTIALS = ferromqtt.Credentials("chaos", b"secret")
 
 
@@ -64,7 +65,13 @@ class Actor:
         self._works = [Agenda(work, self) for work in plan.works]
         self._changes = list(plan.changes)
         self.task: asyncio.Task[None] | None = None
+        self.lives = 0
+        """How often its program has begun."""
         self.may_end_for_good = False
+        self.is_well = False
+        """Whether there are no faults any more, so that its program makes no mistakes either."""
+        self.following: set[asyncio.Task[None]] = set()
+        """Tasks that await receipts."""
         self.losses: list[BaseExceptionGroup[MqttError]] = []
         """By what the blocks of a client that reconnects were left, once it was connected."""
 
@@ -88,6 +95,9 @@ class Actor:
         if plan.further_servers:
             one = self._where[0] if len(self._where) == 1 else self._where
             options["servers"] = [one] * plan.further_servers
+        if plan.queues:
+            options["outgoing_queue"] = ferromqtt.OutgoingQueue(**plan.queues.outgoing)
+            options["manual_ack"] = plan.queues.manual
         if plan.credentials:
             options["credentials"] = self._credentials
         kind: Any = noting(self._class())
@@ -134,6 +144,8 @@ class Actor:
     @property
     def has_published(self) -> bool:
         """Whether all that it is to publish has its outcome."""
+        if self.following:
+            return False
         return not any(agenda.left or agenda.pending for agenda in self._works)
 
     @contextlib.asynccontextmanager
@@ -151,12 +163,54 @@ class Actor:
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds * self.pace)
 
-    def take(self, message: Message) -> None:
+    def take(self, message: Message) -> Name:
         """Note a message."""
         body = len(self.clients) - 1
         name = self.ledger.take(self.plan.name, body, bytes(message.payload))
         if name.publisher == MARK:
             self.marks.add((name.topic, name.qos))
+        return name
+
+    async def process(self, client: Any, message: Message) -> Name:  # noqa: ANN401
+        """Note a message, acknowledge it if that is the program's, and take some time for it."""
+        name = self.take_and_answer(client, message)
+        await self.rest()
+        return name
+
+    async def rest(self) -> None:
+        """Be slow at times, as long as there are faults."""
+        if not self.is_well and self.chance.random() < 0.2:
+            await self.sleep(self.chance.uniform(0, 1))
+
+    def take_and_answer(self, client: Any, message: Message) -> Name:  # noqa: ANN401
+        """Note a message; acknowledge it now or later, reject it, or forget it."""
+        name = self.take(message)
+        assert self.plan.queues
+        if not self.plan.queues.manual:
+            return name
+        fate = 1.0 if self.is_well else self.chance.random()
+        if fate < 0.03:
+            return name
+        if fate < 0.2:
+            later = self.chance.uniform(0, 3) * self.pace
+            asyncio.get_running_loop().call_later(later, self._answer, client, message, name)
+            return name
+        self._answer(client, message, name)
+        return name
+
+    def _answer(self, client: Any, message: Message, name: Name) -> None:  # noqa: ANN401
+        self.ledger.answered.setdefault(self.plan.name, set()).add(name)
+        if self.plan.protocol is ProtocolVersion.V5 and self.chance.random() < 0.1:
+            # MQTT-4.3.3-13: behind such a PUBREC, which may be lost, the same PUBLISH is a new one.
+            message.reject(_QUOTA_EXCEEDED)
+            return
+        before = client.unacknowledged().messages
+        message.ack()
+        if client.unacknowledged().messages < before:
+            moment = self.ledger.moment()
+            self.ledger.settled.setdefault(self.plan.name, {}).setdefault(name, moment)
+        if self.chance.random() < 0.1:
+            message.ack()  # once more, which does nothing
 
     def end_if_idle(self) -> None:
         """Have a program that only publishes end behind the last one."""
@@ -166,6 +220,7 @@ class Actor:
     async def run(self, program: Callable[[Actor], Coroutine[Any, Any, None]]) -> None:
         """Run the program to its end; what is cancelled begins again."""
         while not self.done.is_set():
+            self.lives += 1
             self.task = asyncio.create_task(program(self), name=self.plan.name)
             await asyncio.wait([self.task])
             if not self.task.cancelled():
@@ -233,9 +288,17 @@ class Agenda:
         # The number is taken in the moment of the call: numbers are in the order of calls.
         if not self.left:
             return
+        work = self.work
         self.pending += 1
         try:
-            await client.publish(self.work.topic, self.next(), self.work.qos, timeout=timeout)
+            if work.way == "publish":
+                await client.publish(work.topic, self.next(), work.qos, timeout=timeout)
+            elif work.way == "publish_many":
+                many = min(2 * work.burst, self.left)
+                messages = [(work.topic, self.next(), work.qos) for _ in range(many)]
+                await client.publish_many(messages, timeout=timeout)
+            else:
+                await client.queue(work, self.next(), timeout)
         finally:
             self.pending -= 1
 

@@ -191,7 +191,7 @@ class Link:
     def __init__(self, cable: Cable, fate: Fate) -> None:
         self.cable = cable
         self.fate = fate
-        self.conversation = Conversation(cable.seen)
+        self.conversation = Conversation(cable.seen, is_slow=fate.kind == "slow")
         self.near, self.far = Near(self), Far(self)
         self.up = Direction(self, UP, self.near, self.far)
         self.down = Direction(self, DOWN, self.far, self.near)

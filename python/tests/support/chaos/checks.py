@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from .seen import Seen, Span
 
 _ROUNDING = 1e-6
+_UNTIL_NOTED = 0.05
+"""Seconds in which a task is run that waits for an outcome, where time is real."""
+_EXPIRY_PAUSE = 0.26
+"""The core looks every quarter of a second for messages that have expired."""
+_PUBLISHING = ("publish", "enqueue", "receipt")
+_DELIVERIES = ("not_sent", "unknown")
 
 
 def each_call_has_one_outcome(ledger: Ledger) -> Iterator[str]:
@@ -26,7 +32,7 @@ def each_call_has_one_outcome(ledger: Ledger) -> Iterator[str]:
         elif call.outcome == RAISED:
             if not isinstance(call.error, MqttError) or isinstance(call.error, MqttReentrantError):
                 yield f"an exception that is not documented: {call}"
-            elif call.what.startswith("publish") and call.delivery not in ("not_sent", "unknown"):
+            elif call.what.startswith(_PUBLISHING) and call.delivery not in _DELIVERIES:
                 yield f"an exception that does not tell of delivery: {call}"
 
 
@@ -53,8 +59,19 @@ def a_passing_loss_ends_nothing(ledger: Ledger, actor: Actor) -> Iterator[str]:
         if error is not None:
             yield f"{actor.plan.name} has ended for good: {error_text(error)}"
     for call in ledger.calls:
+        if call.what.startswith("receipt") and _ended_by_leaving(ledger, call):
+            continue
         if call.client == actor.plan.name and "ended before the answer came" in call.text:
             yield f"a call that was to wait for the next connection: {call}"
+
+
+def _ended_by_leaving(ledger: Ledger, receipt: Call) -> bool:
+    leaving = (call for call in ledger.calls if call.what == "leave")
+    return any(
+        call.client == receipt.client
+        and call.begun_at <= receipt.ended_at <= call.ended_at + _UNTIL_NOTED
+        for call in leaving
+    )
 
 
 def attempts_are_bounded(ledger: Ledger, actor: Actor, attempts: int) -> Iterator[str]:
@@ -99,6 +116,8 @@ def qos_2_comes_once(
     again, and the client that knows of it does not publish it again. It does so only if it cannot
     know: when the CONNACK that reports the loss is lost as well. QoS 0 comes once, too.
     """
+    if actor.plan.queues and actor.plan.queues.manual:
+        return  # what is not acknowledged comes again; see `what_was_answered_never_comes_again`
     granted = {span.topic_filter: set[int]() for span in seen.spans}
     for span in seen.spans:
         granted[span.topic_filter].add(span.qos)
@@ -116,8 +135,10 @@ def acknowledged_messages_were_taken(ledger: Ledger, actor: Actor, seen: Seen) -
     """What the client has acknowledged, its program has got, whatever became of the session."""
     if not actor.plan.same_object:
         return  # messages that are queued in a client that is thrown away are lost with it
+    if _holds_what_is_gone(actor, seen):
+        return
     missed = seen.acknowledged - set(taken(ledger, actor))
-    for name in sorted(missed, key=str):
+    for name in sorted(lost_silently(missed, ledger, actor), key=str):
         if name.publisher == MARK:
             continue  # the last ones are to let the program end
         yield f"{actor.plan.name} has acknowledged {name}, and its program never got it"
@@ -127,13 +148,20 @@ def acknowledged_publishes_were_taken(ledger: Ledger, actor: Actor, seen: Seen) 
     """What was published with success came to all who were subscribed from then on to the end."""
     if not actor.plan.same_object:
         return
+    if _holds_what_is_gone(actor, seen):
+        return
     got = taken(ledger, actor)
+    missed = {}
     for name, call in ledger.publications.items():
         if call.outcome != RETURNED or name.qos == 0 or name in got or name.publisher == MARK:
             continue
+        if call.expires_in is not None:
+            continue  # the server goes on counting
         for span in seen.spans:
             if span.qos and spans(span, name, call):
-                yield f"{actor.plan.name} was subscribed by {span}, and never got {call}"
+                missed[name] = f"{actor.plan.name} was subscribed by {span}, and never got {call}"
+    for name in sorted(lost_silently(set(missed), ledger, actor), key=str):
+        yield missed[name]
 
 
 def order_holds(
@@ -145,12 +173,16 @@ def order_holds(
     between the first time and the second, or who was sent the first one at QoS 0 and did not get
     it, that is the first time.
     """
+    queues = actor.plan.queues
+    if queues and queues.subscriptions and (not queues.early or actor.lives > 1):
+        return  # there are two queues: what comes for a subscription that was left has another one
+    lost = ledger.lost.get(actor.plan.name, {})
     known: set[Name] = set()
     last: defaultdict[tuple[str, str, int], int] = defaultdict(lambda: -1)
     for receipt in receipts(ledger, actor):
         name = receipt.name
-        if name in known:
-            continue
+        if name in known or any(matches(f, name) for f, number in lost.items() if number):
+            continue  # one that a full queue lost may come again, by another connection
         known.add(name)
         stream = (name.publisher, name.topic, name.qos)
         if name.number > last[stream]:
@@ -164,6 +196,88 @@ def order_holds(
             if span.qos and matches(span.topic_filter, name)
         ):
             yield f"{actor.plan.name} has taken {name} behind number {last[stream]}"
+
+
+def _holds_what_is_gone(actor: Actor, seen: Seen) -> bool:
+    """Whether messages that are not acknowledged or released may be of a session that is lost.
+
+    A client that cannot know of the loss takes a new message with the Packet Identifier of such a
+    one for its repeat. It is rare unless a queue or a program is slow.
+    """
+    return bool(actor.plan.queues and seen.hidden_losses)
+
+
+def only_what_was_answered_is_acknowledged(
+    ledger: Ledger, actor: Actor, seen: Seen
+) -> Iterator[str]:
+    """A client acknowledges for a program that does so itself only what a full queue has lost."""
+    if not actor.plan.queues or not actor.plan.queues.manual:
+        return
+    if _holds_what_is_gone(actor, seen):
+        return
+    early = seen.acknowledged - ledger.answered.get(actor.plan.name, set())
+    for name in sorted(lost_silently(early, ledger, actor), key=str):
+        yield f"{actor.plan.name} has acknowledged {name} for its program"
+
+
+def what_was_answered_never_comes_again(
+    ledger: Ledger, actor: Actor, writers: dict[str, Seen]
+) -> Iterator[str]:
+    """At QoS 2, from when the program has acknowledged the copy of the connection that there is."""
+    if "queue_type" in actor.plan.options:
+        return  # in such a queue are also the copies of former connections
+    settled = ledger.settled.get(actor.plan.name, {})
+    lowest = min(actor.plan.filters.values(), default=0)
+    for receipt in receipts(ledger, actor):
+        name = receipt.name
+        if name.qos < 2 or lowest < 2 or receipt.moment <= settled.get(name, receipt.moment):
+            continue
+        writer = writers.get(name.publisher)
+        if writer is None or not (writer.hidden_losses and writer.written[name] > 1):
+            yield f"{actor.plan.name} has taken {name} again, which it has acknowledged"
+
+
+def discarded_messages_had_a_reason(
+    ledger: Ledger, actor: Actor, *, exact_time: bool
+) -> Iterator[str]:
+    """One that is replaced has a follower, one that is expired was in time, and so on."""
+    if not actor.plan.queues:
+        return
+    own = [(n, c) for n, c in ledger.publications.items() if n.publisher == actor.plan.name]
+    last = {name.topic: call.begun for name, call in own if call.latest}
+    drops = actor.plan.queues.outgoing["overflow"].startswith("drop_")
+    for name, call in own:
+        if call.discarded == "replaced" and not (call.latest and last[name.topic] > call.begun):
+            yield f"nothing has replaced it: {call}"
+        if call.discarded == "dropped" and not drops:
+            yield f"the queue does not drop: {call}"
+        if call.discarded != "expired" or not exact_time:
+            continue
+        # One whose time was over before the queue had capacity for it ends when that accepts it.
+        end = max(call.begun_at + (call.expires_in or 0.0), call.accepted_at)
+        if call.expires_in is None or not 0 <= call.ended_at - end + _ROUNDING < _EXPIRY_PAUSE:
+            yield f"it may wait for {call.expires_in} s: {call}"
+
+
+def nothing_is_sent_too_late(ledger: Ledger, actor: Actor, seen: Seen) -> Iterator[str]:
+    """A message that may wait so long is not written for the first time behind that."""
+    for name, call in ledger.publications.items():
+        if name.publisher != actor.plan.name or call.expires_in is None:
+            continue
+        waited = seen.first_written.get(name, call.begun_at) - call.begun_at
+        if waited > call.expires_in + _ROUNDING:
+            yield f"it was written after {waited:.3f} s of {call.expires_in:.3f} s: {call}"
+
+
+def lost_silently(missed: set[Name], ledger: Ledger, actor: Actor) -> set[Name]:
+    """Return what is missing, without messages of queues that say that they have lost as many."""
+    lost = ledger.lost.get(actor.plan.name, {})
+    explained = set()
+    for topic_filter, number in lost.items():
+        of_queue = {name for name in missed if matches(topic_filter, name)}
+        if len(of_queue) <= number:
+            explained |= of_queue
+    return missed - explained
 
 
 def receipts(ledger: Ledger, actor: Actor) -> list[Receipt]:
@@ -207,5 +321,10 @@ def all_of(ledger: Ledger, actors: dict[Actor, Seen], *, exact_time: bool) -> li
         problems += qos_2_comes_once(ledger, actor, seen, writers)
         problems += acknowledged_messages_were_taken(ledger, actor, seen)
         problems += acknowledged_publishes_were_taken(ledger, actor, seen)
+        problems += only_what_was_answered_is_acknowledged(ledger, actor, seen)
+        problems += what_was_answered_never_comes_again(ledger, actor, writers)
+        if exact_time:
+            problems += nothing_is_sent_too_late(ledger, actor, seen)
+        problems += discarded_messages_had_a_reason(ledger, actor, exact_time=exact_time)
         problems += order_holds(ledger, actor, seen, writers)
     return problems

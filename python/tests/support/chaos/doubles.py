@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 from typing import TYPE_CHECKING, Any
 
-from ferromqtt import Client, Message, MqttError
+from ferromqtt import Client, Message, MqttError, OutgoingQueue
 from ferromqtt._internals import internals_of
 
 from .actor import MARK, Double
@@ -171,6 +172,129 @@ async def _ending(messages: Any) -> AsyncIterator[Message]:  # noqa: ANN401
             raise MqttError("Disconnected during message iteration")
 
 
+def _queueing(**methods: Callable[..., Any]) -> Double:
+    """Return what makes a client with other methods; each is given the right one first."""
+
+    def double(base: type[Client]) -> type[Client]:
+        class Queueing(base):  # type: ignore[valid-type, misc]
+            pass
+
+        for name, method in methods.items():
+            setattr(Queueing, name, functools.partialmethod(method, getattr(base, name)))
+        return Queueing
+
+    return double
+
+
+async def _late_expiry(client: Any, enqueue: Any, *message: Any, **terms: Any) -> Any:  # noqa: ANN401
+    if terms.get("expires_in"):
+        terms["expires_in"] += 1
+    return await enqueue(client, *message, **terms)
+
+
+async def _no_expiry(client: Any, enqueue: Any, *message: Any, **terms: Any) -> Any:  # noqa: ANN401
+    return await enqueue(client, *message, **terms | {"expires_in": None})
+
+
+async def _only_the_latest(client: Any, enqueue: Any, *message: Any, **terms: Any) -> Any:  # noqa: ANN401
+    return await enqueue(client, *message, **terms | {"keep": "latest"})
+
+
+class _Endless:
+    def __init__(self, receipt: Any) -> None:  # noqa: ANN401
+        self.receipt = receipt
+
+    def done(self) -> bool:
+        return False
+
+    def __await__(self) -> Any:  # noqa: ANN401
+        return asyncio.sleep(10_000).__await__()
+
+
+def _without_end(client: Any, publish_nowait: Any, *message: Any, **terms: Any) -> Any:  # noqa: ANN401
+    return _Endless(publish_nowait(client, *message, **terms))
+
+
+async def _too_few(client: Any, publish_many: Any, messages: Any, **terms: Any) -> Any:  # noqa: ANN401
+    results = await publish_many(client, messages, **terms)
+    return results[1:]
+
+
+async def _half(client: Any, publish_many: Any, messages: Any, **terms: Any) -> Any:  # noqa: ANN401
+    results = await publish_many(client, messages[::2], **terms)
+    return [result for result in results for _ in range(2)][: len(messages)]
+
+
+class _OtherMessages:
+    """The messages of a subscription, in another way."""
+
+    def __init__(self, messages: Any) -> None:  # noqa: ANN401
+        self._messages = messages
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        return getattr(self._messages, name)
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def __aiter__(self) -> Any:  # noqa: ANN401
+        return self.messages()
+
+    def __anext__(self) -> Any:  # noqa: ANN401
+        return anext(self._messages)
+
+    async def messages(self) -> AsyncIterator[Message]:
+        async for message in self._messages:
+            yield message
+
+
+class _Acknowledging(_OtherMessages):
+    async def messages(self) -> AsyncIterator[Message]:
+        async for message in self._messages:
+            with contextlib.suppress(RuntimeError):  # it was acknowledged on receipt
+                message.ack()
+            if _is_mark(message) or hash(message.payload) % 2:
+                yield message
+
+
+class _Silent(_OtherMessages):
+    def take_lost(self) -> int:
+        self._messages.take_lost()
+        return 0
+
+
+class _Again(_OtherMessages):
+    async def messages(self) -> AsyncIterator[Message]:
+        async for message in self._messages:
+            yield message
+            yield message
+
+
+def _subscribing(other: type[_OtherMessages]) -> Double:
+    def subscription(client: Any, right: Any, *filters: Any, **terms: Any) -> Any:  # noqa: ANN401
+        @contextlib.asynccontextmanager
+        async def entered() -> AsyncIterator[Any]:
+            async with right(client, *filters, **terms) as messages:
+                yield other(messages)
+
+        return entered()
+
+    return _queueing(subscription=subscription)
+
+
+def _wider(client: Any, right: Any, *filters: Any, **terms: Any) -> Any:  # noqa: ANN401
+    return right(client, *filters, **terms | {"maxsize": 1_000})
+
+
+def _without_bounds(base: type[Client]) -> type[Client]:
+    class Unbounded(base):  # type: ignore[valid-type, misc]
+        def __init__(self, *where: Any, **options: Any) -> None:  # noqa: ANN401
+            queue = OutgoingQueue(maxsize=None, maxbytes=None)
+            super().__init__(*where, **options | {"outgoing_queue": queue})
+
+    return Unbounded
+
+
 DOUBLES: dict[str, tuple[Double, str]] = {
     "loses messages": (_reading(_lossy), "its program never got it"),
     "repeats messages": (_reading(_repeating), "times; it was carried"),
@@ -195,3 +319,30 @@ RECONNECTING_DOUBLES: dict[str, tuple[Double, str]] = {
     "ends iterators by a loss that passes": (_reading(_ending), "has ended for good"),
 }
 """The same for clients that reconnect."""
+
+QUEUE_DOUBLES: dict[str, tuple[Double, str]] = {
+    "lets messages expire late": (_queueing(enqueue=_late_expiry), "it may wait for"),
+    "lets no message expire": (_queueing(enqueue=_no_expiry), "it was written after"),
+    "replaces messages that were all to be kept": (
+        _queueing(enqueue=_only_the_latest),
+        "nothing has replaced it",
+    ),
+    "has receipts without an end": (
+        _queueing(publish_nowait=_without_end),
+        "receipts without an outcome",
+    ),
+    "has too few results": (_queueing(publish_many=_too_few), "messages have"),
+    "publishes half of many": (_queueing(publish_many=_half), "never got"),
+    "keeps to no bounds with its outgoing queue": (_without_bounds, "the outgoing queue holds"),
+    "keeps to no bounds with its subscriptions": (
+        _queueing(subscription=_wider),
+        "the queue of chaos/",
+    ),
+    "acknowledges for its program": (_subscribing(_Acknowledging), "for its program"),
+    "does not say what a queue has lost": (_subscribing(_Silent), "its program never got it"),
+    "hands out what was acknowledged": (_subscribing(_Again), "again, which it has acknowledged"),
+}
+"""The same for clients with queues of their own."""
+
+OF_KIND = {"loops": DOUBLES, "reconnecting": RECONNECTING_DOUBLES, "queues": QUEUE_DOUBLES}
+"""By what kind of worlds they are found."""

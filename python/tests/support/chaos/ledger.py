@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
-from ferromqtt import MqttError
+from ferromqtt import MqttDiscardedError, MqttError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,12 +38,22 @@ class Call:
     """The error as text."""
     ended_at: float = 0.0
     ends: int = 0
+    expires_in: float | None = None
+    """Seconds that the message may wait to be sent."""
+    accepted_at: float = 0.0
+    """When the outgoing queue had capacity for it, in the loop's time."""
+    latest: bool = False
+    """Whether a later message to its topic takes its place."""
+    discarded: str = ""
+    """Why the outgoing queue has given it up."""
 
     def fail(self, error: BaseException) -> None:
         """Note what it raised."""
         self.error, self.text = error, repr(error)
         if isinstance(error, MqttError):
             self.delivery = error.delivery
+        if isinstance(error, MqttDiscardedError):
+            self.discarded = error.outcome
 
     def __str__(self) -> str:
         error = f" {self.text}, delivery={self.delivery}" if self.text else ""
@@ -95,17 +105,28 @@ class Ledger:
     numbers: dict[tuple[str, str, int], int] = field(default_factory=dict)
     """The last number of each publisher, topic and QoS."""
     moments: Iterator[int] = field(default_factory=count)
+    answered: dict[str, set[Name]] = field(default_factory=dict)
+    """What each client's program has acknowledged or rejected itself."""
+    settled: dict[str, dict[Name, int]] = field(default_factory=dict)
+    """The same, at which moment, if that was the copy of the connection that there was."""
+    lost: dict[str, Counter[str]] = field(default_factory=dict)
+    """How many messages each client's queues say that they have lost, by filter."""
+    problems: list[str] = field(default_factory=list)
+    """What was seen to be wrong while the world was played."""
 
     def moment(self) -> int:
         """Return a number that grows: two things may happen at one time of the loop."""
         return next(self.moments)
 
-    @contextlib.contextmanager
-    def call(self, client: str, what: str, limit: float | None) -> Iterator[Call]:
-        """Note a call that is made inside."""
-        loop = asyncio.get_running_loop()
-        noted = Call(client, what, self.moment(), loop.time(), limit)
+    def begin(self, client: str, what: str, limit: float | None) -> Call:
+        """Note the begin of a call."""
+        noted = Call(client, what, self.moment(), asyncio.get_running_loop().time(), limit)
         self.calls.append(noted)
+        return noted
+
+    @contextlib.contextmanager
+    def ending(self, noted: Call) -> Iterator[Call]:
+        """Note the outcome of a call that is made inside, or awaited."""
         try:
             yield noted
         except (asyncio.CancelledError, GeneratorExit) as error:
@@ -120,7 +141,13 @@ class Ledger:
             noted.outcome = RETURNED
         finally:
             noted.ends += 1
-            noted.ended_at = loop.time()
+            noted.ended_at = asyncio.get_running_loop().time()
+
+    def call(
+        self, client: str, what: str, limit: float | None
+    ) -> contextlib.AbstractContextManager[Call]:
+        """Note a call that is made inside."""
+        return self.ending(self.begin(client, what, limit))
 
     def take(self, client: str, body: int, payload: bytes) -> Name:
         """Note a message that a program took."""

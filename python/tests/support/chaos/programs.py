@@ -9,6 +9,7 @@ import ferromqtt
 from ferromqtt import MqttError
 
 from .noting import OFF
+from .queues import use_queues
 from .script import Style
 
 if TYPE_CHECKING:
@@ -153,4 +154,5 @@ PROGRAMS: dict[Style, Callable[[Actor], Coroutine[Any, Any, None]]] = {
     Style.PUBLISH_FRESH: publish,
     Style.GROUP: do_both,
     Style.RECONNECT: reconnect,
+    Style.QUEUES: use_queues,
 }

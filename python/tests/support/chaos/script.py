@@ -25,7 +25,7 @@ _PROTOCOLS = (ProtocolVersion.V31, *(ProtocolVersion.V311,) * 3, *(ProtocolVersi
 
 
 class Style(StrEnum):
-    """How a program is written. All but RECONNECT are loops in the style of aiomqtt 2."""
+    """How a program is written. All but the last two are loops in the style of aiomqtt 2."""
 
     LISTEN = "listens, and enters the same client again"
     LISTEN_FRESH = "listens, with a new client each time"
@@ -33,6 +33,7 @@ class Style(StrEnum):
     PUBLISH_FRESH = "publishes, with a new client each time"
     GROUP = "does both in a task group, and enters the same client again"
     RECONNECT = "has a client that reconnects, in one block"
+    QUEUES = "has a client that reconnects, with queues of its own in both directions"
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class Work:
     """The time limit of some of its calls, in seconds of a world."""
     patience: float | None
     """After so many seconds it cancels a call that has no limit."""
+    way: str = "publish"
+    """The method of the client that it calls."""
+    expires_in: float | None = None
+    latest: bool = False
+    """The same as `keep="latest"`."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,22 @@ class Change:
     topic_filter: str
     subscribes: bool
     patience: float | None
+
+
+@dataclass(frozen=True)
+class QueuePlan:
+    """The queues of a client: of what it publishes, and of its subscriptions."""
+
+    outgoing: dict[str, Any]
+    """The arguments of `OutgoingQueue`."""
+    subscriptions: dict[str, dict[str, Any]]
+    """By filter the arguments of `Client.subscription`. All else goes to `Client.messages`."""
+    early: bool
+    """Whether they are opened before the client is entered, and outlive its blocks."""
+    manual: bool
+    """Whether the program acknowledges."""
+    empties: bool
+    """Whether the program takes what a queue holds before it leaves the subscription."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +111,7 @@ class ClientPlan:
     """How it is asked for credentials before each attempt; empty if it is not."""
     fates: tuple[Fate, ...]
     """Of its first connections."""
+    queues: QueuePlan | None = None
 
     @property
     def may_end_for_good(self) -> bool:
@@ -137,6 +160,8 @@ class Script:
                     f"    Reconnect({plan.reconnect}), {plan.further_servers} further servers, "
                     f"credentials {plan.credentials or 'not asked for'}"
                 )
+            if plan.queues:
+                lines.append(f"    {plan.queues}")
             lines.append(f"    filters {plan.filters}, stays {plan.stays}")
             lines += [f"    {work}" for work in plan.works]
             lines += [f"    {change}" for change in plan.changes]
@@ -145,7 +170,9 @@ class Script:
 
 
 @dataclass
-class _Artist:
+class Artist:
+    """Draws the parts of a world."""
+
     chance: random.Random
     reconnects: bool
     """Whether the clients are such that reconnect by themselves."""
@@ -167,17 +194,17 @@ class _Artist:
         styles = (Style.LISTEN, Style.LISTEN, Style.GROUP, Style.GROUP, Style.LISTEN_FRESH)
         style = Style.RECONNECT if self.reconnects else self.chance.choice(styles)
         writes = style in (Style.GROUP, Style.RECONNECT) and self.chance.random() < 0.8
-        works = self._works() if writes else ()
-        return self._client(name, style, self._filters(), works)
+        works = self.works() if writes else ()
+        return self.client(name, style, self._filters(), works)
 
     def _writer(self, name: str) -> ClientPlan:
         styles = (Style.PUBLISH, Style.PUBLISH, Style.PUBLISH_FRESH, Style.GROUP)
         style = Style.RECONNECT if self.reconnects else self.chance.choice(styles)
         reads = style in (Style.GROUP, Style.RECONNECT) and self.chance.random() < 0.8
         filters = self._filters() if reads else {}
-        return self._client(name, style, filters, self._works())
+        return self.client(name, style, filters, self.works())
 
-    def _client(
+    def client(
         self, name: str, style: Style, filters: dict[str, int], works: tuple[Work, ...]
     ) -> ClientPlan:
         chance = self.chance
@@ -236,10 +263,10 @@ class _Artist:
         topics = chance.sample(TOPICS, chance.randint(1, 3))
         return {topic: chance.choice((0, 1, 2, 2)) for topic in topics}
 
-    def _works(self) -> tuple[Work, ...]:
-        return tuple(self._work() for _ in range(self.chance.randint(1, 3)))
+    def works(self) -> tuple[Work, ...]:
+        return tuple(self.work() for _ in range(self.chance.randint(1, 3)))
 
-    def _work(self) -> Work:
+    def work(self) -> Work:
         chance = self.chance
         return Work(
             topic=chance.choice(TOPICS),
@@ -309,6 +336,6 @@ def draw(seed: int, *, reconnects: bool) -> Script:
 
     Its clients reconnect by themselves, or their programs do that in loops.
     """
-    artist = _Artist(random.Random(f"{seed} {reconnects}"), reconnects)
+    artist = Artist(random.Random(f"{seed} {reconnects}"), reconnects)
     clients = artist.clients()
     return Script(seed, clients, artist.faults(tuple(plan.name for plan in clients)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _REFUSED = 0x80
+_DUP = 0x08
 
 
 @dataclass
@@ -45,6 +47,8 @@ class Seen:
     spans: list[Span] = field(default_factory=list)
     written: Counter[Name] = field(default_factory=Counter)
     """How often the client has written a PUBLISH, whatever the network made of it."""
+    first_written: dict[Name, float] = field(default_factory=dict)
+    """When that was, in the loop's time: the PUBLISH that is no repeat of one."""
     carried: Counter[Name] = field(default_factory=Counter)
     """How often the network has carried a PUBLISH to the client, all of it."""
     acknowledged: set[Name] = field(default_factory=set)
@@ -66,8 +70,10 @@ class Seen:
 class Conversation:
     """One connection of a client."""
 
-    def __init__(self, seen: Seen) -> None:
+    def __init__(self, seen: Seen, *, is_slow: bool = False) -> None:
         self._seen = seen
+        self._is_slow = is_slow
+        """What has left the client may wait in a transport."""
         self._version = 4
         self._written = stream.Packets()
         self._answered = stream.Packets()
@@ -92,11 +98,11 @@ class Conversation:
                     self._is_clean, expiry = stream.connect(body, self._version)
                     self._keeps = expiry > 0
                 case packets.PUBLISH:
-                    seen.written[Name.of(stream.publish(first, body, self._version)[1])] += 1
+                    self._on_publish(first, body)
                 case packets.PUBACK | packets.PUBREC:
-                    name = self._names.get(stream.number(body))
-                    if name is not None:
-                        seen.acknowledged.add(name)
+                    taken = self._names.get(stream.number(body))
+                    if taken is not None:
+                        seen.acknowledged.add(taken)
                 case packets.SUBSCRIBE:
                     filters = stream.filters(body, self._version, options=True)
                     self._filters[stream.number(body)] = filters
@@ -105,6 +111,13 @@ class Conversation:
                         self._on_unsubscribe(topic_filter)
                 case packets.DISCONNECT:
                     self._keeps &= stream.disconnect_expiry(body, self._version) != 0
+
+    def _on_publish(self, first: int, body: bytes) -> None:
+        name = Name.of(stream.publish(first, body, self._version)[1])
+        self._seen.written[name] += 1
+        if not first & _DUP and not self._is_slow:
+            now = asyncio.get_running_loop().time()
+            self._seen.first_written.setdefault(name, now)
 
     def _on_unsubscribe(self, topic_filter: str) -> None:
         held = self._seen.held()

@@ -67,6 +67,7 @@ class World:
             async with asyncio.timeout(ground.limit):
                 await self._let_faults_happen()
                 ground.heal()
+                self._let_programs_be_well()
                 await self._end(programs)
         except TimeoutError:
             problems += self._unfinished()
@@ -84,6 +85,7 @@ class World:
         for actor in self.actors:
             attempts = ground.cables[actor.plan.name].attempts
             problems += checks.attempts_are_bounded(self.ledger, actor, attempts)
+        problems += self.ledger.problems
         problems += self._slots_left()
         return problems
 
@@ -94,6 +96,13 @@ class World:
             await asyncio.sleep(start + fault.at * pace - loop.time())
             await self._befall(fault)
         await asyncio.sleep(start + DURATION * pace - loop.time())
+
+    def _let_programs_be_well(self) -> None:
+        """Let programs make no mistakes any more; what they forgot comes by another connection."""
+        for actor in self.actors:
+            actor.is_well = True
+            if actor.plan.queues and actor.plan.queues.manual:
+                self.ground.cables[actor.plan.name].cut()
 
     async def _befall(self, fault: Fault) -> None:
         ground = self.ground
