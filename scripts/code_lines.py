@@ -41,7 +41,7 @@ PARTS = (
         ("crates/ferromqtt/src/transport/tls",),
     ),
     Part("tokio client, TLS", 664, ("crates/ferromqtt/src/transport/tls",)),
-    Part("binding", 7_253, ("crates/ferromqtt-py/src",)),
+    Part("binding", 7_257, ("crates/ferromqtt-py/src",)),
     Part("Python package", 7_876, ("python/ferromqtt",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
     Part("test broker", 3_717, ("crates/ferromqtt-testing/src",)),
