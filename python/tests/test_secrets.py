@@ -26,11 +26,13 @@ from ferromqtt import (
     Message,
     MqttError,
     PacketTypes,
+    PayloadError,
     Properties,
     ProtocolVersion,
     ProxySettings,
     ServerLimits,
     TLSParameters,
+    TypedMessage,
     Will,
 )
 from ferromqtt._internals import internals_of
@@ -633,6 +635,34 @@ def test_credentials_in_place_of_a_host_are_shown_nowhere_1_2(
     debug(main)
 
 
+def test_a_payload_that_a_codec_refuses_is_shown_nowhere() -> None:
+    class Shows:
+        """A codec whose errors show what it is given, as many do."""
+
+        def encode(self, value: object) -> bytes:
+            raise ValueError(value)
+
+        def decode(self, payload: bytes) -> object:
+            raise ValueError(payload)
+
+    async def main() -> None:
+        broker = TestBroker(listen=False)
+        async with (
+            Client(broker) as client,
+            client.subscription("a", codec=Shows()) as messages,
+        ):
+            await client.publish("a", "." * 32 + SECRET)
+            message = await anext(messages)
+            assert type(message) is TypedMessage
+            assert isinstance(message.error, PayloadError)
+            with pytest.raises(PayloadError) as caught:
+                await client.publish("a", SECRET, codec=Shows())
+            for shown in (message, messages, message.error, caught.value):
+                assert SECRET not in f"{shown!r} {shown}"
+
+    asyncio.run(main())
+
+
 WITHOUT_SECRETS = {
     *("PacketTypes", "ProtocolVersion", "ClientState", "Reconnect", "Server", "Stats"),
     *("events", "ReasonCode", "SubscribeOptions", "Topic", "TopicTemplate", "Wildcard"),
@@ -640,7 +670,7 @@ WITHOUT_SECRETS = {
     *("Subscription", "SubscriptionMessages", "MqttConnectError", "MqttTimeoutError"),
     *("MessagesIterator", "__version__", "__version_tuple__", "Unacknowledged", "AckLatency"),
     *("Drained", "MqttDiscardedError", "MqttQueueFullError", "OutgoingQueue", "Published"),
-    "Receipt",
+    *("Receipt", "Codec", "json_codec"),
 }
 """Public names that can hold neither a payload nor what authenticates."""
 
