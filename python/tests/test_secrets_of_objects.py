@@ -1,5 +1,6 @@
 """No public object shows a secret, nor an error about a wrong host (contract 1.2)."""
 
+import asyncio
 import base64
 import logging
 import re
@@ -18,11 +19,13 @@ from ferromqtt import (
     Message,
     MqttError,
     PacketTypes,
+    PayloadError,
     Properties,
     ProtocolVersion,
     ProxySettings,
     ServerLimits,
     TLSParameters,
+    TypedMessage,
     Will,
 )
 from ferromqtt.testing import TestBroker
@@ -83,7 +86,7 @@ WITHOUT_SECRETS = {
     *("Subscription", "SubscriptionMessages", "MqttConnectError", "MqttTimeoutError"),
     *("MessagesIterator", "__version__", "__version_tuple__", "Unacknowledged", "AckLatency"),
     *("Drained", "MqttDiscardedError", "MqttQueueFullError", "OutgoingQueue", "Published"),
-    "Receipt",
+    *("Receipt", "Codec", "json_codec"),
 }
 """Public names that can hold neither a payload nor what authenticates."""
 
@@ -128,6 +131,34 @@ def test_no_object_shows_its_secret_1_2(watch: Watch) -> None:
         Credentials(SECRET, SECRET, {"Authorization": SECRET}, SECRET),
         TestBroker(users={"u": SECRET}),
     )
+
+
+def test_a_payload_that_a_codec_refuses_is_shown_nowhere() -> None:
+    class Shows:
+        """A codec whose errors show what it is given, as many do."""
+
+        def encode(self, value: object) -> bytes:
+            raise ValueError(value)
+
+        def decode(self, payload: bytes) -> object:
+            raise ValueError(payload)
+
+    async def main() -> None:
+        broker = TestBroker(listen=False)
+        async with (
+            Client(broker) as client,
+            client.subscription("a", codec=Shows()) as messages,
+        ):
+            await client.publish("a", "." * 32 + SECRET)
+            message = await anext(messages)
+            assert type(message) is TypedMessage
+            assert isinstance(message.error, PayloadError)
+            with pytest.raises(PayloadError) as caught:
+                await client.publish("a", SECRET, codec=Shows())
+            for shown in (message, messages, message.error, caught.value):
+                assert SECRET not in f"{shown!r} {shown}"
+
+    asyncio.run(main())
 
 
 def test_the_watch_finds_a_secret_1_2(

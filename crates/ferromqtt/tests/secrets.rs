@@ -18,9 +18,10 @@ use std::time::Duration;
 
 use ferromqtt::{
     Authenticator, AuthenticatorError, Bytes, ConnectAttempt, ConnectError, Connection,
-    ConnectionError, ConnectionEvent, Credentials, CredentialsError, DeclaredSubscription, Error,
-    Events, Options, Properties, ProtocolVersion, Proxy, PublishError, QoS, QueueOptions,
-    ReasonCode, Route, Router, Server as Place, TlsOptions, Utf8String, Will,
+    ConnectionError, ConnectionEvent, Credentials, CredentialsError, DeclaredSubscription, Decode,
+    Error, Events, Message, Options, PayloadError, Properties, ProtocolVersion, Proxy,
+    PublishError, QoS, QueueOptions, ReasonCode, Route, Router, Server as Place, TlsOptions,
+    TypedMessage, Utf8String, Will,
 };
 use ferromqtt_proto::packet::{Ack, Auth, ConnAck, Disconnect, Packet};
 use ferromqtt_testing::{BrokerOptions, TestBroker, User};
@@ -486,6 +487,28 @@ async fn options_that_are_refused_are_not_repeated() {
     }
 }
 
+/// A codec whose errors show the payload, as those of `serde_json` may.
+struct Shows;
+
+impl Decode<()> for Shows {
+    type Error = String;
+
+    fn decode(&self, payload: &Bytes) -> Result<(), String> {
+        Err(format!("{payload:?}"))
+    }
+}
+
+#[test]
+fn a_payload_that_a_codec_refuses_is_not_shown() {
+    let message = Message::new("t".try_into().unwrap(), MARKER);
+    let refused = TypedMessage::decode(message, &Shows);
+    look(&refused);
+    let error: PayloadError = refused.value.unwrap_err();
+    look(&error);
+    search("the text of a PayloadError", &error.to_string());
+    look(&Error::from(error));
+}
+
 /// Public types that can hold neither a payload nor what authenticates.
 const WITHOUT_SECRETS: &str = "
     ReAuthenticateError Drained TlsError AddressError SubscribeError AuthError InvalidOptions InvalidPublish InvalidSubscribe TopicAlias
@@ -500,7 +523,7 @@ const WITHOUT_SECRETS: &str = "
 
 /// Traits, and what stands in the tests above under another name: what calls return.
 const OTHERS: &str = "
-    CredentialsProvider Stream IntoPayload Transport Message Messages Publish PublishFuture Published Receipt Request Subscribe Encode Decode
+    CredentialsProvider Stream IntoPayload Transport Message Messages Publish PublishFuture Published Receipt Request Subscribe Encode Decode TypedMessages
     Server HandlerError
 ";
 
