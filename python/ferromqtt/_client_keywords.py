@@ -16,7 +16,13 @@ from ferromqtt._native import Message
 from ferromqtt.connection import CredentialsSource, Reconnect, ServerLike
 from ferromqtt.options import ProtocolVersion, ProxySettings, TLSParameters, Will
 from ferromqtt.outcomes import OutgoingQueue
-from ferromqtt.types import PropertiesLike, SocketOption, UserProperties, WebSocketHeaders
+from ferromqtt.types import (
+    PropertiesLike,
+    ServerProfileName,
+    SocketOption,
+    UserProperties,
+    WebSocketHeaders,
+)
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -69,6 +75,7 @@ class MemoryClientKeywords(TypedDict, total=False):
     session_expiry_at_disconnect: int | None
     topic_aliases: bool | int
     outgoing_queue: OutgoingQueue | None
+    profile: ServerProfileName | None
 
 
 class ClientKeywords(MemoryClientKeywords, total=False):

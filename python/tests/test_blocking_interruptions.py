@@ -11,11 +11,23 @@ from typing import Any
 
 import pytest
 
-from ferromqtt import MqttError, ProtocolVersion, _blocking_subscription, _loop_thread, blocking
+from ferromqtt import (
+    MqttError,
+    ProtocolVersion,
+    _blocking_calls,
+    _blocking_publishing,
+    _blocking_responder,
+    _blocking_subscription,
+    _loop_thread,
+    blocking,
+)
 from ferromqtt.blocking import Client
 from ferromqtt.testing import TestBroker
 
-FILES = {it.__file__ for it in (blocking, _loop_thread, _blocking_subscription)}
+FILES = {
+    *(it.__file__ for it in (blocking, _loop_thread, _blocking_calls, _blocking_publishing)),
+    *(it.__file__ for it in (_blocking_responder, _blocking_subscription)),
+}
 MANY = 2_000
 """More places than any of the calls has in these files."""
 
@@ -82,6 +94,12 @@ def own_subscription(client: Client) -> None:
         messages.unsubscribe()
 
 
+def own_responder(client: Client) -> None:
+    with client.responder("own", qos=1) as requests:
+        client.publish("own", response_topic="a", qos=1)
+        next(requests).respond("b")
+
+
 CALLS: dict[str, Callable[[Client], object]] = {
     "publish at QoS 0": lambda client: client.publish("b"),
     "publish at QoS 1": lambda client: client.publish("b", qos=1),
@@ -91,6 +109,7 @@ CALLS: dict[str, Callable[[Client], object]] = {
     "subscribe": lambda client: client.subscribe("c"),
     "unsubscribe": lambda client: client.unsubscribe("c"),
     "subscription": own_subscription,
+    "responder": own_responder,
     "messages": take_one,
     "events": lambda client: next(client.events(timeout=5)),
     "wait_connected": lambda client: client.wait_connected(),

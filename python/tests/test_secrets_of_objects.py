@@ -86,7 +86,7 @@ WITHOUT_SECRETS = {
     *("Subscription", "SubscriptionMessages", "MqttConnectError", "MqttTimeoutError"),
     *("MessagesIterator", "__version__", "__version_tuple__", "Unacknowledged", "AckLatency"),
     *("Drained", "MqttDiscardedError", "MqttQueueFullError", "OutgoingQueue", "Published"),
-    *("Receipt", "Codec", "json_codec"),
+    *("Receipt", "Codec", "json_codec", "Responder", "Requests", "RequestIterator", "Router"),
 }
 """Public names that can hold neither a payload nor what authenticates."""
 
@@ -131,6 +131,10 @@ def test_no_object_shows_its_secret_1_2(watch: Watch) -> None:
         Credentials(SECRET, SECRET, {"Authorization": SECRET}, SECRET),
         TestBroker(users={"u": SECRET}),
     )
+
+
+def test_a_request_shows_as_much_of_its_payload_as_a_message(watch: Watch) -> None:
+    watch.see(ferromqtt.Request("a", b"." * 32 + SECRET.encode(), 1, False, 7, None))
 
 
 def test_a_payload_that_a_codec_refuses_is_shown_nowhere() -> None:
