@@ -15,19 +15,19 @@ use std::time::{Duration, Instant};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
-/// How many calls are inside, and [`CLOSED`], in each of several places.
+/// How many calls are inside, and [`CLOSED`], in each of several counters.
 ///
 /// With the GIL there is one, changed with the GIL held only, so a load and a store will do: a locked instruction for each
-/// received message would be felt. Without it each thread has a place that it shares with few others, so that threads do not
+/// received message would be felt. Without it each thread has one that it shares with few others, so that threads do not
 /// wait for each other's caches.
-static CALLS: [Place; PLACES] = [const { Place(AtomicUsize::new(0)) }; PLACES];
+static CALLS: [Counter; COUNTERS] = [const { Counter(AtomicUsize::new(0)) }; COUNTERS];
 
 #[cfg_attr(Py_GIL_DISABLED, repr(align(128)))]
-struct Place(AtomicUsize);
+struct Counter(AtomicUsize);
 
-const PLACES: usize = if cfg!(Py_GIL_DISABLED) { 32 } else { 1 };
+const COUNTERS: usize = if cfg!(Py_GIL_DISABLED) { 32 } else { 1 };
 
-impl Place {
+impl Counter {
     /// That of the thread that calls.
     #[cfg(not(Py_GIL_DISABLED))]
     #[inline]
@@ -40,10 +40,10 @@ impl Place {
     fn here() -> &'static Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         thread_local! {
-            static PLACE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % PLACES;
+            static COUNTER: usize = NEXT.fetch_add(1, Ordering::Relaxed) % COUNTERS;
         }
-        // Where the thread is ending any place will do, as long as it is the same when the call ends.
-        &CALLS[PLACE.try_with(|place| *place).unwrap_or(0)]
+        // Where the thread is ending any of them will do, as long as it is the same when the call ends.
+        &CALLS[COUNTER.try_with(|it| *it).unwrap_or(0)]
     }
 
     /// Counts a call in, unless the gate is closed.
@@ -118,13 +118,13 @@ const INTERVAL: Duration = Duration::from_micros(200);
 /// A call that may run Python code. The thread is attached where it begins and where it ends, although not always between.
 #[must_use]
 pub(crate) struct Inside {
-    place: &'static Place,
+    counter: &'static Counter,
 }
 
 impl Drop for Inside {
     #[inline]
     fn drop(&mut self) {
-        self.place.leave();
+        self.counter.leave();
     }
 }
 
@@ -161,21 +161,21 @@ impl From<Closed> for PyErr {
 /// Once the interpreter exits, in every thread but the one that ends it.
 #[inline]
 pub(crate) fn enter() -> Result<Inside, Closed> {
-    let place = Place::here();
-    if place.enter() {
-        return Ok(Inside { place });
+    let counter = Counter::here();
+    if counter.enter() {
+        return Ok(Inside { counter });
     }
-    enter_closed(place)
+    enter_closed(counter)
 }
 
 #[cold]
-fn enter_closed(place: &'static Place) -> Result<Inside, Closed> {
+fn enter_closed(counter: &'static Counter) -> Result<Inside, Closed> {
     let closed_by = *CLOSED_BY.lock().unwrap_or_else(|error| error.into_inner());
     if closed_by != Some(thread::current().id()) {
         return Err(Closed);
     }
-    place.enter_closed();
-    Ok(Inside { place })
+    counter.enter_closed();
+    Ok(Inside { counter })
 }
 
 /// As [`enter`], and [holds](hold) `object` until the call ends.
@@ -248,11 +248,11 @@ pub(crate) fn release<T>(held: T) {
 
 /// Whether the interpreter exits, or has ended.
 pub(crate) fn is_closed() -> bool {
-    CALLS.iter().any(Place::is_closed)
+    CALLS.iter().any(Counter::is_closed)
 }
 
 fn calls() -> usize {
-    CALLS.iter().map(Place::calls).sum()
+    CALLS.iter().map(Counter::calls).sum()
 }
 
 fn is_anybody_inside() -> bool {
@@ -263,7 +263,7 @@ fn is_anybody_inside() -> bool {
 #[pyfunction]
 fn close(py: Python<'_>) {
     *CLOSED_BY.lock().unwrap_or_else(|error| error.into_inner()) = Some(thread::current().id());
-    CALLS.iter().for_each(Place::close);
+    CALLS.iter().for_each(Counter::close);
     if !is_anybody_inside() {
         return;
     }
