@@ -14,6 +14,9 @@ CARGO_FUZZ_VERSION := 0.13.1
 CARGO_PUBLIC_API_VERSION := 0.52.0
 # The oldest Rust that builds the crates: `rust-version` in Cargo.toml.
 MSRV := 1.88
+# What `make free-threaded` runs beside the tests of threads: those that end soon and need no program beside the package.
+FREE_THREADED_TESTS := $(addprefix python/tests/test_,acknowledging.py batches.py blocking_subscription.py interpreter_exit.py \
+	iteration.py message.py messages.py)
 PUBLISHED := ferromqtt ferromqtt-cli ferromqtt-engine ferromqtt-proto ferromqtt-testing ferromqtt-transport
 FUZZ_TARGETS := decode client broker transport
 # A workspace of its own, for the trees of the clients that it compares with.
@@ -161,6 +164,14 @@ api: .tools/bin/cargo-public-api ## Write what the crates offer (docs/api/)
 stress: ## A million messages through 64 tasks and a connection that is cut at random
 	cargo test $(LOCKED) --release -p ferromqtt --test stress -- --ignored --nocapture
 
+.PHONY: free-threaded
+free-threaded: .venv/.build .venv-free-threaded/.installed ## Threads without the GIL, on a free-threaded CPython that is built once (some minutes)
+# A folder of its own, so that this and other builds of the binding do not undo each other. The version check: see
+# scripts/free-threaded-python.sh.
+	env -u CONDA_PREFIX VIRTUAL_ENV=$(CURDIR)/.venv-free-threaded PYO3_PYTHON=$(CURDIR)/.venv-free-threaded/bin/python \
+		CARGO_TARGET_DIR=$(TARGET_DIR)/free-threaded UNSAFE_PYO3_SKIP_VERSION_CHECK=1 $(BIN)/maturin develop $(LOCKED)
+	.venv-free-threaded/bin/python -X faulthandler -m pytest python/tests/free_threaded $(FREE_THREADED_TESTS) -k "not uvloop and not mosquitto"
+
 .PHONY: chaos
 chaos: need-test .venv/.dev .venv/.native ## Random worlds of the Python client: SEEDS=2000 of them, from seed FROM=200
 	FERROMQTT_FIRST_SEED=$(FROM) FERROMQTT_SEEDS=$(SEEDS) $(BIN)/python -m pytest python/tests/test_chaos.py \
@@ -225,7 +236,7 @@ bench-growth: .venv/.dev .venv/.native ## How cost and memory grow with what is 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
 	cargo clean
-	rm -rf .venv .venv-aiomqtt .venv-shim .venv-upstream .venv-wheel .tools dist fuzz/target fuzz/artifacts .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-aiomqtt .venv-free-threaded .venv-shim .venv-upstream .venv-wheel .tools dist fuzz/target fuzz/artifacts .mypy_cache .pytest_cache .ruff_cache
 	rm -f python/ferromqtt/_native*.so
 	find python bench examples scripts -name __pycache__ -type d -prune -exec rm -r {} +
 
@@ -233,6 +244,15 @@ clean: ## Remove everything that was built or installed here
 
 .venv/.created .venv-aiomqtt/.created .venv-shim/.created .venv-upstream/.created .venv-wheel/.created:
 	scripts/venv.sh $(@D)
+	touch $@
+
+.tools/free-threaded/.installed: scripts/free-threaded-python.sh
+	$< $(@D)
+	touch $@
+
+.venv-free-threaded/.installed: requirements/free-threaded.txt .tools/free-threaded/.installed
+	PYTHON=.tools/free-threaded/bin/python3 scripts/venv.sh $(@D)
+	.venv-free-threaded/bin/python $(PIP_INSTALL) --only-binary :all: -r $<
 	touch $@
 
 .venv/.build: requirements/build.txt .venv/.created

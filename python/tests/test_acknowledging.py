@@ -448,7 +448,14 @@ def test_another_thread_is_refused_and_told_what_to_call() -> None:
                     await asyncio.to_thread(call)
             assert client.unacknowledged().messages == 1
             loop = asyncio.get_running_loop()
-            await asyncio.to_thread(loop.call_soon_threadsafe, message.ack)
+            called = asyncio.Event()  # without the GIL asyncio may go on here before
+
+            def acknowledge() -> None:
+                message.ack()
+                called.set()
+
+            await asyncio.to_thread(loop.call_soon_threadsafe, acknowledge)
+            await called.wait()
             assert client.unacknowledged().messages == 0
 
     asyncio.run(main())

@@ -6,31 +6,6 @@ import pytest
 
 from support import program
 
-# The GIL.
-
-IMPORT = """
-import sys
-sys._is_gil_enabled = lambda: sys.argv[1] == "enabled"
-try:
-    import ferromqtt
-except ImportError as error:
-    print(error)
-else:
-    print("imported")
-"""
-
-
-def test_importing_without_the_gil_fails_and_says_what_to_do() -> None:
-    """As on a free-threaded interpreter that runs with `PYTHON_GIL=0`."""
-    output = program.run(IMPORT, "disabled")
-    assert "global interpreter lock" in output
-    assert "PYTHON_GIL=0" in output
-
-
-def test_importing_with_the_gil_works_where_it_is_optional() -> None:
-    assert program.run(IMPORT, "enabled") == "imported\n"
-
-
 # Subinterpreters.
 
 USE = """

@@ -17,8 +17,10 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 
+use crate::access::Access;
 use crate::convert;
 use crate::core::Core;
+use crate::gate;
 use crate::home::Home;
 use crate::message::Message;
 use crate::operations;
@@ -81,8 +83,9 @@ impl Acknowledgement {
 /// Acknowledges a message.
 pub(crate) fn ack<'py>(slf: &Bound<'py, Message>) -> PyResult<Bound<'py, Acknowledgement>> {
     if let Some((core, delivery)) = to_acknowledge(slf)? {
+        let _held = gate::hold(&core);
         check_caller(&core)?;
-        core.borrow_mut().engine.acknowledge(delivery);
+        core.lock().engine.acknowledge(delivery);
         finish(slf, &core)?;
     }
     done(slf.py())
@@ -100,8 +103,9 @@ pub(crate) fn reject<'py>(
         ..Properties::default()
     };
     if let Some((core, delivery)) = to_acknowledge(slf)? {
+        let _held = gate::hold(&core);
         check_caller(&core)?;
-        let answered = (core.borrow_mut().engine).acknowledge_with(delivery, reason, properties);
+        let answered = (core.lock().engine).acknowledge_with(delivery, reason, properties);
         match answered {
             Ok(()) => finish(slf, &core)?,
             Err(AcknowledgeError::NotInThisVersion) => {
@@ -120,7 +124,7 @@ pub(crate) fn reject<'py>(
 fn to_acknowledge<'py>(
     slf: &Bound<'py, Message>,
 ) -> PyResult<Option<(Bound<'py, Core>, DeliveryId)>> {
-    let message = slf.borrow();
+    let message = slf.read();
     match message.origin.as_deref() {
         Some(Origin::Unacknowledged { core, delivery }) => {
             return Ok(Some((core.bind(slf.py()).clone(), *delivery)));
@@ -146,7 +150,7 @@ fn to_acknowledge<'py>(
 
 /// Refuses a caller that must not touch the transport, or whose connection is another process's.
 fn check_caller(core: &Bound<'_, Core>) -> PyResult<()> {
-    let guard = core.borrow();
+    let guard = core.read();
     let home = guard.home;
     let by_thread = guard.is_called_by_thread();
     drop(guard);
@@ -170,7 +174,7 @@ fn check_caller(core: &Bound<'_, Core>) -> PyResult<()> {
 /// The message is acknowledged: sees to it that this is sent.
 fn finish(slf: &Bound<'_, Message>, core: &Bound<'_, Core>) -> PyResult<()> {
     let acknowledged = Some(Box::new(Origin::Acknowledged));
-    let former = std::mem::replace(&mut slf.borrow_mut().origin, acknowledged);
+    let former = std::mem::replace(&mut slf.lock().origin, acknowledged);
     drop(former); // with the message released, since it may be the last to have the core
     match send(core) {
         // Its loop is closed, and the connection with it: the server sends the message again.
@@ -181,7 +185,7 @@ fn finish(slf: &Bound<'_, Message>, core: &Bound<'_, Core>) -> PyResult<()> {
 
 /// Sees to it that what the core has encoded is written.
 fn send(core: &Bound<'_, Core>) -> PyResult<()> {
-    let has_output = core.borrow().engine.core().pending_transmit() > 0;
+    let has_output = core.read().engine.core().pending_transmit() > 0;
     match has_output {
         true => Core::schedule_flush(core),
         false => Ok(()),
@@ -244,11 +248,13 @@ pub(crate) fn discard(slf: &Bound<'_, Core>, message: &Bound<'_, PyAny>) -> PyRe
     let Ok(message) = message.cast::<Message>() else {
         return Ok(());
     };
-    let delivery = match message.borrow().origin.as_deref() {
+    let held = gate::hold(message);
+    let delivery = match message.read().origin.as_deref() {
         Some(Origin::Unacknowledged { delivery, .. }) => *delivery,
         _ => return Ok(()),
     };
-    slf.borrow_mut().engine.acknowledge(delivery);
+    drop(held);
+    slf.lock().engine.acknowledge(delivery);
     Core::schedule_flush(slf)
 }
 
@@ -260,7 +266,7 @@ pub(crate) fn acknowledge(slf: &Bound<'_, Core>, mid: i64, qos: i64) -> PyResult
     let (Some(packet_id), Some(qos)) = (packet_id, qos) else {
         return Ok(false);
     };
-    let known = (slf.borrow_mut().engine).acknowledge_packet(packet_id, qos);
+    let known = (slf.lock().engine).acknowledge_packet(packet_id, qos);
     if known {
         Core::schedule_flush(slf)?;
     }
@@ -270,7 +276,7 @@ pub(crate) fn acknowledge(slf: &Bound<'_, Core>, mid: i64, qos: i64) -> PyResult
 /// What the program has taken and not acknowledged: how many messages, since how many seconds, and how many wait behind.
 pub(crate) fn unacknowledged(slf: &Bound<'_, Core>) -> PyResult<(usize, Option<f64>, usize)> {
     let now = Core::now(slf)?;
-    let counted = slf.borrow().engine.core().unacknowledged(now);
+    let counted = slf.read().engine.core().unacknowledged(now);
     let oldest = counted.oldest.as_ref().map(Duration::as_secs_f64);
     Ok((counted.messages, oldest, counted.held_back))
 }

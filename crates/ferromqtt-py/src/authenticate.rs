@@ -7,6 +7,7 @@ use ferromqtt_engine::Awaited;
 use ferromqtt_proto::AuthError;
 use pyo3::prelude::*;
 
+use crate::access::Access;
 use crate::call_future;
 use crate::call_result;
 use crate::core::Core;
@@ -24,14 +25,14 @@ pub(crate) fn begin(
         Some(why) => Err(why.into()),
         None => Ok(data.map(Bytes::copy_from_slice)),
     };
-    let mut core = slf.borrow_mut();
+    let mut core = slf.lock();
     Ok(core.engine.begin_authentication(now, beginning))
 }
 
 /// Which connection may authenticate again now. Raises when none may.
 pub(crate) fn check_again(slf: &Bound<'_, Core>) -> PyResult<u64> {
     calling_task(slf)?;
-    let core = slf.borrow();
+    let core = slf.read();
     let connections = core.engine.core().stats().connections;
     let checked = core.engine.check_re_authenticate();
     drop(core);
@@ -60,7 +61,7 @@ pub(crate) fn again<'py>(
         limit: f32::INFINITY, // the caller has its own
     };
     let data = data.map(Bytes::copy_from_slice);
-    let begun = slf.borrow_mut().engine.re_authenticate(now, data, token);
+    let begun = slf.lock().engine.re_authenticate(now, data, token);
     if let Err((token, error)) = begun {
         drop(token);
         return Err(call_result::authentication_refused(slf, &error)?);

@@ -11,6 +11,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+use crate::access::Access;
 use crate::core::Core;
 use crate::decoding::Decoding;
 use crate::gate;
@@ -154,7 +155,7 @@ impl NextBatch {
             }
         }
         let others = u32::try_from(batch.len() - 1).unwrap_or(u32::MAX);
-        let mut core = core.borrow_mut();
+        let mut core = core.lock();
         core.taken = core.taken.saturating_add(others);
         Ok(batch)
     }

@@ -10,6 +10,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
+use crate::access::Access;
 use crate::clock::Clock;
 use crate::gate;
 
@@ -62,9 +63,9 @@ impl Broker {
     /// Takes the time from this loop from now on; before, it is the system's.
     fn run_on(slf: &Bound<'_, Self>, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
         let _inside = gate::enter()?;
-        let previous = slf.try_borrow()?.clock.clone();
+        let previous = slf.read().clock.clone();
         let clock = previous.of_loop(event_loop)?;
-        let replaced = std::mem::replace(&mut slf.try_borrow_mut()?.clock, clock);
+        let replaced = std::mem::replace(&mut slf.lock().clock, clock);
         drop(replaced); // behind the borrow: its loop's finalizer may run
         Ok(())
     }
@@ -73,7 +74,7 @@ impl Broker {
     fn open(slf: &Bound<'_, Self>) -> PyResult<u64> {
         let _inside = gate::enter()?;
         let now = Self::now(slf)?;
-        let mut broker = slf.try_borrow_mut()?;
+        let mut broker = slf.lock();
         let id = broker.core.open(now);
         broker.inputs.insert(id, BytesMut::new());
         Ok(id.0)
@@ -84,7 +85,7 @@ impl Broker {
         let _inside = gate::enter()?;
         let now = Self::now(slf)?;
         let id = ConnectionId(connection);
-        let broker = &mut *slf.try_borrow_mut()?;
+        let broker = &mut *slf.lock();
         if let Some(input) = broker.inputs.get_mut(&id) {
             input.extend_from_slice(data);
             broker.core.handle_input(now, id, input);
@@ -94,64 +95,50 @@ impl Broker {
 
     /// What is to be written now, and to which connections: at most about 256 KiB for each. To be called until nothing comes,
     /// after what came was written.
-    fn take_output<'py>(&mut self, py: Python<'py>) -> PyResult<Vec<(u64, Bound<'py, PyBytes>)>> {
-        let mut output = Vec::new();
-        let mut unfinished = Vec::new();
-        while let Some(id) = self.resumed.pop().or_else(|| self.core.poll_writable()) {
-            if self.paused.contains(&id) {
-                continue; // `resume_output` names it again
-            }
-            let (mut chunks, mut length) = (Vec::new(), 0);
-            while length < OUTPUT_AT_ONCE
-                && let Some(chunk) = self.core.poll_transmit(id)
-            {
-                length += chunk.len();
-                chunks.push(chunk);
-            }
-            if length >= OUTPUT_AT_ONCE {
-                unfinished.push(id);
-            }
-            if !chunks.is_empty() {
-                output.push((id.0, join(py, &chunks)?));
-            }
-        }
-        self.resumed = unfinished;
-        Ok(output)
+    fn take_output<'py>(slf: &Bound<'py, Self>) -> PyResult<Vec<(u64, Bound<'py, PyBytes>)>> {
+        let output = slf.lock().take_chunks();
+        let join = |(id, chunks): (ConnectionId, Vec<Bytes>)| {
+            join(slf.py(), &chunks).map(|bytes| (id.0, bytes))
+        };
+        output.into_iter().map(join).collect()
     }
 
     /// The connections whose transports are to be closed behind their output.
-    fn take_closed(&mut self) -> Vec<u64> {
+    fn take_closed(slf: &Bound<'_, Self>) -> Vec<u64> {
+        let mut broker = slf.lock();
         let mut closed = Vec::new();
-        while let Some(id) = self.core.poll_close() {
-            self.forget(id);
+        while let Some(id) = broker.core.poll_close() {
+            broker.forget(id);
             closed.push(id.0);
         }
         closed
     }
 
     /// The transport's buffer is full: `take_output` leaves the connection out.
-    fn pause_output(&mut self, connection: u64) {
+    fn pause_output(slf: &Bound<'_, Self>, connection: u64) {
         let id = ConnectionId(connection);
-        if self.inputs.contains_key(&id) {
-            self.paused.insert(id);
+        let mut broker = slf.lock();
+        if broker.inputs.contains_key(&id) {
+            broker.paused.insert(id);
         }
     }
 
     /// The transport's buffer has room again.
-    fn resume_output(&mut self, connection: u64) {
+    fn resume_output(slf: &Bound<'_, Self>, connection: u64) {
         let id = ConnectionId(connection);
-        if self.paused.remove(&id) {
-            self.resumed.push(id);
+        let mut broker = slf.lock();
+        if broker.paused.remove(&id) {
+            broker.resumed.push(id);
         }
     }
 
     /// The transport ended.
     fn closed(slf: &Bound<'_, Self>, connection: u64) -> PyResult<()> {
         let _inside = gate::enter()?;
-        let clock = slf.try_borrow()?.clock.clone();
+        let clock = slf.read().clock.clone();
         let (now, failed) = clock.now_or_last(slf.py());
         let id = ConnectionId(connection);
-        let mut broker = slf.try_borrow_mut()?;
+        let mut broker = slf.lock();
         broker.forget(id);
         broker.core.closed(now, id);
         failed
@@ -160,11 +147,11 @@ impl Broker {
     /// Seconds until `handle_timeout` is due, or `None`.
     fn timeout(slf: &Bound<'_, Self>) -> PyResult<Option<f64>> {
         let _inside = gate::enter()?;
-        if slf.try_borrow()?.core.poll_timeout().is_none() {
+        if slf.read().core.poll_timeout().is_none() {
             return Ok(None);
         }
         let now = Self::now(slf)?;
-        let mut broker = slf.try_borrow_mut()?;
+        let mut broker = slf.lock();
         let Some(deadline) = broker.core.poll_timeout() else {
             return Ok(None);
         };
@@ -175,22 +162,22 @@ impl Broker {
     /// Does what is due. To be called when the shortest time is over that `timeout` has returned since the last call.
     fn handle_timeout(slf: &Bound<'_, Self>) -> PyResult<()> {
         let _inside = gate::enter()?;
-        let clock = slf.try_borrow()?.clock.clone();
-        let due = slf.try_borrow_mut()?.due.take();
+        let clock = slf.read().clock.clone();
+        let due = slf.lock().due.take();
         let now = clock.now_at_timer(slf.py(), due)?;
-        slf.try_borrow_mut()?.core.handle_timeout(now);
+        slf.lock().core.handle_timeout(now);
         Ok(())
     }
 
     /// How many messages were dropped, at a limit or because they expired.
     #[getter]
-    fn dropped(&self) -> u64 {
-        self.core.stats().dropped
+    fn dropped(slf: &Bound<'_, Self>) -> u64 {
+        slf.read().core.stats().dropped
     }
 
     /// What there is, and what was dropped and refused so far.
-    fn stats(&self) -> StatsTuple {
-        let stats = self.core.stats();
+    fn stats(slf: &Bound<'_, Self>) -> StatsTuple {
+        let stats = slf.read().core.stats();
         (
             stats.connections,
             stats.sessions,
@@ -203,8 +190,8 @@ impl Broker {
     }
 
     /// The state of one client's session.
-    fn session(&self, client_identifier: &str) -> Option<SessionTuple> {
-        let stats = self.core.session_stats(client_identifier)?;
+    fn session(slf: &Bound<'_, Self>, client_identifier: &str) -> Option<SessionTuple> {
+        let stats = slf.read().core.session_stats(client_identifier)?;
         Some((
             stats.connected,
             stats.queued,
@@ -227,7 +214,7 @@ impl Broker {
         let reason = options::reason_code("reason", reason)?;
         let elsewhere = options::optional("server_reference", server_reference, options::text)?;
         let now = Self::now(slf)?;
-        (slf.try_borrow_mut()?.core)
+        (slf.lock().core)
             .disconnect_client(now, client_identifier, reason, elsewhere)
             .map_err(|error| PyValueError::new_err(error.to_string()))
     }
@@ -255,8 +242,34 @@ impl Drop for Broker {
 impl Broker {
     /// The time on the broker's loop. May run Python code: no borrow of the broker may be held.
     fn now(slf: &Bound<'_, Self>) -> PyResult<Instant> {
-        let clock = slf.try_borrow()?.clock.clone();
+        let clock = slf.read().clock.clone();
         clock.now(slf.py())
+    }
+
+    /// What is to be written now, of each connection.
+    fn take_chunks(&mut self) -> Vec<(ConnectionId, Vec<Bytes>)> {
+        let mut output = Vec::new();
+        let mut unfinished = Vec::new();
+        while let Some(id) = self.resumed.pop().or_else(|| self.core.poll_writable()) {
+            if self.paused.contains(&id) {
+                continue; // `resume_output` names it again
+            }
+            let (mut chunks, mut length) = (Vec::new(), 0);
+            while length < OUTPUT_AT_ONCE
+                && let Some(chunk) = self.core.poll_transmit(id)
+            {
+                length += chunk.len();
+                chunks.push(chunk);
+            }
+            if length >= OUTPUT_AT_ONCE {
+                unfinished.push(id);
+            }
+            if !chunks.is_empty() {
+                output.push((id, chunks));
+            }
+        }
+        self.resumed = unfinished;
+        output
     }
 
     fn forget(&mut self, id: ConnectionId) {

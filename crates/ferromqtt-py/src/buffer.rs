@@ -23,11 +23,11 @@ pub(crate) const LITTLE: isize = 4 * 1024;
 const COPY_BELOW: usize = 4 * 1024;
 
 /// Memory for transports to read into. It is never reallocated, so a view of it stays valid for as long as the object
-/// lives; what was read is copied out at once, so the same memory serves every client of the process, and an idle client
-/// holds none.
+/// lives; what was read is copied out at once, so the same memory serves every client of the process (without the GIL, of a
+/// thread), and an idle client holds none.
 ///
-/// Whoever has a view may write to the memory, or read it, at any moment at which it has the GIL or lends the view to the
-/// system. So no reference to it is ever made here, shared or not: only raw pointers, which [`UnsafeCell`] allows.
+/// Whoever has a view may write to the memory, or read it, at any moment at which its thread is attached or lends the view to
+/// the system. So no reference to it is ever made here, shared or not: only raw pointers, which [`UnsafeCell`] allows.
 #[pyclass(frozen, module = "ferromqtt._native")]
 pub(crate) struct ReadBuffer {
     memory: Box<[UnsafeCell<u8>]>,
@@ -35,8 +35,8 @@ pub(crate) struct ReadBuffer {
     exports: AtomicUsize,
 }
 
-// SAFETY: the memory is reached through raw pointers alone. Rust reads it in `copy_to` alone, with the GIL held, which the
-// module cannot be loaded without (`interpreter.rs`); Python writes it through views, by the rules of the buffer protocol.
+// SAFETY: the memory is reached through raw pointers alone. Rust reads it in `copy_to` alone, for the thread that the transport
+// has read in (see `shared`); Python writes it through views, by the rules of the buffer protocol.
 #[allow(unsafe_code, reason = "see the lines above")]
 unsafe impl Sync for ReadBuffer {}
 
@@ -48,20 +48,38 @@ impl ReadBuffer {
         }
     }
 
-    /// A buffer that no transport reads into at this moment: `recent`, if that is free, or a new one. (A proactor loop
+    /// A buffer that no transport reads into at this moment: the shared one, if that is free, or a new one. (A proactor loop
     /// keeps its view while it waits; selector loops and uvloop give it back within the same callback.)
-    pub(crate) fn free<'py>(py: Python<'py>, recent: &Py<Self>) -> PyResult<Bound<'py, Self>> {
-        let recent = recent.bind(py);
-        if recent.get().exports.load(Ordering::Relaxed) == 0 {
-            return Ok(recent.clone());
+    pub(crate) fn free(py: Python<'_>) -> PyResult<Bound<'_, Self>> {
+        let shared = Self::shared(py)?;
+        if shared.get().exports.load(Ordering::Acquire) == 0 {
+            return Ok(shared);
         }
         Bound::new(py, Self::new())
     }
 
-    /// The buffer that all clients share.
-    pub(crate) fn shared(py: Python<'_>) -> PyResult<&Py<Self>> {
+    /// The buffer that all clients share: between the moment at which one is found free and the end of its use, the GIL is
+    /// released only while there is a view of it.
+    #[cfg(not(Py_GIL_DISABLED))]
+    fn shared(py: Python<'_>) -> PyResult<Bound<'_, Self>> {
         static SHARED: pyo3::sync::PyOnceLock<Py<ReadBuffer>> = pyo3::sync::PyOnceLock::new();
-        SHARED.get_or_try_init(py, || Py::new(py, Self::new()))
+        let shared = SHARED.get_or_try_init(py, || Py::new(py, Self::new()))?;
+        Ok(shared.bind(py).clone())
+    }
+
+    /// The buffer that all clients of this thread share: its event loop uses it for one of them at a time.
+    #[cfg(Py_GIL_DISABLED)]
+    fn shared(py: Python<'_>) -> PyResult<Bound<'_, Self>> {
+        thread_local! {
+            static SHARED: std::cell::OnceCell<Py<ReadBuffer>> = const { std::cell::OnceCell::new() };
+        }
+        let known = SHARED.try_with(|cell| cell.get().map(|it| it.bind(py).clone()));
+        if let Ok(Some(shared)) = known {
+            return Ok(shared);
+        }
+        let made = Bound::new(py, Self::new())?;
+        let _ = SHARED.try_with(|cell| cell.set(made.clone().unbind()).map_err(drop));
+        Ok(made)
     }
 
     /// Appends the first `count` bytes, which a transport has just written, or all if there are not so many.
@@ -72,8 +90,8 @@ impl ReadBuffer {
         let room = &mut input.spare_capacity_mut()[..count];
         #[allow(unsafe_code, reason = "no reference to memory that Python writes")]
         // SAFETY: both ranges are `count` bytes long, by the two lines above. They do not overlap, since `input` has memory of
-        // its own, of which Python knows nothing. `memory` is initialized. The GIL is held and no Python code runs meanwhile,
-        // so nobody writes to it who keeps to the rules of the buffer protocol. Then that many more bytes of `input` are
+        // its own, of which Python knows nothing. `memory` is initialized. It is of this thread, and no Python code runs meanwhile, so
+        // nobody writes to it who keeps to the rules of the buffer protocol. Then that many more bytes of `input` are
         // initialized.
         unsafe {
             let start = UnsafeCell::raw_get(self.memory.as_ptr()).cast_const();
@@ -107,14 +125,14 @@ impl ReadBuffer {
                 slf.py(),
             )?
         };
-        slf.get().exports.fetch_add(1, Ordering::Relaxed);
+        slf.get().exports.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }
 
     #[allow(unsafe_code, reason = "the buffer protocol is made of raw pointers")]
     unsafe fn __releasebuffer__(&self, _view: *mut ffi::Py_buffer) {
         // The interpreter calls this once for each view that was filled.
-        self.exports.fetch_sub(1, Ordering::Relaxed);
+        self.exports.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

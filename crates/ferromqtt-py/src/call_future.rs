@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList};
 
+use crate::access::Access;
 use crate::core::Core;
 use crate::hooks;
 
@@ -51,7 +52,7 @@ pub(crate) fn arguments<'py>(
 /// Makes a future for a call on the client's loop; None before the client has one, when every call is refused.
 pub(crate) fn create<'py>(core: &Bound<'py, Core>) -> PyResult<Bound<'py, PyAny>> {
     let py = core.py();
-    let guard = core.borrow();
+    let guard = core.read();
     if let Some(arguments) = &guard.future_arguments {
         let arguments = arguments.bind(py).clone();
         drop(guard);
@@ -90,7 +91,7 @@ impl<'py> Wakeups<'py> {
             return futures.append(future);
         }
         let event_loop = core
-            .borrow()
+            .read()
             .event_loop
             .as_ref()
             .map(|it| it.bind(py).clone());

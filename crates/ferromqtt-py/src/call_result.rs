@@ -8,6 +8,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+use crate::access::Access;
 use crate::core::Core;
 use crate::failure::{self, End};
 use crate::hand_over::hand_over;
@@ -164,7 +165,7 @@ pub(crate) fn complete<'py>(
             CallEnd::Queued { key } => return succeed(future, key.into_pyobject(py)?.into_any()),
             end => match end.published(awaited, limit) {
                 Ok(_) => FailedCall::ended(ConnectionError::DriverGone, Delivery::NotSent),
-                Err(error) => FailedCall::publish(error, slf.borrow().engine.address()),
+                Err(error) => FailedCall::publish(error, slf.read().engine.address()),
             },
         },
         Awaited::SubAck | Awaited::UnsubAck => match end.answered(awaited, limit) {
@@ -173,14 +174,14 @@ pub(crate) fn complete<'py>(
                 let codes = PyList::new(py, reasons.map(|reason| reason.value()))?;
                 return succeed(future, codes.into_any());
             }
-            Err(error) => FailedCall::request(error, slf.borrow().engine.address()),
+            Err(error) => FailedCall::request(error, slf.read().engine.address()),
         },
         Awaited::Response => match end.responded(awaited, limit) {
             Ok(response) => {
-                let response = hand_over(slf, slf.borrow_mut(), response, None)?;
+                let response = hand_over(slf, slf.lock(), response, None)?;
                 return succeed(future, response.into_any());
             }
-            Err(error) => FailedCall::response(error, slf.borrow().engine.address()),
+            Err(error) => FailedCall::response(error, slf.read().engine.address()),
         },
         Awaited::Authentication => match end {
             CallEnd::ReAuthenticated(Ok(())) => return succeed(future, py.None().into_bound(py)),
@@ -192,7 +193,7 @@ pub(crate) fn complete<'py>(
                 return succeed(future, receipts::published(py, &published)?);
             }
             Ok(_) => return succeed(future, py.None().into_bound(py)),
-            Err(error) => FailedCall::publish(error, slf.borrow().engine.address()),
+            Err(error) => FailedCall::publish(error, slf.read().engine.address()),
         },
     };
     let failed = failed.once_accepted();
@@ -223,7 +224,7 @@ fn shared_end<'a, 'py>(
     let made = match ended.take() {
         Some(made) if made.cause == *cause => made,
         _ => {
-            let core = slf.borrow();
+            let core = slf.read();
             let address = core.engine.last_end_address();
             let end = End::new(cause, address, core.engine.has_accepted(address));
             drop(core);
@@ -256,7 +257,7 @@ pub(crate) fn enqueue_refused(slf: &Bound<'_, Core>, refusal: PublishError) -> P
 pub(crate) fn authentication_refused(slf: &Bound<'_, Core>, error: &AuthError) -> PyResult<PyErr> {
     let failed = match error {
         AuthError::NotConnected => {
-            let cause = slf.borrow().engine.end_cause();
+            let cause = slf.read().engine.end_cause();
             FailedCall::ended(cause, Delivery::NotSent)
         }
         error => {
@@ -281,7 +282,7 @@ pub(crate) fn request_refused(
 
 fn refused(slf: &Bound<'_, Core>, failed: FailedCall, what: &str) -> PyResult<PyErr> {
     let py = slf.py();
-    let has_drained = slf.borrow().engine.is_draining() && !slf.borrow().takes_calls();
+    let has_drained = slf.read().engine.is_draining() && !slf.read().takes_calls();
     let failed = match failed.kind {
         DISCONNECTED if has_drained => FailedCall::publish(PublishError::Draining, ""),
         _ => failed,
@@ -289,7 +290,7 @@ fn refused(slf: &Bound<'_, Core>, failed: FailedCall, what: &str) -> PyResult<Py
     let is_disconnected = failed.kind == DISCONNECTED;
     let error = failed.into_exception(py, what)?;
     // As in aiomqtt, of publishing alone where a connection that is lost is not made again.
-    let reconnects = slf.borrow().engine.core().options().reconnect.is_some();
+    let reconnects = slf.read().engine.core().options().reconnect.is_some();
     if is_disconnected && (matches!(what, "publish" | "enqueue") || reconnects) {
         let cause = slf.call_method0(intern!(py, "_disconnect_cause"))?;
         error.setattr(intern!(py, "__cause__"), cause)?;

@@ -4,13 +4,14 @@ use ferromqtt_proto::ConnectResult;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::access::Access;
 use crate::core::Core;
 use crate::properties;
 
 /// The fields of `ferromqtt.connection.ConnectResult` by their names, those of its limits in a dictionary of their own. None
 /// before a server has accepted the first connection.
 pub(crate) fn fields<'py>(slf: &Bound<'py, Core>) -> PyResult<Option<Bound<'py, PyDict>>> {
-    let found = slf.borrow().engine.core().connack().cloned(); // Python code may run below
+    let found = slf.read().engine.core().connack().cloned(); // Python code may run below
     found.map(|found| to_dict(slf.py(), &found)).transpose()
 }
 

@@ -17,6 +17,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
+use crate::access::Access;
 use crate::acknowledge;
 use crate::authenticate;
 use crate::backlog::Backlog;
@@ -85,16 +86,12 @@ pub(crate) struct Core {
     /// A step that is done, for the next one to be: used again once nobody else has it.
     pub(crate) spare_step: Option<Py<NextMessage>>,
     /// Takes every message instead of the queue, if set.
-    #[pyo3(get)]
     message_sink: Option<Py<PyAny>>,
     /// The transport is aborted from here.
-    #[pyo3(set)]
     pub(crate) is_cut: bool,
     /// The program acknowledges messages itself.
-    #[pyo3(get)]
     pub(crate) manual_ack: bool,
     /// How many calls may wait before a warning is logged.
-    #[pyo3(get, set)]
     pub(crate) pending_calls_threshold: usize,
     /// When it is.
     pub(crate) pending_warning: PendingWarning,
@@ -103,10 +100,8 @@ pub(crate) struct Core {
     /// When to warn that the queue of received messages grows long.
     pub(crate) backlog: Backlog,
     /// How many calls the client lets through at once.
-    #[pyo3(get, set)]
     pub(crate) max_calls: usize,
     /// The number of the call that was accepted last, for `abandon`.
-    #[pyo3(get)]
     pub(crate) last_op: u64,
     /// Which log lines have been written how often.
     pub(crate) lines: Lines,
@@ -159,7 +154,7 @@ impl Core {
     /// Sets the core's options, before the first connection. Messages and iterators stay.
     #[pyo3(signature = (**options))]
     fn configure(slf: &Bound<'_, Self>, options: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         let mut options = match options {
             Some(options) => convert::options(options)?,
             None => Options::default(),
@@ -169,7 +164,7 @@ impl Core {
         if options.reconnect.is_some() {
             options.keep_session();
         }
-        let mut core = slf.borrow_mut();
+        let mut core = slf.lock();
         let (seed, manual) = (core.seed, core.manual_ack);
         let former = (core.engine).configure(options, Session::default(), seed, of_engine);
         core.engine.claim_default();
@@ -181,56 +176,63 @@ impl Core {
 
     /// The bounds of the outgoing queue, before the first connection: messages, bytes, and the policy.
     fn set_outgoing_queue(
-        &mut self,
+        slf: &Bound<'_, Self>,
         maxsize: Option<usize>,
         maxbytes: Option<usize>,
         policy: &str,
     ) -> PyResult<()> {
-        self.queue_options = Some(receipts::queue_options(maxsize, maxbytes, policy)?);
+        let options = receipts::queue_options(maxsize, maxbytes, policy)?;
+        slf.lock().queue_options = Some(options);
         Ok(())
+    }
+
+    #[getter]
+    fn message_sink(slf: &Bound<'_, Self>) -> Option<Py<PyAny>> {
+        let core = slf.read();
+        (core.message_sink.as_ref()).map(|sink| sink.clone_ref(slf.py()))
     }
 
     #[setter]
     fn set_message_sink(slf: &Bound<'_, Self>, sink: Option<Py<PyAny>>) -> PyResult<()> {
-        let _inside = gate::enter()?;
-        let previous = std::mem::replace(&mut slf.borrow_mut().message_sink, sink);
+        let _inside = gate::enter_on(slf)?;
+        let previous = std::mem::replace(&mut slf.lock().message_sink, sink);
         drop(previous);
         Ok(())
     }
 
     #[setter]
     fn set_parker(slf: &Bound<'_, Self>, parker: Option<Py<PyAny>>) -> PyResult<()> {
-        let _inside = gate::enter()?;
-        let previous = std::mem::replace(&mut slf.borrow_mut().parker, parker);
+        let _inside = gate::enter_on(slf)?;
+        let previous = std::mem::replace(&mut slf.lock().parker, parker);
         drop(previous);
         Ok(())
     }
 
     /// Where the connection leads to, for errors.
     #[getter]
-    fn get_address(&self) -> &str {
-        self.engine.address()
+    fn get_address(slf: &Bound<'_, Self>) -> String {
+        slf.read().engine.address().to_owned()
     }
 
     #[setter]
-    fn set_address(&mut self, address: String) {
-        self.engine.begin_attempt(address);
+    fn set_address(slf: &Bound<'_, Self>, address: String) {
+        slf.lock().engine.begin_attempt(address);
     }
 
     /// Whether the server at this address has accepted a connection since the client was entered.
-    fn has_accepted(&self, address: &str) -> bool {
-        self.engine.has_accepted(address)
+    fn has_accepted(slf: &Bound<'_, Self>, address: &str) -> bool {
+        slf.read().engine.has_accepted(address)
     }
 
     /// A connection to `address` is about to be opened on `event_loop`; the caller opens it.
     fn begin(slf: &Bound<'_, Self>, event_loop: Bound<'_, PyAny>, address: String) -> PyResult<()> {
-        let _inside = gate::enter()?;
-        let previous_clock = slf.borrow().clock.clone();
+        let _inside = gate::enter_on(slf)?;
+        let previous_clock = slf.read().clock.clone();
         let clock = previous_clock.of_loop(&event_loop)?;
         let now = clock.now(slf.py())?;
         let future_arguments = call_future::arguments(&event_loop)?.map(Bound::unbind);
         Self::stop_timer(slf)?; // of a loop that was closed before it fired
-        let mut core = slf.borrow_mut();
+        let mut core = slf.lock();
         let previous = (
             core.event_loop.replace(event_loop.unbind()),
             std::mem::replace(&mut core.future_arguments, future_arguments),
@@ -250,29 +252,30 @@ impl Core {
         user_name: Option<&Bound<'_, PyAny>>,
         password: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         let user_name: Option<Utf8String> = user_name.map(convert::utf8).transpose()?;
         let password = password.map(convert::binary).transpose()?;
-        let set = (slf.borrow_mut().engine).set_credentials(user_name, password);
+        let set = (slf.lock().engine).set_credentials(user_name, password);
         set.map_err(|error| wrong_options(&error))
     }
 
     /// There are no credentials for the attempt whose transport was asked for. The caller then [gives up](crate::link::Link)
     /// its link.
     fn fail_credentials(slf: &Bound<'_, Self>, why: &str) -> PyResult<()> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         let now = Self::now(slf)?;
-        slf.borrow_mut().engine.fail_credentials(now, why.into());
+        slf.lock().engine.fail_credentials(now, why.into());
         Ok(())
     }
 
     /// Where the connection stands: the value of a `ClientState`.
     #[getter]
-    fn state(&self) -> &'static str {
-        if self.engine.core().is_idle() {
+    fn state(slf: &Bound<'_, Self>) -> &'static str {
+        let core = slf.read();
+        if core.engine.core().is_idle() {
             return "disconnected";
         }
-        match self.engine.standing() {
+        match core.engine.standing() {
             Standing::Connecting => "connecting",
             Standing::Connected => "connected",
             Standing::Reconnecting => "reconnecting",
@@ -282,13 +285,13 @@ impl Core {
 
     /// Whether a connection that is lost is made again.
     #[getter]
-    fn reconnects(&self) -> bool {
-        self.engine.core().options().reconnect.is_some()
+    fn reconnects(slf: &Bound<'_, Self>) -> bool {
+        slf.read().engine.core().options().reconnect.is_some()
     }
 
     /// A new reader of the events of the connection.
     fn read_events<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, EventReader>> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         let reader = EventReader::new(slf);
         Bound::new(slf.py(), reader)
     }
@@ -297,9 +300,9 @@ impl Core {
     /// for which there is no DISCONNECT before 5.0.
     #[pyo3(signature = (with_will = false))]
     fn disconnect(slf: &Bound<'_, Self>, with_will: bool) -> PyResult<()> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         let now = Self::now(slf)?;
-        (slf.borrow_mut()).disconnect_soon(now, farewell(with_will));
+        (slf.lock()).disconnect_soon(now, farewell(with_will));
         Self::flush(slf)
     }
 
@@ -313,12 +316,12 @@ impl Core {
         wait: bool,
         limit: Option<f64>,
     ) -> PyResult<()> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         let reason = farewell(with_will);
         let now = Self::now(slf)?;
         let limit = limit.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
         let until = limit.and_then(|limit| now.checked_add(limit));
-        let mut core = slf.borrow_mut();
+        let mut core = slf.lock();
         let gone = match wait {
             // Callers that have gone say so by `abandon`.
             true => core.engine.leave(now, reason, until, |_| false),
@@ -336,133 +339,166 @@ impl Core {
     /// None is no limit.
     #[pyo3(signature = (limit))]
     fn drain(slf: &Bound<'_, Self>, limit: Option<f64>) -> PyResult<()> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         drain::begin(slf, limit)
     }
 
     /// Whether the client is being drained, or was, and has not connected again since.
     #[getter]
-    const fn is_draining(&self) -> bool {
-        self.engine.is_draining()
+    fn is_draining(slf: &Bound<'_, Self>) -> bool {
+        slf.read().engine.is_draining()
     }
 
     /// What draining has left: messages that were never sent, and those whose outcome is unknown.
     #[getter]
-    fn undone(&self) -> (usize, usize) {
-        let undone = self.engine.undone();
+    fn undone(slf: &Bound<'_, Self>) -> (usize, usize) {
+        let undone = slf.read().engine.undone();
         (undone.not_sent, undone.unknown)
     }
 
     /// From how many messages, and bytes, in the queue on a warning is logged: each once for a connection.
     #[getter]
-    const fn backlog_thresholds(&self) -> (usize, usize) {
-        (self.backlog.messages, self.backlog.bytes)
+    fn backlog_thresholds(slf: &Bound<'_, Self>) -> (usize, usize) {
+        let backlog = slf.read().backlog;
+        (backlog.messages, backlog.bytes)
     }
 
     #[setter]
-    const fn set_backlog_thresholds(&mut self, thresholds: (usize, usize)) {
-        (self.backlog.messages, self.backlog.bytes) = thresholds;
+    fn set_backlog_thresholds(slf: &Bound<'_, Self>, thresholds: (usize, usize)) {
+        let backlog = &mut slf.lock().backlog;
+        (backlog.messages, backlog.bytes) = thresholds;
+    }
+
+    #[setter]
+    fn set_is_cut(slf: &Bound<'_, Self>, is_cut: bool) {
+        slf.lock().is_cut = is_cut;
+    }
+
+    #[getter]
+    fn pending_calls_threshold(slf: &Bound<'_, Self>) -> usize {
+        slf.read().pending_calls_threshold
+    }
+
+    #[setter]
+    fn set_pending_calls_threshold(slf: &Bound<'_, Self>, threshold: usize) {
+        slf.lock().pending_calls_threshold = threshold;
+    }
+
+    #[getter]
+    fn max_calls(slf: &Bound<'_, Self>) -> usize {
+        slf.read().max_calls
+    }
+
+    #[setter]
+    fn set_max_calls(slf: &Bound<'_, Self>, calls: usize) {
+        slf.lock().max_calls = calls;
+    }
+
+    /// The number of the call that was accepted last, for `abandon`.
+    #[getter]
+    fn last_op(slf: &Bound<'_, Self>) -> u64 {
+        slf.read().last_op
     }
 
     /// Whether all that the last connection had to write was written before its transport ended.
     #[getter]
-    fn all_written(&self) -> bool {
-        self.writing_end == WritingEnd::Reached
+    fn all_written(slf: &Bound<'_, Self>) -> bool {
+        slf.read().writing_end == WritingEnd::Reached
     }
 
     /// Whether the last connection's transport was given up before all was written.
     #[getter]
-    fn was_aborted(&self) -> bool {
-        self.writing_end == WritingEnd::Aborted
+    fn was_aborted(slf: &Bound<'_, Self>) -> bool {
+        slf.read().writing_end == WritingEnd::Aborted
     }
 
     /// Answers the Authentication Data that `_on_auth` was called with. None ends the connection, and so do data that cannot
     /// be sent: why is returned.
     fn answer_auth(slf: &Bound<'_, Self>, data: Option<&[u8]>) -> PyResult<Option<String>> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         events::answer(slf, data)
     }
 
     /// Counts a log line of Python's. Returns how often it has been, if it is to be written.
     fn count_line(slf: &Bound<'_, Self>, line: &str, times: u64) -> PyResult<Option<u64>> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         let now = Self::now(slf)?;
-        Ok(slf.try_borrow_mut()?.lines.count(now, line, times))
+        Ok(slf.lock().lines.count(now, line, times))
     }
 
     /// No message will come any more: iterators raise once the queue is empty.
     fn end_messages(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let _inside = gate::enter()?;
-        slf.borrow_mut().engine.end_queues();
+        let _inside = gate::enter_on(slf)?;
+        slf.lock().engine.end_queues();
         events::hand_out(slf)
     }
 
     /// Whether `_on_packets` gets a line for each packet, and for each connection that is made or ends.
     #[getter]
-    const fn get_traces_packets(&self) -> bool {
-        self.engine.core().packet_trace()
+    fn get_traces_packets(slf: &Bound<'_, Self>) -> bool {
+        slf.read().engine.core().packet_trace()
     }
 
     #[setter]
-    fn set_traces_packets(&mut self, on: bool) {
-        self.engine.set_packet_trace(on);
+    fn set_traces_packets(slf: &Bound<'_, Self>, on: bool) {
+        slf.lock().engine.set_packet_trace(on);
     }
 
     /// The Client Identifier in use: the one given, or the one that the server has assigned.
     #[getter]
-    fn client_identifier(&self) -> String {
-        self.engine.core().client_identifier().as_str().to_owned()
+    fn client_identifier(slf: &Bound<'_, Self>) -> String {
+        let core = slf.read();
+        core.engine.core().client_identifier().as_str().to_owned()
     }
 
     /// What the latest CONNACK has settled: the fields of a `ConnectResult`. None before the first one.
     #[getter]
     fn connack<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyDict>>> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         connack::fields(slf)
     }
 
     /// The version of MQTT in use: 3, 4 or 5.
     #[getter]
-    const fn protocol(&self) -> u8 {
-        self.engine.core().options().protocol.level()
+    fn protocol(slf: &Bound<'_, Self>) -> u8 {
+        slf.read().engine.core().options().protocol.level()
     }
 
     /// The client's counters, by their names.
-    fn stats(&self) -> HashMap<&'static str, u64> {
-        self.engine.stats().fields().collect()
+    fn stats(slf: &Bound<'_, Self>) -> HashMap<&'static str, u64> {
+        slf.read().engine.stats().fields().collect()
     }
 
     /// Whether the server has accepted the connection and it has not ended.
     #[getter]
-    fn connected(&self) -> bool {
-        self.engine.core().is_connected()
+    fn connected(slf: &Bound<'_, Self>) -> bool {
+        slf.read().engine.core().is_connected()
     }
 
     /// Whether there is no connection, and none is being made.
     #[getter]
-    fn idle(&self) -> bool {
-        self.engine.core().is_idle()
+    fn idle(slf: &Bound<'_, Self>) -> bool {
+        slf.read().engine.core().is_idle()
     }
 
     /// Whether a transport is attached that has not reported its end.
     #[getter]
-    fn attached(&self) -> bool {
-        self.transport.is_some()
+    fn attached(slf: &Bound<'_, Self>) -> bool {
+        slf.read().transport.is_some()
     }
 
     /// The transport, while there is one.
     #[getter]
-    fn transport(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.transport
-            .as_ref()
-            .map(|transport| transport.clone_ref(py))
+    fn transport(slf: &Bound<'_, Self>) -> Option<Py<PyAny>> {
+        let core = slf.read();
+        (core.transport.as_ref()).map(|transport| transport.clone_ref(slf.py()))
     }
 
     /// Goes on reading, after a turn of the loop, unless a queue has no capacity meanwhile.
     fn resume_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         let py = slf.py();
-        if slf.borrow().input_paused {
+        if slf.read().input_paused {
             return Ok(());
         }
         if let Some(transport) = Self::open_transport(slf)? {
@@ -473,12 +509,10 @@ impl Core {
 
     /// A transport to the server at this place of the list is to be opened. `ferromqtt._driver.Protocol` does so; a core alone
     /// opens none.
-    #[expect(clippy::unused_self, reason = "a hook")]
-    const fn _on_open(&self, _place: usize, _number: u32) {}
+    const fn _on_open(_slf: &Bound<'_, Self>, _place: usize, _number: u32) {}
 
     /// The transport that is being opened is wanted no more. Replaced by the subclass.
-    #[expect(clippy::unused_self, reason = "a method of Python's")]
-    const fn _on_unwanted(&self) {}
+    const fn _on_unwanted(_slf: &Bound<'_, Self>) {}
 
     // Calls
 
@@ -493,7 +527,7 @@ impl Core {
         properties: Option<&Bound<'py, PyDict>>,
         timeout: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         let timeout = convert::timeout(timeout)?;
         operations::publish(slf, topic, payload, qos, retain, properties, timeout)
     }
@@ -507,14 +541,14 @@ impl Core {
         expires_in: Option<f64>,
         keep_latest: bool,
     ) -> PyResult<receipts::Enqueued<'py>> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         let timeout = timeout.map(convert::timeout).transpose()?;
         receipts::enqueue(slf, message, timeout, expires_in, keep_latest)
     }
 
     /// Nobody waits any more for the outcome of the message with this key.
     fn release_receipt(slf: &Bound<'_, Self>, key: u64) -> PyResult<()> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         receipts::release(slf, key);
         Ok(())
     }
@@ -526,7 +560,7 @@ impl Core {
         messages: Vec<receipts::Given<'py>>,
         timeout: &Bound<'py, PyAny>,
     ) -> PyResult<(Bound<'py, PyList>, Vec<u64>)> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         let timeout = convert::timeout(timeout)?;
         receipts::publish_many(slf, messages, timeout)
     }
@@ -540,7 +574,7 @@ impl Core {
         properties: Option<&Bound<'py, PyDict>>,
         timeout: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         let timeout = convert::timeout(timeout)?;
         operations::subscribe(slf, filters, properties, timeout)
     }
@@ -553,7 +587,7 @@ impl Core {
         properties: Option<&Bound<'py, PyDict>>,
         timeout: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         let timeout = convert::timeout(timeout)?;
         operations::unsubscribe(slf, filters, properties, timeout)
     }
@@ -564,7 +598,7 @@ impl Core {
         message: receipts::Given<'py>,
         timeout: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         let timeout = convert::timeout(timeout)?;
         requests::request(slf, message, timeout)
     }
@@ -580,7 +614,7 @@ impl Core {
         properties: Option<&Bound<'py, PyDict>>,
         timeout: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         let timeout = convert::timeout(timeout)?;
         requests::respond(slf, asked, (payload, qos, retain), properties, timeout)
     }
@@ -591,13 +625,13 @@ impl Core {
         data: Option<&[u8]>,
         why: Option<String>,
     ) -> PyResult<bool> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         authenticate::begin(slf, data, why)
     }
 
     /// The number of the connection that may authenticate again now. Raises when none may.
     fn check_re_authenticate(slf: &Bound<'_, Self>) -> PyResult<u64> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         authenticate::check_again(slf)
     }
 
@@ -607,13 +641,13 @@ impl Core {
         connection: u64,
         data: Option<&[u8]>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         authenticate::again(slf, connection, data)
     }
 
     /// The caller of the call with this number does not wait for it any more.
     fn abandon(slf: &Bound<'_, Self>, op: u64) -> PyResult<()> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         operations::abandon(slf, CallId::from_number(op));
         Ok(())
     }
@@ -623,13 +657,13 @@ impl Core {
     /// Takes out the futures of iterators that wait on another loop than the one that was begun on, and gives back the
     /// messages that are reserved for iterators there.
     fn take_foreign_waiters<'py>(slf: &Bound<'py, Self>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         readers::take_foreign_waiters(slf)
     }
 
     /// A new iterator over the messages.
     fn messages<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, MessagesIterator>> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         Bound::new(
             slf.py(),
             MessagesIterator::new(slf.clone().unbind(), QueueId::DEFAULT, None),
@@ -638,36 +672,36 @@ impl Core {
 
     /// Takes the next message of those that are reserved for no iterator, without waiting.
     fn take_message<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, Message>>> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         hand_over::pop(slf, QueueId::DEFAULT, None)
     }
 
     #[getter]
-    const fn manual_ack(&self) -> bool {
-        self.manual_ack
+    fn manual_ack(slf: &Bound<'_, Self>) -> bool {
+        slf.read().manual_ack
     }
 
     #[setter]
-    fn set_manual_ack(&mut self, manual: bool) {
-        acknowledge::set_manual(self, manual);
+    fn set_manual_ack(slf: &Bound<'_, Self>, manual: bool) {
+        acknowledge::set_manual(&mut slf.lock(), manual);
     }
 
     /// A queue of the user's own class has not taken this message: nobody will see it.
     fn discard(slf: &Bound<'_, Self>, message: &Bound<'_, PyAny>) -> PyResult<()> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         acknowledge::discard(slf, message)
     }
 
     /// Acknowledges the message with this Packet Identifier and QoS that was handed over on this connection. Returns whether
     /// there is one.
     fn acknowledge(slf: &Bound<'_, Self>, mid: i64, qos: i64) -> PyResult<bool> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         acknowledge::acknowledge(slf, mid, qos)
     }
 
     /// What the program has taken and not acknowledged: how many messages, since how many seconds, and how many wait behind.
     fn unacknowledged(slf: &Bound<'_, Self>) -> PyResult<(usize, Option<f64>, usize)> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         acknowledge::unacknowledged(slf)
     }
 
@@ -676,19 +710,19 @@ impl Core {
     /// Writes all that can be written.
     #[pyo3(name = "flush")]
     fn flush_called(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         Self::flush(slf)
     }
 
     /// The loop's timer has fired.
     fn timer_fired(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let _inside = gate::enter()?;
-        let fired = slf.borrow_mut().timer.take();
+        let _inside = gate::enter_on(slf)?;
+        let fired = slf.lock().timer.take();
         let due = fired.as_ref().map(|(due, _)| *due);
-        let clock = slf.borrow().clock.clone();
+        let clock = slf.read().clock.clone();
         let now = clock.now_at_timer(slf.py(), due)?;
         progress::report(slf, now)?;
-        slf.borrow_mut().engine.on_time(now);
+        slf.lock().engine.on_time(now);
         drop(fired);
         events::pump(slf, now)?;
         Self::flush(slf)

@@ -1,5 +1,7 @@
 //! Readers of the events of a connection: what is behind `Client.events`.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use ferromqtt_engine::{ConnectionEvent, EventReaderId};
 use ferromqtt_proto::TopicFilter;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -7,19 +9,25 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::access::Access;
 use crate::core::Core;
 use crate::failure::End;
 use crate::gate;
 use crate::hooks;
 use crate::properties;
-use crate::tokens::Reader;
+use crate::tokens::{PyEngine, Reader};
 
 /// One reader. `ferromqtt.events` makes events of what it takes.
-#[pyclass(module = "ferromqtt._native")]
+#[pyclass(frozen, module = "ferromqtt._native")]
 pub(crate) struct EventReader {
     core: Py<Core>,
     reader: EventReaderId,
-    /// How the connection stood when this was made.
+    place: Mutex<Place>,
+}
+
+/// How far a reader has come.
+struct Place {
+    /// How the connection stood when the reader was made.
     first: Option<ConnectionEvent>,
     /// The number of the event that comes next.
     next: u64,
@@ -27,12 +35,11 @@ pub(crate) struct EventReader {
 
 impl EventReader {
     pub(crate) fn new(core: &Bound<'_, Core>) -> Self {
-        let (reader, first, next) = core.borrow_mut().engine.read_events();
+        let (reader, first, next) = core.lock().engine.read_events();
         Self {
             core: core.clone().unbind(),
             reader,
-            first,
-            next,
+            place: Mutex::new(Place { first, next }),
         }
     }
 }
@@ -41,27 +48,24 @@ impl EventReader {
 impl EventReader {
     /// The next event, by the name of its class and its fields; None when there is none yet.
     fn take<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<(&'static str, Bound<'py, PyDict>)>> {
-        let _inside = gate::enter()?;
-        let py = slf.py();
-        let mut this = slf.borrow_mut();
-        let core = this.core.bind(py).clone();
-        let mut next = this.next;
-        let first = this.first.take();
-        let event = first.or_else(|| core.borrow().engine.take_event(&mut next));
-        this.next = next;
-        drop(this);
-        event.map(|event| fields(&core, event)).transpose()
+        let this = slf.get();
+        let core = this.core.bind(slf.py());
+        let _inside = gate::enter_on(core)?;
+        let guard = core.read(); // first: waiting for it may detach, which the lock of the place must not see
+        let event = this.place().take(&guard.engine);
+        drop(guard);
+        event.map(|event| fields(core, event)).transpose()
     }
 
     /// Whether no event will come any more, beside those that are there.
     #[getter]
     fn ended(&self, py: Python<'_>) -> bool {
-        self.core.bind(py).borrow().engine.has_ended()
+        self.core.bind(py).read().engine.has_ended()
     }
 
     /// A future that is done when there is more to take.
     fn wait<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(self.core.bind(py))?;
         let core = self.core.bind(py);
         let event_loop = hooks::running_loop(py)?.call0()?;
         let future = event_loop.call_method0(intern!(py, "create_future"))?;
@@ -69,16 +73,16 @@ impl EventReader {
             future: future.clone().unbind(),
             name: None,
         };
-        let former = core.borrow_mut().engine.wait_for_event(self.reader, token);
+        let former = core.lock().engine.wait_for_event(self.reader, token);
         drop(former);
         Ok(future)
     }
 
     /// Nobody waits for the next event any more.
     fn stop_waiting(&self, py: Python<'_>) -> PyResult<()> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(self.core.bind(py))?;
         let core = self.core.bind(py);
-        let token = (core.borrow_mut().engine).stop_waiting_for_events(self.reader);
+        let token = (core.lock().engine).stop_waiting_for_events(self.reader);
         drop(token);
         Ok(())
     }
@@ -88,6 +92,20 @@ impl EventReader {
     }
 
     // No `__clear__`: whatever cycle it is in runs through the core, which can be cleared.
+}
+
+impl EventReader {
+    /// Held for as long as an event is looked up, and never while Python code runs.
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    fn take(&mut self, engine: &PyEngine) -> Option<ConnectionEvent> {
+        let first = self.first.take();
+        first.or_else(|| engine.take_event(&mut self.next))
+    }
 }
 
 /// An event by the name of its class and its fields.

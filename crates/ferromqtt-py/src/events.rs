@@ -9,6 +9,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::access::Access;
 use crate::call_future::Wakeups;
 use crate::call_result;
 use crate::core::Core;
@@ -19,14 +20,14 @@ use crate::readers;
 
 /// Settles the engine, and hands out what follows from that: to be called when the driver has called the engine.
 pub(crate) fn pump(slf: &Bound<'_, Core>, now: Instant) -> PyResult<()> {
-    slf.borrow_mut().engine.settle(now);
+    slf.lock().engine.settle(now);
     authenticate(slf, now)?;
     hand_out(slf)?;
-    let sink = slf.borrow().sink(slf.py());
+    let sink = slf.read().sink(slf.py());
     if let Some(sink) = sink {
         return feed(slf, &sink);
     }
-    let mut core = slf.borrow_mut();
+    let mut core = slf.lock();
     let Core {
         backlog, engine, ..
     } = &mut *core;
@@ -43,7 +44,7 @@ pub(crate) fn hand_out(slf: &Bound<'_, Core>) -> PyResult<()> {
     let mut ended = None;
     let mut wakeups = Wakeups::default();
     loop {
-        let woken = slf.borrow_mut().engine.next_woken();
+        let woken = slf.lock().engine.next_woken();
         match woken {
             None => return Ok(()),
             Some(Woken::Call(call, end)) => {
@@ -89,7 +90,7 @@ fn report(slf: &Bound<'_, Core>, fact: &Fact) -> PyResult<()> {
         // Each lost message counts, in the words of aiomqtt. Those of a subscription are counted in its queue.
         Fact::Lost { filters, .. } if !filters.is_empty() => lines::note(slf, fact),
         Fact::Lost { .. } => {
-            let lost = slf.borrow_mut().engine.take_lost(QueueId::DEFAULT);
+            let lost = slf.lock().engine.take_lost(QueueId::DEFAULT);
             if lost > 0 {
                 slf.call_method1(intern!(py, "_on_lost"), (lost,))?;
             }
@@ -98,7 +99,7 @@ fn report(slf: &Bound<'_, Core>, fact: &Fact) -> PyResult<()> {
         // How many messages were lost in all, which the lines about them say.
         Fact::Ended { .. } => Ok(()),
         // Without a queue these are calls that were cancelled: their callers know.
-        Fact::Unawaited { .. } if !slf.borrow().engine.has_outgoing_queue() => Ok(()),
+        Fact::Unawaited { .. } if !slf.read().engine.has_outgoing_queue() => Ok(()),
         fact => lines::note(slf, fact),
     }
 }
@@ -115,7 +116,7 @@ fn feed(slf: &Bound<'_, Core>, sink: &Bound<'_, PyAny>) -> PyResult<()> {
 fn authenticate(slf: &Bound<'_, Core>, now: Instant) -> PyResult<()> {
     let py = slf.py();
     loop {
-        let mut core = slf.borrow_mut();
+        let mut core = slf.lock();
         match core.engine.next_ask() {
             None => return Ok(()),
             Some(Ask::Continue(data)) => {
@@ -132,7 +133,7 @@ fn authenticate(slf: &Bound<'_, Core>, now: Instant) -> PyResult<()> {
 /// Answers the server's AUTH; without data the connection ends. Returns why data cannot be sent: the connection ends then too.
 pub(crate) fn answer(slf: &Bound<'_, Core>, data: Option<&[u8]>) -> PyResult<Option<String>> {
     let now = Core::now(slf)?;
-    let mut core = slf.borrow_mut();
+    let mut core = slf.lock();
     let sent = match data {
         Some(data) => {
             let data = Bytes::copy_from_slice(data);

@@ -3,6 +3,7 @@
 use ferromqtt_proto::{Message as Received, QueueId};
 use pyo3::prelude::*;
 
+use crate::access::Access;
 use crate::core::Core;
 use crate::decoding::Decoding;
 use crate::message::{self, Message};
@@ -14,7 +15,7 @@ pub(crate) fn pop<'py>(
     queue: QueueId,
     decoding: Option<&Py<Decoding>>,
 ) -> PyResult<Option<Bound<'py, Message>>> {
-    let mut guard = core.borrow_mut();
+    let mut guard = core.lock();
     let (received, goes_on) = guard.engine.take_and_go_on(queue);
     let message = received.map(|received| hand_over(core, guard, received, decoding));
     if goes_on {
@@ -42,10 +43,7 @@ pub(crate) fn hand_over<'py>(
         None => {
             let topic = message::make_topic(py, received.topic.as_str())?;
             let name = received.topic.as_utf8().as_bytes();
-            let forgotten = core
-                .borrow_mut()
-                .topics
-                .insert(name, topic.clone().unbind());
+            let forgotten = core.lock().topics.insert(name, topic.clone().unbind());
             drop(forgotten); // with the core released, since it may run code of the user's
             topic
         }

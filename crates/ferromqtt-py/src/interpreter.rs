@@ -12,7 +12,6 @@ use crate::gate;
 /// `ImportError`, which says why and what to do.
 pub(crate) fn check(py: Python<'_>) -> PyResult<()> {
     check_main(py)?;
-    check_gil(py)?;
     check_first()
 }
 
@@ -27,22 +26,6 @@ fn check_main(_py: Python<'_>) -> PyResult<()> {
     Err(PyImportError::new_err(
         "ferromqtt cannot be used in a subinterpreter: its native module belongs to the main interpreter of a process. \
          Import it there (under mod_wsgi set `WSGIApplicationGroup %{GLOBAL}`), or use one process for each interpreter.",
-    ))
-}
-
-/// What is shared between threads here is guarded by the GIL. Where that is optional, importing a module that declares to need
-/// it (`gil_used = true`) enables it, unless the user has forbidden that.
-fn check_gil(py: Python<'_>) -> PyResult<()> {
-    let sys = py.import("sys")?;
-    let Some(is_enabled) = sys.getattr_opt("_is_gil_enabled")? else {
-        return Ok(()); // before 3.13 there is no other way
-    };
-    if is_enabled.call0()?.is_truthy()? {
-        return Ok(());
-    }
-    Err(PyImportError::new_err(
-        "ferromqtt needs the global interpreter lock, which is disabled: run Python without `PYTHON_GIL=0` and without \
-         `-X gil=0`. A free-threaded interpreter then enables the lock when it imports ferromqtt.",
     ))
 }
 

@@ -1,6 +1,7 @@
 //! The native module of the Python package `ferromqtt`: the sans-IO core as an asyncio protocol, its messages, its test
 //! broker, and what lies below MQTT. Nothing here knows MQTT; nothing here opens a socket.
 
+mod access;
 mod acknowledge;
 mod allocator;
 mod authenticate;
@@ -53,7 +54,7 @@ mod wire;
 
 use pyo3::prelude::*;
 
-#[pymodule(gil_used = true)]
+#[pymodule(gil_used = false)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     interpreter::check(module.py())?;
     allocator::set_up();

@@ -11,6 +11,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMemoryView, PySlice};
 
+use crate::access::Access;
 use crate::buffer::{self, ReadBuffer};
 use crate::core::Core;
 use crate::events;
@@ -30,7 +31,7 @@ impl Link {
     /// The link whose transport is to be opened now.
     #[new]
     fn new(core: Bound<'_, Core>) -> Self {
-        let id = core.borrow().link;
+        let id = core.read().link;
         Self {
             core: core.unbind(),
             id,
@@ -47,7 +48,7 @@ impl Link {
     /// end. Without a reason the client has cut it.
     /// `is_final`: no connection follows.
     fn give_up(&self, py: Python<'_>, reason: Option<String>, is_final: bool) -> PyResult<()> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(self.core.bind(py))?;
         let Some((core, id)) = self.current(py) else {
             return Ok(());
         };
@@ -55,7 +56,7 @@ impl Link {
             Some(reason) => TransportError::Failed(reason.into()),
             None => TransportError::Cut,
         };
-        let transport = (core.borrow().transport.as_ref()).map(|it| it.clone_ref(py));
+        let transport = (core.read().transport.as_ref()).map(|it| it.clone_ref(py));
         let told = Core::end_link(core, id, cause, is_final);
         if let Some(transport) = transport {
             transport.call_method0(py, intern!(py, "abort"))?;
@@ -66,8 +67,8 @@ impl Link {
     // asyncio.BufferedProtocol
 
     fn connection_made(&self, transport: Bound<'_, PyAny>) -> PyResult<()> {
-        let _inside = gate::enter()?;
         let py = transport.py();
+        let _inside = gate::enter_on(self.core.bind(py))?;
         let limits = WriteLimits::of(&transport)?;
         let limit = PyDict::new(py);
         limit.set_item(intern!(py, "high"), limits.buffer)?;
@@ -77,7 +78,7 @@ impl Link {
             None => None,
             Some((core, id)) => {
                 let now = Core::now(core)?;
-                let opened = core.borrow_mut().engine.opened(now, id);
+                let opened = core.lock().engine.opened(now, id);
                 opened.then_some(core)
             }
         };
@@ -85,7 +86,7 @@ impl Link {
             transport.call_method0(intern!(py, "abort"))?; // it was given up meanwhile
             return Ok(());
         };
-        let mut core = slf.borrow_mut();
+        let mut core = slf.lock();
         let previous = (
             core.transport.replace(transport.unbind()),
             core.write.replace(write),
@@ -101,12 +102,12 @@ impl Link {
     }
 
     fn connection_lost(&self, py: Python<'_>, exc: Option<Bound<'_, PyAny>>) -> PyResult<()> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(self.core.bind(py))?;
         let Some((core, id)) = self.current(py) else {
             return Ok(());
         };
         let cause = match exc {
-            _ if core.borrow().is_cut => TransportError::Cut,
+            _ if core.read().is_cut => TransportError::Cut,
             None => TransportError::EndOfStream,
             Some(exc) => TransportError::Failed(exc.str()?.to_string().into()),
         };
@@ -116,12 +117,12 @@ impl Link {
     /// The server has ended its side: the connection is over. The transport closes itself and reports `connection_lost` later,
     /// and what it is given until then it would take and drop.
     fn eof_received(&self, py: Python<'_>) -> PyResult<Option<bool>> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(self.core.bind(py))?;
         let Some((core, id)) = self.current(py) else {
             return Ok(None);
         };
         let (now, failed) = Core::now_or_last(core);
-        (core.borrow_mut().engine).closed(now, id, TransportError::EndOfStream);
+        (core.lock().engine).closed(now, id, TransportError::EndOfStream);
         events::pump(core, now).and(failed)?;
         Core::arm_timer(core)?; // for the next attempt
         Ok(None)
@@ -129,18 +130,18 @@ impl Link {
 
     fn pause_writing(&self, py: Python<'_>) {
         if let Some((core, _)) = self.current(py) {
-            let mut core = core.borrow_mut();
+            let mut core = core.lock();
             core.writable = false;
             core.held_up = true;
         }
     }
 
     fn resume_writing(&self, py: Python<'_>) -> PyResult<()> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(self.core.bind(py))?;
         let Some((core, _)) = self.current(py) else {
             return Ok(());
         };
-        core.borrow_mut().writable = true;
+        core.lock().writable = true;
         // Not at once: asyncio's own transport would end twice if it were closed from here.
         Core::schedule_flush(core)
     }
@@ -150,12 +151,12 @@ impl Link {
         py: Python<'py>,
         sizehint: isize,
     ) -> PyResult<Bound<'py, PyMemoryView>> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(self.core.bind(py))?;
         let _ = sizehint;
-        let buffer = ReadBuffer::free(py, ReadBuffer::shared(py)?)?;
+        let buffer = ReadBuffer::free(py)?;
         let mut view = PyMemoryView::from(buffer.as_any())?;
         if let Some((core, _)) = self.current(py) {
-            let mut core = core.borrow_mut();
+            let mut core = core.lock();
             let demand = core.engine.input_demand();
             let previous = core.read_buffer.replace(buffer.unbind());
             drop(core);
@@ -169,7 +170,7 @@ impl Link {
     }
 
     fn buffer_updated(&self, py: Python<'_>, nbytes: usize) -> PyResult<()> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(self.core.bind(py))?;
         let Some(buffer) = self.take_buffer(py) else {
             return Ok(());
         };
@@ -188,13 +189,13 @@ impl Link {
     fn current<'py>(&self, py: Python<'py>) -> Option<(&Bound<'py, Core>, LinkId)> {
         let core = self.core.bind(py);
         let id = self.id?;
-        (core.borrow().link == Some(id)).then_some((core, id))
+        (core.read().link == Some(id)).then_some((core, id))
     }
 
     /// The buffer that the transport has just read into.
     pub(crate) fn take_buffer(&self, py: Python<'_>) -> Option<Py<ReadBuffer>> {
         let (core, _) = self.current(py)?;
-        core.borrow_mut().read_buffer.take()
+        core.lock().read_buffer.take()
     }
 
     /// Takes input of the transport: `append` appends it, at most `count` bytes.
@@ -209,7 +210,7 @@ impl Link {
             return Ok(());
         };
         let (now, failed) = Core::now_or_last(slf);
-        slf.borrow_mut().take_input(now, id, count, append);
+        slf.lock().take_input(now, id, count, append);
         events::pump(slf, now)?;
         Core::flush(slf)?;
         if count >= buffer::READ_SIZE {

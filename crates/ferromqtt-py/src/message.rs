@@ -14,6 +14,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
+use crate::access::Access;
 use crate::acknowledge::{self, Acknowledgement, Origin};
 use crate::core::Core;
 use crate::gate;
@@ -130,25 +131,25 @@ impl Message {
     /// What the object has, which is empty afterwards.
     pub(crate) fn take(slf: &Bound<'_, Self>) -> Self {
         let empty = Self::empty(slf.py());
-        std::mem::replace(&mut *slf.borrow_mut(), empty)
+        std::mem::replace(&mut *slf.lock(), empty)
     }
 
     /// Its QoS, as the program may have set it.
     pub(crate) fn qos(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        Self::member(slf.py(), &slf.borrow().qos, "qos")
+        Self::member(slf.py(), &slf.read().qos, "qos")
     }
 
     /// The properties, which are made when they are asked for first. They are copied, since making Python objects may run
     /// code of the user's, and the message must not be borrowed then.
     fn made_properties(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         let py = slf.py();
-        let received = match &slf.borrow().properties {
+        let received = match &slf.read().properties {
             Lazy::Made(made) => return Ok(made.clone_ref(py)),
             Lazy::Received(received) => received.clone(),
         };
         let dict = properties::to_dict(py, received.as_deref())?;
         let made = hooks::from_native(py)?.call1((dict, PUBLISH))?.unbind();
-        let mut this = slf.borrow_mut();
+        let mut this = slf.lock();
         if let Lazy::Made(other) = &this.properties {
             return Ok(other.clone_ref(py)); // made by code that ran meanwhile
         }
@@ -161,7 +162,7 @@ impl Message {
         slf: &Bound<'_, Self>,
         read: impl Fn(&Properties) -> T,
     ) -> Result<T, Py<PyAny>> {
-        match &slf.borrow().properties {
+        match &slf.read().properties {
             Lazy::Made(made) => Err(made.clone_ref(slf.py())),
             Lazy::Received(received) => Ok(received.as_deref().map(read).unwrap_or_default()),
         }
@@ -183,18 +184,19 @@ impl Message {
 
     fn fill(slf: &Bound<'_, Self>, fields: [Py<PyAny>; 6]) {
         let [topic, payload, qos, retain, mid, properties] = fields;
-        let filled = Self {
-            topic: Some(topic),
-            payload: Some(payload),
-            qos: Some(qos),
-            retain: Some(retain),
-            mid: Some(mid),
-            properties: Lazy::Made(properties),
-            origin: Origin::made(),
-            dup: false,
-        };
-        let previous = std::mem::replace(&mut *slf.borrow_mut(), filled);
-        drop(previous); // with the message released, since that may run code of the user's
+        let mut this = slf.lock();
+        let members = [
+            exchange(&mut this.topic, topic),
+            exchange(&mut this.payload, payload),
+            exchange(&mut this.qos, qos),
+            exchange(&mut this.retain, retain),
+            exchange(&mut this.mid, mid),
+        ];
+        let properties = std::mem::replace(&mut this.properties, Lazy::Made(properties));
+        let origin = std::mem::replace(&mut this.origin, Origin::made());
+        this.dup = false;
+        drop(this);
+        drop((members, properties, origin)); // with the message released, since that may run code of the user's
     }
 
     /// A member that is there, as reading the attribute would find it.
@@ -228,7 +230,7 @@ impl Message {
         mid: Py<PyAny>,
         properties: Py<PyAny>,
     ) -> PyResult<()> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         let class = hooks::topic_class(topic.py())?;
         let topic = if topic.is_instance(class)? {
             topic.clone()
@@ -242,14 +244,14 @@ impl Message {
     /// (5.0) The `Properties`; None before 5.0.
     #[getter]
     fn properties(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         Self::made_properties(slf)
     }
 
     #[setter]
     fn set_properties(slf: &Bound<'_, Self>, properties: Py<PyAny>) -> PyResult<()> {
-        let _inside = gate::enter()?;
-        let previous = std::mem::replace(&mut slf.borrow_mut().properties, Lazy::Made(properties));
+        let _inside = gate::enter_on(slf)?;
+        let previous = std::mem::replace(&mut slf.lock().properties, Lazy::Made(properties));
         drop(previous); // with the message released, since that may run code of the user's
         Ok(())
     }
@@ -265,7 +267,7 @@ impl Message {
     ///     RuntimeError: The client acknowledges this message by itself; or the message is none that a client has handed
     ///         out, but was made, copied or unpickled; or the call is made outside the event loop of the client.
     fn ack<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Acknowledgement>> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         acknowledge::ack(slf)
     }
 
@@ -288,28 +290,30 @@ impl Message {
         reason_code: Option<&Bound<'py, PyAny>>,
         reason_string: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, Acknowledgement>> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         acknowledge::reject(slf, reason_code, reason_string)
     }
 
     /// Whether the DUP flag was set: the server has sent it before, on this connection or an earlier one (section 3.3.1.1). A
     /// message of QoS 1 without it may still be a copy, and one with it may be the first that arrived.
     #[getter]
-    const fn dup(&self) -> bool {
-        self.dup
+    fn dup(slf: &Bound<'_, Self>) -> bool {
+        let _held = gate::hold(slf);
+        slf.read().dup
     }
 
     #[setter]
-    const fn set_dup(&mut self, dup: bool) {
-        self.dup = dup;
+    fn set_dup(slf: &Bound<'_, Self>, dup: bool) {
+        let _held = gate::hold(slf);
+        slf.lock().dup = dup;
     }
 
     // For `copy` and `pickle`: an empty message of the same class, to be filled by `__setstate__`.
     pub(crate) fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Reduced<'py>> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         let py = slf.py();
         let properties = Self::made_properties(slf)?;
-        let this = slf.borrow();
+        let this = slf.read();
         let fields = [
             Self::member(py, &this.topic, "topic")?,
             Self::member(py, &this.payload, "payload")?,
@@ -329,14 +333,14 @@ impl Message {
     // The fields, what was added to them (None, attributes, or a pair of attributes and slots), and DUP, which earlier versions
     // left out.
     pub(crate) fn __setstate__(slf: &Bound<'_, Self>, state: &Bound<'_, PyTuple>) -> PyResult<()> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         let fields = state.get_item(0)?.extract()?;
         let added = state.get_item(1)?;
         let dup = state.get_item(2).and_then(|dup| dup.is_truthy());
         let py = slf.py();
         let object = py.get_type::<PyAny>();
         Self::fill(slf, fields);
-        slf.borrow_mut().dup = dup.unwrap_or(false);
+        slf.lock().dup = dup.unwrap_or(false);
         let parts = match added.cast::<PyTuple>() {
             Ok(pair) => pair.iter().collect(),
             Err(_) => vec![added],
@@ -389,15 +393,37 @@ impl Message {
     }
 
     fn __lt__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(slf)?;
         let py = other.py();
-        let mid = Self::member(py, &slf.borrow().mid, "mid")?;
+        let mid = Self::member(py, &slf.read().mid, "mid")?;
         let other = other.cast::<Self>().map_err(|_| {
             PyTypeError::new_err("A Message can be ordered against another Message only.")
         })?;
-        let other = Self::member(py, &other.borrow().mid, "mid")?;
+        let held = gate::hold(other);
+        let other = Self::member(py, &other.read().mid, "mid")?;
+        drop(held);
         mid.bind(py).lt(other)
     }
+}
+
+/// Sets a member, and returns what it was. Without the GIL the interpreter reads members without a lock, as it reads those of
+/// classes in Python; it sets them, as this is to be called, with the message [held](gate::hold).
+#[cfg(Py_GIL_DISABLED)]
+fn exchange(member: &mut Field, new: Py<PyAny>) -> Field {
+    let place: *mut *mut ffi::PyObject = std::ptr::from_mut(member).cast();
+    #[allow(unsafe_code, reason = "the interpreter reads it meanwhile")]
+    // SAFETY: a `Field` is a pointer to an object that is owned, or null (see `finish_type`), and is aligned as one. It is reached
+    // by atomic operations alone while it is not borrowed, and the borrow is the caller's. The former reference is taken over.
+    unsafe {
+        let place = std::sync::atomic::AtomicPtr::from_ptr(place);
+        let former = place.swap(new.into_ptr(), std::sync::atomic::Ordering::AcqRel);
+        Python::attach(|py| Bound::from_owned_ptr_or_opt(py, former).map(Bound::unbind))
+    }
+}
+
+#[cfg(not(Py_GIL_DISABLED))]
+const fn exchange(member: &mut Field, new: Py<PyAny>) -> Field {
+    member.replace(new)
 }
 
 /// The members of the class: name, place in [`Message`], documentation.
@@ -434,7 +460,7 @@ const MEMBERS: [(&CStr, usize, &CStr); 5] = [
 pub(crate) fn finish_type(py: Python<'_>) -> PyResult<()> {
     let class = py.get_type::<Message>();
     let sample = Bound::new(py, Message::empty(py))?;
-    let value: *const Message = &raw const *sample.borrow();
+    let value: *const Message = &raw const *sample.read();
     let start = value.addr() - sample.as_ptr().addr();
     for (name, place, doc) in MEMBERS {
         // For as long as the class, which never ends.
@@ -449,7 +475,8 @@ pub(crate) fn finish_type(py: Python<'_>) -> PyResult<()> {
         // SAFETY: the definition and its texts live forever. `offset` is where each instance of the class, and of each class
         // that is derived from it, has an `Option<Py<PyAny>>`: its value is at the same distance in all of them. Such a field is
         // what a member of this type is, a pointer to an object that is owned, or null. It lies in PyO3's `UnsafeCell`, and the
-        // interpreter changes it in Python code alone, which never runs while a message is borrowed.
+        // interpreter changes it in Python code alone, which never runs while a message is borrowed; without the GIL, in a
+        // critical section of the message, in which it is borrowed here (`gate::hold`).
         let descriptor = unsafe {
             let descriptor = ffi::PyDescr_NewMember(class.as_type_ptr(), member);
             Bound::from_owned_ptr_or_err(py, descriptor)?
@@ -459,7 +486,9 @@ pub(crate) fn finish_type(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// Whether nobody else holds the object. To be asked with the GIL held.
+/// Whether nobody else holds the object. To be asked with the GIL held: without one, the count says nothing of what other
+/// threads do.
+#[cfg(not(Py_GIL_DISABLED))]
 pub(crate) fn is_last<T>(object: &Py<T>) -> bool {
     #[allow(unsafe_code, reason = "PyO3 has no safe name for it any more")]
     // SAFETY: a `Py` points to a live object, and this is called with the GIL held, so the count does not change meanwhile.

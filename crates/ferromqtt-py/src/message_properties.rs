@@ -188,6 +188,7 @@ impl MessageAttribute for Attribute {
 
     fn value<'py>(&self, message: &Bound<'py, Message>) -> PyResult<Bound<'py, PyAny>> {
         let py = message.py();
+        let _held = gate::hold(message);
         let made = match Message::read_property(message, self.read) {
             Ok(Found::Nothing) if self.repeats => return Ok(PyList::empty(py).into_any()),
             Ok(found) => return found.into_python(py),

@@ -4,10 +4,10 @@ use ferromqtt_proto::QueueId;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
+use crate::access::Access;
 use crate::batches::Batches;
 use crate::core::Core;
 use crate::decoding::Decoding;
-use crate::message::is_last;
 use crate::next_message::NextMessage;
 
 /// The messages of a client, or of one subscription. Any number of tasks may iterate: each message goes to one of them, first
@@ -86,7 +86,7 @@ impl MessagesIterator {
 
     /// How many messages wait to be taken.
     pub(crate) fn queued(&self, py: Python<'_>) -> usize {
-        let core = self.core.bind(py).borrow();
+        let core = self.core.bind(py).read();
         core.engine.core().queue_len(self.queue)
     }
 
@@ -94,13 +94,16 @@ impl MessagesIterator {
     #[inline]
     pub(crate) fn next_step<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, NextMessage>> {
         let core = Some(self.core.clone_ref(py));
-        let spare = self.core.bind(py).borrow_mut().spare_step.take();
-        if let Some(spare) = spare
-            && is_last(&spare)
+        #[cfg(not(Py_GIL_DISABLED))]
         {
-            let spare = spare.into_bound(py);
-            (spare.borrow_mut()).begin(core, self.queue, self.decoding(py));
-            return Ok(spare);
+            let spare = self.core.bind(py).lock().spare_step.take();
+            if let Some(spare) = spare
+                && crate::message::is_last(&spare)
+            {
+                let spare = spare.into_bound(py);
+                spare.lock().begin(core, self.queue, self.decoding(py));
+                return Ok(spare);
+            }
         }
         Bound::new(py, NextMessage::new(core, self.queue, self.decoding(py)))
     }

@@ -13,6 +13,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+use crate::access::Access;
 use crate::core::Core;
 use crate::decoding::Decoding;
 use crate::gate;
@@ -55,6 +56,7 @@ impl NextMessage {
     }
 
     /// Begins again: it is done, and nobody else has it.
+    #[cfg(not(Py_GIL_DISABLED))]
     pub(crate) fn begin(
         &mut self,
         core: Option<Py<Core>>,
@@ -91,11 +93,11 @@ pub(crate) enum Step<'py> {
 
 #[pymethods]
 impl NextMessage {
-    const fn __await__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+    const fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
     }
 
-    const fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+    const fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
     }
 
@@ -181,11 +183,12 @@ impl Drop for NextMessage {
 /// Runs a step up to its end or its next suspension.
 pub(crate) fn advance<'py>(slf: &Bound<'py, NextMessage>) -> PyResult<Step<'py>> {
     let py = slf.py();
-    let step = slf.borrow();
+    let step = slf.read();
     let Some(core) = &step.core else {
         return Err(is_done());
     };
     let core = core.bind(py).clone();
+    let _held = gate::hold(&core);
     let fresh = match &step.state {
         State::Fresh => true,
         State::Yielded => false,
@@ -227,12 +230,12 @@ fn take_or_wait<'py>(
     may_rest: bool,
 ) -> PyResult<Step<'py>> {
     let py = slf.py();
-    let queue = slf.borrow().queue;
-    let mut guard = core.borrow_mut();
+    let queue = slf.read().queue;
+    let mut guard = core.lock();
     if may_rest && guard.taken >= IN_A_ROW && guard.engine.has_message(queue) {
         guard.taken = 0;
         drop(guard);
-        slf.borrow_mut().state = State::Yielded;
+        slf.lock().state = State::Yielded;
         return Ok(Step::Yield(py.None().into_bound(py)));
     }
     // What was reserved for a step that was woken is there for it now.
@@ -240,7 +243,7 @@ fn take_or_wait<'py>(
     let (received, goes_on) = guard.engine.take_and_go_on(queue);
     if let Some(received) = received {
         guard.taken += 1;
-        let mut step = slf.borrow_mut();
+        let mut step = slf.lock();
         step.state = State::Done;
         let decoding = step.decoding.take();
         drop(step);
@@ -268,7 +271,7 @@ fn take_or_wait<'py>(
     };
     release(slf)?;
     if may_rest && error.is_instance_of::<PyException>(py) {
-        slf.borrow_mut().state = State::Yielded; // it looks again after the turn
+        slf.lock().state = State::Yielded; // it looks again after the turn
         return Ok(Step::Yield(py.None().into_bound(py)));
     }
     Err(error)
@@ -283,8 +286,8 @@ fn wait<'py>(
     let py = slf.py();
     let future = waiter(core)?;
     let steps = future.call_method0(intern!(py, "__await__"))?;
-    let queue = slf.borrow().queue;
-    let mut guard = core.borrow_mut();
+    let queue = slf.read().queue;
+    let mut guard = core.lock();
     if guard.engine.has_message(queue) || guard.engine.is_over(queue) {
         drop(guard);
         return take_or_wait(slf, core, None, may_rest); // it came while code of the loop ran
@@ -307,7 +310,7 @@ fn wait<'py>(
         steps: steps.unbind(),
         reader,
     };
-    let previous = std::mem::replace(&mut slf.borrow_mut().state, state);
+    let previous = std::mem::replace(&mut slf.lock().state, state);
     if let State::Waiting { reader, .. } = previous {
         give_back(core, reader)?; // the loop's code has run the step meanwhile
     }
@@ -317,13 +320,13 @@ fn wait<'py>(
 /// What a step waits on: a future of its loop, or what threads wait on.
 fn waiter<'py>(core: &Bound<'py, Core>) -> PyResult<Bound<'py, PyAny>> {
     let py = core.py();
-    let parker = core.borrow().parker_of_thread(py);
+    let parker = core.read().parker_of_thread(py);
     if let Some(parker) = parker {
         return parker.into_bound(py).call0();
     }
     operations::check_loop(core)?;
     let event_loop = hooks::running_loop(py)?.call0()?;
-    if core.borrow().engine.core().is_idle() {
+    if core.read().engine.core().is_idle() {
         core.call_method0(intern!(py, "warn_if_not_entered"))?;
     }
     event_loop.call_method0(intern!(py, "create_future"))
@@ -343,18 +346,18 @@ fn still_waits<'py>(
         release(slf)?; // it was cancelled, or its loop is not the client's
         return Err(error);
     }
-    let state = std::mem::replace(&mut slf.borrow_mut().state, State::Yielded);
+    let state = std::mem::replace(&mut slf.lock().state, State::Yielded);
     drop(state);
     Ok(None)
 }
 
 /// Ends a step before its time.
 fn release(slf: &Bound<'_, NextMessage>) -> PyResult<()> {
-    let state = std::mem::replace(&mut slf.borrow_mut().state, State::Done);
+    let state = std::mem::replace(&mut slf.lock().state, State::Done);
     let State::Waiting { reader, .. } = &state else {
         return Ok(());
     };
-    let step = slf.borrow();
+    let step = slf.read();
     let core = step.core.as_ref().map(|core| core.bind(slf.py()).clone());
     drop(step);
     core.map_or(Ok(()), |core| give_back(&core, *reader))

@@ -7,6 +7,7 @@ use pyo3::ffi;
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 
+use crate::access::Access;
 use crate::core::Core;
 use crate::gate;
 use crate::hand_over::hand_over;
@@ -19,14 +20,23 @@ const HAVE_AM_SEND: std::ffi::c_ulong = 1 << 21;
 pub(crate) fn finish_type(py: Python<'_>) {
     let class = py.get_type::<NextMessage>();
     #[allow(unsafe_code, reason = "these slots can be set in no other way")]
-    // SAFETY: `class` is a heap type that this module alone has made, and the GIL is held. If the module is imported again,
+    // SAFETY: `class` is a heap type that this module alone has made, and no instance of it yet: the module is being imported, by
+    // one thread. If the module is imported again,
     // the same values are stored again. A heap type has `tp_as_async`, since the interpreter lays it out inside the type.
     // `am_send` and `am_await` fit their slots.
     unsafe {
         let class = class.as_type_ptr();
         (*(*class).tp_as_async).am_send = Some(am_send);
         (*(*class).tp_as_async).am_await = Some(am_await);
-        (*class).tp_flags |= HAVE_AM_SEND;
+        #[cfg(not(Py_GIL_DISABLED))]
+        {
+            (*class).tp_flags |= HAVE_AM_SEND;
+        }
+        #[cfg(Py_GIL_DISABLED)]
+        {
+            let flags = &(*class).tp_flags;
+            flags.fetch_or(HAVE_AM_SEND, std::sync::atomic::Ordering::AcqRel);
+        }
         ffi::PyType_Modified(class);
     }
 }
@@ -73,12 +83,12 @@ unsafe extern "C" fn am_send(
 /// put off. Everything else goes through a full attach.
 fn advance_attached<'py>(slf: &Bound<'py, NextMessage>) -> PyResult<Step<'py>> {
     let py = slf.py();
-    let mut step = slf.borrow_mut();
+    let mut step = slf.lock();
     if let State::Fresh = step.state
         && let Some(core) = step.core.take()
     {
         let core = core.into_bound(py);
-        let mut guard = core.borrow_mut();
+        let mut guard = core.lock();
         // The default queue makes no server wait, so nothing goes on when a message leaves it.
         let mut goes_on = false;
         let received = match step.queue {
@@ -95,7 +105,7 @@ fn advance_attached<'py>(slf: &Bound<'py, NextMessage>) -> PyResult<Step<'py>> {
             step.state = State::Done;
             let decoding = (step.decoding.take()).map(|decoding| decoding.into_bound(py));
             drop(step);
-            if guard.spare_step.is_none() {
+            if cfg!(not(Py_GIL_DISABLED)) && guard.spare_step.is_none() {
                 guard.spare_step = Some(slf.clone().unbind());
             }
             let decoding = decoding.as_ref().map(Bound::as_unbound);

@@ -15,6 +15,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::access::Access;
 use crate::call_future;
 use crate::call_result;
 use crate::convert::{self, Payload};
@@ -63,7 +64,7 @@ pub(crate) fn publish<'py>(
     };
     let task = calling_task(slf)?;
     // Nothing waits for capacity, so there is nothing to pass.
-    let at_once = (slf.borrow_mut().engine).try_publish_now(packet, payload.as_slice());
+    let at_once = (slf.lock().engine).try_publish_now(packet, payload.as_slice());
     match at_once {
         Ok(true) => return sent_at_once(slf, task),
         Ok(false) => {}
@@ -91,7 +92,7 @@ fn topic_of_alias(slf: &Bound<'_, Core>, properties: Option<&Properties>) -> PyR
     let Some(alias) = properties.and_then(|properties| properties.topic_alias) else {
         return Err(PyValueError::new_err(convert::EMPTY_TOPIC));
     };
-    let known = slf.borrow().engine.core().topic_of_alias(alias);
+    let known = slf.read().engine.core().topic_of_alias(alias);
     match known {
         Ok(topic) => Ok(topic),
         Err(error @ InvalidPublish::TopicAliasUnknown { .. }) => Err(PyValueError::new_err(
@@ -208,7 +209,7 @@ fn request_unsubscription<'py>(
 
 /// The caller of a call does not wait for it any more.
 pub(crate) fn abandon(slf: &Bound<'_, Core>, call: CallId) {
-    let mut core = slf.borrow_mut();
+    let mut core = slf.lock();
     let given_up = core.engine.give_up(call);
     let is_leaving = core.engine.core().is_leaving(); // and may have waited for this call alone
     drop(core);
@@ -222,7 +223,7 @@ pub(crate) fn abandon(slf: &Bound<'_, Core>, call: CallId) {
 /// transport, and could not wait for the answer.
 pub(crate) fn calling_task<'py>(slf: &Bound<'py, Core>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = slf.py();
-    let core = slf.borrow();
+    let core = slf.read();
     let (true, Some(event_loop)) = (core.takes_calls(), &core.event_loop) else {
         return Ok(None);
     };
@@ -246,7 +247,7 @@ pub(crate) fn calling_task<'py>(slf: &Bound<'py, Core>) -> PyResult<Option<Bound
 /// Refuses whoever calls from another loop than the one that the client was entered on.
 pub(crate) fn check_loop(slf: &Bound<'_, Core>) -> PyResult<()> {
     let py = slf.py();
-    let core = slf.borrow();
+    let core = slf.read();
     let (true, Some(event_loop)) = (core.takes_calls(), &core.event_loop) else {
         return Ok(());
     };
@@ -257,7 +258,7 @@ pub(crate) fn check_loop(slf: &Bound<'_, Core>) -> PyResult<()> {
     drop(core);
     match hooks::running_loop(py)?.call0() {
         Ok(running) if running.is(&event_loop) => {
-            slf.borrow_mut().home = Some(Home::here()); // a loop may go on in another thread
+            slf.lock().home = Some(Home::here()); // a loop may go on in another thread
             Ok(())
         }
         _ => Err(other_loop()),
@@ -279,7 +280,7 @@ fn sent_at_once<'py>(
     task: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = slf.py();
-    let mut core = slf.borrow_mut();
+    let mut core = slf.lock();
     let full = core.engine.core().pending_transmit() >= ferromqtt_proto::CHUNK;
     let rest = core.turn.count() || full;
     let flush = full && !core.is_called_by_thread();
@@ -290,7 +291,7 @@ fn sent_at_once<'py>(
         Core::schedule_flush(slf)?;
     }
     warn_of_pending(slf, task.as_ref())?;
-    slf.borrow_mut().last_op = 0; // there is no call to abandon
+    slf.lock().last_op = 0; // there is no call to abandon
     if rest {
         return hooks::turn(py).map(|turn| Some(turn.clone()));
     }
@@ -299,7 +300,7 @@ fn sent_at_once<'py>(
 
 /// Warns when more calls wait than the threshold allows, now that `task` has published without waiting.
 fn warn_of_pending(slf: &Bound<'_, Core>, task: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-    let mut core = slf.borrow_mut();
+    let mut core = slf.lock();
     if let Some(task) = task {
         core.turn.note_task(task);
     }
@@ -325,7 +326,7 @@ pub(crate) fn call<'py, R: From<ConnectionError>>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = slf.py();
     let now = Core::now(slf)?;
-    let parker = slf.borrow().parker_of_thread(py);
+    let parker = slf.read().parker_of_thread(py);
     let by_thread = parker.is_some();
     let future = match parker {
         Some(parker) => parker.into_bound(py).call0()?,
@@ -339,7 +340,7 @@ pub(crate) fn call<'py, R: From<ConnectionError>>(
         limit: timeout as f32,
     };
     let deadline = convert::deadline(now, timeout);
-    let mut core = slf.borrow_mut();
+    let mut core = slf.lock();
     let accepted = match core.takes_calls() || core.engine.core().is_idle() {
         true => accept(&mut core.engine, now, deadline, token),
         // The connection is being made. The core would let calls wait for it; aiomqtt refuses them.
@@ -358,7 +359,7 @@ pub(crate) fn call<'py, R: From<ConnectionError>>(
         abandon(slf, call); // the caller gets the error, and nobody the future
         return Err(error);
     }
-    if first && !slf.borrow().engine.is_open(call) {
+    if first && !slf.read().engine.is_open(call) {
         // Writing it has ended the connection. Raised here, like a refusal, for which the caller gives the loop a turn.
         let done = future.call_method0(intern!(py, "done"))?;
         if done.is_truthy()? {
@@ -369,7 +370,7 @@ pub(crate) fn call<'py, R: From<ConnectionError>>(
         future.setattr(intern!(py, "op"), call.number())?; // other threads make calls meanwhile
         return Ok(future);
     }
-    slf.borrow_mut().last_op = call.number(); // last, since a log handler may have published meanwhile
+    slf.lock().last_op = call.number(); // last, since a log handler may have published meanwhile
     Ok(future)
 }
 
@@ -384,9 +385,9 @@ pub(crate) fn hurry(slf: &Bound<'_, Core>, first: bool) -> PyResult<()> {
 
 /// Writes without waiting for the end of the turn, which saves the first caller the wait.
 fn write_first(slf: &Bound<'_, Core>) -> PyResult<()> {
-    let tasks = std::mem::take(&mut slf.borrow_mut().turn);
+    let tasks = std::mem::take(&mut slf.lock().turn);
     Core::flush(slf)?;
-    slf.borrow_mut().turn = tasks;
+    slf.lock().turn = tasks;
     Ok(())
 }
 

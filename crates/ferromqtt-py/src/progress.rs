@@ -6,6 +6,7 @@ use ferromqtt_proto::{Progress, TcpProgress};
 use pyo3::intern;
 use pyo3::prelude::*;
 
+use crate::access::Access;
 use crate::core::Core;
 
 /// How much a transport is given, since one of asyncio takes whatever it gets, and what it holds can be neither taken back
@@ -60,7 +61,7 @@ pub(crate) fn hides_unwritten(
 /// Reports how far the bytes handed over have come, if the core wants to know. The transport is asked only then.
 pub(crate) fn report(slf: &Bound<'_, Core>, now: Instant) -> PyResult<()> {
     let py = slf.py();
-    let core = slf.borrow();
+    let core = slf.read();
     let (true, Some(transport)) = (core.engine.core().wants_progress(now, 0), &core.transport)
     else {
         return Ok(());
@@ -69,7 +70,7 @@ pub(crate) fn report(slf: &Bound<'_, Core>, now: Instant) -> PyResult<()> {
     drop(core);
     let buffered = transport.call_method0(py, intern!(py, "get_write_buffer_size"))?;
     let unwritten: u64 = buffered.extract(py)?;
-    if !(slf.borrow().engine.core()).wants_progress(now, unwritten) {
+    if !(slf.read().engine.core()).wants_progress(now, unwritten) {
         return Ok(());
     }
     let tcp: Option<(u64, u64)> = slf.call_method0(intern!(py, "_tcp_progress"))?.extract()?;
@@ -77,7 +78,7 @@ pub(crate) fn report(slf: &Bound<'_, Core>, now: Instant) -> PyResult<()> {
         acknowledged,
         unacknowledged,
     });
-    let mut core = slf.borrow_mut();
+    let mut core = slf.lock();
     let progress = Progress {
         unwritten,
         // What a transport holds, it has offered to the socket before.

@@ -6,14 +6,17 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 
+use crate::access::Access;
 use crate::core::Core;
 use crate::events;
+use crate::gate;
 use crate::hooks;
 use crate::tokens::Reader;
 
 /// Gives back what a waiting step holds: its place in the queue, or the message that it was woken for, which the next one gets.
 pub(crate) fn give_back(core: &Bound<'_, Core>, reader: ReaderId) -> PyResult<()> {
-    let Ok(mut guard) = core.try_borrow_mut() else {
+    let _held = gate::hold(core);
+    let Some(mut guard) = core.try_lock() else {
         return Ok(()); // not while Python code runs, and a step that is dropped must not panic
     };
     let token = guard.engine.stop_waiting(reader);
@@ -37,7 +40,7 @@ pub(crate) fn wake(core: &Bound<'_, Core>, reader: Reader) -> PyResult<()> {
     let Some(name) = reader.name else {
         return Ok(()); // see above
     };
-    let mut guard = core.borrow_mut();
+    let mut guard = core.lock();
     let tokens = match told {
         Ok(_) => (guard.engine.bring_back(name, reader), None),
         // Cancelled, and its step not told yet, or its loop is closed: it is passed over.
@@ -66,7 +69,7 @@ pub(crate) fn take_foreign_waiters<'py>(
     core: &Bound<'py, Core>,
 ) -> PyResult<Vec<Bound<'py, PyAny>>> {
     let py = core.py();
-    let guard = core.borrow();
+    let guard = core.read();
     let event_loop = guard.event_loop.as_ref().map(|it| it.bind(py).clone());
     drop(guard);
     // All loops are looked at before anything is taken out: `get_loop` may raise, and a step may leave meanwhile.
@@ -79,7 +82,7 @@ pub(crate) fn take_foreign_waiters<'py>(
     }
     let mut waiters = Vec::new();
     for (reader, future) in foreign {
-        let mut guard = core.borrow_mut();
+        let mut guard = core.lock();
         let waits = guard.engine.reader_mut(reader).is_some();
         let token = guard.engine.stop_waiting(reader);
         drop(guard);
@@ -94,7 +97,7 @@ pub(crate) fn take_foreign_waiters<'py>(
 
 /// The steps that wait for a queue, and then those that have a message reserved, with their futures.
 fn readers<'py>(core: &Bound<'py, Core>, queue: QueueId) -> Vec<(ReaderId, Bound<'py, PyAny>)> {
-    let guard = core.borrow();
+    let guard = core.read();
     let readers = guard.engine.readers(queue);
     readers
         .map(|(name, reader)| (name, reader.future.bind(core.py()).clone()))
@@ -103,7 +106,7 @@ fn readers<'py>(core: &Bound<'py, Core>, queue: QueueId) -> Vec<(ReaderId, Bound
 
 /// As [`readers`], of all queues.
 fn all_readers<'py>(core: &Bound<'py, Core>) -> Vec<(ReaderId, Bound<'py, PyAny>)> {
-    let guard = core.borrow();
+    let guard = core.read();
     let readers = guard.engine.all_readers();
     readers
         .map(|(name, reader)| (name, reader.future.bind(core.py()).clone()))
@@ -118,7 +121,7 @@ pub(crate) fn give_back_of_closed_loops(core: &Bound<'_, Core>, queue: QueueId) 
         let closed = event_loop.call_method0(intern!(py, "is_closed"))?;
         closed.is_truthy()
     };
-    let guard = core.borrow();
+    let guard = core.read();
     let event_loop = guard.event_loop.as_ref().map(|it| it.bind(py).clone());
     drop(guard);
     let Some(event_loop) = event_loop else {
@@ -130,7 +133,7 @@ pub(crate) fn give_back_of_closed_loops(core: &Bound<'_, Core>, queue: QueueId) 
     let mut any = false;
     for (reader, future) in readers(core, queue) {
         if is_closed(&future.call_method0(intern!(py, "get_loop"))?)? {
-            let token = core.borrow_mut().engine.stop_waiting(reader);
+            let token = core.lock().engine.stop_waiting(reader);
             any |= token.is_some();
             drop(token);
         }

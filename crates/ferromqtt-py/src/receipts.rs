@@ -12,6 +12,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
+use crate::access::Access;
 use crate::call_future;
 use crate::call_result;
 use crate::convert::{self, Payload};
@@ -108,7 +109,7 @@ pub(crate) fn enqueue<'py>(
     };
     let accepted_token =
         (accepted.as_ref()).map(|(future, limit)| token(future, Awaited::Capacity, false, *limit));
-    let mut core = slf.borrow_mut();
+    let mut core = slf.lock();
     if !core.takes_calls() {
         let refusal = core.engine.end_cause().into();
         drop(core);
@@ -139,7 +140,7 @@ pub(crate) fn enqueue<'py>(
     };
     drop(unused);
     Core::schedule_flush(slf)?;
-    let rest = slf.borrow_mut().turn.count();
+    let rest = slf.lock().turn.count();
     Ok(match submission {
         QueueSubmission::Accepted(key) => (outcome, key, None, 0, rest),
         QueueSubmission::Waits(call) => {
@@ -152,7 +153,9 @@ pub(crate) fn enqueue<'py>(
 /// Nobody waits any more for the outcome of the message with this key.
 pub(crate) fn release(slf: &Bound<'_, Core>, key: u64) {
     // Called by a finalizer, so perhaps at any moment.
-    let token = (slf.try_borrow_mut()).map(|mut core| core.engine.release_queued(key));
+    let token = slf
+        .try_lock()
+        .map(|mut core| core.engine.release_queued(key));
     drop(token);
 }
 
@@ -168,8 +171,8 @@ pub(crate) fn publish_many<'py>(
     let messages: Vec<_> = given.into_iter().map(message).collect::<PyResult<_>>()?;
     operations::calling_task(slf)?;
     let now = Core::now(slf)?;
-    if !slf.borrow().takes_calls() {
-        let refusal = slf.borrow().engine.end_cause().into();
+    if !slf.read().takes_calls() {
+        let refusal = slf.read().engine.end_cause().into();
         return Err(call_result::publish_refused(slf, refusal)?);
     }
     let deadline = convert::deadline(now, timeout);
@@ -177,7 +180,7 @@ pub(crate) fn publish_many<'py>(
     let mut calls = Vec::with_capacity(messages.len());
     for publish in messages {
         let at_once = match at_once(&publish) {
-            Some(packet) => (slf.borrow_mut().engine).try_publish_now(packet, &publish.payload),
+            Some(packet) => (slf.lock().engine).try_publish_now(packet, &publish.payload),
             None => Ok(false),
         };
         let refusal = match at_once {
@@ -190,7 +193,7 @@ pub(crate) fn publish_many<'py>(
                 let future = call_future::create(slf)?;
                 let awaited = Awaited::of_publish(publish.qos);
                 let token = token(&future, awaited, true, timeout);
-                let accepted = (slf.borrow_mut().engine).try_publish(now, publish, deadline, token);
+                let accepted = (slf.lock().engine).try_publish(now, publish, deadline, token);
                 match accepted {
                     Ok(call) => {
                         results.append(future)?;

@@ -5,6 +5,7 @@ use ferromqtt_proto::{ProtocolVersion, TopicName};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use crate::access::Access;
 use crate::acknowledge::{self, Origin};
 use crate::core::Core;
 use crate::failure;
@@ -35,10 +36,10 @@ pub(crate) fn admit_request(
     let asks = Message::read_property(message, |properties| asks_for_response(Some(properties)));
     if asks.is_ok_and(|asks| asks) {
         if let Ok(typed) = message.cast::<TypedMessage>() {
-            request.borrow_mut().read_as(&typed.borrow(), request.py());
+            request.lock().read_as(&typed.read(), request.py());
         }
         let request = request.as_any().cast::<Message>()?;
-        std::mem::swap(&mut *message.borrow_mut(), &mut *request.borrow_mut());
+        std::mem::swap(&mut *message.lock(), &mut *request.lock());
         return Ok(true);
     }
     if is_unacknowledged(message) {
@@ -46,7 +47,7 @@ pub(crate) fn admit_request(
     }
     let topic = message.getattr("topic")?.str()?.to_string();
     if let Ok(topic) = TopicName::new(&topic) {
-        core.borrow_mut().engine.pass_over(topic, None);
+        core.lock().engine.pass_over(topic, None);
         let _ = Core::schedule_flush(core); // fails when its loop is closed: then nothing more is reported
     }
     Ok(false)
@@ -55,6 +56,6 @@ pub(crate) fn admit_request(
 /// Whether the program is to acknowledge a message, and has not yet.
 #[pyfunction]
 pub(crate) fn is_unacknowledged(message: &Bound<'_, Message>) -> bool {
-    let origin = &message.borrow().origin;
+    let origin = &message.read().origin;
     matches!(origin.as_deref(), Some(Origin::Unacknowledged { .. }))
 }

@@ -8,6 +8,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::access::Access;
 use crate::convert;
 use crate::core::Core;
 use crate::decoding::Decoding;
@@ -43,7 +44,7 @@ impl SubscriptionQueue {
         manual_ack: bool,
         decoding: Option<Py<Decoding>>,
     ) -> PyResult<Self> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(&core)?;
         let options = QueueOptions {
             limit: maxsize,
             bytes: maxbytes,
@@ -53,7 +54,7 @@ impl SubscriptionQueue {
                 false => Acknowledge::OnReceipt,
             },
         };
-        let queue = core.borrow_mut().engine.open_queue(options);
+        let queue = core.lock().engine.open_queue(options);
         Ok(Self {
             core: core.unbind(),
             queue,
@@ -69,7 +70,7 @@ impl SubscriptionQueue {
         properties: Option<&Bound<'py, PyDict>>,
         timeout: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(self.core.bind(py))?;
         let timeout = convert::timeout(timeout)?;
         let terms = operations::terms(filters, properties, self.queue)?;
         let subscribe = |engine: &mut PyEngine, now, deadline, token| {
@@ -85,17 +86,17 @@ impl SubscriptionQueue {
         filters: Vec<GivenFilter>,
         properties: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(self.core.bind(py))?;
         let terms = operations::terms(filters, properties, self.queue)?;
         let core = self.core.bind(py);
         let now = Core::now(core)?;
-        core.borrow_mut().engine.declare_lasting(now, terms);
+        core.lock().engine.declare_lasting(now, terms);
         events::hand_out(core)
     }
 
     /// A new iterator over the messages.
     fn messages<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, MessagesIterator>> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(self.core.bind(py))?;
         let core = self.core.clone_ref(py);
         let decoding = self.decoding.as_ref().map(|it| it.clone_ref(py));
         Bound::new(py, MessagesIterator::new(core, self.queue, decoding))
@@ -103,48 +104,48 @@ impl SubscriptionQueue {
 
     /// Takes the next message of those that are reserved for no iterator, without waiting.
     fn take_message<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, Message>>> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(self.core.bind(py))?;
         hand_over::pop(self.core.bind(py), self.queue, self.decoding.as_ref())
     }
 
     fn __len__(&self, py: Python<'_>) -> usize {
-        let core = self.core.bind(py).borrow();
+        let core = self.core.bind(py).read();
         core.engine.core().queue_len(self.queue)
     }
 
     /// How many messages the full queue has lost since the last call. With "fail" it goes on behind the gap.
     fn take_lost(&self, py: Python<'_>) -> u64 {
-        let mut core = self.core.bind(py).borrow_mut();
+        let mut core = self.core.bind(py).lock();
         core.engine.take_lost(self.queue)
     }
 
     /// What the server has said to each filter when it was asked last: the filter and the Reason Code.
     #[getter]
     fn answer(&self, py: Python<'_>) -> Vec<(String, u8)> {
-        let core = self.core.bind(py).borrow();
+        let core = self.core.bind(py).read();
         texts(core.engine.answer_of(self.queue))
     }
 
     /// The filters that the server has refused in a later connection, with its Reason Codes.
     #[getter]
     fn not_subscribed(&self, py: Python<'_>) -> Vec<(String, u8)> {
-        let core = self.core.bind(py).borrow();
+        let core = self.core.bind(py).read();
         texts(core.engine.not_subscribed(self.queue))
     }
 
     /// Whether the queue is closed.
     #[getter]
     fn is_closed(&self, py: Python<'_>) -> bool {
-        let core = self.core.bind(py).borrow();
+        let core = self.core.bind(py).read();
         !core.engine.is_lasting(self.queue)
     }
 
     /// Ends the subscription, without waiting for the server; in a session that outlives the program it leaves it to that.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(self.core.bind(py))?;
         let core = self.core.bind(py);
         let (now, failed) = Core::now_or_last(core);
-        core.borrow_mut().engine.drop_queue(now, self.queue);
+        core.lock().engine.drop_queue(now, self.queue);
         events::hand_out(core)?;
         let _ = Core::schedule_flush(core); // fails when its loop is closed: then there is nobody to write to
         failed
@@ -156,10 +157,10 @@ impl SubscriptionQueue {
         &self,
         py: Python<'py>,
     ) -> PyResult<Option<(Vec<String>, Bound<'py, PyAny>)>> {
-        let _inside = gate::enter()?;
+        let _inside = gate::enter_on(self.core.bind(py))?;
         let core = self.core.bind(py);
         operations::check_loop(core)?;
-        let filters = core.borrow_mut().engine.close_queue(self.queue);
+        let filters = core.lock().engine.close_queue(self.queue);
         events::hand_out(core)?;
         if filters.is_empty() {
             let _ = Core::schedule_flush(core); // as in `close`

@@ -5,19 +5,20 @@ use std::time::Instant;
 use pyo3::intern;
 use pyo3::prelude::*;
 
+use crate::access::Access;
 use crate::core::Core;
 
 impl Core {
     /// The time on the client's loop. May run Python code: no borrow of the core may be held.
     #[inline]
     pub(crate) fn now(slf: &Bound<'_, Self>) -> PyResult<Instant> {
-        let clock = slf.borrow().clock.clone();
+        let clock = slf.read().clock.clone();
         clock.now(slf.py())
     }
 
     /// As [`Clock::now_or_last`].
     pub(crate) fn now_or_last(slf: &Bound<'_, Self>) -> (Instant, PyResult<()>) {
-        let clock = slf.borrow().clock.clone();
+        let clock = slf.read().clock.clone();
         clock.now_or_last(slf.py())
     }
 
@@ -25,7 +26,7 @@ impl Core {
     /// and is set anew, so that the usual case, a deadline that moves further away, costs nothing.
     pub(crate) fn arm_timer(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let core = slf.borrow();
+        let core = slf.read();
         let Some(next) = core.engine.deadline() else {
             return Ok(());
         };
@@ -41,7 +42,7 @@ impl Core {
         let delay = next.saturating_duration_since(now).as_secs_f64();
         let fired = slf.getattr(intern!(py, "timer_fired"))?;
         let handle = event_loop.call_method1(py, intern!(py, "call_later"), (delay, fired))?;
-        let previous = slf.borrow_mut().timer.replace((next, handle));
+        let previous = slf.lock().timer.replace((next, handle));
         if let Some((_, handle)) = previous {
             handle.call_method0(py, intern!(py, "cancel"))?; // the loop's code has armed it meanwhile
         }
@@ -49,7 +50,7 @@ impl Core {
     }
 
     pub(crate) fn stop_timer(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let timer = slf.borrow_mut().timer.take();
+        let timer = slf.lock().timer.take();
         if let Some((_, handle)) = timer {
             handle.call_method0(slf.py(), intern!(slf.py(), "cancel"))?;
         }

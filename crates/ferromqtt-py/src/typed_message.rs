@@ -9,6 +9,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::access::Access;
 use crate::decoding::Decoding;
 use crate::gate;
 use crate::hooks;
@@ -83,7 +84,7 @@ impl TypedMessage {
     /// Decodes the payload, unless that was done. The message is not borrowed meanwhile: a codec is code of the user's.
     fn decode(slf: &Bound<'_, Self>) -> PyResult<Decoded> {
         let py = slf.py();
-        let this = slf.borrow();
+        let this = slf.read();
         if !matches!(this.decoded, Decoded::NotYet) {
             return Ok(this.decoded.clone_ref(py));
         }
@@ -103,7 +104,7 @@ impl TypedMessage {
             }
             Err(error) => return Err(error),
         };
-        let mut this = slf.borrow_mut();
+        let mut this = slf.lock();
         if matches!(this.decoded, Decoded::NotYet) {
             this.decoded = decoded; // which drops nothing
         } // else another thread, or the codec itself, was faster: the first value stays
@@ -137,7 +138,7 @@ impl TypedMessage {
     fn params<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyDict>> {
         let _inside = gate::enter()?;
         let py = slf.py();
-        let this = slf.borrow();
+        let this = slf.read();
         if let Some(params) = &this.params {
             return Ok(params.bind(py).clone());
         }
@@ -150,7 +151,7 @@ impl TypedMessage {
             }
             None => PyDict::new(py),
         };
-        let mut this = slf.borrow_mut();
+        let mut this = slf.lock();
         let params = this.params.get_or_insert_with(|| params.unbind());
         Ok(params.bind(py).clone())
     }
@@ -214,7 +215,7 @@ impl TypedMessage {
                 Some(false) => Decoded::Failed(decoded),
             },
         };
-        let former = std::mem::replace(&mut *slf.borrow_mut(), copied);
+        let former = std::mem::replace(&mut *slf.lock(), copied);
         drop(former); // with the message released, since that may run code of the user's
         Ok(())
     }

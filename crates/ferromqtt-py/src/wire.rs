@@ -10,6 +10,7 @@ use pyo3::exceptions::PyOSError;
 use pyo3::intern;
 use pyo3::prelude::*;
 
+use crate::access::Access;
 use crate::buffer;
 use crate::core::Core;
 use crate::events;
@@ -33,7 +34,7 @@ pub(crate) enum WritingEnd {
 impl Core {
     /// Writes all that can be written; once a turn, and whenever there is something to hurry.
     pub(crate) fn flush(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let mut core = slf.borrow_mut();
+        let mut core = slf.lock();
         core.flush_scheduled = false;
         core.turn = Turn::default();
         if core.writing {
@@ -44,12 +45,12 @@ impl Core {
         drop(core);
         let now = clock.now(slf.py());
         let written = now.and_then(|now| Self::write_chunks(slf, now).map(|()| now));
-        slf.borrow_mut().writing = false;
+        slf.lock().writing = false;
         let now = written?;
         progress::report(slf, now)?;
         Self::follow_requests(slf)?;
         Self::end_writing(slf, now)?;
-        let mut core = slf.borrow_mut();
+        let mut core = slf.lock();
         if core.input_paused && core.engine.input_demand() != InputDemand::Nothing {
             core.engine.on_time(now); // what was held back goes first: with more behind it, it would only grow
         }
@@ -61,7 +62,7 @@ impl Core {
 
     /// Leaves the transport's input alone while a queue makes the server wait, and reads on afterwards.
     fn follow_demand(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let mut core = slf.borrow_mut();
+        let mut core = slf.lock();
         let paused = core.engine.input_demand() == InputDemand::Nothing;
         if paused == core.input_paused {
             return Ok(());
@@ -83,7 +84,7 @@ impl Core {
     fn write_chunks(slf: &Bound<'_, Self>, now: Instant) -> PyResult<()> {
         let py = slf.py();
         loop {
-            let mut core = slf.borrow_mut();
+            let mut core = slf.lock();
             let (true, Some(write), Some(link)) = (core.writable, core.write.as_ref(), core.link)
             else {
                 return Ok(());
@@ -134,7 +135,7 @@ impl Core {
             return Ok(());
         };
         transport.call_method0(intern!(py, "pause_reading"))?;
-        let event_loop = slf.borrow().event_loop.as_ref().map(|it| it.clone_ref(py));
+        let event_loop = slf.read().event_loop.as_ref().map(|it| it.clone_ref(py));
         let resume = slf.getattr(intern!(py, "resume_reading"))?;
         if let Some(event_loop) = event_loop {
             event_loop.call_method1(py, intern!(py, "call_soon"), (resume,))?;
@@ -147,12 +148,7 @@ impl Core {
         slf: &Bound<'py, Self>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = slf.py();
-        let Some(transport) = slf
-            .borrow()
-            .transport
-            .as_ref()
-            .map(|it| it.bind(py).clone())
-        else {
+        let Some(transport) = slf.read().transport.as_ref().map(|it| it.bind(py).clone()) else {
             return Ok(None);
         };
         let closing = transport.call_method0(intern!(py, "is_closing"))?;
@@ -162,7 +158,7 @@ impl Core {
     /// Sees to it that `flush` runs at the end of this turn of the loop.
     pub(crate) fn schedule_flush(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let core = slf.borrow();
+        let core = slf.read();
         if core.flush_scheduled {
             return Ok(());
         }
@@ -173,18 +169,18 @@ impl Core {
             let flush = slf.getattr(intern!(py, "flush"))?;
             if by_thread {
                 // Before, since the loop's thread may run the flush at once.
-                slf.borrow_mut().flush_scheduled = true;
+                slf.lock().flush_scheduled = true;
                 let wake = intern!(py, "call_soon_threadsafe");
                 return match event_loop.call_method1(py, wake, (flush,)) {
                     Ok(_) => Ok(()),
                     Err(error) => {
-                        slf.borrow_mut().flush_scheduled = false;
+                        slf.lock().flush_scheduled = false;
                         Err(error)
                     }
                 };
             }
             event_loop.call_method1(py, intern!(py, "call_soon"), (flush,))?;
-            slf.borrow_mut().flush_scheduled = true;
+            slf.lock().flush_scheduled = true;
         }
         Ok(())
     }
@@ -213,7 +209,7 @@ impl Core {
         is_final: bool,
     ) -> PyResult<()> {
         let (now, failed) = Self::now_or_last(slf);
-        let mut core = slf.borrow_mut();
+        let mut core = slf.lock();
         core.link = None;
         let transport = core.detach();
         let options = core.engine.core().options();
@@ -225,7 +221,7 @@ impl Core {
         drop(transport);
         // Whatever a hook of the user's raises meanwhile, those who wait for the end must be told.
         let told = events::pump(slf, now);
-        let is_over = slf.borrow().engine.core().is_idle();
+        let is_over = slf.read().engine.core().is_idle();
         match is_over {
             true => Self::stop_timer(slf)?,
             false => Self::arm_timer(slf)?, // for the next attempt
@@ -237,7 +233,7 @@ impl Core {
     pub(crate) fn follow_requests(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         loop {
-            let mut core = slf.borrow_mut();
+            let mut core = slf.lock();
             let Some(request) = core.engine.next_request() else {
                 return Ok(());
             };
@@ -274,7 +270,7 @@ impl Core {
             match request {
                 LinkRequest::Open { .. } => {} // see above
                 LinkRequest::HalfClose(_) => {
-                    slf.borrow_mut().writing_end = WritingEnd::Awaited;
+                    slf.lock().writing_end = WritingEnd::Awaited;
                     // So that `resume_writing` comes when nothing is left.
                     let set_limits = intern!(py, "set_write_buffer_limits");
                     transport.call_method1(py, set_limits, (0,))?;
@@ -284,7 +280,7 @@ impl Core {
                 }
                 LinkRequest::Abort(_) => {
                     let holds_some = progress::hides_unwritten(slf, transport.bind(py))?;
-                    let mut core = slf.borrow_mut();
+                    let mut core = slf.lock();
                     if holds_some || core.writing_end != WritingEnd::Reached {
                         core.writing_end = WritingEnd::Aborted;
                     }
@@ -298,7 +294,7 @@ impl Core {
     /// Ends this side of the transport, where its layer can, once all is written that was to be.
     fn end_writing(slf: &Bound<'_, Self>, now: Instant) -> PyResult<()> {
         let py = slf.py();
-        let core = slf.borrow();
+        let core = slf.read();
         let transport =
             (core.transport.as_ref()).filter(|_| core.writing_end == WritingEnd::Awaited);
         let Some(transport) = transport.map(|it| it.bind(py).clone()) else {
@@ -309,7 +305,7 @@ impl Core {
         if unwritten.is_truthy()? {
             return Ok(());
         }
-        let mut core = slf.borrow_mut();
+        let mut core = slf.lock();
         core.writing_end = WritingEnd::Reached;
         if let Some(link) = core.link {
             core.engine.finished(now, link);

@@ -2,17 +2,19 @@
 
 import asyncio
 import gc
+import sysconfig
 import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-import uvloop
-
 T = TypeVar("T")
 FACTORIES: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
-    "uvloop": uvloop.new_event_loop,
 }
+if not sysconfig.get_config_var("Py_GIL_DISABLED"):  # for which uvloop may have no wheel
+    import uvloop
+
+    FACTORIES["uvloop"] = uvloop.new_event_loop
 
 
 class LoopRunner:

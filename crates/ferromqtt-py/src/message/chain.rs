@@ -1,9 +1,12 @@
 //! How a message is dropped: a chain of messages, each held by a field of the one before, is taken apart link by link.
 
 use pyo3::prelude::*;
+#[cfg(not(Py_GIL_DISABLED))]
 use pyo3::types::{PyBytes, PyInt};
 
-use super::{Field, Lazy, Message, is_last};
+#[cfg(not(Py_GIL_DISABLED))]
+use super::is_last;
+use super::{Field, Lazy, Message};
 use crate::acknowledge::Origin;
 use crate::gate;
 use crate::typed_message::TypedMessage;
@@ -31,6 +34,7 @@ impl Message {
 
     /// Whether releasing what it has runs no Python code and drops no other message, as of nearly every message that was
     /// received: it is bytes, a number, or somebody else has it too.
+    #[cfg(not(Py_GIL_DISABLED))]
     fn is_plain(&self, py: Python<'_>) -> bool {
         let is_plain = |object: &Py<PyAny>| {
             let object = object.bind(py);
@@ -57,6 +61,7 @@ impl Message {
 impl Drop for Message {
     fn drop(&mut self) {
         Python::attach(|py| {
+            #[cfg(not(Py_GIL_DISABLED))]
             if self.is_plain(py) {
                 // A `Py` would ask whether the thread is attached, each by itself.
                 let fields = [
@@ -80,9 +85,54 @@ impl Drop for Message {
     }
 }
 
+/// Releases what a message had. Without the GIL nobody can tell whether it is the last to have an object. So each message in a
+/// chain is dropped by the one before, down to a depth at which the stack is not yet in danger; what follows is left to the
+/// outermost.
+#[cfg(Py_GIL_DISABLED)]
+fn release(py: Python<'_>, parts: Parts) {
+    use std::cell::{Cell, RefCell};
+
+    /// So many messages may be dropped by each other.
+    const DEEPEST: u32 = 50;
+
+    thread_local! {
+        static DEPTH: Cell<u32> = const { Cell::new(0) };
+        static LEFT: RefCell<Vec<Parts>> = const { RefCell::new(Vec::new()) };
+    }
+
+    fn drop_parts(py: Python<'_>, (fields, origin): Parts) {
+        drop(fields.map(|field| field.map(|field| field.into_bound(py))));
+        drop(origin);
+    }
+
+    // A thread that ends has no depth any more: it drops what it has at once.
+    let Ok(depth) = DEPTH.try_with(Cell::get) else {
+        return drop_parts(py, parts);
+    };
+    if depth >= DEEPEST {
+        let mut parts = Some(parts);
+        let _ = LEFT.try_with(|left| left.borrow_mut().extend(parts.take()));
+        if let Some(parts) = parts {
+            drop_parts(py, parts);
+        }
+        return;
+    }
+    let mut next = Some(parts);
+    while let Some(parts) = next {
+        let _ = DEPTH.try_with(|it| it.set(depth + 1));
+        drop_parts(py, parts);
+        let _ = DEPTH.try_with(|it| it.set(depth));
+        next = match depth {
+            0 => (LEFT.try_with(|left| left.borrow_mut().pop()).ok()).flatten(),
+            _ => None,
+        };
+    }
+}
+
 /// Releases what a message had. Messages among it that nobody else has follow one after the other: each to be dropped by the
 /// one before, a long chain of them would overflow the stack. Those of a subclass are left to CPython, which defers such
 /// chains, since a finalizer of theirs may look at their fields.
+#[cfg(not(Py_GIL_DISABLED))]
 fn release(py: Python<'_>, parts: Parts) {
     let mut links = Vec::new();
     let mut next = Some(parts);
