@@ -82,13 +82,11 @@ class Server:
         self._loop.close()
 
 
-@pytest.mark.skipif(
-    not hasattr(sys, "_is_gil_enabled") or "free-threading" not in sys.version,
-    reason="the interpreter always has the GIL",
-)
-def test_importing_leaves_the_gil_disabled() -> None:
-    output = program.run("import sys, ferromqtt; print(sys._is_gil_enabled())")
-    assert output == "False\n"
+def test_importing_leaves_the_gil_as_it_is() -> None:
+    look = "getattr(sys, '_is_gil_enabled', lambda: True)()"
+    output = program.run(f"import sys; print({look}); import ferromqtt; print({look})")
+    before, after = output.split()
+    assert before == after
 
 
 def test_clients_of_many_loops_lose_nothing() -> None:

@@ -39,7 +39,6 @@ import _testcapi
 assert _testcapi.run_in_subinterp(f"import sys; sys.path[:] = {{sys.path!r}}" + {IMPORT!r}) == 0
 """,
 )
-refusing("the global interpreter lock", "import sys\nsys._is_gil_enabled = lambda: False" + IMPORT)
 refusing(
     "cannot be imported again",
     f"""
