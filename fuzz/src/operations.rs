@@ -96,6 +96,7 @@ fn is_outcome_of(kind: Kind, outcome: &Outcome) -> bool {
         ) => qos != QoS::AtMostOnce,
         // A QoS 1 publish only when it expired since the session was lost.
         (Kind::Publish(qos), Outcome::SessionLost) => qos != QoS::AtMostOnce,
+        (Kind::Publish(qos), Outcome::Unreleased { .. }) => qos == QoS::ExactlyOnce,
         _ => false,
     }
 }
