@@ -173,7 +173,7 @@ fn a_wrong_request_is_refused_without_what_it_holds() {
 }
 
 /// Public types that can hold nothing of a request.
-const WITHOUT_SECRETS: &str = "Next Race ProxyProgress ProxyError Endpoint ClientQuery UrlError CloseReason HostError Failure Hint AttemptPhase";
+const WITHOUT_SECRETS: &str = "Next Race ProxyProgress ProxyError Endpoint ClientQuery UrlError QueryProtocol CloseReason HostError Failure Hint AttemptPhase";
 
 #[test]
 fn every_public_type_is_known() {
