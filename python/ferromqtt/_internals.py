@@ -205,6 +205,7 @@ class Internals:
         codec: AnyDecoder | None,
     ) -> Subscription[Any]:
         """Return a subscription that can be entered."""
+        check_names("subscription", keywords)  # before it is missed that there is no filter
         plain, templates = without_templates(topics)
         filters = self._expressible(subscription_filters(plain, qos, options, self._form))
         reading = Reading.of(templates, codec)

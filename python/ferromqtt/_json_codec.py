@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import types
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 _Convert = Callable[[Any], Any]
+
+
+class MismatchError(ValueError):
+    """JSON, or a value, that is not of the codec's type. Its text has names and types alone."""
 
 
 class JsonCodec(Generic[T]):
@@ -23,7 +28,7 @@ class JsonCodec(Generic[T]):
         """Return the JSON of a value.
 
         Raises:
-            ValueError: A value is of another type than its annotation says, or NaN or infinite.
+            MismatchError: A value is of another type than its annotation says, or NaN or infinite.
         """
         plain = self._form.to_json(value)
         return json.dumps(
@@ -34,9 +39,10 @@ class JsonCodec(Generic[T]):
         """Return the value in JSON.
 
         Raises:
-            ValueError: It is no JSON, or not of this type.
+            MismatchError: It is not of this type.
+            ValueError: It is no JSON.
         """
-        value: T = self._form.from_json(json.loads(payload))
+        value: T = self._form.from_json(json.loads(payload, parse_constant=_no_constant))
         return value
 
     def __repr__(self) -> str:
@@ -98,13 +104,15 @@ class _Forms:
             others = [each for each in arguments if each is not type(None)]
             if len(others) == 1:
                 return _optional(self.of(others[0], where))
-        elif origin is list:
+        elif origin is list and arguments:
             return _list(where, self.of(arguments[0], f"{where}[...]"))
-        elif origin is dict and arguments[0] is str:
+        elif origin is dict and len(arguments) > 1 and arguments[0] is str:
             return _dict(where, self.of(arguments[1], f"{where}[...]"))
+        is_named = where == _name(kind)
         raise TypeError(
-            f"json_codec: {where} is {_name(kind)}, which is none of its types: a dataclass, str, "
-            "int, float, bool, None, Any, list[...], dict[str, ...], or one of these | None"
+            f"json_codec has no form for {where}{'' if is_named else f', which is {_name(kind)}'}: "
+            "it takes a dataclass, str, int, float, bool, None, Any, list[...], dict[str, ...], or "
+            "one of these | None. For other types use a codec of a library"
         )
 
     def _of_dataclass(self, kind: type) -> _Form:
@@ -116,7 +124,7 @@ class _Forms:
         except NameError as error:
             raise TypeError(
                 f"json_codec: an annotation of {kind.__name__} cannot be read: {error}. Define the "
-                "classes that it names where the module has them"
+                "classes that it names at the top of a module, not in a function"
             ) from error
         if any(isinstance(it, dataclasses.InitVar) for it in hints.values()):
             raise TypeError(f"json_codec: {kind.__name__} has an InitVar, which no JSON can hold")
@@ -137,13 +145,13 @@ def _to_object(kind: type, fields: _Fields, value: object) -> object:
     found = _checked(kind.__name__, dict, value)
     missing = next((name for name, _, required in fields if required and name not in found), None)
     if missing is not None:
-        raise ValueError(f"{kind.__name__}.{missing} is missing")
+        raise MismatchError(f"{kind.__name__}.{missing} is missing")
     return kind(**{name: form.from_json(found[name]) for name, form, _ in fields if name in found})
 
 
 def _to_dict(kind: type, fields: _Fields, value: object) -> dict[str, object]:
     if not isinstance(value, kind):
-        raise _wrong(kind.__name__, kind, value)
+        raise _wrong("a value", kind, value)
     return {name: form.to_json(getattr(value, name)) for name, form, _ in fields}
 
 
@@ -175,11 +183,15 @@ def _checked(where: str, kind: type[T], value: object) -> T:
 
 
 def _float(where: str, value: object) -> float:
-    return (
-        float(_checked(where, int, value))
-        if isinstance(value, int)
-        else _checked(where, float, value)
-    )
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _wrong(where, float, value)
+    try:
+        number = float(value)
+    except OverflowError:  # of a long int
+        number = math.inf
+    if not math.isfinite(number):
+        raise MismatchError(f"{where} must be finite")
+    return number
 
 
 def _optional(form: _Form) -> _Form:
@@ -206,9 +218,13 @@ def _dict(where: str, of: _Form) -> _Form:
     )
 
 
-def _wrong(where: str, kind: type, value: object) -> ValueError:
+def _no_constant(name: str) -> object:
+    raise MismatchError(f"{name} is no JSON")
+
+
+def _wrong(where: str, kind: type, value: object) -> MismatchError:
     # Names and types alone: a value may be what nobody is to see.
-    return ValueError(f"{where} must be {_name(kind)}, not {type(value).__name__}")
+    return MismatchError(f"{where} must be {_name(kind)}, not {type(value).__name__}")
 
 
 def _name(kind: object) -> str:

@@ -136,13 +136,21 @@ def names_unknown(made: _Class) -> _Class:
     return made
 
 
+_FILTERS = frozenset(("filter", "filters", "topic", "topicfilter", "topicfilters", "topics"))
+
+
 def check_names(call: str, keywords: Mapping[str, object]) -> None:
     """Raise TypeError for a keyword that a call does not have, naming the nearest one."""
     names, signature = _CALLS[call]
     for name in keywords:
         if name not in names:
-            known = signature.parameters.keys() - {"self"}
-            raise _unknown(call, name, known)
+            parameters = signature.parameters.values()
+            filters = next((it.name for it in parameters if it.kind is it.VAR_POSITIONAL), None)
+            if filters is not None and _checks.letters(name) in _FILTERS:
+                raise TypeError(
+                    f'{call}() takes its filters without a keyword: {call}("room/+/temp")'
+                )
+            raise _unknown(call, name, signature.parameters.keys() - {"self", filters})
 
 
 def are_given(keywords: Mapping[str, object]) -> bool:

@@ -529,7 +529,7 @@ class TopicTemplate:
         """The names, in their order."""
     def params(self, topic: TopicLike) -> dict[str, str] | None:
         """Return what the named levels of a topic are, by name; None without a match."""
-    def topic(self, **values: str) -> str:
+    def topic(self, **values: str | int) -> str:
         """Return the topic with these values in place of the names."""
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...

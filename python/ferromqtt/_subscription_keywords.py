@@ -26,8 +26,8 @@ class SubscriptionKeywords(_keywords.SubscribeKeywords, total=False):
     retain_as_published: bool
     retain_handling: int
     properties: PropertiesLike | None
-    maxsize: int
-    maxbytes: int
+    maxsize: int | None
+    maxbytes: int | None
     overflow: Overflow
     ack: Ack | None
     timeout: float | None

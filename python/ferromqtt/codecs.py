@@ -8,12 +8,13 @@ as `codec=`, and so does `Client.subscription`. docs/codecs.md of the repository
 from __future__ import annotations
 
 import inspect
+import json
 import types
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from ferromqtt import _checks, _shown
-from ferromqtt._json_codec import JsonCodec, json_codec
+from ferromqtt._json_codec import JsonCodec, MismatchError, json_codec
 from ferromqtt.exceptions import PayloadError
 from ferromqtt.topic import Wildcard
 
@@ -24,6 +25,7 @@ __all__ = [
     "Encoder",
     "JsonCodec",
     "Loads",
+    "MismatchError",
     "PayloadError",
     "json_codec",
 ]
@@ -98,7 +100,7 @@ def encoded(codec: object, topic: object, value: object) -> bytes | str:
     try:
         payload: object = encode(value)
     except Exception as cause:
-        raise _error("A value", topic, "encoded", codec, type(cause).__name__) from cause
+        raise _error("A value", topic, "encoded", codec, _shown_cause(cause)) from cause
     if isinstance(payload, bytes | str):
         return payload
     if isinstance(payload, bytearray | memoryview):
@@ -127,6 +129,12 @@ def _name_of(codec: object) -> str:
     return repr(codec) if isinstance(codec, JsonCodec) else type(codec).__name__
 
 
+def _shown_cause(cause: BaseException) -> str:
+    """Return the text of an exception that is known to show no value, and the class of another."""
+    is_safe = isinstance(cause, MismatchError) or type(cause) is json.JSONDecodeError
+    return str(cause) if is_safe else type(cause).__name__
+
+
 def _error(what: str, topic: object, verb: str, codec: object, why: str) -> PayloadError:
     name = codec if isinstance(codec, str) else _name_of(codec)
     text = topic.value if isinstance(topic, Wildcard) else str(topic)
@@ -139,6 +147,6 @@ def _error(what: str, topic: object, verb: str, codec: object, why: str) -> Payl
 
 def _undecodable(topic: object, codec: str, cause: BaseException) -> PayloadError:
     """Return the exception for a payload that a codec cannot decode: for the native module."""
-    error = _error("The payload", topic, "decoded", codec, type(cause).__name__)
+    error = _error("The payload", topic, "decoded", codec, _shown_cause(cause))
     error.__cause__ = cause
     return error

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import inspect
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias, TypeVar, Unpack, cast
 
 from ferromqtt import _checks, _keywords
@@ -28,9 +28,7 @@ __all__ = ["Router"]
 
 _Any = TypeVar("_Any", bound=Callable[..., object])
 _Handler = TypeVar("_Handler", bound=Callable[[TypedMessage[Any]], object])
-_RequestHandler = TypeVar(
-    "_RequestHandler", bound=Callable[[Request], Awaitable[PayloadType] | PayloadType]
-)
+_RequestHandler = TypeVar("_RequestHandler", bound=Callable[[Request], object])
 _Source: TypeAlias = Subscription | Responder
 _Messages: TypeAlias = SubscriptionMessages | Requests
 
@@ -69,10 +67,18 @@ class _Run:
 
     def __init__(self, routes: list[_Route], client: Client) -> None:
         self.internals = internals_of(client)
-        self.sources = [(route, route.source(client)) for route in routes]
+        self.sources = [(route, self._source(route, client)) for route in routes]
         self.is_stopped = False
         self.end: MqttError | None = None
         """What iterating raised at the end of the connection."""
+
+    @staticmethod
+    def _source(route: _Route, client: Client) -> _Source:
+        try:
+            return route.source(client)
+        except (TypeError, ValueError) as error:
+            error.add_note(f"It is an argument of the handler {route}.")
+            raise
 
     def stop(self) -> None:
         self.is_stopped = True
@@ -158,6 +164,7 @@ class Router:
             ValueError: There is no filter, or `concurrency` is below 1.
             TypeError: There is no keyword of that name, or what is decorated cannot be called.
         """
+        _check_made(self)
         return self._adds("on", topics, concurrency, keywords)
 
     @takes_subscription("Router.respond")
@@ -188,6 +195,7 @@ class Router:
             ValueError: As for `on`.
             TypeError: As for `on`.
         """
+        _check_made(self)
         return self._adds("Router.respond", topics, concurrency, keywords)
 
     def _adds(
@@ -198,21 +206,26 @@ class Router:
         keywords: SubscriptionKeywords,
     ) -> Callable[[_Any], _Any]:
         _keywords.check_names(call, keywords)
+        responds = call == "Router.respond"
+        usage = f'@router.{"respond" if responds else "on"}("room/+/temp")'
         if not topics:
-            raise ValueError('A handler needs a filter: @router.on("room/+/temp")')
-        if callable(topics[0]):
-            raise _checks.wrong_type(
-                'the filter of a handler, as in @router.on("a/#"),', "str", topics[0]
-            )
+            raise ValueError(f"A handler needs a filter: {usage}")
+        given: tuple[object, ...] = topics
+        for topic in given:
+            if callable(topic):
+                shown = _checks.wrong_type("the filter of a handler", "str", topic)
+                raise TypeError(f"{shown}: write {usage} above the handler")
         if not _checks.is_count(concurrency):
             raise _checks.wrong_type("concurrency", "int", concurrency)
         if concurrency < 1:
             raise ValueError(f"concurrency must be 1 or more, not {concurrency}")
-        responds = call == "Router.respond"
 
         def add(handler: _Any) -> _Any:
             if not callable(handler):
                 raise _checks.wrong_type("a handler", "a function of the message", handler)
+            if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
+                name = getattr(handler, "__qualname__", type(handler).__name__)
+                raise TypeError(f"{name} has a yield: a handler must return")
             self._routes.append(_Route(handler, topics, concurrency, keywords, responds))
             return handler
 
@@ -246,7 +259,10 @@ class Router:
             Exception: What `on_error` has raised.
         """
         if not isinstance(client, FerromqttInternalsHolder):
-            raise _checks.wrong_type("client", "a ferromqtt.Client", client)
+            raise _no_client(type(client))
+        event = cast("object", started)
+        if event is not None and not isinstance(event, asyncio.Event):
+            raise _checks.wrong_type("started", "an asyncio.Event", event)
         if not self._routes:
             raise ValueError("The router has no handlers: decorate them with its methods")
         run = _Run(self._routes, client)
@@ -259,11 +275,11 @@ class Router:
                 await source.__aexit__(None, None, None)
 
     def stop(self) -> None:
-        """Let each `run` return once the handlers that are at work have finished.
+        """Let each `run` that has begun return once the handlers that are at work have finished.
 
-        Ends the subscriptions at once, as leaving a `Subscription` does: messages that no handler
-        has got are acknowledged and lost, unless the session outlives the program. It is to be
-        called on the client's event loop, for which it can be a signal handler.
+        One that begins later is not stopped. Ends the subscriptions at once, as leaving a
+        `Subscription` does: messages that no handler has got are acknowledged and lost, unless the
+        session outlives the program. It is to be called on the client's event loop.
         """
         for run in self._runs:
             run.stop()
@@ -322,6 +338,7 @@ class Router:
             result = route.handler(message)
             if inspect.isawaitable(result):
                 result = await result
+            _check_run(result)
             if route.responds:
                 request, codec = cast("Request", message), route.keywords.get("codec")
                 if codec is not None and can_encode(codec):
@@ -357,6 +374,21 @@ class Router:
             left if is_unacknowledged(message) else "",
             error=error,
         )
+
+
+def _no_client(given: type) -> TypeError:
+    module = "" if given.__module__ == "builtins" else f"{given.__module__}."
+    return TypeError(f"client must be a ferromqtt.Client, not {module}{given.__qualname__}")
+
+
+def _check_run(result: object) -> None:
+    if inspect.isgenerator(result) or inspect.isasyncgen(result):
+        raise TypeError("The handler has returned a generator, which nobody runs")
+
+
+def _check_made(router: object) -> None:
+    if not isinstance(router, Router):
+        raise TypeError("Make a router first: router = Router(), and then @router.on(...)")
 
 
 async def _enter(source: _Source) -> _Messages:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from ferromqtt import (
     Request,
     Router,
     TypedMessage,
+    blocking,
 )
 from ferromqtt.testing import TestBroker
 from support.clients import LIMIT, unique
@@ -563,8 +565,25 @@ def test_what_is_wrong_is_refused() -> None:
     router = Router()
     with pytest.raises(ValueError, match="needs a filter"):
         router.on()
-    with pytest.raises(TypeError, match="the filter of a handler"):
-        router.on(print)  # type: ignore[arg-type]
+    for given in ((print,), ("alarms/#", print)):
+        with pytest.raises(TypeError, match=r'must be str, not .*: write @router\.on\("room'):
+            router.on(*given)
+    with pytest.raises(TypeError, match=r"write @router\.respond\("):
+        router.respond(print)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="Make a router first"):
+        Router.on("a/#")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"on\(\) takes its filters without a keyword"):
+        router.on(topic="a")  # type: ignore[call-arg]
+
+    def generator(_: Message) -> Iterator[int]:
+        yield 1
+
+    async def asynchronous(_: Message) -> AsyncIterator[int]:
+        yield 1
+
+    for handler in (generator, asynchronous):
+        with pytest.raises(TypeError, match="has a yield: a handler must return"):
+            router.on("a")(handler)
     with pytest.raises(ValueError, match="concurrency must be 1 or more, not 0"):
         router.on("a", concurrency=0)
     with pytest.raises(TypeError, match="concurrency must be int, not str"):
@@ -582,8 +601,13 @@ def test_what_is_wrong_is_refused() -> None:
             await router.run(Client("localhost"))
         with pytest.raises(TypeError, match=r"client must be a ferromqtt\.Client, not str"):
             await router.run("localhost")  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=r"not ferromqtt\.blocking\.Client"):
+            await router.run(blocking.Client("localhost"))  # type: ignore[arg-type]
         router.on("a#")(print)
-        with pytest.raises(ValueError, match="a#"):
+        with pytest.raises(TypeError, match=r"started must be an asyncio\.Event, not bool"):
+            await router.run(Client("localhost"), started=True)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="a#") as caught:
             await router.run(Client("localhost"))
+        assert caught.value.__notes__ == ["It is an argument of the handler print of a#."]
 
     asyncio.run(main())

@@ -57,16 +57,23 @@ def test_what_is_no_template_is_refused(text: str, problem: str) -> None:
     ],
 )
 def test_values_that_make_no_topic_are_refused(values: dict[str, str], problem: str) -> None:
-    with pytest.raises(ValueError, match="Invalid template") as caught:
+    with pytest.raises(ValueError, match="Cannot fill in template") as caught:
         TopicTemplate("room/{room}").topic(**values)
-    assert str(caught.value) == f'Invalid template "room/{{room}}": {problem}.'
+    assert str(caught.value) == f'Cannot fill in template "room/{{room}}": {problem}.'
+
+
+def test_a_number_stands_for_its_digits() -> None:
+    assert TopicTemplate("room/{room}/temp").topic(room=7) == "room/7/temp"
+    for value in (True, 1.5, None):
+        with pytest.raises(TypeError, match="room must be str or int, not "):
+            TopicTemplate("room/{room}").topic(room=value)  # type: ignore[arg-type]
 
 
 def test_wrong_types_are_refused() -> None:
     with pytest.raises(TypeError):
         TopicTemplate(b"a")  # type: ignore[arg-type]
     with pytest.raises(TypeError):
-        TopicTemplate("{a}").topic(a=1)  # type: ignore[arg-type]
+        TopicTemplate("{a}").topic(a=b"1")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="topic must be str or Topic, not int"):
         TopicTemplate("{a}").params(1)  # type: ignore[arg-type]
     for wrong in ("", "a/+", "\ud800"):

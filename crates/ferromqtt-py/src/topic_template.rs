@@ -1,9 +1,9 @@
 //! Filters whose wildcards have names, of the core.
 
 use ferromqtt_proto::{self as proto, TopicName};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple, PyType};
+use pyo3::types::{PyBool, PyDict, PyInt, PyString, PyTuple, PyType};
 
 use crate::convert;
 use crate::gate;
@@ -99,14 +99,16 @@ impl TopicTemplate {
     /// A `{name#}` whose value is empty, or that has none, is left out with the `/` before it.
     ///
     /// Raises:
-    ///     TypeError: A value is not a string.
+    ///     TypeError: A value is neither a string nor an int.
     ///     ValueError: A name has no value or is not in the template, a value is not one level, or a
     ///         wildcard has no name.
     #[pyo3(signature = (**values))]
     fn topic(&self, values: Option<&Bound<'_, PyDict>>) -> PyResult<String> {
         let _inside = gate::enter()?;
-        let values: Vec<(String, String)> = match values {
-            Some(values) => values.items().extract()?,
+        let values = match values {
+            Some(values) => (values.iter())
+                .map(|(name, value)| level(&name, &value))
+                .collect::<PyResult<Vec<_>>>()?,
             None => Vec::new(),
         };
         let values: Vec<_> = (values.iter())
@@ -114,7 +116,7 @@ impl TopicTemplate {
             .collect();
         match self.0.topic(&values) {
             Ok(topic) => Ok(topic.into()),
-            Err(error) => Err(PyValueError::new_err(format!("Invalid {error}."))),
+            Err(error) => Err(PyValueError::new_err(format!("Cannot fill in {error}."))),
         }
     }
 
@@ -131,4 +133,17 @@ impl TopicTemplate {
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> (Bound<'py, PyType>, (String,)) {
         (slf.get_type(), (slf.get().0.as_str().to_owned(),))
     }
+}
+
+/// A value for a name of a template: what stands in the topic for it.
+fn level(name: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<(String, String)> {
+    let name: String = name.extract()?;
+    let is_number = value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>();
+    if is_number || value.is_instance_of::<PyString>() {
+        return Ok((name, value.str()?.extract()?));
+    }
+    let given = value.get_type().name()?;
+    Err(PyTypeError::new_err(format!(
+        "{name} must be str or int, not {given}"
+    )))
 }

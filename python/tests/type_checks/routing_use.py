@@ -49,6 +49,11 @@ async def reading(message: TypedMessage[dict[str, float]]) -> None:
     print(message.params["room"], message.value["celsius"])
 
 
+@router.respond("sum", maxsize=None, codec=json_codec(dict[str, float]))
+async def total(request: Request) -> dict[str, float]:
+    return {"sum": sum(request.value)}
+
+
 @router.respond("square", qos=1)
 async def square(request: Request) -> int:
     return int(request.payload) ** 2
@@ -78,5 +83,5 @@ def misuse(client: Client) -> None:
     async def without_message() -> None: ...
 
     @router.respond("a")  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
-    async def a_dict(_: Request) -> dict[str, int]:
-        return {}
+    async def without_request() -> str:
+        return ""

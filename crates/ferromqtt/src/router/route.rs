@@ -127,6 +127,12 @@ impl From<TopicTemplate> for Route {
     }
 }
 
+impl From<&TopicTemplate> for Route {
+    fn from(template: &TopicTemplate) -> Self {
+        Self::new(template)
+    }
+}
+
 impl From<TopicFilter> for Route {
     fn from(filter: TopicFilter) -> Self {
         Self::new(filter)

@@ -43,7 +43,7 @@ def _made(annotation: object) -> type:
     return dataclasses.make_dataclass("Made", [("it", annotation)])
 
 
-@provokes(ARGUMENTS, "which is none of its types")
+@provokes(ARGUMENTS, "json_codec has no form for")
 async def _(_: World) -> None:
     json_codec(_made(bytes))
 
@@ -61,6 +61,16 @@ async def _(_: World) -> None:
 @provokes(ARGUMENTS, "{class}.{field} is missing")
 async def _(_: World) -> None:
     json_codec(Reading).decode(b"{}")
+
+
+@provokes(ARGUMENTS, "{constant} is no JSON")
+async def _(_: World) -> None:
+    json_codec(Reading).decode(b'{"celsius": NaN}')
+
+
+@provokes(ARGUMENTS, "{field} must be finite")
+async def _(_: World) -> None:
+    json_codec(Reading).decode(b'{"celsius": 1e400}')
 
 
 @provokes(ARGUMENTS, "{field} must be {type}, not {given}")

@@ -65,6 +65,7 @@ assigning(
 assigning("value must be a pair", PUBLISH, "UserProperty", {"name": "value"})
 
 making("unexpected keyword argument {name}; did", lambda: Client("h", keep_alive=5))  # type: ignore[call-arg]
+making("takes its filters without", lambda: Client("h").subscription(topic="a"))  # type: ignore[call-overload]
 making(
     "{what}() got an unexpected keyword argument {name}",
     lambda: Client("h", quux=5),  # type: ignore[call-arg]
@@ -107,6 +108,8 @@ making("Wildcard must be of type str", lambda: Wildcard(5))  # type: ignore[arg-
 making("Invalid topic: ", lambda: Topic("a/#"))
 making("Invalid wildcard: ", lambda: Wildcard("a#"))
 making("Invalid template", lambda: TopicTemplate("a/{b"))
+making("Cannot fill in template", lambda: TopicTemplate("a/{b}").topic())
+making("{name} must be str or int", lambda: TopicTemplate("a/{b}").topic(b=1.5))  # type: ignore[arg-type]
 making("does not exist in packet type", lambda: ReasonCode(PUBLISH, identifier=0x87))
 making("Reason Code {code} does not exist", lambda: ReasonCode(PUBLISH, identifier=5))
 making("Reason code name not found", lambda: ReasonCode(PUBLISH, "Nonsense"))

@@ -1,11 +1,16 @@
 """Responders and routers."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ferromqtt import Client, Message, Request, Router
 from ferromqtt.testing import TestBroker
 from support.provocations.registry import ARGUMENTS, CALLS, LOG, Given, World, provokes
+
+
+def generator(message: Message) -> Iterator[Message]:
+    """No handler: it is not run when it is called."""
+    yield message
 
 
 def refusing(part: str, make: Callable[[Router], object]) -> None:
@@ -16,6 +21,8 @@ def refusing(part: str, make: Callable[[Router], object]) -> None:
 
 refusing("A handler needs a filter", lambda router: router.on())
 refusing("the filter of a handler", lambda router: router.on(print))  # type: ignore[arg-type]
+refusing("has a yield", lambda router: router.on("a")(generator))
+refusing("Make a router first", lambda _: Router.on("a", "b"))  # type: ignore[arg-type]
 refusing("a handler must be", lambda router: router.on("a")(None))  # type: ignore[type-var]
 refusing("concurrency must be int", lambda router: router.on("a", concurrency="4"))  # type: ignore[arg-type]
 refusing("concurrency must be 1", lambda router: router.on("a", concurrency=0))
@@ -76,6 +83,27 @@ async def _(_: World) -> None:
         await work
 
     await play(router)
+
+
+@provokes(ARGUMENTS, "The handler has returned a generator")
+async def _(_: World) -> None:
+    def raise_again(error: Exception, _: Message) -> None:
+        raise error
+
+    router = Router(on_error=raise_again)
+
+    @router.on("a")
+    def handle(message: Message) -> object:
+        return generator(message)
+
+    await play(router)
+
+
+@provokes(ARGUMENTS, "It is an argument of the handler")
+async def _(_: World) -> None:
+    router = Router()
+    router.on("a", qos=5)(print)
+    await router.run(Client("localhost"))
 
 
 def failing(part: str, **options: Given) -> None:
