@@ -104,7 +104,7 @@ class _Forms:
             others = [each for each in arguments if each is not type(None)]
             if len(others) == 1:
                 return _optional(self.of(others[0], where))
-        elif origin is list and arguments:
+        elif origin is list and len(arguments) == 1:
             return _list(where, self.of(arguments[0], f"{where}[...]"))
         elif origin is dict and len(arguments) > 1 and arguments[0] is str:
             return _dict(where, self.of(arguments[1], f"{where}[...]"))
@@ -121,7 +121,7 @@ class _Forms:
         form = self._of_class[kind] = _Form(_unmade, _unmade)
         try:
             hints = get_type_hints(kind)
-        except NameError as error:
+        except Exception as error:  # whatever an annotation that is a text evaluates to
             raise TypeError(
                 f"json_codec: an annotation of {kind.__name__} cannot be read: {error}. Define the "
                 "classes that it names at the top of a module, not in a function"

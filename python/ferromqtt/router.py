@@ -69,8 +69,11 @@ class _Run:
         self.internals = internals_of(client)
         self.sources = [(route, self._source(route, client)) for route in routes]
         self.is_stopped = False
+        self.messages: list[_Messages] = []
         self.end: MqttError | None = None
         """What iterating raised at the end of the connection."""
+        self.left: dict[_Messages, int] = {}
+        """How many messages lay in each queue then: they are handled before the router ends."""
 
     @staticmethod
     def _source(route: _Route, client: Client) -> _Source:
@@ -79,6 +82,22 @@ class _Run:
         except (TypeError, ValueError) as error:
             error.add_note(f"It is an argument of the handler {route}.")
             raise
+
+    def finish(self, end: MqttError) -> None:
+        """Note what lies in the queues at the end of the connection.
+
+        The client may be entered again while handlers work on that, and what comes then would keep
+        some of them busy, and the router half dead, for as long as it comes.
+        """
+        if self.end is None:
+            self.end = end
+            self.left = {messages: len(messages) for messages in self.messages}
+
+    def take_left(self, messages: _Messages) -> Message | None:
+        if self.left[messages] <= 0:
+            return None
+        self.left[messages] -= 1
+        return messages.try_next()
 
     def stop(self) -> None:
         self.is_stopped = True
@@ -297,6 +316,7 @@ class Router:
             return
         with _alone() as failed:
             async with asyncio.TaskGroup() as group:
+                run.messages = [task.result() for _, task in entering]
                 workers = {
                     group.create_task(self._work(run, route, task.result()))
                     for route, task in entering
@@ -314,9 +334,9 @@ class Router:
         """Call the handler with one message after the other."""
         iterator = aiter(messages)
         while True:
+            _check_cancelled()
             if run.end is not None:
-                # Also where the client was entered again meanwhile: the router has ended.
-                left = messages.try_next()
+                left = run.take_left(messages)
                 if left is None:
                     return
                 await self._call(run.internals, route, left)
@@ -324,14 +344,14 @@ class Router:
             try:
                 message = await anext(iterator)
             except StopAsyncIteration:
-                return
+                if run.end is None:
+                    return
             except MqttError as error:
-                if run.internals.core.iteration_end() is None:
+                if run.end is None and run.internals.core.iteration_end() is None:
                     raise  # of this subscription alone: it would be dead among the others
-                # Of the connection, and the others have messages left, or work to finish.
-                run.end = run.end or error
-                return
-            await self._call(run.internals, route, message)
+                run.finish(error)
+            else:
+                await self._call(run.internals, route, message)
 
     async def _call(self, internals: Internals, route: _Route, message: Message) -> None:
         try:
@@ -374,6 +394,16 @@ class Router:
             left if is_unacknowledged(message) else "",
             error=error,
         )
+
+
+def _check_cancelled() -> None:
+    """Raise CancelledError where a handler has swallowed that of its task.
+
+    A task group cancels each of its tasks once, and would wait for this one forever.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _no_client(given: type) -> TypeError:

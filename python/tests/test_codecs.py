@@ -64,6 +64,22 @@ class Pydantic:
         self.encode, self.decode = adapter.dump_json, adapter.validate_json
 
 
+@pytest.mark.parametrize("left", ["dropped", "collected"])
+def test_a_long_chain_of_messages_by_their_values_is_dropped(left: str) -> None:
+    last: TypedMessage[Any] | None = None
+    for _ in range(100_000):
+        message: TypedMessage[Any] = TypedMessage("t", b"", 0, False, 0, None)
+        fields = ("t", b"", 0, False, 0, None)
+        message.__setstate__((fields, None, False, {}, True, last))  # type: ignore[attr-defined]
+        last = message
+    if left == "collected":
+        ring = [last]
+        ring.append(ring)  # type: ignore[arg-type]
+        del ring
+    del last, message
+    gc.collect()
+
+
 def test_values_arrive_in_order_and_a_bad_payload_is_an_item_of_its_own(
     broker: Broker, run: LoopRunner
 ) -> None:

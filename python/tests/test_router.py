@@ -1,6 +1,7 @@
 """`Router`: handlers of messages, each with a subscription of its own."""
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator, Iterator
@@ -281,6 +282,69 @@ def test_at_the_end_of_the_connection_what_has_come_is_handled() -> None:
                 await task
             assert sorted(log.entries) == ["a", "a", "a", "b"]
             assert log.active == 0
+
+    play(main)
+
+
+def test_on_a_client_that_is_entered_again_it_ends_with_what_had_come() -> None:
+    async def main() -> None:
+        broker = memory_broker()
+        log = Log()
+        router = Router()
+        router.on("a", qos=1)(log.work)
+        router.on("idle", qos=1)(log.work)
+        client = broker.client("c")
+        async with broker.client("p") as publisher:
+            async with client:
+                task = asyncio.create_task(router.run(client))
+                await asyncio.sleep(0.1)
+                for _ in range(3):
+                    await client.publish("a", "before", qos=1)
+            async with client:
+                for _ in range(10):  # the handler is never without work
+                    await publisher.publish("a", "after", qos=1)
+                    await asyncio.sleep(0.5)
+                assert task.done()
+                with pytest.raises(MqttError, match="Disconnected during message iteration"):
+                    await task
+                assert log.entries == ["before"] * 3
+
+    play(main)
+
+
+@pytest.mark.parametrize("ends", ["cancelled", "on_error"])
+def test_a_handler_that_swallows_its_cancellation_does_not_hold_up_the_end(ends: str) -> None:
+    async def main() -> None:
+        broker = memory_broker()
+
+        def fatal(error: Exception, _: Message) -> None:
+            raise error
+
+        router = Router(on_error=fatal)
+
+        @router.on("a", qos=1)
+        async def swallow(_: Message) -> None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+
+        @router.on("b", qos=1)
+        async def fail(_: Message) -> None:
+            raise KeyError("b")
+
+        async with broker.client("c") as client:
+            task = asyncio.create_task(router.run(client))
+            await asyncio.sleep(1)
+            await client.publish("a", qos=1)
+            await asyncio.sleep(1)
+            if ends == "cancelled":
+                task.cancel()
+            else:
+                await client.publish("b", qos=1)
+            expected = asyncio.CancelledError if ends == "cancelled" else KeyError
+            with pytest.raises(expected):
+                await task
+            await asyncio.sleep(1)
+            assert subscriptions(broker) == 0
 
     play(main)
 

@@ -2,6 +2,8 @@
 
 mod chain;
 
+pub(crate) use chain::drop_in_turn;
+
 use std::ffi::CStr;
 use std::mem::offset_of;
 

@@ -13,7 +13,7 @@ use crate::access::Access;
 use crate::decoding::Decoding;
 use crate::gate;
 use crate::hooks;
-use crate::message::Message;
+use crate::message::{Message, drop_in_turn};
 use crate::message_properties::{self, MessageAttribute};
 
 /// What reading the value of a message raises that no codec is for.
@@ -112,7 +112,7 @@ impl TypedMessage {
     }
 
     /// Everything of Python's, for the caller to drop.
-    fn take_all(&mut self) -> impl Sized + use<> {
+    fn take_all(&mut self) -> impl Sized + use<> + 'static {
         let decoded = std::mem::replace(&mut self.decoded, Decoded::NotYet);
         (self.decoding.take(), self.params.take(), decoded)
     }
@@ -231,14 +231,22 @@ impl TypedMessage {
 
     /// What is taken out is dropped once the message is released, as of `Message`.
     fn __clear__(slf: &Bound<'_, Self>) {
-        let held = slf.try_borrow_mut().map(|mut this| this.take_all());
-        gate::release(held);
+        let held = slf.try_borrow_mut().map(|mut this| this.take_all()).ok();
+        release(held);
     }
 }
 
 impl Drop for TypedMessage {
     fn drop(&mut self) {
-        Python::attach(|_| gate::release(self.take_all()));
+        Python::attach(|_| release(self.take_all()));
+    }
+}
+
+/// As [`gate::release`]. A value may be another message, and so on.
+fn release<T: 'static>(held: T) {
+    match gate::enter() {
+        Ok(_inside) => drop_in_turn(held),
+        Err(_) => std::mem::forget(held),
     }
 }
 

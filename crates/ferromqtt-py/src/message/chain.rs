@@ -1,5 +1,8 @@
 //! How a message is dropped: a chain of messages, each held by a field of the one before, is taken apart link by link.
 
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+
 use pyo3::prelude::*;
 #[cfg(not(Py_GIL_DISABLED))]
 use pyo3::types::{PyBytes, PyInt};
@@ -85,48 +88,43 @@ impl Drop for Message {
     }
 }
 
-/// Releases what a message had. Without the GIL nobody can tell whether it is the last to have an object. So each message in a
-/// chain is dropped by the one before, down to a depth at which the stack is not yet in danger; what follows is left to the
-/// outermost.
+/// Releases what a message had. Without the GIL nobody can tell whether it is the last to have an object.
 #[cfg(Py_GIL_DISABLED)]
-fn release(py: Python<'_>, parts: Parts) {
-    use std::cell::{Cell, RefCell};
+fn release(_: Python<'_>, parts: Parts) {
+    drop_in_turn(parts);
+}
 
+/// Drops what a message had, and whatever hangs on it: each message in a chain is dropped by the one before, down to a depth at
+/// which the stack is not yet in danger; what follows is left to the outermost.
+pub(crate) fn drop_in_turn<T: 'static>(held: T) {
     /// So many messages may be dropped by each other.
     const DEEPEST: u32 = 50;
 
     thread_local! {
         static DEPTH: Cell<u32> = const { Cell::new(0) };
-        static LEFT: RefCell<Vec<Parts>> = const { RefCell::new(Vec::new()) };
-    }
-
-    fn drop_parts(py: Python<'_>, (fields, origin): Parts) {
-        drop(fields.map(|field| field.map(|field| field.into_bound(py))));
-        drop(origin);
+        static LEFT: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
     }
 
     // A thread that ends has no depth any more: it drops what it has at once.
     let Ok(depth) = DEPTH.try_with(Cell::get) else {
-        return drop_parts(py, parts);
+        return drop(held);
     };
     if depth >= DEEPEST {
-        let mut parts = Some(parts);
-        let _ = LEFT.try_with(|left| left.borrow_mut().extend(parts.take()));
-        if let Some(parts) = parts {
-            drop_parts(py, parts);
-        }
-        return;
+        let mut held = Some(held);
+        let _ = LEFT.try_with(|left| {
+            let held = held.take().map(|held| Box::new(held) as Box<dyn Any>);
+            left.borrow_mut().extend(held);
+        });
+        return drop(held);
     }
-    let mut next = Some(parts);
-    while let Some(parts) = next {
-        let _ = DEPTH.try_with(|it| it.set(depth + 1));
-        drop_parts(py, parts);
-        let _ = DEPTH.try_with(|it| it.set(depth));
-        next = match depth {
-            0 => (LEFT.try_with(|left| left.borrow_mut().pop()).ok()).flatten(),
-            _ => None,
-        };
+    let _ = DEPTH.try_with(|it| it.set(depth + 1));
+    drop(held);
+    while depth == 0
+        && let Some(left) = LEFT.try_with(|left| left.borrow_mut().pop()).ok().flatten()
+    {
+        drop(left);
     }
+    let _ = DEPTH.try_with(|it| it.set(depth));
 }
 
 /// Releases what a message had. Messages among it that nobody else has follow one after the other: each to be dropped by the
