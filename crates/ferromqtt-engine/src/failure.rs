@@ -132,6 +132,7 @@ impl OptionNames {
 pub(crate) fn reason_string_behind(properties: Option<&Properties>) -> String {
     properties
         .and_then(|properties| properties.reason_string.as_ref())
+        .filter(|text| !text.is_empty())
         .map(|text| format!(": {}", peer_text(text, &[])))
         .unwrap_or_default()
 }
@@ -156,5 +157,25 @@ pub(crate) fn unanswered(
             format!("the outcome of the {what} was not waited for: {cause}")
         }
         _ => format!("the connection ended before {missing}: {cause}{remedy}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ferromqtt_proto::Utf8String;
+
+    use super::*;
+
+    #[test]
+    fn an_empty_reason_string_leaves_no_colon_behind() {
+        let of = |text: Option<&'static str>| {
+            reason_string_behind(Some(&Properties {
+                reason_string: text.map(|text| Utf8String::from_static(text).unwrap()),
+                ..Properties::default()
+            }))
+        };
+        assert_eq!(of(None), "");
+        assert_eq!(of(Some("")), "");
+        assert_eq!(of(Some("busy")), ": busy");
     }
 }
