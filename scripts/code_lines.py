@@ -32,7 +32,7 @@ class Part(NamedTuple):
 
 PARTS = (
     Part("core", 16_073, ("crates/ferromqtt-proto/src",)),
-    Part("engine", 4_350, ("crates/ferromqtt-engine/src",)),
+    Part("engine", 4_351, ("crates/ferromqtt-engine/src",)),
     Part("transport", 2_301, ("crates/ferromqtt-transport/src",)),
     Part(
         "tokio client without TLS",
@@ -41,8 +41,8 @@ PARTS = (
         ("crates/ferromqtt/src/transport/tls",),
     ),
     Part("tokio client, TLS", 673, ("crates/ferromqtt/src/transport/tls",)),
-    Part("binding", 7_835, ("crates/ferromqtt-py/src",)),
-    Part("Python package", 8_864, ("python/ferromqtt",)),
+    Part("binding", 7_840, ("crates/ferromqtt-py/src",)),
+    Part("Python package", 8_882, ("python/ferromqtt",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
     Part("test broker", 3_717, ("crates/ferromqtt-testing/src",)),
     Part("command line", 285, ("crates/ferromqtt-cli/src",)),
