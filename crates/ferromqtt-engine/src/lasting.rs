@@ -97,7 +97,8 @@ impl<T: Tokens> Engine<T> {
     }
 
     /// As [`subscribe_lasting`](Self::subscribe_lasting), before there is a connection: nobody waits for the answer. What the
-    /// server refuses is reported as [`Fact::NotSubscribed`], and is among [`not_subscribed`](Self::not_subscribed).
+    /// server refuses is reported as [`Fact::NotSubscribed`], and is among [`not_subscribed`](Self::not_subscribed); so is a
+    /// filter that a limit of the server or the profile forbids to ask for, and the others are asked for without it.
     pub fn declare_lasting(&mut self, now: Instant, terms: Subscribe) {
         let queue = terms.queue;
         self.keep(terms, LastingProgress::Waiting);
@@ -116,7 +117,8 @@ impl<T: Tokens> Engine<T> {
         self.lasting.insert(lasting.terms.queue, lasting);
     }
 
-    /// What the server has said to each filter of a lasting subscription when it was asked last; nothing before that.
+    /// What the server has said to each filter of a lasting subscription when it was asked last, or the Reason Code of the limit
+    /// that forbade to ask; nothing before that, and nothing of a filter that was unsubscribed before the answer.
     pub fn answer_of(&self, queue: QueueId) -> &[(TopicFilter, ReasonCode)] {
         (self.lasting.get(&queue)).map_or(&[], |lasting| &lasting.answer)
     }
