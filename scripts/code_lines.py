@@ -32,7 +32,7 @@ class Part(NamedTuple):
 
 PARTS = (
     Part("core", 16_081, ("crates/ferromqtt-proto/src",)),
-    Part("engine", 4_489, ("crates/ferromqtt-engine/src",)),
+    Part("engine", 4_493, ("crates/ferromqtt-engine/src",)),
     Part("transport", 2_301, ("crates/ferromqtt-transport/src",)),
     Part(
         "tokio client without TLS",

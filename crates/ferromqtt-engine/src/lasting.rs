@@ -159,6 +159,7 @@ impl<T: Tokens> Engine<T> {
     /// Asks for all lasting subscriptions: the engine is started, and the core has forgotten them.
     pub(crate) fn subscribe_again(&mut self, now: Instant) {
         self.lasting_not_possible.clear();
+        self.lasting_unsubscribes.clear();
         for queue in self.lasting.keys().copied().collect::<Vec<_>>() {
             self.ask_for(now, queue);
         }
@@ -221,6 +222,9 @@ impl<T: Tokens> Engine<T> {
     /// Asks again for what this server does not take as a whole. Returns whether there is any.
     pub(crate) fn ask_for_possible(&mut self, now: Instant) -> bool {
         let queues = std::mem::take(&mut self.lasting_not_possible);
+        if self.has_ended() {
+            return false; // the next start asks
+        }
         for &queue in &queues {
             self.ask_for(now, queue);
         }
