@@ -21,6 +21,7 @@ use crate::declared::DeclaredQueue;
 use crate::drain::{Draining, Undone};
 use crate::events::RecentEvents;
 use crate::lasting::LastingSubscription;
+use crate::lasting_end::LeftFilters;
 use crate::outgoing_queue::OutgoingMessages;
 use crate::queued::{Departure, QueueCounts};
 use crate::readers::Readers;
@@ -78,6 +79,10 @@ pub struct Engine<T: Tokens> {
     pub(crate) lasting: BTreeMap<QueueId, LastingSubscription>,
     /// The SUBSCRIBE packets of those that the server has not answered.
     pub(crate) lasting_ops: HashMap<OpId, QueueId>,
+    /// Those that the connected server does not take as a whole: to be asked for what it does take.
+    pub(crate) lasting_not_possible: Vec<QueueId>,
+    /// The UNSUBSCRIBE packets that are to end some of them, and what: as long as a caller waits.
+    pub(crate) lasting_unsubscribes: HashMap<OpId, LeftFilters>,
     /// Declared subscriptions whose queues nobody has taken yet.
     pub(crate) declared: Vec<DeclaredQueue>,
     /// What the application's authenticator is to hear.
@@ -132,6 +137,8 @@ impl<T: Tokens> Engine<T> {
             unheeded: HashSet::new(),
             lasting: BTreeMap::new(),
             lasting_ops: HashMap::new(),
+            lasting_not_possible: Vec::new(),
+            lasting_unsubscribes: HashMap::new(),
             declared: Vec::new(),
             asks: VecDeque::new(),
             awaits_reply: false,
@@ -232,8 +239,9 @@ impl<T: Tokens> Engine<T> {
         loop {
             self.take_packets();
             self.take_events();
+            let asked = !self.lasting_not_possible.is_empty() && self.ask_for_possible(now);
             let let_in = self.let_in(now);
-            if !self.feed_core(now) && !let_in {
+            if !self.feed_core(now) && !let_in && !asked {
                 break;
             }
             more = true;
@@ -411,6 +419,7 @@ impl<T: Tokens> Engine<T> {
                 }
             }
             Event::NotUnsubscribed { filter, reason, op } => {
+                self.keep_lasting(&filter);
                 let heeded = op.is_none_or(|op| !self.unheeded.contains(&op));
                 if !(heeded && self.is_awaited(op, None)) {
                     self.report(Fact::NotUnsubscribed { filter, reason });
@@ -508,6 +517,9 @@ impl<T: Tokens> Engine<T> {
     }
 
     fn on_completed(&mut self, op: OpId, mut outcome: Outcome) {
+        if !self.lasting_unsubscribes.is_empty() {
+            self.note_unsubscribed(op, &outcome);
+        }
         if !self.unheeded.is_empty() && self.unheeded.remove(&op) && !self.calls.contains(op) {
             return; // of a queue that was dropped: the subscription has ended with the connection, if not by its answer
         }

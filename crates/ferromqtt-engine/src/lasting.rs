@@ -3,9 +3,12 @@
 //! The core keeps subscriptions while it reconnects by itself, and forgets them when the application connects again. A face
 //! whose subscriptions outlive a connection that has ended, or begin before the first one, leaves them to this table.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
-use ferromqtt_proto::{OpId, Outcome, QueueId, ReasonCode, Subscribe, TopicFilter, Unsubscribe};
+use ferromqtt_proto::{
+    InvalidSubscribe, OpId, Outcome, QueueId, ReasonCode, Subscribe, TopicFilter,
+};
 
 use crate::calls::CallId;
 use crate::{Engine, Fact, SubscribeRefusal, Tokens};
@@ -13,20 +16,37 @@ use crate::{Engine, Fact, SubscribeRefusal, Tokens};
 /// One subscription, by its queue in [`Engine::lasting`].
 #[derive(Debug)]
 pub(crate) struct LastingSubscription {
-    terms: Subscribe,
+    pub(crate) terms: Subscribe,
+    /// The filters among them that are unsubscribed, or are being: no start asks for them.
+    pub(crate) left: HashSet<TopicFilter>,
     progress: LastingProgress,
     /// What the server has said to each filter when it was asked last.
     answer: Vec<(TopicFilter, ReasonCode)>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum LastingProgress {
     /// The next start asks the server.
     Waiting,
-    /// The server is being asked.
-    Asked(OpId),
+    /// The server is being asked for these filters, but for those that it could not be asked for.
+    Asked(OpId, Vec<AskedFilter>),
     /// The server has answered. From here on the core keeps it, until the connection has ended for good.
     Answered,
+}
+
+/// A filter, and why the server is not asked for it: the Reason Code of the limit that forbids to.
+type AskedFilter = (TopicFilter, Option<ReasonCode>);
+
+impl LastingSubscription {
+    /// What a start asks the server for.
+    fn due(&self) -> Subscribe {
+        let mut due = self.terms.clone();
+        if !self.left.is_empty() {
+            due.filters
+                .retain(|(filter, _)| !self.left.contains(filter));
+        }
+        due
+    }
 }
 
 /// Why no message comes to a queue any more.
@@ -68,7 +88,7 @@ impl<T: Tokens> Engine<T> {
         let progress = match self.calls.op(call) {
             Some(op) => {
                 self.lasting_ops.insert(op, terms.queue);
-                LastingProgress::Asked(op)
+                LastingProgress::Asked(op, asked_filters(&terms))
             }
             None => LastingProgress::Waiting,
         };
@@ -77,7 +97,8 @@ impl<T: Tokens> Engine<T> {
     }
 
     /// As [`subscribe_lasting`](Self::subscribe_lasting), before there is a connection: nobody waits for the answer. What the
-    /// server refuses is reported as [`Fact::NotSubscribed`], and is among [`not_subscribed`](Self::not_subscribed).
+    /// server refuses is reported as [`Fact::NotSubscribed`], and is among [`not_subscribed`](Self::not_subscribed); so is a
+    /// filter that a limit of the server or the profile forbids to ask for, and the others are asked for without it.
     pub fn declare_lasting(&mut self, now: Instant, terms: Subscribe) {
         let queue = terms.queue;
         self.keep(terms, LastingProgress::Waiting);
@@ -89,13 +110,15 @@ impl<T: Tokens> Engine<T> {
     fn keep(&mut self, terms: Subscribe, progress: LastingProgress) {
         let lasting = LastingSubscription {
             progress,
+            left: HashSet::new(),
             answer: Vec::new(),
             terms,
         };
         self.lasting.insert(lasting.terms.queue, lasting);
     }
 
-    /// What the server has said to each filter of a lasting subscription when it was asked last; nothing before that.
+    /// What the server has said to each filter of a lasting subscription when it was asked last, or the Reason Code of the limit
+    /// that forbade to ask; nothing before that, and nothing of a filter that was unsubscribed before the answer.
     pub fn answer_of(&self, queue: QueueId) -> &[(TopicFilter, ReasonCode)] {
         (self.lasting.get(&queue)).map_or(&[], |lasting| &lasting.answer)
     }
@@ -130,32 +153,82 @@ impl<T: Tokens> Engine<T> {
     /// Whether the server has yet to answer a lasting subscription.
     pub(crate) fn awaits_subscription(&self, queue: QueueId) -> bool {
         let lasting = self.lasting.get(&queue);
-        lasting.is_some_and(|it| it.progress != LastingProgress::Answered)
+        lasting.is_some_and(|it| !matches!(it.progress, LastingProgress::Answered))
     }
 
     /// Asks for all lasting subscriptions: the engine is started, and the core has forgotten them.
     pub(crate) fn subscribe_again(&mut self, now: Instant) {
+        self.lasting_not_possible.clear();
+        self.lasting_unsubscribes.clear();
         for queue in self.lasting.keys().copied().collect::<Vec<_>>() {
             self.ask_for(now, queue);
         }
     }
 
+    /// Asks the server, but for the filters that a limit forbids to ask for.
     fn ask_for(&mut self, now: Instant, queue: QueueId) {
-        let Some(lasting) = self.lasting.get_mut(&queue) else {
+        let Some(lasting) = self.lasting.get(&queue) else {
             return;
         };
-        if lasting.terms.filters.is_empty() {
-            return; // each was unsubscribed
-        }
-        match self.core.subscribe(now, lasting.terms.clone()) {
-            Ok(op) => {
-                lasting.progress = LastingProgress::Asked(op);
-                self.lasting_ops.insert(op, queue);
+        let mut due = lasting.due();
+        let mut asked = asked_filters(&due);
+        while !due.filters.is_empty() {
+            match self.core.subscribe(now, due.clone()) {
+                Ok(op) => {
+                    self.lasting_ops.insert(op, queue);
+                    return self.set_progress(queue, LastingProgress::Asked(op, asked));
+                }
+                Err(InvalidSubscribe::NotConnected) => {
+                    return self.set_progress(queue, LastingProgress::Waiting);
+                }
+                Err(error) => self.leave_out(&mut due, &mut asked, &error),
             }
-            Err(error) => {
-                self.settle_subscription(queue, &Outcome::RequestNotPossible(error), true)
-            }
         }
+        let refused = asked.into_iter();
+        let refused = refused.filter_map(|(filter, reason)| Some((filter, reason?)));
+        self.note_answers(queue, refused.collect(), true);
+    }
+
+    fn set_progress(&mut self, queue: QueueId, progress: LastingProgress) {
+        if let Some(lasting) = self.lasting.get_mut(&queue) {
+            lasting.progress = progress;
+        }
+    }
+
+    /// The core refuses `due`: takes out the filters that it refuses alone too, and all of them if there is none.
+    fn leave_out(&self, due: &mut Subscribe, asked: &mut [AskedFilter], error: &InvalidSubscribe) {
+        let alone = due.filters.iter().map(|filter| {
+            let alone = Subscribe {
+                filters: vec![filter.clone()],
+                properties: due.properties.clone(),
+                queue: due.queue,
+            };
+            let refused = self.core.check_subscribe(alone).err();
+            refused.map(|error| error.as_reason())
+        });
+        let mut reasons: Vec<_> = alone.collect();
+        if reasons.iter().all(Option::is_none) {
+            reasons.fill(Some(error.as_reason()));
+        }
+        let undecided = asked.iter_mut().filter(|(_, reason)| reason.is_none());
+        for ((_, reason), of_filter) in undecided.zip(&reasons) {
+            *reason = *of_filter;
+        }
+        let mut reasons = reasons.into_iter();
+        due.filters
+            .retain(|_| reasons.next().is_some_and(|reason| reason.is_none()));
+    }
+
+    /// Asks again for what this server does not take as a whole. Returns whether there is any.
+    pub(crate) fn ask_for_possible(&mut self, now: Instant) -> bool {
+        let queues = std::mem::take(&mut self.lasting_not_possible);
+        if self.has_ended() {
+            return false; // the next start asks
+        }
+        for &queue in &queues {
+            self.ask_for(now, queue);
+        }
+        !queues.is_empty()
     }
 
     /// Notes the server's answer, if `op` is about a lasting subscription. Returns whether it is, and no call waits for it.
@@ -168,30 +241,53 @@ impl<T: Tokens> Engine<T> {
         is_unawaited
     }
 
-    fn settle_subscription(&mut self, queue: QueueId, outcome: &Outcome, reports: bool) {
+    fn settle_subscription(&mut self, queue: QueueId, outcome: &Outcome, is_unawaited: bool) {
         let Some(lasting) = self.lasting.get_mut(&queue) else {
             return;
         };
-        let filters = lasting
-            .terms
-            .filters
-            .iter()
-            .map(|(filter, _)| filter.clone());
-        lasting.answer = match outcome {
-            Outcome::Subscribed { reasons, .. } => filters.zip(reasons.iter().copied()).collect(),
-            Outcome::RequestNotPossible(error) => {
-                filters.map(|filter| (filter, error.as_reason())).collect()
-            }
-            _ => {
-                lasting.progress = LastingProgress::Waiting; // the connection has ended
-                return;
-            }
+        let progress = std::mem::replace(&mut lasting.progress, LastingProgress::Waiting);
+        let LastingProgress::Asked(_, asked) = progress else {
+            return; // never: it was asked for
         };
+        let answer = match outcome {
+            Outcome::Subscribed { reasons, .. } => {
+                let mut reasons = reasons.iter().copied();
+                let answer = asked.into_iter().map_while(|(filter, forbidden)| {
+                    let reason = forbidden.or_else(|| reasons.next())?;
+                    Some((filter, reason))
+                });
+                answer.collect()
+            }
+            Outcome::RequestNotPossible(_) if is_unawaited => {
+                return self.lasting_not_possible.push(queue);
+            }
+            Outcome::RequestNotPossible(error) => {
+                let reason = error.as_reason();
+                asked
+                    .into_iter()
+                    .map(|(filter, _)| (filter, reason))
+                    .collect()
+            }
+            _ => return, // the connection has ended
+        };
+        self.note_answers(queue, answer, is_unawaited);
+    }
+
+    /// The server has answered, or could not be asked. What was unsubscribed meanwhile does not count.
+    fn note_answers(
+        &mut self,
+        queue: QueueId,
+        mut answer: Vec<(TopicFilter, ReasonCode)>,
+        reports: bool,
+    ) {
+        let Some(lasting) = self.lasting.get_mut(&queue) else {
+            return;
+        };
+        answer.retain(|(filter, _)| !lasting.left.contains(filter));
         lasting.progress = LastingProgress::Answered;
-        let refused = lasting
-            .answer
-            .iter()
-            .filter(|(_, reason)| reason.is_error());
+        lasting.answer = answer;
+        let answer = lasting.answer.iter();
+        let refused = answer.filter(|(_, reason)| reason.is_error());
         let refused: Vec<_> = refused.cloned().collect();
         if refused.is_empty() || !reports {
             return;
@@ -204,20 +300,12 @@ impl<T: Tokens> Engine<T> {
         }
     }
 
-    /// These filters are being unsubscribed from, for every queue: no start asks for them again.
-    pub(crate) fn unsubscribe_lasting(&mut self, unsubscribe: &Unsubscribe) {
-        for lasting in self.lasting.values_mut() {
-            let filters = &mut lasting.terms.filters;
-            filters.retain(|(filter, _)| !unsubscribe.filters.contains(filter));
-        }
-    }
-
     /// The queue is gone, and its subscription is no start's any more. Its readers are woken.
     pub(crate) fn forget_lasting(&mut self, queue: QueueId) {
         let Some(lasting) = self.lasting.remove(&queue) else {
             return;
         };
-        if let LastingProgress::Asked(op) = lasting.progress {
+        if let LastingProgress::Asked(op, _) = lasting.progress {
             self.lasting_ops.remove(&op);
             if !self.calls.contains(op) {
                 self.core.abandon(op); // no call waits for the answer
@@ -225,4 +313,9 @@ impl<T: Tokens> Engine<T> {
         }
         self.wake_readers(queue);
     }
+}
+
+fn asked_filters(terms: &Subscribe) -> Vec<AskedFilter> {
+    let filters = terms.filters.iter();
+    filters.map(|(filter, _)| (filter.clone(), None)).collect()
 }

@@ -98,6 +98,7 @@ mod failure;
 mod filter_result;
 mod held;
 mod lasting;
+mod lasting_end;
 mod leaving;
 mod line;
 mod lines;

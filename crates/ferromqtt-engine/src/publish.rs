@@ -284,6 +284,11 @@ impl<T: Tokens> Engine<T> {
         if delivery.is_some() && !self.unheeded.is_empty() {
             self.unheeded.remove(&op);
         }
+        if let Some(delivery) = delivery
+            && !self.lasting_unsubscribes.is_empty()
+        {
+            self.end_unsubscribe(op, delivery);
+        }
         delivery
     }
 

@@ -48,9 +48,11 @@ impl<T: Tokens> Engine<T> {
     ) -> Result<CallId, (T::Call, SubscribeRefusal)> {
         let accepted = match self.ended_unknown_to_core() {
             true => Err(InvalidSubscribe::NotConnected),
+            false if self.lasting.is_empty() => self.core.unsubscribe(now, unsubscribe),
             false => {
-                self.unsubscribe_lasting(&unsubscribe);
-                self.core.unsubscribe(now, unsubscribe)
+                let filters = unsubscribe.filters.clone();
+                let accepted = self.core.unsubscribe(now, unsubscribe);
+                accepted.inspect(|&op| self.leave_lasting(op, &filters))
             }
         };
         self.accepted_request(accepted, deadline, token)

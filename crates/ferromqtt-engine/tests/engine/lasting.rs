@@ -8,7 +8,7 @@ use ferromqtt_testing::BrokerOptions;
 
 use crate::world::{World, options, unsubscribe};
 
-fn terms(queue: QueueId, filters: &[&str]) -> Subscribe {
+pub(crate) fn terms(queue: QueueId, filters: &[&str]) -> Subscribe {
     Subscribe {
         filters: (filters.iter())
             .map(|&filter| (filter.try_into().unwrap(), QoS::AtLeastOnce.into()))
@@ -19,7 +19,7 @@ fn terms(queue: QueueId, filters: &[&str]) -> Subscribe {
 }
 
 /// Subscribes, and returns the queue and its call's token.
-fn subscribe(world: &mut World<true>, filters: &[&str]) -> (QueueId, u32) {
+pub(crate) fn subscribe(world: &mut World<true>, filters: &[&str]) -> (QueueId, u32) {
     let queue = world.engine.open_queue(QueueOptions::DEFAULT);
     let token = world.token();
     let number = token.0;
@@ -35,7 +35,7 @@ fn take(world: &mut World<true>, queue: QueueId) -> Option<Vec<u8>> {
 }
 
 /// Ends the connection for good, and starts the engine again.
-fn start_again(world: &mut World<true>) {
+pub(crate) fn start_again(world: &mut World<true>) {
     world.lose();
     world.run();
     assert!(world.engine.has_ended());

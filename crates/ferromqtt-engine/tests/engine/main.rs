@@ -6,6 +6,7 @@ mod capacity;
 mod failures;
 mod held;
 mod lasting;
+mod lasting_filters;
 mod leaving;
 mod lines;
 mod links;

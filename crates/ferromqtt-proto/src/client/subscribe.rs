@@ -59,6 +59,24 @@ impl Client {
         _now: Instant,
         subscribe: Subscribe,
     ) -> Result<OpId, InvalidSubscribe> {
+        self.check_terms(&subscribe)?;
+        let (queue, filters) = (subscribe.queue, subscribe.filters.clone());
+        let op = self.accept(Kind::Subscribe(subscribe))?;
+        self.claim(queue, &filters);
+        Ok(op)
+    }
+
+    /// Whether [`subscribe`](Self::subscribe) takes this now, if there are Packet Identifiers for it.
+    ///
+    /// # Errors
+    /// What `subscribe` would refuse it for.
+    pub fn check_subscribe(&self, subscribe: Subscribe) -> Result<(), InvalidSubscribe> {
+        self.check_terms(&subscribe)?;
+        self.check_limits(&Kind::Subscribe(subscribe))
+    }
+
+    /// Whether a SUBSCRIBE is one that any server may get now.
+    fn check_terms(&self, subscribe: &Subscribe) -> Result<(), InvalidSubscribe> {
         let place = PropertyPlace::of(PacketType::Subscribe);
         self.check_version(place, &subscribe.properties, &subscribe.filters)?;
         let mut filters = subscribe.filters.iter();
@@ -69,10 +87,7 @@ impl Client {
         if !self.session.inbox.is_open(subscribe.queue) {
             return Err(InvalidSubscribe::NoQueue);
         }
-        let (queue, filters) = (subscribe.queue, subscribe.filters.clone());
-        let op = self.accept(Kind::Subscribe(subscribe))?;
-        self.claim(queue, &filters);
-        Ok(op)
+        Ok(())
     }
 
     /// Accepts an UNSUBSCRIBE, as [`Client::subscribe`] does. Completes as [`Outcome::Unsubscribed`]. While all Packet
