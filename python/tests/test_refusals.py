@@ -165,6 +165,7 @@ def test_a_subscription_that_the_server_refuses_to_end_goes_on(run: LoopRunner) 
             client.subscription("a", qos=1) as messages,
         ):
             waiting = asyncio.ensure_future(anext(messages))
+            await asyncio.sleep(0)  # it waits
             await client.unsubscribe("a")
             assert (await waiting).payload == b"x"
             await client.unsubscribe("a")
