@@ -136,6 +136,7 @@ class NotSubscribed(ConnectionEvent):
 class NotUnsubscribed(ConnectionEvent):
     """The server has refused to end a subscription, and goes on to send its messages.
 
+    Or the filter is longer than its Maximum Packet Size allows, so that it cannot be asked.
     `Client.unsubscribe` does not raise for that, as in aiomqtt; `SubscriptionMessages.unsubscribe`
     does, and then there is no event. Messages that no subscription wants come to `Client.messages`.
     """
@@ -143,7 +144,7 @@ class NotUnsubscribed(ConnectionEvent):
     filter: str
     """What is still subscribed."""
     reason: ReasonCode
-    """The server's Reason Code."""
+    """The server's Reason Code, or the one that stands for the limit."""
 
 
 @dataclasses.dataclass(frozen=True)

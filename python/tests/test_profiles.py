@@ -42,6 +42,7 @@ NAMES: tuple[ServerProfileName, ...] = (
     "mosquitto-2.0",
 )
 CLOUDS = NAMES[:5]
+V5 = ProtocolVersion.V5
 
 
 def virtually(main: Coroutine[Any, Any, T]) -> T:
@@ -264,6 +265,28 @@ def test_a_subscription_of_many_filters_gets_the_messages_of_all(reconnect: bool
                 await client.publish(f"f/{number}", b"x", qos=1)
             topics = [(await anext(messages)).topic.value for _ in range(20)]
             assert topics == [f"f/{number}" for number in range(20)]
+
+    virtually(main())
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_subscription_of_many_filters_is_ended(waits: bool) -> None:
+    """Whatever it took to make it: by packets that the server takes."""
+    names = [f"{'x' * 30}/{number}" for number in range(200)]
+
+    async def main() -> None:
+        async with (
+            TestBroker(listen=False, maximum_packet_size=1024) as broker,
+            Client(broker, profile="aws-iot", identifier="a", protocol=V5) as client,
+        ):
+            async with client.subscription(*names, qos=1) as messages:
+                if waits:
+                    await messages.unsubscribe()
+            await client.publish(names[0], b"x", qos=1)  # behind what leaving has sent
+            session = broker.session("a")
+            assert session is not None
+            assert session.subscriptions == 0
+            assert len(client.messages) == 0
 
     virtually(main())
 

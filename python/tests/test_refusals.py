@@ -1,5 +1,6 @@
 """What a server refuses by its acknowledgements (contract 1.3)."""
 
+import asyncio
 import logging
 
 import pytest
@@ -142,3 +143,33 @@ def test_a_refused_unsubscribe_is_logged_and_an_event(
     text = 'refused to end a subscription, and goes on to send its messages (filter: "b", reason: '
     (line,) = [it for it in caplog.records if it.levelno >= logging.WARNING]
     assert f"the server {text}Not authorized (0x87)" in line.message
+
+
+def test_a_subscription_that_the_server_refuses_to_end_goes_on(run: LoopRunner) -> None:
+    """The messages go on to come (5.0), to whoever iterates."""
+
+    def script(connection: Connection) -> None:
+        connection.accept(packets.CONNACK_5)
+        packet_id = packets.packet_id_of(*connection.expect(packets.SUBSCRIBE))
+        connection.send(packets.ack(packets.SUBACK, packet_id, b"\x00\x01"))
+        packet_id = packets.packet_id_of(*connection.expect(packets.UNSUBSCRIBE))
+        connection.send(packets.ack(packets.UNSUBACK, packet_id, b"\x00\x87"))
+        connection.send(packets.encode(0x30, packets.string("a") + b"\x00x"))
+        packet_id = packets.packet_id_of(*connection.expect(packets.UNSUBSCRIBE))
+        connection.send(packets.ack(packets.UNSUBACK, packet_id, b"\x00\x00"))
+        connection.read_to_end()
+
+    async def main(server: ScriptedServer) -> None:
+        async with (
+            Client(server.host, server.port, protocol=ProtocolVersion.V5) as client,
+            client.subscription("a", qos=1) as messages,
+        ):
+            waiting = asyncio.ensure_future(anext(messages))
+            await asyncio.sleep(0)  # it waits
+            await client.unsubscribe("a")
+            assert (await waiting).payload == b"x"
+            await client.unsubscribe("a")
+            assert [message async for message in messages] == []
+
+    with ScriptedServer(script) as server:
+        run(main, server)

@@ -94,13 +94,14 @@ pub enum ConnectionEvent {
         /// The server's Reason Code.
         reason: ReasonCode,
     },
-    /// The server refused to end a subscription (5.0), and goes on to send its messages: they come to `Client::messages`
+    /// The server refused to end a subscription (5.0), or its Maximum Packet Size is too small to ask, and it goes on to send
+    /// its messages: they come to `Client::messages`
     /// when no stream wants them. Reported where no call returns it as its error: of a stream that was dropped, and of a call
     /// that was given up.
     NotUnsubscribed {
         /// What is still subscribed.
         filter: TopicFilter,
-        /// The server's Reason Code.
+        /// The server's Reason Code, or the one that stands for the limit.
         reason: ReasonCode,
     },
     /// One connection after another ends while QoS 1 and 2 messages are in flight, and the server acknowledges none of them in

@@ -107,12 +107,12 @@ pub enum Fact {
         /// The server's Reason Code.
         reason: ReasonCode,
     },
-    /// The server refused to end a subscription by its UNSUBACK, and no caller learns that: the queue was dropped, the caller
+    /// The server refused to end a subscription by its UNSUBACK, or its limits forbid to ask, and no caller learns that: the queue was dropped, the caller
     /// gave up, or [its call does not say so](crate::Engine::unsubscribe_unheeded).
     NotUnsubscribed {
         /// What is still subscribed.
         filter: TopicFilter,
-        /// The server's Reason Code.
+        /// The server's Reason Code, or the one that stands for the limit.
         reason: ReasonCode,
     },
     /// A message in flight is suspected to make the server end connections.

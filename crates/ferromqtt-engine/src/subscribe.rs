@@ -8,7 +8,7 @@ use ferromqtt_proto::{
 };
 
 use crate::calls::CallId;
-use crate::{Engine, SubscribeRefusal, Tokens};
+use crate::{Engine, Fact, SubscribeRefusal, Tokens};
 
 impl<T: Tokens> Engine<T> {
     /// Opens a queue for the messages of a subscription.
@@ -111,15 +111,34 @@ impl<T: Tokens> Engine<T> {
             return self.detach_queue(now, queue);
         }
         let filters = self.close_queue(queue);
-        if !filters.is_empty() {
-            // Refused only without a connection, and then the subscription has gone with it.
-            let unsubscribe = Unsubscribe {
-                filters,
-                properties: Properties::default(),
-            };
-            let unsubscribed = self.core.unsubscribe(now, unsubscribe);
-            self.unheeded.extend(unsubscribed.ok());
+        if filters.is_empty() || self.try_unsubscribe(now, filters.clone()).is_ok() {
+            return;
         }
+        // One that this server cannot be asked about keeps no others subscribed.
+        for filter in filters {
+            if let Err(error) = self.try_unsubscribe(now, vec![filter.clone()]) {
+                let reason = error.as_reason();
+                self.report(Fact::NotUnsubscribed { filter, reason });
+            }
+        }
+    }
+
+    /// Unsubscribes with nobody who waits for the answer. Without a connection the subscription has gone with that.
+    fn try_unsubscribe(
+        &mut self,
+        now: Instant,
+        filters: Vec<TopicFilter>,
+    ) -> Result<(), InvalidSubscribe> {
+        let unsubscribe = Unsubscribe {
+            filters,
+            properties: Properties::default(),
+        };
+        match self.core.unsubscribe(now, unsubscribe) {
+            Ok(op) => self.unheeded.extend([op]),
+            Err(InvalidSubscribe::NotConnected) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// The reader of a queue is gone, and all else stays.

@@ -61,8 +61,9 @@ pub enum Event {
         /// The server's Reason Code, or the one that stands for the limit of the server that forbids to ask.
         reason: ReasonCode,
     },
-    /// An UNSUBSCRIBE was sent that ends the last subscription of a queue, which gets no messages any more until something
-    /// is subscribed for it again. Never for the default queue.
+    /// UNSUBACK has ended the last subscription of a queue, or the connection has ended without it and UNSUBSCRIBE is not
+    /// sent again: the queue gets no messages any more until something is subscribed for it again. Never for the default
+    /// queue.
     Unsubscribed(QueueId),
     /// A queue of received messages is no longer empty; see [`Client::next_message`](crate::Client::next_message).
     MessageReady(QueueId),
@@ -140,12 +141,12 @@ pub enum Event {
         key: Option<u64>,
     },
     /// The server refused to end a subscription: UNSUBACK has a Reason Code of 0x80 or above for this filter (5.0, section
-    /// 3.11.3), so it goes on to send its messages. Reported right before the outcome of the UNSUBSCRIBE, and also for one that
+    /// 3.11.3), so it goes on to send its messages; or a limit of the server forbids to ask. Reported right before the outcome of the UNSUBSCRIBE, and also for one that
     /// no caller waits for, which has none.
     NotUnsubscribed {
         /// What is still subscribed.
         filter: TopicFilter,
-        /// The server's Reason Code.
+        /// The server's Reason Code, or the one that stands for the limit.
         reason: ReasonCode,
         /// The operation whose [`Completed`](Self::Completed) follows, if a caller waits for it.
         op: Option<OpId>,

@@ -104,7 +104,10 @@ impl Broker {
     /// Whether there is capacity for a client: its connection, its will, and its session unless that exists.
     fn has_room_for(&self, connect: &Connect) -> bool {
         let options = &self.options;
-        let identifier = &connect.client_identifier;
+        let identifier = match connect.client_identifier.is_empty() {
+            true => &self.sessions.next_identifier(), // which takes memory too
+            false => &connect.client_identifier,
+        };
         let session = (self.sessions.find(identifier)).and_then(|id| self.sessions.get(id));
         let takes_over = session.is_some_and(|session| session.connection.is_some());
         let will = connect.will.as_ref().map_or(0, memory::will_size);

@@ -191,14 +191,27 @@ impl Sessions {
         self.by_id.get_mut(&id)
     }
 
-    /// A Client Identifier that no session has (MQTT-3.1.3-6). Counted, not drawn, so that a test plays the same twice.
+    /// The Client Identifier that is assigned next: one that no session has (MQTT-3.1.3-6). Counted, not drawn, so that a test
+    /// plays the same twice.
+    pub(crate) fn next_identifier(&self) -> Utf8String {
+        self.unused_identifier().1
+    }
+
+    /// Takes the next Client Identifier.
     pub(crate) fn assign_identifier(&mut self) -> Utf8String {
+        let (number, identifier) = self.unused_identifier();
+        self.assigned = number;
+        identifier
+    }
+
+    fn unused_identifier(&self) -> (u64, Utf8String) {
+        let mut number = self.assigned;
         loop {
-            self.assigned += 1;
-            let identifier = Utf8String::from_string(format!("assigned-{}", self.assigned));
+            number += 1;
+            let identifier = Utf8String::from_string(format!("assigned-{number}"));
             let identifier = identifier.unwrap_or_default(); // ASCII, so it never fails
             if !self.by_identifier.contains_key(&identifier) {
-                return identifier;
+                return (number, identifier);
             }
         }
     }

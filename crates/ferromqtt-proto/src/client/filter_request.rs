@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::filter_requests::FilterRequest;
-use super::sent_packets::SentPackets;
+use super::sent_packets::{SentPackets, cut};
 use super::subscribe::{Subscribe, Unsubscribe};
 use super::{Client, ClientPhase};
 use crate::error::{ConnectionError, InvalidSubscribe};
 use crate::event::{Delivery, Event, OpId, Outcome};
-use crate::packet::{Packet, PacketId, ProtocolVersion, SubscribePacket, UnsubscribePacket};
+use crate::packet::{
+    Packet, PacketId, ProtocolVersion, SubscribePacket, UnsubscribePacket, filters_packet_len,
+};
 use crate::session::{IdOwner, Identifiers, QueueId, Subscription};
 use crate::topic::TopicFilter;
 
@@ -40,13 +42,12 @@ impl Client {
                 limits.check_filter(filter)?;
             }
         }
-        kind.check_sizes(self.filters_per_packet(), |filters| {
-            limits.check_size(kind.size(self.options.protocol, filters))
-        })
+        let longest = kind.lengths().max().unwrap_or_default(); // the others have a packet of their own if need be
+        limits.check_size(kind.size(self.options.protocol, longest))
     }
 
-    /// How many filters one SUBSCRIBE may have.
-    pub(super) fn filters_per_packet(&self) -> usize {
+    /// How many filters one SUBSCRIBE or UNSUBSCRIBE may have.
+    fn filters_per_packet(&self) -> usize {
         let of_profile = self
             .options
             .profile
@@ -54,25 +55,29 @@ impl Client {
         of_profile.unwrap_or(usize::MAX)
     }
 
-    /// How many packets a request is sent as.
-    pub(super) fn packets_of(&self, kind: &Kind) -> usize {
-        match kind {
-            Kind::Subscribe(subscribe) => {
-                let filters = subscribe.filters.len();
-                filters.div_ceil(self.filters_per_packet()).max(1)
-            }
-            Kind::Unsubscribe(_) => 1,
-        }
+    /// The packets that a request is sent as, each with some of its filters: as few as the server takes. One with several
+    /// filters has room for a Subscription Identifier if it [is to have](Self::would_identify) one.
+    pub(super) fn packets_of(&self, kind: &Kind) -> Vec<Range<usize>> {
+        let most = self.filters_per_packet();
+        let Some(connection) = &self.connection else {
+            return cut(kind.lengths(), most, |_| true);
+        };
+        let room = match self.would_identify(kind, 0..kind.filters()) {
+            true => LONGEST_IDENTIFIER,
+            false => 0,
+        };
+        cut(kind.lengths(), most, |filters| {
+            let size = kind.size(self.options.protocol, filters);
+            connection.limits.fits(size + room)
+        })
     }
 
-    /// Whether a SUBSCRIBE for some of the filters gets a Subscription Identifier that its caller has not asked for: one for
-    /// a queue of its own, and one that joins a filter which has an identifier and must keep it.
-    fn identifies(&self, kind: &Kind, of_packet: Range<usize>) -> bool {
+    /// Whether a SUBSCRIBE for some of the filters is to have a Subscription Identifier that its caller has not asked for: one
+    /// for a queue of its own, and one that joins a filter which has an identifier and must keep it.
+    fn would_identify(&self, kind: &Kind, of_packet: Range<usize>) -> bool {
         let (Some(connection), Kind::Subscribe(subscribe)) = (&self.connection, kind) else {
             return false;
         };
-        let limits = &connection.limits;
-        let size = kind.size(self.options.protocol, of_packet.clone()) + LONGEST_IDENTIFIER;
         let filters = subscribe.filters[of_packet]
             .iter()
             .map(|(filter, _)| filter);
@@ -81,8 +86,15 @@ impl Client {
             && (subscribe.queue != QueueId::DEFAULT
                 || subscriptions.known_identifier(filters).is_some())
             && subscribe.properties.subscription_identifiers.is_empty()
-            && limits.check_identifier(true).is_ok()
-            && limits.check_size(size).is_ok()
+            && connection.limits.check_identifier(true).is_ok()
+    }
+
+    /// Whether it gets one: there has to be room for it.
+    fn identifies(&self, kind: &Kind, of_packet: Range<usize>) -> bool {
+        let filters = kind.lengths().skip(of_packet.start).take(of_packet.len());
+        let size = kind.size(self.options.protocol, filters.sum()) + LONGEST_IDENTIFIER;
+        self.would_identify(kind, of_packet)
+            && (self.connection.as_ref()).is_some_and(|it| it.limits.fits(size))
     }
 
     /// Sends a request now, or with the next connection.
@@ -115,18 +127,19 @@ impl Client {
             return self.finish_request(op, Outcome::Dropped); // nobody would read what it brings
         }
         if let Err(error) = self.check_limits(&request.kind) {
+            self.not_asked_to_unsubscribe(op, error.as_reason());
             return self.finish_request(op, Outcome::RequestNotPossible(error));
         }
         let packets = self.packets_of(&request.kind);
-        let filters = request.kind.filters();
-        let Some(ids) = self.take_ids(op, packets) else {
+        let count = packets.len();
+        let Some(ids) = self.take_ids(op, count) else {
             return; // tried again when an identifier is free
         };
-        let sent_as = SentPackets::new(&ids, filters, self.filters_per_packet());
+        let sent_as = SentPackets::new(&ids, packets);
         if self.requests.set_sent(op, sent_as).is_none() {
             return;
         }
-        for at in 0..packets {
+        for at in 0..count {
             let Some(packet) = self.packet_of(op, at) else {
                 return;
             };
@@ -153,9 +166,13 @@ impl Client {
         let (id, filters) = request.packet(at)?;
         match &request.kind {
             Kind::Unsubscribe(unsubscribe) => {
-                let packet = Packet::Unsubscribe(Box::new(unsubscribe.packet(id)));
-                let removed = (self.session.subscriptions).remove_filters(&unsubscribe.filters);
-                self.report_ended(&removed);
+                let filters = unsubscribe.filters.get(filters)?;
+                let packet = Packet::Unsubscribe(Box::new(UnsubscribePacket {
+                    packet_id: id,
+                    properties: unsubscribe.properties.clone(),
+                    filters: filters.iter().map(|it| it.as_utf8().clone()).collect(),
+                }));
+                let removed = (self.session.subscriptions).remove_filters(filters);
                 self.requests.put_removed(op, removed);
                 Some(packet)
             }
@@ -222,12 +239,18 @@ impl Client {
         }
     }
 
-    /// Reports the queues that get nothing any more, since an UNSUBSCRIBE has ended these subscriptions.
-    fn report_ended(&mut self, removed: &[Subscription]) {
-        let queues: BTreeSet<_> = removed.iter().map(|it| it.queue.0).collect();
+    /// Whether an UNSUBSCRIBE that the server has not answered may yet leave a queue with a subscription: one whose
+    /// [`filters`](Self::filters) are gone gets messages again if the server refuses.
+    pub fn is_unsubscribing(&self, queue: QueueId) -> bool {
+        self.session.inbox.is_open(queue) && self.requests.is_removed_from(queue)
+    }
+
+    /// Reports those of `queues` that get nothing any more, since UNSUBSCRIBEs have ended their last subscriptions.
+    pub(super) fn report_ended(&mut self, queues: BTreeSet<u32>) {
         for queue in queues.into_iter().map(QueueId) {
-            let is_over = self.session.subscriptions.filters(queue).next().is_none();
-            if queue != QueueId::DEFAULT && is_over {
+            let is_over = self.session.subscriptions.filters(queue).next().is_none()
+                && !self.requests.is_removed_from(queue);
+            if queue != QueueId::DEFAULT && is_over && self.session.inbox.is_open(queue) {
                 self.events.push_back(Event::Unsubscribed(queue));
             }
         }
@@ -245,6 +268,7 @@ impl Client {
         let Some(request) = self.requests.remove(op) else {
             return;
         };
+        self.report_ended(request.queues_removed_from());
         if !request.abandoned() {
             self.complete_request(op, outcome);
         }
@@ -289,6 +313,7 @@ impl Client {
     pub(super) fn suspend_requests(&mut self, cause: &ConnectionError, retry: bool) {
         self.ids_wanted = 0; // the next connection tries all
         let requests = std::mem::take(&mut self.requests);
+        let mut ended = BTreeSet::new();
         for (op, mut request) in requests.into_all() {
             for id in request.take_back().unanswered() {
                 self.session.ids.release(id);
@@ -297,6 +322,7 @@ impl Client {
                 self.requests.insert(op, request);
                 continue;
             }
+            ended.append(&mut request.queues_removed_from());
             if request.abandoned() {
                 continue;
             }
@@ -304,6 +330,7 @@ impl Client {
             let cause = cause.clone();
             self.complete_request(op, Outcome::Disconnected { cause, delivery });
         }
+        self.report_ended(ended);
     }
 }
 
@@ -316,32 +343,28 @@ impl Kind {
         }
     }
 
-    /// Calls `check` with the filters of each packet that it is sent as, until one fails.
-    fn check_sizes<E>(
-        &self,
-        per_packet: usize,
-        check: impl Fn(Range<usize>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let filters = self.filters();
-        let Self::Subscribe(_) = self else {
-            return check(0..filters);
+    /// How many bytes each filter takes in a packet.
+    fn lengths(&self) -> impl Iterator<Item = usize> {
+        let (subscribed, unsubscribed) = match self {
+            Self::Subscribe(it) => (it.filters.as_slice(), [].as_slice()),
+            Self::Unsubscribe(it) => ([].as_slice(), it.filters.as_slice()),
         };
-        let mut begins = (0..filters).step_by(per_packet);
-        begins.try_for_each(|begin| check(begin..filters.min(begin.saturating_add(per_packet))))
+        let subscribed = subscribed
+            .iter()
+            .map(|(it, _)| SubscribePacket::filter_len(it.len()));
+        let unsubscribed = unsubscribed
+            .iter()
+            .map(|it| UnsubscribePacket::filter_len(it.len()));
+        subscribed.chain(unsubscribed)
     }
 
-    /// Size of a packet with some of its filters; an UNSUBSCRIBE has all of them.
-    fn size(&self, version: ProtocolVersion, of_packet: Range<usize>) -> usize {
-        match self {
-            Self::Subscribe(it) => {
-                let filters = it.filters[of_packet].iter().map(|(filter, _)| filter.len());
-                SubscribePacket::len_with(version, &it.properties, filters)
-            }
-            Self::Unsubscribe(it) => {
-                let filters = it.filters.iter().map(|filter| filter.len());
-                UnsubscribePacket::len_with(version, &it.properties, filters)
-            }
-        }
+    /// Size of a packet whose filters take so many bytes.
+    fn size(&self, version: ProtocolVersion, filters: usize) -> usize {
+        let properties = match self {
+            Self::Subscribe(it) => &it.properties,
+            Self::Unsubscribe(it) => &it.properties,
+        };
+        filters_packet_len(version, properties, filters)
     }
 
     /// The subscriptions that this asks for, by their queue and filter.
@@ -354,18 +377,6 @@ impl Kind {
             let filters = subscribe.filters.iter().map(|(filter, _)| filter);
             filters.map(|filter| (subscribe.queue, filter))
         })
-    }
-}
-
-impl Unsubscribe {
-    fn packet(&self, packet_id: PacketId) -> UnsubscribePacket {
-        UnsubscribePacket {
-            packet_id,
-            properties: self.properties.clone(),
-            filters: (self.filters.iter())
-                .map(|filter| filter.as_utf8().clone())
-                .collect(),
-        }
     }
 }
 

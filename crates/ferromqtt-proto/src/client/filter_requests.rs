@@ -22,24 +22,24 @@ pub(super) struct FilterRequest {
     abandoned: bool,
     /// Restores subscriptions that a lost session held.
     pub(super) restores: bool,
-    /// What an UNSUBSCRIBE took out of the registry, to be put back when the server refuses it.
-    removed: Vec<Subscription>,
+    /// What an UNSUBSCRIBE took out of the registry, to be put back when the server refuses it, until that answers.
+    removed: HashMap<TopicFilter, Vec<Subscription>>,
 }
 
 impl FilterRequest {
-    pub(super) const fn new(kind: Kind) -> Self {
+    pub(super) fn new(kind: Kind) -> Self {
         Self {
             kind,
             sent_as: SentPackets::None,
             was_sent: false,
             abandoned: false,
             restores: false,
-            removed: Vec::new(),
+            removed: HashMap::new(),
         }
     }
 
     /// One that no caller waits for, and that outlives connections all the same.
-    pub(super) const fn restoring(subscribe: Subscribe) -> Self {
+    pub(super) fn restoring(subscribe: Subscribe) -> Self {
         let mut request = Self::new(Kind::Subscribe(subscribe));
         request.abandoned = true;
         request.restores = true;
@@ -53,6 +53,12 @@ impl FilterRequest {
     /// The packet at this place of those that it is sent as, and which of the filters it has.
     pub(super) fn packet(&self, at: usize) -> Option<(PacketId, Range<usize>)> {
         self.sent_as.packet(at, self.kind.filters())
+    }
+
+    /// The queues of what it took out of the registry, and the server has not answered.
+    pub(super) fn queues_removed_from(&self) -> BTreeSet<u32> {
+        let removed = self.removed.values().flatten();
+        removed.map(|it| it.queue.0).collect()
     }
 
     pub(super) const fn abandoned(&self) -> bool {
@@ -82,6 +88,8 @@ pub(super) struct FilterRequests {
     /// How many a caller waits for.
     awaited: usize,
     restoring: usize,
+    /// How many subscriptions of each queue UNSUBSCRIBEs took out of the registry that the server has not answered.
+    removed: BTreeMap<u32, usize>,
 }
 
 /// Those that wait for a connection, or for a Packet Identifier.
@@ -121,10 +129,23 @@ impl Unsent {
     }
 }
 
+/// One less for this queue.
+fn leave(counts: &mut BTreeMap<u32, usize>, queue: QueueId) {
+    if let Some(count) = counts.get_mut(&queue.0) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&queue.0);
+        }
+    }
+}
+
 impl FilterRequests {
     pub(super) fn insert(&mut self, op: OpId, request: FilterRequest) {
         self.awaited += usize::from(!request.abandoned);
         self.restoring += usize::from(request.restores);
+        for subscription in request.removed.values().flatten() {
+            *self.removed.entry(subscription.queue.0).or_default() += 1;
+        }
         if request.sent_as.is_none() {
             self.unsent.enter(op, &request.kind);
         }
@@ -135,6 +156,9 @@ impl FilterRequests {
         let request = self.all.remove(&op)?;
         self.awaited -= usize::from(!request.abandoned);
         self.restoring -= usize::from(request.restores);
+        for subscription in request.removed.values().flatten() {
+            leave(&mut self.removed, subscription.queue);
+        }
         if request.sent_as.is_none() {
             self.unsent.leave(op, &request.kind);
         }
@@ -191,13 +215,35 @@ impl FilterRequests {
 
     pub(super) fn put_removed(&mut self, op: OpId, removed: Vec<Subscription>) {
         if let Some(request) = self.all.get_mut(&op) {
-            request.removed.extend(removed);
+            for subscription in removed {
+                *self.removed.entry(subscription.queue.0).or_default() += 1;
+                let of_filter = request.removed.entry(subscription.filter.clone());
+                of_filter.or_default().push(subscription);
+            }
         }
     }
 
-    pub(super) fn take_removed(&mut self, op: OpId) -> Vec<Subscription> {
-        let request = self.all.get_mut(&op);
-        request.map_or_else(Vec::new, |it| std::mem::take(&mut it.removed))
+    /// What an UNSUBSCRIBE took out of the registry for some of its filters, which the server has answered.
+    pub(super) fn take_removed(&mut self, op: OpId, filters: Range<usize>) -> Vec<Subscription> {
+        let Some(request) = self.all.get_mut(&op) else {
+            return Vec::new();
+        };
+        let Kind::Unsubscribe(unsubscribe) = &request.kind else {
+            return Vec::new();
+        };
+        let mut removed = Vec::new();
+        for filter in &unsubscribe.filters[filters] {
+            removed.extend(request.removed.remove(filter).into_iter().flatten());
+        }
+        for subscription in &removed {
+            leave(&mut self.removed, subscription.queue);
+        }
+        removed
+    }
+
+    /// Whether an UNSUBSCRIBE took a subscription of this queue out of the registry, and the server has not answered it.
+    pub(super) fn is_removed_from(&self, queue: QueueId) -> bool {
+        self.removed.contains_key(&queue.0)
     }
 
     /// Drops those that restore subscriptions.

@@ -50,11 +50,11 @@ impl Client {
     /// Both in one packet, if that says the same and the server takes it. Otherwise sends the first one.
     fn join_or_restore(&mut self, mut before: Subscribe, mut alone: Subscribe) -> Subscribe {
         let alike = before.queue == alone.queue && before.properties == alone.properties;
-        if alike && before.filters.len() < MOST_FILTERS.min(self.filters_per_packet()) {
+        if alike && before.filters.len() < MOST_FILTERS {
             let count = before.filters.len();
             before.filters.append(&mut alone.filters);
             let joined = Kind::Subscribe(before);
-            let fits = self.check_limits(&joined).is_ok();
+            let fits = self.packets_of(&joined).len() == 1;
             let Kind::Subscribe(mut joined) = joined else {
                 return alone; // never: it is made here
             };

@@ -1,4 +1,5 @@
-//! The packets that a SUBSCRIBE or UNSUBSCRIBE is on the wire as: one, or several where a server takes few filters in one.
+//! The packets that a SUBSCRIBE or UNSUBSCRIBE is on the wire as: one, or several where a server takes few filters or bytes
+//! in one.
 
 use std::ops::Range;
 
@@ -23,19 +24,43 @@ pub(super) struct Part {
     answer: Option<(Vec<ReasonCode>, Properties)>,
 }
 
+/// Cuts filters into as few packets as are enough, in order. `lengths`: how many bytes each filter takes. A packet has `most`
+/// filters at most, and `fits` tells whether one may have so many bytes of them. A filter that fits into none has one of its
+/// own.
+pub(super) fn cut(
+    lengths: impl Iterator<Item = usize>,
+    most: usize,
+    fits: impl Fn(usize) -> bool,
+) -> Vec<Range<usize>> {
+    let mut packets: Vec<Range<usize>> = Vec::new();
+    let mut bytes = 0;
+    for (at, length) in lengths.enumerate() {
+        match packets.last_mut() {
+            Some(packet) if packet.len() < most && fits(bytes + length) => {
+                packet.end = at + 1;
+                bytes += length;
+            }
+            _ => {
+                packets.push(at..at + 1);
+                bytes = length;
+            }
+        }
+    }
+    packets
+}
+
 impl SentPackets {
-    /// Packets with these identifiers for `filters` filters, each with `per_packet` of them but the last.
-    pub(super) fn new(ids: &[PacketId], filters: usize, per_packet: usize) -> Self {
+    /// Packets with these identifiers, each for some of the filters.
+    pub(super) fn new(ids: &[PacketId], packets: Vec<Range<usize>>) -> Self {
         if let &[id] = ids {
             return Self::One(id);
         }
-        let part = |(&id, begin): (&PacketId, usize)| Part {
+        let part = |(&id, filters): (&PacketId, Range<usize>)| Part {
             id,
-            filters: begin..filters.min(begin.saturating_add(per_packet)),
+            filters,
             answer: None,
         };
-        let begins = (0..filters).step_by(per_packet);
-        Self::Several(ids.iter().zip(begins).map(part).collect())
+        Self::Several(ids.iter().zip(packets).map(part).collect())
     }
 
     pub(super) const fn is_none(&self) -> bool {
@@ -122,9 +147,24 @@ mod tests {
     }
 
     #[test]
+    fn filters_are_cut_by_their_number_and_by_their_bytes() {
+        let cut = |lengths: &[usize], most, room| {
+            let packets = cut(lengths.iter().copied(), most, |bytes| bytes <= room);
+            packets
+                .iter()
+                .map(ExactSizeIterator::len)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(cut(&[3; 5], usize::MAX, 15), [5]);
+        assert_eq!(cut(&[3; 5], usize::MAX, 14), [4, 1]);
+        assert_eq!(cut(&[3; 5], 2, 14), [2, 2, 1]);
+        assert_eq!(cut(&[3, 9, 3, 3], usize::MAX, 6), [1, 1, 2]); // the long one is alone
+    }
+
+    #[test]
     fn the_answer_to_the_last_packet_is_that_to_the_request() {
         let ids = [id(3), id(4), id(5)];
-        let mut sent = SentPackets::new(&ids, 5, 2);
+        let mut sent = SentPackets::new(&ids, cut([1; 5].into_iter(), 2, |_| true));
         let of = |at| sent.packet(at, 5).map(|(id, filters)| (id.get(), filters));
         assert_eq!(of(0), Some((3, 0..2)));
         assert_eq!(of(2), Some((5, 4..5)));

@@ -12,7 +12,7 @@ use crate::packet::{
     self, PacketType, Properties, PropertyPlace, ReasonCode, RetainHandling, SubscriptionOptions,
 };
 use crate::property_error::{PropertyError, PropertyProblem};
-use crate::session::{LeftMessage, QueueId};
+use crate::session::{LeftMessage, QueueId, Subscription};
 use crate::topic::TopicFilter;
 
 /// A subscription to one or more filters.
@@ -38,8 +38,8 @@ pub struct Unsubscribe {
 impl Client {
     /// Accepts a SUBSCRIBE. It is sent at once when connected, also past publishes that wait for the server's window
     /// (MQTT-3.3.4-8). Completes as [`Outcome::Subscribed`], with failures of single filters among its Reason Codes. Where the
-    /// server takes fewer filters in a packet ([`Options::profile`](crate::Options::profile)), it is sent as several, and
-    /// completes when all are answered.
+    /// server takes fewer filters in a packet ([`Options::profile`](crate::Options::profile), Maximum Packet Size), it is sent
+    /// as several, and completes when all are answered.
     ///
     /// Queues may share a filter, for which the server has one subscription: with the highest QoS that one of them asked
     /// for, with No Local only if all want it, and with Retain As Published if one does. Each of them gets every message. Of a
@@ -90,9 +90,9 @@ impl Client {
         Ok(())
     }
 
-    /// Accepts an UNSUBSCRIBE, as [`Client::subscribe`] does. Completes as [`Outcome::Unsubscribed`]. While all Packet
-    /// Identifiers are in use it waits for one. It ends the
-    /// subscription to a filter for all queues that share it. What is [held](crate::Options::claim_within) for the filter, and
+    /// Accepts an UNSUBSCRIBE, as [`Client::subscribe`] does, and sends it as several packets where that would.
+    /// Completes as [`Outcome::Unsubscribed`]. While all Packet Identifiers are in use it waits for some. It ends the
+    /// subscription to a filter for all queues that share it, and goes on for those when the server refuses. What is [held](crate::Options::claim_within) for the filter, and
     /// what a server still sends for it, is for the default queue at once.
     ///
     /// # Errors
@@ -244,7 +244,7 @@ impl Client {
     fn accept(&mut self, kind: Kind) -> Result<OpId, InvalidSubscribe> {
         self.check_limits(&kind)?;
         // An UNSUBSCRIBE waits for an identifier: it may be for a queue that is closed, and nobody would ask again.
-        let packets = self.packets_of(&kind);
+        let packets = self.packets_of(&kind).len();
         let free = match self.phase {
             ClientPhase::Connected => self.session.ids.free(),
             _ => usize::from(u16::MAX), // there may be some later
@@ -308,13 +308,17 @@ impl Client {
         let Some(op) = self.request_of(unsuback.packet_id) else {
             return Ok(());
         };
-        let Some(Kind::Unsubscribe(unsubscribe)) =
-            self.requests.get(op).map(|request| &request.kind)
-        else {
+        let Some(request) = self.requests.get(op) else {
+            return Ok(());
+        };
+        let Kind::Unsubscribe(unsubscribe) = &request.kind else {
             return Err(DecodeError::protocol("UNSUBACK answers a SUBSCRIBE"));
         };
+        let id = unsuback.packet_id;
+        let answered = (request.sent_as()).filters_of(id, unsubscribe.filters.len());
+        let filters = &unsubscribe.filters[answered.clone()];
         let expected = if self.options.protocol.is_v5() {
-            unsubscribe.filters.len()
+            filters.len()
         } else {
             0
         };
@@ -323,27 +327,53 @@ impl Client {
                 "UNSUBACK has not one Reason Code for each filter",
             ));
         }
-        let refused: Vec<_> = (unsubscribe.filters.iter().zip(&unsuback.reasons))
+        let refused: Vec<_> = (filters.iter().zip(&unsuback.reasons))
             .filter(|(_, reason)| reason.is_error())
             .map(|(filter, &reason)| (filter.clone(), reason))
             .collect();
+        let removed = self.requests.take_removed(op, answered);
+        let queues = removed.iter().map(|it| it.queue.0).collect();
         if !refused.is_empty() {
-            self.keep_subscribed(op, refused);
+            self.keep_subscribed(op, removed, refused);
         }
+        self.report_ended(queues);
+        let answer = (self.requests).answer(op, id, unsuback.reasons, unsuback.properties);
+        let Some((reasons, properties)) = answer else {
+            self.free(id); // the server has not answered all packets of the request
+            return Ok(());
+        };
         let outcome = Outcome::Unsubscribed {
-            reasons: unsuback.reasons,
-            properties: unsuback.properties.boxed(),
+            reasons,
+            properties: properties.boxed(),
         };
         self.finish_request(op, outcome);
         Ok(())
     }
 
+    /// A request that is not possible on this connection: if it is an UNSUBSCRIBE, its filters stay subscribed, which is
+    /// reported also when nobody waits for the outcome.
+    #[cold]
+    pub(super) fn not_asked_to_unsubscribe(&mut self, op: OpId, reason: ReasonCode) {
+        let Some(Kind::Unsubscribe(unsubscribe)) = self.requests.get(op).map(|it| &it.kind) else {
+            return;
+        };
+        let count = unsubscribe.filters.len();
+        let filters = unsubscribe.filters.iter().map(|it| (it.clone(), reason));
+        let filters = filters.collect();
+        let removed = self.requests.take_removed(op, 0..count);
+        self.keep_subscribed(op, removed, filters);
+    }
+
     /// The server refused to unsubscribe `filters`: messages go on to come, so they are registered again. A queue that was
     /// closed, or a filter that was subscribed again, meanwhile stays as it is.
     #[cold]
-    fn keep_subscribed(&mut self, op: OpId, filters: Vec<(TopicFilter, ReasonCode)>) {
+    fn keep_subscribed(
+        &mut self,
+        op: OpId,
+        removed: Vec<Subscription>,
+        filters: Vec<(TopicFilter, ReasonCode)>,
+    ) {
         let awaited = (self.requests.get(op)).is_some_and(|request| !request.abandoned());
-        let removed = self.requests.take_removed(op);
         let session = &mut self.session;
         let refused: HashSet<_> = filters.iter().map(|(filter, _)| filter).collect();
         for subscription in removed {

@@ -452,7 +452,11 @@ const fn packet_len(remaining_length: usize) -> usize {
 }
 
 /// Length of SUBSCRIBE or UNSUBSCRIBE with these properties, when its filters take `filters` bytes.
-fn filters_packet_len(version: ProtocolVersion, properties: &Properties, filters: usize) -> usize {
+pub(crate) fn filters_packet_len(
+    version: ProtocolVersion,
+    properties: &Properties,
+    filters: usize,
+) -> usize {
     let properties = match version.is_v5() {
         true => properties.encoded_len(),
         false => 0,

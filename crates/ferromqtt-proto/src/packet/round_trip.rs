@@ -284,12 +284,14 @@ fn survives(packet: &Packet, version: ProtocolVersion) {
     packet.encode(version, &mut encoded);
     let expected = match packet {
         Packet::Subscribe(it) => {
-            let filters = it.filters.iter().map(|(filter, _)| filter.len());
-            SubscribePacket::len_with(version, &it.properties, filters)
+            let filters = it.filters.iter();
+            let filters = filters.map(|(filter, _)| SubscribePacket::filter_len(filter.len()));
+            filters_packet_len(version, &it.properties, filters.sum())
         }
         Packet::Unsubscribe(it) => {
-            let filters = it.filters.iter().map(str::len);
-            UnsubscribePacket::len_with(version, &it.properties, filters)
+            let filters = it.filters.iter();
+            let filters = filters.map(|filter| UnsubscribePacket::filter_len(filter.len()));
+            filters_packet_len(version, &it.properties, filters.sum())
         }
         Packet::PingReq => PINGREQ_LEN,
         _ => encoded.len(),

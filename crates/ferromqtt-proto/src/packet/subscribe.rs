@@ -4,7 +4,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::{
     PacketId, PacketType, Properties, ProtocolVersion, QoS, ReasonCode, SubscribeFilters,
-    filters_packet_len, put_packet, read_packet_id,
+    put_packet, read_packet_id,
 };
 use crate::codec::BodyReader;
 use crate::error::DecodeError;
@@ -99,14 +99,9 @@ pub struct SubscribePacket {
 }
 
 impl SubscribePacket {
-    /// Length of the packet that asks for filters of these lengths.
-    pub(crate) fn len_with(
-        version: ProtocolVersion,
-        properties: &Properties,
-        filters: impl Iterator<Item = usize>,
-    ) -> usize {
-        let filters = filters.map(|length| 2 + length + 1).sum(); // each with its length and options
-        filters_packet_len(version, properties, filters)
+    /// How many bytes of the packet a filter of this length takes, with its length and options.
+    pub(crate) const fn filter_len(length: usize) -> usize {
+        2 + length + 1
     }
 
     pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut BytesMut) {

@@ -3,8 +3,8 @@
 use bytes::{BufMut, BytesMut};
 
 use super::{
-    PacketId, PacketType, Properties, ProtocolVersion, ReasonCode, UnsubscribeFilters,
-    filters_packet_len, put_packet, read_packet_id,
+    PacketId, PacketType, Properties, ProtocolVersion, ReasonCode, UnsubscribeFilters, put_packet,
+    read_packet_id,
 };
 use crate::codec::BodyReader;
 use crate::error::DecodeError;
@@ -22,14 +22,9 @@ pub struct UnsubscribePacket {
 }
 
 impl UnsubscribePacket {
-    /// Length of the packet that holds filters of these lengths.
-    pub(crate) fn len_with(
-        version: ProtocolVersion,
-        properties: &Properties,
-        filters: impl Iterator<Item = usize>,
-    ) -> usize {
-        let filters = filters.map(|length| 2 + length).sum(); // each with its length
-        filters_packet_len(version, properties, filters)
+    /// How many bytes of the packet a filter of this length takes, with its length.
+    pub(crate) const fn filter_len(length: usize) -> usize {
+        2 + length
     }
 
     pub(crate) fn encode(&self, version: ProtocolVersion, out: &mut BytesMut) {

@@ -78,6 +78,7 @@ mod shared_subscriptions;
 mod slips;
 mod slow_links;
 mod split_input;
+mod split_requests;
 mod stalled_queues;
 mod standstill;
 mod stats;

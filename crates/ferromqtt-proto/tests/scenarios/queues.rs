@@ -198,22 +198,78 @@ fn the_end_of_the_last_subscription_of_a_queue_is_reported() {
         pair.events();
         pair.client.close_queue(closed);
         pair.unsubscribe(&["a"]);
-        assert_eq!(
-            ended(&mut pair),
-            [other],
-            "one has another, the default queue needs none"
-        );
+        assert_eq!(ended(&mut pair), [], "the server may refuse");
+        assert!(pair.client.is_unsubscribing(other));
         for (id, filters) in [(1, 1), (2, 2), (3, 1), (4, 1)] {
             pair.server_sends(suback(id, &vec![ReasonCode::Success; filters]));
         }
         let reasons = [ReasonCode::Success];
         pair.server_sends(unsuback(5, if version == V5 { &reasons } else { &[] }));
+        assert!(!pair.client.is_unsubscribing(other));
+        assert_eq!(
+            ended(&mut pair),
+            [other],
+            "one has another, the default queue needs none"
+        );
         pair.cut();
         pair.unsubscribe(&["b", "c"]);
         assert_eq!(ended(&mut pair), [], "it is not sent yet");
         pair.wait_for_transport();
         pair.accept(true, Properties::default());
-        assert_eq!(ended(&mut pair), [one]);
         assert_eq!(pair.client.filters(one).next(), None);
+        pair.cut();
+        assert_eq!(ended(&mut pair), [], "it is sent again");
+        pair.wait_for_transport();
+        pair.accept(true, Properties::default());
+        let reasons = [ReasonCode::Success; 2];
+        let id = id_of(pair.sent().last().unwrap());
+        pair.server_sends(unsuback(id, if version == V5 { &reasons } else { &[] }));
+        assert_eq!(ended(&mut pair), [one]);
+    }
+}
+
+/// The Packet Identifier of a packet as `sent` writes it.
+fn id_of(packet: &str) -> u16 {
+    packet.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// Section 3.11.3: the messages go on, and somebody has to be there to read them.
+#[test]
+fn a_queue_whose_unsubscribe_is_refused_has_not_ended() {
+    let mut pair = Pair::connected(resuming(V5));
+    let queue = pair.client.open_queue(QueueOptions::default());
+    pair.subscribe_to(&["a", "b"], queue);
+    pair.server_sends(suback(1, &[ReasonCode::Success; 2]));
+    pair.unsubscribe(&["a"]);
+    pair.unsubscribe(&["b"]);
+    pair.server_sends(unsuback(3, &[ReasonCode::Success]));
+    assert_eq!(ended(&mut pair), [], "the other one may be refused");
+    pair.server_sends(unsuback(2, &[ReasonCode::NotAuthorized]));
+    assert_eq!(ended(&mut pair), []);
+    assert!(!pair.client.is_unsubscribing(queue));
+    receive(&mut pair, "a", "x");
+    assert_eq!(pair.payloads_of(queue), ["x"]);
+    pair.unsubscribe(&["a"]);
+    pair.server_sends(unsuback(4, &[ReasonCode::Success]));
+    assert_eq!(ended(&mut pair), [queue]);
+}
+
+/// The answer to an UNSUBSCRIBE that is not sent again does not come.
+#[test]
+fn a_queue_ends_with_the_connection_of_its_unsubscribe() {
+    for (reconnects, abandoned) in [(false, false), (true, true)] {
+        let mut options = options(V5);
+        options.reconnect = reconnects.then(Default::default);
+        let mut pair = Pair::connected(options);
+        let queue = pair.client.open_queue(QueueOptions::default());
+        pair.subscribe_to(&["a"], queue);
+        pair.server_sends(suback(1, &[ReasonCode::Success]));
+        let op = pair.unsubscribe(&["a"]);
+        if abandoned {
+            pair.client.abandon(op);
+        }
+        assert_eq!(ended(&mut pair), []);
+        pair.cut();
+        assert_eq!(ended(&mut pair), [queue]);
     }
 }

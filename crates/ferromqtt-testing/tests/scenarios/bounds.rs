@@ -312,6 +312,21 @@ fn sessions_beyond_their_bytes_are_refused_and_so_are_wills_3_2_2_2() {
 }
 
 #[test]
+fn an_assigned_identifier_takes_memory_too() {
+    let mut scene = Scene::with(|_| {});
+    scene.client(V5, "");
+    let needed = scene.broker.stats().session_bytes;
+    for missing in [0, 1] {
+        let mut scene = Scene::with(|options| options.maximum_session_bytes = needed - missing);
+        match missing {
+            0 => _ = scene.client(V5, ""),
+            _ => expect_refused(&mut scene, connect(V5, "")),
+        }
+        assert!(scene.broker.stats().session_bytes <= needed - missing);
+    }
+}
+
+#[test]
 fn connections_beyond_their_number_are_refused_but_may_take_over_3_2_2_2() {
     for version in VERSIONS {
         let mut scene = Scene::with(|options| options.maximum_connections = 2);
