@@ -5,7 +5,7 @@ It prints:
     room/hall/temp: 21.5 °C
     room/attic/temp: JSONDecodeError
     room/cellar/temp: 12.25 °C, battery at 80 %
-    not sent: ValueError: Reading.celsius must be float, not str
+    not sent: MismatchError: Reading.celsius must be float, not str
     by the module json: {'free': ['of', 'any', 'form']}
     by a codec of its own: ['one', 'two']
 """
