@@ -212,7 +212,7 @@ class Internals:
         queue.check()
         check_timeout(timeout)
         packet = PacketTypes.SUBSCRIBE
-        native = self.call_properties("subscription", packet, properties, keywords)
+        native = self._native_properties(packet, properties, keywords)
         return Subscription(self, filters, native, queue, timeout, reading)
 
     async def unsubscribe(
@@ -361,6 +361,15 @@ class Internals:
             ValueError: A property is wrong, or is given twice.
         """
         check_names(call, keywords)
+        return self._native_properties(packet_type, properties, keywords)
+
+    def _native_properties(
+        self,
+        packet_type: int,
+        properties: PropertiesLike | None,
+        keywords: Mapping[str, object],
+    ) -> dict[str, object] | None:
+        """As `call_properties`, of keywords whose names are checked."""
         if self.version == ProtocolVersion.V5:
             native = joined(properties, packet_type, keywords)
             if native and packet_type == PacketTypes.SUBSCRIBE:

@@ -155,7 +155,7 @@ class Requests:
     cancelled step loses nothing. `len()` is the number of messages that wait to be taken.
 
     A message without a Response Topic asks for nothing, and nothing could answer it. It is passed
-    over: acknowledged, counted, and told in a warning of the log.
+    over: acknowledged, counted, and reported by a warning of the log.
 
     Iterating ends as it does for a `Subscription`.
     """

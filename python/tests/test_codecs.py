@@ -40,7 +40,7 @@ class Reading:
 
 
 class Counting:
-    """A codec that counts how often it decodes, and fails as it is told."""
+    """A codec that counts how often it decodes, and fails as asked."""
 
     def __init__(self) -> None:
         self.decoded = 0

@@ -95,9 +95,8 @@ pub enum ConnectionEvent {
         reason: ReasonCode,
     },
     /// The server refused to end a subscription (5.0), or its Maximum Packet Size is too small to ask, and it goes on to send
-    /// its messages: they come to `Client::messages`
-    /// when no stream wants them. Reported where no call returns it as its error: of a stream that was dropped, and of a call
-    /// that was given up.
+    /// its messages: they come to `Client::messages` when no stream wants them. Reported where no call returns it as its error:
+    /// of a stream that was dropped, and of a call that was given up.
     NotUnsubscribed {
         /// What is still subscribed.
         filter: TopicFilter,

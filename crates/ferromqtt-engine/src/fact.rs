@@ -107,8 +107,8 @@ pub enum Fact {
         /// The server's Reason Code.
         reason: ReasonCode,
     },
-    /// The server refused to end a subscription by its UNSUBACK, or its limits forbid to ask, and no caller learns that: the queue was dropped, the caller
-    /// gave up, or [its call does not say so](crate::Engine::unsubscribe_unheeded).
+    /// The server refused to end a subscription by its UNSUBACK, or its limits forbid to ask, and no caller learns that: the
+    /// queue was dropped, the caller gave up, or [its call does not say so](crate::Engine::unsubscribe_unheeded).
     NotUnsubscribed {
         /// What is still subscribed.
         filter: TopicFilter,

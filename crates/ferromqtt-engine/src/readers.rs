@@ -216,9 +216,8 @@ impl<T: Tokens> Engine<T> {
     }
 
     /// Whether no message will come to a queue any more, beside those that are in it: the queues have
-    /// [ended](Self::end_queues), the queue has failed, or nothing is subscribed for it, by
-    /// the server's answer too. Never for the default queue while the
-    /// connection lasts.
+    /// [ended](Self::end_queues), the queue has failed, or nothing is subscribed for it, by the server's answer too. Never for
+    /// the default queue while the connection lasts.
     pub fn is_over(&self, queue: QueueId) -> bool {
         self.queues_ended
             || self.core.has_failed(queue)

@@ -19,7 +19,7 @@ pub(crate) trait Access<'py, T: PyClass> {
         T: PyClass<Frozen = False>;
 
     /// As [`lock`](Self::lock), where code of the interpreter's choice runs, such as a finalizer: nothing if the very thread
-    /// has it borrowed, as far as that can be told.
+    /// has it borrowed, as far as that can be known.
     fn try_lock(&self) -> Option<PyRefMut<'py, T>>
     where
         T: PyClass<Frozen = False>;

@@ -274,7 +274,7 @@ impl Message {
     }
 
     /// (5.0) Refuses the message: acknowledges it with a Reason Code of 128 or above. The server does not send it again, and
-    /// its publisher is not told. Does nothing where `ack` does nothing.
+    /// its publisher does not learn of it. Does nothing where `ack` does nothing.
     ///
     /// Args:
     ///     reason_code: One that PUBACK and PUBREC have for failures: 128 (Unspecified error, the default), 131

@@ -36,7 +36,7 @@ pub(crate) fn settle_profile(
     let profile = named(name)?;
     // A socket of the file system has TLS only where it is asked for.
     let tls = tls || (profile.needs_tls() && over != "unix");
-    let host = Host::parse(host).ok(); // what is wrong with it is told elsewhere
+    let host = Host::parse(host).ok(); // what is wrong with it is reported elsewhere
     let reach = ServerReach {
         tls,
         websocket: over == "websockets",

@@ -77,7 +77,7 @@ impl World {
             }
             Outcome::Refused { .. } => assert_ne!(qos, AtMostOnce),
             Outcome::SessionLost => {
-                assert_ne!(qos, AtMostOnce); // QoS 1 when it expired before it could go out anew
+                assert_ne!(qos, AtMostOnce); // QoS 1 when it expired before it could go out again
                 assert!(self.session_was_lost());
             }
             Outcome::Expired => assert_eq!(times, 0, "{number} was sent"),
