@@ -59,7 +59,7 @@ quickstart: .venv/.native ## Build the Python module and run the first example (
 TEST_PROGRAMS := mosquitto openssl
 INTEROP_PROGRAMS := $(TEST_PROGRAMS) ejabberdctl=ejabberd nats-server rabbitmq-server
 
-CLUSTER_PROGRAMS := nats-server rabbitmq-server
+CLUSTER_PROGRAMS := rabbitmq-server
 
 # What counts instructions, and finds the commit to compare with.
 AUDIT_PROGRAMS := valgrind git
@@ -178,7 +178,7 @@ chaos: need-test .venv/.dev .venv/.native ## Random worlds of the Python client:
 		-k "in_virtual_time or on_mosquitto"
 
 .PHONY: cluster
-cluster: need-cluster .venv/.dev .venv/.native ## Kill nodes of real clusters under both clients: ROUNDS=6 each (docs/clusters.md has the figures)
+cluster: need-cluster .venv/.dev .venv/.native .venv/.cluster ## Kill nodes of real clusters under both clients: ROUNDS=6 each (docs/clusters.md has the figures)
 	cargo build $(LOCKED) -p ferromqtt-test-client --bin steady
 	$(BIN)/python tests/steady/cluster.py --rounds $(ROUNDS) $(ONLY:%=--only %)
 
@@ -260,6 +260,10 @@ clean: ## Remove everything that was built or installed here
 	touch $@
 
 .venv/.dev: requirements/dev.txt requirements/test.txt requirements/build.txt .venv/.created
+	$(BIN)/python $(PIP_INSTALL) -r $<
+	touch $@
+
+.venv/.cluster: requirements/cluster.txt .venv/.created
 	$(BIN)/python $(PIP_INSTALL) -r $<
 	touch $@
 

@@ -16,7 +16,7 @@ import statistics
 import sys
 from dataclasses import dataclass, field
 
-from nodes import CLUSTERS, HOST, Cluster
+from nodes import CLUSTERS, HOST, Cluster, NotReadyError
 from worker import LANGUAGES, Account, Breach, Worker, now
 
 BACK_WITHIN = 15.0
@@ -75,6 +75,8 @@ def play(cluster: Cluster, language: str, rounds: int, rate: float) -> Result:
             for number in range(rounds):
                 result.times.append(_round(cluster, worker, number, rate))
             worker.stop()
+        except NotReadyError as error:
+            result.failures.append(str(error))
         except Breach as breach:
             result.failures.append(str(breach))
             missing = worker.look(lambda it: len(it.missing))

@@ -1,7 +1,7 @@
 """Clusters of three nodes on loopback: RabbitMQ with quorum queues, NATS with JetStream.
 
-Each node is a process of Debian's package with a folder, ports and a configuration of its own. A
-node is killed by its process number, and started again in the same folder.
+Each node is a process with a folder, ports and a configuration of its own. A node is killed by its
+process number, and started again in the same folder.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import signal
 import socket
 import string
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -54,6 +55,10 @@ def find(program: str, package: str, *folders: str) -> str:
         message = f"{program} is missing: make deps cluster, or apt-get install {package}"
         raise FileNotFoundError(message)
     return found
+
+
+class NotReadyError(Exception):
+    """A node did not begin its work in the cluster."""
 
 
 class Cluster:
@@ -141,8 +146,13 @@ class Cluster:
                     return
             time.sleep(0.2)
         log = (self.folder / f"node{node}" / "output.log").read_text(errors="replace")
-        message = f"node {node} of {self.name} did not get ready; its last lines:\n{log[-3000:]}"
-        raise RuntimeError(message)
+        print(
+            f"  the last lines of node {node}:", *log.splitlines()[-30:], sep="\n    ", flush=True
+        )
+        message = (
+            f"node {node} of {self.name} was not ready {self.ready_seconds:.0f} s after its start"
+        )
+        raise NotReadyError(message)
 
     def kill(self, node: int) -> None:
         """Kill a node at once: it can say goodbye to nobody."""
@@ -186,7 +196,8 @@ class Nats(Cluster):
 
     def __init__(self) -> None:
         super().__init__()
-        self._program = find("nats-server", "nats-server")
+        # A copy that the user of the nodes can reach, wherever this environment lies.
+        self._program = str(shutil.copy(_nats_server(), self.folder))
         more = free_ports(3 * COUNT)
         self._clients, self._routes, self._monitors = more[:3], more[3:6], more[6:]
 
@@ -218,7 +229,7 @@ class Nats(Cluster):
     def is_ready(self, node: int) -> bool:
         """Whether the node runs, and has what the others have of sessions and messages.
 
-        Not `/healthz` alone: nats-server 2.9.10 says for minutes behind a restart that a consumer
+        Not `/healthz` alone: nats-server 2.9.10 says for minutes after a restart that a consumer
         of $MQTT_rmsgs, of which each node makes a new one, is not current.
         """
         if b'"ok"' not in self._ask(node, "healthz?js-server-only=true"):
@@ -234,7 +245,7 @@ class Nats(Cluster):
                     followers[name] += 0
                     if _leader(member) == f"n{other}":
                         followers[name] += sum(
-                            it["current"] for it in member["cluster"]["replicas"]
+                            it["current"] for it in member["cluster"].get("replicas", ())
                         )
         return all(number == COUNT - 1 for number in followers.values())
 
@@ -282,6 +293,18 @@ class Nats(Cluster):
         with urllib.request.urlopen(where, timeout=2) as answer:
             body: bytes = answer.read()
             return body
+
+
+def _nats_server() -> str:
+    """Return the program that `make cluster` installs, or the one that the environment names."""
+    here = str(Path(sys.executable).parent)
+    named = os.environ.get("NATS_SERVER") or shutil.which("nats-server", path=here)
+    if named is None:
+        message = (
+            "nats-server is missing: make cluster installs it, and NATS_SERVER names another one"
+        )
+        raise FileNotFoundError(message)
+    return named
 
 
 def _leader(member: dict[str, Any]) -> str | None:
