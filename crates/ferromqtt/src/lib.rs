@@ -204,6 +204,7 @@ mod shared;
 mod state;
 mod subscribe;
 mod subscription_filter;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod transport;
