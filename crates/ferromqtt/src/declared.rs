@@ -10,7 +10,7 @@ use crate::shared::{Shared, now};
 use crate::state::SharedState;
 use crate::subscribe::{answered, granted};
 use crate::terms::{Terms, subscribe_setters};
-use crate::{Messages, SubscribeError, SubscriptionFilter, TopicFilter, TopicTemplate};
+use crate::{Messages, SubscribeError, SubscriptionFilter, TopicFilter};
 
 /// A subscription that [`Options::subscription`](crate::Options::subscription) declares: what
 /// [`Client::subscribe`](crate::Client::subscribe) asks for, said before there is a client.
@@ -49,7 +49,7 @@ impl DeclaredSubscription {
 #[derive(Debug)]
 pub(crate) struct PendingStream {
     partial: bool,
-    templates: Vec<TopicTemplate>,
+    templates: proto::TopicTemplates,
     end: oneshot::Receiver<CallEnd>,
 }
 

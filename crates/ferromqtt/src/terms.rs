@@ -1,18 +1,16 @@
 //! What a subscription asks for, and the setters of the builders that have it.
 
-use ferromqtt_proto::SubscriptionOptions;
+use ferromqtt_proto::{SubscriptionOptions, TopicTemplates};
 
-use crate::{
-    Properties, QoS, QueueOptions, SubscribeError, SubscriptionFilter, TopicFilter, TopicTemplate,
-};
+use crate::{Properties, QoS, QueueOptions, SubscribeError, SubscriptionFilter, TopicFilter};
 
 /// What is subscribed to, and how its messages are kept.
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
     /// `None` stands for the options that are common to all filters without their own.
     filters: Result<Vec<(TopicFilter, Option<SubscriptionOptions>)>, SubscribeError>,
-    /// Those that some of the filters come of, in their order.
-    pub(crate) templates: Vec<TopicTemplate>,
+    /// Those that some of the filters come of.
+    pub(crate) templates: TopicTemplates,
     pub(crate) options: SubscriptionOptions,
     pub(crate) properties: Properties,
     pub(crate) queue: QueueOptions,
@@ -23,7 +21,7 @@ impl Terms {
     pub(crate) fn new(
         filters: impl IntoIterator<Item = Result<SubscriptionFilter, SubscribeError>>,
     ) -> Self {
-        let mut templates = Vec::new();
+        let mut templates = TopicTemplates::default();
         Self {
             filters: (filters.into_iter())
                 .map(|filter| {
