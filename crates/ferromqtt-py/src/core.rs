@@ -349,11 +349,12 @@ impl Core {
         slf.read().engine.is_draining()
     }
 
-    /// What draining has left: messages that were never sent, and those whose outcome is unknown.
+    /// What draining has left: messages that were never sent, those whose outcome is unknown, and QoS 0 messages that were not
+    /// written.
     #[getter]
-    fn undone(slf: &Bound<'_, Self>) -> (usize, usize) {
+    fn undone(slf: &Bound<'_, Self>) -> (usize, usize, u64) {
         let undone = slf.read().engine.undone();
-        (undone.not_sent, undone.unknown)
+        (undone.not_sent, undone.unknown, undone.unflushed)
     }
 
     /// From how many messages, and bytes, in the queue on a warning is logged: each once for a connection.
