@@ -52,12 +52,8 @@ pub(crate) fn respond<'py>(
         }
     };
     response.retain = retain;
-    if let Some(mut own) = own {
-        let set = response.properties.take();
-        if own.correlation_data.is_none() {
-            own.correlation_data = set.and_then(|set| set.correlation_data);
-        }
-        response.properties = Some(Box::new(own));
+    if let Some(own) = own {
+        response.replace_properties(own);
     }
     let awaited = Awaited::of_publish(qos);
     calling_task(slf)?;

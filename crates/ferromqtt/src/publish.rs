@@ -86,14 +86,8 @@ impl<'a> Publish<'a> {
     /// It stands for the topic until the connection ends, or until you publish to another topic with it. One above the
     /// server's Topic Alias Maximum is refused. The server's Maximum Packet Size is for the packet with the topic, which sending it
     /// again on another connection needs.
-    pub fn properties(self, mut properties: Properties) -> Self {
-        self.with(|publish| {
-            let set = publish.properties.take();
-            if properties.correlation_data.is_none() {
-                properties.correlation_data = set.and_then(|set| set.correlation_data);
-            }
-            publish.properties = Some(Box::new(properties));
-        })
+    pub fn properties(self, properties: Properties) -> Self {
+        self.with(|publish| publish.replace_properties(properties))
     }
 
     /// How long to wait for the outcome; `None` waits as long as it takes. Default: `None`.
