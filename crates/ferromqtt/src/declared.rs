@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::shared::{Shared, now};
 use crate::state::SharedState;
-use crate::subscribe::{answered, granted};
+use crate::subscribe::answered;
 use crate::terms::{Terms, subscribe_setters};
 use crate::{Messages, SubscribeError, SubscriptionFilter, TopicFilter};
 
@@ -94,7 +94,8 @@ pub(crate) async fn take_declared(
     };
     let mut messages = Messages::new(Arc::clone(shared), declared.queue);
     messages.templates = pending.templates;
-    granted(messages, answered(end, declared.filters)?, pending.partial)
+    messages.results = answered(end)?.granted(declared.filters, pending.partial)?;
+    Ok(messages)
 }
 
 /// A declared subscription whose stream is being taken. Dropped before that is done, it can be taken again.

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ferromqtt_engine::{Awaited, CallEnd, CallId};
+use ferromqtt_engine::{Awaited, CallEnd, CallId, FilterAnswer};
 use ferromqtt_proto as proto;
 use tokio::sync::oneshot;
 use tokio::task::coop::consume_budget;
@@ -15,9 +15,7 @@ use crate::call::PendingCall;
 use crate::shared::Shared;
 use crate::state::TaskEngine;
 use crate::terms::{Terms, subscribe_setters};
-use crate::{
-    Client, FilterResult, Messages, Properties, SubscribeError, SubscriptionFilter, TopicFilter,
-};
+use crate::{Client, Messages, Properties, SubscribeError, SubscriptionFilter, TopicFilter};
 
 /// A subscription that is about to be made: see [`Client::subscribe`] and [`Client::subscribe_all`]. Wraps
 /// [`ferromqtt_proto::Subscribe`]. It borrows nothing, so its future can be spawned.
@@ -111,21 +109,7 @@ async fn subscribe(subscribe: Subscribe) -> Result<Messages, SubscribeError> {
         };
         engine.subscribe(now, subscribe, None, token)
     })?;
-    granted(messages, answered(call.end().await, names)?, terms.partial)
-}
-
-/// The stream, if the server has granted all filters, or with `partial` one of them.
-pub(crate) fn granted(
-    mut messages: Messages,
-    answer: Answer,
-    partial: bool,
-) -> Result<Messages, SubscribeError> {
-    let (results, properties) = answer;
-    let granted = results.iter().any(|(_, result)| !result.is_error());
-    if !(partial && granted) {
-        check(&results, properties)?;
-    }
-    messages.results = results;
+    messages.results = answered(call.end().await)?.granted(names, terms.partial)?;
     Ok(messages)
 }
 
@@ -162,9 +146,8 @@ async fn unsubscribe_by<'a>(
         engine.unsubscribe(now, unsubscribe, None, token)
     })
     .map_err(SubscribeError::of_unsubscribing)?;
-    let answer = answered(adapt(call).end().await, filters);
-    let (results, properties) = answer.map_err(SubscribeError::of_unsubscribing)?;
-    check(&results, properties)
+    let answer = answered(adapt(call).end().await).map_err(SubscribeError::of_unsubscribing)?;
+    answer.granted(filters, false).map(drop)
 }
 
 type Token = oneshot::Sender<CallEnd>;
@@ -181,31 +164,7 @@ fn accept(
     }
 }
 
-pub(crate) type Answer = (Vec<(TopicFilter, FilterResult)>, Option<Box<Properties>>);
-
-/// What the end of a call says to each filter.
-pub(crate) fn answered(end: CallEnd, filters: Vec<TopicFilter>) -> Result<Answer, SubscribeError> {
-    let answer = end.answered(Awaited::SubAck, Duration::ZERO)?; // it has no time limit
-    Ok((answer.by_filter(filters), answer.properties))
-}
-
-/// An error when one of the filters was refused.
-fn check(
-    results: &[(TopicFilter, FilterResult)],
-    properties: Option<Box<Properties>>,
-) -> Result<(), SubscribeError> {
-    match results {
-        [(filter, result)] if result.is_error() => Err(SubscribeError::Rejected {
-            filter: filter.clone(),
-            reason: result.reason(),
-            properties,
-        }),
-        results if results.iter().any(|(_, result)| result.is_error()) => {
-            Err(SubscribeError::SomeRejected {
-                results: results.to_vec(),
-                properties,
-            })
-        }
-        _ => Ok(()),
-    }
+/// What the server has answered, if the call has ended with that.
+pub(crate) fn answered(end: CallEnd) -> Result<FilterAnswer, SubscribeError> {
+    end.answered(Awaited::SubAck, Duration::ZERO) // it has no time limit
 }
