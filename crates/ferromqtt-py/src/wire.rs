@@ -220,14 +220,14 @@ impl Core {
         drop(core);
         drop(transport);
         // Whatever a hook of the user's raises meanwhile, those who wait for the end must be told.
-        let told = events::pump(slf, now);
+        let reported = events::pump(slf, now);
         let is_over = slf.read().engine.core().is_idle();
         match is_over {
             true => Self::stop_timer(slf)?,
             false => Self::arm_timer(slf)?, // for the next attempt
         }
         let written = lines::closed(slf);
-        told.and(written).and(failed)
+        reported.and(written).and(failed)
     }
 
     pub(crate) fn follow_requests(slf: &Bound<'_, Self>) -> PyResult<()> {
