@@ -143,6 +143,18 @@ impl Core {
         Ok(())
     }
 
+    /// Goes on reading, after a turn of the loop, unless a queue has no capacity meanwhile.
+    pub(crate) fn go_on_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        if slf.read().input_paused {
+            return Ok(());
+        }
+        if let Some(transport) = Self::open_transport(slf)? {
+            transport.call_method0(intern!(py, "resume_reading"))?;
+        }
+        Ok(())
+    }
+
     /// The transport, unless it is closing.
     pub(crate) fn open_transport<'py>(
         slf: &Bound<'py, Self>,
