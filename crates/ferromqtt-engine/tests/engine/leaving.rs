@@ -55,19 +55,15 @@ fn qos_0_messages_that_a_drained_connection_did_not_write_are_counted_and_earlie
     let mut options = options();
     options.reconnect = Some(Default::default());
     let mut world = World::<false>::connected(options);
-    let lose_one = |world: &mut World<false>| {
-        world.stuck = true;
-        let message = publish("unwritten", QoS::AtMostOnce);
-        world.publish(&message, None).unwrap();
-        world.lose();
-        world.run();
-        world.stuck = false;
-    };
-    lose_one(&mut world);
+    let message = publish("unwritten", QoS::AtMostOnce);
+    world.stuck = true;
+    world.publish(&message, None).unwrap();
+    world.lose();
+    world.run();
+    world.stuck = false;
     assert_eq!(world.engine.core().stats().unflushed, 1);
     world.pass(Duration::from_secs(60));
     assert!(world.engine.is_connected());
-    let message = publish("unwritten", QoS::AtMostOnce);
     world.stuck = true;
     world.publish(&message, None).unwrap();
     world.engine.drain(world.now, world.after(60));
