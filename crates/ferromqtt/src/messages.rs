@@ -121,8 +121,8 @@ impl Messages {
         (self.shared).read(|engine| engine.take_lost(self.queue))
     }
 
-    /// What the levels of a message's topic are named by the [`TopicTemplate`] that was subscribed to; of several, by the first
-    /// that matches. Empty without one. It is computed here, so a stream that nobody asks costs nothing.
+    /// What the levels of a message's topic are named by the [`TopicTemplate`](crate::TopicTemplate) that was subscribed to; of
+    /// several, by the first that matches. Empty without one. It is computed here, so a stream that nobody asks costs nothing.
     ///
     /// ```no_run
     /// # async fn example(client: ferromqtt::Client) -> Result<(), ferromqtt::Error> {

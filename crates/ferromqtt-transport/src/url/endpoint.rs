@@ -10,7 +10,7 @@ use crate::attempt::authority;
 pub enum Endpoint {
     /// MQTT over TCP, or over TLS.
     Tcp {
-        /// A name, or a literal address without brackets, as [`Host::parse`] takes it.
+        /// A name, or a literal address without brackets, as [`Host::parse`](crate::Host::parse) takes it.
         host: String,
         /// The port.
         port: u16,
@@ -19,7 +19,7 @@ pub enum Endpoint {
     },
     /// MQTT over WebSocket.
     WebSocket {
-        /// A name, or a literal address without brackets, as [`Host::parse`] takes it.
+        /// A name, or a literal address without brackets, as [`Host::parse`](crate::Host::parse) takes it.
         host: String,
         /// The port.
         port: u16,
