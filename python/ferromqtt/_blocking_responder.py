@@ -5,16 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from ferromqtt import _checks, _keywords, _requests
+from ferromqtt._blocking_subscription import Block
 from ferromqtt._native import Message, TypedMessage, admit_request
+from ferromqtt._queue_answers import QueueAnswers
 from ferromqtt._responder import LoopSubscription, empty, inside, plain, without_client
 from ferromqtt._responder import Requests as AsyncRequests
 from ferromqtt._responder import Responder as AsyncResponder
+from ferromqtt._subscription import queue_of
 from ferromqtt.codecs import Dumps, Encoder
-from ferromqtt.reasons import ReasonCode
 from ferromqtt.types import PayloadType, PropertiesLike
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Request(TypedMessage[Any]):
         return plain(super().__reduce__())
 
 
-class Requests(Iterator[Request]):
+class Requests(QueueAnswers, Iterator[Request]):
     """The requests that a responder gets, in order of arrival: as `ferromqtt.Requests`.
 
     Any number of threads may iterate: each request goes to one of them. `len()` is the number of
@@ -108,13 +109,10 @@ class Requests(Iterator[Request]):
         self._requests = requests
         self._limit = limit
         self._messages, self._timeout = inside(requests)
+        self._queue = queue_of(self._messages)
 
     def __repr__(self) -> str:
         return repr(self._requests)
-
-    def __len__(self) -> int:
-        """How many messages wait to be taken, those included that ask for no response."""
-        return len(self._requests)
 
     def __next__(self) -> Request:
         """Wait for the next request.
@@ -167,40 +165,19 @@ class Requests(Iterator[Request]):
         """How many messages asked for no response, and were passed over."""
         return self._requests.passed_over
 
-    def take_lost(self) -> int:
-        """Return how many messages the full queue has lost since the last call."""
-        return self._requests.take_lost()
-
-    def results(self) -> list[tuple[str, ReasonCode]]:
-        """Return each filter with the server's answer: the granted QoS, or why it is refused."""
-        return self._requests.results()
-
-    def granted_qos(self) -> int:
-        """Return the QoS that the server has granted: the highest, when there are several."""
-        return self._requests.granted_qos()
-
-    def not_subscribed(self) -> list[tuple[str, ReasonCode]]:
-        """Return the filters that the server has refused in a later connection, and why."""
-        return self._requests.not_subscribed()
-
     def unsubscribe(self, *, timeout: float | None = None) -> None:
         """End the subscription, and wait until the server has confirmed it."""
         self._state.call(partial(self._requests.unsubscribe, timeout=timeout))
 
 
-class Responder:
+class Responder(Block[AsyncRequests]):
     """What `Client.responder` returns: to be entered by `with`, or iterated over directly.
 
     As `ferromqtt.Responder`: directly, the first step subscribes, and the subscription ends as soon
     as no loop over this object is left.
     """
 
-    def __init__(self, state: _State, responder: AsyncResponder) -> None:
-        self._state = state
-        self._responder = responder
-
-    def __repr__(self) -> str:
-        return f"<blocking.{repr(self._responder)[1:]}"
+    _block: AsyncResponder
 
     def __enter__(self) -> Requests:
         """Subscribe, and return the requests.
@@ -209,34 +186,14 @@ class Responder:
             ValueError: The connection has a version before 5.0. Nothing was sent.
             MqttError: As for entering a `Subscription`.
         """
-        was_open = self._responder.is_open
-        try:
-            requests = self._state.call(self._responder.__aenter__)
-        except BaseException:
-            if not was_open:
-                self._leave()  # an interruption may have come behind the answer
-            raise
-        return Requests(self._state, requests)
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        """End the subscription, as leaving `ferromqtt.Subscription` does."""
-        self._leave()
-
-    def _leave(self) -> None:
-        if self._state.inherited is None:  # in a forked child it is the parent's
-            self._state.call(partial(self._responder.__aexit__, None, None, None))
+        return Requests(self._state, self._enter())
 
     def __iter__(self) -> RequestIterator:
         """Subscribe with the first step, and iterate over the requests.
 
         Loops over the same object, such as those of several threads, share one subscription.
         """
-        return RequestIterator(self._state, self._responder.shared())
+        return RequestIterator(self._state, self._block.shared())
 
 
 class RequestIterator(Iterator[Request]):

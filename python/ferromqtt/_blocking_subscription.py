@@ -2,53 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Self, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, cast
 
 from ferromqtt import _checks
-from ferromqtt._subscription import M_co
-from ferromqtt._subscription import Subscription as AsyncSubscription
+from ferromqtt._queue_answers import QueueAnswers
+from ferromqtt._subscription import M_co, queue_of
 from ferromqtt._subscription import SubscriptionMessages as AsyncMessages
-from ferromqtt.reasons import ReasonCode
 
 if TYPE_CHECKING:
     from ferromqtt.blocking import _State
 
+E_co = TypeVar("E_co", covariant=True)
+"""What a block of `async with` is entered as."""
 
-class Subscription(Generic[M_co]):
-    """A subscription to be entered by `with`: from `ferromqtt.blocking.Client.subscription`.
 
-    As `ferromqtt.Subscription`, whose errors it raises.
-    """
+class _AsyncBlock(Protocol[E_co]):
+    @property
+    def is_open(self) -> bool: ...
 
-    def __init__(self, state: _State, subscription: AsyncSubscription[M_co]) -> None:
+    def __aenter__(self) -> Coroutine[Any, Any, E_co]: ...
+
+    def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+        /,
+    ) -> Coroutine[Any, Any, None]: ...
+
+
+class Block(Generic[E_co]):
+    """A block of `with` around one of `async with`, which is entered and left in the thread."""
+
+    def __init__(self, state: _State, block: _AsyncBlock[E_co]) -> None:
         self._state = state
-        self._subscription = subscription
+        self._block = block
 
     def __repr__(self) -> str:
-        return f"<blocking.{repr(self._subscription)[1:]}"
+        return f"<blocking.{repr(self._block)[1:]}"
 
-    def __enter__(self) -> SubscriptionMessages[M_co]:
-        """Subscribe, and return the messages.
-
-        On a client that is not entered this returns at once, and the client subscribes when it is.
-
-        Raises:
-            MqttReentrantError: It is entered already.
-            MqttCodeError: The server refuses one of the filters, whose Reason Code is `rc`; or
-                there is no connection, or a limit of the server forbids it.
-            MqttError: The connection ended or time ran out.
-        """
-        was_open = self._subscription.is_open
+    def _enter(self) -> E_co:
+        was_open = self._block.is_open
         try:
-            messages = self._state.call(self._subscription.__aenter__)
+            return self._state.call(self._block.__aenter__)
         except BaseException:
             if not was_open:
                 self._leave()  # an interruption may have come behind the answer
             raise
-        return SubscriptionMessages(self._state, messages)
 
     def __exit__(
         self,
@@ -61,10 +64,30 @@ class Subscription(Generic[M_co]):
 
     def _leave(self) -> None:
         if self._state.inherited is None:  # in a forked child it is the parent's
-            self._state.call(partial(self._subscription.__aexit__, None, None, None))
+            self._state.call(partial(self._block.__aexit__, None, None, None))
 
 
-class SubscriptionMessages(Iterator[M_co], Generic[M_co]):
+class Subscription(Block[AsyncMessages[M_co]], Generic[M_co]):
+    """A subscription to be entered by `with`: from `ferromqtt.blocking.Client.subscription`.
+
+    As `ferromqtt.Subscription`, whose errors it raises.
+    """
+
+    def __enter__(self) -> SubscriptionMessages[M_co]:
+        """Subscribe, and return the messages.
+
+        On a client that is not entered this returns at once, and the client subscribes when it is.
+
+        Raises:
+            MqttReentrantError: It is entered already.
+            MqttCodeError: The server refuses one of the filters, whose Reason Code is `rc`; or
+                there is no connection, or a limit of the server forbids it.
+            MqttError: The connection ended or time ran out.
+        """
+        return SubscriptionMessages(self._state, self._enter())
+
+
+class SubscriptionMessages(QueueAnswers, Iterator[M_co], Generic[M_co]):
     """The messages of one subscription, in order of arrival.
 
     Any number of threads may iterate: each message goes to one of them. `len()` is the number of
@@ -77,14 +100,11 @@ class SubscriptionMessages(Iterator[M_co], Generic[M_co]):
     ) -> None:
         self._state = state
         self._messages = messages
+        self._queue = queue_of(messages)
         self._limit = limit
 
     def __repr__(self) -> str:
         return repr(self._messages)
-
-    def __len__(self) -> int:
-        """How many messages wait to be taken."""
-        return len(self._messages)
 
     def __next__(self) -> M_co:
         """Wait for the next message.
@@ -115,25 +135,6 @@ class SubscriptionMessages(Iterator[M_co], Generic[M_co]):
     def try_next(self) -> M_co | None:
         """Return a message that is there already; None without one."""
         return self._messages.try_next()
-
-    def take_lost(self) -> int:
-        """Return how many messages the full queue has lost since the last call.
-
-        Under `overflow="fail"` the queue goes on behind the gap from here.
-        """
-        return self._messages.take_lost()
-
-    def results(self) -> list[tuple[str, ReasonCode]]:
-        """Return each filter with the server's answer: the granted QoS, or why it is refused."""
-        return self._messages.results()
-
-    def granted_qos(self) -> int:
-        """Return the QoS that the server has granted: the highest, when there are several."""
-        return self._messages.granted_qos()
-
-    def not_subscribed(self) -> list[tuple[str, ReasonCode]]:
-        """Return the filters that the server has refused in a later connection, and why."""
-        return self._messages.not_subscribed()
 
     def unsubscribe(self, *, timeout: float | None = None) -> None:
         """End the subscription, and wait until the server has confirmed it.

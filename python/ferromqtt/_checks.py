@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ferromqtt.options import ClientOptions
+    from ferromqtt._client_options import ClientOptions
 
 
 def wrong_type(what: str, must_be: str, given: object) -> TypeError:

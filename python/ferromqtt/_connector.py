@@ -19,11 +19,11 @@ from ferromqtt.connection import Credentials
 from ferromqtt.exceptions import MqttError
 
 if TYPE_CHECKING:
+    from ferromqtt._client_options import ClientOptions
     from ferromqtt._driver import Protocol
     from ferromqtt._link import Link
     from ferromqtt._transport.tls import TLSContext
     from ferromqtt.connection import CredentialsSource
-    from ferromqtt.options import ClientOptions
 
 
 class Connector:

@@ -41,7 +41,6 @@ async def drain(core: Protocol, timeout: float) -> Drained:
     if core.loop is not asyncio.get_running_loop():
         raise RuntimeError(_NOT_HERE)
     await TURN  # tasks that are about to make calls make them before
-    before = core.stats()["unflushed"]
     core.drain(None if timeout == math.inf else timeout)
     try:
         await core.until_ended()
@@ -50,11 +49,11 @@ async def drain(core: Protocol, timeout: float) -> Drained:
         with contextlib.suppress(RuntimeError):  # its loop is closed
             core.disconnect()
         raise
-    not_sent, unknown = core.undone
+    not_sent, unknown, unflushed = core.undone
     return Drained(
         not_sent=not_sent,
         unknown=unknown,
-        unflushed=core.stats()["unflushed"] - before,
+        unflushed=unflushed,
         error=_end_of(core),
     )
 

@@ -21,6 +21,7 @@ from ferromqtt._arguments import (
     without_templates,
 )
 from ferromqtt._checks import check_timeout, wrong_queue
+from ferromqtt._client_options import ClientOptions
 from ferromqtt._codec_arguments import Reading, take_encoded
 from ferromqtt._connector import Connector
 from ferromqtt._drain import Drained, drain
@@ -28,6 +29,7 @@ from ferromqtt._driver import Protocol
 from ferromqtt._errors import draining, not_connected
 from ferromqtt._keywords import PublishCodecKeywords, are_given, check_names, joined
 from ferromqtt._native import Message, SubscriptionQueue
+from ferromqtt._option_checks import check_enter
 from ferromqtt._queue import MessageQueue
 from ferromqtt._slots import CallSlots
 from ferromqtt._subscription import QueueTerms, Subscription
@@ -37,12 +39,7 @@ from ferromqtt._turn import TURN, TURN_BEFORE_ERROR
 from ferromqtt.codecs import AnyDecoder
 from ferromqtt.connection import CredentialsSource, Reconnect
 from ferromqtt.exceptions import MqttReentrantError
-from ferromqtt.options import (
-    MQTT_CLEAN_START_FIRST_ONLY,
-    ClientOptions,
-    ProtocolVersion,
-    check_enter,
-)
+from ferromqtt.options import MQTT_CLEAN_START_FIRST_ONLY, ProtocolVersion
 from ferromqtt.outcomes import OutgoingQueue
 from ferromqtt.properties import has_any
 from ferromqtt.reasons import PacketTypes, ReasonCode

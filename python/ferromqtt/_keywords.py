@@ -93,6 +93,12 @@ WILL: tuple[str, ...] = (
 )
 """The properties of a will that `Will` takes as keywords."""
 
+
+def of_will(will: object) -> dict[str, object]:
+    """Return the properties that a will has as keywords; of another class, those that it has."""
+    return {name: getattr(will, name, None) for name in WILL}
+
+
 _CALLS: dict[str, tuple[frozenset[str], inspect.Signature]] = {}
 """The properties that each call takes as keywords, and its signature with them."""
 

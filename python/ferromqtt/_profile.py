@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from ferromqtt._native import settle_profile
+from ferromqtt.options import ProtocolVersion, TLSParameters
 
 if TYPE_CHECKING:
-    from ferromqtt.options import ClientOptions
+    from ferromqtt._client_options import ClientOptions
 
 _MAX_PORT = 65535
 
@@ -18,8 +19,6 @@ def settle(options: ClientOptions) -> None:
     Raises:
         ValueError: There is no such profile, or its server is not reached in this way.
     """
-    from ferromqtt.options import ProtocolVersion, TLSParameters  # noqa: PLC0415 - it uses this
-
     is_usual = options.port == type(options).port
     has_tls, port, options.alpn, has_v5, options.usual_in_flight = settle_profile(
         cast("str", options.profile),

@@ -13,7 +13,8 @@ from typing import Any, Self, TypeVar, Unpack, overload
 from ferromqtt import _keywords, _requests
 from ferromqtt._internals import FerromqttInternalsHolder, Internals
 from ferromqtt._native import Message, TypedMessage, admit_request, check_responder
-from ferromqtt._subscription import Subscription, SubscriptionMessages
+from ferromqtt._queue_answers import QueueAnswers
+from ferromqtt._subscription import Subscription, SubscriptionMessages, queue_of
 from ferromqtt._subscription_keywords import (
     SubscriptionKeywords,
     subscription_of,
@@ -21,7 +22,6 @@ from ferromqtt._subscription_keywords import (
 )
 from ferromqtt._turn import TURN_BEFORE_ERROR
 from ferromqtt.codecs import Dumps, Encoder
-from ferromqtt.reasons import ReasonCode
 from ferromqtt.types import PayloadType, PropertiesLike, SubscriptionTopic
 
 _T = TypeVar("_T")
@@ -148,7 +148,7 @@ def empty_message() -> TypedMessage:
     return empty(TypedMessage)
 
 
-class Requests:
+class Requests(QueueAnswers):
     """The requests that a responder gets, in order of arrival, from a queue of its own.
 
     Any number of tasks may iterate: each request goes to one of them, first come first served. A
@@ -165,6 +165,7 @@ class Requests:
     ) -> None:
         self._internals = internals
         self._messages = messages
+        self._queue = queue_of(messages)
         self._timeout = timeout
         self.passed_over = 0
         """How many messages asked for no response, and were passed over."""
@@ -188,10 +189,6 @@ class Requests:
             if request is not None:
                 return request
 
-    def __len__(self) -> int:
-        """How many messages wait to be taken, those included that ask for no response."""
-        return len(self._messages)
-
     def try_next(self) -> Request | None:
         """Return a request that is there already, and that no task waits for; None without one."""
         while (message := self._messages.try_next()) is not None:
@@ -209,22 +206,6 @@ class Requests:
     def is_closed(self) -> bool:
         """Whether its block was left, or it was unsubscribed by `unsubscribe`."""
         return self._messages.is_closed
-
-    def take_lost(self) -> int:
-        """Return how many messages the full queue has lost since the last call."""
-        return self._messages.take_lost()
-
-    def results(self) -> list[tuple[str, ReasonCode]]:
-        """Return each filter with the server's answer: the granted QoS, or why it is refused."""
-        return self._messages.results()
-
-    def granted_qos(self) -> int:
-        """Return the QoS that the server has granted: the highest, when there are several."""
-        return self._messages.granted_qos()
-
-    def not_subscribed(self) -> list[tuple[str, ReasonCode]]:
-        """Return the filters that the server has refused in a later connection, and why."""
-        return self._messages.not_subscribed()
 
     async def unsubscribe(self, *, timeout: float | None = None) -> None:
         """End the subscription, and wait until the server has confirmed it.

@@ -10,7 +10,7 @@ from ferromqtt._url import server_at
 from ferromqtt.connection import Server
 
 if TYPE_CHECKING:
-    from ferromqtt.options import ClientOptions
+    from ferromqtt._client_options import ClientOptions
 
 _MAX_PORT = 65535
 _IN_MEMORY = Server("the test broker")

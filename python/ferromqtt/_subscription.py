@@ -8,18 +8,17 @@ from collections.abc import AsyncIterator, Coroutine
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, cast
 
-from ferromqtt import _checks, _errors
+from ferromqtt import _checks
 from ferromqtt._arguments import SubscribeFilter
 from ferromqtt._codec_arguments import Reading
 from ferromqtt._native import Batches, Message, SubscriptionQueue
+from ferromqtt._queue_answers import FAILED, QueueAnswers, refused
 from ferromqtt._turn import TURN_BEFORE_ERROR
 from ferromqtt.exceptions import (
-    MqttCodeError,
     MqttOverflowError,
     MqttReentrantError,
     MqttTimeoutError,
 )
-from ferromqtt.reasons import ReasonCode
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -42,8 +41,6 @@ MAXSIZE = 100_000
 MAXBYTES = 64 << 20
 _OVERFLOW = ("wait", "drop_oldest", "drop_newest", "fail")
 _ACK = ("auto", "manual")
-_FAILED = 0x80
-"""The first Reason Code that is an error."""
 
 
 class QueueTerms(NamedTuple):
@@ -161,7 +158,7 @@ class Subscription(Generic[M_co]):
             queue.declare(self._filters, self._properties)
             return
         await self._internals.subscribe_queue(queue, self._filters, self._properties, self._timeout)
-        failed = [each for each in queue.answer if each[1] >= _FAILED]
+        failed = [each for each in queue.answer if each[1] >= FAILED]
         if failed:
             raise refused(failed)
 
@@ -189,7 +186,7 @@ class Subscription(Generic[M_co]):
             queue.close()
 
 
-class SubscriptionMessages(Generic[M_co]):
+class SubscriptionMessages(QueueAnswers, Generic[M_co]):
     """The messages of one subscription, in order of arrival.
 
     Any number of tasks may iterate: each message goes to one of them, first come first served. A
@@ -244,10 +241,6 @@ class SubscriptionMessages(Generic[M_co]):
         """
         return cast("Batches[M_co]", self._queue.messages().batches(max))
 
-    def __len__(self) -> int:
-        """How many messages wait to be taken."""
-        return len(self._queue)
-
     @property
     def is_closed(self) -> bool:
         """Whether its block was left, or it was unsubscribed by `unsubscribe`."""
@@ -256,38 +249,6 @@ class SubscriptionMessages(Generic[M_co]):
     def try_next(self) -> M_co | None:
         """Return a message that is there already, and that no task waits for; None without one."""
         return cast("M_co | None", self._queue.take_message())
-
-    def take_lost(self) -> int:
-        """Return how many messages the full queue has lost since the last call.
-
-        Under `overflow="fail"` that is known when all before the gap are taken, and the queue goes
-        on behind it from here.
-        """
-        return self._queue.take_lost()
-
-    def results(self) -> list[tuple[str, ReasonCode]]:
-        """Return each filter with the server's answer: the granted QoS, or why it is refused.
-
-        The QoS may be lower than what was asked for. Empty until the server has answered.
-        """
-        return _with_reasons(self._queue.answer)
-
-    def granted_qos(self) -> int:
-        """Return the QoS that the server has granted: the highest, when there are several filters.
-
-        0 until the server has answered.
-        """
-        granted = (code for _, code in self._queue.answer if code < _FAILED)
-        return max(granted, default=0)
-
-    def not_subscribed(self) -> list[tuple[str, ReasonCode]]:
-        """Return the filters that the server has refused in a later connection, and why.
-
-        No message comes for them any more. That is after the server has lost the session, after the
-        client was entered again, and for a subscription that was opened before there was a
-        connection.
-        """
-        return _with_reasons(self._queue.not_subscribed)
 
     async def unsubscribe(self, *, timeout: float | None = None) -> None:
         """End the subscription, and wait until the server has confirmed it.
@@ -321,22 +282,14 @@ class SubscriptionMessages(Generic[M_co]):
             address = self._internals.core.address
             text = f"Operation timed out: no UNSUBACK from {address} within {limit:g} s"
             raise MqttTimeoutError(text) from None
-        kept = [(it, code) for it, code in zip(filters, codes, strict=False) if code >= _FAILED]
+        kept = [(it, code) for it, code in zip(filters, codes, strict=False) if code >= FAILED]
         if kept:
             raise refused(kept, "to end the subscription")
 
 
-def _with_reasons(answers: list[tuple[str, int]]) -> list[tuple[str, ReasonCode]]:
-    return [(topic, _errors.any_reason(code)) for topic, code in answers]
-
-
-def refused(answers: list[tuple[str, int]], what: str = "the subscription") -> MqttCodeError:
-    """Return the exception for filters that the server has refused."""
-    reasons = _with_reasons(answers)
-    error = MqttCodeError(reasons[0][1])
-    for topic, reason in reasons:
-        error.add_note(f"The server refused {what} to {topic!r}: {reason} (0x{reason.value:02X})")
-    return error
+def queue_of(messages: SubscriptionMessages[Any]) -> SubscriptionQueue:
+    """Return the queue that messages are taken from, for other iterators over it."""
+    return messages._queue  # noqa: SLF001 - the way to it
 
 
 def overflow_error(lost: int) -> MqttOverflowError:

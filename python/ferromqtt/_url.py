@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from ferromqtt import _checks
 from ferromqtt._native import profile_table, server_of_url
+from ferromqtt.options import TLSParameters
 
 if TYPE_CHECKING:
-    from ferromqtt.options import ClientOptions
+    from ferromqtt._client_options import ClientOptions
 
 _FROM_URL = "from_url"
 _WHERE = ("hostname", "port", "transport")
@@ -50,8 +51,6 @@ def arguments_of(url: str, options: Mapping[str, object]) -> tuple[str, dict[str
             "without TLS: write mqtts:// or wss://."
         )
     if is_tls and not own_tls:
-        from ferromqtt.options import TLSParameters  # noqa: PLC0415 - it uses this module
-
         found["tls_params"] = TLSParameters()
     return found.pop("hostname"), {**options, **found}
 

@@ -11,6 +11,7 @@ from typing import Literal, Self, Unpack, cast
 
 from ferromqtt import _authentication, _checks, _keywords, _shown
 from ferromqtt._client_keywords import ClientKeywords, with_defaults_of
+from ferromqtt._client_options import ClientOptions, memory_broker
 from ferromqtt._drain import Drained
 from ferromqtt._internals import free_property
 from ferromqtt._native import Message, MessagesIterator
@@ -29,12 +30,10 @@ from ferromqtt.connection import (
 from ferromqtt.events import Events
 from ferromqtt.options import (
     MQTT_CLEAN_START_FIRST_ONLY,
-    ClientOptions,
     ProtocolVersion,
     ProxySettings,
     TLSParameters,
     Will,
-    memory_broker,
 )
 from ferromqtt.outcomes import OutgoingQueue
 from ferromqtt.stats import Stats, of_counters

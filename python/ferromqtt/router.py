@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeAlias, TypeVar, Unpack, cast
 
 from ferromqtt import _checks, _keywords
@@ -20,9 +20,9 @@ from ferromqtt._subscription_keywords import (
     takes_subscription,
 )
 from ferromqtt.client import Client
-from ferromqtt.codecs import Encoder, can_encode
+from ferromqtt.codecs import can_encode
 from ferromqtt.exceptions import MqttError
-from ferromqtt.types import PayloadType, SubscriptionTopic
+from ferromqtt.types import SubscriptionTopic
 
 __all__ = ["Router"]
 
@@ -360,11 +360,9 @@ class Router:
                 result = await result
             _check_run(result)
             if route.responds:
-                request, codec = cast("Request", message), route.keywords.get("codec")
-                if codec is not None and can_encode(codec):
-                    await request.respond(result, codec=cast("Encoder[object]", codec))
-                else:
-                    await request.respond(cast("PayloadType", result))
+                codec = route.keywords.get("codec")
+                respond: Callable[..., Awaitable[None]] = cast("Request", message).respond
+                await respond(result, codec=codec if can_encode(codec) else None)
             if route.acknowledges(internals):
                 message.ack()
         except asyncio.CancelledError as error:

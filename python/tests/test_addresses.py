@@ -112,23 +112,21 @@ def test_when_many_fail_the_first_few_are_named_1_4(
 
 
 def test_a_resolver_that_answers_without_an_address_is_one_that_failed_1_4(
-    run: LoopRunner, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """On asyncio's own loop: uvloop's has no attributes that can be set."""
+
     async def main() -> None:
         async def resolve(*_: object, **__: object) -> list[object]:
             return []
 
-        loop = asyncio.get_running_loop()
-        if isinstance(loop, asyncio.BaseEventLoop):
-            monkeypatch.setattr(loop, "getaddrinfo", resolve)
-        else:  # uvloop's has no attributes that can be set
-            pytest.skip("the resolver of this loop cannot be replaced")
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
         with pytest.raises(MqttError, match=r"^the host has no address: cannot connect") as caught:
             await Client("no-addresses").__aenter__()
         assert "name resolution failed (check the spelling" in str(caught.value)
         assert caught.value.phase == "resolve"
 
-    run(main)
+    asyncio.run(main())
 
 
 def test_a_cancelled_race_leaves_nothing_behind_1_4(

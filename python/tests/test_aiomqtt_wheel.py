@@ -245,7 +245,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize(("output", "reason"), [(">&-", "Errno 9"), (">/dev/full", "Errno 28")])
 @pytest.mark.parametrize("command", ["aiomqtt-wheel", "broker"])
 def test_standard_output_that_cannot_be_written_to_is_named(

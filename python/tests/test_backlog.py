@@ -96,7 +96,7 @@ def resident() -> int:
     return pages * 4096
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="asks the system in Linux's way")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/statm, which Linux alone has")
 @pytest.mark.parametrize("taken", [True, False], ids=["kept", "queued"])
 def test_messages_whose_properties_were_never_read_do_not_keep_what_came_with_them(
     run: LoopRunner, *, taken: bool

@@ -12,9 +12,10 @@ import pytest
 
 from ferromqtt import Client, ProtocolVersion, TLSParameters, blocking
 from ferromqtt._client_keywords import ClientKeywords
+from ferromqtt._client_options import ClientOptions
 from ferromqtt._internals import internals_of
+from ferromqtt._option_checks import check_enter
 from ferromqtt.connection import Server
-from ferromqtt.options import ClientOptions, check_enter
 from ferromqtt.testing import TestBroker
 from support.clients import receive, unique
 from support.loops import LoopRunner

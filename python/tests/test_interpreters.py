@@ -59,7 +59,7 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS)
 def test_a_subinterpreter_is_refused_and_the_main_interpreter_goes_on(way: str, order: str) -> None:
     module = "_testcapi" if "_testcapi" in WAYS[way] else "_xxsubinterpreters"
-    pytest.importorskip(module)
+    pytest.importorskip(module, reason=f"this build of CPython has no {module}")
     begin = f"import sys\nuse = {USE!r}.replace('PATH', repr(sys.path))\n"
     there, here = textwrap.dedent(WAYS[way]), "exec(use)\n"
     if order == "subinterpreter first":

@@ -399,7 +399,7 @@ def test_a_forked_child_may_have_a_client_of_its_own() -> None:
 
 
 def run_out_of_memory(what: str) -> None:
-    testing = pytest.importorskip("_testcapi")
+    testing = pytest.importorskip("_testcapi", reason="this build of CPython has no _testcapi")
 
     async def main() -> None:
         wire = Wire()

@@ -18,9 +18,9 @@ from ferromqtt import (
     Will,
     blocking,
 )
+from ferromqtt._client_options import ClientOptions
 from ferromqtt._internals import internals_of
 from ferromqtt.events import Connected
-from ferromqtt.options import ClientOptions
 from ferromqtt.profiles import PROFILES
 from ferromqtt.testing import TestBroker, VirtualLoop
 from ferromqtt.types import ServerProfileName

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from ferromqtt import Client, Credentials, MqttConnectError, MqttError, Reconnect, Server
+from ferromqtt._client_options import ClientOptions
 from ferromqtt._internals import internals_of
 from ferromqtt.events import Disconnected
-from ferromqtt.options import ClientOptions
 from ferromqtt.testing import TestBroker
 from support import packets
 from support.loops import LoopRunner

@@ -132,7 +132,7 @@ def test_little_is_ahead_of_the_core_in_a_transport(run: LoopRunner, mosquitto: 
     run(main)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="no other system is asked")
+@pytest.mark.skipif(sys.platform != "linux", reason="the client asks TCP on Linux alone")
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_tcp_connection_below_is_asked(
     run: LoopRunner, mosquitto: Mosquitto, kind: str

@@ -15,6 +15,8 @@ pub(crate) struct Attempts {
     current: Arc<str>,
     /// Of the connection or attempt that ended last.
     ended: Arc<str>,
+    /// The transport of the present one was opened.
+    pub(crate) opened: bool,
     /// Those that have accepted a connection since the engine was started.
     pub(crate) accepted: VecDeque<Arc<str>>,
 }
@@ -47,6 +49,13 @@ impl<T: Tokens> Engine<T> {
     pub fn begin_attempt(&mut self, address: impl Into<Arc<str>>) {
         self.take_events(); // the end of the one before has its own address
         self.attempts.current = address.into();
+        self.attempts.opened = false;
+    }
+
+    /// Whether the present attempt, or the last one, has opened its transport: if it ends without CONNACK, something is there,
+    /// and does not answer.
+    pub const fn has_opened(&self) -> bool {
+        self.attempts.opened
     }
 
     /// Where the present attempt or connection leads to, or the last one led to. Empty before any.

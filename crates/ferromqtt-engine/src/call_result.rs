@@ -41,8 +41,38 @@ pub struct FilterAnswer {
 }
 
 impl FilterAnswer {
+    /// What the server has answered for each of `filters`, of the request that this is the answer to. With `partial` it
+    /// may have refused some of them, but not all.
+    ///
+    /// # Errors
+    /// [`SubscribeError::Rejected`] when it has refused the only filter, [`SubscribeError::SomeRejected`] for one of several.
+    pub fn granted(
+        self,
+        filters: Vec<TopicFilter>,
+        partial: bool,
+    ) -> Result<Vec<(TopicFilter, FilterResult)>, SubscribeError> {
+        let results = self.by_filter(filters);
+        let properties = self.properties;
+        let refused = (results.iter()).filter(|(_, result)| result.is_error());
+        let refused = refused.count();
+        if refused == 0 || partial && refused < results.len() {
+            return Ok(results);
+        }
+        Err(match &*results {
+            [(filter, result)] => SubscribeError::Rejected {
+                filter: filter.clone(),
+                reason: result.reason(),
+                properties,
+            },
+            _ => SubscribeError::SomeRejected {
+                results,
+                properties,
+            },
+        })
+    }
+
     /// Each of the `filters` that were asked for, with its result. UNSUBACK before 5.0 grants all.
-    pub fn by_filter(&self, filters: Vec<TopicFilter>) -> Vec<(TopicFilter, FilterResult)> {
+    fn by_filter(&self, filters: Vec<TopicFilter>) -> Vec<(TopicFilter, FilterResult)> {
         let success = FilterResult::of_unsuback(ReasonCode::Success);
         let results = self.results.iter().copied().chain(iter::repeat(success));
         filters.into_iter().zip(results).collect()
@@ -209,5 +239,50 @@ impl Sorted {
             Self::Disconnected { cause, delivery } => (cause, delivery),
             _ => (ConnectionError::DriverGone, Delivery::Unknown),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REFUSED: ReasonCode = ReasonCode::NotAuthorized;
+
+    fn granted(reasons: &[ReasonCode], partial: bool) -> Result<usize, SubscribeError> {
+        let filters = ["a", "b"].map(|filter| filter.try_into().unwrap());
+        let answer = FilterAnswer {
+            results: (reasons.iter().copied().map(FilterResult::of_suback)).collect(),
+            properties: None,
+        };
+        let filters = filters.into_iter().take(reasons.len().max(1)).collect();
+        let results = answer.granted(filters, partial)?;
+        Ok((results.iter().filter(|(_, result)| !result.is_error())).count())
+    }
+
+    #[test]
+    fn a_refused_filter_is_an_error_unless_others_will_do() {
+        let both = [ReasonCode::Success, ReasonCode::GrantedQos1];
+        let one = [ReasonCode::Success, REFUSED];
+        for partial in [false, true] {
+            assert_eq!(granted(&both, partial), Ok(2));
+            let alone = granted(&[REFUSED], partial);
+            assert!(
+                matches!(alone, Err(SubscribeError::Rejected { reason, .. }) if reason == REFUSED)
+            );
+            let none = granted(&[REFUSED; 2], partial);
+            assert!(matches!(none, Err(SubscribeError::SomeRejected { .. })));
+        }
+        assert_eq!(granted(&one, true), Ok(1));
+        let strict = granted(&one, false);
+        let Err(SubscribeError::SomeRejected { results, .. }) = strict else {
+            panic!("{strict:?}");
+        };
+        assert_eq!(results.len(), 2, "those that were granted are named too");
+    }
+
+    /// UNSUBACK before 5.0.
+    #[test]
+    fn an_answer_without_results_grants_all() {
+        assert_eq!(granted(&[], false), Ok(1));
     }
 }

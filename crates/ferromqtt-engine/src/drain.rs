@@ -6,13 +6,16 @@ use ferromqtt_proto::{Delivery, OpId, ReasonCode};
 
 use crate::{Engine, Fact, Goodbye, PublishRefusal, Tokens};
 
-/// Operations that were accepted, and whose outcome is that the connection ended; and messages that the outgoing queue keeps.
+/// What was left when a connection ended: operations that were accepted, and whose outcome is that it ended; messages that
+/// the outgoing queue keeps; and QoS 0 messages that were not written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Undone {
     /// Those that were never sent.
     pub not_sent: usize,
     /// Those that were on the wire, and whose outcome is unknown.
     pub unknown: usize,
+    /// QoS 0 messages that were accepted, and not written.
+    pub unflushed: u64,
 }
 
 impl Undone {
@@ -28,6 +31,8 @@ impl Undone {
 #[derive(Debug, Default)]
 pub(crate) struct Draining {
     pub(crate) undone: Undone,
+    /// [`Stats::unflushed`](ferromqtt_proto::Stats::unflushed) when it began.
+    unflushed_before: u64,
     until: Option<Instant>,
     /// DISCONNECT was called for.
     disconnects: bool,
@@ -45,7 +50,12 @@ impl<T: Tokens> Engine<T> {
     /// A lost connection is made again meanwhile. The face waits for the end of the connection, and then asks for what is
     /// [`undone`](Self::undone).
     pub fn drain(&mut self, now: Instant, until: Option<Instant>) {
-        self.draining.get_or_insert_default().until = until;
+        let unflushed_before = self.core.stats().unflushed;
+        let draining = self.draining.get_or_insert_with(|| Draining {
+            unflushed_before,
+            ..Draining::default()
+        });
+        draining.until = until;
         self.is_closed = true;
         self.refuse_line(&PublishRefusal::Draining);
         self.disconnect_when_drained(now);
@@ -58,7 +68,10 @@ impl<T: Tokens> Engine<T> {
 
     /// What was left when a connection that is drained ended.
     pub fn undone(&self) -> Undone {
-        (self.draining.as_ref()).map_or_else(Undone::default, |draining| draining.undone)
+        (self.draining.as_ref()).map_or_else(Undone::default, |draining| Undone {
+            unflushed: self.core.stats().unflushed - draining.unflushed_before,
+            ..draining.undone
+        })
     }
 
     /// The end of a connection has failed `op`.
@@ -79,7 +92,9 @@ impl<T: Tokens> Engine<T> {
     /// Reports the messages without an outcome that no caller waited for.
     pub(crate) fn report_unawaited(&mut self) {
         if self.unawaited != Undone::default() {
-            let Undone { not_sent, unknown } = std::mem::take(&mut self.unawaited);
+            let Undone {
+                not_sent, unknown, ..
+            } = std::mem::take(&mut self.unawaited);
             self.report(Fact::Unawaited { not_sent, unknown });
         }
     }

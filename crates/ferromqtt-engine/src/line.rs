@@ -41,7 +41,7 @@ impl Display for LineValue {
 }
 
 /// The fields that a log without fields gets too. The text has the others in it, or they are for programs alone.
-const TOLD: &str = "topic filter filters reason messages ends not_sent unknown packets";
+const RENDERED: &str = "topic filter filters reason messages ends not_sent unknown packets";
 
 /// A line for the log. It shows no payload and no credentials.
 #[derive(Clone, Debug)]
@@ -128,7 +128,7 @@ impl Line {
     /// The whole line as one text, for a log without fields and spans: with the fields that the text does not have, with the
     /// server, unless that is empty, and with how often it has been.
     #[must_use]
-    pub fn told(&self, server: &str) -> String {
+    pub fn render(&self, server: &str) -> String {
         let mut text = self.text.clone().into_owned();
         let often = match (self.get("times"), self.get("left_out")) {
             (Some(times), Some(_)) => format!(" ({times} times in all)"),
@@ -144,8 +144,9 @@ impl Line {
                 (kind, subject) => format!("{kind}: {subject}"),
             };
         }
-        let told = (self.fields.iter()).filter(|(name, _)| TOLD.split(' ').any(|it| it == *name));
-        let mut details: Vec<_> = told
+        let rendered = |name: &str| RENDERED.split(' ').any(|it| it == name);
+        let mut details: Vec<_> = (self.fields.iter())
+            .filter(|(name, _)| rendered(name))
             .map(|(name, value)| format!("{name}: {value}"))
             .collect();
         if self.get("session_present") == Some(&LineValue::Flag(true)) {

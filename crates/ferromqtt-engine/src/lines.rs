@@ -1,6 +1,6 @@
 //! The log lines of facts, made once for all faces, and how often a line that repeats is written.
 //!
-//! A face with fields and spans writes a line's text and its fields. One without writes [`Line::told`].
+//! A face with fields and spans writes a line's text and its fields. One without writes [`Line::render`].
 
 use std::time::{Duration, Instant};
 

@@ -96,6 +96,7 @@ impl<T: Tokens> Engine<T> {
     pub fn opened(&mut self, now: Instant, link: LinkId) -> bool {
         let is_current = self.is_current(link);
         if is_current {
+            self.attempts.opened = true;
             self.core.transport_opened(now);
         }
         is_current

@@ -158,7 +158,7 @@
 //! | [`shown`] | what `Debug`, errors and logs show of payloads, of what authenticates, and of a peer's text |
 //! | `repeats` | which of many log lines that say the same a driver writes |
 //! | `topic`, `text` | Topic Names and Filters, and the strings they are made of |
-//! | `topic_template` | Topic Filters whose wildcards have names |
+//! | `topic_template`, `topic_templates` | Topic Filters whose wildcards have names; those of one subscription |
 //! | `topic_tree` | many filters or names, and which of them match |
 
 mod client;
@@ -182,6 +182,7 @@ mod tests_support;
 mod text;
 mod topic;
 mod topic_template;
+mod topic_templates;
 mod topic_tree;
 mod versions;
 
@@ -219,4 +220,5 @@ pub use topic::{TopicFilter, TopicName};
 #[doc(hidden)] // for the clients of this workspace that have another type of filters
 pub use topic::{has_misplaced_wildcard, matches_by_level};
 pub use topic_template::{TemplateError, TemplateProblem, TopicParams, TopicTemplate};
+pub use topic_templates::TopicTemplates;
 pub use topic_tree::{FilterTree, NameTree};

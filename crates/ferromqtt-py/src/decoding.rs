@@ -1,6 +1,6 @@
 //! How the messages of a subscription are read: by the names of its templates, and by its codec.
 
-use ferromqtt_proto::{TopicName, TopicTemplate as Template};
+use ferromqtt_proto::{TopicName, TopicTemplates};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -14,8 +14,7 @@ use crate::typed_message::TypedMessage;
 /// What a subscription's messages are read with. They share it, and keep it alive.
 #[pyclass(frozen, weakref, module = "ferromqtt._native")]
 pub(crate) struct Decoding {
-    /// Those that have names, in the order given.
-    templates: Vec<Template>,
+    templates: TopicTemplates,
     /// The codec's function that decodes, and what errors call the codec.
     codec: Option<(Py<PyAny>, String)>,
 }
@@ -31,9 +30,7 @@ impl Decoding {
     ) -> Self {
         let templates = (templates.iter()).map(|template| template.get().template().clone());
         Self {
-            templates: templates
-                .filter(|template| template.names().next().is_some())
-                .collect(),
+            templates: templates.collect(),
             codec: decode.map(|decode| (decode, codec)),
         }
     }
@@ -75,8 +72,7 @@ impl Decoding {
         let Ok(topic) = TopicName::new(text) else {
             return Ok(dict); // the program has set another one
         };
-        let found = (self.templates.iter()).find_map(|template| template.params(&topic));
-        for (name, value) in found.iter().flat_map(|found| found.iter()) {
+        for (name, value) in self.templates.params(&topic).iter() {
             dict.set_item(name, value)?;
         }
         Ok(dict)

@@ -52,7 +52,7 @@ hooks! {
     /// The exception for a queue that has overflown and takes nothing more.
     overflow_error = "ferromqtt._subscription"."overflow_error";
     /// The exception for subscriptions that the server has refused.
-    refused_subscription = "ferromqtt._subscription"."refused";
+    refused_subscription = "ferromqtt._queue_answers"."refused";
     /// The exception for a payload that a codec cannot decode.
     undecodable = "ferromqtt.codecs"."_undecodable";
     /// A topic or the like as an error shows it.

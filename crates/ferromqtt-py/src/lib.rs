@@ -16,7 +16,6 @@ mod connack;
 mod convert;
 mod core;
 mod decoding;
-mod drain;
 mod event_reader;
 mod events;
 mod failure;

@@ -39,10 +39,10 @@ fn write(slf: &Bound<'_, Core>, lines: &[Line], server: &str) -> PyResult<()> {
         let core = slf.read();
         // The lines at DEBUG name their client themselves.
         let (level, text) = match line.level {
-            LineLevel::Debug if core.engine.core().packet_trace() => (10, line.told("")),
+            LineLevel::Debug if core.engine.core().packet_trace() => (10, line.render("")),
             LineLevel::Debug => continue,
-            LineLevel::Info => (20, line.told(server)),
-            LineLevel::Warn => (30, line.told(server)),
+            LineLevel::Info => (20, line.render(server)),
+            LineLevel::Warn => (30, line.render(server)),
         };
         drop(core);
         slf.call_method1(intern!(slf.py(), "_write_line"), (level, text))?;

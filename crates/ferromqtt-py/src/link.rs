@@ -57,11 +57,11 @@ impl Link {
             None => TransportError::Cut,
         };
         let transport = (core.read().transport.as_ref()).map(|it| it.clone_ref(py));
-        let told = Core::end_link(core, id, cause, is_final);
+        let ended = Core::end_link(core, id, cause, is_final);
         if let Some(transport) = transport {
             transport.call_method0(py, intern!(py, "abort"))?;
         }
-        told
+        ended
     }
 
     // asyncio.BufferedProtocol

@@ -33,8 +33,9 @@ pub(crate) fn publish<'py>(
     qos: &Bound<'py, PyAny>,
     retain: &Bound<'py, PyAny>,
     properties: Option<&Bound<'py, PyDict>>,
-    timeout: f64,
+    timeout: &Bound<'py, PyAny>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let timeout = convert::timeout(timeout)?;
     let topic = convert::topic_text("topic", topic)?;
     let topic = topic.to_str().map_err(|_| convert::surrogate("topic"))?;
     let is_alias = topic.is_empty() && properties.is_some();
@@ -113,18 +114,20 @@ pub(crate) fn subscribe<'py>(
     slf: &Bound<'py, Core>,
     filters: Vec<GivenFilter>,
     properties: Option<&Bound<'py, PyDict>>,
-    timeout: f64,
+    timeout: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let timeout = convert::timeout(timeout)?;
     let terms = terms(filters, properties, QueueId::DEFAULT)?;
     let subscribe =
         |engine: &mut PyEngine, now, deadline, token| engine.subscribe(now, terms, deadline, token);
-    request_subscription(slf, timeout, subscribe)
+    request_filters(slf, timeout, Awaited::SubAck, subscribe)
 }
 
-/// Has the engine accept a subscription. Returns a future of the list of Reason Codes.
-pub(crate) fn request_subscription<'py>(
+/// Has the engine accept a SUBSCRIBE or UNSUBSCRIBE, by which answer is awaited. Returns a future of the list of Reason Codes.
+pub(crate) fn request_filters<'py>(
     slf: &Bound<'py, Core>,
     timeout: f64,
+    awaited: Awaited,
     accept: impl FnOnce(
         &mut PyEngine,
         Instant,
@@ -133,8 +136,12 @@ pub(crate) fn request_subscription<'py>(
     ) -> Result<CallId, (Call, SubscribeRefusal)>,
 ) -> PyResult<Bound<'py, PyAny>> {
     calling_task(slf)?;
-    call(slf, timeout, Awaited::SubAck, accept, |refusal| {
-        call_result::request_refused(slf, refusal, "subscribe")
+    let what = match awaited {
+        Awaited::UnsubAck => "unsubscribe",
+        _ => "subscribe",
+    };
+    call(slf, timeout, awaited, accept, |refusal| {
+        call_result::request_refused(slf, refusal, what)
     })
 }
 
@@ -161,8 +168,9 @@ pub(crate) fn unsubscribe<'py>(
     slf: &Bound<'py, Core>,
     filters: Vec<String>,
     properties: Option<&Bound<'py, PyDict>>,
-    timeout: f64,
+    timeout: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let timeout = convert::timeout(timeout)?;
     let filters = filters.into_iter().map(filter);
     let unsubscribe = Unsubscribe {
         filters: filters.collect::<PyResult<_>>()?,
@@ -171,9 +179,10 @@ pub(crate) fn unsubscribe<'py>(
             .transpose()?
             .unwrap_or_default(),
     };
-    request_unsubscription(slf, timeout, |engine, now, deadline, token| {
+    let accept = |engine: &mut PyEngine, now, deadline, token| {
         engine.unsubscribe_unheeded(now, unsubscribe, deadline, token)
-    })
+    };
+    request_filters(slf, timeout, Awaited::UnsubAck, accept)
 }
 
 /// As [`unsubscribe`], without properties, and for a caller that raises for what the server refuses.
@@ -186,25 +195,10 @@ pub(crate) fn unsubscribe_from<'py>(
         filters,
         properties: Properties::default(),
     };
-    request_unsubscription(slf, timeout, |engine, now, deadline, token| {
+    let accept = |engine: &mut PyEngine, now, deadline, token| {
         engine.unsubscribe(now, unsubscribe, deadline, token)
-    })
-}
-
-fn request_unsubscription<'py>(
-    slf: &Bound<'py, Core>,
-    timeout: f64,
-    unsubscribe: impl FnOnce(
-        &mut PyEngine,
-        Instant,
-        Option<Instant>,
-        Call,
-    ) -> Result<CallId, (Call, SubscribeRefusal)>,
-) -> PyResult<Bound<'py, PyAny>> {
-    calling_task(slf)?;
-    call(slf, timeout, Awaited::UnsubAck, unsubscribe, |refusal| {
-        call_result::request_refused(slf, refusal, "unsubscribe")
-    })
+    };
+    request_filters(slf, timeout, Awaited::UnsubAck, accept)
 }
 
 /// The caller of a call does not wait for it any more.

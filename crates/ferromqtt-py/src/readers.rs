@@ -36,12 +36,12 @@ pub(crate) fn wake(core: &Bound<'_, Core>, reader: Reader) -> PyResult<()> {
     if reader.name.is_none() {
         return wake_event_reader(future);
     }
-    let told = future.call_method1(intern!(py, "set_result"), (py.None(),));
+    let woken = future.call_method1(intern!(py, "set_result"), (py.None(),));
     let Some(name) = reader.name else {
         return Ok(()); // see above
     };
     let mut guard = core.lock();
-    let tokens = match told {
+    let tokens = match woken {
         Ok(_) => (guard.engine.bring_back(name, reader), None),
         // Cancelled, and its step not told yet, or its loop is closed: it is passed over.
         Err(_) => (guard.engine.stop_waiting(name), Some(reader)),

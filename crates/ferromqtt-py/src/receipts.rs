@@ -90,10 +90,11 @@ fn token(future: &Bound<'_, PyAny>, awaited: Awaited, wants_outcome: bool, limit
 pub(crate) fn enqueue<'py>(
     slf: &Bound<'py, Core>,
     given: Given<'py>,
-    timeout: Option<f64>,
+    timeout: Option<&Bound<'py, PyAny>>,
     expires_in: Option<f64>,
     keep_latest: bool,
 ) -> PyResult<Enqueued<'py>> {
+    let timeout = timeout.map(convert::timeout).transpose()?;
     let publish = message(given)?;
     let terms = MessageTerms {
         expires_in: expires_in.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
@@ -164,9 +165,10 @@ pub(crate) fn release(slf: &Bound<'_, Core>, key: u64) {
 pub(crate) fn publish_many<'py>(
     slf: &Bound<'py, Core>,
     given: Vec<Given<'py>>,
-    timeout: f64,
+    timeout: &Bound<'py, PyAny>,
 ) -> PyResult<(Bound<'py, PyList>, Vec<u64>)> {
     let py = slf.py();
+    let timeout = convert::timeout(timeout)?;
     // All of them before any is sent: what cannot be a message is a mistake of the program.
     let messages: Vec<_> = given.into_iter().map(message).collect::<PyResult<_>>()?;
     operations::calling_task(slf)?;

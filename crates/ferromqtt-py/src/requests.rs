@@ -19,8 +19,9 @@ use crate::tokens::PyEngine;
 pub(crate) fn request<'py>(
     slf: &Bound<'py, Core>,
     message: receipts::Given<'py>,
-    timeout: f64,
+    timeout: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let timeout = convert::timeout(timeout)?;
     let request = receipts::message(message)?;
     calling_task(slf)?;
     let ask = |engine: &mut PyEngine, now, deadline, token| {
@@ -39,8 +40,9 @@ pub(crate) fn respond<'py>(
     asked: Option<&Bound<'py, PyDict>>,
     (payload, qos, retain): (&Bound<'py, PyAny>, &Bound<'py, PyAny>, bool),
     own: Option<&Bound<'py, PyDict>>,
-    timeout: f64,
+    timeout: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let timeout = convert::timeout(timeout)?;
     let asked = asked.map(properties::from_dict).transpose()?;
     let qos = convert::qos(qos)?;
     let payload = Payload::new(payload)?.into_bytes();
@@ -52,12 +54,8 @@ pub(crate) fn respond<'py>(
         }
     };
     response.retain = retain;
-    if let Some(mut own) = own {
-        let set = response.properties.take();
-        if own.correlation_data.is_none() {
-            own.correlation_data = set.and_then(|set| set.correlation_data);
-        }
-        response.properties = Some(Box::new(own));
+    if let Some(own) = own {
+        response.replace_properties(own);
     }
     let awaited = Awaited::of_publish(qos);
     calling_task(slf)?;

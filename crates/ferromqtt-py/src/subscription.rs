@@ -1,6 +1,6 @@
 //! Subscriptions with a queue of their own: what is behind `ferromqtt._subscription`.
 
-use ferromqtt_engine::QueueEnd;
+use ferromqtt_engine::{Awaited, QueueEnd};
 use ferromqtt_proto::{Acknowledge, Overflow, QueueId, QueueOptions, ReasonCode, TopicFilter};
 use pyo3::exceptions::{PyStopAsyncIteration, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -76,7 +76,7 @@ impl SubscriptionQueue {
         let subscribe = |engine: &mut PyEngine, now, deadline, token| {
             engine.subscribe_lasting(now, terms, deadline, token)
         };
-        operations::request_subscription(self.core.bind(py), timeout, subscribe)
+        operations::request_filters(self.core.bind(py), timeout, Awaited::SubAck, subscribe)
     }
 
     /// Has each start of the connection subscribe, for a client that is not connected yet.

@@ -7,6 +7,8 @@ use pyo3::prelude::*;
 
 use crate::access::Access;
 use crate::core::Core;
+use crate::events;
+use crate::progress;
 
 impl Core {
     /// The time on the client's loop. May run Python code: no borrow of the core may be held.
@@ -55,5 +57,18 @@ impl Core {
             handle.call_method0(slf.py(), intern!(slf.py(), "cancel"))?;
         }
         Ok(())
+    }
+
+    /// The loop's timer has fired.
+    pub(crate) fn fire_timer(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let fired = slf.lock().timer.take();
+        let due = fired.as_ref().map(|(due, _)| *due);
+        let clock = slf.read().clock.clone();
+        let now = clock.now_at_timer(slf.py(), due)?;
+        progress::report(slf, now)?;
+        slf.lock().engine.on_time(now);
+        drop(fired);
+        events::pump(slf, now)?;
+        Self::flush(slf)
     }
 }

@@ -143,6 +143,18 @@ impl Core {
         Ok(())
     }
 
+    /// Goes on reading, after a turn of the loop, unless a queue has no capacity meanwhile.
+    pub(crate) fn go_on_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        if slf.read().input_paused {
+            return Ok(());
+        }
+        if let Some(transport) = Self::open_transport(slf)? {
+            transport.call_method0(intern!(py, "resume_reading"))?;
+        }
+        Ok(())
+    }
+
     /// The transport, unless it is closing.
     pub(crate) fn open_transport<'py>(
         slf: &Bound<'py, Self>,
@@ -220,14 +232,14 @@ impl Core {
         drop(core);
         drop(transport);
         // Whatever a hook of the user's raises meanwhile, those who wait for the end must be told.
-        let told = events::pump(slf, now);
+        let reported = events::pump(slf, now);
         let is_over = slf.read().engine.core().is_idle();
         match is_over {
             true => Self::stop_timer(slf)?,
             false => Self::arm_timer(slf)?, // for the next attempt
         }
         let written = lines::closed(slf);
-        told.and(written).and(failed)
+        reported.and(written).and(failed)
     }
 
     pub(crate) fn follow_requests(slf: &Bound<'_, Self>) -> PyResult<()> {

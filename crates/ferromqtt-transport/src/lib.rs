@@ -30,6 +30,6 @@ pub use host::{Host, HostError};
 pub use proxy::{
     Destination, ProxyCredentials, ProxyError, ProxyHandshake, ProxyKind, ProxyProgress,
 };
-pub use url::{ClientQuery, Endpoint, ProxyUrl, QueryProtocol, ServerUrl, UrlError};
+pub use url::{ClientQuery, Endpoint, EndpointError, ProxyUrl, QueryProtocol, ServerUrl, UrlError};
 #[cfg(feature = "websocket")]
 pub use websocket::{CloseReason, WebSocket, WebSocketError, WebSocketRequest, default_headers};

@@ -6,8 +6,8 @@ mod markers;
 
 use bytes::{Bytes, BytesMut};
 use ferromqtt_transport::{
-    Destination, Host, ProxyCredentials, ProxyHandshake, ProxyKind, ProxyUrl, ServerUrl, WebSocket,
-    WebSocketError, WebSocketRequest, default_headers,
+    Destination, Endpoint, Host, ProxyCredentials, ProxyHandshake, ProxyKind, ProxyUrl, ServerUrl,
+    WebSocket, WebSocketError, WebSocketRequest, default_headers,
 };
 
 use markers::*;
@@ -47,6 +47,9 @@ fn urls_show_neither_passwords_nor_queries() {
     ] {
         if let Err(error) = ServerUrl::parse(&wrong) {
             look_at_error(&error);
+        }
+        if let Err(error) = Endpoint::from_url(&wrong) {
+            look(&error);
         }
         if let Err(error) = ProxyUrl::parse(&wrong) {
             look_at_error(&error);
@@ -173,7 +176,7 @@ fn a_wrong_request_is_refused_without_what_it_holds() {
 }
 
 /// Public types that can hold nothing of a request.
-const WITHOUT_SECRETS: &str = "Next Race ProxyProgress ProxyError Endpoint ClientQuery UrlError QueryProtocol CloseReason HostError Failure Hint AttemptPhase";
+const WITHOUT_SECRETS: &str = "Next Race ProxyProgress ProxyError Endpoint EndpointError ClientQuery UrlError QueryProtocol CloseReason HostError Failure Hint AttemptPhase";
 
 #[test]
 fn every_public_type_is_known() {

@@ -8,11 +8,9 @@ use tokio::sync::oneshot;
 
 use crate::shared::{Shared, now};
 use crate::state::SharedState;
-use crate::subscribe::{Terms, answered, granted};
-use crate::{
-    Messages, Properties, QoS, QueueOptions, RetainHandling, SubscribeError, SubscriptionFilter,
-    SubscriptionOptions, TopicFilter, TopicTemplate,
-};
+use crate::subscribe::answered;
+use crate::terms::{Terms, subscribe_setters};
+use crate::{Messages, SubscribeError, SubscriptionFilter, TopicFilter};
 
 /// A subscription that [`Options::subscription`](crate::Options::subscription) declares: what
 /// [`Client::subscribe`](crate::Client::subscribe) asks for, said before there is a client.
@@ -35,59 +33,15 @@ impl DeclaredSubscription {
         }
     }
 
-    /// One more filter for the same stream, in the same SUBSCRIBE. See [`Subscribe::and`](crate::Subscribe::and).
-    pub fn and<T>(mut self, filter: T, options: impl Into<SubscriptionOptions>) -> Self
-    where
-        T: TryInto<SubscriptionFilter>,
-        T::Error: Into<SubscribeError>,
-    {
-        self.terms.add(filter, options.into());
-        self
-    }
-
-    /// The QoS up to which the server may send; it may grant less. Default: 0.
-    ///
-    /// This and the other options of SUBSCRIBE are for the filters that have none of their own.
-    pub const fn qos(mut self, qos: QoS) -> Self {
-        self.terms.options.qos = qos;
-        self
-    }
-
-    /// No Local (5.0): what this client publishes does not come back. Default: `false`.
-    pub const fn no_local(mut self, no_local: bool) -> Self {
-        self.terms.options.no_local = no_local;
-        self
-    }
-
-    /// Retain As Published (5.0): messages keep the RETAIN flag that they were published with. Default: `false`.
-    pub const fn retain_as_published(mut self, keep: bool) -> Self {
-        self.terms.options.retain_as_published = keep;
-        self
-    }
-
-    /// Retain Handling (5.0): when the server sends what it retains. Default: at every subscription.
-    pub const fn retain_handling(mut self, handling: RetainHandling) -> Self {
-        self.terms.options.retain_handling = handling;
-        self
-    }
-
-    /// SUBSCRIBE properties (5.0): a Subscription Identifier, User Properties. Default: none.
-    pub fn properties(mut self, properties: Properties) -> Self {
-        self.terms.properties = properties;
-        self
-    }
-
-    /// Bounds of the queue behind the stream, which fills from the first message on, taken or not. Default:
-    /// [`QueueOptions::DEFAULT`].
-    pub const fn queue(mut self, bounds: QueueOptions) -> Self {
-        self.terms.queue = bounds;
-        self
-    }
-
-    /// What it means when the server refuses some of several filters. See [`Subscribe::partial`](crate::Subscribe::partial).
-    pub const fn partial(mut self, partial: bool) -> Self {
-        self.terms.partial = partial;
-        self
+    subscribe_setters! {
+        terms:
+        /// One more filter for the same stream, in the same SUBSCRIBE. See [`Subscribe::and`](crate::Subscribe::and).
+        and;
+        /// Bounds of the queue behind the stream, which fills from the first message on, taken or not. Default:
+        /// [`QueueOptions::DEFAULT`](crate::QueueOptions::DEFAULT).
+        queue;
+        /// What it means when the server refuses some of several filters. See [`Subscribe::partial`](crate::Subscribe::partial).
+        partial;
     }
 }
 
@@ -95,7 +49,7 @@ impl DeclaredSubscription {
 #[derive(Debug)]
 pub(crate) struct PendingStream {
     partial: bool,
-    templates: Vec<TopicTemplate>,
+    templates: proto::TopicTemplates,
     end: oneshot::Receiver<CallEnd>,
 }
 
@@ -140,7 +94,8 @@ pub(crate) async fn take_declared(
     };
     let mut messages = Messages::new(Arc::clone(shared), declared.queue);
     messages.templates = pending.templates;
-    granted(messages, answered(end, declared.filters)?, pending.partial)
+    messages.results = answered(end)?.granted(declared.filters, pending.partial)?;
+    Ok(messages)
 }
 
 /// A declared subscription whose stream is being taken. Dropped before that is done, it can be taken again.

@@ -62,15 +62,18 @@ impl Connection {
     /// ```
     pub async fn drain(self, limit: Duration) -> Drained {
         let client = self.client();
-        let before = client.stats().unflushed;
         (client.shared)
             .call_and_notify(|state, now| state.engine.drain(now, now.checked_add(limit)));
         let end = self.ended().await;
-        let Undone { not_sent, unknown } = client.shared.lock().engine.undone();
+        let Undone {
+            not_sent,
+            unknown,
+            unflushed,
+        } = client.shared.lock().engine.undone();
         Drained {
             not_sent,
             unknown,
-            unflushed: client.stats().unflushed - before,
+            unflushed,
             end,
         }
     }

@@ -7,7 +7,8 @@ use tokio::sync::oneshot;
 
 use crate::PublishError;
 use crate::call::PendingCall;
-use crate::publish::{Publish, Receipt, publish_now};
+use crate::publish::Publish;
+use crate::publish_future::{Receipt, publish_now};
 use crate::shared::{end_of, now};
 
 /// # Enqueuing

@@ -173,6 +173,7 @@
 //! another client: [`migration`].
 
 mod authenticate;
+mod authenticator;
 #[cfg(feature = "blocking")]
 pub mod blocking;
 mod call;
@@ -181,6 +182,7 @@ mod codec;
 mod connect_error;
 mod connection;
 mod credentials;
+mod credentials_source;
 mod declared;
 mod drain;
 mod driver;
@@ -196,6 +198,7 @@ mod options;
 mod options_error;
 mod payload;
 mod publish;
+mod publish_future;
 mod request;
 mod responder;
 mod router;
@@ -204,6 +207,7 @@ mod shared;
 mod state;
 mod subscribe;
 mod subscription_filter;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod transport;
@@ -212,7 +216,7 @@ mod will;
 
 pub use bytes::Bytes;
 
-pub use authenticate::{Authenticator, AuthenticatorError, ReAuthenticateError};
+pub use authenticator::{Authenticator, AuthenticatorError, ReAuthenticateError};
 pub use client::Client;
 #[cfg(feature = "serde")]
 pub use codec::Json;
@@ -253,7 +257,8 @@ pub use options::Options;
 pub use options_error::TlsError;
 pub use options_error::{AddressError, OptionsError};
 pub use payload::IntoPayload;
-pub use publish::{Publish, PublishFuture, Receipt};
+pub use publish::Publish;
+pub use publish_future::{PublishFuture, Receipt};
 pub use request::Request;
 pub use responder::{RequestMessage, Requests, Responder};
 pub use router::{HandlerError, Route, Router, RouterError};

@@ -8,15 +8,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use ferromqtt_engine::ReaderId;
-use ferromqtt_proto::QueueId;
+use ferromqtt_proto::{QueueId, TopicTemplates};
 use futures_core::Stream;
 
 use crate::shared::{Burst, Shared};
 use crate::state::SharedState;
 use crate::subscribe::unsubscribe_queue;
-use crate::{
-    FilterResult, Message, QoS, ReasonCode, SubscribeError, TopicFilter, TopicParams, TopicTemplate,
-};
+use crate::{FilterResult, Message, QoS, ReasonCode, SubscribeError, TopicFilter, TopicParams};
 
 /// The messages of one subscription, in order of arrival; or those that no subscription asked for
 /// ([`Client::messages`](crate::Client::messages)).
@@ -64,7 +62,7 @@ pub struct Messages {
     /// What SUBACK said to each filter; empty for the messages that no subscription asked for.
     pub(crate) results: Vec<(TopicFilter, FilterResult)>,
     /// Those that it was subscribed by, in the order given.
-    pub(crate) templates: Vec<TopicTemplate>,
+    pub(crate) templates: TopicTemplates,
 }
 
 impl Messages {
@@ -75,7 +73,7 @@ impl Messages {
             reader: None,
             taken: Burst::default(),
             results: Vec::new(),
-            templates: Vec::new(),
+            templates: TopicTemplates::default(),
         }
     }
 
@@ -123,8 +121,8 @@ impl Messages {
         (self.shared).read(|engine| engine.take_lost(self.queue))
     }
 
-    /// What the levels of a message's topic are named by the [`TopicTemplate`] that was subscribed to; of several, by the first
-    /// that matches. Empty without one. It is computed here, so a stream that nobody asks costs nothing.
+    /// What the levels of a message's topic are named by the [`TopicTemplate`](crate::TopicTemplate) that was subscribed to; of
+    /// several, by the first that matches. Empty without one. It is computed here, so a stream that nobody asks costs nothing.
     ///
     /// ```no_run
     /// # async fn example(client: ferromqtt::Client) -> Result<(), ferromqtt::Error> {
@@ -139,9 +137,7 @@ impl Messages {
     /// # Ok(()) }
     /// ```
     pub fn params<'a>(&'a self, message: &'a Message) -> TopicParams<'a> {
-        (self.templates.iter())
-            .find_map(|template| template.params(&message.topic))
-            .unwrap_or_default()
+        self.templates.params(&message.topic)
     }
 
     /// What the server has said to each filter: the QoS that it has granted, which may be less than what was asked for

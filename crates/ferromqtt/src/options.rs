@@ -16,7 +16,7 @@ use ferromqtt_proto as proto;
 use ferromqtt_transport::{QueryProtocol, ServerUrl};
 
 use crate::authenticate::{AuthenticationExchange, Method};
-use crate::credentials::{AnyProvider, CredentialsSource};
+use crate::credentials_source::{AnyProvider, CredentialsSource};
 use crate::numbers::{RefusedNumbers, whole_seconds};
 use crate::options_error::{AddressError, OptionsError};
 use crate::transport::{Connector, Settings};

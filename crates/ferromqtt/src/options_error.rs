@@ -1,7 +1,7 @@
 //! Errors of options and addresses that cannot be used. They are the caller's, and nothing was tried.
 
 use ferromqtt_proto as proto;
-use ferromqtt_transport::{HostError, UrlError};
+use ferromqtt_transport::{EndpointError, HostError, UrlError};
 use thiserror::Error;
 
 use crate::SubscribeError;
@@ -28,6 +28,17 @@ pub enum AddressError {
         "that is less secure than the present connection, or on this machine: it is not followed"
     )]
     Reference,
+}
+
+impl From<EndpointError> for AddressError {
+    fn from(error: EndpointError) -> Self {
+        match error {
+            EndpointError::Url(error) => Self::Url(error),
+            EndpointError::Credentials => Self::Credentials,
+            EndpointError::Query => Self::Query,
+            EndpointError::LessSecure => Self::Reference,
+        }
+    }
 }
 
 /// Options that no connection can be made with. The caller's.

@@ -12,9 +12,9 @@ use futures_core::Stream;
 
 use crate::shared::Shared;
 use crate::subscribe::Subscribe;
+use crate::terms::subscribe_setters;
 use crate::{
-    Client, FilterResult, IntoPayload, Message, Messages, Properties, Publish, QoS, QueueOptions,
-    ReasonCode, RetainHandling, SubscribeError, SubscriptionFilter, SubscriptionOptions,
+    Client, FilterResult, IntoPayload, Message, Messages, Publish, QoS, ReasonCode, SubscribeError,
     TopicFilter, TopicParams,
 };
 
@@ -33,53 +33,16 @@ impl Responder {
         Self { client, subscribe }
     }
 
-    fn with(mut self, set: impl FnOnce(Subscribe) -> Subscribe) -> Self {
-        self.subscribe = set(self.subscribe);
-        self
-    }
-
-    /// One more filter, with a QoS or [`SubscriptionOptions`] of its own: see [`Subscribe::and`].
-    pub fn and<T>(self, filter: T, options: impl Into<SubscriptionOptions>) -> Self
-    where
-        T: TryInto<SubscriptionFilter>,
-        T::Error: Into<SubscribeError>,
-    {
-        self.with(|subscribe| subscribe.and(filter, options))
-    }
-
-    /// The QoS up to which the server may send requests; it may grant less. Default: 0.
-    pub fn qos(self, qos: QoS) -> Self {
-        self.with(|subscribe| subscribe.qos(qos))
-    }
-
-    /// No Local: requests of this client do not come back. Default: `false`.
-    pub fn no_local(self, no_local: bool) -> Self {
-        self.with(|subscribe| subscribe.no_local(no_local))
-    }
-
-    /// Retain As Published: see [`Subscribe::retain_as_published`]. Default: `false`.
-    pub fn retain_as_published(self, keep: bool) -> Self {
-        self.with(|subscribe| subscribe.retain_as_published(keep))
-    }
-
-    /// Retain Handling: see [`Subscribe::retain_handling`]. Default: at every subscription.
-    pub fn retain_handling(self, handling: RetainHandling) -> Self {
-        self.with(|subscribe| subscribe.retain_handling(handling))
-    }
-
-    /// SUBSCRIBE properties: see [`Subscribe::properties`]. Default: none.
-    pub fn properties(self, properties: Properties) -> Self {
-        self.with(|subscribe| subscribe.properties(properties))
-    }
-
-    /// Bounds of the queue behind the stream: see [`Subscribe::queue`]. Default: [`QueueOptions::DEFAULT`].
-    pub fn queue(self, bounds: QueueOptions) -> Self {
-        self.with(|subscribe| subscribe.queue(bounds))
-    }
-
-    /// What it means when the server refuses some of several filters: see [`Subscribe::partial`]. Default: `false`, an error.
-    pub fn partial(self, partial: bool) -> Self {
-        self.with(|subscribe| subscribe.partial(partial))
+    subscribe_setters! {
+        subscribe.terms:
+        /// One more filter, with a QoS or [`SubscriptionOptions`](crate::SubscriptionOptions) of its own: see
+        /// [`Subscribe::and`].
+        and;
+        /// Bounds of the queue behind the stream: see [`Subscribe::queue`]. Default:
+        /// [`QueueOptions::DEFAULT`](crate::QueueOptions::DEFAULT).
+        queue;
+        /// What it means when the server refuses some of several filters: see [`Subscribe::partial`]. Default: `false`, an error.
+        partial;
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use ferromqtt_transport::{ClientQuery, Endpoint, ServerUrl, authority};
+use ferromqtt_transport::{ClientQuery, Endpoint, ServerUrl};
 
 use crate::options_error::AddressError;
 
@@ -62,14 +62,7 @@ impl Server {
     /// [`AddressError::Url`] says what is wrong with it. [`AddressError::Credentials`] if it has a user name or password, and
     /// [`AddressError::Query`] if it has a query that is no WebSocket's: those belong to the client, not to one of its servers.
     pub fn from_url(url: &str) -> Result<Self, AddressError> {
-        let url = ServerUrl::parse(url)?;
-        if url.user_name.is_some() || url.password.is_some() {
-            return Err(AddressError::Credentials);
-        }
-        if !url.query.is_empty() {
-            return Err(AddressError::Query);
-        }
-        Ok(Self::at(url.place))
+        Ok(Self::at(Endpoint::from_url(url)?))
     }
 
     pub(crate) const fn at(place: Endpoint) -> Self {
@@ -78,34 +71,22 @@ impl Server {
 
     /// The host name or IP address; none for a Unix socket.
     pub const fn host(&self) -> Option<&str> {
-        match &self.place {
-            Endpoint::Tcp { host, .. } | Endpoint::WebSocket { host, .. } => Some(host.as_str()),
-            Endpoint::Unix { .. } => None,
-        }
+        self.place.host()
     }
 
     /// The port; none for a Unix socket.
     pub const fn port(&self) -> Option<u16> {
-        match &self.place {
-            Endpoint::Tcp { port, .. } | Endpoint::WebSocket { port, .. } => Some(*port),
-            Endpoint::Unix { .. } => None,
-        }
+        self.place.port()
     }
 
     /// Path and query of a WebSocket, or the path of a Unix socket.
     pub const fn path(&self) -> Option<&str> {
-        match &self.place {
-            Endpoint::Tcp { .. } => None,
-            Endpoint::WebSocket { path, .. } | Endpoint::Unix { path } => Some(path.as_str()),
-        }
+        self.place.path()
     }
 
     /// Whether TLS is spoken with it.
     pub const fn is_tls(&self) -> bool {
-        match &self.place {
-            Endpoint::Tcp { tls, .. } | Endpoint::WebSocket { tls, .. } => *tls,
-            Endpoint::Unix { .. } => false,
-        }
+        self.place.is_tls()
     }
 
     #[cfg(feature = "websocket")]
@@ -113,50 +94,17 @@ impl Server {
         matches!(self.place, Endpoint::WebSocket { .. })
     }
 
-    /// Host and port, or the path of a Unix socket: what logs show. The path of a WebSocket request may hold a token.
     pub(crate) fn address(&self) -> String {
-        match &self.place {
-            Endpoint::Tcp { host, port, .. } | Endpoint::WebSocket { host, port, .. } => {
-                authority(host, *port)
-            }
-            Endpoint::Unix { path } => path.clone(),
-        }
+        self.place.address()
     }
 
-    /// The same, with TLS. A Unix socket stays as it is: it does not leave the machine.
     #[cfg(feature = "tls")]
-    pub(crate) fn secured(mut self) -> Self {
-        match &mut self.place {
-            Endpoint::Tcp { tls, .. } | Endpoint::WebSocket { tls, .. } => *tls = true,
-            Endpoint::Unix { .. } => {}
-        }
-        self
+    pub(crate) fn secured(self) -> Self {
+        Self::at(self.place.secured())
     }
 
-    /// The server that this one refers to: a host, a host and a port (section 3.2.2.3.16), or a URL. It is reached in the
-    /// same way, and never in a less secure one.
     pub(crate) fn referred(&self, reference: &str) -> Result<Self, AddressError> {
-        if reference.contains("://") {
-            let server = Self::from_url(reference)?;
-            let weaker = self.is_tls() && !server.is_tls();
-            if weaker || matches!(server.place, Endpoint::Unix { .. }) {
-                return Err(AddressError::Reference);
-            }
-            return Ok(server);
-        }
-        let scheme = match (&self.place, self.is_tls()) {
-            (Endpoint::WebSocket { .. }, true) => "wss",
-            (Endpoint::WebSocket { .. }, false) => "ws",
-            (_, true) => "mqtts",
-            (_, false) => "mqtt",
-        };
-        let mut server = Self::from_url(&format!("{scheme}://{reference}"))?;
-        if let (Endpoint::WebSocket { path, .. }, Endpoint::WebSocket { path: same, .. }) =
-            (&mut server.place, &self.place)
-        {
-            path.clone_from(same);
-        }
-        Ok(server)
+        Ok(Self::at(self.place.referred(reference)?))
     }
 }
 
@@ -240,34 +188,5 @@ mod tests {
         assert_eq!(server.path(), Some("/mqtt?token=geheim"));
         assert_eq!(server.to_string(), "wss://a:443/mqtt?***");
         assert!(!format!("{server:?}").contains("geheim"));
-    }
-
-    #[test]
-    fn a_referred_server_is_reached_like_the_one_that_refers_to_it() {
-        let referred = |from: &str, to: &str| {
-            let server = Server::from_url(from).unwrap().referred(to);
-            server.map(|server| server.to_string())
-        };
-        let is = |url: &str| Ok(url.to_owned());
-        assert_eq!(referred("mqtt://a", "b"), is("mqtt://b:1883"));
-        assert_eq!(referred("mqtt://a:7", "b:9"), is("mqtt://b:9"));
-        assert_eq!(referred("mqtts://a", "[::1]"), is("mqtts://[::1]:8883"));
-        assert_eq!(referred("wss://a/x", "b"), is("wss://b:443/x"));
-        assert_eq!(referred("mqtt://a", "mqtts://b"), is("mqtts://b:8883"));
-    }
-
-    #[test]
-    fn a_reference_leads_to_no_weaker_transport_and_to_no_local_file() {
-        for (from, to) in [
-            ("mqtts://a", "mqtt://b"),
-            ("wss://a", "ws://b"),
-            ("mqtt://a", "mqtt+unix:///run/other"),
-        ] {
-            let referred = Server::from_url(from).unwrap().referred(to);
-            assert_eq!(referred, Err(AddressError::Reference), "{from} {to}");
-        }
-        let credentials = Server::new("a", 1).referred("user:geheim@b");
-        assert_eq!(credentials, Err(AddressError::Credentials));
-        assert!(Server::new("a", 1).referred("").is_err());
     }
 }

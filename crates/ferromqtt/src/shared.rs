@@ -26,7 +26,7 @@ use crate::authenticate::AuthenticationExchange;
 use crate::blocking::Process;
 use crate::link::LinkOutput;
 use crate::log::{self, Context};
-use crate::state::{Attempt, Notifications, SharedState, TaskEngine};
+use crate::state::{Notifications, SharedState, TaskEngine};
 use crate::{ConnectError, ConnectionError, ReasonCode, Server};
 
 /// How many messages a stream gives before it lets other tasks run; and how many the driver reads for each time that it
@@ -168,10 +168,7 @@ impl Shared {
         let client_identifier = state.engine.core().client_identifier().clone();
         let attempt = state.engine.core().stats().attempts;
         state.engine.begin_attempt(address.as_str());
-        state.attempt = Some(Attempt {
-            server: server.clone(),
-            opened: false,
-        });
+        state.server = Some(server.clone());
         drop(state);
         let context = Context::new(&client_identifier, &address, attempt);
         let context = Arc::new(context);
@@ -271,10 +268,9 @@ impl Shared {
     pub(crate) fn not_opened(&self, cause: ConnectionError, first: Server) -> ConnectError {
         let mut state = self.lock();
         let limit = state.engine.core().options().connect_timeout;
-        let attempt = state.attempt.take();
+        let opened = state.engine.has_opened();
+        let server = state.server.take().unwrap_or(first);
         drop(state);
-        let opened = attempt.as_ref().is_some_and(|attempt| attempt.opened);
-        let server = attempt.map_or(first, |attempt| attempt.server);
         match (limit, cause) {
             (Some(limit), ConnectionError::ConnectTimeout) => ConnectError::TimedOut {
                 server,
@@ -307,9 +303,6 @@ impl Shared {
     pub(crate) fn transport_opened(&self, output: &mut LinkOutput, link: LinkId) -> Agenda {
         let beginning =
             (self.authentication.as_ref()).map(AuthenticationExchange::begin_connection);
-        if let Some(attempt) = &mut self.lock().attempt {
-            attempt.opened = true;
-        }
         self.turn(output, |engine, now| {
             let begins = beginning.is_none_or(|data| engine.begin_authentication(now, data));
             if begins {

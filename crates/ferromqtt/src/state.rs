@@ -33,19 +33,11 @@ pub(crate) struct SharedState {
     pub(crate) engine: TaskEngine,
     /// How often the driver has been called since its last turn. Only the first call wakes it.
     calls_of_driver: u32,
-    /// The last attempt to connect, and what has come of it.
-    pub(crate) attempt: Option<Attempt>,
+    /// Where the last attempt to connect led to.
+    pub(crate) server: Option<Server>,
     /// The subscriptions of the options whose streams nobody has taken yet, by their calls.
     pub(crate) declared: HashMap<CallId, PendingStream>,
     log: Log,
-}
-
-/// An attempt to connect.
-#[derive(Debug)]
-pub(crate) struct Attempt {
-    pub(crate) server: Server,
-    /// Its transport is open, or was.
-    pub(crate) opened: bool,
 }
 
 /// What happened, to be reported after the lock is released: a task that is woken may call the client at once.
@@ -63,7 +55,7 @@ impl SharedState {
         Self {
             engine,
             calls_of_driver: 0,
-            attempt: None,
+            server: None,
             declared: HashMap::new(),
             log: Log::default(),
         }

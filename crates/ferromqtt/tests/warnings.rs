@@ -21,8 +21,9 @@ use ferromqtt::{
 };
 use ferromqtt_proto::packet::{Ack, Disconnect, Packet};
 use ferromqtt_testing::{BrokerOptions, TestBroker};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::TcpListener;
+use tracing::subscriber::DefaultGuard;
 
 use certificates::Authority;
 use noted::Warnings;
@@ -32,6 +33,38 @@ use tls_front::TlsFront;
 /// A client of the broker, in memory.
 fn in_memory(broker: &TestBroker) -> Options {
     Options::new("test-broker", 1883).transport(broker.transport())
+}
+
+/// What is written to `tracing` from now on, until the guard is dropped.
+fn note() -> (Warnings, DefaultGuard) {
+    let noted = Warnings::default();
+    let guard = tracing::subscriber::set_default(noted.clone());
+    (noted, guard)
+}
+
+async fn listen() -> (TcpListener, u16) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
+/// One connection over a pipe, after which there is none.
+async fn piped(options: Options) -> (Connection, Server<DuplexStream>) {
+    let (ours, theirs) = duplex(4096);
+    let stream = Mutex::new(Some(theirs));
+    let options = options.reconnect(None).transport(move |_| {
+        let stream = stream.lock().unwrap().take();
+        async { stream.ok_or_else(|| std::io::ErrorKind::ConnectionRefused.into()) }
+    });
+    let (connection, (server, _)) =
+        tokio::join!(Connection::open(options), Server::accept(ours, false));
+    (connection.unwrap(), server)
+}
+
+async fn in_time<T>(test: impl Future<Output = T>) -> T {
+    let limit = Duration::from_secs(60);
+    let ended = tokio::time::timeout(limit, test).await;
+    ended.expect("the test ends in time")
 }
 
 async fn open_and_close(options: Options) {
@@ -44,8 +77,7 @@ async fn danger_is_told() {
     let authority = Authority::new("ours");
     let address = (broker.host(), broker.port()).into();
     let front = TlsFront::to(address, &authority.issue("127.0.0.1")).await;
-    let noted = Warnings::default();
-    let _noting = tracing::subscriber::set_default(noted.clone());
+    let (noted, _noting) = note();
     let options = Options::new("127.0.0.1", front.port());
     let secure = TlsOptions::new().ca_pem(authority.pem());
     open_and_close(options.clone().tls(secure)).await;
@@ -64,17 +96,13 @@ async fn danger_is_told() {
 
 #[tokio::test]
 async fn danger_is_told_at_each_connection() {
-    let limit = Duration::from_secs(60);
-    let reported = tokio::time::timeout(limit, danger_is_told()).await;
-    reported.expect("the test ends in time");
+    in_time(danger_is_told()).await;
 }
 
 /// A server that accepts and sends two messages at QoS 0 with DUP set (MQTT-3.3.1-2).
 async fn slip_is_told() {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let noted = Warnings::default();
-    let _noting = tracing::subscriber::set_default(noted.clone());
+    let (listener, port) = listen().await;
+    let (noted, _noting) = note();
     let server = async {
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.read_u8().await.unwrap(); // CONNECT has begun
@@ -98,9 +126,7 @@ async fn slip_is_told() {
 
 #[tokio::test]
 async fn what_is_tolerated_of_a_server_is_told_once_a_connection() {
-    let limit = Duration::from_secs(60);
-    let reported = tokio::time::timeout(limit, slip_is_told()).await;
-    reported.expect("the test ends in time");
+    in_time(slip_is_told()).await;
 }
 
 /// Subscribes, and drops the stream: with no time for claiming, the messages that come are not claimed.
@@ -117,8 +143,7 @@ async fn messages_that_nobody_claims_are_told() {
     let denied = denying.deny_subscribe(filter, ReasonCode::NotAuthorized);
     denied.unwrap();
     let broker = TestBroker::with_options(denying);
-    let noted = Warnings::default();
-    let _noting = tracing::subscriber::set_default(noted.clone());
+    let (noted, _noting) = note();
     let options = in_memory(&broker)
         .client_identifier("worker")
         .clean_start(CleanStart::Never)
@@ -156,17 +181,13 @@ async fn messages_that_nobody_claims_are_told() {
 
 #[tokio::test(start_paused = true)]
 async fn unclaimed_messages_and_refused_declarations_are_told_once() {
-    let limit = Duration::from_secs(60);
-    let reported = tokio::time::timeout(limit, messages_that_nobody_claims_are_told()).await;
-    reported.expect("the test ends in time");
+    in_time(messages_that_nobody_claims_are_told()).await;
 }
 
 /// A server that answers a message by ending the connection.
 async fn a_message_that_is_refused_is_told() {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let noted = Warnings::default();
-    let _noting = tracing::subscriber::set_default(noted.clone());
+    let (listener, port) = listen().await;
+    let (noted, _noting) = note();
     let options = Options::new("127.0.0.1", port).reconnect(Reconnect {
         initial_delay: Duration::from_millis(4),
         ..Reconnect::default()
@@ -196,17 +217,13 @@ async fn a_message_that_is_refused_is_told() {
 
 #[tokio::test]
 async fn a_message_that_the_server_refuses_by_ending_connections_is_told() {
-    let limit = Duration::from_secs(60);
-    let reported = tokio::time::timeout(limit, a_message_that_is_refused_is_told()).await;
-    reported.expect("the test ends in time");
+    in_time(a_message_that_is_refused_is_told()).await;
 }
 
 /// The server says that another client has the same Client Identifier.
 async fn a_contest_is_told() {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let noted = Warnings::default();
-    let _noting = tracing::subscriber::set_default(noted.clone());
+    let (listener, port) = listen().await;
+    let (noted, _noting) = note();
     let options = Options::new("127.0.0.1", port).client_identifier("station-7");
     let server = async {
         let (stream, _) = listener.accept().await.unwrap();
@@ -231,9 +248,7 @@ async fn a_contest_is_told() {
 
 #[tokio::test]
 async fn another_client_with_the_same_identifier_is_told() {
-    let limit = Duration::from_secs(60);
-    let reported = tokio::time::timeout(limit, a_contest_is_told()).await;
-    reported.expect("the test ends in time");
+    in_time(a_contest_is_told()).await;
 }
 
 /// How a connection ends whose messages nobody waits for.
@@ -251,20 +266,8 @@ enum UnawaitedEnd {
 
 /// Five messages whose receipts are dropped, of which two are sent. Returns the lines about them.
 async fn unawaited_messages_are_told(end: UnawaitedEnd) -> Vec<String> {
-    let noted = Warnings::default();
-    let _noting = tracing::subscriber::set_default(noted.clone());
-    let (ours, theirs) = tokio::io::duplex(4096);
-    let stream = Mutex::new(Some(theirs)); // for one connection
-    let options = Options::new("in memory", 1883)
-        .max_in_flight(2)
-        .reconnect(None)
-        .transport(move |_| {
-            let stream = stream.lock().unwrap().take();
-            async { stream.ok_or_else(|| std::io::ErrorKind::ConnectionRefused.into()) }
-        });
-    let (connection, (mut server, _)) =
-        tokio::join!(Connection::open(options), Server::accept(ours, false));
-    let connection = connection.unwrap();
+    let (noted, _noting) = note();
+    let (connection, mut server) = piped(Options::new("in memory", 1883).max_in_flight(2)).await;
     let client = connection.client();
     for _ in 0..5 {
         let publish = client.publish("t", "x").qos(QoS::AtLeastOnce);
@@ -313,9 +316,7 @@ async fn messages_whose_receipts_were_dropped_are_counted_when_the_connection_en
         UnawaitedEnd::EndedByServer,
         UnawaitedEnd::Drained,
     ] {
-        let limit = Duration::from_secs(600);
-        let reported = tokio::time::timeout(limit, unawaited_messages_are_told(end)).await;
-        let reported = reported.expect("the test ends in time");
+        let reported = in_time(unawaited_messages_are_told(end)).await;
         if matches!(end, UnawaitedEnd::Drained) {
             assert!(reported.is_empty(), "{reported:?}");
             continue;
@@ -331,19 +332,8 @@ async fn messages_whose_receipts_were_dropped_are_counted_when_the_connection_en
 
 /// A message whose receipt is dropped, and that the server answers `reply`. Returns the lines.
 async fn a_refusal_is_told(qos: QoS, reply: fn(Ack) -> Packet) -> Vec<String> {
-    let noted = Warnings::default();
-    let _noting = tracing::subscriber::set_default(noted.clone());
-    let (ours, theirs) = tokio::io::duplex(4096);
-    let stream = Mutex::new(Some(theirs)); // for one connection
-    let options = Options::new("in memory", 1883)
-        .reconnect(None)
-        .transport(move |_| {
-            let stream = stream.lock().unwrap().take();
-            async { stream.ok_or_else(|| std::io::ErrorKind::ConnectionRefused.into()) }
-        });
-    let (connection, (mut server, _)) =
-        tokio::join!(Connection::open(options), Server::accept(ours, false));
-    let connection = connection.unwrap();
+    let (noted, _noting) = note();
+    let (connection, mut server) = piped(Options::new("in memory", 1883)).await;
     let client = connection.client();
     let refused = client.publish("refused/topic", "s3cret").qos(qos);
     drop(refused.enqueue().await.unwrap());
@@ -363,13 +353,11 @@ async fn a_refusal_is_told(qos: QoS, reply: fn(Ack) -> Packet) -> Vec<String> {
 /// MQTT-4.4.0-2: nobody waits for the outcome, and it must not be lost.
 #[tokio::test(start_paused = true)]
 async fn a_refused_message_whose_receipt_was_dropped_is_told() {
-    let limit = Duration::from_secs(60);
     for (qos, reply) in [
         (QoS::AtLeastOnce, Packet::PubAck as fn(Ack) -> Packet),
         (QoS::ExactlyOnce, Packet::PubRec),
     ] {
-        let reported = tokio::time::timeout(limit, a_refusal_is_told(qos, reply)).await;
-        let reported = reported.expect("the test ends in time");
+        let reported = in_time(a_refusal_is_told(qos, reply)).await;
         let [line] = &reported[..] else {
             panic!("{reported:?}");
         };
@@ -383,8 +371,7 @@ async fn a_refused_message_whose_receipt_was_dropped_is_told() {
 /// What a stream loses is reported once, with its filter, however much it is.
 async fn losses_are_told(overflow: Overflow) -> Vec<String> {
     let broker = TestBroker::new();
-    let noted = Warnings::default();
-    let _noting = tracing::subscriber::set_default(noted.clone());
+    let (noted, _noting) = note();
     let connection = Connection::open(in_memory(&broker)).await.unwrap();
     let client = connection.client();
     let bounds = QueueOptions {
@@ -406,10 +393,8 @@ async fn losses_are_told(overflow: Overflow) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn the_first_loss_of_a_stream_is_told_and_at_the_end_how_many_there_were() {
-    let limit = Duration::from_secs(60);
     for overflow in [Overflow::DropOldest, Overflow::Wait] {
-        let reported = tokio::time::timeout(limit, losses_are_told(overflow)).await;
-        let reported = reported.expect("the test ends in time");
+        let reported = in_time(losses_are_told(overflow)).await;
         let [first, all] = &reported[..] else {
             panic!("{reported:?}");
         };
@@ -425,8 +410,7 @@ async fn the_first_loss_of_a_stream_is_told_and_at_the_end_how_many_there_were()
 /// Ten messages that the application takes and does not acknowledge, which is all that some servers send.
 async fn unacknowledged_messages_are_told() -> Vec<String> {
     let broker = TestBroker::new();
-    let noted = Warnings::default();
-    let _noting = tracing::subscriber::set_default(noted.clone());
+    let (noted, _noting) = note();
     let connection = Connection::open(in_memory(&broker)).await.unwrap();
     let client = connection.client();
     let by_application = QueueOptions {
@@ -450,9 +434,7 @@ async fn unacknowledged_messages_are_told() -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_may_be_waiting_for_acknowledgements_is_told_of() {
-    let limit = Duration::from_secs(60);
-    let reported = tokio::time::timeout(limit, unacknowledged_messages_are_told()).await;
-    let reported = reported.expect("the test ends in time");
+    let reported = in_time(unacknowledged_messages_are_told()).await;
     assert_eq!(reported.len(), 1, "{reported:?}");
     for part in ["messages=10", "acknowledged", "waiting"] {
         assert!(reported[0].contains(part), "{reported:?}");
@@ -462,8 +444,7 @@ async fn a_server_that_may_be_waiting_for_acknowledgements_is_told_of() {
 /// A stream whose reader asks for its losses again and again, so that each of them is reported.
 async fn losses_are_counted() -> (u64, Vec<String>) {
     let broker = TestBroker::new();
-    let noted = Warnings::default();
-    let _noting = tracing::subscriber::set_default(noted.clone());
+    let (noted, _noting) = note();
     let connection = Connection::open(in_memory(&broker)).await.unwrap();
     let client = connection.client();
     let bounds = QueueOptions {
@@ -490,9 +471,7 @@ async fn losses_are_counted() -> (u64, Vec<String>) {
 
 #[tokio::test(start_paused = true)]
 async fn losses_that_repeat_are_counted_and_not_written() {
-    let limit = Duration::from_secs(60);
-    let counted = tokio::time::timeout(limit, losses_are_counted()).await;
-    let (lost, reported) = counted.expect("the test ends in time");
+    let (lost, reported) = in_time(losses_are_counted()).await;
     assert!(
         reported.len() <= 11,
         "one for each doubling, and two of the rest: {reported:?}"
@@ -510,11 +489,9 @@ async fn losses_that_repeat_are_counted_and_not_written() {
 
 /// A client that cannot connect tries again and again.
 async fn attempts_are_counted() -> (usize, Vec<String>) {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let (listener, port) = listen().await;
     drop(listener); // nobody listens there
-    let noted = Warnings::default();
-    let _noting = tracing::subscriber::set_default(noted.clone());
+    let (noted, _noting) = note();
     let options = Options::new("127.0.0.1", port).reconnect(Reconnect {
         initial_delay: Duration::from_millis(1),
         max_delay: Duration::from_millis(1),
@@ -534,8 +511,6 @@ async fn attempts_are_counted() -> (usize, Vec<String>) {
 
 #[tokio::test]
 async fn attempts_that_fail_for_the_same_reason_are_counted_and_not_written() {
-    let limit = Duration::from_secs(60);
-    let reported = tokio::time::timeout(limit, attempts_are_counted()).await;
-    let (attempts, reported) = reported.expect("the test ends in time");
+    let (attempts, reported) = in_time(attempts_are_counted()).await;
     assert!(reported.len() <= 8, "{attempts} attempts: {reported:?}");
 }

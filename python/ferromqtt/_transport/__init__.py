@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable
 
+    from ferromqtt._client_options import ClientOptions
     from ferromqtt._transport.attempt import Attempt
     from ferromqtt._transport.tls import TLSContext
-    from ferromqtt.options import ClientOptions
     from ferromqtt.types import SocketOption
 
 _REUSES_ADDRESSES = os.name == "posix" and sys.platform != "cygwin"

@@ -12,8 +12,8 @@ from ferromqtt._native import Hint, Phase, authority, failure_text
 from ferromqtt.exceptions import MqttError, MqttTimeoutError
 
 if TYPE_CHECKING:
+    from ferromqtt._client_options import ClientOptions
     from ferromqtt.exceptions import ConnectPhase
-    from ferromqtt.options import ClientOptions
 
 _NAMES: dict[Phase, ConnectPhase] = {
     Phase.RESOLVE: "resolve",

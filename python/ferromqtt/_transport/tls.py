@@ -12,7 +12,8 @@ from ferromqtt._native import Host
 from ferromqtt._transport import files
 
 if TYPE_CHECKING:
-    from ferromqtt.options import ClientOptions, TLSParameters
+    from ferromqtt._client_options import ClientOptions
+    from ferromqtt.options import TLSParameters
 
 
 class TLSContext:

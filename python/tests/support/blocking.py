@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from typing import Generic, TypeVar
 from unittest import mock
 
+from ferromqtt import Message
 from ferromqtt._loop_thread import Parker
+from ferromqtt.blocking import Client
 from support import packets
 from support.clients import LIMIT
 from support.scripted import Connection
@@ -97,3 +99,9 @@ def mute(connection: Connection) -> None:
 def left_in_order(connection: Connection) -> bool:
     """Whether the last that the client sent was DISCONNECT."""
     return connection.received.endswith(packets.DISCONNECT_PACKET)
+
+
+def take(client: Client, count: int) -> list[Message]:
+    """Return the next `count` messages."""
+    messages = client.messages(timeout=LIMIT)
+    return [next(messages) for _ in range(count)]

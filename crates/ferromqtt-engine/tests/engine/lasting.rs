@@ -20,7 +20,15 @@ pub(crate) fn terms(queue: QueueId, filters: &[&str]) -> Subscribe {
 
 /// Subscribes, and returns the queue and its call's token.
 pub(crate) fn subscribe(world: &mut World<true>, filters: &[&str]) -> (QueueId, u32) {
-    let queue = world.engine.open_queue(QueueOptions::DEFAULT);
+    subscribe_within(world, QueueOptions::DEFAULT, filters)
+}
+
+fn subscribe_within(
+    world: &mut World<true>,
+    bounds: QueueOptions,
+    filters: &[&str],
+) -> (QueueId, u32) {
+    let queue = world.engine.open_queue(bounds);
     let token = world.token();
     let number = token.0;
     let terms = terms(queue, filters);
@@ -159,12 +167,7 @@ fn a_queue_says_why_it_is_over() {
         overflow: Overflow::Fail,
         ..QueueOptions::DEFAULT
     };
-    let queue = world.engine.open_queue(bounds);
-    let token = world.token();
-    let terms = terms(queue, &["t"]);
-    (world.engine)
-        .subscribe_lasting(world.now, terms, None, token)
-        .unwrap();
+    let (queue, _) = subscribe_within(&mut world, bounds, &["t"]);
     for _ in 0..3 {
         world.publish_qos1("x");
     }
@@ -193,12 +196,7 @@ fn taking_from_a_full_queue_says_that_the_driver_has_something_to_do() {
         limit: Some(1),
         ..QueueOptions::DEFAULT
     };
-    let queue = world.engine.open_queue(bounds);
-    let token = world.token();
-    let terms = terms(queue, &["t"]);
-    (world.engine)
-        .subscribe_lasting(world.now, terms, None, token)
-        .unwrap();
+    let (queue, _) = subscribe_within(&mut world, bounds, &["t"]);
     world.run();
     for _ in 0..2 {
         world.publish_qos1("x");

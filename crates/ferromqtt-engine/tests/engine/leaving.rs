@@ -42,10 +42,40 @@ fn a_drained_connection_ends_at_its_limit_and_what_is_left_is_counted() {
     let undone = Undone {
         not_sent: 1,
         unknown: 1,
+        unflushed: 0,
     };
     assert_eq!(world.engine.undone(), undone);
     assert!(world.engine.has_ended());
     assert_eq!(world.engine.cut_short(), 2);
+    world.end();
+}
+
+#[test]
+fn qos_0_messages_that_a_drained_connection_did_not_write_are_counted_and_earlier_ones_are_not() {
+    let mut options = options();
+    options.reconnect = Some(Default::default());
+    let mut world = World::<false>::connected(options);
+    let message = publish("unwritten", QoS::AtMostOnce);
+    world.stuck = true;
+    world.publish(&message, None).unwrap();
+    world.lose();
+    world.run();
+    world.stuck = false;
+    assert_eq!(world.engine.core().stats().unflushed, 1);
+    world.pass(Duration::from_secs(60));
+    assert!(world.engine.is_connected());
+    world.stuck = true;
+    world.publish(&message, None).unwrap();
+    world.engine.drain(world.now, world.after(60));
+    world.lose();
+    world.stuck = false;
+    world.run();
+    assert!(world.engine.has_ended());
+    let undone = Undone {
+        unflushed: 1,
+        ..Undone::default()
+    };
+    assert_eq!(world.engine.undone(), undone);
     world.end();
 }
 

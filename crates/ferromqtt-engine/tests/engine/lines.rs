@@ -33,9 +33,9 @@ impl Log {
         lines
     }
 
-    fn told(&mut self, fact: &Fact) -> Vec<String> {
+    fn rendered(&mut self, fact: &Fact) -> Vec<String> {
         let lines = self.note(fact);
-        lines.iter().map(|line| line.told(SERVER)).collect()
+        lines.iter().map(|line| line.render(SERVER)).collect()
     }
 }
 
@@ -117,7 +117,7 @@ fn a_line_is_told_with_its_fields_and_the_server() {
             "disconnected from broker.example:1883",
         ),
     ] {
-        assert_eq!(log.told(&fact), [reported]);
+        assert_eq!(log.rendered(&fact), [reported]);
     }
 }
 
@@ -125,12 +125,12 @@ fn a_line_is_told_with_its_fields_and_the_server() {
 fn the_servers_words_are_told_and_a_known_server_is_at_the_right_port() {
     let mut log = Log::new();
     let unanswered = ended(ConnectionError::Unanswered, true, false);
-    assert!(log.told(&unanswered)[0].contains("does the port expect TLS"));
+    assert!(log.rendered(&unanswered)[0].contains("does the port expect TLS"));
     let mut known = unanswered;
     if let Fact::Disconnected { has_accepted, .. } = &mut known {
         *has_accepted = true;
     }
-    let reported = log.told(&known);
+    let reported = log.rendered(&known);
     assert!(
         !reported[0].contains("does the port expect TLS"),
         "{reported:?}"
@@ -143,7 +143,7 @@ fn the_servers_words_are_told_and_a_known_server_is_at_the_right_port() {
         reason: ReasonCode::ServerBusy,
         properties: properties.into(),
     };
-    let reported = log.told(&ended(busy, true, true));
+    let reported = log.rendered(&ended(busy, true, true));
     let expected = r"connection lost: the server disconnected: Server busy (0x89): come\nback (broker.example:1883)";
     assert_eq!(reported, [expected]);
 }
@@ -158,7 +158,7 @@ fn what_repeats_is_written_at_doublings_and_the_rest_when_it_is_connected_again_
     let lost = not_resubscribed("a");
     assert_eq!(times(&mut log, &lost, 3), [1, 2]);
     let text = "a subscription that the server had lost was not renewed: a (broker.example:1883)";
-    let reported = log.told(&connected(false));
+    let reported = log.rendered(&connected(false));
     assert_eq!(
         reported,
         [
@@ -167,7 +167,7 @@ fn what_repeats_is_written_at_doublings_and_the_rest_when_it_is_connected_again_
         ]
     );
     assert_eq!(times(&mut log, &lost, 3), [4]);
-    let reported = log.told(&ended(ConnectionError::Closed, false, true));
+    let reported = log.rendered(&ended(ConnectionError::Closed, false, true));
     assert_eq!(
         reported,
         [
@@ -175,7 +175,7 @@ fn what_repeats_is_written_at_doublings_and_the_rest_when_it_is_connected_again_
             "disconnected from broker.example:1883"
         ]
     );
-    let reported = log.told(&Fact::Ended { lost: 0 });
+    let reported = log.rendered(&Fact::Ended { lost: 0 });
     assert!(reported.is_empty(), "{reported:?}");
 }
 
@@ -325,7 +325,7 @@ fn refused(qos: QoS, how: Unheard) {
     assert_eq!(facts, wanted, "{qos:?} {how:?}");
     let mut log = Log::new();
     let reported: Vec<_> = (world.facts.iter())
-        .flat_map(|fact| log.told(fact))
+        .flat_map(|fact| log.rendered(fact))
         .collect();
     let lines = reported
         .iter()
@@ -338,7 +338,7 @@ fn refused(qos: QoS, how: Unheard) {
 fn a_queued_message_that_is_not_delivered_and_nobody_waits_for_has_a_line() {
     let mut log = Log::new();
     let text = "a message of the outgoing queue is not delivered, and nobody waits for its outcome";
-    let mut reported = |outcome| log.told(&Fact::MessageEnded { key: 1, outcome });
+    let mut reported = |outcome| log.rendered(&Fact::MessageEnded { key: 1, outcome });
     assert_eq!(
         reported(Outcome::Dropped),
         [format!(
@@ -378,5 +378,5 @@ fn what_was_left_behind_by_a_closed_queue_is_not_told_as_an_overflow() {
     let text = "received messages are lost: their subscription was left before the program had taken them, and the client has \
         acknowledged them";
     let reported = format!("{text} (filters: \"a/#\", messages: 3, {SERVER})");
-    assert_eq!(lines[0].told(SERVER), reported);
+    assert_eq!(lines[0].render(SERVER), reported);
 }

@@ -50,3 +50,19 @@ fn a_transport_that_is_given_up_before_it_was_opened_has_a_name_to_be_closed_by(
     assert!(matches!(world.engine.standing(), Standing::Ended(_)));
     world.end();
 }
+
+#[test]
+fn an_attempt_has_opened_its_transport_until_the_next_one_begins() {
+    let mut options = options();
+    options.reconnect = Some(Default::default());
+    let mut world = World::<false>::new(options);
+    world.engine.begin_attempt("a:1883");
+    assert!(!world.engine.has_opened());
+    world.run();
+    assert!(world.engine.has_opened());
+    world.lose();
+    assert!(world.engine.has_opened(), "the attempt was that far");
+    world.engine.begin_attempt("b:1883");
+    assert!(!world.engine.has_opened());
+    world.end();
+}

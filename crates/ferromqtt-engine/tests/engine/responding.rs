@@ -62,7 +62,8 @@ fn its_line_is_written_for_the_first_message_of_a_topic_and_at_each_doubling() {
         let topic = topic.try_into().unwrap();
         lines.note(now, &Fact::PassedOver { topic }, &mut written);
     }
-    let told: Vec<_> = written.iter().map(|line| line.told("h:1883")).collect();
+    let rendered = written.iter().map(|line| line.render("h:1883"));
+    let told: Vec<_> = rendered.collect();
     assert!(written.iter().all(|line| line.level == LineLevel::Warn));
     assert_eq!(told.len(), 3, "{told:?}");
     assert!(told[0].ends_with("(topic: \"a\", h:1883)"), "{told:?}");

@@ -45,6 +45,16 @@ impl Publish {
         }
     }
 
+    /// Gives it these properties in place of those that it has. Correlation Data that it has stays unless other is given: a
+    /// [response](Self::response) keeps that of its request.
+    pub fn replace_properties(&mut self, mut properties: Properties) {
+        let former = self.properties.take();
+        if properties.correlation_data.is_none() {
+            properties.correlation_data = former.and_then(|former| former.correlation_data);
+        }
+        self.properties = Some(Box::new(properties));
+    }
+
     /// How many bytes of memory the message counts in the bounds of the outgoing queue
     /// ([`OutgoingLimits::bytes`](crate::OutgoingLimits::bytes)): its topic, its payload, its properties, and
     /// [`MESSAGE_OVERHEAD`](crate::packet::MESSAGE_OVERHEAD) bytes.
@@ -62,5 +72,35 @@ impl Publish {
             properties: self.properties.as_deref(),
             payload_len: self.payload.len(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn correlated(data: &'static str) -> Properties {
+        Properties {
+            correlation_data: Some(Bytes::from_static(data.as_bytes())),
+            ..Properties::default()
+        }
+    }
+
+    #[test]
+    fn properties_are_replaced_and_correlation_data_stays_unless_other_is_given() {
+        let mut publish = Publish::new(TopicName::new("t").unwrap(), "");
+        let plain = Properties {
+            message_expiry_interval: Some(7),
+            ..Properties::default()
+        };
+        publish.replace_properties(correlated("asked"));
+        publish.replace_properties(plain);
+        let kept = Properties {
+            message_expiry_interval: Some(7),
+            ..correlated("asked")
+        };
+        assert_eq!(publish.properties.as_deref(), Some(&kept));
+        publish.replace_properties(correlated("own"));
+        assert_eq!(publish.properties.as_deref(), Some(&correlated("own")));
     }
 }

@@ -85,6 +85,7 @@ mod stats;
 mod strings;
 mod subscribe;
 mod support;
+mod suspicion_before_5;
 mod timely_expiry;
 mod topic_alias;
 mod wait_for_room;

@@ -486,7 +486,7 @@ const WITHOUT_SECRETS: &str = "
     ServerLimits PacketId ProtocolVersion ReasonCode RetainHandling SubscriptionOptions SubscriptionIdentifiers TopicAlias
     AcknowledgeError AuthError DecodeError DisconnectError InvalidOptions InvalidPublish StringError InvalidSubscribe TopicError
     PropertyError PropertyKind PropertyProblem PropertyRow Contest InvalidTopic TemplateError TemplateProblem TopicParams
-    TopicTemplate
+    TopicTemplate TopicTemplates
     Direction PacketRecord PublishRecord
     OpId CleanStart OnSessionLost OutgoingLimits OutgoingPolicy Reconnect ServerChoice Acknowledge DeliveryId Overflow QueueId
     Slip Utf8String TopicFilter Stats AckLatency Unacknowledged Progress TcpProgress TransportRequest PublishRef Repeat Repeats

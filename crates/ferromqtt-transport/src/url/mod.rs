@@ -12,6 +12,7 @@
 //! # Ok::<_, ferromqtt_transport::UrlError>(())
 //! ```
 
+mod endpoint;
 mod query;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use thiserror::Error;
 use crate::host::{Host, HostError};
 use crate::proxy::ProxyKind;
 
+pub use endpoint::{Endpoint, EndpointError};
 pub use query::{ClientQuery, QueryProtocol};
 
 /// The path of a WebSocket server that names none.
@@ -135,36 +137,6 @@ pub struct ServerUrl {
     pub query: ClientQuery,
 }
 
-/// What to connect to, and how. `Debug` does not show the query behind a WebSocket's path, which may hold a token.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Endpoint {
-    /// MQTT over TCP, or over TLS.
-    Tcp {
-        /// A name, or a literal address without brackets, as [`Host::parse`] takes it.
-        host: String,
-        /// The port.
-        port: u16,
-        /// Whether TLS lies between.
-        tls: bool,
-    },
-    /// MQTT over WebSocket.
-    WebSocket {
-        /// A name, or a literal address without brackets, as [`Host::parse`] takes it.
-        host: String,
-        /// The port.
-        port: u16,
-        /// Whether TLS lies between.
-        tls: bool,
-        /// Path and query, as they are sent.
-        path: String,
-    },
-    /// MQTT over a Unix socket.
-    Unix {
-        /// The path of the socket.
-        path: String,
-    },
-}
-
 impl ServerUrl {
     /// Reads a URL.
     ///
@@ -267,18 +239,6 @@ impl fmt::Display for ServerUrl {
             }
             Endpoint::Unix { path } => write!(f, "mqtt+unix://{who}{path}"),
         }
-    }
-}
-
-impl fmt::Debug for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let url = ServerUrl {
-            place: self.clone(),
-            user_name: None,
-            password: None,
-            query: ClientQuery::default(),
-        };
-        write!(f, "Endpoint({url})")
     }
 }
 

@@ -123,82 +123,63 @@ impl<'a> Call<'a, Publish<'a>> {
     }
 }
 
-impl Call<'_, Subscribe> {
-    setters! {
-        /// The QoS up to which the server may send; it may grant less. Default: 0. This and the other options of SUBSCRIBE are
-        /// for the filters that have none of their own.
-        qos: QoS;
-        /// No Local (5.0): what this client publishes does not come back. Default: `false`.
-        no_local: bool;
-        /// Retain As Published (5.0): messages keep the RETAIN flag that they were published with. Default: `false`.
-        retain_as_published: bool;
-        /// Retain Handling (5.0): when the server sends what it retains. Default: at every subscription.
-        retain_handling: RetainHandling;
-        /// SUBSCRIBE properties (5.0): a Subscription Identifier, User Properties. Default: none.
-        properties: Properties;
-        /// Bounds of the queue behind the messages. Default: [`QueueOptions::DEFAULT`]. See [`Subscribe::queue`].
-        queue: QueueOptions;
-        /// What it means when the server refuses some of several filters. Default: `false`, an error. See
-        /// [`Subscribe::partial`].
-        partial: bool;
-    }
+/// Methods of a call that subscribes, and returns the stream behind what the builder completes with.
+macro_rules! subscribing {
+    ($builder:ident, $stream:ident: $(#[$wait:meta])+ wait;) => {
+        impl Call<'_, $builder> {
+            setters! {
+                /// The QoS up to which the server may send; it may grant less. Default: 0. This and the other options of
+                /// SUBSCRIBE are for the filters that have none of their own.
+                qos: QoS;
+                /// No Local (5.0): what this client publishes does not come back. Default: `false`.
+                no_local: bool;
+                /// Retain As Published (5.0): messages keep the RETAIN flag that they were published with. Default: `false`.
+                retain_as_published: bool;
+                /// Retain Handling (5.0): when the server sends what it retains. Default: at every subscription.
+                retain_handling: RetainHandling;
+                /// SUBSCRIBE properties (5.0): a Subscription Identifier, User Properties. Default: none.
+                properties: Properties;
+                /// Bounds of the queue behind the messages. Default: [`QueueOptions::DEFAULT`]. See [`Subscribe::queue`].
+                queue: QueueOptions;
+                /// What it means when the server refuses some of several filters. Default: `false`, an error. See
+                /// [`Subscribe::partial`].
+                partial: bool;
+            }
 
-    /// One more filter for the same messages, in the same SUBSCRIBE. See [`Subscribe::and`].
-    pub fn and(
-        self,
-        filter: impl TryInto<SubscriptionFilter, Error: Into<SubscribeError>>,
-        options: impl Into<SubscriptionOptions>,
-    ) -> Self {
-        self.with(|subscribe| subscribe.and(filter, options))
-    }
+            /// One more filter for the same messages, in the same SUBSCRIBE. See [`Subscribe::and`].
+            pub fn and(
+                self,
+                filter: impl TryInto<SubscriptionFilter, Error: Into<SubscribeError>>,
+                options: impl Into<SubscriptionOptions>,
+            ) -> Self {
+                self.with(|builder| builder.and(filter, options))
+            }
 
+            $(#[$wait])+
+            pub fn wait(self) -> Result<$stream, SubscribeError> {
+                let subscribing = self.call.into_future();
+                (self.client.run(SubscribeError::not_sent, subscribing)).map($stream::new)
+            }
+        }
+    };
+}
+
+subscribing! { Subscribe, Messages:
     /// Waits for SUBACK, and returns the messages.
     ///
     /// # Errors
     /// As [`crate::Client::subscribe`] and [`crate::Client::subscribe_all`]; and
     /// [refused calls](crate::blocking#inside-a-runtime) as [`SubscribeError::Disconnected`].
-    pub fn wait(self) -> Result<Messages, SubscribeError> {
-        let subscribing = self.call.into_future();
-        (self.client.run(SubscribeError::not_sent, subscribing)).map(Messages::new)
-    }
+    wait;
 }
 
-impl Call<'_, Responder> {
-    setters! {
-        /// The QoS up to which the server may send requests; it may grant less. Default: 0.
-        qos: QoS;
-        /// No Local: requests of this client do not come back. Default: `false`.
-        no_local: bool;
-        /// Retain As Published. See [`Subscribe::retain_as_published`]. Default: `false`.
-        retain_as_published: bool;
-        /// Retain Handling. See [`Subscribe::retain_handling`]. Default: at every subscription.
-        retain_handling: RetainHandling;
-        /// SUBSCRIBE properties. See [`Subscribe::properties`]. Default: none.
-        properties: Properties;
-        /// Bounds of the queue behind the requests. See [`Subscribe::queue`]. Default: [`QueueOptions::DEFAULT`].
-        queue: QueueOptions;
-        /// What it means when the server refuses some of several filters. See [`Subscribe::partial`]. Default: `false`.
-        partial: bool;
-    }
-
-    /// One more filter, with a QoS or options of its own. See [`Subscribe::and`].
-    pub fn and(
-        self,
-        filter: impl TryInto<SubscriptionFilter, Error: Into<SubscribeError>>,
-        options: impl Into<SubscriptionOptions>,
-    ) -> Self {
-        self.with(|responder| responder.and(filter, options))
-    }
-
+subscribing! { Responder, Requests:
     /// Waits for SUBACK, and returns the requests.
     ///
     /// # Errors
     /// As [`crate::Client::responder`]; and [refused calls](crate::blocking#inside-a-runtime) as
     /// [`SubscribeError::Disconnected`].
-    pub fn wait(self) -> Result<Requests, SubscribeError> {
-        let subscribing = self.call.into_future();
-        (self.client.run(SubscribeError::not_sent, subscribing)).map(Requests::new)
-    }
+    wait;
 }
 
 impl Call<'_, Request> {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Options;
-use crate::authenticate::{Authenticator, Method};
+use crate::authenticate::Method;
+use crate::authenticator::Authenticator;
 use crate::credentials::CredentialsProvider;
 
 /// # Identity and credentials

@@ -2,11 +2,9 @@
 
 use std::fmt;
 
-use crate::subscribe::{Subscribe, Terms};
-use crate::{
-    Client, Properties, QoS, QueueOptions, RetainHandling, SubscribeError, SubscriptionFilter,
-    SubscriptionOptions, TopicFilter, TopicTemplate,
-};
+use crate::subscribe::Subscribe;
+use crate::terms::{Terms, subscribe_setters};
+use crate::{Client, SubscribeError, SubscriptionFilter, TopicFilter, TopicTemplate};
 
 /// The filters of a handler, and how their messages are subscribed to, kept and handled: for
 /// [`Router::on`](crate::Router::on).
@@ -34,51 +32,13 @@ impl Route {
         }
     }
 
-    /// One more filter for the same handler, with a QoS or [`SubscriptionOptions`] of its own: see [`Subscribe::and`].
-    pub fn and<T>(mut self, filter: T, options: impl Into<SubscriptionOptions>) -> Self
-    where
-        T: TryInto<SubscriptionFilter>,
-        T::Error: Into<SubscribeError>,
-    {
-        self.terms.add(filter, options.into());
-        self
-    }
-
-    /// The QoS up to which the server may send; it may grant less. Default: 0.
-    pub const fn qos(mut self, qos: QoS) -> Self {
-        self.terms.options.qos = qos;
-        self
-    }
-
-    /// No Local (5.0): see [`Subscribe::no_local`]. Default: `false`.
-    pub const fn no_local(mut self, no_local: bool) -> Self {
-        self.terms.options.no_local = no_local;
-        self
-    }
-
-    /// Retain As Published (5.0): see [`Subscribe::retain_as_published`]. Default: `false`.
-    pub const fn retain_as_published(mut self, keep: bool) -> Self {
-        self.terms.options.retain_as_published = keep;
-        self
-    }
-
-    /// Retain Handling (5.0): see [`Subscribe::retain_handling`]. Default: at every subscription.
-    pub const fn retain_handling(mut self, handling: RetainHandling) -> Self {
-        self.terms.options.retain_handling = handling;
-        self
-    }
-
-    /// SUBSCRIBE properties (5.0): see [`Subscribe::properties`]. Default: none.
-    pub fn properties(mut self, properties: Properties) -> Self {
-        self.terms.properties = properties;
-        self
-    }
-
-    /// Bounds of the queue that messages wait in, and who acknowledges them: see [`Subscribe::queue`]. Default:
-    /// [`QueueOptions::DEFAULT`], beyond which the server waits.
-    pub const fn queue(mut self, bounds: QueueOptions) -> Self {
-        self.terms.queue = bounds;
-        self
+    subscribe_setters! {
+        terms:
+        /// One more filter for the same handler, with a QoS or [`SubscriptionOptions`](crate::SubscriptionOptions) of its own: see [`Subscribe::and`].
+        and;
+        /// Bounds of the queue that messages wait in, and who acknowledges them: see [`Subscribe::queue`]. Default:
+        /// [`QueueOptions::DEFAULT`](crate::QueueOptions::DEFAULT), beyond which the server waits.
+        queue;
     }
 
     /// How many messages the handler works on at once, each in a task. Others wait in the [queue](Self::queue). Default: 1, one

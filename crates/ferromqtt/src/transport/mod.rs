@@ -33,7 +33,7 @@ pub use tls::TlsOptions;
 #[cfg(feature = "websocket")]
 pub(crate) use websocket::Headers;
 
-use crate::credentials::CredentialsSource;
+use crate::credentials_source::CredentialsSource;
 use crate::{Credentials, Server};
 
 /// Opens streams of bytes to servers, for [`Options::transport`](crate::Options::transport).
