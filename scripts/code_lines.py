@@ -31,18 +31,18 @@ class Part(NamedTuple):
 
 
 PARTS = (
-    Part("core", 16_168, ("crates/ferromqtt-proto/src",)),
-    Part("engine", 4_512, ("crates/ferromqtt-engine/src",)),
+    Part("core", 16_254, ("crates/ferromqtt-proto/src",)),
+    Part("engine", 4_564, ("crates/ferromqtt-engine/src",)),
     Part("transport", 2_301, ("crates/ferromqtt-transport/src",)),
     Part(
         "tokio client without TLS",
-        6_670,
+        6_753,
         ("crates/ferromqtt/src",),
         ("crates/ferromqtt/src/transport/tls",),
     ),
     Part("tokio client, TLS", 673, ("crates/ferromqtt/src/transport/tls",)),
-    Part("binding", 7_840, ("crates/ferromqtt-py/src",)),
-    Part("Python package", 8_889, ("python/ferromqtt",)),
+    Part("binding", 7_872, ("crates/ferromqtt-py/src",)),
+    Part("Python package", 8_958, ("python/ferromqtt",)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
     Part("test broker", 3_729, ("crates/ferromqtt-testing/src",)),
     Part("command line", 285, ("crates/ferromqtt-cli/src",)),

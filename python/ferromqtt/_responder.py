@@ -274,6 +274,9 @@ class Responder:
     async def __aenter__(self) -> Requests:
         """Subscribe, and return the requests.
 
+        On a client that has no connection yet this returns at once, as for a `Subscription`. When
+        that turns out to have a version before 5.0, iterating raises.
+
         Raises:
             ValueError: The connection has a version before 5.0. Nothing was sent.
             MqttError: As for entering a `Subscription`.
@@ -448,6 +451,8 @@ class Responding(FerromqttInternalsHolder):
         check_responder(internals.version)
 
         def make() -> Subscription:
-            return subscription_of(self, *topics, **keywords)
+            subscription = subscription_of(self, *topics, **keywords)
+            subscription._of_requests = True  # noqa: SLF001 - of this package
+            return subscription
 
         return Responder(internals, make, self.timeout)

@@ -139,7 +139,7 @@ pub(crate) async fn take_declared(
         return Err(SubscribeError::NotDeclared(filter)); // never: it is taken here alone
     };
     let mut messages = Messages::new(Arc::clone(shared), declared.queue);
-    messages.templates = pending.templates;
+    messages.templates = pending.templates.into();
     granted(messages, answered(end, declared.filters)?, pending.partial)
 }
 

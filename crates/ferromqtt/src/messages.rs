@@ -15,7 +15,8 @@ use crate::shared::{Burst, Shared};
 use crate::state::SharedState;
 use crate::subscribe::unsubscribe_queue;
 use crate::{
-    FilterResult, Message, QoS, ReasonCode, SubscribeError, TopicFilter, TopicParams, TopicTemplate,
+    FilterRefusal, FilterResult, Message, QoS, SubscribeError, TopicFilter, TopicParams,
+    TopicTemplate, router,
 };
 
 /// The messages of one subscription, in order of arrival; or those that no subscription asked for
@@ -64,7 +65,7 @@ pub struct Messages {
     /// What SUBACK said to each filter; empty for the messages that no subscription asked for.
     pub(crate) results: Vec<(TopicFilter, FilterResult)>,
     /// Those that it was subscribed by, in the order given.
-    pub(crate) templates: Vec<TopicTemplate>,
+    pub(crate) templates: Arc<[TopicTemplate]>,
 }
 
 impl Messages {
@@ -75,7 +76,7 @@ impl Messages {
             reader: None,
             taken: Burst::default(),
             results: Vec::new(),
-            templates: Vec::new(),
+            templates: Arc::default(),
         }
     }
 
@@ -111,9 +112,9 @@ impl Messages {
         self.len() == 0
     }
 
-    /// The filters that the server, having lost the session, refused to subscribe again in the next one, and its Reason Codes:
-    /// no message comes for them any more, and the stream ends when none is left. Subscribe again, if that can help.
-    pub fn not_subscribed(&self) -> Vec<(TopicFilter, ReasonCode)> {
+    /// The filters that could not be subscribed again after the server had lost the session, and why: no message comes for them
+    /// any more, and the stream ends when none is left. Subscribe again, if that can help.
+    pub fn not_subscribed(&self) -> Vec<(TopicFilter, FilterRefusal)> {
         (self.shared).read(|engine| engine.not_subscribed(self.queue).to_vec())
     }
 
@@ -139,9 +140,7 @@ impl Messages {
     /// # Ok(()) }
     /// ```
     pub fn params<'a>(&'a self, message: &'a Message) -> TopicParams<'a> {
-        (self.templates.iter())
-            .find_map(|template| template.params(&message.topic))
-            .unwrap_or_default()
+        router::params(&self.templates, message)
     }
 
     /// What the server has said to each filter: the QoS that it has granted, which may be less than what was asked for

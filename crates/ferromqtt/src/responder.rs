@@ -13,9 +13,9 @@ use futures_core::Stream;
 use crate::shared::Shared;
 use crate::subscribe::Subscribe;
 use crate::{
-    Client, FilterResult, IntoPayload, Message, Messages, Properties, Publish, QoS, QueueOptions,
-    ReasonCode, RetainHandling, SubscribeError, SubscriptionFilter, SubscriptionOptions,
-    TopicFilter, TopicParams,
+    Client, FilterRefusal, FilterResult, IntoPayload, Message, Messages, Properties, Publish, QoS,
+    QueueOptions, RetainHandling, SubscribeError, SubscriptionFilter, SubscriptionOptions,
+    TopicFilter, TopicParams, TopicTemplate, router,
 };
 
 /// A responder that is about to subscribe: see [`Client::responder`]. It borrows nothing, so its future can be spawned.
@@ -29,7 +29,8 @@ pub struct Responder {
 }
 
 impl Responder {
-    pub(crate) const fn new(client: Client, subscribe: Subscribe) -> Self {
+    pub(crate) fn new(client: Client, subscribe: Subscribe) -> Self {
+        let subscribe = subscribe.of_requests();
         Self { client, subscribe }
     }
 
@@ -133,11 +134,6 @@ impl Requests {
         None
     }
 
-    /// The levels of a request's topic that a template of the responder names: see [`Messages::params`].
-    pub fn params<'a>(&'a self, request: &'a Message) -> TopicParams<'a> {
-        self.messages.params(request)
-    }
-
     /// How many messages asked for no response, and were passed over.
     pub const fn passed_over(&self) -> u64 {
         self.passed_over
@@ -153,8 +149,9 @@ impl Requests {
         self.messages.is_empty()
     }
 
-    /// See [`Messages::not_subscribed`].
-    pub fn not_subscribed(&self) -> Vec<(TopicFilter, ReasonCode)> {
+    /// See [`Messages::not_subscribed`]. It has [`InvalidSubscribe::NoRequests`](crate::InvalidSubscribe::NoRequests) when a later
+    /// connection has a version before 5.0 (`Options::protocol_auto`), which ends the stream.
+    pub fn not_subscribed(&self) -> Vec<(TopicFilter, FilterRefusal)> {
         self.messages.not_subscribed()
     }
 
@@ -195,7 +192,8 @@ impl Requests {
     }
 
     fn admit(&mut self, message: Message) -> Option<RequestMessage> {
-        let request = RequestMessage::admit(&self.messages.shared, message);
+        let messages = &self.messages;
+        let request = RequestMessage::admit(&messages.shared, &messages.templates, message);
         self.passed_over += u64::from(request.is_none());
         request
     }
@@ -226,15 +224,25 @@ impl Stream for Requests {
 pub struct RequestMessage {
     client: Client,
     message: Message,
+    templates: Arc<[TopicTemplate]>,
 }
 
 impl RequestMessage {
     /// The request that a message is; `None` for one that is passed over.
-    pub(crate) fn admit(shared: &Arc<Shared>, message: Message) -> Option<Self> {
+    pub(crate) fn admit(
+        shared: &Arc<Shared>,
+        templates: &Arc<[TopicTemplate]>,
+        message: Message,
+    ) -> Option<Self> {
         if asks_for_response(message.properties.as_deref()) {
             let shared = Arc::clone(shared);
             let client = Client { shared };
-            return Some(Self { client, message });
+            let templates = Arc::clone(templates);
+            return Some(Self {
+                client,
+                message,
+                templates,
+            });
         }
         shared.call_and_notify(|state, _| {
             (state.engine).pass_over(message.topic.clone(), message.delivery);
@@ -254,6 +262,11 @@ impl RequestMessage {
     /// As [`Client::publish`]: a response that was accepted is not taken back.
     pub fn respond(&self, payload: impl IntoPayload) -> Publish<'_> {
         self.client.respond(&self.message, payload)
+    }
+
+    /// What the levels of its topic are named by the [`TopicTemplate`] that was subscribed to: see [`Messages::params`].
+    pub fn params(&self) -> TopicParams<'_> {
+        router::params(&self.templates, &self.message)
     }
 
     /// The message alone.

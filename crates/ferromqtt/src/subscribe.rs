@@ -53,6 +53,8 @@ pub(crate) struct Terms {
     pub(crate) options: SubscriptionOptions,
     pub(crate) properties: Properties,
     pub(crate) queue: QueueOptions,
+    /// They are requests: a responder's.
+    pub(crate) of_requests: bool,
     pub(crate) partial: bool,
 }
 
@@ -73,6 +75,7 @@ impl Terms {
             options: QoS::AtMostOnce.into(),
             properties: Properties::default(),
             queue: QueueOptions::DEFAULT,
+            of_requests: false,
             partial: false,
         }
     }
@@ -117,6 +120,12 @@ impl Subscribe {
 
     pub(crate) const fn of_terms(client: Client, terms: Terms) -> Self {
         Self { client, terms }
+    }
+
+    /// Of requests: a connection before 5.0 ends it.
+    pub(crate) const fn of_requests(mut self) -> Self {
+        self.terms.of_requests = true;
+        self
     }
 
     /// One more filter for the same stream, in the same SUBSCRIBE, with a QoS or
@@ -205,10 +214,13 @@ async fn subscribe(subscribe: Subscribe) -> Result<Messages, SubscribeError> {
     let filters = terms.filters()?;
     let names: Vec<_> = filters.iter().map(|(filter, _)| filter.clone()).collect();
     let shared = &client.shared;
-    let queue = shared.lock().engine.open_queue(terms.queue);
+    let queue = match terms.of_requests {
+        true => shared.lock().engine.open_request_queue(terms.queue),
+        false => shared.lock().engine.open_queue(terms.queue),
+    };
     // From here on dropping it gives up the queue, and the subscription if there is one.
     let mut messages = Messages::new(Arc::clone(shared), queue);
-    messages.templates = terms.templates;
+    messages.templates = terms.templates.into();
     let call = accept(shared, |engine, now, token| {
         let subscribe = proto::Subscribe {
             filters,
