@@ -6,11 +6,11 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack, overload
 
 from ferromqtt import _checks, _keywords, _requests
 from ferromqtt._native import Message, TypedMessage, admit_request
-from ferromqtt._responder import LoopSubscription, empty, inside, plain, without_client
+from ferromqtt._responder import LoopSubscription, V_co, empty, inside, plain, without_client
 from ferromqtt._responder import Requests as AsyncRequests
 from ferromqtt._responder import Responder as AsyncResponder
 from ferromqtt.codecs import Dumps, Encoder
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-class Request(TypedMessage[Any]):
+class Request(TypedMessage[V_co]):
     """A message that asks for a response: from `ferromqtt.blocking.Client.responder`.
+
+    With a `codec` its `value` has the type that the codec decodes to: `Request[Reading]`.
 
     A copy of it, and what is unpickled, is a `TypedMessage`, which `Client.respond` answers.
     """
@@ -95,7 +97,7 @@ class Request(TypedMessage[Any]):
         return plain(super().__reduce__())
 
 
-class Requests(Iterator[Request]):
+class Requests(Iterator[Request[V_co]]):
     """The requests that a responder gets, in order of arrival: as `ferromqtt.Requests`.
 
     Any number of threads may iterate: each request goes to one of them. `len()` is the number of
@@ -103,7 +105,9 @@ class Requests(Iterator[Request]):
     unsubscribed.
     """
 
-    def __init__(self, state: _State, requests: AsyncRequests, limit: float | None = None) -> None:
+    def __init__(
+        self, state: _State, requests: AsyncRequests[V_co], limit: float | None = None
+    ) -> None:
         self._state = state
         self._requests = requests
         self._limit = limit
@@ -116,12 +120,13 @@ class Requests(Iterator[Request]):
         """How many messages wait to be taken, those included that ask for no response."""
         return len(self._requests)
 
-    def __next__(self) -> Request:
+    def __next__(self) -> Request[V_co]:
         """Wait for the next request.
 
         Raises:
             StopIteration: The subscription has ended; or no message came within the time limit,
                 after which a further call waits again.
+            ValueError: A later connection has a version before 5.0, which has no requests.
             MqttOverflowError: The queue has lost messages under `overflow="fail"`, and those before
                 the gap are taken.
             MqttError: There is none, and the connection has ended, or the client is not entered.
@@ -145,7 +150,7 @@ class Requests(Iterator[Request]):
         """
         return type(self)(self._state, self._requests, _checks.time_limit(timeout))
 
-    def try_next(self) -> Request | None:
+    def try_next(self) -> Request[V_co] | None:
         """Return a request that is there already; None without one."""
         while (message := self._messages.try_next()) is not None:
             request = self._admit(message)
@@ -153,8 +158,8 @@ class Requests(Iterator[Request]):
                 return request
         return None
 
-    def _admit(self, message: Message) -> Request | None:
-        request = empty(Request)
+    def _admit(self, message: Message) -> Request[V_co] | None:
+        request: Request[V_co] = empty(Request)
         request._state = self._state  # noqa: SLF001 - it is made here
         request._timeout = self._timeout  # noqa: SLF001 - likewise
         if admit_request(self._state.core, message, request):
@@ -188,21 +193,21 @@ class Requests(Iterator[Request]):
         self._state.call(partial(self._requests.unsubscribe, timeout=timeout))
 
 
-class Responder:
+class Responder(Generic[V_co]):
     """What `Client.responder` returns: to be entered by `with`, or iterated over directly.
 
     As `ferromqtt.Responder`: directly, the first step subscribes, and the subscription ends as soon
     as no loop over this object is left.
     """
 
-    def __init__(self, state: _State, responder: AsyncResponder) -> None:
+    def __init__(self, state: _State, responder: AsyncResponder[V_co]) -> None:
         self._state = state
         self._responder = responder
 
     def __repr__(self) -> str:
         return f"<blocking.{repr(self._responder)[1:]}"
 
-    def __enter__(self) -> Requests:
+    def __enter__(self) -> Requests[V_co]:
         """Subscribe, and return the requests.
 
         Raises:
@@ -231,7 +236,7 @@ class Responder:
         if self._state.inherited is None:  # in a forked child it is the parent's
             self._state.call(partial(self._responder.__aexit__, None, None, None))
 
-    def __iter__(self) -> RequestIterator:
+    def __iter__(self) -> RequestIterator[V_co]:
         """Subscribe with the first step, and iterate over the requests.
 
         Loops over the same object, such as those of several threads, share one subscription.
@@ -239,16 +244,16 @@ class Responder:
         return RequestIterator(self._state, self._responder.shared())
 
 
-class RequestIterator(Iterator[Request]):
+class RequestIterator(Iterator[Request[V_co]]):
     """The iterator of a loop over `Client.responder`."""
 
-    def __init__(self, state: _State, subscription: LoopSubscription) -> None:
+    def __init__(self, state: _State, subscription: LoopSubscription[V_co]) -> None:
         self._state = state
-        self._subscription: LoopSubscription | None = subscription
-        self._requests: Requests | None = None
+        self._subscription: LoopSubscription[V_co] | None = subscription
+        self._requests: Requests[V_co] | None = None
         self._entering = threading.Lock()
 
-    def __next__(self) -> Request:
+    def __next__(self) -> Request[V_co]:
         """Wait for the next request; the first step subscribes.
 
         Raises:
