@@ -175,7 +175,7 @@ free-threaded: .venv/.build .venv-free-threaded/.installed ## Threads without th
 .PHONY: chaos
 chaos: need-test .venv/.dev .venv/.native ## Random worlds of the Python client: SEEDS=2000 of them, from seed FROM=200
 	FERROMQTT_FIRST_SEED=$(FROM) FERROMQTT_SEEDS=$(SEEDS) $(BIN)/python -m pytest python/tests/test_chaos.py \
-		-k "in_virtual_time or on_mosquitto"
+		python/tests/test_request_worlds.py -k "in_virtual_time or on_mosquitto or random_worlds"
 
 .PHONY: cluster
 cluster: need-cluster .venv/.dev .venv/.native .venv/.cluster ## Kill nodes of real clusters under both clients: ROUNDS=6 each (docs/clusters.md has the figures)

@@ -138,16 +138,16 @@ _PYTHON_TOOLS = tuple(
 _TLS = (f"{RUST}/transport/tls",)
 
 PARTS = (
-    Part("core", 16_208, ("crates/ferromqtt-proto/src",)),
-    Part("engine", 4_555, ("crates/ferromqtt-engine/src",)),
+    Part("core", 16_294, ("crates/ferromqtt-proto/src",)),
+    Part("engine", 4_607, ("crates/ferromqtt-engine/src",)),
     Part("transport", 2_388, ("crates/ferromqtt-transport/src",)),
-    Part("tokio client, driver", 4_117, (RUST,), (*_RUST_FACE, *_TLS)),
+    Part("tokio client, driver", 4_184, (RUST,), (*_RUST_FACE, *_TLS)),
     Part("tokio client, TLS", 673, _TLS),
-    Part("tokio client, face", 2_415, _RUST_FACE),
-    Part("binding, driver", 5_268, (BINDING,), (*_BINDING_FACE, *_BINDING_TOOLS)),
+    Part("tokio client, face", 2_429, _RUST_FACE),
+    Part("binding, driver", 5_300, (BINDING,), (*_BINDING_FACE, *_BINDING_TOOLS)),
     Part("binding, face", 2_148, _BINDING_FACE),
-    Part("Python, driver", 3_646, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
-    Part("Python, face", 4_417, _PYTHON_FACE),
+    Part("Python, driver", 3_682, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
+    Part("Python, face", 4_450, _PYTHON_FACE),
     Part("Python, test tools", 1_296, (*_BINDING_TOOLS, *_PYTHON_TOOLS)),
     Part("aiomqtt shim", 361, ("python/aiomqtt-shim",)),
     Part("test broker", 3_729, ("crates/ferromqtt-testing/src",)),

@@ -4,9 +4,9 @@
 //!
 //! ```text
 //! alarm: fire in the kitchen
-//! 21.5 °C at house/room/1/temp
+//! 21.5 °C in room 1
 //! failed on house/room/2/temp: invalid float literal
-//! 19.0 °C at house/room/3/temp
+//! 19.0 °C in room 3
 //! 2 + 2 = 4
 //! ```
 
@@ -15,7 +15,8 @@
 use std::error::Error as StdError;
 
 use ferromqtt::{
-    Acknowledge, Client, Error, HandlerError, Message, Options, QoS, QueueOptions, Route, Router,
+    Acknowledge, Client, Error, HandlerError, Options, QoS, QueueOptions, Route, RoutedMessage,
+    Router, TopicTemplate,
 };
 use ferromqtt_testing::TestBroker;
 use tokio::sync::mpsc::{Sender, channel};
@@ -28,7 +29,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     Ok(())
 }
 
-async fn alarm(message: Message) -> Result<(), HandlerError> {
+async fn alarm(message: RoutedMessage) -> Result<(), HandlerError> {
     println!("alarm: {}", message.text()?);
     Ok(())
 }
@@ -40,9 +41,8 @@ async fn program(client: Client) -> Result<(), Error> {
         acknowledge: Acknowledge::ByApplication,
         ..QueueOptions::DEFAULT
     };
-    let temperatures = Route::new("house/room/+/temp")
-        .qos(QoS::AtLeastOnce)
-        .queue(by_hand);
+    let template: TopicTemplate = "house/room/{room}/temp".parse()?;
+    let temperatures = Route::new(template).qos(QoS::AtLeastOnce).queue(by_hand);
     let router = Router::new()
         .on("house/alarms/#", alarm)
         .on_with(temperatures, readings, temperature)
@@ -73,9 +73,11 @@ async fn program(client: Client) -> Result<(), Error> {
     Ok(())
 }
 
-async fn temperature(message: Message, readings: Sender<f64>) -> Result<(), HandlerError> {
+async fn temperature(message: RoutedMessage, readings: Sender<f64>) -> Result<(), HandlerError> {
     let celsius: f64 = message.text()?.parse()?;
-    println!("{celsius:.1} °C at {}", message.topic);
+    let params = message.params();
+    let room = params.get("room").unwrap_or_default();
+    println!("{celsius:.1} °C in room {room}");
     readings.send(celsius).await?;
     Ok(())
 }

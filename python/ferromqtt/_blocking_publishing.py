@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeVar, Unpack, overload
 
 from ferromqtt._blocking_calls import Call, Holder, Receipt, calls, calls_overloaded, make
+from ferromqtt._blocking_responder import Responder
 from ferromqtt._blocking_subscription import Subscription
 from ferromqtt._keywords import (
     EnqueueCodecKeywords,
@@ -15,8 +16,10 @@ from ferromqtt._keywords import (
     SubscribeKeywords,
 )
 from ferromqtt._native import Message, TypedMessage
+from ferromqtt._responder import Responder as AsyncResponder
 from ferromqtt._subscription import MAXBYTES, MAXSIZE, Ack, Overflow
 from ferromqtt._subscription import Subscription as AsyncSubscription
+from ferromqtt._subscription_keywords import QueueKeywords
 from ferromqtt.client import Client as AsyncClient
 from ferromqtt.codecs import AnyEncoder, Codec, Decoder, Dumps, Encoder, Loads
 from ferromqtt.outcomes import Published
@@ -322,3 +325,38 @@ class Publishing(Holder):
         before the client is: then the client subscribes whenever it is entered.
         """
         return Subscription(self._ferromqtt_blocking, subscription())
+
+    @overload
+    def responder(
+        self,
+        *topics: SubscriptionTopic,
+        codec: None = None,
+        **keywords: Unpack[QueueKeywords],
+    ) -> Responder: ...
+    @overload
+    def responder(
+        self,
+        *topics: SubscriptionTopic,
+        codec: Decoder[_T],
+        **keywords: Unpack[QueueKeywords],
+    ) -> Responder[_T]: ...
+    @overload
+    def responder(
+        self,
+        *topics: SubscriptionTopic,
+        codec: Loads,
+        **keywords: Unpack[QueueKeywords],
+    ) -> Responder[Any]: ...
+    @calls_overloaded(AsyncClient.responder)
+    def responder(self, responder: Callable[[], AsyncResponder]) -> Responder:
+        """Return a responder (5.0, section 4.10): a subscription to requests, which it answers.
+
+        ```python
+        for request in client.responder("square", qos=1):
+            request.respond(int(request.payload) ** 2)
+        ```
+
+        The subscription ends with the loop. Entered by `with`, it ends with the block instead, as
+        for `ferromqtt.Client.responder`.
+        """
+        return Responder(self._ferromqtt_blocking, responder())

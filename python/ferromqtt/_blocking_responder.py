@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack, overload
 
 from ferromqtt import _checks, _keywords, _requests
 from ferromqtt._blocking_subscription import Block
 from ferromqtt._native import Message, TypedMessage, admit_request
 from ferromqtt._queue_answers import QueueAnswers
-from ferromqtt._responder import LoopSubscription, empty, inside, plain, without_client
+from ferromqtt._responder import LoopSubscription, V_co, empty, inside, plain, without_client
 from ferromqtt._responder import Requests as AsyncRequests
 from ferromqtt._responder import Responder as AsyncResponder
 from ferromqtt._subscription import queue_of
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-class Request(TypedMessage[Any]):
+class Request(TypedMessage[V_co]):
     """A message that asks for a response: from `ferromqtt.blocking.Client.responder`.
+
+    With a `codec` its `value` has the type that the codec decodes to: `Request[Reading]`.
 
     A copy of it, and what is unpickled, is a `TypedMessage`, which `Client.respond` answers.
     """
@@ -96,7 +98,7 @@ class Request(TypedMessage[Any]):
         return plain(super().__reduce__())
 
 
-class Requests(QueueAnswers, Iterator[Request]):
+class Requests(QueueAnswers, Iterator[Request[V_co]]):
     """The requests that a responder gets, in order of arrival: as `ferromqtt.Requests`.
 
     Any number of threads may iterate: each request goes to one of them. `len()` is the number of
@@ -104,7 +106,9 @@ class Requests(QueueAnswers, Iterator[Request]):
     unsubscribed.
     """
 
-    def __init__(self, state: _State, requests: AsyncRequests, limit: float | None = None) -> None:
+    def __init__(
+        self, state: _State, requests: AsyncRequests[V_co], limit: float | None = None
+    ) -> None:
         self._state = state
         self._requests = requests
         self._limit = limit
@@ -114,12 +118,13 @@ class Requests(QueueAnswers, Iterator[Request]):
     def __repr__(self) -> str:
         return repr(self._requests)
 
-    def __next__(self) -> Request:
+    def __next__(self) -> Request[V_co]:
         """Wait for the next request.
 
         Raises:
             StopIteration: The subscription has ended; or no message came within the time limit,
                 after which a further call waits again.
+            ValueError: A later connection has a version before 5.0, which has no requests.
             MqttOverflowError: The queue has lost messages under `overflow="fail"`, and those before
                 the gap are taken.
             MqttError: There is none, and the connection has ended, or the client is not entered.
@@ -143,7 +148,7 @@ class Requests(QueueAnswers, Iterator[Request]):
         """
         return type(self)(self._state, self._requests, _checks.time_limit(timeout))
 
-    def try_next(self) -> Request | None:
+    def try_next(self) -> Request[V_co] | None:
         """Return a request that is there already; None without one."""
         while (message := self._messages.try_next()) is not None:
             request = self._admit(message)
@@ -151,8 +156,8 @@ class Requests(QueueAnswers, Iterator[Request]):
                 return request
         return None
 
-    def _admit(self, message: Message) -> Request | None:
-        request = empty(Request)
+    def _admit(self, message: Message) -> Request[V_co] | None:
+        request: Request[V_co] = empty(Request)
         request._state = self._state  # noqa: SLF001 - it is made here
         request._timeout = self._timeout  # noqa: SLF001 - likewise
         if admit_request(self._state.core, message, request):
@@ -170,16 +175,16 @@ class Requests(QueueAnswers, Iterator[Request]):
         self._state.call(partial(self._requests.unsubscribe, timeout=timeout))
 
 
-class Responder(Block[AsyncRequests]):
+class Responder(Block[AsyncRequests[V_co]], Generic[V_co]):
     """What `Client.responder` returns: to be entered by `with`, or iterated over directly.
 
     As `ferromqtt.Responder`: directly, the first step subscribes, and the subscription ends as soon
     as no loop over this object is left.
     """
 
-    _block: AsyncResponder
+    _block: AsyncResponder[V_co]
 
-    def __enter__(self) -> Requests:
+    def __enter__(self) -> Requests[V_co]:
         """Subscribe, and return the requests.
 
         Raises:
@@ -188,7 +193,7 @@ class Responder(Block[AsyncRequests]):
         """
         return Requests(self._state, self._enter())
 
-    def __iter__(self) -> RequestIterator:
+    def __iter__(self) -> RequestIterator[V_co]:
         """Subscribe with the first step, and iterate over the requests.
 
         Loops over the same object, such as those of several threads, share one subscription.
@@ -196,16 +201,16 @@ class Responder(Block[AsyncRequests]):
         return RequestIterator(self._state, self._block.shared())
 
 
-class RequestIterator(Iterator[Request]):
+class RequestIterator(Iterator[Request[V_co]]):
     """The iterator of a loop over `Client.responder`."""
 
-    def __init__(self, state: _State, subscription: LoopSubscription) -> None:
+    def __init__(self, state: _State, subscription: LoopSubscription[V_co]) -> None:
         self._state = state
-        self._subscription: LoopSubscription | None = subscription
-        self._requests: Requests | None = None
+        self._subscription: LoopSubscription[V_co] | None = subscription
+        self._requests: Requests[V_co] | None = None
         self._entering = threading.Lock()
 
-    def __next__(self) -> Request:
+    def __next__(self) -> Request[V_co]:
         """Wait for the next request; the first step subscribes.
 
         Raises:

@@ -41,7 +41,7 @@ def call_error(kind: str, code: int, text: str, delivery: Delivery, what: str) -
     """
     error: Exception
     match kind:
-        case "invalid":
+        case "invalid" | "no_requests":  # the latter also of a responder that has waited
             return ValueError(text)
         case "timed_out":
             error = MqttTimeoutError(f"Operation timed out: {text}")
@@ -57,7 +57,7 @@ def call_error(kind: str, code: int, text: str, delivery: Delivery, what: str) -
             error = MqttCodeError(_refusal(code), text or _COULD_NOT[what])
             error.add_note(f"The server refused the message{f': {text}' if text else ''}")
             delivery = "refused"
-        case "no_responder" | "unanswerable":
+        case "no_responder" | "unanswerable" | "no_subscription":
             error = _no_response(kind, code, text)
             delivery = "refused" if kind == "no_responder" else delivery
         case "limit" | "unreleased":
@@ -174,8 +174,11 @@ def _no_response(kind: str, code: int, text: str) -> MqttCodeError:
         error = MqttCodeError(ReasonCode(PacketTypes.PUBACK, identifier=code))
         error.add_note("Nobody is there to respond: no client has subscribed to that topic")
     else:
-        error = MqttCodeError(ReasonCode(PacketTypes.SUBACK, identifier=code))
-        error.add_note(f"The server lets this client receive no response: {text}")
+        error = MqttCodeError(any_reason(code))  # that of a limit is none of SUBACK
+        if kind == "unanswerable":
+            error.add_note(f"The server lets this client receive no response: {text}")
+        else:  # a limit forbids to ask it for the subscription
+            error.add_note(f"This client can receive no response: {text}")
     return error
 
 

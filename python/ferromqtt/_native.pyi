@@ -452,6 +452,7 @@ class SubscriptionQueue:
         overflow: str,
         manual_ack: bool,
         decoding: Decoding | None,
+        of_requests: bool,
     ) -> Self: ...
     def subscribe(
         self,

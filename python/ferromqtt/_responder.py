@@ -8,7 +8,7 @@ import sys
 import weakref
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack, overload
 
 from ferromqtt import _keywords, _requests
 from ferromqtt._internals import FerromqttInternalsHolder, Internals
@@ -16,19 +16,30 @@ from ferromqtt._native import Message, TypedMessage, admit_request, check_respon
 from ferromqtt._queue_answers import QueueAnswers
 from ferromqtt._subscription import Subscription, SubscriptionMessages, queue_of
 from ferromqtt._subscription_keywords import (
+    QueueKeywords,
     SubscriptionKeywords,
     subscription_of,
     takes_subscription,
 )
 from ferromqtt._turn import TURN_BEFORE_ERROR
-from ferromqtt.codecs import Dumps, Encoder
+from ferromqtt.codecs import Decoder, Dumps, Encoder, Loads
 from ferromqtt.types import PayloadType, PropertiesLike, SubscriptionTopic
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    V_co = TypeVarWithDefault("V_co", default=Any, covariant=True)
+    """What the codec of a responder makes of a payload."""
+else:
+    V_co = TypeVar("V_co", covariant=True)  # before Python 3.13 it takes no default
 
 _T = TypeVar("_T")
 
 
-class Request(TypedMessage[Any]):
+class Request(TypedMessage[V_co]):
     """A message that asks for a response: from `Client.responder`.
+
+    With a `codec` its `value` has the type that the codec decodes to: `Request[Reading]`.
 
     A copy of it, and what is unpickled, is a `TypedMessage`, which `Client.respond` answers.
     """
@@ -148,7 +159,7 @@ def empty_message() -> TypedMessage:
     return empty(TypedMessage)
 
 
-class Requests(QueueAnswers):
+class Requests(QueueAnswers, Generic[V_co]):
     """The requests that a responder gets, in order of arrival, from a queue of its own.
 
     Any number of tasks may iterate: each request goes to one of them, first come first served. A
@@ -177,11 +188,12 @@ class Requests(QueueAnswers):
         """Iterate over the requests."""
         return self
 
-    async def __anext__(self) -> Request:
+    async def __anext__(self) -> Request[V_co]:
         """Wait for the next request.
 
         Raises:
             StopAsyncIteration: The subscription has ended.
+            ValueError: A later connection has a version before 5.0, which has no requests.
             MqttError: As for `SubscriptionMessages.__anext__`.
         """
         while True:
@@ -189,7 +201,7 @@ class Requests(QueueAnswers):
             if request is not None:
                 return request
 
-    def try_next(self) -> Request | None:
+    def try_next(self) -> Request[V_co] | None:
         """Return a request that is there already, and that no task waits for; None without one."""
         while (message := self._messages.try_next()) is not None:
             request = self._admit(message)
@@ -197,7 +209,7 @@ class Requests(QueueAnswers):
                 return request
         return None
 
-    def _admit(self, message: Message) -> Request | None:
+    def _admit(self, message: Message) -> Request[V_co] | None:
         request = admitted(self._internals, message, self._timeout)
         self.passed_over += request is None
         return request
@@ -215,7 +227,7 @@ class Requests(QueueAnswers):
         await self._messages.unsubscribe(timeout=timeout)
 
 
-def inside(requests: Requests) -> tuple[SubscriptionMessages, float]:
+def inside(requests: Requests[Any]) -> tuple[SubscriptionMessages, float]:
     """Return the messages that requests are taken from, and how long a response may take."""
     return requests._messages, requests._timeout  # noqa: SLF001 - the way to them
 
@@ -228,7 +240,7 @@ def admitted(internals: Internals, message: Message, timeout: float) -> Request 
     return request if admit_request(internals.core, message, request) else None
 
 
-class Responder:
+class Responder(Generic[V_co]):
     """What `Client.responder` returns: to be entered by `async with`, or iterated over directly.
 
     Directly, the first step subscribes, and the subscription lasts as long as the loop: it ends as
@@ -242,7 +254,7 @@ class Responder:
         self._make = make
         self._subscription = make()
         self._timeout = timeout
-        self._shared: weakref.ref[LoopSubscription] | None = None
+        self._shared: weakref.ref[LoopSubscription[V_co]] | None = None
 
     def __repr__(self) -> str:
         return repr(self._subscription).replace("Subscription", type(self).__name__, 1)
@@ -252,8 +264,11 @@ class Responder:
         """Whether it is entered."""
         return self._subscription.is_open
 
-    async def __aenter__(self) -> Requests:
+    async def __aenter__(self) -> Requests[V_co]:
         """Subscribe, and return the requests.
+
+        On a client that has no connection yet this returns at once, as for a `Subscription`. When
+        that turns out to have a version before 5.0, iterating raises.
 
         Raises:
             ValueError: The connection has a version before 5.0. Nothing was sent.
@@ -273,7 +288,7 @@ class Responder:
     def _close(self) -> None:
         self._subscription._close()  # noqa: SLF001 - of this package
 
-    def __aiter__(self) -> RequestIterator:
+    def __aiter__(self) -> RequestIterator[V_co]:
         """Subscribe with the first step, and iterate over the requests.
 
         Loops over the same object, such as those of several tasks, share one subscription: each
@@ -281,14 +296,14 @@ class Responder:
         """
         return RequestIterator(self.shared())
 
-    async def enter(self, subscription: Subscription) -> Requests:
+    async def enter(self, subscription: Subscription) -> Requests[V_co]:
         """Enter one of its subscriptions."""
         async with TURN_BEFORE_ERROR:
             check_responder(self._internals.version)
         messages = await subscription.__aenter__()
         return Requests(self._internals, messages, self._timeout)
 
-    def shared(self) -> LoopSubscription:
+    def shared(self) -> LoopSubscription[V_co]:
         """Return the subscription that the loops share, or make one for the first of them."""
         shared = None if self._shared is None else self._shared()
         if shared is None:
@@ -297,7 +312,7 @@ class Responder:
         return shared
 
 
-class LoopSubscription:
+class LoopSubscription(Generic[V_co]):
     """The subscription of loops over a responder. It ends when the last of them drops it.
 
     Not by an asynchronous generator: the event loop closes an abandoned one in a task of its own,
@@ -305,16 +320,16 @@ class LoopSubscription:
     """
 
     def __init__(
-        self, responder: Responder, subscription: Subscription, internals: Internals
+        self, responder: Responder[V_co], subscription: Subscription, internals: Internals
     ) -> None:
         self._responder = responder
         self._subscription = subscription
         self._internals = internals
         self._entering = asyncio.Lock()
-        self._requests: Requests | None = None
+        self._requests: Requests[V_co] | None = None
         self._process = os.getpid()
 
-    async def requests(self) -> Requests:
+    async def requests(self) -> Requests[V_co]:
         """Subscribe, if no loop has yet, and return the requests."""
         if self._requests is None:
             async with self._entering:
@@ -350,17 +365,17 @@ def close_soon(internals: Internals, subscription: Subscription) -> None:
         close()
 
 
-class RequestIterator:
+class RequestIterator(Generic[V_co]):
     """The iterator of a loop over `Client.responder`."""
 
-    def __init__(self, subscription: LoopSubscription) -> None:
-        self._subscription: LoopSubscription | None = subscription
+    def __init__(self, subscription: LoopSubscription[V_co]) -> None:
+        self._subscription: LoopSubscription[V_co] | None = subscription
 
     def __aiter__(self) -> Self:
         """Return itself."""
         return self
 
-    async def __anext__(self) -> Request:
+    async def __anext__(self) -> Request[V_co]:
         """Wait for the next request; the first step subscribes.
 
         Raises:
@@ -388,10 +403,31 @@ class Responding(FerromqttInternalsHolder):
 
     timeout: float
 
+    @overload
+    def responder(
+        self,
+        *topics: SubscriptionTopic,
+        codec: None = None,
+        **keywords: Unpack[QueueKeywords],
+    ) -> Responder: ...
+    @overload
+    def responder(
+        self,
+        *topics: SubscriptionTopic,
+        codec: Decoder[_T],
+        **keywords: Unpack[QueueKeywords],
+    ) -> Responder[_T]: ...
+    @overload
+    def responder(
+        self,
+        *topics: SubscriptionTopic,
+        codec: Loads,
+        **keywords: Unpack[QueueKeywords],
+    ) -> Responder[Any]: ...
     @takes_subscription("responder")
     def responder(
         self, *topics: SubscriptionTopic, **keywords: Unpack[SubscriptionKeywords]
-    ) -> Responder:
+    ) -> Responder[Any]:
         """Return a responder (5.0, section 4.10): a subscription to requests, which it answers.
 
         ```python
@@ -429,6 +465,8 @@ class Responding(FerromqttInternalsHolder):
         check_responder(internals.version)
 
         def make() -> Subscription:
-            return subscription_of(self, *topics, **keywords)
+            subscription = subscription_of(self, *topics, **keywords)
+            subscription._of_requests = True  # noqa: SLF001 - of this package
+            return subscription
 
         return Responder(internals, make, self.timeout)

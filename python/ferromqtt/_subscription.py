@@ -109,6 +109,7 @@ class Subscription(Generic[M_co]):
         self._timeout = timeout
         self._reading = reading
         self._queue: SubscriptionQueue | None = None
+        self._of_requests = False
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} to {self._reading.shown(self._filters)}>"
@@ -142,7 +143,13 @@ class Subscription(Generic[M_co]):
             core = self._internals.core
             manual = core.manual_ack if ack is None else ack == "manual"
             queue = SubscriptionQueue(
-                core, maxsize, maxbytes, overflow, manual, self._reading.decoding
+                core,
+                maxsize,
+                maxbytes,
+                overflow,
+                manual,
+                self._reading.decoding,
+                self._of_requests,
             )
             self._queue = queue
         try:

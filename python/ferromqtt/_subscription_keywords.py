@@ -18,8 +18,8 @@ subscription_of: Callable[..., Subscription[Any]] = Receiving.subscription
 """`Client.subscription`, whatever a subclass of the client has under that name."""
 
 
-class SubscriptionKeywords(_keywords.SubscribeKeywords, total=False):
-    """The keywords of `Client.subscription`, where they are described."""
+class QueueKeywords(_keywords.SubscribeKeywords, total=False):
+    """The keywords of `Client.subscription` but `codec`, which says what type its messages have."""
 
     qos: int
     no_local: bool
@@ -31,6 +31,11 @@ class SubscriptionKeywords(_keywords.SubscribeKeywords, total=False):
     overflow: Overflow
     ack: Ack | None
     timeout: float | None
+
+
+class SubscriptionKeywords(QueueKeywords, total=False):
+    """The keywords of `Client.subscription`, where they are described."""
+
     codec: AnyDecoder | None
 
 

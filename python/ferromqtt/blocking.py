@@ -36,7 +36,6 @@ from ferromqtt._drain import Drained
 from ferromqtt._internals import internals_of
 from ferromqtt._loop_thread import LoopThread
 from ferromqtt._native import Message
-from ferromqtt._responder import Responder as AsyncResponder
 from ferromqtt._subscription import SubscriptionMessages as AsyncMessages
 from ferromqtt._url import arguments_of
 from ferromqtt.client import Client as AsyncClient
@@ -496,20 +495,6 @@ class Client(Publishing):
     def subscribe(self, call: Call[list[ReasonCode]]) -> list[ReasonCode]:
         """Subscribe to one or more filters."""
         return self._ferromqtt_blocking.call(call)
-
-    @calls(AsyncClient.responder)
-    def responder(self, responder: Callable[[], AsyncResponder]) -> Responder:
-        """Return a responder (5.0, section 4.10): a subscription to requests, which it answers.
-
-        ```python
-        for request in client.responder("square", qos=1):
-            request.respond(int(request.payload) ** 2)
-        ```
-
-        The subscription ends with the loop. Entered by `with`, it ends with the block instead, as
-        for `ferromqtt.Client.responder`.
-        """
-        return Responder(self._ferromqtt_blocking, responder())
 
     @calls(AsyncClient.unsubscribe)
     def unsubscribe(self, call: Call[None]) -> None:

@@ -69,7 +69,9 @@ class NotResubscribed(ConnectionEvent):
     filter: str
     """What was subscribed."""
     reason: ReasonCode
-    """The server's Reason Code, or the one that stands for the limit that forbids to ask."""
+    """The server's Reason Code, or the one that stands for what forbids to ask."""
+    forbidden_by: str | None = None
+    """What forbids to ask the server: its CONNACK, the profile, the version; None: it refused."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,27 +126,35 @@ class Unclaimed(ConnectionEvent):
 
 @dataclasses.dataclass(frozen=True)
 class NotSubscribed(ConnectionEvent):
-    """The server has refused a subscription that was declared before there was a connection."""
+    """A subscription that was declared before there was a connection was refused.
+
+    By the server; or the connection has a limit that forbids to ask for it.
+    """
 
     filter: str
     """What was to be subscribed."""
     reason: ReasonCode
-    """The server's Reason Code."""
+    """The server's Reason Code, or the one that stands for what forbids to ask."""
+    forbidden_by: str | None = None
+    """What forbids to ask the server: its CONNACK, the profile, the version; None: it refused."""
 
 
 @dataclasses.dataclass(frozen=True)
 class NotUnsubscribed(ConnectionEvent):
-    """The server has refused to end a subscription, and goes on to send its messages.
+    """A subscription was not ended, and the server goes on to send its messages.
 
-    Or the filter is longer than its Maximum Packet Size allows, so that it cannot be asked.
-    `Client.unsubscribe` does not raise for that, as in aiomqtt; `SubscriptionMessages.unsubscribe`
-    does, and then there is no event. Messages that no subscription wants come to `Client.messages`.
+    The server has refused to end it, for which `Client.unsubscribe` does not raise, as in aiomqtt;
+    `SubscriptionMessages.unsubscribe` does, and then there is no event. Or the filter is longer
+    than its Maximum Packet Size allows, so that it cannot be asked: an event where no call raises
+    it. Messages that no subscription wants come to `Client.messages`.
     """
 
     filter: str
     """What is still subscribed."""
     reason: ReasonCode
-    """The server's Reason Code, or the one that stands for the limit."""
+    """The server's Reason Code, or the one that stands for what forbids to ask."""
+    forbidden_by: str | None = None
+    """What forbids to ask the server, such as its Maximum Packet Size; None: it refused."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -48,8 +48,8 @@ class _Route:
 
     def source(self, client: Client) -> _Source:
         if self.responds:  # not by an attribute of the client, which a subclass may have redefined
-            responding = cast("Responding", client)
-            return Responding.responder(responding, *self.topics, **self.keywords)
+            responder: Callable[..., Responder] = Responding.responder  # of any codec
+            return responder(client, *self.topics, **self.keywords)
         return subscription_of(client, *self.topics, **self.keywords)
 
     def acknowledges(self, internals: Internals) -> bool:

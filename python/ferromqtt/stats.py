@@ -46,6 +46,11 @@ class Stats:
     """QoS 1 and 2 publishes that the server has acknowledged."""
     refused: int
     """(5.0) QoS 1 and 2 publishes that the server has refused by a Reason Code."""
+    unreleased: int
+    """(5.0) QoS 2 publishes that the server accepted, and then did not know: PUBCOMP 0x92.
+
+    Whether they have arrived is unknown: `acknowledged` and `refused` do not count them.
+    """
     latency: AckLatency | None
     """How long acknowledgements took; None before the first."""
     resent: int

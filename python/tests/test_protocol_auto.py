@@ -13,8 +13,9 @@ from ferromqtt.connection import ClientState, Reconnect
 from ferromqtt.properties import SubscribeOptions
 from ferromqtt.testing import TestBroker, VirtualLoop
 from support import packets
-from support.clients import LIMIT, receive
+from support.clients import LIMIT, receive, unique
 from support.loops import LoopRunner
+from support.mosquitto import Mosquitto
 from support.scripted import Connection, ScriptedServer
 
 T = TypeVar("T")
@@ -57,6 +58,18 @@ def test_entering_succeeds_with_servers_of_either_version(
     with caplog.at_level(logging.WARNING):
         virtually(main())
     assert caplog.records == []
+
+
+def test_mosquitto_is_spoken_to_in_5_0(run: LoopRunner, mosquitto: Mosquitto) -> None:
+    async def main() -> None:
+        async with Client(*mosquitto.where, protocol="auto") as client:
+            topic = unique("auto")
+            await client.subscribe(topic, qos=2)
+            await client.publish(topic, b"x", qos=2, content_type="text/plain")
+            assert (await receive(client)).content_type == "text/plain"
+            assert client.protocol() is V5
+
+    run(main)
 
 
 def test_a_server_that_speaks_neither_is_told_by_its_refusal() -> None:

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from ferromqtt import Client, MqttCodeError, ProtocolVersion, events
+from ferromqtt import Client, MqttCodeError, ProtocolVersion, Reconnect, events
 from support import packets
 from support.loops import LoopRunner
 from support.scripted import Connection, ScriptedServer
@@ -67,6 +67,10 @@ def test_a_qos_2_message_whose_identifier_the_server_lost_may_have_arrived(
                     "The server took the message over, and then lost its Packet Identifier (0x92); "
                     "the message may have arrived"
                 )
+            stats = client.stats()
+            assert (stats.acknowledged, stats.refused, stats.unreleased) == (0, 0, 2)
+            assert stats.latency is not None
+            assert stats.latency.count == 2
 
     with ScriptedServer(forget) as server:
         run(main, server)
@@ -172,4 +176,36 @@ def test_a_subscription_that_the_server_refuses_to_end_goes_on(run: LoopRunner) 
             assert [message async for message in messages] == []
 
     with ScriptedServer(script) as server:
+        run(main, server)
+
+
+def test_unsubscribing_that_becomes_impossible_raises_and_is_no_event(run: LoopRunner) -> None:
+    """MQTT-3.2.2-15: the call waits for a connection, which takes smaller packets."""
+    long = "a" * 100
+
+    def grants(connection: Connection) -> None:
+        connection.accept(packets.CONNACK_5)
+        packet_id = packets.packet_id_of(*connection.expect(packets.SUBSCRIBE))
+        connection.send(packets.ack(packets.SUBACK, packet_id, b"\x00\x00"))
+
+    def resumes(connection: Connection) -> None:
+        connection.accept(b"\x20\x08\x01\x00\x05\x27\x00\x00\x00\x40")  # packets of 64 bytes
+        connection.expect(packets.DISCONNECT)
+
+    async def main(server: ScriptedServer) -> None:
+        policy = Reconnect(min=0.01, max=0.01)
+        protocol = ProtocolVersion.V5
+        async with Client(server.host, server.port, protocol=protocol, reconnect=policy) as client:
+            happened = client.events()
+            await client.subscribe(long)
+            while not isinstance(await anext(happened), events.Disconnected):
+                pass
+            with pytest.raises(MqttCodeError, match="larger than the 64") as caught:
+                await client.unsubscribe(long)
+            assert caught.value.rc == 0x95
+            assert caught.value.delivery == "not_sent"
+        async for event in happened:
+            assert not isinstance(event, events.NotUnsubscribed), event
+
+    with ScriptedServer(grants, resumes) as server:
         run(main, server)

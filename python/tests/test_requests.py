@@ -109,11 +109,12 @@ def test_properties_go_both_ways() -> None:
     virtually(main)
 
 
-def test_that_nobody_is_there_to_respond_is_told_as_such() -> None:
+@pytest.mark.parametrize("qos", [1, 2])
+def test_that_nobody_is_there_to_respond_is_told_as_such(qos: int) -> None:
     async def main() -> None:
         async with TestBroker(listen=False) as broker, asker_of(broker) as asker:
             with pytest.raises(MqttCodeError, match="No matching subscribers") as caught:
-                await asker.request("nobody/here", "x")
+                await asker.request("nobody/here", "x", qos)
             assert caught.value.rc == 0x10
             assert "Nobody is there to respond" in caught.value.__notes__[0]
             assert caught.value.delivery == "refused"

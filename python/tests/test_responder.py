@@ -10,7 +10,7 @@ import pickle
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -19,6 +19,7 @@ from ferromqtt import (
     Message,
     MqttCodeError,
     MqttError,
+    ProtocolVersion,
     Request,
     Responder,
     Router,
@@ -33,6 +34,7 @@ from support.clients import LIMIT, unique
 from support.loops import LoopRunner
 from support.virtual import memory_broker, play, restart
 
+_Event = TypeVar("_Event", bound=events.ConnectionEvent)
 NO_RESPONDER = 0x10
 
 
@@ -349,6 +351,82 @@ def test_with_a_server_of_3_1_1_it_is_refused_before_anything_is_sent() -> None:
     play(main)
 
 
+def refusing_5_0() -> TestBroker:
+    return memory_broker(refused_versions=[5])
+
+
+@asynccontextmanager
+async def of_two_versions() -> AsyncIterator[tuple[TestBroker, Client]]:
+    """A client whose first server speaks 5.0, and its second one 3.1.1."""
+    first, second = memory_broker(), refusing_5_0()
+    async with (
+        first,
+        second,
+        Client(first, servers=[second], protocol="auto", reconnect=True, timeout=60) as client,
+    ):
+        assert client.protocol() is ProtocolVersion.V5
+        yield first, client
+
+
+NO_REQUESTS = "^Requests and responses need MQTT 5.0"
+
+
+def test_with_a_server_of_3_1_1_one_that_was_opened_before_the_connection_raises() -> None:
+    """It waited in silence: on 3.1.1 no message has a Response Topic."""
+
+    async def main() -> None:
+        broker = refusing_5_0()
+        client = broker.client("c", protocol="auto")
+        async with client.responder("square", qos=1) as requests:
+            waiting = asyncio.ensure_future(anext(requests))
+            happened = client.events()
+            async with client:
+                for step in (waiting, anext(requests)):  # again, as long as it is not left
+                    with pytest.raises(ValueError, match=NO_REQUESTS):
+                        await asyncio.wait_for(step, 5)
+                event = [it async for it in _until(happened, events.NotSubscribed)][-1]
+                assert event.filter == "square"
+                assert event.forbidden_by is not None
+                assert event.forbidden_by.startswith("Requests and responses need MQTT 5.0")
+                assert subscriptions(broker, "c") == 0
+
+    play(main)
+
+
+def test_with_a_server_of_3_1_1_a_call_that_has_waited_for_the_connection_raises_the_same() -> None:
+    async def main() -> None:
+        async with of_two_versions() as (first, client):
+            await first.stop()
+            entering = asyncio.ensure_future(client.responder("square").__aenter__())
+            iterating = asyncio.ensure_future(anext(aiter(client.responder("square"))))
+            for step in (entering, iterating):
+                with pytest.raises(ValueError, match=NO_REQUESTS):
+                    await asyncio.wait_for(step, 30)
+            assert client.protocol() is ProtocolVersion.V311
+
+    play(main)
+
+
+def test_it_ends_when_a_later_connection_has_3_1_1() -> None:
+    async def main() -> None:
+        async with (
+            of_two_versions() as (first, client),
+            client.responder("square") as requests,
+            client.subscription("else") as others,
+        ):
+            happened = client.events()
+            waiting = asyncio.ensure_future(anext(requests))
+            await first.stop()
+            with pytest.raises(ValueError, match=NO_REQUESTS):
+                await asyncio.wait_for(waiting, 30)
+            event = [it async for it in _until(happened, events.NotResubscribed)][-1]
+            assert (event.filter, event.forbidden_by is not None) == ("square", True)
+            await client.publish("else", "goes on")
+            assert (await anext(others)).payload == b"goes on"
+
+    play(main)
+
+
 def test_arguments_are_those_of_a_subscription_and_are_checked_at_the_call() -> None:
     client = Client("localhost", protocol=5)
     assert repr(client.responder("a", "b")) == "<Responder to 'a', 'b'>"
@@ -425,9 +503,7 @@ def test_what_nobody_has_taken_is_reported_when_the_loop_is_left() -> None:
     play(main)
 
 
-async def _until(
-    happened: events.Events, kind: type[events.Lagged]
-) -> AsyncIterator[events.Lagged]:
+async def _until(happened: events.Events, kind: type[_Event]) -> AsyncIterator[_Event]:
     async for event in happened:
         if isinstance(event, kind):
             yield event

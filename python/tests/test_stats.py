@@ -10,7 +10,9 @@ from ferromqtt import AckLatency, Client, Stats, blocking
 from ferromqtt.events import Connected
 from ferromqtt.testing import TestBroker, VirtualLoop
 from support import packets
-from support.clients import LIMIT, wait_for_queued
+from support.clients import LIMIT, unique, wait_for_queued
+from support.loops import LoopRunner
+from support.mosquitto import Mosquitto
 from support.scripted import Connection, ScriptedServer, serve_311
 
 
@@ -44,6 +46,33 @@ def test_counters_grow_over_all_connections_of_a_client() -> None:
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(main())
+
+
+def test_what_mosquitto_acknowledges_and_sends_is_counted(
+    run: LoopRunner, mosquitto: Mosquitto
+) -> None:
+    topic = unique("counted")
+
+    async def main() -> None:
+        async with (
+            Client(*mosquitto.where, protocol=5) as client,
+            client.subscription(topic, qos=2, ack="manual") as messages,
+        ):
+            for qos in (1, 2, 2):
+                await client.publish(topic, qos=qos)
+            taken = [await anext(messages) for _ in range(2)]
+            stats = client.stats()
+            assert (stats.acknowledged, stats.refused, stats.unreleased) == (3, 0, 0)
+            assert (stats.connections, stats.reconnects, stats.lost) == (1, 0, 0)
+            assert stats.received - stats.queued == 2
+            assert stats.unacknowledged == stats.received
+            assert stats.latency is not None
+            assert stats.latency.count == 3
+            for message in [*taken, await anext(messages)]:
+                await message.ack()
+            assert client.stats().unacknowledged == 0
+
+    run(main)
 
 
 def test_how_long_acknowledgements_took_is_true_to_a_virtual_clock() -> None:

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from ferromqtt import Client, MqttCodeError, MqttError, ProtocolVersion
+from ferromqtt import Client, MqttCodeError, MqttError, ProtocolVersion, events
 from ferromqtt.testing import TestBroker
 from support import packets
 from support.loops import LoopRunner, settle
@@ -97,9 +97,15 @@ def test_a_filter_that_cannot_be_asked_for_leaves_the_others(
         broker = memory_broker(shared_subscription_available=False)
         client = broker.client("c", protocol=V5, profile="aws-iot")
         filters = [deep, "ok", "$share/g/t"]
+        happened = client.events()
         async with client.subscription(filters, qos=1) as messages, client:
             await settle()
             assert subscriptions(broker) == 1
+            refusals = [await anext(happened) for _ in range(3)][1:]
+            texts = [it.forbidden_by for it in refusals if isinstance(it, events.NotSubscribed)]
+            by_profile, by_server = [text or "" for text in texts]
+            assert "AWS IoT Core (profile aws-iot)" in by_profile
+            assert by_server.startswith("the server does not offer")
             await client.publish("ok", b"1", qos=1)
             assert await take(messages, 1) == [b"1"]
             results = [(topic, reason.value) for topic, reason in messages.results()]
@@ -109,4 +115,6 @@ def test_a_filter_that_cannot_be_asked_for_leaves_the_others(
 
     with caplog.at_level(logging.WARNING, "ferromqtt"):
         play(main)
-    assert caplog.text.count("declared before the connection") == 2
+    text = "declared before the connection cannot be made on it: the server was not asked"
+    assert caplog.text.count(text) == 2
+    assert "refused" not in caplog.text

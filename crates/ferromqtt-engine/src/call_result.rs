@@ -4,8 +4,8 @@ use std::iter;
 use std::time::Duration;
 
 use ferromqtt_proto::{
-    ConnectionError, Delivery, InvalidSubscribe, Message, Outcome, Properties, ReasonCode,
-    TopicFilter,
+    ConnectionError, Delivery, FilterRefusal, InvalidSubscribe, Message, Outcome, Properties,
+    ReasonCode, TopicFilter,
 };
 
 use crate::{Awaited, CallEnd, FilterResult, PublishError, RequestError, SubscribeError};
@@ -87,7 +87,7 @@ enum Sorted {
     NotPublished(PublishError),
     NotRequested(InvalidSubscribe),
     Unanswerable {
-        reason: ReasonCode,
+        refusal: FilterRefusal,
         delivery: Delivery,
     },
     Dropped,
@@ -123,8 +123,8 @@ impl CallEnd {
         match self.sorted() {
             Sorted::Responded(response) => Ok(*response),
             Sorted::Published(_) => Err(RequestError::NoResponder),
-            Sorted::Unanswerable { reason, delivery } => {
-                Err(RequestError::Unanswerable { reason, delivery })
+            Sorted::Unanswerable { refusal, delivery } => {
+                Err(RequestError::Unanswerable { refusal, delivery })
             }
             other => match other.published(awaited, limit) {
                 Err(error) => Err(error.into()),
@@ -182,7 +182,9 @@ impl CallEnd {
                 resent_as_new,
             }),
             Outcome::Responded(response) => Sorted::Responded(response),
-            Outcome::Unanswerable { reason, delivery } => Sorted::Unanswerable { reason, delivery },
+            Outcome::Unanswerable { refusal, delivery } => {
+                Sorted::Unanswerable { refusal, delivery }
+            }
             Outcome::Subscribed {
                 reasons,
                 properties,

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use ferromqtt_proto::{
-    InvalidSubscribe, OpId, Outcome, QueueId, ReasonCode, Subscribe, TopicFilter,
+    FilterRefusal, InvalidSubscribe, OpId, Outcome, QueueId, Subscribe, TopicFilter,
 };
 
 use crate::calls::CallId;
@@ -62,12 +62,12 @@ impl<T: Tokens> Engine<T> {
         self.declared.push(declared);
     }
 
-    /// The filters of a declared subscription that the server has refused, when `op` is one whose queue nobody has taken.
+    /// The filters of a declared subscription that are refused, when `op` is one whose queue nobody has taken.
     pub(crate) fn refused_of_declared(
         &self,
         op: OpId,
         outcome: &Outcome,
-    ) -> Vec<(TopicFilter, ReasonCode)> {
+    ) -> Vec<(TopicFilter, FilterRefusal)> {
         // Publishes complete too, and are not looked for.
         if !matches!(
             outcome,
@@ -82,9 +82,11 @@ impl<T: Tokens> Engine<T> {
         match outcome {
             Outcome::Subscribed { reasons, .. } => (filters.zip(reasons.iter().copied()))
                 .filter(|(_, reason)| reason.is_error())
+                .map(|(filter, reason)| (filter, FilterRefusal::ByServer(reason)))
                 .collect(),
             Outcome::RequestNotPossible(error) => {
-                filters.map(|filter| (filter, error.as_reason())).collect()
+                let refusal = FilterRefusal::NotAsked(error.clone());
+                filters.map(|filter| (filter, refusal.clone())).collect()
             }
             _ => Vec::new(), // not reached: see above
         }

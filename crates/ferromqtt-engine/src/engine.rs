@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ferromqtt_proto as proto;
 use proto::{
-    Client, ConnectionError, Event, InvalidOptions, OpId, Outcome, QueueId, ReasonCode, Session,
+    Client, ConnectionError, Event, FilterRefusal, InvalidOptions, OpId, Outcome, QueueId, Session,
     TopicFilter, Utf8String,
 };
 
@@ -72,7 +72,7 @@ pub struct Engine<T: Tokens> {
     pub(crate) queues_ended: bool,
     pub(crate) events: RecentEvents<T::Reader>,
     /// For each queue the filters that the server has lost or refused, while no call waited for its answer, and why.
-    pub(crate) not_subscribed: HashMap<QueueId, Vec<(TopicFilter, ReasonCode)>>,
+    pub(crate) not_subscribed: HashMap<QueueId, Vec<(TopicFilter, FilterRefusal)>>,
     /// UNSUBSCRIBE packets whose refusal no caller learns: for queues that were dropped, and of calls that do not return it.
     pub(crate) unheeded: HashSet<OpId>,
     /// Subscriptions that each start makes again, by their queues.
@@ -400,12 +400,12 @@ impl<T: Tokens> Engine<T> {
             Event::NotResubscribed {
                 queue,
                 filter,
-                reason,
+                refusal,
             } => {
                 let lost = self.not_subscribed.entry(queue).or_default();
-                lost.push((filter.clone(), reason));
+                lost.push((filter.clone(), refusal.clone()));
                 self.wake_readers(queue);
-                self.report(Fact::NotResubscribed { filter, reason });
+                self.report(Fact::NotResubscribed { filter, refusal });
             }
             Event::Unclaimed { messages } => self.report(Fact::Unclaimed { messages }),
             Event::PublishRefused {
@@ -418,11 +418,17 @@ impl<T: Tokens> Engine<T> {
                     self.report(Fact::PublishRefused { topic, reason });
                 }
             }
-            Event::NotUnsubscribed { filter, reason, op } => {
+            Event::NotUnsubscribed {
+                filter,
+                refusal,
+                op,
+            } => {
                 self.keep_lasting(&filter);
-                let heeded = op.is_none_or(|op| !self.unheeded.contains(&op));
+                // A call that does not heed what the server refuses fails all the same when the server cannot be asked.
+                let heeded = refusal.forbidden_by().is_some()
+                    || op.is_none_or(|op| !self.unheeded.contains(&op));
                 if !(heeded && self.is_awaited(op, None)) {
-                    self.report(Fact::NotUnsubscribed { filter, reason });
+                    self.report(Fact::NotUnsubscribed { filter, refusal });
                 }
             }
             Event::MessageSuspected {
@@ -533,8 +539,8 @@ impl<T: Tokens> Engine<T> {
             self.count_cut_short(op, delivery);
         }
         if !self.declared.is_empty() {
-            for (filter, reason) in self.refused_of_declared(op, &outcome) {
-                self.report(Fact::NotSubscribed { filter, reason });
+            for (filter, refusal) in self.refused_of_declared(op, &outcome) {
+                self.report(Fact::NotSubscribed { filter, refusal });
             }
         }
         if let Some(token) = self.calls.remove(op) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ferromqtt_proto::{
-    ConnectionError, Contest, Properties, ReasonCode, Slip, TopicFilter, TopicName,
+    ConnectionError, Contest, FilterRefusal, Properties, ReasonCode, Slip, TopicFilter, TopicName,
 };
 
 use crate::{Engine, Fact, Tokens, Woken};
@@ -47,8 +47,8 @@ pub enum ConnectionEvent {
     NotResubscribed {
         /// What was subscribed.
         filter: TopicFilter,
-        /// The server's Reason Code, or the one that stands for the limit of the server that forbids to ask.
-        reason: ReasonCode,
+        /// Who has refused it, and why.
+        refusal: FilterRefusal,
     },
     /// Messages were lost: they did not fit into a full queue, for the first time since its reader has asked with
     /// `Messages::take_lost`; or a stream was dropped or unsubscribed before its application
@@ -86,22 +86,21 @@ pub enum ConnectionEvent {
         /// How many.
         messages: u64,
     },
-    /// The server has refused a subscription that was declared in the options (`Options::subscription`), and whose
-    /// stream nobody has taken yet: `Client::declared` will fail.
+    /// A subscription that was declared in the options (`Options::subscription`), and whose stream nobody has taken yet, was
+    /// refused, by the server or by a limit that forbids to ask: `Client::declared` will fail.
     NotSubscribed {
         /// What was to be subscribed.
         filter: TopicFilter,
-        /// The server's Reason Code.
-        reason: ReasonCode,
+        /// Who has refused it, and why.
+        refusal: FilterRefusal,
     },
-    /// The server refused to end a subscription (5.0), or its Maximum Packet Size is too small to ask, and it goes on to send
-    /// its messages: they come to `Client::messages` when no stream wants them. Reported where no call returns it as its error:
+    /// The server refused to end a subscription (5.0), or a limit forbids to ask, and it goes on to send its messages: they come to `Client::messages` when no stream wants them. Reported where no call returns it as its error:
     /// of a stream that was dropped, and of a call that was given up.
     NotUnsubscribed {
         /// What is still subscribed.
         filter: TopicFilter,
-        /// The server's Reason Code, or the one that stands for the limit.
-        reason: ReasonCode,
+        /// Who has refused to end it, and why.
+        refusal: FilterRefusal,
     },
     /// One connection after another ends while QoS 1 and 2 messages are in flight, and the server acknowledges none of them in
     /// between, so one of them may be the reason. Reported once until the next acknowledgement.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ferromqtt_proto::{
-    ConnectionError, Contest, Outcome, PacketRecord, Properties, ProtocolVersion, ReasonCode, Slip,
-    TopicFilter, TopicName, Utf8String,
+    ConnectionError, Contest, FilterRefusal, Outcome, PacketRecord, Properties, ProtocolVersion,
+    ReasonCode, Slip, TopicFilter, TopicName, Utf8String,
 };
 
 use crate::ConnectionEvent;
@@ -59,8 +59,8 @@ pub enum Fact {
     NotResubscribed {
         /// What was subscribed.
         filter: TopicFilter,
-        /// The server's Reason Code, or the one that stands for the limit that forbids to ask.
-        reason: ReasonCode,
+        /// Who has refused it, and why.
+        refusal: FilterRefusal,
     },
     /// A queue has lost messages.
     Lost {
@@ -100,20 +100,20 @@ pub enum Fact {
         /// How many.
         messages: u64,
     },
-    /// The server has refused a declared subscription that nobody has taken yet.
+    /// A declared subscription that nobody has taken yet was refused.
     NotSubscribed {
         /// What was to be subscribed.
         filter: TopicFilter,
-        /// The server's Reason Code.
-        reason: ReasonCode,
+        /// Who has refused it, and why.
+        refusal: FilterRefusal,
     },
     /// The server refused to end a subscription by its UNSUBACK, or its limits forbid to ask, and no caller learns that: the
     /// queue was dropped, the caller gave up, or [its call does not say so](crate::Engine::unsubscribe_unheeded).
     NotUnsubscribed {
         /// What is still subscribed.
         filter: TopicFilter,
-        /// The server's Reason Code, or the one that stands for the limit.
-        reason: ReasonCode,
+        /// Who has refused to end it, and why.
+        refusal: FilterRefusal,
     },
     /// A message in flight is suspected to make the server end connections.
     MessageSuspected {
@@ -215,8 +215,8 @@ impl Fact {
                 retry_at,
                 unflushed,
             },
-            Self::NotResubscribed { filter, reason } => {
-                ConnectionEvent::NotResubscribed { filter, reason }
+            Self::NotResubscribed { filter, refusal } => {
+                ConnectionEvent::NotResubscribed { filter, refusal }
             }
             Self::Lost { filters, lost, .. }
             | Self::LeftBehind {
@@ -226,11 +226,11 @@ impl Fact {
             Self::Unflushed { messages } => ConnectionEvent::Unflushed { messages },
             Self::Tolerated { slip } => ConnectionEvent::Tolerated { slip },
             Self::Unclaimed { messages } => ConnectionEvent::Unclaimed { messages },
-            Self::NotSubscribed { filter, reason } => {
-                ConnectionEvent::NotSubscribed { filter, reason }
+            Self::NotSubscribed { filter, refusal } => {
+                ConnectionEvent::NotSubscribed { filter, refusal }
             }
-            Self::NotUnsubscribed { filter, reason } => {
-                ConnectionEvent::NotUnsubscribed { filter, reason }
+            Self::NotUnsubscribed { filter, refusal } => {
+                ConnectionEvent::NotUnsubscribed { filter, refusal }
             }
             Self::MessageSuspected {
                 topic,

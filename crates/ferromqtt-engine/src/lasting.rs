@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::time::Instant;
 
 use ferromqtt_proto::{
-    InvalidSubscribe, OpId, Outcome, QueueId, ReasonCode, Subscribe, TopicFilter,
+    FilterRefusal, InvalidSubscribe, OpId, Outcome, QueueId, ReasonCode, Subscribe, TopicFilter,
 };
 
 use crate::calls::CallId;
@@ -20,8 +20,8 @@ pub(crate) struct LastingSubscription {
     /// The filters among them that are unsubscribed, or are being: no start asks for them.
     pub(crate) left: HashSet<TopicFilter>,
     progress: LastingProgress,
-    /// What the server has said to each filter when it was asked last.
-    answer: Vec<(TopicFilter, ReasonCode)>,
+    /// What became of each filter when the server was asked last: the granted QoS, or the refusal.
+    answer: Vec<AnsweredFilter>,
 }
 
 #[derive(Debug)]
@@ -34,8 +34,10 @@ enum LastingProgress {
     Answered,
 }
 
-/// A filter, and why the server is not asked for it: the Reason Code of the limit that forbids to.
-type AskedFilter = (TopicFilter, Option<ReasonCode>);
+/// A filter, and what forbids to ask the server for it.
+type AskedFilter = (TopicFilter, Option<InvalidSubscribe>);
+
+type AnsweredFilter = (TopicFilter, Result<ReasonCode, FilterRefusal>);
 
 impl LastingSubscription {
     /// What a start asks the server for.
@@ -60,12 +62,12 @@ pub enum QueueEnd {
         /// How many messages are lost so far.
         lost: u64,
     },
-    /// The server has refused the subscription, or refused to renew it in a later session.
+    /// The subscription was refused, or not renewed in a later session.
     Refused {
-        /// A filter that it has refused.
+        /// A filter that was refused.
         filter: TopicFilter,
-        /// The server's Reason Code, or the one that stands for its limit that forbids to ask.
-        reason: ReasonCode,
+        /// Who has refused it, and why.
+        refusal: FilterRefusal,
     },
     /// Every filter was unsubscribed, or the queue was closed.
     Unsubscribed,
@@ -98,7 +100,7 @@ impl<T: Tokens> Engine<T> {
 
     /// As [`subscribe_lasting`](Self::subscribe_lasting), before there is a connection: nobody waits for the answer. What the
     /// server refuses is reported as [`Fact::NotSubscribed`], and is among [`not_subscribed`](Self::not_subscribed); so is a
-    /// filter that a limit of the server or the profile forbids to ask for, and the others are asked for without it.
+    /// filter that a limit forbids to ask for, and the others are asked for without it.
     pub fn declare_lasting(&mut self, now: Instant, terms: Subscribe) {
         let queue = terms.queue;
         self.keep(terms, LastingProgress::Waiting);
@@ -119,8 +121,18 @@ impl<T: Tokens> Engine<T> {
 
     /// What the server has said to each filter of a lasting subscription when it was asked last, or the Reason Code of the limit
     /// that forbade to ask; nothing before that, and nothing of a filter that was unsubscribed before the answer.
-    pub fn answer_of(&self, queue: QueueId) -> &[(TopicFilter, ReasonCode)] {
-        (self.lasting.get(&queue)).map_or(&[], |lasting| &lasting.answer)
+    pub fn answer_of(&self, queue: QueueId) -> Vec<(TopicFilter, ReasonCode)> {
+        let answer = self
+            .lasting
+            .get(&queue)
+            .map(|lasting| lasting.answer.iter());
+        let answer = answer.into_iter().flatten();
+        answer
+            .map(|(filter, answered)| match answered {
+                Ok(reason) => (filter.clone(), *reason),
+                Err(refusal) => (filter.clone(), refusal.reason()),
+            })
+            .collect()
     }
 
     /// Whether a queue has a lasting subscription: until it is closed, dropped or detached.
@@ -145,7 +157,7 @@ impl<T: Tokens> Engine<T> {
         }
         let refused = self.not_subscribed(queue).last();
         Some(match refused.cloned() {
-            Some((filter, reason)) => QueueEnd::Refused { filter, reason },
+            Some((filter, refusal)) => QueueEnd::Refused { filter, refusal },
             None => QueueEnd::Unsubscribed,
         })
     }
@@ -185,7 +197,8 @@ impl<T: Tokens> Engine<T> {
             }
         }
         let refused = asked.into_iter();
-        let refused = refused.filter_map(|(filter, reason)| Some((filter, reason?)));
+        let refused = refused
+            .filter_map(|(filter, error)| Some((filter, Err(FilterRefusal::NotAsked(error?)))));
         self.note_answers(queue, refused.collect(), true);
     }
 
@@ -203,20 +216,19 @@ impl<T: Tokens> Engine<T> {
                 properties: due.properties.clone(),
                 queue: due.queue,
             };
-            let refused = self.core.check_subscribe(alone).err();
-            refused.map(|error| error.as_reason())
+            self.core.check_subscribe(alone).err()
         });
-        let mut reasons: Vec<_> = alone.collect();
-        if reasons.iter().all(Option::is_none) {
-            reasons.fill(Some(error.as_reason()));
+        let mut errors: Vec<_> = alone.collect();
+        if errors.iter().all(Option::is_none) {
+            errors.fill(Some(error.clone()));
         }
-        let undecided = asked.iter_mut().filter(|(_, reason)| reason.is_none());
-        for ((_, reason), of_filter) in undecided.zip(&reasons) {
-            *reason = *of_filter;
+        let undecided = asked.iter_mut().filter(|(_, error)| error.is_none());
+        for ((_, error), of_filter) in undecided.zip(&errors) {
+            error.clone_from(of_filter);
         }
-        let mut reasons = reasons.into_iter();
+        let mut errors = errors.into_iter();
         due.filters
-            .retain(|_| reasons.next().is_some_and(|reason| reason.is_none()));
+            .retain(|_| errors.next().is_some_and(|error| error.is_none()));
     }
 
     /// Asks again for what this server does not take as a whole. Returns whether there is any.
@@ -253,8 +265,14 @@ impl<T: Tokens> Engine<T> {
             Outcome::Subscribed { reasons, .. } => {
                 let mut reasons = reasons.iter().copied();
                 let answer = asked.into_iter().map_while(|(filter, forbidden)| {
-                    let reason = forbidden.or_else(|| reasons.next())?;
-                    Some((filter, reason))
+                    let answered = match forbidden {
+                        Some(error) => Err(FilterRefusal::NotAsked(error)),
+                        None => match reasons.next()? {
+                            reason if reason.is_error() => Err(FilterRefusal::ByServer(reason)),
+                            reason => Ok(reason),
+                        },
+                    };
+                    Some((filter, answered))
                 });
                 answer.collect()
             }
@@ -262,11 +280,9 @@ impl<T: Tokens> Engine<T> {
                 return self.lasting_not_possible.push(queue);
             }
             Outcome::RequestNotPossible(error) => {
-                let reason = error.as_reason();
-                asked
-                    .into_iter()
-                    .map(|(filter, _)| (filter, reason))
-                    .collect()
+                let refusal = FilterRefusal::NotAsked(error.clone());
+                let filters = asked.into_iter().map(|(filter, _)| filter);
+                filters.map(|it| (it, Err(refusal.clone()))).collect()
             }
             _ => return, // the connection has ended
         };
@@ -274,12 +290,7 @@ impl<T: Tokens> Engine<T> {
     }
 
     /// The server has answered, or could not be asked. What was unsubscribed meanwhile does not count.
-    fn note_answers(
-        &mut self,
-        queue: QueueId,
-        mut answer: Vec<(TopicFilter, ReasonCode)>,
-        reports: bool,
-    ) {
+    fn note_answers(&mut self, queue: QueueId, mut answer: Vec<AnsweredFilter>, reports: bool) {
         let Some(lasting) = self.lasting.get_mut(&queue) else {
             return;
         };
@@ -287,16 +298,19 @@ impl<T: Tokens> Engine<T> {
         lasting.progress = LastingProgress::Answered;
         lasting.answer = answer;
         let answer = lasting.answer.iter();
-        let refused = answer.filter(|(_, reason)| reason.is_error());
-        let refused: Vec<_> = refused.cloned().collect();
+        let refused = answer.filter_map(|(filter, answered)| {
+            let refusal = answered.as_ref().err()?;
+            Some((filter.clone(), refusal.clone()))
+        });
+        let refused: Vec<_> = refused.collect();
         if refused.is_empty() || !reports {
             return;
         }
         let noted = self.not_subscribed.entry(queue).or_default();
         noted.extend_from_slice(&refused);
         self.wake_readers(queue);
-        for (filter, reason) in refused {
-            self.report(Fact::NotSubscribed { filter, reason });
+        for (filter, refusal) in refused {
+            self.report(Fact::NotSubscribed { filter, refusal });
         }
     }
 

@@ -174,14 +174,26 @@ impl Lines {
                 let text = "a subscription that the server had lost was not renewed";
                 Line::about("filter", filter, text)
             }
-            Fact::NotSubscribed { filter, .. } => Line::about(
-                "filter",
-                filter,
-                "the server refused a subscription that was declared before the connection",
-            ),
-            Fact::NotUnsubscribed { filter, .. } => {
-                let text =
-                    "the server refused to end a subscription, and goes on to send its messages";
+            Fact::NotSubscribed { filter, refusal } => {
+                let text = match refusal.forbidden_by() {
+                    None => {
+                        "the server refused a subscription that was declared before the connection"
+                    }
+                    Some(_) => {
+                        "a subscription that was declared before the connection cannot be made on it: the server was not asked"
+                    }
+                };
+                Line::about("filter", filter, text)
+            }
+            Fact::NotUnsubscribed { filter, refusal } => {
+                let text = match refusal.forbidden_by() {
+                    None => {
+                        "the server refused to end a subscription, and goes on to send its messages"
+                    }
+                    Some(_) => {
+                        "the server could not be asked to end a subscription, and goes on to send its messages"
+                    }
+                };
                 Line::about("filter", filter, text)
             }
             Fact::Tolerated { slip } => {
@@ -319,11 +331,17 @@ fn optional(fact: &Fact) -> Option<(&'static str, LineValue)> {
             ..
         }
         | Fact::PublishRefused { reason, .. }
-        | Fact::NotResubscribed { reason, .. }
-        | Fact::NotSubscribed { reason, .. }
-        | Fact::NotUnsubscribed { reason, .. }
         | Fact::MessageRefused { reason, .. } => {
             Some(("reason", LineValue::Words(reason.to_string())))
+        }
+        Fact::NotResubscribed { refusal, .. }
+        | Fact::NotSubscribed { refusal, .. }
+        | Fact::NotUnsubscribed { refusal, .. } => {
+            let reason = match refusal.forbidden_by() {
+                Some(error) => error.to_string(),
+                None => refusal.reason().to_string(),
+            };
+            Some(("reason", LineValue::Words(reason)))
         }
         _ => None,
     }

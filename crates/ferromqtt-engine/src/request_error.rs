@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ferromqtt_proto::{Delivery, ReasonCode};
+use ferromqtt_proto::{Delivery, FilterRefusal};
 use thiserror::Error;
 
 use crate::PublishError;
@@ -17,11 +17,11 @@ pub enum RequestError {
     /// The server says that nobody has subscribed to the request's topic (Reason Code 0x10).
     #[error("nobody is there to respond")]
     NoResponder,
-    /// The server refused the subscription that the response would have come by, or did not renew it.
-    #[error("the server lets this client receive no response: {reason}")]
+    /// The subscription that the response would have come by was refused, or not renewed.
+    #[error("{}", unanswerable(refusal))]
     Unanswerable {
-        /// Its Reason Code.
-        reason: ReasonCode,
+        /// Who has refused it, and why.
+        refusal: FilterRefusal,
         /// Whether the request itself may have arrived.
         delivery: Delivery,
     },
@@ -33,6 +33,16 @@ pub enum RequestError {
         /// With `NotSent` the request had not been sent, and was withdrawn. With `Unknown` it may have arrived.
         delivery: Delivery,
     },
+}
+
+fn unanswerable(refusal: &FilterRefusal) -> String {
+    match refusal.forbidden_by() {
+        Some(error) => format!("this client can receive no response: {error}"),
+        None => format!(
+            "the server lets this client receive no response: {}",
+            refusal.reason()
+        ),
+    }
 }
 
 const fn sent(delivery: Delivery) -> &'static str {

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use ferromqtt_proto::{
-    CleanStart, InvalidSubscribe, OpId, Properties, QueueId, QueueOptions, ReasonCode, Subscribe,
-    TopicFilter, Unsubscribe,
+    CleanStart, FilterRefusal, InvalidSubscribe, OpId, Properties, QueueId, QueueOptions,
+    Subscribe, TopicFilter, Unsubscribe,
 };
 
 use crate::calls::CallId;
@@ -14,6 +14,12 @@ impl<T: Tokens> Engine<T> {
     /// Opens a queue for the messages of a subscription.
     pub fn open_queue(&mut self, options: QueueOptions) -> QueueId {
         self.core.open_queue(options)
+    }
+
+    /// As [`open_queue`](Self::open_queue), for a responder: on a connection before 5.0 its subscriptions are refused, by
+    /// [`InvalidSubscribe::NoRequests`].
+    pub fn open_request_queue(&mut self, options: QueueOptions) -> QueueId {
+        self.core.open_request_queue(options)
     }
 
     /// Subscribes. The token is given back with SUBACK, at the latest after `deadline`.
@@ -117,8 +123,8 @@ impl<T: Tokens> Engine<T> {
         // One that this server cannot be asked about keeps no others subscribed.
         for filter in filters {
             if let Err(error) = self.try_unsubscribe(now, vec![filter.clone()]) {
-                let reason = error.as_reason();
-                self.report(Fact::NotUnsubscribed { filter, reason });
+                let refusal = FilterRefusal::NotAsked(error);
+                self.report(Fact::NotUnsubscribed { filter, refusal });
             }
         }
     }
@@ -159,9 +165,9 @@ impl<T: Tokens> Engine<T> {
         self.core.take_lost(queue)
     }
 
-    /// The filters of a queue that no message comes for any more, and why: the server has lost their subscriptions and refused
-    /// to make them again, or has refused [lasting](Self::declare_lasting) ones.
-    pub fn not_subscribed(&self, queue: QueueId) -> &[(TopicFilter, ReasonCode)] {
+    /// The filters of a queue that no message comes for any more, and why: the server has lost their subscriptions and they
+    /// could not be made again, or [lasting](Self::declare_lasting) ones were refused.
+    pub fn not_subscribed(&self, queue: QueueId) -> &[(TopicFilter, FilterRefusal)] {
         self.not_subscribed.get(&queue).map_or(&[], Vec::as_slice)
     }
 

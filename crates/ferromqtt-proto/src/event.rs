@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::client::Contest;
 use crate::error::{ConnectionError, InvalidPublish, InvalidSubscribe};
+use crate::filter_refusal::FilterRefusal;
 use crate::packet::{Auth, PacketId, Properties, ProtocolVersion, ReasonCode};
 use crate::servers::ServerChoice;
 use crate::session::{Message, QueueId};
@@ -58,8 +59,8 @@ pub enum Event {
         queue: QueueId,
         /// What was subscribed.
         filter: TopicFilter,
-        /// The server's Reason Code, or the one that stands for the limit of the server that forbids to ask.
-        reason: ReasonCode,
+        /// Who has refused it, and why.
+        refusal: FilterRefusal,
     },
     /// UNSUBACK has ended the last subscription of a queue, or the connection has ended without it and UNSUBSCRIBE is not
     /// sent again: the queue gets no messages any more until something is subscribed for it again. Never for the default
@@ -146,8 +147,8 @@ pub enum Event {
     NotUnsubscribed {
         /// What is still subscribed.
         filter: TopicFilter,
-        /// The server's Reason Code, or the one that stands for the limit.
-        reason: ReasonCode,
+        /// Who has refused to end it, and why.
+        refusal: FilterRefusal,
         /// The operation whose [`Completed`](Self::Completed) follows, if a caller waits for it.
         op: Option<OpId>,
     },
@@ -225,10 +226,10 @@ pub enum Outcome {
     },
     /// A [request](crate::Client::request) was answered by this message.
     Responded(Box<Message>),
-    /// The server refused the subscription that the response to a request would have come by, or did not renew it.
+    /// The subscription that the response to a request would have come by was refused, or not renewed.
     Unanswerable {
-        /// The server's Reason Code, or the one that stands for the limit of the server that forbids to ask.
-        reason: ReasonCode,
+        /// Who has refused the subscription, and why.
+        refusal: FilterRefusal,
         /// Whether the request itself may have arrived.
         delivery: Delivery,
     },

@@ -151,7 +151,7 @@
 //! | `connection` | what does not: the server's limits, Keep Alive, Topic Aliases, bytes to be written |
 //! | [`packet`] | a type for each packet, one for all versions |
 //! | [`codec`] | the fixed header, and the data types below it |
-//! | `options`, `event`, `error` | what goes in once, and what comes out |
+//! | `options`, `event`, `error`, `filter_refusal` | what goes in once, and what comes out |
 //! | `profile` | what services and servers take that do not announce it: a table, and the checks by it |
 //! | `slips` | rules broken by the server that [`Options::strict`] refuses, and that are tolerated otherwise |
 //! | `reconnect`, `servers`, `versions` | back-off, and which ends are final; which server is next; which version each speaks |
@@ -166,6 +166,7 @@ pub mod codec;
 mod connection;
 mod error;
 mod event;
+mod filter_refusal;
 mod options;
 pub mod packet;
 mod packet_trace;
@@ -193,6 +194,7 @@ pub use error::{
     InvalidPublish, InvalidSubscribe, InvalidTopic, StringError, TopicError, TransportError,
 };
 pub use event::{Connected, Delivery, Event, OpId, Outcome, TransportRequest};
+pub use filter_refusal::FilterRefusal;
 pub use options::{CleanStart, OnSessionLost, Options, OutgoingLimits, OutgoingPolicy};
 pub use packet::{
     PacketId, Properties, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubscriptionOptions,

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use ferromqtt_engine::{Awaited, CallEnd, PublishError, RequestError, SubscribeError};
-use ferromqtt_proto::{AuthError, ConnectionError, Delivery, InvalidPublish, ReasonCode};
+use ferromqtt_proto::{
+    AuthError, ConnectionError, Delivery, InvalidPublish, InvalidSubscribe, ReasonCode,
+};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -70,6 +72,9 @@ impl FailedCall {
     fn request(error: SubscribeError, address: &str) -> Self {
         let delivery = error.delivery();
         let failure = match error {
+            SubscribeError::Invalid(InvalidSubscribe::NoRequests) => {
+                ("no_requests", 0, failure::NO_REQUESTS.to_owned())
+            }
             SubscribeError::Invalid(error) => checked(error.limit(), failure::request_text(&error)),
             SubscribeError::TimedOut { awaited, limit, .. } => {
                 ("timed_out", 0, awaited.overdue(delivery, address, limit))
@@ -88,8 +93,16 @@ impl FailedCall {
                 let reason = ReasonCode::NoMatchingSubscribers;
                 ("no_responder", reason.value(), String::new())
             }
-            RequestError::Unanswerable { reason, .. } => {
-                ("unanswerable", reason.value(), reason.to_string())
+            RequestError::Unanswerable { refusal, .. } => {
+                let reason = refusal.reason();
+                match refusal.forbidden_by() {
+                    Some(error) => (
+                        "no_subscription",
+                        reason.value(),
+                        failure::request_text(error),
+                    ),
+                    None => ("unanswerable", reason.value(), reason.to_string()),
+                }
             }
             RequestError::TimedOut { limit, .. } => {
                 let text = Awaited::Response.overdue(delivery, address, limit);

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ferromqtt_engine::{ConnectionEvent, EventReaderId};
-use ferromqtt_proto::TopicFilter;
+use ferromqtt_proto::{FilterRefusal, TopicFilter};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -11,7 +11,7 @@ use pyo3::types::PyDict;
 
 use crate::access::Access;
 use crate::core::Core;
-use crate::failure::End;
+use crate::failure::{End, request_text};
 use crate::gate;
 use crate::hooks;
 use crate::properties;
@@ -108,6 +108,17 @@ impl Place {
     }
 }
 
+/// Sets the fields of an event about a filter that was refused.
+fn set_refused(
+    fields: &Bound<'_, PyDict>,
+    filter: &TopicFilter,
+    refusal: &FilterRefusal,
+) -> PyResult<()> {
+    fields.set_item("filter", filter.as_str())?;
+    fields.set_item("reason", refusal.reason().value())?;
+    fields.set_item("forbidden_by", refusal.forbidden_by().map(request_text))
+}
+
 /// An event by the name of its class and its fields.
 fn fields<'py>(
     core: &Bound<'py, Core>,
@@ -138,9 +149,8 @@ fn fields<'py>(
             fields.set_item("unflushed", unflushed)?;
             "Disconnected"
         }
-        ConnectionEvent::NotResubscribed { filter, reason } => {
-            fields.set_item("filter", filter.as_str())?;
-            fields.set_item("reason", reason.value())?;
+        ConnectionEvent::NotResubscribed { filter, refusal } => {
+            set_refused(&fields, &filter, &refusal)?;
             "NotResubscribed"
         }
         ConnectionEvent::Lagged { filters, lost } => {
@@ -164,14 +174,12 @@ fn fields<'py>(
             fields.set_item("messages", messages)?;
             "Unclaimed"
         }
-        ConnectionEvent::NotSubscribed { filter, reason } => {
-            fields.set_item("filter", filter.as_str())?;
-            fields.set_item("reason", reason.value())?;
+        ConnectionEvent::NotSubscribed { filter, refusal } => {
+            set_refused(&fields, &filter, &refusal)?;
             "NotSubscribed"
         }
-        ConnectionEvent::NotUnsubscribed { filter, reason } => {
-            fields.set_item("filter", filter.as_str())?;
-            fields.set_item("reason", reason.value())?;
+        ConnectionEvent::NotUnsubscribed { filter, refusal } => {
+            set_refused(&fields, &filter, &refusal)?;
             "NotUnsubscribed"
         }
         ConnectionEvent::MessageSuspected {

@@ -119,7 +119,7 @@ pub(crate) fn options_text(error: &InvalidOptions) -> String {
 }
 
 /// The text of requests, and of responders, before 5.0.
-const NO_REQUESTS: &str = "Requests and responses need MQTT 5.0, and the connection has an earlier version: give the client protocol=5";
+pub(crate) const NO_REQUESTS: &str = "Requests and responses need MQTT 5.0, and the connection has an earlier version: give the client protocol=5";
 
 /// The text of a publish that was refused, likewise.
 pub(crate) fn publish_text(error: &InvalidPublish) -> String {

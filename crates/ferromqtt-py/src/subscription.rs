@@ -1,7 +1,7 @@
 //! Subscriptions with a queue of their own: what is behind `ferromqtt._subscription`.
 
 use ferromqtt_engine::{Awaited, QueueEnd};
-use ferromqtt_proto::{Acknowledge, Overflow, QueueId, QueueOptions, ReasonCode, TopicFilter};
+use ferromqtt_proto::{Acknowledge, FilterRefusal, Overflow, QueueId, QueueOptions};
 use pyo3::exceptions::{PyStopAsyncIteration, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::access::Access;
+use crate::call_result;
 use crate::convert;
 use crate::core::Core;
 use crate::decoding::Decoding;
@@ -33,9 +34,9 @@ pub(crate) struct SubscriptionQueue {
 #[pymethods]
 impl SubscriptionQueue {
     /// Opens a queue; a bound may be None. `overflow` is "wait", "drop_oldest", "drop_newest" or "fail"; with `manual_ack` the
-    /// program acknowledges.
+    /// program acknowledges. One `of_requests` is a responder's, whose subscriptions end on a connection before 5.0.
     #[new]
-    #[pyo3(signature = (core, maxsize, maxbytes, overflow, manual_ack, decoding))]
+    #[pyo3(signature = (core, maxsize, maxbytes, overflow, manual_ack, decoding, of_requests))]
     fn new(
         core: Bound<'_, Core>,
         maxsize: Option<usize>,
@@ -43,6 +44,7 @@ impl SubscriptionQueue {
         overflow: &str,
         manual_ack: bool,
         decoding: Option<Py<Decoding>>,
+        of_requests: bool,
     ) -> PyResult<Self> {
         let _inside = gate::enter_on(&core)?;
         let options = QueueOptions {
@@ -54,7 +56,10 @@ impl SubscriptionQueue {
                 false => Acknowledge::OnReceipt,
             },
         };
-        let queue = core.lock().engine.open_queue(options);
+        let queue = match of_requests {
+            true => core.lock().engine.open_request_queue(options),
+            false => core.lock().engine.open_queue(options),
+        };
         Ok(Self {
             core: core.unbind(),
             queue,
@@ -123,14 +128,20 @@ impl SubscriptionQueue {
     #[getter]
     fn answer(&self, py: Python<'_>) -> Vec<(String, u8)> {
         let core = self.core.bind(py).read();
-        texts(core.engine.answer_of(self.queue))
+        let answer = core.engine.answer_of(self.queue);
+        (answer.into_iter())
+            .map(|(filter, reason)| (filter.as_str().to_owned(), reason.value()))
+            .collect()
     }
 
     /// The filters that the server has refused in a later connection, with its Reason Codes.
     #[getter]
     fn not_subscribed(&self, py: Python<'_>) -> Vec<(String, u8)> {
         let core = self.core.bind(py).read();
-        texts(core.engine.not_subscribed(self.queue))
+        let refused = core.engine.not_subscribed(self.queue).iter();
+        refused
+            .map(|(filter, refusal)| (filter.as_str().to_owned(), refusal.reason().value()))
+            .collect()
     }
 
     /// Whether the queue is closed.
@@ -191,12 +202,6 @@ fn overflow_named(name: &str) -> PyResult<Overflow> {
     })
 }
 
-fn texts(answers: &[(TopicFilter, ReasonCode)]) -> Vec<(String, u8)> {
-    (answers.iter())
-        .map(|(filter, reason)| (filter.as_str().to_owned(), reason.value()))
-        .collect()
-}
-
 /// What an iterator raises when no message will come any more.
 #[cold]
 pub(crate) fn end_of_queue(core: &Bound<'_, Core>, end: QueueEnd) -> PyErr {
@@ -207,8 +212,15 @@ pub(crate) fn end_of_queue(core: &Bound<'_, Core>, end: QueueEnd) -> PyErr {
         QueueEnd::Overflown { lost } => {
             hooks::overflow_error(py).and_then(|make| make.call1((lost,)))
         }
-        QueueEnd::Refused { filter, reason } => hooks::refused_subscription(py)
-            .and_then(|make| make.call1((vec![(filter.as_str(), reason.value())],))),
+        QueueEnd::Refused {
+            refusal: FilterRefusal::NotAsked(error),
+            ..
+        } => {
+            let refused = call_result::request_refused(core, error.into(), "subscribe");
+            return refused.unwrap_or_else(|failed| failed);
+        }
+        QueueEnd::Refused { filter, refusal } => hooks::refused_subscription(py)
+            .and_then(|make| make.call1((vec![(filter.as_str(), refusal.reason().value())],))),
     };
     match error {
         Ok(error) => PyErr::from_value(error),

@@ -93,7 +93,7 @@ pub(crate) async fn take_declared(
         return Err(SubscribeError::NotDeclared(filter)); // never: it is taken here alone
     };
     let mut messages = Messages::new(Arc::clone(shared), declared.queue);
-    messages.templates = pending.templates;
+    messages.templates = pending.templates.into();
     messages.results = answered(end)?.granted(declared.filters, pending.partial)?;
     Ok(messages)
 }

@@ -235,14 +235,14 @@ pub use ferromqtt_proto::AuthError;
 pub use ferromqtt_proto::packet::{SubscriptionIdentifiers, TopicAlias};
 pub use ferromqtt_proto::{
     AckLatency, Acknowledge, AcknowledgeError, CleanStart, ConnectResult, ConnectionError, Contest,
-    DecodeError, Delivery, DeliveryId, InvalidOptions, InvalidPublish, InvalidSubscribe,
-    InvalidTopic, KeepAliveBounds, Message, OnSessionLost, OutgoingLimits, OutgoingPolicy,
-    Overflow, PacketId, PortProtocol, ProfileConflict, ProfileEvidence, ProfileFigure,
-    ProfilePorts, ProfileRow, ProfileSource, Properties, PropertyError, PropertyProblem,
-    ProtocolVersion, QoS, QueueOptions, ReasonCode, Reconnect, RetainHandling, ServerLimits,
-    ServerProfile, Slip, Stats, StringError, SubscriptionOptions, TemplateError, TemplateProblem,
-    TopicError, TopicFilter, TopicLimit, TopicName, TopicParams, TopicTemplate, TransportError,
-    Unacknowledged, UncountedLevels, UnknownProfile, UserProperties, Utf8String,
+    DecodeError, Delivery, DeliveryId, FilterRefusal, InvalidOptions, InvalidPublish,
+    InvalidSubscribe, InvalidTopic, KeepAliveBounds, Message, OnSessionLost, OutgoingLimits,
+    OutgoingPolicy, Overflow, PacketId, PortProtocol, ProfileConflict, ProfileEvidence,
+    ProfileFigure, ProfilePorts, ProfileRow, ProfileSource, Properties, PropertyError,
+    PropertyProblem, ProtocolVersion, QoS, QueueOptions, ReasonCode, Reconnect, RetainHandling,
+    ServerLimits, ServerProfile, Slip, Stats, StringError, SubscriptionOptions, TemplateError,
+    TemplateProblem, TopicError, TopicFilter, TopicLimit, TopicName, TopicParams, TopicTemplate,
+    TransportError, Unacknowledged, UncountedLevels, UnknownProfile, UserProperties, Utf8String,
 };
 /// The test broker: the crate `ferromqtt-testing`, for [`Options::test`].
 #[cfg(feature = "testing")]
@@ -261,7 +261,7 @@ pub use publish::Publish;
 pub use publish_future::{PublishFuture, Receipt};
 pub use request::Request;
 pub use responder::{RequestMessage, Requests, Responder};
-pub use router::{HandlerError, Route, Router, RouterError};
+pub use router::{HandlerError, Route, RoutedMessage, Router, RouterError};
 pub use server::Server;
 pub use subscribe::Subscribe;
 pub use subscription_filter::SubscriptionFilter;

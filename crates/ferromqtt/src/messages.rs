@@ -14,7 +14,7 @@ use futures_core::Stream;
 use crate::shared::{Burst, Shared};
 use crate::state::SharedState;
 use crate::subscribe::unsubscribe_queue;
-use crate::{FilterResult, Message, QoS, ReasonCode, SubscribeError, TopicFilter, TopicParams};
+use crate::{FilterRefusal, FilterResult, Message, QoS, SubscribeError, TopicFilter, TopicParams};
 
 /// The messages of one subscription, in order of arrival; or those that no subscription asked for
 /// ([`Client::messages`](crate::Client::messages)).
@@ -62,7 +62,7 @@ pub struct Messages {
     /// What SUBACK said to each filter; empty for the messages that no subscription asked for.
     pub(crate) results: Vec<(TopicFilter, FilterResult)>,
     /// Those that it was subscribed by, in the order given.
-    pub(crate) templates: TopicTemplates,
+    pub(crate) templates: Arc<TopicTemplates>,
 }
 
 impl Messages {
@@ -73,7 +73,7 @@ impl Messages {
             reader: None,
             taken: Burst::default(),
             results: Vec::new(),
-            templates: TopicTemplates::default(),
+            templates: Arc::default(),
         }
     }
 
@@ -109,9 +109,9 @@ impl Messages {
         self.len() == 0
     }
 
-    /// The filters that the server, having lost the session, refused to subscribe again in the next one, and its Reason Codes:
-    /// no message comes for them any more, and the stream ends when none is left. Subscribe again, if that can help.
-    pub fn not_subscribed(&self) -> Vec<(TopicFilter, ReasonCode)> {
+    /// The filters that could not be subscribed again after the server had lost the session, and why: no message comes for them
+    /// any more, and the stream ends when none is left. Subscribe again, if that can help.
+    pub fn not_subscribed(&self) -> Vec<(TopicFilter, FilterRefusal)> {
         (self.shared).read(|engine| engine.not_subscribed(self.queue).to_vec())
     }
 

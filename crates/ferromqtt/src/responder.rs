@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use ferromqtt_engine::{asks_for_response, check_responder};
+use ferromqtt_proto::TopicTemplates;
 use futures_core::Stream;
 
 use crate::shared::Shared;
 use crate::subscribe::Subscribe;
 use crate::terms::subscribe_setters;
 use crate::{
-    Client, FilterResult, IntoPayload, Message, Messages, Publish, QoS, ReasonCode, SubscribeError,
-    TopicFilter, TopicParams,
+    Client, FilterRefusal, FilterResult, IntoPayload, Message, Messages, Publish, QoS,
+    SubscribeError, TopicFilter, TopicParams,
 };
 
 /// A responder that is about to subscribe: see [`Client::responder`]. It borrows nothing, so its future can be spawned.
@@ -29,7 +30,8 @@ pub struct Responder {
 }
 
 impl Responder {
-    pub(crate) const fn new(client: Client, subscribe: Subscribe) -> Self {
+    pub(crate) fn new(client: Client, subscribe: Subscribe) -> Self {
+        let subscribe = subscribe.of_requests();
         Self { client, subscribe }
     }
 
@@ -96,11 +98,6 @@ impl Requests {
         None
     }
 
-    /// The levels of a request's topic that a template of the responder names: see [`Messages::params`].
-    pub fn params<'a>(&'a self, request: &'a Message) -> TopicParams<'a> {
-        self.messages.params(request)
-    }
-
     /// How many messages asked for no response, and were passed over.
     pub const fn passed_over(&self) -> u64 {
         self.passed_over
@@ -116,8 +113,9 @@ impl Requests {
         self.messages.is_empty()
     }
 
-    /// See [`Messages::not_subscribed`].
-    pub fn not_subscribed(&self) -> Vec<(TopicFilter, ReasonCode)> {
+    /// See [`Messages::not_subscribed`]. It has [`InvalidSubscribe::NoRequests`](crate::InvalidSubscribe::NoRequests) when a later
+    /// connection has a version before 5.0 (`Options::protocol_auto`), which ends the stream.
+    pub fn not_subscribed(&self) -> Vec<(TopicFilter, FilterRefusal)> {
         self.messages.not_subscribed()
     }
 
@@ -158,7 +156,8 @@ impl Requests {
     }
 
     fn admit(&mut self, message: Message) -> Option<RequestMessage> {
-        let request = RequestMessage::admit(&self.messages.shared, message);
+        let messages = &self.messages;
+        let request = RequestMessage::admit(&messages.shared, &messages.templates, message);
         self.passed_over += u64::from(request.is_none());
         request
     }
@@ -189,15 +188,25 @@ impl Stream for Requests {
 pub struct RequestMessage {
     client: Client,
     message: Message,
+    templates: Arc<TopicTemplates>,
 }
 
 impl RequestMessage {
     /// The request that a message is; `None` for one that is passed over.
-    pub(crate) fn admit(shared: &Arc<Shared>, message: Message) -> Option<Self> {
+    pub(crate) fn admit(
+        shared: &Arc<Shared>,
+        templates: &Arc<TopicTemplates>,
+        message: Message,
+    ) -> Option<Self> {
         if asks_for_response(message.properties.as_deref()) {
             let shared = Arc::clone(shared);
             let client = Client { shared };
-            return Some(Self { client, message });
+            let templates = Arc::clone(templates);
+            return Some(Self {
+                client,
+                message,
+                templates,
+            });
         }
         shared.call_and_notify(|state, _| {
             (state.engine).pass_over(message.topic.clone(), message.delivery);
@@ -217,6 +226,11 @@ impl RequestMessage {
     /// As [`Client::publish`]: a response that was accepted is not taken back.
     pub fn respond(&self, payload: impl IntoPayload) -> Publish<'_> {
         self.client.respond(&self.message, payload)
+    }
+
+    /// What the levels of its topic are named by the [`TopicTemplate`] that was subscribed to: see [`Messages::params`].
+    pub fn params(&self) -> TopicParams<'_> {
+        self.templates.params(&self.message.topic)
     }
 
     /// The message alone.

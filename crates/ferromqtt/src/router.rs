@@ -1,6 +1,7 @@
 //! Handlers of messages by filter.
 
 mod route;
+mod routed_message;
 mod run;
 
 use std::error::Error as StdError;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 pub use self::route::Route;
+pub use self::routed_message::RoutedMessage;
 use self::run::{Running, attend, run, subscribe_all};
 use crate::{Client, ConnectionError, IntoPayload, Message, RequestMessage, SubscribeError};
 
@@ -19,7 +21,8 @@ use crate::{Client, ConnectionError, IntoPayload, Message, RequestMessage, Subsc
 pub type HandlerError = Box<dyn StdError + Send + Sync>;
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-type Handler = Arc<dyn Fn(&Client, Message) -> BoxFuture<Result<(), HandlerError>> + Send + Sync>;
+type Handler =
+    Arc<dyn Fn(&Client, RoutedMessage) -> BoxFuture<Result<(), HandlerError>> + Send + Sync>;
 type ErrorHandler = Arc<dyn Fn(HandlerError, Message) -> BoxFuture<()> + Send + Sync>;
 
 /// A [`Router`] has ended by itself.
@@ -47,9 +50,9 @@ impl From<RouterError> for crate::Error {
 /// Handlers of messages, each for a filter of its own.
 ///
 /// ```no_run
-/// use ferromqtt::{Error, HandlerError, Message, QoS, Route, Router};
+/// use ferromqtt::{Error, HandlerError, QoS, Route, RoutedMessage, Router};
 ///
-/// async fn alarm(message: Message) -> Result<(), HandlerError> {
+/// async fn alarm(message: RoutedMessage) -> Result<(), HandlerError> {
 ///     println!("{}: {}", message.topic, message.text()?);
 ///     Ok(())
 /// }
@@ -95,11 +98,11 @@ impl Router {
         Self::default()
     }
 
-    /// Adds a handler. `route` is a filter, or a [`Route`] where more is to be said. A filter that is none makes
-    /// [`run`](Self::run) fail.
+    /// Adds a handler. `route` is a filter, a [`TopicTemplate`](crate::TopicTemplate), whose names the handler reads by
+    /// [`RoutedMessage::params`], or a [`Route`] where more is to be said. A filter that is none makes [`run`](Self::run) fail.
     pub fn on<F, R>(self, route: impl Into<Route>, handler: F) -> Self
     where
-        F: Fn(Message) -> R + Send + Sync + 'static,
+        F: Fn(RoutedMessage) -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), HandlerError>> + Send + 'static,
     {
         self.add(route.into(), move |_, message| Box::pin(handler(message)))
@@ -122,7 +125,7 @@ impl Router {
     pub fn on_with<S, F, R>(self, route: impl Into<Route>, state: S, handler: F) -> Self
     where
         S: Clone + Send + Sync + 'static,
-        F: Fn(Message, S) -> R + Send + Sync + 'static,
+        F: Fn(RoutedMessage, S) -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), HandlerError>> + Send + 'static,
     {
         self.on(route, move |message| handler(message, state.clone()))
@@ -130,7 +133,7 @@ impl Router {
 
     /// Adds a handler of requests (5.0, section 4.10), which returns the payload of the response.
     ///
-    /// One that fails leaves the request without a response. Messages that ask for no response are passed over, as by
+    /// The names of a template are in [`RequestMessage::params`]. One that fails leaves the request without a response. Messages that ask for no response are passed over, as by
     /// [`Client::responder`].
     pub fn respond<F, R, P>(mut self, route: impl Into<Route>, handler: F) -> Self
     where
@@ -145,7 +148,9 @@ impl Router {
             let handler = Arc::clone(&handler);
             let client = client.clone();
             Box::pin(async move {
-                if let Some(request) = RequestMessage::admit(&client.shared, message.clone()) {
+                let asked = message.clone().into_message();
+                let request = RequestMessage::admit(&client.shared, message.templates(), asked);
+                if let Some(request) = request {
                     let payload = handler(request).await?;
                     client.respond(&message, payload).await?;
                 }
@@ -170,7 +175,10 @@ impl Router {
 
     fn add<F>(mut self, route: Route, handler: F) -> Self
     where
-        F: Fn(&Client, Message) -> BoxFuture<Result<(), HandlerError>> + Send + Sync + 'static,
+        F: Fn(&Client, RoutedMessage) -> BoxFuture<Result<(), HandlerError>>
+            + Send
+            + Sync
+            + 'static,
     {
         self.handlers.push((route, Arc::new(handler)));
         self

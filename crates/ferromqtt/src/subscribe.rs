@@ -55,6 +55,12 @@ impl Subscribe {
         Self { client, terms }
     }
 
+    /// Of requests: a connection before 5.0 ends it.
+    pub(crate) const fn of_requests(mut self) -> Self {
+        self.terms.of_requests = true;
+        self
+    }
+
     subscribe_setters! {
         terms:
         /// One more filter for the same stream, in the same SUBSCRIBE, with a QoS or
@@ -97,10 +103,13 @@ async fn subscribe(subscribe: Subscribe) -> Result<Messages, SubscribeError> {
     let filters = terms.filters()?;
     let names: Vec<_> = filters.iter().map(|(filter, _)| filter.clone()).collect();
     let shared = &client.shared;
-    let queue = shared.lock().engine.open_queue(terms.queue);
+    let queue = match terms.of_requests {
+        true => shared.lock().engine.open_request_queue(terms.queue),
+        false => shared.lock().engine.open_queue(terms.queue),
+    };
     // From here on dropping it gives up the queue, and the subscription if there is one.
     let mut messages = Messages::new(Arc::clone(shared), queue);
-    messages.templates = terms.templates;
+    messages.templates = terms.templates.into();
     let call = accept(shared, |engine, now, token| {
         let subscribe = proto::Subscribe {
             filters,

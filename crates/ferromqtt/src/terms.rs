@@ -14,6 +14,8 @@ pub(crate) struct Terms {
     pub(crate) options: SubscriptionOptions,
     pub(crate) properties: Properties,
     pub(crate) queue: QueueOptions,
+    /// They are requests: a responder's.
+    pub(crate) of_requests: bool,
     pub(crate) partial: bool,
 }
 
@@ -34,6 +36,7 @@ impl Terms {
             options: QoS::AtMostOnce.into(),
             properties: Properties::default(),
             queue: QueueOptions::DEFAULT,
+            of_requests: false,
             partial: false,
         }
     }

@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::future::IntoFuture;
 use std::io::ErrorKind;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -203,6 +204,32 @@ async fn a_refused_end() {
     exchange(&client, &mut server).await;
 }
 
+/// Filters that are too long for what a later connection takes.
+async fn what_the_server_cannot_be_asked() {
+    let (options, pipes) = Pipes::new();
+    let options = options
+        .client_identifier("station-7")
+        .session_expiry_interval(Duration::from_secs(3_600))
+        .reconnect(quickly())
+        .subscription(DeclaredSubscription::new("d".repeat(100)));
+    let small_packets = || Properties {
+        maximum_packet_size: NonZeroU32::new(64),
+        ..Properties::default()
+    };
+    let connection = Connection::start(options).await.unwrap();
+    let client = connection.client();
+    drop(accept(pipes.next(), false, small_packets()).await);
+    let mut server = accept(pipes.next(), true, Properties::default()).await;
+    let (messages, ()) = tokio::join!(
+        client.subscribe("x".repeat(100)).into_future(),
+        server.subscribe(ReasonCode::GrantedQos1)
+    );
+    drop(server);
+    let _server = accept(pipes.next(), true, small_packets()).await;
+    client.connected().await.unwrap();
+    drop(messages.unwrap());
+}
+
 /// A message whose receipt was dropped, and that the server does not acknowledge.
 async fn an_unawaited_message() {
     let (connection, mut server, _pipes) = in_memory(|options| options).await;
@@ -378,6 +405,7 @@ fn every_log_line_is_provoked_and_reads_as_the_page_says() {
         slips_and_losses().await;
         refused_subscriptions().await;
         a_refused_end().await;
+        what_the_server_cannot_be_asked().await;
         unread_streams().await;
         a_message_ends_connections().await;
         a_message_ends_connections_without_a_word().await;

@@ -191,7 +191,16 @@ async fn a_whole_life() {
     let mut requests = responder.await.unwrap();
     let route = Route::new("routed");
     look(&route);
-    look(&Router::new().on(route, |_| async { Ok(()) }));
+    let (looked, mut has_looked) = tokio::sync::mpsc::channel(1);
+    let router = Router::new().on_with(route, looked, |message, looked| async move {
+        look(&message); // a RoutedMessage
+        Ok(looked.send(()).await?)
+    });
+    look(&router);
+    let routing = tokio::spawn(router.start(&client).await.unwrap());
+    client.publish("routed", MARKER).await.unwrap();
+    has_looked.recv().await.unwrap();
+    routing.abort();
     let request = client.request("service", MARKER);
     look(&request);
     let answer = async {
@@ -512,7 +521,7 @@ fn a_payload_that_a_codec_refuses_is_not_shown() {
 /// Public types that can hold neither a payload nor what authenticates.
 const WITHOUT_SECRETS: &str = "
     ReAuthenticateError Drained TlsError AddressError SubscribeError AuthError InvalidOptions InvalidPublish InvalidSubscribe TopicAlias
-    Acknowledge AcknowledgeError CleanStart DecodeError Delivery DeliveryId OnSessionLost OutgoingLimits OutgoingPolicy
+    Acknowledge AcknowledgeError CleanStart DecodeError Delivery DeliveryId FilterRefusal OnSessionLost OutgoingLimits OutgoingPolicy
     Overflow PacketId Reconnect RetainHandling Slip Stats AckLatency StringError SubscriptionOptions TopicError TopicFilter TopicName
     TransportError OptionsError Client UrlError WebSocketError FilterResult RequestError UserProperties SubscriptionIdentifiers HostError
     PropertyError PropertyProblem Contest InvalidTopic TemplateError TemplateProblem TopicParams TopicTemplate SubscriptionFilter Json

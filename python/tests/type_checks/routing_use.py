@@ -2,9 +2,19 @@
 
 import asyncio
 import json
-from typing import assert_type
+from typing import Any, assert_type
 
-from ferromqtt import Client, Message, Request, Requests, Router, TypedMessage, json_codec
+from ferromqtt import (
+    Client,
+    Message,
+    Request,
+    Requests,
+    Responder,
+    Router,
+    TypedMessage,
+    blocking,
+    json_codec,
+)
 
 
 async def respond(client: Client) -> None:
@@ -20,6 +30,41 @@ async def respond(client: Client) -> None:
             await request.respond({1: 2})  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
             await request.respond({1: 2}, codec=json)
             await request.ack()
+
+
+class Numbers:
+    """Half a codec, which a responder takes."""
+
+    def decode(self, payload: bytes, /) -> list[int]:
+        return [*map(int, payload.split())]
+
+
+async def requests_have_the_type_of_the_codec(client: Client) -> None:
+    assert_type(client.responder("a"), Responder)
+    async for request in client.responder("sum/{of}", codec=Numbers(), qos=1):
+        assert_type(request, Request[list[int]])
+        assert_type(request.value, list[int])
+        await request.respond(sum(request.value))
+        message: TypedMessage[list[int]] = request
+        print(message.params["of"])
+    async with client.responder("sum", codec=json_codec(dict[str, float])) as requests:
+        assert_type(requests, Requests[dict[str, float]])
+        assert_type(requests.try_next(), Request[dict[str, float]] | None)
+        assert_type((await anext(requests)).value["a"], float)
+    async with client.responder("sum", codec=json) as of_any:
+        assert_type(of_any, Requests[Any])
+    client.responder("sum", codec="json")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+def the_same_for_threads(client: blocking.Client) -> None:
+    assert_type(client.responder("a"), blocking.Responder)
+    for request in client.responder("sum", codec=Numbers()):
+        assert_type(request, blocking.Request[list[int]])
+        request.respond(sum(request.value))
+    with client.responder("sum", codec=Numbers(), maxsize=10) as requests:
+        assert_type(requests, blocking.Requests[list[int]])
+        assert_type(requests.try_next(), blocking.Request[list[int]] | None)
+        assert_type(next(requests.within(1)).value, list[int])
 
 
 def failed(error: Exception, message: Message) -> None:
@@ -50,8 +95,8 @@ async def reading(message: TypedMessage[dict[str, float]]) -> None:
 
 
 @router.respond("sum", maxsize=None, codec=json_codec(dict[str, float]))
-async def total(request: Request) -> dict[str, float]:
-    return {"sum": sum(request.value)}
+async def total(request: Request[dict[str, float]]) -> dict[str, float]:
+    return {"sum": sum(request.value.values())}
 
 
 @router.respond("square", qos=1)
@@ -76,7 +121,7 @@ async def run(client: Client) -> None:
 
 
 def misuse(client: Client) -> None:
-    client.responder("a", max_size=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.responder("a", max_size=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     router.on("a", overflow="drop")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
     @router.on("a")  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]

@@ -1,8 +1,11 @@
 //! Which filters of a lasting subscription each start asks for, and whose answers are noted for which.
 
-use ferromqtt_engine::{CallEnd, CallId, Fact, Goodbye};
+use std::time::Duration;
+
+use ferromqtt_engine::{CallEnd, CallId, Fact, Goodbye, QueueEnd};
 use ferromqtt_proto::{
-    Delivery, Options, Outcome, QueueId, QueueOptions, ReasonCode, ServerProfile, Unsubscribe,
+    Delivery, FilterRefusal, InvalidSubscribe, Options, Outcome, ProtocolVersion, QueueId,
+    QueueOptions, ReasonCode, ServerProfile, TopicFilter, Unsubscribe,
 };
 use ferromqtt_testing::BrokerOptions;
 
@@ -17,15 +20,15 @@ fn subscribed(world: &World<true>, queue: QueueId) -> Vec<String> {
 }
 
 fn answer(world: &World<true>, queue: QueueId) -> Vec<(String, ReasonCode)> {
-    let answer = world.engine.answer_of(queue).iter();
+    let answer = world.engine.answer_of(queue).into_iter();
     answer
-        .map(|(filter, reason)| (filter.to_string(), *reason))
+        .map(|(filter, reason)| (filter.to_string(), reason))
         .collect()
 }
 
 fn not_subscribed(world: &World<true>) -> Vec<(String, ReasonCode)> {
     let facts = world.facts.iter().filter_map(|fact| match fact {
-        Fact::NotSubscribed { filter, reason } => Some((filter.to_string(), *reason)),
+        Fact::NotSubscribed { filter, refusal } => Some((filter.to_string(), refusal.reason())),
         _ => None,
     });
     facts.collect()
@@ -99,6 +102,33 @@ fn a_subscription_is_over_when_all_was_unsubscribed_before_the_server_could_answ
     leave(&mut world, "a");
     start_again(&mut world);
     assert!(world.engine.is_over(queue));
+    world.end();
+}
+
+/// Section 4.10: a responder that was opened before the connection, which turns out to have 3.1.1.
+#[test]
+fn a_declared_responder_ends_on_a_connection_of_3_1_1() {
+    let mut options = options();
+    options.fall_back = true;
+    let mut broker = BrokerOptions::default();
+    broker.refused_versions = vec![ProtocolVersion::V5];
+    let mut world = World::<true>::with_all(options, broker, false, true);
+    let queue = world.engine.open_request_queue(QueueOptions::DEFAULT);
+    let declared = terms(queue, &["square"]);
+    world.engine.declare_lasting(world.now, declared);
+    world.run();
+    world.pass(Duration::ZERO);
+    assert!(world.engine.is_connected());
+    let filter = TopicFilter::new("square").unwrap();
+    let refusal = FilterRefusal::NotAsked(InvalidSubscribe::NoRequests);
+    assert_eq!(
+        world.engine.end_of(queue),
+        Some(QueueEnd::Refused { filter, refusal })
+    );
+    assert_eq!(
+        not_subscribed(&world),
+        [pair("square", ReasonCode::UnspecifiedError)]
+    );
     world.end();
 }
 

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use ferromqtt_engine::{Fact, Line, LineLevel, LineValue, Lines, MessageTerms};
 use ferromqtt_proto::{
-    ConnectionError, Outcome, Properties, QoS, ReasonCode, Slip, TopicFilter, TopicName,
-    TransportError,
+    ConnectionError, FilterRefusal, InvalidSubscribe, Outcome, Properties, QoS, ReasonCode, Slip,
+    TopicFilter, TopicName, TransportError,
 };
 use ferromqtt_testing::BrokerOptions;
 
@@ -61,7 +61,14 @@ fn ended(cause: ConnectionError, retries: bool, established: bool) -> Fact {
 fn not_resubscribed(filter: &str) -> Fact {
     Fact::NotResubscribed {
         filter: TopicFilter::new(filter).unwrap(),
-        reason: ReasonCode::NotAuthorized,
+        refusal: FilterRefusal::ByServer(ReasonCode::NotAuthorized),
+    }
+}
+
+const fn too_large() -> InvalidSubscribe {
+    InvalidSubscribe::TooLarge {
+        bytes: 105,
+        limit: 64,
     }
 }
 
@@ -88,6 +95,34 @@ fn a_line_is_told_with_its_fields_and_the_server() {
         (
             not_resubscribed("a\n/#"),
             r#"a subscription that the server had lost was not renewed (filter: "a\n/#", reason: Not authorized (0x87), broker.example:1883)"#,
+        ),
+        (
+            Fact::NotSubscribed {
+                filter: TopicFilter::new("t").unwrap(),
+                refusal: FilterRefusal::ByServer(ReasonCode::NotAuthorized),
+            },
+            r#"the server refused a subscription that was declared before the connection (filter: "t", reason: Not authorized (0x87), broker.example:1883)"#,
+        ),
+        (
+            Fact::NotSubscribed {
+                filter: TopicFilter::new("t").unwrap(),
+                refusal: FilterRefusal::NotAsked(InvalidSubscribe::NoRequests),
+            },
+            r#"a subscription that was declared before the connection cannot be made on it: the server was not asked (filter: "t", reason: requests and responses exist in MQTT 5.0 only: use that version, broker.example:1883)"#,
+        ),
+        (
+            Fact::NotUnsubscribed {
+                filter: TopicFilter::new("t").unwrap(),
+                refusal: FilterRefusal::ByServer(ReasonCode::NotAuthorized),
+            },
+            r#"the server refused to end a subscription, and goes on to send its messages (filter: "t", reason: Not authorized (0x87), broker.example:1883)"#,
+        ),
+        (
+            Fact::NotUnsubscribed {
+                filter: TopicFilter::new("t").unwrap(),
+                refusal: FilterRefusal::NotAsked(too_large()),
+            },
+            r#"the server could not be asked to end a subscription, and goes on to send its messages (filter: "t", reason: packet of 105 bytes is larger than the 64 that the server accepts, broker.example:1883)"#,
         ),
         (
             Fact::Tolerated {

@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ferromqtt_engine::{CallEnd, CallId, Goodbye, ReaderId, Submission};
-use ferromqtt_proto::{CleanStart, Outcome, QoS, QueueId, QueueOptions, ReasonCode, Reconnect};
+use ferromqtt_proto::{
+    CleanStart, Outcome, ProtocolVersion, QoS, QueueId, QueueOptions, ReasonCode, Reconnect,
+    ServerProfile,
+};
 use ferromqtt_testing::BrokerOptions;
 
 use crate::world::{Token, World, call, narrow, publish, unsubscribe};
@@ -63,7 +66,13 @@ impl<const RESERVES: bool> Play<RESERVES> {
             options.clean_start = CleanStart::Never;
         }
         let restarts = random.chance(2);
-        let mut world = World::with_all(options, BrokerOptions::default(), false, restarts);
+        options.profile = random.chance(2).then_some(ServerProfile::Mosquitto20);
+        let mut broker = BrokerOptions::default();
+        options.fall_back = random.chance(3);
+        if options.fall_back && random.chance(2) {
+            broker.refused_versions = vec![ProtocolVersion::V5]; // responders end there
+        }
+        let mut world = World::with_all(options, broker, false, restarts);
         world.run();
         let (queue, token) = world.subscribe("t", QueueOptions::DEFAULT);
         let mut play = Self {
@@ -200,7 +209,12 @@ impl<const RESERVES: bool> Play<RESERVES> {
     }
 
     fn subscribe(&mut self) {
-        let (queue, _) = self.world.subscribe("t", QueueOptions::DEFAULT);
+        let options = QueueOptions::DEFAULT;
+        let queue = match self.random.chance(3) {
+            true => self.world.engine.open_request_queue(options),
+            false => self.world.engine.open_queue(options),
+        };
+        self.world.subscribe_for(queue, "t");
         self.queues.push(queue);
         if self.queues.len() > 4 {
             let queue = self.queues.remove(1);

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use ferromqtt_engine::{Awaited, CallEnd, Fact, FilterAnswer};
+use ferromqtt_engine::{Awaited, CallEnd, Fact, FilterAnswer, SubscribeError};
 use std::num::NonZeroU32;
 
 use ferromqtt_proto::{
-    Properties, QoS, QueueOptions, ReasonCode, Reconnect, ServerProfile, Subscribe,
+    InvalidSubscribe, Properties, QoS, QueueOptions, ReasonCode, Reconnect, ServerProfile,
+    Subscribe,
 };
 use ferromqtt_testing::BrokerOptions;
 
@@ -26,7 +27,7 @@ fn refused(world: &mut World, ask: impl FnOnce(&mut World)) -> Vec<(String, Reas
 /// What was reported.
 fn not_unsubscribed(world: &World) -> Vec<(String, ReasonCode)> {
     let facts = world.facts.iter().filter_map(|fact| match fact {
-        Fact::NotUnsubscribed { filter, reason } => Some((filter.to_string(), *reason)),
+        Fact::NotUnsubscribed { filter, refusal } => Some((filter.to_string(), refusal.reason())),
         _ => None,
     });
     facts.collect()
@@ -192,6 +193,46 @@ fn a_filter_that_is_too_long_to_be_unsubscribed_is_reported() {
     );
     assert_eq!(subscriptions(&world), 1, "the others are not subscribed");
     world.end();
+}
+
+/// MQTT-3.2.2-15. The call fails, so there is nothing to report beside: also for a call that does not heed what the server
+/// refuses.
+#[test]
+fn a_call_to_unsubscribe_that_becomes_impossible_fails_and_is_not_reported() {
+    for unheeded in [false, true] {
+        let mut options = options();
+        options.reconnect = Some(Reconnect::default());
+        options.properties.session_expiry_interval = Some(3_600);
+        let mut world: World = World::connected(options);
+        let long = "y".repeat(100);
+        subscribe_all(&mut world, std::slice::from_ref(&long));
+        world.lose();
+        world.silent = true;
+        let token = world.token();
+        let name = token.0;
+        let (now, engine) = (world.now, &mut world.engine);
+        let call = match unheeded {
+            true => engine.unsubscribe_unheeded(now, unsubscribe(&long), None, token),
+            false => engine.unsubscribe(now, unsubscribe(&long), None, token),
+        };
+        call.unwrap();
+        world.pass(Duration::from_secs(5));
+        let wire = world.wire.as_mut().expect("there is a connection");
+        let small_packets = b"\x20\x08\x01\x00\x05\x27\x00\x00\x00\x40";
+        wire.input.extend_from_slice(small_packets);
+        world.run();
+        let end: CallEnd = world.ends.remove(&name).expect("the call has ended");
+        let error = end.answered(Awaited::UnsubAck, Duration::ZERO).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                SubscribeError::Invalid(InvalidSubscribe::TooLarge { .. })
+            ),
+            "unheeded: {unheeded}: {error:?}"
+        );
+        assert_eq!(not_unsubscribed(&world), [], "unheeded: {unheeded}");
+        world.end();
+    }
 }
 
 /// Section 3.11.3: the messages go on to come, so their reader waits for them.

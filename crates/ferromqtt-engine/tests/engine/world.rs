@@ -474,6 +474,11 @@ impl<const RESERVES: bool> World<RESERVES> {
     /// Opens a queue and subscribes for it.
     pub(crate) fn subscribe(&mut self, filter: &str, options: QueueOptions) -> (QueueId, u32) {
         let queue = self.engine.open_queue(options);
+        (queue, self.subscribe_for(queue, filter))
+    }
+
+    /// Subscribes for a queue. Returns the number of the token.
+    pub(crate) fn subscribe_for(&mut self, queue: QueueId, filter: &str) -> u32 {
         let subscribe = Subscribe {
             filters: vec![(filter.try_into().unwrap(), QoS::ExactlyOnce.into())],
             properties: Properties::default(),
@@ -484,7 +489,7 @@ impl<const RESERVES: bool> World<RESERVES> {
         if let Err((token, _)) = self.engine.subscribe(self.now, subscribe, None, token) {
             self.back(&token);
         }
-        (queue, number)
+        number
     }
 
     /// Takes the message that is reserved for a reader, and the token that was brought back.

@@ -10,6 +10,7 @@ use super::subscribe::Subscribe;
 use crate::debug_fields;
 use crate::error::InvalidPublish;
 use crate::event::{Delivery, Event, OpId, Outcome};
+use crate::filter_refusal::FilterRefusal;
 use crate::packet::{Properties, QoS, ReasonCode};
 use crate::session::{Message, Owner, Publish, QueueId, QueueOptions};
 use crate::text::Utf8String;
@@ -101,7 +102,7 @@ impl Client {
     /// stays subscribed.
     ///
     /// Completes as [`Outcome::Responded`]; as [`Outcome::Acknowledged`] with No matching subscribers, when nobody was there
-    /// to respond (at QoS 1, with servers that report it); as [`Outcome::Unanswerable`]; or as a publish that fails.
+    /// to respond (at QoS 1 and 2, with servers that report it); as [`Outcome::Unanswerable`]; or as a publish that fails.
     /// Otherwise it waits forever: the driver [abandons](Client::abandon) it when its time is over. A response that no caller
     /// awaits is dropped.
     ///
@@ -229,16 +230,18 @@ impl Client {
         match outcome {
             Outcome::Subscribed { reasons, .. } => {
                 if let Some(&reason) = reasons.iter().find(|reason| reason.is_error()) {
-                    self.no_responses(reason);
+                    self.no_responses(&FilterRefusal::ByServer(reason));
                 }
             }
-            Outcome::RequestNotPossible(error) => self.no_responses(error.as_reason()),
+            Outcome::RequestNotPossible(error) => {
+                self.no_responses(&FilterRefusal::NotAsked(error));
+            }
             _ => {} // the connection has ended, and with it each request
         }
     }
 
     /// No response can come: every request that waits for one ends.
-    pub(super) fn no_responses(&mut self, reason: ReasonCode) {
+    pub(super) fn no_responses(&mut self, refusal: &FilterRefusal) {
         let requests = std::mem::take(&mut self.correlation.requests);
         for (op, stage) in requests {
             let delivery = match stage {
@@ -249,7 +252,10 @@ impl Client {
                 RequestStage::Publishing => self.abandon_publish(op).unwrap_or(Delivery::Unknown),
                 RequestStage::Published => Delivery::Unknown,
             };
-            let outcome = Outcome::Unanswerable { reason, delivery };
+            let outcome = Outcome::Unanswerable {
+                refusal: refusal.clone(),
+                delivery,
+            };
             self.events.push_back(Event::Completed { op, outcome });
         }
     }

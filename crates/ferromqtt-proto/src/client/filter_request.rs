@@ -35,6 +35,7 @@ impl Client {
         let limits = &connection.limits;
         self.is_expressible(kind)?; // it may be another one than when the request was accepted
         if let Kind::Subscribe(subscribe) = kind {
+            self.check_requests(subscribe.queue)?;
             let identifiers = &subscribe.properties.subscription_identifiers;
             let is_sent = self.options.protocol.is_v5();
             limits.check_identifier(is_sent && !identifiers.is_empty())?;
@@ -127,7 +128,7 @@ impl Client {
             return self.finish_request(op, Outcome::Dropped); // nobody would read what it brings
         }
         if let Err(error) = self.check_limits(&request.kind) {
-            self.not_asked_to_unsubscribe(op, error.as_reason());
+            self.not_asked_to_unsubscribe(op, &error);
             return self.finish_request(op, Outcome::RequestNotPossible(error));
         }
         let packets = self.packets_of(&request.kind);

@@ -317,6 +317,8 @@ impl Client {
         self.open_claims(now, resumes);
         if !first && (!session_present || is_doubtful || self.is_restoring()) {
             self.restore_subscriptions();
+        } else if !self.options.protocol.is_v5() {
+            self.end_responders();
         }
         self.send_waiting_requests();
         Ok(())

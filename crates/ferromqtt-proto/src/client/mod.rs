@@ -279,6 +279,13 @@ impl Client {
         self.session.inbox.open(options)
     }
 
+    /// As [`open_queue`](Self::open_queue), for a reader that takes requests alone (section 4.10). They exist in 5.0 only, so a
+    /// subscription for it ends on a connection of an earlier version, as one that the server does not take:
+    /// [`InvalidSubscribe::NoRequests`](crate::InvalidSubscribe::NoRequests).
+    pub fn open_request_queue(&mut self, options: QueueOptions) -> QueueId {
+        self.session.inbox.open_for_requests(options)
+    }
+
     /// Takes over the queues that were opened on `former`, with their names and bounds, in place of its own. For a client that
     /// replaces another one before either has begun to connect, so all queues are empty.
     pub fn adopt_queues(&mut self, former: &mut Self) {

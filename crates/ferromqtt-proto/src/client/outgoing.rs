@@ -342,8 +342,9 @@ impl Client {
                     self.finish(now, ExchangeEnd::Refused, ack, acknowledged); // no PUBREL (MQTT-4.3.3-4)
                     return Ok(());
                 }
+                let unmatched = ack.reason == ReasonCode::NoMatchingSubscribers;
                 if let (Some(released), Some(owner)) = (
-                    self.session.outbound.release(number),
+                    self.session.outbound.release(number, unmatched),
                     self.session.ids.owner_mut(id),
                 ) {
                     *owner = IdOwner::Release(released.number);
@@ -402,9 +403,11 @@ impl Client {
                     true => ExchangeEnd::Unreleased,
                     false => ExchangeEnd::Accepted,
                 };
-                if ack.reason.is_error() {
-                    ack.reason = ReasonCode::Success; // the server accepted the message by PUBREC
-                }
+                // What became of the message is said by PUBREC, by which the server has accepted it.
+                ack.reason = match &acknowledged {
+                    Some(it) if it.unmatched => ReasonCode::NoMatchingSubscribers,
+                    _ => ReasonCode::Success,
+                };
                 self.finish(now, end, ack, acknowledged);
                 Ok(())
             }
@@ -439,7 +442,7 @@ impl Client {
         match end {
             ExchangeEnd::Accepted => self.stats.acknowledged += 1,
             ExchangeEnd::Refused => self.stats.refused += 1,
-            ExchangeEnd::Unreleased => {}
+            ExchangeEnd::Unreleased => self.stats.unreleased += 1,
         }
         let Some(owner) = acknowledged.owner else {
             return;

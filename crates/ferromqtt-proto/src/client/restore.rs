@@ -6,8 +6,10 @@ use super::Client;
 use super::filter_request::Kind;
 use super::filter_requests::FilterRequest;
 use super::subscribe::Subscribe;
+use crate::error::InvalidSubscribe;
 use crate::event::Event;
-use crate::packet::{Properties, ReasonCode};
+use crate::filter_refusal::FilterRefusal;
+use crate::packet::Properties;
 use crate::session::{QueueId, Subscription};
 use crate::topic::TopicFilter;
 
@@ -36,7 +38,8 @@ impl Client {
         for subscription in subscriptions {
             let alone = as_subscribe(&subscription);
             if let Err(error) = self.check_limits(&Kind::Subscribe(alone.clone())) {
-                self.not_resubscribed(subscription.queue, subscription.filter, error.as_reason());
+                let refusal = FilterRefusal::NotAsked(error);
+                self.not_resubscribed(subscription.queue, subscription.filter, refusal);
                 continue;
             }
             next = match next.take() {
@@ -45,6 +48,26 @@ impl Client {
             };
         }
         self.restore(next);
+    }
+
+    /// The server has resumed the session in a version before 5.0, which brings no requests: the subscriptions of
+    /// [responders](Client::open_request_queue) end.
+    #[cold]
+    pub(super) fn end_responders(&mut self) {
+        for subscription in self.session.subscriptions.all() {
+            if let Err(error) = self.check_requests(subscription.queue) {
+                let refusal = FilterRefusal::NotAsked(error);
+                self.not_resubscribed(subscription.queue, subscription.filter, refusal);
+            }
+        }
+    }
+
+    /// Whether a queue can be fed by this version of MQTT.
+    pub(super) fn check_requests(&self, queue: QueueId) -> Result<(), InvalidSubscribe> {
+        match !self.options.protocol.is_v5() && self.session.inbox.is_of_requests(queue) {
+            true => Err(InvalidSubscribe::NoRequests),
+            false => Ok(()),
+        }
     }
 
     /// Both in one packet, if that says the same and the server takes it. Otherwise sends the first one.
@@ -83,16 +106,16 @@ impl Client {
         &mut self,
         queue: QueueId,
         filter: TopicFilter,
-        reason: ReasonCode,
+        refusal: FilterRefusal,
     ) {
         self.session.subscriptions.remove(&filter, queue);
         if self.correlation.is_fed_by(queue) {
-            return self.no_responses(reason);
+            return self.no_responses(&refusal);
         }
         self.events.push_back(Event::NotResubscribed {
             queue,
             filter,
-            reason,
+            refusal,
         });
     }
 }

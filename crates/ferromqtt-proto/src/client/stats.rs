@@ -37,6 +37,9 @@ with_fields! {
         pub acknowledged: u64,
         /// QoS 1 and 2 publishes that the server has refused by the Reason Code of PUBACK or PUBREC (5.0).
         pub refused: u64,
+        /// QoS 2 publishes that the server has accepted by PUBREC, and whose Packet Identifier it then did not know: PUBCOMP with
+        /// 0x92 (5.0). Whether they have arrived is unknown. [`acknowledged`](Self::acknowledged) and `refused` do not count them.
+        pub unreleased: u64,
         /// PUBLISH packets sent again after a reconnect.
         pub resent: u64,
         /// QoS 0 publishes reported as sent that were never handed to a transport.

@@ -8,8 +8,9 @@ use super::filter_requests::FilterRequest;
 use super::{Client, ClientPhase};
 use crate::error::{DecodeError, InvalidSubscribe};
 use crate::event::{Event, OpId, Outcome};
+use crate::filter_refusal::FilterRefusal;
 use crate::packet::{
-    self, PacketType, Properties, PropertyPlace, ReasonCode, RetainHandling, SubscriptionOptions,
+    self, PacketType, Properties, PropertyPlace, RetainHandling, SubscriptionOptions,
 };
 use crate::property_error::{PropertyError, PropertyProblem};
 use crate::session::{LeftMessage, QueueId, Subscription};
@@ -284,7 +285,7 @@ impl Client {
             .collect();
         for (filter, reason) in refused {
             if restores {
-                self.not_resubscribed(queue, filter, reason);
+                self.not_resubscribed(queue, filter, FilterRefusal::ByServer(reason));
             } else {
                 self.session.subscriptions.remove(&filter, queue);
                 self.session.subscriptions.remove_detached(&filter);
@@ -329,7 +330,7 @@ impl Client {
         }
         let refused: Vec<_> = (filters.iter().zip(&unsuback.reasons))
             .filter(|(_, reason)| reason.is_error())
-            .map(|(filter, &reason)| (filter.clone(), reason))
+            .map(|(filter, &reason)| (filter.clone(), FilterRefusal::ByServer(reason)))
             .collect();
         let removed = self.requests.take_removed(op, answered);
         let queues = removed.iter().map(|it| it.queue.0).collect();
@@ -353,12 +354,13 @@ impl Client {
     /// A request that is not possible on this connection: if it is an UNSUBSCRIBE, its filters stay subscribed, which is
     /// reported also when nobody waits for the outcome.
     #[cold]
-    pub(super) fn not_asked_to_unsubscribe(&mut self, op: OpId, reason: ReasonCode) {
+    pub(super) fn not_asked_to_unsubscribe(&mut self, op: OpId, error: &InvalidSubscribe) {
         let Some(Kind::Unsubscribe(unsubscribe)) = self.requests.get(op).map(|it| &it.kind) else {
             return;
         };
         let count = unsubscribe.filters.len();
-        let filters = unsubscribe.filters.iter().map(|it| (it.clone(), reason));
+        let refusal = FilterRefusal::NotAsked(error.clone());
+        let filters = (unsubscribe.filters.iter()).map(|it| (it.clone(), refusal.clone()));
         let filters = filters.collect();
         let removed = self.requests.take_removed(op, 0..count);
         self.keep_subscribed(op, removed, filters);
@@ -371,7 +373,7 @@ impl Client {
         &mut self,
         op: OpId,
         removed: Vec<Subscription>,
-        filters: Vec<(TopicFilter, ReasonCode)>,
+        filters: Vec<(TopicFilter, FilterRefusal)>,
     ) {
         let awaited = (self.requests.get(op)).is_some_and(|request| !request.abandoned());
         let session = &mut self.session;
@@ -385,12 +387,12 @@ impl Client {
             }
         }
         let op = awaited.then_some(op);
-        (self.events).extend(
-            (filters.into_iter()).map(|(filter, reason)| Event::NotUnsubscribed {
+        (self.events).extend((filters.into_iter()).map(|(filter, refusal)| {
+            Event::NotUnsubscribed {
                 filter,
-                reason,
+                refusal,
                 op,
-            }),
-        );
+            }
+        }));
     }
 }

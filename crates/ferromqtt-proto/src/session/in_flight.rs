@@ -124,6 +124,8 @@ pub(crate) struct Release {
     /// Of the message.
     pub(super) number: u64,
     pub(super) resent_as_new: bool,
+    /// PUBREC has said that nobody has subscribed to the topic (0x10).
+    pub(super) unmatched: bool,
     pub(super) connection: u64,
     /// When that connection has sent the message.
     pub(super) sent_at: Option<Instant>,
@@ -147,6 +149,8 @@ pub(crate) struct Released {
 pub(crate) struct Acknowledged {
     pub(crate) owner: Option<Owner>,
     pub(crate) resent_as_new: bool,
+    /// Of QoS 2: PUBREC has said that nobody has subscribed to the topic (0x10).
+    pub(crate) unmatched: bool,
     /// The connection whose Receive Maximum slot is free now.
     pub(crate) connection: u64,
     /// When that connection has sent it.

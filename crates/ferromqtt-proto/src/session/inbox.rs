@@ -142,6 +142,20 @@ impl Inbox {
         id
     }
 
+    /// As [`open`](Self::open), for a reader that takes requests alone.
+    pub(crate) fn open_for_requests(&mut self, options: QueueOptions) -> QueueId {
+        let id = self.open(options);
+        if let Some(queue) = self.queue_mut(id) {
+            queue.of_requests = true;
+        }
+        id
+    }
+
+    /// Whether the reader of the queue takes requests alone.
+    pub(crate) fn is_of_requests(&self, id: QueueId) -> bool {
+        self.queue(id).is_some_and(|queue| queue.of_requests)
+    }
+
     /// Takes over the queues of another inbox, beside the default one, with their names. They are empty.
     pub(crate) fn adopt_queues(&mut self, former: &mut Self) {
         self.others = std::mem::take(&mut former.others);

@@ -195,6 +195,7 @@ impl Outbound {
             id,
             number,
             resent_as_new,
+            unmatched: false, // a store does not keep it
             connection: 0,
             sent_at: None,
             key: Some(key),
@@ -262,6 +263,7 @@ impl Outbound {
         Some(Acknowledged {
             owner: flow.owner,
             resent_as_new: flow.resent_as_new,
+            unmatched: false, // that is among PUBACK's Reason Codes
             connection: flow.connection,
             sent_at: flow.sent_at,
             key: flow.key,
@@ -281,7 +283,7 @@ impl Outbound {
     }
 
     /// PUBREC for the PUBLISH numbered `number`: from now on it is a PUBREL that is owed, with a number of its own.
-    pub(crate) fn release(&mut self, number: u64) -> Option<Released> {
+    pub(crate) fn release(&mut self, number: u64, unmatched: bool) -> Option<Released> {
         self.in_flight_mut(number)?;
         let at = self.released;
         let flight = self.on_the_wire.get_mut(number)?;
@@ -296,6 +298,7 @@ impl Outbound {
             id: flow.id,
             number,
             resent_as_new: flow.resent_as_new,
+            unmatched,
             connection: flow.connection,
             sent_at: flow.sent_at,
             key: flow.key,
@@ -316,6 +319,7 @@ impl Outbound {
         Some(Acknowledged {
             owner,
             resent_as_new: release.resent_as_new,
+            unmatched: release.unmatched,
             connection: release.connection,
             sent_at: release.sent_at,
             key: release.key,

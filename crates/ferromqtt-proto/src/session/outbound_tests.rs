@@ -111,7 +111,7 @@ impl World {
             }
             OutboundStep::Release(at) => {
                 if let Some(it) = self.pick(at, KnownPublish::is_published) {
-                    let number = self.outbound.release(it.op).unwrap().number;
+                    let number = self.outbound.release(it.op, false).unwrap().number;
                     self.change(it.op, |it| it.place = KnownState::Released { number });
                     assert!(
                         self.outbound.qos_of(it.op).is_none(),

@@ -32,6 +32,8 @@ pub(super) struct Queue {
     /// What all messages count: [`Message::memory_size`].
     bytes: usize,
     pub(super) options: QueueOptions,
+    /// Its reader takes requests alone, which exist in 5.0 only.
+    pub(super) of_requests: bool,
     pub(super) lost: u64,
     /// It has overflown under [`Overflow::Fail`], and its reader does not know yet.
     pub(super) failed: bool,

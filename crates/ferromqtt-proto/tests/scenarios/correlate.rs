@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use ferromqtt_proto::packet::{self, Packet};
 use ferromqtt_proto::{
-    Client, ConnectionError, Delivery, Event, InvalidPublish, InvalidSubscribe, OpId, Options,
-    Outcome, OutgoingPolicy, Properties, Publish, QoS, QueueOptions, ReasonCode, Session,
-    TopicName,
+    Client, ConnectionError, Delivery, Event, FilterRefusal, InvalidPublish, InvalidSubscribe,
+    OpId, Options, Outcome, OutgoingPolicy, Properties, Publish, QoS, QueueOptions, ReasonCode,
+    Session, TopicName,
 };
 
 use crate::support::*;
@@ -178,6 +178,43 @@ fn a_request_that_nobody_is_there_for_ends_with_the_servers_word() {
     );
 }
 
+/// Section 3.5.2.1: PUBREC says the same as PUBACK, and its exchange goes on to PUBCOMP, on a later connection too.
+#[test]
+fn a_request_that_nobody_is_there_for_ends_with_the_servers_word_at_qos_2_too() {
+    for loses in [false, true] {
+        let mut pair = Pair::connected(resuming(V5));
+        let op = request(&mut pair, ExactlyOnce);
+        one_request(&mut pair);
+        let pubrec = packet::Ack::new(id(2), ReasonCode::NoMatchingSubscribers);
+        pair.server_sends(Packet::PubRec(pubrec));
+        assert_eq!(pair.sent(), ["PUBREL 2"]);
+        if loses {
+            pair.reconnect(true);
+            assert_eq!(pair.sent(), ["PUBREL 2"]);
+            pair.events();
+        }
+        assert_eq!(pair.outcomes(), [], "the exchange has not ended");
+        pair.server_sends(pubcomp(2));
+        let outcome = pair.outcome(op);
+        assert!(
+            matches!(outcome, Outcome::Acknowledged { reason, .. } if reason == ReasonCode::NoMatchingSubscribers),
+            "loses: {loses}: {outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn a_request_at_qos_2_that_somebody_has_got_waits_for_its_response() {
+    let mut pair = Pair::connected(options(V5));
+    let op = request(&mut pair, ExactlyOnce);
+    let sent = one_request(&mut pair);
+    pair.server_sends(pubrec(2));
+    pair.server_sends(pubcomp(2));
+    assert_eq!(pair.outcomes(), []);
+    respond(&mut pair, &sent, "pong");
+    assert_eq!(response(&mut pair, op), "pong");
+}
+
 #[test]
 fn a_request_that_fails_as_a_publish_ends_as_one() {
     let mut pair = Pair::connected(options(V5));
@@ -202,7 +239,7 @@ fn a_refused_response_topic_ends_the_requests() {
     pair.bytes();
     pair.server_sends(suback(1, &[ReasonCode::NotAuthorized]));
     let expected = |delivery| Outcome::Unanswerable {
-        reason: ReasonCode::NotAuthorized,
+        refusal: FilterRefusal::ByServer(ReasonCode::NotAuthorized),
         delivery,
     };
     assert_eq!(
@@ -274,7 +311,7 @@ fn a_response_topic_that_is_not_restored_ends_the_requests() {
         &[ReasonCode::QuotaExceeded],
     ));
     let outcome = Outcome::Unanswerable {
-        reason: ReasonCode::QuotaExceeded,
+        refusal: FilterRefusal::ByServer(ReasonCode::QuotaExceeded),
         delivery: Delivery::Unknown,
     };
     assert_eq!(pair.events(), [Event::Completed { op, outcome }]);

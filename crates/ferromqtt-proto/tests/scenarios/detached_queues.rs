@@ -2,8 +2,8 @@
 
 use ferromqtt_proto::packet::Packet;
 use ferromqtt_proto::{
-    Acknowledge, Event, Options, Overflow, Properties, ProtocolVersion, QueueId, QueueOptions,
-    ReasonCode,
+    Acknowledge, Event, FilterRefusal, Options, Overflow, Properties, ProtocolVersion, QueueId,
+    QueueOptions, ReasonCode,
 };
 
 use crate::support::*;
@@ -319,7 +319,7 @@ fn a_detached_subscription_that_is_not_restored_is_told() {
     let reported = Event::NotResubscribed {
         queue: DEFAULT,
         filter: filter("t"),
-        reason: ReasonCode::NotAuthorized,
+        refusal: FilterRefusal::ByServer(ReasonCode::NotAuthorized),
     };
     assert_eq!(pair.events(), [reported]);
     pair.reconnect(false);

@@ -2,8 +2,8 @@
 
 use ferromqtt_proto::packet::{Disconnect, Packet};
 use ferromqtt_proto::{
-    ConnectionError, DisconnectError, Event, Options, Outcome, Properties, QueueOptions,
-    ReasonCode, TopicFilter,
+    ConnectionError, DisconnectError, Event, FilterRefusal, Options, Outcome, Properties,
+    QueueOptions, ReasonCode, TopicFilter,
 };
 
 use crate::support::*;
@@ -195,7 +195,7 @@ fn a_refusal_to_unsubscribe_is_reported_also_when_nobody_waits_for_the_outcome()
         pair.server_sends(unsuback(1, &reasons));
         let refused = Event::NotUnsubscribed {
             filter: TopicFilter::new("b").unwrap(),
-            reason: ReasonCode::NotAuthorized,
+            refusal: FilterRefusal::ByServer(ReasonCode::NotAuthorized),
             op: (!abandoned).then_some(op),
         };
         let outcome = Outcome::Unsubscribed {

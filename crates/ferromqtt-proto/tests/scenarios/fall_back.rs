@@ -4,9 +4,10 @@
 use std::num::NonZeroU16;
 
 use ferromqtt_proto::{
-    CleanStart, ConnectionError, Event, InvalidOptions, InvalidPublish, InvalidSubscribe, Options,
-    Outcome, Properties, ProtocolVersion, Publish, QueueId, ReasonCode, Reconnect, ServerChoice,
-    Subscribe, SubscriptionOptions, TransportError,
+    CleanStart, ConnectionError, Event, FilterRefusal, InvalidOptions, InvalidPublish,
+    InvalidSubscribe, Options, Outcome, Properties, ProtocolVersion, Publish, QueueId,
+    QueueOptions, ReasonCode, Reconnect, ServerChoice, Subscribe, SubscriptionOptions,
+    TransportError,
 };
 
 use crate::support::*;
@@ -381,6 +382,68 @@ fn a_subscription_is_made_without_what_3_1_1_has_not_when_asked() {
     assert_eq!(pair.outcomes(), []);
     let sent = pair.bytes();
     assert_eq!((sent[0], &sent[4..]), (0x82, &b"\0\x01a\x01"[..]));
+}
+
+fn of_requests(pair: &mut Pair) -> QueueId {
+    pair.client.open_request_queue(QueueOptions::DEFAULT)
+}
+
+/// Section 4.10: there are no requests before 5.0, so a responder would wait in silence.
+#[test]
+fn a_responder_of_a_server_of_3_1_1_is_refused() {
+    let mut pair = Pair::new(falling_back(None));
+    pair.connect();
+    let queue = of_requests(&mut pair);
+    let responder = pair.subscribe_to(&["square"], queue);
+    let plain = pair.subscribe(&["a"]);
+    answer(&mut pair, Answer::Bytes(REFUSED_BY_3_1_1));
+    accepts(&mut pair, V311);
+    let refused = Outcome::RequestNotPossible(InvalidSubscribe::NoRequests);
+    assert_eq!(pair.outcomes(), [(responder, refused)]);
+    let subscribes = pair.subscribes();
+    assert_eq!(subscribes.len(), 1);
+    pair.server_sends(suback(
+        subscribes[0].packet_id.get(),
+        &[ReasonCode::Success],
+    ));
+    assert_eq!(pair.outcomes()[0].0, plain);
+}
+
+/// Section 4.10. With and without the session: a server that keeps it would go on to send what nobody can answer.
+#[test]
+fn a_responder_ends_when_a_later_connection_has_3_1_1() {
+    for session_present in [false, true] {
+        let mut options = falling_back(Some(Reconnect::default()));
+        options.clean_start = CleanStart::Never;
+        let mut pair = Pair::new(options);
+        pair.connect();
+        accepts(&mut pair, V5);
+        let queue = of_requests(&mut pair);
+        pair.subscribe_to(&["square"], queue);
+        pair.subscribe(&["a"]);
+        for subscribe in pair.subscribes() {
+            pair.server_sends(suback(subscribe.packet_id.get(), &[ReasonCode::Success]));
+        }
+        reconnects(&mut pair);
+        pair.bytes();
+        answer(&mut pair, Answer::Bytes(REFUSED_BY_3_1_1));
+        assert_eq!(connect_version(&mut pair), V311);
+        pair.version = V311;
+        pair.events();
+        pair.server_sends(accepted(session_present, Properties::default()));
+        let ended = (pair.events().into_iter())
+            .filter(|event| matches!(event, Event::NotResubscribed { .. }))
+            .collect::<Vec<_>>();
+        let refused = Event::NotResubscribed {
+            queue,
+            filter: filter("square"),
+            refusal: FilterRefusal::NotAsked(InvalidSubscribe::NoRequests),
+        };
+        assert_eq!(ended, [refused], "session present: {session_present}");
+        assert_eq!(pair.client.filters(queue).count(), 0);
+        let filters = pair.client.filters(QueueId::DEFAULT);
+        assert_eq!(filters.count(), 1, "another subscription goes on");
+    }
 }
 
 /// The reason is the one of the last attempt.

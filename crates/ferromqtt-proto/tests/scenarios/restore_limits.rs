@@ -52,8 +52,8 @@ fn not_resubscribed(pair: &mut Pair) -> Vec<(QueueId, String, ReasonCode)> {
             Event::NotResubscribed {
                 queue,
                 filter,
-                reason,
-            } => Some((queue, filter.as_str().to_owned(), reason)),
+                refusal,
+            } => Some((queue, filter.as_str().to_owned(), refusal.reason())),
             _ => None,
         })
         .collect()

@@ -484,7 +484,7 @@ fn any_other_reason_string_is_kept() {
 /// Public types that can hold neither a payload nor what authenticates.
 const WITHOUT_SECRETS: &str = "
     ServerLimits PacketId ProtocolVersion ReasonCode RetainHandling SubscriptionOptions SubscriptionIdentifiers TopicAlias
-    AcknowledgeError AuthError DecodeError DisconnectError InvalidOptions InvalidPublish StringError InvalidSubscribe TopicError
+    AcknowledgeError AuthError DecodeError DisconnectError InvalidOptions InvalidPublish StringError InvalidSubscribe FilterRefusal TopicError
     PropertyError PropertyKind PropertyProblem PropertyRow Contest InvalidTopic TemplateError TemplateProblem TopicParams
     TopicTemplate TopicTemplates
     Direction PacketRecord PublishRecord

@@ -158,7 +158,11 @@ fn an_unsubscribe_that_has_become_impossible_is_reported() {
     pair.events();
     pair.accept(true, maximum_packet_size(40));
     let reported = pair.events().into_iter().filter_map(|event| match event {
-        Event::NotUnsubscribed { filter, reason, op } => Some((filter.len(), reason, op)),
+        Event::NotUnsubscribed {
+            filter,
+            refusal,
+            op,
+        } => Some((filter.len(), refusal.reason(), op)),
         _ => None,
     });
     let too_large = ReasonCode::PacketTooLarge;

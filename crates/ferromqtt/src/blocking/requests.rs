@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Messages, RecvError};
@@ -89,8 +88,8 @@ impl Requests {
     ) -> Result<RequestMessage, RecvError> {
         loop {
             let message = next(&mut self.messages)?;
-            let shared = Arc::clone(&self.messages.messages.shared);
-            match RequestMessage::admit(&shared, message) {
+            let messages = &self.messages.messages;
+            match RequestMessage::admit(&messages.shared, &messages.templates, message) {
                 Some(request) => return Ok(request),
                 None => self.passed_over += 1,
             }

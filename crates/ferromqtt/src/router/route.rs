@@ -49,7 +49,11 @@ impl Route {
     }
 
     pub(super) fn subscribe(self, client: Client) -> Subscribe {
-        Subscribe::of_terms(client, self.terms)
+        let subscribe = Subscribe::of_terms(client, self.terms);
+        match self.responds {
+            true => subscribe.of_requests(),
+            false => subscribe,
+        }
     }
 
     /// Its filters as a text, for logs.

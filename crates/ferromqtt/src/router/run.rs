@@ -6,11 +6,15 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use ferromqtt_engine::{Standing, check_responder};
+use ferromqtt_proto::TopicTemplates;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
-use super::{ErrorHandler, Handler, Route, RouterError};
-use crate::{Client, ConnectionError, InvalidSubscribe, Message, Messages, SubscribeError, log};
+use super::{ErrorHandler, Handler, Route, RoutedMessage, RouterError};
+use crate::{
+    Client, ConnectionError, FilterRefusal, InvalidSubscribe, Message, Messages, SubscribeError,
+    log,
+};
 
 /// A handler at work.
 #[derive(Clone)]
@@ -129,10 +133,14 @@ async fn work(
             message = messages.next() => message,
         };
         match message {
-            Some(message) if running.concurrency == 1 => handle(&running, message).await,
+            Some(message) if running.concurrency == 1 => {
+                let templates = Arc::clone(&messages.templates);
+                handle(&running, templates, message).await;
+            }
             Some(message) => {
+                let templates = Arc::clone(&messages.templates);
                 let running = Arc::clone(&running);
-                tasks.spawn(async move { handle(&running, message).await });
+                tasks.spawn(async move { handle(&running, templates, message).await });
             }
             // A queue that has overflown goes on behind the gap.
             None if messages.take_lost() > 0 => {}
@@ -146,17 +154,22 @@ async fn work(
         returned(ended);
     }
     match messages.not_subscribed().into_iter().next() {
-        Some((filter, reason)) if ends => Err(RouterError::Subscribe(SubscribeError::Rejected {
-            filter,
-            reason,
-            properties: None,
-        })),
+        Some((filter, refusal)) if ends => Err(match refusal {
+            FilterRefusal::NotAsked(error) => SubscribeError::Invalid(error),
+            refusal => SubscribeError::Rejected {
+                filter,
+                reason: refusal.reason(),
+                properties: None,
+            },
+        }
+        .into()),
         _ => Ok(()),
     }
 }
 
-async fn handle(running: &Running, message: Message) {
-    match (running.handler)(&running.client, message.clone()).await {
+async fn handle(running: &Running, templates: Arc<TopicTemplates>, message: Message) {
+    let routed = RoutedMessage::new(message.clone(), templates);
+    match (running.handler)(&running.client, routed).await {
         Ok(()) => {
             if let Some(delivery) = message.delivery {
                 running.client.acknowledge(delivery);

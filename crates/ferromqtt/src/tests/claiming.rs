@@ -162,8 +162,8 @@ async fn a_declared_subscription_that_the_server_refuses_is_an_error_and_an_even
     server.subscribe(ReasonCode::NotAuthorized).await;
     let reported = async {
         loop {
-            if let Some(ConnectionEvent::NotSubscribed { filter, reason }) = events.next().await {
-                return (filter.to_string(), reason);
+            if let Some(ConnectionEvent::NotSubscribed { filter, refusal }) = events.next().await {
+                return (filter.to_string(), refusal.reason());
             }
         }
     };

@@ -5,7 +5,8 @@ use ferromqtt_proto::packet::{Packet, UnsubAck};
 use super::holding::{message, puback, sends_nothing, subscribed};
 use super::*;
 use crate::{
-    Acknowledge, CleanStart, Client, ConnectionEvent, Events, Messages, QueueOptions, ReasonCode,
+    Acknowledge, CleanStart, Client, ConnectionEvent, Events, FilterRefusal, Messages,
+    QueueOptions, ReasonCode,
 };
 
 const BY_HAND: QueueOptions = QueueOptions {
@@ -161,7 +162,7 @@ async fn a_refusal_to_unsubscribe_a_dropped_stream_is_an_event() {
     server.unsubscribe_all(&[ReasonCode::NotAuthorized]).await;
     let expected = ConnectionEvent::NotUnsubscribed {
         filter: "t".try_into().unwrap(),
-        reason: ReasonCode::NotAuthorized,
+        refusal: FilterRefusal::ByServer(ReasonCode::NotAuthorized),
     };
     assert_eq!(in_time(events.next()).await, Some(expected));
 }

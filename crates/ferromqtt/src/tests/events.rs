@@ -6,8 +6,8 @@ use tokio::io::AsyncWriteExt;
 use super::server::Server;
 use super::*;
 use crate::{
-    ConnectionError, ConnectionEvent, Events, Overflow, Properties, QueueOptions, ReasonCode,
-    Reconnect, Slip, TransportError,
+    ConnectionError, ConnectionEvent, Events, FilterRefusal, Overflow, Properties, QueueOptions,
+    ReasonCode, Reconnect, Slip, TransportError,
 };
 
 async fn next(events: &mut Events) -> ConnectionEvent {
@@ -185,7 +185,7 @@ async fn what_a_queue_and_a_lost_session_have_lost_is_told() {
     server.subscribe_all(&[ReasonCode::Success, refused]).await;
     let expected = ConnectionEvent::NotResubscribed {
         filter: "u".try_into().unwrap(),
-        reason: refused,
+        refusal: FilterRefusal::ByServer(refused),
     };
     assert_eq!(next(&mut events).await, expected);
     drop(messages);

@@ -6,7 +6,7 @@ use ferromqtt_proto::PacketId;
 use ferromqtt_proto::packet::{Ack, Packet, PublishPacket};
 
 use super::*;
-use crate::{Acknowledge, Client, Messages, Overflow, QueueOptions, ReasonCode};
+use crate::{Acknowledge, Client, FilterRefusal, Messages, Overflow, QueueOptions, ReasonCode};
 
 pub(super) fn message(number: u16) -> Packet {
     Packet::Publish(PublishPacket {
@@ -155,6 +155,7 @@ async fn a_stream_ends_when_its_subscription_is_not_renewed() {
     let (mut server, _) = Server::accept(attempts.succeeds(4096), false).await;
     server.subscribe(ReasonCode::NotAuthorized).await;
     assert_eq!(in_time(messages.next()).await, None);
-    let refused = ("t".try_into().unwrap(), ReasonCode::NotAuthorized);
+    let refusal = FilterRefusal::ByServer(ReasonCode::NotAuthorized);
+    let refused = ("t".try_into().unwrap(), refusal);
     assert_eq!(messages.not_subscribed(), [refused]);
 }

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::server::Server;
 use super::*;
-use crate::{Client, Delivery, Properties, PublishError, ReasonCode, RequestError};
+use crate::{Client, Delivery, FilterRefusal, Properties, PublishError, ReasonCode, RequestError};
 
 /// Answers the SUBSCRIBE to the Response Topic, and takes the request.
 async fn request(server: &mut Server<DuplexStream>) -> packet::PublishPacket {
@@ -114,7 +114,7 @@ async fn why_there_is_no_response_is_told() {
         matches!(
             refused,
             Err(RequestError::Unanswerable {
-                reason: ReasonCode::NotAuthorized,
+                refusal: FilterRefusal::ByServer(ReasonCode::NotAuthorized),
                 ..
             })
         ),

@@ -1,6 +1,7 @@
 //! Subscribing, requests, acknowledgements and authentication.
 
 use std::future::IntoFuture;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use ferromqtt::{
@@ -12,7 +13,9 @@ use ferromqtt::{
 
 use crate::clock::{in_virtual_time, play};
 use crate::page::{Provoked, compare};
-use crate::replies::{ACCEPTED, ACCEPTED_311, Pipes, connected, in_memory, in_memory_with, server};
+use crate::replies::{
+    ACCEPTED, ACCEPTED_311, Pipes, accept, connected, in_memory, in_memory_with, server,
+};
 use crate::server::Server;
 
 async fn fail(subscribe: Subscribe) -> Provoked {
@@ -196,7 +199,17 @@ async fn refused_requests() -> Vec<Provoked> {
     let old = Connection::open(old).await.unwrap();
     // Packets of 20 bytes at most: SUBSCRIBE is larger.
     let narrow = connected(b"\x20\x08\0\0\x05\x27\0\0\0\x14", None).await;
-    vec![ask(&old.client()).await, ask(&narrow.client()).await]
+    // The same, known only when the request has been accepted.
+    let (options, pipes) = Pipes::new();
+    let waiting = Connection::start(options).await.unwrap();
+    let client = waiting.client();
+    let small_packets = Properties {
+        maximum_packet_size: NonZeroU32::new(20),
+        ..Properties::default()
+    };
+    let stream = pipes.next();
+    let (late, _server) = tokio::join!(ask(&client), accept(stream, false, small_packets));
+    vec![ask(&old.client()).await, ask(&narrow.client()).await, late]
 }
 
 fn acknowledge_kind(error: AcknowledgeError) -> Provoked {
@@ -279,7 +292,7 @@ async fn speaking(
 ) -> (Connection, Server<tokio::io::DuplexStream>, Pipes) {
     let exchanges = std::sync::atomic::AtomicUsize::new(0);
     let properties = Properties {
-        maximum_packet_size: std::num::NonZeroU32::new(100),
+        maximum_packet_size: NonZeroU32::new(100),
         authentication_method: Some(ferromqtt::Utf8String::try_from("PLAIN").unwrap()),
         ..Properties::default()
     };

@@ -54,6 +54,7 @@ mod unix;
 #[cfg(feature = "websocket")]
 mod websocket;
 mod will;
+mod worlds;
 
 use std::future::Future;
 use std::time::Duration;

@@ -4,8 +4,8 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use ferromqtt::{
-    Acknowledge, Client, Error, InvalidSubscribe, Properties, ProtocolVersion, QoS, QueueOptions,
-    ReasonCode, RequestError, Requests, SubscribeError,
+    Acknowledge, Client, Connection, Error, InvalidSubscribe, Properties, ProtocolVersion, QoS,
+    QueueOptions, ReasonCode, RequestError, Requests, SubscribeError,
 };
 use ferromqtt_testing::{BrokerOptions, TestBroker};
 use tokio::time::timeout;
@@ -148,6 +148,30 @@ async fn before_mqtt_5_it_is_refused_before_anything_is_sent() {
         })
         .await
         .unwrap();
+        broker.stop().await;
+    })
+    .await;
+}
+
+/// What the client speaks is known only when the server has answered, and the call waits for that.
+#[tokio::test(start_paused = true)]
+async fn with_a_server_of_3_1_1_it_is_refused_also_before_the_version_is_known() {
+    in_time(async {
+        let mut rules = BrokerOptions::default();
+        rules.refused_versions = vec![ProtocolVersion::V5];
+        let broker = TestBroker::with_options(rules);
+        let options = options(&broker).client_identifier("c").protocol_auto();
+        let connection = Connection::start(options).await.unwrap();
+        let client = connection.client();
+        assert_eq!(client.protocol(), ProtocolVersion::V5, "so far");
+        let refused = client.responder("square").await.unwrap_err();
+        assert_eq!(
+            refused,
+            SubscribeError::Invalid(InvalidSubscribe::NoRequests)
+        );
+        assert_eq!(client.protocol(), ProtocolVersion::V311);
+        assert_eq!(broker.session_stats("c").unwrap().subscriptions, 0);
+        connection.disconnect().await.unwrap();
         broker.stop().await;
     })
     .await;

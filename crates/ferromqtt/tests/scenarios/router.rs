@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use ferromqtt::{
     Acknowledge, Client, Connection, ConnectionError, Error, HandlerError, InvalidSubscribe,
-    Message, ProtocolVersion, QoS, QueueOptions, ReasonCode, RequestError, Route, Router,
-    RouterError, SubscribeError,
+    ProtocolVersion, QoS, QueueOptions, ReasonCode, RequestError, Route, RoutedMessage, Router,
+    RouterError, SubscribeError, TopicTemplate,
 };
 use ferromqtt_testing::{BrokerOptions, TestBroker};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -27,7 +28,7 @@ struct Entries {
 }
 
 impl Log {
-    async fn work(self, message: Message) -> Result<(), HandlerError> {
+    async fn work(self, message: RoutedMessage) -> Result<(), HandlerError> {
         struct Active(Log);
         impl Drop for Active {
             fn drop(&mut self) {
@@ -116,6 +117,47 @@ async fn each_handler_gets_the_messages_of_its_filters() {
         assert_eq!(temperatures.done(), ["21", "7"]);
         connection.disconnect().await.unwrap();
         assert_eq!(task.await.unwrap(), Ok(()));
+        broker.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_reads_the_names_of_its_template() {
+    in_time(async {
+        let broker = TestBroker::new();
+        let connection = connect(&broker).await;
+        let client = connection.client();
+        let template = |text: &str| text.parse::<TopicTemplate>().unwrap();
+        let (seen, mut has_seen) = mpsc::channel(4);
+        let rooms = Route::new(template("room/{room}/temp"))
+            .and(template("hall/{rest#}"), QoS::AtLeastOnce)
+            .and("cellar", QoS::AtLeastOnce);
+        let router = Router::new()
+            .on_with(rooms.concurrency(2), seen, |message, seen| async move {
+                let params = message.params();
+                let names: Vec<_> = params.iter().map(|(k, v)| format!("{k}={v}")).collect();
+                seen.send(names.join(",")).await?;
+                Ok(())
+            })
+            .respond(template("sum/{a}/{b}"), |request| async move {
+                let params = request.params();
+                let number = |name| params.get(name).unwrap_or_default().parse::<i64>();
+                Ok((number("a")? + number("b")?).to_string())
+            });
+        let task = start(&router, &client).await;
+        for (topic, names) in [
+            ("room/7/temp", "room=7"),
+            ("hall/a/b", "rest=a/b"),
+            ("cellar", ""),
+        ] {
+            publish(&client, topic, "x").await;
+            assert_eq!(has_seen.recv().await.as_deref(), Some(names));
+        }
+        let sum = client.request("sum/2/40", "").await.unwrap();
+        assert_eq!(sum.payload, "42");
+        task.abort();
+        connection.disconnect().await.unwrap();
         broker.stop().await;
     })
     .await;

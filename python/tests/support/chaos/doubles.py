@@ -12,6 +12,7 @@ from ferromqtt import Client, Message, MqttError, OutgoingQueue
 from ferromqtt._internals import internals_of
 
 from .actor import MARK, Double
+from .ledger import Name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -286,6 +287,19 @@ def _wider(client: Any, right: Any, *filters: Any, **terms: Any) -> Any:  # noqa
     return right(client, *filters, **terms | {"maxsize": 1_000})
 
 
+def _without_names(client: Any, right: Any, *filters: Any, **terms: Any) -> Any:  # noqa: ANN401
+    return right(client, *(getattr(it, "filter", it) for it in filters), **terms)
+
+
+class _Credulous:
+    def decode(self, payload: bytes) -> Name:
+        return Name.of(payload)
+
+
+def _credulously(client: Any, right: Any, *filters: Any, **terms: Any) -> Any:  # noqa: ANN401
+    return right(client, *filters, **terms | ({"codec": _Credulous()} if "codec" in terms else {}))
+
+
 def _without_bounds(base: type[Client]) -> type[Client]:
     class Unbounded(base):  # type: ignore[valid-type, misc]
         def __init__(self, *where: Any, **options: Any) -> None:  # noqa: ANN401
@@ -337,6 +351,11 @@ QUEUE_DOUBLES: dict[str, tuple[Double, str]] = {
     "keeps to no bounds with its subscriptions": (
         _queueing(subscription=_wider),
         "the queue of chaos/",
+    ),
+    "forgets the names of templates": (_queueing(subscription=_without_names), "has come with {}"),
+    "makes values of bad payloads": (
+        _queueing(subscription=_credulously),
+        "has come with the error None",
     ),
     "acknowledges for its program": (_subscribing(_Acknowledging), "for its program"),
     "does not say what a queue has lost": (_subscribing(_Silent), "its program never got it"),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .script import Artist, ClientPlan, QueuePlan, Script, Style, Work
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 WAYS = {
     "calls": ("publish", "publish_many"),
@@ -29,8 +32,13 @@ class QueueArtist(Artist):
         lanes = {(work.topic, work.qos): self.chance.choice(tuple(WAYS)) for work in works}
         works = tuple(self._by(lanes[work.topic, work.qos], work) for work in works)
         plan = super().client(name, style, filters, works)
+        profile = {"profile": "mosquitto-2.0"} if self.chance.random() < 0.3 else {}
         return dataclasses.replace(
-            plan, style=Style.QUEUES, changes=(), queues=self._queues(plan, filters)
+            plan,
+            style=Style.QUEUES,
+            changes=(),
+            options=plan.options | profile,
+            queues=self._queues(plan, filters),
         )
 
     def _by(self, lane: str, work: Work) -> Work:
@@ -47,22 +55,26 @@ class QueueArtist(Artist):
 
     def _queues(self, plan: ClientPlan, filters: dict[str, int]) -> QueuePlan:
         chance = self.chance
+        subscriptions = {
+            topic_filter: self._subscription() for topic_filter in filters if chance.random() < 0.8
+        }
         return QueuePlan(
             outgoing={
                 "maxsize": chance.choice((1, 3, 10, None)),
                 "maxbytes": chance.choice((1_000, 50_000, None)),
                 "overflow": chance.choice(("wait", "wait", "drop_oldest", "drop_newest", "fail")),
             },
-            subscriptions={
-                topic_filter: self._subscription()
-                for topic_filter in filters
-                if chance.random() < 0.8
-            },
+            subscriptions=subscriptions,
+            templates=self._some(subscriptions),
+            codecs=self._some(subscriptions),
             early=chance.random() < 0.5,
             manual=chance.random() < 0.5,
             # A session that ends with the block loses what is in a queue.
             empties=not plan.keeps or chance.random() < 0.5,
         )
+
+    def _some(self, filters: Iterable[str]) -> frozenset[str]:
+        return frozenset(each for each in filters if self.chance.random() < 0.5)
 
     def _subscription(self) -> dict[str, Any]:
         chance = self.chance

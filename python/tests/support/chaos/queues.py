@@ -8,18 +8,36 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import ferromqtt
-from ferromqtt import MqttError, MqttOverflowError
+from ferromqtt import MqttError, MqttOverflowError, PayloadError, TopicTemplate
 
 from .checks import matches
+from .ledger import Name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from .actor import Actor
-    from .ledger import Name
 
 
 _MANY = 1_000_000
+
+
+_UNREADABLE = 3
+"""The codec fails on each so manyth message of a publisher."""
+
+
+class _Names:
+    """A codec: from payloads to names."""
+
+    def decode(self, payload: bytes) -> Name:
+        name = Name.of(payload)
+        if not _is_readable(name):
+            raise ValueError(name)
+        return name
+
+
+def _is_readable(name: Name) -> bool:
+    return name.number % _UNREADABLE != 1
 
 
 class _Done(Exception):  # noqa: N818 - no error
@@ -119,12 +137,28 @@ class _Reading:
         self._actor = actor
         self._terms = actor.plan.queues.subscriptions[topic_filter]
 
-    def look(self, name: Name) -> None:
+    def look(self, name: Name, message: Any) -> None:  # noqa: ANN401 - typed, or a plain one
         """Note what is wrong with a message that was taken here, or with the queue."""
+        queues = self._actor.plan.queues
+        assert queues
+        if self.topic_filter in queues.templates and "+" in self.topic_filter:
+            _, number = name.topic.split("/")
+            if message.params != {"number": number}:
+                self._say(f"{name} has come with {message.params}")
+        if self.topic_filter in queues.codecs:
+            self._look_at_value(name, message)
         if not matches(self.topic_filter, name):
             self._say(f"{name} has come by {self.topic_filter}")
         if self._terms["overflow"] != "wait" and len(self.messages) > self._terms["maxsize"]:
             self._say(f"the queue of {self.topic_filter} holds {len(self.messages)} messages")
+
+    def _look_at_value(self, name: Name, message: Any) -> None:  # noqa: ANN401
+        """One that the codec cannot decode is a message as any other."""
+        if not _is_readable(name):
+            if not isinstance(message.error, PayloadError):
+                self._say(f"{name} has come with the error {message.error!r}")
+        elif message.error is not None or message.value != name:
+            self._say(f"{name} was decoded to {message!r}: {message.error!r}")
 
     def count_lost(self) -> None:
         """Note how many messages the queue has lost. One that waits loses none but of QoS 0."""
@@ -147,15 +181,20 @@ async def _subscription(actor: Actor, client: Any, topic_filter: str) -> AsyncIt
     terms = queues.subscriptions[topic_filter]
     if actor.chance.random() < 0.5:  # else it is as the client says
         terms = terms | {"ack": "manual" if queues.manual else "auto"}
+    if topic_filter in queues.codecs:
+        terms = terms | {"codec": _Names()}
+    as_given: Any = topic_filter
+    if topic_filter in queues.templates:
+        as_given = TopicTemplate(topic_filter.replace("+", "{number}"))
     reading = None
     try:
-        async with client.subscription(topic_filter, qos=plan.filters[topic_filter], **terms) as it:
+        async with client.subscription(as_given, qos=plan.filters[topic_filter], **terms) as it:
             reading = _Reading(actor, topic_filter, it)
             try:
                 yield reading
             finally:
                 while queues.empties and (message := it.try_next()) is not None:
-                    reading.look(actor.take_and_answer(client, message))
+                    reading.look(actor.take_and_answer(client, message), message)
                 reading.count_lost()
                 if terms["overflow"] == "fail" and len(it):
                     reading.say_that_it_lost(_MANY)  # it says so behind what it holds
@@ -181,14 +220,14 @@ async def _read(actor: Actor, client: Any, reading: _Reading) -> None:  # noqa: 
 
 async def _one_by_one(actor: Actor, client: Any, reading: _Reading) -> None:  # noqa: ANN401
     async for message in reading.messages:
-        reading.look(await actor.process(client, message))
+        reading.look(await actor.process(client, message), message)
 
 
 async def _in_batches(actor: Actor, client: Any, reading: _Reading) -> None:  # noqa: ANN401
     async for batch in reading.messages.batches(max=3):
         names = [actor.take_and_answer(client, message) for message in batch]
-        for name in names:
-            reading.look(name)
+        for name, message in zip(names, batch, strict=True):
+            reading.look(name, message)
         await actor.rest()
 
 
@@ -201,4 +240,4 @@ async def _impatiently(actor: Actor, client: Any, reading: _Reading) -> None:  #
             continue
         except StopAsyncIteration:
             return
-        reading.look(await actor.process(client, message))
+        reading.look(await actor.process(client, message), message)

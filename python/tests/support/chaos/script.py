@@ -76,6 +76,10 @@ class QueuePlan:
     """The arguments of `OutgoingQueue`."""
     subscriptions: dict[str, dict[str, Any]]
     """By filter the arguments of `Client.subscription`. All else goes to `Client.messages`."""
+    templates: frozenset[str]
+    """The filters that are subscribed to by a template."""
+    codecs: frozenset[str]
+    """Those whose messages a codec reads, which fails on some."""
     early: bool
     """Whether they are opened before the client is entered, and outlive its blocks."""
     manual: bool

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from ferromqtt import Client, Message, MqttError, ProtocolVersion
+from ferromqtt import Client, Message, MqttError, ProtocolVersion, Reconnect
 from ferromqtt._internals import internals_of
 from ferromqtt.testing import TestBroker
 from ferromqtt.types import ServerProfileName
@@ -95,8 +95,22 @@ def requesting(part: str, *, notes: bool = False, **options: Given) -> None:
 
 requesting("[code:16]")
 requesting("Nobody is there")
-requesting("no response: {reason}", notes=True, deny_subscribe=[("responses/#", 0x87)])
+requesting("lets this client receive no", notes=True, deny_subscribe=[("responses/#", 0x87)])
 requesting("Requests and responses", refused_versions=[5])
+
+
+@provokes(CALLS, "This client can receive no response")
+async def _(_: World) -> None:
+    """It waits for a connection, which turns out to take smaller packets."""
+    narrow = TestBroker(listen=False, maximum_packet_size=30)
+    policy = Reconnect(min=0.01, max=0.01)
+    async with (
+        TestBroker(listen=False) as broker,
+        narrow,
+        Client(broker, servers=[narrow], protocol=5, reconnect=policy) as client,
+    ):
+        await broker.stop()
+        await client.request("asked", "x")
 
 
 @provokes(CALLS, "no Response Topic")

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from ferromqtt import Client, ProtocolVersion
+from ferromqtt import Client, ProtocolVersion, Reconnect, events
 from ferromqtt.testing import TestBroker
 from support import packets
 from support.provocations.registry import ARGUMENTS, CALLS, LOG, Given, World, provokes
@@ -93,7 +93,40 @@ async def _(_: World) -> None:
             await client.unsubscribe("a")
 
 
-@provokes(LOG, "declared before the connection")
+@provokes(LOG, "could not be asked to end a subscription")
+async def _(_: World) -> None:
+    """The server resumes the session, and takes smaller packets than before."""
+    small_packets = b"\x20\x08\x01\x00\x05\x27\x00\x00\x00\x40"
+    long = "a" * 100
+
+    def grants(connection: Connection) -> None:
+        connection.accept(packets.CONNACK_5)
+        packet_id = packets.packet_id_of(*connection.expect(packets.SUBSCRIBE))
+        connection.send(packets.ack(packets.SUBACK, packet_id, b"\x00\x00"))
+
+    def resumes(connection: Connection) -> None:
+        connection.accept(small_packets)
+        connection.expect(packets.DISCONNECT)
+
+    with ScriptedServer(grants, resumes) as server:
+        policy = Reconnect(min=0.01, max=0.01)
+        async with Client(server.host, server.port, protocol=V5, reconnect=policy) as client:
+            happened = client.events()
+            async with client.subscription(long):
+                while not isinstance(await anext(happened), events.Disconnected):
+                    pass
+                await client.wait_connected()
+
+
+@provokes(LOG, "cannot be made on it: the server was not asked")
+async def _(_: World) -> None:
+    broker = TestBroker(listen=False, shared_subscription_available=False)
+    client = broker.client(protocol=V5)
+    async with client.subscription("$share/g/a"), client:
+        await client.publish("b", qos=1)
+
+
+@provokes(LOG, "the server refused a subscription that was declared")
 async def _(_: World) -> None:
     client = TestBroker(listen=False, deny_subscribe=["a"]).client()
     async with client.subscription("a"), client:
