@@ -143,7 +143,7 @@ PARTS = (
     Part("transport", 2_388, ("crates/ferromqtt-transport/src",)),
     Part("tokio client, driver", 4_117, (RUST,), (*_RUST_FACE, *_TLS)),
     Part("tokio client, TLS", 673, _TLS),
-    Part("tokio client, face", 2_415, _RUST_FACE),
+    Part("tokio client, face", 2_417, _RUST_FACE),
     Part("binding, driver", 5_268, (BINDING,), (*_BINDING_FACE, *_BINDING_TOOLS)),
     Part("binding, face", 2_148, _BINDING_FACE),
     Part("Python, driver", 3_646, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),
