@@ -143,7 +143,7 @@ PARTS = (
     Part("transport", 2_388, ("crates/ferromqtt-transport/src",)),
     Part("tokio client, driver", 4_184, (RUST,), (*_RUST_FACE, *_TLS)),
     Part("tokio client, TLS", 673, _TLS),
-    Part("tokio client, face", 2_429, _RUST_FACE),
+    Part("tokio client, face", 2_431, _RUST_FACE),
     Part("binding, driver", 5_300, (BINDING,), (*_BINDING_FACE, *_BINDING_TOOLS)),
     Part("binding, face", 2_148, _BINDING_FACE),
     Part("Python, driver", 3_682, (PYTHON,), (*_PYTHON_FACE, *_PYTHON_TOOLS)),

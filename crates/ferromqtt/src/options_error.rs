@@ -30,8 +30,8 @@ pub enum AddressError {
     Reference,
 }
 
-impl From<EndpointError> for AddressError {
-    fn from(error: EndpointError) -> Self {
+impl AddressError {
+    pub(crate) fn of_endpoint(error: EndpointError) -> Self {
         match error {
             EndpointError::Url(error) => Self::Url(error),
             EndpointError::Credentials => Self::Credentials,

@@ -62,7 +62,8 @@ impl Server {
     /// [`AddressError::Url`] says what is wrong with it. [`AddressError::Credentials`] if it has a user name or password, and
     /// [`AddressError::Query`] if it has a query that is no WebSocket's: those belong to the client, not to one of its servers.
     pub fn from_url(url: &str) -> Result<Self, AddressError> {
-        Ok(Self::at(Endpoint::from_url(url)?))
+        let place = Endpoint::from_url(url).map_err(AddressError::of_endpoint)?;
+        Ok(Self::at(place))
     }
 
     pub(crate) const fn at(place: Endpoint) -> Self {
@@ -104,7 +105,8 @@ impl Server {
     }
 
     pub(crate) fn referred(&self, reference: &str) -> Result<Self, AddressError> {
-        Ok(Self::at(self.place.referred(reference)?))
+        let place = (self.place.referred(reference)).map_err(AddressError::of_endpoint)?;
+        Ok(Self::at(place))
     }
 }
 
