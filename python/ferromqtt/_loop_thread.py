@@ -170,6 +170,7 @@ class LoopThread:
                 # Not by `join` alone: interrupted, it takes the thread for ended (CPython 3.11).
                 self.has_ended.wait()
                 self._thread.join()
+                self._loop.close()  # else it is, unless the thread was stopped at exit
                 break
             except BaseException as error:  # noqa: BLE001 - raised below
                 interruption = interruption or error
