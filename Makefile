@@ -125,6 +125,7 @@ lint: .venv/.dev .venv/.native ## Formatting, lints, documentation, types and st
 	$(BIN)/python scripts/code_lines.py --check
 	$(BIN)/python scripts/errors.py --check
 	$(BIN)/python scripts/server_profiles.py --check
+	$(BIN)/python scripts/broker_options.py
 	$(BIN)/python scripts/design_notes.py
 	$(BIN)/python scripts/type_names.py
 

@@ -490,6 +490,13 @@ class EventReader:
 @final
 class Broker:
     def __new__(cls, **options: object) -> Self: ...
+    @staticmethod
+    def options() -> list[tuple[str, str, str | None, str | None, str | None]]:
+        """Return all options.
+
+        Of each: its name, annotation and default, and the unit and help of its argument on the
+        command line. None is a default that goes without saying, or an option without an argument.
+        """
     def run_on(self, event_loop: asyncio.AbstractEventLoop) -> None:
         """Take the time from this loop from now on; before, it is the system's."""
     def open(self) -> int: ...

@@ -59,6 +59,7 @@ class BrokerOptions(TypedDict, total=False):
         unanswered_versions: Those on whose CONNECT the broker closes without an answer.
         server_reference: Another server that every client is sent to when it connects.
         server_moved: Send it there forever: Server moved instead of Use another server.
+            Default: no.
         response_information: For clients that ask for it.
         assign_client_identifiers: Give a client without a Client Identifier one. Default: yes.
         maximum_qos: Largest QoS of messages and subscriptions. Default: 2.
@@ -70,6 +71,7 @@ class BrokerOptions(TypedDict, total=False):
         inflight_window: How many QoS 1 and 2 messages are in flight to a client of 3.x.
             Default: 20.
         maximum_packet_size: Largest packet from a client, in bytes, of 3.x too.
+            Default: 268,435,460, the largest that MQTT knows.
         maximum_non_publish_size: Largest packet other than PUBLISH, in bytes, and largest packet
             before CONNECT is accepted. Default: 1 MiB.
         topic_alias_maximum: Up to which number clients may use Topic Aliases. Default: 0.
@@ -77,6 +79,7 @@ class BrokerOptions(TypedDict, total=False):
             Topic Alias Maximum. Default: 16.
         server_keep_alive: Keep Alive in seconds, instead of what clients ask for.
         maximum_session_expiry_interval: Longest Session Expiry Interval, in seconds.
+            Default: 4,294,967,295, which never ends.
         maximum_connections: How many connections have a client; more are answered Quota exceeded.
             Default: 100,000.
         maximum_sessions: How many sessions there are, connected or not; a CONNECT that would begin

@@ -4,6 +4,7 @@ mod broker;
 mod broker_options;
 mod cli;
 mod exit_code;
+mod limit_arguments;
 
 use std::process::ExitCode;
 

@@ -60,6 +60,12 @@ impl Broker {
         })
     }
 
+    /// All options: see [`options::OptionRow`].
+    #[staticmethod]
+    fn options() -> Vec<options::OptionRow> {
+        options::rows()
+    }
+
     /// Takes the time from this loop from now on; before, it is the system's.
     fn run_on(slf: &Bound<'_, Self>, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
         let _inside = gate::enter()?;

@@ -39,6 +39,7 @@
 //! | PUBLISH and its acknowledgements, from clients and to them | `routing.rs` |
 //! | SUBSCRIBE, UNSUBSCRIBE | `subscribing.rs` |
 //! | User Names; what is refused by its name | `access.rs`, `denied.rs` |
+//! | what can be set | `option_table.rs`, `options.rs` |
 //! | limits that CONNACK tells | `limits.rs` |
 //! | state of one Network Connection | `connection.rs`, `aliases.rs`, `output.rs` |
 //! | state of one session | `session.rs`, `outbound.rs`, `packet_ids.rs` |
@@ -63,6 +64,8 @@ mod memory;
 #[cfg(feature = "tokio")]
 mod memory_stream;
 mod message;
+#[macro_use]
+mod option_table;
 mod options;
 mod outbound;
 mod output;
