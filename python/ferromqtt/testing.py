@@ -20,7 +20,7 @@ from ferromqtt._checks import wrong_type
 from ferromqtt._client_keywords import MemoryClientKeywords, with_defaults_of
 from ferromqtt._native import Broker
 from ferromqtt._transport import memory
-from ferromqtt._virtual_loop import StuckError, VirtualLoop
+from ferromqtt._virtual_loop import Jump, StuckError, VirtualLoop
 from ferromqtt.client import Client
 from ferromqtt.reasons import ReasonCode
 
@@ -28,6 +28,7 @@ __all__ = [
     "BrokerOptions",
     "BrokerStats",
     "Denials",
+    "Jump",
     "SessionStats",
     "StuckError",
     "TestBroker",
